@@ -1,0 +1,145 @@
+"""The QEVM container: file header, section framing, footers, CONFIGURATION, COMMAND, VMDESCRIPTION.
+
+Facts: QEMU's migration stream as written from 2009 to today; the table "The container" in README.md. All integers
+are big-endian. Names are bytes: what a name means as text is for those who show it.
+"""
+
+from enum import IntEnum
+
+from construct import (
+    Byte,
+    Bytes,
+    Const,
+    Construct,
+    GreedyBytes,
+    GreedyRange,
+    If,
+    Int16ub,
+    Int32ub,
+    Int64ub,
+    Peek,
+    Prefixed,
+    PrefixedArray,
+    Rebuild,
+    Select,
+    Struct,
+    len_,
+    this,
+)
+
+MAGIC = 0x5145564D  # "QEVM"
+VERSION = 3
+VERSION_OBSOLETE = 2  # refused by every receiver that this project knows
+
+
+class SectionType(IntEnum):
+    """The byte that opens each part of the container."""
+
+    EOF = 0x00
+    START = 0x01
+    PART = 0x02
+    END = 0x03
+    FULL = 0x04
+    SUBSECTION = 0x05
+    VMDESCRIPTION = 0x06
+    CONFIGURATION = 0x07
+    COMMAND = 0x08
+    FOOTER = 0x7E
+
+
+class Command(IntEnum):
+    """Numbers of the COMMAND section; 8 to 10 were renumbered once, their length tells which is meant."""
+
+    OPEN_RETURN_PATH = 1
+    PING = 2
+    POSTCOPY_ADVISE = 3
+    POSTCOPY_LISTEN = 4
+    POSTCOPY_RUN = 5
+    POSTCOPY_RAM_DISCARD = 6
+    PACKAGED = 7
+    ENABLE_COLO = 8
+    POSTCOPY_RESUME = 9
+    RECV_BITMAP = 10
+    SWITCHOVER_START = 11
+
+
+#: u8 length and that many bytes: section idstrs and RAM block names (1 to 255 bytes, not terminated).
+IdStr: Construct = Prefixed(Byte, GreedyBytes)
+
+FileHeader: Construct = Struct("magic" / Const(MAGIC, Int32ub), "version" / Int32ub)
+
+#: After SectionType.START and .FULL.
+SectionStart: Construct = Struct(
+    "section_id" / Int32ub,
+    "idstr" / IdStr,
+    "instance_id" / Int32ub,
+    "version_id" / Int32ub,
+)
+
+#: After SectionType.PART and .END.
+SectionPart: Construct = Struct("section_id" / Int32ub)
+
+#: After every section's data from QEMU 2.4 on, but not for old machine types.
+Footer: Construct = Struct(
+    "type" / Const(int(SectionType.FOOTER), Byte),
+    "section_id" / Int32ub,
+)
+
+#: Inside a device's data and inside CONFIGURATION.
+SubsectionHeader: Construct = Struct(
+    "type" / Const(int(SectionType.SUBSECTION), Byte),
+    "idstr" / IdStr,
+    "version_id" / Int32ub,
+)
+
+TargetPageBits: Construct = Struct("bits" / Int32ub)
+Capabilities: Construct = Struct("names" / PrefixedArray(Int32ub, IdStr))
+Uuid: Construct = Struct("uuid" / Bytes(16))
+
+#: Data of the CONFIGURATION subsections whose size is known, by name.
+CONFIGURATION_SUBSECTIONS: dict[bytes, Construct] = {
+    b"configuration/target-page-bits": TargetPageBits,
+    b"configuration/capabilities": Capabilities,
+    b"configuration/uuid": Uuid,
+}
+
+
+def _subsection(name: bytes, data: Construct) -> Construct:
+    return Struct(
+        "type" / Const(int(SectionType.SUBSECTION), Byte),
+        "idstr" / Const(name, IdStr),
+        "version_id" / Int32ub,
+        "data" / data,
+    )
+
+
+#: After SectionType.CONFIGURATION: the machine's name, then subsections while the next byte is 0x05. A subsection of
+#: unknown name has no length, so it ends this grammar; what follows it can only be searched for.
+Configuration: Construct = Struct(
+    "length" / Rebuild(Int32ub, len_(this.machine)),
+    "machine" / Bytes(this.length),
+    "subsections" / GreedyRange(Select(*(_subsection(n, d) for n, d in CONFIGURATION_SUBSECTIONS.items()))),
+)
+
+#: After SectionType.COMMAND. PACKAGED carries be32 n in its data, then n bytes outside ``length``.
+CommandHeader: Construct = Struct(
+    "command" / Int16ub,
+    "length" / Rebuild(Int16ub, len_(this.data)),
+    "data" / Bytes(this.length),
+)
+
+#: After SectionType.VMDESCRIPTION, which follows EOF (QEMU 2.3 and later, not in postcopy).
+VmDescription: Construct = Struct(
+    "length" / Rebuild(Int32ub, len_(this.json)),
+    "json" / Bytes(this.length),
+)
+
+#: One section header as it stands in a stream: the type byte and what that type opens with.
+SectionHeader: Construct = Struct(
+    "type" / Byte,
+    "start" / If(lambda c: c.type in (SectionType.START, SectionType.FULL), SectionStart),
+    "part" / If(lambda c: c.type in (SectionType.PART, SectionType.END), SectionPart),
+)
+
+PeekType: Construct = Peek(Byte)
+Word: Construct = Int64ub

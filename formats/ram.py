@@ -1,0 +1,182 @@
+"""The RAM section, versions 3 and 4: record words, their flags, and what follows each.
+
+Facts: README.md, "The RAM section". A record is a be64 word (page address | flags), then what its flags ask for. The
+order in which a receiver looks at the flags is part of the format: MEM_SIZE first, then one of COMPRESS, PAGE and the
+delta, in that order, then EOS [P].
+"""
+
+from enum import IntEnum, IntFlag
+from typing import Any
+
+from construct import (
+    Byte,
+    Bytes,
+    Computed,
+    Construct,
+    If,
+    Int32ub,
+    Int64ub,
+    RepeatUntil,
+    Struct,
+    Switch,
+    this,
+)
+
+from .dialects import Dialect, Encoding
+from .qevm import IdStr
+
+PAGE_SIZE = 4096  # x86; other targets say theirs in CONFIGURATION or vmdesc
+MIN_PAGE_SIZE = 1024  # the smallest target page of QEMU (32-bit Arm); flags must fit below it
+
+VERSION_FLAT = 3  # addresses are global ram_addr, records carry no names
+VERSION_NAMED = 4  # addresses are offsets in named blocks
+
+IDSTR = b"ram"
+
+
+class Flag(IntFlag):
+    """The low bits of a record word."""
+
+    FULL = 0x01  # v3, obsolete
+    COMPRESS = 0x02  # ZERO today
+    MEM_SIZE = 0x04
+    PAGE = 0x08
+    EOS = 0x10
+    CONTINUE = 0x20  # v4; in the v3 trees of 2010 this bit marks a delta
+    XBRLE = 0x40  # v4, XBZRLE since 2012
+    HOOK = 0x80
+    COMPRESS_PAGE = 0x100
+    MULTIFD_FLUSH = 0x200
+
+
+class Kind(IntEnum):
+    """What a record is. The names in lower case are the words that scripts see."""
+
+    NOOP = 0  # a word without a page kind: receivers pass over it
+    MEM_SIZE = 1
+    PAGE = 2
+    DUP = 3
+    XBRLE = 4
+    XBZRLE = 5
+    COMPRESSED = 6
+    HOOK = 7
+    FLUSH = 8
+    EOS = 9
+
+
+#: Kinds that carry the content of one page; these are the ones that a record number counts.
+PAGE_KINDS = (Kind.PAGE, Kind.DUP, Kind.XBRLE, Kind.XBZRLE, Kind.COMPRESSED)
+DELTA_KINDS = (Kind.XBRLE, Kind.XBZRLE)
+
+
+def delta_flag(version: int) -> Flag:
+    """The flag that marks a delta: 0x20 in v3, 0x40 in v4. Decide by the section's version [C]."""
+    return Flag.CONTINUE if version == VERSION_FLAT else Flag.XBRLE
+
+
+def known_flags(version: int) -> Flag:
+    """Every flag that has a meaning in a section of this version."""
+    if version == VERSION_FLAT:
+        return Flag.FULL | Flag.COMPRESS | Flag.MEM_SIZE | Flag.PAGE | Flag.EOS | Flag.CONTINUE
+    return ~Flag.FULL & Flag(0x3FF)
+
+
+def kind_of(flags: int, version: int, delta: Kind = Kind.XBRLE) -> Kind:
+    """The kind of a record word, in the order in which receivers test the flags [P].
+
+    ``delta`` says which of the two delta kinds the stream's dialect writes.
+    """
+    order = [(Flag.COMPRESS, Kind.DUP), (Flag.PAGE, Kind.PAGE), (delta_flag(version), delta)]
+    if version != VERSION_FLAT:
+        order.append((Flag.COMPRESS_PAGE, Kind.COMPRESSED))
+    order.append((Flag.MEM_SIZE, Kind.MEM_SIZE))
+    if version != VERSION_FLAT:
+        order += [(Flag.MULTIFD_FLUSH, Kind.FLUSH), (Flag.HOOK, Kind.HOOK)]
+    order.append((Flag.EOS, Kind.EOS))
+    return next((kind for flag, kind in order if flags & flag), Kind.NOOP)
+
+
+def is_named(flags: int, version: int, kind: Kind) -> bool:
+    """Whether a block name follows the word: v4, a kind that carries a page, CONTINUE not set."""
+    return version != VERSION_FLAT and kind in PAGE_KINDS and not flags & Flag.CONTINUE
+
+
+Word: Construct = Int64ub
+Fill: Construct = Byte
+
+#: One entry of the v4 block list.
+BlockEntry: Construct = Struct("idstr" / IdStr, "length" / Int64ub)
+
+
+def _list_is_full(entry: Any, entries: Any, context: Any) -> bool:
+    context.listed = context.get("listed", 0) + entry.length
+    return bool(context.listed >= context.total)
+
+
+def block_list(total: int) -> Construct:
+    """The v4 block list: entries until their lengths add up to ``total`` bytes, the word's address part."""
+    if not total:
+        return Bytes(0)
+    return Struct("total" / Computed(total), "entries" / RepeatUntil(_list_is_full, BlockEntry))
+
+
+#: COMPRESS_PAGE: be32 length and a zlib stream.
+CompressedPage: Construct = Struct("length" / Int32ub, "data" / Bytes(this.length))
+
+
+def delta(dialect: Dialect, endian: str) -> Construct:
+    """A delta's header in this dialect and byte order, and the bytes of its payload."""
+    uncounted = dialect.length_counts
+    return Struct(
+        "header" / dialect.header(endian),
+        "payload" / Bytes(lambda c: max(0, c.header.length - uncounted)),
+    )
+
+
+def page(dialect: Dialect | None, page_size: int = PAGE_SIZE) -> Construct:
+    """A full page; the debug trees of November 2010 put its be32 byte sum before it."""
+    if dialect is not None and dialect.page_sum:
+        return Struct("checksum" / Int32ub, "data" / Bytes(page_size))
+    return Struct("data" / Bytes(page_size))
+
+
+def record(
+    version: int,
+    dialect: Dialect | None = None,
+    endian: str = "little",
+    page_size: int = PAGE_SIZE,
+) -> Construct:
+    """One record of a RAM section, from its word to its last byte.
+
+    Parsing gives ``word``, ``blocks`` (the list after MEM_SIZE in v4), ``name`` (bytes, or None after CONTINUE) and
+    ``body``; building takes the same. ``dialect`` says how a delta reads; without one, only deltas fail.
+    """
+    kind = Kind.XBZRLE if dialect is not None and dialect.encoding is Encoding.ZRUN else Kind.XBRLE
+
+    def flags(word: int) -> int:
+        return word & (page_size - 1)
+
+    def lists(context: Any) -> bool:
+        return version != VERSION_FLAT and bool(flags(context.word) & Flag.MEM_SIZE)
+
+    bodies: dict[Kind, Construct] = {
+        Kind.DUP: Struct("fill" / Fill),
+        Kind.PAGE: page(dialect, page_size),
+        Kind.COMPRESSED: CompressedPage,
+    }
+    if dialect is not None:
+        bodies[kind] = delta(dialect, endian)
+    return Struct(
+        "word" / Word,
+        "blocks"
+        / If(
+            lists,
+            Struct(
+                "total" / Computed(lambda c: c._.word - flags(c._.word)),
+                "entries" / If(lambda c: c.total, RepeatUntil(_list_is_full, BlockEntry)),
+            ),
+        ),
+        "name"
+        / If(lambda c: is_named(flags(c.word), version, kind_of(flags(c.word), version, kind)), IdStr),
+        "body" / Switch(lambda c: kind_of(flags(c.word), version, kind), bodies),
+    )

@@ -1,0 +1,1 @@
+"""XBRLE and XBZRLE migration streams: read, verify, rebuild."""

@@ -6,6 +6,7 @@ delta, in that order, then EOS [P].
 """
 
 from enum import IntEnum, IntFlag
+from functools import cache
 from typing import Any
 
 from construct import (
@@ -81,8 +82,12 @@ def known_flags(version: int) -> Flag:
     return ~Flag.FULL & Flag(0x3FF)
 
 
-def kind_of(flags: int, version: int, delta: Kind = Kind.XBRLE) -> Kind:
-    """The kind of a record word, in the order in which receivers test the flags [P].
+FLAG_VALUES = 2 * int(max(Flag))  # how many values the flags of a word can take
+
+
+@cache
+def kind_table(version: int, delta: Kind = Kind.XBRLE) -> tuple[Kind, ...]:
+    """The kind for each value of the flags, in the order in which receivers test them [P].
 
     ``delta`` says which of the two delta kinds the stream's dialect writes.
     """
@@ -93,12 +98,24 @@ def kind_of(flags: int, version: int, delta: Kind = Kind.XBRLE) -> Kind:
     if version != VERSION_FLAT:
         order += [(Flag.MULTIFD_FLUSH, Kind.FLUSH), (Flag.HOOK, Kind.HOOK)]
     order.append((Flag.EOS, Kind.EOS))
-    return next((kind for flag, kind in order if flags & flag), Kind.NOOP)
+    numbers = [(int(flag), kind) for flag, kind in order]
+    return tuple(
+        next((kind for flag, kind in numbers if value & flag), Kind.NOOP) for value in range(FLAG_VALUES)
+    )
+
+
+def kind_of(flags: int, version: int, delta: Kind = Kind.XBRLE) -> Kind:
+    """The kind of a record with these flags; bits above the known ones are passed over."""
+    return kind_table(version, delta)[flags % FLAG_VALUES]
+
+
+_NAMED = frozenset(PAGE_KINDS)
+_CONTINUE = int(Flag.CONTINUE)
 
 
 def is_named(flags: int, version: int, kind: Kind) -> bool:
     """Whether a block name follows the word: v4, a kind that carries a page, CONTINUE not set."""
-    return version != VERSION_FLAT and kind in PAGE_KINDS and not flags & Flag.CONTINUE
+    return version != VERSION_FLAT and kind in _NAMED and not flags & _CONTINUE
 
 
 Word: Construct = Int64ub
@@ -119,6 +136,8 @@ def block_list(total: int) -> Construct:
         return Bytes(0)
     return Struct("total" / Computed(total), "entries" / RepeatUntil(_list_is_full, BlockEntry))
 
+
+ZLIB_DEFLATE = 8  # low nibble of a zlib stream's first byte (RFC 1950)
 
 #: COMPRESS_PAGE: be32 length and a zlib stream.
 CompressedPage: Construct = Struct("length" / Int32ub, "data" / Bytes(this.length))

@@ -1,0 +1,193 @@
+"""The front: `open` gives a Capture, which offers the rest of the library and imports it when asked."""
+
+from collections.abc import Iterator
+from functools import cached_property
+from types import TracebackType
+from typing import TYPE_CHECKING
+
+from .errors import XbrleError
+from .formats.dialects import DIALECTS, Dialect
+from .stream.dialect import Evidence
+from .stream.records import Columns, RecordTable, join
+from .stream.scan import Block, Problem, Scanner
+from .stream.sections import Sections
+from .stream.source import MappedSource, Openable, open_source
+
+if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
+
+    from .memory.history import PageHistory
+    from .memory.image import Image, PageSpace
+    from .memory.replay import View
+    from .verify.rules import Finding
+
+
+class Capture:
+    """A migration stream, scanned when something first asks for its records.
+
+    ``dialect``, ``endian`` ("little" or "big") and ``page_size`` force what is otherwise found by trial.
+    """
+
+    def __init__(
+        self,
+        what: Openable,
+        dialect: str | None = None,
+        endian: str | None = None,
+        page_size: int | None = None,
+    ) -> None:
+        self.source = open_source(what)
+        self._scanner = Scanner(self.source, dialect, endian, page_size)
+        self._table: RecordTable | None = None
+        self._options = (dialect, endian, page_size)
+
+    def __enter__(self) -> "Capture":
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        pass
+
+    @property
+    def name(self) -> str:
+        """What was opened, for messages."""
+        return self.source.name
+
+    def scan(self) -> Iterator[Columns]:
+        """The records, a window at a time; a pipe is read in constant memory this way, and only once."""
+        return iter(self._scanner)
+
+    @property
+    def records(self) -> RecordTable:
+        """All records. The first use scans the capture; a pipe is spooled to a temporary file for it.
+
+        Raises:
+            XbrleError: this is no migration stream.
+        """
+        if self._table is None:
+            if not isinstance(self.source, MappedSource):
+                self.source = self.source.spool()
+                self._scanner = Scanner(self.source, *self._options)
+            columns = join(list(self._scanner))
+            self._table = RecordTable(columns, self._scanner.sections, [b.name for b in self._scanner.blocks])
+        return self._table
+
+    @property
+    def scanned(self) -> Scanner:
+        """The scan, done: what is known beside the records."""
+        _ = self.records
+        return self._scanner
+
+    @property
+    def data(self) -> "NDArray[np.uint8]":
+        """The capture's bytes, (size,) uint8, read-only."""
+        _ = self.records
+        assert isinstance(self.source, MappedSource)
+        return self.source.data
+
+    @property
+    def sections(self) -> Sections:
+        """The sections, in file order."""
+        return self.scanned.sections
+
+    @property
+    def blocks(self) -> list[Block]:
+        """The RAM blocks, in the order of the block list; last those that only records name."""
+        return self.scanned.blocks
+
+    @property
+    def problems(self) -> list[Problem]:
+        """What the scan met that should not be there."""
+        return self.scanned.problems
+
+    @property
+    def damage(self) -> Problem | None:
+        """Where and why the scan could not go on; None if it came to the end."""
+        return next((p for p in self.problems if p.fatal), None)
+
+    @property
+    def evidence(self) -> Evidence:
+        """The dialect and what shows it."""
+        return self.scanned.settings.evidence
+
+    @property
+    def dialect(self) -> Dialect | None:
+        """The dialect of the deltas; None where no delta shows it."""
+        return self.scanned.settings.dialect
+
+    @property
+    def page_size(self) -> int:
+        """The target's page size in bytes."""
+        return self.scanned.settings.page_size
+
+    @cached_property
+    def space(self) -> "PageSpace":
+        """Where each block's pages lie among all pages."""
+        from .memory.image import PageSpace
+
+        return PageSpace(self.blocks, self.page_size)
+
+    def row_of(self, record: int) -> int:
+        """The table's row of record number ``record``.
+
+        Raises:
+            XbrleError: there is no such record.
+        """
+        rows = self.records.by_number
+        if not 1 <= record <= len(rows):
+            raise XbrleError(f"there is no record {record}; this capture has 1 to {len(rows)}")
+        return int(rows[record - 1])
+
+    def memory(self, at: int | None = None, view: "View | None" = None) -> "Image":
+        """Memory just after record ``at``, by default at the end.
+
+        Raises:
+            XbrleError: there is no such record.
+        """
+        from .memory.image import Image
+        from .memory.replay import View, replay
+
+        columns = self.records.columns
+        if at is not None:
+            columns = columns.take(slice(0, self.row_of(at) + 1))
+        image = Image(self.space)
+        replay(image, self.data, columns, self.dialect, view or View.RECEIVER)
+        return image
+
+    def page(self, block: str | bytes, address: int) -> "PageHistory":
+        """The story of the page that holds ``address`` of ``block``, without replaying the rest.
+
+        Raises:
+            XbrleError: there is no such block, or no such page in it.
+        """
+        from .memory.history import PageHistory
+
+        return PageHistory(self.records, self.data, self.space, self.dialect, block, address)
+
+    def verify(self) -> "Iterator[Finding]":
+        """What is wrong with this capture, and what is merely odd."""
+        from .verify.checker import verify
+
+        return verify(self)
+
+
+def open_capture(
+    what: Openable,
+    dialect: str | None = None,
+    endian: str | None = None,
+    page_size: int | None = None,
+) -> Capture:
+    """Open a capture: a path, a file object, bytes, or ``-`` for standard input.
+
+    ``dialect`` (one of `xbrletools.formats.dialects.DIALECTS`), ``endian`` and ``page_size`` force what is otherwise
+    found by trial.
+
+    Raises:
+        XbrleError: it cannot be opened or read.
+    """
+    if endian not in (None, "little", "big"):
+        raise XbrleError(f"byte order {endian!r} is neither little nor big")
+    if dialect is not None and dialect not in DIALECTS:
+        raise XbrleError(f"no dialect is called {dialect!r}; there are {', '.join(DIALECTS)}")
+    return Capture(what, dialect, endian, page_size)

@@ -1,0 +1,126 @@
+"""Reconstructed guest memory: pages, and for each page whether its bytes are known.
+
+A page is unknown until a record gave it; a delta over an unknown page does not make it known. Memory is reserved, not
+allocated: what no record touched costs nothing, whatever lengths a stream claims.
+"""
+
+import mmap
+from enum import IntEnum
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ..errors import XbrleError
+from ..stream.records import Columns
+from ..stream.scan import Block
+
+SPACE_MAX = 1 << 46  # bytes of all blocks together: more than any guest has, less than an address space
+_NORESERVE = getattr(mmap, "MAP_NORESERVE", 0x4000)
+
+
+class State(IntEnum):
+    """What is known of a page."""
+
+    UNKNOWN = 0
+    KNOWN = 1
+    PARTLY = 2  # `Image.partly` says which bytes
+
+
+class PageSpace:
+    """The pages of all blocks as one row of numbers: a page's number is its block's first plus its place in it."""
+
+    def __init__(self, blocks: list[Block], page_size: int) -> None:
+        self.blocks = tuple(blocks)
+        self.page_size = page_size
+        pages = [-(-b.length // page_size) if b.declared else 0 for b in blocks]
+        if sum(pages) * page_size > SPACE_MAX:
+            raise XbrleError(f"the blocks claim {sum(pages) * page_size:#x} bytes, more than any guest has")
+        self.pages = np.array(pages, np.int64)
+        self.first = np.concatenate([[0], np.cumsum(self.pages)]).astype(np.int64)
+
+    def __len__(self) -> int:
+        return int(self.first[-1])
+
+    def index(self, name: bytes | str) -> int:
+        """The index of the block called ``name``.
+
+        Raises:
+            XbrleError: there is no such block.
+        """
+        wanted = name.encode("utf-8", "surrogateescape") if isinstance(name, str) else name
+        for i, block in enumerate(self.blocks):
+            if block.name == wanted:
+                return i
+        raise XbrleError(f"there is no RAM block {wanted!r}")
+
+    def slice(self, block: int) -> slice:
+        """The pages of a block."""
+        return slice(int(self.first[block]), int(self.first[block + 1]))
+
+    def rows(self, columns: Columns) -> NDArray[np.int64]:
+        """The page number of each record, (n,) int64; -1 where there is no such page or the record carries none."""
+        block = np.minimum(columns.block, len(self.blocks)).astype(np.int64)
+        pages = np.append(self.pages, 0)[block]
+        place = (columns.address // np.uint64(self.page_size)).astype(np.int64)
+        inside = (place >= 0) & (place < pages)
+        return np.where(inside, self.first[block] + place, -1)
+
+
+class Image:
+    """Memory at one moment. ``image[name]`` is a block's pages, (n, page_size) uint8."""
+
+    def __init__(self, space: PageSpace) -> None:
+        self.space = space
+        size = max(1, len(space) * space.page_size)
+        buffer = mmap.mmap(-1, size, flags=mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS | _NORESERVE)
+        self.pages: NDArray[np.uint8] = np.frombuffer(buffer, np.uint8)[
+            : len(space) * space.page_size
+        ].reshape(len(space), space.page_size)
+        self.state = np.zeros(len(space), np.uint8)
+        self.touched = np.zeros(len(space), bool)
+        self.partly: dict[int, NDArray[np.bool_]] = {}
+
+    def __getitem__(self, name: bytes | str) -> NDArray[np.uint8]:
+        return self.pages[self.space.slice(self.space.index(name))]
+
+    @property
+    def known(self) -> NDArray[np.bool_]:
+        """Whether every byte of each page is known, (pages,) bool."""
+        return self.state == State.KNOWN
+
+    def known_bytes(self, row: int) -> NDArray[np.bool_]:
+        """Which bytes of a page are known, (page_size,) bool."""
+        if self.state[row] == State.PARTLY:
+            return self.partly[row]
+        return np.full(self.space.page_size, self.state[row] == State.KNOWN)
+
+    def block_bytes(self, block: int) -> int:
+        """The length of a block in bytes; its last page may reach past it."""
+        return self.space.blocks[block].length
+
+    def set_known(self, rows: NDArray[np.int64]) -> None:
+        """Every byte of these pages is known now."""
+        self.state[rows] = State.KNOWN
+        self.touched[rows] = True
+        self._forget(rows)
+
+    def set_unknown(self, rows: NDArray[np.int64]) -> None:
+        """No byte of these pages is known any more."""
+        self.state[rows] = State.UNKNOWN
+        self.pages[rows[self.touched[rows]]] = 0
+        self._forget(rows)
+
+    def set_partly(self, row: int, known: NDArray[np.bool_]) -> None:
+        """These bytes of a page are known, beside those that were."""
+        self.touched[row] = True
+        known = known | self.known_bytes(row)
+        if known.all():
+            self.set_known(np.array([row]))
+        elif known.any():
+            self.state[row] = State.PARTLY
+            self.partly[row] = known
+
+    def _forget(self, rows: NDArray[np.int64]) -> None:
+        if self.partly:
+            for row in rows.tolist():
+                self.partly.pop(row, None)

@@ -1,0 +1,255 @@
+"""Records to memory: whole tables at a time, in layers.
+
+Pages are independent of each other, so records are applied by their rank within their own page: first every page's
+first record, then every page's second, and so on. That keeps each page's order and lets a layer be a few array
+operations.
+"""
+
+from collections.abc import Callable
+from enum import Enum
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ..codec import deltas
+from ..codec.verdict import Verdict
+from ..formats.dialects import Dialect, Encoding
+from ..formats.ram import DELTA_KINDS, PAGE_KINDS, Kind
+from ..stream.records import Columns
+from .image import Image, State
+
+CHUNK = 1 << 18  # records that are sorted into layers at once
+GATHER = 32  # pages that are copied at once where they don't follow each other
+RUN = 8  # pages in a row that are worth a strided copy
+
+
+class View(Enum):
+    """Whose memory: what the destination ended up with, or what the source really held."""
+
+    RECEIVER = "receiver"
+    SENDER = "sender"
+
+
+#: Called after a layer's deltas: their places in the columns, their pages, their verdicts, and whether the base was
+#: known.
+Observer = Callable[
+    [NDArray[np.int64], NDArray[np.int64], NDArray[np.uint8], NDArray[np.bool_]],
+    None,
+]
+
+_IS_DELTA = np.zeros(256, bool)
+_IS_DELTA[list(DELTA_KINDS)] = True
+_CARRIES = np.zeros(256, bool)
+_CARRIES[list(PAGE_KINDS)] = True
+_IS_FULL = _CARRIES & ~_IS_DELTA
+
+
+def ranks(rows: NDArray[np.int64]) -> NDArray[np.int64]:
+    """How many earlier entries of ``rows`` are equal to each, (n,) int64."""
+    order = np.argsort(rows, kind="stable")
+    ordered = rows[order]
+    first = np.empty(len(rows), bool)
+    first[:1] = True
+    np.not_equal(ordered[1:], ordered[:-1], out=first[1:])
+    starts = np.flatnonzero(first)
+    rank = np.arange(len(rows))
+    rank -= np.repeat(starts, np.diff(starts, append=len(rows)))
+    out = np.empty(len(rows), np.int64)
+    out[order] = rank
+    return out
+
+
+def last_of_page(rows: NDArray[np.int64], pages: int) -> NDArray[np.int64]:
+    """The last place in ``rows`` of each page, (pages,) int64; -1 where it does not occur."""
+    last = np.full(pages, -1, np.int64)
+    last[rows] = np.arange(len(rows))
+    return last
+
+
+def replay(
+    image: Image,
+    data: NDArray[np.uint8],
+    columns: Columns,
+    dialect: Dialect | None,
+    view: View = View.RECEIVER,
+) -> None:
+    """Bring ``image`` to what it is after ``columns``, starting from what it holds.
+
+    ``data`` is the capture, (size,) uint8. Only what the end depends on is decoded: for each page its last full record
+    and the deltas after it. In the sender's view a dup page that the sender did not cache is no base (format-facts of
+    the posted patch: the next delta is against the page last sent in full or as a delta).
+    """
+    rows = image.space.rows(columns)
+    keep = np.flatnonzero(rows >= 0)
+    rows, kind = rows[keep], columns.kind[keep]
+    counts = _is_whole(columns, keep, image.space.page_size)
+    if view is View.SENDER and dialect is not None and not dialect.caches_dup:
+        last = last_of_page(rows, len(image.space))
+        counts &= (kind != Kind.DUP) | (last[rows] == np.arange(len(rows)))
+        forgotten = (kind == Kind.DUP) & ~counts
+        keep, rows, kind, counts = keep[~forgotten], rows[~forgotten], kind[~forgotten], counts[~forgotten]
+    full = np.flatnonzero(counts)
+    needed = np.zeros(len(image.space), np.int64)
+    needed[rows[full]] = full
+    keep = keep[np.arange(len(rows)) >= needed[rows]]
+    for start in range(0, len(keep), CHUNK):
+        apply(image, data, columns.take(keep[start : start + CHUNK]), dialect)
+
+
+def _is_whole(columns: Columns, keep: NDArray[np.int64], page_size: int) -> NDArray[np.bool_]:
+    """Whether each record gives its page anew, whatever it held: PAGE, dup and the like, and not cut short."""
+    kind = columns.kind[keep]
+    return _IS_FULL[kind] & ((kind != Kind.PAGE) | (columns.length[keep] == page_size))
+
+
+def apply(
+    image: Image,
+    data: NDArray[np.uint8],
+    columns: Columns,
+    dialect: Dialect | None,
+    observe: Observer | None = None,
+) -> None:
+    """Apply every record of ``columns`` to ``image``, each page's in their order.
+
+    ``observe`` sees the deltas of each layer after they were applied.
+    """
+    rows = image.space.rows(columns)
+    places = np.flatnonzero(rows >= 0)
+    rank = ranks(rows[places])
+    order = places[np.argsort(rank, kind="stable")]
+    bounds = np.concatenate([[0], np.cumsum(np.bincount(rank))]).tolist() if len(places) else [0]
+    for start, end in zip(bounds, bounds[1:], strict=False):
+        layer = order[start:end]
+        _apply_layer(image, data, columns, layer, rows[layer], dialect, observe)
+
+
+def _apply_layer(
+    image: Image,
+    data: NDArray[np.uint8],
+    columns: Columns,
+    layer: NDArray[np.int64],
+    rows: NDArray[np.int64],
+    dialect: Dialect | None,
+    observe: Observer | None,
+) -> None:
+    """Apply records that touch distinct pages."""
+    kind = columns.kind[layer]
+    payload = columns.offset[layer].astype(np.int64) + columns.head[layer]
+    length = columns.length[layer].astype(np.int64)
+    page_size = image.space.page_size
+
+    whole = (kind == Kind.PAGE) & (length == page_size)
+    mine = np.flatnonzero(whole)
+    if len(mine):
+        _put_pages(image.pages, data, payload[mine], rows[mine])
+        image.set_known(rows[mine])
+    mine = np.flatnonzero(kind == Kind.DUP)
+    if len(mine):
+        _put_fills(image, data[payload[mine]], rows[mine])
+        image.set_known(rows[mine])
+    mine = np.flatnonzero((kind == Kind.PAGE) & ~whole)
+    for i in mine.tolist():  # a cut page: at most one in a capture
+        _put_part(image, data, int(payload[i]), int(length[i]), int(rows[i]))
+    mine = np.flatnonzero(_IS_DELTA[kind])
+    if len(mine) and dialect is not None:
+        _put_deltas(image, data, payload[mine], length[mine], rows[mine], layer[mine], dialect, observe)
+
+
+def _put_pages(
+    pages: NDArray[np.uint8], data: NDArray[np.uint8], at: NDArray[np.int64], rows: NDArray[np.int64]
+) -> None:
+    """Copy whole pages from ``data``: equally spaced ones in one strided copy, others some at a time."""
+    size = pages.shape[1]
+    if len(at) == 1:
+        pages[rows[0]] = data[at[0] : at[0] + size]
+        return
+    step = np.diff(at)
+    breaks = np.flatnonzero(step[1:] != step[:-1]) + 2
+    starts = np.concatenate([[0], breaks])
+    ends = np.append(starts[1:], len(at))
+    long = ends - starts >= RUN
+    for start, end in zip(starts[long].tolist(), ends[long].tolist(), strict=True):
+        stride = int(at[start + 1] - at[start])
+        block = np.lib.stride_tricks.as_strided(data[at[start] :], (end - start, size), (stride, 1))
+        first = int(rows[start])
+        if rows[end - 1] - first == end - start - 1 and bool((np.diff(rows[start:end]) == 1).all()):
+            pages[first : first + end - start] = block
+        else:
+            pages[rows[start:end]] = block
+    rest = np.flatnonzero(np.repeat(~long, ends - starts))
+    if not len(rest):
+        return
+    at, rows = at[rest], rows[rest]
+    source = np.lib.stride_tricks.as_strided(data[:size].view(f"V{size}"), (len(data) - size + 1,), (1,))
+    target = pages.reshape(-1).view(f"V{size}")
+    for start in range(0, len(at), GATHER):
+        target[rows[start : start + GATHER]] = source[at[start : start + GATHER]]
+
+
+def _put_fills(image: Image, fills: NDArray[np.uint8], rows: NDArray[np.int64]) -> None:
+    """Fill pages with one byte each; zeros over a page that nothing touched are there already."""
+    rest = image.touched[rows] | (fills != 0)
+    rows, fills = rows[rest], fills[rest]
+    zero = fills == 0
+    image.pages[rows[zero]] = 0
+    image.pages[rows[~zero]] = fills[~zero, None]
+
+
+def _put_part(image: Image, data: NDArray[np.uint8], at: int, length: int, row: int) -> None:
+    """The bytes that are there of a page whose record is cut."""
+    image.pages[row, :length] = data[at : at + length]
+    known = np.zeros(image.space.page_size, bool)
+    known[:length] = True
+    image.set_partly(row, known)
+
+
+def _put_deltas(
+    image: Image,
+    data: NDArray[np.uint8],
+    at: NDArray[np.int64],
+    length: NDArray[np.int64],
+    rows: NDArray[np.int64],
+    places: NDArray[np.int64],
+    dialect: Dialect,
+    observe: Observer | None,
+) -> None:
+    """Apply deltas. One that does not decode leaves its page unknown; one over unknown bytes makes none known but
+    those that it states itself.
+    """
+    based = image.state[rows] == State.KNOWN
+    verdicts = np.zeros(len(rows), np.uint8)
+    mine = np.flatnonzero(based)
+    if len(mine):
+        verdicts[mine] = deltas.apply(
+            dialect.encoding, data, at[mine], length[mine], image.pages, rows[mine]
+        )
+    for i in np.flatnonzero(~based).tolist():  # rare: a lost base, a capture without its head
+        verdicts[i] = _put_over_unknown(image, data, at[i : i + 1], length[i : i + 1], int(rows[i]), dialect)
+    bad = rows[verdicts != Verdict.OK]
+    if len(bad):
+        image.set_unknown(bad)
+    if observe is not None:
+        observe(places, rows, verdicts, based)
+
+
+def _put_over_unknown(
+    image: Image,
+    data: NDArray[np.uint8],
+    at: NDArray[np.int64],
+    length: NDArray[np.int64],
+    row: int,
+    dialect: Dialect,
+) -> int:
+    """Apply one delta to a page that is not wholly known; returns its verdict."""
+    size = image.space.page_size
+    page = image.pages[row : row + 1].copy()
+    verdict = int(deltas.apply(dialect.encoding, data, at, length, page)[0])
+    if verdict != Verdict.OK:
+        return verdict
+    known = image.known_bytes(row).copy()
+    if dialect.encoding is Encoding.ZRUN:  # literals are what they are, whatever was there
+        known |= deltas.changed(dialect.encoding, data, at, length, size)[0][0]
+    if known.any():
+        image.pages[row] = np.where(known, page[0], 0)
+        image.set_partly(row, known)
+    return verdict

@@ -1,0 +1,159 @@
+"""The RecordTable: every record of a capture's RAM sections as NumPy columns, 32 bytes a record.
+
+What follows from a column by lookup (record number, section, stage, pass, name) is computed when asked for.
+"""
+
+from collections.abc import Iterable
+from dataclasses import dataclass, fields
+from functools import cached_property
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ..formats.ram import PAGE_KINDS, Kind
+from .sections import Sections
+
+NO_BLOCK = 0xFFFF
+
+_IS_PAGE = np.zeros(256, bool)
+_IS_PAGE[list(PAGE_KINDS)] = True
+
+
+@dataclass(frozen=True, slots=True)
+class Columns:
+    """The stored columns, each (n,): a record's word stands at ``offset``, its payload ``head`` bytes further on."""
+
+    offset: NDArray[np.uint64]
+    address: NDArray[np.uint64]
+    length: NDArray[np.uint32]
+    checksum: NDArray[np.uint32]
+    flags: NDArray[np.uint16]
+    block: NDArray[np.uint16]
+    head: NDArray[np.uint16]
+    kind: NDArray[np.uint8]
+    header_flags: NDArray[np.uint8]
+
+    def __len__(self) -> int:
+        return len(self.offset)
+
+    def take(self, index: NDArray[np.integer] | NDArray[np.bool_] | slice) -> "Columns":
+        """The chosen records; a slice gives views."""
+        return Columns(*(getattr(self, f.name)[index] for f in fields(self)))
+
+
+DTYPES = {
+    "offset": np.uint64,
+    "address": np.uint64,
+    "length": np.uint32,
+    "checksum": np.uint32,
+    "flags": np.uint16,
+    "block": np.uint16,
+    "head": np.uint16,
+    "kind": np.uint8,
+    "header_flags": np.uint8,
+}
+
+
+def join(pieces: list[Columns]) -> Columns:
+    """One table from its pieces, a column at a time; empties ``pieces``, so that the table is not held twice."""
+    joined = {}
+    for name, dtype in DTYPES.items():
+        joined[name] = np.concatenate([np.empty(0, dtype), *(getattr(p, name) for p in pieces)])
+    pieces.clear()
+    return Columns(**joined)
+
+
+@dataclass(slots=True)
+class Sweeps:
+    """Counts the sweeps of the sender over each block, from one piece of the table to the next.
+
+    v4 has no global pass: a sweep of a block begins on entry from another block, or where the address strictly
+    decreases; in v3, where it descends [C].
+    """
+
+    counts: dict[int, int]
+    block: int = -1
+    address: int = -1
+
+    def number(self, columns: Columns) -> NDArray[np.uint32]:
+        """The pass of each record, (n,) uint32 from 1; 0 for records that carry no page."""
+        out = np.zeros(len(columns), np.uint32)
+        rows = np.flatnonzero(_IS_PAGE[columns.kind])
+        if not len(rows):
+            return out
+        block = columns.block[rows].astype(np.int64)
+        address = columns.address[rows]
+        begins = np.empty(len(rows), bool)
+        begins[0] = int(block[0]) != self.block or int(address[0]) < self.address
+        begins[1:] = (block[1:] != block[:-1]) | (address[1:] < address[:-1])
+        for b in np.unique(block).tolist():
+            mine = np.flatnonzero(block == b)
+            sweep = np.cumsum(begins[mine]) + self.counts.get(b, 0)
+            out[rows[mine]] = sweep
+            self.counts[b] = int(sweep[-1])
+        self.block, self.address = int(block[-1]), int(address[-1])
+        return out
+
+
+class RecordTable:
+    """All records of a capture, with what follows from them by lookup."""
+
+    def __init__(self, columns: Columns, sections: Sections, blocks: Iterable[bytes]) -> None:
+        self.columns = columns
+        self.sections = sections
+        self.names = tuple(blocks)
+
+    def __len__(self) -> int:
+        return len(self.columns)
+
+    @cached_property
+    def is_page(self) -> NDArray[np.bool_]:
+        """Whether each record carries a page, (n,) bool."""
+        return _IS_PAGE[self.columns.kind]
+
+    @cached_property
+    def number(self) -> NDArray[np.uint32]:
+        """Each record's number, (n,) uint32: from 1 over the records that carry a page, 0 for the others."""
+        number = np.cumsum(self.is_page, dtype=np.uint32)
+        number[~self.is_page] = 0
+        return number
+
+    @cached_property
+    def by_number(self) -> NDArray[np.int64]:
+        """The row of record ``i + 1``, (records,) int64."""
+        return np.flatnonzero(self.is_page)
+
+    @cached_property
+    def pass_(self) -> NDArray[np.uint32]:
+        """The sweep that each record belongs to, (n,) uint32 from 1; 0 for records that carry no page."""
+        return Sweeps({}).number(self.columns)
+
+    @cached_property
+    def section(self) -> NDArray[np.int64]:
+        """The index of each record's section, (n,) int64."""
+        return self.sections.of(self.columns.offset)
+
+    @property
+    def stage(self) -> NDArray[np.uint8]:
+        """The stage that each record was sent in, (n,) uint8: 1 START, 2 PART, 3 END."""
+        return self.sections.stages(self.section)
+
+    @property
+    def payload(self) -> NDArray[np.int64]:
+        """The file offset of each record's payload, (n,) int64."""
+        return self.columns.offset.astype(np.int64) + self.columns.head
+
+    def rows_of(self, block: int, address: int) -> NDArray[np.int64]:
+        """The rows that carry the page at ``address`` of ``block``, in file order."""
+        c = self.columns
+        return np.flatnonzero((c.address == np.uint64(address)) & (c.block == block) & self.is_page)
+
+    def counts(self) -> dict[str, int]:
+        """How many records there are of each kind that occurs."""
+        return kind_counts(self.columns)
+
+
+def kind_counts(columns: Columns) -> dict[str, int]:
+    """How many of these records there are of each kind that occurs, by the kind's word."""
+    counted = np.bincount(columns.kind, minlength=len(Kind))
+    return {k.name.lower(): int(counted[k]) for k in Kind if counted[k]}

@@ -1,0 +1,617 @@
+"""The scan: a capture's bytes to sections and records, once, in file order.
+
+The container is read section by section; RAM records are walked over in `walk`, and what the walk does not know (names,
+block lists, the first delta) is read here, one record at a time. All sizes and offsets come from the grammars.
+"""
+
+import re
+import struct
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+from construct import ConstructError
+
+from ..errors import XbrleError
+from ..formats import block as block_format
+from ..formats import qevm, ram
+from ..formats.dialects import DIALECTS, Dialect
+from ..formats.qevm import SectionType
+from ..formats.ram import Flag, Kind
+from . import boundary
+from .dialect import Evidence, Settings, candidates, detect, pages_carry_sums
+from .records import NO_BLOCK, Columns
+from .sections import Boundary, Owner, Sections
+from .source import Source
+from .walk import WORD, Layout, Pending
+
+NAME_MAX = 256  # a length byte and what it can count
+HEADER_MAX = 512  # more than any section header takes
+MARGIN = 1 << 17  # more than any one record takes, a page of 64 KiB included
+TAIL_MAX = 1 << 28  # device state that a search for boundaries will hold at once
+LIST_MAX = 1 << 20  # bytes of a block list
+LOOK_AHEAD = 1 << 18  # what a trial of dialects or page sizes may look at
+PAGE_SIZES = (4096, 1024, 2048, 8192, 16384, 32768, 65536)
+TRIAL_RECORDS = 8
+
+
+@dataclass(frozen=True, slots=True)
+class Block:
+    """A RAM block. ``length`` in bytes; 0 with ``declared`` false where a record names what the list does not."""
+
+    name: bytes
+    length: int
+    declared: bool = True
+
+
+@dataclass(frozen=True, slots=True)
+class Problem:
+    """Something the scan met that should not be there; `verify` makes a finding of it.
+
+    ``fatal``: the scan could not go on after it.
+    """
+
+    rule: str
+    offset: int
+    message: str
+    fatal: bool = False
+
+
+class _Stop(Exception):
+    """The scan cannot go on."""
+
+    def __init__(self, rule: str, offset: int, message: str) -> None:
+        super().__init__(message)
+        self.problem = Problem(rule, offset, message, fatal=True)
+
+
+class Scanner:
+    """One scan of a source. Iterating it gives the records, a `Columns` a window; the rest is known at the end.
+
+    ``dialect``, ``endian`` and ``page_size`` force what would be found by trial.
+
+    Raises:
+        XbrleError: the source is no migration stream.
+    """
+
+    def __init__(
+        self,
+        source: Source,
+        dialect: str | None = None,
+        endian: str | None = None,
+        page_size: int | None = None,
+    ) -> None:
+        if dialect is not None and dialect not in DIALECTS:
+            raise XbrleError(f"no dialect is called {dialect!r}; there are {', '.join(DIALECTS)}")
+        self.source = source
+        self.sections = Sections()
+        self.blocks: list[Block] = []
+        self.problems: list[Problem] = []
+        self.settings = Settings(page_size=page_size or ram.PAGE_SIZE)
+        self.file_version = 0
+        self.ram_version: int | None = None
+        self.machine: bytes | None = None
+        self.capabilities: tuple[bytes, ...] = ()
+        self.vmdesc: tuple[int, int] | None = None
+        self.device_tail: tuple[int, int] | None = None
+        self.footers: bool | None = None
+        self.complete = False
+        self.end = 0
+        self._forced: Dialect | None = DIALECTS[dialect] if dialect else None
+        self._endian = endian
+        self._page_size_known = page_size is not None
+        self._layout: Layout | None = None
+        self._pending = Pending()
+        self._block = NO_BLOCK
+        self._block_index: dict[bytes, int] = {}
+        self._by_id: dict[int, Owner] = {}
+        self._view = memoryview(b"")
+        self._base = 0
+        self._real = 0
+        self._final = False
+        self._padded = False
+        self._ready: list[Columns] = []
+
+    # -- the window ------------------------------------------------------------------------------------------------
+
+    def _load(self, at: int, least: int) -> None:
+        """Move the window to ``at``. Near the capture's end it is padded, so that the walk needs no bound checks."""
+        self._gather()
+        least = max(least, 2 * MARGIN)
+        view, self._final = self.source.window(at, least)
+        self._base, self._real = at, len(view)
+        self._padded = self._final and len(view) <= least
+        self._view = memoryview(bytes(view) + bytes(MARGIN)) if self._padded else view
+
+    def _reach(self, at: int, count: int) -> int:
+        """Have ``count`` bytes from ``at`` in the window, as far as the capture goes; returns how many there are."""
+        if at < self._base or (at + count > self._base + self._real and not self._final):
+            self._load(at, count)
+        return max(0, min(count, self._base + self._real - at))
+
+    def _take(self, at: int, count: int) -> bytes:
+        if self._reach(at, count) < count:
+            raise _Stop("truncated", self._base + self._real, "the capture ends inside a section header")
+        return bytes(self._view[at - self._base : at - self._base + count])
+
+    # -- the container ---------------------------------------------------------------------------------------------
+
+    def __iter__(self) -> Iterator[Columns]:
+        at = self._open()
+        try:
+            yield from self._container(at)
+        except _Stop as stop:
+            self.problems.append(stop.problem)
+            self.end = stop.problem.offset
+        self._gather()
+        yield from self._drain()
+        if self.source.damage:
+            self.problems.append(Problem("truncated", self._base + self._real, self.source.damage, fatal=True))
+
+    def _open(self) -> int:
+        size = qevm.FileHeader.sizeof()
+        there = self._reach(0, size)
+        if not there:
+            raise XbrleError(self.source.damage or f"{self.source.name}: is empty")
+        head = bytes(self._view[:there])
+        if head[:4] != struct.pack(">I", qevm.MAGIC)[: len(head)]:
+            raise XbrleError(f"{self.source.name}: is no migration stream, it begins with {head[:4].hex(' ')}, not QEVM")
+        if there < size:
+            raise XbrleError(f"{self.source.name}: ends inside the file header", there)
+        self.file_version = int(qevm.FileHeader.parse(head).version)
+        if self.file_version != qevm.VERSION:
+            self.problems.append(
+                Problem("file-version", 4, f"file version {self.file_version}, and only {qevm.VERSION} is ever loaded")
+            )
+        return size
+
+    def _container(self, at: int) -> Iterator[Columns]:
+        while True:
+            if not self._reach(at, 1):
+                raise _Stop("truncated", at, "the capture ends before the container's EOF")
+            kind = self._view[at - self._base]
+            if kind == SectionType.EOF:
+                self._eof(at)
+                return
+            if kind in (SectionType.START, SectionType.FULL, SectionType.PART, SectionType.END):
+                owner, data = self._header(at, SectionType(kind))
+                section = self.sections.add(SectionType(kind), owner, at, data)
+                yield from self._data(section, owner, SectionType(kind), data)
+                at = self._footer(owner, self.end)
+            elif kind == SectionType.CONFIGURATION:
+                at = self._configuration(at)
+            elif kind == SectionType.COMMAND:
+                at = self._command(at)
+            else:
+                raise _Stop("bad-section-type", at, f"no section can begin with byte {kind:#04x}")
+
+    def _header(self, at: int, kind: SectionType) -> tuple[Owner, int]:
+        """The owner of the section whose type byte stands at ``at``, and where its data begins."""
+        if kind in (SectionType.START, SectionType.FULL):
+            name = self._take(at + 5, 1)[0]
+            size = 1 + qevm.Int32ub.sizeof() * 3 + 1 + name
+            raw = self._take(at, size)
+            parsed = qevm.SectionStart.parse(raw[1:])
+            owner = Owner(parsed.section_id, parsed.idstr, parsed.instance_id, parsed.version_id)
+            if kind is SectionType.START:
+                self._by_id[owner.section_id] = owner
+            return owner, at + size
+        size = 1 + qevm.SectionPart.sizeof()
+        number = qevm.SectionPart.parse(self._take(at, size)[1:]).section_id
+        known = self._by_id.get(number)
+        if known is None:
+            known = self._guess(at, size, number)
+        return known, at + size
+
+    def _guess(self, at: int, size: int, number: int) -> Owner:
+        """Whose section this is, when its id was never announced: the data tells RAM and an idle block section."""
+        message = f"section id {number} was never announced"
+        if self._reach(at, size + WORD) < size + WORD:
+            raise _Stop("unknown-section", at, message)
+        (word,) = struct.unpack(">Q", self._take(at + size, WORD))
+        idstr = block_format.IDSTR if word == block_format.Flag.EOS else ram.IDSTR
+        for owner in self._by_id.values():
+            if owner.idstr == idstr and (idstr == block_format.IDSTR or self._plausible(word)):
+                self.problems.append(Problem("unknown-section", at, message))
+                return owner
+        raise _Stop("unknown-section", at, message)
+
+    def _plausible(self, word: int) -> bool:
+        """Whether a word can begin a record of this capture: known flags, one kind, an address in some block."""
+        flags = word & (self.settings.page_size - 1)
+        kinds = flags & ~int(Flag.CONTINUE) if self.settings.version != ram.VERSION_FLAT else flags
+        longest = max((b.length for b in self.blocks), default=1 << 52)
+        return (
+            not flags & ~int(ram.known_flags(self.settings.version))
+            and kinds.bit_count() == 1
+            and word - flags < max(longest, 1)
+        )
+
+    def _data(self, section: int, owner: Owner, kind: SectionType, at: int) -> Iterator[Columns]:
+        """Read a section's data; sets its end, and returns it through `sections`."""
+        if kind is not SectionType.FULL and owner.idstr == ram.IDSTR:
+            yield from self._ram(owner, at)
+            self.sections.close(section, self.end, Boundary.PARSED)
+        elif kind is not SectionType.FULL and owner.idstr == block_format.IDSTR:
+            self._block_section(at)
+            self.sections.close(section, self.end, Boundary.PARSED)
+        else:
+            self.end, found_by = self._search(section, owner, kind, at)
+            self.sections.close(section, self.end, found_by)
+
+    def _footer(self, owner: Owner, at: int) -> int:
+        """Past the section's footer, if it has one. The first section shows whether this capture has any."""
+        size = qevm.Footer.sizeof()
+        footer = qevm.Footer.build({"section_id": owner.section_id})
+        there = self._reach(at, size)
+        found = bytes(self._view[at - self._base : at - self._base + there])
+        if self.footers is None:
+            self.footers = there > 0 and found[0] == SectionType.FOOTER
+        if not self.footers:
+            return at
+        if found == footer:
+            return at + size
+        if footer.startswith(found):
+            raise _Stop("truncated", at + there, "the capture ends inside a section's footer")
+        self.problems.append(Problem("bad-footer", at, f"no footer of section {owner.section_id} stands at its end"))
+        return at + size if found[0] == SectionType.FOOTER else at
+
+    def _eof(self, at: int) -> None:
+        """The container's EOF and what may follow it."""
+        self.complete = True
+        self.sections.close(self.sections.add(SectionType.EOF, None, at, at + 1), at + 1, Boundary.PARSED)
+        self.end = at + 1
+        there = self._reach(self.end, 1)
+        if there and self._view[self.end - self._base] == SectionType.VMDESCRIPTION:
+            data = self.end + 1 + qevm.Int32ub.sizeof()
+            raw = self._take(self.end, data - self.end)
+            length = int(qevm.Int32ub.parse(raw[1:]))
+            section = self.sections.add(SectionType.VMDESCRIPTION, None, self.end, data)
+            self.end = self._skip(data, length, "the VM description")
+            self.sections.close(section, self.end, Boundary.PARSED)
+            self.vmdesc = (data, length)
+            there = self._reach(self.end, 1)
+        if there:
+            self.problems.append(Problem("trailing-data", self.end, "bytes follow the end of the stream"))
+
+    def _skip(self, at: int, count: int, what: str) -> int:
+        """The offset ``count`` bytes on, all of which must be there; holds no more than a window of them."""
+        end = at + count
+        while at < end:
+            there = self._reach(at, min(end - at, MARGIN))
+            if not there:
+                raise _Stop("truncated", at, f"the capture ends inside {what}")
+            at += there
+        return end
+
+    def _configuration(self, at: int) -> int:
+        length = int(qevm.Int32ub.parse(self._take(at + 1, qevm.Int32ub.sizeof())))
+        there = self._reach(at, length + LIST_MAX if length < LIST_MAX else 0)
+        try:
+            parsed = qevm.Configuration.parse(bytes(self._view[at + 1 - self._base : at + there - self._base]))
+        except ConstructError:
+            raise _Stop("truncated", at + there, "the capture ends inside CONFIGURATION") from None
+        self.machine = parsed.machine
+        section = self.sections.add(SectionType.CONFIGURATION, None, at, at + 1)
+        for sub in parsed.subsections:
+            data = sub.data
+            if "bits" in data and 10 <= data.bits <= 16:
+                self._page_size_known = True
+                self.settings.page_size = 1 << data.bits
+            elif "names" in data:
+                self.capabilities = tuple(data.names)
+        end = at + 1 + len(qevm.Configuration.build(parsed))
+        self.sections.close(section, end, Boundary.PARSED)
+        return end
+
+    def _command(self, at: int) -> int:
+        head = self._take(at + 1, 2 * qevm.Int16ub.sizeof())
+        length = int(qevm.Int16ub.parse(head[2:]))
+        data = at + 1 + len(head)
+        section = self.sections.add(SectionType.COMMAND, None, at, data)
+        end = self._skip(data, length, "a command")
+        self.sections.close(section, end, Boundary.PARSED)
+        return end
+
+    # -- data of sections without a grammar ------------------------------------------------------------------------
+
+    def _search(self, section: int, owner: Owner, kind: SectionType, at: int) -> tuple[int, Boundary]:
+        """Where opaque data that begins at ``at`` ends: by its footer, or by what plausibly follows it."""
+        there = self._reach(at, TAIL_MAX)
+        tail = self._view[at - self._base : at - self._base + there]
+        if self.footers:
+            found = boundary.by_footer(tail, owner.section_id)
+            if found is None:
+                raise _Stop("truncated", at + there, f"section {owner.section_id} has no footer, its data is cut")
+            return at + found, Boundary.FOOTER
+        if self.device_tail is None:
+            self.device_tail = (self.sections[section].offset, at + there)
+        found = boundary.by_header(tail, owner.section_id)
+        if found is not None:
+            return at + found, Boundary.HEADER
+        found = boundary.by_eof(tail)
+        if found is not None:
+            return at + found, Boundary.EOF
+        raise _Stop("truncated", at + there, "the capture does not end with the container's EOF")
+
+    def _block_section(self, at: int) -> None:
+        """Walk the records of a block migration section to its EOS."""
+        while True:
+            if self._reach(at, WORD + NAME_MAX) < WORD:
+                raise _Stop("truncated", at, "the capture ends inside a block section")
+            (word,) = struct.unpack_from(">Q", self._view, at - self._base)
+            end = at + WORD
+            if word & block_format.Flag.DEVICE_BLOCK:
+                end += 1 + self._take(end, 1)[0]
+                if not word & block_format.Flag.ZERO_BLOCK:
+                    end += block_format.CHUNK
+                end = self._skip(at, end - at, "a block section's data")
+            elif not word & (block_format.Flag.EOS | block_format.Flag.PROGRESS):
+                raise _Stop("bad-block-record", at, f"no record of a block section begins with {word:#018x}")
+            at = end
+            if word & block_format.Flag.EOS:
+                self.end = at
+                return
+
+    # -- RAM sections ----------------------------------------------------------------------------------------------
+
+    def _ram(self, owner: Owner, at: int) -> Iterator[Columns]:
+        """Walk the records of one RAM section to its EOS."""
+        self._begin_ram(owner, at)
+        while True:
+            end = self._base + self._real
+            if not self._padded and at >= end - MARGIN:
+                self._load(at, 0)
+                yield from self._drain()
+                end = self._base + self._real
+            limit = self._real if self._padded else self._real - MARGIN
+            if self._layout is None:
+                self._layout = Layout(self.settings)
+            at = self._base + self._layout.walk(self._view, at - self._base, limit, self._pending)
+            if at > end:
+                raise self._cut(self._base + self._pending.at[-1])
+            if at >= self._base + limit:
+                if self._padded:
+                    raise _Stop("truncated", at, "the capture ends inside a RAM section")
+                continue
+            at, ended = self._record(at, end)
+            if ended:
+                self.end = at
+                yield from self._drain()
+                return
+
+    def _gather(self) -> None:
+        """Turn the records walked over so far into columns; the window may move after that."""
+        if self._pending.at and self._layout is not None:
+            columns, self._block = self._layout.gather(self._view, self._base, self._real, self._pending, self._block)
+            self._ready.append(columns)
+        self._pending = Pending()
+
+    def _cut(self, at: int) -> _Stop:
+        """The capture ends inside the record at ``at``, which `Layout.gather` keeps for what is there of its payload."""
+        return _Stop("truncated", at, "the capture ends inside this record")
+
+    def _resettle(self) -> None:
+        """The settings changed: what was walked over is read as before, what follows in the new way."""
+        self._gather()
+        self._layout = None
+
+    def _drain(self) -> Iterator[Columns]:
+        ready, self._ready = self._ready, []
+        yield from ready
+
+    def _begin_ram(self, owner: Owner, at: int) -> None:
+        """Settle what the section's version says, at the first RAM section."""
+        if self.ram_version is not None:
+            return
+        self.ram_version = owner.version_id
+        named = owner.version_id != ram.VERSION_FLAT
+        self.settings.version = ram.VERSION_NAMED if named else ram.VERSION_FLAT
+        self.settings.page_sum = False if named else None
+        if owner.version_id not in (ram.VERSION_FLAT, ram.VERSION_NAMED):
+            message = f"RAM section version {owner.version_id}, known are 3 and 4; read as 4"
+            self.problems.append(Problem("ram-version", at, message))
+        if self._forced is not None and self._forced.ram_version != self.settings.version:
+            raise XbrleError(
+                f"dialect {self._forced.name} is of RAM version {self._forced.ram_version}, "
+                f"this capture is version {owner.version_id}"
+            )
+        self.settings.evidence = self._open_evidence()
+
+    def _open_evidence(self) -> Evidence:
+        """What is known of the dialect before a delta was seen."""
+        names = tuple(d.name for d in candidates(self.settings.version, self.settings.page_sum))
+        if self._forced is not None:
+            return Evidence(None, self._endian, (self._forced.name,), forced=True)
+        return Evidence(None, self._endian, names)
+
+    def _record(self, at: int, end: int) -> tuple[int, bool]:
+        """Read the one record at ``at``; returns where the next begins and whether the section has ended.
+
+        ``end`` is the offset of the first byte that is not there.
+        """
+        assert self._layout is not None
+        if at + WORD > end:
+            raise _Stop("truncated", at, "the capture ends inside a record's word")
+        here = at - self._base
+        (word,) = struct.unpack_from(">Q", self._view, here)
+        if not self._page_size_known and self._settle_page_size(here):
+            return at, False
+        settings = self.settings
+        flags = word & (settings.page_size - 1)
+        kind = Kind(int(self._layout.kinds[flags & (len(self._layout.kinds) - 1)]))
+        if kind in (Kind.NOOP, Kind.HOOK, Kind.COMPRESSED) and not self._belongs(at, end, word, kind):
+            raise _Stop("bad-record", at, f"no record begins with the word {word:#018x}")
+        if kind is Kind.PAGE and settings.page_sum is None:
+            settings.page_sum = pages_carry_sums(self._view, here, settings.page_size)
+            settings.evidence = self._open_evidence()
+            self._resettle()
+            return at, False
+        if kind in ram.DELTA_KINDS and settings.dialect is None:
+            self._find_dialect(at)
+            return at, False
+
+        after = at + WORD
+        special = kind
+        if flags & Flag.MEM_SIZE and settings.version != ram.VERSION_FLAT:
+            after = self._block_list(at, end, word - flags)
+            if kind is not Kind.MEM_SIZE and after > at + WORD:
+                raise _Stop("bad-record", at, "a block list and a page in one record")
+        elif flags & Flag.MEM_SIZE:
+            self._flat(at, word - flags)
+        if kind is Kind.COMPRESSED and not self._is_zlib(at, end):
+            special = Kind.NOOP
+        if special is not kind or kind is Kind.MEM_SIZE:
+            self._pending.special[here] = (special, after - at - WORD)
+        if special in ram.PAGE_KINDS:
+            after = self._payload(at, after, end, flags, kind)
+        self._pending.at.append(here)
+        if after > end:
+            raise self._cut(at)
+        return after, bool(flags & Flag.EOS)
+
+    def _payload(self, at: int, after: int, end: int, flags: int, kind: Kind) -> int:
+        """Where the record with a page at ``at`` ends; notes the block that it names."""
+        layout, settings = self._layout, self.settings
+        assert layout is not None
+        if ram.is_named(flags, settings.version, kind):
+            size = 1 + self._view[after - self._base]
+            if after + size > end:
+                return end + 1
+            name = bytes(self._view[after + 1 - self._base : after + size - self._base])
+            self._pending.names.append((at - self._base, self._block_named(name, at)))
+            after += size
+        if kind is Kind.DUP:
+            return after + ram.Fill.sizeof()
+        if kind is Kind.PAGE:
+            return after + layout.page_head + settings.page_size
+        if kind is Kind.COMPRESSED:
+            (length,) = struct.unpack_from(">I", self._view, after - self._base)
+            return int(after + ram.Int32ub.sizeof() + length)
+        assert layout.header is not None
+        if after + layout.header.itemsize > end:
+            return end + 1
+        length = layout.delta_length(self._view, after - self._base)
+        if not 0 <= length <= layout.limit:
+            message = f"a delta of {length} bytes, where {layout.limit} is the most that a receiver takes"
+            raise _Stop("delta-length", at, message)
+        return after + layout.header.itemsize + length
+
+    def _belongs(self, at: int, end: int, word: int, kind: Kind) -> bool:
+        """Whether a word without a page kind is a record that receivers pass over, or the sign of lost framing."""
+        if word >> 52:
+            return False
+        if kind is Kind.COMPRESSED and self._is_zlib(at, end):
+            return True
+        if at + 2 * WORD > end:
+            return True
+        (following,) = struct.unpack_from(">Q", self._view, at + WORD - self._base)
+        return self._plausible(following)
+
+    def _is_zlib(self, at: int, end: int) -> bool:
+        """Whether a COMPRESS_PAGE record has a length and a zlib header; older receivers do not know the flag."""
+        (word,) = struct.unpack_from(">Q", self._view, at - self._base)
+        after = at + WORD
+        if not word & Flag.CONTINUE:
+            after += 1 + self._view[after - self._base]
+        if after + ram.Int32ub.sizeof() + 2 > end:
+            return False
+        (length,) = struct.unpack_from(">I", self._view, after - self._base)
+        first = self._view[after + ram.Int32ub.sizeof() - self._base]
+        return first & 0x0F == ram.ZLIB_DEFLATE and 0 < length <= 2 * self.settings.page_size
+
+    def _find_dialect(self, at: int) -> None:
+        """Settle the dialect and byte order at the first delta."""
+        settings = self.settings
+        if self._base + self._real < at + LOOK_AHEAD and not self._final:
+            self._load(at, LOOK_AHEAD)
+        settings.evidence = detect(
+            self._view[: self._real], at - self._base, self._base, settings, self._forced, self._endian
+        )
+        if settings.evidence.name is None:
+            raise _Stop("unreadable-delta", at, "this delta reads in no dialect: " + settings.evidence.reasons[0])
+        settings.dialect = DIALECTS[settings.evidence.name]
+        settings.endian = settings.evidence.endian or "little"
+        self._resettle()
+
+    def _settle_page_size(self, here: int) -> bool:
+        """Find the target's page size at the first record that depends on it; true if it is not the one assumed."""
+        word = struct.unpack_from(">Q", self._view, here)[0]
+        if word & Flag.MEM_SIZE or word & Flag.EOS:
+            return False
+        self._page_size_known = True
+        size = next((s for s in PAGE_SIZES if self._page_size_fits(here, s)), self.settings.page_size)
+        if size == self.settings.page_size:
+            return False
+        self.settings.page_size = size
+        self._resettle()
+        return True
+
+    def _page_size_fits(self, at: int, size: int) -> bool:
+        """Whether the next records are records with pages of ``size`` bytes."""
+        version = self.settings.version
+        for _ in range(TRIAL_RECORDS):
+            if at + WORD > self._real:
+                return True
+            (word,) = struct.unpack_from(">Q", self._view, at)
+            flags = word & (size - 1)
+            kind = ram.kind_of(flags, version)
+            if flags & ~int(ram.known_flags(version)) or kind is Kind.NOOP:
+                return False
+            at += WORD
+            if ram.is_named(flags, version, kind):
+                at += 1 + self._view[at]
+            if kind is Kind.PAGE:
+                at += size
+            elif kind is Kind.DUP:
+                at += ram.Fill.sizeof()
+            else:
+                return True
+        return True
+
+    def _block_list(self, at: int, end: int, total: int) -> int:
+        """Read the v4 block list after the word at ``at``; returns where it ends."""
+        after, listed, blocks = at + WORD, 0, []
+        self._reach(at, LIST_MAX)
+        end = self._base + self._real
+        while listed < total:
+            size = after + 1 + self._view[after - self._base] + ram.Int64ub.sizeof() if after < end else end + 1
+            if size > end:
+                raise _Stop("truncated", at, "the capture ends inside the block list")
+            entry = ram.BlockEntry.parse(self._view[after - self._base : size - self._base])
+            blocks.append(Block(entry.idstr, entry.length))
+            listed += entry.length
+            after = size
+        if listed > total:
+            self.problems.append(
+                Problem("block-list", at, f"the blocks' lengths add up to {listed:#x}, the list says {total:#x}")
+            )
+        if self.blocks and total and [b.name for b in self.blocks if b.declared] != [b.name for b in blocks]:
+            self.problems.append(Problem("block-list", at, "a second block list, and a different one"))
+        elif not self.blocks:
+            self._declare(blocks, at)
+        return after
+
+    def _flat(self, at: int, total: int) -> None:
+        """v3 has one block, the whole ram_addr space."""
+        if not self.blocks:
+            self._declare([Block(ram.IDSTR, total)], at)
+            self._block = 0
+        elif self.blocks[0].length != total:
+            self.problems.append(Problem("block-list", at, "a second MEM_SIZE, and a different one"))
+
+    def _declare(self, blocks: list[Block], at: int) -> None:
+        for block in blocks[:NO_BLOCK]:
+            if block.name in self._block_index:
+                self.problems.append(Problem("block-list", at, "two blocks of one name"))
+            self._block_index.setdefault(block.name, len(self.blocks))
+            self.blocks.append(block)
+
+    def _block_named(self, name: bytes, at: int) -> int:
+        """The index of the block called ``name``; one that the list does not have is added, as undeclared."""
+        index = self._block_index.get(name)
+        if index is None:
+            if len(self.blocks) >= NO_BLOCK:
+                raise _Stop("bad-record", at, "more blocks than any guest has")
+            index = self._block_index[name] = len(self.blocks)
+            self.blocks.append(Block(name, 0, declared=False))
+        return index

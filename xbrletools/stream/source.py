@@ -1,0 +1,211 @@
+"""Where a capture's bytes come from: a mapped file, bytes, or a pipe; plain or compressed.
+
+A source hands out windows at rising offsets, which is all that a scan needs: a pipe is then read in constant memory. A
+mapped source also has every byte at hand (`data`), which replay and verification need; `spool` turns a pipe into one.
+"""
+
+import bz2
+import gzip
+import io
+import lzma
+import mmap
+import os
+import stat
+import sys
+import tempfile
+from collections.abc import Callable
+from pathlib import Path
+from typing import BinaryIO, cast
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ..errors import XbrleError
+
+WINDOW = 4 << 20  # bytes of a mapped file that a scan looks at before it drops them
+PIPE_WINDOW = 1 << 20  # bytes that a pipe holds in memory
+
+Openable = str | os.PathLike[str] | bytes | bytearray | memoryview | BinaryIO
+
+
+def _zstd(raw: BinaryIO) -> BinaryIO:
+    try:
+        import zstandard
+    except ImportError:
+        from compression import zstd  # type: ignore[import-not-found]  # Python 3.14 and later
+
+        return cast("BinaryIO", zstd.open(raw))
+    return cast("BinaryIO", zstandard.ZstdDecompressor().stream_reader(raw, read_across_frames=True))
+
+
+#: The magic of each compression, and what reads it. Decoders raise different errors on damage: see `_DAMAGE`.
+_COMPRESSIONS: dict[bytes, tuple[str, Callable[[BinaryIO], BinaryIO]]] = {
+    b"\xfd7zXZ\x00": ("xz", lambda raw: cast("BinaryIO", lzma.open(raw))),
+    b"\x1f\x8b": ("gzip", lambda raw: cast("BinaryIO", gzip.open(raw))),
+    b"BZh": ("bzip2", lambda raw: cast("BinaryIO", bz2.open(raw))),
+    b"\x28\xb5\x2f\xfd": ("zstd", _zstd),
+}
+_MAGIC_MAX = max(map(len, _COMPRESSIONS))
+
+
+def _compression(head: bytes) -> tuple[str, Callable[[BinaryIO], BinaryIO]] | None:
+    return next((c for magic, c in _COMPRESSIONS.items() if head.startswith(magic)), None)
+
+
+class MappedSource:
+    """A capture whose every byte is at hand.
+
+    ``data`` is the whole capture, (size,) uint8, read-only; ``wrapper`` names a compression that was undone.
+    """
+
+    def __init__(self, name: str, buffer: mmap.mmap | bytes, wrapper: str | None = None) -> None:
+        self.name = name
+        self.wrapper = wrapper
+        self.damage: str | None = None
+        self._buffer = buffer
+        self.view = memoryview(buffer)
+        self.data: NDArray[np.uint8] = np.frombuffer(buffer, np.uint8)
+        self.size = len(self.data)
+        self._dropped = 0
+
+    def window(self, offset: int, least: int) -> tuple[memoryview, bool]:
+        """The bytes from ``offset``, at least ``least`` of them unless the capture ends; and whether it does."""
+        end = min(self.size, offset + max(least, WINDOW))
+        self._drop(offset)
+        return self.view[offset:end], end == self.size
+
+    def _drop(self, offset: int) -> None:
+        """Let the kernel take back what a scan has passed: resident memory stays small on a large file."""
+        if isinstance(self._buffer, mmap.mmap) and offset - self._dropped >= WINDOW:
+            upto = offset & ~(mmap.PAGESIZE - 1)
+            self._buffer.madvise(mmap.MADV_DONTNEED, self._dropped, upto - self._dropped)
+            self._dropped = upto
+
+    def spool(self) -> "MappedSource":
+        """Itself: every byte is at hand already."""
+        return self
+
+
+class PipeSource:
+    """A capture that comes once, in order: standard input, a FIFO, a decompressor."""
+
+    def __init__(self, name: str, raw: BinaryIO, wrapper: str | None = None) -> None:
+        self.name = name
+        self.wrapper = wrapper
+        self.damage: str | None = None
+        self.size: int | None = None
+        self._raw = raw
+        self._held = bytearray()
+        self._base = 0
+
+    def window(self, offset: int, least: int) -> tuple[memoryview, bool]:
+        """The bytes from ``offset``, at least ``least`` of them unless the capture ends; and whether it does.
+
+        ``offset`` may not fall behind that of an earlier call.
+        """
+        while offset > self._base + len(self._held) and self._pull():  # passed over without being looked at
+            gone = min(len(self._held), offset - self._base)
+            self._held = self._held[gone:]
+            self._base += gone
+        self._held = self._held[offset - self._base :]
+        self._base = offset
+        while len(self._held) < max(least, PIPE_WINDOW) and self._pull():
+            pass
+        return memoryview(bytes(self._held)), self.size is not None
+
+    def _pull(self) -> bool:
+        piece = self._read(PIPE_WINDOW)
+        self._held += piece
+        if not piece:
+            self.size = self._base + len(self._held)
+        return bool(piece)
+
+    def _read(self, count: int) -> bytes:
+        try:
+            return self._raw.read(count)
+        except (lzma.LZMAError, gzip.BadGzipFile, EOFError, OSError, ValueError) as error:
+            self.damage = f"{self.wrapper or 'input'} ends early or is damaged: {error}"
+        except Exception as error:  # zstandard's own error type is not known without importing it
+            if type(error).__name__ != "ZstdError":
+                raise
+            self.damage = f"{self.wrapper} ends early or is damaged: {error}"
+        return b""
+
+    def spool(self) -> MappedSource:
+        """All of it, through an unnamed temporary file: memory stays constant, disk does not."""
+        if self._base:
+            raise XbrleError(f"{self.name}: read past its beginning already")
+        with tempfile.TemporaryFile() as file:
+            file.write(self._held)
+            while piece := self._read(PIPE_WINDOW):
+                file.write(piece)
+            file.flush()
+            spooled = MappedSource(self.name, _map(file), self.wrapper)
+        spooled.damage = self.damage
+        return spooled
+
+
+Source = MappedSource | PipeSource
+
+
+def _map(file: BinaryIO | io.BufferedRandom) -> mmap.mmap | bytes:
+    """The file's bytes, mapped; an empty file cannot be mapped."""
+    if not os.fstat(file.fileno()).st_size:
+        return b""
+    return mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ)
+
+
+def _open_path(path: Path) -> Source:
+    try:
+        mode = path.stat().st_mode
+        if stat.S_ISDIR(mode):
+            raise XbrleError(f"{path}: is a directory, not a capture")
+        file = path.open("rb")
+    except OSError as error:
+        raise XbrleError(f"{path}: {error.strerror}") from error
+    if not stat.S_ISREG(mode):
+        return _open_stream(file, str(path))
+    try:
+        head = file.read(_MAGIC_MAX)
+        file.seek(0)
+    except OSError as error:
+        raise XbrleError(f"{path}: {error.strerror}") from error
+    if (found := _compression(head)) is not None:
+        wrapper, reader = found
+        return PipeSource(str(path), reader(file), wrapper)
+    with file:
+        try:
+            return MappedSource(str(path), _map(file))
+        except OSError as error:
+            raise XbrleError(f"{path}: {error.strerror}") from error
+
+
+def _open_stream(raw: BinaryIO, name: str) -> Source:
+    if not hasattr(raw, "peek"):
+        raw = cast("BinaryIO", io.BufferedReader(cast("io.RawIOBase", raw)))
+    head: bytes = raw.peek(_MAGIC_MAX)[:_MAGIC_MAX]  # type: ignore[attr-defined]
+    if (found := _compression(head)) is not None:
+        wrapper, reader = found
+        return PipeSource(name, reader(raw), wrapper)
+    return PipeSource(name, raw)
+
+
+def open_source(what: Openable) -> Source:
+    """A source for a path, a file object, bytes, or ``-`` for standard input.
+
+    xz, gzip, bzip2 and zstd are known by their magic and undone on the way.
+
+    Raises:
+        XbrleError: there is no such file, or it cannot be read.
+    """
+    if isinstance(what, bytes | bytearray | memoryview):
+        data = bytes(what)
+        if (found := _compression(data[:_MAGIC_MAX])) is not None:
+            wrapper, reader = found
+            return PipeSource("bytes", reader(cast("BinaryIO", io.BytesIO(data))), wrapper)
+        return MappedSource("bytes", data)
+    if isinstance(what, str | os.PathLike):
+        if os.fspath(what) == "-":
+            return _open_stream(cast("BinaryIO", sys.stdin.buffer), "standard input")
+        return _open_path(Path(what))
+    return _open_stream(what, getattr(what, "name", None) or "file object")

@@ -1,8 +1,13 @@
 """The run-length codings of September 2010, before (run, byte) pairs: a doubled byte announces its repeats.
 
-Facts: README.md, "Doubled bytes". A byte that differs from its predecessor stands for itself. In `sep10` a byte equal to
-its predecessor is followed by a u8 of further repeats, then the predecessor is forgotten. `sep20` is unsettled: its
-eight known deltas come to one page only when a doubled byte is followed by the next byte and its count.
+Facts: README.md, "Doubled bytes". A byte that differs from its predecessor stands for itself. What follows
+a byte that equals its predecessor differs:
+
+- `sep10`: a u8, how many more of the byte follow the two; then the predecessor is forgotten.
+- `sep20`: the byte that comes after the run, then a u8, how often the doubled byte follows the first of the
+  two. The byte after the run is the predecessor of what comes next, so a run of more than 256 bytes goes on
+  as a new one. Eight deltas are known: read so, each makes one page, 306 of the 308 bytes that they change
+  turn into the next number, and encoding them again gives the same bytes [C].
 """
 
 from construct import Byte, Construct, Struct
@@ -12,5 +17,5 @@ EXTRA_MAX = 255  # a u8 of further repeats
 #: sep10, after a byte that equals its predecessor: how many more of it follow.
 Repeats: Construct = Struct("extra" / Byte)
 
-#: sep20, in the same place: another byte, and its count.
+#: sep20, in the same place: the byte after the run, and how many of the run's bytes follow its first.
 NextRun: Construct = Struct("byte" / Byte, "count" / Byte)

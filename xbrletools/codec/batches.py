@@ -1,0 +1,103 @@
+"""What all codings share: the checks of their arguments, the cutting into batches, and the gathering of
+payloads.
+
+A batch bounds the scratch memory: whatever the number of records, a call needs a few MiB beside its
+arguments.
+"""
+
+from collections.abc import Iterator
+
+import numpy as np
+import numpy.typing as npt
+
+from xbrletools.formats.ram import MIN_PAGE_SIZE
+
+Bytes = npt.NDArray[np.uint8]
+Words = npt.NDArray[np.uint64]
+Ints = npt.NDArray[np.int64]
+Mask = npt.NDArray[np.bool_]
+
+
+def page_size_of(pages: Bytes, name: str = "pages") -> int:
+    """Give the page size of an (n, page_size) uint8 array; ValueError where it is not one, or not
+    contiguous.
+    """
+    if pages.ndim != 2 or pages.dtype != np.uint8 or not pages.flags.c_contiguous:
+        raise ValueError(f"{name} must be an (n, page_size) uint8 array, C-contiguous")
+    return checked_page_size(pages.shape[1])
+
+
+def checked_page_size(size: int) -> int:
+    """Give ``size`` back; ValueError where it is no page size: a power of two from 1024 on."""
+    if size < MIN_PAGE_SIZE or size & (size - 1):
+        raise ValueError(f"a page of {size} bytes: must be a power of two, {MIN_PAGE_SIZE} or more")
+    return size
+
+
+def check_deltas(data: Bytes, offsets: Ints, lengths: Ints) -> None:
+    """Raise ValueError unless ``data`` is (N,) uint8 and each ``offsets[k]``, ``lengths[k]`` lies inside."""
+    if data.ndim != 1 or data.dtype != np.uint8 or not data.flags.c_contiguous:
+        raise ValueError("data must be an (N,) uint8 array, contiguous")
+    if offsets.ndim != 1 or offsets.shape != lengths.shape:
+        raise ValueError("offsets and lengths must be (n,) arrays of one length")
+    if not (np.issubdtype(offsets.dtype, np.integer) and np.issubdtype(lengths.dtype, np.integer)):
+        raise ValueError("offsets and lengths must be integers")
+    if len(offsets) and (
+        offsets.min() < 0 or lengths.min() < 0 or int((offsets + lengths).max()) > len(data)
+    ):
+        raise ValueError("a payload lies outside of data")
+
+
+def check_rows(pages: Bytes, rows: Ints | None, count: int) -> None:
+    """Raise ValueError unless ``rows`` (n,) names a row of writable ``pages`` for each of ``count``
+    records.
+    """
+    if not pages.flags.writeable:
+        raise ValueError("pages must be writable")
+    if rows is None:
+        if len(pages) < count:
+            raise ValueError(f"{count} deltas for {len(pages)} pages")
+    else:
+        if rows.shape != (count,) or not np.issubdtype(rows.dtype, np.integer):
+            raise ValueError(f"rows must be ({count},) integers")
+        if count and (rows.min() < 0 or rows.max() >= len(pages)):
+            raise ValueError("a row lies outside of pages")
+
+
+def check_pair(old: Bytes, new: Bytes) -> int:
+    """Give the page size of ``old`` and ``new``, (n, page_size) uint8 each; ValueError where they differ in
+    shape.
+    """
+    size = page_size_of(old, "old")
+    page_size_of(new, "new")
+    if old.shape != new.shape:
+        raise ValueError(f"old is {old.shape}, new is {new.shape}")
+    return size
+
+
+def cut(lengths: Ints, records_max: int, bytes_max: int) -> Iterator[slice]:
+    """Cut records into runs of at most ``records_max`` and about ``bytes_max`` payload bytes, one at
+    least.
+    """
+    first = 0
+    while first < len(lengths):
+        ends = np.cumsum(lengths[first : first + records_max])
+        count = max(1, int(np.searchsorted(ends, bytes_max, side="right")))
+        yield slice(first, first + count)
+        first += count
+
+
+def join(data: Bytes, offsets: Ints, lengths: Ints, pad: int = 0) -> Bytes:
+    """Give the payloads one after the other, and ``pad`` zero bytes, as one (total + pad,) uint8 array."""
+    view = data.data
+    parts = [view[o : o + n] for o, n in zip(offsets.tolist(), lengths.tolist(), strict=True)]
+    return np.frombuffer(b"".join([*parts, bytes(pad)]), np.uint8)
+
+
+def drop(data: Bytes, lengths: Ints, given_up: Mask) -> Bytes:
+    """Take the encodings that were ``given_up`` out of ``data`` and set their ``lengths`` to -1, in place."""
+    if not given_up.any():
+        return data
+    data = data[np.repeat(~given_up, lengths)]
+    lengths[given_up] = -1
+    return data

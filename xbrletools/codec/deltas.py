@@ -1,0 +1,58 @@
+"""From a dialect's encoding to the functions that read and write it.
+
+Which dialect has which encoding: ``xbrletools.formats.dialects``.
+"""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from xbrletools.formats.dialects import Encoding
+
+from . import doubled, xbrle, xbzrle
+from .batches import Bytes, Ints, Mask
+
+
+@dataclass(frozen=True, slots=True)
+class _Coding:
+    apply: Callable[[Bytes, Ints, Ints, Bytes, Ints | None], Bytes]
+    encode: Callable[[Bytes, Bytes, int | None], tuple[Bytes, Ints]]
+    changed: Callable[[Bytes, Ints, Ints, int], tuple[Mask, Bytes]]
+
+
+_CODINGS = {
+    Encoding.RLE: _Coding(xbrle.apply, xbrle.encode, xbrle.changed),
+    Encoding.DOUBLED: _Coding(doubled.apply_sep10, doubled.encode_sep10, doubled.changed_sep10),
+    Encoding.DOUBLED_NEXT: _Coding(doubled.apply_sep20, doubled.encode_sep20, doubled.changed_sep20),
+    Encoding.ZRUN: _Coding(xbzrle.apply, xbzrle.encode, xbzrle.changed),
+}
+
+
+def apply(
+    encoding: Encoding, data: Bytes, offsets: Ints, lengths: Ints, pages: Bytes, rows: Ints | None = None
+) -> Bytes:
+    """Apply delta k to ``pages[rows[k]]``, in place, as a receiver of this encoding does.
+
+    ``data`` (N,) uint8; ``offsets``, ``lengths`` (n,) int64 in bytes; ``pages`` (m, page_size) uint8,
+    C-contiguous; ``rows`` (n,) int64, distinct. Returns verdicts (n,) uint8; pages whose verdict is not OK
+    stay as they were. Raises ValueError where the arrays do not fit each other.
+    """
+    return _CODINGS[encoding].apply(data, offsets, lengths, pages, rows)
+
+
+def encode(encoding: Encoding, old: Bytes, new: Bytes, limit: int | None = None) -> tuple[Bytes, Ints]:
+    """Encode ``old`` to ``new``, (n, page_size) uint8 each, as a sender of this encoding does.
+
+    Returns data (total,) uint8 and lengths (n,) int64, -1 where the encoding would exceed ``limit`` bytes,
+    by default the sender's own limit. Raises ValueError where the arrays do not fit each other.
+    """
+    return _CODINGS[encoding].encode(old, new, limit)
+
+
+def changed(
+    encoding: Encoding, data: Bytes, offsets: Ints, lengths: Ints, page_size: int
+) -> tuple[Mask, Bytes]:
+    """Say which bytes each delta changes (or, where it carries new bytes, determines).
+
+    Returns a mask (n, page_size) bool, all False for a delta that is not OK, and verdicts (n,) uint8.
+    """
+    return _CODINGS[encoding].changed(data, offsets, lengths, page_size)

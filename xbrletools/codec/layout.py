@@ -1,0 +1,46 @@
+"""NumPy dtypes derived from the construct grammars, so that a layout is written down once.
+
+Bulk work reads headers through these; single records go through construct itself.
+"""
+
+import struct
+from typing import Any
+
+import numpy as np
+from construct import Bytes, Const, Construct, FormatField, Rebuild, Renamed, Struct
+
+_KINDS = dict.fromkeys("BHILQ", "u") | dict.fromkeys("bhilq", "i") | dict.fromkeys("efd", "f")
+
+
+def dtype_of(struct: Construct) -> np.dtype[Any]:
+    """Give the packed dtype of a Struct of fixed size; its fields have the grammar's names and byte orders.
+
+    Raises TypeError for a part without a fixed layout: an unnamed one, or one whose size depends on the data.
+    """
+    if not isinstance(struct, Struct):
+        raise TypeError(f"a Struct has a layout, {type(struct).__name__} has none")
+    return np.dtype([_field(part) for part in struct.subcons])
+
+
+def _field(part: Construct) -> tuple[Any, ...]:
+    name = part.name
+    if not name:
+        raise TypeError(f"an unnamed {type(part).__name__} cannot be a field")
+    while isinstance(part, (Renamed, Const, Rebuild)):  # these change the value, never the layout
+        part = part.subcon
+    if isinstance(part, Struct):
+        return name, dtype_of(part)
+    if isinstance(part, FormatField):
+        return name, _scalar(name, part.fmtstr)
+    if isinstance(part, Bytes) and isinstance(part.length, int):
+        return name, np.uint8, (part.length,)
+    raise TypeError(f"field {name!r} ({type(part).__name__}) has no fixed layout")
+
+
+def _scalar(name: str, fmtstr: str) -> str:
+    # struct's letters have standard sizes after a byte order, NumPy's have the machine's: "L" is 4 bytes
+    # there
+    order, letter = fmtstr[0], fmtstr[-1]
+    if letter not in _KINDS:
+        raise TypeError(f"field {name!r} has the format {fmtstr!r}, which is no number")
+    return f"{order}{_KINDS[letter]}{struct.calcsize(fmtstr)}"

@@ -1,0 +1,43 @@
+"""Pages of one repeated byte: what a sender sends as a dup page.
+
+Facts: formats/README.md, "The RAM section", COMPRESS.
+"""
+
+import numpy as np
+import numpy.typing as npt
+
+from .batches import Bytes, Ints, page_size_of
+
+NOT_UNIFORM = -1
+
+_PROBE_BATCH = 1 << 12  # pages that are probed at a time
+_BATCH = 1 << 18  # bytes of pages that are compared in full at a time
+_REPEAT = np.uint64(0x0101010101010101)
+
+
+def fills(pages: Bytes, rows: Ints | None = None) -> npt.NDArray[np.int16]:
+    """Give the fill byte of each page that is one repeated byte, and -1 for all others.
+
+    ``pages`` (m, page_size) uint8, C-contiguous; ``rows`` (n,) int64 picks pages, by default all in order.
+    Returns (n,) int16. Raises ValueError for other shapes.
+    """
+    page_size = page_size_of(pages)
+    words = pages.view(np.uint64)
+    count = len(pages) if rows is None else len(rows)
+    found = np.full(count, NOT_UNIFORM, np.int16)
+    step = max(1, _BATCH // page_size)
+    for first in range(0, count, _PROBE_BATCH):
+        batch = (
+            np.arange(first, min(first + _PROBE_BATCH, count))
+            if rows is None
+            else rows[first : first + _PROBE_BATCH]
+        )
+        left = np.flatnonzero(words[batch, 0] == pages[batch, 0] * _REPEAT)
+        for probe in (-1, words.shape[1] // 2):
+            left = left[words[batch[left], probe] == words[batch[left], 0]]
+        for part in range(0, len(left), step):
+            some = left[part : part + step]
+            full = words[batch[some]]
+            some = some[(full == full[:, :1]).all(axis=1)]
+            found[first + some] = pages[batch[some], 0]
+    return found

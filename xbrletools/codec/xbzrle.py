@@ -1,0 +1,293 @@
+"""XBZRLE: runs of unchanged bytes, and the new bytes between them, as QEMU writes them since 2012.
+
+Facts: formats/README.md, "XBZRLE". A run is zrun, nzrun, both ULEB128 of two bytes at most, and nzrun
+literal bytes.
+"""
+
+import numpy as np
+
+from xbrletools.formats.xbzrle import ULEB_BITS, ULEB_BYTES_MAX, ULEB_MAX, ULEB_MORE
+
+from .batches import (
+    Bytes,
+    Ints,
+    Mask,
+    Words,
+    check_deltas,
+    check_pair,
+    check_rows,
+    checked_page_size,
+    cut,
+    drop,
+    join,
+    page_size_of,
+)
+from .verdict import Verdict
+
+_LOW = ULEB_MORE - 1
+_WORD = np.dtype("<u8")
+
+_BATCH_RECORDS = 1024
+_BATCH_PAYLOAD = 1 << 18
+_ENCODE_BATCH = 1 << 19  # bytes of pages
+_LOCKSTEP_MIN = 48  # with fewer records left a plain loop over their runs is faster
+_PAD = 2 * ULEB_BYTES_MAX  # a run cut off by the payload's end is read past it before that is noticed
+_SLICE_MIN = 96  # literals from which on a slice is faster than an index for each byte
+
+
+def apply(data: Bytes, offsets: Ints, lengths: Ints, pages: Bytes, rows: Ints | None = None) -> Bytes:
+    """Write delta k's new bytes over ``pages[rows[k]]``, in place; a page whose delta is not OK stays as it
+    was.
+
+    ``data`` (N,) uint8, the capture; ``offsets``, ``lengths`` (n,) int64, the payloads in it, in bytes;
+    ``pages`` (m, page_size) uint8, C-contiguous; ``rows`` (n,) int64, distinct rows of pages, 0 to n - 1 by
+    default.
+
+    Returns verdicts (n,) uint8: OK, or what QEMU's receiver finds first: BAD_NUMBER, ZERO_RUN (a zrun after
+    the first, or an nzrun), LONG, CUT. A payload of no bytes is OK and changes nothing. Raises ValueError
+    where the arrays do not fit each other.
+    """
+    check_deltas(data, offsets, lengths)
+    page_size = page_size_of(pages)
+    check_rows(pages, rows, len(offsets))
+    flat = pages.reshape(-1)
+    verdicts = np.zeros(len(offsets), np.uint8)
+    for part in cut(lengths, _BATCH_RECORDS, _BATCH_PAYLOAD):
+        payload = join(data, offsets[part], lengths[part], pad=_PAD)
+        to, at, counts, verdicts[part] = _parse(payload, np.cumsum(lengths[part]), page_size)
+        targets = np.arange(part.start, part.stop) if rows is None else rows[part]
+        shift = (targets - np.arange(len(targets))) * page_size
+        to += shift[to >> (page_size.bit_length() - 1)]
+        long = counts >= _SLICE_MIN
+        for t, a, n in zip(to[long].tolist(), at[long].tolist(), counts[long].tolist(), strict=True):
+            flat[t : t + n] = payload[a : a + n]
+        short = ~long
+        flat[_each(to[short], counts[short])] = payload[_each(at[short], counts[short])]
+    return verdicts
+
+
+def changed(data: Bytes, offsets: Ints, lengths: Ints, page_size: int) -> tuple[Mask, Bytes]:
+    """Say which bytes each delta determines: those it carries, be they equal to the old ones or not.
+
+    ``data``, ``offsets``, ``lengths`` as in ``apply``. Returns a mask (n, page_size) bool, all False for a
+    delta that is not OK, and verdicts (n,) uint8.
+    """
+    check_deltas(data, offsets, lengths)
+    mask = np.zeros((len(offsets), checked_page_size(page_size)), bool)
+    flat = mask.reshape(-1)
+    verdicts = np.zeros(len(offsets), np.uint8)
+    for part in cut(lengths, _BATCH_RECORDS, _BATCH_PAYLOAD):
+        payload = join(data, offsets[part], lengths[part], pad=_PAD)
+        to, _, counts, verdicts[part] = _parse(payload, np.cumsum(lengths[part]), page_size)
+        flat[_each(to + part.start * page_size, counts)] = True
+    return mask, verdicts
+
+
+def _each(starts: Ints, counts: Ints) -> Ints:
+    """Give every position of runs: ``counts[k]`` from ``starts[k]`` on."""
+    ends = np.cumsum(counts)
+    at = np.arange(int(counts.sum()))
+    at += np.repeat(starts - (ends - counts), counts)
+    return at
+
+
+def _parse(payload: Bytes, ends: Ints, page_size: int) -> tuple[Ints, Ints, Ints, Bytes]:
+    """Find the literals of a batch: where they go, flat over its pages, where they stand in ``payload``,
+    how many.
+
+    ``ends`` (n,) int64: where each record ends in ``payload``, which has ``_PAD`` bytes more. Also gives
+    verdicts (n,) uint8; there are no literals of records that are not OK.
+
+    In lockstep: the k-th run of every record at once. Records that a run of which is not right, and the
+    last few, are left to a plain loop.
+    """
+    at = np.diff(ends, prepend=0)
+    record = np.flatnonzero(at)
+    at, end = (ends - at)[record], ends[record]
+    to = record * page_size
+    limit = to + page_size
+    found: list[tuple[Ints, Ints, Ints]] = []
+    rest: list[tuple[int, int, int]] = []
+    first = True
+    while len(record) >= _LOCKSTEP_MIN:
+        zrun, after, wide = _numbers(payload, at)
+        nzrun, literals, wide_too = _numbers(payload, after)
+        target = to + zrun
+        next_to, next_at = target + nzrun, literals + nzrun
+        fault = (next_to > limit) | (next_at > end) | (nzrun == 0) | wide | wide_too
+        if not first:
+            fault |= zrun == 0
+        if fault.any():
+            rest += zip(record[fault].tolist(), at[fault].tolist(), to[fault].tolist(), strict=True)
+            good = ~fault
+            found.append((target[good], literals[good], nzrun[good]))
+            going = good & (next_at < end)
+        else:
+            found.append((target, literals, nzrun))
+            going = next_at < end
+        if going.all():
+            at, to = next_at, next_to
+        else:
+            record, at, to, end, limit = (x[going] for x in (record, next_at, next_to, end, limit))
+        first = False
+    rest += zip(record.tolist(), at.tolist(), to.tolist(), strict=True)
+    verdicts = np.zeros(len(ends), np.uint8)
+    found += _walk(payload, ends, page_size, rest, verdicts)
+    if not found:
+        none = np.empty(0, np.int64)
+        return none, none, none, verdicts
+    targets, literals, counts = (np.concatenate(x) for x in zip(*found, strict=True))
+    if verdicts.any():
+        good = verdicts[targets >> (page_size.bit_length() - 1)] == Verdict.OK
+        targets, literals, counts = targets[good], literals[good], counts[good]
+    return targets, literals, counts, verdicts
+
+
+def _numbers(payload: Bytes, at: Ints) -> tuple[Ints, Ints, Mask]:
+    """Read a number at each place: values, the places after them, and which were of more than two bytes."""
+    value = payload[at].astype(np.int64)
+    after = at + 1
+    too_wide = np.zeros(len(at), bool)
+    two = np.flatnonzero(value >= ULEB_MORE)
+    if len(two):
+        high = payload[after[two]].astype(np.int64)
+        too_wide[two] = high >= ULEB_MORE
+        value[two] += (high << ULEB_BITS) - ULEB_MORE
+        after[two] += 1
+    return value, after, too_wide
+
+
+def _walk(
+    payload: Bytes, ends: Ints, page_size: int, rest: list[tuple[int, int, int]], verdicts: Bytes
+) -> list[tuple[Ints, Ints, Ints]]:
+    """Read the runs of single records: ``rest`` has their number, place in the payload and flat place in
+    the pages.
+
+    Sets their verdicts, and gives targets, literals and counts, also of records that turn out not to be OK.
+    """
+    known = payload.data
+    found: list[tuple[int, int, int]] = []
+    for record, at, to in rest:
+        end, limit = int(ends[record]), (record + 1) * page_size
+        begin = int(ends[record - 1]) if record else 0
+        while at < end:
+            verdict, target, literals, count = _run(known, at, end, to, limit, at == begin)
+            if verdict:
+                verdicts[record] = verdict
+                break
+            found.append((target, literals, count))
+            at, to = literals + count, target + count
+    columns = np.array(found, np.int64).reshape(-1, 3).T
+    return [(columns[0], columns[1], columns[2])]
+
+
+def _run(
+    payload: memoryview, at: int, end: int, to: int, limit: int, first: bool
+) -> tuple[Verdict, int, int, int]:
+    """Read one run: its verdict, target, literals' place and count. In the order in which QEMU's receiver
+    looks.
+    """
+    numbers = []
+    for allowed in (first, False):  # whether the number may be 0
+        if end - at < ULEB_BYTES_MAX:  # also a last number of one byte: neither can end a payload
+            return Verdict.BAD_NUMBER, 0, 0, 0
+        number = payload[at]
+        at += 1
+        if number >= ULEB_MORE:
+            if payload[at] >= ULEB_MORE:
+                return Verdict.BAD_NUMBER, 0, 0, 0
+            number += (payload[at] << ULEB_BITS) - ULEB_MORE
+            at += 1
+        if not number and not allowed:
+            return Verdict.ZERO_RUN, 0, 0, 0
+        to += number
+        if to > limit:
+            return Verdict.LONG, 0, 0, 0
+        numbers.append(number)
+    count = numbers[1]
+    if at + count > end:
+        return Verdict.CUT, 0, 0, 0
+    return Verdict.OK, to - count, at, count
+
+
+def encode(old: Bytes, new: Bytes, limit: int | None = None) -> tuple[Bytes, Ints]:
+    """Encode ``old`` to ``new``, (n, page_size) uint8 each, with the bytes that QEMU's encoder writes.
+
+    Returns data (total,) uint8, the payloads one after the other, and lengths (n,) int64: 0 for an
+    unchanged page; -1, and no bytes in data, where the encoding does not fit in ``limit`` bytes (default:
+    the page size). QEMU's encoder asks for two free bytes whenever it goes on, so before an unchanged end
+    of the page too [Q]. -1 also for a run that two bytes cannot hold, over 16383, which takes pages of 32
+    KiB. Raises ValueError where the arrays do not fit each other.
+    """
+    page_size = check_pair(old, new)
+    limit = page_size if limit is None else limit
+    parts: list[Bytes] = []
+    lengths = np.zeros(len(old), np.int64)
+    step = max(1, _ENCODE_BATCH // page_size)
+    for first in range(0, len(old), step):
+        part = slice(first, first + step)
+        payload, lengths[part], too_wide = _encode_batch(old[part], new[part])
+        unchanged_end = old[part, -1] == new[part, -1]
+        over = lengths[part] + np.where(unchanged_end, ULEB_BYTES_MAX, 0) > limit
+        parts.append(drop(payload, lengths[part], over | too_wide))
+    return np.concatenate(parts) if parts else np.empty(0, np.uint8), lengths
+
+
+def _encode_batch(old: Bytes, new: Bytes) -> tuple[Bytes, Ints, Mask]:
+    page_size = old.shape[1]
+    starts, stops, literals = _changes(old, new)
+    first = np.searchsorted(starts, np.arange(len(old) + 1) * page_size)  # each page's first run, and the end
+    zruns = starts.copy()
+    zruns[1:] -= stops[:-1]
+    firsts = first[:-1][first[:-1] < first[1:]]
+    zruns[firsts] = starts[firsts] & (page_size - 1)
+    counts = stops - starts
+    wide = (zruns > _LOW, counts > _LOW)
+    ends = np.zeros(len(starts) + 1, np.int64)
+    np.cumsum(counts + 2 + wide[0] + wide[1], out=ends[1:])
+    payload = np.empty(int(ends[-1]), np.uint8)
+    is_literal = np.ones(len(payload), bool)
+    at = ends[:-1]
+    for number, is_wide in zip((zruns, counts), wide, strict=True):
+        two = np.flatnonzero(is_wide)
+        payload[at] = (number & _LOW) | (is_wide * ULEB_MORE)
+        is_literal[at] = False
+        payload[at[two] + 1] = number[two] >> ULEB_BITS
+        is_literal[at[two] + 1] = False
+        at = at + 1 + is_wide
+    payload[is_literal] = literals
+    too_wide = np.zeros(len(old), bool)
+    too_wide[starts[(zruns > ULEB_MAX) | (counts > ULEB_MAX)] // page_size] = True
+    return payload, np.diff(ends[first]), too_wide
+
+
+def _changes(old: Bytes, new: Bytes) -> tuple[Ints, Ints, Bytes]:
+    """Give the runs of changed bytes, flat over the pages and split at their borders: starts, stops, new
+    bytes.
+    """
+    page_words = old.shape[1] // _WORD.itemsize
+    a, b = old.reshape(-1).view(_WORD), new.reshape(-1).view(_WORD)
+    words = np.flatnonzero(a != b)
+    new_words = b[words]
+    differs = _bytes_of(a[words] ^ new_words) != 0
+    ones = differs.view(_WORD)  # a byte of 1 for each byte that changed
+    joined = (np.diff(words) == 1) & ((words[1:] & (page_words - 1)) != 0)
+    before = ones << np.uint64(8)
+    before[1:] |= (ones[:-1] >> np.uint64(56)) * joined
+    after = ones >> np.uint64(8)
+    after[:-1] |= (ones[1:] * joined) << np.uint64(56)
+    starts = _positions(words, ones & ~before)
+    stops = _positions(words, ones & ~after) + 1
+    return starts, stops, _bytes_of(new_words)[differs]
+
+
+def _bytes_of(words: Words) -> Bytes:
+    return words.astype(_WORD, copy=False).view(np.uint8)
+
+
+def _positions(words: Ints, ones: Words) -> Ints:
+    at = np.flatnonzero(_bytes_of(ones))
+    flat: Ints = words[at >> 3]
+    flat <<= 3
+    flat += at & 7
+    return flat

@@ -3,3 +3,10 @@
 This folder imports as ``xbrletools.formats``. It is the only place with layouts; README.md beside it is the
 readable specification, with a source for every fact.
 """
+
+from typing import Any, TypeAlias
+
+from construct import Construct
+
+#: A declaration of bytes, whatever it parses to.
+Grammar: TypeAlias = "Construct[Any, Any]"

@@ -6,8 +6,9 @@ Facts: README.md, "The block section". A record is a be64 word, (sector << 9) | 
 from enum import IntFlag
 from typing import Any
 
-from construct import Bytes, Construct, If, Int64ub, Struct
+from construct import Bytes, If, Int64ub, Struct
 
+from . import Grammar
 from .qevm import IdStr
 
 IDSTR = b"block"
@@ -33,7 +34,7 @@ def _has_data(context: Any) -> bool:
     return bool(context.word & Flag.DEVICE_BLOCK) and not context.word & Flag.ZERO_BLOCK
 
 
-Record: Construct = Struct(
+Record: Grammar = Struct(
     "word" / Int64ub,
     "name" / If(_has_name, IdStr),
     "data" / If(_has_data, Bytes(CHUNK)),

@@ -7,9 +7,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from enum import Enum
 
-from construct import Construct
-
-from . import xbrle, xbzrle
+from . import Grammar, xbrle, xbzrle
 
 
 class Encoding(Enum):
@@ -42,7 +40,7 @@ class Dialect:
 
     name: str
     ram_version: int
-    header: Callable[[str], Construct]
+    header: Callable[[str], Grammar]
     encoding: Encoding
     checksum: Checksum
     host_endian: bool = True
@@ -58,8 +56,14 @@ DIALECTS: dict[str, Dialect] = {
     d.name: d
     for d in (
         Dialect(
-            "sep10", _V3, xbrle.header_3, Encoding.DOUBLED, Checksum.NONE,
-            host_endian=False, length_counts=3, caches_dup=False,
+            "sep10",
+            _V3,
+            xbrle.header_3,
+            Encoding.DOUBLED,
+            Checksum.NONE,
+            host_endian=False,
+            length_counts=3,
+            caches_dup=False,
         ),
         Dialect("sep20", _V3, xbrle.header_4, Encoding.DOUBLED_NEXT, Checksum.NONE, length_counts=4),
         Dialect("nov03a", _V3, xbrle.header_8, Encoding.RLE, Checksum.COMPLEMENT, page_limit=2),

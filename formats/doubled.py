@@ -10,12 +10,14 @@ a byte that equals its predecessor differs:
   turn into the next number, and encoding them again gives the same bytes [C].
 """
 
-from construct import Byte, Construct, Struct
+from construct import Byte, Struct
+
+from . import Grammar
 
 EXTRA_MAX = 255  # a u8 of further repeats
 
 #: sep10, after a byte that equals its predecessor: how many more of it follow.
-Repeats: Construct = Struct("extra" / Byte)
+Repeats: Grammar = Struct("extra" / Byte)
 
 #: sep20, in the same place: the byte after the run, and how many of the run's bytes follow its first.
-NextRun: Construct = Struct("byte" / Byte, "count" / Byte)
+NextRun: Grammar = Struct("byte" / Byte, "count" / Byte)

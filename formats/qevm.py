@@ -10,7 +10,6 @@ from construct import (
     Byte,
     Bytes,
     Const,
-    Construct,
     GreedyBytes,
     GreedyRange,
     If,
@@ -26,6 +25,8 @@ from construct import (
     len_,
     this,
 )
+
+from . import Grammar
 
 MAGIC = 0x5145564D  # "QEVM"
 VERSION = 3
@@ -64,12 +65,12 @@ class Command(IntEnum):
 
 
 #: u8 length and that many bytes: section idstrs and RAM block names (1 to 255 bytes, not terminated).
-IdStr: Construct = Prefixed(Byte, GreedyBytes)
+IdStr: Grammar = Prefixed(Byte, GreedyBytes)
 
-FileHeader: Construct = Struct("magic" / Const(MAGIC, Int32ub), "version" / Int32ub)
+FileHeader: Grammar = Struct("magic" / Const(MAGIC, Int32ub), "version" / Int32ub)
 
 #: After SectionType.START and .FULL.
-SectionStart: Construct = Struct(
+SectionStart: Grammar = Struct(
     "section_id" / Int32ub,
     "idstr" / IdStr,
     "instance_id" / Int32ub,
@@ -77,34 +78,34 @@ SectionStart: Construct = Struct(
 )
 
 #: After SectionType.PART and .END.
-SectionPart: Construct = Struct("section_id" / Int32ub)
+SectionPart: Grammar = Struct("section_id" / Int32ub)
 
 #: After every section's data from QEMU 2.4 on, but not for old machine types.
-Footer: Construct = Struct(
+Footer: Grammar = Struct(
     "type" / Const(int(SectionType.FOOTER), Byte),
     "section_id" / Int32ub,
 )
 
 #: Inside a device's data and inside CONFIGURATION.
-SubsectionHeader: Construct = Struct(
+SubsectionHeader: Grammar = Struct(
     "type" / Const(int(SectionType.SUBSECTION), Byte),
     "idstr" / IdStr,
     "version_id" / Int32ub,
 )
 
-TargetPageBits: Construct = Struct("bits" / Int32ub)
-Capabilities: Construct = Struct("names" / PrefixedArray(Int32ub, IdStr))
-Uuid: Construct = Struct("uuid" / Bytes(16))
+TargetPageBits: Grammar = Struct("bits" / Int32ub)
+Capabilities: Grammar = Struct("names" / PrefixedArray(Int32ub, IdStr))
+Uuid: Grammar = Struct("uuid" / Bytes(16))
 
 #: Data of the CONFIGURATION subsections whose size is known, by name.
-CONFIGURATION_SUBSECTIONS: dict[bytes, Construct] = {
+CONFIGURATION_SUBSECTIONS: dict[bytes, Grammar] = {
     b"configuration/target-page-bits": TargetPageBits,
     b"configuration/capabilities": Capabilities,
     b"configuration/uuid": Uuid,
 }
 
 
-def _subsection(name: bytes, data: Construct) -> Construct:
+def _subsection(name: bytes, data: Grammar) -> Grammar:
     return Struct(
         "type" / Const(int(SectionType.SUBSECTION), Byte),
         "idstr" / Const(name, IdStr),
@@ -115,31 +116,31 @@ def _subsection(name: bytes, data: Construct) -> Construct:
 
 #: After SectionType.CONFIGURATION: the machine's name, then subsections while the next byte is 0x05. A subsection of
 #: unknown name has no length, so it ends this grammar; what follows it can only be searched for.
-Configuration: Construct = Struct(
+Configuration: Grammar = Struct(
     "length" / Rebuild(Int32ub, len_(this.machine)),
     "machine" / Bytes(this.length),
     "subsections" / GreedyRange(Select(*(_subsection(n, d) for n, d in CONFIGURATION_SUBSECTIONS.items()))),
 )
 
 #: After SectionType.COMMAND. PACKAGED carries be32 n in its data, then n bytes outside ``length``.
-CommandHeader: Construct = Struct(
+CommandHeader: Grammar = Struct(
     "command" / Int16ub,
     "length" / Rebuild(Int16ub, len_(this.data)),
     "data" / Bytes(this.length),
 )
 
 #: After SectionType.VMDESCRIPTION, which follows EOF (QEMU 2.3 and later, not in postcopy).
-VmDescription: Construct = Struct(
+VmDescription: Grammar = Struct(
     "length" / Rebuild(Int32ub, len_(this.json)),
     "json" / Bytes(this.length),
 )
 
 #: One section header as it stands in a stream: the type byte and what that type opens with.
-SectionHeader: Construct = Struct(
+SectionHeader: Grammar = Struct(
     "type" / Byte,
     "start" / If(lambda c: c.type in (SectionType.START, SectionType.FULL), SectionStart),
     "part" / If(lambda c: c.type in (SectionType.PART, SectionType.END), SectionPart),
 )
 
-PeekType: Construct = Peek(Byte)
-Word: Construct = Int64ub
+PeekType: Grammar = Peek(Byte)
+Word: Grammar = Int64ub

@@ -13,7 +13,6 @@ from construct import (
     Byte,
     Bytes,
     Computed,
-    Construct,
     If,
     Int32ub,
     Int64ub,
@@ -23,6 +22,7 @@ from construct import (
     this,
 )
 
+from . import Grammar
 from .dialects import Dialect, Encoding
 from .qevm import IdStr
 
@@ -99,9 +99,7 @@ def kind_table(version: int, delta: Kind = Kind.XBRLE) -> tuple[Kind, ...]:
         order += [(Flag.MULTIFD_FLUSH, Kind.FLUSH), (Flag.HOOK, Kind.HOOK)]
     order.append((Flag.EOS, Kind.EOS))
     numbers = [(int(flag), kind) for flag, kind in order]
-    return tuple(
-        next((kind for flag, kind in numbers if value & flag), Kind.NOOP) for value in range(FLAG_VALUES)
-    )
+    return tuple(next((kind for flag, kind in numbers if value & flag), Kind.NOOP) for value in range(FLAG_VALUES))
 
 
 def kind_of(flags: int, version: int, delta: Kind = Kind.XBRLE) -> Kind:
@@ -118,11 +116,11 @@ def is_named(flags: int, version: int, kind: Kind) -> bool:
     return version != VERSION_FLAT and kind in _NAMED and not flags & _CONTINUE
 
 
-Word: Construct = Int64ub
-Fill: Construct = Byte
+Word: Grammar = Int64ub
+Fill: Grammar = Byte
 
 #: One entry of the v4 block list.
-BlockEntry: Construct = Struct("idstr" / IdStr, "length" / Int64ub)
+BlockEntry: Grammar = Struct("idstr" / IdStr, "length" / Int64ub)
 
 
 def _list_is_full(entry: Any, entries: Any, context: Any) -> bool:
@@ -130,7 +128,7 @@ def _list_is_full(entry: Any, entries: Any, context: Any) -> bool:
     return bool(context.listed >= context.total)
 
 
-def block_list(total: int) -> Construct:
+def block_list(total: int) -> Grammar:
     """The v4 block list: entries until their lengths add up to ``total`` bytes, the word's address part."""
     if not total:
         return Bytes(0)
@@ -140,10 +138,10 @@ def block_list(total: int) -> Construct:
 ZLIB_DEFLATE = 8  # low nibble of a zlib stream's first byte (RFC 1950)
 
 #: COMPRESS_PAGE: be32 length and a zlib stream.
-CompressedPage: Construct = Struct("length" / Int32ub, "data" / Bytes(this.length))
+CompressedPage: Grammar = Struct("length" / Int32ub, "data" / Bytes(this.length))
 
 
-def delta(dialect: Dialect, endian: str) -> Construct:
+def delta(dialect: Dialect, endian: str) -> Grammar:
     """A delta's header in this dialect and byte order, and the bytes of its payload."""
     uncounted = dialect.length_counts
     return Struct(
@@ -152,7 +150,7 @@ def delta(dialect: Dialect, endian: str) -> Construct:
     )
 
 
-def page(dialect: Dialect | None, page_size: int = PAGE_SIZE) -> Construct:
+def page(dialect: Dialect | None, page_size: int = PAGE_SIZE) -> Grammar:
     """A full page; the debug trees of November 2010 put its be32 byte sum before it."""
     if dialect is not None and dialect.page_sum:
         return Struct("checksum" / Int32ub, "data" / Bytes(page_size))
@@ -164,7 +162,7 @@ def record(
     dialect: Dialect | None = None,
     endian: str = "little",
     page_size: int = PAGE_SIZE,
-) -> Construct:
+) -> Grammar:
     """One record of a RAM section, from its word to its last byte.
 
     Parsing gives ``word``, ``blocks`` (the list after MEM_SIZE in v4), ``name`` (bytes, or None after CONTINUE) and
@@ -178,7 +176,7 @@ def record(
     def lists(context: Any) -> bool:
         return version != VERSION_FLAT and bool(flags(context.word) & Flag.MEM_SIZE)
 
-    bodies: dict[Kind, Construct] = {
+    bodies: dict[Kind, Grammar] = {
         Kind.DUP: Struct("fill" / Fill),
         Kind.PAGE: page(dialect, page_size),
         Kind.COMPRESSED: CompressedPage,
@@ -195,7 +193,6 @@ def record(
                 "entries" / If(lambda c: c.total, RepeatUntil(_list_is_full, BlockEntry)),
             ),
         ),
-        "name"
-        / If(lambda c: is_named(flags(c.word), version, kind_of(flags(c.word), version, kind)), IdStr),
+        "name" / If(lambda c: is_named(flags(c.word), version, kind_of(flags(c.word), version, kind)), IdStr),
         "body" / Switch(lambda c: kind_of(flags(c.word), version, kind), bodies),
     )

@@ -8,7 +8,6 @@ from enum import IntFlag
 
 from construct import (
     Byte,
-    Construct,
     GreedyRange,
     Int16ub,
     Int16ul,
@@ -16,6 +15,8 @@ from construct import (
     Int32ul,
     Struct,
 )
+
+from . import Grammar
 
 RUN_MAX = 255  # the encoder's cap: a run is a u8
 
@@ -27,30 +28,30 @@ class HeaderFlag(IntFlag):
     CHECKSUM = 0x2
 
 
-def _u16(endian: str) -> Construct:
+def _u16(endian: str) -> Grammar:
     return Int16ul if endian == "little" else Int16ub
 
 
-def _u32(endian: str) -> Construct:
+def _u32(endian: str) -> Grammar:
     return Int32ul if endian == "little" else Int32ub
 
 
-def header_3(_endian: str = "big") -> Construct:
+def header_3(_endian: str = "big") -> Grammar:
     """2010-09: u8 and a be16 length that counts these 3 bytes. Big-endian on every host."""
     return Struct("flags" / Byte, "length" / Int16ub)
 
 
-def header_4(endian: str) -> Construct:
+def header_4(endian: str) -> Grammar:
     """2010-09-20 and the lm2 tree: a C struct of u8 and u16, with a byte of padding."""
     return Struct("flags" / Byte, "padding" / Byte, "length" / _u16(endian))
 
 
-def header_8(endian: str) -> Construct:
+def header_8(endian: str) -> Grammar:
     """XBRLEHeader as posted in May 2011, and most trees before it: u8, padding, u16, u32."""
     return Struct("flags" / Byte, "padding" / Byte, "length" / _u16(endian), "checksum" / _u32(endian))
 
 
-def header_12(endian: str) -> Construct:
+def header_12(endian: str) -> Grammar:
     """2010-11-03, the second form: XBRLEHeader and a u32 sequence."""
     return Struct(
         "flags" / Byte,
@@ -62,7 +63,7 @@ def header_12(endian: str) -> Construct:
 
 
 #: One (run, byte) pair: the byte of old XOR new, ``run`` times.
-Pair: Construct = Struct("run" / Byte, "byte" / Byte)
+Pair: Grammar = Struct("run" / Byte, "byte" / Byte)
 
 #: A whole payload as a receiver reads it; an odd last byte is left over.
-Pairs: Construct = GreedyRange(Pair)
+Pairs: Grammar = GreedyRange(Pair)

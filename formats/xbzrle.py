@@ -9,7 +9,6 @@ from typing import Any
 from construct import (
     Byte,
     Bytes,
-    Construct,
     ExprAdapter,
     GreedyRange,
     Int16ub,
@@ -21,6 +20,8 @@ from construct import (
     this,
 )
 
+from . import Grammar
+
 HEADER_FLAG = 0x01  # ENCODING_FLAG_XBZRLE
 
 ULEB_BITS = 7
@@ -29,12 +30,12 @@ ULEB_BYTES_MAX = 2
 ULEB_MAX = (1 << ULEB_BITS * ULEB_BYTES_MAX) - 1
 
 
-def header(_endian: str = "big") -> Construct:
+def header(_endian: str = "big") -> Grammar:
     """u8 = 1 and a be16 length."""
     return Struct("flags" / Byte, "length" / Int16ub)
 
 
-def header_rfc(_endian: str = "big") -> Construct:
+def header_rfc(_endian: str = "big") -> Grammar:
     """The form of the May 2012 RFC: a be32 checksum follows, always 0."""
     return Struct("flags" / Byte, "length" / Int16ub, "checksum" / Int32ub)
 
@@ -52,17 +53,17 @@ def _digits(number: int, _context: Any) -> list[int]:
 
 
 #: An unsigned number, 7 bits a byte, least significant first; receivers accept two bytes at most.
-Uleb128: Construct = ExprAdapter(
+Uleb128: Grammar = ExprAdapter(
     RepeatUntil(lambda b, seen, _c: not b & ULEB_MORE or len(seen) == ULEB_BYTES_MAX, Byte),
     _number,
     _digits,
 )
 
 #: ``zrun`` bytes stay as they are, then ``nzrun`` bytes take the values in ``data``.
-Run: Construct = Struct(
+Run: Grammar = Struct(
     "zrun" / Uleb128,
     "nzrun" / Rebuild(Uleb128, len_(this.data)),
     "data" / Bytes(this.nzrun),
 )
 
-Runs: Construct = GreedyRange(Run)
+Runs: Grammar = GreedyRange(Run)

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 from .errors import XbrleError
 
 if TYPE_CHECKING:
-    from .capture import Capture, open_capture as open  # noqa: A004, I001
+    from .capture import Capture, open_capture as open  # noqa: I001
 
 __all__ = ["Capture", "XbrleError", "open"]
 

@@ -42,9 +42,7 @@ def check_deltas(data: Bytes, offsets: Ints, lengths: Ints) -> None:
         raise ValueError("offsets and lengths must be (n,) arrays of one length")
     if not (np.issubdtype(offsets.dtype, np.integer) and np.issubdtype(lengths.dtype, np.integer)):
         raise ValueError("offsets and lengths must be integers")
-    if len(offsets) and (
-        offsets.min() < 0 or lengths.min() < 0 or int((offsets + lengths).max()) > len(data)
-    ):
+    if len(offsets) and (offsets.min() < 0 or lengths.min() < 0 or int((offsets + lengths).max()) > len(data)):
         raise ValueError("a payload lies outside of data")
 
 

@@ -48,9 +48,7 @@ def encode(encoding: Encoding, old: Bytes, new: Bytes, limit: int | None = None)
     return _CODINGS[encoding].encode(old, new, limit)
 
 
-def changed(
-    encoding: Encoding, data: Bytes, offsets: Ints, lengths: Ints, page_size: int
-) -> tuple[Mask, Bytes]:
+def changed(encoding: Encoding, data: Bytes, offsets: Ints, lengths: Ints, page_size: int) -> tuple[Mask, Bytes]:
     """Say which bytes each delta changes (or, where it carries new bytes, determines).
 
     Returns a mask (n, page_size) bool, all False for a delta that is not OK, and verdicts (n,) uint8.

@@ -7,12 +7,14 @@ import struct
 from typing import Any
 
 import numpy as np
-from construct import Bytes, Const, Construct, FormatField, Rebuild, Renamed, Struct
+from construct import Bytes, Const, FormatField, Rebuild, Renamed, Struct
+
+from xbrletools.formats import Grammar
 
 _KINDS = dict.fromkeys("BHILQ", "u") | dict.fromkeys("bhilq", "i") | dict.fromkeys("efd", "f")
 
 
-def dtype_of(struct: Construct) -> np.dtype[Any]:
+def dtype_of(struct: Grammar) -> np.dtype[Any]:
     """Give the packed dtype of a Struct of fixed size; its fields have the grammar's names and byte orders.
 
     Raises TypeError for a part without a fixed layout: an unnamed one, or one whose size depends on the data.
@@ -22,7 +24,7 @@ def dtype_of(struct: Construct) -> np.dtype[Any]:
     return np.dtype([_field(part) for part in struct.subcons])
 
 
-def _field(part: Construct) -> tuple[Any, ...]:
+def _field(part: Grammar) -> tuple[Any, ...]:
     name = part.name
     if not name:
         raise TypeError(f"an unnamed {type(part).__name__} cannot be a field")

@@ -83,12 +83,8 @@ def xor(starts: Ints, runs: Bytes, values: Bytes, pages: Bytes, rows: Ints | sli
     inside = _inside(starts[long], runs[long])
     inside_values = np.repeat(values[long], runs[long] - 1)
     if dense:
-        flat = np.zeros(
-            int(starts[-1]) + 1, np.uint8
-        )  # pairs of count 0 at the very end need a byte of their own
-        flat[starts[:-1]] = (
-            values  # where starts are equal the last one stays, and that is the pair that counts
-        )
+        flat = np.zeros(int(starts[-1]) + 1, np.uint8)  # pairs of count 0 at the very end need a byte of their own
+        flat[starts[:-1]] = values  # where starts are equal the last one stays, and that is the pair that counts
         flat[inside] = inside_values
         delta = flat[:-1].reshape(-1, page_size)
         if isinstance(rows, slice):

@@ -28,9 +28,7 @@ def fills(pages: Bytes, rows: Ints | None = None) -> npt.NDArray[np.int16]:
     step = max(1, _BATCH // page_size)
     for first in range(0, count, _PROBE_BATCH):
         batch = (
-            np.arange(first, min(first + _PROBE_BATCH, count))
-            if rows is None
-            else rows[first : first + _PROBE_BATCH]
+            np.arange(first, min(first + _PROBE_BATCH, count)) if rows is None else rows[first : first + _PROBE_BATCH]
         )
         left = np.flatnonzero(words[batch, 0] == pages[batch, 0] * _REPEAT)
         for probe in (-1, words.shape[1] // 2):

@@ -64,9 +64,7 @@ def apply(
             for part in cut(lengths[records], max(1, batch_bytes // page_size), _BATCH_PAYLOAD):
                 batch = records[part]
                 targets = batch if rows is None else rows[batch]
-                verdicts[batch] = _apply_batch(
-                    data, offsets[batch], lengths[batch], pages, targets, is_dense, strict
-                )
+                verdicts[batch] = _apply_batch(data, offsets[batch], lengths[batch], pages, targets, is_dense, strict)
     return verdicts
 
 

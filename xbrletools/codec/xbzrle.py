@@ -181,9 +181,7 @@ def _walk(
     return [(columns[0], columns[1], columns[2])]
 
 
-def _run(
-    payload: memoryview, at: int, end: int, to: int, limit: int, first: bool
-) -> tuple[Verdict, int, int, int]:
+def _run(payload: memoryview, at: int, end: int, to: int, limit: int, first: bool) -> tuple[Verdict, int, int, int]:
     """Read one run: its verdict, target, literals' place and count. In the order in which QEMU's receiver
     looks.
     """

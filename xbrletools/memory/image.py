@@ -73,9 +73,9 @@ class Image:
         self.space = space
         size = max(1, len(space) * space.page_size)
         buffer = mmap.mmap(-1, size, flags=mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS | _NORESERVE)
-        self.pages: NDArray[np.uint8] = np.frombuffer(buffer, np.uint8)[
-            : len(space) * space.page_size
-        ].reshape(len(space), space.page_size)
+        self.pages: NDArray[np.uint8] = np.frombuffer(buffer, np.uint8)[: len(space) * space.page_size].reshape(
+            len(space), space.page_size
+        )
         self.state = np.zeros(len(space), np.uint8)
         self.touched = np.zeros(len(space), bool)
         self.partly: dict[int, NDArray[np.bool_]] = {}
@@ -86,7 +86,7 @@ class Image:
     @property
     def known(self) -> NDArray[np.bool_]:
         """Whether every byte of each page is known, (pages,) bool."""
-        return self.state == State.KNOWN
+        return np.equal(self.state, State.KNOWN)
 
     def known_bytes(self, row: int) -> NDArray[np.bool_]:
         """Which bytes of a page are known, (page_size,) bool."""

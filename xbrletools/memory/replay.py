@@ -7,6 +7,7 @@ operations.
 
 from collections.abc import Callable
 from enum import Enum
+from itertools import pairwise
 
 import numpy as np
 from numpy.typing import NDArray
@@ -99,7 +100,8 @@ def replay(
 def _is_whole(columns: Columns, keep: NDArray[np.int64], page_size: int) -> NDArray[np.bool_]:
     """Whether each record gives its page anew, whatever it held: PAGE, dup and the like, and not cut short."""
     kind = columns.kind[keep]
-    return _IS_FULL[kind] & ((kind != Kind.PAGE) | (columns.length[keep] == page_size))
+    whole: NDArray[np.bool_] = _IS_FULL[kind] & ((kind != Kind.PAGE) | (columns.length[keep] == page_size))
+    return whole
 
 
 def apply(
@@ -118,7 +120,7 @@ def apply(
     rank = ranks(rows[places])
     order = places[np.argsort(rank, kind="stable")]
     bounds = np.concatenate([[0], np.cumsum(np.bincount(rank))]).tolist() if len(places) else [0]
-    for start, end in zip(bounds, bounds[1:], strict=False):
+    for start, end in pairwise(bounds):
         layer = order[start:end]
         _apply_layer(image, data, columns, layer, rows[layer], dialect, observe)
 
@@ -220,9 +222,7 @@ def _put_deltas(
     verdicts = np.zeros(len(rows), np.uint8)
     mine = np.flatnonzero(based)
     if len(mine):
-        verdicts[mine] = deltas.apply(
-            dialect.encoding, data, at[mine], length[mine], image.pages, rows[mine]
-        )
+        verdicts[mine] = deltas.apply(dialect.encoding, data, at[mine], length[mine], image.pages, rows[mine])
     for i in np.flatnonzero(~based).tolist():  # rare: a lost base, a capture without its head
         verdicts[i] = _put_over_unknown(image, data, at[i : i + 1], length[i : i + 1], int(rows[i]), dialect)
     bad = rows[verdicts != Verdict.OK]

@@ -6,11 +6,13 @@ only FULL with a higher id.
 
 import re
 
+from construct import Int32ub
+
 from ..formats import qevm
 from ..formats.qevm import SectionType
 
 _AFTER_FOOTER = frozenset((SectionType.EOF, SectionType.START, SectionType.PART, SectionType.END, SectionType.FULL))
-_ID = qevm.Int32ub.sizeof()
+_ID = Int32ub.sizeof()
 _FULL = re.compile(rb"(?s:\x04(?=....[\x01-\xff][\x20-\x7e]))")
 ID_STEP_MAX = 1024  # more sections than lie between two that follow each other
 VERSION_MAX = 1 << 16
@@ -29,7 +31,7 @@ def by_header(tail: memoryview, section_id: int) -> int | None:
     """The offset in ``tail`` of the next header that is FULL, with a printable idstr and a higher section id."""
     for found in _FULL.finditer(tail):
         at = found.start()
-        number = int(qevm.Int32ub.parse(tail[at + 1 : at + 1 + _ID]))
+        number = int(Int32ub.parse(tail[at + 1 : at + 1 + _ID]))
         if not section_id < number <= section_id + ID_STEP_MAX:
             continue
         name = tail[at + 1 + _ID]
@@ -50,6 +52,6 @@ def by_eof(tail: memoryview) -> int | None:
     """The offset in ``tail`` of the container's EOF: its last byte, or before a VM description that fits exactly."""
     for found in re.finditer(rb"\x00\x06", tail):
         data = found.end() + _ID
-        if data <= len(tail) and data + int(qevm.Int32ub.parse(tail[found.end() : data])) == len(tail):
+        if data <= len(tail) and data + int(Int32ub.parse(tail[found.end() : data])) == len(tail):
             return found.start()
     return len(tail) - 1 if len(tail) and tail[-1] == SectionType.EOF else None

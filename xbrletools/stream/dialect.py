@@ -40,8 +40,8 @@ class Trial:
 class Evidence:
     """The verdict on a capture's dialect.
 
-    ``name`` is None where nothing shows it; ``candidates`` are then the dialects that fit. ``reasons`` are sentences for
-    a person; ``offset`` is that of the first record which showed it.
+    ``name`` is None where nothing shows it; ``candidates`` are then the dialects that fit. ``reasons`` are for a
+    person; ``offset`` is that of the first record which showed it.
     """
 
     name: str | None
@@ -67,14 +67,12 @@ class Settings:
 def candidates(version: int, page_sum: bool | None) -> tuple[Dialect, ...]:
     """The dialects that a RAM section of this version can be in, given whether its PAGEs carry a sum."""
     return tuple(
-        d
-        for d in DIALECTS.values()
-        if d.ram_version == version and (page_sum is None or d.page_sum == page_sum)
+        d for d in DIALECTS.values() if d.ram_version == version and (page_sum is None or d.page_sum == page_sum)
     )
 
 
 def pages_carry_sums(view: memoryview, at: int, page_size: int) -> bool:
-    """Whether the v3 PAGE whose word stands at ``at`` has its be32 byte sum before its data, as in nov09 and m115dbg."""
+    """Whether the v3 PAGE whose word stands at ``at`` has its byte sum before its data, as in nov09 and m115dbg."""
     start = at + ram.Word.sizeof()
     stop = start + 4 + page_size
     if stop > len(view):

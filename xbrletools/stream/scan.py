@@ -4,12 +4,11 @@ The container is read section by section; RAM records are walked over in `walk`,
 block lists, the first delta) is read here, one record at a time. All sizes and offsets come from the grammars.
 """
 
-import re
 import struct
 from collections.abc import Iterator
 from dataclasses import dataclass
 
-from construct import ConstructError
+from construct import ConstructError, Int16ub, Int32ub, Int64ub
 
 from ..errors import XbrleError
 from ..formats import block as block_format
@@ -56,7 +55,7 @@ class Problem:
     fatal: bool = False
 
 
-class _Stop(Exception):
+class _Stop(Exception):  # noqa: N818 - an end, not an error
     """The scan cannot go on."""
 
     def __init__(self, rule: str, offset: int, message: str) -> None:
@@ -154,13 +153,19 @@ class Scanner:
             raise XbrleError(self.source.damage or f"{self.source.name}: is empty")
         head = bytes(self._view[:there])
         if head[:4] != struct.pack(">I", qevm.MAGIC)[: len(head)]:
-            raise XbrleError(f"{self.source.name}: is no migration stream, it begins with {head[:4].hex(' ')}, not QEVM")
+            raise XbrleError(
+                f"{self.source.name}: is no migration stream, it begins with {head[:4].hex(' ')}, not QEVM"
+            )
         if there < size:
             raise XbrleError(f"{self.source.name}: ends inside the file header", there)
         self.file_version = int(qevm.FileHeader.parse(head).version)
         if self.file_version != qevm.VERSION:
             self.problems.append(
-                Problem("file-version", 4, f"file version {self.file_version}, and only {qevm.VERSION} is ever loaded")
+                Problem(
+                    "file-version",
+                    4,
+                    f"file version {self.file_version}, and only {qevm.VERSION} is ever loaded",
+                )
             )
         return size
 
@@ -188,7 +193,7 @@ class Scanner:
         """The owner of the section whose type byte stands at ``at``, and where its data begins."""
         if kind in (SectionType.START, SectionType.FULL):
             name = self._take(at + 5, 1)[0]
-            size = 1 + qevm.Int32ub.sizeof() * 3 + 1 + name
+            size = 1 + Int32ub.sizeof() * 3 + 1 + name
             raw = self._take(at, size)
             parsed = qevm.SectionStart.parse(raw[1:])
             owner = Owner(parsed.section_id, parsed.idstr, parsed.instance_id, parsed.version_id)
@@ -262,9 +267,9 @@ class Scanner:
         self.end = at + 1
         there = self._reach(self.end, 1)
         if there and self._view[self.end - self._base] == SectionType.VMDESCRIPTION:
-            data = self.end + 1 + qevm.Int32ub.sizeof()
+            data = self.end + 1 + Int32ub.sizeof()
             raw = self._take(self.end, data - self.end)
-            length = int(qevm.Int32ub.parse(raw[1:]))
+            length = int(Int32ub.parse(raw[1:]))
             section = self.sections.add(SectionType.VMDESCRIPTION, None, self.end, data)
             self.end = self._skip(data, length, "the VM description")
             self.sections.close(section, self.end, Boundary.PARSED)
@@ -284,7 +289,7 @@ class Scanner:
         return end
 
     def _configuration(self, at: int) -> int:
-        length = int(qevm.Int32ub.parse(self._take(at + 1, qevm.Int32ub.sizeof())))
+        length = int(Int32ub.parse(self._take(at + 1, Int32ub.sizeof())))
         there = self._reach(at, length + LIST_MAX if length < LIST_MAX else 0)
         try:
             parsed = qevm.Configuration.parse(bytes(self._view[at + 1 - self._base : at + there - self._base]))
@@ -304,8 +309,8 @@ class Scanner:
         return end
 
     def _command(self, at: int) -> int:
-        head = self._take(at + 1, 2 * qevm.Int16ub.sizeof())
-        length = int(qevm.Int16ub.parse(head[2:]))
+        head = self._take(at + 1, 2 * Int16ub.sizeof())
+        length = int(Int16ub.parse(head[2:]))
         data = at + 1 + len(head)
         section = self.sections.add(SectionType.COMMAND, None, at, data)
         end = self._skip(data, length, "a command")
@@ -387,7 +392,7 @@ class Scanner:
         self._pending = Pending()
 
     def _cut(self, at: int) -> _Stop:
-        """The capture ends inside the record at ``at``, which `Layout.gather` keeps for what is there of its payload."""
+        """The capture ends inside the record at ``at``, which `Layout.gather` keeps with what is there of it."""
         return _Stop("truncated", at, "the capture ends inside this record")
 
     def _resettle(self) -> None:
@@ -486,7 +491,7 @@ class Scanner:
             return after + layout.page_head + settings.page_size
         if kind is Kind.COMPRESSED:
             (length,) = struct.unpack_from(">I", self._view, after - self._base)
-            return int(after + ram.Int32ub.sizeof() + length)
+            return int(after + Int32ub.sizeof() + length)
         assert layout.header is not None
         if after + layout.header.itemsize > end:
             return end + 1
@@ -513,10 +518,10 @@ class Scanner:
         after = at + WORD
         if not word & Flag.CONTINUE:
             after += 1 + self._view[after - self._base]
-        if after + ram.Int32ub.sizeof() + 2 > end:
+        if after + Int32ub.sizeof() + 2 > end:
             return False
         (length,) = struct.unpack_from(">I", self._view, after - self._base)
-        first = self._view[after + ram.Int32ub.sizeof() - self._base]
+        first = self._view[after + Int32ub.sizeof() - self._base]
         return first & 0x0F == ram.ZLIB_DEFLATE and 0 < length <= 2 * self.settings.page_size
 
     def _find_dialect(self, at: int) -> None:
@@ -574,7 +579,7 @@ class Scanner:
         self._reach(at, LIST_MAX)
         end = self._base + self._real
         while listed < total:
-            size = after + 1 + self._view[after - self._base] + ram.Int64ub.sizeof() if after < end else end + 1
+            size = after + 1 + self._view[after - self._base] + Int64ub.sizeof() if after < end else end + 1
             if size > end:
                 raise _Stop("truncated", at, "the capture ends inside the block list")
             entry = ram.BlockEntry.parse(self._view[after - self._base : size - self._base])

@@ -40,9 +40,9 @@ def _zstd(raw: BinaryIO) -> BinaryIO:
 
 #: The magic of each compression, and what reads it. Decoders raise different errors on damage: see `_DAMAGE`.
 _COMPRESSIONS: dict[bytes, tuple[str, Callable[[BinaryIO], BinaryIO]]] = {
-    b"\xfd7zXZ\x00": ("xz", lambda raw: cast("BinaryIO", lzma.open(raw))),
-    b"\x1f\x8b": ("gzip", lambda raw: cast("BinaryIO", gzip.open(raw))),
-    b"BZh": ("bzip2", lambda raw: cast("BinaryIO", bz2.open(raw))),
+    b"\xfd7zXZ\x00": ("xz", lambda raw: cast("BinaryIO", lzma.open(raw))),  # noqa: SIM115
+    b"\x1f\x8b": ("gzip", lambda raw: cast("BinaryIO", gzip.open(raw))),  # noqa: SIM115
+    b"BZh": ("bzip2", lambda raw: cast("BinaryIO", bz2.open(raw))),  # noqa: SIM115
     b"\x28\xb5\x2f\xfd": ("zstd", _zstd),
 }
 _MAGIC_MAX = max(map(len, _COMPRESSIONS))

@@ -5,8 +5,10 @@ Runs of equal fixed-size records are taken by one regular expression. All sizes 
 
 import re
 from dataclasses import dataclass, field
+from typing import Any
 
 import numpy as np
+from construct import Int32ub
 from numpy.typing import NDArray
 
 from ..codec.layout import dtype_of
@@ -24,8 +26,8 @@ RUN = 3  # equal records in a row before the regular expression is asked
 class Pending:
     """Records that were walked over and whose fields are not gathered yet. Offsets are relative to the window.
 
-    A negative entry ~p stands for a run: ``counts[k]`` records of ``steps[k]`` bytes each, from p on. ``special`` holds,
-    by offset, the kind and payload length of records that their flags alone do not tell.
+    A negative entry ~p stands for a run: ``counts[k]`` records of ``steps[k]`` bytes each, from p on. ``special``
+    holds, by offset, the kind and payload length of records that their flags alone do not tell.
     """
 
     at: list[int] = field(default_factory=list)
@@ -54,7 +56,7 @@ class Layout:
         dialect = settings.dialect
         named = settings.version != ram.VERSION_FLAT
         kept = Flag.CONTINUE if named else Flag(0)
-        self.page_head = ram.Int32ub.sizeof() if settings.page_sum else 0
+        self.page_head = Int32ub.sizeof() if settings.page_sum else 0
         steps = {int(Flag.COMPRESS | kept): WORD + ram.Fill.sizeof()}
         if named or settings.page_sum is not None:
             steps[int(Flag.PAGE | kept)] = WORD + self.page_head + settings.page_size
@@ -124,13 +126,11 @@ class Layout:
         """The payload bytes that the delta header at ``view[header]`` claims."""
         return view[header + self.low] + (view[header + self.high] << 8) - self.counted
 
-    def gather(
-        self, view: memoryview, base: int, real: int, pending: Pending, block: int
-    ) -> tuple[Columns, int]:
+    def gather(self, view: memoryview, base: int, real: int, pending: Pending, block: int) -> tuple[Columns, int]:
         """The columns of all pending records, and the block that the last of them left selected.
 
-        ``view`` begins at offset ``base`` of the capture and holds ``real`` bytes of it. A last record that is cut stays
-        where at least one byte of its payload is there, with the length that is there.
+        ``view`` begins at offset ``base`` of the capture and holds ``real`` bytes of it. A last record that is cut
+        stays where at least one byte of its payload is there, with the length that is there.
         """
         at = _expand(pending)
         data = np.frombuffer(view, np.uint8)
@@ -157,7 +157,7 @@ class Layout:
         rows = np.flatnonzero(kind == Kind.COMPRESSED)
         if len(rows):
             length[rows] = _fields(data, at[rows] + head[rows], np.dtype(">u4"))
-            head[rows] += ram.Int32ub.sizeof()
+            head[rows] += Int32ub.sizeof()
         rows = np.flatnonzero(kind == self.delta)
         if len(rows) and self.header is not None:
             header = _fields(data, at[rows] + head[rows], self.header)
@@ -214,7 +214,7 @@ def _expand(pending: Pending) -> NDArray[np.int64]:
     return out
 
 
-def _fields(data: NDArray[np.uint8], at: NDArray[np.int64], dtype: np.dtype[np.void]) -> NDArray[np.void]:
+def _fields(data: NDArray[np.uint8], at: NDArray[np.int64], dtype: np.dtype[Any]) -> NDArray[Any]:
     """A value of ``dtype`` from each offset, in one gather through an overlapped view of the bytes."""
     size = dtype.itemsize
     overlapped = np.lib.stride_tricks.as_strided(data, (max(0, len(data) - size + 1), size), (1, 1))

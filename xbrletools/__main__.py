@@ -1,0 +1,7 @@
+"""``python -m xbrletools`` is ``xbrle``."""
+
+import sys
+
+from .cli import main
+
+sys.exit(main())

@@ -1,0 +1,95 @@
+"""The command line, `xbrle`: one module a command, each imported when it is called.
+
+This module imports neither NumPy nor construct, so that `xbrle --help` answers at once.
+"""
+
+import importlib
+import os
+import sys
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import click
+
+from ..errors import XbrleError
+
+EXIT_FINDINGS = 1  # findings of severity error, a difference, or damaged input of which all that could be had was given
+EXIT_UNREADABLE = 2  # cannot be read, cannot be written, or wrong usage
+EXIT_INTERRUPTED = 130
+
+#: Every command and what it answers; `xbrletools.cli.NAME` has it as `command`.
+COMMANDS = {
+    "info": "What is this: container, machine, dialect, blocks, sections, passes.",
+    "dump": "Every section and record, one line each.",
+    "verify": "What is wrong with it: findings with rule ids and evidence.",
+    "stats": "Passes, kinds and ratios; the sender's own statistics table.",
+    "extract": "Memory, as raw files.",
+    "log": "The mig.log that either end would have written.",
+}
+
+
+class _Lazy(click.Group):
+    """A group that imports a command's module when the command is called, and not before."""
+
+    def list_commands(self, ctx: click.Context) -> list[str]:
+        return list(COMMANDS)
+
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
+        if cmd_name not in COMMANDS:
+            return None
+        module = importlib.import_module(f"{__name__}.{cmd_name}")
+        command: click.Command = module.command
+        return command
+
+    def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        with formatter.section("Commands"):
+            formatter.write_dl(list(COMMANDS.items()))
+
+
+@click.group(cls=_Lazy, context_settings={"help_option_names": ["-h", "--help"]})
+@click.version_option(package_name="xbrletools")
+def cli() -> None:
+    """The microscope for QEMU's RAM migration streams.
+
+    Give a capture's file, or - for standard input. Addresses are BLOCK:0xOFFSET or 0xOFFSET, sizes take K, M and G.
+    Data goes to standard output, everything else to standard error.
+    """
+
+
+def reading(function: Callable[..., Any]) -> Callable[..., Any]:
+    """The argument and options of every command that reads a capture: S, --dialect, --endian, --page-size."""
+    for option in (
+        click.option("--page-size", type=int, metavar="BYTES", help="The target's page size, if not found by itself."),
+        click.option("--endian", type=click.Choice(["little", "big"]), help="The sending host's byte order."),
+        click.option("--dialect", metavar="NAME", help="How deltas read, if not found by itself."),
+        click.argument("capture", metavar="S"),
+    ):
+        function = option(function)
+    return function
+
+
+def warn(message: str) -> None:
+    """Say something that is not data."""
+    click.echo(f"xbrle: {message}", err=True)
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run the command line; every failure becomes one line and an exit status."""
+    try:
+        status = cli.main(arguments, prog_name="xbrle", standalone_mode=False)
+        sys.stdout.flush()
+        return status if isinstance(status, int) else 0
+    except click.exceptions.Exit as stop:
+        return stop.exit_code
+    except (click.exceptions.Abort, KeyboardInterrupt):
+        warn("interrupted")
+        return EXIT_INTERRUPTED
+    except click.ClickException as error:
+        error.show()
+        return EXIT_UNREADABLE
+    except BrokenPipeError:  # the reader of our output has gone, which is its right
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 0
+    except (XbrleError, OSError, MemoryError) as error:
+        warn(str(error) or type(error).__name__)
+        return EXIT_UNREADABLE

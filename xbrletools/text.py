@@ -1,0 +1,54 @@
+"""Names, addresses and sizes between bytes and people: what a stream says is escaped before anyone sees it."""
+
+import re
+
+from .errors import XbrleError
+
+_UNITS = {"": 1, "k": 1 << 10, "m": 1 << 20, "g": 1 << 30, "t": 1 << 40}
+_SIZE = re.compile(r"(?i)(0x[0-9a-f]+|\d+)([kmgt]?)(?:i?b)?")
+
+
+def shown(name: bytes) -> str:
+    """A name from a stream as printable text: UTF-8 where it is, everything else as backslash escapes.
+
+    No control, format (bidi among them) or private character passes; a backslash is doubled, so names stay distinct.
+    """
+    out = []
+    for character in name.decode("utf-8", "surrogateescape"):
+        code = ord(character)
+        if 0xDC80 <= code <= 0xDCFF:  # a byte that is no UTF-8
+            out.append(f"\\x{code - 0xDC00:02x}")
+        elif character == "\\":
+            out.append("\\\\")
+        elif character.isprintable():
+            out.append(character)
+        else:
+            out.append(f"\\x{code:02x}" if code < 0x100 else f"\\u{code:04x}" if code < 0x10000 else f"\\U{code:08x}")
+    return "".join(out)
+
+
+def size(text: str) -> int:
+    """A number of bytes, decimal or hexadecimal, with K, M, G or T.
+
+    Raises:
+        XbrleError: it is none.
+    """
+    found = _SIZE.fullmatch(text.strip())
+    if not found:
+        raise XbrleError(f"{text!r} is no size; write 4096, 0x1000, 64K, 1G")
+    return int(found[1], 0) * _UNITS[found[2].lower()]
+
+
+def address(text: str) -> tuple[str | None, int]:
+    """``BLOCK:0xOFFSET`` or ``0xOFFSET``: a block's name as written, or None, and an offset in bytes.
+
+    Block names may hold colons (``0000:00:02.0/vga.rom``): the last one divides.
+
+    Raises:
+        XbrleError: the offset is no number.
+    """
+    block, colon, offset = text.rpartition(":")
+    try:
+        return (block if colon else None), int(offset, 0)
+    except ValueError:
+        raise XbrleError(f"{text!r} is no address; write 0x315000 or pc.ram:0x315000") from None

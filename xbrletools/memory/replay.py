@@ -6,6 +6,7 @@ operations.
 """
 
 from collections.abc import Callable
+from dataclasses import dataclass
 from enum import Enum
 from itertools import pairwise
 
@@ -31,12 +32,25 @@ class View(Enum):
     SENDER = "sender"
 
 
-#: Called after a layer's deltas: their places in the columns, their pages, their verdicts, and whether the base was
-#: known.
-Observer = Callable[
-    [NDArray[np.int64], NDArray[np.int64], NDArray[np.uint8], NDArray[np.bool_]],
-    None,
-]
+@dataclass(frozen=True, slots=True)
+class Layer:
+    """Records that were just applied, each to a page of its own.
+
+    ``places`` (k,) int64 are their places in the columns, ``rows`` (k,) their pages, ``kind`` (k,) their kinds.
+    ``deltas`` (d,) says which of the k are deltas; for those ``verdicts`` (d,) uint8 tells how they decoded and ``based``
+    (d,) bool whether their page was wholly known before.
+    """
+
+    places: NDArray[np.int64]
+    rows: NDArray[np.int64]
+    kind: NDArray[np.uint8]
+    deltas: NDArray[np.int64]
+    verdicts: NDArray[np.uint8]
+    based: NDArray[np.bool_]
+
+
+#: Called after each layer, while the image is as that layer left it.
+Observer = Callable[[Layer], None]
 
 _IS_DELTA = np.zeros(256, bool)
 _IS_DELTA[list(DELTA_KINDS)] = True
@@ -113,7 +127,7 @@ def apply(
 ) -> None:
     """Apply every record of ``columns`` to ``image``, each page's in their order.
 
-    ``observe`` sees the deltas of each layer after they were applied.
+    ``observe`` sees each layer after it was applied.
     """
     rows = image.space.rows(columns)
     places = np.flatnonzero(rows >= 0)
@@ -122,7 +136,9 @@ def apply(
     bounds = np.concatenate([[0], np.cumsum(np.bincount(rank))]).tolist() if len(places) else [0]
     for start, end in pairwise(bounds):
         layer = order[start:end]
-        _apply_layer(image, data, columns, layer, rows[layer], dialect, observe)
+        done = _apply_layer(image, data, columns, layer, rows[layer], dialect)
+        if observe is not None:
+            observe(done)
 
 
 def _apply_layer(
@@ -132,8 +148,7 @@ def _apply_layer(
     layer: NDArray[np.int64],
     rows: NDArray[np.int64],
     dialect: Dialect | None,
-    observe: Observer | None,
-) -> None:
+) -> Layer:
     """Apply records that touch distinct pages."""
     kind = columns.kind[layer]
     payload = columns.offset[layer].astype(np.int64) + columns.head[layer]
@@ -153,8 +168,11 @@ def _apply_layer(
     for i in mine.tolist():  # a cut page: at most one in a capture
         _put_part(image, data, int(payload[i]), int(length[i]), int(rows[i]))
     mine = np.flatnonzero(_IS_DELTA[kind])
+    based = image.state[rows[mine]] == State.KNOWN
+    verdicts = np.zeros(0, np.uint8)
     if len(mine) and dialect is not None:
-        _put_deltas(image, data, payload[mine], length[mine], rows[mine], layer[mine], dialect, observe)
+        verdicts = _put_deltas(image, data, payload[mine], length[mine], rows[mine], based, dialect)
+    return Layer(layer, rows, kind, mine, verdicts, based)
 
 
 def _put_pages(
@@ -211,14 +229,12 @@ def _put_deltas(
     at: NDArray[np.int64],
     length: NDArray[np.int64],
     rows: NDArray[np.int64],
-    places: NDArray[np.int64],
+    based: NDArray[np.bool_],
     dialect: Dialect,
-    observe: Observer | None,
-) -> None:
+) -> NDArray[np.uint8]:
     """Apply deltas. One that does not decode leaves its page unknown; one over unknown bytes makes none known but
     those that it states itself.
     """
-    based = image.state[rows] == State.KNOWN
     verdicts = np.zeros(len(rows), np.uint8)
     mine = np.flatnonzero(based)
     if len(mine):
@@ -228,8 +244,7 @@ def _put_deltas(
     bad = rows[verdicts != Verdict.OK]
     if len(bad):
         image.set_unknown(bad)
-    if observe is not None:
-        observe(places, rows, verdicts, based)
+    return verdicts
 
 
 def _put_over_unknown(

@@ -165,11 +165,14 @@ class Capture:
 
         return PageHistory(self.records, self.data, self.space, self.dialect, block, address)
 
-    def verify(self) -> "Iterator[Finding]":
-        """What is wrong with this capture, and what is merely odd."""
+    def verify(self, destination: dict[bytes, int] | None = None) -> "Iterator[Finding]":
+        """What is wrong with this capture, and what is merely odd, in the order of offsets.
+
+        ``destination`` says which blocks, by name and length in bytes, the destination has.
+        """
         from .verify.checker import verify
 
-        return verify(self)
+        return verify(self, destination)
 
 
 def open_capture(

@@ -37,8 +37,8 @@ class Layer:
     """Records that were just applied, each to a page of its own.
 
     ``places`` (k,) int64 are their places in the columns, ``rows`` (k,) their pages, ``kind`` (k,) their kinds.
-    ``deltas`` (d,) says which of the k are deltas; for those ``verdicts`` (d,) uint8 tells how they decoded and ``based``
-    (d,) bool whether their page was wholly known before.
+    ``deltas`` (d,) says which of the k are deltas; for those ``verdicts`` (d,) uint8 tells how they decoded and
+    ``based`` (d,) bool whether their page was wholly known before.
     """
 
     places: NDArray[np.int64]

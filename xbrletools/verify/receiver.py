@@ -1,0 +1,87 @@
+"""What a receiver makes of a stream: whether it loads, and where it would have stopped.
+
+The receivers' behaviour: formats/README.md, "Receivers"; tried on the original programs [C].
+"""
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from ..formats import ram, xbrle
+from ..formats.dialects import Dialect, Encoding
+from ..formats.qevm import SectionType
+from ..formats.xbrle import HeaderFlag
+from .rules import RULES, Finding, Receiver
+
+if TYPE_CHECKING:
+    from ..capture import Capture
+
+
+@dataclass(frozen=True, slots=True)
+class Outcome:
+    """A receiver's verdict. ``offset`` and ``record`` say where it stops, ``reason`` why; all None if it loads."""
+
+    loads: bool
+    offset: int | None = None
+    record: int | None = None
+    reason: str | None = None
+
+
+def outcome(capture: "Capture", findings: Iterable[Finding], receiver: Receiver) -> Outcome:
+    """The verdict of ``receiver`` on a capture with these findings (of `verify`, in order)."""
+    stops = [f for f in findings if _stops(f, receiver, capture)]
+    reasons = [
+        Outcome(False, f.offset, f.record, f"{f.rule}: {f.message}")
+        for f in sorted(stops, key=lambda f: f.offset or 0)[:1]
+    ]
+    if receiver is Receiver.TODAY and capture.scanned.ram_version == ram.VERSION_FLAT:
+        reasons.append(Outcome(False, 0, None, "RAM section version 3 is not loaded any more"))
+    if receiver is not Receiver.TODAY:
+        reasons += _too_new(capture)
+        if capture.scanned.settings.page_sum:
+            reasons += _first(capture, (ram.Kind.PAGE,), "a PAGE with a sum before its data, which it reads as data")
+    if not _reads(capture.dialect, receiver):
+        name = capture.dialect.name if capture.dialect else "unknown"
+        reasons += _first(capture, ram.DELTA_KINDS, f"a delta of dialect {name}, which it does not know")
+    return min(reasons, key=lambda o: o.offset or 0, default=Outcome(True))
+
+
+def _first(capture: "Capture", kinds: tuple[ram.Kind, ...], reason: str) -> list[Outcome]:
+    """A stop at the first record of one of these kinds, if there is one."""
+    columns = capture.records.columns
+    rows = np.flatnonzero(np.isin(columns.kind, kinds))[:1]
+    return [Outcome(False, int(columns.offset[r]), int(capture.records.number[r]), reason) for r in rows.tolist()]
+
+
+def _too_new(capture: "Capture") -> list[Outcome]:
+    """A stop at the first piece of the container that receivers of 2011 do not know."""
+    for section in capture.sections:
+        if section.type in (SectionType.CONFIGURATION, SectionType.COMMAND):
+            return [Outcome(False, section.offset, None, f"a {section.type.name} section, which it does not know")]
+        if capture.scanned.footers and section.type is SectionType.START:
+            return [Outcome(False, section.end, None, "a section footer, which it does not know")]
+    return []
+
+
+def _stops(finding: Finding, receiver: Receiver, capture: "Capture") -> bool:
+    if finding.rule == "checksum-mismatch" and receiver is Receiver.DEBUG and finding.record is not None:
+        row = capture.row_of(finding.record)
+        kind = int(capture.records.columns.kind[row])
+        flagged = int(capture.records.columns.header_flags[row]) & HeaderFlag.CHECKSUM
+        return bool(kind in ram.DELTA_KINDS and flagged)
+    return receiver in RULES[finding.rule].stops
+
+
+def _reads(dialect: Dialect | None, receiver: Receiver) -> bool:
+    """Whether a receiver reads deltas of this dialect; the posted one reads all that share its layout."""
+    if dialect is None or receiver is Receiver.VANILLA:
+        return dialect is None
+    if receiver is Receiver.TODAY:
+        return dialect.name == "xbzrle"
+    return (
+        dialect.ram_version == ram.VERSION_NAMED
+        and dialect.encoding is Encoding.RLE
+        and dialect.header is xbrle.header_8
+    )

@@ -54,8 +54,8 @@ class Mark:
 def verify(capture: "Capture", destination: dict[bytes, int] | None = None) -> Iterator[Finding]:
     """Every finding of a capture, in the order of their offsets.
 
-    ``destination`` says which blocks, by name and length in bytes, the destination has; without it the stream's own list
-    is taken as right.
+    ``destination`` says which blocks, by name and length in bytes, the destination has; without it the stream's own
+    list is taken as right.
 
     Raises:
         XbrleError: this is no migration stream.
@@ -294,8 +294,9 @@ class _Replay:
         """Replay every record, then give the marks."""
         capture = self.capture
         yield from self._page_sums()
-        for self.base in range(0, len(self.columns), CHUNK):
-            piece = self.columns.take(slice(self.base, self.base + CHUNK))
+        for start in range(0, len(self.columns), CHUNK):
+            self.base = start
+            piece = self.columns.take(slice(start, start + CHUNK))
             apply(self.image, capture.data, piece, self.dialect, self._observe)
         if self.undecoded:
             rows = np.concatenate([r for r, _ in self.undecoded])

@@ -1,6 +1,7 @@
 """Findings and the rules that make them: each rule has a stable id, a severity, and the receivers that it stops.
 
-What stops a receiver was tried on the original programs, or follows from the posted patch: formats/README.md, "Receivers".
+What stops a receiver was tried on the original programs, or follows from the posted patch: formats/README.md,
+"Receivers".
 """
 
 from dataclasses import dataclass, field

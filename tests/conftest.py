@@ -1,0 +1,42 @@
+"""Where tests find real input: the samples of this repository, and the corpus of captures where there is one.
+
+``XBRLE_CORPUS`` names the corpus; by default it is ``../shared/captures`` beside the repository. Its files are .xz.
+"""
+
+import lzma
+import os
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parent.parent
+SAMPLES = ROOT / "samples"
+CORPUS = Path(os.environ.get("XBRLE_CORPUS") or ROOT.parent / "shared" / "captures")
+
+
+def corpus_names(folder: str, suffix: str = ".bin.xz") -> list[str]:
+    """The captures of one folder of the corpus, by name; one that says it is absent where there is none."""
+    names = sorted(p.name.removesuffix(suffix) for p in (CORPUS / folder).glob(f"*{suffix}"))
+    return names or ["(no corpus)"]
+
+
+@pytest.fixture(scope="session")
+def samples() -> Path:
+    """The folder of samples."""
+    return SAMPLES
+
+
+@pytest.fixture
+def corpus() -> Callable[[str], bytes]:
+    """Reads a file of the corpus, by its path without .xz; skips the test where the corpus is absent."""
+
+    def read(path: str) -> bytes:
+        if not CORPUS.is_dir():
+            pytest.skip(f"the corpus of real captures is not at {CORPUS}; XBRLE_CORPUS names another place")
+        packed = CORPUS / f"{path}.xz"
+        if packed.exists():
+            return lzma.decompress(packed.read_bytes())
+        return (CORPUS / path).read_bytes()
+
+    return read

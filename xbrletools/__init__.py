@@ -10,6 +10,7 @@ from .errors import XbrleError
 if TYPE_CHECKING:
     from .capture import Capture, open_capture as open  # noqa: I001
 
+__version__ = "0.1.0"
 __all__ = ["Capture", "XbrleError", "open"]
 
 _LAZY = {"open": "open_capture", "Capture": "Capture"}

@@ -47,7 +47,7 @@ class Capture:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        pass
+        self.source.close()
 
     @property
     def name(self) -> str:

@@ -11,6 +11,7 @@ from typing import Any
 
 import click
 
+from .. import __version__
 from ..errors import XbrleError
 
 EXIT_FINDINGS = 1  # findings of severity error, a difference, or damaged input of which all that could be had was given
@@ -47,7 +48,7 @@ class _Lazy(click.Group):
 
 
 @click.group(cls=_Lazy, context_settings={"help_option_names": ["-h", "--help"]})
-@click.version_option(package_name="xbrletools")
+@click.version_option(__version__, prog_name="xbrle")
 def cli() -> None:
     """The microscope for QEMU's RAM migration streams.
 

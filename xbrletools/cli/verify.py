@@ -7,6 +7,7 @@ from typing import Any
 
 import click
 
+from .. import __version__
 from ..errors import XbrleError
 from ..text import shown, size
 from . import EXIT_FINDINGS, reading, warn
@@ -121,8 +122,6 @@ def _print(findings: Iterable[Any], limit: int) -> None:
 
 def _sarif(capture: str, findings: Iterable[Any]) -> dict[str, Any]:
     """The findings as a SARIF 2.1.0 log (OASIS), a byte offset as each one's place."""
-    from importlib.metadata import version
-
     from ..verify.rules import RULES
 
     results = []
@@ -145,7 +144,7 @@ def _sarif(capture: str, findings: Iterable[Any]) -> dict[str, Any]:
         "version": "2.1.0",
         "runs": [
             {
-                "tool": {"driver": {"name": "xbrle", "version": version("xbrletools"), "rules": rules}},
+                "tool": {"driver": {"name": "xbrle", "version": __version__, "rules": rules}},
                 "results": results,
             }
         ],

@@ -4,7 +4,6 @@ A page is unknown until a record gave it; a delta over an unknown page does not 
 allocated: what no record touched costs nothing, whatever lengths a stream claims.
 """
 
-import mmap
 from enum import IntEnum
 
 import numpy as np
@@ -13,9 +12,9 @@ from numpy.typing import NDArray
 from ..errors import XbrleError
 from ..stream.records import Columns
 from ..stream.scan import Block
+from .reserve import reserve
 
-SPACE_MAX = 1 << 46  # bytes of all blocks together: more than any guest has, less than an address space
-_NORESERVE = getattr(mmap, "MAP_NORESERVE", 0x4000)
+SPACE_MAX = 1 << 44  # bytes of all blocks together: more than any guest has
 
 
 class State(IntEnum):
@@ -71,13 +70,9 @@ class Image:
 
     def __init__(self, space: PageSpace) -> None:
         self.space = space
-        size = max(1, len(space) * space.page_size)
-        buffer = mmap.mmap(-1, size, flags=mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS | _NORESERVE)
-        self.pages: NDArray[np.uint8] = np.frombuffer(buffer, np.uint8)[: len(space) * space.page_size].reshape(
-            len(space), space.page_size
-        )
-        self.state = np.zeros(len(space), np.uint8)
-        self.touched = np.zeros(len(space), bool)
+        self.pages: NDArray[np.uint8] = reserve((len(space), space.page_size), np.uint8)
+        self.state: NDArray[np.uint8] = reserve((len(space),), np.uint8)
+        self.touched: NDArray[np.bool_] = reserve((len(space),), bool)
         self.partly: dict[int, NDArray[np.bool_]] = {}
 
     def __getitem__(self, name: bytes | str) -> NDArray[np.uint8]:

@@ -19,6 +19,7 @@ from ..formats.dialects import Dialect, Encoding
 from ..formats.ram import DELTA_KINDS, PAGE_KINDS, Kind
 from ..stream.records import Columns
 from .image import Image, State
+from .reserve import reserve
 
 CHUNK = 1 << 18  # records that are sorted into layers at once
 GATHER = 32  # pages that are copied at once where they don't follow each other
@@ -74,11 +75,12 @@ def ranks(rows: NDArray[np.int64]) -> NDArray[np.int64]:
     return out
 
 
-def last_of_page(rows: NDArray[np.int64], pages: int) -> NDArray[np.int64]:
-    """The last place in ``rows`` of each page, (pages,) int64; -1 where it does not occur."""
-    last = np.full(pages, -1, np.int64)
-    last[rows] = np.arange(len(rows))
-    return last
+def last_of_page(rows: NDArray[np.int64], places: NDArray[np.int64], pages: int) -> NDArray[np.int64]:
+    """For each of ``rows`` the last of ``places`` that has the same page, (n,) int64; -1 where none has."""
+    last = reserve((pages,), np.int64)
+    last[rows[places]] = places + 1
+    found: NDArray[np.int64] = last[rows] - 1
+    return found
 
 
 def replay(
@@ -99,14 +101,11 @@ def replay(
     rows, kind = rows[keep], columns.kind[keep]
     counts = _is_whole(columns, keep, image.space.page_size)
     if view is View.SENDER and dialect is not None and not dialect.caches_dup:
-        last = last_of_page(rows, len(image.space))
-        counts &= (kind != Kind.DUP) | (last[rows] == np.arange(len(rows)))
+        every = np.arange(len(rows))
+        counts &= (kind != Kind.DUP) | (last_of_page(rows, every, len(image.space)) == every)
         forgotten = (kind == Kind.DUP) & ~counts
         keep, rows, kind, counts = keep[~forgotten], rows[~forgotten], kind[~forgotten], counts[~forgotten]
-    full = np.flatnonzero(counts)
-    needed = np.zeros(len(image.space), np.int64)
-    needed[rows[full]] = full
-    keep = keep[np.arange(len(rows)) >= needed[rows]]
+    keep = keep[np.arange(len(rows)) >= last_of_page(rows, np.flatnonzero(counts), len(image.space))]
     for start in range(0, len(keep), CHUNK):
         apply(image, data, columns.take(keep[start : start + CHUNK]), dialect)
 

@@ -41,7 +41,7 @@ class Evidence:
     """The verdict on a capture's dialect.
 
     ``name`` is None where nothing shows it; ``candidates`` are then the dialects that fit. ``reasons`` are for a
-    person; ``offset`` is that of the first record which showed it.
+    person; ``offset`` is that of the first record which showed it. ``cut``: the first delta is not there to its end.
     """
 
     name: str | None
@@ -49,6 +49,7 @@ class Evidence:
     candidates: tuple[str, ...]
     offset: int | None = None
     forced: bool = False
+    cut: bool = False
     reasons: tuple[str, ...] = ()
 
 
@@ -225,7 +226,9 @@ def detect(
         reasons = tuple(
             f"as {t.dialect.name} ({t.endian}-endian): {t.failure or 'no delta comes to one page'}" for t in tried
         )
-        return Evidence(None, None, tuple(dict.fromkeys(t.dialect.name for t in tried)), base + at, False, reasons)
+        names = tuple(dict.fromkeys(t.dialect.name for t in tried))
+        cut = any(not t.offsets and t.failure is None for t in tried)
+        return Evidence(None, None, names, base + at, cut=cut, reasons=reasons)
     good = [t for t in tried if t.decoded == best]
     fitting = [t for t in good if _fits(t, settings.page_size)] or good
     chosen = max(fitting, key=lambda t: (_least_failed(t), t.dialect.name != "nov09"))
@@ -236,7 +239,7 @@ def detect(
         others,
         base + at,
         dialect is not None,
-        tuple(_reasons(chosen, tried, settings)),
+        reasons=tuple(_reasons(chosen, tried, settings)),
     )
 
 

@@ -437,17 +437,17 @@ class Scanner:
         assert self._layout is not None
         if at + WORD > end:
             raise _Stop("truncated", at, "the capture ends inside a record's word")
-        here = at - self._base
-        (word,) = struct.unpack_from(">Q", self._view, here)
-        if not self._page_size_known and self._settle_page_size(here):
-            return at, False
+        (word,) = struct.unpack_from(">Q", self._view, at - self._base)
         settings = self.settings
+        named = settings.version != ram.VERSION_FLAT
+        if named and not self._page_size_known and self._settle_page_size(at - self._base):
+            return at, False
         flags = word & (settings.page_size - 1)
         kind = Kind(int(self._layout.kinds[flags & (len(self._layout.kinds) - 1)]))
         if kind in (Kind.NOOP, Kind.HOOK, Kind.COMPRESSED) and not self._belongs(at, end, word, kind):
             raise _Stop("bad-record", at, f"no record begins with the word {word:#018x}")
         if kind is Kind.PAGE and settings.page_sum is None:
-            settings.page_sum = pages_carry_sums(self._view, here, settings.page_size)
+            settings.page_sum = pages_carry_sums(self._view, at - self._base, settings.page_size)
             settings.evidence = self._open_evidence()
             self._resettle()
             return at, False
@@ -457,8 +457,9 @@ class Scanner:
 
         after = at + WORD
         special = kind
-        if flags & Flag.MEM_SIZE and settings.version != ram.VERSION_FLAT:
-            after = self._block_list(at, end, word - flags)
+        if flags & Flag.MEM_SIZE and named:
+            after = self._block_list(at, word - flags)
+            end = self._base + self._real
             if kind is not Kind.MEM_SIZE and after > at + WORD:
                 raise _Stop("bad-record", at, "a block list and a page in one record")
         elif flags & Flag.MEM_SIZE:
@@ -466,10 +467,10 @@ class Scanner:
         if kind is Kind.COMPRESSED and not self._is_zlib(at, end):
             special = Kind.NOOP
         if special is not kind or kind is Kind.MEM_SIZE:
-            self._pending.special[here] = (special, after - at - WORD)
+            self._pending.special[at - self._base] = (special, after - at - WORD)
         if special in ram.PAGE_KINDS:
             after = self._payload(at, after, end, flags, kind)
-        self._pending.at.append(here)
+        self._pending.at.append(at - self._base)
         if after > end:
             raise self._cut(at)
         return after, bool(flags & Flag.EOS)
@@ -532,6 +533,9 @@ class Scanner:
         settings.evidence = detect(
             self._view[: self._real], at - self._base, self._base, settings, self._forced, self._endian
         )
+        if settings.evidence.name is None and settings.evidence.cut:
+            self._pending.at.append(at - self._base)
+            raise self._cut(at)
         if settings.evidence.name is None:
             raise _Stop("unreadable-delta", at, "this delta reads in no dialect: " + settings.evidence.reasons[0])
         settings.dialect = DIALECTS[settings.evidence.name]
@@ -573,7 +577,7 @@ class Scanner:
                 return True
         return True
 
-    def _block_list(self, at: int, end: int, total: int) -> int:
+    def _block_list(self, at: int, total: int) -> int:
         """Read the v4 block list after the word at ``at``; returns where it ends."""
         after, listed, blocks = at + WORD, 0, []
         self._reach(at, LIST_MAX)

@@ -81,20 +81,27 @@ class MappedSource:
             self._buffer.madvise(mmap.MADV_DONTNEED, self._dropped, upto - self._dropped)
             self._dropped = upto
 
+    def close(self) -> None:
+        """Nothing: the map goes when its last array does."""
+
     def spool(self) -> "MappedSource":
         """Itself: every byte is at hand already."""
         return self
 
 
 class PipeSource:
-    """A capture that comes once, in order: standard input, a FIFO, a decompressor."""
+    """A capture that comes once, in order: standard input, a FIFO, a decompressor.
 
-    def __init__(self, name: str, raw: BinaryIO, wrapper: str | None = None) -> None:
+    ``file`` is what was opened for it, closed when it has been read or with `close`.
+    """
+
+    def __init__(self, name: str, raw: BinaryIO, wrapper: str | None = None, file: BinaryIO | None = None) -> None:
         self.name = name
         self.wrapper = wrapper
         self.damage: str | None = None
         self.size: int | None = None
         self._raw = raw
+        self._file = file
         self._held = bytearray()
         self._base = 0
 
@@ -118,7 +125,14 @@ class PipeSource:
         self._held += piece
         if not piece:
             self.size = self._base + len(self._held)
+            self.close()
         return bool(piece)
+
+    def close(self) -> None:
+        """Let go of the file, if it was opened here."""
+        if self._file is not None:
+            self._raw.close()
+            self._file.close()
 
     def _read(self, count: int) -> bytes:
         try:
@@ -141,6 +155,7 @@ class PipeSource:
                 file.write(piece)
             file.flush()
             spooled = MappedSource(self.name, _map(file), self.wrapper)
+        self.close()
         spooled.damage = self.damage
         return spooled
 
@@ -164,7 +179,7 @@ def _open_path(path: Path) -> Source:
     except OSError as error:
         raise XbrleError(f"{path}: {error.strerror}") from error
     if not stat.S_ISREG(mode):
-        return _open_stream(file, str(path))
+        return _open_stream(file, str(path), file)
     try:
         head = file.read(_MAGIC_MAX)
         file.seek(0)
@@ -172,7 +187,7 @@ def _open_path(path: Path) -> Source:
         raise XbrleError(f"{path}: {error.strerror}") from error
     if (found := _compression(head)) is not None:
         wrapper, reader = found
-        return PipeSource(str(path), reader(file), wrapper)
+        return PipeSource(str(path), reader(file), wrapper, file)
     with file:
         try:
             return MappedSource(str(path), _map(file))
@@ -180,14 +195,14 @@ def _open_path(path: Path) -> Source:
             raise XbrleError(f"{path}: {error.strerror}") from error
 
 
-def _open_stream(raw: BinaryIO, name: str) -> Source:
+def _open_stream(raw: BinaryIO, name: str, file: BinaryIO | None = None) -> Source:
     if not hasattr(raw, "peek"):
         raw = cast("BinaryIO", io.BufferedReader(cast("io.RawIOBase", raw)))
     head: bytes = raw.peek(_MAGIC_MAX)[:_MAGIC_MAX]  # type: ignore[attr-defined]
     if (found := _compression(head)) is not None:
         wrapper, reader = found
-        return PipeSource(name, reader(raw), wrapper)
-    return PipeSource(name, raw)
+        return PipeSource(name, reader(raw), wrapper, file)
+    return PipeSource(name, raw, None, file)
 
 
 def open_source(what: Openable) -> Source:

@@ -22,6 +22,7 @@ from ..formats.ram import Flag, Kind
 from ..formats.xbrle import HeaderFlag
 from ..memory.image import Image, State
 from ..memory.replay import CHUNK, Layer, apply
+from ..memory.reserve import reserve
 from ..stream.records import NO_BLOCK, Columns, RecordTable
 from ..stream.sections import Stage
 from ..text import shown
@@ -181,7 +182,7 @@ def _whole(capture: "Capture", marks: list[Mark]) -> Iterator[Finding]:
     """Pages of a complete stream that no record gave, a finding a block."""
     if not capture.scanned.complete:
         return
-    given = np.zeros(len(capture.space), bool)
+    given = reserve((len(capture.space),), bool)
     rows = capture.space.rows(capture.records.columns)
     given[rows[rows >= 0]] = True
     rule = RULES["page-never-sent"]
@@ -280,9 +281,10 @@ class _Replay:
         self.dialect = capture.dialect
         self.image = Image(capture.space)
         pages = len(capture.space)
-        self.last_full = np.full(pages, -1, np.int64)
-        self.last_dup = np.full(pages, -1, np.int64)
-        self.last_sent = np.full(pages, -1, np.int64)
+        # Of each page the row, plus one, of its last full record, its last dup, and the last that was no dup.
+        self.last_full = reserve((pages,), np.int64)
+        self.last_dup = reserve((pages,), np.int64)
+        self.last_sent = reserve((pages,), np.int64)
         self.base = 0
         self.columns: Columns = capture.records.columns
         self.undecoded: list[tuple[Ints, NDArray[np.uint8]]] = []
@@ -322,7 +324,7 @@ class _Replay:
             bad = layer.verdicts != Verdict.OK
             if bad.any():
                 self.undecoded.append((rows[bad], layer.verdicts[bad]))
-            baseless = ~layer.based & (self.last_full[pages] < 0)
+            baseless = ~layer.based & (self.last_full[pages] == 0)
             if baseless.any():
                 self.baseless.append(rows[baseless])
             good = ~bad & (self.image.state[pages] == State.KNOWN)
@@ -330,9 +332,9 @@ class _Replay:
         full = np.ones(len(where), bool)
         full[layer.deltas] = False
         dup = layer.kind == Kind.DUP
-        self.last_full[layer.rows[full]] = where[full]
-        self.last_dup[layer.rows[dup]] = where[dup]
-        self.last_sent[layer.rows[~dup]] = where[~dup]
+        self.last_full[layer.rows[full]] = where[full] + 1
+        self.last_dup[layer.rows[dup]] = where[dup] + 1
+        self.last_sent[layer.rows[~dup]] = where[~dup] + 1
 
     def _sums(self, rows: Ints, pages: Ints, dialect: Dialect) -> None:
         """Compare the stated sums of decoded deltas with their pages; note those whose base may be stale."""
@@ -353,11 +355,11 @@ class _Replay:
                 self.wrong.append((rows[mine][wrong], stated[mine][wrong], computed[wrong]))
         if not dialect.caches_dup:
             # A checksum that holds on the receiver's page shows a sender that did put the dup page into its cache.
-            suspect = (self.last_dup[pages] >= 0) & (self.last_dup[pages] == self.last_full[pages])
+            suspect = (self.last_dup[pages] > 0) & (self.last_dup[pages] == self.last_full[pages])
             suspect &= ~(checked & agrees)
             if suspect.any():
                 p = pages[suspect]
-                self.suspects.append((rows[suspect], p, self.last_dup[p], self.last_sent[p], checked[suspect]))
+                self.suspects.append((rows[suspect], p, self.last_dup[p] - 1, self.last_sent[p] - 1, checked[suspect]))
 
     def _stale(self) -> Mark:
         """Deltas against a base that the receiver had lost to a dup page, and what became of the page."""
@@ -381,7 +383,7 @@ class _Replay:
         """The row of the first full record of each page after each row; -1 where there is none."""
         columns = self.columns
         space = self.capture.space
-        wanted = np.zeros(len(space) + 1, bool)
+        wanted = reserve((len(space) + 1,), bool)
         wanted[pages] = True
         of = space.rows(columns)
         full = np.flatnonzero(wanted[of] & (of >= 0) & _CARRIES[columns.kind] & ~_IS_DELTA[columns.kind])

@@ -1,0 +1,125 @@
+import json
+import subprocess
+import sys
+
+import pytest
+
+from tests.conftest import ROOT, SAMPLES
+from tests.streams import PAGE, StreamBuilder, noise
+from xbrletools.cli import main
+
+
+def run(capsys, *arguments: str) -> tuple[int, str, str]:
+    status = main([str(a) for a in arguments])
+    out, err = capsys.readouterr()
+    return status, out, err
+
+
+@pytest.fixture
+def bad(tmp_path):
+    a, b = noise(1), noise(1)
+    b[9] ^= 1
+    path = tmp_path / "bad.bin"
+    path.write_bytes(StreamBuilder(flags=3).page(0, a).dup(PAGE).part().delta(0, a, b, checksum=5).bytes())
+    return path
+
+
+def test_a_clean_capture_exits_0(capsys):
+    status, out, _ = run(capsys, "verify", SAMPLES / "posted-8m.bin")
+    assert status == 0
+    assert "device-tail-unchecked" in out
+
+
+def test_an_error_exits_1_and_is_shown_with_its_place(bad, capsys):
+    status, out, _ = run(capsys, "verify", bad)
+    assert status == 1
+    assert "record 3 pc.ram:0x0" in out
+
+
+def test_json_has_the_promised_keys_on_every_line(bad, capsys):
+    _, out, _ = run(capsys, "verify", bad, "--json")
+    for line in out.splitlines():
+        keys = {"rule", "severity", "offset", "record", "block", "page", "message", "evidence"}
+        assert keys <= json.loads(line).keys()
+
+
+def test_sarif_is_one_document_with_every_finding(bad, capsys):
+    _, out, _ = run(capsys, "verify", bad, "--sarif")
+    log = json.loads(out)
+    assert log["version"] == "2.1.0"
+    assert "checksum-mismatch" in [r["ruleId"] for r in log["runs"][0]["results"]]
+
+
+@pytest.mark.parametrize(("receiver", "status"), [("default", 0), ("debug", 1), ("vanilla", 1), ("today", 1)])
+def test_a_receivers_verdict_is_the_exit_status(bad, capsys, receiver, status):
+    assert run(capsys, "verify", bad, "--receiver", receiver)[0] == status
+
+
+def test_the_destinations_blocks_decide(capsys):
+    sample = SAMPLES / "posted-8m.bin"
+    have = ["--receiver", "default", "--blocks"]
+    assert run(capsys, "verify", sample, *have, "pc.ram=8M,pc.bios=128K,pc.rom=128K")[0] == 0
+    assert run(capsys, "verify", sample, *have, "pc.ram=16M,pc.bios=128K,pc.rom=128K")[0] == 1
+
+
+@pytest.mark.parametrize("content", [b"", b"QEV", b"QEVM\0\0", b"\x7fELF" + bytes(100)])
+def test_a_file_that_is_no_stream_is_one_line_and_exit_2(tmp_path, capsys, content):
+    path = tmp_path / "x"
+    path.write_bytes(content)
+    status, out, err = run(capsys, "verify", path)
+    assert (status, out, err.count("\n")) == (2, "", 1)
+
+
+def test_what_cannot_be_opened_is_one_line_and_exit_2(tmp_path, capsys):
+    for path in (tmp_path, tmp_path / "none"):
+        status, out, err = run(capsys, "verify", path)
+        assert (status, out, err.count("\n")) == (2, "", 1)
+
+
+@pytest.mark.parametrize(
+    "arguments", [["verify"], ["nonsense"], ["verify", "--blocks", "x", "y"], ["verify", "a", "--q"]]
+)
+def test_wrong_usage_exits_2_without_a_traceback(capsys, arguments):
+    status, _, err = run(capsys, *arguments)
+    assert status == 2
+    assert "Traceback" not in err
+
+
+def test_help_imports_nothing_heavy():
+    code = (
+        "import sys; from xbrletools.cli import main; main(['--help']);"
+        "heavy = {'numpy', 'construct', 'textual', 'rich'} & set(sys.modules); sys.exit(bool(heavy))"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, cwd=ROOT, check=False)
+    assert done.returncode == 0, done
+    assert b"verify" in done.stdout
+
+
+def test_a_compressed_capture_reads_as_itself(tmp_path, capsys):
+    import bz2
+    import gzip
+    import lzma
+
+    import zstandard
+
+    data = (SAMPLES / "posted-8m.bin").read_bytes()
+    for suffix, pack in {
+        "xz": lzma.compress,
+        "gz": gzip.compress,
+        "bz2": bz2.compress,
+        "zst": zstandard.ZstdCompressor().compress,
+    }.items():
+        path = tmp_path / f"s.{suffix}"
+        path.write_bytes(pack(data))
+        assert run(capsys, "verify", path)[0] == 0, suffix
+        path.write_bytes(pack(data)[:-2000])
+        status, out, err = run(capsys, "verify", path)
+        assert status == 1, (suffix, err)
+        assert "truncated" in out
+
+
+def test_standard_input_is_read():
+    command = [sys.executable, "-m", "xbrletools", "verify", "-"]
+    data = (SAMPLES / "posted-8m.bin").read_bytes()
+    done = subprocess.run(command, input=data, capture_output=True, cwd=ROOT, check=False)
+    assert done.returncode == 0, done

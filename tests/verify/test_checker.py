@@ -1,0 +1,225 @@
+import json
+
+import numpy as np
+import pytest
+
+import xbrletools
+from tests.conftest import SAMPLES, corpus_names
+from tests.streams import PAGE, StreamBuilder, noise
+from xbrletools.formats.ram import Flag
+from xbrletools.verify.receiver import outcome
+from xbrletools.verify.rules import RULES, Receiver, Severity
+
+
+def changed(page: np.ndarray, *places: int) -> np.ndarray:
+    new = page.copy()
+    new[list(places)] ^= 0xA5
+    return new
+
+
+def rules(stream: bytes, **options) -> list[str]:
+    """The rules that a stream breaks, but for what every old stream with opaque or missing pages has."""
+    quiet = {"device-tail-unchecked", "page-never-sent"}
+    return [f.rule for f in xbrletools.open(stream, **options).verify() if f.rule not in quiet]
+
+
+A = noise(1)
+B = changed(A, 7, 8, 9)
+
+
+def stream(flags: int = 3) -> StreamBuilder:
+    return StreamBuilder(flags=flags).page(0, A).page(PAGE, A).part()
+
+
+class TestRealCaptures:
+    @pytest.mark.parametrize("name", ["posted-8m", "xbzrle-16m"])
+    def test_a_sample_has_no_error(self, name):
+        findings = list(xbrletools.open(SAMPLES / f"{name}.bin").verify())
+        assert not [f for f in findings if f.severity is not Severity.NOTE]
+
+    @pytest.mark.parametrize("name", corpus_names("qemu-2011-posted"))
+    def test_a_posted_capture_breaks_just_the_rules_that_its_destination_showed(self, name, corpus):
+        findings = list(xbrletools.open(corpus(f"qemu-2011-posted/{name}.bin")).verify())
+        errors = [f.rule for f in findings if f.severity is not Severity.NOTE]
+        analysis = json.loads(corpus(f"qemu-2011-posted/{name}.json"))["analysis"]
+        assert errors.count("checksum-mismatch") == analysis["bad_checksum_records_on_replay"]["count"]
+        assert errors.count("stale-base") == analysis["xbrle_after_dup_without_normal"]["count"]
+        assert errors.count("truncated") == (analysis["truncated"] is not None)
+        assert set(errors) <= {"checksum-mismatch", "stale-base", "truncated"}
+        for rule, key in (
+            ("checksum-mismatch", "bad_checksum_records_on_replay"),
+            ("stale-base", "xbrle_after_dup_without_normal"),
+        ):
+            found = [(f.record, hex(f.offset), f.block.decode(), hex(f.page)) for f in findings if f.rule == rule]
+            assert found == [tuple(r[:4]) for r in analysis[key]["records"]]
+
+    @pytest.mark.parametrize("name", corpus_names("qemu-2010"))
+    def test_a_capture_of_2010_has_no_error_but_the_cut(self, name, corpus):
+        findings = list(xbrletools.open(corpus(f"qemu-2010/{name}.bin")).verify())
+        errors = [f.rule for f in findings if f.severity is not Severity.NOTE]
+        assert errors == (["truncated"] if name == "sep20-crash" else [])
+
+    def test_exactly_the_pages_that_stay_wrong_are_stale_as_errors(self, corpus):
+        findings = xbrletools.open(corpus("qemu-2011-posted/dbg-stale-reject.bin")).verify()
+        wrong = {f.page // PAGE for f in findings if f.rule == "stale-base" and f.severity is Severity.ERROR}
+        analysis = json.loads(corpus("qemu-2011-posted/dbg-stale-reject.json"))["analysis"]
+        assert sorted(wrong) == analysis["replay_vs_source_wrong_pages"]["page_indices"]
+
+
+class TestDeltas:
+    def test_a_checksum_that_does_not_hold_is_an_error_with_both_sums(self):
+        bad = stream().delta(0, A, B, checksum=77).bytes()
+        finding = next(f for f in xbrletools.open(bad).verify() if f.rule == "checksum-mismatch")
+        assert finding.evidence == {"stated": 77, "computed": int(B.sum(dtype=np.uint64))}
+        assert (finding.record, finding.page, finding.block) == (3, 0, b"pc.ram")
+
+    def test_without_the_flag_a_checksum_is_not_looked_at(self):
+        builder = stream().delta(PAGE, A, B)
+        builder.flags = 1
+        assert rules(builder.delta(0, A, B, checksum=77).bytes()) == []
+
+    def test_a_delta_of_another_size_is_an_error_and_spoils_no_other(self):
+        bad = stream().delta(PAGE, A, B).raw_delta(0, b"\xff\x00" * 16, A).delta(PAGE, B, A).bytes()
+        assert rules(bad) == ["delta-size"]
+
+    def test_a_header_without_its_flag_is_an_error(self):
+        builder = stream().delta(0, A, B)
+        builder.flags = 2
+        assert rules(builder.delta(PAGE, A, B).bytes()) == ["delta-header"]
+
+    def test_a_delta_to_a_page_never_sent_has_no_base(self):
+        assert rules(stream().delta(0, A, B).delta(2 * PAGE, A, B).bytes()) == ["delta-without-base"]
+
+    @pytest.mark.parametrize(
+        ("payload", "rule"),
+        [
+            (b"\xff\x00" * 16 + b"\x10\x00\x07", "delta-odd"),
+            (b"\x00\x33" + b"\xff\x00" * 16 + b"\x10\x00", "delta-form"),
+            (b"\x01\x00\xfe\x00" + b"\xff\x00" * 15 + b"\x10\x00", "delta-form"),
+        ],
+    )
+    def test_forms_that_receivers_pass_over_are_notes(self, payload, rule):
+        odd = stream().delta(PAGE, A, B).raw_delta(0, payload, A).bytes()
+        assert rules(odd) == [rule]
+        assert RULES[rule].severity is Severity.NOTE
+
+
+class TestStaleBases:
+    def test_a_healed_page_is_a_warning_that_names_the_records(self):
+        bad = stream().dup(0, 9).delta(0, A, B).page(0, B).bytes()
+        finding = next(f for f in xbrletools.open(bad).verify() if f.rule == "stale-base")
+        assert finding.severity is Severity.WARNING
+        assert finding.evidence == {
+            "dup_record": 3,
+            "base_record": 1,
+            "healed_by_record": 5,
+            "certainty": "checksum",
+        }
+
+    def test_a_page_that_stays_wrong_is_an_error(self):
+        bad = stream().dup(0, 9).delta(0, A, B).bytes()
+        finding = next(f for f in xbrletools.open(bad).verify() if f.rule == "stale-base")
+        assert finding.severity is Severity.ERROR
+        assert finding.evidence["healed_by_record"] is None
+
+    def test_without_checksums_the_structure_shows_it(self):
+        bad = stream(flags=1).dup(0, 9).delta(0, A, B).bytes()
+        finding = next(f for f in xbrletools.open(bad).verify() if f.rule == "stale-base")
+        assert finding.evidence["certainty"] == "structural"
+
+    def test_a_sender_that_caches_dup_pages_is_cleared_by_its_checksum(self):
+        nine = np.full(PAGE, 9, np.uint8)
+        assert rules(stream().dup(0, 9).delta(0, nine, changed(nine, 3)).bytes()) == []
+
+    def test_deltas_on_a_stale_page_are_stale_until_it_is_sent_in_full(self):
+        c = changed(B, 100)
+        bad = stream().dup(0, 9).delta(0, A, B).delta(0, B, c).page(0, c).delta(0, c, A).bytes()
+        assert rules(bad).count("stale-base") == 2
+
+
+class TestRecords:
+    def test_a_name_that_the_list_does_not_have(self):
+        assert "unknown-block" in rules(stream().dup(0, 0, b"pc.xxx").bytes())
+
+    def test_continue_before_any_name(self):
+        builder = StreamBuilder()
+        builder.selected = b"pc.ram"
+        assert rules(builder.dup(0).dup(PAGE).bytes()) == ["continue-without-block"]
+
+    def test_a_page_beyond_its_block(self):
+        assert rules(stream().dup(9 * PAGE).bytes()) == ["page-out-of-bounds"]
+
+    def test_two_kinds_in_one_record(self):
+        builder = stream()
+        builder.word(Flag.PAGE | Flag.COMPRESS | Flag.CONTINUE).out.append(7)
+        assert rules(builder.bytes()) == ["flags-combined"]
+
+    def test_bytes_without_meaning_in_a_word(self):
+        builder = stream()
+        builder.word(0x400 | Flag.COMPRESS | Flag.CONTINUE).out.append(7)
+        assert rules(builder.bytes()) == ["flags-unknown"]
+
+    def test_a_page_that_no_record_gave_is_counted(self):
+        findings = list(xbrletools.open(stream().bytes()).verify())
+        assert [(f.rule, f.evidence) for f in findings] == [("page-never-sent", {"missing": 2, "pages": 4})]
+
+    def test_findings_come_by_offset(self):
+        bad = stream().dup(9 * PAGE).delta(0, A, B, checksum=1).dup(0, 1, b"zz").bytes()[:-1]
+        offsets = [f.offset for f in xbrletools.open(bad).verify()]
+        assert offsets == sorted(offsets)
+        assert len(offsets) > 3
+
+
+class TestReceivers:
+    @pytest.mark.parametrize("base", ["sample", "capture"])
+    def test_every_mutation_gets_the_verdict_of_both_original_receivers(self, base, corpus):
+        mutations = json.loads(corpus("qemu-2011-posted/mutations.json"))["mutations"]
+        sample = (SAMPLES / "posted-8m.bin").read_bytes()
+        data = sample if base == "sample" else corpus("qemu-2011-posted/dbg-small-8m.bin")
+        assert len(mutations) > 10
+        for mutation in mutations:
+            mutated = bytearray(data)
+            for edit in sorted(mutation["edits"], key=lambda e: -e["offset"]):
+                mutated[edit["offset"] : edit["offset"] + edit["remove"]] = bytes.fromhex(edit["insert"])
+            capture = xbrletools.open(bytes(mutated))
+            findings = list(capture.verify())
+            for build in ("debug", "default"):
+                verdict = outcome(capture, findings, Receiver(build))
+                assert verdict.loads == mutation["results"][build]["loaded"], (mutation["name"], build, verdict)
+
+    def test_a_vanilla_receiver_stops_at_the_first_delta(self):
+        capture = xbrletools.open(stream().delta(0, A, B).bytes())
+        verdict = outcome(capture, list(capture.verify()), Receiver.VANILLA)
+        assert (verdict.loads, verdict.record) == (False, 3)
+
+    @pytest.mark.parametrize("receiver", [Receiver.VANILLA, Receiver.DEFAULT, Receiver.DEBUG])
+    def test_a_stream_without_deltas_loads_in_every_receiver_of_its_time(self, receiver):
+        capture = xbrletools.open(stream().bytes())
+        assert outcome(capture, list(capture.verify()), receiver).loads
+
+    def test_only_the_debug_build_looks_at_checksums(self):
+        capture = xbrletools.open(stream().delta(0, A, B, checksum=1).bytes())
+        findings = list(capture.verify())
+        assert outcome(capture, findings, Receiver.DEFAULT).loads
+        assert outcome(capture, findings, Receiver.DEBUG).record == 3
+
+    @pytest.mark.parametrize(
+        "blocks", [{b"pc.ram": 5 * PAGE}, {b"pc.rom": 4 * PAGE}, {b"pc.ram": 4 * PAGE - 1, b"pc.rom": PAGE}]
+    )
+    def test_blocks_that_the_destination_does_not_have_stop_it(self, blocks):
+        capture = xbrletools.open(stream().bytes())
+        assert not outcome(capture, list(capture.verify(blocks)), Receiver.DEFAULT).loads
+
+    def test_blocks_that_the_destination_has_are_fine(self):
+        capture = xbrletools.open(stream().bytes())
+        findings = list(capture.verify({b"pc.ram": 4 * PAGE, b"more": PAGE}))
+        assert outcome(capture, findings, Receiver.DEFAULT).loads
+
+    def test_a_live_section_without_a_handler_stops_the_receivers_of_2011(self):
+        renamed = stream().bytes().replace(b"\x03ram\x00\x00\x00\x00", b"\x03ram\x00\x00\x00\x01", 1)
+        capture = xbrletools.open(renamed)
+        assert not outcome(capture, list(capture.verify()), Receiver.DEFAULT).loads
+
+    def test_the_opaque_tail_is_said_to_be_unchecked(self):
+        cut = (SAMPLES / "posted-8m.bin").read_bytes()[:-200]
+        assert "device-tail-unchecked" in [f.rule for f in xbrletools.open(cut).verify()]

@@ -136,7 +136,9 @@ class PipeSource:
 
     def _read(self, count: int) -> bytes:
         try:
-            return self._raw.read(count)
+            # One step at a time, so that what a damaged file gives before it fails is not lost with the failure.
+            step: Callable[[int], bytes] = getattr(self._raw, "read1", self._raw.read)
+            return step(count)
         except (lzma.LZMAError, gzip.BadGzipFile, EOFError, OSError, ValueError) as error:
             self.damage = f"{self.wrapper or 'input'} ends early or is damaged: {error}"
         except Exception as error:  # zstandard's own error type is not known without importing it

@@ -106,7 +106,7 @@ def test_sep20_ends_a_page_in_a_run_as_the_known_deltas_do() -> None:
     new = page.copy()
     new[0, 4096 - 169] = 0xFF
     data, _ = doubled.encode_sep20(page, new)
-    # 168 zeros are left, and the capture's first delta ends so: the first of them, the mark, the last one, 166
+    # 168 zeros are left, and the capture's first delta ends so: the first, the mark, the last, 166
     assert data.tobytes().endswith(b"\x00\x00\x00\xa6")
 
 

@@ -4,7 +4,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from wire import PAGE, noise, page_pairs, put, split, xbrle_decode, xbrle_encode, xbrle_strict
 
-from xbrletools.codec import xbrle
+from xbrletools.codec import batches, xbrle
 from xbrletools.codec.verdict import Verdict
 
 _run = st.tuples(st.sampled_from([0, 1, 1, 2, 100, 254, 255]), st.sampled_from([0, 0, 1, 200]))
@@ -79,8 +79,10 @@ def test_where_batches_end_makes_no_difference(
     payload, lengths = xbrle.encode(old, new, limit=2 * PAGE)
     pages = old.copy()
     with pytest.MonkeyPatch.context() as patch:
-        for name in ("_WINDOW", "_BATCH_PAYLOAD", "_SPARSE_BATCH", "_DENSE_BATCH", "_ENCODE_BATCH"):
+        for name in ("_WINDOW", "_BATCH_RECORDS", "_BATCH_PAYLOAD", "_BATCH_PAGES"):
             patch.setattr(xbrle, name, data.draw(st.sampled_from([1, 3, 300, 2 * PAGE, 3 * PAGE]), name))
+        for name in ("_ENCODE_FIRST", "_ENCODE_MOST", "_ENCODE_PAYLOAD"):
+            patch.setattr(batches, name, data.draw(st.sampled_from([1, 100, 2 * PAGE, 3 * PAGE]), name))
         assert not xbrle.apply(payload, np.cumsum(lengths) - lengths, lengths, pages).any()
         again, again_lengths = xbrle.encode(old, new, limit=2 * PAGE)
     assert (pages == new).all()

@@ -4,7 +4,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from wire import PAGE, noise, page_pairs, put, split, uleb, xbzrle_decode, xbzrle_encode
 
-from xbrletools.codec import xbzrle
+from xbrletools.codec import batches, xbzrle
 from xbrletools.codec.verdict import Verdict
 
 _ENDS = [
@@ -90,8 +90,10 @@ def test_where_batches_end_makes_no_difference(
     payload, lengths = xbzrle.encode(old, new, limit=2 * PAGE)
     pages = old.copy()
     with pytest.MonkeyPatch.context() as patch:
-        for name in ("_BATCH_RECORDS", "_BATCH_PAYLOAD", "_ENCODE_BATCH", "_SLICE_MIN"):
+        for name in ("_BATCH_RECORDS", "_BATCH_PAYLOAD", "_SLICE_MIN"):
             patch.setattr(xbzrle, name, data.draw(st.sampled_from([1, 3, 300, 3 * PAGE]), name))
+        for name in ("_ENCODE_FIRST", "_ENCODE_MOST", "_ENCODE_PAYLOAD"):
+            patch.setattr(batches, name, data.draw(st.sampled_from([1, 100, 2 * PAGE, 3 * PAGE]), name))
         assert not xbzrle.apply(payload, np.cumsum(lengths) - lengths, lengths, pages).any()
         again, again_lengths = xbzrle.encode(old, new, limit=2 * PAGE)
     assert (pages == new).all()

@@ -5,7 +5,7 @@ A batch bounds the scratch memory: whatever the number of records, a call needs 
 arguments.
 """
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 
 import numpy as np
 import numpy.typing as npt
@@ -16,6 +16,13 @@ Bytes = npt.NDArray[np.uint8]
 Words = npt.NDArray[np.uint64]
 Ints = npt.NDArray[np.int64]
 Mask = npt.NDArray[np.bool_]
+
+_ENCODE_FIRST = 1 << 17  # bytes of pages in an encoder's first batch
+_ENCODE_MOST = 1 << 20
+_ENCODE_PAYLOAD = 1 << 17  # bytes that a batch should come to: its index arrays then stay in the cache
+
+#: Takes old and new pages; gives their payloads, the lengths of these, and the room that each needs.
+Encoder = Callable[[Bytes, Bytes], tuple[Bytes, Ints, Ints]]
 
 
 def page_size_of(pages: Bytes, name: str = "pages") -> int:
@@ -92,10 +99,32 @@ def join(data: Bytes, offsets: Ints, lengths: Ints, pad: int = 0) -> Bytes:
     return np.frombuffer(b"".join([*parts, bytes(pad)]), np.uint8)
 
 
-def drop(data: Bytes, lengths: Ints, given_up: Mask) -> Bytes:
-    """Take the encodings that were ``given_up`` out of ``data`` and set their ``lengths`` to -1, in place."""
-    if not given_up.any():
-        return data
-    data = data[np.repeat(~given_up, lengths)]
-    lengths[given_up] = -1
-    return data
+def encode_batches(old: Bytes, new: Bytes, encode: Encoder, limit: int) -> tuple[Bytes, Ints]:
+    """Encode pages in batches, each as large as the density of changes in the one before suggests.
+
+    ``old``, ``new``: (n, page_size) uint8. ``encode`` gives a batch's payloads, one after the other, their
+    lengths and the room that each of them needs. Returns data (total,) uint8 and lengths (n,) int64: -1,
+    and no bytes in data, where the room needed exceeds ``limit``.
+    """
+    parts: list[Bytes] = []
+    lengths = np.zeros(len(old), np.int64)
+    first, step, most = 0, max(1, _ENCODE_FIRST // old.shape[1]), max(1, _ENCODE_MOST // old.shape[1])
+    while first < len(old):
+        part = slice(first, first + step)
+        payload, lengths[part], room = encode(old[part], new[part])
+        given_up = room > limit
+        first += step
+        step = max(1, min(most, 2 * step, step * _ENCODE_PAYLOAD // max(1, len(payload))))
+        if given_up.any():
+            payload = payload[np.repeat(~given_up, lengths[part])]
+            lengths[part][given_up] = -1
+        parts.append(payload)
+    return np.concatenate(parts) if parts else np.empty(0, np.uint8), lengths
+
+
+def positions(starts: Ints, counts: Ints) -> Ints:
+    """Give every position of runs, one run after the other: ``counts[k]`` of them from ``starts[k]`` on."""
+    ends = np.cumsum(counts)
+    at = np.arange(int(counts.sum()))
+    at += np.repeat(starts - (ends - counts), counts)
+    return at

@@ -20,7 +20,7 @@ from .batches import (
     check_rows,
     checked_page_size,
     cut,
-    drop,
+    encode_batches,
     join,
     page_size_of,
 )
@@ -28,7 +28,6 @@ from .verdict import Verdict
 
 _BATCH_RECORDS = 256
 _BATCH_PAYLOAD = 1 << 17
-_ENCODE_BATCH = 1 << 18  # bytes of pages
 
 
 def apply_sep10(data: Bytes, offsets: Ints, lengths: Ints, pages: Bytes, rows: Ints | None = None) -> Bytes:
@@ -51,7 +50,7 @@ def apply_sep20(data: Bytes, offsets: Ints, lengths: Ints, pages: Bytes, rows: I
 
 
 def _apply(
-    pairs: Callable[[Bytes, Ints], tuple[Bytes, Bytes, Mask]],
+    pairs: Callable[[Bytes, Ints], tuple[rle.Pairs, Mask]],
     data: Bytes,
     offsets: Ints,
     lengths: Ints,
@@ -64,23 +63,23 @@ def _apply(
     verdicts = np.zeros(len(offsets), np.uint8)
     for part in cut(lengths, _BATCH_RECORDS, _BATCH_PAYLOAD):
         ends = np.cumsum(lengths[part])
-        runs, values, is_cut = pairs(join(data, offsets[part], lengths[part]), ends)
+        runs, is_cut = pairs(join(data, offsets[part], lengths[part]), ends)
         starts, found = rle.measure(runs, ends, page_size)
         found[is_cut] = Verdict.CUT
         verdicts[part] = found
         good = found == Verdict.OK
         where = np.arange(part.start, part.stop) if rows is None else rows[part]
         if not good.all():
-            runs, values, ends = rle.keep(good, runs, values, ends)
+            runs, ends = rle.keep(good, runs, ends)
             starts, _ = rle.measure(runs, ends, page_size)
             where = where[good]
         if len(where):
-            rle.xor(starts, runs, values, pages, where, dense=False)
+            rle.xor_bytes(starts, runs, pages, where)
     return verdicts
 
 
-def _pairs_sep10(payload: Bytes, ends: Ints) -> tuple[Bytes, Bytes, Mask]:
-    """Give each payload byte its run and value: 1 and itself, or for a count the count and the doubled byte.
+def _pairs_sep10(payload: Bytes, ends: Ints) -> tuple[rle.Pairs, Mask]:
+    """Make each payload byte a pair: 1 and itself, or for a count the count and the doubled byte.
 
     Also says which records end where a count should be.
     """
@@ -98,13 +97,13 @@ def _pairs_sep10(payload: Bytes, ends: Ints) -> tuple[Bytes, Bytes, Mask]:
         is_cut[record] = at + 1 == end
         first = end
     marks = np.array(doubles, np.int64)
-    runs, values = np.ones(len(payload), np.uint8), payload.copy()
+    runs, values = np.ones(len(payload), np.uint16), payload.astype(np.uint16)
     runs[marks + 1] = payload[marks + 1]
     values[marks + 1] = payload[marks]
-    return runs, values, is_cut
+    return values << 8 | runs, is_cut
 
 
-def _pairs_sep20(payload: Bytes, ends: Ints) -> tuple[Bytes, Bytes, Mask]:
+def _pairs_sep20(payload: Bytes, ends: Ints) -> tuple[rle.Pairs, Mask]:
     """Give each payload byte its run and value: a doubled byte has the count two bytes on, the count itself
     none.
     """
@@ -122,10 +121,10 @@ def _pairs_sep20(payload: Bytes, ends: Ints) -> tuple[Bytes, Bytes, Mask]:
         is_cut[record] = at < end
         first = end
     marks = np.array(doubles, np.int64)
-    runs = np.ones(len(payload), np.uint8)
+    runs = np.ones(len(payload), np.uint16)
     runs[marks] = payload[marks + 2]
     runs[marks + 2] = 0
-    return runs, payload, is_cut
+    return payload.astype(np.uint16) << 8 | runs, is_cut
 
 
 def _next_double(payload: Bytes) -> list[int]:
@@ -162,23 +161,17 @@ def _encode(
     code: Callable[[list[int], list[int]], bytes], old: Bytes, new: Bytes, limit: int | None
 ) -> tuple[Bytes, Ints]:
     page_size = check_pair(old, new)
-    limit = page_size - 1 if limit is None else limit
-    lengths = np.zeros(len(old), np.int64)
-    parts: list[Bytes] = []
-    step = max(1, _ENCODE_BATCH // page_size)
-    for first in range(0, len(old), step):
-        part = slice(first, first + step)
-        starts, values = rle.find(old[part], new[part])
-        runs = np.diff(starts, append=old[part].size)
-        pages = np.flatnonzero((starts & (page_size - 1)) == 0)
-        payloads = [
-            code(r.tolist(), v.tolist())
-            for r, v in zip(np.split(runs, pages[1:]), np.split(values, pages[1:]), strict=True)
-        ]
-        lengths[part] = [len(p) for p in payloads]
-        payload = np.frombuffer(b"".join(payloads), np.uint8)
-        parts.append(drop(payload, lengths[part], lengths[part] > limit))
-    return np.concatenate(parts) if parts else np.empty(0, np.uint8), lengths
+
+    def encode(old: Bytes, new: Bytes) -> tuple[Bytes, Ints, Ints]:
+        starts, values = rle.find(old, new)
+        runs = np.diff(starts, append=old.size)
+        pages = np.flatnonzero((starts & (page_size - 1)) == 0)[1:]
+        of_pages = zip(np.split(runs, pages), np.split(values, pages), strict=True)
+        payloads = [code(r.tolist(), v.tolist()) for r, v in of_pages]
+        lengths = np.array([len(p) for p in payloads])
+        return np.frombuffer(b"".join(payloads), np.uint8), lengths, lengths
+
+    return encode_batches(old, new, encode, page_size - 1 if limit is None else limit)
 
 
 def _code_sep10(runs: list[int], values: list[int]) -> bytes:

@@ -5,10 +5,15 @@ pages.
 """
 
 import numpy as np
+import numpy.typing as npt
 
-from .batches import Bytes, Ints, Mask, Words
+from .batches import Bytes, Ints, Mask, Words, positions
 from .verdict import Verdict
 
+Pairs = npt.NDArray[np.uint16]
+
+_RUN = np.uint16(0xFF)  # the run's part of a pair
+_DENSE = 0.25  # the share of words to look at from which on looking at every byte is faster
 _WORD = np.dtype("<u8")  # byte 0 of memory in the low bits, whatever the machine
 
 
@@ -25,6 +30,8 @@ def find(old: Bytes, new: Bytes) -> tuple[Ints, Bytes]:
     look = differs.copy()
     look[1:] |= differs[:-1]
     look[::page_words] = True
+    if np.count_nonzero(look) > _DENSE * len(a):
+        return _find_by_bytes(old, new)
     words = np.flatnonzero(look)
     xor_words = a[words] ^ b[words]
     # each byte against its predecessor; that of a word's first byte is the last one of the word before
@@ -42,70 +49,86 @@ def find(old: Bytes, new: Bytes) -> tuple[Ints, Bytes]:
     return starts, _bytes_of(xor_words)[at]
 
 
+def _find_by_bytes(old: Bytes, new: Bytes) -> tuple[Ints, Bytes]:
+    xor = (old ^ new).reshape(-1)
+    is_start = np.empty(len(xor), bool)
+    np.not_equal(xor[1:], xor[:-1], out=is_start[1:])
+    is_start[:: old.shape[1]] = True
+    starts = np.flatnonzero(is_start)
+    return starts, xor[starts]
+
+
 def _bytes_of(words: Words) -> Bytes:
     return words.astype(_WORD, copy=False).view(np.uint8)
 
 
-def measure(runs: Bytes, ends: Ints, page_size: int) -> tuple[Ints, Bytes]:
+def measure(pairs: Pairs, ends: Ints, page_size: int) -> tuple[Ints, Bytes]:
     """Add up each record's runs.
 
-    ``runs`` (k,) uint8: the runs of all records, one after the other; ``ends`` (n,) int64: the index after
-    each record's last one. Returns starts (k + 1,) int64, the sum of all runs before each one, and verdicts
-    (n,) uint8: OK, SHORT or LONG.
+    ``pairs`` (k,) uint16: the pairs of all records, one after the other, the run in the low byte and the
+    value in the high one; ``ends`` (n,) int64: the index after each record's last pair. Returns starts (k +
+    1,) int64, the sum of all runs before each pair, and verdicts (n,) uint8: OK, SHORT or LONG.
     """
-    starts = np.zeros(len(runs) + 1, np.int64)
-    np.cumsum(runs, out=starts[1:])
-    totals = np.diff(starts[ends], prepend=0)
+    starts = np.empty(len(pairs) + 1, np.int64)
+    starts[0] = 0
+    np.add.accumulate(pairs.astype(np.uint8), out=starts[1:])
+    totals = starts[ends]
+    totals[1:] -= totals[:-1].copy()
     verdicts = np.zeros(len(ends), np.uint8)
     verdicts[totals < page_size] = Verdict.SHORT
     verdicts[totals > page_size] = Verdict.LONG
     return starts, verdicts
 
 
-def keep(good: Mask, runs: Bytes, values: Bytes, ends: Ints) -> tuple[Bytes, Bytes, Ints]:
-    """Leave out the runs of the records that are not ``good`` (n,) bool; gives runs, values and ends of the
-    others.
-    """
+def keep(good: Mask, pairs: Pairs, ends: Ints) -> tuple[Pairs, Ints]:
+    """Leave out the pairs of records that are not ``good`` (n,) bool; gives pairs and ends of the others."""
     counts = np.diff(ends, prepend=0)
-    kept = np.repeat(good, counts)
-    return runs[kept], values[kept], np.cumsum(counts[good])
+    return pairs[np.repeat(good, counts)], np.cumsum(counts[good])
 
 
-def xor(starts: Ints, runs: Bytes, values: Bytes, pages: Bytes, rows: Ints | slice, dense: bool) -> None:
-    """XOR runs into ``pages[rows]``, which they must fill exactly.
+def xor_bytes(starts: Ints, pairs: Pairs, pages: Bytes, rows: Ints | slice) -> None:
+    """XOR pairs into ``pages[rows]``, which they must fill exactly, byte by byte: for deltas that change
+    few bytes.
 
-    ``starts``, ``runs``: what ``measure`` took and gave, all records OK; ``values`` (k,) uint8. ``dense``
-    says how: through a buffer of whole pages, or byte by byte where few bytes change.
+    ``starts``, ``pairs``: what ``measure`` gave and took, all records OK.
     """
     page_size = pages.shape[1]
-    changes = (values != 0) & (runs != 0)  # a pair of count 0 is legal and changes nothing
-    long = np.flatnonzero(changes & (runs > 1))
-    inside = _inside(starts[long], runs[long])
-    inside_values = np.repeat(values[long], runs[long] - 1)
-    if dense:
-        flat = np.zeros(int(starts[-1]) + 1, np.uint8)  # pairs of count 0 at the very end need a byte of their own
-        flat[starts[:-1]] = values  # where starts are equal the last one stays, and that is the pair that counts
-        flat[inside] = inside_values
-        delta = flat[:-1].reshape(-1, page_size)
-        if isinstance(rows, slice):
-            pages[rows] ^= delta
-        else:
-            delta ^= pages[rows]
-            pages[rows] = delta
+    flat = pages.reshape(-1)
+    first = np.flatnonzero(pairs > _RUN)  # the pairs with a value that is not 0
+    changes = pairs[first]
+    runs = changes.astype(np.uint8)
+    if not runs.all():  # a pair of count 0 is legal and changes nothing
+        first, changes, runs = first[runs != 0], changes[runs != 0], runs[runs != 0]
+    values = (changes >> 8).astype(np.uint8)
+    at = starts[first]
+    long = np.flatnonzero(runs > 1)
+    if len(long):
+        inside = _inside(at[long], runs[long])
+        flat[_placed(inside, rows, page_size)] ^= np.repeat(values[long], runs[long] - 1)
+    flat[_placed(at, rows, page_size)] ^= values
+
+
+def xor_pages(starts: Ints, pairs: Pairs, pages: Bytes, rows: Ints | slice) -> None:
+    """XOR pairs into ``pages[rows]`` through a buffer of whole pages; arguments as in ``xor_bytes``."""
+    flat = np.empty(int(starts[-1]) + 1, np.uint8)  # pairs of count 0 at the very end need one byte more
+    flat.fill(0)  # and not np.zeros, whose memory is always new to the process and has to be mapped first
+    values = (pairs >> 8).astype(np.uint8)
+    flat[starts[:-1]] = values  # where starts are equal the last pair stays, and only that can count
+    long = np.flatnonzero((pairs > _RUN) & (pairs.astype(np.uint8) > 1))
+    if len(long):
+        runs = pairs[long].astype(np.uint8)
+        flat[_inside(starts[long], runs)] = np.repeat(values[long], runs - 1)
+    delta = flat[:-1].reshape(-1, pages.shape[1])
+    if isinstance(rows, slice):
+        pages[rows] ^= delta
     else:
-        flat = pages.reshape(-1)
-        first = np.flatnonzero(changes)
-        flat[_placed(starts[first], rows, page_size)] ^= values[first]
-        flat[_placed(inside, rows, page_size)] ^= inside_values
+        delta ^= pages[rows]
+        pages[rows] = delta
 
 
 def _inside(starts: Ints, runs: Bytes) -> Ints:
-    """Positions of the second and further bytes of runs."""
-    counts = runs.astype(np.int64) - 1
-    ends = np.cumsum(counts)
-    at = np.arange(int(counts.sum()))
-    at += np.repeat(starts + 1 - (ends - counts), counts)
-    return at
+    """Positions of the second and further bytes of runs, none of which is 0."""
+    return positions(starts + 1, runs.astype(np.int64) - 1)
 
 
 def _placed(at: Ints, rows: Ints | slice, page_size: int) -> Ints:

@@ -18,20 +18,23 @@ from .batches import (
     check_rows,
     checked_page_size,
     cut,
-    drop,
+    encode_batches,
     join,
     page_size_of,
+    positions,
 )
 from .verdict import Verdict
 
 PAIR_BYTES = Pair.sizeof()
 
-_WINDOW = 8192  # records that are sorted into sparse and dense ones at a time
-_BATCH_PAYLOAD = 1 << 17  # payload bytes of a batch: the sums of its runs stay in the cache
-_SPARSE_BATCH = 1 << 21  # bytes of the pages of a batch
-_DENSE_BATCH = 1 << 20
-_ENCODE_BATCH = 1 << 19
-_SPARSE_SHARE = 16  # a payload of up to 1/16 page changes few bytes: XOR these, not the page
+_PAIR = np.dtype("<u2")  # a pair as one number: the run in its low byte, whatever the machine
+_RUN = np.uint16(0xFF)
+
+_WINDOW = 8192  # records that are sorted by length at a time
+_BATCH_RECORDS = 2048
+_BATCH_PAYLOAD = 1 << 19  # payload bytes of a batch
+_BATCH_PAGES = 1 << 21  # bytes of the pages of a batch that goes through whole pages
+_SPARSE_SHARE = 16  # a payload of up to 1/16 of a page changes few bytes: XOR these, not the page
 
 
 def apply(
@@ -59,9 +62,9 @@ def apply(
     verdicts = np.zeros(len(offsets), np.uint8)
     for first in range(0, len(offsets), _WINDOW):
         dense = lengths[first : first + _WINDOW] > page_size // _SPARSE_SHARE
-        for is_dense, batch_bytes in ((False, _SPARSE_BATCH), (True, _DENSE_BATCH)):
+        for is_dense, most in ((False, _BATCH_RECORDS), (True, max(1, _BATCH_PAGES // page_size))):
             records = first + np.flatnonzero(dense == is_dense)
-            for part in cut(lengths[records], max(1, batch_bytes // page_size), _BATCH_PAYLOAD):
+            for part in cut(lengths[records], most, _BATCH_PAYLOAD):
                 batch = records[part]
                 targets = batch if rows is None else rows[batch]
                 verdicts[batch] = _apply_batch(data, offsets[batch], lengths[batch], pages, targets, is_dense, strict)
@@ -73,36 +76,41 @@ def _apply_batch(
 ) -> Bytes:
     page_size = pages.shape[1]
     counts = lengths // PAIR_BYTES
-    payload = join(data, offsets, counts * PAIR_BYTES)
-    runs, values, ends = payload[0::2], payload[1::2], np.cumsum(counts)
-    starts, verdicts = rle.measure(runs, ends, page_size)
+    pairs = join(data, offsets, counts * PAIR_BYTES).view(_PAIR)
+    ends = np.cumsum(counts)
+    starts, verdicts = rle.measure(pairs, ends, page_size)
     if strict:
-        _refuse(verdicts, lengths, runs, values, ends)
+        _refuse(verdicts, lengths, pairs, ends)
     if verdicts.any():
         good = verdicts == Verdict.OK
         rows = rows[good]
-        runs, values, ends = rle.keep(good, runs, values, ends)
-        starts, _ = rle.measure(runs, ends, page_size)
+        pairs, ends = rle.keep(good, pairs, ends)
+        starts, _ = rle.measure(pairs, ends, page_size)
     if len(rows):
-        where = slice(int(rows[0]), int(rows[0]) + len(rows)) if _is_span(rows) else rows
-        rle.xor(starts, runs, values, pages, where, dense)
+        xor = rle.xor_pages if dense else rle.xor_bytes
+        xor(starts, pairs, pages, _span(rows))
     return verdicts
 
 
-def _is_span(rows: Ints) -> bool:
-    return bool(int(rows[-1]) - int(rows[0]) == len(rows) - 1 and (np.diff(rows) == 1).all())
+def _span(rows: Ints) -> Ints | slice:
+    """Give rows that follow one another as a slice."""
+    first, last = int(rows[0]), int(rows[-1])
+    if last - first == len(rows) - 1 and (rows == np.arange(first, last + 1)).all():
+        return slice(first, last + 1)
+    return rows
 
 
-def _refuse(verdicts: Bytes, lengths: Ints, runs: Bytes, values: Bytes, ends: Ints) -> None:
+def _refuse(verdicts: Bytes, lengths: Ints, pairs: rle.Pairs, ends: Ints) -> None:
     """Turn OK into what a strict reader says, in place."""
-    same = np.zeros(len(runs), bool)  # a run that continues the one before, which was not full
-    same[1:] = (values[1:] == values[:-1]) & (runs[:-1] != RUN_MAX)
+    runs, values = pairs & _RUN, pairs >> 8
+    more = np.zeros(len(pairs), bool)  # a run that continues the one before, which was not full
+    more[1:] = (values[1:] == values[:-1]) & (runs[:-1] != RUN_MAX)
     counts = np.diff(ends, prepend=0)
-    same[(ends - counts)[counts > 0]] = False
+    more[(ends - counts)[counts > 0]] = False
     for verdict, found in (
         (Verdict.ODD, lengths % PAIR_BYTES != 0),
         (Verdict.ZERO_RUN, _any(runs == 0, ends)),
-        (Verdict.NON_CANONICAL, _any(same, ends)),
+        (Verdict.NON_CANONICAL, _any(more, ends)),
     ):
         verdicts[found & (verdicts == Verdict.OK)] = verdict
 
@@ -123,34 +131,35 @@ def encode(old: Bytes, new: Bytes, limit: int | None = None) -> tuple[Bytes, Int
     fit each other.
     """
     page_size = check_pair(old, new)
-    limit = page_size if limit is None else limit
-    parts: list[Bytes] = []
-    lengths = np.zeros(len(old), np.int64)
-    step = max(1, _ENCODE_BATCH // page_size)
-    for first in range(0, len(old), step):
-        part = slice(first, first + step)
-        payload, lengths[part] = _encode_batch(old[part], new[part])
-        parts.append(drop(payload, lengths[part], lengths[part] > limit))
-    return np.concatenate(parts) if parts else np.empty(0, np.uint8), lengths
+    return encode_batches(old, new, _encode_batch, page_size if limit is None else limit)
 
 
-def _encode_batch(old: Bytes, new: Bytes) -> tuple[Bytes, Ints]:
+def _encode_batch(old: Bytes, new: Bytes) -> tuple[Bytes, Ints, Ints]:
     page_size = old.shape[1]
     starts, values = rle.find(old, new)
-    runs = np.diff(starts, append=old.size)
+    runs = np.empty(len(starts), np.int64)
+    np.subtract(starts[1:], starts[:-1], out=runs[:-1])
+    runs[-1] = old.size - starts[-1]
     first = np.flatnonzero((starts & (page_size - 1)) == 0)  # each page's first run
+    pairs = values.astype(_PAIR)
+    pairs <<= 8
     long = np.flatnonzero(runs > RUN_MAX)
-    counts = np.ones(len(runs), np.int64)  # pairs that a run takes
-    full = (runs[long] - 1) // RUN_MAX
-    counts[long] += full
-    runs[long] -= full * RUN_MAX
-    ends = np.cumsum(counts)
-    pairs = np.empty((int(ends[-1]), PAIR_BYTES), np.uint8)
-    pairs[:, 0] = RUN_MAX
-    pairs[ends - 1, 0] = runs
-    pairs[:, 1] = np.repeat(values, counts)
-    lengths = np.diff((ends - counts)[first], append=ends[-1]) * PAIR_BYTES
-    return pairs.reshape(-1), lengths
+    if len(long):
+        full = (runs[long] - 1) // RUN_MAX  # the pairs that a long run takes before its last one
+        runs[long] -= full * RUN_MAX
+        of_long = np.repeat(pairs[long] | RUN_MAX, full)
+    pairs |= runs.astype(_PAIR)
+    if len(long):
+        shift = np.zeros(len(runs), np.int64)
+        shift[long] = full
+        last = np.cumsum(shift)  # where each run's last pair goes
+        last += np.arange(len(runs))
+        first = last[first] - shift[first]
+        shorter, pairs = pairs, np.empty(int(last[-1]) + 1, _PAIR)
+        pairs[last] = shorter
+        pairs[positions(last[long] - full, full)] = of_long
+    lengths = np.diff(first, append=len(pairs)) * PAIR_BYTES
+    return pairs.view(np.uint8), lengths, lengths
 
 
 def changed(data: Bytes, offsets: Ints, lengths: Ints, page_size: int) -> tuple[Mask, Bytes]:

@@ -18,9 +18,10 @@ from .batches import (
     check_rows,
     checked_page_size,
     cut,
-    drop,
+    encode_batches,
     join,
     page_size_of,
+    positions,
 )
 from .verdict import Verdict
 
@@ -29,7 +30,7 @@ _WORD = np.dtype("<u8")
 
 _BATCH_RECORDS = 1024
 _BATCH_PAYLOAD = 1 << 18
-_ENCODE_BATCH = 1 << 19  # bytes of pages
+_NEVER = np.iinfo(np.int64).max  # the room that a run needs which cannot be written
 _LOCKSTEP_MIN = 48  # with fewer records left a plain loop over their runs is faster
 _PAD = 2 * ULEB_BYTES_MAX  # a run cut off by the payload's end is read past it before that is noticed
 _SLICE_MIN = 96  # literals from which on a slice is faster than an index for each byte
@@ -62,7 +63,7 @@ def apply(data: Bytes, offsets: Ints, lengths: Ints, pages: Bytes, rows: Ints | 
         for t, a, n in zip(to[long].tolist(), at[long].tolist(), counts[long].tolist(), strict=True):
             flat[t : t + n] = payload[a : a + n]
         short = ~long
-        flat[_each(to[short], counts[short])] = payload[_each(at[short], counts[short])]
+        flat[positions(to[short], counts[short])] = payload[positions(at[short], counts[short])]
     return verdicts
 
 
@@ -79,16 +80,8 @@ def changed(data: Bytes, offsets: Ints, lengths: Ints, page_size: int) -> tuple[
     for part in cut(lengths, _BATCH_RECORDS, _BATCH_PAYLOAD):
         payload = join(data, offsets[part], lengths[part], pad=_PAD)
         to, _, counts, verdicts[part] = _parse(payload, np.cumsum(lengths[part]), page_size)
-        flat[_each(to + part.start * page_size, counts)] = True
+        flat[positions(to + part.start * page_size, counts)] = True
     return mask, verdicts
-
-
-def _each(starts: Ints, counts: Ints) -> Ints:
-    """Give every position of runs: ``counts[k]`` from ``starts[k]`` on."""
-    ends = np.cumsum(counts)
-    at = np.arange(int(counts.sum()))
-    at += np.repeat(starts - (ends - counts), counts)
-    return at
 
 
 def _parse(payload: Bytes, ends: Ints, page_size: int) -> tuple[Ints, Ints, Ints, Bytes]:
@@ -218,20 +211,10 @@ def encode(old: Bytes, new: Bytes, limit: int | None = None) -> tuple[Bytes, Int
     KiB. Raises ValueError where the arrays do not fit each other.
     """
     page_size = check_pair(old, new)
-    limit = page_size if limit is None else limit
-    parts: list[Bytes] = []
-    lengths = np.zeros(len(old), np.int64)
-    step = max(1, _ENCODE_BATCH // page_size)
-    for first in range(0, len(old), step):
-        part = slice(first, first + step)
-        payload, lengths[part], too_wide = _encode_batch(old[part], new[part])
-        unchanged_end = old[part, -1] == new[part, -1]
-        over = lengths[part] + np.where(unchanged_end, ULEB_BYTES_MAX, 0) > limit
-        parts.append(drop(payload, lengths[part], over | too_wide))
-    return np.concatenate(parts) if parts else np.empty(0, np.uint8), lengths
+    return encode_batches(old, new, _encode_batch, page_size if limit is None else limit)
 
 
-def _encode_batch(old: Bytes, new: Bytes) -> tuple[Bytes, Ints, Mask]:
+def _encode_batch(old: Bytes, new: Bytes) -> tuple[Bytes, Ints, Ints]:
     page_size = old.shape[1]
     starts, stops, literals = _changes(old, new)
     first = np.searchsorted(starts, np.arange(len(old) + 1) * page_size)  # each page's first run, and the end
@@ -254,9 +237,10 @@ def _encode_batch(old: Bytes, new: Bytes) -> tuple[Bytes, Ints, Mask]:
         is_literal[at[two] + 1] = False
         at = at + 1 + is_wide
     payload[is_literal] = literals
-    too_wide = np.zeros(len(old), bool)
-    too_wide[starts[(zruns > ULEB_MAX) | (counts > ULEB_MAX)] // page_size] = True
-    return payload, np.diff(ends[first]), too_wide
+    lengths = np.diff(ends[first])
+    room = lengths + np.where(old[:, -1] == new[:, -1], ULEB_BYTES_MAX, 0)
+    room[starts[(zruns > ULEB_MAX) | (counts > ULEB_MAX)] // page_size] = _NEVER
+    return payload, lengths, room
 
 
 def _changes(old: Bytes, new: Bytes) -> tuple[Ints, Ints, Bytes]:

@@ -1,7 +1,7 @@
 import numpy as np
 import pytest
-from wire import noise
 
+from tests.codec.wire import noise
 from xbrletools.codec.checksum import byte_sum
 
 

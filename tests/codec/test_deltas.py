@@ -1,7 +1,7 @@
 import numpy as np
 import pytest
-from wire import PAGE, noise
 
+from tests.codec.wire import PAGE, noise
 from xbrletools.codec import deltas
 from xbrletools.formats.dialects import Encoding
 

@@ -4,8 +4,8 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from wire import PAGE, noise, page_pairs, put, sep10_decode, sep20_decode, split
 
+from tests.codec.wire import PAGE, noise, page_pairs, put, sep10_decode, sep20_decode, split
 from xbrletools.codec import doubled
 from xbrletools.codec.verdict import Verdict
 
@@ -19,9 +19,7 @@ Any = Callable[..., tuple]
 garbage = st.one_of(
     st.binary(max_size=30),
     st.lists(st.sampled_from([0, 0, 0, 1, 254, 255]), max_size=30).map(bytes),
-    st.sampled_from(
-        [b"\0\0\xff" * 4, b"\0\0\xff" * 3 + b"\0\0\xfb", b"\0\0\xff" * 3 + b"\0\0", b"\0\0\0\xff" * 4]
-    ),
+    st.sampled_from([b"\0\0\xff" * 4, b"\0\0\xff" * 3 + b"\0\0\xfb", b"\0\0\xff" * 3 + b"\0\0", b"\0\0\0\xff" * 4]),
 )
 
 

@@ -19,9 +19,7 @@ def test_a_dtype_reads_a_delta_header_as_construct_does(name: str, endian: str) 
 
 
 def test_const_nested_and_byte_fields_have_layouts() -> None:
-    grammar = Struct(
-        "magic" / Const(7, Int16ub), "in" / Struct("a" / Int64ub, "b" / Int32ul), "id" / Bytes(3)
-    )
+    grammar = Struct("magic" / Const(7, Int16ub), "in" / Struct("a" / Int64ub, "b" / Int32ul), "id" / Bytes(3))
     layout = dtype_of(grammar)
     value = np.frombuffer(bytes([0, 7]) + bytes(range(12)) + b"xyz", layout)[0]
     assert layout.itemsize == 17

@@ -2,17 +2,13 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from wire import PAGE, noise
 
+from tests.codec.wire import PAGE, noise
 from xbrletools.codec import uniform
 
 
-@given(
-    st.lists(st.tuples(st.integers(0, 255), st.none() | st.integers(0, PAGE - 1)), max_size=12), st.booleans()
-)
-def test_one_other_byte_anywhere_makes_a_page_not_uniform(
-    pages: list[tuple[int, int | None]], by_rows: bool
-) -> None:
+@given(st.lists(st.tuples(st.integers(0, 255), st.none() | st.integers(0, PAGE - 1)), max_size=12), st.booleans())
+def test_one_other_byte_anywhere_makes_a_page_not_uniform(pages: list[tuple[int, int | None]], by_rows: bool) -> None:
     image = np.zeros((len(pages), PAGE), np.uint8)
     for page, (fill, other) in zip(image, pages, strict=True):
         page[:] = fill

@@ -2,8 +2,8 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from wire import PAGE, noise, page_pairs, put, split, xbrle_decode, xbrle_encode, xbrle_strict
 
+from tests.codec.wire import PAGE, noise, page_pairs, put, split, xbrle_decode, xbrle_encode, xbrle_strict
 from xbrletools.codec import batches, xbrle
 from xbrletools.codec.verdict import Verdict
 
@@ -34,9 +34,7 @@ def test_applying_an_encoding_gives_the_new_page(pair: tuple[np.ndarray, np.ndar
 
 
 @given(page_pairs(), st.sampled_from([40, 200, PAGE]))
-def test_the_encoder_writes_the_bytes_of_the_posted_one(
-    pair: tuple[np.ndarray, np.ndarray], limit: int
-) -> None:
+def test_the_encoder_writes_the_bytes_of_the_posted_one(pair: tuple[np.ndarray, np.ndarray], limit: int) -> None:
     old, new = pair
     expected = [xbrle_encode(bytes(d)) for d in old ^ new]
     assert split(*xbrle.encode(old, new, limit)) == [e if len(e) <= limit else None for e in expected]
@@ -72,9 +70,7 @@ def test_changed_marks_the_bytes_whose_xor_is_not_zero(batch: list[bytes]) -> No
 
 @settings(max_examples=25)
 @given(page_pairs(), st.data())
-def test_where_batches_end_makes_no_difference(
-    pair: tuple[np.ndarray, np.ndarray], data: st.DataObject
-) -> None:
+def test_where_batches_end_makes_no_difference(pair: tuple[np.ndarray, np.ndarray], data: st.DataObject) -> None:
     old, new = pair
     payload, lengths = xbrle.encode(old, new, limit=2 * PAGE)
     pages = old.copy()

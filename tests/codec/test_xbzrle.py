@@ -2,8 +2,8 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from wire import PAGE, noise, page_pairs, put, split, uleb, xbzrle_decode, xbzrle_encode
 
+from tests.codec.wire import PAGE, noise, page_pairs, put, split, uleb, xbzrle_decode, xbzrle_encode
 from xbrletools.codec import batches, xbzrle
 from xbrletools.codec.verdict import Verdict
 
@@ -83,9 +83,7 @@ def test_garbage_gets_the_receivers_verdict(batch: list[bytes]) -> None:
 
 @settings(max_examples=25)
 @given(page_pairs(), st.data())
-def test_where_batches_end_makes_no_difference(
-    pair: tuple[np.ndarray, np.ndarray], data: st.DataObject
-) -> None:
+def test_where_batches_end_makes_no_difference(pair: tuple[np.ndarray, np.ndarray], data: st.DataObject) -> None:
     old, new = pair
     payload, lengths = xbzrle.encode(old, new, limit=2 * PAGE)
     pages = old.copy()
@@ -148,9 +146,7 @@ def test_an_encoding_of_exactly_a_page_is_sent_unless_an_unchanged_byte_follows(
     new[2, 1:6] = new[2, -2:] = 0  # 4094
     data, lengths = xbzrle.encode(old, new)
     assert lengths.tolist() == [4096, -1, 4094]
-    assert split(data, lengths) == [
-        xbzrle_encode(bytes(o), bytes(n), 4096) for o, n in zip(old, new, strict=True)
-    ]
+    assert split(data, lengths) == [xbzrle_encode(bytes(o), bytes(n), 4096) for o, n in zip(old, new, strict=True)]
 
 
 def test_runs_do_not_join_across_pages() -> None:

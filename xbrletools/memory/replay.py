@@ -23,6 +23,7 @@ from .reserve import reserve
 
 CHUNK = 1 << 18  # records that are sorted into layers at once
 GATHER = 32  # pages that are copied at once where they don't follow each other
+SCRATCH = 256  # deltas over unknown pages that are decoded at once
 RUN = 8  # pages in a row that are worth a strided copy
 
 
@@ -238,8 +239,10 @@ def _put_deltas(
     mine = np.flatnonzero(based)
     if len(mine):
         verdicts[mine] = deltas.apply(dialect.encoding, data, at[mine], length[mine], image.pages, rows[mine])
-    for i in np.flatnonzero(~based).tolist():  # rare: a lost base, a capture without its head
-        verdicts[i] = _put_over_unknown(image, data, at[i : i + 1], length[i : i + 1], int(rows[i]), dialect)
+    mine = np.flatnonzero(~based)
+    for start in range(0, len(mine), SCRATCH):
+        some = mine[start : start + SCRATCH]
+        verdicts[some] = _put_over_unknown(image, data, at[some], length[some], rows[some], dialect)
     bad = rows[verdicts != Verdict.OK]
     if len(bad):
         image.set_unknown(bad)
@@ -251,19 +254,24 @@ def _put_over_unknown(
     data: NDArray[np.uint8],
     at: NDArray[np.int64],
     length: NDArray[np.int64],
-    row: int,
+    rows: NDArray[np.int64],
     dialect: Dialect,
-) -> int:
-    """Apply one delta to a page that is not wholly known; returns its verdict."""
+) -> NDArray[np.uint8]:
+    """Apply deltas to pages that are not wholly known; returns their verdicts.
+
+    Old XOR new over an unknown byte gives an unknown byte; a literal is what it is, whatever was there.
+    """
     size = image.space.page_size
-    page = image.pages[row : row + 1].copy()
-    verdict = int(deltas.apply(dialect.encoding, data, at, length, page)[0])
-    if verdict != Verdict.OK:
-        return verdict
-    known = image.known_bytes(row).copy()
-    if dialect.encoding is Encoding.ZRUN:  # literals are what they are, whatever was there
-        known |= deltas.changed(dialect.encoding, data, at, length, size)[0][0]
-    if known.any():
-        image.pages[row] = np.where(known, page[0], 0)
-        image.set_partly(row, known)
-    return verdict
+    pages = image.pages[rows]
+    verdicts = deltas.apply(dialect.encoding, data, at, length, pages)
+    stated = None
+    if dialect.encoding is Encoding.ZRUN:
+        stated = deltas.changed(dialect.encoding, data, at, length, size)[0]
+    for i in np.flatnonzero((verdicts == Verdict.OK) & (image.state[rows] == State.PARTLY)).tolist():
+        row = int(rows[i])  # a page known in part has a mask of its own, so these go one by one
+        image.pages[row] = np.where(image.known_bytes(row), pages[i], 0)
+    if stated is not None:
+        for i in np.flatnonzero((verdicts == Verdict.OK) & stated.any(axis=1)).tolist():
+            image.pages[rows[i], stated[i]] = pages[i, stated[i]]
+            image.set_partly(int(rows[i]), stated[i])
+    return verdicts

@@ -7,6 +7,7 @@ import xbrletools
 from tests.conftest import SAMPLES, corpus_names
 from tests.streams import PAGE, StreamBuilder, noise
 from xbrletools.formats.ram import Flag
+from xbrletools.memory.replay import View
 from xbrletools.verify.receiver import outcome
 from xbrletools.verify.rules import RULES, Receiver, Severity
 
@@ -135,6 +136,43 @@ class TestStaleBases:
         c = changed(B, 100)
         bad = stream().dup(0, 9).delta(0, A, B).delta(0, B, c).page(0, c).delta(0, c, A).bytes()
         assert rules(bad).count("stale-base") == 2
+
+
+class TestSumsThatLie:
+    def test_a_sum_that_holds_on_a_wrong_page_is_called_a_collision(self):
+        nine = np.full(PAGE, 9, np.uint8)
+        base = np.where(np.arange(PAGE) % 2, 8, 10).astype(np.uint8)  # sums as a page of nines
+        delta = np.zeros(PAGE, np.uint8)
+        delta[1:3] = 0x10, 0x20  # adds the same to both
+        new = base ^ delta
+        assert (nine ^ delta).sum() == new.sum()
+        bad = StreamBuilder(flags=3).page(0, base).page(PAGE, A).part().dup(0, 9).delta(0, base, new).bytes()
+        findings = {f.rule: f for f in xbrletools.open(bad).verify()}
+        assert findings["stale-base"].evidence["certainty"] == "collision"
+        assert findings["checksum-collision"].severity is Severity.ERROR
+        assert "checksum-mismatch" not in findings
+        assert (xbrletools.open(bad).memory(view=View.SENDER).pages[0] == new).all()
+
+    def test_damage_is_told_from_a_stale_base_and_its_earliest_record_named(self):
+        c, d = changed(B, 100), changed(B, 100, 200)
+        builder = stream().delta(0, A, B).delta(0, B, c).delta(0, c, d).page(0, A).delta(0, A, B)
+        data = bytearray(builder.bytes())
+        records = xbrletools.open(bytes(data)).records
+        second = records.by_number[3]  # the delta from B to c
+        data[int(records.payload[second]) + 3] ^= 0x40
+        found = {f.rule: f for f in xbrletools.open(bytes(data)).verify()}
+        assert "stale-base" not in found
+        corrupt = found["corrupt-page"]
+        assert (corrupt.record, corrupt.severity) == (4, Severity.WARNING)
+        assert corrupt.evidence == {"earliest_record": 4, "tainted": 2, "healed_by_record": 6}
+
+    def test_a_damaged_page_is_blamed_when_the_first_sum_over_it_fails(self):
+        data = bytearray(stream().delta(0, A, B).bytes())
+        records = xbrletools.open(bytes(data)).records
+        data[int(records.payload[records.by_number[0]]) + 3000] ^= 1
+        corrupt = next(f for f in xbrletools.open(bytes(data)).verify() if f.rule == "corrupt-page")
+        assert (corrupt.record, corrupt.evidence["earliest_record"]) == (3, 1)
+        assert corrupt.severity is Severity.ERROR
 
 
 class TestRecords:

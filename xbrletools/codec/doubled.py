@@ -100,7 +100,7 @@ def _pairs_sep10(payload: Bytes, ends: Ints) -> tuple[rle.Pairs, Mask]:
     runs, values = np.ones(len(payload), np.uint16), payload.astype(np.uint16)
     runs[marks + 1] = payload[marks + 1]
     values[marks + 1] = payload[marks]
-    return values << 8 | runs, is_cut
+    return values << np.uint16(8) | runs, is_cut
 
 
 def _pairs_sep20(payload: Bytes, ends: Ints) -> tuple[rle.Pairs, Mask]:
@@ -124,7 +124,7 @@ def _pairs_sep20(payload: Bytes, ends: Ints) -> tuple[rle.Pairs, Mask]:
     runs = np.ones(len(payload), np.uint16)
     runs[marks] = payload[marks + 2]
     runs[marks + 2] = 0
-    return payload.astype(np.uint16) << 8 | runs, is_cut
+    return payload.astype(np.uint16) << np.uint16(8) | runs, is_cut
 
 
 def _next_double(payload: Bytes) -> list[int]:

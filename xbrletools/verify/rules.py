@@ -94,6 +94,8 @@ RULES: dict[str, Rule] = {
         Rule("delta-without-base", _E, "a delta to a page that was never sent in full"),
         Rule("checksum-mismatch", _E, "the page does not have the sum that its record states"),
         Rule("stale-base", _E, "the delta's base is a page that the receiver lost to a dup page"),
+        Rule("checksum-collision", _E, "a sum that holds although the receiver's page is wrong"),
+        Rule("corrupt-page", _E, "damage: the page has the stated sum in no view"),
         Rule("delta-flags", _N, "header flag bits without a meaning"),
         Rule("delta-padding", _N, "the header's padding is not zero"),
         Rule("delta-odd", _N, "an odd byte at the payload's end, passed over by receivers"),

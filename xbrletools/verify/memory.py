@@ -153,7 +153,8 @@ class _Replay:
 def _checked(columns: Columns, rows: Ints, dialect: Dialect) -> NDArray[np.bool_]:
     """Whether each delta states a sum."""
     if dialect.checksum is Checksum.FLAGGED:
-        return np.not_equal(columns.header_flags[rows] & HeaderFlag.CHECKSUM, 0)
+        flagged: NDArray[np.bool_] = (columns.header_flags[rows] & HeaderFlag.CHECKSUM) != 0
+        return flagged
     return np.full(len(rows), dialect.checksum is not Checksum.NONE)
 
 

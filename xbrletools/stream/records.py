@@ -14,6 +14,7 @@ from ..formats.ram import PAGE_KINDS, Kind
 from .sections import Sections
 
 NO_BLOCK = 0xFFFF
+PIECE = 1 << 16  # records that are looked at together, so that what is computed stays in the cache
 
 _IS_PAGE = np.zeros(256, bool)
 _IS_PAGE[list(PAGE_KINDS)] = True
@@ -81,14 +82,14 @@ class Sweeps:
         rows = np.flatnonzero(_IS_PAGE[columns.kind])
         if not len(rows):
             return out
-        block = columns.block[rows].astype(np.int64)
+        block = columns.block[rows]
         address = columns.address[rows]
         begins = np.empty(len(rows), bool)
         begins[0] = int(block[0]) != self.block or int(address[0]) < self.address
         begins[1:] = (block[1:] != block[:-1]) | (address[1:] < address[:-1])
-        for b in np.unique(block).tolist():
+        for b in np.flatnonzero(np.bincount(block)).tolist():  # no sort: there can be millions
             mine = np.flatnonzero(block == b)
-            sweep = np.cumsum(begins[mine]) + self.counts.get(b, 0)
+            sweep = np.cumsum(begins[mine], dtype=np.uint32) + np.uint32(self.counts.get(b, 0))
             out[rows[mine]] = sweep
             self.counts[b] = int(sweep[-1])
         self.block, self.address = int(block[-1]), int(address[-1])
@@ -126,7 +127,10 @@ class RecordTable:
     @cached_property
     def pass_(self) -> NDArray[np.uint32]:
         """The sweep that each record belongs to, (n,) uint32 from 1; 0 for records that carry no page."""
-        return Sweeps({}).number(self.columns)
+        sweeps, out = Sweeps({}), np.empty(len(self), np.uint32)
+        for start in range(0, len(self), PIECE):
+            out[start : start + PIECE] = sweeps.number(self.columns.take(slice(start, start + PIECE)))
+        return out
 
     @cached_property
     def section(self) -> NDArray[np.int64]:

@@ -12,8 +12,11 @@ from numpy.typing import NDArray
 from ..errors import XbrleError
 from ..stream.records import Columns
 from ..stream.scan import Block
+from ..text import address as parse_address
+from ..text import shown
 from .reserve import reserve
 
+MAIN = b"pc.ram"  # the PC's RAM, by the name it has had since 2010
 SPACE_MAX = 1 << 44  # bytes of all blocks together: more than any guest has
 
 
@@ -50,7 +53,37 @@ class PageSpace:
         for i, block in enumerate(self.blocks):
             if block.name == wanted:
                 return i
-        raise XbrleError(f"there is no RAM block {wanted!r}")
+        for i, block in enumerate(self.blocks):  # as it was shown to someone
+            if shown(block.name) == name:
+                return i
+        there = ", ".join(shown(b.name) for b in self.blocks) or "none"
+        raise XbrleError(f"there is no RAM block {shown(wanted)}; this capture has {there}")
+
+    @property
+    def main(self) -> int:
+        """The index of the only or main block: pc.ram where there is one, else the longest.
+
+        Raises:
+            XbrleError: there is no block.
+        """
+        if not self.blocks:
+            raise XbrleError("this capture names no RAM block")
+        lengths = [b.length for b in self.blocks]
+        names = [b.name for b in self.blocks]
+        return names.index(MAIN) if MAIN in names else lengths.index(max(lengths))
+
+    def locate(self, text: str) -> tuple[int, int]:
+        """``BLOCK:0xOFFSET``, or ``0xOFFSET`` in the main block: the block's index, and the offset in bytes.
+
+        Raises:
+            XbrleError: this is no address, there is no such block, or it ends before the offset.
+        """
+        name, offset = parse_address(text)
+        block = self.main if name is None else self.index(name)
+        there = self.blocks[block]
+        if not 0 <= offset < there.length:
+            raise XbrleError(f"{shown(there.name)} has {there.length:#x} bytes, so there is no {offset:#x} in it")
+        return block, offset
 
     def slice(self, block: int) -> slice:
         """The pages of a block."""

@@ -18,7 +18,7 @@ from ..codec.verdict import Verdict
 from ..formats.dialects import Dialect, Encoding
 from ..formats.ram import DELTA_KINDS, PAGE_KINDS, Kind
 from ..stream.records import Columns
-from .image import Image, State
+from .image import Image, PageSpace, State
 from .reserve import reserve
 
 CHUNK = 1 << 18  # records that are sorted into layers at once
@@ -97,18 +97,29 @@ def replay(
     and the deltas after it. In the sender's view a dup page that the sender did not cache is no base (format-facts of
     the posted patch: the next delta is against the page last sent in full or as a delta).
     """
-    rows = image.space.rows(columns)
-    keep = np.flatnonzero(rows >= 0)
-    rows, kind = rows[keep], columns.kind[keep]
-    counts = _is_whole(columns, keep, image.space.page_size)
-    if view is View.SENDER and dialect is not None and not dialect.caches_dup:
-        every = np.arange(len(rows))
-        counts &= (kind != Kind.DUP) | (last_of_page(rows, every, len(image.space)) == every)
-        forgotten = (kind == Kind.DUP) & ~counts
-        keep, rows, kind, counts = keep[~forgotten], rows[~forgotten], kind[~forgotten], counts[~forgotten]
-    keep = keep[np.arange(len(rows)) >= last_of_page(rows, np.flatnonzero(counts), len(image.space))]
+    keep = needed(image.space, columns, dialect, view)
     for start in range(0, len(keep), CHUNK):
         apply(image, data, columns.take(keep[start : start + CHUNK]), dialect)
+
+
+def needed(
+    space: PageSpace, columns: Columns, dialect: Dialect | None, view: View = View.RECEIVER
+) -> NDArray[np.int64]:
+    """The places in ``columns`` of the records that memory after them depends on, in order, (m,) int64.
+
+    For each page its last full record and the deltas after it; in the sender's view without the dup pages that its next
+    delta was not against.
+    """
+    rows = space.rows(columns)
+    keep = np.flatnonzero(rows >= 0)
+    rows, kind = rows[keep], columns.kind[keep]
+    counts = _is_whole(columns, keep, space.page_size)
+    if view is View.SENDER and dialect is not None and not dialect.caches_dup:
+        every = np.arange(len(rows))
+        counts &= (kind != Kind.DUP) | (last_of_page(rows, every, len(space)) == every)
+        forgotten = (kind == Kind.DUP) & ~counts
+        keep, rows, kind, counts = keep[~forgotten], rows[~forgotten], kind[~forgotten], counts[~forgotten]
+    return keep[np.arange(len(rows)) >= last_of_page(rows, np.flatnonzero(counts), len(space))]
 
 
 def _is_whole(columns: Columns, keep: NDArray[np.int64], page_size: int) -> NDArray[np.bool_]:

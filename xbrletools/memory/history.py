@@ -1,0 +1,221 @@
+"""The story of one page: every record that touched it, and its bytes after each, without replaying the stream.
+
+The page is replayed alone, by `replay`, in an image that holds nothing else: known and unknown mean here what they mean
+everywhere.
+"""
+
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
+from functools import cached_property
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ..codec import checksum, deltas
+from ..codec.verdict import Verdict
+from ..errors import XbrleError
+from ..formats.dialects import Checksum, Dialect
+from ..formats.ram import DELTA_KINDS, Kind
+from ..formats.xbrle import HeaderFlag
+from ..stream.records import Columns, RecordTable
+from ..stream.scan import Block
+from .image import Image, PageSpace
+from .replay import Layer, View, apply, replay
+
+_SUM_MASK = 0xFFFFFFFF
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Content:
+    """A page at one moment: ``data`` (page_size,) uint8, 0 where it is unknown, and ``known`` (page_size,) bool."""
+
+    data: NDArray[np.uint8]
+    known: NDArray[np.bool_]
+
+    def differs(self, other: "Content") -> NDArray[np.bool_]:
+        """Which bytes are not the same in both, (page_size,) bool; known in one of them only is a difference."""
+        differs: NDArray[np.bool_] = (self.known != other.known) | (self.known & (self.data != other.data))
+        return differs
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Version:
+    """A page just after one of its records.
+
+    ``row`` is the record's place in the table, ``offset`` where its word stands in the capture, ``length`` its payload
+    in bytes. ``base`` is the record that left the bytes which a delta was applied to; None for other kinds, and where
+    no record did. ``verdict`` tells how a delta decoded, None for other kinds. ``changed`` counts the bytes that differ
+    from the version before, unknown that became known among them. ``stated`` is the byte sum that the record states,
+    ``computed`` the page's own; None where there is none, or where a byte is unknown.
+    """
+
+    record: int
+    row: int
+    kind: Kind
+    pass_: int
+    stage: int
+    offset: int
+    length: int
+    base: int | None
+    verdict: Verdict | None
+    content: Content
+    changed: int
+    stated: int | None
+    computed: int | None
+
+    @property
+    def sum_holds(self) -> bool | None:
+        """Whether the stated sum is the page's; None where either is missing."""
+        return None if self.stated is None or self.computed is None else self.stated == self.computed
+
+
+class PageHistory:
+    """The page that holds ``address`` of ``block``. ``address`` is then where it begins, ``block`` the block's index.
+
+    Raises:
+        XbrleError: there is no such block, or no such page in it.
+    """
+
+    def __init__(
+        self,
+        records: RecordTable,
+        data: NDArray[np.uint8],
+        space: PageSpace,
+        dialect: Dialect | None,
+        block: str | bytes,
+        address: int,
+    ) -> None:
+        self.block = space.index(block)
+        self.page_size = space.page_size
+        place = address // self.page_size
+        if not 0 <= place < space.pages[self.block]:
+            raise XbrleError(f"{address:#x} lies in no page of this block; it has {int(space.pages[self.block])} pages")
+        self.address = place * self.page_size
+        self.rows: NDArray[np.int64] = records.rows_of(self.block, self.address)
+        self._records = records
+        self._data = data
+        self._dialect = dialect
+        columns = records.columns.take(self.rows)
+        nowhere = np.zeros(len(self.rows), np.uint64)
+        self._columns = replace(columns, address=nowhere, block=nowhere.astype(np.uint16))
+        self._space = PageSpace([Block(b"", self.page_size)], self.page_size)
+
+    def __len__(self) -> int:
+        return len(self.rows)
+
+    @cached_property
+    def numbers(self) -> NDArray[np.int64]:
+        """The number of each record that touched the page, (n,) int64."""
+        return np.searchsorted(self._records.by_number, self.rows) + 1
+
+    @property
+    def forgets_dups(self) -> bool:
+        """Whether the sender's deltas are not against dup pages: then the two views can differ."""
+        return self._dialect is not None and not self._dialect.caches_dup
+
+    def at(self, record: int | None = None, view: View = View.RECEIVER) -> Content:
+        """The page just after ``record``, which need not have touched it; by default at the end."""
+        image = Image(self._space)
+        replay(image, self._data, self._until(record), self._dialect, view)
+        return _content(image)
+
+    def versions(self, view: View = View.RECEIVER) -> Iterator[Version]:
+        """Every version of the page, in the order of its records."""
+        forgets = view is View.SENDER and self.forgets_dups
+        image, shown_dup = Image(self._space), Image(self._space)
+        before = _content(image)
+        base: int | None = None
+        passes = self._records.pass_[self.rows].tolist()
+        stages = self._records.sections.stages(self._records.sections.of(self._columns.offset)).tolist()
+        for i, record in enumerate(self.numbers.tolist()):
+            columns = self._columns.take(slice(i, i + 1))
+            kind = Kind(int(columns.kind[0]))
+            is_dup = kind is Kind.DUP
+            layers: list[Layer] = []
+            target = shown_dup if forgets and is_dup else image  # the sender forgot it: no base for what follows
+            apply(target, self._data, columns, self._dialect, layers.append)
+            now = _content(target)
+            known = bool(target.known[0])
+            yield Version(
+                record=record,
+                row=int(self.rows[i]),
+                kind=kind,
+                pass_=passes[i],
+                stage=stages[i],
+                offset=int(columns.offset[0]),
+                length=int(columns.length[0]),
+                base=base if kind in DELTA_KINDS else None,
+                verdict=Verdict(int(layers[0].verdicts[0])) if kind in DELTA_KINDS else None,
+                content=now,
+                changed=int(np.count_nonzero(now.differs(before))),
+                stated=stated_sum(columns, self._dialect),
+                computed=int(checksum.byte_sum(target.pages)[0]) if known else None,
+            )
+            before = now
+            if target is image:
+                base = record
+
+    def delta(self, record: int) -> tuple[NDArray[np.uint8], NDArray[np.bool_]]:
+        """What the delta of ``record`` says: (page_size,) uint8, old XOR new or, in XBZRLE, the new bytes; and where.
+
+        Raises:
+            XbrleError: this record did not touch the page, is no delta, or does not decode.
+        """
+        place = self._place(record)
+        columns = self._columns.take(slice(place, place + 1))
+        if Kind(int(columns.kind[0])) not in DELTA_KINDS or self._dialect is None:
+            raise XbrleError(f"record {record} is no delta", int(columns.offset[0]))
+        at = columns.offset.astype(np.int64) + columns.head
+        length = columns.length.astype(np.int64)
+        page = np.zeros((1, self.page_size), np.uint8)
+        verdict = Verdict(int(deltas.apply(self._dialect.encoding, self._data, at, length, page)[0]))
+        if verdict is not Verdict.OK:
+            raise XbrleError(
+                f"the delta of record {record} does not decode: {verdict.name.lower()}", int(columns.offset[0])
+            )
+        where, _ = deltas.changed(self._dialect.encoding, self._data, at, length, self.page_size)
+        return page[0], where[0]
+
+    def before(self, record: int, view: View = View.RECEIVER) -> Content:
+        """What ``record``, a delta that touched the page, was applied to.
+
+        Raises:
+            XbrleError: this record did not touch the page.
+        """
+        columns = self._columns.take(slice(0, self._place(record)))
+        if view is View.SENDER and self.forgets_dups:
+            columns = columns.take(columns.kind != Kind.DUP)
+        image = Image(self._space)
+        replay(image, self._data, columns, self._dialect, view)
+        return _content(image)
+
+    def _place(self, record: int) -> int:
+        found = np.flatnonzero(self.numbers == record)
+        if not len(found):
+            raise XbrleError(f"record {record} did not touch this page")
+        return int(found[0])
+
+    def _until(self, record: int | None) -> Columns:
+        end = len(self.rows) if record is None else int(np.searchsorted(self.numbers, record, side="right"))
+        return self._columns.take(slice(0, end))
+
+
+def _content(image: Image) -> Content:
+    """The one page of an image, copied."""
+    return Content(image.pages[0].copy(), image.known_bytes(0).copy())
+
+
+def stated_sum(columns: Columns, dialect: Dialect | None) -> int | None:
+    """The byte sum that the first of these records states of its page; None where it states none."""
+    stated = int(columns.checksum[0])
+    kind = Kind(int(columns.kind[0]))
+    if kind is Kind.PAGE:
+        return stated or None  # 0 stands for none: a page of zeros goes as a dup page
+    if kind not in DELTA_KINDS or dialect is None:
+        return None
+    if dialect.checksum is Checksum.COMPLEMENT:
+        return ~stated & _SUM_MASK
+    holds = dialect.checksum is Checksum.SUM or (
+        dialect.checksum is Checksum.FLAGGED and bool(columns.header_flags[0] & HeaderFlag.CHECKSUM)
+    )
+    return stated if holds else None

@@ -1,0 +1,129 @@
+"""Which record last wrote each byte of memory.
+
+A record that carries a whole page writes all of its bytes, with new values or the same; a delta writes the bytes that
+it changes or, in XBZRLE, carries. In the sender's view a byte that a delta left alone is of the record that the delta's
+base had it from.
+"""
+
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ..codec import deltas
+from ..codec.verdict import Verdict
+from ..errors import XbrleError
+from ..formats.ram import Kind
+from ..memory.image import Image
+from ..memory.replay import Layer, View, apply, needed
+from ..text import shown
+
+if TYPE_CHECKING:
+    from ..capture import Capture
+
+PAGES = 256  # pages whose bytes are looked at together
+
+
+@dataclass(frozen=True, slots=True)
+class Span:
+    """Bytes of a block, by its index, that one record wrote last; ``record`` is None where none did.
+
+    ``known`` is false where that record was a delta over unknown bytes, or one that does not decode.
+    """
+
+    block: int
+    offset: int
+    length: int
+    record: int | None
+    known: bool
+
+
+def blame(
+    capture: "Capture", block: int, offset: int, length: int, at: int | None = None, view: View = View.RECEIVER
+) -> Iterator[Span]:
+    """The spans of ``length`` bytes from ``offset`` of a block, in order, as memory is just after record ``at``.
+
+    Raises:
+        XbrleError: the bytes are not all in the block, or there is no such record.
+    """
+    space, size = capture.space, capture.page_size
+    there = space.blocks[block]
+    if length < 1 or offset < 0 or offset + length > there.length:
+        raise XbrleError(f"{shown(there.name)} has {there.length:#x} bytes, not {offset:#x}+{length:#x}")
+    end = len(capture.records) if at is None else capture.row_of(at) + 1
+    first, last = offset // size, (offset + length - 1) // size
+    c = capture.records.columns
+    mine = (c.block[:end] == block) & (c.address[:end] >= first * size) & (c.address[:end] <= last * size)
+    rows = np.flatnonzero(mine)
+    rows = rows[needed(space, c.take(rows), capture.dialect, view)]
+    page = (c.address[rows] // np.uint64(size)).astype(np.int64)
+    image = Image(space)
+    pending: Span | None = None
+    for start in range(first, last + 1, PAGES):
+        stop = min(start + PAGES, last + 1)
+        authors = _authors(capture, image, block, start, stop, rows[(page >= start) & (page < stop)])
+        known = _known(image, int(space.first[block]), start, stop)
+        low, high = max(offset, start * size), min(offset + length, stop * size)
+        inside = slice(low - start * size, high - start * size)
+        for span in _spans(block, low, authors.reshape(-1)[inside], known.reshape(-1)[inside]):
+            if pending is not None and (pending.record, pending.known) == (span.record, span.known):
+                pending = replace(pending, length=pending.length + span.length)
+                continue
+            if pending is not None:
+                yield pending
+            pending = span
+    if pending is not None:
+        yield pending
+
+
+def _authors(
+    capture: "Capture", image: Image, block: int, start: int, stop: int, rows: NDArray[np.int64]
+) -> NDArray[np.uint32]:
+    """The number of the record that last wrote each byte of pages [start, stop), (pages, page_size) uint32; 0: none.
+
+    Brings these pages of ``image`` to what they are after the records at ``rows``.
+    """
+    size, dialect = capture.page_size, capture.dialect
+    authors = np.zeros((stop - start, size), np.uint32)
+    columns = capture.records.columns.take(rows)
+    number = capture.records.number[rows]
+    payload, length = capture.records.payload[rows], columns.length.astype(np.int64)
+    first = int(image.space.first[block]) + start
+
+    def write(layer: Layer) -> None:
+        whole = np.ones(len(layer.places), bool)
+        whole[layer.deltas] = False
+        cut = whole & (layer.kind == Kind.PAGE) & (length[layer.places] < size)
+        for i in np.flatnonzero(cut).tolist():
+            authors[layer.rows[i] - first, : length[layer.places[i]]] = number[layer.places[i]]
+        whole[layer.deltas[layer.verdicts != Verdict.OK]] = True  # it took the page away
+        whole &= ~cut
+        authors[layer.rows[whole] - first] = number[layer.places[whole], None]
+        good = layer.places[layer.deltas[layer.verdicts == Verdict.OK]]
+        if len(good) and dialect is not None:
+            changed, _ = deltas.changed(dialect.encoding, capture.data, payload[good], length[good], size)
+            pages = layer.rows[layer.deltas[layer.verdicts == Verdict.OK]] - first
+            authors[pages] = np.where(changed, number[good, None], authors[pages])
+
+    apply(image, capture.data, columns, dialect, write)
+    return authors
+
+
+def _known(image: Image, first: int, start: int, stop: int) -> NDArray[np.bool_]:
+    """Which bytes of the pages [start, stop) of a block are known, (pages, page_size) bool."""
+    known = np.repeat(image.known[first + start : first + stop, None], image.space.page_size, axis=1)
+    for row, bytes_known in image.partly.items():
+        if first + start <= row < first + stop:
+            known[row - first - start] = bytes_known
+    return known
+
+
+def _spans(block: int, offset: int, authors: NDArray[np.uint32], known: NDArray[np.bool_]) -> Iterator[Span]:
+    """Runs of bytes of one author that are all known or all not; ``offset`` is that of the first."""
+    differs = (authors[1:] != authors[:-1]) | (known[1:] != known[:-1])
+    starts = np.concatenate([[0], np.flatnonzero(differs) + 1])
+    lengths = np.diff(starts, append=len(authors))
+    for start, length in zip(starts.tolist(), lengths.tolist(), strict=True):
+        yield Span(block, offset + start, length, int(authors[start]) or None, bool(known[start]))

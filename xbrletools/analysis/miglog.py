@@ -1,0 +1,343 @@
+"""mig.log: the page log that either end of a debug build would have written for a capture, and reading a real one.
+
+Facts: formats/README.md, "mig.log". Both ends write a line a page, with the byte sum of the page: the sender as it held
+the page, the receiver as the page was after the record.
+"""
+
+import os
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, fields
+from enum import Enum
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ..codec.checksum import byte_sum
+from ..codec.verdict import Verdict
+from ..errors import XbrleError
+from ..formats import miglog
+from ..formats.dialects import Checksum, Dialect
+from ..formats.ram import DELTA_KINDS, Kind
+from ..formats.xbrle import HeaderFlag
+from ..memory import replay
+from ..memory.image import Image, State
+from ..stream.records import Columns
+from ..stream.source import open_source
+
+if TYPE_CHECKING:
+    from ..capture import Capture
+
+LINES = 1 << 16  # lines that are written or read at once
+_TEXT = 1 << 23  # bytes of a log that are parsed at once
+
+
+class End(Enum):
+    """Who writes the log."""
+
+    SENDER = "sender"
+    RECEIVER = "receiver"
+
+
+@dataclass(frozen=True, slots=True)
+class Log:
+    """The lines of a log as columns, each (n,): ``seq`` and ``length`` uint32, ``addr`` uint64 in bytes, ``cksum``
+    uint32, ``kind`` uint8 (`Kind.PAGE`, `.DUP` or `.XBRLE`); ``length`` is 0 but for deltas.
+    """
+
+    seq: NDArray[np.uint32]
+    addr: NDArray[np.uint64]
+    cksum: NDArray[np.uint32]
+    kind: NDArray[np.uint8]
+    length: NDArray[np.uint32]
+
+    def __len__(self) -> int:
+        return len(self.seq)
+
+    def take(self, index: slice) -> "Log":
+        """The chosen lines."""
+        return Log(*(getattr(self, f.name)[index] for f in fields(self)))
+
+
+class StopReason(Enum):
+    """Why a log ends before the capture does."""
+
+    CHECKSUM = "the page's byte sum is not the header's"
+    DELTA = "the delta does not come to one page, or its flags are wrong"
+    OUTSIDE = "the record is for a page that no block has"
+    CUT = "the capture ends inside the record"
+    UNKNOWN = "the page's content is not known: the capture does not hold what the delta is against"
+    KIND = "no build with a mig.log knows this kind of record"
+
+
+@dataclass(frozen=True, slots=True)
+class Written:
+    """The log that one end writes for a capture.
+
+    ``stop`` tells why it ends before record number ``stopped_at``; both are None where it goes on to the last record.
+    """
+
+    log: Log
+    stop: StopReason | None = None
+    stopped_at: int | None = None
+
+    @property
+    def refused(self) -> bool:
+        """Whether it ends where a debug build's receiver gives up, as opposed to where knowledge does."""
+        return self.stop in (StopReason.CHECKSUM, StopReason.DELTA)
+
+
+_SPELLED = {Kind.PAGE: miglog.PAGE, Kind.DUP: miglog.DUP, Kind.XBRLE: miglog.XBRLE}
+_IS_DELTA = np.zeros(256, bool)
+_IS_DELTA[list(DELTA_KINDS)] = True
+
+
+# -- what an end would have written ----------------------------------------------------------------------------------
+
+
+def written(capture: "Capture", end: End, bases: NDArray[np.int64] | None = None) -> Written:
+    """The log that ``end`` of a debug build would have written.
+
+    ``bases``, (blocks,) int64 in bytes, are the blocks' places in ram_addr space, which the sender's addresses are in;
+    by default addresses are offsets in the block, as the receiver writes them.
+
+    Raises:
+        XbrleError: the capture is no migration stream.
+    """
+    table = capture.records
+    columns = table.columns.take(table.is_page)
+    dialect = capture.dialect
+    summed = _sum_pages(capture, columns, end)
+    expected = _has_checksum(columns, dialect)
+    claimed = ~columns.checksum if dialect is not None and dialect.checksum is Checksum.COMPLEMENT else columns.checksum
+
+    delta = _IS_DELTA[columns.kind]
+    stops = {
+        StopReason.KIND: ~delta & (columns.kind != Kind.PAGE) & (columns.kind != Kind.DUP),
+        StopReason.CUT: _cut(capture, len(columns)),
+        StopReason.OUTSIDE: capture.space.rows(columns) < 0,
+    }
+    sums = summed.sums
+    if end is End.SENDER:
+        stops[StopReason.UNKNOWN] = ~summed.known & ~expected
+        sums = np.where(expected, claimed, sums)
+    else:
+        flagged = (columns.header_flags & HeaderFlag.XBRLE) != 0
+        stops[StopReason.DELTA] = delta & (~flagged | (summed.verdicts != Verdict.OK))
+        stops[StopReason.UNKNOWN] = ~summed.known
+        stops[StopReason.CHECKSUM] = expected & (claimed != sums)
+
+    count, stop = len(columns), None
+    for reason, where in stops.items():
+        first = int(np.argmax(where)) if where.any() else count
+        if first < count:
+            count, stop = first, reason
+    addr = columns.address
+    if bases is not None:
+        addr = addr + bases.astype(np.uint64)[np.minimum(columns.block, len(bases) - 1)]
+    log = Log(
+        seq=np.arange(1, len(columns) + 1, dtype=np.uint32),
+        addr=addr,
+        cksum=sums,
+        kind=np.where(delta, np.uint8(Kind.XBRLE), columns.kind),
+        length=np.where(delta, columns.length, np.uint32(0)),
+    )
+    return Written(log.take(slice(count)), stop, None if stop is None else count + 1)
+
+
+@dataclass(frozen=True, slots=True)
+class _Summed:
+    """Of each record, (n,): its page's byte sum uint32, whether that is known, its delta's verdict uint8."""
+
+    sums: NDArray[np.uint32]
+    known: NDArray[np.bool_]
+    verdicts: NDArray[np.uint8]
+
+
+def _sum_pages(capture: "Capture", columns: Columns, end: End) -> _Summed:
+    """Sum each page as ``end`` held it with each record, by a replay of them all.
+
+    A sender that does not cache dup pages has its deltas against what it sent before them: its replay goes without.
+    """
+    count, size = len(columns), capture.page_size
+    out = _Summed(np.zeros(count, np.uint32), np.zeros(count, bool), np.zeros(count, np.uint8))
+    dialect = capture.dialect
+    dup = columns.kind == Kind.DUP
+    fills = np.flatnonzero(dup)
+    out.sums[fills] = (
+        capture.data[columns.offset[fills].astype(np.int64) + columns.head[fills]].astype(np.uint32) * size
+    )
+    out.known[fills] = True
+    forgets = end is End.SENDER and dialect is not None and not dialect.caches_dup
+    chosen = np.flatnonzero(~dup) if forgets else np.arange(count)
+    image = Image(capture.space)
+    for start in range(0, len(chosen), replay.CHUNK):
+        part = chosen[start : start + replay.CHUNK]
+
+        def observe(layer: replay.Layer, part: NDArray[np.int64] = part) -> None:
+            mine = np.flatnonzero(layer.kind != Kind.DUP)
+            to, rows = part[layer.places[mine]], layer.rows[mine]
+            out.sums[to] = byte_sum(image.pages, rows)
+            out.known[to] = image.state[rows] == State.KNOWN
+            out.verdicts[part[layer.places[layer.deltas]]] = layer.verdicts
+
+        replay.apply(image, capture.data, columns.take(part), dialect, observe)
+    return out
+
+
+def _has_checksum(columns: Columns, dialect: Dialect | None) -> NDArray[np.bool_]:
+    """Whether each record is a delta whose header has the byte sum of its page."""
+    if dialect is None or dialect.checksum is Checksum.NONE:
+        return np.zeros(len(columns), bool)
+    delta: NDArray[np.bool_] = _IS_DELTA[columns.kind]
+    if dialect.checksum is Checksum.FLAGGED:
+        delta &= (columns.header_flags & HeaderFlag.CHECKSUM) != 0
+    return delta
+
+
+def _cut(capture: "Capture", count: int) -> NDArray[np.bool_]:
+    """Whether the capture ends inside each record: at most in the last."""
+    cut = np.zeros(count, bool)
+    damage, columns = capture.damage, capture.records.columns
+    if count and damage is not None and damage.offset == int(columns.offset[-1]):
+        cut[-1] = True
+    return cut
+
+
+# -- text ------------------------------------------------------------------------------------------------------------
+
+
+def text(log: Log) -> Iterator[bytes]:
+    """The log as text, some thousand whole lines at a time."""
+    put = miglog.FORMAT.format
+    page, dup, delta = (_SPELLED[k] for k in (Kind.PAGE, Kind.DUP, Kind.XBRLE))
+    for start in range(0, len(log), LINES):
+        part = log.take(slice(start, start + LINES))
+        rows = zip(*(getattr(part, f.name).tolist() for f in fields(part)), strict=True)
+        lines = [
+            put(
+                seq=seq,
+                addr=addr,
+                cksum=cksum,
+                kind=delta.format(length=length) if kind == Kind.XBRLE else page if kind == Kind.PAGE else dup,
+            )
+            for seq, addr, cksum, kind, length in rows
+        ]
+        yield ("\n".join(lines) + "\n").encode()
+
+
+def read(what: str | os.PathLike[str] | bytes) -> NDArray[np.uint8]:
+    """The text of a log, (size,) uint8: a path or bytes, plain or compressed.
+
+    Raises:
+        XbrleError: it cannot be read.
+    """
+    return open_source(what).spool().data
+
+
+def parse(what: str | os.PathLike[str] | bytes) -> Log:
+    """The columns of a log: a path or bytes, plain or compressed. A last line without its newline is left out.
+
+    Raises:
+        XbrleError: it cannot be read, or a line is none of a mig.log.
+    """
+    raw = read(what).data
+    parts: list[Log] = []
+    at = seen = 0
+    while at < len(raw):
+        piece = bytes(raw[at : at + _TEXT])
+        piece = piece[: piece.rfind(b"\n") + 1]
+        if not piece:
+            if at + _TEXT < len(raw):
+                raise XbrleError(f"line {seen + 1} is no line of a mig.log", at)
+            break
+        found = miglog.LINE.findall(piece)
+        if len(found) != piece.count(b"\n"):
+            number, offset = _first_wrong(piece)
+            raise XbrleError(f"line {seen + number} is no line of a mig.log", at + offset)
+        parts.append(_columns(found))
+        at += len(piece)
+        seen += len(found)
+    empty = _columns([])
+    return Log(*(np.concatenate([getattr(p, f.name) for p in (empty, *parts)]) for f in fields(Log)))
+
+
+_KIND_OF = {spelled.split()[0].encode(): int(kind) for kind, spelled in _SPELLED.items()}
+
+
+def _columns(found: list[tuple[bytes, ...]]) -> Log:
+    seq, addr, cksum, kind, length = zip(*found, strict=True) if found else ((),) * 5
+
+    def column(values: tuple[bytes, ...], dtype: type, convert: Callable[[bytes], int]) -> NDArray[Any]:
+        return np.fromiter(map(convert, values), dtype, len(values))
+
+    return Log(
+        column(seq, np.uint32, int),
+        column(addr, np.uint64, lambda digits: int(digits, 16)),
+        column(cksum, np.uint32, lambda digits: int(digits, 16)),
+        column(kind, np.uint8, _KIND_OF.__getitem__),
+        column(length, np.uint32, lambda digits: int(digits or b"0")),
+    )
+
+
+def _first_wrong(piece: bytes) -> tuple[int, int]:
+    """The number of the first line, from 1, that is no line of a log, and its offset."""
+    lines = piece.splitlines(keepends=True)
+    first = next(i for i, line in enumerate(lines) if not miglog.LINE.fullmatch(line))
+    return first + 1, sum(map(len, lines[:first]))
+
+
+# -- comparing -------------------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True)
+class Comparison:
+    """How a real log compares with the one that was expected.
+
+    ``lines`` is how many whole lines agree. ``cut``: the real log ends early, and everything up to there agrees.
+    ``expected`` and ``found`` are the first lines that differ, without their newlines; None where there is none,
+    because one log has come to its end.
+    """
+
+    lines: int
+    agrees: bool
+    cut: bool = False
+    expected: bytes | None = None
+    found: bytes | None = None
+
+
+def compare(log: Log, real: NDArray[np.uint8]) -> Comparison:
+    """Find the first line in which a real log, (size,) uint8, differs from ``log``.
+
+    A real log that ends inside a line, or at the end of a stdio buffer, is one whose last buffer was never written: it
+    agrees as far as it goes.
+    """
+    raw = real.data
+    at = lines = 0
+    for piece in text(log):
+        there = bytes(raw[at : at + len(piece)])
+        if there != piece:
+            return _difference(piece, there, bytes(raw[at : at + len(piece) + _TEXT]), lines, at + len(there))
+        at += len(piece)
+        lines += piece.count(b"\n")
+    if at < len(raw):
+        return Comparison(lines, False, expected=None, found=_line(bytes(raw[at : at + _TEXT])))
+    return Comparison(lines, True)
+
+
+def _difference(piece: bytes, there: bytes, beyond: bytes, lines: int, size: int) -> Comparison:
+    if piece.startswith(there):  # the real log ends here
+        whole = there.rfind(b"\n") + 1
+        lines += there.count(b"\n")
+        if whole < len(there) or size % miglog.STDIO_BUFFER == 0:
+            return Comparison(lines, True, cut=True)
+        return Comparison(lines, False, expected=_line(piece[whole:]), found=None)
+    a, b = (np.frombuffer(x[: min(len(piece), len(there))], np.uint8) for x in (piece, there))
+    first = int(np.argmax(a != b))
+    start = piece.rfind(b"\n", 0, first) + 1
+    lines += piece.count(b"\n", 0, start)
+    return Comparison(lines, False, expected=_line(piece[start:]), found=_line(beyond[start:]))
+
+
+def _line(data: bytes) -> bytes:
+    return data.partition(b"\n")[0]

@@ -1,18 +1,22 @@
 """The statistics table that a debug build prints when a migration ends, as a pattern and format strings.
 
-Facts: README.md, "The statistics table". Percentages have two decimals; 0.00 where the total is 0.
+Facts: README.md, "The statistics table". Percentages have two decimals, and are 0.00 where the total is 0.
 """
 
 import re
+from dataclasses import dataclass
+from enum import Enum
+
+from .dialects import Dialect
+from .ram import VERSION_FLAT
 
 RULE = "====================================================="
-TITLE = "Save VM Memory Statistics (SUCCESS or FAILURE):"
 
 #: A line with a count, and one with its share of a total as well.
 COUNT = "{label}: {value:d}"
 SHARE = "{label}: {value:d} ({share:.2f}%)"
 
-#: Groups: label, value, share (where there is one). The trees of November 2010 print "vl: " before the label.
+#: One line. Groups: label, value, share (where there is one). The trees of 3 November 2010 print "vl: " first.
 LINE = re.compile(r"(?:vl: )?(?P<label>[A-Z][A-Za-z ]+): (?P<value>\d+)(?: \((?P<share>\d+\.\d\d)%\))?")
 
 ITERATIONS = "Iterations"
@@ -25,6 +29,46 @@ XBRLE_BYTES = "XBRLE bytes"
 ABORTED = "Aborted XBRLE pages from XBRLE"
 TOTAL_PAGES = "Total pages"
 TOTAL_BYTES = "Total bytes"
+CACHE_AGE = "Cache age max value"
 CACHE_INSERTS = "Cache number of inserts"
 CACHE_MAX = "Cache max items"
 CACHE_ITEMS = "Cache number of items"
+
+
+class CacheLines(Enum):
+    """What a build tells of its page cache."""
+
+    NONE = "nothing"
+    AGE = "the age of the newest item"
+    ITEMS = "inserts, and how full it is"
+
+
+@dataclass(frozen=True, slots=True)
+class Form:
+    """How the builds of one time print the table.
+
+    ``prefix`` stands before every line but the first rule. ``header_counts``: whether XBRLE bytes count each delta's
+    header.
+    """
+
+    title: str
+    cache: CacheLines
+    header_counts: bool
+    prefix: str = ""
+
+
+_TITLE = "Save VM Memory Statistics (SUCCESS or FAILURE):"
+
+POSTED = Form(_TITLE, CacheLines.ITEMS, header_counts=True)
+LM2 = Form(_TITLE, CacheLines.AGE, header_counts=True)
+M115 = Form(_TITLE, CacheLines.NONE, header_counts=False)
+NOV03 = Form("RAM Transfer statistics (SUCCESS or FAILURE):", CacheLines.AGE, header_counts=False, prefix="vl: ")
+
+_FORMS = {"lm2": LM2, "lm2dbg": LM2, "nov03a": NOV03, "nov03b": NOV03}
+
+
+def form(dialect: Dialect | None, ram_version: int) -> Form:
+    """The form of the builds that wrote this dialect, as far as one is known; else that of their neighbours."""
+    if dialect is not None and dialect.name in _FORMS:
+        return _FORMS[dialect.name]
+    return M115 if ram_version == VERSION_FLAT else POSTED

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 from .errors import XbrleError
 from .formats.dialects import DIALECTS, Dialect
 from .stream.dialect import Evidence
-from .stream.records import Columns, RecordTable, join
+from .stream.records import RecordTable, join
 from .stream.scan import Block, Problem, Scanner
 from .stream.sections import Sections
 from .stream.source import MappedSource, Openable, open_source
@@ -54,9 +54,12 @@ class Capture:
         """What was opened, for messages."""
         return self.source.name
 
-    def scan(self) -> Iterator[Columns]:
-        """The records, a window at a time; a pipe is read in constant memory this way, and only once."""
-        return iter(self._scanner)
+    def scan(self) -> Scanner:
+        """A scan of its own: iterating it gives the records, a window at a time, and at the end it knows the rest.
+
+        A pipe is read in constant memory this way, and only once.
+        """
+        return Scanner(self.source, *self._options)
 
     @property
     def records(self) -> RecordTable:

@@ -1,0 +1,192 @@
+"""`xbrle stats`: what a capture's records add up to, and the table that its sender would have printed."""
+
+import json
+from collections.abc import Iterable
+from typing import Any
+
+import click
+
+import xbrletools
+
+from ..analysis import stats
+from ..analysis.stats import Stats, Tally
+from ..formats import ram
+from ..formats.ram import PAGE_KINDS, Kind
+from ..formats.statistics import CacheLines
+from ..stream.scan import Scanner
+from ..stream.sections import STAGE_OF
+from ..text import shown
+from . import EXIT_FINDINGS, reading, warn
+
+
+@click.command()
+@reading
+@click.option("--posted", is_flag=True, help="The statistics table that a debug build prints, line for line.")
+@click.option("--json", "as_json", is_flag=True, help="One JSON object.")
+def command(
+    capture: str,
+    posted: bool,
+    as_json: bool,
+    dialect: str | None,
+    endian: str | None,
+    page_size: int | None,
+) -> int:
+    """Kinds, blocks and passes of S in numbers: records, bytes, and what deltas saved against full pages."""
+    scan = xbrletools.open(capture, dialect, endian, page_size).scan()
+    sums = stats.collect(scan)
+    if posted:
+        _posted(scan, sums, as_json)
+    elif as_json:
+        click.echo(json.dumps(_object(scan, sums)))
+    else:
+        click.echo(_text(scan, sums))
+    damage = next((p for p in scan.problems if p.fatal), None)
+    if damage is None:
+        return 0
+    warn(f"{damage.message} (at offset {damage.offset:#x}); this is what stands before it")
+    return EXIT_FINDINGS
+
+
+def _posted(scan: Scanner, sums: Stats, as_json: bool) -> None:
+    form, lines = stats.posted(sums, scan.settings.dialect, scan.ram_version or ram.VERSION_NAMED)
+    if as_json:
+        click.echo(json.dumps({line.label: {"value": line.value, "share": line.share} for line in lines}))
+    else:
+        click.echo(stats.table(form, lines), nl=False)
+    warn("Iterations are inferred: records of START and PART, and 2 more where END is empty")
+    if sums.total.deltas:
+        cache = ", and those of the cache" if form.cache is CacheLines.ITEMS else ""
+        warn(f"the line of aborted pages{cache} take the cache's size, which no stream states: left out")
+
+
+# -- JSON -------------------------------------------------------------------------------------------------------
+
+
+def _object(scan: Scanner, sums: Stats) -> dict[str, Any]:
+    dialect = scan.settings.dialect
+    return {
+        "dialect": None if dialect is None else dialect.name,
+        "page_size": sums.page_size,
+        "bytes": sums.size,
+        "truncated": any(p.fatal and p.rule == "truncated" for p in scan.problems),
+        **_sums(sums, sums.total),
+        "all_kinds": _kinds(sums.total, Kind),
+        "stages": {k.name.lower(): int(sums.stages[stage]) for k, stage in STAGE_OF.items()},
+        "deltas": {
+            "records": sums.total.deltas,
+            "header_bytes": sums.delta_header,
+            "payload_bytes": sums.total.delta_payload,
+            "shortest": sums.shortest,
+            "longest": sums.longest,
+        },
+        "blocks": [
+            {
+                "name": shown(scan.blocks[block].name),
+                "length": scan.blocks[block].length,
+                **_sums(sums, tally),
+                "passes": [
+                    {"pass": number, **_sums(sums, one)}
+                    for (of, number), one in sorted(sums.passes.items())
+                    if of == block
+                ],
+            }
+            for block, tally in sorted(sums.blocks().items())
+        ],
+    }
+
+
+def _sums(sums: Stats, tally: Tally) -> dict[str, Any]:
+    return {
+        "records": tally.pages,
+        "record_bytes": tally.page_wire,
+        "plain_bytes": sums.plain(tally),
+        "saved_bytes": sums.saved(tally),
+        "kinds": _kinds(tally, PAGE_KINDS),
+    }
+
+
+def _kinds(tally: Tally, kinds: Iterable[Kind]) -> dict[str, dict[str, int]]:
+    return {
+        kind.name.lower(): {
+            "records": int(tally.records[kind]),
+            "bytes": int(tally.wire[kind]),
+            "payload_bytes": int(tally.payload[kind]),
+        }
+        for kind in kinds
+        if tally.records[kind]
+    }
+
+
+# -- text -------------------------------------------------------------------------------------------------------
+
+
+def _text(scan: Scanner, sums: Stats) -> str:
+    parts = [_kind_table(sums), _summary(sums), _pass_table(scan, sums)]
+    return "\n\n".join(part for part in parts if part)
+
+
+def _share(part: int, whole: int) -> str:
+    return f"{100 * part / whole:.1f}%" if whole else "-"
+
+
+def _kind_table(sums: Stats) -> str:
+    total = sums.total
+    rows = [["kind", "records", "", "bytes", "", "bytes each"]]
+    for kind in PAGE_KINDS:
+        count, wire = int(total.records[kind]), int(total.wire[kind])
+        if count:
+            rows.append(
+                [
+                    kind.name.lower(),
+                    str(count),
+                    _share(count, total.pages),
+                    str(wire),
+                    _share(wire, total.page_wire),
+                    f"{wire / count:.1f}",
+                ]
+            )
+    rows.append(["all", str(total.pages), "", str(total.page_wire), "", ""])
+    return _aligned(rows)
+
+
+def _summary(sums: Stats) -> str:
+    total = sums.total
+    lines = [f"{sums.size} bytes scanned, {sums.size - total.page_wire} of them no page record"]
+    if total.deltas:
+        lines.append(
+            f"delta payloads: {sums.shortest} to {sums.longest} bytes, {total.delta_payload / total.deltas:.1f} on "
+            f"average, {_share(total.delta_payload, total.deltas * sums.page_size)} of their pages"
+        )
+        plain, saved = sums.plain(total), sums.saved(total)
+        lines.append(f"without deltas the records take {plain} bytes: deltas save {saved}, {_share(saved, plain)}")
+    return "\n".join(lines)
+
+
+def _pass_table(scan: Scanner, sums: Stats) -> str:
+    if not sums.passes:
+        return ""
+    names = [shown(block.name) for block in scan.blocks]
+    rows = [["block", "pass", "page", "dup", "delta", "bytes", "saved"]]
+    for block, tally in sorted(sums.blocks().items()):
+        mine = [(number, one) for (of, number), one in sorted(sums.passes.items()) if of == block]
+        rows += [[names[block], str(number), *_numbers(sums, one)] for number, one in mine]
+        rows += [[names[block], "all", *_numbers(sums, tally)]] if len(mine) > 1 else []
+    return _aligned(rows, left=1)
+
+
+def _numbers(sums: Stats, tally: Tally) -> list[str]:
+    full = int(tally.records[Kind.PAGE] + tally.records[Kind.COMPRESSED])
+    numbers = (full, tally.records[Kind.DUP], tally.deltas, tally.page_wire, sums.saved(tally))
+    return [str(int(number)) for number in numbers]
+
+
+def _aligned(rows: list[list[str]], left: int = 1) -> str:
+    """Columns of equal width, the first ``left`` of them to the left."""
+    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
+    return "\n".join(
+        "  ".join(
+            cell.ljust(width) if i < left else cell.rjust(width)
+            for i, (cell, width) in enumerate(zip(row, widths, strict=True))
+        ).rstrip()
+        for row in rows
+    )

@@ -548,15 +548,17 @@ class Scanner:
         if word & Flag.MEM_SIZE or word & Flag.EOS:
             return False
         self._page_size_known = True
-        size = next((s for s in PAGE_SIZES if self._page_size_fits(here, s)), self.settings.page_size)
+        sums = (0, Int32ub.sizeof()) if self.settings.page_sum is None else (0,)  # before each PAGE's data, perhaps
+        fitting = (s for s in PAGE_SIZES for head in sums if self._page_size_fits(here, s, head))
+        size = next(fitting, self.settings.page_size)
         if size == self.settings.page_size:
             return False
         self.settings.page_size = size
         self._resettle()
         return True
 
-    def _page_size_fits(self, at: int, size: int) -> bool:
-        """Whether the next records are records with pages of ``size`` bytes."""
+    def _page_size_fits(self, at: int, size: int, page_head: int) -> bool:
+        """Whether the next records are records with pages of ``size`` bytes, ``page_head`` bytes before each."""
         version = self.settings.version
         for _ in range(TRIAL_RECORDS):
             if at + WORD > self._real:
@@ -570,7 +572,7 @@ class Scanner:
             if ram.is_named(flags, version, kind):
                 at += 1 + self._view[at]
             if kind is Kind.PAGE:
-                at += size
+                at += page_head + size
             elif kind is Kind.DUP:
                 at += ram.Fill.sizeof()
             else:

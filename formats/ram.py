@@ -124,7 +124,7 @@ BlockEntry: Grammar = Struct("idstr" / IdStr, "length" / Int64ub)
 
 
 def _list_is_full(entry: Any, entries: Any, context: Any) -> bool:
-    context.listed = context.get("listed", 0) + entry.length
+    context.listed = context.get("listed", 0) + entry["length"]
     return bool(context.listed >= context.total)
 
 

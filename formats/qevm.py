@@ -16,7 +16,6 @@ from construct import (
     Int16ub,
     Int32ub,
     Int64ub,
-    Peek,
     Prefixed,
     PrefixedArray,
     Rebuild,
@@ -142,5 +141,4 @@ SectionHeader: Grammar = Struct(
     "part" / If(lambda c: c.type in (SectionType.PART, SectionType.END), SectionPart),
 )
 
-PeekType: Grammar = Peek(Byte)
 Word: Grammar = Int64ub

@@ -1,0 +1,112 @@
+"""Statistics: sums over records against slow ones, and the table that real senders printed."""
+
+import json
+
+import numpy as np
+import pytest
+
+import xbrletools
+from tests.conftest import SAMPLES
+from xbrletools.analysis import stats
+from xbrletools.analysis.stats import CacheCounts
+from xbrletools.formats import statistics
+from xbrletools.formats.ram import Kind
+
+NAMES = sorted(p.stem for p in SAMPLES.glob("*.bin"))
+
+PRINTED = [
+    *(f"qemu-2011-posted/dbg-{n}" for n in
+      ("block-ix", "mixed-16m", "oddcache-1500000", "small-8m", "stage3", "stale-reject", "vga-x")),
+    *(f"qemu-2010/{n}" for n in ("lm2dbg-x", "m115-plain", "m115-x", "m115dbg-x", "nov03a-x", "nov03b-x")),
+]  # fmt: skip
+
+#: Lines that take a model of the sender's page cache.
+OF_THE_CACHE = (statistics.ABORTED, statistics.CACHE_MAX, statistics.CACHE_ITEMS)
+
+
+def collected(name):
+    return stats.collect(xbrletools.open(SAMPLES / f"{name}.bin").scan())
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_sums_equal_those_of_single_records(name):
+    capture, sums = xbrletools.open(SAMPLES / f"{name}.bin"), collected(name)
+    table = capture.records
+    slow: dict[tuple[int, int], list[int]] = {}
+    saved = 0
+    header = capture.dialect.header("little").sizeof() if capture.dialect else 0
+    for row in table.by_number.tolist():
+        c = table.columns
+        key = int(c.block[row]), int(table.pass_[row])
+        one = slow.setdefault(key, [0, 0])
+        one[0] += 1
+        one[1] += int(c.head[row]) + int(c.length[row])
+        if c.kind[row] in (Kind.XBRLE, Kind.XBZRLE):
+            saved += capture.page_size - int(c.length[row]) - header
+    assert {key: [t.pages, t.page_wire] for key, t in sums.passes.items()} == slow
+    assert sums.saved(sums.total) == saved
+    assert sums.stages.tolist()[1:] == [int(((table.stage == s) & table.is_page).sum()) for s in (1, 2, 3)]
+    assert sums.size == capture.scanned.end
+
+
+def test_a_stream_without_deltas_is_its_own_plain_stream():
+    sums = collected("plain-v4")
+    assert sums.saved(sums.total) == 0
+    assert (sums.shortest, sums.longest) == (0, 0)
+
+
+@pytest.mark.parametrize("name", ["posted-little-default", "lm2-big"])
+def test_deltas_saved_what_the_same_guest_s_plain_stream_takes_more(name):
+    with_deltas, plain = collected(name), collected("plain-v4")
+    assert with_deltas.total.deltas == plain.total.records[Kind.PAGE] - with_deltas.total.records[Kind.PAGE]
+    assert with_deltas.plain(with_deltas.total) == plain.plain(plain.total)
+
+
+def test_a_pipe_gives_the_same_sums_as_a_file():
+    with (SAMPLES / "posted-8m.bin").open("rb") as file:
+        piped = stats.collect(xbrletools.open(file).scan())
+    whole = collected("posted-8m")
+    assert (piped.size, piped.shortest, piped.longest) == (whole.size, 34, 4096)
+    assert sorted(piped.passes) == sorted(whole.passes)
+    for key, one in whole.passes.items():
+        np.testing.assert_array_equal(piped.passes[key].wire, one.wire)
+
+
+def test_the_cache_s_lines_come_with_its_numbers():
+    capture = xbrletools.open(SAMPLES / "posted-8m.bin").scan()
+    sums = stats.collect(capture)
+    cache = CacheCounts(aborted=127, max_items=32768, items=132)
+    form, lines = stats.posted(sums, capture.settings.dialect, 4, cache)
+    text = stats.table(form, lines).splitlines()
+    assert text[9:] == [
+        "Aborted XBRLE pages from XBRLE: 127 (35.77%)",
+        "Total pages: 2557 (100.00%)",
+        "Total bytes: 1119146 (100.00%)",
+        "Cache number of inserts: 465",
+        "Cache max items: 32768",
+        "Cache number of items: 132 (0.40%)",
+        statistics.RULE,
+    ]
+
+
+def test_a_table_of_nothing_has_shares_of_zero():
+    form, lines = stats.posted(stats.Stats(), None, 4)
+    assert "Normal pages: 0 (0.00%)" in stats.table(form, lines)
+
+
+@pytest.mark.parametrize("name", PRINTED)
+def test_every_line_that_a_debug_build_printed_comes_out_as_it_was(name, corpus):
+    printed = json.loads(corpus(f"{name}.json"))["statistics"].splitlines()
+    rules = [i for i, line in enumerate(printed) if line.endswith(statistics.RULE)]
+    expected = [line for line in printed[rules[0] : rules[1] + 1] if not any(label in line for label in OF_THE_CACHE)]
+    scan = xbrletools.open(corpus(f"{name}.bin")).scan()
+    form, lines = stats.posted(stats.collect(scan), scan.settings.dialect, scan.ram_version)
+    assert stats.table(form, lines).splitlines() == expected
+
+
+def test_sep10_counts_its_three_header_bytes(corpus):
+    printed = json.loads(corpus("qemu-2010/sep10-x.json"))["source_stderr_tail"]
+    sums = stats.collect(xbrletools.open(corpus("qemu-2010/sep10-x.bin")).scan())
+    total = sums.total
+    assert f"No of compressed pages: {total.deltas}, bytes: {total.delta_payload + 3 * total.deltas}\n" in printed
+    assert f"No of blank pages: {total.records[Kind.DUP]}\n" in printed

@@ -97,10 +97,12 @@ def _pairs_sep10(payload: Bytes, ends: Ints) -> tuple[rle.Pairs, Mask]:
         is_cut[record] = at + 1 == end
         first = end
     marks = np.array(doubles, np.int64)
-    runs, values = np.ones(len(payload), np.uint16), payload.astype(np.uint16)
+    runs: rle.Pairs = np.ones(len(payload), np.uint16)
+    values: rle.Pairs = payload.astype(np.uint16)
     runs[marks + 1] = payload[marks + 1]
     values[marks + 1] = payload[marks]
-    return values << np.uint16(8) | runs, is_cut
+    pairs: rle.Pairs = values << np.uint16(8) | runs
+    return pairs, is_cut
 
 
 def _pairs_sep20(payload: Bytes, ends: Ints) -> tuple[rle.Pairs, Mask]:
@@ -121,10 +123,11 @@ def _pairs_sep20(payload: Bytes, ends: Ints) -> tuple[rle.Pairs, Mask]:
         is_cut[record] = at < end
         first = end
     marks = np.array(doubles, np.int64)
-    runs = np.ones(len(payload), np.uint16)
+    runs: rle.Pairs = np.ones(len(payload), np.uint16)
     runs[marks] = payload[marks + 2]
     runs[marks + 2] = 0
-    return payload.astype(np.uint16) << np.uint16(8) | runs, is_cut
+    pairs: rle.Pairs = payload.astype(np.uint16) << np.uint16(8) | runs
+    return pairs, is_cut
 
 
 def _next_double(payload: Bytes) -> list[int]:

@@ -28,12 +28,29 @@ from .verdict import Verdict
 _LOW = ULEB_MORE - 1
 _WORD = np.dtype("<u8")
 
-_BATCH_RECORDS = 1024
+_BATCH_RECORDS = 2048
 _BATCH_PAYLOAD = 1 << 18
 _NEVER = np.iinfo(np.int64).max  # the room that a run needs which cannot be written
 _LOCKSTEP_MIN = 48  # with fewer records left a plain loop over their runs is faster
 _PAD = 2 * ULEB_BYTES_MAX  # a run cut off by the payload's end is read past it before that is noticed
 _SLICE_MIN = 96  # literals from which on a slice is faster than an index for each byte
+
+_NUMBER = (1 << 24) - 1  # an entry of the tables: the number in the low bits, its width in bytes above them
+_WIDTH = 24
+_TOO_LARGE = 1 << 22  # for any page: what no receiver takes reads as this, and so fails with what is too long
+
+
+def _tables() -> tuple[Ints, Ints]:
+    """Tables from two bytes, the first one high, to the number that they begin with: any, and any but 0."""
+    first, second = np.divmod(np.arange(1 << 16), 1 << 8)
+    wide = first >= ULEB_MORE
+    number = np.where(wide, (first & _LOW) | (second << ULEB_BITS), first)
+    number[wide & (second >= ULEB_MORE)] = _TOO_LARGE
+    width = (1 + wide) << _WIDTH
+    return number | width, np.where(number == 0, _TOO_LARGE, number) | width
+
+
+_NUMBERS, _NUMBERS_NOT_0 = _tables()
 
 
 def apply(data: Bytes, offsets: Ints, lengths: Ints, pages: Bytes, rows: Ints | None = None) -> Bytes:
@@ -62,8 +79,10 @@ def apply(data: Bytes, offsets: Ints, lengths: Ints, pages: Bytes, rows: Ints | 
         long = counts >= _SLICE_MIN
         for t, a, n in zip(to[long].tolist(), at[long].tolist(), counts[long].tolist(), strict=True):
             flat[t : t + n] = payload[a : a + n]
-        short = ~long
+        short = (counts > 1) & ~long
         flat[positions(to[short], counts[short])] = payload[positions(at[short], counts[short])]
+        single = counts == 1
+        flat[to[single]] = payload[at[single]]
     return verdicts
 
 
@@ -99,30 +118,31 @@ def _parse(payload: Bytes, ends: Ints, page_size: int) -> tuple[Ints, Ints, Ints
     at, end = (ends - at)[record], ends[record]
     to = record * page_size
     limit = to + page_size
+    two_bytes = payload[:-1].astype(np.uint16) << 8 | payload[1:]
     found: list[tuple[Ints, Ints, Ints]] = []
     rest: list[tuple[int, int, int]] = []
-    first = True
+    numbers = _NUMBERS
     while len(record) >= _LOCKSTEP_MIN:
-        zrun, after, wide = _numbers(payload, at)
-        nzrun, literals, wide_too = _numbers(payload, after)
-        target = to + zrun
+        zrun = numbers[two_bytes[at]]
+        after = at + (zrun >> _WIDTH)
+        nzrun = _NUMBERS_NOT_0[two_bytes[after]]
+        literals = after + (nzrun >> _WIDTH)
+        target = to + (zrun & _NUMBER)
+        nzrun &= _NUMBER
         next_to, next_at = target + nzrun, literals + nzrun
-        fault = (next_to > limit) | (next_at > end) | (nzrun == 0) | wide | wide_too
-        if not first:
-            fault |= zrun == 0
-        if fault.any():
+        going = next_at < end
+        if (next_to > limit).any() or (next_at > end).any():
+            good = (next_to <= limit) & (next_at <= end)
+            fault = ~good
             rest += zip(record[fault].tolist(), at[fault].tolist(), to[fault].tolist(), strict=True)
-            good = ~fault
-            found.append((target[good], literals[good], nzrun[good]))
-            going = good & (next_at < end)
-        else:
-            found.append((target, literals, nzrun))
-            going = next_at < end
+            target, literals, nzrun = target[good], literals[good], nzrun[good]
+            going &= good
+        found.append((target, literals, nzrun))
         if going.all():
             at, to = next_at, next_to
         else:
             record, at, to, end, limit = (x[going] for x in (record, next_at, next_to, end, limit))
-        first = False
+        numbers = _NUMBERS_NOT_0
     rest += zip(record.tolist(), at.tolist(), to.tolist(), strict=True)
     verdicts = np.zeros(len(ends), np.uint8)
     found += _walk(payload, ends, page_size, rest, verdicts)
@@ -134,20 +154,6 @@ def _parse(payload: Bytes, ends: Ints, page_size: int) -> tuple[Ints, Ints, Ints
         good = verdicts[targets >> (page_size.bit_length() - 1)] == Verdict.OK
         targets, literals, counts = targets[good], literals[good], counts[good]
     return targets, literals, counts, verdicts
-
-
-def _numbers(payload: Bytes, at: Ints) -> tuple[Ints, Ints, Mask]:
-    """Read a number at each place: values, the places after them, and which were of more than two bytes."""
-    value = payload[at].astype(np.int64)
-    after = at + 1
-    too_wide = np.zeros(len(at), bool)
-    two = np.flatnonzero(value >= ULEB_MORE)
-    if len(two):
-        high = payload[after[two]].astype(np.int64)
-        too_wide[two] = high >= ULEB_MORE
-        value[two] += (high << ULEB_BITS) - ULEB_MORE
-        after[two] += 1
-    return value, after, too_wide
 
 
 def _walk(

@@ -6,7 +6,7 @@ a byte that equals its predecessor differs:
 - `sep10`: a u8, how many more of the byte follow the two; then the predecessor is forgotten.
 - `sep20`: the byte that comes after the run, then a u8, how often the doubled byte follows the first of the
   two. The byte after the run is the predecessor of what comes next, so a run of more than 256 bytes goes on
-  as a new one. Eight deltas are known: read so, each makes one page, 306 of the 308 bytes that they change
+  as a new one. Eight deltas are known: read so, each makes one page, 302 of the 304 bytes that they change
   turn into the next number, and encoding them again gives the same bytes [C].
 """
 

@@ -125,3 +125,21 @@ def test_sep10_wants_less_than_a_page() -> None:
     assert lengths.tolist() == [-1, PAGE - 1]
     assert doubled.encode_sep10(old, new, PAGE)[1].tolist() == [PAGE, PAGE - 1]
     assert len(data) == PAGE - 1
+
+
+def test_the_known_sep20_deltas_count_up_and_come_back_byte_for_byte(corpus: Callable[[str], bytes]) -> None:
+    capture = np.frombuffer(corpus("qemu-2010/sep20-crash.bin"), np.uint8)
+    words = [0x30295, 0x3838E, 0x4048A, 0x48597, 0x50690, 0x5879E, 0x6089A, 0x68993]
+    lengths = np.array([int.from_bytes(capture[w + 10 : w + 12].tobytes(), "little") for w in words]) - 4
+    full = [capture[w : w + 7].tobytes() + b"\x08" for w in words]  # the same page's record as PAGE
+    bases = [capture.tobytes().index(word) + 8 for word in full]
+    old = np.array([capture[at : at + 4096] for at in bases])
+    new = old.copy()
+    offsets = np.array(words) + 12
+    assert not doubled.apply_sep20(capture, offsets, lengths, new).any()
+    data, again = doubled.encode_sep20(old, new)
+    assert again.tolist() == lengths.tolist()
+    payloads = zip(offsets.tolist(), lengths.tolist(), strict=True)
+    assert data.tobytes() == b"".join(capture[o : o + n].tobytes() for o, n in payloads)
+    assert np.count_nonzero(new != old) == 304
+    assert np.count_nonzero(new == old + np.uint8(1)) == 302

@@ -122,6 +122,14 @@ def encode_batches(old: Bytes, new: Bytes, encode: Encoder, limit: int) -> tuple
     return np.concatenate(parts) if parts else np.empty(0, np.uint8), lengths
 
 
+def as_span(rows: Ints) -> Ints | slice:
+    """Give rows (n,), n > 0, that follow one another as a slice: indexing by it copies nothing."""
+    first, last = int(rows[0]), int(rows[-1])
+    if last - first == len(rows) - 1 and (rows == np.arange(first, last + 1)).all():
+        return slice(first, last + 1)
+    return rows
+
+
 def positions(starts: Ints, counts: Ints) -> Ints:
     """Give every position of runs, one run after the other: ``counts[k]`` of them from ``starts[k]`` on."""
     ends = np.cumsum(counts)

@@ -6,12 +6,13 @@ Facts: formats/README.md, "The RAM section", COMPRESS.
 import numpy as np
 import numpy.typing as npt
 
-from .batches import Bytes, Ints, page_size_of
+from .batches import Bytes, Ints, as_span, page_size_of
 
 NOT_UNIFORM = -1
 
 _PROBE_BATCH = 1 << 12  # pages that are probed at a time
 _BATCH = 1 << 18  # bytes of pages that are compared in full at a time
+_BYTE = np.uint64(0xFF)
 _REPEAT = np.uint64(0x0101010101010101)
 
 
@@ -27,15 +28,16 @@ def fills(pages: Bytes, rows: Ints | None = None) -> npt.NDArray[np.int16]:
     found = np.full(count, NOT_UNIFORM, np.int16)
     step = max(1, _BATCH // page_size)
     for first in range(0, count, _PROBE_BATCH):
-        batch = (
-            np.arange(first, min(first + _PROBE_BATCH, count)) if rows is None else rows[first : first + _PROBE_BATCH]
-        )
-        left = np.flatnonzero(words[batch, 0] == pages[batch, 0] * _REPEAT)
+        part = slice(first, min(first + _PROBE_BATCH, count))
+        batch = np.arange(part.start, part.stop) if rows is None else rows[part]
+        begin = words[part if rows is None else batch, 0].copy()
+        left = np.flatnonzero(begin == (begin & _BYTE) * _REPEAT)
         for probe in (-1, words.shape[1] // 2):
-            left = left[words[batch[left], probe] == words[batch[left], 0]]
-        for part in range(0, len(left), step):
-            some = left[part : part + step]
-            full = words[batch[some]]
-            some = some[(full == full[:, :1]).all(axis=1)]
-            found[first + some] = pages[batch[some], 0]
+            left = left[words[batch[left], probe] == begin[left]]
+        for at in range(0, len(left), step):
+            some = left[at : at + step]
+            full = pages[as_span(batch[some])]
+            top = full.max(axis=1)  # where that is the smallest byte as well, there is no other
+            uniform = full.min(axis=1) == top
+            found[first + some[uniform]] = top[uniform]
     return found

@@ -13,6 +13,7 @@ from .batches import (
     Bytes,
     Ints,
     Mask,
+    as_span,
     check_deltas,
     check_pair,
     check_rows,
@@ -88,16 +89,8 @@ def _apply_batch(
         starts, _ = rle.measure(pairs, ends, page_size)
     if len(rows):
         xor = rle.xor_pages if dense else rle.xor_bytes
-        xor(starts, pairs, pages, _span(rows))
+        xor(starts, pairs, pages, as_span(rows))
     return verdicts
-
-
-def _span(rows: Ints) -> Ints | slice:
-    """Give rows that follow one another as a slice."""
-    first, last = int(rows[0]), int(rows[-1])
-    if last - first == len(rows) - 1 and (rows == np.arange(first, last + 1)).all():
-        return slice(first, last + 1)
-    return rows
 
 
 def _refuse(verdicts: Bytes, lengths: Ints, pairs: rle.Pairs, ends: Ints) -> None:

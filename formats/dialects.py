@@ -15,7 +15,7 @@ class Encoding(Enum):
 
     RLE = "(run, byte) pairs over old XOR new"
     DOUBLED = "doubled bytes with a count, over old XOR new"
-    DOUBLED_NEXT = "doubled bytes, then the next byte and its count, over old XOR new"
+    DOUBLED_NEXT = "doubled bytes, then the byte after the run and a count, over old XOR new"
     ZRUN = "ULEB128 runs with the new bytes"
 
 

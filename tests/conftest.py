@@ -9,6 +9,11 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+from hypothesis import settings
+
+# No test asserts a time, so hypothesis must not either; its examples are whole streams and batches of pages.
+settings.register_profile("pages", deadline=None, max_examples=50)
+settings.load_profile("pages")
 
 ROOT = Path(__file__).parent.parent
 SAMPLES = ROOT / "samples"

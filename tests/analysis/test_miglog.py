@@ -8,14 +8,11 @@ import pytest
 import xbrletools
 from samples import build
 from tests.conftest import SAMPLES
+from tests.streams import StreamBuilder
 from xbrletools import XbrleError
 from xbrletools.analysis import miglog
 from xbrletools.analysis.miglog import End, StopReason
-from xbrletools.formats import qevm, ram
-from xbrletools.formats.dialects import DIALECTS
-from xbrletools.formats.qevm import SectionType
-from xbrletools.formats.ram import Flag
-from xbrletools.formats.xbrle import HeaderFlag
+from xbrletools.formats import ram
 from xbrletools.memory.ramaddr import layout
 
 POSTED = ("block-ix", "mixed-16m", "oddcache-1500000", "small-8m", "stage3", "vga-x")
@@ -28,27 +25,15 @@ CHANGE = bytes([7, 0, 1, int(OLD[7]), 255, 0]) + b"\xff\0" * 15 + bytes([4096 - 
 
 def stream(*records: tuple[int, object], flags: int = 3, checksum: int | None = None) -> bytes:
     """A posted stream of one block of four pages. A record is an address and a fill, a page's bytes, or a delta."""
-    start = {"section_id": 2, "idstr": b"ram", "instance_id": 0, "version_id": 4}
-    out = qevm.FileHeader.build({"version": 3})
-    out += qevm.SectionHeader.build({"type": SectionType.START, "start": start, "part": None})
-    grammar = ram.record(4, DIALECTS["posted"])
-    entries = {"entries": [{"idstr": b"pc.ram", "length": 4 * 4096}]}
-    out += grammar.build({"word": 4 * 4096 | Flag.MEM_SIZE, "blocks": entries, "name": None, "body": None})
-    name: bytes | None = b"pc.ram"
+    out = StreamBuilder(flags=flags)
     for address, content in records:
         if isinstance(content, int):
-            flag, body = Flag.COMPRESS, {"fill": content}
+            out.dup(address, content)
         elif isinstance(content, np.ndarray):
-            flag, body = Flag.PAGE, {"data": content.tobytes()}
+            out.page(address, content)
         else:
-            total = int(NEW.sum(dtype=np.uint32)) if flags & HeaderFlag.CHECKSUM else 0
-            total = total if checksum is None else checksum
-            header = {"flags": flags, "padding": 0, "length": len(content), "checksum": total}
-            flag, body = Flag.XBRLE, {"header": header, "payload": content}
-        word = address | flag | (0 if name else Flag.CONTINUE)
-        out += grammar.build({"word": word, "blocks": None, "name": name, "body": body})
-        name = None
-    return out + ram.Word.build(int(Flag.EOS)) + b"\0"
+            out.raw_delta(address, content, NEW, checksum=checksum)
+    return out.bytes()
 
 
 def lines(data: bytes, end: End) -> list[bytes]:

@@ -1,0 +1,471 @@
+"""Bytes in memory: where they are at one moment, or where and when they were at any.
+
+Memory is searched page by page, each with what stands around it in its block, so that matches run across the borders of
+pages. Over all versions only pages that a record changed are searched again, with neighbours that its change reaches.
+"""
+
+import re
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from functools import lru_cache
+from typing import TYPE_CHECKING
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ..errors import XbrleError
+from ..memory.image import Image, PageSpace, State
+from ..memory.replay import View
+from ..memory.versions import Batch, Versions
+
+if TYPE_CHECKING:
+    from ..capture import Capture
+
+WINDOWS = 1 << 22  # bytes of pages, with what stands around them, that are searched at once
+REGEX_REACH = 4096  # bytes that a regular expression's match can run on after the page that it begins in
+ALIKE = 256  # windows whose matches are remembered: most dup pages lie among others like them
+REGEX_CONTEXT = 256  # bytes before a page that a regular expression sees
+
+Ints = NDArray[np.int64]
+
+
+@dataclass(frozen=True, slots=True)
+class Pattern:
+    """What to look for: ``literal`` bytes, or an ``expression``.
+
+    ``reach`` is how many bytes a match can run on after its first, ``context`` how many before it can matter.
+    ``overlapping``: matches are found at every place, not only after the one before.
+    """
+
+    literal: bytes | None
+    expression: re.Pattern[bytes]
+    reach: int
+    context: int
+    overlapping: bool
+
+    @classmethod
+    def of_bytes(cls, literal: bytes) -> "Pattern":
+        """Just these bytes.
+
+        Raises:
+            XbrleError: there are none.
+        """
+        if not literal:
+            raise XbrleError("an empty pattern matches nothing")
+        return cls(literal, re.compile(re.escape(literal), re.DOTALL), len(literal) - 1, 0, True)
+
+    @classmethod
+    def of_text(cls, text: str, encoding: str = "utf-8", ignore_case: bool = False) -> "Pattern":
+        """Text in an encoding.
+
+        Raises:
+            XbrleError: it is empty, or the encoding does not have it.
+        """
+        try:
+            forms = [_forms(c, encoding, ignore_case) for c in text]
+            if not ignore_case:
+                return cls.of_bytes(text.encode(encoding, "surrogateescape" if encoding == "utf-8" else "strict"))
+        except UnicodeEncodeError:
+            raise XbrleError(f"{text!r} cannot be written in {encoding}") from None
+        if not text:
+            raise XbrleError("an empty pattern matches nothing")
+        source = b"".join(b"(?:" + b"|".join(re.escape(f) for f in some) + b")" for some in forms)
+        longest = sum(max(len(f) for f in some) for some in forms)
+        return cls(None, re.compile(source, re.DOTALL), longest - 1, 0, True)
+
+    @classmethod
+    def of_regex(cls, source: str, ignore_case: bool = False) -> "Pattern":
+        """A regular expression over bytes, as Python's `re` has them; ``^`` and ``$`` are those of lines.
+
+        A match is cut `REGEX_REACH` bytes after the page that it begins in; empty ones don't count.
+
+        Raises:
+            XbrleError: it is none.
+        """
+        flags = re.MULTILINE | (re.IGNORECASE if ignore_case else re.NOFLAG)
+        try:
+            expression = re.compile(source.encode("utf-8", "surrogateescape"), flags)
+        except (re.error, OverflowError, RecursionError) as error:
+            raise XbrleError(f"{source!r} is no regular expression: {error}") from None
+        return cls(None, expression, REGEX_REACH, REGEX_CONTEXT, False)
+
+
+def _forms(character: str, encoding: str, ignore_case: bool) -> list[bytes]:
+    """The bytes of one character, in both cases where they are asked for."""
+    cases = {character, character.lower(), character.upper()} if ignore_case else {character}
+    errors = "surrogateescape" if encoding == "utf-8" else "strict"
+    return sorted(c.encode(encoding, errors) for c in cases if len(c) == 1)
+
+
+@dataclass(frozen=True, slots=True)
+class Hit:
+    """Bytes of a block, by its index, that matched.
+
+    ``appeared`` is the record with which they came, ``vanished`` the one with which they went; None where memory was
+    searched at one moment, or where they were still there at the end.
+    """
+
+    block: int
+    offset: int
+    content: bytes
+    appeared: int | None = None
+    vanished: int | None = None
+
+
+def search(
+    capture: "Capture",
+    pattern: Pattern,
+    at: int | None = None,
+    view: View = View.RECEIVER,
+    block: int | None = None,
+) -> Iterator[Hit]:
+    """Where ``pattern`` is in memory just after record ``at``, by default at the end, in the order of addresses.
+
+    Raises:
+        XbrleError: there is no such record.
+    """
+    finder = _Finder(capture.space, pattern, _Still(capture.memory(at, view)))
+    there = np.unique(capture.space.rows(capture.records.columns))
+    pages = slice(0, len(capture.space)) if block is None else capture.space.slice(block)
+    there = there[(there >= pages.start) & (there < pages.stop)]
+    moments = np.zeros(len(there), np.int64)
+    for found in finder.find(there, moments):
+        order = np.lexsort((found.starts, found.windows))
+        for i in order.tolist():
+            yield finder.hit(int(there[found.windows[i]]), int(found.starts[i]), int(found.contents[i]))
+
+
+def search_all(
+    capture: "Capture",
+    pattern: Pattern,
+    at: int | None = None,
+    view: View = View.RECEIVER,
+    block: int | None = None,
+    progress: Callable[[int], None] | None = None,
+) -> Iterator[Hit]:
+    """Where and when ``pattern`` was in memory up to record ``at``: each place once for each time that it was there.
+
+    In the order of addresses, and of records at one address. ``progress`` is told how many records were gone through.
+    Needs the image, about 32 MiB, and 40 bytes a hit.
+
+    Raises:
+        XbrleError: there is no such record.
+    """
+    table = capture.records
+    end = len(table) if at is None else capture.row_of(at) + 1
+    rows = table.by_number[: np.searchsorted(table.by_number, end)]
+    if block is not None:
+        rows = rows[table.columns.block[rows] == block]
+    versions = Versions(capture.space, capture.data, table.columns.take(rows), capture.dialect, view)
+    finder = _Finder(capture.space, pattern, versions)
+    lives = _Lives(finder)
+    for batch in versions:
+        lives.go_on(batch)
+        if progress is not None:
+            progress(len(batch.versions))
+    yield from lives.all(table.number[rows])
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class _Found:
+    """Matches, each (n,): which of the windows asked for, where in its page, and the number of its content."""
+
+    windows: Ints
+    starts: Ints
+    contents: Ints
+
+
+class _Still:
+    """An image that stays as it is, in the form of `Versions`."""
+
+    def __init__(self, image: Image) -> None:
+        self._image = image
+
+    def data(self, pages: Ints, start: int, stop: int) -> NDArray[np.uint8]:
+        data: NDArray[np.uint8] = self._image.pages[pages, start:stop]
+        return data
+
+    def state(self, pages: Ints) -> NDArray[np.uint8]:
+        state: NDArray[np.uint8] = self._image.state[pages]
+        return state
+
+    def known_bytes(self, page: int) -> NDArray[np.bool_]:
+        return self._image.known_bytes(page)
+
+
+@dataclass(frozen=True, slots=True)
+class _Segment:
+    """A part of a window: bytes [start, stop) of the page ``step`` pages further on, at ``to`` in the window."""
+
+    step: int
+    start: int
+    stop: int
+    to: int
+
+
+class _Finder:
+    """Finds a pattern in windows: pages with ``context`` bytes before and ``reach`` bytes after them."""
+
+    def __init__(self, space: PageSpace, pattern: Pattern, memory: "_Still | Versions") -> None:
+        self.space = space
+        self.pattern = pattern
+        self._memory = memory
+        size = space.page_size
+        self.context = min(pattern.context, size)
+        segments = [_Segment(-1, size - self.context, size, 0)] if self.context else []
+        segments.append(_Segment(0, 0, size, self.context))
+        left, step = pattern.reach, 1
+        while left > 0:
+            segments.append(_Segment(step, 0, min(left, size), self.context + step * size))
+            left, step = left - size, step + 1
+        self.segments = segments
+        self.width = segments[-1].to + segments[-1].stop - segments[-1].start
+        self._matches = lru_cache(ALIKE)(self._match)
+        self._contents: dict[bytes, int] = {}
+        self._content: list[bytes] = []
+
+    def hit(self, page: int, start: int, content: int, appeared: int | None = None, vanished: int | None = None) -> Hit:
+        """A match as callers see it."""
+        block = int(np.searchsorted(self.space.first, page, side="right")) - 1
+        offset = (page - int(self.space.first[block])) * self.space.page_size + start
+        return Hit(block, offset, self._content[content], appeared, vanished)
+
+    def number(self, content: bytes) -> int:
+        """The number of a content, the same for the same bytes."""
+        number = self._contents.setdefault(content, len(self._content))
+        if number == len(self._content):
+            self._content.append(content)
+        return number
+
+    def find(self, pages: Ints, moments: Ints, batch: Batch | None = None) -> Iterator[_Found]:
+        """Matches that begin in each of ``pages`` as memory is at the batch's entry ``moments``, some windows at a
+        time.
+        """
+        step = max(1, WINDOWS // self.width)
+        for first in range(0, len(pages), step):
+            part = slice(first, first + step)
+            buffer, states, entries = self._windows(pages[part], moments[part], batch)
+            if self.pattern.overlapping:
+                windows, starts, contents = self._find_everywhere(buffer, pages[part], states, entries, batch)
+            else:
+                windows, starts, contents = self._find_in_each(buffer, pages[part], states, entries, batch)
+            yield _Found(np.array(windows, np.int64) + first, np.array(starts, np.int64), np.array(contents, np.int64))
+
+    def _windows(self, pages: Ints, moments: Ints, batch: Batch | None) -> tuple[bytearray, NDArray[np.uint8], Ints]:
+        """The windows' bytes, one after the other; the `State` (windows, segments) uint8 of each segment, and the
+        batch's entry (windows, segments) int64 that it is from, -1 for memory.
+        """
+        buffer = bytearray(len(pages) * self.width)
+        bytes_ = np.frombuffer(buffer, np.uint8).reshape(len(pages), self.width)
+        states = np.zeros((len(pages), len(self.segments)), np.uint8)
+        entries = np.full((len(pages), len(self.segments)), -1, np.int64)
+        for k, segment in enumerate(self.segments):
+            wanted = pages + segment.step
+            inside = np.flatnonzero(self.same_block(pages, wanted))
+            to = slice(segment.to, segment.to + segment.stop - segment.start)
+            if batch is not None:
+                found = batch.latest(wanted[inside], moments[inside])
+                there, entry = inside[found >= 0], found[found >= 0]
+                bytes_[there, to] = batch.entries.data[entry, segment.start : segment.stop]
+                states[there, k] = batch.entries.state[entry]
+                entries[there, k] = entry
+                inside = inside[found < 0]
+            bytes_[inside, to] = self._memory.data(wanted[inside], segment.start, segment.stop)
+            states[inside, k] = self._memory.state(wanted[inside])
+        return buffer, states, entries
+
+    def _find_everywhere(
+        self, buffer: bytearray, pages: Ints, states: NDArray[np.uint8], entries: Ints, batch: Batch | None
+    ) -> tuple[list[int], list[int], list[int]]:
+        """Every place of every window at which the pattern stands, all bytes known."""
+        at, lengths, contents = self._places(buffer)
+        window, begin = at // self.width, at % self.width
+        end = begin + lengths
+        size = self.space.page_size
+        good = (begin >= self.context) & (begin < self.context + size) & (end <= self.width)
+        window, begin, end, contents = window[good], begin[good], end[good], contents[good]
+        doubtful = np.zeros(len(window), bool)
+        for k, segment in enumerate(self.segments):
+            over = (begin < segment.to + segment.stop - segment.start) & (end > segment.to)
+            doubtful |= over & (states[window, k] != State.KNOWN)
+        keep = ~doubtful
+        for i in np.flatnonzero(doubtful).tolist():
+            w = int(window[i])
+            if (states[w] == State.PARTLY).any():
+                known = self._known(int(pages[w]), states[w], entries[w], batch)
+                keep[i] = bool(known[begin[i] : end[i]].all())
+        keep &= (pages[window] * size + (end - self.context)) <= self._end_of(pages[window])
+        return window[keep].tolist(), (begin[keep] - self.context).tolist(), contents[keep].tolist()
+
+    def _places(self, buffer: bytearray) -> tuple[Ints, Ints, Ints]:
+        """Where the pattern stands in the buffer, overlapping places too; how long each is, and its content."""
+        at: list[int] = []
+        literal = self.pattern.literal
+        if literal is not None:
+            place = buffer.find(literal)
+            while place >= 0:
+                at.append(place)
+                place = buffer.find(literal, place + 1)
+            content = self.number(literal) if at else 0
+            return np.array(at, np.int64), np.full(len(at), len(literal)), np.full(len(at), content)
+        lengths, contents = [], []
+        found = self.pattern.expression.search(buffer)
+        while found is not None:
+            at.append(found.start())
+            lengths.append(found.end() - found.start())
+            contents.append(self.number(bytes(found[0])))
+            found = self.pattern.expression.search(buffer, found.start() + 1)
+        return np.array(at, np.int64), np.array(lengths, np.int64), np.array(contents, np.int64)
+
+    def _find_in_each(
+        self, buffer: bytearray, pages: Ints, states: NDArray[np.uint8], entries: Ints, batch: Batch | None
+    ) -> tuple[list[int], list[int], list[int]]:
+        """The matches of an expression in each window, one after the other, within bytes that are known."""
+        windows, starts, contents = [], [], []
+        size = self.space.page_size
+        room = (self._end_of(pages) - pages * size + self.context).tolist()
+        whole = (states == State.KNOWN).all(axis=1).tolist()
+        for w, page in enumerate(pages.tolist()):
+            window = bytes(buffer[w * self.width : (w + 1) * self.width])[: room[w]]
+            runs = [(0, len(window))]
+            if not whole[w]:
+                runs = _runs(self._known(page, states[w], entries[w], batch)[: room[w]])
+            for begin, end in runs:
+                if end <= self.context or begin >= self.context + size:
+                    continue
+                for start, content in self._matches(window[begin:end]):
+                    if 0 <= start + begin - self.context < size:
+                        windows.append(w)
+                        starts.append(start + begin - self.context)
+                        contents.append(content)
+        return windows, starts, contents
+
+    def _match(self, window: bytes) -> list[tuple[int, int]]:
+        """Where the expression's matches begin in some bytes, and their contents' numbers."""
+        found = []
+        for match in self.pattern.expression.finditer(window):
+            if match.start() >= self.context + self.space.page_size:
+                break
+            if match.end() > match.start():
+                found.append((match.start(), self.number(match[0])))
+        return found
+
+    def same_block(self, pages: Ints, others: Ints) -> NDArray[np.bool_]:
+        """Whether each of ``others`` is a page of the block that its one of ``pages`` is in."""
+        first = self.space.first
+        block = np.searchsorted(first, pages, side="right") - 1
+        same: NDArray[np.bool_] = (others >= first[block]) & (others < first[block + 1])
+        return same
+
+    def _end_of(self, pages: Ints) -> Ints:
+        """Where the block of each page ends, in bytes from the first page of all."""
+        lengths = np.array([b.length for b in self.space.blocks], np.int64)
+        block = np.searchsorted(self.space.first, pages, side="right") - 1
+        ends: Ints = self.space.first[block] * self.space.page_size + lengths[block]
+        return ends
+
+    def _known(self, page: int, states: NDArray[np.uint8], entries: Ints, batch: Batch | None) -> NDArray[np.bool_]:
+        """Which bytes of one window are known, (width,) bool."""
+        known = np.zeros(self.width, bool)
+        for k, segment in enumerate(self.segments):
+            to = slice(segment.to, segment.to + segment.stop - segment.start)
+            if states[k] == State.PARTLY:
+                entry = int(entries[k])
+                if entry >= 0 and batch is not None:
+                    of_page = batch.entries.partly[entry]
+                else:
+                    of_page = self._memory.known_bytes(page + segment.step)
+                known[to] = of_page[segment.start : segment.stop]
+            else:
+                known[to] = states[k] == State.KNOWN
+        return known
+
+
+def _runs(known: NDArray[np.bool_]) -> list[tuple[int, int]]:
+    """The runs of known bytes."""
+    edges = np.flatnonzero(np.diff(known, prepend=False, append=False)).tolist()
+    return list(zip(edges[::2], edges[1::2], strict=True))
+
+
+class _Lives:
+    """Follows matches from batch to batch: which are there now, since when, and which have gone."""
+
+    _COLUMNS = 4  # page, start, content, the place of the record with which it appeared
+
+    def __init__(self, finder: _Finder) -> None:
+        self._finder = finder
+        self._now = np.empty((self._COLUMNS, 0), np.int64)
+        self._gone: list[Ints] = []
+
+    def go_on(self, batch: Batch) -> None:
+        """Search what the batch changed."""
+        pages, moments = self._windows(batch)
+        if not len(pages):
+            return
+        found = [np.empty((4, 0), np.int64)]
+        first = np.flatnonzero(np.diff(pages, prepend=-1))  # where each page's windows begin
+        turn = np.arange(len(pages)) - np.repeat(first, np.diff(first, append=len(pages)))
+        for some in self._finder.find(pages, moments, batch):
+            w = some.windows
+            found.append(np.stack((pages[w], some.starts, some.contents, turn[w])))
+        searched = np.isin(self._now[0], pages[first])
+        before = self._now[:, searched]
+        keys = np.concatenate([before[:3], *(f[:3] for f in found)], axis=1)
+        turns = np.concatenate([np.full(before.shape[1], -1), *(f[3] for f in found)])
+        since = np.concatenate([before[3], np.full(len(turns) - before.shape[1], -1)])
+        order = np.lexsort((turns, keys[2], keys[1], keys[0]))
+        keys, turns, since = keys[:, order], turns[order], since[order]
+
+        begins = np.ones(len(turns), bool)
+        begins[1:] = (keys[:, 1:] != keys[:, :-1]).any(axis=0) | (turns[1:] != turns[:-1] + 1)
+        begin = np.flatnonzero(begins)
+        end = np.append(begin[1:], len(turns))[: len(begin)] - 1
+        at = np.searchsorted(pages[first], keys[0, begin])  # which page, among those searched
+        places = batch.entries.places[moments]
+        came_now = first[at] + np.maximum(turns[begin], 0)
+        appeared = np.where(turns[begin] < 0, since[begin], places[came_now])
+        last_turn = np.append(first[1:], len(pages))[at] - 1 - first[at]
+        stays = turns[end] == last_turn
+        lives = np.concatenate([keys[:, begin], appeared[None]], axis=0)
+        went = places[np.minimum(first[at] + turns[end] + 1, len(pages) - 1)]
+        self._gone.append(np.concatenate([lives[:, ~stays], went[None, ~stays]], axis=0))
+        self._now = np.concatenate([self._now[:, ~searched], lives[:, stays]], axis=1)
+
+    def _windows(self, batch: Batch) -> tuple[Ints, Ints]:
+        """Which pages to search, and at which of the batch's entries: by page, then by moment."""
+        entries, finder = batch.entries, self._finder
+        moments = batch.versions
+        of = entries.pages[moments]
+        before = batch.latest(of, moments - 1)
+        words = entries.data.view(np.uint64)
+        differs = np.empty(len(moments), bool)
+        for start in range(0, len(moments), 64):
+            part = slice(start, start + 64)
+            differs[part] = (words[moments[part]] != words[before[part]]).any(axis=1)
+        doubt = (entries.state[moments] != entries.state[before]) | (entries.state[moments] == State.PARTLY)
+        pages, when = [of[differs | doubt]], [moments[differs | doubt]]
+        for segment in finder.segments:
+            if not segment.step:
+                continue
+            reached = doubt.copy()
+            some = np.flatnonzero(differs & ~doubt)
+            seen = slice(segment.start, segment.stop)
+            changed = entries.data[moments[some], seen] != entries.data[before[some], seen]
+            reached[some] = changed.any(axis=1)
+            seen_from = of - segment.step
+            reached &= finder.same_block(of, seen_from)
+            pages.append(seen_from[reached])
+            when.append(moments[reached])
+        all_pages, all_when = np.concatenate(pages), np.concatenate(when)
+        order = np.lexsort((all_when, all_pages))
+        return all_pages[order], all_when[order]
+
+    def all(self, numbers: NDArray[np.uint32]) -> Iterator[Hit]:
+        """Every match that ever was, by address and time; ``numbers`` are the record numbers of the columns' places."""
+        still = np.concatenate([self._now, np.full((1, self._now.shape[1]), -1)], axis=0)
+        lives = np.concatenate([*self._gone, still], axis=1)
+        self._gone.clear()
+        for i in np.lexsort((lives[2], lives[3], lives[1], lives[0])).tolist():
+            page, start, content, appeared, vanished = lives[:, i].tolist()
+            gone = int(numbers[vanished]) if vanished >= 0 else None
+            yield self._finder.hit(page, start, content, int(numbers[appeared]), gone)

@@ -14,7 +14,7 @@ from ..formats.dialects import Dialect
 from ..formats.ram import Kind
 from ..stream.records import Columns
 from .image import Image, PageSpace, State
-from .replay import Layer, View, apply, last_of_page
+from .replay import Layer, View, apply
 
 BATCH = 1 << 22  # bytes of versions in a batch; what their pages held before can be as much again
 
@@ -121,7 +121,8 @@ class Versions:
             fills = self._data[columns.offset[dups].astype(np.int64) + columns.head[dups]]
             data[first + dups] = fills[:, None]
             state[first + dups] = State.KNOWN
-            last = last_of_page(np.searchsorted(distinct, pages), first)
+            last = np.empty(first, np.int64)
+            last[np.searchsorted(distinct, pages)] = np.arange(len(pages))
             self._fills[distinct] = np.where(is_dup[last], data[first + last, 0].astype(np.uint16) | _FILLED, 0)
         all_places = np.concatenate([np.full(first, -1, np.int64), places])
         return Entries(np.concatenate([distinct, pages]), all_places, data, state, partly)

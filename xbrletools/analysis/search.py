@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from ..capture import Capture
 
 WINDOWS = 1 << 22  # bytes of pages, with what stands around them, that are searched at once
+HITS = 4096  # matches that are given out together
 REGEX_REACH = 4096  # bytes that a regular expression's match can run on after the page that it begins in
 ALIKE = 256  # windows whose matches are remembered: most dup pages lie among others like them
 REGEX_CONTEXT = 256  # bytes before a page that a regular expression sees
@@ -131,8 +132,9 @@ def search(
     moments = np.zeros(len(there), np.int64)
     for found in finder.find(there, moments):
         order = np.lexsort((found.starts, found.windows))
-        for i in order.tolist():
-            yield finder.hit(int(there[found.windows[i]]), int(found.starts[i]), int(found.contents[i]))
+        blocks, offsets = finder.places(there[found.windows[order]], found.starts[order])
+        for in_block, offset, content in zip(blocks, offsets, found.contents[order].tolist(), strict=True):
+            yield Hit(in_block, offset, finder.content(content))
 
 
 def search_all(
@@ -224,11 +226,15 @@ class _Finder:
         self._contents: dict[bytes, int] = {}
         self._content: list[bytes] = []
 
-    def hit(self, page: int, start: int, content: int, appeared: int | None = None, vanished: int | None = None) -> Hit:
-        """A match as callers see it."""
-        block = int(np.searchsorted(self.space.first, page, side="right")) - 1
-        offset = (page - int(self.space.first[block])) * self.space.page_size + start
-        return Hit(block, offset, self._content[content], appeared, vanished)
+    def places(self, pages: Ints, starts: Ints) -> tuple[list[int], list[int]]:
+        """The block, by its index, and the offset in it of bytes of pages."""
+        block = np.searchsorted(self.space.first, pages, side="right") - 1
+        offset = (pages - self.space.first[block]) * self.space.page_size + starts
+        return block.tolist(), offset.tolist()
+
+    def content(self, number: int) -> bytes:
+        """The content with this number."""
+        return self._content[number]
 
     def number(self, content: bytes) -> int:
         """The number of a content, the same for the same bytes."""
@@ -465,7 +471,12 @@ class _Lives:
         still = np.concatenate([self._now, np.full((1, self._now.shape[1]), -1)], axis=0)
         lives = np.concatenate([*self._gone, still], axis=1)
         self._gone.clear()
-        for i in np.lexsort((lives[2], lives[3], lives[1], lives[0])).tolist():
-            page, start, content, appeared, vanished = lives[:, i].tolist()
-            gone = int(numbers[vanished]) if vanished >= 0 else None
-            yield self._finder.hit(page, start, content, int(numbers[appeared]), gone)
+        order = np.lexsort((lives[2], lives[3], lives[1], lives[0]))
+        for start in range(0, len(order), HITS):
+            pages, starts, contents, came, went = lives[:, order[start : start + HITS]]
+            blocks, offsets = self._finder.places(pages, starts)
+            since, until = numbers[came].tolist(), np.where(went < 0, 0, numbers[went]).tolist()
+            for block, offset, content, one, other in zip(
+                blocks, offsets, contents.tolist(), since, until, strict=True
+            ):
+                yield Hit(block, offset, self._finder.content(content), one, other or None)

@@ -15,10 +15,11 @@ from ..formats.ram import Kind
 from ..stream.records import Columns
 from .image import Image, PageSpace, State
 from .replay import Layer, View, apply
+from .reserve import reserve
 
 BATCH = 1 << 22  # bytes of versions in a batch; what their pages held before can be as much again
 
-_FILLED = 256  # marks a fill that is there; 0 stands for none, so that untouched pages cost no memory
+_FILLED = 256  # marks a fill that is there: 0 stands for none
 Ints = NDArray[np.int64]
 
 
@@ -82,7 +83,7 @@ class Versions:
         self._dialect = dialect
         self._forgets = view is View.SENDER and dialect is not None and not dialect.caches_dup
         self._image = Image(space)
-        self._fills = np.zeros(len(space) if self._forgets else 0, np.uint16)
+        self._fills = reserve((len(space) if self._forgets else 0,), np.uint16)
 
     def __iter__(self) -> Iterator[Batch]:
         step = max(1, BATCH // self.space.page_size)
@@ -121,7 +122,7 @@ class Versions:
             fills = self._data[columns.offset[dups].astype(np.int64) + columns.head[dups]]
             data[first + dups] = fills[:, None]
             state[first + dups] = State.KNOWN
-            last = np.empty(first, np.int64)
+            last = np.zeros(first, np.int64)
             last[np.searchsorted(distinct, pages)] = np.arange(len(pages))
             self._fills[distinct] = np.where(is_dup[last], data[first + last, 0].astype(np.uint16) | _FILLED, 0)
         all_places = np.concatenate([np.full(first, -1, np.int64), places])

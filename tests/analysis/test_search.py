@@ -77,7 +77,7 @@ def agrees_with_naive(capture: xbrletools.Capture, view: View) -> None:
     for block, address in chance.sample(sorted(pages), 4):  # across a border, as it is at the end
         image = capture.memory(view=view)[capture.blocks[block].name].reshape(-1)
         literals.append(image[address + size - 2 : address + size + 3].tobytes())
-    literals = sorted({literal for literal in literals if any(literal)})
+    literals = sorted({literal for literal in literals if len(set(literal)) > 2})
     expected = naive_lives(capture, view, pages, literals)
     assert sum(len(lives) for lives in expected.values()) >= 10
     assert any(end is not None for lives in expected.values() for *_, end in lives)

@@ -1,0 +1,134 @@
+"""What differs between two memories: of two captures, or of one at two moments.
+
+Blocks are the same where their names are. A byte that is known in one memory only is a difference of its own kind.
+"""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from enum import Enum
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ..memory.image import Image, State
+
+PIECE = 1 << 20  # bytes that are compared together
+
+
+class Change(Enum):
+    """How a byte differs."""
+
+    VALUE = "value"  # known in both, and not the same
+    GAINED = "gained"  # known in the second only
+    LOST = "lost"  # known in the first only
+
+
+_NUMBERED = (None, Change.VALUE, Change.GAINED, Change.LOST)
+
+
+@dataclass(frozen=True, slots=True)
+class Difference:
+    """Bytes of a block that follow each other and differ in one way."""
+
+    block: bytes
+    offset: int
+    length: int
+    change: Change
+
+
+@dataclass(frozen=True, slots=True)
+class BlockDifference:
+    """A block that only one memory has, or that is longer in one: its bytes in each, None where it is not there."""
+
+    block: bytes
+    first: int | None
+    second: int | None
+
+
+def blocks_differ(first: Image, second: Image) -> list[BlockDifference]:
+    """The blocks that are not in both memories, or not of one length."""
+    lengths = [_lengths(image) for image in (first, second)]
+    names = list(dict.fromkeys([*lengths[0], *lengths[1]]))
+    return [
+        BlockDifference(name, lengths[0].get(name), lengths[1].get(name))
+        for name in names
+        if lengths[0].get(name) != lengths[1].get(name)
+    ]
+
+
+def differences(first: Image, second: Image) -> Iterator[Difference]:
+    """What differs in the blocks that both memories have, as far as both go: by block, then by offset."""
+    there = _lengths(second)
+    for name, length in _lengths(first).items():
+        if name in there:
+            yield from _in_block(first, second, name, min(length, there[name]))
+
+
+def _lengths(image: Image) -> dict[bytes, int]:
+    """The length of each block that has pages; of several of one name, the first."""
+    lengths: dict[bytes, int] = {}
+    for block, pages in zip(image.space.blocks, image.space.pages.tolist(), strict=True):
+        if pages:
+            lengths.setdefault(block.name, block.length)
+    return lengths
+
+
+def _in_block(first: Image, second: Image, name: bytes, length: int) -> Iterator[Difference]:
+    pending: Difference | None = None
+    for start in range(0, length, PIECE):
+        stop = min(start + PIECE, length)
+        if not (_touched(first, name, start, stop) or _touched(second, name, start, stop)):
+            continue
+        for found in _in_piece(first, second, name, start, stop):
+            if pending is not None and (pending.offset + pending.length, pending.change) == (
+                found.offset,
+                found.change,
+            ):
+                pending = Difference(name, pending.offset, pending.length + found.length, found.change)
+                continue
+            if pending is not None:
+                yield pending
+            pending = found
+    if pending is not None:
+        yield pending
+
+
+def _pages(image: Image, name: bytes, start: int, stop: int) -> slice:
+    """The pages that hold these bytes of a block."""
+    size = image.space.page_size
+    first = image.space.slice(image.space.index(name)).start
+    return slice(first + start // size, first + -(-stop // size))
+
+
+def _touched(image: Image, name: bytes, start: int, stop: int) -> bool:
+    return bool(image.state[_pages(image, name, start, stop)].any())
+
+
+def _in_piece(first: Image, second: Image, name: bytes, start: int, stop: int) -> Iterator[Difference]:
+    one, other = (image[name].reshape(-1)[start:stop] for image in (first, second))
+    knowns = [_known(image, name, start, stop) for image in (first, second)]
+    kind = (one != other).view(np.uint8)
+    if not all(k is None for k in knowns):
+        in_one, in_other = (np.ones(stop - start, bool) if k is None else k for k in knowns)
+        kind[~(in_one & in_other)] = 0
+        kind[in_other & ~in_one] = _NUMBERED.index(Change.GAINED)
+        kind[in_one & ~in_other] = _NUMBERED.index(Change.LOST)
+    edges = np.flatnonzero(np.diff(kind, prepend=np.uint8(0), append=np.uint8(0)))
+    for begin, end in zip(edges[:-1].tolist(), edges[1:].tolist(), strict=True):
+        change = _NUMBERED[kind[begin]]
+        if change is not None:
+            yield Difference(name, start + begin, end - begin, change)
+
+
+def _known(image: Image, name: bytes, start: int, stop: int) -> NDArray[np.bool_] | None:
+    """Which bytes of a piece are known, (stop - start,) bool; None where all are."""
+    pages = _pages(image, name, start, stop)
+    state = image.state[pages]
+    if (state == State.KNOWN).all():
+        return None
+    size = image.space.page_size
+    known = np.repeat(state == State.KNOWN, size)
+    for i in np.flatnonzero(state == State.PARTLY).tolist():
+        known[i * size : (i + 1) * size] = image.known_bytes(pages.start + i)
+    skip = start % size
+    return known[skip : skip + stop - start]

@@ -1,0 +1,91 @@
+"""The history of a capture's pages: what the sender sent, record by record, as page contents.
+
+Contents are the sender's: where a dialect's sender did not cache dup pages, its next delta is against the content last
+sent in full or as a delta, and only over that does it give what the source really held.
+"""
+
+import zlib
+from collections.abc import Iterator
+from dataclasses import dataclass
+from itertools import pairwise
+from typing import TYPE_CHECKING
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ..formats.ram import Kind
+from ..memory.image import Image, State
+from ..memory.replay import apply, ranks
+
+if TYPE_CHECKING:
+    from ..capture import Capture
+
+BATCH_BYTES = 8 << 20
+
+
+@dataclass(frozen=True, slots=True)
+class Batch:
+    """Some records in their order, each with a page.
+
+    ``at`` (n,) int64 are their rows in the record table, ``rows`` (n,) their pages' numbers in the capture's space,
+    ``contents`` (n, page_size) uint8 what the sender sent, ``known`` (n,) bool whether that can be told; ``is_dup``
+    (n,) bool.
+    """
+
+    at: NDArray[np.int64]
+    rows: NDArray[np.int64]
+    contents: NDArray[np.uint8]
+    is_dup: NDArray[np.bool_]
+    known: NDArray[np.bool_]
+
+    def __len__(self) -> int:
+        return len(self.at)
+
+
+def history(capture: "Capture") -> Iterator[Batch]:
+    """Every record with a page of a block that the capture declares, in order, a few MiB at a time."""
+    columns = capture.records.columns
+    of = capture.space.rows(columns)
+    at = np.flatnonzero(of >= 0)
+    image = Image(capture.space)
+    step = max(1, BATCH_BYTES // capture.page_size)
+    for start in range(0, len(at), step):
+        yield _batch(capture, image, at[start : start + step], of[at[start : start + step]])
+
+
+def _batch(capture: "Capture", image: Image, at: NDArray[np.int64], rows: NDArray[np.int64]) -> Batch:
+    columns, dialect, data = capture.records.columns, capture.dialect, capture.data
+    kind = columns.kind[at]
+    is_dup = kind == Kind.DUP
+    contents = np.empty((len(at), capture.page_size), np.uint8)
+    known = np.zeros(len(at), bool)
+    fills = data[capture.records.payload[at[is_dup]]]
+    contents[is_dup] = fills[:, None]
+    known[is_dup] = True
+    layered = np.flatnonzero(~is_dup) if dialect is not None and not dialect.caches_dup else np.arange(len(at))
+    rank = ranks(rows[layered])
+    order = layered[np.argsort(rank, kind="stable")]
+    bounds = np.concatenate([[0], np.cumsum(np.bincount(rank))]).tolist() if len(rank) else [0]
+    for start, end in pairwise(bounds):
+        layer = order[start:end]
+        apply(image, data, columns.take(at[layer]), dialect)
+        for place in layer[kind[layer] == Kind.COMPRESSED].tolist():
+            _inflate(capture, image, int(at[place]), int(rows[place]))
+        contents[layer] = image.pages[rows[layer]]
+        known[layer] = image.state[rows[layer]] == State.KNOWN
+    return Batch(at, rows, contents, is_dup, known)
+
+
+def _inflate(capture: "Capture", image: Image, record: int, row: int) -> None:
+    """Undo one COMPRESS_PAGE; one that is corrupt leaves its page unknown."""
+    start = int(capture.records.payload[record])
+    packed = capture.data[start : start + int(capture.records.columns.length[record])]
+    try:
+        page = zlib.decompressobj().decompress(packed.tobytes(), capture.page_size)
+    except zlib.error:
+        page = b""
+    if len(page) == capture.page_size:
+        image.pages[row] = np.frombuffer(page, np.uint8)
+        image.set_known(np.array([row]))
+    else:
+        image.set_unknown(np.array([row]))

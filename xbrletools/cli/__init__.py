@@ -26,6 +26,10 @@ COMMANDS = {
     "stats": "Passes, kinds and ratios; the sender's own statistics table.",
     "extract": "Memory, as raw files.",
     "log": "The mig.log that either end would have written.",
+    "sender": "The sender's fingerprint: dialect, build, cache, how many choices a model predicts.",
+    "encode": "A stream from memory snapshots.",
+    "transcode": "Another dialect, version or policy; or blanked pages.",
+    "whatif": "What other encodings and cache sizes would have cost.",
 }
 
 

@@ -1,0 +1,199 @@
+"""A capture written anew: its pages in their order and sections, as another sender would have written them.
+
+Whatever is not a record with a page is copied. Page contents are those that the source held, so that a stream whose
+receiver went wrong comes out as the sender meant it, unless the same sender's rules make the same mistake again.
+"""
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import numpy as np
+from construct import Int32ub
+from numpy.typing import NDArray
+
+from ..errors import XbrleError
+from ..formats import qevm, ram
+from ..formats.ram import Flag, Kind
+from ..memory.ramaddr import layout
+from ..stream.records import NO_BLOCK
+from ..stream.scan import Block
+from .cache import PageCache, buckets_of
+from .held import Copies
+from .history import Batch, history
+from .policy import Policy, Rules, Sender, ways_of
+from .saver import Form, Records, Writer, memory_size
+
+if TYPE_CHECKING:
+    from ..capture import Capture
+
+Piece = bytes | memoryview
+MAIN_BLOCK = b"pc.ram"  # what a v3 stream's memory is called in v4, unless blocks are given
+
+
+@dataclass(frozen=True, slots=True)
+class Places:
+    """Where the pages of a capture lie: in ram_addr space, and in the blocks of the stream that is written.
+
+    ``number`` (pages,) int64 are page numbers in ram_addr space, by the capture's own page rows; ``block`` and
+    ``address`` (pages,) int64 are what the written records say. ``source`` tells what the ram_addrs were taken from.
+    """
+
+    number: NDArray[np.int64]
+    block: NDArray[np.int64]
+    address: NDArray[np.int64]
+    blocks: tuple[Block, ...]
+    offsets: NDArray[np.int64]
+    source: str
+
+    @property
+    def pages(self) -> int:
+        """How many page numbers there are in ram_addr space."""
+        return int(self.number.max()) + 1 if len(self.number) else 0
+
+
+def places(
+    capture: "Capture",
+    version: int,
+    bases: Mapping[bytes, int] | None = None,
+    blocks: Sequence[Block] = (),
+) -> Places:
+    """Place the pages of ``capture`` in a stream of RAM section ``version``.
+
+    ``bases`` are ram_addrs for the capture's own blocks; ``blocks`` split a v3 capture's memory, in the order of their
+    ram_addr, where a v4 stream is made of it.
+
+    Raises:
+        XbrleError: the bases or the blocks do not fit the capture.
+    """
+    size, space = capture.page_size, capture.space
+    offsets, source = layout(space.blocks, size, bases)
+    number = np.concatenate([np.empty(0, np.int64), *(np.arange(n) + o // size for n, o in _pairs(space.pages, offsets))])
+    flat = capture.scanned.ram_version == ram.VERSION_FLAT
+    if version == ram.VERSION_FLAT and not flat:
+        whole = Block(ram.IDSTR, int(max((o + b.length for o, b in _pairs(offsets, space.blocks)), default=0)))
+        return Places(number, np.zeros(len(number), np.int64), number * size, (whole,), offsets[:1] * 0, source)
+    if version != ram.VERSION_FLAT and flat:
+        length = space.blocks[0].length if space.blocks else 0
+        parts = tuple(blocks) or (Block(MAIN_BLOCK, length),)
+        if sum(b.length for b in parts) != length:
+            raise XbrleError(f"the blocks come to {sum(b.length for b in parts):#x} bytes, the memory is {length:#x}")
+        starts = np.concatenate([[0], np.cumsum([b.length for b in parts])]).astype(np.int64)
+        if (starts % size).any():
+            raise XbrleError(f"a block's length is no multiple of the page size {size}")
+        block = np.searchsorted(starts, number * size, side="right") - 1
+        return Places(number, block, number * size - starts[block], parts, starts[:-1], source)
+    block = np.repeat(np.arange(len(space.blocks)), space.pages)
+    address = (np.arange(len(number)) - space.first[block]) * size
+    return Places(number, block, address, space.blocks, offsets, source)
+
+
+def _pairs(a: Sequence[int] | NDArray[np.int64], b: Sequence[object] | NDArray[np.int64]) -> Iterator[tuple[int, object]]:
+    return zip(a, b, strict=True)
+
+
+def transcode(
+    capture: "Capture", form: Form, rules: Rules, cache_bytes: int, where: Places
+) -> Iterator[Piece]:
+    """Give the pieces of the stream that ``form`` and ``rules`` make of ``capture``.
+
+    A damaged capture is written up to its damage.
+
+    Raises:
+        XbrleError: a record's page cannot be told, or a record has no place in the stream that is written.
+    """
+    sender = Sender(rules, _cache(rules.policy, cache_bytes, where.pages, form.page_size), Copies(capture.space))
+    writer = Writer(form, [b.name for b in where.blocks])
+    source = _Source(capture, form, where)
+    columns, stages = capture.records.columns, capture.records.stage
+    keeps_names = form.version != ram.VERSION_FLAT and capture.scanned.ram_version != ram.VERSION_FLAT
+    for batch in history(capture):
+        batch = source.sound(batch)
+        if not len(batch):
+            continue
+        choices = sender.choose(where.number[batch.rows], batch.rows, stages[batch.at], batch.contents, batch.is_dup)
+        named = (columns.flags[batch.at] & np.uint16(Flag.CONTINUE) == 0) & keeps_names
+        records = Records(where.block[batch.rows], where.address[batch.rows], batch.contents, batch.is_dup, named)
+        out, starts = writer.write(records, choices)
+        yield from source.between(batch.at, memoryview(out), starts)
+    yield from source.rest()
+
+
+def _cache(policy: Policy, cache_bytes: int, pages: int, page_size: int) -> PageCache | None:
+    if policy is Policy.NONE:
+        return None
+    ways = ways_of(policy)
+    return PageCache(buckets_of(cache_bytes, page_size, ways), pages, ways)
+
+
+class _Source:
+    """What of a capture is copied around its records with pages, with the few edits that another version asks for."""
+
+    def __init__(self, capture: "Capture", form: Form, where: Places) -> None:
+        self._capture = capture
+        self._view = memoryview(capture.data)
+        columns = capture.records.columns
+        damage = capture.damage
+        self._end = len(capture.data) if damage is None else damage.offset
+        self._ends = columns.offset.astype(np.int64) + columns.head + columns.length
+        self._edits = list(_edits(capture, form, where))
+        self._copied = 0
+        lost = np.flatnonzero(capture.records.is_page & (capture.space.rows(columns) < 0))
+        if len(lost):
+            raise XbrleError("this record's page lies in no block that the stream declares", int(columns.offset[lost[0]]))
+
+    def sound(self, batch: Batch) -> Batch:
+        """The records before the damage; each of those must be known."""
+        offset = self._capture.records.columns.offset
+        whole = offset[batch.at].astype(np.int64) < self._end
+        unknown = np.flatnonzero(whole & ~batch.known)
+        if len(unknown):
+            raise XbrleError("this record's page cannot be told, so it cannot be written anew", int(offset[batch.at[unknown[0]]]))
+        if whole.all():
+            return batch
+        return Batch(batch.at[whole], batch.rows[whole], batch.contents[whole], batch.is_dup[whole], batch.known[whole])
+
+    def between(self, at: NDArray[np.int64], out: memoryview, starts: NDArray[np.int64]) -> Iterator[Piece]:
+        """The written records of a batch, with what stood before and between them in the capture."""
+        offset = self._capture.records.columns.offset[at].astype(np.int64)
+        ends = self._ends[at]
+        gaps = np.flatnonzero(offset[1:] != ends[:-1]) + 1
+        firsts = [0, *gaps.tolist()]
+        for first, last in zip(firsts, [*gaps.tolist(), len(at)], strict=True):
+            yield from self._copy(int(offset[first]))
+            yield out[int(starts[first]) : int(starts[last])]
+            self._copied = int(ends[last - 1])
+
+    def rest(self) -> Iterator[Piece]:
+        """What stands after the last record with a page."""
+        yield from self._copy(self._end)
+
+    def _copy(self, end: int) -> Iterator[Piece]:
+        while self._edits and self._edits[0][0] < end:
+            start, stop, new = self._edits.pop(0)
+            yield self._view[self._copied : start]
+            yield new
+            self._copied = stop
+        yield self._view[self._copied : end]
+        self._copied = end
+
+
+def _edits(capture: "Capture", form: Form, where: Places) -> Iterator[tuple[int, int, bytes]]:
+    """Where another RAM section version changes what would be copied: from, to, the new bytes."""
+    if form.version == capture.scanned.ram_version:
+        return
+    columns = capture.records.columns
+    found: list[tuple[int, int, bytes]] = []
+    for section in capture.sections:
+        if section.type is qevm.SectionType.START and section.owner is not None and section.owner.idstr == ram.IDSTR:
+            version = Int32ub.build(form.version)  # version_id ends the header
+            found.append((section.data - len(version), section.data, version))
+    for row in np.flatnonzero(columns.kind == Kind.MEM_SIZE).tolist():
+        start = int(columns.offset[row])
+        stop = start + int(columns.head[row]) + int(columns.length[row])
+        found.append((start, stop, memory_size(form.version, where.blocks, where.offsets, form.page_size)))
+    if form.version == ram.VERSION_FLAT:
+        for row in np.flatnonzero(np.isin(columns.kind, (Kind.NOOP, Kind.HOOK, Kind.FLUSH))).tolist():
+            start = int(columns.offset[row])
+            found.append((start, start + int(columns.head[row]), b""))
+    yield from sorted(found)

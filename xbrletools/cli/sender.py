@@ -1,0 +1,87 @@
+"""xbrle sender: the fingerprint of the program that wrote a stream."""
+
+import json
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from . import reading
+from .saving import Size, bases
+
+if TYPE_CHECKING:
+    from ..sender.fingerprint import Fingerprint
+
+
+@click.command()
+@reading
+@click.option("--cache", "cache_bytes", type=Size(), metavar="BYTES", help="A cache size to test.")
+@bases
+@click.option("--json", "as_json", is_flag=True, help="One JSON object.")
+def command(
+    capture: str,
+    dialect: str | None,
+    endian: str | None,
+    page_size: int | None,
+    cache_bytes: int | None,
+    bases: tuple[tuple[bytes, int], ...],
+    as_json: bool,
+) -> int:
+    """Say who wrote capture S: dialect, build, policy, the cache sizes that fit, and whether a model of that sender
+    makes the same choices. Where it does not, the first record that differs is named.
+    """
+    from ..capture import open_capture
+    from ..sender.fingerprint import fingerprint
+
+    with open_capture(capture, dialect, endian, page_size) as source:
+        found = fingerprint(source, cache_bytes, dict(bases))
+        click.echo(json.dumps(_object(found)) if as_json else _text(found))
+    return 0
+
+
+def _object(found: "Fingerprint") -> dict[str, Any]:
+    powers = found.power_of_two
+    return {
+        "dialect": found.dialect,
+        "candidates": list(found.candidates),
+        "build": found.build,
+        "policy": found.policy.value,
+        "dup_pages": found.dups.value,
+        "cache_bytes": {"min": found.cache_min, "max": found.cache_max},
+        "power_of_two": None if powers is None else {"min": powers[0], "max": powers[1]},
+        "masks": {"fit": found.masks[0], "of": found.masks[1]},
+        "cache_tested": found.cache_bytes,
+        "choices": found.choices,
+        "predicted": found.predicted,
+        "first_miss": found.first_miss,
+        "ram_addr": found.layout,
+    }
+
+
+def _text(found: "Fingerprint") -> str:
+    lines = [
+        f"dialect     {found.dialect or 'not shown; one of ' + ', '.join(found.candidates)}",
+        f"build       {found.build or 'not shown'}",
+        f"policy      {found.policy.value}, dup pages {found.dups.value}",
+        f"ram_addr    {found.layout}",
+    ]
+    if found.cache_bytes is not None:
+        lines += [f"cache       {line}" if not i else f"            {line}" for i, line in enumerate(_cache(found))]
+        lines.append(
+            f"choices     {found.predicted} of {found.choices} predicted with a cache of {found.cache_bytes} bytes"
+        )
+    else:
+        lines.append(f"choices     {found.choices}, all full pages")
+    if found.first_miss is not None:
+        lines.append(f"first miss  record {found.first_miss}")
+    return "\n".join(lines)
+
+
+def _cache(found: "Fingerprint") -> list[str]:
+    fit, of = found.masks
+    lines = [f"{found.cache_min} bytes or more"]
+    if found.power_of_two is not None:
+        least, most = found.power_of_two
+        lines.append(f"if a power of two, {least} to {most} bytes" if most else f"if a power of two, {least} or more")
+    if fit is not None:
+        lines.append(f"{fit} of {of} masks fit")
+    return lines

@@ -1,0 +1,258 @@
+"""The sender's fingerprint: which build and policy wrote a stream, how large its cache can have been, and whether a
+model of it makes the same choices.
+
+Facts: formats/README.md, "The sender's rules". Of the cache's size only the mask's effect shows.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ..errors import XbrleError
+from ..formats import ram
+from ..formats.dialects import DIALECTS, Checksum, Dialect, Encoding
+from ..formats.ram import DELTA_KINDS
+from ..formats.xbrle import HeaderFlag
+from ..stream.sections import Stage
+from .cache import PageCache, buckets_of, reach
+from .held import Copies
+from .history import history
+from .masks import Fitting, Trace, search
+from .policy import Dups, Policy, Rules, Sender, rules_of, ways_of
+from .transcode import Places, places
+
+if TYPE_CHECKING:
+    from ..capture import Capture
+
+#: Their caches do not follow buckets = bytes / (2 x page size) [C].
+OTHER_CACHES = frozenset(("sep10", "sep20", "nov03b"))
+
+
+@dataclass(frozen=True, slots=True)
+class Fingerprint:
+    """What a stream tells of its sender.
+
+    ``build`` is "debug", "default" or None where nothing shows it. ``cache_min``, ``cache_max`` bound the cache's size
+    in bytes; the mask's bits above the page numbers never show, so an upper bound is None unless sizes are taken to be
+    powers of two: ``power_of_two``. ``choices`` counts PAGE and delta records at stage 2, ``predicted`` those that the
+    model makes the same way with ``cache_bytes``, ``first_miss`` is the first record that it does not.
+    """
+
+    dialect: str | None
+    candidates: tuple[str, ...]
+    build: str | None
+    policy: Policy
+    dups: Dups
+    cache_min: int
+    cache_max: int | None
+    power_of_two: tuple[int, int | None] | None
+    masks: tuple[int | None, int]
+    choices: int
+    predicted: int
+    first_miss: int | None
+    cache_bytes: int | None
+    layout: str
+
+
+@dataclass(frozen=True, slots=True)
+class _Run:
+    """One model's choices with a cache that forgets nothing.
+
+    Of each insert, (n,): its page, its record's number, whether it is a choice, whether the model can make a delta of
+    it, and whether the capture has one. ``unknown`` counts choices whose page cannot be told.
+    """
+
+    rules: Rules
+    pages: NDArray[np.int64]
+    number: NDArray[np.int64]
+    is_choice: NDArray[np.bool_]
+    can: NDArray[np.bool_]
+    did: NDArray[np.bool_]
+    unknown: int
+
+    @property
+    def wrong(self) -> NDArray[np.bool_]:
+        """Deltas that the model cannot make whatever its cache holds."""
+        wrong: NDArray[np.bool_] = self.is_choice & self.did & ~self.can
+        return wrong
+
+    def misses(self, hits: NDArray[np.bool_]) -> NDArray[np.bool_]:
+        """Where the model with a cache that finds ``hits`` chooses otherwise."""
+        missed: NDArray[np.bool_] = self.is_choice & ((self.can & hits) != self.did)
+        return missed
+
+
+def fingerprint(
+    capture: "Capture", cache_bytes: int | None = None, bases: Mapping[bytes, int] | None = None
+) -> Fingerprint:
+    """Take the sender's fingerprint; ``cache_bytes`` is a cache size to test, by default one that fits best.
+
+    Raises:
+        XbrleError: the bases do not fit the capture, or the cache is too small to be one.
+    """
+    where = places(capture, capture.scanned.ram_version or ram.VERSION_NAMED, bases)
+    dialect = capture.dialect
+    has_deltas = bool(np.isin(capture.records.columns.kind, DELTA_KINDS).any())
+    if dialect is None or not has_deltas:
+        return _without_deltas(capture, where)
+    run, trace, fitting = _best(capture, dialect, where)
+    size = capture.page_size * trace.ways
+    tested = _mask(cache_bytes, capture.page_size, trace, fitting)
+    missed = run.misses(trace.hits(tested))
+    knows = dialect.name not in OTHER_CACHES
+    least = fitting.least if knows and fitting.least is not None else 0
+    powers = fitting.powers if knows else None
+    return Fingerprint(
+        dialect=dialect.name,
+        candidates=capture.evidence.candidates,
+        build=_build(capture, dialect),
+        policy=run.rules.policy,
+        dups=run.rules.dups,
+        cache_min=(least + 1) * size,
+        cache_max=None,
+        power_of_two=_bytes(powers, size, trace.bits) if powers else None,
+        masks=(fitting.count, fitting.of),
+        choices=int(np.count_nonzero(run.is_choice)) + run.unknown,
+        predicted=int(np.count_nonzero(run.is_choice & ~missed)),
+        first_miss=int(run.number[missed][0]) if missed.any() else None,
+        cache_bytes=cache_bytes if cache_bytes is not None else (tested + 1) * size,
+        layout=where.source,
+    )
+
+
+def _without_deltas(capture: "Capture", where: Places) -> Fingerprint:
+    """A stream that its sender wrote without XBRLE, or one that shows no delta."""
+    table = capture.records
+    choices = int(np.count_nonzero((table.columns.kind == ram.Kind.PAGE) & (table.stage == Stage.PART)))
+    return Fingerprint(
+        dialect=None,
+        candidates=capture.evidence.candidates,
+        build="debug" if capture.scanned.settings.page_sum else None,
+        policy=Policy.NONE,
+        dups=Dups.POSTED,
+        cache_min=0,
+        cache_max=None,
+        power_of_two=None,
+        masks=(None, 0),
+        choices=choices,
+        predicted=choices,
+        first_miss=None,
+        cache_bytes=None,
+        layout=where.source,
+    )
+
+
+def _bytes(powers: tuple[int, int], size: int, bits: int) -> tuple[int, int | None]:
+    """Masks of the form 2^k - 1 as cache sizes; the one with all bits stands for all greater ones too."""
+    least, greatest = powers
+    return (least + 1) * size, None if greatest == (1 << bits) - 1 else (greatest + 1) * size
+
+
+def _build(capture: "Capture", dialect: Dialect) -> str:
+    """Debug builds put checksums where others have none."""
+    columns = capture.records.columns
+    if dialect.checksum is Checksum.FLAGGED:
+        is_debug = bool((columns.header_flags & int(HeaderFlag.CHECKSUM)).any())
+    else:
+        is_debug = dialect is DIALECTS["lm2dbg"] or dialect.page_sum
+    return "debug" if is_debug else "default"
+
+
+def _models(dialect: Dialect, page_size: int) -> list[Rules]:
+    """The senders that may have written a dialect, the likeliest first."""
+    if dialect.encoding is Encoding.ZRUN:
+        return [rules_of(dialect, Policy.XBZRLE, None, page_size)]
+    return [
+        rules_of(dialect, Policy.POSTED, None, page_size),
+        rules_of(dialect, Policy.POSTED, Dups.SAFE, page_size),
+        rules_of(dialect, Policy.V2, None, page_size),
+        rules_of(dialect, Policy.V2, Dups.SAFE, page_size),
+    ]
+
+
+def _best(capture: "Capture", dialect: Dialect, where: Places) -> tuple[_Run, Trace, Fitting]:
+    """The first model that fits some cache, else the one that misses least with a cache that forgets nothing."""
+    tried = []
+    for rules in _models(dialect, capture.page_size):
+        run = _run(capture, rules, where)
+        trace = _trace(run, where)
+        if not run.wrong.any():
+            fitting = search(trace)
+            if fitting.least is not None:
+                return run, trace, fitting
+        misses = int(np.count_nonzero(run.misses(trace.hits(reach(where.pages)))))
+        tried.append((misses, len(tried), run, trace))
+    _, _, run, trace = min(tried, key=lambda t: t[:2])
+    return run, trace, Fitting(None, False, 0, 1 << trace.bits, None)
+
+
+def _run(capture: "Capture", rules: Rules, where: Places) -> _Run:
+    """Let a sender with an endless cache choose for the capture's own pages."""
+    ways = ways_of(rules.policy)
+    cache = PageCache(reach(where.pages) + 1, where.pages, ways)
+    sender = Sender(rules, cache, Copies(capture.space))
+    table = capture.records
+    stages, numbers = table.stage, table.number
+    is_delta = np.zeros(256, bool)
+    is_delta[list(DELTA_KINDS)] = True
+    parts: list[tuple[NDArray[np.int64], ...]] = []
+    unknown = 0
+    for batch in history(capture):
+        choices = sender.choose(where.number[batch.rows], batch.rows, stages[batch.at], batch.contents, batch.is_dup)
+        enters = ~batch.is_dup if rules.dups is Dups.POSTED else np.ones(len(batch), bool)
+        chosen = ~batch.is_dup & (stages[batch.at] == Stage.PART)
+        unknown += int(np.count_nonzero(chosen & ~batch.known))
+        flags = np.array([chosen & batch.known, choices.is_delta, is_delta[table.columns.kind[batch.at]]])[:, enters]
+        parts.append((where.number[batch.rows][enters], numbers[batch.at][enters].astype(np.int64), *flags))
+    none = (np.empty(0, np.int64),) * 2 + (np.empty(0, bool),) * 3
+    pages, number, is_choice, can, did = (np.concatenate(c) for c in zip(none, *parts, strict=True))
+    return _Run(rules, pages, number, is_choice, can, did, unknown)
+
+
+def _trace(run: _Run, where: Places) -> Trace:
+    told = run.is_choice & run.can
+    bits = reach(where.pages).bit_length()
+    return Trace(
+        run.pages, np.flatnonzero(told & run.did), np.flatnonzero(told & ~run.did), bits, ways_of(run.rules.policy)
+    )
+
+
+def _mask(cache_bytes: int | None, page_size: int, trace: Trace, fitting: Fitting) -> int:
+    """The mask to test: that of a given size; else all bits, if that fits or nothing does; else one that fits."""
+    if cache_bytes is not None:
+        return buckets_of(cache_bytes, page_size, trace.ways) - 1
+    if fitting.full or fitting.least is None:
+        return (1 << trace.bits) - 1
+    return fitting.powers[1] if fitting.powers else fitting.least
+
+
+@dataclass(frozen=True, slots=True)
+class CacheCounts:
+    """What the posted build's statistics say of its cache: deltas that the sample refused, slots, occupied slots."""
+
+    aborted: int
+    max_items: int
+    items: int
+
+
+def cache_counts(capture: "Capture", cache_bytes: int, bases: Mapping[bytes, int] | None = None) -> CacheCounts:
+    """Count what the sender of ``capture`` printed of a cache of this size.
+
+    Raises:
+        XbrleError: the capture shows no dialect, the bases do not fit it, or the cache is too small to be one.
+    """
+    dialect = capture.dialect
+    if dialect is None:
+        raise XbrleError("the capture has no deltas, so its sender had no cache")
+    where = places(capture, dialect.ram_version, bases)
+    cache = PageCache(buckets_of(cache_bytes, capture.page_size), where.pages)
+    sender = Sender(rules_of(dialect, Policy.POSTED, None, capture.page_size), cache, Copies(capture.space))
+    stages = capture.records.stage
+    aborted = 0
+    for batch in history(capture):
+        choices = sender.choose(where.number[batch.rows], batch.rows, stages[batch.at], batch.contents, batch.is_dup)
+        aborted += int(np.count_nonzero(choices.refused & batch.known))
+    return CacheCounts(aborted, cache.max_items, cache.items)

@@ -37,39 +37,20 @@ def save(path: str, pieces: Iterable[bytes | memoryview]) -> None:
         raise
 
 
-class Size(click.ParamType[int]):
-    """A number of bytes with K, M, G or T."""
+def named(text: str) -> tuple[bytes, int]:
+    """NAME=SIZE, as a block's name and a number of bytes.
 
-    name = "size"
-
-    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> int:
-        if isinstance(value, int):
-            return value
-        try:
-            return size(value)
-        except XbrleError as error:
-            self.fail(str(error), param, ctx)
-
-
-class Named(click.ParamType[tuple[bytes, int]]):
-    """NAME=NUMBER, the number as a size."""
-
-    name = "name=size"
-
-    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> tuple[bytes, int]:
-        if isinstance(value, tuple):
-            return value
-        name, equals, number = value.rpartition("=")
-        if not equals or not name:
-            self.fail(f"{value!r} is not NAME=SIZE", param, ctx)
-        try:
-            return os.fsencode(name), size(number)
-        except XbrleError as error:
-            self.fail(str(error), param, ctx)
+    Raises:
+        XbrleError: it is not.
+    """
+    name, _, number = text.rpartition("=")
+    if not name:
+        raise XbrleError(f"{text!r} is not NAME=SIZE")
+    return os.fsencode(name), size(number)
 
 
 bases = click.option(
-    "--base", "bases", type=Named(), multiple=True, metavar="NAME=OFFSET", help="A block's place in ram_addr space."
+    "--base", "bases", type=named, multiple=True, metavar="NAME=OFFSET", help="A block's place in ram_addr space."
 )
 
 POLICIES = ("none", "posted", "intended", "v2", "xbzrle")
@@ -80,7 +61,7 @@ def choosing(function: Callable[..., Any]) -> Callable[..., Any]:
     """The options that say how a sender chooses: --policy, --dup-pages, --cache, --seed."""
     for option in (
         click.option("--seed", type=int, default=0, help="Of the sample that policy intended takes."),
-        click.option("--cache", "cache_bytes", type=Size(), metavar="BYTES", help="The page cache's size [128M]."),
+        click.option("--cache", "cache_bytes", type=size, metavar="BYTES", help="The page cache's size [128M]."),
         click.option(
             "--dup-pages",
             type=click.Choice(DUPS),

@@ -5,8 +5,9 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from ..text import size
 from . import reading
-from .saving import Size, bases
+from .saving import bases
 
 if TYPE_CHECKING:
     from ..sender.fingerprint import Fingerprint
@@ -14,7 +15,7 @@ if TYPE_CHECKING:
 
 @click.command()
 @reading
-@click.option("--cache", "cache_bytes", type=Size(), metavar="BYTES", help="A cache size to test.")
+@click.option("--cache", "cache_bytes", type=size, metavar="BYTES", help="A cache size to test.")
 @bases
 @click.option("--json", "as_json", is_flag=True, help="One JSON object.")
 def command(

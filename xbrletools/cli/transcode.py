@@ -7,7 +7,7 @@ import click
 
 from ..errors import XbrleError
 from . import EXIT_FINDINGS, reading, warn
-from .saving import Named, bases, choosing, save
+from .saving import bases, choosing, named, save
 
 if TYPE_CHECKING:
     from ..capture import Capture
@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 @choosing
 @bases
 @click.option(
-    "--block", "blocks", type=Named(), multiple=True, metavar="NAME=SIZE", help="The blocks of a v3 capture's memory."
+    "--block", "blocks", type=named, multiple=True, metavar="NAME=SIZE", help="The blocks of a v3 capture's memory."
 )
 @click.option(
     "--redact", multiple=True, metavar="block=NAME|page=RANGE", help="Blank these pages and keep everything else."

@@ -22,7 +22,7 @@ from .held import Copies
 from .history import history
 from .masks import Fitting, Trace, search
 from .policy import Dups, Policy, Rules, Sender, rules_of, ways_of
-from .transcode import Places, places
+from .transcode import Places, choose, places
 
 if TYPE_CHECKING:
     from ..capture import Capture
@@ -61,13 +61,15 @@ class Fingerprint:
 class _Run:
     """One model's choices with a cache that forgets nothing.
 
-    Of each insert, (n,): its page, its record's number, whether it is a choice, whether the model can make a delta of
-    it, and whether the capture has one. ``unknown`` counts choices whose page cannot be told.
+    Of each record that enters the cache or is a choice, (n,): its page, its number, whether it enters, whether it is a
+    choice, whether the model can make a delta of it, and whether the capture has one. ``unknown`` counts choices whose
+    page cannot be told.
     """
 
     rules: Rules
     pages: NDArray[np.int64]
     number: NDArray[np.int64]
+    enters: NDArray[np.bool_]
     is_choice: NDArray[np.bool_]
     can: NDArray[np.bool_]
     did: NDArray[np.bool_]
@@ -80,8 +82,10 @@ class _Run:
         return wrong
 
     def misses(self, hits: NDArray[np.bool_]) -> NDArray[np.bool_]:
-        """Where the model with a cache that finds ``hits`` chooses otherwise."""
-        missed: NDArray[np.bool_] = self.is_choice & ((self.can & hits) != self.did)
+        """Where the model chooses otherwise with a cache that finds ``hits`` among those that enter."""
+        found = self.can.copy()
+        found[self.enters] &= hits
+        missed: NDArray[np.bool_] = self.is_choice & (found != self.did)
         return missed
 
 
@@ -175,7 +179,7 @@ def _models(dialect: Dialect, page_size: int) -> list[Rules]:
 
 def _best(capture: "Capture", dialect: Dialect, where: Places) -> tuple[_Run, Trace, Fitting]:
     """The first model that fits some cache, else the one that misses least with a cache that forgets nothing."""
-    tried = []
+    tried: list[tuple[int, int, _Run, Trace]] = []
     for rules in _models(dialect, capture.page_size):
         run = _run(capture, rules, where)
         trace = _trace(run, where)
@@ -195,29 +199,29 @@ def _run(capture: "Capture", rules: Rules, where: Places) -> _Run:
     cache = PageCache(reach(where.pages) + 1, where.pages, ways)
     sender = Sender(rules, cache, Copies(capture.space))
     table = capture.records
-    stages, numbers = table.stage, table.number
+    numbers = table.number
     is_delta = np.zeros(256, bool)
     is_delta[list(DELTA_KINDS)] = True
     parts: list[tuple[NDArray[np.int64], ...]] = []
     unknown = 0
     for batch in history(capture):
-        choices = sender.choose(where.number[batch.rows], batch.rows, stages[batch.at], batch.contents, batch.is_dup)
-        enters = ~batch.is_dup if rules.dups is Dups.POSTED else np.ones(len(batch), bool)
-        chosen = ~batch.is_dup & (stages[batch.at] == Stage.PART)
+        choices = choose(sender, batch, where)
+        enters = rules.enters(batch.is_dup, batch.stage, batch.swept)
+        chosen = ~batch.is_dup & (batch.stage == Stage.PART)
         unknown += int(np.count_nonzero(chosen & ~batch.known))
-        flags = np.array([chosen & batch.known, choices.is_delta, is_delta[table.columns.kind[batch.at]]])[:, enters]
-        parts.append((where.number[batch.rows][enters], numbers[batch.at][enters].astype(np.int64), *flags))
-    none = (np.empty(0, np.int64),) * 2 + (np.empty(0, bool),) * 3
-    pages, number, is_choice, can, did = (np.concatenate(c) for c in zip(none, *parts, strict=True))
-    return _Run(rules, pages, number, is_choice, can, did, unknown)
+        kept = enters | chosen
+        flags = np.array([enters, chosen & batch.known, choices.is_delta, is_delta[table.columns.kind[batch.at]]])
+        parts.append((where.number[batch.rows][kept], numbers[batch.at][kept].astype(np.int64), *flags[:, kept]))
+    none = (np.empty(0, np.int64),) * 2 + (np.empty(0, bool),) * 4
+    pages, number, *masks = (np.concatenate(c) for c in zip(none, *parts, strict=True))
+    return _Run(rules, pages, number, *masks, unknown=unknown)
 
 
 def _trace(run: _Run, where: Places) -> Trace:
-    told = run.is_choice & run.can
+    told, did = (run.is_choice & run.can)[run.enters], run.did[run.enters]
     bits = reach(where.pages).bit_length()
-    return Trace(
-        run.pages, np.flatnonzero(told & run.did), np.flatnonzero(told & ~run.did), bits, ways_of(run.rules.policy)
-    )
+    ways = ways_of(run.rules.policy)
+    return Trace(run.pages[run.enters], np.flatnonzero(told & did), np.flatnonzero(told & ~did), bits, ways)
 
 
 def _mask(cache_bytes: int | None, page_size: int, trace: Trace, fitting: Fitting) -> int:
@@ -250,9 +254,8 @@ def cache_counts(capture: "Capture", cache_bytes: int, bases: Mapping[bytes, int
     where = places(capture, dialect.ram_version, bases)
     cache = PageCache(buckets_of(cache_bytes, capture.page_size), where.pages)
     sender = Sender(rules_of(dialect, Policy.POSTED, None, capture.page_size), cache, Copies(capture.space))
-    stages = capture.records.stage
     aborted = 0
     for batch in history(capture):
-        choices = sender.choose(where.number[batch.rows], batch.rows, stages[batch.at], batch.contents, batch.is_dup)
+        choices = choose(sender, batch, where)
         aborted += int(np.count_nonzero(choices.refused & batch.known))
     return CacheCounts(aborted, cache.max_items, cache.items)

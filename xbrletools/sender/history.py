@@ -6,7 +6,7 @@ sent in full or as a delta, and only over that does it give what the source real
 
 import zlib
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from itertools import pairwise
 from typing import TYPE_CHECKING
 
@@ -29,7 +29,7 @@ class Batch:
 
     ``at`` (n,) int64 are their rows in the record table, ``rows`` (n,) their pages' numbers in the capture's space,
     ``contents`` (n, page_size) uint8 what the sender sent, ``known`` (n,) bool whether that can be told; ``is_dup``
-    (n,) bool.
+    (n,) bool. ``stage`` (n,) uint8, and ``swept`` (n,) bool: the sender had gone over all memory before.
     """
 
     at: NDArray[np.int64]
@@ -37,9 +37,15 @@ class Batch:
     contents: NDArray[np.uint8]
     is_dup: NDArray[np.bool_]
     known: NDArray[np.bool_]
+    stage: NDArray[np.uint8]
+    swept: NDArray[np.bool_]
 
     def __len__(self) -> int:
         return len(self.at)
+
+    def take(self, which: NDArray[np.bool_]) -> "Batch":
+        """The chosen records."""
+        return Batch(*(getattr(self, f.name)[which] for f in fields(self)))
 
 
 def history(capture: "Capture") -> Iterator[Batch]:
@@ -48,12 +54,32 @@ def history(capture: "Capture") -> Iterator[Batch]:
     of = capture.space.rows(columns)
     at = np.flatnonzero(of >= 0)
     image = Image(capture.space)
+    stage, swept = capture.records.stage, at >= _second_sweep(capture, at)
     step = max(1, BATCH_BYTES // capture.page_size)
     for start in range(0, len(at), step):
-        yield _batch(capture, image, at[start : start + step], of[at[start : start + step]])
+        some = at[start : start + step]
+        rows = of[some]
+        contents, is_dup, known = _contents(capture, image, some, rows)
+        yield Batch(some, rows, contents, is_dup, known, stage[some], swept[start : start + step])
 
 
-def _batch(capture: "Capture", image: Image, at: NDArray[np.int64], rows: NDArray[np.int64]) -> Batch:
+def _second_sweep(capture: "Capture", at: NDArray[np.int64]) -> int:
+    """The row of the first record after the sender went round all of memory: back in the block that it began with,
+    or at a lower address of the only one [C].
+    """
+    columns = capture.records.columns
+    block, address = columns.block[at], columns.address[at]
+    if len(at) and (block != block[0]).any():
+        back = np.flatnonzero((block[1:] == block[0]) & (block[:-1] != block[0]))
+    else:
+        back = np.flatnonzero(address[1:] < address[:-1])
+    return int(at[back[0] + 1]) if len(back) else len(columns)
+
+
+def _contents(
+    capture: "Capture", image: Image, at: NDArray[np.int64], rows: NDArray[np.int64]
+) -> tuple[NDArray[np.uint8], NDArray[np.bool_], NDArray[np.bool_]]:
+    """What records give, whether they are dup pages, and whether what they give is known."""
     columns, dialect, data = capture.records.columns, capture.dialect, capture.data
     kind = columns.kind[at]
     is_dup = kind == Kind.DUP
@@ -73,7 +99,7 @@ def _batch(capture: "Capture", image: Image, at: NDArray[np.int64], rows: NDArra
             _inflate(capture, image, int(at[place]), int(rows[place]))
         contents[layer] = image.pages[rows[layer]]
         known[layer] = image.state[rows[layer]] == State.KNOWN
-    return Batch(at, rows, contents, is_dup, known)
+    return contents, is_dup, known
 
 
 def _inflate(capture: "Capture", image: Image, record: int, row: int) -> None:

@@ -28,7 +28,7 @@ class Policy(Enum):
     POSTED = "posted"  # byte 0 did not change: what the sample of the posted patch comes to
     INTENDED = "intended"  # of a sample of 2 % of the bytes less than 30 % changed: what was meant
     V2 = "v2"  # the delta takes at most a third of a page; no sample
-    XBZRLE = "xbzrle"  # QEMU since 2012: no sample, one slot a bucket, deltas at any stage
+    XBZRLE = "xbzrle"  # QEMU since 2012: no sample, one slot a bucket; deltas once memory was swept
 
 
 class Dups(Enum):
@@ -49,6 +49,17 @@ class Rules:
     limit: int | None = None  # bytes of a delta; None: the encoding's own
     samples: bool = True  # whether the policy's sample is taken at all; sep10 has none
     seed: int = 0  # of the intended sample
+
+    def enters(
+        self, is_dup: NDArray[np.bool_], stage: NDArray[np.uint8], swept: NDArray[np.bool_]
+    ) -> NDArray[np.bool_]:
+        """Which records enter the cache, (n,) bool: all but dup pages that are left out, and in QEMU since 2012 only
+        those after the first sweep over memory and before the last stage [C].
+        """
+        enters = ~is_dup if self.dups is Dups.POSTED else np.ones(len(is_dup), bool)
+        if self.policy is Policy.XBZRLE:
+            enters &= swept & (stage != Stage.END)
+        return enters
 
 
 @dataclass(frozen=True, slots=True)
@@ -105,10 +116,12 @@ class Sender:
         stage: NDArray[np.uint8],
         contents: NDArray[np.uint8],
         is_dup: NDArray[np.bool_],
+        swept: NDArray[np.bool_],
     ) -> Choices:
         """Choose for a batch of records, (n,) each, and take them into the cache.
 
         ``pages`` are page numbers in ram_addr space, ``rows`` what the copies go by; ``contents`` (n, page_size).
+        ``swept`` says which come after the sender went over all memory once.
         """
         count = len(pages)
         is_delta = np.zeros(count, bool)
@@ -116,7 +129,7 @@ class Sender:
         found, refused, same = (np.zeros(count, bool) for _ in range(3))
         if self.cache is None:
             return Choices(is_delta, np.empty(0, np.uint8), lengths, found, refused, same)
-        enters = ~is_dup if self.rules.dups is Dups.POSTED else np.ones(count, bool)
+        enters = self.rules.enters(is_dup, stage, swept)
         found[enters] = self.cache.insert(pages[enters])
         found &= ~is_dup
         if self.rules.policy is not Policy.XBZRLE:
@@ -148,6 +161,8 @@ class Sender:
             size = page_size * SAMPLE_SHARE
             at = (self._random.random((count, int(np.ceil(size)))) * page_size).astype(np.int64)
             record = np.arange(count)[:, None]
-            good: NDArray[np.bool_] = np.count_nonzero(old[record, at] != new[record, at], axis=1) < size * CHANGED_SHARE
+            good: NDArray[np.bool_] = (
+                np.count_nonzero(old[record, at] != new[record, at], axis=1) < size * CHANGED_SHARE
+            )
             return good
         return np.ones(count, bool)

@@ -16,12 +16,11 @@ from ..errors import XbrleError
 from ..formats import qevm, ram
 from ..formats.ram import Flag, Kind
 from ..memory.ramaddr import layout
-from ..stream.records import NO_BLOCK
 from ..stream.scan import Block
 from .cache import PageCache, buckets_of
 from .held import Copies
 from .history import Batch, history
-from .policy import Policy, Rules, Sender, ways_of
+from .policy import Choices, Policy, Rules, Sender, ways_of
 from .saver import Form, Records, Writer, memory_size
 
 if TYPE_CHECKING:
@@ -68,10 +67,11 @@ def places(
     """
     size, space = capture.page_size, capture.space
     offsets, source = layout(space.blocks, size, bases)
-    number = np.concatenate([np.empty(0, np.int64), *(np.arange(n) + o // size for n, o in _pairs(space.pages, offsets))])
+    number = np.arange(len(space)) + np.repeat(offsets // size - space.first[:-1], space.pages)
     flat = capture.scanned.ram_version == ram.VERSION_FLAT
     if version == ram.VERSION_FLAT and not flat:
-        whole = Block(ram.IDSTR, int(max((o + b.length for o, b in _pairs(offsets, space.blocks)), default=0)))
+        end = max((int(o) + b.length for o, b in zip(offsets, space.blocks, strict=True)), default=0)
+        whole = Block(ram.IDSTR, end)
         return Places(number, np.zeros(len(number), np.int64), number * size, (whole,), offsets[:1] * 0, source)
     if version != ram.VERSION_FLAT and flat:
         length = space.blocks[0].length if space.blocks else 0
@@ -88,13 +88,7 @@ def places(
     return Places(number, block, address, space.blocks, offsets, source)
 
 
-def _pairs(a: Sequence[int] | NDArray[np.int64], b: Sequence[object] | NDArray[np.int64]) -> Iterator[tuple[int, object]]:
-    return zip(a, b, strict=True)
-
-
-def transcode(
-    capture: "Capture", form: Form, rules: Rules, cache_bytes: int, where: Places
-) -> Iterator[Piece]:
+def transcode(capture: "Capture", form: Form, rules: Rules, cache_bytes: int, where: Places) -> Iterator[Piece]:
     """Give the pieces of the stream that ``form`` and ``rules`` make of ``capture``.
 
     A damaged capture is written up to its damage.
@@ -105,18 +99,23 @@ def transcode(
     sender = Sender(rules, _cache(rules.policy, cache_bytes, where.pages, form.page_size), Copies(capture.space))
     writer = Writer(form, [b.name for b in where.blocks])
     source = _Source(capture, form, where)
-    columns, stages = capture.records.columns, capture.records.stage
+    columns = capture.records.columns
     keeps_names = form.version != ram.VERSION_FLAT and capture.scanned.ram_version != ram.VERSION_FLAT
     for batch in history(capture):
         batch = source.sound(batch)
         if not len(batch):
             continue
-        choices = sender.choose(where.number[batch.rows], batch.rows, stages[batch.at], batch.contents, batch.is_dup)
+        choices = choose(sender, batch, where)
         named = (columns.flags[batch.at] & np.uint16(Flag.CONTINUE) == 0) & keeps_names
         records = Records(where.block[batch.rows], where.address[batch.rows], batch.contents, batch.is_dup, named)
         out, starts = writer.write(records, choices)
-        yield from source.between(batch.at, memoryview(out), starts)
+        yield from source.between(batch.at, out.data, starts)
     yield from source.rest()
+
+
+def choose(sender: Sender, batch: Batch, where: Places) -> Choices:
+    """Let a sender choose for records of a capture."""
+    return sender.choose(where.number[batch.rows], batch.rows, batch.stage, batch.contents, batch.is_dup, batch.swept)
 
 
 def _cache(policy: Policy, cache_bytes: int, pages: int, page_size: int) -> PageCache | None:
@@ -131,7 +130,7 @@ class _Source:
 
     def __init__(self, capture: "Capture", form: Form, where: Places) -> None:
         self._capture = capture
-        self._view = memoryview(capture.data)
+        self._view = capture.data.data
         columns = capture.records.columns
         damage = capture.damage
         self._end = len(capture.data) if damage is None else damage.offset
@@ -140,7 +139,9 @@ class _Source:
         self._copied = 0
         lost = np.flatnonzero(capture.records.is_page & (capture.space.rows(columns) < 0))
         if len(lost):
-            raise XbrleError("this record's page lies in no block that the stream declares", int(columns.offset[lost[0]]))
+            raise XbrleError(
+                "this record's page lies in no block that the stream declares", int(columns.offset[lost[0]])
+            )
 
     def sound(self, batch: Batch) -> Batch:
         """The records before the damage; each of those must be known."""
@@ -148,10 +149,10 @@ class _Source:
         whole = offset[batch.at].astype(np.int64) < self._end
         unknown = np.flatnonzero(whole & ~batch.known)
         if len(unknown):
-            raise XbrleError("this record's page cannot be told, so it cannot be written anew", int(offset[batch.at[unknown[0]]]))
-        if whole.all():
-            return batch
-        return Batch(batch.at[whole], batch.rows[whole], batch.contents[whole], batch.is_dup[whole], batch.known[whole])
+            raise XbrleError(
+                "this record's page cannot be told, so it cannot be written anew", int(offset[batch.at[unknown[0]]])
+            )
+        return batch if whole.all() else batch.take(whole)
 
     def between(self, at: NDArray[np.int64], out: memoryview, starts: NDArray[np.int64]) -> Iterator[Piece]:
         """The written records of a batch, with what stood before and between them in the capture."""

@@ -1,0 +1,126 @@
+"""Pages blanked in a capture, for sharing it: contents go, the structure stays to the last byte.
+
+Full pages become zeros, dup pages a fill of 0, deltas keep their runs over zeros; sums are those of the blanked page.
+"""
+
+import re
+from collections.abc import Iterator, Sequence
+from typing import TYPE_CHECKING
+
+import numpy as np
+from construct import ConstructError
+from numpy.typing import NDArray
+
+from ..codec.layout import dtype_of
+from ..errors import XbrleError
+from ..formats.dialects import Checksum, Dialect, Encoding
+from ..formats.ram import DELTA_KINDS, Kind, Word
+from ..formats.xbrle import Pair
+from ..formats.xbzrle import Runs
+from ..text import address, size
+
+if TYPE_CHECKING:
+    from ..capture import Capture
+
+_RANGE = re.compile(r"(?P<at>.*?)(?:(?P<sign>[-+])(?P<to>0x[0-9a-fA-F]+|\d+[kmgKMG]?))?")
+
+
+def chosen(capture: "Capture", wishes: Sequence[str]) -> NDArray[np.bool_]:
+    """Which pages of the capture's space ``block=NAME`` and ``page=RANGE`` mean, (pages,) bool.
+
+    A range is an address, START-END with END's page included, or START+LENGTH, after ``BLOCK:`` where it is not the
+    first block's.
+
+    Raises:
+        XbrleError: a wish is neither, or there is no such block or page.
+    """
+    space = capture.space
+    blank = np.zeros(len(space), bool)
+    for wish in wishes:
+        what, _, value = wish.partition("=")
+        if what == "block":
+            blank[space.slice(space.index(value))] = True
+        elif what == "page":
+            blank[_range(capture, value)] = True
+        else:
+            raise XbrleError(f"{wish!r} is neither block=NAME nor page=RANGE")
+    return blank
+
+
+def _range(capture: "Capture", text: str) -> slice:
+    """The pages of the space that a range means."""
+    block, colon, span = text.rpartition(":")
+    found = _RANGE.fullmatch(span)
+    assert found is not None
+    _, start = address(found["at"])
+    end = start
+    if found["sign"]:
+        end = size(found["to"]) if found["sign"] == "-" else start + size(found["to"]) - 1
+    index = capture.space.index(block) if colon else 0
+    pages, page_size = capture.space.slice(index), capture.page_size
+    if not 0 <= start <= end or end // page_size >= pages.stop - pages.start:
+        raise XbrleError(f"{text!r} is no range of pages that the block has")
+    return slice(pages.start + start // page_size, pages.start + end // page_size + 1)
+
+
+def redacted(capture: "Capture", blank: NDArray[np.bool_]) -> Iterator[memoryview]:
+    """Give the capture's bytes with the pages of ``blank`` (pages,) bool blanked, in pieces.
+
+    Raises:
+        XbrleError: a record of such a page cannot be blanked and keep its size.
+    """
+    columns = capture.records.columns
+    rows = capture.space.rows(columns)
+    mine = np.flatnonzero((rows >= 0) & blank[rows] if len(blank) else np.zeros(len(rows), bool))
+    data, at, word = capture.data, 0, Word.sizeof()
+    for row in mine.tolist():
+        start = int(columns.offset[row]) + word
+        stop = int(columns.offset[row]) + int(columns.head[row]) + int(columns.length[row])
+        piece = data[start:stop].copy()
+        _blank(capture, row, piece, int(columns.head[row]) - word)
+        yield data.data[at:start]
+        yield piece.data
+        at = stop
+    yield data.data[at:]
+
+
+def _blank(capture: "Capture", row: int, piece: NDArray[np.uint8], head: int) -> None:
+    """Blank one record, in place: ``piece`` is what follows its word, and its payload begins at ``head``."""
+    columns, dialect = capture.records.columns, capture.dialect
+    kind = columns.kind[row]
+    payload = piece[head:]
+    if kind == Kind.PAGE and capture.scanned.settings.page_sum:
+        piece[head - 4 : head] = 0
+    if kind in (Kind.PAGE, Kind.DUP):
+        payload[:] = 0
+    elif kind in DELTA_KINDS and dialect is not None and dialect.encoding is Encoding.RLE:
+        payload[1 :: Pair.sizeof()] = 0
+        _blank_sum(dialect, capture.scanned.settings.endian, piece[:head])
+    elif kind in DELTA_KINDS and dialect is not None and dialect.encoding is Encoding.ZRUN:
+        _blank_literals(payload, int(columns.offset[row]))
+    else:
+        raise XbrleError(
+            "a record of this kind cannot be blanked and keep its size; write full pages with --policy none first",
+            int(columns.offset[row]),
+        )
+
+
+def _blank_sum(dialect: Dialect, endian: str, head: NDArray[np.uint8]) -> None:
+    """Make the checksum in a delta's header, if any, that of a page of zeros."""
+    if dialect.checksum is Checksum.NONE:
+        return
+    layout = dtype_of(dialect.header(endian))
+    header = head[len(head) - layout.itemsize :].view(layout)
+    header["checksum"] = 0xFFFFFFFF if dialect.checksum is Checksum.COMPLEMENT else 0
+
+
+def _blank_literals(payload: NDArray[np.uint8], offset: int) -> None:
+    """Make the new bytes of an XBZRLE payload zeros; its runs stay."""
+    try:
+        runs = Runs.parse(payload.tobytes())
+    except ConstructError:
+        runs = []
+    blanked = Runs.build([{"zrun": run.zrun, "data": bytes(len(run.data))} for run in runs])
+    if len(blanked) != len(payload):
+        raise XbrleError("the runs of this delta cannot be read, so it cannot be blanked", offset)
+    payload[:] = np.frombuffer(blanked, np.uint8)

@@ -213,8 +213,8 @@ def _run(capture: "Capture", rules: Rules, where: Places) -> _Run:
         flags = np.array([enters, chosen & batch.known, choices.is_delta, is_delta[table.columns.kind[batch.at]]])
         parts.append((where.number[batch.rows][kept], numbers[batch.at][kept].astype(np.int64), *flags[:, kept]))
     none = (np.empty(0, np.int64),) * 2 + (np.empty(0, bool),) * 4
-    pages, number, *masks = (np.concatenate(c) for c in zip(none, *parts, strict=True))
-    return _Run(rules, pages, number, *masks, unknown=unknown)
+    pages, number, enters, is_choice, can, did = (np.concatenate(c) for c in zip(none, *parts, strict=True))
+    return _Run(rules, pages, number, enters, is_choice, can, did, unknown)
 
 
 def _trace(run: _Run, where: Places) -> Trace:

@@ -1,0 +1,137 @@
+"""Memory snapshots as mapped files: one raw file with the blocks one after the other, or a folder that `xbrle extract`
+wrote. Nothing is read before its pages are asked for.
+"""
+
+import json
+import mmap
+import re
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ..errors import XbrleError
+from ..stream.scan import Block
+from ..text import shown
+
+MANIFEST = "manifest.json"
+COMPARE_BYTES = 8 << 20
+_ESCAPE = re.compile(rb"\\(?:x([0-9a-f]{2})|(\\))")
+
+
+class Snapshot:
+    """All RAM blocks at one moment. Pages are numbered through the blocks in their order."""
+
+    def __init__(self, name: str, blocks: Sequence[Block], parts: list[NDArray[np.uint8]], page_size: int) -> None:
+        self.name = name
+        self._parts = [p.reshape(-1, page_size) for p in parts]
+        self._first = np.concatenate([[0], np.cumsum([b.length // page_size for b in blocks])]).astype(np.int64)
+        self._page_size = page_size
+
+    def __len__(self) -> int:
+        return int(self._first[-1])
+
+    def take(self, rows: NDArray[np.int64]) -> NDArray[np.uint8]:
+        """These pages, (n, page_size) uint8, a copy."""
+        out = np.empty((len(rows), self._page_size), np.uint8)
+        block = np.searchsorted(self._first, rows, side="right") - 1
+        for b in np.unique(block).tolist():
+            mine = block == b
+            out[mine] = self._parts[b][rows[mine] - self._first[b]]
+        return out
+
+    def differs(self, other: "Snapshot") -> NDArray[np.bool_]:
+        """Which pages differ from those of another snapshot, (pages,) bool."""
+        found = np.zeros(len(self), bool)
+        step = max(1, COMPARE_BYTES // self._page_size)
+        for b, (mine, its) in enumerate(zip(self._parts, other._parts, strict=True)):
+            for start in range(0, len(mine), step):
+                some = slice(start, start + step)
+                at = int(self._first[b]) + start
+                changed = (mine[some].view(np.uint64) != its[some].view(np.uint64)).any(axis=1)
+                found[at : at + len(changed)] = changed
+        return found
+
+
+def open_snapshots(
+    paths: Sequence[str], blocks: Sequence[Block], page_size: int, main: bytes
+) -> tuple[list[Snapshot], list[Block]]:
+    """Map the files of snapshots, all of the same blocks: those given, else those of a folder's manifest, else one
+    block ``main`` as large as the first file.
+
+    Raises:
+        XbrleError: a file is missing or has another size than its blocks, or a block is no whole number of pages.
+    """
+    if not blocks and paths:
+        first = Path(paths[0])
+        blocks = _manifest(first) if first.is_dir() else [Block(main, _size(first))]
+    for block in blocks:
+        if not block.length or block.length % page_size:
+            raise XbrleError(f"block {shown(block.name)} of {block.length} bytes is no whole number of pages")
+    return [Snapshot(path, blocks, _parts(Path(path), blocks), page_size) for path in paths], list(blocks)
+
+
+def read_layout(path: str) -> list[Block]:
+    """The blocks of a layout file: JSON with ``blocks``, a list of objects with ``name`` and ``length``.
+
+    Raises:
+        XbrleError: it cannot be read as that.
+    """
+    return _listed(Path(path))
+
+
+def _size(path: Path) -> int:
+    try:
+        return path.stat().st_size
+    except OSError as error:
+        raise XbrleError(f"{path}: {error.strerror}") from error
+
+
+def _manifest(folder: Path) -> list[Block]:
+    return _listed(folder / MANIFEST)
+
+
+def _entries(path: Path) -> list[dict[str, object]]:
+    try:
+        entries = json.loads(path.read_text(encoding="utf-8"))["blocks"]
+        if all(isinstance(e["name"], str) and isinstance(e["length"], int) for e in entries):
+            return list(entries)
+    except OSError as error:
+        raise XbrleError(f"{path}: {error.strerror}") from error
+    except (ValueError, TypeError, KeyError, UnicodeDecodeError):
+        pass
+    raise XbrleError(f"{path}: is no list of blocks with names and lengths")
+
+
+def _listed(path: Path) -> list[Block]:
+    return [Block(named(str(e["name"])), int(str(e["length"]))) for e in _entries(path)]
+
+
+def named(text: str) -> bytes:
+    """A block's name from its text, as `xbrletools.text.shown` writes it."""
+    raw = text.encode("utf-8", "surrogateescape")
+    return _ESCAPE.sub(lambda m: b"\\" if m[2] else bytes([int(m[1], 16)]), raw)
+
+
+def _parts(path: Path, blocks: Sequence[Block]) -> list[NDArray[np.uint8]]:
+    """Each block's bytes, (length,) uint8, mapped."""
+    if path.is_dir():
+        files = {named(str(e["name"])): str(e.get("file", "")) for e in _entries(path / MANIFEST)}
+        missing = [b.name for b in blocks if not files.get(b.name)]
+        if missing:
+            raise XbrleError(f"{path}: has no file of block {shown(missing[0])}")
+        return [_mapped(path / Path(files[b.name]).name, b.length) for b in blocks]
+    whole = _mapped(path, sum(b.length for b in blocks))
+    ends = np.cumsum([b.length for b in blocks]).tolist()
+    return [whole[end - b.length : end] for b, end in zip(blocks, ends, strict=True)]
+
+
+def _mapped(path: Path, length: int) -> NDArray[np.uint8]:
+    if _size(path) != length:
+        raise XbrleError(f"{path}: has {_size(path)} bytes, its blocks come to {length}")
+    try:
+        with path.open("rb") as file:
+            return np.frombuffer(mmap.mmap(file.fileno(), length, access=mmap.ACCESS_READ), np.uint8)
+    except OSError as error:
+        raise XbrleError(f"{path}: {error.strerror}") from error

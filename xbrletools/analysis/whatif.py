@@ -1,0 +1,244 @@
+"""What other senders would have sent for a capture's own page history, over a sweep of cache sizes.
+
+Sections, stages and the order of pages stay the capture's own. What depends on pages (the size of each delta against
+the content last held, of each compressed page) is measured once; what depends on the cache (which pages it holds) is
+then a few array operations a size.
+"""
+
+import zlib
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass, fields
+from typing import TYPE_CHECKING, Self
+
+import numpy as np
+from construct import Int32ub
+from numpy.typing import NDArray
+
+from ..codec.layout import dtype_of
+from ..formats import ram
+from ..formats.dialects import DIALECTS, Dialect, Encoding
+from ..formats.ram import Kind
+from ..sender.cache import PageCache, buckets_of, reach
+from ..sender.held import Copies
+from ..sender.history import Batch, history
+from ..sender.policy import Dups, Policy, Rules, Sender, rules_of, ways_of
+from ..sender.transcode import Places, choose, places
+
+if TYPE_CHECKING:
+    from ..capture import Capture
+
+LEVEL = 1  # of zlib and zstd: what QEMU takes by default
+CACHES = tuple(1 << k for k in range(20, 30))  # 1 MiB to 512 MiB
+
+Ints = NDArray[np.int64]
+Mask = NDArray[np.bool_]
+
+
+@dataclass(frozen=True, slots=True)
+class Cost:
+    """What one sender with one cache size would have sent.
+
+    ``bytes`` counts whole records: words, block names, headers and payloads, but not the frames of sections.
+    ``cache_bytes`` is None where there is no cache. ``delta_bytes`` are payloads alone; for zlib and zstd a delta is a
+    compressed page. ``unsent`` pages did not change and take no bytes.
+    """
+
+    policy: str
+    cache_bytes: int | None
+    bytes: int
+    pages: int
+    deltas: int
+    delta_bytes: int
+    dups: int
+    unsent: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class WhatIf:
+    """The capture's own records, counted in the same way, and what others would have cost.
+
+    ``skipped`` records give pages that cannot be told; they are left out everywhere. ``layout`` says what the blocks'
+    ram_addrs were taken from.
+    """
+
+    actual: Cost
+    costs: list[Cost]
+    skipped: int
+    layout: str
+
+
+class _Column:
+    """Dataclasses of columns that are gathered a batch at a time."""
+
+    @classmethod
+    def joined(cls, parts: list[Self]) -> Self:
+        """One after the other."""
+        names = [f.name for f in fields(cls)]  # type: ignore[arg-type]
+        return cls(*(np.concatenate([getattr(p, name) for p in parts]) for name in names))
+
+
+@dataclass(frozen=True)
+class _Records(_Column):
+    """The capture's records, (n,) each: bytes of word and name, all bytes, payload bytes, kinds, page numbers in
+    ram_addr space.
+    """
+
+    words: Ints
+    sizes: Ints
+    lengths: Ints
+    kinds: NDArray[np.uint8]
+    pages: Ints
+
+    @property
+    def dups(self) -> Mask:
+        """Which are dup pages."""
+        is_dup: Mask = self.kinds == Kind.DUP
+        return is_dup
+
+    def actual(self) -> Cost:
+        """What they are."""
+        is_delta = np.isin(self.kinds, ram.DELTA_KINDS)
+        counts = [int(np.count_nonzero(m)) for m in (~is_delta & ~self.dups, is_delta, self.dups)]
+        return Cost(
+            "actual", None, int(self.sizes.sum()), counts[0], counts[1], int(self.lengths[is_delta].sum()), counts[2]
+        )
+
+    def cost(
+        self, policy: str, cache: int | None, page: int, is_delta: Mask, payload: Ints, head: int, unsent: Mask
+    ) -> Cost:
+        """What they would be with other payloads: ``page`` bytes of a full one, ``head`` bytes before a delta's."""
+        body = np.where(self.dups, ram.Fill.sizeof(), np.where(is_delta, head + payload, page))
+        masks = (~self.dups & ~is_delta & ~unsent, is_delta, self.dups, unsent)
+        pages, deltas, dups, left = (int(np.count_nonzero(m)) for m in masks)
+        total = int((self.words + body)[~unsent].sum())
+        return Cost(policy, cache, total, pages, deltas, int(payload[is_delta].sum()), dups, left)
+
+
+@dataclass(frozen=True)
+class _Choices(_Column):
+    """What a sender with an endless cache does, (n,) each: whether the record enters the cache, whether a delta can be
+    made of it and its payload's bytes, whether the page is the same and is not sent.
+    """
+
+    enters: Mask
+    can: Mask
+    lengths: Ints
+    same: Mask
+
+
+@dataclass(frozen=True, slots=True)
+class _Candidate:
+    name: str
+    dialect: Dialect
+    rules: Rules
+    sender: Sender
+
+    def choices(self, batch: Batch, where: Places) -> _Choices:
+        """Measure a batch."""
+        made = choose(self.sender, batch, where)
+        enters = self.rules.enters(batch.is_dup, batch.stage, batch.swept)
+        return _Choices(enters, made.is_delta, made.lengths, made.same)
+
+    def cost(self, choices: _Choices, records: _Records, pages: int, page_size: int, cache_bytes: int) -> Cost:
+        """What this sender costs with a cache of this size."""
+        ways = ways_of(self.rules.policy)
+        cache = PageCache(buckets_of(cache_bytes, page_size, ways), pages, ways)
+        held = np.zeros(len(choices.enters), bool)
+        held[choices.enters] = cache.insert(records.pages[choices.enters])
+        is_delta, same = choices.can & held, choices.same & held
+        page = page_size + (Int32ub.sizeof() if self.dialect.page_sum else 0)
+        return records.cost(self.name, cache_bytes, page, is_delta, choices.lengths, _header(self.dialect), same)
+
+
+def what_if(capture: "Capture", caches: Iterable[int] = CACHES, bases: Mapping[bytes, int] | None = None) -> WhatIf:
+    """Count what posted, v2, fixed and XBZRLE would have sent with each of ``caches`` in bytes, and zlib and zstd.
+
+    Raises:
+        XbrleError: a cache is too small to be one, or the bases do not fit the capture.
+    """
+    size = capture.page_size
+    where = places(capture, capture.scanned.ram_version or ram.VERSION_NAMED, bases)
+    sizes = sorted(set(caches))
+    for cache_bytes in sizes:
+        buckets_of(cache_bytes, size)
+    candidates = _candidates(capture, where)
+    records = [_records(capture, where, np.empty(0, np.int64), np.empty(0, np.int64))]
+    choices: list[list[_Choices]] = [[] for _ in candidates]
+    packers = {"zlib": _zlib(), "zstd": _zstd()}
+    packed: dict[str, list[Ints]] = {name: [np.empty(0, np.int64)] for name in packers}
+    skipped = 0
+    for batch in history(capture):
+        skipped += int(np.count_nonzero(~batch.known))
+        batch = batch.take(batch.known)
+        records.append(_records(capture, where, batch.at, batch.rows))
+        for candidate, made in zip(candidates, choices, strict=True):
+            made.append(candidate.choices(batch, where))
+        for name, pack in packers.items():
+            packed[name].append(_packed_sizes(pack, batch))
+    table = _Records.joined(records)
+    costs = []
+    for candidate, made in zip(candidates, choices, strict=True):
+        if made:
+            joined = _Choices.joined(made)
+            costs += [candidate.cost(joined, table, where.pages, size, cache_bytes) for cache_bytes in sizes]
+    for name, parts in packed.items():
+        payload = np.concatenate(parts)
+        smaller = ~table.dups & (payload < size)
+        nothing = np.zeros(len(payload), bool)
+        costs.append(table.cost(name, None, size, smaller, payload, Int32ub.sizeof(), nothing))
+    return WhatIf(table.actual(), costs, skipped, where.source)
+
+
+def _records(capture: "Capture", where: Places, at: Ints, rows: Ints) -> _Records:
+    columns, settings = capture.records.columns, capture.scanned.settings
+    kinds, heads, lengths = columns.kind[at], columns.head[at].astype(np.int64), columns.length[at].astype(np.int64)
+    before = np.zeros(len(Kind), np.int64)  # what stands between a record's name and its payload
+    before[list(ram.DELTA_KINDS)] = _header(capture.dialect) if capture.dialect is not None else 0
+    before[Kind.PAGE] = Int32ub.sizeof() if settings.page_sum else 0
+    before[Kind.COMPRESSED] = Int32ub.sizeof()
+    return _Records(heads - before[kinds], heads + lengths, lengths, kinds, where.number[rows])
+
+
+def _header(dialect: Dialect) -> int:
+    """The bytes of a delta's header; the same in both byte orders."""
+    return dtype_of(dialect.header("little")).itemsize
+
+
+def _candidates(capture: "Capture", where: Places) -> list[_Candidate]:
+    """The senders to compare; those of XBRLE write the capture's own dialect where that is one."""
+    size, own = capture.page_size, capture.dialect
+    xbrle = own if own is not None and own.encoding is Encoding.RLE else DIALECTS["posted"]
+    xbzrle = DIALECTS["xbzrle"]
+    chosen = (
+        ("posted", xbrle, rules_of(xbrle, Policy.POSTED, None, size)),
+        ("v2", xbrle, rules_of(xbrle, Policy.V2, None, size)),
+        ("fixed", xbrle, rules_of(xbrle, Policy.POSTED, Dups.FIXED, size)),
+        ("xbzrle", xbzrle, rules_of(xbzrle, Policy.XBZRLE, None, size)),
+    )
+    out = []
+    for name, dialect, rules in chosen:
+        cache = PageCache(reach(where.pages) + 1, where.pages, ways_of(rules.policy))
+        out.append(_Candidate(name, dialect, rules, Sender(rules, cache, Copies(capture.space))))
+    return out
+
+
+def _packed_sizes(pack: Callable[[bytes], bytes], batch: Batch) -> Ints:
+    """The bytes of each page compressed by itself, (n,) int64; 0 for dup pages."""
+    sizes = np.zeros(len(batch), np.int64)
+    for place in np.flatnonzero(~batch.is_dup).tolist():
+        sizes[place] = len(pack(batch.contents[place].tobytes()))
+    return sizes
+
+
+def _zlib() -> Callable[[bytes], bytes]:
+    return lambda page: zlib.compress(page, LEVEL)
+
+
+def _zstd() -> Callable[[bytes], bytes]:
+    try:
+        import zstandard
+    except ImportError:
+        from compression import zstd  # type: ignore[import-not-found]  # Python 3.14 and later
+
+        return lambda page: bytes(zstd.compress(page, LEVEL))
+    return zstandard.ZstdCompressor(level=LEVEL).compress

@@ -1,0 +1,188 @@
+import tempfile
+from pathlib import Path
+
+import numpy as np
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+import xbrletools
+from tests.sender.snaps import PAGE, histories, history, write
+from xbrletools import XbrleError
+from xbrletools.formats.dialects import DIALECTS
+from xbrletools.formats.qevm import SectionType
+from xbrletools.formats.ram import Flag
+from xbrletools.memory.replay import View
+from xbrletools.sender.encode import Plan, Walk, encode, placed
+from xbrletools.sender.policy import Dups, Policy, rules_of
+from xbrletools.sender.saver import Form
+from xbrletools.sender.snapshots import open_snapshots
+from xbrletools.stream.scan import Block
+from xbrletools.verify.rules import Severity
+
+BLOCKS = [Block(b"pc.ram", 4 * PAGE), Block(b"vga.vram", PAGE), Block(b"pc.bios", PAGE)]
+
+
+def stream_of(
+    snapshots: list[np.ndarray],
+    dialect: str = "posted",
+    policy: Policy = Policy.POSTED,
+    dups: Dups = Dups.SAFE,
+    cache: int = 1 << 20,
+    plan: Plan | None = None,
+    endian: str = "little",
+    checksums: bool = True,
+) -> bytes:
+    target = DIALECTS[dialect]
+    form = Form(target, endian, checksums)
+    with tempfile.TemporaryDirectory() as folder:
+        mapped, blocks = open_snapshots(write(Path(folder), snapshots), BLOCKS, PAGE, b"pc.ram")
+        where = placed(blocks, form.version, PAGE)
+        rules = rules_of(target, policy, dups, PAGE)
+        return b"".join(encode(mapped, where, form, rules, cache, plan or Plan()))
+
+
+def in_wire_order(capture: xbrletools.Capture, pages: np.ndarray, snapshot: np.ndarray) -> np.ndarray:
+    """A snapshot's pages as the capture has them: v3 has them in ram_addr order, pc.bios before vga.vram."""
+    return snapshot[[0, 1, 2, 3, 5, 4]] if capture.scanned.ram_version == 3 else snapshot
+
+
+class TestAnySnapshotsWithAnyKnobs:
+    @given(
+        snapshots=histories(),
+        dialect=st.sampled_from(sorted(DIALECTS)),
+        policy=st.sampled_from(sorted(Policy, key=str)),
+        dups=st.sampled_from([Dups.SAFE, Dups.FIXED]),
+        cache=st.sampled_from([8192, 3 * 8192, 1 << 20]),
+        rate=st.sampled_from([1, 5000, 1 << 20]),
+        framing=st.tuples(st.booleans(), st.booleans()),
+        endian=st.sampled_from(["little", "big"]),
+        checksums=st.booleans(),
+    )
+    @settings(max_examples=120, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+    def test_the_receiver_ends_up_with_the_last_snapshot(
+        self, snapshots, dialect, policy, dups, cache, rate, framing, endian, checksums
+    ):
+        plan = Plan(rate, *framing)
+        data = stream_of(snapshots, dialect, policy, dups, cache, plan, endian, checksums)
+        capture = xbrletools.open(data, dialect=dialect, endian=endian, page_size=PAGE)
+        assert capture.problems == []
+        image = capture.memory()
+        assert image.known.all()
+        np.testing.assert_array_equal(image.pages, in_wire_order(capture, image.pages, snapshots[-1]))
+
+    @given(snapshots=histories(), dialect=st.sampled_from(sorted(DIALECTS)), checksums=st.booleans())
+    @settings(max_examples=60, deadline=None)
+    def test_the_defaults_verify_without_a_finding(self, snapshots, dialect, checksums):
+        own = Policy.XBZRLE if dialect.startswith("xbzrle") else Policy.POSTED
+        dups = Dups.FIXED if DIALECTS[dialect].caches_dup else Dups.SAFE
+        data = stream_of(snapshots, dialect, own, dups, checksums=checksums)
+        capture = xbrletools.open(data, dialect=dialect, endian="little")
+        assert [f for f in capture.verify() if f.severity is not Severity.NOTE] == []
+
+
+def toggling() -> list[np.ndarray]:
+    """Page 0 is not uniform, then uniform, then nearly what it was."""
+    first = history(1, [[5, 5, 5, 5, 5, 5]])[0]
+    blank, back = first.copy(), first.copy()
+    blank[0] = 0
+    back[0, 9] ^= 1
+    return [first, blank, back]
+
+
+def test_dup_pages_left_out_as_posted_corrupt_the_receiver_and_only_it():
+    snapshots = toggling()
+    capture = xbrletools.open(stream_of(snapshots, dups=Dups.POSTED))
+    assert (capture.memory().pages[0] != snapshots[-1][0]).any()
+    np.testing.assert_array_equal(capture.memory(view=View.SENDER).pages, snapshots[-1])
+    assert {"stale-base", "checksum-mismatch"} <= {f.rule for f in capture.verify()}
+
+
+def test_dup_pages_entered_are_a_base_that_the_receiver_has_too():
+    capture = xbrletools.open(stream_of(toggling(), dups=Dups.FIXED))
+    assert [f.rule for f in capture.verify()] == []
+
+
+def test_deltas_stand_in_part_alone_and_the_first_section_is_start():
+    snapshots = history(3, [[5] * 6, [1] * 6, [1] * 6])
+    capture = xbrletools.open(stream_of(snapshots, plan=Plan(rate=6000, last_in_end=True)))
+    table = capture.records
+    assert set(table.stage[table.columns.kind == 4].tolist()) == {2}
+    last = table.stage[table.is_page] == 3
+    assert int(last.sum()) == 6
+    types = [s.type for s in capture.sections if s.owner is not None and s.owner.idstr == b"ram"]
+    assert (types[0], types[-1]) == (SectionType.START, SectionType.END)
+    assert set(types[1:-1]) == {SectionType.PART}
+
+
+def test_a_section_ends_with_the_record_that_reaches_the_rate():
+    snapshots = history(3, [[5] * 6])
+    capture = xbrletools.open(stream_of(snapshots, plan=Plan(rate=4104 * 2)))
+    sections = capture.records.section[capture.records.is_page]
+    assert np.unique(sections, return_counts=True)[1].tolist() == [2, 2, 2]
+
+
+def test_v4_streams_of_2011_alternate_with_an_idle_block_section():
+    capture = xbrletools.open(stream_of(history(3, [[5] * 6, [1] * 6]), plan=Plan(rate=9000)))
+    owners = [(s.owner.section_id, s.owner.idstr) for s in capture.sections if s.owner is not None]
+    assert owners[0::2] == [(1, b"block")] * (len(owners) // 2)
+    assert owners[1::2] == [(2, b"ram")] * (len(owners) // 2)
+
+
+def test_continue_is_clear_exactly_where_the_block_changes():
+    capture = xbrletools.open(stream_of(history(3, [[5] * 6, [1] * 6]), plan=Plan(rate=5000)))
+    table = capture.records
+    block = table.columns.block[table.is_page].astype(int)
+    named = (table.columns.flags[table.is_page] & Flag.CONTINUE) == 0
+    assert (named == (np.diff(block, prepend=-1) != 0)).all()
+
+
+def test_the_device_tail_is_there_as_given():
+    tail = b"\x04" + (3).to_bytes(4, "big") + b"\x05timer" + bytes(4) + (2).to_bytes(4, "big") + b"state"
+    data = stream_of(history(3, [[5] * 6]), plan=Plan(device_tail=tail))
+    assert data.endswith(tail + b"\0")
+    assert any(s.owner is not None and s.owner.idstr == b"timer" for s in xbrletools.open(data).sections)
+
+
+class TestWalk:
+    def test_goes_on_at_the_page_last_sent_and_then_round_the_list(self):
+        walk = Walk(np.array([0, 0, 0, 1, 1]), np.array([0, 1, 2, 0, 1]), 2)
+        assert walk.sweep(np.ones(5, bool)).tolist() == [0, 1, 2, 3, 4]
+        # block 1 was last; its page 1 comes first, then block 0, then what is before it in block 1
+        assert walk.sweep(np.ones(5, bool)).tolist() == [4, 0, 1, 2, 3]
+
+    def test_the_block_last_sent_is_at_the_front(self):
+        walk = Walk(np.array([0, 1, 2]), np.zeros(3, np.int64), 3)
+        assert walk.sweep(np.array([True, False, True])).tolist() == [0, 2]
+        assert walk.sweep(np.array([True, True, False])).tolist() == [0, 1]
+
+    def test_nothing_dirty_is_nothing_sent(self):
+        assert Walk(np.array([0, 1]), np.zeros(2, np.int64), 2).sweep(np.zeros(2, bool)).tolist() == []
+
+
+class TestSnapshots:
+    def test_a_file_of_another_size_is_refused(self, tmp_path):
+        paths = write(tmp_path, [np.zeros((6, PAGE), np.uint8), np.zeros((5, PAGE), np.uint8)])
+        with pytest.raises(XbrleError, match="its blocks come to"):
+            open_snapshots(paths, BLOCKS, PAGE, b"pc.ram")
+
+    def test_a_block_of_broken_pages_is_refused(self, tmp_path):
+        paths = write(tmp_path, [np.zeros((1, PAGE), np.uint8)])
+        with pytest.raises(XbrleError, match="whole number of pages"):
+            open_snapshots(paths, [Block(b"odd", 100)], PAGE, b"pc.ram")
+
+    def test_a_folder_of_block_files_is_a_snapshot(self, tmp_path):
+        (tmp_path / "ram.raw").write_bytes(b"\x01" * PAGE)
+        (tmp_path / "rom.raw").write_bytes(b"\x02" * PAGE)
+        blocks = '{"name": "pc.ram", "file": "ram.raw", "length": 4096}'
+        blocks += ', {"name": "odd\\\\x01", "file": "rom.raw", "length": 4096}'
+        (tmp_path / "manifest.json").write_text(f'{{"blocks": [{blocks}]}}')
+        (snapshot,), listed = open_snapshots([str(tmp_path)], [], PAGE, b"pc.ram")
+        assert [b.name for b in listed] == [b"pc.ram", b"odd\x01"]
+        assert snapshot.take(np.array([1, 0]))[:, 0].tolist() == [2, 1]
+
+    @pytest.mark.parametrize("text", ["", "[]", '{"blocks": [{"name": 5, "length": 1}]}', '{"blocks": 3}'])
+    def test_a_manifest_that_is_none_is_refused(self, tmp_path, text):
+        (tmp_path / "manifest.json").write_text(text)
+        with pytest.raises(XbrleError, match="no list of blocks"):
+            open_snapshots([str(tmp_path)], [], PAGE, b"pc.ram")

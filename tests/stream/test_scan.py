@@ -245,3 +245,13 @@ def test_a_file_is_not_read_whole_for_its_header(tmp_path):
     os.truncate(path, 1 << 34)
     capture = xbrletools.open(path)
     assert next(iter(capture.scan())) is not None
+
+
+@pytest.mark.parametrize("dialect", ["m115", "m115dbg"])
+def test_a_blanked_first_page_does_not_hide_whether_v3_pages_carry_sums(dialect):
+    builder = StreamBuilder({b"ram": 4 * PAGE}, dialect=dialect).page(0, np.zeros(PAGE, np.uint8))
+    builder.page(PAGE, noise(1)).part().delta(PAGE, noise(1), noise(1) ^ (noise(2) == 3)).end()
+    capture = xbrletools.open(builder.bytes())
+    assert capture.scanned.complete
+    assert capture.dialect is not None
+    assert capture.dialect.name == dialect

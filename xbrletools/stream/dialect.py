@@ -80,7 +80,11 @@ def pages_carry_sums(view: memoryview, at: int, page_size: int) -> bool:
         return False
     (claimed,) = struct.unpack_from(">I", view, start)
     data = np.frombuffer(view[start + 4 : stop], np.uint8).reshape(1, page_size)
-    return bool(checksum.byte_sum(data)[0] == claimed)
+    if checksum.byte_sum(data)[0] != claimed:
+        return False
+    # The sum of a blanked page is right at either place: then a record after a page without a sum decides.
+    (following,) = struct.unpack_from(">Q", view, start + page_size) if not claimed and stop + 4 <= len(view) else (0,)
+    return ram.kind_of(following & (page_size - 1), ram.VERSION_FLAT) is ram.Kind.NOOP
 
 
 def _try(view: memoryview, at: int, base: int, settings: Settings, dialect: Dialect, endian: str) -> Trial:

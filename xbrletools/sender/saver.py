@@ -64,6 +64,8 @@ class Writer:
         for name in names:
             if not 1 <= len(name) <= 255:
                 raise XbrleError(f"a RAM block's name takes 1 to 255 bytes, not {len(name)}")
+        if len(set(names)) < len(names):
+            raise XbrleError("two blocks of one name")
         self.form = form
         self._names = [bytes([len(n)]) + n for n in names]
         self._name_sizes = np.array([len(n) for n in self._names], np.int64)

@@ -1,0 +1,151 @@
+import json
+
+import numpy as np
+import pytest
+
+import xbrletools
+from tests.conftest import SAMPLES, corpus_names
+from tests.sender.snaps import history
+from tests.sender.test_encode import stream_of
+from xbrletools import XbrleError
+from xbrletools.formats import statistics
+from xbrletools.sender.cache import DEFAULT_BYTES
+from xbrletools.sender.encode import Plan
+from xbrletools.sender.fingerprint import Fingerprint, cache_counts, fingerprint
+from xbrletools.sender.policy import Dups, Policy
+
+POSTED = "qemu-2011-posted"
+OLD = {
+    "m115": "default",
+    "m115dbg": "debug",
+    "lm2": "default",
+    "lm2dbg": "debug",
+    "nov03a": "default",
+    "sep10": "default",
+}
+
+
+def holds(found: Fingerprint, cache: int) -> bool:
+    return found.cache_min <= cache and (found.cache_max is None or cache <= found.cache_max)
+
+
+def test_the_sample_is_the_posted_debug_build_with_the_default_cache():
+    capture = xbrletools.open(SAMPLES / "posted-8m.bin")
+    found = fingerprint(capture)
+    assert (found.dialect, found.build, found.policy, found.dups) == ("posted", "debug", Policy.POSTED, Dups.POSTED)
+    assert (found.choices, found.predicted, found.first_miss) == (457, 457, None)
+    assert holds(found, DEFAULT_BYTES)
+    assert found.cache_min > 8192
+    assert fingerprint(capture, DEFAULT_BYTES).first_miss is None
+
+
+def test_a_cache_that_is_too_small_is_refuted_by_the_first_record_that_shows_it():
+    capture = xbrletools.open(SAMPLES / "posted-8m.bin")
+    found = fingerprint(capture, 8192)
+    assert found.first_miss is not None
+    assert found.predicted < found.choices
+    row = capture.row_of(found.first_miss)
+    assert capture.records.columns.kind[row] == 4, "a delta that so small a cache could not have made"
+
+
+def test_qemu_7_2_keeps_the_rules_of_xbzrle():
+    found = fingerprint(xbrletools.open(SAMPLES / "xbzrle-16m.bin"))
+    assert (found.dialect, found.policy) == ("xbzrle", Policy.XBZRLE)
+    assert (found.choices, found.predicted, found.first_miss) == (368, 368, None)
+
+
+@pytest.mark.parametrize("name", corpus_names(POSTED))
+def test_the_posted_builds(corpus, name):
+    told = json.loads(corpus(f"{POSTED}/{name}.json"))
+    capture = xbrletools.open(corpus(f"{POSTED}/{name}.bin"))
+    cache = told.get("cache_bytes") or DEFAULT_BYTES
+    for found in (fingerprint(capture), fingerprint(capture, cache)):
+        assert (found.predicted, found.first_miss) == (found.choices, None)
+        assert holds(found, cache)
+    if name == "def-plain-v4":
+        assert (found.dialect, found.build, found.policy) == (None, None, Policy.NONE)
+    else:
+        assert (found.dialect, found.build) == ("posted", told["build"])
+        assert (found.policy, found.dups) == (Policy.POSTED, Dups.POSTED)
+
+
+@pytest.mark.parametrize("name", OLD)
+def test_the_trees_of_2010(corpus, name):
+    found = fingerprint(xbrletools.open(corpus(f"qemu-2010/{name}-x.bin")))
+    assert (found.dialect, found.build) == (name, OLD[name])
+    assert (found.predicted, found.first_miss) == (found.choices, None)
+    assert holds(found, 4 << 20 if name in ("nov03a", "sep10") else DEFAULT_BYTES)
+
+
+def test_an_odd_cache_shows_its_mask_and_nothing_else(corpus):
+    capture = xbrletools.open(corpus(f"{POSTED}/dbg-oddcache-1500000.bin"))
+    found = fingerprint(capture)
+    assert found.masks == (4296, 8192)
+    assert found.power_of_two == (8192, 32 * 8192)
+    assert fingerprint(capture, 1500000).first_miss is None
+    wrong = fingerprint(capture, 2 << 20)
+    assert wrong.first_miss is not None
+    assert wrong.predicted < wrong.choices
+
+
+@pytest.mark.parametrize("name", corpus_names(POSTED))
+def test_cache_counts_are_those_that_the_sender_printed(corpus, name):
+    told = json.loads(corpus(f"{POSTED}/{name}.json"))
+    printed = {m["label"]: int(m["value"]) for m in statistics.LINE.finditer(told.get("statistics") or "")}
+    if statistics.ABORTED not in printed:
+        assert name.startswith("def-") or name == "dbg-cancelled"
+        return
+    capture = xbrletools.open(corpus(f"{POSTED}/{name}.bin"))
+    counts = cache_counts(capture, told["cache_bytes"] or DEFAULT_BYTES)
+    assert counts.aborted == printed[statistics.ABORTED]
+    assert counts.max_items == printed[statistics.CACHE_MAX]
+    assert counts.items == printed[statistics.CACHE_ITEMS]
+
+
+def test_cache_counts_of_the_sample_are_those_of_the_capture_it_was_made_from():
+    counts = cache_counts(xbrletools.open(SAMPLES / "posted-8m.bin"), DEFAULT_BYTES)
+    assert (counts.aborted, counts.max_items, counts.items) == (127, 32768, 132)
+
+
+def mixed() -> list[np.ndarray]:
+    steps = [[5] * 6, *([[1, 3, 4, 5, 2, 1], [1, 1, 5, 1, 4, 3], [2, 3, 1, 4, 1, 1]] * 3)]
+    snapshots = history(7, steps)
+    now = history(8, [[5] * 6])[0]
+    blank, back = now.copy(), now.copy()
+    blank[2] = 0
+    back[2, 9] ^= 1  # against the page before the blank one, a short delta
+    return [*snapshots, now, blank, back]
+
+
+@pytest.mark.parametrize("policy", [Policy.POSTED, Policy.V2])
+@pytest.mark.parametrize("dups", [Dups.SAFE, Dups.POSTED])
+def test_a_stream_written_here_is_known_by_its_policy(policy, dups):
+    found = fingerprint(xbrletools.open(stream_of(mixed(), policy=policy, dups=dups, plan=Plan(9000))))
+    assert (found.policy, found.dups) == (policy, dups)
+    assert (found.predicted, found.first_miss) == (found.choices, None)
+
+
+@pytest.mark.parametrize("cache", [8192, 2 * 8192, 3 * 8192, 6 * 8192])
+def test_bounds_hold_the_cache_that_a_stream_was_written_with(cache):
+    capture = xbrletools.open(stream_of(mixed(), dups=Dups.POSTED, cache=cache, plan=Plan(9000)))
+    assert holds(fingerprint(capture), cache)
+    assert fingerprint(capture, cache).first_miss is None
+
+
+def test_blocks_that_share_buckets_need_their_ram_addrs():
+    snapshots = mixed()
+    capture = xbrletools.open(stream_of(snapshots, dups=Dups.POSTED, cache=3 * 8192, plan=Plan(9000)))
+    assert fingerprint(capture, 3 * 8192).layout == "the PC's allocation order"
+    moved = fingerprint(capture, 3 * 8192, {b"vga.vram": 64 * 4096})
+    assert "vga.vram at 0x40000" in moved.layout
+
+
+def test_statistics_of_a_stream_without_deltas_have_no_cache():
+    capture = xbrletools.open(stream_of(mixed()[:1]))
+    with pytest.raises(XbrleError, match="no deltas"):
+        cache_counts(capture, DEFAULT_BYTES)
+
+
+def test_a_cache_without_a_bucket_is_refused():
+    with pytest.raises(XbrleError, match="no bucket"):
+        fingerprint(xbrletools.open(stream_of(mixed())), 100)

@@ -50,6 +50,7 @@ class _Versions:
         self,
         rows: NDArray[np.int64],
         contents: NDArray[np.uint8],
+        is_dup: NDArray[np.bool_],
         enters: NDArray[np.bool_],
         wanted: NDArray[np.int64],
     ) -> NDArray[np.uint8]:

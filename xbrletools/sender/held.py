@@ -15,15 +15,18 @@ Ints = NDArray[np.int64]
 Mask = NDArray[np.bool_]
 Pages = NDArray[np.uint8]
 
+_NO_FILL = -1
+
 
 class Held(Protocol):
     """Where the bases of a batch of records come from."""
 
-    def bases(self, rows: Ints, contents: Pages, enters: Mask, wanted: Ints) -> Pages:
+    def bases(self, rows: Ints, contents: Pages, is_dup: Mask, enters: Mask, wanted: Ints) -> Pages:
         """Give the content last entered of the page of each ``wanted`` record, (k, page_size) uint8, then enter.
 
-        ``rows`` (n,) are the records' pages, in their order; ``contents`` (n, page_size); ``enters`` (n,) bool says
-        which of them enter; ``wanted`` (k,) places among them, whose pages were entered before.
+        ``rows`` (n,) are the records' pages, in their order; ``contents`` (n, page_size), of which ``is_dup`` (n,) are
+        dup pages; ``enters`` (n,) bool says which of them enter; ``wanted`` (k,) places among them, whose pages were
+        entered before.
         """
         ...
 
@@ -43,26 +46,25 @@ def previous(rows: Ints, enters: Mask) -> Ints:
 
 
 class Copies:
-    """A copy of each page as it was last entered; memory is taken for pages that were."""
+    """A copy of each page as it was last entered. Memory is taken for pages that were, a byte for a dup page."""
 
     def __init__(self, space: PageSpace) -> None:
         self._pages = Image(space).pages
-        self._has = np.zeros(len(space), bool)
+        self._fill = np.full(len(space), _NO_FILL, np.int16)
 
-    def there(self, rows: Ints, enters: Mask) -> Mask:
-        """Whether each record's page was entered before, (n,) bool; to be asked before `bases`."""
-        known: Mask = self._has[rows] | (previous(rows, enters) >= 0)
-        return known
-
-    def bases(self, rows: Ints, contents: Pages, enters: Mask, wanted: Ints) -> Pages:
+    def bases(self, rows: Ints, contents: Pages, is_dup: Mask, enters: Mask, wanted: Ints) -> Pages:
         """As `Held` has it."""
         before = previous(rows, enters)[wanted]
-        out = self._pages[rows[wanted]]
         inside = before >= 0
+        out = np.empty((len(wanted), contents.shape[1]), np.uint8)
         out[inside] = contents[before[inside]]
+        earlier = rows[wanted[~inside]]
+        fill = self._fill[earlier]
+        out[~inside] = np.where((fill == _NO_FILL)[:, None], self._pages[earlier], fill.astype(np.uint8)[:, None])
         entered = np.flatnonzero(enters)[::-1]
         _, latest = np.unique(rows[entered], return_index=True)
         last = entered[latest]
+        self._fill[rows[last]] = np.where(is_dup[last], contents[last, 0].astype(np.int16), _NO_FILL)
+        last = last[~is_dup[last]]
         self._pages[rows[last]] = contents[last]
-        self._has[rows[last]] = True
         return out

@@ -85,7 +85,7 @@ def _contents(
     is_dup = kind == Kind.DUP
     contents = np.empty((len(at), capture.page_size), np.uint8)
     known = np.zeros(len(at), bool)
-    fills = data[capture.records.payload[at[is_dup]]]
+    fills = data[columns.offset[at[is_dup]].astype(np.int64) + columns.head[at[is_dup]]]
     contents[is_dup] = fills[:, None]
     known[is_dup] = True
     layered = np.flatnonzero(~is_dup) if dialect is not None and not dialect.caches_dup else np.arange(len(at))
@@ -104,8 +104,9 @@ def _contents(
 
 def _inflate(capture: "Capture", image: Image, record: int, row: int) -> None:
     """Undo one COMPRESS_PAGE; one that is corrupt leaves its page unknown."""
-    start = int(capture.records.payload[record])
-    packed = capture.data[start : start + int(capture.records.columns.length[record])]
+    columns = capture.records.columns
+    start = int(columns.offset[record]) + int(columns.head[record])
+    packed = capture.data[start : start + int(columns.length[record])]
     try:
         page = zlib.decompressobj().decompress(packed.tobytes(), capture.page_size)
     except zlib.error:

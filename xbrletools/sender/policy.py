@@ -135,7 +135,7 @@ class Sender:
         if self.rules.policy is not Policy.XBZRLE:
             found &= stage == Stage.PART
         wanted = np.flatnonzero(found)
-        old = self._held.bases(rows, contents, enters, wanted)
+        old = self._held.bases(rows, contents, is_dup, enters, wanted)
         if self.rules.dups is Dups.SAFE:
             usable = uniform.fills(old) == uniform.NOT_UNIFORM
             found[wanted[~usable]] = False

@@ -21,11 +21,13 @@ _ESCAPE = re.compile(rb"\\(?:x([0-9a-f]{2})|(\\))")
 
 
 class Snapshot:
-    """All RAM blocks at one moment. Pages are numbered through the blocks in their order."""
+    """All RAM blocks at one moment, mapped. Pages are numbered through the blocks in their order. What was read is let
+    go of at once: the files' pages stay in the system's cache, and not in this process.
+    """
 
-    def __init__(self, name: str, blocks: Sequence[Block], parts: list[NDArray[np.uint8]], page_size: int) -> None:
-        self.name = name
-        self._parts = [p.reshape(-1, page_size) for p in parts]
+    def __init__(self, blocks: Sequence[Block], files: list[mmap.mmap], page_size: int) -> None:
+        self._files = files
+        self._parts = _parts(blocks, files, page_size)
         self._first = np.concatenate([[0], np.cumsum([b.length // page_size for b in blocks])]).astype(np.int64)
         self._page_size = page_size
 
@@ -38,7 +40,12 @@ class Snapshot:
         block = np.searchsorted(self._first, rows, side="right") - 1
         for b in np.unique(block).tolist():
             mine = block == b
-            out[mine] = self._parts[b][rows[mine] - self._first[b]]
+            places = rows[mine] - self._first[b]
+            if places[-1] - places[0] == len(places) - 1 and (np.diff(places) == 1).all():
+                out[mine] = self._parts[b][places[0] : places[-1] + 1]
+            else:
+                out[mine] = self._parts[b][places]
+        self._let_go()
         return out
 
     def differs(self, other: "Snapshot") -> NDArray[np.bool_]:
@@ -51,7 +58,13 @@ class Snapshot:
                 at = int(self._first[b]) + start
                 changed = (mine[some].view(np.uint64) != its[some].view(np.uint64)).any(axis=1)
                 found[at : at + len(changed)] = changed
+                self._let_go()
+                other._let_go()
         return found
+
+    def _let_go(self) -> None:
+        for file in self._files:
+            file.madvise(mmap.MADV_DONTNEED)
 
 
 def open_snapshots(
@@ -69,7 +82,7 @@ def open_snapshots(
     for block in blocks:
         if not block.length or block.length % page_size:
             raise XbrleError(f"block {shown(block.name)} of {block.length} bytes is no whole number of pages")
-    return [Snapshot(path, blocks, _parts(Path(path), blocks), page_size) for path in paths], list(blocks)
+    return [Snapshot(blocks, _files(Path(path), blocks), page_size) for path in paths], list(blocks)
 
 
 def read_layout(path: str) -> list[Block]:
@@ -114,24 +127,31 @@ def named(text: str) -> bytes:
     return _ESCAPE.sub(lambda m: b"\\" if m[2] else bytes([int(m[1], 16)]), raw)
 
 
-def _parts(path: Path, blocks: Sequence[Block]) -> list[NDArray[np.uint8]]:
-    """Each block's bytes, (length,) uint8, mapped."""
-    if path.is_dir():
-        files = {named(str(e["name"])): str(e.get("file", "")) for e in _entries(path / MANIFEST)}
-        missing = [b.name for b in blocks if not files.get(b.name)]
-        if missing:
-            raise XbrleError(f"{path}: has no file of block {shown(missing[0])}")
-        return [_mapped(path / Path(files[b.name]).name, b.length) for b in blocks]
-    whole = _mapped(path, sum(b.length for b in blocks))
-    ends = np.cumsum([b.length for b in blocks]).tolist()
-    return [whole[end - b.length : end] for b, end in zip(blocks, ends, strict=True)]
+def _files(path: Path, blocks: Sequence[Block]) -> list[mmap.mmap]:
+    """A snapshot's files: one with all blocks, or a folder's one for each."""
+    if not path.is_dir():
+        return [_mapped(path, sum(b.length for b in blocks))]
+    files = {named(str(e["name"])): str(e.get("file", "")) for e in _entries(path / MANIFEST)}
+    missing = [b.name for b in blocks if not files.get(b.name)]
+    if missing:
+        raise XbrleError(f"{path}: has no file of block {shown(missing[0])}")
+    return [_mapped(path / Path(files[b.name]).name, b.length) for b in blocks]
 
 
-def _mapped(path: Path, length: int) -> NDArray[np.uint8]:
+def _parts(blocks: Sequence[Block], files: list[mmap.mmap], page_size: int) -> list[NDArray[np.uint8]]:
+    """Each block's pages, (pages, page_size) uint8."""
+    whole = [np.frombuffer(file, np.uint8) for file in files]
+    if len(files) < len(blocks):
+        ends = np.cumsum([b.length for b in blocks])
+        whole = np.split(whole[0], ends[:-1])
+    return [part.reshape(-1, page_size) for part in whole]
+
+
+def _mapped(path: Path, length: int) -> mmap.mmap:
     if _size(path) != length:
         raise XbrleError(f"{path}: has {_size(path)} bytes, its blocks come to {length}")
     try:
         with path.open("rb") as file:
-            return np.frombuffer(mmap.mmap(file.fileno(), length, access=mmap.ACCESS_READ), np.uint8)
+            return mmap.mmap(file.fileno(), length, access=mmap.ACCESS_READ)
     except OSError as error:
         raise XbrleError(f"{path}: {error.strerror}") from error

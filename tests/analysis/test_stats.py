@@ -8,9 +8,9 @@ import pytest
 import xbrletools
 from tests.conftest import SAMPLES
 from xbrletools.analysis import stats
-from xbrletools.analysis.stats import CacheCounts
 from xbrletools.formats import statistics
 from xbrletools.formats.ram import Kind
+from xbrletools.sender.fingerprint import CacheCounts, cache_counts
 
 NAMES = sorted(p.stem for p in SAMPLES.glob("*.bin"))
 
@@ -102,6 +102,17 @@ def test_every_line_that_a_debug_build_printed_comes_out_as_it_was(name, corpus)
     scan = xbrletools.open(corpus(f"{name}.bin")).scan()
     form, lines = stats.posted(stats.collect(scan), scan.settings.dialect, scan.ram_version)
     assert stats.table(form, lines).splitlines() == expected
+
+
+@pytest.mark.parametrize("name", [n for n in PRINTED if "2011" in n])
+def test_with_the_caches_size_the_whole_table_comes_out_as_it_was_printed(name, corpus):
+    made = json.loads(corpus(f"{name}.json"))
+    printed = made["statistics"].splitlines()
+    rules = [i for i, line in enumerate(printed) if line.endswith(statistics.RULE)]
+    capture = xbrletools.open(corpus(f"{name}.bin"))
+    counts = cache_counts(capture, made["cache_bytes"] or 128 << 20)
+    form, lines = stats.posted(stats.collect(capture.scan()), capture.dialect, 4, counts)
+    assert stats.table(form, lines).splitlines() == printed[rules[0] : rules[1] + 1]
 
 
 def test_sep10_counts_its_three_header_bytes(corpus):

@@ -12,6 +12,7 @@ from ..formats import ram, statistics
 from ..formats.dialects import Dialect
 from ..formats.ram import DELTA_KINDS, PAGE_KINDS, Kind
 from ..formats.statistics import CacheLines
+from ..sender.fingerprint import CacheCounts
 from ..stream.records import Columns, Sweeps
 from ..stream.scan import Scanner
 from ..stream.sections import STAGE_OF, Stage
@@ -153,19 +154,6 @@ def _add_stages(stats: Stats, scan: Scanner, carried: Columns) -> None:
 
 
 # -- the table that debug builds printed ------------------------------------------------------------------------
-
-
-@dataclass(frozen=True, slots=True)
-class CacheCounts:
-    """What only a model of the sender's page cache knows.
-
-    ``aborted``: pages sent in full because byte 0 had changed; ``max_items``: how many the cache holds; ``items``: how
-    many it held at the end.
-    """
-
-    aborted: int
-    max_items: int
-    items: int
 
 
 @dataclass(frozen=True, slots=True)

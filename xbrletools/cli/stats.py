@@ -13,29 +13,39 @@ from ..analysis.stats import Stats, Tally
 from ..formats import ram
 from ..formats.ram import PAGE_KINDS, Kind
 from ..formats.statistics import CacheLines
+from ..sender.fingerprint import CacheCounts, cache_counts
 from ..stream.scan import Scanner
 from ..stream.sections import STAGE_OF
-from ..text import shown
+from ..text import shown, size
 from . import EXIT_FINDINGS, reading, warn
 
 
 @click.command()
 @reading
 @click.option("--posted", is_flag=True, help="The statistics table that a debug build prints, line for line.")
+@click.option("--cache", metavar="BYTES", help="With --posted: the sender's cache, for the lines that need it.")
 @click.option("--json", "as_json", is_flag=True, help="One JSON object.")
 def command(
     capture: str,
     posted: bool,
+    cache: str | None,
     as_json: bool,
     dialect: str | None,
     endian: str | None,
     page_size: int | None,
 ) -> int:
     """Kinds, blocks and passes of S in numbers: records, bytes, and what deltas saved against full pages."""
-    scan = xbrletools.open(capture, dialect, endian, page_size).scan()
+    if cache is not None and not posted:
+        raise click.UsageError("--cache goes with --posted")
+    opened = xbrletools.open(capture, dialect, endian, page_size)
+    counts = None
+    if cache is not None:
+        _ = opened.records  # the model reads pages again, so a pipe is kept
+        counts = cache_counts(opened, size(cache))
+    scan = opened.scan()
     sums = stats.collect(scan)
     if posted:
-        _posted(scan, sums, as_json)
+        _posted(scan, sums, counts, as_json)
     elif as_json:
         click.echo(json.dumps(_object(scan, sums)))
     else:
@@ -47,14 +57,14 @@ def command(
     return EXIT_FINDINGS
 
 
-def _posted(scan: Scanner, sums: Stats, as_json: bool) -> None:
-    form, lines = stats.posted(sums, scan.settings.dialect, scan.ram_version or ram.VERSION_NAMED)
+def _posted(scan: Scanner, sums: Stats, counts: CacheCounts | None, as_json: bool) -> None:
+    form, lines = stats.posted(sums, scan.settings.dialect, scan.ram_version or ram.VERSION_NAMED, counts)
     if as_json:
         click.echo(json.dumps({line.label: {"value": line.value, "share": line.share} for line in lines}))
     else:
         click.echo(stats.table(form, lines), nl=False)
     warn("Iterations are inferred: records of START and PART, and 2 more where END is empty")
-    if sums.total.deltas:
+    if sums.total.deltas and counts is None:
         cache = ", and those of the cache" if form.cache is CacheLines.ITEMS else ""
         warn(f"the line of aborted pages{cache} take the cache's size, which no stream states: left out")
 

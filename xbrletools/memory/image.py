@@ -105,7 +105,7 @@ class Image:
         self.space = space
         self.pages: NDArray[np.uint8] = reserve((len(space), space.page_size), np.uint8)
         self.state: NDArray[np.uint8] = reserve((len(space),), np.uint8)
-        self.touched: NDArray[np.bool_] = reserve((len(space),), bool)
+        self.touched: NDArray[np.bool_] = reserve((len(space),), bool)  # memory was written, perhaps with zeros
         self.partly: dict[int, NDArray[np.bool_]] = {}
 
     def __getitem__(self, name: bytes | str) -> NDArray[np.uint8]:
@@ -131,6 +131,10 @@ class Image:
         self.state[rows] = State.KNOWN
         self.touched[rows] = True
         self._forget(rows)
+
+    def set_zero(self, rows: NDArray[np.int64]) -> None:
+        """These pages, which nothing was written to, are known to be zero, as they are."""
+        self.state[rows] = State.KNOWN
 
     def set_unknown(self, rows: NDArray[np.int64]) -> None:
         """No byte of these pages is known any more."""

@@ -174,7 +174,6 @@ def _apply_layer(
     mine = np.flatnonzero(kind == Kind.DUP)
     if len(mine):
         _put_fills(image, data[payload[mine]], rows[mine])
-        image.set_known(rows[mine])
     mine = np.flatnonzero((kind == Kind.PAGE) & ~whole)
     for i in mine.tolist():  # a cut page: at most one in a capture
         _put_part(image, data, int(payload[i]), int(length[i]), int(rows[i]))
@@ -218,12 +217,14 @@ def _put_pages(
 
 
 def _put_fills(image: Image, fills: NDArray[np.uint8], rows: NDArray[np.int64]) -> None:
-    """Fill pages with one byte each; zeros over a page that nothing touched are there already."""
+    """Fill pages with one byte each; zeros over a page that nothing was written to are there already."""
     rest = image.touched[rows] | (fills != 0)
+    image.set_zero(rows[~rest])
     rows, fills = rows[rest], fills[rest]
     zero = fills == 0
     image.pages[rows[zero]] = 0
     image.pages[rows[~zero]] = fills[~zero, None]
+    image.set_known(rows)
 
 
 def _put_part(image: Image, data: NDArray[np.uint8], at: int, length: int, row: int) -> None:
@@ -249,6 +250,7 @@ def _put_deltas(
     verdicts = np.zeros(len(rows), np.uint8)
     mine = np.flatnonzero(based)
     if len(mine):
+        image.touched[rows[mine]] = True
         verdicts[mine] = deltas.apply(dialect.encoding, data, at[mine], length[mine], image.pages, rows[mine])
     mine = np.flatnonzero(~based)
     for start in range(0, len(mine), SCRATCH):

@@ -73,7 +73,8 @@ class Capture:
                 self.source = self.source.spool()
                 self._scanner = Scanner(self.source, *self._options)
             columns = join(list(self._scanner))
-            self._table = RecordTable(columns, self._scanner.sections, [b.name for b in self._scanner.blocks])
+            names = [b.name for b in self._scanner.blocks]
+            self._table = RecordTable(columns, self._scanner.sections, names, self._scanner.settings.page_size)
         return self._table
 
     @property

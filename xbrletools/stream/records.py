@@ -10,7 +10,7 @@ from functools import cached_property
 import numpy as np
 from numpy.typing import NDArray
 
-from ..formats.ram import PAGE_KINDS, Kind
+from ..formats.ram import PAGE_KINDS, PAGE_SIZE, Kind
 from .sections import Sections
 
 NO_BLOCK = 0xFFFF
@@ -99,10 +99,13 @@ class Sweeps:
 class RecordTable:
     """All records of a capture, with what follows from them by lookup."""
 
-    def __init__(self, columns: Columns, sections: Sections, blocks: Iterable[bytes]) -> None:
+    def __init__(
+        self, columns: Columns, sections: Sections, blocks: Iterable[bytes], page_size: int = PAGE_SIZE
+    ) -> None:
         self.columns = columns
         self.sections = sections
         self.names = tuple(blocks)
+        self.page_size = page_size
 
     def __len__(self) -> int:
         return len(self.columns)

@@ -1,0 +1,60 @@
+"""Whether the receiver knew a page when a delta for it came: told from the records alone, window by window.
+
+It takes no decoding, so a pipe can be judged as it passes.
+"""
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ..errors import XbrleError
+from ..formats.ram import DELTA_KINDS, Kind
+from ..stream.scan import Block
+from ..stream.windows import Window
+from .image import PageSpace
+from .reserve import reserve
+
+
+class Bases:
+    """Which pages a record has given in full so far, from window to window.
+
+    A delta over an unknown page does not make it known; one over a known page keeps it so: a receiver that does not
+    take a delta stops there. ``blocks`` is the list that a scan adds to as it goes.
+    """
+
+    def __init__(self, blocks: list[Block]) -> None:
+        self._blocks = blocks
+        self._given = np.empty(0, np.uint8)
+
+    def known(self, window: Window) -> NDArray[np.int8]:
+        """Whether each delta's page was known before it, (n,) int8: 1 yes, 0 no, -1 for other records.
+
+        -1 for all where the blocks claim to be larger than any guest.
+        """
+        columns = window.columns
+        try:
+            space = PageSpace(self._blocks, window.page_size)
+        except XbrleError:
+            return np.full(len(columns), -1, np.int8)
+        self._grow(len(space))
+        rows = space.rows(columns)
+        delta = np.isin(columns.kind, DELTA_KINDS)
+        cut = (columns.kind == Kind.PAGE) & (columns.length != window.page_size)
+        out = np.where(delta, 0, -1).astype(np.int8)
+        inside = np.flatnonzero(rows >= 0)
+        pages, place = np.unique(rows[inside], return_inverse=True)
+        first = np.full(len(pages), len(columns), np.int64)
+        full = np.flatnonzero((window.is_page & ~delta & ~cut)[inside])
+        first[place[full[::-1]]] = inside[full[::-1]]  # backwards: a page's first full record is what stays
+        before = (first[place] < inside) | (self._given[rows[inside]] != 0)
+        based = delta[inside]
+        out[inside[based]] = before[based]
+        self._given[rows[inside[full]]] = 1
+        return out
+
+    def _grow(self, pages: int) -> None:
+        """Have room for so many pages."""
+        if len(self._given) >= pages:
+            return
+        larger = reserve((pages,), np.uint8)
+        larger[np.flatnonzero(self._given)] = 1
+        self._given = larger

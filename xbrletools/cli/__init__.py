@@ -4,6 +4,7 @@ This module imports neither NumPy nor construct, so that `xbrle --help` answers 
 """
 
 import importlib
+import io
 import os
 import sys
 from collections.abc import Callable, Sequence
@@ -33,6 +34,10 @@ COMMANDS = {
 }
 
 
+class _ReaderGone(Exception):  # noqa: N818 - no error
+    """Who reads our output has gone, which is its right."""
+
+
 class _Lazy(click.Group):
     """A group that imports a command's module when the command is called, and not before."""
 
@@ -45,6 +50,13 @@ class _Lazy(click.Group):
         module = importlib.import_module(f"{__name__}.{cmd_name}")
         command: click.Command = module.command
         return command
+
+    def invoke(self, ctx: click.Context) -> Any:
+        """As ever, but click would make an exit status of 1 of a pipe whose reader has gone."""
+        try:
+            return super().invoke(ctx)
+        except BrokenPipeError:
+            raise _ReaderGone from None
 
     def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
         with formatter.section("Commands"):
@@ -80,6 +92,8 @@ def warn(message: str) -> None:
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run the command line; every failure becomes one line and an exit status."""
+    if isinstance(sys.stdout, io.TextIOWrapper):
+        sys.stdout.reconfigure(errors="backslashreplace")  # a name from a stream may not exist in the locale's code
     try:
         status = cli.main(arguments, prog_name="xbrle", standalone_mode=False)
         sys.stdout.flush()
@@ -92,7 +106,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except click.ClickException as error:
         error.show()
         return EXIT_UNREADABLE
-    except BrokenPipeError:  # the reader of our output has gone, which is its right
+    except (BrokenPipeError, _ReaderGone):
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 0
     except (XbrleError, OSError, MemoryError) as error:

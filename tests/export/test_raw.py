@@ -1,0 +1,133 @@
+import hashlib
+import json
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+import xbrletools
+from tests.streams import PAGE, StreamBuilder, noise
+from xbrletools.errors import XbrleError
+from xbrletools.export import raw
+
+
+def test_a_block_takes_disk_only_where_it_is_not_zero(tmp_path):
+    size = 64 << 20
+    stream = StreamBuilder({b"pc.ram": size}).page(0, noise(1)).dup(PAGE).dup(2 * PAGE, 3)
+    image = xbrletools.open(stream.page(size - PAGE, noise(2)).bytes()).memory()
+    raw.write_file(image, 0, tmp_path / "ram")
+    assert (tmp_path / "ram").read_bytes() == image["pc.ram"].tobytes()
+    assert (tmp_path / "ram").stat().st_blocks * 512 < 1 << 20
+    assert raw.digest(image, 0) == hashlib.sha256(image["pc.ram"]).hexdigest()
+
+
+def test_a_claim_of_very_much_costs_neither_time_nor_disk(tmp_path):
+    image = xbrletools.open(StreamBuilder({b"pc.ram": 1 << 38}).page(0, noise(1)).bytes()).memory()
+    raw.write_folder(image, tmp_path / "out")
+    (block,) = json.loads((tmp_path / "out" / "manifest.json").read_text())["blocks"]
+    assert (block["sha256"], block["unknown"]) == (None, (1 << 38) - PAGE)
+    assert (tmp_path / "out" / "pc.ram").stat().st_blocks * 512 < 1 << 20
+
+
+def test_a_block_that_is_no_multiple_of_a_page_ends_where_it_says(tmp_path):
+    blocks = {b"a": PAGE + 2048, b"b": PAGE - 2048}
+    image = xbrletools.open(StreamBuilder(blocks).page(PAGE, noise(1), b"a").bytes()).memory()
+    raw.write_folder(image, tmp_path / "out")
+    content = (tmp_path / "out" / "a").read_bytes()
+    assert content == bytes(PAGE) + noise(1)[:2048].tobytes()
+    written = json.loads((tmp_path / "out" / "manifest.json").read_text())["blocks"]
+    assert [b["unknown"] for b in written] == [PAGE, PAGE - 2048]
+    assert written[0]["sha256"] == hashlib.sha256(content).hexdigest()
+    assert (tmp_path / "out" / "b").read_bytes() == bytes(PAGE - 2048)
+
+
+def test_a_page_that_is_partly_known_counts_its_unknown_bytes():
+    stream = StreamBuilder({b"pc.ram": PAGE}).page(0, noise(1)).bytes()
+    cut = stream[: stream.index(noise(1).tobytes()[:64]) + 100]
+    image = xbrletools.open(cut).memory()
+    assert raw.unknown_bytes(image, 0) == PAGE - 100
+    assert image["pc.ram"][0, :100].tolist() == noise(1)[:100].tolist()
+
+
+HOSTILE = [b"..", b".", b"", b"/etc/passwd", b"../../x", b"a/b", b"A", b"a", b"con\x00\x1b[2J", b"manifest.json",
+           b"\xff\xfe", b"%2E", b"~", b"x" * 255, b"x" * 254 + b"/", "\u202e".encode(),
+           b"-rf", b"MANIFEST.JSON"]  # fmt: skip
+
+
+def assert_safe(names):
+    for name in names:
+        assert name not in ("", ".", "..", raw.MANIFEST)
+        assert not set(name) & set('/\\\0:*?"<>|')
+        assert name.isprintable()
+        assert name.isascii()
+        assert not name.startswith(".")
+        assert len(name) <= 255
+    assert len({n.casefold() for n in names}) == len(names)
+
+
+@given(st.lists(st.binary(max_size=255) | st.sampled_from(HOSTILE), max_size=30))
+def test_names_become_safe_and_distinct_files(names):
+    taken = {raw.MANIFEST}
+    assert_safe([raw.file_name(name, taken) for name in names])
+
+
+def test_ordinary_names_stay_as_they_are():
+    taken = {raw.MANIFEST}
+    assert [raw.file_name(n, taken) for n in (b"pc.ram", b"vga.vram", b"a/b")] == ["pc.ram", "vga.vram", "a%2Fb"]
+
+
+def test_hostile_names_stay_inside_the_folder(tmp_path):
+    blocks = {name: PAGE for name in HOSTILE if name}
+    stream = StreamBuilder(blocks)
+    for i, name in enumerate(blocks):
+        stream.page(0, noise(i), name)
+    raw.write_folder(xbrletools.open(stream.bytes()).memory(), tmp_path / "out")
+    assert [p.name for p in tmp_path.iterdir()] == ["out"]
+    files = sorted(p.name for p in (tmp_path / "out").iterdir())
+    manifest = json.loads((tmp_path / "out" / "manifest.json").read_text())
+    assert files == sorted([raw.MANIFEST, *(b["file"] for b in manifest["blocks"])])
+    assert_safe([b["file"] for b in manifest["blocks"]])
+    for i, block in enumerate(manifest["blocks"]):
+        assert (tmp_path / "out" / block["file"]).read_bytes() == noise(i).tobytes()
+
+
+def test_nothing_is_left_when_writing_fails(tmp_path, monkeypatch):
+    def fail(*_):
+        raise OSError("no space")
+
+    image = xbrletools.open(StreamBuilder().page(0, noise(1)).bytes()).memory()
+    monkeypatch.setattr(raw, "digest", fail)
+    with pytest.raises(OSError, match="no space"):
+        raw.write_folder(image, tmp_path / "out")
+    monkeypatch.setattr(raw, "write_block", fail)
+    with pytest.raises(OSError, match="no space"):
+        raw.write_file(image, 0, tmp_path / "ram")
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_what_is_there_already_is_replaced_only_by_force(tmp_path):
+    image = xbrletools.open(StreamBuilder().page(0, noise(1)).bytes()).memory()
+    raw.write_file(image, 0, tmp_path / "ram")
+    with pytest.raises(XbrleError, match="not empty"):
+        raw.write_file(image, 0, tmp_path / "ram")
+    with pytest.raises(XbrleError, match="not empty"):
+        raw.write_folder(image, tmp_path)
+    with pytest.raises(XbrleError, match="no folder"):
+        raw.write_folder(image, tmp_path / "ram", force=True)
+    with pytest.raises(XbrleError, match="no regular file"):
+        raw.write_file(image, 0, tmp_path, force=True)
+    image.pages[0] = 0
+    image.pages[0, 0] = 1
+    raw.write_file(image, 0, tmp_path / "ram", force=True)
+    assert np.fromfile(tmp_path / "ram", np.uint8).sum() == 1
+    raw.write_folder(image, tmp_path, force=True)
+    assert sorted(p.name for p in tmp_path.iterdir()) == ["manifest.json", "pc.ram", "ram"]
+
+
+def test_an_empty_folder_and_an_empty_file_may_be_filled(tmp_path):
+    image = xbrletools.open(StreamBuilder().page(0, noise(1)).bytes()).memory()
+    raw.write_folder(image, tmp_path)
+    (tmp_path / "empty").touch()
+    raw.write_file(image, 0, tmp_path / "empty")
+    assert (tmp_path / "empty").read_bytes() == (tmp_path / "pc.ram").read_bytes()

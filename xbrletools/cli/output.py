@@ -1,0 +1,76 @@
+"""What the commands share in talking to people: terminal or not, progress, and what a capture could not give."""
+
+import os
+import sys
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Any
+
+from . import EXIT_FINDINGS, warn
+
+if TYPE_CHECKING:
+    from rich.console import RenderableType
+
+    from ..stream.scan import Problem
+
+PROBLEMS_MAX = 20  # lines on standard error; `verify` gives them all
+_DIM_TERMINALS = ("dumb", "unknown")
+
+
+def is_coloured() -> bool:
+    """Whether standard output is a terminal whose user takes colours."""
+    return sys.stdout.isatty() and not os.environ.get("NO_COLOR") and os.environ.get("TERM") not in _DIM_TERMINALS
+
+
+def show(*tables: "RenderableType") -> None:
+    """Print tables with an empty line between them. Nothing in a text is interpreted, and a pipe gets no padding."""
+    from rich.console import Console
+
+    console = Console(markup=False, emoji=False, highlight=False)
+    with console.capture() as captured:
+        for i, table in enumerate(tables):
+            if i:
+                console.print()
+            console.print(table)
+    text = captured.get()
+    if not sys.stdout.isatty():
+        text = "".join(line.rstrip() + "\n" for line in text.splitlines())
+    sys.stdout.write(text)
+
+
+def report(problems: "list[Problem]") -> int:
+    """Say on standard error what a scan met; returns the exit status, 1 where it could not go on to the end."""
+    for problem in problems[:PROBLEMS_MAX]:
+        warn(f"{problem.rule} at offset {problem.offset:#x}: {problem.message}")
+    if len(problems) > PROBLEMS_MAX:
+        warn(f"and {len(problems) - PROBLEMS_MAX} problems more")
+    return EXIT_FINDINGS if any(p.fatal for p in problems) else 0
+
+
+@contextmanager
+def progress(what: str, total: int) -> Iterator[Callable[[int], None] | None]:
+    """A progress bar on standard error for what takes over a second; gives the function that moves it on.
+
+    None where standard error is no terminal.
+    """
+    if not sys.stderr.isatty():
+        yield None
+        return
+    import time
+
+    from rich.console import Console
+    from rich.progress import Progress
+
+    begun = time.monotonic()
+    bar = Progress(console=Console(stderr=True), transient=True)
+    task: Any = bar.add_task(what, total=total)
+
+    def on(count: int) -> None:
+        if not bar.live.is_started and time.monotonic() - begun > 1:
+            bar.start()
+        bar.update(task, advance=count)
+
+    try:
+        yield on
+    finally:
+        bar.stop()

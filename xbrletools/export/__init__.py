@@ -1,0 +1,1 @@
+"""Memory out of the toolkit, in forms that other tools read."""

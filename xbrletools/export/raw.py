@@ -1,0 +1,225 @@
+"""Memory as raw files: a block is a file, a page that is zero or unknown a hole in it.
+
+Files appear under their names when they are whole: they are written under temporary names beside them and renamed.
+"""
+
+import hashlib
+import json
+import os
+import tempfile
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import BinaryIO
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ..errors import XbrleError
+from ..memory.image import Image, State
+from ..text import shown
+
+MANIFEST = "manifest.json"
+NAME_BYTES_MAX = 200  # of an escaped name, so that a suffix still fits into the 255 of a file system
+CHUNK_PAGES = 1 << 11  # pages that are looked at and written at once
+ZEROS = bytes(1 << 20)
+HASHED_ZEROS_MAX = 1 << 36  # zeros of one block that are hashed: a stream can claim any length
+
+_SAFE = frozenset(b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789._-+@=,")
+
+#: Called as the work goes on, with the number of bytes that were done since the last call.
+Progress = Callable[[int], None]
+
+
+@dataclass(frozen=True, slots=True)
+class Written:
+    """One block on disk: its name as shown, its file, ``length`` and ``unknown`` in bytes.
+
+    ``sha256`` is None where more than `HASHED_ZEROS_MAX` bytes would be zeros.
+    """
+
+    name: str
+    file: str
+    length: int
+    sha256: str | None
+    unknown: int
+
+
+def file_name(name: bytes, taken: set[str]) -> str:
+    """A file name for a block's name: no other of ``taken``, not even with case ignored; is added to them.
+
+    Bytes other than letters, digits and ``._-+@=,`` become ``%XX``, and so does a leading dot; a long or taken name
+    gets a suffix that begins with ``~``, which no escaped name holds.
+    """
+    escaped = "".join(chr(b) if b in _SAFE and (i or b != ord(".")) else f"%{b:02X}" for i, b in enumerate(name))
+    if not escaped or len(escaped) > NAME_BYTES_MAX:
+        escaped = f"{escaped[:NAME_BYTES_MAX]}~{hashlib.sha256(name).hexdigest()[:16]}"
+    chosen, count = escaped, 1
+    while chosen.casefold() in taken:
+        count += 1
+        chosen = f"{escaped}~{count}"
+    taken.add(chosen.casefold())
+    return chosen
+
+
+def unknown_bytes(image: Image, block: int) -> int:
+    """How many bytes of a block no record determines."""
+    size, length = image.space.page_size, image.block_bytes(block)
+    rows = image.space.slice(block)
+    unknown = int(np.count_nonzero(image.state[rows] == State.UNKNOWN)) * size
+    for row in (rows.start + np.flatnonzero(image.state[rows] == State.PARTLY)).tolist():
+        unknown += int(np.count_nonzero(~image.partly[row]))
+    beyond = -length % size  # the last page may reach past the block's end
+    if beyond and rows.stop > rows.start:
+        unknown -= int(np.count_nonzero(~image.known_bytes(rows.stop - 1)[size - beyond :]))
+    return unknown
+
+
+def chunks(image: Image, block: int) -> Iterator[tuple[int, NDArray[np.uint8]]]:
+    """The parts of a block that are not zero, as (offset in the block, bytes), in rising order.
+
+    Pages that nothing was written to are not looked at.
+    """
+    size, length = image.space.page_size, image.block_bytes(block)
+    rows = image.space.slice(block)
+    touched = np.flatnonzero(image.touched[rows])
+    for start in range(0, len(touched), CHUNK_PAGES):
+        pages = touched[start : start + CHUNK_PAGES]
+        pages = pages[_pages(image, rows.start, pages).any(axis=1)]
+        if not len(pages):
+            continue
+        for run in np.split(pages, np.flatnonzero(np.diff(pages) != 1) + 1):
+            first, last = int(run[0]), int(run[-1]) + 1
+            data = image.pages[rows.start + first : rows.start + last].reshape(-1)
+            yield first * size, data[: length - first * size]
+
+
+def _pages(image: Image, first: int, pages: NDArray[np.int64]) -> NDArray[np.uint8]:
+    """Some pages of a block, (n, page_size) uint8; not copied where they follow each other."""
+    if pages[-1] - pages[0] == len(pages) - 1:
+        return image.pages[first + int(pages[0]) : first + int(pages[-1]) + 1]
+    return image.pages[first + pages]
+
+
+def write_block(image: Image, block: int, file: BinaryIO, progress: Progress | None = None) -> None:
+    """Write a block to an empty file, sparsely."""
+    file.truncate(image.block_bytes(block))
+    done = 0
+    for offset, data in chunks(image, block):
+        file.seek(offset)
+        file.write(data.data)
+        if progress:
+            progress(offset + len(data) - done)
+            done = offset + len(data)
+    if progress:
+        progress(image.block_bytes(block) - done)
+
+
+def digest(image: Image, block: int, progress: Progress | None = None) -> str | None:
+    """The SHA-256 of a block's bytes, unknown ones as zeros, in hexadecimal.
+
+    None where more than `HASHED_ZEROS_MAX` of them are zeros that nobody wrote.
+    """
+    written = int(np.count_nonzero(image.touched[image.space.slice(block)])) * image.space.page_size
+    if image.block_bytes(block) - written > HASHED_ZEROS_MAX:
+        return None
+    out, at = hashlib.sha256(), 0
+
+    def zeros(upto: int) -> None:
+        nonlocal at
+        while at < upto:
+            step = min(len(ZEROS), upto - at)
+            out.update(memoryview(ZEROS)[:step])
+            at += step
+            if progress:
+                progress(step)
+
+    for offset, data in chunks(image, block):
+        zeros(offset)
+        out.update(data.data)
+        at += len(data)
+        if progress:
+            progress(len(data))
+    zeros(image.block_bytes(block))
+    return out.hexdigest()
+
+
+@contextmanager
+def _renamed(target: Path) -> Iterator[BinaryIO]:
+    """A new file beside ``target`` that takes its name when all went well, and is gone when not."""
+    number, temporary = tempfile.mkstemp(prefix=".", suffix=".part", dir=target.parent)
+    try:
+        with os.fdopen(number, "wb") as file:
+            yield file
+        mask = os.umask(0)
+        os.umask(mask)
+        Path(temporary).chmod(0o666 & ~mask)
+        Path(temporary).replace(target)
+    except BaseException:
+        Path(temporary).unlink(missing_ok=True)
+        raise
+
+
+def write_file(image: Image, block: int, target: Path, force: bool = False, progress: Progress | None = None) -> None:
+    """Write one block to the file ``target``.
+
+    Raises:
+        XbrleError: there is something of that name already, other than an empty file; ``force`` replaces a file.
+        OSError: it cannot be written.
+    """
+    target = target.resolve()
+    if target.exists():
+        if not target.is_file():
+            raise XbrleError(f"{target}: exists and is no regular file")
+        if target.stat().st_size and not force:
+            raise XbrleError(f"{target}: exists and is not empty; --force replaces it")
+    with _renamed(target) as file:
+        write_block(image, block, file, progress)
+
+
+def write_folder(
+    image: Image, folder: Path, force: bool = False, progress: Progress | None = None, **about: object
+) -> list[Written]:
+    """Write every declared block to a file of its own in ``folder``, and what they are to its manifest.json.
+
+    ``about`` goes into the manifest beside ``blocks``.
+
+    Raises:
+        XbrleError: the folder exists and is not empty, or is no folder; ``force`` replaces files in it.
+        OSError: something cannot be written; nothing is left under a final name then, unless some was renamed already.
+    """
+    folder = folder.resolve()
+    made = not folder.exists()
+    if not made:
+        if not folder.is_dir():
+            raise XbrleError(f"{folder}: exists and is no folder; with --block, it would be the one file")
+        if any(folder.iterdir()) and not force:
+            raise XbrleError(f"{folder}: exists and is not empty; --force replaces files in it")
+    folder.mkdir(parents=True, exist_ok=True)
+    try:
+        return _fill_folder(image, folder, progress, about)
+    except BaseException:
+        if made and not any(folder.iterdir()):
+            folder.rmdir()
+        raise
+
+
+def _fill_folder(image: Image, folder: Path, progress: Progress | None, about: dict[str, object]) -> list[Written]:
+    """Write all files under temporary names inside a temporary folder, then rename them, the manifest last."""
+    taken = {MANIFEST}
+    written = []
+    with tempfile.TemporaryDirectory(prefix=".", suffix=".part", dir=folder) as temporary:
+        for block, declared in enumerate(image.space.blocks):
+            if not declared.declared:
+                continue
+            name = file_name(declared.name, taken)
+            with (Path(temporary) / name).open("wb") as file:
+                write_block(image, block, file, progress)
+            sha256 = digest(image, block, progress)
+            written.append(Written(shown(declared.name), name, declared.length, sha256, unknown_bytes(image, block)))
+        manifest = {**about, "blocks": [asdict(w) for w in written]}
+        (Path(temporary) / MANIFEST).write_text(json.dumps(manifest, indent=2) + "\n", "utf-8")
+        for name in [*(w.file for w in written), MANIFEST]:
+            (Path(temporary) / name).replace(folder / name)
+    return written

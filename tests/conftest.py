@@ -45,3 +45,8 @@ def corpus() -> Callable[[str], bytes]:
         return (CORPUS / path).read_bytes()
 
     return read
+
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    """``--update-goldens`` writes the goldens anew, for the eye to review."""
+    parser.addoption("--update-goldens", action="store_true", help="write tests/golden anew")

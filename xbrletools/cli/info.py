@@ -1,0 +1,294 @@
+"""`xbrle info`: what is this, on one screen."""
+
+import json
+from collections import Counter
+from typing import Any
+
+import click
+from rich.table import Table
+from rich.text import Text
+
+import xbrletools
+
+from ..analysis import stats
+from ..analysis.stats import Stats
+from ..capture import Capture
+from ..formats.qevm import SectionType
+from ..formats.ram import Kind
+from ..stream.scan import Scanner
+from ..stream.sections import CERTAINTY, Owner, Section
+from ..text import shown
+from . import reading
+from .output import report, show
+
+CONTAINER = "qevm"
+NAMES_MAX = 12  # device sections that are named in a line
+BLOCKS_MAX = 24  # RAM blocks that are listed for a person
+
+#: How the end of a device's data was found, for a person; `stream.sections.CERTAINTY` says how sure each is.
+_FOUND = {
+    "parsed": "reading it",
+    "footer": "its footer (near certain)",
+    "header": "the next header (likely)",
+    "eof": "the last byte (likely)",
+    "cut": "nothing",
+}
+
+
+@click.command()
+@reading
+@click.option("--json", "as_json", is_flag=True, help="One JSON object.")
+def command(capture: str, dialect: str | None, endian: str | None, page_size: int | None, as_json: bool) -> int:
+    """Say what S is: container, machine, dialect with its evidence, RAM blocks, records, passes, sections."""
+    with xbrletools.open(capture, dialect=dialect, endian=endian, page_size=page_size) as opened:
+        scan = opened.scan()
+        facts = _gather(opened, scan)
+        if as_json:
+            click.echo(json.dumps(facts, indent=2))
+        else:
+            _show(facts)
+        return report(scan.problems)
+
+
+# -- what is known ----------------------------------------------------------------------------------------------------
+
+
+def _gather(opened: Capture, scan: Scanner) -> dict[str, Any]:
+    """Everything, ready for JSON; reads a pipe in constant memory."""
+    sums = stats.collect(scan)
+    passes: Counter[int] = Counter(block for block, _ in sums.passes)
+    records = {block: tally.pages for block, tally in sums.blocks().items()}
+    counts, payload = sums.total.records, sums.total.payload
+    settings, evidence = scan.settings, scan.settings.evidence
+    dialect = settings.dialect
+    return {
+        "name": opened.name,
+        "container": CONTAINER,
+        "file_version": scan.file_version,
+        "wrapper": opened.source.wrapper,
+        "size": opened.source.size,
+        "machine": None if scan.machine is None else shown(scan.machine),
+        "capabilities": [shown(c) for c in scan.capabilities],
+        "ram_version": scan.ram_version,
+        "dialect": dialect.name if dialect else None,
+        "candidates": list(evidence.candidates),
+        "endian": evidence.endian if dialect is None or dialect.host_endian else None,
+        "page_size": settings.page_size,
+        "evidence": {
+            "offset": evidence.offset,
+            "forced": evidence.forced,
+            "reasons": list(evidence.reasons),
+        },
+        "blocks": [
+            {
+                "name": shown(b.name),
+                "length": b.length,
+                "declared": b.declared,
+                "passes": passes[i],
+                "records": records.get(i, 0),
+            }
+            for i, b in enumerate(scan.blocks)
+        ],
+        "records": {k.name.lower(): int(counts[k]) for k in Kind if counts[k] or k is not Kind.NOOP},
+        "payload": {k.name.lower(): int(payload[k]) for k in Kind if payload[k]},
+        "passes": max(passes.values(), default=0),
+        "saved": _saved(sums),
+        "sections": _sections(scan),
+        "device_tail": _device_tail(scan),
+        "vmdesc": None if scan.vmdesc is None else {"offset": scan.vmdesc[0], "length": scan.vmdesc[1]},
+        "footers": scan.footers,
+        "complete": scan.complete,
+        "truncated": any(p.rule == "truncated" for p in scan.problems),
+        "problems": [
+            {"rule": p.rule, "offset": p.offset, "message": p.message, "fatal": p.fatal} for p in scan.problems
+        ],
+    }
+
+
+def _saved(sums: Stats) -> dict[str, int]:
+    """How many bytes shorter the capture is than with every page sent in full, by what saved them."""
+    less = sums.total.records * sums.page_size - sums.total.payload
+    return {
+        "dup": int(less[Kind.DUP]),
+        "delta": sums.saved(sums.total),
+        "compressed": int(less[Kind.COMPRESSED]),
+    }
+
+
+def _sections(scan: Scanner) -> list[dict[str, Any]]:
+    """Who wrote sections, how many of which type, and how their ends were found; in the order of their first."""
+    groups: dict[Owner | str, list[Section]] = {}
+    for section in scan.sections:
+        groups.setdefault(section.owner or section.type.name, []).append(section)
+    out = []
+    for owner, members in groups.items():
+        worst = max(s.found_by for s in members)
+        described: dict[str, Any] = {"idstr": None, "section_id": None, "instance_id": None, "version_id": None}
+        if not isinstance(owner, str):
+            described = {
+                "idstr": shown(owner.idstr),
+                "section_id": owner.section_id,
+                "instance_id": owner.instance_id,
+                "version_id": owner.version_id,
+            }
+        out.append(
+            {
+                **described,
+                "offset": members[0].offset,
+                "types": dict(Counter(s.type.name.lower() for s in members)),
+                "bytes": sum(s.end - s.offset for s in members),
+                "found_by": worst.name.lower(),
+                "certainty": CERTAINTY[worst],
+            }
+        )
+    return out
+
+
+def _device_tail(scan: Scanner) -> dict[str, Any] | None:
+    """The opaque data of devices: where, how many sections, and how their boundaries were found."""
+    opaque = [s for s in scan.sections if s.type is SectionType.FULL]
+    if not opaque:
+        return None
+    found = Counter(s.found_by for s in opaque)
+    worst = max(found)
+    return {
+        "offset": opaque[0].offset,
+        "end": opaque[-1].end,
+        "sections": len(opaque),
+        "found_by": {b.name.lower(): n for b, n in sorted(found.items())},
+        "certainty": CERTAINTY[worst],
+    }
+
+
+# -- for people -------------------------------------------------------------------------------------------------------
+
+
+def _show(facts: dict[str, Any]) -> None:
+    """A screen of it."""
+    tables = [_pairs(_summary(facts))]
+    if facts["blocks"]:
+        tables.append(_blocks(facts["blocks"]))
+    if any(facts["records"].values()):
+        tables.append(_records(facts))
+    show(*tables)
+
+
+def _summary(facts: dict[str, Any]) -> list[tuple[str, str]]:
+    """Label and value of each line."""
+    size = facts["size"]
+    container = f"QEVM, file version {facts['file_version']}"
+    if facts["wrapper"]:
+        container += f", inside {facts['wrapper']}"
+    lines = [
+        ("capture", _printable(facts["name"]) + (f", {size:,} bytes" if size is not None else "")),
+        ("container", container),
+    ]
+    if facts["machine"] is not None:
+        lines.append(("machine", facts["machine"]))
+    if facts["capabilities"]:
+        lines.append(("capabilities", ", ".join(facts["capabilities"])))
+    if facts["ram_version"] is not None:
+        lines.append(("RAM section", f"version {facts['ram_version']}, pages of {facts['page_size']} bytes"))
+        lines.append(("dialect", _dialect(facts)))
+        lines += [("", reason) for reason in facts["evidence"]["reasons"]]
+    lines.append(("sections", _section_words(facts["sections"])))
+    tail = facts["device_tail"]
+    if tail is not None:
+        found = ", ".join(f"{n} by {_FOUND[b]}" for b, n in tail["found_by"].items())
+        lines += [
+            ("devices", f"{tail['sections']} sections, {tail['offset']:#x} to {tail['end']:#x}; ends found: {found}"),
+            ("", _device_words(facts["sections"])),
+        ]
+    if facts["vmdesc"] is not None:
+        lines.append(("VM description", f"{facts['vmdesc']['length']:,} bytes at {facts['vmdesc']['offset']:#x}"))
+    lines.append(("complete", _ending(facts)))
+    return lines
+
+
+def _ending(facts: dict[str, Any]) -> str:
+    if facts["complete"] and not facts["problems"]:
+        return "yes, to the last byte"
+    if facts["complete"]:
+        return f"yes, with {len(facts['problems'])} problems on the way"
+    fatal = next((p for p in facts["problems"] if p["fatal"]), None)
+    word = "truncated" if facts["truncated"] else "damaged"
+    return f"no, {word}" + (f" at {fatal['offset']:#x}" if fatal else "")
+
+
+def _dialect(facts: dict[str, Any]) -> str:
+    if facts["dialect"] is None:
+        text = "not shown, for want of a delta; could be " + ", ".join(facts["candidates"])
+    else:
+        text = str(facts["dialect"])
+        others = [c for c in facts["candidates"] if c != text]
+        if others:
+            text += f" (or {', '.join(others)}, which read the same here)"
+    if facts["endian"]:
+        text += f", {facts['endian']}-endian"
+    if facts["evidence"]["forced"]:
+        text += ", as forced"
+    elif facts["evidence"]["offset"] is not None:
+        text += f", seen at {facts['evidence']['offset']:#x}"
+    return text
+
+
+def _section_words(sections: list[dict[str, Any]]) -> str:
+    """Who wrote sections, devices aside, and how many of each type."""
+    words = []
+    for s in sections:
+        if s["idstr"] is None:
+            words.append(" ".join(t.upper() for t in s["types"]))
+        elif list(s["types"]) != ["full"]:
+            words.append(f"{s['idstr']} ({', '.join(f'{n} {t.upper()}' for t, n in s['types'].items())})")
+    return "; ".join(words) or "none"
+
+
+def _device_words(sections: list[dict[str, Any]]) -> str:
+    names = list(dict.fromkeys(s["idstr"] for s in sections if list(s["types"]) == ["full"]))
+    more = f" and {len(names) - NAMES_MAX} more" if len(names) > NAMES_MAX else ""
+    return ", ".join(names[:NAMES_MAX]) + more
+
+
+def _pairs(lines: list[tuple[str, str]]) -> Table:
+    from rich.table import Table
+
+    table = Table.grid(padding=(0, 2))
+    table.add_column(style="bold", no_wrap=True)
+    table.add_column(overflow="fold")
+    for label, value in lines:
+        table.add_row(label, Text(value))
+    return table
+
+
+def _columns(*heads: str) -> Table:
+    from rich.table import Table
+
+    table = Table(box=None, pad_edge=False, header_style="bold")
+    for i, head in enumerate(heads):
+        table.add_column(head, justify="right" if i else "left", overflow="fold")
+    return table
+
+
+def _blocks(blocks: list[dict[str, Any]]) -> Table:
+    table = _columns("RAM block", "bytes", "records", "passes")
+    for b in blocks[:BLOCKS_MAX]:
+        length = f"{b['length']:,}" if b["declared"] else "not listed"
+        table.add_row(Text(b["name"]), length, f"{b['records']:,}", str(b["passes"]))
+    if len(blocks) > BLOCKS_MAX:
+        table.add_row(f"and {len(blocks) - BLOCKS_MAX} more", "", "", "")
+    return table
+
+
+def _records(facts: dict[str, Any]) -> Table:
+    table = _columns("records", "number", "payload", "bytes saved")
+    delta = facts["saved"]["delta"]
+    saved = {"xbrle": delta, "xbzrle": delta, **facts["saved"]}
+    for kind, number in facts["records"].items():
+        if number:
+            less = f"{saved[kind]:,}" if kind in saved else ""
+            table.add_row(kind, f"{number:,}", f"{facts['payload'].get(kind, 0):,}", less)
+    return table
+
+
+def _printable(name: str) -> str:
+    return shown(name.encode("utf-8", "surrogateescape"))

@@ -1,0 +1,308 @@
+"""What a section and a record look like in `xbrle dump`: lines for people, objects for scripts, field trees, bytes."""
+
+import json
+import sys
+from collections.abc import Iterator
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ..capture import Capture
+from ..formats import ram
+from ..formats.qevm import SectionType
+from ..formats.ram import Flag, Kind
+from ..stream import fields
+from ..stream.fields import Field
+from ..stream.sections import Boundary, Section, Stage
+from ..stream.windows import Window
+from ..text import shown
+from .output import is_coloured
+
+HEX_ROW = 16  # bytes a line of a hex dump
+
+
+class Lister:
+    """What a section and a record look like."""
+
+    def __init__(self, opened: Capture, fields: bool, runs: bool, hexadecimal: bool) -> None:
+        self.opened = opened
+        self.fields, self.runs, self.hexadecimal = fields, runs, hexadecimal
+
+    def head(self) -> str:
+        """What comes before all."""
+        return ""
+
+    def section(self, section: Section) -> str:
+        """A section's line."""
+        raise NotImplementedError
+
+    def records(self, window: Window, keep: NDArray[np.int64], known: NDArray[np.int8]) -> list[str]:
+        """A line for each of the rows ``keep``."""
+        raise NotImplementedError
+
+    def _end(self, section: Section) -> int | None:
+        """Where a section's data ends; None for RAM sections, whose EOS tells, for the scan may not be there yet."""
+        is_ram = section.owner is not None and section.owner.idstr == ram.IDSTR and section.type != SectionType.FULL
+        return None if is_ram or section.found_by is Boundary.CUT else section.end
+
+    def _tree(self, window: Window, row: int) -> Field:
+        scanned = self.opened.scanned
+        c, settings = window.columns, scanned.settings
+        start = int(c.offset[row])
+        data = self.opened.data[start : start + int(c.head[row]) + int(c.length[row])].tobytes()
+        tree = fields.record_tree(data, start, settings.version, settings.dialect, settings.endian, settings.page_size)
+        return fields.expanded(tree, settings.dialect) if self.runs and settings.dialect else tree
+
+    def _payload(self, window: Window, row: int) -> tuple[int, bytes]:
+        c = window.columns
+        start = int(c.offset[row]) + int(c.head[row])
+        return start, self.opened.data[start : start + int(c.length[row])].tobytes()
+
+    def _section_bytes(self, section: Section) -> tuple[int, bytes]:
+        end = self._end(section)
+        return section.data, b"" if end is None else self.opened.data[section.data : end].tobytes()
+
+
+class Text(Lister):
+    """Lines for people, 80 columns wide where the names allow it."""
+
+    def head(self) -> str:
+        """The names of the columns, on a terminal."""
+        if not sys.stdout.isatty():
+            return ""
+        line = f"{'OFFSET':10} {'RECORD':>8} {'KIND':10} {'LENGTH':>6} {'PASS':>4} {'STAGE':5} PAGE"
+        return (f"\x1b[1m{line}\x1b[0m" if is_coloured() else line) + "\n"
+
+    def section(self, section: Section) -> str:
+        """A section's line, and its fields and bytes where asked for."""
+        words = [f"{section.offset:#010x} section {section.index}: {section.type.name}"]
+        if section.owner is not None:
+            owner = section.owner
+            words[0] += f" of {shown(owner.idstr)}"
+            words.append(f"id {owner.section_id}")
+            if self._announces(section):
+                words.append(f"instance {owner.instance_id}, version {owner.version_id}")
+        end = self._end(section)
+        if end is not None:
+            words += self._extent(section, end)
+        line = ", ".join(words)
+        out = [f"\x1b[2m{line}\x1b[0m" if is_coloured() else line]
+        if self.fields:
+            out += _tree_lines(fields.section_tree(section, self.opened.data), self.opened.page_size)
+        if self.hexadecimal:
+            out += _hex_lines(*self._section_bytes(section))
+        return "\n".join(out) + "\n"
+
+    @staticmethod
+    def _announces(section: Section) -> bool:
+        return section.type in (SectionType.START, SectionType.FULL)
+
+    @staticmethod
+    def _extent(section: Section, end: int) -> list[str]:
+        if section.type is SectionType.EOF:
+            return []
+        likely = section.found_by in (Boundary.HEADER, Boundary.EOF)
+        return [f"{'likely ' if likely else ''}{end - section.offset} bytes"]
+
+    def records(self, window: Window, keep: NDArray[np.int64], known: NDArray[np.int8]) -> list[str]:
+        """A line for each of the rows ``keep``, and its fields and bytes where asked for."""
+        c = window.columns.take(keep)
+        blocks = _block_words(window)
+        columns = (
+            c.offset.tolist(),
+            _or(window.number[keep], ""),
+            _words(_kinds(is_coloured()), c.kind),
+            c.length.tolist(),
+            _or(window.pass_[keep], ""),
+            _words(_stages(), window.stage[keep]),
+            _words(blocks, np.minimum(c.block, len(blocks) - 1)),
+            c.address.tolist(),
+            _words(["", ", base unknown"], known[keep] == 0),
+        )
+        with_page = "%#010x %8s %s %6d %4s %-5s %s%#x%s\n"
+        without = "%#010x %8s %s %6d %4s %-5s %s\n"
+        if bool(window.is_page[keep].all()):
+            lines = list(map(with_page.__mod__, zip(*columns, strict=True)))
+        else:
+            carries = window.is_page[keep].tolist()
+            lines = [
+                with_page % row if is_page else (without % (*row[:6], "")).rstrip() + "\n"
+                for is_page, row in zip(carries, zip(*columns, strict=True), strict=True)
+            ]
+        if self.fields or self.hexadecimal:
+            lines = [line + self._more(window, row) for line, row in zip(lines, keep.tolist(), strict=True)]
+        return lines
+
+    def _more(self, window: Window, row: int) -> str:
+        out: list[str] = []
+        if self.fields:
+            out += _tree_lines(self._tree(window, row), self.opened.page_size)
+        if self.hexadecimal:
+            out += _hex_lines(*self._payload(window, row))
+        return "".join(line + "\n" for line in out)
+
+
+class Json(Lister):
+    """One object a line."""
+
+    def section(self, section: Section) -> str:
+        """A section's line, and its fields and bytes where asked for."""
+        owner, end = section.owner, self._end(section)
+        out: dict[str, Any] = {
+            "type": "section",
+            "offset": section.offset,
+            "section": section.index,
+            "kind": section.type.name.lower(),
+            "section_id": owner.section_id if owner else None,
+            "idstr": shown(owner.idstr) if owner else None,
+            "instance_id": owner.instance_id if owner else None,
+            "version_id": owner.version_id if owner else None,
+            "data": section.data,
+            "end": end,
+            "found_by": None if end is None else section.found_by.name.lower(),
+        }
+        if self.fields:
+            out["fields"] = _tree_json(fields.section_tree(section, self.opened.data))
+        if self.hexadecimal:
+            out["hex"] = self._section_bytes(section)[1].hex()
+        return json.dumps(out) + "\n"
+
+    def records(self, window: Window, keep: NDArray[np.int64], known: NDArray[np.int8]) -> list[str]:
+        """A line for each of the rows ``keep``, and its fields and bytes where asked for."""
+        c = window.columns.take(keep)
+        names = [json.dumps(w) for w in _names(window)] + ["null"]
+        address: list[Any] = c.address.tolist()
+        is_page = window.is_page[keep]
+        if not is_page.all():
+            for i in np.flatnonzero(~is_page).tolist():
+                address[i] = "null"
+        line = (
+            '{"type": "record", "offset": %d, "record": %s, "kind": "%s", "block": %s, "page": %s, "pass": %s, '
+            '"stage": "%s", "length": %d, "base_known": %s, "section": %d, "flags": %d, "payload": %d}\n'
+        )
+        columns = (
+            c.offset.tolist(),
+            _or(window.number[keep], "null"),
+            _words(_kinds(False, 0), c.kind),
+            _words(names, np.minimum(c.block, len(names) - 1)),
+            address,
+            _or(window.pass_[keep], "null"),
+            _words(_stages(), window.stage[keep]),
+            c.length.tolist(),
+            _words(["null", "false", "true"], known[keep] + 1),
+            window.section[keep].tolist(),
+            c.flags.tolist(),
+            (c.offset + c.head).tolist(),
+        )
+        lines = list(map(line.__mod__, zip(*columns, strict=True)))
+        if self.fields or self.hexadecimal:
+            lines = [self._more(window, row, line) for line, row in zip(lines, keep.tolist(), strict=True)]
+        return lines
+
+    def _more(self, window: Window, row: int, line: str) -> str:
+        out = json.loads(line)
+        if self.fields:
+            out["fields"] = _tree_json(self._tree(window, row))
+        if self.hexadecimal:
+            out["hex"] = self._payload(window, row)[1].hex()
+        return json.dumps(out) + "\n"
+
+
+_COLOURS = {"page": 32, "dup": 2, "xbrle": 36, "xbzrle": 36, "compressed": 33, "eos": 2}
+
+
+def _kinds(coloured: bool, width: int = 10) -> list[str]:
+    words = [k.name.lower() for k in Kind]
+    return [
+        f"\x1b[{_COLOURS[w]}m{w:{width}}\x1b[0m" if coloured and w in _COLOURS else f"{w:{width}}" if width else w
+        for w in words
+    ]
+
+
+def _stages() -> list[str]:
+    return ["", *(s.name.lower() for s in Stage)]
+
+
+def _names(window: Window) -> list[str]:
+    return [shown(n) for n in window.names]
+
+
+def _block_words(window: Window) -> list[str]:
+    return [*(f"{n}:" for n in _names(window)), ""]
+
+
+def _words(words: list[str], index: NDArray[Any]) -> list[str]:
+    """The word for each index, (n,)."""
+    return np.array(words, object)[index.astype(np.intp)].tolist()  # type: ignore[no-any-return]
+
+
+def _or(numbers: NDArray[np.uint32], absent: str) -> list[Any]:
+    """The numbers as they are, 0 as ``absent``."""
+    out: list[Any] = numbers.tolist()
+    if not numbers.all():
+        out = [n or absent for n in out]
+    return out
+
+
+# -- fields and bytes -------------------------------------------------------------------------------------------------
+
+VALUE_BYTES = 16  # of a value, in a line
+PAYLOAD = "payload"
+_NAMES = frozenset(("name", "idstr", "machine"))
+
+
+def _tree_lines(field: Field, page_size: int, depth: int = 1) -> Iterator[str]:
+    """A line a field: its offset, its size, its name by its depth, its value. A run of a payload is one line."""
+    for child in field.children:
+        line = f"{child.offset:#010x} {child.size:>8} {'  ' * depth}{child.name}"
+        if field.name == PAYLOAD and child.children:
+            yield f"{line} {', '.join(f'{f.name} = {_value(f, page_size)}' for f in child.children)}"
+        elif child.children:
+            yield line
+            yield from _tree_lines(child, page_size, depth + 1)
+        else:
+            yield f"{line} = {_value(child, page_size)}"
+
+
+def _value(field: Field, page_size: int) -> str:
+    value = field.value
+    if isinstance(value, bytes) and (field.name in _NAMES or field.name.startswith("[")):
+        return f'"{shown(value)}"'
+    if isinstance(value, bytes):
+        raw = field.raw or value
+        text = raw[:VALUE_BYTES].hex(" ")
+        return text + (" ..." if field.size > VALUE_BYTES else "")
+    if field.name == "word" and isinstance(value, int):
+        flags = value & (page_size - 1)
+        names = "|".join(str(f.name) for f in Flag if flags & f)
+        return f"{value:#x}: {value - flags:#x} {names}"
+    if field.name == "type" and value in list(SectionType):
+        return f"{value:#04x} {SectionType(value).name}"
+    return f"{value:#x} ({value})" if isinstance(value, int) and value > 9 else str(value)
+
+
+def _tree_json(field: Field) -> list[dict[str, Any]]:
+    out = []
+    for child in field.children:
+        value: Any = child.value
+        if isinstance(value, bytes):
+            value = shown(value) if child.name in _NAMES or child.name.startswith("[") else value.hex()
+        out.append(
+            {
+                "name": child.name,
+                "offset": child.offset,
+                "size": child.size,
+                "value": value if isinstance(value, int | str) else None,
+                "fields": _tree_json(child),
+            }
+        )
+    return out
+
+
+def _hex_lines(offset: int, data: bytes) -> Iterator[str]:
+    """A classic hex dump with file offsets."""
+    for at in range(0, len(data), HEX_ROW):
+        row = data[at : at + HEX_ROW]
+        text = "".join(chr(b) if 0x20 <= b < 0x7F else "." for b in row)
+        yield f"{offset + at:#010x}   {row[:8].hex(' '):23}  {row[8:].hex(' '):23} {text}"

@@ -88,3 +88,16 @@ def test_what_is_no_capture_is_one_line_and_exit_2(capsys, tmp_path, command):
         assert err.startswith("xbrle: ")
         assert err.count("\n") == 1
     assert not (tmp_path / "out").exists()
+
+
+@pytest.mark.parametrize(
+    "command", [("info",), ("info", "--json"), ("dump",), ("dump", "--json"), ("stats",), ("stats", "--json")]
+)
+def test_a_page_that_continues_no_block_is_listed_without_one(capsys, tmp_path, command):
+    stream = StreamBuilder()
+    stream.selected = b"pc.ram"  # as if a name had come
+    path = tmp_path / "x.bin"
+    path.write_bytes(stream.page(0, noise(1)).bytes())
+    status, out, err = run(capsys, *command, path)
+    assert (status, err) == (0, "")
+    assert "page" in out

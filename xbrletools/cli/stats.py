@@ -14,6 +14,7 @@ from ..formats import ram
 from ..formats.ram import PAGE_KINDS, Kind
 from ..formats.statistics import CacheLines
 from ..sender.fingerprint import CacheCounts, cache_counts
+from ..stream.records import NO_BLOCK
 from ..stream.scan import Scanner
 from ..stream.sections import STAGE_OF
 from ..text import shown, size
@@ -91,8 +92,8 @@ def _object(scan: Scanner, sums: Stats) -> dict[str, Any]:
         },
         "blocks": [
             {
-                "name": shown(scan.blocks[block].name),
-                "length": scan.blocks[block].length,
+                "name": None if block == NO_BLOCK else shown(scan.blocks[block].name),
+                "length": None if block == NO_BLOCK else scan.blocks[block].length,
                 **_sums(sums, tally),
                 "passes": [
                     {"pass": number, **_sums(sums, one)}
@@ -175,7 +176,7 @@ def _summary(sums: Stats) -> str:
 def _pass_table(scan: Scanner, sums: Stats) -> str:
     if not sums.passes:
         return ""
-    names = [shown(block.name) for block in scan.blocks]
+    names = {i: shown(block.name) for i, block in enumerate(scan.blocks)} | {NO_BLOCK: "(no block)"}
     rows = [["block", "pass", "page", "dup", "delta", "bytes", "saved"]]
     for block, tally in sorted(sums.blocks().items()):
         mine = [(number, one) for (of, number), one in sorted(sums.passes.items()) if of == block]

@@ -6,11 +6,16 @@ Blocks are the same where their names are. A byte that is known in one memory on
 from collections.abc import Iterator
 from dataclasses import dataclass
 from enum import Enum
+from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import NDArray
 
 from ..memory.image import Image, State
+from ..memory.replay import View, replay
+
+if TYPE_CHECKING:
+    from ..capture import Capture
 
 PIECE = 1 << 20  # bytes that are compared together
 
@@ -132,3 +137,12 @@ def _known(image: Image, name: bytes, start: int, stop: int) -> NDArray[np.bool_
         known[i * size : (i + 1) * size] = image.known_bytes(pages.start + i)
     skip = start % size
     return known[skip : skip + stop - start]
+
+
+def memory_of_pass(capture: "Capture", number: int, view: View = View.RECEIVER) -> Image:
+    """Memory after pass ``number``, each block after its own pass of that number; 0 gives memory before all."""
+    table = capture.records
+    rows = np.flatnonzero(table.is_page & (table.pass_ <= number))
+    image = Image(capture.space)
+    replay(image, capture.data, table.columns.take(rows), capture.dialect, view)
+    return image

@@ -25,6 +25,10 @@ COMMANDS = {
     "dump": "Every section and record, one line each.",
     "verify": "What is wrong with it: findings with rule ids and evidence.",
     "stats": "Passes, kinds and ratios; the sender's own statistics table.",
+    "page": "One page's story: every record that touched it, its bytes at any, old and new side by side.",
+    "blame": "The record that last wrote each byte.",
+    "grep": "Bytes, text or an expression in memory, or in every version of it.",
+    "diff": "What differs between two captures, or two moments of one.",
     "extract": "Memory, as raw files.",
     "log": "The mig.log that either end would have written.",
     "sender": "The sender's fingerprint: dialect, build, cache, how many choices a model predicts.",
@@ -83,6 +87,16 @@ def reading(function: Callable[..., Any]) -> Callable[..., Any]:
     ):
         function = option(function)
     return function
+
+
+def viewing(function: Callable[..., Any]) -> Callable[..., Any]:
+    """The option of every command that shows memory: --view."""
+    return click.option(
+        "--view",
+        type=click.Choice(["receiver", "sender"]),
+        default="receiver",
+        help="What the destination ended up with (the default), or what the source really held.",
+    )(function)
 
 
 def warn(message: str) -> None:

@@ -1,0 +1,176 @@
+"""`xbrle diff`: what differs between the memories of two captures, or of one at two moments."""
+
+import json
+from collections import Counter
+from collections.abc import Iterable, Iterator
+from contextlib import ExitStack
+from dataclasses import dataclass, field
+from typing import Any
+
+import click
+
+import xbrletools
+
+from ..analysis.diff import BlockDifference, Change, Difference, blocks_differ, differences, memory_of_pass
+from ..errors import XbrleError
+from ..memory.image import Image
+from ..memory.replay import View
+from ..text import shown
+from . import EXIT_FINDINGS, reading, viewing
+from .output import report
+
+RANGES = 3  # ranges of a page that its line names
+
+_MEANING = {
+    Change.VALUE: "differ",
+    Change.GAINED: "known in the second only",
+    Change.LOST: "known in the first only",
+}
+
+
+@click.command()
+@reading
+@click.argument("other", metavar="[S2]", required=False)
+@click.option("--at", type=int, metavar="RECORD", help="S just after this record, not at the end.")
+@click.option("--to", type=int, metavar="RECORD", help="S2, or S without it, just after this record.")
+@click.option("--pass", "passes", metavar="P[-Q]", help="What these passes of S changed.")
+@viewing
+@click.option("--json", "as_json", is_flag=True, help="One object a line.")
+def command(
+    capture: str,
+    other: str | None,
+    at: int | None,
+    to: int | None,
+    passes: str | None,
+    view: str,
+    as_json: bool,
+    dialect: str | None,
+    endian: str | None,
+    page_size: int | None,
+) -> int:
+    """What differs between the memories of S and S2, or of S at two moments: --at, --to, or --pass.
+
+    Blocks are the same where their names are. A byte that is known in one memory only is a difference.
+
+    Exits 0 where nothing differs, 1 where something does.
+    """
+    if passes is not None and (other, at, to) != (None, None, None):
+        raise click.UsageError("--pass compares S with itself, and excludes S2, --at and --to")
+    if (other, at, to, passes) == (None, None, None, None):
+        raise click.UsageError("S with what? Give S2, or --at, --to or --pass")
+    with ExitStack() as opened:
+        first = opened.enter_context(xbrletools.open(capture, dialect, endian, page_size))
+        report(first.problems)
+        second = first
+        if other is not None:
+            second = opened.enter_context(xbrletools.open(other, dialect, endian, page_size))
+            report(second.problems)
+        if passes is not None:
+            begin, end = _passes(passes, int(first.records.pass_.max(initial=0)))
+            one, two = (memory_of_pass(first, number, View(view)) for number in (begin - 1, end))
+        else:
+            one, two = first.memory(at, View(view)), second.memory(to, View(view))
+        found = _as_json(one, two) if as_json else _as_text(one, two)
+        differ = False
+        for line in found:
+            differ = True
+            click.echo(line)
+        if not differ and not as_json:
+            click.echo("nothing differs")
+        return EXIT_FINDINGS if differ else 0
+
+
+def _passes(text: str, last: int) -> tuple[int, int]:
+    """``P`` or ``P-Q``."""
+    begin, _, end = text.partition("-")
+    try:
+        numbers = int(begin), int(end or begin)
+    except ValueError:
+        raise XbrleError(f"{text!r} is no pass; write 3 or 3-5") from None
+    if not 1 <= numbers[0] <= numbers[1] <= last:
+        raise XbrleError(f"there is no pass {text}; this capture has 1 to {last}")
+    return numbers
+
+
+def _as_json(first: Image, second: Image) -> Iterator[str]:
+    for block in blocks_differ(first, second):
+        yield json.dumps(
+            {"type": "block", "block": shown(block.block), "first_length": block.first, "second_length": block.second}
+        )
+    for found in differences(first, second):
+        place: dict[str, Any] = {"type": "range", "block": shown(found.block), "offset": found.offset}
+        yield json.dumps(place | {"length": found.length, "change": found.change.value})
+
+
+def _as_text(first: Image, second: Image) -> Iterator[str]:
+    """A line a page, or a run of pages that differ wholly and in one way; then what it comes to."""
+    for block in blocks_differ(first, second):
+        yield _block_line(block)
+    pages, counts = 0, Counter[Change]()
+    for some in _pages(differences(first, second), first.space.page_size):
+        pages += some.pages
+        counts.update(some.counts)
+        yield some.line()
+    if pages:
+        sums = ", ".join(
+            f"{n} bytes {_MEANING[change]}" for change, n in sorted(counts.items(), key=lambda c: c[0].value)
+        )
+        yield f"{pages} pages: {sums}"
+
+
+def _block_line(block: BlockDifference) -> str:
+    name = shown(block.block)
+    if block.second is None:
+        return f"{name}: in the first only, {block.first:#x} bytes"
+    if block.first is None:
+        return f"{name}: in the second only, {block.second:#x} bytes"
+    return f"{name}: {block.first:#x} bytes in the first, {block.second:#x} in the second"
+
+
+@dataclass(slots=True)
+class _Pages:
+    """A page that differs, or several that follow each other and differ wholly in one way."""
+
+    block: bytes
+    page: int
+    pages: int = 1
+    counts: Counter[Change] = field(default_factory=Counter)
+    ranges: list[tuple[int, int]] = field(default_factory=list)
+
+    def line(self) -> str:
+        place = f"{shown(self.block)}:{self.page:#x}"
+        what = ", ".join(f"{n} bytes {_MEANING[change]}" for change, n in self.counts.items())
+        if self.pages > 1:
+            return f"{place}  {self.pages} pages: {what}"
+        named = " ".join(f"{start:#x}+{length}" for start, length in self.ranges[:RANGES])
+        more = f" and {len(self.ranges) - RANGES} more" if len(self.ranges) > RANGES else ""
+        return f"{place}  {what}, at {named}{more}"
+
+
+def _pages(found: Iterable[Difference], size: int) -> Iterator[_Pages]:
+    """Differences, gathered by the pages that they are in."""
+    now: _Pages | None = None
+    for piece in _split(found, size):
+        page = piece.offset // size * size
+        if now is not None and (now.block, now.page, now.pages) == (piece.block, page, 1):
+            now.counts[piece.change] += piece.length
+            now.ranges.append((piece.offset - page, piece.length))
+            continue
+        whole = piece.length % size == 0
+        if now is not None:
+            yield now
+        now = _Pages(piece.block, page, piece.length // size if whole else 1)
+        now.counts[piece.change] += piece.length
+        now.ranges.append((piece.offset - page, piece.length))
+    if now is not None:
+        yield now
+
+
+def _split(found: Iterable[Difference], size: int) -> Iterator[Difference]:
+    """Differences cut at the borders of pages; a run of whole pages stays one."""
+    for one in found:
+        at, end = one.offset, one.offset + one.length
+        while at < end:
+            border = end // size * size if at % size == 0 and end - at >= size else min(end, (at // size + 1) * size)
+            yield Difference(one.block, at, border - at, one.change)
+            at = border

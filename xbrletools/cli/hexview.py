@@ -1,0 +1,139 @@
+"""Bytes as text: hexadecimal dumps, old and new side by side, and what the bytes at one place can mean."""
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+ROW = 16  # bytes of a line of a dump
+SIDE = 8  # bytes of a line on each side
+UNKNOWN = "??"
+UNCHANGED = ".."
+
+Bytes = NDArray[np.uint8]
+Mask = NDArray[np.bool_]
+
+
+def printable(data: bytes) -> str:
+    """A character a byte: the ASCII ones that can be seen, dots for the rest."""
+    return "".join(chr(b) if 0x20 <= b < 0x7F else "." for b in data)
+
+
+def cells(data: Bytes, known: Mask, unknown: str = UNKNOWN) -> list[str]:
+    """Two digits a byte."""
+    return [f"{b:02x}" if k else unknown for b, k in zip(data.tolist(), known.tolist(), strict=True)]
+
+
+def characters(data: Bytes, known: Mask) -> str:
+    """A character a byte; a blank where it is unknown."""
+    return "".join(c if k else " " for c, k in zip(printable(data.tobytes()), known.tolist(), strict=True))
+
+
+def dump(data: Bytes, known: Mask, address: int) -> Iterator[str]:
+    """A dump at ``address``, 16 bytes a line; a single ``*`` for lines like the one before."""
+    before, starred = "", False
+    digits = max(8, len(f"{address + len(data):x}"))
+    for start in range(0, len(data), ROW):
+        part = slice(start, start + ROW)
+        digit = cells(data[part], known[part])
+        line = f"{' '.join(digit[:8])}  {' '.join(digit[8:]):23} |{characters(data[part], known[part])}|"
+        last = start + ROW >= len(data)
+        if line == before and not last:
+            if not starred:
+                yield "*"
+            starred = True
+            continue
+        before, starred = line, False
+        yield f"{address + start:0{digits}x}  {line}"
+
+
+@dataclass(frozen=True, slots=True)
+class Column:
+    """One side of a comparison: its bytes as two digits each, which of them to mark, and a text beside them."""
+
+    digits: list[str]
+    marked: Mask
+    text: str = ""
+
+
+def sides(columns: Sequence[Column], shown: Mask) -> Iterator[str]:
+    """Columns beside each other, 8 bytes a line: only lines that have a byte of ``shown``, and how many lie between.
+
+    A marked byte has a ``*`` before it.
+    """
+    size = len(shown)
+    digits = len(f"{size - 1:x}")
+    left_out = 0
+    for start in range(0, size, SIDE):
+        part = slice(start, start + SIDE)
+        if not shown[part].any():
+            left_out += 1
+            continue
+        if left_out:
+            yield between(left_out)
+            left_out = 0
+        yield f"{start:0{digits}x}" + " |".join(_cell(column, part) for column in columns)
+    if left_out:
+        yield between(left_out)
+
+
+def between(lines: int) -> str:
+    """What stands for lines that are left out."""
+    return f"... {lines * SIDE} bytes the same"
+
+
+def _cell(column: Column, part: slice) -> str:
+    marks = ("*" if m else " " for m in column.marked[part].tolist())
+    digits = "".join(mark + digit for mark, digit in zip(marks, column.digits[part], strict=True))
+    return f"{digits} {column.text[part]}" if column.text else digits
+
+
+def runs(mask: Mask) -> list[tuple[int, int]]:
+    """Where runs of True begin, and how long each is."""
+    edges = np.flatnonzero(np.diff(mask, prepend=False, append=False))
+    return list(zip(edges[::2].tolist(), (edges[1::2] - edges[::2]).tolist(), strict=True))
+
+
+_NUMBERS = ("u1", "i1", "u2", "i2", "u4", "i4", "u8", "i8", "f2", "f4", "f8")
+_TEXT = 48  # bytes of text that are shown at most
+
+Meaning = int | float | str | None
+
+
+def meanings(data: Bytes, known: Mask) -> dict[str, tuple[Meaning, Meaning]]:
+    """What the bytes from the first on can mean, by name, in little- and in big-endian order.
+
+    None where they are too few or one of them is unknown. Text ends at the first character that cannot be seen.
+    """
+    there = int(np.argmin(known)) if not known.all() else len(data)
+    content = data[:there].tobytes()
+    found: dict[str, tuple[Meaning, Meaning]] = {}
+    for name in _NUMBERS:
+        size = int(name[1])
+        word = f"{name[0]}{size * 8}"
+        found[word] = (_number(content, "<" + name), _number(content, ">" + name))
+    ascii_text = _text(content, "ascii", 1)
+    found["ascii"] = (ascii_text, ascii_text)
+    found["utf-16"] = (_text(content, "utf-16-le", 2), _text(content, "utf-16-be", 2))
+    return found
+
+
+def _number(content: bytes, kind: str) -> Meaning:
+    dtype = np.dtype(kind)
+    if len(content) < dtype.itemsize:
+        return None
+    value: int | float = np.frombuffer(content, dtype, 1)[0].item()
+    return value
+
+
+def _text(content: bytes, encoding: str, width: int) -> Meaning:
+    if len(content) < width:
+        return None
+    text = content[: _TEXT // width * width].decode(encoding, "replace")
+    seen = []
+    for character in text:
+        if not character.isprintable() or character == "\ufffd":
+            break
+        seen.append(character)
+    return "".join(seen)

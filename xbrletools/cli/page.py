@@ -1,0 +1,277 @@
+"""`xbrle page`: one page's story, its bytes after any record, and what a record did to them."""
+
+import json
+import sys
+from typing import Any
+
+import click
+import numpy as np
+
+import xbrletools
+
+from ..capture import Capture
+from ..errors import XbrleError
+from ..memory.history import Content, PageHistory, Version
+from ..memory.replay import View
+from ..stream.sections import Stage
+from ..text import shown
+from . import EXIT_FINDINGS, hexview, reading, viewing, warn
+from .hexview import Column
+from .output import report
+
+_HEADER = " record pass stage kind   length    base changed check"
+
+
+@click.command()
+@reading
+@click.argument("address", metavar="ADDR")
+@click.option("--at", type=int, metavar="RECORD", help="The page's bytes just after this record.")
+@click.option("--raw", is_flag=True, help="With --at: the bytes themselves, for other programs.")
+@click.option(
+    "--delta", "as_delta", is_flag=True, help="With --at: what this delta was applied to, it, and the result."
+)
+@click.option("--diff", "pair", type=int, nargs=2, metavar="N M", help="The bytes after two records, side by side.")
+@click.option("--inspect", metavar="OFFSET", help="What the bytes at an offset in the page can mean.")
+@viewing
+@click.option("--json", "as_json", is_flag=True, help="One object a line.")
+def command(
+    capture: str,
+    address: str,
+    at: int | None,
+    raw: bool,
+    as_delta: bool,
+    pair: tuple[int, int] | None,
+    inspect: str | None,
+    view: str,
+    as_json: bool,
+    dialect: str | None,
+    endian: str | None,
+    page_size: int | None,
+) -> int:
+    """The story of the page of S that holds ADDR: every record that touched it.
+
+    "changed" counts the bytes that differ from the version before, "check" tells whether the sum that the record states
+    is the page's, or how a delta failed to decode. Changed bytes are marked with *, unknown ones are ??.
+
+    Exits 1 with --diff where the two differ, and where what is asked for holds unknown bytes or S is damaged.
+    """
+    modes = [raw, as_delta, pair is not None, inspect is not None]
+    if sum(modes) > 1:
+        raise click.UsageError("--raw, --delta, --diff and --inspect exclude each other")
+    if (raw or as_delta) and at is None:
+        raise click.UsageError("--raw and --delta need --at RECORD")
+    if pair is not None and at is not None:
+        raise click.UsageError("--diff names its two records itself")
+    if raw and as_json:
+        raise click.UsageError("--raw and --json exclude each other")
+    with xbrletools.open(capture, dialect, endian, page_size) as opened:
+        status = report(opened.problems)
+        block, offset = opened.space.locate(address)
+        page = PageHistory(opened.records, opened.data, opened.space, opened.dialect, opened.blocks[block].name, offset)
+        for record in (at, *(pair or ())):
+            if record is not None:
+                opened.row_of(record)
+        shower = _Page(opened, page, View(view), as_json)
+        if pair is not None:
+            return shower.diff(*pair) or status
+        if as_delta and at is not None:
+            shower.delta(at)
+        elif inspect is not None:
+            shower.inspect(inspect, at)
+        elif raw:
+            return shower.raw(at) or status
+        elif at is not None:
+            shower.dump(at)
+        else:
+            shower.story()
+        return status
+
+
+class _Page:
+    """Shows one page, as text or JSON."""
+
+    def __init__(self, capture: Capture, page: PageHistory, view: View, as_json: bool) -> None:
+        self.page = page
+        self.view = view
+        self.as_json = as_json
+        name = shown(capture.blocks[page.block].name)
+        self.place = {"block": name, "page": page.address}
+        self.name = f"{name}:{page.address:#x}"
+
+    def story(self) -> None:
+        """A line a version; how many bytes the other view has otherwise, where the two can differ."""
+        other_view = View.SENDER if self.view is View.RECEIVER else View.RECEIVER
+        others = self.page.versions(other_view) if self.page.forgets_dups else None
+        if not self.as_json:
+            count = "1 record" if len(self.page) == 1 else f"{len(self.page)} records"
+            click.echo(f"{self.name}, {self.view.value}'s view: {count}")
+            if len(self.page):
+                click.echo(_HEADER)
+        for version in self.page.versions(self.view):
+            other = next(others) if others is not None else None
+            differ = None if other is None else int(np.count_nonzero(version.content.differs(other.content)))
+            if self.as_json:
+                click.echo(json.dumps(self.place | {"view": self.view.value} | _as_object(version, differ)))
+                continue
+            line = (
+                f"{version.record:7} {version.pass_:4} {_stage(version.stage).upper():5} {version.kind.name.lower():6} "
+                f"{version.length:6} {version.base or '-':>7} {version.changed:7} {_check(version)}"
+            )
+            notes = ", ".join(_notes(version, differ, other, other_view))
+            click.echo(f"{line:<53}  {notes}" if notes else line)
+
+    def dump(self, at: int) -> None:
+        """The page as a dump."""
+        content = self.page.at(at, self.view)
+        if self.as_json:
+            unknown = hexview.runs(~content.known)
+            found = {"record": at, "view": self.view.value, "bytes": content.data.tobytes().hex(), "unknown": unknown}
+            click.echo(json.dumps(self.place | found))
+            return
+        click.echo(f"{self.name}, {self.view.value}'s view, after record {at}")
+        for line in hexview.dump(content.data, content.known, self.page.address):
+            click.echo(line)
+
+    def raw(self, at: int | None) -> int:
+        """The page's bytes; those that are unknown are zeros, which is said."""
+        content = self.page.at(at, self.view)
+        sys.stdout.buffer.write(content.data.tobytes())
+        unknown = int(np.count_nonzero(~content.known))
+        if unknown:
+            warn(f"{unknown} bytes of this page are unknown, and zeros here")
+        return EXIT_FINDINGS if unknown else 0
+
+    def diff(self, first: int, second: int) -> int:
+        """Two versions side by side."""
+        one, other = self.page.at(first, self.view), self.page.at(second, self.view)
+        differs = one.differs(other)
+        if self.as_json:
+            ranges = _ranges({"old": one, "new": other}, differs)
+            found = {"first": first, "second": second, "view": self.view.value, "ranges": ranges}
+            click.echo(json.dumps(self.place | found))
+        else:
+            count, parts = int(np.count_nonzero(differs)), len(hexview.runs(differs))
+            click.echo(f"{self.name}, {self.view.value}'s view: after record {first} | after record {second}")
+            for line in hexview.sides([_column(one, differs, True), _column(other, differs, True)], differs):
+                click.echo(line)
+            click.echo(f"{count} bytes differ, in {parts} ranges" if count else "no byte differs")
+        return EXIT_FINDINGS if differs.any() else 0
+
+    def delta(self, record: int) -> None:
+        """What a delta was applied to, the delta, and what came of it."""
+        data, where = self.page.delta(record)
+        old, new = self.page.before(record, self.view), self.page.at(record, self.view)
+        if self.as_json:
+            contents = {"old": old, "delta": Content(data, where), "new": new}
+            found = {"record": record, "view": self.view.value, "ranges": _ranges(contents, where)}
+            click.echo(json.dumps(self.place | found))
+            return
+        click.echo(f"{self.name}, {self.view.value}'s view, record {record}: old | delta | new")
+        middle = Column(hexview.cells(data, where, hexview.UNCHANGED), np.zeros(len(data), bool))
+        nothing = np.zeros(len(data), bool)
+        for line in hexview.sides([_column(old, nothing, False), middle, _column(new, where, False)], where):
+            click.echo(line)
+        click.echo(f"{int(np.count_nonzero(where))} bytes, in {len(hexview.runs(where))} ranges")
+
+    def inspect(self, text: str, at: int | None) -> None:
+        """What the bytes from one place on can mean."""
+        try:
+            offset = int(text, 0)
+        except ValueError:
+            raise XbrleError(f"{text!r} is no offset; write 0x10 or 16") from None
+        if not 0 <= offset < self.page.page_size:
+            raise XbrleError(f"the page has {self.page.page_size:#x} bytes, so there is no {offset:#x} in it")
+        content = self.page.at(at, self.view)
+        meanings = hexview.meanings(content.data[offset:], content.known[offset:])
+        if self.as_json:
+            found = {name: {"little": _finite(little), "big": _finite(big)} for name, (little, big) in meanings.items()}
+            place = {"offset": offset, "record": at, "view": self.view.value}
+            click.echo(json.dumps(self.place | place | {"values": found}))
+            return
+        moment = "at the end" if at is None else f"after record {at}"
+        click.echo(f"{self.name} + {offset:#x}, {self.view.value}'s view, {moment}")
+        row = slice(offset, offset + hexview.ROW)
+        click.echo(f"bytes   {' '.join(hexview.cells(content.data[row], content.known[row]))}")
+        click.echo(f"        {'little-endian':26} big-endian")
+        for name, (little, big) in meanings.items():
+            if name == "ascii":
+                click.echo(f"{name:7} {_value(little)}")
+            elif name == "utf-16":
+                click.echo(f"{name:7} {_value(little):26} {_value(big)}")
+            else:
+                click.echo(f"{name:7} {_value(little):26} {_value(big) if name[1:] != '8' else ''}".rstrip())
+
+
+def _stage(stage: int) -> str:
+    return Stage(stage).name.lower() if stage else "-"
+
+
+def _check(version: Version) -> str:
+    if version.verdict:
+        return version.verdict.name.lower()
+    return {None: "-", True: "ok", False: "WRONG"}[version.sum_holds]
+
+
+def _notes(version: Version, differ: int | None, other: Version | None, other_view: View) -> list[str]:
+    """What else there is to say of a version."""
+    notes = []
+    unknown = int(np.count_nonzero(~version.content.known))
+    if unknown:
+        notes.append(f"{unknown} unknown")
+    if differ and other is not None:
+        holds = {None: "", True: ", ok", False: ", WRONG"}[other.sum_holds]
+        notes.append(f"{other_view.value}: {differ} differ{holds}")
+    return notes
+
+
+def _as_object(version: Version, differ: int | None) -> dict[str, Any]:
+    """A version as JSON has it."""
+    return {
+        "record": version.record,
+        "pass": version.pass_,
+        "stage": _stage(version.stage),
+        "kind": version.kind.name.lower(),
+        "offset": version.offset,
+        "length": version.length,
+        "base": version.base,
+        "changed": version.changed,
+        "verdict": version.verdict.name.lower() if version.verdict is not None else None,
+        "stated_sum": version.stated,
+        "computed_sum": version.computed,
+        "sum_holds": version.sum_holds,
+        "unknown": int(np.count_nonzero(~version.content.known)),
+        "differs_from_other_view": differ,
+    }
+
+
+def _column(content: Content, marked: hexview.Mask, with_text: bool) -> Column:
+    text = hexview.characters(content.data, content.known) if with_text else ""
+    return Column(hexview.cells(content.data, content.known), marked, text)
+
+
+def _ranges(contents: dict[str, Content], where: hexview.Mask) -> list[dict[str, Any]]:
+    """The runs of ``where``, split where one of the contents begins or ends to be known; null where it is not."""
+    edges = where.astype(np.uint8)
+    for i, content in enumerate(contents.values()):
+        edges |= np.where(where & content.known, 2 << i, 0).astype(np.uint8)
+    starts = np.flatnonzero(np.diff(edges, prepend=np.uint8(0)))
+    ranges = []
+    ends = np.append(starts[1:], len(where))[: len(starts)]
+    for start, end in zip(starts.tolist(), ends.tolist(), strict=True):
+        if where[start]:
+            found: dict[str, Any] = {"offset": start, "length": end - start}
+            for name, content in contents.items():
+                found[name] = content.data[start:end].tobytes().hex() if content.known[start] else None
+            ranges.append(found)
+    return ranges
+
+
+def _value(value: hexview.Meaning) -> str:
+    if value is None:
+        return "-"
+    return f"{value:.9g}" if isinstance(value, float) else repr(value) if isinstance(value, str) else str(value)
+
+
+def _finite(value: hexview.Meaning) -> hexview.Meaning:
+    """JSON has no NaN and no infinity."""
+    return str(value) if isinstance(value, float) and not np.isfinite(value) else value

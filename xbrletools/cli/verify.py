@@ -1,6 +1,7 @@
 """`xbrle verify`: findings, and what a receiver makes of the stream."""
 
 import json
+import textwrap
 from collections import Counter
 from collections.abc import Iterable
 from typing import Any
@@ -25,6 +26,9 @@ PER_RULE = 20
     type=click.Choice(["vanilla", "default", "debug", "today"]),
     help="Exit with this receiver's verdict: QEMU before the patch, the patch as posted, its debug build, today's.",
 )
+@click.option("--explain", metavar="RULE[@RECORD]", help="Show one finding with the chain of records behind it.")
+@click.option("--sender-log", metavar="FILE", help="The sender's mig.log, as evidence.")
+@click.option("--receiver-log", metavar="FILE", help="The receiver's.")
 @click.option("--blocks", metavar="NAME=SIZE,...", help="The RAM blocks that the destination has.")
 def command(
     capture: str,
@@ -35,6 +39,9 @@ def command(
     sarif: bool,
     limit: int,
     receiver: str | None,
+    explain: str | None,
+    sender_log: str | None,
+    receiver_log: str | None,
     blocks: str | None,
 ) -> int:
     """What is wrong with S: every finding with its rule, offset, record and evidence.
@@ -50,7 +57,15 @@ def command(
         raise click.UsageError("--json and --sarif exclude each other")
     opened = open_capture(capture, dialect, endian, page_size)
     findings = list(opened.verify(_blocks(blocks) if blocks else None))
-    if as_json:
+    if sender_log or receiver_log:
+        from ..analysis.ends import disagreement
+
+        found = disagreement(opened, sender_log, receiver_log)
+        findings += [found] if found is not None else []
+        findings.sort(key=lambda f: f.offset if f.offset is not None else len(opened.data))
+    if explain:
+        _explain(opened, findings, explain)
+    elif as_json:
         for finding in findings:
             click.echo(json.dumps(as_object(finding)))
     elif sarif:
@@ -97,8 +112,29 @@ def as_object(finding: Any) -> dict[str, Any]:
     }
 
 
-def _print(findings: Iterable[Any], limit: int) -> None:
-    """One line a finding, no more than ``limit`` of a rule; then what there was in all."""
+def _explain(capture: Any, findings: list[Any], wanted: str) -> None:
+    """One finding, what it amounts to, and the records behind it with their first bytes."""
+    from ..formats.ram import Kind
+    from ..verify.explain import chain, conclusion, find
+
+    finding = find(findings, wanted)
+    _print([finding], 1, summary=False)
+    if said := conclusion(capture, finding):
+        click.echo(textwrap.fill(said, 76, initial_indent="        ", subsequent_indent="        "))
+    links = chain(capture, finding)
+    if links:
+        click.echo("\n record pass kind     stated receiver   sender")
+    for link in links:
+        version = link.version
+        sums = " ".join(f"{'-' if s is None else hex(s):>8}" for s in (link.stated, link.receiver, link.sender))
+        mark = ">" if version.record == finding.record else " "
+        kind = Kind(version.kind).name.lower()
+        click.echo(f"{mark}{version.record:6} {version.pass_:4} {kind:6} {sums}  {link.part}".rstrip())
+        click.echo(f"        {version.offset:#x}: {link.wire.hex(' ')}")
+
+
+def _print(findings: Iterable[Any], limit: int, summary: bool = True) -> None:
+    """Two lines a finding, no more than ``limit`` of a rule; then what there was in all."""
     seen: Counter[tuple[str, str]] = Counter()
     for finding in findings:
         key = (finding.severity.value, finding.rule)
@@ -113,6 +149,8 @@ def _print(findings: Iterable[Any], limit: int) -> None:
             where += "" if finding.page is None else f":{finding.page:#x}"
         click.echo(f"{finding.severity.value:7} {finding.rule:22} {where}")
         click.echo(f"        {finding.message}")
+    if not summary:
+        return
     if not seen:
         click.echo("no findings")
     for (severity, rule), count in seen.items():

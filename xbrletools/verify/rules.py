@@ -102,6 +102,7 @@ RULES: dict[str, Rule] = {
         Rule("delta-form", _N, "runs that the encoder would have written otherwise"),
         Rule("delta-stage", _N, "a delta outside stage 2, where these senders write none"),
         # the whole
+        Rule("ends-disagree", _E, "the two ends logged different sums of a page"),
         Rule("page-never-sent", _W, "pages that no record gave, in a stream that came to its end"),
     )
 }

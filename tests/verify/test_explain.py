@@ -1,0 +1,73 @@
+import pytest
+
+import xbrletools
+from tests.streams import PAGE, StreamBuilder, noise
+from xbrletools.cli import main
+from xbrletools.verify.explain import chain, conclusion, find
+
+A, B = noise(1), noise(1)
+B[9] ^= 0x55
+
+
+@pytest.fixture
+def healed():
+    builder = StreamBuilder(flags=3).page(0, A).page(PAGE, A).part().dup(0, 9).delta(0, A, B).delta(PAGE, A, B)
+    return builder.page(0, B).bytes()
+
+
+def test_the_chain_runs_from_the_senders_base_to_the_record_that_heals(healed):
+    capture = xbrletools.open(healed)
+    finding = find(list(capture.verify()), "stale-base@4")
+    links = chain(capture, finding)
+    assert [(n.version.record, n.part) for n in links] == [
+        (1, "the sender's base"),
+        (3, "forgotten by the sender"),
+        (4, "this finding"),
+        (6, "heals the page"),
+    ]
+    stale = links[2]
+    assert stale.stated == stale.sender == int(B.sum())
+    assert stale.receiver != stale.stated
+    assert stale.wire == bytes(capture.data[stale.version.offset :][: len(stale.wire)])
+    assert "was stale" in conclusion(capture, finding)
+
+
+def test_a_finding_is_named_by_rule_and_record_or_offset(healed):
+    findings = list(xbrletools.open(healed).verify())
+    wanted = find(findings, "stale-base@4")
+    assert find(findings, f"stale-base@{wanted.offset:#x}") is wanted
+    assert find(findings, "stale-base") is wanted
+    for nonsense in ("stale-base@5", "stale-base@x", "none", ""):
+        with pytest.raises(xbrletools.XbrleError):
+            find(findings, nonsense)
+
+
+def test_the_command_shows_the_chain_with_bytes(healed, tmp_path, capsys):
+    path = tmp_path / "s.bin"
+    path.write_bytes(healed)
+    assert main(["verify", str(path), "--explain", "stale-base@4"]) == 1
+    out = capsys.readouterr().out
+    assert "forgotten by the sender" in out
+    assert out.count(": 00 00 00") == 4
+
+
+def test_the_first_page_that_the_two_ends_logged_differently_is_a_finding(corpus, tmp_path):
+    capture = xbrletools.open(corpus("qemu-2011-posted/dbg-stale-reject.bin"))
+    from xbrletools.analysis.ends import disagreement
+
+    logs = {}
+    for end, name in (("sender", "miglog"), ("receiver", "dst-debug.miglog")):
+        logs[end] = tmp_path / end
+        logs[end].write_bytes(corpus(f"qemu-2011-posted/dbg-stale-reject.{name}"))
+    for sender, receiver in ((logs["sender"], logs["receiver"]), (logs["sender"], None), (None, logs["receiver"])):
+        found = disagreement(capture, sender, receiver)
+        assert (found.rule, found.record, found.offset) == ("ends-disagree", 4433, 0x15C208)
+
+
+def test_ends_that_agree_give_no_finding(corpus, tmp_path):
+    from xbrletools.analysis.ends import disagreement
+
+    log = tmp_path / "log"
+    log.write_bytes(corpus("qemu-2011-posted/dbg-small-8m.dst-debug.miglog"))
+    capture = xbrletools.open(corpus("qemu-2011-posted/dbg-small-8m.bin"))
+    assert disagreement(capture, None, log) is None

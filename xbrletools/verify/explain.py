@@ -1,0 +1,120 @@
+"""Why a finding is one: the records of its page from the base that the sender used to the record that healed it."""
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from ..errors import XbrleError
+from ..formats.dialects import Checksum
+from ..memory.history import Version
+from ..memory.replay import View
+from .rules import Finding
+
+if TYPE_CHECKING:
+    from ..capture import Capture
+
+WIRE_BYTES = 24  # of each record, shown from its word on
+
+
+@dataclass(frozen=True, slots=True)
+class Link:
+    """One record of the chain: its part in it, its first bytes on the wire, and the page's sum after it in each view.
+
+    ``stated`` is the sum that the record's header states, None where it states none; ``receiver`` and ``sender`` are
+    the sums of the page that each end has, None where a byte of it is unknown.
+    """
+
+    version: Version
+    part: str
+    wire: bytes
+    stated: int | None
+    receiver: int | None
+    sender: int | None
+
+
+def find(findings: list[Finding], wanted: str) -> Finding:
+    """The finding that ``wanted`` names: ``RULE@RECORD``, or ``RULE@0xOFFSET``, or ``RULE`` for the first of it.
+
+    Raises:
+        XbrleError: there is none.
+    """
+    rule, _, place = wanted.partition("@")
+    for finding in findings:
+        if finding.rule != rule:
+            continue
+        at = finding.offset if place.startswith("0x") else finding.record
+        if not place or (at is not None and _number(place) == at):
+            return finding
+    raise XbrleError(f"there is no finding {wanted!r}; write RULE@RECORD or RULE@0xOFFSET, as verify lists them")
+
+
+def _number(text: str) -> int | None:
+    try:
+        return int(text, 0)
+    except ValueError:
+        return None
+
+
+def chain(capture: "Capture", finding: Finding) -> list[Link]:
+    """The records behind a finding that is about a page, in order; empty for the others."""
+    if finding.record is None or finding.block is None or finding.page is None:
+        return []
+    history = capture.page(finding.block, finding.page)
+    receiver = list(history.versions(View.RECEIVER))
+    sender = {v.record: v for v in history.versions(View.SENDER)}
+    parts = {
+        finding.evidence.get("base_record"): "the sender's base",
+        finding.evidence.get("earliest_record"): "the earliest that can be damaged",
+        finding.evidence.get("dup_record"): "forgotten by the sender",
+        finding.evidence.get("healed_by_record"): "heals the page",
+        finding.record: "this finding",
+    }
+    first = min(n for n in parts if n is not None)
+    if first == finding.record:  # nothing earlier is named: the page's last full record began it
+        before = [v for v in receiver if v.record < finding.record and v.base is None]
+        first = before[-1].record if before else first
+    last = finding.evidence.get("healed_by_record") or finding.record
+    columns = capture.records.columns
+    links = []
+    for version in receiver:
+        if not first <= version.record <= last:
+            continue
+        end = version.offset + int(columns.head[version.row]) + version.length
+        wire = capture.data[version.offset : min(end, version.offset + WIRE_BYTES)].tobytes()
+        links.append(
+            Link(
+                version,
+                parts.get(version.record, ""),
+                wire,
+                version.stated,
+                version.computed,
+                sender[version.record].computed,
+            )
+        )
+    return links
+
+
+def conclusion(capture: "Capture", finding: Finding) -> str:
+    """What the evidence of a finding amounts to, in a sentence or two."""
+    certainty = finding.evidence.get("certainty")
+    dialect = capture.dialect
+    if finding.rule == "stale-base" and certainty == "checksum":
+        return "The stated sum holds for the page that the sender held and not for the receiver's: the base was stale."
+    if finding.rule == "stale-base" and certainty == "structural":
+        name = dialect.name if dialect else "this"
+        return (
+            f"The stream states no sum here. Senders of the {name} dialect do not cache dup pages, so their next delta "
+            "is against what they sent before; one that was changed to cache them would make the receiver's page right."
+        )
+    if finding.rule in ("stale-base", "checksum-collision"):
+        return (
+            "The stated sum holds for both ends' pages, which differ: a sum of bytes does not see where they stand. "
+            "The base was stale as after any dup page; the sum cannot show it."
+        )
+    if finding.rule == "corrupt-page":
+        return (
+            "The stated sum holds in neither view, so a stale base does not explain it: one of the records from the "
+            "earliest named to this one was damaged, or one between them is missing."
+        )
+    if finding.rule == "checksum-mismatch" and dialect is not None and dialect.checksum is not Checksum.NONE:
+        return "Look for stale-base or corrupt-page at the same record: they say why the sum does not hold."
+    return ""

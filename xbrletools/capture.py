@@ -1,6 +1,6 @@
 """The front: `open` gives a Capture, which offers the rest of the library and imports it when asked."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from functools import cached_property
 from types import TracebackType
 from typing import TYPE_CHECKING
@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING
 from .errors import XbrleError
 from .formats.dialects import DIALECTS, Dialect
 from .stream.dialect import Evidence
-from .stream.records import RecordTable, join
+from .stream.records import Columns, RecordTable, join
+from .stream.salvage import Gap, Salvager
 from .stream.scan import Block, Problem, Scanner
 from .stream.sections import Sections
 from .stream.source import MappedSource, Openable, open_source
@@ -17,6 +18,8 @@ if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
 
+    from .memory.doubt import Doubt
+    from .memory.doubt import Doubt
     from .memory.history import PageHistory
     from .memory.image import Image, PageSpace
     from .memory.replay import View
@@ -26,7 +29,8 @@ if TYPE_CHECKING:
 class Capture:
     """A migration stream, scanned when something first asks for its records.
 
-    ``dialect``, ``endian`` ("little" or "big") and ``page_size`` force what is otherwise found by trial.
+    ``dialect``, ``endian`` ("little" or "big") and ``page_size`` force what is otherwise found by trial. ``salvage``
+    reads on after damage; ``blocks`` are then the RAM blocks where the user knows them, as (name, length in bytes).
     """
 
     def __init__(
@@ -35,9 +39,16 @@ class Capture:
         dialect: str | None = None,
         endian: str | None = None,
         page_size: int | None = None,
+        salvage: bool = False,
+        blocks: Sequence[tuple[bytes, int]] = (),
     ) -> None:
         self.source = open_source(what)
-        self._scanner = Scanner(self.source, dialect, endian, page_size)
+        self._scanner: Scanner
+        if salvage:
+            self.source = self.source.spool()
+            self._scanner = Salvager(self.source, dialect, endian, page_size, blocks)
+        else:
+            self._scanner = Scanner(self.source, dialect, endian, page_size)
         self._table: RecordTable | None = None
         self._options = (dialect, endian, page_size)
 
@@ -111,6 +122,20 @@ class Capture:
         return next((p for p in self.problems if p.fatal), None)
 
     @property
+    def gaps(self) -> list[Gap]:
+        """What was skipped as damaged; empty unless the capture was opened to be salvaged."""
+        return self.scanned.gaps if isinstance(self.scanned, Salvager) else []
+
+    @cached_property
+    def doubts(self) -> "list[Doubt]":
+        """From which record on which pages are in doubt: what the gaps and refuted records leave unknown."""
+        from .memory.doubt import find
+
+        if not isinstance(self.scanned, Salvager):
+            return []
+        return find(self.space, self.data, self.records.columns, self.dialect, self.gaps)
+
+    @property
     def evidence(self) -> Evidence:
         """The dialect and what shows it."""
         return self.scanned.settings.evidence
@@ -156,7 +181,12 @@ class Capture:
         if at is not None:
             columns = columns.take(slice(0, self.row_of(at) + 1))
         image = Image(self.space)
-        replay(image, self.data, columns, self.dialect, view or View.RECEIVER)
+        if isinstance(self.scanned, Salvager):
+            from .memory.doubt import replay_believed
+
+            replay_believed(image, self.data, columns, self.dialect, view or View.RECEIVER, self.doubts)
+        else:
+            replay(image, self.data, columns, self.dialect, view or View.RECEIVER)
         return image
 
     def page(self, block: str | bytes, address: int) -> "PageHistory":
@@ -184,11 +214,14 @@ def open_capture(
     dialect: str | None = None,
     endian: str | None = None,
     page_size: int | None = None,
+    salvage: bool = False,
+    blocks: Sequence[tuple[bytes, int]] = (),
 ) -> Capture:
     """Open a capture: a path, a file object, bytes, or ``-`` for standard input.
 
     ``dialect`` (one of `xbrletools.formats.dialects.DIALECTS`), ``endian`` and ``page_size`` force what is otherwise
-    found by trial.
+    found by trial. ``salvage`` reads on after damage, see `Capture.gaps`; ``blocks``, as (name, length in bytes), are
+    then the RAM blocks where the capture's own list is lost.
 
     Raises:
         XbrleError: it cannot be opened or read.
@@ -197,4 +230,4 @@ def open_capture(
         raise XbrleError(f"byte order {endian!r} is neither little nor big")
     if dialect is not None and dialect not in DIALECTS:
         raise XbrleError(f"no dialect is called {dialect!r}; there are {', '.join(DIALECTS)}")
-    return Capture(what, dialect, endian, page_size)
+    return Capture(what, dialect, endian, page_size, salvage, blocks)

@@ -99,6 +99,14 @@ class Sections(Sequence[Section]):
         self._end[index] = end
         self._found[index] = found_by
 
+    def truncate(self, offset: int) -> None:
+        """Drop the sections that begin at or after ``offset``; the one that holds it ends there, cut."""
+        while len(self) and self._offset[-1] >= offset:
+            for column in (self._type, self._owner, self._offset, self._data, self._end, self._found):
+                column.pop()
+        if len(self) and self._end[-1] > offset:
+            self.close(len(self) - 1, offset, Boundary.CUT)
+
     def __len__(self) -> int:
         return len(self._type)
 

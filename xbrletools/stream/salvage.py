@@ -1,0 +1,668 @@
+"""Salvage: read on after damage, at the next place where records can be believed, and say what was skipped.
+
+A strict scan: what an undamaged sender never writes ends a run of records, and the search for the next run looks for
+chains of records that agree in their flags, addresses, block names, spacing and payloads. What is claimed, and what
+cannot be seen: docs/salvage.md.
+"""
+
+import struct
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, replace
+from enum import Enum
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ..codec import deltas
+from ..codec.layout import dtype_of
+from ..codec.verdict import Verdict
+from ..errors import XbrleError
+from ..formats import block as block_format
+from ..formats import qevm, ram
+from ..formats.dialects import DIALECTS, Dialect
+from ..formats.qevm import SectionType
+from ..formats.ram import Flag, Kind
+from .boundary import by_header
+from .dialect import Settings, detect
+from .records import NO_BLOCK, Columns, join
+from .scan import LOOK_AHEAD, Block, Problem, Scanner, _Stop
+from .sections import Boundary, Owner
+from .source import MappedSource
+from .walk import WORD
+
+ENOUGH = 10  # evidence at which a chain of records is not looked at further
+BELIEVED = 6  # evidence that a resumption needs
+CHAIN_RECORDS = 64
+SEARCH = 1 << 20  # offsets that are sifted at a time
+ADDRESS_MAX = 1 << 40  # more than any guest has, where the blocks are not known
+SECTION_ID_MAX = 1 << 12
+FRONTIER_BREAKS = 8  # more jumps of the first sweep than damage makes: this sender does not walk that way
+NAMELESS = b"(unnamed)"
+
+_PAGE = np.zeros(256, bool)
+_PAGE[list(ram.PAGE_KINDS)] = True
+
+
+class Certainty(Enum):
+    """How sure it is that the capture reads on where a gap ends."""
+
+    NEAR_CERTAIN = "near certain"
+    LIKELY = "likely"
+    NONE = "none: nothing that can be believed follows"
+
+
+@dataclass(frozen=True, slots=True)
+class Gap:
+    """A range of the capture that was skipped: ``[start, end)`` in bytes, empty where records are missing between two.
+
+    ``row`` is that of the first record after it. ``in_place``: the skipped bytes fill exactly the place of the records
+    that were lost, so none is missing beside those. ``evidence`` is for a person.
+    """
+
+    start: int
+    end: int
+    reason: str
+    certainty: Certainty
+    row: int
+    in_place: bool = False
+    evidence: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class _Chain:
+    """What came of reading records strictly from one offset: how much speaks for them, and where the first ends."""
+
+    score: int
+    records: int
+    settings: Settings
+
+
+class Salvager(Scanner):
+    """A scan that reads on after damage. ``gaps`` is complete when it has been iterated.
+
+    ``blocks`` are the RAM blocks where the user knows them, as (name, length in bytes).
+
+    Raises:
+        XbrleError: nothing in the source can be believed.
+    """
+
+    def __init__(
+        self,
+        source: MappedSource,
+        dialect: str | None = None,
+        endian: str | None = None,
+        page_size: int | None = None,
+        blocks: Sequence[tuple[bytes, int]] = (),
+    ) -> None:
+        super().__init__(source, dialect, endian, page_size)
+        self.gaps: list[Gap] = []
+        self.lost_names = 0
+        self.has_start = False
+        self._data_array: NDArray[np.uint8] = source.data
+        self._ended = False
+        self._no_more_ram = False
+        self._given = bool(blocks)
+        self._declare([Block(name, length) for name, length in blocks], 0)
+
+    # -- strictness: what an undamaged sender never writes ----------------------------------------------------------
+
+    def _header(self, at: int, kind: SectionType) -> tuple[Owner, int]:
+        known = dict(self._by_id)
+        owner, data = super()._header(at, kind)
+        if kind in (SectionType.START, SectionType.FULL):
+            believable = (
+                0 < len(owner.idstr) and all(0x20 <= c < 0x7F for c in owner.idstr) and owner.version_id < 1 << 16
+            )
+            again = kind is SectionType.START and owner.section_id in known
+            early = kind is SectionType.FULL and not self._ended and not self._no_more_ram
+            if not believable or again or early:
+                self._by_id = known
+                raise _Stop("bad-section-type", at, "no section of this kind can begin here")
+        return owner, data
+
+    def _guess(self, at: int, size: int, number: int) -> Owner:
+        """A section whose START was lost is RAM or an idle block section, by its data."""
+        if 0 < number < SECTION_ID_MAX and self._reach(at, size + WORD) == size + WORD:
+            (word,) = struct.unpack(">Q", self._take(at + size, WORD))
+            if word == block_format.Flag.EOS:
+                return Owner(number, block_format.IDSTR, 0, block_format.VERSION)
+            known = [o for o in self._by_id.values() if o.idstr == ram.IDSTR]
+            if not known and self._allowed(word, self.settings):
+                owner = Owner(number, ram.IDSTR, 0, self.ram_version or self.settings.version)
+                self._by_id[number] = owner
+                return owner
+        raise _Stop("unknown-section", at, f"section id {number} was never announced")
+
+    def _data(self, section: int, owner: Owner, kind: SectionType, at: int) -> Iterator[Columns]:
+        yield from super()._data(section, owner, kind, at)
+        if kind is SectionType.END and owner.idstr == ram.IDSTR:
+            self._ended = True
+
+    def _eof(self, at: int) -> None:
+        if not self._ended and not self._no_more_ram:
+            raise _Stop("bad-section-type", at, "the container ends before RAM does")
+        super()._eof(at)
+
+    def _configuration(self, at: int) -> int:
+        if len(self.sections):
+            raise _Stop("bad-section-type", at, "CONFIGURATION can only come first")
+        return super()._configuration(at)
+
+    def _command(self, at: int) -> int:
+        head = self._take(at + 1, 2)
+        if int.from_bytes(head) not in set(qevm.Command):
+            raise _Stop("bad-section-type", at, "there is no such command")
+        return super()._command(at)
+
+    def _block_list(self, at: int, end: int, total: int) -> int:
+        after = super()._block_list(at, end, total)
+        self.has_start = True
+        lengths = sum(b.length for b in self.blocks)
+        if lengths != total or not all(_is_name(b.name) for b in self.blocks):
+            if not self._given:
+                self.blocks.clear()
+                self._block_index.clear()
+            raise _Stop("block-list", at, "the block list does not add up")
+        return after
+
+    def _flat(self, at: int, total: int) -> None:
+        super()._flat(at, total)
+        self.has_start = True
+
+    def _block_named(self, name: bytes, at: int) -> int:
+        declared = any(b.declared for b in self.blocks)
+        if name not in self._block_index and (declared or not _is_name(name)):
+            raise _Stop("bad-record", at, "this record names no block of the list")
+        return super()._block_named(name, at)
+
+    def _record(self, at: int, end: int) -> tuple[int, bool]:
+        if self._page_size_known and at + WORD <= end:
+            (word,) = struct.unpack_from(">Q", self._view, at - self._base)
+            if not self._allowed(word, self.settings) and not (word & Flag.MEM_SIZE and self._may_list(word)):
+                raise _Stop("bad-record", at, f"no record begins with the word {word:#018x}")
+        return super()._record(at, end)
+
+    def _may_list(self, word: int) -> bool:
+        return word & (self.settings.page_size - 1) == Flag.MEM_SIZE and not self.has_start
+
+    def _allowed(self, word: int, settings: Settings) -> bool:
+        """Whether a sender can have written this word in mid-stream."""
+        flags = word & (settings.page_size - 1)
+        if flags in (Flag.EOS, Flag.MULTIFD_FLUSH, Flag.HOOK):
+            return word == flags and (flags == Flag.EOS or bool(self.footers))
+        return flags in _page_flags(settings.version, bool(self.footers)) and word - flags < self._longest()
+
+    def _longest(self) -> int:
+        return max((b.length for b in self.blocks if b.declared), default=ADDRESS_MAX)
+
+    # -- the runs --------------------------------------------------------------------------------------------------
+
+    def __iter__(self) -> Iterator[Columns]:
+        if not len(self._data_array):
+            raise XbrleError(self.source.damage or f"{self.source.name}: is empty")
+        pieces: list[Columns] = []
+        rows = 0
+        begun = searched = 0
+        try:
+            run = self._container(self._open())
+        except XbrleError:
+            run = self._nothing()
+        while True:
+            columns, problem = self._run(run)
+            columns, problem = self._checked(columns, problem)
+            columns = self._attributed(columns, first=not self.gaps)
+            if problem is None:
+                pieces.append(columns)
+                break
+            kept, start = _without_last(columns, begun)
+            pieces.append(kept)
+            rows += len(kept)
+            following = None if self._no_more_ram else self._find(max(start, searched))
+            self._truncate(start)
+            gap, run_next = self._bridge(start, problem, following, rows, columns, kept)
+            self.gaps.append(gap)
+            if run_next is None:
+                break
+            run, begun = run_next, gap.end
+            searched = 1 + (gap.end if following is None else following)
+        if not any(len(p) for p in pieces):
+            raise XbrleError(f"{self.source.name}: nothing in it can be believed to be a migration stream")
+        if self.source.damage:
+            self.problems.append(Problem("truncated", len(self._data_array), self.source.damage, fatal=True))
+        self._infer_lengths(pieces)
+        yield self._split_at_jumps(join(pieces))
+
+    def _nothing(self) -> Iterator[Columns]:
+        raise _Stop("not-a-stream", 0, "the capture does not begin as a migration stream")
+        yield  # pragma: no cover
+
+    def _run(self, run: Iterator[Columns]) -> tuple[Columns, Problem | None]:
+        """All records up to the next damage."""
+        pieces: list[Columns] = []
+        problem = None
+        try:
+            pieces.extend(run)
+        except _Stop as stop:
+            problem = stop.problem
+        self._gather()
+        pieces += self._ready
+        self._ready = []
+        return join(pieces), problem
+
+    def _checked(self, columns: Columns, problem: Problem | None) -> tuple[Columns, Problem | None]:
+        """The records up to the first whose word no sender writes; the fast walk does not look at addresses."""
+        lengths = np.array([b.length if b.declared else ADDRESS_MAX for b in self.blocks] or [0], np.uint64)
+        block = np.minimum(columns.block, len(lengths) - 1)
+        limit = np.where(columns.block == NO_BLOCK, np.uint64(self._longest()), lengths[block])
+        flags = columns.flags
+        pages = _PAGE[columns.kind]
+        bad = pages & (columns.address >= limit)
+        allowed = np.zeros(1 << 16, bool)
+        allowed[list(_page_flags(self.settings.version, bool(self.footers)))] = True
+        bad |= pages & ~allowed[flags]
+        bad |= columns.kind == Kind.NOOP
+        bad |= (columns.kind == Kind.EOS) & ((columns.address != 0) | (flags != Flag.EOS))
+        found = np.flatnonzero(bad)
+        if not len(found):
+            return columns, problem
+        first = int(found[0])
+        at = int(columns.offset[first])
+        return columns.take(slice(0, first)), Problem("bad-record", at, "no sender writes this record's word")
+
+    def _attributed(self, columns: Columns, first: bool) -> Columns:
+        """Name the block of the records that come before the first name after a gap, where only one block fits."""
+        orphans = np.flatnonzero(_PAGE[columns.kind] & (columns.block == NO_BLOCK))
+        if not len(orphans) or self.settings.version == ram.VERSION_FLAT:
+            if self.settings.version == ram.VERSION_FLAT and len(orphans):
+                columns.block[orphans] = 0
+            return columns
+        if not any(b.declared for b in self.blocks):
+            self._block_index.setdefault(NAMELESS, len(self.blocks))
+            if self._block_index[NAMELESS] == len(self.blocks):
+                self.blocks.append(Block(NAMELESS, 0, declared=False))
+            columns.block[orphans] = self._block_index[NAMELESS]
+            return columns
+        most = int(columns.address[orphans].max())
+        fitting = [i for i, b in enumerate(self.blocks) if b.length > most]
+        if len(fitting) == 1:
+            columns.block[orphans] = fitting[0]
+            return columns
+        self.lost_names += len(orphans)
+        return columns.take(np.setdiff1d(np.arange(len(columns)), orphans))
+
+    def _truncate(self, offset: int) -> None:
+        """Forget the sections that seemed to begin at or after ``offset``."""
+        self.sections.truncate(offset)
+        self.complete = False
+
+    # -- the way across a gap --------------------------------------------------------------------------------------
+
+    def _bridge(
+        self,
+        start: int,
+        problem: Problem,
+        following: int | None,
+        row: int,
+        parsed: Columns,
+        kept: Columns,
+    ) -> tuple[Gap, Iterator[Columns] | None]:
+        """The gap that begins at ``start``, and the run that follows it; None where none does."""
+        size = len(self._data_array)
+        if following is None:
+            tail = None if self._ended else self._find_tail(problem.offset)
+            if tail is None:
+                self.end = start
+                self.problems.append(Problem(problem.rule, problem.offset, problem.message, fatal=True))
+                return Gap(start, size, problem.message, Certainty.NONE, row), None
+            self._no_more_ram = True
+            gap = Gap(start, tail, problem.message, Certainty.LIKELY, row, evidence="a device section's header")
+            return gap, self._resume(tail, tail)
+        chain = self._chain(following)
+        self.settings = chain.settings
+        self._layout = None
+        end = following
+        header = self._header_before(following, start)
+        first_end = self._first_end(following)
+        in_place, how = self._fills_place(start, following, parsed, kept)
+        evidence = f"{chain.records} records in a row that agree" + (f"; {how}" if how else "")
+        certainty = Certainty.NEAR_CERTAIN if chain.score >= ENOUGH else Certainty.LIKELY
+        if header is None and first_end is not None:  # the first record may be spliced from two
+            end = first_end
+        gap = Gap(start, end, problem.message, certainty, row, in_place, evidence)
+        return gap, self._resume(following if header is None else header, end, header is not None)
+
+    def _resume(self, at: int, end: int, framed: bool = True) -> Iterator[Columns]:
+        """The records from ``at`` on: a section's header stands there, or (not ``framed``) a record."""
+        self._block = NO_BLOCK if self.settings.version != ram.VERSION_FLAT else 0
+        self._pending = type(self._pending)()
+        self._ready = []
+        self._load(at, 0)
+        if not framed:
+            owner = next((o for o in self._by_id.values() if o.idstr == ram.IDSTR), None)
+            if owner is None:
+                owner = Owner(0, ram.IDSTR, 0, self.ram_version or self.settings.version)
+            last = self.sections[-1].type if len(self.sections) else SectionType.PART
+            kind = last if last in (SectionType.START, SectionType.PART, SectionType.END) else SectionType.PART
+            section = self.sections.add(kind, owner, at, at)
+            for piece in self._ram(owner, at):
+                yield piece.take(piece.offset >= np.uint64(end))
+            self.sections.close(section, self.end, Boundary.PARSED)
+            if kind is SectionType.END:
+                self._ended = True
+            at = self._footer(owner, self.end) if self.footers else self.end
+        yield from self._container(at)
+
+    def _find(self, start: int) -> int | None:
+        """The first offset from ``start`` on at which a believable chain of records begins."""
+        known = self.ram_version is not None
+        versions = (self.settings.version,) if known else (ram.VERSION_NAMED, ram.VERSION_FLAT)
+        if self._forced is not None:
+            versions = (self._forced.ram_version,)
+        best: int | None = None
+        for version in versions:
+            if not known:
+                page_sum = self._forced.page_sum if self._forced is not None else False
+                self.settings = replace(self.settings, version=version, page_sum=page_sum)
+            for at in self._candidates(start, best):
+                if self._chain(at).score >= BELIEVED:
+                    best, chosen = at, version
+                    break
+        if best is not None and not known:
+            self.settings = replace(self.settings, version=chosen)
+        return best
+
+    def _candidates(self, start: int, before: int | None) -> Iterator[int]:
+        """The offsets at which a word stands that a sender can have written."""
+        data = self._data_array
+        stop = len(data) - WORD if before is None else min(before, len(data) - WORD)
+        size = self.settings.page_size
+        table = np.zeros(size, bool)
+        table[[f for f in _page_flags(self.settings.version, bool(self.footers)) if f < size]] = True
+        limit = np.uint64(self._longest())
+        for first in range(start, max(start, stop + 1), SEARCH):
+            count = min(SEARCH, stop + 1 - first)
+            words = np.lib.stride_tricks.as_strided(data[first:], (count, WORD), (1, 1)).copy().view(">u8")[:, 0]
+            flags = words & np.uint64(size - 1)
+            fits = (table[flags.astype(np.int64)] & (words < limit)) | (words == np.uint64(Flag.EOS))
+            yield from (first + np.flatnonzero(fits)).tolist()
+
+    def _chain(self, at: int) -> _Chain:
+        """Read records strictly from ``at``, and weigh what speaks for them."""
+        settings = self.settings
+        data, view = self._data_array, memoryview(self._data_array)
+        named_version = settings.version != ram.VERSION_FLAT
+        limit = self._longest()
+        score = records = 0
+        last = -1
+        while records < CHAIN_RECORDS and score < ENOUGH and at + WORD <= len(data):
+            (word,) = struct.unpack_from(">Q", view, at)
+            if not self._allowed(word, settings):
+                break
+            flags = word & (settings.page_size - 1)
+            kind = ram.kind_of(flags, settings.version)
+            address = word - flags
+            after = at + WORD
+            if kind is Kind.EOS:
+                following, framed = self._past_eos(after)
+                if following is None:
+                    score += framed
+                    break
+                score += 3
+                last = -1
+                at = following
+                records += 1
+                continue
+            if kind in (Kind.FLUSH, Kind.HOOK):
+                at = after
+                continue
+            if address >= limit or (last >= 0 and address <= last and not ram.is_named(flags, settings.version, kind)):
+                if address >= limit or address == last or records < 3:
+                    break
+                score -= 2  # a sweep begins anew; few do
+            if ram.is_named(flags, settings.version, kind):
+                length = view[after] if after < len(view) else 0
+                name = bytes(view[after + 1 : after + 1 + length])
+                if not (name in self._block_index if self._has_list() else _is_name(name)):
+                    break
+                after += 1 + length
+                score += 3
+                last = -1
+            score += 1 if last >= 0 and address == last + settings.page_size else 0
+            if kind is Kind.DUP:
+                after += ram.Fill.sizeof()
+                score += 1
+            elif kind is Kind.PAGE:
+                after += settings.page_size + (4 if settings.page_sum else 0)
+                score += 2
+            elif kind is Kind.XBRLE:
+                if settings.dialect is None:
+                    found = self._detected(at, settings)
+                    if found is None:
+                        break
+                    settings = found
+                end = self._delta_end(after, settings)
+                if end is None:
+                    break
+                after = end
+                score += 4
+            elif kind is Kind.COMPRESSED:
+                (length,) = struct.unpack_from(">I", view, after) if after + 4 <= len(view) else (0,)
+                if not 0 < length <= 2 * settings.page_size or view[after + 4] & 0x0F != ram.ZLIB_DEFLATE:
+                    break
+                after += 4 + length
+                score += 2
+            else:
+                break
+            if after > len(data):
+                break
+            if named_version or last < 0 or address > last:
+                last = address
+            records += 1
+            at = after
+        return _Chain(score, records, settings)
+
+    def _has_list(self) -> bool:
+        return any(b.declared for b in self.blocks)
+
+    def _past_eos(self, at: int) -> tuple[int | None, int]:
+        """Where the records of the next RAM section begin; else None, and how much speaks for what stands there."""
+        data = self._data_array
+        ids = {i for i, o in self._by_id.items() if o.idstr == ram.IDSTR}
+        part = 1 + qevm.SectionPart.sizeof()
+        for _ in range(4):
+            if at >= len(data):
+                break
+            kind = data[at]
+            if kind == SectionType.FOOTER and self.footers is not False:
+                at += qevm.Footer.sizeof()
+                continue
+            if kind not in (SectionType.PART, SectionType.END) or at + part + WORD > len(data):
+                head = bytes(data[at : at + 64])
+                full = kind == SectionType.FULL and head[1:3] == b"\0\0" and len(head) > 6 and _is_name(head[6:8])
+                return None, BELIEVED if full else 0
+            number = int.from_bytes(bytes(data[at + 1 : at + part]))
+            if int.from_bytes(bytes(data[at + part : at + part + WORD])) == block_format.Flag.EOS:
+                at += part + WORD
+                continue
+            if number in ids if ids else number < SECTION_ID_MAX:
+                return at + part, 0
+            return None, 0
+        return None, 0
+
+    def _detected(self, at: int, settings: Settings) -> Settings | None:
+        """The settings with the dialect that the delta at ``at`` shows."""
+        view = memoryview(self._data_array)[at : at + LOOK_AHEAD]
+        evidence = detect(view, 0, at, settings, self._forced, self._endian)
+        if evidence.name is None:
+            return None
+        return replace(settings, dialect=DIALECTS[evidence.name], endian=evidence.endian or "little", evidence=evidence)
+
+    def _delta_end(self, header: int, settings: Settings) -> int | None:
+        """Where the delta whose header stands at ``header`` ends; None if it does not come to one page."""
+        assert settings.dialect is not None
+        span = delta_span(self._data_array, header, settings.dialect, settings.endian, settings.page_size)
+        if span is None or not comes_to_a_page(self._data_array, *span, settings.dialect, settings.page_size):
+            return None
+        return span[1]
+
+    def _first_end(self, at: int) -> int | None:
+        """The offset after the believable record at ``at``, if that record carries a page."""
+        view = memoryview(self._data_array)
+        (word,) = struct.unpack_from(">Q", view, at)
+        settings = self.settings
+        flags = word & (settings.page_size - 1)
+        kind = ram.kind_of(flags, settings.version)
+        after = at + WORD
+        if ram.is_named(flags, settings.version, kind):
+            after += 1 + view[after]
+        if kind is Kind.DUP:
+            return after + ram.Fill.sizeof()
+        if kind is Kind.PAGE:
+            return after + settings.page_size + (4 if settings.page_sum else 0)
+        if kind is Kind.XBRLE and settings.dialect is not None:
+            return self._delta_end(after, settings)
+        return at + WORD if kind is Kind.COMPRESSED else None
+
+    def _header_before(self, at: int, start: int) -> int | None:
+        """The offset of the RAM section header that stands right before the record at ``at``, if one does."""
+        size = 1 + qevm.SectionPart.sizeof()
+        head = at - size
+        if head < start or self._data_array[head] not in (SectionType.PART, SectionType.END):
+            return None
+        number = int.from_bytes(bytes(self._data_array[head + 1 : at]))
+        owner = self._by_id.get(number)
+        if owner is not None:
+            return head if owner.idstr == ram.IDSTR else None
+        known = [o for o in self._by_id.values() if o.idstr == ram.IDSTR]
+        if known or not 0 < number < SECTION_ID_MAX:
+            return None
+        self._by_id[number] = Owner(number, ram.IDSTR, 0, self.ram_version or self.settings.version)
+        return head
+
+    def _find_tail(self, start: int) -> int | None:
+        """Where the device sections begin, when no more RAM follows."""
+        number = max((i for i, o in self._by_id.items() if o.idstr == ram.IDSTR), default=0)
+        found = by_header(memoryview(self._data_array)[start:], number)
+        return None if found is None else start + found
+
+    def _fills_place(self, start: int, end: int, parsed: Columns, kept: Columns) -> tuple[bool, str]:
+        """Whether the bytes up to ``end`` are exactly one record's: nothing was cut out there or put in."""
+        settings = self.settings
+        starts = {start} if len(kept) == len(parsed) else {start, _end_of(parsed)}
+        page = WORD + settings.page_size + (4 if settings.page_sum else 0)
+        for at in starts:
+            if end - at == page:
+                return True, "the skipped bytes are exactly one page record's"
+            if end - at == WORD + ram.Fill.sizeof():
+                return True, "the skipped bytes are exactly one dup record's"
+            if settings.dialect is not None:
+                header = dtype_of(settings.dialect.header(settings.endian)).itemsize
+                payload = at + WORD + header
+                if payload < end <= payload + settings.dialect.page_limit * settings.page_size and comes_to_a_page(
+                    self._data_array, payload, end, settings.dialect, settings.page_size
+                ):
+                    return True, "the skipped bytes are exactly one delta's"
+        return False, ""
+
+    # -- what the whole shows --------------------------------------------------------------------------------------
+
+    def _infer_lengths(self, pieces: list[Columns]) -> None:
+        """Without a block list, a block is as long as the highest address that was seen says."""
+        if self._has_list() or self.settings.version == ram.VERSION_FLAT and self.has_start:
+            return
+        if self.settings.version == ram.VERSION_FLAT and not self.blocks:
+            self._declare([Block(ram.IDSTR, 0)], 0)
+        for i, block in enumerate(self.blocks):
+            most = max(
+                (int(c.address[mine].max()) for c in pieces if (mine := _PAGE[c.kind] & (c.block == i)).any()),
+                default=-self.settings.page_size,
+            )
+            self.blocks[i] = Block(block.name, most + self.settings.page_size)
+
+    def _split_at_jumps(self, columns: Columns) -> Columns:
+        """Find where the first sweep over all pages jumps: every page is sent once, in the order of the blocks.
+
+        Records are missing there though the framing is whole. The records on both sides of a jump are left out too:
+        either can be spliced from two.
+        """
+        if not self.has_start:
+            return columns
+        pages = [-(-b.length // self.settings.page_size) for b in self.blocks]
+        first = np.append(np.concatenate([[0], np.cumsum(pages)])[: len(pages)], 0).astype(np.int64)
+        rows = np.flatnonzero(_PAGE[columns.kind] & (columns.block != NO_BLOCK))
+        place = first[columns.block[rows]] + (columns.address[rows] // np.uint64(self.settings.page_size)).astype(
+            np.int64
+        )
+        frontier = np.maximum.accumulate(np.append(-1, place))[:-1]
+        known = np.array([g.row for g in self.gaps], np.int64)
+        jumps = np.flatnonzero(place > frontier + 1)
+        at_gap = np.isin(np.searchsorted(rows, known), jumps) if len(known) else np.zeros(0, bool)
+        jumps = np.setdiff1d(jumps, np.searchsorted(rows, known)[at_gap] if len(known) else [])
+        if not 0 < len(jumps) <= FRONTIER_BREAKS:
+            return columns
+        keep = np.ones(len(columns), bool)
+        added: list[Gap] = []
+        for j in jumps.tolist():
+            before, after = rows[max(0, j - 1)], rows[j]
+            keep[before : after + 1] &= ~_PAGE[columns.kind[before : after + 1]]
+            missing = int(place[j] - frontier[j] - 1)
+            end = int(columns.offset[after + 1]) if after + 1 < len(columns) else int(columns.offset[after]) + WORD
+            reason = f"{missing} pages are missing from the first sweep over memory"
+            added.append(Gap(int(columns.offset[before]), end, reason, Certainty.NEAR_CERTAIN, int(after)))
+        shift = np.append(0, np.cumsum(keep))
+        gaps = sorted([*self.gaps, *added], key=lambda g: (g.start, g.row))
+        self.gaps = [replace(g, row=int(shift[g.row])) for g in gaps]
+        return columns.take(keep)
+
+
+def _is_name(name: bytes) -> bool:
+    return len(name) > 1 and all(0x21 <= c < 0x7F for c in name)
+
+
+def _page_flags(version: int, modern: bool) -> frozenset[int]:
+    """The flags that a word of a record with a page can have: one kind, and CONTINUE or not."""
+    kinds = [Flag.COMPRESS, Flag.PAGE, ram.delta_flag(version)]
+    if modern:
+        kinds.append(Flag.COMPRESS_PAGE)
+    if version == ram.VERSION_FLAT:
+        return frozenset(int(k) for k in kinds)
+    return frozenset(int(k | c) for k in kinds for c in (Flag(0), Flag.CONTINUE))
+
+
+def _end_of(columns: Columns) -> int:
+    """The offset after the last record."""
+    return int(columns.offset[-1]) + int(columns.head[-1]) + int(columns.length[-1])
+
+
+def _without_last(columns: Columns, begun: int) -> tuple[Columns, int]:
+    """The records but the last before damage, which may be what is damaged, and the offset where belief ends.
+
+    ``begun`` is where reading began, for a run without records.
+    """
+    if not len(columns):
+        return columns, begun
+    if _PAGE[columns.kind[-1]]:
+        return columns.take(slice(-1)), int(columns.offset[-1])
+    return columns, _end_of(columns)
+
+
+def delta_span(
+    data: NDArray[np.uint8], header: int, dialect: Dialect, endian: str, page_size: int
+) -> tuple[int, int] | None:
+    """Where the payload of the delta whose header stands at ``header`` begins and ends; None if it cannot be one."""
+    layout = dtype_of(dialect.header(endian))
+    payload = header + layout.itemsize
+    if payload > len(data):
+        return None
+    fields = data[header:payload].view(layout)[0]
+    length = int(fields["length"]) - dialect.length_counts
+    if not 0 < length <= dialect.page_limit * page_size or payload + length > len(data) or not fields["flags"] & 1:
+        return None
+    return payload, payload + length
+
+
+def comes_to_a_page(data: NDArray[np.uint8], start: int, end: int, dialect: Dialect, page_size: int) -> bool:
+    """Whether ``data[start:end]`` decodes to exactly one page."""
+    blank = np.zeros((1, page_size), np.uint8)
+    verdict = deltas.apply(dialect.encoding, data, np.array([start]), np.array([end - start]), blank)
+    return bool(verdict[0] == Verdict.OK)

@@ -19,7 +19,6 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from .memory.doubt import Doubt
-    from .memory.doubt import Doubt
     from .memory.history import PageHistory
     from .memory.image import Image, PageSpace
     from .memory.replay import View

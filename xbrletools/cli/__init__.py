@@ -30,6 +30,7 @@ COMMANDS = {
     "grep": "Bytes, text or an expression in memory, or in every version of it.",
     "diff": "What differs between two captures, or two moments of one.",
     "extract": "Memory, as raw files.",
+    "salvage": "What can be had from a damaged or truncated capture.",
     "log": "The mig.log that either end would have written.",
     "sender": "The sender's fingerprint: dialect, build, cache, how many choices a model predicts.",
     "encode": "A stream from memory snapshots.",

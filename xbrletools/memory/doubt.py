@@ -17,15 +17,14 @@ from ..codec.verdict import Verdict
 from ..formats.dialects import Checksum, Dialect
 from ..formats.ram import DELTA_KINDS, PAGE_KINDS, Kind
 from ..formats.xbrle import HeaderFlag
-from ..stream.records import Columns
-from ..stream.salvage import Gap
+from ..stream.records import Columns, Sweeps
+from ..stream.salvage import ANY_BLOCK, Gap
 from .image import Image, PageSpace, State
 from .replay import CHUNK, View, apply, needed
 
 FIRST_SENDS = 64  # first sends in order after a gap that show the first sweep going on
 FEW_FIRST_SENDS = 8  # as many do where the sweep ends with them
 CONFIRMED = 3  # pages that a checksum shows untouched by a gap, to rule out that a round was lost
-RECORD_MAX = 3  # records' worth of bytes that a cut can leave between two whole records, rounded up
 
 _IS_DELTA = np.zeros(256, bool)
 _IS_DELTA[list(DELTA_KINDS)] = True
@@ -82,6 +81,16 @@ def _inside(gap: Gap, rows: int) -> bool:
     return gap.row > 0 and (gap.row < rows or gap.certainty.name != "NONE")
 
 
+def since_when(space: PageSpace, doubts: Sequence[Doubt], upto: int) -> NDArray[np.int64]:
+    """The first row of the table that says something sure of each page, (pages,) int64, by the doubts up to a row."""
+    since = np.zeros(len(space), np.int64)
+    for doubt in doubts:
+        if doubt.row <= upto:
+            for first, end in doubt.ranges:
+                np.maximum(since[first:end], doubt.row, out=since[first:end])
+    return since
+
+
 def replay_believed(
     image: Image,
     data: NDArray[np.uint8],
@@ -94,11 +103,7 @@ def replay_believed(
     and no page whose checksum refutes it.
     """
     rows = image.space.rows(columns)
-    since = np.zeros(len(image.space), np.int64)
-    for doubt in doubts:
-        if doubt.row <= len(columns):
-            for first, end in doubt.ranges:
-                np.maximum(since[first:end], doubt.row, out=since[first:end])
+    since = since_when(image.space, doubts, len(columns))
     believed = columns.take((rows >= 0) & (np.arange(len(columns)) >= since[np.maximum(rows, 0)]))
     keep = needed(image.space, believed, dialect, view)
     usual = _usual_flags(columns)
@@ -114,12 +119,15 @@ def _refuted(
     rows: NDArray[np.int64],
     dialect: Dialect | None,
     usual: int | None,
+    baseless: list[NDArray[np.int64]] | None = None,
 ) -> NDArray[np.int64]:
     """Apply records; the pages of those that do not decode, or that a checksum refutes, are unknown after them.
 
-    Returns the places of those records, (n,) int64, rising.
+    Returns the places of those records, (n,) int64, rising. ``baseless`` gets those of the deltas whose base is not
+    known.
     """
     failed: list[NDArray[np.int64]] = []
+    lost: list[NDArray[np.int64]] = [np.empty(0, np.int64)]
 
     def look(
         places: NDArray[np.int64], pages: NDArray[np.int64], verdicts: NDArray[np.uint8], based: NDArray[np.bool_]
@@ -129,11 +137,14 @@ def _refuted(
         bad[checked] = ~_sums_hold(columns, places[checked], image.pages, pages[checked], dialect)
         if usual is not None:
             bad |= columns.header_flags[places] != usual
+        lost.append(places[~based])
         if bad.any():
             failed.append(places[bad])
             image.set_unknown(pages[bad])
 
     apply(image, data, columns, dialect, look)
+    if baseless is not None:
+        baseless.append(np.concatenate(lost))
     if dialect is not None and dialect.page_sum:
         failed.append(_wrong_pages(image, data, columns, rows))
     return np.sort(np.concatenate(failed)) if failed else np.empty(0, np.int64)
@@ -176,7 +187,7 @@ def _carries_sum(columns: Columns, places: NDArray[np.int64], dialect: Dialect) 
     if dialect.checksum is Checksum.NONE:
         return np.zeros(len(places), bool)
     if dialect.checksum is Checksum.FLAGGED:
-        return (columns.header_flags[places] & HeaderFlag.CHECKSUM) != 0
+        return np.not_equal(columns.header_flags[places] & HeaderFlag.CHECKSUM, 0)
     return np.ones(len(places), bool)
 
 
@@ -242,66 +253,122 @@ def _of_gap(
     following = carriers[i : int(np.searchsorted(carriers, end))]
     if gap.in_place:
         why = "the skipped bytes are one record's"
-    elif _first_sweep_goes_on(rows, carriers, i, following, columns, len(space)):
+    elif _first_sweep_goes_on(space, rows, carriers, i, following, columns):
         why = "the first sweep over memory goes on after it"
-    elif _others_untouched(image, data, columns, rows, following, ranges, dialect):
+    elif _others_untouched(space, image, data, columns, rows, carriers[:i], following, ranges, dialect):
         why = "checksums show that pages elsewhere were not sent in it"
     else:
         return everything
-    return Doubt(gap.row, gap.start, ranges, f"records between these pages may be lost: {why}")
+    left_out = _left_out(space, gap)
+    return Doubt(gap.row, gap.start, (*ranges, *left_out), f"records of these pages may be lost: {why}")
+
+
+def _left_out(space: PageSpace, gap: Gap) -> list[tuple[int, int]]:
+    """The pages of records that were read and not believed; in every block that has one, where it cannot be told."""
+    ranges = []
+    for block, address in gap.left_out:
+        for b in range(len(space.pages)) if block == ANY_BLOCK else [block]:
+            place = address // space.page_size
+            if b < len(space.pages) and place < space.pages[b]:
+                page = int(space.first[b]) + place
+                ranges.append((page, page + 1))
+    return ranges
 
 
 def _first_sweep_goes_on(
+    space: PageSpace,
     rows: NDArray[np.int64],
     carriers: NDArray[np.int64],
     i: int,
     following: NDArray[np.int64],
     columns: Columns,
-    pages: int,
 ) -> bool:
-    """Whether pages that were never sent follow one by one: had a round been lost, they would have been sent in it."""
+    """Whether the gap lies within the first sweep over one block: pages that were never sent follow one by one.
+
+    The sender cannot have left the block and come back, since it would have sent all of it before.
+    """
     frontier = int(rows[carriers[:i]].max())
+    before, after = int(rows[carriers[i - 1]]), int(rows[following[0]])
+    blocks = np.searchsorted(space.first, [before, frontier + 1, after], side="right")
+    if before > after or len(set(blocks.tolist())) != 1:
+        return False
     place = rows[following]
     new = np.flatnonzero(place > frontier)
     if not len(new):
         return False
     first = int(new[0])
-    reached = np.maximum.accumulate(np.append(place[first], place[first:]))
-    steps = place[first:] - reached[:-1]
-    sends = np.flatnonzero(steps > 0)
-    if not (steps[sends] == 1).all() and not (steps[sends[:FIRST_SENDS]] == 1).all():
+    reached = np.maximum.accumulate(place[first:])
+    sends = np.flatnonzero(np.diff(reached) > 0) + 1
+    if not (np.diff(reached)[sends - 1] == 1).all():
         return False
     if _IS_DELTA[columns.kind[following[first:][sends[:FIRST_SENDS]]]].any():
         return False
-    done = int(place.max()) == pages - 1
+    done = int(place.max()) == len(space) - 1
     return len(sends) >= (FEW_FIRST_SENDS if done else FIRST_SENDS)
 
 
 def _others_untouched(
+    space: PageSpace,
     image: Image,
     data: NDArray[np.uint8],
     columns: Columns,
     rows: NDArray[np.int64],
+    earlier: NDArray[np.int64],
     following: NDArray[np.int64],
     ranges: tuple[tuple[int, int], ...],
     dialect: Dialect | None,
 ) -> bool:
-    """Whether the next deltas on pages outside ``ranges`` show by their checksums that no record of theirs is lost."""
+    """Whether checksums show that the sender did not go round in the gap.
+
+    Pages of the block that both of the last two whole sweeps sent would have been sent again: the next delta of some of
+    them must fit what they held before the gap, and none outside ``ranges`` may fail to.
+    """
     if dialect is None or dialect.checksum is Checksum.NONE:
         return False
+    sweeps = Sweeps({}).number(columns.take(earlier)).astype(np.int64)
+    block = columns.block[earlier[-1]]
+    mine = columns.block[earlier] == block
+    busy = np.intersect1d(
+        rows[earlier[mine & (sweeps == sweeps[-1] - 1)]], rows[earlier[mine & (sweeps == sweeps[-1] - 2)]]
+    )
     pages, first = np.unique(rows[following], return_index=True)
     places = following[first]
     outside = np.ones(len(pages), bool)
     for start, end in ranges:
         outside &= (pages < start) | (pages >= end)
-    outside &= (columns.kind[places] == Kind.XBRLE) & (image.state[pages] == State.KNOWN)
+    outside &= _IS_DELTA[columns.kind[places]] & (image.state[pages] == State.KNOWN)
     pages, places = pages[outside], places[outside]
     says = _carries_sum(columns, places, dialect)
     pages, places = pages[says], places[says]
-    if len(pages) < CONFIRMED:
+    if len(np.intersect1d(pages, busy)) < CONFIRMED:
         return False
     scratch = image.pages[pages].copy()
     at = (columns.offset[places] + columns.head[places]).astype(np.int64)
     verdicts = deltas.apply(dialect.encoding, data, at, columns.length[places].astype(np.int64), scratch)
     holds = _sums_hold(columns, places, scratch, np.arange(len(places)), dialect)
     return bool(((verdicts == Verdict.OK) & holds).all())
+
+
+def standing(
+    space: PageSpace, data: NDArray[np.uint8], columns: Columns, dialect: Dialect | None, doubts: Sequence[Doubt]
+) -> NDArray[np.bool_]:
+    """Which records stand: replaying them alone gives the memory that is known at the end, and no other, (n,) bool.
+
+    Left out are records before a doubt about their page, deltas whose base is lost, and what a later record refutes.
+    """
+    rows = space.rows(columns)
+    since = since_when(space, doubts, len(columns))
+    stand = (rows >= 0) & (np.arange(len(columns)) >= since[np.maximum(rows, 0)])
+    usual = _usual_flags(columns)
+    places = np.flatnonzero(stand)
+    baseless: list[NDArray[np.int64]] = []
+    image = Image(space)
+    for start in range(0, len(places), CHUNK):
+        mine = places[start : start + CHUNK]
+        failed = mine[_refuted(image, data, columns.take(mine), rows[mine], dialect, usual, baseless)]
+        baseless[-1] = mine[baseless[-1]]
+        np.maximum.at(since, rows[failed], failed + 1)
+    stand &= np.arange(len(columns)) >= since[np.maximum(rows, 0)]
+    for lost in baseless:
+        stand[lost] = False
+    return stand

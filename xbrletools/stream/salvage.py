@@ -38,6 +38,7 @@ ADDRESS_MAX = 1 << 40  # more than any guest has, where the blocks are not known
 SECTION_ID_MAX = 1 << 12
 FRONTIER_BREAKS = 8  # more jumps of the first sweep than damage makes: this sender does not walk that way
 NAMELESS = b"(unnamed)"
+ANY_BLOCK = -1
 
 _PAGE = np.zeros(256, bool)
 _PAGE[list(ram.PAGE_KINDS)] = True
@@ -56,7 +57,8 @@ class Gap:
     """A range of the capture that was skipped: ``[start, end)`` in bytes, empty where records are missing between two.
 
     ``row`` is that of the first record after it. ``in_place``: the skipped bytes fill exactly the place of the records
-    that were lost, so none is missing beside those. ``evidence`` is for a person.
+    that were lost, so none is missing beside those. ``evidence`` is for a person. ``left_out`` are the pages of records
+    that were read and not believed, as (block, address); block -1 where it cannot be told.
     """
 
     start: int
@@ -66,6 +68,7 @@ class Gap:
     row: int
     in_place: bool = False
     evidence: str = ""
+    left_out: tuple[tuple[int, int], ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -99,6 +102,7 @@ class Salvager(Scanner):
         self.lost_names = 0
         self.has_start = False
         self._data_array: NDArray[np.uint8] = source.data
+        self._all = source.view
         self._ended = False
         self._no_more_ram = False
         self._given = bool(blocks)
@@ -111,7 +115,7 @@ class Salvager(Scanner):
         owner, data = super()._header(at, kind)
         if kind in (SectionType.START, SectionType.FULL):
             believable = (
-                0 < len(owner.idstr) and all(0x20 <= c < 0x7F for c in owner.idstr) and owner.version_id < 1 << 16
+                len(owner.idstr) > 0 and all(0x20 <= c < 0x7F for c in owner.idstr) and owner.version_id < 1 << 16
             )
             again = kind is SectionType.START and owner.section_id in known
             early = kind is SectionType.FULL and not self._ended and not self._no_more_ram
@@ -209,18 +213,21 @@ class Salvager(Scanner):
             run = self._nothing()
         while True:
             columns, problem = self._run(run)
+            columns = self._believed(columns, begun)
             columns, problem = self._checked(columns, problem)
-            columns = self._attributed(columns, first=not self.gaps)
+            columns = self._attributed(columns)
             if problem is None:
                 pieces.append(columns)
                 break
             kept, start = _without_last(columns, begun)
             pieces.append(kept)
             rows += len(kept)
-            following = None if self._no_more_ram else self._find(max(start, searched))
+            following = None if self._no_more_ram else self._find(max(start + (len(kept) < len(columns)), searched))
             self._truncate(start)
             gap, run_next = self._bridge(start, problem, following, rows, columns, kept)
             self.gaps.append(gap)
+            last = columns.take(slice(len(kept), None))
+            self._leave_out(list(zip(last.block.tolist(), last.address.tolist(), strict=True)))
             if run_next is None:
                 break
             run, begun = run_next, gap.end
@@ -249,6 +256,29 @@ class Salvager(Scanner):
         self._ready = []
         return join(pieces), problem
 
+    def _believed(self, columns: Columns, begun: int) -> Columns:
+        """Without the first record after a gap, which ends at ``begun``: it may be spliced from two."""
+        before = (columns.offset < np.uint64(begun)) & _PAGE[columns.kind]
+        if before.any():
+            self._leave_out([(ANY_BLOCK, a) for a in columns.address[before].tolist()])
+        return columns.take(~before)
+
+    def _swallowing(self, columns: Columns) -> NDArray[np.int64]:
+        """The places after PAGE records that end in a dup record of a page between theirs and the next one's.
+
+        Bytes were cut out of such a page, and what followed took their place.
+        """
+        size = WORD + ram.Fill.sizeof()
+        places = np.flatnonzero((columns.kind[:-1] == Kind.PAGE) & _PAGE[columns.kind[1:]])
+        end = (columns.offset[places] + columns.head[places] + columns.length[places]).astype(np.int64)
+        words = self._data_array[(end - size)[:, None] + np.arange(WORD)].copy().view(">u8")[:, 0].astype(np.uint64)
+        keep = Flag.CONTINUE if self.settings.version != ram.VERSION_FLAT else Flag(0)
+        address = words & ~np.uint64(self.settings.page_size - 1)
+        found = (words ^ address == np.uint64(Flag.COMPRESS | keep)) & (address > columns.address[places])
+        found &= address < columns.address[places + 1]
+        swallowing: NDArray[np.int64] = places[found] + 1
+        return swallowing
+
     def _checked(self, columns: Columns, problem: Problem | None) -> tuple[Columns, Problem | None]:
         """The records up to the first whose word no sender writes; the fast walk does not look at addresses."""
         lengths = np.array([b.length if b.declared else ADDRESS_MAX for b in self.blocks] or [0], np.uint64)
@@ -262,14 +292,16 @@ class Salvager(Scanner):
         bad |= pages & ~allowed[flags]
         bad |= columns.kind == Kind.NOOP
         bad |= (columns.kind == Kind.EOS) & ((columns.address != 0) | (flags != Flag.EOS))
+        if len(columns) > 1:
+            bad[self._swallowing(columns)] = True
         found = np.flatnonzero(bad)
         if not len(found):
             return columns, problem
         first = int(found[0])
         at = int(columns.offset[first])
-        return columns.take(slice(0, first)), Problem("bad-record", at, "no sender writes this record's word")
+        return columns.take(slice(0, first)), Problem("bad-record", at, "no sender writes this here")
 
-    def _attributed(self, columns: Columns, first: bool) -> Columns:
+    def _attributed(self, columns: Columns) -> Columns:
         """Name the block of the records that come before the first name after a gap, where only one block fits."""
         orphans = np.flatnonzero(_PAGE[columns.kind] & (columns.block == NO_BLOCK))
         if not len(orphans) or self.settings.version == ram.VERSION_FLAT:
@@ -288,7 +320,13 @@ class Salvager(Scanner):
             columns.block[orphans] = fitting[0]
             return columns
         self.lost_names += len(orphans)
+        self._leave_out([(ANY_BLOCK, a) for a in columns.address[orphans].tolist()])
         return columns.take(np.setdiff1d(np.arange(len(columns)), orphans))
+
+    def _leave_out(self, pages: list[tuple[int, int]]) -> None:
+        """Records of these pages are not believed, on account of the last gap."""
+        if self.gaps and pages:
+            self.gaps[-1] = replace(self.gaps[-1], left_out=(*self.gaps[-1].left_out, *pages))
 
     def _truncate(self, offset: int) -> None:
         """Forget the sections that seemed to begin at or after ``offset``."""
@@ -316,7 +354,7 @@ class Salvager(Scanner):
                 return Gap(start, size, problem.message, Certainty.NONE, row), None
             self._no_more_ram = True
             gap = Gap(start, tail, problem.message, Certainty.LIKELY, row, evidence="a device section's header")
-            return gap, self._resume(tail, tail)
+            return gap, self._resume(tail)
         chain = self._chain(following)
         self.settings = chain.settings
         self._layout = None
@@ -329,9 +367,9 @@ class Salvager(Scanner):
         if header is None and first_end is not None:  # the first record may be spliced from two
             end = first_end
         gap = Gap(start, end, problem.message, certainty, row, in_place, evidence)
-        return gap, self._resume(following if header is None else header, end, header is not None)
+        return gap, self._resume(following if header is None else header, header is not None)
 
-    def _resume(self, at: int, end: int, framed: bool = True) -> Iterator[Columns]:
+    def _resume(self, at: int, framed: bool = True) -> Iterator[Columns]:
         """The records from ``at`` on: a section's header stands there, or (not ``framed``) a record."""
         self._block = NO_BLOCK if self.settings.version != ram.VERSION_FLAT else 0
         self._pending = type(self._pending)()
@@ -344,13 +382,22 @@ class Salvager(Scanner):
             last = self.sections[-1].type if len(self.sections) else SectionType.PART
             kind = last if last in (SectionType.START, SectionType.PART, SectionType.END) else SectionType.PART
             section = self.sections.add(kind, owner, at, at)
-            for piece in self._ram(owner, at):
-                yield piece.take(piece.offset >= np.uint64(end))
+            yield from self._ram(owner, at)
             self.sections.close(section, self.end, Boundary.PARSED)
             if kind is SectionType.END:
                 self._ended = True
-            at = self._footer(owner, self.end) if self.footers else self.end
+            at = self._footer_after(owner, self.end)
         yield from self._container(at)
+
+    def _footer_after(self, owner: Owner, at: int) -> int:
+        """Past the footer of a section whose header is lost; it says the section's id."""
+        size = qevm.Footer.sizeof()
+        if self.footers is not False and not any(o.idstr == ram.IDSTR for o in self._by_id.values()):
+            found = bytes(self._data_array[at : at + size])
+            if len(found) == size and found[0] == SectionType.FOOTER:
+                number = int(qevm.Footer.parse(found).section_id)
+                owner = self._by_id[number] = replace(owner, section_id=number)
+        return self._footer(owner, at)
 
     def _find(self, start: int) -> int | None:
         """The first offset from ``start`` on at which a believable chain of records begins."""
@@ -389,7 +436,7 @@ class Salvager(Scanner):
     def _chain(self, at: int) -> _Chain:
         """Read records strictly from ``at``, and weigh what speaks for them."""
         settings = self.settings
-        data, view = self._data_array, memoryview(self._data_array)
+        data, view = self._data_array, self._all
         named_version = settings.version != ram.VERSION_FLAT
         limit = self._longest()
         score = records = 0
@@ -491,7 +538,7 @@ class Salvager(Scanner):
 
     def _detected(self, at: int, settings: Settings) -> Settings | None:
         """The settings with the dialect that the delta at ``at`` shows."""
-        view = memoryview(self._data_array)[at : at + LOOK_AHEAD]
+        view = self._all[at : at + LOOK_AHEAD]
         evidence = detect(view, 0, at, settings, self._forced, self._endian)
         if evidence.name is None:
             return None
@@ -507,7 +554,7 @@ class Salvager(Scanner):
 
     def _first_end(self, at: int) -> int | None:
         """The offset after the believable record at ``at``, if that record carries a page."""
-        view = memoryview(self._data_array)
+        view = self._all
         (word,) = struct.unpack_from(">Q", view, at)
         settings = self.settings
         flags = word & (settings.page_size - 1)
@@ -542,7 +589,7 @@ class Salvager(Scanner):
     def _find_tail(self, start: int) -> int | None:
         """Where the device sections begin, when no more RAM follows."""
         number = max((i for i, o in self._by_id.items() if o.idstr == ram.IDSTR), default=0)
-        found = by_header(memoryview(self._data_array)[start:], number)
+        found = by_header(self._all[start:], number)
         return None if found is None else start + found
 
     def _fills_place(self, start: int, end: int, parsed: Columns, kept: Columns) -> tuple[bool, str]:
@@ -568,7 +615,7 @@ class Salvager(Scanner):
 
     def _infer_lengths(self, pieces: list[Columns]) -> None:
         """Without a block list, a block is as long as the highest address that was seen says."""
-        if self._has_list() or self.settings.version == ram.VERSION_FLAT and self.has_start:
+        if self._has_list() or (self.settings.version == ram.VERSION_FLAT and self.has_start):
             return
         if self.settings.version == ram.VERSION_FLAT and not self.blocks:
             self._declare([Block(ram.IDSTR, 0)], 0)
@@ -594,21 +641,24 @@ class Salvager(Scanner):
             np.int64
         )
         frontier = np.maximum.accumulate(np.append(-1, place))[:-1]
+        advances = np.flatnonzero(place > frontier)
+        jumps = advances[place[advances] > frontier[advances] + 1]
+        before = rows[advances[np.maximum(np.searchsorted(advances, jumps) - 1, 0)]]
         known = np.array([g.row for g in self.gaps], np.int64)
-        jumps = np.flatnonzero(place > frontier + 1)
-        at_gap = np.isin(np.searchsorted(rows, known), jumps) if len(known) else np.zeros(0, bool)
-        jumps = np.setdiff1d(jumps, np.searchsorted(rows, known)[at_gap] if len(known) else [])
+        explained = np.searchsorted(known, rows[jumps], side="right") > np.searchsorted(known, before, side="right")
+        jumps = jumps[~explained]
         if not 0 < len(jumps) <= FRONTIER_BREAKS:
             return columns
         keep = np.ones(len(columns), bool)
         added: list[Gap] = []
         for j in jumps.tolist():
-            before, after = rows[max(0, j - 1)], rows[j]
-            keep[before : after + 1] &= ~_PAGE[columns.kind[before : after + 1]]
+            last, after = rows[max(0, j - 1)], rows[j]
+            keep[last : after + 1] &= ~_PAGE[columns.kind[last : after + 1]]
             missing = int(place[j] - frontier[j] - 1)
             end = int(columns.offset[after + 1]) if after + 1 < len(columns) else int(columns.offset[after]) + WORD
             reason = f"{missing} pages are missing from the first sweep over memory"
-            added.append(Gap(int(columns.offset[before]), end, reason, Certainty.NEAR_CERTAIN, int(after)))
+            out = tuple((int(columns.block[r]), int(columns.address[r])) for r in (last, after))
+            added.append(Gap(int(columns.offset[last]), end, reason, Certainty.NEAR_CERTAIN, int(after), left_out=out))
         shift = np.append(0, np.cumsum(keep))
         gaps = sorted([*self.gaps, *added], key=lambda g: (g.start, g.row))
         self.gaps = [replace(g, row=int(shift[g.row])) for g in gaps]

@@ -1,0 +1,126 @@
+"""A clean stream from a salvaged capture: whole framing around the records whose pages are known.
+
+Records that a doubt concerns are left out, so that what any reader makes of the stream is right: docs/salvage.md.
+"""
+
+import os
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, BinaryIO
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ..formats import qevm, ram
+from ..formats.qevm import SectionType
+from ..memory.doubt import standing
+from ..stream.records import Columns
+from ..stream.sections import STAGE_OF, Owner
+from .files import replacing
+
+if TYPE_CHECKING:
+    from ..capture import Capture
+
+SECTION_ID = 2  # where the capture does not say it
+
+
+@dataclass(frozen=True, slots=True)
+class Written:
+    """What a clean stream holds: records with a page, those that were left out, and the device sections' bytes."""
+
+    records: int
+    left_out: int
+    tail: int
+
+
+def write_stream(capture: "Capture", path: str | os.PathLike[str]) -> Written:
+    """Write the records of ``capture`` that stand as a stream of their own, which reads without a problem.
+
+    Raises:
+        XbrleError: the capture cannot be read, or ``path`` not written.
+    """
+    columns = capture.records.columns
+    stand = standing(capture.space, capture.data, columns, capture.dialect, capture.doubts)
+    rows = np.flatnonzero(stand)
+    with replacing(path) as file:
+        tail = _write(capture, columns, rows, file)
+    return Written(len(rows), int(np.count_nonzero(capture.records.is_page)) - len(rows), tail)
+
+
+def _write(capture: "Capture", columns: Columns, rows: NDArray[np.int64], file: BinaryIO) -> int:
+    version = capture.scanned.settings.version
+    owner = next(
+        (s.owner for s in capture.sections if s.owner is not None and s.owner.idstr == ram.IDSTR),
+        Owner(SECTION_ID, ram.IDSTR, 0, version),
+    )
+    footer = qevm.Footer.build({"section_id": owner.section_id}) if capture.scanned.footers else b""
+    word = ram.Word.build
+    file.write(qevm.FileHeader.build({"version": qevm.VERSION}))
+    for section in capture.sections:
+        if section.type is SectionType.CONFIGURATION:
+            file.write(capture.data[section.offset : section.end].tobytes())
+    start = {
+        "section_id": owner.section_id or SECTION_ID,
+        "idstr": owner.idstr,
+        "instance_id": owner.instance_id,
+        "version_id": owner.version_id,
+    }
+    part = qevm.SectionPart.build({"section_id": owner.section_id or SECTION_ID})
+    file.write(bytes([SectionType.START]) + qevm.SectionStart.build(start))
+    blocks = [b for b in capture.blocks if b.length]
+    file.write(word(sum(b.length for b in blocks) | ram.Flag.MEM_SIZE))
+    if version != ram.VERSION_FLAT:
+        for b in blocks:
+            file.write(ram.BlockEntry.build({"idstr": b.name, "length": b.length}))
+    block = -1
+    stage = SectionType.START
+    of_section = capture.records.section[rows]
+    for index in np.unique(of_section).tolist():
+        section = capture.sections[index]
+        kind = section.type if section.type in STAGE_OF else SectionType.PART
+        if (stage, kind) != (SectionType.START, SectionType.START) and stage is not SectionType.END:
+            file.write(word(int(ram.Flag.EOS)) + footer + bytes([kind]) + part)
+            stage = kind
+        block = _write_records(capture, columns, rows[of_section == index], block, file)
+    if stage is not SectionType.END:
+        file.write(word(int(ram.Flag.EOS)) + footer + bytes([SectionType.END]) + part)
+    file.write(word(int(ram.Flag.EOS)) + footer)
+    return _write_tail(capture, file)
+
+
+def _write_records(capture: "Capture", columns: Columns, rows: NDArray[np.int64], block: int, file: BinaryIO) -> int:
+    """Write these records, after one of block ``block``; returns the block of the last.
+
+    What stands together in the capture is copied in one piece; only the head of its first record changes.
+    """
+    end = (columns.offset + columns.head + columns.length).astype(np.int64)[rows]
+    offset = columns.offset[rows].astype(np.int64)
+    starts = np.flatnonzero(np.append(True, offset[1:] != end[:-1]))
+    for first, after in zip(starts.tolist(), np.append(starts[1:], len(rows)).tolist(), strict=True):
+        row = int(rows[first])
+        mine = int(columns.block[row])
+        head = int(columns.offset[row]) + ram.Word.sizeof()
+        if capture.scanned.settings.version != ram.VERSION_FLAT:
+            flags = ram.Flag(int(columns.flags[row]))
+            if not flags & ram.Flag.CONTINUE:
+                head += 1 + int(capture.data[head])
+            flags &= ~ram.Flag.CONTINUE
+            if mine == block:
+                file.write(ram.Word.build(int(columns.address[row]) | flags | ram.Flag.CONTINUE))
+            else:
+                name = qevm.IdStr.build(capture.blocks[mine].name)
+                file.write(ram.Word.build(int(columns.address[row]) | flags) + name)
+        else:
+            head = int(columns.offset[row])
+        file.write(capture.data[head : int(end[after - 1])].tobytes())
+        block = int(columns.block[rows[after - 1]])
+    return block
+
+
+def _write_tail(capture: "Capture", file: BinaryIO) -> int:
+    """The device sections and what ends the container, as they stand in the capture; returns their bytes."""
+    first = next((s.offset for s in capture.sections if s.type is SectionType.FULL), None)
+    if first is None or not capture.scanned.complete:
+        file.write(bytes([SectionType.EOF]))
+        return 0
+    file.write(capture.data[first : capture.scanned.end].tobytes())
+    return capture.scanned.end - first

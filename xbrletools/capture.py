@@ -183,7 +183,8 @@ class Capture:
         if isinstance(self.scanned, Salvager):
             from .memory.doubt import replay_believed
 
-            replay_believed(image, self.data, columns, self.dialect, view or View.RECEIVER, self.doubts)
+            doubts = self.doubts if at is None else [d for d in self.doubts if d.row < len(columns)]
+            replay_believed(image, self.data, columns, self.dialect, view or View.RECEIVER, doubts)
         else:
             replay(image, self.data, columns, self.dialect, view or View.RECEIVER)
         return image

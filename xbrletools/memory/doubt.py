@@ -24,6 +24,7 @@ from .replay import CHUNK, View, apply, needed
 
 FIRST_SENDS = 64  # first sends in order after a gap that show the first sweep going on
 FEW_FIRST_SENDS = 8  # as many do where the sweep ends with them
+RECORD_MAX = 1 << 14  # bytes: more than a record that the end of a capture cuts
 CONFIRMED = 3  # pages that a checksum shows untouched by a gap, to rule out that a round was lost
 
 _IS_DELTA = np.zeros(256, bool)
@@ -77,17 +78,18 @@ def find(
 
 
 def _inside(gap: Gap, rows: int) -> bool:
-    """Whether something is claimed on both sides of a gap: not before the head, not after a lost tail."""
-    return gap.row > 0 and (gap.row < rows or gap.certainty.name != "NONE")
+    """Whether records may be lost in a gap that others went before: not where the head is missing, nor where the
+    capture simply ends within a record.
+    """
+    return gap.row > 0 and (gap.row < rows or gap.end - gap.start > RECORD_MAX)
 
 
-def since_when(space: PageSpace, doubts: Sequence[Doubt], upto: int) -> NDArray[np.int64]:
-    """The first row of the table that says something sure of each page, (pages,) int64, by the doubts up to a row."""
+def since_when(space: PageSpace, doubts: Sequence[Doubt]) -> NDArray[np.int64]:
+    """The first row of the table that says something sure of each page, (pages,) int64."""
     since = np.zeros(len(space), np.int64)
     for doubt in doubts:
-        if doubt.row <= upto:
-            for first, end in doubt.ranges:
-                np.maximum(since[first:end], doubt.row, out=since[first:end])
+        for first, end in doubt.ranges:
+            np.maximum(since[first:end], doubt.row, out=since[first:end])
     return since
 
 
@@ -103,7 +105,7 @@ def replay_believed(
     and no page whose checksum refutes it.
     """
     rows = image.space.rows(columns)
-    since = since_when(image.space, doubts, len(columns))
+    since = since_when(image.space, doubts)
     believed = columns.take((rows >= 0) & (np.arange(len(columns)) >= since[np.maximum(rows, 0)]))
     keep = needed(image.space, believed, dialect, view)
     usual = _usual_flags(columns)
@@ -187,7 +189,8 @@ def _carries_sum(columns: Columns, places: NDArray[np.int64], dialect: Dialect) 
     if dialect.checksum is Checksum.NONE:
         return np.zeros(len(places), bool)
     if dialect.checksum is Checksum.FLAGGED:
-        return np.not_equal(columns.header_flags[places] & HeaderFlag.CHECKSUM, 0)
+        says: NDArray[np.bool_] = (columns.header_flags[places] & HeaderFlag.CHECKSUM) != 0
+        return says
     return np.ones(len(places), bool)
 
 
@@ -213,7 +216,7 @@ def _of_record(
     after = int(rows[carriers[i + 1]]) if i + 1 < len(carriers) else len(space) - 1
     own = int(rows[place])
     ranges = (*_walk(space, before, after), (own, own + 1))
-    return Doubt(place + 1, int(columns.offset[place]), ranges, "a record that does not decode, or whose sum is wrong")
+    return Doubt(place, int(columns.offset[place]), ranges, "a record that does not decode, or whose sum is wrong")
 
 
 def _walk(space: PageSpace, before: int, after: int) -> tuple[tuple[int, int], ...]:
@@ -357,7 +360,7 @@ def standing(
     Left out are records before a doubt about their page, deltas whose base is lost, and what a later record refutes.
     """
     rows = space.rows(columns)
-    since = since_when(space, doubts, len(columns))
+    since = since_when(space, doubts)
     stand = (rows >= 0) & (np.arange(len(columns)) >= since[np.maximum(rows, 0)])
     usual = _usual_flags(columns)
     places = np.flatnonzero(stand)

@@ -1,0 +1,20 @@
+"""LiME memory images: a header before each range of physical memory.
+
+Facts: the LiME project's README, "LiME Memory Range Header Version 1". Little-endian;
+the end address is the last byte's.
+"""
+
+from construct import Bytes, Const, Int32ul, Int64ul, Struct
+
+from . import Grammar
+
+MAGIC = 0x4C694D45
+VERSION = 1
+
+Header: Grammar = Struct(
+    "magic" / Const(MAGIC, Int32ul),
+    "version" / Const(VERSION, Int32ul),
+    "start" / Int64ul,
+    "end" / Int64ul,
+    "reserved" / Const(bytes(8), Bytes(8)),
+)

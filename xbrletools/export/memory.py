@@ -1,0 +1,155 @@
+"""Memory to files: pieces of blocks at places of a file, streamed and sparse, and what of them is not known."""
+
+import os
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from enum import Enum
+from pathlib import Path
+from typing import BinaryIO
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ..errors import XbrleError
+from ..memory.image import Image, State
+from ..text import shown
+from .files import replacing
+
+CHUNK = 4 << 20  # bytes that are looked at and written at once
+UNKNOWN_BYTE = b"\xff"  # in a mask file, which is as long as the file it belongs to and 0 elsewhere
+
+
+class Unknown(Enum):
+    """What becomes of bytes that are not known: zeros, a refusal, or zeros and a mask beside the file."""
+
+    ZERO = "zero"
+    FAIL = "fail"
+    MASK_FILE = "mask-file"
+
+
+@dataclass(frozen=True, slots=True)
+class Piece:
+    """``length`` bytes of block ``block`` (its index) from ``offset`` on, and the ``place`` where they go."""
+
+    place: int
+    block: int
+    offset: int
+    length: int
+
+
+def mask_path(path: str | os.PathLike[str]) -> Path:
+    """Where the mask of an exported file goes."""
+    return Path(f"{os.fspath(path)}.mask")
+
+
+def write_pieces(
+    image: Image,
+    pieces: Sequence[Piece],
+    path: str | os.PathLike[str],
+    head: bytes | Sequence[tuple[int, bytes]],
+    length: int,
+    unknown: Unknown,
+) -> None:
+    """Write a file of ``length`` bytes: ``head`` (bytes, or bytes at places), and the pieces at theirs; sparse.
+
+    Raises:
+        XbrleError: it cannot be written, or bytes are not known and ``unknown`` is FAIL.
+    """
+    if unknown is Unknown.FAIL:
+        first = next(unknown_ranges(image, pieces), None)
+        if first is not None:
+            block = next(p for p in pieces if p.place <= first[0] < p.place + p.length)
+            name = shown(image.space.blocks[block.block].name)
+            address = block.offset + first[0] - block.place
+            raise XbrleError(f"{name}:{address:#x} is not known, nor are bytes after it; nothing was written")
+    heads = [(0, head)] if isinstance(head, bytes) else head
+    with replacing(path) as file:
+        for place, raw in heads:
+            file.seek(place)
+            file.write(raw)
+        for piece in pieces:
+            _write_piece(image, piece, file)
+        file.truncate(length)
+    if unknown is Unknown.MASK_FILE:
+        with replacing(mask_path(path)) as file:
+            for piece in pieces:
+                _write_mask(image, piece, file)
+            file.truncate(length)
+
+
+def _write_piece(image: Image, piece: Piece, file: BinaryIO) -> None:
+    """Write the pages of a piece that records touched; the others are holes, and so are chunks of zeros."""
+    flat = image.pages.reshape(-1)
+    base = int(image.space.first[piece.block]) * image.space.page_size
+    for start, end in _page_runs(image, piece, image.touched):
+        for at in range(start, end, CHUNK):
+            part = flat[base + at : base + min(at + CHUNK, end)]
+            if part.any():
+                file.seek(piece.place + at - piece.offset)
+                file.write(memoryview(part))  # type: ignore[arg-type]  # an array is a buffer
+
+
+def _write_mask(image: Image, piece: Piece, file: BinaryIO) -> None:
+    """Mark the bytes of a piece that are not known; the others stay holes."""
+    for start, end in unknown_ranges(image, [piece]):
+        file.seek(start)
+        for at in range(start, end, CHUNK):
+            file.write(UNKNOWN_BYTE * (min(at + CHUNK, end) - at))
+
+
+def _page_runs(image: Image, piece: Piece, chosen: NDArray[np.bool_]) -> Iterator[tuple[int, int]]:
+    """The bytes [start, end) of the piece's block that lie in the piece and in runs of ``chosen`` pages."""
+    size = image.space.page_size
+    first = int(image.space.first[piece.block])
+    begin, stop = piece.offset // size, -(-(piece.offset + piece.length) // size)
+    edges = np.flatnonzero(np.diff(chosen[first + begin : first + stop].view(np.int8), prepend=0, append=0))
+    for start, end in (edges.reshape(-1, 2) + begin).tolist():
+        yield max(piece.offset, start * size), min(piece.offset + piece.length, end * size)
+
+
+def unknown_ranges(image: Image, pieces: Iterable[Piece]) -> Iterator[tuple[int, int]]:
+    """The places [start, end) of bytes that are not known, in the order of the pieces; neighbours are joined."""
+    last: tuple[int, int] | None = None
+    for piece in pieces:
+        for start, end in _unknown_in(image, piece):
+            if last is not None and last[1] == start:
+                last = (last[0], end)
+                continue
+            if last is not None:
+                yield last
+            last = (start, end)
+    if last is not None:
+        yield last
+
+
+def _unknown_in(image: Image, piece: Piece) -> Iterator[tuple[int, int]]:
+    size = image.space.page_size
+    first = int(image.space.first[piece.block])
+    shift = piece.place - piece.offset
+    for start, end in _page_runs(image, piece, image.state != State.KNOWN):
+        for at in _split_at_partly(image, first, start, end):
+            page = at[0] // size
+            if image.state[first + page] != State.PARTLY:
+                yield at[0] + shift, at[1] + shift
+                continue
+            lost = ~image.known_bytes(first + page)
+            lost[: at[0] - page * size] = lost[at[1] - page * size :] = False
+            edges = np.flatnonzero(np.diff(lost.view(np.int8), prepend=0, append=0)).reshape(-1, 2)
+            for low, high in edges + page * size + shift:
+                yield int(low), int(high)
+
+
+def _split_at_partly(image: Image, first: int, start: int, end: int) -> Iterator[tuple[int, int]]:
+    """[start, end) cut where pages that are known in part begin and end."""
+    size = image.space.page_size
+    begin, stop = start // size, -(-end // size)
+    partly = np.flatnonzero(image.state[first + begin : first + stop] == State.PARTLY) + begin
+    at = start
+    for page in partly.tolist():
+        low, high = max(start, page * size), min(end, (page + 1) * size)
+        if at < low:
+            yield at, low
+        yield low, high
+        at = high
+    if at < end:
+        yield at, end

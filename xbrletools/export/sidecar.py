@@ -1,0 +1,87 @@
+"""The sidecar of an exported file: which capture it is of, which moment and view, which map, and what is not known."""
+
+import hashlib
+import json
+import os
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from ..memory.image import Image
+from ..memory.replay import View
+from ..text import shown
+from .files import replacing
+from .memory import Piece, Unknown, mask_path, unknown_ranges
+
+if TYPE_CHECKING:
+    from ..capture import Capture
+    from .physical import PhysicalMap
+
+HASHED = 1 << 24  # bytes that are hashed at once
+
+
+def sidecar_path(path: str | os.PathLike[str]) -> Path:
+    """Where the sidecar of an exported file goes."""
+    return Path(f"{os.fspath(path)}.json")
+
+
+@dataclass(frozen=True)
+class Sidecar:
+    """What the image itself does not tell: whose ``view``, and after which ``record`` (None: the end)."""
+
+    view: View = View.RECEIVER
+    record: int | None = None
+
+    def write(
+        self,
+        capture: "Capture",
+        image: Image,
+        path: str | os.PathLike[str],
+        form: str,
+        space: str,
+        pieces: Sequence[Piece],
+        where: "PhysicalMap | None",
+        unknown: Unknown,
+    ) -> None:
+        """Write the sidecar of ``path``; places are guest-physical addresses, or offsets in a block.
+
+        Raises:
+            XbrleError: it cannot be written.
+        """
+        lost = list(unknown_ranges(image, pieces))
+        told: dict[str, Any] = {
+            "file": Path(path).name,
+            "format": form,
+            "space": space,
+            "source": {"name": shown(os.fsencode(capture.name)), "size": len(capture.data), "sha256": digest(capture)},
+            "view": self.view.value,
+            "record": self.record,
+            "complete": capture.scanned.complete,
+            "map": [
+                {
+                    "start": p.place,
+                    "length": p.length,
+                    "block": shown(image.space.blocks[p.block].name),
+                    "offset": p.offset,
+                }
+                for p in pieces
+            ],
+            "map_origin": where.origin if where is not None else "the block itself",
+            "notes": list(where.notes) if where is not None else [],
+            "unknown_as": unknown.value,
+            "mask": mask_path(path).name if unknown is Unknown.MASK_FILE else None,
+            "unknown_bytes": sum(end - start for start, end in lost),
+            "unknown": [{"start": start, "length": end - start} for start, end in lost],
+        }
+        with replacing(sidecar_path(path)) as file:
+            file.write(json.dumps(told, indent=1).encode() + b"\n")
+
+
+def digest(capture: "Capture") -> str:
+    """The SHA-256 of the capture as it was read, compression undone, in hexadecimal."""
+    data = memoryview(capture.data)  # type: ignore[arg-type]  # an array is a buffer
+    made = hashlib.sha256()
+    for at in range(0, len(data), HASHED):
+        made.update(data[at : at + HASHED])
+    return made.hexdigest()

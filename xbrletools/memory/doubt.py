@@ -24,7 +24,6 @@ from .replay import CHUNK, View, apply, needed
 
 FIRST_SENDS = 64  # first sends in order after a gap that show the first sweep going on
 FEW_FIRST_SENDS = 8  # as many do where the sweep ends with them
-RECORD_MAX = 1 << 14  # bytes: more than a record that the end of a capture cuts
 CONFIRMED = 3  # pages that a checksum shows untouched by a gap, to rule out that a round was lost
 
 _IS_DELTA = np.zeros(256, bool)
@@ -61,7 +60,7 @@ def find(
     image = Image(space)
     doubts: list[Doubt] = []
     usual = _usual_flags(columns)
-    inner = [g for g in gaps if _inside(g, len(columns))]
+    inner = [g for g in gaps if g.row and g.may_hold_records]  # before the head nothing was known
     edges = sorted({0, *(g.row for g in inner), len(columns)})
     for start, end in pairwise(edges):
         for gap in (g for g in inner if g.row == start):
@@ -75,13 +74,6 @@ def find(
     for gap in (g for g in inner if g.row == len(columns)):
         doubts.append(_of_gap(gap, space, image, data, columns, rows, carriers, dialect, len(columns)))
     return sorted(doubts, key=lambda d: d.row)
-
-
-def _inside(gap: Gap, rows: int) -> bool:
-    """Whether records may be lost in a gap that others went before: not where the head is missing, nor where the
-    capture simply ends within a record.
-    """
-    return gap.row > 0 and (gap.row < rows or gap.end - gap.start > RECORD_MAX)
 
 
 def since_when(space: PageSpace, doubts: Sequence[Doubt]) -> NDArray[np.int64]:

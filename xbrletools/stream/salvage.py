@@ -39,6 +39,7 @@ SECTION_ID_MAX = 1 << 12
 FRONTIER_BREAKS = 8  # more jumps of the first sweep than damage makes: this sender does not walk that way
 NAMELESS = b"(unnamed)"
 ANY_BLOCK = -1
+RECORD_MAX = 1 << 13  # bytes: more than a record of a 4 KiB page
 
 _PAGE = np.zeros(256, bool)
 _PAGE[list(ram.PAGE_KINDS)] = True
@@ -58,7 +59,8 @@ class Gap:
 
     ``row`` is that of the first record after it. ``in_place``: the skipped bytes fill exactly the place of the records
     that were lost, so none is missing beside those. ``evidence`` is for a person. ``left_out`` are the pages of records
-    that were read and not believed, as (block, address); block -1 where it cannot be told.
+    that were read and not believed, as (block, address); block -1 where it cannot be told. ``may_hold_records`` is false
+    where RAM had ended before it, or where the capture simply ends inside a record.
     """
 
     start: int
@@ -69,6 +71,7 @@ class Gap:
     in_place: bool = False
     evidence: str = ""
     left_out: tuple[tuple[int, int], ...] = ()
+    may_hold_records: bool = True
 
 
 @dataclass(frozen=True, slots=True)
@@ -351,7 +354,9 @@ class Salvager(Scanner):
             if tail is None:
                 self.end = start
                 self.problems.append(Problem(problem.rule, problem.offset, problem.message, fatal=True))
-                return Gap(start, size, problem.message, Certainty.NONE, row), None
+                simply_ends = problem.rule == "truncated" and size - start <= RECORD_MAX
+                holds = not self._ended and not simply_ends
+                return Gap(start, size, problem.message, Certainty.NONE, row, may_hold_records=holds), None
             self._no_more_ram = True
             gap = Gap(start, tail, problem.message, Certainty.LIKELY, row, evidence="a device section's header")
             return gap, self._resume(tail)

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 from .errors import XbrleError
 from .formats.dialects import DIALECTS, Dialect
 from .stream.dialect import Evidence
-from .stream.records import Columns, RecordTable, join
+from .stream.records import RecordTable, join
 from .stream.salvage import Gap, Salvager
 from .stream.scan import Block, Problem, Scanner
 from .stream.sections import Sections

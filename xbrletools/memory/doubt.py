@@ -20,7 +20,7 @@ from ..formats.xbrle import HeaderFlag
 from ..stream.records import Columns, Sweeps
 from ..stream.salvage import ANY_BLOCK, Gap
 from .image import Image, PageSpace, State
-from .replay import CHUNK, View, apply, needed
+from .replay import CHUNK, Layer, View, apply, needed
 
 FIRST_SENDS = 64  # first sends in order after a gap that show the first sweep going on
 FEW_FIRST_SENDS = 8  # as many do where the sweep ends with them
@@ -60,6 +60,7 @@ def find(
     image = Image(space)
     doubts: list[Doubt] = []
     usual = _usual_flags(columns)
+    seen = np.unique(rows[carriers])
     inner = [g for g in gaps if g.row and g.may_hold_records]  # before the head nothing was known
     edges = sorted({0, *(g.row for g in inner), len(columns)})
     for start, end in pairwise(edges):
@@ -67,7 +68,7 @@ def find(
             doubt = _of_gap(gap, space, image, data, columns, rows, carriers, dialect, end)
             doubts.append(doubt)
             for first, last in doubt.ranges:
-                image.set_unknown(np.arange(first, last))
+                image.set_unknown(seen[slice(*np.searchsorted(seen, (first, last)).tolist())])
         piece = columns.take(slice(start, end))
         failed = _refuted(image, data, piece, rows[start:end], dialect, usual) + start
         doubts += [_of_record(int(i), space, columns, rows, carriers) for i in failed]
@@ -76,13 +77,16 @@ def find(
     return sorted(doubts, key=lambda d: d.row)
 
 
-def since_when(space: PageSpace, doubts: Sequence[Doubt]) -> NDArray[np.int64]:
-    """The first row of the table that says something sure of each page, (pages,) int64."""
-    since = np.zeros(len(space), np.int64)
+def since_when(rows: NDArray[np.int64], doubts: Sequence[Doubt]) -> NDArray[np.int64]:
+    """For each of ``rows`` (global page rows) the first row of the table that says something sure of it, (n,) int64."""
+    pages, which = np.unique(rows, return_inverse=True)
+    since = np.zeros(len(pages), np.int64)
     for doubt in doubts:
         for first, end in doubt.ranges:
-            np.maximum(since[first:end], doubt.row, out=since[first:end])
-    return since
+            inside = slice(*np.searchsorted(pages, (first, end)).tolist())
+            np.maximum(since[inside], doubt.row, out=since[inside])
+    found: NDArray[np.int64] = since[which]
+    return found
 
 
 def replay_believed(
@@ -97,8 +101,7 @@ def replay_believed(
     and no page whose checksum refutes it.
     """
     rows = image.space.rows(columns)
-    since = since_when(image.space, doubts)
-    believed = columns.take((rows >= 0) & (np.arange(len(columns)) >= since[np.maximum(rows, 0)]))
+    believed = columns.take((rows >= 0) & (np.arange(len(columns)) >= since_when(rows, doubts)))
     keep = needed(image.space, believed, dialect, view)
     usual = _usual_flags(columns)
     for start in range(0, len(keep), CHUNK):
@@ -123,15 +126,14 @@ def _refuted(
     failed: list[NDArray[np.int64]] = []
     lost: list[NDArray[np.int64]] = [np.empty(0, np.int64)]
 
-    def look(
-        places: NDArray[np.int64], pages: NDArray[np.int64], verdicts: NDArray[np.uint8], based: NDArray[np.bool_]
-    ) -> None:
-        bad = verdicts != Verdict.OK
-        checked = np.flatnonzero(~bad & based)
+    def look(layer: Layer) -> None:
+        places, pages = layer.places[layer.deltas], layer.rows[layer.deltas]
+        bad = layer.verdicts != Verdict.OK
+        checked = np.flatnonzero(~bad & layer.based)
         bad[checked] = ~_sums_hold(columns, places[checked], image.pages, pages[checked], dialect)
         if usual is not None:
             bad |= columns.header_flags[places] != usual
-        lost.append(places[~based])
+        lost.append(places[~layer.based])
         if bad.any():
             failed.append(places[bad])
             image.set_unknown(pages[bad])
@@ -352,18 +354,18 @@ def standing(
     Left out are records before a doubt about their page, deltas whose base is lost, and what a later record refutes.
     """
     rows = space.rows(columns)
-    since = since_when(space, doubts)
-    stand = (rows >= 0) & (np.arange(len(columns)) >= since[np.maximum(rows, 0)])
+    stand = (rows >= 0) & (np.arange(len(columns)) >= since_when(rows, doubts))
     usual = _usual_flags(columns)
     places = np.flatnonzero(stand)
     baseless: list[NDArray[np.int64]] = []
+    own: list[Doubt] = []
     image = Image(space)
     for start in range(0, len(places), CHUNK):
         mine = places[start : start + CHUNK]
         failed = mine[_refuted(image, data, columns.take(mine), rows[mine], dialect, usual, baseless)]
         baseless[-1] = mine[baseless[-1]]
-        np.maximum.at(since, rows[failed], failed + 1)
-    stand &= np.arange(len(columns)) >= since[np.maximum(rows, 0)]
+        own += [Doubt(i + 1, 0, ((row, row + 1),), "") for i, row in zip(failed.tolist(), rows[failed], strict=True)]
+    stand &= np.arange(len(columns)) >= since_when(rows, own)
     for lost in baseless:
         stand[lost] = False
     return stand

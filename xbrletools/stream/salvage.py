@@ -59,8 +59,8 @@ class Gap:
 
     ``row`` is that of the first record after it. ``in_place``: the skipped bytes fill exactly the place of the records
     that were lost, so none is missing beside those. ``evidence`` is for a person. ``left_out`` are the pages of records
-    that were read and not believed, as (block, address); block -1 where it cannot be told. ``may_hold_records`` is false
-    where RAM had ended before it, or where the capture simply ends inside a record.
+    that were read and not believed, as (block, address); block -1 where it cannot be told. ``may_hold_records`` is
+    false where RAM had ended before it, or where the capture simply ends inside a record.
     """
 
     start: int
@@ -161,8 +161,8 @@ class Salvager(Scanner):
             raise _Stop("bad-section-type", at, "there is no such command")
         return super()._command(at)
 
-    def _block_list(self, at: int, end: int, total: int) -> int:
-        after = super()._block_list(at, end, total)
+    def _block_list(self, at: int, total: int) -> int:
+        after = super()._block_list(at, total)
         self.has_start = True
         lengths = sum(b.length for b in self.blocks)
         if lengths != total or not all(_is_name(b.name) for b in self.blocks):

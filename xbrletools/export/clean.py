@@ -52,19 +52,20 @@ def _write(capture: "Capture", columns: Columns, rows: NDArray[np.int64], file: 
         (s.owner for s in capture.sections if s.owner is not None and s.owner.idstr == ram.IDSTR),
         Owner(SECTION_ID, ram.IDSTR, 0, version),
     )
-    footer = qevm.Footer.build({"section_id": owner.section_id}) if capture.scanned.footers else b""
+    number = owner.section_id or SECTION_ID
+    footer = qevm.Footer.build({"section_id": number}) if capture.scanned.footers else b""
     word = ram.Word.build
     file.write(qevm.FileHeader.build({"version": qevm.VERSION}))
     for section in capture.sections:
         if section.type is SectionType.CONFIGURATION:
             file.write(capture.data[section.offset : section.end].tobytes())
     start = {
-        "section_id": owner.section_id or SECTION_ID,
+        "section_id": number,
         "idstr": owner.idstr,
         "instance_id": owner.instance_id,
         "version_id": owner.version_id,
     }
-    part = qevm.SectionPart.build({"section_id": owner.section_id or SECTION_ID})
+    part = qevm.SectionPart.build({"section_id": number})
     file.write(bytes([SectionType.START]) + qevm.SectionStart.build(start))
     blocks = [b for b in capture.blocks if b.length]
     file.write(word(sum(b.length for b in blocks) | ram.Flag.MEM_SIZE))

@@ -20,7 +20,7 @@ from ..formats.xbrle import HeaderFlag
 from ..stream.records import Columns, Sweeps
 from ..stream.salvage import ANY_BLOCK, Gap
 from .image import Image, PageSpace, State
-from .replay import CHUNK, Layer, View, apply, needed
+from .replay import CHUNK, Layer, View, apply, needed, replay
 
 FIRST_SENDS = 64  # first sends in order after a gap that show the first sweep going on
 FEW_FIRST_SENDS = 8  # as many do where the sweep ends with them
@@ -71,9 +71,13 @@ def find(
                 image.set_unknown(seen[slice(*np.searchsorted(seen, (first, last)).tolist())])
         piece = columns.take(slice(start, end))
         failed = _refuted(image, data, piece, rows[start:end], dialect, usual) + start
-        doubts += [_of_record(int(i), space, columns, rows, carriers) for i in failed]
-    for gap in (g for g in inner if g.row == len(columns)):
-        doubts.append(_of_gap(gap, space, image, data, columns, rows, carriers, dialect, len(columns)))
+        doubts += [
+            _of_record(place, space, columns, rows, carriers)
+            for place in failed.tolist()
+            if not _of_a_stale_base(place, space, data, columns, rows, dialect)
+        ]
+    ending = [g for g in inner if g.row == len(columns)]
+    doubts += [_of_gap(g, space, image, data, columns, rows, carriers, dialect, len(columns)) for g in ending]
     return sorted(doubts, key=lambda d: d.row)
 
 
@@ -199,6 +203,27 @@ def _usual_flags(columns: Columns) -> int | None:
 
 
 # -- what a gap leaves open --------------------------------------------------------------------------------------------
+
+
+def _of_a_stale_base(
+    place: int,
+    space: PageSpace,
+    data: NDArray[np.uint8],
+    columns: Columns,
+    rows: NDArray[np.int64],
+    dialect: Dialect | None,
+) -> bool:
+    """Whether a refuted delta is one that the sender made against a dup page it had forgotten: its checksum holds in
+    the sender's view. Such a record is whole; its page is unknown, and no other's.
+    """
+    if dialect is None or dialect.caches_dup or dialect.checksum is Checksum.NONE:
+        return False
+    piece = columns.take(np.flatnonzero(rows[: place + 1] == rows[place]))
+    image = Image(space)
+    replay(image, data, piece, dialect, View.SENDER)
+    last, page = np.array([len(piece) - 1]), rows[place : place + 1]
+    known = image.state[page[0]] == State.KNOWN and bool(_carries_sum(piece, last, dialect)[0])
+    return known and bool(_sums_hold(piece, last, image.pages, page, dialect)[0])
 
 
 def _of_record(

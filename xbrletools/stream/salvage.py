@@ -39,6 +39,8 @@ SECTION_ID_MAX = 1 << 12
 FRONTIER_BREAKS = 8  # more jumps of the first sweep than damage makes: this sender does not walk that way
 NAMELESS = b"(unnamed)"
 ANY_BLOCK = -1
+BUSY_PAGES = 8  # a run of records that names no block is told by this many pages, if
+BUSY_MOST, BUSY_LEAST = 0.8, 0.2  # this share of them was sent again before in one block, and no more in any other
 RECORD_MAX = 1 << 13  # bytes: more than a record of a 4 KiB page
 
 _PAGE = np.zeros(256, bool)
@@ -118,10 +120,10 @@ class Salvager(Scanner):
         owner, data = super()._header(at, kind)
         if kind in (SectionType.START, SectionType.FULL):
             believable = (
-                len(owner.idstr) > 0 and all(0x20 <= c < 0x7F for c in owner.idstr) and owner.version_id < 1 << 16
+                len(owner.idstr) > 1 and all(0x20 <= c < 0x7F for c in owner.idstr) and owner.version_id < 1 << 16
             )
             again = kind is SectionType.START and owner.section_id in known
-            early = kind is SectionType.FULL and not self._ended and not self._no_more_ram
+            early = kind is SectionType.FULL and not (self._ended or self._no_more_ram or self.footers)
             if not believable or again or early:
                 self._by_id = known
                 raise _Stop("bad-section-type", at, "no section of this kind can begin here")
@@ -218,7 +220,7 @@ class Salvager(Scanner):
             columns, problem = self._run(run)
             columns = self._believed(columns, begun)
             columns, problem = self._checked(columns, problem)
-            columns = self._attributed(columns)
+            columns = self._attributed(columns, pieces)
             if problem is None:
                 pieces.append(columns)
                 break
@@ -304,27 +306,57 @@ class Salvager(Scanner):
         at = int(columns.offset[first])
         return columns.take(slice(0, first)), Problem("bad-record", at, "no sender writes this here")
 
-    def _attributed(self, columns: Columns) -> Columns:
+    def _attributed(self, columns: Columns, pieces: Sequence[Columns]) -> Columns:
         """Name the block of the records that come before the first name after a gap, where only one block fits."""
         orphans = np.flatnonzero(_PAGE[columns.kind] & (columns.block == NO_BLOCK))
         if not len(orphans) or self.settings.version == ram.VERSION_FLAT:
             if self.settings.version == ram.VERSION_FLAT and len(orphans):
                 columns.block[orphans] = 0
             return columns
-        if not any(b.declared for b in self.blocks):
-            self._block_index.setdefault(NAMELESS, len(self.blocks))
-            if self._block_index[NAMELESS] == len(self.blocks):
-                self.blocks.append(Block(NAMELESS, 0, declared=False))
-            columns.block[orphans] = self._block_index[NAMELESS]
-            return columns
-        most = int(columns.address[orphans].max())
-        fitting = [i for i, b in enumerate(self.blocks) if b.length > most]
+        if not self._has_list():
+            return self._unnamed(columns, orphans)
+        fitting = self._fitting(columns, orphans, pieces)
         if len(fitting) == 1:
             columns.block[orphans] = fitting[0]
             return columns
+        if not any(len(p) for p in pieces):  # the head is missing: one run, whatever block it is of
+            return self._unnamed(columns, orphans)
         self.lost_names += len(orphans)
         self._leave_out([(ANY_BLOCK, a) for a in columns.address[orphans].tolist()])
         return columns.take(np.setdiff1d(np.arange(len(columns)), orphans))
+
+    def _unnamed(self, columns: Columns, orphans: NDArray[np.int64]) -> Columns:
+        """Keep records whose block cannot be told in a block of their own."""
+        index = self._block_index.setdefault(NAMELESS, len(self.blocks))
+        if index == len(self.blocks):
+            self.blocks.append(Block(NAMELESS, 0, declared=False))
+        columns.block[orphans] = index
+        return columns
+
+    def _fitting(self, columns: Columns, orphans: NDArray[np.int64], pieces: Sequence[Columns]) -> list[int]:
+        """The blocks that the records before the first name after a gap can be of, by what else is known of them."""
+        addresses = np.unique(columns.address[orphans])
+        fitting = [i for i, b in enumerate(self.blocks) if b.length > int(addresses[-1])]
+        after = int(orphans[-1]) + 1 + np.flatnonzero(_PAGE[columns.kind[int(orphans[-1]) + 1 :]])
+        if len(after):  # a name comes exactly where the block changes
+            fitting = [i for i in fitting if i != columns.block[after[0]]]
+        gap = self.gaps[-1] if self.gaps else None
+        if len(fitting) > 1 and gap is not None and gap.in_place and gap.row:  # records without names were lost
+            return [int(pieces[-1].block[_PAGE[pieces[-1].kind]][-1])]
+        if len(fitting) > 1 and len(addresses) >= BUSY_PAGES:
+            shares = [self._busy_share(i, addresses, pieces) for i in fitting]
+            ending = [i for i in fitting if self.blocks[i].length == int(addresses[-1]) + self.settings.page_size]
+            if len(ending) == 1 and len(after) and (np.diff(addresses[-BUSY_PAGES:]) == self.settings.page_size).all():
+                return ending  # the run goes through to the block's last page, and then to another block
+            if max(shares) >= BUSY_MOST and sorted(shares)[-2] <= BUSY_LEAST:
+                return [fitting[shares.index(max(shares))]]
+        return fitting
+
+    def _busy_share(self, block: int, addresses: NDArray[np.uint64], pieces: Sequence[Columns]) -> float:
+        """How many of these pages were sent more than once before, if they are of this block."""
+        mine = [c.address[_PAGE[c.kind] & (c.block == block)] for c in pieces]
+        pages, counts = np.unique(np.concatenate(mine), return_counts=True) if mine else (addresses[:0], [])
+        return float(np.isin(addresses, pages[np.array(counts) > 1]).mean())
 
     def _leave_out(self, pages: list[tuple[int, int]]) -> None:
         """Records of these pages are not believed, on account of the last gap."""
@@ -620,11 +652,11 @@ class Salvager(Scanner):
 
     def _infer_lengths(self, pieces: list[Columns]) -> None:
         """Without a block list, a block is as long as the highest address that was seen says."""
-        if self._has_list() or (self.settings.version == ram.VERSION_FLAT and self.has_start):
-            return
         if self.settings.version == ram.VERSION_FLAT and not self.blocks:
-            self._declare([Block(ram.IDSTR, 0)], 0)
+            self._declare([Block(ram.IDSTR, 0, declared=False)], 0)
         for i, block in enumerate(self.blocks):
+            if block.declared:
+                continue
             most = max(
                 (int(c.address[mine].max()) for c in pieces if (mine := _PAGE[c.kind] & (c.block == i)).any()),
                 default=-self.settings.page_size,

@@ -1,0 +1,178 @@
+"""Damage, and what is had of a capture after it. ``XBRLE_DAMAGES`` sets how many of each kind are tried."""
+
+import os
+from functools import cache
+
+import numpy as np
+import pytest
+
+import xbrletools
+from tests.conftest import SAMPLES
+from tests.damages import KINDS, Whole, damage, wrong_pages
+from tests.streams import PAGE, StreamBuilder, noise
+from xbrletools.errors import XbrleError
+from xbrletools.export.clean import write_stream
+from xbrletools.stream.salvage import Certainty
+
+DAMAGES = int(os.environ.get("XBRLE_DAMAGES", "30"))
+PART = 10  # damages of one test
+
+
+@cache
+def whole(name: str) -> Whole:
+    return Whole((SAMPLES / f"{name}.bin").read_bytes())
+
+
+def salvage(data: bytes, blocks=()):
+    return xbrletools.open(data, salvage=True, blocks=blocks)
+
+
+@pytest.mark.parametrize("first", range(0, DAMAGES, PART))
+@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize("name", ["posted-8m", "xbzrle-16m"])
+class TestSeededDamages:
+    def test_no_byte_called_known_is_wrong_but_where_flips_leave_no_trace(self, name, kind, first):
+        sample = whole(name)
+        for seed in range(first, first + PART):
+            done = damage(sample.data, kind, seed)
+            try:
+                salvaged = salvage(done.data, sample.blocks if kind == "head" else ())
+                wrong = wrong_pages(sample, sample.truth(done, salvaged), salvaged)
+            except XbrleError:
+                continue  # nothing was left
+            traceless = sample.touched(done) if kind == "flip" else set()
+            assert wrong <= traceless, (kind, seed, done.start, done.end)
+
+    def test_over_99_percent_of_the_intact_records_are_recovered(self, name, kind, first):
+        sample = whole(name)
+        there = found = 0
+        for seed in range(first, first + PART):
+            done = damage(sample.data, kind, seed)
+            intact = sample.intact(done)
+            if len(intact) < 100:
+                continue  # too few for a share to say anything
+            offsets = salvage(done.data, sample.blocks if kind == "head" else ()).records.columns.offset
+            there += len(intact)
+            found += np.isin(intact, offsets.astype(np.int64)).sum()
+        assert found >= there * (0.95 if kind == "head" else 0.99)
+
+
+@pytest.mark.parametrize("name", ["posted-8m", "xbzrle-16m"])
+@pytest.mark.parametrize("kind", KINDS)
+def test_the_clean_stream_reads_without_a_problem_and_gives_what_is_known(name, kind, tmp_path):
+    sample = whole(name)
+    for seed in range(4):
+        done = damage(sample.data, kind, seed)
+        try:
+            salvaged = salvage(done.data, sample.blocks if kind == "head" else ())
+            known = salvaged.memory()
+        except XbrleError:
+            continue
+        write_stream(salvaged, tmp_path / "clean")
+        clean = xbrletools.open(tmp_path / "clean")
+        image = clean.memory()
+        assert clean.problems == []
+        assert (image.known == known.known).all()
+        assert (image.pages[known.known] == known.pages[known.known]).all()
+
+
+@pytest.mark.parametrize("path", sorted(SAMPLES.glob("*.bin")), ids=lambda p: p.stem)
+def test_an_undamaged_capture_has_no_gap_and_the_same_memory(path):
+    plain, salvaged = xbrletools.open(path), xbrletools.open(path, salvage=True)
+    assert salvaged.gaps == []
+    assert salvaged.doubts == []
+    assert (salvaged.records.columns.offset == plain.records.columns.offset).all()
+    assert (salvaged.memory().pages == plain.memory().pages).all()
+    assert (salvaged.memory().state == plain.memory().state).all()
+
+
+def stream_of_pages(count: int = 40) -> StreamBuilder:
+    builder = StreamBuilder({b"pc.ram": count * PAGE}, flags=3)
+    for page in range(count):
+        builder.page(page * PAGE, noise(page))
+    return builder
+
+
+def broken_at(builder: StreamBuilder, record: int) -> bytes:
+    """The stream with the word of a record flipped."""
+    data = bytearray(builder.end().bytes())
+    capture = xbrletools.open(bytes(data))
+    data[int(capture.records.columns.offset[capture.row_of(record)]) + 7] ^= 0xFF
+    return bytes(data)
+
+
+def test_a_gap_says_where_it_is_and_how_sure_reading_on_is():
+    data = broken_at(stream_of_pages(), 11)
+    (gap,) = salvage(data).gaps
+    assert gap.start <= 11 * (PAGE + 8) < gap.end
+    assert gap.certainty is Certainty.NEAR_CERTAIN
+    assert gap.in_place
+
+
+def test_a_page_that_a_lost_record_may_have_changed_is_unknown_and_no_other_is():
+    builder = stream_of_pages().part()
+    for page in (3, 9, 12, 20, 30):
+        builder.page(page * PAGE, noise(100 + page))
+    image = salvage(broken_at(builder, 43)).memory()
+    unknown = set(np.flatnonzero(~image.known).tolist())
+    assert 12 in unknown
+    assert unknown <= set(range(3, 31))
+    assert image.known[30]
+
+
+def test_a_delta_after_a_gap_is_no_base_for_anything():
+    builder = stream_of_pages().part()
+    old = noise(12)
+    new = old.copy()
+    new[5] ^= 1
+    for page in (3, 9, 20):
+        builder.page(page * PAGE, noise(100 + page))
+    builder.part()
+    builder.delta(12 * PAGE, old, new)
+    builder.page(30 * PAGE, noise(7))
+    image = salvage(broken_at(builder, 42)).memory()
+    assert not image.known[12]
+
+
+def test_memory_before_a_gap_is_not_in_doubt():
+    builder = stream_of_pages().part()
+    for page in (3, 9, 12, 20, 30):
+        builder.page(page * PAGE, noise(100 + page))
+    salvaged = salvage(broken_at(builder, 43))
+    assert salvaged.memory(at=40).known.all()
+    assert not salvaged.memory().known.all()
+
+
+def test_a_delta_that_its_checksum_refutes_makes_its_page_unknown():
+    builder = stream_of_pages().part()
+    old = noise(5)
+    new = old.copy()
+    new[9] ^= 1
+    data = bytearray(builder.delta(5 * PAGE, old, new).page(8 * PAGE, noise(1)).end().bytes())
+    capture = xbrletools.open(bytes(data))
+    row = capture.row_of(41)
+    data[int(capture.records.payload[row]) + 3] ^= 0x40  # a value, so that the payload still comes to a page
+    image = salvage(bytes(data)).memory()
+    assert not image.known[5]
+    assert xbrletools.open(bytes(data)).memory().known[5]  # plain reading believes it
+
+
+def test_a_page_that_swallowed_the_next_record_is_not_believed():
+    builder = StreamBuilder({b"pc.ram": 8 * PAGE})
+    for page in range(8):
+        builder.page(page * PAGE, noise(page))
+    builder.part().page(2 * PAGE, noise(50)).dup(3 * PAGE, 1).dup(4 * PAGE, 2).dup(6 * PAGE, 3)
+    data = bytearray(builder.end().bytes())
+    capture = xbrletools.open(bytes(data))
+    at = int(capture.records.payload[capture.row_of(9)])
+    del data[at + 100 : at + 109]  # as long as the dup record that then ends the page
+    image = salvage(bytes(data)).memory()
+    assert not image.known[2]
+    assert image.pages[6, 0] == 3
+    assert image.known[6]
+
+
+def test_nothing_to_believe_is_an_error_and_no_traceback():
+    for data in (b"", b"QEVM", bytes(5000), np.random.default_rng(1).bytes(20000)):
+        with pytest.raises(XbrleError):
+            salvage(data).memory()

@@ -15,7 +15,7 @@ from ..memory.image import Image, State
 from ..text import shown
 from .files import replacing
 
-CHUNK = 4 << 20  # bytes that are looked at and written at once
+CHUNK = 1 << 18  # bytes that are looked at, and written unless they are all zero, at once
 UNKNOWN_BYTE = b"\xff"  # in a mask file, which is as long as the file it belongs to and 0 elsewhere
 
 

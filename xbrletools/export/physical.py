@@ -186,7 +186,7 @@ def _pc(capture: "Capture", name: bytes, blocks: dict[bytes, int]) -> PhysicalMa
     q35 = _Q35.fullmatch(name)
     found = q35 or _PC.fullmatch(name)
     version = (int(found[1]), int(found[2])) if found and found[1] else None
-    aligned = version >= ALIGNED_SINCE if version else capture.scanned.footers is True or bool(name)
+    aligned = version >= ALIGNED_SINCE if version else any(b.startswith(b"/rom@") for b in blocks)
     reach, split = Q35_SPLIT if q35 else PC_SPLIT
     if not aligned:
         split = reach
@@ -200,6 +200,8 @@ def _pc(capture: "Capture", name: bytes, blocks: dict[bytes, int]) -> PhysicalMa
         notes.append(f"block {shown(main)} is taken for the main memory")
     board = "q35" if q35 else "i440fx"
     origin = f"machine {shown(name)}, rules of {board}" if name else "no machine named: rules of the i440fx PC"
+    if version is None and length >= reach:
+        notes.append(f"the machine's version is not named; taken for one {'since' if aligned else 'before'} 2.0")
     ranges = _around_vga(main, low, _has_vga(capture), notes)
     if low < length:
         ranges.append(Range(ABOVE_4G, length - low, main, low))
@@ -210,8 +212,8 @@ def _pc(capture: "Capture", name: bytes, blocks: dict[bytes, int]) -> PhysicalMa
 
 
 def _has_vga(capture: "Capture") -> bool:
-    """Whether the guest has a VGA adapter: its memory is a block; PCs of before 2.4 always had a window there [C]."""
-    return any(b"vga" in b.name or b"qxl" in b.name for b in capture.blocks) or not capture.scanned.footers
+    """Whether the guest has a VGA adapter, whose memory then is a block; its window hides RAM."""
+    return any(b"vga" in b.name or b"qxl" in b.name for b in capture.blocks)
 
 
 def _around_vga(block: bytes, low: int, hidden: bool, notes: list[str]) -> list[Range]:

@@ -29,7 +29,7 @@ COMMANDS = {
     "blame": "The record that last wrote each byte.",
     "grep": "Bytes, text or an expression in memory, or in every version of it.",
     "diff": "What differs between two captures, or two moments of one.",
-    "extract": "Memory, as raw files.",
+    "extract": "Memory: raw files, an ELF core or LiME, at any record.",
     "salvage": "What can be had from a damaged or truncated capture.",
     "log": "The mig.log that either end would have written.",
     "sender": "The sender's fingerprint: dialect, build, cache, how many choices a model predicts.",

@@ -1,4 +1,4 @@
-"""`xbrle extract`: memory as raw files, at the end or just after any record."""
+"""`xbrle extract`: memory as raw files, an ELF core or a LiME image, at the end or just after any record."""
 
 from pathlib import Path
 
@@ -9,7 +9,11 @@ import xbrletools
 
 from ..capture import Capture
 from ..errors import XbrleError
-from ..export import raw
+from ..export import physical, raw
+from ..export.elfcore import write_elf
+from ..export.lime import write_lime
+from ..export.memory import Piece, Unknown, unknown_ranges, write_pieces
+from ..export.sidecar import Sidecar
 from ..memory.image import Image, State
 from ..memory.replay import View
 from ..text import shown
@@ -28,6 +32,25 @@ from .output import progress, report
     default="receiver",
     help="What the destination ended up with (the default), or what the source really held.",
 )
+@click.option(
+    "--format",
+    "form",
+    type=click.Choice(["raw", "elf", "lime"]),
+    default="raw",
+    help="Raw (the default), an ELF core or a LiME image; the last two are of physical space.",
+)
+@click.option(
+    "--space",
+    type=click.Choice(["block", "physical"]),
+    help="Blocks as they are (the default of raw), or guest-physical addresses.",
+)
+@click.option("--map", "map_file", metavar="FILE", help="Where blocks lie: START LENGTH BLOCK OFFSET lines, or JSON.")
+@click.option(
+    "--unknown",
+    type=click.Choice(["zero", "fail", "mask-file"]),
+    default="zero",
+    help="Bytes that nobody sent: zeros (the default), a refusal, or zeros and a mask beside the file.",
+)
 @click.option("--force", is_flag=True, help="Replace what is there already.")
 def command(
     capture: str,
@@ -38,30 +61,82 @@ def command(
     block: str | None,
     at: int | None,
     view: str,
+    form: str,
+    space: str | None,
+    map_file: str | None,
+    unknown: str,
     force: bool,
 ) -> int:
-    """Write the memory that S carries to raw files.
+    """Write the memory that S carries to files that other tools open.
 
-    OUT becomes a folder with a file for each RAM block and a manifest.json, or one file with --block. Bytes that no
-    record determines are zeros in the files; the manifest counts them.
+    OUT becomes a folder with a file for each RAM block and a manifest.json, or one file with --block. In physical space
+    it is one file, with a sidecar OUT.json that has the map, where it is from, and the unknown ranges.
     """
+    space = space or ("block" if form == "raw" else "physical")
+    if form != "raw" and space == "block":
+        raise click.UsageError(f"--format {form} is of physical space")
+    if space == "physical" and block is not None:
+        raise click.UsageError("--block is of block space")
+    if map_file is not None and space == "block":
+        raise click.UsageError("--map is of physical space")
+    if unknown == "mask-file" and space == "block" and block is None:
+        raise click.UsageError("--unknown mask-file goes with --block or --space physical")
     with xbrletools.open(capture, dialect=dialect, endian=endian, page_size=page_size) as opened:
         status = report(opened.problems)
         if not any(b.declared for b in opened.blocks):
             raise XbrleError(f"{opened.name}: has no list of RAM blocks, so there is no memory to write")
         chosen = _find(opened, block) if block is not None else None
         image = opened.memory(at, View(view))
-        if chosen is not None:
+        if space == "physical":
+            _physical(opened, image, Path(output), form, Sidecar(View(view), at), map_file, Unknown(unknown), force)
+            return max(status, _lost(opened, image, at))
+        blocks = range(len(opened.blocks)) if chosen is None else [chosen]
+        missing = sum(raw.unknown_bytes(image, b) for b in blocks if opened.blocks[b].declared)
+        if missing and unknown == Unknown.FAIL.value:
+            raise XbrleError(f"{missing} bytes are unknown; nothing was written")
+        if chosen is not None and unknown == Unknown.MASK_FILE.value:
+            raw.refuse_existing(Path(output), force)
+            length = image.block_bytes(chosen)
+            write_pieces(image, [Piece(0, chosen, 0, length)], output, b"", length, Unknown.MASK_FILE)
+        elif chosen is not None:
             with progress("writing", image.block_bytes(chosen)) as on:
                 raw.write_file(image, chosen, Path(output), force, on)
-            unknown = raw.unknown_bytes(image, chosen)
         else:
             with progress("writing", 2 * sum(b.length for b in opened.blocks)) as on:
-                written = raw.write_folder(image, Path(output), force, on, view=view, at=at, page_size=opened.page_size)
-            unknown = sum(w.unknown for w in written)
-        if unknown:
-            warn(f"{unknown} bytes are unknown, zeros stand in their place")
+                raw.write_folder(image, Path(output), force, on, view=view, at=at, page_size=opened.page_size)
+        if missing:
+            warn(f"{missing} bytes are unknown, zeros stand in their place")
         return max(status, _lost(opened, image, at))
+
+
+def _physical(
+    opened: Capture,
+    image: Image,
+    output: Path,
+    form: str,
+    sidecar: Sidecar,
+    map_file: str | None,
+    unknown: Unknown,
+    force: bool,
+) -> None:
+    """Write guest-physical memory, and say which map was taken."""
+    where = physical.map_of(opened) if map_file is None else physical.parse_map(_text(map_file), opened, map_file)
+    raw.refuse_existing(output, force)
+    write = {"raw": physical.write_raw, "elf": write_elf, "lime": write_lime}[form]
+    write(opened, image, where, output, sidecar, unknown)
+    warn(f"guest-physical map from {where.origin}")
+    for note in where.notes:
+        warn(note)
+    missing = sum(end - start for start, end in unknown_ranges(image, physical.pieces(image, where)))
+    if missing:
+        warn(f"{missing} bytes are unknown, zeros stand in their place")
+
+
+def _text(path: str) -> str:
+    try:
+        return Path(path).read_text("utf-8")
+    except (OSError, UnicodeDecodeError) as error:
+        raise XbrleError(f"{path}: {getattr(error, 'strerror', None) or 'is no text'}") from error
 
 
 def _find(opened: Capture, name: str) -> int:

@@ -168,14 +168,24 @@ def write_file(image: Image, block: int, target: Path, force: bool = False, prog
         XbrleError: there is something of that name already, other than an empty file; ``force`` replaces a file.
         OSError: it cannot be written.
     """
+    target = refuse_existing(target, force)
+    with _renamed(target) as file:
+        write_block(image, block, file, progress)
+
+
+def refuse_existing(target: Path, force: bool) -> Path:
+    """The file that ``target`` names, links followed.
+
+    Raises:
+        XbrleError: there is something of that name already, other than an empty file; ``force`` replaces a file.
+    """
     target = target.resolve()
     if target.exists():
         if not target.is_file():
             raise XbrleError(f"{target}: exists and is no regular file")
         if target.stat().st_size and not force:
             raise XbrleError(f"{target}: exists and is not empty; --force replaces it")
-    with _renamed(target) as file:
-        write_block(image, block, file, progress)
+    return target
 
 
 def write_folder(

@@ -1,4 +1,4 @@
-"""What a receiver makes of one delta: the codes that every ``apply`` returns, one a record.
+"""What a receiver makes of one delta or compressed page: the codes that every ``apply`` returns, one a record.
 
 Which payloads a receiver takes: formats/README.md, "XBRLE" and "XBZRLE".
 """
@@ -7,7 +7,7 @@ from enum import IntEnum
 
 
 class Verdict(IntEnum):
-    """The outcome of one delta, as a uint8. Only OK ones have touched their page."""
+    """The outcome of one delta or compressed page, as a uint8. Only OK ones have touched their page."""
 
     OK = 0
     SHORT = 1  # decodes to less than a page
@@ -17,3 +17,4 @@ class Verdict(IntEnum):
     ZERO_RUN = 5  # XBZRLE: a run of length 0 that receivers refuse; XBRLE: only when strict, receivers take it
     ODD = 6  # strict: a byte is left over after the last pair
     NON_CANONICAL = 7  # strict: neighbouring runs that an encoder would have merged
+    DAMAGED = 8  # COMPRESS_PAGE: no zlib stream, or its check value is wrong

@@ -13,7 +13,7 @@ from itertools import pairwise
 import numpy as np
 from numpy.typing import NDArray
 
-from ..codec import deltas
+from ..codec import compressed, deltas
 from ..codec.verdict import Verdict
 from ..formats.dialects import Dialect, Encoding
 from ..formats.ram import DELTA_KINDS, PAGE_KINDS, Kind
@@ -40,7 +40,8 @@ class Layer:
 
     ``places`` (k,) int64 are their places in the columns, ``rows`` (k,) their pages, ``kind`` (k,) their kinds.
     ``deltas`` (d,) says which of the k are deltas; for those ``verdicts`` (d,) uint8 tells how they decoded and
-    ``based`` (d,) bool whether their page was wholly known before.
+    ``based`` (d,) bool whether their page was wholly known before. ``compressed`` (c,) and ``inflated`` (c,) uint8 say
+    the same of the pages that came as zlib streams.
     """
 
     places: NDArray[np.int64]
@@ -49,6 +50,8 @@ class Layer:
     deltas: NDArray[np.int64]
     verdicts: NDArray[np.uint8]
     based: NDArray[np.bool_]
+    compressed: NDArray[np.int64]
+    inflated: NDArray[np.uint8]
 
 
 #: Called after each layer, while the image is as that layer left it.
@@ -177,12 +180,18 @@ def _apply_layer(
     mine = np.flatnonzero((kind == Kind.PAGE) & ~whole)
     for i in mine.tolist():  # a cut page: at most one in a capture
         _put_part(image, data, int(payload[i]), int(length[i]), int(rows[i]))
+    packed = np.flatnonzero(kind == Kind.COMPRESSED)
+    inflated = np.zeros(0, np.uint8)
+    if len(packed):
+        inflated = compressed.apply(data, payload[packed], length[packed], image.pages, rows[packed])
+        image.set_known(rows[packed[inflated == Verdict.OK]])
+        image.set_unknown(rows[packed[inflated != Verdict.OK]])
     mine = np.flatnonzero(_IS_DELTA[kind])
     based = image.state[rows[mine]] == State.KNOWN
     verdicts = np.zeros(0, np.uint8)
     if len(mine) and dialect is not None:
         verdicts = _put_deltas(image, data, payload[mine], length[mine], rows[mine], based, dialect)
-    return Layer(layer, rows, kind, mine, verdicts, based)
+    return Layer(layer, rows, kind, mine, verdicts, based, packed, inflated)
 
 
 def _put_pages(

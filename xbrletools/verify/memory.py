@@ -41,6 +41,8 @@ def memory_marks(capture: "Capture") -> Iterator[Mark]:
         yield Mark("delta-size", rows, "the delta does not come to exactly one page: {verdict}", {"verdict": names})
     if receiver.baseless:
         yield Mark("delta-without-base", np.concatenate(receiver.baseless))
+    if receiver.damaged:
+        yield from _compressed(capture, receiver)
     wrong = _joined(receiver.sums)
     wrong = wrong.take(~wrong.agrees)
     if len(wrong.rows):
@@ -53,6 +55,20 @@ def memory_marks(capture: "Capture") -> Iterator[Mark]:
         explained = stale.rows
         yield from stale.marks()
     yield from _corrupt(capture, receiver, wrong.rows[~np.isin(wrong.rows, explained)])
+
+
+def _compressed(capture: "Capture", receiver: "_Replay") -> Iterator[Mark]:
+    """Zlib streams that are damaged: old senders raced, wrote such, and sent the page again."""
+    rows, pages, verdicts = (np.concatenate(c) for c in zip(*receiver.damaged, strict=True))
+    names = np.array([v.name.lower() for v in Verdict])[verdicts]
+    later = _next_full(capture, rows, pages)
+    lost = later < 0
+    message = "the zlib stream does not come to exactly one page: {verdict}"
+    yield Mark("compressed-page", rows[lost], message, {"verdict": names[lost]})
+    number = capture.records.number.astype(np.int64)
+    evidence = {"verdict": names[~lost], "superseded_by_record": number[later[~lost]]}
+    message += "; record {superseded_by_record} gives the page again"
+    yield Mark("compressed-page-superseded", rows[~lost], message, evidence)
 
 
 @dataclass(frozen=True, slots=True)
@@ -104,6 +120,7 @@ class _Replay:
         self.where = np.empty(0, np.int64)
         self.undecoded: list[tuple[Ints, NDArray[np.uint8]]] = []
         self.baseless: list[Ints] = []
+        self.damaged: list[tuple[Ints, Ints, NDArray[np.uint8]]] = []
         self.sums: list[_Sums] = []
         self.suspects: list[_Suspects] = []
 
@@ -126,6 +143,10 @@ class _Replay:
                 self.baseless.append(rows[baseless])
             good = ~bad & (self.image.state[pages] == State.KNOWN)
             self._look(rows[good], pages[good], self.dialect)
+        bad = layer.inflated != Verdict.OK
+        if bad.any():
+            mine = layer.compressed[bad]
+            self.damaged.append((where[mine], layer.rows[mine], layer.inflated[bad]))
         full = np.ones(len(where), bool)
         full[layer.deltas] = False
         dup = layer.kind == Kind.DUP

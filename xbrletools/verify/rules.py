@@ -101,6 +101,9 @@ RULES: dict[str, Rule] = {
         Rule("delta-odd", _N, "an odd byte at the payload's end, passed over by receivers"),
         Rule("delta-form", _N, "runs that the encoder would have written otherwise"),
         Rule("delta-stage", _N, "a delta outside stage 2, where these senders write none"),
+        # pages as zlib streams
+        Rule("compressed-page", _E, "the zlib stream does not come to exactly one page"),
+        Rule("compressed-page-superseded", _N, "a damaged zlib stream whose page a later record gives again"),
         # the whole
         Rule("ends-disagree", _E, "the two ends logged different sums of a page"),
         Rule("page-never-sent", _W, "pages that no record gave, in a stream that came to its end"),

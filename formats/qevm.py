@@ -141,4 +141,59 @@ SectionHeader: Grammar = Struct(
     "part" / If(lambda c: c.type in (SectionType.PART, SectionType.END), SectionPart),
 )
 
+#: Data of POSTCOPY_ADVISE; empty where only dirty bitmaps go after.
+PostcopyAdvise: Grammar = Struct("host_page_size" / Int64ub, "target_page_size" / Int64ub)
+
+#: Data of PING, and of the return path's PONG and SHUT.
+Value: Grammar = Struct("value" / Int32ub)
+
+#: Data of PACKAGED: how many bytes of nested sections follow outside the command's length.
+Packaged: Grammar = Struct("size" / Int32ub)
+
+#: Data of POSTCOPY_RAM_DISCARD: ranges of one block that the destination is to forget.
+RamDiscard: Grammar = Struct(
+    "version" / Byte,
+    "idstr" / IdStr,
+    "terminator" / Const(0, Byte),
+    "ranges" / GreedyRange(Struct("start" / Int64ub, "length" / Int64ub)),
+)
+
+#: Data of a COMMAND whose form is known, by its number.
+COMMAND_DATA: dict[int, Grammar] = {
+    Command.PING: Value,
+    Command.POSTCOPY_ADVISE: PostcopyAdvise,
+    Command.POSTCOPY_RAM_DISCARD: RamDiscard,
+    Command.PACKAGED: Packaged,
+}
+
+
+class ReturnType(IntEnum):
+    """The messages that a destination sends back on the return path [Q]; 1 and 2 are seen in captures [C]."""
+
+    SHUT = 1
+    PONG = 2
+    REQ_PAGES_ID = 3
+    REQ_PAGES = 4
+    RECV_BITMAP = 5
+    RESUME_ACK = 6
+    SWITCHOVER_ACK = 7
+
+
+#: One message of the return path: the direction from the destination to the source, with no file header.
+ReturnMessage: Grammar = Struct(
+    "type" / Int16ub,
+    "length" / Rebuild(Int16ub, len_(this.data)),
+    "data" / Bytes(this.length),
+)
+
+#: Data of the return path's messages whose form is known.
+RETURN_DATA: dict[int, Grammar] = {
+    ReturnType.SHUT: Value,
+    ReturnType.PONG: Value,
+    ReturnType.REQ_PAGES_ID: Struct("start" / Int64ub, "length" / Int32ub, "idstr" / IdStr),
+    ReturnType.REQ_PAGES: Struct("start" / Int64ub, "length" / Int32ub),
+    ReturnType.RECV_BITMAP: Struct("idstr" / IdStr),
+    ReturnType.RESUME_ACK: Value,
+}
+
 Word: Grammar = Int64ub

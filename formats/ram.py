@@ -13,9 +13,11 @@ from construct import (
     Byte,
     Bytes,
     Computed,
+    ExprValidator,
     If,
     Int32ub,
     Int64ub,
+    Optional,
     RepeatUntil,
     Struct,
     Switch,
@@ -29,6 +31,7 @@ from .qevm import IdStr
 PAGE_SIZE = 4096  # x86; other targets say theirs in CONFIGURATION or vmdesc
 MIN_PAGE_SIZE = 1024  # the smallest target page of QEMU (32-bit Arm); flags must fit below it
 
+MAX_BLOCK_PAGE = 1 << 30  # the largest page that a block of today's guests is made of
 VERSION_FLAT = 3  # addresses are global ram_addr, records carry no names
 VERSION_NAMED = 4  # addresses are offsets in named blocks
 
@@ -119,7 +122,26 @@ def is_named(flags: int, version: int, kind: Kind) -> bool:
 Word: Grammar = Int64ub
 Fill: Grammar = Byte
 
-#: One entry of the v4 block list.
+
+def is_page_size(size: Any) -> bool:
+    """Whether a be64 after a block's length can be its page size: a power of two, and no record's word."""
+    return isinstance(size, int) and MIN_PAGE_SIZE <= size <= MAX_BLOCK_PAGE and size.bit_count() == 1
+
+
+def block_entry(address: bool = False, page_size: bool = False) -> Grammar:
+    """One entry of the v4 block list.
+
+    Two capabilities of today's sender add to it, and nothing in the bytes says so: postcopy the block's page size,
+    where it is not the target's [Q]; then x-ignore-shared the block's guest-physical ``address``.
+    """
+    return Struct(
+        "idstr" / IdStr,
+        "length" / Int64ub,
+        "page_size" / (Optional(ExprValidator(Int64ub, lambda n, _: is_page_size(n))) if page_size else Computed(None)),
+        "address" / (Int64ub if address else Computed(None)),
+    )
+
+
 BlockEntry: Grammar = Struct("idstr" / IdStr, "length" / Int64ub)
 
 
@@ -128,11 +150,14 @@ def _list_is_full(entry: Any, entries: Any, context: Any) -> bool:
     return bool(context.listed >= context.total)
 
 
-def block_list(total: int) -> Grammar:
-    """The v4 block list: entries until their lengths add up to ``total`` bytes, the word's address part."""
+def block_list(total: int, entry: Grammar = BlockEntry) -> Grammar:
+    """The v4 block list: entries until their lengths add up to ``total`` bytes, the word's address part.
+
+    ``entry`` is what `block_entry` gives, where a capability added to the entries.
+    """
     if not total:
         return Bytes(0)
-    return Struct("total" / Computed(total), "entries" / RepeatUntil(_list_is_full, BlockEntry))
+    return Struct("total" / Computed(total), "entries" / RepeatUntil(_list_is_full, entry))
 
 
 ZLIB_DEFLATE = 8  # low nibble of a zlib stream's first byte (RFC 1950)
@@ -162,11 +187,13 @@ def record(
     dialect: Dialect | None = None,
     endian: str = "little",
     page_size: int = PAGE_SIZE,
+    entry: Grammar = BlockEntry,
 ) -> Grammar:
     """One record of a RAM section, from its word to its last byte.
 
     Parsing gives ``word``, ``blocks`` (the list after MEM_SIZE in v4), ``name`` (bytes, or None after CONTINUE) and
     ``body``; building takes the same. ``dialect`` says how a delta reads; without one, only deltas fail.
+    ``entry`` is the grammar of a block list's entries.
     """
     kind = Kind.XBZRLE if dialect is not None and dialect.encoding is Encoding.ZRUN else Kind.XBRLE
 
@@ -190,7 +217,7 @@ def record(
             lists,
             Struct(
                 "total" / Computed(lambda c: c._.word - flags(c._.word)),
-                "entries" / If(lambda c: c.total, RepeatUntil(_list_is_full, BlockEntry)),
+                "entries" / If(lambda c: c.total, RepeatUntil(_list_is_full, entry)),
             ),
         ),
         "name" / If(lambda c: is_named(flags(c.word), version, kind_of(flags(c.word), version, kind)), IdStr),

@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
 
+    from .memory.discards import Discards
     from .memory.doubt import Doubt
     from .memory.history import PageHistory
     from .memory.image import Image, PageSpace
@@ -156,6 +157,13 @@ class Capture:
 
         return PageSpace(self.blocks, self.page_size)
 
+    @cached_property
+    def discards(self) -> "Discards":
+        """The pages that a postcopy destination was told to forget, and when."""
+        from .memory.discards import place
+
+        return place(self.scanned.discards, self.records, self.space)
+
     def row_of(self, record: int) -> int:
         """The table's row of record number ``record``.
 
@@ -176,9 +184,10 @@ class Capture:
         from .memory.image import Image
         from .memory.replay import View, replay
 
-        columns = self.records.columns
+        columns, discards = self.records.columns, self.discards
         if at is not None:
-            columns = columns.take(slice(0, self.row_of(at) + 1))
+            row = self.row_of(at)
+            columns, discards = columns.take(slice(0, row + 1)), discards.upto(row)
         image = Image(self.space)
         if isinstance(self.scanned, Salvager):
             from .memory.doubt import replay_believed
@@ -186,7 +195,7 @@ class Capture:
             doubts = self.doubts if at is None else [d for d in self.doubts if d.row < len(columns)]
             replay_believed(image, self.data, columns, self.dialect, view or View.RECEIVER, doubts)
         else:
-            replay(image, self.data, columns, self.dialect, view or View.RECEIVER)
+            replay(image, self.data, columns, self.dialect, view or View.RECEIVER, discards)
         return image
 
     def page(self, block: str | bytes, address: int) -> "PageHistory":

@@ -8,7 +8,7 @@ import struct
 from collections.abc import Iterator
 from dataclasses import dataclass
 
-from construct import ConstructError, Int16ub, Int32ub, Int64ub
+from construct import Int16ub, Int32ub
 
 from ..errors import XbrleError
 from ..formats import block as block_format
@@ -16,7 +16,7 @@ from ..formats import qevm, ram
 from ..formats.dialects import DIALECTS, Dialect
 from ..formats.qevm import SectionType
 from ..formats.ram import Flag, Kind
-from . import boundary
+from . import blocklist, boundary, commands, configuration, identify
 from .dialect import Evidence, Settings, candidates, detect, pages_carry_sums
 from .records import NO_BLOCK, Columns
 from .sections import Boundary, Owner, Sections
@@ -35,11 +35,16 @@ TRIAL_RECORDS = 8
 
 @dataclass(frozen=True, slots=True)
 class Block:
-    """A RAM block. ``length`` in bytes; 0 with ``declared`` false where a record names what the list does not."""
+    """A RAM block. ``length`` in bytes; 0 with ``declared`` false where a record names what the list does not.
+
+    ``address`` is its guest-physical address and ``page_size`` its own page size, where the list says so.
+    """
 
     name: bytes
     length: int
     declared: bool = True
+    address: int | None = None
+    page_size: int | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -90,6 +95,9 @@ class Scanner:
         self.ram_version: int | None = None
         self.machine: bytes | None = None
         self.capabilities: tuple[bytes, ...] = ()
+        self.configuration: configuration.Configuration | None = None
+        self.commands: list[commands.Command] = []
+        self.entry = ram.BlockEntry
         self.vmdesc: tuple[int, int] | None = None
         self.device_tail: tuple[int, int] | None = None
         self.footers: bool | None = None
@@ -109,6 +117,11 @@ class Scanner:
         self._final = False
         self._padded = False
         self._ready: list[Columns] = []
+
+    @property
+    def discards(self) -> list[commands.Discard]:
+        """The ranges of pages that RAM_DISCARD commands name, in file order."""
+        return [d for c in self.commands for d in commands.discards(c)]
 
     # -- the window ------------------------------------------------------------------------------------------------
 
@@ -153,8 +166,10 @@ class Scanner:
             raise XbrleError(self.source.damage or f"{self.source.name}: is empty")
         head = bytes(self._view[:there])
         if head[:4] != struct.pack(">I", qevm.MAGIC)[: len(head)]:
+            known = identify.foreign(bytes(self._view[: self._real]))
             raise XbrleError(
-                f"{self.source.name}: is no migration stream, it begins with {head[:4].hex(' ')}, not QEVM"
+                f"{self.source.name}: is no migration stream, it "
+                + (known or f"begins with {head[:4].hex(' ')}, not QEVM")
             )
         if there < size:
             raise XbrleError(f"{self.source.name}: ends inside the file header", there)
@@ -262,6 +277,7 @@ class Scanner:
 
     def _eof(self, at: int) -> None:
         """The container's EOF and what may follow it."""
+        self._packages(at)
         self.complete = True
         self.sections.close(self.sections.add(SectionType.EOF, None, at, at + 1), at + 1, Boundary.PARSED)
         self.end = at + 1
@@ -278,6 +294,15 @@ class Scanner:
         if there:
             self.problems.append(Problem("trailing-data", self.end, "bytes follow the end of the stream"))
 
+    def _packages(self, eof: int) -> None:
+        """A package holds whole sections: one must begin where it ends, or the container's EOF stand there."""
+        for command in self.commands:
+            if command.package is None:
+                continue
+            end = command.package[1]
+            if end < eof and self.sections[self.sections.at(end)].offset != end:
+                self.problems.append(Problem("bad-package", command.offset, "the package ends inside a section"))
+
     def _skip(self, at: int, count: int, what: str) -> int:
         """The offset ``count`` bytes on, all of which must be there; holds no more than a window of them."""
         end = at + count
@@ -291,31 +316,34 @@ class Scanner:
     def _configuration(self, at: int) -> int:
         length = int(Int32ub.parse(self._take(at + 1, Int32ub.sizeof())))
         there = self._reach(at, length + LIST_MAX if length < LIST_MAX else 0)
-        try:
-            parsed = qevm.Configuration.parse(bytes(self._view[at + 1 - self._base : at + there - self._base]))
-        except ConstructError:
-            raise _Stop("truncated", at + there, "the capture ends inside CONFIGURATION") from None
-        self.machine = parsed.machine
         section = self.sections.add(SectionType.CONFIGURATION, None, at, at + 1)
-        for sub in parsed.subsections:
-            data = sub.data
-            if "bits" in data and 10 <= data.bits <= 16:
+        self.configuration = found = configuration.read(
+            self._view[at + 1 - self._base : at + there - self._base], at + 1
+        )
+        if found.cut:
+            raise _Stop("truncated", at + there, "the capture ends inside CONFIGURATION")
+        self.machine = found.machine
+        for sub in found.subsections:
+            if isinstance(sub.value, int) and 10 <= sub.value <= 16:
                 self._page_size_known = True
-                self.settings.page_size = 1 << data.bits
-            elif "names" in data:
-                self.capabilities = tuple(data.names)
-        end = at + 1 + len(qevm.Configuration.build(parsed))
-        self.sections.close(section, end, Boundary.PARSED)
-        return end
+                self.settings.page_size = 1 << sub.value
+            elif isinstance(sub.value, tuple):
+                self.capabilities = sub.value
+        searched = any(sub.value is None for sub in found.subsections)
+        self.sections.close(section, found.end, Boundary.HEADER if searched else Boundary.PARSED)
+        return found.end
 
     def _command(self, at: int) -> int:
         head = self._take(at + 1, 2 * Int16ub.sizeof())
-        length = int(Int16ub.parse(head[2:]))
-        data = at + 1 + len(head)
-        section = self.sections.add(SectionType.COMMAND, None, at, data)
-        end = self._skip(data, length, "a command")
-        self.sections.close(section, end, Boundary.PARSED)
-        return end
+        number, length = int(Int16ub.parse(head[:2])), int(Int16ub.parse(head[2:]))
+        start = at + 1 + len(head)
+        section = self.sections.add(SectionType.COMMAND, None, at, start)
+        if self._reach(start, length) < length:
+            raise _Stop("truncated", self._base + self._real, "the capture ends inside a command")
+        data = bytes(self._view[start - self._base : start + length - self._base])
+        self.commands.append(commands.read(at, number, data, start + length))
+        self.sections.close(section, start + length, Boundary.PARSED)
+        return start + length
 
     # -- data of sections without a grammar ------------------------------------------------------------------------
 
@@ -581,20 +609,17 @@ class Scanner:
 
     def _block_list(self, at: int, total: int) -> int:
         """Read the v4 block list after the word at ``at``; returns where it ends."""
-        after, listed, blocks = at + WORD, 0, []
-        self._reach(at, LIST_MAX)
-        end = self._base + self._real
-        while listed < total:
-            size = after + 1 + self._view[after - self._base] + Int64ub.sizeof() if after < end else end + 1
-            if size > end:
-                raise _Stop("truncated", at, "the capture ends inside the block list")
-            entry = ram.BlockEntry.parse(self._view[after - self._base : size - self._base])
-            blocks.append(Block(entry.idstr, entry.length))
-            listed += entry.length
-            after = size
-        if listed > total:
+        there = self._reach(at, LIST_MAX)
+        start = at + WORD - self._base
+        found = blocklist.read(self._view[start : at + there - self._base], total, self.capabilities)
+        if found.cut:
+            raise _Stop("truncated", at, "the capture ends inside the block list")
+        self.entry = found.entry
+        blocks = [Block(b.name, b.length, True, b.address, b.page_size) for b in found.blocks]
+        after = at + WORD + found.size
+        if found.total > total:
             self.problems.append(
-                Problem("block-list", at, f"the blocks' lengths add up to {listed:#x}, the list says {total:#x}")
+                Problem("block-list", at, f"the blocks' lengths add up to {found.total:#x}, the list says {total:#x}")
             )
         if self.blocks and total and [b.name for b in self.blocks if b.declared] != [b.name for b in blocks]:
             self.problems.append(Problem("block-list", at, "a second block list, and a different one"))

@@ -126,9 +126,12 @@ class _Replay:
 
     def run(self, columns: Columns, rows: Ints) -> None:
         """Apply ``columns``, which are those of ``rows``."""
-        for start in range(0, len(columns), CHUNK):
-            self.where = rows[start : start + CHUNK]
-            apply(self.image, self.capture.data, columns.take(slice(start, start + CHUNK)), self.dialect, self._observe)
+        for start, end, forgotten in self.capture.discards.among(rows).pieces(len(columns), CHUNK):
+            forgotten.forget(self.image)
+            for first, stop in zip(forgotten.first.tolist(), forgotten.stop.tolist(), strict=True):
+                self.last_full[first:stop] = 0
+            self.where = rows[start:end]
+            apply(self.image, self.capture.data, columns.take(slice(start, end)), self.dialect, self._observe)
 
     def _observe(self, layer: Layer) -> None:
         """Look at a layer's deltas while the image is as they left it, and remember what each page held last."""

@@ -1,0 +1,82 @@
+"""The block list after MEM_SIZE: its entries, and by trial what two capabilities of today's sender add to each.
+
+Facts: formats/README.md, "MEM_SIZE extras". Nothing in the bytes says what is there: a list that adds up and is
+followed by a record was read rightly.
+"""
+
+from dataclasses import dataclass
+
+from construct import ConstructError
+
+from ..formats import Grammar, ram
+from ..formats.ram import Flag
+
+IGNORE_SHARED = b"x-ignore-shared"
+ENTRY_MAX = 1 + 255 + 3 * ram.Word.sizeof()
+
+
+@dataclass(frozen=True, slots=True)
+class Entry:
+    """One block of the list: ``length`` in bytes; its guest-physical address and its own page size where they stand."""
+
+    name: bytes
+    length: int
+    address: int | None
+    page_size: int | None
+
+
+@dataclass(frozen=True, slots=True)
+class BlockList:
+    """A block list: the grammar of its ``entry``, its ``size`` in bytes, and whether it was cut off."""
+
+    blocks: tuple[Entry, ...]
+    entry: Grammar
+    size: int
+    cut: bool = False
+
+    @property
+    def total(self) -> int:
+        """The blocks' lengths together, in bytes."""
+        return sum(b.length for b in self.blocks)
+
+
+def read(view: memoryview, total: int, capabilities: tuple[bytes, ...]) -> BlockList:
+    """The list at the beginning of ``view``, whose word says ``total`` bytes.
+
+    ``capabilities`` are CONFIGURATION's. Where no reading fits, the plain one is given, with its errors.
+    """
+    shared = IGNORE_SHARED in capabilities
+    plain = _read(view, total, ram.block_entry())
+    if not total:
+        return plain
+    trials = ((shared, False), (shared, True), (not shared, False), (not shared, True))
+    for address, page_size in trials:
+        found = _read(view, total, ram.block_entry(address, page_size))
+        if not found.cut and found.total == total and _follows(view, found):
+            return found
+    return plain
+
+
+def _follows(view: memoryview, found: BlockList) -> bool:
+    """Whether a list is such as a sender writes: no block without a name, and a record's word after it."""
+    if not all(b.name for b in found.blocks):
+        return False
+    if found.size + ram.Word.sizeof() > len(view):
+        return True
+    word = int(ram.Word.parse(view[found.size : found.size + ram.Word.sizeof()]))
+    flags = word & (ram.MIN_PAGE_SIZE - 1)
+    return bool(flags & int(ram.known_flags(ram.VERSION_NAMED) & ~Flag.CONTINUE))
+
+
+def _read(view: memoryview, total: int, entry: Grammar) -> BlockList:
+    at = listed = 0
+    blocks: list[Entry] = []
+    while listed < total:
+        try:
+            parsed = entry.parse(view[at : at + ENTRY_MAX])
+        except ConstructError:
+            return BlockList(tuple(blocks), entry, len(view), cut=True)
+        blocks.append(Entry(parsed.idstr, parsed.length, parsed.get("address"), parsed.get("page_size")))
+        listed += parsed.length
+        at += len(entry.build(parsed))
+    return BlockList(tuple(blocks), entry, at)

@@ -7,8 +7,9 @@ from typing import TYPE_CHECKING
 
 from .errors import XbrleError
 from .formats.dialects import DIALECTS, Dialect
+from .stream.channels import Spool, WithChannels, order, spool
 from .stream.dialect import Evidence
-from .stream.records import RecordTable, join
+from .stream.records import Columns, RecordTable, join
 from .stream.salvage import Gap, Salvager
 from .stream.scan import Block, Problem, Scanner
 from .stream.sections import Sections
@@ -31,6 +32,7 @@ class Capture:
 
     ``dialect``, ``endian`` ("little" or "big") and ``page_size`` force what is otherwise found by trial. ``salvage``
     reads on after damage; ``blocks`` are then the RAM blocks where the user knows them, as (name, length in bytes).
+    ``channels`` are the multifd channels beside the main one; what was found in them is then in `channels`.
     """
 
     def __init__(
@@ -41,7 +43,10 @@ class Capture:
         page_size: int | None = None,
         salvage: bool = False,
         blocks: Sequence[tuple[bytes, int]] = (),
+        channels: Sequence[Openable] = (),
     ) -> None:
+        self.channels: Spool | None = None
+        self._channels = tuple(channels)
         self.source = open_source(what)
         self._scanner: Scanner
         if salvage:
@@ -84,9 +89,21 @@ class Capture:
                 self.source = self.source.spool()
                 self._scanner = Scanner(self.source, *self._options)
             columns = join(list(self._scanner))
+            main_size = None
+            if self._channels:
+                columns = self._with_channels(self.source, columns)
+                main_size = self.source.size
             names = [b.name for b in self._scanner.blocks]
-            self._table = RecordTable(columns, self._scanner.sections, names, self._scanner.settings.page_size)
+            page_size = self._scanner.settings.page_size
+            self._table = RecordTable(columns, self._scanner.sections, names, page_size, main_size)
         return self._table
+
+    def _with_channels(self, main: MappedSource, columns: Columns) -> Columns:
+        """The main channel's records and those of the channels, in the order in which they count."""
+        blocks = {b.name: i for i, b in enumerate(self._scanner.blocks)}
+        self.channels = found = spool(main, self._channels, self._scanner.settings.page_size, blocks)
+        self._scanner.problems += [Problem("multifd-channel", main.size, why) for why in found.complaints(columns)]
+        return join([columns, found.columns]).take(order(columns, found))
 
     @property
     def scanned(self) -> Scanner:
@@ -96,8 +113,10 @@ class Capture:
 
     @property
     def data(self) -> "NDArray[np.uint8]":
-        """The capture's bytes, (size,) uint8, read-only."""
+        """The capture's bytes, (size,) uint8, read-only; the pages of multifd channels lie behind the main channel."""
         _ = self.records
+        if self.channels is not None:
+            return self.channels.source.data
         assert isinstance(self.source, MappedSource)
         return self.source.data
 
@@ -219,18 +238,20 @@ class Capture:
 
 
 def open_capture(
-    what: Openable,
+    what: Openable | WithChannels,
     dialect: str | None = None,
     endian: str | None = None,
     page_size: int | None = None,
     salvage: bool = False,
     blocks: Sequence[tuple[bytes, int]] = (),
+    channels: Sequence[Openable] = (),
 ) -> Capture:
     """Open a capture: a path, a file object, bytes, or ``-`` for standard input.
 
     ``dialect`` (one of `xbrletools.formats.dialects.DIALECTS`), ``endian`` and ``page_size`` force what is otherwise
     found by trial. ``salvage`` reads on after damage, see `Capture.gaps`; ``blocks``, as (name, length in bytes), are
     then the RAM blocks where the capture's own list is lost.
+    ``channels`` are the other connections of a multifd migration.
 
     Raises:
         XbrleError: it cannot be opened or read.
@@ -239,4 +260,6 @@ def open_capture(
         raise XbrleError(f"byte order {endian!r} is neither little nor big")
     if dialect is not None and dialect not in DIALECTS:
         raise XbrleError(f"no dialect is called {dialect!r}; there are {', '.join(DIALECTS)}")
-    return Capture(what, dialect, endian, page_size, salvage, blocks)
+    if isinstance(what, WithChannels):
+        return Capture(what.main, dialect, endian, page_size, salvage, blocks, (*what.channels, *channels))
+    return Capture(what, dialect, endian, page_size, salvage, blocks, channels)

@@ -3,6 +3,7 @@
 This module imports neither NumPy nor construct, so that `xbrle --help` answers at once.
 """
 
+import functools
 import importlib
 import io
 import os
@@ -79,15 +80,29 @@ def cli() -> None:
 
 
 def reading(function: Callable[..., Any]) -> Callable[..., Any]:
-    """The argument and options of every command that reads a capture: S, --dialect, --endian, --page-size."""
+    """The argument and options of every command that reads a capture: S, --dialect, --endian, --page-size, --channel.
+
+    Where channels are given, the command's ``capture`` is what opens them together with S.
+    """
+
+    @functools.wraps(function)
+    def with_channels(*arguments: Any, capture: str, channel: tuple[str, ...], **options: Any) -> Any:
+        if not channel:
+            return function(*arguments, capture=capture, **options)
+        from ..stream.channels import WithChannels
+
+        return function(*arguments, capture=WithChannels(capture, channel), **options)
+
+    read: Callable[..., Any] = with_channels
     for option in (
+        click.option("--channel", multiple=True, metavar="FILE", help="A multifd channel beside S; give each of them."),
         click.option("--page-size", type=int, metavar="BYTES", help="The target's page size, if not found by itself."),
         click.option("--endian", type=click.Choice(["little", "big"]), help="The sending host's byte order."),
         click.option("--dialect", metavar="NAME", help="How deltas read, if not found by itself."),
         click.argument("capture", metavar="S"),
     ):
-        function = option(function)
-    return function
+        read = option(read)
+    return read
 
 
 def viewing(function: Callable[..., Any]) -> Callable[..., Any]:

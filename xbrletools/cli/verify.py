@@ -69,7 +69,7 @@ def command(
         for finding in findings:
             click.echo(json.dumps(as_object(finding)))
     elif sarif:
-        click.echo(json.dumps(_sarif(capture, findings), indent=1))
+        click.echo(json.dumps(_sarif(str(capture), findings), indent=1))
     else:
         _print(findings, limit)
     errors = any(f.severity is Severity.ERROR for f in findings)

@@ -68,7 +68,9 @@ def place(found: Sequence[Discard], table: RecordTable, space: PageSpace) -> Dis
         return NONE
     index = {block.name: i for i, block in enumerate(space.blocks)}
     known = [d for d in found if d.block in index]
-    rows = np.searchsorted(table.columns.offset, np.array([d.offset for d in known], np.uint64))
+    main = table.main_rows
+    among = np.searchsorted(table.columns.offset[main], np.array([d.offset for d in known], np.uint64))
+    rows = np.append(main, len(table))[among]
     blocks = [space.slice(index[d.block]) for d in known]
     size = space.page_size
     first = [min(b.start + d.start // size, b.stop) for b, d in zip(blocks, known, strict=True)]

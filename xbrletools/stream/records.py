@@ -97,12 +97,21 @@ class Sweeps:
 
 
 class RecordTable:
-    """All records of a capture, with what follows from them by lookup."""
+    """All records of a capture, with what follows from them by lookup.
+
+    Records at offsets from ``main_size`` on came over multifd channels; they are not in the order of their offsets.
+    """
 
     def __init__(
-        self, columns: Columns, sections: Sections, blocks: Iterable[bytes], page_size: int = PAGE_SIZE
+        self,
+        columns: Columns,
+        sections: Sections,
+        blocks: Iterable[bytes],
+        page_size: int = PAGE_SIZE,
+        main_size: int | None = None,
     ) -> None:
         self.columns = columns
+        self.main_size = main_size
         self.sections = sections
         self.names = tuple(blocks)
         self.page_size = page_size
@@ -138,7 +147,20 @@ class RecordTable:
     @cached_property
     def section(self) -> NDArray[np.int64]:
         """The index of each record's section, (n,) int64."""
-        return self.sections.of(self.columns.offset)
+        section = self.sections.of(self.columns.offset)
+        if self.main_size is not None:
+            main = self.main_rows
+            others = np.flatnonzero(self.columns.offset >= np.uint64(self.main_size))
+            if len(main):  # a channel's records belong to the section that the main channel was in
+                section[others] = section[main[np.minimum(np.searchsorted(main, others), len(main) - 1)]]
+        return section
+
+    @cached_property
+    def main_rows(self) -> NDArray[np.int64]:
+        """The rows of records of the main channel, which are in the order of their offsets, (m,) int64."""
+        if self.main_size is None:
+            return np.arange(len(self))
+        return np.flatnonzero(self.columns.offset < np.uint64(self.main_size))
 
     @property
     def stage(self) -> NDArray[np.uint8]:

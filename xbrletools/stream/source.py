@@ -38,6 +38,17 @@ def _zstd(raw: BinaryIO) -> BinaryIO:
     return cast("BinaryIO", zstandard.ZstdDecompressor().stream_reader(raw, read_across_frames=True))
 
 
+def zstd_decoder() -> Callable[[bytes], bytes]:
+    """A function from the bytes of a zstd frame, piece after piece, to what they hold."""
+    try:
+        import zstandard
+    except ImportError:
+        from compression import zstd
+
+        return cast("Callable[[bytes], bytes]", zstd.ZstdDecompressor().decompress)
+    return zstandard.ZstdDecompressor().decompressobj().decompress
+
+
 #: The magic of each compression, and what reads it. Decoders raise different errors on damage: see `_DAMAGE`.
 _COMPRESSIONS: dict[bytes, tuple[str, Callable[[BinaryIO], BinaryIO]]] = {
     b"\xfd7zXZ\x00": ("xz", lambda raw: cast("BinaryIO", lzma.open(raw))),  # noqa: SIM115
@@ -156,7 +167,7 @@ class PipeSource:
             while piece := self._read(PIPE_WINDOW):
                 file.write(piece)
             file.flush()
-            spooled = MappedSource(self.name, _map(file), self.wrapper)
+            spooled = MappedSource(self.name, mapped(file), self.wrapper)
         self.close()
         spooled.damage = self.damage
         return spooled
@@ -165,7 +176,7 @@ class PipeSource:
 Source = MappedSource | PipeSource
 
 
-def _map(file: BinaryIO | io.BufferedRandom) -> mmap.mmap | bytes:
+def mapped(file: BinaryIO | io.BufferedRandom) -> mmap.mmap | bytes:
     """The file's bytes, mapped; an empty file cannot be mapped."""
     if not os.fstat(file.fileno()).st_size:
         return b""
@@ -192,7 +203,7 @@ def _open_path(path: Path) -> Source:
         return PipeSource(str(path), reader(file), wrapper, file)
     with file:
         try:
-            return MappedSource(str(path), _map(file))
+            return MappedSource(str(path), mapped(file))
         except OSError as error:
             raise XbrleError(f"{path}: {error.strerror}") from error
 

@@ -12,7 +12,7 @@ from .stream.dialect import Evidence
 from .stream.records import Columns, RecordTable, join
 from .stream.salvage import Gap, Salvager
 from .stream.scan import Block, Problem, Scanner
-from .stream.sections import Sections
+from .stream.sections import Section, Sections
 from .stream.source import MappedSource, Openable, open_source
 
 if TYPE_CHECKING:
@@ -24,6 +24,8 @@ if TYPE_CHECKING:
     from .memory.history import PageHistory
     from .memory.image import Image, PageSpace
     from .memory.replay import View
+    from .stream.devices import Description, Device
+    from .stream.fields import Field
     from .verify.rules import Finding
 
 
@@ -175,6 +177,39 @@ class Capture:
         from .memory.image import PageSpace
 
         return PageSpace(self.blocks, self.page_size)
+
+    @cached_property
+    def description(self) -> "Description | None":
+        """The VM description after the stream's end; None where there is none.
+
+        Raises:
+            XbrleError: what stands there is none.
+        """
+        from .stream.devices import load
+
+        if self.scanned.vmdesc is None:
+            return None
+        start, length = self.scanned.vmdesc
+        return load(self.data[start : start + length].tobytes(), start)
+
+    @cached_property
+    def devices(self) -> "dict[int, Device]":
+        """The entry of the VM description that each FULL section has, by the section's index."""
+        from .stream.devices import match
+
+        found = match(self.sections, self.description)
+        return {section.index: device for section, device in found if device is not None}
+
+    def fields(self, section: Section) -> "Field | None":
+        """What a section that is not RAM or disk holds, field by field; None where nothing describes it.
+
+        Raises:
+            XbrleError: the VM description is damaged.
+        """
+        from .stream.devices import fields
+
+        data = self.data[section.data : section.end].tobytes()
+        return fields(section, data, self.devices.get(section.index))
 
     @cached_property
     def discards(self) -> "Discards":

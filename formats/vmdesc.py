@@ -1,0 +1,34 @@
+"""VMDESCRIPTION: JSON in which a sender says what its device sections hold, field by field.
+
+Facts: README.md, "vmdesc". One entry a FULL section, in stream order. A field has a name, a type, the size of one
+element in bytes, and ``array_len`` where it is an array of equal ones; a struct nests; subsections follow the fields.
+"""
+
+from construct import Byte, Flag, Int8sb, Int16sb, Int16ub, Int32sb, Int32ub, Int64sb, Int64ub
+
+from . import Grammar
+
+STRUCT = "struct"
+TMP = "tmp"  # the field itself carries vmsd_name, version and fields
+NULL_POINTER = 0x30  # what stands for an element of an array of pointers that is null
+
+#: Types that are one number. A suffix (`int32 le`, `uint8 equal`) is a test that the receiver makes.
+NUMBERS: dict[str, Grammar] = {
+    "bool": Flag,
+    "int8": Int8sb,
+    "int16": Int16sb,
+    "int32": Int32sb,
+    "int64": Int64sb,
+    "uint8": Byte,
+    "uint16": Int16ub,
+    "uint32": Int32ub,
+    "uint64": Int64ub,
+    "timer": Int64ub,
+    "cpsr": Int32ub,
+    "fpscr": Int32ub,
+}
+
+
+def number(name: str) -> "Grammar | None":
+    """The grammar of a type that is one number, big-endian whatever the guest; None for others."""
+    return NUMBERS.get(name.split(" ", 1)[0])

@@ -1,7 +1,7 @@
 """Iterable sections beside `ram` and `block`, whose data is records of their own.
 
-Facts: README.md, "Other pieces": dirty-bitmap and s390-storage_attributes are seen in captures [C]; spapr/htab and the
-attributes' MORE records are not [Q].
+Facts: README.md, "Iterable sections": dirty-bitmap and s390-storage_attributes are seen in captures [C]; spapr/htab
+and the attributes' records with data are not [Q].
 """
 
 from enum import IntFlag

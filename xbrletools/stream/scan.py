@@ -22,6 +22,7 @@ from .records import NO_BLOCK, Columns
 from .sections import Boundary, Owner, Sections
 from .source import Source
 from .walk import WORD, Layout, Pending
+from .wrappers import LibvirtSave
 
 NAME_MAX = 256  # a length byte and what it can count
 HEADER_MAX = 512  # more than any section header takes
@@ -173,6 +174,9 @@ class Scanner:
             )
         if there < size:
             raise XbrleError(f"{self.source.name}: ends inside the file header", there)
+        wrapping = self.source.wrapping
+        if isinstance(wrapping, LibvirtSave) and wrapping.unfinished:
+            self.problems.append(Problem("unfinished-save", 0, "libvirt did not finish this save file"))
         self.file_version = int(qevm.FileHeader.parse(head).version)
         if self.file_version != qevm.VERSION:
             self.problems.append(

@@ -21,6 +21,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..errors import XbrleError
+from ..formats import libvirt
+from ..formats.libvirt import Format
+from .wrappers import Wrapping, is_libvirt, is_qcow2, libvirt_save, qcow2_state
 
 WINDOW = 4 << 20  # bytes of a mapped file that a scan looks at before it drops them
 PIPE_WINDOW = 1 << 20  # bytes that a pipe holds in memory
@@ -56,7 +59,7 @@ _COMPRESSIONS: dict[bytes, tuple[str, Callable[[BinaryIO], BinaryIO]]] = {
     b"BZh": ("bzip2", lambda raw: cast("BinaryIO", bz2.open(raw))),  # noqa: SIM115
     b"\x28\xb5\x2f\xfd": ("zstd", _zstd),
 }
-_MAGIC_MAX = max(map(len, _COMPRESSIONS))
+_MAGIC_MAX = max(*map(len, _COMPRESSIONS), len(libvirt.MAGIC))
 
 
 def _compression(head: bytes) -> tuple[str, Callable[[BinaryIO], BinaryIO]] | None:
@@ -67,15 +70,24 @@ class MappedSource:
     """A capture whose every byte is at hand.
 
     ``data`` is the whole capture, (size,) uint8, read-only; ``wrapper`` names a compression that was undone.
+    ``wrapping`` tells of a file around it; it begins ``start`` bytes into ``buffer``.
     """
 
-    def __init__(self, name: str, buffer: mmap.mmap | bytes, wrapper: str | None = None) -> None:
+    def __init__(
+        self,
+        name: str,
+        buffer: mmap.mmap | bytes,
+        wrapper: str | None = None,
+        start: int = 0,
+        wrapping: Wrapping | None = None,
+    ) -> None:
         self.name = name
         self.wrapper = wrapper
+        self.wrapping = wrapping
         self.damage: str | None = None
         self._buffer = buffer
-        self.view = memoryview(buffer)
-        self.data: NDArray[np.uint8] = np.frombuffer(buffer, np.uint8)
+        self.view = memoryview(buffer)[start:]
+        self.data: NDArray[np.uint8] = np.frombuffer(buffer, np.uint8)[start:]
         self.size = len(self.data)
         self._dropped = 0
 
@@ -103,12 +115,21 @@ class MappedSource:
 class PipeSource:
     """A capture that comes once, in order: standard input, a FIFO, a decompressor.
 
-    ``file`` is what was opened for it, closed when it has been read or with `close`.
+    ``file`` is what was opened for it, closed when it has been read or with `close`; ``wrapping`` tells of a file
+    around it.
     """
 
-    def __init__(self, name: str, raw: BinaryIO, wrapper: str | None = None, file: BinaryIO | None = None) -> None:
+    def __init__(
+        self,
+        name: str,
+        raw: BinaryIO,
+        wrapper: str | None = None,
+        file: BinaryIO | None = None,
+        wrapping: Wrapping | None = None,
+    ) -> None:
         self.name = name
         self.wrapper = wrapper
+        self.wrapping = wrapping
         self.damage: str | None = None
         self.size: int | None = None
         self._raw = raw
@@ -167,7 +188,7 @@ class PipeSource:
             while piece := self._read(PIPE_WINDOW):
                 file.write(piece)
             file.flush()
-            spooled = MappedSource(self.name, mapped(file), self.wrapper)
+            spooled = MappedSource(self.name, mapped(file), self.wrapper, wrapping=self.wrapping)
         self.close()
         spooled.damage = self.damage
         return spooled
@@ -200,12 +221,15 @@ def _open_path(path: Path) -> Source:
         raise XbrleError(f"{path}: {error.strerror}") from error
     if (found := _compression(head)) is not None:
         wrapper, reader = found
-        return PipeSource(str(path), reader(file), wrapper, file)
+        return _inside(reader(file), str(path), wrapper, file)
+    if is_libvirt(head):
+        return _saved(file, str(path), file)
     with file:
         try:
-            return MappedSource(str(path), mapped(file))
+            buffer = mapped(file)
         except OSError as error:
             raise XbrleError(f"{path}: {error.strerror}") from error
+        return _snapshot(memoryview(buffer), str(path)) if is_qcow2(head) else MappedSource(str(path), buffer)
 
 
 def _open_stream(raw: BinaryIO, name: str, file: BinaryIO | None = None) -> Source:
@@ -214,14 +238,57 @@ def _open_stream(raw: BinaryIO, name: str, file: BinaryIO | None = None) -> Sour
     head: bytes = raw.peek(_MAGIC_MAX)[:_MAGIC_MAX]  # type: ignore[attr-defined]
     if (found := _compression(head)) is not None:
         wrapper, reader = found
-        return PipeSource(name, reader(raw), wrapper, file)
-    return PipeSource(name, raw, None, file)
+        return _inside(reader(raw), name, wrapper, file)
+    return _inside(raw, name, None, file)
+
+
+def _inside(raw: BinaryIO, name: str, wrapper: str | None, file: BinaryIO | None) -> Source:
+    """A source for what ``raw`` gives, itself perhaps a file around a stream."""
+    if not hasattr(raw, "peek"):
+        raw = cast("BinaryIO", io.BufferedReader(cast("io.RawIOBase", raw)))
+    try:
+        head: bytes = raw.peek(_MAGIC_MAX)[:_MAGIC_MAX]  # type: ignore[attr-defined]
+    except Exception:  # damage, which reading will meet again and tell
+        head = b""
+    if is_libvirt(head):
+        return _saved(raw, name, file)
+    found = PipeSource(name, raw, wrapper, file)
+    return _snapshot(found.spool().view, name) if is_qcow2(head) else found
+
+
+def _saved(raw: BinaryIO, name: str, file: BinaryIO | None) -> Source:
+    """A source for the stream in a libvirt save file. ``file`` is what was opened for it."""
+    save = libvirt_save(raw, name)
+    if save.format == Format.RAW:
+        if file is None or raw is not file:
+            return PipeSource(name, raw, None, file, save)
+        with file:
+            return MappedSource(name, mapped(file), None, save.start, save)
+    magics = dict(_COMPRESSIONS.values())
+    packed = Format(save.format).name.lower() if save.format in set(Format) else f"format {save.format}"
+    if packed not in magics:
+        advice = "; unpack it with lzop" if save.format == Format.LZOP else ""
+        raise XbrleError(
+            f"{name}: is a libvirt save file whose stream is packed as {packed}, which is not read{advice}"
+        )
+    return PipeSource(name, magics[packed](raw), packed, file, save)
+
+
+def _snapshot(view: memoryview, name: str) -> MappedSource:
+    """A source for the VM state of an internal snapshot."""
+    state, about, damage = qcow2_state(view, name)
+    with state:
+        state.flush()
+        found = MappedSource(name, mapped(state), None, wrapping=about)
+    found.damage = damage
+    return found
 
 
 def open_source(what: Openable) -> Source:
     """A source for a path, a file object, bytes, or ``-`` for standard input.
 
-    xz, gzip, bzip2 and zstd are known by their magic and undone on the way.
+    xz, gzip, bzip2 and zstd are known by their magic and undone on the way; the stream in a libvirt save file or in a
+    qcow2 image's internal snapshot is found.
 
     Raises:
         XbrleError: there is no such file, or it cannot be read.
@@ -230,8 +297,10 @@ def open_source(what: Openable) -> Source:
         data = bytes(what)
         if (found := _compression(data[:_MAGIC_MAX])) is not None:
             wrapper, reader = found
-            return PipeSource("bytes", reader(cast("BinaryIO", io.BytesIO(data))), wrapper)
-        return MappedSource("bytes", data)
+            return _inside(reader(cast("BinaryIO", io.BytesIO(data))), "bytes", wrapper, None)
+        if is_libvirt(data):
+            return _saved(cast("BinaryIO", io.BytesIO(data)), "bytes", None)
+        return _snapshot(memoryview(data), "bytes") if is_qcow2(data) else MappedSource("bytes", data)
     if isinstance(what, str | os.PathLike):
         if os.fspath(what) == "-":
             return _open_stream(cast("BinaryIO", sys.stdin.buffer), "standard input")

@@ -1,0 +1,251 @@
+"""Files around a migration stream: libvirt's save files, and VM state inside a qcow2 image."""
+
+import bz2
+import gzip
+import io
+import json
+import lzma
+import struct
+import tracemalloc
+
+import numpy as np
+import pytest
+import zstandard
+
+import xbrletools
+from tests.building import page, patterned, stream
+from tests.memory.test_truth import FOLDER, KINDS, check_clean
+from xbrletools.formats import libvirt, qcow2
+from xbrletools.formats.libvirt import Format
+
+STREAM = stream(page(0, patterned(1), b"pc.ram"))
+XML = b"<domain type='kvm'><name>lab</name></domain>"
+COOKIE = b"<cookie/>"
+PACK = {
+    Format.RAW: bytes,
+    Format.GZIP: gzip.compress,
+    Format.BZIP2: bz2.compress,
+    Format.XZ: lzma.compress,
+    Format.ZSTD: zstandard.ZstdCompressor().compress,
+}
+
+
+def save_file(
+    packed: Format = Format.RAW,
+    magic: bytes = libvirt.MAGIC,
+    endian: str = "little",
+    data_length: int | None = None,
+    inner: bytes = STREAM,
+) -> bytes:
+    text = XML + b"\0" + COOKIE + b"\0" + bytes(13)
+    header = {
+        "magic": magic,
+        "version": 2,
+        "data_length": len(text) if data_length is None else data_length,
+        "was_running": 1,
+        "format": packed,
+        "cookie_offset": len(XML) + 1,
+        "unused": [0] * 14,
+    }
+    return libvirt.header(endian).build(header) + text + PACK.get(packed, bytes)(inner)
+
+
+def check(capture: xbrletools.Capture) -> None:
+    assert capture.memory()["pc.ram"][0].tobytes() == patterned(1)
+    assert capture.scanned.complete
+
+
+class TestLibvirt:
+    @pytest.mark.parametrize("packed", PACK)
+    @pytest.mark.parametrize("endian", ["little", "big"])
+    def test_the_stream_in_a_save_file_is_found_whatever_its_packing(self, packed, endian, tmp_path):
+        data = save_file(packed, endian=endian)
+        path = tmp_path / "s.save"
+        path.write_bytes(data)
+        for what in (data, path, io.BytesIO(data)):
+            capture = xbrletools.open(what)
+            check(capture)
+            about = capture.source.wrapping
+            assert (about.xml, about.cookie, about.running) == (XML, COOKIE, True)
+            assert str(about) == f"libvirt save file, {packed.name.lower()}"
+
+    @pytest.mark.parametrize("pack", [gzip.compress, lzma.compress, zstandard.ZstdCompressor().compress])
+    def test_a_save_file_that_was_packed_once_more_is_read(self, pack, tmp_path):
+        path = tmp_path / "s.save.packed"
+        for packed in (Format.RAW, Format.GZIP):
+            path.write_bytes(pack(save_file(packed)))
+            check(xbrletools.open(path))
+            check(xbrletools.open(path.read_bytes()))
+
+    def test_offsets_count_from_the_streams_beginning(self):
+        assert xbrletools.open(save_file()).records.columns.offset.tolist() == (
+            xbrletools.open(STREAM).records.columns.offset.tolist()
+        )
+
+    def test_an_unfinished_save_is_said_to_be_so(self):
+        capture = xbrletools.open(save_file(magic=libvirt.MAGIC_UNFINISHED))
+        check(capture)
+        assert "unfinished-save" in [f.rule for f in capture.verify()]
+
+    @pytest.mark.parametrize("packed", [Format.LZOP, Format.SPARSE])
+    def test_a_packing_that_is_not_read_is_named(self, packed):
+        with pytest.raises(xbrletools.XbrleError, match=packed.name.lower()):
+            xbrletools.open(save_file(packed))
+
+    @pytest.mark.parametrize("cut", [17, 91, 92, 120])
+    def test_a_file_that_ends_before_its_stream_says_where(self, cut):
+        with pytest.raises(xbrletools.XbrleError, match="ends inside"):
+            xbrletools.open(save_file()[:cut])
+
+    def test_a_packed_stream_that_is_cut_gives_what_is_there(self):
+        pages = (page(0, patterned(1), b"pc.ram"), *(page(i << 12, np.random.bytes(4096)) for i in range(1, 16)))
+        capture = xbrletools.open(save_file(Format.GZIP, inner=stream(*pages))[:-3000])
+        assert capture.memory().known[0]
+        assert capture.damage is not None
+
+    def test_a_claimed_length_allocates_nothing(self):
+        data = save_file(data_length=0xFFFF_FFFF)
+        tracemalloc.start()
+        with pytest.raises(xbrletools.XbrleError, match="ends inside the domain's XML"):
+            xbrletools.open(data)
+        assert tracemalloc.get_traced_memory()[1] < 1 << 22
+        tracemalloc.stop()
+
+    @pytest.mark.parametrize("name", ["raw", "gzip", "bzip2"])
+    def test_a_real_save_file_gives_the_guests_memory(self, name, corpus):
+        about = json.loads(corpus(f"{FOLDER}/labdom-{name}.json"))
+        capture = xbrletools.open(corpus(f"{FOLDER}/labdom-{name}.save"))
+        truth = np.frombuffer(corpus(f"{FOLDER}/labdom-{name}.truth"), np.uint8)
+        image = capture.memory()
+        assert (image["pc.ram"].reshape(-1) == truth).all()
+        assert image.known.all()
+        check_clean(capture)
+        assert capture.source.wrapping.start == about["stream_offset"]
+        assert b"<name>labdom</name>" in capture.source.wrapping.xml
+        counts = {KINDS[k]: n for k, n in about["counts"].items() if k in KINDS}
+        assert capture.records.counts() == counts
+
+
+CLUSTER_BITS = 9
+CLUSTER = 1 << CLUSTER_BITS
+PER_TABLE = CLUSTER // qcow2.ENTRY
+
+
+def image(
+    state: bytes = STREAM,
+    disk: int = 3 * CLUSTER * PER_TABLE + 1,
+    extra: bool = True,
+    features: int = 0,
+    snapshots: tuple[bytes, ...] = (b"first", b"last"),
+) -> bytes:
+    """A qcow2 image: the last of its snapshots has ``state`` as its VM state, the others have another."""
+    out = bytearray(CLUSTER)
+
+    def put(data: bytes) -> int:
+        out.extend(bytes(-len(out) % CLUSTER))
+        at = len(out)
+        out.extend(data)
+        return at
+
+    first = -(-disk // (CLUSTER * PER_TABLE))
+    table = b""
+    for name in snapshots:
+        content = state if name == snapshots[-1] else b"other state"
+        places = [put(content[i : i + CLUSTER]) for i in range(0, len(content), CLUSTER)]
+        used = [p | 1 << 63 for p in places]
+        tables = [
+            put(struct.pack(f">{PER_TABLE}Q", *(used[i : i + PER_TABLE] + [0] * PER_TABLE)[:PER_TABLE])) | 1 << 63
+            for i in range(0, len(used), PER_TABLE)
+        ]
+        l1 = put(struct.pack(f">{first + len(tables)}Q", *[0] * first, *tables))
+        more = {"vm_state_size": len(content), "disk_size": disk} if extra else None
+        entry = qcow2.Snapshot.build(
+            {
+                "l1_table_offset": l1,
+                "l1_size": first + len(tables),
+                "id_length": 1,
+                "name_length": len(name),
+                "date_seconds": 0,
+                "date_nanoseconds": 0,
+                "vm_clock": 0,
+                "vm_state_size": len(content),
+                "extra_length": 16 if extra else 0,
+                "extra": more,
+                "rest": b"",
+                "id": b"1",
+                "name": name,
+            }
+        )
+        table += entry + bytes(-len(entry) % 8)
+    at = put(table)
+    header = qcow2.Header.build(
+        {
+            "version": 3,
+            "backing_file_offset": 0,
+            "backing_file_size": 0,
+            "cluster_bits": CLUSTER_BITS,
+            "size": disk,
+            "crypt_method": 0,
+            "l1_size": 0,
+            "l1_table_offset": 0,
+            "refcount_table_offset": 0,
+            "refcount_table_clusters": 0,
+            "snapshots": len(snapshots),
+            "snapshots_offset": at,
+            "incompatible_features": features,
+        }
+    )
+    out[: len(header)] = header
+    return bytes(out)
+
+
+class TestQcow2:
+    @pytest.mark.parametrize("extra", [True, False])
+    @pytest.mark.parametrize("disk", [0, 1, CLUSTER * PER_TABLE, 5 * CLUSTER * PER_TABLE - 7])
+    def test_vm_state_begins_at_the_first_l1_entry_past_the_disk(self, disk, extra, tmp_path):
+        path = tmp_path / "disk.qcow2"
+        path.write_bytes(image(disk=disk, extra=extra))
+        for what in (path, path.read_bytes(), io.BytesIO(path.read_bytes()), gzip.compress(path.read_bytes())):
+            capture = xbrletools.open(what)
+            check(capture)
+            assert capture.data.tobytes() == STREAM
+
+    def test_the_snapshots_with_state_are_named(self):
+        about = xbrletools.open(image()).source.wrapping
+        assert (about.name, about.names) == (b"last", (b"first", b"last"))
+
+    @pytest.mark.parametrize("features", [1 << 2, 1 << 4])
+    def test_images_of_other_kinds_are_refused(self, features):
+        with pytest.raises(xbrletools.XbrleError, match="not read"):
+            xbrletools.open(image(features=features))
+
+    def test_an_image_without_a_snapshot_is_refused(self):
+        data = bytearray(image())
+        data[60:64] = bytes(4)
+        with pytest.raises(xbrletools.XbrleError, match="without an internal snapshot"):
+            xbrletools.open(bytes(data))
+
+    def test_an_image_cut_anywhere_is_one_error_or_a_truncated_capture(self):
+        whole = image()
+        for cut in range(0, len(whole), 509):
+            try:
+                capture = xbrletools.open(whole[:cut])
+                assert capture.damage is not None
+            except xbrletools.XbrleError:
+                pass
+
+    def test_claims_beyond_the_image_allocate_nothing(self):
+        data = bytearray(image())
+        at = data.index(b"last") - 17 + 0  # the extra data: state size and disk size
+        data[at : at + 8] = (1 << 50).to_bytes(8, "big")
+        tracemalloc.start()
+        capture = xbrletools.open(bytes(data))
+        assert capture.memory().known[0]
+        assert tracemalloc.get_traced_memory()[1] < 1 << 24
+        tracemalloc.stop()
+
+    def test_a_real_snapshot_holds_the_stream_that_was_taken_out_of_it(self, corpus):
+        capture = xbrletools.open(corpus(f"{FOLDER}/pc16-savevm-kvm.qcow2"))
+        assert capture.data.tobytes() == corpus(f"{FOLDER}/pc16-savevm-kvm.bin")
+        truth = np.frombuffer(corpus(f"{FOLDER}/pc16-savevm-kvm.truth"), np.uint8)
+        assert (capture.memory()["pc.ram"].reshape(-1) == truth).all()

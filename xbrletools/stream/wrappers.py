@@ -1,0 +1,191 @@
+"""Files that hold a migration stream among other things: libvirt's save files, internal snapshots in qcow2.
+
+Facts: formats/README.md, "Wrappers". Nothing is allocated on a header's word: what it claims is read piece by piece.
+"""
+
+import io
+import struct
+import tempfile
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Any, BinaryIO, cast
+
+from construct import ConstructError
+
+from ..errors import XbrleError
+from ..formats import libvirt, qcow2
+from ..formats.libvirt import Format
+
+PIECE = 1 << 16
+XML_MAX = 16 << 20  # bytes of a domain's XML that are kept
+SNAPSHOTS_MAX = 1 << 16  # as many as the format allows
+
+
+@dataclass(frozen=True, slots=True)
+class LibvirtSave:
+    """A libvirt save file's header: ``xml`` is the domain's, the stream begins ``start`` bytes into the file."""
+
+    xml: bytes
+    cookie: bytes
+    running: bool
+    format: int
+    start: int
+    unfinished: bool
+
+    def __str__(self) -> str:
+        packed = Format(self.format).name.lower() if self.format in set(Format) else f"format {self.format}"
+        return f"libvirt save file, {packed}" + (", unfinished" if self.unfinished else "")
+
+
+@dataclass(frozen=True, slots=True)
+class Qcow2Snapshot:
+    """The internal snapshot whose VM state was opened, and the names of all snapshots that have one."""
+
+    id: bytes
+    name: bytes
+    disk_size: int
+    vm_state_size: int
+    names: tuple[bytes, ...]
+
+    def __str__(self) -> str:
+        return f"qcow2 internal snapshot, one of {len(self.names)}"
+
+
+Wrapping = LibvirtSave | Qcow2Snapshot
+
+
+def is_libvirt(head: bytes) -> bool:
+    """Whether a file that begins with ``head`` is a libvirt save file."""
+    return head.startswith((libvirt.MAGIC, libvirt.MAGIC_UNFINISHED))
+
+
+def is_qcow2(head: bytes) -> bool:
+    """Whether a file that begins with ``head`` is a qcow2 image."""
+    return head.startswith(struct.pack(">I", qcow2.MAGIC))
+
+
+def libvirt_save(raw: BinaryIO, name: str) -> LibvirtSave:
+    """Read a save file up to where its stream begins.
+
+    Raises:
+        XbrleError: it ends before that, or its version or format is unknown.
+    """
+    size = libvirt.header("little").sizeof()
+    head = raw.read(size)
+    if len(head) < size:
+        raise XbrleError(f"{name}: ends inside the libvirt header", len(head))
+    parsed = libvirt.header("little").parse(head)
+    if parsed.version > libvirt.VERSION:
+        parsed = libvirt.header("big").parse(head)
+    if parsed.version > libvirt.VERSION:
+        raise XbrleError(f"{name}: is a libvirt save file of version {parsed.version}, known is {libvirt.VERSION}")
+    kept = bytearray()
+    left = parsed.data_length
+    while left:
+        piece = raw.read(min(PIECE, left))
+        if not piece:
+            there = size + parsed.data_length - left
+            raise XbrleError(f"{name}: ends inside the domain's XML, of {parsed.data_length} bytes", there)
+        left -= len(piece)
+        kept += piece[: max(0, XML_MAX - len(kept))]
+    xml = bytes(kept[: parsed.cookie_offset] if parsed.cookie_offset else kept).split(b"\0", 1)[0]
+    cookie = bytes(kept[parsed.cookie_offset :]).split(b"\0", 1)[0] if parsed.cookie_offset else b""
+    return LibvirtSave(
+        xml,
+        cookie,
+        bool(parsed.was_running),
+        parsed.format,
+        size + parsed.data_length,
+        parsed.magic == libvirt.MAGIC_UNFINISHED,
+    )
+
+
+def qcow2_state(view: memoryview, name: str) -> tuple[BinaryIO, Qcow2Snapshot, str | None]:
+    """The VM state of an image's last snapshot that has one, in an unnamed temporary file; and any damage.
+
+    Raises:
+        XbrleError: the image has no VM state, or is of a kind that is not read.
+    """
+    try:
+        header = qcow2.Header.parse(view[:PIECE])
+    except ConstructError:
+        raise XbrleError(f"{name}: ends inside the qcow2 header") from None
+    if header.cluster_bits not in qcow2.CLUSTER_BITS:
+        raise XbrleError(f"{name}: clusters of 2^{header.cluster_bits} bytes")
+    features = header.incompatible_features or 0
+    if header.crypt_method or features & (qcow2.INCOMPATIBLE_DATA_FILE | qcow2.INCOMPATIBLE_EXTENDED_L2):
+        raise XbrleError(f"{name}: encrypted images, external data files and extended L2 entries are not read")
+    having = [s for s in _snapshots(view, header, name) if _state_size(s)]
+    if not having:
+        raise XbrleError(f"{name}: is a qcow2 image without an internal snapshot that has VM state")
+    chosen = having[-1]
+    disk = chosen.extra.disk_size if chosen.extra else header.size
+    about = Qcow2Snapshot(chosen.id, chosen.name, disk, _state_size(chosen), tuple(s.name for s in having))
+    file = cast("BinaryIO", tempfile.TemporaryFile())  # noqa: SIM115 - the caller's, who maps it
+    damage = None
+    try:
+        for at, cluster in _clusters(view, chosen, disk, header.cluster_bits):
+            file.seek(at)
+            file.write(cluster[: about.vm_state_size - at])
+    except _Damage as error:
+        damage = str(error)
+    file.seek(0, io.SEEK_END)
+    if damage is None and file.tell() < about.vm_state_size:
+        damage = "the snapshot's VM state ends early"
+    return file, about, damage
+
+
+class _Damage(Exception):  # noqa: N818 - what was read before it counts
+    """The image ends, or points outside itself."""
+
+
+def _state_size(snapshot: Any) -> int:
+    return int(snapshot.extra.vm_state_size if snapshot.extra else snapshot.vm_state_size)
+
+
+def _snapshots(view: memoryview, header: Any, name: str) -> list[Any]:
+    """The image's snapshot table."""
+    out: list[Any] = []
+    at = int(header.snapshots_offset)
+    for _ in range(min(int(header.snapshots), SNAPSHOTS_MAX)):
+        try:
+            parsed = qcow2.Snapshot.parse(view[at : at + 4 * PIECE])
+        except ConstructError:
+            raise XbrleError(f"{name}: ends inside the snapshot table", min(at, len(view))) from None
+        out.append(parsed)
+        size = len(qcow2.Snapshot.build(parsed))
+        at += size + -size % qcow2.SNAPSHOT_ALIGNMENT
+    return out
+
+
+def _clusters(view: memoryview, snapshot: Any, disk: int, bits: int) -> Iterator[tuple[int, memoryview]]:
+    """Every cluster of the VM state that is not zeros, with its place in the state."""
+    cluster = 1 << bits
+    per_table = cluster // qcow2.ENTRY
+    first = -(-disk // (cluster * per_table))
+    left = _state_size(snapshot)
+    l1 = int(snapshot.l1_table_offset)
+    for i in range(first, int(snapshot.l1_size)):
+        at = (i - first) * per_table * cluster
+        if at >= left:
+            return
+        table = _at(view, l1 + i * qcow2.ENTRY, qcow2.ENTRY)
+        offset = int.from_bytes(table, "big") & qcow2.OFFSET_MASK
+        if not offset:
+            continue
+        entries = struct.unpack(f">{per_table}Q", _at(view, offset, cluster))
+        for j, entry in enumerate(entries):
+            if at + j * cluster >= left:
+                return
+            if entry & qcow2.COMPRESSED:
+                raise _Damage(f"the VM state has a compressed cluster, entry {entry:#x}, which no QEMU writes")
+            if entry & qcow2.OFFSET_MASK and not entry & qcow2.ZERO:
+                yield at + j * cluster, _at(view, entry & qcow2.OFFSET_MASK, cluster, least=1)
+
+
+def _at(view: memoryview, offset: int, size: int, least: int | None = None) -> memoryview:
+    """Bytes of the image; its last cluster may be cut short."""
+    found = view[offset : offset + size]
+    if len(found) < (size if least is None else least):
+        raise _Damage(f"the image points at offset {offset:#x}, which it does not have")
+    return found

@@ -37,6 +37,7 @@ COMMANDS = {
     "encode": "A stream from memory snapshots.",
     "transcode": "Another dialect, version or policy; or blanked pages.",
     "whatif": "What other encodings and cache sizes would have cost.",
+    "capture": "Record a migration: be its destination, or stand between its ends.",
 }
 
 

@@ -1,0 +1,1 @@
+"""Recording migrations as they happen."""

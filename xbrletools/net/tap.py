@@ -1,0 +1,265 @@
+"""The tap: takes the connections of a migration, as its destination or between the two ends, and records each.
+
+What comes in is passed on first and written second, unbuffered, as it came: whichever side dies, the files hold what
+was seen. Multifd opens several connections; the main one is known by the stream's magic.
+"""
+
+import contextlib
+import socket
+import struct
+import threading
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from ..errors import XbrleError
+from ..formats import qevm
+
+PIECE = 1 << 20
+TICK = 0.2  # seconds between looks at whether all is over
+LOOPBACK = "127.0.0.1"
+_MAGIC = struct.pack(">I", qevm.MAGIC)
+
+
+@dataclass(frozen=True, slots=True)
+class Address:
+    """Where to listen or to connect: ``path`` of a Unix socket, or ``host`` and ``port``."""
+
+    host: str = LOOPBACK
+    port: int = 0
+    path: str | None = None
+
+    def __str__(self) -> str:
+        return f"unix:{self.path}" if self.path is not None else f"tcp:{self.host}:{self.port}"
+
+
+def address(text: str) -> Address:
+    """``tcp:HOST:PORT`` or ``unix:PATH``, as QEMU writes them; without a host, the loopback.
+
+    Raises:
+        XbrleError: it is neither.
+    """
+    kind, _, rest = text.partition(":")
+    if kind == "unix" and rest:
+        return Address(path=rest)
+    host, _, port = rest.rpartition(":")
+    if kind != "tcp" or not port.isascii() or not port.isdigit() or int(port) > 0xFFFF:
+        raise XbrleError(f"{text!r} is no address; write tcp:127.0.0.1:4444 or unix:PATH")
+    return Address(host.strip("[]") or LOOPBACK, int(port))
+
+
+@dataclass(slots=True)
+class Recording:
+    """One direction of one connection: the file it went to (none before its first byte), and how it ended.
+
+    ``error`` says why it broke off, None where it was closed in order.
+    """
+
+    connection: int
+    reverse: bool
+    path: Path | None = None
+    size: int = 0
+    error: str | None = None
+    main: bool = False
+
+
+@dataclass(slots=True)
+class _Names:
+    """Gives each recording its file. None is ever written over."""
+
+    out: Path
+    lock: threading.Lock = field(default_factory=threading.Lock)
+    main: int | None = None
+
+    def path(self, recording: Recording, head: bytes) -> Path:
+        with self.lock:
+            if self.main is None and not recording.reverse and head.startswith(_MAGIC):
+                self.main = recording.connection
+            recording.main = recording.connection == self.main
+        name = self.out.name if recording.main else f"{self.out.name}.{recording.connection}"
+        return self.out.with_name(name + (".reverse" if recording.reverse else ""))
+
+    def settle(self, recording: Recording) -> None:
+        """Name the main connection's reverse direction as such, where it spoke before the stream's magic came."""
+        recording.main = recording.connection == self.main
+        better = self.out.with_name(f"{self.out.name}.reverse")
+        if recording.main and recording.reverse and recording.path is not None and not better.exists():
+            recording.path = recording.path.rename(better)
+
+
+class Tap:
+    """Listens at once; `run` records until every connection has been closed.
+
+    Raises:
+        XbrleError: it cannot listen there, or ``out`` exists.
+    """
+
+    def __init__(self, listen: Address, out: Path, forward: Address | None = None) -> None:
+        if out.exists():
+            raise XbrleError(f"{out}: exists already")
+        if not out.parent.is_dir():
+            raise XbrleError(f"{out.parent}: is no directory")
+        self.recordings: list[Recording] = []
+        self._forward = forward
+        self._names = _Names(out)
+        self._threads: list[threading.Thread] = []
+        self._sockets: list[socket.socket] = []
+        self._count = 0
+        self._listener = _listening(listen)
+        self._listener.settimeout(TICK)
+        port = listen.port if listen.path is not None else int(self._listener.getsockname()[1])
+        self.address = Address(listen.host, port, listen.path)
+
+    def run(self, tick: Callable[[list[Recording]], None] = lambda _: None) -> list[Recording]:
+        """Record until all connections are closed; ``tick`` sees the recordings several times a second.
+
+        An interrupt ends it too, with everything recorded so far in the files.
+        """
+        try:
+            while not self._threads or any(t.is_alive() for t in self._threads):
+                self._accept()
+                tick(self.recordings)
+            self._accept()
+            while any(t.is_alive() for t in self._threads):
+                self._accept()
+                tick(self.recordings)
+        finally:
+            self.close()
+        return self.recordings
+
+    def close(self) -> None:
+        """Stop listening, end what is open, and wait for its last bytes to be in the files."""
+        path = self.address.path
+        self._listener.close()
+        if path is not None:
+            Path(path).unlink(missing_ok=True)
+        for one in self._sockets:
+            _end(one)
+        for thread in self._threads:
+            thread.join()
+        for one in self._sockets:
+            one.close()
+        self._sockets.clear()
+        for recording in self.recordings:
+            self._names.settle(recording)
+
+    def _accept(self) -> None:
+        """Take one connection, if one comes within a tick."""
+        try:
+            source, _ = self._listener.accept()
+        except TimeoutError:
+            return
+        source.settimeout(None)
+        number, self._count = self._count, self._count + 1
+        self._sockets.append(source)
+        there = Recording(number, reverse=False)
+        self.recordings.append(there)
+        if self._forward is None:
+            self._start(source, None, there)
+            return
+        try:
+            destination = _connected(self._forward)
+        except OSError as error:
+            there.error = f"the destination {self._forward} cannot be reached: {error.strerror or error}"
+            source.close()
+            self._threads.append(_ended())
+            return
+        self._sockets.append(destination)
+        back = Recording(number, reverse=True)
+        self.recordings.append(back)
+        self._start(source, destination, there)
+        self._start(destination, source, back)
+
+    def _start(self, source: socket.socket, target: socket.socket | None, recording: Recording) -> None:
+        thread = threading.Thread(target=self._pump, args=(source, target, recording), daemon=True)
+        self._threads.append(thread)
+        thread.start()
+
+    def _pump(self, source: socket.socket, target: socket.socket | None, recording: Recording) -> None:
+        """Pass on and record one direction until it ends."""
+        buffer = bytearray(PIECE)
+        view = memoryview(buffer)
+        with contextlib.ExitStack() as files:
+            write: Callable[[memoryview], int | None] | None = None
+            held = b""
+            while True:
+                try:
+                    count = source.recv_into(buffer)
+                except OSError as error:
+                    recording.error = f"broke off: {error.strerror or error}"
+                    count = 0
+                if count and target is not None:
+                    try:
+                        target.sendall(view[:count])
+                    except OSError as error:
+                        recording.error = f"the other end is gone: {error.strerror or error}"
+                if write is None and (count or held):
+                    held += view[:count]
+                    if count and len(held) < len(_MAGIC):
+                        continue
+                    try:
+                        recording.path = self._names.path(recording, held)
+                        write = files.enter_context(recording.path.open("xb", buffering=0)).write
+                    except OSError as error:
+                        recording.error = f"{recording.path}: {error.strerror}"
+                        _end(source)
+                        return
+                    recording.size = _written(write, memoryview(held))
+                    held = b""
+                elif write is not None and count:
+                    recording.size += _written(write, view[:count])
+                if not count or recording.error:
+                    break
+        if recording.error:
+            _end(source)
+        if target is not None:
+            with contextlib.suppress(OSError):
+                target.shutdown(socket.SHUT_RDWR if recording.error else socket.SHUT_WR)
+
+
+def _written(write: Callable[[memoryview], int | None], piece: memoryview) -> int:
+    """Write all of ``piece`` to an unbuffered file; returns its size."""
+    at = 0
+    while at < len(piece):
+        at += write(piece[at:]) or 0
+    return at
+
+
+def _ended() -> threading.Thread:
+    thread = threading.Thread(target=lambda: None)
+    thread.start()
+    return thread
+
+
+def _end(one: socket.socket) -> None:
+    with contextlib.suppress(OSError):
+        one.shutdown(socket.SHUT_RDWR)
+
+
+def _listening(where: Address) -> socket.socket:
+    try:
+        if where.path is not None:
+            listener = socket.socket(socket.AF_UNIX)
+            try:
+                listener.bind(where.path)
+            except OSError:
+                listener.close()
+                raise
+            listener.listen()
+            return listener
+        family = socket.AF_INET6 if ":" in where.host else socket.AF_INET
+        return socket.create_server((where.host, where.port), family=family)
+    except OSError as error:
+        raise XbrleError(f"cannot listen at {where}: {error.strerror or error}") from error
+
+
+def _connected(where: Address) -> socket.socket:
+    if where.path is not None:
+        one = socket.socket(socket.AF_UNIX)
+        try:
+            one.connect(where.path)
+        except OSError:
+            one.close()
+            raise
+        return one
+    return socket.create_connection((where.host, where.port))

@@ -1,0 +1,103 @@
+"""A real migration, recorded by this project, against the source's own memory. Runs where QEMU is installed."""
+
+import contextlib
+import threading
+from collections.abc import Iterator
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+import xbrletools
+from tests.memory.test_truth import check_clean
+from tests.qemu.guest import END, FIRST, QEMU, Machine
+from xbrletools.net.tap import Address, Recording, Tap
+
+pytestmark = pytest.mark.skipif(QEMU is None, reason="qemu-system-x86_64 is not installed; .ci/install-qemu does it")
+
+MODES = {
+    "plain": ((), {}),
+    "xbzrle": (("xbzrle",), {"xbzrle-cache-size": 8 << 20}),
+    "compress": (("compress",), {"compress-level": 1}),
+    "multifd": (("multifd",), {"multifd-channels": 2}),
+    "multifd-zlib": (("multifd",), {"multifd-channels": 3, "multifd-compression": "zlib"}),
+    "multifd-zstd": (("multifd",), {"multifd-channels": 2, "multifd-compression": "zstd"}),
+}
+
+
+@contextlib.contextmanager
+def machine(folder: Path, name: str, *more: str) -> Iterator[Machine]:
+    one = Machine(folder, name, *more)
+    try:
+        yield one
+    finally:
+        one.close()
+
+
+def started(guest: Machine) -> None:
+    """Wait until the guest changes its pages."""
+    for _ in guest.patiently("start the guest"):
+        if (guest.memory()[FIRST >> 8 : END >> 8, 0x210] != 0).any():
+            return
+
+
+def record(tap: Tap, guest: Machine, capabilities: tuple[str, ...], parameters: dict) -> list[Recording]:
+    thread = threading.Thread(target=tap.run)
+    thread.start()
+    guest.migrate(str(tap.address), list(capabilities), **parameters)
+    thread.join(60)
+    assert not thread.is_alive()
+    return tap.recordings
+
+
+@pytest.mark.parametrize("mode", MODES)
+def test_a_recorded_migration_gives_the_sources_memory(mode, tmp_path):
+    capabilities, parameters = MODES[mode]
+    with machine(tmp_path, "source") as source:
+        started(source)
+        recordings = record(Tap(Address(), tmp_path / "S"), source, capabilities, parameters)
+        truth = source.memory()
+    channels = [r.path for r in recordings if not r.main]
+    capture = xbrletools.open(tmp_path / "S", channels=channels)
+    image = capture.memory()
+    assert image.known.all()
+    assert np.flatnonzero((image["pc.ram"] != truth).any(axis=1)).tolist() == []
+    assert truth[FIRST >> 8 : END >> 8].any()
+    check_clean(capture)
+    counts = capture.records.counts()
+    assert len(channels) == parameters.get("multifd-channels", 0)
+    if mode == "xbzrle":
+        assert counts["xbzrle"] > 0
+    if mode == "compress":
+        assert counts["compressed"] > 0
+
+
+def test_a_real_destination_behind_the_tap_gets_the_same_memory(tmp_path):
+    """The recording stands between: both ends and the capture agree."""
+    with machine(tmp_path, "target", "-S", "-incoming", "defer") as target, machine(tmp_path, "source") as source:
+        started(source)
+        sock = Path(target._sockets.name) / "in"
+        target.command("migrate-incoming", uri=f"unix:{sock}")
+        tap = Tap(Address(), tmp_path / "S", Address(path=str(sock)))
+        record(tap, source, ("xbzrle",), {"xbzrle-cache-size": 8 << 20})
+        truth = source.memory()
+        for _ in target.patiently("load the migration"):
+            if target.command("query-status")["status"] != "inmigrate":
+                break
+        loaded = target.memory()
+    image = xbrletools.open(tmp_path / "S").memory()
+    assert (image["pc.ram"] == truth).all()
+    assert len(np.flatnonzero((loaded != truth).any(axis=1))) <= 1  # its firmware's own page
+
+
+def test_a_recorded_stream_loads_in_a_real_destination(tmp_path):
+    with machine(tmp_path, "source") as source:
+        started(source)
+        record(Tap(Address(), tmp_path / "S"), source, ("xbzrle",), {"xbzrle-cache-size": 8 << 20})
+        truth = source.memory()
+    with machine(tmp_path, "target", "-S", "-incoming", f"exec:cat {tmp_path / 'S'}") as target:
+        for _ in target.patiently("load the stream"):
+            if target.command("query-status")["status"] != "inmigrate":
+                break
+        loaded = target.memory()
+    assert len(np.flatnonzero((loaded != truth).any(axis=1))) <= 1

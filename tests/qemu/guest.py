@@ -22,7 +22,7 @@ def boot_sector() -> bytes:
     """Real-mode code, then the signature that makes a BIOS start it.
 
     It goes round the pages from FIRST to END, writing a counter at each page's start and adding it up at 0x210; every
-    eighth round it clears a page. Before each page it changes CR0.WP, which empties the TLB: QEMU's translator of before
+    eighth round it clears a page. Before each page it changes CR0.WP, which empties the TLB: QEMU's translator before
     9.0 loses writes through entries that are older than the migration's last look at the dirty bitmap. Interrupts
     stay off, so that nothing else writes.
     """

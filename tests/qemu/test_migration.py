@@ -11,6 +11,7 @@ import pytest
 import xbrletools
 from tests.memory.test_truth import check_clean
 from tests.qemu.guest import END, FIRST, QEMU, Machine
+from xbrletools.cli import main
 from xbrletools.net.tap import Address, Recording, Tap
 
 pytestmark = pytest.mark.skipif(QEMU is None, reason="qemu-system-x86_64 is not installed; .ci/install-qemu does it")
@@ -96,6 +97,23 @@ def test_a_recorded_stream_loads_in_a_real_destination(tmp_path):
         record(Tap(Address(), tmp_path / "S"), source, ("xbzrle",), {"xbzrle-cache-size": 8 << 20})
         truth = source.memory()
     with machine(tmp_path, "target", "-S", "-incoming", f"exec:cat {tmp_path / 'S'}") as target:
+        for _ in target.patiently("load the stream"):
+            if target.command("query-status")["status"] != "inmigrate":
+                break
+        loaded = target.memory()
+    assert len(np.flatnonzero((loaded != truth).any(axis=1))) <= 1
+
+
+@pytest.mark.parametrize(("mode", "options"), [("plain", ("--to", "xbzrle")), ("xbzrle", ("--policy", "none"))])
+def test_a_stream_of_this_projects_making_loads_in_a_real_destination(mode, options, tmp_path):
+    capabilities, parameters = MODES[mode]
+    with machine(tmp_path, "source") as source:
+        started(source)
+        record(Tap(Address(), tmp_path / "S"), source, capabilities, parameters)
+        truth = source.memory()
+    assert main(["transcode", str(tmp_path / "S"), "-o", str(tmp_path / "T"), *options]) == 0
+    assert ("xbzrle" in xbrletools.open(tmp_path / "T").records.counts()) == (mode == "plain")
+    with machine(tmp_path, "target", "-S", "-incoming", f"exec:cat {tmp_path / 'T'}") as target:
         for _ in target.patiently("load the stream"):
             if target.command("query-status")["status"] != "inmigrate":
                 break

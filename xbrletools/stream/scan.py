@@ -16,7 +16,7 @@ from ..formats import qevm, ram
 from ..formats.dialects import DIALECTS, Dialect
 from ..formats.qevm import SectionType
 from ..formats.ram import Flag, Kind
-from . import blocklist, boundary, commands, configuration, identify
+from . import blocklist, boundary, commands, configuration, identify, mapped_ram
 from .dialect import Evidence, Settings, candidates, detect, pages_carry_sums
 from .records import NO_BLOCK, Columns
 from .sections import Boundary, Owner, Sections
@@ -99,6 +99,7 @@ class Scanner:
         self.configuration: configuration.Configuration | None = None
         self.commands: list[commands.Command] = []
         self.entry = ram.BlockEntry
+        self.mapped_ram = False
         self.vmdesc: tuple[int, int] | None = None
         self.device_tail: tuple[int, int] | None = None
         self.footers: bool | None = None
@@ -489,6 +490,8 @@ class Scanner:
 
         after = at + WORD
         special = kind
+        if kind is Kind.MEM_SIZE and named and (mapped := self._mapped(at, word - flags)) is not None:
+            return mapped, False
         if flags & Flag.MEM_SIZE and named:
             after = self._block_list(at, word - flags)
             end = self._base + self._real
@@ -610,6 +613,41 @@ class Scanner:
             else:
                 return True
         return True
+
+    def _mapped(self, at: int, total: int) -> int | None:
+        """Read a block list of mapped-ram and give its pages as records; where it ends, or None for another list."""
+
+        def take(start: int, count: int) -> bytes:
+            there = self._reach(start, count)
+            return bytes(self._view[start - self._base : start - self._base + there])
+
+        start = at + WORD
+        first = mapped_ram.entry(take(start, mapped_ram.ENTRY_MAX), start, total)
+        if first is None or (self.blocks and first.name not in self._block_index):
+            return None
+        self._pending.special[at - self._base] = (Kind.MEM_SIZE, first.header - start)
+        self._pending.at.append(at - self._base)
+        self.settings.page_size = first.page_size
+        self._page_size_known = True
+        self._resettle()
+        while total:
+            block = mapped_ram.entry(take(start, mapped_ram.ENTRY_MAX), start, total)
+            if block is None or block.page_size != first.page_size:
+                raise _Stop("truncated", start, "no entry of a mapped-ram block list stands here")
+            bitmap = take(block.bitmap, block.bitmap_size)
+            if len(bitmap) < block.bitmap_size:
+                raise _Stop("truncated", block.bitmap, "the capture ends inside a bitmap of pages")
+            if block.name not in self._block_index:
+                self._declare([Block(block.name, block.length)], at)
+            there = self.source.size
+            found = mapped_ram.records(block, self._block_index[block.name], bitmap, there)
+            self._ready.append(found)
+            total -= block.length
+            start = block.stop
+            if there is not None and len(found) < block.count:
+                raise _Stop("truncated", there, "the capture ends inside the pages of mapped-ram")
+        self.mapped_ram = True
+        return start
 
     def _block_list(self, at: int, total: int) -> int:
         """Read the v4 block list after the word at ``at``; returns where it ends."""

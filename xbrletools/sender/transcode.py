@@ -96,6 +96,8 @@ def transcode(capture: "Capture", form: Form, rules: Rules, cache_bytes: int, wh
     Raises:
         XbrleError: a record's page cannot be told, or a record has no place in the stream that is written.
     """
+    if capture.channels is not None:
+        raise XbrleError("a capture with multifd channels cannot be written anew: its pages lie in no section")
     sender = Sender(rules, _cache(rules.policy, cache_bytes, where.pages, form.page_size), Copies(capture.space))
     writer = Writer(form, [b.name for b in where.blocks])
     source = _Source(capture, form, where)

@@ -101,7 +101,7 @@ def test_nothing_is_left_when_writing_fails(tmp_path, monkeypatch):
     with pytest.raises(OSError, match="no space"):
         raw.write_folder(image, tmp_path / "out")
     monkeypatch.setattr(raw, "write_block", fail)
-    with pytest.raises(OSError, match="no space"):
+    with pytest.raises(XbrleError, match="no space"):
         raw.write_file(image, 0, tmp_path / "ram")
     assert list(tmp_path.iterdir()) == []
 

@@ -14,7 +14,7 @@ from tests.qemu.guest import END, FIRST, QEMU, Machine
 from xbrletools.cli import main
 from xbrletools.net.tap import Address, Recording, Tap
 
-pytestmark = pytest.mark.skipif(QEMU is None, reason="qemu-system-x86_64 is not installed; .ci/install-qemu does it")
+pytestmark = pytest.mark.skipif(QEMU is None, reason="qemu-system-x86_64 is not installed; .ci/install-tools does it")
 
 MODES = {
     "plain": ((), {}),

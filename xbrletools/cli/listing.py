@@ -2,6 +2,7 @@
 
 import json
 import sys
+from abc import ABC, abstractmethod
 from collections.abc import Iterator
 from typing import Any
 
@@ -22,7 +23,7 @@ from .output import is_coloured
 HEX_ROW = 16  # bytes a line of a hex dump
 
 
-class Lister:
+class Lister(ABC):
     """What a section and a record look like."""
 
     def __init__(self, opened: Capture, fields: bool, runs: bool, hexadecimal: bool) -> None:
@@ -33,13 +34,13 @@ class Lister:
         """What comes before all."""
         return ""
 
+    @abstractmethod
     def section(self, section: Section) -> str:
         """A section's line."""
-        raise NotImplementedError
 
+    @abstractmethod
     def records(self, window: Window, keep: NDArray[np.int64], known: NDArray[np.int8]) -> list[str]:
         """A line for each of the rows ``keep``."""
-        raise NotImplementedError
 
     def _end(self, section: Section) -> int | None:
         """Where a section's data ends; None for RAM sections, whose EOS tells, for the scan may not be there yet."""

@@ -5,10 +5,8 @@ Files appear under their names when they are whole: they are written under tempo
 
 import hashlib
 import json
-import os
 import tempfile
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import BinaryIO
@@ -19,6 +17,7 @@ from numpy.typing import NDArray
 from ..errors import XbrleError
 from ..memory.image import Image, State
 from ..text import shown
+from .files import replacing
 
 MANIFEST = "manifest.json"
 NAME_BYTES_MAX = 200  # of an escaped name, so that a suffix still fits into the 255 of a file system
@@ -145,22 +144,6 @@ def digest(image: Image, block: int, progress: Progress | None = None) -> str | 
     return out.hexdigest()
 
 
-@contextmanager
-def _renamed(target: Path) -> Iterator[BinaryIO]:
-    """A new file beside ``target`` that takes its name when all went well, and is gone when not."""
-    number, temporary = tempfile.mkstemp(prefix=".", suffix=".part", dir=target.parent)
-    try:
-        with os.fdopen(number, "wb") as file:
-            yield file
-        mask = os.umask(0)
-        os.umask(mask)
-        Path(temporary).chmod(0o666 & ~mask)
-        Path(temporary).replace(target)
-    except BaseException:
-        Path(temporary).unlink(missing_ok=True)
-        raise
-
-
 def write_file(image: Image, block: int, target: Path, force: bool = False, progress: Progress | None = None) -> None:
     """Write one block to the file ``target``.
 
@@ -169,7 +152,7 @@ def write_file(image: Image, block: int, target: Path, force: bool = False, prog
         OSError: it cannot be written.
     """
     target = refuse_existing(target, force)
-    with _renamed(target) as file:
+    with replacing(target) as file:
         write_block(image, block, file, progress)
 
 

@@ -64,7 +64,7 @@ def test_json_has_blocks_and_ranges(capsys, pair):
 
 def test_one_capture_can_be_compared_with_itself_at_two_records(capsys, pair):
     assert main(["diff", pair[1], "--at", "1", "--to", "2"]) == 1
-    assert capsys.readouterr().out == "pc.ram:0x0  9 bytes differ, at 0x64+9\n1 pages: 9 bytes differ\n"
+    assert capsys.readouterr().out == "pc.ram:0x0  9 bytes differ, at 0x64+9\n1 page: 9 bytes differ\n"
     assert main(["diff", pair[1], "--at", "4"]) == 0
     assert main(["diff", pair[0], pair[1], "--at", "1", "--to", "1"]) == 1
     assert capsys.readouterr().out.splitlines()[-1].startswith("vga: in the second only")
@@ -95,7 +95,7 @@ def test_the_view_is_that_of_both(capsys, tmp_path):
     assert main(["diff", str(path), "--at", "1", "--view", "sender"]) == 1
     assert "9 bytes differ" in capsys.readouterr().out
     assert main(["diff", str(path), "--at", "1"]) == 1
-    assert "1 pages: 4080 bytes differ" in capsys.readouterr().out
+    assert "1 page: 4080 bytes differ" in capsys.readouterr().out
 
 
 def test_json_is_what_the_library_gives(capsys):
@@ -113,7 +113,7 @@ def test_bytes_that_were_lost_differ(capsys, tmp_path):
     path = tmp_path / "lost.bin"
     path.write_bytes(stream([page(0, A), raw_delta(0, b"\x01\x02")]))
     assert main(["diff", str(path), "--at", "1", "--dialect", "posted"]) == 1
-    assert capsys.readouterr().out.splitlines()[-1] == "1 pages: 4096 bytes known in the first only"
+    assert capsys.readouterr().out.splitlines()[-1] == "1 page: 4096 bytes known in the first only"
 
 
 @pytest.mark.parametrize(

@@ -115,7 +115,7 @@ def _as_text(first: Image, second: Image) -> Iterator[str]:
         sums = ", ".join(
             f"{n} bytes {_MEANING[change]}" for change, n in sorted(counts.items(), key=lambda c: c[0].value)
         )
-        yield f"{pages} pages: {sums}"
+        yield f"{pages} page{'s' if pages > 1 else ''}: {sums}"
 
 
 def _block_line(block: BlockDifference) -> str:

@@ -5,16 +5,18 @@ from collections import Counter
 from typing import Any
 
 import click
+import numpy as np
 from rich.table import Table
 from rich.text import Text
 
 import xbrletools
 
-from ..analysis import stats
-from ..analysis.stats import Stats
+from ..analysis.stats import Tally, tally
 from ..capture import Capture
 from ..formats.qevm import SectionType
 from ..formats.ram import Kind
+from ..stream.dialect import Settings
+from ..stream.records import NO_BLOCK, Sweeps
 from ..stream.scan import Scanner
 from ..stream.sections import CERTAINTY, Owner, Section
 from ..text import shown
@@ -55,10 +57,13 @@ def command(capture: str, dialect: str | None, endian: str | None, page_size: in
 
 def _gather(opened: Capture, scan: Scanner) -> dict[str, Any]:
     """Everything, ready for JSON; reads a pipe in constant memory."""
-    sums = stats.collect(scan)
-    passes: Counter[int] = Counter(block for block, _ in sums.passes)
-    records = {block: tally.pages for block, tally in sums.blocks().items()}
-    counts, payload = sums.total.records, sums.total.payload
+    total, sweeps = Tally(), Sweeps({})
+    records: Counter[int] = Counter()
+    for columns in scan:
+        total.add(tally(columns))
+        sweeps.number(columns)
+        blocks, times = np.unique(columns.block[columns.block != NO_BLOCK], return_counts=True)
+        records.update(dict(zip(blocks.tolist(), times.tolist(), strict=True)))
     settings, evidence = scan.settings, scan.settings.evidence
     dialect = settings.dialect
     return {
@@ -84,15 +89,15 @@ def _gather(opened: Capture, scan: Scanner) -> dict[str, Any]:
                 "name": shown(b.name),
                 "length": b.length,
                 "declared": b.declared,
-                "passes": passes[i],
-                "records": records.get(i, 0),
+                "passes": sweeps.counts.get(i, 0),
+                "records": records[i],
             }
             for i, b in enumerate(scan.blocks)
         ],
-        "records": {k.name.lower(): int(counts[k]) for k in Kind if counts[k] or k is not Kind.NOOP},
-        "payload": {k.name.lower(): int(payload[k]) for k in Kind if payload[k]},
-        "passes": max(passes.values(), default=0),
-        "saved": _saved(sums),
+        "records": {k.name.lower(): int(total.records[k]) for k in Kind if total.records[k] or k is not Kind.NOOP},
+        "payload": {k.name.lower(): int(total.payload[k]) for k in Kind if total.payload[k]},
+        "passes": max(sweeps.counts.values(), default=0),
+        "saved": _saved(total, settings),
         "sections": _sections(scan),
         "device_tail": _device_tail(scan),
         "vmdesc": None if scan.vmdesc is None else {"offset": scan.vmdesc[0], "length": scan.vmdesc[1]},
@@ -105,12 +110,13 @@ def _gather(opened: Capture, scan: Scanner) -> dict[str, Any]:
     }
 
 
-def _saved(sums: Stats) -> dict[str, int]:
+def _saved(total: Tally, settings: Settings) -> dict[str, int]:
     """How many bytes shorter the capture is than with every page sent in full, by what saved them."""
-    less = sums.total.records * sums.page_size - sums.total.payload
+    header = int(settings.dialect.header(settings.endian).sizeof()) if settings.dialect else 0
+    less = total.records * settings.page_size - total.payload
     return {
         "dup": int(less[Kind.DUP]),
-        "delta": sums.saved(sums.total),
+        "delta": total.deltas * (settings.page_size - header) - total.delta_payload,
         "compressed": int(less[Kind.COMPRESSED]),
     }
 

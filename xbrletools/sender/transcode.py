@@ -27,6 +27,7 @@ if TYPE_CHECKING:
     from ..capture import Capture
 
 Piece = bytes | memoryview
+PAGES_MAX = 1 << 26  # 256 GiB of 4 KiB pages: each has a few numbers here, whatever was sent of it
 MAIN_BLOCK = b"pc.ram"  # what a v3 stream's memory is called in v4, unless blocks are given
 
 
@@ -63,9 +64,11 @@ def places(
     ram_addr, where a v4 stream is made of it.
 
     Raises:
-        XbrleError: the bases or the blocks do not fit the capture.
+        XbrleError: the bases or the blocks do not fit the capture, or it claims more pages than are modelled.
     """
     size, space = capture.page_size, capture.space
+    if len(space) > PAGES_MAX:
+        raise XbrleError(f"the blocks claim {len(space)} pages; a sender is modelled for up to {PAGES_MAX}")
     offsets, source = layout(space.blocks, size, bases)
     number = np.arange(len(space)) + np.repeat(offsets // size - space.first[:-1], space.pages)
     flat = capture.scanned.ram_version == ram.VERSION_FLAT

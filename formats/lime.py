@@ -1,7 +1,7 @@
 """LiME memory images: a header before each range of physical memory.
 
-Facts: the LiME project's README, "LiME Memory Range Header Version 1". Little-endian;
-the end address is the last byte's.
+Facts: README.md, "Memory images"; the LiME project's README, "LiME Memory Range Header Version 1". Little-endian; the
+end address is the last byte's.
 """
 
 from construct import Bytes, Const, Int32ul, Int64ul, Struct

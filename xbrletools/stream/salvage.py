@@ -339,7 +339,13 @@ class Salvager(Scanner):
         fitting = [i for i, b in enumerate(self.blocks) if b.length > int(addresses[-1])]
         after = int(orphans[-1]) + 1 + np.flatnonzero(_PAGE[columns.kind[int(orphans[-1]) + 1 :]])
         if len(after):  # a name comes exactly where the block changes
-            fitting = [i for i in fitting if i != columns.block[after[0]]]
+            named = int(columns.block[after[0]])
+            sent = {b for c in pieces for b in np.unique(c.block[_PAGE[c.kind]]).tolist()}
+            fitting = [
+                i  # blocks are sent for the first time in the order of the list
+                for i in fitting
+                if i != named and not (self.has_start and named < i and named not in sent and i not in sent)
+            ]
         gap = self.gaps[-1] if self.gaps else None
         if len(fitting) > 1 and gap is not None and gap.in_place and gap.row:  # records without names were lost
             return [int(pieces[-1].block[_PAGE[pieces[-1].kind]][-1])]

@@ -133,7 +133,8 @@ class Sections(Sequence[Section]):
 
     def of(self, offsets: NDArray[np.integer]) -> NDArray[np.int64]:
         """The index of the section that holds each offset, (n,) int64; -1 before the first."""
-        starts = np.frombuffer(self._offset, np.uint64) if len(self) else np.empty(0, np.uint64)
+        # of a copy: an array that a view was taken of cannot grow, and a scan in another thread may be adding to it
+        starts = np.frombuffer(self._offset[:], np.uint64) if len(self) else np.empty(0, np.uint64)
         return np.searchsorted(starts.astype(np.int64), offsets.astype(np.int64), side="right") - 1
 
     def stages(self, sections: NDArray[np.int64]) -> NDArray[np.uint8]:
@@ -141,5 +142,5 @@ class Sections(Sequence[Section]):
         table = np.zeros(256, np.uint8)
         for kind, stage in STAGE_OF.items():
             table[kind] = stage
-        types = np.frombuffer(self._type, np.uint8) if len(self) else np.zeros(1, np.uint8)
+        types = np.frombuffer(self._type[:], np.uint8) if len(self) else np.zeros(1, np.uint8)
         return table[types[sections]]

@@ -1,6 +1,7 @@
 """The front: `open` gives a Capture, which offers the rest of the library and imports it when asked."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from copy import copy
 from functools import cached_property
 from types import TracebackType
 from typing import TYPE_CHECKING
@@ -26,6 +27,7 @@ if TYPE_CHECKING:
     from .memory.replay import View
     from .stream.devices import Description, Device
     from .stream.fields import Field
+    from .stream.growing import GrowingTable
     from .verify.rules import Finding
 
 
@@ -87,18 +89,18 @@ class Capture:
             XbrleError: this is no migration stream.
         """
         if self._table is None:
-            if not isinstance(self.source, MappedSource):
-                self.source = self.source.spool()
-                self._scanner = Scanner(self.source, *self._options)
-            columns = join(list(self._scanner))
-            main_size = None
-            if self._channels:
-                columns = self._with_channels(self.source, columns)
-                main_size = self.source.size
-            names = [b.name for b in self._scanner.blocks]
-            page_size = self._scanner.settings.page_size
-            self._table = RecordTable(columns, self._scanner.sections, names, page_size, main_size)
+            self._spool()
+            self._table = self._finished(join(list(self._scanner)))
         return self._table
+
+    def _finished(self, columns: Columns) -> RecordTable:
+        """The table of all records, those of the channels among them."""
+        main_size = None
+        if self._channels:
+            assert isinstance(self.source, MappedSource)
+            columns = self._with_channels(self.source, columns)
+            main_size = self.source.size
+        return self._tabled(columns, main_size)
 
     def _with_channels(self, main: MappedSource, columns: Columns) -> Columns:
         """The main channel's records and those of the channels, in the order in which they count."""
@@ -106,6 +108,44 @@ class Capture:
         self.channels = found = spool(main, self._channels, self._scanner.settings.page_size, blocks)
         self._scanner.problems += [Problem("multifd-channel", main.size, why) for why in found.complaints(columns)]
         return join([columns, found.columns]).take(order(columns, found))
+
+    def _tabled(self, columns: Columns, main_size: int | None = None) -> RecordTable:
+        names = [b.name for b in self._scanner.blocks]
+        return RecordTable(columns, self._scanner.sections, names, self._scanner.settings.page_size, main_size)
+
+    def _spool(self) -> None:
+        """Have every byte at hand: a pipe goes through a temporary file."""
+        if not isinstance(self.source, MappedSource):
+            self.source = self.source.spool()
+            self._scanner = Scanner(self.source, *self._options)
+
+    def load(self, begin: "Callable[[GrowingTable], None]") -> Iterator[int]:
+        """Scan as the first use of `records` does, into a table that other threads may read meanwhile.
+
+        ``begin`` gets that table, still empty. Gives the file offset reached, after each window; at the end `records`
+        is there.
+
+        Raises:
+            XbrleError: this is no migration stream.
+        """
+        from .stream.growing import GrowingTable
+
+        self._spool()
+        table = GrowingTable(self._scanner)
+        begin(table)
+        for columns in self._scanner:
+            table.add(columns)
+            if len(columns):
+                yield int(columns.offset[-1])
+        self._table = self._finished(join(table.columns()))
+        table.settle(self._table.columns)
+
+    def so_far(self, table: "GrowingTable") -> "Capture":
+        """The capture as far as `load` has come, to ask while it goes on; what `load` adds later is not in it."""
+        part = copy(self)
+        part.__dict__.pop("space", None)
+        part._table = self._tabled(join(table.columns()))
+        return part
 
     @property
     def scanned(self) -> Scanner:

@@ -1,0 +1,211 @@
+"""A record table that is read while a scan still fills it: the windows of the scan side by side, never joined.
+
+What a `RecordTable` derives for all rows at once (number, pass, section, stage) is derived here for a piece at a time.
+One thread adds; any number of others read the rows that are there.
+"""
+
+from bisect import bisect_right
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from functools import lru_cache
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ..formats.ram import PAGE_KINDS, Kind
+from .records import Columns, Sweeps
+from .scan import Scanner
+from .windows import Window
+
+PIECE = 1 << 16  # rows of a piece: what is derived at once when one of them is looked at
+_CACHED = 8  # pieces whose derived columns are kept
+
+_IS_PAGE = np.zeros(256, bool)
+_IS_PAGE[list(PAGE_KINDS)] = True
+
+
+@dataclass(frozen=True, slots=True)
+class Record:
+    """One row, with what follows from it.
+
+    ``number`` and ``pass_`` are None for a row that carries no page, ``block`` is None where it belongs to none;
+    ``name`` is that block's. ``payload`` is a file offset, ``length`` its bytes, ``section`` an index.
+    """
+
+    row: int
+    number: int | None
+    kind: Kind
+    offset: int
+    payload: int
+    length: int
+    block: int | None
+    name: bytes
+    address: int
+    pass_: int | None
+    section: int
+    stage: int
+    flags: int
+    checksum: int
+
+    @property
+    def end(self) -> int:
+        """The file offset after the record's last byte."""
+        return self.payload + self.length
+
+
+@dataclass(frozen=True, slots=True)
+class _Piece:
+    columns: Columns
+    first: int  # its first row
+    records: int  # records with a page before it
+    sweeps: Sweeps  # as they were before it
+
+
+class GrowingTable:
+    """The records of a capture as far as ``scanner`` has come. ``page_size``, ``names`` and sections are the scan's."""
+
+    def __init__(self, scanner: Scanner) -> None:
+        self.scanner = scanner
+        self._pieces: list[_Piece] = []
+        self._firsts: list[int] = []
+        self._numbers: list[int] = []
+        self._offsets: list[int] = []
+        self._sweeps = Sweeps({})
+        self._rows = 0
+        self._records = 0
+        self.window: Callable[[int], Window] = lru_cache(_CACHED)(self.derive)
+
+    def __len__(self) -> int:
+        return self._rows
+
+    @property
+    def records(self) -> int:
+        """How many of the rows carry a page: the highest record number."""
+        return self._records
+
+    @property
+    def pieces(self) -> int:
+        """How many pieces there are."""
+        return len(self._pieces)
+
+    def add(self, columns: Columns) -> None:
+        """Append rows, in file order."""
+        for start in range(0, len(columns), PIECE):
+            self._add(columns.take(slice(start, start + PIECE)))
+
+    def _add(self, columns: Columns) -> None:
+        before = Sweeps(dict(self._sweeps.counts), self._sweeps.block, self._sweeps.address)
+        self._sweeps.number(columns)
+        self._pieces.append(_Piece(columns, self._rows, self._records, before))
+        self._firsts.append(self._rows)
+        self._numbers.append(self._records)
+        self._offsets.append(int(columns.offset[0]))
+        self._records += int(np.count_nonzero(_IS_PAGE[columns.kind]))
+        self._rows += len(columns)  # last: readers look no further than this
+
+    def columns(self) -> list[Columns]:
+        """The stored columns of every piece."""
+        return [p.columns for p in self._pieces]
+
+    def settle(self, columns: Columns) -> None:
+        """Look into ``columns`` from now on, the same rows in one piece of memory, and let the pieces go."""
+        self._pieces = [
+            _Piece(columns.take(slice(p.first, p.first + len(p.columns))), p.first, p.records, p.sweeps)
+            for p in self._pieces
+        ]
+        self.window = lru_cache(_CACHED)(self.derive)
+
+    def piece(self, row: int) -> int:
+        """The piece that holds a row."""
+        return bisect_right(self._firsts, row, hi=len(self._pieces)) - 1
+
+    def first(self, piece: int) -> int:
+        """The first row of a piece."""
+        return self._firsts[piece]
+
+    def derive(self, piece: int) -> Window:
+        """A piece with what follows from its columns; `window` is the same, remembered."""
+        p = self._pieces[piece]
+        is_page = _IS_PAGE[p.columns.kind]
+        number = np.cumsum(is_page, dtype=np.uint32) + np.uint32(p.records)
+        number[~is_page] = 0
+        sweeps = Sweeps(dict(p.sweeps.counts), p.sweeps.block, p.sweeps.address)
+        section = self.scanner.sections.of(p.columns.offset)
+        return Window(
+            p.columns,
+            self.scanner.sections,
+            self.names,
+            self.scanner.settings.page_size,
+            is_page,
+            number,
+            sweeps.number(p.columns),
+            section,
+            self.scanner.sections.stages(section),
+        )
+
+    @property
+    def names(self) -> tuple[bytes, ...]:
+        """The name of each RAM block, by its index."""
+        return tuple(b.name for b in self.scanner.blocks)
+
+    def record(self, row: int) -> Record:
+        """A row. Raises IndexError if it is not there."""
+        if not 0 <= row < self._rows:
+            raise IndexError(row)
+        piece = self.piece(row)
+        w, i = self.window(piece), row - self._firsts[piece]
+        c = w.columns
+        block = int(c.block[i])
+        there = bool(w.is_page[i])
+        offset = int(c.offset[i])
+        return Record(
+            row,
+            int(w.number[i]) if there else None,
+            Kind(int(c.kind[i])),
+            offset,
+            offset + int(c.head[i]),
+            int(c.length[i]),
+            block if there and block < len(w.names) else None,
+            w.names[block] if there and block < len(w.names) else b"",
+            int(c.address[i]),
+            int(w.pass_[i]) if there else None,
+            int(w.section[i]),
+            int(w.stage[i]),
+            int(c.flags[i]),
+            int(c.checksum[i]),
+        )
+
+    def row_of(self, number: int) -> int | None:
+        """The row of record ``number``, None if there is none."""
+        if not 1 <= number <= self._records:
+            return None
+        piece = bisect_right(self._numbers, number - 1, hi=len(self._pieces)) - 1
+        mine = np.flatnonzero(self.window(piece).number == number)
+        return self._firsts[piece] + int(mine[0]) if len(mine) else None
+
+    def at(self, offset: int) -> int | None:
+        """The last row that begins at or before file offset ``offset``; None if none does."""
+        piece = bisect_right(self._offsets, offset, hi=len(self._pieces)) - 1
+        if piece < 0:
+            return None
+        offsets = self._pieces[piece].columns.offset
+        return self._firsts[piece] + int(np.searchsorted(offsets, np.uint64(offset), side="right")) - 1
+
+    def find(self, row: int, step: int, test: Callable[[Columns], NDArray[np.bool_]]) -> int | None:
+        """The nearest row after ``row`` (``step`` 1) or before it (-1) that ``test`` holds for; None if none is.
+
+        ``test`` gives (n,) bool for the columns of n rows.
+        """
+        for piece in self._onward(row, step):
+            columns, first = self._pieces[piece].columns, self._firsts[piece]
+            rows = np.flatnonzero(test(columns)) + first
+            rows = rows[rows > row] if step > 0 else rows[rows < row]
+            if len(rows):
+                return int(rows[0] if step > 0 else rows[-1])
+        return None
+
+    def _onward(self, row: int, step: int) -> Iterator[int]:
+        if not self._pieces:
+            return
+        here = max(0, self.piece(row))
+        yield from range(here, len(self._pieces)) if step > 0 else range(here, -1, -1)

@@ -52,3 +52,21 @@ def address(text: str) -> tuple[str | None, int]:
         return (block if colon else None), int(offset, 0)
     except ValueError:
         raise XbrleError(f"{text!r} is no address; write 0x315000 or pc.ram:0x315000") from None
+
+
+def pattern(text: str) -> bytes:
+    """Bytes to look for: ``"text"`` in quotes, as UTF-8, or hexadecimal digits in pairs, blanks between them or not.
+
+    Raises:
+        XbrleError: it is neither.
+    """
+    text = text.strip()
+    if len(text) > 2 and text[0] == text[-1] and text[0] in "\"'":
+        return text[1:-1].encode("utf-8", "surrogateescape")
+    try:
+        found = bytes.fromhex(text)
+    except ValueError:
+        found = b""
+    if not found:
+        raise XbrleError(f'{text!r} is no pattern; write "text" in quotes, or de ad be ef')
+    return found

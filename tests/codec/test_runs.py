@@ -2,11 +2,10 @@ import numpy as np
 import pytest
 
 import xbrletools
+from tests.conftest import SAMPLES
 from xbrletools.codec import deltas
 from xbrletools.codec.runs import Run, runs
 from xbrletools.formats.dialects import Encoding
-
-from ..conftest import SAMPLES
 
 PAGE = 4096
 
@@ -45,6 +44,12 @@ def test_runs_of_a_sample_take_up_its_whole_payload(name: str) -> None:
 
 
 def test_a_cut_payload_gives_the_runs_that_are_there() -> None:
-    assert runs(Encoding.RLE, np.array([3, 0, 2, 9, 7], np.uint8), PAGE) == [Run(0, 3, 0, 2, b""), Run(3, 2, 2, 2, b"\x09")]
-    assert runs(Encoding.ZRUN, np.array([3, 2, 65, 66, 5], np.uint8), PAGE) == [Run(0, 3, 0, 2, b""), Run(3, 2, 2, 2, b"AB")]
+    assert runs(Encoding.RLE, np.array([3, 0, 2, 9, 7], np.uint8), PAGE) == [
+        Run(0, 3, 0, 2, b""),
+        Run(3, 2, 2, 2, b"\x09"),
+    ]
+    assert runs(Encoding.ZRUN, np.array([3, 2, 65, 66, 5], np.uint8), PAGE) == [
+        Run(0, 3, 0, 2, b""),
+        Run(3, 2, 2, 2, b"AB"),
+    ]
     assert runs(Encoding.DOUBLED, np.array([1, 1], np.uint8), PAGE) == []

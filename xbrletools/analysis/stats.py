@@ -90,6 +90,26 @@ class Stats:
     delta_header: int = 0
     size: int = 0
 
+    def add(self, columns: Columns, passes: NDArray[np.uint32], scan: Scanner) -> None:
+        """Add the records of one window of ``scan``; ``passes`` (n,) uint32 are theirs."""
+        self.total.add(tally(columns))
+        settings = scan.settings
+        self.page_size = settings.page_size
+        if settings.dialect is not None:
+            self.delta_header = int(settings.dialect.header(settings.endian).sizeof())
+        self.size = scan.end
+        pages = np.flatnonzero(_IS_PAGE[columns.kind])
+        if not len(pages):
+            return
+        carried = columns.take(pages)
+        _add_passes(self, carried, passes[pages])
+        _add_stages(self, scan, carried)
+        lengths = carried.length[np.isin(carried.kind, _DELTAS)]
+        if len(lengths):
+            shortest = int(lengths.min())
+            self.shortest = min(self.shortest, shortest) if self.longest else shortest
+            self.longest = max(self.longest, int(lengths.max()))
+
     def blocks(self) -> dict[int, Tally]:
         """The tally of each block that records are for, by block index."""
         out: dict[int, Tally] = {}
@@ -115,23 +135,7 @@ def collect(scan: Scanner) -> Stats:
     stats = Stats()
     sweeps = Sweeps({})
     for columns in scan:
-        stats.total.add(tally(columns))
-        pages = np.flatnonzero(_IS_PAGE[columns.kind])
-        if not len(pages):
-            continue
-        numbers = sweeps.number(columns)[pages]
-        carried = columns.take(pages)
-        _add_passes(stats, carried, numbers)
-        _add_stages(stats, scan, carried)
-        lengths = carried.length[np.isin(carried.kind, _DELTAS)]
-        if len(lengths):
-            shortest = int(lengths.min())
-            stats.shortest = min(stats.shortest, shortest) if stats.longest else shortest
-            stats.longest = max(stats.longest, int(lengths.max()))
-    settings = scan.settings
-    stats.page_size = settings.page_size
-    if settings.dialect is not None:
-        stats.delta_header = int(settings.dialect.header(settings.endian).sizeof())
+        stats.add(columns, sweeps.number(columns), scan)
     stats.size = scan.end
     return stats
 

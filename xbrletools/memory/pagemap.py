@@ -1,0 +1,64 @@
+"""A block's pages at one moment, a few numbers each: how often it was sent, how it came last, whether it is wrong.
+
+Without replaying anything: it follows from the record table, and from the rows that findings are about.
+"""
+
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ..formats.ram import DELTA_KINDS, PAGE_KINDS, Kind
+from ..stream.records import Columns
+
+_IS_PAGE = np.zeros(256, bool)
+_IS_PAGE[list(PAGE_KINDS)] = True
+_IS_DELTA = np.zeros(256, bool)
+_IS_DELTA[list(DELTA_KINDS)] = True
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class PageMap:
+    """The pages of a block just after a row, (pages,) each.
+
+    ``versions`` int64 counts the records of a page until then, ``last`` int64 is the row of the last of them (-1: never
+    sent), ``kind`` uint8 its kind. ``based`` bool: a record that gives the page in full was among them, so that it can
+    be known. ``wrong`` bool: a row that is suspect is among them, and no full record healed the page after it.
+    """
+
+    versions: NDArray[np.int64]
+    last: NDArray[np.int64]
+    kind: NDArray[np.uint8]
+    based: NDArray[np.bool_]
+    wrong: NDArray[np.bool_]
+
+
+def page_map(
+    columns: Columns, block: int, pages: int, page_size: int, until: int, suspect: NDArray[np.int64]
+) -> PageMap:
+    """The pages of block number ``block``, which has ``pages``, just after row ``until``.
+
+    ``suspect`` (k,) int64 are the rows that findings call wrong.
+    """
+    stop = until + 1
+    rows = np.flatnonzero((columns.block[:stop] == block) & _IS_PAGE[columns.kind[:stop]])
+    place = (columns.address[rows] // np.uint64(page_size)).astype(np.int64)
+    inside = (place >= 0) & (place < pages)
+    rows, place = rows[inside], place[inside]
+    last = np.full(pages, -1, np.int64)
+    last[place] = rows
+    full = np.full(pages, -1, np.int64)
+    whole = ~_IS_DELTA[columns.kind[rows]]
+    full[place[whole]] = rows[whole]
+    wrong = np.zeros(pages, bool)
+    mine = np.intersect1d(suspect, rows)
+    if len(mine):
+        at = place[np.searchsorted(rows, mine)]
+        wrong[at[mine >= full[at]]] = True
+    return PageMap(
+        np.bincount(place, minlength=pages),
+        last,
+        np.where(last >= 0, columns.kind[last], np.uint8(Kind.NOOP)),
+        full >= 0,
+        wrong,
+    )

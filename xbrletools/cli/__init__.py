@@ -38,6 +38,8 @@ COMMANDS = {
     "transcode": "Another dialect, version or policy; or blanked pages.",
     "whatif": "What other encodings and cache sizes would have cost.",
     "capture": "Record a migration: be its destination, or stand between its ends.",
+    "tui": "Browse it on the terminal.",
+    "serve": "Browse it in a web browser.",
 }
 
 

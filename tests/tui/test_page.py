@@ -1,0 +1,240 @@
+import numpy as np
+import pytest
+
+import xbrletools
+from tests.streams import PAGE, StreamBuilder, noise
+from xbrletools.memory.replay import View
+from xbrletools.tui.screens.page import Mode, PageScreen, RunList
+from xbrletools.tui.widgets.hexview import HexView, Mark
+
+from .driving import POSTED, XBZRLE, Driver, browsing, changed, drives
+
+
+def shown_bytes(d: Driver) -> HexView:
+    view: HexView = d.widget(HexView, "#bytes")
+    return view
+
+
+@pytest.mark.parametrize(("path", "seed"), [(POSTED, 1), (XBZRLE, 2)])
+@drives
+async def test_the_bytes_shown_are_the_library_s_for_seeded_records_and_pages(path: object, seed: int) -> None:
+    capture = xbrletools.open(path)  # type: ignore[arg-type]
+    random = np.random.default_rng(seed)
+    columns, numbers = capture.records.columns, capture.records.by_number
+    changed_twice = np.flatnonzero(np.bincount(capture.space.rows(columns)[numbers]) > 1)
+    async with browsing(path) as d:
+        await d.press("3")
+        for i in range(50):
+            record = int(random.integers(1, len(numbers) + 1))
+            await d.fill("colon", str(record))
+            if i % 2:  # another page as of this record
+                page = int(random.choice(changed_twice))
+                block = int(np.searchsorted(capture.space.first, page, side="right")) - 1
+                name = capture.space.blocks[block].name.decode()
+                address = (page - int(capture.space.first[block])) * capture.page_size
+                await d.fill("colon", f"{name}:{address:#x}")
+            for view in (View.RECEIVER, View.SENDER):
+                assert d.app.session.view is view
+                block, address = d.app.session.page or (-1, -1)
+                row = int(capture.space.first[block]) + address // capture.page_size
+                image = capture.memory(d.record, view)
+                view_ = shown_bytes(d)
+                assert np.array_equal(view_.data, image.pages[row])
+                assert np.array_equal(view_.known, image.known_bytes(row))
+                await d.pilot.press("v")
+
+
+@drives
+async def test_hexadecimal_and_text_on_the_screen_are_the_page_s() -> None:
+    page = capture_page = xbrletools.open(POSTED).page("pc.ram", 0).at().data
+    async with browsing(POSTED) as d:
+        text = await d.press("3")
+        lines = [line for line in text.splitlines() if line.startswith("000000")]
+        assert len(lines) >= 10
+        for i, line in enumerate(lines):
+            part = capture_page[16 * i : 16 * i + 16]
+            assert bytes.fromhex(line[8:57].replace("[", " ").replace("]", " ")) == part.tobytes()
+            assert line[line.index("|") + 1 :][:16] == "".join(chr(b) if 32 <= b < 127 else "." for b in part)
+        assert page is capture_page
+
+
+@drives
+async def test_left_and_right_walk_the_versions_of_a_page() -> None:
+    history = xbrletools.open(POSTED).page("pc.ram", 0x8F000)
+    async with browsing(POSTED) as d:
+        await d.fill("colon", str(history.numbers[1]))
+        text = await d.press("3")
+        assert "version 2 of 12" in text
+        for key, place in [("right", 2), ("right_square_bracket", 3), ("left", 2), ("left_square_bracket", 1)]:
+            text = await d.press(key)
+            assert d.record == history.numbers[place]
+            assert f"version {place + 1} of 12" in text
+            assert np.array_equal(shown_bytes(d).data, history.at(d.record).data)
+        await d.press(*["left"] * 5)
+        assert d.record == history.numbers[0]
+        timeline = d.app.screen.query_one("#timeline")
+        await d.pilot.click(timeline, offset=(timeline.label + 4 * 5 + 1, 0))  # type: ignore[attr-defined]
+        assert d.record == history.numbers[5]
+
+
+@drives
+async def test_modes_show_new_old_delta_and_both() -> None:
+    old = noise(1)
+    new = old.copy()
+    new[[0, 17, 18]] ^= 0xFF
+    async with browsing(StreamBuilder().page(0, old).delta(0, old, new).bytes()) as d:
+        await d.fill("colon", "2")
+        text = await d.press("3")
+        view = shown_bytes(d)
+        assert np.array_equal(view.data, new)
+        assert f"({new[0]:02x})" in text  # the run under the cursor
+        assert f"[{new[17]:02x} {new[18]:02x}]" in text
+        assert "3 changed" in text
+        text = await d.press("o")
+        assert "old · receiver" in text
+        assert np.array_equal(view.data, old)
+        text = await d.press("o")
+        assert np.array_equal(view.data, old ^ new)
+        assert "(ff).. .." in text
+        text = await d.press("o")
+        assert f"0000({old[0]:02x})" in text
+        assert f":({new[0]:02x})" in text
+        screen: PageScreen = d.app.screen  # type: ignore[assignment]
+        assert screen.mode is Mode.BOTH
+        text = await d.press("o")
+        assert "new · receiver" in text
+
+
+@drives
+async def test_runs_and_bytes_are_linked_both_ways() -> None:
+    old = np.zeros(PAGE, np.uint8)
+    old[0] = 1
+    new = old.copy()
+    new[100:110] = 7
+    new[3000] = 9
+    async with browsing(StreamBuilder().page(0, old).delta(0, old, new).bytes()) as d:
+        await d.fill("colon", "2")
+        await d.press("3", "d")
+        view, runs = shown_bytes(d), d.widget(RunList)
+        assert view.at == 100
+        assert runs.runs[runs.cursor].start == 100
+        assert set(view.marks[100:110]) == {Mark.LINKED}
+        await d.press("d")
+        assert (view.at, runs.runs[runs.cursor].start) == (3000, 3000)
+        await d.press("D")
+        assert view.at == 100
+        await d.press("tab", "down", "down")
+        run = runs.runs[runs.cursor]
+        assert run.start <= view.at < run.start + run.length
+        await d.press("enter")
+        assert d.app.focused is view
+
+
+@drives
+async def test_the_two_views_differ_after_a_lost_base_and_the_difference_is_marked() -> None:
+    first = noise(1)
+    second = changed(first)
+    async with browsing(StreamBuilder(flags=3).page(0, first).dup(0).delta(0, first, second).bytes()) as d:
+        await d.fill("colon", "3")
+        text = await d.press("3")
+        assert "sum WRONG: stated" in text
+        assert "differ}" in text
+        assert np.array_equal(shown_bytes(d).data, first ^ second)
+        text = await d.press("v")
+        assert "sender view" in text
+        assert " ok " in text
+        assert np.array_equal(shown_bytes(d).data, second)
+
+
+@drives
+async def test_unknown_bytes_show_as_question_marks_and_never_as_zeros() -> None:
+    first = noise(1)
+    second = changed(first)
+    async with browsing(StreamBuilder().page(PAGE, first).delta(0, first, second).bytes()) as d:
+        await d.fill("colon", "2")
+        text = await d.press("3")
+        assert "?? ?? ?? ??" in text
+        assert "4096 unknown" in text
+        assert "at 0x000: unknown" in text
+
+
+@drives
+async def test_the_cursor_moves_by_byte_row_and_page_and_the_values_follow() -> None:
+    async with browsing(POSTED) as d:
+        await d.press("3")
+        view = shown_bytes(d)
+        page = xbrletools.open(POSTED).page("pc.ram", 0).at(1).data
+        for keys, at in [
+            (["l"], 1),
+            (["j"], 17),
+            (["down"], 33),
+            (["h"], 32),
+            (["k"], 16),
+            (["up"], 0),
+            (["up"], 0),
+            (["end"], 4095),
+            (["home"], 0),
+            (["G"], 4095),
+            (["g"], 0),
+        ]:
+            await d.press(*keys)
+            assert view.at == at, keys
+        await d.press("l", "l")
+        assert f"u8    {page[2]:#x}" in d.text
+        await d.press("pagedown")
+        assert view.at > 100
+        await d.press("pageup")
+        assert view.at == 2
+        await d.pilot.click(view, offset=(8 + 3 * 5 + 1, 3))
+        assert view.at == 3 * 16 + 5
+        await d.pilot.click(view, offset=(8 + 48 + 3 + 7, 2))
+        assert view.at == 2 * 16 + 7
+
+
+@drives
+async def test_search_finds_bytes_in_this_version_and_in_others() -> None:
+    first = np.zeros(PAGE, np.uint8)
+    first[0] = 1
+    second = first.copy()
+    second[1000:1006] = list(b"needle")
+    second[2000:2006] = list(b"needle")
+    stream = StreamBuilder().page(0, first).page(0, second).page(0, first).page(0, second).bytes()
+    async with browsing(stream) as d:
+        await d.fill("colon", "1")
+        await d.press("3")
+        text = await d.fill("slash", '"needle"')
+        assert "0 places here" in text
+        text = await d.press("s")
+        assert d.record == 2
+        assert "2 places here" in text
+        view = shown_bytes(d)
+        assert view.at == 1000
+        assert set(view.marks[1000:1006]) == {Mark.FOUND}
+        await d.press("n")
+        assert view.at == 2000
+        await d.press("n")
+        assert view.at == 1000
+        await d.press("N", "s")
+        assert d.record == 4
+        await d.press("S")
+        assert d.record == 2
+        text = await d.fill("slash", "zz")
+        assert "! 'zz' is no pattern" in text
+        await d.press("escape")
+        text = await d.fill("slash", "6e 65 65")
+        assert "2 places here" in text
+
+
+@drives
+async def test_steps_in_time_take_the_page_of_the_next_record_along() -> None:
+    capture = xbrletools.open(POSTED)
+    async with browsing(POSTED) as d:
+        await d.fill("colon", "2300")
+        await d.press("3", "full_stop")
+        row = capture.row_of(2301)
+        assert d.record == 2301
+        assert d.app.session.page == (capture.records.columns.block[row], capture.records.columns.address[row])
+        page = capture.page("pc.ram", int(capture.records.columns.address[row])).at(2301).data
+        assert np.array_equal(shown_bytes(d).data, page)
+        await d.press("comma")
+        assert d.record == 2300

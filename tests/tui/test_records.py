@@ -1,0 +1,182 @@
+import numpy as np
+import pytest
+
+import xbrletools
+from tests.streams import PAGE, StreamBuilder, noise
+from xbrletools.formats.ram import Kind
+from xbrletools.tui.screens.records import RecordList, Selection
+
+from .driving import POSTED, browsing, changed, drives
+
+
+@drives
+async def test_the_list_walks_by_line_page_and_end() -> None:
+    table = xbrletools.open(POSTED).records
+    async with browsing(POSTED) as d:
+        text = await d.press("2")
+        assert "mem_size" in text
+        assert "[2 Records]" in text
+        session = d.app.session
+        for keys, row in [
+            (["down"], 1),
+            (["j", "j"], 3),
+            (["up"], 2),
+            (["k"], 1),
+            (["end"], len(table) - 1),
+            (["home"], 0),
+            (["G"], len(table) - 1),
+            (["g"], 0),
+        ]:
+            await d.press(*keys)
+            assert session.row == row, keys
+        await d.press("pagedown")
+        first = session.row
+        assert 10 < first < 24
+        await d.press("ctrl+d")
+        assert first < session.row < 2 * first
+        await d.press("ctrl+u", "pageup")
+        assert session.row == 0
+
+
+@drives
+async def test_keys_go_to_the_next_change_of_page_and_kind() -> None:
+    capture = xbrletools.open(POSTED)
+    history = capture.page("pc.ram", 0x8F000)
+    kinds = capture.records.columns.kind
+    async with browsing(POSTED) as d:
+        await d.press("2")
+        await d.fill("colon", str(history.numbers[1]))
+        for key, place in [("c", 2), ("c", 3), ("C", 2)]:
+            await d.press(key)
+            assert d.record == history.numbers[place]
+        row = d.app.session.row
+        await d.press("x")
+        expected = row + int(np.argmax(kinds[row:] != kinds[row]))
+        assert d.app.session.row == expected
+        await d.press("X")
+        assert kinds[d.app.session.row] != kinds[expected]
+        await d.press("home", "C")
+        assert d.said == ["there is none"]
+
+
+@drives
+async def test_full_stop_and_comma_step_over_rows_without_a_page() -> None:
+    async with browsing(POSTED) as d:
+        await d.press("2", "full_stop")
+        assert d.record == 1
+        await d.press("full_stop", "full_stop")
+        assert d.record == 3
+        await d.press("comma")
+        assert d.record == 2
+
+
+@drives
+async def test_go_to_takes_a_record_an_offset_or_a_page_and_says_at_once_what_is_wrong() -> None:
+    capture = xbrletools.open(POSTED)
+    offset = int(capture.records.columns.offset[capture.row_of(600)])
+    async with browsing(POSTED) as d:
+        await d.press("2")
+        await d.fill("colon", "600")
+        assert d.record == 600
+        await d.fill("colon", f"@{offset - 1:#x}")
+        assert d.record == 599
+        await d.fill("colon", "pc.ram:0x8f123")
+        assert d.app.session.page == (0, 0x8F000)
+        text = await d.fill("colon", "99999")
+        assert "! there is no record 99999" in text
+        await d.press("escape")
+        text = await d.fill("colon", "nothing:0x1000")
+        assert "! there is no RAM block 'nothing'" in text
+
+
+@drives
+async def test_a_filter_narrows_the_list_and_its_errors_show_as_typed() -> None:
+    capture = xbrletools.open(POSTED)
+    wanted = np.flatnonzero(capture.records.columns.kind == Kind.XBRLE)
+    async with browsing(POSTED) as d:
+        await d.press("2", "slash", *"kin")
+        assert "! character" in d.text
+        await d.press("d", "colon", *"xbrl")
+        assert "there is no kind 'xbrl'" in d.text
+        text = await d.press("e", "enter")
+        assert f"{len(wanted)} of {len(capture.records)} rows" in text
+        listed = d.widget(RecordList)
+        assert [listed.row(i) for i in range(listed.count())] == wanted.tolist()
+        await d.press("j", "j")
+        assert d.app.session.row == wanted[2]
+        text = await d.press("1", "2")
+        assert f"{len(wanted)} of" in text
+        await d.press("escape")
+        assert listed.count() == len(capture.records)
+        assert d.app.session.row == wanted[2]
+
+
+@drives
+async def test_a_filter_that_hides_the_record_gone_to_is_dropped() -> None:
+    async with browsing(POSTED) as d:
+        await d.press("2")
+        await d.fill("slash", "kind:xbrle")
+        await d.fill("colon", "1")
+        assert d.record == 1
+        assert d.said == ["the filter hid this record and was dropped"]
+
+
+@drives
+async def test_marks_are_set_and_walked() -> None:
+    async with browsing(POSTED) as d:
+        await d.press("2", "j", "m", "j", "j", "m", "home")
+        await d.press("apostrophe")
+        assert d.app.session.row == 1
+        await d.press("apostrophe")
+        assert d.app.session.row == 3
+        await d.press("quotation_mark")
+        assert d.app.session.row == 1
+        assert d.text.splitlines()[3].startswith(">+")
+        await d.press("m")
+        assert d.app.session.marks == {3}
+
+
+@drives
+async def test_the_mouse_chooses_and_opens_a_record() -> None:
+    async with browsing(POSTED) as d:
+        await d.press("2")
+        await d.pilot.click(RecordList, offset=(10, 5))
+        assert d.app.session.row == 5
+        await d.pilot.click(RecordList, offset=(10, 6), times=2)
+        await d.settle()
+        assert d.app.current_mode == "page"
+        await d.pilot.click("NavBar", offset=(3, 0))
+        await d.settle()
+        assert d.app.current_mode == "overview"
+
+
+@drives
+async def test_verdicts_on_checksums_are_what_verification_found() -> None:
+    old = noise(1)
+    new = changed(old)
+    b = StreamBuilder(flags=3)
+    b.page(3 * PAGE, old).part().page(0, old).delta(0, old, new).page(PAGE, old).delta(PAGE, old, new, checksum=1).dup(
+        2 * PAGE
+    )
+    async with browsing(b.bytes()) as d:
+        text = await d.press("2")
+        rows = [line for line in text.splitlines() if "pc.ram" in line]
+        assert [row.split()[-1] for row in rows] == ["-", "-", "ok", "-", "WRONG", "-"]
+        assert "!" in rows[4][:4]
+        await d.press("home", "n")
+        assert d.record == 5
+        assert "checksum-mismatch" in d.text
+        await d.press("N")
+        assert d.record == 5
+
+
+@pytest.mark.parametrize("row", [0, 4, 5, 6, 29, 30, 99])
+def test_a_selection_finds_the_line_of_a_row_or_of_the_next(row: int) -> None:
+    selection = Selection("", None)  # type: ignore[arg-type]
+    chosen = [4, 6, 20, 30, 31]
+    selection.add(np.array(chosen[:2]))
+    selection.add(np.array([], np.int64))
+    selection.add(np.array(chosen[2:]))
+    assert [selection.row(i) for i in range(5)] == chosen
+    onward = [c for c in chosen if c >= row]
+    assert selection.line(row) == (chosen.index(onward[0]) if onward else len(chosen) - 1)

@@ -1,0 +1,30 @@
+"""`xbrle serve`: the same browser in a web browser."""
+
+import sys
+
+import click
+
+from ..errors import XbrleError
+from . import reading
+
+
+@click.command()
+@reading
+@click.option("--host", default="127.0.0.1", show_default=True, help="The address to listen on.")
+@click.option("--port", default=8000, show_default=True, help="The port to listen on.")
+def command(capture: str, dialect: str | None, endian: str | None, page_size: int | None, host: str, port: int) -> int:
+    """Browse S in a web browser. Whoever reaches the port can read S; nothing can be exported from there."""
+    from pathlib import Path
+
+    from ..capture import open_capture
+    from ..tui.serve import serve
+
+    if capture == "-":
+        raise XbrleError("standard input can be read once only; give a file")
+    open_capture(capture, dialect, endian, page_size)  # says now what is wrong, not to each browser
+    words = [sys.executable, "-m", "xbrletools", "tui", "--read-only", str(Path(capture).resolve())]
+    for name, value in (("--dialect", dialect), ("--endian", endian), ("--page-size", page_size)):
+        if value is not None:
+            words += [name, str(value)]
+    serve(words, host, port)
+    return 0

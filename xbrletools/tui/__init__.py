@@ -1,0 +1,1 @@
+"""The browser: a capture on a terminal, page by page. It shows what the library computes, and computes nothing."""

@@ -1,0 +1,1 @@
+"""Widgets that draw their own lines, for lists of any length."""

@@ -1,0 +1,193 @@
+"""Bytes in hexadecimal and ASCII, one or two columns of them, with a cursor on a byte.
+
+What a byte is stands in brackets around it, so that no colour is needed: [changed], {differs}, <found>, (linked).
+"""
+
+from enum import IntEnum
+from typing import ClassVar
+
+import numpy as np
+from numpy.typing import NDArray
+from textual import events
+from textual.binding import Binding, BindingType
+from textual.message import Message
+
+from .lines import Line, Lines
+
+Bytes = NDArray[np.uint8]
+Mask = NDArray[np.bool_]
+
+
+class Mark(IntEnum):
+    """What a byte is, beside its value; the higher hides the lower."""
+
+    NONE = 0
+    CHANGED = 1
+    LINKED = 2
+    DIFFERS = 3
+    FOUND = 4
+
+
+_OPEN = " [({<"
+_CLOSE = " ])}>"
+_STYLE = ("", "changed", "linked", "differs", "found")
+_ASCII = "".join(chr(b) if 0x20 <= b < 0x7F else "." for b in range(256))
+_HEX = tuple(f"{b:02x}" for b in range(256))
+
+
+class HexView(Lines):
+    """A run of bytes. `show` says what; `at` is the byte under the cursor."""
+
+    BINDINGS: ClassVar[list[BindingType]] = [
+        Binding("down,j", "move_row(1)", "next row", show=False),
+        Binding("up,k", "move_row(-1)", "row before", show=False),
+        Binding("l", "move_byte(1)", "next byte", show=False),
+        Binding("h", "move_byte(-1)", "byte before", show=False),
+        Binding("pagedown,ctrl+f", "move_leaf(1)", "page down", show=False),
+        Binding("pageup,ctrl+b", "move_leaf(-1)", "page up", show=False),
+        Binding("home,g", "edge(-1)", "first byte", show=False),
+        Binding("end,G", "edge(1)", "last byte", show=False),
+    ]
+    has_cursor = False
+
+    class At(Message):
+        """The cursor stands on another byte."""
+
+        def __init__(self, view: "HexView", at: int) -> None:
+            super().__init__()
+            self.view = view
+            self.at = at
+
+    def __init__(self, *, id: str | None = None) -> None:
+        super().__init__(id=id)
+        self.at = 0
+        self.base = 0
+        self.data: Bytes = np.zeros(0, np.uint8)
+        self.known: Mask = np.zeros(0, bool)
+        self.marks: Bytes = np.zeros(0, np.uint8)
+        self.left: tuple[Bytes, Mask] | None = None
+        self.silent = False
+
+    def show(
+        self,
+        data: Bytes,
+        known: Mask | None = None,
+        marks: Bytes | None = None,
+        base: int = 0,
+        left: tuple[Bytes, Mask] | None = None,
+        silent: bool = False,
+    ) -> None:
+        """Show ``data`` (n,) uint8 whose first byte has the address ``base``.
+
+        ``known`` (n,) says which bytes are; ``marks`` (n,) holds a `Mark` each; ``left`` is shown beside, on the left,
+        with what is known of it. ``silent``: bytes that are no mark's are of no interest, and shown as dots.
+        """
+        self.data, self.base, self.left, self.silent = data, base, left, silent
+        self.known = np.ones(len(data), bool) if known is None else known
+        self.marks = np.zeros(len(data), np.uint8) if marks is None else marks
+        self.at = max(0, min(self.at, len(data) - 1))
+        self.renew()
+
+    @property
+    def digits(self) -> int:
+        """Digits of an address; beside each other there is room for the place in the page alone."""
+        if self.left is not None:
+            return 4
+        return 8 if self.base + len(self.data) <= 1 << 32 else 12
+
+    @property
+    def per_row(self) -> int:
+        """Bytes on a line, as many as fit: 4, 8, 16 or 32."""
+        room = self.scrollable_content_region.width - self.digits
+        sides = 2 if self.left is not None else 1
+        for count in (32, 16, 8):
+            if sides * (4 * count + 4) + 2 * (sides - 1) <= room and count * sides <= 32:
+                return count
+        return 4
+
+    def count(self) -> int:
+        """How many lines it takes."""
+        return -(-len(self.data) // self.per_row)
+
+    def line(self, row: int, width: int) -> Line:
+        """An address, the bytes, and the same as text."""
+        per = self.per_row
+        start = row * per
+        line: list[tuple[str, str]] = [
+            (f"{start if self.left is not None else self.base + start:0{self.digits}x}", "dim")
+        ]
+        if self.left is not None:
+            line += self._side(start, per, *self.left)
+            line.append((" :", "dim"))
+        line += self._side(start, per, self.data, self.known)
+        return line
+
+    def _side(self, start: int, per: int, data: Bytes, known: Mask) -> list[tuple[str, str]]:
+        values = data[start : start + per].tolist()
+        there = known[start : start + per].tolist()
+        marks = self.marks[start : start + per].tolist()
+        cursor = self.at - start
+        line: list[tuple[str, str]] = []
+        text: list[tuple[str, str]] = []
+        before = Mark.NONE
+        for i, (value, is_known, mark) in enumerate(zip(values, there, marks, strict=True)):
+            if mark != before:
+                line.append((_OPEN[mark] if mark else _CLOSE[before], _STYLE[mark or before]))
+            else:
+                line.append((" ", ""))
+            before = mark
+            plain = self.silent and not mark
+            style = "reverse" if i == cursor else "dim" if plain or not is_known else _STYLE[mark]
+            line.append(("??" if not is_known else ".." if plain else _HEX[value], style))
+            text.append(("?" if not is_known else " " if plain else _ASCII[value], style))
+        gap = per - len(values)
+        line.append((_CLOSE[before] + "   " * gap, _STYLE[before]))
+        return [*line, (" |", "dim"), *text, (" " * gap + "|", "dim")]
+
+    # -- the cursor ------------------------------------------------------------------------------------------------
+
+    def move(self, at: int, tell: bool = True) -> None:
+        """Put the cursor on a byte."""
+        at = max(0, min(at, len(self.data) - 1))
+        if at == self.at:
+            return
+        old, self.at = self.at, at
+        self.forget(old // self.per_row)
+        self.forget(at // self.per_row)
+        self.show_row(at // self.per_row, middle=True)
+        if tell:
+            self.post_message(self.At(self, at))
+
+    def action_move_row(self, count: int) -> None:
+        """Some lines on."""
+        if 0 <= self.at + count * self.per_row < len(self.data):
+            self.move(self.at + count * self.per_row)
+
+    def action_move_byte(self, count: int) -> None:
+        """Some bytes on."""
+        self.move(self.at + count)
+
+    def action_move_leaf(self, pages: int) -> None:
+        """A page on."""
+        rows = max(1, self.scrollable_content_region.height - 1) * pages
+        self.scroll_to(y=self.scroll_offset.y + rows, animate=False)
+        self.move(self.at + rows * self.per_row)
+
+    def action_edge(self, which: int) -> None:
+        """The first byte or the last."""
+        self.move(0 if which < 0 else len(self.data) - 1)
+
+    def on_click(self, event: events.Click) -> None:
+        """Put the cursor on the byte under the mouse, in whichever column."""
+        per = self.per_row
+        side = 4 * per + 4
+        x = event.x - self.digits
+        if self.left is not None and x >= side + 2:
+            x -= side + 2
+        if 0 <= x < 3 * per:
+            place = x // 3
+        elif 3 * per + 3 <= x < 4 * per + 3:
+            place = x - 3 * per - 3
+        else:
+            return
+        self.move((event.y + self.scroll_offset.y) * per + min(place, per - 1))

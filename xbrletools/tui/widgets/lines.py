@@ -1,0 +1,272 @@
+"""A list of any length on a few lines of a terminal: only the lines in sight are ever made, and those are remembered.
+
+Nothing is parsed as markup, and no control character passes: text is shown as it is, or as an escape.
+"""
+
+from collections.abc import Sequence
+from typing import ClassVar
+
+from rich.cells import cell_len, set_cell_size
+from rich.segment import Segment
+from rich.style import Style
+from textual import events
+from textual.binding import Binding, BindingType
+from textual.cache import LRUCache
+from textual.geometry import Region, Size
+from textual.message import Message
+from textual.reactive import reactive
+from textual.scroll_view import ScrollView
+from textual.strip import Strip
+
+from ...text import shown
+
+#: Pieces of one line: text, and the name of a style or an empty one.
+Line = Sequence[tuple[str, str]]
+
+#: Style names that a line can use; themes say what they look like, and none is colour alone.
+STYLES = (
+    "dim", "strong", "title", "error", "warning", "note", "good", "page", "dup", "delta", "changed", "linked",
+    "differs", "found", "reverse",
+)  # fmt: skip
+
+_REMEMBERED = 4096
+
+
+def inert(text: str) -> str:
+    """Text that a terminal only prints: control, format and private characters as escapes."""
+    if text.isprintable():
+        return text
+    return "".join(c if c.isprintable() else shown(c.encode("utf-8", "surrogateescape")) for c in text)
+
+
+def fit(text: str, width: int, right: bool = False) -> str:
+    """Text in exactly ``width`` cells: padded, or cut with an ellipsis."""
+    cells = len(text) if text.isascii() else cell_len(text)
+    if cells > width:
+        return set_cell_size(text, width - 1) + "…" if width > 0 else ""
+    return " " * (width - cells) + text if right else text + " " * (width - cells)
+
+
+class Lines(ScrollView, can_focus=True, inherit_bindings=False):
+    """A list with a cursor. What it shows is up to `count` and `line`; call `renew` when that changed."""
+
+    COMPONENT_CLASSES: ClassVar[set[str]] = {"lines--cursor", "lines--resting", *(f"lines--{s}" for s in STYLES)}
+    DEFAULT_CSS = """
+    Lines { height: 1fr; width: 1fr; overflow-x: hidden; scrollbar-size-vertical: 1; background: $background; }
+    Lines > .lines--cursor { color: $foreground; background: $background; text-style: reverse; }
+    Lines > .lines--resting { text-style: underline; }
+    Lines > .lines--dim { color: $faint; }
+    Lines > .lines--strong { text-style: bold; }
+    Lines > .lines--title { text-style: bold underline; }
+    Lines > .lines--error { color: $text-error; text-style: bold; }
+    Lines > .lines--warning { color: $text-warning; text-style: bold; }
+    Lines > .lines--note { color: $text-accent; }
+    Lines > .lines--good { color: $text-success; }
+    Lines > .lines--page { color: $text-accent; }
+    Lines > .lines--dup { color: $faint; }
+    Lines > .lines--delta { color: $text-warning; }
+    Lines > .lines--changed { color: $text-warning; text-style: bold; }
+    Lines > .lines--linked { text-style: bold underline; color: $text-primary; }
+    Lines > .lines--differs { color: $text-error; text-style: bold underline; }
+    Lines > .lines--found { color: $text-success; text-style: bold reverse; }
+    Lines > .lines--reverse { text-style: reverse; }
+    """
+    BINDINGS: ClassVar[list[BindingType]] = [
+        Binding("down,j", "step(1)", "next line", show=False),
+        Binding("up,k", "step(-1)", "line before", show=False),
+        Binding("pagedown,ctrl+f", "leaf(1)", "page down", show=False),
+        Binding("pageup,ctrl+b", "leaf(-1)", "page up", show=False),
+        Binding("ctrl+d", "leaf(0.5)", "half a page down", show=False),
+        Binding("ctrl+u", "leaf(-0.5)", "half a page up", show=False),
+        Binding("home,g", "edge(-1)", "first line", show=False),
+        Binding("end,G", "edge(1)", "last line", show=False),
+        Binding("enter", "choose", "open", show=False),
+    ]
+
+    cursor: reactive[int] = reactive(0, init=False)
+    has_cursor = True
+
+    class Moved(Message):
+        """The cursor stands on another line."""
+
+        def __init__(self, lines: "Lines", row: int) -> None:
+            super().__init__()
+            self.lines = lines
+            self.row = row
+
+        @property
+        def control(self) -> "Lines":
+            """The list that it happened in."""
+            return self.lines
+
+    class Chosen(Moved):
+        """Enter was pressed on a line, or it was clicked twice."""
+
+    def __init__(self, *, id: str | None = None, classes: str | None = None) -> None:
+        super().__init__(id=id, classes=classes)
+        self._strips: LRUCache[tuple[int, int], Strip] = LRUCache(_REMEMBERED)
+        self._styles: dict[str, Style] = {}
+        self._count = 0
+
+    def count(self) -> int:
+        """How many lines there are."""
+        raise NotImplementedError
+
+    def line(self, row: int, width: int) -> Line:
+        """The line of one row, for a width in cells."""
+        raise NotImplementedError
+
+    def renew(self, forget: bool = True) -> None:
+        """What is shown has changed, or with ``forget`` false only grown."""
+        if forget:
+            self._strips.clear()
+        self._count = self.count()
+        size = Size(1, self._count)
+        if size != self.virtual_size:
+            self.virtual_size = size
+        if self.cursor >= self._count:
+            self.cursor = max(0, self._count - 1)
+        self.refresh()
+
+    def forget(self, row: int) -> None:
+        """One row has changed."""
+        self._strips.discard((row, self.scrollable_content_region.width))
+        self.refresh()
+
+    # -- drawing ---------------------------------------------------------------------------------------------------
+
+    def style(self, name: str) -> Style:
+        """The style of that name in the theme of the moment."""
+        if not self._styles:
+            self._styles = {s: self.get_component_rich_style(f"lines--{s}", partial=True) for s in STYLES}
+            self._styles["cursor"] = self.get_component_rich_style("lines--cursor", partial=True)
+            self._styles["resting"] = self.get_component_rich_style("lines--resting", partial=True)
+            self._styles[""] = Style()
+        return self._styles[name]
+
+    def notify_style_update(self) -> None:
+        """The theme changed."""
+        super().notify_style_update()
+        self._styles.clear()
+        self._strips.clear()
+
+    def render_line(self, y: int) -> Strip:
+        """One line of the terminal."""
+        row = y + self.scroll_offset.y
+        width = self.scrollable_content_region.width
+        if row >= self._count:
+            return Strip.blank(width, self.rich_style)
+        strip = self._strips.get((row, width))
+        if strip is None:
+            pieces = [Segment(inert(text), self.style(name)) for text, name in self.line(row, width)]
+            strip = Strip(pieces).adjust_cell_length(width).apply_style(self.rich_style)
+            self._strips[row, width] = strip
+        if self.has_cursor and row == self.cursor:
+            over = self.style("cursor" if self.has_focus else "resting")
+            strip = Strip(Segment.apply_style(strip, post_style=over), strip.cell_length)
+        return strip
+
+    # -- moving ----------------------------------------------------------------------------------------------------
+
+    def validate_cursor(self, row: int) -> int:
+        """Keep the cursor on a line."""
+        return max(0, min(row, self._count - 1))
+
+    def watch_cursor(self, old: int, new: int) -> None:
+        """Show the new line, and tell."""
+        top, width = self.scroll_offset.y, self.size.width
+        self.show_row(new)
+        if self.scroll_offset.y == top:
+            self.refresh(Region(0, old - top, width, 1), Region(0, new - top, width, 1))
+        self.post_message(self.Moved(self, new))
+
+    def show_row(self, row: int, middle: bool = False) -> None:
+        """Scroll so far that a row is in sight."""
+        height = max(1, self.scrollable_content_region.height)
+        top = self.scroll_offset.y
+        if middle and not top <= row < top + height:
+            top = row - height // 2
+        elif row < top:
+            top = row
+        elif row >= top + height:
+            top = row - height + 1
+        self.scroll_to(y=max(0, top), animate=False)
+
+    def jump(self, row: int) -> None:
+        """Put the cursor on a row, in the middle if it was out of sight, without telling anyone."""
+        with self.prevent(self.Moved):
+            self.show_row(row, middle=True)
+            self.cursor = row
+
+    def action_step(self, count: int) -> None:
+        """Some lines on."""
+        if self.has_cursor:
+            self.cursor += count
+        else:
+            self.scroll_to(y=self.scroll_offset.y + count, animate=False)
+
+    def action_leaf(self, pages: float) -> None:
+        """A page on, or a half."""
+        count = int(max(1, self.scrollable_content_region.height - 1) * pages)
+        top = self.scroll_offset.y + count
+        if self.has_cursor and 0 <= top <= self.max_scroll_y:
+            self.scroll_to(y=top, animate=False)
+        self.action_step(count)
+
+    def action_edge(self, which: int) -> None:
+        """The first line or the last."""
+        if self.has_cursor:
+            self.cursor = 0 if which < 0 else self._count - 1
+        else:
+            self.scroll_to(y=0 if which < 0 else self._count, animate=False)
+
+    def action_choose(self) -> None:
+        """Open what the cursor stands on."""
+        if self._count:
+            self.post_message(self.Chosen(self, self.cursor))
+
+    def on_focus(self, _event: events.Focus) -> None:
+        """The cursor looks different with the focus."""
+        self.refresh()
+
+    def on_blur(self, _event: events.Blur) -> None:
+        """And without."""
+        self.refresh()
+
+    def on_resize(self, _event: events.Resize) -> None:
+        """Keep the cursor in sight."""
+        self.renew()
+        if self.has_cursor:
+            self.show_row(self.cursor)
+
+    def on_click(self, event: events.Click) -> None:
+        """Put the cursor there; twice opens."""
+        row = event.y + self.scroll_offset.y
+        if not self.has_cursor or row >= self._count:
+            return
+        self.cursor = row
+        if event.chain == 2:
+            self.action_choose()
+
+
+class Text(Lines):
+    """Lines to read, without a cursor."""
+
+    has_cursor = False
+
+    def __init__(self, *, id: str | None = None, classes: str | None = None) -> None:
+        super().__init__(id=id, classes=classes)
+        self._text: list[Line] = []
+
+    def show(self, text: Sequence[Line]) -> None:
+        """Show these lines."""
+        self._text = list(text)
+        self.renew()
+
+    def count(self) -> int:
+        """How many lines there are."""
+        return len(self._text)
+
+    def line(self, row: int, width: int) -> Line:
+        """One of them."""
+        return self._text[row]

@@ -239,9 +239,10 @@ class _Held(source.MappedSource):
         import threading
 
         super().__init__("held", data)
-        self.turns = threading.Semaphore(0)
+        self.turns, self.asked = threading.Semaphore(0), threading.Semaphore(0)
 
     def window(self, offset: int, least: int) -> tuple[memoryview, bool]:
+        self.asked.release()
         self.turns.acquire()
         end = min(self.size, offset + max(least, 1 << 17))
         return self.view[offset:end], end == self.size
@@ -257,9 +258,12 @@ async def test_the_list_grows_and_every_screen_works_while_the_scan_goes_on() ->
     app = Browser(capture)
     async with app.run_test(size=(80, 24)) as pilot:
         await pilot.pause()
-        held.turns.release(2)
-        while len(app.session) < 1000:
-            await pilot.pause(0.01)
+        while True:  # until the scan stands with enough to look at
+            while not held.asked.acquire(blocking=False):
+                await pilot.pause(0.01)
+            if len(app.session) >= 500:
+                break
+            held.turns.release()
         seen = len(app.session)
         assert seen < len(whole.records)
         from .driving import Driver
@@ -275,6 +279,7 @@ async def test_the_list_grows_and_every_screen_works_while_the_scan_goes_on() ->
         await pilot.pause()
         assert app.session.row == seen - 1
         held.turns.release(1000)
+        await driver.settle()
         text = await driver.press("end")
         assert app.session.row == len(whole.records) - 1
         assert "reading" not in text.splitlines()[0]

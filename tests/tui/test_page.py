@@ -26,8 +26,9 @@ async def test_the_bytes_shown_are_the_library_s_for_seeded_records_and_pages(pa
         await d.press("3")
         for i in range(50):
             record = int(random.integers(1, len(numbers) + 1))
-            await d.fill("colon", str(record))
-            if i % 2:  # another page as of this record
+            if i % 2 == 0:
+                await d.fill("colon", str(record))
+            else:  # another page as of the record before
                 page = int(random.choice(changed_twice))
                 block = int(np.searchsorted(capture.space.first, page, side="right")) - 1
                 name = capture.space.blocks[block].name.decode()

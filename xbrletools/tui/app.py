@@ -13,6 +13,7 @@ from textual.screen import Screen
 from ..capture import Capture
 from ..errors import XbrleError
 from ..memory.history import Content
+from ..sender.fingerprint import fingerprint
 from ..stream.growing import GrowingTable
 from ..text import shown
 from . import bookmarks
@@ -94,6 +95,7 @@ class Browser(App[int]):
         try:
             self._scan()
             self._verify()
+            self._take_fingerprint()
             self._keep()
         except XbrleError as error:
             self._tell(self._unreadable, str(error))
@@ -127,6 +129,12 @@ class Browser(App[int]):
         except XbrleError as error:
             session.trouble = f"not verified: {error}"
         session.verified = True
+
+    def _take_fingerprint(self) -> None:
+        try:
+            self.session.fingerprint = fingerprint(self.session.capture)
+        except XbrleError as error:
+            self.session.no_fingerprint = str(error)
 
     def _keep(self) -> None:
         """Find the bookmarks that belong to this capture."""

@@ -12,6 +12,7 @@ from ..capture import Capture
 from ..errors import XbrleError
 from ..formats.ram import PAGE_KINDS
 from ..memory.replay import View
+from ..sender.fingerprint import Fingerprint
 from ..stream.growing import GrowingTable, Record
 from ..stream.records import Columns
 from ..stream.source import MappedSource
@@ -42,6 +43,8 @@ class Session:
     findings: list[Finding] = field(default_factory=list)
     counts: dict[Severity, int] = field(default_factory=lambda: dict.fromkeys(Severity, 0))
     verified: bool = False
+    fingerprint: Fingerprint | None = None
+    no_fingerprint: str = "not taken yet"
     trouble: str | None = None  # why something could not be computed
     marks: set[int] = field(default_factory=set)
     bookmarks: dict[int, Bookmark] = field(default_factory=dict)

@@ -16,6 +16,7 @@ from .base import CaptureScreen, kind_word
 
 WIDE = 140
 _BYTES_MAX = 1 << 16  # bytes of the whole that are shown beside the tree
+_ROOMY, _RAW_WIDE, _RAW = 100, 27, 15  # from which width on how many cells are for a field's bytes
 _VALUE_MAX = 64  # characters of a value
 
 
@@ -62,13 +63,14 @@ class Tree(Lines):
         path, field = self.rows[row]
         fold = ("+ " if path in self.folded else "- ") if field.children else "  "
         name = " " * (2 * len(path)) + fold + shown(field.name.encode("utf-8", "surrogateescape"))
-        raw = field.raw[:8].hex(" ") + (" .." if len(field.raw) > 8 else "") if not field.children else ""
+        most = 8 if width > _ROOMY else 4
+        raw = field.raw[:most].hex(" ") + (" .." if len(field.raw) > most else "") if not field.children else ""
         what = f"{len(field.children)} fields" if field.children else text_of(field.value)
         return [
             (fit(name, 20), "strong"),
             (f"{field.offset:#11x} ", "dim"),
             (f"{field.size:6} ", ""),
-            (fit(raw, 27) if width > 66 else fit(raw, 12), "dim"),
+            (fit(raw, _RAW_WIDE if width > _ROOMY else _RAW), "dim"),
             (what, "dim" if field.children else ""),
         ]
 
@@ -135,7 +137,7 @@ class FieldsScreen(CaptureScreen):
 
     def _head(self) -> None:
         width = self.query_one(Tree).scrollable_content_region.width
-        raw = fit("bytes", 27 if width > 66 else 12)
+        raw = fit("bytes", _RAW_WIDE if width > _ROOMY else _RAW)
         self.query_one("#heads", Text).show([[(f"{'  field':20}{'offset':>11} {'size':>6} {raw}value", "title")]])
 
     def follow(self) -> None:

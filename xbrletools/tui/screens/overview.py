@@ -170,7 +170,17 @@ class OverviewScreen(CaptureScreen):
         return lines or [[("none yet", "dim")]]
 
     def _sender(self, width: int) -> list[tuple[str, list[Line]]]:
-        return []
+        found = self.session.fingerprint
+        if found is None:
+            return [("sender", [[(t, "dim")] for t in wrapped(self.session.no_fingerprint, width, "")])]
+        build = f"{found.build} build" if found.build is not None else "build not shown"
+        lines: list[Line] = [[(f"{build}, policy {found.policy.value}", "")]]
+        text = f"the model predicts {found.predicted} of {found.choices} choices"
+        text += "" if found.first_miss is None else f"; the first that it does not is record {found.first_miss}"
+        lines += [[(t, "")] for t in wrapped(text, width, "")]
+        most = "" if found.cache_max is None else f", at most {found.cache_max}"
+        lines.append([(f"cache at least {found.cache_min} bytes{most}", "")])
+        return [("sender", lines)]
 
     def copied(self) -> str | None:
         """All of it."""

@@ -159,7 +159,10 @@ class Lines(ScrollView, can_focus=True, inherit_bindings=False):
         strip = self._strips.get((row, width))
         if strip is None:
             pieces = [Segment(inert(text), self.style(name)) for text, name in self.line(row, width)]
-            strip = Strip(pieces).adjust_cell_length(width).apply_style(self.rich_style)
+            strip = Strip(pieces)
+            if strip.cell_length > width:
+                strip = Strip([*strip.crop(0, width - 1), Segment("…")])
+            strip = strip.adjust_cell_length(width).apply_style(self.rich_style)
             self._strips[row, width] = strip
         if self.has_cursor and row == self.cursor:
             over = self.style("cursor" if self.has_focus else "resting")

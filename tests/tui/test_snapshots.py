@@ -1,0 +1,70 @@
+"""Every screen as it was drawn, at 80 x 24 and 160 x 50. After a change look at the drawings, then --snapshot-update."""
+
+import asyncio
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+from textual.pilot import Pilot
+
+import xbrletools
+from tests.conftest import ROOT
+from xbrletools.tui.app import Browser
+
+from .driving import Driver
+
+#: Name, sample, and what leads there: keys, or a key and the text to enter at its prompt.
+VIEWS: list[tuple[str, str, list[str | tuple[str, str]]]] = [
+    ("overview", "posted-8m", []),
+    ("records", "posted-8m", [("colon", "2085"), "2"]),
+    ("filtered", "posted-8m", ["2", ("slash", "kind:xbrle len>1000"), "j"]),
+    ("page", "posted-8m", [("colon", "2097"), "3", "d"]),
+    ("both", "posted-8m", [("colon", "2097"), "3", "o", "o", "o", "d"]),
+    ("zrun", "xbzrle-16m", [("colon", "4335"), "3", "d"]),
+    ("map", "posted-8m", [("colon", "2300"), "4"]),
+    ("versions", "xbzrle-16m", ["2", "end", "4", "o"]),
+    ("findings", "posted-8m", ["5"]),
+    ("fields", "posted-8m", [("colon", "2097"), "6", "j", "j"]),
+    ("section", "xbzrle-16m", ["6", "s", "left_square_bracket"]),
+    ("keys", "posted-8m", ["3", "question_mark"]),
+]
+
+
+@pytest.mark.parametrize("size", [(80, 24), (160, 50)], ids=["80x24", "160x50"])
+@pytest.mark.parametrize(("view", "sample", "path"), VIEWS, ids=[v[0] for v in VIEWS])
+def test_screen(
+    snap_compare: Callable[..., bool],
+    monkeypatch: pytest.MonkeyPatch,
+    view: str,
+    sample: str,
+    path: list[str | tuple[str, str]],
+    size: tuple[int, int],
+) -> None:
+    monkeypatch.chdir(ROOT)
+    app = Browser(xbrletools.open(f"samples/{sample}.bin"))
+
+    async def lead(pilot: Pilot[Any]) -> None:
+        driver = Driver(app, pilot)
+        await driver.settle()
+        for step in path:
+            await (driver.press(step) if isinstance(step, str) else driver.fill(*step))
+        app.clear_notifications()
+        await asyncio.sleep(0)
+        await driver.settle()
+
+    assert snap_compare(app, terminal_size=size, run_before=lead)
+
+
+@pytest.mark.parametrize("theme", ["xbrle-light", "xbrle-contrast"])
+def test_theme(snap_compare: Callable[..., bool], monkeypatch: pytest.MonkeyPatch, theme: str) -> None:
+    monkeypatch.chdir(ROOT)
+    app = Browser(xbrletools.open("samples/posted-8m.bin"))
+    app.theme = theme
+
+    async def lead(pilot: Pilot[Any]) -> None:
+        driver = Driver(app, pilot)
+        await driver.settle()
+        await driver.fill("colon", "2097")
+        await driver.press("3", "d")
+
+    assert snap_compare(app, terminal_size=(80, 24), run_before=lead)

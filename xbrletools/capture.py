@@ -287,7 +287,7 @@ class Capture:
             from .memory.doubt import replay_believed
 
             doubts = self.doubts if at is None else [d for d in self.doubts if d.row < len(columns)]
-            replay_believed(image, self.data, columns, self.dialect, view or View.RECEIVER, doubts)
+            replay_believed(image, self.data, columns, self.dialect, view or View.RECEIVER, doubts, discards)
         else:
             replay(image, self.data, columns, self.dialect, view or View.RECEIVER, discards)
         return image

@@ -19,6 +19,7 @@ from ..formats.ram import DELTA_KINDS, PAGE_KINDS, Kind
 from ..formats.xbrle import HeaderFlag
 from ..stream.records import Columns, Sweeps
 from ..stream.salvage import ANY_BLOCK, Gap
+from .discards import NONE, Discards
 from .image import Image, PageSpace, State
 from .replay import CHUNK, Layer, View, apply, needed, replay
 
@@ -100,12 +101,15 @@ def replay_believed(
     dialect: Dialect | None,
     view: View,
     doubts: Sequence[Doubt],
+    discards: Discards = NONE,
 ) -> None:
     """Bring ``image`` to what is known after ``columns``: as `replay`, but nothing from before a doubt about its page,
     and no page whose checksum refutes it.
     """
     rows = image.space.rows(columns)
-    believed = columns.take((rows >= 0) & (np.arange(len(columns)) >= since_when(rows, doubts)))
+    place = np.arange(len(columns))
+    since = (place >= since_when(rows, doubts)) & (place >= discards.last_rows(len(image.space) + 1)[rows])
+    believed = columns.take((rows >= 0) & since)
     keep = needed(image.space, believed, dialect, view)
     usual = _usual_flags(columns)
     for start in range(0, len(keep), CHUNK):

@@ -12,7 +12,7 @@ from .stream.channels import Spool, WithChannels, order, spool
 from .stream.dialect import Evidence
 from .stream.records import Columns, RecordTable, join
 from .stream.salvage import Gap, Salvager
-from .stream.scan import Block, Problem, Scanner
+from .stream.scan import PAGE_SIZES, Block, Problem, Scanner
 from .stream.sections import Section, Sections
 from .stream.source import MappedSource, Openable, open_source
 
@@ -335,6 +335,10 @@ def open_capture(
         raise XbrleError(f"byte order {endian!r} is neither little nor big")
     if dialect is not None and dialect not in DIALECTS:
         raise XbrleError(f"no dialect is called {dialect!r}; there are {', '.join(DIALECTS)}")
+    if page_size is not None and page_size not in PAGE_SIZES:
+        raise XbrleError(
+            f"no target has pages of {page_size} bytes; there are {', '.join(map(str, sorted(PAGE_SIZES)))}"
+        )
     if isinstance(what, WithChannels):
         return Capture(what.main, dialect, endian, page_size, salvage, blocks, (*what.channels, *channels))
     return Capture(what, dialect, endian, page_size, salvage, blocks, channels)

@@ -101,3 +101,10 @@ def test_a_page_that_continues_no_block_is_listed_without_one(capsys, tmp_path, 
     status, out, err = run(capsys, *command, path)
     assert (status, err) == (0, "")
     assert "page" in out
+
+
+@pytest.mark.parametrize("size", [-4096, 0, 1000, 1 << 20])
+def test_no_target_has_pages_of_such_a_size(capsys, size):
+    status, out, err = run(capsys, "info", SAMPLES / "posted-8m.bin", "--page-size", size)
+    assert (status, out) == (2, "")
+    assert "4096" in err and err.count("\n") == 1

@@ -1,4 +1,5 @@
 import json
+import struct
 
 import numpy as np
 import pytest
@@ -6,6 +7,7 @@ import pytest
 import xbrletools
 from tests.conftest import SAMPLES, corpus_names
 from tests.streams import PAGE, StreamBuilder, noise
+from xbrletools.formats import ram
 from xbrletools.formats.ram import Flag
 from xbrletools.memory.replay import View
 from xbrletools.verify.receiver import outcome
@@ -252,6 +254,78 @@ class TestReceivers:
         capture = xbrletools.open(stream().bytes())
         findings = list(capture.verify({b"pc.ram": 4 * PAGE, b"more": PAGE}))
         assert outcome(capture, findings, Receiver.DEFAULT).loads
+
+    def loads(self, data: bytes, receiver: Receiver, destination: dict[bytes, int] | None = None) -> bool:
+        capture = xbrletools.open(data)
+        return outcome(capture, list(capture.verify(destination)), receiver, destination).loads
+
+    def test_a_name_that_the_list_lacks_is_looked_up_at_the_destination(self):
+        data = stream().dup(0, 7, b"pc.rom").bytes()
+        assert not self.loads(data, Receiver.DEFAULT)
+        assert not self.loads(data, Receiver.DEFAULT, {b"pc.ram": 4 * PAGE})
+        assert self.loads(data, Receiver.DEFAULT, {b"pc.ram": 4 * PAGE, b"pc.rom": PAGE})
+        assert not self.loads(data, Receiver.DEFAULT, {b"pc.ram": 4 * PAGE, b"pc.rom": 0})
+
+    def list_again(self, *entries: tuple[bytes, int]) -> bytes:
+        builder = StreamBuilder({b"pc.ram": 4 * PAGE, b"vga": PAGE}).page(0, A)
+        builder.word(sum(length for _, length in entries) | Flag.MEM_SIZE)
+        for name, length in entries:
+            builder.out += ram.BlockEntry.build({"idstr": name, "length": length})
+        return builder.bytes()
+
+    @pytest.mark.parametrize(
+        ("entries", "loads"),
+        [
+            ([(b"pc.ram", 4 * PAGE), (b"vga", PAGE)], True),
+            ([(b"vga", PAGE), (b"pc.ram", 4 * PAGE)], True),
+            ([(b"vga", PAGE)], True),
+            ([(b"vga", PAGE), (b"vga", PAGE)], True),
+            ([(b"pc.ram", 4 * PAGE), (b"vga", 2 * PAGE)], False),
+            ([(b"pc.ram", 4 * PAGE), (b"rom", PAGE)], False),
+        ],
+    )
+    def test_each_entry_of_a_second_block_list_is_looked_up_by_itself(self, entries, loads):
+        assert self.loads(self.list_again(*entries), Receiver.DEFAULT) is loads
+
+    def test_an_entry_given_twice_does_no_harm_unless_it_contradicts_itself(self):
+        def twice(length: int) -> bytes:
+            entry = ram.BlockEntry.build({"idstr": b"pc.ram", "length": 4 * PAGE})
+            more = ram.BlockEntry.build({"idstr": b"pc.ram", "length": length})
+            data = stream().bytes().replace(entry, entry + more, 1)
+            total = struct.pack(">Q", 4 * PAGE | Flag.MEM_SIZE)
+            return data.replace(total, struct.pack(">Q", 4 * PAGE + length | Flag.MEM_SIZE), 1)
+
+        assert self.loads(twice(4 * PAGE), Receiver.DEBUG)
+        assert "block-list-form" in rules(twice(4 * PAGE))
+        assert not self.loads(twice(PAGE), Receiver.DEBUG)
+
+    def test_an_older_version_of_the_block_section_is_taken(self):
+        sample = (SAMPLES / "posted-8m.bin").read_bytes()
+        old = sample.replace(b"\x05block" + struct.pack(">II", 0, 1), b"\x05block" + struct.pack(">II", 0, 0), 1)
+        new = sample.replace(b"\x05block" + struct.pack(">II", 0, 1), b"\x05block" + struct.pack(">II", 0, 2), 1)
+        assert old != sample != new
+        assert self.loads(old, Receiver.DEBUG)
+        assert not self.loads(new, Receiver.DEBUG)
+
+    def test_a_sum_that_does_not_hold_over_blank_memory_stops_the_debug_build(self):
+        lost = StreamBuilder(flags=3).part().delta(0, A, B).bytes()
+        assert self.loads(lost, Receiver.DEFAULT)
+        assert not self.loads(lost, Receiver.DEBUG)
+        found = next(f for f in xbrletools.open(lost).verify() if f.rule == "delta-without-base")
+        assert found.evidence == {
+            "stated": int(B.sum(dtype=np.uint64)), "blank": int((A ^ B).sum(dtype=np.uint64)),
+        }  # fmt: skip
+        blank = np.zeros(PAGE, np.uint8)
+        fresh = StreamBuilder(flags=3).part().delta(0, blank, changed(blank, 7)).bytes()
+        assert self.loads(fresh, Receiver.DEBUG)
+
+    def test_words_without_a_kind_are_passed_over_until_one_is_a_record_again(self):
+        builder = stream()
+        for word in (0x0670632E726F6D00, 1 << 60, 0x80, 0, 0xA0):
+            builder.word(word)
+        capture = xbrletools.open(builder.dup(2 * PAGE, 9).bytes())
+        assert outcome(capture, list(capture.verify()), Receiver.DEBUG).loads
+        assert int(capture.memory()["pc.ram"][2, 0]) == 9
 
     def test_a_live_section_without_a_handler_stops_the_receivers_of_2011(self):
         renamed = stream().bytes().replace(b"\x03ram\x00\x00\x00\x00", b"\x03ram\x00\x00\x00\x01", 1)

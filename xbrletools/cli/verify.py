@@ -56,7 +56,8 @@ def command(
     if as_json and sarif:
         raise click.UsageError("--json and --sarif exclude each other")
     opened = open_capture(capture, dialect, endian, page_size)
-    findings = list(opened.verify(_blocks(blocks) if blocks else None))
+    destination = _blocks(blocks) if blocks else None
+    findings = list(opened.verify(destination))
     if sender_log or receiver_log:
         from ..analysis.ends import disagreement
 
@@ -75,7 +76,7 @@ def command(
     errors = any(f.severity is Severity.ERROR for f in findings)
     if receiver is None:
         return EXIT_FINDINGS if errors else 0
-    verdict = outcome(opened, findings, Receiver(receiver))
+    verdict = outcome(opened, findings, Receiver(receiver), destination)
     if verdict.loads:
         warn(f"a {receiver} receiver loads this stream")
         return 0

@@ -32,6 +32,8 @@ LIST_MAX = 1 << 20  # bytes of a block list
 LOOK_AHEAD = 1 << 18  # what a trial of dialects or page sizes may look at
 PAGE_SIZES = (4096, 1024, 2048, 8192, 16384, 32768, 65536)
 TRIAL_RECORDS = 8
+STRAYS_MAX = 2048  # words without a page kind, one after the other, before framing counts as lost: four pages of them
+_STRAYS = (Kind.NOOP, Kind.HOOK, Kind.FLUSH, Kind.COMPRESSED)
 
 
 @dataclass(frozen=True, slots=True)
@@ -118,6 +120,7 @@ class Scanner:
         self._real = 0
         self._final = False
         self._padded = False
+        self._strays_end = 0
         self._ready: list[Columns] = []
 
     @property
@@ -538,15 +541,21 @@ class Scanner:
         return after + layout.header.itemsize + length
 
     def _belongs(self, at: int, end: int, word: int, kind: Kind) -> bool:
-        """Whether a word without a page kind is a record that receivers pass over, or the sign of lost framing."""
-        if word >> 52:
-            return False
-        if kind is Kind.COMPRESSED and self._is_zlib(at, end):
+        """Whether a word without a page kind is a record that receivers pass over, or the sign of lost framing.
+
+        Receivers pass over any number of such words: after damage they go on where a word happens to be a record.
+        """
+        if at < self._strays_end or (kind is Kind.COMPRESSED and self._is_zlib(at, end)):
             return True
-        if at + 2 * WORD > end:
-            return True
-        (following,) = struct.unpack_from(">Q", self._view, at + WORD - self._base)
-        return self._plausible(following)
+        stop = min(at + STRAYS_MAX * WORD, end - WORD + 1)
+        for here in range(at + WORD, stop, WORD):
+            (following,) = struct.unpack_from(">Q", self._view, here - self._base)
+            if self._plausible(following):
+                self._strays_end = here
+                return True
+            if ram.kind_of(following & (self.settings.page_size - 1), self.settings.version) not in _STRAYS:
+                return False
+        return stop <= at + WORD and not word >> 52
 
     def _is_zlib(self, at: int, end: int) -> bool:
         """Whether a COMPRESS_PAGE record has a length and a zlib header; older receivers do not know the flag."""
@@ -663,11 +672,27 @@ class Scanner:
             self.problems.append(
                 Problem("block-list", at, f"the blocks' lengths add up to {found.total:#x}, the list says {total:#x}")
             )
-        if self.blocks and total and [b.name for b in self.blocks if b.declared] != [b.name for b in blocks]:
-            self.problems.append(Problem("block-list", at, "a second block list, and a different one"))
-        elif not self.blocks:
+        if not self.blocks:
             self._declare(blocks, at)
+        elif total:
+            self._compare(blocks, at)
         return after
+
+    def _compare(self, blocks: list[Block], at: int) -> None:
+        """A block list after the first: receivers look each entry up, whatever their order and number."""
+        first = [b for b in self.blocks if b.declared]
+        if not set(blocks) <= set(first):
+            self.problems.append(Problem("block-list", at, "a second block list, with blocks that the first has not"))
+        elif blocks != first:
+            self.problems.append(
+                Problem(
+                    "block-list-form",
+                    at,
+                    "a second block list, with not all blocks of the first"
+                    if len(blocks) < len(first)
+                    else "a second block list, in another order",
+                )
+            )
 
     def _flat(self, at: int, total: int) -> None:
         """v3 has one block, the whole ram_addr space."""
@@ -680,7 +705,11 @@ class Scanner:
     def _declare(self, blocks: list[Block], at: int) -> None:
         for block in blocks[:NO_BLOCK]:
             if block.name in self._block_index:
-                self.problems.append(Problem("block-list", at, "two blocks of one name"))
+                agrees = self.blocks[self._block_index[block.name]].length == block.length
+                rule = "block-list-form" if agrees else "block-list"
+                self.problems.append(
+                    Problem(rule, at, f"two blocks of one name, of {'one' if agrees else 'two'} lengths")
+                )
             self._block_index.setdefault(block.name, len(self.blocks))
             self.blocks.append(block)
 

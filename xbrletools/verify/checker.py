@@ -90,13 +90,14 @@ def _owners(capture: "Capture") -> Iterator[Finding]:
         owner = section.owner
         if section.type is not SectionType.START or owner is None or capture.scanned.footers:
             continue
-        versions = {ram.IDSTR: (ram.VERSION_FLAT, ram.VERSION_NAMED), block_format.IDSTR: (block_format.VERSION,)}
-        if owner.idstr not in versions:
+        if owner.idstr not in (ram.IDSTR, block_format.IDSTR):
             message = "no receiver has a handler for a live section of this name"
         elif owner.instance_id:
             message = f"instance {owner.instance_id} of this section, and receivers have instance 0"
-        elif owner.idstr == block_format.IDSTR and owner.version_id not in versions[owner.idstr]:
-            message = f"version {owner.version_id} of this section, and receivers know {block_format.VERSION}"
+        elif owner.idstr == block_format.IDSTR and owner.version_id > block_format.VERSION:
+            message = (
+                f"version {owner.version_id} of this section, and receivers know none above {block_format.VERSION}"
+            )
         else:
             continue
         evidence = {"idstr": shown(owner.idstr), "instance": owner.instance_id, "version": owner.version_id}

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 from numpy.typing import NDArray
 
-from ..codec import checksum
+from ..codec import checksum, deltas
 from ..codec.verdict import Verdict
 from ..formats.dialects import Checksum, Dialect
 from ..formats.ram import Kind
@@ -43,6 +43,12 @@ def memory_marks(capture: "Capture") -> Iterator[Mark]:
         yield Mark("delta-without-base", np.concatenate(receiver.baseless))
     if receiver.damaged:
         yield from _compressed(capture, receiver)
+    blank = _joined(receiver.blank)
+    if len(blank.rows):
+        message = (
+            "a delta to a page that was never sent in full; over blank memory its sum is {blank:#x}, not {stated:#x}"
+        )
+        yield Mark("delta-without-base", blank.rows, message, {"stated": blank.stated, "blank": blank.computed})
     wrong = _joined(receiver.sums)
     wrong = wrong.take(~wrong.agrees)
     if len(wrong.rows):
@@ -121,6 +127,7 @@ class _Replay:
         self.undecoded: list[tuple[Ints, NDArray[np.uint8]]] = []
         self.baseless: list[Ints] = []
         self.damaged: list[tuple[Ints, Ints, NDArray[np.uint8]]] = []
+        self.blank: list[_Sums] = []
         self.sums: list[_Sums] = []
         self.suspects: list[_Suspects] = []
 
@@ -143,7 +150,9 @@ class _Replay:
                 self.undecoded.append((rows[bad], layer.verdicts[bad]))
             baseless = ~layer.based & (self.last_full[pages] == 0)
             if baseless.any():
-                self.baseless.append(rows[baseless])
+                blank = self._over_blank(rows[baseless & ~bad], pages[baseless & ~bad], self.dialect)
+                self.blank.append(blank)
+                self.baseless.append(rows[baseless & ~np.isin(rows, blank.rows)])
             good = ~bad & (self.image.state[pages] == State.KNOWN)
             self._look(rows[good], pages[good], self.dialect)
         bad = layer.inflated != Verdict.OK
@@ -156,6 +165,26 @@ class _Replay:
         self.last_full[layer.rows[full]] = where[full] + 1
         self.last_dup[layer.rows[dup]] = where[dup] + 1
         self.last_sent[layer.rows[~dup]] = where[~dup] + 1
+
+    def _over_blank(self, rows: Ints, pages: Ints, dialect: Dialect) -> _Sums:
+        """Of deltas to pages that nothing was sent for, those whose sums do not hold over a fresh receiver's zeros."""
+        first = _checked(self.columns, rows, dialect) & (self.last_sent[pages] == 0)
+        rows, pages = rows[first], pages[first]
+        computed = np.empty(len(rows), np.uint32)
+        for start in range(0, len(rows), _SUM_BATCH):
+            some = rows[start : start + _SUM_BATCH]
+            fresh = np.zeros((len(some), self.capture.page_size), np.uint8)
+            length = self.columns.length[some].astype(np.int64)
+            deltas.apply(dialect.encoding, self.capture.data, self._payload(some), length, fresh)
+            computed[start : start + len(some)] = checksum.byte_sum(fresh)
+        if dialect.checksum is Checksum.COMPLEMENT:
+            computed = ~computed
+        stated = self.columns.checksum[rows]
+        sums = _Sums(rows, pages, stated, computed, computed == stated)
+        return sums.take(~sums.agrees)
+
+    def _payload(self, rows: Ints) -> Ints:
+        return self.columns.offset[rows].astype(np.int64) + self.columns.head[rows]
 
     def _look(self, rows: Ints, pages: Ints, dialect: Dialect) -> None:
         """Compare the stated sums of decoded deltas with their pages; note those whose base may be stale."""

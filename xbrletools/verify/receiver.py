@@ -29,9 +29,24 @@ class Outcome:
     reason: str | None = None
 
 
-def outcome(capture: "Capture", findings: Iterable[Finding], receiver: Receiver) -> Outcome:
-    """The verdict of ``receiver`` on a capture with these findings (of `verify`, in order)."""
-    stops = [f for f in findings if _stops(f, receiver, capture)]
+def outcome(
+    capture: "Capture",
+    findings: Iterable[Finding],
+    receiver: Receiver,
+    destination: dict[bytes, int] | None = None,
+) -> Outcome:
+    """The verdict of ``receiver`` on a capture with these findings (of `verify`, in order).
+
+    ``destination``, as given to `verify`, says which blocks the receiver has: it looks a record's name up in its own
+    memory, not in the stream's block list.
+    """
+    has = destination or {}
+    stops = [
+        f
+        for f in findings
+        if _stops(f, receiver, capture)
+        and not (f.rule == "unknown-block" and (f.page or 0) < has.get(f.block or b"", 0))
+    ]
     reasons = [
         Outcome(False, f.offset, f.record, f"{f.rule}: {f.message}")
         for f in sorted(stops, key=lambda f: f.offset or 0)[:1]
@@ -66,7 +81,8 @@ def _too_new(capture: "Capture") -> list[Outcome]:
 
 
 def _stops(finding: Finding, receiver: Receiver, capture: "Capture") -> bool:
-    if finding.rule == "checksum-mismatch" and receiver is Receiver.DEBUG and finding.record is not None:
+    sums = finding.rule == "checksum-mismatch" or "blank" in finding.evidence
+    if sums and receiver is Receiver.DEBUG and finding.record is not None:
         row = capture.row_of(finding.record)
         kind = int(capture.records.columns.kind[row])
         flagged = int(capture.records.columns.header_flags[row]) & HeaderFlag.CHECKSUM

@@ -81,7 +81,10 @@ RULES: dict[str, Rule] = {
         Rule("device-tail-unchecked", _N, "device state without footers or description: damage in it cannot be seen"),
         # the RAM section's framing
         Rule("bad-record", _E, "not a record of a RAM section", _ALL),
-        Rule("block-list", _E, "the block list does not add up, repeats a name, or changes", _ALL),
+        Rule("block-list", _E, "the block list does not add up, or contradicts itself", _ALL),
+        Rule(
+            "block-list-form", _W, "the block list repeats an entry, or comes again and differs; receivers let it pass"
+        ),
         Rule("destination-blocks", _E, "the block list is not the destination's", _ALL),
         Rule("unknown-block", _E, "a record names a block that the block list does not have", _ALL),
         Rule("continue-without-block", _E, "CONTINUE, and no record named a block yet", _ALL),

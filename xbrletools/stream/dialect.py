@@ -24,7 +24,8 @@ class Trial:
     """What came of reading some deltas as one dialect in one byte order.
 
     ``offsets`` are those of the delta records that were met, ``decoded`` how many of them came to exactly one page with
-    their header in order; ``failure`` says why the walk stopped early, if it did.
+    their header in order; ``failure`` says why the walk stopped early, if it did; ``ends``: nothing is there after the
+    last delta.
     """
 
     dialect: Dialect
@@ -34,6 +35,7 @@ class Trial:
     flags: frozenset[int]
     checksums: tuple[int, ...]
     failure: str | None
+    ends: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -109,6 +111,9 @@ def _try(view: memoryview, at: int, base: int, settings: Settings, dialect: Dial
         flag = word & (page_size - 1)
         kind = ram.kind_of(flag, version)
         if flag & ~known or word >> 52 or kind is ram.Kind.NOOP or flag & ram.Flag.MEM_SIZE:
+            # Literal runs may stop anywhere, so a delta of them that no record follows has shown nothing.
+            if payloads and at == sum(payloads[-1]) and dialect.encoding is Encoding.ZRUN:
+                del payloads[-1], in_order[-1]
             failure = f"no record can stand at offset {base + at:#x}"
             break
         start = at + 8
@@ -148,7 +153,7 @@ def _try(view: memoryview, at: int, base: int, settings: Settings, dialect: Dial
             break
     return Trial(
         dialect, endian, tuple(offsets), _decoded(view, payloads, in_order, dialect, page_size),
-        frozenset(flags), tuple(sums), failure,
+        frozenset(flags), tuple(sums), failure, bool(payloads) and at == sum(payloads[-1]),
     )  # fmt: skip
 
 
@@ -225,13 +230,15 @@ def detect(
         if endian is not None and d.host_endian:
             orders = (endian,)
         tried += [_try(view, at, base, settings, d, order) for order in orders]
+    cut = any(not t.offsets and t.failure is None for t in tried)
+    if cut and dialect is None:  # one delta of literal runs at the very end is less than a longer one that is cut
+        tried = [t for t in tried if not (t.dialect.encoding is Encoding.ZRUN and t.ends and len(t.offsets) == 1)]
     best = max(t.decoded for t in tried)
     if not best and dialect is None:
         reasons = tuple(
             f"as {t.dialect.name} ({t.endian}-endian): {t.failure or 'no delta comes to one page'}" for t in tried
         )
         names = tuple(dict.fromkeys(t.dialect.name for t in tried))
-        cut = any(not t.offsets and t.failure is None for t in tried)
         return Evidence(None, None, names, base + at, cut=cut, reasons=reasons)
     good = [t for t in tried if t.decoded == best]
     fitting = [t for t in good if _fits(t, settings.page_size)] or good

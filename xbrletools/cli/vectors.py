@@ -1,0 +1,81 @@
+"""`xbrle vectors`: golden vectors, written and checked."""
+
+from collections import Counter
+from contextlib import ExitStack
+from pathlib import Path
+
+import click
+
+from ..errors import XbrleError
+from . import EXIT_FINDINGS, EXIT_UNREADABLE, warn
+
+TIMEOUT = 60.0
+
+
+@click.group()
+def command() -> None:
+    """Golden vectors: write them, hold an implementation to them. README.md in the written folder describes both."""
+
+
+@command.command()
+@click.argument("folder", metavar="DIR", type=click.Path(path_type=Path))
+@click.option("--seed", default=0, show_default=True, metavar="N", help="Another seed gives other pages.")
+def write(folder: Path, seed: int) -> int:
+    """Write the set into DIR, with its JSON Schema and a README. The same seed gives the same bytes."""
+    from ..vectors.write import write as write_set
+
+    counts = write_set(folder, seed)
+    for name, count in counts.items():
+        click.echo(f"{count:6} {name}")
+    click.echo(f"{sum(counts.values()):6} cases in {folder}")
+    return 0
+
+
+@command.command()
+@click.argument("folder", metavar="DIR", type=click.Path(path_type=Path))
+@click.option(
+    "--command",
+    "program",
+    metavar="'PROG {op}'",
+    help="Ask this program instead, over its standard input and output; one is started for each operation.",
+)
+@click.option("--timeout", default=TIMEOUT, show_default=True, metavar="SECONDS", help="For one answer.")
+@click.option("--limit", default=20, show_default=True, metavar="N", help="Failing cases shown by operation; 0: all.")
+def check(folder: Path, program: str | None, timeout: float, limit: int) -> int:
+    """Hold this implementation, or a program, to the vectors in DIR.
+
+    Exits 0 where every answered case passes, 1 where one fails, 2 where the vectors cannot be read or the program
+    cannot be run or answers no operation at all.
+    """
+    from ..vectors.cases import read
+    from ..vectors.check import Programs, own
+    from ..vectors.check import check as checked
+
+    cases = list(read(folder))
+    if not cases:
+        raise XbrleError(f"{folder}: has no cases")
+    passed, failed, unanswered = Counter[str](), Counter[str](), Counter[str]()
+    with ExitStack() as stack:
+        ask = own if program is None else stack.enter_context(Programs(program, timeout)).ask
+        for result in checked(cases, ask):
+            op = result.case.op
+            if result.wrong is None:
+                unanswered[op] += 1
+            elif not result.wrong:
+                passed[op] += 1
+            else:
+                failed[op] += 1
+                if not limit or failed[op] <= limit:
+                    click.echo(f"FAIL {result.case.id} ({op}): {result.case.note}")
+                    for line in result.wrong:
+                        click.echo(f"     {line}")
+    for op in dict.fromkeys(case.op for case in cases):
+        if failed[op] > limit > 0:
+            click.echo(f"{op}: {failed[op] - limit} more cases fail; --limit 0 shows them")
+        if unanswered[op]:
+            warn(f"{op}: not supported, {unanswered[op]} cases left out")
+    click.echo(f"{passed.total()} passed, {failed.total()} failed, {unanswered.total()} not supported")
+    if not passed and not failed:
+        warn("the program answers no operation")
+        return EXIT_UNREADABLE
+    return EXIT_FINDINGS if failed else 0

@@ -1,0 +1,115 @@
+"""Writing the set: the same bytes for the same seed and version."""
+
+import hashlib
+import json
+from collections.abc import Iterable, Iterator, Sequence
+from pathlib import Path
+from typing import Any, cast
+
+from .. import __version__
+from ..errors import XbrleError
+from ..formats.dialects import DIALECTS, Encoding
+from ..formats.ram import VERSION_FLAT, VERSION_NAMED
+from . import pages, streams, tables
+from .answers import answer
+from .cases import FORMAT, INDEX, VERSION, Case, document
+
+#: What goes into every set beside the cases.
+COMPANIONS = ("README.md", "schema.json")
+
+Coverage = dict[str, Any]
+
+
+def _answered(questions: Iterable[pages.Question]) -> Iterator[Case]:
+    for q in questions:
+        ask = cast(dict[str, Any], q.ask)
+        yield Case(q.id, q.op, q.note, ask, answer(q.op, ask))
+
+
+def _coding(cases: Sequence[Case]) -> Coverage:
+    """What of codings the cases cover, counted from the cases themselves."""
+    payloads = [c.expect["payload"] for c in cases if c.op == "encode" and "payload" in c.expect]
+    lengths = sorted({len(cast(bytes, p)) for p in payloads})
+    reasons = sorted({str(c.expect["reason"]) for c in cases if "reason" in c.expect})
+    return {
+        "run_lengths": list(pages.RUNS),
+        "encoded_lengths": lengths,
+        "refusals": reasons,
+        "page_sizes": sorted({len(cast(bytes, c.ask["old"])) for c in cases}),
+    }
+
+
+def _tabled(cases: Sequence[Case]) -> Coverage:
+    out: Coverage = {}
+    for key in ("dialect", "endian", "policy", "dups", "checksums", "cache", "ways", "receiver", "view", "end"):
+        values = {cast(Any, c.ask[key]) for c in cases if key in c.ask}
+        if values:
+            out[key] = sorted(values)
+    return out
+
+
+def _streamed(cases: Sequence[Case]) -> Coverage:
+    found = {f.split(":")[0] for c in cases if c.op == "findings" for f in cast(list[str], c.expect["findings"])}
+    versions = {DIALECTS[str(c.ask["dialect"])].ram_version for c in cases if "dialect" in c.ask}
+    return {**_tabled(cases), "ram_versions": sorted(versions), "rules": sorted(found)}
+
+
+def files(seed: int) -> Iterator[tuple[str, Sequence[Case], Coverage]]:
+    """Each file's subject, its cases and what they cover."""
+    for coding in Encoding:
+        asked = list(_answered(pages.questions(coding, seed)))
+        back = [
+            Case(f"{c.id}-back", "decode", c.note, _asked_back(c), {"verdict": "ok", "page": c.ask["new"]})
+            for c in asked
+            if c.op == "encode" and "payload" in c.expect
+        ]
+        cases = [*asked, *back]
+        yield f"codec-{pages.word(coding)}", cases, _coding(cases)
+    sums = list(_answered(pages.sums(seed)))
+    yield "sums", sums, {"page_sizes": sorted({len(cast(bytes, c.ask["page"])) for c in sums})}
+    for subject, asked_of, covers in (
+        ("headers", tables.headers, _tabled),
+        ("caches", tables.caches, _tabled),
+        ("senders", tables.senders, _tabled),
+        ("streams", streams.questions, _streamed),
+        ("logs", streams.logs, _tabled),
+    ):
+        cases = list(_answered(asked_of(seed)))
+        yield subject, cases, covers(cases)
+
+
+def _asked_back(case: Case) -> dict[str, Any]:
+    """The question that decodes what a case encoded: the page is what was encoded, not what a decoder says."""
+    return {"coding": case.ask["coding"], "old": case.ask["old"], "payload": case.expect["payload"]}
+
+
+def write(folder: Path, seed: int) -> dict[str, int]:
+    """Write a set into ``folder``, which is made if need be; gives the number of cases by file.
+
+    Raises:
+        XbrleError: the folder or a file cannot be written.
+    """
+    entries: list[dict[str, Any]] = []
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        for subject, cases, coverage in files(seed):
+            raw = document(subject, seed, coverage, cases).encode()
+            name = f"{subject}.json"
+            (folder / name).write_bytes(raw)
+            digest = hashlib.sha256(raw).hexdigest()
+            entries.append({"file": name, "subject": subject, "cases": len(cases), "sha256": digest})
+        for name in COMPANIONS:
+            (folder / name).write_bytes((Path(__file__).parent / name).read_bytes())
+        index = {
+            "format": FORMAT,
+            "version": VERSION,
+            "seed": seed,
+            "written_by": f"xbrletools {__version__}",
+            "ram_versions": [VERSION_FLAT, VERSION_NAMED],
+            "dialects": list(DIALECTS),
+            "files": entries,
+        }
+        (folder / INDEX).write_text(json.dumps(index, indent=1) + "\n", encoding="utf-8")
+    except OSError as error:
+        raise XbrleError(f"{error.filename or folder}: {error.strerror}") from error
+    return {entry["file"]: entry["cases"] for entry in entries}

@@ -37,6 +37,7 @@ COMMANDS = {
     "encode": "A stream from memory snapshots.",
     "transcode": "Another dialect, version or policy; or blanked pages.",
     "whatif": "What other encodings and cache sizes would have cost.",
+    "simulate": "Total time and downtime over a link, with and without deltas.",
     "vectors": "Golden vectors: write them, check an implementation against them.",
     "capture": "Record a migration: be its destination, or stand between its ends.",
     "tui": "Browse it on the terminal.",

@@ -1,0 +1,303 @@
+"""A migration over a link, simulated: how long it takes and how long the guest stands still, with and without deltas.
+
+Either from a workload, whose guest writes pages at given rates while passes are sent, or from a capture, whose records
+are sent as they were recorded. Facts of the sender: formats/README.md, "The sender's rules": deltas go out at stage 2
+only, what is left at the end goes out as full pages, and the sender stops when what is dirty, counted as full pages,
+would take no longer than the downtime limit at the link's speed.
+"""
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass, fields
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ..codec.layout import dtype_of
+from ..errors import XbrleError
+from ..formats import ram
+from ..formats.dialects import DIALECTS
+from ..sender.cache import PageCache, buckets_of
+from ..sender.held import Copies
+from ..sender.history import history
+from ..sender.policy import Policy, Sender, rules_of
+from ..sender.transcode import choose, places
+from ..stream.sections import Stage
+
+if TYPE_CHECKING:
+    from ..capture import Capture
+
+WORD = ram.Word.sizeof()
+PASSES_MAX = 100_000
+PAGES_MAX = 1 << 28  # 1 TiB of 4 KiB pages
+WRITES_MANY = 4  # writes a page in a pass from which on each page is drawn by itself
+
+#: The page cache's hits and the deltas' sizes are those of the posted patch.
+DIALECT = DIALECTS["posted"]
+
+
+@dataclass(frozen=True, slots=True)
+class Link:
+    """``bandwidth`` in bytes a second that the stream gets, ``latency`` in seconds one way."""
+
+    bandwidth: float
+    latency: float = 0.0
+
+
+@dataclass(frozen=True, slots=True)
+class Group:
+    """Pages that the guest writes alike: ``pages`` of them, ``writes`` a second, each to one of them at random.
+
+    Of those sent again that the cache holds, ``delta_share`` go out as a delta, of ``delta_bytes`` on average.
+    """
+
+    name: str
+    pages: int
+    writes: float
+    delta_share: float
+    delta_bytes: float
+
+
+@dataclass(frozen=True, slots=True)
+class Workload:
+    """A guest and its sender. Times in seconds, sizes in bytes.
+
+    ``dup_share`` of the pages are dup pages at the first pass. The sender suspends the guest at ``downtime_limit``, or
+    when it has tried for ``give_up`` seconds. It makes ``encodes`` deltas a second at most. ``resume`` passes between
+    the last byte's arrival and the guest's first answer, and one ping is sent every ``ping`` seconds.
+    """
+
+    name: str
+    memory: int
+    dup_share: float
+    groups: tuple[Group, ...]
+    link: Link
+    downtime_limit: float
+    give_up: float
+    cache: int
+    encodes: float
+    resume: float
+    ping: float
+    published: Mapping[str, Mapping[str, float]]
+    page_size: int = ram.PAGE_SIZE
+
+
+@dataclass(frozen=True, slots=True)
+class Outcome:
+    """What a migration took. ``total`` ends with the guest's first answer; ``suspension`` is from its stop to the last
+    byte's arrival; ``ping_downtime`` is the pings lost, times their interval. Not ``converged``: the sender gave up.
+    """
+
+    total: float
+    suspension: float
+    ping_downtime: float
+    passes: int
+    bytes: int
+    pages: int
+    deltas: int
+    dups: int
+    converged: bool
+
+
+# -- a workload ------------------------------------------------------------------------------------------------------
+
+
+def simulate(workload: Workload, deltas: bool, seed: int = 0) -> Outcome:
+    """Migrate ``workload``, with deltas or without; the same seed gives the same outcome.
+
+    Raises:
+        XbrleError: the cache is too small to be one.
+    """
+    random = np.random.default_rng(seed)
+    size, link = workload.page_size, workload.link
+    count = workload.memory // size
+    cache = PageCache(buckets_of(workload.cache, size), count) if deltas else None
+    first = np.cumsum([0, *(g.pages for g in workload.groups)])
+    share = np.array([g.delta_share for g in workload.groups])
+    length = np.array([g.delta_bytes for g in workload.groups])
+    full, dup = WORD + size, WORD + ram.Fill.sizeof()
+    head = WORD + dtype_of(DIALECT.header("little")).itemsize
+
+    is_dup = random.random(count) < workload.dup_share
+    dups = int(np.count_nonzero(is_dup))
+    if cache is not None:
+        cache.insert(np.flatnonzero(~is_dup))
+    sent = dups * dup + (count - dups) * full
+    pages, delta_count, passes = count - dups, 0, 1
+    took = sent / link.bandwidth
+    clock = link.latency + took
+    while True:
+        dirty = _written(workload.groups, first, took, random)
+        converged = len(dirty) * size <= workload.downtime_limit * link.bandwidth
+        if converged or clock >= workload.give_up or passes >= PASSES_MAX:
+            break
+        is_delta = np.zeros(len(dirty), bool)
+        group = np.searchsorted(first, dirty, side="right") - 1
+        tried = 0
+        if cache is not None:
+            held = cache.insert(dirty)
+            tried = int(np.count_nonzero(held))
+            is_delta = held & (random.random(len(dirty)) < share[group])
+        made = int(np.count_nonzero(is_delta))
+        of_pass = (len(dirty) - made) * full + made * head + int(length[group[is_delta]].sum())
+        took = max(of_pass / link.bandwidth, tried / workload.encodes)
+        clock += took
+        sent += of_pass
+        pages += len(dirty) - made
+        delta_count += made
+        passes += 1
+    rest = len(dirty) * full
+    suspension = rest / link.bandwidth + link.latency
+    outage = suspension + workload.resume
+    return Outcome(
+        total=clock + outage,
+        suspension=suspension,
+        ping_downtime=_pings(outage, workload.ping, random),
+        passes=passes + 1,
+        bytes=sent + rest,
+        pages=pages + len(dirty),
+        deltas=delta_count,
+        dups=dups,
+        converged=converged,
+    )
+
+
+def _written(
+    groups: tuple[Group, ...], first: NDArray[np.int64], seconds: float, random: np.random.Generator
+) -> NDArray[np.int64]:
+    """The pages written in so many seconds, (n,) int64, in order."""
+    out = [np.empty(0, np.int64)]
+    for group, start in zip(groups, first.tolist(), strict=False):
+        expected = group.writes * seconds
+        if expected > WRITES_MANY * group.pages:
+            hit = np.flatnonzero(random.random(group.pages) < -np.expm1(-expected / group.pages))
+        else:
+            hit = np.unique(random.integers(0, group.pages, random.poisson(expected)))
+        out.append(hit + start)
+    return np.concatenate(out)
+
+
+def _pings(outage: float, interval: float, random: np.random.Generator) -> float:
+    """The seconds that ping shows for an outage: pings sent in it, the first at a random moment of the interval."""
+    lost = np.floor((outage - random.random() * interval) / interval) + 1
+    return max(0.0, float(lost)) * interval
+
+
+# -- a recorded history ----------------------------------------------------------------------------------------------
+
+
+def replay(capture: "Capture", link: Link, deltas: bool, cache_bytes: int) -> Outcome:
+    """Send the pages of ``capture``, in their order and stages, over ``link``, as the posted sender would.
+
+    What the guest would have written in another time is not recorded: passes and stages stay the recorded ones.
+    ``ping_downtime`` is the suspension. Frames of sections and block names are not counted.
+
+    Raises:
+        XbrleError: a page cannot be told, or the cache is too small to be one.
+    """
+    size = capture.page_size
+    where = places(capture, capture.scanned.ram_version or ram.VERSION_NAMED)
+    policy = Policy.POSTED if deltas else Policy.NONE
+    cache = PageCache(buckets_of(cache_bytes, size), where.pages)
+    sender = Sender(rules_of(DIALECT, policy, None, size), cache, Copies(capture.space))
+    head = dtype_of(DIALECT.header("little")).itemsize
+    sent = last = pages = made = dups = 0
+    for batch in history(capture):
+        if not batch.known.all():
+            raise XbrleError("the capture has pages that cannot be told, so their cost cannot be either")
+        choices = choose(sender, batch, where)
+        body = np.where(batch.is_dup, ram.Fill.sizeof(), np.where(choices.is_delta, head + choices.lengths, size))
+        sizes = WORD + body
+        sent += int(sizes.sum())
+        last += int(sizes[batch.stage == Stage.END].sum())
+        made += int(np.count_nonzero(choices.is_delta))
+        dups += int(np.count_nonzero(batch.is_dup))
+        pages += int(np.count_nonzero(~batch.is_dup & ~choices.is_delta))
+    passed = capture.records.pass_
+    suspension = last / link.bandwidth + link.latency
+    total = sent / link.bandwidth + 2 * link.latency
+    return Outcome(
+        total, suspension, suspension, int(passed.max()) if len(passed) else 0, sent, pages, made, dups, converged=True
+    )
+
+
+# -- the workload's file ---------------------------------------------------------------------------------------------
+
+
+def read_workload(path: str) -> Workload:
+    """Read a workload file: JSON, as docs/workloads/README.md describes it.
+
+    Raises:
+        XbrleError: it cannot be read, or a value is missing or cannot be.
+    """
+    try:
+        loaded = json.loads(Path(path).read_bytes())
+    except OSError as error:
+        raise XbrleError(f"{path}: {error.strerror}") from error
+    except (ValueError, RecursionError) as error:
+        raise XbrleError(f"{path}: is no JSON") from error
+    try:
+        return _workload(loaded)
+    except XbrleError as error:
+        raise XbrleError(f"{path}: {error}") from None
+
+
+def _workload(loaded: Any) -> Workload:
+    size = int(_number(loaded, "page_size", 1024, 1 << 20))
+    groups = _get(loaded, "groups")
+    if not isinstance(groups, list):
+        raise XbrleError("groups must be a list")
+    made = Workload(
+        name=str(_get(loaded, "name")),
+        memory=int(_number(loaded, "memory", size, PAGES_MAX * size)),
+        dup_share=_number(loaded, "dup_share", 0, 1),
+        groups=tuple(
+            Group(
+                str(_get(g, "name")),
+                int(_number(g, "pages", 1, PAGES_MAX)),
+                _number(g, "writes", 0, 1e9),
+                _number(g, "delta_share", 0, 1),
+                _number(g, "delta_bytes", 0, size),
+            )
+            for g in groups
+        ),
+        link=Link(_number(loaded, "bandwidth", 1, 1e15), _number(loaded, "latency", 0, 1e6)),
+        downtime_limit=_number(loaded, "downtime_limit", 0, 1e6),
+        give_up=_number(loaded, "give_up", 0, 1e9),
+        cache=int(_number(loaded, "cache", 0, 1 << 50)),
+        encodes=_number(loaded, "encodes", 1, 1e12),
+        resume=_number(loaded, "resume", 0, 1e6),
+        ping=_number(loaded, "ping", 1e-3, 1e6),
+        published=_published(loaded.get("published", {})),
+        page_size=size,
+    )
+    if sum(g.pages for g in made.groups) * size > made.memory:
+        raise XbrleError("the groups have more pages than the memory")
+    return made
+
+
+def _published(loaded: Any) -> dict[str, dict[str, float]]:
+    """Numbers to hold the outcome to, by `without` and `with`; other entries are for people."""
+    known = {f.name for f in fields(Outcome)}
+    if not isinstance(loaded, dict):
+        raise XbrleError("published must be an object")
+    return {
+        key: {k: _number(value, k, 0, 1e12) for k in value if k in known}
+        for key, value in loaded.items()
+        if key in ("without", "with") and isinstance(value, dict)
+    }
+
+
+def _get(loaded: Any, key: str) -> Any:
+    if not isinstance(loaded, dict) or key not in loaded:
+        raise XbrleError(f"{key} is missing")
+    return loaded[key]
+
+
+def _number(loaded: Any, key: str, least: float, most: float) -> float:
+    value = _get(loaded, key)
+    if isinstance(value, bool) or not isinstance(value, int | float) or not least <= value <= most:
+        raise XbrleError(f"{key} must be a number from {least:g} to {most:g}")
+    return float(value)

@@ -42,6 +42,7 @@ COMMANDS = {
     "capture": "Record a migration: be its destination, or stand between its ends.",
     "tui": "Browse it on the terminal.",
     "serve": "Browse it in a web browser.",
+    "report": "One HTML page of all that is known: passes, pages, findings, sender.",
 }
 
 

@@ -40,6 +40,7 @@ BARS = 48  # passes of a block; where there are more, a bar is several
 CHARTED = 16  # blocks that have bars, and maps
 CELLS = 4096  # of a page map
 ACROSS = 64  # cells in a row of it
+MODELLED = 1 << 24  # pages of RAM, 64 GiB: above, the sender is not modelled
 TEXT = 300  # characters of a message or of evidence
 SENT = (1, 2, 4, 8, 16)  # how often a page was sent: where each shade begins
 
@@ -120,10 +121,17 @@ def gather(capture: "Capture") -> Report:
         capture,
         stats.collect(capture.scan()),
         part("findings", lambda: list(capture.verify())),
-        part("sender", lambda: fingerprint(capture)),
+        part("sender", lambda: _fingerprint(capture)),
         part("image", capture.memory),
         failures,
     )
+
+
+def _fingerprint(capture: "Capture") -> Fingerprint:
+    """The model of a sender's cache takes memory by the page of RAM, which a stream can claim any number of."""
+    if len(capture.space) > MODELLED:
+        raise XbrleError(f"the capture claims {len(capture.space):,} pages, more than is modelled here")
+    return fingerprint(capture)
 
 
 def page(report: Report, digests: Mapping[str, str], tool: str) -> str:
@@ -461,7 +469,8 @@ def _passes(report: Report) -> Markup:
     bodies = []
     for block, mine in bars.items():
         tally = tallies[block]
-        title = f"{tally.pages:,} records, {_bytes(tally.page_wire)}, deltas save {_bytes(sums.saved(tally))}"
+        title = f"{tally.pages:,} records, {_bytes(tally.page_wire)}"
+        title += f", deltas save {_bytes(sums.saved(tally))}" if tally.deltas else ""
         group = tag("tr", tag("th", _code(names[block]), f" {title}", colspan=6), class_="group")
         rows = [_bar_row(sums, label, one, most, widest) for label, one in mine]
         bodies.append(tag("tbody", group, *rows))
@@ -661,7 +670,7 @@ def _map(name: str, values: NDArray[np.uint8], classes: Sequence[str], row: int)
             paths.append(tag("path", d="".join(f"M{a} {b}h{w}v1h-{w}z" for a, b, w in corners), class_=class_))
     step = max(1, high // 8)
     labels = [tag("text", f"{r * row:#x}", x=-1, y=r + 1, class_="at") for r in range(0, high, step)]
-    return tag("svg", *labels, *paths, viewBox=f"-13 0 {ACROSS + 13} {max(high, 2)}", role="img", aria_label=name)
+    return tag("svg", *labels, *paths, viewBox=f"-15 -0.7 {ACROSS + 15} {high + 0.9:.1f}", role="img", aria_label=name)
 
 
 # -- who sent it ------------------------------------------------------------------------------------------------------
@@ -764,7 +773,8 @@ tbody td { border-bottom: 1px solid var(--line); }
 .bars td { border: 0; padding-top: 1px; padding-bottom: 1px; vertical-align: middle; }
 .bars .group th { padding-top: 14px; color: var(--soft); font-weight: 400; }
 .bars .group code { color: var(--ink); font-size: 13px; }
-.bars .bar { width: 30%; }
+.bars .bar { width: 36%; }
+.bars .n { width: 1%; }
 .bars .bar svg { display: block; width: 100%; height: 12px; background: var(--panel); }
 .legend { list-style: none; display: flex; flex-wrap: wrap; gap: 2px 18px; padding: 0; margin: 4px 0 8px; }
 .legend svg { width: 11px; height: 11px; margin-right: 6px; vertical-align: -1px; }

@@ -703,7 +703,12 @@ def _sender(report: Report) -> Markup:
         rows.append(("first not predicted", f"record {found.first_miss:,}"))
     form, lines = stats.posted(report.sums, scan.settings.dialect, scan.ram_version or ram.VERSION_NAMED)
     table = tag("pre", stats.table(form, lines))
-    return _section("Sender", _pairs(rows), tag("h3", "The statistics that its debug build prints"), table)
+    return _section(
+        "Sender",
+        _pairs(rows),
+        tag("h3", "As the posted patch's debug build prints it (iterations are inferred)"),
+        table,
+    )
 
 
 def _sections(scan: Scanner) -> Markup:

@@ -805,7 +805,9 @@ footer { margin-top: 36px; border-top: 1px solid var(--line); padding-top: 10px;
   body { font-size: 10pt; print-color-adjust: exact; -webkit-print-color-adjust: exact; }
   main { max-width: none; padding: 0; }
   .wide { overflow: visible; }
-  h2, h3, .note { break-after: avoid; }
+  h2, h3, .legend, .legend-title { break-after: avoid; }
+  .legend { break-inside: avoid; }
+  .at { font-size: 2.3px; }
   figure, tr, .tiles { break-inside: avoid; }
   .maps { grid-template-columns: 1fr 1fr; } }
 """

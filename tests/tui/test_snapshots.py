@@ -1,4 +1,4 @@
-"""Every screen against a drawing of it, at two sizes."""
+"""Every screen as it was drawn, at 80 x 24 and 160 x 50. After a change: look at them, then --snapshot-update."""
 
 import asyncio
 from collections.abc import Callable

@@ -131,7 +131,7 @@ class Lines(ScrollView, can_focus=True, inherit_bindings=False):
     def forget(self, row: int) -> None:
         """One row has changed."""
         self._strips.discard((row, self.scrollable_content_region.width))
-        self.refresh()
+        self.refresh(Region(0, row - self.scroll_offset.y, self.size.width, 1))
 
     # -- drawing ---------------------------------------------------------------------------------------------------
 
@@ -142,6 +142,7 @@ class Lines(ScrollView, can_focus=True, inherit_bindings=False):
             self._styles["cursor"] = self.get_component_rich_style("lines--cursor", partial=True)
             self._styles["resting"] = self.get_component_rich_style("lines--resting", partial=True)
             self._styles[""] = Style()
+            self._styles["base"] = self.rich_style  # a walk up the tree: not for every line
         return self._styles[name]
 
     def notify_style_update(self) -> None:
@@ -155,14 +156,14 @@ class Lines(ScrollView, can_focus=True, inherit_bindings=False):
         row = y + self.scroll_offset.y
         width = self.scrollable_content_region.width
         if row >= self._count:
-            return Strip.blank(width, self.rich_style)
+            return Strip.blank(width, self.style("base"))
         strip = self._strips.get((row, width))
         if strip is None:
             pieces = [Segment(inert(text), self.style(name)) for text, name in self.line(row, width)]
             strip = Strip(pieces)
             if strip.cell_length > width:
                 strip = Strip([*strip.crop(0, width - 1), Segment("…")])
-            strip = strip.adjust_cell_length(width).apply_style(self.rich_style)
+            strip = strip.adjust_cell_length(width).apply_style(self.style("base"))
             self._strips[row, width] = strip
         if self.has_cursor and row == self.cursor:
             over = self.style("cursor" if self.has_focus else "resting")

@@ -8,6 +8,7 @@ import xbrletools
 from tests.conftest import SAMPLES, corpus_names
 from tests.streams import PAGE, StreamBuilder, noise
 from xbrletools.formats import ram
+from xbrletools.formats.qevm import SectionType
 from xbrletools.formats.ram import Flag
 from xbrletools.memory.replay import View
 from xbrletools.verify.receiver import outcome
@@ -331,6 +332,18 @@ class TestReceivers:
         renamed = stream().bytes().replace(b"\x03ram\x00\x00\x00\x00", b"\x03ram\x00\x00\x00\x01", 1)
         capture = xbrletools.open(renamed)
         assert not outcome(capture, list(capture.verify()), Receiver.DEFAULT).loads
+
+    @pytest.mark.parametrize("kind", [1, 4])
+    def test_a_part_whose_type_byte_is_damaged_is_no_device(self, kind):
+        data = bytearray((SAMPLES / "posted-8m.bin").read_bytes())
+        sections = xbrletools.open(bytes(data)).sections
+        part = [s for s in sections if s.type == SectionType.PART and s.owner.idstr == b"ram"][9]
+        data[part.offset] = kind
+        capture = xbrletools.open(bytes(data))
+        findings = list(capture.verify())
+        assert "unknown-owner" in [f.rule for f in findings]
+        for receiver in (Receiver.DEFAULT, Receiver.DEBUG):
+            assert not outcome(capture, findings, receiver).loads
 
     def test_the_opaque_tail_is_said_to_be_unchecked(self):
         cut = (SAMPLES / "posted-8m.bin").read_bytes()[:-200]

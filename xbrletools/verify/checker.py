@@ -84,13 +84,19 @@ def _problems(capture: "Capture") -> Iterator[Finding]:
 
 
 def _owners(capture: "Capture") -> Iterator[Finding]:
-    """START sections of an old stream that no receiver of its time has a handler for."""
+    """Sections of an old stream that no receiver of its time has a handler for: live ones of other names than RAM and
+    block have, and any whose name is none.
+    """
     rule = RULES["unknown-owner"]
     for section in capture.sections:
         owner = section.owner
-        if section.type is not SectionType.START or owner is None or capture.scanned.footers:
+        if owner is None or capture.scanned.footers or section.type in (SectionType.PART, SectionType.END):
             continue
-        if owner.idstr not in (ram.IDSTR, block_format.IDSTR):
+        if section.type is SectionType.FULL:
+            if owner.idstr and all(0x20 < c < 0x7F for c in owner.idstr):
+                continue
+            message = "no device has this name; the section's type byte may be damaged"
+        elif owner.idstr not in (ram.IDSTR, block_format.IDSTR):
             message = "no receiver has a handler for a live section of this name"
         elif owner.instance_id:
             message = f"instance {owner.instance_id} of this section, and receivers have instance 0"

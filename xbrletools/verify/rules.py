@@ -69,9 +69,7 @@ RULES: dict[str, Rule] = {
         Rule("ram-version", _E, "the RAM section's version is neither 3 nor 4", _ALL),
         Rule("bad-section-type", _E, "no section begins with this byte", _ALL),
         Rule("unknown-section", _E, "a section's id was never announced", _ALL),
-        Rule(
-            "unknown-owner", _E, "a live section that receivers have no handler for", frozenset(_ALL - {Receiver.TODAY})
-        ),
+        Rule("unknown-owner", _E, "a section that receivers have no handler for", frozenset(_ALL - {Receiver.TODAY})),
         Rule("bad-block-record", _E, "not a record of a block migration section", _ALL),
         Rule("bad-footer", _E, "a section's footer is missing or of another section", frozenset((Receiver.TODAY,))),
         Rule("bad-package", _E, "a PACKAGED command does not end where a section ends", frozenset((Receiver.TODAY,))),

@@ -12,6 +12,7 @@ import pytest
 from tests.analysis.test_report import hostile
 from tests.cli.run import run
 from tests.conftest import SAMPLES
+from tests.streams import StreamBuilder, noise
 
 STREAM = SAMPLES / "posted-8m.bin"
 CHROMIUM = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None)
@@ -57,6 +58,15 @@ def test_a_damaged_capture_gives_what_can_be_had_and_exits_1(capsys, tmp_path):
 def test_an_error_in_a_whole_capture_exits_1(capsys, tmp_path):
     (tmp_path / "bad.bin").write_bytes(hostile())
     assert run(capsys, "report", tmp_path / "bad.bin", "-o", tmp_path / "out.html")[0] == 1
+
+
+def test_blocks_that_no_guest_has_leave_the_rest_of_the_page_and_exit_1(capsys, tmp_path):
+    claim = StreamBuilder({b"pc.ram": 1 << 50}).page(0, noise(1)).end().bytes()
+    (tmp_path / "claim.bin").write_bytes(claim)
+    assert run(capsys, "report", tmp_path / "claim.bin", "-o", tmp_path / "out.html")[0] == 1
+    page = (tmp_path / "out.html").read_text("utf-8")
+    assert "could not be verified: the blocks claim 0x4000000000000 bytes" in page
+    assert "1,125,899,906,842,624" in page
 
 
 def test_what_is_no_capture_leaves_no_page_and_exits_2(capsys, tmp_path):

@@ -96,9 +96,10 @@ class Report:
 
     @property
     def is_bad(self) -> bool:
-        """Whether a finding is an error, or the capture is damaged."""
-        found = self.findings or []
-        return self.capture.damage is not None or any(f.severity is Severity.ERROR for f in found)
+        """Whether a finding is an error, or the capture is damaged or claims what cannot be."""
+        if self.capture.damage is not None or self.findings is None:
+            return True
+        return any(f.severity is Severity.ERROR for f in self.findings)
 
 
 def gather(capture: "Capture") -> Report:
@@ -246,10 +247,10 @@ def _head(report: Report, name: str, digests: Mapping[str, str]) -> Markup:
     words = [f"{counted[s]:,} {s.value}{'s' if counted[s] != 1 else ''}" for s in Severity if counted[s]]
     if damage is not None:
         verdict = f"Damaged at offset {damage.offset:#x}: {damage.message}. What follows is what can be had."
+    elif report.findings is None:
+        verdict = f"The stream could not be verified: {report.failures['findings']}."
     elif report.is_bad:
         verdict = "The stream comes to its end, and there are errors in it."
-    elif report.findings is None:
-        verdict = "The stream could not be verified."
     else:
         verdict = "The stream comes to its end, and no error was found."
     saved = sums.saved(sums.total)

@@ -301,6 +301,8 @@ def _what(report: Report) -> Markup:
     if len(scan.problems) > PER_RULE:
         problems.append(f"and {len(scan.problems) - PER_RULE:,} more")
     rows.append(("problems", _lines(problems or ["none"])))
+    if report.capture.channels is not None:
+        rows.append(("channels", "given; the numbers of records and passes are the main channel's alone"))
     return _section("What it is", _pairs(rows), tag("h3", "RAM blocks"), _blocks(report), *_kinds(report.sums))
 
 

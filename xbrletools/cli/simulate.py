@@ -77,8 +77,9 @@ def command(
 
 
 def _table(found: "dict[str, Outcome]", published: dict[str, dict[str, float]]) -> None:
-    from rich.console import Console
     from rich.table import Table
+
+    from .output import show
 
     table = Table(box=None)
     table.add_column("")
@@ -94,7 +95,7 @@ def _table(found: "dict[str, Outcome]", published: dict[str, dict[str, float]]) 
             if name in published:
                 cells.append(_cell(published[name][key], unit) if key in published[name] else "-")
         table.add_row(label, *cells)
-    Console(soft_wrap=True).print(table)
+    show(table)
 
 
 _ROWS = {

@@ -138,7 +138,7 @@ class Capture:
             if len(columns):
                 yield int(columns.offset[-1])
         self._table = self._finished(join(table.columns()))
-        table.settle(self._table.columns)
+        table.settle(self._table)
 
     def so_far(self, table: "GrowingTable") -> "Capture":
         """The capture as far as `load` has come, to ask while it goes on; what `load` adds later is not in it."""

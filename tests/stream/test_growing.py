@@ -4,7 +4,9 @@ import numpy as np
 import pytest
 
 import xbrletools
+from tests.building import PAGE, patterned, zero
 from tests.conftest import SAMPLES
+from tests.stream.test_channels import Packets, main_channel
 from xbrletools.capture import Capture
 from xbrletools.stream import growing
 from xbrletools.stream.growing import GrowingTable
@@ -100,3 +102,23 @@ def test_sections_can_be_looked_up_while_a_scan_adds_some() -> None:
     stop.set()
     reader.join()
     assert not errors
+
+
+def test_records_of_channels_stand_where_they_count_once_all_is_loaded() -> None:
+    one = Packets(0).packet(0, sync=True).packet(2, [(0, patterned(1)), (PAGE, patterned(2))], sync=True)
+    one.packet(3, sync=True)
+    opened = [
+        xbrletools.open(main_channel(zero(2 * PAGE, b"pc.ram")), channels=[one.bytes()]) for _ in ("loaded", "whole")
+    ]
+    tables: list[GrowingTable] = []
+    for _ in opened[0].load(tables.append):
+        pass
+    table, whole = tables[0], opened[1].records
+    assert len(table) == len(whole) == len(opened[0].records)
+    for row in range(len(whole)):
+        record = table.record(row)
+        assert record.offset == whole.columns.offset[row]
+        assert (record.number or 0) == whole.number[row]
+        assert (record.section, record.stage) == (whole.section[row], whole.stage[row])
+    for row in whole.main_rows.tolist():
+        assert table.at(int(whole.columns.offset[row])) == row

@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..formats.ram import PAGE_KINDS, Kind
-from .records import Columns, Sweeps
+from .records import Columns, RecordTable, Sweeps
 from .scan import Scanner
 from .windows import Window
 
@@ -73,6 +73,7 @@ class GrowingTable:
         self._sweeps = Sweeps({})
         self._rows = 0
         self._records = 0
+        self._table: RecordTable | None = None  # where records of channels stand among the others
         self.window: Callable[[int], Window] = lru_cache(_CACHED)(self.derive)
 
     def __len__(self) -> int:
@@ -107,12 +108,20 @@ class GrowingTable:
         """The stored columns of every piece."""
         return [p.columns for p in self._pieces]
 
-    def settle(self, columns: Columns) -> None:
-        """Look into ``columns`` from now on, the same rows in one piece of memory, and let the pieces go."""
-        self._pieces = [
-            _Piece(columns.take(slice(p.first, p.first + len(p.columns))), p.first, p.records, p.sweeps)
-            for p in self._pieces
-        ]
+    def settle(self, table: RecordTable) -> None:
+        """Show ``table`` from now on: the same rows in one piece of memory, and those of channels among them."""
+        columns = table.columns
+        if table.main_size is None:
+            self._pieces = [
+                _Piece(columns.take(slice(p.first, p.first + len(p.columns))), p.first, p.records, p.sweeps)
+                for p in self._pieces
+            ]
+        else:
+            whole = GrowingTable(self.scanner)
+            whole.add(columns)
+            self._table = table
+            self._pieces, self._firsts, self._numbers = whole._pieces, whole._firsts, whole._numbers
+            self._records, self._rows = whole._records, whole._rows
         self.window = lru_cache(_CACHED)(self.derive)
 
     def piece(self, row: int) -> int:
@@ -130,7 +139,10 @@ class GrowingTable:
         number = np.cumsum(is_page, dtype=np.uint32) + np.uint32(p.records)
         number[~is_page] = 0
         sweeps = Sweeps(dict(p.sweeps.counts), p.sweeps.block, p.sweeps.address)
-        section = self.scanner.sections.of(p.columns.offset)
+        if self._table is None:
+            section = self.scanner.sections.of(p.columns.offset)
+        else:
+            section = self._table.section[p.first : p.first + len(p.columns)]
         return Window(
             p.columns,
             self.scanner.sections,
@@ -185,6 +197,10 @@ class GrowingTable:
 
     def at(self, offset: int) -> int | None:
         """The last row that begins at or before file offset ``offset``; None if none does."""
+        if self._table is not None:  # a channel's records are not in the order of their offsets
+            main = self._table.main_rows
+            place = int(np.searchsorted(self._table.columns.offset[main], np.uint64(offset), side="right")) - 1
+            return int(main[place]) if place >= 0 else None
         piece = bisect_right(self._offsets, offset, hi=len(self._pieces)) - 1
         if piece < 0:
             return None

@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from ..analysis.stats import Stats
+from ..analysis.stats import Stats, tally
 from ..capture import Capture
 from ..errors import XbrleError
 from ..formats.ram import PAGE_KINDS
@@ -91,12 +91,16 @@ class Session:
     @property
     def bytes(self) -> NDArray[np.uint8]:
         """The capture's bytes, (size,) uint8: also while it is scanned."""
+        if self.complete:
+            return self.capture.data
         source = self.capture.source
         assert isinstance(source, MappedSource)
         return source.data
 
     def finish(self) -> None:
         """The scan is done."""
+        if self.table is not None and len(self.table) != sum(self.stats.total.records):
+            self.stats.total = tally(self.capture.records.columns)  # channels came in
         self.complete = True
         self._part = None
 

@@ -7,6 +7,7 @@ import xbrletools
 from tests.conftest import SAMPLES, corpus_names
 from tests.sender.snaps import history
 from tests.sender.test_encode import stream_of
+from tests.streams import PAGE, StreamBuilder, noise
 from xbrletools import XbrleError
 from xbrletools.formats import statistics
 from xbrletools.sender.cache import DEFAULT_BYTES
@@ -52,6 +53,22 @@ def test_qemu_7_2_keeps_the_rules_of_xbzrle():
     found = fingerprint(xbrletools.open(SAMPLES / "xbzrle-16m.bin"))
     assert (found.dialect, found.policy) == ("xbzrle", Policy.XBZRLE)
     assert (found.choices, found.predicted, found.first_miss) == (368, 368, None)
+
+
+def test_the_first_sweep_ends_though_its_first_block_never_comes_again():
+    stream = (
+        StreamBuilder({b"rom": 2 * PAGE, b"pc.ram": 4 * PAGE}, "xbzrle").dup(0, 0, b"rom").dup(PAGE, 0, b"rom").part()
+    )
+    old = [noise(i) for i in range(4)]
+    for _ in range(2):  # the second one fills the cache
+        for i, page in enumerate(old):
+            stream.page(i * PAGE, page)
+    for i, page in enumerate(old):
+        new = page.copy()
+        new[9] ^= 1
+        stream.delta(i * PAGE, page, new)
+    found = fingerprint(xbrletools.open(stream.end().bytes()))
+    assert (found.choices, found.predicted, found.first_miss) == (12, 12, None)
 
 
 @pytest.mark.parametrize("name", corpus_names(POSTED))

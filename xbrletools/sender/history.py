@@ -64,15 +64,12 @@ def history(capture: "Capture") -> Iterator[Batch]:
 
 
 def _second_sweep(capture: "Capture", at: NDArray[np.int64]) -> int:
-    """The row of the first record after the sender went round all of memory: back in the block that it began with,
-    or at a lower address of the only one [C].
+    """The row of the first record after the sender went round all of memory: the first that steps back, in the order
+    of the block list and, within a block, of addresses [C].
     """
     columns = capture.records.columns
     block, address = columns.block[at], columns.address[at]
-    if len(at) and (block != block[0]).any():
-        back = np.flatnonzero((block[1:] == block[0]) & (block[:-1] != block[0]))
-    else:
-        back = np.flatnonzero(address[1:] < address[:-1])
+    back = np.flatnonzero((block[1:] < block[:-1]) | (block[1:] == block[:-1]) & (address[1:] < address[:-1]))
     return int(at[back[0] + 1]) if len(back) else len(columns)
 
 

@@ -23,7 +23,8 @@ def shown(name: bytes) -> str:
         elif character.isprintable():
             out.append(character)
         else:
-            out.append(f"\\x{code:02x}" if code < 0x100 else f"\\u{code:04x}" if code < 0x10000 else f"\\U{code:08x}")
+            # \\x80 and above are bytes that are no UTF-8: a character of that code must not look like one
+            out.append(f"\\x{code:02x}" if code < 0x80 else f"\\u{code:04x}" if code < 0x10000 else f"\\U{code:08x}")
     return "".join(out)
 
 
@@ -36,7 +37,8 @@ def size(text: str) -> int:
     found = _SIZE.fullmatch(text.strip())
     if not found:
         raise XbrleError(f"{text!r} is no size; write 4096, 0x1000, 64K, 1G")
-    return int(found[1], 0) * _UNITS[found[2].lower()]
+    digits = found[1].lower()
+    return int(digits, 16 if digits.startswith("0x") else 10) * _UNITS[found[2].lower()]
 
 
 def address(text: str) -> tuple[str | None, int]:

@@ -165,6 +165,14 @@ def compared(log, data):
     return miglog.compare(log, np.frombuffer(data, np.uint8))
 
 
+def test_a_line_whose_number_no_build_can_write_is_named():
+    first, beyond = b"[seq 4294967295 addr 0x0 cksum 0x0] DUP page\n", b"[seq 4294967296 addr 0x0 cksum 0x0] DUP page\n"
+    assert miglog.parse(first).seq.tolist() == [4294967295]
+    with pytest.raises(XbrleError, match="line 2 has a number") as error:
+        miglog.parse(first + beyond)
+    assert error.value.offset == len(first)
+
+
 def test_a_log_agrees_with_itself(small):
     log, data = small
     found = compared(log, data)

@@ -255,24 +255,29 @@ def parse(what: str | os.PathLike[str] | bytes) -> Log:
         if len(found) != piece.count(b"\n"):
             number, offset = _first_wrong(piece)
             raise XbrleError(f"line {seen + number} is no line of a mig.log", at + offset)
-        parts.append(_columns(found))
+        numbers = np.fromiter((int(line[0]) for line in found), np.uint64, len(found))
+        if (beyond := np.flatnonzero(numbers > np.iinfo(np.uint32).max)).size:
+            first = int(beyond[0])
+            offset = sum(map(len, piece.splitlines(keepends=True)[:first]))
+            raise XbrleError(f"line {seen + first + 1} has a number that no build writes", at + offset)
+        parts.append(_columns(found, numbers))
         at += len(piece)
         seen += len(found)
-    empty = _columns([])
+    empty = _columns([], np.empty(0, np.uint64))
     return Log(*(np.concatenate([getattr(p, f.name) for p in (empty, *parts)]) for f in fields(Log)))
 
 
 _KIND_OF = {spelled.split()[0].encode(): int(kind) for kind, spelled in _SPELLED.items()}
 
 
-def _columns(found: list[tuple[bytes, ...]]) -> Log:
-    seq, addr, cksum, kind, length = zip(*found, strict=True) if found else ((),) * 5
+def _columns(found: list[tuple[bytes, ...]], numbers: NDArray[np.uint64]) -> Log:
+    _, addr, cksum, kind, length = zip(*found, strict=True) if found else ((),) * 5
 
     def column(values: tuple[bytes, ...], dtype: type, convert: Callable[[bytes], int]) -> NDArray[Any]:
         return np.fromiter(map(convert, values), dtype, len(values))
 
     return Log(
-        column(seq, np.uint32, int),
+        numbers.astype(np.uint32),
         column(addr, np.uint64, lambda digits: int(digits, 16)),
         column(cksum, np.uint32, lambda digits: int(digits, 16)),
         column(kind, np.uint8, _KIND_OF.__getitem__),

@@ -5,6 +5,7 @@ Runs of equal fixed-size records are taken by one regular expression. All sizes 
 
 import re
 from dataclasses import dataclass, field
+from functools import cache
 from typing import Any
 
 import numpy as np
@@ -37,15 +38,23 @@ class Pending:
     special: dict[int, tuple[Kind, int]] = field(default_factory=dict)
 
 
-def _runs_pattern(settings: Settings, steps: dict[int, int]) -> re.Pattern[bytes]:
+@cache
+def _runs_pattern(page_size: int, steps: tuple[tuple[int, int], ...]) -> re.Pattern[bytes]:
     """Matches a run of one fixed-size kind, possessively: no memory, no backtracking."""
-    low = settings.page_size.bit_length() - 1 - 8  # flag bits that reach into the second byte of the word
+    low = page_size.bit_length() - 1 - 8  # flag bits that reach into the second byte of the word
     clear = b"".join(re.escape(bytes([high])) for high in range(0, 256, 1 << low))
     kinds = (
         b"(?:\\x00.{%d}[%s]%s.{%d})++" % (WORD - 3, clear, re.escape(bytes([flags])), step - WORD)
-        for flags, step in steps.items()
+        for flags, step in steps
     )
     return re.compile(b"(?s:" + b"|".join(kinds) + b")")
+
+
+@cache
+def _tables(version: int, delta: Kind) -> tuple[NDArray[np.uint8], NDArray[np.bool_]]:
+    """The kind for each value of the flags, and whether such a record carries a block's name."""
+    kinds = ram.kind_table(version, delta)
+    return np.array(kinds, np.uint8), np.array([ram.is_named(f, version, k) for f, k in enumerate(kinds)], bool)
 
 
 class Layout:
@@ -61,7 +70,7 @@ class Layout:
         if named or settings.page_sum is not None:
             steps[int(Flag.PAGE | kept)] = WORD + self.page_head + settings.page_size
         self.steps = [steps.get(f, 0) for f in range(256)]
-        self.runs = _runs_pattern(settings, steps)
+        self.runs = _runs_pattern(settings.page_size, tuple(steps.items()))
         self.delta = Kind.XBRLE
         self.delta_flags = -1
         self.header: np.dtype[np.void] | None = None
@@ -77,9 +86,7 @@ class Layout:
             kind, place = self.header.fields["length"][:2]  # type: ignore[index]
             little = kind.newbyteorder("<") == kind
             self.low, self.high = (place, place + 1) if little else (place + 1, place)
-        kinds = ram.kind_table(settings.version, self.delta)
-        self.kinds = np.array(kinds, np.uint8)
-        self.named = np.array([ram.is_named(f, settings.version, k) for f, k in enumerate(kinds)], bool)
+        self.kinds, self.named = _tables(settings.version, self.delta)
 
     def walk(self, view: memoryview, at: int, limit: int, pending: Pending) -> int:
         """Store the offsets of records from ``at`` to ``limit``; returns where it met something for the slow path.

@@ -1,0 +1,545 @@
+"""What the fuzzer calls: one small function a parser, which takes any bytes and asserts what holds for every input.
+
+None of them needs the fuzzer: `test_targets.py` runs each over its seeds and over what was once found.
+"""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import partial
+
+import numpy as np
+
+from tests.codec import wire
+from tests.fuzz import programs
+from xbrletools.analysis import miglog
+from xbrletools.codec import compressed, deltas, runs, xbzrle
+from xbrletools.codec.verdict import Verdict
+from xbrletools.errors import XbrleError
+from xbrletools.formats import libvirt, multifd, qcow2, qevm, ram
+from xbrletools.formats.dialects import DIALECTS, Encoding
+from xbrletools.formats.qevm import SectionType
+from xbrletools.memory.image import Image, PageSpace, State
+from xbrletools.memory.replay import View, replay
+from xbrletools.stream import blocklist, boundary, channels, commands, configuration, devices, filters, identify
+from xbrletools.stream.dialect import Settings
+from xbrletools.stream.fields import Field, expanded, record_tree, tree
+from xbrletools.stream.records import NO_BLOCK, Columns, join
+from xbrletools.stream.salvage import Salvager
+from xbrletools.stream.scan import Scanner
+from xbrletools.stream.sections import Boundary, Owner, Section
+from xbrletools.stream.source import MappedSource, open_source
+from xbrletools.stream.walk import WORD, Layout, Pending
+from xbrletools.stream.wrappers import LibvirtSave
+from xbrletools.text import address, pattern, shown, size
+from xbrletools.verify.checker import verify
+
+PAGE = ram.MIN_PAGE_SIZE  # the smallest page there is: deltas are short, and memory is cheap
+OLD = wire.noise(1, PAGE, seed=4)[0]
+OLD_BYTES = OLD.tobytes()
+OLD_NUMBER = int.from_bytes(OLD_BYTES, "big")
+GUEST_MAX = 1 << 26  # bytes of a guest whose memory a target looks at
+
+
+@dataclass(frozen=True, slots=True)
+class Target:
+    """``call`` takes the fuzzer's bytes, of which there are at most ``most``; ``words`` help it to guess."""
+
+    call: Callable[[bytes], None]
+    most: int
+    words: tuple[bytes, ...] = ()
+
+
+# -- text ------------------------------------------------------------------------------------------------------------
+
+_WIDTHS = {"x": 2, "u": 4, "U": 8}
+
+
+def names(data: bytes) -> None:
+    """What is shown of a name is printable, and says which name it was."""
+    text = shown(data)
+    assert text.isprintable()
+    assert _unshown(text) == data
+
+
+def _unshown(text: str) -> bytes:
+    pieces = text.split("\\")
+    out = [pieces[0].encode()]
+    at = 1
+    while at < len(pieces):
+        piece = pieces[at]
+        if not piece:  # a doubled backslash
+            out.append(b"\\" + pieces[at + 1].encode())
+            at += 2
+            continue
+        width = 1 + _WIDTHS[piece[0]]
+        code = int(piece[1:width], 16)
+        out.append(bytes([code]) if piece[0] == "x" else chr(code).encode())
+        out.append(piece[width:].encode())
+        at += 1
+    return b"".join(out)
+
+
+def numbers(data: bytes) -> None:
+    """Sizes, addresses and patterns are read or refused."""
+    text = data.decode("utf-8", "surrogateescape")
+    for reads in (size, address, pattern):
+        try:
+            reads(text)
+        except XbrleError:
+            continue
+
+
+def filter_language(data: bytes) -> None:
+    """A filter is read or refused at a place in its text; what is read chooses among records, and sections."""
+    text = data.decode("utf-8", "surrogateescape")
+    try:
+        chosen = filters.parse(text)
+    except filters.FilterError as error:
+        assert 0 <= error.position <= len(text)
+        return
+    table = programs.table()
+    mask = chosen.mask(table)
+    assert mask.dtype == bool and mask.shape == (len(table),)
+    assert chosen.sections(table.sections, np.arange(len(table.sections))).dtype == bool
+
+
+# -- payloads --------------------------------------------------------------------------------------------------------
+
+
+def _put(payloads: list[bytes]) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    lengths = np.array([len(p) for p in payloads], np.int64)
+    return np.frombuffer(b"".join(payloads), np.uint8), np.cumsum(lengths) - lengths, lengths
+
+
+def _decoder(encoding: Encoding, copies: int, data: bytes) -> None:
+    """A batch of payloads decodes as one after the other does, byte by byte; a page that fails stays as it was."""
+    payloads = [data] if copies == 1 else [data, data[: len(data) // 2], data[1:]]
+    everything, offsets, lengths = _put(payloads * copies)
+    pages = np.tile(OLD, (len(offsets), 1))
+    verdicts = deltas.apply(encoding, everything, offsets, lengths, pages)
+    for k, payload in enumerate(payloads):
+        verdict, expected = _one(encoding, payload)
+        assert verdicts[k :: len(payloads)].tolist() == [verdict] * copies, (Verdict(int(verdicts[k])), verdict)
+        assert pages[k].tobytes() == expected
+        assert copies == 1 or (pages[k :: len(payloads)] == pages[k]).all()
+
+
+def _one(encoding: Encoding, payload: bytes) -> tuple[Verdict, bytes]:
+    old = OLD_BYTES
+    if encoding is Encoding.ZRUN:
+        verdict, new, _ = wire.xbzrle_decode(payload, old)
+        return verdict, new
+    decode = {
+        Encoding.RLE: wire.xbrle_decode,
+        Encoding.DOUBLED: wire.sep10_decode,
+        Encoding.DOUBLED_NEXT: wire.sep20_decode,
+    }[encoding]
+    verdict, delta = decode(payload, PAGE)
+    return verdict, old if verdict else (OLD_NUMBER ^ int.from_bytes(delta, "big")).to_bytes(PAGE, "big")
+
+
+_LOCKED = np.zeros(1, np.uint8)
+
+
+def uleb_runs(data: bytes) -> None:
+    """XBZRLE's plain loop over the runs of one payload says what a receiver says."""
+    payload = np.frombuffer(data + bytes(4), np.uint8)
+    verdicts = _LOCKED.copy()
+    ((targets, literals, counts),) = xbzrle._walk(payload, np.array([len(data)]), PAGE, [(0, 0, 0)], verdicts)
+    verdict, _, told = wire.xbzrle_decode(data, OLD_BYTES)
+    assert verdicts[0] == verdict
+    if verdict == Verdict.OK:
+        assert sum(told) == counts.sum()
+        for target, literal, count in zip(targets.tolist(), literals.tolist(), counts.tolist(), strict=True):
+            assert all(told[target : target + count]) and literal + count <= len(data)
+
+
+def recode(data: bytes) -> None:
+    """A page that was changed comes back from its delta in every encoding; XBRLE's is the naive encoder's."""
+    new = OLD.copy()
+    for i in range(0, len(data) - 3, 4):
+        at = (data[i] << 8 | data[i + 1]) % PAGE
+        new[at : at + (data[i + 2] or PAGE)] ^= data[i + 3]
+    old, new = OLD[None], new[None]
+    for encoding in Encoding:
+        payload, lengths = deltas.encode(encoding, old, new, 2 * PAGE)
+        assert lengths[0] == len(payload)
+        page = old.copy()
+        assert deltas.apply(encoding, payload, np.zeros(1, np.int64), lengths, page)[0] == Verdict.OK
+        assert (page == new).all()
+        mask, _ = deltas.changed(encoding, payload, np.zeros(1, np.int64), lengths, PAGE)
+        assert (mask[0] == (old != new)[0]).all()
+
+
+def payload_runs(data: bytes) -> None:
+    """A payload's runs, for a person, follow one another in the page and lie in the payload."""
+    payload = np.frombuffer(data, np.uint8)
+    for encoding in Encoding:
+        at = 0
+        for run in runs.runs(encoding, payload, PAGE):
+            assert run.start == at
+            at += run.length
+            assert run.offset is None or 0 <= run.offset <= run.offset + run.size <= len(data)
+
+
+def zlib_page(data: bytes) -> None:
+    """A compressed page is one page or it is refused."""
+    pages = np.tile(OLD, (1, 1))
+    zero, length = np.zeros(1, np.int64), np.array([len(data)], np.int64)
+    verdict = compressed.apply(np.frombuffer(data, np.uint8), zero, length, pages, zero)[0]
+    assert verdict == Verdict.OK or (pages[0] == OLD).all()
+
+
+# -- pieces of the container -----------------------------------------------------------------------------------------
+
+
+def block_list(data: bytes) -> None:
+    """A block list's entries lie in the bytes that it takes."""
+    if len(data) < 4:
+        return
+    total = int.from_bytes(data[:3], "big") << 10
+    found = blocklist.read(memoryview(data)[4:], total, (blocklist.IGNORE_SHARED,) if data[3] & 1 else ())
+    assert 0 <= found.size <= len(data) - 4
+    assert sum(9 + len(b.name) for b in found.blocks) <= found.size
+    assert found.cut or found.total >= total
+
+
+def configuration_section(data: bytes) -> None:
+    """CONFIGURATION's subsections follow one another and end in the bytes."""
+    found = configuration.read(memoryview(data), 0)
+    at = min(len(data), 4 + len(found.machine))
+    for sub in found.subsections:
+        assert at == sub.offset < sub.data <= sub.end <= len(data)
+        at = sub.end
+    assert found.end <= len(data)
+
+
+def command(data: bytes) -> None:
+    """A command is read, known or not."""
+    if data:
+        found = commands.read(0, data[0], data[1:], len(data))
+        assert found.name.isprintable()
+        assert all(d.length >= 0 for d in commands.discards(found))
+
+
+def foreign(data: bytes) -> None:
+    """What is no migration stream is named in printable words, or not at all."""
+    said = identify.foreign(data)
+    assert said is None or said.isprintable()
+
+
+_DESCRIBED = Section(0, SectionType.FULL, Owner(1, b"dev", 0, 1), 0, 0, 0, Boundary.PARSED)
+
+
+def vmdesc(data: bytes) -> None:
+    """By whatever description, a section's fields cover its bytes, each once and in order."""
+    text, _, section = data.partition(b"\0")
+    try:
+        found = devices.load(text)
+    except XbrleError:
+        return
+    for device in found.devices[:4]:
+        root = devices.fields(_DESCRIBED, section, device)
+        assert root is not None and root.size == len(section)
+        _check_fields(root, section)
+
+
+def _check_fields(field: Field, data: bytes, base: int = 0) -> None:
+    assert field.raw == data[field.offset - base : field.offset - base + field.size]
+    at = field.offset
+    for child in field.children:
+        assert child.offset == at
+        at += child.size
+        _check_fields(child, data, base)
+    assert not field.children or at == field.offset + field.size
+
+
+_GRAMMARS = (
+    qevm.SectionStart,
+    qevm.Configuration,
+    qevm.CommandHeader,
+    qevm.VmDescription,
+    qevm.RamDiscard,
+    qevm.ReturnMessage,
+    qevm.SectionHeader,
+)
+
+
+def fields(data: bytes) -> None:
+    """The tree of fields that a person reads covers every byte, whatever the grammar."""
+    if not data:
+        return
+    chosen, body = data[0], data[1:]
+    if chosen < len(_GRAMMARS):
+        _check_fields(tree(_GRAMMARS[chosen], body, 5, "it"), body, 5)
+        return
+    dialect = list(DIALECTS.values())[chosen % len(DIALECTS)]
+    root = record_tree(body, 5, dialect.ram_version, dialect, ("little", "big")[chosen >> 7], PAGE)
+    _check_fields(expanded(root, dialect), body, 5)
+
+
+# -- whole streams ---------------------------------------------------------------------------------------------------
+
+
+def _check_scan(scanner: Scanner, columns: Columns, there: int) -> None:
+    """What was found lies in the capture."""
+    ends = columns.offset + columns.head + columns.length
+    assert not len(ends) or int(ends.max()) <= there
+    assert scanner.mapped_ram or (columns.offset[1:] > columns.offset[:-1]).all()
+    assert ((columns.block < len(scanner.blocks)) | (columns.block == NO_BLOCK)).all()
+    at = 0
+    for section in scanner.sections:
+        assert at <= section.offset < section.data <= there
+        assert section.data <= section.end <= there, section
+        at = section.data
+    assert all(0 <= p.offset <= there for p in scanner.problems)
+    assert sum(p.fatal for p in scanner.problems) <= 1
+    assert scanner.end <= there
+
+
+def _scan(data: bytes, dialect: str | None = None) -> tuple[Scanner, Columns] | None:
+    scanner = Scanner(open_source(data), dialect, "little" if dialect else None)
+    try:
+        columns = join(list(scanner))
+    except XbrleError:
+        return None
+    _check_scan(scanner, columns, scanner.source.size or 0)
+    return scanner, columns
+
+
+def container(data: bytes) -> None:
+    """A scan of any bytes after the magic ends, and what it finds lies in them."""
+    _scan(b"QEVM" + data)
+
+
+def _records(prefix: bytes, data: bytes) -> None:
+    """A scan of any bytes where RAM records stand ends, and what it finds lies in them."""
+    _scan(prefix + data)
+
+
+def _walk(prefix: bytes, dialect: str, data: bytes) -> None:
+    """The scan finds the records that a plain loop over them finds."""
+    stream = prefix + data
+    found = _scan(stream, dialect)
+    assert found is not None
+    expected = programs.walked(stream, len(prefix), DIALECTS[dialect])
+    columns = found[1].take(found[1].offset >= len(prefix))
+    wanted = (columns.offset, columns.address, columns.kind, columns.head, columns.length)
+    rows = list(zip(*(column.tolist() for column in wanted), strict=True))
+    assert rows[: len(expected)] == expected
+
+
+def mapped_ram(data: bytes) -> None:
+    """Records of a mapped-ram file lie in the file, whatever its offsets say."""
+    _scan(programs.FILE + programs.RAM_START + data)
+
+
+_LAYOUTS = [
+    Layout(Settings(d.ram_version, d, "little", PAGE, page_sum=d.page_sum)) for d in DIALECTS.values()
+]  # fmt: skip
+
+
+def walk(data: bytes) -> None:
+    """The loop over records stays in order, and what it steps over are records that it knows."""
+    if not data:
+        return
+    layout = _LAYOUTS[data[0] % len(_LAYOUTS)]
+    pending = Pending()
+    body = data[1:]
+    end = layout.walk(memoryview(body + bytes(4 * PAGE)), 0, len(body), pending)
+    at = 0
+    runs = iter(zip(pending.counts, pending.steps, strict=True))
+    for place in pending.at:
+        count, step = next(runs) if place < 0 else (1, 0)
+        assert at == (~place if place < 0 else place) < len(body)
+        flags = (body + bytes(8))[at + WORD - 1]
+        if flags == layout.delta_flags:
+            size = WORD + (layout.header.itemsize if layout.header else 0)
+            at += size + layout.delta_length(memoryview(body + bytes(PAGE)), at + WORD)
+        else:
+            assert layout.steps[flags] and step in (0, layout.steps[flags])
+            at += count * layout.steps[flags]
+    assert at == end
+
+
+def boundaries(data: bytes) -> None:
+    """Where a section ends lies in what was searched."""
+    view = memoryview(data)
+    for found in (boundary.by_footer(view, 3), boundary.by_header(view, 3), boundary.by_eof(view)):
+        assert found is None or 0 <= found < len(data)
+
+
+def memory(data: bytes) -> None:
+    """Memory after a program of records is what a receiver's is, page by page; what the checker says is in order."""
+    program = programs.Program(data)
+    found = _scan(program.stream)
+    if found is None or found[0].settings.page_size != PAGE:
+        return
+    scanner, columns = found
+    if sum(b.length for b in scanner.blocks) > GUEST_MAX:
+        return
+    raw = np.frombuffer(program.stream, np.uint8)
+    image = Image(PageSpace(scanner.blocks, PAGE))
+    replay(image, raw, columns, scanner.settings.dialect, View.RECEIVER)
+    if program.plain and not any(p.fatal for p in scanner.problems):
+        for (block, place), content in program.pages(scanner.settings.dialect).items():
+            row = int(image.space.first[block]) + place
+            assert (image.state[row] == State.KNOWN) == (content is not None)
+            assert content is None or image.pages[row].tobytes() == content
+
+
+def checked(data: bytes) -> None:
+    """The checker's findings come in the order of offsets, inside the capture, and can be printed."""
+    program = programs.Program(data)
+    try:
+        capture = programs.opened(program.stream)
+        if sum(b.length for b in capture.blocks) > GUEST_MAX:
+            return
+        found = list(verify(capture))
+    except XbrleError:
+        return
+    offsets = [f.offset for f in found if f.offset is not None]
+    assert all(0 <= o <= len(program.stream) for o in offsets)
+    assert all(f.message.isprintable() for f in found)
+
+
+def salvage(data: bytes) -> None:
+    """Salvage gives gaps and records that lie in the capture, in order."""
+    program = programs.Program(data)
+    scanner = Salvager(MappedSource("it", program.stream))
+    try:
+        columns = join(list(scanner))
+    except XbrleError:
+        return
+    starts = columns.offset.astype(np.int64)
+    assert (np.diff(starts) > 0).all()
+    ends = starts + columns.head + columns.length
+    assert not len(ends) or ends.max() <= len(program.stream)
+    row = 0
+    for gap in scanner.gaps:
+        assert 0 <= gap.start <= gap.end <= len(program.stream)
+        assert row <= gap.row <= len(columns)
+        row = gap.row
+
+
+# -- files around and beside a stream --------------------------------------------------------------------------------
+
+
+def libvirt_header(data: bytes) -> None:
+    """A save file's stream begins where the header and what follows it end."""
+    whole = libvirt.MAGIC + data
+    try:
+        source = open_source(whole)
+    except XbrleError:
+        return
+    assert isinstance(source.wrapping, LibvirtSave)
+    assert len(source.wrapping.xml) + len(source.wrapping.cookie) <= len(whole)
+    str(source.wrapping)
+    if source.wrapping.format == libvirt.Format.RAW:
+        assert source.spool().data.tobytes() == whole[source.wrapping.start :]
+
+
+def qcow2_image(data: bytes) -> None:
+    """A snapshot's VM state is no longer than its header says, and that costs nothing."""
+    try:
+        source = open_source(qcow2.MAGIC.to_bytes(4, "big") + data)
+    except XbrleError:
+        return
+    assert source.size <= source.wrapping.vm_state_size
+    str(source.wrapping)
+
+
+def channel(data: bytes) -> None:
+    """A channel's packets follow one another in its file, and its records lie in the spool."""
+    whole = multifd.MAGIC.to_bytes(4, "big") + data
+    try:
+        found = channels.read(MappedSource("it", whole), PAGE)
+    except XbrleError:
+        return
+    at = multifd.Init.sizeof()
+    for packet in found.packets:
+        assert packet.offset == at < packet.data <= packet.stop <= len(whole)
+        at = packet.stop
+    try:
+        spool = channels.spool(MappedSource("main", b"m"), [whole], PAGE, {b"pc.ram": 0})
+    except XbrleError:
+        return
+    ends = spool.columns.offset + spool.columns.head + spool.columns.length
+    assert not len(ends) or int(ends.max()) <= spool.source.size
+    spool.complaints(programs.table().columns)
+
+
+def mig_log(data: bytes) -> None:
+    """A log that is read and written again reads the same."""
+    try:
+        log = miglog.parse(data)
+    except XbrleError:
+        return
+    again = miglog.parse(b"".join(miglog.text(log)))
+    for name in ("seq", "addr", "cksum", "kind", "length"):
+        assert getattr(log, name).tolist() == getattr(again, name).tolist()
+    compared = miglog.compare(log, np.frombuffer(data, np.uint8))
+    assert 0 <= compared.lines <= data.count(b"\n")
+
+
+_FILTER_WORDS = (
+    *(f"{w}:".encode() for w in filters.FIELDS),
+    b" or ", b"not ", b"and ", b"(", b")", b">=", b"!=", b'"', b"'", b",", b"xbrle", b"dup", b"start", b"0x", b"-",
+)  # fmt: skip
+_LOG_WORDS = (
+    b"[seq ",
+    b" addr 0x",
+    b" cksum 0x",
+    b"] NORMAL page\n",
+    b"] DUP page\n",
+    b"] XBRLE page (enc len ",
+    b")\n",
+)
+_JSON_WORDS = tuple(
+    w.encode()
+    for w in (
+        '{"devices": [', '"name": "', '"instance_id": ', '"fields": [', '"subsections": [', '"type": "struct"',
+        '"index": ', '"struct": {', '"size": ', '"array_len": ', '"type": "tmp"', '"type": "uint32"',
+        '"vmsd_name": "', "]}", "}", '",',
+    )
+)  # fmt: skip
+_RECORD_WORDS = tuple((flag << 56).to_bytes(8, "little") for flag in (0x02, 0x22, 0x08, 0x28, 0x40, 0x60, 0x10, 0x04))
+
+#: Every target by its name.
+TARGETS: dict[str, Target] = {
+    "names": Target(names, 48),
+    "numbers": Target(numbers, 24, (b"0x", b":", b"K", b"G", b'"')),
+    "filters": Target(filter_language, 64, _FILTER_WORDS),
+    "xbrle": Target(partial(_decoder, Encoding.RLE, 1), 96),
+    "xbzrle": Target(partial(_decoder, Encoding.ZRUN, 1), 96),
+    "xbzrle-lockstep": Target(partial(_decoder, Encoding.ZRUN, 24), 64),
+    "sep10": Target(partial(_decoder, Encoding.DOUBLED, 1), 64),
+    "sep20": Target(partial(_decoder, Encoding.DOUBLED_NEXT, 1), 64),
+    "uleb": Target(uleb_runs, 64),
+    "recode": Target(recode, 64),
+    "runs": Target(payload_runs, 96),
+    "zlib": Target(zlib_page, 64),
+    "block-list": Target(block_list, 128),
+    "configuration": Target(configuration_section, 160, tuple(qevm.CONFIGURATION_SUBSECTIONS)),
+    "command": Target(command, 64),
+    "foreign": Target(foreign, 64),
+    "vmdesc": Target(vmdesc, 256, _JSON_WORDS),
+    "fields": Target(fields, 96),
+    "container": Target(container, 256, (b"ram", b"block", *_RECORD_WORDS)),
+    "scan-v3": Target(partial(_records, programs.prefix(ram.VERSION_FLAT)), 192, _RECORD_WORDS),
+    "scan-v4": Target(partial(_records, programs.prefix(ram.VERSION_NAMED)), 192, _RECORD_WORDS),
+    **{
+        f"walk-{d}": Target(partial(_walk, programs.prefix(DIALECTS[d].ram_version), d), 160, _RECORD_WORDS)
+        for d in DIALECTS
+    },
+    "walk": Target(walk, 96, _RECORD_WORDS),
+    "boundary": Target(boundaries, 64),
+    "mapped-ram": Target(mapped_ram, 192),
+    "memory": Target(memory, 128),
+    "verify": Target(checked, 96),
+    "salvage": Target(salvage, 96),
+    "libvirt": Target(libvirt_header, 160),
+    "qcow2": Target(qcow2_image, 192),
+    "channel": Target(channel, 512),
+    "mig-log": Target(mig_log, 160, _LOG_WORDS),
+}

@@ -13,10 +13,12 @@ import pytest
 import zstandard
 
 import xbrletools
-from tests.building import page, patterned, stream
+from tests.building import EOF, footer, page, patterned, start, stream
 from tests.memory.test_truth import FOLDER, KINDS, check_clean
+from xbrletools.cli import main
 from xbrletools.formats import libvirt, qcow2
 from xbrletools.formats.libvirt import Format
+from xbrletools.formats.qevm import SectionType
 
 STREAM = stream(page(0, patterned(1), b"pc.ram"))
 XML = b"<domain type='kvm'><name>lab</name></domain>"
@@ -102,6 +104,17 @@ class TestLibvirt:
         capture = xbrletools.open(save_file(Format.GZIP, inner=stream(*pages))[:-3000])
         assert capture.memory().known[0]
         assert capture.damage is not None
+
+    @pytest.mark.parametrize("pages", [60, 300])
+    def test_a_packed_file_is_read_past_the_point_where_its_end_was_seen(self, pages, tmp_path, capsys):
+        """What follows the RAM is looked at after the packed file was read to its end and closed."""
+        records = (page(i << 12, patterned(i), None if i else b"pc.ram") for i in range(pages))
+        device = b"".join(start(b"dev", i, 1, SectionType.FULL) + bytes(9000) + footer(i) for i in (5, 6, 7))
+        inner = stream(*records, blocks=((b"pc.ram", pages << 12),), last=device + EOF)
+        path = tmp_path / "s.save"
+        path.write_bytes(save_file(Format.GZIP, inner=inner))
+        assert main(["info", str(path)]) == 0
+        assert capsys.readouterr().err == ""
 
     def test_a_claimed_length_allocates_nothing(self):
         data = save_file(data_length=0xFFFF_FFFF)

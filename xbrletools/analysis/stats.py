@@ -3,6 +3,7 @@
 Also the statistics table that debug builds printed (formats/README.md, "The statistics table").
 """
 
+from collections.abc import Iterable
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -13,9 +14,10 @@ from ..formats.dialects import Dialect
 from ..formats.ram import DELTA_KINDS, PAGE_KINDS, Kind
 from ..formats.statistics import CacheLines
 from ..sender.fingerprint import CacheCounts
-from ..stream.records import Columns, Sweeps
+from ..stream.records import Columns, RecordTable
 from ..stream.scan import Scanner
-from ..stream.sections import STAGE_OF, Stage
+from ..stream.sections import Stage
+from ..stream.windows import Window, slices, windows
 
 _KINDS = len(Kind)
 _STAGES = max(Stage) + 1
@@ -90,8 +92,8 @@ class Stats:
     delta_header: int = 0
     size: int = 0
 
-    def add(self, columns: Columns, passes: NDArray[np.uint32], scan: Scanner) -> None:
-        """Add the records of one window of ``scan``; ``passes`` (n,) uint32 are theirs."""
+    def add(self, columns: Columns, passes: NDArray[np.uint32], stages: NDArray[np.uint8], scan: Scanner) -> None:
+        """Add the records of one window of ``scan``; ``passes`` (n,) uint32 and ``stages`` (n,) uint8 are theirs."""
         self.total.add(tally(columns))
         settings = scan.settings
         self.page_size = settings.page_size
@@ -103,7 +105,7 @@ class Stats:
             return
         carried = columns.take(pages)
         _add_passes(self, carried, passes[pages])
-        _add_stages(self, scan, carried)
+        self.stages += np.bincount(stages[pages], minlength=_STAGES)
         lengths = carried.length[np.isin(carried.kind, _DELTAS)]
         if len(lengths):
             shortest = int(lengths.min())
@@ -132,10 +134,18 @@ def collect(scan: Scanner) -> Stats:
     Raises:
         XbrleError: it is no migration stream.
     """
+    return _summed(windows(scan, scan), scan)
+
+
+def collect_table(table: RecordTable, scan: Scanner) -> Stats:
+    """Sum up all records of a table, those of multifd channels too; ``scan`` is the one that it came from."""
+    return _summed(slices(table), scan)
+
+
+def _summed(these: Iterable[Window], scan: Scanner) -> Stats:
     stats = Stats()
-    sweeps = Sweeps({})
-    for columns in scan:
-        stats.add(columns, sweeps.number(columns), scan)
+    for window in these:
+        stats.add(window.columns, window.pass_, window.stage, scan)
     stats.size = scan.end
     return stats
 
@@ -147,14 +157,6 @@ def _add_passes(stats: Stats, carried: Columns, numbers: NDArray[np.uint32]) -> 
     for start, end in zip(starts.tolist(), [*starts[1:].tolist(), len(carried)], strict=True):
         sums = stats.passes.setdefault((int(block[start]), int(numbers[start])), Tally())
         sums.add(tally(carried.take(slice(start, end))))
-
-
-def _add_stages(stats: Stats, scan: Scanner, carried: Columns) -> None:
-    first, last = scan.sections.at(int(carried.offset[0])), scan.sections.at(int(carried.offset[-1]))
-    sections = [scan.sections[i] for i in range(first, last + 1)]
-    bounds = np.searchsorted(carried.offset, np.array([s.offset for s in sections[1:]], np.uint64)).tolist()
-    for section, start, end in zip(sections, [0, *bounds], [*bounds, len(carried)], strict=True):
-        stats.stages[STAGE_OF.get(section.type, 0)] += end - start
 
 
 # -- the table that debug builds printed ------------------------------------------------------------------------

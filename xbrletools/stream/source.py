@@ -153,6 +153,8 @@ class PipeSource:
         return memoryview(bytes(self._held)), self.size is not None
 
     def _pull(self) -> bool:
+        if self.size is not None:  # the end was seen, and the file let go
+            return False
         piece = self._read(PIPE_WINDOW)
         self._held += piece
         if not piece:

@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..formats.ram import PAGE_KINDS
-from .records import Columns, Sweeps
+from .records import Columns, RecordTable, Sweeps
 from .scan import Scanner
 from .sections import Sections
 
@@ -106,3 +106,21 @@ def windows(pieces: Iterable[Columns], scanner: Scanner, sweeps: Sweeps | None =
                 section,
                 scanner.sections.stages(section),
             )
+
+
+def slices(table: RecordTable) -> Iterator[Window]:
+    """The windows of a whole table, the records of multifd channels where they count."""
+    number, passes, section, stage = table.number, table.pass_, table.section, table.stage
+    for start in range(0, len(table), WINDOW_RECORDS):
+        rows = slice(start, start + WINDOW_RECORDS)
+        yield Window(
+            table.columns.take(rows),
+            table.sections,
+            table.names,
+            table.page_size,
+            table.is_page[rows],
+            number[rows],
+            passes[rows],
+            section[rows],
+            stage[rows],
+        )

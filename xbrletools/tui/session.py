@@ -85,7 +85,7 @@ class Session:
             return
         for piece in range(self._summed, self.table.pieces):
             window = self.table.derive(piece)
-            self.stats.add(window.columns, window.pass_, self.table.scanner)
+            self.stats.add(window.columns, window.pass_, window.stage, self.table.scanner)
         self._summed = self.table.pieces
 
     @property

@@ -8,13 +8,13 @@ from typing import TYPE_CHECKING
 
 from .errors import XbrleError
 from .formats.dialects import DIALECTS, Dialect
-from .stream.channels import Spool, WithChannels, order, spool
+from .stream.channels import Spool, order, spool
 from .stream.dialect import Evidence
 from .stream.records import Columns, RecordTable, join
 from .stream.salvage import Gap, Salvager
 from .stream.scan import PAGE_SIZES, Block, Problem, Scanner
 from .stream.sections import Section, Sections
-from .stream.source import MappedSource, Openable, open_source
+from .stream.source import Input, MappedSource, Openable, open_source
 
 if TYPE_CHECKING:
     import numpy as np
@@ -37,6 +37,7 @@ class Capture:
     ``dialect``, ``endian`` ("little" or "big") and ``page_size`` force what is otherwise found by trial. ``salvage``
     reads on after damage; ``blocks`` are then the RAM blocks where the user knows them, as (name, length in bytes).
     ``channels`` are the multifd channels beside the main one; what was found in them is then in `channels`.
+    ``snapshot`` names the internal snapshot of a disk image.
     """
 
     def __init__(
@@ -48,10 +49,11 @@ class Capture:
         salvage: bool = False,
         blocks: Sequence[tuple[bytes, int]] = (),
         channels: Sequence[Openable] = (),
+        snapshot: str | None = None,
     ) -> None:
         self.channels: Spool | None = None
         self._channels = tuple(channels)
-        self.source = open_source(what)
+        self.source = open_source(what, snapshot)
         self._scanner: Scanner
         if salvage:
             self.source = self.source.spool()
@@ -313,20 +315,22 @@ class Capture:
 
 
 def open_capture(
-    what: Openable | WithChannels,
+    what: Openable | Input,
     dialect: str | None = None,
     endian: str | None = None,
     page_size: int | None = None,
     salvage: bool = False,
     blocks: Sequence[tuple[bytes, int]] = (),
     channels: Sequence[Openable] = (),
+    snapshot: str | None = None,
 ) -> Capture:
     """Open a capture: a path, a file object, bytes, or ``-`` for standard input.
 
     ``dialect`` (one of `xbrletools.formats.dialects.DIALECTS`), ``endian`` and ``page_size`` force what is otherwise
     found by trial. ``salvage`` reads on after damage, see `Capture.gaps`; ``blocks``, as (name, length in bytes), are
     then the RAM blocks where the capture's own list is lost.
-    ``channels`` are the other connections of a multifd migration.
+    ``channels`` are the other connections of a multifd migration; ``snapshot`` is the name or id of the internal
+    snapshot whose VM state is meant, where a qcow2 image has several.
 
     Raises:
         XbrleError: it cannot be opened or read.
@@ -339,6 +343,7 @@ def open_capture(
         raise XbrleError(
             f"no target has pages of {page_size} bytes; there are {', '.join(map(str, sorted(PAGE_SIZES)))}"
         )
-    if isinstance(what, WithChannels):
-        return Capture(what.main, dialect, endian, page_size, salvage, blocks, (*what.channels, *channels))
-    return Capture(what, dialect, endian, page_size, salvage, blocks, channels)
+    if isinstance(what, Input):
+        channels, snapshot = (*what.channels, *channels), what.snapshot or snapshot
+        what = what.main
+    return Capture(what, dialect, endian, page_size, salvage, blocks, channels, snapshot)

@@ -150,8 +150,9 @@ def image(
     extra: bool = True,
     features: int = 0,
     snapshots: tuple[bytes, ...] = (b"first", b"last"),
+    other: bytes = b"other state",
 ) -> bytes:
-    """A qcow2 image: the last of its snapshots has ``state`` as its VM state, the others have another."""
+    """A qcow2 image: the last of its snapshots has ``state`` as its VM state, the others have ``other``."""
     out = bytearray(CLUSTER)
 
     def put(data: bytes) -> int:
@@ -162,8 +163,8 @@ def image(
 
     first = -(-disk // (CLUSTER * PER_TABLE))
     table = b""
-    for name in snapshots:
-        content = state if name == snapshots[-1] else b"other state"
+    for number, name in enumerate(snapshots, 1):
+        content = state if name == snapshots[-1] else other
         places = [put(content[i : i + CLUSTER]) for i in range(0, len(content), CLUSTER)]
         used = [p | 1 << 63 for p in places]
         tables = [
@@ -185,7 +186,7 @@ def image(
                 "extra_length": 16 if extra else 0,
                 "extra": more,
                 "rest": b"",
-                "id": b"1",
+                "id": b"%d" % number,
                 "name": name,
             }
         )
@@ -226,6 +227,20 @@ class TestQcow2:
     def test_the_snapshots_with_state_are_named(self):
         about = xbrletools.open(image()).source.wrapping
         assert (about.name, about.names) == (b"last", (b"first", b"last"))
+
+    def test_a_snapshot_is_chosen_by_its_name_or_else_its_id(self, tmp_path, capsys):
+        earlier = stream(page(0, patterned(2), b"pc.ram"))
+        path = tmp_path / "disk.qcow2"
+        path.write_bytes(image(other=earlier, snapshots=(b"before\x1b", b"2", b"last")))
+        for wanted, content in ((None, 1), ("last", 1), ("3", 1), ("1", 2), ("2", 2), ("before\\x1b", 2)):
+            for what in (path, path.read_bytes(), io.BytesIO(path.read_bytes())):
+                capture = xbrletools.open(what, snapshot=wanted)
+                assert capture.memory()["pc.ram"][0].tobytes() == patterned(content)
+        assert main(["stats", str(path), "--snapshot", "2"]) == 0
+        assert main(["stats", str(path), "--snapshot", "4"]) == 2
+        assert "there are before\\x1b (id 1), 2 (id 2), last (id 3)" in capsys.readouterr().err
+        with pytest.raises(xbrletools.XbrleError, match="is no qcow2 image"):
+            xbrletools.open(STREAM, snapshot="last")
 
     @pytest.mark.parametrize("features", [1 << 2, 1 << 4])
     def test_images_of_other_kinds_are_refused(self, features):

@@ -86,21 +86,23 @@ def cli() -> None:
 
 
 def reading(function: Callable[..., Any]) -> Callable[..., Any]:
-    """The argument and options of every command that reads a capture: S, --dialect, --endian, --page-size, --channel.
+    """The argument and options of every command that reads a capture: S, --dialect, --endian, --page-size, --channel,
+    --snapshot.
 
-    Where channels are given, the command's ``capture`` is what opens them together with S.
+    Where channels or a snapshot are given, the command's ``capture`` is what opens them together with S.
     """
 
     @functools.wraps(function)
-    def with_channels(*arguments: Any, capture: str, channel: tuple[str, ...], **options: Any) -> Any:
-        if not channel:
+    def opening(*arguments: Any, capture: str, channel: tuple[str, ...], snapshot: str | None, **options: Any) -> Any:
+        if not channel and snapshot is None:
             return function(*arguments, capture=capture, **options)
-        from ..stream.channels import WithChannels
+        from ..stream.source import Input
 
-        return function(*arguments, capture=WithChannels(capture, channel), **options)
+        return function(*arguments, capture=Input(capture, channel, snapshot), **options)
 
-    read: Callable[..., Any] = with_channels
+    read: Callable[..., Any] = opening
     for option in (
+        click.option("--snapshot", metavar="NAME", help="Which internal snapshot of a qcow2 image [the last]."),
         click.option("--channel", multiple=True, metavar="FILE", help="A multifd channel beside S; give each of them."),
         click.option("--page-size", type=int, metavar="BYTES", help="The target's page size, if not found by itself."),
         click.option("--endian", type=click.Choice(["little", "big"]), help="The sending host's byte order."),

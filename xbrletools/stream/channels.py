@@ -31,17 +31,6 @@ _HEADER = dtype_of(multifd.PacketHeader)
 
 
 @dataclass(frozen=True, slots=True)
-class WithChannels:
-    """A main channel to open together with the other connections of its migration."""
-
-    main: Openable
-    channels: tuple[Openable, ...]
-
-    def __str__(self) -> str:
-        return str(self.main)
-
-
-@dataclass(frozen=True, slots=True)
 class Packet:
     """One packet of a channel: its header stands at ``offset`` of that channel's file, its data at ``data``.
 

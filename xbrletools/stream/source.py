@@ -14,6 +14,7 @@ import stat
 import sys
 import tempfile
 from collections.abc import Callable
+from dataclasses import dataclass
 from pathlib import Path
 from typing import BinaryIO, cast
 
@@ -23,12 +24,25 @@ from numpy.typing import NDArray
 from ..errors import XbrleError
 from ..formats import libvirt
 from ..formats.libvirt import Format
-from .wrappers import Wrapping, is_libvirt, is_qcow2, libvirt_save, qcow2_state
+from ..text import shown
+from .wrappers import Qcow2Snapshot, Wrapping, is_libvirt, is_qcow2, libvirt_save, qcow2_state
 
 WINDOW = 4 << 20  # bytes of a mapped file that a scan looks at before it drops them
 PIPE_WINDOW = 1 << 20  # bytes that a pipe holds in memory
 
 Openable = str | os.PathLike[str] | bytes | bytearray | memoryview | BinaryIO
+
+
+@dataclass(frozen=True, slots=True)
+class Input:
+    """What a command line names: a capture, the multifd channels beside it, and which snapshot of a disk image."""
+
+    main: Openable
+    channels: tuple[Openable, ...] = ()
+    snapshot: str | None = None
+
+    def __str__(self) -> str:
+        return str(self.main)
 
 
 def _zstd(raw: BinaryIO) -> BinaryIO:
@@ -206,7 +220,7 @@ def mapped(file: BinaryIO | io.BufferedRandom) -> mmap.mmap | bytes:
     return mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ)
 
 
-def _open_path(path: Path) -> Source:
+def _open_path(path: Path, snapshot: str | None) -> Source:
     try:
         mode = path.stat().st_mode
         if stat.S_ISDIR(mode):
@@ -215,7 +229,7 @@ def _open_path(path: Path) -> Source:
     except OSError as error:
         raise XbrleError(f"{path}: {error.strerror}") from error
     if not stat.S_ISREG(mode):
-        return _open_stream(file, str(path), file)
+        return _open_stream(file, str(path), snapshot, file)
     try:
         head = file.read(_MAGIC_MAX)
         file.seek(0)
@@ -223,7 +237,7 @@ def _open_path(path: Path) -> Source:
         raise XbrleError(f"{path}: {error.strerror}") from error
     if (found := _compression(head)) is not None:
         wrapper, reader = found
-        return _inside(reader(file), str(path), wrapper, file)
+        return _inside(reader(file), str(path), wrapper, file, snapshot)
     if is_libvirt(head):
         return _saved(file, str(path), file)
     with file:
@@ -231,20 +245,20 @@ def _open_path(path: Path) -> Source:
             buffer = mapped(file)
         except OSError as error:
             raise XbrleError(f"{path}: {error.strerror}") from error
-        return _snapshot(memoryview(buffer), str(path)) if is_qcow2(head) else MappedSource(str(path), buffer)
+        return _snapshot(memoryview(buffer), str(path), snapshot) if is_qcow2(head) else MappedSource(str(path), buffer)
 
 
-def _open_stream(raw: BinaryIO, name: str, file: BinaryIO | None = None) -> Source:
+def _open_stream(raw: BinaryIO, name: str, snapshot: str | None, file: BinaryIO | None = None) -> Source:
     if not hasattr(raw, "peek"):
         raw = cast("BinaryIO", io.BufferedReader(cast("io.RawIOBase", raw)))
     head: bytes = raw.peek(_MAGIC_MAX)[:_MAGIC_MAX]  # type: ignore[attr-defined]
     if (found := _compression(head)) is not None:
         wrapper, reader = found
-        return _inside(reader(raw), name, wrapper, file)
-    return _inside(raw, name, None, file)
+        return _inside(reader(raw), name, wrapper, file, snapshot)
+    return _inside(raw, name, None, file, snapshot)
 
 
-def _inside(raw: BinaryIO, name: str, wrapper: str | None, file: BinaryIO | None) -> Source:
+def _inside(raw: BinaryIO, name: str, wrapper: str | None, file: BinaryIO | None, snapshot: str | None) -> Source:
     """A source for what ``raw`` gives, itself perhaps a file around a stream."""
     if not hasattr(raw, "peek"):
         raw = cast("BinaryIO", io.BufferedReader(cast("io.RawIOBase", raw)))
@@ -255,7 +269,7 @@ def _inside(raw: BinaryIO, name: str, wrapper: str | None, file: BinaryIO | None
     if is_libvirt(head):
         return _saved(raw, name, file)
     found = PipeSource(name, raw, wrapper, file)
-    return _snapshot(found.spool().view, name) if is_qcow2(head) else found
+    return _snapshot(found.spool().view, name, snapshot) if is_qcow2(head) else found
 
 
 def _saved(raw: BinaryIO, name: str, file: BinaryIO | None) -> Source:
@@ -276,9 +290,9 @@ def _saved(raw: BinaryIO, name: str, file: BinaryIO | None) -> Source:
     return PipeSource(name, magics[packed](raw), packed, file, save)
 
 
-def _snapshot(view: memoryview, name: str) -> MappedSource:
-    """A source for the VM state of an internal snapshot."""
-    state, about, damage = qcow2_state(view, name)
+def _snapshot(view: memoryview, name: str, snapshot: str | None) -> MappedSource:
+    """A source for the VM state of an internal snapshot, the last one or that called ``snapshot``."""
+    state, about, damage = qcow2_state(view, name, snapshot)
     with state:
         state.flush()
         found = MappedSource(name, mapped(state), None, wrapping=about)
@@ -286,25 +300,33 @@ def _snapshot(view: memoryview, name: str) -> MappedSource:
     return found
 
 
-def open_source(what: Openable) -> Source:
+def open_source(what: Openable, snapshot: str | None = None) -> Source:
     """A source for a path, a file object, bytes, or ``-`` for standard input.
 
     xz, gzip, bzip2 and zstd are known by their magic and undone on the way; the stream in a libvirt save file or in a
-    qcow2 image's internal snapshot is found.
+    qcow2 image's internal snapshot is found: the last one with VM state, or that of name or id ``snapshot``.
 
     Raises:
         XbrleError: there is no such file, or it cannot be read.
     """
+    found = _opened(what, snapshot)
+    if snapshot is not None and not isinstance(found.wrapping, Qcow2Snapshot):
+        found.close()
+        raise XbrleError(f"{found.name}: is no qcow2 image, so it has no snapshot {shown(os.fsencode(snapshot))}")
+    return found
+
+
+def _opened(what: Openable, snapshot: str | None) -> Source:
     if isinstance(what, bytes | bytearray | memoryview):
         data = bytes(what)
         if (found := _compression(data[:_MAGIC_MAX])) is not None:
             wrapper, reader = found
-            return _inside(reader(cast("BinaryIO", io.BytesIO(data))), "bytes", wrapper, None)
+            return _inside(reader(cast("BinaryIO", io.BytesIO(data))), "bytes", wrapper, None, snapshot)
         if is_libvirt(data):
             return _saved(cast("BinaryIO", io.BytesIO(data)), "bytes", None)
-        return _snapshot(memoryview(data), "bytes") if is_qcow2(data) else MappedSource("bytes", data)
+        return _snapshot(memoryview(data), "bytes", snapshot) if is_qcow2(data) else MappedSource("bytes", data)
     if isinstance(what, str | os.PathLike):
         if os.fspath(what) == "-":
-            return _open_stream(cast("BinaryIO", sys.stdin.buffer), "standard input")
-        return _open_path(Path(what))
-    return _open_stream(what, getattr(what, "name", None) or "file object")
+            return _open_stream(cast("BinaryIO", sys.stdin.buffer), "standard input", snapshot)
+        return _open_path(Path(what), snapshot)
+    return _open_stream(what, getattr(what, "name", None) or "file object", snapshot)

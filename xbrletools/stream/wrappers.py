@@ -4,6 +4,7 @@ Facts: formats/README.md, "Wrappers". Nothing is allocated on a header's word: w
 """
 
 import io
+import os
 import struct
 import tempfile
 from collections.abc import Iterator
@@ -15,6 +16,7 @@ from construct import ConstructError
 from ..errors import XbrleError
 from ..formats import libvirt, qcow2
 from ..formats.libvirt import Format
+from ..text import shown
 
 PIECE = 1 << 16
 XML_MAX = 16 << 20  # bytes of a domain's XML that are kept
@@ -100,11 +102,13 @@ def libvirt_save(raw: BinaryIO, name: str) -> LibvirtSave:
     )
 
 
-def qcow2_state(view: memoryview, name: str) -> tuple[BinaryIO, Qcow2Snapshot, str | None]:
+def qcow2_state(view: memoryview, name: str, wanted: str | None = None) -> tuple[BinaryIO, Qcow2Snapshot, str | None]:
     """The VM state of an image's last snapshot that has one, in an unnamed temporary file; and any damage.
 
+    ``wanted`` is the name, or else the id, of another one.
+
     Raises:
-        XbrleError: the image has no VM state, or is of a kind that is not read.
+        XbrleError: the image has no VM state, or none of that name, or is of a kind that is not read.
     """
     try:
         header = qcow2.Header.parse(view[:PIECE])
@@ -118,7 +122,7 @@ def qcow2_state(view: memoryview, name: str) -> tuple[BinaryIO, Qcow2Snapshot, s
     having = [s for s in _snapshots(view, header, name) if _state_size(s)]
     if not having:
         raise XbrleError(f"{name}: is a qcow2 image without an internal snapshot that has VM state")
-    chosen = having[-1]
+    chosen = having[-1] if wanted is None else _called(having, os.fsencode(wanted), name)
     disk = chosen.extra.disk_size if chosen.extra else header.size
     about = Qcow2Snapshot(chosen.id, chosen.name, disk, _state_size(chosen), tuple(s.name for s in having))
     file = cast("BinaryIO", tempfile.TemporaryFile())  # noqa: SIM115 - the caller's, who maps it
@@ -133,6 +137,16 @@ def qcow2_state(view: memoryview, name: str) -> tuple[BinaryIO, Qcow2Snapshot, s
     if damage is None and file.tell() < about.vm_state_size:
         damage = "the snapshot's VM state ends early"
     return file, about, damage
+
+
+def _called(snapshots: list[Any], wanted: bytes, name: str) -> Any:
+    """The snapshot of this name, or else of this id."""
+    for key in ("name", "id"):
+        found = [s for s in snapshots if s[key] == wanted or shown(s[key]).encode() == wanted]
+        if found:
+            return found[-1]
+    there = ", ".join(f"{shown(s.name)} (id {shown(s.id)})" for s in snapshots)
+    raise XbrleError(f"{name}: has no snapshot {shown(wanted)} with VM state; there are {there}")
 
 
 class _Damage(Exception):  # noqa: N818 - what was read before it counts

@@ -158,12 +158,16 @@ RamDiscard: Grammar = Struct(
     "ranges" / GreedyRange(Struct("start" / Int64ub, "length" / Int64ub)),
 )
 
+#: Data of RECV_BITMAP: the block whose received pages a paused postcopy's source asks for.
+BitmapRequest: Grammar = Struct("idstr" / IdStr)
+
 #: Data of a COMMAND whose form is known, by its number.
 COMMAND_DATA: dict[int, Grammar] = {
     Command.PING: Value,
     Command.POSTCOPY_ADVISE: PostcopyAdvise,
     Command.POSTCOPY_RAM_DISCARD: RamDiscard,
     Command.PACKAGED: Packaged,
+    Command.RECV_BITMAP: BitmapRequest,
 }
 
 

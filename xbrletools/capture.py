@@ -76,6 +76,11 @@ class Capture:
         """What was opened, for messages."""
         return self.source.name
 
+    @property
+    def has_channels(self) -> bool:
+        """Whether multifd channels were given beside the main one."""
+        return bool(self._channels)
+
     def scan(self) -> Scanner:
         """A scan of its own: iterating it gives the records, a window at a time, and at the end it knows the rest.
 

@@ -1,8 +1,10 @@
 """`xbrle info`: what is this, on one screen."""
 
 import json
+import os
 from collections import Counter
 from typing import Any
+from uuid import UUID
 
 import click
 import numpy as np
@@ -13,18 +15,21 @@ import xbrletools
 
 from ..analysis.stats import Tally, tally
 from ..capture import Capture
+from ..errors import XbrleError
 from ..formats.qevm import SectionType
 from ..formats.ram import Kind
 from ..stream.dialect import Settings
 from ..stream.records import NO_BLOCK, Sweeps
 from ..stream.scan import Scanner
 from ..stream.sections import CERTAINTY, Owner, Section
+from ..stream.wrappers import LibvirtSave, Wrapping
 from ..text import shown
 from . import reading
 from .output import report, show
 
 CONTAINER = "qevm"
 NAMES_MAX = 12  # device sections that are named in a line
+COMMANDS_MAX = 40  # COMMANDs that are named
 BLOCKS_MAX = 24  # RAM blocks that are listed for a person
 
 #: How the end of a device's data was found, for a person; `stream.sections.CERTAINTY` says how sure each is.
@@ -40,10 +45,16 @@ _FOUND = {
 @click.command()
 @reading
 @click.option("--json", "as_json", is_flag=True, help="One JSON object.")
-def command(capture: str, dialect: str | None, endian: str | None, page_size: int | None, as_json: bool) -> int:
+@click.option("--xml", is_flag=True, help="Only the domain's XML, of a libvirt save file.")
+def command(
+    capture: str, dialect: str | None, endian: str | None, page_size: int | None, as_json: bool, xml: bool
+) -> int:
     """Say what S is: container, machine, dialect with its evidence, RAM blocks, records, passes, sections."""
     with xbrletools.open(capture, dialect=dialect, endian=endian, page_size=page_size) as opened:
-        scan = opened.scan()
+        if xml:
+            click.echo(_xml(opened))
+            return 0
+        scan = opened.scanned if opened.has_channels else opened.scan()
         facts = _gather(opened, scan)
         if as_json:
             click.echo(json.dumps(facts, indent=2))
@@ -59,7 +70,7 @@ def _gather(opened: Capture, scan: Scanner) -> dict[str, Any]:
     """Everything, ready for JSON; reads a pipe in constant memory."""
     total, sweeps = Tally(), Sweeps({})
     records: Counter[int] = Counter()
-    for columns in scan:
+    for columns in [opened.records.columns] if opened.has_channels else scan:
         total.add(tally(columns))
         sweeps.number(columns)
         blocks, times = np.unique(columns.block[columns.block != NO_BLOCK], return_counts=True)
@@ -71,9 +82,14 @@ def _gather(opened: Capture, scan: Scanner) -> dict[str, Any]:
         "container": CONTAINER,
         "file_version": scan.file_version,
         "wrapper": opened.source.wrapper,
+        "wrapping": _wrapping(opened.source.wrapping),
         "size": opened.source.size,
         "machine": None if scan.machine is None else shown(scan.machine),
         "capabilities": [shown(c) for c in scan.capabilities],
+        "configuration": _configuration(scan),
+        "commands": _commands(scan),
+        "discards": _discards(scan),
+        "channels": _channels(opened),
         "ram_version": scan.ram_version,
         "dialect": dialect.name if dialect else None,
         "candidates": list(evidence.candidates),
@@ -89,6 +105,8 @@ def _gather(opened: Capture, scan: Scanner) -> dict[str, Any]:
                 "name": shown(b.name),
                 "length": b.length,
                 "declared": b.declared,
+                "address": b.address,
+                "page_size": b.page_size or settings.page_size,
                 "passes": sweeps.counts.get(i, 0),
                 "records": records[i],
             }
@@ -108,6 +126,97 @@ def _gather(opened: Capture, scan: Scanner) -> dict[str, Any]:
             {"rule": p.rule, "offset": p.offset, "message": p.message, "fatal": p.fatal} for p in scan.problems
         ],
     }
+
+
+def _xml(opened: Capture) -> str:
+    """The domain's XML, with nothing in it that a terminal would take for a command."""
+    about = opened.source.wrapping
+    if not isinstance(about, LibvirtSave):
+        raise XbrleError(f"{opened.name}: is no libvirt save file, so it has no XML")
+    lines = about.xml.decode("utf-8", "replace").rstrip("\n").split("\n")
+    return "\n".join("".join(c if c.isprintable() or c == "\t" else "\ufffd" for c in line) for line in lines)
+
+
+def _wrapping(about: Wrapping | None) -> dict[str, Any] | None:
+    """The file around the stream."""
+    if isinstance(about, LibvirtSave):
+        return {
+            "kind": "libvirt",
+            "packed": about.packed,
+            "domain": shown(about.domain),
+            "running": about.running,
+            "unfinished": about.unfinished,
+            "stream_offset": about.start,
+            "xml": about.xml.decode("utf-8", "replace"),
+        }
+    if about is None:
+        return None
+    return {
+        "kind": "qcow2",
+        "snapshot": shown(about.name),
+        "id": shown(about.id),
+        "vm_state_size": about.vm_state_size,
+        "disk_size": about.disk_size,
+        "snapshots": [shown(n) for n in about.names],
+    }
+
+
+def _configuration(scan: Scanner) -> list[dict[str, Any]]:
+    """CONFIGURATION's subsections; a value of null is of an unknown name, whose end was searched for."""
+    found = scan.configuration.subsections if scan.configuration is not None else ()
+    out = []
+    for sub in found:
+        value: Any = sub.value
+        if isinstance(value, tuple):
+            value = [shown(v) for v in value]
+        elif isinstance(value, bytes):
+            value = str(UUID(bytes=value))
+        out.append({"name": shown(sub.name), "version": sub.version, "bytes": sub.end - sub.data, "value": value})
+    return out
+
+
+def _commands(scan: Scanner) -> list[dict[str, Any]]:
+    """The COMMANDs; ``package`` is the index of the command in whose package one stands."""
+    packages = [(i, c.package) for i, c in enumerate(scan.commands) if c.package is not None]
+    return [
+        {
+            "offset": c.offset,
+            "number": c.number,
+            "name": c.name,
+            "words": str(c),
+            "package": next((i for i, (start, end) in packages if start <= c.offset < end), None),
+        }
+        for c in scan.commands
+    ]
+
+
+def _discards(scan: Scanner) -> list[dict[str, Any]]:
+    """What a postcopy destination was told to forget, by block."""
+    names = dict.fromkeys(d.block for d in scan.discards)
+    mine = {name: [d for d in scan.discards if d.block == name] for name in names}
+    return [
+        {"block": shown(name), "ranges": len(these), "bytes": sum(d.length for d in these)}
+        for name, these in mine.items()
+    ]
+
+
+def _channels(opened: Capture) -> list[dict[str, Any]]:
+    """The multifd channels, as they were given."""
+    return [
+        {
+            "file": shown(os.fsencode(c.name)),
+            "id": c.id,
+            "size": c.size,
+            "packets": len(c.packets),
+            "pages": c.pages,
+            "zero_pages": c.zeros,
+            "packed": c.method,
+            "packed_bytes": c.packed,
+            "synchronisations": c.epochs,
+            "damage": None if c.damage is None else {"offset": c.damage[0], "message": c.damage[1]},
+        }
+        for c in (opened.channels.channels if opened.channels is not None else ())
+    ]
 
 
 def _saved(total: Tally, settings: Settings) -> dict[str, int]:
@@ -185,19 +294,25 @@ def _summary(facts: dict[str, Any]) -> list[tuple[str, str]]:
     container = f"QEVM, file version {facts['file_version']}"
     if facts["wrapper"]:
         container += f", inside {facts['wrapper']}"
-    lines = [
-        ("capture", _printable(facts["name"]) + (f", {size:,} bytes" if size is not None else "")),
-        ("container", container),
-    ]
+    lines = [("capture", _printable(facts["name"]) + (f", {size:,} bytes" if size is not None else ""))]
+    if facts["wrapping"] is not None:
+        lines.append(("inside", _wrapping_words(facts["wrapping"])))
+    lines += [("channel", _channel_words(c)) for c in facts["channels"]]
+    lines.append(("container", container))
     if facts["machine"] is not None:
         lines.append(("machine", facts["machine"]))
-    if facts["capabilities"]:
-        lines.append(("capabilities", ", ".join(facts["capabilities"])))
+    lines += [("configuration", _configuration_words(sub)) for sub in facts["configuration"]]
     if facts["ram_version"] is not None:
         lines.append(("RAM section", f"version {facts['ram_version']}, pages of {facts['page_size']} bytes"))
         lines.append(("dialect", _dialect(facts)))
         lines += [("", reason) for reason in facts["evidence"]["reasons"]]
     lines.append(("sections", _section_words(facts["sections"])))
+    if facts["commands"]:
+        lines.append(("commands", _command_words(facts["commands"])))
+    lines += [
+        ("discarded", f"{d['bytes']:,} bytes of {d['block']} in {d['ranges']} ranges: unknown until sent again")
+        for d in facts["discards"]
+    ]
     tail = facts["device_tail"]
     if tail is not None:
         found = ", ".join(f"{n} by {_FOUND[b]}" for b, n in tail["found_by"].items())
@@ -209,6 +324,45 @@ def _summary(facts: dict[str, Any]) -> list[tuple[str, str]]:
         lines.append(("VM description", f"{facts['vmdesc']['length']:,} bytes at {facts['vmdesc']['offset']:#x}"))
     lines.append(("complete", _ending(facts)))
     return lines
+
+
+def _wrapping_words(about: dict[str, Any]) -> str:
+    if about["kind"] == "libvirt":
+        state = "unfinished" if about["unfinished"] else "running when saved" if about["running"] else "paused"
+        xml = f"{len(about['xml']):,} characters of XML (--xml)"
+        return f"libvirt save file, {about['packed']}: domain {about['domain'] or '(no name)'}, {state}; {xml}"
+    others = [n for n in about["snapshots"] if n != about["snapshot"]]
+    more = f"; others: {', '.join(others[:NAMES_MAX])} (--snapshot)" if others else ""
+    return f"qcow2 image: VM state of snapshot {about['snapshot']}, id {about['id']}{more}"
+
+
+def _channel_words(channel: dict[str, Any]) -> str:
+    zeros = f" and {channel['zero_pages']:,} of zeros" if channel["zero_pages"] else ""
+    text = f"{channel['id']}: {channel['file']}, {channel['packets']} packets, {channel['pages']:,} pages{zeros}"
+    if channel["pages"] and channel["packed"] != "none":
+        text += f", {channel['packed']} to {channel['packed_bytes']:,} bytes"
+    return text + (", damaged" if channel["damage"] else "")
+
+
+def _configuration_words(sub: dict[str, Any]) -> str:
+    name, value = sub["name"].removeprefix("configuration/"), sub["value"]
+    if value is None:
+        return f"{name}: {sub['bytes']} bytes of unknown form (its end is likely)"
+    return f"{name}: {', '.join(value) if isinstance(value, list) else value}"
+
+
+def _command_words(commands: list[dict[str, Any]]) -> str:
+    """All in a line, those of a package in braces after it."""
+    words: list[str] = []
+    for i, command in enumerate(commands[:COMMANDS_MAX]):
+        nested = command["package"] is not None
+        opens = nested and commands[i - 1]["package"] != command["package"]
+        closes = not nested and i and commands[i - 1]["package"] is not None
+        words.append(("} " if closes else "") + ("{ " if opens else "") + command["words"].removeprefix("postcopy_"))
+    text = ", ".join(words).replace(", { ", " { ").replace(", } ", " }, ")
+    if commands[:COMMANDS_MAX][-1]["package"] is not None:
+        text += " }"
+    return text + (f" and {len(commands) - COMMANDS_MAX} more" if len(commands) > COMMANDS_MAX else "")
 
 
 def _ending(facts: dict[str, Any]) -> str:
@@ -276,12 +430,15 @@ def _columns(*heads: str) -> Table:
 
 
 def _blocks(blocks: list[dict[str, Any]]) -> Table:
-    table = _columns("RAM block", "bytes", "records", "passes")
+    addressed = any(b["address"] is not None for b in blocks)
+    table = _columns("RAM block", "bytes", "records", "passes", *(["address"] if addressed else []))
     for b in blocks[:BLOCKS_MAX]:
         length = f"{b['length']:,}" if b["declared"] else "not listed"
-        table.add_row(Text(b["name"]), length, f"{b['records']:,}", str(b["passes"]))
+        address = f"{b['address']:#x}" if b["address"] is not None else ""
+        cells = [length, f"{b['records']:,}", str(b["passes"]), *([address] if addressed else [])]
+        table.add_row(Text(b["name"]), *cells)
     if len(blocks) > BLOCKS_MAX:
-        table.add_row(f"and {len(blocks) - BLOCKS_MAX} more", "", "", "")
+        table.add_row(f"and {len(blocks) - BLOCKS_MAX} more")
     return table
 
 

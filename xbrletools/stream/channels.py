@@ -69,6 +69,27 @@ class Channel:
         """How many pages with content there are."""
         return sum(len(p.normal) for p in self.packets)
 
+    @property
+    def zeros(self) -> int:
+        """How many pages of zeros there are."""
+        return sum(len(p.zero) for p in self.packets)
+
+    @property
+    def packed(self) -> int:
+        """The bytes that the pages take on the wire."""
+        return sum(p.stop - p.data for p in self.packets)
+
+    @property
+    def size(self) -> int:
+        """The bytes of the channel, as far as it was read."""
+        return self.packets[-1].stop if self.packets else multifd.Init.sizeof()
+
+    @property
+    def method(self) -> str:
+        """How its pages are packed: none, zlib or zstd."""
+        number = max((p.method for p in self.packets if len(p.normal)), default=int(Method.NONE))
+        return Method(number).name.lower() if number in set(Method) else str(number)
+
 
 def read(source: MappedSource, page_size: int) -> Channel:
     """The packets of one channel, their pages not yet unpacked.

@@ -10,6 +10,7 @@ from construct import ConstructError
 
 from ..formats import qevm
 from ..formats.qevm import Command as Number
+from ..text import shown
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,7 +31,22 @@ class Command:
     @property
     def name(self) -> str:
         """The command's name in lower case, or its number where that is not known."""
-        return Number(self.number).name.lower() if self.number in set(Number) else f"command {self.number}"
+        number = _meant(self.number, self.data)
+        return Number(number).name.lower() if number in set(Number) else f"command {number}"
+
+    def __str__(self) -> str:
+        """Its name and what it says, for a person."""
+        said = self.fields or {}
+        if "ranges" in said:
+            ranges = said["ranges"]
+            words = [shown(said["idstr"]), f"{len(ranges)} ranges of {sum(r['length'] for r in ranges):#x} bytes"]
+        elif self.package is not None:
+            words = [f"{said['size']} bytes of sections"]
+        else:
+            words = [shown(v) if isinstance(v, bytes) else f"{v:#x}" for v in said.values()]
+        if self.data and not said:
+            words = [f"{len(self.data)} bytes"]
+        return " ".join([self.name, *words])
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,7 +61,7 @@ class Discard:
 
 def read(offset: int, number: int, data: bytes, end: int) -> Command:
     """A command from its number and its data, which end at offset ``end`` of the capture."""
-    grammar = qevm.COMMAND_DATA.get(number)
+    grammar = qevm.COMMAND_DATA.get(_meant(number, data))
     fields = None
     if grammar is not None and data:
         try:
@@ -56,6 +72,11 @@ def read(offset: int, number: int, data: bytes, end: int) -> Command:
     if number == Number.PACKAGED and fields is not None:
         package = (end, end + fields["size"])
     return Command(offset, number, data, end, fields, package)
+
+
+def _meant(number: int, data: bytes) -> int:
+    """The number as it is today: one release wrote RECV_BITMAP, alone of its neighbours with data, as one less [R]."""
+    return int(Number.RECV_BITMAP) if number == Number.POSTCOPY_RESUME and data else number
 
 
 def discards(command: Command) -> list[Discard]:

@@ -5,6 +5,7 @@ Facts: formats/README.md, "Wrappers". Nothing is allocated on a header's word: w
 
 import io
 import os
+import re
 import struct
 import tempfile
 from collections.abc import Iterator
@@ -23,6 +24,9 @@ XML_MAX = 16 << 20  # bytes of a domain's XML that are kept
 SNAPSHOTS_MAX = 1 << 16  # as many as the format allows
 
 
+_NAME = re.compile(rb"<name>([^<]*)</name>")
+
+
 @dataclass(frozen=True, slots=True)
 class LibvirtSave:
     """A libvirt save file's header: ``xml`` is the domain's, the stream begins ``start`` bytes into the file."""
@@ -34,9 +38,19 @@ class LibvirtSave:
     start: int
     unfinished: bool
 
+    @property
+    def domain(self) -> bytes:
+        """The domain's name, as its XML says it; empty where it does not."""
+        found = _NAME.search(self.xml)
+        return found[1] if found else b""
+
+    @property
+    def packed(self) -> str:
+        """How the stream is packed, in a word."""
+        return Format(self.format).name.lower() if self.format in set(Format) else f"format {self.format}"
+
     def __str__(self) -> str:
-        packed = Format(self.format).name.lower() if self.format in set(Format) else f"format {self.format}"
-        return f"libvirt save file, {packed}" + (", unfinished" if self.unfinished else "")
+        return f"libvirt save file, {self.packed}" + (", unfinished" if self.unfinished else "")
 
 
 @dataclass(frozen=True, slots=True)

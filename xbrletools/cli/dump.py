@@ -11,17 +11,19 @@ from numpy.typing import NDArray
 import xbrletools
 
 from ..capture import Capture
+from ..formats import block, ram
+from ..formats.qevm import SectionType
 from ..memory.bases import Bases
 from ..stream import filters
 from ..stream.filters import Filter
-from ..stream.records import Columns
 from ..stream.scan import Scanner
 from ..stream.sections import Section, Sections
-from ..stream.windows import Window, windows
+from ..stream.windows import Window, slices, windows
 from . import reading
 from .listing import Json, Lister, Text
 from .output import report
 
+_BULK = (ram.IDSTR, block.IDSTR)
 _OPTIONS = {
     "kind": "KIND,...",
     "block": "NAME",
@@ -44,7 +46,8 @@ def _filtering(function: Any) -> Any:
 @click.command()
 @reading
 @_filtering
-@click.option("--fields", is_flag=True, help="The fields of each, with their offsets and sizes.")
+@click.option("--devices", is_flag=True, help="Only the sections of devices.")
+@click.option("--fields", is_flag=True, help="The fields of each, with their offsets and sizes; a device's too.")
 @click.option("--runs", is_flag=True, help="With --fields, also the runs of each delta.")
 @click.option("--hex", "hexadecimal", is_flag=True, help="The bytes of each payload.")
 @click.option("--json", "as_json", is_flag=True, help="One JSON object a line.")
@@ -54,6 +57,7 @@ def command(
     endian: str | None,
     page_size: int | None,
     words: tuple[str, ...],
+    devices: bool,
     fields: bool,
     runs: bool,
     hexadecimal: bool,
@@ -65,6 +69,7 @@ def command(
     A FILTER chooses among them: kind:xbrle,xbzrle page:0x300000-0x33f000 len>1000 block:pc.ram pass:2-3 stage:end
     record:100-200 section:5 offset:0x1000- flags:continue checksum:0x8052d finding:stale-base; with not, or and
     parentheses. Sections are listed with their records where the filter looks at section, stage and offset alone.
+    Sections in a package stand two columns further in. A channel's record has its packet's offset in that channel.
     """
     chosen = [filters.parse(" ".join(words))]
     for name, value in options.items():
@@ -74,10 +79,17 @@ def command(
     wanted = filters.All(tuple(parts)) if parts else None
     with xbrletools.open(capture, dialect=dialect, endian=endian, page_size=page_size) as opened:
         looks_back = fields or runs or hexadecimal or (wanted is not None and "finding" in wanted.fields)
-        scan = opened.scanned if looks_back else opened.scan()
-        columns = [opened.records.columns] if looks_back else scan
-        lister = (Json if as_json else Text)(opened, fields or runs, runs, hexadecimal)
-        for piece in _pieces(opened, scan, columns, wanted, lister):
+        scan = opened.scanned if looks_back or devices or opened.has_channels else opened.scan()
+        lister = (Json if as_json else Text)(opened, scan, fields or runs, runs, hexadecimal)
+        if devices:
+            pieces = _devices(scan, wanted, lister)
+        elif opened.has_channels:
+            pieces = _pieces(opened, scan, slices(opened.records), wanted, lister)
+        else:
+            pieces = _pieces(
+                opened, scan, windows([opened.records.columns] if looks_back else scan, scan), wanted, lister
+            )
+        for piece in pieces:
             sys.stdout.write(piece)
         return report(scan.problems)
 
@@ -88,20 +100,28 @@ def _option(field: str, value: str) -> Filter:
     return filters.AnyOf(tuple(filters.term(field, v) for v in values))
 
 
+def _devices(scan: Scanner, wanted: Filter | None, lister: Lister) -> Iterator[str]:
+    """The sections that are neither RAM nor disk, and no part of the container."""
+    yield lister.head()
+    for section in _chosen(scan.sections, wanted, 0, len(scan.sections)):
+        if section.owner is not None and (section.type is SectionType.FULL or section.owner.idstr not in _BULK):
+            yield lister.section(section)
+
+
 def _pieces(
-    opened: Capture, scan: Scanner, columns: Iterable[Columns], wanted: Filter | None, lister: Lister
+    opened: Capture, scan: Scanner, pieces: Iterable[Window], wanted: Filter | None, lister: Lister
 ) -> Iterator[str]:
     """The output, a window at a time: a pipe is read in constant memory."""
     findings = tuple(opened.verify()) if wanted is not None and "finding" in wanted.fields else ()
     bases = Bases(scan.blocks)
     yield lister.head()
     listed = 0
-    for window in windows(columns, scan):
+    for window in pieces:
         known = bases.known(window)
         keep = np.arange(len(window)) if wanted is None else np.flatnonzero(wanted.mask(window, findings))
-        upto = window.sections.at(int(window.columns.offset[-1])) + 1
+        upto = int(window.section[-1]) + 1
         yield from _merged(window, keep, known, _chosen(window.sections, wanted, listed, upto), lister)
-        listed = upto
+        listed = max(listed, upto)
     sections = scan.sections
     yield "".join(lister.section(s) for s in _chosen(sections, wanted, listed, len(sections)))
 
@@ -116,9 +136,9 @@ def _chosen(sections: Sections, wanted: Filter | None, start: int, end: int) -> 
 def _merged(
     window: Window, keep: NDArray[np.int64], known: NDArray[np.int8], sections: list[Section], lister: Lister
 ) -> Iterator[str]:
-    """Sections and records in the order of their offsets."""
+    """Sections, each before its records."""
     lines = lister.records(window, keep, known)
-    places = np.searchsorted(window.columns.offset[keep], np.array([s.offset for s in sections], np.uint64))
+    places = np.searchsorted(window.section[keep], np.array([s.index for s in sections], np.int64))
     done = 0
     for section, place in zip(sections, places.tolist(), strict=True):
         yield "".join(lines[done:place])

@@ -4,20 +4,25 @@ import json
 import sys
 from abc import ABC, abstractmethod
 from collections.abc import Iterator
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from ..capture import Capture
+from ..errors import XbrleError
 from ..formats import ram
 from ..formats.qevm import SectionType
 from ..formats.ram import Flag, Kind
 from ..stream import fields
+from ..stream.commands import Command
 from ..stream.fields import Field
+from ..stream.scan import Scanner
 from ..stream.sections import Boundary, Section, Stage
 from ..stream.windows import Window
 from ..text import shown
+from . import warn
 from .output import is_coloured
 
 HEX_ROW = 16  # bytes a line of a hex dump
@@ -26,9 +31,10 @@ HEX_ROW = 16  # bytes a line of a hex dump
 class Lister(ABC):
     """What a section and a record look like."""
 
-    def __init__(self, opened: Capture, fields: bool, runs: bool, hexadecimal: bool) -> None:
-        self.opened = opened
+    def __init__(self, opened: Capture, scan: Scanner, fields: bool, runs: bool, hexadecimal: bool) -> None:
+        self.opened, self.scan = opened, scan
         self.fields, self.runs, self.hexadecimal = fields, runs, hexadecimal
+        self._described = True
 
     def head(self) -> str:
         """What comes before all."""
@@ -47,10 +53,59 @@ class Lister(ABC):
         is_ram = section.owner is not None and section.owner.idstr == ram.IDSTR and section.type != SectionType.FULL
         return None if is_ram or section.found_by is Boundary.CUT else section.end
 
+    def _command(self, section: Section) -> Command | None:
+        """What a COMMAND says; None for another section."""
+        if section.type is not SectionType.COMMAND:
+            return None
+        return next((c for c in self.scan.commands if c.offset == section.offset), None)
+
+    def _nested(self, section: Section) -> bool:
+        """Whether the section came in a package."""
+        packages = (c.package for c in self.scan.commands if c.package is not None)
+        return any(start <= section.offset < end for start, end in packages)
+
+    def _machine(self, section: Section) -> bytes | None:
+        """The machine's name that a CONFIGURATION says; None for another section."""
+        return self.scan.machine if section.type is SectionType.CONFIGURATION else None
+
+    def _section_tree(self, section: Section) -> Field:
+        """The fields of a section, its data taken apart where something says how."""
+        tree = fields.section_tree(section, self.opened.data)
+        if (configuration := self.scan.configuration) is not None and section.type is SectionType.CONFIGURATION:
+            return fields.with_subsections(tree, self.opened.data, configuration)
+        inner = self._device_tree(section)
+        if (command := self._command(section)) is not None:
+            inner = fields.command_tree(command)
+        if inner is None:
+            return tree
+        return replace(tree, children=tuple(inner if c.name == fields.DATA else c for c in tree.children))
+
+    def _device_tree(self, section: Section) -> Field | None:
+        if not self._described or section.owner is None or section.found_by is Boundary.CUT:
+            return None
+        try:
+            return self.opened.fields(section)
+        except XbrleError as error:
+            self._described = False
+            warn(str(error))
+            return None
+
+    def _from(self, window: Window, keep: NDArray[np.int64]) -> tuple[list[int], list[int | None]]:
+        """The offset of each record in its own file, and the id of the channel that this is; None for the main one."""
+        spooled = self.opened.channels if self.opened.has_channels else None
+        offsets = window.columns.offset[keep]
+        if spooled is None:
+            return offsets.tolist(), [None] * len(offsets)
+        channel, at = spooled.places(offsets)
+        return at.tolist(), [None if i < 0 else spooled.channels[i].id for i in channel.tolist()]
+
     def _tree(self, window: Window, row: int) -> Field:
         scanned = self.opened.scanned
         c, settings = window.columns, scanned.settings
         start = int(c.offset[row])
+        if not c.head[row]:  # a page without a record around it: of a channel, or of mapped-ram
+            start, page = self._payload(window, row)
+            return Field("record", start, len(page), None, page, (Field("page", start, len(page), page, page),))
         data = self.opened.data[start : start + int(c.head[row]) + int(c.length[row])].tobytes()
         tree = fields.record_tree(data, start, settings.version, settings.dialect, settings.endian, settings.page_size)
         return fields.expanded(tree, settings.dialect) if self.runs and settings.dialect else tree
@@ -84,13 +139,19 @@ class Text(Lister):
             words.append(f"id {owner.section_id}")
             if self._announces(section):
                 words.append(f"instance {owner.instance_id}, version {owner.version_id}")
+        if (command := self._command(section)) is not None:
+            words[0] += f" {command}"
+        if (machine := self._machine(section)) is not None:
+            words[0] += f" {shown(machine)}"
         end = self._end(section)
         if end is not None:
             words += self._extent(section, end)
         line = ", ".join(words)
+        if self._nested(section):
+            line = line.replace(" ", "   ", 1)
         out = [f"\x1b[2m{line}\x1b[0m" if is_coloured() else line]
         if self.fields:
-            out += _tree_lines(fields.section_tree(section, self.opened.data), self.opened.page_size)
+            out += _tree_lines(self._section_tree(section), self.opened.page_size)
         if self.hexadecimal:
             out += _hex_lines(*self._section_bytes(section))
         return "\n".join(out) + "\n"
@@ -110,8 +171,9 @@ class Text(Lister):
         """A line for each of the rows ``keep``, and its fields and bytes where asked for."""
         c = window.columns.take(keep)
         blocks = _block_words(window)
+        offsets, channels = self._from(window, keep)
         columns = (
-            c.offset.tolist(),
+            offsets,
             _or(window.number[keep], ""),
             _words(_kinds(is_coloured()), c.kind),
             c.length.tolist(),
@@ -120,8 +182,9 @@ class Text(Lister):
             _words(blocks, np.minimum(c.block, len(blocks) - 1)),
             c.address.tolist(),
             _words(["", ", base unknown"], known[keep] == 0),
+            ["" if c is None else f", channel {c}" for c in channels],
         )
-        with_page = "%#010x %8s %s %6d %4s %-5s %s%#x%s\n"
+        with_page = "%#010x %8s %s %6d %4s %-5s %s%#x%s%s\n"
         without = "%#010x %8s %s %6d %4s %-5s %s\n"
         if bool(window.is_page[keep].all()):
             lines = list(map(with_page.__mod__, zip(*columns, strict=True)))
@@ -162,9 +225,14 @@ class Json(Lister):
             "data": section.data,
             "end": end,
             "found_by": None if end is None else section.found_by.name.lower(),
+            "nested": self._nested(section),
         }
+        if (command := self._command(section)) is not None:
+            out |= {"command": command.name, "says": str(command)}
+        if (machine := self._machine(section)) is not None:
+            out["machine"] = shown(machine)
         if self.fields:
-            out["fields"] = _tree_json(fields.section_tree(section, self.opened.data))
+            out["fields"] = _tree_json(self._section_tree(section))
         if self.hexadecimal:
             out["hex"] = self._section_bytes(section)[1].hex()
         return json.dumps(out) + "\n"
@@ -180,10 +248,12 @@ class Json(Lister):
                 address[i] = "null"
         line = (
             '{"type": "record", "offset": %d, "record": %s, "kind": "%s", "block": %s, "page": %s, "pass": %s, '
-            '"stage": "%s", "length": %d, "base_known": %s, "section": %d, "flags": %d, "payload": %d}\n'
+            '"stage": "%s", "length": %d, "base_known": %s, "section": %d, "flags": %d, "payload": %s, "channel": %s}\n'
         )
+        offsets, channels = self._from(window, keep)
+        payload = (c.offset + c.head).tolist()
         columns = (
-            c.offset.tolist(),
+            offsets,
             _or(window.number[keep], "null"),
             _words(_kinds(False, 0), c.kind),
             _words(names, np.minimum(c.block, len(names) - 1)),
@@ -194,7 +264,8 @@ class Json(Lister):
             _words(["null", "false", "true"], known[keep] + 1),
             window.section[keep].tolist(),
             c.flags.tolist(),
-            (c.offset + c.head).tolist(),
+            [p if i is None else "null" for p, i in zip(payload, channels, strict=True)],
+            ["null" if i is None else i for i in channels],
         )
         lines = list(map(line.__mod__, zip(*columns, strict=True)))
         if self.fields or self.hexadecimal:
@@ -249,6 +320,7 @@ def _or(numbers: NDArray[np.uint32], absent: str) -> list[Any]:
 # -- fields and bytes -------------------------------------------------------------------------------------------------
 
 VALUE_BYTES = 16  # of a value, in a line
+VALUE_NUMBERS = 4  # of an array, in a line
 PAYLOAD = "payload"
 _NAMES = frozenset(("name", "idstr", "machine"))
 
@@ -274,6 +346,9 @@ def _value(field: Field, page_size: int) -> str:
         raw = field.raw or value
         text = raw[:VALUE_BYTES].hex(" ")
         return text + (" ..." if field.size > VALUE_BYTES else "")
+    if isinstance(value, tuple):
+        more = " ..." if len(value) > VALUE_NUMBERS else ""
+        return f"{len(value)} x {' '.join(f'{v:#x}' for v in value[:VALUE_NUMBERS])}{more}"
     if field.name == "word" and isinstance(value, int):
         flags = value & (page_size - 1)
         names = "|".join(str(f.name) for f in Flag if flags & f)
@@ -294,7 +369,7 @@ def _tree_json(field: Field) -> list[dict[str, Any]]:
                 "name": child.name,
                 "offset": child.offset,
                 "size": child.size,
-                "value": value if isinstance(value, int | str) else None,
+                "value": value if isinstance(value, int | str | tuple) else None,
                 "fields": _tree_json(child),
             }
         )

@@ -236,11 +236,20 @@ class Spool:
         ]
         return said
 
-    def place(self, offset: int) -> tuple[str, int]:
-        """Which channel's file a record of the spool came from, and the offset of its packet there."""
-        row = int(np.searchsorted(self.columns.offset, np.uint64(offset), side="right")) - 1
-        channel = self.channels[int(self.channel[row])]
-        return channel.name, channel.packets[int(self.packet[row])].offset
+    def places(self, offsets: NDArray[np.uint64]) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+        """Where records came from: the index of the channel and the offset of the packet in its file, (n,) int64 each.
+
+        -1 for the main channel's records, with their own offsets.
+        """
+        channel, at = np.full(len(offsets), -1), offsets.astype(np.int64)
+        others = np.flatnonzero(offsets >= np.uint64(self.main_size))
+        rows = np.searchsorted(self.columns.offset, offsets[others], side="right") - 1
+        channel[others] = self.channel[rows]
+        starts = [np.array([p.offset for p in c.packets], np.int64) for c in self.channels]
+        for i, mine in enumerate(starts):
+            chosen = channel[others] == i
+            at[others[chosen]] = mine[self.packet[rows[chosen]]]
+        return channel, at
 
 
 def spool(main: MappedSource, openables: Sequence[Openable], page_size: int, blocks: dict[bytes, int]) -> Spool:

@@ -8,7 +8,7 @@ from typing import Any
 
 from construct import ConstructError
 
-from ..formats import qevm
+from ..formats import Grammar, qevm
 from ..formats.qevm import Command as Number
 from ..text import shown
 
@@ -33,6 +33,11 @@ class Command:
         """The command's name in lower case, or its number where that is not known."""
         number = _meant(self.number, self.data)
         return Number(number).name.lower() if number in set(Number) else f"command {number}"
+
+    @property
+    def grammar(self) -> "Grammar | None":
+        """What its data reads as; None where that is not known."""
+        return qevm.COMMAND_DATA.get(_meant(self.number, self.data)) if self.data else None
 
     def __str__(self) -> str:
         """Its name and what it says, for a person."""

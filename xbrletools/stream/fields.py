@@ -30,6 +30,8 @@ from numpy.typing import NDArray
 from ..formats import Grammar, qevm, ram, xbrle, xbzrle
 from ..formats.dialects import Dialect, Encoding
 from ..formats.qevm import SectionType
+from .commands import Command
+from .configuration import Configuration
 from .sections import Section
 
 UNREAD = "unread"  # bytes that the grammar leaves over, or could not read
@@ -220,6 +222,32 @@ def section_tree(section: Section, data: NDArray[np.uint8]) -> Field:
             children.append(tree(qevm.Footer, data[end : end + size].tobytes(), end, "footer"))
             end += size
     return Field("section", start, end - start, None, b"", tuple(children))
+
+
+def command_tree(command: Command) -> Field:
+    """The fields of a COMMAND's data, which ends at the command's end."""
+    start = command.end - len(command.data)
+    grammar = command.grammar
+    if grammar is None:
+        return Field(DATA, start, len(command.data), command.data, command.data)
+    return tree(grammar, command.data, start, DATA)
+
+
+def with_subsections(section: Field, data: NDArray[np.uint8], found: Configuration) -> Field:
+    """The fields of CONFIGURATION, with the subsections of unknown name: their grammar cannot pass over them."""
+    children = [c for c in section.children if c.name in ("type", "length", "machine")]
+    subs: list[Field] = []
+    for sub in found.subsections:
+        header = tree(qevm.SubsectionHeader, data[sub.offset : sub.data].tobytes(), sub.offset)
+        raw = data[sub.data : sub.end].tobytes()
+        grammar = qevm.CONFIGURATION_SUBSECTIONS.get(sub.name)
+        inner = Field(DATA, sub.data, len(raw), raw, raw) if grammar is None else tree(grammar, raw, sub.data, DATA)
+        place = f"[{len(subs)}]"
+        subs.append(Field(place, sub.offset, sub.end - sub.offset, None, b"", (*header.children, inner)))
+    if subs:
+        start = subs[0].offset
+        children.append(Field("subsections", start, found.end - start, None, b"", tuple(subs)))
+    return replace(section, children=tuple(children))
 
 
 DATA_MAX = 1 << 24  # bytes of a section's data that its field holds; larger ones are for the records to tell

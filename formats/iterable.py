@@ -9,7 +9,7 @@ from typing import Any
 
 from construct import Array, Byte, Bytes, If, Int16ub, Int32ub, Int64ub, RepeatUntil, Struct, this
 
-from . import Grammar
+from . import Grammar, block
 from .qevm import IdStr
 
 
@@ -75,9 +75,13 @@ Htab: Grammar = Struct(
     / If(this.shift == 0, RepeatUntil(lambda c, _seen, _ctx: not (c.index or c.valid or c.invalid), HtabChunk)),
 )
 
+#: Disk data, up to the EOS.
+Disk: Grammar = RepeatUntil(lambda r, _seen, _c: bool(r.word & block.Flag.EOS), block.Record)
+
 #: The data of an iterable section, by its idstr.
 SECTIONS: dict[bytes, Grammar] = {
     b"dirty-bitmap": Struct("records" / DirtyBitmap),
     b"s390-storage_attributes": Struct("records" / StorageAttributes),
     b"spapr/htab": Htab,
+    block.IDSTR: Struct("records" / Disk),
 }

@@ -1,5 +1,6 @@
 """`xbrle extract`: memory as raw files, an ELF core or a LiME image, at the end or just after any record."""
 
+import os
 from pathlib import Path
 
 import click
@@ -10,6 +11,7 @@ import xbrletools
 from ..capture import Capture
 from ..errors import XbrleError
 from ..export import physical, raw
+from ..export.disk import write_disk
 from ..export.elfcore import write_elf
 from ..export.lime import write_lime
 from ..export.memory import Piece, Unknown, unknown_ranges, write_pieces
@@ -25,6 +27,7 @@ from .output import progress, report
 @reading
 @click.option("--output", "-o", metavar="OUT", required=True, help="The folder, or with --block the file, to write.")
 @click.option("--block", metavar="NAME", help="Write this RAM block alone.")
+@click.option("--disk", metavar="DEVICE", help="Write this disk, of a block migration, and no memory.")
 @click.option("--at", type=int, metavar="RECORD", help="Memory just after this record, not at the end.")
 @click.option(
     "--view",
@@ -59,6 +62,7 @@ def command(
     page_size: int | None,
     output: str,
     block: str | None,
+    disk: str | None,
     at: int | None,
     view: str,
     form: str,
@@ -72,6 +76,8 @@ def command(
     OUT becomes a folder with a file for each RAM block and a manifest.json, or one file with --block. In physical space
     it is one file, with a sidecar OUT.json that has the map, where it is from, and the unknown ranges.
     """
+    if disk is not None and (block or at or map_file or space or form != "raw" or unknown != "zero"):
+        raise click.UsageError("--disk goes with --force alone")
     space = space or ("block" if form == "raw" else "physical")
     if form != "raw" and space == "block":
         raise click.UsageError(f"--format {form} is of physical space")
@@ -83,6 +89,8 @@ def command(
         raise click.UsageError("--unknown mask-file goes with --block or --space physical")
     with xbrletools.open(capture, dialect=dialect, endian=endian, page_size=page_size) as opened:
         status = report(opened.problems)
+        if disk is not None:
+            return max(status, _disk(opened, disk, Path(output), force))
         if not any(b.declared for b in opened.blocks):
             raise XbrleError(f"{opened.name}: has no list of RAM blocks, so there is no memory to write")
         chosen = _find(opened, block) if block is not None else None
@@ -107,6 +115,22 @@ def command(
         if missing:
             warn(f"{missing} bytes are unknown, zeros stand in their place")
         return max(status, _lost(opened, image, at))
+
+
+def _disk(opened: Capture, name: str, output: Path, force: bool) -> int:
+    """Write the disk called ``name``; returns the exit status."""
+    there = opened.scanned.disks
+    device = next((d for d in there if d == os.fsencode(name) or shown(d) == name), None)
+    if device is None:
+        names = ", ".join(map(shown, there)) or "none: it has no block sections with data"
+        raise XbrleError(f"{opened.name}: carries no disk {shown(os.fsencode(name))}; there are {names}")
+    raw.refuse_existing(output, force)
+    with progress("writing", there[device]) as on:
+        written = write_disk(opened, device, output, on)
+    warn(f"{written.chunks} chunks of 1 MiB; the stream does not say where the disk ends, the image ends with a chunk")
+    if written.missing:
+        warn(f"{written.missing} bytes came in no chunk, zeros stand in their place")
+    return 0
 
 
 def _physical(

@@ -119,6 +119,7 @@ def _gather(opened: Capture, scan: Scanner) -> dict[str, Any]:
         "sections": _sections(scan),
         "device_tail": _device_tail(scan),
         "vmdesc": None if scan.vmdesc is None else {"offset": scan.vmdesc[0], "length": scan.vmdesc[1]},
+        "disks": [{"name": shown(name), "reach": reach} for name, reach in scan.disks.items()],
         "footers": scan.footers,
         "complete": scan.complete,
         "truncated": any(p.rule == "truncated" for p in scan.problems),
@@ -312,6 +313,9 @@ def _summary(facts: dict[str, Any]) -> list[tuple[str, str]]:
     lines += [
         ("discarded", f"{d['bytes']:,} bytes of {d['block']} in {d['ranges']} ranges: unknown until sent again")
         for d in facts["discards"]
+    ]
+    lines += [
+        ("disk", f"{d['name']}, chunks up to {d['reach']:,} (extract --disk)") for d in facts["disks"][:NAMES_MAX]
     ]
     tail = facts["device_tail"]
     if tail is not None:

@@ -28,6 +28,7 @@ NAME_MAX = 256  # a length byte and what it can count
 HEADER_MAX = 512  # more than any section header takes
 MARGIN = 1 << 17  # more than any one record takes, a page of 64 KiB included
 TAIL_MAX = 1 << 28  # device state that a search for boundaries will hold at once
+DISKS_MAX = 1 << 10  # devices of block sections that are remembered
 LIST_MAX = 1 << 20  # bytes of a block list
 LOOK_AHEAD = 1 << 18  # what a trial of dialects or page sizes may look at
 PAGE_SIZES = (4096, 1024, 2048, 8192, 16384, 32768, 65536)
@@ -102,6 +103,7 @@ class Scanner:
         self.commands: list[commands.Command] = []
         self.entry = ram.BlockEntry
         self.mapped_ram = False
+        self.disks: dict[bytes, int] = {}  # by name, the bytes up to the end of the highest chunk
         self.vmdesc: tuple[int, int] | None = None
         self.device_tail: tuple[int, int] | None = None
         self.footers: bool | None = None
@@ -382,7 +384,11 @@ class Scanner:
             (word,) = struct.unpack_from(">Q", self._view, at - self._base)
             end = at + WORD
             if word & block_format.Flag.DEVICE_BLOCK:
-                end += 1 + self._take(end, 1)[0]
+                name = self._take(end + 1, self._take(end, 1)[0])
+                end += 1 + len(name)
+                reach = (word >> block_format.SECTOR_BITS << block_format.SECTOR_BITS) + block_format.CHUNK
+                if name in self.disks or len(self.disks) < DISKS_MAX:
+                    self.disks[name] = max(self.disks.get(name, 0), reach)
                 if not word & block_format.Flag.ZERO_BLOCK:
                     end += block_format.CHUNK
                 end = self._skip(at, end - at, "a block section's data")

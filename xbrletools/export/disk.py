@@ -1,0 +1,52 @@
+"""A disk as block migration sent it: a raw image, what was not sent or is zeros a hole in it."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from ..errors import XbrleError
+from ..formats import block
+from ..stream.disks import chunks
+from .files import replacing
+
+if TYPE_CHECKING:
+    from ..capture import Capture
+
+
+DISK_MAX = 1 << 60  # bytes: more than any disk has
+
+
+@dataclass(frozen=True, slots=True)
+class Disk:
+    """What was written: ``length`` of the image, how many ``chunks`` of it came, and the ``missing`` bytes."""
+
+    length: int
+    chunks: int
+    missing: int
+
+
+def write_disk(capture: "Capture", name: bytes, path: Path, on: Callable[[int], None] | None = None) -> Disk:
+    """Write the device called ``name`` as it is after the last chunk; ``on`` hears how many bytes were done.
+
+    Raises:
+        XbrleError: it cannot be written, or a chunk lies beyond any disk.
+    """
+    data, seen, count = capture.data, set[int](), 0
+    with replacing(path) as file:
+        for chunk in chunks(capture.sections, data):
+            if chunk.device != name:
+                continue
+            if chunk.at >= DISK_MAX:
+                raise XbrleError(f"a chunk for byte {chunk.at:#x} of the disk, which no disk has", chunk.offset)
+            piece = bytes(block.CHUNK) if chunk.data is None else data[chunk.data : chunk.data + block.CHUNK].data
+            if chunk.data is not None or chunk.at in seen:  # zeros that nothing was written to are a hole
+                file.seek(chunk.at)
+                file.write(piece)
+            seen.add(chunk.at)
+            count += 1
+            if on is not None:
+                on(block.CHUNK)
+        length = max(seen) + block.CHUNK if seen else 0
+        file.truncate(length)
+    return Disk(length, count, length - len(seen) * block.CHUNK)

@@ -1,5 +1,6 @@
 """`xbrle tui`: browse a capture on the terminal."""
 
+import gc
 import os
 import sys
 
@@ -26,6 +27,7 @@ def command(capture: str, dialect: str | None, endian: str | None, page_size: in
     if "TEXTUAL_DRIVER" not in os.environ and not (sys.__stdin__ and sys.__stdin__.isatty() and sys.stdout.isatty()):
         raise XbrleError("this needs a terminal; see `xbrle info` and `xbrle dump` for plain text")
     browser = Browser(opened, read_only)
+    gc.freeze()  # what was imported stays: no collection has to look through it, which the user would see as a halt
     status = browser.run()
     if browser.failure is not None:
         raise XbrleError(browser.failure)

@@ -11,6 +11,7 @@ from ..analysis.stats import Stats, tally
 from ..capture import Capture
 from ..errors import XbrleError
 from ..formats.ram import PAGE_KINDS
+from ..memory.history import stated_sum
 from ..memory.replay import View
 from ..sender.fingerprint import Fingerprint
 from ..stream.growing import GrowingTable, Record
@@ -51,7 +52,7 @@ class Session:
     bookmark_file: Path | None = None
     stats: Stats = field(default_factory=Stats)
     _rows: list[int] = field(default_factory=list)  # rows that findings are about, sorted
-    _severity: dict[int, Severity] = field(default_factory=dict)
+    _worst: dict[int, Finding] = field(default_factory=dict)  # of each of those rows
     _wrong_sums: set[int] = field(default_factory=set)
     _doubtful: dict[tuple[bytes | None, int], int] = field(default_factory=dict)  # pages and since which row
     _summed: int = 0
@@ -113,11 +114,11 @@ class Session:
         row = self.row_of(finding)
         if row is None:
             return
-        if row not in self._severity:
+        if row not in self._worst:
             insort(self._rows, row)
-            self._severity[row] = finding.severity
-        else:
-            self._severity[row] = min(self._severity[row], finding.severity, key=_RANK.__getitem__)
+            self._worst[row] = finding
+        elif _RANK[finding.severity] < _RANK[self._worst[row].severity]:
+            self._worst[row] = finding
         if finding.rule == "checksum-mismatch":
             self._wrong_sums.add(row)
         elif finding.severity is Severity.ERROR and finding.page is not None:
@@ -131,9 +132,24 @@ class Session:
             return self.table.row_of(finding.record)
         return self.table.at(finding.offset) if finding.offset is not None else None
 
+    def finding(self, row: int) -> Finding | None:
+        """The worst finding about a row, of several such the first."""
+        return self._worst.get(row)
+
     def severity(self, row: int) -> Severity | None:
-        """The worst finding about a row."""
-        return self._severity.get(row)
+        """How bad the worst finding about a row is."""
+        worst = self._worst.get(row)
+        return None if worst is None else worst.severity
+
+    def states_sum(self, record: Record) -> bool:
+        """Whether a record says what its page adds up to."""
+        table = self.table
+        if table is None or record.number is None:
+            return False
+        piece = table.piece(record.row)
+        place = record.row - table.first(piece)
+        columns = table.window(piece).columns.take(slice(place, place + 1))
+        return stated_sum(columns, table.scanner.settings.dialect) is not None
 
     def sum_is_wrong(self, row: int) -> bool:
         """Whether a finding says that this row's checksum is not its page's."""
@@ -148,7 +164,7 @@ class Session:
 
     def suspect_rows(self) -> list[int]:
         """The rows that errors and warnings are about, rising."""
-        return [r for r in self._rows if self._severity[r] is not Severity.NOTE]
+        return [r for r in self._rows if self._worst[r].severity is not Severity.NOTE]
 
     def next_finding(self, row: int, step: int) -> int | None:
         """The nearest row with a finding, after (``step`` 1) or before (-1) ``row``."""

@@ -26,14 +26,18 @@ KIND_STYLE = {
 KIND_LETTER = {Kind.PAGE: "P", Kind.DUP: "D", Kind.XBRLE: "X", Kind.XBZRLE: "Z", Kind.COMPRESSED: "C"}
 
 
+_KIND_WORDS = {kind: kind.name.lower() for kind in Kind}
+_STAGE_WORDS = {0: "-"} | {int(stage): stage.name for stage in Stage}
+
+
 def kind_word(kind: Kind) -> str:
     """A kind as scripts see it."""
-    return kind.name.lower()
+    return _KIND_WORDS[kind]
 
 
 def stage_word(stage: int) -> str:
     """A stage by its section's type."""
-    return Stage(stage).name if stage else "-"
+    return _STAGE_WORDS[stage]
 
 
 def place(record: Record) -> str:

@@ -12,8 +12,8 @@ from textual.widgets import Input
 from textual.worker import get_current_worker
 
 from ...errors import XbrleError
-from ...memory.history import stated_sum
 from ...stream.filters import Filter, FilterError, parse
+from ...stream.growing import Record
 from ...text import shown
 from ...verify.rules import Severity
 from ..session import Session
@@ -77,17 +77,10 @@ class RecordList(Lines):
         """The table's row on a line."""
         return line if self.selection is None else self.selection.row(line)
 
-    def verdict(self, row: int) -> tuple[str, str]:
+    def verdict(self, record: Record) -> tuple[str, str]:
         """What is known of the checksum that a record states."""
-        session = self.session
-        table = session.table
-        assert table is not None
-        record = table.record(row)
-        window = table.window(table.piece(row))
-        columns = window.columns.take(
-            slice(row - table.first(table.piece(row)), row - table.first(table.piece(row)) + 1)
-        )
-        if record.number is None or stated_sum(columns, table.scanner.settings.dialect) is None:
+        session, row = self.session, record.row
+        if not session.states_sum(record):
             return "-", "dim"
         if session.sum_is_wrong(row):
             return "WRONG", "error"
@@ -101,23 +94,21 @@ class RecordList(Lines):
         record = self.session.record(row)
         if record is None:
             return []
-        severity = self.session.severity(row)
-        mark = "B" if record.offset in self.session.bookmarks else "+" if row in self.session.marks else " "
-        style = KIND_STYLE.get(record.kind, "dim")
-        name = fit(shown(record.name), max(4, min(_NAME_MAX, width - _FIXED)))
+        session = self.session
+        severity = session.severity(row)
+        mark = "B" if record.offset in session.bookmarks else "+" if row in session.marks else " "
+        room = max(4, min(_NAME_MAX, width - _FIXED))
         paged = record.number is not None
+        where = f"{fit(shown(record.name), room)} {record.address:#11x}" if paged else " " * (room + 12)
         return [
-            (">" if row == self.session.row else " ", "strong"),
-            (mark, "strong"),
+            ((">" if row == session.row else " ") + mark, "strong"),
             (SEVERITY_MARK[severity] if severity else " ", SEVERITY_STYLE[severity] if severity else ""),
-            (fit(str(record.number) if paged else "-", 9, right=True), "strong" if paged else "dim"),
+            (f"{record.number if paged else '-':>9}", "strong" if paged else "dim"),
             (f" {record.offset:#11x} ", "dim"),
-            (fit(stage_word(record.stage), 6), ""),
-            (fit(str(record.pass_) if paged else "-", 4, right=True) + " ", ""),
-            (fit(kind_word(record.kind), 9), style),
-            (f"{name} {record.address:#11x} " if paged else " " * (len(name) + 13), ""),
-            (f"{record.length:6} ", ""),
-            self.verdict(row),
+            (f"{stage_word(record.stage):5} {record.pass_ if paged else '-':>4} ", ""),
+            (f"{kind_word(record.kind):9}", KIND_STYLE.get(record.kind, "dim")),
+            (f"{where} {record.length:6} ", ""),
+            self.verdict(record),
         ]
 
 
@@ -217,9 +208,7 @@ class RecordsScreen(CaptureScreen):
             ]
         else:
             row = records.row(records.cursor) if records.count() else 0
-            severity = session.severity(row)
-            finding = next((f for f in session.findings if session.row_of(f) == row), None) if severity else None
-            here = session.record(row)
+            finding, here = session.finding(row), session.record(row)
             kept = session.bookmarks.get(here.offset) if here is not None else None
             if finding is not None:
                 said = [(f" {finding.severity.value} {finding.rule}: ", "strong"), (finding.message, "")]

@@ -29,7 +29,8 @@ STYLES = (
     "differs", "found", "reverse",
 )  # fmt: skip
 
-_REMEMBERED = 4096
+_REMEMBERED = 512  # lines: a few screens of them, since each is many objects, and the collector looks at all
+_GRAINS = 64  # steps that the scrollbar makes over a cell, which shows 8
 
 
 def inert(text: str) -> str:
@@ -138,11 +139,17 @@ class Lines(ScrollView, can_focus=True, inherit_bindings=False):
     def style(self, name: str) -> Style:
         """The style of that name in the theme of the moment."""
         if not self._styles:
-            self._styles = {s: self.get_component_rich_style(f"lines--{s}", partial=True) for s in STYLES}
-            self._styles["cursor"] = self.get_component_rich_style("lines--cursor", partial=True)
-            self._styles["resting"] = self.get_component_rich_style("lines--resting", partial=True)
-            self._styles[""] = Style()
-            self._styles["base"] = self.rich_style  # a walk up the tree: not for every line
+            base = self.rich_style  # a walk up the tree: not for every line
+            for each in STYLES:
+                self._styles[each] = base + self.get_component_rich_style(f"lines--{each}", partial=True)
+            for over in ("cursor", "resting"):
+                self._styles[over] = self.get_component_rich_style(f"lines--{over}", partial=True)
+            self._styles[""] = base
+            background = self.background_colors[1]
+            for each in self.get_line_filters():  # once a style, not once a line
+                segments = [Segment("", s) for s in self._styles.values()]
+                filtered = each.apply(segments, background)
+                self._styles = {n: s.style or Style() for n, s in zip(self._styles, filtered, strict=True)}
         return self._styles[name]
 
     def notify_style_update(self) -> None:
@@ -153,24 +160,55 @@ class Lines(ScrollView, can_focus=True, inherit_bindings=False):
 
     def render_line(self, y: int) -> Strip:
         """One line of the terminal."""
-        row = y + self.scroll_offset.y
-        width = self.scrollable_content_region.width
+        return self._strip(y + self.scroll_offset.y, self.scrollable_content_region.width)
+
+    def render_lines(self, crop: Region) -> list[Strip]:
+        """The lines of a part of the widget: where it has no border they go out as they are remembered."""
+        if self.styles.gutter.totals != (0, 0) or crop.x:
+            return super().render_lines(crop)
+        top, width = self.scroll_offset.y, self.scrollable_content_region.width
+        strips = [self._strip(y + top, width) for y in crop.line_range]
+        return strips if crop.width >= width else [s.crop(0, crop.width) for s in strips]
+
+    def _strip(self, row: int, width: int) -> Strip:
+        """A row in ``width`` cells."""
+        base = self.style("")
         if row >= self._count:
-            return Strip.blank(width, self.style("base"))
+            return Strip.blank(width, base)
         strip = self._strips.get((row, width))
         if strip is None:
-            pieces = [Segment(inert(text), self.style(name)) for text, name in self.line(row, width)]
-            strip = Strip(pieces)
-            if strip.cell_length > width:
-                strip = Strip([*strip.crop(0, width - 1), Segment("…")])
-            strip = strip.adjust_cell_length(width).apply_style(self.style("base"))
+            strip = self._made(row, width)
             self._strips[row, width] = strip
         if self.has_cursor and row == self.cursor:
             over = self.style("cursor" if self.has_focus else "resting")
             strip = Strip(Segment.apply_style(strip, post_style=over), strip.cell_length)
         return strip
 
+    def _made(self, row: int, width: int) -> Strip:
+        """The line of a row as segments, cut or filled to ``width`` cells."""
+        segments, cells = [], 0
+        for text, name in self.line(row, width):
+            if text:
+                text = inert(text)
+                segments.append(Segment(text, self.style(name)))
+                cells += len(text) if text.isascii() else cell_len(text)
+        if cells > width:
+            cut = Strip(segments, cells).crop(0, width - 1)
+            segments, cells = [*cut, Segment("…", self.style(""))], cut.cell_length + 1
+        if cells < width:
+            segments.append(Segment(" " * (width - cells), self.style("")))
+        return Strip(segments, width)
+
     # -- moving ----------------------------------------------------------------------------------------------------
+
+    def watch_scroll_y(self, old_value: float, new_value: float) -> None:
+        """Draw from another row on; the scrollbar anew only where that can be seen."""
+        if self.show_vertical_scrollbar:
+            grain = max(1, self.max_scroll_y // max(1, _GRAINS * self.size.height))
+            seen = new_value if new_value >= self.max_scroll_y else new_value // grain * grain
+            self.vertical_scrollbar.position = seen
+        if round(old_value) != round(new_value):
+            self.refresh(self.size.region)
 
     def validate_cursor(self, row: int) -> int:
         """Keep the cursor on a line."""

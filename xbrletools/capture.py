@@ -15,6 +15,7 @@ from .stream.salvage import Gap, Salvager
 from .stream.scan import PAGE_SIZES, Block, Problem, Scanner
 from .stream.sections import Section, Sections
 from .stream.source import Input, MappedSource, Openable, open_source
+from .stream.walk import WORD
 
 if TYPE_CHECKING:
     import numpy as np
@@ -135,23 +136,24 @@ class Capture:
         Raises:
             XbrleError: this is no migration stream.
         """
+        from .memory.reserve import reserve
         from .stream.growing import GrowingTable
 
         self._spool()
-        table = GrowingTable(self._scanner)
+        table = GrowingTable(self._scanner, (self.source.size or 0) // WORD + 1, reserve)
         begin(table)
         for columns in self._scanner:
             table.add(columns)
             if len(columns):
                 yield int(columns.offset[-1])
-        self._table = self._finished(join(table.columns()))
+        self._table = self._finished(table.columns())
         table.settle(self._table)
 
     def so_far(self, table: "GrowingTable") -> "Capture":
         """The capture as far as `load` has come, to ask while it goes on; what `load` adds later is not in it."""
         part = copy(self)
         part.__dict__.pop("space", None)
-        part._table = self._tabled(join(table.columns()))
+        part._table = self._tabled(table.columns())
         return part
 
     @property

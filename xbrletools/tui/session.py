@@ -22,6 +22,7 @@ from ..verify.rules import Finding, Severity
 from . import bookmarks
 from .bookmarks import Bookmark
 
+_STALE = 1.25  # how far the table may grow until what was asked of all of it is asked anew
 FINDINGS_MAX = 100_000  # findings that are listed; more are counted
 
 _IS_PAGE = np.zeros(256, bool)
@@ -67,7 +68,7 @@ class Session:
         return self.table.record(row) if self.table is not None and 0 <= row < len(self.table) else None
 
     def known(self) -> Capture:
-        """The capture, or as much of it as was read by now.
+        """The capture, or most of what was read of it by now, the chosen record included.
 
         Raises:
             XbrleError: nothing was read yet.
@@ -76,7 +77,8 @@ class Session:
             return self.capture
         if self.table is None or not len(self.table):
             raise XbrleError("no record was read yet")
-        if self._part is None or len(self._part.records) < len(self.table):
+        there = len(self._part.records) if self._part is not None else 0
+        if self._part is None or self.row >= there or len(self.table) > _STALE * there:
             self._part = self.capture.so_far(self.table)
         return self._part
 

@@ -146,9 +146,9 @@ class Lines(ScrollView, can_focus=True, inherit_bindings=False):
                 self._styles[over] = self.get_component_rich_style(f"lines--{over}", partial=True)
             self._styles[""] = base
             background = self.background_colors[1]
-            for each in self.get_line_filters():  # once a style, not once a line
+            for chosen in self.get_line_filters():  # once a style, not once a line
                 segments = [Segment("", s) for s in self._styles.values()]
-                filtered = each.apply(segments, background)
+                filtered = chosen.apply(segments, background)
                 self._styles = {n: s.style or Style() for n, s in zip(self._styles, filtered, strict=True)}
         return self._styles[name]
 

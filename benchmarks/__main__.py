@@ -1,0 +1,7 @@
+"""`python -m benchmarks`: time the paths, check them, and print one table."""
+
+import sys
+
+from .command import main
+
+sys.exit(main())

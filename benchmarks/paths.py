@@ -1,0 +1,311 @@
+"""Every path that is timed: what it works on, what the baseline does for it, and that both give the same."""
+
+import subprocess
+import sys
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+import xbrletools
+from xbrletools.codec import checksum, uniform, xbrle, xbzrle
+from xbrletools.formats.ram import Flag
+from xbrletools.memory.image import Image
+from xbrletools.memory.replay import CHUNK, apply
+from xbrletools.memory.reserve import reserve
+
+from . import streams
+from .baseline import Baseline
+from .streams import BLOCK, MIXES, PAGE
+
+Bytes = NDArray[np.uint8]
+
+_ROOT = Path(__file__).parents[1]
+_SAMPLE = _ROOT / "samples" / "posted-8m.bin"
+_RUNS = {"pages": Flag.PAGE, "zeros": Flag.COMPRESS, "deltas": Flag.XBRLE}
+_CODECS = {"xbrle": xbrle, "xbzrle": xbzrle}
+_COLUMNS = ("offset", "address", "length", "kind")
+_ROUNDS = 15  # of kernels
+_LONG = 5  # of what goes over a whole stream, or starts a process
+
+
+@dataclass(frozen=True, slots=True)
+class Made:
+    """What paths work on: made from a seed in ``folder`` when first asked for. ``baseline`` is None where there is no C
+    compiler.
+    """
+
+    folder: Path
+    baseline: Baseline | None
+    quick: bool
+    _streams: dict[str, Path] = field(default_factory=dict)
+
+    @property
+    def size(self) -> int:
+        """Bytes of a stream."""
+        return 8 << 20 if self.quick else 1 << 30
+
+    @property
+    def pages(self) -> int:
+        """Pages that kernels work on."""
+        return 256 if self.quick else 4096
+
+    def random(self) -> np.random.Generator:
+        """The same numbers for every path."""
+        return np.random.default_rng(1)
+
+    def stream(self, name: str) -> Path:
+        """A mix by its name, or a run of one kind of records."""
+        if name not in self._streams:
+            path = self._streams[name] = self.folder / name
+            if name in MIXES:
+                streams.write_mix(path, MIXES[name], self.size, self.random())
+            else:
+                streams.write_run(path, _RUNS[name], self.size // (PAGE if name == "pages" else 256), self.random())
+        return self._streams[name]
+
+
+@dataclass(frozen=True, slots=True)
+class Trial:
+    """A path made ready. ``count`` is how many pages or records one run goes over, ``size`` the bytes that `memcpy` is
+    compared over, 0 where that would say nothing. ``theirs`` is None where there is nothing to compare with.
+    """
+
+    count: int
+    size: int
+    ours: Callable[[], object]
+    theirs: Callable[[], object] | None
+    same: Callable[[object, object], bool]
+    rounds: int
+
+
+@dataclass(frozen=True, slots=True)
+class Case:
+    """A path by its name. ``unit`` is what one of its ``count`` is. ``goal`` is at most: times the baseline, or where
+    ``absolute`` nanoseconds for each.
+    """
+
+    name: str
+    unit: str
+    prepare: Callable[[Made], Trial]
+    goal: float | None = None
+    absolute: bool = False
+
+
+# -- kernels over pages ------------------------------------------------------------------------------------------------
+
+
+def _decode(coding: str, count: int, clustered: bool) -> Callable[[Made], Trial]:
+    def prepare(made: Made) -> Trial:
+        rng, codec = made.random(), _CODECS[coding]
+        old = streams.noise(made.pages, rng)
+        data, lengths = codec.encode(old, streams.changed(old, count, clustered, rng))
+        offsets = np.cumsum(lengths) - lengths
+        mine, its = old.copy(), old.copy()
+
+        def ours() -> object:  # an XOR done twice is undone, so there is always something to do
+            return int(np.count_nonzero(codec.apply(data, offsets, lengths, mine))), mine
+
+        def theirs() -> object:
+            assert made.baseline is not None
+            return made.baseline.decode(coding, data, offsets, lengths, its), its
+
+        return Trial(made.pages, old.size, ours, theirs, _equal, _ROUNDS)
+
+    return prepare
+
+
+def _encode(coding: str, count: int, clustered: bool) -> Callable[[Made], Trial]:
+    def prepare(made: Made) -> Trial:
+        rng, codec = made.random(), _CODECS[coding]
+        old = streams.noise(made.pages, rng)
+        new = streams.changed(old, count, clustered, rng)
+        room = np.empty_like(old)
+
+        def theirs() -> object:
+            assert made.baseline is not None
+            return made.baseline.encode(coding, old, new, room)
+
+        return Trial(made.pages, old.size, lambda: codec.encode(old, new), theirs, _equal, _ROUNDS)
+
+    return prepare
+
+
+def _byte_sum(made: Made) -> Trial:
+    pages = streams.noise(made.pages, made.random())
+
+    def theirs() -> object:
+        assert made.baseline is not None
+        return made.baseline.sums(pages)
+
+    return Trial(made.pages, pages.size, lambda: checksum.byte_sum(pages), theirs, _equal, _ROUNDS)
+
+
+def _dup(share: float) -> Callable[[Made], Trial]:
+    def prepare(made: Made) -> Trial:
+        pages = streams.pages(made.pages, share, made.random())
+
+        def theirs() -> object:
+            assert made.baseline is not None
+            return made.baseline.fills(pages)
+
+        return Trial(made.pages, pages.size, lambda: uniform.fills(pages), theirs, _equal, _ROUNDS)
+
+    return prepare
+
+
+# -- whole streams -----------------------------------------------------------------------------------------------------
+
+
+def _scan(name: str) -> Callable[[Made], Trial]:
+    def prepare(made: Made) -> Trial:
+        path = made.stream(name)
+        size = path.stat().st_size
+        count = len(xbrletools.open(path).records.by_number)
+
+        def theirs() -> object:
+            assert made.baseline is not None
+            return made.baseline.walk(_mapped(path), count)
+
+        def same(table: object, columns: object) -> bool:
+            assert isinstance(table, xbrletools.stream.records.RecordTable) and isinstance(columns, dict)
+            return all(_equal(getattr(table.columns, n)[table.is_page].astype(c.dtype), c) for n, c in columns.items())
+
+        return Trial(count, size, lambda: xbrletools.open(path).records, theirs, same, _LONG)
+
+    return prepare
+
+
+def _memory(name: str, end_only: bool) -> Callable[[Made], Trial]:
+    def prepare(made: Made) -> Trial:
+        path = made.stream(name)
+        capture = xbrletools.open(path)
+        count, pages = len(capture.records.by_number), len(capture.space)
+
+        def ours() -> object:
+            capture = xbrletools.open(path)
+            if end_only:
+                return capture.memory().pages
+            image, columns = Image(capture.space), capture.records.columns
+            for start in range(0, len(columns), CHUNK):
+                apply(image, capture.data, columns.take(slice(start, start + CHUNK)), capture.dialect)
+            return image.pages
+
+        def theirs() -> object:
+            assert made.baseline is not None
+            memory = reserve((pages, PAGE), np.uint8)
+            made.baseline.receive(_mapped(path), memory)
+            return memory
+
+        return Trial(count, path.stat().st_size, ours, theirs, _equal, _LONG)
+
+    return prepare
+
+
+def _verify(name: str) -> Callable[[Made], Trial]:
+    def prepare(made: Made) -> Trial:
+        path = made.stream(name)
+        capture = xbrletools.open(path)
+        count, pages = len(capture.records.by_number), len(capture.space)
+
+        def ours() -> object:
+            return sum(f.rule == "checksum-mismatch" for f in xbrletools.open(path).verify())
+
+        def theirs() -> object:
+            assert made.baseline is not None
+            return made.baseline.receive(_mapped(path), reserve((pages, PAGE), np.uint8), sums=True)
+
+        return Trial(count, path.stat().st_size, ours, theirs, lambda a, b: a == b == streams.WRONG_SUMS, _LONG)
+
+    return prepare
+
+
+def _history(made: Made) -> Trial:
+    """The page that most records touched; the scan was done before. The baseline walks the stream for it."""
+    path = made.stream("realistic")
+    capture = xbrletools.open(path)
+    addresses = capture.records.columns.address[capture.records.is_page]
+    address = int(np.argmax(np.bincount((addresses // PAGE).astype(np.int64)))) * PAGE
+    count = len(capture.page(BLOCK, address))
+
+    def ours() -> object:
+        return np.array([version.content.data for version in capture.page(BLOCK, address).versions()])
+
+    def theirs() -> object:
+        assert made.baseline is not None
+        return made.baseline.versions(_mapped(path), address, count)
+
+    return Trial(count, 0, ours, theirs, _equal, _LONG)
+
+
+def _mapped(path: Path) -> Bytes:
+    return np.memmap(path, np.uint8, "r")
+
+
+# -- processes ---------------------------------------------------------------------------------------------------------
+
+
+def _process(*words: str, stream: str | None = None) -> Callable[[Made], Trial]:
+    """A Python process, against one that does nothing."""
+
+    def prepare(made: Made) -> Trial:
+        more = [str(made.stream(stream))] if stream else []
+        expected = subprocess.run([sys.executable, *words, *more], cwd=_ROOT, capture_output=True, check=True).stdout
+
+        def run(*words: str) -> bytes:
+            return subprocess.run([sys.executable, *words], cwd=_ROOT, capture_output=True).stdout
+
+        def same(given: object, _: object) -> bool:
+            return given == expected != b""
+
+        return Trial(1, 0, lambda: run(*words, *more), lambda: run("-c", "pass"), same, _ROUNDS)
+
+    return prepare
+
+
+def _equal(a: object, b: object) -> bool:
+    """Whether two arrays, or two tuples of arrays, are the same."""
+    if isinstance(a, tuple) and isinstance(b, tuple):
+        return len(a) == len(b) and all(map(_equal, a, b))
+    return np.array_equal(a, b)  # type: ignore[arg-type]
+
+
+def _by_density(
+    coding: str, name: str, prepare: Callable[[str, int, bool], Callable[[Made], Trial]], goals: Sequence[float | None]
+) -> list[Case]:
+    densities = ((10, False), (50, False), (200, False), (200, True), (1200, True))
+    return [
+        Case(f"{name}-clustered-{n}" if clustered else f"{name}-{n}", "page", prepare(coding, n, clustered), goal)
+        for (n, clustered), goal in zip(densities, goals, strict=True)
+    ]
+
+
+CASES = [
+    *_by_density("xbrle", "decode", _decode, (0.2, 0.45, 0.5, 0.7, 1.2)),
+    *_by_density("xbrle", "encode", _encode, (0.45, 0.7, 1.0, None, None)),
+    *_by_density("xbzrle", "xbzrle-decode", _decode, (None,) * 5),
+    *_by_density("xbzrle", "xbzrle-encode", _encode, (None,) * 5),
+    Case("byte-sum", "page", _byte_sum, 4.0),
+    Case("dup-none", "page", _dup(0.0), 1.5),
+    Case("dup-half", "page", _dup(0.5), 1.5),
+    Case("dup-all", "page", _dup(1.0), 1.5),
+    Case("scan-pages", "record", _scan("pages"), 32, absolute=True),
+    Case("scan-zeros", "record", _scan("zeros"), 28, absolute=True),
+    Case("scan-deltas", "record", _scan("deltas"), 139, absolute=True),
+    Case("scan-shuffled", "record", _scan("shuffled"), 202, absolute=True),
+    Case("whole-realistic", "record", _memory("realistic", end_only=False), 0.7),
+    Case("whole-page-heavy", "record", _memory("page-heavy", end_only=False), 1.0),
+    Case("whole-shuffled", "record", _memory("shuffled", end_only=False), 1.0),
+    Case("end-realistic", "record", _memory("realistic", end_only=True), 0.5),
+    Case("end-page-heavy", "record", _memory("page-heavy", end_only=True), 0.65),
+    Case("end-shuffled", "record", _memory("shuffled", end_only=True), 0.65),
+    Case("verify-realistic", "record", _verify("realistic")),
+    Case("verify-page-heavy", "record", _verify("page-heavy")),
+    Case("verify-shuffled", "record", _verify("shuffled")),
+    Case("page-history", "version", _history),
+    Case("start-help", "run", _process("-m", "xbrletools", "--help"), 6.0),
+    Case("start-info", "run", _process("-m", "xbrletools", "info", str(_SAMPLE)), 25.0),
+    Case("start-paint", "run", _process("-m", "benchmarks.paint", stream="realistic")),
+]

@@ -1,0 +1,172 @@
+"""Pages and streams to measure with, all from a seed: the project's own encoder writes them.
+
+What is changed in a page, and how often, follows the captures of 2011: most deltas take 34 to 800 bytes, a few of them
+thousands.
+"""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from xbrletools.codec import uniform, xbrle
+from xbrletools.formats import ram
+from xbrletools.formats.dialects import DIALECTS
+from xbrletools.formats.qevm import SectionType
+from xbrletools.formats.ram import Flag
+from xbrletools.sender.policy import Choices
+from xbrletools.sender.saver import Form, Frames, Records, Writer, end_of_section, memory_size
+from xbrletools.stream.scan import Block
+
+Bytes = NDArray[np.uint8]
+Ints = NDArray[np.int64]
+
+PAGE = ram.PAGE_SIZE
+BLOCK = b"pc.ram"
+WRONG_SUMS = 5
+CLUSTER = 50  # changed bytes that lie together
+
+_BATCH = 1024  # records that are made at a time, and the most of a section
+_STRETCH = 32  # pages in a row that fare alike, on average
+_DIRTY = 0.4  # of the guest's pages in each sweep after the first
+_FORM = Form(DIALECTS["posted"], checksums=True)
+_FRAMES = Frames(_FORM.version, block_section=False)
+_PAGE, _DUP, _DELTA = range(3)
+
+
+@dataclass(frozen=True, slots=True)
+class Mix:
+    """What the sweeps after the first consist of: shares of PAGE, dup and delta records; and whether pages are sent in
+    the order of their addresses, neighbours alike, or without any.
+    """
+
+    shares: tuple[float, float, float]
+    ordered: bool = True
+
+
+MIXES = {
+    "realistic": Mix((0.2, 0.1, 0.7)),
+    "page-heavy": Mix((0.8, 0.05, 0.15)),
+    "shuffled": Mix((0.2, 0.1, 0.7), ordered=False),
+}
+
+#: Changed bytes of a delta, whether they lie in clusters, and the share of deltas that are so.
+_CHANGES = ((4, False, 0.2), (10, False, 0.2), (50, False, 0.25), (300, True, 0.25), (1200, True, 0.1))
+
+
+def noise(count: int, rng: np.random.Generator) -> Bytes:
+    """Pages of random bytes, (count, 4096) uint8."""
+    return rng.integers(0, 1 << 64, (count, PAGE // 8), np.uint64).view(np.uint8)
+
+
+def changed(old: Bytes, count: int, clustered: bool, rng: np.random.Generator) -> Bytes:
+    """Pages with ``count`` random changes each: anywhere, or in clusters that may overlap. Byte 0 stays."""
+    new, pages = old.copy(), len(old)
+    if clustered:
+        starts = rng.integers(1, PAGE - CLUSTER, (pages, count // CLUSTER))
+        at = (starts[:, :, None] + np.arange(CLUSTER)).reshape(pages, count)
+    else:
+        at = rng.integers(1, PAGE, (pages, count))
+    rows = np.arange(pages)[:, None]
+    new[rows, at] = old[rows, at] ^ rng.integers(1, 256, at.shape, np.uint8)
+    return new
+
+
+def pages(count: int, uniform_share: float, rng: np.random.Generator) -> Bytes:
+    """Pages of which this share is of one byte each, (count, 4096) uint8."""
+    out = noise(count, rng)
+    which = np.flatnonzero(rng.random(count) < uniform_share)
+    out[which] = rng.integers(0, 256, (len(which), 1), np.uint8)
+    return out
+
+
+def write_mix(path: Path, mix: Mix, size: int, rng: np.random.Generator) -> None:
+    """Write a stream of about ``size`` bytes, of a guest with half as much memory: a sweep over all of it, then sweeps
+    over pages that changed. The sums of the first `WRONG_SUMS` deltas are wrong.
+    """
+    wrong = 0
+    memory = np.zeros((size // 2 // PAGE, PAGE), np.uint8)
+    block = Block(BLOCK, memory.size)
+    writer = Writer(_FORM, [BLOCK])
+    with path.open("wb") as file:
+        file.write(_FRAMES.file_header() + _FRAMES.section(SectionType.START))
+        file.write(memory_size(_FORM.version, [block], np.zeros(1, np.int64), PAGE))
+        shares = (0.6, 0.4, 0.0)
+        while file.tell() < size:
+            for rows, kinds in _sweep(mix, len(memory), shares, rng):
+                records, choices = _send(memory, rows, kinds, rng)
+                out, begins = writer.write(records, choices)
+                for i in np.flatnonzero(choices.is_delta)[: WRONG_SUMS - wrong].tolist():
+                    out[begins[i + 1] - choices.lengths[i] - 1] ^= 1  # the sum stands right before the payload
+                    wrong += 1
+                file.write(out.data)
+                file.write(end_of_section() + _FRAMES.section(SectionType.PART))
+                if file.tell() >= size:
+                    break
+            shares = mix.shares
+        file.write(end_of_section() + _FRAMES.section(SectionType.END) + end_of_section() + _FRAMES.end(b""))
+
+
+def _sweep(
+    mix: Mix, count: int, shares: tuple[float, float, float], rng: np.random.Generator
+) -> Iterator[tuple[Ints, Ints]]:
+    """The pages of a sweep and what each is sent as, a batch at a time."""
+    stretch = _STRETCH if mix.ordered else 1
+    is_first = not shares[_DELTA]
+    rows = np.arange(count) if is_first else np.flatnonzero(_stretches(count, (_DIRTY, 1 - _DIRTY), stretch, rng) == 0)
+    if not mix.ordered:
+        rows = rng.permutation(rows)
+    kinds = _stretches(len(rows), shares, stretch, rng)
+    for start in range(0, len(rows), _BATCH):
+        yield rows[start : start + _BATCH], kinds[start : start + _BATCH]
+
+
+def _stretches(count: int, shares: tuple[float, ...], length: int, rng: np.random.Generator) -> Ints:
+    """Numbers drawn by their shares, each for a stretch of entries, (count,)."""
+    drawn = rng.choice(len(shares), count, p=shares)
+    return np.repeat(drawn, rng.geometric(1 / length, count))[:count]
+
+
+def _send(memory: Bytes, rows: Ints, kinds: Ints, rng: np.random.Generator) -> tuple[Records, Choices]:
+    """Change these pages of ``memory``, and give the records that say so."""
+    old = memory[rows]
+    new = np.empty_like(old)
+    mine = np.flatnonzero(kinds == _PAGE)
+    new[mine] = noise(len(mine), rng)
+    mine = np.flatnonzero(kinds == _DUP)
+    new[mine] = np.where(rng.random(len(mine)) < 0.9, 0, 0xFF).astype(np.uint8)[:, None]
+    mine = np.flatnonzero(kinds == _DELTA)
+    fates = rng.choice(len(_CHANGES), len(mine), p=[share for _, _, share in _CHANGES])
+    for fate, (count, clustered, _) in enumerate(_CHANGES):
+        some = mine[fates == fate]
+        new[some] = changed(old[some], count, clustered, rng)
+    memory[rows] = new
+    is_delta, lengths = kinds == _DELTA, np.zeros(len(rows), np.int64)
+    data, lengths[is_delta] = xbrle.encode(old[is_delta], new[is_delta])
+    none = np.zeros(len(rows), bool)
+    is_dup = uniform.fills(new) != uniform.NOT_UNIFORM
+    records = Records(np.zeros(len(rows), np.int64), rows * PAGE, new, is_dup & ~is_delta, none)
+    return records, Choices(is_delta, data, lengths, none, none, none)
+
+
+def write_run(path: Path, kind: Flag, count: int, rng: np.random.Generator) -> None:
+    """Write a stream of ``count`` records of one kind, PAGE, COMPRESS or XBRLE, over a guest of 4096 pages, swept again
+    and again. A delta changes 10 bytes of a page of zeros.
+    """
+    guest = 4096
+    memory = np.zeros((guest, PAGE), np.uint8)
+    rows = np.arange(guest)
+    kinds = np.full(guest, {Flag.COMPRESS: _DUP, Flag.PAGE: _PAGE, Flag.XBRLE: _DELTA}[kind])
+    block = Block(BLOCK, memory.size)
+    writer = Writer(_FORM, [BLOCK])
+    with path.open("wb") as file:
+        file.write(_FRAMES.file_header() + _FRAMES.section(SectionType.START))
+        file.write(memory_size(_FORM.version, [block], np.zeros(1, np.int64), PAGE))
+        file.write(writer.write(*_send(memory, rows[:1], kinds[:1], rng))[0].data)  # it names the block
+        sweep, begins = writer.write(*_send(memory, rows, kinds, rng))
+        for start in range(1, count, guest):
+            file.write(sweep[: begins[min(guest, count - start)]].data)
+        file.write(end_of_section() + _FRAMES.section(SectionType.END) + end_of_section())
+        file.write(bytes([SectionType.EOF]))

@@ -1,0 +1,133 @@
+"""What was measured, as a table for people, for a document, and as JSON."""
+
+import json
+import platform
+import re
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+import numpy as np
+
+_BEGIN, _END = "<!-- measured -->", "<!-- end -->"
+
+
+@dataclass(frozen=True, slots=True)
+class Row:
+    """One path. ``ns`` is nanoseconds for one ``unit``; ``to_baseline`` and ``to_memcpy`` are times theirs, None where
+    there is none. ``right`` is None where nothing could be checked.
+    """
+
+    path: str
+    unit: str
+    count: int
+    ns: float
+    to_baseline: float | None
+    to_memcpy: float | None
+    goal: float | None
+    absolute: bool
+    right: bool | None
+
+    @property
+    def met(self) -> bool | None:
+        """Whether the goal was reached; None where there is none, or no baseline."""
+        value = self.ns if self.absolute else self.to_baseline
+        return None if self.goal is None or value is None else value <= self.goal
+
+
+def conditions(quick: bool, clock: str, compiler: str | None) -> dict[str, str]:
+    """Where and how it was measured; nothing that names the machine."""
+    return {
+        "Python": platform.python_version(),
+        "NumPy": np.__version__,
+        "machine": platform.machine(),
+        "compiler": compiler or "none: no baseline",
+        "clock": clock,
+        "streams": "8 MiB" if quick else "1 GiB",
+    }
+
+
+def to_json(rows: Sequence[Row], about: dict[str, str]) -> str:
+    """All of it as one object."""
+    return json.dumps({"conditions": about, "paths": [asdict(row) | {"met": row.met} for row in rows]}, indent=1)
+
+
+def saved(path: Path) -> dict[str, dict[str, float | None]]:
+    """The paths of an earlier run's JSON, by name."""
+    return {entry["path"]: entry for entry in json.loads(path.read_text())["paths"]}
+
+
+def cells(row: Row, before: dict[str, dict[str, float | None]] | None = None) -> list[str]:
+    """A row's cells; with ``before`` one more, times what an earlier run took."""
+    goal = "" if row.goal is None else f"{row.goal:g} ns" if row.absolute else f"{row.goal:g}"
+    out = [
+        row.path,
+        f"{_time(row.ns)}/{row.unit}",
+        _number(row.to_baseline),
+        _number(row.to_memcpy),
+        goal,
+        _word(row.met),
+        "unchecked" if row.right is None else "right" if row.right else "WRONG",
+    ]
+    if before is not None:
+        out.append(_change(row, before.get(row.path)))
+    return out
+
+
+HEADS = ["path", "time", "/ baseline", "/ memcpy", "goal", "met", "result"]
+CHANGE = "/ saved"
+
+
+def plain(rows: Sequence[Row], before: dict[str, dict[str, float | None]] | None = None) -> str:
+    """A table in columns."""
+    lines = [HEADS + ([CHANGE] if before is not None else []), *(cells(row, before) for row in rows)]
+    widths = [max(len(line[i]) for line in lines) for i in range(len(lines[0]))]
+    return "\n".join(_line(line, widths) for line in lines)
+
+
+def _line(line: list[str], widths: list[int]) -> str:
+    padded = [line[0].ljust(widths[0]), *(cell.rjust(width) for cell, width in zip(line[1:], widths[1:], strict=True))]
+    return "  ".join(padded).rstrip()
+
+
+def markdown(rows: Sequence[Row], about: dict[str, str]) -> str:
+    """A table for a document, and its conditions."""
+    lines = [HEADS[:-1], ["---", *["--:"] * (len(HEADS) - 2)], *(cells(row)[:-1] for row in rows)]
+    stated = ", ".join(f"{name} {value}" for name, value in about.items())
+    checked = sum(row.right is True for row in rows)
+    body = "\n".join("| " + " | ".join(line) + " |" for line in lines)
+    return f"Conditions: {stated}. Results checked against the baseline: {checked} of {len(rows)}.\n\n{body}\n"
+
+
+def write_into(document: Path, rows: Sequence[Row], about: dict[str, str]) -> None:
+    """Put the table between the marks of a document, in place of the one that is there."""
+    text = document.read_text()
+    new = f"{_BEGIN}\n{markdown(rows, about)}{_END}"
+    text, found = re.subn(f"{_BEGIN}.*?{_END}", lambda _: new, text, flags=re.DOTALL)
+    if not found:
+        raise ValueError(f"{document} has no {_BEGIN} ... {_END}")
+    document.write_text(text)
+
+
+def _number(value: float | None) -> str:
+    if value is None:
+        return ""
+    return f"{value:,.0f}" if value >= 100 else f"{value:.3g}"
+
+
+def _time(ns: float) -> str:
+    return f"{ns:,.0f} ns" if ns < 1e5 else f"{ns / 1e6:,.3g} ms"
+
+
+def _word(met: bool | None) -> str:
+    return "" if met is None else "yes" if met else "no"
+
+
+def _change(row: Row, before: dict[str, float | None] | None) -> str:
+    """This run over the saved one, of the ratios to the baseline where both have one."""
+    if before is None:
+        return "new"
+    then = before["to_baseline"]
+    if row.to_baseline is not None and then:
+        return f"{row.to_baseline / then:.2f}"
+    return f"{row.ns / before['ns']:.2f} (time)" if before["ns"] else ""

@@ -8,7 +8,6 @@ from time import perf_counter
 import numpy as np
 
 _COPY = 32 << 20  # bytes that memcpy is timed over
-_QUICK = 1e-3  # seconds: what takes less is run several times a round
 
 #: Gives seconds: `time.perf_counter`, or `time.process_time` on a machine that is busy with other things.
 Clock = Callable[[], float]
@@ -26,6 +25,8 @@ def interleaved(functions: Sequence[Callable[[], object]], rounds: int, clock: C
     """Run the functions one after the other, ``rounds`` times, after one round that does not count."""
     least = [float("inf")] * len(functions)
     results: list[object] = [None] * len(functions)
+    gc.collect()
+    gc.freeze()  # what is there by now need not be looked at in each round
     for counts in range(-1, rounds):
         for i, function in enumerate(functions):
             results[i] = None  # freed before the clock starts, and never held twice
@@ -37,6 +38,7 @@ def interleaved(functions: Sequence[Callable[[], object]], rounds: int, clock: C
             gc.enable()
             if counts >= 0:
                 least[i] = min(least[i], took)
+    gc.unfreeze()
     return Timed(least, results)
 
 

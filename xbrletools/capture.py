@@ -21,10 +21,10 @@ if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
 
-    from .memory.discards import Discards
     from .memory.doubt import Doubt
     from .memory.history import PageHistory
     from .memory.image import Image, PageSpace
+    from .memory.lapses import Lapses
     from .memory.replay import View
     from .stream.devices import Description, Device
     from .stream.fields import Field
@@ -152,7 +152,8 @@ class Capture:
     def so_far(self, table: "GrowingTable") -> "Capture":
         """The capture as far as `load` has come, to ask while it goes on; what `load` adds later is not in it."""
         part = copy(self)
-        part.__dict__.pop("space", None)
+        for stale in ("space", "discards", "_lapses"):
+            part.__dict__.pop(stale, None)
         part._table = self._tabled(table.columns())
         return part
 
@@ -198,12 +199,33 @@ class Capture:
 
     @cached_property
     def doubts(self) -> "list[Doubt]":
-        """From which record on which pages are in doubt: what the gaps and refuted records leave unknown."""
+        """Where on which pages are in doubt at the receiver: what the gaps and refuted records leave unknown."""
+        from .memory.replay import View
+
+        return self._doubts(View.RECEIVER)
+
+    def _doubts(self, view: "View") -> "list[Doubt]":
         from .memory.doubt import find
 
         if not isinstance(self.scanned, Salvager):
             return []
-        return find(self.space, self.data, self.records.columns, self.dialect, self.gaps)
+        return find(self.space, self.data, self.records.columns, self.dialect, self.gaps, view)
+
+    @cached_property
+    def _lapses(self) -> "dict[View, Lapses]":
+        return {}
+
+    def lapses(self, view: "View | None" = None) -> "Lapses":
+        """Which pages are known no longer, and since when: those discarded and, after salvage, those in doubt."""
+        from .memory.doubt import as_lapses
+        from .memory.lapses import joined
+        from .memory.replay import View
+
+        view = view or View.RECEIVER
+        if view not in self._lapses:
+            doubts = self.doubts if view is View.RECEIVER else self._doubts(view)
+            self._lapses[view] = joined(self.discards, as_lapses(doubts))
+        return self._lapses[view]
 
     @property
     def evidence(self) -> Evidence:
@@ -261,7 +283,7 @@ class Capture:
         return fields(section, data, self.devices.get(section.index))
 
     @cached_property
-    def discards(self) -> "Discards":
+    def discards(self) -> "Lapses":
         """The pages that a postcopy destination was told to forget, and when."""
         from .memory.discards import place
 
@@ -287,18 +309,13 @@ class Capture:
         from .memory.image import Image
         from .memory.replay import View, replay
 
-        columns, discards = self.records.columns, self.discards
+        view = view or View.RECEIVER
+        columns, lapses = self.records.columns, self.lapses(view)
         if at is not None:
             row = self.row_of(at)
-            columns, discards = columns.take(slice(0, row + 1)), discards.upto(row)
+            columns, lapses = columns.take(slice(0, row + 1)), lapses.upto(row)
         image = Image(self.space)
-        if isinstance(self.scanned, Salvager):
-            from .memory.doubt import replay_believed
-
-            doubts = self.doubts if at is None else [d for d in self.doubts if d.row < len(columns)]
-            replay_believed(image, self.data, columns, self.dialect, view or View.RECEIVER, doubts, discards)
-        else:
-            replay(image, self.data, columns, self.dialect, view or View.RECEIVER, discards)
+        replay(image, self.data, columns, self.dialect, view, lapses)
         return image
 
     def page(self, block: str | bytes, address: int) -> "PageHistory":
@@ -309,7 +326,7 @@ class Capture:
         """
         from .memory.history import PageHistory
 
-        return PageHistory(self.records, self.data, self.space, self.dialect, block, address)
+        return PageHistory(self.records, self.data, self.space, self.dialect, block, address, self.lapses)
 
     def verify(self, destination: dict[bytes, int] | None = None) -> "Iterator[Finding]":
         """What is wrong with this capture, and what is merely odd, in the order of offsets.

@@ -57,7 +57,8 @@ def blame(
     c = capture.records.columns
     mine = (c.block[:end] == block) & (c.address[:end] >= first * size) & (c.address[:end] <= last * size)
     rows = np.flatnonzero(mine)
-    rows = rows[needed(space, c.take(rows), capture.dialect, view)]
+    lapses = capture.lapses(view).upto(end if at is None else end - 1).among(rows)
+    rows = rows[needed(space, c.take(rows), capture.dialect, view, lapses)]
     page = (c.address[rows] // np.uint64(size)).astype(np.int64)
     image = Image(space)
     pending: Span | None = None

@@ -11,7 +11,9 @@ from typing import TYPE_CHECKING
 import numpy as np
 from numpy.typing import NDArray
 
-from ..memory.image import Image, State
+from ..memory.image import Image, PageSpace, State
+from ..memory.lapses import Lapses
+from ..memory.lapses import lapses as as_lapses
 from ..memory.replay import View, replay
 
 if TYPE_CHECKING:
@@ -141,8 +143,22 @@ def _known(image: Image, name: bytes, start: int, stop: int) -> NDArray[np.bool_
 
 def memory_of_pass(capture: "Capture", number: int, view: View = View.RECEIVER) -> Image:
     """Memory after pass ``number``, each block after its own pass of that number; 0 gives memory before all."""
-    table = capture.records
+    table, space = capture.records, capture.space
     rows = np.flatnonzero(table.is_page & (table.pass_ <= number))
-    image = Image(capture.space)
-    replay(image, capture.data, table.columns.take(rows), capture.dialect, view)
+    block = table.columns.block[rows]
+    last = np.array([max(rows[block == b], default=-1) for b in range(len(space.blocks))], np.int64)
+    lapses = _within(capture.lapses(view), space, last) if number < table.pass_.max(initial=0) else capture.lapses(view)
+    image = Image(space)
+    replay(image, capture.data, table.columns.take(rows), capture.dialect, view, lapses.among(rows))
     return image
+
+
+def _within(lapses: Lapses, space: PageSpace, last: NDArray[np.int64]) -> Lapses:
+    """What had lapsed of each block when the record at its row of ``last`` was there."""
+    pieces = [
+        (since, until, max(first, int(space.first[b])), min(stop, int(space.first[b + 1])))
+        for since, until, first, stop in lapses
+        for b in range(len(last))
+        if since <= last[b]
+    ]
+    return as_lapses([p for p in pieces if p[2] < p[3]])

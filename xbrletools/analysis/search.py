@@ -158,14 +158,17 @@ def search_all(
     rows = table.by_number[: np.searchsorted(table.by_number, end)]
     if block is not None:
         rows = rows[table.columns.block[rows] == block]
-    versions = Versions(capture.space, capture.data, table.columns.take(rows), capture.dialect, view)
+    lapses = capture.lapses(view).upto(end - 1 if at is not None else end).among(rows)
+    versions = Versions(capture.space, capture.data, table.columns.take(rows), capture.dialect, view, lapses)
     finder = _Finder(capture.space, pattern, versions)
     lives = _Lives(finder)
     for batch in versions:
         lives.go_on(batch)
         if progress is not None:
             progress(len(batch.versions))
-    yield from lives.all(table.number[rows])
+    numbers = table.number[rows]
+    after = int(table.number[rows[-1]]) + 1 if len(rows) else 1  # where pages lapse when all records are through
+    yield from lives.all(np.append(numbers, np.uint32(after)))
 
 
 @dataclass(frozen=True, slots=True, eq=False)

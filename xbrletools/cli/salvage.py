@@ -56,7 +56,9 @@ def report(capture: Capture) -> dict[str, Any]:
         "doubts": [
             {
                 "offset": d.offset,
-                "before_record": _next_record(capture, d.row),
+                "since_record": _next_record(capture, d.since),
+                "before_record": _next_record(capture, d.until),
+                "cause": d.cause.value,
                 "pages": [_pages(capture, first, end) for first, end in d.ranges],
                 "everything": d.whole,
                 "reason": d.reason,

@@ -39,7 +39,7 @@ def write_stream(capture: "Capture", path: str | os.PathLike[str]) -> Written:
         XbrleError: the capture cannot be read, or ``path`` not written.
     """
     columns = capture.records.columns
-    stand = standing(capture.space, capture.data, columns, capture.dialect, capture.doubts)
+    stand = standing(capture.space, capture.data, columns, capture.dialect, capture.lapses())
     rows = np.flatnonzero(stand)
     with replacing(path) as file:
         tail = _write(capture, columns, rows, file)

@@ -4,8 +4,9 @@ Records that a gap swallowed can only concern pages that the sender's walk passe
 the first after it, unless a whole round was lost; what rules that out is weighed here. docs/salvage.md has the claims.
 """
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass, replace
+from enum import Enum
 from itertools import pairwise
 
 import numpy as np
@@ -19,9 +20,11 @@ from ..formats.ram import DELTA_KINDS, PAGE_KINDS, Kind
 from ..formats.xbrle import HeaderFlag
 from ..stream.records import Columns, Sweeps
 from ..stream.salvage import ANY_BLOCK, Gap
-from .discards import NONE, Discards
+from ..stream.scan import Block
 from .image import Image, PageSpace, State
-from .replay import CHUNK, Layer, View, apply, needed, replay
+from .lapses import Lapses, lapses
+from .replay import CHUNK, Layer, View, apply, replay
+from .reserve import reserve
 
 FIRST_SENDS = 64  # first sends in order after a gap that show the first sweep going on
 FEW_FIRST_SENDS = 8  # as many do where the sweep ends with them
@@ -33,17 +36,28 @@ _IS_PAGE = np.zeros(256, bool)
 _IS_PAGE[list(PAGE_KINDS)] = True
 
 
+class Cause(Enum):
+    """What leaves a doubt."""
+
+    GAP = "gap"  # bytes that were skipped may have held records
+    RECORD = "record"  # a record is damaged: it does not decode, or its sum is wrong
+    STALE = "stale"  # a record is whole, and the sender made it against a page that the receiver had lost
+
+
 @dataclass(frozen=True, slots=True)
 class Doubt:
-    """Before record ``row`` of the table, these pages may have been changed by records that are lost.
+    """Nothing is sure of these pages from just before row ``since`` of the table on, nor what records before ``until``
+    say of them.
 
     ``ranges`` are [first, end) of global page rows; ``whole`` where every page is meant, since nothing bounds the loss.
     ``offset`` is where in the capture it shows.
     """
 
-    row: int
+    since: int
+    until: int
     offset: int
     ranges: tuple[tuple[int, int], ...]
+    cause: Cause
     reason: str
     whole: bool = False
 
@@ -54,121 +68,106 @@ def find(
     columns: Columns,
     dialect: Dialect | None,
     gaps: Sequence[Gap],
+    view: View = View.RECEIVER,
 ) -> list[Doubt]:
     """Every doubt that the gaps and refuted records of a salvaged capture leave, in order of rows."""
     rows = space.rows(columns)
     carriers = np.flatnonzero(rows >= 0)
-    image = Image(space)
+    counts = carriers
+    if view is View.SENDER and dialect is not None and not dialect.caches_dup:
+        counts = carriers[columns.kind[carriers] != Kind.DUP]  # such a page is no base for what follows
+    checks = _Checks(space, data, columns, rows, dialect)
     doubts: list[Doubt] = []
-    usual = _usual_flags(columns)
     seen = np.unique(rows[carriers])
     inner = [g for g in gaps if g.row and g.may_hold_records]  # before the head nothing was known
     edges = sorted({0, *(g.row for g in inner), len(columns)})
     for start, end in pairwise(edges):
         for gap in (g for g in inner if g.row == start):
-            doubt = _of_gap(gap, space, image, data, columns, rows, carriers, dialect, end)
+            doubt = _of_gap(gap, space, checks.image, data, columns, rows, carriers, dialect, end)
             doubts.append(doubt)
             for first, last in doubt.ranges:
-                image.set_unknown(seen[slice(*np.searchsorted(seen, (first, last)).tolist())])
-        piece = columns.take(slice(start, end))
-        failed = _refuted(image, data, piece, rows[start:end], dialect, usual) + start
-        doubts += [
-            _of_record(place, space, columns, rows, carriers)
-            for place in failed.tolist()
-            if not _of_a_stale_base(place, space, data, columns, rows, dialect)
-        ]
+                checks.image.set_unknown(seen[slice(*np.searchsorted(seen, (first, last)).tolist())])
+        checks.run(counts[slice(*np.searchsorted(counts, (start, end)).tolist())])
+    for place, since in checks.refuted:
+        doubts += _of_record(place, since, space, data, columns, rows, carriers, dialect)
     ending = [g for g in inner if g.row == len(columns)]
-    doubts += [_of_gap(g, space, image, data, columns, rows, carriers, dialect, len(columns)) for g in ending]
-    return sorted(doubts, key=lambda d: d.row)
+    doubts += [_of_gap(g, space, checks.image, data, columns, rows, carriers, dialect, len(columns)) for g in ending]
+    return sorted(doubts, key=lambda d: d.until)
 
 
-def since_when(rows: NDArray[np.int64], doubts: Sequence[Doubt]) -> NDArray[np.int64]:
-    """For each of ``rows`` (global page rows) the first row of the table that says something sure of it, (n,) int64."""
-    pages, which = np.unique(rows, return_inverse=True)
-    since = np.zeros(len(pages), np.int64)
-    for doubt in doubts:
-        for first, end in doubt.ranges:
-            inside = slice(*np.searchsorted(pages, (first, end)).tolist())
-            np.maximum(since[inside], doubt.row, out=since[inside])
-    found: NDArray[np.int64] = since[which]
-    return found
+def as_lapses(doubts: Iterable[Doubt]) -> Lapses:
+    """What lapses where these doubts begin."""
+    return lapses([(d.since, d.until, first, stop) for d in doubts for first, stop in d.ranges])
 
 
-def replay_believed(
-    image: Image,
-    data: NDArray[np.uint8],
-    columns: Columns,
-    dialect: Dialect | None,
-    view: View,
-    doubts: Sequence[Doubt],
-    discards: Discards = NONE,
-) -> None:
-    """Bring ``image`` to what is known after ``columns``: as `replay`, but nothing from before a doubt about its page,
-    and no page whose checksum refutes it.
+class _Checks:
+    """A replay that holds records against their checksums. ``image`` is memory so far, without what they refute.
+
+    ``refuted`` has the row of each record that is refuted, and the first row whose version of the page it refutes:
+    nothing vouches for what came after the page's last full record, or its last delta whose sum held.
     """
-    rows = image.space.rows(columns)
-    place = np.arange(len(columns))
-    since = (place >= since_when(rows, doubts)) & (place >= discards.last_rows(len(image.space) + 1)[rows])
-    believed = columns.take((rows >= 0) & since)
-    keep = needed(image.space, believed, dialect, view)
-    usual = _usual_flags(columns)
-    for start in range(0, len(keep), CHUNK):
-        piece = believed.take(keep[start : start + CHUNK])
-        _refuted(image, data, piece, image.space.rows(piece), dialect, usual)
 
+    def __init__(
+        self,
+        space: PageSpace,
+        data: NDArray[np.uint8],
+        columns: Columns,
+        rows: NDArray[np.int64],
+        dialect: Dialect | None,
+    ) -> None:
+        self.image = Image(space)
+        self.refuted: list[tuple[int, int]] = []
+        self._data, self._columns, self._rows, self._dialect = data, columns, rows, dialect
+        self._usual = _usual_flags(columns)
+        self._unsure = reserve((len(space),), np.int64)  # the first row of each page that nothing vouches for
+        self._where = np.empty(0, np.int64)
 
-def _refuted(
-    image: Image,
-    data: NDArray[np.uint8],
-    columns: Columns,
-    rows: NDArray[np.int64],
-    dialect: Dialect | None,
-    usual: int | None,
-    baseless: list[NDArray[np.int64]] | None = None,
-) -> NDArray[np.int64]:
-    """Apply records; the pages of those that do not decode, or that a checksum refutes, are unknown after them.
+    def run(self, places: NDArray[np.int64]) -> None:
+        """Apply the records at these rows of the table."""
+        for start in range(0, len(places), CHUNK):
+            self._where = places[start : start + CHUNK]
+            apply(self.image, self._data, self._columns.take(self._where), self._dialect, self._look)
 
-    Returns the places of those records, (n,) int64, rising. ``baseless`` gets those of the deltas whose base is not
-    known.
-    """
-    failed: list[NDArray[np.int64]] = []
-    lost: list[NDArray[np.int64]] = [np.empty(0, np.int64)]
-
-    def look(layer: Layer) -> None:
-        places, pages = layer.places[layer.deltas], layer.rows[layer.deltas]
+    def _look(self, layer: Layer) -> None:
+        full = np.ones(len(layer.places), bool)
+        full[layer.deltas] = False
+        where = self._where[layer.places]
+        self._unsure[layer.rows[full]] = where[full]
+        self._look_at_pages(where[full], layer.rows[full])
+        if self._dialect is None:
+            return
+        places, pages = where[layer.deltas], layer.rows[layer.deltas]
         bad = layer.verdicts != Verdict.OK
         checked = np.flatnonzero(~bad & layer.based)
-        bad[checked] = ~_sums_hold(columns, places[checked], image.pages, pages[checked], dialect)
-        if usual is not None:
-            bad |= columns.header_flags[places] != usual
-        lost.append(places[~layer.based])
-        if bad.any():
-            failed.append(places[bad])
-            image.set_unknown(pages[bad])
+        holds = sums_hold(self._columns, places[checked], self.image.pages, pages[checked], self._dialect)
+        bad[checked] = ~holds
+        if self._usual is not None:
+            bad |= self._columns.header_flags[places] != self._usual
+        self._refute(places[bad], pages[bad])
+        vouched = np.zeros(len(places), bool)
+        vouched[checked] = holds
+        vouched &= ~bad & carries_sum(self._columns, places, self._dialect)
+        self._unsure[pages[vouched]] = places[vouched] + 1
 
-    apply(image, data, columns, dialect, look)
-    if baseless is not None:
-        baseless.append(np.concatenate(lost))
-    if dialect is not None and dialect.page_sum:
-        failed.append(_wrong_pages(image, data, columns, rows))
-    return np.sort(np.concatenate(failed)) if failed else np.empty(0, np.int64)
+    def _look_at_pages(self, places: NDArray[np.int64], pages: NDArray[np.int64]) -> None:
+        """PAGE records that their own byte sum refutes, where they carry one."""
+        if self._dialect is None or not self._dialect.page_sum:
+            return
+        columns = self._columns
+        mine = np.flatnonzero(
+            (columns.kind[places] == Kind.PAGE) & (columns.length[places] == self.image.space.page_size)
+        )
+        bad = mine[byte_sum(self.image.pages, pages[mine]) != columns.checksum[places[mine]]]
+        self._refute(places[bad], pages[bad])
 
-
-def _wrong_pages(image: Image, data: NDArray[np.uint8], columns: Columns, rows: NDArray[np.int64]) -> NDArray[np.int64]:
-    """The places of PAGE records that their own byte sum refutes; unknown where nothing full follows."""
-    places = np.flatnonzero((columns.kind == Kind.PAGE) & (columns.length == image.space.page_size) & (rows >= 0))
-    at = (columns.offset[places] + columns.head[places]).astype(np.int64)
-    wrong = []
-    for start in range(0, len(places), 256):
-        pages = data[at[start : start + 256, None] + np.arange(image.space.page_size)]
-        wrong.append(places[start : start + 256][byte_sum(pages) != columns.checksum[places[start : start + 256]]])
-    bad = np.concatenate(wrong) if wrong else np.empty(0, np.int64)
-    if len(bad):
-        image.set_unknown(np.unique(rows[bad]))
-    return bad
+    def _refute(self, places: NDArray[np.int64], pages: NDArray[np.int64]) -> None:
+        if len(places):
+            since = np.minimum(self._unsure[pages], places)
+            self.refuted += zip(places.tolist(), since.tolist(), strict=True)
+            self.image.set_unknown(pages)
 
 
-def _sums_hold(
+def sums_hold(
     columns: Columns,
     places: NDArray[np.int64],
     pages: NDArray[np.uint8],
@@ -179,14 +178,14 @@ def _sums_hold(
     good = np.ones(len(places), bool)
     if dialect is None or dialect.checksum is Checksum.NONE or not len(places):
         return good
-    says = _carries_sum(columns, places, dialect)
+    says = carries_sum(columns, places, dialect)
     sums = byte_sum(pages, rows[says])
     claimed = columns.checksum[places[says]]
     good[says] = sums == (~claimed if dialect.checksum is Checksum.COMPLEMENT else claimed)
     return good
 
 
-def _carries_sum(columns: Columns, places: NDArray[np.int64], dialect: Dialect) -> NDArray[np.bool_]:
+def carries_sum(columns: Columns, places: NDArray[np.int64], dialect: Dialect) -> NDArray[np.bool_]:
     """Whether each of these deltas has a checksum that means something."""
     if dialect.checksum is Checksum.NONE:
         return np.zeros(len(places), bool)
@@ -209,6 +208,35 @@ def _usual_flags(columns: Columns) -> int | None:
 # -- what a gap leaves open --------------------------------------------------------------------------------------------
 
 
+def _of_record(
+    place: int,
+    since: int,
+    space: PageSpace,
+    data: NDArray[np.uint8],
+    columns: Columns,
+    rows: NDArray[np.int64],
+    carriers: NDArray[np.int64],
+    dialect: Dialect | None,
+) -> Iterator[Doubt]:
+    """A record that is refuted: it or its page's records since the last that something vouches for are wrong.
+
+    Its address may be what is wrong; then it belonged between its neighbours.
+    """
+    own, offset = int(rows[place]), int(columns.offset[place])
+    ranges = ((own, own + 1),)
+    if _of_a_stale_base(place, space, data, columns, rows, dialect):
+        why = "a delta against a page that the receiver had lost to a dup page"
+        yield Doubt(place, place + 1, offset, ranges, Cause.STALE, why)
+        return
+    since += int(np.argmax(rows[since : place + 1] == own))
+    yield Doubt(since, place + 1, offset, ranges, Cause.RECORD, "a record that does not decode, or whose sum is wrong")
+    i = int(np.searchsorted(carriers, place))
+    before = int(rows[carriers[i - 1]]) if i else 0
+    after = int(rows[carriers[i + 1]]) if i + 1 < len(carriers) else len(space) - 1
+    why = "it may be of one of these pages, if its address is what is wrong"
+    yield Doubt(place, place + 1, offset, _walk(space, before, after), Cause.RECORD, why)
+
+
 def _of_a_stale_base(
     place: int,
     space: PageSpace,
@@ -223,23 +251,13 @@ def _of_a_stale_base(
     if dialect is None or dialect.caches_dup or dialect.checksum is Checksum.NONE:
         return False
     piece = columns.take(np.flatnonzero(rows[: place + 1] == rows[place]))
-    image = Image(space)
+    nowhere = np.zeros(len(piece), np.uint64)
+    piece = replace(piece, address=nowhere, block=nowhere.astype(np.uint16))
+    image = Image(PageSpace([Block(b"", space.page_size)], space.page_size))
     replay(image, data, piece, dialect, View.SENDER)
-    last, page = np.array([len(piece) - 1]), rows[place : place + 1]
-    known = image.state[page[0]] == State.KNOWN and bool(_carries_sum(piece, last, dialect)[0])
-    return known and bool(_sums_hold(piece, last, image.pages, page, dialect)[0])
-
-
-def _of_record(
-    place: int, space: PageSpace, columns: Columns, rows: NDArray[np.int64], carriers: NDArray[np.int64]
-) -> Doubt:
-    """A record that is refuted: its address may be what is wrong, then it belonged between its neighbours."""
-    i = int(np.searchsorted(carriers, place))
-    before = int(rows[carriers[i - 1]]) if i else 0
-    after = int(rows[carriers[i + 1]]) if i + 1 < len(carriers) else len(space) - 1
-    own = int(rows[place])
-    ranges = (*_walk(space, before, after), (own, own + 1))
-    return Doubt(place, int(columns.offset[place]), ranges, "a record that does not decode, or whose sum is wrong")
+    last, page = np.array([len(piece) - 1]), np.array([0])
+    known = image.state[0] == State.KNOWN and bool(carries_sum(piece, last, dialect)[0])
+    return known and bool(sums_hold(piece, last, image.pages, page, dialect)[0])
 
 
 def _walk(space: PageSpace, before: int, after: int) -> tuple[tuple[int, int], ...]:
@@ -271,7 +289,8 @@ def _of_gap(
 ) -> Doubt:
     """The pages that records lost in a gap can concern. ``image`` is memory before it, ``end`` the row of the next."""
     i = int(np.searchsorted(carriers, gap.row))
-    everything = Doubt(gap.row, gap.start, ((0, len(space)),), "nothing bounds what was lost", whole=True)
+    every = ((0, len(space)),)
+    everything = Doubt(gap.row, gap.row, gap.start, every, Cause.GAP, "nothing bounds what was lost", whole=True)
     if not i or i == len(carriers):
         return everything
     before, after = int(rows[carriers[i - 1]]), int(rows[carriers[i]])
@@ -286,7 +305,8 @@ def _of_gap(
     else:
         return everything
     left_out = _left_out(space, gap)
-    return Doubt(gap.row, gap.start, (*ranges, *left_out), f"records of these pages may be lost: {why}")
+    why = f"records of these pages may be lost: {why}"
+    return Doubt(gap.row, gap.row, gap.start, (*ranges, *left_out), Cause.GAP, why)
 
 
 def _left_out(space: PageSpace, gap: Gap) -> list[tuple[int, int]]:
@@ -364,37 +384,33 @@ def _others_untouched(
         outside &= (pages < start) | (pages >= end)
     outside &= _IS_DELTA[columns.kind[places]] & (image.state[pages] == State.KNOWN)
     pages, places = pages[outside], places[outside]
-    says = _carries_sum(columns, places, dialect)
+    says = carries_sum(columns, places, dialect)
     pages, places = pages[says], places[says]
     if len(np.intersect1d(pages, busy)) < CONFIRMED:
         return False
     scratch = image.pages[pages].copy()
     at = (columns.offset[places] + columns.head[places]).astype(np.int64)
     verdicts = deltas.apply(dialect.encoding, data, at, columns.length[places].astype(np.int64), scratch)
-    holds = _sums_hold(columns, places, scratch, np.arange(len(places)), dialect)
+    holds = sums_hold(columns, places, scratch, np.arange(len(places)), dialect)
     return bool(((verdicts == Verdict.OK) & holds).all())
 
 
 def standing(
-    space: PageSpace, data: NDArray[np.uint8], columns: Columns, dialect: Dialect | None, doubts: Sequence[Doubt]
+    space: PageSpace, data: NDArray[np.uint8], columns: Columns, dialect: Dialect | None, doubted: Lapses
 ) -> NDArray[np.bool_]:
     """Which records stand: replaying them alone gives the memory that is known at the end, and no other, (n,) bool.
 
-    Left out are records before a doubt about their page, deltas whose base is lost, and what a later record refutes.
+    Left out are records before a doubt about their page, and deltas whose base is lost.
     """
     rows = space.rows(columns)
-    stand = (rows >= 0) & (np.arange(len(columns)) >= since_when(rows, doubts))
-    usual = _usual_flags(columns)
+    stand = (rows >= 0) & (np.arange(len(columns)) >= doubted.sure_rows(len(space) + 1)[rows])
     places = np.flatnonzero(stand)
-    baseless: list[NDArray[np.int64]] = []
-    own: list[Doubt] = []
     image = Image(space)
     for start in range(0, len(places), CHUNK):
         mine = places[start : start + CHUNK]
-        failed = mine[_refuted(image, data, columns.take(mine), rows[mine], dialect, usual, baseless)]
-        baseless[-1] = mine[baseless[-1]]
-        own += [Doubt(i + 1, 0, ((row, row + 1),), "") for i, row in zip(failed.tolist(), rows[failed], strict=True)]
-    stand &= np.arange(len(columns)) >= since_when(rows, own)
-    for lost in baseless:
-        stand[lost] = False
+
+        def look(layer: Layer, mine: NDArray[np.int64] = mine) -> None:
+            stand[mine[layer.places[layer.deltas[~layer.based]]]] = False
+
+        apply(image, data, columns.take(mine), dialect, look)
     return stand

@@ -4,7 +4,7 @@ The page is replayed alone, by `replay`, in an image that holds nothing else: kn
 everywhere.
 """
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 from functools import cached_property
 
@@ -20,9 +20,16 @@ from ..formats.xbrle import HeaderFlag
 from ..stream.records import Columns, RecordTable
 from ..stream.scan import Block
 from .image import Image, PageSpace
+from .lapses import NONE, Lapses
 from .replay import Layer, View, apply, replay
 
 _SUM_MASK = 0xFFFFFFFF
+_NO_ROW = np.iinfo(np.int64).max  # after every row
+
+
+def never(view: View) -> Lapses:
+    """No page ever lapses, in whatever view."""
+    return NONE
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -72,6 +79,8 @@ class Version:
 class PageHistory:
     """The page that holds ``address`` of ``block``. ``address`` is then where it begins, ``block`` the block's index.
 
+    ``lapses`` gives the lapses of the whole space in a view; from one on the page is unknown until it is given anew.
+
     Raises:
         XbrleError: there is no such block, or no such page in it.
     """
@@ -84,6 +93,7 @@ class PageHistory:
         dialect: Dialect | None,
         block: str | bytes,
         address: int,
+        lapses: Callable[[View], Lapses] = never,
     ) -> None:
         self.block = space.index(block)
         self.page_size = space.page_size
@@ -99,6 +109,8 @@ class PageHistory:
         nowhere = np.zeros(len(self.rows), np.uint64)
         self._columns = replace(columns, address=nowhere, block=nowhere.astype(np.uint16))
         self._space = PageSpace([Block(b"", self.page_size)], self.page_size)
+        self._page = int(space.first[self.block]) + place
+        self._lapses = lapses
 
     def __len__(self) -> int:
         return len(self.rows)
@@ -115,8 +127,27 @@ class PageHistory:
 
     def at(self, record: int | None = None, view: View = View.RECEIVER) -> Content:
         """The page just after ``record``, which need not have touched it; by default at the end."""
+        rows = self._records.by_number
+        row = _NO_ROW if record is None or record > len(rows) else int(rows[record - 1]) if record > 0 else -1
+        return self._content_of(slice(0, int(np.searchsorted(self.rows, row, side="right"))), row, view)
+
+    def lapses(self, view: View = View.RECEIVER) -> NDArray[np.int64]:
+        """The number of the first record after each moment from which on the page was unknown, (n,) int64, ascending.
+
+        One more than the last record's where none follows.
+        """
+        since = np.unique(self._lapses(view).of_page(self._page).since)
+        found: NDArray[np.int64] = np.searchsorted(self._records.by_number, since) + 1
+        return np.unique(found)
+
+    def _content_of(self, places: slice, row: int, view: View, kinds: NDArray[np.bool_] | None = None) -> Content:
+        """The page as some of its records leave it, with what lapsed until ``row`` of the table."""
+        columns, rows = self._columns.take(places), self.rows[places]
+        if kinds is not None:
+            columns, rows = columns.take(kinds[places]), rows[kinds[places]]
         image = Image(self._space)
-        replay(image, self._data, self._until(record), self._dialect, view)
+        lapses = self._lapses(view).of_page(self._page).upto(row).among(rows)
+        replay(image, self._data, columns, self._dialect, view, lapses)
         return _content(image)
 
     def versions(self, view: View = View.RECEIVER) -> Iterator[Version]:
@@ -127,13 +158,22 @@ class PageHistory:
         base: int | None = None
         passes = self._records.pass_[self.rows].tolist()
         stages = self._records.sections.stages(self._records.sections.of(self._columns.offset)).tolist()
+        lapses = self._lapses(view).of_page(self._page).among(self.rows)
+        void = lapses.void(np.zeros(len(self.rows), np.int64)).tolist()
+        lapsed = set(lapses.since.tolist())
+        only = np.zeros(1, np.int64)
         for i, record in enumerate(self.numbers.tolist()):
             columns = self._columns.take(slice(i, i + 1))
             kind = Kind(int(columns.kind[0]))
             is_dup = kind is Kind.DUP
             layers: list[Layer] = []
+            if i in lapsed:
+                image.set_unknown(only)
+                base = None
             target = shown_dup if forgets and is_dup else image  # the sender forgot it: no base for what follows
             apply(target, self._data, columns, self._dialect, layers.append)
+            if void[i]:
+                target.set_unknown(only)
             now = _content(target)
             known = bool(target.known[0])
             yield Version(
@@ -182,22 +222,15 @@ class PageHistory:
         Raises:
             XbrleError: this record did not touch the page.
         """
-        columns = self._columns.take(slice(0, self._place(record)))
-        if view is View.SENDER and self.forgets_dups:
-            columns = columns.take(columns.kind != Kind.DUP)
-        image = Image(self._space)
-        replay(image, self._data, columns, self._dialect, view)
-        return _content(image)
+        place = self._place(record)
+        kinds = self._columns.kind != Kind.DUP if view is View.SENDER and self.forgets_dups else None
+        return self._content_of(slice(0, place), int(self.rows[place]), view, kinds)
 
     def _place(self, record: int) -> int:
         found = np.flatnonzero(self.numbers == record)
         if not len(found):
             raise XbrleError(f"record {record} did not touch this page")
         return int(found[0])
-
-    def _until(self, record: int | None) -> Columns:
-        end = len(self.rows) if record is None else int(np.searchsorted(self.numbers, record, side="right"))
-        return self._columns.take(slice(0, end))
 
 
 def _content(image: Image) -> Content:

@@ -18,8 +18,8 @@ from ..codec.verdict import Verdict
 from ..formats.dialects import Dialect, Encoding
 from ..formats.ram import DELTA_KINDS, PAGE_KINDS, Kind
 from ..stream.records import Columns
-from .discards import NONE, Discards
 from .image import Image, PageSpace, State
+from .lapses import NONE, Lapses
 from .reserve import reserve
 
 CHUNK = 1 << 18  # records that are sorted into layers at once
@@ -94,17 +94,17 @@ def replay(
     columns: Columns,
     dialect: Dialect | None,
     view: View = View.RECEIVER,
-    discards: Discards = NONE,
+    lapses: Lapses = NONE,
 ) -> None:
     """Bring ``image`` to what it is after ``columns``, starting from what it holds.
 
     ``data`` is the capture, (size,) uint8. Only what the end depends on is decoded: for each page its last full record
     and the deltas after it. In the sender's view a dup page that the sender did not cache is no base (format-facts of
     the posted patch: the next delta is against the page last sent in full or as a delta).
-    ``discards`` are those that happened before the last of ``columns``.
+    ``lapses`` are those that came before the end of ``columns``, by places in these.
     """
-    discards.forget(image)
-    keep = needed(image.space, columns, dialect, view, discards)
+    lapses.forget(image)
+    keep = needed(image.space, columns, dialect, view, lapses)
     for start in range(0, len(keep), CHUNK):
         apply(image, data, columns.take(keep[start : start + CHUNK]), dialect)
 
@@ -114,18 +114,18 @@ def needed(
     columns: Columns,
     dialect: Dialect | None,
     view: View = View.RECEIVER,
-    discards: Discards = NONE,
+    lapses: Lapses = NONE,
 ) -> NDArray[np.int64]:
     """The places in ``columns`` of the records that memory after them depends on, in order, (m,) int64.
 
     For each page its last full record and the deltas after it; in the sender's view without the dup pages that its next
-    delta was not against. What came before a page was discarded does not count; the rows of ``discards`` are places in
+    delta was not against. What came before a page lapsed does not count; the rows of ``lapses`` are places in
     ``columns``.
     """
     rows = space.rows(columns)
     keep = np.flatnonzero(rows >= 0)
-    if len(discards):
-        keep = keep[keep >= discards.last_rows(len(space))[rows[keep]]]
+    if len(lapses):
+        keep = keep[keep >= lapses.sure_rows(len(space))[rows[keep]]]
     rows, kind = rows[keep], columns.kind[keep]
     counts = _is_whole(columns, keep, space.page_size)
     if view is View.SENDER and dialect is not None and not dialect.caches_dup:

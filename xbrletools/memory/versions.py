@@ -14,6 +14,7 @@ from ..formats.dialects import Dialect
 from ..formats.ram import Kind
 from ..stream.records import Columns
 from .image import Image, PageSpace, State
+from .lapses import NONE, Lapses
 from .replay import Layer, View, apply
 from .reserve import reserve
 
@@ -27,7 +28,8 @@ Ints = NDArray[np.int64]
 class Entries:
     """Pages at moments: first what each page of a batch held before it, then a version for each of its records.
 
-    ``pages`` (n,) int64 are page numbers, ``places`` (n,) int64 the record's place in the columns, -1 before the batch.
+    ``pages`` (n,) int64 are page numbers, ``places`` (n,) int64 the record's place in the columns, -1 before the batch;
+    where a page lapsed, the place of the record that comes next, which there may be none of.
     ``data`` is (n, page_size) uint8, 0 where unknown, ``state`` (n,) a `State` each, with the known bytes of those that
     are partly known in ``partly``.
     """
@@ -66,7 +68,8 @@ class Versions:
     """Iterating gives `Batch` after `Batch`; the memory here is then as it is at that batch's end.
 
     ``data`` is the capture, (size,) uint8. In the sender's view a dup page that the sender did not cache is a version
-    like any other, and no base for what follows.
+    like any other, and no base for what follows. Where a page lapses, that it is unknown is a version too; ``lapses``
+    go by places in ``columns``.
     """
 
     def __init__(
@@ -76,10 +79,12 @@ class Versions:
         columns: Columns,
         dialect: Dialect | None,
         view: View = View.RECEIVER,
+        lapses: Lapses = NONE,
     ) -> None:
         self.space = space
         self._data = data
         self._columns = columns
+        self._lapses = lapses
         self._dialect = dialect
         self._forgets = view is View.SENDER and dialect is not None and not dialect.caches_dup
         self._image = Image(space)
@@ -87,24 +92,55 @@ class Versions:
 
     def __iter__(self) -> Iterator[Batch]:
         step = max(1, BATCH // self.space.page_size)
-        for start in range(0, len(self._columns), step):
-            columns = self._columns.take(slice(start, start + step))
-            pages = self.space.rows(columns)
-            there = np.flatnonzero(pages >= 0)
+        every = self.space.rows(self._columns)
+        every[self._lapses.void(every)] = -1
+        for start, end, lapsed in self._lapses.pieces(len(self._columns), step):
+            yield from self._lapse(lapsed, start, step)
+            there = start + np.flatnonzero(every[start:end] >= 0)
             if len(there):
-                yield Batch(self._entries(columns.take(there), pages[there], start + there))
+                yield Batch(self._entries(self._columns.take(there), every[there], there))
+        end = len(self._columns)
+        yield from self._lapse(self._lapses.take(self._lapses.since >= end), end, step)
+
+    def _lapse(self, lapses: Lapses, place: int, step: int) -> Iterator[Batch]:
+        """Forget pages, ``step`` at a time, before the record at ``place``."""
+        for _, _, first, stop in lapses:
+            known = self._image.state[first:stop] != State.UNKNOWN
+            if self._forgets:
+                known |= self._fills[first:stop] != 0
+            pages = first + np.flatnonzero(known)
+            for start in range(0, len(pages), step):
+                some = pages[start : start + step]
+                before = self._before(some)
+                self._image.set_unknown(some)
+                if self._forgets:
+                    self._fills[some] = 0
+                yield Batch(
+                    Entries(
+                        np.concatenate([some, some]),
+                        np.concatenate([before.places, np.full(len(some), place)]),
+                        np.concatenate([before.data, np.zeros_like(before.data)]),
+                        np.concatenate([before.state, np.full_like(before.state, State.UNKNOWN)]),
+                        before.partly,
+                    )
+                )
+
+    def _before(self, pages: Ints) -> Entries:
+        """What pages hold now."""
+        state = self.state(pages)
+        partly = {i: self.known_bytes(int(pages[i])).copy() for i in np.flatnonzero(state == State.PARTLY).tolist()}
+        return Entries(
+            pages, np.full(len(pages), -1, np.int64), self.data(pages, 0, self.space.page_size), state, partly
+        )
 
     def _entries(self, columns: Columns, pages: Ints, places: Ints) -> Entries:
         """Apply the records; gives what their pages held before, and after each."""
-        distinct = np.unique(pages)
+        before = self._before(np.unique(pages))
+        distinct, partly = before.pages, before.partly
         first, count = len(distinct), len(distinct) + len(pages)
         data = np.empty((count, self.space.page_size), np.uint8)
         state = np.empty(count, np.uint8)
-        partly: dict[int, NDArray[np.bool_]] = {}
-        data[:first] = self.data(distinct, 0, self.space.page_size)
-        state[:first] = self.state(distinct)
-        for i in np.flatnonzero(state[:first] == State.PARTLY).tolist():
-            partly[i] = self._image.known_bytes(int(distinct[i]))
+        data[:first], state[:first] = before.data, before.state
 
         is_dup = columns.kind == Kind.DUP
         applied = np.flatnonzero(~is_dup) if self._forgets else np.arange(len(pages))
@@ -125,7 +161,7 @@ class Versions:
             last = np.zeros(first, np.int64)
             last[np.searchsorted(distinct, pages)] = np.arange(len(pages))
             self._fills[distinct] = np.where(is_dup[last], data[first + last, 0].astype(np.uint16) | _FILLED, 0)
-        all_places = np.concatenate([np.full(first, -1, np.int64), places])
+        all_places = np.concatenate([before.places, places])
         return Entries(np.concatenate([distinct, pages]), all_places, data, state, partly)
 
     def data(self, pages: Ints, start: int, stop: int) -> NDArray[np.uint8]:

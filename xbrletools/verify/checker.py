@@ -76,6 +76,11 @@ def _problems(capture: "Capture") -> Iterator[Finding]:
             rule.id, rule.severity, problem.message, problem.offset, section=_section(capture, problem.offset)
         )
     yield from _owners(capture)
+    for gap in capture.gaps:
+        rule = RULES["skipped"]
+        message = f"{gap.end - gap.start} bytes were skipped: {gap.reason}; reading on is {gap.certainty.value}"
+        told = {"start": gap.start, "end": gap.end, "certainty": gap.certainty.value, "in_place": gap.in_place}
+        yield Finding(rule.id, rule.severity, message, gap.start, evidence=told | {"resumed_by": gap.evidence})
     tail = capture.scanned.device_tail
     if tail is not None:
         rule = RULES["device-tail-unchecked"]

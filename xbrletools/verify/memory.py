@@ -17,7 +17,9 @@ from ..codec.verdict import Verdict
 from ..formats.dialects import Checksum, Dialect
 from ..formats.ram import Kind
 from ..formats.xbrle import HeaderFlag
+from ..memory.doubt import Cause, as_lapses
 from ..memory.image import Image, State
+from ..memory.lapses import joined
 from ..memory.replay import CHUNK, Layer, apply
 from ..memory.reserve import reserve
 from ..stream.records import Columns
@@ -123,6 +125,8 @@ class _Replay:
         self.last_full = reserve((pages,), np.int64)
         self.last_dup = reserve((pages,), np.int64)
         self.last_sent = reserve((pages,), np.int64)
+        if any(g.row == 0 and g.may_hold_records for g in capture.gaps):
+            self.last_full += 1  # the records that are lost at the head may have given any page
         self.where = np.empty(0, np.int64)
         self.undecoded: list[tuple[Ints, NDArray[np.uint8]]] = []
         self.baseless: list[Ints] = []
@@ -133,9 +137,11 @@ class _Replay:
 
     def run(self, columns: Columns, rows: Ints) -> None:
         """Apply ``columns``, which are those of ``rows``."""
-        for start, end, forgotten in self.capture.discards.among(rows).pieces(len(columns), CHUNK):
+        discards = self.capture.discards.among(rows)
+        lost = as_lapses(d for d in self.capture.doubts if d.cause is Cause.GAP).among(rows)
+        for start, end, forgotten in joined(discards, lost).pieces(len(columns), CHUNK):
             forgotten.forget(self.image)
-            for first, stop in zip(forgotten.first.tolist(), forgotten.stop.tolist(), strict=True):
+            for _, _, first, stop in discards.take(discards.since == start):
                 self.last_full[first:stop] = 0
             self.where = rows[start:end]
             apply(self.image, self.capture.data, columns.take(slice(start, end)), self.dialect, self._observe)

@@ -75,6 +75,7 @@ RULES: dict[str, Rule] = {
         Rule("bad-package", _E, "a PACKAGED command does not end where a section ends", frozenset((Receiver.TODAY,))),
         Rule("multifd-channel", _E, "a multifd channel is damaged or does not go with the main channel", _ALL),
         Rule("unfinished-save", _W, "a libvirt save file that is marked as unfinished"),
+        Rule("skipped", _E, "damaged bytes that salvage skipped", _ALL),
         Rule("trailing-data", _W, "bytes follow the end of the stream"),
         Rule("device-tail-unchecked", _N, "device state without footers or description: damage in it cannot be seen"),
         # the RAM section's framing

@@ -1,0 +1,126 @@
+"""Pages that are known no longer: every way to look at memory shows the same bytes, and unknown ones as such."""
+
+import random
+
+import numpy as np
+import pytest
+
+import xbrletools
+from tests.conftest import SAMPLES
+from tests.damages import Whole, damage
+from tests.streams import PAGE, StreamBuilder, noise
+from xbrletools.analysis.blame import blame
+from xbrletools.analysis.search import Pattern, search, search_all
+from xbrletools.memory.image import State
+from xbrletools.memory.replay import View
+
+
+def pages_of(capture, seed):
+    """Some pages that were sent, half of them in doubt at the end."""
+    columns = capture.records.columns
+    rows = np.unique(capture.space.rows(columns)[capture.records.is_page])
+    rows = rows[rows >= 0]
+    unknown = rows[capture.memory().state[rows] != State.KNOWN].tolist()
+    chance = random.Random(seed)
+    return sorted({*chance.sample(unknown, min(10, len(unknown))), *chance.sample(rows.tolist(), 10)})
+
+
+def place(capture, row):
+    block = int(np.searchsorted(capture.space.first, row, side="right")) - 1
+    return capture.blocks[block].name, (row - int(capture.space.first[block])) * capture.page_size
+
+
+DAMAGES = [
+    (name, kind, seed)
+    for name in ("posted-8m", "xbzrle-16m")
+    for kind, seed in (("cut", 1), ("cut", 2), ("insert", 3), ("flip", 4), ("flip", 8), ("tail", 5), ("head", 6))
+]
+
+
+@pytest.mark.parametrize(("name", "kind", "seed"), DAMAGES)
+class TestADamagedCapture:
+    @pytest.fixture
+    def salvaged(self, name, kind, seed):
+        data = (SAMPLES / f"{name}.bin").read_bytes()
+        whole = Whole(data)
+        return xbrletools.open(damage(data, kind, seed).data, salvage=True, blocks=whole.blocks)
+
+    @pytest.mark.parametrize("view", View)
+    def test_a_pages_story_and_memory_say_the_same_at_every_record_of_the_page(self, salvaged, seed, view):
+        stories = {row: salvaged.page(*place(salvaged, row)) for row in pages_of(salvaged, seed)}
+        moments = sorted({n for s in stories.values() for n in s.numbers.tolist()})
+        images = {n: salvaged.memory(n, view) for n in random.Random(seed).sample(moments, min(12, len(moments)))}
+        for row, story in stories.items():
+            versions = {v.record: v.content for v in story.versions(view)}
+            for number, image in images.items():
+                content = story.at(number, view)
+                assert (content.known == image.known_bytes(row)).all()
+                assert (content.data[content.known] == image.pages[row][content.known]).all()
+                if number in versions:
+                    assert not versions[number].differs(content).any()
+
+    def test_blame_knows_the_bytes_that_memory_knows(self, salvaged, seed):
+        image = salvaged.memory()
+        for row in pages_of(salvaged, seed):
+            name, address = place(salvaged, row)
+            known = np.zeros(PAGE, bool)
+            for span in blame(salvaged, salvaged.space.index(name), address, PAGE):
+                known[span.offset - address :][: span.length] = span.known
+            assert (known == image.known_bytes(row)).all()
+
+    def test_what_is_found_in_all_versions_and_is_still_there_is_found_at_the_end(self, salvaged):
+        pattern = Pattern.of_bytes(b"\0\0\1")
+        still = {(h.block, h.offset) for h in search_all(salvaged, pattern) if h.vanished is None}
+        assert still == {(h.block, h.offset) for h in search(salvaged, pattern)}
+
+
+def lost_in_the_middle():
+    """Forty pages, then a pass in which a record is damaged between pages 9 and 20: page 12 is in doubt."""
+    builder = StreamBuilder({b"pc.ram": 40 * PAGE}, flags=3)
+    for page in range(40):
+        builder.page(page * PAGE, noise(page))
+    builder.part()
+    for page in (3, 9, 12, 20, 30):
+        builder.page(page * PAGE, noise(100 + page))
+    data = bytearray(builder.end().bytes())
+    capture = xbrletools.open(bytes(data))
+    data[int(capture.records.columns.offset[capture.row_of(43)]) + 7] ^= 0xFF
+    return xbrletools.open(bytes(data), salvage=True)
+
+
+def test_bytes_of_a_page_in_doubt_are_no_bytes_of_anyone():
+    salvaged = lost_in_the_middle()
+    (span,) = blame(salvaged, 0, 12 * PAGE, PAGE)
+    assert (span.record, span.known) == (None, False)
+    assert not salvaged.page("pc.ram", 12 * PAGE).at().known.any()
+    assert salvaged.page("pc.ram", 12 * PAGE).at(40).known.all()
+
+
+def test_text_in_a_page_goes_when_the_page_is_in_doubt():
+    salvaged = lost_in_the_middle()
+    pattern = Pattern.of_bytes(noise(12)[:16].tobytes())
+    (hit,) = search_all(salvaged, pattern)
+    assert (hit.offset, hit.appeared, hit.vanished) == (12 * PAGE, 13, 42)
+
+
+def test_a_delta_that_fails_puts_in_doubt_what_nothing_vouched_for_since_the_page_came_in_full():
+    builder = StreamBuilder({b"pc.ram": 40 * PAGE}, flags=3)
+    for page in range(40):
+        builder.page(page * PAGE, noise(page))
+    first, second = noise(5), noise(5)
+    first[9] ^= 1
+    second[9] ^= 3
+    builder.part().delta(5 * PAGE, noise(5), first).page(6 * PAGE, noise(60))
+    builder.part().delta(5 * PAGE, first, second).page(7 * PAGE, noise(70))
+    data = bytearray(builder.end().bytes())
+    capture = xbrletools.open(bytes(data))
+
+    def damaged(record, at):
+        broken = bytearray(data)
+        broken[int(capture.records.payload[capture.row_of(record)]) + at] ^= 0x40
+        return xbrletools.open(bytes(broken), salvage=True)
+
+    page_5 = damaged(6, 100).page("pc.ram", 5 * PAGE)  # a byte of the PAGE: the first delta tells
+    assert [page_5.at(n).known.all() for n in (5, 6, 41, 43, 44)] == [False] * 5
+    page_5 = damaged(43, 3).page("pc.ram", 5 * PAGE)  # a value of the second delta; the first one's sum holds
+    assert [page_5.at(n).known.all() for n in (6, 41, 42, 43, 44)] == [True, True, True, False, False]

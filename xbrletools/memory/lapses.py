@@ -1,0 +1,93 @@
+"""Pages that are known no longer, each with its place among the records: discarded at the destination, or in doubt.
+
+A page that lapsed is unknown until a later record gives it again.
+"""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from .image import Image
+
+
+@dataclass(frozen=True, slots=True)
+class Lapses:
+    """Ranges of pages ``[first, stop)`` of which nothing is known from just before the table's row ``since`` on.
+
+    Their records before row ``until`` say nothing sure either. All are (n,) int64, in the order of ``since``.
+    """
+
+    since: NDArray[np.int64]
+    until: NDArray[np.int64]
+    first: NDArray[np.int64]
+    stop: NDArray[np.int64]
+
+    def __len__(self) -> int:
+        return len(self.since)
+
+    def take(self, index: NDArray[np.bool_] | NDArray[np.int64]) -> "Lapses":
+        """Some of them."""
+        return Lapses(self.since[index], self.until[index], self.first[index], self.stop[index])
+
+    def upto(self, row: int) -> "Lapses":
+        """Those that had come when the record at ``row`` was there."""
+        return self.take(self.since <= row)
+
+    def among(self, rows: NDArray[np.int64]) -> "Lapses":
+        """The same with places in ``rows``, (n,) ascending rows of the table, for rows."""
+        since, until = (np.searchsorted(rows, r).astype(np.int64) for r in (self.since, self.until))
+        return Lapses(since, until, self.first, self.stop)
+
+    def of_page(self, page: int) -> "Lapses":
+        """Those of one page, which is page 0 in them."""
+        mine = self.take((self.first <= page) & (page < self.stop))
+        return Lapses(mine.since, mine.until, np.zeros(len(mine), np.int64), np.ones(len(mine), np.int64))
+
+    def sure_rows(self, pages: int) -> NDArray[np.int64]:
+        """The first row from which on records of each page count, once all these have come, (pages,) int64."""
+        sure = np.zeros(pages, np.int64)
+        for _, until, first, stop in self:
+            np.maximum(sure[first:stop], until, out=sure[first:stop])
+        return sure
+
+    def void(self, pages: NDArray[np.int64]) -> NDArray[np.bool_]:
+        """Whether each record says nothing sure: ``pages`` (n,) has the page of every row, -1 for none; (n,) bool."""
+        void = np.zeros(len(pages), bool)
+        for since, until, first, stop in self:
+            span = pages[since:until]
+            void[since:until] |= (span >= first) & (span < stop)
+        return void
+
+    def pieces(self, rows: int, chunk: int) -> Iterator[tuple[int, int, "Lapses"]]:
+        """``[start, end)`` of no more than ``chunk`` rows each, and what lapses before each."""
+        if not rows:
+            return
+        starts = np.union1d(np.arange(0, rows, chunk), self.since[self.since < rows])
+        for start, end in zip(starts.tolist(), np.append(starts[1:], rows).tolist(), strict=True):
+            yield start, end, self.take(self.since == start)
+
+    def forget(self, image: Image) -> None:
+        """Make their pages unknown."""
+        for _, _, first, stop in self:
+            image.set_unknown(first + np.flatnonzero(image.state[first:stop]))
+
+    def __iter__(self) -> Iterator[tuple[int, int, int, int]]:
+        """Each as (since, until, first, stop)."""
+        columns = (self.since, self.until, self.first, self.stop)
+        return zip(*(c.tolist() for c in columns), strict=True)
+
+
+def lapses(ranges: list[tuple[int, int, int, int]]) -> Lapses:
+    """Lapses of (since, until, first, stop) each."""
+    columns = np.array(ranges, np.int64).reshape(-1, 4)
+    return Lapses(*columns[np.argsort(columns[:, 0], kind="stable")].T)
+
+
+NONE = lapses([])
+
+
+def joined(*some: Lapses) -> Lapses:
+    """All of them."""
+    return lapses([lapse for each in some for lapse in each])

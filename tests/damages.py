@@ -7,7 +7,7 @@ import numpy as np
 
 import xbrletools
 from xbrletools.capture import Capture
-from xbrletools.memory.image import State
+from xbrletools.memory.image import Image, State
 
 KINDS = ("flip", "cut", "insert", "head", "tail")
 LENGTHS = {
@@ -80,9 +80,8 @@ class Whole:
         return self.capture.memory(at=records).pages if records else self.pages
 
 
-def wrong_pages(whole: Whole, truth: np.ndarray, salvaged: Capture) -> set[int]:
-    """The pages of the whole capture of which a byte is called known and is not what it was."""
-    image = salvaged.memory()
+def wrong_pages(whole: Whole, truth: np.ndarray, salvaged: Capture, image: Image) -> set[int]:
+    """The pages of the whole capture of which a byte is called known in ``image`` and is not what it was."""
     wrong: set[int] = set()
     names = [name for name, _ in whole.blocks]
     for index, block in enumerate(salvaged.blocks):

@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
 
+    from .memory.confirm import Trust
     from .memory.doubt import Doubt
     from .memory.history import PageHistory
     from .memory.image import Image, PageSpace
@@ -63,6 +64,7 @@ class Capture:
             self._scanner = Scanner(self.source, dialect, endian, page_size)
         self._table: RecordTable | None = None
         self._options = (dialect, endian, page_size)
+        self._blocks = tuple(blocks)
 
     def __enter__(self) -> "Capture":
         return self
@@ -87,6 +89,8 @@ class Capture:
 
         A pipe is read in constant memory this way, and only once.
         """
+        if isinstance(self._scanner, Salvager) and isinstance(self.source, MappedSource):
+            return Salvager(self.source, *self._options, self._blocks)
         return Scanner(self.source, *self._options)
 
     @property
@@ -300,12 +304,13 @@ class Capture:
             raise XbrleError(f"there is no record {record}; this capture has 1 to {len(rows)}")
         return int(rows[record - 1])
 
-    def memory(self, at: int | None = None, view: "View | None" = None) -> "Image":
-        """Memory just after record ``at``, by default at the end.
+    def memory(self, at: int | None = None, view: "View | None" = None, trust: "Trust | None" = None) -> "Image":
+        """Memory just after record ``at``, by default at the end; by default all that was sent is known.
 
         Raises:
             XbrleError: there is no such record.
         """
+        from .memory.confirm import Trust
         from .memory.image import Image
         from .memory.replay import View, replay
 
@@ -316,7 +321,21 @@ class Capture:
             columns, lapses = columns.take(slice(0, row + 1)), lapses.upto(row)
         image = Image(self.space)
         replay(image, self.data, columns, self.dialect, view, lapses)
+        if trust is Trust.CHECKSUM:
+            image.keep(self.confirmed(image, at, view))
         return image
+
+    def confirmed(self, image: "Image", at: int | None = None, view: "View | None" = None) -> "NDArray[np.bool_]":
+        """Which pages of ``image``, which is memory at that moment in that view, a checksum vouches for, (pages,) bool.
+
+        Raises:
+            XbrleError: there is no such record.
+        """
+        from .memory.confirm import confirmed
+        from .memory.replay import View
+
+        end = len(self.records) if at is None else self.row_of(at) + 1
+        return confirmed(image, self.data, self.records.columns, end, self.dialect, view or View.RECEIVER)
 
     def page(self, block: str | bytes, address: int) -> "PageHistory":
         """The story of the page that holds ``address`` of ``block``, without replaying the rest.
@@ -368,6 +387,6 @@ def open_capture(
             f"no target has pages of {page_size} bytes; there are {', '.join(map(str, sorted(PAGE_SIZES)))}"
         )
     if isinstance(what, Input):
-        channels, snapshot = (*what.channels, *channels), what.snapshot or snapshot
+        channels, snapshot, salvage = (*what.channels, *channels), what.snapshot or snapshot, what.salvage or salvage
         what = what.main
     return Capture(what, dialect, endian, page_size, salvage, blocks, channels, snapshot)

@@ -4,6 +4,7 @@ import pytest
 
 import xbrletools
 from tests.conftest import SAMPLES
+from tests.streams import PAGE, StreamBuilder, noise
 from xbrletools.cli import main
 
 SAMPLE = SAMPLES / "posted-8m.bin"
@@ -39,6 +40,68 @@ def test_the_clean_stream_is_read_like_any_other(damaged, tmp_path, capsys):
     assert clean.problems == []
     assert len(clean.records.by_number) == told["written"]["records"]
     assert int(clean.memory().known.sum()) == told["pages_known"]
+
+
+def test_what_known_rests_on_is_counted_and_said(damaged, tmp_path, capsys):
+    main(["salvage", str(damaged), "--json"])
+    told = json.loads(capsys.readouterr().out)
+    assert told["bytes_known"] == told["bytes_confirmed"] + told["bytes_unprotected"]
+    assert told["bytes_confirmed"] == told["pages_confirmed"] * 4096 > 0
+    assert "leaves no trace" in told["known_means"]
+    main(["salvage", str(damaged), "--trust", "checksum", "-o", str(tmp_path / "sure"), "--json"])
+    strict = json.loads(capsys.readouterr().out)
+    assert (strict["bytes_known"], strict["bytes_unprotected"]) == (told["bytes_confirmed"], 0)
+    assert int(xbrletools.open(tmp_path / "sure").memory().known.sum()) == told["pages_confirmed"]
+
+
+def test_what_it_prints_fits_a_terminal(damaged, capsys):
+    main(["salvage", str(damaged)])
+    assert max(map(len, capsys.readouterr().out.splitlines())) < 80
+
+
+def test_deltas_against_pages_that_the_receiver_lost_are_no_damage(tmp_path, capsys):
+    a, b = noise(1), noise(1)
+    b[9] ^= 1
+    path = tmp_path / "stale.bin"
+    path.write_bytes(StreamBuilder({b"pc.ram": PAGE}, flags=3).page(0, a).part().dup(0, 9).delta(0, a, b).end().bytes())
+    assert main(["salvage", str(path), "--json"]) == 0
+    told = json.loads(capsys.readouterr().out)
+    assert [d["cause"] for d in told["doubts"]] == ["stale"]
+    assert told["pages_known"] == 0
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        ["dump", "S", "kind:xbrle"],
+        ["info", "S"],
+        ["verify", "S"],
+        ["page", "S", "0x0"],
+        ["blame", "S", "0x0+4K"],
+        ["grep", "S", "a", "--all"],
+        ["diff", "S", "--pass", "1"],
+        ["extract", "S", "-o", "OUT"],
+    ],
+    ids=lambda a: a[0],
+)
+def test_other_commands_read_on_after_damage_where_they_are_told_to(arguments, damaged, tmp_path, capsys):
+    words = [{"S": str(damaged), "OUT": str(tmp_path / "out")}.get(a, a) for a in arguments]
+    assert main([*words, "--salvage"]) in (0, 1)
+    out, err = capsys.readouterr()
+    assert "were skipped" in out + err
+
+
+def test_extract_counts_what_a_checksum_confirms(damaged, tmp_path):
+    main(["extract", str(damaged), "--salvage", "-o", str(tmp_path / "out")])
+    (ram, *_) = json.loads((tmp_path / "out" / "manifest.json").read_text())["blocks"]
+    assert 0 < ram["confirmed"] < ram["length"] - ram["unknown"]
+    main(["extract", str(damaged), "--salvage", "--trust", "checksum", "-o", str(tmp_path / "sure")])
+    (sure, *_) = json.loads((tmp_path / "sure" / "manifest.json").read_text())["blocks"]
+    assert sure["unknown"] == ram["length"] - ram["confirmed"]
+    image = str(tmp_path / "x.lime")
+    main(["extract", str(damaged), "--salvage", "--format", "lime", "-o", image])
+    told = json.loads((tmp_path / "x.lime.json").read_text())
+    assert (told["trust"], told["confirmed_bytes"]) == ("sent", ram["confirmed"])
 
 
 def test_blocks_that_are_given_name_what_a_missing_head_leaves_nameless(tmp_path, capsys):

@@ -31,17 +31,21 @@ def salvage(data: bytes, blocks=()):
 @pytest.mark.parametrize("kind", KINDS)
 @pytest.mark.parametrize("name", ["posted-8m", "xbzrle-16m"])
 class TestSeededDamages:
-    def test_no_byte_called_known_is_wrong_but_where_flips_leave_no_trace(self, name, kind, first):
+    def test_no_known_byte_is_wrong_but_where_flips_leave_no_trace_and_no_confirmed_one_at_all(self, name, kind, first):
         sample = whole(name)
         for seed in range(first, first + PART):
             done = damage(sample.data, kind, seed)
             try:
                 salvaged = salvage(done.data, sample.blocks if kind == "head" else ())
-                wrong = wrong_pages(sample, sample.truth(done, salvaged), salvaged)
+                image = salvaged.memory()
+                truth = sample.truth(done, salvaged)
             except XbrleError:
                 continue  # nothing was left
+            wrong = wrong_pages(sample, truth, salvaged, image)
             traceless = sample.touched(done) if kind == "flip" else set()
             assert wrong <= traceless, (kind, seed, done.start, done.end)
+            image.keep(salvaged.confirmed(image))
+            assert not wrong_pages(sample, truth, salvaged, image), (kind, seed, "confirmed, and wrong")
 
     def test_over_99_percent_of_the_intact_records_are_recovered(self, name, kind, first):
         sample = whole(name)

@@ -113,6 +113,28 @@ def reading(function: Callable[..., Any]) -> Callable[..., Any]:
     return read
 
 
+def salvaging(function: Callable[..., Any]) -> Callable[..., Any]:
+    """The option of commands that can read on after damage: --salvage. It stands below `reading`.
+
+    Where it is given, the command's ``capture`` is what opens S that way.
+    """
+
+    @functools.wraps(function)
+    def with_salvage(*arguments: Any, capture: Any, salvage: bool, **options: Any) -> Any:
+        if salvage:
+            from dataclasses import replace
+
+            from ..stream.source import Input
+
+            named = capture if isinstance(capture, Input) else Input(capture)
+            capture = replace(named, salvage=True)
+        return function(*arguments, capture=capture, **options)
+
+    option = click.option("--salvage", is_flag=True, help="Read on after damage; what it puts in doubt is unknown.")
+    read: Callable[..., Any] = option(with_salvage)
+    return read
+
+
 def viewing(function: Callable[..., Any]) -> Callable[..., Any]:
     """The option of every command that shows memory: --view."""
     return click.option(

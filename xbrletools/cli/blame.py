@@ -12,12 +12,13 @@ from ..formats.ram import Kind
 from ..memory.replay import View
 from ..stream.sections import Stage
 from ..text import shown, size
-from . import reading, viewing
+from . import reading, salvaging, viewing
 from .output import report
 
 
 @click.command()
 @reading
+@salvaging
 @click.argument("span", metavar="ADDR+LEN")
 @click.option("--at", type=int, metavar="RECORD", help="Memory just after this record, not at the end.")
 @viewing

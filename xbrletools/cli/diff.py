@@ -16,7 +16,7 @@ from ..errors import XbrleError
 from ..memory.image import Image
 from ..memory.replay import View
 from ..text import shown
-from . import EXIT_FINDINGS, reading, viewing
+from . import EXIT_FINDINGS, reading, salvaging, viewing
 from .output import report
 
 RANGES = 3  # ranges of a page that its line names
@@ -30,6 +30,7 @@ _MEANING = {
 
 @click.command()
 @reading
+@salvaging
 @click.argument("other", metavar="[S2]", required=False)
 @click.option("--at", type=int, metavar="RECORD", help="S just after this record, not at the end.")
 @click.option("--to", type=int, metavar="RECORD", help="S2, or S without it, just after this record.")

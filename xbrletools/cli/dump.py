@@ -19,7 +19,7 @@ from ..stream.filters import Filter
 from ..stream.scan import Scanner
 from ..stream.sections import Section, Sections
 from ..stream.windows import Window, slices, windows
-from . import reading
+from . import reading, salvaging
 from .listing import Json, Lister, Text
 from .output import report
 
@@ -45,6 +45,7 @@ def _filtering(function: Any) -> Any:
 
 @click.command()
 @reading
+@salvaging
 @_filtering
 @click.option("--devices", is_flag=True, help="Only the sections of devices.")
 @click.option("--fields", is_flag=True, help="The fields of each, with their offsets and sizes; a device's too.")

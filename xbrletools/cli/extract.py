@@ -16,15 +16,17 @@ from ..export.elfcore import write_elf
 from ..export.lime import write_lime
 from ..export.memory import Piece, Unknown, unknown_ranges, write_pieces
 from ..export.sidecar import Sidecar
+from ..memory.confirm import Trust
 from ..memory.image import Image, State
 from ..memory.replay import View
 from ..text import shown
-from . import EXIT_FINDINGS, reading, warn
+from . import EXIT_FINDINGS, reading, salvaging, warn
 from .output import progress, report
 
 
 @click.command()
 @reading
+@salvaging
 @click.option("--output", "-o", metavar="OUT", required=True, help="The folder, or with --block the file, to write.")
 @click.option("--block", metavar="NAME", help="Write this RAM block alone.")
 @click.option("--disk", metavar="DEVICE", help="Write this disk, of a block migration, and no memory.")
@@ -54,6 +56,12 @@ from .output import progress, report
     default="zero",
     help="Bytes that nobody sent: zeros (the default), a refusal, or zeros and a mask beside the file.",
 )
+@click.option(
+    "--trust",
+    type=click.Choice([t.value for t in Trust]),
+    default=Trust.SENT.value,
+    help="Known is what was sent (the default), or only what a checksum in the stream vouches for.",
+)
 @click.option("--force", is_flag=True, help="Replace what is there already.")
 def command(
     capture: str,
@@ -69,6 +77,7 @@ def command(
     space: str | None,
     map_file: str | None,
     unknown: str,
+    trust: str,
     force: bool,
 ) -> int:
     """Write the memory that S carries to files that other tools open.
@@ -94,10 +103,11 @@ def command(
         if not any(b.declared for b in opened.blocks):
             raise XbrleError(f"{opened.name}: has no list of RAM blocks, so there is no memory to write")
         chosen = _find(opened, block) if block is not None else None
-        image = opened.memory(at, View(view))
+        image = opened.memory(at, View(view), Trust(trust))
         if space == "physical":
-            _physical(opened, image, Path(output), form, Sidecar(View(view), at), map_file, Unknown(unknown), force)
-            return max(status, _lost(opened, image, at))
+            sidecar = Sidecar(View(view), at, Trust(trust))
+            _physical(opened, image, Path(output), form, sidecar, map_file, Unknown(unknown), force)
+            return max(status, _lost(opened, image, at, Trust(trust)))
         blocks = range(len(opened.blocks)) if chosen is None else [chosen]
         missing = sum(raw.unknown_bytes(image, b) for b in blocks if opened.blocks[b].declared)
         if missing and unknown == Unknown.FAIL.value:
@@ -111,10 +121,12 @@ def command(
                 raw.write_file(image, chosen, Path(output), force, on)
         else:
             with progress("writing", 2 * sum(b.length for b in opened.blocks)) as on:
-                raw.write_folder(image, Path(output), force, on, view=view, at=at, page_size=opened.page_size)
+                about = {"view": view, "at": at, "page_size": opened.page_size, "trust": trust}
+                confirmed = opened.confirmed(image, at, View(view))
+                raw.write_folder(image, Path(output), force, on, confirmed, **about)
         if missing:
             warn(f"{missing} bytes are unknown, zeros stand in their place")
-        return max(status, _lost(opened, image, at))
+        return max(status, _lost(opened, image, at, Trust(trust)))
 
 
 def _disk(opened: Capture, name: str, output: Path, force: bool) -> int:
@@ -173,7 +185,7 @@ def _find(opened: Capture, name: str) -> int:
     raise XbrleError(f"there is no RAM block {name!r}; there are {names}")
 
 
-def _lost(opened: Capture, image: Image, at: int | None) -> int:
+def _lost(opened: Capture, image: Image, at: int | None, trust: Trust) -> int:
     """Say which pages were sent, and are not wholly known all the same; returns the exit status."""
     columns = opened.records.columns
     if at is not None:
@@ -184,7 +196,9 @@ def _lost(opened: Capture, image: Image, at: int | None) -> int:
         warn(f"{astray} records carry pages that no listed block has; they are in no file")
     sent = rows[rows >= 0]
     lost = np.unique(sent[image.state[sent] != State.KNOWN])
-    if len(lost):
+    if len(lost) and trust is Trust.CHECKSUM:
+        warn(f"{len(lost)} of {len(np.unique(sent))} pages that were sent are left out: no checksum vouches for them")
+    elif len(lost):
         block = int(np.searchsorted(opened.space.first, lost[0], side="right")) - 1
         address = (int(lost[0]) - int(opened.space.first[block])) * opened.page_size
 

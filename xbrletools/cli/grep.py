@@ -13,7 +13,7 @@ from ..capture import Capture
 from ..errors import XbrleError
 from ..memory.replay import View
 from ..text import shown
-from . import EXIT_FINDINGS, hexview, reading, viewing
+from . import EXIT_FINDINGS, hexview, reading, salvaging, viewing
 from .output import progress, report
 
 SHOWN = 32  # bytes of a match
@@ -21,6 +21,7 @@ SHOWN = 32  # bytes of a match
 
 @click.command()
 @reading
+@salvaging
 @click.argument("pattern")
 @click.option("--hex", "is_hex", is_flag=True, help="PATTERN is bytes: 'de ad be ef'.")
 @click.option("--utf16", is_flag=True, help="PATTERN is text that stands in memory as UTF-16, little-endian.")

@@ -24,7 +24,7 @@ from ..stream.scan import Scanner
 from ..stream.sections import CERTAINTY, Owner, Section
 from ..stream.wrappers import LibvirtSave, Wrapping
 from ..text import shown
-from . import reading
+from . import reading, salvaging
 from .output import report, show
 
 CONTAINER = "qevm"
@@ -44,6 +44,7 @@ _FOUND = {
 
 @click.command()
 @reading
+@salvaging
 @click.option("--json", "as_json", is_flag=True, help="One JSON object.")
 @click.option("--xml", is_flag=True, help="Only the domain's XML, of a libvirt save file.")
 def command(

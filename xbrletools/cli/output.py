@@ -39,12 +39,12 @@ def show(*tables: "RenderableType") -> None:
 
 
 def report(problems: "list[Problem]") -> int:
-    """Say on standard error what a scan met; returns the exit status, 1 where it could not go on to the end."""
+    """Say on standard error what a scan met; returns the exit status, 1 where it did not read all that was there."""
     for problem in problems[:PROBLEMS_MAX]:
         warn(f"{problem.rule} at offset {problem.offset:#x}: {problem.message}")
     if len(problems) > PROBLEMS_MAX:
         warn(f"and {len(problems) - PROBLEMS_MAX} problems more")
-    return EXIT_FINDINGS if any(p.fatal for p in problems) else 0
+    return EXIT_FINDINGS if any(p.fatal or p.rule == "skipped" for p in problems) else 0
 
 
 @contextmanager

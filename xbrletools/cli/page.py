@@ -15,7 +15,7 @@ from ..memory.history import Content, PageHistory, Version
 from ..memory.replay import View
 from ..stream.sections import Stage
 from ..text import shown
-from . import EXIT_FINDINGS, hexview, reading, viewing, warn
+from . import EXIT_FINDINGS, hexview, reading, salvaging, viewing, warn
 from .hexview import Column
 from .output import report
 
@@ -24,6 +24,7 @@ _HEADER = " record pass stage kind   length    base changed check"
 
 @click.command()
 @reading
+@salvaging
 @click.argument("address", metavar="ADDR")
 @click.option("--at", type=int, metavar="RECORD", help="The page's bytes just after this record.")
 @click.option("--raw", is_flag=True, help="With --at: the bytes themselves, for other programs.")

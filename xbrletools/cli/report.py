@@ -8,13 +8,14 @@ import click
 import xbrletools
 
 from ..errors import XbrleError
-from . import EXIT_FINDINGS, reading
+from . import EXIT_FINDINGS, reading, salvaging
 from .output import report as say
 from .saving import save
 
 
 @click.command()
 @reading
+@salvaging
 @click.option("--output", "-o", metavar="OUT", required=True, help="The HTML file to write; - for standard output.")
 def command(capture: str, dialect: str | None, endian: str | None, page_size: int | None, output: str) -> int:
     """Write one HTML page of what info, stats, verify and sender say of S, with bars of passes and maps of pages.

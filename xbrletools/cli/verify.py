@@ -11,13 +11,14 @@ import click
 from .. import __version__
 from ..errors import XbrleError
 from ..text import shown, size
-from . import EXIT_FINDINGS, reading, warn
+from . import EXIT_FINDINGS, reading, salvaging, warn
 
 PER_RULE = 20
 
 
 @click.command()
 @reading
+@salvaging
 @click.option("--json", "as_json", is_flag=True, help="One object a line.")
 @click.option("--sarif", is_flag=True, help="One SARIF 2.1.0 document.")
 @click.option("--limit", default=PER_RULE, show_default=True, metavar="N", help="Findings shown a rule; 0 for all.")

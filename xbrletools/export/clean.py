@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 
 from ..formats import qevm, ram
 from ..formats.qevm import SectionType
+from ..memory.confirm import Trust
 from ..memory.doubt import standing
 from ..stream.records import Columns
 from ..stream.sections import STAGE_OF, Owner
@@ -32,14 +33,19 @@ class Written:
     tail: int
 
 
-def write_stream(capture: "Capture", path: str | os.PathLike[str]) -> Written:
+def write_stream(capture: "Capture", path: str | os.PathLike[str], trust: Trust = Trust.SENT) -> Written:
     """Write the records of ``capture`` that stand as a stream of their own, which reads without a problem.
+
+    With trust in checksums alone, those of pages that one vouches for.
 
     Raises:
         XbrleError: the capture cannot be read, or ``path`` not written.
     """
     columns = capture.records.columns
     stand = standing(capture.space, capture.data, columns, capture.dialect, capture.lapses())
+    if trust is Trust.CHECKSUM:
+        confirmed = np.append(capture.confirmed(capture.memory()), False)
+        stand &= confirmed[capture.space.rows(columns)]
     rows = np.flatnonzero(stand)
     with replacing(path) as file:
         tail = _write(capture, columns, rows, file)

@@ -15,7 +15,8 @@ from ..memory.image import Image, State
 from ..text import shown
 from .files import replacing
 
-CHUNK = 1 << 18  # bytes that are looked at, and written unless they are all zero, at once
+CHUNK = 1 << 18  # bytes of a mask that are written at once
+CHUNK_PAGES = 1 << 11  # pages that are looked at and written at once
 UNKNOWN_BYTE = b"\xff"  # in a mask file, which is as long as the file it belongs to and 0 elsewhere
 
 
@@ -68,7 +69,9 @@ def write_pieces(
             file.seek(place)
             file.write(raw)
         for piece in pieces:
-            _write_piece(image, piece, file)
+            for place, part in parts(image, piece):
+                file.seek(place)
+                file.write(part.data)
         file.truncate(length)
     if unknown is Unknown.MASK_FILE:
         with replacing(mask_path(path)) as file:
@@ -77,16 +80,31 @@ def write_pieces(
             file.truncate(length)
 
 
-def _write_piece(image: Image, piece: Piece, file: BinaryIO) -> None:
-    """Write the pages of a piece that records touched; the others are holes, and so are chunks of zeros."""
-    flat = image.pages.reshape(-1)
-    base = int(image.space.first[piece.block]) * image.space.page_size
-    for start, end in _page_runs(image, piece, image.touched):
-        for at in range(start, end, CHUNK):
-            part = flat[base + at : base + min(at + CHUNK, end)]
-            if part.any():
-                file.seek(piece.place + at - piece.offset)
-                file.write(memoryview(part))  # type: ignore[arg-type]  # an array is a buffer
+def parts(image: Image, piece: Piece) -> Iterator[tuple[int, NDArray[np.uint8]]]:
+    """The parts of a piece that are not zero, as (place, bytes), in rising order: what a sparse file holds of it.
+
+    Pages that nothing was written to are not looked at.
+    """
+    size = image.space.page_size
+    first = int(image.space.first[piece.block])
+    begin, stop = piece.offset // size, -(-(piece.offset + piece.length) // size)
+    touched = begin + np.flatnonzero(image.touched[first + begin : first + stop])
+    flat = image.pages.reshape(-1)[first * size :]
+    for start in range(0, len(touched), CHUNK_PAGES):
+        pages = touched[start : start + CHUNK_PAGES]
+        pages = pages[_pages(image, first, pages).any(axis=1)]
+        for run in np.split(pages, np.flatnonzero(np.diff(pages) != 1) + 1):
+            if len(run):
+                low = max(piece.offset, int(run[0]) * size)
+                high = min(piece.offset + piece.length, (int(run[-1]) + 1) * size)
+                yield piece.place + low - piece.offset, flat[low:high]
+
+
+def _pages(image: Image, first: int, pages: NDArray[np.int64]) -> NDArray[np.uint8]:
+    """Some pages of a block, (n, page_size) uint8; not copied where they follow each other."""
+    if pages[-1] - pages[0] == len(pages) - 1:
+        return image.pages[first + int(pages[0]) : first + int(pages[-1]) + 1]
+    return image.pages[first + pages]
 
 
 def _write_mask(image: Image, piece: Piece, file: BinaryIO) -> None:
@@ -105,6 +123,11 @@ def _page_runs(image: Image, piece: Piece, chosen: NDArray[np.bool_]) -> Iterato
     edges = np.flatnonzero(np.diff(chosen[first + begin : first + stop].view(np.int8), prepend=0, append=0))
     for start, end in (edges.reshape(-1, 2) + begin).tolist():
         yield max(piece.offset, start * size), min(piece.offset + piece.length, end * size)
+
+
+def marked_bytes(image: Image, piece: Piece, pages: NDArray[np.bool_]) -> int:
+    """How many bytes of a piece lie in these pages, (pages,) bool."""
+    return sum(end - start for start, end in _page_runs(image, piece, pages))
 
 
 def unknown_ranges(image: Image, pieces: Iterable[Piece]) -> Iterator[tuple[int, int]]:

@@ -6,7 +6,7 @@ Files appear under their names when they are whole: they are written under tempo
 import hashlib
 import json
 import tempfile
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import BinaryIO
@@ -18,10 +18,10 @@ from ..errors import XbrleError
 from ..memory.image import Image, State
 from ..text import shown
 from .files import replacing
+from .memory import Piece, marked_bytes, parts
 
 MANIFEST = "manifest.json"
 NAME_BYTES_MAX = 200  # of an escaped name, so that a suffix still fits into the 255 of a file system
-CHUNK_PAGES = 1 << 11  # pages that are looked at and written at once
 ZEROS = bytes(1 << 20)
 HASHED_ZEROS_MAX = 1 << 36  # zeros of one block that are hashed: a stream can claim any length
 
@@ -33,9 +33,9 @@ Progress = Callable[[int], None]
 
 @dataclass(frozen=True, slots=True)
 class Written:
-    """One block on disk: its name as shown, its file, ``length`` and ``unknown`` in bytes.
+    """One block on disk: its name as shown, its file, ``length``, ``unknown`` and ``confirmed`` in bytes.
 
-    ``sha256`` is None where more than `HASHED_ZEROS_MAX` bytes would be zeros.
+    ``sha256`` is None where more than `HASHED_ZEROS_MAX` bytes would be zeros, ``confirmed`` where nobody asked.
     """
 
     name: str
@@ -43,6 +43,7 @@ class Written:
     length: int
     sha256: str | None
     unknown: int
+    confirmed: int | None
 
 
 def file_name(name: bytes, taken: set[str]) -> str:
@@ -75,37 +76,16 @@ def unknown_bytes(image: Image, block: int) -> int:
     return unknown
 
 
-def chunks(image: Image, block: int) -> Iterator[tuple[int, NDArray[np.uint8]]]:
-    """The parts of a block that are not zero, as (offset in the block, bytes), in rising order.
-
-    Pages that nothing was written to are not looked at.
-    """
-    size, length = image.space.page_size, image.block_bytes(block)
-    rows = image.space.slice(block)
-    touched = np.flatnonzero(image.touched[rows])
-    for start in range(0, len(touched), CHUNK_PAGES):
-        pages = touched[start : start + CHUNK_PAGES]
-        pages = pages[_pages(image, rows.start, pages).any(axis=1)]
-        if not len(pages):
-            continue
-        for run in np.split(pages, np.flatnonzero(np.diff(pages) != 1) + 1):
-            first, last = int(run[0]), int(run[-1]) + 1
-            data = image.pages[rows.start + first : rows.start + last].reshape(-1)
-            yield first * size, data[: length - first * size]
-
-
-def _pages(image: Image, first: int, pages: NDArray[np.int64]) -> NDArray[np.uint8]:
-    """Some pages of a block, (n, page_size) uint8; not copied where they follow each other."""
-    if pages[-1] - pages[0] == len(pages) - 1:
-        return image.pages[first + int(pages[0]) : first + int(pages[-1]) + 1]
-    return image.pages[first + pages]
+def whole(image: Image, block: int) -> Piece:
+    """A block as one piece, at the start of its file."""
+    return Piece(0, block, 0, image.block_bytes(block))
 
 
 def write_block(image: Image, block: int, file: BinaryIO, progress: Progress | None = None) -> None:
     """Write a block to an empty file, sparsely."""
     file.truncate(image.block_bytes(block))
     done = 0
-    for offset, data in chunks(image, block):
+    for offset, data in parts(image, whole(image, block)):
         file.seek(offset)
         file.write(data.data)
         if progress:
@@ -134,7 +114,7 @@ def digest(image: Image, block: int, progress: Progress | None = None) -> str | 
             if progress:
                 progress(step)
 
-    for offset, data in chunks(image, block):
+    for offset, data in parts(image, whole(image, block)):
         zeros(offset)
         out.update(data.data)
         at += len(data)
@@ -172,11 +152,16 @@ def refuse_existing(target: Path, force: bool) -> Path:
 
 
 def write_folder(
-    image: Image, folder: Path, force: bool = False, progress: Progress | None = None, **about: object
+    image: Image,
+    folder: Path,
+    force: bool = False,
+    progress: Progress | None = None,
+    confirmed: NDArray[np.bool_] | None = None,
+    **about: object,
 ) -> list[Written]:
     """Write every declared block to a file of its own in ``folder``, and what they are to its manifest.json.
 
-    ``about`` goes into the manifest beside ``blocks``.
+    ``confirmed`` (pages,) bool is what `Capture.confirmed` gives; ``about`` goes into the manifest beside ``blocks``.
 
     Raises:
         XbrleError: the folder exists and is not empty, or is no folder; ``force`` replaces files in it.
@@ -191,14 +176,20 @@ def write_folder(
             raise XbrleError(f"{folder}: exists and is not empty; --force replaces files in it")
     folder.mkdir(parents=True, exist_ok=True)
     try:
-        return _fill_folder(image, folder, progress, about)
+        return _fill_folder(image, folder, progress, confirmed, about)
     except BaseException:
         if made and not any(folder.iterdir()):
             folder.rmdir()
         raise
 
 
-def _fill_folder(image: Image, folder: Path, progress: Progress | None, about: dict[str, object]) -> list[Written]:
+def _fill_folder(
+    image: Image,
+    folder: Path,
+    progress: Progress | None,
+    confirmed: NDArray[np.bool_] | None,
+    about: dict[str, object],
+) -> list[Written]:
     """Write all files under temporary names inside a temporary folder, then rename them, the manifest last."""
     taken = {MANIFEST}
     written = []
@@ -210,7 +201,9 @@ def _fill_folder(image: Image, folder: Path, progress: Progress | None, about: d
             with (Path(temporary) / name).open("wb") as file:
                 write_block(image, block, file, progress)
             sha256 = digest(image, block, progress)
-            written.append(Written(shown(declared.name), name, declared.length, sha256, unknown_bytes(image, block)))
+            unknown = unknown_bytes(image, block)
+            sure = None if confirmed is None else marked_bytes(image, whole(image, block), confirmed)
+            written.append(Written(shown(declared.name), name, declared.length, sha256, unknown, sure))
         manifest = {**about, "blocks": [asdict(w) for w in written]}
         (Path(temporary) / MANIFEST).write_text(json.dumps(manifest, indent=2) + "\n", "utf-8")
         for name in [*(w.file for w in written), MANIFEST]:

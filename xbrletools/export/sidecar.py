@@ -8,11 +8,12 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from ..memory.confirm import Trust
 from ..memory.image import Image
 from ..memory.replay import View
 from ..text import shown
 from .files import replacing
-from .memory import Piece, Unknown, mask_path, unknown_ranges
+from .memory import Piece, Unknown, marked_bytes, mask_path, unknown_ranges
 
 if TYPE_CHECKING:
     from ..capture import Capture
@@ -28,10 +29,13 @@ def sidecar_path(path: str | os.PathLike[str]) -> Path:
 
 @dataclass(frozen=True)
 class Sidecar:
-    """What the image itself does not tell: whose ``view``, and after which ``record`` (None: the end)."""
+    """What the image itself does not tell: whose ``view``, after which ``record`` (None: the end), and whether all that
+    was sent is known in it.
+    """
 
     view: View = View.RECEIVER
     record: int | None = None
+    trust: Trust = Trust.SENT
 
     def write(
         self,
@@ -50,6 +54,7 @@ class Sidecar:
             XbrleError: it cannot be written.
         """
         lost = list(unknown_ranges(image, pieces))
+        confirmed = capture.confirmed(image, self.record, self.view)
         told: dict[str, Any] = {
             "file": Path(path).name,
             "format": form,
@@ -71,6 +76,8 @@ class Sidecar:
             "notes": list(where.notes) if where is not None else [],
             "unknown_as": unknown.value,
             "mask": mask_path(path).name if unknown is Unknown.MASK_FILE else None,
+            "trust": self.trust.value,
+            "confirmed_bytes": sum(marked_bytes(image, piece, confirmed) for piece in pieces),
             "unknown_bytes": sum(end - start for start, end in lost),
             "unknown": [{"start": start, "length": end - start} for start, end in lost],
         }

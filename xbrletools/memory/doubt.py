@@ -17,10 +17,10 @@ from ..codec.checksum import byte_sum
 from ..codec.verdict import Verdict
 from ..formats.dialects import Checksum, Dialect
 from ..formats.ram import DELTA_KINDS, PAGE_KINDS, Kind
-from ..formats.xbrle import HeaderFlag
 from ..stream.records import Columns, Sweeps
 from ..stream.salvage import ANY_BLOCK, Gap
 from ..stream.scan import Block
+from .confirm import carries_sum, sums_hold
 from .image import Image, PageSpace, State
 from .lapses import Lapses, lapses
 from .replay import CHUNK, Layer, View, apply, replay
@@ -165,34 +165,6 @@ class _Checks:
             since = np.minimum(self._unsure[pages], places)
             self.refuted += zip(places.tolist(), since.tolist(), strict=True)
             self.image.set_unknown(pages)
-
-
-def sums_hold(
-    columns: Columns,
-    places: NDArray[np.int64],
-    pages: NDArray[np.uint8],
-    rows: NDArray[np.int64],
-    dialect: Dialect | None,
-) -> NDArray[np.bool_]:
-    """Whether each delta's checksum holds for the page it made; true where it carries none."""
-    good = np.ones(len(places), bool)
-    if dialect is None or dialect.checksum is Checksum.NONE or not len(places):
-        return good
-    says = carries_sum(columns, places, dialect)
-    sums = byte_sum(pages, rows[says])
-    claimed = columns.checksum[places[says]]
-    good[says] = sums == (~claimed if dialect.checksum is Checksum.COMPLEMENT else claimed)
-    return good
-
-
-def carries_sum(columns: Columns, places: NDArray[np.int64], dialect: Dialect) -> NDArray[np.bool_]:
-    """Whether each of these deltas has a checksum that means something."""
-    if dialect.checksum is Checksum.NONE:
-        return np.zeros(len(places), bool)
-    if dialect.checksum is Checksum.FLAGGED:
-        says: NDArray[np.bool_] = (columns.header_flags[places] & HeaderFlag.CHECKSUM) != 0
-        return says
-    return np.ones(len(places), bool)
 
 
 def _usual_flags(columns: Columns) -> int | None:

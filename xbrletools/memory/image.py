@@ -142,6 +142,10 @@ class Image:
         self.pages[rows[self.touched[rows]]] = 0
         self._forget(rows)
 
+    def keep(self, pages: NDArray[np.bool_]) -> None:
+        """Forget all but these pages, (pages,) bool."""
+        self.set_unknown(np.flatnonzero((self.state != State.UNKNOWN) & ~pages))
+
     def set_partly(self, row: int, known: NDArray[np.bool_]) -> None:
         """These bytes of a page are known, beside those that were."""
         self.touched[row] = True

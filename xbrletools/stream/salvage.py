@@ -75,6 +75,11 @@ class Gap:
     left_out: tuple[tuple[int, int], ...] = ()
     may_hold_records: bool = True
 
+    @property
+    def told(self) -> str:
+        """What a person wants to know of it first."""
+        return f"{self.end - self.start} bytes were skipped: {self.reason}; reading on is {self.certainty.value}"
+
 
 @dataclass(frozen=True, slots=True)
 class _Chain:
@@ -242,7 +247,11 @@ class Salvager(Scanner):
         if self.source.damage:
             self.problems.append(Problem("truncated", len(self._data_array), self.source.damage, fatal=True))
         self._infer_lengths(pieces)
-        yield self._split_at_jumps(join(pieces))
+        columns = self._split_at_jumps(join(pieces))
+        for gap in self.gaps:
+            if gap.certainty is not Certainty.NONE:
+                self.problems.append(Problem("skipped", gap.start, gap.told))
+        yield columns
 
     def _nothing(self) -> Iterator[Columns]:
         raise _Stop("not-a-stream", 0, "the capture does not begin as a migration stream")

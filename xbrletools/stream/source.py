@@ -35,11 +35,14 @@ Openable = str | os.PathLike[str] | bytes | bytearray | memoryview | BinaryIO
 
 @dataclass(frozen=True, slots=True)
 class Input:
-    """What a command line names: a capture, the multifd channels beside it, and which snapshot of a disk image."""
+    """What a command line names: a capture, the multifd channels beside it, which snapshot of a disk image, and
+    whether to read on after damage.
+    """
 
     main: Openable
     channels: tuple[Openable, ...] = ()
     snapshot: str | None = None
+    salvage: bool = False
 
     def __str__(self) -> str:
         return str(self.main)

@@ -70,17 +70,14 @@ def _merged(loose: list[Finding], marks: list[Mark], table: RecordTable) -> Iter
 
 def _problems(capture: "Capture") -> Iterator[Finding]:
     """What the scan met."""
+    gaps = {g.start: g for g in capture.gaps}
     for problem in capture.problems:
         rule = RULES[problem.rule]
-        yield Finding(
-            rule.id, rule.severity, problem.message, problem.offset, section=_section(capture, problem.offset)
-        )
+        section = _section(capture, problem.offset)
+        gap = gaps.get(problem.offset) if problem.rule == "skipped" else None
+        told = {} if gap is None else {"start": gap.start, "end": gap.end, "certainty": gap.certainty.value}
+        yield Finding(rule.id, rule.severity, problem.message, problem.offset, section=section, evidence=told)
     yield from _owners(capture)
-    for gap in capture.gaps:
-        rule = RULES["skipped"]
-        message = f"{gap.end - gap.start} bytes were skipped: {gap.reason}; reading on is {gap.certainty.value}"
-        told = {"start": gap.start, "end": gap.end, "certainty": gap.certainty.value, "in_place": gap.in_place}
-        yield Finding(rule.id, rule.severity, message, gap.start, evidence=told | {"resumed_by": gap.evidence})
     tail = capture.scanned.device_tail
     if tail is not None:
         rule = RULES["device-tail-unchecked"]

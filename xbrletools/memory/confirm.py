@@ -1,0 +1,128 @@
+"""Which pages a checksum vouches for: known is what was sent, confirmed is what a sum in the stream says arrived so.
+
+A delta's sum is of the whole page after it, and so vouches for the page before it too. PAGE records have sums in the
+debug trees of November 2010 alone, zlib streams their Adler-32; nothing else in any dialect is protected.
+"""
+
+from enum import Enum
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ..codec import deltas
+from ..codec.checksum import byte_sum
+from ..codec.verdict import Verdict
+from ..formats.dialects import Checksum, Dialect
+from ..formats.ram import DELTA_KINDS, Kind
+from ..formats.xbrle import HeaderFlag
+from ..stream.records import Columns
+from .image import Image, State
+from .replay import View
+from .reserve import reserve
+
+BATCH = 256  # pages that are decoded at once, to see whether the delta that follows fits them
+
+_IS_DELTA = np.zeros(256, bool)
+_IS_DELTA[list(DELTA_KINDS)] = True
+Ints = NDArray[np.int64]
+
+
+class Trust(Enum):
+    """What makes a byte known: that it was sent, or that a checksum vouches for it."""
+
+    SENT = "sent"
+    CHECKSUM = "checksum"
+
+
+def confirmed(
+    image: Image, data: NDArray[np.uint8], columns: Columns, end: int, dialect: Dialect | None, view: View
+) -> NDArray[np.bool_]:
+    """Which pages a sum vouches for, (pages,) bool. ``image`` is memory in ``view`` just before row ``end``.
+
+    Such a page is wholly known, and the record that left it states a sum that it has; or the next record of the page is
+    a delta, and what that makes of it has the sum that it states.
+    """
+    rows = image.space.rows(columns)
+    carriers = np.flatnonzero(rows >= 0)
+    before, after = np.split(carriers, [int(np.searchsorted(carriers, end))])
+    last = reserve((len(image.space),), np.int64)  # of each page the row, plus one, of what left it
+    last[rows[before]] = before + 1
+    sent = np.flatnonzero(last)
+    pages = sent[image.state[sent] == State.KNOWN]
+    left = last[pages] - 1
+    good = np.zeros(len(image.space), bool)
+    good[pages[_vouched(image, columns, pages, left, dialect)]] = True
+    if dialect is None:
+        return good
+    open_ = ~good[pages]
+    if view is View.SENDER and not dialect.caches_dup:  # a dup page is no base for what follows, and may come between
+        open_ &= columns.kind[left] != Kind.DUP
+        after = after[columns.kind[after] != Kind.DUP]
+    following = reserve((len(image.space),), np.int64)
+    following[rows[after[::-1]]] = after[::-1] + 1
+    open_ &= following[pages] > 0
+    pages = pages[open_]
+    fits = _fits(image, data, columns, pages, following[pages] - 1, dialect)
+    good[pages[fits]] = True
+    return good
+
+
+def _vouched(image: Image, columns: Columns, pages: Ints, left: Ints, dialect: Dialect | None) -> NDArray[np.bool_]:
+    """Whether each page has the sum that the record which left it states."""
+    kind = columns.kind[left]
+    good: NDArray[np.bool_] = kind == Kind.COMPRESSED  # its Adler-32 held, else it would not be known
+    if dialect is None:
+        return good
+    if dialect.page_sum:
+        mine = np.flatnonzero(kind == Kind.PAGE)
+        good[mine] = byte_sum(image.pages, pages[mine]) == columns.checksum[left[mine]]
+    mine = np.flatnonzero(_IS_DELTA[kind])
+    mine = mine[carries_sum(columns, left[mine], dialect)]
+    good[mine] = sums_hold(columns, left[mine], image.pages, pages[mine], dialect)
+    return good
+
+
+def _fits(
+    image: Image, data: NDArray[np.uint8], columns: Columns, pages: Ints, following: Ints, dialect: Dialect
+) -> NDArray[np.bool_]:
+    """Whether the record that follows is a delta whose sum holds for what it makes of each page."""
+    fits = np.zeros(len(pages), bool)
+    mine = np.flatnonzero(_IS_DELTA[columns.kind[following]])
+    mine = mine[carries_sum(columns, following[mine], dialect)]
+    for start in range(0, len(mine), BATCH):
+        some = mine[start : start + BATCH]
+        places = following[some]
+        scratch = image.pages[pages[some]].copy()
+        at = columns.offset[places].astype(np.int64) + columns.head[places]
+        verdicts = deltas.apply(dialect.encoding, data, at, columns.length[places].astype(np.int64), scratch)
+        holds = sums_hold(columns, places, scratch, np.arange(len(some)), dialect)
+        fits[some] = (verdicts == Verdict.OK) & holds
+    return fits
+
+
+def sums_hold(
+    columns: Columns,
+    places: NDArray[np.int64],
+    pages: NDArray[np.uint8],
+    rows: NDArray[np.int64],
+    dialect: Dialect | None,
+) -> NDArray[np.bool_]:
+    """Whether each delta's checksum holds for the page it made; true where it carries none."""
+    good = np.ones(len(places), bool)
+    if dialect is None or dialect.checksum is Checksum.NONE or not len(places):
+        return good
+    says = carries_sum(columns, places, dialect)
+    sums = byte_sum(pages, rows[says])
+    claimed = columns.checksum[places[says]]
+    good[says] = sums == (~claimed if dialect.checksum is Checksum.COMPLEMENT else claimed)
+    return good
+
+
+def carries_sum(columns: Columns, places: NDArray[np.int64], dialect: Dialect) -> NDArray[np.bool_]:
+    """Whether each of these deltas has a checksum that means something."""
+    if dialect.checksum is Checksum.NONE:
+        return np.zeros(len(places), bool)
+    if dialect.checksum is Checksum.FLAGGED:
+        says: NDArray[np.bool_] = (columns.header_flags[places] & HeaderFlag.CHECKSUM) != 0
+        return says
+    return np.ones(len(places), bool)

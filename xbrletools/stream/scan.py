@@ -21,7 +21,7 @@ from .dialect import Evidence, Settings, candidates, detect, pages_carry_sums
 from .records import NO_BLOCK, Columns
 from .sections import Boundary, Owner, Sections
 from .source import Source
-from .walk import WORD, Layout, Pending
+from .walk import PIECE, WORD, Layout, Pending
 from .wrappers import LibvirtSave
 
 NAME_MAX = 256  # a length byte and what it can count
@@ -416,6 +416,10 @@ class Scanner:
             at = self._base + self._layout.walk(self._view, at - self._base, limit, self._pending)
             if at > end:
                 raise self._cut(self._base + self._pending.at[-1])
+            if len(self._pending) >= PIECE:
+                self._gather()
+                yield from self._drain()
+                continue
             if at >= self._base + limit:
                 if self._padded:
                     raise _Stop("truncated", at, "the capture ends inside a RAM section")
@@ -428,7 +432,7 @@ class Scanner:
 
     def _gather(self) -> None:
         """Turn the records walked over so far into columns; the window may move after that."""
-        if self._pending.at and self._layout is not None:
+        if len(self._pending) and self._layout is not None:
             columns, self._block = self._layout.gather(self._view, self._base, self._real, self._pending, self._block)
             self._ready.append(columns)
         self._pending = Pending()

@@ -27,7 +27,7 @@ from ..formats.libvirt import Format
 from ..text import shown
 from .wrappers import Qcow2Snapshot, Wrapping, is_libvirt, is_qcow2, libvirt_save, qcow2_state
 
-WINDOW = 4 << 20  # bytes of a mapped file that a scan looks at before it drops them
+WINDOW = 32 << 20  # bytes of a mapped file that a scan looks at before it drops them
 PIPE_WINDOW = 1 << 20  # bytes that a pipe holds in memory
 
 Openable = str | os.PathLike[str] | bytes | bytearray | memoryview | BinaryIO

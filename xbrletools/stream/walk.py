@@ -4,6 +4,7 @@ Runs of equal fixed-size records are taken by one regular expression. All sizes 
 """
 
 import re
+import struct
 from dataclasses import dataclass, field
 from functools import cache
 from typing import Any
@@ -19,23 +20,58 @@ from ..formats.ram import Flag, Kind
 from .dialect import Settings
 from .records import NO_BLOCK, Columns
 
+Ints = NDArray[np.int64]
+
 WORD = ram.Word.sizeof()
+_WORDS = np.dtype(">u8")
+_INT = np.dtype(">u4")
 RUN = 3  # equal records in a row before the regular expression is asked
+LONG_RUN = 64  # and from which array operations are
+ARRAY = 1 << 13  # records that these look at together
+STRIDE = 64  # records that the loop takes before it looks back at how small they were
+SMALL = 384  # bytes of a record on average, up to which a search for headers beats the loop
+LEAP = 1 << 15  # bytes that are searched at first; twice as many after each success
+LEAP_MAX = 1 << 18
+PIECE = 1 << 15  # records whose fields are gathered together: what is made of them stays in the cache
 
 
 @dataclass(slots=True)
 class Pending:
     """Records that were walked over and whose fields are not gathered yet. Offsets are relative to the window.
 
-    A negative entry ~p stands for a run: ``counts[k]`` records of ``steps[k]`` bytes each, from p on. ``special``
-    holds, by offset, the kind and payload length of records that their flags alone do not tell.
+    Those of ``pieces`` come first. A negative entry ~p stands for a run: ``counts[k]`` records of ``steps[k]`` bytes
+    each, from p on. ``special`` holds, by offset, the kind and payload length of records that their flags alone do not
+    tell.
     """
 
+    pieces: list[Ints] = field(default_factory=list)
     at: list[int] = field(default_factory=list)
     counts: list[int] = field(default_factory=list)
     steps: list[int] = field(default_factory=list)
     names: list[tuple[int, int]] = field(default_factory=list)
     special: dict[int, tuple[Kind, int]] = field(default_factory=dict)
+    _beside: int = 0  # records that are not one of `at` each
+
+    def __len__(self) -> int:
+        return len(self.at) + self._beside
+
+    def add_run(self, at: int, count: int, step: int) -> None:
+        """Note a run."""
+        self.at.append(~at)
+        self.counts.append(count)
+        self.steps.append(step)
+        self._beside += count - 1
+
+    def add_piece(self, offsets: Ints) -> None:
+        """Note records at these offsets, (n,) int64."""
+        self._beside += len(self.at) + len(offsets)
+        self.pieces += [_expand(self.at, self.counts, self.steps), offsets]
+        self.at, self.counts, self.steps = [], [], []
+
+    def offsets(self) -> Ints:
+        """The offset of every record, (n,) int64."""
+        rest = _expand(self.at, self.counts, self.steps)
+        return np.concatenate([*self.pieces, rest]) if self.pieces else rest
 
 
 @cache
@@ -51,10 +87,10 @@ def _runs_pattern(page_size: int, steps: tuple[tuple[int, int], ...]) -> re.Patt
 
 
 @cache
-def _tables(version: int, delta: Kind) -> tuple[NDArray[np.uint8], NDArray[np.bool_]]:
+def _tables(version: int, delta: Kind) -> tuple[tuple[Kind, ...], list[bool]]:
     """The kind for each value of the flags, and whether such a record carries a block's name."""
     kinds = ram.kind_table(version, delta)
-    return np.array(kinds, np.uint8), np.array([ram.is_named(f, version, k) for f, k in enumerate(kinds)], bool)
+    return kinds, [ram.is_named(f, version, k) for f, k in enumerate(kinds)]
 
 
 class Layout:
@@ -70,48 +106,80 @@ class Layout:
         if named or settings.page_sum is not None:
             steps[int(Flag.PAGE | kept)] = WORD + self.page_head + settings.page_size
         self.steps = [steps.get(f, 0) for f in range(256)]
+        self.dup = int(Flag.COMPRESS | kept), WORD + ram.Fill.sizeof()
         self.runs = _runs_pattern(settings.page_size, tuple(steps.items()))
+        self.fixed = np.uint64(0xFF << 56 | (settings.page_size - 1))  # bits of a word that a run has in common
+        self.clear = (settings.page_size - 1) >> 8  # bits of the byte before the last that are flags
         self.delta = Kind.XBRLE
         self.delta_flags = -1
         self.header: np.dtype[np.void] | None = None
         self.counted = 0
-        self.low = self.high = 0
         self.limit = settings.page_size
+        self.length = struct.Struct("B")
+        self.length_at = 0
+        self.beside = WORD  # what a delta takes beside its payload, where no name stands
         if dialect is not None:
             self.delta = Kind.XBZRLE if dialect.encoding is Encoding.ZRUN else Kind.XBRLE
             self.delta_flags = int(ram.delta_flag(settings.version) | kept)
             self.header = dtype_of(dialect.header(settings.endian))
+            self.beside += self.header.itemsize
             self.counted = dialect.length_counts
             self.limit = dialect.page_limit * settings.page_size
-            kind, place = self.header.fields["length"][:2]  # type: ignore[index]
+            kind, self.length_at = self.header.fields["length"][:2]  # type: ignore[index]
             little = kind.newbyteorder("<") == kind
-            self.low, self.high = (place, place + 1) if little else (place + 1, place)
-        self.kinds, self.named = _tables(settings.version, self.delta)
+            self.length = struct.Struct(("<" if little else ">") + kind.char)
+        # what a word's flags say, whatever the bits above those known; of `heads` a name's bytes are left out
+        kinds, names = _tables(settings.version, self.delta)
+        heads = {Kind.PAGE: self.page_head, Kind.COMPRESSED: _INT.itemsize, self.delta: self.beside - WORD}
+        lengths = {Kind.DUP: ram.Fill.sizeof(), Kind.PAGE: settings.page_size}
+        self.kinds = np.resize(np.array(kinds, np.uint8), settings.page_size)
+        self.named = np.resize(np.array(names, bool), settings.page_size)
+        sizes = [WORD + name + heads.get(k, 0) for name, k in zip(names, kinds, strict=True)]
+        self.heads = np.resize(np.array(sizes, np.uint16), settings.page_size)
+        self.lengths = np.resize(np.array([lengths.get(k, 0) for k in kinds], np.uint32), settings.page_size)
 
     def walk(self, view: memoryview, at: int, limit: int, pending: Pending) -> int:
-        """Store the offsets of records from ``at`` to ``limit``; returns where it met something for the slow path.
+        """Store the offsets of records from ``at`` on; returns where it met something for the slow path.
+
+        No record begins at ``limit`` or later, though the last one may reach past it. With `PIECE` records pending, or
+        a few more, it ends as well.
+        """
+        while at < limit and len(pending) < PIECE:
+            start = at
+            at, going = self._loop(view, at, limit, pending)
+            if not going:
+                break
+            if at - start <= STRIDE * SMALL:
+                at = self._leap(view, at, limit, pending)
+        return at
+
+    def _loop(self, view: memoryview, at: int, limit: int, pending: Pending) -> tuple[int, bool]:
+        """Walk over some records; returns where the next begins, and whether to go on with it.
 
         A Python loop over records, since where a delta ends is known only from its own bytes; what repeats is taken by
         one regular expression a run.
         """
         steps, match, keep = self.steps, self.runs.match, pending.at.append
-        delta, counted, most = self.delta_flags, self.counted, self.limit
-        size = WORD + (self.header.itemsize if self.header is not None else 0)
-        low, high = WORD + self.low, WORD + self.high
+        delta, least, most = self.delta_flags, self.counted, self.counted + self.limit
+        beside = self.beside - self.counted
+        read, flags_at, length_at = self.length.unpack_from, WORD - 1, WORD + self.length_at
         last = seen = 0
-        while at < limit:
-            flags = view[at + WORD - 1]
+        for _ in range(STRIDE):
+            if at >= limit:
+                return at, False
+            flags = view[at + flags_at]
             step = steps[flags]
             if step:
                 if flags == last:
                     seen += 1
                     if seen == RUN:
-                        run = match(view, at, limit)
+                        run = match(view, at, min(limit, at + LONG_RUN * step))
                         if run is not None:
-                            keep(~at)
-                            pending.counts.append((run.end() - at) // step)
-                            pending.steps.append(step)
-                            at = run.end()
+                            count = (run.end() - at) // step
+                            if count == LONG_RUN:
+                                count += self._run(view, run.end(), limit, flags)
+                            pending.add_run(at, count, step)
+                            at += count * step
                             last = seen = 0
                             continue
                 else:
@@ -120,18 +188,74 @@ class Layout:
                 at += step
             elif flags == delta:
                 last = 0
-                length = view[at + low] + (view[at + high] << 8) - counted
-                if not 0 <= length <= most:
-                    return at
+                (length,) = read(view, at + length_at)
+                if not least <= length <= most:
+                    return at, False
                 keep(at)
-                at += size + length
+                at += beside + length
             else:
-                return at
+                return at, False
+        return at, True
+
+    def _run(self, view: memoryview, at: int, limit: int, flags: int) -> int:
+        """How many records with these flags, all of one size, follow each other from ``at`` to ``limit``; `PIECE` at
+        most.
+        """
+        step = self.steps[flags]
+        most = min((limit - at) // step, PIECE)
+        for start in range(0, most, ARRAY):
+            count = min(ARRAY, most - start)
+            words = np.ndarray((count,), _WORDS, view, at + start * step, (step,))
+            other = np.flatnonzero(words & self.fixed != flags)
+            if len(other):
+                return start + int(other[0])
+        return most
+
+    def _leap(self, view: memoryview, at: int, limit: int, pending: Pending) -> int:
+        """Walk over small deltas and dup pages, many at a time; returns where the next record begins."""
+        reach = LEAP
+        while at < limit and len(pending) < PIECE:
+            found, end = self._chain(np.frombuffer(view, np.uint8)[at : min(at + reach, limit)])
+            if not len(found):
+                break
+            pending.add_piece(found + at)
+            at += end
+            if end < reach // 2:
+                break
+            reach = min(2 * reach, LEAP_MAX)
         return at
+
+    def _chain(self, data: NDArray[np.uint8]) -> tuple[Ints, int]:
+        """The offsets of deltas and dup pages from the beginning of ``data``, and where the last of them ends.
+
+        What looks like a word is taken for one, and left out again where no other record ends there. The rest is proven
+        as far as each record begins where the one before it ends.
+        """
+        dup_flags, dup_size = self.dup
+        flags = data[WORD - 1 : max(0, len(data) - self.beside)]
+        at = np.flatnonzero((flags == self.delta_flags) | (flags == dup_flags))
+        at = at[(data[at] == 0) & (data[at + WORD - 2] & self.clear == 0)]
+        if not len(at) or at[0]:
+            return at[:0], 0
+        is_delta = data[at + WORD - 1] == self.delta_flags
+        length = _values(data, at + WORD + self.length_at, np.dtype(self.length.format)).astype(np.int64) - self.counted
+        end = at + np.where(is_delta, self.beside + length, dup_size)
+        end[(end > len(data)) | (is_delta & ((length < 0) | (length > self.limit)))] = 0  # nothing follows these
+        if not (end[:-1] == at[1:]).all():
+            follows = np.zeros(len(data) + 1, bool)
+            follows[end] = True
+            follows[0] = True
+            mine = follows[at]
+            at, end = at[mine], end[mine]
+        broken = np.flatnonzero(end[:-1] != at[1:])
+        count = int(broken[0]) + 1 if len(broken) else len(at)
+        if not end[count - 1]:
+            count -= 1
+        return at[:count], int(end[count - 1]) if count else 0
 
     def delta_length(self, view: memoryview, header: int) -> int:
         """The payload bytes that the delta header at ``view[header]`` claims."""
-        return view[header + self.low] + (view[header + self.high] << 8) - self.counted
+        return int(self.length.unpack_from(view, header + self.length_at)[0]) - self.counted
 
     def gather(self, view: memoryview, base: int, real: int, pending: Pending, block: int) -> tuple[Columns, int]:
         """The columns of all pending records, and the block that the last of them left selected.
@@ -139,90 +263,88 @@ class Layout:
         ``view`` begins at offset ``base`` of the capture and holds ``real`` bytes of it. A last record that is cut
         stays where at least one byte of its payload is there, with the length that is there.
         """
-        at = _expand(pending)
+        at = pending.offsets()
         data = np.frombuffer(view, np.uint8)
-        words = _fields(data, at, np.dtype(">u8")).astype(np.uint64)
-        flags = (words & np.uint64(self.settings.page_size - 1)).astype(np.uint16)
-        known = flags & np.uint16(len(self.kinds) - 1)
-        kind = self.kinds[known]
-        named = self.named[known]
-        head = np.full(len(at), WORD, np.int64)
-        length = np.zeros(len(at), np.int64)
+        words = _values(data, at, _WORDS).astype(np.uint64)
+        low = np.uint64(self.settings.page_size - 1)
+        flags = (words & low).astype(np.uint16)
+        kind = self.kinds.take(flags)
+        head = self.heads.take(flags)
+        length = self.lengths.take(flags)
         checksum = np.zeros(len(at), np.uint32)
         header_flags = np.zeros(len(at), np.uint8)
+        named = self.named.take(flags)
         for row, (special, size) in pending.special.items():
             i = int(np.searchsorted(at, row))
-            kind[i], named[i], length[i] = special, False, size
+            kind[i], head[i], length[i], named[i] = special, WORD, size, False
         rows = np.flatnonzero(named)
-        head[rows] += 1 + data[at[rows] + WORD].astype(np.int64)
-        length[kind == Kind.DUP] = ram.Fill.sizeof()
-        rows = np.flatnonzero(kind == Kind.PAGE)
-        length[rows] = self.settings.page_size
+        head[rows] += data[at[rows] + WORD]
         if self.page_head:
-            checksum[rows] = _fields(data, at[rows] + head[rows], np.dtype(">u4"))
-            head[rows] += self.page_head
+            rows = np.flatnonzero(kind == Kind.PAGE)
+            checksum[rows] = _values(data, at[rows] + head[rows] - self.page_head, _INT)
         rows = np.flatnonzero(kind == Kind.COMPRESSED)
         if len(rows):
-            length[rows] = _fields(data, at[rows] + head[rows], np.dtype(">u4"))
-            head[rows] += Int32ub.sizeof()
+            length[rows] = _values(data, at[rows] + head[rows] - _INT.itemsize, _INT)
         rows = np.flatnonzero(kind == self.delta)
         if len(rows) and self.header is not None:
-            header = _fields(data, at[rows] + head[rows], self.header)
+            header = _values(data, at[rows] + head[rows] - self.header.itemsize, self.header)
             length[rows] = np.maximum(0, header["length"].astype(np.int64) - self.counted)
             header_flags[rows] = header["flags"]
             if "checksum" in (self.header.names or ()):
                 checksum[rows] = header["checksum"]
-            head[rows] += self.header.itemsize
 
-        blocks = np.full(len(at), block, np.int64)
+        blocks = np.full(len(at), block, np.uint16)
         if pending.names:
             where, which = np.array(pending.names, np.int64).T
             chosen = np.searchsorted(where, at, side="right") - 1
-            blocks = np.where(chosen < 0, block, which[chosen])
+            blocks = np.where(chosen < 0, block, which[chosen]).astype(np.uint16)
             block = int(which[-1])
-        blocks[~_CARRIES[kind]] = NO_BLOCK
-        there = real - at - head
+        blocks[_NO_PAGE.take(kind)] = NO_BLOCK
+        count = len(at)
+        if count:  # only the last one can be cut
+            there = real - int(at[-1]) - int(head[-1])
+            if there < min(1, int(length[-1])):
+                count -= 1
+            length[-1] = min(int(length[-1]), max(there, 0))
         columns = Columns(
             offset=(at + base).astype(np.uint64),
-            address=words & ~np.uint64(self.settings.page_size - 1),
-            length=np.minimum(length, np.maximum(there, 0)).astype(np.uint32),
+            address=words & ~low,
+            length=length,
             checksum=checksum,
             flags=flags,
-            block=blocks.astype(np.uint16),
-            head=head.astype(np.uint16),
+            block=blocks,
+            head=head,
             kind=kind,
             header_flags=header_flags,
         )
-        if len(at) and there[-1] < min(1, length[-1]):
-            columns = columns.take(slice(-1))
-        return columns, block
+        return columns.take(slice(count)) if count < len(at) else columns, block
 
 
-_CARRIES = np.zeros(256, bool)
-_CARRIES[list(ram.PAGE_KINDS)] = True
+_NO_PAGE = np.ones(256, bool)
+_NO_PAGE[list(ram.PAGE_KINDS)] = False
 
 
-def _expand(pending: Pending) -> NDArray[np.int64]:
-    """The offset of every pending record, runs written out."""
-    at = np.array(pending.at, np.int64)
+def _expand(entries: list[int], run_counts: list[int], run_steps: list[int]) -> Ints:
+    """The offset of every record, runs written out; arguments as in `Pending`."""
+    at = np.array(entries, np.int64)
     runs = np.flatnonzero(at < 0)
     if not len(runs):
         return at
-    counts = np.ones(len(at), np.int64)
-    counts[runs] = pending.counts
-    steps = np.zeros(len(at), np.int64)
-    steps[runs] = pending.steps
     at[runs] = ~at[runs]
-    ends = np.cumsum(counts)
-    out = np.arange(int(ends[-1]))
-    out -= np.repeat(ends - counts, counts)
-    out *= np.repeat(steps, counts)
-    out += np.repeat(at, counts)
-    return out
+    counts = np.ones(len(at), np.int64)
+    counts[runs] = run_counts
+    steps = np.zeros(len(at), np.int64)
+    steps[runs] = run_steps
+    out = np.repeat(steps, counts)  # from each record to the one before
+    firsts = np.cumsum(counts) - counts
+    lasts = at + steps * (counts - 1)
+    out[firsts[0]] = at[0]
+    out[firsts[1:]] = at[1:] - lasts[:-1]
+    return np.cumsum(out, out=out)
 
 
-def _fields(data: NDArray[np.uint8], at: NDArray[np.int64], dtype: np.dtype[Any]) -> NDArray[Any]:
+def _values(data: NDArray[np.uint8], at: NDArray[np.int64], dtype: np.dtype[Any]) -> NDArray[Any]:
     """A value of ``dtype`` from each offset, in one gather through an overlapped view of the bytes."""
     size = dtype.itemsize
-    overlapped = np.lib.stride_tricks.as_strided(data, (max(0, len(data) - size + 1), size), (1, 1))
-    return overlapped[at].view(dtype).reshape(len(at))
+    overlapped = np.ndarray((max(0, len(data) - size + 1),), f"V{size}", data, 0, (1,))
+    return overlapped[at].view(dtype)

@@ -11,10 +11,11 @@ import xbrletools
 from tests.conftest import SAMPLES, corpus_names
 from tests.streams import PAGE, StreamBuilder, noise
 from xbrletools.formats import qevm
-from xbrletools.formats.ram import Flag
+from xbrletools.formats.ram import VERSION_NAMED, Flag, delta_flag
 from xbrletools.stream.scan import Scanner
 from xbrletools.stream.sections import Boundary
 from xbrletools.stream.source import MappedSource, PipeSource
+from xbrletools.stream.walk import PIECE
 
 
 def simple() -> StreamBuilder:
@@ -255,3 +256,77 @@ def test_a_blanked_first_page_does_not_hide_whether_v3_pages_carry_sums(dialect)
     assert capture.scanned.complete
     assert capture.dialect is not None
     assert capture.dialect.name == dialect
+
+
+class TestManyRecordsAtATime:
+    """Small deltas are found by searching, long runs by comparing: neither may see a record where none begins."""
+
+    @staticmethod
+    def scanned(builder: StreamBuilder, starts: list[int]) -> None:
+        scanner = Scanner(MappedSource("m", builder.bytes()), builder.dialect.name)
+        found = np.concatenate([c.offset for c in scanner])
+        assert scanner.problems == []
+        assert found[1:-1].tolist() == starts  # without the block list and EOS
+
+    @pytest.mark.parametrize("dialect", ["posted", "xbzrle", "m115", "sep20"])
+    def test_payloads_that_look_like_records_are_none(self, dialect):
+        builder = StreamBuilder(dialect=dialect)
+        starts = []
+
+        def begin():
+            starts.append(len(builder.out))
+
+        a = noise(1)
+        b = a.copy()
+        b[100] ^= 1
+        begin()
+        builder.page(0, a)
+        begin()
+        builder.delta(0, a, b)
+        kept = Flag.CONTINUE if builder.version == VERSION_NAMED else 0
+        dup = struct.pack(">Q", PAGE | Flag.COMPRESS | kept) + b"\0"
+        delta = struct.pack(">Q", PAGE | delta_flag(builder.version) | kept) + b"\1\0\4\0" + bytes(8)
+        rng = np.random.default_rng(2)
+        for _ in range(3000):
+            begin()
+            if rng.random() < 0.2:
+                builder.dup(PAGE, int(rng.integers(256)))
+            else:
+                inside = b"".join([dup, delta][i] for i in rng.integers(0, 2, rng.integers(0, 6)))
+                builder.raw_delta(PAGE, inside[int(rng.integers(0, 9)) :], a)
+        self.scanned(builder, starts)
+
+    @pytest.mark.parametrize("kind", ["page", "dup"])
+    @pytest.mark.parametrize("length", [1, 2, 3, 64, 66, 67, 68, 500])
+    def test_a_run_ends_where_the_flags_change(self, kind, length):
+        builder = StreamBuilder()
+        starts = []
+        for i in range(4):
+            for _ in range(length):
+                starts.append(len(builder.out))
+                builder.page(0, np.full(PAGE, 0x28, np.uint8)) if (kind == "page") == (i % 2 == 0) else builder.dup(0)
+        self.scanned(builder, starts)
+
+    def test_more_records_than_are_gathered_together_keep_their_block(self):
+        builder = StreamBuilder({b"pc.ram": PAGE, b"vga.vram": PAGE})
+        for block in (b"pc.ram", b"vga.vram"):
+            for _ in range(2 * PIECE + 5):
+                builder.dup(0, block=block)
+        columns = xbrletools.open(builder.bytes()).records.columns
+        assert columns.block[1:-1].tolist() == [0] * (2 * PIECE + 5) + [1] * (2 * PIECE + 5)
+
+    def test_a_delta_that_is_too_long_is_met_where_it_stands(self):
+        builder = StreamBuilder()
+        a = noise(1)
+        b = a.copy()
+        b[100] ^= 1
+        builder.page(0, a)
+        for _ in range(500):
+            builder.delta(0, a, b)
+        at = len(builder.out)
+        builder.raw_delta(0, bytes(PAGE + 2), a)
+        for _ in range(500):
+            builder.delta(0, a, b)
+        capture = xbrletools.open(builder.bytes())
+        assert len(capture.records) == 502
+        assert [(p.rule, p.offset) for p in capture.problems] == [("delta-length", at)]

@@ -97,7 +97,7 @@ class Layout:
     """What the walk needs to know of one dialect, byte order, version and page size, derived from the grammars."""
 
     def __init__(self, settings: Settings) -> None:
-        self.settings = settings
+        self.page_size = settings.page_size  # as it is now: the settings can change before the pending are gathered
         dialect = settings.dialect
         named = settings.version != ram.VERSION_FLAT
         kept = Flag.CONTINUE if named else Flag(0)
@@ -266,7 +266,7 @@ class Layout:
         at = pending.offsets()
         data = np.frombuffer(view, np.uint8)
         words = _values(data, at, _WORDS).astype(np.uint64)
-        low = np.uint64(self.settings.page_size - 1)
+        low = np.uint64(self.page_size - 1)
         flags = (words & low).astype(np.uint16)
         kind = self.kinds.take(flags)
         head = self.heads.take(flags)

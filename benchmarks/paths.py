@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 
 import xbrletools
 from xbrletools.codec import checksum, uniform, xbrle, xbzrle
+from xbrletools.codec.batches import positions
 from xbrletools.formats.ram import Flag
 from xbrletools.memory.image import Image
 from xbrletools.memory.replay import CHUNK, apply
@@ -26,7 +27,7 @@ _ROOT = Path(__file__).parents[1]
 _SAMPLE = _ROOT / "samples" / "posted-8m.bin"
 _RUNS = {"pages": Flag.PAGE, "zeros": Flag.COMPRESS, "deltas": Flag.XBRLE}
 _CODECS = {"xbrle": xbrle, "xbzrle": xbzrle}
-_COLUMNS = ("offset", "address", "length", "kind")
+_HEAD = {"xbrle": 16, "xbzrle": 11}  # bytes of a record before its payload, where it names no block
 _ROUNDS = 15  # of kernels
 _LONG = 5  # of what goes over a whole stream, or starts a process
 
@@ -101,8 +102,10 @@ def _decode(coding: str, count: int, clustered: bool) -> Callable[[Made], Trial]
     def prepare(made: Made) -> Trial:
         rng, codec = made.random(), _CODECS[coding]
         old = streams.noise(made.pages, rng)
-        data, lengths = codec.encode(old, streams.changed(old, count, clustered, rng))
-        offsets = np.cumsum(lengths) - lengths
+        payloads, lengths = codec.encode(old, streams.changed(old, count, clustered, rng))
+        offsets = np.cumsum(lengths + _HEAD[coding]) - lengths  # as in a stream: word and header stand between
+        data = np.full(offsets[-1] + lengths[-1], 0xA5, np.uint8)
+        data[positions(offsets, lengths)] = payloads
         mine, its = old.copy(), old.copy()
 
         def ours() -> object:  # an XOR done twice is undone, so there is always something to do

@@ -40,14 +40,19 @@ def test_the_encoder_writes_the_bytes_of_the_posted_one(pair: tuple[np.ndarray, 
     assert split(*xbrle.encode(old, new, limit)) == [e if len(e) <= limit else None for e in expected]
 
 
-@given(st.lists(payloads(), min_size=1, max_size=12), st.booleans(), st.randoms(use_true_random=False))
+@given(
+    st.lists(payloads(), min_size=1, max_size=12),
+    st.sampled_from([0, 3, 16, 90]),
+    st.booleans(),
+    st.randoms(use_true_random=False),
+)
 def test_any_payload_gets_the_receivers_verdict_and_a_bad_one_spoils_no_other(
-    batch: list[bytes], strict: bool, random: object
+    batch: list[bytes], gap: int, strict: bool, random: object
 ) -> None:
     old = noise(2 * len(batch))
     rows = np.array(random.sample(range(len(old)), len(batch)))
     pages = old.copy()
-    verdicts = xbrle.apply(*put(batch), pages, rows, strict=strict)
+    verdicts = xbrle.apply(*put(batch, gap), pages, rows, strict=strict)
     for payload, row, verdict in zip(batch, rows.tolist(), verdicts.tolist(), strict=True):
         expected, delta = xbrle_decode(payload, PAGE)
         if strict:

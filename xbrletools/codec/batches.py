@@ -6,6 +6,7 @@ arguments.
 """
 
 from collections.abc import Callable, Iterator
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -20,6 +21,9 @@ Mask = npt.NDArray[np.bool_]
 _ENCODE_FIRST = 1 << 17  # bytes of pages in an encoder's first batch
 _ENCODE_MOST = 1 << 20
 _ENCODE_PAYLOAD = 1 << 17  # bytes that a batch should come to: its index arrays then stay in the cache
+
+#: Runs of so many bytes at least and at most are copied in pieces of that many bytes.
+_COPIES = ((2, 7, 1), (8, 31, 8), (32, 1 << 62, 32))
 
 #: Takes old and new pages; gives their payloads, the lengths of these, and the room that each needs.
 Encoder = Callable[[Bytes, Bytes], tuple[Bytes, Ints, Ints]]
@@ -92,11 +96,53 @@ def cut(lengths: Ints, records_max: int, bytes_max: int) -> Iterator[slice]:
         first += count
 
 
-def join(data: Bytes, offsets: Ints, lengths: Ints, pad: int = 0) -> Bytes:
-    """Give the payloads one after the other, and ``pad`` zero bytes, as one (total + pad,) uint8 array."""
+def join(data: Bytes, offsets: Ints, lengths: Ints, pad: int = 0, skip: int = 0, unit: int = 1) -> tuple[Bytes, Ints]:
+    """Give n > 0 payloads one after the other, and ``pad`` zero bytes, as one (total + pad,) uint8 array, and where
+    each of them ends in it, (n,) int64.
+
+    Payloads that are at most ``skip`` bytes apart, and a multiple of ``unit``, a power of two, are copied at once, and
+    zeros are left between them.
+    """
+    ends = offsets + lengths
+    gaps = (offsets[1:] - ends[:-1]).view(np.uint64)  # a payload that lies before the one ahead of it is far away
+    apart = np.ones(len(ends), bool)
+    np.logical_or(gaps > skip, gaps & np.uint64(unit - 1), out=apart[1:])
+    first = np.flatnonzero(apart)
+    last = np.append(first[1:], len(ends)) - 1
+    begins, stops = offsets[first], ends[last]
     view = data.data
-    parts = [view[o : o + n] for o, n in zip(offsets.tolist(), lengths.tolist(), strict=True)]
-    return np.frombuffer(b"".join([*parts, bytes(pad)]), np.uint8)
+    parts = [view[begin:stop] for begin, stop in zip(begins.tolist(), stops.tolist(), strict=True)]
+    joined = np.frombuffer(bytearray().join([*parts, bytes(pad)]), np.uint8)
+    ends += np.repeat(np.cumsum(stops - begins) - stops, last - first + 1)
+    between = np.flatnonzero(~apart[1:])
+    sizes = gaps[between].astype(np.int64)
+    for size in (np.flatnonzero(np.bincount(sizes, minlength=1)[1:]) + 1).tolist():
+        blank = np.zeros(1, f"V{size}")
+        overlapped(joined, blank.dtype)[ends[between[sizes == size]]] = blank
+    return joined, ends
+
+
+def overlapped(data: Bytes, dtype: npt.DTypeLike) -> npt.NDArray[Any]:
+    """A view of bytes, (N,) uint8, with a value of ``dtype`` at every offset."""
+    kind = np.dtype(dtype)
+    count = max(0, len(data) - kind.itemsize + 1)
+    return np.ndarray((count,), kind, data.data, strides=(1,))
+
+
+def copy_bytes(source: Bytes, at: Ints, target: Bytes, to: Ints, counts: Ints) -> None:
+    """Copy ``counts[k]`` bytes from ``source[at[k]]`` on to ``target[to[k]]`` on, in place; all (n,) int64."""
+    single = np.flatnonzero(counts == 1)
+    target[to[single]] = source[at[single]]
+    for least, most, width in _COPIES:
+        some = np.flatnonzero((counts >= least) & (counts <= most))
+        if len(some):
+            last = counts[some] - width  # the last piece ends with the run, and overlaps the one before
+            pieces = (last + width - 1) // width + 1
+            inside = positions(np.zeros(len(some), np.int64), pieces) * width
+            np.minimum(inside, np.repeat(last, pieces), out=inside)
+            piece = np.dtype(f"V{width}")
+            values = overlapped(source, piece)[inside + np.repeat(at[some], pieces)]
+            overlapped(target, piece)[inside + np.repeat(to[some], pieces)] = values
 
 
 def encode_batches(old: Bytes, new: Bytes, encode: Encoder, limit: int) -> tuple[Bytes, Ints]:

@@ -62,8 +62,8 @@ def _apply(
     check_rows(pages, rows, len(offsets))
     verdicts = np.zeros(len(offsets), np.uint8)
     for part in cut(lengths, _BATCH_RECORDS, _BATCH_PAYLOAD):
-        ends = np.cumsum(lengths[part])
-        runs, is_cut = pairs(join(data, offsets[part], lengths[part]), ends)
+        payload, ends = join(data, offsets[part], lengths[part])
+        runs, is_cut = pairs(payload, ends)
         starts, found = rle.measure(runs, ends, page_size)
         found[is_cut] = Verdict.CUT
         verdicts[part] = found

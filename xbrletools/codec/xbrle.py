@@ -32,9 +32,10 @@ _PAIR = np.dtype("<u2")  # a pair as one number: the run in its low byte, whatev
 _RUN = np.uint16(0xFF)
 
 _WINDOW = 8192  # records that are sorted by length at a time
-_BATCH_RECORDS = 2048
-_BATCH_PAYLOAD = 1 << 19  # payload bytes of a batch
-_BATCH_PAGES = 1 << 21  # bytes of the pages of a batch that goes through whole pages
+_BATCH_RECORDS = 1024
+_BATCH_PAYLOAD = 1 << 18  # payload bytes of a batch
+_BATCH_PAGES = 1 << 20  # bytes of the pages of a batch that goes through whole pages
+_HEADER_MOST = 64  # bytes from one payload to the next where nothing but a record's word and header lies between
 _SPARSE_SHARE = 16  # a payload of up to 1/16 of a page changes few bytes: XOR these, not the page
 
 
@@ -77,8 +78,9 @@ def _apply_batch(
 ) -> Bytes:
     page_size = pages.shape[1]
     counts = lengths // PAIR_BYTES
-    pairs = join(data, offsets, counts * PAIR_BYTES).view(_PAIR)
-    ends = np.cumsum(counts)
+    skip = 0 if strict else _HEADER_MOST  # zeros between payloads are pairs that change nothing, but not canonical
+    payload, ends = join(data, offsets, counts * PAIR_BYTES, skip=skip, unit=PAIR_BYTES)
+    pairs, ends = payload.view(_PAIR), ends // PAIR_BYTES
     starts, verdicts = rle.measure(pairs, ends, page_size)
     if strict:
         _refuse(verdicts, lengths, pairs, ends)

@@ -17,6 +17,7 @@ from .batches import (
     check_pair,
     check_rows,
     checked_page_size,
+    copy_bytes,
     cut,
     encode_batches,
     join,
@@ -33,7 +34,7 @@ _BATCH_PAYLOAD = 1 << 18
 _NEVER = np.iinfo(np.int64).max  # the room that a run needs which cannot be written
 _LOCKSTEP_MIN = 48  # with fewer records left a plain loop over their runs is faster
 _PAD = 2 * ULEB_BYTES_MAX  # a run cut off by the payload's end is read past it before that is noticed
-_SLICE_MIN = 96  # literals from which on a slice is faster than an index for each byte
+_HEADER_MOST = 64  # bytes from one payload to the next where nothing but a record's word and header lies between
 
 _NUMBER = (1 << 24) - 1  # an entry of the tables: the number in the low bits, its width in bytes above them
 _WIDTH = 24
@@ -71,18 +72,12 @@ def apply(data: Bytes, offsets: Ints, lengths: Ints, pages: Bytes, rows: Ints | 
     flat = pages.reshape(-1)
     verdicts = np.zeros(len(offsets), np.uint8)
     for part in cut(lengths, _BATCH_RECORDS, _BATCH_PAYLOAD):
-        payload = join(data, offsets[part], lengths[part], pad=_PAD)
-        to, at, counts, verdicts[part] = _parse(payload, np.cumsum(lengths[part]), page_size)
+        payload, ends = join(data, offsets[part], lengths[part], pad=_PAD, skip=_HEADER_MOST)
+        to, at, counts, verdicts[part] = _parse(payload, ends - lengths[part], ends, page_size)
         targets = np.arange(part.start, part.stop) if rows is None else rows[part]
         shift = (targets - np.arange(len(targets))) * page_size
         to += shift[to >> (page_size.bit_length() - 1)]
-        long = counts >= _SLICE_MIN
-        for t, a, n in zip(to[long].tolist(), at[long].tolist(), counts[long].tolist(), strict=True):
-            flat[t : t + n] = payload[a : a + n]
-        short = (counts > 1) & ~long
-        flat[positions(to[short], counts[short])] = payload[positions(at[short], counts[short])]
-        single = counts == 1
-        flat[to[single]] = payload[at[single]]
+        copy_bytes(payload, at, flat, to, counts)
     return verdicts
 
 
@@ -97,25 +92,24 @@ def changed(data: Bytes, offsets: Ints, lengths: Ints, page_size: int) -> tuple[
     flat = mask.reshape(-1)
     verdicts = np.zeros(len(offsets), np.uint8)
     for part in cut(lengths, _BATCH_RECORDS, _BATCH_PAYLOAD):
-        payload = join(data, offsets[part], lengths[part], pad=_PAD)
-        to, _, counts, verdicts[part] = _parse(payload, np.cumsum(lengths[part]), page_size)
+        payload, ends = join(data, offsets[part], lengths[part], pad=_PAD, skip=_HEADER_MOST)
+        to, _, counts, verdicts[part] = _parse(payload, ends - lengths[part], ends, page_size)
         flat[positions(to + part.start * page_size, counts)] = True
     return mask, verdicts
 
 
-def _parse(payload: Bytes, ends: Ints, page_size: int) -> tuple[Ints, Ints, Ints, Bytes]:
+def _parse(payload: Bytes, begins: Ints, ends: Ints, page_size: int) -> tuple[Ints, Ints, Ints, Bytes]:
     """Find the literals of a batch: where they go, flat over its pages, where they stand in ``payload``,
     how many.
 
-    ``ends`` (n,) int64: where each record ends in ``payload``, which has ``_PAD`` bytes more. Also gives
-    verdicts (n,) uint8; there are no literals of records that are not OK.
+    ``begins``, ``ends`` (n,) int64: where each record stands in ``payload``, which has ``_PAD`` bytes more. Also
+    gives verdicts (n,) uint8; there are no literals of records that are not OK.
 
     In lockstep: the k-th run of every record at once. Records that a run of which is not right, and the
     last few, are left to a plain loop.
     """
-    at = np.diff(ends, prepend=0)
-    record = np.flatnonzero(at)
-    at, end = (ends - at)[record], ends[record]
+    record = np.flatnonzero(begins < ends)
+    at, end = begins[record], ends[record]
     to = record * page_size
     limit = to + page_size
     two_bytes = payload[:-1].astype(np.uint16) << 8 | payload[1:]
@@ -145,7 +139,7 @@ def _parse(payload: Bytes, ends: Ints, page_size: int) -> tuple[Ints, Ints, Ints
         numbers = _NUMBERS_NOT_0
     rest += zip(record.tolist(), at.tolist(), to.tolist(), strict=True)
     verdicts = np.zeros(len(ends), np.uint8)
-    found += _walk(payload, ends, page_size, rest, verdicts)
+    found += _walk(payload, begins, ends, page_size, rest, verdicts)
     if not found:
         none = np.empty(0, np.int64)
         return none, none, none, verdicts
@@ -157,7 +151,7 @@ def _parse(payload: Bytes, ends: Ints, page_size: int) -> tuple[Ints, Ints, Ints
 
 
 def _walk(
-    payload: Bytes, ends: Ints, page_size: int, rest: list[tuple[int, int, int]], verdicts: Bytes
+    payload: Bytes, begins: Ints, ends: Ints, page_size: int, rest: list[tuple[int, int, int]], verdicts: Bytes
 ) -> list[tuple[Ints, Ints, Ints]]:
     """Read the runs of single records: ``rest`` has their number, place in the payload and flat place in
     the pages.
@@ -167,8 +161,7 @@ def _walk(
     known = payload.data
     found: list[tuple[int, int, int]] = []
     for record, at, to in rest:
-        end, limit = int(ends[record]), (record + 1) * page_size
-        begin = int(ends[record - 1]) if record else 0
+        begin, end, limit = int(begins[record]), int(ends[record]), (record + 1) * page_size
         while at < end:
             verdict, target, literals, count = _run(known, at, end, to, limit, at == begin)
             if verdict:

@@ -27,17 +27,18 @@ def find(old: Bytes, new: Bytes) -> tuple[Ints, Bytes]:
     a, b = old.reshape(-1).view(_WORD), new.reshape(-1).view(_WORD)
     # a boundary can only lie in a word that changed, in the one after it, or at a page's start
     differs = a != b
-    look = differs.copy()
-    look[1:] |= differs[:-1]
+    look = np.empty(len(a), bool)
+    np.logical_or(differs[1:], differs[:-1], out=look[1:])
     look[::page_words] = True
     if np.count_nonzero(look) > _DENSE * len(a):
         return _find_by_bytes(old, new)
     words = np.flatnonzero(look)
-    xor_words = a[words] ^ b[words]
+    xor_words = a[words]
+    xor_words ^= b[words]
     # each byte against its predecessor; that of a word's first byte is the last one of the word before
     boundary = xor_words << np.uint64(8)
     carry = xor_words[:-1] >> np.uint64(56)
-    carry *= np.diff(words) == 1
+    carry *= words[1:] - words[:-1] == 1
     boundary[1:] |= carry
     boundary ^= xor_words
     is_start = _bytes_of(boundary) != 0

@@ -135,7 +135,7 @@ def _encode_batch(old: Bytes, new: Bytes) -> tuple[Bytes, Ints, Ints]:
     runs = np.empty(len(starts), np.int64)
     np.subtract(starts[1:], starts[:-1], out=runs[:-1])
     runs[-1] = old.size - starts[-1]
-    first = np.flatnonzero((starts & (page_size - 1)) == 0)  # each page's first run
+    first = np.searchsorted(starts, np.arange(len(old)) * page_size)  # each page's first run
     pairs = values.astype(_PAIR)
     pairs <<= 8
     long = np.flatnonzero(runs > RUN_MAX)

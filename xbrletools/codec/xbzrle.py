@@ -30,7 +30,7 @@ _LOW = ULEB_MORE - 1
 _WORD = np.dtype("<u8")
 
 _BATCH_RECORDS = 2048
-_BATCH_PAYLOAD = 1 << 18
+_BATCH_PAYLOAD = 1 << 19
 _NEVER = np.iinfo(np.int64).max  # the room that a run needs which cannot be written
 _LOCKSTEP_MIN = 48  # with fewer records left a plain loop over their runs is faster
 _PAD = 2 * ULEB_BYTES_MAX  # a run cut off by the payload's end is read past it before that is noticed

@@ -11,7 +11,7 @@ from .batches import Bytes, Ints, as_span, page_size_of
 NOT_UNIFORM = -1
 
 _PROBE_BATCH = 1 << 12  # pages that are probed at a time
-_BATCH = 1 << 18  # bytes of pages that are compared in full at a time
+_BATCH = 1 << 20  # bytes of pages that are compared in full at a time
 _BYTE = np.uint64(0xFF)
 _REPEAT = np.uint64(0x0101010101010101)
 

@@ -72,7 +72,7 @@ def _begins(name: str, word: str) -> bool:
 
 def _measured(case: Case, made: Made, rounds: int | None, clock: Clock) -> Row:
     trial = case.prepare(made)
-    theirs = trial.theirs if made.baseline is not None or case.unit == "run" else None
+    theirs = trial.theirs if made.baseline is not None or case.baseline != "C" else None
     functions = [trial.ours, copying(), *([theirs] if theirs else [])]
     least = rounds or (3 if made.quick else trial.rounds)
     timed = interleaved(functions, least, clock)
@@ -86,6 +86,7 @@ def _measured(case: Case, made: Made, rounds: int | None, clock: Clock) -> Row:
         to_memcpy=took / copy_seconds(trial.size, timed.seconds[1]) if trial.size else None,
         goal=case.goal,
         absolute=case.absolute,
+        baseline=case.baseline,
         right=trial.same(timed.results[0], timed.results[2]) if theirs else None,
     )
 

@@ -3,6 +3,7 @@
 import subprocess
 import sys
 from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -22,6 +23,7 @@ from .baseline import Baseline
 from .streams import BLOCK, MIXES, PAGE
 
 Bytes = NDArray[np.uint8]
+Ints = NDArray[np.int64]
 
 _ROOT = Path(__file__).parents[1]
 _SAMPLE = _ROOT / "samples" / "posted-8m.bin"
@@ -71,13 +73,13 @@ class Made:
 @dataclass(frozen=True, slots=True)
 class Trial:
     """A path made ready. ``count`` is how many pages or records one run goes over, ``size`` the bytes that `memcpy` is
-    compared over, 0 where that would say nothing. ``theirs`` is None where there is nothing to compare with.
+    compared over, 0 where that would say nothing. ``theirs`` does the same in the baseline's way.
     """
 
     count: int
     size: int
     ours: Callable[[], object]
-    theirs: Callable[[], object] | None
+    theirs: Callable[[], object]
     same: Callable[[object, object], bool]
     rounds: int
 
@@ -85,7 +87,7 @@ class Trial:
 @dataclass(frozen=True, slots=True)
 class Case:
     """A path by its name. ``unit`` is what one of its ``count`` is. ``goal`` is at most: times the baseline, or where
-    ``absolute`` nanoseconds for each.
+    ``absolute`` nanoseconds for each. ``baseline`` is "C" or else what needs no compiler.
     """
 
     name: str
@@ -93,19 +95,26 @@ class Case:
     prepare: Callable[[Made], Trial]
     goal: float | None = None
     absolute: bool = False
+    baseline: str = "C"
 
 
 # -- kernels over pages ------------------------------------------------------------------------------------------------
+
+
+def _record_payloads(coding: str, old: Bytes, new: Bytes) -> tuple[Bytes, Ints, Ints]:
+    """Deltas as they stand in a stream, a word and a header before each: the bytes, and offsets and lengths in them."""
+    payloads, lengths = _CODECS[coding].encode(old, new)
+    offsets = np.cumsum(lengths + _HEAD[coding]) - lengths
+    data = np.full(offsets[-1] + lengths[-1], 0xA5, np.uint8)
+    data[positions(offsets, lengths)] = payloads
+    return data, offsets, lengths
 
 
 def _decode(coding: str, count: int, clustered: bool) -> Callable[[Made], Trial]:
     def prepare(made: Made) -> Trial:
         rng, codec = made.random(), _CODECS[coding]
         old = streams.noise(made.pages, rng)
-        payloads, lengths = codec.encode(old, streams.changed(old, count, clustered, rng))
-        offsets = np.cumsum(lengths + _HEAD[coding]) - lengths  # as in a stream: word and header stand between
-        data = np.full(offsets[-1] + lengths[-1], 0xA5, np.uint8)
-        data[positions(offsets, lengths)] = payloads
+        data, offsets, lengths = _record_payloads(coding, old, streams.changed(old, count, clustered, rng))
         mine, its = old.copy(), old.copy()
 
         def ours() -> object:  # an XOR done twice is undone, so there is always something to do
@@ -155,6 +164,48 @@ def _dup(share: float) -> Callable[[Made], Trial]:
             return made.baseline.fills(pages)
 
         return Trial(made.pages, pages.size, lambda: uniform.fills(pages), theirs, _equal, _ROUNDS)
+
+    return prepare
+
+
+def _halves(work: Callable[[slice], object], pages: int) -> Callable[[], object]:
+    """Both halves of some pages, in a thread each."""
+
+    def run() -> object:
+        with ThreadPoolExecutor(2) as pool:
+            return list(pool.map(work, (slice(0, pages // 2), slice(pages // 2, pages))))
+
+    return run
+
+
+def _sum_in_two(made: Made) -> Trial:
+    pages = streams.noise(4 * made.pages, made.random())
+    two = _halves(lambda part: checksum.byte_sum(pages[part]), len(pages))
+    one = [slice(0, len(pages) // 2), slice(len(pages) // 2, len(pages))]
+    return Trial(len(pages), pages.size, two, lambda: [checksum.byte_sum(pages[p]) for p in one], _equal, _ROUNDS)
+
+
+def _decode_in_two(count: int) -> Callable[[Made], Trial]:
+    def prepare(made: Made) -> Trial:
+        rng = made.random()
+        old = streams.noise(4 * made.pages, rng)
+        data, offsets, lengths = _record_payloads("xbrle", old, streams.changed(old, count, False, rng))
+        mine, its = old.copy(), old.copy()
+
+        def decode(pages: Bytes, part: slice) -> None:
+            xbrle.apply(data, offsets[part], lengths[part], pages[part])
+
+        two = _halves(lambda part: decode(mine, part), len(old))
+
+        def ours() -> object:
+            two()
+            return mine
+
+        def theirs() -> object:
+            decode(its, slice(0, len(old)))
+            return its
+
+        return Trial(len(old), old.size, ours, theirs, _equal, _ROUNDS)
 
     return prepare
 
@@ -308,7 +359,10 @@ CASES = [
     Case("verify-page-heavy", "record", _verify("page-heavy")),
     Case("verify-shuffled", "record", _verify("shuffled")),
     Case("page-history", "version", _history),
-    Case("start-help", "run", _process("-m", "xbrletools", "--help"), 6.0),
-    Case("start-info", "run", _process("-m", "xbrletools", "info", str(_SAMPLE)), 25.0),
-    Case("start-paint", "run", _process("-m", "benchmarks.paint", stream="realistic")),
+    Case("two-threads-byte-sum", "page", _sum_in_two, baseline="one thread"),
+    Case("two-threads-decode-10", "page", _decode_in_two(10), baseline="one thread"),
+    Case("two-threads-decode-200", "page", _decode_in_two(200), baseline="one thread"),
+    Case("start-help", "run", _process("-m", "xbrletools", "--help"), 6.0, baseline="bare Python"),
+    Case("start-info", "run", _process("-m", "xbrletools", "info", str(_SAMPLE)), 25.0, baseline="bare Python"),
+    Case("start-paint", "run", _process("-m", "benchmarks.paint", stream="realistic"), baseline="bare Python"),
 ]

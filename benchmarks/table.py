@@ -26,6 +26,7 @@ class Row:
     to_memcpy: float | None
     goal: float | None
     absolute: bool
+    baseline: str
     right: bool | None
 
     @property
@@ -63,7 +64,7 @@ def cells(row: Row, before: dict[str, dict[str, float | None]] | None = None) ->
     out = [
         row.path,
         f"{_time(row.ns)}/{row.unit}",
-        _number(row.to_baseline),
+        _number(row.to_baseline) + ("" if row.baseline == "C" else f" ({row.baseline})"),
         _number(row.to_memcpy),
         goal,
         _word(row.met),
@@ -74,7 +75,7 @@ def cells(row: Row, before: dict[str, dict[str, float | None]] | None = None) ->
     return out
 
 
-HEADS = ["path", "time", "/ baseline", "/ memcpy", "goal", "met", "result"]
+HEADS = ["path", "time", "/ C", "/ memcpy", "goal", "met", "result"]
 CHANGE = "/ saved"
 
 

@@ -104,7 +104,8 @@ def _target(source: "Capture", name: str | None, version: int | None) -> "Dialec
     if source.dialect is not None and version in (None, own):
         return source.dialect
     if (version or own) != ram.VERSION_FLAT:
-        return DIALECTS["posted"]
+        today = source.scanned.configuration is not None or source.scanned.footers  # QEMU 2.4 and later
+        return DIALECTS["xbzrle" if today else "posted"]
     return DIALECTS["m115dbg" if own == ram.VERSION_FLAT and source.scanned.settings.page_sum else "m115"]
 
 

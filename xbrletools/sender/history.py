@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 from ..formats.ram import Kind
 from ..memory.image import Image, State
 from ..memory.replay import apply, ranks
+from ..stream.sections import Stage
 
 if TYPE_CHECKING:
     from ..capture import Capture
@@ -55,6 +56,8 @@ def history(capture: "Capture") -> Iterator[Batch]:
     at = np.flatnonzero(of >= 0)
     image = Image(capture.space)
     stage, swept = capture.records.stage, at >= _second_sweep(capture, at)
+    if len(capture.discards):  # what a postcopy destination forgot is no base, and no sender writes deltas after that
+        stage[int(capture.discards.row.min()) :] = Stage.END
     step = max(1, BATCH_BYTES // capture.page_size)
     for start in range(0, len(at), step):
         some = at[start : start + step]

@@ -72,6 +72,8 @@ def redacted(capture: "Capture", blank: NDArray[np.bool_]) -> Iterator[memoryvie
     columns = capture.records.columns
     if capture.channels is not None:
         raise XbrleError("a capture with multifd channels cannot be blanked: its pages lie in several files")
+    if capture.scanned.mapped_ram:
+        raise XbrleError("a mapped-ram file cannot be blanked: its pages are no records")
     rows = capture.space.rows(columns)
     mine = np.flatnonzero((rows >= 0) & blank[rows] if len(blank) else np.zeros(len(rows), bool))
     data, at, word = capture.data, 0, Word.sizeof()

@@ -101,6 +101,8 @@ def transcode(capture: "Capture", form: Form, rules: Rules, cache_bytes: int, wh
     """
     if capture.channels is not None:
         raise XbrleError("a capture with multifd channels cannot be written anew: its pages lie in no section")
+    if capture.scanned.mapped_ram:
+        raise XbrleError("a mapped-ram file cannot be written anew: its pages are no records; extract its memory")
     sender = Sender(rules, _cache(rules.policy, cache_bytes, where.pages, form.page_size), Copies(capture.space))
     writer = Writer(form, [b.name for b in where.blocks])
     source = _Source(capture, form, where)

@@ -1,7 +1,11 @@
 """Recording over loopback sockets."""
 
 import contextlib
+import resource
+import signal
 import socket
+import subprocess
+import sys
 import threading
 from collections.abc import Iterator
 from pathlib import Path
@@ -10,7 +14,9 @@ import pytest
 
 import xbrletools
 from tests.building import page, patterned, stream
+from tests.conftest import ROOT
 from tests.stream.test_channels import Packets, main_channel
+from xbrletools.net import tap
 from xbrletools.net.tap import Address, Tap, address
 
 STREAM = stream(*(page(i << 12, patterned(i), b"pc.ram" if not i else None) for i in range(16)))
@@ -19,9 +25,9 @@ STREAM = stream(*(page(i << 12, patterned(i), b"pc.ram" if not i else None) for 
 class Run:
     """A tap at work in a thread."""
 
-    def __init__(self, tap: Tap) -> None:
-        self.tap = tap
-        self.thread = threading.Thread(target=tap.run)
+    def __init__(self, one: Tap) -> None:
+        self.tap = one
+        self.thread = threading.Thread(target=one.run)
         self.thread.start()
 
     def connect(self) -> socket.socket:
@@ -162,10 +168,10 @@ class TestSink:
             Tap(Address(port=other.getsockname()[1]), tmp_path / "S")
 
     def test_closing_ends_a_run_that_waits(self, tmp_path):
-        tap = Tap(Address(), tmp_path / "S")
-        tap.close()
+        one = Tap(Address(), tmp_path / "S")
+        one.close()
         with socket.socket() as probe, pytest.raises(OSError):
-            probe.connect((tap.address.host, tap.address.port))
+            probe.connect((one.address.host, one.address.port))
 
 
 class TestForward:
@@ -204,6 +210,88 @@ class TestForward:
                 source.recv(1)
             run.done()
         assert "cannot be reached" in run.tap.recordings[0].error
+
+
+class TestDisk:
+    """The disk is no part of the way."""
+
+    def test_a_slow_disk_holds_nothing_up_and_the_recording_says_that_it_ended(self, tmp_path, monkeypatch):
+        drained = threading.Event()
+        write = tap._written
+
+        def slowly(file, piece: bytes) -> int:
+            drained.wait(60)
+            return write(file, piece)
+
+        monkeypatch.setattr(tap, "_written", slowly)
+        monkeypatch.setattr(tap, "HOLD_MAX", len(STREAM))
+        big = STREAM[:-1] * 40
+        with destination() as (there, taken):
+            run = Run(Tap(Address(), tmp_path / "S", there))
+            with run.connect() as source:
+                source.sendall(big)
+                source.shutdown(socket.SHUT_WR)
+                assert source.recv(1) == b""  # the destination has read it all, and the disk has written nothing
+            assert taken == [big]
+            drained.set()
+            run.done()
+        assert "behind" in run.tap.recordings[0].error
+        written = (tmp_path / "S").read_bytes()
+        assert len(STREAM) < len(written) < len(big)
+        assert big.startswith(written)
+
+    def test_a_full_disk_ends_the_recording_and_not_the_migration(self, tmp_path):
+        with destination(b"pong") as (there, taken), command(tmp_path, "--forward", str(there), limit=8192) as process:
+            with connected(tmp_path) as source:
+                source.sendall(STREAM)
+                source.shutdown(socket.SHUT_WR)
+                assert source.recv(9, socket.MSG_WAITALL) == b"pong"
+            assert process.wait(60) == 1
+            assert taken == [STREAM]
+            assert "File too large" in process.stderr.read()
+        assert (tmp_path / "S").read_bytes() == STREAM[:8192]
+        assert (tmp_path / "S.reverse").read_bytes() == b"pong"
+
+    @pytest.mark.parametrize("signal_", [signal.SIGTERM, signal.SIGINT])
+    def test_ending_the_command_leaves_what_came_in_the_file(self, signal_, tmp_path):
+        with command(tmp_path) as process, connected(tmp_path) as source:
+            source.sendall(STREAM[:40000])
+            while not (tmp_path / "S").exists() or (tmp_path / "S").stat().st_size < 40000:
+                threading.Event().wait(0.01)
+            process.send_signal(signal_)
+            assert process.wait(60) == 130
+            assert "40000 bytes" in process.stderr.read()
+        assert xbrletools.open(tmp_path / "S").memory().known[:8].all()
+
+
+@contextlib.contextmanager
+def command(folder: Path, *options: str, limit: int = resource.RLIM_INFINITY) -> Iterator[subprocess.Popen[str]]:
+    """`xbrle capture` in a process of its own, that can write no file larger than ``limit``."""
+    code = "import sys; from xbrletools.cli import main; sys.exit(main())"
+    arguments = ["capture", f"unix:{folder / 'sock'}", "-o", str(folder / "S"), *options]
+    with subprocess.Popen(
+        [sys.executable, "-c", code, *arguments],
+        stderr=subprocess.PIPE,
+        text=True,
+        cwd=ROOT,
+        preexec_fn=lambda: resource.setrlimit(resource.RLIMIT_FSIZE, (limit, resource.RLIM_INFINITY)),
+    ) as process:
+        yield process
+        process.kill()
+
+
+def connected(folder: Path) -> socket.socket:
+    for _ in range(1000):
+        one = socket.socket(socket.AF_UNIX)
+        try:
+            one.connect(str(folder / "sock"))
+        except OSError:
+            one.close()
+            threading.Event().wait(0.02)
+            continue
+        one.settimeout(60)
+        return one
+    raise AssertionError("nobody listens")
 
 
 def test_the_command_records_and_says_what_it_recorded(tmp_path, capsys, monkeypatch):

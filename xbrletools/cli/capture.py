@@ -1,5 +1,6 @@
 """`xbrle capture`: record a migration, as its destination or between its two ends."""
 
+import signal
 import sys
 import time
 from pathlib import Path
@@ -38,9 +39,11 @@ def command(where: str, output: str, forward: str | None) -> int:
             text = f"{count} connections, {there / MIB:.1f} MiB, {there / MIB / max(seconds, 1e-9):.1f} MiB/s"
             click.echo(f"\r{text:60}", err=True, nl=False)
 
+    before = signal.signal(signal.SIGTERM, _interrupted)
     try:
         recordings = tap.run(counters)
     finally:
+        signal.signal(signal.SIGTERM, before)
         if live:
             click.echo(err=True)
         for r in tap.recordings:
@@ -51,3 +54,7 @@ def command(where: str, output: str, forward: str | None) -> int:
                 warn(f"connection {r.connection}, {way}: {r.size} bytes, {name}{ending}")
     complete = any(r.main for r in recordings) and not any(r.error for r in recordings)
     return 0 if complete else EXIT_FINDINGS
+
+
+def _interrupted(*_: object) -> None:
+    raise KeyboardInterrupt

@@ -1,13 +1,15 @@
 """The tap: takes the connections of a migration, as its destination or between the two ends, and records each.
 
-What comes in is passed on first and written second, unbuffered, as it came: whichever side dies, the files hold what
-was seen. Multifd opens several connections; the main one is known by the stream's magic.
+What comes in is passed on first and written second, as it came, by a thread of its own: whichever side dies, the files
+hold what was seen, and a slow or full disk holds nothing up. Multifd opens several connections; the main one is known
+by the stream's magic.
 """
 
 import contextlib
 import socket
 import struct
 import threading
+from collections import deque
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -16,6 +18,7 @@ from ..errors import XbrleError
 from ..formats import qevm
 
 PIECE = 1 << 20
+HOLD_MAX = 256 << 20  # bytes that a recording may be behind what passed
 TICK = 0.2  # seconds between looks at whether all is over
 LOOPBACK = "127.0.0.1"
 _MAGIC = struct.pack(">I", qevm.MAGIC)
@@ -116,13 +119,11 @@ class Tap:
         An interrupt ends it too, with everything recorded so far in the files.
         """
         try:
-            while not self._threads or any(t.is_alive() for t in self._threads):
-                self._accept()
+            while True:  # one may still wait to be taken when the last has ended
+                came = self._accept()
                 tick(self.recordings)
-            self._accept()
-            while any(t.is_alive() for t in self._threads):
-                self._accept()
-                tick(self.recordings)
+                if not came and self._threads and not any(t.is_alive() for t in self._threads):
+                    break
         finally:
             self.close()
         return self.recordings
@@ -143,12 +144,12 @@ class Tap:
         for recording in self.recordings:
             self._names.settle(recording)
 
-    def _accept(self) -> None:
-        """Take one connection, if one comes within a tick."""
+    def _accept(self) -> bool:
+        """Take one connection, if one comes within a tick; whether one came."""
         try:
             source, _ = self._listener.accept()
         except TimeoutError:
-            return
+            return False
         source.settimeout(None)
         number, self._count = self._count, self._count + 1
         self._sockets.append(source)
@@ -156,19 +157,23 @@ class Tap:
         self.recordings.append(there)
         if self._forward is None:
             self._start(source, None, there)
-            return
+            return True
         try:
             destination = _connected(self._forward)
         except OSError as error:
             there.error = f"the destination {self._forward} cannot be reached: {error.strerror or error}"
             source.close()
             self._threads.append(_ended())
-            return
+            return True
         self._sockets.append(destination)
+        for one in (source, destination):  # small messages pass at once, as they do without the tap
+            if one.family != socket.AF_UNIX:
+                one.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         back = Recording(number, reverse=True)
         self.recordings.append(back)
         self._start(source, destination, there)
         self._start(destination, source, back)
+        return True
 
     def _start(self, source: socket.socket, target: socket.socket | None, recording: Recording) -> None:
         thread = threading.Thread(target=self._pump, args=(source, target, recording), daemon=True)
@@ -179,45 +184,103 @@ class Tap:
         """Pass on and record one direction until it ends."""
         buffer = bytearray(PIECE)
         view = memoryview(buffer)
-        with contextlib.ExitStack() as files:
-            write: Callable[[memoryview], int | None] | None = None
-            held = b""
-            while True:
+        writer = _Writer(self._names, recording, patient=target is None)
+        while not (broken := recording.error if target is None else None):
+            try:
+                count = source.recv_into(buffer)
+            except OSError as error:
+                broken = f"broke off: {error.strerror or error}"
+                break
+            if not count:
+                break
+            if target is not None:
                 try:
-                    count = source.recv_into(buffer)
+                    target.sendall(view[:count])
                 except OSError as error:
-                    recording.error = f"broke off: {error.strerror or error}"
-                    count = 0
-                if count and target is not None:
-                    try:
-                        target.sendall(view[:count])
-                    except OSError as error:
-                        recording.error = f"the other end is gone: {error.strerror or error}"
-                if write is None and (count or held):
-                    held += view[:count]
-                    if count and len(held) < len(_MAGIC):
-                        continue
-                    try:
-                        recording.path = self._names.path(recording, held)
-                        write = files.enter_context(recording.path.open("xb", buffering=0)).write
-                    except OSError as error:
-                        recording.error = f"{recording.path}: {error.strerror}"
-                        _end(source)
-                        return
-                    recording.size = _written(write, memoryview(held))
-                    held = b""
-                elif write is not None and count:
-                    recording.size += _written(write, view[:count])
-                if not count or recording.error:
-                    break
-        if recording.error:
+                    broken = f"the other end is gone: {error.strerror or error}"
+            writer.put(bytes(view[:count]))
+            if broken:
+                break
+        if broken:
             _end(source)
         if target is not None:
             with contextlib.suppress(OSError):
-                target.shutdown(socket.SHUT_RDWR if recording.error else socket.SHUT_WR)
+                target.shutdown(socket.SHUT_RDWR if broken else socket.SHUT_WR)
+        writer.close()
+        recording.error = recording.error or broken
 
 
-def _written(write: Callable[[memoryview], int | None], piece: memoryview) -> int:
+class _Writer:
+    """Writes one recording, in a thread of its own.
+
+    A ``patient`` one lets who brings the bytes wait for the disk; else, more than `HOLD_MAX` bytes behind, it gives up.
+    The stream's first bytes name the file.
+    """
+
+    def __init__(self, names: _Names, recording: Recording, patient: bool) -> None:
+        self._names, self._recording, self._patient = names, recording, patient
+        self._held: deque[bytes] = deque()
+        self._behind = 0
+        self._open = True
+        self._change = threading.Condition()
+        self._thread = threading.Thread(target=self._run, daemon=True)
+        self._thread.start()
+
+    def put(self, piece: bytes) -> None:
+        """Have these bytes written."""
+        with self._change:
+            while self._patient and self._behind > HOLD_MAX and not self._recording.error:
+                self._change.wait()
+            if self._recording.error:
+                return
+            if self._behind > HOLD_MAX:
+                self._recording.error = f"recording ended: the disk is {self._behind >> 20} MiB behind"
+                return
+            self._held.append(piece)
+            self._behind += len(piece)
+            self._change.notify_all()
+
+    def close(self) -> None:
+        """Wait until all is written."""
+        with self._change:
+            self._open = False
+            self._change.notify_all()
+        self._thread.join()
+
+    def _run(self) -> None:
+        try:
+            head = self._head()
+            if head:
+                self._recording.path = self._names.path(self._recording, head)
+                with self._recording.path.open("xb", buffering=0) as file:
+                    self._recording.size = _written(file.write, head)
+                    while piece := self._next():
+                        self._recording.size += _written(file.write, piece)
+        except OSError as error:
+            with self._change:
+                self._recording.error = f"{self._recording.path}: {error.strerror or error}"
+                self._held.clear()
+                self._change.notify_all()
+
+    def _head(self) -> bytes:
+        """The first bytes, as many as the magic has if there are so many."""
+        head = b""
+        while len(head) < len(_MAGIC) and (piece := self._next()):
+            head += piece
+        return head
+
+    def _next(self) -> bytes:
+        """What is to be written next; nothing at the end."""
+        with self._change:
+            while not self._held and self._open:
+                self._change.wait()
+            piece = self._held.popleft() if self._held else b""
+            self._behind -= len(piece)
+            self._change.notify_all()
+            return piece
+
+
+def _written(write: Callable[[bytes], int | None], piece: bytes) -> int:
     """Write all of ``piece`` to an unbuffered file; returns its size."""
     at = 0
     while at < len(piece):

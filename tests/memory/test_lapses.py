@@ -11,6 +11,7 @@ from tests.damages import Whole, damage
 from tests.streams import PAGE, StreamBuilder, noise
 from xbrletools.analysis.blame import blame
 from xbrletools.analysis.search import Pattern, search, search_all
+from xbrletools.cli import main
 from xbrletools.memory.image import State
 from xbrletools.memory.replay import View
 
@@ -91,7 +92,9 @@ def lost_in_the_middle():
 def test_bytes_of_a_page_in_doubt_are_no_bytes_of_anyone():
     salvaged = lost_in_the_middle()
     (span,) = blame(salvaged, 0, 12 * PAGE, PAGE)
-    assert (span.record, span.known) == (None, False)
+    assert (span.record, span.known, span.lapsed) == (None, False, True)
+    (before,) = blame(salvaged, 0, 12 * PAGE, PAGE, at=40)
+    assert (before.record, before.known, before.lapsed) == (13, True, False)
     assert not salvaged.page("pc.ram", 12 * PAGE).at().known.any()
     assert salvaged.page("pc.ram", 12 * PAGE).at(40).known.all()
 
@@ -124,3 +127,35 @@ def test_a_delta_that_fails_puts_in_doubt_what_nothing_vouched_for_since_the_pag
     assert [page_5.at(n).known.all() for n in (5, 6, 41, 43, 44)] == [False] * 5
     page_5 = damaged(43, 3).page("pc.ram", 5 * PAGE)  # a value of the second delta; the first one's sum holds
     assert [page_5.at(n).known.all() for n in (6, 41, 42, 43, 44)] == [True, True, True, False, False]
+
+
+def test_the_commands_show_a_page_in_doubt_as_unknown(tmp_path, capsys):
+    path = tmp_path / "s.bin"
+    path.write_bytes(lost_in_the_middle().data.tobytes())
+    assert main(["page", str(path), hex(12 * PAGE), "--salvage"]) == 1
+    assert "unknown before record 42" in capsys.readouterr().out
+    main(["page", str(path), hex(12 * PAGE), "--salvage", "--at", "42"])
+    out = capsys.readouterr().out
+    assert "?? ?? ??" in out
+    assert noise(12)[:4].tobytes().hex(" ") not in out
+    main(["blame", str(path), f"{12 * PAGE:#x}+4K", "--salvage"])
+    assert "lost" in capsys.readouterr().out
+
+
+def test_pages_that_a_postcopy_destination_discarded_are_unknown_in_their_story_too(corpus):
+    capture = xbrletools.open(corpus("qemu-7.2/pc16-postcopy-kvm.chan0.fwd.bin"))
+    since, _, first, stop = next(lapse for lapse in capture.discards if lapse[2] < lapse[3])
+    before = int(capture.records.number[:since].max())
+    still, gone = capture.memory(before), capture.memory(before + 1)
+    rows = np.arange(first, stop)[:20]
+    assert still.known[rows].any()
+    for row in rows.tolist():
+        story = capture.page(*place(capture, row))
+        for number, image in ((before, still), (before + 1, gone)):
+            assert (story.at(number).known == image.known_bytes(row)).all()
+            block = int(np.searchsorted(capture.space.first, row, side="right")) - 1
+            address = (row - int(capture.space.first[block])) * PAGE
+            spans = list(blame(capture, block, address, PAGE, at=number))
+            assert all(span.known == bool(image.known[row]) for span in spans)
+        for version in story.versions():
+            assert not version.content.differs(story.at(version.record)).any()

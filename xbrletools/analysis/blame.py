@@ -18,19 +18,22 @@ from ..errors import XbrleError
 from ..formats.ram import Kind
 from ..memory.image import Image
 from ..memory.replay import Layer, View, apply, needed
+from ..memory.reserve import reserve
 from ..text import shown
 
 if TYPE_CHECKING:
     from ..capture import Capture
 
 PAGES = 256  # pages whose bytes are looked at together
+_NO_RECORD, _LAPSED = 0, (1 << 32) - 1  # instead of a record's number
 
 
 @dataclass(frozen=True, slots=True)
 class Span:
     """Bytes of a block, by its index, that one record wrote last; ``record`` is None where none did.
 
-    ``known`` is false where that record was a delta over unknown bytes, or one that does not decode.
+    ``known`` is false where that record was a delta over unknown bytes, or one that does not decode. ``lapsed``: what
+    was written here does not count any more, since the page was discarded or is in doubt.
     """
 
     block: int
@@ -38,6 +41,7 @@ class Span:
     length: int
     record: int | None
     known: bool
+    lapsed: bool = False
 
 
 def blame(
@@ -60,16 +64,18 @@ def blame(
     lapses = capture.lapses(view).upto(end if at is None else end - 1).among(rows)
     rows = rows[needed(space, c.take(rows), capture.dialect, view, lapses)]
     page = (c.address[rows] // np.uint64(size)).astype(np.int64)
+    lapsed = (lapses.sure_rows(len(space)) if len(lapses) else reserve((len(space),), np.int64))[space.slice(block)] > 0
     image = Image(space)
     pending: Span | None = None
     for start in range(first, last + 1, PAGES):
         stop = min(start + PAGES, last + 1)
-        authors = _authors(capture, image, block, start, stop, rows[(page >= start) & (page < stop)])
+        mine = rows[(page >= start) & (page < stop)]
+        authors = _authors(capture, image, block, start, np.where(lapsed[start:stop], _LAPSED, _NO_RECORD), mine)
         known = _known(image, int(space.first[block]), start, stop)
         low, high = max(offset, start * size), min(offset + length, stop * size)
         inside = slice(low - start * size, high - start * size)
         for span in _spans(block, low, authors.reshape(-1)[inside], known.reshape(-1)[inside]):
-            if pending is not None and (pending.record, pending.known) == (span.record, span.known):
+            if pending is not None and replace(pending, offset=span.offset, length=span.length) == span:
                 pending = replace(pending, length=pending.length + span.length)
                 continue
             if pending is not None:
@@ -80,14 +86,16 @@ def blame(
 
 
 def _authors(
-    capture: "Capture", image: Image, block: int, start: int, stop: int, rows: NDArray[np.int64]
+    capture: "Capture", image: Image, block: int, start: int, before: NDArray[np.int64], rows: NDArray[np.int64]
 ) -> NDArray[np.uint32]:
-    """The number of the record that last wrote each byte of pages [start, stop), (pages, page_size) uint32; 0: none.
+    """The number of the record that last wrote each byte of pages from ``start`` on, (pages, page_size) uint32.
+
+    ``before`` (pages,) is what stands there where none did.
 
     Brings these pages of ``image`` to what they are after the records at ``rows``.
     """
     size, dialect = capture.page_size, capture.dialect
-    authors = np.zeros((stop - start, size), np.uint32)
+    authors = np.repeat(before[:, None], size, axis=1).astype(np.uint32)
     columns = capture.records.columns.take(rows)
     number = capture.records.number[rows]
     payload, length = capture.records.payload[rows], columns.length.astype(np.int64)
@@ -127,4 +135,5 @@ def _spans(block: int, offset: int, authors: NDArray[np.uint32], known: NDArray[
     starts = np.concatenate([[0], np.flatnonzero(differs) + 1])
     lengths = np.diff(starts, append=len(authors))
     for start, length in zip(starts.tolist(), lengths.tolist(), strict=True):
-        yield Span(block, offset + start, length, int(authors[start]) or None, bool(known[start]))
+        author, lapsed = int(authors[start]), bool(authors[start] == _LAPSED)
+        yield Span(block, offset + start, length, None if lapsed else author or None, bool(known[start]), lapsed)

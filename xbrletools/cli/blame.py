@@ -58,14 +58,15 @@ def command(
             }
             if as_json:
                 place = {"block": name, "offset": found.offset, "length": found.length}
-                click.echo(json.dumps(place | about | {"known": found.known, "view": view}))
+                click.echo(json.dumps(place | about | {"known": found.known, "lapsed": found.lapsed, "view": view}))
                 continue
             if header:
                 click.echo(header)
                 header = ""
             where = f"{name}:{found.offset:#010x} {found.length:8}"
             if row is None:
-                click.echo(f"{where}       -    - -     never written")
+                word = "unknown: what was written here is lost" if found.lapsed else "never written"
+                click.echo(f"{where}       -    - -     {word}")
                 continue
             unknown = "" if found.known else "  unknown"
             stage_word = str(about["stage"] or "-").upper()

@@ -68,7 +68,7 @@ def command(
     with xbrletools.open(capture, dialect, endian, page_size) as opened:
         status = report(opened.problems)
         block, offset = opened.space.locate(address)
-        page = PageHistory(opened.records, opened.data, opened.space, opened.dialect, opened.blocks[block].name, offset)
+        page = opened.page(opened.blocks[block].name, offset)
         for record in (at, *(pair or ())):
             if record is not None:
                 opened.row_of(record)
@@ -108,7 +108,10 @@ class _Page:
             click.echo(f"{self.name}, {self.view.value}'s view: {count}")
             if len(self.page):
                 click.echo(_HEADER)
+        lapses = [] if self.as_json else self.page.lapses(self.view).tolist()
         for version in self.page.versions(self.view):
+            while lapses and lapses[0] <= version.record:
+                click.echo(_lapse(lapses.pop(0)))
             other = next(others) if others is not None else None
             differ = None if other is None else int(np.count_nonzero(version.content.differs(other.content)))
             if self.as_json:
@@ -120,6 +123,8 @@ class _Page:
             )
             notes = ", ".join(_notes(version, differ, other, other_view))
             click.echo(f"{line:<53}  {notes}" if notes else line)
+        for record in lapses:
+            click.echo(_lapse(record))
 
     def dump(self, at: int) -> None:
         """The page as a dump."""
@@ -201,6 +206,10 @@ class _Page:
                 click.echo(f"{name:7} {_value(little):26} {_value(big)}")
             else:
                 click.echo(f"{name:7} {_value(little):26} {_value(big) if name[1:] != '8' else ''}".rstrip())
+
+
+def _lapse(record: int) -> str:
+    return f"        unknown before record {record}: discarded, or records of it may be lost"
 
 
 def _stage(stage: int) -> str:

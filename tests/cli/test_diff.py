@@ -133,3 +133,20 @@ def test_what_cannot_be_compared_is_one_line_and_exit_2(capsys, pair, arguments,
     out, err = capsys.readouterr()
     assert out == ""
     assert reason in err
+
+
+def test_the_two_views_of_one_capture_differ_where_the_receiver_lost_a_base(capsys, tmp_path):
+    path = tmp_path / "stale.bin"
+    path.write_bytes(stream([page(0, A), page(PAGE, A), dup(0, 9), delta(0, A, B)]))
+    assert main(["diff", str(path), "--to-view", "sender"]) == 1
+    assert capsys.readouterr().out.splitlines()[-1].startswith("1 page: ")
+    assert main(["diff", str(path), "--to-view", "sender", "--at", "2", "--to", "2"]) == 0
+    capsys.readouterr()
+    assert main(["diff", str(path), "--to-view", "sender", "--pass", "1"]) == 2
+
+
+def test_the_two_views_of_a_real_capture_differ_in_the_pages_that_the_posted_sender_corrupted(corpus, capsys, tmp_path):
+    path = tmp_path / "stale.bin"
+    path.write_bytes(corpus("qemu-2011-posted/dbg-stale-reject.bin"))
+    assert main(["diff", str(path), "--to-view", "sender"]) == 1
+    assert capsys.readouterr().out.splitlines()[-1].startswith("32 pages: ")

@@ -130,6 +130,20 @@ class TestStaleBases:
         bad = stream(flags=1).dup(0, 9).delta(0, A, B).bytes()
         finding = next(f for f in xbrletools.open(bad).verify() if f.rule == "stale-base")
         assert finding.evidence["certainty"] == "structural"
+        assert "a sender changed to cache dup pages would be right" in finding.message
+
+    def test_a_page_that_would_have_gone_as_a_dup_page_proves_it_without_checksums(self):
+        bad = stream(flags=1).dup(0, 9).delta(0, A, A).dup(PAGE, 9).delta(PAGE, A, B).bytes()
+        found = [f for f in xbrletools.open(bad).verify() if f.rule == "stale-base"]
+        assert [f.evidence["certainty"] for f in found] == ["uniform", "build"]
+        assert "would be right" not in found[0].message + found[1].message
+
+    def test_a_sender_that_caches_dup_pages_is_cleared_without_checksums_where_a_page_proves_it(self):
+        nine = np.full(PAGE, 9, np.uint8)
+        z = changed(np.zeros(PAGE, np.uint8), 5, 6)
+        good = StreamBuilder(flags=1).page(0, z).page(PAGE, A).part()  # against z, the delta would leave zeros
+        good.dup(0, 9).delta(0, nine, nine ^ z).dup(PAGE, 9).delta(PAGE, nine, changed(nine, 3))
+        assert rules(good.bytes()) == []
 
     def test_a_sender_that_caches_dup_pages_is_cleared_by_its_checksum(self):
         nine = np.full(PAGE, 9, np.uint8)

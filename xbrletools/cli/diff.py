@@ -36,6 +36,11 @@ _MEANING = {
 @click.option("--to", type=int, metavar="RECORD", help="S2, or S without it, just after this record.")
 @click.option("--pass", "passes", metavar="P[-Q]", help="What these passes of S changed.")
 @viewing
+@click.option(
+    "--to-view",
+    type=click.Choice(["receiver", "sender"]),
+    help="The view of S2, or of S without it, where that is another than --view.",
+)
 @click.option("--json", "as_json", is_flag=True, help="One object a line.")
 def command(
     capture: str,
@@ -44,21 +49,23 @@ def command(
     to: int | None,
     passes: str | None,
     view: str,
+    to_view: str | None,
     as_json: bool,
     dialect: str | None,
     endian: str | None,
     page_size: int | None,
 ) -> int:
-    """What differs between the memories of S and S2, or of S at two moments: --at, --to, or --pass.
+    """What differs between the memories of S and S2, or of S at two moments: --at, --to, or --pass; or in two views.
 
-    Blocks are the same where their names are. A byte that is known in one memory only is a difference.
+    xbrle diff S --to-view sender is what the destination has otherwise than the source had it. Blocks are the same
+    where their names are. A byte that is known in one memory only is a difference.
 
     Exits 0 where nothing differs, 1 where something does.
     """
-    if passes is not None and (other, at, to) != (None, None, None):
-        raise click.UsageError("--pass compares S with itself, and excludes S2, --at and --to")
-    if (other, at, to, passes) == (None, None, None, None):
-        raise click.UsageError("S with what? Give S2, or --at, --to or --pass")
+    if passes is not None and (other, at, to, to_view) != (None, None, None, None):
+        raise click.UsageError("--pass compares S with itself, and excludes S2, --at, --to and --to-view")
+    if (other, at, to, passes, to_view) == (None, None, None, None, None):
+        raise click.UsageError("S with what? Give S2, or --at, --to, --pass or --to-view")
     with ExitStack() as opened:
         first = opened.enter_context(xbrletools.open(capture, dialect, endian, page_size))
         report(first.problems)
@@ -70,7 +77,7 @@ def command(
             begin, end = _passes(passes, int(first.records.pass_.max(initial=0)))
             one, two = (memory_of_pass(first, number, View(view)) for number in (begin - 1, end))
         else:
-            one, two = first.memory(at, View(view)), second.memory(to, View(view))
+            one, two = first.memory(at, View(view)), second.memory(to, View(to_view or view))
         found = _as_json(one, two) if as_json else _as_text(one, two)
         differ = False
         for line in found:

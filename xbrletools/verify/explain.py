@@ -99,11 +99,22 @@ def conclusion(capture: "Capture", finding: Finding) -> str:
     dialect = capture.dialect
     if finding.rule == "stale-base" and certainty == "checksum":
         return "The stated sum holds for the page that the sender held and not for the receiver's: the base was stale."
+    if finding.rule == "stale-base" and certainty == "uniform":
+        return (
+            "The stream states no sum here. The receiver's page comes to one repeated byte, and such a page is never "
+            "sent as a delta: the sender's base was another, the page that it had sent before the dup page."
+        )
+    if finding.rule == "stale-base" and certainty == "build":
+        return (
+            "The stream states no sum here. Other deltas of this capture show that its sender forgets dup pages, so "
+            "this one too is against what it sent before."
+        )
     if finding.rule == "stale-base" and certainty == "structural":
         name = dialect.name if dialect else "this"
         return (
             f"The stream states no sum here. Senders of the {name} dialect do not cache dup pages, so their next delta "
-            "is against what they sent before; one that was changed to cache them would make the receiver's page right."
+            "is against what they sent before; one that was changed to cache them would make the receiver's page "
+            "right, and nothing in this stream tells the two apart."
         )
     if finding.rule in ("stale-base", "checksum-collision"):
         return (

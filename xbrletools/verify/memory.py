@@ -13,6 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..codec import checksum, deltas
+from ..codec.uniform import NOT_UNIFORM, fills
 from ..codec.verdict import Verdict
 from ..formats.dialects import Checksum, Dialect
 from ..formats.ram import Kind
@@ -29,6 +30,15 @@ if TYPE_CHECKING:
     from ..capture import Capture
 
 _SUM_BATCH = 256  # pages that are summed at once
+SURE = (
+    "the sender's base is the page of record {base_record}; the receiver lost it to the dup page of record "
+    "{dup_record}; healed by record: {healed_by_record}"
+)
+UNSURE = (
+    "as the posted sender has it, the base is the page of record {base_record}, which the receiver lost to the dup "
+    "page of record {dup_record}; no checksum shows it, and a sender changed to cache dup pages would be right; healed "
+    "by record: {healed_by_record}"
+)
 
 
 def memory_marks(capture: "Capture") -> Iterator[Mark]:
@@ -133,6 +143,7 @@ class _Replay:
         self.damaged: list[tuple[Ints, Ints, NDArray[np.uint8]]] = []
         self.blank: list[_Sums] = []
         self.sums: list[_Sums] = []
+        self.uniform: list[Ints] = []  # rows of deltas without a sum that leave a page of one repeated byte
         self.suspects: list[_Suspects] = []
 
     def run(self, columns: Columns, rows: Ints) -> None:
@@ -203,6 +214,7 @@ class _Replay:
                 computed = ~computed
             self.sums.append(_Sums(rows[checked], mine, stated, computed, computed == stated))
         if not dialect.caches_dup:
+            self.uniform.append(rows[~checked][fills(self.image.pages, pages[~checked]) != NOT_UNIFORM])
             suspect = (self.last_dup[pages] > 0) & (self.last_dup[pages] == self.last_full[pages])
             if suspect.any():
                 p = pages[suspect]
@@ -227,12 +239,17 @@ class _Stale:
         assert dialect is not None
         checked = _checked(capture.records.columns, every.rows, dialect)
         here = np.isin(every.rows, _agreeing(receiver))
-        there = np.isin(every.rows, _agreeing(self._sender(every.pages)))
+        sender = self._sender(every.pages)
+        there = np.isin(every.rows, _agreeing(sender))
+        # What is one repeated byte goes as a dup page: if such a page comes of a delta at the receiver, the sender's
+        # base was another; if one comes of it in the sender's view, the sender did not forget the dup page.
+        proves = ~checked & np.isin(every.rows, _rows(receiver.uniform))
+        denies = ~checked & np.isin(every.rows, _rows(sender.uniform))
         # A sum that holds at the receiver alone shows a sender that did put the dup page into its cache.
-        caches = bool((checked & here & ~there).any())
-        stale = np.where(checked, there & ~(here & caches), not caches)
+        caches = bool((checked & here & ~there).any() or (denies.any() and not proves.any()))
+        stale = np.where(checked, there & ~(here & caches), proves | (not caches))
         self.collides = (here & there & checked)[stale]
-        self.checked = checked[stale]
+        self.checked, self.proves = checked[stale], proves[stale]
         self.rows, self.pages = every.rows[stale], every.pages[stale]
         self.dups, self.bases = every.dups[stale], every.bases[stale]
 
@@ -253,18 +270,25 @@ class _Stale:
             return
         number = self.capture.records.number.astype(np.int64)
         healed = _next_full(self.capture, self.rows, self.pages)
-        certainty = np.where(self.collides, "collision", np.where(self.checked, "checksum", "structural"))
+        certainty = np.select(
+            [
+                self.collides,
+                self.checked,
+                self.proves,
+                np.full(len(self.rows), bool((self.checked | self.proves).any())),
+            ],
+            ["collision", "checksum", "uniform", "build"],
+            "structural",
+        )
         evidence = {
             "dup_record": number[self.dups],
             "base_record": np.where(self.bases >= 0, number[np.maximum(self.bases, 0)], 0),
             "healed_by_record": np.where(healed >= 0, number[np.maximum(healed, 0)], 0),
             "certainty": certainty,
         }
-        message = (
-            "the sender's base is the page of record {base_record}; the receiver lost it to the dup page of record "
-            "{dup_record}; healed by record: {healed_by_record}"
-        )
-        yield Mark("stale-base", self.rows, message, evidence, healed < 0)
+        for some, message in ((certainty != "structural", SURE), (certainty == "structural", UNSURE)):
+            told = {name: column[some] for name, column in evidence.items()}
+            yield Mark("stale-base", self.rows[some], message, told, healed[some] < 0)
         if self.collides.any():
             mine = self.collides
             yield Mark(
@@ -274,6 +298,10 @@ class _Stale:
                 {"stated": self.capture.records.columns.checksum[self.rows[mine]]},
                 healed[mine] < 0,
             )
+
+
+def _rows(some: list[Ints]) -> Ints:
+    return np.concatenate([np.empty(0, np.int64), *some])
 
 
 def _agreeing(replay: _Replay) -> Ints:

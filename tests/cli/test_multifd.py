@@ -1,0 +1,64 @@
+"""Commands that look into memory, on the channels of a real multifd migration."""
+
+import json
+import random
+
+import numpy as np
+import pytest
+
+import xbrletools
+from tests.cli.run import run
+from xbrletools.stream.channels import WithChannels
+
+CHANNELS = {"none": 2, "zlib": 3, "zstd": 2}
+
+
+@pytest.fixture(params=CHANNELS)
+def multifd(request, corpus, tmp_path):
+    """The words that name a capture and its channels on a command line, the opened capture, and its truth."""
+    name = f"qemu-7.2/pc16-multifd-{request.param}-kvm"
+    corpus(f"{name}.json")  # skips where there is no corpus
+    paths = []
+    for number in range(CHANNELS[request.param] + 1):
+        paths.append(tmp_path / f"chan{number}.bin")
+        paths[-1].write_bytes(corpus(f"{name}.chan{number}.bin"))
+    main, *others = map(str, paths)
+    words = [main, *(w for o in others for w in ("--channel", o))]
+    return words, xbrletools.open(WithChannels(main, tuple(others))), corpus(f"{name}.truth")
+
+
+def test_extract_gives_the_guests_memory(multifd, tmp_path, capsys):
+    words, _, truth = multifd
+    assert run(capsys, "extract", *words, "--block", "pc.ram", "-o", tmp_path / "ram")[0] == 0
+    assert (tmp_path / "ram").read_bytes() == truth
+
+
+def test_page_blame_and_grep_agree_with_memory(multifd, capsys):
+    words, capture, truth = multifd
+    columns = capture.records.columns
+    of_channels = np.flatnonzero(columns.offset >= np.uint64(capture.records.main_size))
+    assert len(of_channels)
+    image = capture.memory()
+    for row in random.Random(1).sample(of_channels.tolist(), 5):
+        block, address = int(columns.block[row]), int(columns.address[row])
+        name = capture.blocks[block].name.decode()
+        story = capture.page(name, address)
+        assert (story.at().data == image[name][address // 4096]).all()
+        numbers = [v.record for v in story.versions()]
+        assert numbers == sorted(numbers)
+        status, out, _ = run(capsys, "blame", *words, f"{name}:{address:#x}+4K", "--json")
+        assert status == 0
+        assert json.loads(out)["record"] == numbers[-1]
+    at = next(a for a in range(0, len(truth), 4096) if len(set(truth[a : a + 16])) > 8)
+    status, out, _ = run(capsys, "grep", *words, "--hex", truth[at : at + 16].hex(), "--all", "--json")
+    assert status == 0
+    assert at in [json.loads(line)["offset"] for line in out.splitlines()]
+
+
+def test_salvage_reads_the_channels_too(multifd, capsys):
+    words, capture, _ = multifd
+    status, out, _ = run(capsys, "salvage", *words, "--json")
+    assert status == 0
+    told = json.loads(out)
+    assert (told["records"], told["gaps"]) == (len(capture.records.by_number), [])
+    assert told["pages_known"] == int(capture.memory().known.sum())

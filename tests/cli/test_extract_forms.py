@@ -99,3 +99,23 @@ def test_what_is_there_already_is_kept(tmp_path, capsys):
     assert main(["extract", STREAM, "--format", "elf", "-o", str(out)]) == 2
     assert out.read_bytes() == b"mine"
     assert main(["extract", STREAM, "--format", "elf", "--force", "-o", str(out)]) == 0
+
+
+def test_one_block_and_a_folder_say_what_they_were_taken_from(partial, tmp_path):
+    assert main(["extract", partial, "--block", "pc.ram", "-o", str(tmp_path / "ram")]) == 0
+    assert main(["extract", partial, "-o", str(tmp_path / "out")]) == 0
+    one = json.loads((tmp_path / "ram.json").read_text())
+    folder = json.loads((tmp_path / "out" / "manifest.json").read_text())
+    assert one["source"] == folder["source"]
+    assert len(one["source"]["sha256"]) == 64
+    unknown = [{"start": 0, "length": PAGE}, {"start": 2 * PAGE, "length": 2 * PAGE}]
+    assert one["unknown"] == folder["blocks"][0]["unknown_ranges"] == unknown
+    assert (one["view"], one["record"], one["space"], one["skipped"]) == ("receiver", None, "block", [])
+
+
+def test_a_file_that_the_sidecar_would_replace_is_kept(partial, tmp_path, capsys):
+    (tmp_path / "ram.json").write_text("mine")
+    assert main(["extract", partial, "--block", "pc.ram", "-o", str(tmp_path / "ram")]) == 2
+    assert (tmp_path / "ram.json").read_text() == "mine"
+    assert not (tmp_path / "ram").exists()
+    assert main(["extract", partial, "--block", "pc.ram", "-o", str(tmp_path / "ram"), "--force"]) == 0

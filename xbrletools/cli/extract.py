@@ -14,8 +14,8 @@ from ..export import physical, raw
 from ..export.disk import write_disk
 from ..export.elfcore import write_elf
 from ..export.lime import write_lime
-from ..export.memory import Piece, Unknown, unknown_ranges, write_pieces
-from ..export.sidecar import Sidecar
+from ..export.memory import Unknown, unknown_ranges, write_mask
+from ..export.sidecar import Sidecar, sidecar_path, source
 from ..memory.confirm import Trust
 from ..memory.image import Image, State
 from ..memory.replay import View
@@ -82,8 +82,8 @@ def command(
 ) -> int:
     """Write the memory that S carries to files that other tools open.
 
-    OUT becomes a folder with a file for each RAM block and a manifest.json, or one file with --block. In physical space
-    it is one file, with a sidecar OUT.json that has the map, where it is from, and the unknown ranges.
+    OUT becomes a folder with a file for each RAM block and a manifest.json, or one file with --block or in physical
+    space. A file has a sidecar OUT.json with the source's digest, the map and where it is from, and the unknown ranges.
     """
     if disk is not None and (block or at or map_file or space or form != "raw" or unknown != "zero"):
         raise click.UsageError("--disk goes with --force alone")
@@ -112,18 +112,19 @@ def command(
         missing = sum(raw.unknown_bytes(image, b) for b in blocks if opened.blocks[b].declared)
         if missing and unknown == Unknown.FAIL.value:
             raise XbrleError(f"{missing} bytes are unknown; nothing was written")
-        if chosen is not None and unknown == Unknown.MASK_FILE.value:
-            raw.refuse_existing(Path(output), force)
-            length = image.block_bytes(chosen)
-            write_pieces(image, [Piece(0, chosen, 0, length)], output, b"", length, Unknown.MASK_FILE)
-        elif chosen is not None:
+        if chosen is not None:
+            _refuse(Path(output), force)
             with progress("writing", image.block_bytes(chosen)) as on:
                 raw.write_file(image, chosen, Path(output), force, on)
+            pieces = [raw.whole(image, chosen)]
+            if unknown == Unknown.MASK_FILE.value:
+                write_mask(image, pieces, output, image.block_bytes(chosen))
+            about = Sidecar(View(view), at, Trust(trust))
+            about.write(opened, image, output, "raw", "block", pieces, None, Unknown(unknown))
         else:
             with progress("writing", 2 * sum(b.length for b in opened.blocks)) as on:
-                about = {"view": view, "at": at, "page_size": opened.page_size, "trust": trust}
-                confirmed = opened.confirmed(image, at, View(view))
-                raw.write_folder(image, Path(output), force, on, confirmed, **about)
+                told = {**source(opened), "view": view, "at": at, "page_size": opened.page_size, "trust": trust}
+                raw.write_folder(image, Path(output), force, on, opened.confirmed(image, at, View(view)), **told)
         if missing:
             warn(f"{missing} bytes are unknown, zeros stand in their place")
         return max(status, _lost(opened, image, at, Trust(trust)))
@@ -157,7 +158,7 @@ def _physical(
 ) -> None:
     """Write guest-physical memory, and say which map was taken."""
     where = physical.map_of(opened) if map_file is None else physical.parse_map(_text(map_file), opened, map_file)
-    raw.refuse_existing(output, force)
+    _refuse(output, force)
     write = {"raw": physical.write_raw, "elf": write_elf, "lime": write_lime}[form]
     write(opened, image, where, output, sidecar, unknown)
     warn(f"guest-physical map from {where.origin}")
@@ -166,6 +167,12 @@ def _physical(
     missing = sum(end - start for start, end in unknown_ranges(image, physical.pieces(image, where)))
     if missing:
         warn(f"{missing} bytes are unknown, zeros stand in their place")
+
+
+def _refuse(output: Path, force: bool) -> None:
+    """Raise where a file or its sidecar would replace something."""
+    for path in (output, sidecar_path(output)):
+        raw.refuse_existing(path, force)
 
 
 def _text(path: str) -> str:

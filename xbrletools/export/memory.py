@@ -5,7 +5,6 @@ from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from enum import Enum
 from pathlib import Path
-from typing import BinaryIO
 
 import numpy as np
 from numpy.typing import NDArray
@@ -74,10 +73,7 @@ def write_pieces(
                 file.write(part.data)
         file.truncate(length)
     if unknown is Unknown.MASK_FILE:
-        with replacing(mask_path(path)) as file:
-            for piece in pieces:
-                _write_mask(image, piece, file)
-            file.truncate(length)
+        write_mask(image, pieces, path, length)
 
 
 def parts(image: Image, piece: Piece) -> Iterator[tuple[int, NDArray[np.uint8]]]:
@@ -107,12 +103,18 @@ def _pages(image: Image, first: int, pages: NDArray[np.int64]) -> NDArray[np.uin
     return image.pages[first + pages]
 
 
-def _write_mask(image: Image, piece: Piece, file: BinaryIO) -> None:
-    """Mark the bytes of a piece that are not known; the others stay holes."""
-    for start, end in unknown_ranges(image, [piece]):
-        file.seek(start)
-        for at in range(start, end, CHUNK):
-            file.write(UNKNOWN_BYTE * (min(at + CHUNK, end) - at))
+def write_mask(image: Image, pieces: Sequence[Piece], path: str | os.PathLike[str], length: int) -> None:
+    """Write the mask of ``path``: the bytes of the pieces that are not known are marked, the others stay holes.
+
+    Raises:
+        XbrleError: it cannot be written.
+    """
+    with replacing(mask_path(path)) as file:
+        for start, end in unknown_ranges(image, pieces):
+            file.seek(start)
+            for at in range(start, end, CHUNK):
+                file.write(UNKNOWN_BYTE * (min(at + CHUNK, end) - at))
+        file.truncate(length)
 
 
 def _page_runs(image: Image, piece: Piece, chosen: NDArray[np.bool_]) -> Iterator[tuple[int, int]]:

@@ -18,7 +18,8 @@ from ..errors import XbrleError
 from ..memory.image import Image, State
 from ..text import shown
 from .files import replacing
-from .memory import Piece, marked_bytes, parts
+from .memory import Piece, marked_bytes, parts, unknown_ranges
+from .sidecar import as_objects
 
 MANIFEST = "manifest.json"
 NAME_BYTES_MAX = 200  # of an escaped name, so that a suffix still fits into the 255 of a file system
@@ -36,6 +37,7 @@ class Written:
     """One block on disk: its name as shown, its file, ``length``, ``unknown`` and ``confirmed`` in bytes.
 
     ``sha256`` is None where more than `HASHED_ZEROS_MAX` bytes would be zeros, ``confirmed`` where nobody asked.
+    ``unknown_ranges`` are as the manifest has them.
     """
 
     name: str
@@ -44,6 +46,7 @@ class Written:
     sha256: str | None
     unknown: int
     confirmed: int | None
+    unknown_ranges: list[dict[str, int]]
 
 
 def file_name(name: bytes, taken: set[str]) -> str:
@@ -203,7 +206,8 @@ def _fill_folder(
             sha256 = digest(image, block, progress)
             unknown = unknown_bytes(image, block)
             sure = None if confirmed is None else marked_bytes(image, whole(image, block), confirmed)
-            written.append(Written(shown(declared.name), name, declared.length, sha256, unknown, sure))
+            ranges = as_objects(unknown_ranges(image, [whole(image, block)]))
+            written.append(Written(shown(declared.name), name, declared.length, sha256, unknown, sure, ranges))
         manifest = {**about, "blocks": [asdict(w) for w in written]}
         (Path(temporary) / MANIFEST).write_text(json.dumps(manifest, indent=2) + "\n", "utf-8")
         for name in [*(w.file for w in written), MANIFEST]:

@@ -3,7 +3,7 @@
 import hashlib
 import json
 import os
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -59,10 +59,9 @@ class Sidecar:
             "file": Path(path).name,
             "format": form,
             "space": space,
-            "source": {"name": shown(os.fsencode(capture.name)), "size": len(capture.data), "sha256": digest(capture)},
+            **source(capture),
             "view": self.view.value,
             "record": self.record,
-            "complete": capture.scanned.complete,
             "map": [
                 {
                     "start": p.place,
@@ -79,10 +78,24 @@ class Sidecar:
             "trust": self.trust.value,
             "confirmed_bytes": sum(marked_bytes(image, piece, confirmed) for piece in pieces),
             "unknown_bytes": sum(end - start for start, end in lost),
-            "unknown": [{"start": start, "length": end - start} for start, end in lost],
+            "unknown": as_objects(lost),
         }
         with replacing(sidecar_path(path)) as file:
             file.write(json.dumps(told, indent=1).encode() + b"\n")
+
+
+def source(capture: "Capture") -> dict[str, Any]:
+    """What memory was taken from: the capture, whether it came to its end, and what was skipped in it as damaged."""
+    return {
+        "source": {"name": shown(os.fsencode(capture.name)), "size": len(capture.data), "sha256": digest(capture)},
+        "complete": capture.scanned.complete,
+        "skipped": as_objects((g.start, g.end) for g in capture.gaps),
+    }
+
+
+def as_objects(ranges: Iterable[tuple[int, int]]) -> list[dict[str, int]]:
+    """Ranges [start, end) as JSON has them."""
+    return [{"start": start, "length": end - start} for start, end in ranges]
 
 
 def digest(capture: "Capture") -> str:

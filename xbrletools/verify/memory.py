@@ -25,6 +25,7 @@ from ..memory.replay import CHUNK, Layer, apply
 from ..memory.reserve import reserve
 from ..stream.records import Columns
 from .marks import CARRIES, IS_DELTA, Ints, Mark
+from .spans import dropped, replayed, replayed_marks
 
 if TYPE_CHECKING:
     from ..capture import Capture
@@ -44,6 +45,8 @@ UNSURE = (
 def memory_marks(capture: "Capture") -> Iterator[Mark]:
     """Replay everything, and mark what deltas and checksums show."""
     yield from _page_sums(capture)
+    twice = replayed(capture)
+    yield from replayed_marks(capture, twice)
     receiver = _Replay(capture)
     receiver.run(capture.records.columns, np.arange(len(capture.records)))
     if receiver.undecoded:
@@ -72,7 +75,12 @@ def memory_marks(capture: "Capture") -> Iterator[Mark]:
         stale = _Stale(capture, receiver)
         explained = stale.rows
         yield from stale.marks()
-    yield from _corrupt(capture, receiver, wrong.rows[~np.isin(wrong.rows, explained)])
+    number = capture.records.number.astype(np.int64)[wrong.rows]
+    again = np.zeros(len(number), bool)
+    for first, last, _, _ in twice:
+        again |= (number >= first) & (number <= last)
+    left = wrong.rows[~np.isin(wrong.rows, explained)]
+    yield from _corrupt(capture, receiver, left, wrong.rows[again])
 
 
 def _compressed(capture: "Capture", receiver: "_Replay") -> Iterator[Mark]:
@@ -329,11 +337,11 @@ def _next_full(capture: "Capture", rows: Ints, pages: Ints) -> Ints:
     return np.where(there, full[order][found], -1)
 
 
-def _corrupt(capture: "Capture", receiver: _Replay, wrong: Ints) -> Iterator[Mark]:
+def _corrupt(capture: "Capture", receiver: _Replay, wrong: Ints, again: Ints) -> Iterator[Mark]:
     """Pages whose sums hold in no view: a mark for each chain of such deltas, with the earliest record to blame.
 
     A full record, or a delta whose sum holds, vouches for what came before it; so the first record after that one, or
-    the full record itself, is the earliest that can be damaged.
+    the full record itself, is the earliest that can be damaged. ``again`` are rows that came twice.
     """
     if not len(wrong):
         return
@@ -367,6 +375,10 @@ def _corrupt(capture: "Capture", receiver: _Replay, wrong: Ints) -> Iterator[Mar
         "healed_by_record": np.where(healed >= 0, number[np.maximum(healed, 0)], 0),
     }
     yield Mark("corrupt-page", rows[chains], message, evidence, healed < 0)
+    pages = of[rows[chains]]
+    first = chains[np.append(True, pages[1:] != pages[:-1])]  # a page's first failure
+    first = first[(first > anchor[first]) & ~np.isin(rows[first], again)]
+    yield from dropped(rows[np.maximum(earliest[first] - 1, anchor[first])], rows[first], number)
 
 
 def _page_sums(capture: "Capture") -> Iterator[Mark]:

@@ -101,6 +101,8 @@ RULES: dict[str, Rule] = {
         Rule("stale-base", _E, "the delta's base is a page that the receiver lost to a dup page"),
         Rule("checksum-collision", _E, "a sum that holds although the receiver's page is wrong"),
         Rule("corrupt-page", _E, "damage: the page has the stated sum in no view"),
+        Rule("replayed-span", _E, "records that repeat earlier ones byte for byte, deltas among them"),
+        Rule("dropped-span", _E, "records that are missing, by the deltas that fail after them"),
         Rule("delta-flags", _N, "header flag bits without a meaning"),
         Rule("delta-padding", _N, "the header's padding is not zero"),
         Rule("delta-odd", _N, "an odd byte at the payload's end, passed over by receivers"),

@@ -232,6 +232,11 @@ class Capture:
         return self._lapses[view]
 
     @property
+    def forced(self) -> tuple[str | None, str | None]:
+        """The dialect and the byte order that were given when it was opened."""
+        return self._options[:2]
+
+    @property
     def evidence(self) -> Evidence:
         """The dialect and what shows it."""
         return self.scanned.settings.evidence

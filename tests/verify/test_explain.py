@@ -1,6 +1,7 @@
 import pytest
 
 import xbrletools
+from tests.conftest import SAMPLES
 from tests.streams import PAGE, StreamBuilder, noise
 from xbrletools.cli import main
 from xbrletools.verify.explain import chain, conclusion, find
@@ -71,3 +72,51 @@ def test_ends_that_agree_give_no_finding(corpus, tmp_path):
     log.write_bytes(corpus("qemu-2011-posted/dbg-small-8m.dst-debug.miglog"))
     capture = xbrletools.open(corpus("qemu-2011-posted/dbg-small-8m.bin"))
     assert disagreement(capture, None, log) is None
+
+
+@pytest.mark.parametrize(
+    ("options", "shows"),
+    [({"dialect": "lm2"}, "posted"), ({"endian": "big"}, "little"), ({"dialect": "lm2dbg"}, "posted")],
+)
+def test_a_reading_that_was_forced_wrongly_is_a_finding_that_names_what_the_deltas_show(options, shows):
+    (found,) = [f for f in xbrletools.open(SAMPLES / "posted-8m.bin", **options).verify() if f.rule == "forced-reading"]
+    assert found.evidence == {"shows": shows}
+    assert "deltas" in found.message
+
+
+@pytest.mark.parametrize(
+    ("name", "options"),
+    [
+        ("posted-8m", {"dialect": "posted", "endian": "little"}),
+        ("m115dbg-big", {"dialect": "nov09"}),  # the same on the wire
+        ("xbzrle-16m", {"dialect": "xbzrle"}),
+        ("plain-v4", {"dialect": "lm2"}),
+    ],
+)
+def test_a_reading_that_was_forced_and_fits_is_none(name, options):
+    rules = {f.rule for f in xbrletools.open(SAMPLES / f"{name}.bin", **options).verify()}
+    assert "forced-reading" not in rules
+
+
+def test_every_finding_can_be_explained_with_bytes(tmp_path, capsys):
+    a, b = noise(1), noise(1)
+    b[9] ^= 0x55
+    streams = {
+        "truncated": StreamBuilder(flags=3).page(0, a).bytes()[:3000],
+        "page-out-of-bounds": StreamBuilder(flags=3).page(0, a).page(100 * PAGE, a).bytes(),
+        "no-kind": StreamBuilder(flags=3).page(0, a).word(0xA0).bytes(),
+        "delta-size": StreamBuilder(flags=3).page(0, a).part().raw_delta(0, b"\x05\x00", b).bytes(),
+        "corrupt-page": StreamBuilder(flags=3).page(0, a).part().delta(0, a, b, checksum=1).bytes(),
+    }
+    for rule, content in streams.items():
+        path = tmp_path / rule
+        path.write_bytes(content)
+        findings = list(xbrletools.open(content).verify())
+        assert rule in {f.rule for f in findings}, rule
+        for finding in findings:
+            if finding.offset is None:
+                continue
+            main(["verify", str(path), "--explain", f"{finding.rule}@{finding.offset:#x}"])
+            out = capsys.readouterr().out
+            assert f"{finding.offset & ~0xF:08x}  " in out or f"{finding.offset:#x}: " in out, (rule, finding)
+            assert "eceiver" in out

@@ -1,6 +1,7 @@
 """`xbrle verify`: findings, and what a receiver makes of the stream."""
 
 import json
+import sys
 import textwrap
 from collections import Counter
 from collections.abc import Iterable
@@ -116,14 +117,26 @@ def as_object(finding: Any) -> dict[str, Any]:
 
 def _explain(capture: Any, findings: list[Any], wanted: str) -> None:
     """One finding, what it amounts to, and the records behind it with their first bytes."""
+    import numpy as np
+
     from ..formats.ram import Kind
-    from ..verify.explain import chain, conclusion, find
+    from ..verify.explain import around, chain, conclusion, find
+    from . import hexview
 
     finding = find(findings, wanted)
     _print([finding], 1, summary=False)
     if said := conclusion(capture, finding):
-        click.echo(textwrap.fill(said, 76, initial_indent="        ", subsequent_indent="        "))
+        _indented(said)
+    if finding.evidence:
+        told = ", ".join(f"{name} {'none' if value is None else value}" for name, value in finding.evidence.items())
+        _indented(told)
     links = chain(capture, finding)
+    if not links and finding.offset is not None:
+        start, data = around(capture, finding.offset)
+        held = np.frombuffer(data, np.uint8)
+        click.echo(f"\nthe capture about {finding.offset:#x}")
+        for line in hexview.dump(held, np.ones(len(held), bool), start):
+            click.echo(line)
     if links:
         click.echo("\n record pass kind     stated receiver   sender")
     for link in links:
@@ -133,6 +146,13 @@ def _explain(capture: Any, findings: list[Any], wanted: str) -> None:
         kind = Kind(version.kind).name.lower()
         click.echo(f"{mark}{version.record:6} {version.pass_:4} {kind:6} {sums}  {link.part}".rstrip())
         click.echo(f"        {version.offset:#x}: {link.wire.hex(' ')}")
+
+
+def _indented(text: str) -> None:
+    """A text under what it is about: wrapped for people on a terminal, one line for other programs."""
+    indent = " " * 8
+    width = 79 if sys.stdout.isatty() else sys.maxsize
+    click.echo(textwrap.fill(text, width, initial_indent=indent, subsequent_indent=indent, break_on_hyphens=False))
 
 
 def _print(findings: Iterable[Any], limit: int, summary: bool = True) -> None:
@@ -150,7 +170,7 @@ def _print(findings: Iterable[Any], limit: int, summary: bool = True) -> None:
             where += f" {shown(finding.block)}"
             where += "" if finding.page is None else f":{finding.page:#x}"
         click.echo(f"{finding.severity.value:7} {finding.rule:22} {where}")
-        click.echo(f"        {finding.message}")
+        _indented(finding.message)
     if not summary:
         return
     if not seen:

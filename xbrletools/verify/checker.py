@@ -19,6 +19,7 @@ from ..memory.reserve import reserve
 from ..stream.records import NO_BLOCK, RecordTable
 from ..stream.sections import Stage
 from ..text import shown
+from .forced import forced
 from .marks import CARRIES, IS_DELTA, Ints, Mark, finding
 from .memory import memory_marks
 from .rules import RULES, Finding
@@ -40,7 +41,7 @@ def verify(capture: "Capture", destination: dict[bytes, int] | None = None) -> I
     """
     table = capture.records
     marks = [*_record_marks(capture), *memory_marks(capture)]
-    loose = [*_problems(capture), *_destination(capture, destination), *_whole(capture, marks)]
+    loose = [*_problems(capture), *forced(capture), *_destination(capture, destination), *_whole(capture, marks)]
     loose.sort(key=lambda f: f.offset if f.offset is not None else capture.scanned.end)
     yield from _merged(loose, marks, table)
 

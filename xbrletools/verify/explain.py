@@ -7,12 +7,14 @@ from ..errors import XbrleError
 from ..formats.dialects import Checksum
 from ..memory.history import Version
 from ..memory.replay import View
-from .rules import Finding
+from .rules import RULES, Finding, Receiver
 
 if TYPE_CHECKING:
     from ..capture import Capture
 
-WIRE_BYTES = 24  # of each record, shown from its word on
+WIRE_BYTES = 20  # of each record, shown from its word on
+LINE = 16  # bytes of a line of a dump
+AROUND = 64  # bytes from an offset's line on
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,7 +60,10 @@ def chain(capture: "Capture", finding: Finding) -> list[Link]:
     """The records behind a finding that is about a page, in order; empty for the others."""
     if finding.record is None or finding.block is None or finding.page is None:
         return []
-    history = capture.page(finding.block, finding.page)
+    try:
+        history = capture.page(finding.block, finding.page)
+    except XbrleError:  # the finding is that there is no such page
+        return []
     receiver = list(history.versions(View.RECEIVER))
     sender = {v.record: v for v in history.versions(View.SENDER)}
     parts = {
@@ -66,6 +71,8 @@ def chain(capture: "Capture", finding: Finding) -> list[Link]:
         finding.evidence.get("earliest_record"): "the earliest that can be damaged",
         finding.evidence.get("dup_record"): "forgotten by the sender",
         finding.evidence.get("healed_by_record"): "heals the page",
+        finding.evidence.get("superseded_by_record"): "gives the page again",
+        finding.evidence.get("of_first_record"): "what it repeats",
         finding.record: "this finding",
     }
     first = min(n for n in parts if n is not None)
@@ -128,4 +135,25 @@ def conclusion(capture: "Capture", finding: Finding) -> str:
         )
     if finding.rule == "checksum-mismatch" and dialect is not None and dialect.checksum is not Checksum.NONE:
         return "Look for stale-base or corrupt-page at the same record: they say why the sum does not hold."
-    return ""
+    if finding.rule == "replayed-span":
+        return (
+            "No sender writes the same delta twice in a row for a page: an XOR undoes itself, and a literal that is "
+            "there already is no change. The later span is the one too many."
+        )
+    if finding.rule == "dropped-span":
+        return (
+            "Damage to single deltas would not hit so many pages at once. Each was last right before this point, and "
+            "none is after it; what is missing are these pages' records in between."
+        )
+    rule = RULES[finding.rule]
+    stops = [r.value for r in Receiver if r in rule.stops]
+    what = rule.meaning[0].upper() + rule.meaning[1:] + "."
+    if not stops:
+        return f"{what} No receiver stops at it."
+    return f"{what} Receivers that stop at it: {', '.join(stops)}."
+
+
+def around(capture: "Capture", offset: int) -> tuple[int, bytes]:
+    """The capture's bytes about an offset, whole lines of 16, and where they begin."""
+    start = max(0, offset // LINE * LINE - LINE)
+    return start, capture.data[start : offset // LINE * LINE + AROUND].tobytes()

@@ -93,6 +93,7 @@ RULES: dict[str, Rule] = {
         Rule("no-kind", _W, "a record of no kind, passed over by old receivers", frozenset((Receiver.TODAY,))),
         # deltas
         Rule("unreadable-delta", _E, "a delta that reads in no dialect", _ALL),
+        Rule("forced-reading", _W, "the dialect or byte order that was asked for is not what the deltas show"),
         Rule("delta-length", _E, "a delta longer than a receiver takes", _ALL),
         Rule("delta-header", _E, "the delta's header lacks the flag that names its coding", _POSTED | {Receiver.TODAY}),
         Rule("delta-size", _E, "the delta does not come to exactly one page", _POSTED | {Receiver.TODAY}),

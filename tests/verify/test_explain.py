@@ -105,7 +105,13 @@ def test_every_finding_can_be_explained_with_bytes(tmp_path, capsys):
         "truncated": StreamBuilder(flags=3).page(0, a).bytes()[:3000],
         "page-out-of-bounds": StreamBuilder(flags=3).page(0, a).page(100 * PAGE, a).bytes(),
         "no-kind": StreamBuilder(flags=3).page(0, a).word(0xA0).bytes(),
-        "delta-size": StreamBuilder(flags=3).page(0, a).part().raw_delta(0, b"\x05\x00", b).bytes(),
+        "delta-size": StreamBuilder(flags=3)
+        .page(0, a)
+        .part()
+        .delta(0, a, b)
+        .raw_delta(0, b"\x05\x00", b)
+        .end()
+        .bytes(),
         "corrupt-page": StreamBuilder(flags=3).page(0, a).part().delta(0, a, b, checksum=1).bytes(),
     }
     for rule, content in streams.items():

@@ -57,7 +57,7 @@ def history(capture: "Capture") -> Iterator[Batch]:
     image = Image(capture.space)
     stage, swept = capture.records.stage, at >= _second_sweep(capture, at)
     if len(capture.discards):  # what a postcopy destination forgot is no base, and no sender writes deltas after that
-        stage[int(capture.discards.row.min()) :] = Stage.END
+        stage[int(capture.discards.since.min()) :] = Stage.END
     step = max(1, BATCH_BYTES // capture.page_size)
     for start in range(0, len(at), step):
         some = at[start : start + step]

@@ -16,7 +16,7 @@ from xbrletools.codec.batches import positions
 from xbrletools.formats.ram import Flag
 from xbrletools.memory.image import Image
 from xbrletools.memory.replay import CHUNK, apply
-from xbrletools.memory.reserve import reserve
+from xbrletools.stream.reserve import reserve
 
 from . import streams
 from .baseline import Baseline

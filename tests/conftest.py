@@ -3,8 +3,11 @@
 ``XBRLE_CORPUS`` names the corpus; by default it is ``../shared/captures`` beside the repository. Its files are .xz.
 """
 
+import atexit
 import lzma
 import os
+import shutil
+import tempfile
 from collections.abc import Callable
 from pathlib import Path
 
@@ -14,6 +17,10 @@ from hypothesis import settings
 # No test asserts a time, so hypothesis must not either; its examples are whole streams and batches of pages.
 settings.register_profile("pages", deadline=None, max_examples=50)
 settings.load_profile("pages")
+
+# Nothing that a test opens may leave an index in the cache of whoever runs it.
+os.environ["XDG_CACHE_HOME"] = tempfile.mkdtemp(prefix="xbrletools-tests-")
+atexit.register(shutil.rmtree, os.environ["XDG_CACHE_HOME"], ignore_errors=True)
 
 ROOT = Path(__file__).parent.parent
 SAMPLES = ROOT / "samples"

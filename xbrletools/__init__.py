@@ -6,12 +6,12 @@
 from typing import TYPE_CHECKING, Any
 
 from .errors import XbrleError
+from .version import __version__
 
 if TYPE_CHECKING:
     from .capture import Capture, open_capture as open  # noqa: I001
 
-__version__ = "0.1.0"
-__all__ = ["Capture", "XbrleError", "open"]
+__all__ = ["Capture", "XbrleError", "__version__", "open"]
 
 _LAZY = {"open": "open_capture", "Capture": "Capture"}
 

@@ -8,14 +8,12 @@ from typing import TYPE_CHECKING
 
 from .errors import XbrleError
 from .formats.dialects import DIALECTS, Dialect
-from .stream.channels import Spool, order, spool
 from .stream.dialect import Evidence
+from .stream.filling import Filling
 from .stream.records import Columns, RecordTable, join
-from .stream.salvage import Gap, Salvager
 from .stream.scan import PAGE_SIZES, Block, Problem, Scanner
 from .stream.sections import Section, Sections
 from .stream.source import Input, MappedSource, Openable, open_source
-from .stream.walk import WORD
 
 if TYPE_CHECKING:
     import numpy as np
@@ -27,10 +25,14 @@ if TYPE_CHECKING:
     from .memory.image import Image, PageSpace
     from .memory.lapses import Lapses
     from .memory.replay import View
+    from .stream.channels import Spool
     from .stream.devices import Description, Device
     from .stream.fields import Field
     from .stream.growing import GrowingTable
+    from .stream.salvage import Gap
     from .verify.rules import Finding
+
+INDEXED = 64 << 20  # bytes of a file from which on what its scan found is kept
 
 
 class Capture:
@@ -39,7 +41,8 @@ class Capture:
     ``dialect``, ``endian`` ("little" or "big") and ``page_size`` force what is otherwise found by trial. ``salvage``
     reads on after damage; ``blocks`` are then the RAM blocks where the user knows them, as (name, length in bytes).
     ``channels`` are the multifd channels beside the main one; what was found in them is then in `channels`.
-    ``snapshot`` names the internal snapshot of a disk image.
+    ``snapshot`` names the internal snapshot of a disk image. ``cache``: what the scan of a large file finds may be kept
+    in, and taken from, the user's cache folder.
     """
 
     def __init__(
@@ -52,17 +55,23 @@ class Capture:
         blocks: Sequence[tuple[bytes, int]] = (),
         channels: Sequence[Openable] = (),
         snapshot: str | None = None,
+        cache: bool = True,
     ) -> None:
         self.channels: Spool | None = None
         self._channels = tuple(channels)
+        self._cache = cache
         self.source = open_source(what, snapshot)
         self._scanner: Scanner
+        self._salvages = salvage
         if salvage:
+            from .stream.salvage import Salvager
+
             self.source = self.source.spool()
             self._scanner = Salvager(self.source, dialect, endian, page_size, blocks)
         else:
             self._scanner = Scanner(self.source, dialect, endian, page_size)
         self._table: RecordTable | None = None
+        self._filling: Filling | None = None
         self._options = (dialect, endian, page_size)
         self._blocks = tuple(blocks)
 
@@ -89,9 +98,16 @@ class Capture:
 
         A pipe is read in constant memory this way, and only once.
         """
-        if isinstance(self._scanner, Salvager) and isinstance(self.source, MappedSource):
+        if self._salvages and isinstance(self.source, MappedSource):
+            from .stream.salvage import Salvager
+
             return Salvager(self.source, *self._options, self._blocks)
-        return Scanner(self.source, *self._options)
+        if not self._cache or self.source.origin is None or self.source.origin.size < INDEXED:
+            return Scanner(self.source, *self._options)
+        from .stream import index
+
+        assert isinstance(self.source, MappedSource)
+        return index.scanner(self.source, self.source.origin, *self._options)
 
     @property
     def records(self) -> RecordTable:
@@ -101,9 +117,31 @@ class Capture:
             XbrleError: this is no migration stream.
         """
         if self._table is None:
-            self._spool()
-            self._table = self._finished(join(list(self._scanner)))
+            self._begin()
+            for _ in self._filled():
+                pass
+            self._table = self._finished(self._columns())
         return self._table
+
+    def _begin(self) -> None:
+        """Settle which scan is to give the table: a pipe goes through a temporary file."""
+        if not self._salvages:
+            self.source = self.source.spool()
+            self._scanner = self.scan()
+        assert isinstance(self.source, MappedSource)
+        self._filling = Filling(self.source.size) if self._scanner.columns is None else None
+
+    def _filled(self) -> Iterator[Columns]:
+        """Scan; gives the rows of each window as they stay in the table."""
+        for columns in self._scanner:
+            yield columns if self._filling is None else self._filling.add(columns)
+
+    def _columns(self, rows: int | None = None) -> Columns:
+        """The first ``rows`` rows that were scanned, by default all."""
+        if self._scanner.columns is not None:
+            return self._scanner.columns.take(slice(rows))
+        assert self._filling is not None
+        return self._filling.columns(rows)
 
     def _finished(self, columns: Columns) -> RecordTable:
         """The table of all records, those of the channels among them."""
@@ -116,6 +154,8 @@ class Capture:
 
     def _with_channels(self, main: MappedSource, columns: Columns) -> Columns:
         """The main channel's records and those of the channels, in the order in which they count."""
+        from .stream.channels import order, spool
+
         blocks = {b.name: i for i, b in enumerate(self._scanner.blocks)}
         self.channels = found = spool(main, self._channels, self._scanner.settings.page_size, blocks)
         self._scanner.problems += [Problem("multifd-channel", main.size, why) for why in found.complaints(columns)]
@@ -124,12 +164,6 @@ class Capture:
     def _tabled(self, columns: Columns, main_size: int | None = None) -> RecordTable:
         names = [b.name for b in self._scanner.blocks]
         return RecordTable(columns, self._scanner.sections, names, self._scanner.settings.page_size, main_size)
-
-    def _spool(self) -> None:
-        """Have every byte at hand: a pipe goes through a temporary file."""
-        if not isinstance(self.source, MappedSource):
-            self.source = self.source.spool()
-            self._scanner = Scanner(self.source, *self._options)
 
     def load(self, begin: "Callable[[GrowingTable], None]") -> Iterator[int]:
         """Scan as the first use of `records` does, into a table that other threads may read meanwhile.
@@ -140,17 +174,16 @@ class Capture:
         Raises:
             XbrleError: this is no migration stream.
         """
-        from .memory.reserve import reserve
         from .stream.growing import GrowingTable
 
-        self._spool()
-        table = GrowingTable(self._scanner, (self.source.size or 0) // WORD + 1, reserve)
+        self._begin()
+        table = GrowingTable(self._scanner)
         begin(table)
-        for columns in self._scanner:
+        for columns in self._filled():
             table.add(columns)
             if len(columns):
                 yield int(columns.offset[-1])
-        self._table = self._finished(table.columns())
+        self._table = self._finished(self._columns())
         table.settle(self._table)
 
     def so_far(self, table: "GrowingTable") -> "Capture":
@@ -158,7 +191,7 @@ class Capture:
         part = copy(self)
         for stale in ("space", "discards", "_lapses"):
             part.__dict__.pop(stale, None)
-        part._table = self._tabled(table.columns())
+        part._table = self._tabled(self._columns(len(table)))
         return part
 
     @property
@@ -197,9 +230,10 @@ class Capture:
         return next((p for p in self.problems if p.fatal), None)
 
     @property
-    def gaps(self) -> list[Gap]:
+    def gaps(self) -> "list[Gap]":
         """What was skipped as damaged; empty unless the capture was opened to be salvaged."""
-        return self.scanned.gaps if isinstance(self.scanned, Salvager) else []
+        gaps: list[Gap] = getattr(self.scanned, "gaps", [])
+        return gaps
 
     @cached_property
     def doubts(self) -> "list[Doubt]":
@@ -211,7 +245,7 @@ class Capture:
     def _doubts(self, view: "View") -> "list[Doubt]":
         from .memory.doubt import find
 
-        if not isinstance(self.scanned, Salvager):
+        if not self._salvages:
             return []
         return find(self.space, self.data, self.records.columns, self.dialect, self.gaps, view)
 
@@ -371,6 +405,7 @@ def open_capture(
     blocks: Sequence[tuple[bytes, int]] = (),
     channels: Sequence[Openable] = (),
     snapshot: str | None = None,
+    cache: bool = True,
 ) -> Capture:
     """Open a capture: a path, a file object, bytes, or ``-`` for standard input.
 
@@ -378,7 +413,8 @@ def open_capture(
     found by trial. ``salvage`` reads on after damage, see `Capture.gaps`; ``blocks``, as (name, length in bytes), are
     then the RAM blocks where the capture's own list is lost.
     ``channels`` are the other connections of a multifd migration; ``snapshot`` is the name or id of the internal
-    snapshot whose VM state is meant, where a qcow2 image has several.
+    snapshot whose VM state is meant, where a qcow2 image has several. ``cache``: what the scan of a large file finds
+    may be kept in the user's cache folder, where the next opening finds it.
 
     Raises:
         XbrleError: it cannot be opened or read.
@@ -391,7 +427,7 @@ def open_capture(
         raise XbrleError(
             f"no target has pages of {page_size} bytes; there are {', '.join(map(str, sorted(PAGE_SIZES)))}"
         )
-    if isinstance(what, Input):
-        channels, snapshot, salvage = (*what.channels, *channels), what.snapshot or snapshot, what.salvage or salvage
-        what = what.main
-    return Capture(what, dialect, endian, page_size, salvage, blocks, channels, snapshot)
+    named = what if isinstance(what, Input) else Input(what)
+    every, salvage = (*named.channels, *channels), named.salvage or salvage
+    cache = cache and named.cache
+    return Capture(named.main, dialect, endian, page_size, salvage, blocks, every, named.snapshot or snapshot, cache)

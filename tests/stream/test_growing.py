@@ -1,10 +1,7 @@
 import threading
-from dataclasses import fields
-from typing import Any
 
 import numpy as np
 import pytest
-from numpy.typing import DTypeLike, NDArray
 
 import xbrletools
 from tests.building import PAGE, patterned, zero
@@ -125,23 +122,3 @@ def test_records_of_channels_stand_where_they_count_once_all_is_loaded() -> None
         assert (record.section, record.stage) == (whole.section[row], whole.stage[row])
     for row in whole.main_rows.tolist():
         assert table.at(int(whole.columns.offset[row])) == row
-
-
-@pytest.mark.parametrize("refused", [False, True], ids=["too few rows asked for", "no such memory"])
-def test_a_table_that_outgrows_its_room_keeps_its_rows(monkeypatch: pytest.MonkeyPatch, refused: bool) -> None:
-    def reserve(shape: tuple[int, ...], dtype: DTypeLike) -> NDArray[Any]:
-        if refused and shape[0] > 10_000:
-            raise OSError("no memory")
-        return np.zeros(shape, dtype)
-
-    monkeypatch.setattr(growing, "_LEAST", 8)
-    whole = xbrletools.open(SAMPLES / "posted-8m.bin")
-    columns = whole.records.columns.take(slice(0, 900))
-    table = GrowingTable(whole.scanned, 1_000_000 if refused else 10, reserve)
-    for start in range(0, 900, 70):
-        table.add(columns.take(slice(start, start + 70)))
-        seen = table.columns()
-    assert len(table) == 900
-    for field in fields(columns):
-        assert np.array_equal(getattr(seen, field.name), getattr(columns, field.name))
-    assert [table.record(row).offset for row in (0, 69, 70, 899)] == columns.offset[[0, 69, 70, 899]].tolist()

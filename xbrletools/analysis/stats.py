@@ -5,6 +5,7 @@ Also the statistics table that debug builds printed (formats/README.md, "The sta
 
 from collections.abc import Iterable
 from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import NDArray
@@ -13,11 +14,13 @@ from ..formats import ram, statistics
 from ..formats.dialects import Dialect
 from ..formats.ram import DELTA_KINDS, PAGE_KINDS, Kind
 from ..formats.statistics import CacheLines
-from ..sender.fingerprint import CacheCounts
 from ..stream.records import Columns, RecordTable
 from ..stream.scan import Scanner
 from ..stream.sections import Stage
 from ..stream.windows import Window, slices, windows
+
+if TYPE_CHECKING:
+    from ..sender.fingerprint import CacheCounts
 
 _KINDS = len(Kind)
 _STAGES = max(Stage) + 1
@@ -190,7 +193,7 @@ def iterations(stats: Stats) -> int:
 
 
 def posted(
-    stats: Stats, dialect: Dialect | None, ram_version: int, cache: CacheCounts | None = None
+    stats: Stats, dialect: Dialect | None, ram_version: int, cache: "CacheCounts | None" = None
 ) -> tuple[statistics.Form, list[Line]]:
     """The table that a debug build of this dialect printed: its form and lines, without rules and title.
 

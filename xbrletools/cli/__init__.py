@@ -86,22 +86,24 @@ def cli() -> None:
 
 
 def reading(function: Callable[..., Any]) -> Callable[..., Any]:
-    """The argument and options of every command that reads a capture: S, --dialect, --endian, --page-size, --channel,
-    --snapshot.
+    """What every command that reads a capture has: S, and options for how to read it and all that goes with it.
 
-    Where channels or a snapshot are given, the command's ``capture`` is what opens them together with S.
+    With channels, a snapshot or --no-cache the command's ``capture`` is what opens S so.
     """
 
     @functools.wraps(function)
-    def opening(*arguments: Any, capture: str, channel: tuple[str, ...], snapshot: str | None, **options: Any) -> Any:
-        if not channel and snapshot is None:
+    def opening(
+        *arguments: Any, capture: str, channel: tuple[str, ...], snapshot: str | None, no_cache: bool, **options: Any
+    ) -> Any:
+        if not channel and snapshot is None and not no_cache:
             return function(*arguments, capture=capture, **options)
         from ..stream.source import Input
 
-        return function(*arguments, capture=Input(capture, channel, snapshot), **options)
+        return function(*arguments, capture=Input(capture, channel, snapshot, cache=not no_cache), **options)
 
     read: Callable[..., Any] = opening
     for option in (
+        click.option("--no-cache", is_flag=True, help="Keep no index of a large S, and use none."),
         click.option("--snapshot", metavar="NAME", help="Which internal snapshot of a qcow2 image [the last]."),
         click.option("--channel", multiple=True, metavar="FILE", help="A multifd channel beside S; give each of them."),
         click.option("--page-size", type=int, metavar="BYTES", help="The target's page size, if not found by itself."),

@@ -71,7 +71,8 @@ def command(
         report(first.problems)
         second = first
         if other is not None:
-            second = opened.enter_context(xbrletools.open(other, dialect, endian, page_size))
+            cache = getattr(capture, "cache", True)
+            second = opened.enter_context(xbrletools.open(other, dialect, endian, page_size, cache=cache))
             report(second.problems)
         if passes is not None:
             begin, end = _passes(passes, int(first.records.pass_.max(initial=0)))

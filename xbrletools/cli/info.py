@@ -3,13 +3,11 @@
 import json
 import os
 from collections import Counter
-from typing import Any
+from typing import TYPE_CHECKING, Any
 from uuid import UUID
 
 import click
 import numpy as np
-from rich.table import Table
-from rich.text import Text
 
 import xbrletools
 
@@ -26,6 +24,9 @@ from ..stream.wrappers import LibvirtSave, Wrapping
 from ..text import shown
 from . import reading, salvaging
 from .output import report, show
+
+if TYPE_CHECKING:
+    from rich.table import Table
 
 CONTAINER = "qevm"
 NAMES_MAX = 12  # device sections that are named in a line
@@ -414,8 +415,9 @@ def _device_words(sections: list[dict[str, Any]]) -> str:
     return ", ".join(names[:NAMES_MAX]) + more
 
 
-def _pairs(lines: list[tuple[str, str]]) -> Table:
+def _pairs(lines: list[tuple[str, str]]) -> "Table":
     from rich.table import Table
+    from rich.text import Text
 
     table = Table.grid(padding=(0, 2))
     table.add_column(style="bold", no_wrap=True)
@@ -425,7 +427,7 @@ def _pairs(lines: list[tuple[str, str]]) -> Table:
     return table
 
 
-def _columns(*heads: str) -> Table:
+def _columns(*heads: str) -> "Table":
     from rich.table import Table
 
     table = Table(box=None, pad_edge=False, header_style="bold")
@@ -434,7 +436,9 @@ def _columns(*heads: str) -> Table:
     return table
 
 
-def _blocks(blocks: list[dict[str, Any]]) -> Table:
+def _blocks(blocks: list[dict[str, Any]]) -> "Table":
+    from rich.text import Text
+
     addressed = any(b["address"] is not None for b in blocks)
     table = _columns("RAM block", "bytes", "records", "passes", *(["address"] if addressed else []))
     for b in blocks[:BLOCKS_MAX]:
@@ -447,7 +451,7 @@ def _blocks(blocks: list[dict[str, Any]]) -> Table:
     return table
 
 
-def _records(facts: dict[str, Any]) -> Table:
+def _records(facts: dict[str, Any]) -> "Table":
     table = _columns("records", "number", "payload", "bytes saved")
     delta = facts["saved"]["delta"]
     saved = {"xbrle": delta, "xbzrle": delta, **facts["saved"]}

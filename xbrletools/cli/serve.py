@@ -19,10 +19,13 @@ def command(capture: str, dialect: str | None, endian: str | None, page_size: in
     from ..capture import open_capture
     from ..tui.serve import serve
 
-    if capture == "-":
+    if str(capture) == "-":
         raise XbrleError("standard input can be read once only; give a file")
     open_capture(capture, dialect, endian, page_size)  # says now what is wrong, not to each browser
-    words = [sys.executable, "-m", "xbrletools", "tui", "--read-only", str(Path(capture).resolve())]
+    words = [sys.executable, "-m", "xbrletools", "tui", "--read-only", str(Path(str(capture)).resolve())]
+    words += [] if getattr(capture, "cache", True) else ["--no-cache"]
+    for channel in getattr(capture, "channels", ()):
+        words += ["--channel", str(Path(channel).resolve())]
     for name, value in (("--dialect", dialect), ("--endian", endian), ("--page-size", page_size)):
         if value is not None:
             words += [name, str(value)]

@@ -21,7 +21,7 @@ def command(capture: str, dialect: str | None, endian: str | None, page_size: in
     from ..capture import open_capture
     from ..tui.app import Browser
 
-    if capture == "-":
+    if str(capture) == "-":
         _keep_pipe()
     opened = open_capture(capture, dialect, endian, page_size)
     if "TEXTUAL_DRIVER" not in os.environ and not (sys.__stdin__ and sys.__stdin__.isatty() and sys.stdout.isatty()):

@@ -8,10 +8,10 @@ from numpy.typing import NDArray
 
 from ..errors import XbrleError
 from ..formats.ram import DELTA_KINDS, Kind
+from ..stream.reserve import reserve
 from ..stream.scan import Block
 from ..stream.windows import Window
 from .image import PageSpace
-from .reserve import reserve
 
 
 class Bases:

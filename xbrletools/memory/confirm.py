@@ -16,9 +16,9 @@ from ..formats.dialects import Checksum, Dialect
 from ..formats.ram import DELTA_KINDS, Kind
 from ..formats.xbrle import HeaderFlag
 from ..stream.records import Columns
+from ..stream.reserve import reserve
 from .image import Image, State
 from .replay import View
-from .reserve import reserve
 
 BATCH = 256  # pages that are decoded at once, to see whether the delta that follows fits them
 

@@ -18,13 +18,13 @@ from ..codec.verdict import Verdict
 from ..formats.dialects import Checksum, Dialect
 from ..formats.ram import DELTA_KINDS, PAGE_KINDS, Kind
 from ..stream.records import Columns, Sweeps
+from ..stream.reserve import reserve
 from ..stream.salvage import ANY_BLOCK, Gap
 from ..stream.scan import Block
 from .confirm import carries_sum, sums_hold
 from .image import Image, PageSpace, State
 from .lapses import Lapses, lapses
 from .replay import CHUNK, Layer, View, apply, replay
-from .reserve import reserve
 
 FIRST_SENDS = 64  # first sends in order after a gap that show the first sweep going on
 FEW_FIRST_SENDS = 8  # as many do where the sweep ends with them

@@ -11,10 +11,10 @@ from numpy.typing import NDArray
 
 from ..errors import XbrleError
 from ..stream.records import Columns
+from ..stream.reserve import reserve
 from ..stream.scan import Block
 from ..text import address as parse_address
 from ..text import shown
-from .reserve import reserve
 
 MAIN = b"pc.ram"  # the PC's RAM, by the name it has had since 2010
 SPACE_MAX = 1 << 44  # bytes of all blocks together: more than any guest has

@@ -18,9 +18,9 @@ from ..codec.verdict import Verdict
 from ..formats.dialects import Dialect, Encoding
 from ..formats.ram import DELTA_KINDS, PAGE_KINDS, Kind
 from ..stream.records import Columns
+from ..stream.reserve import reserve
 from .image import Image, PageSpace, State
 from .lapses import NONE, Lapses
-from .reserve import reserve
 
 CHUNK = 1 << 18  # records that are sorted into layers at once
 GATHER = 32  # pages that are copied at once where they don't follow each other

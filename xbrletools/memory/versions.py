@@ -13,10 +13,10 @@ from numpy.typing import NDArray
 from ..formats.dialects import Dialect
 from ..formats.ram import Kind
 from ..stream.records import Columns
+from ..stream.reserve import reserve
 from .image import Image, PageSpace, State
 from .lapses import NONE, Lapses
 from .replay import Layer, View, apply
-from .reserve import reserve
 
 BATCH = 1 << 22  # bytes of versions in a batch; what their pages held before can be as much again
 

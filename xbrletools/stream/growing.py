@@ -6,24 +6,19 @@ One thread adds; any number of others read the rows that are there.
 
 from bisect import bisect_right
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass, fields
+from dataclasses import dataclass
 from functools import lru_cache
-from typing import Any
 
 import numpy as np
-from numpy.typing import DTypeLike, NDArray
+from numpy.typing import NDArray
 
 from ..formats.ram import PAGE_KINDS, Kind
-from .records import DTYPES, Columns, RecordTable, Sweeps
+from .records import Columns, RecordTable, Sweeps
 from .scan import Scanner
 from .windows import Window
 
 PIECE = 1 << 16  # rows of a piece: what is derived at once when one of them is looked at
 _CACHED = 8  # pieces whose derived columns are kept
-_LEAST = 1 << 20  # rows that there is room for where no more can be reserved, until that is doubled
-
-#: Gives an array of zeros that costs nothing until it is touched; an OSError where even that cannot be had.
-Reserve = Callable[[tuple[int, ...], DTypeLike], NDArray[Any]]
 
 _IS_PAGE = np.zeros(256, bool)
 _IS_PAGE[list(PAGE_KINDS)] = True
@@ -67,16 +62,11 @@ class _Piece:
 
 
 class GrowingTable:
-    """The records of a capture as far as ``scanner`` has come. ``page_size``, ``names`` and sections are the scan's.
+    """The records of a capture as far as ``scanner`` has come. ``page_size``, ``names`` and sections are the scan's."""
 
-    ``rows`` are as many as there may be; where there are more, all move to a greater place.
-    """
-
-    def __init__(self, scanner: Scanner, rows: int, reserve: Reserve) -> None:
+    def __init__(self, scanner: Scanner) -> None:
         self.scanner = scanner
-        self._reserve = reserve
         self._rows = 0
-        self._room = self._reserved(rows)
         self._pieces: list[_Piece] = []
         self._firsts: list[int] = []
         self._numbers: list[int] = []
@@ -99,39 +89,10 @@ class GrowingTable:
         """How many pieces there are."""
         return len(self._pieces)
 
-    def _reserved(self, rows: int) -> Columns:
-        def room(count: int) -> Columns:
-            return Columns(**{name: self._reserve((count,), dtype) for name, dtype in DTYPES.items()})
-
-        try:
-            return room(rows)
-        except OSError:
-            return room(max(_LEAST, 2 * self._rows))
-
     def add(self, columns: Columns) -> None:
-        """Append rows, in file order."""
-        end = self._rows + len(columns)
-        if end > len(self._room):
-            self._move(max(2 * len(self._room), end))
-        kept = self._room.take(slice(self._rows, end))
-        for column in fields(columns):
-            getattr(kept, column.name)[:] = getattr(columns, column.name)
-        for start in range(0, len(kept), PIECE):
-            self._add(kept.take(slice(start, start + PIECE)))
-
-    def _move(self, rows: int) -> None:
-        """Have room for more rows."""
-        old, self._room = self.columns(), self._reserved(rows)
-        for column in fields(old):
-            getattr(self._room, column.name)[: len(old)] = getattr(old, column.name)
-        self._settle(self._room)
-
-    def _settle(self, columns: Columns) -> None:
-        """Have the same rows in another place."""
-        self._pieces = [
-            _Piece(columns.take(slice(p.first, p.first + len(p.columns))), p.first, p.records, p.sweeps)
-            for p in self._pieces
-        ]
+        """Append rows, in file order, as views of where they stay."""
+        for start in range(0, len(columns), PIECE):
+            self._add(columns.take(slice(start, start + PIECE)))
 
     def _add(self, columns: Columns) -> None:
         before = Sweeps(dict(self._sweeps.counts), self._sweeps.block, self._sweeps.address)
@@ -143,21 +104,20 @@ class GrowingTable:
         self._records += int(np.count_nonzero(_IS_PAGE[columns.kind]))
         self._rows += len(columns)  # last: readers look no further than this
 
-    def columns(self) -> Columns:
-        """The stored columns of all rows, without a copy."""
-        return self._room.take(slice(0, self._rows))
-
     def settle(self, table: RecordTable) -> None:
         """Show ``table`` from now on: the same rows, and those of channels among them."""
+        columns = table.columns
         if table.main_size is None:
-            return
-        whole = GrowingTable(self.scanner, len(table), self._reserve)
-        whole.add(table.columns)
-        self._table = table
-        self._room, self._pieces, self._firsts, self._numbers = (
-            whole._room, whole._pieces, whole._firsts, whole._numbers,
-        )  # fmt: skip
-        self._records, self._rows = whole._records, whole._rows
+            self._pieces = [
+                _Piece(columns.take(slice(p.first, p.first + len(p.columns))), p.first, p.records, p.sweeps)
+                for p in self._pieces
+            ]
+        else:
+            whole = GrowingTable(self.scanner)
+            whole.add(columns)
+            self._table = table
+            self._pieces, self._firsts, self._numbers = whole._pieces, whole._firsts, whole._numbers
+            self._records, self._rows = whole._records, whole._rows
         self.window = lru_cache(_CACHED)(self.derive)
 
     def piece(self, row: int) -> int:

@@ -81,6 +81,8 @@ class Scanner:
         XbrleError: the source is no migration stream.
     """
 
+    columns: Columns | None = None  # all records at once, where an earlier scan found them
+
     def __init__(
         self,
         source: Source,

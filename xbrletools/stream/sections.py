@@ -5,6 +5,7 @@ from bisect import bisect_right
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from enum import IntEnum
+from typing import ClassVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -69,15 +70,50 @@ class Section:
 class Sections(Sequence[Section]):
     """The sections of a capture in file order, kept as columns: a stream of hours has very many."""
 
+    #: The stored columns and what each holds; `columns` gives them as bytes.
+    COLUMNS: ClassVar[dict[str, type[np.integer]]] = {
+        "section_type": np.uint8,
+        "section_owner": np.int64,
+        "section_offset": np.uint64,
+        "section_data": np.uint64,
+        "section_end": np.uint64,
+        "section_found": np.uint8,
+    }
+
     def __init__(self) -> None:
         self.owners: list[Owner] = []
         self._owner_index: dict[Owner, int] = {}
         self._type = array("B")
-        self._owner = array("l")
+        self._owner = array("q")
         self._offset = array("Q")
         self._data = array("Q")
         self._end = array("Q")
         self._found = array("B")
+
+    @classmethod
+    def of_columns(cls, owners: list[Owner], columns: dict[str, NDArray[np.integer]]) -> "Sections":
+        """The sections of `owners` that `columns` gave.
+
+        Raises:
+            ValueError: these are no sections.
+        """
+        made = cls()
+        made.owners = owners
+        made._owner_index = {owner: i for i, owner in enumerate(owners)}
+        for name, column in zip(cls.COLUMNS, made._arrays(), strict=True):
+            column.frombytes(columns[name].tobytes())
+        known = np.isin(columns["section_type"], list(SectionType)) & (columns["section_found"] <= max(Boundary))
+        owned = (columns["section_owner"] >= -1) & (columns["section_owner"] < len(owners))
+        if not (known & owned).all() or (np.diff(columns["section_offset"].astype(np.int64)) < 0).any():
+            raise ValueError("no section")
+        return made
+
+    def columns(self) -> dict[str, bytes]:
+        """The stored columns, by their names in `COLUMNS`."""
+        return {name: column.tobytes() for name, column in zip(self.COLUMNS, self._arrays(), strict=True)}
+
+    def _arrays(self) -> "tuple[array[int], ...]":
+        return self._type, self._owner, self._offset, self._data, self._end, self._found
 
     def add(self, kind: SectionType, owner: Owner | None, offset: int, data: int) -> int:
         """Begin a section; its end stays open, `Boundary.CUT`, until `close`."""
@@ -102,7 +138,7 @@ class Sections(Sequence[Section]):
     def truncate(self, offset: int) -> None:
         """Drop the sections that begin at or after ``offset``; the one that holds it ends there, cut."""
         while len(self) and self._offset[-1] >= offset:
-            for column in (self._type, self._owner, self._offset, self._data, self._end, self._found):
+            for column in self._arrays():
                 column.pop()
         if len(self) and self._end[-1] > offset:
             self.close(len(self) - 1, offset, Boundary.CUT)

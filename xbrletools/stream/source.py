@@ -4,15 +4,12 @@ A source hands out windows at rising offsets, which is all that a scan needs: a 
 mapped source also has every byte at hand (`data`), which replay and verification need; `spool` turns a pipe into one.
 """
 
-import bz2
-import gzip
 import io
-import lzma
 import mmap
 import os
 import stat
 import sys
-import tempfile
+import time
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -35,14 +32,15 @@ Openable = str | os.PathLike[str] | bytes | bytearray | memoryview | BinaryIO
 
 @dataclass(frozen=True, slots=True)
 class Input:
-    """What a command line names: a capture, the multifd channels beside it, which snapshot of a disk image, and
-    whether to read on after damage.
+    """What a command line names: a capture, the multifd channels beside it, which snapshot of a disk image, whether to
+    read on after damage, and whether what the scan finds may be kept in the user's cache folder.
     """
 
     main: Openable
     channels: tuple[Openable, ...] = ()
     snapshot: str | None = None
     salvage: bool = False
+    cache: bool = True
 
     def __str__(self) -> str:
         return str(self.main)
@@ -69,13 +67,32 @@ def zstd_decoder() -> Callable[[bytes], bytes]:
     return zstandard.ZstdDecompressor().decompressobj().decompress
 
 
+def _xz(raw: BinaryIO) -> BinaryIO:
+    import lzma
+
+    return cast("BinaryIO", lzma.open(raw))
+
+
+def _gzip(raw: BinaryIO) -> BinaryIO:
+    import gzip
+
+    return cast("BinaryIO", gzip.open(raw))
+
+
+def _bzip2(raw: BinaryIO) -> BinaryIO:
+    import bz2
+
+    return cast("BinaryIO", bz2.open(raw))
+
+
 #: The magic of each compression, and what reads it. Decoders raise different errors on damage: see `_DAMAGE`.
 _COMPRESSIONS: dict[bytes, tuple[str, Callable[[BinaryIO], BinaryIO]]] = {
-    b"\xfd7zXZ\x00": ("xz", lambda raw: cast("BinaryIO", lzma.open(raw))),  # noqa: SIM115
-    b"\x1f\x8b": ("gzip", lambda raw: cast("BinaryIO", gzip.open(raw))),  # noqa: SIM115
-    b"BZh": ("bzip2", lambda raw: cast("BinaryIO", bz2.open(raw))),  # noqa: SIM115
+    b"\xfd7zXZ\x00": ("xz", _xz),
+    b"\x1f\x8b": ("gzip", _gzip),
+    b"BZh": ("bzip2", _bzip2),
     b"\x28\xb5\x2f\xfd": ("zstd", _zstd),
 }
+_DAMAGE = frozenset(("LZMAError", "ZstdError"))
 _MAGIC_MAX = max(*map(len, _COMPRESSIONS), len(libvirt.MAGIC))
 
 
@@ -83,11 +100,33 @@ def _compression(head: bytes) -> tuple[str, Callable[[BinaryIO], BinaryIO]] | No
     return next((c for magic, c in _COMPRESSIONS.items() if head.startswith(magic)), None)
 
 
+@dataclass(frozen=True, slots=True)
+class Origin:
+    """The file that is a capture from its first byte to its last, as it was when it was opened.
+
+    ``size`` in bytes, ``changed`` in ns since the epoch.
+    """
+
+    path: Path
+    size: int
+    changed: int
+
+    def is_settled(self, seconds: float) -> bool:
+        """Whether it is still as it was, and was not changed within the last ``seconds``.
+
+        Raises:
+            OSError: it is gone.
+        """
+        now = self.path.stat()
+        return (now.st_size, now.st_mtime_ns) == (self.size, self.changed) and time.time() - now.st_mtime > seconds
+
+
 class MappedSource:
     """A capture whose every byte is at hand.
 
     ``data`` is the whole capture, (size,) uint8, read-only; ``wrapper`` names a compression that was undone.
-    ``wrapping`` tells of a file around it; it begins ``start`` bytes into ``buffer``.
+    ``wrapping`` tells of a file around it; it begins ``start`` bytes into ``buffer``. ``origin`` is the file that it
+    is, None where it is only part of one, or was made.
     """
 
     def __init__(
@@ -97,10 +136,12 @@ class MappedSource:
         wrapper: str | None = None,
         start: int = 0,
         wrapping: Wrapping | None = None,
+        origin: Origin | None = None,
     ) -> None:
         self.name = name
         self.wrapper = wrapper
         self.wrapping = wrapping
+        self.origin = origin
         self.damage: str | None = None
         self._buffer = buffer
         self.view = memoryview(buffer)[start:]
@@ -147,6 +188,7 @@ class PipeSource:
         self.name = name
         self.wrapper = wrapper
         self.wrapping = wrapping
+        self.origin: Origin | None = None
         self.damage: str | None = None
         self.size: int | None = None
         self._raw = raw
@@ -190,10 +232,10 @@ class PipeSource:
             # One step at a time, so that what a damaged file gives before it fails is not lost with the failure.
             step: Callable[[int], bytes] = getattr(self._raw, "read1", self._raw.read)
             return step(count)
-        except (lzma.LZMAError, gzip.BadGzipFile, EOFError, OSError, ValueError) as error:
+        except (EOFError, OSError, ValueError) as error:
             self.damage = f"{self.wrapper or 'input'} ends early or is damaged: {error}"
-        except Exception as error:  # zstandard's own error type is not known without importing it
-            if type(error).__name__ != "ZstdError":
+        except Exception as error:  # the decoders' own error types are not known without importing them
+            if type(error).__name__ not in _DAMAGE:
                 raise
             self.damage = f"{self.wrapper} ends early or is damaged: {error}"
         return b""
@@ -202,6 +244,8 @@ class PipeSource:
         """All of it, through an unnamed temporary file: memory stays constant, disk does not."""
         if self._base:
             raise XbrleError(f"{self.name}: read past its beginning already")
+        import tempfile
+
         with tempfile.TemporaryFile() as file:
             file.write(self._held)
             while piece := self._read(PIPE_WINDOW):
@@ -248,7 +292,10 @@ def _open_path(path: Path, snapshot: str | None) -> Source:
             buffer = mapped(file)
         except OSError as error:
             raise XbrleError(f"{path}: {error.strerror}") from error
-        return _snapshot(memoryview(buffer), str(path), snapshot) if is_qcow2(head) else MappedSource(str(path), buffer)
+        if is_qcow2(head):
+            return _snapshot(memoryview(buffer), str(path), snapshot)
+        now = os.fstat(file.fileno())
+        return MappedSource(str(path), buffer, origin=Origin(path, now.st_size, now.st_mtime_ns))
 
 
 def _open_stream(raw: BinaryIO, name: str, snapshot: str | None, file: BinaryIO | None = None) -> Source:

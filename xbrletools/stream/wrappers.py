@@ -7,7 +7,6 @@ import io
 import os
 import re
 import struct
-import tempfile
 from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any, BinaryIO, cast
@@ -139,6 +138,8 @@ def qcow2_state(view: memoryview, name: str, wanted: str | None = None) -> tuple
     chosen = having[-1] if wanted is None else _called(having, os.fsencode(wanted), name)
     disk = chosen.extra.disk_size if chosen.extra else header.size
     about = Qcow2Snapshot(chosen.id, chosen.name, disk, _state_size(chosen), tuple(s.name for s in having))
+    import tempfile
+
     file = cast("BinaryIO", tempfile.TemporaryFile())  # noqa: SIM115 - the caller's, who maps it
     damage = None
     try:

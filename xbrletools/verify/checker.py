@@ -15,8 +15,8 @@ from ..formats.dialects import Checksum, Dialect, Encoding
 from ..formats.qevm import SectionType
 from ..formats.ram import Flag, Kind
 from ..formats.xbrle import HeaderFlag
-from ..memory.reserve import reserve
 from ..stream.records import NO_BLOCK, RecordTable
+from ..stream.reserve import reserve
 from ..stream.sections import Stage
 from ..text import shown
 from .forced import forced

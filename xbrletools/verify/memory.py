@@ -22,8 +22,8 @@ from ..memory.doubt import Cause, as_lapses
 from ..memory.image import Image, State
 from ..memory.lapses import joined
 from ..memory.replay import CHUNK, Layer, apply
-from ..memory.reserve import reserve
 from ..stream.records import Columns
+from ..stream.reserve import reserve
 from .marks import CARRIES, IS_DELTA, Ints, Mark
 from .spans import dropped, replayed, replayed_marks
 

@@ -1,0 +1,61 @@
+"""What a command imports, and so how soon it answers: nothing that it has no use for."""
+
+import subprocess
+import sys
+
+import pytest
+
+from tests.conftest import ROOT, SAMPLES
+
+_RUN = "import sys; from xbrletools.cli import main; main(sys.argv[1:]); sys.stderr.write('\\n'.join(sys.modules))"
+SAMPLE = str(SAMPLES / "m115-big.bin")
+HEAVY = {"numpy", "construct", "rich", "textual", "zstandard", "tempfile", "hashlib", "asyncio"}
+
+
+def imported(*arguments: str) -> set[str]:
+    """The modules that a command has imported when it is done, with their packages."""
+    words = [sys.executable, "-c", _RUN, *arguments]
+    done = subprocess.run(words, cwd=ROOT, capture_output=True, text=True, check=True)
+    return set(done.stderr.split("\n"))
+
+
+@pytest.mark.parametrize("arguments", [("--help",), ("--version",)])
+def test_help_imports_no_library_but_click(arguments: tuple[str, ...]) -> None:
+    modules = imported(*arguments)
+    assert not modules & HEAVY
+    assert {m for m in modules if m.startswith("xbrletools")} <= {
+        "xbrletools",
+        "xbrletools.cli",
+        "xbrletools.errors",
+        "xbrletools.version",
+    }
+
+
+@pytest.mark.parametrize("command", ["info", "stats", "dump"])
+def test_a_small_capture_is_told_of_without_what_only_others_need(command: str) -> None:
+    modules = imported(command, "--json", SAMPLE)
+    assert not modules & {
+        "textual",
+        "rich.table",
+        "rich.text",
+        "zstandard",
+        "lzma",
+        "bz2",
+        "gzip",
+        "tempfile",
+        "asyncio",
+    }
+    unneeded = ("tui", "verify", "export", "net", "vectors", "stream.salvage", "stream.channels", "stream.index")
+    assert not {m for m in modules if m.startswith(tuple(f"xbrletools.{u}" for u in unneeded))}
+
+
+def test_info_imports_nothing_of_senders_and_images() -> None:
+    modules = imported("info", SAMPLE)
+    assert not {m for m in modules if m.startswith(("xbrletools.sender", "xbrletools.memory"))}
+    assert "textual" not in modules
+
+
+def test_only_the_browser_imports_textual() -> None:
+    for command in ("verify", "page", "extract"):
+        rest = {"page": ("0x0",), "extract": ("-o", "/dev/null", "--block", "ram", "--force")}.get(command, ())
+        assert "textual" not in imported(command, SAMPLE, *rest)

@@ -18,7 +18,7 @@ from ..errors import XbrleError
 from ..formats.ram import Kind
 from ..memory.image import Image
 from ..memory.replay import Layer, View, apply, needed
-from ..memory.reserve import reserve
+from ..stream.reserve import reserve
 from ..text import shown
 
 if TYPE_CHECKING:

@@ -4,7 +4,7 @@ import json
 import sys
 import textwrap
 from collections import Counter
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from typing import Any
 
 import click
@@ -59,25 +59,26 @@ def command(
         raise click.UsageError("--json and --sarif exclude each other")
     opened = open_capture(capture, dialect, endian, page_size)
     destination = _blocks(blocks) if blocks else None
-    findings = list(opened.verify(destination))
+    findings = opened.verify(destination)
     if sender_log or receiver_log:
         from ..analysis.ends import disagreement
 
         found = disagreement(opened, sender_log, receiver_log)
-        findings += [found] if found is not None else []
-        findings.sort(key=lambda f: f.offset if f.offset is not None else len(opened.data))
+        findings = findings if found is None else _among(findings, found, len(opened.data))
+    seen: Counter[Severity] = Counter()
+    findings = _counted(findings, seen)
     if explain:
-        _explain(opened, findings, explain)
+        findings = _explain(opened, findings, explain)
     elif as_json:
-        for finding in findings:
-            click.echo(json.dumps(as_object(finding)))
+        findings = _print_json(findings)
     elif sarif:
-        click.echo(json.dumps(_sarif(str(capture), findings), indent=1))
+        findings = _print_sarif(str(capture), findings)
     else:
-        _print(findings, limit)
-    errors = any(f.severity is Severity.ERROR for f in findings)
+        findings = _print(findings, limit)
     if receiver is None:
-        return EXIT_FINDINGS if errors else 0
+        for _ in findings:  # each is printed as it comes: there can be millions
+            pass
+        return EXIT_FINDINGS if seen[Severity.ERROR] else 0
     verdict = outcome(opened, findings, Receiver(receiver), destination)
     if verdict.loads:
         warn(f"a {receiver} receiver loads this stream")
@@ -115,16 +116,51 @@ def as_object(finding: Any) -> dict[str, Any]:
     }
 
 
-def _explain(capture: Any, findings: list[Any], wanted: str) -> None:
+# -- each of these prints findings as they come, and gives them on ----------------------------------------------------
+
+
+def _among(findings: Iterable[Any], one: Any, end: int) -> Iterator[Any]:
+    """``findings`` and ``one`` more at its offset, after those that are there; ``end`` is that of one without."""
+    place = end if one.offset is None else one.offset
+    given = False
+    for finding in findings:
+        if not given and (end if finding.offset is None else finding.offset) > place:
+            given = True
+            yield one
+        yield finding
+    if not given:
+        yield one
+
+
+def _counted(findings: Iterable[Any], seen: "Counter[Any]") -> Iterator[Any]:
+    """Count severities."""
+    for finding in findings:
+        seen[finding.severity] += 1
+        yield finding
+
+
+def _print_json(findings: Iterable[Any]) -> Iterator[Any]:
+    """An object a line."""
+    for finding in findings:
+        sys.stdout.write(json.dumps(as_object(finding)) + "\n")
+        yield finding
+
+
+def _explain(capture: Any, findings: Iterable[Any], wanted: str) -> Iterator[Any]:
     """One finding, what it amounts to, and the records behind it with their first bytes."""
     import numpy as np
 
     from ..formats.ram import Kind
-    from ..verify.explain import around, chain, conclusion, find
+    from ..verify.explain import around, chain, conclusion, find, names
     from . import hexview
 
-    finding = find(findings, wanted)
-    _print([finding], 1, summary=False)
+    named: list[Any] = []
+    for each in findings:
+        if not named and names(wanted, each):
+            named.append(each)
+        yield each
+    finding = find(named, wanted)
+    _print_one(finding)
     if said := conclusion(capture, finding):
         _indented(said)
     if finding.evidence:
@@ -155,24 +191,27 @@ def _indented(text: str) -> None:
     click.echo(textwrap.fill(text, width, initial_indent=indent, subsequent_indent=indent, break_on_hyphens=False))
 
 
-def _print(findings: Iterable[Any], limit: int, summary: bool = True) -> None:
+def _print_one(finding: Any) -> None:
+    """Two lines, for a person."""
+    where = "-" if finding.offset is None else f"{finding.offset:#x}"
+    if finding.record is not None:
+        where += f" record {finding.record}"
+    if finding.block is not None:
+        where += f" {shown(finding.block)}"
+        where += "" if finding.page is None else f":{finding.page:#x}"
+    click.echo(f"{finding.severity.value:7} {finding.rule:22} {where}")
+    _indented(finding.message)
+
+
+def _print(findings: Iterable[Any], limit: int) -> Iterator[Any]:
     """Two lines a finding, no more than ``limit`` of a rule; then what there was in all."""
     seen: Counter[tuple[str, str]] = Counter()
     for finding in findings:
         key = (finding.severity.value, finding.rule)
         seen[key] += 1
-        if limit and seen[key] > limit:
-            continue
-        where = "-" if finding.offset is None else f"{finding.offset:#x}"
-        if finding.record is not None:
-            where += f" record {finding.record}"
-        if finding.block is not None:
-            where += f" {shown(finding.block)}"
-            where += "" if finding.page is None else f":{finding.page:#x}"
-        click.echo(f"{finding.severity.value:7} {finding.rule:22} {where}")
-        _indented(finding.message)
-    if not summary:
-        return
+        if not limit or seen[key] <= limit:
+            _print_one(finding)
+        yield finding
     if not seen:
         click.echo("no findings")
     for (severity, rule), count in seen.items():
@@ -180,32 +219,34 @@ def _print(findings: Iterable[Any], limit: int, summary: bool = True) -> None:
         click.echo(f"{count} {severity} {rule}{more}")
 
 
-def _sarif(capture: str, findings: Iterable[Any]) -> dict[str, Any]:
+def _print_sarif(capture: str, findings: Iterable[Any]) -> Iterator[Any]:
     """The findings as a SARIF 2.1.0 log (OASIS), a byte offset as each one's place."""
     from ..verify.rules import RULES
 
-    results = []
-    for finding in findings:
-        place: dict[str, Any] = {"artifactLocation": {"uri": capture.replace("\\", "/")}}
-        if finding.offset is not None:
-            place["region"] = {"byteOffset": finding.offset}
-        results.append(
-            {
-                "ruleId": finding.rule,
-                "level": finding.severity.value,
-                "message": {"text": finding.message},
-                "locations": [{"physicalLocation": place}],
-                "properties": as_object(finding),
-            }
-        )
     rules = [{"id": r.id, "shortDescription": {"text": r.meaning}} for r in RULES.values()]
-    return {
+    driver = {"name": "xbrle", "version": __version__, "rules": rules}
+    log = {
         "$schema": "https://json.schemastore.org/sarif-2.1.0.json",
         "version": "2.1.0",
-        "runs": [
-            {
-                "tool": {"driver": {"name": "xbrle", "version": __version__, "rules": rules}},
-                "results": results,
-            }
-        ],
+        "runs": [{"tool": {"driver": driver}, "results": []}],
+    }
+    head, _, tail = json.dumps(log, indent=1).rpartition("[]")
+    separator = head + "["
+    for finding in findings:
+        sys.stdout.write(separator + "\n    " + json.dumps(_sarif_result(capture, finding)))
+        separator = ","
+        yield finding
+    sys.stdout.write((separator if separator != "," else "") + "]" + tail + "\n")
+
+
+def _sarif_result(capture: str, finding: Any) -> dict[str, Any]:
+    place: dict[str, Any] = {"artifactLocation": {"uri": capture.replace("\\", "/")}}
+    if finding.offset is not None:
+        place["region"] = {"byteOffset": finding.offset}
+    return {
+        "ruleId": finding.rule,
+        "level": finding.severity.value,
+        "message": {"text": finding.message},
+        "locations": [{"physicalLocation": place}],
+        "properties": as_object(finding),
     }

@@ -15,12 +15,13 @@ from ..formats.dialects import Checksum, Dialect, Encoding
 from ..formats.qevm import SectionType
 from ..formats.ram import Flag, Kind
 from ..formats.xbrle import HeaderFlag
-from ..stream.records import NO_BLOCK, RecordTable
+from ..stream.records import NO_BLOCK, PIECE, Columns, RecordTable
 from ..stream.reserve import reserve
 from ..stream.sections import Stage
 from ..text import shown
 from .forced import forced
-from .marks import CARRIES, IS_DELTA, Ints, Mark, finding
+from .ledger import Marks
+from .marks import CARRIES, IS_DELTA, Ints, Mark, Numbers, findings
 from .memory import memory_marks
 from .rules import RULES, Finding
 
@@ -28,6 +29,7 @@ if TYPE_CHECKING:
     from ..capture import Capture
 
 _STRICT_BATCH = 256  # deltas that are decoded strictly at once
+_FINDINGS = 1 << 12  # rows whose findings are made at once
 
 
 def verify(capture: "Capture", destination: dict[bytes, int] | None = None) -> Iterator[Finding]:
@@ -41,22 +43,16 @@ def verify(capture: "Capture", destination: dict[bytes, int] | None = None) -> I
     """
     table = capture.records
     marks = [*_record_marks(capture), *memory_marks(capture)]
-    loose = [*_problems(capture), *forced(capture), *_destination(capture, destination), *_whole(capture, marks)]
+    loose = [*_problems(capture), *forced(capture), *_destination(capture, destination), *_whole(capture)]
     loose.sort(key=lambda f: f.offset if f.offset is not None else capture.scanned.end)
     yield from _merged(loose, marks, table)
 
 
 def _merged(loose: list[Finding], marks: list[Mark], table: RecordTable) -> Iterator[Finding]:
     """Findings without a record among those of marks, by offset."""
-    rows = np.concatenate([np.empty(0, np.int64), *(m.rows for m in marks)])
-    which = np.repeat(np.arange(len(marks)), [len(m.rows) for m in marks])
-    place = np.concatenate([np.empty(0, np.int64), *(np.arange(len(m.rows)) for m in marks)])
-    order = np.argsort(rows, kind="stable")
     pending = iter(loose)
     next_loose = next(pending, None)
-    for i in order.tolist():
-        mark = marks[which[i]]
-        found = finding(mark, int(place[i]), table)
+    for found in _of_marks(marks, table):
         while next_loose is not None and next_loose.offset is not None and next_loose.offset <= (found.offset or 0):
             yield next_loose
             next_loose = next(pending, None)
@@ -64,6 +60,22 @@ def _merged(loose: list[Finding], marks: list[Mark], table: RecordTable) -> Iter
     while next_loose is not None:
         yield next_loose
         next_loose = next(pending, None)
+
+
+def _of_marks(marks: list[Mark], table: RecordTable) -> Iterator[Finding]:
+    """The findings of all marks in the order of their rows, those of a piece of the table at a time."""
+    if not marks:
+        return
+    numbers = Numbers(table.columns.kind)
+    for start in range(0, len(table), _FINDINGS):
+        bounds = [np.searchsorted(m.rows, (start, start + _FINDINGS)) for m in marks]
+        mine = [(m, np.arange(*b)) for m, b in zip(marks, bounds, strict=True) if b[1] > b[0]]
+        if not mine:
+            continue
+        found = [f for mark, places in mine for f in findings(mark, places, table, numbers)]
+        order = np.argsort(np.concatenate([mark.rows[places] for mark, places in mine]), kind="stable")
+        for i in order.tolist():
+            yield found[i]
 
 
 # -- findings that are not about one record ----------------------------------------------------------------------------
@@ -141,13 +153,15 @@ def _destination(capture: "Capture", destination: dict[bytes, int] | None) -> It
             yield Finding(rule.id, rule.severity, message, offset, block=block.name)
 
 
-def _whole(capture: "Capture", marks: list[Mark]) -> Iterator[Finding]:
+def _whole(capture: "Capture") -> Iterator[Finding]:
     """Pages of a complete stream that no record gave, a finding a block."""
     if not capture.scanned.complete:
         return
     given = reserve((len(capture.space),), bool)
-    rows = capture.space.rows(capture.records.columns)
-    given[rows[rows >= 0]] = True
+    columns = capture.records.columns
+    for start in range(0, len(columns), PIECE):
+        rows = capture.space.rows(columns.take(slice(start, start + PIECE)))
+        given[rows[rows >= 0]] = True
     rule = RULES["page-never-sent"]
     for i, block in enumerate(capture.space.blocks):
         mine = given[capture.space.slice(i)]
@@ -164,70 +178,111 @@ def _whole(capture: "Capture", marks: list[Mark]) -> Iterator[Finding]:
 
 def _record_marks(capture: "Capture") -> Iterator[Mark]:
     """Every rule that looks at records one by one, without memory."""
-    table, columns = capture.records, capture.records.columns
+    table = capture.records
+    marks, nameless, first = Marks(), 0, np.empty(0, np.int64)
+    for start in range(0, len(table), PIECE):
+        piece = _Piece(capture, start, table.columns.take(slice(start, start + PIECE)))
+        for mark in _framing_marks(piece):
+            marks.add(mark)
+        rows = np.flatnonzero(piece.nameless)
+        nameless += len(rows)
+        first = first if len(first) else rows[:1] + start
+        dialect = capture.dialect
+        if dialect is not None:
+            for mark in _delta_marks(piece, dialect):
+                marks.add(mark)
+    message = "CONTINUE, and no record named a block yet; so are {records} records in all"
+    marks.add(Mark("continue-without-block", first, message, {"records": np.full(len(first), nameless)}))
+    yield from sorted(marks.whole(), key=lambda m: _ORDER.index(m.rule))
+
+
+class _Piece:
+    """Some records of a capture, from row ``start`` on, and which of them carry a page and name no block."""
+
+    def __init__(self, capture: "Capture", start: int, columns: Columns) -> None:
+        self.capture, self.start, self.columns = capture, start, columns
+        self.carries = CARRIES[columns.kind]
+        self.nameless = self.carries & (columns.block == NO_BLOCK)
+
+    def rows(self, where: NDArray[np.bool_]) -> Ints:
+        """The rows of the table where this holds."""
+        return np.flatnonzero(where) + self.start
+
+
+#: The rules over columns, in the order in which findings about one record come.
+_ORDER = (
+    "flags-unknown",
+    "flags-combined",
+    "no-kind",
+    "continue-without-block",
+    "unknown-block",
+    "page-out-of-bounds",
+    "delta-header",
+    "delta-flags",
+    "delta-padding",
+    "delta-odd",
+    "delta-form",
+    "delta-stage",
+)
+
+
+def _framing_marks(piece: _Piece) -> Iterator[Mark]:
+    """Rules about flags and blocks."""
+    capture, columns = piece.capture, piece.columns
     version = capture.scanned.ram_version or ram.VERSION_NAMED
     known = ram.known_flags(version)
     flags, kind = columns.flags, columns.kind
-    carries = CARRIES[kind]
 
-    yield Mark("flags-unknown", np.flatnonzero(flags & np.uint16(~int(known) & 0xFFFF)))
+    yield Mark("flags-unknown", piece.rows((flags & np.uint16(~int(known) & 0xFFFF)) != 0))
     kinds = int(Flag.COMPRESS | Flag.PAGE | ram.delta_flag(version) | Flag.MEM_SIZE | Flag.EOS)
     if version != ram.VERSION_FLAT:
         kinds |= int(Flag.COMPRESS_PAGE)
-    several = np.bitwise_count(flags & np.uint16(kinds)) > 1
-    yield Mark("flags-combined", np.flatnonzero(several))
+    yield Mark("flags-combined", piece.rows(np.bitwise_count(flags & np.uint16(kinds)) > 1))
     bare = (kind == Kind.NOOP) | ((kind == Kind.HOOK) & (version != ram.VERSION_FLAT) & (not capture.scanned.footers))
-    yield Mark("no-kind", np.flatnonzero(bare))
+    yield Mark("no-kind", piece.rows(bare))
 
-    nameless = carries & (columns.block == NO_BLOCK)
-    rows = np.flatnonzero(nameless)
-    message = "CONTINUE, and no record named a block yet; so are {records} records in all"
-    yield Mark("continue-without-block", rows[:1], message, {"records": np.full(1, len(rows))})
     declared = np.array([b.declared for b in capture.blocks] + [False], bool)
     lengths = np.array([b.length for b in capture.blocks] + [0], np.uint64)
     block = np.minimum(columns.block, len(capture.blocks)).astype(np.int64)
     names = (flags & np.uint16(Flag.CONTINUE)) == 0
-    yield Mark("unknown-block", np.flatnonzero(carries & names & ~nameless & ~declared[block]))
-    outside = carries & declared[block] & (columns.address >= lengths[block])
-    rows = np.flatnonzero(outside)
-    yield Mark("page-out-of-bounds", rows, evidence={"block_length": lengths[block[rows]]})
-
-    deltas = np.flatnonzero(IS_DELTA[kind])
-    dialect = capture.dialect
-    if dialect is not None and len(deltas):
-        yield from _delta_marks(capture, dialect, deltas, table)
+    yield Mark("unknown-block", piece.rows(piece.carries & names & ~piece.nameless & ~declared[block]))
+    outside = piece.carries & declared[block] & (columns.address >= lengths[block])
+    yield Mark("page-out-of-bounds", piece.rows(outside), evidence={"block_length": lengths[block[outside]]})
 
 
-def _delta_marks(capture: "Capture", dialect: Dialect, deltas: Ints, table: RecordTable) -> Iterator[Mark]:
+def _delta_marks(piece: _Piece, dialect: Dialect) -> Iterator[Mark]:
     """Rules about deltas that need no memory: header and form."""
-    columns = table.columns
-    flags = columns.header_flags[deltas]
-    rows = deltas[(flags & HeaderFlag.XBRLE) == 0]
-    yield Mark("delta-header", rows, evidence={"header_flags": columns.header_flags[rows]})
+    capture, start = piece.capture, piece.start
+    deltas = np.flatnonzero(IS_DELTA[piece.columns.kind])
+    columns = piece.columns.take(deltas)
+    deltas += start
+    flags = columns.header_flags
+    wrong = (flags & HeaderFlag.XBRLE) == 0
+    yield Mark("delta-header", deltas[wrong], evidence={"header_flags": flags[wrong]})
     meant = int(HeaderFlag.XBRLE) | (int(HeaderFlag.CHECKSUM) if dialect.checksum is Checksum.FLAGGED else 0)
-    rows = deltas[(flags & np.uint8(~meant & 0xFF)) != 0]
-    yield Mark("delta-flags", rows, evidence={"header_flags": columns.header_flags[rows]})
+    wrong = (flags & np.uint8(~meant & 0xFF)) != 0
+    yield Mark("delta-flags", deltas[wrong], evidence={"header_flags": flags[wrong]})
     header = dtype_of(dialect.header(capture.scanned.settings.endian))
+    payload = columns.offset.astype(np.int64) + columns.head
     if header.fields is not None and "padding" in header.fields and dialect.checksum is not Checksum.COMPLEMENT:
-        at = table.payload[deltas] - header.itemsize + header.fields["padding"][1]
-        padding = capture.data[at]
+        padding = capture.data[payload - header.itemsize + header.fields["padding"][1]]
         yield Mark("delta-padding", deltas[padding != 0], evidence={"padding": padding[padding != 0]})
     if dialect.encoding is Encoding.RLE:
-        yield Mark("delta-odd", deltas[(columns.length[deltas] & 1) != 0])
-        yield Mark("delta-form", deltas[_unusual(capture, deltas)])
+        yield Mark("delta-odd", deltas[(columns.length & 1) != 0])
+        yield Mark("delta-form", deltas[_unusual(capture, payload, columns.length.astype(np.int64))])
     if dialect.encoding is not Encoding.ZRUN:
-        yield Mark("delta-stage", deltas[table.stage[deltas] != Stage.PART])
+        table = capture.records
+        sections = table.sections.of(columns.offset) if table.main_size is None else table.section[deltas]
+        yield Mark("delta-stage", deltas[table.sections.stages(sections) != Stage.PART])
 
 
-def _unusual(capture: "Capture", deltas: Ints) -> NDArray[np.bool_]:
+def _unusual(capture: "Capture", payload: Ints, length: Ints) -> NDArray[np.bool_]:
     """Whether each delta's runs are other than the encoder would write for the same page."""
-    columns, payload = capture.records.columns, capture.records.payload
-    out = np.zeros(len(deltas), bool)
+    out = np.zeros(len(payload), bool)
     scratch = np.zeros((_STRICT_BATCH, capture.page_size), np.uint8)
-    for start in range(0, len(deltas), _STRICT_BATCH):
-        rows = deltas[start : start + _STRICT_BATCH]
-        verdicts = xbrle.apply(
-            capture.data, payload[rows], columns.length[rows].astype(np.int64), scratch[: len(rows)], strict=True
-        )
-        out[start : start + len(rows)] = (verdicts == Verdict.ZERO_RUN) | (verdicts == Verdict.NON_CANONICAL)
+    for start in range(0, len(payload), _STRICT_BATCH):
+        some = slice(start, min(len(payload), start + _STRICT_BATCH))
+        pages = scratch[: some.stop - start]
+        verdicts = xbrle.apply(capture.data, payload[some], length[some], pages, strict=True)
+        out[some] = (verdicts == Verdict.ZERO_RUN) | (verdicts == Verdict.NON_CANONICAL)
     return out

@@ -1,5 +1,6 @@
 """Why a finding is one: the records of its page from the base that the sender used to the record that healed it."""
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -33,20 +34,23 @@ class Link:
     sender: int | None
 
 
-def find(findings: list[Finding], wanted: str) -> Finding:
-    """The finding that ``wanted`` names: ``RULE@RECORD``, or ``RULE@0xOFFSET``, or ``RULE`` for the first of it.
+def find(findings: Iterable[Finding], wanted: str) -> Finding:
+    """The first finding that ``wanted`` names, see `names`.
 
     Raises:
         XbrleError: there is none.
     """
+    found = next((f for f in findings if names(wanted, f)), None)
+    if found is None:
+        raise XbrleError(f"there is no finding {wanted!r}; write RULE@RECORD or RULE@0xOFFSET, as verify lists them")
+    return found
+
+
+def names(wanted: str, finding: Finding) -> bool:
+    """Whether ``wanted`` names a finding: ``RULE@RECORD``, or ``RULE@0xOFFSET``, or ``RULE`` for any of it."""
     rule, _, place = wanted.partition("@")
-    for finding in findings:
-        if finding.rule != rule:
-            continue
-        at = finding.offset if place.startswith("0x") else finding.record
-        if not place or (at is not None and _number(place) == at):
-            return finding
-    raise XbrleError(f"there is no finding {wanted!r}; write RULE@RECORD or RULE@0xOFFSET, as verify lists them")
+    at = finding.offset if place.startswith("0x") else finding.record
+    return finding.rule == rule and (not place or (at is not None and _number(place) == at))
 
 
 def _number(text: str) -> int | None:

@@ -7,7 +7,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..formats import ram
-from ..stream.records import RecordTable
+from ..stream.records import PIECE, RecordTable
 from .rules import RULES, Finding, Severity
 
 Ints = NDArray[np.int64]
@@ -17,12 +17,15 @@ IS_DELTA[list(ram.DELTA_KINDS)] = True
 CARRIES = np.zeros(256, bool)
 CARRIES[list(ram.PAGE_KINDS)] = True
 
+_WORD = 64  # rows of a word of bits
+
 
 @dataclass(frozen=True, slots=True)
 class Mark:
-    """A rule that some records broke. ``evidence`` has a column beside ``rows`` for each of its names; in columns of
-    record numbers (names that end in ``record``) 0 stands for none. ``errors``, where given, says row by row whether it
-    is an error or a warning.
+    """A rule that some records broke: ``rows`` (n,), rising.
+
+    ``evidence`` has a column beside them for each of its names; in columns of record numbers (names that end in
+    ``record``) 0 stands for none. ``errors``, where given, says row by row whether it is an error or a warning.
     """
 
     rule: str
@@ -32,28 +35,58 @@ class Mark:
     errors: NDArray[np.bool_] | None = None
 
 
-def finding(mark: Mark, place: int, table: RecordTable) -> Finding:
-    """The finding of one row of a mark."""
-    row = int(mark.rows[place])
-    columns = table.columns
-    rule = RULES[mark.rule]
-    block = int(columns.block[row])
-    paged = bool(CARRIES[columns.kind[row]])
-    evidence = {}
+class Numbers:
+    """The record number of any row, from a bit a row and a count every 64 rows."""
+
+    def __init__(self, kind: NDArray[np.uint8]) -> None:
+        words = -(-len(kind) // _WORD)
+        bits = np.zeros(words * 8, np.uint8)
+        for start in range(0, len(kind), PIECE):  # PIECE rows are whole words
+            packed = np.packbits(CARRIES[kind[start : start + PIECE]], bitorder="little")
+            bits[start // 8 : start // 8 + len(packed)] = packed
+        self._bits = bits.view("<u8")
+        self._before = np.zeros(words + 1, np.uint32)
+        np.cumsum(np.bitwise_count(self._bits), out=self._before[1:])
+
+    def of(self, rows: Ints) -> Ints:
+        """The number of each row, (n,) int64; 0 for rows that carry no page."""
+        word, place = rows // _WORD, (rows % _WORD).astype(np.uint64)
+        bits = self._bits[word]
+        upto = bits & (np.uint64(0xFFFFFFFFFFFFFFFF) >> (np.uint64(_WORD - 1) - place))
+        carries = ((bits >> place) & np.uint64(1)).astype(np.int64)
+        numbers: Ints = (self._before[word].astype(np.int64) + np.bitwise_count(upto)) * carries
+        return numbers
+
+
+def findings(mark: Mark, places: Ints, table: RecordTable, numbers: Numbers) -> list[Finding]:
+    """The findings of some rows of a mark, ``places`` (n,) among them."""
+    rows = mark.rows[places]
+    columns, rule = table.columns.take(rows), RULES[mark.rule]
+    sections = table.sections.of(columns.offset) if table.main_size is None else table.section[rows]
+    message = mark.message or rule.meaning
+    records = numbers.of(rows).tolist()
+    evidence: list[dict[str, Any]] = [{} for _ in range(len(rows))]
     for name, column in mark.evidence.items():
-        value = column[place].item()
-        evidence[name] = None if name.endswith("record") and not value else value
-    severity = rule.severity
+        for one, value in zip(evidence, column[places].tolist(), strict=True):
+            one[name] = None if name.endswith("record") and not value else value
+    severities = [rule.severity] * len(rows)
     if mark.errors is not None:
-        severity = Severity.ERROR if mark.errors[place] else Severity.WARNING
-    return Finding(
-        rule=mark.rule,
-        severity=severity,
-        message=(mark.message or rule.meaning).format(**{k: "none" if v is None else v for k, v in evidence.items()}),
-        offset=int(columns.offset[row]),
-        record=int(table.number[row]) or None,
-        section=int(table.section[row]),
-        block=table.names[block] if paged and block < len(table.names) else None,
-        page=int(columns.address[row]) if paged else None,
-        evidence=evidence,
-    )
+        severities = [Severity.ERROR if e else Severity.WARNING for e in mark.errors[places].tolist()]
+    out = []
+    for i, (severity, shows) in enumerate(zip(severities, evidence, strict=True)):
+        block = int(columns.block[i])
+        paged = bool(CARRIES[columns.kind[i]])
+        out.append(
+            Finding(
+                rule=mark.rule,
+                severity=severity,
+                message=message.format(**{k: "none" if v is None else v for k, v in shows.items()}),
+                offset=int(columns.offset[i]),
+                record=records[i] or None,
+                section=int(sections[i]),
+                block=table.names[block] if paged and block < len(table.names) else None,
+                page=int(columns.address[i]) if paged else None,
+                evidence=shows,
+            )
+        )
+    return out

@@ -6,8 +6,7 @@ in neither shows damage; one that holds in both is a collision, a byte sum being
 """
 
 from collections.abc import Iterator
-from dataclasses import dataclass, fields
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -22,9 +21,10 @@ from ..memory.doubt import Cause, as_lapses
 from ..memory.image import Image, State
 from ..memory.lapses import joined
 from ..memory.replay import CHUNK, Layer, apply
-from ..stream.records import Columns
+from ..stream.records import PIECE, Columns
 from ..stream.reserve import reserve
-from .marks import CARRIES, IS_DELTA, Ints, Mark
+from .ledger import Ledger, Marks
+from .marks import CARRIES, IS_DELTA, Ints, Mark, Numbers
 from .spans import dropped, replayed, replayed_marks
 
 if TYPE_CHECKING:
@@ -40,98 +40,72 @@ UNSURE = (
     "page of record {dup_record}; no checksum shows it, and a sender changed to cache dup pages would be right; healed "
     "by record: {healed_by_record}"
 )
+_SEEN = ("undecoded", "baseless", "damaged", "blank", "wrong", "suspects")
+
+_Found = dict[str, NDArray[Any]]
 
 
 def memory_marks(capture: "Capture") -> Iterator[Mark]:
     """Replay everything, and mark what deltas and checksums show."""
     yield from _page_sums(capture)
-    twice = replayed(capture)
+    numbers = Numbers(capture.records.columns.kind)
+    twice = replayed(capture, numbers)
     yield from replayed_marks(capture, twice)
     receiver = _Replay(capture)
-    receiver.run(capture.records.columns, np.arange(len(capture.records)))
-    if receiver.undecoded:
-        rows = np.concatenate([r for r, _ in receiver.undecoded])
-        verdicts = np.concatenate([v for _, v in receiver.undecoded])
-        names = np.array([v.name.lower() for v in Verdict])[verdicts]
-        yield Mark("delta-size", rows, "the delta does not come to exactly one page: {verdict}", {"verdict": names})
-    if receiver.baseless:
-        yield Mark("delta-without-base", np.concatenate(receiver.baseless))
-    if receiver.damaged:
-        yield from _compressed(capture, receiver)
-    blank = _joined(receiver.blank)
-    if len(blank.rows):
+    receiver.run()
+    found = receiver.found
+    if rows := found["undecoded"]:
+        names = np.array([v.name.lower() for v in Verdict])[rows["verdicts"]]
+        message = "the delta does not come to exactly one page: {verdict}"
+        yield Mark("delta-size", rows["rows"], message, {"verdict": names})
+    if rows := found["baseless"]:
+        yield Mark("delta-without-base", rows["rows"])
+    if rows := found["damaged"]:
+        yield from _compressed(capture, numbers, rows)
+    if rows := found["blank"]:
         message = (
             "a delta to a page that was never sent in full; over blank memory its sum is {blank:#x}, not {stated:#x}"
         )
-        yield Mark("delta-without-base", blank.rows, message, {"stated": blank.stated, "blank": blank.computed})
-    wrong = _joined(receiver.sums)
-    wrong = wrong.take(~wrong.agrees)
-    if len(wrong.rows):
+        yield Mark("delta-without-base", rows["rows"], message, {"stated": rows["stated"], "blank": rows["computed"]})
+    wrong = np.empty(0, np.int64)
+    if rows := found["wrong"]:
+        wrong = rows["rows"]
         message = "the header states the sum {stated:#x}, the page has {computed:#x}"
-        evidence = {"stated": wrong.stated, "computed": wrong.computed}
-        yield Mark("checksum-mismatch", wrong.rows, message, evidence)
+        evidence = {"stated": rows["stated"], "computed": rows["computed"]}
+        yield Mark("checksum-mismatch", wrong, message, evidence)
     explained = np.empty(0, np.int64)
-    if receiver.suspects:
-        stale = _Stale(capture, receiver)
+    if rows := found["suspects"]:
+        stale = _Stale(capture, receiver, rows)
         explained = stale.rows
-        yield from stale.marks()
-    number = capture.records.number.astype(np.int64)[wrong.rows]
+        yield from stale.marks(numbers)
+    number = numbers.of(wrong)
     again = np.zeros(len(number), bool)
     for first, last, _, _ in twice:
         again |= (number >= first) & (number <= last)
-    left = wrong.rows[~np.isin(wrong.rows, explained)]
-    yield from _corrupt(capture, receiver, left, wrong.rows[again])
+    yield from _corrupt(capture, receiver, numbers, wrong[~np.isin(wrong, explained)], wrong[again])
 
 
-def _compressed(capture: "Capture", receiver: "_Replay") -> Iterator[Mark]:
+def _compressed(capture: "Capture", numbers: Numbers, found: _Found) -> Iterator[Mark]:
     """Zlib streams that are damaged: old senders raced, wrote such, and sent the page again."""
-    rows, pages, verdicts = (np.concatenate(c) for c in zip(*receiver.damaged, strict=True))
-    names = np.array([v.name.lower() for v in Verdict])[verdicts]
-    later = _next_full(capture, rows, pages)
+    rows = found["rows"]
+    names = np.array([v.name.lower() for v in Verdict])[found["verdicts"]]
+    later = _next_full(capture, rows, found["pages"])
     lost = later < 0
     message = "the zlib stream does not come to exactly one page: {verdict}"
     yield Mark("compressed-page", rows[lost], message, {"verdict": names[lost]})
-    number = capture.records.number.astype(np.int64)
-    evidence = {"verdict": names[~lost], "superseded_by_record": number[later[~lost]]}
+    evidence = {"verdict": names[~lost], "superseded_by_record": numbers.of(later[~lost])}
     message += "; record {superseded_by_record} gives the page again"
     yield Mark("compressed-page-superseded", rows[~lost], message, evidence)
 
 
-@dataclass(frozen=True, slots=True)
-class _Sums:
-    """Deltas with a sum that their build checks: row, page, sum stated and computed, and whether they agree."""
-
-    rows: Ints
-    pages: Ints
-    stated: NDArray[np.uint32]
-    computed: NDArray[np.uint32]
-    agrees: NDArray[np.bool_]
-
-    def take(self, index: NDArray[np.bool_]) -> "_Sums":
-        return _Sums(*(getattr(self, f.name)[index] for f in fields(self)))
-
-
-def _joined(sums: list[_Sums]) -> _Sums:
-    empty = _Sums(*(np.empty(0, t) for t in (np.int64, np.int64, np.uint32, np.uint32, bool)))
-    return _Sums(
-        *(np.concatenate([getattr(empty, f.name), *(getattr(s, f.name) for s in sums)]) for f in fields(_Sums))
-    )
-
-
-@dataclass(frozen=True, slots=True)
-class _Suspects:
-    """Deltas whose page the receiver last got as a dup page: row, page, and the rows of that dup page and of what was
-    sent before it (-1 for nothing).
-    """
-
-    rows: Ints
-    pages: Ints
-    dups: Ints
-    bases: Ints
-
-
 class _Replay:
-    """One replay, collecting what its deltas show."""
+    """One replay, collecting what its deltas show; what it shows of a chunk is sorted by row when the chunk is done.
+
+    ``found``, after `run`, has columns with ``rows`` and, where that is needed, ``pages`` and what was seen; empty
+    where there is nothing. ``suspects`` are deltas whose page the receiver last got as a dup page, with the rows of
+    that dup page and of what was sent before it, -1 for nothing. ``holds`` (rows of the table,) bool: a delta's stated
+    sum is its page's.
+    """
 
     def __init__(self, capture: "Capture") -> None:
         self.capture = capture
@@ -140,50 +114,62 @@ class _Replay:
         self.image = Image(capture.space)
         pages = len(capture.space)
         # Of each page the row, plus one, of its last full record, its last dup, and the last that was no dup.
-        self.last_full = reserve((pages,), np.int64)
-        self.last_dup = reserve((pages,), np.int64)
-        self.last_sent = reserve((pages,), np.int64)
+        row = np.uint32 if len(self.columns) < np.iinfo(np.uint32).max else np.int64
+        self.last_full = reserve((pages,), row)
+        self.last_dup = reserve((pages,), row)
+        self.last_sent = reserve((pages,), row)
         if any(g.row == 0 and g.may_hold_records for g in capture.gaps):
             self.last_full += 1  # the records that are lost at the head may have given any page
-        self.where = np.empty(0, np.int64)
-        self.undecoded: list[tuple[Ints, NDArray[np.uint8]]] = []
-        self.baseless: list[Ints] = []
-        self.damaged: list[tuple[Ints, Ints, NDArray[np.uint8]]] = []
-        self.blank: list[_Sums] = []
-        self.sums: list[_Sums] = []
-        self.uniform: list[Ints] = []  # rows of deltas without a sum that leave a page of one repeated byte
-        self.suspects: list[_Suspects] = []
+        self.holds = reserve((len(self.columns),), bool)
+        self.uniform = reserve((len(self.columns),), bool)
+        self.found: dict[str, _Found] = {}
+        self._where = np.empty(0, np.int64)
+        self._chunk: dict[str, list[_Found]] = {name: [] for name in _SEEN}
 
-    def run(self, columns: Columns, rows: Ints) -> None:
-        """Apply ``columns``, which are those of ``rows``."""
-        discards = self.capture.discards.among(rows)
-        lost = as_lapses(d for d in self.capture.doubts if d.cause is Cause.GAP).among(rows)
+    def run(self, wanted: NDArray[np.bool_] | None = None) -> None:
+        """Apply all records, or those of ``wanted`` pages (pages + 1,) that are no dup pages."""
+        ledgers = {name: Ledger() for name in _SEEN}
+        columns, space = self.columns, self.capture.space
+        discards = self.capture.discards
+        lost = as_lapses(d for d in self.capture.doubts if d.cause is Cause.GAP)
         for start, end, forgotten in joined(discards, lost).pieces(len(columns), CHUNK):
             forgotten.forget(self.image)
             for _, _, first, stop in discards.take(discards.since == start):
                 self.last_full[first:stop] = 0
-            self.where = rows[start:end]
-            apply(self.image, self.capture.data, columns.take(slice(start, end)), self.dialect, self._observe)
+            chunk = columns.take(slice(start, end))
+            self._where = np.arange(start, end)
+            if wanted is not None:
+                mine = np.flatnonzero(wanted[space.rows(chunk)] & (chunk.kind != Kind.DUP))
+                chunk, self._where = chunk.take(mine), mine + start
+            apply(self.image, self.capture.data, chunk, self.dialect, self._observe)
+            for name, pieces in self._chunk.items():
+                if pieces:
+                    order = np.argsort(np.concatenate([p["rows"] for p in pieces]), kind="stable")
+                    ledgers[name].add({n: np.concatenate([p[n] for p in pieces])[order] for n in pieces[0]})
+                    pieces.clear()
+        self.found = {name: ledger.columns() for name, ledger in ledgers.items()}
+
+    def _see(self, name: str, rows: Ints, **columns: NDArray[Any]) -> None:
+        if len(rows):
+            self._chunk[name].append({"rows": rows, **columns})
 
     def _observe(self, layer: Layer) -> None:
         """Look at a layer's deltas while the image is as they left it, and remember what each page held last."""
-        where = self.where[layer.places]
+        where = self._where[layer.places]
         if len(layer.deltas) and self.dialect is not None:
             rows, pages = where[layer.deltas], layer.rows[layer.deltas]
             bad = layer.verdicts != Verdict.OK
-            if bad.any():
-                self.undecoded.append((rows[bad], layer.verdicts[bad]))
+            self._see("undecoded", rows[bad], verdicts=layer.verdicts[bad])
             baseless = ~layer.based & (self.last_full[pages] == 0)
             if baseless.any():
                 blank = self._over_blank(rows[baseless & ~bad], pages[baseless & ~bad], self.dialect)
-                self.blank.append(blank)
-                self.baseless.append(rows[baseless & ~np.isin(rows, blank.rows)])
+                self._see("baseless", rows[baseless & ~np.isin(rows, blank)])
             good = ~bad & (self.image.state[pages] == State.KNOWN)
             self._look(rows[good], pages[good], self.dialect)
         bad = layer.inflated != Verdict.OK
         if bad.any():
             mine = layer.compressed[bad]
-            self.damaged.append((where[mine], layer.rows[mine], layer.inflated[bad]))
+            self._see("damaged", where[mine], pages=layer.rows[mine], verdicts=layer.inflated[bad])
         full = np.ones(len(where), bool)
         full[layer.deltas] = False
         dup = layer.kind == Kind.DUP
@@ -191,10 +177,10 @@ class _Replay:
         self.last_dup[layer.rows[dup]] = where[dup] + 1
         self.last_sent[layer.rows[~dup]] = where[~dup] + 1
 
-    def _over_blank(self, rows: Ints, pages: Ints, dialect: Dialect) -> _Sums:
+    def _over_blank(self, rows: Ints, pages: Ints, dialect: Dialect) -> Ints:
         """Of deltas to pages that nothing was sent for, those whose sums do not hold over a fresh receiver's zeros."""
         first = _checked(self.columns, rows, dialect) & (self.last_sent[pages] == 0)
-        rows, pages = rows[first], pages[first]
+        rows = rows[first]
         computed = np.empty(len(rows), np.uint32)
         for start in range(0, len(rows), _SUM_BATCH):
             some = rows[start : start + _SUM_BATCH]
@@ -205,8 +191,10 @@ class _Replay:
         if dialect.checksum is Checksum.COMPLEMENT:
             computed = ~computed
         stated = self.columns.checksum[rows]
-        sums = _Sums(rows, pages, stated, computed, computed == stated)
-        return sums.take(~sums.agrees)
+        wrong = computed != stated
+        self._see("blank", rows[wrong], stated=stated[wrong], computed=computed[wrong])
+        found: Ints = rows[wrong]
+        return found
 
     def _payload(self, rows: Ints) -> Ints:
         return self.columns.offset[rows].astype(np.int64) + self.columns.head[rows]
@@ -215,18 +203,20 @@ class _Replay:
         """Compare the stated sums of decoded deltas with their pages; note those whose base may be stale."""
         checked = _checked(self.columns, rows, dialect)
         if checked.any():
-            mine = pages[checked]
-            stated = self.columns.checksum[rows[checked]]
-            computed = checksum.byte_sum(self.image.pages, mine)
+            mine = rows[checked]
+            stated = self.columns.checksum[mine]
+            computed = checksum.byte_sum(self.image.pages, pages[checked])
             if dialect.checksum is Checksum.COMPLEMENT:
                 computed = ~computed
-            self.sums.append(_Sums(rows[checked], mine, stated, computed, computed == stated))
+            wrong = computed != stated
+            self.holds[mine[~wrong]] = True
+            self._see("wrong", mine[wrong], stated=stated[wrong], computed=computed[wrong])
         if not dialect.caches_dup:
-            self.uniform.append(rows[~checked][fills(self.image.pages, pages[~checked]) != NOT_UNIFORM])
+            self.uniform[rows[~checked]] = fills(self.image.pages, pages[~checked]) != NOT_UNIFORM
             suspect = (self.last_dup[pages] > 0) & (self.last_dup[pages] == self.last_full[pages])
-            if suspect.any():
-                p = pages[suspect]
-                self.suspects.append(_Suspects(rows[suspect], p, self.last_dup[p] - 1, self.last_sent[p] - 1))
+            p = pages[suspect]
+            dups, bases = self.last_dup[p].astype(np.int64) - 1, self.last_sent[p].astype(np.int64) - 1
+            self._see("suspects", rows[suspect], pages=p, dups=dups, bases=bases)
 
 
 def _checked(columns: Columns, rows: Ints, dialect: Dialect) -> NDArray[np.bool_]:
@@ -240,104 +230,102 @@ def _checked(columns: Columns, rows: Ints, dialect: Dialect) -> NDArray[np.bool_
 class _Stale:
     """Which suspects were in truth sent against a base that the receiver had lost, and what became of their pages."""
 
-    def __init__(self, capture: "Capture", receiver: _Replay) -> None:
+    def __init__(self, capture: "Capture", receiver: _Replay, suspects: _Found) -> None:
         self.capture = capture
-        every = _Suspects(*(np.concatenate([getattr(s, f.name) for s in receiver.suspects]) for f in fields(_Suspects)))
-        dialect = capture.dialect
+        self.suspects = suspects
+        rows, dialect = suspects["rows"], capture.dialect
         assert dialect is not None
-        checked = _checked(capture.records.columns, every.rows, dialect)
-        here = np.isin(every.rows, _agreeing(receiver))
-        sender = self._sender(every.pages)
-        there = np.isin(every.rows, _agreeing(sender))
+        checked = _checked(capture.records.columns, rows, dialect)
+        here = receiver.holds[rows]
+        sender = self._sender(suspects["pages"])
+        there = sender.holds[rows]
         # What is one repeated byte goes as a dup page: if such a page comes of a delta at the receiver, the sender's
         # base was another; if one comes of it in the sender's view, the sender did not forget the dup page.
-        proves = ~checked & np.isin(every.rows, _rows(receiver.uniform))
-        denies = ~checked & np.isin(every.rows, _rows(sender.uniform))
+        proves = ~checked & receiver.uniform[rows]
+        denies = ~checked & sender.uniform[rows]
         # A sum that holds at the receiver alone shows a sender that did put the dup page into its cache.
         caches = bool((checked & here & ~there).any() or (denies.any() and not proves.any()))
         stale = np.where(checked, there & ~(here & caches), proves | (not caches))
-        self.collides = (here & there & checked)[stale]
-        self.checked, self.proves = checked[stale], proves[stale]
-        self.rows, self.pages = every.rows[stale], every.pages[stale]
-        self.dups, self.bases = every.dups[stale], every.bases[stale]
+        self.collides, self.checked, self.proves = here & there & checked, checked, proves
+        self.places = np.flatnonzero(stale)
+
+    @property
+    def rows(self) -> Ints:
+        """The rows of the deltas against a stale base."""
+        rows: Ints = self.suspects["rows"][self.places]
+        return rows
 
     def _sender(self, pages: Ints) -> _Replay:
         """The sender's view of these pages: their records but for the dup pages, which it did not cache."""
-        columns = self.capture.records.columns
         wanted = reserve((len(self.capture.space) + 1,), bool)
-        wanted[pages] = True
+        for start in range(0, len(pages), PIECE):
+            wanted[pages[start : start + PIECE]] = True
         wanted[-1] = False
-        rows = np.flatnonzero(wanted[self.capture.space.rows(columns)] & (columns.kind != Kind.DUP))
         replay = _Replay(self.capture)
-        replay.run(columns.take(rows), rows)
+        replay.run(wanted)
         return replay
 
-    def marks(self) -> Iterator[Mark]:
+    def marks(self, numbers: Numbers) -> Iterator[Mark]:
         """The findings: each stale base, and the sums that hide one."""
-        if not len(self.rows):
-            return
-        number = self.capture.records.number.astype(np.int64)
-        healed = _next_full(self.capture, self.rows, self.pages)
-        certainty = np.select(
-            [
-                self.collides,
-                self.checked,
-                self.proves,
-                np.full(len(self.rows), bool((self.checked | self.proves).any())),
-            ],
-            ["collision", "checksum", "uniform", "build"],
-            "structural",
-        )
-        evidence = {
-            "dup_record": number[self.dups],
-            "base_record": np.where(self.bases >= 0, number[np.maximum(self.bases, 0)], 0),
-            "healed_by_record": np.where(healed >= 0, number[np.maximum(healed, 0)], 0),
-            "certainty": certainty,
-        }
-        for some, message in ((certainty != "structural", SURE), (certainty == "structural", UNSURE)):
-            told = {name: column[some] for name, column in evidence.items()}
-            yield Mark("stale-base", self.rows[some], message, told, healed[some] < 0)
-        if self.collides.any():
-            mine = self.collides
-            yield Mark(
-                "checksum-collision",
-                self.rows[mine],
-                "the sum holds at the receiver, and for the page that the sender held, and the two pages differ",
-                {"stated": self.capture.records.columns.checksum[self.rows[mine]]},
-                healed[mine] < 0,
-            )
-
-
-def _rows(some: list[Ints]) -> Ints:
-    return np.concatenate([np.empty(0, np.int64), *some])
-
-
-def _agreeing(replay: _Replay) -> Ints:
-    """The rows whose stated sum holds in this replay."""
-    sums = _joined(replay.sums)
-    return sums.rows[sums.agrees]
+        marks = Marks()
+        healing = _next_full(self.capture, self.suspects["rows"], self.suspects["pages"])
+        shown = bool((self.checked | self.proves)[self.places].any())
+        for start in range(0, len(self.places), PIECE):
+            places = self.places[start : start + PIECE]
+            some = {name: column[places] for name, column in self.suspects.items()}
+            collides, healed = self.collides[places], healing[places]
+            certainty = np.select(
+                [collides, self.checked[places], self.proves[places], np.full(len(places), shown)],
+                ["collision", "checksum", "uniform", "build"],
+                "structural",
+            ).astype("U10")
+            evidence = {
+                "dup_record": numbers.of(some["dups"]),
+                "base_record": np.where(some["bases"] >= 0, numbers.of(np.maximum(some["bases"], 0)), 0),
+                "healed_by_record": np.where(healed >= 0, numbers.of(np.maximum(healed, 0)), 0),
+                "certainty": certainty,
+            }
+            for these, message in ((certainty != "structural", SURE), (certainty == "structural", UNSURE)):
+                told = {name: column[these] for name, column in evidence.items()}
+                marks.add(Mark("stale-base", some["rows"][these], message, told, healed[these] < 0))
+            mine = some["rows"][collides]
+            message = "the sum holds at the receiver, and for the page that the sender held, and the two pages differ"
+            stated = {"stated": self.capture.records.columns.checksum[mine]}
+            marks.add(Mark("checksum-collision", mine, message, stated, healed[collides] < 0))
+        yield from marks.whole()
 
 
 def _next_full(capture: "Capture", rows: Ints, pages: Ints) -> Ints:
-    """The row of the first full record of each page after each row; -1 where there is none."""
+    """The row of the first full record of each page after each of these rising rows, (n,) int64; -1 for none.
+
+    From the end of the table on, a piece at a time, remembering each page's first full record after it.
+    """
     columns, space = capture.records.columns, capture.space
     wanted = reserve((len(space) + 1,), bool)
-    wanted[pages] = True
+    for start in range(0, len(pages), PIECE):
+        wanted[pages[start : start + PIECE]] = True
     wanted[-1] = False
-    of = space.rows(columns)
-    full = np.flatnonzero(wanted[of] & CARRIES[columns.kind] & ~IS_DELTA[columns.kind])
-    if not len(full):
-        return np.full(len(rows), -1, np.int64)
-    order = np.lexsort((full, of[full]))
-    stride = len(columns) + 1
-    key = of[full][order] * stride + full[order]
-    place = np.searchsorted(key, pages * stride + rows, side="right")
-    found = np.minimum(place, len(key) - 1)
-    there = (place < len(key)) & (of[full][order][found] == pages)
-    return np.where(there, full[order][found], -1)
+    following = reserve((len(space),), np.int64)  # the row, plus one
+    found = np.empty(len(rows), np.int64)
+    stop = len(rows)
+    for start in reversed(range(0, len(columns), PIECE)):
+        piece = columns.take(slice(start, start + PIECE))
+        of = space.rows(piece)
+        full = np.flatnonzero(wanted[of] & CARRIES[piece.kind] & ~IS_DELTA[piece.kind])
+        first = int(np.searchsorted(rows[:stop], start))
+        if first < stop:
+            asked, there = pages[first:stop], rows[first:stop] - start
+            keys = np.sort(of[full] * PIECE + full)
+            place = np.searchsorted(keys, asked * PIECE + there, side="right")
+            near = np.append(keys, -1)[place]
+            inside = near // PIECE == asked
+            found[first:stop] = np.where(inside, near % PIECE + start, following[asked] - 1)
+            stop = first
+        following[of[full][::-1]] = full[::-1] + start + 1
+    return found
 
 
-def _corrupt(capture: "Capture", receiver: _Replay, wrong: Ints, again: Ints) -> Iterator[Mark]:
+def _corrupt(capture: "Capture", receiver: _Replay, numbers: Numbers, wrong: Ints, again: Ints) -> Iterator[Mark]:
     """Pages whose sums hold in no view: a mark for each chain of such deltas, with the earliest record to blame.
 
     A full record, or a delta whose sum holds, vouches for what came before it; so the first record after that one, or
@@ -346,16 +334,22 @@ def _corrupt(capture: "Capture", receiver: _Replay, wrong: Ints, again: Ints) ->
     if not len(wrong):
         return
     columns, space = capture.records.columns, capture.space
-    of = space.rows(columns)
     wanted = reserve((len(space) + 1,), bool)
-    wanted[of[wrong]] = True
+    wanted[space.rows(columns.take(wrong))] = True
     wanted[-1] = False
-    rows = np.flatnonzero(wanted[of])
-    rows = rows[np.lexsort((rows, of[rows]))]
+    rows = np.concatenate(
+        [
+            np.flatnonzero(wanted[space.rows(columns.take(slice(start, start + PIECE)))]) + start
+            for start in range(0, len(columns), PIECE)
+        ]
+    )
+    of = space.rows(columns.take(rows))
+    order = np.lexsort((rows, of))
+    rows, of = rows[order], of[order]
     place = np.arange(len(rows))
-    starts = np.append(True, of[rows][1:] != of[rows][:-1])
+    starts = np.append(True, of[1:] != of[:-1])
     full = ~IS_DELTA[columns.kind[rows]]
-    holds = np.isin(rows, _agreeing(receiver))
+    holds = receiver.holds[rows]
     anchor = np.maximum.accumulate(np.where(starts | full, place, 0))
     vouched = np.maximum.accumulate(np.where(holds, place + 1, 0))
     earliest = np.maximum(anchor, vouched)
@@ -363,36 +357,41 @@ def _corrupt(capture: "Capture", receiver: _Replay, wrong: Ints, again: Ints) ->
     chains = mine[np.append(True, (earliest[mine][1:] != earliest[mine][:-1]))]
     ends = np.append(np.flatnonzero(starts | full), len(rows))
     after = ends[np.searchsorted(ends, chains, side="right")]
-    number = capture.records.number.astype(np.int64)
-    healed = _next_full(capture, rows[chains], of[rows[chains]])
+    first = chains[np.append(True, of[chains][1:] != of[chains][:-1])]  # a page's first failure
+    first = first[(first > anchor[first]) & ~np.isin(rows[first], again)]
+    order = np.argsort(rows[chains])
+    chains, after = chains[order], after[order]
+    healed = _next_full(capture, rows[chains], of[chains])
     message = (
         "the page has the stated sum in no view: damage between record {earliest_record} and this one; "
         "{tainted} records rest on it; healed by record: {healed_by_record}"
     )
     evidence = {
-        "earliest_record": number[rows[np.minimum(earliest[chains], chains)]],
+        "earliest_record": numbers.of(rows[np.minimum(earliest[chains], chains)]),
         "tainted": after - chains,
-        "healed_by_record": np.where(healed >= 0, number[np.maximum(healed, 0)], 0),
+        "healed_by_record": np.where(healed >= 0, numbers.of(np.maximum(healed, 0)), 0),
     }
     yield Mark("corrupt-page", rows[chains], message, evidence, healed < 0)
-    pages = of[rows[chains]]
-    first = chains[np.append(True, pages[1:] != pages[:-1])]  # a page's first failure
-    first = first[(first > anchor[first]) & ~np.isin(rows[first], again)]
-    yield from dropped(rows[np.maximum(earliest[first] - 1, anchor[first])], rows[first], number)
+    yield from dropped(rows[np.maximum(earliest[first] - 1, anchor[first])], rows[first], numbers)
 
 
 def _page_sums(capture: "Capture") -> Iterator[Mark]:
     """PAGE records that carry a sum of their own, in the debug trees of November 2010."""
     if not capture.scanned.settings.page_sum:
         return
-    table = capture.records
-    size = capture.page_size
-    rows = np.flatnonzero((table.columns.kind == Kind.PAGE) & (table.columns.length == size))
-    computed = np.empty(len(rows), np.uint32)
-    for start in range(0, len(rows), _SUM_BATCH):
-        at = table.payload[rows[start : start + _SUM_BATCH]]
-        computed[start : start + len(at)] = checksum.byte_sum(capture.data[at[:, None] + np.arange(size)])
-    stated = table.columns.checksum[rows]
-    wrong = computed != stated
-    message = "the record states the sum {stated:#x}, the page has {computed:#x}"
-    yield Mark("checksum-mismatch", rows[wrong], message, {"stated": stated[wrong], "computed": computed[wrong]})
+    columns, size = capture.records.columns, capture.page_size
+    marks = Marks()
+    for start in range(0, len(columns), PIECE):
+        piece = columns.take(slice(start, start + PIECE))
+        rows = np.flatnonzero((piece.kind == Kind.PAGE) & (piece.length == size))
+        payload = piece.offset[rows].astype(np.int64) + piece.head[rows]
+        computed = np.empty(len(rows), np.uint32)
+        for first in range(0, len(rows), _SUM_BATCH):
+            at = payload[first : first + _SUM_BATCH]
+            computed[first : first + len(at)] = checksum.byte_sum(capture.data[at[:, None] + np.arange(size)])
+        stated = piece.checksum[rows]
+        wrong = computed != stated
+        message = "the record states the sum {stated:#x}, the page has {computed:#x}"
+        evidence = {"stated": stated[wrong], "computed": computed[wrong]}
+        marks.add(Mark("checksum-mismatch", rows[wrong] + start, message, evidence))
+    yield from marks.whole()

@@ -41,16 +41,16 @@ def outcome(
     memory, not in the stream's block list.
     """
     has = destination or {}
-    stops = [
+    stops = (
         f
         for f in findings
         if _stops(f, receiver, capture)
         and not (f.rule == "unknown-block" and (f.page or 0) < has.get(f.block or b"", 0))
-    ]
-    reasons = [
-        Outcome(False, f.offset, f.record, f"{f.rule}: {f.message}")
-        for f in sorted(stops, key=lambda f: f.offset or 0)[:1]
-    ]
+    )
+    first = min(stops, key=lambda f: f.offset or 0, default=None)
+    reasons = []
+    if first is not None:
+        reasons.append(Outcome(False, first.offset, first.record, f"{first.rule}: {first.message}"))
     if receiver is Receiver.TODAY and capture.scanned.ram_version == ram.VERSION_FLAT:
         reasons.append(Outcome(False, 0, None, "RAM section version 3 is not loaded any more"))
     if receiver is not Receiver.TODAY:

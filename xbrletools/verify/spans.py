@@ -11,7 +11,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..codec import deltas
-from .marks import CARRIES, IS_DELTA, Ints, Mark
+from ..stream.records import PIECE
+from ..stream.reserve import reserve
+from .marks import IS_DELTA, Ints, Mark, Numbers
 
 if TYPE_CHECKING:
     from ..capture import Capture
@@ -20,37 +22,56 @@ BATCH = 256  # deltas that are decoded at once, to see which change something
 MISSING_PAGES = 4  # pages whose deltas fail, all at once, that speak for records that are missing
 
 
-def replayed(capture: "Capture") -> list[tuple[int, int, int, int]]:
+def replayed(capture: "Capture", numbers: Numbers) -> list[tuple[int, int, int, int]]:
     """Spans of records that repeat earlier ones byte for byte, a delta that changes something among them.
 
     Each as the numbers of its first and last record, how many records before them they repeat, and how many such deltas
     there are.
     """
-    columns, dialect = capture.records.columns, capture.dialect
-    if dialect is None:
+    if capture.dialect is None:
         return []
-    carriers = np.flatnonzero(CARRIES[columns.kind])
-    before = _of_page_before(capture, carriers)
-    again = np.flatnonzero((before >= 0) & IS_DELTA[columns.kind[carriers]])
-    again = again[_equal(capture, carriers[again], carriers[before[again]])]
-    again = again[_changes(capture, carriers[again])]
     spans: list[tuple[int, int, int, int]] = []
-    for place in again.tolist():
-        shift = place - int(before[place])
-        if spans and spans[-1][1] >= place and spans[-1][2] == shift:
-            first, last, _, count = spans[-1]
-            spans[-1] = (first, last, shift, count + 1)
-            continue
-        first, last = (_extent(capture, carriers, place, shift, step) for step in (-1, 1))
-        spans.append((first, last, shift, 1))
+    for again, before in _repeats(capture):
+        shifts = numbers.of(again) - numbers.of(before)
+        for place, shift in zip((numbers.of(again) - 1).tolist(), shifts.tolist(), strict=True):
+            if spans and spans[-1][1] >= place and spans[-1][2] == shift:
+                first, last, _, count = spans[-1]
+                spans[-1] = (first, last, shift, count + 1)
+                continue
+            first, last = (_extent(capture, capture.records.by_number, place, shift, step) for step in (-1, 1))
+            spans.append((first, last, shift, 1))
     return [(first + 1, last + 1, shift, count) for first, last, shift, count in spans]
+
+
+def _repeats(capture: "Capture") -> Iterator[tuple[Ints, Ints]]:
+    """Rows of deltas that change something and are the same as the record of their page before them, and its rows; from
+    a piece of the table at a time.
+    """
+    columns = capture.records.columns
+    latest = reserve((len(capture.space),), np.int64)  # of each page the row, plus one, of its last record
+    for start in range(0, len(columns), PIECE):
+        piece = columns.take(slice(start, start + PIECE))
+        pages = capture.space.rows(piece)
+        rows = np.flatnonzero(pages >= 0)
+        pages = pages[rows]
+        order = np.argsort(pages, kind="stable")
+        before = latest[pages] - 1
+        same = pages[order][1:] == pages[order][:-1]
+        before[order[1:][same]] = rows[order[:-1][same]] + start
+        latest[pages] = rows + start + 1
+        again = (before >= 0) & IS_DELTA[piece.kind[rows]]
+        rows, before = rows[again] + start, before[again]
+        equal = _equal(capture, rows, before)
+        rows, before = rows[equal], before[equal]
+        changes = _changes(capture, rows)
+        yield rows[changes], before[changes]
 
 
 def replayed_marks(capture: "Capture", spans: list[tuple[int, int, int, int]]) -> Iterator[Mark]:
     """The findings of spans that came twice."""
     if not spans:
         return
-    found = np.array(spans, np.int64)
+    found = np.array(sorted(spans), np.int64)
     first, last, shift, count = found.T
     message = (
         "records {first_record} to {last_record} repeat {of_first_record} to {of_last_record} byte for byte, {deltas} "
@@ -61,26 +82,16 @@ def replayed_marks(capture: "Capture", spans: list[tuple[int, int, int, int]]) -
     yield Mark("replayed-span", capture.records.by_number[first - 1], message, evidence)
 
 
-def _of_page_before(capture: "Capture", carriers: Ints) -> Ints:
-    """For each record with a page the place, among them, of the record of its page before it; -1 for none."""
-    pages = capture.space.rows(capture.records.columns)[carriers]
-    order = np.argsort(pages, kind="stable")
-    before = np.full(len(carriers), -1, np.int64)
-    same = (pages[order][1:] == pages[order][:-1]) & (pages[order][1:] >= 0)
-    before[order[1:][same]] = order[:-1][same]
-    return before
-
-
 def _equal(capture: "Capture", rows: Ints, others: Ints) -> NDArray[np.bool_]:
     """Whether records are the same, their payloads too."""
-    columns, payload, data = capture.records.columns, capture.records.payload, capture.data
+    columns, data = capture.records.columns, capture.data
     equal = np.ones(len(rows), bool)
     for name in ("kind", "block", "address", "length", "checksum"):
         column = getattr(columns, name)
         equal &= column[rows] == column[others]
     for i in np.flatnonzero(equal).tolist():
         length = int(columns.length[rows[i]])
-        one, other = int(payload[rows[i]]), int(payload[others[i]])
+        one, other = (int(columns.offset[row]) + int(columns.head[row]) for row in (rows[i], others[i]))
         equal[i] = bool((data[one : one + length] == data[other : other + length]).all())
     return equal
 
@@ -91,7 +102,8 @@ def _changes(capture: "Capture", rows: Ints) -> NDArray[np.bool_]:
     out = np.zeros(len(rows), bool)
     for start in range(0, len(rows), BATCH):
         some = rows[start : start + BATCH]
-        at, length = capture.records.payload[some], capture.records.columns.length[some].astype(np.int64)
+        columns = capture.records.columns.take(some)
+        at, length = columns.offset.astype(np.int64) + columns.head, columns.length.astype(np.int64)
         where, _ = deltas.changed(capture.dialect.encoding, capture.data, at, length, capture.page_size)
         out[start : start + BATCH] = where.any(axis=1)
     return out
@@ -108,11 +120,10 @@ def _extent(capture: "Capture", carriers: Ints, place: int, shift: int, step: in
     return end
 
 
-def dropped(after: Ints, at: Ints, number: Ints) -> Iterator[Mark]:
+def dropped(after: Ints, at: Ints, numbers: Numbers) -> Iterator[Mark]:
     """Points at which records are missing: deltas ``at`` fail, of pages that were last right at rows ``after``.
 
-    Both (n,) int64, a page each; a point between them all explains pages that fail together. ``number`` has each row's
-    record number.
+    Both (n,) int64, a page each; a point between them all explains pages that fail together.
     """
     order = np.argsort(at, kind="stable")
     groups: list[tuple[int, int, int]] = []
@@ -128,5 +139,5 @@ def dropped(after: Ints, at: Ints, number: Ints) -> Iterator[Mark]:
         "the deltas of {pages} pages fail from here on; records of theirs that are missing between record "
         "{after_record} and this one would explain all of them"
     )
-    evidence = {"pages": pages, "after_record": number[points[:, 0]], "certainty": np.full(len(pages), "likely")}
+    evidence = {"pages": pages, "after_record": numbers.of(points[:, 0]), "certainty": np.full(len(pages), "likely")}
     yield Mark("dropped-span", points[:, 1], message, evidence)

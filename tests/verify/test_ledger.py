@@ -1,0 +1,89 @@
+"""Findings by the million lie in files, and come out as they would from memory."""
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+import xbrletools
+from tests.cli.run import run
+from tests.conftest import SAMPLES
+from tests.streams import PAGE, StreamBuilder, noise
+from xbrletools.verify import checker, ledger, memory
+from xbrletools.verify.ledger import Ledger
+from xbrletools.verify.marks import Numbers
+
+
+def stale_stream(rounds: int) -> bytes:
+    """Deltas against bases that dup pages took from the receiver, over and over."""
+    pages = [noise(i) for i in range(4)]
+    stream = StreamBuilder()
+    for i, page in enumerate(pages):
+        stream.page(i * PAGE, page)
+    stream.part()
+    for turn in range(rounds):
+        for i, page in enumerate(pages):
+            new = page.copy()
+            new[turn % PAGE] ^= 1
+            stream.dup(i * PAGE, turn & 0xFF)
+            stream.delta(i * PAGE, page, new)
+            pages[i] = new
+            if turn % 7 == i:
+                stream.page(i * PAGE, new)
+    return stream.end().bytes()
+
+
+def test_columns_come_out_of_a_file_as_they_went_in(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(ledger, "HELD", 100)
+    made = Ledger()
+    rows = np.arange(1000)
+    names = np.array(["good", "bad"])[rows % 2]
+    for start in range(0, 1000, 37):
+        made.add({"rows": rows[start : start + 37], "names": names[start : start + 37]})
+    assert np.array_equal(made.columns()["rows"], rows)
+    assert np.array_equal(made.columns()["names"], names)
+    assert made.columns()["rows"].base is not None
+
+
+@pytest.mark.parametrize(
+    "data", [stale_stream(30), (SAMPLES / "posted-big-debug.bin").read_bytes()], ids=["stale", "sample"]
+)
+def test_findings_are_the_same_from_files_and_from_pieces_of_any_size(
+    data: bytes, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with xbrletools.open(data) as capture:
+        expected = list(capture.verify())
+        monkeypatch.setattr(ledger, "HELD", 1)
+        assert list(capture.verify()) == expected
+        monkeypatch.setattr(memory, "PIECE", 7)
+        monkeypatch.setattr(memory, "CHUNK", 13)
+        monkeypatch.setattr(checker, "PIECE", 5)
+        monkeypatch.setattr(checker, "_FINDINGS", 3)
+        assert list(capture.verify()) == expected
+    assert expected
+
+
+def test_the_number_of_any_row_is_that_of_the_table() -> None:
+    with xbrletools.open(SAMPLES / "posted-8m.bin") as capture:
+        table = capture.records
+        rows = np.random.default_rng(1).integers(0, len(table), 5000)
+        assert np.array_equal(Numbers(table.columns.kind).of(rows), table.number[rows])
+
+
+def test_sarif_json_and_lines_tell_of_the_same_findings(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    path = tmp_path / "stale.bin"
+    path.write_bytes(stale_stream(5))
+    status, lines, _ = run(capsys, "verify", path, "--limit", "0")
+    rules = [json.loads(line)["rule"] for line in run(capsys, "verify", path, "--json")[1].splitlines()]
+    log = json.loads(run(capsys, "verify", path, "--sarif")[1])
+    assert status == 1
+    assert [r["ruleId"] for r in log["runs"][0]["results"]] == rules
+    assert sum(line.startswith(("error", "warning", "note")) for line in lines.splitlines()) == len(rules)
+
+
+def test_a_sarif_log_without_findings_is_whole(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    path = tmp_path / "clean.bin"
+    path.write_bytes(StreamBuilder({b"pc.ram": PAGE}).page(0, noise(0)).part().end().bytes())
+    log = json.loads(run(capsys, "verify", path, "--sarif")[1])
+    assert log["runs"][0]["results"] == []

@@ -1,0 +1,76 @@
+"""Columns of findings to be, as many as there are: in memory while they are few, in an unnamed file from then on."""
+
+import tempfile
+from collections.abc import Iterator, Mapping
+from typing import IO, Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from .marks import Mark
+
+HELD = 1 << 20  # bytes of a ledger that stay in memory
+
+
+class Ledger:
+    """Columns that grow together, piece by piece. Raises OSError where the disk cannot take them."""
+
+    def __init__(self) -> None:
+        self._pieces: list[dict[str, NDArray[Any]]] = []
+        self._held = 0
+        self._files: dict[str, IO[bytes]] = {}
+        self._dtypes: dict[str, np.dtype[Any]] = {}
+
+    def __del__(self) -> None:
+        for file in self._files.values():  # what was mapped from them stays
+            file.close()
+
+    def add(self, columns: Mapping[str, NDArray[Any]]) -> None:
+        """Append rows to every column; all pieces have the same columns."""
+        if not self._dtypes:
+            self._dtypes = {name: column.dtype for name, column in columns.items()}
+        if not any(len(c) for c in columns.values()):
+            return
+        self._pieces.append(dict(columns))
+        self._held += sum(c.nbytes for c in columns.values())
+        if self._held > HELD:
+            self._spill()
+
+    def _spill(self) -> None:
+        for name in self._dtypes:
+            if name not in self._files:
+                self._files[name] = tempfile.TemporaryFile()  # noqa: SIM115 - closed when the ledger goes
+            for piece in self._pieces:
+                self._files[name].write(np.ascontiguousarray(piece[name]).data)
+        self._pieces, self._held = [], 0
+
+    def columns(self) -> dict[str, NDArray[Any]]:
+        """Every column whole; those in a file are mapped from it."""
+        if not self._files:
+            empty = {name: np.empty(0, dtype) for name, dtype in self._dtypes.items()}
+            return {n: np.concatenate([e, *(p[n] for p in self._pieces)], dtype=e.dtype) for n, e in empty.items()}
+        self._spill()
+        for file in self._files.values():
+            file.flush()
+        return {n: np.asarray(np.memmap(self._files[n], d, mode="r")) for n, d in self._dtypes.items()}
+
+
+class Marks:
+    """Marks gathered from the pieces of a table, a ledger a rule and message."""
+
+    def __init__(self) -> None:
+        self._ledgers: dict[tuple[str, str], Ledger] = {}
+
+    def add(self, mark: Mark) -> None:
+        """Append what one piece showed; its rows come after those of earlier pieces."""
+        errors = {} if mark.errors is None else {"?": mark.errors}
+        ledger = self._ledgers.setdefault((mark.rule, mark.message), Ledger())
+        ledger.add({"": mark.rows} | errors | mark.evidence)
+
+    def whole(self) -> Iterator[Mark]:
+        """Every rule's mark, in the order in which the rules came first."""
+        for (rule, message), ledger in self._ledgers.items():
+            columns = ledger.columns()
+            rows, errors = columns.pop("", None), columns.pop("?", None)
+            if rows is not None and len(rows):
+                yield Mark(rule, rows, message, columns, errors)

@@ -164,7 +164,7 @@ class Run:
 
 
 def watched(
-    arguments: list[str], feed: Iterator[tuple[bytes | memoryview, bool]] | None = None, cache: str = ""
+    arguments: list[str], feed: Iterator[tuple[bytes | memoryview, bool]] | None = None, cache: str = "", image: int = 0
 ) -> Run:
     """Run Python with these arguments, its output dropped, sampling its anonymous memory."""
     environment = os.environ | {"XDG_CACHE_HOME": cache or "/nonexistent"}
@@ -184,7 +184,7 @@ def watched(
     reader.start()
     peak = 0
     while process.poll() is None:
-        peak = max(peak, anonymous(process.pid))
+        peak = max(peak, anonymous(process.pid, image))
         time.sleep(0.005)
     for thread in (feeder, reader):
         if thread is not None:
@@ -206,13 +206,22 @@ def _feed(process: "subprocess.Popen[bytes]", pieces: Iterator[tuple[bytes | mem
         process.stdin.close()
 
 
-def anonymous(pid: int) -> int:
-    """The anonymous memory of a process that is resident, in bytes; 0 where it has gone."""
-    with suppress(OSError, ValueError):
-        for line in Path(f"/proc/{pid}/status").read_text().splitlines():
-            if line.startswith("RssAnon"):
-                return int(line.split()[1]) * 1024
-    return 0
+def anonymous(pid: int, image: int = 0) -> int:
+    """The anonymous memory of a process that is resident, in bytes, without its images of ``image`` bytes each; 0 where
+    it has gone.
+    """
+    total = size = 0
+    with suppress(OSError, ValueError, IndexError):
+        if not image:
+            text = Path(f"/proc/{pid}/status").read_text()
+            return int(text[text.index("RssAnon:") :].split()[1]) * 1024
+        for line in Path(f"/proc/{pid}/smaps").read_text().splitlines():
+            if line.startswith("Size:"):
+                size = int(line.split()[1]) * 1024
+            elif line.startswith("Anonymous:"):
+                there = int(line.split()[1]) * 1024
+                total += max(0, there - size // image * image)  # neighbours may be one mapping
+    return total
 
 
 def bare(command: str) -> int:
@@ -249,9 +258,15 @@ def _line(what: str, run: Run, stream: Stream, command: str, own: int = 0) -> No
     )
 
 
-def _own(stream: Stream, images: int) -> int:
-    """What images and the table may take."""
-    return images * stream.pages * stream.mix.page_size + 32 * stream.records
+def _file(command: str, path: Path, stream: Stream, *more: str) -> None:
+    """A command on a file; one that has images may take those, and the table."""
+    image = stream.pages * stream.mix.page_size if command in ("verify", "extract") else 0
+    if command == "extract":
+        more = ("-o", str(path.with_suffix(".raw")), "--block", "pc.ram", "--force")
+    own = 32 * stream.records if command in ("verify", "extract", "page") else 0
+    run = watched(["-m", "xbrletools", command, str(path), *more], image=image)
+    _line(f"{command} FILE, {stream.mix.name}", run, stream, command, own)
+    path.with_suffix(".raw").unlink(missing_ok=True)
 
 
 def pipe(folder: Path, size: int, options: argparse.Namespace) -> None:
@@ -269,11 +284,8 @@ def sparse(folder: Path, size: int, options: argparse.Namespace) -> None:
     path = folder / "sparse.bin"
     stream = sparse_file(path, size)
     print(f"sparse file: {path.stat().st_size:,} bytes, {path.stat().st_blocks * 512:,} of them on disk")
-    for command, images in (("info", 0), ("stats", 0), ("dump", 0), ("verify", 2), ("extract", 1)):
-        if command in options.commands.split(","):
-            out = ["-o", str(folder / "out.raw"), "--block", "pc.ram", "--force"] if command == "extract" else []
-            run = watched(["-m", "xbrletools", command, str(path), *out])
-            _line(f"{command} FILE, sparse", run, stream, command, _own(stream, images) if images else 0)
+    for command in options.commands.split(","):
+        _file(command, path, stream)
     path.unlink()
 
 
@@ -285,8 +297,7 @@ def linear(folder: Path, size: int, options: argparse.Namespace) -> None:
     for gigabytes in (1, 4, 16):
         path = folder / "sparse.bin"
         stream = sparse_file(path, int(gigabytes * 1e9 * size / 20e9))
-        run = watched(["-m", "xbrletools", "verify", str(path)])
-        _line("verify FILE, sparse", run, stream, "verify", _own(stream, 2))
+        _file("verify", path, stream)
         path.unlink()
 
 
@@ -318,8 +329,8 @@ def records(folder: Path, size: int, options: argparse.Namespace) -> None:
             f"{(run.peak - bare('info') - 32 * int(rows)) / MIB:.1f} MiB",
             flush=True,
         )
-        for command, extra in (("info", []), ("stats", [])):
-            _line(f"{command} FILE, short", watched(["-m", "xbrletools", command, str(path), *extra]), stream, command)
+        for command in ("info", "stats"):
+            _file(command, path, stream)
         path.unlink()
 
 

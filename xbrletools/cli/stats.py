@@ -3,7 +3,7 @@
 import json
 import os
 from collections.abc import Iterable, Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 
@@ -14,13 +14,15 @@ from ..analysis.stats import Stats, Tally
 from ..formats import ram
 from ..formats.ram import PAGE_KINDS, Kind
 from ..formats.statistics import CacheLines
-from ..sender.fingerprint import CacheCounts, cache_counts
-from ..stream.channels import Channel
 from ..stream.records import NO_BLOCK
 from ..stream.scan import Scanner
 from ..stream.sections import STAGE_OF
 from ..text import shown, size
 from . import EXIT_FINDINGS, reading, warn
+
+if TYPE_CHECKING:
+    from ..sender.fingerprint import CacheCounts
+    from ..stream.channels import Channel
 
 
 @click.command()
@@ -44,6 +46,8 @@ def command(
     counts = None
     if cache is not None:
         _ = opened.records  # the model reads pages again, so a pipe is kept
+        from ..sender.fingerprint import cache_counts
+
         counts = cache_counts(opened, size(cache))
     if opened.has_channels:
         scan = opened.scanned
@@ -65,7 +69,7 @@ def command(
     return EXIT_FINDINGS
 
 
-def _posted(scan: Scanner, sums: Stats, counts: CacheCounts | None, as_json: bool) -> None:
+def _posted(scan: Scanner, sums: Stats, counts: "CacheCounts | None", as_json: bool) -> None:
     form, lines = stats.posted(sums, scan.settings.dialect, scan.ram_version or ram.VERSION_NAMED, counts)
     if as_json:
         click.echo(json.dumps({line.label: {"value": line.value, "share": line.share} for line in lines}))
@@ -80,7 +84,7 @@ def _posted(scan: Scanner, sums: Stats, counts: CacheCounts | None, as_json: boo
 # -- JSON -------------------------------------------------------------------------------------------------------
 
 
-def _object(scan: Scanner, sums: Stats, channels: Sequence[Channel]) -> dict[str, Any]:
+def _object(scan: Scanner, sums: Stats, channels: "Sequence[Channel]") -> dict[str, Any]:
     dialect = scan.settings.dialect
     return {
         "dialect": None if dialect is None else dialect.name,
@@ -151,7 +155,7 @@ def _kinds(tally: Tally, kinds: Iterable[Kind]) -> dict[str, dict[str, int]]:
 # -- text -------------------------------------------------------------------------------------------------------
 
 
-def _text(scan: Scanner, sums: Stats, channels: Sequence[Channel]) -> str:
+def _text(scan: Scanner, sums: Stats, channels: "Sequence[Channel]") -> str:
     parts = [_kind_table(sums), _summary(sums, channels), _channel_table(sums, channels), _pass_table(scan, sums)]
     return "\n\n".join(part for part in parts if part)
 
@@ -188,7 +192,7 @@ _ATTEMPTS = (
 )
 
 
-def _summary(sums: Stats, channels: Sequence[Channel]) -> str:
+def _summary(sums: Stats, channels: "Sequence[Channel]") -> str:
     total = sums.total
     if channels:
         others = sum(c.size for c in channels)
@@ -207,7 +211,7 @@ def _summary(sums: Stats, channels: Sequence[Channel]) -> str:
     return "\n".join(lines)
 
 
-def _channel_table(sums: Stats, channels: Sequence[Channel]) -> str:
+def _channel_table(sums: Stats, channels: "Sequence[Channel]") -> str:
     if not channels:
         return ""
     rows = [["channel", "packets", "pages", "zero", "packed", "bytes", "of full pages"]]

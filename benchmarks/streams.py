@@ -53,7 +53,9 @@ MIXES = {
 }
 
 #: Changed bytes of a delta, whether they lie in clusters, and the share of deltas that are so.
-_CHANGES = ((4, False, 0.2), (10, False, 0.2), (50, False, 0.25), (300, True, 0.25), (1200, True, 0.1))
+Changes = tuple[tuple[int, bool, float], ...]
+_MIXED: Changes = ((4, False, 0.2), (10, False, 0.2), (50, False, 0.25), (300, True, 0.25), (1200, True, 0.1))
+_SMALL: Changes = ((10, False, 1.0),)
 
 
 def noise(count: int, rng: np.random.Generator) -> Bytes:
@@ -129,7 +131,9 @@ def _stretches(count: int, shares: tuple[float, ...], length: int, rng: np.rando
     return np.repeat(drawn, rng.geometric(1 / length, count))[:count]
 
 
-def _send(memory: Bytes, rows: Ints, kinds: Ints, rng: np.random.Generator) -> tuple[Records, Choices]:
+def _send(
+    memory: Bytes, rows: Ints, kinds: Ints, rng: np.random.Generator, changes: Changes = _MIXED
+) -> tuple[Records, Choices]:
     """Change these pages of ``memory``, and give the records that say so."""
     old = memory[rows]
     new = np.empty_like(old)
@@ -138,8 +142,8 @@ def _send(memory: Bytes, rows: Ints, kinds: Ints, rng: np.random.Generator) -> t
     mine = np.flatnonzero(kinds == _DUP)
     new[mine] = np.where(rng.random(len(mine)) < 0.9, 0, 0xFF).astype(np.uint8)[:, None]
     mine = np.flatnonzero(kinds == _DELTA)
-    fates = rng.choice(len(_CHANGES), len(mine), p=[share for _, _, share in _CHANGES])
-    for fate, (count, clustered, _) in enumerate(_CHANGES):
+    fates = rng.choice(len(changes), len(mine), p=[share for _, _, share in changes])
+    for fate, (count, clustered, _) in enumerate(changes):
         some = mine[fates == fate]
         new[some] = changed(old[some], count, clustered, rng)
     memory[rows] = new
@@ -153,7 +157,7 @@ def _send(memory: Bytes, rows: Ints, kinds: Ints, rng: np.random.Generator) -> t
 
 def write_run(path: Path, kind: Flag, count: int, rng: np.random.Generator) -> None:
     """Write a stream of ``count`` records of one kind, PAGE, COMPRESS or XBRLE, over a guest of 4096 pages, swept again
-    and again. A delta changes 10 bytes of a page of zeros.
+    and again. A delta changes 10 bytes of a page of zeros, whatever the sweep: what is written is for scanning.
     """
     guest = 4096
     memory = np.zeros((guest, PAGE), np.uint8)
@@ -165,7 +169,7 @@ def write_run(path: Path, kind: Flag, count: int, rng: np.random.Generator) -> N
         file.write(_FRAMES.file_header() + _FRAMES.section(SectionType.START))
         file.write(memory_size(_FORM.version, [block], np.zeros(1, np.int64), PAGE))
         file.write(writer.write(*_send(memory, rows[:1], kinds[:1], rng))[0].data)  # it names the block
-        sweep, begins = writer.write(*_send(memory, rows, kinds, rng))
+        sweep, begins = writer.write(*_send(memory, rows, kinds, rng, _SMALL))
         for start in range(1, count, guest):
             file.write(sweep[: begins[min(guest, count - start)]].data)
         file.write(end_of_section() + _FRAMES.section(SectionType.END) + end_of_section())

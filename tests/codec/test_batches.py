@@ -9,14 +9,18 @@ DATA = np.random.default_rng(1).integers(1, 256, 2000, np.uint8)
 _lengths = st.lists(st.integers(0, 40), min_size=1, max_size=12)
 
 
-@given(_lengths, st.lists(st.integers(-30, 70), min_size=12, max_size=12), st.integers(0, 40), st.booleans())
+@given(
+    _lengths, st.lists(st.integers(-30, 70), min_size=12, max_size=12), st.integers(0, 40), st.booleans(), st.booleans()
+)
 def test_joined_payloads_stand_where_the_answer_says(
-    lengths: list[int], gaps: list[int], skip: int, in_pairs: bool
+    lengths: list[int], gaps: list[int], skip: int, in_pairs: bool, narrow: bool
 ) -> None:
     unit = 2 if in_pairs else 1
     sizes = np.array(lengths) * unit
     steps = np.append(300, sizes[:-1] + np.array(gaps)[: len(sizes) - 1])  # payloads may overlap and go backwards
     offsets = np.cumsum(steps)
+    if narrow:
+        offsets, sizes = offsets.astype(np.int32), sizes.astype(np.int32)
     joined, ends = batches.join(DATA, offsets, sizes, pad=5, skip=skip, unit=unit)
     expected = bytearray(len(joined))
     for offset, size, end in zip(offsets.tolist(), sizes.tolist(), ends.tolist(), strict=True):

@@ -103,7 +103,7 @@ def join(data: Bytes, offsets: Ints, lengths: Ints, pad: int = 0, skip: int = 0,
     Payloads that are at most ``skip`` bytes apart, and a multiple of ``unit``, a power of two, are copied at once, and
     zeros are left between them.
     """
-    ends = offsets + lengths
+    ends = (offsets + lengths).astype(np.int64, copy=False)
     gaps = (offsets[1:] - ends[:-1]).view(np.uint64)  # a payload that lies before the one ahead of it is far away
     apart = np.ones(len(ends), bool)
     np.logical_or(gaps > skip, gaps & np.uint64(unit - 1), out=apart[1:])

@@ -1,6 +1,7 @@
 """What was measured, as a table for people, for a document, and as JSON."""
 
 import json
+import os
 import platform
 import re
 from collections.abc import Sequence
@@ -41,7 +42,7 @@ def conditions(quick: bool, clock: str, compiler: str | None) -> dict[str, str]:
     return {
         "Python": platform.python_version(),
         "NumPy": np.__version__,
-        "machine": platform.machine(),
+        "machine": f"{platform.machine()}, {os.cpu_count()} cores, load {os.getloadavg()[0]:.1f}",
         "compiler": compiler or "none: no baseline",
         "clock": clock,
         "streams": "8 MiB" if quick else "1 GiB",

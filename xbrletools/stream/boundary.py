@@ -1,14 +1,16 @@
-"""Where a section ends whose data cannot be parsed: by its footer, by the next plausible header, or by the end.
+"""Where a section ends that is neither RAM nor disk: by its footer or its own records, by the next plausible header, or
+by the end.
 
 Facts: formats/README.md, "Boundaries"; measured on real captures, the footer was right every time, and of the headers
 only FULL with a higher id.
 """
 
+import io
 import re
 
-from construct import Int32ub
+from construct import ConstructError, Int32ub
 
-from ..formats import qevm
+from ..formats import iterable, qevm
 from ..formats.qevm import SectionType
 
 _AFTER_FOOTER = frozenset((SectionType.EOF, SectionType.START, SectionType.PART, SectionType.END, SectionType.FULL))
@@ -17,6 +19,19 @@ _FULL = re.compile(rb"(?s:\x04(?=....[\x01-\xff][\x20-\x7e]))")
 ID_STEP_MAX = 1024  # more sections than lie between two that follow each other
 VERSION_MAX = 1 << 16
 INSTANCE_MAX = 1 << 24
+
+
+def by_grammar(tail: memoryview, idstr: bytes) -> int | None:
+    """Where an iterable section whose records are known ends in ``tail``; None where it is none, or cut."""
+    grammar = iterable.SECTIONS.get(idstr)
+    if grammar is None:
+        return None
+    stream = io.BytesIO(tail)
+    try:
+        grammar.parse_stream(stream)
+    except ConstructError:
+        return None
+    return stream.tell()
 
 
 def by_footer(tail: memoryview, section_id: int) -> int | None:

@@ -368,6 +368,8 @@ class Scanner:
             if found is None:
                 raise _Stop("truncated", at + there, f"section {owner.section_id} has no footer, its data is cut")
             return at + found, Boundary.FOOTER
+        if kind is not SectionType.FULL and (end := boundary.by_grammar(tail, owner.idstr)) is not None:
+            return at + end, Boundary.PARSED
         if self.device_tail is None:
             self.device_tail = (self.sections[section].offset, at + there)
         found = boundary.by_header(tail, owner.section_id)

@@ -79,7 +79,7 @@ def test_every_page_size_is_known_from_configuration_or_from_the_records(bits):
     said = b"\x05" + qevm.IdStr.build(b"configuration/target-page-bits") + Int32ub.build(1) + Int32ub.build(bits)
     for subsections in (said, b""):
         head = HEADER + configuration(subsections=subsections)
-        head += start() + block_list([(b"pc.ram", 9 * size)]) + EOS + footer()
+        head += start() + block_list([(b"pc.ram", 16 * size)]) + EOS + footer()
         records = b"".join(
             ram.Word.build(i * size | Flag.PAGE | (Flag.CONTINUE if i else 0))
             + (b"" if i else qevm.IdStr.build(b"pc.ram"))
@@ -89,7 +89,9 @@ def test_every_page_size_is_known_from_configuration_or_from_the_records(bits):
         records += ram.Word.build(8 * size | Flag.COMPRESS | Flag.CONTINUE) + b"\0"
         capture = xbrletools.open(head + part() + records + EOS + footer() + END + EOF)
         assert capture.page_size == size
-        assert capture.memory()["pc.ram"].tobytes() == b"".join(contents) + bytes(size)
+        image = capture.memory()
+        assert image["pc.ram"][:9].tobytes() == b"".join(contents) + bytes(size)
+        assert image.known.tolist() == [True] * 9 + [False] * 7
         check_clean(capture)
 
 

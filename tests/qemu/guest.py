@@ -56,9 +56,9 @@ def boot_sector() -> bytes:
 
 
 class Machine:
-    """One QEMU process, its QMP connection, and its RAM as a file."""
+    """One QEMU process, its QMP connection, and its RAM as a file, unless it is to have ``own_memory``."""
 
-    def __init__(self, folder: Path, name: str, *more: str) -> None:
+    def __init__(self, folder: Path, name: str, *more: str, own_memory: bool = False) -> None:
         assert QEMU is not None
         self.ram = folder / f"{name}.ram"
         boot = folder / "boot.img"
@@ -67,11 +67,12 @@ class Machine:
         self._sockets = tempfile.TemporaryDirectory(dir="/tmp")
         path = Path(self._sockets.name) / "qmp"
         backend = f"memory-backend-file,id=pc.ram,size={RAM},mem-path={self.ram},share=on"
+        backend += ",x-use-canonical-path-for-ramblock-id=off"
+        memory = () if own_memory else ("-object", backend, "-machine", "memory-backend=pc.ram")
         self.process = subprocess.Popen(
             [
                 *(QEMU, "-accel", "tcg", "-m", str(RAM >> 20), "-nodefaults", "-display", "none", "-net", "none"),
-                *("-object", f"{backend},x-use-canonical-path-for-ramblock-id=off"),
-                *("-machine", "pc,memory-backend=pc.ram"),
+                *("-machine", "pc", *memory),
                 *("-drive", f"file={boot},format=raw,if=ide,snapshot=on"),
                 *("-qmp", f"unix:{path},server=on,wait=off", *more),
             ],

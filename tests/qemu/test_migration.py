@@ -2,6 +2,7 @@
 
 import contextlib
 import threading
+import time
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -10,8 +11,9 @@ import pytest
 
 import xbrletools
 from tests.memory.test_truth import check_clean
-from tests.qemu.guest import END, FIRST, QEMU, Machine
+from tests.qemu.guest import END, FIRST, QEMU, RAM, Machine
 from xbrletools.cli import main
+from xbrletools.formats.qevm import SectionType
 from xbrletools.net.tap import Address, Recording, Tap
 
 pytestmark = pytest.mark.skipif(QEMU is None, reason="qemu-system-x86_64 is not installed; .ci/install-tools does it")
@@ -27,8 +29,8 @@ MODES = {
 
 
 @contextlib.contextmanager
-def machine(folder: Path, name: str, *more: str) -> Iterator[Machine]:
-    one = Machine(folder, name, *more)
+def machine(folder: Path, name: str, *more: str, own_memory: bool = False) -> Iterator[Machine]:
+    one = Machine(folder, name, *more, own_memory=own_memory)
     try:
         yield one
     finally:
@@ -137,3 +139,67 @@ def test_a_save_file_of_libvirt_written_anew_loads_in_a_real_destination(name, t
             if target.command("query-status")["status"] != "inmigrate":
                 break
         assert target.memory().tobytes() == corpus(f"qemu-7.2/{name}.truth")
+
+
+def saved(guest: Machine, path: Path) -> np.ndarray:
+    """Guest-physical memory as QEMU writes it out, (pages, 4096) uint8."""
+    guest.command("pmemsave", val=0, size=RAM, filename=str(path))
+    return np.fromfile(path, np.uint8).reshape(-1, 4096)
+
+
+def test_a_background_snapshot_is_memory_as_it_was_when_it_began(tmp_path):
+    """It has no END section: the RAM's PARTs are followed by the devices."""
+    with machine(tmp_path, "source", own_memory=True) as source:
+        time.sleep(3)
+        source.command("stop")
+        truth = saved(source, tmp_path / "truth")
+        tap = Tap(Address(), tmp_path / "S")
+        try:
+            thread = threading.Thread(target=tap.run)
+            thread.start()
+            source.migrate(str(tap.address), ["background-snapshot"])
+        except AssertionError as refused:
+            pytest.skip(f"no background snapshots here: {refused}")
+        finally:
+            if not tap.recordings:
+                tap.close()
+            thread.join(60)
+    capture = xbrletools.open(tmp_path / "S")
+    assert truth[FIRST >> 8 : END >> 8].any()
+    assert (capture.memory()["pc.ram"] == truth).all()
+    assert capture.scanned.complete
+    assert SectionType.END not in {s.type for s in capture.sections}
+    check_clean(capture)
+
+
+def job(guest: Machine, name: str, **arguments: object) -> None:
+    """Run a command that QEMU does as a job, to its end."""
+    guest.command(name, **{"job-id": "j", **arguments})
+    for _ in guest.patiently(name):
+        (about,) = guest.command("query-jobs")
+        if about["status"] == "concluded":
+            break
+    assert "error" not in about, about
+    guest.command("job-dismiss", id="j")
+
+
+def test_each_internal_snapshot_of_a_qcow2_image_is_memory_at_its_moment(tmp_path):
+    image, truths = tmp_path / "disk.qcow2", {}
+    with machine(tmp_path, "source") as source:
+        started(source)
+        job(source, "blockdev-create", options={"driver": "file", "filename": str(image), "size": 0})
+        source.command("blockdev-add", **{"driver": "file", "filename": str(image), "node-name": "f"})
+        job(source, "blockdev-create", options={"driver": "qcow2", "file": "f", "size": 4 << 20})
+        source.command("blockdev-add", **{"driver": "qcow2", "file": "f", "node-name": "d"})
+        for name in ("first", "second"):
+            source.command("stop")
+            truths[name] = source.memory()
+            job(source, "snapshot-save", tag=name, vmstate="d", devices=["d"])
+            source.command("cont")
+            time.sleep(1)
+    assert (truths["first"] != truths["second"]).any()
+    for name, truth in truths.items():
+        capture = xbrletools.open(image, snapshot=name)
+        assert (capture.memory()["pc.ram"] == truth).all()
+        check_clean(capture)
+    assert (xbrletools.open(image).memory()["pc.ram"] == truths["second"]).all()

@@ -43,7 +43,7 @@ def test_hook_records_carry_nothing_and_change_nothing():
 
 
 def test_a_background_snapshot_ends_its_ram_without_an_end_section():
-    """The devices' state was taken first and follows the last PART [R]."""
+    """The devices' state was taken first and follows the last PART; a test with a real QEMU has one."""
     device = start(b"timer", 9, 2, SectionType.FULL) + bytes(24) + footer(9)
     plain = stream(page(0, patterned(1), b"pc.ram"), zero(PAGE), last=device + EOF)
     capture = xbrletools.open(plain.replace(END, b""))

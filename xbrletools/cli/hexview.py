@@ -96,7 +96,8 @@ def runs(mask: Mask) -> list[tuple[int, int]]:
 
 
 _NUMBERS = ("u1", "i1", "u2", "i2", "u4", "i4", "u8", "i8", "f2", "f4", "f8")
-_TEXT = 48  # bytes of text that are shown at most
+_TEXT = 48  # bytes of ASCII text that are shown at most
+_WIDE_TEXT = 16  # of UTF-16: a character can take two columns
 
 Meaning = int | float | str | None
 
@@ -130,7 +131,7 @@ def _number(content: bytes, kind: str) -> Meaning:
 def _text(content: bytes, encoding: str, width: int) -> Meaning:
     if len(content) < width:
         return None
-    text = content[: _TEXT // width * width].decode(encoding, "replace")
+    text = content[: _TEXT if width == 1 else _WIDE_TEXT].decode(encoding, "replace")
     seen = []
     for character in text:
         if not character.isprintable() or character == "\ufffd":

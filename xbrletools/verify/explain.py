@@ -149,12 +149,8 @@ def conclusion(capture: "Capture", finding: Finding) -> str:
             "Damage to single deltas would not hit so many pages at once. Each was last right before this point, and "
             "none is after it; what is missing are these pages' records in between."
         )
-    rule = RULES[finding.rule]
-    stops = [r.value for r in Receiver if r in rule.stops]
-    what = rule.meaning[0].upper() + rule.meaning[1:] + "."
-    if not stops:
-        return f"{what} No receiver stops at it."
-    return f"{what} Receivers that stop at it: {', '.join(stops)}."
+    stops = [r.value for r in Receiver if r in RULES[finding.rule].stops]
+    return f"Receivers that stop at it: {', '.join(stops)}." if stops else "No receiver stops at it."
 
 
 def around(capture: "Capture", offset: int) -> tuple[int, bytes]:

@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Iterator, Sequence
 from copy import copy
+from dataclasses import replace
 from functools import cached_property
 from types import TracebackType
 from typing import TYPE_CHECKING
@@ -233,7 +234,10 @@ class Capture:
     def gaps(self) -> "list[Gap]":
         """What was skipped as damaged; empty unless the capture was opened to be salvaged."""
         gaps: list[Gap] = getattr(self.scanned, "gaps", [])
-        return gaps
+        if self.channels is None or not gaps:
+            return gaps
+        rows = [*self.records.main_rows.tolist(), len(self.records)]  # channels' records stand between
+        return [replace(g, row=rows[g.row]) for g in gaps]
 
     @cached_property
     def doubts(self) -> "list[Doubt]":
@@ -243,11 +247,14 @@ class Capture:
         return self._doubts(View.RECEIVER)
 
     def _doubts(self, view: "View") -> "list[Doubt]":
-        from .memory.doubt import find
+        from .memory.doubt import find, find_among_channels
 
         if not self._salvages:
             return []
-        return find(self.space, self.data, self.records.columns, self.dialect, self.gaps, view)
+        columns = self.records.columns
+        if self.channels is not None:
+            return find_among_channels(self.space, columns, self.gaps, self.channels.broken(columns))
+        return find(self.space, self.data, columns, self.dialect, self.gaps, view)
 
     @cached_property
     def _lapses(self) -> "dict[View, Lapses]":

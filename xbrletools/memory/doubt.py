@@ -95,6 +95,23 @@ def find(
     return sorted(doubts, key=lambda d: d.until)
 
 
+def find_among_channels(space: PageSpace, columns: Columns, gaps: Sequence[Gap], broken: int | None) -> list[Doubt]:
+    """The doubts of a multifd migration, whose records have no one order that could bound what a gap lost.
+
+    From row ``broken`` on records are lost or out of order until the end: nothing that comes later is sure.
+    """
+    every = ((0, len(space)),)
+    why = "records are lost, and those of several channels have no order that bounds what they were"
+    doubts = [
+        Doubt(g.row, g.row, g.start, every, Cause.GAP, why, whole=True) for g in gaps if g.row and g.may_hold_records
+    ]
+    if broken is not None and broken < len(columns):
+        why = "the channels do not go together from here on; memory at the record before it is known"
+        offset = int(columns.offset[broken])
+        doubts.append(Doubt(broken, len(columns), offset, every, Cause.GAP, why, whole=True))
+    return sorted(doubts, key=lambda d: d.until)
+
+
 def as_lapses(doubts: Iterable[Doubt]) -> Lapses:
     """What lapses where these doubts begin."""
     return lapses([(d.since, d.until, first, stop) for d in doubts for first, stop in d.ranges])

@@ -251,6 +251,19 @@ class Spool:
             at[others[chosen]] = mine[self.packet[rows[chosen]]]
         return channel, at
 
+    def broken(self, columns: Columns) -> int | None:
+        """The first row of ``columns``, which are all records in their order, that need not stand where it does.
+
+        From there on a channel's packets are lost, or its epochs and the main channel's do not go together. None where
+        all is well.
+        """
+        points = np.flatnonzero(_syncs(columns))
+        ends = [c.epochs for c in self.channels if c.damage or c.epochs != len(points)]
+        if not ends:
+            return None
+        epoch = min(*ends, len(points))
+        return int(points[epoch - 1]) + 1 if epoch else 0
+
 
 def spool(main: MappedSource, openables: Sequence[Openable], page_size: int, blocks: dict[bytes, int]) -> Spool:
     """Unpack all channels behind the main channel's bytes.

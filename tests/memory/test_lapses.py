@@ -157,5 +157,7 @@ def test_pages_that_a_postcopy_destination_discarded_are_unknown_in_their_story_
             address = (row - int(capture.space.first[block])) * PAGE
             spans = list(blame(capture, block, address, PAGE, at=number))
             assert all(span.known == bool(image.known[row]) for span in spans)
-        for version in story.versions():
+        versions = list(story.versions())
+        for version in versions:
             assert not version.content.differs(story.at(version.record)).any()
+        assert versions[-1].changed == PAGE  # it was unknown, and then was given again

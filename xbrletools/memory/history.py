@@ -169,7 +169,7 @@ class PageHistory:
             layers: list[Layer] = []
             if i in lapsed:
                 image.set_unknown(only)
-                base = None
+                before, base = _content(image), None
             target = shown_dup if forgets and is_dup else image  # the sender forgot it: no base for what follows
             apply(target, self._data, columns, self._dialect, layers.append)
             if void[i]:

@@ -33,8 +33,8 @@ _RUN = np.uint16(0xFF)
 
 _WINDOW = 8192  # records that are sorted by length at a time
 _BATCH_RECORDS = 1024
-_BATCH_PAYLOAD = 1 << 18  # payload bytes of a batch
-_BATCH_PAGES = 1 << 20  # bytes of the pages of a batch that goes through whole pages
+_BATCH_PAYLOAD = 1 << 19  # payload bytes of a batch
+_BATCH_PAGES = 1 << 21  # bytes of the pages of a batch that goes through whole pages
 _HEADER_MOST = 64  # bytes from one payload to the next where nothing but a record's word and header lies between
 _SPARSE_SHARE = 16  # a payload of up to 1/16 of a page changes few bytes: XOR these, not the page
 

@@ -208,6 +208,7 @@ class Capture:
         if self.channels is not None:
             return self.channels.source.data
         assert isinstance(self.source, MappedSource)
+        self.source.check()
         return self.source.data
 
     @property

@@ -65,6 +65,8 @@ class _Lazy(click.Group):
 
     def invoke(self, ctx: click.Context) -> Any:
         """As ever, but click would make an exit status of 1 of a pipe whose reader has gone."""
+        if not _kept:
+            guard()
         try:
             return super().invoke(ctx)
         except BrokenPipeError:
@@ -150,6 +152,29 @@ def viewing(function: Callable[..., Any]) -> Callable[..., Any]:
 def warn(message: str) -> None:
     """Say something that is not data."""
     click.echo(f"xbrle: {message}", err=True)
+
+
+_SHRUNK = b"xbrle: a file that was being read has shrunk, or its disk fails: its bytes cannot be had any more\n"
+_kept: list[Any] = []  # what a signal's handler needs for as long as there is a process
+
+
+def guard() -> None:
+    """Have a read of mapped bytes that are gone (SIGBUS) end this process with a message and the status for that.
+
+    A handler of Python's own runs when the faulting instruction is done, which is never; one that C calls runs at once.
+    It may do no more than this: write, and leave. Sources look at a file's length before they look at its bytes, so
+    this is for what happens in between.
+    """
+    import ctypes
+    import signal
+
+    def gone(_: int) -> None:
+        os.write(2, _SHRUNK)
+        os._exit(EXIT_UNREADABLE)
+
+    handler = ctypes.CFUNCTYPE(None, ctypes.c_int)(gone)
+    _kept.append(handler)
+    ctypes.CDLL(None).signal(int(signal.SIGBUS), handler)
 
 
 def main(arguments: Sequence[str] | None = None) -> int:

@@ -1,7 +1,8 @@
 """`xbrle dump`: every section and record, one line each, in the order of the file."""
 
+import os
 import sys
-from collections.abc import Iterable, Iterator
+from collections.abc import Collection, Iterable, Iterator
 from typing import Any
 
 import click
@@ -19,7 +20,8 @@ from ..stream.filters import Filter
 from ..stream.scan import Scanner
 from ..stream.sections import Section, Sections
 from ..stream.windows import Window, slices, windows
-from . import reading, salvaging
+from ..text import shown
+from . import reading, salvaging, warn
 from .listing import Json, Lister, Text
 from .output import report
 
@@ -72,7 +74,8 @@ def command(
     parentheses. Sections are listed with their records where the filter looks at section, stage and offset alone.
     Sections in a package stand two columns further in. A channel's record has its packet's offset in that channel.
     """
-    chosen = [filters.parse(" ".join(words))]
+    text = " ".join(words)
+    chosen = [filters.parse(text, _rules("finding" in text))]
     for name, value in options.items():
         if value is not None:
             chosen += [_option(name.removeprefix("by_"), value)]
@@ -92,13 +95,27 @@ def command(
             )
         for piece in pieces:
             sys.stdout.write(piece)
+        names = [b.name for b in scan.blocks]
+        for name in filters.strangers(wanted, names) if wanted is not None else ():
+            there = ", ".join(map(shown, names)) or "none"
+            warn(f"there is no RAM block {shown(os.fsencode(name))}; this capture has {there}")
         return report(scan.problems)
 
 
 def _option(field: str, value: str) -> Filter:
     """The filter of ``--field value``; kinds and rules may be several, divided by commas."""
     values = value.split(",") if field != "block" else [value]
-    return filters.AnyOf(tuple(filters.term(field, v) for v in values))
+    rules = _rules(field == "finding")
+    return filters.AnyOf(tuple(filters.term(field, v, rules) for v in values))
+
+
+def _rules(wanted: bool) -> Collection[str] | None:
+    """The rules that a finding can have, if they are wanted."""
+    if not wanted:
+        return None
+    from ..verify.rules import RULES
+
+    return RULES
 
 
 def _devices(scan: Scanner, wanted: Filter | None, lister: Lister) -> Iterator[str]:

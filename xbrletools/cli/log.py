@@ -69,7 +69,11 @@ def _base(text: str) -> tuple[bytes, int]:
 
 
 def _check(written: miglog.Written, path: str) -> int:
-    found = miglog.compare(written.log, miglog.read(path))
+    real = miglog.read(path)
+    if not len(real) and len(written.log):
+        click.echo(f"{path}: holds no lines; {len(written.log)} were to come")
+        return EXIT_FINDINGS
+    found = miglog.compare(written.log, real)
     if found.agrees:
         if found.cut:
             click.echo(f"{path}: {found.lines} lines agree; it is cut there, {len(written.log)} were to come")

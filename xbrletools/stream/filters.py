@@ -8,7 +8,7 @@ in quotes, inside which a doubled quote is one.
 
 import operator
 import re
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Collection, Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol
 
@@ -101,6 +101,7 @@ class Term:
     field: str
     test: Callable[[Records, Sequence[Located]], Mask]
     section_test: Callable[[Sections, NDArray[np.int64]], Mask] | None
+    block_names: tuple[str, ...] = ()  # that it looks for
 
     @property
     def fields(self) -> frozenset[str]:
@@ -188,29 +189,41 @@ class AnyOf:
         return out
 
 
-def parse(text: str) -> Filter:
+def parse(text: str, rules: Collection[str] | None = None) -> Filter:
     """The filter that ``text`` describes; an empty one lets everything through.
+
+    ``rules`` are those that a finding can have; without them any word is taken for one.
 
     Raises:
         FilterError: it cannot be read; says where and what was expected.
     """
-    return _Parser(text).whole()
+    return _Parser(text, rules).whole()
 
 
-def term(field: str, value: str) -> Filter:
+def term(field: str, value: str, rules: Collection[str] | None = None) -> Filter:
     """The filter ``field:value`` for a value that needs no quotes: names may hold anything, commas too.
 
     Raises:
         FilterError: there is no such field, or the value is none of it.
     """
-    return _term(field, ":", [(value, len(field) + 1)], f"{field}:{value}", 0)
+    return _term(field, ":", [(value, len(field) + 1)], f"{field}:{value}", 0, rules)
+
+
+def strangers(chosen: Filter, names: Sequence[bytes]) -> list[str]:
+    """The block names that a filter looks for and that are none of ``names``, in bytes or as shown."""
+    if isinstance(chosen, Term):
+        known = {shown(n) for n in names} | {n.decode("utf-8", "surrogateescape") for n in names}
+        return [b for b in chosen.block_names if b not in known]
+    parts = (chosen.part,) if isinstance(chosen, Not) else chosen.parts if isinstance(chosen, All | AnyOf) else ()
+    return [name for part in parts for name in strangers(part, names)]
 
 
 class _Parser:
     """A descent over the text; ``at`` is the next character."""
 
-    def __init__(self, text: str) -> None:
+    def __init__(self, text: str, rules: Collection[str] | None) -> None:
         self.text = text
+        self.rules = rules
         self.at = 0
 
     def whole(self) -> Filter:
@@ -254,7 +267,7 @@ class _Parser:
             self.at += 1
             values.append(self._value())
         self._blank()
-        return _term(found[1], found[2], values, self.text, start)
+        return _term(found[1], found[2], values, self.text, start, self.rules)
 
     def _value(self) -> tuple[str, int]:
         """A value and its position: pieces in and out of quotes, side by side."""
@@ -306,15 +319,22 @@ Bounds = tuple[int, int | None]  # both included; None: no end
 Numbers = NDArray[np.integer[Any]]
 
 
-def _term(field: str, compare: str, values: list[tuple[str, int]], text: str, at: int) -> Term:
+def _term(
+    field: str, compare: str, values: list[tuple[str, int]], text: str, at: int, rules: Collection[str] | None
+) -> Term:
     if field not in FIELDS:
         raise FilterError(text, at, f"there is no field {field!r}; fields are {', '.join(FIELDS)}")
+    if field == "finding" and rules is not None:
+        for value, place in values:
+            if value != ALL_FINDINGS and value not in rules:
+                known = ", ".join((ALL_FINDINGS, *rules))
+                raise FilterError(text, place, f"there is no rule {value!r}; rules are {known}")
     if compare in _COMPARE and compare != "!=" and field in _WORDS:
         raise FilterError(text, at, f"{field} takes : or =, it has no order")
     if compare in _COMPARE:
         if compare == "!=":
-            inner = _term(field, ":", values, text, at)
-            return Term(field, lambda r, f: _present(field, r) & ~inner.mask(r, f), _opposite(inner))
+            inner = _term(field, ":", values, text, at, rules)
+            return Term(field, lambda r, f: _present(field, r) & ~inner.mask(r, f), _opposite(inner), inner.block_names)
         return _compared(field, compare, *values[0], text)
     made = [_READ.get(field, _number_test)(field, value, text, place) for value, place in values]
 
@@ -331,7 +351,12 @@ def _term(field: str, compare: str, values: list[tuple[str, int]], text: str, at
                 out |= one(sections, indices)
         return out
 
-    return Term(field, test, section_test if field in SECTION_FIELDS else None)
+    names: list[str] = []
+    if field == "block":
+        names = [value for value, _ in values]
+    elif field == "page":
+        names = [value.rpartition(":")[0] for value, _ in values if ":" in value]
+    return Term(field, test, section_test if field in SECTION_FIELDS else None, tuple(names))
 
 
 def _opposite(inner: Term) -> Callable[[Sections, NDArray[np.int64]], Mask] | None:

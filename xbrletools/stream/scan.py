@@ -6,7 +6,7 @@ block lists, the first delta) is read here, one record at a time. All sizes and 
 
 import struct
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from construct import Int16ub, Int32ub
 
@@ -161,11 +161,14 @@ class Scanner:
         try:
             yield from self._container(at)
         except _Stop as stop:
-            self.problems.append(stop.problem)
-            self.end = stop.problem.offset
+            problem, why = stop.problem, self.source.damage
+            if why and problem.rule == "truncated":  # one finding for what is one damage
+                problem = replace(problem, message=f"{problem.message}: {why}")
+            self.problems.append(problem)
+            self.end = problem.offset
         self._gather()
         yield from self._drain()
-        if self.source.damage:
+        if self.source.damage and not any(p.rule == "truncated" for p in self.problems):
             self.problems.append(Problem("truncated", self._base + self._real, self.source.damage, fatal=True))
 
     def _open(self) -> int:

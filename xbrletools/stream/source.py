@@ -25,6 +25,7 @@ from ..text import shown
 from .wrappers import Qcow2Snapshot, Wrapping, is_libvirt, is_qcow2, libvirt_save, qcow2_state
 
 WINDOW = 32 << 20  # bytes of a mapped file that a scan looks at before it drops them
+SHRUNK = "the file has shrunk while it was read."
 PIPE_WINDOW = 1 << 20  # bytes that a pipe holds in memory
 
 Openable = str | os.PathLike[str] | bytes | bytearray | memoryview | BinaryIO
@@ -149,8 +150,20 @@ class MappedSource:
         self.size = len(self.data)
         self._dropped = 0
 
+    def check(self) -> None:
+        """See that the mapped file is still as long as it was: bytes that are gone cannot be read, not even as zeros.
+
+        Raises:
+            XbrleError: it has shrunk.
+        """
+        if isinstance(self._buffer, mmap.mmap):
+            now, was = self._buffer.size(), len(self._buffer)
+            if now < was:
+                raise XbrleError(f"{self.name}: {SHRUNK} It has {now} bytes, and had {was}")
+
     def window(self, offset: int, least: int) -> tuple[memoryview, bool]:
         """The bytes from ``offset``, at least ``least`` of them unless the capture ends; and whether it does."""
+        self.check()
         end = min(self.size, offset + max(least, WINDOW))
         self._drop(offset)
         return self.view[offset:end], end == self.size
@@ -350,6 +363,14 @@ def _snapshot(view: memoryview, name: str, snapshot: str | None) -> MappedSource
     return found
 
 
+def _name_of(file: BinaryIO) -> str:
+    """What a file object calls itself: one that was made of a descriptor has its number for a name."""
+    name = getattr(file, "name", None)
+    if isinstance(name, int):
+        return f"file descriptor {name}"
+    return os.fsdecode(name) if isinstance(name, str | bytes) and name else "file object"
+
+
 def open_source(what: Openable, snapshot: str | None = None) -> Source:
     """A source for a path, a file object, bytes, or ``-`` for standard input.
 
@@ -379,4 +400,4 @@ def _opened(what: Openable, snapshot: str | None) -> Source:
         if os.fspath(what) == "-":
             return _open_stream(cast("BinaryIO", sys.stdin.buffer), "standard input", snapshot)
         return _open_path(Path(what), snapshot)
-    return _open_stream(what, getattr(what, "name", None) or "file object", snapshot)
+    return _open_stream(what, _name_of(what), snapshot)

@@ -15,7 +15,7 @@ from ...errors import XbrleError
 from ...stream.filters import Filter, FilterError, parse
 from ...stream.growing import Record
 from ...text import shown
-from ...verify.rules import Severity
+from ...verify.rules import RULES, Severity
 from ..session import Session
 from ..widgets.lines import Line, Lines, Text, fit
 from .base import KIND_STYLE, CaptureScreen, kind_word, stage_word
@@ -252,7 +252,7 @@ class RecordsScreen(CaptureScreen):
                 self.follow()
             return
         try:
-            chosen = parse(text)
+            chosen = parse(text, RULES)
         except FilterError as error:
             where = f"character {error.position + 1}"
             self._say(f"{where}: " + str(error).removeprefix(f"{where} of filter {text!r}: "))

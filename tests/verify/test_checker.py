@@ -11,6 +11,7 @@ from xbrletools.formats import ram
 from xbrletools.formats.qevm import SectionType
 from xbrletools.formats.ram import Flag
 from xbrletools.memory.replay import View
+from xbrletools.verify.explain import chain
 from xbrletools.verify.receiver import outcome
 from xbrletools.verify.rules import RULES, Receiver, Severity
 
@@ -167,6 +168,9 @@ class TestSumsThatLie:
         findings = {f.rule: f for f in xbrletools.open(bad).verify()}
         assert findings["stale-base"].evidence["certainty"] == "collision"
         assert findings["checksum-collision"].severity is Severity.ERROR
+        links = chain(xbrletools.open(bad), findings["checksum-collision"])
+        assert [n.part for n in links] == ["the sender's base", "forgotten by the sender", "this finding"]
+        assert links[-1].receiver == links[-1].sender == links[-1].stated
         assert "checksum-mismatch" not in findings
         assert (xbrletools.open(bad).memory(view=View.SENDER).pages[0] == new).all()
 

@@ -85,7 +85,7 @@ def command(
     OUT becomes a folder with a file for each RAM block and a manifest.json, or one file with --block or in physical
     space. A file has a sidecar OUT.json with the source's digest, the map and where it is from, and the unknown ranges.
     """
-    if disk is not None and (block or at or map_file or space or form != "raw" or unknown != "zero"):
+    if disk is not None and (block or at or map_file or space or (form, unknown, trust) != ("raw", "zero", "sent")):
         raise click.UsageError("--disk goes with --force alone")
     space = space or ("block" if form == "raw" else "physical")
     if form != "raw" and space == "block":

@@ -291,6 +291,7 @@ class _Stale:
             mine = some["rows"][collides]
             message = "the sum holds at the receiver, and for the page that the sender held, and the two pages differ"
             stated = {"stated": self.capture.records.columns.checksum[mine]}
+            stated |= {name: evidence[name][collides] for name in ("base_record", "dup_record", "healed_by_record")}
             marks.add(Mark("checksum-collision", mine, message, stated, healed[collides] < 0))
         yield from marks.whole()
 

@@ -19,9 +19,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..errors import XbrleError
-from ..formats import libvirt
+from ..formats import libvirt, lzop
 from ..formats.libvirt import Format
 from ..text import shown
+from .lzop import LzopReader
 from .wrappers import Qcow2Snapshot, Wrapping, is_libvirt, is_qcow2, libvirt_save, qcow2_state
 
 WINDOW = 32 << 20  # bytes of a mapped file that a scan looks at before it drops them
@@ -92,6 +93,7 @@ _COMPRESSIONS: dict[bytes, tuple[str, Callable[[BinaryIO], BinaryIO]]] = {
     b"\x1f\x8b": ("gzip", _gzip),
     b"BZh": ("bzip2", _bzip2),
     b"\x28\xb5\x2f\xfd": ("zstd", _zstd),
+    lzop.MAGIC: ("lzop", lambda raw: cast("BinaryIO", io.BufferedReader(LzopReader(raw)))),
 }
 _DAMAGE = frozenset(("LZMAError", "ZstdError"))
 _MAGIC_MAX = max(*map(len, _COMPRESSIONS), len(libvirt.MAGIC))
@@ -346,10 +348,7 @@ def _saved(raw: BinaryIO, name: str, file: BinaryIO | None) -> Source:
     magics = dict(_COMPRESSIONS.values())
     packed = Format(save.format).name.lower() if save.format in set(Format) else f"format {save.format}"
     if packed not in magics:
-        advice = "; unpack it with lzop" if save.format == Format.LZOP else ""
-        raise XbrleError(
-            f"{name}: is a libvirt save file whose stream is packed as {packed}, which is not read{advice}"
-        )
+        raise XbrleError(f"{name}: is a libvirt save file whose stream is packed as {packed}, which is not read")
     return PipeSource(name, magics[packed](raw), packed, file, save)
 
 
@@ -374,8 +373,8 @@ def _name_of(file: BinaryIO) -> str:
 def open_source(what: Openable, snapshot: str | None = None) -> Source:
     """A source for a path, a file object, bytes, or ``-`` for standard input.
 
-    xz, gzip, bzip2 and zstd are known by their magic and undone on the way; the stream in a libvirt save file or in a
-    qcow2 image's internal snapshot is found: the last one with VM state, or that of name or id ``snapshot``.
+    xz, gzip, bzip2, zstd and lzop are known by their magic and undone on the way; the stream in a libvirt save file or
+    in a qcow2 image's internal snapshot is found: the last one with VM state, or that of name or id ``snapshot``.
 
     Raises:
         XbrleError: there is no such file, or it cannot be read.

@@ -162,20 +162,29 @@ def main() -> None:
         print(text, end="")
 
 
+HEAD = """\
+# Other tools on the same captures
+
+QEMU 7.2's captures, each given to this tool (`xbrle extract --block`), to QEMU's own `analyze-migration.py -x` and to
+volatility3's `layerwriter`. *Right* counts the pages of the main RAM block that a tool wrote as the source held them,
+of those in the second column; what a tool that failed has right is mostly zeros in the same places. *Exit* is the
+tool's own status. *MiB* is its peak of resident memory, mapped input included.
+
+volatility3 is asked without this project's plugin: with it, it writes what xbrle does. It is not asked for guests over
+1 GiB, whose holes it would write out. `pc16-ignoreshared-kvm` holds no page of the main block: xbrle writes zeros, and
+says that they are unknown.
+
+"""
+
+
 def table(rows: list[str]) -> str:
-    """The table, with the conditions under which it was made."""
+    """The page: the table, and the conditions under which it was made."""
     heads = "".join(f" {t}: right | exit | s | MiB |" for t in ("xbrle", "analyze-migration", "volatility3"))
-    return (
-        "| capture | pages |" + heads + "\n| --- | ---: |" + " ---: | ---: | ---: | ---: |" * 3 + "\n"
-        + "\n".join(rows) + "\n\n"
-        "Right: pages of the main RAM block, of all in the second column, that the tool wrote as the source held them; "
-        "a wrong tool's are zeros in the same places, mostly. Exit: the tool's own status. MiB: peak resident memory.\n"
-        "volatility3 is asked for its layer without this project's plugin; with it, it writes what xbrle does. It is "
-        "not asked for guests over 1 GiB, whose holes it would write out. ignore-shared streams hold no page of the "
-        "main block.\n\n"
-        f"Python {platform.python_version()}, volatility3 {metadata.version('volatility3')}, {os.cpu_count()} cores, "
-        f"{time.strftime('%Y-%m-%d', time.gmtime())}. Made by `benchmarks/peers.py`.\n"
-    )  # fmt: skip
+    rule = "| --- | ---: |" + " ---: | ---: | ---: | ---: |" * 3
+    made = f"Python {platform.python_version()}, volatility3 {metadata.version('volatility3')}, {os.cpu_count()} cores"
+    day = time.strftime("%Y-%m-%d", time.gmtime())
+    lines = [f"| capture | pages |{heads}", rule, *rows, "", f"{made}, {day}. Made by `benchmarks/peers.py`."]
+    return HEAD + "\n".join(lines) + "\n"
 
 
 if __name__ == "__main__":

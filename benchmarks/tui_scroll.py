@@ -91,6 +91,7 @@ def inside(path: str, report: str) -> None:
                 found.setdefault("full_table", time.time() - started)
 
         def on_unmount(self) -> None:
+            super().on_unmount()
             found["records"] = len(self.session)
 
     app.Browser = Clocked  # type: ignore[misc]

@@ -4,6 +4,7 @@ from collections.abc import Callable, Iterator, Sequence
 from copy import copy
 from dataclasses import replace
 from functools import cached_property
+from os import PathLike
 from types import TracebackType
 from typing import TYPE_CHECKING
 
@@ -14,7 +15,7 @@ from .stream.filling import Filling
 from .stream.records import Columns, RecordTable, join
 from .stream.scan import PAGE_SIZES, Block, Problem, Scanner
 from .stream.sections import Section, Sections
-from .stream.source import Input, MappedSource, Openable, open_source
+from .stream.source import Input, MappedSource, Openable, PipeSource, open_source
 
 if TYPE_CHECKING:
     import numpy as np
@@ -34,6 +35,7 @@ if TYPE_CHECKING:
     from .verify.rules import Finding
 
 INDEXED = 64 << 20  # bytes of a file from which on what its scan found is kept
+_ROOM = 1 << 31  # bytes that a capture which is still being written is taken to have at least
 
 
 class Capture:
@@ -48,7 +50,7 @@ class Capture:
 
     def __init__(
         self,
-        what: Openable,
+        what: Openable | MappedSource,
         dialect: str | None = None,
         endian: str | None = None,
         page_size: int | None = None,
@@ -175,9 +177,14 @@ class Capture:
         Raises:
             XbrleError: this is no migration stream.
         """
+        from .stream import following
         from .stream.growing import GrowingTable
 
+        if isinstance(self.source, PipeSource):
+            self.source = following.spooling(self.source)
         self._begin()
+        if isinstance(self.source, following.GrowingSource):
+            self._filling = Filling(max(self.source.size, _ROOM))
         table = GrowingTable(self._scanner)
         begin(table)
         for columns in self._filled():
@@ -189,11 +196,30 @@ class Capture:
 
     def so_far(self, table: "GrowingTable") -> "Capture":
         """The capture as far as `load` has come, to ask while it goes on; what `load` adds later is not in it."""
-        part = copy(self)
-        for stale in ("space", "discards", "_lapses"):
-            part.__dict__.pop(stale, None)
+        part = self._afresh()
         part._table = self._tabled(self._columns(len(table)))
         return part
+
+    def again(self) -> "Capture":
+        """The same capture, not scanned yet: what was written to it since is there then."""
+        new = self._afresh()
+        new._table, new._filling, new.channels = None, None, None
+        new._scanner = new.scan()
+        return new
+
+    def _afresh(self) -> "Capture":
+        """A copy that has worked out nothing yet."""
+        new = copy(self)
+        for name, value in vars(Capture).items():
+            if isinstance(value, cached_property):
+                new.__dict__.pop(name, None)
+        return new
+
+    def grown(self) -> bool:
+        """Whether a capture that is followed has more bytes than when it was last looked at."""
+        from .stream.following import GrowingSource
+
+        return isinstance(self.source, GrowingSource) and self.source.grown()
 
     @property
     def scanned(self) -> Scanner:
@@ -414,6 +440,7 @@ def open_capture(
     channels: Sequence[Openable] = (),
     snapshot: str | None = None,
     cache: bool = True,
+    follow: bool = False,
 ) -> Capture:
     """Open a capture: a path, a file object, bytes, or ``-`` for standard input.
 
@@ -422,7 +449,8 @@ def open_capture(
     then the RAM blocks where the capture's own list is lost.
     ``channels`` are the other connections of a multifd migration; ``snapshot`` is the name or id of the internal
     snapshot whose VM state is meant, where a qcow2 image has several. ``cache``: what the scan of a large file finds
-    may be kept in the user's cache folder, where the next opening finds it.
+    may be kept in the user's cache folder, where the next opening finds it. ``follow`` waits for what is
+    still being written to the file ``what``, or will be, until it has stood still for a while.
 
     Raises:
         XbrleError: it cannot be opened or read.
@@ -438,4 +466,11 @@ def open_capture(
     named = what if isinstance(what, Input) else Input(what)
     every, salvage = (*named.channels, *channels), named.salvage or salvage
     cache = cache and named.cache
-    return Capture(named.main, dialect, endian, page_size, salvage, blocks, every, named.snapshot or snapshot, cache)
+    main: Openable | MappedSource = named.main
+    if follow:
+        if every or salvage or not isinstance(main, str | PathLike):
+            raise XbrleError("only a file is followed, without channels and without salvage")
+        from .stream.following import follow as followed
+
+        main = followed(main)
+    return Capture(main, dialect, endian, page_size, salvage, blocks, every, named.snapshot or snapshot, cache)

@@ -11,6 +11,7 @@ from textual.widgets import Input
 
 import xbrletools
 from tests.conftest import SAMPLES
+from tests.streams import PAGE, StreamBuilder, noise
 from xbrletools.tui.app import Browser
 
 POSTED = SAMPLES / "posted-8m.bin"
@@ -82,6 +83,14 @@ def changed(page: np.ndarray, at: int = 1000, count: int = 8) -> np.ndarray:
     new = page.copy()
     new[at : at + count] ^= 0xFF
     return new
+
+
+def stale() -> bytes:
+    """A page that the receiver loses to a dup page, and one that a later PAGE heals."""
+    first, healed = noise(1), noise(2)
+    b = StreamBuilder(flags=3).page(0, first).page(PAGE, healed).part()
+    b.dup(0).dup(PAGE).delta(0, first, changed(first)).delta(PAGE, healed, changed(healed)).page(PAGE, healed)
+    return b.bytes()
 
 
 def drives(test: Callable[..., Coroutine[Any, Any, None]]) -> Callable[..., None]:

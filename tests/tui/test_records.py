@@ -172,7 +172,7 @@ async def test_verdicts_on_checksums_are_what_verification_found() -> None:
 
 @pytest.mark.parametrize("row", [0, 4, 5, 6, 29, 30, 99])
 def test_a_selection_finds_the_line_of_a_row_or_of_the_next(row: int) -> None:
-    selection = Selection("", None)  # type: ignore[arg-type]
+    selection = Selection("", None, None)  # type: ignore[arg-type]
     chosen = [4, 6, 20, 30, 31]
     selection.add(np.array(chosen[:2]))
     selection.add(np.array([], np.int64))

@@ -3,7 +3,6 @@
 import numpy as np
 
 import xbrletools
-from tests.streams import PAGE, StreamBuilder, noise
 from xbrletools.memory.pagemap import page_map
 from xbrletools.tui.screens.fields import Tree
 from xbrletools.tui.screens.findings import Chain, FindingList
@@ -11,15 +10,7 @@ from xbrletools.tui.screens.overview import bar
 from xbrletools.tui.screens.pagemap import Cells
 from xbrletools.tui.widgets.hexview import HexView, Mark
 
-from .driving import POSTED, XBZRLE, browsing, changed, drives
-
-
-def stale() -> bytes:
-    """A page that the receiver loses to a dup page, and one that a later PAGE heals."""
-    first, healed = noise(1), noise(2)
-    b = StreamBuilder(flags=3).page(0, first).page(PAGE, healed).part()
-    b.dup(0).dup(PAGE).delta(0, first, changed(first)).delta(PAGE, healed, changed(healed)).page(PAGE, healed)
-    return b.bytes()
+from .driving import POSTED, XBZRLE, browsing, drives, stale
 
 
 @drives
@@ -133,7 +124,7 @@ async def test_findings_are_explained_with_the_records_that_they_are_about() -> 
     async with browsing(stale()) as d:
         text = await d.press("5")
         listed = d.widget(FindingList)
-        assert [f.rule for f in listed.shown] == [f.rule for f in findings]
+        assert [f.rule for f in listed.chosen] == [f.rule for f in findings]
         assert f"{sum(f.severity.value == 'error' for f in findings)} errors" in text
         place = next(i for i, f in enumerate(findings) if f.rule == "stale-base")
         text = await d.press(*["down"] * place)
@@ -160,11 +151,11 @@ async def test_findings_narrow_by_words_and_by_severity() -> None:
         listed = d.widget(FindingList)
         everything = listed.count()
         await d.fill("slash", "stale record")
-        assert {f.rule for f in listed.shown} == {"stale-base"}
+        assert {f.rule for f in listed.chosen} == {"stale-base"}
         await d.press("escape")
         assert listed.count() == everything
         text = await d.press("s")
-        assert {f.severity.value for f in listed.shown} == {"error"}
+        assert {f.severity.value for f in listed.chosen} == {"error"}
         assert "error or worse" in text
         await d.press("s", "s")
         assert listed.count() == everything

@@ -12,21 +12,26 @@ from . import reading
 
 @click.command()
 @reading
+@click.option("--follow", is_flag=True, help="Show what is still being written to S, or will be, as it comes.")
 @click.option("--read-only", is_flag=True, help="Export nothing.")
-def command(capture: str, dialect: str | None, endian: str | None, page_size: int | None, read_only: bool) -> int:
+def command(
+    capture: str, dialect: str | None, endian: str | None, page_size: int | None, follow: bool, read_only: bool
+) -> int:
     """Browse S: overview, records, pages, a map, findings, fields. The key ? lists the keys.
 
-    Standard input goes to a temporary file; keys are then read from the terminal itself.
+    Standard input goes to a temporary file, and is shown as it comes; keys are then read from the terminal itself.
     """
     from ..capture import open_capture
     from ..tui.app import Browser
 
-    if str(capture) == "-":
+    from_pipe = str(capture) == "-"
+    if from_pipe:
         _keep_pipe()
-    opened = open_capture(capture, dialect, endian, page_size)
+    follow = follow and not from_pipe
+    opened = open_capture(capture, dialect, endian, page_size, follow=follow)
     if "TEXTUAL_DRIVER" not in os.environ and not (sys.__stdin__ and sys.__stdin__.isatty() and sys.stdout.isatty()):
         raise XbrleError("this needs a terminal; see `xbrle info` and `xbrle dump` for plain text")
-    browser = Browser(opened, read_only)
+    browser = Browser(opened, read_only, follow)
     gc.freeze()  # what was imported stays: no collection has to look through it, which the user would see as a halt
     status = browser.run()
     if browser.failure is not None:

@@ -414,8 +414,9 @@ class Scanner:
         while True:
             end = self._base + self._real
             if not self._padded and at >= end - MARGIN:
+                self._gather()
+                yield from self._drain()  # before more is waited for
                 self._load(at, 0)
-                yield from self._drain()
                 end = self._base + self._real
             limit = self._real if self._padded else self._real - MARGIN
             if self._layout is None:

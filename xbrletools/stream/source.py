@@ -10,7 +10,7 @@ import os
 import stat
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import BinaryIO, cast
@@ -255,19 +255,25 @@ class PipeSource:
             self.damage = f"{self.wrapper} ends early or is damaged: {error}"
         return b""
 
-    def spool(self) -> MappedSource:
-        """All of it, through an unnamed temporary file: memory stays constant, disk does not."""
+    def pieces(self) -> Iterator[bytes]:
+        """All of it, in pieces as they come."""
         if self._base:
             raise XbrleError(f"{self.name}: read past its beginning already")
+        if self._held:
+            yield bytes(self._held)
+        while piece := self._read(PIPE_WINDOW):
+            yield piece
+        self.close()
+
+    def spool(self) -> MappedSource:
+        """All of it, through an unnamed temporary file: memory stays constant, disk does not."""
         import tempfile
 
         with tempfile.TemporaryFile() as file:
-            file.write(self._held)
-            while piece := self._read(PIPE_WINDOW):
+            for piece in self.pieces():
                 file.write(piece)
             file.flush()
             spooled = MappedSource(self.name, mapped(file), self.wrapper, wrapping=self.wrapping)
-        self.close()
         spooled.damage = self.damage
         return spooled
 
@@ -370,8 +376,8 @@ def _name_of(file: BinaryIO) -> str:
     return os.fsdecode(name) if isinstance(name, str | bytes) and name else "file object"
 
 
-def open_source(what: Openable, snapshot: str | None = None) -> Source:
-    """A source for a path, a file object, bytes, or ``-`` for standard input.
+def open_source(what: "Openable | MappedSource", snapshot: str | None = None) -> Source:
+    """A source for a path, a file object, bytes, or ``-`` for standard input; a source is one already.
 
     xz, gzip, bzip2, zstd and lzop are known by their magic and undone on the way; the stream in a libvirt save file or
     in a qcow2 image's internal snapshot is found: the last one with VM state, or that of name or id ``snapshot``.
@@ -386,7 +392,7 @@ def open_source(what: Openable, snapshot: str | None = None) -> Source:
     return found
 
 
-def _opened(what: Openable, snapshot: str | None) -> Source:
+def _opened(what: "Openable | MappedSource", snapshot: str | None) -> Source:
     if isinstance(what, bytes | bytearray | memoryview):
         data = bytes(what)
         if (found := _compression(data[:_MAGIC_MAX])) is not None:
@@ -399,4 +405,6 @@ def _opened(what: Openable, snapshot: str | None) -> Source:
         if os.fspath(what) == "-":
             return _open_stream(cast("BinaryIO", sys.stdin.buffer), "standard input", snapshot)
         return _open_path(Path(what), snapshot)
+    if isinstance(what, MappedSource):
+        return what
     return _open_stream(what, _name_of(what), snapshot)

@@ -8,6 +8,7 @@ from typing import Any, ClassVar
 
 from textual.app import App, SystemCommand
 from textual.binding import Binding, BindingType
+from textual.css.query import NoMatches
 from textual.screen import Screen
 
 from ..capture import Capture
@@ -34,7 +35,10 @@ UNREADABLE = 2  # the exit status that every command has for it
 
 
 class Browser(App[int]):
-    """Browses one capture. ``read_only``: no file is written but the user's bookmarks."""
+    """Browses one capture. ``read_only``: no file is written but the user's bookmarks.
+
+    ``follow``: whenever all is read, waits for more to be written.
+    """
 
     TITLE = "xbrle"
     CSS = """
@@ -69,12 +73,14 @@ class Browser(App[int]):
         Binding("q", "leave", "quit", show=False),
     ]
 
-    def __init__(self, capture: Capture, read_only: bool = False) -> None:
+    def __init__(self, capture: Capture, read_only: bool = False, follow: bool = False) -> None:
         super().__init__()
         self.read_only = read_only
+        self.following = follow
         self.session = Session(capture)
         self.failure: str | None = None
         self.settled = threading.Event()  # set when all was read, or reading has failed
+        self._left = threading.Event()
         for theme in THEMES:
             self.register_theme(theme)
         self.theme = THEMES[0].name
@@ -88,15 +94,22 @@ class Browser(App[int]):
         self._ticker = self.set_interval(TICK, self.grow)
         self.call_after_refresh(threading.Thread(target=self._read, daemon=True).start)
 
+    def on_unmount(self) -> None:
+        """Whoever waits for this program need not do so any longer."""
+        self._left.set()
+
     # -- reading, in a thread beside ---------------------------------------------------------------------------------
 
     def _read(self) -> None:
         """Scan, verify, find the bookmarks: a daemon thread, so that quitting waits for none of it."""
         try:
-            self._scan()
-            self._verify()
-            self._take_fingerprint()
-            self._keep()
+            self._read_all(self.session)
+            while self.following:
+                while not self.session.capture.grown():
+                    if self._left.wait(TICK):
+                        return
+                self.settled.clear()
+                self._read_all(Session(self.session.capture.again()))
         except XbrleError as error:
             self._tell(self._unreadable, str(error))
         except Exception as error:  # a fault of this program: to be seen, after the terminal is restored
@@ -104,25 +117,49 @@ class Browser(App[int]):
         finally:
             self.settled.set()
 
+    def _read_all(self, session: Session) -> None:
+        """Read what there is by now; shown once it is no less than what was read before."""
+        self._scan(session)
+        if not session.capture.grown():  # else this was not the end
+            self._verify(session)
+            self._take_fingerprint(session)
+            self._keep(session)
+        self._tell(self.grow)
+        if not self.following:
+            self._tell(self._ticker.stop)
+        self.settled.set()
+
     def _tell(self, what: Callable[..., None], *arguments: object) -> None:
         """Have something done by the thread that draws; nothing where the user has left."""
-        with suppress(RuntimeError):
-            self.call_from_thread(what, *arguments)
+        if not self._left.is_set():
+            with suppress(RuntimeError):
+                self.call_from_thread(what, *arguments)
 
-    def _scan(self) -> None:
-        session = self.session
-        for reached in session.capture.load(self._begin):
+    def _scan(self, session: Session) -> None:
+        def begin(table: GrowingTable) -> None:
+            session.table = table
+
+        for reached in session.capture.load(begin):
             session.read()
             session.reached = reached
+            if len(session) >= len(self.session):
+                self._show(session)
         session.read()
         session.finish()
+        self._show(session)
         self._tell(self.grow)
 
-    def _begin(self, table: GrowingTable) -> None:
-        self.session.table = table
+    def _show(self, session: Session) -> None:
+        if session is not self.session:
+            self._tell(self._succeed, session)
 
-    def _verify(self) -> None:
-        session = self.session
+    def _succeed(self, session: Session) -> None:
+        """Show this session instead of the one before."""
+        session.take_over(self.session)
+        self.session = session
+        self.grow()
+
+    def _verify(self, session: Session) -> None:
         try:
             for finding in session.capture.verify():
                 session.add_finding(finding)
@@ -130,23 +167,18 @@ class Browser(App[int]):
             session.trouble = f"not verified: {error}"
         session.verified = True
 
-    def _take_fingerprint(self) -> None:
+    def _take_fingerprint(self, session: Session) -> None:
         try:
-            self.session.fingerprint = fingerprint(self.session.capture)
+            session.fingerprint = fingerprint(session.capture)
         except XbrleError as error:
-            self.session.no_fingerprint = str(error)
+            session.no_fingerprint = str(error)
 
-    def _keep(self) -> None:
+    def _keep(self, session: Session) -> None:
         """Find the bookmarks that belong to this capture."""
         try:
-            self.session.open_bookmarks(bookmarks.digest(self.session.capture.data))
+            session.open_bookmarks(bookmarks.digest(session.capture.data))
         except XbrleError as error:
             self._tell(self.say, str(error), "warning")
-        self._tell(self._read_all)
-
-    def _read_all(self) -> None:
-        self._ticker.stop()
-        self.grow()
 
     def _unreadable(self, message: str) -> None:
         self.failure = message
@@ -158,22 +190,26 @@ class Browser(App[int]):
     def grow(self) -> None:
         """Show what was added since."""
         for screen in self.screen_stack:
-            if isinstance(screen, CaptureScreen) and screen.is_mounted:
-                screen.tell()
-                screen.grow()
+            if isinstance(screen, CaptureScreen):
+                with suppress(NoMatches):  # its widgets come, and when it closes go, one by one
+                    screen.tell()
+                    screen.grow()
 
     def described(self) -> str:
         """The capture's name, and how far it is read."""
         session = self.session
         name = shown(Path(session.capture.name).name.encode("utf-8", "surrogateescape"))
         size = session.capture.source.size
+        if self.following:
+            state = "read, verifying" if session.complete and not session.verified else f"{size or 0} bytes"
+            return f"{name} · following, {state if size else 'nothing there yet'}"
         if session.complete:
             damage = session.capture.damage
             state = " · damaged" if damage is not None else ""
             return f"{name}{state}" + ("" if session.verified else " · verifying")
         if session.table is None or not size:
             return f"{name} · reading"
-        return f"{name} · reading {100 * session.reached // size}%, {len(session)} records"
+        return f"{name} · reading {100 * session.reached // size}%, {len(session)} rows"
 
     # -- moving ------------------------------------------------------------------------------------------------------
 

@@ -100,6 +100,11 @@ class Session:
         assert isinstance(source, MappedSource)
         return source.data
 
+    def take_over(self, old: "Session") -> None:
+        """Stand where the user stood in the same capture, when less of it was written."""
+        self.row, self.page, self.view = old.row, old.page, old.view
+        self.marks, self.bookmarks = old.marks, old.bookmarks
+
     def finish(self) -> None:
         """The scan is done."""
         if self.table is not None and len(self.table) != sum(self.stats.total.records):
@@ -263,8 +268,11 @@ class Session:
             XbrleError: they cannot be read; they are then left alone, and what is marked now is not kept.
         """
         file = bookmarks.place(sha256)
-        self.bookmarks = bookmarks.load(file) | self.bookmarks
+        before = bookmarks.load(file)
+        self.bookmarks = before | self.bookmarks
         self.bookmark_file = file
+        if self.bookmarks != before:
+            bookmarks.save(file, self.bookmarks)
 
     def bookmark(self, record: Record, note: str | None) -> None:
         """Set a bookmark, or take it away where ``note`` is None; keeps them all.

@@ -1,5 +1,6 @@
 """The findings: a list, what each means, and the records that it is about."""
 
+from collections.abc import Callable
 from typing import ClassVar
 
 from textual.app import ComposeResult
@@ -19,25 +20,29 @@ _ORDER = {Severity.ERROR: 0, Severity.WARNING: 1, Severity.NOTE: 2}
 class FindingList(Lines):
     """The findings that the words typed let through, and of the chosen severity or worse."""
 
-    def __init__(self, session: Session) -> None:
+    def __init__(self, session: Callable[[], Session]) -> None:
         super().__init__(id="findings")
-        self.session = session
+        self._session = session
         self.words: tuple[str, ...] = ()
         self.least = Severity.NOTE
-        self.shown: list[Finding] = []
+        self.chosen: list[Finding] = []
         self._seen = 0
+        self._of: list[Finding] = []
 
     def choose(self) -> None:
         """Go through all findings again."""
-        self.shown, self._seen = [], 0
+        self.chosen, self._seen = [], 0
         self.renew()
 
     def count(self) -> int:
         """How many are shown; looks through those that are new."""
-        new = self.session.findings[self._seen :]
+        findings = self._session().findings
+        if findings is not self._of:  # those of another session
+            self._of, self.chosen, self._seen = findings, [], 0
+        new = findings[self._seen :]
         self._seen += len(new)
-        self.shown += [f for f in new if self._wanted(f)]
-        return len(self.shown)
+        self.chosen += [f for f in new if self._wanted(f)]
+        return len(self.chosen)
 
     def _wanted(self, finding: Finding) -> bool:
         text = f"{finding.rule} {finding.message} {shown(finding.block or b'')} {finding.record}".lower()
@@ -45,7 +50,7 @@ class FindingList(Lines):
 
     def line(self, row: int, width: int) -> Line:
         """Severity, rule, where, what."""
-        f = self.shown[row]
+        f = self.chosen[row]
         where = f"record {f.record}" if f.record is not None else "-" if f.offset is None else f"@{f.offset:#x}"
         return [
             (f" {SEVERITY_MARK[f.severity]} {f.severity.value:8}", SEVERITY_STYLE[f.severity]),
@@ -58,9 +63,9 @@ class FindingList(Lines):
 class Chain(Lines):
     """What a finding means, in lines; those that name a record can be opened."""
 
-    def __init__(self, session: Session) -> None:
+    def __init__(self, session: Callable[[], Session]) -> None:
         super().__init__(id="chain")
-        self.session = session
+        self._session = session
         self.lines_: list[tuple[Line, int | None]] = []
         self.finding: Finding | None = None
 
@@ -73,10 +78,11 @@ class Chain(Lines):
 
     def count(self) -> int:
         """How many lines it takes in this width."""
+        session = self._session()
         if self.finding is not None:
-            self.lines_ = explained(self.session, self.finding, max(20, self.size.width - 2))
+            self.lines_ = explained(session, self.finding, max(20, self.size.width - 2))
         else:
-            none = "no findings" if self.session.verified and not self.session.findings else "nothing to show yet"
+            none = "no findings" if session.verified and not session.findings else "nothing to show yet"
             self.lines_ = [([(f" {none}", "dim")], None)]
         return len(self.lines_)
 
@@ -153,9 +159,9 @@ class FindingsScreen(CaptureScreen):
         said = Text(id="said")
         said.can_focus = False
         yield said
-        yield FindingList(self.session)
+        yield FindingList(lambda: self.session)
         yield Input(placeholder="words that a finding must have", select_on_focus=False)
-        yield Chain(self.session)
+        yield Chain(lambda: self.session)
 
     def on_mount(self) -> None:
         """The list has the keys."""
@@ -168,7 +174,6 @@ class FindingsScreen(CaptureScreen):
     def grow(self) -> None:
         """More findings, or the last of them."""
         findings, session = self.query_one(FindingList), self.session
-        before = len(findings.shown)
         findings.renew()
         counts = ", ".join(f"{n} {s.value}{'' if n == 1 else 's'}" for s, n in session.counts.items())
         state = "" if session.verified else " · verifying, more may come"
@@ -179,15 +184,14 @@ class FindingsScreen(CaptureScreen):
             state += f" · {session.trouble}"
         narrowed = ""
         if findings.words or findings.least is not Severity.NOTE:
-            narrowed = f" · {len(findings.shown)} shown: {findings.least.value} or worse {' '.join(findings.words)}"
+            narrowed = f" · {len(findings.chosen)} shown: {findings.least.value} or worse {' '.join(findings.words)}"
         self.query_one("#said", Text).show([[(f" {counts}", "strong"), (state + narrowed, "")]])
-        if not before or not findings.shown:
-            self._explain()
+        self._explain()
 
     def _explain(self) -> None:
         findings, chain = self.query_one(FindingList), self.query_one(Chain)
-        if findings.shown:
-            chain.show(findings.shown[min(findings.cursor, len(findings.shown) - 1)])
+        if findings.chosen:
+            chain.show(findings.chosen[min(findings.cursor, len(findings.chosen) - 1)])
         else:
             chain.show(None)
 
@@ -199,7 +203,7 @@ class FindingsScreen(CaptureScreen):
     def on_lines_chosen(self, event: Lines.Chosen) -> None:
         """Go to the record."""
         if isinstance(event.lines, FindingList):
-            row = self.session.row_of(event.lines.shown[event.row])
+            row = self.session.row_of(event.lines.chosen[event.row])
         elif isinstance(event.lines, Chain):
             row = event.lines.lines_[event.row][1]
         if row is None:

@@ -2,6 +2,7 @@
 
 import time
 from bisect import bisect_right
+from collections.abc import Callable
 from typing import ClassVar
 
 import numpy as np
@@ -29,11 +30,12 @@ _FIXED = 71  # cells of a line beside the block's name
 
 
 class Selection:
-    """The rows that a filter lets through, growing: one thread adds, others read."""
+    """The rows of a session that a filter lets through, growing: one thread adds, others read."""
 
-    def __init__(self, text: str, chosen: Filter) -> None:
+    def __init__(self, text: str, chosen: Filter, session: Session) -> None:
         self.text = text
         self.filter = chosen
+        self.session = session
         self._pieces: list[NDArray[np.int64]] = []
         self._starts: list[int] = []
         self._count = 0
@@ -64,10 +66,15 @@ class Selection:
 class RecordList(Lines):
     """Every record, or those that a filter lets through."""
 
-    def __init__(self, session: Session) -> None:
+    def __init__(self, session: Callable[[], Session]) -> None:
         super().__init__(id="records")
-        self.session = session
+        self._session = session
         self.selection: Selection | None = None
+
+    @property
+    def session(self) -> Session:
+        """What all screens share."""
+        return self._session()
 
     def count(self) -> int:
         """All rows that were read, or the chosen ones."""
@@ -153,7 +160,7 @@ class RecordsScreen(CaptureScreen):
         heading = Text(id="heads")
         heading.can_focus = False
         yield heading
-        yield RecordList(self.session)
+        yield RecordList(lambda: self.session)
         said = Text(id="said")
         said.can_focus = False
         yield said
@@ -192,8 +199,14 @@ class RecordsScreen(CaptureScreen):
         self._head()
 
     def grow(self) -> None:
-        """More records, or verdicts on them."""
-        self.records.renew(forget=self.session.complete)
+        """More records, or verdicts on them. A cursor at the end of all that is followed stays there."""
+        records, selection = self.records, self.records.selection
+        at_end = self.browser.following and selection is None and 0 < records.shown == records.cursor + 1
+        if selection is not None and selection.session is not self.session:  # there is more of the capture
+            self._start(selection.text, selection.filter)
+        records.renew(forget=self.session.complete)
+        if at_end:
+            records.cursor = records.shown - 1
         self._say()
 
     def _say(self, error: str | None = None) -> None:
@@ -257,11 +270,15 @@ class RecordsScreen(CaptureScreen):
             where = f"character {error.position + 1}"
             self._say(f"{where}: " + str(error).removeprefix(f"{where} of filter {text!r}: "))
             return
-        selection = Selection(text, chosen)
+        self._start(text, chosen)
+        self._say()
+
+    def _start(self, text: str, chosen: Filter) -> None:
+        """Look for the rows that a filter lets through, from the first on."""
+        selection = Selection(text, chosen, self.session)
         self.records.selection = selection
         self.records.renew()
         self.run_worker(lambda: self._choose(selection), thread=True, group="filter", exclusive=True)
-        self._say()
 
     def on_input_submitted(self, _event: Input.Submitted) -> None:
         """Back to the list."""
@@ -271,7 +288,7 @@ class RecordsScreen(CaptureScreen):
 
     def _choose(self, selection: Selection) -> None:
         """Put every row through the filter, a piece at a time, as long as the table grows."""
-        worker, session = get_current_worker(), self.session
+        worker, session = get_current_worker(), selection.session
         piece, shown_at = 0, 0.0
         while not worker.is_cancelled:
             complete, table = session.complete, session.table

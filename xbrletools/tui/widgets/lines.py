@@ -109,6 +109,11 @@ class Lines(ScrollView, can_focus=True, inherit_bindings=False):
         self._styles: dict[str, Style] = {}
         self._count = 0
 
+    @property
+    def shown(self) -> int:
+        """How many lines there were at the last `renew`."""
+        return self._count
+
     def count(self) -> int:
         """How many lines there are."""
         raise NotImplementedError
@@ -126,7 +131,8 @@ class Lines(ScrollView, can_focus=True, inherit_bindings=False):
         if size != self.virtual_size:
             self.virtual_size = size
         if self.cursor >= self._count:
-            self.cursor = max(0, self._count - 1)
+            with self.prevent(self.Moved):  # nobody moved it, and a list that is being made anew will be longer soon
+                self.cursor = max(0, self._count - 1)
         self.refresh()
 
     def forget(self, row: int) -> None:

@@ -17,13 +17,14 @@ from textual.widgets import Input
 import xbrletools
 from tests.conftest import ROOT
 from tests.streams import PAGE, StreamBuilder, noise
+from xbrletools.memory.replay import View
 from xbrletools.stream import source
 from xbrletools.tui.app import Browser
 from xbrletools.tui.bookmarks import digest
 from xbrletools.tui.widgets.bars import NavBar
 from xbrletools.tui.widgets.lines import fit, inert
 
-from .driving import POSTED, XBZRLE, browsing, drives
+from .driving import POSTED, XBZRLE, browsing, drives, stale
 
 HOSTILE = b"\x1b]0;x\x07[bold red]x[/]\xe2\x80\xae\xff[@click=app.exit]" + b"A" * 210
 
@@ -379,3 +380,39 @@ async def test_words_typed_into_an_input_are_no_keys() -> None:
         await d.press("2", "slash", *"q123")
         assert d.app.screen.query_one(Input).value == "q123"
         assert d.app.current_mode == "records"
+
+
+@drives
+async def test_all_of_memory_is_exported_as_of_the_chosen_record_in_the_chosen_view(tmp_path: Path) -> None:
+    capture = xbrletools.open(stale())
+    async with browsing(stale()) as d:
+        await d.fill("colon", "5")
+        for view in (View.RECEIVER, View.SENDER):
+            target = tmp_path / view.value
+            await d.press("3", *["v"] * (d.app.session.view is not view))
+            await d.fill("E", str(target))
+            while f"wrote {target}" not in d.said:
+                await d.pilot.pause(0.01)
+            assert (target / "pc.ram").read_bytes() == capture.memory(5, view)["pc.ram"].tobytes()
+            about = json.loads((target / "manifest.json").read_text())
+            assert about["blocks"][0]["name"] == "pc.ram"
+        receiver, sender = (tmp_path / v.value / "pc.ram" for v in View)
+        assert receiver.read_bytes() != sender.read_bytes()
+        await d.fill("E", str(tmp_path / "receiver"))
+        while not any("receiver: " in said for said in d.said):
+            await d.pilot.pause(0.01)
+        assert receiver.read_bytes() == capture.memory(5)["pc.ram"].tobytes()
+
+
+@drives
+async def test_the_page_is_exported_in_the_view_that_is_shown(tmp_path: Path) -> None:
+    capture = xbrletools.open(stale())
+    async with browsing(stale()) as d:
+        await d.fill("colon", "5")
+        await d.press("3")
+        for view in (View.RECEIVER, View.SENDER):
+            target = tmp_path / view.value
+            await d.fill("e", str(target))
+            assert target.read_bytes() == capture.page("pc.ram", 0).at(5, view).data.tobytes()
+            await d.press("v")
+        assert (tmp_path / "receiver").read_bytes() != (tmp_path / "sender").read_bytes()

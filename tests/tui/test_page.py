@@ -24,25 +24,32 @@ async def test_the_bytes_shown_are_the_library_s_for_seeded_records_and_pages(pa
     changed_twice = np.flatnonzero(np.bincount(capture.space.rows(columns)[numbers]) > 1)
     async with browsing(path) as d:
         await d.press("3")
-        for i in range(50):
-            record = int(random.integers(1, len(numbers) + 1))
-            if i % 2 == 0:
-                await d.fill("colon", str(record))
-            else:  # another page as of the record before
+        seen, views = set(), list[View]()
+        while len(seen) < 50:
+            way = random.choice(["record", "page", "left", "right", "full_stop", "comma"], p=[0.1, 0.1, *[0.2] * 4])
+            if way == "record" or not seen:
+                await d.fill("colon", str(random.integers(1, len(numbers) + 1)))
+            elif way == "page":  # another page as of the record before
                 page = int(random.choice(changed_twice))
                 block = int(np.searchsorted(capture.space.first, page, side="right")) - 1
                 name = capture.space.blocks[block].name.decode()
                 address = (page - int(capture.space.first[block])) * capture.page_size
                 await d.fill("colon", f"{name}:{address:#x}")
-            for view in (View.RECEIVER, View.SENDER):
-                assert d.app.session.view is view
+            else:
+                await d.pilot.press(str(way))
+            seen.add((d.record, d.app.session.page))
+            for again in (False, True):
+                if again:
+                    await d.pilot.press("v")
+                view = d.app.session.view
+                views.append(view)
                 block, address = d.app.session.page or (-1, -1)
                 row = int(capture.space.first[block]) + address // capture.page_size
                 image = capture.memory(d.record, view)
                 view_ = shown_bytes(d)
                 assert np.array_equal(view_.data, image.pages[row])
                 assert np.array_equal(view_.known, image.known_bytes(row))
-                await d.pilot.press("v")
+            assert set(views[-2:]) == set(View)
 
 
 @drives

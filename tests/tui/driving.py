@@ -12,6 +12,7 @@ from textual.widgets import Input
 import xbrletools
 from tests.conftest import SAMPLES
 from tests.streams import PAGE, StreamBuilder, noise
+from xbrletools.capture import Capture
 from xbrletools.tui.app import Browser
 
 POSTED = SAMPLES / "posted-8m.bin"
@@ -71,7 +72,14 @@ class Driver:
 @asynccontextmanager
 async def browsing(what: Any, size: tuple[int, int] = (80, 24), **options: Any) -> AsyncIterator[Driver]:
     """The app over a capture, all read."""
-    app = Browser(xbrletools.open(what), **options)
+    async with browsing_capture(xbrletools.open(what), size, **options) as driver:
+        yield driver
+
+
+@asynccontextmanager
+async def browsing_capture(capture: Capture, size: tuple[int, int] = (80, 24), **options: Any) -> AsyncIterator[Driver]:
+    """The same over one that was opened already."""
+    app = Browser(capture, **options)
     async with app.run_test(size=size) as pilot:
         driver = Driver(app, cast("Pilot[int]", pilot))
         await driver.settle()

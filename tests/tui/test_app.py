@@ -112,7 +112,7 @@ async def test_every_screen_copies_what_it_shows() -> None:
             ("1", "posted, little-endian host"),
             ("2", "START"),
             ("3", page.hex(" ")),
-            ("4", "page 0x0: 1 versions"),
+            ("4", "page 0x0: 1 version,"),
             ("5", "device-tail-unchecked"),
             ("6", page[:4].hex(" ")),
         ]:

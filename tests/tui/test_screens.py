@@ -3,6 +3,8 @@
 import numpy as np
 
 import xbrletools
+from tests.building import PAGE, patterned, zero
+from tests.stream.test_channels import Packets, main_channel
 from xbrletools.memory.pagemap import page_map
 from xbrletools.tui.screens.fields import Tree
 from xbrletools.tui.screens.findings import Chain, FindingList
@@ -10,7 +12,7 @@ from xbrletools.tui.screens.overview import bar
 from xbrletools.tui.screens.pagemap import Cells
 from xbrletools.tui.widgets.hexview import HexView, Mark
 
-from .driving import POSTED, XBZRLE, browsing, drives, stale
+from .driving import POSTED, XBZRLE, browsing, browsing_capture, drives, stale
 
 
 @drives
@@ -206,3 +208,19 @@ async def test_fields_go_from_record_to_section_to_header_and_between_sections()
         assert "version" in text
         text = await d.press("s")
         assert "record 1: page" in text
+
+
+@drives
+async def test_a_page_that_came_over_a_channel_is_counted_in_its_pass_and_shown_as_it_lies() -> None:
+    one = Packets(0).packet(0, sync=True).packet(2, [(0, patterned(1)), (PAGE, patterned(2))], sync=True)
+    one.packet(3, sync=True)
+    capture = xbrletools.open(main_channel(zero(2 * PAGE, b"pc.ram")), channels=[one.bytes()])
+    async with browsing_capture(capture) as d:
+        assert "        1         3 PPPPPP" in d.text
+        pages = np.flatnonzero(capture.records.columns.kind == 2)
+        await d.fill("colon", str(capture.records.number[pages[0]]))
+        await d.press("6")
+        ((_, field),) = d.widget(Tree).rows
+        assert (field.name, field.raw) == ("page", patterned(1))
+        await d.press("3")
+        assert np.array_equal(d.widget(HexView, "#bytes").data, np.frombuffer(patterned(1), np.uint8))

@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from ..analysis.stats import Stats, tally
+from ..analysis.stats import Stats
 from ..capture import Capture
 from ..errors import XbrleError
 from ..formats.ram import PAGE_KINDS
@@ -107,8 +107,9 @@ class Session:
 
     def finish(self) -> None:
         """The scan is done."""
-        if self.table is not None and len(self.table) != sum(self.stats.total.records):
-            self.stats.total = tally(self.capture.records.columns)  # channels came in
+        if self.table is not None and len(self.table) != sum(self.stats.total.records):  # channels came in
+            self.stats, self._summed = Stats(), 0
+            self.read()
         self.complete = True
         self._part = None
 

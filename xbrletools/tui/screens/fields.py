@@ -4,11 +4,14 @@ from collections.abc import Iterator
 from typing import Any, ClassVar
 
 import numpy as np
+from numpy.typing import NDArray
 from textual.app import ComposeResult
 from textual.binding import Binding, BindingType
 from textual.containers import Vertical
 
 from ...stream.fields import Field, expanded, header_tree, record_tree, section_tree
+from ...stream.growing import Record
+from ...stream.scan import Scanner
 from ...text import shown
 from ..widgets.hexview import HexView, Mark
 from ..widgets.lines import Line, Lines, Text, fit
@@ -65,7 +68,8 @@ class Tree(Lines):
         name = " " * (2 * len(path)) + fold + shown(field.name.encode("utf-8", "surrogateescape"))
         most = 8 if width > _ROOMY else 4
         raw = field.raw[:most].hex(" ") + (" .." if len(field.raw) > most else "") if not field.children else ""
-        what = f"{len(field.children)} fields" if field.children else text_of(field.value)
+        count = len(field.children)
+        what = f"{count} field{'' if count == 1 else 's'}" if count else text_of(field.value)
         return [
             (fit(name, 20), "strong"),
             (f"{field.offset:#11x} ", "dim"),
@@ -161,12 +165,7 @@ class FieldsScreen(CaptureScreen):
             found_by = section.found_by.name.lower()
             what = f" section {index} of {len(scanner.sections)}: {section.type.name}{owner}, end {found_by}"
         else:
-            settings = scanner.settings
-            raw = data[record.offset : record.end].tobytes()
-            version = scanner.ram_version or settings.version
-            root = record_tree(raw, record.offset, version, settings.dialect, settings.endian, settings.page_size)
-            if settings.dialect is not None:
-                root = expanded(root, settings.dialect)
+            root = self._record_tree(record, data, scanner)
             number = f"record {record.number}" if record.number is not None else "a record without a page"
             what = f" {number}: {kind_word(record.kind)}"
         self.query_one("#what", Text).show([[(what, "strong"), (" · s record, section, header", "dim")]])
@@ -175,6 +174,15 @@ class FieldsScreen(CaptureScreen):
         self.query_one("#bytes", HexView).at = 0
         self._mark()
         self._head()
+
+    def _record_tree(self, record: Record, data: NDArray[np.uint8], scanner: Scanner) -> Field:
+        settings = scanner.settings
+        raw = data[record.offset : record.end].tobytes()
+        if record.payload == record.offset:  # from a channel, or at its own place in the file: nothing stands before it
+            return Field("page", record.offset, len(raw), raw, raw)
+        version = scanner.ram_version or settings.version
+        root = record_tree(raw, record.offset, version, settings.dialect, settings.endian, settings.page_size)
+        return expanded(root, settings.dialect) if settings.dialect is not None else root
 
     def _mark(self) -> None:
         tree, view = self.query_one(Tree), self.query_one("#bytes", HexView)

@@ -328,7 +328,7 @@ class PageScreen(CaptureScreen):
         record = self.session.record(int(moment.history.rows[moment.version]))
         if record is None or record.kind in DELTA_KINDS:
             return "the delta cannot be read"
-        return f"a {kind_word(record.kind)} record gives the page in full"
+        return f"{kind_word(record.kind)}: the whole page"
 
     def _tell(self, moment: Moment, content: Content, counts: tuple[int, int], differs: Mask | None) -> None:
         name = shown(moment.capture.space.blocks[moment.block].name)

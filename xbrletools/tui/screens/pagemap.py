@@ -316,9 +316,10 @@ class MapScreen(CaptureScreen):
         what = f" page {page * self.cells.page_size:#x}: "
         if last is None:
             return [(what, "strong"), ("not sent until now", "dim")]
+        count = int(found.versions[page])
         line: list[tuple[str, str]] = [
             (what, "strong"),
-            (f"{int(found.versions[page])} versions, last by record {last.number} {kind_word(last.kind)}", ""),
+            (f"{count} version{'' if count == 1 else 's'}, last by record {last.number} {kind_word(last.kind)}", ""),
         ]
         if found.wrong[page]:
             line.append((" ! wrong", "error"))

@@ -131,3 +131,16 @@ def test_an_empty_folder_and_an_empty_file_may_be_filled(tmp_path):
     (tmp_path / "empty").touch()
     raw.write_file(image, 0, tmp_path / "empty")
     assert (tmp_path / "empty").read_bytes() == (tmp_path / "pc.ram").read_bytes()
+
+
+def test_bytes_that_nobody_sent_are_hashed_up_to_a_limit_over_all_blocks(tmp_path):
+    blocks = dict.fromkeys((b"pc.ram", b"b", b"c", b"d"), 4 * PAGE)
+    stream = StreamBuilder(blocks)
+    for i in range(4):
+        stream.dup(i * PAGE, block=b"d")  # sent, though zeros
+    image = xbrletools.open(stream.bytes()).memory()
+    written = raw.write_folder(image, tmp_path / "some", hash_unknown=9 * PAGE)
+    assert [w.sha256 is not None for w in written] == [True, True, False, True]
+    assert written[0].sha256 == written[3].sha256 == hashlib.sha256(bytes(4 * PAGE)).hexdigest()
+    none = raw.write_folder(image, tmp_path / "none", hash_unknown=0)
+    assert [w.sha256 is not None for w in none] == [False, False, False, True]

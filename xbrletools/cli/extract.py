@@ -19,7 +19,7 @@ from ..export.sidecar import Sidecar, sidecar_path, source
 from ..memory.confirm import Trust
 from ..memory.image import Image, State
 from ..memory.replay import View
-from ..text import shown
+from ..text import shown, size
 from . import EXIT_FINDINGS, reading, salvaging, warn
 from .output import progress, report
 
@@ -62,6 +62,13 @@ from .output import progress, report
     default=Trust.SENT.value,
     help="Known is what was sent (the default), or only what a checksum in the stream vouches for.",
 )
+@click.option(
+    "--hash-unknown",
+    type=size,
+    default=str(raw.HASHED_UNKNOWN_MAX),
+    metavar="BYTES",
+    help="How many bytes that nobody sent the manifest's digests may cover [4G]; beyond that they are left out.",
+)
 @click.option("--force", is_flag=True, help="Replace what is there already.")
 def command(
     capture: str,
@@ -78,6 +85,7 @@ def command(
     map_file: str | None,
     unknown: str,
     trust: str,
+    hash_unknown: int,
     force: bool,
 ) -> int:
     """Write the memory that S carries to files that other tools open.
@@ -124,7 +132,8 @@ def command(
         else:
             with progress("writing", 2 * sum(b.length for b in opened.blocks)) as on:
                 told = {**source(opened), "view": view, "at": at, "page_size": opened.page_size, "trust": trust}
-                raw.write_folder(image, Path(output), force, on, opened.confirmed(image, at, View(view)), **told)
+                confirmed = opened.confirmed(image, at, View(view))
+                raw.write_folder(image, Path(output), force, on, confirmed, hash_unknown, **told)
         if missing:
             warn(f"{missing} bytes are unknown, zeros stand in their place")
         return max(status, _lost(opened, image, at, Trust(trust)))

@@ -24,7 +24,7 @@ from .sidecar import as_objects
 MANIFEST = "manifest.json"
 NAME_BYTES_MAX = 200  # of an escaped name, so that a suffix still fits into the 255 of a file system
 ZEROS = bytes(1 << 20)
-HASHED_ZEROS_MAX = 1 << 36  # zeros of one block that are hashed: a stream can claim any length
+HASHED_UNKNOWN_MAX = 1 << 32  # bytes that nobody sent and that are hashed all the same: a stream can claim any length
 
 _SAFE = frozenset(b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789._-+@=,")
 
@@ -36,7 +36,7 @@ Progress = Callable[[int], None]
 class Written:
     """One block on disk: its name as shown, its file, ``length``, ``unknown`` and ``confirmed`` in bytes.
 
-    ``sha256`` is None where more than `HASHED_ZEROS_MAX` bytes would be zeros, ``confirmed`` where nobody asked.
+    ``sha256`` is None where more bytes are unknown than were to be hashed, ``confirmed`` where nobody asked.
     ``unknown_ranges`` are as the manifest has them.
     """
 
@@ -98,13 +98,14 @@ def write_block(image: Image, block: int, file: BinaryIO, progress: Progress | N
         progress(image.block_bytes(block) - done)
 
 
-def digest(image: Image, block: int, progress: Progress | None = None) -> str | None:
+def digest(
+    image: Image, block: int, progress: Progress | None = None, unknown_most: int = HASHED_UNKNOWN_MAX
+) -> str | None:
     """The SHA-256 of a block's bytes, unknown ones as zeros, in hexadecimal.
 
-    None where more than `HASHED_ZEROS_MAX` of them are zeros that nobody wrote.
+    None where more than ``unknown_most`` bytes are of pages that nobody sent.
     """
-    written = int(np.count_nonzero(image.touched[image.space.slice(block)])) * image.space.page_size
-    if image.block_bytes(block) - written > HASHED_ZEROS_MAX:
+    if _unsent(image, block) > unknown_most:
         return None
     out, at = hashlib.sha256(), 0
 
@@ -125,6 +126,12 @@ def digest(image: Image, block: int, progress: Progress | None = None) -> str | 
             progress(len(data))
     zeros(image.block_bytes(block))
     return out.hexdigest()
+
+
+def _unsent(image: Image, block: int) -> int:
+    """How many bytes are of pages of which nothing is known."""
+    rows = image.space.slice(block)
+    return int(np.count_nonzero(image.state[rows] == State.UNKNOWN)) * image.space.page_size
 
 
 def write_file(image: Image, block: int, target: Path, force: bool = False, progress: Progress | None = None) -> None:
@@ -160,11 +167,14 @@ def write_folder(
     force: bool = False,
     progress: Progress | None = None,
     confirmed: NDArray[np.bool_] | None = None,
+    hash_unknown: int = HASHED_UNKNOWN_MAX,
     **about: object,
 ) -> list[Written]:
     """Write every declared block to a file of its own in ``folder``, and what they are to its manifest.json.
 
     ``confirmed`` (pages,) bool is what `Capture.confirmed` gives; ``about`` goes into the manifest beside ``blocks``.
+    No more than ``hash_unknown`` bytes that nobody sent are hashed in all; a block for which that does not suffice has
+    no digest.
 
     Raises:
         XbrleError: the folder exists and is not empty, or is no folder; ``force`` replaces files in it.
@@ -179,7 +189,7 @@ def write_folder(
             raise XbrleError(f"{folder}: exists and is not empty; --force replaces files in it")
     folder.mkdir(parents=True, exist_ok=True)
     try:
-        return _fill_folder(image, folder, progress, confirmed, about)
+        return _fill_folder(image, folder, progress, confirmed, hash_unknown, about)
     except BaseException:
         if made and not any(folder.iterdir()):
             folder.rmdir()
@@ -191,6 +201,7 @@ def _fill_folder(
     folder: Path,
     progress: Progress | None,
     confirmed: NDArray[np.bool_] | None,
+    hash_unknown: int,
     about: dict[str, object],
 ) -> list[Written]:
     """Write all files under temporary names inside a temporary folder, then rename them, the manifest last."""
@@ -203,7 +214,8 @@ def _fill_folder(
             name = file_name(declared.name, taken)
             with (Path(temporary) / name).open("wb") as file:
                 write_block(image, block, file, progress)
-            sha256 = digest(image, block, progress)
+            sha256 = digest(image, block, progress, hash_unknown)
+            hash_unknown -= _unsent(image, block) if sha256 is not None else 0
             unknown = unknown_bytes(image, block)
             sure = None if confirmed is None else marked_bytes(image, whole(image, block), confirmed)
             ranges = as_objects(unknown_ranges(image, [whole(image, block)]))

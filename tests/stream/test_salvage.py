@@ -1,6 +1,7 @@
 """Damage, and what is had of a capture after it. ``XBRLE_DAMAGES`` sets how many of each kind are tried."""
 
 import os
+import random
 from functools import cache
 
 import numpy as np
@@ -12,6 +13,7 @@ from tests.damages import KINDS, Whole, damage, wrong_pages
 from tests.streams import PAGE, StreamBuilder, noise
 from xbrletools.errors import XbrleError
 from xbrletools.export.clean import write_stream
+from xbrletools.memory.image import State
 from xbrletools.stream.salvage import Certainty
 
 DAMAGES = int(os.environ.get("XBRLE_DAMAGES", "30"))
@@ -180,3 +182,20 @@ def test_nothing_to_believe_is_an_error_and_no_traceback():
     for data in (b"", b"QEVM", bytes(5000), np.random.default_rng(1).bytes(20000)):
         with pytest.raises(XbrleError):
             salvage(data).memory()
+
+
+@pytest.mark.parametrize("junk", [1, 9, 30, 4104])
+def test_two_gaps_without_a_record_between_them_are_two_doubts(junk):
+    stream = StreamBuilder({b"pc.ram": 32 * PAGE}, flags=3)
+    for i in range(10):
+        stream.page(i * PAGE, noise(i)) if i % 2 else stream.dup(i * PAGE)
+    for _ in range(2):
+        stream.part()
+        stream.out += random.Random(junk).randbytes(junk)
+    stream.part()
+    for i in range(12, 24):
+        stream.page(i * PAGE, noise(i)) if i % 2 else stream.dup(i * PAGE)
+    capture = xbrletools.open(stream.end().bytes(), salvage=True)
+    assert len(capture.doubts) >= len(capture.gaps) >= 1
+    image = capture.memory()
+    assert image.state[13] == State.KNOWN

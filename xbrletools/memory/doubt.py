@@ -322,6 +322,8 @@ def _first_sweep_goes_on(
 
     The sender cannot have left the block and come back, since it would have sent all of it before.
     """
+    if not len(following):
+        return False
     frontier = int(rows[carriers[:i]].max())
     before, after = int(rows[carriers[i - 1]]), int(rows[following[0]])
     blocks = np.searchsorted(space.first, [before, frontier + 1, after], side="right")

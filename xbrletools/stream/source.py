@@ -344,7 +344,17 @@ def _inside(raw: BinaryIO, name: str, wrapper: str | None, file: BinaryIO | None
 
 
 def _saved(raw: BinaryIO, name: str, file: BinaryIO | None) -> Source:
-    """A source for the stream in a libvirt save file. ``file`` is what was opened for it."""
+    """A source for the stream in a libvirt save file. ``file`` was opened for it; it is closed where it is no use."""
+    try:
+        return _in_save(raw, name, file)
+    except XbrleError:
+        if file is not None:
+            raw.close()
+            file.close()
+        raise
+
+
+def _in_save(raw: BinaryIO, name: str, file: BinaryIO | None) -> Source:
     save = libvirt_save(raw, name)
     if save.format == Format.RAW:
         if file is None or raw is not file:

@@ -85,7 +85,7 @@ def report(capture: Capture, trust: Trust = Trust.SENT) -> dict[str, Any]:
         "trust": trust.value,
         "known_means": KNOWN_MEANS,
         "pages": len(capture.space),
-        "pages_known": int(image.known.sum()),
+        "pages_known": image.known_count,
         "pages_partly_known": len(image.partly),
         "pages_confirmed": int(confirmed.sum()),
         "bytes": length,

@@ -28,6 +28,13 @@ def shown(name: bytes) -> str:
     return "".join(out)
 
 
+def inert(text: str) -> str:
+    """Text that a terminal only prints: what is not printable as escapes; line feeds stay."""
+    if text.isprintable():
+        return text
+    return "".join(c if c.isprintable() or c == "\n" else shown(c.encode("utf-8", "surrogateescape")) for c in text)
+
+
 def size(text: str) -> int:
     """A number of bytes, decimal or hexadecimal, with K, M, G or T.
 

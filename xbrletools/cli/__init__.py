@@ -15,6 +15,7 @@ import click
 
 from .. import __version__
 from ..errors import XbrleError
+from ..text import inert
 
 EXIT_FINDINGS = 1  # findings of severity error, a difference, or damaged input of which all that could be had was given
 EXIT_UNREADABLE = 2  # cannot be read, cannot be written, or wrong usage
@@ -150,8 +151,8 @@ def viewing(function: Callable[..., Any]) -> Callable[..., Any]:
 
 
 def warn(message: str) -> None:
-    """Say something that is not data."""
-    click.echo(f"xbrle: {message}", err=True)
+    """Say something that is not data. A file's name is the user's, but may be evidence too: it is escaped."""
+    click.echo(f"xbrle: {inert(message)}", err=True)
 
 
 _SHRUNK = b"xbrle: a file that was being read has shrunk, or its disk fails: its bytes cannot be had any more\n"

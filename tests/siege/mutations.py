@@ -16,7 +16,7 @@ from xbrletools.formats.ram import DELTA_KINDS, Flag, Kind
 
 KINDS = ("flip", "splice", "truncate", "duplicate", "bomb")
 BOMBS = (0, 1, 0x7F, 0x80, 0xFF, 0xFFFF, 1 << 16, 0x7FFF_FFFF, 1 << 31, (1 << 32) - 1, 1 << 40, 1 << 60, (1 << 64) - 1)
-SHORT_PAGES = 6  # of a real capture that is cut short
+SHORT_PAGES = 3  # of a real capture that is cut short
 
 
 @dataclass(frozen=True)

@@ -39,7 +39,7 @@ def _dump(capture: Capture) -> None:
     from xbrletools.cli.listing import Json, Text
 
     last = int(capture.records.number.max(initial=0))
-    some = filters.parse(f"record:{max(0, last - 3)}-")
+    some = filters.parse(f"record:{max(0, last - 1)}-")
     for wanted, more in ((None, False), (some, True)):
         for lister in (Text, Json):
             shower = lister(capture, more, more, more)

@@ -156,8 +156,8 @@ def test_a_record_of_a_channel_tells_its_packet():
     channel = Packets(3).packet(0, sync=True).packet(1, [(0, patterned(1))], sync=True)
     capture = xbrletools.open(main_channel(), channels=[channel.bytes()])
     row = capture.row_of(1)
-    name, offset = capture.channels.place(int(capture.records.columns.offset[row]))
-    assert (name, offset) == ("bytes", multifd.Init.sizeof() + multifd.PacketHeader.sizeof() + 8 * ALLOCATED)
+    ((channel,), (offset,)) = capture.channels.places(capture.records.columns.offset[[row]])
+    assert (channel, offset) == (0, multifd.Init.sizeof() + multifd.PacketHeader.sizeof() + 8 * ALLOCATED)
 
 
 @pytest.mark.parametrize("method", Method)

@@ -372,10 +372,10 @@ class Capture:
         Raises:
             XbrleError: there is no such record.
         """
-        rows = self.records.by_number
-        if not 1 <= record <= len(rows):
-            raise XbrleError(f"there is no record {record}; this capture has 1 to {len(rows)}")
-        return int(rows[record - 1])
+        row = self.records.row_of(record)
+        if row is None:
+            raise XbrleError(f"there is no record {record}; this capture has 1 to {self.records.last_number}")
+        return row
 
     def memory(self, at: int | None = None, view: "View | None" = None, trust: "Trust | None" = None) -> "Image":
         """Memory just after record ``at``, by default at the end; by default all that was sent is known.

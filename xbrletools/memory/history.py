@@ -118,7 +118,7 @@ class PageHistory:
     @cached_property
     def numbers(self) -> NDArray[np.int64]:
         """The number of each record that touched the page, (n,) int64."""
-        return np.searchsorted(self._records.by_number, self.rows) + 1
+        return self._records.numbers_of(self.rows)
 
     @property
     def forgets_dups(self) -> bool:
@@ -156,7 +156,7 @@ class PageHistory:
         image, shown_dup = Image(self._space), Image(self._space)
         before = _content(image)
         base: int | None = None
-        passes = self._records.pass_[self.rows].tolist()
+        passes = self._records.passes_of(self.rows).tolist()
         stages = self._records.sections.stages(self._records.sections.of(self._columns.offset)).tolist()
         lapses = self._lapses(view).of_page(self._page).among(self.rows)
         void = lapses.void(np.zeros(len(self.rows), np.int64)).tolist()

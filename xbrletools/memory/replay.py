@@ -5,7 +5,7 @@ first record, then every page's second, and so on. That keeps each page's order 
 operations.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from enum import Enum
 from itertools import pairwise
@@ -104,9 +104,8 @@ def replay(
     ``lapses`` are those that came before the end of ``columns``, by places in these.
     """
     lapses.forget(image)
-    keep = needed(image.space, columns, dialect, view, lapses)
-    for start in range(0, len(keep), CHUNK):
-        apply(image, data, columns.take(keep[start : start + CHUNK]), dialect)
+    for keep in _needed(image.space, columns, dialect, view, lapses):
+        apply(image, data, columns.take(keep), dialect)
 
 
 def needed(
@@ -122,18 +121,46 @@ def needed(
     delta was not against. What came before a page lapsed does not count; the rows of ``lapses`` are places in
     ``columns``.
     """
-    rows = space.rows(columns)
-    keep = np.flatnonzero(rows >= 0)
-    if len(lapses):
-        keep = keep[keep >= lapses.sure_rows(len(space))[rows[keep]]]
-    rows, kind = rows[keep], columns.kind[keep]
-    counts = _is_whole(columns, keep, space.page_size)
-    if view is View.SENDER and dialect is not None and not dialect.caches_dup:
-        every = np.arange(len(rows))
-        counts &= (kind != Kind.DUP) | (last_of_page(rows, every, len(space)) == every)
-        forgotten = (kind == Kind.DUP) & ~counts
-        keep, rows, kind, counts = keep[~forgotten], rows[~forgotten], kind[~forgotten], counts[~forgotten]
-    return keep[np.arange(len(rows)) >= last_of_page(rows, np.flatnonzero(counts), len(space))]
+    return np.concatenate([np.empty(0, np.int64), *_needed(space, columns, dialect, view, lapses)])
+
+
+def _needed(
+    space: PageSpace, columns: Columns, dialect: Dialect | None, view: View, lapses: Lapses
+) -> Iterator[NDArray[np.int64]]:
+    """What `needed` gives, from a chunk of ``columns`` at a time: what is known of a page is kept, not of a record."""
+    forgets = view is View.SENDER and dialect is not None and not dialect.caches_dup
+    sure = lapses.sure_rows(len(space)) if len(lapses) else None
+    whole = reserve((len(space),), np.int64)  # of each page the place, plus one, of its last record that gives it anew
+    last = reserve((len(space) if forgets else 0,), np.int64)  # of its last record
+    ends_in_dup = reserve((len(space) if forgets else 0,), bool)
+    chunks = [slice(start, start + CHUNK) for start in range(0, len(columns), CHUNK)]
+
+    def carried(chunk: slice) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+        rows = space.rows(columns.take(chunk))
+        places = np.flatnonzero(rows >= 0)
+        rows, places = rows[places], places + chunk.start
+        if sure is not None:
+            counts = places >= sure[rows]
+            rows, places = rows[counts], places[counts]
+        return rows, places
+
+    rows, places = np.empty(0, np.int64), np.empty(0, np.int64)
+    for chunk in chunks:
+        rows, places = carried(chunk)
+        counts = _is_whole(columns, places, space.page_size)
+        if forgets:
+            dup = columns.kind[places] == Kind.DUP
+            counts &= ~dup
+            last[rows], ends_in_dup[rows] = places + 1, dup
+        whole[rows[counts]] = places[counts] + 1
+    for chunk in chunks:
+        if len(chunks) > 1:
+            rows, places = carried(chunk)
+        keep = places + 1 >= whole[rows]
+        if forgets:  # a dup page counts where nothing comes after it
+            dup = columns.kind[places] == Kind.DUP
+            keep &= np.where(dup | ends_in_dup[rows], places + 1 == last[rows], True)
+        yield places[keep]
 
 
 def _is_whole(columns: Columns, keep: NDArray[np.int64], page_size: int) -> NDArray[np.bool_]:

@@ -3,7 +3,7 @@
 What follows from a column by lookup (record number, section, stage, pass, name) is computed when asked for.
 """
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, fields
 from functools import cached_property
 
@@ -174,12 +174,67 @@ class RecordTable:
 
     def rows_of(self, block: int, address: int) -> NDArray[np.int64]:
         """The rows that carry the page at ``address`` of ``block``, in file order."""
-        c = self.columns
-        return np.flatnonzero((c.address == np.uint64(address)) & (c.block == block) & self.is_page)
+        found = [np.empty(0, np.int64)]
+        for start, c in self._pieces():
+            mine = (c.address == np.uint64(address)) & (c.block == block) & _IS_PAGE[c.kind]
+            found.append(np.flatnonzero(mine) + start)
+        return np.concatenate(found)
+
+    # -- of some rows, without a column for all of them ----------------------------------------------------------------
+
+    def _pieces(self) -> Iterator[tuple[int, Columns]]:
+        """The table a piece at a time, each with its first row."""
+        return ((start, self.columns.take(slice(start, start + PIECE))) for start in range(0, len(self), PIECE))
+
+    @cached_property
+    def _before(self) -> NDArray[np.int64]:
+        """How many records with a page there are before each piece, and in all, (pieces + 1,) int64."""
+        counts = [int(np.count_nonzero(_IS_PAGE[c.kind])) for _, c in self._pieces()]
+        return np.concatenate([[0], np.cumsum(counts, dtype=np.int64)])
+
+    def numbers_of(self, rows: NDArray[np.int64]) -> NDArray[np.int64]:
+        """The numbers of rising rows that carry pages, (n,) int64."""
+        out = np.empty(len(rows), np.int64)
+        for piece, start, end in _by_piece(rows):
+            first = piece * PIECE
+            number = np.cumsum(_IS_PAGE[self.columns.kind[first : first + PIECE]])
+            out[start:end] = self._before[piece] + number[rows[start:end] - first]
+        return out
+
+    def passes_of(self, rows: NDArray[np.int64]) -> NDArray[np.uint32]:
+        """The passes of rising rows, (n,) uint32, as `pass_` has them."""
+        out, sweeps = np.zeros(len(rows), np.uint32), Sweeps({})
+        bounds = {piece: (start, end) for piece, start, end in _by_piece(rows)}
+        for first, c in self._pieces() if len(rows) else ():
+            passes = sweeps.number(c)
+            start, end = bounds.get(first // PIECE, (0, 0))
+            out[start:end] = passes[rows[start:end] - first]
+        return out
+
+    def row_of(self, number: int) -> int | None:
+        """The row of record ``number``; None if there is no such record."""
+        if not 1 <= number <= int(self._before[-1]):
+            return None
+        piece = int(np.searchsorted(self._before, number, side="left")) - 1
+        first = piece * PIECE
+        rows = np.flatnonzero(_IS_PAGE[self.columns.kind[first : first + PIECE]])
+        return first + int(rows[number - 1 - int(self._before[piece])])
+
+    @property
+    def last_number(self) -> int:
+        """The number of the last record; 0 where none carries a page."""
+        return int(self._before[-1])
 
     def counts(self) -> dict[str, int]:
         """How many records there are of each kind that occurs."""
         return kind_counts(self.columns)
+
+
+def _by_piece(rows: NDArray[np.int64]) -> Iterator[tuple[int, int, int]]:
+    """For each piece that has some of these rising rows: the piece, and their places, ``[start, end)``."""
+    pieces, starts = np.unique(rows // PIECE, return_index=True)
+    ends = np.append(starts[1:], len(rows))[: len(starts)]
+    return zip(pieces.tolist(), starts.tolist(), ends.tolist(), strict=True)
 
 
 def kind_counts(columns: Columns) -> dict[str, int]:

@@ -2,6 +2,8 @@ import numpy as np
 import pytest
 
 import xbrletools
+from tests.building import page, patterned, stream, zero
+from tests.stream.test_today import _discard as discard
 from tests.streams import PAGE, StreamBuilder, noise
 from xbrletools.memory.replay import View
 from xbrletools.tui.screens.page import Mode, PageScreen, RunList
@@ -54,7 +56,7 @@ async def test_the_bytes_shown_are_the_library_s_for_seeded_records_and_pages(pa
 
 @drives
 async def test_hexadecimal_and_text_on_the_screen_are_the_page_s() -> None:
-    page = capture_page = xbrletools.open(POSTED).page("pc.ram", 0).at().data
+    first_page = capture_page = xbrletools.open(POSTED).page("pc.ram", 0).at().data
     async with browsing(POSTED) as d:
         text = await d.press("3")
         lines = [line for line in text.splitlines() if line.startswith("000000")]
@@ -63,7 +65,7 @@ async def test_hexadecimal_and_text_on_the_screen_are_the_page_s() -> None:
             part = capture_page[16 * i : 16 * i + 16]
             assert bytes.fromhex(line[8:57].replace("[", " ").replace("]", " ")) == part.tobytes()
             assert line[line.index("|") + 1 :][:16] == "".join(chr(b) if 32 <= b < 127 else "." for b in part)
-        assert page is capture_page
+        assert first_page is capture_page
 
 
 @drives
@@ -246,3 +248,19 @@ async def test_steps_in_time_take_the_page_of_the_next_record_along() -> None:
         assert np.array_equal(shown_bytes(d).data, page)
         await d.press("comma")
         assert d.record == 2300
+
+
+@drives
+async def test_a_page_that_was_discarded_is_unknown_from_then_on() -> None:
+    async with browsing(stream(page(0, patterned(1), b"pc.ram"), discard(0, 1), zero(PAGE), zero(2 * PAGE))) as d:
+        await d.press("3")
+        await d.fill("colon", "pc.ram:0x0")
+        assert shown_bytes(d).known.all()
+        await d.fill("colon", "3")
+        await d.fill("colon", "pc.ram:0x0")
+        assert shown_bytes(d).known.all(), "this is its last record, before the discard"
+        await d.fill("colon", "2")
+        d.app.go(d.app.session.row, (0, 0))
+        await d.settle()
+        assert not shown_bytes(d).known.any()
+        assert "4096 unknown" in d.text

@@ -317,8 +317,7 @@ class Browser(App[int]):
         if record is None or page is None:
             raise XbrleError("the chosen record carries no page")
         history = capture.page(capture.space.blocks[page[0]].name, page[1])
-        version = int(history.rows.searchsorted(session.row, side="right")) - 1
-        return history.at(int(history.numbers[version]) if version >= 0 else 0, session.view)
+        return history.at(session.moment(), session.view)
 
     def action_export_memory(self) -> None:
         """Write all memory as of the chosen record to a folder: in a thread, it can be much."""

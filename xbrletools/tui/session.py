@@ -67,6 +67,17 @@ class Session:
         row = self.row if row is None else row
         return self.table.record(row) if self.table is not None and 0 <= row < len(self.table) else None
 
+    def moment(self) -> int | None:
+        """The number of the last record until the chosen row, 0 before the first; None at the end of all rows."""
+        if self.row >= len(self) - 1:
+            return None
+        here = self.record()
+        if here is None or here.number is not None:
+            return here.number if here is not None else None
+        before = self.next_page(self.row, -1)
+        record = self.record(before) if before is not None else None
+        return record.number if record is not None else 0
+
     def known(self) -> Capture:
         """The capture, or most of what was read of it by now, the chosen record included.
 

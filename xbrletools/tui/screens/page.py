@@ -42,18 +42,23 @@ class Mode(Enum):
 
 @dataclass(frozen=True, slots=True)
 class Moment:
-    """A page at a moment: the history, and the version in force, by place; -1 before the first."""
+    """A page at a moment: the history, and the version in force, by place; -1 before the first.
+
+    ``record`` is that version's, or 0; ``at`` is the record just after which it is looked at, None for the end: pages
+    can be discarded after the last record that gave them.
+    """
 
     capture: Capture
     history: PageHistory
     block: int
     address: int
     version: int
-    record: int  # of the version, or 0
+    record: int
+    at: int | None
 
     def content(self, view: View) -> Content:
-        """The page after the version's record."""
-        return self.history.at(self.record, view)
+        """The page at the moment."""
+        return self.history.at(self.at, view)
 
     def old(self, view: View) -> Content:
         """The page before the version's record; for a delta, what it was applied to."""
@@ -292,7 +297,7 @@ class PageScreen(CaptureScreen):
             history = capture.page(capture.space.blocks[block].name, address)
         version = int(np.searchsorted(history.rows, session.row, side="right")) - 1
         number = int(history.numbers[version]) if version >= 0 else 0
-        return Moment(capture, history, block, history.address, version, number)
+        return Moment(capture, history, block, history.address, version, number, session.moment())
 
     def _draw(self, moment: Moment) -> None:
         session = self.session

@@ -25,7 +25,8 @@ SEVERITY_MARK = {Severity.ERROR: "!", Severity.WARNING: "~", Severity.NOTE: "i"}
 SEVERITY_STYLE = {Severity.ERROR: "error", Severity.WARNING: "warning", Severity.NOTE: "note"}
 
 _WAIT = 0.05  # seconds until a filter that has caught up looks for more records
-_NAME_MAX = 40  # cells of a block's name
+_NAME_LEAST, _NAME_MAX = 12, 40  # cells of a block's name
+_NAMES = 64  # names that are looked at for the longest
 _FIXED = 71  # cells of a line beside the block's name
 
 
@@ -104,7 +105,7 @@ class RecordList(Lines):
         session = self.session
         severity = session.severity(row)
         mark = "B" if record.offset in session.bookmarks else "+" if row in session.marks else " "
-        room = max(4, min(_NAME_MAX, width - _FIXED))
+        room = name_room(session, width)
         paged = record.number is not None
         where = f"{fit(shown(record.name), room)} {record.address:#11x}" if paged else " " * (room + 12)
         return [
@@ -119,9 +120,16 @@ class RecordList(Lines):
         ]
 
 
-def heads(width: int) -> Line:
+def name_room(session: Session, width: int) -> int:
+    """The cells of a block's name in lines of ``width``: the longest name's, where there are so many."""
+    names = session.table.scanner.blocks[:_NAMES] if session.table is not None else []
+    longest = max((len(shown(b.name)) for b in names), default=0)
+    return max(4, min(max(_NAME_LEAST, longest), _NAME_MAX, width - _FIXED))
+
+
+def heads(session: Session, width: int) -> Line:
     """The names of the columns."""
-    name = fit("block", max(4, min(_NAME_MAX, width - _FIXED)))
+    name = fit("block", name_room(session, width))
     return [
         (
             f"   {'record':>9} {'offset':>11} {'stage':5} {'pass':>4} {'kind':8} {name} {'page':>11} {'length':>6} sum",
@@ -182,7 +190,7 @@ class RecordsScreen(CaptureScreen):
         self.call_after_refresh(self._head)
 
     def _head(self) -> None:
-        self.query_one("#heads", Text).show([heads(self.records.scrollable_content_region.width)])
+        self.query_one("#heads", Text).show([heads(self.session, self.records.scrollable_content_region.width)])
         self._say()
 
     def follow(self) -> None:
@@ -205,6 +213,8 @@ class RecordsScreen(CaptureScreen):
         if selection is not None and selection.session is not self.session:  # there is more of the capture
             self._start(selection.text, selection.filter)
         records.renew(forget=self.session.complete)
+        if not self.session.complete:  # a block with a longer name may have come
+            self._head()
         if at_end:
             records.cursor = records.shown - 1
         self._say()

@@ -346,7 +346,7 @@ def second(folder: Path, size: int, options: argparse.Namespace) -> None:
         with tempfile.TemporaryDirectory() as cache:
             for turn in ("first", "second"):
                 run = watched(["-m", "xbrletools", command, str(path), *extra], cache=cache)
-                _line(f"{command} FILE, {turn}", run, stream, command)
+                _line(f"{command} FILE, {turn}", run, stream, command, 32 * stream.records if command == "page" else 0)
     path.unlink()
 
 

@@ -294,16 +294,22 @@ def test_text_fits_its_cells_and_never_carries_controls() -> None:
     assert inert("a\x1b[0m\n\u202e") == "a\\x1b[0m\\x0a\\u202e"
 
 
-def in_terminal(arguments: list[str], keys: bytes, stdin: bytes | None = None) -> tuple[int, bytes]:
+def in_terminal(
+    arguments: list[str], keys: bytes, stdin: bytes | None = None, stays_open: bool = False
+) -> tuple[int, bytes]:
     """Run the program in a terminal of its own, press keys once it has drawn; its status and what it wrote."""
     pid, master = pty.fork()
     if pid == 0:
         if stdin is not None:
             reader, writer = os.pipe()
-            if os.fork() == 0:
+            if stays_open:
+                os.write(writer, stdin)
+                os.set_inheritable(writer, True)  # by the program itself: it never sees the end
+            elif os.fork() == 0:
                 os.write(writer, stdin)
                 os._exit(0)
-            os.close(writer)
+            else:
+                os.close(writer)
             os.dup2(reader, 0)
         environment = {**os.environ, "TERM": "xterm-256color", "COLUMNS": "80", "LINES": "24"}
         os.chdir(ROOT)
@@ -364,6 +370,14 @@ def test_standard_input_is_browsed_with_keys_from_the_terminal() -> None:
     assert status == 0
     assert b"standard input" in out
     assert terminal_is_clean(out)
+
+
+def test_leaving_while_the_pipe_is_still_open_is_quiet() -> None:
+    data = StreamBuilder().page(0, noise(1)).bytes()
+    status, out = in_terminal(["tui", "-"], b"2q", stdin=data, stays_open=True)
+    assert status == 0
+    assert terminal_is_clean(out)
+    assert b"Fatal" not in out
 
 
 def test_without_a_terminal_it_says_so(capsys: pytest.CaptureFixture[str], monkeypatch: Any) -> None:

@@ -100,6 +100,7 @@ class _Spool(GrowingSource):
             for piece in pipe.pieces():
                 self._file.write(piece)
                 self._file.flush()
+                pipe.wait()  # here, and not in a read: the user may leave before more comes
             self.damage = pipe.damage
         except OSError as error:
             self.damage = f"only a part could be kept: {error.strerror}"

@@ -7,10 +7,12 @@ mapped source also has every byte at hand (`data`), which replay and verificatio
 import io
 import mmap
 import os
+import select
 import stat
 import sys
 import time
 from collections.abc import Callable, Iterator
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import BinaryIO, cast
@@ -264,6 +266,11 @@ class PipeSource:
         while piece := self._read(PIPE_WINDOW):
             yield piece
         self.close()
+
+    def wait(self) -> None:
+        """Wait until there is more, or no more; without the lock of a read, while which no program can end."""
+        with suppress(OSError, ValueError, AttributeError):
+            select.select([self._raw.fileno()], [], [])
 
     def spool(self) -> MappedSource:
         """All of it, through an unnamed temporary file: memory stays constant, disk does not."""

@@ -21,7 +21,8 @@ def command(where: str, output: str, forward: str | None) -> int:
 
     Without --forward this is the destination, and takes all without an answer. With it, both directions pass, the other
     way going to S.reverse. tcp::PORT listens on the loopback. Multifd's connections become S.1, S.2 and so on, for
-    --channel. Ends when every connection is closed; exits 1 where one broke off, with what came in the files.
+    --channel. Ends when every connection is closed; exits 1 where one broke off, with what came in the files. With
+    --forward no disk holds the migration up: on a full one, or 256 MiB behind, recording ends and passing on does not.
     """
     from ..net.tap import Recording, Tap, address
     from ..text import shown

@@ -139,13 +139,14 @@ def _one(encoding: Encoding, payload: bytes) -> tuple[Verdict, bytes]:
 
 
 _LOCKED = np.zeros(1, np.uint8)
+_BEGIN = np.zeros(1, np.int64)
 
 
 def uleb_runs(data: bytes) -> None:
     """XBZRLE's plain loop over the runs of one payload says what a receiver says."""
     payload = np.frombuffer(data + bytes(4), np.uint8)
     verdicts = _LOCKED.copy()
-    ((targets, literals, counts),) = xbzrle._walk(payload, np.array([len(data)]), PAGE, [(0, 0, 0)], verdicts)
+    ((targets, literals, counts),) = xbzrle._walk(payload, _BEGIN, np.array([len(data)]), PAGE, [(0, 0, 0)], verdicts)
     verdict, _, told = wire.xbzrle_decode(data, OLD_BYTES)
     assert verdicts[0] == verdict
     if verdict == Verdict.OK:

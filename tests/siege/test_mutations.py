@@ -21,7 +21,6 @@ from xbrletools.errors import XbrleError
 from xbrletools.export import raw
 from xbrletools.export.clean import write_stream
 from xbrletools.memory.replay import View
-from xbrletools.stream import filters
 from xbrletools.stream.records import NO_BLOCK
 from xbrletools.tui.session import Session
 
@@ -33,24 +32,15 @@ ROOM = 96 << 20  # bytes that may be resident beside the input: windows, an imag
 PAGES = 3  # pages of a capture whose story is told
 
 
-def _dump(capture: Capture) -> None:
-    """What `dump` lists, and everything that it can show of some records."""
-    from xbrletools.cli.dump import _pieces
-    from xbrletools.cli.listing import Json, Text
-
-    last = int(capture.records.number.max(initial=0))
-    some = filters.parse(f"record:{max(0, last - 1)}-")
-    for wanted, more in ((None, False), (some, True)):
-        for lister in (Text, Json):
-            shower = lister(capture, more, more, more)
-            for _ in _pieces(capture, capture.scanned, [capture.records.columns], wanted, shower):
-                pass
-
-
-def _info(capture: Capture) -> None:
-    from xbrletools.cli.info import _gather
-
-    _gather(capture, capture.scan())
+def _list(path, last: int) -> None:
+    """What `info` says, what `dump` lists, and everything that it can show of some records."""
+    some = f"record:{max(0, last - 1)}-"
+    for arguments in (
+        ["info", path], ["dump", path], ["dump", path, "--json"],
+        ["dump", path, some, "--fields", "--runs", "--hex"], ["dump", path, some, "--fields", "--json"],
+    ):  # fmt: skip
+        with contextlib.redirect_stdout(io.StringIO()), contextlib.redirect_stderr(io.StringIO()):
+            assert cli.main(list(map(str, arguments))) in (0, 1, 2), arguments
 
 
 def _verify(capture: Capture) -> None:
@@ -114,10 +104,14 @@ def _browse(data: bytes) -> None:
 
 def _examine(found: Mutation, folder) -> None:
     """Every reader; the only failure is one that says what is wrong with the input."""
-    for look in (_info, _dump, _verify, lambda c: _extract(c, folder), _page):
+    path = folder / "capture.bin"
+    path.write_bytes(found.data)
+    last = 0
+    for look in (_verify, lambda c: _extract(c, folder), _page):
         with contextlib.suppress(XbrleError), xbrletools.open(found.data) as capture:
-            _ = capture.records
+            last = int(capture.records.number.max(initial=0))
             look(capture)
+    _list(path, last)
     for read in (lambda d: _salvage(d, folder), _browse):
         with contextlib.suppress(XbrleError):
             read(found.data)

@@ -8,6 +8,7 @@ from hypothesis import strategies as st
 import xbrletools
 from tests.conftest import SAMPLES, corpus_names
 from tests.streams import PAGE, StreamBuilder, noise
+from xbrletools.memory import replay
 from xbrletools.memory.image import Image, State
 from xbrletools.memory.replay import View, apply
 
@@ -171,3 +172,34 @@ def test_a_record_beyond_its_block_touches_nothing():
 def test_asking_for_a_record_that_is_not_there_says_how_many_there_are():
     with pytest.raises(xbrletools.XbrleError, match="1 to 1"):
         xbrletools.open(StreamBuilder().page(0, noise(1)).bytes()).memory(at=2)
+
+
+class TestManyRecordsAtATime:
+    @pytest.mark.parametrize("view", View)
+    @pytest.mark.parametrize("chunk", [1, 7, 100])
+    def test_memory_is_the_same_however_many_records_are_sorted_at_once(self, chunk, view, monkeypatch):
+        capture = xbrletools.open(SAMPLES / "posted-8m.bin")
+        columns = capture.records.columns.take(slice(-900, None))
+        expected, found = Image(capture.space), Image(capture.space)
+        replay.replay(expected, capture.data, columns, capture.dialect, view)
+        monkeypatch.setattr(replay, "CHUNK", chunk)
+        replay.replay(found, capture.data, columns, capture.dialect, view)
+        assert (found.pages == expected.pages).all()
+        assert (found.state == expected.state).all()
+
+    @pytest.mark.parametrize("order", [[*range(20)], [*range(19, -1, -1)], [0, 5, *range(6, 20), 1, 2, 3, 4]])
+    def test_pages_that_follow_each_other_in_the_stream_go_where_their_addresses_say(self, order):
+        builder = StreamBuilder({b"pc.ram": 20 * PAGE})
+        for page in order:
+            builder.page(page * PAGE, noise(page))
+        pages = xbrletools.open(builder.bytes()).memory()["pc.ram"]
+        assert all((pages[page] == noise(page)).all() for page in order)
+
+    def test_an_area_that_is_filled_for_the_most_part_reads_as_zeros_where_no_record_wrote(self):
+        builder = StreamBuilder({b"pc.ram": 4096 * PAGE})
+        for page in range(0, 4096, 3):
+            builder.page(page * PAGE, noise(1))
+        image = xbrletools.open(builder.bytes()).memory()
+        assert image.known.tolist() == [page % 3 == 0 for page in range(4096)]
+        assert not image.pages[~image.known].any()
+        assert (image.pages[::3] == noise(1)).all()

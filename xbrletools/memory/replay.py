@@ -65,9 +65,21 @@ _CARRIES[list(PAGE_KINDS)] = True
 _IS_FULL = _CARRIES & ~_IS_DELTA
 
 
+def _order(keys: NDArray[np.int64]) -> NDArray[np.int64]:
+    """The order that sorts ``keys``, none below 0, equal ones as they stand."""
+    if np.count_nonzero(keys[1:] < keys[:-1]) < len(keys) // 8:
+        return np.argsort(keys, kind="stable")
+    bits = len(keys).bit_length()  # keys with their places, for a sort that need not be stable, and is faster
+    packed = keys << bits
+    packed |= np.arange(len(keys))
+    packed.sort()
+    packed &= (1 << bits) - 1
+    return packed
+
+
 def ranks(rows: NDArray[np.int64]) -> NDArray[np.int64]:
     """How many earlier entries of ``rows`` are equal to each, (n,) int64."""
-    order = np.argsort(rows, kind="stable")
+    order = _order(rows)
     ordered = rows[order]
     first = np.empty(len(rows), bool)
     first[:1] = True
@@ -184,8 +196,12 @@ def apply(
     rows = image.space.rows(columns)
     places = np.flatnonzero(rows >= 0)
     rank = ranks(rows[places])
-    order = places[np.argsort(rank, kind="stable")]
-    bounds = np.concatenate([[0], np.cumsum(np.bincount(rank))]).tolist() if len(places) else [0]
+    if not len(places):
+        return
+    order = places[np.argsort(rank.astype(np.min_scalar_type(int(rank.max()))), kind="stable")]
+    bounds = np.concatenate([[0], np.cumsum(np.bincount(rank))]).tolist()
+    first = order[: bounds[1]]
+    image.expect(rows[first[columns.kind[first] != Kind.DUP]])
     for start, end in pairwise(bounds):
         layer = order[start:end]
         done = _apply_layer(image, data, columns, layer, rows[layer], dialect)
@@ -241,18 +257,17 @@ def _put_pages(
         pages[rows[0]] = data[at[0] : at[0] + size]
         return
     step = np.diff(at)
-    breaks = np.flatnonzero(step[1:] != step[:-1]) + 2
-    starts = np.concatenate([[0], breaks])
+    joined = np.diff(rows) == 1
+    joined[1:] &= step[1:] == step[:-1]
+    starts = np.concatenate([[0], np.flatnonzero(~joined) + 1])
     ends = np.append(starts[1:], len(at))
     long = ends - starts >= RUN
     for start, end in zip(starts[long].tolist(), ends[long].tolist(), strict=True):
         stride = int(at[start + 1] - at[start])
-        block = np.lib.stride_tricks.as_strided(data[at[start] :], (end - start, size), (stride, 1))
         first = int(rows[start])
-        if rows[end - 1] - first == end - start - 1 and bool((np.diff(rows[start:end]) == 1).all()):
-            pages[first : first + end - start] = block
-        else:
-            pages[rows[start:end]] = block
+        pages[first : first + end - start] = np.ndarray(
+            (end - start, size), np.uint8, data.data, at[start], (stride, 1)
+        )
     rest = np.flatnonzero(np.repeat(~long, ends - starts))
     if not len(rest):
         return

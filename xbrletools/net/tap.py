@@ -201,7 +201,9 @@ class Tap:
             writer.put(bytes(view[:count]))
             if broken:
                 break
-        if broken:
+        if broken:  # reset, when it is closed: a source that waits to send more would learn of an orderly end late
+            with contextlib.suppress(OSError):
+                source.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
             _end(source)
         if target is not None:
             with contextlib.suppress(OSError):

@@ -194,12 +194,3 @@ class TestManyRecordsAtATime:
             builder.page(page * PAGE, noise(page))
         pages = xbrletools.open(builder.bytes()).memory()["pc.ram"]
         assert all((pages[page] == noise(page)).all() for page in order)
-
-    def test_an_area_that_is_filled_for_the_most_part_reads_as_zeros_where_no_record_wrote(self):
-        builder = StreamBuilder({b"pc.ram": 4096 * PAGE})
-        for page in range(0, 4096, 3):
-            builder.page(page * PAGE, noise(1))
-        image = xbrletools.open(builder.bytes()).memory()
-        assert image.known.tolist() == [page % 3 == 0 for page in range(4096)]
-        assert not image.pages[~image.known].any()
-        assert (image.pages[::3] == noise(1)).all()

@@ -11,14 +11,12 @@ from numpy.typing import NDArray
 
 from ..errors import XbrleError
 from ..stream.records import Columns
-from ..stream.reserve import expect, reserve
+from ..stream.reserve import reserve
 from ..stream.scan import Block
 from ..text import address as parse_address
 from ..text import shown
 
 MAIN = b"pc.ram"  # the PC's RAM, by the name it has had since 2010
-_AREA = 2 << 20  # bytes of a huge page
-_GOOD_PART = 4  # an area's pages over those that will be written, at most
 SPACE_MAX = 1 << 44  # bytes of all blocks together: more than any guest has
 _PIECE = 1 << 20  # pages that are counted at once
 
@@ -132,20 +130,6 @@ class Image:
         if self.state[row] == State.PARTLY:
             return self.partly[row]
         return np.full(self.space.page_size, self.state[row] == State.KNOWN)
-
-    def expect(self, rows: NDArray[np.int64]) -> None:
-        """These pages, all different, are going to be written.
-
-        Where they fill a good part of an area that is new, the kernel may give it as a whole; what a stream only claims
-        still costs nothing.
-        """
-        pages = _AREA // self.space.page_size
-        areas, counts = np.unique(rows[~self.touched[rows]] // pages, return_counts=True)
-        areas = areas[counts >= pages // _GOOD_PART]
-        apart = np.diff(areas) != 1
-        firsts, lasts = (areas[m[: len(areas)]] for m in (np.append(True, apart), np.append(apart, True)))
-        for first, last in zip(firsts.tolist(), lasts.tolist(), strict=True):
-            expect(self.pages, first * pages, min((last + 1) * pages, len(self.pages)))
 
     def block_bytes(self, block: int) -> int:
         """The length of a block in bytes; its last page may reach past it."""

@@ -200,8 +200,6 @@ def apply(
         return
     order = places[np.argsort(rank.astype(np.min_scalar_type(int(rank.max()))), kind="stable")]
     bounds = np.concatenate([[0], np.cumsum(np.bincount(rank))]).tolist()
-    first = order[: bounds[1]]
-    image.expect(rows[first[columns.kind[first] != Kind.DUP]])
     for start, end in pairwise(bounds):
         layer = order[start:end]
         done = _apply_layer(image, data, columns, layer, rows[layer], dialect)

@@ -32,7 +32,17 @@ def inert(text: str) -> str:
     """Text that a terminal only prints: what is not printable as escapes; line feeds stay."""
     if text.isprintable():
         return text
-    return "".join(c if c.isprintable() or c == "\n" else shown(c.encode("utf-8", "surrogateescape")) for c in text)
+    return "\n".join(label(line) for line in text.split("\n"))
+
+
+def label(text: str) -> str:
+    """Text from a stream in one printable line: what is not printable as escapes."""
+    return text if text.isprintable() else "".join(c if c.isprintable() else shown(_bytes_of(c)) for c in text)
+
+
+def _bytes_of(character: str) -> bytes:
+    escapes = 0xDC80 <= ord(character) <= 0xDCFF  # a byte that is no UTF-8; JSON can hold the other surrogates, too
+    return character.encode("utf-8", "surrogateescape" if escapes else "surrogatepass")
 
 
 def size(text: str) -> int:

@@ -85,7 +85,10 @@ def _description(names: Sequence[bytes]) -> bytes:
             "instance_id": 0,
             "vmsd_name": text,
             "version": 1,
-            "fields": [{"name": text, "type": other, "size": 2}, {"name": other, "type": "uint16", "size": 2}],
+            "fields": [
+                {"name": text, "type": other, "size": 2},
+                {"name": f"{other}\ud800", "type": "uint16", "size": 2},
+            ],
             "subsections": [{"vmsd_name": text, "version": 1, "fields": []}],
         }
         for text, other in zip(texts, [*texts[1:], texts[0]], strict=True)

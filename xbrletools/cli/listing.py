@@ -21,7 +21,7 @@ from ..stream.fields import Field
 from ..stream.scan import Scanner
 from ..stream.sections import Boundary, Section, Stage
 from ..stream.windows import Window
-from ..text import shown
+from ..text import label, shown
 from . import warn
 from .output import is_coloured
 
@@ -328,7 +328,7 @@ _NAMES = frozenset(("name", "idstr", "machine"))
 def _tree_lines(field: Field, page_size: int, depth: int = 1) -> Iterator[str]:
     """A line a field: its offset, its size, its name by its depth, its value. A run of a payload is one line."""
     for child in field.children:
-        line = f"{child.offset:#010x} {child.size:>8} {'  ' * depth}{child.name}"
+        line = f"{child.offset:#010x} {child.size:>8} {'  ' * depth}{label(child.name)}"
         if field.name == PAYLOAD and child.children:
             yield f"{line} {', '.join(f'{f.name} = {_value(f, page_size)}' for f in child.children)}"
         elif child.children:
@@ -366,7 +366,7 @@ def _tree_json(field: Field) -> list[dict[str, Any]]:
             value = shown(value) if child.name in _NAMES or child.name.startswith("[") else value.hex()
         out.append(
             {
-                "name": child.name,
+                "name": label(child.name),
                 "offset": child.offset,
                 "size": child.size,
                 "value": value if isinstance(value, int | str | tuple) else None,

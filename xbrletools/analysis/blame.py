@@ -18,7 +18,6 @@ from ..errors import XbrleError
 from ..formats.ram import Kind
 from ..memory.image import Image
 from ..memory.replay import Layer, View, apply, needed
-from ..stream.reserve import reserve
 from ..text import shown
 
 if TYPE_CHECKING:
@@ -64,13 +63,13 @@ def blame(
     lapses = capture.lapses(view).upto(end if at is None else end - 1).among(rows)
     rows = rows[needed(space, c.take(rows), capture.dialect, view, lapses)]
     page = (c.address[rows] // np.uint64(size)).astype(np.int64)
-    lapsed = (lapses.sure_rows(len(space)) if len(lapses) else reserve((len(space),), np.int64))[space.slice(block)] > 0
     image = Image(space)
     pending: Span | None = None
     for start in range(first, last + 1, PAGES):
         stop = min(start + PAGES, last + 1)
         mine = rows[(page >= start) & (page < stop)]
-        authors = _authors(capture, image, block, start, np.where(lapsed[start:stop], _LAPSED, _NO_RECORD), mine)
+        lapsed = lapses.sure_rows(np.arange(start, stop) + int(space.first[block])) > 0
+        authors = _authors(capture, image, block, start, np.where(lapsed, _LAPSED, _NO_RECORD), mine)
         known = _known(image, int(space.first[block]), start, stop)
         low, high = max(offset, start * size), min(offset + length, stop * size)
         inside = slice(low - start * size, high - start * size)

@@ -1,7 +1,7 @@
 """Memory to files: pieces of blocks at places of a file, streamed and sparse, and what of them is not known."""
 
 import os
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from enum import Enum
 from pathlib import Path
@@ -16,6 +16,7 @@ from .files import replacing
 
 CHUNK = 1 << 18  # bytes of a mask that are written at once
 CHUNK_PAGES = 1 << 11  # pages that are looked at and written at once
+PART_PAGES = 1 << 20  # pages whose states are looked at at once
 UNKNOWN_BYTE = b"\xff"  # in a mask file, which is as long as the file it belongs to and 0 elsewhere
 
 
@@ -117,19 +118,31 @@ def write_mask(image: Image, pieces: Sequence[Piece], path: str | os.PathLike[st
         file.truncate(length)
 
 
-def _page_runs(image: Image, piece: Piece, chosen: NDArray[np.bool_]) -> Iterator[tuple[int, int]]:
-    """The bytes [start, end) of the piece's block that lie in the piece and in runs of ``chosen`` pages."""
+def _page_runs(image: Image, piece: Piece, chosen: Callable[[slice], NDArray[np.bool_]]) -> Iterator[tuple[int, int]]:
+    """The bytes [start, end) of the piece's block that lie in the piece and in runs of ``chosen`` pages.
+
+    A part of the pages is looked at at a time, since a stream can claim any number of them.
+    """
     size = image.space.page_size
     first = int(image.space.first[piece.block])
     begin, stop = piece.offset // size, -(-(piece.offset + piece.length) // size)
-    edges = np.flatnonzero(np.diff(chosen[first + begin : first + stop].view(np.int8), prepend=0, append=0))
-    for start, end in (edges.reshape(-1, 2) + begin).tolist():
-        yield max(piece.offset, start * size), min(piece.offset + piece.length, end * size)
+    opened = stop  # the first page of the run that is open; none
+    for start in range(begin, stop, PART_PAGES):
+        part = chosen(slice(first + start, first + min(start + PART_PAGES, stop)))
+        flips = np.flatnonzero(part[1:] != part[:-1]) + start + 1
+        for page in ([start] if bool(part[0]) != (opened < stop) else []) + flips.tolist():
+            if opened < stop:
+                yield max(piece.offset, opened * size), min(piece.offset + piece.length, page * size)
+                opened = stop
+            else:
+                opened = page
+    if opened < stop:
+        yield max(piece.offset, opened * size), piece.offset + piece.length
 
 
 def marked_bytes(image: Image, piece: Piece, pages: NDArray[np.bool_]) -> int:
     """How many bytes of a piece lie in these pages, (pages,) bool."""
-    return sum(end - start for start, end in _page_runs(image, piece, pages))
+    return sum(end - start for start, end in _page_runs(image, piece, lambda part: pages[part]))
 
 
 def unknown_ranges(image: Image, pieces: Iterable[Piece]) -> Iterator[tuple[int, int]]:
@@ -151,7 +164,7 @@ def _unknown_in(image: Image, piece: Piece) -> Iterator[tuple[int, int]]:
     size = image.space.page_size
     first = int(image.space.first[piece.block])
     shift = piece.place - piece.offset
-    for start, end in _page_runs(image, piece, image.state != State.KNOWN):
+    for start, end in _page_runs(image, piece, lambda part: image.state[part] != State.KNOWN):
         for at in _split_at_partly(image, first, start, end):
             page = at[0] // size
             if image.state[first + page] != State.PARTLY:
@@ -168,9 +181,8 @@ def _split_at_partly(image: Image, first: int, start: int, end: int) -> Iterator
     """[start, end) cut where pages that are known in part begin and end."""
     size = image.space.page_size
     begin, stop = start // size, -(-end // size)
-    partly = np.flatnonzero(image.state[first + begin : first + stop] == State.PARTLY) + begin
     at = start
-    for page in partly.tolist():
+    for page in sorted(row - first for row in image.partly if begin <= row - first < stop):
         low, high = max(start, page * size), min(end, (page + 1) * size)
         if at < low:
             yield at, low

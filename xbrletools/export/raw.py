@@ -68,15 +68,7 @@ def file_name(name: bytes, taken: set[str]) -> str:
 
 def unknown_bytes(image: Image, block: int) -> int:
     """How many bytes of a block no record determines."""
-    size, length = image.space.page_size, image.block_bytes(block)
-    rows = image.space.slice(block)
-    unknown = int(np.count_nonzero(image.state[rows] == State.UNKNOWN)) * size
-    for row in (rows.start + np.flatnonzero(image.state[rows] == State.PARTLY)).tolist():
-        unknown += int(np.count_nonzero(~image.partly[row]))
-    beyond = -length % size  # the last page may reach past the block's end
-    if beyond and rows.stop > rows.start:
-        unknown -= int(np.count_nonzero(~image.known_bytes(rows.stop - 1)[size - beyond :]))
-    return unknown
+    return sum(end - start for start, end in unknown_ranges(image, [whole(image, block)]))
 
 
 def whole(image: Image, block: int) -> Piece:
@@ -130,8 +122,7 @@ def digest(
 
 def _unsent(image: Image, block: int) -> int:
     """How many bytes are of pages of which nothing is known."""
-    rows = image.space.slice(block)
-    return int(np.count_nonzero(image.state[rows] == State.UNKNOWN)) * image.space.page_size
+    return image.count(State.UNKNOWN, image.space.slice(block)) * image.space.page_size
 
 
 def write_file(image: Image, block: int, target: Path, force: bool = False, progress: Progress | None = None) -> None:

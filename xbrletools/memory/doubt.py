@@ -394,7 +394,7 @@ def standing(
     Left out are records before a doubt about their page, and deltas whose base is lost.
     """
     rows = space.rows(columns)
-    stand = (rows >= 0) & (np.arange(len(columns)) >= doubted.sure_rows(len(space) + 1)[rows])
+    stand = (rows >= 0) & (np.arange(len(columns)) >= doubted.sure_rows(rows))
     places = np.flatnonzero(stand)
     image = Image(space)
     for start in range(0, len(places), CHUNK):

@@ -185,7 +185,7 @@ class PageHistory:
                 offset=int(columns.offset[0]),
                 length=int(columns.length[0]),
                 base=base if kind in DELTA_KINDS else None,
-                verdict=Verdict(int(layers[0].verdicts[0])) if kind in DELTA_KINDS else None,
+                verdict=Verdict(int(layers[0].verdicts[0])) if len(layers[0].verdicts) else None,  # no dialect, none
                 content=now,
                 changed=int(np.count_nonzero(now.differs(before))),
                 stated=stated_sum(columns, self._dialect),

@@ -121,9 +121,13 @@ class Image:
 
     @property
     def known_count(self) -> int:
-        """How many pages are wholly known. Counted in pieces: a stream may claim any number of pages."""
-        state = self.state
-        return sum(int(np.count_nonzero(state[at : at + _PIECE] == State.KNOWN)) for at in range(0, len(state), _PIECE))
+        """How many pages are wholly known."""
+        return self.count(State.KNOWN, slice(0, len(self.state)))
+
+    def count(self, what: State, rows: slice) -> int:
+        """How many of some pages are in a state. Counted in pieces: a stream may claim any number of pages."""
+        pieces = (self.state[at : min(at + _PIECE, rows.stop)] for at in range(rows.start, rows.stop, _PIECE))
+        return sum(int(np.count_nonzero(piece == what)) for piece in pieces)
 
     def known_bytes(self, row: int) -> NDArray[np.bool_]:
         """Which bytes of a page are known, (page_size,) bool."""

@@ -45,12 +45,18 @@ class Lapses:
         mine = self.take((self.first <= page) & (page < self.stop))
         return Lapses(mine.since, mine.until, np.zeros(len(mine), np.int64), np.ones(len(mine), np.int64))
 
-    def sure_rows(self, pages: int) -> NDArray[np.int64]:
-        """The first row from which on records of each page count, once all these have come, (pages,) int64."""
-        sure = np.zeros(pages, np.int64)
-        for _, until, first, stop in self:
-            np.maximum(sure[first:stop], until, out=sure[first:stop])
-        return sure
+    def sure_rows(self, pages: NDArray[np.int64]) -> NDArray[np.int64]:
+        """The first row from which on records of each of ``pages`` count, once all these have come, (n,) int64.
+
+        Page -1 is no page. What this takes does not depend on how many pages there are.
+        """
+        edges = np.unique(np.concatenate([self.first, self.stop]))
+        sure = np.zeros(len(edges) + 1, np.int64)  # from each edge on, and before the first
+        begin, end = np.searchsorted(edges, self.first) + 1, np.searchsorted(edges, self.stop) + 1
+        for start, stop, until in zip(begin.tolist(), end.tolist(), self.until.tolist(), strict=True):
+            np.maximum(sure[start:stop], until, out=sure[start:stop])
+        found: NDArray[np.int64] = sure[np.searchsorted(edges, pages, side="right")]
+        return found
 
     def void(self, pages: NDArray[np.int64]) -> NDArray[np.bool_]:
         """Whether each record says nothing sure: ``pages`` (n,) has the page of every row, -1 for none; (n,) bool."""

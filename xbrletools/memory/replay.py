@@ -141,7 +141,6 @@ def _needed(
 ) -> Iterator[NDArray[np.int64]]:
     """What `needed` gives, from a chunk of ``columns`` at a time: what is known of a page is kept, not of a record."""
     forgets = view is View.SENDER and dialect is not None and not dialect.caches_dup
-    sure = lapses.sure_rows(len(space)) if len(lapses) else None
     whole = reserve((len(space),), np.int64)  # of each page the place, plus one, of its last record that gives it anew
     last = reserve((len(space) if forgets else 0,), np.int64)  # of its last record
     ends_in_dup = reserve((len(space) if forgets else 0,), bool)
@@ -151,8 +150,8 @@ def _needed(
         rows = space.rows(columns.take(chunk))
         places = np.flatnonzero(rows >= 0)
         rows, places = rows[places], places + chunk.start
-        if sure is not None:
-            counts = places >= sure[rows]
+        if len(lapses):
+            counts = places >= lapses.sure_rows(rows)
             rows, places = rows[counts], places[counts]
         return rows, places
 

@@ -3,8 +3,9 @@
 import numpy as np
 
 import xbrletools
-from tests.building import PAGE, patterned, zero
+from tests.building import PAGE, page, patterned, stream, zero
 from tests.stream.test_channels import Packets, main_channel
+from tests.stream.test_today import _discard as discard
 from xbrletools.memory.pagemap import page_map
 from xbrletools.tui.screens.fields import Tree
 from xbrletools.tui.screens.findings import Chain, FindingList
@@ -39,6 +40,18 @@ def test_a_bar_is_as_long_as_its_share_and_shows_the_smallest_kind() -> None:
     counts[2], counts[3] = 1, 999
     text = "".join(t for t, _ in bar(counts, 1000, 50))
     assert text == "P" + "D" * 50
+
+
+@drives
+async def test_the_map_shows_a_discarded_page_as_unknown_until_it_comes_again() -> None:
+    whole = stream(page(0, patterned(1), b"pc.ram"), discard(0, 1), zero(PAGE), page(0, patterned(2)))
+    async with browsing(whole) as d:
+        for record, shown in (("1", "P"), ("2", "?"), ("3", "P")):
+            await d.fill("colon", record)
+            await d.press("4", *["plus"] * 3)
+            line = d.widget(Cells).line(0, 80)
+            assert "".join(t for t, _ in line[1:])[0] == shown, record
+            await d.press("2")
 
 
 @drives

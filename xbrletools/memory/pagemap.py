@@ -34,11 +34,18 @@ class PageMap:
 
 
 def page_map(
-    columns: Columns, block: int, pages: int, page_size: int, until: int, suspect: NDArray[np.int64]
+    columns: Columns,
+    block: int,
+    pages: int,
+    page_size: int,
+    until: int,
+    suspect: NDArray[np.int64],
+    sure: NDArray[np.int64] | None = None,
 ) -> PageMap:
     """The pages of block number ``block``, which has ``pages``, just after row ``until``.
 
-    ``suspect`` (k,) int64 are the rows that findings call wrong.
+    ``suspect`` (k,) int64 are the rows that findings call wrong; ``sure`` (pages,) int64 the first row of each page
+    that counts, where something before it was discarded or is in doubt.
     """
     stop = until + 1
     rows = np.flatnonzero((columns.block[:stop] == block) & _IS_PAGE[columns.kind[:stop]])
@@ -59,6 +66,6 @@ def page_map(
         np.bincount(place, minlength=pages),
         last,
         np.where(last >= 0, columns.kind[last], np.uint8(Kind.NOOP)),
-        full >= 0,
+        full >= (0 if sure is None else sure),
         wrong,
     )

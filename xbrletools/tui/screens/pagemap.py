@@ -274,7 +274,9 @@ class MapScreen(CaptureScreen):
             cells.zoom = cells.fitted(pages)
             self._fitted = True
         suspect = np.array(session.suspect_rows(), np.int64)
-        found = page_map(capture.records.columns, self.block, pages, capture.page_size, session.row, suspect)
+        lapses = capture.lapses().upto(session.row)
+        sure = lapses.sure_rows(np.arange(pages) + int(space.first[self.block])) if len(lapses) else None
+        found = page_map(capture.records.columns, self.block, pages, capture.page_size, session.row, suspect, sure)
         cells.tell(found, capture.page_size)
         per = cells.per_row << cells.zoom
         cells.show_row(cells.page // per)

@@ -43,7 +43,8 @@ class Evidence:
     """The verdict on a capture's dialect.
 
     ``name`` is None where nothing shows it; ``candidates`` are then the dialects that fit. ``reasons`` are for a
-    person; ``offset`` is that of the first record which showed it. ``cut``: the first delta is not there to its end.
+    person; ``offset`` is that of the first record which showed it, ``decoded`` how many deltas from there on come to a
+    page each. ``cut``: the first delta is not there to its end.
     """
 
     name: str | None
@@ -53,6 +54,7 @@ class Evidence:
     forced: bool = False
     cut: bool = False
     reasons: tuple[str, ...] = ()
+    decoded: int = 0
 
 
 @dataclass(slots=True)
@@ -251,6 +253,7 @@ def detect(
         base + at,
         dialect is not None,
         reasons=tuple(_reasons(chosen, tried, settings)),
+        decoded=best,
     )
 
 

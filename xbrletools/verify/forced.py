@@ -27,8 +27,8 @@ def forced(capture: "Capture") -> Iterator[Finding]:
     others = []
     if dialect is not None and shows.name not in (None, dialect) and dialect not in shows.candidates:
         others.append((f"dialect {dialect}", f"{shows.name}"))
-    alike = dialect in (None, shows.name)  # byte orders of two dialects say nothing of each other
-    if endian is not None and alike and shows.endian not in (None, endian):
+    worse = capture.evidence.decoded < shows.decoded  # a length can be the same in both byte orders
+    if endian is not None and worse and shows.endian not in (None, endian):
         others.append((f"byte order {endian}", f"{shows.endian}"))
     rule = RULES["forced-reading"]
     for told, shown in others:

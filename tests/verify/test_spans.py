@@ -1,11 +1,21 @@
 """Spans of whole records that were replayed or dropped: the framing is whole, and memory is not."""
 
+import tempfile
+from pathlib import Path
+
 import numpy as np
 import pytest
 
 import xbrletools
 from tests.conftest import corpus_names
+from tests.sender.snaps import PAGE, history, write
+from xbrletools.formats.dialects import DIALECTS
 from xbrletools.formats.ram import DELTA_KINDS
+from xbrletools.sender.encode import Plan, encode, placed
+from xbrletools.sender.policy import Dups, Policy, rules_of
+from xbrletools.sender.saver import Form
+from xbrletools.sender.snapshots import open_snapshots
+from xbrletools.stream.scan import Block
 
 SPAN = 20  # records from one delta on
 CHECKED = "qemu-2011-posted/dbg-mixed-16m.bin"
@@ -37,6 +47,38 @@ def test_a_span_that_came_twice_is_found_where_it_repeats(name, corpus):
     evidence = found.evidence
     assert (evidence["first_record"], evidence["last_record"]) == (number + SPAN, number + 2 * SPAN - 1)
     assert (evidence["of_first_record"], evidence["of_last_record"]) == (number, number + SPAN - 1)
+
+
+def undone(pages):
+    """Pages that change back, each one's deltas the same bytes: a stream of a sender without sums."""
+    sent = history(1, [[1] * pages])[0]
+    other = sent.copy()
+    other[:, 9] ^= 1
+    blocks = [Block(b"pc.ram", pages * PAGE)]
+    form = Form(DIALECTS["lm2"], "little", False)
+    with tempfile.TemporaryDirectory() as folder:
+        mapped, known = open_snapshots(write(Path(folder), [sent, other, sent]), blocks, PAGE, b"pc.ram")
+        where = placed(known, form.version, PAGE)
+        return b"".join(
+            encode(mapped, where, form, rules_of(form.dialect, Policy.POSTED, Dups.SAFE, PAGE), 1 << 20, Plan())
+        )
+
+
+@pytest.mark.parametrize("pages", [6, 64])
+def test_pages_that_changed_back_are_not_called_replayed(pages):
+    found = list(xbrletools.open(undone(pages), dialect="lm2", endian="little").verify())
+    assert {(f.rule, f.severity.value) for f in found} == {("delta-undone", "note")}
+    assert sum(f.evidence["deltas"] for f in found) == pages
+
+
+@pytest.mark.parametrize(
+    ("name", "severity"),
+    [(CHECKED, "error"), ("qemu-2011-posted/def-mixed-16m.bin", "warning"), ("qemu-2010/m115-x.bin", "error")],
+)
+def test_a_sum_makes_a_replayed_span_sure(name, severity, corpus):
+    data = corpus(name)
+    start, end, _ = a_span(data)
+    assert [f.severity.value for f in spans(data[:end] + data[start:end] + data[end:])] == [severity]
 
 
 def test_a_span_that_is_missing_is_told_by_the_deltas_that_fail_after_it(corpus):

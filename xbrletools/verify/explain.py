@@ -141,8 +141,13 @@ def conclusion(capture: "Capture", finding: Finding) -> str:
         return "Look for stale-base or corrupt-page at the same record: they say why the sum does not hold."
     if finding.rule == "replayed-span":
         return (
-            "No sender writes the same delta twice in a row for a page: an XOR undoes itself, and a literal that is "
-            "there already is no change. The later span is the one too many."
+            "No sender writes a literal that is there already, and an XOR twice in a row undoes itself: the guest then "
+            "changed the page back, which its sum, where one is stated, shows. Else the later span is the one too many."
+        )
+    if finding.rule == "delta-undone":
+        return (
+            "An XOR twice in a row undoes itself. A page that changes and changes back is sent so; a span that came "
+            "twice looks the same where no sum tells. Compare what follows: after a replay the sender's order goes on."
         )
     if finding.rule == "dropped-span":
         return (

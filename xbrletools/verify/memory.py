@@ -50,7 +50,6 @@ def memory_marks(capture: "Capture") -> Iterator[Mark]:
     yield from _page_sums(capture)
     numbers = Numbers(capture.records.columns.kind)
     twice = replayed(capture, numbers)
-    yield from replayed_marks(capture, twice)
     receiver = _Replay(capture)
     receiver.run()
     found = receiver.found
@@ -73,12 +72,13 @@ def memory_marks(capture: "Capture") -> Iterator[Mark]:
         message = "the header states the sum {stated:#x}, the page has {computed:#x}"
         evidence = {"stated": rows["stated"], "computed": rows["computed"]}
         yield Mark("checksum-mismatch", wrong, message, evidence)
+    number = numbers.of(wrong)
+    yield from replayed_marks(capture, twice, number)
     explained = np.empty(0, np.int64)
     if rows := found["suspects"]:
         stale = _Stale(capture, receiver, rows)
         explained = stale.rows
         yield from stale.marks(numbers)
-    number = numbers.of(wrong)
     again = np.zeros(len(number), bool)
     for first, last, _, _ in twice:
         again |= (number >= first) & (number <= last)

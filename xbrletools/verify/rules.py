@@ -103,6 +103,7 @@ RULES: dict[str, Rule] = {
         Rule("checksum-collision", _E, "a sum that holds although the receiver's page is wrong"),
         Rule("corrupt-page", _E, "damage: the page has the stated sum in no view"),
         Rule("replayed-span", _E, "records that repeat earlier ones byte for byte, deltas among them"),
+        Rule("delta-undone", _N, "deltas that undo the ones before them; a replayed span would look the same"),
         Rule("dropped-span", _E, "records that are missing, by the deltas that fail after them"),
         Rule("delta-flags", _N, "header flag bits without a meaning"),
         Rule("delta-padding", _N, "the header's padding is not zero"),

@@ -1,7 +1,8 @@
 """Records that came twice, and records that are missing: what shows that a span of a capture was replayed or dropped.
 
 Both take deltas: a page that is sent again in full is as it should be, and a dropped one shows in nothing that follows.
-No real capture has two equal deltas of one page in a row, other than those that change nothing [C].
+No real capture has two equal deltas of one page in a row, other than those that change nothing [C]. A page that changes
+and changes back has, where the deltas are XORs.
 """
 
 from collections.abc import Iterator
@@ -11,6 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..codec import deltas
+from ..formats.dialects import Encoding
 from ..stream.records import PIECE
 from ..stream.reserve import reserve
 from .marks import IS_DELTA, Ints, Mark, Numbers
@@ -19,6 +21,7 @@ if TYPE_CHECKING:
     from ..capture import Capture
 
 BATCH = 256  # deltas that are decoded at once, to see which change something
+MANY = 8  # deltas in a row, amid a sweep, that were hardly undone all by the guest itself
 MISSING_PAGES = 4  # pages whose deltas fail, all at once, that speak for records that are missing
 
 
@@ -67,19 +70,47 @@ def _repeats(capture: "Capture") -> Iterator[tuple[Ints, Ints]]:
         yield rows[changes], before[changes]
 
 
-def replayed_marks(capture: "Capture", spans: list[tuple[int, int, int, int]]) -> Iterator[Mark]:
-    """The findings of spans that came twice."""
+def replayed_marks(capture: "Capture", spans: list[tuple[int, int, int, int]], wrong: Ints) -> Iterator[Mark]:
+    """The findings of spans that came twice; ``wrong`` (n,) int64, rising: numbers of records whose sum does not hold.
+
+    A literal that its page holds already is nothing that a sender writes, and a sum that fails shows that a page is not
+    what it was at the sender. An XOR delta that neither contradicts may as well be a page that changed back in the next
+    sweep over memory; that one hardly begins and ends amid the sweep that it repeats.
+    """
     if not spans:
         return
+    assert capture.dialect is not None
     found = np.array(sorted(spans), np.int64)
     first, last, shift, count = found.T
-    message = (
-        "records {first_record} to {last_record} repeat {of_first_record} to {of_last_record} byte for byte, {deltas} "
-        "deltas that change something among them: a span was replayed"
-    )
+    sure = np.searchsorted(wrong, first) < np.searchsorted(wrong, last, side="right")
+    if capture.dialect.encoding is Encoding.ZRUN:
+        sure[:] = True
+    by_number = capture.records.by_number
+    at = by_number[first - 1]
+    likely = (count >= MANY) & _goes_on(capture, first - shift - 1, first - shift) & _goes_on(capture, last, last + 1)
+    message = "records {first_record} to {last_record} repeat {of_first_record} to {of_last_record} byte for byte, "
     evidence = {"first_record": first, "last_record": last, "deltas": count}
     evidence |= {"of_first_record": first - shift, "of_last_record": last - shift}
-    yield Mark("replayed-span", capture.records.by_number[first - 1], message, evidence)
+    what = "{deltas} deltas that change something among them: "
+    for rule, chosen, meaning in (
+        ("replayed-span", sure, "a span was replayed"),
+        ("replayed-span", ~sure & likely, "a span was replayed, or as many pages changed back"),
+        ("delta-undone", ~sure & ~likely, "pages changed back, or a span was replayed"),
+    ):
+        if chosen.any():
+            columns = {name: column[chosen] for name, column in evidence.items()}
+            yield Mark(
+                rule, at[chosen], message + what + meaning, columns, sure[chosen] if rule == "replayed-span" else None
+            )
+
+
+def _goes_on(capture: "Capture", numbers: Ints, following: Ints) -> NDArray[np.bool_]:
+    """Whether the records of these numbers and the following ones, (n,) int64 each, are of one sweep over memory."""
+    by_number = capture.records.by_number
+    there = (numbers >= 1) & (following <= len(by_number))
+    places = (np.where(there, n, 1) - 1 for n in (numbers, following))
+    one, next_one = (capture.space.rows(capture.records.columns.take(by_number[p])) for p in places)
+    return there & (one >= 0) & (one < next_one)
 
 
 def _equal(capture: "Capture", rows: Ints, others: Ints) -> NDArray[np.bool_]:

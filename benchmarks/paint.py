@@ -16,7 +16,7 @@ class _Painted(Browser):
 
 
 async def _paint(path: str) -> None:
-    async with _Painted(xbrletools.open(path)).run_test(size=(160, 50)):
+    async with _Painted(xbrletools.open(path, cache=False)).run_test(size=(160, 50)):
         pass
 
 

@@ -217,7 +217,7 @@ def _scan(name: str) -> Callable[[Made], Trial]:
     def prepare(made: Made) -> Trial:
         path = made.stream(name)
         size = path.stat().st_size
-        count = len(xbrletools.open(path).records.by_number)
+        count = len(xbrletools.open(path, cache=False).records.by_number)
 
         def theirs() -> object:
             assert made.baseline is not None
@@ -227,7 +227,7 @@ def _scan(name: str) -> Callable[[Made], Trial]:
             assert isinstance(table, xbrletools.stream.records.RecordTable) and isinstance(columns, dict)
             return all(_equal(getattr(table.columns, n)[table.is_page].astype(c.dtype), c) for n, c in columns.items())
 
-        return Trial(count, size, lambda: xbrletools.open(path).records, theirs, same, _LONG)
+        return Trial(count, size, lambda: xbrletools.open(path, cache=False).records, theirs, same, _LONG)
 
     return prepare
 
@@ -235,11 +235,11 @@ def _scan(name: str) -> Callable[[Made], Trial]:
 def _memory(name: str, end_only: bool) -> Callable[[Made], Trial]:
     def prepare(made: Made) -> Trial:
         path = made.stream(name)
-        capture = xbrletools.open(path)
+        capture = xbrletools.open(path, cache=False)
         count, pages = len(capture.records.by_number), len(capture.space)
 
         def ours() -> object:
-            capture = xbrletools.open(path)
+            capture = xbrletools.open(path, cache=False)
             if end_only:
                 return capture.memory().pages
             image, columns = Image(capture.space), capture.records.columns
@@ -261,11 +261,11 @@ def _memory(name: str, end_only: bool) -> Callable[[Made], Trial]:
 def _verify(name: str) -> Callable[[Made], Trial]:
     def prepare(made: Made) -> Trial:
         path = made.stream(name)
-        capture = xbrletools.open(path)
+        capture = xbrletools.open(path, cache=False)
         count, pages = len(capture.records.by_number), len(capture.space)
 
         def ours() -> object:
-            return sum(f.rule == "checksum-mismatch" for f in xbrletools.open(path).verify())
+            return sum(f.rule == "checksum-mismatch" for f in xbrletools.open(path, cache=False).verify())
 
         def theirs() -> object:
             assert made.baseline is not None
@@ -279,7 +279,7 @@ def _verify(name: str) -> Callable[[Made], Trial]:
 def _history(made: Made) -> Trial:
     """The page that most records touched; the scan was done before. The baseline walks the stream for it."""
     path = made.stream("realistic")
-    capture = xbrletools.open(path)
+    capture = xbrletools.open(path, cache=False)
     addresses = capture.records.columns.address[capture.records.is_page]
     address = int(np.argmax(np.bincount((addresses // PAGE).astype(np.int64)))) * PAGE
     count = len(capture.page(BLOCK, address))

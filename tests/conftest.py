@@ -8,11 +8,13 @@ import lzma
 import os
 import shutil
 import tempfile
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
 from hypothesis import settings
+
+from xbrletools.codec import native
 
 # No test asserts a time, so hypothesis must not either; its examples are whole streams and batches of pages.
 settings.register_profile("pages", deadline=None, max_examples=50)
@@ -52,6 +54,15 @@ def corpus() -> Callable[[str], bytes]:
         return (CORPUS / path).read_bytes()
 
     return read
+
+
+@pytest.fixture(scope="module", params=["NumPy", "C"] if native.loops else ["NumPy"])
+def loops(request: pytest.FixtureRequest) -> Iterator[None]:
+    """A module's tests in NumPy alone, and again with the loops in C, where these are built."""
+    with pytest.MonkeyPatch.context() as patch:
+        if request.param == "NumPy":
+            patch.setattr(native, "loops", None)
+        yield
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:

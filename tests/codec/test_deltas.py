@@ -5,6 +5,8 @@ from tests.codec.wire import PAGE, noise
 from xbrletools.codec import deltas
 from xbrletools.formats.dialects import Encoding
 
+pytestmark = pytest.mark.usefixtures("loops")
+
 
 @pytest.mark.parametrize("encoding", Encoding)
 def test_every_encoding_reads_what_it_writes(encoding: Encoding) -> None:

@@ -7,6 +7,8 @@ from tests.codec.wire import PAGE, noise, page_pairs, put, split, xbrle_decode, 
 from xbrletools.codec import batches, xbrle
 from xbrletools.codec.verdict import Verdict
 
+pytestmark = pytest.mark.usefixtures("loops")
+
 _run = st.tuples(st.sampled_from([0, 1, 1, 2, 100, 254, 255]), st.sampled_from([0, 0, 1, 200]))
 
 

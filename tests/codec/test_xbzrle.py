@@ -7,6 +7,8 @@ from tests.codec.wire import PAGE, noise, page_pairs, put, split, uleb, xbzrle_d
 from xbrletools.codec import batches, xbzrle
 from xbrletools.codec.verdict import Verdict
 
+pytestmark = pytest.mark.usefixtures("loops")
+
 _ENDS = [
     *[b""] * 6,
     *[

@@ -8,6 +8,8 @@ from xbrletools.formats.dialects import DIALECTS
 from xbrletools.formats.qevm import SectionType
 from xbrletools.formats.ram import Flag
 
+pytestmark = pytest.mark.usefixtures("loops")
+
 
 @pytest.mark.parametrize("dups", range(8))
 def test_page_sums_before_the_pages_are_not_taken_for_a_larger_page(dups: int):

@@ -17,6 +17,8 @@ from xbrletools.stream.sections import Boundary
 from xbrletools.stream.source import MappedSource, PipeSource
 from xbrletools.stream.walk import PIECE
 
+pytestmark = pytest.mark.usefixtures("loops")
+
 
 def simple() -> StreamBuilder:
     a, b = noise(1), noise(2)

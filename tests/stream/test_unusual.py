@@ -30,6 +30,8 @@ from xbrletools.formats.qevm import SectionType
 from xbrletools.formats.ram import Flag
 from xbrletools.stream.sections import CERTAINTY, Boundary
 
+pytestmark = pytest.mark.usefixtures("loops")
+
 HOOK = ram.Word.build(Flag.HOOK)
 END = part(kind=SectionType.END) + EOS + footer()
 

@@ -8,7 +8,7 @@ import numpy as np
 
 from xbrletools.formats.xbrle import RUN_MAX, Pair
 
-from . import rle
+from . import native, rle
 from .batches import (
     Bytes,
     Ints,
@@ -24,9 +24,11 @@ from .batches import (
     page_size_of,
     positions,
 )
+from .layout import dtype_of
 from .verdict import Verdict
 
 PAIR_BYTES = Pair.sizeof()
+_RUN_AT, _BYTE_AT = (place for _, place, *_ in (dtype_of(Pair).fields or {}).values())
 
 _PAIR = np.dtype("<u2")  # a pair as one number: the run in its low byte, whatever the machine
 _RUN = np.uint16(0xFF)
@@ -61,6 +63,8 @@ def apply(
     check_deltas(data, offsets, lengths)
     page_size = page_size_of(pages)
     check_rows(pages, rows, len(offsets))
+    if native.loops is not None and not strict:
+        return native.apply(native.loops.xor_pairs, (_RUN_AT, _BYTE_AT), data, offsets, lengths, pages, rows)
     verdicts = np.zeros(len(offsets), np.uint8)
     for first in range(0, len(offsets), _WINDOW):
         dense = lengths[first : first + _WINDOW] > page_size // _SPARSE_SHARE

@@ -8,6 +8,7 @@ import numpy as np
 
 from xbrletools.formats.xbzrle import ULEB_BITS, ULEB_BYTES_MAX, ULEB_MAX, ULEB_MORE
 
+from . import native
 from .batches import (
     Bytes,
     Ints,
@@ -69,6 +70,8 @@ def apply(data: Bytes, offsets: Ints, lengths: Ints, pages: Bytes, rows: Ints | 
     check_deltas(data, offsets, lengths)
     page_size = page_size_of(pages)
     check_rows(pages, rows, len(offsets))
+    if native.loops is not None:
+        return native.apply(native.loops.copy_runs, (ULEB_MORE, ULEB_BITS), data, offsets, lengths, pages, rows)
     flat = pages.reshape(-1)
     verdicts = np.zeros(len(offsets), np.uint8)
     for part in cut(lengths, _BATCH_RECORDS, _BATCH_PAYLOAD):

@@ -7,6 +7,7 @@ block lists, the first delta) is read here, one record at a time. All sizes and 
 import struct
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
+from functools import lru_cache
 
 from construct import Int16ub, Int32ub
 
@@ -34,6 +35,7 @@ LOOK_AHEAD = 1 << 18  # what a trial of dialects or page sizes may look at
 PAGE_SIZES = (4096, 1024, 2048, 8192, 16384, 32768, 65536)
 TRIAL_RECORDS = 8
 STRAYS_MAX = 2048  # words without a page kind, one after the other, before framing counts as lost: four pages of them
+_PART = 1 + qevm.SectionPart.sizeof()  # bytes before the data of PART and END
 _STRAYS = (Kind.NOOP, Kind.HOOK, Kind.FLUSH, Kind.COMPRESSED)
 
 
@@ -70,6 +72,20 @@ class _Stop(Exception):  # noqa: N818 - an end, not an error
     def __init__(self, rule: str, offset: int, message: str) -> None:
         super().__init__(message)
         self.problem = Problem(rule, offset, message, fatal=True)
+
+
+# a capture has a section for every few hundred records, and few ids
+
+
+@lru_cache(64)
+def _section_id(header: bytes) -> int:
+    """The section id of PART and END, from their first bytes."""
+    return int(qevm.SectionPart.parse(header[1:]).section_id)
+
+
+@lru_cache(64)
+def _footer_of(section_id: int) -> bytes:
+    return bytes(qevm.Footer.build({"section_id": section_id}))
 
 
 class Scanner:
@@ -230,12 +246,11 @@ class Scanner:
             if kind is SectionType.START:
                 self._by_id[owner.section_id] = owner
             return owner, at + size
-        size = 1 + qevm.SectionPart.sizeof()
-        number = qevm.SectionPart.parse(self._take(at, size)[1:]).section_id
+        number = _section_id(bytes(self._take(at, _PART)))
         known = self._by_id.get(number)
         if known is None:
-            known = self._guess(at, size, number)
-        return known, at + size
+            known = self._guess(at, _PART, number)
+        return known, at + _PART
 
     def _guess(self, at: int, size: int, number: int) -> Owner:
         """Whose section this is, when its id was never announced: the data tells RAM and an idle block section."""
@@ -275,8 +290,8 @@ class Scanner:
 
     def _footer(self, owner: Owner, at: int) -> int:
         """Past the section's footer, if it has one. The first section shows whether this capture has any."""
-        size = qevm.Footer.sizeof()
-        footer = qevm.Footer.build({"section_id": owner.section_id})
+        footer = _footer_of(owner.section_id)
+        size = len(footer)
         there = self._reach(at, size)
         found = bytes(self._view[at - self._base : at - self._base + there])
         if self.footers is None:
@@ -423,7 +438,7 @@ class Scanner:
                 self._layout = Layout(self.settings)
             at = self._base + self._layout.walk(self._view, at - self._base, limit, self._pending)
             if at > end:
-                raise self._cut(self._base + self._pending.at[-1])
+                raise self._cut(self._base + self._pending.last())
             if len(self._pending) >= PIECE:
                 self._gather()
                 yield from self._drain()

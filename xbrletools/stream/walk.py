@@ -7,12 +7,14 @@ import re
 import struct
 from dataclasses import dataclass, field
 from functools import cache
+from types import ModuleType
 from typing import Any
 
 import numpy as np
 from construct import Int32ub
 from numpy.typing import NDArray
 
+from ..codec import native
 from ..codec.layout import dtype_of
 from ..formats import ram
 from ..formats.dialects import Encoding
@@ -67,6 +69,10 @@ class Pending:
         self._beside += len(self.at) + len(offsets)
         self.pieces += [_expand(self.at, self.counts, self.steps), offsets]
         self.at, self.counts, self.steps = [], [], []
+
+    def last(self) -> int:
+        """The offset of the last record, which is none of a run."""
+        return self.at[-1] if self.at else int(self.pieces[-1][-1])
 
     def offsets(self) -> Ints:
         """The offset of every record, (n,) int64."""
@@ -128,6 +134,14 @@ class Layout:
             kind, self.length_at = self.header.fields["length"][:2]  # type: ignore[index]
             little = kind.newbyteorder("<") == kind
             self.length = struct.Struct(("<" if little else ">") + kind.char)
+        self._starts = np.empty(PIECE, np.int64)
+        self._sizes = np.array(self.steps, np.uint32)
+        most, length_at = self.counted + self.limit, WORD + self.length_at
+        is_big = self.length.format.startswith(">")
+        self._delta = (
+            *(WORD - 1, self.delta_flags, length_at, self.length.size, is_big),
+            *(self.counted, most, self.beside - self.counted),
+        )
         # what a word's flags say, whatever the bits above those known; of `heads` a name's bytes are left out
         kinds, names = _tables(settings.version, self.delta)
         heads = {Kind.PAGE: self.page_head, Kind.COMPRESSED: _INT.itemsize, self.delta: self.beside - WORD}
@@ -144,6 +158,8 @@ class Layout:
         No record begins at ``limit`` or later, though the last one may reach past it. With `PIECE` records pending, or
         a few more, it ends as well.
         """
+        if native.loops is not None:
+            return self._step(native.loops, view, at, limit, pending)
         while at < limit and len(pending) < PIECE:
             start = at
             at, going = self._loop(view, at, limit, pending)
@@ -152,6 +168,16 @@ class Layout:
             if at - start <= STRIDE * SMALL:
                 at = self._leap(view, at, limit, pending)
         return at
+
+    def _step(self, loops: ModuleType, view: memoryview, at: int, limit: int, pending: Pending) -> int:
+        """What `walk` does, in C."""
+        room = self._starts[: PIECE - len(pending)]
+        found, end = loops.walk(view, at, limit, room, self._sizes, self._delta)
+        if found < LONG_RUN:
+            pending.at += room[:found].tolist()
+        else:
+            pending.add_piece(room[:found].copy())
+        return int(end)
 
     def _loop(self, view: memoryview, at: int, limit: int, pending: Pending) -> tuple[int, bool]:
         """Walk over some records; returns where the next begins, and whether to go on with it.

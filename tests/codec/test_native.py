@@ -1,0 +1,97 @@
+"""The loops in C against those of NumPy: the same for any input, and no byte outside of what they were given."""
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+import xbrletools
+from tests.codec import test_xbrle, test_xbzrle
+from tests.codec.wire import noise
+from tests.conftest import SAMPLES
+from tests.damages import KINDS, damage
+from xbrletools import XbrleError
+from xbrletools.codec import native, xbrle, xbzrle
+from xbrletools.stream.records import DTYPES
+
+PAGE = 1024
+BUILT = pytest.mark.skipif(native.loops is None, reason="the loops in C are not built: no C compiler was there")
+MADE = {xbrle: test_xbrle.payloads(), xbzrle: test_xbzrle.payloads()}
+
+
+def in_numpy(call):
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(native, "loops", None)
+        return call()
+
+
+@BUILT
+@pytest.mark.parametrize("codec", [xbrle, xbzrle], ids=["xbrle", "xbzrle"])
+@given(st.data())
+def test_both_give_the_same_pages_and_verdicts_for_any_payload(codec, data):
+    batch = data.draw(st.lists(st.one_of(MADE[codec], st.binary(max_size=40)), max_size=60))
+    page_size = data.draw(st.sampled_from([PAGE, 4096]))
+    rows = np.array(data.draw(st.permutations(range(len(batch) + 2)))[: len(batch)], np.int64)
+    gap = data.draw(st.integers(0, 80))
+    lengths = np.array([len(p) for p in batch], np.int64)
+    offsets = np.cumsum(lengths + gap) - lengths
+    stream = np.frombuffer(b"".join(bytes(gap) + p for p in batch), np.uint8)
+    old = noise(len(batch) + 2, page_size, seed=1)
+    mine, its = old.copy(), old.copy()
+    verdicts = codec.apply(stream, offsets, lengths, mine, rows)
+    expected = in_numpy(lambda: codec.apply(stream, offsets, lengths, its, rows))
+    assert verdicts.tolist() == expected.tolist()
+    np.testing.assert_array_equal(mine, its)
+
+
+def table(data: bytes):
+    try:
+        capture = xbrletools.open(data)
+        columns = capture.records.columns
+    except XbrleError as error:
+        return str(error)
+    return {name: getattr(columns, name).tolist() for name in DTYPES}, capture.problems
+
+
+@BUILT
+@pytest.mark.parametrize("path", sorted(SAMPLES.glob("*.bin")), ids=lambda p: p.stem)
+def test_both_walk_over_the_same_records_whole_and_damaged(path):
+    data = path.read_bytes()
+    streams = [data, *(damage(data, kind, seed).data for kind in KINDS for seed in range(4))]
+    for stream in streams:
+        assert table(stream) == in_numpy(lambda stream=stream: table(stream))
+
+
+@BUILT
+@pytest.mark.parametrize("loop", ["xor_pairs", "copy_runs"])
+@pytest.mark.parametrize(
+    ("offset", "length", "row"),
+    [
+        (-1, 4, 0),
+        (0, -1, 0),
+        (97, 4, 0),
+        (1 << 62, 1 << 62, 0),
+        (0, 1 << 62, 0),
+        (0, 4, 2),
+        (0, 4, -1),
+        (0, 4, 1 << 60),
+    ],
+)
+def test_what_lies_outside_is_refused_before_it_is_touched(loop, offset, length, row):
+    data, pages = np.zeros(100, np.uint8), noise(2, PAGE, seed=1)
+    before = pages.copy()
+    numbers = [np.array([n], np.int64) for n in (offset, length, row)]
+    with pytest.raises(ValueError):
+        getattr(native.loops, loop)(data, *numbers[:2], pages, PAGE, numbers[2], np.zeros(1, np.uint8), (0, 1))
+    np.testing.assert_array_equal(pages, before)
+
+
+@BUILT
+@pytest.mark.parametrize("size", [0, 1, 7, 8, 9, 11, 12, 15, 16, 17])
+def test_the_walk_reads_nothing_behind_the_end(size):
+    data = (bytes(7) + b"\x60" + bytes(8) + b"\x22" * 8)[:size]  # a delta whose header is cut
+    starts, steps = np.zeros(8, np.int64), np.zeros(256, np.uint32)
+    steps[0x22] = 9
+    layout = (7, 0x60, 10, 2, False, 0, 4096, 16)
+    count, end = native.loops.walk(memoryview(data), 0, 1 << 40, starts, steps, layout)
+    assert (count, end) == ((1, 16) if size >= 12 else (0, 0))

@@ -1,0 +1,226 @@
+/*
+ * The loops in which each step depends on the one before, which arrays cannot express: the walk from record to record,
+ * and the runs of one delta. Optional: what is done here, NumPy does as well, and is the reference that tests hold this
+ * to. Layouts come from the caller, who has them from formats/. Nothing is read or written outside of the buffers given,
+ * whatever their contents; the interpreter's lock is released meanwhile.
+ */
+#define PY_SSIZE_T_CLEAN
+#include <Python.h>
+#include <stdint.h>
+#include <string.h>
+
+enum { VERDICT_OK, VERDICT_SHORT, VERDICT_LONG, VERDICT_BAD_NUMBER, VERDICT_CUT, VERDICT_ZERO_RUN }; /* verdict.py */
+
+/* -- the walk over records ---------------------------------------------------------------------------------------- */
+
+typedef struct {
+    int flags_at;               /* of a record, its flags' low byte */
+    int delta_flags;            /* of a delta, whose length the following locate; -1 where none is known */
+    int length_at, length_bytes, length_is_big;
+    long long least, most;      /* what the length field may hold */
+    long long beside;           /* bytes of a delta, less what its length field holds */
+} Delta;
+
+static unsigned long long length_of(const uint8_t *field, const Delta *delta)
+{
+    unsigned long long length = 0;
+    for (int i = 0; i < delta->length_bytes; i++)
+        length = length << 8 | field[delta->length_is_big ? i : delta->length_bytes - 1 - i];
+    return length;
+}
+
+/* Store where records begin, from `at` on; *next is where one begins that is of no fixed size and no good delta. */
+static int64_t steps_over(const uint8_t *data, int64_t size, int64_t at, int64_t limit, const uint32_t *steps,
+                          const Delta *delta, int64_t *starts, int64_t room, int64_t *next)
+{
+    int64_t count = 0;
+    while (count < room && at < limit && at < size - delta->flags_at) {
+        const uint8_t flags = data[at + delta->flags_at];
+        int64_t step = steps[flags];
+        if (!step) {
+            if (flags != delta->delta_flags || at > size - delta->length_at - delta->length_bytes)
+                break;
+            const int64_t length = (int64_t)length_of(data + at + delta->length_at, delta);
+            if (length < delta->least || length > delta->most)
+                break;
+            step = delta->beside + length;
+        }
+        starts[count++] = at;
+        at += step;
+    }
+    *next = at;
+    return count;
+}
+
+static PyObject *walk(PyObject *self, PyObject *arguments)
+{
+    Py_buffer data, steps, starts;
+    long long at, limit;
+    int64_t count = 0, next = 0;
+    Delta delta;
+    if (!PyArg_ParseTuple(arguments, "y*LLw*y*(iiiipLLL)", &data, &at, &limit, &starts, &steps, &delta.flags_at,
+                          &delta.delta_flags, &delta.length_at, &delta.length_bytes, &delta.length_is_big, &delta.least,
+                          &delta.most, &delta.beside))
+        return NULL;
+    PyObject *result = NULL;
+    if (at < 0 || steps.len != 256 * (Py_ssize_t)sizeof(uint32_t) || delta.flags_at < 0 || delta.length_at < 0
+        || delta.length_bytes < 1 || delta.length_bytes > 4 || delta.least < 0 || delta.beside + delta.least < 1) {
+        PyErr_SetString(PyExc_ValueError, "no layout of records");
+    } else {
+        const int64_t room = starts.len / (Py_ssize_t)sizeof(int64_t);
+        Py_BEGIN_ALLOW_THREADS
+        count = steps_over(data.buf, data.len, at, limit, steps.buf, &delta, starts.buf, room, &next);
+        Py_END_ALLOW_THREADS
+        result = Py_BuildValue("LL", (long long)count, (long long)next);
+    }
+    PyBuffer_Release(&data);
+    PyBuffer_Release(&starts);
+    PyBuffer_Release(&steps);
+    return result;
+}
+
+/* -- deltas ------------------------------------------------------------------------------------------------------- */
+
+typedef struct {
+    const uint8_t *data;
+    int64_t length;
+} Payload;
+
+/* (run, byte) pairs: all or nothing, so their runs are added up first. */
+static int put_pairs(Payload delta, uint8_t *page, int64_t page_size, int run_at, int byte_at)
+{
+    const uint8_t *runs = delta.data + run_at, *bytes = delta.data + byte_at;
+    const int64_t end = delta.length & ~(int64_t)1;
+    int64_t total = 0, to = 0;
+    for (int64_t i = 0; i < end; i += 2)
+        total += runs[i];
+    if (total != page_size)
+        return total < page_size ? VERDICT_SHORT : VERDICT_LONG;
+    for (int64_t i = 0; i < end; i += 2) {
+        const uint8_t run = runs[i], byte = bytes[i];
+        if (byte && run == 1)
+            page[to] ^= byte;
+        else if (byte)
+            for (int j = 0; j < run; j++)
+                page[to + j] ^= byte;
+        to += run;
+    }
+    return VERDICT_OK;
+}
+
+/* A number at `*at`, which moves behind it; -1 where a receiver sees none. */
+static int64_t number(Payload delta, int64_t *at, int more, int bits)
+{
+    if (delta.length - *at < 2)
+        return -1;
+    const uint8_t low = delta.data[*at], high = delta.data[*at + 1];
+    *at += 1;
+    if (low < more)
+        return low;
+    if (high >= more)
+        return -1;
+    *at += 1;
+    return (low & (more - 1)) | (int64_t)high << bits;
+}
+
+/* Runs of unchanged and of new bytes, in the order in which a receiver looks; `page` NULL: only look. */
+static int read_runs(Payload delta, uint8_t *page, int64_t page_size, int more, int bits)
+{
+    int64_t at = 0, to = 0;
+    while (at < delta.length) {
+        const int is_first = !at;
+        const int64_t unchanged = number(delta, &at, more, bits);
+        if (unchanged < 0)
+            return VERDICT_BAD_NUMBER;
+        if (!unchanged && !is_first)
+            return VERDICT_ZERO_RUN;
+        to += unchanged;
+        if (to > page_size)
+            return VERDICT_LONG;
+        const int64_t count = number(delta, &at, more, bits);
+        if (count < 0)
+            return VERDICT_BAD_NUMBER;
+        if (!count)
+            return VERDICT_ZERO_RUN;
+        if (to + count > page_size)
+            return VERDICT_LONG;
+        if (count > delta.length - at)
+            return VERDICT_CUT;
+        if (page)
+            memcpy(page + to, delta.data + at, (size_t)count);
+        at += count;
+        to += count;
+    }
+    return VERDICT_OK;
+}
+
+/* Looks first, so that a page whose delta is not OK stays as it was. */
+static int put_runs(Payload delta, uint8_t *page, int64_t page_size, int more, int bits)
+{
+    const int verdict = read_runs(delta, NULL, page_size, more, bits);
+    return verdict ? verdict : read_runs(delta, page, page_size, more, bits);
+}
+
+typedef int Put(Payload, uint8_t *, int64_t, int, int);
+
+/* Delta k into page rows[k]. What `check_deltas` and `check_rows` promise is looked at again: here it is memory. */
+static PyObject *apply(PyObject *arguments, Put *put)
+{
+    Py_buffer data, offsets, lengths, pages, rows, verdicts;
+    Py_ssize_t page_size;
+    int one, other; /* what the coding needs to know of its layout */
+    if (!PyArg_ParseTuple(arguments, "y*y*y*w*ny*w*(ii)", &data, &offsets, &lengths, &pages, &page_size, &rows, &verdicts,
+                          &one, &other))
+        return NULL;
+    const Py_ssize_t count = verdicts.len, wide = (Py_ssize_t)sizeof(int64_t);
+    const int64_t *at = offsets.buf, *length = lengths.buf, *row = rows.buf;
+    uint8_t *verdict = verdicts.buf;
+    int is_right = page_size > 0 && offsets.len == count * wide && lengths.len == offsets.len && rows.len == offsets.len;
+    if (is_right) {
+        const int64_t last = pages.len / page_size;
+        Py_BEGIN_ALLOW_THREADS
+        for (Py_ssize_t k = 0; k < count; k++) {
+            is_right = at[k] >= 0 && length[k] >= 0 && length[k] <= data.len && at[k] <= data.len - length[k] && row[k] >= 0
+                       && row[k] < last;
+            if (!is_right)
+                break;
+            const Payload delta = {(const uint8_t *)data.buf + at[k], length[k]};
+            verdict[k] = (uint8_t)put(delta, (uint8_t *)pages.buf + row[k] * page_size, page_size, one, other);
+        }
+        Py_END_ALLOW_THREADS
+    }
+    Py_buffer *all[] = {&data, &offsets, &lengths, &pages, &rows, &verdicts};
+    for (size_t i = 0; i < sizeof all / sizeof *all; i++)
+        PyBuffer_Release(all[i]);
+    if (!is_right) {
+        PyErr_SetString(PyExc_ValueError, "deltas and pages do not fit each other");
+        return NULL;
+    }
+    Py_RETURN_NONE;
+}
+
+static PyObject *xor_pairs(PyObject *self, PyObject *arguments)
+{
+    return apply(arguments, put_pairs);
+}
+
+static PyObject *copy_runs(PyObject *self, PyObject *arguments)
+{
+    return apply(arguments, put_runs);
+}
+
+/* -- the module --------------------------------------------------------------------------------------------------- */
+
+static PyMethodDef functions[] = {
+    {"walk", walk, METH_VARARGS, NULL},
+    {"xor_pairs", xor_pairs, METH_VARARGS, NULL},
+    {"copy_runs", copy_runs, METH_VARARGS, NULL},
+    {NULL, NULL, 0, NULL},
+};
+
+static struct PyModuleDef module = {PyModuleDef_HEAD_INIT, "_native", NULL, -1, functions, NULL, NULL, NULL, NULL};
+
+PyMODINIT_FUNC PyInit__native(void)
+{
+    return PyModule_Create(&module);
+}

@@ -1,0 +1,35 @@
+"""The loops of `_native.c`. All arrays contiguous; ValueError where they do not fit each other."""
+
+import numpy as np
+from numpy.typing import NDArray
+
+from .batches import Bytes, Ints
+
+def walk(
+    data: memoryview,
+    at: int,
+    limit: int,
+    starts: Ints,
+    steps: NDArray[np.uint32],
+    delta: tuple[int, int, int, int, bool, int, int, int],
+) -> tuple[int, int]: ...
+def xor_pairs(
+    data: Bytes,
+    offsets: Ints,
+    lengths: Ints,
+    pages: Bytes,
+    page_size: int,
+    rows: Ints,
+    verdicts: Bytes,
+    pair: tuple[int, int],
+) -> None: ...
+def copy_runs(
+    data: Bytes,
+    offsets: Ints,
+    lengths: Ints,
+    pages: Bytes,
+    page_size: int,
+    rows: Ints,
+    verdicts: Bytes,
+    number: tuple[int, int],
+) -> None: ...

@@ -111,7 +111,10 @@ def test_an_expression_that_would_take_for_ever_can_be_interrupted(tmp_path):
         while child.poll() is None and _cpu_seconds(child.pid) < 1.5:  # until it searches
             time.sleep(0.1)
         os.kill(child.pid, signal.SIGINT)
-        _, err = child.communicate(timeout=120)
+        try:
+            _, err = child.communicate(timeout=120)
+        finally:
+            child.kill()
     assert child.returncode == 130
     assert err.strip() == b"xbrle: interrupted"
 

@@ -63,7 +63,14 @@ def test_both_walk_over_the_same_records_whole_and_damaged(path):
 
 
 @BUILT
-@pytest.mark.parametrize("loop", ["xor_pairs", "copy_runs"])
+@pytest.mark.parametrize("path", sorted(SAMPLES.glob("*.bin")), ids=lambda p: p.stem)
+def test_both_give_the_same_memory(path):
+    pages = xbrletools.open(path).memory().pages
+    np.testing.assert_array_equal(pages, in_numpy(lambda: xbrletools.open(path).memory().pages))
+
+
+@BUILT
+@pytest.mark.parametrize("loop", ["xor_pairs", "copy_runs", "copy_pages"])
 @pytest.mark.parametrize(
     ("offset", "length", "row"),
     [

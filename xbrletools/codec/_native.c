@@ -1,8 +1,9 @@
 /*
  * The loops in which each step depends on the one before, which arrays cannot express: the walk from record to record,
- * and the runs of one delta. Optional: what is done here, NumPy does as well, and is the reference that tests hold this
- * to. Layouts come from the caller, who has them from formats/. Nothing is read or written outside of the buffers given,
- * whatever their contents; the interpreter's lock is released meanwhile.
+ * and the runs of one delta; and the copying of pages that lie anywhere, which costs arrays two copies. Optional: NumPy
+ * does what is done here as well, and is the reference that tests hold this to. Layouts come from the caller, who has
+ * them from formats/. Nothing is read or written outside of the buffers given, whatever their contents; the
+ * interpreter's lock is released meanwhile.
  */
 #define PY_SSIZE_T_CLEAN
 #include <Python.h>
@@ -161,6 +162,15 @@ static int put_runs(Payload delta, uint8_t *page, int64_t page_size, int more, i
     return verdict ? verdict : read_runs(delta, page, page_size, more, bits);
 }
 
+/* A page as it stands in the stream. */
+static int put_page(Payload page, uint8_t *to, int64_t page_size, int one, int other)
+{
+    if (page.length != page_size)
+        return page.length < page_size ? VERDICT_SHORT : VERDICT_LONG;
+    memcpy(to, page.data, (size_t)page_size);
+    return VERDICT_OK;
+}
+
 typedef int Put(Payload, uint8_t *, int64_t, int, int);
 
 /* Delta k into page rows[k]. What `check_deltas` and `check_rows` promise is looked at again: here it is memory. */
@@ -209,11 +219,17 @@ static PyObject *copy_runs(PyObject *self, PyObject *arguments)
     return apply(arguments, put_runs);
 }
 
+static PyObject *copy_pages(PyObject *self, PyObject *arguments)
+{
+    return apply(arguments, put_page);
+}
+
 /* -- the module --------------------------------------------------------------------------------------------------- */
 
 static PyMethodDef functions[] = {
     {"walk", walk, METH_VARARGS, NULL},
     {"xor_pairs", xor_pairs, METH_VARARGS, NULL},
+    {"copy_pages", copy_pages, METH_VARARGS, NULL},
     {"copy_runs", copy_runs, METH_VARARGS, NULL},
     {NULL, NULL, 0, NULL},
 };

@@ -23,6 +23,16 @@ def xor_pairs(
     verdicts: Bytes,
     pair: tuple[int, int],
 ) -> None: ...
+def copy_pages(
+    data: Bytes,
+    offsets: Ints,
+    lengths: Ints,
+    pages: Bytes,
+    page_size: int,
+    rows: Ints,
+    verdicts: Bytes,
+    nothing: tuple[int, int],
+) -> None: ...
 def copy_runs(
     data: Bytes,
     offsets: Ints,

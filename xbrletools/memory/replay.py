@@ -13,7 +13,7 @@ from itertools import pairwise
 import numpy as np
 from numpy.typing import NDArray
 
-from ..codec import compressed, deltas
+from ..codec import compressed, deltas, native
 from ..codec.verdict import Verdict
 from ..formats.dialects import Dialect, Encoding
 from ..formats.ram import DELTA_KINDS, PAGE_KINDS, Kind
@@ -250,6 +250,9 @@ def _put_pages(
 ) -> None:
     """Copy whole pages from ``data``: equally spaced ones in one strided copy, others some at a time."""
     size = pages.shape[1]
+    if native.loops is not None:
+        native.apply(native.loops.copy_pages, (0, 0), data, at, np.full(len(at), size), pages, rows)
+        return
     if len(at) == 1:
         pages[rows[0]] = data[at[0] : at[0] + size]
         return

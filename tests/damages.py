@@ -1,6 +1,7 @@
 """Seeded damages of a capture, and what of it must survive them."""
 
 import random
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
@@ -80,8 +81,12 @@ class Whole:
         return self.capture.memory(at=records).pages if records else self.pages
 
 
-def wrong_pages(whole: Whole, truth: np.ndarray, salvaged: Capture, image: Image) -> set[int]:
-    """The pages of the whole capture of which a byte is called known in ``image`` and is not what it was."""
+def wrong_pages(
+    whole: Whole, truth: np.ndarray, salvaged: Capture, image: Image, claimed: Callable[[int], np.ndarray]
+) -> set[int]:
+    """The pages of the whole capture of which a byte is not what it was, and is ``claimed``: `Image.known_bytes` or
+    `Image.recovered_bytes` of ``image``.
+    """
     wrong: set[int] = set()
     names = [name for name, _ in whole.blocks]
     for index, block in enumerate(salvaged.blocks):
@@ -92,6 +97,6 @@ def wrong_pages(whole: Whole, truth: np.ndarray, salvaged: Capture, image: Image
         differs = image.pages[mine][:count] != truth[theirs][:count]
         states = image.state[mine][:count]
         for place in np.flatnonzero(differs.any(axis=1) & (states != State.UNKNOWN)).tolist():
-            if (differs[place] & image.known_bytes(mine.start + place)).any():
+            if (differs[place] & claimed(mine.start + place)).any():
                 wrong.add(theirs.start + place)
     return wrong

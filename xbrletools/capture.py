@@ -258,6 +258,17 @@ class Capture:
         return next((p for p in self.problems if p.fatal), None)
 
     @property
+    def skipped(self) -> list[tuple[int, int]]:
+        """The bytes [start, end) that salvage skipped, in rising order; where gaps overlap, once."""
+        ranges: list[tuple[int, int]] = []
+        for start, end in sorted((g.start, g.end) for g in self.gaps if g.start < g.end):
+            if ranges and start <= ranges[-1][1]:
+                ranges[-1] = ranges[-1][0], max(end, ranges[-1][1])
+            else:
+                ranges.append((start, end))
+        return ranges
+
+    @property
     def gaps(self) -> "list[Gap]":
         """What was skipped as damaged; empty unless the capture was opened to be salvaged."""
         gaps: list[Gap] = getattr(self.scanned, "gaps", [])
@@ -288,7 +299,7 @@ class Capture:
         return {}
 
     def lapses(self, view: "View | None" = None) -> "Lapses":
-        """Which pages are known no longer, and since when: those discarded and, after salvage, those in doubt."""
+        """Which pages are unknown again, and since when: those discarded and, after salvage, those in doubt."""
         from .memory.doubt import as_lapses
         from .memory.lapses import joined
         from .memory.replay import View
@@ -378,7 +389,10 @@ class Capture:
         return row
 
     def memory(self, at: int | None = None, view: "View | None" = None, trust: "Trust | None" = None) -> "Image":
-        """Memory just after record ``at``, by default at the end; by default all that was sent is known.
+        """Memory just after record ``at``, by default at the end.
+
+        By default it is what the stream gives; after salvage `Image.recovered` tells which of it stands, and
+        `Image.known` which of that a checksum vouches for. With ``Trust.CHECKSUM`` all else is unknown.
 
         Raises:
             XbrleError: there is no such record.
@@ -394,12 +408,16 @@ class Capture:
             columns, lapses = columns.take(slice(0, row + 1)), lapses.upto(row)
         image = Image(self.space)
         replay(image, self.data, columns, self.dialect, view, lapses)
+        if self._salvages:
+            image.vouched = self.confirmed(image, at, view)
         if trust is Trust.CHECKSUM:
-            image.keep(self.confirmed(image, at, view))
+            image.keep(self.confirmed(image, at, view) if image.vouched is None else image.vouched)
         return image
 
     def confirmed(self, image: "Image", at: int | None = None, view: "View | None" = None) -> "NDArray[np.bool_]":
         """Which pages of ``image``, which is memory at that moment in that view, a checksum vouches for, (pages,) bool.
+
+        After salvage these are the pages that are known.
 
         Raises:
             XbrleError: there is no such record.

@@ -20,13 +20,13 @@ B = A[:100] + b"Migration" + A[109:]
 
 
 def spread(spans: list[Span]) -> tuple[list[int], list[bool]]:
-    """Each byte's author and whether it is known; the spans must follow each other."""
+    """Each byte's author and whether it is unknown; the spans must follow each other."""
     for one, next_one in pairwise(spans):
         assert one.offset + one.length == next_one.offset
-        assert (one.record, one.known) != (next_one.record, next_one.known)
+        assert (one.record, one.unknown) != (next_one.record, next_one.unknown)
     return (
         [s.record or 0 for s in spans for _ in range(s.length)],
-        [s.known for s in spans for _ in range(s.length)],
+        [s.unknown for s in spans for _ in range(s.length)],
     )
 
 
@@ -39,9 +39,9 @@ def agrees_with_naive(capture: xbrletools.Capture, view: View, of_each: int) -> 
     for record, key in naive.records(wanted):
         if key not in wanted or chance.random() * touched[key] >= of_each:
             continue
-        authors, known = spread(list(blame(capture, *key, PAGE, record, view)))
+        authors, unknown = spread(list(blame(capture, *key, PAGE, record, view)))
         assert authors == naive.pages[key].author
-        assert known == [b is not None for b in naive.pages[key].data]
+        assert unknown == [b is None for b in naive.pages[key].data]
         checked += 1
     assert checked >= PAGES
 
@@ -75,20 +75,20 @@ def test_spans_go_on_across_the_borders_of_pages_and_of_batches(samples: Path) -
 def test_a_page_that_is_sent_again_the_same_is_written_by_the_later_record() -> None:
     capture = xbrletools.open(stream([page(0, A), page(PAGE, A), delta(0, A, B), page(PAGE, A)]))
     assert list(blame(capture, 0, 0, 2 * PAGE)) == [
-        Span(0, 0, 100, 1, True),
-        Span(0, 100, 9, 3, True),
-        Span(0, 109, PAGE - 109, 1, True),
-        Span(0, PAGE, PAGE, 4, True),
+        Span(0, 0, 100, 1, False),
+        Span(0, 100, 9, 3, False),
+        Span(0, 109, PAGE - 109, 1, False),
+        Span(0, PAGE, PAGE, 4, False),
     ]
-    assert list(blame(capture, 0, PAGE - 2, 4, at=2)) == [Span(0, PAGE - 2, 2, 1, True), Span(0, PAGE, 2, 2, True)]
+    assert list(blame(capture, 0, PAGE - 2, 4, at=2)) == [Span(0, PAGE - 2, 2, 1, False), Span(0, PAGE, 2, 2, False)]
 
 
 def test_in_the_senders_view_the_bytes_under_a_delta_are_of_its_own_base() -> None:
     capture = xbrletools.open(stream([page(0, A), dup(0, 9), delta(0, A, B)]))
     assert list(blame(capture, 0, 50, 100)) == [
-        Span(0, 50, 50, 2, True),
-        Span(0, 100, 9, 3, True),
-        Span(0, 109, 41, 2, True),
+        Span(0, 50, 50, 2, False),
+        Span(0, 100, 9, 3, False),
+        Span(0, 109, 41, 2, False),
     ]
     assert [s.record for s in blame(capture, 0, 50, 100, view=View.SENDER)] == [1, 3, 1]
     assert [s.record for s in blame(capture, 0, 50, 100, at=2, view=View.SENDER)] == [2]
@@ -96,17 +96,17 @@ def test_in_the_senders_view_the_bytes_under_a_delta_are_of_its_own_base() -> No
 
 def test_bytes_that_nobody_knows_are_blamed_on_what_took_them_away() -> None:
     lost = xbrletools.open(stream([page(0, A), delta(0, A, B), raw_delta(0, b"\x01\x02"), delta(0, A, B)]))
-    assert [(s.record, s.known) for s in blame(lost, 0, 0, PAGE + 1)] == [
-        (3, False),
-        (4, False),
-        (3, False),
-        (None, False),
+    assert [(s.record, s.unknown) for s in blame(lost, 0, 0, PAGE + 1)] == [
+        (3, True),
+        (4, True),
+        (3, True),
+        (None, True),
     ]
     given = xbrletools.open(stream([xbzrle_delta(0, encoded("xbzrle", A, B))]))
-    assert [(s.offset, s.record, s.known) for s in blame(given, 0, 99, 11)] == [
-        (99, None, False),
-        (100, 1, True),
-        (109, None, False),
+    assert [(s.offset, s.record, s.unknown) for s in blame(given, 0, 99, 11)] == [
+        (99, None, True),
+        (100, 1, False),
+        (109, None, True),
     ]
 
 

@@ -139,7 +139,7 @@ def test_pages_that_nobody_knows_are_shown_as_unknown_and_healed_ones_as_healed(
     assert maps[0].fate.tolist() == [Fate.WRONG, Fate.HEALED, Fate.WRONG, Fate.NEVER]
     maps = report.page_maps(capture.space, capture.records.columns, known.image, [])
     assert maps[0].fate.tolist() == [Fate.DELTA, Fate.PAGE, Fate.UNKNOWN, Fate.NEVER]
-    assert (maps[0].given, maps[0].known) == (3, 2)
+    assert (maps[0].given, maps[0].lost) == (3, 1)
 
 
 def test_the_pages_that_stayed_wrong_are_those_that_the_destination_had_wrong(corpus):
@@ -195,7 +195,7 @@ def test_a_map_of_a_claim_of_terabytes_costs_no_more_than_its_records():
     stream = StreamBuilder({b"huge": length}).page(0, noise(1), b"huge").page(length - PAGE, noise(2), b"huge")
     capture = xbrletools.open(stream.part().end().bytes())
     one = report.page_maps(capture.space, capture.records.columns, capture.memory(), [])[0]
-    assert (len(one.fate), one.given, one.known, one.pages) == (report.CELLS, 2, 2, length // PAGE)
+    assert (len(one.fate), one.given, one.lost, one.pages) == (report.CELLS, 2, 0, length // PAGE)
     assert np.flatnonzero(one.fate).tolist() == [0, report.CELLS - 1]
 
 

@@ -55,8 +55,8 @@ def test_json_is_what_the_library_gives(capsys):
     assert main(["blame", str(path), "0xf0000+64K", "--json"]) == 0
     found = [json.loads(line) for line in capsys.readouterr().out.splitlines()]
     expected = list(blame(capture, 0, 0xF0000, 0x10000))
-    assert [(f["offset"], f["length"], f["record"], f["known"]) for f in found] == [
-        (e.offset, e.length, e.record, e.known) for e in expected
+    assert [(f["offset"], f["length"], f["record"], f["unknown"]) for f in found] == [
+        (e.offset, e.length, e.record, e.unknown) for e in expected
     ]
     table = capture.records
     for f in found:

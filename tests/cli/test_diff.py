@@ -17,10 +17,10 @@ B = A[:100] + b"Migration" + A[109:]
 TEXT = """\
 vga: in the second only, 0x1000 bytes
 pc.ram:0x0  9 bytes differ, at 0x64+9
-pc.ram:0x1000  3 pages: 12288 bytes known in the first only
-pc.ram:0x4000  4096 bytes known in the second only, at 0x0+4096
+pc.ram:0x1000  3 pages: 12288 bytes unknown in the second
+pc.ram:0x4000  4096 bytes unknown in the first, at 0x0+4096
 pc.ram:0x5000  4 bytes differ, at 0x0+1 0x10+1 0x20+1 and 1 more
-6 pages: 4096 bytes known in the second only, 12288 bytes known in the first only, 13 bytes differ
+6 pages: 4096 bytes unknown in the first, 12288 bytes unknown in the second, 13 bytes differ
 """
 
 
@@ -113,7 +113,7 @@ def test_bytes_that_were_lost_differ(capsys, tmp_path):
     path = tmp_path / "lost.bin"
     path.write_bytes(stream([page(0, A), raw_delta(0, b"\x01\x02")]))
     assert main(["diff", str(path), "--at", "1", "--dialect", "posted"]) == 1
-    assert capsys.readouterr().out.splitlines()[-1] == "1 page: 4096 bytes known in the first only"
+    assert capsys.readouterr().out.splitlines()[-1] == "1 page: 4096 bytes unknown in the second"
 
 
 @pytest.mark.parametrize(

@@ -61,11 +61,11 @@ def test_salvage_reads_the_channels_too(multifd, capsys):
     assert status == 0
     told = json.loads(out)
     assert (told["records"], told["gaps"]) == (len(capture.records.by_number), [])
-    assert told["pages_known"] == int(capture.memory().known.sum())
+    assert told["pages_recovered"] == int(capture.memory().known.sum())
 
 
 @pytest.mark.parametrize("broken", [0, 1, 2])
-def test_after_damage_to_a_channel_no_known_byte_is_wrong(broken, corpus):
+def test_after_a_cut_in_a_channel_no_recovered_byte_is_wrong(broken, corpus):
     parts = [corpus(f"qemu-7.2/pc16-multifd-none-kvm.chan{i}.bin") for i in range(3)]
     truth = np.frombuffer(corpus("qemu-7.2/pc16-multifd-none-kvm.truth"), np.uint8).reshape(-1, 4096)
     chance = random.Random(broken)
@@ -76,5 +76,5 @@ def test_after_damage_to_a_channel_no_known_byte_is_wrong(broken, corpus):
         capture = xbrletools.open(damaged[0], salvage=True, channels=damaged[1:])
         image = capture.memory()
         ram = image.space.slice(image.space.index("pc.ram"))
-        assert (image.pages[ram] == truth)[image.known[ram]].all()
-        assert capture.gaps or capture.doubts or not image.known.all()
+        assert (image.pages[ram] == truth)[image.recovered[ram]].all()
+        assert capture.gaps or capture.doubts or not image.recovered.all()

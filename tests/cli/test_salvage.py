@@ -21,7 +21,7 @@ def damaged(tmp_path):
 def test_an_undamaged_capture_exits_0(capsys):
     assert main(["salvage", str(SAMPLE), "--json"]) == 0
     told = json.loads(capsys.readouterr().out)
-    assert (told["records"], told["gaps"], told["pages_known"]) == (2557, [], told["pages"])
+    assert (told["records"], told["gaps"], told["pages_recovered"]) == (2557, [], told["pages"])
 
 
 def test_damage_exits_1_and_says_where_and_how_sure(damaged, capsys):
@@ -39,19 +39,21 @@ def test_the_clean_stream_is_read_like_any_other(damaged, tmp_path, capsys):
     clean = xbrletools.open(tmp_path / "clean")
     assert clean.problems == []
     assert len(clean.records.by_number) == told["written"]["records"]
-    assert int(clean.memory().known.sum()) == told["pages_known"]
+    assert int(clean.memory().known.sum()) == told["pages_recovered"]
 
 
-def test_what_known_rests_on_is_counted_and_said(damaged, tmp_path, capsys):
+def test_what_is_known_and_what_nothing_protects_is_counted_apart(damaged, tmp_path, capsys):
     main(["salvage", str(damaged), "--json"])
     told = json.loads(capsys.readouterr().out)
-    assert told["bytes_known"] == told["bytes_confirmed"] + told["bytes_unprotected"]
-    assert told["bytes_confirmed"] == told["pages_confirmed"] * 4096 > 0
-    assert "leaves no trace" in told["known_means"]
+    assert told["bytes_recovered"] == told["bytes_known"] + told["bytes_unprotected"]
+    assert told["bytes"] == told["bytes_recovered"] + told["bytes_unknown"]
+    assert 0 < told["bytes_known"] == told["pages_known"] * 4096 < told["bytes_recovered"]
+    assert set(told["words"]) == {"recovered", "known", "unprotected", "unknown"}
     main(["salvage", str(damaged), "--trust", "checksum", "-o", str(tmp_path / "sure"), "--json"])
     strict = json.loads(capsys.readouterr().out)
-    assert (strict["bytes_known"], strict["bytes_unprotected"]) == (told["bytes_confirmed"], 0)
-    assert int(xbrletools.open(tmp_path / "sure").memory().known.sum()) == told["pages_confirmed"]
+    assert (strict["bytes_known"], strict["bytes_unprotected"]) == (told["bytes_known"], 0)
+    assert strict["bytes_recovered"] == strict["bytes_known"]
+    assert int(xbrletools.open(tmp_path / "sure").memory().known.sum()) == told["pages_known"]
 
 
 def test_what_it_prints_fits_a_terminal(damaged, capsys):
@@ -67,7 +69,7 @@ def test_deltas_against_pages_that_the_receiver_lost_are_no_damage(tmp_path, cap
     assert main(["salvage", str(path), "--json"]) == 0
     told = json.loads(capsys.readouterr().out)
     assert [d["cause"] for d in told["doubts"]] == ["stale"]
-    assert told["pages_known"] == 0
+    assert told["pages_recovered"] == 0
 
 
 @pytest.mark.parametrize(
@@ -91,17 +93,19 @@ def test_other_commands_read_on_after_damage_where_they_are_told_to(arguments, d
     assert "were skipped" in out + err
 
 
-def test_extract_counts_what_a_checksum_confirms(damaged, tmp_path):
+def test_extract_calls_known_what_a_checksum_vouches_for(damaged, tmp_path, capsys):
     main(["extract", str(damaged), "--salvage", "-o", str(tmp_path / "out")])
+    assert "known (a checksum holds)" in capsys.readouterr().err
     (ram, *_) = json.loads((tmp_path / "out" / "manifest.json").read_text())["blocks"]
-    assert 0 < ram["confirmed"] < ram["length"] - ram["unknown"]
+    assert 0 < ram["known"] == ram["length"] - ram["unknown"] - ram["unprotected"]
     main(["extract", str(damaged), "--salvage", "--trust", "checksum", "-o", str(tmp_path / "sure")])
     (sure, *_) = json.loads((tmp_path / "sure" / "manifest.json").read_text())["blocks"]
-    assert sure["unknown"] == ram["length"] - ram["confirmed"]
+    assert sure["unknown"] == ram["length"] - ram["known"]
     image = str(tmp_path / "x.lime")
     main(["extract", str(damaged), "--salvage", "--format", "lime", "-o", image])
     told = json.loads((tmp_path / "x.lime.json").read_text())
-    assert (told["trust"], told["confirmed_bytes"]) == ("sent", ram["confirmed"])
+    assert (told["trust"], told["known_bytes"]) == ("stream", ram["known"])
+    assert told["recovered_bytes"] == told["known_bytes"] + told["unprotected_bytes"]
 
 
 def test_blocks_that_are_given_name_what_a_missing_head_leaves_nameless(tmp_path, capsys):
@@ -112,7 +116,7 @@ def test_blocks_that_are_given_name_what_a_missing_head_leaves_nameless(tmp_path
     main(["salvage", str(path), "--blocks", "pc.ram=8M,pc.bios=128K,pc.rom=128K", "--json"])
     told = json.loads(capsys.readouterr().out)
     assert [b["name"] for b in told["blocks"]] == ["pc.ram", "pc.bios", "pc.rom"]
-    assert told["pages_known"] > 0
+    assert told["pages_recovered"] > 0
 
 
 @pytest.mark.parametrize("blocks", ["pc.ram", "=8M", "pc.ram=lots"])

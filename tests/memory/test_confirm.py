@@ -65,12 +65,14 @@ def test_on_a_real_capture_all_pages_that_end_as_deltas_are_confirmed(corpus):
 
 
 @pytest.mark.parametrize("flip", [100, 2000])
-def test_a_flip_that_leaves_no_trace_is_known_and_not_confirmed(flip):
+def test_a_flip_that_leaves_no_trace_is_recovered_and_not_known(flip):
     builder = StreamBuilder(flags=3).page(0, A).page(PAGE, A).part().delta(0, A, B)
     data = bytearray(builder.end().bytes())
     whole = xbrletools.open(bytes(data))
     at = int(whole.records.payload[whole.row_of(2)])
     data[at + flip] ^= 1
     capture = xbrletools.open(bytes(data), salvage=True)
-    assert capture.memory().known[1]
-    assert not capture.memory(trust=Trust.CHECKSUM).known[1]
+    assert capture.memory().recovered.tolist() == [True, True, False, False]
+    assert capture.memory().known.tolist() == [True, False, False, False]
+    assert capture.memory().known_bytes(1).tolist() == [False] * PAGE
+    assert capture.memory(trust=Trust.CHECKSUM).recovered.tolist() == [True, False, False, False]

@@ -55,19 +55,19 @@ class TestADamagedCapture:
             versions = {v.record: v.content for v in story.versions(view)}
             for number, image in images.items():
                 content = story.at(number, view)
-                assert (content.known == image.known_bytes(row)).all()
+                assert (content.known == image.recovered_bytes(row)).all()
                 assert (content.data[content.known] == image.pages[row][content.known]).all()
                 if number in versions:
                     assert not versions[number].differs(content).any()
 
-    def test_blame_knows_the_bytes_that_memory_knows(self, salvaged, seed):
+    def test_blame_and_memory_lack_the_same_bytes(self, salvaged, seed):
         image = salvaged.memory()
         for row in pages_of(salvaged, seed):
             name, address = place(salvaged, row)
-            known = np.zeros(PAGE, bool)
+            unknown = np.zeros(PAGE, bool)
             for span in blame(salvaged, salvaged.space.index(name), address, PAGE):
-                known[span.offset - address :][: span.length] = span.known
-            assert (known == image.known_bytes(row)).all()
+                unknown[span.offset - address :][: span.length] = span.unknown
+            assert (unknown == ~image.recovered_bytes(row)).all()
 
     def test_what_is_found_in_all_versions_and_is_still_there_is_found_at_the_end(self, salvaged):
         pattern = Pattern.of_bytes(b"\0\0\1")
@@ -92,9 +92,9 @@ def lost_in_the_middle():
 def test_bytes_of_a_page_in_doubt_are_no_bytes_of_anyone():
     salvaged = lost_in_the_middle()
     (span,) = blame(salvaged, 0, 12 * PAGE, PAGE)
-    assert (span.record, span.known, span.lapsed) == (None, False, True)
+    assert (span.record, span.unknown, span.lapsed) == (None, True, True)
     (before,) = blame(salvaged, 0, 12 * PAGE, PAGE, at=40)
-    assert (before.record, before.known, before.lapsed) == (13, True, False)
+    assert (before.record, before.unknown, before.lapsed) == (13, False, False)
     assert not salvaged.page("pc.ram", 12 * PAGE).at().known.any()
     assert salvaged.page("pc.ram", 12 * PAGE).at(40).known.all()
 
@@ -148,15 +148,15 @@ def test_pages_that_a_postcopy_destination_discarded_are_unknown_in_their_story_
     before = int(capture.records.number[:since].max())
     still, gone = capture.memory(before), capture.memory(before + 1)
     rows = np.arange(first, stop)[:20]
-    assert still.known[rows].any()
+    assert still.recovered[rows].any()
     for row in rows.tolist():
         story = capture.page(*place(capture, row))
         for number, image in ((before, still), (before + 1, gone)):
-            assert (story.at(number).known == image.known_bytes(row)).all()
+            assert (story.at(number).known == image.recovered_bytes(row)).all()
             block = int(np.searchsorted(capture.space.first, row, side="right")) - 1
             address = (row - int(capture.space.first[block])) * PAGE
             spans = list(blame(capture, block, address, PAGE, at=number))
-            assert all(span.known == bool(image.known[row]) for span in spans)
+            assert all(span.unknown != bool(image.recovered[row]) for span in spans)
         versions = list(story.versions())
         for version in versions:
             assert not version.content.differs(story.at(version.record)).any()

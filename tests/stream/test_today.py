@@ -171,7 +171,7 @@ class TestDiscards:
 
     def test_reading_on_after_damage_forgets_what_was_discarded_too(self):
         data = stream(page(0, patterned(1), b"pc.ram"), _discard(0, 1), zero(PAGE))
-        assert xbrletools.open(data, salvage=True).memory().known[:2].tolist() == [False, True]
+        assert xbrletools.open(data, salvage=True).memory().recovered[:2].tolist() == [False, True]
 
     def test_before_the_discard_the_page_is_what_was_sent(self):
         capture = xbrletools.open(stream(page(0, patterned(1), b"pc.ram"), _discard(0, 1), zero(PAGE)))

@@ -31,7 +31,7 @@ _NO_RECORD, _LAPSED = 0, (1 << 32) - 1  # instead of a record's number
 class Span:
     """Bytes of a block, by its index, that one record wrote last; ``record`` is None where none did.
 
-    ``known`` is false where that record was a delta over unknown bytes, or one that does not decode. ``lapsed``: what
+    ``unknown`` is true where that record was a delta over unknown bytes, or one that does not decode. ``lapsed``: what
     was written here does not count any more, since the page was discarded or is in doubt.
     """
 
@@ -39,7 +39,7 @@ class Span:
     offset: int
     length: int
     record: int | None
-    known: bool
+    unknown: bool
     lapsed: bool = False
 
 
@@ -70,10 +70,10 @@ def blame(
         mine = rows[(page >= start) & (page < stop)]
         lapsed = lapses.sure_rows(np.arange(start, stop) + int(space.first[block])) > 0
         authors = _authors(capture, image, block, start, np.where(lapsed, _LAPSED, _NO_RECORD), mine)
-        known = _known(image, int(space.first[block]), start, stop)
+        unknown = _unknown(image, int(space.first[block]), start, stop)
         low, high = max(offset, start * size), min(offset + length, stop * size)
         inside = slice(low - start * size, high - start * size)
-        for span in _spans(block, low, authors.reshape(-1)[inside], known.reshape(-1)[inside]):
+        for span in _spans(block, low, authors.reshape(-1)[inside], unknown.reshape(-1)[inside]):
             if pending is not None and replace(pending, offset=span.offset, length=span.length) == span:
                 pending = replace(pending, length=pending.length + span.length)
                 continue
@@ -119,20 +119,20 @@ def _authors(
     return authors
 
 
-def _known(image: Image, first: int, start: int, stop: int) -> NDArray[np.bool_]:
-    """Which bytes of the pages [start, stop) of a block are known, (pages, page_size) bool."""
-    known = np.repeat(image.known[first + start : first + stop, None], image.space.page_size, axis=1)
-    for row, bytes_known in image.partly.items():
+def _unknown(image: Image, first: int, start: int, stop: int) -> NDArray[np.bool_]:
+    """Which bytes of the pages [start, stop) of a block are unknown, (pages, page_size) bool."""
+    unknown = np.repeat(~image.recovered[first + start : first + stop, None], image.space.page_size, axis=1)
+    for row, given in image.partly.items():
         if first + start <= row < first + stop:
-            known[row - first - start] = bytes_known
-    return known
+            unknown[row - first - start] = ~given
+    return unknown
 
 
-def _spans(block: int, offset: int, authors: NDArray[np.uint32], known: NDArray[np.bool_]) -> Iterator[Span]:
-    """Runs of bytes of one author that are all known or all not; ``offset`` is that of the first."""
-    differs = (authors[1:] != authors[:-1]) | (known[1:] != known[:-1])
+def _spans(block: int, offset: int, authors: NDArray[np.uint32], unknown: NDArray[np.bool_]) -> Iterator[Span]:
+    """Runs of bytes of one author that are all unknown or none; ``offset`` is that of the first."""
+    differs = (authors[1:] != authors[:-1]) | (unknown[1:] != unknown[:-1])
     starts = np.concatenate([[0], np.flatnonzero(differs) + 1])
     lengths = np.diff(starts, append=len(authors))
     for start, length in zip(starts.tolist(), lengths.tolist(), strict=True):
         author, lapsed = int(authors[start]), bool(authors[start] == _LAPSED)
-        yield Span(block, offset + start, length, None if lapsed else author or None, bool(known[start]), lapsed)
+        yield Span(block, offset + start, length, None if lapsed else author or None, bool(unknown[start]), lapsed)

@@ -1,6 +1,6 @@
 """What differs between two memories: of two captures, or of one at two moments.
 
-Blocks are the same where their names are. A byte that is known in one memory only is a difference of its own kind.
+Blocks are the same where their names are. A byte that is unknown in one memory only is a difference of its own kind.
 """
 
 from collections.abc import Iterator
@@ -25,9 +25,9 @@ PIECE = 1 << 20  # bytes that are compared together
 class Change(Enum):
     """How a byte differs."""
 
-    VALUE = "value"  # known in both, and not the same
-    GAINED = "gained"  # known in the second only
-    LOST = "lost"  # known in the first only
+    VALUE = "value"  # unknown in neither, and not the same
+    GAINED = "gained"  # unknown in the first
+    LOST = "lost"  # unknown in the second
 
 
 _NUMBERED = (None, Change.VALUE, Change.GAINED, Change.LOST)
@@ -113,7 +113,7 @@ def _touched(image: Image, name: bytes, start: int, stop: int) -> bool:
 
 def _in_piece(first: Image, second: Image, name: bytes, start: int, stop: int) -> Iterator[Difference]:
     one, other = (image[name].reshape(-1)[start:stop] for image in (first, second))
-    knowns = [_known(image, name, start, stop) for image in (first, second)]
+    knowns = [_given(image, name, start, stop) for image in (first, second)]
     kind = (one != other).view(np.uint8)
     if not all(k is None for k in knowns):
         in_one, in_other = (np.ones(stop - start, bool) if k is None else k for k in knowns)
@@ -127,8 +127,8 @@ def _in_piece(first: Image, second: Image, name: bytes, start: int, stop: int) -
             yield Difference(name, start + begin, end - begin, change)
 
 
-def _known(image: Image, name: bytes, start: int, stop: int) -> NDArray[np.bool_] | None:
-    """Which bytes of a piece are known, (stop - start,) bool; None where all are."""
+def _given(image: Image, name: bytes, start: int, stop: int) -> NDArray[np.bool_] | None:
+    """Which bytes of a piece are not unknown, (stop - start,) bool; None where all are."""
     pages = _pages(image, name, start, stop)
     state = image.state[pages]
     if (state == State.KNOWN).all():
@@ -136,7 +136,7 @@ def _known(image: Image, name: bytes, start: int, stop: int) -> NDArray[np.bool_
     size = image.space.page_size
     known = np.repeat(state == State.KNOWN, size)
     for i in np.flatnonzero(state == State.PARTLY).tolist():
-        known[i * size : (i + 1) * size] = image.known_bytes(pages.start + i)
+        known[i * size : (i + 1) * size] = image.recovered_bytes(pages.start + i)
     skip = start % size
     return known[skip : skip + stop - start]
 

@@ -66,7 +66,7 @@ _FATES = {
     Fate.PAGE: "last sent in full",
     Fate.DELTA: "last sent as a delta",
     Fate.HEALED: "was wrong, healed by a later record",
-    Fate.UNKNOWN: "sent, but not wholly known",
+    Fate.UNKNOWN: "sent, but unknown, or in part",
     Fate.WRONG: "an error names it",
 }
 _FATE_OF = np.full(256, Fate.NEVER, np.uint8)
@@ -550,7 +550,7 @@ class PageMap:
     """A block's pages in cells of ``per_cell`` pages.
 
     ``fate`` (cells,) uint8 is the highest `Fate` among a cell's pages, ``sent`` (cells,) int64 how often its most sent
-    page was sent. ``pages`` there are; of them ``given`` were sent and ``known`` of those are wholly known.
+    page was sent. ``pages`` there are; of them ``given`` were sent, and of those ``lost`` are unknown, or in part.
     """
 
     per_cell: int
@@ -558,7 +558,7 @@ class PageMap:
     sent: Ints
     pages: int
     given: int
-    known: int
+    lost: int
 
 
 def page_maps(
@@ -570,8 +570,8 @@ def page_maps(
     # of each page that was sent: its row, its last record (the first from behind), and how often
     touched, last, sent = np.unique(rows[at][::-1], return_index=True, return_counts=True)
     fate = _FATE_OF[columns.kind[at[::-1][last]]]
-    known = np.ones(len(touched), bool) if image is None else image.state[touched] == State.KNOWN
-    fate[~known] = Fate.UNKNOWN
+    lost = np.zeros(len(touched), bool) if image is None else image.state[touched] != State.KNOWN
+    fate[lost] = Fate.UNKNOWN
     for value, named in zip((Fate.HEALED, Fate.WRONG), _named(space, findings), strict=True):
         hit = np.isin(touched, named)
         fate[hit] = np.maximum(fate[hit], value)
@@ -589,7 +589,7 @@ def page_maps(
         np.maximum.at(worst, cell, fate[mine])
         np.maximum.at(often, cell, sent[mine])
         given = mine.stop - mine.start
-        out[block] = PageMap(per_cell, worst, often, pages, given, int(np.count_nonzero(known[mine])))
+        out[block] = PageMap(per_cell, worst, often, pages, given, int(np.count_nonzero(lost[mine])))
     return out
 
 
@@ -626,7 +626,7 @@ def _maps(report: Report) -> Markup:
     figures = []
     for block in charted:
         one, name = maps[block], shown(space.blocks[block].name)
-        counts = f"{one.pages:,} pages, {one.given:,} sent, {one.known:,} of them wholly known"
+        counts = f"{one.pages:,} pages, {one.given:,} sent, {one.lost:,} of them unknown or in part"
         if one.per_cell > 1:
             counts += f"; a cell is {one.per_cell:,} pages, and has the colour lowest in the legend among them"
         shade = np.searchsorted(SENT, one.sent, side="right").astype(np.uint8)

@@ -195,7 +195,7 @@ class _Still:
         return state
 
     def known_bytes(self, page: int) -> NDArray[np.bool_]:
-        return self._image.known_bytes(page)
+        return self._image.recovered_bytes(page)
 
 
 @dataclass(frozen=True, slots=True)

@@ -35,7 +35,7 @@ def command(
 ) -> int:
     """The record of S that last wrote each of LEN bytes from ADDR, say pc.ram:0x315000+4K.
 
-    A full or dup page writes all its bytes, a delta those that it changes. Bytes that are not known, for want of a base
+    A full or dup page writes all its bytes, a delta those that it changes. Bytes that are unknown, for want of a base
     or since a delta does not decode, are marked so; those that no record wrote have none.
     """
     address, plus, length = span.rpartition("+")
@@ -58,7 +58,7 @@ def command(
             }
             if as_json:
                 place = {"block": name, "offset": found.offset, "length": found.length}
-                click.echo(json.dumps(place | about | {"known": found.known, "lapsed": found.lapsed, "view": view}))
+                click.echo(json.dumps(place | about | {"unknown": found.unknown, "lapsed": found.lapsed, "view": view}))
                 continue
             if header:
                 click.echo(header)
@@ -68,7 +68,7 @@ def command(
                 word = "unknown: what was written here is lost" if found.lapsed else "never written"
                 click.echo(f"{where}       -    - -     {word}")
                 continue
-            unknown = "" if found.known else "  unknown"
+            unknown = "  unknown" if found.unknown else ""
             stage_word = str(about["stage"] or "-").upper()
             click.echo(f"{where} {found.record:7} {about['pass']:4} {stage_word:5} {about['kind']}{unknown}")
         return status

@@ -23,8 +23,8 @@ RANGES = 3  # ranges of a page that its line names
 
 _MEANING = {
     Change.VALUE: "differ",
-    Change.GAINED: "known in the second only",
-    Change.LOST: "known in the first only",
+    Change.GAINED: "unknown in the first",
+    Change.LOST: "unknown in the second",
 }
 
 
@@ -58,7 +58,7 @@ def command(
     """What differs between the memories of S and S2, or of S at two moments: --at, --to, or --pass; or in two views.
 
     xbrle diff S --to-view sender is what the destination has otherwise than the source had it. Blocks are the same
-    where their names are. A byte that is known in one memory only is a difference.
+    where their names are. A byte that is unknown in one memory only is a difference.
 
     Exits 0 where nothing differs, 1 where something does.
     """

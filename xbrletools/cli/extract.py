@@ -1,6 +1,7 @@
 """`xbrle extract`: memory as raw files, an ELF core or a LiME image, at the end or just after any record."""
 
 import os
+from collections.abc import Sequence
 from pathlib import Path
 
 import click
@@ -14,14 +15,14 @@ from ..export import physical, raw
 from ..export.disk import write_disk
 from ..export.elfcore import write_elf
 from ..export.lime import write_lime
-from ..export.memory import Unknown, unknown_ranges, write_mask
+from ..export.memory import Piece, Unknown, marked_bytes, unknown_ranges, write_mask
 from ..export.sidecar import Sidecar, sidecar_path, source
 from ..memory.confirm import Trust
 from ..memory.image import Image, State
 from ..memory.replay import View
 from ..text import shown, size
 from . import EXIT_FINDINGS, reading, salvaging, warn
-from .output import progress, report
+from .output import progress, recovery, report
 
 
 @click.command()
@@ -59,8 +60,8 @@ from .output import progress, report
 @click.option(
     "--trust",
     type=click.Choice([t.value for t in Trust]),
-    default=Trust.SENT.value,
-    help="Known is what was sent (the default), or only what a checksum in the stream vouches for.",
+    default=Trust.STREAM.value,
+    help="Give what stands in the stream (the default), or only what a checksum vouches for: the rest is unknown then.",
 )
 @click.option(
     "--hash-unknown",
@@ -93,7 +94,7 @@ def command(
     OUT becomes a folder with a file for each RAM block and a manifest.json, or one file with --block or in physical
     space. A file has a sidecar OUT.json with the source's digest, the map and where it is from, and the unknown ranges.
     """
-    if disk is not None and (block or at or map_file or space or (form, unknown, trust) != ("raw", "zero", "sent")):
+    if disk is not None and (block or at or map_file or space or (form, unknown, trust) != ("raw", "zero", "stream")):
         raise click.UsageError("--disk goes with --force alone")
     space = space or ("block" if form == "raw" else "physical")
     if form != "raw" and space == "block":
@@ -117,6 +118,7 @@ def command(
             _physical(opened, image, Path(output), form, sidecar, map_file, Unknown(unknown), force)
             return max(status, _lost(opened, image, at, Trust(trust)))
         blocks = range(len(opened.blocks)) if chosen is None else [chosen]
+        _say_what_is_known(image, [raw.whole(image, b) for b in blocks if opened.blocks[b].declared])
         missing = sum(raw.unknown_bytes(image, b) for b in blocks if opened.blocks[b].declared)
         if missing and unknown == Unknown.FAIL.value:
             raise XbrleError(f"{missing} bytes are unknown; nothing was written")
@@ -173,9 +175,22 @@ def _physical(
     warn(f"guest-physical map from {where.origin}")
     for note in where.notes:
         warn(note)
-    missing = sum(end - start for start, end in unknown_ranges(image, physical.pieces(image, where)))
+    pieces = physical.pieces(image, where)
+    _say_what_is_known(image, pieces)
+    missing = sum(end - start for start, end in unknown_ranges(image, pieces))
     if missing:
         warn(f"{missing} bytes are unknown, zeros stand in their place")
+
+
+def _say_what_is_known(image: Image, pieces: Sequence[Piece]) -> None:
+    """After salvage, say how much of what is written nothing vouches for."""
+    if image.vouched is None:
+        return
+    length = sum(p.length for p in pieces)
+    recovered = length - sum(end - start for start, end in unknown_ranges(image, pieces))
+    sure = image.known
+    known = sum(marked_bytes(image, p, sure) for p in pieces)
+    warn(recovery(recovered, length, known))
 
 
 def _refuse(output: Path, force: bool) -> None:

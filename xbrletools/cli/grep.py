@@ -52,7 +52,7 @@ def command(
 ) -> int:
     """Find PATTERN in the memory that S carries: as text, unless an option says otherwise.
 
-    Matches run across the borders of pages, never over bytes that are not known. With a regular expression ^ and $ are
+    Matches run across the borders of pages, never over unknown bytes. With a regular expression ^ and $ are
     those of lines, and a match is cut 4 KiB after the page that it begins in.
 
     Exits 0 where something matched, 1 where nothing did.

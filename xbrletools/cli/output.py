@@ -47,6 +47,12 @@ def report(problems: "list[Problem]") -> int:
     return EXIT_FINDINGS if any(p.fatal or p.rule == "skipped" for p in problems) else 0
 
 
+def recovery(recovered: int, length: int, known: int) -> str:
+    """How many of ``length`` bytes were recovered after damage, and what of that a checksum vouches for."""
+    why = "a checksum holds" if known else "no checksum vouches for any"
+    return f"{recovered} of {length} bytes recovered: {known} known ({why}), {recovered - known} unprotected"
+
+
 @contextmanager
 def progress(what: str, total: int) -> Iterator[Callable[[int], None] | None]:
     """A progress bar on standard error for what takes over a second; gives the function that moves it on.

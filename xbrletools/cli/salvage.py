@@ -5,15 +5,17 @@ import textwrap
 from typing import Any
 
 import click
+import numpy as np
 
 from ..capture import Capture, open_capture
 from ..errors import XbrleError
 from ..export.memory import marked_bytes
 from ..export.raw import unknown_bytes, whole
-from ..memory.confirm import Trust
+from ..memory.confirm import WORDS, Trust
 from ..memory.doubt import Cause
 from ..text import shown, size
 from . import EXIT_FINDINGS, reading
+from .output import recovery
 
 
 def block_sizes(text: str | None) -> list[tuple[bytes, int]]:
@@ -31,26 +33,22 @@ def block_sizes(text: str | None) -> list[tuple[bytes, int]]:
     return blocks
 
 
-#: What the numbers claim; docs/salvage.md has the whole.
-KNOWN_MEANS = (
-    "Known: nothing in the capture says that it is not what was sent. A byte flipped inside a page's content leaves no "
-    "trace unless a delta with a checksum follows; --trust checksum keeps what a checksum confirms, and no more."
-)
+def report(capture: Capture, trust: Trust = Trust.STREAM) -> dict[str, Any]:
+    """What was recovered of a capture read with salvage, what of that is known, and what was skipped: one JSON object.
 
-
-def report(capture: Capture, trust: Trust = Trust.SENT) -> dict[str, Any]:
-    """What was recovered and what was not, as one JSON object."""
+    With trust in checksums alone, nothing else counts as recovered.
+    """
     records = capture.records
     image = capture.memory(trust=trust)
-    confirmed = capture.confirmed(image)
+    sure = image.known
     length = sum(b.length for b in capture.blocks if b.declared)
     pieces = [whole(image, i) for i, b in enumerate(capture.blocks) if b.declared]
-    known = length - sum(unknown_bytes(image, p.block) for p in pieces)
-    sure = sum(marked_bytes(image, p, confirmed) for p in pieces)
+    unknown = sum(unknown_bytes(image, p.block) for p in pieces)
+    known = sum(marked_bytes(image, p, sure) for p in pieces)
     return {
         "type": "salvage",
         "size": len(capture.data),
-        "skipped_bytes": sum(g.end - g.start for g in capture.gaps),
+        "skipped_bytes": sum(end - start for start, end in capture.skipped),
         "records": int(records.is_page.sum()),
         "kinds": records.counts(),
         "complete": capture.scanned.complete,
@@ -83,15 +81,16 @@ def report(capture: Capture, trust: Trust = Trust.SENT) -> dict[str, Any]:
             for d in capture.doubts
         ],
         "trust": trust.value,
-        "known_means": KNOWN_MEANS,
+        "words": WORDS,
         "pages": len(capture.space),
-        "pages_known": image.known_count,
-        "pages_partly_known": len(image.partly),
-        "pages_confirmed": int(confirmed.sum()),
+        "pages_recovered": image.recovered_count,
+        "pages_partly_recovered": len(image.partly),
+        "pages_known": int(np.count_nonzero(sure)),
         "bytes": length,
+        "bytes_recovered": length - unknown,
         "bytes_known": known,
-        "bytes_confirmed": sure,
-        "bytes_unprotected": known - sure,
+        "bytes_unprotected": length - unknown - known,
+        "bytes_unknown": unknown,
     }
 
 
@@ -110,13 +109,15 @@ def _pages(capture: Capture, first: int, end: int) -> dict[str, Any]:
 
 def _print(told: dict[str, Any]) -> None:
     _line("records", f"{told['records']} recovered" + ("" if told["complete"] else "; the capture has no end"))
-    _line("pages", f"{told['pages_known']} of {told['pages']} known, {told['pages_partly_known']} in part")
-    _line(
-        "bytes",
-        f"{told['bytes_known']} of {told['bytes']} known: {told['bytes_confirmed']} confirmed by a checksum, "
-        f"{told['bytes_unprotected']} as they stand, which nothing protects",
-    )
-    _line("", KNOWN_MEANS)
+    if told["trust"] == Trust.CHECKSUM.value:
+        _line("pages", f"{told['pages_known']} of {told['pages']} known: a checksum holds; all else is left out")
+        _line("memory", f"{told['bytes_known']} of {told['bytes']} bytes known")
+    else:
+        partly = f", {told['pages_partly_recovered']} in part" if told["pages_partly_recovered"] else ""
+        _line("pages", f"{told['pages_recovered']} of {told['pages']} recovered{partly}")
+        _line("memory", recovery(told["bytes_recovered"], told["bytes"], told["bytes_known"]))
+        if told["bytes_unprotected"]:
+            _line("", "Nothing speaks against what is unprotected, but a byte flipped in it would leave no trace.")
     _line("skipped", f"{told['skipped_bytes']} of {told['size']} bytes in {len(told['gaps'])} ranges")
     for gap in told["gaps"]:
         how = f" ({gap['evidence']})" if gap["evidence"] else ""
@@ -160,8 +161,8 @@ def _when(doubt: dict[str, Any]) -> str:
 @click.option(
     "--trust",
     type=click.Choice([t.value for t in Trust]),
-    default=Trust.SENT.value,
-    help="Known is what was sent (the default), or only what a checksum in the stream vouches for.",
+    default=Trust.STREAM.value,
+    help="Recover what stands in the stream (the default), or only what a checksum vouches for: what is known.",
 )
 @click.option("-o", "--output", metavar="T", help="Write the records that stand as a clean stream.")
 @click.option("--json", "as_json", is_flag=True, help="One JSON object.")
@@ -175,7 +176,10 @@ def command(
     output: str | None,
     as_json: bool,
 ) -> int:
-    """Read a damaged capture S: what was skipped, how sure each resumption is, and what is known.
+    """Read a damaged capture S: what was skipped, how sure each resumption is, and what is recovered.
+
+    Recovered is what stands in S and nothing speaks against. Known is what of it a checksum vouches for; the rest is
+    unprotected. With -o, all that is recovered is written; with --trust checksum, only what is known.
 
     Exits 0 where nothing is damaged, 1 where something is.
     """

@@ -1,4 +1,4 @@
-"""A clean stream from a salvaged capture: whole framing around the records whose pages are known.
+"""A clean stream from a salvaged capture: whole framing around the records whose pages are recovered.
 
 Records that a doubt concerns are left out, so that what any reader makes of the stream is right: docs/salvage.md.
 """
@@ -33,7 +33,7 @@ class Written:
     tail: int
 
 
-def write_stream(capture: "Capture", path: str | os.PathLike[str], trust: Trust = Trust.SENT) -> Written:
+def write_stream(capture: "Capture", path: str | os.PathLike[str], trust: Trust = Trust.STREAM) -> Written:
     """Write the records of ``capture`` that stand as a stream of their own, which reads without a problem.
 
     With trust in checksums alone, those of pages that one vouches for.

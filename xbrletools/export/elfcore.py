@@ -29,7 +29,7 @@ def write_elf(
     p_vaddr is p_paddr: a debugger shows guest-physical addresses. There are no registers in it.
 
     Raises:
-        XbrleError: it cannot be written, the map has too many ranges, or bytes are not known and ``unknown`` is FAIL.
+        XbrleError: it cannot be written, the map has too many ranges, or bytes are unknown and ``unknown`` is FAIL.
     """
     header, program_header = elf.header(where.endian), elf.program_header(where.endian)
     count = len(where.ranges)

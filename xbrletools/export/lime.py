@@ -24,7 +24,7 @@ def write_lime(
     """Write guest-physical memory as a LiME image, sparse, and its sidecar.
 
     Raises:
-        XbrleError: it cannot be written, or bytes are not known and ``unknown`` is FAIL.
+        XbrleError: it cannot be written, or bytes are unknown and ``unknown`` is FAIL.
     """
     heads, placed, at = [], [], 0
     for r, piece in zip(where.ranges, pieces(image, where), strict=True):

@@ -1,4 +1,4 @@
-"""Memory to files: pieces of blocks at places of a file, streamed and sparse, and what of them is not known."""
+"""Memory to files: pieces of blocks at places of a file, streamed and sparse, and what of them is unknown."""
 
 import os
 from collections.abc import Callable, Iterable, Iterator, Sequence
@@ -21,7 +21,7 @@ UNKNOWN_BYTE = b"\xff"  # in a mask file, which is as long as the file it belong
 
 
 class Unknown(Enum):
-    """What becomes of bytes that are not known: zeros, a refusal, or zeros and a mask beside the file."""
+    """What becomes of unknown bytes: zeros, a refusal, or zeros and a mask beside the file."""
 
     ZERO = "zero"
     FAIL = "fail"
@@ -54,7 +54,7 @@ def write_pieces(
     """Write a file of ``length`` bytes: ``head`` (bytes, or bytes at places), and the pieces at theirs; sparse.
 
     Raises:
-        XbrleError: it cannot be written, or bytes are not known and ``unknown`` is FAIL.
+        XbrleError: it cannot be written, or bytes are unknown and ``unknown`` is FAIL.
     """
     if unknown is Unknown.FAIL:
         first = next(unknown_ranges(image, pieces), None)
@@ -62,7 +62,7 @@ def write_pieces(
             block = next(p for p in pieces if p.place <= first[0] < p.place + p.length)
             name = shown(image.space.blocks[block.block].name)
             address = block.offset + first[0] - block.place
-            raise XbrleError(f"{name}:{address:#x} is not known, nor are bytes after it; nothing was written")
+            raise XbrleError(f"{name}:{address:#x} is unknown, and so are bytes after it; nothing was written")
     heads = [(0, head)] if isinstance(head, bytes) else head
     with replacing(path) as file:
         for place, raw in heads:
@@ -105,7 +105,7 @@ def _pages(image: Image, first: int, pages: NDArray[np.int64]) -> NDArray[np.uin
 
 
 def write_mask(image: Image, pieces: Sequence[Piece], path: str | os.PathLike[str], length: int) -> None:
-    """Write the mask of ``path``: the bytes of the pieces that are not known are marked, the others stay holes.
+    """Write the mask of ``path``: the bytes of the pieces that are unknown are marked, the others stay holes.
 
     Raises:
         XbrleError: it cannot be written.
@@ -146,7 +146,7 @@ def marked_bytes(image: Image, piece: Piece, pages: NDArray[np.bool_]) -> int:
 
 
 def unknown_ranges(image: Image, pieces: Iterable[Piece]) -> Iterator[tuple[int, int]]:
-    """The places [start, end) of bytes that are not known, in the order of the pieces; neighbours are joined."""
+    """The places [start, end) of unknown bytes, in the order of the pieces; neighbours are joined."""
     last: tuple[int, int] | None = None
     for piece in pieces:
         for start, end in _unknown_in(image, piece):
@@ -170,7 +170,7 @@ def _unknown_in(image: Image, piece: Piece) -> Iterator[tuple[int, int]]:
             if image.state[first + page] != State.PARTLY:
                 yield at[0] + shift, at[1] + shift
                 continue
-            lost = ~image.known_bytes(first + page)
+            lost = ~image.recovered_bytes(first + page)
             lost[: at[0] - page * size] = lost[at[1] - page * size :] = False
             edges = np.flatnonzero(np.diff(lost.view(np.int8), prepend=0, append=0)).reshape(-1, 2)
             for low, high in edges + page * size + shift:
@@ -178,7 +178,7 @@ def _unknown_in(image: Image, piece: Piece) -> Iterator[tuple[int, int]]:
 
 
 def _split_at_partly(image: Image, first: int, start: int, end: int) -> Iterator[tuple[int, int]]:
-    """[start, end) cut where pages that are known in part begin and end."""
+    """[start, end) cut where pages that are unknown in part begin and end."""
     size = image.space.page_size
     begin, stop = start // size, -(-end // size)
     at = start

@@ -266,7 +266,7 @@ def write_raw(
     """Write guest-physical memory as one sparse file, byte n being that of address n, and its sidecar.
 
     Raises:
-        XbrleError: it cannot be written, or bytes are not known and ``unknown`` is FAIL.
+        XbrleError: it cannot be written, or bytes are unknown and ``unknown`` is FAIL.
     """
     write_pieces(image, pieces(image, where), path, b"", where.end, unknown)
     sidecar.write(capture, image, path, "raw", "physical", pieces(image, where), where, unknown)

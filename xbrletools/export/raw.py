@@ -15,6 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..errors import XbrleError
+from ..memory.confirm import WORDS
 from ..memory.image import Image, State
 from ..text import shown
 from .files import replacing
@@ -34,9 +35,11 @@ Progress = Callable[[int], None]
 
 @dataclass(frozen=True, slots=True)
 class Written:
-    """One block on disk: its name as shown, its file, ``length``, ``unknown`` and ``confirmed`` in bytes.
+    """One block on disk: its name as shown, its file; ``length``, and of it ``unknown``, ``known`` and ``unprotected``
+    bytes, in the words of `xbrletools.memory.confirm`.
 
-    ``sha256`` is None where more bytes are unknown than were to be hashed, ``confirmed`` where nobody asked.
+    ``sha256`` is None where more bytes are unknown than were to be hashed, ``known`` and ``unprotected`` where nobody
+    asked.
     ``unknown_ranges`` are as the manifest has them.
     """
 
@@ -45,7 +48,8 @@ class Written:
     length: int
     sha256: str | None
     unknown: int
-    confirmed: int | None
+    known: int | None
+    unprotected: int | None
     unknown_ranges: list[dict[str, int]]
 
 
@@ -121,7 +125,7 @@ def digest(
 
 
 def _unsent(image: Image, block: int) -> int:
-    """How many bytes are of pages of which nothing is known."""
+    """How many bytes are of pages that are wholly unknown."""
     return image.count(State.UNKNOWN, image.space.slice(block)) * image.space.page_size
 
 
@@ -210,8 +214,9 @@ def _fill_folder(
             unknown = unknown_bytes(image, block)
             sure = None if confirmed is None else marked_bytes(image, whole(image, block), confirmed)
             ranges = as_objects(unknown_ranges(image, [whole(image, block)]))
-            written.append(Written(shown(declared.name), name, declared.length, sha256, unknown, sure, ranges))
-        manifest = {**about, "blocks": [asdict(w) for w in written]}
+            bare = None if sure is None else declared.length - unknown - sure
+            written.append(Written(shown(declared.name), name, declared.length, sha256, unknown, sure, bare, ranges))
+        manifest = {**about, "words": WORDS, "blocks": [asdict(w) for w in written]}
         (Path(temporary) / MANIFEST).write_text(json.dumps(manifest, indent=2) + "\n", "utf-8")
         for name in [*(w.file for w in written), MANIFEST]:
             (Path(temporary) / name).replace(folder / name)

@@ -1,4 +1,4 @@
-"""The sidecar of an exported file: which capture it is of, which moment and view, which map, and what is not known."""
+"""The sidecar of an exported file: which capture it is of, which moment and view, which map, and what is unknown."""
 
 import hashlib
 import json
@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from ..memory.confirm import Trust
+from ..memory.confirm import WORDS, Trust
 from ..memory.image import Image
 from ..memory.replay import View
 from ..text import shown
@@ -29,13 +29,13 @@ def sidecar_path(path: str | os.PathLike[str]) -> Path:
 
 @dataclass(frozen=True)
 class Sidecar:
-    """What the image itself does not tell: whose ``view``, after which ``record`` (None: the end), and whether all that
-    was sent is known in it.
+    """What the image itself does not tell: whose ``view``, after which ``record`` (None: the end), and what was
+    believed of the stream.
     """
 
     view: View = View.RECEIVER
     record: int | None = None
-    trust: Trust = Trust.SENT
+    trust: Trust = Trust.STREAM
 
     def write(
         self,
@@ -54,7 +54,9 @@ class Sidecar:
             XbrleError: it cannot be written.
         """
         lost = list(unknown_ranges(image, pieces))
+        length, unknown_bytes = sum(p.length for p in pieces), sum(end - start for start, end in lost)
         confirmed = capture.confirmed(image, self.record, self.view)
+        known_bytes = sum(marked_bytes(image, piece, confirmed) for piece in pieces)
         told: dict[str, Any] = {
             "file": Path(path).name,
             "format": form,
@@ -76,8 +78,11 @@ class Sidecar:
             "unknown_as": unknown.value,
             "mask": mask_path(path).name if unknown is Unknown.MASK_FILE else None,
             "trust": self.trust.value,
-            "confirmed_bytes": sum(marked_bytes(image, piece, confirmed) for piece in pieces),
-            "unknown_bytes": sum(end - start for start, end in lost),
+            "words": WORDS,
+            "recovered_bytes": length - unknown_bytes,
+            "known_bytes": known_bytes,
+            "unprotected_bytes": length - unknown_bytes - known_bytes,
+            "unknown_bytes": unknown_bytes,
             "unknown": as_objects(lost),
         }
         with replacing(sidecar_path(path)) as file:
@@ -89,7 +94,7 @@ def source(capture: "Capture") -> dict[str, Any]:
     return {
         "source": {"name": shown(os.fsencode(capture.name)), "size": len(capture.data), "sha256": digest(capture)},
         "complete": capture.scanned.complete,
-        "skipped": as_objects((g.start, g.end) for g in capture.gaps),
+        "skipped": as_objects(capture.skipped),
     }
 
 

@@ -1,4 +1,4 @@
-"""Which pages a checksum vouches for: known is what was sent, confirmed is what a sum in the stream says arrived so.
+"""Which pages a checksum vouches for, and the words for what a damaged capture gives: recovered, known, unprotected.
 
 A delta's sum is of the whole page after it, and so vouches for the page before it too. PAGE records have sums in the
 debug trees of November 2010 alone, zlib streams their Adler-32; nothing else in any dialect is protected.
@@ -28,10 +28,19 @@ Ints = NDArray[np.int64]
 
 
 class Trust(Enum):
-    """What makes a byte known: that it was sent, or that a checksum vouches for it."""
+    """What is believed: the stream as it stands, or only what a checksum in it vouches for; all else is unknown."""
 
-    SENT = "sent"
+    STREAM = "stream"
     CHECKSUM = "checksum"
+
+
+#: What the counts of bytes and pages claim wherever they are printed; docs/salvage.md has the whole.
+WORDS = {
+    "recovered": "read from records that stand, and nothing speaks against it",
+    "known": "recovered, and a checksum in the stream vouches for it",
+    "unprotected": "recovered, and nothing protects it: a flipped byte would leave no trace",
+    "unknown": "not recovered; with --trust checksum, not known",
+}
 
 
 def confirmed(

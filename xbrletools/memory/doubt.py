@@ -106,7 +106,7 @@ def find_among_channels(space: PageSpace, columns: Columns, gaps: Sequence[Gap],
         Doubt(g.row, g.row, g.start, every, Cause.GAP, why, whole=True) for g in gaps if g.row and g.may_hold_records
     ]
     if broken is not None and broken < len(columns):
-        why = "the channels do not go together from here on; memory at the record before it is known"
+        why = "the channels do not go together from here on; memory at the record before it stands"
         offset = int(columns.offset[broken])
         doubts.append(Doubt(broken, len(columns), offset, every, Cause.GAP, why, whole=True))
     return sorted(doubts, key=lambda d: d.until)
@@ -389,7 +389,7 @@ def _others_untouched(
 def standing(
     space: PageSpace, data: NDArray[np.uint8], columns: Columns, dialect: Dialect | None, doubted: Lapses
 ) -> NDArray[np.bool_]:
-    """Which records stand: replaying them alone gives the memory that is known at the end, and no other, (n,) bool.
+    """Which records stand: replaying them alone gives the memory that is recovered at the end, and no other, (n,) bool.
 
     Left out are records before a doubt about their page, and deltas whose base is lost.
     """

@@ -1,6 +1,6 @@
 """The story of one page: every record that touched it, and its bytes after each, without replaying the stream.
 
-The page is replayed alone, by `replay`, in an image that holds nothing else: known and unknown mean here what they mean
+The page is replayed alone, by `replay`, in an image that holds nothing else: what is unknown here is unknown
 everywhere.
 """
 
@@ -34,7 +34,11 @@ def never(view: View) -> Lapses:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Content:
-    """A page at one moment: ``data`` (page_size,) uint8, 0 where it is unknown, and ``known`` (page_size,) bool."""
+    """A page at one moment: ``data`` (page_size,) uint8, 0 where it is unknown, and ``known`` (page_size,) bool.
+
+    Known are the bytes that the page's records give; after salvage these are recovered, as in
+    `Image.recovered_bytes`, and `Capture.confirmed` tells whether a checksum vouches for the page.
+    """
 
     data: NDArray[np.uint8]
     known: NDArray[np.bool_]
@@ -235,7 +239,7 @@ class PageHistory:
 
 def _content(image: Image) -> Content:
     """The one page of an image, copied."""
-    return Content(image.pages[0].copy(), image.known_bytes(0).copy())
+    return Content(image.pages[0].copy(), image.recovered_bytes(0).copy())
 
 
 def stated_sum(columns: Columns, dialect: Dialect | None) -> int | None:

@@ -1,7 +1,8 @@
 """Reconstructed guest memory: pages, and for each page whether its bytes are known.
 
-A page is unknown until a record gave it; a delta over an unknown page does not make it known. Memory is reserved, not
-allocated: what no record touched costs nothing, whatever lengths a stream claims.
+A page is unknown until a record gave it; a delta over an unknown page does not make it known. Of a damaged capture
+such bytes are `recovered`, and `known` where a checksum vouches for them. Memory is reserved, not allocated: what no
+record touched costs nothing, whatever lengths a stream claims.
 """
 
 from enum import IntEnum
@@ -22,7 +23,7 @@ _PIECE = 1 << 20  # pages that are counted at once
 
 
 class State(IntEnum):
-    """What is known of a page."""
+    """How much of a page the records give; whether that is known, `Image.known` says."""
 
     UNKNOWN = 0
     KNOWN = 1
@@ -110,18 +111,29 @@ class Image:
         self.state: NDArray[np.uint8] = reserve((len(space),), np.uint8)
         self.touched: NDArray[np.bool_] = reserve((len(space),), bool)  # memory was written, perhaps with zeros
         self.partly: dict[int, NDArray[np.bool_]] = {}
+        #: The pages that a checksum vouches for, (pages,) bool, where only these are known: after salvage.
+        self.vouched: NDArray[np.bool_] | None = None
 
     def __getitem__(self, name: bytes | str) -> NDArray[np.uint8]:
         return self.pages[self.space.slice(self.space.index(name))]
 
     @property
-    def known(self) -> NDArray[np.bool_]:
-        """Whether every byte of each page is known, (pages,) bool."""
+    def recovered(self) -> NDArray[np.bool_]:
+        """Whether every byte of each page is recovered, (pages,) bool: a record gave it, nothing speaks against it."""
         return np.equal(self.state, State.KNOWN)
 
     @property
-    def known_count(self) -> int:
-        """How many pages are wholly known."""
+    def known(self) -> NDArray[np.bool_]:
+        """Whether every byte of each page is known, (pages,) bool.
+
+        Without salvage, known is what the stream gives. With it, what is recovered *and* a checksum vouches for: a page
+        that is merely recovered may hold a byte that was flipped without a trace.
+        """
+        return self.recovered if self.vouched is None else self.recovered & self.vouched
+
+    @property
+    def recovered_count(self) -> int:
+        """How many pages are wholly recovered."""
         return self.count(State.KNOWN, slice(0, len(self.state)))
 
     def count(self, what: State, rows: slice) -> int:
@@ -129,11 +141,16 @@ class Image:
         pieces = (self.state[at : min(at + _PIECE, rows.stop)] for at in range(rows.start, rows.stop, _PIECE))
         return sum(int(np.count_nonzero(piece == what)) for piece in pieces)
 
-    def known_bytes(self, row: int) -> NDArray[np.bool_]:
-        """Which bytes of a page are known, (page_size,) bool."""
+    def recovered_bytes(self, row: int) -> NDArray[np.bool_]:
+        """Which bytes of a page are recovered, (page_size,) bool."""
         if self.state[row] == State.PARTLY:
             return self.partly[row]
         return np.full(self.space.page_size, self.state[row] == State.KNOWN)
+
+    def known_bytes(self, row: int) -> NDArray[np.bool_]:
+        """Which bytes of a page are known, (page_size,) bool; see `known`."""
+        recovered = self.recovered_bytes(row)
+        return recovered if self.vouched is None else recovered & self.vouched[row]
 
     def block_bytes(self, block: int) -> int:
         """The length of a block in bytes; its last page may reach past it."""
@@ -162,7 +179,7 @@ class Image:
     def set_partly(self, row: int, known: NDArray[np.bool_]) -> None:
         """These bytes of a page are known, beside those that were."""
         self.touched[row] = True
-        known = known | self.known_bytes(row)
+        known = known | self.recovered_bytes(row)
         if known.all():
             self.set_known(np.array([row]))
         elif known.any():

@@ -344,7 +344,7 @@ def _put_over_unknown(
         stated = deltas.changed(dialect.encoding, data, at, length, size)[0]
     for i in np.flatnonzero((verdicts == Verdict.OK) & (image.state[rows] == State.PARTLY)).tolist():
         row = int(rows[i])  # a page known in part has a mask of its own, so these go one by one
-        image.pages[row] = np.where(image.known_bytes(row), pages[i], 0)
+        image.pages[row] = np.where(image.recovered_bytes(row), pages[i], 0)
     if stated is not None:
         for i in np.flatnonzero((verdicts == Verdict.OK) & stated.any(axis=1)).tolist():
             image.pages[rows[i], stated[i]] = pages[i, stated[i]]

@@ -150,7 +150,7 @@ class Versions:
             data[entries] = self._image.pages[layer.rows]
             state[entries] = self._image.state[layer.rows]
             for entry in entries[state[entries] == State.PARTLY].tolist():
-                partly[entry] = self._image.known_bytes(int(pages[entry - first])).copy()
+                partly[entry] = self._image.recovered_bytes(int(pages[entry - first])).copy()
 
         apply(self._image, self._data, columns.take(applied), self._dialect, keep)
         if self._forgets:
@@ -182,4 +182,4 @@ class Versions:
 
     def known_bytes(self, page: int) -> NDArray[np.bool_]:
         """Which bytes of a page are known now, (page_size,) bool."""
-        return self._image.known_bytes(page)
+        return self._image.recovered_bytes(page)

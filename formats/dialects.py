@@ -35,7 +35,8 @@ class Dialect:
     ``header`` takes the byte order of the host and gives the header's grammar; where ``host_endian`` is false both
     orders give the same. ``length_counts`` is how many bytes of the header its length field counts. ``page_limit`` is
     the longest payload that a receiver takes, in pages. ``caches_dup``: whether the sender's next delta after a dup
-    page is against that dup page; where it is not, bases go stale.
+    page is against that dup page; where it is not, bases go stale. ``configured``: whether a tree that writes
+    CONFIGURATION, which came with 2.4 [R], has it; the others had gone by then.
     """
 
     name: str
@@ -48,6 +49,7 @@ class Dialect:
     page_limit: int = 1
     page_sum: bool = False
     caches_dup: bool = True
+    configured: bool = False
 
 
 _V3, _V4 = 3, 4
@@ -75,6 +77,6 @@ DIALECTS: dict[str, Dialect] = {
         Dialect("lm2dbg", _V4, xbrle.header_8, Encoding.RLE, Checksum.SUM),
         Dialect("posted", _V4, xbrle.header_8, Encoding.RLE, Checksum.FLAGGED, caches_dup=False),
         Dialect("xbzrle-rfc", _V4, xbzrle.header_rfc, Encoding.ZRUN, Checksum.NONE, host_endian=False),
-        Dialect("xbzrle", _V4, xbzrle.header, Encoding.ZRUN, Checksum.NONE, host_endian=False),
+        Dialect("xbzrle", _V4, xbzrle.header, Encoding.ZRUN, Checksum.NONE, host_endian=False, configured=True),
     )
 }

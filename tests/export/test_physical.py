@@ -169,7 +169,7 @@ class TestUnknown:
         builder = StreamBuilder({b"s390.ram": 4 * PAGE}).page(0, noise(1), b"s390.ram").dup(2 * PAGE, 7, b"s390.ram")
         return xbrletools.open(builder.dup(3 * PAGE, 0, b"s390.ram").end().bytes())
 
-    def test_the_sidecar_lists_what_is_not_known(self, partly, tmp_path):
+    def test_the_sidecar_lists_what_is_unknown(self, partly, tmp_path):
         _, _, told = exported(write_raw, partly, tmp_path / "raw")
         assert told["unknown"] == [{"start": PAGE, "length": PAGE}]
         assert told["unknown_bytes"] == PAGE
@@ -180,8 +180,8 @@ class TestUnknown:
         assert len(mask) == (tmp_path / "core").stat().st_size
         assert np.flatnonzero(mask).tolist() == list(range(4096 + PAGE, 4096 + 2 * PAGE))
 
-    def test_fail_writes_nothing_and_says_what_is_not_known(self, partly, tmp_path):
-        with pytest.raises(XbrleError, match=r"s390\.ram:0x1000 is not known"):
+    def test_fail_writes_nothing_and_says_what_is_unknown(self, partly, tmp_path):
+        with pytest.raises(XbrleError, match=r"s390\.ram:0x1000 is unknown"):
             exported(write_lime, partly, tmp_path / "lime", unknown=Unknown.FAIL)
         assert list(tmp_path.iterdir()) == []
 

@@ -3,6 +3,7 @@
 import pytest
 
 import xbrletools
+from tests.building import configuration, page, patterned, stream
 from tests.streams import PAGE, StreamBuilder, noise
 
 A = noise(1)
@@ -23,3 +24,16 @@ def test_a_stream_cut_inside_its_first_delta_shows_no_dialect(dialect, endian):
         named.add(capture.evidence.name)
         assert dialect in capture.evidence.candidates
     assert named == {None}
+
+
+def test_a_sender_that_writes_configuration_could_write_no_delta_but_xbzrle():
+    today = stream(page(0, patterned(1), b"pc.ram"))
+    assert xbrletools.open(today).evidence.candidates == ("xbzrle",)
+    older = today.replace(configuration(), b"")
+    assert {"lm2", "posted", "xbzrle"} <= set(xbrletools.open(older).evidence.candidates)
+
+
+def test_a_stream_with_configuration_and_deltas_of_another_dialect_reads_as_what_they_are():
+    data = StreamBuilder(flags=3).page(0, A).part().delta(0, A, B).end().bytes()
+    capture = xbrletools.open(data[:8] + configuration() + data[8:])
+    assert capture.dialect.name == "posted"

@@ -188,8 +188,7 @@ def _say_what_is_known(image: Image, pieces: Sequence[Piece]) -> None:
         return
     length = sum(p.length for p in pieces)
     recovered = length - sum(end - start for start, end in unknown_ranges(image, pieces))
-    sure = image.known
-    known = sum(marked_bytes(image, p, sure) for p in pieces)
+    known = sum(marked_bytes(image, p, image.vouched) for p in pieces)
     warn(recovery(recovered, length, known))
 
 

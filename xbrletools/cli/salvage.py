@@ -40,7 +40,7 @@ def report(capture: Capture, trust: Trust = Trust.STREAM) -> dict[str, Any]:
     """
     records = capture.records
     image = capture.memory(trust=trust)
-    sure = image.known
+    sure = capture.confirmed(image) if image.vouched is None else image.vouched
     length = sum(b.length for b in capture.blocks if b.declared)
     pieces = [whole(image, i) for i, b in enumerate(capture.blocks) if b.declared]
     unknown = sum(unknown_bytes(image, p.block) for p in pieces)

@@ -66,14 +66,24 @@ class Settings:
     endian: str = "little"
     page_size: int = ram.PAGE_SIZE
     page_sum: bool | None = None
+    configured: bool = False  # the stream begins with CONFIGURATION
     evidence: Evidence = field(default_factory=lambda: Evidence(None, None, ()))
 
 
-def candidates(version: int, page_sum: bool | None) -> tuple[Dialect, ...]:
+def candidates(settings: Settings) -> tuple[Dialect, ...]:
     """The dialects that a RAM section of this version can be in, given whether its PAGEs carry a sum."""
+    version, page_sum = settings.version, settings.page_sum
     return tuple(
         d for d in DIALECTS.values() if d.ram_version == version and (page_sum is None or d.page_sum == page_sum)
     )
+
+
+def likely(settings: Settings) -> tuple[str, ...]:
+    """The names of the dialects that deltas which nobody has seen would be in: those of the sender's time.
+
+    Deltas that are there are tried in all, since a stream may have been written anew in another.
+    """
+    return tuple(d.name for d in candidates(settings) if d.configured or not settings.configured)
 
 
 def pages_carry_sums(view: memoryview, at: int, page_size: int) -> bool:
@@ -227,7 +237,7 @@ def detect(
     ``base`` is the capture's offset of ``view[0]``. A forced ``dialect`` or ``endian`` leaves less to be found out.
     """
     tried: list[Trial] = []
-    for d in (dialect,) if dialect else candidates(settings.version, settings.page_sum):
+    for d in (dialect,) if dialect else candidates(settings):
         orders = ORDERS if d.host_endian else ("big",)
         if endian is not None and d.host_endian:
             orders = (endian,)
@@ -240,8 +250,7 @@ def detect(
         reasons = tuple(
             f"as {t.dialect.name} ({t.endian}-endian): {t.failure or 'no delta comes to one page'}" for t in tried
         )
-        names = tuple(dict.fromkeys(t.dialect.name for t in tried))
-        return Evidence(None, None, names, base + at, cut=cut, reasons=reasons)
+        return Evidence(None, None, likely(settings), base + at, cut=cut, reasons=reasons)
     good = [t for t in tried if t.decoded == best]
     fitting = [t for t in good if _fits(t, settings.page_size)] or good
     chosen = max(fitting, key=lambda t: (_least_failed(t), t.dialect.name != "nov09"))

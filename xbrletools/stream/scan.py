@@ -18,7 +18,7 @@ from ..formats.dialects import DIALECTS, Dialect
 from ..formats.qevm import SectionType
 from ..formats.ram import Flag, Kind
 from . import blocklist, boundary, commands, configuration, identify, mapped_ram
-from .dialect import Evidence, Settings, candidates, detect, pages_carry_sums
+from .dialect import Evidence, Settings, detect, likely, pages_carry_sums
 from .records import NO_BLOCK, Columns
 from .sections import Boundary, Owner, Sections
 from .source import Source
@@ -353,6 +353,7 @@ class Scanner:
         if found.cut:
             raise _Stop("truncated", at + there, "the capture ends inside CONFIGURATION")
         self.machine = found.machine
+        self.settings.configured = True
         for sub in found.subsections:
             if isinstance(sub.value, int) and 10 <= sub.value <= 16:
                 self._page_size_known = True
@@ -493,10 +494,9 @@ class Scanner:
 
     def _open_evidence(self) -> Evidence:
         """What is known of the dialect before a delta was seen."""
-        names = tuple(d.name for d in candidates(self.settings.version, self.settings.page_sum))
         if self._forced is not None:
             return Evidence(None, self._endian, (self._forced.name,), forced=True)
-        return Evidence(None, self._endian, names)
+        return Evidence(None, self._endian, likely(self.settings))
 
     def _record(self, at: int, end: int) -> tuple[int, bool]:
         """Read the one record at ``at``; returns where the next begins and whether the section has ended.

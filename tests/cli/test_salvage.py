@@ -4,6 +4,7 @@ import pytest
 
 import xbrletools
 from tests.conftest import SAMPLES
+from tests.damages import damage
 from tests.streams import PAGE, StreamBuilder, noise
 from xbrletools.cli import main
 
@@ -54,6 +55,19 @@ def test_what_is_known_and_what_nothing_protects_is_counted_apart(damaged, tmp_p
     assert (strict["bytes_known"], strict["bytes_unprotected"]) == (told["bytes_known"], 0)
     assert strict["bytes_recovered"] == strict["bytes_known"]
     assert int(xbrletools.open(tmp_path / "sure").memory().known.sum()) == told["pages_known"]
+
+
+def test_a_byte_that_two_gaps_skip_is_skipped_once(tmp_path, capsys):
+    path = tmp_path / "overlapping.bin"
+    path.write_bytes(damage(SAMPLE.read_bytes(), "cut", 24).data)
+    main(["salvage", str(path), "--json"])
+    told = json.loads(capsys.readouterr().out)
+    skipped = {at for gap in told["gaps"] for at in range(gap["start"], gap["end"])}
+    assert len(skipped) < sum(gap["end"] - gap["start"] for gap in told["gaps"])
+    assert told["skipped_bytes"] == len(skipped)
+    main(["extract", str(path), "--salvage", "-o", str(tmp_path / "out")])
+    ranges = json.loads((tmp_path / "out" / "manifest.json").read_text())["skipped"]
+    assert sum(r["length"] for r in ranges) == len(skipped)
 
 
 def test_what_it_prints_fits_a_terminal(damaged, capsys):

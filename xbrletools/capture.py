@@ -92,6 +92,11 @@ class Capture:
         return self.source.name
 
     @property
+    def salvaged(self) -> bool:
+        """Whether it is read on after damage."""
+        return self._salvages
+
+    @property
     def has_channels(self) -> bool:
         """Whether multifd channels were given beside the main one."""
         return bool(self._channels)
@@ -408,7 +413,7 @@ class Capture:
             columns, lapses = columns.take(slice(0, row + 1)), lapses.upto(row)
         image = Image(self.space)
         replay(image, self.data, columns, self.dialect, view, lapses)
-        if self._salvages:
+        if self.salvaged:
             image.vouched = self.confirmed(image, at, view)
         if trust is Trust.CHECKSUM:
             image.keep(self.confirmed(image, at, view) if image.vouched is None else image.vouched)
@@ -491,4 +496,5 @@ def open_capture(
         from .stream.following import follow as followed
 
         main = followed(main)
+    blocks = blocks or named.blocks
     return Capture(main, dialect, endian, page_size, salvage, blocks, every, named.snapshot or snapshot, cache)

@@ -91,6 +91,8 @@ def test_deltas_against_pages_that_the_receiver_lost_are_no_damage(tmp_path, cap
     [
         ["dump", "S", "kind:xbrle"],
         ["info", "S"],
+        ["stats", "S"],
+        ["log", "S", "--end", "receiver"],
         ["verify", "S"],
         ["page", "S", "0x0"],
         ["blame", "S", "0x0+4K"],
@@ -131,6 +133,47 @@ def test_blocks_that_are_given_name_what_a_missing_head_leaves_nameless(tmp_path
     told = json.loads(capsys.readouterr().out)
     assert [b["name"] for b in told["blocks"]] == ["pc.ram", "pc.bios", "pc.rom"]
     assert told["pages_recovered"] > 0
+
+
+@pytest.mark.parametrize("command", [["stats", "S", "--json"], ["info", "S", "--json"], ["dump", "S"], ["verify", "S"]])
+def test_blocks_that_are_given_count_in_every_command_that_reads_on(command, tmp_path, capsys):
+    path = tmp_path / "headless.bin"
+    path.write_bytes(SAMPLE.read_bytes()[900_000:])
+    words = [str(path) if word == "S" else word for word in command]
+    main([*words, "--salvage"])
+    nameless = capsys.readouterr()
+    main([*words, "--salvage", "--blocks", "pc.ram=8M,pc.bios=128K,pc.rom=128K"])
+    named = capsys.readouterr()
+    assert "(unnamed)" not in named.out
+    assert "(unnamed)" in nameless.out or command[0] == "verify"
+    assert named.out != nameless.out
+
+
+def test_blocks_without_salvage_are_wrong_usage_but_for_verify_whose_destination_has_them(capsys):
+    assert main(["info", str(SAMPLE), "--blocks", "pc.ram=8M"]) == 2
+    assert "--blocks goes with --salvage" in capsys.readouterr().err
+    assert main(["verify", str(SAMPLE), "--blocks", "pc.ram=8M,pc.bios=128K,pc.rom=128K"]) in (0, 1)
+
+
+@pytest.mark.parametrize("end", ["sender", "receiver"])
+@pytest.mark.parametrize("kind", ["cut", "insert"])
+@pytest.mark.parametrize("name", ["posted-8m", "lm2dbg-little", "m115dbg-little"])
+def test_a_log_read_on_after_damage_has_lines_of_the_undamaged_log_alone_and_in_order(
+    name, kind, end, tmp_path, capsys
+):
+    whole, path = SAMPLES / f"{name}.bin", tmp_path / "damaged.bin"
+    main(["log", str(whole), "--end", end])
+    real = [line.partition(" addr ")[2] for line in capsys.readouterr().out.splitlines()]
+    for seed in range(4):
+        done = damage(whole.read_bytes(), kind, seed)
+        path.write_bytes(done.data)
+        if main(["log", str(path), "--end", end, "--salvage"]) == 2:
+            capsys.readouterr()
+            continue  # nothing was left
+        lines = [line.partition(" addr ")[2] for line in capsys.readouterr().out.splitlines()]
+        assert lines
+        left = iter(real)
+        assert all(line in left for line in lines)  # each is looked for behind the one before it
 
 
 @pytest.mark.parametrize("blocks", ["pc.ram", "=8M", "pc.ram=lots"])

@@ -22,6 +22,8 @@ from ..formats.ram import DELTA_KINDS, Kind
 from ..formats.xbrle import HeaderFlag
 from ..memory import replay
 from ..memory.image import Image, State
+from ..memory.lapses import Lapses
+from ..memory.replay import View
 from ..stream.records import Columns
 from ..stream.source import open_source
 
@@ -54,7 +56,7 @@ class Log:
     def __len__(self) -> int:
         return len(self.seq)
 
-    def take(self, index: slice) -> "Log":
+    def take(self, index: slice | NDArray[np.bool_]) -> "Log":
         """The chosen lines."""
         return Log(*(getattr(self, f.name)[index] for f in fields(self)))
 
@@ -75,11 +77,14 @@ class Written:
     """The log that one end writes for a capture.
 
     ``stop`` tells why it ends before record number ``stopped_at``; both are None where it goes on to the last record.
+    After salvage it goes on, and ``left_out`` counts the records that have no line: those whose page is in doubt, or
+    that no log has.
     """
 
     log: Log
     stop: StopReason | None = None
     stopped_at: int | None = None
+    left_out: int = 0
 
     @property
     def refused(self) -> bool:
@@ -99,15 +104,19 @@ def written(capture: "Capture", end: End, bases: NDArray[np.int64] | None = None
     """The log that ``end`` of a debug build would have written.
 
     ``bases``, (blocks,) int64 in bytes, are the blocks' places in ram_addr space, which the sender's addresses are in;
-    by default addresses are offsets in the block, as the receiver writes them.
+    by default addresses are offsets in the block, as the receiver writes them. Of a capture that is read with salvage
+    lines count the records that were read, and so have lower numbers than the real log's behind what was lost.
 
     Raises:
         XbrleError: the capture is no migration stream.
     """
     table = capture.records
-    columns = table.columns.take(table.is_page)
+    rows = np.flatnonzero(table.is_page)
+    columns = table.columns.take(rows)
     dialect = capture.dialect
-    summed = _sum_pages(capture, columns, end)
+    lapses = capture.lapses(View.SENDER if end is End.SENDER else View.RECEIVER).among(rows)
+    void = lapses.void(capture.space.rows(columns))
+    summed = _sum_pages(capture, columns, end, lapses, void)
     expected = _has_checksum(columns, dialect)
     claimed = ~columns.checksum if dialect is not None and dialect.checksum is Checksum.COMPLEMENT else columns.checksum
 
@@ -119,16 +128,17 @@ def written(capture: "Capture", end: End, bases: NDArray[np.int64] | None = None
     }
     sums = summed.sums
     if end is End.SENDER:
-        stops[StopReason.UNKNOWN] = ~summed.known & ~expected
+        stops[StopReason.UNKNOWN] = (~summed.known & ~expected) | void
         sums = np.where(expected, claimed, sums)
     else:
         flagged = (columns.header_flags & HeaderFlag.XBRLE) != 0
         stops[StopReason.DELTA] = delta & (~flagged | (summed.verdicts != Verdict.OK))
-        stops[StopReason.UNKNOWN] = ~summed.known
+        stops[StopReason.UNKNOWN] = ~summed.known | void
         stops[StopReason.CHECKSUM] = expected & (claimed != sums)
 
     count, stop = len(columns), None
-    for reason, where in stops.items():
+    missing = np.any(list(stops.values()), axis=0)
+    for reason, where in stops.items() if not capture.salvaged else ():
         first = int(np.argmax(where)) if where.any() else count
         if first < count:
             count, stop = first, reason
@@ -142,6 +152,8 @@ def written(capture: "Capture", end: End, bases: NDArray[np.int64] | None = None
         kind=np.where(delta, np.uint8(Kind.XBRLE), columns.kind),
         length=np.where(delta, columns.length, np.uint32(0)),
     )
+    if capture.salvaged:
+        return Written(log.take(~missing), left_out=int(np.count_nonzero(missing)))
     return Written(log.take(slice(count)), stop, None if stop is None else count + 1)
 
 
@@ -154,9 +166,10 @@ class _Summed:
     verdicts: NDArray[np.uint8]
 
 
-def _sum_pages(capture: "Capture", columns: Columns, end: End) -> _Summed:
-    """Sum each page as ``end`` held it with each record, by a replay of them all.
+def _sum_pages(capture: "Capture", columns: Columns, end: End, lapses: Lapses, void: NDArray[np.bool_]) -> _Summed:
+    """Sum each page as ``end`` held it with each record, by a replay of all but those that are ``void``, (n,) bool.
 
+    ``lapses`` go by places in ``columns``.
     A sender that does not cache dup pages has its deltas against what it sent before them: its replay goes without.
     """
     count, size = len(columns), capture.page_size
@@ -169,10 +182,11 @@ def _sum_pages(capture: "Capture", columns: Columns, end: End) -> _Summed:
     )
     out.known[fills] = True
     forgets = end is End.SENDER and dialect is not None and not dialect.caches_dup
-    chosen = np.flatnonzero(~dup) if forgets else np.arange(count)
+    chosen = np.flatnonzero(~void & ~dup) if forgets else np.flatnonzero(~void)
     image = Image(capture.space)
-    for start in range(0, len(chosen), replay.CHUNK):
-        part = chosen[start : start + replay.CHUNK]
+    for start, stop, lapsed in lapses.among(chosen).pieces(len(chosen), replay.CHUNK):
+        lapsed.forget(image)
+        part = chosen[start:stop]
 
         def observe(layer: replay.Layer, part: NDArray[np.int64] = part) -> None:
             mine = np.flatnonzero(layer.kind != Kind.DUP)

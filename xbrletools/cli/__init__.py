@@ -15,7 +15,7 @@ import click
 
 from .. import __version__
 from ..errors import XbrleError
-from ..text import inert
+from ..text import inert, size
 
 EXIT_FINDINGS = 1  # findings of severity error, a difference, or damaged input of which all that could be had was given
 EXIT_UNREADABLE = 2  # cannot be read, cannot be written, or wrong usage
@@ -119,25 +119,53 @@ def reading(function: Callable[..., Any]) -> Callable[..., Any]:
 
 
 def salvaging(function: Callable[..., Any]) -> Callable[..., Any]:
-    """The option of commands that can read on after damage: --salvage. It stands below `reading`.
+    """The options of commands that can read on after damage: --salvage and --blocks. They stand below `reading`.
 
-    Where it is given, the command's ``capture`` is what opens S that way.
+    Where --salvage is given, the command's ``capture`` is what opens S that way.
     """
 
     @functools.wraps(function)
-    def with_salvage(*arguments: Any, capture: Any, salvage: bool, **options: Any) -> Any:
+    def with_salvage(
+        *arguments: Any, capture: Any, salvage: bool, blocks: tuple[tuple[bytes, int], ...] | None, **options: Any
+    ) -> Any:
         if salvage:
             from dataclasses import replace
 
             from ..stream.source import Input
 
             named = capture if isinstance(capture, Input) else Input(capture)
-            capture = replace(named, salvage=True)
+            capture = replace(named, salvage=True, blocks=blocks or ())
+        elif blocks:
+            raise click.UsageError("--blocks goes with --salvage")
         return function(*arguments, capture=capture, **options)
 
-    option = click.option("--salvage", is_flag=True, help="Read on after damage; what it puts in doubt is unknown.")
-    read: Callable[..., Any] = option(with_salvage)
+    read: Callable[..., Any] = with_salvage
+    for option in (
+        giving_blocks("With --salvage: the RAM blocks, where the capture's own list is lost."),
+        click.option("--salvage", is_flag=True, help="Read on after damage; what it puts in doubt is unknown."),
+    ):
+        read = option(read)
     return read
+
+
+def giving_blocks(what: str) -> Callable[[Callable[..., Any]], Callable[..., Any]]:
+    """The option --blocks, and what it is for; the command gets (name, length in bytes) of each, or None."""
+    return click.option("--blocks", type=block_sizes, metavar="NAME=SIZE,...", help=what)
+
+
+def block_sizes(text: str) -> tuple[tuple[bytes, int], ...]:
+    """``NAME=SIZE,...`` as (name, length in bytes) each.
+
+    Raises:
+        XbrleError: it is not written that way.
+    """
+    blocks = []
+    for part in text.split(","):
+        name, equals, length = part.rpartition("=")
+        if not name or not equals:
+            raise XbrleError(f"{part!r} is no block; write pc.ram=8M,pc.bios=128K")
+        blocks.append((name.encode("utf-8", "surrogateescape"), size(length)))
+    return tuple(blocks)
 
 
 def viewing(function: Callable[..., Any]) -> Callable[..., Any]:

@@ -10,13 +10,15 @@ from ..analysis import miglog
 from ..errors import XbrleError
 from ..memory.ramaddr import layout
 from ..text import shown, size
-from . import EXIT_FINDINGS, reading, warn
+from . import EXIT_FINDINGS, reading, salvaging, warn
+from .output import report
 
 LINE_SHOWN = 200  # of a real line, which may be anything
 
 
 @click.command()
 @reading
+@salvaging
 @click.option("--end", type=click.Choice([e.value for e in miglog.End]), required=True, help="Whose log.")
 @click.option("--check", metavar="FILE", help="Compare a real log, plain or compressed, instead of writing one.")
 @click.option(
@@ -39,9 +41,14 @@ def command(
 
     The sender writes each page's global ram_addr, the receiver its offset in the block. The receiver's log ends before
     the record that a debug build rejects.
+
+    With --salvage it goes on to the end of S: records whose page is in doubt have no line, and lines are numbered as
+    the records that were read.
     """
     given = dict(map(_base, bases))
     with xbrletools.open(capture, dialect, endian, page_size) as c:
+        if check is not None and c.salvaged:
+            raise click.UsageError("--check and --salvage exclude each other: what is lost has no line to compare")
         places = None
         if end == miglog.End.SENDER.value:
             places, source = layout(c.blocks, c.page_size, given)
@@ -51,14 +58,17 @@ def command(
         written = miglog.written(c, miglog.End(end), places)
         if written.stop is not None:
             warn(f"the log ends before record {written.stopped_at}: {written.stop.value}")
-        if c.damage is not None:
+        status = report(c.problems) if c.salvaged else 0
+        if written.left_out:
+            warn(f"{written.left_out} records have no line: their page is in doubt, or no log has such records")
+        if c.damage is not None and not c.salvaged:
             warn(f"{c.damage.message} (at offset {c.damage.offset:#x})")
         if check is not None:
             return _check(written, check)
         for piece in miglog.text(written.log):
             sys.stdout.write(piece.decode())
-        whole = c.damage is None and (written.stop is None or written.refused)
-        return 0 if whole else EXIT_FINDINGS
+        whole = c.damage is None and not written.left_out and (written.stop is None or written.refused)
+        return max(status, 0 if whole else EXIT_FINDINGS)
 
 
 def _base(text: str) -> tuple[bytes, int]:

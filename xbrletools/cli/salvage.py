@@ -8,29 +8,13 @@ import click
 import numpy as np
 
 from ..capture import Capture, open_capture
-from ..errors import XbrleError
 from ..export.memory import marked_bytes
 from ..export.raw import unknown_bytes, whole
 from ..memory.confirm import WORDS, Trust
 from ..memory.doubt import Cause
-from ..text import shown, size
-from . import EXIT_FINDINGS, reading
+from ..text import shown
+from . import EXIT_FINDINGS, giving_blocks, reading
 from .output import recovery
-
-
-def block_sizes(text: str | None) -> list[tuple[bytes, int]]:
-    """``NAME=SIZE,...`` as (name, length in bytes).
-
-    Raises:
-        XbrleError: it is not written that way.
-    """
-    blocks = []
-    for part in (text or "").split(",") if text else []:
-        name, equals, length = part.rpartition("=")
-        if not name or not equals:
-            raise XbrleError(f"{part!r} is no block; write pc.ram=8M,pc.bios=128K")
-        blocks.append((name.encode("utf-8", "surrogateescape"), size(length)))
-    return blocks
 
 
 def report(capture: Capture, trust: Trust = Trust.STREAM) -> dict[str, Any]:
@@ -157,7 +141,7 @@ def _when(doubt: dict[str, Any]) -> str:
 
 @click.command()
 @reading
-@click.option("--blocks", metavar="NAME=SIZE,...", help="The RAM blocks, where the capture's own list is lost.")
+@giving_blocks("The RAM blocks, where the capture's own list is lost.")
 @click.option(
     "--trust",
     type=click.Choice([t.value for t in Trust]),
@@ -171,7 +155,7 @@ def command(
     dialect: str | None,
     endian: str | None,
     page_size: int | None,
-    blocks: str | None,
+    blocks: tuple[tuple[bytes, int], ...] | None,
     trust: str,
     output: str | None,
     as_json: bool,
@@ -183,7 +167,7 @@ def command(
 
     Exits 0 where nothing is damaged, 1 where something is.
     """
-    opened = open_capture(capture, dialect, endian, page_size, salvage=True, blocks=block_sizes(blocks))
+    opened = open_capture(capture, dialect, endian, page_size, salvage=True, blocks=blocks or ())
     told = report(opened, Trust(trust))
     if output is not None:
         from ..export.clean import write_stream

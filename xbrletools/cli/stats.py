@@ -18,7 +18,8 @@ from ..stream.records import NO_BLOCK
 from ..stream.scan import Scanner
 from ..stream.sections import STAGE_OF
 from ..text import shown, size
-from . import EXIT_FINDINGS, reading, warn
+from . import EXIT_FINDINGS, reading, salvaging, warn
+from .output import report
 
 if TYPE_CHECKING:
     from ..sender.fingerprint import CacheCounts
@@ -27,6 +28,7 @@ if TYPE_CHECKING:
 
 @click.command()
 @reading
+@salvaging
 @click.option("--posted", is_flag=True, help="The statistics table that a debug build prints, line for line.")
 @click.option("--cache", metavar="BYTES", help="With --posted: the sender's cache, for the lines that need it.")
 @click.option("--json", "as_json", is_flag=True, help="One JSON object.")
@@ -49,19 +51,22 @@ def command(
         from ..sender.fingerprint import cache_counts
 
         counts = cache_counts(opened, size(cache))
-    if opened.has_channels:
+    if opened.has_channels or opened.salvaged:
         scan = opened.scanned
         sums = stats.collect_table(opened.records, scan)
     else:
         scan = opened.scan()
         sums = stats.collect(scan)
     channels = opened.channels.channels if opened.channels is not None else ()
+    skipped = sum(end - start for start, end in opened.skipped) if opened.salvaged else 0
     if posted:
         _posted(scan, sums, counts, as_json)
     elif as_json:
-        click.echo(json.dumps(_object(scan, sums, channels)))
+        click.echo(json.dumps(_object(scan, sums, channels) | {"skipped_bytes": skipped}))
     else:
-        click.echo(_text(scan, sums, channels))
+        click.echo(_text(scan, sums, channels, skipped))
+    if opened.salvaged:
+        return report(scan.problems)
     damage = next((p for p in scan.problems if p.fatal), None)
     if damage is None:
         return 0
@@ -155,8 +160,13 @@ def _kinds(tally: Tally, kinds: Iterable[Kind]) -> dict[str, dict[str, int]]:
 # -- text -------------------------------------------------------------------------------------------------------
 
 
-def _text(scan: Scanner, sums: Stats, channels: "Sequence[Channel]") -> str:
-    parts = [_kind_table(sums), _summary(sums, channels), _channel_table(sums, channels), _pass_table(scan, sums)]
+def _text(scan: Scanner, sums: Stats, channels: "Sequence[Channel]", skipped: int) -> str:
+    parts = [
+        _kind_table(sums),
+        _summary(sums, channels, skipped),
+        _channel_table(sums, channels),
+        _pass_table(scan, sums),
+    ]
     return "\n\n".join(part for part in parts if part)
 
 
@@ -192,13 +202,15 @@ _ATTEMPTS = (
 )
 
 
-def _summary(sums: Stats, channels: "Sequence[Channel]") -> str:
+def _summary(sums: Stats, channels: "Sequence[Channel]", skipped: int) -> str:
     total = sums.total
     if channels:
         others = sum(c.size for c in channels)
         lines = [f"{sums.size} bytes scanned, and {others} of {len(channels)} channels; their pages count unpacked"]
     else:
-        lines = [f"{sums.size} bytes scanned, {sums.size - total.page_wire} of them no page record"]
+        lines = [f"{sums.size} bytes scanned, {sums.size - total.page_wire - skipped} of them no page record"]
+    if skipped:
+        lines.append(f"{skipped} bytes were skipped as damaged, and count nowhere else")
     if total.deltas:
         lines.append(
             f"delta payloads: {sums.shortest} to {sums.longest} bytes, {total.delta_payload / total.deltas:.1f} on "

@@ -10,16 +10,14 @@ from typing import Any
 import click
 
 from .. import __version__
-from ..errors import XbrleError
-from ..text import shown, size
-from . import EXIT_FINDINGS, reading, salvaging, warn
+from ..text import shown
+from . import EXIT_FINDINGS, giving_blocks, reading, warn
 
 PER_RULE = 20
 
 
 @click.command()
 @reading
-@salvaging
 @click.option("--json", "as_json", is_flag=True, help="One object a line.")
 @click.option("--sarif", is_flag=True, help="One SARIF 2.1.0 document.")
 @click.option("--limit", default=PER_RULE, show_default=True, metavar="N", help="Findings shown a rule; 0 for all.")
@@ -31,7 +29,8 @@ PER_RULE = 20
 @click.option("--explain", metavar="RULE[@RECORD]", help="Show one finding with the chain of records behind it.")
 @click.option("--sender-log", metavar="FILE", help="The sender's mig.log, as evidence.")
 @click.option("--receiver-log", metavar="FILE", help="The receiver's.")
-@click.option("--blocks", metavar="NAME=SIZE,...", help="The RAM blocks that the destination has.")
+@click.option("--salvage", is_flag=True, help="Read on after damage; what it puts in doubt is unknown.")
+@giving_blocks("The RAM blocks that the destination has; with --salvage those of S too, where its own list is lost.")
 def command(
     capture: str,
     dialect: str | None,
@@ -44,7 +43,8 @@ def command(
     explain: str | None,
     sender_log: str | None,
     receiver_log: str | None,
-    blocks: str | None,
+    salvage: bool,
+    blocks: tuple[tuple[bytes, int], ...] | None,
 ) -> int:
     """What is wrong with S: every finding with its rule, offset, record and evidence.
 
@@ -57,8 +57,8 @@ def command(
 
     if as_json and sarif:
         raise click.UsageError("--json and --sarif exclude each other")
-    opened = open_capture(capture, dialect, endian, page_size)
-    destination = _blocks(blocks) if blocks else None
+    opened = open_capture(capture, dialect, endian, page_size, salvage=salvage, blocks=blocks or ())
+    destination = dict(blocks) if blocks else None
     findings = opened.verify(destination)
     if sender_log or receiver_log:
         from ..analysis.ends import disagreement
@@ -88,17 +88,6 @@ def command(
         place += f", record {verdict.record}"
     warn(f"a {receiver} receiver does not load this stream; it stops at {place}: {verdict.reason}")
     return EXIT_FINDINGS
-
-
-def _blocks(text: str) -> dict[bytes, int]:
-    """``NAME=SIZE,...`` as names and bytes."""
-    blocks = {}
-    for entry in text.split(","):
-        name, equals, length = entry.rpartition("=")
-        if not equals or not name:
-            raise XbrleError(f"{entry!r} is no block; write pc.ram=8M")
-        blocks[name.encode("utf-8", "surrogateescape")] = size(length)
-    return blocks
 
 
 def as_object(finding: Any) -> dict[str, Any]:

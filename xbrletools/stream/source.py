@@ -37,7 +37,8 @@ Openable = str | os.PathLike[str] | bytes | bytearray | memoryview | BinaryIO
 @dataclass(frozen=True, slots=True)
 class Input:
     """What a command line names: a capture, the multifd channels beside it, which snapshot of a disk image, whether to
-    read on after damage, and whether what the scan finds may be kept in the user's cache folder.
+    read on after damage and with which blocks, (name, length in bytes) each, where the capture's own list is lost, and
+    whether what the scan finds may be kept in the user's cache folder.
     """
 
     main: Openable
@@ -45,6 +46,7 @@ class Input:
     snapshot: str | None = None
     salvage: bool = False
     cache: bool = True
+    blocks: tuple[tuple[bytes, int], ...] = ()
 
     def __str__(self) -> str:
         return str(self.main)

@@ -150,3 +150,22 @@ def test_the_two_views_of_a_real_capture_differ_in_the_pages_that_the_posted_sen
     path.write_bytes(corpus("qemu-2011-posted/dbg-stale-reject.bin"))
     assert main(["diff", str(path), "--to-view", "sender"]) == 1
     assert capsys.readouterr().out.splitlines()[-1].startswith("32 pages: ")
+
+
+def test_what_is_of_the_second_capture_needs_one(capsys, pair):
+    for option in ("--to-channel", "--to-snapshot"):
+        assert main(["diff", pair[0], "--at", "1", option, pair[1]]) == 2
+        assert "are of S2, and there is none" in capsys.readouterr().err
+
+
+def test_salvage_reads_on_in_the_second_capture_too(capsys, tmp_path):
+    path, whole = tmp_path / "broken.bin", SAMPLES / "posted-8m.bin"
+    data = whole.read_bytes()
+    path.write_bytes(data[:400_000] + data[410_000:])
+    assert main(["diff", str(whole), str(path)]) == 1
+    assert "were skipped" not in capsys.readouterr().err
+    assert main(["diff", str(whole), str(path), "--salvage"]) == 1
+    out, err = capsys.readouterr()
+    assert "were skipped" in err
+    assert "bytes differ" not in out  # what is recovered is right, and the rest is unknown
+    assert "unknown in the second" in out.splitlines()[-1]

@@ -78,3 +78,12 @@ def test_after_a_cut_in_a_channel_no_recovered_byte_is_wrong(broken, corpus):
         ram = image.space.slice(image.space.index("pc.ram"))
         assert (image.pages[ram] == truth)[image.recovered[ram]].all()
         assert capture.gaps or capture.doubts or not image.recovered.all()
+
+
+def test_diff_gives_each_capture_its_own_channels(multifd, capsys):
+    main, *channels = multifd[0]
+    others = ["--to-channel" if word == "--channel" else word for word in channels]
+    assert run(capsys, "diff", main, main, *channels, *others)[:2] == (0, "nothing differs\n")
+    status, out, _ = run(capsys, "diff", main, main, *channels)
+    assert status == 1
+    assert "unknown in the second" in out.splitlines()[-1]

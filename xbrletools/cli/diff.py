@@ -4,7 +4,7 @@ import json
 from collections import Counter
 from collections.abc import Iterable, Iterator
 from contextlib import ExitStack
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import click
@@ -15,6 +15,7 @@ from ..analysis.diff import BlockDifference, Change, Difference, blocks_differ, 
 from ..errors import XbrleError
 from ..memory.image import Image
 from ..memory.replay import View
+from ..stream.source import Input
 from ..text import shown
 from . import EXIT_FINDINGS, reading, salvaging, viewing
 from .output import report
@@ -41,15 +42,19 @@ _MEANING = {
     type=click.Choice(["receiver", "sender"]),
     help="The view of S2, or of S without it, where that is another than --view.",
 )
+@click.option("--to-channel", multiple=True, metavar="FILE", help="A multifd channel beside S2; --channel is of S.")
+@click.option("--to-snapshot", metavar="NAME", help="Which internal snapshot of S2, a qcow2 image; --snapshot is of S.")
 @click.option("--json", "as_json", is_flag=True, help="One object a line.")
 def command(
-    capture: str,
+    capture: str | Input,
     other: str | None,
     at: int | None,
     to: int | None,
     passes: str | None,
     view: str,
     to_view: str | None,
+    to_channel: tuple[str, ...],
+    to_snapshot: str | None,
     as_json: bool,
     dialect: str | None,
     endian: str | None,
@@ -60,19 +65,25 @@ def command(
     xbrle diff S --to-view sender is what the destination has otherwise than the source had it. Blocks are the same
     where their names are. A byte that is unknown in one memory only is a difference.
 
+    Options that say how to read a capture are for S and S2 alike, but for --channel and --snapshot, which are of S: S2
+    has --to-channel and --to-snapshot.
+
     Exits 0 where nothing differs, 1 where something does.
     """
     if passes is not None and (other, at, to, to_view) != (None, None, None, None):
         raise click.UsageError("--pass compares S with itself, and excludes S2, --at, --to and --to-view")
     if (other, at, to, passes, to_view) == (None, None, None, None, None):
         raise click.UsageError("S with what? Give S2, or --at, --to, --pass or --to-view")
+    if other is None and (to_channel or to_snapshot is not None):
+        raise click.UsageError("--to-channel and --to-snapshot are of S2, and there is none")
     with ExitStack() as opened:
         first = opened.enter_context(xbrletools.open(capture, dialect, endian, page_size))
         report(first.problems)
         second = first
         if other is not None:
-            cache = getattr(capture, "cache", True)
-            second = opened.enter_context(xbrletools.open(other, dialect, endian, page_size, cache=cache))
+            named = capture if isinstance(capture, Input) else Input(capture)
+            like = replace(named, main=other, channels=to_channel, snapshot=to_snapshot)
+            second = opened.enter_context(xbrletools.open(like, dialect, endian, page_size))
             report(second.problems)
         if passes is not None:
             begin, end = _passes(passes, int(first.records.pass_.max(initial=0)))

@@ -110,3 +110,16 @@ def test_a_block_may_be_named_as_it_is_shown(capsys, tmp_path):
     status, _, err = run(capsys, "extract", path, "--block", "none", "-o", tmp_path / "other")
     assert status == 2
     assert r"\xff\x1b" in err
+
+
+def test_without_salvage_no_word_of_the_manifest_claims_that_nothing_speaks_against_a_byte(tmp_path, capsys):
+    a, b = noise(1), noise(1)
+    b[9] ^= 1
+    path = tmp_path / "stale.bin"  # the receiver's base is not the sender's, and so the delta's sum refutes the page
+    path.write_bytes(StreamBuilder({b"pc.ram": PAGE}, flags=3).page(0, a).part().dup(0, 9).delta(0, a, b).end().bytes())
+    run(capsys, "extract", path, "-o", tmp_path / "out")
+    manifest = json.loads((tmp_path / "out" / "manifest.json").read_text())
+    (block,) = manifest["blocks"]
+    assert (block["known"], block["unprotected"], block["unknown"]) == (0, PAGE, 0)
+    assert manifest["words"]["unprotected"] == "given by the stream, and no checksum vouches for it"
+    assert "recovered" not in manifest["words"]

@@ -15,7 +15,6 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..errors import XbrleError
-from ..memory.confirm import WORDS
 from ..memory.image import Image, State
 from ..text import shown
 from .files import replacing
@@ -216,7 +215,7 @@ def _fill_folder(
             ranges = as_objects(unknown_ranges(image, [whole(image, block)]))
             bare = None if sure is None else declared.length - unknown - sure
             written.append(Written(shown(declared.name), name, declared.length, sha256, unknown, sure, bare, ranges))
-        manifest = {**about, "words": WORDS, "blocks": [asdict(w) for w in written]}
+        manifest = {**about, "blocks": [asdict(w) for w in written]}
         (Path(temporary) / MANIFEST).write_text(json.dumps(manifest, indent=2) + "\n", "utf-8")
         for name in [*(w.file for w in written), MANIFEST]:
             (Path(temporary) / name).replace(folder / name)

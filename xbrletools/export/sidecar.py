@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from ..memory.confirm import WORDS, Trust
+from ..memory.confirm import PLAIN_WORDS, WORDS, Trust
 from ..memory.image import Image
 from ..memory.replay import View
 from ..text import shown
@@ -78,8 +78,6 @@ class Sidecar:
             "unknown_as": unknown.value,
             "mask": mask_path(path).name if unknown is Unknown.MASK_FILE else None,
             "trust": self.trust.value,
-            "words": WORDS,
-            "recovered_bytes": length - unknown_bytes,
             "known_bytes": known_bytes,
             "unprotected_bytes": length - unknown_bytes - known_bytes,
             "unknown_bytes": unknown_bytes,
@@ -90,11 +88,14 @@ class Sidecar:
 
 
 def source(capture: "Capture") -> dict[str, Any]:
-    """What memory was taken from: the capture, whether it came to its end, and what was skipped in it as damaged."""
+    """What memory was taken from: the capture, whether it came to its end, what was skipped in it as damaged; and what
+    counts of its bytes claim.
+    """
     return {
         "source": {"name": shown(os.fsencode(capture.name)), "size": len(capture.data), "sha256": digest(capture)},
         "complete": capture.scanned.complete,
         "skipped": as_objects(capture.skipped),
+        "words": WORDS if capture.salvaged else PLAIN_WORDS,
     }
 
 

@@ -34,12 +34,18 @@ class Trust(Enum):
     CHECKSUM = "checksum"
 
 
-#: What the counts of bytes and pages claim wherever they are printed; docs/salvage.md has the whole.
+#: What counts of bytes and pages claim of a capture that is read with salvage; docs/salvage.md has the whole.
 WORDS = {
     "recovered": "read from records that stand, and nothing speaks against it",
     "known": "recovered, and a checksum in the stream vouches for it",
     "unprotected": "recovered, and nothing protects it: a flipped byte would leave no trace",
     "unknown": "not recovered; with --trust checksum, not known",
+}
+#: And of one that is read as its receiver would, whatever speaks against it: `verify` says that.
+PLAIN_WORDS = {
+    "known": "given by the stream, and a checksum in it vouches for it",
+    "unprotected": "given by the stream, and no checksum vouches for it",
+    "unknown": "given by no record; with --trust checksum, not known",
 }
 
 

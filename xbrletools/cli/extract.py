@@ -118,7 +118,7 @@ def command(
             _physical(opened, image, Path(output), form, sidecar, map_file, Unknown(unknown), force)
             return max(status, _lost(opened, image, at, Trust(trust)))
         blocks = range(len(opened.blocks)) if chosen is None else [chosen]
-        _say_what_is_known(image, [raw.whole(image, b) for b in blocks if opened.blocks[b].declared])
+        _say_what_is_known(image, [raw.whole(image, b) for b in blocks if opened.blocks[b].declared], Trust(trust))
         missing = sum(raw.unknown_bytes(image, b) for b in blocks if opened.blocks[b].declared)
         if missing and unknown == Unknown.FAIL.value:
             raise XbrleError(f"{missing} bytes are unknown; nothing was written")
@@ -176,20 +176,20 @@ def _physical(
     for note in where.notes:
         warn(note)
     pieces = physical.pieces(image, where)
-    _say_what_is_known(image, pieces)
+    _say_what_is_known(image, pieces, sidecar.trust)
     missing = sum(end - start for start, end in unknown_ranges(image, pieces))
     if missing:
         warn(f"{missing} bytes are unknown, zeros stand in their place")
 
 
-def _say_what_is_known(image: Image, pieces: Sequence[Piece]) -> None:
+def _say_what_is_known(image: Image, pieces: Sequence[Piece], trust: Trust) -> None:
     """After salvage, say how much of what is written nothing vouches for."""
     if image.vouched is None:
         return
     length = sum(p.length for p in pieces)
     recovered = length - sum(end - start for start, end in unknown_ranges(image, pieces))
     known = sum(marked_bytes(image, p, image.vouched) for p in pieces)
-    warn(recovery(recovered, length, known))
+    warn(recovery(recovered, length, known, trust is Trust.CHECKSUM))
 
 
 def _refuse(output: Path, force: bool) -> None:

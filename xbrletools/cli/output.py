@@ -47,9 +47,14 @@ def report(problems: "list[Problem]") -> int:
     return EXIT_FINDINGS if any(p.fatal or p.rule == "skipped" for p in problems) else 0
 
 
-def recovery(recovered: int, length: int, known: int) -> str:
-    """How many of ``length`` bytes were recovered after damage, and what of that a checksum vouches for."""
+def recovery(recovered: int, length: int, known: int, only_known: bool) -> str:
+    """How many of ``length`` bytes were recovered after damage, and how many of them a checksum vouches for.
+
+    ``only_known``: nothing else was wanted.
+    """
     why = "a checksum holds" if known else "no checksum vouches for any"
+    if only_known:
+        return f"{known} of {length} bytes known ({why}); all else is left out"
     return f"{recovered} of {length} bytes recovered: {known} known ({why}), {recovered - known} unprotected"
 
 

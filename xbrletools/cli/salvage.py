@@ -93,16 +93,17 @@ def _pages(capture: Capture, first: int, end: int) -> dict[str, Any]:
 
 def _print(told: dict[str, Any]) -> None:
     _line("records", f"{told['records']} recovered" + ("" if told["complete"] else "; the capture has no end"))
-    if told["trust"] == Trust.CHECKSUM.value:
-        _line("pages", f"{told['pages_known']} of {told['pages']} known: a checksum holds; all else is left out")
-        _line("memory", f"{told['bytes_known']} of {told['bytes']} bytes known")
-    else:
-        partly = f", {told['pages_partly_recovered']} in part" if told["pages_partly_recovered"] else ""
-        _line("pages", f"{told['pages_recovered']} of {told['pages']} recovered{partly}")
-        _line("memory", recovery(told["bytes_recovered"], told["bytes"], told["bytes_known"]))
-        if told["bytes_unprotected"]:
-            _line("", "Nothing speaks against what is unprotected, but a byte flipped in it would leave no trace.")
-    _line("skipped", f"{told['skipped_bytes']} of {told['size']} bytes in {len(told['gaps'])} ranges")
+    only_known = told["trust"] == Trust.CHECKSUM.value
+    partly = f", {told['pages_partly_recovered']} in part" if told["pages_partly_recovered"] else ""
+    recovered = f"recovered{partly}, {told['pages_known']} known"
+    _line("pages", f"{told['pages_recovered']} of {told['pages']} {'known' if only_known else recovered}")
+    _line("memory", recovery(told["bytes_recovered"], told["bytes"], told["bytes_known"], only_known))
+    if told["bytes_unprotected"]:
+        _line("", "Nothing speaks against what is unprotected, but a byte flipped in it would leave no trace.")
+    _line(
+        "skipped",
+        f"{told['skipped_bytes']} of {told['size']} bytes in {len(told['gaps'])} range{'s' * (len(told['gaps']) != 1)}",
+    )
     for gap in told["gaps"]:
         how = f" ({gap['evidence']})" if gap["evidence"] else ""
         _line(

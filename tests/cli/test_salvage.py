@@ -155,6 +155,30 @@ def test_blocks_without_salvage_are_wrong_usage_but_for_verify_whose_destination
     assert main(["verify", str(SAMPLE), "--blocks", "pc.ram=8M,pc.bios=128K,pc.rom=128K"]) in (0, 1)
 
 
+def test_dump_knows_no_base_that_a_gap_puts_in_doubt(tmp_path, capsys):
+    builder = StreamBuilder({b"pc.ram": 40 * PAGE}, flags=3)
+    for page in range(40):
+        builder.page(page * PAGE, noise(page))
+    builder.part()
+    for page in (3, 9, 20):
+        builder.page(page * PAGE, noise(100 + page))
+    builder.part()
+    for page in (12, 35):
+        new = noise(page)
+        new[5] ^= 1
+        builder.delta(page * PAGE, noise(page), new)
+    data = bytearray(builder.page(38 * PAGE, noise(7)).end().bytes())
+    capture = xbrletools.open(bytes(data))
+    data[int(capture.records.columns.offset[capture.row_of(42)]) + 7] ^= 0xFF
+    path = tmp_path / "damaged.bin"
+    path.write_bytes(data)
+    main(["dump", str(path), "kind:xbrle", "--salvage", "--json"])
+    told = [json.loads(line) for line in capsys.readouterr().out.splitlines()]
+    bases = {one["page"] // PAGE: one["base_known"] for one in told}
+    image = xbrletools.open(path, salvage=True).memory()
+    assert bases == {page: bool(image.recovered[page]) for page in (12, 35)} == {12: False, 35: True}
+
+
 @pytest.mark.parametrize("end", ["sender", "receiver"])
 @pytest.mark.parametrize("kind", ["cut", "insert"])
 @pytest.mark.parametrize("name", ["posted-8m", "lm2dbg-little", "m115dbg-little"])

@@ -12,9 +12,10 @@ from numpy.typing import NDArray
 import xbrletools
 
 from ..capture import Capture
+from ..errors import XbrleError
 from ..formats import block, ram
 from ..formats.qevm import SectionType
-from ..memory.bases import Bases
+from ..memory.bases import Bases, standing_bases
 from ..stream import filters
 from ..stream.filters import Filter
 from ..stream.scan import Scanner
@@ -83,6 +84,7 @@ def command(
     wanted = filters.All(tuple(parts)) if parts else None
     with xbrletools.open(capture, dialect=dialect, endian=endian, page_size=page_size) as opened:
         looks_back = fields or runs or hexadecimal or (wanted is not None and "finding" in wanted.fields)
+        looks_back = looks_back or opened.salvaged
         scan = opened.scanned if looks_back or devices or opened.has_channels else opened.scan()
         lister = (Json if as_json else Text)(opened, scan, fields or runs, runs, hexadecimal)
         if devices:
@@ -131,17 +133,26 @@ def _pieces(
 ) -> Iterator[str]:
     """The output, a window at a time: a pipe is read in constant memory."""
     findings = tuple(opened.verify()) if wanted is not None and "finding" in wanted.fields else ()
-    bases = Bases(scan.blocks)
+    bases, standing = Bases(scan.blocks), _standing_bases(opened) if opened.salvaged else None
     yield lister.head()
-    listed = 0
+    listed = row = 0
     for window in pieces:
-        known = bases.known(window)
+        known = bases.known(window) if standing is None else standing[row : row + len(window)]
+        row += len(window)
         keep = np.arange(len(window)) if wanted is None else np.flatnonzero(wanted.mask(window, findings))
         upto = int(window.section[-1]) + 1
         yield from _merged(window, keep, known, _chosen(window.sections, wanted, listed, upto), lister)
         listed = max(listed, upto)
     sections = scan.sections
     yield "".join(lister.section(s) for s in _chosen(sections, wanted, listed, len(sections)))
+
+
+def _standing_bases(opened: Capture) -> NDArray[np.int8] | None:
+    """What is known of each record's base after salvage; None where the blocks claim to be larger than any guest."""
+    try:
+        return standing_bases(opened.space, opened.data, opened.records.columns, opened.dialect, opened.lapses())
+    except XbrleError:
+        return None
 
 
 def _chosen(sections: Sections, wanted: Filter | None, start: int, end: int) -> list[Section]:

@@ -7,11 +7,15 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..errors import XbrleError
+from ..formats.dialects import Dialect
 from ..formats.ram import DELTA_KINDS, Kind
+from ..stream.records import Columns
 from ..stream.reserve import reserve
 from ..stream.scan import Block
 from ..stream.windows import Window
-from .image import PageSpace
+from .image import Image, PageSpace
+from .lapses import Lapses
+from .replay import CHUNK, Layer, apply
 
 
 class Bases:
@@ -58,3 +62,22 @@ class Bases:
         larger = reserve((pages,), np.uint8)
         larger[np.flatnonzero(self._given)] = 1
         self._given = larger
+
+
+def standing_bases(
+    space: PageSpace, data: NDArray[np.uint8], columns: Columns, dialect: Dialect | None, lapses: Lapses
+) -> NDArray[np.int8]:
+    """As `Bases.known`, of all records at once, where pages lapse: a page in doubt is no base that is known."""
+    rows = space.rows(columns)
+    out = np.where(np.isin(columns.kind, DELTA_KINDS), 0, -1).astype(np.int8)
+    void = lapses.void(rows)
+    image = Image(space)
+    for start, end, lapsed in lapses.pieces(len(columns), CHUNK):
+        lapsed.forget(image)
+        mine = start + np.flatnonzero(~void[start:end])
+
+        def look(layer: Layer, mine: NDArray[np.int64] = mine) -> None:
+            out[mine[layer.places[layer.deltas]]] = layer.based
+
+        apply(image, data, columns.take(mine), dialect, look)
+    return out

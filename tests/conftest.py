@@ -17,8 +17,8 @@ from hypothesis import settings
 
 from xbrletools.codec import native
 
-# No test asserts a time, so hypothesis must not either; its examples are whole streams and batches of pages. They are the
-# same at every run: what fails was changed. `--hypothesis-profile=search` looks for new ones.
+# No test asserts a time, so hypothesis must not either; its examples are whole streams and batches of pages. They are
+# the same at every run: what fails was changed. `--hypothesis-profile=search` looks for new ones.
 settings.register_profile("pages", deadline=None, max_examples=50, derandomize=True)
 settings.register_profile("search", deadline=None, max_examples=50)
 settings.load_profile("pages")

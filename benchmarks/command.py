@@ -5,9 +5,11 @@ import resource
 import subprocess
 import sys
 import tempfile
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from time import perf_counter
+
+from xbrletools.codec import native
 
 from . import table
 from .baseline import Baseline, compiler
@@ -73,7 +75,8 @@ def _begins(name: str, word: str) -> bool:
 def _measured(case: Case, made: Made, rounds: int | None, clock: Clock) -> Row:
     trial = case.prepare(made)
     theirs = trial.theirs if made.baseline is not None or case.baseline != "C" else None
-    functions = [trial.ours, copying(), *([theirs] if theirs else [])]
+    alone = [_in_numpy(case.prepare(made).ours)] if theirs and native.loops and case.baseline == "C" else []
+    functions = [trial.ours, copying(), *([theirs] if theirs else []), *alone]
     least = rounds or (3 if made.quick else trial.rounds)
     timed = interleaved(functions, least, clock)
     took = timed.seconds[0]
@@ -83,12 +86,28 @@ def _measured(case: Case, made: Made, rounds: int | None, clock: Clock) -> Row:
         count=trial.count,
         ns=took * 1e9 / trial.count,
         to_baseline=took / timed.seconds[2] if theirs else None,
+        numpy_to_baseline=timed.seconds[3] / timed.seconds[2] if alone else None,
         to_memcpy=took / copy_seconds(trial.size, timed.seconds[1]) if trial.size else None,
         goal=case.goal,
         absolute=case.absolute,
         baseline=case.baseline,
-        right=trial.same(timed.results[0], timed.results[2]) if theirs else None,
+        right=all(trial.same(timed.results[i], timed.results[2]) for i in (0, *((3,) if alone else ())))
+        if theirs
+        else None,
     )
+
+
+def _in_numpy(work: Callable[[], object]) -> Callable[[], object]:
+    """The same work without this project's own loops in C."""
+
+    def run() -> object:
+        kept, native.loops = native.loops, None
+        try:
+            return work()
+        finally:
+            native.loops = kept
+
+    return run
 
 
 def _processor_time() -> float:

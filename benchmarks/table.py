@@ -10,13 +10,16 @@ from pathlib import Path
 
 import numpy as np
 
+from xbrletools.codec import native
+
 _BEGIN, _END = "<!-- measured -->", "<!-- end -->"
 
 
 @dataclass(frozen=True, slots=True)
 class Row:
     """One path. ``ns`` is nanoseconds for one ``unit``; ``to_baseline`` and ``to_memcpy`` are times theirs, None where
-    there is none. ``right`` is None where nothing could be checked.
+    there is none; ``numpy_to_baseline`` the same without this project's own loops in C. ``right`` is None where nothing
+    could be checked.
     """
 
     path: str
@@ -24,6 +27,7 @@ class Row:
     count: int
     ns: float
     to_baseline: float | None
+    numpy_to_baseline: float | None
     to_memcpy: float | None
     goal: float | None
     absolute: bool
@@ -44,6 +48,7 @@ def conditions(quick: bool, clock: str, compiler: str | None) -> dict[str, str]:
         "NumPy": np.__version__,
         "machine": f"{platform.machine()}, {os.cpu_count()} cores, load {os.getloadavg()[0]:.1f}",
         "compiler": compiler or "none: no baseline",
+        "own loops": "in C" if native.loops else "NumPy alone",
         "clock": clock,
         "streams": "8 MiB" if quick else "1 GiB",
     }
@@ -66,6 +71,7 @@ def cells(row: Row, before: dict[str, dict[str, float | None]] | None = None) ->
         row.path,
         f"{_time(row.ns)}/{row.unit}",
         _number(row.to_baseline) + ("" if row.baseline == "C" else f" ({row.baseline})"),
+        _number(row.numpy_to_baseline),
         _number(row.to_memcpy),
         goal,
         _word(row.met),
@@ -76,7 +82,7 @@ def cells(row: Row, before: dict[str, dict[str, float | None]] | None = None) ->
     return out
 
 
-HEADS = ["path", "time", "/ C", "/ memcpy", "goal", "met", "result"]
+HEADS = ["path", "time", "/ C", "NumPy / C", "/ memcpy", "goal", "met", "result"]
 CHANGE = "/ saved"
 
 

@@ -23,7 +23,7 @@ from ..text import shown
 if TYPE_CHECKING:
     from ..capture import Capture
 
-PAGES = 256  # pages whose bytes are looked at together
+BATCH = 1 << 20  # bytes of pages that are looked at together
 _NO_RECORD, _LAPSED = 0, (1 << 32) - 1  # instead of a record's number
 
 
@@ -65,8 +65,9 @@ def blame(
     page = (c.address[rows] // np.uint64(size)).astype(np.int64)
     image = Image(space)
     pending: Span | None = None
-    for start in range(first, last + 1, PAGES):
-        stop = min(start + PAGES, last + 1)
+    step = max(1, BATCH // size)
+    for start in range(first, last + 1, step):
+        stop = min(start + step, last + 1)
         mine = rows[(page >= start) & (page < stop)]
         lapsed = lapses.sure_rows(np.arange(start, stop) + int(space.first[block])) > 0
         authors = _authors(capture, image, block, start, np.where(lapsed, _LAPSED, _NO_RECORD), mine)
@@ -94,7 +95,7 @@ def _authors(
     Brings these pages of ``image`` to what they are after the records at ``rows``.
     """
     size, dialect = capture.page_size, capture.dialect
-    authors = np.repeat(before[:, None], size, axis=1).astype(np.uint32)
+    authors = np.repeat(before.astype(np.uint32)[:, None], size, axis=1)
     columns = capture.records.columns.take(rows)
     number = capture.records.number[rows]
     payload, length = capture.records.payload[rows], columns.length.astype(np.int64)

@@ -4,15 +4,18 @@
 pages.
 """
 
+from collections.abc import Iterator
+
 import numpy as np
 import numpy.typing as npt
 
-from .batches import Bytes, Ints, Mask, Words, positions
+from .batches import Bytes, Ints, Mask, Words, cut, positions
 from .verdict import Verdict
 
 Pairs = npt.NDArray[np.uint16]
 
 _RUN = np.uint16(0xFF)  # the run's part of a pair
+_INSIDE = 1 << 18  # bytes inside runs that are placed at once
 _DENSE = 0.25  # the share of words to look at from which on looking at every byte is faster
 _WORD = np.dtype("<u8")  # byte 0 of memory in the low bits, whatever the machine
 
@@ -103,9 +106,8 @@ def xor_bytes(starts: Ints, pairs: Pairs, pages: Bytes, rows: Ints | slice) -> N
     values = (changes >> 8).astype(np.uint8)
     at = starts[first]
     long = np.flatnonzero(runs > 1)
-    if len(long):
-        inside = _inside(at[long], runs[long])
-        flat[_placed(inside, rows, page_size)] ^= np.repeat(values[long], runs[long] - 1)
+    for inside, of_inside in _inside(at[long], runs[long], values[long]):
+        flat[_placed(inside, rows, page_size)] ^= of_inside
     flat[_placed(at, rows, page_size)] ^= values
 
 
@@ -116,9 +118,8 @@ def xor_pages(starts: Ints, pairs: Pairs, pages: Bytes, rows: Ints | slice) -> N
     values = (pairs >> 8).astype(np.uint8)
     flat[starts[:-1]] = values  # where starts are equal the last pair stays, and only that can count
     long = np.flatnonzero((pairs > _RUN) & (pairs.astype(np.uint8) > 1))
-    if len(long):
-        runs = pairs[long].astype(np.uint8)
-        flat[_inside(starts[long], runs)] = np.repeat(values[long], runs - 1)
+    for inside, of_inside in _inside(starts[long], pairs[long].astype(np.uint8), values[long]):
+        flat[inside] = of_inside
     delta = flat[:-1].reshape(-1, pages.shape[1])
     if isinstance(rows, slice):
         pages[rows] ^= delta
@@ -127,9 +128,13 @@ def xor_pages(starts: Ints, pairs: Pairs, pages: Bytes, rows: Ints | slice) -> N
         pages[rows] = delta
 
 
-def _inside(starts: Ints, runs: Bytes) -> Ints:
-    """Positions of the second and further bytes of runs, none of which is 0."""
-    return positions(starts + 1, runs.astype(np.int64) - 1)
+def _inside(starts: Ints, runs: Bytes, values: Bytes) -> Iterator[tuple[Ints, Bytes]]:
+    """Positions and values of the second and further bytes of runs, none of which is 0; some of them at a time, since
+    runs of 255 make two bytes of a payload many positions.
+    """
+    more = runs.astype(np.int64) - 1
+    for part in cut(more, len(more), _INSIDE):
+        yield positions(starts[part] + 1, more[part]), np.repeat(values[part], more[part])
 
 
 def _placed(at: Ints, rows: Ints | slice, page_size: int) -> Ints:

@@ -15,7 +15,7 @@ from ..text import shown
 from .files import replacing
 
 CHUNK = 1 << 18  # bytes of a mask that are written at once
-CHUNK_PAGES = 1 << 11  # pages that are looked at and written at once
+PART = 1 << 23  # bytes of pages that are looked at and written at once
 PART_PAGES = 1 << 20  # pages whose states are looked at at once
 UNKNOWN_BYTE = b"\xff"  # in a mask file, which is as long as the file it belongs to and 0 elsewhere
 
@@ -87,8 +87,9 @@ def parts(image: Image, piece: Piece) -> Iterator[tuple[int, NDArray[np.uint8]]]
     begin, stop = piece.offset // size, -(-(piece.offset + piece.length) // size)
     touched = begin + np.flatnonzero(image.touched[first + begin : first + stop])
     flat = image.pages.reshape(-1)[first * size :]
-    for start in range(0, len(touched), CHUNK_PAGES):
-        pages = touched[start : start + CHUNK_PAGES]
+    step = max(1, PART // size)
+    for start in range(0, len(touched), step):
+        pages = touched[start : start + step]
         pages = pages[_pages(image, first, pages).any(axis=1)]
         for run in np.split(pages, np.flatnonzero(np.diff(pages) != 1) + 1):
             if len(run):

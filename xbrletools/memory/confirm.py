@@ -20,7 +20,7 @@ from ..stream.reserve import reserve
 from .image import Image, State
 from .replay import View
 
-BATCH = 256  # pages that are decoded at once, to see whether the delta that follows fits them
+BATCH = 1 << 20  # bytes of pages that are decoded at once, to see whether the delta that follows fits them
 
 _IS_DELTA = np.zeros(256, bool)
 _IS_DELTA[list(DELTA_KINDS)] = True
@@ -104,8 +104,9 @@ def _fits(
     fits = np.zeros(len(pages), bool)
     mine = np.flatnonzero(_IS_DELTA[columns.kind[following]])
     mine = mine[carries_sum(columns, following[mine], dialect)]
-    for start in range(0, len(mine), BATCH):
-        some = mine[start : start + BATCH]
+    step = max(1, BATCH // image.space.page_size)
+    for start in range(0, len(mine), step):
+        some = mine[start : start + step]
         places = following[some]
         scratch = image.pages[pages[some]].copy()
         at = columns.offset[places].astype(np.int64) + columns.head[places]

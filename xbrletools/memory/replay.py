@@ -23,8 +23,8 @@ from .image import Image, PageSpace, State
 from .lapses import NONE, Lapses
 
 CHUNK = 1 << 18  # records that are sorted into layers at once
-GATHER = 32  # pages that are copied at once where they don't follow each other
-SCRATCH = 256  # deltas over unknown pages that are decoded at once
+GATHER = 1 << 17  # bytes of pages that are copied at once where they don't follow each other
+SCRATCH = 1 << 20  # bytes of unknown pages whose deltas are decoded at once
 RUN = 8  # pages in a row that are worth a strided copy
 
 
@@ -274,8 +274,9 @@ def _put_pages(
     at, rows = at[rest], rows[rest]
     source = np.lib.stride_tricks.as_strided(data[:size].view(f"V{size}"), (len(data) - size + 1,), (1,))
     target = pages.reshape(-1).view(f"V{size}")
-    for start in range(0, len(at), GATHER):
-        target[rows[start : start + GATHER]] = source[at[start : start + GATHER]]
+    some = max(1, GATHER // size)
+    for start in range(0, len(at), some):
+        target[rows[start : start + some]] = source[at[start : start + some]]
 
 
 def _put_fills(image: Image, fills: NDArray[np.uint8], rows: NDArray[np.int64]) -> None:
@@ -315,8 +316,9 @@ def _put_deltas(
         image.touched[rows[mine]] = True
         verdicts[mine] = deltas.apply(dialect.encoding, data, at[mine], length[mine], image.pages, rows[mine])
     mine = np.flatnonzero(~based)
-    for start in range(0, len(mine), SCRATCH):
-        some = mine[start : start + SCRATCH]
+    step = max(1, SCRATCH // image.space.page_size)
+    for start in range(0, len(mine), step):
+        some = mine[start : start + step]
         verdicts[some] = _put_over_unknown(image, data, at[some], length[some], rows[some], dialect)
     bad = rows[verdicts != Verdict.OK]
     if len(bad):

@@ -28,7 +28,7 @@ from .rules import RULES, Finding
 if TYPE_CHECKING:
     from ..capture import Capture
 
-_STRICT_BATCH = 256  # deltas that are decoded strictly at once
+_STRICT_BATCH = 1 << 20  # bytes of pages whose deltas are decoded strictly at once
 _FINDINGS = 1 << 12  # rows whose findings are made at once
 
 
@@ -279,9 +279,10 @@ def _delta_marks(piece: _Piece, dialect: Dialect) -> Iterator[Mark]:
 def _unusual(capture: "Capture", payload: Ints, length: Ints) -> NDArray[np.bool_]:
     """Whether each delta's runs are other than the encoder would write for the same page."""
     out = np.zeros(len(payload), bool)
-    scratch = np.zeros((_STRICT_BATCH, capture.page_size), np.uint8)
-    for start in range(0, len(payload), _STRICT_BATCH):
-        some = slice(start, min(len(payload), start + _STRICT_BATCH))
+    step = max(1, _STRICT_BATCH // capture.page_size)
+    scratch = np.zeros((step, capture.page_size), np.uint8)
+    for start in range(0, len(payload), step):
+        some = slice(start, min(len(payload), start + step))
         pages = scratch[: some.stop - start]
         verdicts = xbrle.apply(capture.data, payload[some], length[some], pages, strict=True)
         out[some] = (verdicts == Verdict.ZERO_RUN) | (verdicts == Verdict.NON_CANONICAL)

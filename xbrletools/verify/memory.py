@@ -12,6 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..codec import checksum, deltas
+from ..codec.batches import overlapped
 from ..codec.uniform import NOT_UNIFORM, fills
 from ..codec.verdict import Verdict
 from ..formats.dialects import Checksum, Dialect
@@ -30,7 +31,7 @@ from .spans import dropped, replayed, replayed_marks
 if TYPE_CHECKING:
     from ..capture import Capture
 
-_SUM_BATCH = 256  # pages that are summed at once
+_SUM_BATCH = 1 << 20  # bytes of pages that are summed at once
 SURE = (
     "the sender's base is the page of record {base_record}; the receiver lost it to the dup page of record "
     "{dup_record}; healed by record: {healed_by_record}"
@@ -182,8 +183,9 @@ class _Replay:
         first = _checked(self.columns, rows, dialect) & (self.last_sent[pages] == 0)
         rows = rows[first]
         computed = np.empty(len(rows), np.uint32)
-        for start in range(0, len(rows), _SUM_BATCH):
-            some = rows[start : start + _SUM_BATCH]
+        step = max(1, _SUM_BATCH // self.capture.page_size)
+        for start in range(0, len(rows), step):
+            some = rows[start : start + step]
             fresh = np.zeros((len(some), self.capture.page_size), np.uint8)
             length = self.columns.length[some].astype(np.int64)
             deltas.apply(dialect.encoding, self.capture.data, self._payload(some), length, fresh)
@@ -381,15 +383,16 @@ def _page_sums(capture: "Capture") -> Iterator[Mark]:
     if not capture.scanned.settings.page_sum:
         return
     columns, size = capture.records.columns, capture.page_size
+    at_page, step = overlapped(capture.data, f"V{size}"), max(1, _SUM_BATCH // size)
     marks = Marks()
     for start in range(0, len(columns), PIECE):
         piece = columns.take(slice(start, start + PIECE))
         rows = np.flatnonzero((piece.kind == Kind.PAGE) & (piece.length == size))
         payload = piece.offset[rows].astype(np.int64) + piece.head[rows]
         computed = np.empty(len(rows), np.uint32)
-        for first in range(0, len(rows), _SUM_BATCH):
-            at = payload[first : first + _SUM_BATCH]
-            computed[first : first + len(at)] = checksum.byte_sum(capture.data[at[:, None] + np.arange(size)])
+        for first in range(0, len(rows), step):
+            pages = at_page[payload[first : first + step]].view(np.uint8).reshape(-1, size)
+            computed[first : first + len(pages)] = checksum.byte_sum(pages)
         stated = piece.checksum[rows]
         wrong = computed != stated
         message = "the record states the sum {stated:#x}, the page has {computed:#x}"

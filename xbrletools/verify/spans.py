@@ -20,7 +20,7 @@ from .marks import IS_DELTA, Ints, Mark, Numbers
 if TYPE_CHECKING:
     from ..capture import Capture
 
-BATCH = 256  # deltas that are decoded at once, to see which change something
+BATCH = 1 << 20  # bytes of pages whose deltas are decoded at once, to see which change something
 MANY = 8  # deltas in a row, amid a sweep, that were hardly undone all by the guest itself
 MISSING_PAGES = 4  # pages whose deltas fail, all at once, that speak for records that are missing
 
@@ -131,12 +131,13 @@ def _changes(capture: "Capture", rows: Ints) -> NDArray[np.bool_]:
     """Whether each delta changes a byte, or states one."""
     assert capture.dialect is not None
     out = np.zeros(len(rows), bool)
-    for start in range(0, len(rows), BATCH):
-        some = rows[start : start + BATCH]
+    step = max(1, BATCH // capture.page_size)
+    for start in range(0, len(rows), step):
+        some = rows[start : start + step]
         columns = capture.records.columns.take(some)
         at, length = columns.offset.astype(np.int64) + columns.head, columns.length.astype(np.int64)
         where, _ = deltas.changed(capture.dialect.encoding, capture.data, at, length, capture.page_size)
-        out[start : start + BATCH] = where.any(axis=1)
+        out[start : start + step] = where.any(axis=1)
     return out
 
 

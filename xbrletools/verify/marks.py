@@ -36,7 +36,7 @@ class Mark:
 
 
 class Numbers:
-    """The record number of any row, from a bit a row and a count every 64 rows."""
+    """The record number of any row, and the row of any number, from a bit a row and a count every 64 rows."""
 
     def __init__(self, kind: NDArray[np.uint8]) -> None:
         words = -(-len(kind) // _WORD)
@@ -56,6 +56,20 @@ class Numbers:
         carries = ((bits >> place) & np.uint64(1)).astype(np.int64)
         numbers: Ints = (self._before[word].astype(np.int64) + np.bitwise_count(upto)) * carries
         return numbers
+
+    @property
+    def last(self) -> int:
+        """The number of the last record; 0 where none carries a page."""
+        return int(self._before[-1])
+
+    def rows(self, numbers: Ints) -> Ints:
+        """The row of each record, (n,) int64, by its number from 1 to `last`."""
+        word = np.searchsorted(self._before, numbers.astype(np.uint32)) - 1
+        bits = np.unpackbits(self._bits[word].view(np.uint8).reshape(-1, 8), axis=1, bitorder="little")
+        upto = np.cumsum(bits, axis=1, dtype=np.uint8)
+        upto -= (numbers - self._before[word]).astype(np.uint8)[:, None]
+        rows: Ints = word * _WORD + np.argmin(upto != 0, axis=1)
+        return rows
 
 
 def findings(mark: Mark, places: Ints, table: RecordTable, numbers: Numbers) -> list[Finding]:

@@ -74,16 +74,14 @@ def memory_marks(capture: "Capture") -> Iterator[Mark]:
         evidence = {"stated": rows["stated"], "computed": rows["computed"]}
         yield Mark("checksum-mismatch", wrong, message, evidence)
     number = numbers.of(wrong)
-    yield from replayed_marks(capture, twice, number)
+    yield from replayed_marks(capture, twice, numbers, number)
     explained = np.empty(0, np.int64)
     if rows := found["suspects"]:
         stale = _Stale(capture, receiver, rows)
         explained = stale.rows
         yield from stale.marks(numbers)
-    again = np.zeros(len(number), bool)
-    for first, last, _, _ in twice:
-        again |= (number >= first) & (number <= last)
-    yield from _corrupt(capture, receiver, numbers, wrong[~np.isin(wrong, explained)], wrong[again])
+    again = wrong[twice.hold(number)]
+    yield from _corrupt(capture, receiver, numbers, wrong[~np.isin(wrong, explained)], again)
 
 
 def _compressed(capture: "Capture", numbers: Numbers, found: _Found) -> Iterator[Mark]:

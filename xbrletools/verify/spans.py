@@ -6,15 +6,18 @@ and changes back has, where the deltas are XORs.
 """
 
 from collections.abc import Iterator
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import NDArray
 
 from ..codec import deltas
+from ..codec.batches import positions
 from ..formats.dialects import Encoding
 from ..stream.records import PIECE
 from ..stream.reserve import reserve
+from .ledger import Ledger, Marks
 from .marks import IS_DELTA, Ints, Mark, Numbers
 
 if TYPE_CHECKING:
@@ -25,25 +28,77 @@ MANY = 8  # deltas in a row, amid a sweep, that were hardly undone all by the gu
 MISSING_PAGES = 4  # pages whose deltas fail, all at once, that speak for records that are missing
 
 
-def replayed(capture: "Capture", numbers: Numbers) -> list[tuple[int, int, int, int]]:
-    """Spans of records that repeat earlier ones byte for byte, a delta that changes something among them.
+@dataclass(frozen=True, slots=True)
+class Spans:
+    """Spans of records that repeat earlier ones, a delta that changes something among them, in the order of those.
 
-    Each as the numbers of its first and last record, how many records before them they repeat, and how many such deltas
-    there are.
+    ``first`` and ``last`` (n,) int64 are the numbers of their first and last records, ``shift`` (n,) how many records
+    before them they repeat, ``count`` (n,) how many such deltas there are.
     """
-    if capture.dialect is None:
-        return []
-    spans: list[tuple[int, int, int, int]] = []
-    for again, before in _repeats(capture):
-        shifts = numbers.of(again) - numbers.of(before)
-        for place, shift in zip((numbers.of(again) - 1).tolist(), shifts.tolist(), strict=True):
-            if spans and spans[-1][1] >= place and spans[-1][2] == shift:
-                first, last, _, count = spans[-1]
-                spans[-1] = (first, last, shift, count + 1)
-                continue
-            first, last = (_extent(capture, capture.records.by_number, place, shift, step) for step in (-1, 1))
-            spans.append((first, last, shift, 1))
-    return [(first + 1, last + 1, shift, count) for first, last, shift, count in spans]
+
+    first: Ints
+    last: Ints
+    shift: Ints
+    count: Ints
+
+    def __len__(self) -> int:
+        return len(self.first)
+
+    def take(self, which: Ints) -> "Spans":
+        """Some of them."""
+        return Spans(self.first[which], self.last[which], self.shift[which], self.count[which])
+
+    def hold(self, wanted: Ints) -> NDArray[np.bool_]:
+        """Whether each of these record numbers lies in one of them, (n,) bool."""
+        if not len(self):
+            return np.zeros(len(wanted), bool)
+        order = np.argsort(self.first, kind="stable")
+        reached = np.maximum.accumulate(self.last[order])
+        before = np.searchsorted(self.first[order], wanted, side="right")
+        return (before > 0) & (reached[before - 1] >= wanted)
+
+
+def replayed(capture: "Capture", numbers: Numbers) -> Spans:
+    """Spans of records that repeat earlier ones byte for byte, a delta that changes something among them."""
+    none = np.empty(0, np.int64)
+    ledger, pending = Ledger(), Spans(none, none, none, none)
+    ledger.add(_columns(pending))
+    for again, before in _repeats(capture) if capture.dialect is not None else ():
+        place = numbers.of(again)
+        shift = place - numbers.of(before)
+        if len(pending):  # the last span may go on in this piece
+            known = (place <= pending.last) & (shift == pending.shift)
+            within = len(known) if known.all() else int(np.argmin(known))
+            pending = replace(pending, count=pending.count + within)
+            place, shift = place[within:], shift[within:]
+        if len(place):
+            ledger.add(_columns(pending))
+            found = _spans(capture, numbers, place, shift)
+            ledger.add(_columns(found.take(np.arange(len(found) - 1))))
+            pending = found.take(np.array([len(found) - 1]))
+    ledger.add(_columns(pending))
+    return Spans(**ledger.columns())
+
+
+def _columns(spans: Spans) -> dict[str, Ints]:
+    return {"first": spans.first, "last": spans.last, "shift": spans.shift, "count": spans.count}
+
+
+def _spans(capture: "Capture", numbers: Numbers, place: Ints, shift: Ints) -> Spans:
+    """The spans that hold these records, each of which repeats the one ``shift`` before it; n > 0 rising numbers from
+    one piece of the table.
+    """
+    same = shift[1:] == shift[:-1]
+    gaps = np.where(same, np.diff(place) - 1, 0)
+    between = positions(place[:-1] + 1, gaps)
+    differs = ~_repeat(capture, numbers, between, np.repeat(shift[1:], gaps))
+    apart = np.bincount(np.repeat(np.arange(len(gaps)), gaps)[differs], minlength=len(gaps)) > 0
+    begin = np.flatnonzero(np.append(True, ~same | apart))
+    count = np.diff(begin, append=len(place))
+    shift = shift[begin]
+    first = _extent(capture, numbers, place[begin], shift, -1)
+    last = _extent(capture, numbers, place[begin + count - 1], shift, 1)
+    return Spans(first, last, shift, count)
 
 
 def _repeats(capture: "Capture") -> Iterator[tuple[Ints, Ints]]:
@@ -70,47 +125,52 @@ def _repeats(capture: "Capture") -> Iterator[tuple[Ints, Ints]]:
         yield rows[changes], before[changes]
 
 
-def replayed_marks(capture: "Capture", spans: list[tuple[int, int, int, int]], wrong: Ints) -> Iterator[Mark]:
+def replayed_marks(capture: "Capture", spans: Spans, numbers: Numbers, wrong: Ints) -> Iterator[Mark]:
     """The findings of spans that came twice; ``wrong`` (n,) int64, rising: numbers of records whose sum does not hold.
 
     A literal that its page holds already is nothing that a sender writes, and a sum that fails shows that a page is not
     what it was at the sender. An XOR delta that neither contradicts may as well be a page that changed back in the next
     sweep over memory; that one hardly begins and ends amid the sweep that it repeats.
     """
-    if not spans:
+    if not len(spans):
         return
     assert capture.dialect is not None
-    found = np.array(sorted(spans), np.int64)
-    first, last, shift, count = found.T
-    sure = np.searchsorted(wrong, first) < np.searchsorted(wrong, last, side="right")
-    if capture.dialect.encoding is Encoding.ZRUN:
-        sure[:] = True
-    by_number = capture.records.by_number
-    at = by_number[first - 1]
-    likely = (count >= MANY) & _goes_on(capture, first - shift - 1, first - shift) & _goes_on(capture, last, last + 1)
+    marks, order = Marks(), np.argsort(spans.first, kind="stable")
     message = "records {first_record} to {last_record} repeat {of_first_record} to {of_last_record} byte for byte, "
-    evidence = {"first_record": first, "last_record": last, "deltas": count}
-    evidence |= {"of_first_record": first - shift, "of_last_record": last - shift}
     what = "{deltas} deltas that change something among them: "
-    for rule, chosen, meaning in (
-        ("replayed-span", sure, "a span was replayed"),
-        ("replayed-span", ~sure & likely, "a span was replayed, or as many pages changed back"),
-        ("delta-undone", ~sure & ~likely, "pages changed back, or a span was replayed"),
-    ):
-        if chosen.any():
+    for start in range(0, len(order), PIECE):
+        some = spans.take(order[start : start + PIECE])
+        first, last, shift = some.first, some.last, some.shift
+        sure = np.searchsorted(wrong, first) < np.searchsorted(wrong, last, side="right")
+        if capture.dialect.encoding is Encoding.ZRUN:
+            sure[:] = True
+        goes_on = _goes_on(capture, numbers, first - shift - 1) & _goes_on(capture, numbers, last)
+        likely = (some.count >= MANY) & goes_on
+        evidence = {"first_record": first, "last_record": last, "deltas": some.count}
+        evidence |= {"of_first_record": first - shift, "of_last_record": last - shift}
+        at = numbers.rows(first)
+        for rule, chosen, meaning in (
+            ("replayed-span", sure, "a span was replayed"),
+            ("replayed-span", ~sure & likely, "a span was replayed, or as many pages changed back"),
+            ("delta-undone", ~sure & ~likely, "pages changed back, or a span was replayed"),
+        ):
             columns = {name: column[chosen] for name, column in evidence.items()}
-            yield Mark(
-                rule, at[chosen], message + what + meaning, columns, sure[chosen] if rule == "replayed-span" else None
-            )
+            errors = sure[chosen] if rule == "replayed-span" else None
+            marks.add(Mark(rule, at[chosen], message + what + meaning, columns, errors))
+    yield from marks.whole()
 
 
-def _goes_on(capture: "Capture", numbers: Ints, following: Ints) -> NDArray[np.bool_]:
-    """Whether the records of these numbers and the following ones, (n,) int64 each, are of one sweep over memory."""
-    by_number = capture.records.by_number
-    there = (numbers >= 1) & (following <= len(by_number))
-    places = (np.where(there, n, 1) - 1 for n in (numbers, following))
-    one, next_one = (capture.space.rows(capture.records.columns.take(by_number[p])) for p in places)
+def _goes_on(capture: "Capture", numbers: Numbers, these: Ints) -> NDArray[np.bool_]:
+    """Whether the records of these numbers, (n,) int64, and the ones after them are of one sweep over memory."""
+    there = (these >= 1) & (these < numbers.last)
+    rows = (numbers.rows(np.where(there, these + k, 1)) for k in (0, 1))
+    one, next_one = (capture.space.rows(capture.records.columns.take(r)) for r in rows)
     return there & (one >= 0) & (one < next_one)
+
+
+def _repeat(capture: "Capture", numbers: Numbers, these: Ints, shift: Ints) -> NDArray[np.bool_]:
+    """Whether the records of these numbers, (n,) int64, are the same as the ones ``shift`` (n,) before them."""
+    return _equal(capture, numbers.rows(these), numbers.rows(these - shift))
 
 
 def _equal(capture: "Capture", rows: Ints, others: Ints) -> NDArray[np.bool_]:
@@ -120,10 +180,14 @@ def _equal(capture: "Capture", rows: Ints, others: Ints) -> NDArray[np.bool_]:
     for name in ("kind", "block", "address", "length", "checksum"):
         column = getattr(columns, name)
         equal &= column[rows] == column[others]
-    for i in np.flatnonzero(equal).tolist():
-        length = int(columns.length[rows[i]])
-        one, other = (int(columns.offset[row]) + int(columns.head[row]) for row in (rows[i], others[i]))
-        equal[i] = bool((data[one : one + length] == data[other : other + length]).all())
+    mine = np.flatnonzero(equal)
+    length = columns.length[rows[mine]].tolist()
+    one, other = ((columns.offset[r[mine]].astype(np.int64) + columns.head[r[mine]]).tolist() for r in (rows, others))
+    view = data.data
+    equal[mine] = [
+        view[a : a + size].tobytes() == view[b : b + size].tobytes()
+        for a, b, size in zip(one, other, length, strict=True)
+    ]
     return equal
 
 
@@ -141,14 +205,22 @@ def _changes(capture: "Capture", rows: Ints) -> NDArray[np.bool_]:
     return out
 
 
-def _extent(capture: "Capture", carriers: Ints, place: int, shift: int, step: int) -> int:
-    """How far from ``place`` on, by ``step``, records are as those ``shift`` before them."""
-    end = place
-    while end + step - shift >= 0 and end + step < len(carriers):
-        there = carriers[[end + step]], carriers[[end + step - shift]]
-        if not _equal(capture, *there)[0]:
-            break
-        end += step
+def _extent(capture: "Capture", numbers: Numbers, place: Ints, shift: Ints, step: int) -> Ints:
+    """How far from each ``place`` on, by ``step``, records are as those ``shift`` before them: numbers, (n,) int64.
+
+    All places together, some records of each at a time, and more of those that are left.
+    """
+    end, going, reach = place.copy(), np.arange(len(place)), 1
+    while len(going):
+        at, by = end[going], shift[going]
+        ahead = np.minimum(reach, numbers.last - at if step > 0 else at - by - 1)
+        which, away = np.repeat(np.arange(len(going)), ahead), positions(np.ones_like(ahead), ahead)
+        differs = ~_repeat(capture, numbers, at[which] + step * away, by[which])
+        equal = ahead.copy()
+        np.minimum.at(equal, which[differs], away[differs] - 1)
+        end[going] += step * equal
+        going = going[equal == reach]
+        reach = max(1, min(2 * reach, PIECE // max(1, len(going))))
     return end
 
 

@@ -5,17 +5,23 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 import xbrletools
+from benchmarks.bounds import SHORT, Stream
+from tests import posted
 from tests.conftest import corpus_names
 from tests.sender.snaps import PAGE, history, write
 from xbrletools.formats.dialects import DIALECTS
-from xbrletools.formats.ram import DELTA_KINDS
+from xbrletools.formats.ram import DELTA_KINDS, Kind
 from xbrletools.sender.encode import Plan, encode, placed
 from xbrletools.sender.policy import Dups, Policy, rules_of
 from xbrletools.sender.saver import Form
 from xbrletools.sender.snapshots import open_snapshots
 from xbrletools.stream.scan import Block
+from xbrletools.verify.marks import Numbers
+from xbrletools.verify.spans import replayed
 
 SPAN = 20  # records from one delta on
 CHECKED = "qemu-2011-posted/dbg-mixed-16m.bin"
@@ -102,3 +108,78 @@ def test_a_few_damaged_deltas_are_no_missing_span(corpus):
 @pytest.mark.parametrize("name", [f"qemu-2011-posted/{n}.bin" for n in corpus_names("qemu-2011-posted")])
 def test_real_captures_have_none(name, corpus):
     assert spans(corpus(name)) == []
+
+
+def naive_replays(capture):
+    """Spans of records that repeat earlier ones, one record after the other; all numbers from 1."""
+    columns, data = capture.records.columns, capture.data.tobytes()
+    known = [None]
+    for row in capture.records.by_number.tolist():
+        start, length = int(columns.offset[row]) + int(columns.head[row]), int(columns.length[row])
+        known.append((int(columns.kind[row]), int(columns.address[row]), data[start : start + length]))
+    latest, found = {}, []
+    for number, (kind, address, payload) in enumerate(known[1:], 1):
+        before, latest[address] = latest.get(address), number
+        if before is None or kind not in DELTA_KINDS or known[before] != known[number] or not any(payload[1::2]):
+            continue
+        shift = number - before
+        if found and found[-1][1] >= number and found[-1][2] == shift:
+            found[-1][3] += 1
+            continue
+        first = last = number
+        while first - shift > 1 and known[first - 1] == known[first - shift - 1]:
+            first -= 1
+        while last + 1 < len(known) and known[last + 1] == known[last + 1 - shift]:
+            last += 1
+        found.append([first, last, shift, 1])
+    return found
+
+
+@given(st.lists(st.tuples(st.sampled_from(["page", "dup", "x", "y", "none"]), st.integers(0, 3)), max_size=60))
+def test_replays_are_those_that_a_look_at_one_record_after_the_other_finds(records):
+    blank = bytes(PAGE)
+    makes = {
+        "page": lambda a: posted.page(a, blank),
+        "dup": lambda a: posted.dup(a, 0),
+        "none": lambda a: posted.raw_delta(a, posted.encoded("posted", blank, blank)),
+        "x": lambda a: posted.raw_delta(a, posted.encoded("posted", blank, b"x" + blank[1:])),
+        "y": lambda a: posted.raw_delta(a, posted.encoded("posted", blank, b"y" + blank[1:])),
+    }
+    data = posted.stream([makes[kind](page * PAGE) for kind, page in records])
+    capture = xbrletools.open(data, dialect="posted", endian="little")
+    found = replayed(capture, Numbers(capture.records.columns.kind))
+    columns = (found.first, found.last, found.shift, found.count)
+    assert [list(s) for s in zip(*(c.tolist() for c in columns), strict=True)] == naive_replays(capture)
+
+
+@pytest.mark.parametrize("piece", [1 << 10, 1 << 16])
+def test_a_span_is_one_where_pieces_of_the_table_meet(piece, monkeypatch):
+    monkeypatch.setattr("xbrletools.verify.spans.PIECE", piece)
+    blank = bytes(PAGE)
+    payload = posted.encoded("posted", blank, b"x" + blank[1:])
+    once = [posted.raw_delta(a * PAGE, payload) for a in range(4000)]
+    capture = xbrletools.open(posted.stream(once * 2, ((b"pc.ram", 4000 * PAGE),)))
+    found = replayed(capture, Numbers(capture.records.columns.kind))
+    assert (found.first.tolist(), found.last.tolist(), found.shift.tolist()) == ([4001], [8000], [4000])
+    assert found.count.tolist() == [4000]
+
+
+def test_spans_that_are_many_lie_in_a_file(tmp_path):
+    path = tmp_path / "short.bin"
+    with path.open("wb") as file:
+        for part, _ in Stream(SHORT, records=500_000).pieces():
+            file.write(part)
+    with xbrletools.open(path, cache=False) as capture:
+        found = replayed(capture, Numbers(capture.records.columns.kind))
+    assert len(found) > 50_000
+    assert all(isinstance(c.base, np.memmap) for c in (found.first, found.last, found.shift, found.count))
+
+
+@given(st.lists(st.booleans(), min_size=1, max_size=300))
+def test_a_record_s_row_is_that_whose_number_it_has(carries):
+    kind = np.where(carries, Kind.PAGE, Kind.EOS).astype(np.uint8)
+    numbers = Numbers(kind)
+    rows = np.flatnonzero(carries)
+    assert numbers.last == len(rows)
+    assert numbers.rows(np.arange(1, len(rows) + 1)).tolist() == rows.tolist()
+    assert numbers.of(rows).tolist() == list(range(1, len(rows) + 1))

@@ -171,7 +171,7 @@ def watched(
     arguments: list[str], feed: Iterator[tuple[bytes | memoryview, bool]] | None = None, cache: str = "", image: int = 0
 ) -> Run:
     """Run Python with these arguments, its output dropped, sampling its anonymous memory."""
-    environment = os.environ | {"XDG_CACHE_HOME": cache or "/nonexistent"}
+    environment = os.environ | {"XDG_CACHE_HOME": cache or os.devnull}
     begun, before = time.monotonic(), _children_busy()
     process = subprocess.Popen(
         [sys.executable, *arguments],

@@ -90,12 +90,18 @@ def test_a_pipe_of_short_records_is_read_in_constant_memory(command: str, tmp_pa
     assert rise < 24 * MIB
 
 
-def test_a_page_of_many_records_takes_little_beside_the_table(tmp_path: Path) -> None:
+@pytest.mark.parametrize(
+    ("command", "room"), [(["page", "FILE", "0x4000"], 16), (["extract", "FILE", "-o", "OUT", "--force"], 40)]
+)
+def test_many_records_take_little_beside_the_table(command: list[str], room: int, tmp_path: Path) -> None:
     path = tmp_path / "short.bin"
-    stream = Stream(SHORT, 40 << 20)
+    stream = Stream(SHORT, 80 << 20)
+    stream.pages = 1 << 10  # an image of 4 MiB
     with path.open("wb") as file:
         for piece, _ in stream.pieces():
             file.write(piece)
-    status, rise = risen(tmp_path, "page", str(path), "0x4000")
+    words = [{"FILE": str(path), "OUT": str(tmp_path / "out")}.get(word, word) for word in command]
+    status, rise = risen(tmp_path, *words)
     assert status == 0
-    assert rise < 32 * stream.records // 1024 + 16 * MIB
+    assert stream.records > 1_900_000
+    assert rise < 32 * stream.records // 1024 + room * MIB

@@ -17,9 +17,12 @@ from ..export.elfcore import write_elf
 from ..export.lime import write_lime
 from ..export.memory import Piece, Unknown, marked_bytes, unknown_ranges, write_mask
 from ..export.sidecar import Sidecar, sidecar_path, source
+from ..formats.ram import PAGE_KINDS
 from ..memory.confirm import Trust
 from ..memory.image import Image, State
 from ..memory.replay import View
+from ..stream.records import PIECE
+from ..stream.reserve import reserve
 from ..text import shown, size
 from . import EXIT_FINDINGS, reading, salvaging, warn
 from .output import progress, recovery, report
@@ -220,14 +223,18 @@ def _lost(opened: Capture, image: Image, at: int | None, trust: Trust) -> int:
     columns = opened.records.columns
     if at is not None:
         columns = columns.take(slice(0, opened.row_of(at) + 1))
-    rows = opened.space.rows(columns)
-    astray = int(np.count_nonzero((rows < 0) & opened.records.is_page[: len(rows)]))
+    sent, astray = reserve((len(opened.space),), bool), 0
+    for start in range(0, len(columns), PIECE):
+        piece = columns.take(slice(start, start + PIECE))
+        rows = opened.space.rows(piece)
+        astray += int(np.count_nonzero(np.isin(piece.kind[rows < 0], PAGE_KINDS)))
+        sent[rows[rows >= 0]] = True
     if astray:
         warn(f"{astray} records carry pages that no listed block has; they are in no file")
-    sent = rows[rows >= 0]
-    lost = np.unique(sent[image.state[sent] != State.KNOWN])
+    pages = np.flatnonzero(sent)
+    lost = pages[image.state[pages] != State.KNOWN]
     if len(lost) and trust is Trust.CHECKSUM:
-        warn(f"{len(lost)} of {len(np.unique(sent))} pages that were sent are left out: no checksum vouches for them")
+        warn(f"{len(lost)} of {len(pages)} pages that were sent are left out: no checksum vouches for them")
     elif len(lost):
         block = int(np.searchsorted(opened.space.first, lost[0], side="right")) - 1
         address = (int(lost[0]) - int(opened.space.first[block])) * opened.page_size

@@ -15,7 +15,7 @@ from ..codec.verdict import Verdict
 from ..formats.dialects import Checksum, Dialect
 from ..formats.ram import DELTA_KINDS, Kind
 from ..formats.xbrle import HeaderFlag
-from ..stream.records import Columns
+from ..stream.records import PIECE, Columns
 from ..stream.reserve import reserve
 from .image import Image, State
 from .replay import View
@@ -57,11 +57,10 @@ def confirmed(
     Such a page is wholly known, and the record that left it states a sum that it has; or the next record of the page is
     a delta, and what that makes of it has the sum that it states.
     """
-    rows = image.space.rows(columns)
-    carriers = np.flatnonzero(rows >= 0)
-    before, after = np.split(carriers, [int(np.searchsorted(carriers, end))])
     last = reserve((len(image.space),), np.int64)  # of each page the row, plus one, of what left it
-    last[rows[before]] = before + 1
+    for start in range(0, end, PIECE):
+        pages, rows = _carried(image, columns, start, min(start + PIECE, end))
+        last[pages] = rows + 1
     sent = np.flatnonzero(last)
     pages = sent[image.state[sent] == State.KNOWN]
     left = last[pages] - 1
@@ -70,16 +69,28 @@ def confirmed(
     if dialect is None:
         return good
     open_ = ~good[pages]
-    if view is View.SENDER and not dialect.caches_dup:  # a dup page is no base for what follows, and may come between
+    forgets = view is View.SENDER and not dialect.caches_dup  # a dup page is no base for what follows, and may come
+    if forgets:  # between
         open_ &= columns.kind[left] != Kind.DUP
-        after = after[columns.kind[after] != Kind.DUP]
     following = reserve((len(image.space),), np.int64)
-    following[rows[after[::-1]]] = after[::-1] + 1
+    for start in reversed(range(end, len(columns), PIECE)):
+        there, rows = _carried(image, columns, start, start + PIECE)
+        if forgets:
+            counts = columns.kind[rows] != Kind.DUP
+            there, rows = there[counts], rows[counts]
+        following[there[::-1]] = rows[::-1] + 1
     open_ &= following[pages] > 0
     pages = pages[open_]
     fits = _fits(image, data, columns, pages, following[pages] - 1, dialect)
     good[pages[fits]] = True
     return good
+
+
+def _carried(image: Image, columns: Columns, start: int, stop: int) -> tuple[Ints, Ints]:
+    """The pages of some records, and the rows of those; of records that carry none of the image, nothing."""
+    pages = image.space.rows(columns.take(slice(start, stop)))
+    places = np.flatnonzero(pages >= 0)
+    return pages[places], places + start
 
 
 def _vouched(image: Image, columns: Columns, pages: Ints, left: Ints, dialect: Dialect | None) -> NDArray[np.bool_]:

@@ -131,8 +131,11 @@ class PageHistory:
 
     def at(self, record: int | None = None, view: View = View.RECEIVER) -> Content:
         """The page just after ``record``, which need not have touched it; by default at the end."""
-        rows = self._records.by_number
-        row = _NO_ROW if record is None or record > len(rows) else int(rows[record - 1]) if record > 0 else -1
+        if record is None or record > self._records.last_number:
+            row = _NO_ROW
+        else:
+            found = self._records.row_of(record)
+            row = -1 if found is None else found
         return self._content_of(slice(0, int(np.searchsorted(self.rows, row, side="right"))), row, view)
 
     def lapses(self, view: View = View.RECEIVER) -> NDArray[np.int64]:
@@ -141,8 +144,7 @@ class PageHistory:
         One more than the last record's where none follows.
         """
         since = np.unique(self._lapses(view).of_page(self._page).since)
-        found: NDArray[np.int64] = np.searchsorted(self._records.by_number, since) + 1
-        return np.unique(found)
+        return np.unique(self._records.carrying_before(since) + 1)
 
     def _content_of(self, places: slice, row: int, view: View, kinds: NDArray[np.bool_] | None = None) -> Content:
         """The page as some of its records leave it, with what lapsed until ``row`` of the table."""

@@ -194,11 +194,15 @@ class RecordTable:
 
     def numbers_of(self, rows: NDArray[np.int64]) -> NDArray[np.int64]:
         """The numbers of rising rows that carry pages, (n,) int64."""
+        return self.carrying_before(rows) + 1
+
+    def carrying_before(self, rows: NDArray[np.int64]) -> NDArray[np.int64]:
+        """How many records that carry a page there are before each of these rising rows, (n,) int64."""
         out = np.empty(len(rows), np.int64)
         for piece, start, end in _by_piece(rows):
             first = piece * PIECE
-            number = np.cumsum(_IS_PAGE[self.columns.kind[first : first + PIECE]])
-            out[start:end] = self._before[piece] + number[rows[start:end] - first]
+            count = np.cumsum(_IS_PAGE[self.columns.kind[first : first + PIECE]])
+            out[start:end] = self._before[piece] + np.append(0, count)[rows[start:end] - first]
         return out
 
     def passes_of(self, rows: NDArray[np.int64]) -> NDArray[np.uint32]:

@@ -188,8 +188,9 @@ def watched(
     reader.start()
     peak = 0
     while process.poll() is None:
+        asked = time.monotonic()
         peak = max(peak, anonymous(process.pid, image))
-        time.sleep(0.005)
+        time.sleep(max(0.005, 4 * (time.monotonic() - asked)))  # to ask takes long where memory is in many pieces
     for thread in (feeder, reader):
         if thread is not None:
             thread.join()

@@ -168,7 +168,7 @@ class Run:
 
 
 def watched(
-    arguments: list[str], feed: Iterator[tuple[bytes | memoryview, bool]] | None = None, cache: str = "", image: int = 0
+    arguments: list[str], feed: Iterator[tuple[bytes | memoryview, bool]] | None = None, cache: str = ""
 ) -> Run:
     """Run Python with these arguments, its output dropped, sampling its anonymous memory."""
     environment = os.environ | {"XDG_CACHE_HOME": cache or os.devnull}
@@ -188,9 +188,8 @@ def watched(
     reader.start()
     peak = 0
     while process.poll() is None:
-        asked = time.monotonic()
-        peak = max(peak, anonymous(process.pid, image))
-        time.sleep(max(0.005, 4 * (time.monotonic() - asked)))  # to ask takes long where memory is in many pieces
+        peak = max(peak, anonymous(process.pid))
+        time.sleep(0.005)
     for thread in (feeder, reader):
         if thread is not None:
             thread.join()
@@ -218,22 +217,28 @@ def _feed(process: "subprocess.Popen[bytes]", pieces: Iterator[tuple[bytes | mem
         process.stdin.close()
 
 
-def anonymous(pid: int, image: int = 0) -> int:
-    """The anonymous memory of a process that is resident, in bytes, without its images of ``image`` bytes each; 0 where
-    it has gone.
-    """
-    total = size = 0
+def anonymous(pid: int) -> int:
+    """The anonymous memory of a process that is resident, in bytes; 0 where it has gone."""
     with suppress(OSError, ValueError, IndexError):
-        if not image:
-            text = Path(f"/proc/{pid}/status").read_text()
-            return int(text[text.index("RssAnon:") :].split()[1]) * 1024
-        for line in Path(f"/proc/{pid}/smaps").read_text().splitlines():
-            if line.startswith("Size:"):
-                size = int(line.split()[1]) * 1024
-            elif line.startswith("Anonymous:"):
-                there = int(line.split()[1]) * 1024
-                total += max(0, there - size // image * image)  # neighbours may be one mapping
-    return total
+        text = Path(f"/proc/{pid}/status").read_text()
+        return int(text[text.index("RssAnon:") :].split()[1]) * 1024
+    return 0
+
+
+# A command whose images lie in shared memory, so that what is anonymous is all but them.
+_APART = """
+import mmap, sys
+import numpy as np
+import xbrletools.memory.image as image
+from xbrletools.cli import main
+reserve = image.reserve
+def shared(shape, dtype):
+    if len(shape) == 1:
+        return reserve(shape, dtype)
+    return np.frombuffer(mmap.mmap(-1, max(1, shape[0] * shape[1])), dtype, shape[0] * shape[1]).reshape(shape)
+image.reserve = shared
+sys.exit(main(sys.argv[1:]))
+"""
 
 
 def bare(command: str) -> int:
@@ -272,11 +277,10 @@ def _line(what: str, run: Run, stream: Stream, command: str, own: int = 0) -> No
 
 def _file(command: str, path: Path, stream: Stream, *more: str) -> None:
     """A command on a file; one that has images may take those, and the table."""
-    image = stream.pages * stream.mix.page_size if command in ("verify", "extract") else 0
     if command == "extract":
         more = ("-o", str(path.with_suffix(".raw")), "--block", "pc.ram", "--force")
     own = 32 * stream.records if command in ("verify", "extract", "page") else 0
-    run = watched(["-m", "xbrletools", command, str(path), *more], image=image)
+    run = watched(["-c", _APART, command, str(path), *more])
     _line(f"{command} FILE, {stream.mix.name}", run, stream, command, own)
     path.with_suffix(".raw").unlink(missing_ok=True)
 
@@ -290,8 +294,7 @@ def pipe(folder: Path, size: int, options: argparse.Namespace) -> None:
             if command in options.commands.split(","):
                 verifies = command == "verify"
                 stream = Stream(mix, most // 10 if verifies and mix is SHORT else most)
-                image = stream.pages * mix.page_size if verifies else 0
-                run = watched(["-m", "xbrletools", command, "-"], stream.pieces(), image=image)
+                run = watched(["-c", _APART, command, "-"], stream.pieces())
                 _line(f"{command} -, {mix.name}", run, stream, command, 32 * stream.records if verifies else 0)
 
 

@@ -160,7 +160,9 @@ def block_list(total: int, entry: Grammar = BlockEntry) -> Grammar:
     return Struct("total" / Computed(total), "entries" / RepeatUntil(_list_is_full, entry))
 
 
-ZLIB_DEFLATE = 8  # low nibble of a zlib stream's first byte (RFC 1950)
+ZLIB_METHOD = 0x0F  # the bits of a zlib stream's first byte that name its method (RFC 1950)
+ZLIB_DEFLATE = 8
+ZLIB_PAGES_MAX = 2  # pages that a page's zlib stream may take; senders reserve little more than one
 
 #: COMPRESS_PAGE: be32 length and a zlib stream.
 CompressedPage: Grammar = Struct("length" / Int32ub, "data" / Bytes(this.length))

@@ -99,6 +99,17 @@ def test_the_walk_reads_nothing_behind_the_end(size):
     data = (bytes(7) + b"\x60" + bytes(8) + b"\x22" * 8)[:size]  # a delta whose header is cut
     starts, steps = np.zeros(8, np.int64), np.zeros(256, np.uint32)
     steps[0x22] = 9
-    layout = (7, 0x60, 10, 2, False, 0, 4096, 16)
-    count, end = native.loops.walk(memoryview(data), 0, 1 << 40, starts, steps, layout)
+    layout = (0x60, 10, 2, False, 0, 4096, 16)
+    packed = (0x20, 1, 6, 15, 8, 12, 15, 8, 8192, 12)
+    count, end = native.loops.walk(memoryview(data), 0, 1 << 40, starts, 7, steps, layout, packed)
     assert (count, end) == ((1, 16) if size >= 12 else (0, 0))
+
+
+@BUILT
+@pytest.mark.parametrize("size", range(14))
+def test_the_walk_reads_no_zlib_stream_behind_the_end(size):
+    data = (bytes(6) + b"\x01\x20" + bytes(3) + b"\x03" + b"\x78\x9c")[:size]
+    starts, steps = np.zeros(8, np.int64), np.zeros(256, np.uint32)
+    packed = (0x20, 1, 6, 15, 8, 12, 15, 8, 8192, 12)
+    count, end = native.loops.walk(memoryview(data), 0, 1 << 40, starts, 7, steps, (-1, 0, 1, False, 0, 0, 1), packed)
+    assert (count, end) == ((1, 15) if size >= 13 else (0, 0))

@@ -15,37 +15,56 @@ enum { VERDICT_OK, VERDICT_SHORT, VERDICT_LONG, VERDICT_BAD_NUMBER, VERDICT_CUT,
 /* -- the walk over records ---------------------------------------------------------------------------------------- */
 
 typedef struct {
-    int flags_at;               /* of a record, its flags' low byte */
-    int delta_flags;            /* of a delta, whose length the following locate; -1 where none is known */
+    int flags;                  /* of a delta, whose length the following locate; -1 where none is known */
     int length_at, length_bytes, length_is_big;
     long long least, most;      /* what the length field may hold */
     long long beside;           /* bytes of a delta, less what its length field holds */
 } Delta;
 
-static unsigned long long length_of(const uint8_t *field, const Delta *delta)
+typedef struct {
+    int flags, high;            /* of a page that came as a zlib stream; flags -1 where there can be none */
+    int high_at, high_mask;     /* where, and which, the flags above the low byte are */
+    int length_at;              /* of its length, 4 bytes, most significant first */
+    int magic_at, magic_mask, magic;
+    long long most;             /* what the length may be; it is at least 1 */
+    long long beside;           /* bytes of such a record beside the zlib stream */
+} Packed;
+
+static int64_t number_at(const uint8_t *field, int bytes, int is_big)
 {
-    unsigned long long length = 0;
-    for (int i = 0; i < delta->length_bytes; i++)
-        length = length << 8 | field[delta->length_is_big ? i : delta->length_bytes - 1 - i];
-    return length;
+    int64_t number = 0;
+    for (int i = 0; i < bytes; i++)
+        number = number << 8 | field[is_big ? i : bytes - 1 - i];
+    return number;
 }
 
-/* Store where records begin, from `at` on; *next is where one begins that is of no fixed size and no good delta. */
-static int64_t steps_over(const uint8_t *data, int64_t size, int64_t at, int64_t limit, const uint32_t *steps,
-                          const Delta *delta, int64_t *starts, int64_t room, int64_t *next)
+/* Bytes of the delta, or zlib stream, whose record begins at `record`; 0 where it is none that is good. */
+static int64_t size_of(const uint8_t *record, int64_t left, int flags, const Delta *delta, const Packed *packed)
+{
+    int64_t length;
+    if (flags == delta->flags && delta->length_at + delta->length_bytes <= left) {
+        length = number_at(record + delta->length_at, delta->length_bytes, delta->length_is_big);
+        return length < delta->least || length > delta->most ? 0 : delta->beside + length;
+    }
+    if (flags == packed->flags && packed->magic_at < left && packed->length_at + 4 <= left
+        && (record[packed->high_at] & packed->high_mask) == packed->high
+        && (record[packed->magic_at] & packed->magic_mask) == packed->magic) {
+        length = number_at(record + packed->length_at, 4, 1);
+        return length < 1 || length > packed->most ? 0 : packed->beside + length;
+    }
+    return 0;
+}
+
+/* Store where records begin, from `at` on; *next is where one begins that is of no fixed size and not good. */
+static int64_t steps_over(const uint8_t *data, int64_t size, int64_t at, int64_t limit, int flags_at, const uint32_t *steps,
+                          const Delta *delta, const Packed *packed, int64_t *starts, int64_t room, int64_t *next)
 {
     int64_t count = 0;
-    while (count < room && at < limit && at < size - delta->flags_at) {
-        const uint8_t flags = data[at + delta->flags_at];
-        int64_t step = steps[flags];
-        if (!step) {
-            if (flags != delta->delta_flags || at > size - delta->length_at - delta->length_bytes)
-                break;
-            const int64_t length = (int64_t)length_of(data + at + delta->length_at, delta);
-            if (length < delta->least || length > delta->most)
-                break;
-            step = delta->beside + length;
-        }
+    while (count < room && at < limit && at < size - flags_at) {
+        const int flags = data[at + flags_at];
+        const int64_t step = steps[flags] ? steps[flags] : size_of(data + at, size - at, flags, delta, packed);
+        if (!step)
+            break;
         starts[count++] = at;
         at += step;
     }
@@ -58,19 +77,24 @@ static PyObject *walk(PyObject *self, PyObject *arguments)
     Py_buffer data, steps, starts;
     long long at, limit;
     int64_t count = 0, next = 0;
+    int flags_at;
     Delta delta;
-    if (!PyArg_ParseTuple(arguments, "y*LLw*y*(iiiipLLL)", &data, &at, &limit, &starts, &steps, &delta.flags_at,
-                          &delta.delta_flags, &delta.length_at, &delta.length_bytes, &delta.length_is_big, &delta.least,
-                          &delta.most, &delta.beside))
+    Packed packed;
+    if (!PyArg_ParseTuple(arguments, "y*LLw*iy*(iiipLLL)(iiiiiiiiLL)", &data, &at, &limit, &starts, &flags_at, &steps,
+                          &delta.flags, &delta.length_at, &delta.length_bytes, &delta.length_is_big, &delta.least,
+                          &delta.most, &delta.beside, &packed.flags, &packed.high, &packed.high_at, &packed.high_mask,
+                          &packed.length_at, &packed.magic_at, &packed.magic_mask, &packed.magic, &packed.most,
+                          &packed.beside))
         return NULL;
     PyObject *result = NULL;
-    if (at < 0 || steps.len != 256 * (Py_ssize_t)sizeof(uint32_t) || delta.flags_at < 0 || delta.length_at < 0
-        || delta.length_bytes < 1 || delta.length_bytes > 4 || delta.least < 0 || delta.beside + delta.least < 1) {
+    if (at < 0 || steps.len != 256 * (Py_ssize_t)sizeof(uint32_t) || flags_at < 0 || delta.length_at < 0
+        || delta.length_bytes < 1 || delta.length_bytes > 4 || delta.least < 0 || delta.beside + delta.least < 1
+        || packed.high_at < 0 || packed.high_at > packed.magic_at || packed.length_at < 0 || packed.beside < 0) {
         PyErr_SetString(PyExc_ValueError, "no layout of records");
     } else {
         const int64_t room = starts.len / (Py_ssize_t)sizeof(int64_t);
         Py_BEGIN_ALLOW_THREADS
-        count = steps_over(data.buf, data.len, at, limit, steps.buf, &delta, starts.buf, room, &next);
+        count = steps_over(data.buf, data.len, at, limit, flags_at, steps.buf, &delta, &packed, starts.buf, room, &next);
         Py_END_ALLOW_THREADS
         result = Py_BuildValue("LL", (long long)count, (long long)next);
     }

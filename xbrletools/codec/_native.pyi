@@ -10,8 +10,10 @@ def walk(
     at: int,
     limit: int,
     starts: Ints,
+    flags_at: int,
     steps: NDArray[np.uint32],
-    delta: tuple[int, int, int, int, bool, int, int, int],
+    delta: tuple[int, int, int, bool, int, int, int],
+    packed: tuple[int, int, int, int, int, int, int, int, int, int],
 ) -> tuple[int, int]: ...
 def xor_pairs(
     data: Bytes,

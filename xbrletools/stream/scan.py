@@ -600,7 +600,9 @@ class Scanner:
             return False
         (length,) = struct.unpack_from(">I", self._view, after - self._base)
         first = self._view[after + Int32ub.sizeof() - self._base]
-        return first & 0x0F == ram.ZLIB_DEFLATE and 0 < length <= 2 * self.settings.page_size
+        return (
+            first & ram.ZLIB_METHOD == ram.ZLIB_DEFLATE and 0 < length <= ram.ZLIB_PAGES_MAX * self.settings.page_size
+        )
 
     def _find_dialect(self, at: int) -> None:
         """Settle the dialect and byte order at the first delta."""

@@ -27,6 +27,7 @@ Ints = NDArray[np.int64]
 WORD = ram.Word.sizeof()
 _WORDS = np.dtype(">u8")
 _INT = np.dtype(">u4")
+_LENGTH = struct.Struct(">I")  # of a zlib stream
 RUN = 3  # equal records in a row before the regular expression is asked
 LONG_RUN = 64  # and from which array operations are
 ARRAY = 1 << 13  # records that these look at together
@@ -134,13 +135,21 @@ class Layout:
             kind, self.length_at = self.header.fields["length"][:2]  # type: ignore[index]
             little = kind.newbyteorder("<") == kind
             self.length = struct.Struct(("<" if little else ">") + kind.char)
+        # of a page that came as a zlib stream: its flags, in the low byte and in the one above; how long it may be
+        self.packed = int(Flag.COMPRESS_PAGE | kept) & 0xFF if named else -1
+        self.packed_high = int(Flag.COMPRESS_PAGE) >> 8
+        self.packed_most = ram.ZLIB_PAGES_MAX * settings.page_size
         self._starts = np.empty(PIECE, np.int64)
         self._sizes = np.array(self.steps, np.uint32)
-        most, length_at = self.counted + self.limit, WORD + self.length_at
-        is_big = self.length.format.startswith(">")
+        is_big, length_at = self.length.format.startswith(">"), WORD + self.length_at
         self._delta = (
-            *(WORD - 1, self.delta_flags, length_at, self.length.size, is_big),
-            *(self.counted, most, self.beside - self.counted),
+            *(self.delta_flags, length_at, self.length.size, is_big),
+            *(self.counted, self.counted + self.limit, self.beside - self.counted),
+        )
+        head = WORD + _INT.itemsize
+        self._packed = (
+            *(self.packed, self.packed_high, WORD - 2, self.clear),
+            *(WORD, head, ram.ZLIB_METHOD, ram.ZLIB_DEFLATE, self.packed_most, head),
         )
         # what a word's flags say, whatever the bits above those known; of `heads` a name's bytes are left out
         kinds, names = _tables(settings.version, self.delta)
@@ -172,7 +181,7 @@ class Layout:
     def _step(self, loops: ModuleType, view: memoryview, at: int, limit: int, pending: Pending) -> int:
         """What `walk` does, in C."""
         room = self._starts[: PIECE - len(pending)]
-        found, end = loops.walk(view, at, limit, room, self._sizes, self._delta)
+        found, end = loops.walk(view, at, limit, room, WORD - 1, self._sizes, self._delta, self._packed)
         if found < LONG_RUN:
             pending.at += room[:found].tolist()
         else:
@@ -189,6 +198,7 @@ class Layout:
         delta, least, most = self.delta_flags, self.counted, self.counted + self.limit
         beside = self.beside - self.counted
         read, flags_at, length_at = self.length.unpack_from, WORD - 1, WORD + self.length_at
+        packed, packed_head = self.packed, WORD + _INT.itemsize
         last = seen = 0
         for _ in range(STRIDE):
             if at >= limit:
@@ -219,6 +229,13 @@ class Layout:
                     return at, False
                 keep(at)
                 at += beside + length
+            elif flags == packed and view[at + flags_at - 1] & self.clear == self.packed_high:
+                last = 0
+                (length,) = _LENGTH.unpack_from(view, at + WORD)
+                if view[at + packed_head] & ram.ZLIB_METHOD != ram.ZLIB_DEFLATE or not 0 < length <= self.packed_most:
+                    return at, False
+                keep(at)
+                at += packed_head + length
             else:
                 return at, False
         return at, True

@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 import xbrletools
-from xbrletools.codec import checksum, uniform, xbrle, xbzrle
+from xbrletools.codec import checksum, native, uniform, xbrle, xbzrle
 from xbrletools.codec.batches import positions
 from xbrletools.formats.ram import Flag
 from xbrletools.memory.image import Image
@@ -186,23 +186,24 @@ def _sum_in_two(made: Made) -> Trial:
 
 
 def _decode_in_two(count: int) -> Callable[[Made], Trial]:
+    """What `xbrle.apply` makes of the cores itself, where its loop is in C."""
+
     def prepare(made: Made) -> Trial:
         rng = made.random()
-        old = streams.noise(4 * made.pages, rng)
+        old = streams.noise(8 * made.pages, rng)
         data, offsets, lengths = _record_payloads("xbrle", old, streams.changed(old, count, False, rng))
         mine, its = old.copy(), old.copy()
 
-        def decode(pages: Bytes, part: slice) -> None:
-            xbrle.apply(data, offsets[part], lengths[part], pages[part])
-
-        two = _halves(lambda part: decode(mine, part), len(old))
-
         def ours() -> object:
-            two()
+            xbrle.apply(data, offsets, lengths, mine)
             return mine
 
         def theirs() -> object:
-            decode(its, slice(0, len(old)))
+            kept, native.THREADS = native.THREADS, 1
+            try:
+                xbrle.apply(data, offsets, lengths, its)
+            finally:
+                native.THREADS = kept
             return its
 
         return Trial(len(old), old.size, ours, theirs, _equal, _ROUNDS)

@@ -44,6 +44,27 @@ def test_both_give_the_same_pages_and_verdicts_for_any_payload(codec, data):
     np.testing.assert_array_equal(mine, its)
 
 
+@BUILT
+@pytest.mark.parametrize("codec", [xbrle, xbzrle], ids=["xbrle", "xbzrle"])
+def test_threads_leave_what_one_leaves_and_tell_what_does_not_fit(codec, monkeypatch):
+    monkeypatch.setattr(native, "THREADS", 3)
+    monkeypatch.setattr(native, "THREAD_BYTES", 50 * PAGE)
+    old, new = noise(400, PAGE, seed=1), noise(400, PAGE, seed=1)
+    new[:, 7::50] ^= 0x31
+    payload, lengths = codec.encode(old, new)
+    offsets = np.cumsum(lengths) - lengths
+    lengths[[3, 399]] -= 2  # cut off
+    rows = np.random.default_rng(1).permutation(400)
+    mine, its = old[np.argsort(rows)], old[np.argsort(rows)]
+    verdicts = codec.apply(payload, offsets, lengths, mine, rows)
+    assert np.flatnonzero(verdicts).tolist() == [3, 399]
+    np.testing.assert_array_equal(verdicts, in_numpy(lambda: codec.apply(payload, offsets, lengths, its, rows)))
+    np.testing.assert_array_equal(mine, its)
+    rows[399] = 400
+    with pytest.raises(ValueError):
+        native.apply(native.loops.copy_pages, (0, 0), payload, offsets, lengths, mine, rows)
+
+
 def table(data: bytes):
     try:
         capture = xbrletools.open(data)

@@ -1,5 +1,9 @@
 """The loops in C against those of NumPy: the same for any input, and no byte outside of what they were given."""
 
+import subprocess
+import sys
+import threading
+
 import numpy as np
 import pytest
 from hypothesis import given
@@ -63,6 +67,47 @@ def test_threads_leave_what_one_leaves_and_tell_what_does_not_fit(codec, monkeyp
     rows[399] = 400
     with pytest.raises(ValueError):
         native.apply(native.loops.copy_pages, (0, 0), payload, offsets, lengths, mine, rows)
+
+
+@BUILT
+def test_a_delta_that_changes_while_it_is_applied_stays_in_its_page():
+    # the page is the payload: what its runs were added up from is not what they are when they are applied
+    page_and_payload = np.zeros(2 * PAGE, np.uint8)
+    page_and_payload[: 2 * PAGE : 2] = 1  # runs of 1, PAGE of them
+    page_and_payload[1 : 2 * PAGE : 2] = 0xFE  # each makes a run further on 0xFF
+    pages = page_and_payload[:PAGE].reshape(1, PAGE)
+    native.apply(native.loops.xor_pairs, (0, 1), page_and_payload, *np.array([[0], [2 * PAGE]]), pages, None)
+    assert page_and_payload[PAGE::2].tolist() == [1] * (PAGE // 2)
+
+
+@BUILT
+@pytest.mark.parametrize(("loop", "layout"), [("xor_pairs", (0, 2)), ("xor_pairs", (-1, 0)), ("copy_runs", (128, 99))])
+def test_a_layout_that_cannot_be_is_refused(loop, layout):
+    nothing = np.array([[0], [4]])
+    with pytest.raises(ValueError):
+        native.apply(getattr(native.loops, loop), layout, np.zeros(9, np.uint8), *nothing, noise(1, PAGE, seed=1), None)
+
+
+@BUILT
+def test_where_no_thread_can_be_had_one_does_it_all(monkeypatch):
+    monkeypatch.setattr(native, "THREADS", 3)
+    monkeypatch.setattr(native, "THREAD_BYTES", PAGE)
+    monkeypatch.setattr(
+        threading.Thread, "start", lambda _: (_ for _ in ()).throw(RuntimeError("can't start new thread"))
+    )
+    pages, data = np.zeros((9, PAGE), np.uint8), noise(9, PAGE, seed=1).reshape(-1)
+    native.apply(native.loops.copy_pages, (0, 0), data, np.arange(9) * PAGE, np.full(9, PAGE), pages, None)
+    np.testing.assert_array_equal(pages.reshape(-1), data)
+
+
+def test_a_build_of_another_revision_is_not_used():
+    command = (
+        "import sys, types, xbrletools.codec as codec\n"
+        "codec._native = sys.modules['xbrletools.codec._native'] = types.SimpleNamespace(REVISION=-1)\n"
+        "from xbrletools.codec import native; print(native.loops)"
+    )
+    found = subprocess.run([sys.executable, "-c", command], capture_output=True, text=True, check=True)
+    assert found.stdout.strip() == "None"
 
 
 def table(data: bytes):

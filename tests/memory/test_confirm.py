@@ -5,9 +5,10 @@ import pytest
 
 import xbrletools
 from tests.streams import PAGE, StreamBuilder, noise
-from xbrletools.formats.ram import DELTA_KINDS
+from xbrletools.formats.ram import DELTA_KINDS, Kind
 from xbrletools.memory.confirm import Trust
 from xbrletools.memory.replay import View
+from xbrletools.stream.walk import WORD
 
 A, B = noise(1), noise(1)
 B[9] ^= 0x55
@@ -41,9 +42,24 @@ def test_a_stale_base_is_confirmed_for_the_sender_alone():
     assert not confirmed(capture, at=2, view=View.SENDER)[0]  # the dup page itself
 
 
-def test_pages_of_the_debug_trees_have_sums_of_their_own():
-    capture = xbrletools.open(StreamBuilder(dialect="m115dbg").page(0, A).dup(PAGE, 3).part().delta(0, A, B).bytes())
-    assert confirmed(capture, at=2) == [True, False, False, False]
+def test_a_sum_of_a_pages_own_bytes_does_not_say_whose_they_are():
+    builder = StreamBuilder(dialect="m115dbg").page(0, A).page(PAGE, A).part().delta(0, A, B)
+    capture = xbrletools.open(builder.bytes())
+    assert confirmed(capture, at=2) == [True, False, False, False]  # the delta that follows on page 0 does
+
+
+def test_a_page_of_the_debug_trees_that_went_astray_is_not_known(corpus):
+    data = bytearray(corpus("qemu-2010/m115dbg-x.bin"))
+    records = xbrletools.open(bytes(data)).records
+    row = int(records.by_number[9756])
+    assert records.columns.kind[row] == Kind.PAGE
+    assert records.columns.address[row] == 0x31A000
+    data[int(records.columns.offset[row]) + WORD - 3] ^= 0x40
+    capture = xbrletools.open(bytes(data), salvage=True)
+    image = capture.memory(trust=Trust.CHECKSUM)
+    astray = capture.space.rows(capture.records.columns)[row]
+    assert capture.records.columns.address[row] == 0x71A000
+    assert not image.known[astray]
 
 
 def test_memory_of_what_is_confirmed_knows_nothing_else():

@@ -210,6 +210,14 @@ def test_nothing_to_believe_is_an_error_and_no_traceback():
             salvage(data).memory()
 
 
+@pytest.mark.parametrize(("copied", "into"), [(0, 0x111E00), (0, 0x80000), (0x20000, 0x111E00)])
+def test_a_copy_of_another_part_of_the_capture_is_read_like_any_damage(copied, into, corpus):
+    data = corpus("qemu-2011-posted/dbg-small-8m.bin")
+    salvaged = salvage(data[:into] + data[copied : copied + 0x10000] + data[into:])
+    assert salvaged.gaps
+    assert salvaged.memory().recovered.any()
+
+
 @pytest.mark.parametrize("junk", [1, 9, 30, 4104])
 def test_two_gaps_without_a_record_between_them_are_two_doubts(junk):
     stream = StreamBuilder({b"pc.ram": 32 * PAGE}, flags=3)

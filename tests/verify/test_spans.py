@@ -70,7 +70,7 @@ def undone(pages):
         )
 
 
-@pytest.mark.parametrize("pages", [6, 64])
+@pytest.mark.parametrize("pages", [6, 24])
 def test_pages_that_changed_back_are_not_called_replayed(pages):
     found = list(xbrletools.open(undone(pages), dialect="lm2", endian="little").verify())
     assert {(f.rule, f.severity.value) for f in found} == {("delta-undone", "note")}
@@ -117,21 +117,28 @@ def naive_replays(capture):
     for row in capture.records.by_number.tolist():
         start, length = int(columns.offset[row]) + int(columns.head[row]), int(columns.length[row])
         known.append((int(columns.kind[row]), int(columns.address[row]), data[start : start + length]))
-    latest, found = {}, []
+    latest, deltas = {}, []
     for number, (kind, address, payload) in enumerate(known[1:], 1):
         before, latest[address] = latest.get(address), number
-        if before is None or kind not in DELTA_KINDS or known[before] != known[number] or not any(payload[1::2]):
-            continue
-        shift = number - before
-        if found and found[-1][1] >= number and found[-1][2] == shift:
-            found[-1][3] += 1
-            continue
-        first = last = number
-        while first - shift > 1 and known[first - 1] == known[first - shift - 1]:
-            first -= 1
-        while last + 1 < len(known) and known[last + 1] == known[last + 1 - shift]:
-            last += 1
-        found.append([first, last, shift, 1])
+        if before and kind in DELTA_KINDS and known[before] == known[number] and any(payload[1::2]):
+            deltas.append((number, number - before))
+
+    def repeats(numbers, shift):
+        return all(n - shift >= 1 and known[n] == known[n - shift] for n in numbers)
+
+    found = []  # from delta to delta
+    for number, shift in deltas:
+        if found and found[-1][2] == shift and repeats(range(found[-1][1], number), shift):
+            found[-1][1], found[-1][3] = number, found[-1][3] + 1
+        else:
+            found.append([number, number, shift, 1])
+    before = [0, *(last for _, last, _, _ in found)]
+    after = [*(first for first, _, _, _ in found[1:]), len(known)]
+    for span, low, high in zip(found, before, after, strict=False):
+        while span[0] - 1 > low and repeats([span[0] - 1], span[2]):
+            span[0] -= 1
+        while span[1] + 1 < high and repeats([span[1] + 1], span[2]):
+            span[1] += 1
     return found
 
 

@@ -148,6 +148,9 @@ def salvaging(function: Callable[..., Any]) -> Callable[..., Any]:
     return read
 
 
+BLOCK_MAX = 1 << 60  # bytes of a RAM block that can be asked for; an address in it takes 64 bits
+
+
 def giving_blocks(what: str) -> Callable[[Callable[..., Any]], Callable[..., Any]]:
     """The option --blocks, and what it is for; the command gets (name, length in bytes) of each, or None."""
     return click.option("--blocks", type=block_sizes, metavar="NAME=SIZE,...", help=what)
@@ -159,13 +162,18 @@ def block_sizes(text: str) -> tuple[tuple[bytes, int], ...]:
     Raises:
         XbrleError: it is not written that way.
     """
-    blocks = []
+    blocks: dict[bytes, int] = {}
     for part in text.split(","):
         name, equals, length = part.rpartition("=")
         if not name or not equals:
             raise XbrleError(f"{part!r} is no block; write pc.ram=8M,pc.bios=128K")
-        blocks.append((name.encode("utf-8", "surrogateescape"), size(length)))
-    return tuple(blocks)
+        block = name.encode("utf-8", "surrogateescape")
+        if block in blocks:
+            raise XbrleError(f"the block {name!r} is named twice")
+        blocks[block] = size(length)
+        if not 0 < blocks[block] <= BLOCK_MAX:
+            raise XbrleError(f"no block has {length} bytes: {name!r}")
+    return tuple(blocks.items())
 
 
 def viewing(function: Callable[..., Any]) -> Callable[..., Any]:

@@ -10,6 +10,7 @@
 #include <stdint.h>
 #include <string.h>
 
+enum { REVISION = 3 }; /* of the arguments and meaning of what follows: native.py takes no other */
 enum { VERDICT_OK, VERDICT_SHORT, VERDICT_LONG, VERDICT_BAD_NUMBER, VERDICT_CUT, VERDICT_ZERO_RUN }; /* verdict.py */
 
 /* -- the walk over records ---------------------------------------------------------------------------------------- */
@@ -72,6 +73,13 @@ static int64_t steps_over(const uint8_t *data, int64_t size, int64_t at, int64_t
     return count;
 }
 
+enum { FAR = 1 << 16 }; /* from a record's beginning: no header is that long */
+
+static int is_near(long long place)
+{
+    return place >= 0 && place <= FAR;
+}
+
 static PyObject *walk(PyObject *self, PyObject *arguments)
 {
     Py_buffer data, steps, starts;
@@ -87,9 +95,10 @@ static PyObject *walk(PyObject *self, PyObject *arguments)
                           &packed.beside))
         return NULL;
     PyObject *result = NULL;
-    if (at < 0 || steps.len != 256 * (Py_ssize_t)sizeof(uint32_t) || flags_at < 0 || delta.length_at < 0
-        || delta.length_bytes < 1 || delta.length_bytes > 4 || delta.least < 0 || delta.beside + delta.least < 1
-        || packed.high_at < 0 || packed.high_at > packed.magic_at || packed.length_at < 0 || packed.beside < 0) {
+    if (at < 0 || steps.len != 256 * (Py_ssize_t)sizeof(uint32_t) || !is_near(flags_at) || !is_near(delta.length_at)
+        || delta.length_bytes < 1 || delta.length_bytes > 4 || delta.least < 0 || delta.beside < -FAR || delta.beside > FAR
+        || delta.beside + delta.least < 1 || !is_near(packed.high_at) || !is_near(packed.length_at)
+        || !is_near(packed.magic_at) || packed.high_at > packed.magic_at || packed.beside < 0 || packed.beside > FAR) {
         PyErr_SetString(PyExc_ValueError, "no layout of records");
     } else {
         const int64_t room = starts.len / (Py_ssize_t)sizeof(int64_t);
@@ -123,6 +132,8 @@ static int put_pairs(Payload delta, uint8_t *page, int64_t page_size, int run_at
         return total < page_size ? VERDICT_SHORT : VERDICT_LONG;
     for (int64_t i = 0; i < end; i += 2) {
         const uint8_t run = runs[i], byte = bytes[i];
+        if (run > page_size - to) /* what was added up has changed since: a file that is written while it is read */
+            return VERDICT_LONG;
         if (byte && run == 1)
             page[to] ^= byte;
         else if (byte)
@@ -172,7 +183,7 @@ static int read_runs(Payload delta, uint8_t *page, int64_t page_size, int more, 
         if (count > delta.length - at)
             return VERDICT_CUT;
         if (page)
-            memcpy(page + to, delta.data + at, (size_t)count);
+            memmove(page + to, delta.data + at, (size_t)count);
         at += count;
         to += count;
     }
@@ -191,14 +202,14 @@ static int put_page(Payload page, uint8_t *to, int64_t page_size, int one, int o
 {
     if (page.length != page_size)
         return page.length < page_size ? VERDICT_SHORT : VERDICT_LONG;
-    memcpy(to, page.data, (size_t)page_size);
+    memmove(to, page.data, (size_t)page_size);
     return VERDICT_OK;
 }
 
 typedef int Put(Payload, uint8_t *, int64_t, int, int);
 
 /* Delta k into page rows[k]. What `check_deltas` and `check_rows` promise is looked at again: here it is memory. */
-static PyObject *apply(PyObject *arguments, Put *put)
+static PyObject *apply(PyObject *arguments, Put *put, int is_layout(int, int))
 {
     Py_buffer data, offsets, lengths, pages, rows, verdicts;
     Py_ssize_t page_size;
@@ -209,7 +220,8 @@ static PyObject *apply(PyObject *arguments, Put *put)
     const Py_ssize_t count = verdicts.len, wide = (Py_ssize_t)sizeof(int64_t);
     const int64_t *at = offsets.buf, *length = lengths.buf, *row = rows.buf;
     uint8_t *verdict = verdicts.buf;
-    int is_right = page_size > 0 && offsets.len == count * wide && lengths.len == offsets.len && rows.len == offsets.len;
+    int is_right = page_size > 0 && offsets.len % wide == 0 && offsets.len / wide == count && lengths.len == offsets.len
+                   && rows.len == offsets.len && is_layout(one, other);
     if (is_right) {
         const int64_t last = pages.len / page_size;
         Py_BEGIN_ALLOW_THREADS
@@ -233,19 +245,34 @@ static PyObject *apply(PyObject *arguments, Put *put)
     Py_RETURN_NONE;
 }
 
+static int is_pair(int run_at, int byte_at)
+{
+    return (run_at == 0 && byte_at == 1) || (run_at == 1 && byte_at == 0);
+}
+
+static int is_number(int more, int bits)
+{
+    return more > 0 && more < 256 && bits >= 0 && bits <= 8;
+}
+
+static int is_nothing(int one, int other)
+{
+    return !one && !other;
+}
+
 static PyObject *xor_pairs(PyObject *self, PyObject *arguments)
 {
-    return apply(arguments, put_pairs);
+    return apply(arguments, put_pairs, is_pair);
 }
 
 static PyObject *copy_runs(PyObject *self, PyObject *arguments)
 {
-    return apply(arguments, put_runs);
+    return apply(arguments, put_runs, is_number);
 }
 
 static PyObject *copy_pages(PyObject *self, PyObject *arguments)
 {
-    return apply(arguments, put_page);
+    return apply(arguments, put_page, is_nothing);
 }
 
 /* -- the module --------------------------------------------------------------------------------------------------- */
@@ -258,9 +285,22 @@ static PyMethodDef functions[] = {
     {NULL, NULL, 0, NULL},
 };
 
-static struct PyModuleDef module = {PyModuleDef_HEAD_INIT, "_native", NULL, -1, functions, NULL, NULL, NULL, NULL};
+static int set_up(PyObject *module)
+{
+    return PyModule_AddIntConstant(module, "REVISION", REVISION);
+}
+
+static PyModuleDef_Slot slots[] = {
+    {Py_mod_exec, set_up},
+#ifdef Py_mod_gil
+    {Py_mod_gil, Py_MOD_GIL_NOT_USED},
+#endif
+    {0, NULL},
+};
+
+static struct PyModuleDef module = {PyModuleDef_HEAD_INIT, "_native", NULL, 0, functions, slots, NULL, NULL, NULL};
 
 PyMODINIT_FUNC PyInit__native(void)
 {
-    return PyModule_Create(&module);
+    return PyModuleDef_Init(&module);
 }

@@ -5,6 +5,8 @@ from numpy.typing import NDArray
 
 from .batches import Bytes, Ints
 
+REVISION: int
+
 def walk(
     data: memoryview,
     at: int,

@@ -51,9 +51,12 @@ def check_deltas(data: Bytes, offsets: Ints, lengths: Ints) -> None:
         raise ValueError("data must be an (N,) uint8 array, contiguous")
     if offsets.ndim != 1 or offsets.shape != lengths.shape:
         raise ValueError("offsets and lengths must be (n,) arrays of one length")
-    if not (np.issubdtype(offsets.dtype, np.integer) and np.issubdtype(lengths.dtype, np.integer)):
+    if offsets.dtype.kind not in "iu" or lengths.dtype.kind not in "iu":
         raise ValueError("offsets and lengths must be integers")
-    if len(offsets) and (offsets.min() < 0 or lengths.min() < 0 or int((offsets + lengths).max()) > len(data)):
+    if not (np.can_cast(offsets.dtype, np.int64) and np.can_cast(lengths.dtype, np.int64)):
+        raise ValueError("offsets and lengths must be of 64 bits with a sign, or less")
+    ends = np.add(offsets, lengths, dtype=np.int64)
+    if len(ends) and (offsets.min() < 0 or lengths.min() < 0 or ends.min() < 0 or int(ends.max()) > len(data)):
         raise ValueError("a payload lies outside of data")
 
 

@@ -4,6 +4,9 @@ What they do NumPy does as well, and is the reference. `XBRLE_NATIVE=0` in the e
 """
 
 import os
+from collections.abc import Callable
+from itertools import pairwise
+from threading import Thread
 from types import ModuleType
 from typing import Any
 
@@ -15,12 +18,17 @@ _CORES = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else o
 THREADS = min(4, _CORES)  # memory's speed is the limit: more gain little
 THREAD_BYTES = 1 << 23  # of pages, that are worth a thread
 
+REVISION = 3  # of `_native.c`
+
 loops: ModuleType | None = None
 if os.environ.get("XBRLE_NATIVE") != "0":
     try:
-        from . import _native as loops
+        from . import _native
+
+        if getattr(_native, "REVISION", None) == REVISION:  # an older build may still lie about
+            loops = _native
     except ImportError:
-        loops = None
+        pass
 
 
 def apply(
@@ -34,19 +42,37 @@ def apply(
     count, page_size = len(offsets), pages.shape[1]
     verdicts = np.zeros(count, np.uint8)
     numbers = (offsets, lengths, np.arange(count) if rows is None else rows)
-    at, length, row = (np.ascontiguousarray(n, np.int64) for n in numbers)
+    at, length, row = (np.require(n, np.int64, ["C", "A"]) for n in numbers)
 
     def part(first: int, end: int) -> None:
         some = slice(first, end)
         loop(data, at[some], length[some], pages, page_size, row[some], verdicts[some], layout)
 
-    threads = min(THREADS, count * page_size // THREAD_BYTES)
-    if threads < 2:
-        part(0, count)
-        return verdicts
-    from concurrent.futures import ThreadPoolExecutor  # not before it is needed: start-up has no use for it
-
-    ends = [count * k // threads for k in range(threads + 1)]
-    with ThreadPoolExecutor(threads) as pool:
-        list(pool.map(part, ends[:-1], ends[1:]))
+    cores = max(1, min(THREADS, count * page_size // THREAD_BYTES))
+    _in_threads(part, [count * k // cores for k in range(cores + 1)])
     return verdicts
+
+
+def _in_threads(part: Callable[[int, int], None], bounds: list[int]) -> None:
+    """Do the parts between bounds, each in a thread where there can be one; raises what one of them raises."""
+    failed: list[BaseException] = []
+
+    def attempt(first: int, end: int) -> None:
+        try:
+            part(first, end)
+        except BaseException as error:
+            failed.append(error)
+
+    threads = []
+    for first, end in pairwise(bounds[1:]):
+        thread = Thread(target=attempt, args=(first, end))
+        try:
+            thread.start()
+            threads.append(thread)
+        except RuntimeError:  # there are too many, or the interpreter is about to end
+            attempt(first, end)
+    attempt(*bounds[:2])
+    for thread in threads:
+        thread.join()
+    if failed:
+        raise failed[0]

@@ -1,7 +1,8 @@
 """Which pages a checksum vouches for, and the words for what a damaged capture gives: recovered, known, unprotected.
 
-A delta's sum is of the whole page after it, and so vouches for the page before it too. PAGE records have sums in the
-debug trees of November 2010 alone, zlib streams their Adler-32; nothing else in any dialect is protected.
+A delta's sum is of the whole page after it, and so vouches for the page before it too, and for its place: over another
+page it would not hold. The sums of PAGE records, in the debug trees of November 2010, and the Adler-32 of zlib streams
+vouch for bytes but not for whose they are, so these make nothing known; nothing else in any dialect is protected.
 """
 
 from enum import Enum
@@ -37,13 +38,13 @@ class Trust(Enum):
 #: What counts of bytes and pages claim of a capture that is read with salvage; docs/salvage.md has the whole.
 WORDS = {
     "recovered": "read from records that stand, and nothing speaks against it",
-    "known": "recovered, and a checksum in the stream vouches for it",
+    "known": "recovered, and a delta's checksum vouches for the page, as of its last record that is there",
     "unprotected": "recovered, and nothing protects it: a flipped byte would leave no trace",
     "unknown": "not recovered; with --trust checksum, not known",
 }
 #: And of one that is read as its receiver would, whatever speaks against it: `verify` says that.
 PLAIN_WORDS = {
-    "known": "given by the stream, and a checksum in it vouches for it",
+    "known": "given by the stream, and a delta's checksum in it vouches for the page",
     "unprotected": "given by the stream, and no checksum vouches for it",
     "unknown": "given by no record; with --trust checksum, not known",
 }
@@ -95,14 +96,10 @@ def _carried(image: Image, columns: Columns, start: int, stop: int) -> tuple[Int
 
 def _vouched(image: Image, columns: Columns, pages: Ints, left: Ints, dialect: Dialect | None) -> NDArray[np.bool_]:
     """Whether each page has the sum that the record which left it states."""
-    kind = columns.kind[left]
-    good: NDArray[np.bool_] = kind == Kind.COMPRESSED  # its Adler-32 held, else it would not be known
+    good = np.zeros(len(left), bool)
     if dialect is None:
         return good
-    if dialect.page_sum:
-        mine = np.flatnonzero(kind == Kind.PAGE)
-        good[mine] = byte_sum(image.pages, pages[mine]) == columns.checksum[left[mine]]
-    mine = np.flatnonzero(_IS_DELTA[kind])
+    mine = np.flatnonzero(_IS_DELTA[columns.kind[left]])
     mine = mine[carries_sum(columns, left[mine], dialect)]
     good[mine] = sums_hold(columns, left[mine], image.pages, pages[mine], dialect)
     return good

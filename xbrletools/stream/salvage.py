@@ -357,7 +357,8 @@ class Salvager(Scanner):
             ]
         gap = self.gaps[-1] if self.gaps else None
         if len(fitting) > 1 and gap is not None and gap.in_place and gap.row:  # records without names were lost
-            return [int(pieces[-1].block[_PAGE[pieces[-1].kind]][-1])]
+            before = next((c.block[_PAGE[c.kind]] for c in reversed(pieces) if _PAGE[c.kind].any()), None)
+            return fitting if before is None else [int(before[-1])]
         if len(fitting) > 1 and len(addresses) >= BUSY_PAGES:
             shares = [self._busy_share(i, addresses, pieces) for i in fitting]
             ending = [i for i in fitting if self.blocks[i].length == int(addresses[-1]) + self.settings.page_size]

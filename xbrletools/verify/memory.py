@@ -73,15 +73,15 @@ def memory_marks(capture: "Capture") -> Iterator[Mark]:
         message = "the header states the sum {stated:#x}, the page has {computed:#x}"
         evidence = {"stated": rows["stated"], "computed": rows["computed"]}
         yield Mark("checksum-mismatch", wrong, message, evidence)
-    number = numbers.of(wrong)
-    yield from replayed_marks(capture, twice, numbers, number)
     explained = np.empty(0, np.int64)
     if rows := found["suspects"]:
         stale = _Stale(capture, receiver, rows)
         explained = stale.rows
         yield from stale.marks(numbers)
-    again = wrong[twice.hold(number)]
-    yield from _corrupt(capture, receiver, numbers, wrong[~np.isin(wrong, explained)], again)
+    unexplained = wrong[~np.isin(wrong, explained)]
+    yield from replayed_marks(capture, twice, numbers, numbers.of(unexplained))
+    again = wrong[twice.hold(numbers.of(wrong))]
+    yield from _corrupt(capture, receiver, numbers, unexplained, again)
 
 
 def _compressed(capture: "Capture", numbers: Numbers, found: _Found) -> Iterator[Mark]:

@@ -25,6 +25,7 @@ if TYPE_CHECKING:
 
 BATCH = 1 << 20  # bytes of pages whose deltas are decoded at once, to see which change something
 MANY = 8  # deltas in a row, amid a sweep, that were hardly undone all by the guest itself
+VERY_MANY = 32  # and anywhere
 MISSING_PAGES = 4  # pages whose deltas fail, all at once, that speak for records that are missing
 
 
@@ -61,22 +62,22 @@ class Spans:
 def replayed(capture: "Capture", numbers: Numbers) -> Spans:
     """Spans of records that repeat earlier ones byte for byte, a delta that changes something among them."""
     none = np.empty(0, np.int64)
-    ledger, pending = Ledger(), Spans(none, none, none, none)
+    ledger, pending, before = Ledger(), Spans(none, none, none, none), none
     ledger.add(_columns(pending))
-    for again, before in _repeats(capture) if capture.dialect is not None else ():
+    for again, of in _repeats(capture) if capture.dialect is not None else ():
+        if not len(again):
+            continue
         place = numbers.of(again)
-        shift = place - numbers.of(before)
-        if len(pending):  # the last span may go on in this piece
-            known = (place <= pending.last) & (shift == pending.shift)
-            within = len(known) if known.all() else int(np.argmin(known))
-            pending = replace(pending, count=pending.count + within)
-            place, shift = place[within:], shift[within:]
-        if len(place):
-            ledger.add(_columns(pending))
-            found = _spans(capture, numbers, place, shift)
-            ledger.add(_columns(found.take(np.arange(len(found) - 1))))
-            pending = found.take(np.array([len(found) - 1]))
-    ledger.add(_columns(pending))
+        groups = _groups(capture, numbers, place, place - numbers.of(of))
+        if len(pending) and _is_one(capture, numbers, pending, groups):  # the last one goes on in this piece
+            groups.first[0], groups.count[0] = pending.first[0], groups.count[0] + pending.count[0]
+        elif len(pending):
+            groups = Spans(*(np.append(p, g) for p, g in zip(_list(pending), _list(groups), strict=True)))
+        ends = np.append(before if len(before) else 0, groups.last)  # the delta before each, and its own last
+        last = len(groups) - 1
+        ledger.add(_columns(_grown(capture, numbers, groups.take(np.arange(last)), ends[:last], groups.first[1:])))
+        pending, before = groups.take(np.array([last])), ends[last : last + 1]
+    ledger.add(_columns(_grown(capture, numbers, pending, before, np.full(len(pending), numbers.last + 1))))
     return Spans(**ledger.columns())
 
 
@@ -84,9 +85,13 @@ def _columns(spans: Spans) -> dict[str, Ints]:
     return {"first": spans.first, "last": spans.last, "shift": spans.shift, "count": spans.count}
 
 
-def _spans(capture: "Capture", numbers: Numbers, place: Ints, shift: Ints) -> Spans:
-    """The spans that hold these records, each of which repeats the one ``shift`` before it; n > 0 rising numbers from
-    one piece of the table.
+def _list(spans: Spans) -> list[Ints]:
+    return [spans.first, spans.last, spans.shift, spans.count]
+
+
+def _groups(capture: "Capture", numbers: Numbers, place: Ints, shift: Ints) -> Spans:
+    """These deltas, each of which repeats the one ``shift`` before it, together where the records between them do too:
+    spans from delta to delta. n > 0 rising numbers from one piece of the table.
     """
     same = shift[1:] == shift[:-1]
     gaps = np.where(same, np.diff(place) - 1, 0)
@@ -95,10 +100,23 @@ def _spans(capture: "Capture", numbers: Numbers, place: Ints, shift: Ints) -> Sp
     apart = np.bincount(np.repeat(np.arange(len(gaps)), gaps)[differs], minlength=len(gaps)) > 0
     begin = np.flatnonzero(np.append(True, ~same | apart))
     count = np.diff(begin, append=len(place))
-    shift = shift[begin]
-    first = _extent(capture, numbers, place[begin], shift, -1)
-    last = _extent(capture, numbers, place[begin + count - 1], shift, 1)
-    return Spans(first, last, shift, count)
+    return Spans(place[begin], place[begin + count - 1], shift[begin], count)
+
+
+def _is_one(capture: "Capture", numbers: Numbers, span: Spans, groups: Spans) -> bool:
+    """Whether the first of ``groups`` goes on with ``span``, which comes before it."""
+    if span.shift[0] != groups.shift[0]:
+        return False
+    return bool(_extent(capture, numbers, span.last, span.shift, groups.first[:1])[0] == groups.first[0])
+
+
+def _grown(capture: "Capture", numbers: Numbers, spans: Spans, before: Ints, after: Ints) -> Spans:
+    """Spans with the records around them that repeat earlier ones as well, up to the deltas ``before`` and ``after``
+    them, (n,) numbers each: these repeat others, and no record is looked at more than twice.
+    """
+    first = _extent(capture, numbers, spans.first, spans.shift, np.maximum(before + 1, spans.shift + 1))
+    last = _extent(capture, numbers, spans.last, spans.shift, after - 1)
+    return replace(spans, first=first, last=last)
 
 
 def _repeats(capture: "Capture") -> Iterator[tuple[Ints, Ints]]:
@@ -130,7 +148,7 @@ def replayed_marks(capture: "Capture", spans: Spans, numbers: Numbers, wrong: In
 
     A literal that its page holds already is nothing that a sender writes, and a sum that fails shows that a page is not
     what it was at the sender. An XOR delta that neither contradicts may as well be a page that changed back in the next
-    sweep over memory; that one hardly begins and ends amid the sweep that it repeats.
+    sweep over memory; that one hardly begins and ends amid the sweep that it repeats, nor is of very many pages.
     """
     if not len(spans):
         return
@@ -145,7 +163,7 @@ def replayed_marks(capture: "Capture", spans: Spans, numbers: Numbers, wrong: In
         if capture.dialect.encoding is Encoding.ZRUN:
             sure[:] = True
         goes_on = _goes_on(capture, numbers, first - shift - 1) & _goes_on(capture, numbers, last)
-        likely = (some.count >= MANY) & goes_on
+        likely = (some.count >= VERY_MANY) | ((some.count >= MANY) & goes_on)
         evidence = {"first_record": first, "last_record": last, "deltas": some.count}
         evidence |= {"of_first_record": first - shift, "of_last_record": last - shift}
         at = numbers.rows(first)
@@ -205,20 +223,21 @@ def _changes(capture: "Capture", rows: Ints) -> NDArray[np.bool_]:
     return out
 
 
-def _extent(capture: "Capture", numbers: Numbers, place: Ints, shift: Ints, step: int) -> Ints:
-    """How far from each ``place`` on, by ``step``, records are as those ``shift`` before them: numbers, (n,) int64.
+def _extent(capture: "Capture", numbers: Numbers, place: Ints, shift: Ints, limit: Ints) -> Ints:
+    """How far from each ``place`` on, to ``limit`` at most, records are as those ``shift`` before them: numbers, (n,)
+    int64. A limit below its place is looked for backwards.
 
     All places together, some records of each at a time, and more of those that are left.
     """
-    end, going, reach = place.copy(), np.arange(len(place)), 1
+    end, going, reach, step = place.copy(), np.arange(len(place)), 1, np.sign(limit - place)
     while len(going):
-        at, by = end[going], shift[going]
-        ahead = np.minimum(reach, numbers.last - at if step > 0 else at - by - 1)
+        at, by, way = end[going], shift[going], step[going]
+        ahead = np.minimum(reach, np.abs(limit[going] - at))
         which, away = np.repeat(np.arange(len(going)), ahead), positions(np.ones_like(ahead), ahead)
-        differs = ~_repeat(capture, numbers, at[which] + step * away, by[which])
+        differs = ~_repeat(capture, numbers, at[which] + way[which] * away, by[which])
         equal = ahead.copy()
         np.minimum.at(equal, which[differs], away[differs] - 1)
-        end[going] += step * equal
+        end[going] += way * equal
         going = going[equal == reach]
         reach = max(1, min(2 * reach, PIECE // max(1, len(going))))
     return end

@@ -121,7 +121,7 @@ def test_extract_calls_known_what_a_checksum_vouches_for(damaged, tmp_path, caps
     main(["extract", str(damaged), "--salvage", "--format", "lime", "-o", image])
     told = json.loads((tmp_path / "x.lime.json").read_text())
     assert (told["trust"], told["known_bytes"]) == ("stream", ram["known"])
-    assert told["words"]["known"].startswith("recovered, and a checksum")
+    assert told["words"]["known"].startswith("recovered, and a delta's checksum")
 
 
 def test_blocks_that_are_given_name_what_a_missing_head_leaves_nameless(tmp_path, capsys):
@@ -147,6 +147,13 @@ def test_blocks_that_are_given_count_in_every_command_that_reads_on(command, tmp
     assert "(unnamed)" not in named.out
     assert "(unnamed)" in nameless.out or command[0] == "verify"
     assert named.out != nameless.out
+
+
+@pytest.mark.parametrize("blocks", ["pc.ram=99999999T", "pc.ram=0", "pc.ram=8M,pc.ram=4M", "pc.ram", "=8M"])
+def test_blocks_that_cannot_be_are_refused(blocks, capsys):
+    assert main(["salvage", "--blocks", blocks, str(SAMPLE)]) == 2
+    (line,) = capsys.readouterr().err.splitlines()
+    assert line.startswith("xbrle: ")
 
 
 def test_blocks_without_salvage_are_wrong_usage_but_for_verify_whose_destination_has_them(capsys):

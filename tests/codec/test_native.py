@@ -71,13 +71,14 @@ def test_threads_leave_what_one_leaves_and_tell_what_does_not_fit(codec, monkeyp
 
 @BUILT
 def test_a_delta_that_changes_while_it_is_applied_stays_in_its_page():
-    # the page is the payload: what its runs were added up from is not what they are when they are applied
-    page_and_payload = np.zeros(2 * PAGE, np.uint8)
-    page_and_payload[: 2 * PAGE : 2] = 1  # runs of 1, PAGE of them
-    page_and_payload[1 : 2 * PAGE : 2] = 0xFE  # each makes a run further on 0xFF
-    pages = page_and_payload[:PAGE].reshape(1, PAGE)
-    native.apply(native.loops.xor_pairs, (0, 1), page_and_payload, *np.array([[0], [2 * PAGE]]), pages, None)
-    assert page_and_payload[PAGE::2].tolist() == [1] * (PAGE // 2)
+    # the page is the payload's second half: runs are no more what they were when they were added up
+    memory = np.zeros(99 * PAGE, np.uint8)
+    memory[0 : 2 * PAGE : 2] = 1  # runs of 1, PAGE of them
+    memory[1 : 2 * PAGE : 4] = 0xFE  # every second one makes a run further on 0xFF
+    pages = memory[PAGE : 2 * PAGE].reshape(1, PAGE)
+    native.apply(native.loops.xor_pairs, (0, 1), memory, *np.array([[0], [2 * PAGE]]), pages, None)
+    assert (memory[PAGE : 2 * PAGE : 2] == 0xFF).any()
+    assert not memory[2 * PAGE :].any()
 
 
 @BUILT

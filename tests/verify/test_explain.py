@@ -54,24 +54,24 @@ def test_the_command_shows_the_chain_with_bytes(healed, tmp_path, capsys):
 
 def test_the_first_page_that_the_two_ends_logged_differently_is_a_finding(corpus, tmp_path):
     capture = xbrletools.open(corpus("qemu-2011-posted/dbg-stale-reject.bin"))
-    from xbrletools.analysis.ends import disagreement
+    from xbrletools.analysis.ends import disagreements
 
     logs = {}
     for end, name in (("sender", "miglog"), ("receiver", "dst-debug.miglog")):
         logs[end] = tmp_path / end
         logs[end].write_bytes(corpus(f"qemu-2011-posted/dbg-stale-reject.{name}"))
     for sender, receiver in ((logs["sender"], logs["receiver"]), (logs["sender"], None), (None, logs["receiver"])):
-        found = disagreement(capture, sender, receiver)
+        (found,) = disagreements(capture, sender, receiver)
         assert (found.rule, found.record, found.offset) == ("ends-disagree", 4433, 0x15C208)
 
 
 def test_ends_that_agree_give_no_finding(corpus, tmp_path):
-    from xbrletools.analysis.ends import disagreement
+    from xbrletools.analysis.ends import disagreements
 
     log = tmp_path / "log"
     log.write_bytes(corpus("qemu-2011-posted/dbg-small-8m.dst-debug.miglog"))
     capture = xbrletools.open(corpus("qemu-2011-posted/dbg-small-8m.bin"))
-    assert disagreement(capture, None, log) is None
+    assert disagreements(capture, None, log) == []
 
 
 @pytest.mark.parametrize(

@@ -5,6 +5,7 @@ import sys
 import textwrap
 from collections import Counter
 from collections.abc import Iterable, Iterator
+from heapq import merge
 from typing import Any
 
 import click
@@ -48,6 +49,9 @@ def command(
 ) -> int:
     """What is wrong with S: every finding with its rule, offset, record and evidence.
 
+    Of the logs, the first page that the two ends logged differently is a finding, a log that is not given being what
+    that end would have written for S. With --salvage, lines that no record came for are notes, and accuse no page.
+
     Exits 0 where there is no error, 1 where there is one, 2 where S cannot be read; with --receiver, 0 where that
     receiver loads the stream and 1 where it does not.
     """
@@ -61,10 +65,9 @@ def command(
     destination = dict(blocks) if blocks else None
     findings = opened.verify(destination)
     if sender_log or receiver_log:
-        from ..analysis.ends import disagreement
+        from ..analysis.ends import disagreements
 
-        found = disagreement(opened, sender_log, receiver_log)
-        findings = findings if found is None else _among(findings, found, len(opened.data))
+        findings = _among(findings, disagreements(opened, sender_log, receiver_log), len(opened.data))
     seen: Counter[Severity] = Counter()
     findings = _counted(findings, seen)
     if explain:
@@ -108,17 +111,13 @@ def as_object(finding: Any) -> dict[str, Any]:
 # -- each of these prints findings as they come, and gives them on ----------------------------------------------------
 
 
-def _among(findings: Iterable[Any], one: Any, end: int) -> Iterator[Any]:
-    """``findings`` and ``one`` more at its offset, after those that are there; ``end`` is that of one without."""
-    place = end if one.offset is None else one.offset
-    given = False
-    for finding in findings:
-        if not given and (end if finding.offset is None else finding.offset) > place:
-            given = True
-            yield one
-        yield finding
-    if not given:
-        yield one
+def _among(findings: Iterable[Any], more: list[Any], end: int) -> Iterator[Any]:
+    """``findings``, and ``more`` at their offsets, after those that are there; ``end`` is that of one without."""
+
+    def place(finding: Any) -> int:
+        return end if finding.offset is None else int(finding.offset)
+
+    return merge(findings, sorted(more, key=place), key=place)
 
 
 def _counted(findings: Iterable[Any], seen: "Counter[Any]") -> Iterator[Any]:

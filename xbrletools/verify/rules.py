@@ -115,6 +115,7 @@ RULES: dict[str, Rule] = {
         Rule("compressed-page-superseded", _N, "a damaged zlib stream whose page a later record gives again"),
         # the whole
         Rule("ends-disagree", _E, "the two ends logged different sums of a page"),
+        Rule("log-unread", _N, "lines of a mig.log whose records salvage did not read"),
         Rule("page-never-sent", _W, "pages that no record gave, in a stream that came to its end"),
     )
 }

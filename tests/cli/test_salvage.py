@@ -34,6 +34,30 @@ def test_damage_exits_1_and_says_where_and_how_sure(damaged, capsys):
     assert told["complete"]
 
 
+def test_a_capture_that_ends_in_a_record_names_no_record_that_follows(tmp_path, capsys):
+    path = tmp_path / "cut.bin"
+    path.write_bytes(SAMPLE.read_bytes()[:900_000])
+    assert main(["salvage", str(path), "--json"]) == 1
+    (gap,) = json.loads(capsys.readouterr().out)["gaps"]
+    assert (gap["certainty"], gap["before_record"]) == ("none", None)
+    assert main(["salvage", str(path)]) == 1
+    text = " ".join(capsys.readouterr().out.split())
+    assert "the capture ends inside this record; nothing that can be believed follows" in text
+    assert "reading on" not in text
+
+
+def test_a_gap_that_the_device_sections_end_has_no_record_behind_it(tmp_path, capsys):
+    data = SAMPLE.read_bytes()
+    last = int(xbrletools.open(data).records.columns.offset[-3])
+    path = tmp_path / "cut.bin"
+    path.write_bytes(data[: last - 30_000] + bytes(10) + data[last + 3000 :])
+    assert main(["salvage", str(path), "--json"]) == 1
+    gap = json.loads(capsys.readouterr().out)["gaps"][-1]
+    assert (gap["certainty"], gap["before_record"]) == ("likely", None)
+    assert main(["salvage", str(path)]) == 1
+    assert "no record follows; reading on is likely" in " ".join(capsys.readouterr().out.split())
+
+
 def test_the_clean_stream_is_read_like_any_other(damaged, tmp_path, capsys):
     assert main(["salvage", str(damaged), "-o", str(tmp_path / "clean"), "--json"]) == 1
     told = json.loads(capsys.readouterr().out)

@@ -12,6 +12,7 @@ from ..export.memory import marked_bytes
 from ..export.raw import unknown_bytes, whole
 from ..memory.confirm import WORDS, Trust
 from ..memory.doubt import Cause
+from ..stream.salvage import Certainty
 from ..text import shown
 from . import EXIT_FINDINGS, giving_blocks, reading
 from .output import recovery
@@ -47,7 +48,7 @@ def report(capture: Capture, trust: Trust = Trust.STREAM) -> dict[str, Any]:
                 "reason": g.reason,
                 "certainty": g.certainty.value,
                 "evidence": g.evidence,
-                "before_record": _next_record(capture, g.row),
+                "before_record": _next_record(capture, g.row) if records.is_page[g.row :].any() else None,
                 "in_place": g.in_place,
             }
             for g in capture.gaps
@@ -108,8 +109,8 @@ def _print(told: dict[str, Any]) -> None:
         how = f" ({gap['evidence']})" if gap["evidence"] else ""
         _line(
             "",
-            f"{gap['start']:#x} to {gap['end']:#x} ({gap['end'] - gap['start']} bytes): {gap['reason']}; reading on at "
-            f"record {gap['before_record']} is {gap['certainty']}{how}",
+            f"{gap['start']:#x} to {gap['end']:#x} ({gap['end'] - gap['start']} bytes): {gap['reason']}; "
+            f"{_reading_on(gap)}{how}",
         )
     if told["records_without_block"]:
         _line("left out", f"{told['records_without_block']} records whose block cannot be told; --blocks may help")
@@ -119,6 +120,14 @@ def _print(told: dict[str, Any]) -> None:
     for doubt in told["doubts"]:
         if doubt["cause"] != Cause.STALE.value:
             _line("in doubt", f"{_of_pages(doubt)}, {_when(doubt)}: {doubt['reason']}")
+
+
+def _reading_on(gap: dict[str, Any]) -> str:
+    if gap["certainty"] == Certainty.NONE.value:
+        return "nothing that can be believed follows"
+    if gap["before_record"] is None:
+        return f"no record follows; reading on is {gap['certainty']}"
+    return f"reading on at record {gap['before_record']} is {gap['certainty']}"
 
 
 def _line(name: str, text: str) -> None:

@@ -48,11 +48,11 @@ _PAGE[list(ram.PAGE_KINDS)] = True
 
 
 class Certainty(Enum):
-    """How sure it is that the capture reads on where a gap ends."""
+    """How sure it is that the capture reads on where a gap ends; nothing that can be believed follows where `NONE`."""
 
     NEAR_CERTAIN = "near certain"
     LIKELY = "likely"
-    NONE = "none: nothing that can be believed follows"
+    NONE = "none"
 
 
 @dataclass(frozen=True, slots=True)

@@ -169,3 +169,19 @@ def test_salvage_reads_on_in_the_second_capture_too(capsys, tmp_path):
     assert "were skipped" in err
     assert "bytes differ" not in out  # what is recovered is right, and the rest is unknown
     assert "unknown in the second" in out.splitlines()[-1]
+
+
+@pytest.mark.parametrize("options", [[], ["--salvage"], ["--no-cache"]])
+def test_standard_input_cannot_be_both_captures(options, capsys):
+    assert main(["diff", *options, "-", "-"]) == 2
+    assert "only one of S and S2 can be -" in capsys.readouterr().err
+
+
+def test_the_same_damaged_capture_twice_differs_in_nothing(tmp_path, capsys):
+    data = (SAMPLES / "posted-8m.bin").read_bytes()
+    path = tmp_path / "cut.bin"
+    path.write_bytes(data[:600_000] + data[605_000:])
+    assert main(["diff", "--salvage", str(path), str(path)]) == 0
+    out, err = capsys.readouterr()
+    assert out == "nothing differs\n"
+    assert "skipped at offset" in err

@@ -68,7 +68,8 @@ def command(
     Options that say how to read a capture are for S and S2 alike, but for --channel and --snapshot, which are of S: S2
     has --to-channel and --to-snapshot.
 
-    Exits 0 where nothing differs, 1 where something does.
+    Exits 0 where nothing differs, 1 where something does, 2 where one cannot be read. It says nothing of damage: with
+    --salvage what is in doubt is unknown, and a byte that is unknown in both differs no more than one that is the same.
     """
     if passes is not None and (other, at, to, to_view) != (None, None, None, None):
         raise click.UsageError("--pass compares S with itself, and excludes S2, --at, --to and --to-view")
@@ -76,12 +77,14 @@ def command(
         raise click.UsageError("S with what? Give S2, or --at, --to, --pass or --to-view")
     if other is None and (to_channel or to_snapshot is not None):
         raise click.UsageError("--to-channel and --to-snapshot are of S2, and there is none")
+    named = capture if isinstance(capture, Input) else Input(capture)
+    if named.main == other == "-":
+        raise click.UsageError("only one of S and S2 can be -: standard input can be read once only")
     with ExitStack() as opened:
         first = opened.enter_context(xbrletools.open(capture, dialect, endian, page_size))
         report(first.problems)
         second = first
         if other is not None:
-            named = capture if isinstance(capture, Input) else Input(capture)
             like = replace(named, main=other, channels=to_channel, snapshot=to_snapshot)
             second = opened.enter_context(xbrletools.open(like, dialect, endian, page_size))
             report(second.problems)

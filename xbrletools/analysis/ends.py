@@ -30,6 +30,7 @@ def disagreements(capture: "Capture", sender: _Path | None, receiver: _Path | No
 
     Of a capture that is read with salvage, the records have other numbers than the log's lines. Lines and records are
     matched by what they say, in order (`_match`), and lines that no record came for are found beside: one note a run.
+    Records whose page is in doubt, and those behind the end of a log, are not judged.
     Where both logs are given, they are held against each other line by line, and lines are matched for the record.
 
     Raises:

@@ -218,6 +218,13 @@ def test_a_copy_of_another_part_of_the_capture_is_read_like_any_damage(copied, i
     assert salvaged.memory().recovered.any()
 
 
+def test_pages_of_one_capture_have_one_size_whatever_is_read_behind_a_gap(corpus):
+    headless = damage(corpus("qemu-2011-posted/dbg-block-ix.bin"), "head", 18).data
+    salvaged = salvage(damage(headless, "insert", 1018).data)
+    assert salvaged.page_size == PAGE
+    assert salvaged.memory().pages.shape[1] == PAGE
+
+
 @pytest.mark.parametrize("junk", [1, 9, 30, 4104])
 def test_two_gaps_without_a_record_between_them_are_two_doubts(junk):
     stream = StreamBuilder({b"pc.ram": 32 * PAGE}, flags=3)

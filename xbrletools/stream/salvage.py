@@ -196,6 +196,13 @@ class Salvager(Scanner):
                 raise _Stop("bad-record", at, f"no record begins with the word {word:#018x}")
         return super()._record(at, end)
 
+    def _settle_page_size(self, here: int) -> bool:
+        """Not by the word that ends a run: pages that others follow have the size that led there."""
+        if not (np.diff(self._pending.offsets()) == WORD + self.settings.page_size).any():
+            return super()._settle_page_size(here)
+        self._page_size_known = True
+        return False
+
     def _may_list(self, word: int) -> bool:
         return word & (self.settings.page_size - 1) == Flag.MEM_SIZE and not self.has_start
 

@@ -27,7 +27,7 @@ from .wrappers import LibvirtSave
 
 NAME_MAX = 256  # a length byte and what it can count
 HEADER_MAX = 512  # more than any section header takes
-MARGIN = 1 << 18  # more than any one record takes, a zlib stream of two pages of 64 KiB included
+MARGIN = 1 << 17  # more than any one record takes, a page of 64 KiB included
 TAIL_MAX = 1 << 28  # device state that a search for boundaries will hold at once
 DISKS_MAX = 1 << 10  # devices of block sections that are remembered
 LIST_MAX = 1 << 20  # bytes of a block list

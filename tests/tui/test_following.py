@@ -28,11 +28,12 @@ def soon_still(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 async def until(holds: Callable[[], bool]) -> None:
-    """Wait for it, as long as the app runs."""
+    """Wait for it, as long as the app runs; what never comes fails, and does not hang."""
     app = active_app.get()
-    while not holds():
-        assert app.is_running and app._exception is None
-        await asyncio.sleep(0.01)
+    async with asyncio.timeout(300):
+        while not holds():
+            assert app.is_running and app._exception is None
+            await asyncio.sleep(0.01)
 
 
 def append(path: Path, data: bytes) -> None:

@@ -160,23 +160,82 @@ def test_what_lies_outside_is_refused_before_it_is_touched(loop, offset, length,
     np.testing.assert_array_equal(pages, before)
 
 
+def walked(data: bytes, steps, delta=(-1, 0, 1, False, 0, -1, 0, 0, 1), rows=8, **changed):
+    """What the walk in C makes of records whose heads are all of 8 bytes: how many, where it ended, offset, length."""
+    columns = {name: np.zeros(rows, dtype) for name, dtype in DTYPES.items()}
+    kinds, heads, lengths = np.zeros(4096, np.uint8), np.full(4096, 8, np.uint16), np.zeros(4096, np.uint32)
+    packed = (0x20, 1, 6, 15, 8, 12, 15, 8, 8192, 12)
+    arguments = {"base": 0, "at": 0, "limit": 1 << 40, "row": 0, "selected": 7, **columns}
+    arguments |= {"kinds": kinds, "heads": heads, "lengths": lengths, "widths": (8, 4), "steps": steps, "sum": -1}
+    arguments |= {"delta": delta, "packed": packed} | changed
+    count, end = native.loops.walk(memoryview(data), *arguments.values())
+    return count, end, columns["offset"][:count].tolist(), columns["length"][:count].tolist()
+
+
 @BUILT
 @pytest.mark.parametrize("size", [0, 1, 7, 8, 9, 11, 12, 15, 16, 17])
 def test_the_walk_reads_nothing_behind_the_end(size):
     data = (bytes(7) + b"\x60" + bytes(8) + b"\x22" * 8)[:size]  # a delta whose header is cut
-    starts, steps = np.zeros(8, np.int64), np.zeros(256, np.uint32)
+    steps = np.zeros(256, np.uint32)
     steps[0x22] = 9
-    layout = (0x60, 10, 2, False, 0, 4096, 16)
-    packed = (0x20, 1, 6, 15, 8, 12, 15, 8, 8192, 12)
-    count, end = native.loops.walk(memoryview(data), 0, 1 << 40, starts, 7, steps, layout, packed)
-    assert (count, end) == ((1, 16) if size >= 12 else (0, 0))
+    found = walked(data, steps, delta=(0x60, 10, 2, False, 8, -1, 0, 4096, 16))
+    assert found == ((1, 16, [0], [0]) if size >= 12 else (0, 0, [], []))
 
 
 @BUILT
 @pytest.mark.parametrize("size", range(14))
 def test_the_walk_reads_no_zlib_stream_behind_the_end(size):
     data = (bytes(6) + b"\x01\x20" + bytes(3) + b"\x03" + b"\x78\x9c")[:size]
-    starts, steps = np.zeros(8, np.int64), np.zeros(256, np.uint32)
-    packed = (0x20, 1, 6, 15, 8, 12, 15, 8, 8192, 12)
-    count, end = native.loops.walk(memoryview(data), 0, 1 << 40, starts, 7, steps, (-1, 0, 1, False, 0, 0, 1), packed)
-    assert (count, end) == ((1, 15) if size >= 13 else (0, 0))
+    assert walked(data, np.zeros(256, np.uint32)) == ((1, 15, [0], [3]) if size >= 13 else (0, 0, [], []))
+
+
+@BUILT
+@pytest.mark.parametrize("size", range(8, 17))
+def test_the_walk_reads_no_head_behind_the_end(size):
+    steps, heads = np.full(256, 9, np.uint32), np.full(4096, 12, np.uint16)
+    assert walked(bytes(size), steps, heads=heads, sum=0)[0] == (size >= 12)
+
+
+@BUILT
+@pytest.mark.parametrize(
+    "changed",
+    [
+        {"row": 9},
+        {"row": -1},
+        {"at": -1},
+        {"base": -1},
+        {"offset": np.zeros(7, np.uint64)},
+        {"block": np.zeros(8, np.uint8)},
+        {"header_flags": np.zeros(9, np.uint8)},
+        {"kinds": np.zeros(4095, np.uint8)},
+        {"kinds": np.zeros(0, np.uint8)},
+        {"heads": np.zeros(4095, np.uint16)},
+        {"lengths": np.zeros(4095, np.uint32)},
+        {"widths": (4, 4)},
+        {"widths": (8, 8)},
+        {"steps": np.zeros(255, np.uint32)},
+        {"delta": (0x60, -1, 2, False, 8, -1, 0, 4096, 16)},
+        {"delta": (0x60, 10, 5, False, 8, -1, 0, 4096, 16)},
+        {"delta": (0x60, 10, 2, False, -1, -1, 0, 4096, 16)},
+        {"delta": (0x60, 10, 2, False, 8, 1 << 17, 0, 4096, 16)},
+        {"delta": (0x60, 10, 2, False, 8, -2, 0, 4096, 16)},
+        {"delta": (0x60, 10, 2, False, 8, -1, 0, 4096, 0)},
+        {"packed": (0x20, 1, 13, 15, 8, 12, 15, 8, 8192, 12)},
+        {"packed": (0x20, 1, 6, 15, -1, 12, 15, 8, 8192, 12)},
+    ],
+    ids=lambda changed: "-".join(changed),
+)
+def test_the_walk_refuses_what_does_not_fit(changed):
+    steps = changed.pop("steps", np.full(256, 9, np.uint32))
+    with pytest.raises(ValueError):
+        walked(bytes(100), steps, **changed)
+
+
+@BUILT
+def test_the_walk_fills_no_row_but_its_own():
+    columns = {name: np.full(8, 0x55, dtype) for name, dtype in DTYPES.items()}
+    found = walked(bytes(80), np.full(256, 9, np.uint32), base=1000, at=9, limit=30, row=3, **columns)
+    assert found[:2] == (3, 36)
+    assert columns["offset"].tolist() == [0x55] * 3 + [1009, 1018, 1027] + [0x55] * 2
+    for name, column in columns.items():
+        assert (column != 0x55).tolist() == [False] * 3 + [True] * 3 + [False] * 2, name

@@ -347,19 +347,19 @@ def walk(data: bytes) -> None:
     layout = _LAYOUTS[data[0] % len(_LAYOUTS)]
     pending = Pending()
     body = data[1:]
-    end = layout.walk(memoryview(body + bytes(4 * PAGE)), 0, len(body), pending)
+    end = layout.walk(memoryview(body + bytes(4 * PAGE)), 0, 0, len(body), pending, 0)
     at = 0
-    runs = iter(zip(pending.counts, pending.steps, strict=True))
-    for place in pending.at:
-        count, step = next(runs) if place < 0 else (1, 0)
-        assert at == (~place if place < 0 else place) < len(body)
+    for place in pending.offsets(0).tolist():
+        assert at == place < len(body)
         flags = (body + bytes(8))[at + WORD - 1]
         if flags == layout.delta_flags:
             size = WORD + (layout.header.itemsize if layout.header else 0)
             at += size + layout.delta_length(memoryview(body + bytes(PAGE)), at + WORD)
+        elif flags == layout.packed:
+            at += WORD + 4 + int.from_bytes(body[at + WORD : at + WORD + 4])
         else:
-            assert layout.steps[flags] and step in (0, layout.steps[flags])
-            at += count * layout.steps[flags]
+            assert layout.steps[flags]
+            at += layout.steps[flags]
     assert at == end
 
 

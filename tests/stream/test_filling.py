@@ -13,7 +13,7 @@ from xbrletools.stream.filling import Filling
 
 @pytest.mark.parametrize("refused", [False, True], ids=["too few rows asked for", "no such memory"])
 def test_a_table_that_outgrows_its_room_keeps_its_rows(monkeypatch: pytest.MonkeyPatch, refused: bool) -> None:
-    def reserve(shape: tuple[int, ...], dtype: DTypeLike) -> NDArray[Any]:
+    def reserve(shape: tuple[int, ...], dtype: DTypeLike, grows: bool) -> NDArray[Any]:
         if refused and shape[0] > 10_000:
             raise OSError("no memory")
         return np.zeros(shape, dtype)

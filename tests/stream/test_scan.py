@@ -8,13 +8,15 @@ import numpy as np
 import pytest
 
 import xbrletools
+from tests.building import EOF, EOS, HEADER, block_list, part, record, start, zero
 from tests.conftest import SAMPLES, corpus_names
 from tests.streams import PAGE, StreamBuilder, noise
 from xbrletools.formats import qevm
-from xbrletools.formats.ram import VERSION_NAMED, Flag, delta_flag
+from xbrletools.formats.qevm import SectionType
+from xbrletools.formats.ram import VERSION_NAMED, Flag, Kind, delta_flag
 from xbrletools.stream.scan import Scanner
 from xbrletools.stream.sections import Boundary
-from xbrletools.stream.source import MappedSource, PipeSource
+from xbrletools.stream.source import PIPE_WINDOW, MappedSource, PipeSource
 from xbrletools.stream.walk import PIECE
 
 pytestmark = pytest.mark.usefixtures("loops")
@@ -83,6 +85,23 @@ class TestPipesAndFilesGiveTheSame:
             return top
 
         assert peak(20_000) < 1.5 * peak(4_000)
+
+    @pytest.mark.parametrize("before", [131_072, 131_073, 131_078, 131_083, 131_084, 135_168, 135_174, 135_180])
+    def test_the_longest_record_is_read_wherever_a_window_ends(self, before):
+        size = 1 << 16
+        longest = record(Flag.COMPRESS_PAGE, 0, struct.pack(">I", 2 * size) + b"\x78\x9c" + bytes(2 * size - 2))
+        at = 2 * PIPE_WINDOW - before  # a pipe's windows end where it is read to, which is a mebibyte further each time
+        for name in (b"b" * n for n in range(1, 64)):
+            head = HEADER + start() + block_list([(name, size)]) + EOS + part() + zero(0, name)
+            if (at - len(head)) % len(zero(0)) == 0:
+                break
+        data = head + zero(0) * ((at - len(head)) // len(zero(0))) + longest
+        assert data.index(longest) == at
+        data += EOS + part(kind=SectionType.END) + EOS + EOF
+        scanner = Scanner(PipeSource("p", io.BytesIO(data)), page_size=size)
+        found = [(c.offset[i], c.length[i]) for c in scanner for i in np.flatnonzero(c.kind == Kind.COMPRESSED)]
+        assert scanner.problems == []
+        assert found == [(at, 2 * size)]
 
 
 class Repeated(io.RawIOBase):

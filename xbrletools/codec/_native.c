@@ -10,15 +10,34 @@
 #include <stdint.h>
 #include <string.h>
 
-enum { REVISION = 3 }; /* of the arguments and meaning of what follows: native.py takes no other */
+enum { REVISION = 4 }; /* of the arguments and meaning of what follows: native.py takes no other */
 enum { VERDICT_OK, VERDICT_SHORT, VERDICT_LONG, VERDICT_BAD_NUMBER, VERDICT_CUT, VERDICT_ZERO_RUN }; /* verdict.py */
 
 /* -- the walk over records ---------------------------------------------------------------------------------------- */
 
 typedef struct {
-    int flags;                  /* of a delta, whose length the following locate; -1 where none is known */
-    int length_at, length_bytes, length_is_big;
-    long long least, most;      /* what the length field may hold */
+    uint64_t *offset, *address;
+    uint32_t *length, *checksum;
+    uint16_t *flags, *block, *head;
+    uint8_t *kind, *header_flags;
+} Columns;
+
+typedef struct {                /* what a word's flags say, and how many of its low bits they are */
+    const uint8_t *kinds;
+    const uint16_t *heads;      /* bytes before the payload */
+    const uint32_t *lengths;    /* of the payload, 0 where the record says it */
+    uint64_t mask;
+} Meaning;
+
+typedef struct {
+    const uint32_t *sizes;      /* of records, by the low byte of their flags; 0 where it varies */
+    int sum_kind;               /* whose pages come after their sum, 4 bytes, most significant first; -1: none */
+} Fixed;
+
+typedef struct {
+    int flags;                  /* of a delta; -1 where none is known. The following locate its header's fields */
+    int length_at, length_bytes, is_big, flags_at, checksum_at; /* no checksum: -1 */
+    long long least, most;      /* what the length field may hold: its payload has as many bytes as that is above `least` */
     long long beside;           /* bytes of a delta, less what its length field holds */
 } Delta;
 
@@ -31,46 +50,75 @@ typedef struct {
     long long beside;           /* bytes of such a record beside the zlib stream */
 } Packed;
 
-static int64_t number_at(const uint8_t *field, int bytes, int is_big)
+enum { WORD = 8, WIDE = 4 };    /* bytes of a record's word, and of a number behind it: others are refused */
+
+static uint64_t number_at(const uint8_t *field, int bytes, int is_big)
 {
-    int64_t number = 0;
+    uint64_t number = 0;
     for (int i = 0; i < bytes; i++)
         number = number << 8 | field[is_big ? i : bytes - 1 - i];
     return number;
 }
 
-/* Bytes of the delta, or zlib stream, whose record begins at `record`; 0 where it is none that is good. */
-static int64_t size_of(const uint8_t *record, int64_t left, int flags, const Delta *delta, const Packed *packed)
+static uint64_t word_at(const uint8_t *at) /* written out, a compiler makes one load of it */
 {
-    int64_t length;
-    if (flags == delta->flags && delta->length_at + delta->length_bytes <= left) {
-        length = number_at(record + delta->length_at, delta->length_bytes, delta->length_is_big);
-        return length < delta->least || length > delta->most ? 0 : delta->beside + length;
-    }
-    if (flags == packed->flags && packed->magic_at < left && packed->length_at + 4 <= left
-        && (record[packed->high_at] & packed->high_mask) == packed->high
-        && (record[packed->magic_at] & packed->magic_mask) == packed->magic) {
-        length = number_at(record + packed->length_at, 4, 1);
-        return length < 1 || length > packed->most ? 0 : packed->beside + length;
-    }
-    return 0;
+    return (uint64_t)at[0] << 56 | (uint64_t)at[1] << 48 | (uint64_t)at[2] << 40 | (uint64_t)at[3] << 32
+           | (uint64_t)at[4] << 24 | (uint64_t)at[5] << 16 | (uint64_t)at[6] << 8 | at[7];
 }
 
-/* Store where records begin, from `at` on; *next is where one begins that is of no fixed size and not good. */
-static int64_t steps_over(const uint8_t *data, int64_t size, int64_t at, int64_t limit, int flags_at, const uint32_t *steps,
-                          const Delta *delta, const Packed *packed, int64_t *starts, int64_t room, int64_t *next)
+/* Store the records from `at` on, in rows from `row` on; *next is where one begins whose size is not known, or bad. */
+static int64_t records(const uint8_t *data, int64_t size, int64_t base, int64_t at, int64_t limit, int64_t row,
+                       int64_t rows, int block, Columns to, Meaning meaning, Fixed fixed, Delta delta, Packed packed, int64_t *next)
 {
-    int64_t count = 0;
-    while (count < room && at < limit && at < size - flags_at) {
-        const int flags = data[at + flags_at];
-        const int64_t step = steps[flags] ? steps[flags] : size_of(data + at, size - at, flags, delta, packed);
-        if (!step)
+    const int64_t first = row;
+    while (row < rows && at < limit && at <= size - WORD) {
+        const uint8_t *record = data + at;
+        const int64_t left = size - at;
+        const uint64_t word = word_at(record), flags = word & meaning.mask;
+        const uint8_t low = (uint8_t)word, kind = meaning.kinds[flags];
+        const int64_t head = meaning.heads[flags];
+        int64_t step = fixed.sizes[low], length = meaning.lengths[flags];
+        uint64_t checksum = 0;
+        uint8_t header_flags = 0;
+        if (head > left)
             break;
-        starts[count++] = at;
+        if (step) {
+            if (kind == fixed.sum_kind && head >= WIDE)
+                checksum = number_at(record + head - WIDE, WIDE, 1);
+        } else if (low == delta.flags && delta.length_at + delta.length_bytes <= left && delta.flags_at < left
+                   && delta.checksum_at + WIDE <= left) {
+            const int64_t field = (int64_t)number_at(record + delta.length_at, delta.length_bytes, delta.is_big);
+            if (field < delta.least || field > delta.most)
+                break;
+            step = delta.beside + field;
+            length = field - delta.least;
+            header_flags = record[delta.flags_at];
+            if (delta.checksum_at >= 0)
+                checksum = number_at(record + delta.checksum_at, WIDE, delta.is_big);
+        } else if (low == packed.flags && packed.magic_at < left && packed.length_at + WIDE <= left
+                   && (record[packed.high_at] & packed.high_mask) == packed.high
+                   && (record[packed.magic_at] & packed.magic_mask) == packed.magic) {
+            length = (int64_t)number_at(record + packed.length_at, WIDE, 1);
+            if (length < 1 || length > packed.most)
+                break;
+            step = packed.beside + length;
+        } else {
+            break;
+        }
+        to.offset[row] = (uint64_t)(base + at);
+        to.address[row] = word & ~meaning.mask;
+        to.length[row] = (uint32_t)length;
+        to.checksum[row] = (uint32_t)checksum;
+        to.flags[row] = (uint16_t)flags;
+        to.block[row] = (uint16_t)block;
+        to.head[row] = (uint16_t)head;
+        to.kind[row] = kind;
+        to.header_flags[row] = header_flags;
+        row++;
         at += step;
     }
     *next = at;
-    return count;
+    return row - first;
 }
 
 enum { FAR = 1 << 16 }; /* from a record's beginning: no header is that long */
@@ -80,36 +128,63 @@ static int is_near(long long place)
     return place >= 0 && place <= FAR;
 }
 
+static int is_sound(const Delta *delta, const Packed *packed)
+{
+    return is_near(delta->length_at) && delta->length_bytes >= 1 && delta->length_bytes <= 4 && is_near(delta->flags_at)
+           && is_near(delta->checksum_at + 1) && delta->least >= 0 && delta->beside >= -FAR && delta->beside <= FAR
+           && delta->beside + delta->least >= 1 && is_near(packed->high_at) && is_near(packed->length_at)
+           && is_near(packed->magic_at) && packed->high_at <= packed->magic_at && packed->beside >= 0
+           && packed->beside <= FAR;
+}
+
+static int holds(const Py_buffer *buffer, int64_t count, Py_ssize_t width)
+{
+    return buffer->len == count * width;
+}
+
 static PyObject *walk(PyObject *self, PyObject *arguments)
 {
-    Py_buffer data, steps, starts;
-    long long at, limit;
+    enum { OFFSET, ADDRESS, LENGTH, CHECKSUM, FLAGS, BLOCK, HEAD, KIND, HEADER_FLAGS, /* the columns */
+           KINDS, HEADS, LENGTHS, SIZES, DATA, ALL };
+    Py_buffer all[ALL];
+    long long base, at, limit;
+    Py_ssize_t row;
+    int block, word, wide;
     int64_t count = 0, next = 0;
-    int flags_at;
+    Fixed fixed;
     Delta delta;
     Packed packed;
-    if (!PyArg_ParseTuple(arguments, "y*LLw*iy*(iiipLLL)(iiiiiiiiLL)", &data, &at, &limit, &starts, &flags_at, &steps,
-                          &delta.flags, &delta.length_at, &delta.length_bytes, &delta.length_is_big, &delta.least,
-                          &delta.most, &delta.beside, &packed.flags, &packed.high, &packed.high_at, &packed.high_mask,
-                          &packed.length_at, &packed.magic_at, &packed.magic_mask, &packed.magic, &packed.most,
-                          &packed.beside))
+    /* no buffer may stand in an inner tuple: CPython has no room to remember more than eight of those */
+    if (!PyArg_ParseTuple(arguments, "y*LLLniw*w*w*w*w*w*w*w*w*y*y*y*(ii)y*i(iiipiiLLL)(iiiiiiiiLL)", &all[DATA], &base, &at,
+                          &limit, &row, &block, &all[OFFSET], &all[ADDRESS], &all[LENGTH], &all[CHECKSUM], &all[FLAGS],
+                          &all[BLOCK], &all[HEAD], &all[KIND], &all[HEADER_FLAGS], &all[KINDS], &all[HEADS],
+                          &all[LENGTHS], &word, &wide, &all[SIZES], &fixed.sum_kind, &delta.flags, &delta.length_at,
+                          &delta.length_bytes, &delta.is_big, &delta.flags_at, &delta.checksum_at, &delta.least, &delta.most,
+                          &delta.beside, &packed.flags, &packed.high, &packed.high_at, &packed.high_mask, &packed.length_at,
+                          &packed.magic_at, &packed.magic_mask, &packed.magic, &packed.most, &packed.beside))
         return NULL;
     PyObject *result = NULL;
-    if (at < 0 || steps.len != 256 * (Py_ssize_t)sizeof(uint32_t) || !is_near(flags_at) || !is_near(delta.length_at)
-        || delta.length_bytes < 1 || delta.length_bytes > 4 || delta.least < 0 || delta.beside < -FAR || delta.beside > FAR
-        || delta.beside + delta.least < 1 || !is_near(packed.high_at) || !is_near(packed.length_at)
-        || !is_near(packed.magic_at) || packed.high_at > packed.magic_at || packed.beside < 0 || packed.beside > FAR) {
+    const int64_t rows = all[KIND].len, flags = all[KINDS].len;
+    if (at < 0 || base < 0 || row < 0 || row > rows || word != WORD || wide != WIDE || !is_sound(&delta, &packed)
+        || flags < 1 || (flags & (flags - 1))
+        || !holds(&all[OFFSET], rows, 8) || !holds(&all[ADDRESS], rows, 8) || !holds(&all[LENGTH], rows, 4)
+        || !holds(&all[CHECKSUM], rows, 4) || !holds(&all[FLAGS], rows, 2) || !holds(&all[BLOCK], rows, 2)
+        || !holds(&all[HEAD], rows, 2) || !holds(&all[HEADER_FLAGS], rows, 1) || !holds(&all[HEADS], flags, 2)
+        || !holds(&all[LENGTHS], flags, 4) || !holds(&all[SIZES], 256, 4)) {
         PyErr_SetString(PyExc_ValueError, "no layout of records");
     } else {
-        const int64_t room = starts.len / (Py_ssize_t)sizeof(int64_t);
+        const Columns to = {all[OFFSET].buf, all[ADDRESS].buf, all[LENGTH].buf, all[CHECKSUM].buf,    all[FLAGS].buf,
+                            all[BLOCK].buf,  all[HEAD].buf,    all[KIND].buf,   all[HEADER_FLAGS].buf};
+        const Meaning meaning = {all[KINDS].buf, all[HEADS].buf, all[LENGTHS].buf, (uint64_t)flags - 1};
+        fixed.sizes = all[SIZES].buf;
         Py_BEGIN_ALLOW_THREADS
-        count = steps_over(data.buf, data.len, at, limit, flags_at, steps.buf, &delta, &packed, starts.buf, room, &next);
+        count = records(all[DATA].buf, all[DATA].len, base, at, limit, row, rows, block, to, meaning, fixed, delta, packed,
+                        &next);
         Py_END_ALLOW_THREADS
         result = Py_BuildValue("LL", (long long)count, (long long)next);
     }
-    PyBuffer_Release(&data);
-    PyBuffer_Release(&starts);
-    PyBuffer_Release(&steps);
+    for (int i = 0; i < ALL; i++)
+        PyBuffer_Release(&all[i]);
     return result;
 }
 

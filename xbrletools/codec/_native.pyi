@@ -27,11 +27,26 @@ copy_pages: _Put  # layout: 0 and 0
 
 def walk(
     data: memoryview,
+    base: int,
     at: int,
     limit: int,
-    starts: Ints,
-    flags_at: int,
-    steps: NDArray[np.uint32],
-    delta: tuple[int, int, int, bool, int, int, int],
+    row: int,  # the first that is filled
+    block: int,
+    offset: NDArray[np.uint64],
+    address: NDArray[np.uint64],
+    length: NDArray[np.uint32],
+    checksum: NDArray[np.uint32],
+    flags: NDArray[np.uint16],
+    block_column: NDArray[np.uint16],
+    head: NDArray[np.uint16],
+    kind: NDArray[np.uint8],
+    header_flags: NDArray[np.uint8],
+    kinds: NDArray[np.uint8],  # what flags say
+    heads: NDArray[np.uint16],
+    lengths: NDArray[np.uint32],
+    widths: tuple[int, int],  # of a word, and of a number behind it
+    sizes: NDArray[np.uint32],
+    sum_kind: int,
+    delta: tuple[int, int, int, bool, int, int, int, int, int],
     packed: tuple[int, int, int, int, int, int, int, int, int, int],
 ) -> tuple[int, int]: ...

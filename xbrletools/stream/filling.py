@@ -22,7 +22,7 @@ class Filling:
 
     def _reserve(self, rows: int) -> dict[str, NDArray[np.generic]]:
         def room(count: int) -> dict[str, NDArray[np.generic]]:
-            return {name: reserve((count,), dtype) for name, dtype in DTYPES.items()}
+            return {name: reserve((count,), dtype, grows=True) for name, dtype in DTYPES.items()}
 
         try:
             return room(rows)

@@ -13,11 +13,12 @@ from typing import BinaryIO
 import numpy as np
 
 from ..errors import XbrleError
+from .scan import MARGIN
 from .source import WINDOW, MappedSource, PipeSource, mapped
 
 STILL = 2.0  # seconds without growth after which a file counts as written
 TICK = 0.05  # seconds between two looks at a file
-AHEAD = 1 << 18  # bytes that a scan waits for at most, to look ahead: what it seeks stands nearer, or at the end
+AHEAD = 2 * MARGIN  # bytes that a scan waits for at most, to look ahead; with no more than `MARGIN` it would not move
 
 
 class GrowingSource(MappedSource):

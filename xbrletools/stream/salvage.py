@@ -198,7 +198,7 @@ class Salvager(Scanner):
 
     def _settle_page_size(self, here: int) -> bool:
         """Not by the word that ends a run: pages that others follow have the size that led there."""
-        if not (np.diff(self._pending.offsets()) == WORD + self.settings.page_size).any():
+        if not (np.diff(self._pending.offsets(self._base)) == WORD + self.settings.page_size).any():
             return super()._settle_page_size(here)
         self._page_size_known = True
         return False

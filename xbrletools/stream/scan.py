@@ -27,7 +27,9 @@ from .wrappers import LibvirtSave
 
 NAME_MAX = 256  # a length byte and what it can count
 HEADER_MAX = 512  # more than any section header takes
-MARGIN = 1 << 17  # more than any one record takes, a page of 64 KiB included
+MARGIN = (1 << 17) + (
+    1 << 12
+)  # more than any one record takes: the zlib stream of a page of 64 KiB may have twice that
 TAIL_MAX = 1 << 28  # device state that a search for boundaries will hold at once
 DISKS_MAX = 1 << 10  # devices of block sections that are remembered
 LIST_MAX = 1 << 20  # bytes of a block list
@@ -36,6 +38,8 @@ PAGE_SIZES = (4096, 1024, 2048, 8192, 16384, 32768, 65536)
 TRIAL_RECORDS = 8
 STRAYS_MAX = 2048  # words without a page kind, one after the other, before framing counts as lost: four pages of them
 _PART = 1 + qevm.SectionPart.sizeof()  # bytes before the data of PART and END
+_KINDS = tuple(Kind)  # by number, and the flags that every section has, as numbers: looked up much faster
+_MEM_SIZE, _EOS = int(Flag.MEM_SIZE), int(Flag.EOS)
 _STRAYS = (Kind.NOOP, Kind.HOOK, Kind.FLUSH, Kind.COMPRESSED)
 
 
@@ -224,9 +228,10 @@ class Scanner:
                 self._eof(at)
                 return
             if kind in (SectionType.START, SectionType.FULL, SectionType.PART, SectionType.END):
-                owner, data = self._header(at, SectionType(kind))
-                section = self.sections.add(SectionType(kind), owner, at, data)
-                yield from self._data(section, owner, SectionType(kind), data)
+                of = SectionType(kind)
+                owner, data = self._header(at, of)
+                section = self.sections.add(of, owner, at, data)
+                yield from self._data(section, owner, of, data)
                 at = self._footer(owner, self.end)
             elif kind == SectionType.CONFIGURATION:
                 at = self._configuration(at)
@@ -437,9 +442,10 @@ class Scanner:
             limit = self._real if self._padded else self._real - MARGIN
             if self._layout is None:
                 self._layout = Layout(self.settings)
-            at = self._base + self._layout.walk(self._view, at - self._base, limit, self._pending)
+            here, layout = at - self._base, self._layout
+            at = self._base + layout.walk(self._view, self._base, here, limit, self._pending, self._block)
             if at > end:
-                raise self._cut(self._base + self._pending.last())
+                raise self._cut(self._pending.last(self._base))
             if len(self._pending) >= PIECE:
                 self._gather()
                 yield from self._drain()
@@ -512,7 +518,7 @@ class Scanner:
         if named and not self._page_size_known and self._settle_page_size(at - self._base):
             return at, False
         flags = word & (settings.page_size - 1)
-        kind = Kind(int(self._layout.kinds[flags & (len(self._layout.kinds) - 1)]))
+        kind = _KINDS[self._layout.kinds[flags & (len(self._layout.kinds) - 1)]]
         if kind in (Kind.NOOP, Kind.HOOK, Kind.COMPRESSED) and not self._belongs(at, end, word, kind):
             raise _Stop("bad-record", at, f"no record begins with the word {word:#018x}")
         if kind is Kind.PAGE and settings.page_sum is None:
@@ -526,14 +532,15 @@ class Scanner:
 
         after = at + WORD
         special = kind
+        lists = bool(flags & _MEM_SIZE)
         if kind is Kind.MEM_SIZE and named and (mapped := self._mapped(at, word - flags)) is not None:
             return mapped, False
-        if flags & Flag.MEM_SIZE and named:
+        if lists and named:
             after = self._block_list(at, word - flags)
             end = self._base + self._real
             if kind is not Kind.MEM_SIZE and after > at + WORD:
                 raise _Stop("bad-record", at, "a block list and a page in one record")
-        elif flags & Flag.MEM_SIZE:
+        elif lists:
             self._flat(at, word - flags)
         if kind is Kind.COMPRESSED and not self._is_zlib(at, end):
             special = Kind.NOOP
@@ -544,7 +551,7 @@ class Scanner:
         self._pending.at.append(at - self._base)
         if after > end:
             raise self._cut(at)
-        return after, bool(flags & Flag.EOS)
+        return after, bool(flags & _EOS)
 
     def _payload(self, at: int, after: int, end: int, flags: int, kind: Kind) -> int:
         """Where the record with a page at ``at`` ends; notes the block that it names."""

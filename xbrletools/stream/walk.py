@@ -1,12 +1,15 @@
 """The walk over RAM records: bytes to offsets in a plain loop, offsets to columns in array operations.
 
-Runs of equal fixed-size records are taken by one regular expression. All sizes and offsets come from the grammars.
+Runs of equal fixed-size records are taken by one regular expression. The loop in C goes from bytes to columns at once,
+while a record's word is at hand. All sizes and offsets come from the grammars.
 """
 
 import re
 import struct
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from functools import cache
+from operator import attrgetter
 from types import ModuleType
 from typing import Any
 
@@ -20,7 +23,7 @@ from ..formats import ram
 from ..formats.dialects import Encoding
 from ..formats.ram import Flag, Kind
 from .dialect import Settings
-from .records import NO_BLOCK, Columns
+from .records import DTYPES, NO_BLOCK, Columns
 
 Ints = NDArray[np.int64]
 
@@ -40,11 +43,12 @@ PIECE = 1 << 15  # records whose fields are gathered together: what is made of t
 
 @dataclass(slots=True)
 class Pending:
-    """Records that were walked over and whose fields are not gathered yet. Offsets are relative to the window.
+    """Records that were walked over and whose columns are not put together yet. Offsets are relative to the window.
 
     Those of ``pieces`` come first. A negative entry ~p stands for a run: ``counts[k]`` records of ``steps[k]`` bytes
     each, from p on. ``special`` holds, by offset, the kind and payload length of records that their flags alone do not
-    tell.
+    tell. The loop in C gives its records' columns at once: ``filled`` has them in these records' own rows, of which
+    ``stretches`` gives the first and the end.
     """
 
     pieces: list[Ints] = field(default_factory=list)
@@ -53,6 +57,8 @@ class Pending:
     steps: list[int] = field(default_factory=list)
     names: list[tuple[int, int]] = field(default_factory=list)
     special: dict[int, tuple[Kind, int]] = field(default_factory=dict)
+    filled: Columns | None = None
+    stretches: list[tuple[int, int]] = field(default_factory=list)
     _beside: int = 0  # records that are not one of `at` each
 
     def __len__(self) -> int:
@@ -71,14 +77,52 @@ class Pending:
         self.pieces += [_expand(self.at, self.counts, self.steps), offsets]
         self.at, self.counts, self.steps = [], [], []
 
-    def last(self) -> int:
-        """The offset of the last record, which is none of a run."""
-        return self.at[-1] if self.at else int(self.pieces[-1][-1])
+    def room(self) -> Columns:
+        """Columns of `PIECE` rows, for the loop in C to fill from row ``len`` on; `add_stretch` says how far it did."""
+        if self.filled is None:  # one piece of memory, which the next scan's piece may get again, still mapped
+            sizes = [PIECE * np.dtype(dtype).itemsize for dtype in DTYPES.values()]
+            parts = np.split(np.empty(sum(sizes), np.uint8), np.cumsum(sizes[:-1]))
+            self.filled = Columns(*(part.view(dtype) for part, dtype in zip(parts, DTYPES.values(), strict=True)))
+        return self.filled
 
-    def offsets(self) -> Ints:
-        """The offset of every record, (n,) int64."""
+    def add_stretch(self, count: int) -> None:
+        """Note that the next ``count`` rows are filled."""
+        if count:
+            self.stretches.append((len(self), len(self) + count))
+            self._beside += count
+
+    def selected(self, block: int) -> int:
+        """The block that the last of these records left selected, where ``block`` was before them."""
+        return self.names[-1][1] if self.names else block
+
+    def last(self, base: int) -> int:
+        """The offset in the capture of the last record, which is none of a run, for a window from ``base`` on."""
+        if self.filled is not None and self.stretches and self.stretches[-1][1] == len(self):
+            return int(self.filled.offset[len(self) - 1])
+        return base + (self.at[-1] if self.at else int(self.pieces[-1][-1]))
+
+    def rows(self) -> Ints | slice:
+        """The rows that are not filled, (n,) int64."""
+        if not self.stretches:
+            return slice(len(self))
+        other = np.ones(len(self), bool)
+        for first, end in self.stretches:
+            other[first:end] = False
+        return np.flatnonzero(other)
+
+    def places(self) -> Ints:
+        """Where in the window each record begins that is not filled, (n,) int64."""
         rest = _expand(self.at, self.counts, self.steps)
         return np.concatenate([*self.pieces, rest]) if self.pieces else rest
+
+    def offsets(self, base: int) -> Ints:
+        """The offset in the capture of every record, (n,) int64, for a window from ``base`` on."""
+        own = self.places() + base
+        if self.filled is None:
+            return own
+        offsets = self.filled.offset[: len(self)].astype(np.int64)
+        offsets[self.rows()] = own
+        return offsets
 
 
 @cache
@@ -139,18 +183,6 @@ class Layout:
         self.packed = int(Flag.COMPRESS_PAGE | kept) & 0xFF if named else -1
         self.packed_high = int(Flag.COMPRESS_PAGE) >> 8
         self.packed_most = ram.ZLIB_PAGES_MAX * settings.page_size
-        self._starts = np.empty(PIECE, np.int64)
-        self._sizes = np.array(self.steps, np.uint32)
-        is_big, length_at = self.length.format.startswith(">"), WORD + self.length_at
-        self._delta = (
-            *(self.delta_flags, length_at, self.length.size, is_big),
-            *(self.counted, self.counted + self.limit, self.beside - self.counted),
-        )
-        head = WORD + _INT.itemsize
-        self._packed = (
-            *(self.packed, self.packed_high, WORD - 2, self.clear),
-            *(WORD, head, ram.ZLIB_METHOD, ram.ZLIB_DEFLATE, self.packed_most, head),
-        )
         # what a word's flags say, whatever the bits above those known; of `heads` a name's bytes are left out
         kinds, names = _tables(settings.version, self.delta)
         heads = {Kind.PAGE: self.page_head, Kind.COMPRESSED: _INT.itemsize, self.delta: self.beside - WORD}
@@ -160,15 +192,38 @@ class Layout:
         sizes = [WORD + name + heads.get(k, 0) for name, k in zip(names, kinds, strict=True)]
         self.heads = np.resize(np.array(sizes, np.uint16), settings.page_size)
         self.lengths = np.resize(np.array([lengths.get(k, 0) for k in kinds], np.uint32), settings.page_size)
+        self._for_loop = self._arguments()
 
-    def walk(self, view: memoryview, at: int, limit: int, pending: Pending) -> int:
-        """Store the offsets of records from ``at`` on; returns where it met something for the slow path.
+    def _arguments(self) -> tuple[Any, ...]:
+        """What the loop in C needs to know, in its order."""
+        fields: Mapping[str, Any] = (self.header.fields if self.header is not None else None) or {}
+        checksum_at = WORD + fields["checksum"][1] if "checksum" in fields else -1
+        flags_at = WORD + fields["flags"][1] if "flags" in fields else 0
+        is_big = self.length.format.startswith(">")
+        head = WORD + _INT.itemsize  # of a page that came as a zlib stream
+        return (
+            *(self.kinds, self.heads, self.lengths),
+            (WORD, _INT.itemsize),
+            *(np.array(self.steps, np.uint32), int(Kind.PAGE) if self.page_head else -1),
+            (
+                *(self.delta_flags, WORD + self.length_at, self.length.size, is_big, flags_at, checksum_at),
+                *(self.counted, self.counted + self.limit, self.beside - self.counted),
+            ),
+            (
+                *(self.packed, self.packed_high, WORD - 2, self.clear),
+                *(WORD, head, ram.ZLIB_METHOD, ram.ZLIB_DEFLATE, self.packed_most, head),
+            ),
+        )
 
-        No record begins at ``limit`` or later, though the last one may reach past it. With `PIECE` records pending, or
-        a few more, it ends as well.
+    def walk(self, view: memoryview, base: int, at: int, limit: int, pending: Pending, block: int) -> int:
+        """Store records from ``at`` on; returns where it met something for the slow path.
+
+        ``base`` is the window's offset in the capture; ``block`` was selected before the pending records. No record
+        begins at ``limit`` or later, though the last one may reach past it. With `PIECE` records pending, or a few
+        more, it ends as well.
         """
         if native.loops is not None:
-            return self._step(native.loops, view, at, limit, pending)
+            return self._step(native.loops, view, base, at, limit, pending, block)
         while at < limit and len(pending) < PIECE:
             start = at
             at, going = self._loop(view, at, limit, pending)
@@ -178,14 +233,13 @@ class Layout:
                 at = self._leap(view, at, limit, pending)
         return at
 
-    def _step(self, loops: ModuleType, view: memoryview, at: int, limit: int, pending: Pending) -> int:
+    def _step(
+        self, loops: ModuleType, view: memoryview, base: int, at: int, limit: int, pending: Pending, block: int
+    ) -> int:
         """What `walk` does, in C."""
-        room = self._starts[: PIECE - len(pending)]
-        found, end = loops.walk(view, at, limit, room, WORD - 1, self._sizes, self._delta, self._packed)
-        if found < LONG_RUN:
-            pending.at += room[:found].tolist()
-        else:
-            pending.add_piece(room[:found].copy())
+        to, now = pending.room(), pending.selected(block)
+        found, end = loops.walk(view, base, at, limit, len(pending), now, *_in_order(to), *self._for_loop)
+        pending.add_stretch(found)
         return int(end)
 
     def _loop(self, view: memoryview, at: int, limit: int, pending: Pending) -> tuple[int, bool]:
@@ -306,7 +360,24 @@ class Layout:
         ``view`` begins at offset ``base`` of the capture and holds ``real`` bytes of it. A last record that is cut
         stays where at least one byte of its payload is there, with the length that is there.
         """
-        at = pending.offsets()
+        count = len(pending)
+        columns = self._fields(view, base, pending, block)
+        if pending.filled is not None:
+            own, columns, rows = columns, pending.filled.take(slice(count)), pending.rows()
+            if count < PIECE // 2:  # who keeps it does not keep the room for many
+                columns = columns.take(np.arange(count))
+            for name in DTYPES:
+                getattr(columns, name)[rows] = getattr(own, name)
+        if count:  # only the last one can be cut
+            there = base + real - int(columns.offset[-1]) - int(columns.head[-1])
+            if there < min(1, int(columns.length[-1])):
+                count -= 1
+            columns.length[-1] = min(int(columns.length[-1]), max(there, 0))
+        return columns.take(slice(count)), pending.selected(block)
+
+    def _fields(self, view: memoryview, base: int, pending: Pending, block: int) -> Columns:
+        """The columns of the pending records that are not filled; arguments as in `gather`."""
+        at = pending.places()
         data = np.frombuffer(view, np.uint8)
         words = _values(data, at, _WORDS).astype(np.uint64)
         low = np.uint64(self.page_size - 1)
@@ -341,15 +412,8 @@ class Layout:
             where, which = np.array(pending.names, np.int64).T
             chosen = np.searchsorted(where, at, side="right") - 1
             blocks = np.where(chosen < 0, block, which[chosen]).astype(np.uint16)
-            block = int(which[-1])
         blocks[_NO_PAGE.take(kind)] = NO_BLOCK
-        count = len(at)
-        if count:  # only the last one can be cut
-            there = real - int(at[-1]) - int(head[-1])
-            if there < min(1, int(length[-1])):
-                count -= 1
-            length[-1] = min(int(length[-1]), max(there, 0))
-        columns = Columns(
+        return Columns(
             offset=(at + base).astype(np.uint64),
             address=words & ~low,
             length=length,
@@ -360,8 +424,9 @@ class Layout:
             kind=kind,
             header_flags=header_flags,
         )
-        return columns.take(slice(count)) if count < len(at) else columns, block
 
+
+_in_order = attrgetter(*DTYPES)  # the columns of a piece
 
 _NO_PAGE = np.ones(256, bool)
 _NO_PAGE[list(ram.PAGE_KINDS)] = False

@@ -173,6 +173,16 @@ def walked(data: bytes, steps, delta=(-1, 0, 1, False, 0, -1, 0, 0, 1), rows=8, 
 
 
 @BUILT
+@pytest.mark.parametrize("rows", [[2], [-1], [0, 1, 1 << 61]])
+def test_pages_that_are_not_there_are_of_no_byte(rows):
+    pages = noise(2, PAGE, seed=1)
+    with pytest.raises(ValueError):
+        native.loops.fills(pages, PAGE, np.array(rows), np.zeros(len(rows), np.int16), -1)
+    with pytest.raises(ValueError):
+        native.loops.fills(pages, PAGE, np.array([0, 1]), np.zeros(3, np.int16), -1)
+
+
+@BUILT
 @pytest.mark.parametrize("size", [0, 1, 7, 8, 9, 11, 12, 15, 16, 17])
 def test_the_walk_reads_nothing_behind_the_end(size):
     data = (bytes(7) + b"\x60" + bytes(8) + b"\x22" * 8)[:size]  # a delta whose header is cut

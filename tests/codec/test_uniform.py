@@ -6,6 +6,8 @@ from hypothesis import strategies as st
 from tests.codec.wire import PAGE, noise
 from xbrletools.codec import uniform
 
+pytestmark = pytest.mark.usefixtures("loops")
+
 
 @given(st.lists(st.tuples(st.integers(0, 255), st.none() | st.integers(0, PAGE - 1)), max_size=12), st.booleans())
 def test_one_other_byte_anywhere_makes_a_page_not_uniform(pages: list[tuple[int, int | None]], by_rows: bool) -> None:

@@ -1,16 +1,16 @@
 /*
  * The loops in which each step depends on the one before, which arrays cannot express: the walk from record to record,
- * and the runs of one delta; and the copying of pages that lie anywhere, which costs arrays two copies. Optional: NumPy
- * does what is done here as well, and is the reference that tests hold this to. Layouts come from the caller, who has
- * them from formats/. Nothing is read or written outside of the buffers given, whatever their contents; the
- * interpreter's lock is released meanwhile.
+ * and the runs of one delta; and what is done with pages that lie anywhere, which arrays have to put side by side first:
+ * copying them, and seeing whether they are of one byte. Optional: NumPy does what is done here as well, and is the
+ * reference that tests hold this to. Layouts come from the caller, who has them from formats/. Nothing is read or
+ * written outside of the buffers given, whatever their contents; the interpreter's lock is released meanwhile.
  */
 #define PY_SSIZE_T_CLEAN
 #include <Python.h>
 #include <stdint.h>
 #include <string.h>
 
-enum { REVISION = 4 }; /* of the arguments and meaning of what follows: native.py takes no other */
+enum { REVISION = 5 }; /* of the arguments and meaning of what follows: native.py takes no other */
 enum { VERDICT_OK, VERDICT_SHORT, VERDICT_LONG, VERDICT_BAD_NUMBER, VERDICT_CUT, VERDICT_ZERO_RUN }; /* verdict.py */
 
 /* -- the walk over records ---------------------------------------------------------------------------------------- */
@@ -350,6 +350,42 @@ static PyObject *copy_pages(PyObject *self, PyObject *arguments)
     return apply(arguments, put_page, is_nothing);
 }
 
+/* -- pages of one byte -------------------------------------------------------------------------------------------- */
+
+/* Of page rows[k] the byte that all of it is, or `other`. */
+static PyObject *fills(PyObject *self, PyObject *arguments)
+{
+    Py_buffer pages, rows, found;
+    Py_ssize_t page_size;
+    int other;
+    if (!PyArg_ParseTuple(arguments, "y*ny*w*i", &pages, &page_size, &rows, &found, &other))
+        return NULL;
+    const Py_ssize_t count = found.len / (Py_ssize_t)sizeof(int16_t);
+    const int64_t *row = rows.buf;
+    int16_t *fill = found.buf;
+    int is_right = page_size > 0 && holds(&rows, count, sizeof *row) && holds(&found, count, sizeof *fill);
+    if (is_right) {
+        const int64_t last = pages.len / page_size;
+        Py_BEGIN_ALLOW_THREADS
+        for (Py_ssize_t k = 0; k < count; k++) {
+            is_right = row[k] >= 0 && row[k] < last;
+            if (!is_right)
+                break;
+            const uint8_t *page = (const uint8_t *)pages.buf + row[k] * page_size;
+            fill[k] = memcmp(page, page + 1, (size_t)page_size - 1) ? (int16_t)other : page[0];
+        }
+        Py_END_ALLOW_THREADS
+    }
+    PyBuffer_Release(&pages);
+    PyBuffer_Release(&rows);
+    PyBuffer_Release(&found);
+    if (!is_right) {
+        PyErr_SetString(PyExc_ValueError, "rows and pages do not fit each other");
+        return NULL;
+    }
+    Py_RETURN_NONE;
+}
+
 /* -- the module --------------------------------------------------------------------------------------------------- */
 
 static PyMethodDef functions[] = {
@@ -357,6 +393,7 @@ static PyMethodDef functions[] = {
     {"xor_pairs", xor_pairs, METH_VARARGS, NULL},
     {"copy_pages", copy_pages, METH_VARARGS, NULL},
     {"copy_runs", copy_runs, METH_VARARGS, NULL},
+    {"fills", fills, METH_VARARGS, NULL},
     {NULL, NULL, 0, NULL},
 };
 

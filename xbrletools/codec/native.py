@@ -18,7 +18,7 @@ _CORES = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else o
 THREADS = min(4, _CORES)  # memory's speed is the limit: more gain little
 THREAD_BYTES = 1 << 23  # of pages, that are worth a thread
 
-REVISION = 4  # of `_native.c`
+REVISION = 5  # of `_native.c`
 
 loops: ModuleType | None = None
 if os.environ.get("XBRLE_NATIVE") != "0":

@@ -6,6 +6,7 @@ Facts: formats/README.md, "The RAM section", COMPRESS.
 import numpy as np
 import numpy.typing as npt
 
+from . import native
 from .batches import Bytes, Ints, as_span, page_size_of
 
 NOT_UNIFORM = -1
@@ -23,9 +24,13 @@ def fills(pages: Bytes, rows: Ints | None = None) -> npt.NDArray[np.int16]:
     Returns (n,) int16. Raises ValueError for other shapes.
     """
     page_size = page_size_of(pages)
-    words = pages.view(np.uint64)
     count = len(pages) if rows is None else len(rows)
     found = np.full(count, NOT_UNIFORM, np.int16)
+    if native.loops is not None:
+        wanted = np.require(np.arange(count) if rows is None else rows, np.int64, ["C", "A"])
+        native.loops.fills(pages, page_size, wanted, found, NOT_UNIFORM)
+        return found
+    words = pages.view(np.uint64)
     step = max(1, _BATCH // page_size)
     for first in range(0, count, _PROBE_BATCH):
         part = slice(first, min(first + _PROBE_BATCH, count))

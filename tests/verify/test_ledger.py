@@ -9,16 +9,18 @@ import pytest
 import xbrletools
 from tests.cli.run import run
 from tests.conftest import SAMPLES
+from tests.damages import KINDS, damage
 from tests.streams import PAGE, StreamBuilder, noise
+from xbrletools.formats.ram import Kind
 from xbrletools.verify import checker, ledger, memory
 from xbrletools.verify.ledger import Ledger
 from xbrletools.verify.marks import Numbers
 
 
-def stale_stream(rounds: int) -> bytes:
+def stale_stream(rounds: int, flags: int = 1) -> bytes:
     """Deltas against bases that dup pages took from the receiver, over and over."""
     pages = [noise(i) for i in range(4)]
-    stream = StreamBuilder()
+    stream = StreamBuilder(flags=flags)
     for i, page in enumerate(pages):
         stream.page(i * PAGE, page)
     stream.part()
@@ -46,17 +48,53 @@ def test_columns_come_out_of_a_file_as_they_went_in(monkeypatch: pytest.MonkeyPa
     assert made.columns()["rows"].base is not None
 
 
-@pytest.mark.parametrize(
-    "data", [stale_stream(30), (SAMPLES / "posted-big-debug.bin").read_bytes()], ids=["stale", "sample"]
-)
+SAMPLE = (SAMPLES / "posted-big-debug.bin").read_bytes()
+
+
+def corrupt(data: bytes) -> bytes:
+    """A capture with a byte changed in every fifth PAGE, so that the sums of deltas hold in no view."""
+    made = bytearray(data)
+    columns = xbrletools.open(data).records.columns
+    pages = np.flatnonzero(columns.kind == Kind.PAGE)[::5]
+    for at in (columns.offset[pages] + columns.head[pages]).tolist():
+        made[at + 99] ^= 0x40
+    return bytes(made)
+
+
+def undecoded(data: bytes) -> bytes:
+    """A capture in which the first run of every fifth delta is one longer or shorter."""
+    made = bytearray(data)
+    columns = xbrletools.open(data).records.columns
+    deltas = np.flatnonzero(columns.kind == Kind.XBRLE)[::5]
+    for at in (columns.offset[deltas] + columns.head[deltas]).tolist():
+        made[at] ^= 0x1
+    return bytes(made)
+
+
+CASES = {
+    "stale": (stale_stream(30), {"stale-base"}),
+    "stale, with sums": (stale_stream(30, flags=3), {"stale-base", "checksum-mismatch"}),
+    "sample": (SAMPLE, set()),
+    "corrupt": (corrupt(SAMPLE), {"corrupt-page", "checksum-mismatch"}),
+    "undecoded": (undecoded(SAMPLE), {"delta-size"}),
+} | {
+    f"{kind}-{seed}": (damage(SAMPLE, kind, seed).data, set()) for kind in KINDS if kind != "head" for seed in range(2)
+}
+
+
+@pytest.mark.parametrize("case", CASES)
 def test_findings_are_the_same_from_files_and_from_pieces_of_any_size(
-    data: bytes, monkeypatch: pytest.MonkeyPatch
+    case: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    data, rules = CASES[case]
     with xbrletools.open(data) as capture:
         expected = list(capture.verify())
+        assert rules <= {finding.rule for finding in expected}
         monkeypatch.setattr(ledger, "HELD", 1)
         assert list(capture.verify()) == expected
+        monkeypatch.setattr(ledger, "PIECE", 7)
         monkeypatch.setattr(memory, "PIECE", 7)
+        monkeypatch.setattr(memory, "AT_ONCE", 5)
         monkeypatch.setattr(memory, "CHUNK", 13)
         monkeypatch.setattr(checker, "PIECE", 5)
         monkeypatch.setattr(checker, "_FINDINGS", 3)

@@ -1,15 +1,39 @@
 """Columns of findings to be, as many as there are: in memory while they are few, in an unnamed file from then on."""
 
+import mmap
+import os
 import tempfile
 from collections.abc import Iterator, Mapping
 from typing import IO, Any
 
 import numpy as np
-from numpy.typing import NDArray
+from numpy.typing import DTypeLike, NDArray
 
+from ..stream.records import PIECE
 from .marks import Mark
 
 HELD = 1 << 20  # bytes of a ledger that stay in memory
+
+
+def room(count: int, dtype: DTypeLike) -> NDArray[Any]:
+    """Zeros, (count,), to be written to: in memory where they are few, else in an unnamed file.
+
+    Raises OSError where the disk cannot take them.
+    """
+    kind = np.dtype(dtype)
+    size = count * kind.itemsize
+    if size <= HELD:
+        return np.zeros(count, kind)
+    with tempfile.TemporaryFile() as file:
+        if hasattr(os, "posix_fallocate"):
+            os.posix_fallocate(file.fileno(), 0, size)  # now, and not when a page of the map finds no place
+        file.truncate(size)
+        return np.frombuffer(mmap.mmap(file.fileno(), size), kind)
+
+
+def pieces(count: int) -> Iterator[slice]:
+    """Rows to be looked at together, until all ``count`` were."""
+    return (slice(start, min(start + PIECE, count)) for start in range(0, count, PIECE))
 
 
 class Ledger:

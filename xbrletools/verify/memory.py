@@ -6,6 +6,7 @@ in neither shows damage; one that holds in both is a collision, a byte sum being
 """
 
 from collections.abc import Iterator
+from itertools import pairwise
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -24,14 +25,15 @@ from ..memory.lapses import joined
 from ..memory.replay import CHUNK, Layer, apply
 from ..stream.records import PIECE, Columns
 from ..stream.reserve import reserve
-from .ledger import Ledger, Marks
+from .ledger import Ledger, Marks, pieces, room
 from .marks import CARRIES, IS_DELTA, Ints, Mark, Numbers
-from .spans import dropped, replayed, replayed_marks
+from .spans import Spans, dropped, replayed, replayed_marks
 
 if TYPE_CHECKING:
     from ..capture import Capture
 
 _SUM_BATCH = 1 << 20  # bytes of pages that are summed at once
+AT_ONCE = 1 << 18  # records that are put in order by their pages at once
 SURE = (
     "the sender's base is the page of record {base_record}; the receiver lost it to the dup page of record "
     "{dup_record}; healed by record: {healed_by_record}"
@@ -55,9 +57,7 @@ def memory_marks(capture: "Capture") -> Iterator[Mark]:
     receiver.run()
     found = receiver.found
     if rows := found["undecoded"]:
-        names = np.array([v.name.lower() for v in Verdict])[rows["verdicts"]]
-        message = "the delta does not come to exactly one page: {verdict}"
-        yield Mark("delta-size", rows["rows"], message, {"verdict": names})
+        yield from _undecoded(rows)
     if rows := found["baseless"]:
         yield Mark("delta-without-base", rows["rows"])
     if rows := found["damaged"]:
@@ -67,34 +67,56 @@ def memory_marks(capture: "Capture") -> Iterator[Mark]:
             "a delta to a page that was never sent in full; over blank memory its sum is {blank:#x}, not {stated:#x}"
         )
         yield Mark("delta-without-base", rows["rows"], message, {"stated": rows["stated"], "blank": rows["computed"]})
-    wrong = np.empty(0, np.int64)
+    wrong = explained = np.empty(0, np.int64)
     if rows := found["wrong"]:
         wrong = rows["rows"]
         message = "the header states the sum {stated:#x}, the page has {computed:#x}"
         evidence = {"stated": rows["stated"], "computed": rows["computed"]}
         yield Mark("checksum-mismatch", wrong, message, evidence)
-    explained = np.empty(0, np.int64)
     if rows := found["suspects"]:
         stale = _Stale(capture, receiver, rows)
-        explained = stale.rows
+        explained = stale.found["rows"]
         yield from stale.marks(numbers)
-    unexplained = wrong[~np.isin(wrong, explained)]
-    yield from replayed_marks(capture, twice, numbers, numbers.of(unexplained))
-    again = wrong[twice.hold(numbers.of(wrong))]
-    yield from _corrupt(capture, receiver, numbers, unexplained, again)
+    unexplained = _without(wrong, explained)
+    yield from replayed_marks(capture, twice, numbers, unexplained)
+    yield from _corrupt(capture, receiver, numbers, unexplained, twice)
+
+
+def _without(rows: Ints, others: Ints) -> Ints:
+    """The first rows that are none of the others; both are rising."""
+    ledger = Ledger()
+    ledger.add({"rows": rows[:0]})
+    for some in pieces(len(rows)):
+        mine = rows[some]
+        near = others[slice(*np.searchsorted(others, (mine[0], mine[-1] + 1)))]
+        ledger.add({"rows": mine[~np.isin(mine, near, assume_unique=True)]})
+    left: Ints = ledger.columns()["rows"]
+    return left
+
+
+def _undecoded(found: _Found) -> Iterator[Mark]:
+    """Deltas that do not decode."""
+    names, marks = np.array([v.name.lower() for v in Verdict]), Marks()
+    message = "the delta does not come to exactly one page: {verdict}"
+    for some in pieces(len(found["rows"])):
+        marks.add(Mark("delta-size", found["rows"][some], message, {"verdict": names[found["verdicts"][some]]}))
+    yield from marks.whole()
 
 
 def _compressed(capture: "Capture", numbers: Numbers, found: _Found) -> Iterator[Mark]:
     """Zlib streams that are damaged: old senders raced, wrote such, and sent the page again."""
-    rows = found["rows"]
-    names = np.array([v.name.lower() for v in Verdict])[found["verdicts"]]
-    later = _next_full(capture, rows, found["pages"])
-    lost = later < 0
+    rows, marks = found["rows"], Marks()
+    names = np.array([v.name.lower() for v in Verdict])
+    superseding = _next_full(capture, rows, found["pages"])
     message = "the zlib stream does not come to exactly one page: {verdict}"
-    yield Mark("compressed-page", rows[lost], message, {"verdict": names[lost]})
-    evidence = {"verdict": names[~lost], "superseded_by_record": numbers.of(later[~lost])}
-    message += "; record {superseded_by_record} gives the page again"
-    yield Mark("compressed-page-superseded", rows[~lost], message, evidence)
+    again = message + "; record {superseded_by_record} gives the page again"
+    for some in pieces(len(rows)):
+        mine, verdict, later = rows[some], names[found["verdicts"][some]], superseding[some]
+        lost = later < 0
+        marks.add(Mark("compressed-page", mine[lost], message, {"verdict": verdict[lost]}))
+        evidence = {"verdict": verdict[~lost], "superseded_by_record": numbers.of(later[~lost])}
+        marks.add(Mark("compressed-page-superseded", mine[~lost], again, evidence))
+    yield from marks.whole()
 
 
 class _Replay:
@@ -119,8 +141,8 @@ class _Replay:
         self.last_sent = reserve((pages,), row)
         if any(g.row == 0 and g.may_hold_records for g in capture.gaps):
             self.last_full += 1  # the records that are lost at the head may have given any page
-        self.holds = reserve((len(self.columns),), bool)
-        self.uniform = reserve((len(self.columns),), bool)
+        self.holds = room(len(self.columns), bool)
+        self.uniform = room(len(self.columns), bool)
         self.found: dict[str, _Found] = {}
         self._where = np.empty(0, np.int64)
         self._chunk: dict[str, list[_Found]] = {name: [] for name in _SEEN}
@@ -141,11 +163,11 @@ class _Replay:
                 mine = np.flatnonzero(wanted[space.rows(chunk)] & (chunk.kind != Kind.DUP))
                 chunk, self._where = chunk.take(mine), mine + start
             apply(self.image, self.capture.data, chunk, self.dialect, self._observe)
-            for name, pieces in self._chunk.items():
-                if pieces:
-                    order = np.argsort(np.concatenate([p["rows"] for p in pieces]), kind="stable")
-                    ledgers[name].add({n: np.concatenate([p[n] for p in pieces])[order] for n in pieces[0]})
-                    pieces.clear()
+            for name, seen in self._chunk.items():
+                if seen:
+                    order = np.argsort(np.concatenate([p["rows"] for p in seen]), kind="stable")
+                    ledgers[name].add({n: np.concatenate([p[n] for p in seen])[order] for n in seen[0]})
+                    seen.clear()
         self.found = {name: ledger.columns() for name, ledger in ledgers.items()}
 
     def _see(self, name: str, rows: Ints, **columns: NDArray[Any]) -> None:
@@ -228,32 +250,45 @@ def _checked(columns: Columns, rows: Ints, dialect: Dialect) -> NDArray[np.bool_
 
 
 class _Stale:
-    """Which suspects were in truth sent against a base that the receiver had lost, and what became of their pages."""
+    """Which suspects were in truth sent against a base that the receiver had lost, and what became of their pages.
+
+    ``found`` has them in order: their ``place`` among the suspects, their ``rows``, whether their sum holds in both
+    views (``collides``), whether they state one (``checked``), whether a uniform page shows it (``proves``).
+    """
 
     def __init__(self, capture: "Capture", receiver: _Replay, suspects: _Found) -> None:
         self.capture = capture
         self.suspects = suspects
-        rows, dialect = suspects["rows"], capture.dialect
-        assert dialect is not None
-        checked = _checked(capture.records.columns, rows, dialect)
-        here = receiver.holds[rows]
         sender = self._sender(suspects["pages"])
-        there = sender.holds[rows]
-        # What is one repeated byte goes as a dup page: if such a page comes of a delta at the receiver, the sender's
-        # base was another; if one comes of it in the sender's view, the sender did not forget the dup page.
-        proves = ~checked & receiver.uniform[rows]
-        denies = ~checked & sender.uniform[rows]
-        # A sum that holds at the receiver alone shows a sender that did put the dup page into its cache.
-        caches = bool((checked & here & ~there).any() or (denies.any() and not proves.any()))
-        stale = np.where(checked, there & ~(here & caches), proves | (not caches))
-        self.collides, self.checked, self.proves = here & there & checked, checked, proves
-        self.places = np.flatnonzero(stale)
+        caches = denied = proven = False
+        for some in pieces(len(suspects["rows"])):
+            checked, here, there, proves, denies = self._shown(receiver, sender, some)
+            # A sum that holds at the receiver alone shows a sender that did put the dup page into its cache.
+            caches |= bool((checked & here & ~there).any())
+            denied |= bool(denies.any())
+            proven |= bool(proves.any())
+        caches |= denied and not proven
+        ledger = Ledger()
+        for some in pieces(len(suspects["rows"])):
+            checked, here, there, proves, _ = self._shown(receiver, sender, some)
+            stale = np.flatnonzero(np.where(checked, there & ~(here & caches), proves | (not caches)))
+            told = {"collides": here & there & checked, "checked": checked, "proves": proves}
+            which = {"place": stale + some.start, "rows": suspects["rows"][some][stale]}
+            ledger.add(which | {name: column[stale] for name, column in told.items()})
+        self.found = ledger.columns()
 
-    @property
-    def rows(self) -> Ints:
-        """The rows of the deltas against a stale base."""
-        rows: Ints = self.suspects["rows"][self.places]
-        return rows
+    def _shown(self, receiver: _Replay, sender: _Replay, some: slice) -> tuple[NDArray[np.bool_], ...]:
+        """Of some suspects, (n,) bool each: whether they state a sum, whether it holds at the receiver and in the
+        sender's view, and whether the page that comes of one without a sum proves a stale base, or denies it.
+
+        What is one repeated byte goes as a dup page: if such a page comes of a delta at the receiver, the sender's base
+        was another; if one comes of it in the sender's view, the sender did not forget the dup page.
+        """
+        rows, dialect = self.suspects["rows"][some], self.capture.dialect
+        assert dialect is not None
+        checked = _checked(self.capture.records.columns, rows, dialect)
+        proves, denies = ~checked & receiver.uniform[rows], ~checked & sender.uniform[rows]
+        return checked, receiver.holds[rows], sender.holds[rows], proves, denies
 
     def _sender(self, pages: Ints) -> _Replay:
         """The sender's view of these pages: their records but for the dup pages, which it did not cache."""
@@ -267,15 +302,15 @@ class _Stale:
 
     def marks(self, numbers: Numbers) -> Iterator[Mark]:
         """The findings: each stale base, and the sums that hide one."""
-        marks = Marks()
+        marks, found = Marks(), self.found
         healing = _next_full(self.capture, self.suspects["rows"], self.suspects["pages"])
-        shown = bool((self.checked | self.proves)[self.places].any())
-        for start in range(0, len(self.places), PIECE):
-            places = self.places[start : start + PIECE]
+        shown = bool(found["checked"].any() or found["proves"].any())
+        for part in pieces(len(found["place"])):
+            places, collides = found["place"][part], found["collides"][part]
             some = {name: column[places] for name, column in self.suspects.items()}
-            collides, healed = self.collides[places], healing[places]
+            healed = healing[places]
             certainty = np.select(
-                [collides, self.checked[places], self.proves[places], np.full(len(places), shown)],
+                [collides, found["checked"][part], found["proves"][part], np.full(len(places), shown)],
                 ["collision", "checksum", "uniform", "build"],
                 "structural",
             ).astype("U10")
@@ -307,7 +342,7 @@ def _next_full(capture: "Capture", rows: Ints, pages: Ints) -> Ints:
         wanted[pages[start : start + PIECE]] = True
     wanted[-1] = False
     following = reserve((len(space),), np.int64)  # the row, plus one
-    found = np.empty(len(rows), np.int64)
+    found = room(len(rows), np.int64)
     stop = len(rows)
     for start in reversed(range(0, len(columns), PIECE)):
         piece = columns.take(slice(start, start + PIECE))
@@ -326,54 +361,97 @@ def _next_full(capture: "Capture", rows: Ints, pages: Ints) -> Ints:
     return found
 
 
-def _corrupt(capture: "Capture", receiver: _Replay, numbers: Numbers, wrong: Ints, again: Ints) -> Iterator[Mark]:
+def _corrupt(capture: "Capture", receiver: _Replay, numbers: Numbers, wrong: Ints, twice: Spans) -> Iterator[Mark]:
     """Pages whose sums hold in no view: a mark for each chain of such deltas, with the earliest record to blame.
 
     A full record, or a delta whose sum holds, vouches for what came before it; so the first record after that one, or
-    the full record itself, is the earliest that can be damaged. ``again`` are rows that came twice.
+    the full record itself, is the earliest that can be damaged. What came ``twice`` is no sign of a missing record.
     """
     if not len(wrong):
         return
-    columns, space = capture.records.columns, capture.space
-    wanted = reserve((len(space) + 1,), bool)
-    wanted[space.rows(columns.take(wrong))] = True
-    wanted[-1] = False
-    rows = np.concatenate(
-        [
-            np.flatnonzero(wanted[space.rows(columns.take(slice(start, start + PIECE)))]) + start
-            for start in range(0, len(columns), PIECE)
-        ]
-    )
-    of = space.rows(columns.take(rows))
-    order = np.lexsort((rows, of))
-    rows, of = rows[order], of[order]
-    place = np.arange(len(rows))
-    starts = np.append(True, of[1:] != of[:-1])
-    full = ~IS_DELTA[columns.kind[rows]]
-    holds = receiver.holds[rows]
-    anchor = np.maximum.accumulate(np.where(starts | full, place, 0))
-    vouched = np.maximum.accumulate(np.where(holds, place + 1, 0))
-    earliest = np.maximum(anchor, vouched)
-    mine = np.flatnonzero(np.isin(rows, wrong))
-    chains = mine[np.append(True, (earliest[mine][1:] != earliest[mine][:-1]))]
-    ends = np.append(np.flatnonzero(starts | full), len(rows))
-    after = ends[np.searchsorted(ends, chains, side="right")]
-    first = chains[np.append(True, of[chains][1:] != of[chains][:-1])]  # a page's first failure
-    first = first[(first > anchor[first]) & ~np.isin(rows[first], again)]
-    order = np.argsort(rows[chains])
-    chains, after = chains[order], after[order]
-    healed = _next_full(capture, rows[chains], of[chains])
+    ledger = Ledger()
+    lapses: list[tuple[Ints, Ints]] = []  # of a page each: where it was last right, and where it fails
+    for rows, of in _by_page(capture, wrong):
+        place = np.arange(len(rows))
+        starts = np.append(True, of[1:] != of[:-1])
+        full = ~IS_DELTA[capture.records.columns.kind[rows]]
+        holds = receiver.holds[rows]
+        anchor = np.maximum.accumulate(np.where(starts | full, place, 0))
+        vouched = np.maximum.accumulate(np.where(holds, place + 1, 0))
+        earliest = np.maximum(anchor, vouched)
+        mine = np.flatnonzero(wrong.take(np.searchsorted(wrong, rows), mode="clip") == rows)
+        chains = mine[np.append(True, (earliest[mine][1:] != earliest[mine][:-1]))]
+        ends = np.append(np.flatnonzero(starts | full), len(rows))
+        end = ends[np.searchsorted(ends, chains, side="right")]
+        first = chains[np.append(True, of[chains][1:] != of[chains][:-1])]  # a page's first failure
+        first = first[(first > anchor[first]) & ~twice.hold(numbers.of(rows[first]))]
+        lapses.append((rows[np.maximum(earliest[first] - 1, anchor[first])], rows[first]))
+        earliest_rows = rows[np.minimum(earliest[chains], chains)]
+        ledger.add({"rows": rows[chains], "pages": of[chains], "earliest": earliest_rows, "tainted": end - chains})
+    found = _by_row(ledger.columns())
+    healing = _next_full(capture, found["rows"], found["pages"])
     message = (
         "the page has the stated sum in no view: damage between record {earliest_record} and this one; "
         "{tainted} records rest on it; healed by record: {healed_by_record}"
     )
-    evidence = {
-        "earliest_record": numbers.of(rows[np.minimum(earliest[chains], chains)]),
-        "tainted": after - chains,
-        "healed_by_record": np.where(healed >= 0, numbers.of(np.maximum(healed, 0)), 0),
-    }
-    yield Mark("corrupt-page", rows[chains], message, evidence, healed < 0)
-    yield from dropped(rows[np.maximum(earliest[first] - 1, anchor[first])], rows[first], numbers)
+    marks = Marks()
+    for some in pieces(len(healing)):
+        healed = healing[some]
+        evidence = {
+            "earliest_record": numbers.of(found["earliest"][some]),
+            "tainted": found["tainted"][some],
+            "healed_by_record": np.where(healed >= 0, numbers.of(np.maximum(healed, 0)), 0),
+        }
+        marks.add(Mark("corrupt-page", found["rows"][some], message, evidence, healed < 0))
+    yield from marks.whole()
+    after, at = (np.concatenate(column) for column in zip(*lapses, strict=True))
+    yield from dropped(after, at, numbers)
+
+
+def _by_page(capture: "Capture", these: Ints) -> Iterator[tuple[Ints, Ints]]:
+    """All records of the pages of these rows, and their pages, rising by page and then by row; of some pages at a time.
+
+    Each time the table is gone through anew, so that no more than some records have to be put in order at once.
+    """
+    columns, space = capture.records.columns, capture.space
+    wanted = reserve((len(space) + 1,), bool)
+    for some in pieces(len(these)):
+        wanted[space.rows(columns.take(these[some]))] = True
+    wanted[-1] = False
+
+    def carried() -> Iterator[tuple[Ints, Ints]]:
+        for some in pieces(len(columns)):
+            of = space.rows(columns.take(some))
+            rows = np.flatnonzero(wanted[of])
+            yield rows + some.start, of[rows]
+
+    counts = reserve((len(space),), np.int64)
+    for _, of in carried():
+        np.add.at(counts, of, 1)
+    part = np.cumsum(counts) // AT_ONCE
+    bounds = [0, *(np.flatnonzero(part[1:] != part[:-1]) + 1).tolist(), len(part)]
+    for low, high in pairwise(bounds):
+        if wanted[low:high].any():
+            found = [(rows[mine], of[mine]) for rows, of in carried() for mine in [(of >= low) & (of < high)]]
+            rows, of = (np.concatenate(column) for column in zip(*found, strict=True))
+            order = np.argsort(of, kind="stable")
+            yield rows[order], of[order]
+
+
+def _by_row(found: _Found) -> _Found:
+    """Columns in the order of their ``rows``, all different, put in order where they are kept."""
+    count = len(found["rows"])
+    bits = count.bit_length()
+    order = room(count, np.int64)  # rows with their places, which one sort in place brings along
+    for some in pieces(count):
+        order[some] = found["rows"][some] << bits | np.arange(some.start, some.stop)
+    order.sort()
+    ordered = {name: room(count, column.dtype) for name, column in found.items()}
+    for some in pieces(count):
+        places = order[some] & ((1 << bits) - 1)
+        for name, column in found.items():
+            ordered[name][some] = column[places]
+    return ordered
 
 
 def _page_sums(capture: "Capture") -> Iterator[Mark]:

@@ -144,7 +144,7 @@ def _repeats(capture: "Capture") -> Iterator[tuple[Ints, Ints]]:
 
 
 def replayed_marks(capture: "Capture", spans: Spans, numbers: Numbers, wrong: Ints) -> Iterator[Mark]:
-    """The findings of spans that came twice; ``wrong`` (n,) int64, rising: numbers of records whose sum does not hold.
+    """The findings of spans that came twice; ``wrong`` (n,) int64, rising: rows of records whose sum does not hold.
 
     A literal that its page holds already is nothing that a sender writes, and a sum that fails shows that a page is not
     what it was at the sender. An XOR delta that neither contradicts may as well be a page that changed back in the next
@@ -159,14 +159,14 @@ def replayed_marks(capture: "Capture", spans: Spans, numbers: Numbers, wrong: In
     for start in range(0, len(order), PIECE):
         some = spans.take(order[start : start + PIECE])
         first, last, shift = some.first, some.last, some.shift
-        sure = np.searchsorted(wrong, first) < np.searchsorted(wrong, last, side="right")
+        at = numbers.rows(first)
+        sure = np.searchsorted(wrong, at) < np.searchsorted(wrong, numbers.rows(last), side="right")
         if capture.dialect.encoding is Encoding.ZRUN:
             sure[:] = True
         goes_on = _goes_on(capture, numbers, first - shift - 1) & _goes_on(capture, numbers, last)
         likely = (some.count >= VERY_MANY) | ((some.count >= MANY) & goes_on)
         evidence = {"first_record": first, "last_record": last, "deltas": some.count}
         evidence |= {"of_first_record": first - shift, "of_last_record": last - shift}
-        at = numbers.rows(first)
         for rule, chosen, meaning in (
             ("replayed-span", sure, "a span was replayed"),
             ("replayed-span", ~sure & likely, "a span was replayed, or as many pages changed back"),

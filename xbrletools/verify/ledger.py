@@ -36,6 +36,25 @@ def pieces(count: int) -> Iterator[slice]:
     return (slice(start, min(start + PIECE, count)) for start in range(0, count, PIECE))
 
 
+def in_order(columns: Mapping[str, NDArray[Any]], by: str) -> dict[str, NDArray[Any]]:
+    """Columns in the order of one of them, equal ones as they stand. Its numbers are 0 or more, and at most 2^31 or so.
+
+    Raises OSError where the disk cannot take them.
+    """
+    count = len(columns[by])
+    bits = count.bit_length()
+    order = room(count, np.int64)  # numbers with their places, which one sort in place brings along
+    for some in pieces(count):
+        order[some] = columns[by][some] << bits | np.arange(some.start, some.stop)
+    order.sort()
+    ordered = {name: room(count, column.dtype) for name, column in columns.items()}
+    for some in pieces(count):
+        places = order[some] & ((1 << bits) - 1)
+        for name, column in columns.items():
+            ordered[name][some] = column[places]
+    return ordered
+
+
 class Ledger:
     """Columns that grow together, piece by piece. Raises OSError where the disk cannot take them."""
 

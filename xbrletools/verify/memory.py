@@ -25,7 +25,7 @@ from ..memory.lapses import joined
 from ..memory.replay import CHUNK, Layer, apply
 from ..stream.records import PIECE, Columns
 from ..stream.reserve import reserve
-from .ledger import Ledger, Marks, pieces, room
+from .ledger import Ledger, Marks, in_order, pieces, room
 from .marks import CARRIES, IS_DELTA, Ints, Mark, Numbers
 from .spans import Spans, dropped, replayed, replayed_marks
 
@@ -33,7 +33,7 @@ if TYPE_CHECKING:
     from ..capture import Capture
 
 _SUM_BATCH = 1 << 20  # bytes of pages that are summed at once
-AT_ONCE = 1 << 18  # records that are put in order by their pages at once
+AT_ONCE = 1 << 17  # records that are put in order by their pages at once
 SURE = (
     "the sender's base is the page of record {base_record}; the receiver lost it to the dup page of record "
     "{dup_record}; healed by record: {healed_by_record}"
@@ -388,7 +388,7 @@ def _corrupt(capture: "Capture", receiver: _Replay, numbers: Numbers, wrong: Int
         lapses.append((rows[np.maximum(earliest[first] - 1, anchor[first])], rows[first]))
         earliest_rows = rows[np.minimum(earliest[chains], chains)]
         ledger.add({"rows": rows[chains], "pages": of[chains], "earliest": earliest_rows, "tainted": end - chains})
-    found = _by_row(ledger.columns())
+    found = in_order(ledger.columns(), "rows")
     healing = _next_full(capture, found["rows"], found["pages"])
     message = (
         "the page has the stated sum in no view: damage between record {earliest_record} and this one; "
@@ -436,22 +436,6 @@ def _by_page(capture: "Capture", these: Ints) -> Iterator[tuple[Ints, Ints]]:
             rows, of = (np.concatenate(column) for column in zip(*found, strict=True))
             order = np.argsort(of, kind="stable")
             yield rows[order], of[order]
-
-
-def _by_row(found: _Found) -> _Found:
-    """Columns in the order of their ``rows``, all different, put in order where they are kept."""
-    count = len(found["rows"])
-    bits = count.bit_length()
-    order = room(count, np.int64)  # rows with their places, which one sort in place brings along
-    for some in pieces(count):
-        order[some] = found["rows"][some] << bits | np.arange(some.start, some.stop)
-    order.sort()
-    ordered = {name: room(count, column.dtype) for name, column in found.items()}
-    for some in pieces(count):
-        places = order[some] & ((1 << bits) - 1)
-        for name, column in found.items():
-            ordered[name][some] = column[places]
-    return ordered
 
 
 def _page_sums(capture: "Capture") -> Iterator[Mark]:

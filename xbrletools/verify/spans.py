@@ -17,7 +17,7 @@ from ..codec.batches import positions
 from ..formats.dialects import Encoding
 from ..stream.records import PIECE
 from ..stream.reserve import reserve
-from .ledger import Ledger, Marks
+from .ledger import Ledger, Marks, in_order, pieces
 from .marks import IS_DELTA, Ints, Mark, Numbers
 
 if TYPE_CHECKING:
@@ -31,7 +31,7 @@ MISSING_PAGES = 4  # pages whose deltas fail, all at once, that speak for record
 
 @dataclass(frozen=True, slots=True)
 class Spans:
-    """Spans of records that repeat earlier ones, a delta that changes something among them, in the order of those.
+    """Spans of records that repeat earlier ones, a delta that changes something among them.
 
     ``first`` and ``last`` (n,) int64 are the numbers of their first and last records, ``shift`` (n,) how many records
     before them they repeat, ``count`` (n,) how many such deltas there are.
@@ -45,22 +45,23 @@ class Spans:
     def __len__(self) -> int:
         return len(self.first)
 
-    def take(self, which: Ints) -> "Spans":
+    def take(self, which: Ints | slice) -> "Spans":
         """Some of them."""
         return Spans(self.first[which], self.last[which], self.shift[which], self.count[which])
 
     def hold(self, wanted: Ints) -> NDArray[np.bool_]:
-        """Whether each of these record numbers lies in one of them, (n,) bool."""
+        """Whether each of these record numbers lies in one of them, which are in the order of ``first``, (n,) bool."""
         if not len(self):
             return np.zeros(len(wanted), bool)
-        order = np.argsort(self.first, kind="stable")
-        reached = np.maximum.accumulate(self.last[order])
-        before = np.searchsorted(self.first[order], wanted, side="right")
+        reached = np.maximum.accumulate(self.last)
+        before = np.searchsorted(self.first, wanted, side="right")
         return (before > 0) & (reached[before - 1] >= wanted)
 
 
 def replayed(capture: "Capture", numbers: Numbers) -> Spans:
-    """Spans of records that repeat earlier ones byte for byte, a delta that changes something among them."""
+    """Spans of records that repeat earlier ones byte for byte, a delta that changes something among them, in the order
+    of their first records.
+    """
     none = np.empty(0, np.int64)
     ledger, pending, before = Ledger(), Spans(none, none, none, none), none
     ledger.add(_columns(pending))
@@ -78,7 +79,7 @@ def replayed(capture: "Capture", numbers: Numbers) -> Spans:
         ledger.add(_columns(_grown(capture, numbers, groups.take(np.arange(last)), ends[:last], groups.first[1:])))
         pending, before = groups.take(np.array([last])), ends[last : last + 1]
     ledger.add(_columns(_grown(capture, numbers, pending, before, np.full(len(pending), numbers.last + 1))))
-    return Spans(**ledger.columns())
+    return Spans(**in_order(ledger.columns(), "first"))
 
 
 def _columns(spans: Spans) -> dict[str, Ints]:
@@ -153,11 +154,11 @@ def replayed_marks(capture: "Capture", spans: Spans, numbers: Numbers, wrong: In
     if not len(spans):
         return
     assert capture.dialect is not None
-    marks, order = Marks(), np.argsort(spans.first, kind="stable")
+    marks = Marks()
     message = "records {first_record} to {last_record} repeat {of_first_record} to {of_last_record} byte for byte, "
     what = "{deltas} deltas that change something among them: "
-    for start in range(0, len(order), PIECE):
-        some = spans.take(order[start : start + PIECE])
+    for part in pieces(len(spans)):
+        some = spans.take(part)
         first, last, shift = some.first, some.last, some.shift
         at = numbers.rows(first)
         sure = np.searchsorted(wrong, at) < np.searchsorted(wrong, numbers.rows(last), side="right")

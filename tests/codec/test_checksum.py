@@ -4,6 +4,8 @@ import pytest
 from tests.codec.wire import noise
 from xbrletools.codec.checksum import byte_sum
 
+pytestmark = pytest.mark.usefixtures("loops")
+
 
 @pytest.mark.parametrize("page_size", [1024, 2048, 4096, 65536])
 def test_it_is_the_plain_sum_of_the_bytes(page_size: int) -> None:

@@ -174,12 +174,30 @@ def walked(data: bytes, steps, delta=(-1, 0, 1, False, 0, -1, 0, 0, 1), rows=8, 
 
 @BUILT
 @pytest.mark.parametrize("rows", [[2], [-1], [0, 1, 1 << 61]])
-def test_pages_that_are_not_there_are_of_no_byte(rows):
+@pytest.mark.parametrize(("loop", "dtype"), [("fills", np.int16), ("sums", np.uint32)])
+def test_nothing_is_said_of_pages_that_are_not_there(loop, dtype, rows):
     pages = noise(2, PAGE, seed=1)
     with pytest.raises(ValueError):
-        native.loops.fills(pages, PAGE, np.array(rows), np.zeros(len(rows), np.int16), -1)
+        getattr(native.loops, loop)(pages, PAGE, np.array(rows), np.zeros(len(rows), dtype))
     with pytest.raises(ValueError):
-        native.loops.fills(pages, PAGE, np.array([0, 1]), np.zeros(3, np.int16), -1)
+        getattr(native.loops, loop)(pages, PAGE, np.array([0, 1]), np.zeros(3, dtype))
+
+
+@BUILT
+@pytest.mark.parametrize(("loop", "dtype"), [("fills", np.int16), ("sums", np.uint32)])
+def test_threads_say_of_pages_what_one_says(loop, dtype, monkeypatch):
+    pages = noise(400, PAGE, seed=1)
+    pages[::3] = np.arange(134, dtype=np.uint8)[:, None]
+    rows = np.random.default_rng(1).permutation(400)[:399]
+    one, three = np.zeros(399, dtype), np.zeros(399, dtype)
+    native.look(getattr(native.loops, loop), pages, rows, one)
+    monkeypatch.setattr(native, "THREADS", 3)
+    monkeypatch.setattr(native, "THREAD_BYTES", 50 * PAGE)
+    native.look(getattr(native.loops, loop), pages, rows, three)
+    np.testing.assert_array_equal(one, three)
+    rows[398] = 400
+    with pytest.raises(ValueError):
+        native.look(getattr(native.loops, loop), pages, rows, three)
 
 
 @BUILT

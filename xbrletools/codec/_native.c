@@ -1,7 +1,7 @@
 /*
  * The loops in which each step depends on the one before, which arrays cannot express: the walk from record to record,
  * and the runs of one delta; and what is done with pages that lie anywhere, which arrays have to put side by side first:
- * copying them, and seeing whether they are of one byte. Optional: NumPy does what is done here as well, and is the
+ * copying them, summing them, seeing whether they are of one byte. Optional: NumPy does what is done here as well, and is the
  * reference that tests hold this to. Layouts come from the caller, who has them from formats/. Nothing is read or
  * written outside of the buffers given, whatever their contents; the interpreter's lock is released meanwhile.
  */
@@ -10,8 +10,9 @@
 #include <stdint.h>
 #include <string.h>
 
-enum { REVISION = 5 }; /* of the arguments and meaning of what follows: native.py takes no other */
+enum { REVISION = 6 }; /* of the arguments and meaning of what follows: native.py takes no other */
 enum { VERDICT_OK, VERDICT_SHORT, VERDICT_LONG, VERDICT_BAD_NUMBER, VERDICT_CUT, VERDICT_ZERO_RUN }; /* verdict.py */
+enum { NOT_UNIFORM = -1 }; /* uniform.py */
 
 /* -- the walk over records ---------------------------------------------------------------------------------------- */
 
@@ -350,20 +351,35 @@ static PyObject *copy_pages(PyObject *self, PyObject *arguments)
     return apply(arguments, put_page, is_nothing);
 }
 
-/* -- pages of one byte -------------------------------------------------------------------------------------------- */
+/* -- what is said of a page ---------------------------------------------------------------------------------------- */
 
-/* Of page rows[k] the byte that all of it is, or `other`. */
-static PyObject *fills(PyObject *self, PyObject *arguments)
+/* The byte that all of the page is, int16, or that there is none. */
+static void fill_of(const uint8_t *page, Py_ssize_t page_size, void *found)
+{
+    *(int16_t *)found = memcmp(page, page + 1, (size_t)page_size - 1) ? NOT_UNIFORM : page[0];
+}
+
+/* The sum of its bytes modulo 2^32, uint32. */
+static void sum_of(const uint8_t *page, Py_ssize_t page_size, void *found)
+{
+    uint32_t sum = 0;
+    for (Py_ssize_t i = 0; i < page_size; i++)
+        sum += page[i];
+    *(uint32_t *)found = sum;
+}
+
+typedef void Say(const uint8_t *, Py_ssize_t, void *);
+
+/* Of page rows[k] what is said of it, `width` bytes. */
+static PyObject *look(PyObject *arguments, Say *say, Py_ssize_t width)
 {
     Py_buffer pages, rows, found;
     Py_ssize_t page_size;
-    int other;
-    if (!PyArg_ParseTuple(arguments, "y*ny*w*i", &pages, &page_size, &rows, &found, &other))
+    if (!PyArg_ParseTuple(arguments, "y*ny*w*", &pages, &page_size, &rows, &found))
         return NULL;
-    const Py_ssize_t count = found.len / (Py_ssize_t)sizeof(int16_t);
+    const Py_ssize_t count = found.len / width;
     const int64_t *row = rows.buf;
-    int16_t *fill = found.buf;
-    int is_right = page_size > 0 && holds(&rows, count, sizeof *row) && holds(&found, count, sizeof *fill);
+    int is_right = page_size > 0 && holds(&found, count, width) && holds(&rows, count, sizeof *row);
     if (is_right) {
         const int64_t last = pages.len / page_size;
         Py_BEGIN_ALLOW_THREADS
@@ -371,8 +387,7 @@ static PyObject *fills(PyObject *self, PyObject *arguments)
             is_right = row[k] >= 0 && row[k] < last;
             if (!is_right)
                 break;
-            const uint8_t *page = (const uint8_t *)pages.buf + row[k] * page_size;
-            fill[k] = memcmp(page, page + 1, (size_t)page_size - 1) ? (int16_t)other : page[0];
+            say((const uint8_t *)pages.buf + row[k] * page_size, page_size, (uint8_t *)found.buf + k * width);
         }
         Py_END_ALLOW_THREADS
     }
@@ -386,6 +401,16 @@ static PyObject *fills(PyObject *self, PyObject *arguments)
     Py_RETURN_NONE;
 }
 
+static PyObject *fills(PyObject *self, PyObject *arguments)
+{
+    return look(arguments, fill_of, sizeof(int16_t));
+}
+
+static PyObject *sums(PyObject *self, PyObject *arguments)
+{
+    return look(arguments, sum_of, sizeof(uint32_t));
+}
+
 /* -- the module --------------------------------------------------------------------------------------------------- */
 
 static PyMethodDef functions[] = {
@@ -394,6 +419,7 @@ static PyMethodDef functions[] = {
     {"copy_pages", copy_pages, METH_VARARGS, NULL},
     {"copy_runs", copy_runs, METH_VARARGS, NULL},
     {"fills", fills, METH_VARARGS, NULL},
+    {"sums", sums, METH_VARARGS, NULL},
     {NULL, NULL, 0, NULL},
 };
 

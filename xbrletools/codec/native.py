@@ -11,6 +11,7 @@ from types import ModuleType
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from .batches import Bytes, Ints
 
@@ -18,7 +19,7 @@ _CORES = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else o
 THREADS = min(4, _CORES)  # memory's speed is the limit: more gain little
 THREAD_BYTES = 1 << 23  # of pages, that are worth a thread
 
-REVISION = 5  # of `_native.c`
+REVISION = 6  # of `_native.c`
 
 loops: ModuleType | None = None
 if os.environ.get("XBRLE_NATIVE") != "0":
@@ -48,13 +49,28 @@ def apply(
         some = slice(first, end)
         loop(data, at[some], length[some], pages, page_size, row[some], verdicts[some], layout)
 
-    cores = max(1, min(THREADS, count * page_size // THREAD_BYTES))
-    _in_threads(part, [count * k // cores for k in range(cores + 1)])
+    _in_threads(part, count, page_size)
     return verdicts
 
 
-def _in_threads(part: Callable[[int, int], None], bounds: list[int]) -> None:
-    """Do the parts between bounds, each in a thread where there can be one; raises what one of them raises."""
+def look(loop: Any, pages: Bytes, rows: Ints | None, found: NDArray[Any]) -> None:
+    """What one of the loops says of pages, on all cores where there are many.
+
+    ``rows`` (n,) int64 picks pages (m, page_size), by default all in order; ``found`` (n,) is what is filled. Raises
+    ValueError where there is no such page.
+    """
+    wanted = np.require(np.arange(len(found)) if rows is None else rows, np.int64, ["C", "A"])
+
+    def part(first: int, end: int) -> None:
+        loop(pages, pages.shape[1], wanted[first:end], found[first:end])
+
+    _in_threads(part, len(found), pages.shape[1])
+
+
+def _in_threads(part: Callable[[int, int], None], count: int, page_size: int) -> None:
+    """Do ``count`` pages, some in a thread of their own where they are many; raises what one of them raises."""
+    cores = max(1, min(THREADS, count * page_size // THREAD_BYTES))
+    bounds = [count * k // cores for k in range(cores + 1)]
     failed: list[BaseException] = []
 
     def attempt(first: int, end: int) -> None:

@@ -447,6 +447,10 @@ class Capture:
         """What is wrong with this capture, and what is merely odd, in the order of offsets.
 
         ``destination`` says which blocks, by name and length in bytes, the destination has.
+
+        Raises:
+            XbrleError: this is no migration stream.
+            OSError: there are very many, and the temporary folder cannot take them.
         """
         from .verify.checker import verify
 

@@ -1,6 +1,9 @@
 """Findings by the million lie in files, and come out as they would from memory."""
 
+import errno
 import json
+import os
+import resource
 from pathlib import Path
 
 import numpy as np
@@ -15,6 +18,11 @@ from xbrletools.formats.ram import Kind
 from xbrletools.verify import checker, ledger, memory
 from xbrletools.verify.ledger import Ledger
 from xbrletools.verify.marks import Numbers
+
+
+def resident() -> int:
+    """The most bytes that this process had resident so far."""
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss << 10
 
 
 def stale_stream(rounds: int, flags: int = 1) -> bytes:
@@ -125,3 +133,26 @@ def test_a_sarif_log_without_findings_is_whole(tmp_path: Path, capsys: pytest.Ca
     path.write_bytes(StreamBuilder({b"pc.ram": PAGE}).page(0, noise(0)).part().end().bytes())
     log = json.loads(run(capsys, "verify", path, "--sarif")[1])
     assert log["runs"][0]["results"] == []
+
+
+def test_what_the_disk_cannot_take_is_kept_in_memory(monkeypatch: pytest.MonkeyPatch) -> None:
+    def full(descriptor: int, offset: int, size: int) -> None:
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr(ledger, "HELD", 1)
+    monkeypatch.setattr(os, "posix_fallocate", full)
+    numbers = ledger.room(1000, np.int32)
+    numbers[::2] = 7
+    assert numbers.sum() == 3500
+
+
+def test_a_claim_costs_nothing_where_a_sum_does_not_hold() -> None:
+    page, new = noise(1), noise(1)
+    new[5] ^= 1
+    stream = StreamBuilder({b"pc.ram": 1 << 43}, flags=3).page(0, page).delta(0, page, new, checksum=7).bytes()
+    with xbrletools.open(stream) as capture:
+        assert len(capture.records) > 2
+        before = resident()
+        rules = {finding.rule for finding in capture.verify()}
+    assert "corrupt-page" in rules
+    assert resident() - before < 64 << 20

@@ -163,7 +163,7 @@ class Browser(App[int]):
         try:
             for finding in session.capture.verify():
                 session.add_finding(finding)
-        except XbrleError as error:
+        except (XbrleError, OSError) as error:  # OSError: the temporary folder cannot take the findings
             session.trouble = f"not verified: {error}"
         session.verified = True
 

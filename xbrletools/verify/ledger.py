@@ -4,6 +4,7 @@ import mmap
 import os
 import tempfile
 from collections.abc import Iterator, Mapping
+from contextlib import suppress
 from typing import IO, Any
 
 import numpy as np
@@ -16,19 +17,14 @@ HELD = 1 << 20  # bytes of a ledger that stay in memory
 
 
 def room(count: int, dtype: DTypeLike) -> NDArray[Any]:
-    """Zeros, (count,), to be written to: in memory where they are few, else in an unnamed file.
-
-    Raises OSError where the disk cannot take them.
-    """
+    """Zeros, (count,), to be written to: in an unnamed file where they are many and the disk can take them."""
     kind = np.dtype(dtype)
     size = count * kind.itemsize
-    if size <= HELD:
-        return np.zeros(count, kind)
-    with tempfile.TemporaryFile() as file:
-        if hasattr(os, "posix_fallocate"):
+    if size > HELD and hasattr(os, "posix_fallocate"):
+        with suppress(OSError), tempfile.TemporaryFile() as file:
             os.posix_fallocate(file.fileno(), 0, size)  # now, and not when a page of the map finds no place
-        file.truncate(size)
-        return np.frombuffer(mmap.mmap(file.fileno(), size), kind)
+            return np.frombuffer(mmap.mmap(file.fileno(), size), kind)
+    return np.zeros(count, kind)
 
 
 def pieces(count: int) -> Iterator[slice]:
@@ -37,10 +33,7 @@ def pieces(count: int) -> Iterator[slice]:
 
 
 def in_order(columns: Mapping[str, NDArray[Any]], by: str) -> dict[str, NDArray[Any]]:
-    """Columns in the order of one of them, equal ones as they stand. Its numbers are 0 or more, and at most 2^31 or so.
-
-    Raises OSError where the disk cannot take them.
-    """
+    """Columns in the order of one of them, equal ones as they stand. Its numbers are 0 or more, 2^31 or so at most."""
     count = len(columns[by])
     bits = count.bit_length()
     order = room(count, np.int64)  # numbers with their places, which one sort in place brings along

@@ -6,7 +6,6 @@ in neither shows damage; one that holds in both is a collision, a byte sum being
 """
 
 from collections.abc import Iterator
-from itertools import pairwise
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -409,33 +408,32 @@ def _corrupt(capture: "Capture", receiver: _Replay, numbers: Numbers, wrong: Int
 
 
 def _by_page(capture: "Capture", these: Ints) -> Iterator[tuple[Ints, Ints]]:
-    """All records of the pages of these rows, and their pages, rising by page and then by row; of some pages at a time.
-
-    Each time the table is gone through anew, so that no more than some records have to be put in order at once.
-    """
+    """All records of the pages of these rows, and their pages, rising by page and then by row; some pages at a time."""
     columns, space = capture.records.columns, capture.space
     wanted = reserve((len(space) + 1,), bool)
     for some in pieces(len(these)):
         wanted[space.rows(columns.take(these[some]))] = True
     wanted[-1] = False
-
-    def carried() -> Iterator[tuple[Ints, Ints]]:
-        for some in pieces(len(columns)):
-            of = space.rows(columns.take(some))
-            rows = np.flatnonzero(wanted[of])
-            yield rows + some.start, of[rows]
-
-    counts = reserve((len(space),), np.int64)
-    for _, of in carried():
-        np.add.at(counts, of, 1)
-    part = np.cumsum(counts) // AT_ONCE
-    bounds = [0, *(np.flatnonzero(part[1:] != part[:-1]) + 1).tolist(), len(part)]
-    for low, high in pairwise(bounds):
-        if wanted[low:high].any():
-            found = [(rows[mine], of[mine]) for rows, of in carried() for mine in [(of >= low) & (of < high)]]
-            rows, of = (np.concatenate(column) for column in zip(*found, strict=True))
-            order = np.argsort(of, kind="stable")
-            yield rows[order], of[order]
+    bits = len(columns).bit_length()
+    ledger = Ledger()
+    for some in pieces(len(columns)):
+        of = space.rows(columns.take(some))
+        mine = np.flatnonzero(wanted[of])
+        ledger.add({"keys": of[mine] << bits | (mine + some.start)})
+    found = ledger.columns()["keys"]
+    keys = room(len(found), np.int64)
+    for some in pieces(len(found)):
+        keys[some] = found[some]
+    keys.sort()
+    start = 0
+    while start < len(keys):
+        end = min(start + AT_ONCE, len(keys))
+        if end < len(keys):  # all of a page at once
+            page = keys[end] >> bits
+            first = int(np.searchsorted(keys, page << bits))
+            end = first if first > start else int(np.searchsorted(keys, (page + 1) << bits))
+        yield keys[start:end] & ((1 << bits) - 1), keys[start:end] >> bits
+        start = end
 
 
 def _page_sums(capture: "Capture") -> Iterator[Mark]:

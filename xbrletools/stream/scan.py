@@ -486,8 +486,6 @@ class Scanner:
             return
         self.ram_version = owner.version_id
         named = owner.version_id != ram.VERSION_FLAT
-        if not named:  # one block, whose records may come before its length
-            self._block = 0
         self.settings.version = ram.VERSION_NAMED if named else ram.VERSION_FLAT
         self.settings.page_sum = False if named else None
         if owner.version_id not in (ram.VERSION_FLAT, ram.VERSION_NAMED):
@@ -742,6 +740,8 @@ class Scanner:
         """v3 has one block, the whole ram_addr space."""
         if not self.blocks:
             self._declare([Block(ram.IDSTR, total)], at)
+            self._block = 0
+            self._pending.select(0)
         elif self.blocks[0].length != total:
             self.problems.append(Problem("block-list", at, "a second MEM_SIZE, and a different one"))
 

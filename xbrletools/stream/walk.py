@@ -95,6 +95,12 @@ class Pending:
         """The block that the last of these records left selected, where ``block`` was before them."""
         return self.names[-1][1] if self.names else block
 
+    def select(self, block: int) -> None:
+        """Put the records so far, none of which names a block, into this one."""
+        if self.filled is not None:
+            for first, end in self.stretches:
+                self.filled.block[first:end] = block
+
     def last(self, base: int) -> int:
         """The offset in the capture of the last record, which is none of a run, for a window from ``base`` on."""
         if self.filled is not None and self.stretches and self.stretches[-1][1] == len(self):

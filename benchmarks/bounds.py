@@ -321,7 +321,7 @@ def linear(folder: Path, size: int, options: argparse.Namespace) -> None:
 
 
 _OPEN = """
-import sys, time, xbrletools, xbrletools.stream.scan
+import sys, time, xbrletools, xbrletools.scan.strict
 def anonymous():
     return int(next(l for l in open('/proc/self/status') if l.startswith('RssAnon')).split()[1]) * 1024
 before, begun = anonymous(), time.process_time()

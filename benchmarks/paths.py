@@ -11,12 +11,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 import xbrletools
+from xbrletools.arrays import reserve
 from xbrletools.codec import checksum, native, uniform, xbrle, xbzrle
 from xbrletools.codec.batches import positions
 from xbrletools.formats.ram import Flag
 from xbrletools.memory.image import Image
 from xbrletools.memory.replay import CHUNK, apply
-from xbrletools.stream.reserve import reserve
 
 from . import streams
 from .baseline import Baseline
@@ -220,7 +220,7 @@ def _scan(name: str) -> Callable[[Made], Trial]:
             return made.baseline.walk(_mapped(path), count)
 
         def same(table: object, columns: object) -> bool:
-            assert isinstance(table, xbrletools.stream.records.RecordTable) and isinstance(columns, dict)
+            assert isinstance(table, xbrletools.table.table.RecordTable) and isinstance(columns, dict)
             return all(_equal(getattr(table.columns, n)[table.is_page].astype(c.dtype), c) for n, c in columns.items())
 
         return Trial(count, size, lambda: xbrletools.open(path, cache=False).records, theirs, same, _LONG)

@@ -16,9 +16,9 @@ from xbrletools.formats import ram
 from xbrletools.formats.dialects import DIALECTS
 from xbrletools.formats.qevm import SectionType
 from xbrletools.formats.ram import Flag
+from xbrletools.model import Block
 from xbrletools.sender.policy import Choices
 from xbrletools.sender.saver import Form, Frames, Records, Writer, end_of_section, memory_size
-from xbrletools.stream.scan import Block
 
 Bytes = NDArray[np.uint8]
 Ints = NDArray[np.int64]

@@ -1,37 +1,36 @@
-"""The front: `open` gives a Capture, which offers the rest of the library and imports it when asked."""
+"""The front: `open` gives a Capture, which opens and scans, and hands its stream to the rest of the library."""
 
 from collections.abc import Callable, Iterator, Sequence
 from copy import copy
 from dataclasses import replace
-from functools import cached_property
 from os import PathLike
 from types import TracebackType
 from typing import TYPE_CHECKING
 
 from .errors import XbrleError
 from .formats.dialects import DIALECTS, Dialect
-from .stream.dialect import Evidence
-from .stream.filling import Filling
-from .stream.records import Columns, RecordTable, join
-from .stream.scan import PAGE_SIZES, Block, Problem, Scanner
-from .stream.sections import Section, Sections
-from .stream.source import Input, MappedSource, Openable, PipeSource, open_source
+from .model import Block, Evidence, Facts, Gap, Problem, Stream
+from .scan.strict import PAGE_SIZES, Scanner
+from .source.source import Input, MappedSource, Openable, PipeSource, open_source
+from .table.columns import Columns, join
+from .table.filling import Filling
+from .table.sections import Section, Sections
+from .table.table import RecordTable
 
 if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
 
+    from .container.devices import Description, Device
+    from .container.fields import Field
     from .memory.confirm import Trust
     from .memory.doubt import Doubt
     from .memory.history import PageHistory
     from .memory.image import Image, PageSpace
     from .memory.lapses import Lapses
     from .memory.replay import View
-    from .stream.channels import Spool
-    from .stream.devices import Description, Device
-    from .stream.fields import Field
-    from .stream.growing import GrowingTable
-    from .stream.salvage import Gap
+    from .ram.multifd import Spool
+    from .table.growing import GrowingTable
     from .verify.rules import Finding
 
 INDEXED = 64 << 20  # bytes of a file from which on what its scan found is kept
@@ -64,19 +63,14 @@ class Capture:
         self._channels = tuple(channels)
         self._cache = cache
         self.source = open_source(what, snapshot)
-        self._scanner: Scanner
         self._salvages = salvage
-        if salvage:
-            from .stream.salvage import Salvager
-
-            self.source = self.source.spool()
-            self._scanner = Salvager(self.source, dialect, endian, page_size, blocks)
-        else:
-            self._scanner = Scanner(self.source, dialect, endian, page_size)
-        self._table: RecordTable | None = None
+        self._stream: Stream | None = None
         self._filling: Filling | None = None
         self._options = (dialect, endian, page_size)
         self._blocks = tuple(blocks)
+        if salvage:
+            self.source = self.source.spool()
+        self._scanner = self.scan()
 
     def __enter__(self) -> "Capture":
         return self
@@ -101,35 +95,42 @@ class Capture:
         """Whether multifd channels were given beside the main one."""
         return bool(self._channels)
 
+    # -- the scan ------------------------------------------------------------------------------------------------------
+
     def scan(self) -> Scanner:
         """A scan of its own: iterating it gives the records, a window at a time, and at the end it knows the rest.
 
         A pipe is read in constant memory this way, and only once.
         """
         if self._salvages and isinstance(self.source, MappedSource):
-            from .stream.salvage import Salvager
+            from .scan.salvage import Salvager
 
             return Salvager(self.source, *self._options, self._blocks)
         if not self._cache or self.source.origin is None or self.source.origin.size < INDEXED:
             return Scanner(self.source, *self._options)
-        from .stream import index
+        from .scan import cache
 
         assert isinstance(self.source, MappedSource)
-        return index.scanner(self.source, self.source.origin, *self._options)
+        return cache.scanner(self.source, self.source.origin, *self._options)
 
     @property
-    def records(self) -> RecordTable:
-        """All records. The first use scans the capture; a pipe is spooled to a temporary file for it.
+    def stream(self) -> Stream:
+        """The scanned capture. The first use scans it; a pipe is spooled to a temporary file for it.
 
         Raises:
-            XbrleError: this is no migration stream.
+            XbrleError: this is not a migration stream.
         """
-        if self._table is None:
+        if self._stream is None:
             self._begin()
             for _ in self._filled():
                 pass
-            self._table = self._finished(self._columns())
-        return self._table
+            self._stream = self._finished()
+        return self._stream
+
+    @property
+    def found(self) -> Facts:
+        """What the scan has found by now."""
+        return self._scanner.facts if self._stream is None else self._stream.facts
 
     def _begin(self) -> None:
         """Settle which scan is to give the table: a pipe goes through a temporary file."""
@@ -151,39 +152,45 @@ class Capture:
         assert self._filling is not None
         return self._filling.columns(rows)
 
-    def _finished(self, columns: Columns) -> RecordTable:
-        """The table of all records, those of the channels among them."""
-        main_size = None
-        if self._channels:
-            assert isinstance(self.source, MappedSource)
-            columns = self._with_channels(self.source, columns)
-            main_size = self.source.size
-        return self._tabled(columns, main_size)
+    def _finished(self) -> Stream:
+        """The stream of all records, those of the channels among them."""
+        columns, facts = self._columns(), self._scanner.facts
+        if not self._channels:
+            return self._streamed(columns, facts)
+        from .ram.multifd import order, spool
 
-    def _with_channels(self, main: MappedSource, columns: Columns) -> Columns:
-        """The main channel's records and those of the channels, in the order in which they count."""
-        from .stream.channels import order, spool
+        assert isinstance(self.source, MappedSource)
+        main = self.source
+        blocks = {b.name: i for i, b in enumerate(facts.blocks)}
+        self.channels = found = spool(main, self._channels, facts.page_size, blocks)
+        complaints = (Problem("multifd-channel", main.size, why) for why in found.complaints(columns))
+        columns = join([columns, found.columns]).take(order(columns, found))
+        table = RecordTable(columns, facts.sections, facts.names, facts.page_size, main.size)
+        rows = [*table.main_rows.tolist(), len(table)] if facts.gaps else []  # channels' records stand between
+        facts = replace(
+            facts,
+            problems=(*facts.problems, *complaints),
+            gaps=tuple(replace(g, row=rows[g.row]) for g in facts.gaps),
+        )
+        broken = found.broken(columns)
+        return Stream(found.source, facts, table, self.forced, self._salvages, len(self._channels), broken)
 
-        blocks = {b.name: i for i, b in enumerate(self._scanner.blocks)}
-        self.channels = found = spool(main, self._channels, self._scanner.settings.page_size, blocks)
-        self._scanner.problems += [Problem("multifd-channel", main.size, why) for why in found.complaints(columns)]
-        return join([columns, found.columns]).take(order(columns, found))
-
-    def _tabled(self, columns: Columns, main_size: int | None = None) -> RecordTable:
-        names = [b.name for b in self._scanner.blocks]
-        return RecordTable(columns, self._scanner.sections, names, self._scanner.settings.page_size, main_size)
+    def _streamed(self, columns: Columns, facts: Facts) -> Stream:
+        assert isinstance(self.source, MappedSource)
+        table = RecordTable(columns, facts.sections, facts.names, facts.page_size)
+        return Stream(self.source, facts, table, self.forced, self._salvages)
 
     def load(self, begin: "Callable[[GrowingTable], None]") -> Iterator[int]:
-        """Scan as the first use of `records` does, into a table that other threads may read meanwhile.
+        """Scan as the first use of `stream` does, into a table that other threads may read meanwhile.
 
-        ``begin`` gets that table, still empty. Gives the file offset reached, after each window; at the end `records`
+        ``begin`` gets that table, still empty. Gives the file offset reached, after each window; at the end `stream`
         is there.
 
         Raises:
-            XbrleError: this is no migration stream.
+            XbrleError: this is not a migration stream.
         """
-        from .stream import following
-        from .stream.growing import GrowingTable
+        from .source import following
+        from .table.growing import GrowingTable
 
         if isinstance(self.source, PipeSource):
             self.source = following.spooling(self.source)
@@ -196,124 +203,82 @@ class Capture:
             table.add(columns)
             if len(columns):
                 yield int(columns.offset[-1])
-        self._table = self._finished(self._columns())
-        table.settle(self._table)
+        self._stream = self._finished()
+        table.settle(self._stream.records)
 
     def so_far(self, table: "GrowingTable") -> "Capture":
         """The capture as far as `load` has come, to ask while it goes on; what `load` adds later is not in it."""
-        part = self._afresh()
-        part._table = self._tabled(self._columns(len(table)))
+        part = copy(self)
+        part._stream = self._streamed(self._columns(len(table)), self._scanner.facts)
         return part
 
     def again(self) -> "Capture":
         """The same capture, not scanned yet: what was written to it since is there then."""
-        new = self._afresh()
-        new._table, new._filling, new.channels = None, None, None
-        new._scanner = new.scan()
-        return new
-
-    def _afresh(self) -> "Capture":
-        """A copy that has worked out nothing yet."""
         new = copy(self)
-        for name, value in vars(Capture).items():
-            if isinstance(value, cached_property):
-                new.__dict__.pop(name, None)
+        new._stream, new._filling, new.channels = None, None, None
+        new._scanner = new.scan()
         return new
 
     def grown(self) -> bool:
         """Whether a capture that is followed has more bytes than when it was last looked at."""
-        from .stream.following import GrowingSource
+        from .source.following import GrowingSource
 
         return isinstance(self.source, GrowingSource) and self.source.grown()
 
+    # -- what the scan found -------------------------------------------------------------------------------------------
+
     @property
-    def scanned(self) -> Scanner:
-        """The scan, done: what is known beside the records."""
-        _ = self.records
-        return self._scanner
+    def facts(self) -> Facts:
+        """What the scan found beside the records."""
+        return self.stream.facts
+
+    @property
+    def records(self) -> RecordTable:
+        """All records, in their order.
+
+        Raises:
+            XbrleError: this is not a migration stream.
+        """
+        return self.stream.records
 
     @property
     def data(self) -> "NDArray[np.uint8]":
-        """The capture's bytes, (size,) uint8, read-only; the pages of multifd channels lie behind the main channel."""
-        _ = self.records
-        if self.channels is not None:
-            return self.channels.source.data
-        assert isinstance(self.source, MappedSource)
-        self.source.check()
-        return self.source.data
+        """The capture's bytes, (size,) uint8, read-only; the pages of multifd channels lie behind the main channel.
+
+        Raises:
+            XbrleError: the file has shrunk meanwhile.
+        """
+        return self.stream.data
 
     @property
     def sections(self) -> Sections:
         """The sections, in file order."""
-        return self.scanned.sections
+        return self.stream.sections
 
     @property
-    def blocks(self) -> list[Block]:
+    def blocks(self) -> tuple[Block, ...]:
         """The RAM blocks, in the order of the block list; last those that only records name."""
-        return self.scanned.blocks
+        return self.stream.blocks
 
     @property
-    def problems(self) -> list[Problem]:
+    def problems(self) -> tuple[Problem, ...]:
         """What the scan met that should not be there."""
-        return self.scanned.problems
+        return self.stream.facts.problems
 
     @property
     def damage(self) -> Problem | None:
         """Where and why the scan could not go on; None if it came to the end."""
-        return next((p for p in self.problems if p.fatal), None)
+        return self.stream.facts.damage
 
     @property
     def skipped(self) -> list[tuple[int, int]]:
         """The bytes [start, end) that salvage skipped, in rising order; where gaps overlap, once."""
-        ranges: list[tuple[int, int]] = []
-        for start, end in sorted((g.start, g.end) for g in self.gaps if g.start < g.end):
-            if ranges and start <= ranges[-1][1]:
-                ranges[-1] = ranges[-1][0], max(end, ranges[-1][1])
-            else:
-                ranges.append((start, end))
-        return ranges
+        return self.stream.facts.skipped
 
     @property
-    def gaps(self) -> "list[Gap]":
+    def gaps(self) -> tuple[Gap, ...]:
         """What was skipped as damaged; empty unless the capture was opened to be salvaged."""
-        gaps: list[Gap] = getattr(self.scanned, "gaps", [])
-        if self.channels is None or not gaps:
-            return gaps
-        rows = [*self.records.main_rows.tolist(), len(self.records)]  # channels' records stand between
-        return [replace(g, row=rows[g.row]) for g in gaps]
-
-    @cached_property
-    def doubts(self) -> "list[Doubt]":
-        """Where on which pages are in doubt at the receiver: what the gaps and refuted records leave unknown."""
-        from .memory.replay import View
-
-        return self._doubts(View.RECEIVER)
-
-    def _doubts(self, view: "View") -> "list[Doubt]":
-        from .memory.doubt import find, find_among_channels
-
-        if not self._salvages:
-            return []
-        columns = self.records.columns
-        if self.channels is not None:
-            return find_among_channels(self.space, columns, self.gaps, self.channels.broken(columns))
-        return find(self.space, self.data, columns, self.dialect, self.gaps, view)
-
-    @cached_property
-    def _lapses(self) -> "dict[View, Lapses]":
-        return {}
-
-    def lapses(self, view: "View | None" = None) -> "Lapses":
-        """Which pages are unknown again, and since when: those discarded and, after salvage, those in doubt."""
-        from .memory.doubt import as_lapses
-        from .memory.lapses import joined
-        from .memory.replay import View
-
-        view = view or View.RECEIVER
-        if view not in self._lapses:
-            doubts = self.doubts if view is View.RECEIVER else self._doubts(view)
-            self._lapses[view] = joined(self.discards, as_lapses(doubts))
-        return self._lapses[view]
+        return self.stream.facts.gaps
 
     @property
     def forced(self) -> tuple[str | None, str | None]:
@@ -323,46 +288,37 @@ class Capture:
     @property
     def evidence(self) -> Evidence:
         """The dialect and what shows it."""
-        return self.scanned.settings.evidence
+        return self.stream.reading.evidence
 
     @property
     def dialect(self) -> Dialect | None:
         """The dialect of the deltas; None where no delta shows it."""
-        return self.scanned.settings.dialect
+        return self.stream.dialect
 
     @property
     def page_size(self) -> int:
         """The target's page size in bytes."""
-        return self.scanned.settings.page_size
+        return self.stream.page_size
 
-    @cached_property
-    def space(self) -> "PageSpace":
-        """Where each block's pages lie among all pages."""
-        from .memory.image import PageSpace
+    # -- devices -------------------------------------------------------------------------------------------------------
 
-        return PageSpace(self.blocks, self.page_size)
-
-    @cached_property
+    @property
     def description(self) -> "Description | None":
         """The VM description after the stream's end; None where there is none.
 
         Raises:
-            XbrleError: what stands there is none.
+            XbrleError: what stands there is not a description.
         """
-        from .stream.devices import load
+        from .container.devices import description
 
-        if self.scanned.vmdesc is None:
-            return None
-        start, length = self.scanned.vmdesc
-        return load(self.data[start : start + length].tobytes(), start)
+        return description(self.stream)
 
-    @cached_property
+    @property
     def devices(self) -> "dict[int, Device]":
         """The entry of the VM description that each FULL section has, by the section's index."""
-        from .stream.devices import match
+        from .container.devices import entries
 
-        found = match(self.sections, self.description)
-        return {section.index: device for section, device in found if device is not None}
+        return entries(self.stream)
 
     def fields(self, section: Section) -> "Field | None":
         """What a section that is not RAM or disk holds, field by field; None where nothing describes it.
@@ -370,28 +326,41 @@ class Capture:
         Raises:
             XbrleError: the VM description is damaged.
         """
-        from .stream.devices import fields
+        from .container.devices import fields
 
         data = self.data[section.data : section.end].tobytes()
         return fields(section, data, self.devices.get(section.index))
 
-    @cached_property
+    # -- memory --------------------------------------------------------------------------------------------------------
+
+    @property
+    def space(self) -> "PageSpace":
+        """Where each block's pages lie among all pages."""
+        from .memory.moments import space_of
+
+        return space_of(self.stream)
+
+    @property
+    def doubts(self) -> "list[Doubt]":
+        """Where on which pages are in doubt at the receiver: what the gaps and refuted records leave unknown."""
+        from .memory.moments import doubts_of
+        from .memory.replay import View
+
+        return doubts_of(self.stream, View.RECEIVER)
+
+    def lapses(self, view: "View | None" = None) -> "Lapses":
+        """Which pages are unknown again, and since when: those discarded and, after salvage, those in doubt."""
+        from .memory.moments import lapses_of
+        from .memory.replay import View
+
+        return lapses_of(self.stream, view or View.RECEIVER)
+
+    @property
     def discards(self) -> "Lapses":
         """The pages that a postcopy destination was told to forget, and when."""
-        from .memory.discards import place
+        from .memory.moments import discards_of
 
-        return place(self.scanned.discards, self.records, self.space)
-
-    def row_of(self, record: int) -> int:
-        """The table's row of record number ``record``.
-
-        Raises:
-            XbrleError: there is no such record.
-        """
-        row = self.records.row_of(record)
-        if row is None:
-            raise XbrleError(f"there is no record {record}; this capture has 1 to {self.records.last_number}")
-        return row
+        return discards_of(self.stream)
 
     def memory(self, at: int | None = None, view: "View | None" = None, trust: "Trust | None" = None) -> "Image":
         """Memory just after record ``at``, by default at the end.
@@ -403,21 +372,10 @@ class Capture:
             XbrleError: there is no such record.
         """
         from .memory.confirm import Trust
-        from .memory.image import Image
-        from .memory.replay import View, replay
+        from .memory.moments import memory_of
+        from .memory.replay import View
 
-        view = view or View.RECEIVER
-        columns, lapses = self.records.columns, self.lapses(view)
-        if at is not None:
-            row = self.row_of(at)
-            columns, lapses = columns.take(slice(0, row + 1)), lapses.upto(row)
-        image = Image(self.space)
-        replay(image, self.data, columns, self.dialect, view, lapses)
-        if self.salvaged:
-            image.vouched = self.confirmed(image, at, view)
-        if trust is Trust.CHECKSUM:
-            image.keep(self.confirmed(image, at, view) if image.vouched is None else image.vouched)
-        return image
+        return memory_of(self.stream, at, view or View.RECEIVER, trust or Trust.STREAM)
 
     def confirmed(self, image: "Image", at: int | None = None, view: "View | None" = None) -> "NDArray[np.bool_]":
         """Which pages of ``image``, which is memory at that moment in that view, a checksum vouches for, (pages,) bool.
@@ -427,11 +385,10 @@ class Capture:
         Raises:
             XbrleError: there is no such record.
         """
-        from .memory.confirm import confirmed
+        from .memory.moments import confirmed_of
         from .memory.replay import View
 
-        end = len(self.records) if at is None else self.row_of(at) + 1
-        return confirmed(image, self.data, self.records.columns, end, self.dialect, view or View.RECEIVER)
+        return confirmed_of(self.stream, image, at, view or View.RECEIVER)
 
     def page(self, block: str | bytes, address: int) -> "PageHistory":
         """The story of the page that holds ``address`` of ``block``, without replaying the rest.
@@ -439,9 +396,9 @@ class Capture:
         Raises:
             XbrleError: there is no such block, or no such page in it.
         """
-        from .memory.history import PageHistory
+        from .memory.moments import page_of
 
-        return PageHistory(self.records, self.data, self.space, self.dialect, block, address, self.lapses)
+        return page_of(self.stream, block, address)
 
     def verify(self, destination: dict[bytes, int] | None = None) -> "Iterator[Finding]":
         """What is wrong with this capture, and what is merely odd, in the order of offsets.
@@ -449,12 +406,12 @@ class Capture:
         ``destination`` says which blocks, by name and length in bytes, the destination has.
 
         Raises:
-            XbrleError: this is no migration stream.
+            XbrleError: this is not a migration stream.
             OSError: there are very many, and the temporary folder cannot take them.
         """
         from .verify.checker import verify
 
-        return verify(self, destination)
+        return verify(self.stream, destination)
 
 
 def open_capture(
@@ -497,7 +454,7 @@ def open_capture(
     if follow:
         if every or salvage or not isinstance(main, str | PathLike):
             raise XbrleError("only a file is followed, without channels and without salvage")
-        from .stream.following import follow as followed
+        from .source.following import follow as followed
 
         main = followed(main)
     blocks = blocks or named.blocks

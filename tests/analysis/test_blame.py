@@ -39,7 +39,7 @@ def agrees_with_naive(capture: xbrletools.Capture, view: View, of_each: int) -> 
     for record, key in naive.records(wanted):
         if key not in wanted or chance.random() * touched[key] >= of_each:
             continue
-        authors, unknown = spread(list(blame(capture, *key, PAGE, record, view)))
+        authors, unknown = spread(list(blame(capture.stream, *key, PAGE, record, view)))
         assert authors == naive.pages[key].author
         assert unknown == [b is None for b in naive.pages[key].data]
         checked += 1
@@ -68,42 +68,45 @@ def test_spans_go_on_across_the_borders_of_pages_and_of_batches(samples: Path) -
     for _ in naive.records():
         pass
     offset, length = 0xFF123, 0x4321  # batches are of 0x100 pages
-    authors, _ = spread(list(blame(capture, 0, offset, length)))
+    authors, _ = spread(list(blame(capture.stream, 0, offset, length)))
     assert authors == [naive.pages[0, at // PAGE * PAGE].author[at % PAGE] for at in range(offset, offset + length)]
 
 
 def test_a_page_that_is_sent_again_the_same_is_written_by_the_later_record() -> None:
     capture = xbrletools.open(stream([page(0, A), page(PAGE, A), delta(0, A, B), page(PAGE, A)]))
-    assert list(blame(capture, 0, 0, 2 * PAGE)) == [
+    assert list(blame(capture.stream, 0, 0, 2 * PAGE)) == [
         Span(0, 0, 100, 1, False),
         Span(0, 100, 9, 3, False),
         Span(0, 109, PAGE - 109, 1, False),
         Span(0, PAGE, PAGE, 4, False),
     ]
-    assert list(blame(capture, 0, PAGE - 2, 4, at=2)) == [Span(0, PAGE - 2, 2, 1, False), Span(0, PAGE, 2, 2, False)]
+    assert list(blame(capture.stream, 0, PAGE - 2, 4, at=2)) == [
+        Span(0, PAGE - 2, 2, 1, False),
+        Span(0, PAGE, 2, 2, False),
+    ]
 
 
 def test_in_the_senders_view_the_bytes_under_a_delta_are_of_its_own_base() -> None:
     capture = xbrletools.open(stream([page(0, A), dup(0, 9), delta(0, A, B)]))
-    assert list(blame(capture, 0, 50, 100)) == [
+    assert list(blame(capture.stream, 0, 50, 100)) == [
         Span(0, 50, 50, 2, False),
         Span(0, 100, 9, 3, False),
         Span(0, 109, 41, 2, False),
     ]
-    assert [s.record for s in blame(capture, 0, 50, 100, view=View.SENDER)] == [1, 3, 1]
-    assert [s.record for s in blame(capture, 0, 50, 100, at=2, view=View.SENDER)] == [2]
+    assert [s.record for s in blame(capture.stream, 0, 50, 100, view=View.SENDER)] == [1, 3, 1]
+    assert [s.record for s in blame(capture.stream, 0, 50, 100, at=2, view=View.SENDER)] == [2]
 
 
 def test_bytes_that_nobody_knows_are_blamed_on_what_took_them_away() -> None:
     lost = xbrletools.open(stream([page(0, A), delta(0, A, B), raw_delta(0, b"\x01\x02"), delta(0, A, B)]))
-    assert [(s.record, s.unknown) for s in blame(lost, 0, 0, PAGE + 1)] == [
+    assert [(s.record, s.unknown) for s in blame(lost.stream, 0, 0, PAGE + 1)] == [
         (3, True),
         (4, True),
         (3, True),
         (None, True),
     ]
     given = xbrletools.open(stream([xbzrle_delta(0, encoded("xbzrle", A, B))]))
-    assert [(s.offset, s.record, s.unknown) for s in blame(given, 0, 99, 11)] == [
+    assert [(s.offset, s.record, s.unknown) for s in blame(given.stream, 0, 99, 11)] == [
         (99, None, True),
         (100, 1, False),
         (109, None, True),
@@ -114,4 +117,4 @@ def test_bytes_that_nobody_knows_are_blamed_on_what_took_them_away() -> None:
 def test_bytes_outside_of_the_block_are_refused(offset: int, length: int) -> None:
     capture = xbrletools.open(stream([page(0, A), delta(0, A, B)]))
     with pytest.raises(XbrleError, match=r"pc\.ram has 0x8000 bytes"):
-        list(blame(capture, 0, offset, length))
+        list(blame(capture.stream, 0, offset, length))

@@ -106,7 +106,7 @@ def test_thousands_of_passes_are_simulated():
 def test_a_recorded_history_without_deltas_costs_its_full_pages(samples):
     with xbrletools.open(samples / "posted-8m.bin") as capture:
         link = Link(1e6)
-        without, with_ = (replay(capture, link, deltas, 1 << 27) for deltas in (False, True))
+        without, with_ = (replay(capture.stream, link, deltas, 1 << 27) for deltas in (False, True))
         carried = int(capture.records.is_page.sum())
     assert without.pages + without.dups == carried
     assert without.deltas == 0

@@ -67,7 +67,7 @@ class Parsed(HTMLParser):
 
 def page_of(what, **options):
     capture = xbrletools.open(what, **options)
-    return report.page(report.gather(capture), {"of the capture": "0" * 64}, "xbrletools test")
+    return report.page(report.gather(capture.stream), {"of the capture": "0" * 64}, "xbrletools test")
 
 
 def width_of(paths: str) -> int:
@@ -134,7 +134,7 @@ def test_pages_that_nobody_knows_are_shown_as_unknown_and_healed_ones_as_healed(
     stream = StreamBuilder({b"pc.ram": 4 * PAGE}, flags=3).page(0, old).page(PAGE, old).part()
     stream.dup(0).dup(PAGE).part().delta(0, old, new).delta(PAGE, old, new).delta(2 * PAGE, old, new)
     capture = xbrletools.open(stream.part().page(PAGE, other).end().bytes())
-    known = report.gather(capture)
+    known = report.gather(capture.stream)
     maps = report.page_maps(capture.space, capture.records.columns, known.image, known.findings)
     assert maps[0].fate.tolist() == [Fate.WRONG, Fate.HEALED, Fate.WRONG, Fate.NEVER]
     maps = report.page_maps(capture.space, capture.records.columns, known.image, [])
@@ -148,7 +148,7 @@ def test_the_pages_that_stayed_wrong_are_those_that_the_destination_had_wrong(co
     sides = [np.frombuffer(corpus(f"{stem}.{end}"), np.uint8).reshape(-1, PAGE) for end in ("ram", "dst-default.ram")]
     wrong = np.flatnonzero((sides[0] != sides[1]).any(axis=1))
     capture = xbrletools.open(corpus(f"{stem}.bin"))
-    known = report.gather(capture)
+    known = report.gather(capture.stream)
     one = report.page_maps(capture.space, capture.records.columns, known.image, known.findings)[0]
     assert one.per_cell == 1
     assert np.flatnonzero(one.fate == Fate.WRONG).tolist() == wrong.tolist()
@@ -202,7 +202,7 @@ def test_a_map_of_a_claim_of_terabytes_costs_no_more_than_its_records():
 def test_a_sender_s_model_is_not_tried_on_more_pages_than_it_has_memory_for():
     length = 1 << 42
     capture = xbrletools.open(StreamBuilder({b"huge": length}).page(0, noise(1), b"huge").part().end().bytes())
-    known = report.gather(capture)
+    known = report.gather(capture.stream)
     assert known.sender is None
     text = "".join(Parsed(report.page(known, {}, "test")).text)
     assert "the capture claims 1,073,741,824 pages" in text

@@ -82,7 +82,7 @@ def agrees_with_naive(capture: xbrletools.Capture, view: View) -> None:
     assert sum(len(lives) for lives in expected.values()) >= 10
     assert any(end is not None for lives in expected.values() for *_, end in lives)
     for literal, lives in expected.items():
-        hits = list(search_all(capture, Pattern.of_bytes(literal), view=view))
+        hits = list(search_all(capture.stream, Pattern.of_bytes(literal), view=view))
         found = [
             (h.block, h.offset, h.appeared, h.vanished) for h in hits if (h.block, h.offset // size * size) in pages
         ]
@@ -121,7 +121,7 @@ def test_what_lives_at_a_record_is_what_a_search_of_memory_at_that_record_finds(
     samples: Path, pattern: Pattern, view: View
 ) -> None:
     capture = xbrletools.open(samples / "posted-8m.bin")
-    lives = list(search_all(capture, pattern, view=view))
+    lives = list(search_all(capture.stream, pattern, view=view))
     assert lives
     count = len(capture.records.by_number)
     for at in [1, *random.Random(11).sample(range(1, count), 8), count]:
@@ -130,7 +130,7 @@ def test_what_lives_at_a_record_is_what_a_search_of_memory_at_that_record_finds(
             for h in lives
             if h.appeared is not None and h.appeared <= at and (h.vanished is None or h.vanished > at)
         ]
-        assert there == [(h.block, h.offset, h.content) for h in search(capture, pattern, at, view)]
+        assert there == [(h.block, h.offset, h.content) for h in search(capture.stream, pattern, at, view)]
     for one, after in pairwise(lives):
         if (one.block, one.offset, one.content) == (after.block, after.offset, after.content):
             assert one.vanished is not None
@@ -144,11 +144,11 @@ def test_what_is_found_does_not_hang_on_how_much_is_looked_at_together(
 ) -> None:
     capture = xbrletools.open(samples / "posted-8m.bin")
     at = 900
-    whole = list(search_all(capture, pattern, at))
+    whole = list(search_all(capture.stream, pattern, at))
     for batch, windows in ((7 * PAGE, 1), (1, 3 * PAGE)):
         monkeypatch.setattr(versions_module, "BATCH", batch)
         monkeypatch.setattr(search_module, "WINDOWS", windows)
-        assert list(search_all(capture, pattern, at)) == whole
+        assert list(search_all(capture.stream, pattern, at)) == whole
 
 
 # -- built streams -----------------------------------------------------------------------------------------------------
@@ -169,7 +169,7 @@ def lives(
     dialect: str = "posted",
 ) -> list[Hit]:
     capture = xbrletools.open(stream(records, blocks), dialect=dialect)
-    return list(search_all(capture, pattern, view=view))
+    return list(search_all(capture.stream, pattern, view=view))
 
 
 def when(hits: list[Hit]) -> list[Life]:
@@ -212,7 +212,7 @@ def test_nothing_matches_across_two_blocks_or_past_the_end_of_one() -> None:
     records = [page(0, one, b"a"), page(0, two, b"b"), page(PAGE, end, b"b")]
     for pattern in (PATTERN, Pattern.of_regex("Hello, [a-z]+n")):
         assert lives(records, pattern, blocks=blocks) == []
-        assert list(search(xbrletools.open(stream(records, blocks)), pattern)) == []
+        assert list(search(xbrletools.open(stream(records, blocks)).stream, pattern)) == []
     assert when(lives([page(PAGE, with_text(HELLO, 84), b"b")], PATTERN, blocks=blocks)) == [(1, PAGE + 84, 1, None)]
 
 
@@ -265,11 +265,11 @@ def test_text_is_found_in_either_case_and_in_utf_16() -> None:
 def test_a_search_can_be_of_one_block_and_up_to_one_record() -> None:
     blocks = [(b"a", PAGE), (b"b", PAGE)]
     capture = xbrletools.open(stream([page(0, T, b"a"), page(0, T, b"b"), dup(0, 0, b"b")], blocks))
-    assert when(list(search_all(capture, PATTERN, block=1))) == [(1, 500, 2, 3)]
-    assert when(list(search_all(capture, PATTERN, at=2, block=1))) == [(1, 500, 2, None)]
-    assert [h.block for h in search(capture, PATTERN, at=2)] == [0, 1]
-    assert [h.block for h in search(capture, PATTERN, at=2, block=1)] == [1]
-    assert [h.block for h in search(capture, PATTERN)] == [0]
+    assert when(list(search_all(capture.stream, PATTERN, block=1))) == [(1, 500, 2, 3)]
+    assert when(list(search_all(capture.stream, PATTERN, at=2, block=1))) == [(1, 500, 2, None)]
+    assert [h.block for h in search(capture.stream, PATTERN, at=2)] == [0, 1]
+    assert [h.block for h in search(capture.stream, PATTERN, at=2, block=1)] == [1]
+    assert [h.block for h in search(capture.stream, PATTERN)] == [0]
 
 
 def test_a_pattern_that_is_none_is_refused() -> None:

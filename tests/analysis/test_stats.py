@@ -7,7 +7,7 @@ import pytest
 
 import xbrletools
 from tests.conftest import SAMPLES
-from xbrletools.analysis import stats
+from xbrletools.analysis import printed, stats
 from xbrletools.formats import statistics
 from xbrletools.formats.ram import Kind
 from xbrletools.sender.fingerprint import CacheCounts, cache_counts
@@ -46,7 +46,7 @@ def test_sums_equal_those_of_single_records(name):
     assert {key: [t.pages, t.page_wire] for key, t in sums.passes.items()} == slow
     assert sums.saved(sums.total) == saved
     assert sums.stages.tolist()[1:] == [int(((table.stage == s) & table.is_page).sum()) for s in (1, 2, 3)]
-    assert sums.size == capture.scanned.end
+    assert sums.size == capture.facts.end
 
 
 def test_a_stream_without_deltas_is_its_own_plain_stream():
@@ -76,8 +76,8 @@ def test_the_cache_s_lines_come_with_its_numbers():
     capture = xbrletools.open(SAMPLES / "posted-8m.bin").scan()
     sums = stats.collect(capture)
     cache = CacheCounts(aborted=127, max_items=32768, items=132)
-    form, lines = stats.posted(sums, capture.settings.dialect, 4, cache)
-    text = stats.table(form, lines).splitlines()
+    form, lines = printed.posted(sums, capture.reading.dialect, 4, cache)
+    text = printed.table(form, lines).splitlines()
     assert text[9:] == [
         "Aborted XBRLE pages from XBRLE: 127 (35.77%)",
         "Total pages: 2557 (100.00%)",
@@ -90,34 +90,36 @@ def test_the_cache_s_lines_come_with_its_numbers():
 
 
 def test_a_table_of_nothing_has_shares_of_zero():
-    form, lines = stats.posted(stats.Stats(), None, 4)
-    assert "Normal pages: 0 (0.00%)" in stats.table(form, lines)
+    form, lines = printed.posted(stats.Stats(), None, 4)
+    assert "Normal pages: 0 (0.00%)" in printed.table(form, lines)
 
 
 @pytest.mark.parametrize("name", PRINTED)
 def test_every_line_that_a_debug_build_printed_comes_out_as_it_was(name, corpus):
-    printed = json.loads(corpus(f"{name}.json"))["statistics"].splitlines()
-    rules = [i for i, line in enumerate(printed) if line.endswith(statistics.RULE)]
-    expected = [line for line in printed[rules[0] : rules[1] + 1] if not any(label in line for label in OF_THE_CACHE)]
+    lines_printed = json.loads(corpus(f"{name}.json"))["statistics"].splitlines()
+    rules = [i for i, line in enumerate(lines_printed) if line.endswith(statistics.RULE)]
+    expected = [
+        line for line in lines_printed[rules[0] : rules[1] + 1] if not any(label in line for label in OF_THE_CACHE)
+    ]
     scan = xbrletools.open(corpus(f"{name}.bin")).scan()
-    form, lines = stats.posted(stats.collect(scan), scan.settings.dialect, scan.ram_version)
-    assert stats.table(form, lines).splitlines() == expected
+    form, lines = printed.posted(stats.collect(scan), scan.reading.dialect, scan.ram_version)
+    assert printed.table(form, lines).splitlines() == expected
 
 
 @pytest.mark.parametrize("name", [n for n in PRINTED if "2011" in n])
 def test_with_the_caches_size_the_whole_table_comes_out_as_it_was_printed(name, corpus):
     made = json.loads(corpus(f"{name}.json"))
-    printed = made["statistics"].splitlines()
-    rules = [i for i, line in enumerate(printed) if line.endswith(statistics.RULE)]
+    lines_printed = made["statistics"].splitlines()
+    rules = [i for i, line in enumerate(lines_printed) if line.endswith(statistics.RULE)]
     capture = xbrletools.open(corpus(f"{name}.bin"))
-    counts = cache_counts(capture, made["cache_bytes"] or 128 << 20)
-    form, lines = stats.posted(stats.collect(capture.scan()), capture.dialect, 4, counts)
-    assert stats.table(form, lines).splitlines() == printed[rules[0] : rules[1] + 1]
+    counts = cache_counts(capture.stream, made["cache_bytes"] or 128 << 20)
+    form, lines = printed.posted(stats.collect(capture.scan()), capture.dialect, 4, counts)
+    assert printed.table(form, lines).splitlines() == lines_printed[rules[0] : rules[1] + 1]
 
 
 def test_sep10_counts_its_three_header_bytes(corpus):
-    printed = json.loads(corpus("qemu-2010/sep10-x.json"))["source_stderr_tail"]
+    lines_printed = json.loads(corpus("qemu-2010/sep10-x.json"))["source_stderr_tail"]
     sums = stats.collect(xbrletools.open(corpus("qemu-2010/sep10-x.bin")).scan())
     total = sums.total
-    assert f"No of compressed pages: {total.deltas}, bytes: {total.delta_payload + 3 * total.deltas}\n" in printed
-    assert f"No of blank pages: {total.records[Kind.DUP]}\n" in printed
+    assert f"No of compressed pages: {total.deltas}, bytes: {total.delta_payload + 3 * total.deltas}\n" in lines_printed
+    assert f"No of blank pages: {total.records[Kind.DUP]}\n" in lines_printed

@@ -54,13 +54,13 @@ def test_json_is_what_the_library_gives(capsys):
     capture = xbrletools.open(path)
     assert main(["blame", str(path), "0xf0000+64K", "--json"]) == 0
     found = [json.loads(line) for line in capsys.readouterr().out.splitlines()]
-    expected = list(blame(capture, 0, 0xF0000, 0x10000))
+    expected = list(blame(capture.stream, 0, 0xF0000, 0x10000))
     assert [(f["offset"], f["length"], f["record"], f["unknown"]) for f in found] == [
         (e.offset, e.length, e.record, e.unknown) for e in expected
     ]
     table = capture.records
     for f in found:
-        row = capture.row_of(f["record"])
+        row = capture.records.row(f["record"])
         assert f["pass"] == table.pass_[row]
         assert f["block"] == "pc.ram"
 

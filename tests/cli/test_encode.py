@@ -41,7 +41,7 @@ def test_every_dialect_and_every_knob(tmp_path, snapshots, dialect):
     assert main(["encode", *write(tmp_path, snapshots), "-o", str(out), *knobs]) == 0
     capture = xbrletools.open(out, dialect=dialect, endian="big")
     image = capture.memory()
-    if capture.scanned.ram_version == 3:
+    if capture.facts.ram_version == 3:
         np.testing.assert_array_equal(image.pages[256:], snapshots[-1][4:])
         np.testing.assert_array_equal(image.pages[:4], snapshots[-1][:4])
     else:

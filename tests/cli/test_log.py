@@ -14,7 +14,7 @@ STREAM = str(SAMPLES / "posted-8m.bin")
 
 @pytest.fixture(scope="module")
 def log() -> bytes:
-    written = miglog.written(xbrletools.open(STREAM), miglog.End.RECEIVER)
+    written = miglog.written(xbrletools.open(STREAM).stream, miglog.End.RECEIVER)
     return b"".join(miglog.text(written.log))
 
 

@@ -215,7 +215,7 @@ def test_every_version_that_raw_writes_is_that_of_memory(capsysbinary):
     path = SAMPLES / "posted-8m.bin"
     capture = xbrletools.open(path)
     for record in (1, 700, 2300, 2557):
-        row = capture.row_of(record)
+        row = capture.records.row(record)
         address = int(capture.records.columns.address[row])
         name = capture.blocks[int(capture.records.columns.block[row])].name.decode()
         for view in View:

@@ -62,7 +62,7 @@ def test_the_clean_stream_is_read_like_any_other(damaged, tmp_path, capsys):
     assert main(["salvage", str(damaged), "-o", str(tmp_path / "clean"), "--json"]) == 1
     told = json.loads(capsys.readouterr().out)
     clean = xbrletools.open(tmp_path / "clean")
-    assert clean.problems == []
+    assert clean.problems == ()
     assert len(clean.records.by_number) == told["written"]["records"]
     assert int(clean.memory().known.sum()) == told["pages_recovered"]
 
@@ -200,7 +200,7 @@ def test_dump_knows_no_base_that_a_gap_puts_in_doubt(tmp_path, capsys):
         builder.delta(page * PAGE, noise(page), new)
     data = bytearray(builder.page(38 * PAGE, noise(7)).end().bytes())
     capture = xbrletools.open(bytes(data))
-    data[int(capture.records.columns.offset[capture.row_of(42)]) + 7] ^= 0xFF
+    data[int(capture.records.columns.offset[capture.records.row(42)]) + 7] ^= 0xFF
     path = tmp_path / "damaged.bin"
     path.write_bytes(data)
     main(["dump", str(path), "kind:xbrle", "--salvage", "--json"])

@@ -22,8 +22,8 @@ from tests.building import (
     zero,
 )
 from tests.cli.run import run
-from tests.stream.test_channels import Packets, main_channel
-from tests.stream.test_wrappers import XML, save_file
+from tests.scan.test_channels import Packets, main_channel
+from tests.scan.test_wrappers import XML, save_file
 from xbrletools.formats import qevm
 from xbrletools.formats.multifd import Method
 from xbrletools.formats.qevm import Command, SectionType

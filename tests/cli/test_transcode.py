@@ -41,7 +41,7 @@ def test_v3_has_one_space_and_says_where_its_addresses_come_from(tmp_path, capsy
     assert main(["transcode", str(SAMPLE), "--ram-version", "3", "-o", str(flat)]) == 0
     assert "the PC's allocation order" in capsys.readouterr().err
     capture = xbrletools.open(flat)
-    assert (capture.scanned.ram_version, capture.dialect and capture.dialect.name) == (3, "m115")
+    assert (capture.facts.ram_version, capture.dialect and capture.dialect.name) == (3, "m115")
     source = xbrletools.open(SAMPLE).memory()
     image = capture.memory()
     np.testing.assert_array_equal(image.pages[: len(source["pc.ram"])], source["pc.ram"])

@@ -25,7 +25,7 @@ def counts(cost: Cost) -> tuple[int, ...]:
 
 
 def test_a_posted_capture_costs_what_it_is():
-    found = what_if(xbrletools.open(SAMPLE), [DEFAULT_BYTES])
+    found = what_if(xbrletools.open(SAMPLE).stream, [DEFAULT_BYTES])
     assert counts(one(found.costs, "posted")) == counts(found.actual)
     assert (found.actual.pages, found.actual.deltas, found.actual.dups) == (237, 228, 2092)
 
@@ -33,7 +33,7 @@ def test_a_posted_capture_costs_what_it_is():
 def test_a_capture_with_its_own_settings_agrees_with_the_sender_s_own_counts(corpus):
     name = "qemu-2011-posted/dbg-mixed-16m"
     told = json.loads(corpus(f"{name}.json"))["statistics"]
-    found = what_if(xbrletools.open(corpus(f"{name}.bin")), [DEFAULT_BYTES])
+    found = what_if(xbrletools.open(corpus(f"{name}.bin")).stream, [DEFAULT_BYTES])
     posted = one(found.costs, "posted")
     assert counts(posted) == counts(found.actual)
     assert f"Normal bytes: {posted.pages * 4096} " in told
@@ -42,7 +42,7 @@ def test_a_capture_with_its_own_settings_agrees_with_the_sender_s_own_counts(cor
 
 
 def test_a_capture_of_qemu_7_2_costs_what_it_is():
-    found = what_if(xbrletools.open(SAMPLES / "xbzrle-16m.bin"), [64 << 20])
+    found = what_if(xbrletools.open(SAMPLES / "xbzrle-16m.bin").stream, [64 << 20])
     assert counts(one(found.costs, "xbzrle")) == counts(found.actual)
 
 
@@ -52,12 +52,12 @@ def test_a_capture_of_qemu_7_2_costs_what_it_is():
 def test_others_cost_what_a_stream_written_so_takes(name, policy, dups):
     snapshots = history(3, [[5, 5, 5, 1, 5, 5], [2, 3, 1, 4, 1, 1], [1, 1, 2, 5, 3, 2], [1, 2, 1, 1, 1, 1]])
     history_of = xbrletools.open(stream_of(snapshots, policy=Policy.NONE))
-    other = what_if(xbrletools.open(stream_of(snapshots, policy=policy, dups=dups)), [1 << 20])
-    assert counts(one(what_if(history_of, [1 << 20]).costs, name)) == counts(other.actual)
+    other = what_if(xbrletools.open(stream_of(snapshots, policy=policy, dups=dups)).stream, [1 << 20])
+    assert counts(one(what_if(history_of.stream, [1 << 20]).costs, name)) == counts(other.actual)
 
 
 def test_smaller_caches_never_cost_less():
-    found = what_if(xbrletools.open(SAMPLE), [1 << k for k in range(14, 28)])
+    found = what_if(xbrletools.open(SAMPLE).stream, [1 << k for k in range(14, 28)])
     for policy in ("posted", "v2"):
         costs = [c.deltas for c in found.costs if c.policy == policy]
         assert costs == sorted(costs)

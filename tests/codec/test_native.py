@@ -16,7 +16,7 @@ from tests.conftest import SAMPLES
 from tests.damages import KINDS, damage
 from xbrletools import XbrleError
 from xbrletools.codec import native, xbrle, xbzrle
-from xbrletools.stream.records import DTYPES
+from xbrletools.table.columns import DTYPES
 
 PAGE = 1024
 BUILT = pytest.mark.skipif(native.loops is None, reason="the loops in C are not built: no C compiler was there")

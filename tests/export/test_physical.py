@@ -4,6 +4,7 @@ import json
 import shutil
 import struct
 import subprocess
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -15,9 +16,10 @@ from xbrletools.errors import XbrleError
 from xbrletools.export.elfcore import write_elf
 from xbrletools.export.lime import write_lime
 from xbrletools.export.memory import Unknown
-from xbrletools.export.physical import map_of, parse_map, write_raw
+from xbrletools.export.physical import write_raw
 from xbrletools.export.sidecar import Sidecar
 from xbrletools.formats import elf, lime
+from xbrletools.physical.layout import map_of, parse_map
 
 GIB = 1 << 30
 
@@ -39,7 +41,7 @@ def sample():
 
 def exported(write, capture, path, **more):
     image = capture.memory()
-    where = map_of(capture)
+    where = map_of(capture.stream)
     write(capture, image, where, path, Sidecar(), **more)
     return image, where, json.loads(path.with_name(path.name + ".json").read_text())
 
@@ -49,7 +51,7 @@ class TestMaps:
     def test_a_map_holds_what_the_machine_showed(self, name, corpus):
         told = json.loads(corpus(f"qemu-7.2/{name}.json"))
         shown = told["visible_ranges"]
-        where = map_of(xbrletools.open(corpus(f"qemu-7.2/{name}.bin")))
+        where = map_of(xbrletools.open(corpus(f"qemu-7.2/{name}.bin")).stream)
         for seen in shown:
             inside = [r for r in where.ranges if r.start <= seen["phys"] and seen["phys"] + seen["size"] <= r.end]
             assert len(inside) == 1, seen
@@ -63,13 +65,13 @@ class TestMaps:
         told = json.loads(corpus(f"qemu-2010/{name}.json"))
         capture = xbrletools.open(corpus(f"qemu-2010/{name}.bin"))
         starts = {b["idstr"]: b["ram_addr_offset"] for b in told["blocks"] if b["idstr"]}
-        where = map_of(capture)
+        where = map_of(capture.stream)
         for page, matches in told["pmem_page_to_ram_addr"]:
             address = int(page, 16)
             r = next((r for r in where.ranges if r.start <= address < r.end), None)
             if 0xA0000 <= address < 0xC0000:
                 assert r is None
-            elif isinstance(matches, list) and len(matches) == 1 and capture.scanned.settings.version == 3:
+            elif isinstance(matches, list) and len(matches) == 1 and capture.facts.reading.version == 3:
                 assert r.offset + address - r.start + starts.get(r.block.decode(), 0) == int(matches[0], 16)
 
     @pytest.mark.parametrize(
@@ -87,8 +89,8 @@ class TestMaps:
     )
     def test_ram_is_split_below_4_gib_by_the_rules_of_its_machine(self, machine, length, low):
         capture = xbrletools.open(StreamBuilder({b"pc.ram": length}).dup(0).end().bytes())
-        capture.scanned.machine = machine
-        ranges = map_of(capture).ranges
+        capture._stream = replace(capture.stream, facts=replace(capture.facts, machine=machine))
+        ranges = map_of(capture.stream).ranges
         assert max(r.end for r in ranges if r.start < 4 * GIB or (r.end > 4 * GIB and not r.offset)) >= low
         above = [r for r in ranges if r.start == 4 * GIB]
         assert [(r.offset, r.length) for r in above] == ([(low, length - low)] if low < length else [])
@@ -101,7 +103,7 @@ class TestMaps:
                 {"start": 1 << 20, "length": 15 << 20, "block": "pc.ram", "offset": 1 << 20},
             ]
         )
-        assert parse_map(lines, sample).ranges == parse_map(listed, sample).ranges
+        assert parse_map(lines, sample.stream).ranges == parse_map(listed, sample.stream).ranges
 
     @pytest.mark.parametrize(
         "text",
@@ -118,12 +120,12 @@ class TestMaps:
     )
     def test_a_map_that_does_not_fit_is_an_error(self, text, sample):
         with pytest.raises(XbrleError):
-            parse_map(text, sample)
+            parse_map(text, sample.stream)
 
     def test_an_unknown_machine_needs_a_map(self):
         capture = xbrletools.open(StreamBuilder({b"odd.ram": 4 * PAGE}).dup(0, block=b"odd.ram").end().bytes())
         with pytest.raises(XbrleError, match="map must be given"):
-            map_of(capture)
+            map_of(capture.stream)
 
 
 class TestFiles:

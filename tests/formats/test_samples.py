@@ -9,7 +9,7 @@ import xbrletools
 from samples import build
 from tests.conftest import SAMPLES
 from xbrletools.formats.dialects import DIALECTS
-from xbrletools.stream.sections import Stage
+from xbrletools.table.sections import Stage
 
 SIZE_MAX = 1_200_000
 REAL = {"posted-8m": "posted", "xbzrle-16m": "xbzrle"}

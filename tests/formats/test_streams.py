@@ -16,7 +16,7 @@ def check(capture):
     """The bytes come back, up to the device tail; and the table agrees with the grammars, record by record."""
     walked = walk(capture)
     data = capture.data.tobytes()
-    tail = capture.scanned.device_tail
+    tail = capture.facts.device_tail
     assert bytes(walked.rebuilt) == data[: walked.end]
     if not walked.cut:
         assert walked.end == (len(data) if tail is None else tail[0])

@@ -35,9 +35,9 @@ def walk(capture: Capture) -> Walk:
     """
     data = capture.data.tobytes()
     stream, out = io.BytesIO(data), Walk()
-    version = capture.scanned.ram_version
+    version = capture.facts.ram_version
     record = ram.record(version, capture.dialect, capture.evidence.endian or "little", capture.page_size)
-    if capture.dialect is None and capture.scanned.settings.page_sum:
+    if capture.dialect is None and capture.facts.reading.page_sum:
         raise AssertionError("a capture with page sums and no deltas needs a dialect")
     ends = {section.offset: section.end for section in capture.sections}
     owners: dict[int, bytes] = {}
@@ -72,7 +72,7 @@ def walk(capture: Capture) -> Walk:
                 elif kind != SectionType.FULL and owner == block_format.IDSTR:
                     while not take(block_format.Record).word & block_format.Flag.EOS:
                         pass
-                elif capture.scanned.footers:
+                elif capture.facts.footers:
                     out.rebuilt += stream.read(ends[at] - stream.tell())
                 else:
                     del out.rebuilt[at:]
@@ -95,7 +95,7 @@ def _records(stream: io.BytesIO, out: Walk, record: Any, take: Any, page_size: i
 
 def columns(capture: Capture, walked: Walk) -> dict[str, np.ndarray]:
     """The record table's columns as the grammars' records give them."""
-    version, mask = capture.scanned.ram_version, capture.page_size - 1
+    version, mask = capture.facts.ram_version, capture.page_size - 1
     dialect = capture.dialect
     delta_kind = Kind.XBZRLE if dialect is not None and dialect.encoding is Encoding.ZRUN else Kind.XBRLE
     index = {b.name: i for i, b in enumerate(capture.blocks)}

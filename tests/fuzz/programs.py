@@ -15,7 +15,7 @@ from xbrletools.formats import qevm, ram
 from xbrletools.formats.dialects import DIALECTS, Dialect, Encoding
 from xbrletools.formats.qevm import SectionType
 from xbrletools.formats.ram import Flag, Kind
-from xbrletools.stream.records import RecordTable
+from xbrletools.table.table import RecordTable
 
 PAGE = ram.MIN_PAGE_SIZE
 BITS = PAGE.bit_length() - 1

@@ -88,7 +88,7 @@ def _words(version: int, dialect: str) -> Iterator[bytes]:
 def _log() -> Iterator[bytes]:
     yield b"[seq 1 addr 0x1000 cksum 0x2A] NORMAL page\n[seq 2 addr 0x0 cksum 0x0] DUP page\n"
     yield b"[seq 3 addr 0xFFFFF000 cksum 0xFFFFFFFF] XBRLE page (enc len 34)\n"
-    log = miglog.written(programs.opened(programs.Program(programs.EVERYTHING).stream), miglog.End.RECEIVER).log
+    log = miglog.written(programs.opened(programs.Program(programs.EVERYTHING).stream).stream, miglog.End.RECEIVER).log
     yield b"".join(miglog.text(log))[:160]
 
 

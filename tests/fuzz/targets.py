@@ -11,25 +11,28 @@ import numpy as np
 
 from tests.codec import wire
 from tests.fuzz import programs
+from xbrletools import filters
 from xbrletools.analysis import miglog
 from xbrletools.codec import compressed, deltas, runs, xbzrle
 from xbrletools.codec.verdict import Verdict
+from xbrletools.container import boundary, commands, configuration, devices, identify
+from xbrletools.container.fields import Field, expanded, record_tree, tree
 from xbrletools.errors import XbrleError
 from xbrletools.formats import libvirt, multifd, qcow2, qevm, ram
 from xbrletools.formats.dialects import DIALECTS, Encoding
 from xbrletools.formats.qevm import SectionType
 from xbrletools.memory.image import Image, PageSpace, State
 from xbrletools.memory.replay import View, replay
-from xbrletools.stream import blocklist, boundary, channels, commands, configuration, devices, filters, identify
-from xbrletools.stream.dialect import Settings
-from xbrletools.stream.fields import Field, expanded, record_tree, tree
-from xbrletools.stream.records import NO_BLOCK, Columns, join
-from xbrletools.stream.salvage import Salvager
-from xbrletools.stream.scan import Scanner
-from xbrletools.stream.sections import Boundary, Owner, Section
-from xbrletools.stream.source import MappedSource, open_source
-from xbrletools.stream.walk import WORD, Layout, Pending
-from xbrletools.stream.wrappers import LibvirtSave
+from xbrletools.model import Reading
+from xbrletools.ram import blocklist
+from xbrletools.ram import multifd as channels
+from xbrletools.ram.walk import WORD, Layout, Pending
+from xbrletools.scan.salvage import Salvager
+from xbrletools.scan.strict import Scanner
+from xbrletools.source.source import MappedSource, open_source
+from xbrletools.source.wrappers import LibvirtSave
+from xbrletools.table.columns import NO_BLOCK, Columns, join
+from xbrletools.table.sections import Boundary, Owner, Section
 from xbrletools.text import address, pattern, shown, size
 from xbrletools.verify.checker import verify
 
@@ -336,7 +339,7 @@ def mapped_ram(data: bytes) -> None:
 
 
 _LAYOUTS = [
-    Layout(Settings(d.ram_version, d, "little", PAGE, page_sum=d.page_sum)) for d in DIALECTS.values()
+    Layout(Reading(d.ram_version, d, "little", PAGE, page_sum=d.page_sum)) for d in DIALECTS.values()
 ]  # fmt: skip
 
 
@@ -381,9 +384,9 @@ def memory(data: bytes) -> None:
         return
     raw = np.frombuffer(program.stream, np.uint8)
     image = Image(PageSpace(scanner.blocks, PAGE))
-    replay(image, raw, columns, scanner.settings.dialect, View.RECEIVER)
+    replay(image, raw, columns, scanner.reading.dialect, View.RECEIVER)
     if program.plain and not any(p.fatal for p in scanner.problems):
-        for (block, place), content in program.pages(scanner.settings.dialect).items():
+        for (block, place), content in program.pages(scanner.reading.dialect).items():
             row = int(image.space.first[block]) + place
             assert (image.state[row] == State.KNOWN) == (content is not None)
             assert content is None or image.pages[row].tobytes() == content
@@ -396,7 +399,7 @@ def checked(data: bytes) -> None:
         capture = programs.opened(program.stream)
         if sum(b.length for b in capture.blocks) > GUEST_MAX:
             return
-        found = list(verify(capture))
+        found = list(verify(capture.stream))
     except XbrleError:
         return
     offsets = [f.offset for f in found if f.offset is not None]

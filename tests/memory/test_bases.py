@@ -5,7 +5,7 @@ import xbrletools
 from tests.conftest import SAMPLES
 from tests.streams import PAGE, StreamBuilder, noise
 from xbrletools.memory.bases import Bases
-from xbrletools.stream.windows import windows
+from xbrletools.table.windows import windows
 
 
 def known(what):
@@ -17,7 +17,7 @@ def known(what):
 
 @pytest.mark.parametrize("size", [1, 2, 1 << 14])
 def test_a_base_is_known_once_a_full_record_gave_it(monkeypatch, size):
-    monkeypatch.setattr("xbrletools.stream.windows.WINDOW_RECORDS", size)
+    monkeypatch.setattr("xbrletools.table.windows.WINDOW_RECORDS", size)
     a, b = noise(1), noise(1)
     b[9] ^= 1
     stream = StreamBuilder().part().delta(0, a, b).page(0, a).delta(0, a, b).dup(PAGE).delta(PAGE, 0 * a, b & 1)

@@ -8,7 +8,7 @@ from tests.streams import PAGE, StreamBuilder, noise
 from xbrletools.formats.ram import DELTA_KINDS, Kind
 from xbrletools.memory.confirm import Trust
 from xbrletools.memory.replay import View
-from xbrletools.stream.walk import WORD
+from xbrletools.ram.walk import WORD
 
 A, B = noise(1), noise(1)
 B[9] ^= 0x55
@@ -85,7 +85,7 @@ def test_a_flip_that_leaves_no_trace_is_recovered_and_not_known(flip):
     builder = StreamBuilder(flags=3).page(0, A).page(PAGE, A).part().delta(0, A, B)
     data = bytearray(builder.end().bytes())
     whole = xbrletools.open(bytes(data))
-    at = int(whole.records.payload[whole.row_of(2)])
+    at = int(whole.records.payload[whole.records.row(2)])
     data[at + flip] ^= 1
     capture = xbrletools.open(bytes(data), salvage=True)
     assert capture.memory().recovered.tolist() == [True, True, False, False]

@@ -11,10 +11,10 @@ import xbrletools
 from tests.conftest import CORPUS, corpus_names
 from tests.memory.test_truth import FOLDER, KINDS
 from xbrletools.cli import main
+from xbrletools.container.fields import UNREAD, Field
 from xbrletools.formats.qevm import SectionType
 from xbrletools.formats.ram import Kind
-from xbrletools.stream.fields import UNREAD, Field
-from xbrletools.stream.sections import Boundary
+from xbrletools.table.sections import Boundary
 
 NAMES = corpus_names(FOLDER, ".json")
 FORMS = ("bin", "chan0.bin", "chan0.fwd.bin", "save", "qcow2")

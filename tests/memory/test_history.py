@@ -17,9 +17,10 @@ from xbrletools.formats.ram import Kind
 from xbrletools.memory.history import Content, PageHistory
 from xbrletools.memory.image import PageSpace
 from xbrletools.memory.replay import View
-from xbrletools.stream.records import Columns, RecordTable
-from xbrletools.stream.scan import Block
-from xbrletools.stream.sections import Sections
+from xbrletools.model import Block
+from xbrletools.table.columns import Columns
+from xbrletools.table.sections import Sections
+from xbrletools.table.table import RecordTable
 
 SAMPLES = ["posted-8m.bin", "xbzrle-16m.bin"]
 CAPTURES = [

@@ -4,7 +4,7 @@ import pytest
 
 from xbrletools import XbrleError
 from xbrletools.memory.image import PageSpace
-from xbrletools.stream.scan import Block
+from xbrletools.model import Block
 
 PC = PageSpace(
     [Block(b"0000:00:02.0/vga.rom", 0x8000), Block(b"pc.ram", 0x10000), Block(b"vga\x1b.vram", 0x800000)], 4096

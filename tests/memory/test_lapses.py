@@ -65,14 +65,14 @@ class TestADamagedCapture:
         for row in pages_of(salvaged, seed):
             name, address = place(salvaged, row)
             unknown = np.zeros(PAGE, bool)
-            for span in blame(salvaged, salvaged.space.index(name), address, PAGE):
+            for span in blame(salvaged.stream, salvaged.space.index(name), address, PAGE):
                 unknown[span.offset - address :][: span.length] = span.unknown
             assert (unknown == ~image.recovered_bytes(row)).all()
 
     def test_what_is_found_in_all_versions_and_is_still_there_is_found_at_the_end(self, salvaged):
         pattern = Pattern.of_bytes(b"\0\0\1")
-        still = {(h.block, h.offset) for h in search_all(salvaged, pattern) if h.vanished is None}
-        assert still == {(h.block, h.offset) for h in search(salvaged, pattern)}
+        still = {(h.block, h.offset) for h in search_all(salvaged.stream, pattern) if h.vanished is None}
+        assert still == {(h.block, h.offset) for h in search(salvaged.stream, pattern)}
 
 
 def lost_in_the_middle():
@@ -85,15 +85,15 @@ def lost_in_the_middle():
         builder.page(page * PAGE, noise(100 + page))
     data = bytearray(builder.end().bytes())
     capture = xbrletools.open(bytes(data))
-    data[int(capture.records.columns.offset[capture.row_of(43)]) + 7] ^= 0xFF
+    data[int(capture.records.columns.offset[capture.records.row(43)]) + 7] ^= 0xFF
     return xbrletools.open(bytes(data), salvage=True)
 
 
 def test_bytes_of_a_page_in_doubt_are_no_bytes_of_anyone():
     salvaged = lost_in_the_middle()
-    (span,) = blame(salvaged, 0, 12 * PAGE, PAGE)
+    (span,) = blame(salvaged.stream, 0, 12 * PAGE, PAGE)
     assert (span.record, span.unknown, span.lapsed) == (None, True, True)
-    (before,) = blame(salvaged, 0, 12 * PAGE, PAGE, at=40)
+    (before,) = blame(salvaged.stream, 0, 12 * PAGE, PAGE, at=40)
     assert (before.record, before.unknown, before.lapsed) == (13, False, False)
     assert not salvaged.page("pc.ram", 12 * PAGE).at().known.any()
     assert salvaged.page("pc.ram", 12 * PAGE).at(40).known.all()
@@ -102,7 +102,7 @@ def test_bytes_of_a_page_in_doubt_are_no_bytes_of_anyone():
 def test_text_in_a_page_goes_when_the_page_is_in_doubt():
     salvaged = lost_in_the_middle()
     pattern = Pattern.of_bytes(noise(12)[:16].tobytes())
-    (hit,) = search_all(salvaged, pattern)
+    (hit,) = search_all(salvaged.stream, pattern)
     assert (hit.offset, hit.appeared, hit.vanished) == (12 * PAGE, 13, 42)
 
 
@@ -120,7 +120,7 @@ def test_a_delta_that_fails_puts_in_doubt_what_nothing_vouched_for_since_the_pag
 
     def damaged(record, at):
         broken = bytearray(data)
-        broken[int(capture.records.payload[capture.row_of(record)]) + at] ^= 0x40
+        broken[int(capture.records.payload[capture.records.row(record)]) + at] ^= 0x40
         return xbrletools.open(bytes(broken), salvage=True)
 
     page_5 = damaged(6, 100).page("pc.ram", 5 * PAGE)  # a byte of the PAGE: the first delta tells
@@ -155,7 +155,7 @@ def test_pages_that_a_postcopy_destination_discarded_are_unknown_in_their_story_
             assert (story.at(number).known == image.recovered_bytes(row)).all()
             block = int(np.searchsorted(capture.space.first, row, side="right")) - 1
             address = (row - int(capture.space.first[block])) * PAGE
-            spans = list(blame(capture, block, address, PAGE, at=number))
+            spans = list(blame(capture.stream, block, address, PAGE, at=number))
             assert all(span.unknown != bool(image.recovered[row]) for span in spans)
         versions = list(story.versions())
         for version in versions:

@@ -16,7 +16,7 @@ def mapped(until: int, suspect: np.ndarray = NONE) -> PageMap:
 
 def test_the_map_of_any_moment_says_what_each_page_s_history_says() -> None:
     record = 2300
-    found = mapped(CAPTURE.row_of(record))
+    found = mapped(CAPTURE.records.row(record))
     for page in range(0, 2048, 37):
         history = CAPTURE.page("pc.ram", page * 4096)
         until = history.numbers[history.numbers <= record]
@@ -30,7 +30,7 @@ def test_the_map_of_any_moment_says_what_each_page_s_history_says() -> None:
 
 def test_pages_with_a_full_record_are_those_that_replay_knows() -> None:
     record = 1000
-    found = mapped(CAPTURE.row_of(record))
+    found = mapped(CAPTURE.records.row(record))
     assert np.array_equal(found.based, CAPTURE.memory(at=record).known[CAPTURE.space.slice(0)])
 
 

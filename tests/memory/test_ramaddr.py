@@ -2,7 +2,7 @@ import pytest
 
 from xbrletools import XbrleError
 from xbrletools.memory.ramaddr import BY_LIST, BY_PC, BY_SECTION, layout
-from xbrletools.stream.scan import Block
+from xbrletools.model import Block
 
 MIB = 1 << 20
 PC = [

@@ -60,7 +60,7 @@ class TestAgainstTheTruth:
         capture = xbrletools.open(corpus(f"qemu-2010/{name}.bin"))
         truth = np.frombuffer(corpus(f"qemu-2010/{name}.ramspace"), np.uint8)
         image = capture.memory()
-        if capture.scanned.ram_version == 3:
+        if capture.facts.ram_version == 3:
             assert (image["ram"].reshape(-1) == truth).all()
             return
         for block in json.loads(corpus(f"qemu-2010/{name}.json"))["blocks"]:
@@ -76,7 +76,7 @@ class TestLayersAreTheRecordsInOrder:
         moments = np.linspace(1, len(capture.records.by_number), 12).astype(int).tolist()
         done = 0
         for record in moments:
-            upto = capture.row_of(record) + 1
+            upto = capture.records.row(record) + 1
             for row in range(done, upto):
                 apply(single, capture.data, columns.take(slice(row, row + 1)), capture.dialect)
             done = upto

@@ -62,7 +62,7 @@ def test_memory_is_what_the_guest_held(name: str, corpus: Corpus):
     capture = xbrletools.open(corpus(f"{FOLDER}/{name}.bin"))
     check_memory(capture, corpus, name)
     check_clean(capture)
-    assert capture.scanned.complete
+    assert capture.facts.complete
 
 
 @pytest.mark.parametrize("name", PLAIN)
@@ -75,4 +75,4 @@ def test_records_by_kind_are_those_of_an_independent_count(name: str, corpus: Co
     if not about["error"]:  # the independent walk of s390x stopped early
         data = (SectionType.START, SectionType.PART, SectionType.END, SectionType.FULL)
         sections = sum(1 for s in capture.sections if s.type in data)
-        assert (sections if capture.scanned.footers else 0) == about["counts"].get("FOOTER", 0)
+        assert (sections if capture.facts.footers else 0) == about["counts"].get("FOOTER", 0)

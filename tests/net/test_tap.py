@@ -15,7 +15,7 @@ import pytest
 import xbrletools
 from tests.building import page, patterned, stream
 from tests.conftest import ROOT
-from tests.stream.test_channels import Packets, main_channel
+from tests.scan.test_channels import Packets, main_channel
 from xbrletools.net import tap
 from xbrletools.net.tap import Address, Tap, address
 

@@ -167,7 +167,7 @@ def test_a_background_snapshot_is_memory_as_it_was_when_it_began(tmp_path):
     capture = xbrletools.open(tmp_path / "S")
     assert truth[FIRST >> 8 : END >> 8].any()
     assert (capture.memory()["pc.ram"] == truth).all()
-    assert capture.scanned.complete
+    assert capture.facts.complete
     assert SectionType.END not in {s.type for s in capture.sections}
     check_clean(capture)
 

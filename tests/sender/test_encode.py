@@ -13,11 +13,11 @@ from xbrletools.formats.dialects import DIALECTS
 from xbrletools.formats.qevm import SectionType
 from xbrletools.formats.ram import Flag
 from xbrletools.memory.replay import View
+from xbrletools.model import Block
 from xbrletools.sender.encode import Plan, Walk, encode, placed
 from xbrletools.sender.policy import Dups, Policy, rules_of
 from xbrletools.sender.saver import Form
 from xbrletools.sender.snapshots import open_snapshots
-from xbrletools.stream.scan import Block
 from xbrletools.verify.rules import Severity
 
 BLOCKS = [Block(b"pc.ram", 4 * PAGE), Block(b"vga.vram", PAGE), Block(b"pc.bios", PAGE)]
@@ -44,7 +44,7 @@ def stream_of(
 
 def in_wire_order(capture: xbrletools.Capture, pages: np.ndarray, snapshot: np.ndarray) -> np.ndarray:
     """A snapshot's pages as the capture has them: v3 has them in ram_addr order, pc.bios before vga.vram."""
-    return snapshot[[0, 1, 2, 3, 5, 4]] if capture.scanned.ram_version == 3 else snapshot
+    return snapshot[[0, 1, 2, 3, 5, 4]] if capture.facts.ram_version == 3 else snapshot
 
 
 class TestAnySnapshotsWithAnyKnobs:
@@ -66,7 +66,7 @@ class TestAnySnapshotsWithAnyKnobs:
         plan = Plan(rate, *framing)
         data = stream_of(snapshots, dialect, policy, dups, cache, plan, endian, checksums)
         capture = xbrletools.open(data, dialect=dialect, endian=endian, page_size=PAGE)
-        assert capture.problems == []
+        assert capture.problems == ()
         image = capture.memory()
         assert image.known.all()
         np.testing.assert_array_equal(image.pages, in_wire_order(capture, image.pages, snapshots[-1]))

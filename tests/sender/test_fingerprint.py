@@ -32,25 +32,25 @@ def holds(found: Fingerprint, cache: int) -> bool:
 
 def test_the_sample_is_the_posted_debug_build_with_the_default_cache():
     capture = xbrletools.open(SAMPLES / "posted-8m.bin")
-    found = fingerprint(capture)
+    found = fingerprint(capture.stream)
     assert (found.dialect, found.build, found.policy, found.dups) == ("posted", "debug", Policy.POSTED, Dups.POSTED)
     assert (found.choices, found.predicted, found.first_miss) == (457, 457, None)
     assert holds(found, DEFAULT_BYTES)
     assert found.cache_min > 8192
-    assert fingerprint(capture, DEFAULT_BYTES).first_miss is None
+    assert fingerprint(capture.stream, DEFAULT_BYTES).first_miss is None
 
 
 def test_a_cache_that_is_too_small_is_refuted_by_the_first_record_that_shows_it():
     capture = xbrletools.open(SAMPLES / "posted-8m.bin")
-    found = fingerprint(capture, 8192)
+    found = fingerprint(capture.stream, 8192)
     assert found.first_miss is not None
     assert found.predicted < found.choices
-    row = capture.row_of(found.first_miss)
+    row = capture.records.row(found.first_miss)
     assert capture.records.columns.kind[row] == 4, "a delta that so small a cache could not have made"
 
 
 def test_qemu_7_2_keeps_the_rules_of_xbzrle():
-    found = fingerprint(xbrletools.open(SAMPLES / "xbzrle-16m.bin"))
+    found = fingerprint(xbrletools.open(SAMPLES / "xbzrle-16m.bin").stream)
     assert (found.dialect, found.policy) == ("xbzrle", Policy.XBZRLE)
     assert (found.choices, found.predicted, found.first_miss) == (368, 368, None)
 
@@ -67,7 +67,7 @@ def test_the_first_sweep_ends_though_its_first_block_never_comes_again():
         new = page.copy()
         new[9] ^= 1
         stream.delta(i * PAGE, page, new)
-    found = fingerprint(xbrletools.open(stream.end().bytes()))
+    found = fingerprint(xbrletools.open(stream.end().bytes()).stream)
     assert (found.choices, found.predicted, found.first_miss) == (12, 12, None)
 
 
@@ -76,7 +76,7 @@ def test_the_posted_builds(corpus, name):
     told = json.loads(corpus(f"{POSTED}/{name}.json"))
     capture = xbrletools.open(corpus(f"{POSTED}/{name}.bin"))
     cache = told.get("cache_bytes") or DEFAULT_BYTES
-    for found in (fingerprint(capture), fingerprint(capture, cache)):
+    for found in (fingerprint(capture.stream), fingerprint(capture.stream, cache)):
         assert (found.predicted, found.first_miss) == (found.choices, None)
         assert holds(found, cache)
     if name == "def-plain-v4":
@@ -88,7 +88,7 @@ def test_the_posted_builds(corpus, name):
 
 @pytest.mark.parametrize("name", OLD)
 def test_the_trees_of_2010(corpus, name):
-    found = fingerprint(xbrletools.open(corpus(f"qemu-2010/{name}-x.bin")))
+    found = fingerprint(xbrletools.open(corpus(f"qemu-2010/{name}-x.bin")).stream)
     assert (found.dialect, found.build) == (name, OLD[name])
     assert (found.predicted, found.first_miss) == (found.choices, None)
     assert holds(found, 4 << 20 if name in ("nov03a", "sep10") else DEFAULT_BYTES)
@@ -96,11 +96,11 @@ def test_the_trees_of_2010(corpus, name):
 
 def test_an_odd_cache_shows_its_mask_and_nothing_else(corpus):
     capture = xbrletools.open(corpus(f"{POSTED}/dbg-oddcache-1500000.bin"))
-    found = fingerprint(capture)
+    found = fingerprint(capture.stream)
     assert found.masks == (4296, 8192)
     assert found.power_of_two == (8192, 32 * 8192)
-    assert fingerprint(capture, 1500000).first_miss is None
-    wrong = fingerprint(capture, 2 << 20)
+    assert fingerprint(capture.stream, 1500000).first_miss is None
+    wrong = fingerprint(capture.stream, 2 << 20)
     assert wrong.first_miss is not None
     assert wrong.predicted < wrong.choices
 
@@ -113,14 +113,14 @@ def test_cache_counts_are_those_that_the_sender_printed(corpus, name):
         assert name.startswith("def-") or name == "dbg-cancelled"
         return
     capture = xbrletools.open(corpus(f"{POSTED}/{name}.bin"))
-    counts = cache_counts(capture, told["cache_bytes"] or DEFAULT_BYTES)
+    counts = cache_counts(capture.stream, told["cache_bytes"] or DEFAULT_BYTES)
     assert counts.aborted == printed[statistics.ABORTED]
     assert counts.max_items == printed[statistics.CACHE_MAX]
     assert counts.items == printed[statistics.CACHE_ITEMS]
 
 
 def test_cache_counts_of_the_sample_are_those_of_the_capture_it_was_made_from():
-    counts = cache_counts(xbrletools.open(SAMPLES / "posted-8m.bin"), DEFAULT_BYTES)
+    counts = cache_counts(xbrletools.open(SAMPLES / "posted-8m.bin").stream, DEFAULT_BYTES)
     assert (counts.aborted, counts.max_items, counts.items) == (127, 32768, 132)
 
 
@@ -137,7 +137,7 @@ def mixed() -> list[np.ndarray]:
 @pytest.mark.parametrize("policy", [Policy.POSTED, Policy.V2])
 @pytest.mark.parametrize("dups", [Dups.SAFE, Dups.POSTED])
 def test_a_stream_written_here_is_known_by_its_policy(policy, dups):
-    found = fingerprint(xbrletools.open(stream_of(mixed(), policy=policy, dups=dups, plan=Plan(9000))))
+    found = fingerprint(xbrletools.open(stream_of(mixed(), policy=policy, dups=dups, plan=Plan(9000))).stream)
     assert (found.policy, found.dups) == (policy, dups)
     assert (found.predicted, found.first_miss) == (found.choices, None)
 
@@ -145,24 +145,24 @@ def test_a_stream_written_here_is_known_by_its_policy(policy, dups):
 @pytest.mark.parametrize("cache", [8192, 2 * 8192, 3 * 8192, 6 * 8192])
 def test_bounds_hold_the_cache_that_a_stream_was_written_with(cache):
     capture = xbrletools.open(stream_of(mixed(), dups=Dups.POSTED, cache=cache, plan=Plan(9000)))
-    assert holds(fingerprint(capture), cache)
-    assert fingerprint(capture, cache).first_miss is None
+    assert holds(fingerprint(capture.stream), cache)
+    assert fingerprint(capture.stream, cache).first_miss is None
 
 
 def test_blocks_that_share_buckets_need_their_ram_addrs():
     snapshots = mixed()
     capture = xbrletools.open(stream_of(snapshots, dups=Dups.POSTED, cache=3 * 8192, plan=Plan(9000)))
-    assert fingerprint(capture, 3 * 8192).layout == "the PC's allocation order"
-    moved = fingerprint(capture, 3 * 8192, {b"vga.vram": 64 * 4096})
+    assert fingerprint(capture.stream, 3 * 8192).layout == "the PC's allocation order"
+    moved = fingerprint(capture.stream, 3 * 8192, {b"vga.vram": 64 * 4096})
     assert "vga.vram at 0x40000" in moved.layout
 
 
 def test_statistics_of_a_stream_without_deltas_have_no_cache():
     capture = xbrletools.open(stream_of(mixed()[:1]))
     with pytest.raises(XbrleError, match="no deltas"):
-        cache_counts(capture, DEFAULT_BYTES)
+        cache_counts(capture.stream, DEFAULT_BYTES)
 
 
 def test_a_cache_without_a_bucket_is_refused():
     with pytest.raises(XbrleError, match="no bucket"):
-        fingerprint(xbrletools.open(stream_of(mixed())), 100)
+        fingerprint(xbrletools.open(stream_of(mixed())).stream, 100)

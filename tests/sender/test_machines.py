@@ -14,12 +14,12 @@ from xbrletools.formats.dialects import DIALECTS, Encoding
 from xbrletools.formats.qevm import SectionType
 from xbrletools.memory.image import PageSpace, State
 from xbrletools.memory.replay import View
+from xbrletools.model import Block
 from xbrletools.sender.cache import PageCache
 from xbrletools.sender.held import Copies
 from xbrletools.sender.policy import Dups, Policy, Sender, rules_of, ways_of
 from xbrletools.sender.saver import Form, Frames, Records, Writer, end_of_section, memory_size
-from xbrletools.stream.scan import Block
-from xbrletools.stream.sections import Stage
+from xbrletools.table.sections import Stage
 
 PAGE = ram.MIN_PAGE_SIZE
 RAM, VGA = Block(b"pc.ram", 6 * PAGE), Block(b"vga", 3 * PAGE)

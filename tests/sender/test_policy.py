@@ -4,10 +4,10 @@ import pytest
 from tests.sender.snaps import PAGE
 from xbrletools.formats.dialects import DIALECTS
 from xbrletools.memory.image import PageSpace
+from xbrletools.model import Block
 from xbrletools.sender.cache import PageCache
 from xbrletools.sender.held import Copies, previous
 from xbrletools.sender.policy import Choices, Dups, Policy, Sender, rules_of
-from xbrletools.stream.scan import Block
 
 START, PART, END = 1, 2, 3
 

@@ -13,9 +13,9 @@ from xbrletools.formats.dialects import DIALECTS, Checksum
 from xbrletools.formats.qevm import SectionType
 from xbrletools.formats.ram import Flag
 from xbrletools.memory.ramaddr import layout
+from xbrletools.model import Block
 from xbrletools.sender.policy import Choices
 from xbrletools.sender.saver import Form, Frames, Records, Writer, memory_size
-from xbrletools.stream.scan import Block
 
 NAMES = [b"pc.ram", b"\x00odd", b"x" * 255]
 DUP, FULL, DELTA, SAME = range(4)

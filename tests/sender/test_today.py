@@ -5,8 +5,8 @@ import pytest
 import xbrletools
 from tests.building import PAGE, page, patterned, stream
 from tests.memory.test_truth import FOLDER, PLAIN
-from tests.stream.test_mapped_ram import mapped_file
-from tests.stream.test_today import _discard
+from tests.scan.test_mapped_ram import mapped_file
+from tests.scan.test_today import _discard
 from xbrletools.cli import main
 from xbrletools.verify.rules import Severity
 
@@ -68,6 +68,6 @@ def test_a_real_capture_written_anew_leaves_the_same_memory(name, corpus, tmp_pa
         assert (after.pages == before.pages).all()
         assert (after.state == before.state).all()
         assert [f for f in capture.verify() if f.severity is Severity.ERROR] == []
-        assert capture.scanned.complete
+        assert capture.facts.complete
         if form == "plain":
             assert not {"xbzrle", "compressed"} & capture.records.counts().keys()

@@ -14,13 +14,13 @@ from xbrletools import Capture, XbrleError
 from xbrletools.formats.dialects import DIALECTS
 from xbrletools.formats.ram import Kind
 from xbrletools.memory.replay import View
+from xbrletools.model import Block
 from xbrletools.sender.cache import DEFAULT_BYTES
 from xbrletools.sender.encode import Plan
 from xbrletools.sender.policy import Dups, Policy, rules_of
 from xbrletools.sender.redact import chosen, redacted
 from xbrletools.sender.saver import Form
 from xbrletools.sender.transcode import places, transcode
-from xbrletools.stream.scan import Block
 
 POSTED = "qemu-2011-posted"
 
@@ -36,10 +36,10 @@ def written(
     blocks: tuple[Block, ...] = (),
 ) -> bytes:
     target = DIALECTS[dialect]
-    where = places(capture, target.ram_version, blocks=blocks)
+    where = places(capture.stream, target.ram_version, blocks=blocks)
     rules = rules_of(target, policy, dups, capture.page_size)
     form = Form(target, endian, checksums, capture.page_size)
-    return b"".join(transcode(capture, form, rules, cache, where))
+    return b"".join(transcode(capture.stream, form, rules, cache, where))
 
 
 def plain(capture: Capture) -> Capture:
@@ -124,10 +124,10 @@ def test_any_stream_in_any_other_form_leaves_the_same_memory(snapshots, source, 
     other = xbrletools.open(
         written(first, target, policy, cache, dups=Dups.SAFE, endian=endian), dialect=target, endian=endian
     )
-    assert other.problems == []
+    assert other.problems == ()
     before, after = first.memory().pages, other.memory()
     assert after.known.all()
-    if (first.scanned.ram_version, other.scanned.ram_version) == (4, 3):
+    if (first.facts.ram_version, other.facts.ram_version) == (4, 3):
         before = before[[0, 1, 2, 3, 5, 4]]  # in ram_addr order pc.bios comes before vga.vram
     np.testing.assert_array_equal(after.pages, before)
 
@@ -157,7 +157,7 @@ def test_v3_memory_is_split_into_the_blocks_given():
     assert [(b.name, b.length) for b in named.blocks] == [(b.name, b.length) for b in blocks]
     np.testing.assert_array_equal(named.memory()["pc.bios"], flat.memory().pages[4:])
     with pytest.raises(XbrleError, match="blocks come to"):
-        places(flat, 4, blocks=blocks[:1])
+        places(flat.stream, 4, blocks=blocks[:1])
 
 
 def test_a_page_that_cannot_be_told_is_no_page_to_write():
@@ -175,7 +175,7 @@ def test_a_record_outside_of_all_blocks_has_no_place():
 
 class TestRedact:
     def blanked(self, capture: Capture, *wishes: str) -> Capture:
-        return xbrletools.open(b"".join(redacted(capture, chosen(capture, wishes))))
+        return xbrletools.open(b"".join(redacted(capture.stream, chosen(capture.stream, wishes))))
 
     @pytest.mark.parametrize("dialect", ["posted", "m115", "m115dbg", "nov03a", "lm2dbg", "xbzrle"])
     def test_the_structure_stays_and_the_contents_go(self, dialect):
@@ -206,7 +206,7 @@ class TestRedact:
     def test_a_wish_for_what_is_not_there_is_refused(self, wish):
         capture = xbrletools.open(StreamBuilder().page(0, noise(1)).end().bytes())
         with pytest.raises(XbrleError):
-            chosen(capture, [wish])
+            chosen(capture.stream, [wish])
 
     def test_a_delta_that_cannot_keep_its_size_is_refused(self):
         capture = xbrletools.open(stream_of(history(1, [[5] * 6, [1] * 6]), "sep10"))

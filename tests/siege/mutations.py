@@ -42,7 +42,7 @@ def shortened(data: bytes) -> bytes:
     """A capture of the pages of one block that have the most deltas, in as many sections: kilobytes of a real one."""
     capture = xbrletools.open(data)
     table, columns = capture.records, capture.records.columns
-    flat = capture.scanned.settings.version == ram.VERSION_FLAT
+    flat = capture.facts.reading.version == ram.VERSION_FLAT
     here = (columns.block == 0) & table.is_page
     delta = np.isin(columns.kind, DELTA_KINDS) if capture.dialect else columns.kind == Kind.PAGE
     addresses, counts = np.unique(columns.address[delta & here], return_counts=True)
@@ -51,7 +51,7 @@ def shortened(data: bytes) -> bytes:
     first = int(columns.offset[columns.kind == Kind.MEM_SIZE][0])
     section = capture.sections[capture.sections.at(first)]
     out = bytearray(data[: int(columns.offset[np.flatnonzero(columns.offset > first)[0]])])
-    footer = qevm.Footer.build({"section_id": section.owner.section_id}) if capture.scanned.footers else b""
+    footer = qevm.Footer.build({"section_id": section.owner.section_id}) if capture.facts.footers else b""
     part = bytes([SectionType.PART]) + qevm.SectionPart.build({"section_id": section.owner.section_id})
     eos = ram.Word.build(int(Flag.EOS))
     out += eos + footer + part

@@ -21,7 +21,7 @@ from xbrletools.errors import XbrleError
 from xbrletools.export import raw
 from xbrletools.export.clean import write_stream
 from xbrletools.memory.replay import View
-from xbrletools.stream.records import NO_BLOCK
+from xbrletools.table.columns import NO_BLOCK
 from xbrletools.tui.session import Session
 
 COUNT = int(os.environ.get("XBRLE_MUTATIONS", "1000"))
@@ -72,7 +72,7 @@ def _salvage(data: bytes, folder) -> None:
         _ = capture.gaps, capture.doubts
         capture.memory()
         with contextlib.suppress(XbrleError):
-            write_stream(capture, folder / "clean.bin")
+            write_stream(capture.stream, folder / "clean.bin")
 
 
 def _browse(data: bytes) -> None:

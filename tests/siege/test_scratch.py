@@ -86,11 +86,11 @@ def test_sums_of_deltas_that_follow_are_tried_a_few_pages_at_a_time(wide: xbrlet
 def test_verify_looks_at_a_few_wide_pages_at_a_time(wide: xbrletools.Capture, baseless: xbrletools.Capture) -> None:
     assert taken(lambda: _exhaust(wide.verify())) < ROOM
     assert taken(lambda: _exhaust(baseless.verify())) < ROOM
-    assert len(replayed(baseless, Numbers(baseless.records.columns.kind))) == 1
+    assert len(replayed(baseless.stream, Numbers(baseless.records.columns.kind))) == 1
 
 
 def test_blame_looks_at_a_few_wide_pages_at_a_time(wide: xbrletools.Capture) -> None:
-    assert taken(lambda: _exhaust(blame(wide, 0, 0, 2 * SIZE * PAGES))) < 2 * ROOM  # a number for each byte
+    assert taken(lambda: _exhaust(blame(wide.stream, 0, 0, 2 * SIZE * PAGES))) < 2 * ROOM  # a number for each byte
 
 
 @pytest.mark.parametrize("size", [1 << 12, 1 << 16])

@@ -18,7 +18,7 @@ import xbrletools
 from tests.conftest import ROOT
 from tests.streams import PAGE, StreamBuilder, noise
 from xbrletools.memory.replay import View
-from xbrletools.stream import source
+from xbrletools.source import source
 from xbrletools.tui.app import Browser
 from xbrletools.tui.bookmarks import digest
 from xbrletools.tui.widgets.bars import NavBar
@@ -254,7 +254,7 @@ async def test_the_list_grows_and_every_screen_works_while_the_scan_goes_on() ->
     capture = xbrletools.open(b"QEVM")
     held = _Held(POSTED.read_bytes())
     capture.source = held
-    capture._scanner = xbrletools.stream.scan.Scanner(held)
+    capture._scanner = xbrletools.scan.strict.Scanner(held)
     whole = xbrletools.open(POSTED)
     app = Browser(capture)
     async with app.run_test(size=(80, 24)) as pilot:

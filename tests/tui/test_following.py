@@ -12,7 +12,7 @@ from textual._context import active_app
 from textual.pilot import Pilot
 
 import xbrletools
-from xbrletools.stream import following
+from xbrletools.source import following
 from xbrletools.tui.app import Browser
 from xbrletools.tui.screens.records import RecordList
 

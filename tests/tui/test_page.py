@@ -3,7 +3,7 @@ import pytest
 
 import xbrletools
 from tests.building import page, patterned, stream, zero
-from tests.stream.test_today import _discard as discard
+from tests.scan.test_today import _discard as discard
 from tests.streams import PAGE, StreamBuilder, noise
 from xbrletools.memory.replay import View
 from xbrletools.tui.screens.page import Mode, PageScreen, RunList
@@ -241,7 +241,7 @@ async def test_steps_in_time_take_the_page_of_the_next_record_along() -> None:
     async with browsing(POSTED) as d:
         await d.fill("colon", "2300")
         await d.press("3", "full_stop")
-        row = capture.row_of(2301)
+        row = capture.records.row(2301)
         assert d.record == 2301
         assert d.app.session.page == (capture.records.columns.block[row], capture.records.columns.address[row])
         page = capture.page("pc.ram", int(capture.records.columns.address[row])).at(2301).data

@@ -73,7 +73,7 @@ async def test_full_stop_and_comma_step_over_rows_without_a_page() -> None:
 @drives
 async def test_go_to_takes_a_record_an_offset_or_a_page_and_says_at_once_what_is_wrong() -> None:
     capture = xbrletools.open(POSTED)
-    offset = int(capture.records.columns.offset[capture.row_of(600)])
+    offset = int(capture.records.columns.offset[capture.records.row(600)])
     async with browsing(POSTED) as d:
         await d.press("2")
         await d.fill("colon", "600")

@@ -4,8 +4,8 @@ import numpy as np
 
 import xbrletools
 from tests.building import PAGE, page, patterned, stream, zero
-from tests.stream.test_channels import Packets, main_channel
-from tests.stream.test_today import _discard as discard
+from tests.scan.test_channels import Packets, main_channel
+from tests.scan.test_today import _discard as discard
 from xbrletools.memory.pagemap import page_map
 from xbrletools.tui.screens.fields import Tree
 from xbrletools.tui.screens.findings import Chain, FindingList
@@ -62,7 +62,7 @@ async def test_the_map_shows_each_page_as_of_the_chosen_record() -> None:
         await d.press("4", *["plus"] * 3)
         cells = d.widget(Cells)
         assert cells.zoom == 0
-        row = capture.row_of(2300)
+        row = capture.records.row(2300)
         found = page_map(capture.records.columns, 0, 2048, 4096, row, np.zeros(0, np.int64))
         letters = {0: ".", 2: "P", 3: "D", 4: "X"}
         drawn = "".join("".join(t for t, _ in cells.line(i, 80)[1:]) for i in range(cells.count()))

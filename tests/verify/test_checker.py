@@ -168,7 +168,7 @@ class TestSumsThatLie:
         findings = {f.rule: f for f in xbrletools.open(bad).verify()}
         assert findings["stale-base"].evidence["certainty"] == "collision"
         assert findings["checksum-collision"].severity is Severity.ERROR
-        links = chain(xbrletools.open(bad), findings["checksum-collision"])
+        links = chain(xbrletools.open(bad).stream, findings["checksum-collision"])
         assert [n.part for n in links] == ["the sender's base", "forgotten by the sender", "this finding"]
         assert links[-1].receiver == links[-1].sender == links[-1].stated
         assert "checksum-mismatch" not in findings
@@ -243,40 +243,40 @@ class TestReceivers:
             capture = xbrletools.open(bytes(mutated))
             findings = list(capture.verify())
             for build in ("debug", "default"):
-                verdict = outcome(capture, findings, Receiver(build))
+                verdict = outcome(capture.stream, findings, Receiver(build))
                 assert verdict.loads == mutation["results"][build]["loaded"], (mutation["name"], build, verdict)
 
     def test_a_vanilla_receiver_stops_at_the_first_delta(self):
         capture = xbrletools.open(stream().delta(0, A, B).bytes())
-        verdict = outcome(capture, list(capture.verify()), Receiver.VANILLA)
+        verdict = outcome(capture.stream, list(capture.verify()), Receiver.VANILLA)
         assert (verdict.loads, verdict.record) == (False, 3)
 
     @pytest.mark.parametrize("receiver", [Receiver.VANILLA, Receiver.DEFAULT, Receiver.DEBUG])
     def test_a_stream_without_deltas_loads_in_every_receiver_of_its_time(self, receiver):
         capture = xbrletools.open(stream().bytes())
-        assert outcome(capture, list(capture.verify()), receiver).loads
+        assert outcome(capture.stream, list(capture.verify()), receiver).loads
 
     def test_only_the_debug_build_looks_at_checksums(self):
         capture = xbrletools.open(stream().delta(0, A, B, checksum=1).bytes())
         findings = list(capture.verify())
-        assert outcome(capture, findings, Receiver.DEFAULT).loads
-        assert outcome(capture, findings, Receiver.DEBUG).record == 3
+        assert outcome(capture.stream, findings, Receiver.DEFAULT).loads
+        assert outcome(capture.stream, findings, Receiver.DEBUG).record == 3
 
     @pytest.mark.parametrize(
         "blocks", [{b"pc.ram": 5 * PAGE}, {b"pc.rom": 4 * PAGE}, {b"pc.ram": 4 * PAGE - 1, b"pc.rom": PAGE}]
     )
     def test_blocks_that_the_destination_does_not_have_stop_it(self, blocks):
         capture = xbrletools.open(stream().bytes())
-        assert not outcome(capture, list(capture.verify(blocks)), Receiver.DEFAULT).loads
+        assert not outcome(capture.stream, list(capture.verify(blocks)), Receiver.DEFAULT).loads
 
     def test_blocks_that_the_destination_has_are_fine(self):
         capture = xbrletools.open(stream().bytes())
         findings = list(capture.verify({b"pc.ram": 4 * PAGE, b"more": PAGE}))
-        assert outcome(capture, findings, Receiver.DEFAULT).loads
+        assert outcome(capture.stream, findings, Receiver.DEFAULT).loads
 
     def loads(self, data: bytes, receiver: Receiver, destination: dict[bytes, int] | None = None) -> bool:
         capture = xbrletools.open(data)
-        return outcome(capture, list(capture.verify(destination)), receiver, destination).loads
+        return outcome(capture.stream, list(capture.verify(destination)), receiver, destination).loads
 
     def test_a_name_that_the_list_lacks_is_looked_up_at_the_destination(self):
         data = stream().dup(0, 7, b"pc.rom").bytes()
@@ -343,13 +343,13 @@ class TestReceivers:
         for word in (0x0670632E726F6D00, 1 << 60, 0x80, 0, 0xA0):
             builder.word(word)
         capture = xbrletools.open(builder.dup(2 * PAGE, 9).bytes())
-        assert outcome(capture, list(capture.verify()), Receiver.DEBUG).loads
+        assert outcome(capture.stream, list(capture.verify()), Receiver.DEBUG).loads
         assert int(capture.memory()["pc.ram"][2, 0]) == 9
 
     def test_a_live_section_without_a_handler_stops_the_receivers_of_2011(self):
         renamed = stream().bytes().replace(b"\x03ram\x00\x00\x00\x00", b"\x03ram\x00\x00\x00\x01", 1)
         capture = xbrletools.open(renamed)
-        assert not outcome(capture, list(capture.verify()), Receiver.DEFAULT).loads
+        assert not outcome(capture.stream, list(capture.verify()), Receiver.DEFAULT).loads
 
     @pytest.mark.parametrize("kind", [1, 4])
     def test_a_part_whose_type_byte_is_damaged_is_no_device(self, kind):
@@ -361,7 +361,7 @@ class TestReceivers:
         findings = list(capture.verify())
         assert "unknown-owner" in [f.rule for f in findings]
         for receiver in (Receiver.DEFAULT, Receiver.DEBUG):
-            assert not outcome(capture, findings, receiver).loads
+            assert not outcome(capture.stream, findings, receiver).loads
 
     def test_the_opaque_tail_is_said_to_be_unchecked(self):
         cut = (SAMPLES / "posted-8m.bin").read_bytes()[:-200]

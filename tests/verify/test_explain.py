@@ -19,7 +19,7 @@ def healed():
 def test_the_chain_runs_from_the_senders_base_to_the_record_that_heals(healed):
     capture = xbrletools.open(healed)
     finding = find(list(capture.verify()), "stale-base@4")
-    links = chain(capture, finding)
+    links = chain(capture.stream, finding)
     assert [(n.version.record, n.part) for n in links] == [
         (1, "the sender's base"),
         (3, "forgotten by the sender"),
@@ -30,7 +30,7 @@ def test_the_chain_runs_from_the_senders_base_to_the_record_that_heals(healed):
     assert stale.stated == stale.sender == int(B.sum())
     assert stale.receiver != stale.stated
     assert stale.wire == bytes(capture.data[stale.version.offset :][: len(stale.wire)])
-    assert "was stale" in conclusion(capture, finding)
+    assert "was stale" in conclusion(capture.stream, finding)
 
 
 def test_a_finding_is_named_by_rule_and_record_or_offset(healed):
@@ -61,7 +61,7 @@ def test_the_first_page_that_the_two_ends_logged_differently_is_a_finding(corpus
         logs[end] = tmp_path / end
         logs[end].write_bytes(corpus(f"qemu-2011-posted/dbg-stale-reject.{name}"))
     for sender, receiver in ((logs["sender"], logs["receiver"]), (logs["sender"], None), (None, logs["receiver"])):
-        (found,) = disagreements(capture, sender, receiver)
+        (found,) = disagreements(capture.stream, sender, receiver)
         assert (found.rule, found.record, found.offset) == ("ends-disagree", 4433, 0x15C208)
 
 
@@ -71,7 +71,7 @@ def test_ends_that_agree_give_no_finding(corpus, tmp_path):
     log = tmp_path / "log"
     log.write_bytes(corpus("qemu-2011-posted/dbg-small-8m.dst-debug.miglog"))
     capture = xbrletools.open(corpus("qemu-2011-posted/dbg-small-8m.bin"))
-    assert disagreements(capture, None, log) == []
+    assert disagreements(capture.stream, None, log) == []
 
 
 @pytest.mark.parametrize(

@@ -10,7 +10,7 @@ import pytest
 
 from tests.building import PAGE, page, patterned, stream, zero
 from tests.conftest import ROOT, SAMPLES
-from tests.stream.test_channels import Packets, main_channel
+from tests.scan.test_channels import Packets, main_channel
 
 PLUGINS = ROOT / "xbrletools" / "volatility"
 

@@ -7,7 +7,6 @@ base had it from.
 
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import NDArray
@@ -17,11 +16,10 @@ from ..codec.verdict import Verdict
 from ..errors import XbrleError
 from ..formats.ram import Kind
 from ..memory.image import Image
+from ..memory.moments import lapses_of, space_of
 from ..memory.replay import Layer, View, apply, needed
+from ..model import Stream
 from ..text import shown
-
-if TYPE_CHECKING:
-    from ..capture import Capture
 
 BATCH = 1 << 20  # bytes of pages that are looked at together
 _NO_RECORD, _LAPSED = 0, (1 << 32) - 1  # instead of a record's number
@@ -44,24 +42,24 @@ class Span:
 
 
 def blame(
-    capture: "Capture", block: int, offset: int, length: int, at: int | None = None, view: View = View.RECEIVER
+    stream: Stream, block: int, offset: int, length: int, at: int | None = None, view: View = View.RECEIVER
 ) -> Iterator[Span]:
     """The spans of ``length`` bytes from ``offset`` of a block, in order, as memory is just after record ``at``.
 
     Raises:
         XbrleError: the bytes are not all in the block, or there is no such record.
     """
-    space, size = capture.space, capture.page_size
+    space, size = space_of(stream), stream.page_size
     there = space.blocks[block]
     if length < 1 or offset < 0 or offset + length > there.length:
         raise XbrleError(f"{shown(there.name)} has {there.length:#x} bytes, not {offset:#x}+{length:#x}")
-    end = len(capture.records) if at is None else capture.row_of(at) + 1
+    end = len(stream.records) if at is None else stream.records.row(at) + 1
     first, last = offset // size, (offset + length - 1) // size
-    c = capture.records.columns
+    c = stream.records.columns
     mine = (c.block[:end] == block) & (c.address[:end] >= first * size) & (c.address[:end] <= last * size)
     rows = np.flatnonzero(mine)
-    lapses = capture.lapses(view).upto(end if at is None else end - 1).among(rows)
-    rows = rows[needed(space, c.take(rows), capture.dialect, view, lapses)]
+    lapses = lapses_of(stream, view).upto(end if at is None else end - 1).among(rows)
+    rows = rows[needed(space, c.take(rows), stream.dialect, view, lapses)]
     page = (c.address[rows] // np.uint64(size)).astype(np.int64)
     image = Image(space)
     pending: Span | None = None
@@ -70,7 +68,7 @@ def blame(
         stop = min(start + step, last + 1)
         mine = rows[(page >= start) & (page < stop)]
         lapsed = lapses.sure_rows(np.arange(start, stop) + int(space.first[block])) > 0
-        authors = _authors(capture, image, block, start, np.where(lapsed, _LAPSED, _NO_RECORD), mine)
+        authors = _authors(stream, image, block, start, np.where(lapsed, _LAPSED, _NO_RECORD), mine)
         unknown = _unknown(image, int(space.first[block]), start, stop)
         low, high = max(offset, start * size), min(offset + length, stop * size)
         inside = slice(low - start * size, high - start * size)
@@ -86,7 +84,7 @@ def blame(
 
 
 def _authors(
-    capture: "Capture", image: Image, block: int, start: int, before: NDArray[np.int64], rows: NDArray[np.int64]
+    stream: Stream, image: Image, block: int, start: int, before: NDArray[np.int64], rows: NDArray[np.int64]
 ) -> NDArray[np.uint32]:
     """The number of the record that last wrote each byte of pages from ``start`` on, (pages, page_size) uint32.
 
@@ -94,11 +92,11 @@ def _authors(
 
     Brings these pages of ``image`` to what they are after the records at ``rows``.
     """
-    size, dialect = capture.page_size, capture.dialect
+    size, dialect = stream.page_size, stream.dialect
     authors = np.repeat(before.astype(np.uint32)[:, None], size, axis=1)
-    columns = capture.records.columns.take(rows)
-    number = capture.records.number[rows]
-    payload, length = capture.records.payload[rows], columns.length.astype(np.int64)
+    columns = stream.records.columns.take(rows)
+    number = stream.records.number[rows]
+    payload, length = stream.records.payload[rows], columns.length.astype(np.int64)
     first = int(image.space.first[block]) + start
 
     def write(layer: Layer) -> None:
@@ -112,11 +110,11 @@ def _authors(
         authors[layer.rows[whole] - first] = number[layer.places[whole], None]
         good = layer.places[layer.deltas[layer.verdicts == Verdict.OK]]
         if len(good) and dialect is not None:
-            changed, _ = deltas.changed(dialect.encoding, capture.data, payload[good], length[good], size)
+            changed, _ = deltas.changed(dialect.encoding, stream.data, payload[good], length[good], size)
             pages = layer.rows[layer.deltas[layer.verdicts == Verdict.OK]] - first
             authors[pages] = np.where(changed, number[good, None], authors[pages])
 
-    apply(image, capture.data, columns, dialect, write)
+    apply(image, stream.data, columns, dialect, write)
     return authors
 
 

@@ -6,7 +6,6 @@ Blocks are the same where their names are. A byte that is unknown in one memory 
 from collections.abc import Iterator
 from dataclasses import dataclass
 from enum import Enum
-from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import NDArray
@@ -14,10 +13,9 @@ from numpy.typing import NDArray
 from ..memory.image import Image, PageSpace, State
 from ..memory.lapses import Lapses
 from ..memory.lapses import lapses as as_lapses
+from ..memory.moments import lapses_of, space_of
 from ..memory.replay import View, replay
-
-if TYPE_CHECKING:
-    from ..capture import Capture
+from ..model import Stream
 
 PIECE = 1 << 20  # bytes that are compared together
 
@@ -141,15 +139,19 @@ def _given(image: Image, name: bytes, start: int, stop: int) -> NDArray[np.bool_
     return known[skip : skip + stop - start]
 
 
-def memory_of_pass(capture: "Capture", number: int, view: View = View.RECEIVER) -> Image:
+def memory_of_pass(stream: Stream, number: int, view: View = View.RECEIVER) -> Image:
     """Memory after pass ``number``, each block after its own pass of that number; 0 gives memory before all."""
-    table, space = capture.records, capture.space
+    table, space = stream.records, space_of(stream)
     rows = np.flatnonzero(table.is_page & (table.pass_ <= number))
     block = table.columns.block[rows]
     last = np.array([max(rows[block == b], default=-1) for b in range(len(space.blocks))], np.int64)
-    lapses = _within(capture.lapses(view), space, last) if number < table.pass_.max(initial=0) else capture.lapses(view)
+    lapses = (
+        _within(lapses_of(stream, view), space, last)
+        if number < table.pass_.max(initial=0)
+        else lapses_of(stream, view)
+    )
     image = Image(space)
-    replay(image, capture.data, table.columns.take(rows), capture.dialect, view, lapses.among(rows))
+    replay(image, stream.data, table.columns.take(rows), stream.dialect, view, lapses.among(rows))
     return image
 
 

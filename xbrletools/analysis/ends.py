@@ -2,26 +2,23 @@
 
 import os
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import NDArray
 
 from ..memory.ramaddr import layout
-from ..stream.salvage import NAMELESS
+from ..model import Stream
+from ..scan.salvage import NAMELESS
 from ..verify.rules import RULES, Finding
 from . import miglog
 from .miglog import End, Log
-
-if TYPE_CHECKING:
-    from ..capture import Capture
 
 _Path = str | os.PathLike[str]
 
 VOTES = 3  # pages that are enough to tell where a block lies
 
 
-def disagreements(capture: "Capture", sender: _Path | None, receiver: _Path | None) -> list[Finding]:
+def disagreements(stream: Stream, sender: _Path | None, receiver: _Path | None) -> list[Finding]:
     """The first page that the sender's mig.log and the receiver's tell differently, if there is one.
 
     A log that is not given is taken from the capture, as that end would have written it. Addresses are not compared:
@@ -36,32 +33,32 @@ def disagreements(capture: "Capture", sender: _Path | None, receiver: _Path | No
     Raises:
         XbrleError: a log cannot be read or is none.
     """
-    if not capture.salvaged:
-        ours = miglog.parse(sender) if sender is not None else miglog.written(capture, End.SENDER).log
-        theirs = miglog.parse(receiver) if receiver is not None else miglog.written(capture, End.RECEIVER).log
-        return _by_number(capture, ours, theirs, None)
+    if not stream.salvaged:
+        ours = miglog.parse(sender) if sender is not None else miglog.written(stream, End.SENDER).log
+        theirs = miglog.parse(receiver) if receiver is not None else miglog.written(stream, End.RECEIVER).log
+        return _by_number(stream, ours, theirs, None)
     given = receiver if sender is None else sender
     if given is None:
         return []
     real = miglog.parse(given)
-    read = miglog.written(capture, End.SENDER if sender is None else End.RECEIVER).log
+    read = miglog.written(stream, End.SENDER if sender is None else End.RECEIVER).log
     if sender is not None:
-        read = _placed(capture, read, real)
-    match = _match(capture, read, real)
-    lost = _unread(capture, match, len(real))
+        read = _placed(stream, read, real)
+    match = _match(stream, read, real)
+    lost = _unread(stream, match, len(real))
     if sender is not None and receiver is not None:
-        return _by_number(capture, real, miglog.parse(receiver), match) + lost
-    return _by_match(match, read, real, capture, sender is not None) + lost
+        return _by_number(stream, real, miglog.parse(receiver), match) + lost
+    return _by_match(match, read, real, stream, sender is not None) + lost
 
 
-def _by_number(capture: "Capture", ours: Log, theirs: Log, match: "_Match | None") -> list[Finding]:
+def _by_number(stream: Stream, ours: Log, theirs: Log, match: "_Match | None") -> list[Finding]:
     """Where the sender's log and the receiver's first differ, line by line; ``match`` tells lines from records."""
     both = min(len(ours), len(theirs))
     differs = np.zeros(both, bool)
     for name in ("kind", "length", "cksum"):
         differs |= getattr(ours, name)[:both] != getattr(theirs, name)[:both]
     place = int(np.argmax(differs)) if differs.any() else both
-    lines = max(len(ours), len(capture.records.by_number)) if match is None else len(ours)
+    lines = max(len(ours), len(stream.records.by_number)) if match is None else len(ours)
     if place == both and (len(theirs) >= len(ours) or place >= lines):
         return []
     evidence: dict[str, object] = {"sender_sum": int(ours.cksum[place]), "sender_lines": len(ours)}
@@ -78,20 +75,20 @@ def _by_number(capture: "Capture", ours: Log, theirs: Log, match: "_Match | None
             rule = RULES["ends-disagree"]
             return [Finding(rule.id, rule.severity, f"line {place + 1}: {message}", evidence=evidence)]
         number = int(found[0])
-    return [_of_record(capture, "ends-disagree", message, number, evidence)]
+    return [_of_record(stream, "ends-disagree", message, number, evidence)]
 
 
 def _differing(sender: int, receiver: int) -> str:
     return f"the sender logged this page with the sum {sender:#x}, the receiver with {receiver:#x}"
 
 
-def _of_record(capture: "Capture", name: str, message: str, number: int, evidence: dict[str, object]) -> Finding:
+def _of_record(stream: Stream, name: str, message: str, number: int, evidence: dict[str, object]) -> Finding:
     """A finding at the record with this number, from 0; there may be none."""
-    rule, rows = RULES[name], capture.records.by_number
+    rule, rows = RULES[name], stream.records.by_number
     if number >= len(rows):
         return Finding(rule.id, rule.severity, message, None, number + 1, evidence=evidence)
     row = int(rows[number])
-    columns = capture.records.columns
+    columns = stream.records.columns
     block = int(columns.block[row])
     return Finding(
         rule.id,
@@ -99,8 +96,8 @@ def _of_record(capture: "Capture", name: str, message: str, number: int, evidenc
         message,
         int(columns.offset[row]),
         number + 1,
-        int(capture.records.section[row]),
-        capture.records.names[block] if block < len(capture.records.names) else None,
+        int(stream.records.section[row]),
+        stream.records.names[block] if block < len(stream.records.names) else None,
         int(columns.address[row]),
         evidence,
     )
@@ -109,18 +106,18 @@ def _of_record(capture: "Capture", name: str, message: str, number: int, evidenc
 # -- where records were lost -------------------------------------------------------------------------------------------
 
 
-def _placed(capture: "Capture", read: Log, real: Log) -> Log:
+def _placed(stream: Stream, read: Log, real: Log) -> Log:
     """Lines with offsets in blocks, with the sender's addresses instead, without those of which these cannot be told.
 
     Where a block lies is what most pages say whose kind, length and sum occur once in each log. A block of which few
     do lies where QEMU allocated it, if the capture has its block list. A record without a block's name can be of any.
     """
-    block = capture.records.columns.block[capture.records.by_number][read.seq.astype(np.int64) - 1]
+    block = stream.records.columns.block[stream.records.by_number][read.seq.astype(np.int64) - 1]
     pairs, lines = _once(*_alike(read, real, ("kind", "length", "cksum")))
-    bases, _ = layout(capture.blocks, capture.page_size)
-    listed = getattr(capture.scanned, "has_start", True)
-    known = np.array([listed and b.name != NAMELESS for b in capture.blocks], bool)
-    for i, each in enumerate(capture.blocks):
+    bases, _ = layout(stream.blocks, stream.page_size)
+    listed = stream.facts.has_start
+    known = np.array([listed and b.name != NAMELESS for b in stream.blocks], bool)
+    for i, each in enumerate(stream.blocks):
         mine = block[pairs] == i
         apart = real.addr[lines[mine]].astype(np.int64) - read.addr[pairs[mine]].astype(np.int64)
         values, votes = np.unique(apart, return_counts=True)
@@ -144,14 +141,14 @@ class _Match:
     stated: NDArray[np.bool_]
 
 
-def _match(capture: "Capture", read: Log, real: Log) -> _Match:
+def _match(stream: Stream, read: Log, real: Log) -> _Match:
     """Which line of the log ``real`` each record is, ``read`` being the lines of those records that are sure.
 
     Anchors are lines that say the same, sum and all, and occur once in each log, in one order. Records between two gaps
     follow each other as their lines do, so a record's line is told by the anchors on its two sides; where these
     contradict each other, records went missing between them without a gap, and it is told by nothing.
     """
-    count = len(capture.records.by_number)
+    count = len(stream.records.by_number)
     mine, there = _alike(read, real, ("addr", "kind", "length", "cksum"))
     places, lines = _once(mine, there)
     records = read.seq[places].astype(np.int64) - 1
@@ -160,8 +157,8 @@ def _match(capture: "Capture", read: Log, real: Log) -> _Match:
     ordered = (before < lines) & (lines < after)
     records, lines = records[ordered], lines[ordered]
 
-    rows = np.append(0, np.cumsum(capture.records.is_page))
-    gaps = np.unique(rows[[g.row for g in capture.gaps]]) if capture.gaps else np.empty(0, np.int64)
+    rows = np.append(0, np.cumsum(stream.records.is_page))
+    gaps = np.unique(rows[[g.row for g in stream.facts.gaps]]) if stream.facts.gaps else np.empty(0, np.int64)
     numbers = np.arange(count)
     part, part_of_anchor = (np.searchsorted(gaps, n, side="right") for n in (numbers, records))
     shift = np.zeros((2, count), np.int64)
@@ -201,7 +198,7 @@ def _once(mine: NDArray[np.int64], there: NDArray[np.int64]) -> tuple[NDArray[np
     return places, line_of[mine[places]]
 
 
-def _by_match(match: _Match, read: Log, real: Log, capture: "Capture", is_senders: bool) -> list[Finding]:
+def _by_match(match: _Match, read: Log, real: Log, stream: Stream, is_senders: bool) -> list[Finding]:
     """The first record of a page whose line states another sum, which is not a line of a page that came before or after
     it: so says the line's address, and lines on both its sides, or that the log has the record's sum nowhere.
     """
@@ -220,10 +217,10 @@ def _by_match(match: _Match, read: Log, real: Log, capture: "Capture", is_sender
     sums = int(real.cksum[held[first]]), int(read.cksum[first])
     sender, receiver = sums if is_senders else sums[::-1]
     evidence: dict[str, object] = {"sender_sum": sender, "receiver_sum": receiver, "line": int(line[first]) + 1}
-    return [_of_record(capture, "ends-disagree", _differing(sender, receiver), int(records[first]), evidence)]
+    return [_of_record(stream, "ends-disagree", _differing(sender, receiver), int(records[first]), evidence)]
 
 
-def _unread(capture: "Capture", match: _Match, lines: int) -> list[Finding]:
+def _unread(stream: Stream, match: _Match, lines: int) -> list[Finding]:
     """A note for each run of lines that no record came for, where the gap is in which they were lost, or else at the
     next record.
     """
@@ -232,8 +229,8 @@ def _unread(capture: "Capture", match: _Match, lines: int) -> list[Finding]:
     edges = np.flatnonzero(np.diff(np.concatenate([[False], missing, [False]])))
     matched = np.flatnonzero(match.line >= 0)
     reached = np.maximum.accumulate(match.line[matched])
-    rows = np.append(0, np.cumsum(capture.records.is_page))
-    offsets = {int(rows[g.row]): g.start for g in reversed(capture.gaps)}
+    rows = np.append(0, np.cumsum(stream.records.is_page))
+    offsets = {int(rows[g.row]): g.start for g in reversed(stream.facts.gaps)}
     rule = RULES["log-unread"]
     found = []
     for first, stop in edges.reshape(-1, 2).tolist():
@@ -243,7 +240,7 @@ def _unread(capture: "Capture", match: _Match, lines: int) -> list[Finding]:
         evidence: dict[str, object] = {"first_line": first + 1, "last_line": stop}
         offset = offsets.get(number)
         if offset is None and number < len(match.line):
-            offset = int(capture.records.columns.offset[capture.records.by_number[number]])
+            offset = int(stream.records.columns.offset[stream.records.by_number[number]])
         message = f"{what} no record here"
         found.append(Finding(rule.id, rule.severity, message, offset, number + 1, evidence=evidence))
     return found

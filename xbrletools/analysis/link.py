@@ -10,7 +10,7 @@ import json
 from collections.abc import Mapping
 from dataclasses import dataclass, fields
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -19,15 +19,14 @@ from ..codec.layout import dtype_of
 from ..errors import XbrleError
 from ..formats import ram
 from ..formats.dialects import DIALECTS
+from ..memory.moments import space_of
+from ..model import Stream
 from ..sender.cache import PageCache, buckets_of
 from ..sender.held import Copies
 from ..sender.history import history
 from ..sender.policy import Policy, Sender, rules_of
 from ..sender.transcode import choose, places
-from ..stream.sections import Stage
-
-if TYPE_CHECKING:
-    from ..capture import Capture
+from ..table.sections import Stage
 
 WORD = ram.Word.sizeof()
 PASSES_MAX = 100_000
@@ -188,8 +187,8 @@ def _pings(outage: float, interval: float, random: np.random.Generator) -> float
 # -- a recorded history ----------------------------------------------------------------------------------------------
 
 
-def replay(capture: "Capture", link: Link, deltas: bool, cache_bytes: int) -> Outcome:
-    """Send the pages of ``capture``, in their order and stages, over ``link``, as the posted sender would.
+def replay(stream: Stream, link: Link, deltas: bool, cache_bytes: int) -> Outcome:
+    """Send the pages of ``stream``, in their order and stages, over ``link``, as the posted sender would.
 
     What the guest would have written in another time is not recorded: passes and stages stay the recorded ones.
     ``ping_downtime`` is the suspension. Frames of sections and block names are not counted.
@@ -197,14 +196,14 @@ def replay(capture: "Capture", link: Link, deltas: bool, cache_bytes: int) -> Ou
     Raises:
         XbrleError: a page cannot be told, or the cache is too small to be one.
     """
-    size = capture.page_size
-    where = places(capture, capture.scanned.ram_version or ram.VERSION_NAMED)
+    size = stream.page_size
+    where = places(stream, stream.facts.ram_version or ram.VERSION_NAMED)
     policy = Policy.POSTED if deltas else Policy.NONE
     cache = PageCache(buckets_of(cache_bytes, size), where.pages)
-    sender = Sender(rules_of(DIALECT, policy, None, size), cache, Copies(capture.space))
+    sender = Sender(rules_of(DIALECT, policy, None, size), cache, Copies(space_of(stream)))
     head = dtype_of(DIALECT.header("little")).itemsize
     sent = last = pages = made = dups = 0
-    for batch in history(capture):
+    for batch in history(stream):
         if not batch.known.all():
             raise XbrleError("the capture has pages that cannot be told, so their cost cannot be either")
         choices = choose(sender, batch, where)
@@ -215,7 +214,7 @@ def replay(capture: "Capture", link: Link, deltas: bool, cache_bytes: int) -> Ou
         made += int(np.count_nonzero(choices.is_delta))
         dups += int(np.count_nonzero(batch.is_dup))
         pages += int(np.count_nonzero(~batch.is_dup & ~choices.is_delta))
-    passed = capture.records.pass_
+    passed = stream.records.pass_
     suspension = last / link.bandwidth + link.latency
     total = sent / link.bandwidth + 2 * link.latency
     return Outcome(

@@ -8,7 +8,7 @@ import os
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, fields
 from enum import Enum
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -18,17 +18,17 @@ from ..codec.verdict import Verdict
 from ..errors import XbrleError
 from ..formats import miglog
 from ..formats.dialects import Checksum, Dialect
-from ..formats.ram import DELTA_KINDS, Kind
+from ..formats.ram import Kind
 from ..formats.xbrle import HeaderFlag
 from ..memory import replay
 from ..memory.image import Image, State
 from ..memory.lapses import Lapses
+from ..memory.moments import lapses_of, space_of
 from ..memory.replay import View
-from ..stream.records import Columns
-from ..stream.source import open_source
-
-if TYPE_CHECKING:
-    from ..capture import Capture
+from ..model import Stream
+from ..source.source import open_source
+from ..table.columns import Columns
+from ..table.kinds import IS_DELTA
 
 LINES = 1 << 16  # lines that are written or read at once
 _TEXT = 1 << 23  # bytes of a log that are parsed at once
@@ -93,14 +93,12 @@ class Written:
 
 
 _SPELLED = {Kind.PAGE: miglog.PAGE, Kind.DUP: miglog.DUP, Kind.XBRLE: miglog.XBRLE}
-_IS_DELTA = np.zeros(256, bool)
-_IS_DELTA[list(DELTA_KINDS)] = True
 
 
 # -- what an end would have written ----------------------------------------------------------------------------------
 
 
-def written(capture: "Capture", end: End, bases: NDArray[np.int64] | None = None) -> Written:
+def written(stream: Stream, end: End, bases: NDArray[np.int64] | None = None) -> Written:
     """The log that ``end`` of a debug build would have written.
 
     ``bases``, (blocks,) int64 in bytes, are the blocks' places in ram_addr space, which the sender's addresses are in;
@@ -110,21 +108,21 @@ def written(capture: "Capture", end: End, bases: NDArray[np.int64] | None = None
     Raises:
         XbrleError: the capture is no migration stream.
     """
-    table = capture.records
+    table = stream.records
     rows = np.flatnonzero(table.is_page)
     columns = table.columns.take(rows)
-    dialect = capture.dialect
-    lapses = capture.lapses(View.SENDER if end is End.SENDER else View.RECEIVER).among(rows)
-    void = lapses.void(capture.space.rows(columns))
-    summed = _sum_pages(capture, columns, end, lapses, void)
+    dialect = stream.dialect
+    lapses = lapses_of(stream, View.SENDER if end is End.SENDER else View.RECEIVER).among(rows)
+    void = lapses.void(space_of(stream).rows(columns))
+    summed = _sum_pages(stream, columns, end, lapses, void)
     expected = _has_checksum(columns, dialect)
     claimed = ~columns.checksum if dialect is not None and dialect.checksum is Checksum.COMPLEMENT else columns.checksum
 
-    delta = _IS_DELTA[columns.kind]
+    delta = IS_DELTA[columns.kind]
     stops = {
         StopReason.KIND: ~delta & (columns.kind != Kind.PAGE) & (columns.kind != Kind.DUP),
-        StopReason.CUT: _cut(capture, len(columns)),
-        StopReason.OUTSIDE: capture.space.rows(columns) < 0,
+        StopReason.CUT: _cut(stream, len(columns)),
+        StopReason.OUTSIDE: space_of(stream).rows(columns) < 0,
     }
     sums = summed.sums
     if end is End.SENDER:
@@ -138,7 +136,7 @@ def written(capture: "Capture", end: End, bases: NDArray[np.int64] | None = None
 
     count, stop = len(columns), None
     missing = np.any(list(stops.values()), axis=0)
-    for reason, where in stops.items() if not capture.salvaged else ():
+    for reason, where in stops.items() if not stream.salvaged else ():
         first = int(np.argmax(where)) if where.any() else count
         if first < count:
             count, stop = first, reason
@@ -152,7 +150,7 @@ def written(capture: "Capture", end: End, bases: NDArray[np.int64] | None = None
         kind=np.where(delta, np.uint8(Kind.XBRLE), columns.kind),
         length=np.where(delta, columns.length, np.uint32(0)),
     )
-    if capture.salvaged:
+    if stream.salvaged:
         return Written(log.take(~missing), left_out=int(np.count_nonzero(missing)))
     return Written(log.take(slice(count)), stop, None if stop is None else count + 1)
 
@@ -166,24 +164,22 @@ class _Summed:
     verdicts: NDArray[np.uint8]
 
 
-def _sum_pages(capture: "Capture", columns: Columns, end: End, lapses: Lapses, void: NDArray[np.bool_]) -> _Summed:
+def _sum_pages(stream: Stream, columns: Columns, end: End, lapses: Lapses, void: NDArray[np.bool_]) -> _Summed:
     """Sum each page as ``end`` held it with each record, by a replay of all but those that are ``void``, (n,) bool.
 
     ``lapses`` go by places in ``columns``.
     A sender that does not cache dup pages has its deltas against what it sent before them: its replay goes without.
     """
-    count, size = len(columns), capture.page_size
+    count, size = len(columns), stream.page_size
     out = _Summed(np.zeros(count, np.uint32), np.zeros(count, bool), np.zeros(count, np.uint8))
-    dialect = capture.dialect
+    dialect = stream.dialect
     dup = columns.kind == Kind.DUP
     fills = np.flatnonzero(dup)
-    out.sums[fills] = (
-        capture.data[columns.offset[fills].astype(np.int64) + columns.head[fills]].astype(np.uint32) * size
-    )
+    out.sums[fills] = stream.data[columns.payload(fills)].astype(np.uint32) * size
     out.known[fills] = True
     forgets = end is End.SENDER and dialect is not None and not dialect.caches_dup
     chosen = np.flatnonzero(~void & ~dup) if forgets else np.flatnonzero(~void)
-    image = Image(capture.space)
+    image = Image(space_of(stream))
     for start, stop, lapsed in lapses.among(chosen).pieces(len(chosen), replay.CHUNK):
         lapsed.forget(image)
         part = chosen[start:stop]
@@ -195,7 +191,7 @@ def _sum_pages(capture: "Capture", columns: Columns, end: End, lapses: Lapses, v
             out.known[to] = image.state[rows] == State.KNOWN
             out.verdicts[part[layer.places[layer.deltas]]] = layer.verdicts
 
-        replay.apply(image, capture.data, columns.take(part), dialect, observe)
+        replay.apply(image, stream.data, columns.take(part), dialect, observe)
     return out
 
 
@@ -203,16 +199,16 @@ def _has_checksum(columns: Columns, dialect: Dialect | None) -> NDArray[np.bool_
     """Whether each record is a delta whose header has the byte sum of its page."""
     if dialect is None or dialect.checksum is Checksum.NONE:
         return np.zeros(len(columns), bool)
-    delta: NDArray[np.bool_] = _IS_DELTA[columns.kind]
+    delta: NDArray[np.bool_] = IS_DELTA[columns.kind]
     if dialect.checksum is Checksum.FLAGGED:
         delta &= (columns.header_flags & HeaderFlag.CHECKSUM) != 0
     return delta
 
 
-def _cut(capture: "Capture", count: int) -> NDArray[np.bool_]:
+def _cut(stream: Stream, count: int) -> NDArray[np.bool_]:
     """Whether the capture ends inside each record: at most in the last."""
     cut = np.zeros(count, bool)
-    damage, columns = capture.damage, capture.records.columns
+    damage, columns = stream.facts.damage, stream.records.columns
     if count and damage is not None and damage.offset == int(columns.offset[-1]):
         cut[-1] = True
     return cut

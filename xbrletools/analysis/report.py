@@ -10,7 +10,7 @@ from collections import Counter
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from enum import IntEnum
-from typing import TYPE_CHECKING, TypeVar
+from typing import TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -19,19 +19,18 @@ from ..errors import XbrleError
 from ..formats import ram
 from ..formats.ram import PAGE_KINDS, Kind
 from ..memory.image import Image, PageSpace, State
+from ..memory.moments import memory_of, space_of
+from ..model import Facts, Stream
 from ..sender.fingerprint import Fingerprint, fingerprint
-from ..stream.records import NO_BLOCK, Columns
-from ..stream.scan import Scanner
-from ..stream.sections import CERTAINTY, STAGE_OF, Owner, Section
+from ..table.columns import NO_BLOCK, Columns
+from ..table.sections import CERTAINTY, STAGE_OF, Owner, Section
 from ..text import shown
+from ..verify.checker import verify
 from ..verify.explain import chain, conclusion
 from ..verify.receiver import outcome
 from ..verify.rules import RULES, Finding, Receiver, Severity
-from . import stats
+from . import printed, stats
 from .stats import Stats, Tally
-
-if TYPE_CHECKING:
-    from ..capture import Capture
 
 PER_RULE = 10  # findings of a rule and severity that are shown
 CHAIN = 12  # records behind a finding
@@ -87,7 +86,7 @@ _STACK = (
 class Report:
     """What a report tells. Where a part cannot be had it is None, and ``failures`` says why, by the part's name."""
 
-    capture: "Capture"
+    stream: Stream
     sums: Stats
     findings: list[Finding] | None
     sender: Fingerprint | None
@@ -97,18 +96,17 @@ class Report:
     @property
     def is_bad(self) -> bool:
         """Whether a finding is an error, or the capture is damaged or claims what cannot be."""
-        if self.capture.damage is not None or self.findings is None:
+        if self.stream.facts.damage is not None or self.findings is None:
             return True
         return any(f.severity is Severity.ERROR for f in self.findings)
 
 
-def gather(capture: "Capture") -> Report:
+def gather(stream: Stream) -> Report:
     """Ask the library for all that a report tells; of a damaged capture, what stands.
 
     Raises:
         XbrleError: this is no migration stream.
     """
-    _ = capture.records  # a pipe is kept, so that it can be scanned again
     failures: dict[str, str] = {}
 
     def part(name: str, make: Callable[[], _T]) -> _T | None:
@@ -119,25 +117,25 @@ def gather(capture: "Capture") -> Report:
             return None
 
     return Report(
-        capture,
-        stats.collect(capture.scan()),
-        part("findings", lambda: list(capture.verify())),
-        part("sender", lambda: _fingerprint(capture)),
-        part("image", capture.memory),
+        stream,
+        stats.collect_table(stream),
+        part("findings", lambda: list(verify(stream))),
+        part("sender", lambda: _fingerprint(stream)),
+        part("image", lambda: memory_of(stream)),
         failures,
     )
 
 
-def _fingerprint(capture: "Capture") -> Fingerprint:
+def _fingerprint(stream: Stream) -> Fingerprint:
     """The model of a sender's cache takes memory by the page of RAM, which a stream can claim any number of."""
-    if len(capture.space) > MODELLED:
-        raise XbrleError(f"the capture claims {len(capture.space):,} pages, more than is modelled here")
-    return fingerprint(capture)
+    if len(space_of(stream)) > MODELLED:
+        raise XbrleError(f"the capture claims {len(space_of(stream)):,} pages, more than is modelled here")
+    return fingerprint(stream)
 
 
 def page(report: Report, digests: Mapping[str, str], tool: str) -> str:
     """The HTML page. ``digests`` are those of the input, by what was digested; ``tool`` says who made it."""
-    name = shown(os.fsencode(str(report.capture.name)))
+    name = shown(os.fsencode(str(report.stream.name)))
     parts = (
         _head(report, name, digests),
         _what(report),
@@ -145,7 +143,7 @@ def page(report: Report, digests: Mapping[str, str], tool: str) -> str:
         _passes(report),
         _maps(report),
         _sender(report),
-        _sections(report.capture.scanned),
+        _sections(report.stream.facts),
         tag("footer", f"Made by {tool}. Offsets are bytes in the capture, compression undone."),
     )
     head = tag(
@@ -241,8 +239,8 @@ def _share(part: int, whole: int) -> str:
 
 def _head(report: Report, name: str, digests: Mapping[str, str]) -> Markup:
     """The title, the verdict, and a few numbers."""
-    capture, sums = report.capture, report.sums
-    damage = capture.damage
+    stream, sums = report.stream, report.sums
+    damage = stream.facts.damage
     counted = Counter(f.severity for f in report.findings or [])
     words = [f"{counted[s]:,} {s.value}{'s' if counted[s] != 1 else ''}" for s in Severity if counted[s]]
     if damage is not None:
@@ -257,7 +255,7 @@ def _head(report: Report, name: str, digests: Mapping[str, str]) -> Markup:
     tiles = (
         ("size", _bytes(sums.size)),
         ("records with a page", f"{sums.total.pages:,}"),
-        ("dialect", capture.dialect.name if capture.dialect else "no delta shows it"),
+        ("dialect", stream.dialect.name if stream.dialect else "no delta shows it"),
         (
             "deltas save",
             f"{_bytes(saved)}, {_share(saved, sums.plain(sums.total))}" if sums.total.deltas else "no delta",
@@ -276,38 +274,38 @@ def _head(report: Report, name: str, digests: Mapping[str, str]) -> Markup:
 
 def _what(report: Report) -> Markup:
     """What `xbrle info` answers."""
-    scan = report.capture.scanned
-    settings, evidence = scan.settings, scan.settings.evidence
-    wrapper = f", inside {scan.source.wrapper}" if scan.source.wrapper else ""
-    rows: list[tuple[object, object]] = [("container", f"QEVM, file version {scan.file_version}{wrapper}")]
-    if scan.machine is not None:
-        rows.append(("machine", shown(scan.machine)))
-    if scan.capabilities:
-        rows.append(("capabilities", _clipped(", ".join(map(shown, scan.capabilities)))))
-    if scan.ram_version is not None:
-        rows.append(("RAM section", f"version {scan.ram_version}, pages of {settings.page_size:,} bytes"))
+    facts = report.stream.facts
+    reading, evidence = facts.reading, facts.reading.evidence
+    wrapper = f", inside {report.stream.source.wrapper}" if report.stream.source.wrapper else ""
+    rows: list[tuple[object, object]] = [("container", f"QEVM, file version {facts.file_version}{wrapper}")]
+    if facts.machine is not None:
+        rows.append(("machine", shown(facts.machine)))
+    if facts.capabilities:
+        rows.append(("capabilities", _clipped(", ".join(map(shown, facts.capabilities)))))
+    if facts.ram_version is not None:
+        rows.append(("RAM section", f"version {facts.ram_version}, pages of {reading.page_size:,} bytes"))
         others = [c for c in evidence.candidates if c != evidence.name]
         dialect = evidence.name or "not shown, for want of a delta"
         if others:
             dialect += f" (could be {', '.join(others)})"
-        if settings.dialect is None or settings.dialect.host_endian:
+        if reading.dialect is None or reading.dialect.host_endian:
             dialect += f", {evidence.endian}-endian" if evidence.endian else ""
         seen = ", as forced" if evidence.forced else f", seen at {evidence.offset:#x}" if evidence.offset else ""
         rows.append(("dialect", _lines([dialect + seen, *map(_clipped, evidence.reasons)])))
-    if scan.vmdesc is not None:
-        rows.append(("VM description", f"{scan.vmdesc[1]:,} bytes at {scan.vmdesc[0]:#x}"))
-    rows.append(("complete", "yes" if scan.complete else "no"))
-    problems = [f"{p.rule} at {p.offset:#x}: {_clipped(p.message)}" for p in scan.problems[:PER_RULE]]
-    if len(scan.problems) > PER_RULE:
-        problems.append(f"and {len(scan.problems) - PER_RULE:,} more")
+    if facts.vmdesc is not None:
+        rows.append(("VM description", f"{facts.vmdesc[1]:,} bytes at {facts.vmdesc[0]:#x}"))
+    rows.append(("complete", "yes" if facts.complete else "no"))
+    problems = [f"{p.rule} at {p.offset:#x}: {_clipped(p.message)}" for p in facts.problems[:PER_RULE]]
+    if len(facts.problems) > PER_RULE:
+        problems.append(f"and {len(facts.problems) - PER_RULE:,} more")
     rows.append(("problems", _lines(problems or ["none"])))
-    if report.capture.channels is not None:
+    if report.stream.channels:
         rows.append(("channels", "given; the numbers of records and passes are the main channel's alone"))
     return _section("What it is", _pairs(rows), tag("h3", "RAM blocks"), _blocks(report), *_kinds(report.sums))
 
 
 def _blocks(report: Report) -> Markup:
-    capture = report.capture
+    stream = report.stream
     tallies = report.sums.blocks()
     passes = Counter(block for block, _ in report.sums.passes)
     rows = [
@@ -317,11 +315,9 @@ def _blocks(report: Report) -> Markup:
             f"{tallies[i].pages:,}" if i in tallies else "0",
             passes[i],
         )
-        for i, b in enumerate(capture.blocks[:ROWS])
+        for i, b in enumerate(stream.blocks[:ROWS])
     ]
-    return _join(
-        [_table(("block", "bytes", "records", "passes"), rows, 3), *_more(len(capture.blocks), ROWS, "blocks")]
-    )
+    return _join([_table(("block", "bytes", "records", "passes"), rows, 3), *_more(len(stream.blocks), ROWS, "blocks")])
 
 
 def _more(count: int, limit: int, what: str) -> list[Markup]:
@@ -370,10 +366,10 @@ def _findings(report: Report) -> Markup:
         groups.setdefault((found.severity, found.rule), []).append(found)
     order = list(Severity)
     ranked = sorted(groups.items(), key=lambda group: order.index(group[0][0]))
-    body = [_rule(report.capture, severity, rule, members) for (severity, rule), members in ranked]
+    body = [_rule(report.stream, severity, rule, members) for (severity, rule), members in ranked]
     rows = []
     for receiver in Receiver:
-        told = outcome(report.capture, report.findings, receiver)
+        told = outcome(report.stream, report.findings, receiver)
         place = "the end" if told.offset is None else f"{told.offset:#x}"
         place += "" if told.record is None else f", record {told.record}"
         rows.append(
@@ -391,7 +387,7 @@ _RECEIVERS = {
 }
 
 
-def _rule(capture: "Capture", severity: Severity, rule: str, members: list[Finding]) -> Markup:
+def _rule(stream: Stream, severity: Severity, rule: str, members: list[Finding]) -> Markup:
     """One rule's findings, the first of them with the records behind it."""
     title = tag("h3", tag("span", severity.value, class_=f"badge {severity.value}"), f" {rule} ", _count(len(members)))
     rows = [
@@ -406,7 +402,7 @@ def _rule(capture: "Capture", severity: Severity, rule: str, members: list[Findi
     ]
     table = _table(("offset", "record", "page", "message", "evidence"), rows, class_="findings")
     meaning = _note(RULES[rule].meaning[0].upper() + RULES[rule].meaning[1:] + ".")
-    return tag("div", title, meaning, table, *_more(len(members), PER_RULE, "findings"), *_behind(capture, members[0]))
+    return tag("div", title, meaning, table, *_more(len(members), PER_RULE, "findings"), *_behind(stream, members[0]))
 
 
 def _count(count: int) -> Markup:
@@ -424,10 +420,10 @@ def _evidence(finding: Finding) -> str:
     return _clipped(", ".join(f"{key} {value}" for key, value in told))
 
 
-def _behind(capture: "Capture", finding: Finding) -> list[Markup]:
+def _behind(stream: Stream, finding: Finding) -> list[Markup]:
     """What a finding amounts to, and the records behind it with their first bytes."""
     try:
-        said, links = conclusion(capture, finding), chain(capture, finding)
+        said, links = conclusion(stream, finding), chain(stream, finding)
     except XbrleError:
         return []
     out = [_note(said)] if said else []
@@ -460,10 +456,10 @@ def _behind(capture: "Capture", finding: Finding) -> list[Markup]:
 
 def _passes(report: Report) -> Markup:
     """A bar a pass and block, stacked by kind: of records, and of bytes on the wire."""
-    sums, capture = report.sums, report.capture
+    sums, stream = report.sums, report.stream
     if not sums.passes:
         return _section("Passes", _note("No record carries a page."))
-    names = {i: shown(b.name) for i, b in enumerate(capture.blocks)} | {NO_BLOCK: "(no block)"}
+    names = {i: shown(b.name) for i, b in enumerate(stream.blocks)} | {NO_BLOCK: "(no block)"}
     tallies = sums.blocks()
     charted = sorted(sorted(tallies, key=lambda b: -tallies[b].page_wire)[:CHARTED])
     bars = {block: _bars(sums, block) for block in charted}
@@ -612,11 +608,11 @@ def _named(space: PageSpace, findings: Iterable[Finding]) -> tuple[Ints, Ints]:
 
 def _maps(report: Report) -> Markup:
     """Each block's pages: what became of them, and how often they were sent."""
-    capture = report.capture
+    stream = report.stream
     if report.image is None:
         return _section("Pages", _note("Not to be had: ", _clipped(report.failures["image"])))
-    space = capture.space
-    maps = page_maps(space, capture.records.columns, report.image, report.findings or [])
+    space = space_of(stream)
+    maps = page_maps(space, stream.records.columns, report.image, report.findings or [])
     charted = sorted(sorted(maps, key=lambda block: -maps[block].given)[:CHARTED])
     fates = [(f"fate-{fate.name.lower()}", text) for fate, text in _FATES.items()]
     shades = [
@@ -681,7 +677,7 @@ def _map(name: str, values: NDArray[np.uint8], classes: Sequence[str], row: int)
 
 def _sender(report: Report) -> Markup:
     """What `xbrle sender` answers, and the statistics that a debug build of it prints."""
-    found, scan = report.sender, report.capture.scanned
+    found, facts = report.sender, report.stream.facts
     if found is None:
         return _section("Sender", _note("Not to be had: ", _clipped(report.failures["sender"])))
     rows: list[tuple[object, object]] = [
@@ -704,8 +700,8 @@ def _sender(report: Report) -> Markup:
     rows.append(("choices", choices))
     if found.first_miss is not None:
         rows.append(("first not predicted", f"record {found.first_miss:,}"))
-    form, lines = stats.posted(report.sums, scan.settings.dialect, scan.ram_version or ram.VERSION_NAMED)
-    table = tag("pre", stats.table(form, lines))
+    form, lines = printed.posted(report.sums, facts.reading.dialect, facts.ram_version or ram.VERSION_NAMED)
+    table = tag("pre", printed.table(form, lines))
     return _section(
         "Sender",
         _pairs(rows),
@@ -714,10 +710,10 @@ def _sender(report: Report) -> Markup:
     )
 
 
-def _sections(scan: Scanner) -> Markup:
+def _sections(facts: Facts) -> Markup:
     """Who wrote sections, how many of which type, and how their ends were found."""
     groups: dict[Owner | str, list[Section]] = {}
-    for section in scan.sections:
+    for section in facts.sections:
         groups.setdefault(section.owner or section.type.name, []).append(section)
     rows = []
     for owner, members in list(groups.items())[:ROWS]:

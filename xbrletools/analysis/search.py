@@ -8,18 +8,16 @@ import re
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from functools import lru_cache
-from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import NDArray
 
 from ..errors import XbrleError
 from ..memory.image import Image, PageSpace, State
+from ..memory.moments import lapses_of, memory_of, space_of
 from ..memory.replay import View
 from ..memory.versions import Batch, Versions
-
-if TYPE_CHECKING:
-    from ..capture import Capture
+from ..model import Stream
 
 WINDOWS = 1 << 22  # bytes of pages, with what stands around them, that are searched at once
 HITS = 4096  # matches that are given out together
@@ -114,7 +112,7 @@ class Hit:
 
 
 def search(
-    capture: "Capture",
+    stream: Stream,
     pattern: Pattern,
     at: int | None = None,
     view: View = View.RECEIVER,
@@ -125,9 +123,9 @@ def search(
     Raises:
         XbrleError: there is no such record.
     """
-    finder = _Finder(capture.space, pattern, _Still(capture.memory(at, view)))
-    there = np.unique(capture.space.rows(capture.records.columns))
-    pages = slice(0, len(capture.space)) if block is None else capture.space.slice(block)
+    finder = _Finder(space_of(stream), pattern, _Still(memory_of(stream, at, view)))
+    there = np.unique(space_of(stream).rows(stream.records.columns))
+    pages = slice(0, len(space_of(stream))) if block is None else space_of(stream).slice(block)
     there = there[(there >= pages.start) & (there < pages.stop)]
     moments = np.zeros(len(there), np.int64)
     for found in finder.find(there, moments):
@@ -138,7 +136,7 @@ def search(
 
 
 def search_all(
-    capture: "Capture",
+    stream: Stream,
     pattern: Pattern,
     at: int | None = None,
     view: View = View.RECEIVER,
@@ -153,14 +151,14 @@ def search_all(
     Raises:
         XbrleError: there is no such record.
     """
-    table = capture.records
-    end = len(table) if at is None else capture.row_of(at) + 1
+    table = stream.records
+    end = len(table) if at is None else stream.records.row(at) + 1
     rows = table.by_number[: np.searchsorted(table.by_number, end)]
     if block is not None:
         rows = rows[table.columns.block[rows] == block]
-    lapses = capture.lapses(view).upto(end - 1 if at is not None else end).among(rows)
-    versions = Versions(capture.space, capture.data, table.columns.take(rows), capture.dialect, view, lapses)
-    finder = _Finder(capture.space, pattern, versions)
+    lapses = lapses_of(stream, view).upto(end - 1 if at is not None else end).among(rows)
+    versions = Versions(space_of(stream), stream.data, table.columns.take(rows), stream.dialect, view, lapses)
+    finder = _Finder(space_of(stream), pattern, versions)
     lives = _Lives(finder)
     for batch in versions:
         lives.go_on(batch)

@@ -1,33 +1,24 @@
-"""What a capture's records add up to: by kind, block and pass, in one scan that a pipe is enough for.
-
-Also the statistics table that debug builds printed (formats/README.md, "The statistics table").
-"""
+"""What a capture's records add up to: by kind, block and pass, in one scan that a pipe is enough for."""
 
 from collections.abc import Iterable
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import NDArray
 
-from ..formats import ram, statistics
-from ..formats.dialects import Dialect
+from ..formats import ram
 from ..formats.ram import DELTA_KINDS, PAGE_KINDS, Kind
-from ..formats.statistics import CacheLines
-from ..stream.records import Columns, RecordTable
-from ..stream.scan import Scanner
-from ..stream.sections import Stage
-from ..stream.windows import Window, slices, windows
-
-if TYPE_CHECKING:
-    from ..sender.fingerprint import CacheCounts
+from ..model import Facts, Stream
+from ..scan.strict import Scanner
+from ..table.columns import Columns
+from ..table.kinds import IS_DELTA, IS_PAGE
+from ..table.sections import Stage
+from ..table.windows import Window, slices, windows
 
 _KINDS = len(Kind)
 _STAGES = max(Stage) + 1
 _PAGES = list(PAGE_KINDS)
 _DELTAS = list(DELTA_KINDS)
-_IS_PAGE = np.zeros(256, bool)
-_IS_PAGE[_PAGES] = True
 
 
 @dataclass(slots=True)
@@ -95,21 +86,24 @@ class Stats:
     delta_header: int = 0
     size: int = 0
 
-    def add(self, columns: Columns, passes: NDArray[np.uint32], stages: NDArray[np.uint8], scan: Scanner) -> None:
-        """Add the records of one window of ``scan``; ``passes`` (n,) uint32 and ``stages`` (n,) uint8 are theirs."""
+    def settle(self, facts: Facts) -> None:
+        """Take over what only the whole scan shows: how many bytes there are, and how its records read."""
+        reading = facts.reading
+        self.size = facts.end
+        self.page_size = reading.page_size
+        if reading.dialect is not None:
+            self.delta_header = int(reading.dialect.header(reading.endian).sizeof())
+
+    def add(self, columns: Columns, passes: NDArray[np.uint32], stages: NDArray[np.uint8]) -> None:
+        """Add the records of one window; ``passes`` (n,) uint32 and ``stages`` (n,) uint8 are theirs."""
         self.total.add(tally(columns))
-        settings = scan.settings
-        self.page_size = settings.page_size
-        if settings.dialect is not None:
-            self.delta_header = int(settings.dialect.header(settings.endian).sizeof())
-        self.size = scan.end
-        pages = np.flatnonzero(_IS_PAGE[columns.kind])
+        pages = np.flatnonzero(IS_PAGE[columns.kind])
         if not len(pages):
             return
         carried = columns.take(pages)
         _add_passes(self, carried, passes[pages])
         self.stages += np.bincount(stages[pages], minlength=_STAGES)
-        lengths = carried.length[np.isin(carried.kind, _DELTAS)]
+        lengths = carried.length[IS_DELTA[carried.kind]]
         if len(lengths):
             shortest = int(lengths.min())
             self.shortest = min(self.shortest, shortest) if self.longest else shortest
@@ -135,21 +129,24 @@ def collect(scan: Scanner) -> Stats:
     """Scan a capture and sum it up; memory stays constant but for a tally a pass.
 
     Raises:
-        XbrleError: it is no migration stream.
+        XbrleError: it is not a migration stream.
     """
-    return _summed(windows(scan, scan), scan)
+    stats = _summed(windows(scan, scan))
+    stats.settle(scan.facts)
+    return stats
 
 
-def collect_table(table: RecordTable, scan: Scanner) -> Stats:
-    """Sum up all records of a table, those of multifd channels too; ``scan`` is the one that it came from."""
-    return _summed(slices(table), scan)
+def collect_table(stream: Stream) -> Stats:
+    """Sum up all records of a stream, those of multifd channels too."""
+    stats = _summed(slices(stream.records))
+    stats.settle(stream.facts)
+    return stats
 
 
-def _summed(these: Iterable[Window], scan: Scanner) -> Stats:
+def _summed(pieces: Iterable[Window]) -> Stats:
     stats = Stats()
-    for window in these:
-        stats.add(window.columns, window.pass_, window.stage, scan)
-    stats.size = scan.end
+    for window in pieces:
+        stats.add(window.columns, window.pass_, window.stage)
     return stats
 
 
@@ -160,81 +157,3 @@ def _add_passes(stats: Stats, carried: Columns, numbers: NDArray[np.uint32]) -> 
     for start, end in zip(starts.tolist(), [*starts[1:].tolist(), len(carried)], strict=True):
         sums = stats.passes.setdefault((int(block[start]), int(numbers[start])), Tally())
         sums.add(tally(carried.take(slice(start, end))))
-
-
-# -- the table that debug builds printed ------------------------------------------------------------------------
-
-
-@dataclass(frozen=True, slots=True)
-class Line:
-    """A line of the table; ``share`` in percent, None where there is none."""
-
-    label: str
-    value: int
-    share: float | None = None
-
-    def __str__(self) -> str:
-        if self.share is None:
-            return statistics.COUNT.format(label=self.label, value=self.value)
-        return statistics.SHARE.format(label=self.label, value=self.value, share=self.share)
-
-
-def _shared(label: str, value: int, total: int) -> Line:
-    return Line(label, value, 100.0 * value / total if total else 0.0)
-
-
-def iterations(stats: Stats) -> int:
-    """How often the sender's rate-limited loop ran, inferred from the stream.
-
-    Once a record of START and PART; where END is empty, twice more in vain, at the end of the last PART and in END [C].
-    """
-    in_vain = 0 if stats.stages[Stage.END] else 2
-    return int(stats.stages[Stage.START] + stats.stages[Stage.PART]) + in_vain
-
-
-def posted(
-    stats: Stats, dialect: Dialect | None, ram_version: int, cache: "CacheCounts | None" = None
-) -> tuple[statistics.Form, list[Line]]:
-    """The table that a debug build of this dialect printed: its form and lines, without rules and title.
-
-    ``cache`` has what the stream alone does not tell; the lines for it are left out without. So are those about deltas
-    where there are none.
-    """
-    form = statistics.form(dialect, ram_version)
-    total = stats.total
-    normal, dup, delta = (
-        int(total.records[Kind.PAGE]),
-        int(total.records[Kind.DUP]),
-        total.deltas,
-    )
-    normal_bytes = normal * stats.page_size
-    delta_bytes = total.delta_payload + (delta * stats.delta_header if form.header_counts else 0)
-    pages, size = normal + dup + delta, normal_bytes + dup + delta_bytes
-    lines = [
-        Line(statistics.ITERATIONS, iterations(stats)),
-        _shared(statistics.NORMAL_PAGES, normal, pages),
-        _shared(statistics.NORMAL_BYTES, normal_bytes, size),
-        _shared(statistics.DUP_PAGES, dup, pages),
-        _shared(statistics.DUP_BYTES, dup, size),
-    ]
-    if delta:
-        lines.append(_shared(statistics.XBRLE_PAGES, delta, pages))
-        lines.append(_shared(statistics.XBRLE_BYTES, delta_bytes, size))
-        if cache is not None:
-            lines.append(_shared(statistics.ABORTED, cache.aborted, cache.aborted + delta))
-    lines.append(_shared(statistics.TOTAL_PAGES, pages, pages))
-    lines.append(_shared(statistics.TOTAL_BYTES, size, size))
-    if delta and form.cache is CacheLines.AGE:
-        lines.append(Line(statistics.CACHE_AGE, pages + 1))
-    elif delta and form.cache is CacheLines.ITEMS:
-        lines.append(Line(statistics.CACHE_INSERTS, normal + delta))
-        if cache is not None:
-            lines.append(Line(statistics.CACHE_MAX, cache.max_items))
-            lines.append(_shared(statistics.CACHE_ITEMS, cache.items, cache.max_items))
-    return form, lines
-
-
-def table(form: statistics.Form, lines: list[Line]) -> str:
-    """The table as it was printed, from rule to rule, with its last newline."""
-    body = [form.title, *map(str, lines), statistics.RULE]
-    return "\n".join([statistics.RULE, *(form.prefix + line for line in body)]) + "\n"

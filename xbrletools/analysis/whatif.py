@@ -8,7 +8,7 @@ then a few array operations a size.
 import zlib
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, fields
-from typing import TYPE_CHECKING, Self
+from typing import Self
 
 import numpy as np
 from construct import Int32ub
@@ -18,14 +18,14 @@ from ..codec.layout import dtype_of
 from ..formats import ram
 from ..formats.dialects import DIALECTS, Dialect, Encoding
 from ..formats.ram import Kind
+from ..memory.moments import space_of
+from ..model import Stream
 from ..sender.cache import PageCache, buckets_of, reach
 from ..sender.held import Copies
 from ..sender.history import Batch, history
 from ..sender.policy import Dups, Policy, Rules, Sender, rules_of, ways_of
 from ..sender.transcode import Places, choose, places
-
-if TYPE_CHECKING:
-    from ..capture import Capture
+from ..table.kinds import IS_DELTA
 
 LEVEL = 1  # of zlib and zstd: what QEMU takes by default
 CACHES = tuple(1 << k for k in range(20, 30))  # 1 MiB to 512 MiB
@@ -97,7 +97,7 @@ class _Records(_Column):
 
     def actual(self) -> Cost:
         """What they are."""
-        is_delta = np.isin(self.kinds, ram.DELTA_KINDS)
+        is_delta = IS_DELTA[self.kinds]
         counts = [int(np.count_nonzero(m)) for m in (~is_delta & ~self.dups, is_delta, self.dups)]
         return Cost(
             "actual", None, int(self.sizes.sum()), counts[0], counts[1], int(self.lengths[is_delta].sum()), counts[2]
@@ -150,27 +150,27 @@ class _Candidate:
         return records.cost(self.name, cache_bytes, page, is_delta, choices.lengths, _header(self.dialect), same)
 
 
-def what_if(capture: "Capture", caches: Iterable[int] = CACHES, bases: Mapping[bytes, int] | None = None) -> WhatIf:
+def what_if(stream: Stream, caches: Iterable[int] = CACHES, bases: Mapping[bytes, int] | None = None) -> WhatIf:
     """Count what posted, v2, fixed and XBZRLE would have sent with each of ``caches`` in bytes, and zlib and zstd.
 
     Raises:
         XbrleError: a cache is too small to be one, or the bases do not fit the capture.
     """
-    size = capture.page_size
-    where = places(capture, capture.scanned.ram_version or ram.VERSION_NAMED, bases)
+    size = stream.page_size
+    where = places(stream, stream.facts.ram_version or ram.VERSION_NAMED, bases)
     sizes = sorted(set(caches))
     for cache_bytes in sizes:
         buckets_of(cache_bytes, size)
-    candidates = _candidates(capture, where)
-    records = [_records(capture, where, np.empty(0, np.int64), np.empty(0, np.int64))]
+    candidates = _candidates(stream, where)
+    records = [_records(stream, where, np.empty(0, np.int64), np.empty(0, np.int64))]
     choices: list[list[_Choices]] = [[] for _ in candidates]
     packers = {"zlib": _zlib(), "zstd": _zstd()}
     packed: dict[str, list[Ints]] = {name: [np.empty(0, np.int64)] for name in packers}
     skipped = 0
-    for batch in history(capture):
+    for batch in history(stream):
         skipped += int(np.count_nonzero(~batch.known))
         batch = batch.take(batch.known)
-        records.append(_records(capture, where, batch.at, batch.rows))
+        records.append(_records(stream, where, batch.at, batch.rows))
         for candidate, made in zip(candidates, choices, strict=True):
             made.append(candidate.choices(batch, where))
         for name, pack in packers.items():
@@ -189,11 +189,11 @@ def what_if(capture: "Capture", caches: Iterable[int] = CACHES, bases: Mapping[b
     return WhatIf(table.actual(), costs, skipped, where.source)
 
 
-def _records(capture: "Capture", where: Places, at: Ints, rows: Ints) -> _Records:
-    columns, settings = capture.records.columns, capture.scanned.settings
+def _records(stream: Stream, where: Places, at: Ints, rows: Ints) -> _Records:
+    columns, settings = stream.records.columns, stream.reading
     kinds, heads, lengths = columns.kind[at], columns.head[at].astype(np.int64), columns.length[at].astype(np.int64)
     before = np.zeros(len(Kind), np.int64)  # what stands between a record's name and its payload
-    before[list(ram.DELTA_KINDS)] = _header(capture.dialect) if capture.dialect is not None else 0
+    before[list(ram.DELTA_KINDS)] = _header(stream.dialect) if stream.dialect is not None else 0
     before[Kind.PAGE] = Int32ub.sizeof() if settings.page_sum else 0
     before[Kind.COMPRESSED] = Int32ub.sizeof()
     return _Records(heads - before[kinds], heads + lengths, lengths, kinds, where.number[rows])
@@ -204,9 +204,9 @@ def _header(dialect: Dialect) -> int:
     return dtype_of(dialect.header("little")).itemsize
 
 
-def _candidates(capture: "Capture", where: Places) -> list[_Candidate]:
+def _candidates(stream: Stream, where: Places) -> list[_Candidate]:
     """The senders to compare; those of XBRLE write the capture's own dialect where that is one."""
-    size, own = capture.page_size, capture.dialect
+    size, own = stream.page_size, stream.dialect
     xbrle = own if own is not None and own.encoding is Encoding.RLE else DIALECTS["posted"]
     xbzrle = DIALECTS["xbzrle"]
     chosen = (
@@ -218,7 +218,7 @@ def _candidates(capture: "Capture", where: Places) -> list[_Candidate]:
     out = []
     for name, dialect, rules in chosen:
         cache = PageCache(reach(where.pages) + 1, where.pages, ways_of(rules.policy))
-        out.append(_Candidate(name, dialect, rules, Sender(rules, cache, Copies(capture.space))))
+        out.append(_Candidate(name, dialect, rules, Sender(rules, cache, Copies(space_of(stream)))))
     return out
 
 

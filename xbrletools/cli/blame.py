@@ -10,7 +10,7 @@ from ..analysis.blame import blame
 from ..errors import XbrleError
 from ..formats.ram import Kind
 from ..memory.replay import View
-from ..stream.sections import Stage
+from ..table.sections import Stage
 from ..text import shown, size
 from . import reading, salvaging, viewing
 from .output import report
@@ -47,8 +47,8 @@ def command(
         name = shown(opened.blocks[block].name)
         table = opened.records
         header = f"{'address':{len(name) + 11}} {'length':>8}  record pass stage kind"
-        for found in blame(opened, block, offset, size(length), at, View(view)):
-            row = None if found.record is None else opened.row_of(found.record)
+        for found in blame(opened.stream, block, offset, size(length), at, View(view)):
+            row = None if found.record is None else opened.records.row(found.record)
             stage = 0 if row is None else int(table.sections.stages(table.sections.of(table.columns.offset[[row]]))[0])
             about = {
                 "record": found.record,

@@ -15,7 +15,7 @@ from ..analysis.diff import BlockDifference, Change, Difference, blocks_differ, 
 from ..errors import XbrleError
 from ..memory.image import Image
 from ..memory.replay import View
-from ..stream.source import Input
+from ..source.source import Input
 from ..text import shown
 from . import EXIT_FINDINGS, reading, salvaging, viewing
 from .output import report
@@ -90,7 +90,7 @@ def command(
             report(second.problems)
         if passes is not None:
             begin, end = _passes(passes, int(first.records.pass_.max(initial=0)))
-            one, two = (memory_of_pass(first, number, View(view)) for number in (begin - 1, end))
+            one, two = (memory_of_pass(first.stream, number, View(view)) for number in (begin - 1, end))
         else:
             one, two = first.memory(at, View(view)), second.memory(to, View(to_view or view))
         found = _as_json(one, two) if as_json else _as_text(one, two)

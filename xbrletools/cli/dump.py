@@ -11,16 +11,16 @@ from numpy.typing import NDArray
 
 import xbrletools
 
+from .. import filters
 from ..capture import Capture
 from ..errors import XbrleError
+from ..filters import Filter
 from ..formats import block, ram
 from ..formats.qevm import SectionType
 from ..memory.bases import Bases, standing_bases
-from ..stream import filters
-from ..stream.filters import Filter
-from ..stream.scan import Scanner
-from ..stream.sections import Section, Sections
-from ..stream.windows import Window, slices, windows
+from ..model import Found
+from ..table.sections import Section, Sections
+from ..table.windows import Window, slices, windows
 from ..text import shown
 from . import reading, salvaging, warn
 from .listing import Json, Lister, Text
@@ -85,23 +85,24 @@ def command(
     with xbrletools.open(capture, dialect=dialect, endian=endian, page_size=page_size) as opened:
         looks_back = fields or runs or hexadecimal or (wanted is not None and "finding" in wanted.fields)
         looks_back = looks_back or opened.salvaged
-        scan = opened.scanned if looks_back or devices or opened.has_channels else opened.scan()
-        lister = (Json if as_json else Text)(opened, scan, fields or runs, runs, hexadecimal)
+        scan = None if looks_back or devices or opened.has_channels else opened.scan()
+        found: Found = opened.facts if scan is None else scan
+        lister = (Json if as_json else Text)(opened, found, fields or runs, runs, hexadecimal)
         if devices:
-            pieces = _devices(scan, wanted, lister)
+            pieces = _devices(found, wanted, lister)
         elif opened.has_channels:
-            pieces = _pieces(opened, scan, slices(opened.records), wanted, lister)
+            pieces = _pieces(opened, found, slices(opened.records), wanted, lister)
         else:
             pieces = _pieces(
-                opened, scan, windows([opened.records.columns] if looks_back else scan, scan), wanted, lister
+                opened, found, windows([opened.records.columns] if scan is None else scan, found), wanted, lister
             )
         for piece in pieces:
             sys.stdout.write(piece)
-        names = [b.name for b in scan.blocks]
+        names = list(found.names)
         for name in filters.strangers(wanted, names) if wanted is not None else ():
             there = ", ".join(map(shown, names)) or "none"
             warn(f"there is no RAM block {shown(os.fsencode(name))}; this capture has {there}")
-        return report(scan.problems)
+        return report(found.problems)
 
 
 def _option(field: str, value: str) -> Filter:
@@ -120,7 +121,7 @@ def _rules(wanted: bool) -> Collection[str] | None:
     return RULES
 
 
-def _devices(scan: Scanner, wanted: Filter | None, lister: Lister) -> Iterator[str]:
+def _devices(scan: Found, wanted: Filter | None, lister: Lister) -> Iterator[str]:
     """The sections that are neither RAM nor disk, and no part of the container."""
     yield lister.head()
     for section in _chosen(scan.sections, wanted, 0, len(scan.sections)):
@@ -129,7 +130,7 @@ def _devices(scan: Scanner, wanted: Filter | None, lister: Lister) -> Iterator[s
 
 
 def _pieces(
-    opened: Capture, scan: Scanner, pieces: Iterable[Window], wanted: Filter | None, lister: Lister
+    opened: Capture, scan: Found, pieces: Iterable[Window], wanted: Filter | None, lister: Lister
 ) -> Iterator[str]:
     """The output, a window at a time: a pipe is read in constant memory."""
     findings = tuple(opened.verify()) if wanted is not None and "finding" in wanted.fields else ()

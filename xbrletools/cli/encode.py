@@ -55,13 +55,13 @@ def command(
     from ..codec.batches import checked_page_size
     from ..formats import ram
     from ..formats.dialects import DIALECTS, Encoding
+    from ..model import Block
     from ..sender.cache import DEFAULT_BYTES
     from ..sender.encode import RATE, Plan, encode, placed
     from ..sender.policy import Dups, Policy, rules_of
     from ..sender.saver import Form
     from ..sender.snapshots import open_snapshots, read_layout
     from ..sender.transcode import MAIN_BLOCK
-    from ..stream.scan import Block
 
     if dialect not in DIALECTS:
         raise XbrleError(f"no dialect is called {dialect!r}; there are {', '.join(DIALECTS)}")

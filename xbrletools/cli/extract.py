@@ -9,6 +9,7 @@ import numpy as np
 
 import xbrletools
 
+from ..arrays import reserve
 from ..capture import Capture
 from ..errors import XbrleError
 from ..export import physical, raw
@@ -17,12 +18,12 @@ from ..export.elfcore import write_elf
 from ..export.lime import write_lime
 from ..export.memory import Piece, Unknown, marked_bytes, unknown_ranges, write_mask
 from ..export.sidecar import Sidecar, sidecar_path, source
-from ..formats.ram import PAGE_KINDS
 from ..memory.confirm import Trust
 from ..memory.image import Image, State
 from ..memory.replay import View
-from ..stream.records import PIECE
-from ..stream.reserve import reserve
+from ..physical import layout
+from ..table.columns import PIECE
+from ..table.kinds import IS_PAGE
 from ..text import shown, size
 from . import EXIT_FINDINGS, reading, salvaging, warn
 from .output import progress, recovery, report
@@ -133,10 +134,10 @@ def command(
             if unknown == Unknown.MASK_FILE.value:
                 write_mask(image, pieces, output, image.block_bytes(chosen))
             about = Sidecar(View(view), at, Trust(trust))
-            about.write(opened, image, output, "raw", "block", pieces, None, Unknown(unknown))
+            about.write(opened.stream, image, output, "raw", "block", pieces, None, Unknown(unknown))
         else:
             with progress("writing", 2 * sum(b.length for b in opened.blocks)) as on:
-                told = {**source(opened), "view": view, "at": at, "page_size": opened.page_size, "trust": trust}
+                told = {**source(opened.stream), "view": view, "at": at, "page_size": opened.page_size, "trust": trust}
                 confirmed = opened.confirmed(image, at, View(view))
                 raw.write_folder(image, Path(output), force, on, confirmed, hash_unknown, **told)
         if missing:
@@ -146,14 +147,14 @@ def command(
 
 def _disk(opened: Capture, name: str, output: Path, force: bool) -> int:
     """Write the disk called ``name``; returns the exit status."""
-    there = opened.scanned.disks
+    there = opened.facts.disks
     device = next((d for d in there if d == os.fsencode(name) or shown(d) == name), None)
     if device is None:
         names = ", ".join(map(shown, there)) or "none: it has no block sections with data"
         raise XbrleError(f"{opened.name}: carries no disk {shown(os.fsencode(name))}; there are {names}")
     raw.refuse_existing(output, force)
     with progress("writing", there[device]) as on:
-        written = write_disk(opened, device, output, on)
+        written = write_disk(opened.stream, device, output, on)
     warn(f"{written.chunks} chunks of 1 MiB; the stream does not say where the disk ends, the image ends with a chunk")
     if written.missing:
         warn(f"{written.missing} bytes came in no chunk, zeros stand in their place")
@@ -171,10 +172,12 @@ def _physical(
     force: bool,
 ) -> None:
     """Write guest-physical memory, and say which map was taken."""
-    where = physical.map_of(opened) if map_file is None else physical.parse_map(_text(map_file), opened, map_file)
+    where = (
+        layout.map_of(opened.stream) if map_file is None else layout.parse_map(_text(map_file), opened.stream, map_file)
+    )
     _refuse(output, force)
     write = {"raw": physical.write_raw, "elf": write_elf, "lime": write_lime}[form]
-    write(opened, image, where, output, sidecar, unknown)
+    write(opened.stream, image, where, output, sidecar, unknown)
     warn(f"guest-physical map from {where.origin}")
     for note in where.notes:
         warn(note)
@@ -222,12 +225,12 @@ def _lost(opened: Capture, image: Image, at: int | None, trust: Trust) -> int:
     """Say which pages were sent, and are not wholly known all the same; returns the exit status."""
     columns = opened.records.columns
     if at is not None:
-        columns = columns.take(slice(0, opened.row_of(at) + 1))
+        columns = columns.take(slice(0, opened.records.row(at) + 1))
     sent, astray = reserve((len(opened.space),), bool), 0
     for start in range(0, len(columns), PIECE):
         piece = columns.take(slice(start, start + PIECE))
         rows = opened.space.rows(piece)
-        astray += int(np.count_nonzero(np.isin(piece.kind[rows < 0], PAGE_KINDS)))
+        astray += int(np.count_nonzero(IS_PAGE[piece.kind[rows < 0]]))
         sent[rows[rows >= 0]] = True
     if astray:
         warn(f"{astray} records carry pages that no listed block has; they are in no file")

@@ -68,7 +68,7 @@ def command(
         if everything:
             hits = _everything(opened, wanted, at, View(view), chosen)
         else:
-            hits = search(opened, wanted, at, View(view), chosen)
+            hits = search(opened.stream, wanted, at, View(view), chosen)
         names = [shown(b.name) for b in opened.blocks]
         found = False
         for hit in hits:
@@ -95,7 +95,7 @@ def _pattern(pattern: str, is_hex: bool, utf16: bool, regex: bool, ignore_case: 
 
 def _everything(opened: Capture, wanted: Pattern, at: int | None, view: View, block: int | None) -> Iterator[Hit]:
     with progress("searching", len(opened.records.by_number)) as on:
-        hits = search_all(opened, wanted, at, view, block, on)
+        hits = search_all(opened.stream, wanted, at, view, block, on)
         first = next(hits, None)  # all is searched then
     if first is not None:
         yield first

@@ -3,6 +3,7 @@
 import json
 import os
 from collections import Counter
+from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 from uuid import UUID
 
@@ -16,11 +17,10 @@ from ..capture import Capture
 from ..errors import XbrleError
 from ..formats.qevm import SectionType
 from ..formats.ram import Kind
-from ..stream.dialect import Settings
-from ..stream.records import NO_BLOCK, Sweeps
-from ..stream.scan import Scanner
-from ..stream.sections import CERTAINTY, Owner, Section
-from ..stream.wrappers import LibvirtSave, Wrapping
+from ..model import Facts, Problem, Reading, Stream
+from ..source.wrappers import LibvirtSave, Wrapping
+from ..table.columns import NO_BLOCK, Sweeps
+from ..table.sections import CERTAINTY, Owner, Section
 from ..text import shown
 from . import reading, salvaging
 from .output import report, show
@@ -56,43 +56,44 @@ def command(
         if xml:
             click.echo(_xml(opened))
             return 0
-        scan = opened.scanned if opened.has_channels else opened.scan()
-        facts = _gather(opened, scan)
+        told, problems = _gather(opened)
         if as_json:
-            click.echo(json.dumps(facts, indent=2))
+            click.echo(json.dumps(told, indent=2))
         else:
-            _show(facts)
-        return report(scan.problems)
+            _show(told)
+        return report(problems)
 
 
 # -- what is known ----------------------------------------------------------------------------------------------------
 
 
-def _gather(opened: Capture, scan: Scanner) -> dict[str, Any]:
-    """Everything, ready for JSON; reads a pipe in constant memory."""
+def _gather(opened: Capture) -> tuple[dict[str, Any], Sequence[Problem]]:
+    """Everything, ready for JSON, and what the scan met; reads a pipe in constant memory."""
     total, sweeps = Tally(), Sweeps({})
     records: Counter[int] = Counter()
-    for columns in [opened.records.columns] if opened.has_channels else scan:
+    scan = opened.stream if opened.has_channels else opened.scan()
+    for columns in [scan.records.columns] if isinstance(scan, Stream) else scan:
         total.add(tally(columns))
         sweeps.number(columns)
         blocks, times = np.unique(columns.block[columns.block != NO_BLOCK], return_counts=True)
         records.update(dict(zip(blocks.tolist(), times.tolist(), strict=True)))
-    settings, evidence = scan.settings, scan.settings.evidence
+    facts = scan.facts
+    settings, evidence = facts.reading, facts.reading.evidence
     dialect = settings.dialect
-    return {
+    told: dict[str, Any] = {
         "name": opened.name,
         "container": CONTAINER,
-        "file_version": scan.file_version,
+        "file_version": facts.file_version,
         "wrapper": opened.source.wrapper,
         "wrapping": _wrapping(opened.source.wrapping),
         "size": opened.source.size,
-        "machine": None if scan.machine is None else shown(scan.machine),
-        "capabilities": [shown(c) for c in scan.capabilities],
-        "configuration": _configuration(scan),
-        "commands": _commands(scan),
-        "discards": _discards(scan),
+        "machine": None if facts.machine is None else shown(facts.machine),
+        "capabilities": [shown(c) for c in facts.capabilities],
+        "configuration": _configuration(facts),
+        "commands": _commands(facts),
+        "discards": _discards(facts),
         "channels": _channels(opened),
-        "ram_version": scan.ram_version,
+        "ram_version": facts.ram_version,
         "dialect": dialect.name if dialect else None,
         "candidates": list(evidence.candidates),
         "endian": evidence.endian if dialect is None or dialect.host_endian else None,
@@ -112,23 +113,24 @@ def _gather(opened: Capture, scan: Scanner) -> dict[str, Any]:
                 "passes": sweeps.counts.get(i, 0),
                 "records": records[i],
             }
-            for i, b in enumerate(scan.blocks)
+            for i, b in enumerate(facts.blocks)
         ],
         "records": {k.name.lower(): int(total.records[k]) for k in Kind if total.records[k] or k is not Kind.NOOP},
         "payload": {k.name.lower(): int(total.payload[k]) for k in Kind if total.payload[k]},
         "passes": max(sweeps.counts.values(), default=0),
         "saved": _saved(total, settings),
-        "sections": _sections(scan),
-        "device_tail": _device_tail(scan),
-        "vmdesc": None if scan.vmdesc is None else {"offset": scan.vmdesc[0], "length": scan.vmdesc[1]},
-        "disks": [{"name": shown(name), "reach": reach} for name, reach in scan.disks.items()],
-        "footers": scan.footers,
-        "complete": scan.complete,
-        "truncated": any(p.rule == "truncated" for p in scan.problems),
+        "sections": _sections(facts),
+        "device_tail": _device_tail(facts),
+        "vmdesc": None if facts.vmdesc is None else {"offset": facts.vmdesc[0], "length": facts.vmdesc[1]},
+        "disks": [{"name": shown(name), "reach": reach} for name, reach in facts.disks.items()],
+        "footers": facts.footers,
+        "complete": facts.complete,
+        "truncated": any(p.rule == "truncated" for p in facts.problems),
         "problems": [
-            {"rule": p.rule, "offset": p.offset, "message": p.message, "fatal": p.fatal} for p in scan.problems
+            {"rule": p.rule, "offset": p.offset, "message": p.message, "fatal": p.fatal} for p in facts.problems
         ],
     }
+    return told, facts.problems
 
 
 def _xml(opened: Capture) -> str:
@@ -164,9 +166,9 @@ def _wrapping(about: Wrapping | None) -> dict[str, Any] | None:
     }
 
 
-def _configuration(scan: Scanner) -> list[dict[str, Any]]:
+def _configuration(facts: Facts) -> list[dict[str, Any]]:
     """CONFIGURATION's subsections; a value of null is of an unknown name, whose end was searched for."""
-    found = scan.configuration.subsections if scan.configuration is not None else ()
+    found = facts.configuration.subsections if facts.configuration is not None else ()
     out = []
     for sub in found:
         value: Any = sub.value
@@ -178,9 +180,9 @@ def _configuration(scan: Scanner) -> list[dict[str, Any]]:
     return out
 
 
-def _commands(scan: Scanner) -> list[dict[str, Any]]:
+def _commands(facts: Facts) -> list[dict[str, Any]]:
     """The COMMANDs; ``package`` is the index of the command in whose package one stands."""
-    packages = [(i, c.package) for i, c in enumerate(scan.commands) if c.package is not None]
+    packages = [(i, c.package) for i, c in enumerate(facts.commands) if c.package is not None]
     return [
         {
             "offset": c.offset,
@@ -189,14 +191,14 @@ def _commands(scan: Scanner) -> list[dict[str, Any]]:
             "words": str(c),
             "package": next((i for i, (start, end) in packages if start <= c.offset < end), None),
         }
-        for c in scan.commands
+        for c in facts.commands
     ]
 
 
-def _discards(scan: Scanner) -> list[dict[str, Any]]:
+def _discards(facts: Facts) -> list[dict[str, Any]]:
     """What a postcopy destination was told to forget, by block."""
-    names = dict.fromkeys(d.block for d in scan.discards)
-    mine = {name: [d for d in scan.discards if d.block == name] for name in names}
+    names = dict.fromkeys(d.block for d in facts.discards)
+    mine = {name: [d for d in facts.discards if d.block == name] for name in names}
     return [
         {"block": shown(name), "ranges": len(these), "bytes": sum(d.length for d in these)}
         for name, these in mine.items()
@@ -222,7 +224,7 @@ def _channels(opened: Capture) -> list[dict[str, Any]]:
     ]
 
 
-def _saved(total: Tally, settings: Settings) -> dict[str, int]:
+def _saved(total: Tally, settings: Reading) -> dict[str, int]:
     """How many bytes shorter the capture is than with every page sent in full, by what saved them."""
     header = int(settings.dialect.header(settings.endian).sizeof()) if settings.dialect else 0
     less = total.records * settings.page_size - total.payload
@@ -233,10 +235,10 @@ def _saved(total: Tally, settings: Settings) -> dict[str, int]:
     }
 
 
-def _sections(scan: Scanner) -> list[dict[str, Any]]:
+def _sections(facts: Facts) -> list[dict[str, Any]]:
     """Who wrote sections, how many of which type, and how their ends were found; in the order of their first."""
     groups: dict[Owner | str, list[Section]] = {}
-    for section in scan.sections:
+    for section in facts.sections:
         groups.setdefault(section.owner or section.type.name, []).append(section)
     out = []
     for owner, members in groups.items():
@@ -262,9 +264,9 @@ def _sections(scan: Scanner) -> list[dict[str, Any]]:
     return out
 
 
-def _device_tail(scan: Scanner) -> dict[str, Any] | None:
+def _device_tail(facts: Facts) -> dict[str, Any] | None:
     """The opaque data of devices: where, how many sections, and how their boundaries were found."""
-    opaque = [s for s in scan.sections if s.type is SectionType.FULL]
+    opaque = [s for s in facts.sections if s.type is SectionType.FULL]
     if not opaque:
         return None
     found = Counter(s.found_by for s in opaque)

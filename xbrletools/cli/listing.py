@@ -11,16 +11,15 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..capture import Capture
+from ..container import fields
+from ..container.fields import Field
 from ..errors import XbrleError
 from ..formats import ram
 from ..formats.qevm import SectionType
 from ..formats.ram import Flag, Kind
-from ..stream import fields
-from ..stream.commands import Command
-from ..stream.fields import Field
-from ..stream.scan import Scanner
-from ..stream.sections import Boundary, Section, Stage
-from ..stream.windows import Window
+from ..model import Command, Found
+from ..table.sections import Boundary, Section, Stage
+from ..table.windows import Window
 from ..text import label, shown
 from . import warn
 from .output import is_coloured
@@ -31,7 +30,7 @@ HEX_ROW = 16  # bytes a line of a hex dump
 class Lister(ABC):
     """What a section and a record look like."""
 
-    def __init__(self, opened: Capture, scan: Scanner, fields: bool, runs: bool, hexadecimal: bool) -> None:
+    def __init__(self, opened: Capture, scan: Found, fields: bool, runs: bool, hexadecimal: bool) -> None:
         self.opened, self.scan = opened, scan
         self.fields, self.runs, self.hexadecimal = fields, runs, hexadecimal
         self._described = True
@@ -100,8 +99,7 @@ class Lister(ABC):
         return at.tolist(), [None if i < 0 else spooled.channels[i].id for i in channel.tolist()]
 
     def _tree(self, window: Window, row: int) -> Field:
-        scanned = self.opened.scanned
-        c, settings = window.columns, scanned.settings
+        c, settings = window.columns, self.scan.reading
         start = int(c.offset[row])
         if not c.head[row]:  # a page without a record around it: of a channel, or of mapped-ram
             start, page = self._payload(window, row)
@@ -251,7 +249,7 @@ class Json(Lister):
             '"stage": "%s", "length": %d, "base_known": %s, "section": %d, "flags": %d, "payload": %s, "channel": %s}\n'
         )
         offsets, channels = self._from(window, keep)
-        payload = (c.offset + c.head).tolist()
+        payload = c.payload().tolist()
         columns = (
             offsets,
             _or(window.number[keep], "null"),

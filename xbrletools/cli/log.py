@@ -55,7 +55,7 @@ def command(
             warn(f"block addresses from {source}")
         elif given:
             raise click.UsageError("--base is for the sender's log; the receiver writes offsets in the block")
-        written = miglog.written(c, miglog.End(end), places)
+        written = miglog.written(c.stream, miglog.End(end), places)
         if written.stop is not None:
             warn(f"the log ends before record {written.stopped_at}: {written.stop.value}")
         status = report(c.problems) if c.salvaged else 0

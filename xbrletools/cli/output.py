@@ -2,7 +2,7 @@
 
 import os
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
@@ -11,7 +11,7 @@ from . import EXIT_FINDINGS, warn
 if TYPE_CHECKING:
     from rich.console import RenderableType
 
-    from ..stream.scan import Problem
+    from ..model import Problem
 
 PROBLEMS_MAX = 20  # lines on standard error; `verify` gives them all
 _DIM_TERMINALS = ("dumb", "unknown")
@@ -38,7 +38,7 @@ def show(*tables: "RenderableType") -> None:
     sys.stdout.write(text)
 
 
-def report(problems: "list[Problem]") -> int:
+def report(problems: "Sequence[Problem]") -> int:
     """Say on standard error what a scan met; returns the exit status, 1 where it did not read all that was there."""
     for problem in problems[:PROBLEMS_MAX]:
         warn(f"{problem.rule} at offset {problem.offset:#x}: {problem.message}")

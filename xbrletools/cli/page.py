@@ -13,7 +13,7 @@ from ..capture import Capture
 from ..errors import XbrleError
 from ..memory.history import Content, PageHistory, Version
 from ..memory.replay import View
-from ..stream.sections import Stage
+from ..table.sections import Stage
 from ..text import shown
 from . import EXIT_FINDINGS, hexview, reading, salvaging, viewing, warn
 from .hexview import Column
@@ -71,7 +71,7 @@ def command(
         page = opened.page(opened.blocks[block].name, offset)
         for record in (at, *(pair or ())):
             if record is not None:
-                opened.row_of(record)
+                opened.records.row(record)
         shower = _Page(opened, page, View(view), as_json)
         if pair is not None:
             return shower.diff(*pair) or status

@@ -30,9 +30,9 @@ def command(capture: str, dialect: str | None, endian: str | None, page_size: in
     if source.exists() and target.exists() and target.samefile(source):
         raise XbrleError(f"{output}: is the capture itself")
     with xbrletools.open(capture, dialect=dialect, endian=endian, page_size=page_size) as opened:
-        known = report.gather(opened)
+        known = report.gather(opened.stream)
         what = "of the capture" if opened.channels is None else "of the capture and its channels' pages"
-        digests = {what: digest(opened)}
+        digests = {what: digest(opened.stream)}
         if opened.source.wrapper is not None and source.is_file():
             with source.open("rb") as file:
                 digests[f"of its {opened.source.wrapper} file"] = hashlib.file_digest(file, "sha256").hexdigest()

@@ -12,7 +12,7 @@ from ..export.memory import marked_bytes
 from ..export.raw import unknown_bytes, whole
 from ..memory.confirm import WORDS, Trust
 from ..memory.doubt import Cause
-from ..stream.salvage import Certainty
+from ..model import Certainty
 from ..text import shown
 from . import EXIT_FINDINGS, giving_blocks, reading
 from .output import recovery
@@ -36,11 +36,11 @@ def report(capture: Capture, trust: Trust = Trust.STREAM) -> dict[str, Any]:
         "skipped_bytes": sum(end - start for start, end in capture.skipped),
         "records": int(records.is_page.sum()),
         "kinds": records.counts(),
-        "complete": capture.scanned.complete,
+        "complete": capture.facts.complete,
         "dialect": capture.dialect.name if capture.dialect else None,
         "blocks": [{"name": shown(b.name), "length": b.length} for b in capture.blocks],
-        "blocks_from_stream": getattr(capture.scanned, "has_start", True),
-        "records_without_block": getattr(capture.scanned, "lost_names", 0),
+        "blocks_from_stream": capture.facts.has_start,
+        "records_without_block": capture.facts.lost_names,
         "gaps": [
             {
                 "start": g.start,
@@ -182,7 +182,7 @@ def command(
     if output is not None:
         from ..export.clean import write_stream
 
-        written = write_stream(opened, output, Trust(trust))
+        written = write_stream(opened.stream, output, Trust(trust))
         told["written"] = {"records": written.records, "left_out": written.left_out, "device_bytes": written.tail}
     if as_json:
         click.echo(json.dumps(told))

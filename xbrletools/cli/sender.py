@@ -34,7 +34,7 @@ def command(
     from ..sender.fingerprint import fingerprint
 
     with open_capture(capture, dialect, endian, page_size) as source:
-        found = fingerprint(source, cache_bytes, dict(bases))
+        found = fingerprint(source.stream, cache_bytes, dict(bases))
         click.echo(json.dumps(_object(found)) if as_json else _text(found))
     return 0
 

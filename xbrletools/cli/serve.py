@@ -9,7 +9,7 @@ from ..errors import XbrleError
 from . import reading
 
 if TYPE_CHECKING:
-    from ..stream.source import Input
+    from ..source.source import Input
 
 
 @click.command()

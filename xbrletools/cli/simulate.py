@@ -65,7 +65,7 @@ def command(
             if source.damage is not None:
                 raise XbrleError(f"{source.name}: {source.damage.message}", source.damage.offset)
             size_ = CACHE if cache is None else cache
-            found = {name: replay_history(source, link, name == "with", size_) for name in ("without", "with")}
+            found = {name: replay_history(source.stream, link, name == "with", size_) for name in ("without", "with")}
     if as_json:
         click.echo(json.dumps({name: asdict(outcome) for name, outcome in found.items()} | {"published": published}))
     else:

@@ -9,21 +9,21 @@ import click
 
 import xbrletools
 
-from ..analysis import stats
+from ..analysis import printed, stats
 from ..analysis.stats import Stats, Tally
 from ..formats import ram
 from ..formats.ram import PAGE_KINDS, Kind
 from ..formats.statistics import CacheLines
-from ..stream.records import NO_BLOCK
-from ..stream.scan import Scanner
-from ..stream.sections import STAGE_OF
+from ..model import Facts
+from ..table.columns import NO_BLOCK
+from ..table.sections import STAGE_OF
 from ..text import shown, size
 from . import EXIT_FINDINGS, reading, salvaging, warn
 from .output import report
 
 if TYPE_CHECKING:
+    from ..ram.multifd import Channel
     from ..sender.fingerprint import CacheCounts
-    from ..stream.channels import Channel
 
 
 @click.command()
@@ -50,36 +50,37 @@ def command(
         _ = opened.records  # the model reads pages again, so a pipe is kept
         from ..sender.fingerprint import cache_counts
 
-        counts = cache_counts(opened, size(cache))
+        counts = cache_counts(opened.stream, size(cache))
     if opened.has_channels or opened.salvaged:
-        scan = opened.scanned
-        sums = stats.collect_table(opened.records, scan)
+        facts = opened.facts
+        sums = stats.collect_table(opened.stream)
     else:
         scan = opened.scan()
         sums = stats.collect(scan)
+        facts = scan.facts
     channels = opened.channels.channels if opened.channels is not None else ()
     skipped = sum(end - start for start, end in opened.skipped) if opened.salvaged else 0
     if posted:
-        _posted(scan, sums, counts, as_json)
+        _posted(facts, sums, counts, as_json)
     elif as_json:
-        click.echo(json.dumps(_object(scan, sums, channels) | {"skipped_bytes": skipped}))
+        click.echo(json.dumps(_object(facts, sums, channels) | {"skipped_bytes": skipped}))
     else:
-        click.echo(_text(scan, sums, channels, skipped))
+        click.echo(_text(facts, sums, channels, skipped))
     if opened.salvaged:
-        return report(scan.problems)
-    damage = next((p for p in scan.problems if p.fatal), None)
+        return report(facts.problems)
+    damage = next((p for p in facts.problems if p.fatal), None)
     if damage is None:
         return 0
     warn(f"{damage.message} (at offset {damage.offset:#x}); this is what stands before it")
     return EXIT_FINDINGS
 
 
-def _posted(scan: Scanner, sums: Stats, counts: "CacheCounts | None", as_json: bool) -> None:
-    form, lines = stats.posted(sums, scan.settings.dialect, scan.ram_version or ram.VERSION_NAMED, counts)
+def _posted(facts: Facts, sums: Stats, counts: "CacheCounts | None", as_json: bool) -> None:
+    form, lines = printed.posted(sums, facts.reading.dialect, facts.ram_version or ram.VERSION_NAMED, counts)
     if as_json:
         click.echo(json.dumps({line.label: {"value": line.value, "share": line.share} for line in lines}))
     else:
-        click.echo(stats.table(form, lines), nl=False)
+        click.echo(printed.table(form, lines), nl=False)
     warn("Iterations are inferred: records of START and PART, and 2 more where END is empty")
     if sums.total.deltas and counts is None:
         cache = ", and those of the cache" if form.cache is CacheLines.ITEMS else ""
@@ -89,13 +90,13 @@ def _posted(scan: Scanner, sums: Stats, counts: "CacheCounts | None", as_json: b
 # -- JSON -------------------------------------------------------------------------------------------------------
 
 
-def _object(scan: Scanner, sums: Stats, channels: "Sequence[Channel]") -> dict[str, Any]:
-    dialect = scan.settings.dialect
+def _object(facts: Facts, sums: Stats, channels: "Sequence[Channel]") -> dict[str, Any]:
+    dialect = facts.reading.dialect
     return {
         "dialect": None if dialect is None else dialect.name,
         "page_size": sums.page_size,
         "bytes": sums.size,
-        "truncated": any(p.fatal and p.rule == "truncated" for p in scan.problems),
+        "truncated": any(p.fatal and p.rule == "truncated" for p in facts.problems),
         **_sums(sums, sums.total),
         "all_kinds": _kinds(sums.total, Kind),
         "stages": {k.name.lower(): int(sums.stages[stage]) for k, stage in STAGE_OF.items()},
@@ -121,8 +122,8 @@ def _object(scan: Scanner, sums: Stats, channels: "Sequence[Channel]") -> dict[s
         ],
         "blocks": [
             {
-                "name": None if block == NO_BLOCK else shown(scan.blocks[block].name),
-                "length": None if block == NO_BLOCK else scan.blocks[block].length,
+                "name": None if block == NO_BLOCK else shown(facts.blocks[block].name),
+                "length": None if block == NO_BLOCK else facts.blocks[block].length,
                 **_sums(sums, tally),
                 "passes": [
                     {"pass": number, **_sums(sums, one)}
@@ -160,12 +161,12 @@ def _kinds(tally: Tally, kinds: Iterable[Kind]) -> dict[str, dict[str, int]]:
 # -- text -------------------------------------------------------------------------------------------------------
 
 
-def _text(scan: Scanner, sums: Stats, channels: "Sequence[Channel]", skipped: int) -> str:
+def _text(facts: Facts, sums: Stats, channels: "Sequence[Channel]", skipped: int) -> str:
     parts = [
         _kind_table(sums),
         _summary(sums, channels, skipped),
         _channel_table(sums, channels),
-        _pass_table(scan, sums),
+        _pass_table(facts, sums),
     ]
     return "\n\n".join(part for part in parts if part)
 
@@ -234,10 +235,10 @@ def _channel_table(sums: Stats, channels: "Sequence[Channel]") -> str:
     return _aligned(rows)
 
 
-def _pass_table(scan: Scanner, sums: Stats) -> str:
+def _pass_table(facts: Facts, sums: Stats) -> str:
     if not sums.passes:
         return ""
-    names = {i: shown(block.name) for i, block in enumerate(scan.blocks)} | {NO_BLOCK: "(no block)"}
+    names = {i: shown(block.name) for i, block in enumerate(facts.blocks)} | {NO_BLOCK: "(no block)"}
     rows = [["block", "pass", "page", "dup", "delta", "bytes", "saved"]]
     for block, tally in sorted(sums.blocks().items()):
         mine = [(number, one) for (of, number), one in sorted(sums.passes.items()) if of == block]

@@ -56,11 +56,11 @@ def command(
     """
     from ..capture import open_capture
     from ..formats import ram
+    from ..model import Block
     from ..sender.cache import DEFAULT_BYTES
     from ..sender.policy import Dups, Policy, rules_of
     from ..sender.saver import Form
     from ..sender.transcode import places, transcode
-    from ..stream.scan import Block
 
     with open_capture(capture, dialect, endian, page_size) as source:
         if redact:
@@ -68,7 +68,7 @@ def command(
                 raise XbrleError("--redact keeps every record as it is; write another stream first, then redact that")
             from ..sender.redact import chosen, redacted
 
-            save(output, redacted(source, chosen(source, redact)))
+            save(output, redacted(source.stream, chosen(source.stream, redact)))
         else:
             target = _target(source, to, int(ram_version) if ram_version else None)
             own = Policy.XBZRLE if target.encoding.name == "ZRUN" else Policy.POSTED
@@ -76,13 +76,13 @@ def command(
             dups = Dups(dup_pages) if dup_pages else None
             if dups is None and chosen_policy is not Policy.NONE and not target.caches_dup and policy != "posted":
                 dups = Dups.SAFE
-            form = Form(target, to_endian or source.scanned.settings.endian, page_size=source.page_size)
+            form = Form(target, to_endian or source.facts.reading.endian, page_size=source.page_size)
             form = replace(form, checksums=_has_checksums(source) if checksum is None else checksum)
             rules = rules_of(target, chosen_policy, dups, source.page_size, seed)
-            where = places(source, form.version, dict(bases), [Block(name, length) for name, length in blocks])
-            if form.version == ram.VERSION_FLAT and source.scanned.ram_version != ram.VERSION_FLAT:
+            where = places(source.stream, form.version, dict(bases), [Block(name, length) for name, length in blocks])
+            if form.version == ram.VERSION_FLAT and source.facts.ram_version != ram.VERSION_FLAT:
                 warn(f"ram_addrs are taken from {where.source}")
-            save(output, transcode(source, form, rules, cache_bytes or DEFAULT_BYTES, where))
+            save(output, transcode(source.stream, form, rules, cache_bytes or DEFAULT_BYTES, where))
         if source.damage is not None:
             warn(f"{source.name}: {source.damage.message}; written up to offset {source.damage.offset:#x}")
             return EXIT_FINDINGS
@@ -100,13 +100,13 @@ def _target(source: "Capture", name: str | None, version: int | None) -> "Dialec
         if version is not None and DIALECTS[name].ram_version != version:
             raise XbrleError(f"dialect {name} is of RAM version {DIALECTS[name].ram_version}, not {version}")
         return DIALECTS[name]
-    own = source.scanned.ram_version
+    own = source.facts.ram_version
     if source.dialect is not None and version in (None, own):
         return source.dialect
     if (version or own) != ram.VERSION_FLAT:
-        today = source.scanned.configuration is not None or source.scanned.footers  # QEMU 2.4 and later
+        today = source.facts.configuration is not None or source.facts.footers  # QEMU 2.4 and later
         return DIALECTS["xbzrle" if today else "posted"]
-    return DIALECTS["m115dbg" if own == ram.VERSION_FLAT and source.scanned.settings.page_sum else "m115"]
+    return DIALECTS["m115dbg" if own == ram.VERSION_FLAT and source.facts.reading.page_sum else "m115"]
 
 
 def _has_checksums(source: "Capture") -> bool:

@@ -67,7 +67,7 @@ def command(
     if sender_log or receiver_log:
         from ..analysis.ends import disagreements
 
-        findings = _among(findings, disagreements(opened, sender_log, receiver_log), len(opened.data))
+        findings = _among(findings, disagreements(opened.stream, sender_log, receiver_log), len(opened.data))
     seen: Counter[Severity] = Counter()
     findings = _counted(findings, seen)
     if explain:
@@ -82,7 +82,7 @@ def command(
         for _ in findings:  # each is printed as it comes: there can be millions
             pass
         return EXIT_FINDINGS if seen[Severity.ERROR] else 0
-    verdict = outcome(opened, findings, Receiver(receiver), destination)
+    verdict = outcome(opened.stream, findings, Receiver(receiver), destination)
     if verdict.loads:
         warn(f"a {receiver} receiver loads this stream")
         return 0
@@ -149,14 +149,14 @@ def _explain(capture: Any, findings: Iterable[Any], wanted: str) -> Iterator[Any
         yield each
     finding = find(named, wanted)
     _print_one(finding)
-    if said := conclusion(capture, finding):
+    if said := conclusion(capture.stream, finding):
         _indented(said)
     if finding.evidence:
         told = ", ".join(f"{name} {'none' if value is None else value}" for name, value in finding.evidence.items())
         _indented(told)
-    links = chain(capture, finding)
+    links = chain(capture.stream, finding)
     if not links and finding.offset is not None:
-        start, data = around(capture, finding.offset)
+        start, data = around(capture.stream, finding.offset)
         held = np.frombuffer(data, np.uint8)
         click.echo(f"\nthe capture about {finding.offset:#x}")
         for line in hexview.dump(held, np.ones(len(held), bool), start):

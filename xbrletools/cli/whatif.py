@@ -51,7 +51,7 @@ def command(
     if image is not None and Path(image).suffix.lower() not in IMAGE_SUFFIXES:
         raise XbrleError(f"{image}: a plot is written as .png or .svg")
     with open_capture(capture, dialect, endian, page_size) as source:
-        found = what_if(source, caches or CACHES, dict(bases))
+        found = what_if(source.stream, caches or CACHES, dict(bases))
         if as_json:
             click.echo(json.dumps(_object(found)))
         else:

@@ -5,7 +5,7 @@ Records that a doubt concerns are left out, so that what any reader makes of the
 
 import os
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, BinaryIO
+from typing import BinaryIO
 
 import numpy as np
 from numpy.typing import NDArray
@@ -14,12 +14,12 @@ from ..formats import qevm, ram
 from ..formats.qevm import SectionType
 from ..memory.confirm import Trust
 from ..memory.doubt import standing
-from ..stream.records import Columns
-from ..stream.sections import STAGE_OF, Owner
+from ..memory.moments import confirmed_of, lapses_of, memory_of, space_of
+from ..memory.replay import View
+from ..model import Stream
+from ..table.columns import Columns
+from ..table.sections import STAGE_OF, Owner
 from .files import replacing
-
-if TYPE_CHECKING:
-    from ..capture import Capture
 
 SECTION_ID = 2  # where the capture does not say it
 
@@ -33,38 +33,38 @@ class Written:
     tail: int
 
 
-def write_stream(capture: "Capture", path: str | os.PathLike[str], trust: Trust = Trust.STREAM) -> Written:
-    """Write the records of ``capture`` that stand as a stream of their own, which reads without a problem.
+def write_stream(stream: Stream, path: str | os.PathLike[str], trust: Trust = Trust.STREAM) -> Written:
+    """Write the records of ``stream`` that stand as a stream of their own, which reads without a problem.
 
     With trust in checksums alone, those of pages that one vouches for.
 
     Raises:
         XbrleError: the capture cannot be read, or ``path`` not written.
     """
-    columns = capture.records.columns
-    stand = standing(capture.space, capture.data, columns, capture.dialect, capture.lapses())
+    columns = stream.records.columns
+    stand = standing(space_of(stream), stream.data, columns, stream.dialect, lapses_of(stream, View.RECEIVER))
     if trust is Trust.CHECKSUM:
-        confirmed = np.append(capture.confirmed(capture.memory()), False)
-        stand &= confirmed[capture.space.rows(columns)]
+        confirmed = np.append(confirmed_of(stream, memory_of(stream)), False)
+        stand &= confirmed[space_of(stream).rows(columns)]
     rows = np.flatnonzero(stand)
     with replacing(path) as file:
-        tail = _write(capture, columns, rows, file)
-    return Written(len(rows), int(np.count_nonzero(capture.records.is_page)) - len(rows), tail)
+        tail = _write(stream, columns, rows, file)
+    return Written(len(rows), int(np.count_nonzero(stream.records.is_page)) - len(rows), tail)
 
 
-def _write(capture: "Capture", columns: Columns, rows: NDArray[np.int64], file: BinaryIO) -> int:
-    version = capture.scanned.settings.version
+def _write(stream: Stream, columns: Columns, rows: NDArray[np.int64], file: BinaryIO) -> int:
+    version = stream.reading.version
     owner = next(
-        (s.owner for s in capture.sections if s.owner is not None and s.owner.idstr == ram.IDSTR),
+        (s.owner for s in stream.sections if s.owner is not None and s.owner.idstr == ram.IDSTR),
         Owner(SECTION_ID, ram.IDSTR, 0, version),
     )
     number = owner.section_id or SECTION_ID
-    footer = qevm.Footer.build({"section_id": number}) if capture.scanned.footers else b""
+    footer = qevm.Footer.build({"section_id": number}) if stream.facts.footers else b""
     word = ram.Word.build
     file.write(qevm.FileHeader.build({"version": qevm.VERSION}))
-    for section in capture.sections:
+    for section in stream.sections:
         if section.type is SectionType.CONFIGURATION:
-            file.write(capture.data[section.offset : section.end].tobytes())
+            file.write(stream.data[section.offset : section.end].tobytes())
     start = {
         "section_id": number,
         "idstr": owner.idstr,
@@ -73,61 +73,61 @@ def _write(capture: "Capture", columns: Columns, rows: NDArray[np.int64], file: 
     }
     part = qevm.SectionPart.build({"section_id": number})
     file.write(bytes([SectionType.START]) + qevm.SectionStart.build(start))
-    blocks = [b for b in capture.blocks if b.length]
+    blocks = [b for b in stream.blocks if b.length]
     file.write(word(sum(b.length for b in blocks) | ram.Flag.MEM_SIZE))
     if version != ram.VERSION_FLAT:
         for b in blocks:
             file.write(ram.BlockEntry.build({"idstr": b.name, "length": b.length}))
     block = -1
     stage = SectionType.START
-    of_section = capture.records.section[rows]
+    of_section = stream.records.section[rows]
     for index in np.unique(of_section).tolist():
-        section = capture.sections[index]
+        section = stream.sections[index]
         kind = section.type if section.type in STAGE_OF else SectionType.PART
         if (stage, kind) != (SectionType.START, SectionType.START) and stage is not SectionType.END:
             file.write(word(int(ram.Flag.EOS)) + footer + bytes([kind]) + part)
             stage = kind
-        block = _write_records(capture, columns, rows[of_section == index], block, file)
+        block = _write_records(stream, columns, rows[of_section == index], block, file)
     if stage is not SectionType.END:
         file.write(word(int(ram.Flag.EOS)) + footer + bytes([SectionType.END]) + part)
     file.write(word(int(ram.Flag.EOS)) + footer)
-    return _write_tail(capture, file)
+    return _write_tail(stream, file)
 
 
-def _write_records(capture: "Capture", columns: Columns, rows: NDArray[np.int64], block: int, file: BinaryIO) -> int:
+def _write_records(stream: Stream, columns: Columns, rows: NDArray[np.int64], block: int, file: BinaryIO) -> int:
     """Write these records, after one of block ``block``; returns the block of the last.
 
     What stands together in the capture is copied in one piece; only the head of its first record changes.
     """
-    end = (columns.offset + columns.head + columns.length).astype(np.int64)[rows]
+    end = columns.end(rows)
     offset = columns.offset[rows].astype(np.int64)
     starts = np.flatnonzero(np.append(True, offset[1:] != end[:-1]))
     for first, after in zip(starts.tolist(), np.append(starts[1:], len(rows)).tolist(), strict=True):
         row = int(rows[first])
         mine = int(columns.block[row])
         head = int(columns.offset[row]) + ram.Word.sizeof()
-        if capture.scanned.settings.version != ram.VERSION_FLAT:
+        if stream.reading.version != ram.VERSION_FLAT:
             flags = ram.Flag(int(columns.flags[row]))
             if not flags & ram.Flag.CONTINUE:
-                head += 1 + int(capture.data[head])
+                head += 1 + int(stream.data[head])
             flags &= ~ram.Flag.CONTINUE
             if mine == block:
                 file.write(ram.Word.build(int(columns.address[row]) | flags | ram.Flag.CONTINUE))
             else:
-                name = qevm.IdStr.build(capture.blocks[mine].name)
+                name = qevm.IdStr.build(stream.blocks[mine].name)
                 file.write(ram.Word.build(int(columns.address[row]) | flags) + name)
         else:
             head = int(columns.offset[row])
-        file.write(capture.data[head : int(end[after - 1])].tobytes())
+        file.write(stream.data[head : int(end[after - 1])].tobytes())
         block = int(columns.block[rows[after - 1]])
     return block
 
 
-def _write_tail(capture: "Capture", file: BinaryIO) -> int:
+def _write_tail(stream: Stream, file: BinaryIO) -> int:
     """The device sections and what ends the container, as they stand in the capture; returns their bytes."""
-    first = next((s.offset for s in capture.sections if s.type is SectionType.FULL), None)
-    if first is None or not capture.scanned.complete:
+    first = next((s.offset for s in stream.sections if s.type is SectionType.FULL), None)
+    if first is None or not stream.facts.complete:
         file.write(bytes([SectionType.EOF]))
         return 0
-    file.write(capture.data[first : capture.scanned.end].tobytes())
-    return capture.scanned.end - first
+    file.write(stream.data[first : stream.facts.end].tobytes())
+    return stream.facts.end - first

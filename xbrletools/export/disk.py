@@ -3,16 +3,12 @@
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
 
+from ..container.disks import chunks
 from ..errors import XbrleError
 from ..formats import block
-from ..stream.disks import chunks
+from ..model import Stream
 from .files import replacing
-
-if TYPE_CHECKING:
-    from ..capture import Capture
-
 
 DISK_MAX = 1 << 60  # bytes: more than any disk has
 
@@ -26,15 +22,15 @@ class Disk:
     missing: int
 
 
-def write_disk(capture: "Capture", name: bytes, path: Path, on: Callable[[int], None] | None = None) -> Disk:
+def write_disk(stream: Stream, name: bytes, path: Path, on: Callable[[int], None] | None = None) -> Disk:
     """Write the device called ``name`` as it is after the last chunk; ``on`` hears how many bytes were done.
 
     Raises:
         XbrleError: it cannot be written, or a chunk lies beyond any disk.
     """
-    data, seen, count = capture.data, set[int](), 0
+    data, seen, count = stream.data, set[int](), 0
     with replacing(path) as file:
-        for chunk in chunks(capture.sections, data):
+        for chunk in chunks(stream.sections, data):
             if chunk.device != name:
                 continue
             if chunk.at >= DISK_MAX:

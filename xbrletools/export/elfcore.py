@@ -1,23 +1,21 @@
 """ELF64 core files of guest-physical memory: one PT_LOAD a range, for gdb, crash, volatility and the like."""
 
 import os
-from typing import TYPE_CHECKING
 
 from ..errors import XbrleError
 from ..formats import elf
 from ..memory.image import Image
+from ..model import Stream
+from ..physical.layout import PhysicalMap
 from .memory import Piece, Unknown, write_pieces
-from .physical import PhysicalMap, pieces
+from .physical import pieces
 from .sidecar import Sidecar
-
-if TYPE_CHECKING:
-    from ..capture import Capture
 
 ALIGN = 4096
 
 
 def write_elf(
-    capture: "Capture",
+    stream: Stream,
     image: Image,
     where: PhysicalMap,
     path: str | os.PathLike[str],
@@ -66,7 +64,7 @@ def write_elf(
         placed.append(Piece(at, piece.block, piece.offset, piece.length))
         at += r.length
     write_pieces(image, placed, path, head, at, unknown)
-    sidecar.write(capture, image, path, "elf", "physical", pieces(image, where), where, unknown)
+    sidecar.write(stream, image, path, "elf", "physical", pieces(image, where), where, unknown)
 
 
 def _aligned(offset: int) -> int:

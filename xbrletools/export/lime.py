@@ -1,20 +1,18 @@
 """LiME images of guest-physical memory: a header before each range."""
 
 import os
-from typing import TYPE_CHECKING
 
 from ..formats import lime
 from ..memory.image import Image
+from ..model import Stream
+from ..physical.layout import PhysicalMap
 from .memory import Piece, Unknown, write_pieces
-from .physical import PhysicalMap, pieces
+from .physical import pieces
 from .sidecar import Sidecar
-
-if TYPE_CHECKING:
-    from ..capture import Capture
 
 
 def write_lime(
-    capture: "Capture",
+    stream: Stream,
     image: Image,
     where: PhysicalMap,
     path: str | os.PathLike[str],
@@ -33,4 +31,4 @@ def write_lime(
         placed.append(Piece(at, piece.block, piece.offset, piece.length))
         at += r.length
     write_pieces(image, placed, path, heads, at, unknown)
-    sidecar.write(capture, image, path, "lime", "physical", pieces(image, where), where, unknown)
+    sidecar.write(stream, image, path, "lime", "physical", pieces(image, where), where, unknown)

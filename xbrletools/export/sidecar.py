@@ -6,18 +6,17 @@ import os
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from ..memory.confirm import PLAIN_WORDS, WORDS, Trust
 from ..memory.image import Image
+from ..memory.moments import confirmed_of
 from ..memory.replay import View
+from ..model import Stream
+from ..physical.layout import PhysicalMap
 from ..text import shown
 from .files import replacing
 from .memory import Piece, Unknown, marked_bytes, mask_path, unknown_ranges
-
-if TYPE_CHECKING:
-    from ..capture import Capture
-    from .physical import PhysicalMap
 
 HASHED = 1 << 24  # bytes that are hashed at once
 
@@ -39,13 +38,13 @@ class Sidecar:
 
     def write(
         self,
-        capture: "Capture",
+        stream: Stream,
         image: Image,
         path: str | os.PathLike[str],
         form: str,
         space: str,
         pieces: Sequence[Piece],
-        where: "PhysicalMap | None",
+        where: PhysicalMap | None,
         unknown: Unknown,
     ) -> None:
         """Write the sidecar of ``path``; places are guest-physical addresses, or offsets in a block.
@@ -55,13 +54,13 @@ class Sidecar:
         """
         lost = list(unknown_ranges(image, pieces))
         length, unknown_bytes = sum(p.length for p in pieces), sum(end - start for start, end in lost)
-        confirmed = capture.confirmed(image, self.record, self.view)
-        known_bytes = sum(marked_bytes(image, piece, confirmed) for piece in pieces)
+        vouched = confirmed_of(stream, image, self.record, self.view)
+        known_bytes = sum(marked_bytes(image, piece, vouched) for piece in pieces)
         told: dict[str, Any] = {
             "file": Path(path).name,
             "format": form,
             "space": space,
-            **source(capture),
+            **source(stream),
             "view": self.view.value,
             "record": self.record,
             "map": [
@@ -87,15 +86,15 @@ class Sidecar:
             file.write(json.dumps(told, indent=1).encode() + b"\n")
 
 
-def source(capture: "Capture") -> dict[str, Any]:
+def source(stream: Stream) -> dict[str, Any]:
     """What memory was taken from: the capture, whether it came to its end, what was skipped in it as damaged; and what
     counts of its bytes claim.
     """
     return {
-        "source": {"name": shown(os.fsencode(capture.name)), "size": len(capture.data), "sha256": digest(capture)},
-        "complete": capture.scanned.complete,
-        "skipped": as_objects(capture.skipped),
-        "words": WORDS if capture.salvaged else PLAIN_WORDS,
+        "source": {"name": shown(os.fsencode(stream.name)), "size": len(stream.data), "sha256": digest(stream)},
+        "complete": stream.facts.complete,
+        "skipped": as_objects(stream.facts.skipped),
+        "words": WORDS if stream.salvaged else PLAIN_WORDS,
     }
 
 
@@ -104,9 +103,9 @@ def as_objects(ranges: Iterable[tuple[int, int]]) -> list[dict[str, int]]:
     return [{"start": start, "length": end - start} for start, end in ranges]
 
 
-def digest(capture: "Capture") -> str:
+def digest(stream: Stream) -> str:
     """The SHA-256 of the capture as it was read, compression undone, in hexadecimal."""
-    data = memoryview(capture.data)  # type: ignore[arg-type]  # an array is a buffer
+    data = memoryview(stream.data)  # type: ignore[arg-type]  # an array is a buffer
     made = hashlib.sha256()
     for at in range(0, len(data), HASHED):
         made.update(data[at : at + HASHED])

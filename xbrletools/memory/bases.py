@@ -3,16 +3,19 @@
 It takes no decoding, so a pipe can be judged as it passes.
 """
 
+from collections.abc import Sequence
+
 import numpy as np
 from numpy.typing import NDArray
 
+from ..arrays import reserve
 from ..errors import XbrleError
 from ..formats.dialects import Dialect
-from ..formats.ram import DELTA_KINDS, Kind
-from ..stream.records import Columns
-from ..stream.reserve import reserve
-from ..stream.scan import Block
-from ..stream.windows import Window
+from ..formats.ram import Kind
+from ..model import Block
+from ..table.columns import Columns
+from ..table.kinds import IS_DELTA
+from ..table.windows import Window
 from .image import Image, PageSpace
 from .lapses import Lapses
 from .replay import CHUNK, Layer, apply
@@ -25,7 +28,7 @@ class Bases:
     take a delta stops there. ``blocks`` is the list that a scan adds to as it goes.
     """
 
-    def __init__(self, blocks: list[Block]) -> None:
+    def __init__(self, blocks: Sequence[Block]) -> None:
         self._blocks = blocks
         self._given = np.empty(0, np.uint8)
 
@@ -41,7 +44,7 @@ class Bases:
             return np.full(len(columns), -1, np.int8)
         self._grow(len(space))
         rows = space.rows(columns)
-        delta = np.isin(columns.kind, DELTA_KINDS)
+        delta = IS_DELTA[columns.kind]
         cut = (columns.kind == Kind.PAGE) & (columns.length != window.page_size)
         out = np.where(delta, 0, -1).astype(np.int8)
         inside = np.flatnonzero(rows >= 0)
@@ -69,7 +72,7 @@ def standing_bases(
 ) -> NDArray[np.int8]:
     """As `Bases.known`, of all records at once, where pages lapse: a page in doubt is no base that is known."""
     rows = space.rows(columns)
-    out = np.where(np.isin(columns.kind, DELTA_KINDS), 0, -1).astype(np.int8)
+    out = np.where(IS_DELTA[columns.kind], 0, -1).astype(np.int8)
     void = lapses.void(rows)
     image = Image(space)
     for start, end, lapsed in lapses.pieces(len(columns), CHUNK):

@@ -10,21 +10,20 @@ from enum import Enum
 import numpy as np
 from numpy.typing import NDArray
 
+from ..arrays import reserve
 from ..codec import deltas
 from ..codec.checksum import byte_sum
 from ..codec.verdict import Verdict
 from ..formats.dialects import Checksum, Dialect
-from ..formats.ram import DELTA_KINDS, Kind
+from ..formats.ram import Kind
 from ..formats.xbrle import HeaderFlag
-from ..stream.records import PIECE, Columns
-from ..stream.reserve import reserve
+from ..table.columns import PIECE, Columns
+from ..table.kinds import IS_DELTA
 from .image import Image, State
 from .replay import View
 
 BATCH = 1 << 20  # bytes of pages that are decoded at once, to see whether the delta that follows fits them
 
-_IS_DELTA = np.zeros(256, bool)
-_IS_DELTA[list(DELTA_KINDS)] = True
 Ints = NDArray[np.int64]
 
 
@@ -99,7 +98,7 @@ def _vouched(image: Image, columns: Columns, pages: Ints, left: Ints, dialect: D
     good = np.zeros(len(left), bool)
     if dialect is None:
         return good
-    mine = np.flatnonzero(_IS_DELTA[columns.kind[left]])
+    mine = np.flatnonzero(IS_DELTA[columns.kind[left]])
     mine = mine[carries_sum(columns, left[mine], dialect)]
     good[mine] = sums_hold(columns, left[mine], image.pages, pages[mine], dialect)
     return good
@@ -110,14 +109,14 @@ def _fits(
 ) -> NDArray[np.bool_]:
     """Whether the record that follows is a delta whose sum holds for what it makes of each page."""
     fits = np.zeros(len(pages), bool)
-    mine = np.flatnonzero(_IS_DELTA[columns.kind[following]])
+    mine = np.flatnonzero(IS_DELTA[columns.kind[following]])
     mine = mine[carries_sum(columns, following[mine], dialect)]
     step = max(1, BATCH // image.space.page_size)
     for start in range(0, len(mine), step):
         some = mine[start : start + step]
         places = following[some]
         scratch = image.pages[pages[some]].copy()
-        at = columns.offset[places].astype(np.int64) + columns.head[places]
+        at = columns.payload(places)
         verdicts = deltas.apply(dialect.encoding, data, at, columns.length[places].astype(np.int64), scratch)
         holds = sums_hold(columns, places, scratch, np.arange(len(some)), dialect)
         fits[some] = (verdicts == Verdict.OK) & holds

@@ -7,8 +7,8 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from ..stream.commands import Discard
-from ..stream.records import RecordTable
+from ..model import Discard
+from ..table.table import RecordTable
 from .image import PageSpace
 from .lapses import NONE, Lapses, lapses
 

@@ -12,15 +12,15 @@ from itertools import pairwise
 import numpy as np
 from numpy.typing import NDArray
 
+from ..arrays import reserve
 from ..codec import deltas
 from ..codec.checksum import byte_sum
 from ..codec.verdict import Verdict
 from ..formats.dialects import Checksum, Dialect
-from ..formats.ram import DELTA_KINDS, PAGE_KINDS, Kind
-from ..stream.records import Columns, Sweeps
-from ..stream.reserve import reserve
-from ..stream.salvage import ANY_BLOCK, Gap
-from ..stream.scan import Block
+from ..formats.ram import Kind
+from ..model import ANY_BLOCK, Block, Gap
+from ..table.columns import Columns, Sweeps
+from ..table.kinds import IS_DELTA
 from .confirm import carries_sum, sums_hold
 from .image import Image, PageSpace, State
 from .lapses import Lapses, lapses
@@ -29,11 +29,6 @@ from .replay import CHUNK, Layer, View, apply, replay
 FIRST_SENDS = 64  # first sends in order after a gap that show the first sweep going on
 FEW_FIRST_SENDS = 8  # as many do where the sweep ends with them
 CONFIRMED = 3  # pages that a checksum shows untouched by a gap, to rule out that a round was lost
-
-_IS_DELTA = np.zeros(256, bool)
-_IS_DELTA[list(DELTA_KINDS)] = True
-_IS_PAGE = np.zeros(256, bool)
-_IS_PAGE[list(PAGE_KINDS)] = True
 
 
 class Cause(Enum):
@@ -186,7 +181,7 @@ class _Checks:
 
 def _usual_flags(columns: Columns) -> int | None:
     """The header flags of nearly all deltas: a build writes one value. None where they differ too much to tell."""
-    flags = columns.header_flags[_IS_DELTA[columns.kind]]
+    flags = columns.header_flags[IS_DELTA[columns.kind]]
     if not len(flags):
         return None
     counts = np.bincount(flags)
@@ -338,7 +333,7 @@ def _first_sweep_goes_on(
     sends = np.flatnonzero(np.diff(reached) > 0) + 1
     if not (np.diff(reached)[sends - 1] == 1).all():
         return False
-    if _IS_DELTA[columns.kind[following[first:][sends[:FIRST_SENDS]]]].any():
+    if IS_DELTA[columns.kind[following[first:][sends[:FIRST_SENDS]]]].any():
         return False
     done = int(place.max()) == len(space) - 1
     return len(sends) >= (FEW_FIRST_SENDS if done else FIRST_SENDS)
@@ -373,14 +368,14 @@ def _others_untouched(
     outside = np.ones(len(pages), bool)
     for start, end in ranges:
         outside &= (pages < start) | (pages >= end)
-    outside &= _IS_DELTA[columns.kind[places]] & (image.state[pages] == State.KNOWN)
+    outside &= IS_DELTA[columns.kind[places]] & (image.state[pages] == State.KNOWN)
     pages, places = pages[outside], places[outside]
     says = carries_sum(columns, places, dialect)
     pages, places = pages[says], places[says]
     if len(np.intersect1d(pages, busy)) < CONFIRMED:
         return False
     scratch = image.pages[pages].copy()
-    at = (columns.offset[places] + columns.head[places]).astype(np.int64)
+    at = columns.payload(places)
     verdicts = deltas.apply(dialect.encoding, data, at, columns.length[places].astype(np.int64), scratch)
     holds = sums_hold(columns, places, scratch, np.arange(len(places)), dialect)
     return bool(((verdicts == Verdict.OK) & holds).all())

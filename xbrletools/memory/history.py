@@ -17,8 +17,9 @@ from ..errors import XbrleError
 from ..formats.dialects import Checksum, Dialect
 from ..formats.ram import DELTA_KINDS, Kind
 from ..formats.xbrle import HeaderFlag
-from ..stream.records import Columns, RecordTable
-from ..stream.scan import Block
+from ..model import Block
+from ..table.columns import Columns
+from ..table.table import RecordTable
 from .image import Image, PageSpace
 from .lapses import NONE, Lapses
 from .replay import Layer, View, apply, replay
@@ -211,7 +212,7 @@ class PageHistory:
         columns = self._columns.take(slice(place, place + 1))
         if Kind(int(columns.kind[0])) not in DELTA_KINDS or self._dialect is None:
             raise XbrleError(f"record {record} is no delta", int(columns.offset[0]))
-        at = columns.offset.astype(np.int64) + columns.head
+        at = columns.payload()
         length = columns.length.astype(np.int64)
         page = np.zeros((1, self.page_size), np.uint8)
         verdict = Verdict(int(deltas.apply(self._dialect.encoding, self._data, at, length, page)[0]))

@@ -5,15 +5,16 @@ such bytes are `recovered`, and `known` where a checksum vouches for them. Memor
 record touched costs nothing, whatever lengths a stream claims.
 """
 
+from collections.abc import Sequence
 from enum import IntEnum
 
 import numpy as np
 from numpy.typing import NDArray
 
+from ..arrays import reserve
 from ..errors import XbrleError
-from ..stream.records import Columns
-from ..stream.reserve import reserve
-from ..stream.scan import Block
+from ..model import Block
+from ..table.columns import Columns
 from ..text import address as parse_address
 from ..text import shown
 
@@ -33,7 +34,7 @@ class State(IntEnum):
 class PageSpace:
     """The pages of all blocks as one row of numbers: a page's number is its block's first plus its place in it."""
 
-    def __init__(self, blocks: list[Block], page_size: int) -> None:
+    def __init__(self, blocks: Sequence[Block], page_size: int) -> None:
         self.blocks = tuple(blocks)
         self.page_size = page_size
         pages = [-(-b.length // page_size) if b.declared else 0 for b in blocks]

@@ -8,13 +8,9 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from ..formats.ram import DELTA_KINDS, PAGE_KINDS, Kind
-from ..stream.records import Columns
-
-_IS_PAGE = np.zeros(256, bool)
-_IS_PAGE[list(PAGE_KINDS)] = True
-_IS_DELTA = np.zeros(256, bool)
-_IS_DELTA[list(DELTA_KINDS)] = True
+from ..formats.ram import Kind
+from ..table.columns import Columns
+from ..table.kinds import IS_DELTA, IS_PAGE
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -48,14 +44,14 @@ def page_map(
     that counts, where something before it was discarded or is in doubt.
     """
     stop = until + 1
-    rows = np.flatnonzero((columns.block[:stop] == block) & _IS_PAGE[columns.kind[:stop]])
+    rows = np.flatnonzero((columns.block[:stop] == block) & IS_PAGE[columns.kind[:stop]])
     place = (columns.address[rows] // np.uint64(page_size)).astype(np.int64)
     inside = (place >= 0) & (place < pages)
     rows, place = rows[inside], place[inside]
     last = np.full(pages, -1, np.int64)
     last[place] = rows
     full = np.full(pages, -1, np.int64)
-    whole = ~_IS_DELTA[columns.kind[rows]]
+    whole = ~IS_DELTA[columns.kind[rows]]
     full[place[whole]] = rows[whole]
     wrong = np.zeros(pages, bool)
     mine = np.intersect1d(suspect, rows)

@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..errors import XbrleError
-from ..stream.scan import Block
+from ..model import Block
 from ..text import shown
 
 PC_ORDER = (b"pc.ram", b"pc.bios", b"pc.rom", b"vga.vram")  # then option ROMs by PCI slot [C]

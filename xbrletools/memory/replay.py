@@ -13,12 +13,13 @@ from itertools import pairwise
 import numpy as np
 from numpy.typing import NDArray
 
+from ..arrays import reserve
 from ..codec import compressed, deltas, native
 from ..codec.verdict import Verdict
 from ..formats.dialects import Dialect, Encoding
-from ..formats.ram import DELTA_KINDS, PAGE_KINDS, Kind
-from ..stream.records import Columns
-from ..stream.reserve import reserve
+from ..formats.ram import Kind
+from ..table.columns import Columns
+from ..table.kinds import IS_DELTA, IS_FULL
 from .image import Image, PageSpace, State
 from .lapses import NONE, Lapses
 
@@ -57,12 +58,6 @@ class Layer:
 
 #: Called after each layer, while the image is as that layer left it.
 Observer = Callable[[Layer], None]
-
-_IS_DELTA = np.zeros(256, bool)
-_IS_DELTA[list(DELTA_KINDS)] = True
-_CARRIES = np.zeros(256, bool)
-_CARRIES[list(PAGE_KINDS)] = True
-_IS_FULL = _CARRIES & ~_IS_DELTA
 
 
 def _order(keys: NDArray[np.int64]) -> NDArray[np.int64]:
@@ -177,7 +172,7 @@ def _needed(
 def _is_whole(columns: Columns, keep: NDArray[np.int64], page_size: int) -> NDArray[np.bool_]:
     """Whether each record gives its page anew, whatever it held: PAGE, dup and the like, and not cut short."""
     kind = columns.kind[keep]
-    whole: NDArray[np.bool_] = _IS_FULL[kind] & ((kind != Kind.PAGE) | (columns.length[keep] == page_size))
+    whole: NDArray[np.bool_] = IS_FULL[kind] & ((kind != Kind.PAGE) | (columns.length[keep] == page_size))
     return whole
 
 
@@ -216,7 +211,7 @@ def _apply_layer(
 ) -> Layer:
     """Apply records that touch distinct pages."""
     kind = columns.kind[layer]
-    payload = columns.offset[layer].astype(np.int64) + columns.head[layer]
+    payload = columns.payload(layer)
     length = columns.length[layer].astype(np.int64)
     page_size = image.space.page_size
 
@@ -237,7 +232,7 @@ def _apply_layer(
         inflated = compressed.apply(data, payload[packed], length[packed], image.pages, rows[packed])
         image.set_known(rows[packed[inflated == Verdict.OK]])
         image.set_unknown(rows[packed[inflated != Verdict.OK]])
-    mine = np.flatnonzero(_IS_DELTA[kind])
+    mine = np.flatnonzero(IS_DELTA[kind])
     based = image.state[rows[mine]] == State.KNOWN
     verdicts = np.zeros(0, np.uint8)
     if len(mine) and dialect is not None:

@@ -10,10 +10,10 @@ from functools import cached_property
 import numpy as np
 from numpy.typing import NDArray
 
+from ..arrays import reserve
 from ..formats.dialects import Dialect
 from ..formats.ram import Kind
-from ..stream.records import Columns
-from ..stream.reserve import reserve
+from ..table.columns import Columns
 from .image import Image, PageSpace, State
 from .lapses import NONE, Lapses
 from .replay import Layer, View, apply
@@ -155,7 +155,7 @@ class Versions:
         apply(self._image, self._data, columns.take(applied), self._dialect, keep)
         if self._forgets:
             dups = np.flatnonzero(is_dup)
-            fills = self._data[columns.offset[dups].astype(np.int64) + columns.head[dups]]
+            fills = self._data[columns.payload(dups)]
             data[first + dups] = fills[:, None]
             state[first + dups] = State.KNOWN
             last = np.zeros(first, np.int64)

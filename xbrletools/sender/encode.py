@@ -14,8 +14,8 @@ from ..codec import uniform
 from ..formats import ram
 from ..formats.qevm import SectionType
 from ..memory.ramaddr import layout
-from ..stream.scan import Block
-from ..stream.sections import Stage
+from ..model import Block
+from ..table.sections import Stage
 from .cache import PageCache, buckets_of
 from .policy import Policy, Rules, Sender, ways_of
 from .saver import Form, Frames, Records, Writer, end_of_section, memory_size

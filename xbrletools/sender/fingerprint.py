@@ -6,7 +6,6 @@ Facts: formats/README.md, "The sender's rules". Of the cache's size only the mas
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import NDArray
@@ -16,16 +15,16 @@ from ..formats import ram
 from ..formats.dialects import DIALECTS, Checksum, Dialect, Encoding
 from ..formats.ram import DELTA_KINDS
 from ..formats.xbrle import HeaderFlag
-from ..stream.sections import Stage
+from ..memory.moments import space_of
+from ..model import Stream
+from ..table.kinds import IS_DELTA
+from ..table.sections import Stage
 from .cache import PageCache, buckets_of, reach
 from .held import Copies
 from .history import history
 from .masks import Fitting, Trace, search
 from .policy import Dups, Policy, Rules, Sender, rules_of, ways_of
 from .transcode import Places, choose, places
-
-if TYPE_CHECKING:
-    from ..capture import Capture
 
 #: Their caches do not follow buckets = bytes / (2 x page size) [C].
 OTHER_CACHES = frozenset(("sep10", "sep20", "nov03b"))
@@ -90,29 +89,29 @@ class _Run:
 
 
 def fingerprint(
-    capture: "Capture", cache_bytes: int | None = None, bases: Mapping[bytes, int] | None = None
+    stream: Stream, cache_bytes: int | None = None, bases: Mapping[bytes, int] | None = None
 ) -> Fingerprint:
     """Take the sender's fingerprint; ``cache_bytes`` is a cache size to test, by default one that fits best.
 
     Raises:
         XbrleError: the bases do not fit the capture, or the cache is too small to be one.
     """
-    where = places(capture, capture.scanned.ram_version or ram.VERSION_NAMED, bases)
-    dialect = capture.dialect
-    has_deltas = bool(np.isin(capture.records.columns.kind, DELTA_KINDS).any())
+    where = places(stream, stream.facts.ram_version or ram.VERSION_NAMED, bases)
+    dialect = stream.dialect
+    has_deltas = bool(IS_DELTA[stream.records.columns.kind].any())
     if dialect is None or not has_deltas:
-        return _without_deltas(capture, where)
-    run, trace, fitting = _best(capture, dialect, where)
-    size = capture.page_size * trace.ways
-    tested = _mask(cache_bytes, capture.page_size, trace, fitting)
+        return _without_deltas(stream, where)
+    run, trace, fitting = _best(stream, dialect, where)
+    size = stream.page_size * trace.ways
+    tested = _mask(cache_bytes, stream.page_size, trace, fitting)
     missed = run.misses(trace.hits(tested))
     knows = dialect.name not in OTHER_CACHES
     least = fitting.least if knows and fitting.least is not None else 0
     powers = fitting.powers if knows else None
     return Fingerprint(
         dialect=dialect.name,
-        candidates=capture.evidence.candidates,
-        build=_build(capture, dialect),
+        candidates=stream.reading.evidence.candidates,
+        build=_build(stream, dialect),
         policy=run.rules.policy,
         dups=run.rules.dups,
         cache_min=(least + 1) * size,
@@ -127,14 +126,14 @@ def fingerprint(
     )
 
 
-def _without_deltas(capture: "Capture", where: Places) -> Fingerprint:
+def _without_deltas(stream: Stream, where: Places) -> Fingerprint:
     """A stream that its sender wrote without XBRLE, or one that shows no delta."""
-    table = capture.records
+    table = stream.records
     choices = int(np.count_nonzero((table.columns.kind == ram.Kind.PAGE) & (table.stage == Stage.PART)))
     return Fingerprint(
         dialect=None,
-        candidates=capture.evidence.candidates,
-        build="debug" if capture.scanned.settings.page_sum else None,
+        candidates=stream.reading.evidence.candidates,
+        build="debug" if stream.reading.page_sum else None,
         policy=Policy.NONE,
         dups=Dups.POSTED,
         cache_min=0,
@@ -155,9 +154,9 @@ def _bytes(powers: tuple[int, int], size: int, bits: int) -> tuple[int, int | No
     return (least + 1) * size, None if greatest == (1 << bits) - 1 else (greatest + 1) * size
 
 
-def _build(capture: "Capture", dialect: Dialect) -> str:
+def _build(stream: Stream, dialect: Dialect) -> str:
     """Debug builds put checksums where others have none."""
-    columns = capture.records.columns
+    columns = stream.records.columns
     if dialect.checksum is Checksum.FLAGGED:
         is_debug = bool((columns.header_flags & int(HeaderFlag.CHECKSUM)).any())
     else:
@@ -177,11 +176,11 @@ def _models(dialect: Dialect, page_size: int) -> list[Rules]:
     ]
 
 
-def _best(capture: "Capture", dialect: Dialect, where: Places) -> tuple[_Run, Trace, Fitting]:
+def _best(stream: Stream, dialect: Dialect, where: Places) -> tuple[_Run, Trace, Fitting]:
     """The first model that fits some cache, else the one that misses least with a cache that forgets nothing."""
     tried: list[tuple[int, int, _Run, Trace]] = []
-    for rules in _models(dialect, capture.page_size):
-        run = _run(capture, rules, where)
+    for rules in _models(dialect, stream.page_size):
+        run = _run(stream, rules, where)
         trace = _trace(run, where)
         if not run.wrong.any():
             fitting = search(trace)
@@ -193,18 +192,18 @@ def _best(capture: "Capture", dialect: Dialect, where: Places) -> tuple[_Run, Tr
     return run, trace, Fitting(None, False, 0, 1 << trace.bits, None)
 
 
-def _run(capture: "Capture", rules: Rules, where: Places) -> _Run:
+def _run(stream: Stream, rules: Rules, where: Places) -> _Run:
     """Let a sender with an endless cache choose for the capture's own pages."""
     ways = ways_of(rules.policy)
     cache = PageCache(reach(where.pages) + 1, where.pages, ways)
-    sender = Sender(rules, cache, Copies(capture.space))
-    table = capture.records
+    sender = Sender(rules, cache, Copies(space_of(stream)))
+    table = stream.records
     numbers = table.number
     is_delta = np.zeros(256, bool)
     is_delta[list(DELTA_KINDS)] = True
     parts: list[tuple[NDArray[np.int64], ...]] = []
     unknown = 0
-    for batch in history(capture):
+    for batch in history(stream):
         choices = choose(sender, batch, where)
         enters = rules.enters(batch.is_dup, batch.stage, batch.swept)
         chosen = ~batch.is_dup & (batch.stage == Stage.PART)
@@ -242,20 +241,20 @@ class CacheCounts:
     items: int
 
 
-def cache_counts(capture: "Capture", cache_bytes: int, bases: Mapping[bytes, int] | None = None) -> CacheCounts:
-    """Count what the sender of ``capture`` printed of a cache of this size.
+def cache_counts(stream: Stream, cache_bytes: int, bases: Mapping[bytes, int] | None = None) -> CacheCounts:
+    """Count what the sender of ``stream`` printed of a cache of this size.
 
     Raises:
         XbrleError: the capture shows no dialect, the bases do not fit it, or the cache is too small to be one.
     """
-    dialect = capture.dialect
+    dialect = stream.dialect
     if dialect is None:
         raise XbrleError("the capture has no deltas, so its sender had no cache")
-    where = places(capture, dialect.ram_version, bases)
-    cache = PageCache(buckets_of(cache_bytes, capture.page_size), where.pages)
-    sender = Sender(rules_of(dialect, Policy.POSTED, None, capture.page_size), cache, Copies(capture.space))
+    where = places(stream, dialect.ram_version, bases)
+    cache = PageCache(buckets_of(cache_bytes, stream.page_size), where.pages)
+    sender = Sender(rules_of(dialect, Policy.POSTED, None, stream.page_size), cache, Copies(space_of(stream)))
     aborted = 0
-    for batch in history(capture):
+    for batch in history(stream):
         choices = choose(sender, batch, where)
         aborted += int(np.count_nonzero(choices.refused & batch.known))
     return CacheCounts(aborted, cache.max_items, cache.items)

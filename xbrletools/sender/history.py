@@ -8,18 +8,16 @@ import zlib
 from collections.abc import Iterator
 from dataclasses import dataclass, fields
 from itertools import pairwise
-from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import NDArray
 
 from ..formats.ram import Kind
 from ..memory.image import Image, State
+from ..memory.moments import discards_of, space_of
 from ..memory.replay import apply, ranks
-from ..stream.sections import Stage
-
-if TYPE_CHECKING:
-    from ..capture import Capture
+from ..model import Stream
+from ..table.sections import Stage
 
 BATCH_BYTES = 8 << 20
 
@@ -49,43 +47,45 @@ class Batch:
         return Batch(*(getattr(self, f.name)[which] for f in fields(self)))
 
 
-def history(capture: "Capture") -> Iterator[Batch]:
+def history(stream: Stream) -> Iterator[Batch]:
     """Every record with a page of a block that the capture declares, in order, a few MiB at a time."""
-    columns = capture.records.columns
-    of = capture.space.rows(columns)
+    columns = stream.records.columns
+    of = space_of(stream).rows(columns)
     at = np.flatnonzero(of >= 0)
-    image = Image(capture.space)
-    stage, swept = capture.records.stage, at >= _second_sweep(capture, at)
-    if len(capture.discards):  # what a postcopy destination forgot is no base, and no sender writes deltas after that
-        stage[int(capture.discards.since.min()) :] = Stage.END
-    step = max(1, BATCH_BYTES // capture.page_size)
+    image = Image(space_of(stream))
+    stage, swept = stream.records.stage, at >= _second_sweep(stream, at)
+    if len(
+        discards_of(stream)
+    ):  # what a postcopy destination forgot is no base, and no sender writes deltas after that
+        stage[int(discards_of(stream).since.min()) :] = Stage.END
+    step = max(1, BATCH_BYTES // stream.page_size)
     for start in range(0, len(at), step):
         some = at[start : start + step]
         rows = of[some]
-        contents, is_dup, known = _contents(capture, image, some, rows)
+        contents, is_dup, known = _contents(stream, image, some, rows)
         yield Batch(some, rows, contents, is_dup, known, stage[some], swept[start : start + step])
 
 
-def _second_sweep(capture: "Capture", at: NDArray[np.int64]) -> int:
+def _second_sweep(stream: Stream, at: NDArray[np.int64]) -> int:
     """The row of the first record after the sender went round all of memory: the first that steps back, in the order
     of the block list and, within a block, of addresses [C].
     """
-    columns = capture.records.columns
+    columns = stream.records.columns
     block, address = columns.block[at], columns.address[at]
     back = np.flatnonzero((block[1:] < block[:-1]) | (block[1:] == block[:-1]) & (address[1:] < address[:-1]))
     return int(at[back[0] + 1]) if len(back) else len(columns)
 
 
 def _contents(
-    capture: "Capture", image: Image, at: NDArray[np.int64], rows: NDArray[np.int64]
+    stream: Stream, image: Image, at: NDArray[np.int64], rows: NDArray[np.int64]
 ) -> tuple[NDArray[np.uint8], NDArray[np.bool_], NDArray[np.bool_]]:
     """What records give, whether they are dup pages, and whether what they give is known."""
-    columns, dialect, data = capture.records.columns, capture.dialect, capture.data
+    columns, dialect, data = stream.records.columns, stream.dialect, stream.data
     kind = columns.kind[at]
     is_dup = kind == Kind.DUP
-    contents = np.empty((len(at), capture.page_size), np.uint8)
+    contents = np.empty((len(at), stream.page_size), np.uint8)
     known = np.zeros(len(at), bool)
-    fills = data[columns.offset[at[is_dup]].astype(np.int64) + columns.head[at[is_dup]]]
+    fills = data[columns.payload(at[is_dup])]
     contents[is_dup] = fills[:, None]
     known[is_dup] = True
     layered = np.flatnonzero(~is_dup) if dialect is not None and not dialect.caches_dup else np.arange(len(at))
@@ -96,22 +96,22 @@ def _contents(
         layer = order[start:end]
         apply(image, data, columns.take(at[layer]), dialect)
         for place in layer[kind[layer] == Kind.COMPRESSED].tolist():
-            _inflate(capture, image, int(at[place]), int(rows[place]))
+            _inflate(stream, image, int(at[place]), int(rows[place]))
         contents[layer] = image.pages[rows[layer]]
         known[layer] = image.state[rows[layer]] == State.KNOWN
     return contents, is_dup, known
 
 
-def _inflate(capture: "Capture", image: Image, record: int, row: int) -> None:
+def _inflate(stream: Stream, image: Image, record: int, row: int) -> None:
     """Undo one COMPRESS_PAGE; one that is corrupt leaves its page unknown."""
-    columns = capture.records.columns
+    columns = stream.records.columns
     start = int(columns.offset[record]) + int(columns.head[record])
-    packed = capture.data[start : start + int(columns.length[record])]
+    packed = stream.data[start : start + int(columns.length[record])]
     try:
-        page = zlib.decompressobj().decompress(packed.tobytes(), capture.page_size)
+        page = zlib.decompressobj().decompress(packed.tobytes(), stream.page_size)
     except zlib.error:
         page = b""
-    if len(page) == capture.page_size:
+    if len(page) == stream.page_size:
         image.pages[row] = np.frombuffer(page, np.uint8)
         image.set_known(np.array([row]))
     else:

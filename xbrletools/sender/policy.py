@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from ..codec import deltas, uniform
 from ..formats.dialects import Dialect, Encoding
-from ..stream.sections import Stage
+from ..table.sections import Stage
 from .cache import WAYS, PageCache
 from .held import Held
 

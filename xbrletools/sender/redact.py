@@ -5,7 +5,6 @@ Full pages become zeros, dup pages a fill of 0, deltas keep their runs over zero
 
 import re
 from collections.abc import Iterator, Sequence
-from typing import TYPE_CHECKING
 
 import numpy as np
 from construct import ConstructError
@@ -17,15 +16,14 @@ from ..formats.dialects import Checksum, Dialect, Encoding
 from ..formats.ram import DELTA_KINDS, Kind, Word
 from ..formats.xbrle import Pair
 from ..formats.xbzrle import Runs
+from ..memory.moments import space_of
+from ..model import Stream
 from ..text import address, size
-
-if TYPE_CHECKING:
-    from ..capture import Capture
 
 _RANGE = re.compile(r"(?P<at>.*?)(?:(?P<sign>[-+])(?P<to>0x[0-9a-fA-F]+|\d+[kmgKMG]?))?")
 
 
-def chosen(capture: "Capture", wishes: Sequence[str]) -> NDArray[np.bool_]:
+def chosen(stream: Stream, wishes: Sequence[str]) -> NDArray[np.bool_]:
     """Which pages of the capture's space ``block=NAME`` and ``page=RANGE`` mean, (pages,) bool.
 
     A range is an address, START-END with END's page included, or START+LENGTH, after ``BLOCK:`` where it is not the
@@ -34,20 +32,20 @@ def chosen(capture: "Capture", wishes: Sequence[str]) -> NDArray[np.bool_]:
     Raises:
         XbrleError: a wish is neither, or there is no such block or page.
     """
-    space = capture.space
+    space = space_of(stream)
     blank = np.zeros(len(space), bool)
     for wish in wishes:
         what, _, value = wish.partition("=")
         if what == "block":
             blank[space.slice(space.index(value))] = True
         elif what == "page":
-            blank[_range(capture, value)] = True
+            blank[_range(stream, value)] = True
         else:
             raise XbrleError(f"{wish!r} is neither block=NAME nor page=RANGE")
     return blank
 
 
-def _range(capture: "Capture", text: str) -> slice:
+def _range(stream: Stream, text: str) -> slice:
     """The pages of the space that a range means."""
     block, colon, span = text.rpartition(":")
     found = _RANGE.fullmatch(span)
@@ -56,50 +54,50 @@ def _range(capture: "Capture", text: str) -> slice:
     end = start
     if found["sign"]:
         end = size(found["to"]) if found["sign"] == "-" else start + size(found["to"]) - 1
-    index = capture.space.index(block) if colon else 0
-    pages, page_size = capture.space.slice(index), capture.page_size
+    index = space_of(stream).index(block) if colon else 0
+    pages, page_size = space_of(stream).slice(index), stream.page_size
     if not 0 <= start <= end or end // page_size >= pages.stop - pages.start:
         raise XbrleError(f"{text!r} is no range of pages that the block has")
     return slice(pages.start + start // page_size, pages.start + end // page_size + 1)
 
 
-def redacted(capture: "Capture", blank: NDArray[np.bool_]) -> Iterator[memoryview]:
+def redacted(stream: Stream, blank: NDArray[np.bool_]) -> Iterator[memoryview]:
     """Give the capture's bytes with the pages of ``blank`` (pages,) bool blanked, in pieces.
 
     Raises:
         XbrleError: a record of such a page cannot be blanked and keep its size.
     """
-    columns = capture.records.columns
-    if capture.channels is not None:
+    columns = stream.records.columns
+    if stream.channels:
         raise XbrleError("a capture with multifd channels cannot be blanked: its pages lie in several files")
-    if capture.scanned.mapped_ram:
+    if stream.facts.mapped_ram:
         raise XbrleError("a mapped-ram file cannot be blanked: its pages are no records")
-    rows = capture.space.rows(columns)
+    rows = space_of(stream).rows(columns)
     mine = np.flatnonzero((rows >= 0) & blank[rows] if len(blank) else np.zeros(len(rows), bool))
-    data, at, word = capture.data, 0, Word.sizeof()
+    data, at, word = stream.data, 0, Word.sizeof()
     for row in mine.tolist():
         start = int(columns.offset[row]) + word
         stop = int(columns.offset[row]) + int(columns.head[row]) + int(columns.length[row])
         piece = data[start:stop].copy()
-        _blank(capture, row, piece, int(columns.head[row]) - word)
+        _blank(stream, row, piece, int(columns.head[row]) - word)
         yield data.data[at:start]
         yield piece.data
         at = stop
     yield data.data[at:]
 
 
-def _blank(capture: "Capture", row: int, piece: NDArray[np.uint8], head: int) -> None:
+def _blank(stream: Stream, row: int, piece: NDArray[np.uint8], head: int) -> None:
     """Blank one record, in place: ``piece`` is what follows its word, and its payload begins at ``head``."""
-    columns, dialect = capture.records.columns, capture.dialect
+    columns, dialect = stream.records.columns, stream.dialect
     kind = columns.kind[row]
     payload = piece[head:]
-    if kind == Kind.PAGE and capture.scanned.settings.page_sum:
+    if kind == Kind.PAGE and stream.reading.page_sum:
         piece[head - 4 : head] = 0
     if kind in (Kind.PAGE, Kind.DUP):
         payload[:] = 0
     elif kind in DELTA_KINDS and dialect is not None and dialect.encoding is Encoding.RLE:
         payload[1 :: Pair.sizeof()] = 0
-        _blank_sum(dialect, capture.scanned.settings.endian, piece[:head])
+        _blank_sum(dialect, stream.reading.endian, piece[:head])
     elif kind in DELTA_KINDS and dialect is not None and dialect.encoding is Encoding.ZRUN:
         _blank_literals(payload, int(columns.offset[row]))
     else:

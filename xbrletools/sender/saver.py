@@ -19,7 +19,7 @@ from ..formats.dialects import Checksum, Dialect
 from ..formats.qevm import SectionType
 from ..formats.ram import Flag
 from ..formats.xbrle import HeaderFlag
-from ..stream.scan import Block
+from ..model import Block
 from .policy import Choices
 
 WORD = ram.Word.sizeof()

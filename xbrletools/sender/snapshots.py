@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..errors import XbrleError
-from ..stream.scan import Block
+from ..model import Block
 from ..text import shown
 
 MANIFEST = "manifest.json"

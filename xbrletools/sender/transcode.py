@@ -6,7 +6,6 @@ receiver went wrong comes out as the sender meant it, unless the same sender's r
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
 
 import numpy as np
 from construct import Int32ub
@@ -15,16 +14,14 @@ from numpy.typing import NDArray
 from ..errors import XbrleError
 from ..formats import qevm, ram
 from ..formats.ram import Flag, Kind
+from ..memory.moments import space_of
 from ..memory.ramaddr import layout
-from ..stream.scan import Block
+from ..model import Block, Stream
 from .cache import PageCache, buckets_of
 from .held import Copies
 from .history import Batch, history
 from .policy import Choices, Policy, Rules, Sender, ways_of
 from .saver import Form, Records, Writer, memory_size
-
-if TYPE_CHECKING:
-    from ..capture import Capture
 
 Piece = bytes | memoryview
 PAGES_MAX = 1 << 26  # 256 GiB of 4 KiB pages: each has a few numbers here, whatever was sent of it
@@ -53,12 +50,12 @@ class Places:
 
 
 def places(
-    capture: "Capture",
+    stream: Stream,
     version: int,
     bases: Mapping[bytes, int] | None = None,
     blocks: Sequence[Block] = (),
 ) -> Places:
-    """Place the pages of ``capture`` in a stream of RAM section ``version``.
+    """Place the pages of ``stream`` in a stream of RAM section ``version``.
 
     ``bases`` are ram_addrs for the capture's own blocks; ``blocks`` split a v3 capture's memory, in the order of their
     ram_addr, where a v4 stream is made of it.
@@ -66,12 +63,12 @@ def places(
     Raises:
         XbrleError: the bases or the blocks do not fit the capture, or it claims more pages than are modelled.
     """
-    size, space = capture.page_size, capture.space
+    size, space = stream.page_size, space_of(stream)
     if len(space) > PAGES_MAX:
         raise XbrleError(f"the blocks claim {len(space)} pages; a sender is modelled for up to {PAGES_MAX}")
     offsets, source = layout(space.blocks, size, bases)
     number = np.arange(len(space)) + np.repeat(offsets // size - space.first[:-1], space.pages)
-    flat = capture.scanned.ram_version == ram.VERSION_FLAT
+    flat = stream.facts.ram_version == ram.VERSION_FLAT
     if version == ram.VERSION_FLAT and not flat:
         end = max((int(o) + b.length for o, b in zip(offsets, space.blocks, strict=True)), default=0)
         whole = Block(ram.IDSTR, end)
@@ -91,24 +88,24 @@ def places(
     return Places(number, block, address, space.blocks, offsets, source)
 
 
-def transcode(capture: "Capture", form: Form, rules: Rules, cache_bytes: int, where: Places) -> Iterator[Piece]:
-    """Give the pieces of the stream that ``form`` and ``rules`` make of ``capture``.
+def transcode(stream: Stream, form: Form, rules: Rules, cache_bytes: int, where: Places) -> Iterator[Piece]:
+    """Give the pieces of the stream that ``form`` and ``rules`` make of ``stream``.
 
     A damaged capture is written up to its damage.
 
     Raises:
         XbrleError: a record's page cannot be told, or a record has no place in the stream that is written.
     """
-    if capture.channels is not None:
+    if stream.channels:
         raise XbrleError("a capture with multifd channels cannot be written anew: its pages lie in no section")
-    if capture.scanned.mapped_ram:
+    if stream.facts.mapped_ram:
         raise XbrleError("a mapped-ram file cannot be written anew: its pages are no records; extract its memory")
-    sender = Sender(rules, _cache(rules.policy, cache_bytes, where.pages, form.page_size), Copies(capture.space))
+    sender = Sender(rules, _cache(rules.policy, cache_bytes, where.pages, form.page_size), Copies(space_of(stream)))
     writer = Writer(form, [b.name for b in where.blocks])
-    source = _Source(capture, form, where)
-    columns = capture.records.columns
-    keeps_names = form.version != ram.VERSION_FLAT and capture.scanned.ram_version != ram.VERSION_FLAT
-    for batch in history(capture):
+    source = _Source(stream, form, where)
+    columns = stream.records.columns
+    keeps_names = form.version != ram.VERSION_FLAT and stream.facts.ram_version != ram.VERSION_FLAT
+    for batch in history(stream):
         batch = source.sound(batch)
         if not len(batch):
             continue
@@ -135,16 +132,16 @@ def _cache(policy: Policy, cache_bytes: int, pages: int, page_size: int) -> Page
 class _Source:
     """What of a capture is copied around its records with pages, with the few edits that another version asks for."""
 
-    def __init__(self, capture: "Capture", form: Form, where: Places) -> None:
-        self._capture = capture
-        self._view = capture.data.data
-        columns = capture.records.columns
-        damage = capture.damage
-        self._end = len(capture.data) if damage is None else damage.offset
-        self._ends = columns.offset.astype(np.int64) + columns.head + columns.length
-        self._edits = list(_edits(capture, form, where))
+    def __init__(self, stream: Stream, form: Form, where: Places) -> None:
+        self._capture = stream
+        self._view = stream.data.data
+        columns = stream.records.columns
+        damage = stream.facts.damage
+        self._end = len(stream.data) if damage is None else damage.offset
+        self._ends = columns.end()
+        self._edits = list(_edits(stream, form, where))
         self._copied = 0
-        lost = np.flatnonzero(capture.records.is_page & (capture.space.rows(columns) < 0))
+        lost = np.flatnonzero(stream.records.is_page & (space_of(stream).rows(columns) < 0))
         if len(lost):
             raise XbrleError(
                 "this record's page lies in no block that the stream declares", int(columns.offset[lost[0]])
@@ -186,13 +183,13 @@ class _Source:
         self._copied = end
 
 
-def _edits(capture: "Capture", form: Form, where: Places) -> Iterator[tuple[int, int, bytes]]:
+def _edits(stream: Stream, form: Form, where: Places) -> Iterator[tuple[int, int, bytes]]:
     """Where another RAM section version changes what would be copied: from, to, the new bytes."""
-    if form.version == capture.scanned.ram_version:
+    if form.version == stream.facts.ram_version:
         return
-    columns = capture.records.columns
+    columns = stream.records.columns
     found: list[tuple[int, int, bytes]] = []
-    for section in capture.sections:
+    for section in stream.sections:
         if section.type is qevm.SectionType.START and section.owner is not None and section.owner.idstr == ram.IDSTR:
             version = Int32ub.build(form.version)  # version_id ends the header
             found.append((section.data - len(version), section.data, version))

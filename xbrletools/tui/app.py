@@ -15,7 +15,7 @@ from ..capture import Capture
 from ..errors import XbrleError
 from ..memory.history import Content
 from ..sender.fingerprint import fingerprint
-from ..stream.growing import GrowingTable
+from ..table.growing import GrowingTable
 from ..text import shown
 from . import bookmarks
 from .screens.base import CaptureScreen
@@ -169,7 +169,7 @@ class Browser(App[int]):
 
     def _take_fingerprint(self, session: Session) -> None:
         try:
-            session.fingerprint = fingerprint(session.capture)
+            session.fingerprint = fingerprint(session.capture.stream)
         except XbrleError as error:
             session.no_fingerprint = str(error)
 

@@ -10,13 +10,13 @@ from numpy.typing import NDArray
 from ..analysis.stats import Stats
 from ..capture import Capture
 from ..errors import XbrleError
-from ..formats.ram import PAGE_KINDS
 from ..memory.history import stated_sum
 from ..memory.replay import View
 from ..sender.fingerprint import Fingerprint
-from ..stream.growing import GrowingTable, Record
-from ..stream.records import Columns
-from ..stream.source import MappedSource
+from ..source.source import MappedSource
+from ..table.columns import Columns
+from ..table.growing import GrowingTable, Record
+from ..table.kinds import IS_PAGE
 from ..text import address, shown
 from ..verify.rules import Finding, Severity
 from . import bookmarks
@@ -25,8 +25,6 @@ from .bookmarks import Bookmark
 _STALE = 1.25  # how far the table may grow until what was asked of all of it is asked anew
 FINDINGS_MAX = 100_000  # findings that are listed; more are counted
 
-_IS_PAGE = np.zeros(256, bool)
-_IS_PAGE[list(PAGE_KINDS)] = True
 
 _RANK = {Severity.ERROR: 0, Severity.WARNING: 1, Severity.NOTE: 2}
 
@@ -99,7 +97,8 @@ class Session:
             return
         for piece in range(self._summed, self.table.pieces):
             window = self.table.derive(piece)
-            self.stats.add(window.columns, window.pass_, window.stage, self.table.scanner)
+            self.stats.add(window.columns, window.pass_, window.stage)
+        self.stats.settle(self.capture.found)
         self._summed = self.table.pieces
 
     @property
@@ -168,7 +167,7 @@ class Session:
         piece = table.piece(record.row)
         place = record.row - table.first(piece)
         columns = table.window(piece).columns.take(slice(place, place + 1))
-        return stated_sum(columns, table.scanner.settings.dialect) is not None
+        return stated_sum(columns, self.capture.found.reading.dialect) is not None
 
     def sum_is_wrong(self, row: int) -> bool:
         """Whether a finding says that this row's checksum is not its page's."""
@@ -199,7 +198,7 @@ class Session:
         if here is None or here.block is None or self.table is None:
             return None
         block, at = here.block, np.uint64(here.address)
-        return self.table.find(row, step, lambda c: (c.address == at) & (c.block == block) & _IS_PAGE[c.kind])
+        return self.table.find(row, step, lambda c: (c.address == at) & (c.block == block) & IS_PAGE[c.kind])
 
     def next_kind(self, row: int, step: int) -> int | None:
         """The nearest row of another kind than ``row``."""
@@ -211,7 +210,7 @@ class Session:
 
     def next_page(self, row: int, step: int) -> int | None:
         """The nearest row that carries a page."""
-        return None if self.table is None else self.table.find(row, step, lambda c: _IS_PAGE[c.kind])
+        return None if self.table is None else self.table.find(row, step, lambda c: IS_PAGE[c.kind])
 
     def next_mark(self, row: int, step: int) -> int | None:
         """The nearest row that is marked or has a bookmark."""
@@ -248,10 +247,10 @@ class Session:
             return row, None
         name, offset = address(text)
         block = self._block(name)
-        page = offset // self.table.scanner.settings.page_size * self.table.scanner.settings.page_size
+        page = offset // self.capture.found.reading.page_size * self.capture.found.reading.page_size
 
         def touches(c: Columns) -> NDArray[np.bool_]:
-            mine: NDArray[np.bool_] = (c.address == np.uint64(page)) & (c.block == block) & _IS_PAGE[c.kind]
+            mine: NDArray[np.bool_] = (c.address == np.uint64(page)) & (c.block == block) & IS_PAGE[c.kind]
             return mine
 
         row = self.table.find(self.row + 1, -1, touches)

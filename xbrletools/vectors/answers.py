@@ -19,11 +19,11 @@ from ..formats.ram import Kind
 from ..memory.image import PageSpace
 from ..memory.ramaddr import layout
 from ..memory.replay import View
+from ..model import Block
 from ..sender.cache import PageCache, buckets_of
 from ..sender.held import Copies
 from ..sender.policy import Dups, Policy, Sender, rules_of, ways_of
 from ..sender.saver import Form, Records, Writer
-from ..stream.scan import Block
 from ..verify.receiver import outcome
 from ..verify.rules import Receiver
 from .cases import Value
@@ -173,7 +173,7 @@ def _findings(ask: Ask) -> Answer:
 
 def _receive(ask: Ask) -> Answer:
     with _opened(ask) as capture:
-        verdict = outcome(capture, list(capture.verify()), Receiver(ask["receiver"]))
+        verdict = outcome(capture.stream, list(capture.verify()), Receiver(ask["receiver"]))
         return {"verdict": OK if verdict.loads else REFUSED}
 
 
@@ -181,7 +181,7 @@ def _log(ask: Ask) -> Answer:
     with _opened(ask) as capture:
         end = miglog.End(ask["end"])
         places = layout(capture.blocks, capture.page_size)[0] if end is miglog.End.SENDER else None
-        lines = b"".join(miglog.text(miglog.written(capture, end, places).log)).decode("ascii").splitlines()
+        lines = b"".join(miglog.text(miglog.written(capture.stream, end, places).log)).decode("ascii").splitlines()
         return {"log": lines}
 
 

@@ -18,13 +18,13 @@ from ..formats.dialects import DIALECTS
 from ..formats.qevm import SectionType
 from ..formats.ram import PAGE_SIZE, Flag, Kind
 from ..memory.image import PageSpace
+from ..model import Block
 from ..sender.cache import PageCache
 from ..sender.encode import placed
 from ..sender.held import Copies
 from ..sender.policy import Dups, Policy, Sender, rules_of, ways_of
 from ..sender.saver import Form, Frames, Records, Writer, end_of_section, memory_size
-from ..stream.scan import Block
-from ..stream.sections import Stage
+from ..table.sections import Stage
 from ..verify.rules import Receiver
 from .pages import Question
 from .tables import ORDERS, history

@@ -1,11 +1,11 @@
 """What is wrong with a capture: every rule over the table; `memory` has those that need its memory."""
 
 from collections.abc import Iterator
-from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import NDArray
 
+from ..arrays import reserve
 from ..codec import xbrle
 from ..codec.layout import dtype_of
 from ..codec.verdict import Verdict
@@ -15,24 +15,24 @@ from ..formats.dialects import Checksum, Dialect, Encoding
 from ..formats.qevm import SectionType
 from ..formats.ram import Flag, Kind
 from ..formats.xbrle import HeaderFlag
-from ..stream.records import NO_BLOCK, PIECE, Columns, RecordTable
-from ..stream.reserve import reserve
-from ..stream.sections import Stage
+from ..memory.moments import space_of
+from ..model import Stream
+from ..table.columns import NO_BLOCK, PIECE, Columns
+from ..table.kinds import IS_DELTA, IS_PAGE
+from ..table.sections import Stage
+from ..table.table import RecordTable
 from ..text import shown
 from .forced import forced
 from .ledger import Marks
-from .marks import CARRIES, IS_DELTA, Ints, Mark, Numbers, findings
+from .marks import Ints, Mark, Numbers, findings
 from .memory import memory_marks
 from .rules import RULES, Finding
-
-if TYPE_CHECKING:
-    from ..capture import Capture
 
 _STRICT_BATCH = 1 << 20  # bytes of pages whose deltas are decoded strictly at once
 _FINDINGS = 1 << 12  # rows whose findings are made at once
 
 
-def verify(capture: "Capture", destination: dict[bytes, int] | None = None) -> Iterator[Finding]:
+def verify(stream: Stream, destination: dict[bytes, int] | None = None) -> Iterator[Finding]:
     """Every finding of a capture, in the order of their offsets.
 
     ``destination`` says which blocks, by name and length in bytes, the destination has; without it the stream's own
@@ -41,10 +41,10 @@ def verify(capture: "Capture", destination: dict[bytes, int] | None = None) -> I
     Raises:
         XbrleError: this is no migration stream.
     """
-    table = capture.records
-    marks = [*_record_marks(capture), *memory_marks(capture)]
-    loose = [*_problems(capture), *forced(capture), *_destination(capture, destination), *_whole(capture)]
-    loose.sort(key=lambda f: f.offset if f.offset is not None else capture.scanned.end)
+    table = stream.records
+    marks = [*_record_marks(stream), *memory_marks(stream)]
+    loose = [*_problems(stream), *forced(stream), *_destination(stream, destination), *_whole(stream)]
+    loose.sort(key=lambda f: f.offset if f.offset is not None else stream.facts.end)
     yield from _merged(loose, marks, table)
 
 
@@ -81,31 +81,31 @@ def _of_marks(marks: list[Mark], table: RecordTable) -> Iterator[Finding]:
 # -- findings that are not about one record ----------------------------------------------------------------------------
 
 
-def _problems(capture: "Capture") -> Iterator[Finding]:
+def _problems(stream: Stream) -> Iterator[Finding]:
     """What the scan met."""
-    gaps = {g.start: g for g in capture.gaps}
-    for problem in capture.problems:
+    gaps = {g.start: g for g in stream.facts.gaps}
+    for problem in stream.facts.problems:
         rule = RULES[problem.rule]
-        section = _section(capture, problem.offset)
+        section = _section(stream, problem.offset)
         gap = gaps.get(problem.offset) if problem.rule == "skipped" else None
         told = {} if gap is None else {"start": gap.start, "end": gap.end, "certainty": gap.certainty.value}
         yield Finding(rule.id, rule.severity, problem.message, problem.offset, section=section, evidence=told)
-    yield from _owners(capture)
-    tail = capture.scanned.device_tail
+    yield from _owners(stream)
+    tail = stream.facts.device_tail
     if tail is not None:
         rule = RULES["device-tail-unchecked"]
         message = f"{tail[1] - tail[0]} bytes of device state have no footers: damage in them cannot be seen"
         yield Finding(rule.id, rule.severity, message, tail[0], evidence={"start": tail[0], "end": tail[1]})
 
 
-def _owners(capture: "Capture") -> Iterator[Finding]:
+def _owners(stream: Stream) -> Iterator[Finding]:
     """Sections of an old stream that no receiver of its time has a handler for: live ones of other names than RAM and
     block have, and any whose name is none.
     """
     rule = RULES["unknown-owner"]
-    for section in capture.sections:
+    for section in stream.sections:
         owner = section.owner
-        if owner is None or capture.scanned.footers or section.type in (SectionType.PART, SectionType.END):
+        if owner is None or stream.facts.footers or section.type in (SectionType.PART, SectionType.END):
             continue
         if section.type is SectionType.FULL:
             if owner.idstr and all(0x20 < c < 0x7F for c in owner.idstr):
@@ -125,20 +125,20 @@ def _owners(capture: "Capture") -> Iterator[Finding]:
         yield Finding(rule.id, rule.severity, message, section.offset, section=section.index, evidence=evidence)
 
 
-def _section(capture: "Capture", offset: int) -> int | None:
-    index = capture.sections.at(offset)
+def _section(stream: Stream, offset: int) -> int | None:
+    index = stream.sections.at(offset)
     return index if index >= 0 else None
 
 
-def _destination(capture: "Capture", destination: dict[bytes, int] | None) -> Iterator[Finding]:
+def _destination(stream: Stream, destination: dict[bytes, int] | None) -> Iterator[Finding]:
     """Where the stream's block list is not what the destination has."""
     if destination is None:
         return
     rule = RULES["destination-blocks"]
-    rows = np.flatnonzero(capture.records.columns.kind == Kind.MEM_SIZE)
-    offset = int(capture.records.columns.offset[rows[0]]) if len(rows) else None
-    declared = [b for b in capture.blocks if b.declared]
-    if capture.scanned.ram_version == ram.VERSION_FLAT:
+    rows = np.flatnonzero(stream.records.columns.kind == Kind.MEM_SIZE)
+    offset = int(stream.records.columns.offset[rows[0]]) if len(rows) else None
+    declared = [b for b in stream.blocks if b.declared]
+    if stream.facts.ram_version == ram.VERSION_FLAT:
         total = sum(destination.values())
         if declared and declared[0].length != total:
             message = f"the stream's RAM is {declared[0].length:#x} bytes, the destination's {total:#x}"
@@ -153,21 +153,21 @@ def _destination(capture: "Capture", destination: dict[bytes, int] | None) -> It
             yield Finding(rule.id, rule.severity, message, offset, block=block.name)
 
 
-def _whole(capture: "Capture") -> Iterator[Finding]:
+def _whole(stream: Stream) -> Iterator[Finding]:
     """Pages of a complete stream that no record gave, a finding a block."""
-    if not capture.scanned.complete:
+    if not stream.facts.complete:
         return
-    given = reserve((len(capture.space),), bool)
-    columns = capture.records.columns
+    given = reserve((len(space_of(stream)),), bool)
+    columns = stream.records.columns
     for start in range(0, len(columns), PIECE):
-        rows = capture.space.rows(columns.take(slice(start, start + PIECE)))
+        rows = space_of(stream).rows(columns.take(slice(start, start + PIECE)))
         given[rows[rows >= 0]] = True
     rule = RULES["page-never-sent"]
-    for i, block in enumerate(capture.space.blocks):
-        mine = given[capture.space.slice(i)]
+    for i, block in enumerate(space_of(stream).blocks):
+        mine = given[space_of(stream).slice(i)]
         missing = len(mine) - int(np.count_nonzero(mine))
         if missing:
-            first = int(np.argmin(mine)) * capture.page_size
+            first = int(np.argmin(mine)) * stream.page_size
             message = f"{missing} of {len(mine)} pages were never sent, the first at {first:#x}"
             evidence = {"missing": missing, "pages": len(mine)}
             yield Finding(rule.id, rule.severity, message, block=block.name, page=first, evidence=evidence)
@@ -176,18 +176,18 @@ def _whole(capture: "Capture") -> Iterator[Finding]:
 # -- rules over columns ------------------------------------------------------------------------------------------------
 
 
-def _record_marks(capture: "Capture") -> Iterator[Mark]:
+def _record_marks(stream: Stream) -> Iterator[Mark]:
     """Every rule that looks at records one by one, without memory."""
-    table = capture.records
+    table = stream.records
     marks, nameless, first = Marks(), 0, np.empty(0, np.int64)
     for start in range(0, len(table), PIECE):
-        piece = _Piece(capture, start, table.columns.take(slice(start, start + PIECE)))
+        piece = _Piece(stream, start, table.columns.take(slice(start, start + PIECE)))
         for mark in _framing_marks(piece):
             marks.add(mark)
         rows = np.flatnonzero(piece.nameless)
         nameless += len(rows)
         first = first if len(first) else rows[:1] + start
-        dialect = capture.dialect
+        dialect = stream.dialect
         if dialect is not None:
             for mark in _delta_marks(piece, dialect):
                 marks.add(mark)
@@ -199,9 +199,9 @@ def _record_marks(capture: "Capture") -> Iterator[Mark]:
 class _Piece:
     """Some records of a capture, from row ``start`` on, and which of them carry a page and name no block."""
 
-    def __init__(self, capture: "Capture", start: int, columns: Columns) -> None:
-        self.capture, self.start, self.columns = capture, start, columns
-        self.carries = CARRIES[columns.kind]
+    def __init__(self, stream: Stream, start: int, columns: Columns) -> None:
+        self.stream, self.start, self.columns = stream, start, columns
+        self.carries = IS_PAGE[columns.kind]
         self.nameless = self.carries & (columns.block == NO_BLOCK)
 
     def rows(self, where: NDArray[np.bool_]) -> Ints:
@@ -228,8 +228,8 @@ _ORDER = (
 
 def _framing_marks(piece: _Piece) -> Iterator[Mark]:
     """Rules about flags and blocks."""
-    capture, columns = piece.capture, piece.columns
-    version = capture.scanned.ram_version or ram.VERSION_NAMED
+    stream, columns = piece.stream, piece.columns
+    version = stream.facts.ram_version or ram.VERSION_NAMED
     known = ram.known_flags(version)
     flags, kind = columns.flags, columns.kind
 
@@ -238,12 +238,12 @@ def _framing_marks(piece: _Piece) -> Iterator[Mark]:
     if version != ram.VERSION_FLAT:
         kinds |= int(Flag.COMPRESS_PAGE)
     yield Mark("flags-combined", piece.rows(np.bitwise_count(flags & np.uint16(kinds)) > 1))
-    bare = (kind == Kind.NOOP) | ((kind == Kind.HOOK) & (version != ram.VERSION_FLAT) & (not capture.scanned.footers))
+    bare = (kind == Kind.NOOP) | ((kind == Kind.HOOK) & (version != ram.VERSION_FLAT) & (not stream.facts.footers))
     yield Mark("no-kind", piece.rows(bare))
 
-    declared = np.array([b.declared for b in capture.blocks] + [False], bool)
-    lengths = np.array([b.length for b in capture.blocks] + [0], np.uint64)
-    block = np.minimum(columns.block, len(capture.blocks)).astype(np.int64)
+    declared = np.array([b.declared for b in stream.blocks] + [False], bool)
+    lengths = np.array([b.length for b in stream.blocks] + [0], np.uint64)
+    block = np.minimum(columns.block, len(stream.blocks)).astype(np.int64)
     names = (flags & np.uint16(Flag.CONTINUE)) == 0
     yield Mark("unknown-block", piece.rows(piece.carries & names & ~piece.nameless & ~declared[block]))
     outside = piece.carries & declared[block] & (columns.address >= lengths[block])
@@ -252,7 +252,7 @@ def _framing_marks(piece: _Piece) -> Iterator[Mark]:
 
 def _delta_marks(piece: _Piece, dialect: Dialect) -> Iterator[Mark]:
     """Rules about deltas that need no memory: header and form."""
-    capture, start = piece.capture, piece.start
+    stream, start = piece.stream, piece.start
     deltas = np.flatnonzero(IS_DELTA[piece.columns.kind])
     columns = piece.columns.take(deltas)
     deltas += start
@@ -262,28 +262,28 @@ def _delta_marks(piece: _Piece, dialect: Dialect) -> Iterator[Mark]:
     meant = int(HeaderFlag.XBRLE) | (int(HeaderFlag.CHECKSUM) if dialect.checksum is Checksum.FLAGGED else 0)
     wrong = (flags & np.uint8(~meant & 0xFF)) != 0
     yield Mark("delta-flags", deltas[wrong], evidence={"header_flags": flags[wrong]})
-    header = dtype_of(dialect.header(capture.scanned.settings.endian))
-    payload = columns.offset.astype(np.int64) + columns.head
+    header = dtype_of(dialect.header(stream.reading.endian))
+    payload = columns.payload()
     if header.fields is not None and "padding" in header.fields and dialect.checksum is not Checksum.COMPLEMENT:
-        padding = capture.data[payload - header.itemsize + header.fields["padding"][1]]
+        padding = stream.data[payload - header.itemsize + header.fields["padding"][1]]
         yield Mark("delta-padding", deltas[padding != 0], evidence={"padding": padding[padding != 0]})
     if dialect.encoding is Encoding.RLE:
         yield Mark("delta-odd", deltas[(columns.length & 1) != 0])
-        yield Mark("delta-form", deltas[_unusual(capture, payload, columns.length.astype(np.int64))])
+        yield Mark("delta-form", deltas[_unusual(stream, payload, columns.length.astype(np.int64))])
     if dialect.encoding is not Encoding.ZRUN:
-        table = capture.records
+        table = stream.records
         sections = table.sections.of(columns.offset) if table.main_size is None else table.section[deltas]
         yield Mark("delta-stage", deltas[table.sections.stages(sections) != Stage.PART])
 
 
-def _unusual(capture: "Capture", payload: Ints, length: Ints) -> NDArray[np.bool_]:
+def _unusual(stream: Stream, payload: Ints, length: Ints) -> NDArray[np.bool_]:
     """Whether each delta's runs are other than the encoder would write for the same page."""
     out = np.zeros(len(payload), bool)
-    step = max(1, _STRICT_BATCH // capture.page_size)
-    scratch = np.zeros((step, capture.page_size), np.uint8)
+    step = max(1, _STRICT_BATCH // stream.page_size)
+    scratch = np.zeros((step, stream.page_size), np.uint8)
     for start in range(0, len(payload), step):
         some = slice(start, min(len(payload), start + step))
         pages = scratch[: some.stop - start]
-        verdicts = xbrle.apply(capture.data, payload[some], length[some], pages, strict=True)
+        verdicts = xbrle.apply(stream.data, payload[some], length[some], pages, strict=True)
         out[some] = (verdicts == Verdict.ZERO_RUN) | (verdicts == Verdict.NON_CANONICAL)
     return out

@@ -2,16 +2,14 @@
 
 from collections.abc import Iterable
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
 
 from ..errors import XbrleError
 from ..formats.dialects import Checksum
 from ..memory.history import Version
+from ..memory.moments import page_of
 from ..memory.replay import View
+from ..model import Stream
 from .rules import RULES, Finding, Receiver
-
-if TYPE_CHECKING:
-    from ..capture import Capture
 
 WIRE_BYTES = 20  # of each record, shown from its word on
 LINE = 16  # bytes of a line of a dump
@@ -60,12 +58,12 @@ def _number(text: str) -> int | None:
         return None
 
 
-def chain(capture: "Capture", finding: Finding) -> list[Link]:
+def chain(stream: Stream, finding: Finding) -> list[Link]:
     """The records behind a finding that is about a page, in order; empty for the others."""
     if finding.record is None or finding.block is None or finding.page is None:
         return []
     try:
-        history = capture.page(finding.block, finding.page)
+        history = page_of(stream, finding.block, finding.page)
     except XbrleError:  # the finding is that there is no such page
         return []
     receiver = list(history.versions(View.RECEIVER))
@@ -84,13 +82,13 @@ def chain(capture: "Capture", finding: Finding) -> list[Link]:
         before = [v for v in receiver if v.record < finding.record and v.base is None]
         first = before[-1].record if before else first
     last = finding.evidence.get("healed_by_record") or finding.record
-    columns = capture.records.columns
+    columns = stream.records.columns
     links = []
     for version in receiver:
         if not first <= version.record <= last:
             continue
         end = version.offset + int(columns.head[version.row]) + version.length
-        wire = capture.data[version.offset : min(end, version.offset + WIRE_BYTES)].tobytes()
+        wire = stream.data[version.offset : min(end, version.offset + WIRE_BYTES)].tobytes()
         links.append(
             Link(
                 version,
@@ -104,10 +102,10 @@ def chain(capture: "Capture", finding: Finding) -> list[Link]:
     return links
 
 
-def conclusion(capture: "Capture", finding: Finding) -> str:
+def conclusion(stream: Stream, finding: Finding) -> str:
     """What the evidence of a finding amounts to, in a sentence or two."""
     certainty = finding.evidence.get("certainty")
-    dialect = capture.dialect
+    dialect = stream.dialect
     if finding.rule == "stale-base" and certainty == "checksum":
         return "The stated sum holds for the page that the sender held and not for the receiver's: the base was stale."
     if finding.rule == "stale-base" and certainty == "uniform":
@@ -158,7 +156,7 @@ def conclusion(capture: "Capture", finding: Finding) -> str:
     return f"Receivers that stop at it: {', '.join(stops)}." if stops else "No receiver stops at it."
 
 
-def around(capture: "Capture", offset: int) -> tuple[int, bytes]:
+def around(stream: Stream, offset: int) -> tuple[int, bytes]:
     """The capture's bytes about an offset, whole lines of 16, and where they begin."""
     start = max(0, offset // LINE * LINE - LINE)
-    return start, capture.data[start : offset // LINE * LINE + AROUND].tobytes()
+    return start, stream.data[start : offset // LINE * LINE + AROUND].tobytes()

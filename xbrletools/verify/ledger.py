@@ -10,7 +10,7 @@ from typing import IO, Any
 import numpy as np
 from numpy.typing import DTypeLike, NDArray
 
-from ..stream.records import PIECE
+from ..table.columns import PIECE
 from .marks import Mark
 
 HELD = 1 << 20  # bytes of a ledger that stay in memory

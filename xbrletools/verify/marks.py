@@ -6,16 +6,13 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from ..formats import ram
-from ..stream.records import PIECE, RecordTable
+from ..table.columns import PIECE
+from ..table.kinds import IS_PAGE
+from ..table.table import RecordTable
 from .rules import RULES, Finding, Severity
 
 Ints = NDArray[np.int64]
 
-IS_DELTA = np.zeros(256, bool)
-IS_DELTA[list(ram.DELTA_KINDS)] = True
-CARRIES = np.zeros(256, bool)
-CARRIES[list(ram.PAGE_KINDS)] = True
 
 _WORD = 64  # rows of a word of bits
 
@@ -42,7 +39,7 @@ class Numbers:
         words = -(-len(kind) // _WORD)
         bits = np.zeros(words * 8, np.uint8)
         for start in range(0, len(kind), PIECE):  # PIECE rows are whole words
-            packed = np.packbits(CARRIES[kind[start : start + PIECE]], bitorder="little")
+            packed = np.packbits(IS_PAGE[kind[start : start + PIECE]], bitorder="little")
             bits[start // 8 : start // 8 + len(packed)] = packed
         self._bits = bits.view("<u8")
         self._before = np.zeros(words + 1, np.uint32)
@@ -89,7 +86,7 @@ def findings(mark: Mark, places: Ints, table: RecordTable, numbers: Numbers) -> 
     out = []
     for i, (severity, shows) in enumerate(zip(severities, evidence, strict=True)):
         block = int(columns.block[i])
-        paged = bool(CARRIES[columns.kind[i]])
+        paged = bool(IS_PAGE[columns.kind[i]])
         out.append(
             Finding(
                 rule=mark.rule,

@@ -6,11 +6,12 @@ in neither shows damage; one that holds in both is a collision, a byte sum being
 """
 
 from collections.abc import Iterator
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+from ..arrays import reserve
 from ..codec import checksum, deltas
 from ..codec.batches import overlapped
 from ..codec.uniform import NOT_UNIFORM, fills
@@ -21,15 +22,14 @@ from ..formats.xbrle import HeaderFlag
 from ..memory.doubt import Cause, as_lapses
 from ..memory.image import Image, State
 from ..memory.lapses import joined
-from ..memory.replay import CHUNK, Layer, apply
-from ..stream.records import PIECE, Columns
-from ..stream.reserve import reserve
+from ..memory.moments import discards_of, doubts_of, space_of
+from ..memory.replay import CHUNK, Layer, View, apply
+from ..model import Stream
+from ..table.columns import PIECE, Columns
+from ..table.kinds import IS_DELTA, IS_PAGE
 from .ledger import Ledger, Marks, in_order, pieces, room
-from .marks import CARRIES, IS_DELTA, Ints, Mark, Numbers
+from .marks import Ints, Mark, Numbers
 from .spans import Spans, dropped, replayed, replayed_marks
-
-if TYPE_CHECKING:
-    from ..capture import Capture
 
 _SUM_BATCH = 1 << 20  # bytes of pages that are summed at once
 AT_ONCE = 1 << 17  # records that are put in order by their pages at once
@@ -47,12 +47,12 @@ _SEEN = ("undecoded", "baseless", "damaged", "blank", "wrong", "suspects")
 _Found = dict[str, NDArray[Any]]
 
 
-def memory_marks(capture: "Capture") -> Iterator[Mark]:
+def memory_marks(stream: Stream) -> Iterator[Mark]:
     """Replay everything, and mark what deltas and checksums show."""
-    yield from _page_sums(capture)
-    numbers = Numbers(capture.records.columns.kind)
-    twice = replayed(capture, numbers)
-    receiver = _Replay(capture)
+    yield from _page_sums(stream)
+    numbers = Numbers(stream.records.columns.kind)
+    twice = replayed(stream, numbers)
+    receiver = _Replay(stream)
     receiver.run()
     found = receiver.found
     if rows := found["undecoded"]:
@@ -60,7 +60,7 @@ def memory_marks(capture: "Capture") -> Iterator[Mark]:
     if rows := found["baseless"]:
         yield Mark("delta-without-base", rows["rows"])
     if rows := found["damaged"]:
-        yield from _compressed(capture, numbers, rows)
+        yield from _compressed(stream, numbers, rows)
     if rows := found["blank"]:
         message = (
             "a delta to a page that was never sent in full; over blank memory its sum is {blank:#x}, not {stated:#x}"
@@ -73,12 +73,12 @@ def memory_marks(capture: "Capture") -> Iterator[Mark]:
         evidence = {"stated": rows["stated"], "computed": rows["computed"]}
         yield Mark("checksum-mismatch", wrong, message, evidence)
     if rows := found["suspects"]:
-        stale = _Stale(capture, receiver, rows)
+        stale = _Stale(stream, receiver, rows)
         explained = stale.found["rows"]
         yield from stale.marks(numbers)
     unexplained = _without(wrong, explained)
-    yield from replayed_marks(capture, twice, numbers, unexplained)
-    yield from _corrupt(capture, receiver, numbers, unexplained, twice)
+    yield from replayed_marks(stream, twice, numbers, unexplained)
+    yield from _corrupt(stream, receiver, numbers, unexplained, twice)
 
 
 def _without(rows: Ints, others: Ints) -> Ints:
@@ -102,11 +102,11 @@ def _undecoded(found: _Found) -> Iterator[Mark]:
     yield from marks.whole()
 
 
-def _compressed(capture: "Capture", numbers: Numbers, found: _Found) -> Iterator[Mark]:
+def _compressed(stream: Stream, numbers: Numbers, found: _Found) -> Iterator[Mark]:
     """Zlib streams that are damaged: old senders raced, wrote such, and sent the page again."""
     rows, marks = found["rows"], Marks()
     names = np.array([v.name.lower() for v in Verdict])
-    superseding = _next_full(capture, rows, found["pages"])
+    superseding = _next_full(stream, rows, found["pages"])
     message = "the zlib stream does not come to exactly one page: {verdict}"
     again = message + "; record {superseded_by_record} gives the page again"
     for some in pieces(len(rows)):
@@ -127,18 +127,18 @@ class _Replay:
     sum is its page's.
     """
 
-    def __init__(self, capture: "Capture") -> None:
-        self.capture = capture
-        self.dialect = capture.dialect
-        self.columns = capture.records.columns
-        self.image = Image(capture.space)
-        pages = len(capture.space)
+    def __init__(self, stream: Stream) -> None:
+        self.stream = stream
+        self.dialect = stream.dialect
+        self.columns = stream.records.columns
+        self.image = Image(space_of(stream))
+        pages = len(space_of(stream))
         # Of each page the row, plus one, of its last full record, its last dup, and the last that was no dup.
         row = np.uint32 if len(self.columns) < np.iinfo(np.uint32).max else np.int64
         self.last_full = reserve((pages,), row)
         self.last_dup = reserve((pages,), row)
         self.last_sent = reserve((pages,), row)
-        if any(g.row == 0 and g.may_hold_records for g in capture.gaps):
+        if any(g.row == 0 and g.may_hold_records for g in stream.facts.gaps):
             self.last_full += 1  # the records that are lost at the head may have given any page
         self.holds = room(len(self.columns), bool)
         self.uniform = room(len(self.columns), bool)
@@ -149,9 +149,9 @@ class _Replay:
     def run(self, wanted: NDArray[np.bool_] | None = None) -> None:
         """Apply all records, or those of ``wanted`` pages (pages + 1,) that are no dup pages."""
         ledgers = {name: Ledger() for name in _SEEN}
-        columns, space = self.columns, self.capture.space
-        discards = self.capture.discards
-        lost = as_lapses(d for d in self.capture.doubts if d.cause is Cause.GAP)
+        columns, space = self.columns, space_of(self.stream)
+        discards = discards_of(self.stream)
+        lost = as_lapses(d for d in doubts_of(self.stream, View.RECEIVER) if d.cause is Cause.GAP)
         for start, end, forgotten in joined(discards, lost).pieces(len(columns), CHUNK):
             forgotten.forget(self.image)
             for _, _, first, stop in discards.take(discards.since == start):
@@ -161,7 +161,7 @@ class _Replay:
             if wanted is not None:
                 mine = np.flatnonzero(wanted[space.rows(chunk)] & (chunk.kind != Kind.DUP))
                 chunk, self._where = chunk.take(mine), mine + start
-            apply(self.image, self.capture.data, chunk, self.dialect, self._observe)
+            apply(self.image, self.stream.data, chunk, self.dialect, self._observe)
             for name, seen in self._chunk.items():
                 if seen:
                     order = np.argsort(np.concatenate([p["rows"] for p in seen]), kind="stable")
@@ -202,12 +202,12 @@ class _Replay:
         first = _checked(self.columns, rows, dialect) & (self.last_sent[pages] == 0)
         rows = rows[first]
         computed = np.empty(len(rows), np.uint32)
-        step = max(1, _SUM_BATCH // self.capture.page_size)
+        step = max(1, _SUM_BATCH // self.stream.page_size)
         for start in range(0, len(rows), step):
             some = rows[start : start + step]
-            fresh = np.zeros((len(some), self.capture.page_size), np.uint8)
+            fresh = np.zeros((len(some), self.stream.page_size), np.uint8)
             length = self.columns.length[some].astype(np.int64)
-            deltas.apply(dialect.encoding, self.capture.data, self._payload(some), length, fresh)
+            deltas.apply(dialect.encoding, self.stream.data, self._payload(some), length, fresh)
             computed[start : start + len(some)] = checksum.byte_sum(fresh)
         if dialect.checksum is Checksum.COMPLEMENT:
             computed = ~computed
@@ -218,7 +218,7 @@ class _Replay:
         return found
 
     def _payload(self, rows: Ints) -> Ints:
-        return self.columns.offset[rows].astype(np.int64) + self.columns.head[rows]
+        return self.columns.payload(rows)
 
     def _look(self, rows: Ints, pages: Ints, dialect: Dialect) -> None:
         """Compare the stated sums of decoded deltas with their pages; note those whose base may be stale."""
@@ -255,8 +255,8 @@ class _Stale:
     views (``collides``), whether they state one (``checked``), whether a uniform page shows it (``proves``).
     """
 
-    def __init__(self, capture: "Capture", receiver: _Replay, suspects: _Found) -> None:
-        self.capture = capture
+    def __init__(self, stream: Stream, receiver: _Replay, suspects: _Found) -> None:
+        self.stream = stream
         self.suspects = suspects
         sender = self._sender(suspects["pages"])
         caches = denied = proven = False
@@ -283,26 +283,26 @@ class _Stale:
         What is one repeated byte goes as a dup page: if such a page comes of a delta at the receiver, the sender's base
         was another; if one comes of it in the sender's view, the sender did not forget the dup page.
         """
-        rows, dialect = self.suspects["rows"][some], self.capture.dialect
+        rows, dialect = self.suspects["rows"][some], self.stream.dialect
         assert dialect is not None
-        checked = _checked(self.capture.records.columns, rows, dialect)
+        checked = _checked(self.stream.records.columns, rows, dialect)
         proves, denies = ~checked & receiver.uniform[rows], ~checked & sender.uniform[rows]
         return checked, receiver.holds[rows], sender.holds[rows], proves, denies
 
     def _sender(self, pages: Ints) -> _Replay:
         """The sender's view of these pages: their records but for the dup pages, which it did not cache."""
-        wanted = reserve((len(self.capture.space) + 1,), bool)
+        wanted = reserve((len(space_of(self.stream)) + 1,), bool)
         for start in range(0, len(pages), PIECE):
             wanted[pages[start : start + PIECE]] = True
         wanted[-1] = False
-        replay = _Replay(self.capture)
+        replay = _Replay(self.stream)
         replay.run(wanted)
         return replay
 
     def marks(self, numbers: Numbers) -> Iterator[Mark]:
         """The findings: each stale base, and the sums that hide one."""
         marks, found = Marks(), self.found
-        healing = _next_full(self.capture, self.suspects["rows"], self.suspects["pages"])
+        healing = _next_full(self.stream, self.suspects["rows"], self.suspects["pages"])
         shown = bool(found["checked"].any() or found["proves"].any())
         for part in pieces(len(found["place"])):
             places, collides = found["place"][part], found["collides"][part]
@@ -324,18 +324,18 @@ class _Stale:
                 marks.add(Mark("stale-base", some["rows"][these], message, told, healed[these] < 0))
             mine = some["rows"][collides]
             message = "the sum holds at the receiver, and for the page that the sender held, and the two pages differ"
-            stated = {"stated": self.capture.records.columns.checksum[mine]}
+            stated = {"stated": self.stream.records.columns.checksum[mine]}
             stated |= {name: evidence[name][collides] for name in ("base_record", "dup_record", "healed_by_record")}
             marks.add(Mark("checksum-collision", mine, message, stated, healed[collides] < 0))
         yield from marks.whole()
 
 
-def _next_full(capture: "Capture", rows: Ints, pages: Ints) -> Ints:
+def _next_full(stream: Stream, rows: Ints, pages: Ints) -> Ints:
     """The row of the first full record of each page after each of these rising rows, (n,) int64; -1 for none.
 
     From the end of the table on, a piece at a time, remembering each page's first full record after it.
     """
-    columns, space = capture.records.columns, capture.space
+    columns, space = stream.records.columns, space_of(stream)
     wanted = reserve((len(space) + 1,), bool)
     for start in range(0, len(pages), PIECE):
         wanted[pages[start : start + PIECE]] = True
@@ -346,7 +346,7 @@ def _next_full(capture: "Capture", rows: Ints, pages: Ints) -> Ints:
     for start in reversed(range(0, len(columns), PIECE)):
         piece = columns.take(slice(start, start + PIECE))
         of = space.rows(piece)
-        full = np.flatnonzero(wanted[of] & CARRIES[piece.kind] & ~IS_DELTA[piece.kind])
+        full = np.flatnonzero(wanted[of] & IS_PAGE[piece.kind] & ~IS_DELTA[piece.kind])
         first = int(np.searchsorted(rows[:stop], start))
         if first < stop:
             asked, there = pages[first:stop], rows[first:stop] - start
@@ -360,7 +360,7 @@ def _next_full(capture: "Capture", rows: Ints, pages: Ints) -> Ints:
     return found
 
 
-def _corrupt(capture: "Capture", receiver: _Replay, numbers: Numbers, wrong: Ints, twice: Spans) -> Iterator[Mark]:
+def _corrupt(stream: Stream, receiver: _Replay, numbers: Numbers, wrong: Ints, twice: Spans) -> Iterator[Mark]:
     """Pages whose sums hold in no view: a mark for each chain of such deltas, with the earliest record to blame.
 
     A full record, or a delta whose sum holds, vouches for what came before it; so the first record after that one, or
@@ -370,10 +370,10 @@ def _corrupt(capture: "Capture", receiver: _Replay, numbers: Numbers, wrong: Int
         return
     ledger = Ledger()
     lapses: list[tuple[Ints, Ints]] = []  # of a page each: where it was last right, and where it fails
-    for rows, of in _by_page(capture, wrong):
+    for rows, of in _by_page(stream, wrong):
         place = np.arange(len(rows))
         starts = np.append(True, of[1:] != of[:-1])
-        full = ~IS_DELTA[capture.records.columns.kind[rows]]
+        full = ~IS_DELTA[stream.records.columns.kind[rows]]
         holds = receiver.holds[rows]
         anchor = np.maximum.accumulate(np.where(starts | full, place, 0))
         vouched = np.maximum.accumulate(np.where(holds, place + 1, 0))
@@ -388,7 +388,7 @@ def _corrupt(capture: "Capture", receiver: _Replay, numbers: Numbers, wrong: Int
         earliest_rows = rows[np.minimum(earliest[chains], chains)]
         ledger.add({"rows": rows[chains], "pages": of[chains], "earliest": earliest_rows, "tainted": end - chains})
     found = in_order(ledger.columns(), "rows")
-    healing = _next_full(capture, found["rows"], found["pages"])
+    healing = _next_full(stream, found["rows"], found["pages"])
     message = (
         "the page has the stated sum in no view: damage between record {earliest_record} and this one; "
         "{tainted} records rest on it; healed by record: {healed_by_record}"
@@ -407,9 +407,9 @@ def _corrupt(capture: "Capture", receiver: _Replay, numbers: Numbers, wrong: Int
     yield from dropped(after, at, numbers)
 
 
-def _by_page(capture: "Capture", these: Ints) -> Iterator[tuple[Ints, Ints]]:
+def _by_page(stream: Stream, these: Ints) -> Iterator[tuple[Ints, Ints]]:
     """All records of the pages of these rows, and their pages, rising by page and then by row; some pages at a time."""
-    columns, space = capture.records.columns, capture.space
+    columns, space = stream.records.columns, space_of(stream)
     wanted = reserve((len(space) + 1,), bool)
     for some in pieces(len(these)):
         wanted[space.rows(columns.take(these[some]))] = True
@@ -436,17 +436,17 @@ def _by_page(capture: "Capture", these: Ints) -> Iterator[tuple[Ints, Ints]]:
         start = end
 
 
-def _page_sums(capture: "Capture") -> Iterator[Mark]:
+def _page_sums(stream: Stream) -> Iterator[Mark]:
     """PAGE records that carry a sum of their own, in the debug trees of November 2010."""
-    if not capture.scanned.settings.page_sum:
+    if not stream.reading.page_sum:
         return
-    columns, size = capture.records.columns, capture.page_size
-    at_page, step = overlapped(capture.data, f"V{size}"), max(1, _SUM_BATCH // size)
+    columns, size = stream.records.columns, stream.page_size
+    at_page, step = overlapped(stream.data, f"V{size}"), max(1, _SUM_BATCH // size)
     marks = Marks()
     for start in range(0, len(columns), PIECE):
         piece = columns.take(slice(start, start + PIECE))
         rows = np.flatnonzero((piece.kind == Kind.PAGE) & (piece.length == size))
-        payload = piece.offset[rows].astype(np.int64) + piece.head[rows]
+        payload = piece.payload(rows)
         computed = np.empty(len(rows), np.uint32)
         for first in range(0, len(rows), step):
             pages = at_page[payload[first : first + step]].view(np.uint8).reshape(-1, size)

@@ -5,7 +5,6 @@ The receivers' behaviour: formats/README.md, "Receivers"; tried on the original 
 
 from collections.abc import Iterable
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
 
 import numpy as np
 
@@ -13,10 +12,8 @@ from ..formats import ram, xbrle
 from ..formats.dialects import Dialect, Encoding
 from ..formats.qevm import SectionType
 from ..formats.xbrle import HeaderFlag
+from ..model import Stream
 from .rules import RULES, Finding, Receiver
-
-if TYPE_CHECKING:
-    from ..capture import Capture
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,7 +27,7 @@ class Outcome:
 
 
 def outcome(
-    capture: "Capture",
+    stream: Stream,
     findings: Iterable[Finding],
     receiver: Receiver,
     destination: dict[bytes, int] | None = None,
@@ -44,48 +41,48 @@ def outcome(
     stops = (
         f
         for f in findings
-        if _stops(f, receiver, capture)
+        if _stops(f, receiver, stream)
         and not (f.rule == "unknown-block" and (f.page or 0) < has.get(f.block or b"", 0))
     )
     first = min(stops, key=lambda f: f.offset or 0, default=None)
     reasons = []
     if first is not None:
         reasons.append(Outcome(False, first.offset, first.record, f"{first.rule}: {first.message}"))
-    if receiver is Receiver.TODAY and capture.scanned.ram_version == ram.VERSION_FLAT:
+    if receiver is Receiver.TODAY and stream.facts.ram_version == ram.VERSION_FLAT:
         reasons.append(Outcome(False, 0, None, "RAM section version 3 is not loaded any more"))
     if receiver is not Receiver.TODAY:
-        reasons += _too_new(capture)
-        if capture.scanned.settings.page_sum:
-            reasons += _first(capture, (ram.Kind.PAGE,), "a PAGE with a sum before its data, which it reads as data")
-    if not _reads(capture.dialect, receiver):
-        name = capture.dialect.name if capture.dialect else "unknown"
-        reasons += _first(capture, ram.DELTA_KINDS, f"a delta of dialect {name}, which it does not know")
+        reasons += _too_new(stream)
+        if stream.reading.page_sum:
+            reasons += _first(stream, (ram.Kind.PAGE,), "a PAGE with a sum before its data, which it reads as data")
+    if not _reads(stream.dialect, receiver):
+        name = stream.dialect.name if stream.dialect else "unknown"
+        reasons += _first(stream, ram.DELTA_KINDS, f"a delta of dialect {name}, which it does not know")
     return min(reasons, key=lambda o: o.offset or 0, default=Outcome(True))
 
 
-def _first(capture: "Capture", kinds: tuple[ram.Kind, ...], reason: str) -> list[Outcome]:
+def _first(stream: Stream, kinds: tuple[ram.Kind, ...], reason: str) -> list[Outcome]:
     """A stop at the first record of one of these kinds, if there is one."""
-    columns = capture.records.columns
+    columns = stream.records.columns
     rows = np.flatnonzero(np.isin(columns.kind, kinds))[:1]
-    return [Outcome(False, int(columns.offset[r]), int(capture.records.number[r]), reason) for r in rows.tolist()]
+    return [Outcome(False, int(columns.offset[r]), int(stream.records.number[r]), reason) for r in rows.tolist()]
 
 
-def _too_new(capture: "Capture") -> list[Outcome]:
+def _too_new(stream: Stream) -> list[Outcome]:
     """A stop at the first piece of the container that receivers of 2011 do not know."""
-    for section in capture.sections:
+    for section in stream.sections:
         if section.type in (SectionType.CONFIGURATION, SectionType.COMMAND):
             return [Outcome(False, section.offset, None, f"a {section.type.name} section, which it does not know")]
-        if capture.scanned.footers and section.type is SectionType.START:
+        if stream.facts.footers and section.type is SectionType.START:
             return [Outcome(False, section.end, None, "a section footer, which it does not know")]
     return []
 
 
-def _stops(finding: Finding, receiver: Receiver, capture: "Capture") -> bool:
+def _stops(finding: Finding, receiver: Receiver, stream: Stream) -> bool:
     sums = finding.rule == "checksum-mismatch" or "blank" in finding.evidence
     if sums and receiver is Receiver.DEBUG and finding.record is not None:
-        row = capture.row_of(finding.record)
-        kind = int(capture.records.columns.kind[row])
-        flagged = int(capture.records.columns.header_flags[row]) & HeaderFlag.CHECKSUM
+        row = stream.records.row(finding.record)
+        kind = int(stream.records.columns.kind[row])
+        flagged = int(stream.records.columns.header_flags[row]) & HeaderFlag.CHECKSUM
         return bool(kind in ram.DELTA_KINDS and flagged)
     return receiver in RULES[finding.rule].stops
 

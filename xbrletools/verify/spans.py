@@ -7,21 +7,20 @@ and changes back has, where the deltas are XORs.
 
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import NDArray
 
+from ..arrays import reserve
 from ..codec import deltas
 from ..codec.batches import positions
 from ..formats.dialects import Encoding
-from ..stream.records import PIECE
-from ..stream.reserve import reserve
+from ..memory.moments import space_of
+from ..model import Stream
+from ..table.columns import PIECE
+from ..table.kinds import IS_DELTA
 from .ledger import Ledger, Marks, in_order, pieces
-from .marks import IS_DELTA, Ints, Mark, Numbers
-
-if TYPE_CHECKING:
-    from ..capture import Capture
+from .marks import Ints, Mark, Numbers
 
 BATCH = 1 << 20  # bytes of pages whose deltas are decoded at once, to see which change something
 MANY = 8  # deltas in a row, amid a sweep, that were hardly undone all by the guest itself
@@ -58,27 +57,27 @@ class Spans:
         return (before > 0) & (reached[before - 1] >= wanted)
 
 
-def replayed(capture: "Capture", numbers: Numbers) -> Spans:
+def replayed(stream: Stream, numbers: Numbers) -> Spans:
     """Spans of records that repeat earlier ones byte for byte, a delta that changes something among them, in the order
     of their first records.
     """
     none = np.empty(0, np.int64)
     ledger, pending, before = Ledger(), Spans(none, none, none, none), none
     ledger.add(_columns(pending))
-    for again, of in _repeats(capture) if capture.dialect is not None else ():
+    for again, of in _repeats(stream) if stream.dialect is not None else ():
         if not len(again):
             continue
         place = numbers.of(again)
-        groups = _groups(capture, numbers, place, place - numbers.of(of))
-        if len(pending) and _is_one(capture, numbers, pending, groups):  # the last one goes on in this piece
+        groups = _groups(stream, numbers, place, place - numbers.of(of))
+        if len(pending) and _is_one(stream, numbers, pending, groups):  # the last one goes on in this piece
             groups.first[0], groups.count[0] = pending.first[0], groups.count[0] + pending.count[0]
         elif len(pending):
             groups = Spans(*(np.append(p, g) for p, g in zip(_list(pending), _list(groups), strict=True)))
         ends = np.append(before if len(before) else 0, groups.last)  # the delta before each, and its own last
         last = len(groups) - 1
-        ledger.add(_columns(_grown(capture, numbers, groups.take(np.arange(last)), ends[:last], groups.first[1:])))
+        ledger.add(_columns(_grown(stream, numbers, groups.take(np.arange(last)), ends[:last], groups.first[1:])))
         pending, before = groups.take(np.array([last])), ends[last : last + 1]
-    ledger.add(_columns(_grown(capture, numbers, pending, before, np.full(len(pending), numbers.last + 1))))
+    ledger.add(_columns(_grown(stream, numbers, pending, before, np.full(len(pending), numbers.last + 1))))
     return Spans(**in_order(ledger.columns(), "first"))
 
 
@@ -90,45 +89,45 @@ def _list(spans: Spans) -> list[Ints]:
     return [spans.first, spans.last, spans.shift, spans.count]
 
 
-def _groups(capture: "Capture", numbers: Numbers, place: Ints, shift: Ints) -> Spans:
+def _groups(stream: Stream, numbers: Numbers, place: Ints, shift: Ints) -> Spans:
     """These deltas, each of which repeats the one ``shift`` before it, together where the records between them do too:
     spans from delta to delta. n > 0 rising numbers from one piece of the table.
     """
     same = shift[1:] == shift[:-1]
     gaps = np.where(same, np.diff(place) - 1, 0)
     between = positions(place[:-1] + 1, gaps)
-    differs = ~_repeat(capture, numbers, between, np.repeat(shift[1:], gaps))
+    differs = ~_repeat(stream, numbers, between, np.repeat(shift[1:], gaps))
     apart = np.bincount(np.repeat(np.arange(len(gaps)), gaps)[differs], minlength=len(gaps)) > 0
     begin = np.flatnonzero(np.append(True, ~same | apart))
     count = np.diff(begin, append=len(place))
     return Spans(place[begin], place[begin + count - 1], shift[begin], count)
 
 
-def _is_one(capture: "Capture", numbers: Numbers, span: Spans, groups: Spans) -> bool:
+def _is_one(stream: Stream, numbers: Numbers, span: Spans, groups: Spans) -> bool:
     """Whether the first of ``groups`` goes on with ``span``, which comes before it."""
     if span.shift[0] != groups.shift[0]:
         return False
-    return bool(_extent(capture, numbers, span.last, span.shift, groups.first[:1])[0] == groups.first[0])
+    return bool(_extent(stream, numbers, span.last, span.shift, groups.first[:1])[0] == groups.first[0])
 
 
-def _grown(capture: "Capture", numbers: Numbers, spans: Spans, before: Ints, after: Ints) -> Spans:
+def _grown(stream: Stream, numbers: Numbers, spans: Spans, before: Ints, after: Ints) -> Spans:
     """Spans with the records around them that repeat earlier ones as well, up to the deltas ``before`` and ``after``
     them, (n,) numbers each: these repeat others, and no record is looked at more than twice.
     """
-    first = _extent(capture, numbers, spans.first, spans.shift, np.maximum(before + 1, spans.shift + 1))
-    last = _extent(capture, numbers, spans.last, spans.shift, after - 1)
+    first = _extent(stream, numbers, spans.first, spans.shift, np.maximum(before + 1, spans.shift + 1))
+    last = _extent(stream, numbers, spans.last, spans.shift, after - 1)
     return replace(spans, first=first, last=last)
 
 
-def _repeats(capture: "Capture") -> Iterator[tuple[Ints, Ints]]:
+def _repeats(stream: Stream) -> Iterator[tuple[Ints, Ints]]:
     """Rows of deltas that change something and are the same as the record of their page before them, and its rows; from
     a piece of the table at a time.
     """
-    columns = capture.records.columns
-    latest = reserve((len(capture.space),), np.int64)  # of each page the row, plus one, of its last record
+    columns = stream.records.columns
+    latest = reserve((len(space_of(stream)),), np.int64)  # of each page the row, plus one, of its last record
     for start in range(0, len(columns), PIECE):
         piece = columns.take(slice(start, start + PIECE))
-        pages = capture.space.rows(piece)
+        pages = space_of(stream).rows(piece)
         rows = np.flatnonzero(pages >= 0)
         pages = pages[rows]
         order = np.argsort(pages, kind="stable")
@@ -138,13 +137,13 @@ def _repeats(capture: "Capture") -> Iterator[tuple[Ints, Ints]]:
         latest[pages] = rows + start + 1
         again = (before >= 0) & IS_DELTA[piece.kind[rows]]
         rows, before = rows[again] + start, before[again]
-        equal = _equal(capture, rows, before)
+        equal = _equal(stream, rows, before)
         rows, before = rows[equal], before[equal]
-        changes = _changes(capture, rows)
+        changes = _changes(stream, rows)
         yield rows[changes], before[changes]
 
 
-def replayed_marks(capture: "Capture", spans: Spans, numbers: Numbers, wrong: Ints) -> Iterator[Mark]:
+def replayed_marks(stream: Stream, spans: Spans, numbers: Numbers, wrong: Ints) -> Iterator[Mark]:
     """The findings of spans that came twice; ``wrong`` (n,) int64, rising: rows of records whose sum does not hold.
 
     A literal that its page holds already is nothing that a sender writes, and a sum that fails shows that a page is not
@@ -153,7 +152,7 @@ def replayed_marks(capture: "Capture", spans: Spans, numbers: Numbers, wrong: In
     """
     if not len(spans):
         return
-    assert capture.dialect is not None
+    assert stream.dialect is not None
     marks = Marks()
     message = "records {first_record} to {last_record} repeat {of_first_record} to {of_last_record} byte for byte, "
     what = "{deltas} deltas that change something among them: "
@@ -162,9 +161,9 @@ def replayed_marks(capture: "Capture", spans: Spans, numbers: Numbers, wrong: In
         first, last, shift = some.first, some.last, some.shift
         at = numbers.rows(first)
         sure = np.searchsorted(wrong, at) < np.searchsorted(wrong, numbers.rows(last), side="right")
-        if capture.dialect.encoding is Encoding.ZRUN:
+        if stream.dialect.encoding is Encoding.ZRUN:
             sure[:] = True
-        goes_on = _goes_on(capture, numbers, first - shift - 1) & _goes_on(capture, numbers, last)
+        goes_on = _goes_on(stream, numbers, first - shift - 1) & _goes_on(stream, numbers, last)
         likely = (some.count >= VERY_MANY) | ((some.count >= MANY) & goes_on)
         evidence = {"first_record": first, "last_record": last, "deltas": some.count}
         evidence |= {"of_first_record": first - shift, "of_last_record": last - shift}
@@ -179,29 +178,29 @@ def replayed_marks(capture: "Capture", spans: Spans, numbers: Numbers, wrong: In
     yield from marks.whole()
 
 
-def _goes_on(capture: "Capture", numbers: Numbers, these: Ints) -> NDArray[np.bool_]:
+def _goes_on(stream: Stream, numbers: Numbers, these: Ints) -> NDArray[np.bool_]:
     """Whether the records of these numbers, (n,) int64, and the ones after them are of one sweep over memory."""
     there = (these >= 1) & (these < numbers.last)
     rows = (numbers.rows(np.where(there, these + k, 1)) for k in (0, 1))
-    one, next_one = (capture.space.rows(capture.records.columns.take(r)) for r in rows)
+    one, next_one = (space_of(stream).rows(stream.records.columns.take(r)) for r in rows)
     return there & (one >= 0) & (one < next_one)
 
 
-def _repeat(capture: "Capture", numbers: Numbers, these: Ints, shift: Ints) -> NDArray[np.bool_]:
+def _repeat(stream: Stream, numbers: Numbers, these: Ints, shift: Ints) -> NDArray[np.bool_]:
     """Whether the records of these numbers, (n,) int64, are the same as the ones ``shift`` (n,) before them."""
-    return _equal(capture, numbers.rows(these), numbers.rows(these - shift))
+    return _equal(stream, numbers.rows(these), numbers.rows(these - shift))
 
 
-def _equal(capture: "Capture", rows: Ints, others: Ints) -> NDArray[np.bool_]:
+def _equal(stream: Stream, rows: Ints, others: Ints) -> NDArray[np.bool_]:
     """Whether records are the same, their payloads too."""
-    columns, data = capture.records.columns, capture.data
+    columns, data = stream.records.columns, stream.data
     equal = np.ones(len(rows), bool)
     for name in ("kind", "block", "address", "length", "checksum"):
         column = getattr(columns, name)
         equal &= column[rows] == column[others]
     mine = np.flatnonzero(equal)
     length = columns.length[rows[mine]].tolist()
-    one, other = ((columns.offset[r[mine]].astype(np.int64) + columns.head[r[mine]]).tolist() for r in (rows, others))
+    one, other = (columns.payload(r[mine]).tolist() for r in (rows, others))
     view = data.data
     equal[mine] = [
         view[a : a + size].tobytes() == view[b : b + size].tobytes()
@@ -210,21 +209,21 @@ def _equal(capture: "Capture", rows: Ints, others: Ints) -> NDArray[np.bool_]:
     return equal
 
 
-def _changes(capture: "Capture", rows: Ints) -> NDArray[np.bool_]:
+def _changes(stream: Stream, rows: Ints) -> NDArray[np.bool_]:
     """Whether each delta changes a byte, or states one."""
-    assert capture.dialect is not None
+    assert stream.dialect is not None
     out = np.zeros(len(rows), bool)
-    step = max(1, BATCH // capture.page_size)
+    step = max(1, BATCH // stream.page_size)
     for start in range(0, len(rows), step):
         some = rows[start : start + step]
-        columns = capture.records.columns.take(some)
-        at, length = columns.offset.astype(np.int64) + columns.head, columns.length.astype(np.int64)
-        where, _ = deltas.changed(capture.dialect.encoding, capture.data, at, length, capture.page_size)
+        columns = stream.records.columns.take(some)
+        at, length = columns.payload(), columns.length.astype(np.int64)
+        where, _ = deltas.changed(stream.dialect.encoding, stream.data, at, length, stream.page_size)
         out[start : start + step] = where.any(axis=1)
     return out
 
 
-def _extent(capture: "Capture", numbers: Numbers, place: Ints, shift: Ints, limit: Ints) -> Ints:
+def _extent(stream: Stream, numbers: Numbers, place: Ints, shift: Ints, limit: Ints) -> Ints:
     """How far from each ``place`` on, to ``limit`` at most, records are as those ``shift`` before them: numbers, (n,)
     int64. A limit below its place is looked for backwards.
 
@@ -235,7 +234,7 @@ def _extent(capture: "Capture", numbers: Numbers, place: Ints, shift: Ints, limi
         at, by, way = end[going], shift[going], step[going]
         ahead = np.minimum(reach, np.abs(limit[going] - at))
         which, away = np.repeat(np.arange(len(going)), ahead), positions(np.ones_like(ahead), ahead)
-        differs = ~_repeat(capture, numbers, at[which] + way[which] * away, by[which])
+        differs = ~_repeat(stream, numbers, at[which] + way[which] * away, by[which])
         equal = ahead.copy()
         np.minimum.at(equal, which[differs], away[differs] - 1)
         end[going] += way * equal

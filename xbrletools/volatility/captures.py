@@ -14,8 +14,8 @@ from urllib.request import url2pathname
 import numpy as np
 
 import xbrletools
-from xbrletools.export import physical
 from xbrletools.formats import multifd
+from xbrletools.physical import layout
 from xbrletools.text import shown
 
 if TYPE_CHECKING:
@@ -97,10 +97,10 @@ else:
             capture, space = block.capture, block.image.space
             name, size = space.blocks[space.main].name, capture.page_size
             try:
-                ranges = once([r for r in physical.map_of(capture).ranges if r.block == name])
+                ranges = once([r for r in layout.map_of(capture.stream).ranges if r.block == name])
             except xbrletools.XbrleError as error:
                 log.warning("%s; the block is taken to begin at 0", error)
-                ranges = [physical.Range(0, space.blocks[space.main].length, name, 0)]
+                ranges = [layout.Range(0, space.blocks[space.main].length, name, 0)]
             known = block.image.known[space.slice(space.main)]
             if not known.any():
                 log.warning("no page of %s is known, zeros stand in their place", shown(name))
@@ -135,9 +135,9 @@ else:
             return CaptureLayer(context, memory, memory)
 
 
-def once(ranges: list[physical.Range]) -> list[physical.Range]:
+def once(ranges: list[layout.Range]) -> list[layout.Range]:
     """The ranges, rising, without those whose bytes an earlier one shows: a BIOS just below 4 GiB."""
-    out: list[physical.Range] = []
+    out: list[layout.Range] = []
     for r in ranges:
         if not any(s.offset < r.offset + r.length and r.offset < s.offset + s.length for s in out):
             out.append(r)

@@ -6,8 +6,8 @@ from textual.app import ComposeResult
 from textual.screen import Screen
 
 from ...formats.ram import Kind
-from ...stream.growing import Record
-from ...stream.sections import Stage
+from ...table.growing import Record
+from ...table.sections import Stage
 from ...text import shown
 from ..session import Session
 from ..widgets.bars import NavBar, TopBar

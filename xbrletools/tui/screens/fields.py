@@ -9,9 +9,9 @@ from textual.app import ComposeResult
 from textual.binding import Binding, BindingType
 from textual.containers import Vertical
 
-from ...stream.fields import Field, expanded, header_tree, record_tree, section_tree
-from ...stream.growing import Record
-from ...stream.scan import Scanner
+from ...container.fields import Field, expanded, header_tree, record_tree, section_tree
+from ...model import Found
+from ...table.growing import Record
 from ...text import shown
 from ..widgets.hexview import HexView, Mark
 from ..widgets.lines import Line, Lines, Text, fit
@@ -153,7 +153,7 @@ class FieldsScreen(CaptureScreen):
             return
         self._shown = key
         data = session.bytes
-        scanner = session.table.scanner
+        scanner = session.capture.found
         if self.whole == "header":
             root = header_tree(data)
             what = " file header"
@@ -175,8 +175,8 @@ class FieldsScreen(CaptureScreen):
         self._mark()
         self._head()
 
-    def _record_tree(self, record: Record, data: NDArray[np.uint8], scanner: Scanner) -> Field:
-        settings = scanner.settings
+    def _record_tree(self, record: Record, data: NDArray[np.uint8], scanner: Found) -> Field:
+        settings = scanner.reading
         raw = data[record.offset : record.end].tobytes()
         if record.payload == record.offset:  # from a channel, or at its own place in the file: nothing stands before it
             return Field("page", record.offset, len(raw), raw, raw)
@@ -242,7 +242,7 @@ class FieldsScreen(CaptureScreen):
             return
         here = record.section if self.section is None else self.section
         self.whole = "section"
-        self.section = max(0, min(len(table.scanner.sections) - 1, here + step))
+        self.section = max(0, min(len(self.session.capture.found.sections) - 1, here + step))
         self.follow()
 
     def action_other(self) -> None:

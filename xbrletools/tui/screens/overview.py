@@ -78,13 +78,13 @@ class OverviewScreen(CaptureScreen):
         ]
 
     def _capture(self, width: int) -> list[Line]:
-        session, scanner = self.session, self.session.table.scanner if self.session.table is not None else None
+        session, scanner = self.session, self.session.capture.found if self.session.table is not None else None
         assert scanner is not None
         size = session.capture.source.size or 0
         name = shown(session.capture.name.encode("utf-8", "surrogateescape"))
         lines: list[Line] = [[(text, "strong")] for text in wrapped(name, width, "")]
         packed = f", packed as {session.capture.source.wrapper}" if session.capture.source.wrapper else ""
-        lines.append([(f"{size} bytes{packed}; {scanner.settings.page_size}-byte pages", "")])
+        lines.append([(f"{size} bytes{packed}; {scanner.reading.page_size}-byte pages", "")])
         version = "no RAM section yet" if scanner.ram_version is None else f"RAM section version {scanner.ram_version}"
         footers = "" if scanner.footers is None else ", footers" if scanner.footers else ", no footers"
         machine = "" if scanner.machine is None else f", machine {shown(scanner.machine)}"
@@ -104,7 +104,7 @@ class OverviewScreen(CaptureScreen):
 
     def _dialect(self, width: int) -> list[Line]:
         assert self.session.table is not None
-        evidence = self.session.table.scanner.settings.evidence
+        evidence = self.session.capture.found.reading.evidence
         if evidence.name is None:
             text = f"no delta shows it; it can be any of {', '.join(evidence.candidates) or 'none'}"
             return [[(t, "")] for t in wrapped(text, width, "")]
@@ -160,7 +160,7 @@ class OverviewScreen(CaptureScreen):
 
     def _blocks(self, width: int) -> list[Line]:
         assert self.session.table is not None
-        blocks = self.session.table.scanner.blocks
+        blocks = self.session.capture.found.blocks
         lines: list[Line] = []
         for block in blocks[:_BLOCKS]:
             length = f"{block.length:#14x}" if block.declared else "  not declared"

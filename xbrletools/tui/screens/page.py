@@ -19,7 +19,7 @@ from ...formats.ram import DELTA_KINDS
 from ...memory.history import Content, PageHistory, stated_sum
 from ...memory.replay import View
 from ...memory.values import values
-from ...stream.growing import Record
+from ...table.growing import Record
 from ...text import pattern, shown
 from ..widgets.hexview import HexView, Mark, Mask
 from ..widgets.lines import Line, Lines, Text, fit

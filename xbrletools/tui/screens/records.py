@@ -13,8 +13,8 @@ from textual.widgets import Input
 from textual.worker import get_current_worker
 
 from ...errors import XbrleError
-from ...stream.filters import Filter, FilterError, parse
-from ...stream.growing import Record
+from ...filters import Filter, FilterError, parse
+from ...table.growing import Record
 from ...text import shown
 from ...verify.rules import RULES, Severity
 from ..session import Session
@@ -122,7 +122,7 @@ class RecordList(Lines):
 
 def name_room(session: Session, width: int) -> int:
     """The cells of a block's name in lines of ``width``: the longest name's, where there are so many."""
-    names = session.table.scanner.blocks[:_NAMES] if session.table is not None else []
+    names = session.capture.found.blocks[:_NAMES]
     longest = max((len(shown(b.name)) for b in names), default=0)
     return max(4, min(max(_NAME_LEAST, longest), _NAME_MAX, width - _FIXED))
 

@@ -1,0 +1,264 @@
+"""multifd: pages that came over other connections than the main one."""
+
+import struct
+import zlib
+from collections.abc import Iterable
+
+import numpy as np
+import pytest
+import zstandard
+
+import xbrletools
+from tests.building import EOF, EOS, HEADER, PAGE, block_list, configuration, footer, page, part, patterned, start, zero
+from tests.memory.test_truth import FOLDER, KINDS, check_clean, check_memory
+from xbrletools.cli import main
+from xbrletools.formats import multifd, ram
+from xbrletools.formats.multifd import Method
+from xbrletools.formats.qevm import SectionType
+from xbrletools.verify.rules import Severity
+
+ALLOCATED = 8
+FLUSH = ram.Word.build(ram.Flag.MULTIFD_FLUSH)
+
+
+def init(channel: int) -> bytes:
+    return multifd.Init.build({"version": 1, "uuid": bytes(16), "id": bytes([channel])})
+
+
+class Packets:
+    """Writes one channel, its pages packed in one stream as the method asks."""
+
+    def __init__(self, channel: int = 0, method: Method = Method.NONE) -> None:
+        self.out = bytearray(init(channel))
+        self.method = method
+        self.zlib = zlib.compressobj()
+        self.zstd = zstandard.ZstdCompressor().compressobj()
+        self.size = 77  # stale until the first packet with pages
+
+    def _pack(self, data: bytes) -> bytes:
+        if self.method is Method.ZLIB:
+            return self.zlib.compress(data) + self.zlib.flush(zlib.Z_SYNC_FLUSH)
+        if self.method is Method.ZSTD:
+            return self.zstd.compress(data) + self.zstd.flush(zstandard.COMPRESSOBJ_FLUSH_BLOCK)
+        return data
+
+    def packet(
+        self,
+        number: int,
+        pages: Iterable[tuple[int, bytes]] = (),
+        sync: bool = False,
+        zeros: Iterable[int] = (),
+        block: bytes = b"pc.ram",
+    ) -> "Packets":
+        pages, zeros = list(pages), list(zeros)
+        data = self._pack(b"".join(content for _, content in pages)) if pages else b""
+        if pages:
+            self.size = len(data)
+        header = {
+            "version": 1,
+            "flags": int(sync) | (self.method << multifd.METHOD_SHIFT if pages else 0),
+            "pages_allocated": ALLOCATED,
+            "normal_pages": len(pages),
+            "next_packet_size": self.size,
+            "packet_number": number,
+            "zero_pages": len(zeros),
+            "reserved": bytes(28),
+            "ramblock": block.ljust(256, b"\0"),
+        }
+        offsets = ([a for a, _ in pages] + zeros + [0xDEAD000] * ALLOCATED)[:ALLOCATED]
+        self.out += multifd.Packet.build({"header": header, "offsets": offsets}) + data
+        return self
+
+    def bytes(self) -> bytes:
+        return bytes(self.out)
+
+
+def main_channel(*epochs: bytes, sync: bytes = b"") -> bytes:
+    """A main channel whose first EOS, in START, ends epoch 0; each of ``epochs`` is a PART's records."""
+    head = HEADER + configuration() + start() + block_list([(b"pc.ram", 16 * PAGE)]) + sync + EOS + footer()
+    parts = b"".join(part() + records + sync + EOS + footer() for records in epochs)
+    return head + parts + part(kind=SectionType.END) + sync + EOS + footer() + EOF
+
+
+@pytest.mark.parametrize("method", Method)
+def test_pages_of_all_channels_are_memory(method):
+    one = Packets(0, method).packet(0, sync=True).packet(2, [(0, patterned(1)), (PAGE, patterned(2))], sync=True)
+    two = Packets(1, method).packet(1, sync=True).packet(3, [(3 * PAGE, patterned(3))]).packet(4, sync=True)
+    for channel, number in ((one, 5), (two, 6)):
+        channel.packet(number, sync=True)
+    capture = xbrletools.open(main_channel(zero(2 * PAGE, b"pc.ram")), channels=[two.bytes(), one.bytes()])
+    pages = capture.memory()["pc.ram"]
+    for i, content in enumerate((patterned(1), patterned(2), bytes(PAGE), patterned(3))):
+        assert pages[i].tobytes() == content
+    assert capture.records.counts() == {"mem_size": 1, "page": 3, "dup": 1, "eos": 3}
+    check_clean(capture)
+
+
+def test_within_an_epoch_packets_follow_their_numbers_not_their_channels():
+    one = Packets(0).packet(0, [(0, patterned(1))]).packet(5, [(0, patterned(5))])
+    two = Packets(1).packet(3, [(0, patterned(3))]).packet(9, [(PAGE, patterned(9))])
+    for channels in ([one, two], [two, one]):
+        capture = xbrletools.open(main_channel(), channels=[c.bytes() for c in channels])
+        assert capture.memory()["pc.ram"][0].tobytes() == patterned(5)
+
+
+def test_epochs_come_before_packet_numbers():
+    one = Packets(0).packet(8, [(0, patterned(8))], sync=True).packet(9, sync=True)
+    two = Packets(1).packet(7, sync=True).packet(1, [(0, patterned(1))], sync=True)
+    capture = xbrletools.open(main_channel(), channels=[one.bytes(), two.bytes()])
+    assert capture.memory()["pc.ram"][0].tobytes() == patterned(1)
+
+
+def test_a_zero_record_after_the_synchronisation_replaces_the_channels_page():
+    channel = Packets().packet(0, [(0, patterned(1))], sync=True).packet(1, sync=True).packet(2, sync=True)
+    capture = xbrletools.open(main_channel(zero(0, b"pc.ram")), channels=[channel.bytes()])
+    assert not capture.memory()["pc.ram"][0].any()
+
+
+def test_flush_records_are_the_synchronisation_points_where_there_are_any():
+    channel = Packets().packet(0, [(0, patterned(1))], sync=True).packet(1, sync=True)
+    channel.packet(2, [(0, patterned(2))], sync=True)
+    data = main_channel(zero(0, b"pc.ram"), sync=FLUSH)
+    extra_eos = data.replace(FLUSH + EOS + footer() + EOF, FLUSH + EOS + footer() + part() + EOS + footer() + EOF)
+    capture = xbrletools.open(extra_eos, channels=[channel.bytes()])
+    assert capture.problems == ()
+    assert capture.records.counts()["eos"] == 4
+    assert capture.memory()["pc.ram"][0].tobytes() == patterned(2)
+
+
+def test_an_empty_packet_carries_no_body_whatever_its_stale_size_says():
+    channel = Packets().packet(0).packet(1, [(0, patterned(1))]).packet(2).packet(3, [(PAGE, patterned(2))])
+    capture = xbrletools.open(main_channel(), channels=[channel.bytes()])
+    assert [capture.memory()["pc.ram"][i].tobytes() for i in (0, 1)] == [patterned(1), patterned(2)]
+    assert len(capture.channels.channels[0].packets) == 4
+
+
+def test_zero_pages_of_newer_packets_are_zeros():
+    channel = Packets().packet(0, [(0, patterned(1)), (PAGE, patterned(2))], sync=True)
+    channel.packet(1, [(3 * PAGE, patterned(3))], sync=True, zeros=[PAGE, 2 * PAGE])
+    capture = xbrletools.open(main_channel(), channels=[channel.bytes()])
+    image = capture.memory()
+    assert image.known[:5].tolist() == [True, True, True, True, False]
+    assert not image.pages[1:3].any()
+    assert image.pages[3].tobytes() == patterned(3)
+
+
+def test_a_channels_record_belongs_to_the_section_that_the_main_channel_was_in():
+    channel = Packets().packet(0, sync=True).packet(1, [(0, patterned(1))], sync=True).packet(2, sync=True)
+    capture = xbrletools.open(main_channel(zero(PAGE, b"pc.ram")), channels=[channel.bytes()])
+    table = capture.records
+    row = int(np.flatnonzero(table.columns.offset >= np.uint64(table.main_size))[0])
+    assert capture.sections[int(table.section[row])].type is SectionType.PART
+    assert table.stage[row] == 2
+
+
+def test_a_record_of_a_channel_tells_its_packet():
+    channel = Packets(3).packet(0, sync=True).packet(1, [(0, patterned(1))], sync=True)
+    capture = xbrletools.open(main_channel(), channels=[channel.bytes()])
+    row = capture.records.row(1)
+    ((channel,), (offset,)) = capture.channels.places(capture.records.columns.offset[[row]])
+    assert (channel, offset) == (0, multifd.Init.sizeof() + multifd.PacketHeader.sizeof() + 8 * ALLOCATED)
+
+
+@pytest.mark.parametrize("method", Method)
+def test_a_channel_that_is_cut_gives_what_came_before_and_says_where(method):
+    whole = Packets(0, method).packet(0, [(0, patterned(1))], sync=True)
+    first = len(whole.bytes())
+    whole.packet(1, [(PAGE, patterned(2))], sync=True)
+    data = whole.bytes()
+    for cut in (*range(first + 1, len(data), 97), len(data) - 1):
+        capture = xbrletools.open(main_channel(), channels=[data[:cut]])
+        image = capture.memory()
+        assert image.known[:2].tolist() == [True, False]
+        assert image.pages[0].tobytes() == patterned(1)
+        errors = [f for f in capture.verify() if f.rule == "multifd-channel"]
+        assert errors
+        assert f"{first:#x}" in errors[0].message
+        assert errors[0].severity is Severity.ERROR
+
+
+@pytest.mark.parametrize("method", [Method.ZLIB, Method.ZSTD])
+def test_damaged_packed_pages_lose_the_rest_of_their_channel_only(method):
+    one = Packets(0, method).packet(0, [(0, patterned(1))], sync=True)
+    first = len(one.bytes())
+    data = bytearray(one.packet(1, [(PAGE, np.random.default_rng(0).bytes(PAGE))], sync=True).bytes())
+    data[first + multifd.PacketHeader.sizeof() + 8 * ALLOCATED :] = bytes([0xFF]) * (
+        len(data) - first - multifd.PacketHeader.sizeof() - 8 * ALLOCATED
+    )
+    two = Packets(1, method).packet(2, [(5 * PAGE, patterned(3))], sync=True).packet(3, sync=True)
+    capture = xbrletools.open(main_channel(), channels=[bytes(data), two.bytes()])
+    assert capture.memory().known.nonzero()[0].tolist() == [0, 5]
+    assert "multifd-channel" in [f.rule for f in capture.verify()]
+
+
+def test_a_packet_that_claims_more_than_there_is_allocates_nothing():
+    header = multifd.PacketHeader.build(
+        {
+            "version": 1,
+            "flags": 0,
+            "pages_allocated": 0xFFFFFFFF,
+            "normal_pages": 0xFFFFFFFF,
+            "next_packet_size": 0xFFFFFFFF,
+            "packet_number": 0,
+            "zero_pages": 0,
+            "reserved": bytes(28),
+            "ramblock": bytes(256),
+        }
+    )
+    capture = xbrletools.open(main_channel(), channels=[init(0) + header])
+    assert "ends inside a packet's offsets" in capture.problems[0].message
+
+
+def test_synchronisations_that_do_not_go_with_the_main_channel_are_an_error():
+    capture = xbrletools.open(main_channel(), channels=[Packets().packet(0, sync=True).bytes()])
+    assert "1 synchronisations, and the main channel has 2" in capture.problems[0].message
+
+
+@pytest.mark.parametrize("channels", [[b"nonsense"], [HEADER], [init(1), init(1)]])
+def test_what_is_no_other_channel_is_refused(channels):
+    with pytest.raises(xbrletools.XbrleError, match="channel"):
+        _ = xbrletools.open(main_channel(), channels=channels).records
+
+
+def test_the_command_line_takes_channels(tmp_path, capsys):
+    capture, channel = tmp_path / "main.bin", tmp_path / "c.bin"
+    capture.write_bytes(main_channel(page(0, patterned(1), b"pc.ram")))
+    data = Packets().packet(0, sync=True).packet(1, [(PAGE, patterned(2))], sync=True).packet(2, sync=True).bytes()
+    channel.write_bytes(data)
+    assert main(["verify", str(capture), "--channel", str(channel)]) == 0
+    channel.write_bytes(data[:-1])
+    assert main(["verify", str(capture), "--channel", str(channel)]) == 1
+    assert "multifd-channel" in capsys.readouterr().out
+    assert main(["verify", str(capture), "--channel", str(capture)]) == 2
+
+
+@pytest.mark.parametrize(("name", "channels"), [("none", 2), ("zlib", 3), ("zstd", 2)])
+def test_memory_is_what_the_guest_held(name, channels, corpus):
+    import json
+
+    name = f"pc16-multifd-{name}-kvm"
+    others = [corpus(f"{FOLDER}/{name}.chan{i + 1}.bin") for i in range(channels)]
+    capture = xbrletools.open(corpus(f"{FOLDER}/{name}.chan0.bin"), channels=others)
+    check_memory(capture, corpus, name)
+    check_clean(capture)
+    counts = json.loads(corpus(f"{FOLDER}/{name}.json"))["walker"]["counts"]
+    columns = capture.records.columns
+    mine = np.bincount(columns.kind[capture.records.main_rows], minlength=16)
+    assert {KINDS[k]: n for k, n in counts.items() if k in KINDS} == {
+        k.name.lower(): mine[k] for k in ram.Kind if mine[k]
+    }
+    assert int(np.count_nonzero(columns.kind == ram.Kind.PAGE)) == sum(
+        struct.unpack_from(">I", c, p.offset + 16)[0]
+        for c, found in zip(others, capture.channels.channels, strict=True)
+        for p in found.packets
+    )
+
+
+@pytest.mark.parametrize("options", [("--policy", "none"), ("--redact", "block=pc.ram")])
+def test_writing_a_capture_with_channels_anew_is_refused_and_no_page_left_out_in_silence(options, tmp_path, capsys):
+    capture, channel = tmp_path / "main.bin", tmp_path / "c.bin"
+    capture.write_bytes(main_channel())
+    channel.write_bytes(Packets().packet(0, sync=True).packet(1, [(0, patterned(2))], sync=True).bytes())
+    options = ("--channel", str(channel), *options)
+    assert main(["transcode", str(capture), "-o", str(tmp_path / "T"), *options]) == 2
+    assert "multifd channels" in capsys.readouterr().err

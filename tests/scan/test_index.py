@@ -1,0 +1,317 @@
+"""The index: the same answers with it and without, noticed when it is not the capture's, never in the way."""
+
+import gzip
+import os
+import shutil
+from collections.abc import Callable
+from dataclasses import fields
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+import xbrletools
+import xbrletools.capture
+from tests.cli.run import run
+from tests.conftest import SAMPLES, corpus_names
+from tests.streams import PAGE, StreamBuilder, noise
+from xbrletools.scan import cache as index
+from xbrletools.scan.cache import Indexed, Keeping
+from xbrletools.scan.strict import Scanner
+from xbrletools.source.source import MappedSource, open_source
+
+COMMANDS = (
+    ("info", "--json"),
+    ("stats", "--json"),
+    ("dump", "--json"),
+    ("verify", "--json"),
+    ("page", "--json", "0x0"),
+    ("dump",),
+)
+
+
+@pytest.fixture
+def cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """The folder of indexes, of this test's own; every capture is large enough for one."""
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
+    monkeypatch.setattr(xbrletools.capture, "INDEXED", 1)
+    return tmp_path / "cache" / "xbrletools"
+
+
+def settled(path: Path, data: bytes, seconds: int = 1_000_000) -> Path:
+    """A file that was last changed long ago."""
+    path.write_bytes(data)
+    os.utime(path, (seconds, seconds))
+    return path
+
+
+def sample(tmp_path: Path, name: str = "posted-8m.bin") -> Path:
+    return settled(tmp_path / name, (SAMPLES / name).read_bytes())
+
+
+def files(cache: Path) -> list[Path]:
+    return sorted(cache.iterdir()) if cache.exists() else []
+
+
+def scan_of(path: Path) -> Scanner:
+    return scan_as(path, None)
+
+
+def scan_as(path: Path, dialect: str | None) -> Scanner:
+    source = open_source(path)
+    assert isinstance(source, MappedSource)
+    assert source.origin is not None
+    return index.scanner(source, source.origin, dialect, None, None)
+
+
+def public(scan: Scanner) -> dict[str, object]:
+    return {n: v for n, v in vars(scan).items() if not n.startswith("_") and n not in ("source", "entry", "columns")}
+
+
+@pytest.mark.parametrize("name", sorted(p.name for p in SAMPLES.glob("*.bin")))
+def test_an_index_gives_all_that_the_scan_gave(name: str, tmp_path: Path, cache: Path) -> None:
+    path = sample(tmp_path, name)
+    first = scan_of(path)
+    assert isinstance(first, Keeping)
+    rows = list(first)
+    second = scan_of(path)
+    assert isinstance(second, Indexed)
+    again = list(second)
+    for field in fields(rows[0]):
+        one, other = (np.concatenate([getattr(c, field.name) for c in part]) for part in (rows, again))
+        assert np.array_equal(one, other)
+        assert one.dtype == other.dtype
+    mine, kept = public(first), public(second)
+    assert list(mine.pop("sections")) == list(kept.pop("sections"))  # type: ignore[call-overload]
+    mine.pop("_path", None)
+    assert kept == mine
+
+
+@pytest.mark.parametrize("name", [n for n in corpus_names("qemu-7.2") if ".chan" not in n or n.endswith(".chan0")])
+def test_an_index_keeps_what_is_known_of_todays_captures(
+    name: str, corpus: Callable[[str], bytes], tmp_path: Path, cache: Path
+) -> None:
+    path = settled(tmp_path / "capture.bin", corpus(f"qemu-7.2/{name}.bin"))
+    first = scan_of(path)
+    for _ in first:
+        pass
+    second = scan_of(path)
+    assert isinstance(second, Indexed)
+    mine, kept = public(first), public(second)
+    assert list(mine.pop("sections")) == list(kept.pop("sections"))  # type: ignore[call-overload]
+    assert kept == mine
+
+
+def test_commands_say_the_same_with_and_without_an_index(
+    tmp_path: Path, cache: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    path = sample(tmp_path)
+    without = [run(capsys, c[0], path, *c[1:], "--no-cache") for c in COMMANDS]
+    assert files(cache) == []
+    first = [run(capsys, c[0], path, *c[1:]) for c in COMMANDS]
+    assert len(files(cache)) == 1
+    assert isinstance(scan_of(path), Indexed)
+    second = [run(capsys, c[0], path, *c[1:]) for c in COMMANDS]
+    assert without == first == second
+
+
+def test_a_damaged_capture_says_the_same_from_its_index(
+    tmp_path: Path, cache: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    path = settled(tmp_path / "cut.bin", (SAMPLES / "posted-8m.bin").read_bytes()[:-70_000])
+    first = [run(capsys, c[0], path, *c[1:]) for c in COMMANDS]
+    assert isinstance(scan_of(path), Indexed)
+    assert [run(capsys, c[0], path, *c[1:]) for c in COMMANDS] == first
+
+
+def test_memory_and_load_are_the_same_from_an_index(tmp_path: Path, cache: Path) -> None:
+    path = sample(tmp_path)
+    with xbrletools.open(path, cache=False) as plain:
+        expected = plain.memory()
+    for kind in (Keeping, Indexed):
+        with xbrletools.open(path) as capture:
+            for _ in capture.load(lambda table: None):
+                pass
+            assert isinstance(capture._scanner, kind)
+            assert np.array_equal(capture.memory().pages, expected.pages)
+
+
+def test_a_changed_capture_of_the_same_size_is_noticed(tmp_path: Path, cache: Path) -> None:
+    one, other = (
+        StreamBuilder().page(0, noise(i)).page(PAGE, noise(i + 1)).dup(2 * PAGE + i * PAGE).bytes() for i in (0, 1)
+    )
+    assert len(one) == len(other)
+    path = settled(tmp_path / "a.bin", one)
+    with xbrletools.open(path) as capture:
+        assert capture.records.columns.address[-2] == 2 * PAGE
+    settled(path, other)  # the same time too: its ends tell
+    with xbrletools.open(path) as capture:
+        assert capture.records.columns.address[-2] == 3 * PAGE
+    settled(path, one, seconds=2_000_000)
+    with xbrletools.open(path) as capture:
+        assert not isinstance(capture.scan(), Indexed)
+
+
+def test_a_capture_that_changes_while_it_is_scanned_gets_no_index(tmp_path: Path, cache: Path) -> None:
+    path = sample(tmp_path)
+    scan = scan_of(path)
+    os.utime(path, (5, 5))
+    for _ in scan:
+        pass
+    assert files(cache) == []
+
+
+def test_a_capture_that_was_only_just_written_gets_no_index(tmp_path: Path, cache: Path) -> None:
+    path = tmp_path / "fresh.bin"
+    shutil.copyfile(SAMPLES / "posted-8m.bin", path)
+    for _ in scan_of(path):
+        pass
+    assert files(cache) == []
+
+
+def test_other_options_have_an_index_of_their_own(tmp_path: Path, cache: Path) -> None:
+    path = sample(tmp_path)
+    for options in ({}, {"dialect": "posted"}, {"endian": "little"}, {"page_size": 4096}):
+        with xbrletools.open(path, **options) as capture:  # type: ignore[arg-type]
+            assert len(capture.records)
+    assert len(files(cache)) == 4
+
+
+@pytest.mark.parametrize("turn", range(40))
+def test_a_damaged_index_is_ignored_and_written_anew(turn: int, tmp_path: Path, cache: Path) -> None:
+    path = sample(tmp_path, "m115-big.bin")
+    expected = np.concatenate([c.offset for c in scan_of(path)])
+    (kept,) = files(cache)
+    whole = kept.read_bytes()
+    data = bytearray(whole)
+    random = np.random.default_rng(turn)
+    place = int(random.integers(0, len(data)))
+    if turn % 4 == 0:
+        del data[place:]
+    elif turn % 4 == 1:
+        data[place : place + 8] = random.bytes(8)
+    else:
+        place //= 1 if turn % 4 == 2 else 20
+        data[place] ^= 1 << int(random.integers(0, 8))
+    kept.write_bytes(data)
+    padding = len(whole) - len(whole.rstrip(b"\0"))
+    found = scan_of(path)
+    if isinstance(found, Indexed):  # only what nothing is read from can be damaged unseen: between columns
+        assert bytes(data) == whole or place >= len(data) - padding or whole[place] == 0
+    assert np.array_equal(np.concatenate([c.offset for c in found]), expected)
+    if not isinstance(found, Indexed):
+        assert files(cache)[0].read_bytes() == whole
+
+
+@pytest.mark.parametrize("content", [b"", b"XBRLEIDX", b"\x80\x04N.", bytes(4096), b"{}" * 5000])
+def test_a_foreign_file_in_the_place_of_an_index_is_ignored(content: bytes, tmp_path: Path, cache: Path) -> None:
+    path = sample(tmp_path)
+    for _ in scan_of(path):
+        pass
+    (kept,) = files(cache)
+    kept.write_bytes(content)
+    assert isinstance(scan_of(path), Keeping)
+
+
+def test_an_index_whose_rows_point_outside_the_capture_is_ignored(
+    tmp_path: Path, cache: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = sample(tmp_path)
+    with monkeypatch.context() as patched:
+        gather = Scanner.__iter__
+
+        def far(self: Scanner):  # type: ignore[no-untyped-def]
+            for columns in gather(self):
+                columns.offset[:] += np.uint64(1 << 40)
+                yield columns
+
+        patched.setattr(Scanner, "__iter__", far)
+        for _ in scan_of(path):
+            pass
+    assert len(files(cache)) == 1
+    assert isinstance(scan_of(path), Keeping)
+
+
+def test_a_folder_that_cannot_be_written_fails_no_command(
+    tmp_path: Path, cache: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = sample(tmp_path)
+    expected = run(capsys, "info", path, "--no-cache")
+    (tmp_path / "cache").write_text("a file where the folder should be")
+    assert run(capsys, "info", path) == expected
+    monkeypatch.setenv("XDG_CACHE_HOME", "/proc/nothing")
+    assert run(capsys, "info", path) == expected
+    monkeypatch.delenv("XDG_CACHE_HOME")
+    monkeypatch.setenv("HOME", "/proc/nothing")
+    assert run(capsys, "info", path) == expected
+
+
+def test_a_full_disk_fails_no_command_and_leaves_nothing(
+    tmp_path: Path, cache: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = sample(tmp_path)
+    expected = run(capsys, "info", path, "--no-cache")
+
+    def full(*_: object) -> None:
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(index, "_append", full)
+    assert run(capsys, "info", path) == expected
+    monkeypatch.setattr(index._Draft, "add", full)
+    assert run(capsys, "info", path) == expected
+    assert files(cache) == []
+
+
+def test_an_index_that_would_take_too_much_of_the_disk_is_not_kept(
+    tmp_path: Path, cache: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(index, "MOST", 1000)
+    for _ in scan_of(sample(tmp_path)):
+        pass
+    assert files(cache) == []
+
+
+def test_the_index_unused_for_longest_goes_first(tmp_path: Path, cache: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    paths = [sample(tmp_path, name) for name in ("m115-big.bin", "m115-little.bin")]
+    kept: list[Path] = []
+    for i, path in enumerate(paths):
+        for _ in scan_of(path):
+            pass
+        (new,) = set(files(cache)) - set(kept)
+        kept.append(new)
+        os.utime(new, (100 + i, 100 + i))
+    assert isinstance(scan_of(paths[0]), Indexed)  # used again, so the other is the oldest now
+    monkeypatch.setattr(index, "MOST", sum(p.stat().st_size for p in kept) + 100)
+    for _ in scan_as(paths[0], "m115"):
+        pass
+    assert kept[0] in files(cache)
+    assert kept[1] not in files(cache)
+
+
+def test_a_scan_that_is_broken_off_leaves_nothing(tmp_path: Path, cache: Path) -> None:
+    for _ in scan_of(sample(tmp_path)):
+        break
+    assert files(cache) == []
+
+
+def test_pipes_bytes_and_wrapped_captures_get_no_index(tmp_path: Path, cache: Path) -> None:
+    data = (SAMPLES / "m115-big.bin").read_bytes()
+    for what in (data, settled(tmp_path / "a.gz", gzip.compress(data))):
+        with xbrletools.open(what) as capture:
+            assert len(capture.records)
+    assert files(cache) == []
+
+
+def test_small_captures_get_no_index(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
+    with xbrletools.open(sample(tmp_path)) as capture:
+        assert len(capture.records)
+    assert not (tmp_path / "cache").exists()
+
+
+def test_both_captures_of_a_diff_go_without_an_index(
+    tmp_path: Path, cache: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    one, other = sample(tmp_path, "m115-big.bin"), sample(tmp_path, "m115-little.bin")
+    run(capsys, "diff", one, other, "--no-cache")
+    assert files(cache) == []

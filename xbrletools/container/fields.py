@@ -1,0 +1,257 @@
+"""The field tree that a person reads: every field of a section or a record, with its offset, size, bytes and value.
+
+It parses with the grammars themselves. construct does not say where a field lay, so the grammar is copied with every
+name and every item of an array wrapped in a part that notes the place. Bytes that no field covers show as fields too.
+"""
+
+import copy
+import io
+from contextlib import suppress
+from dataclasses import dataclass, replace
+from functools import cache
+from typing import Any
+
+import numpy as np
+from construct import (
+    Array,
+    ConstructError,
+    FocusedSeq,
+    GreedyRange,
+    IfThenElse,
+    RepeatUntil,
+    Select,
+    Struct,
+    Subconstruct,
+    Switch,
+)
+from construct import Renamed as ConstructRenamed
+from numpy.typing import NDArray
+
+from ..formats import Grammar, qevm, ram, xbrle, xbzrle
+from ..formats.dialects import Dialect, Encoding
+from ..formats.qevm import SectionType
+from ..model import Command, Configuration
+from ..table.sections import Section
+
+UNREAD = "unread"  # bytes that the grammar leaves over, or could not read
+DATA = "data"  # bytes that are another grammar's, or nobody's
+
+
+@dataclass(frozen=True, slots=True)
+class Field:
+    """One field: ``raw`` are its bytes, ``value`` what they mean (None where it has children)."""
+
+    name: str
+    offset: int
+    size: int
+    value: Any
+    raw: bytes
+    children: tuple["Field", ...] = ()
+
+
+@dataclass(slots=True)
+class _Node:
+    """A field while it is read."""
+
+    name: str
+    start: int
+    end: int
+    value: Any
+    children: list["_Node"]
+
+
+class _Named(Subconstruct):  # type: ignore[type-arg]  # generic in its stubs alone
+    """Notes where a field lies. An empty name is given the item's number.
+
+    The nodes that are open, from the outermost on, come with the parsing's own parameters, as ``nodes``.
+    """
+
+    def __init__(self, subcon: Grammar, name: str) -> None:
+        super().__init__(subcon)
+        self.name = name or None
+
+    def _parse(self, stream: Any, context: Any, path: str) -> Any:
+        nodes: list[_Node] = context._params.nodes
+        parent = nodes[-1]
+        start = stream.tell()
+        node = _Node(self.name or f"[{len(parent.children)}]", start, start, None, [])
+        parent.children.append(node)
+        nodes.append(node)
+        try:
+            node.value = self.subcon._parsereport(stream, context, path)
+        finally:
+            node.end = stream.tell()
+            nodes.pop()
+        return node.value
+
+
+class _Attempt(Subconstruct):  # type: ignore[type-arg]
+    """Takes back what it noted where it fails: the part around it goes on with something else."""
+
+    def _parse(self, stream: Any, context: Any, path: str) -> Any:
+        children = context._params.nodes[-1].children
+        before = len(children)
+        try:
+            return self.subcon._parsereport(stream, context, path)
+        except Exception:
+            del children[before:]
+            raise
+
+
+@cache
+def _noting(part: Any) -> Any:
+    """A copy of a grammar that notes its fields."""
+    if isinstance(part, ConstructRenamed):
+        return _Named(_noting(part.subcon), str(part.name))
+    if isinstance(part, Struct | FocusedSeq):
+        out = copy.copy(part)
+        out.subcons = [_noting(p) for p in part.subcons]
+        return out
+    if isinstance(part, IfThenElse):
+        return IfThenElse(part.condfunc, _noting(part.thensubcon), _noting(part.elsesubcon))
+    if isinstance(part, Switch):
+        cases = {key: _noting(case) for key, case in part.cases.items()}
+        return Switch(part.keyfunc, cases, _noting(part.default))
+    if isinstance(part, Select):
+        return Select(*(_Attempt(_noting(p)) for p in part.subcons))
+    if isinstance(part, GreedyRange):
+        return GreedyRange(_Attempt(_Named(_noting(part.subcon), "")))
+    if isinstance(part, RepeatUntil):
+        return RepeatUntil(part.predicate, _Named(_noting(part.subcon), ""))
+    if isinstance(part, Array):
+        return Array(part.count, _Named(_noting(part.subcon), ""))
+    return part
+
+
+def tree(grammar: Grammar, data: bytes, offset: int, name: str = "", **context: Any) -> Field:
+    """The fields of ``data``, which stands at ``offset`` of the capture, as ``grammar`` reads them.
+
+    ``context`` is what the grammar asks for. Where the data ends too soon, the fields that are there come, and the rest
+    as one field called `UNREAD`.
+    """
+    root = _Node(name, 0, len(data), None, [])
+    stream = io.BytesIO(data)
+    with suppress(ConstructError):
+        root.value = _noting(grammar).parse_stream(stream, nodes=[root], **context)
+    return _field(root, data, offset)
+
+
+def _field(node: _Node, data: bytes, offset: int) -> Field:
+    """The finished field of a node; its bytes that no child covers become children called `UNREAD`."""
+    children: list[Field] = []
+    at = node.start
+    for child in node.children:
+        if child.end == child.start:  # computed, or absent
+            continue
+        if child.start > at:
+            children.append(_plain(UNREAD, data, at, child.start, offset))
+        children.append(_field(child, data, offset))
+        at = child.end
+    if at < node.end and (children or not node.name or node.value is None):
+        children.append(_plain(UNREAD, data, at, node.end, offset))
+    value = None if children else node.value
+    return Field(
+        node.name, offset + node.start, node.end - node.start, value, data[node.start : node.end], tuple(children)
+    )
+
+
+def _plain(name: str, data: bytes, start: int, end: int, offset: int) -> Field:
+    return Field(name, offset + start, end - start, data[start:end], data[start:end])
+
+
+def record_tree(
+    data: bytes,
+    offset: int,
+    version: int,
+    dialect: Dialect | None,
+    endian: str,
+    page_size: int,
+) -> Field:
+    """The fields of the record whose bytes are ``data``."""
+    named = ram.VERSION_FLAT if version == ram.VERSION_FLAT else ram.VERSION_NAMED
+    return tree(_record(named, dialect, endian, page_size), data, offset, "record")
+
+
+_record = cache(ram.record)
+
+
+#: The grammar of a payload, by its encoding; the doubled codings have no grammar of their own.
+_PAYLOADS: dict[Encoding, Grammar] = {Encoding.RLE: xbrle.Pairs, Encoding.ZRUN: xbzrle.Runs}
+
+
+def expanded(field: Field, dialect: Dialect) -> Field:
+    """The same tree with a delta's payload taken apart into its pairs or runs, where its coding has a grammar."""
+    if field.name == "payload" and not field.children and dialect.encoding in _PAYLOADS:
+        runs = tree(_PAYLOADS[dialect.encoding], field.raw, field.offset, field.name)
+        return runs if runs.children else field
+    return replace(field, children=tuple(expanded(c, dialect) for c in field.children))
+
+
+#: What follows the type byte.
+_SECTIONS: dict[SectionType, Grammar] = {
+    SectionType.START: qevm.SectionStart,
+    SectionType.FULL: qevm.SectionStart,
+    SectionType.PART: qevm.SectionPart,
+    SectionType.END: qevm.SectionPart,
+    SectionType.CONFIGURATION: qevm.Configuration,
+    SectionType.COMMAND: qevm.CommandHeader,
+    SectionType.VMDESCRIPTION: qevm.VmDescription,
+}
+_FRAMED = (SectionType.START, SectionType.FULL, SectionType.PART, SectionType.END)
+
+
+def section_tree(section: Section, data: NDArray[np.uint8]) -> Field:
+    """The fields of a section: its type, its header, its data as one field, and its footer, if it has one.
+
+    ``data`` is the capture, (size,) uint8.
+    """
+    framed = section.type in _FRAMED
+    header = section.data if framed else section.end
+    start = section.offset
+    children = [Field("type", start, 1, int(section.type), data[start : start + 1].tobytes())]
+    if section.type in _SECTIONS:
+        children += tree(_SECTIONS[section.type], data[start + 1 : header].tobytes(), start + 1).children
+    end = section.end
+    if framed:
+        if end > header:
+            raw = b"" if end - header > DATA_MAX else data[header:end].tobytes()
+            children.append(Field(DATA, header, end - header, raw, raw))
+        size = qevm.Footer.sizeof()
+        if data[end : end + size].tobytes()[:1] == bytes([SectionType.FOOTER]):
+            children.append(tree(qevm.Footer, data[end : end + size].tobytes(), end, "footer"))
+            end += size
+    return Field("section", start, end - start, None, b"", tuple(children))
+
+
+def command_tree(command: Command) -> Field:
+    """The fields of a COMMAND's data, which ends at the command's end."""
+    start = command.end - len(command.data)
+    grammar = command.grammar
+    if grammar is None:
+        return Field(DATA, start, len(command.data), command.data, command.data)
+    return tree(grammar, command.data, start, DATA)
+
+
+def with_subsections(section: Field, data: NDArray[np.uint8], found: Configuration) -> Field:
+    """The fields of CONFIGURATION, with the subsections of unknown name: their grammar cannot pass over them."""
+    children = [c for c in section.children if c.name in ("type", "length", "machine")]
+    subs: list[Field] = []
+    for sub in found.subsections:
+        header = tree(qevm.SubsectionHeader, data[sub.offset : sub.data].tobytes(), sub.offset)
+        raw = data[sub.data : sub.end].tobytes()
+        grammar = qevm.CONFIGURATION_SUBSECTIONS.get(sub.name)
+        inner = Field(DATA, sub.data, len(raw), raw, raw) if grammar is None else tree(grammar, raw, sub.data, DATA)
+        place = f"[{len(subs)}]"
+        subs.append(Field(place, sub.offset, sub.end - sub.offset, None, b"", (*header.children, inner)))
+    if subs:
+        start = subs[0].offset
+        children.append(Field("subsections", start, found.end - start, None, b"", tuple(subs)))
+    return replace(section, children=tuple(children))
+
+
+DATA_MAX = 1 << 24  # bytes of a section's data that its field holds; larger ones are for the records to tell
+
+
+def header_tree(data: NDArray[np.uint8]) -> Field:
+    """The fields of the file header."""
+    return tree(qevm.FileHeader, data[: qevm.FileHeader.sizeof()].tobytes(), 0, "header")

@@ -1,0 +1,97 @@
+"""The memory of a stream at any moment, its pages, and what is in doubt: where everything above asks for them.
+
+What is worked out of a stream is kept with it, see `xbrletools.model.once`.
+"""
+
+from functools import partial
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ..model import Stream, once
+from . import confirm
+from .confirm import Trust
+from .discards import place
+from .doubt import Doubt, as_lapses, find, find_among_channels
+from .history import PageHistory
+from .image import Image, PageSpace
+from .lapses import Lapses, joined
+from .replay import View, replay
+
+
+@once
+def space_of(stream: Stream) -> PageSpace:
+    """Where each block's pages lie among all pages.
+
+    Raises:
+        XbrleError: the blocks claim more than any guest has.
+    """
+    return PageSpace(stream.blocks, stream.page_size)
+
+
+@once
+def discards_of(stream: Stream) -> Lapses:
+    """The pages that a postcopy destination was told to forget, and when."""
+    return place(stream.facts.discards, stream.records, space_of(stream))
+
+
+@once
+def doubts_of(stream: Stream, view: View) -> list[Doubt]:
+    """Where on which pages are in doubt: what the gaps and refuted records leave unknown."""
+    if not stream.salvaged:
+        return []
+    columns, gaps = stream.records.columns, stream.facts.gaps
+    if stream.channels:
+        return find_among_channels(space_of(stream), columns, gaps, stream.broken)
+    return find(space_of(stream), stream.data, columns, stream.dialect, gaps, view)
+
+
+@once
+def lapses_of(stream: Stream, view: View) -> Lapses:
+    """Which pages are unknown again, and since when: those discarded and, after salvage, those in doubt."""
+    return joined(discards_of(stream), as_lapses(doubts_of(stream, view)))
+
+
+def memory_of(stream: Stream, at: int | None = None, view: View = View.RECEIVER, trust: Trust = Trust.STREAM) -> Image:
+    """Memory just after record ``at``, by default at the end.
+
+    By default it is what the stream gives; after salvage `Image.recovered` tells which of it stands, and `Image.known`
+    which of that a checksum vouches for. With ``Trust.CHECKSUM`` all else is unknown.
+
+    Raises:
+        XbrleError: there is no such record.
+    """
+    columns, forgotten = stream.records.columns, lapses_of(stream, view)
+    if at is not None:
+        row = stream.records.row(at)
+        columns, forgotten = columns.take(slice(0, row + 1)), forgotten.upto(row)
+    image = Image(space_of(stream))
+    replay(image, stream.data, columns, stream.dialect, view, forgotten)
+    if stream.salvaged:
+        image.vouched = confirmed_of(stream, image, at, view)
+    if trust is Trust.CHECKSUM:
+        image.keep(confirmed_of(stream, image, at, view) if image.vouched is None else image.vouched)
+    return image
+
+
+def confirmed_of(stream: Stream, image: Image, at: int | None = None, view: View = View.RECEIVER) -> NDArray[np.bool_]:
+    """Which pages of ``image``, which is memory at that moment in that view, a checksum vouches for, (pages,) bool.
+
+    After salvage these are the pages that are known.
+
+    Raises:
+        XbrleError: there is no such record.
+    """
+    end = len(stream.records) if at is None else stream.records.row(at) + 1
+    return confirm.confirmed(image, stream.data, stream.records.columns, end, stream.dialect, view)
+
+
+def page_of(stream: Stream, block: str | bytes, address: int) -> PageHistory:
+    """The story of the page that holds ``address`` of ``block``, without replaying the rest.
+
+    Raises:
+        XbrleError: there is no such block, or no such page in it.
+    """
+    return PageHistory(
+        stream.records, stream.data, space_of(stream), stream.dialect, block, address, partial(lapses_of, stream)
+    )

@@ -1,0 +1,391 @@
+"""The values that everything above shares: what a scan finds, and the scanned stream."""
+
+from collections.abc import Callable, Hashable, Mapping, Sequence
+from dataclasses import dataclass, field
+from enum import Enum
+from functools import wraps
+from typing import Any, Concatenate, ParamSpec, Protocol, TypeVar, cast
+
+import numpy as np
+from numpy.typing import NDArray
+
+from .formats import Grammar, qevm, ram
+from .formats.dialects import Dialect
+from .table.sections import Sections
+from .table.table import RecordTable
+from .table.windows import Framing
+from .text import shown
+
+ANY_BLOCK = -1
+
+
+@dataclass(frozen=True, slots=True)
+class Block:
+    """A RAM block. ``length`` in bytes; 0 with ``declared`` false where a record names what the list does not.
+
+    ``address`` is its guest-physical address and ``page_size`` its own page size, where the list says so.
+    """
+
+    name: bytes
+    length: int
+    declared: bool = True
+    address: int | None = None
+    page_size: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Problem:
+    """Something the scan met that should not be there; `verify` makes a finding of it.
+
+    ``fatal``: the scan could not go on after it.
+    """
+
+    rule: str
+    offset: int
+    message: str
+    fatal: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Evidence:
+    """The verdict on a capture's dialect.
+
+    ``name`` is None where nothing shows it; ``candidates`` are then the dialects that fit. ``reasons`` are for a
+    person; ``offset`` is that of the first record which showed it, ``decoded`` how many deltas from there on come to a
+    page each. ``cut``: the first delta is not there to its end.
+    """
+
+    name: str | None
+    endian: str | None
+    candidates: tuple[str, ...]
+    offset: int | None = None
+    forced: bool = False
+    cut: bool = False
+    reasons: tuple[str, ...] = ()
+    decoded: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class Reading:
+    """How the RAM sections of a capture read, as far as it is known; ``page_size`` in bytes.
+
+    ``page_sum``: whether a PAGE of version 3 has its byte sum before its data; None until a PAGE was met.
+    ``configured``: the stream begins with CONFIGURATION, as those of QEMU 2.4 and later do.
+    """
+
+    version: int = ram.VERSION_NAMED
+    dialect: Dialect | None = None
+    endian: str = "little"
+    page_size: int = ram.PAGE_SIZE
+    page_sum: bool | None = None
+    configured: bool = False
+    evidence: Evidence = field(default_factory=lambda: Evidence(None, None, ()))
+
+
+class Certainty(Enum):
+    """How sure it is that the capture reads on where a gap ends; nothing that can be believed follows where `NONE`."""
+
+    NEAR_CERTAIN = "near certain"
+    LIKELY = "likely"
+    NONE = "none"
+
+
+@dataclass(frozen=True, slots=True)
+class Gap:
+    """A range of the capture that was skipped: ``[start, end)`` in bytes, empty where records are missing between two.
+
+    ``row`` is that of the first record after it. ``in_place``: the skipped bytes fill exactly the place of the records
+    that were lost, so none is missing beside those. ``evidence`` is for a person. ``left_out`` are the pages of records
+    that were read and not believed, as (block, address); block -1 where it cannot be told. ``may_hold_records`` is
+    false where RAM had ended before it, or where the capture simply ends inside a record.
+    """
+
+    start: int
+    end: int
+    reason: str
+    certainty: Certainty
+    row: int
+    in_place: bool = False
+    evidence: str = ""
+    left_out: tuple[tuple[int, int], ...] = ()
+    may_hold_records: bool = True
+
+    @property
+    def told(self) -> str:
+        """What a person wants to know of it first."""
+        return f"{self.end - self.start} bytes were skipped: {self.reason}; reading on is {self.certainty.value}"
+
+
+def meant(number: int, data: bytes) -> int:
+    """The number as it is today: one release wrote RECV_BITMAP, alone of its neighbours with data, as one less [R]."""
+    return int(qevm.Command.RECV_BITMAP) if number == qevm.Command.POSTCOPY_RESUME and data else number
+
+
+@dataclass(frozen=True, slots=True)
+class Command:
+    """One COMMAND: its type byte stands at ``offset``; ``data`` are its bytes, ``fields`` what they say, or None.
+
+    ``package`` is where the sections that PACKAGED carries lie, ``[start, end)`` in the capture. ``end`` is the offset
+    after the command's own data.
+    """
+
+    offset: int
+    number: int
+    data: bytes
+    end: int
+    fields: dict[str, Any] | None = None
+    package: tuple[int, int] | None = None
+
+    @property
+    def name(self) -> str:
+        """The command's name in lower case, or its number where that is not known."""
+        number = meant(self.number, self.data)
+        return qevm.Command(number).name.lower() if number in set(qevm.Command) else f"command {number}"
+
+    @property
+    def grammar(self) -> "Grammar | None":
+        """What its data reads as; None where that is not known."""
+        return qevm.COMMAND_DATA.get(meant(self.number, self.data)) if self.data else None
+
+    @property
+    def discards(self) -> "list[Discard]":
+        """The ranges that a RAM_DISCARD names; none for other commands."""
+        if self.number != qevm.Command.POSTCOPY_RAM_DISCARD or self.fields is None:
+            return []
+        name = self.fields["idstr"]
+        return [Discard(self.offset, name, r["start"], r["length"]) for r in self.fields["ranges"]]
+
+    def __str__(self) -> str:
+        """Its name and what it says, for a person."""
+        said = self.fields or {}
+        if "ranges" in said:
+            ranges = said["ranges"]
+            words = [shown(said["idstr"]), f"{len(ranges)} ranges of {sum(r['length'] for r in ranges):#x} bytes"]
+        elif self.package is not None:
+            words = [f"{said['size']} bytes of sections"]
+        else:
+            words = [shown(v) if isinstance(v, bytes) else f"{v:#x}" for v in said.values()]
+        if self.data and not said:
+            words = [f"{len(self.data)} bytes"]
+        return " ".join([self.name, *words])
+
+
+@dataclass(frozen=True, slots=True)
+class Discard:
+    """A range of one block's pages that the destination forgot, at the command's ``offset`` in the capture."""
+
+    offset: int
+    block: bytes
+    start: int
+    length: int
+
+
+@dataclass(frozen=True, slots=True)
+class ConfigurationSubsection:
+    """One subsection: ``offset`` of its 0x05 in the capture, its data in ``[data, end)``.
+
+    ``value`` is what its grammar gives: page bits, capability names or the UUID's bytes; None where the name is
+    unknown, and then ``end`` was searched for.
+    """
+
+    name: bytes
+    version: int
+    offset: int
+    data: int
+    end: int
+    value: int | tuple[bytes, ...] | bytes | None
+
+
+@dataclass(frozen=True, slots=True)
+class Configuration:
+    """The machine's name, the subsections, and where it all ends. ``cut``: the bytes ended first."""
+
+    machine: bytes
+    subsections: tuple[ConfigurationSubsection, ...]
+    end: int
+    cut: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Facts:
+    """What a scan found beside the records; while the scan goes on, what it has found by then.
+
+    ``disks`` has, by a disk's name, the bytes up to the end of its highest chunk. ``vmdesc`` is the VM description as
+    (offset, length) and ``device_tail`` device state without footers as (start, end), in bytes of the capture.
+    ``footers`` is None until a section showed whether sections have one. ``complete``: the container's EOF was reached.
+    ``end`` is the offset that the scan came to. After salvage, ``gaps`` are the ranges that were skipped,
+    ``has_start`` tells whether the stream's own block list was read, and ``lost_names`` counts the records that were
+    left out because their block cannot be told.
+    """
+
+    reading: Reading
+    sections: Sections
+    blocks: tuple[Block, ...] = ()
+    problems: tuple[Problem, ...] = ()
+    file_version: int = 0
+    ram_version: int | None = None
+    machine: bytes | None = None
+    capabilities: tuple[bytes, ...] = ()
+    configuration: Configuration | None = None
+    commands: tuple[Command, ...] = ()
+    mapped_ram: bool = False
+    disks: Mapping[bytes, int] = field(default_factory=dict)
+    vmdesc: tuple[int, int] | None = None
+    device_tail: tuple[int, int] | None = None
+    footers: bool | None = None
+    complete: bool = False
+    end: int = 0
+    gaps: tuple[Gap, ...] = ()
+    has_start: bool = True
+    lost_names: int = 0
+
+    @property
+    def names(self) -> tuple[bytes, ...]:
+        """The name of each RAM block, by its index."""
+        return tuple(b.name for b in self.blocks)
+
+    @property
+    def page_size(self) -> int:
+        """The target's page size in bytes."""
+        return self.reading.page_size
+
+    @property
+    def damage(self) -> Problem | None:
+        """Where and why the scan could not go on; None if it came to the end."""
+        return next((p for p in self.problems if p.fatal), None)
+
+    @property
+    def discards(self) -> list[Discard]:
+        """The ranges of pages that RAM_DISCARD commands name, in file order."""
+        return [d for c in self.commands for d in c.discards]
+
+    @property
+    def skipped(self) -> list[tuple[int, int]]:
+        """The bytes [start, end) that salvage skipped, in rising order; where gaps overlap, once."""
+        ranges: list[tuple[int, int]] = []
+        for start, end in sorted((g.start, g.end) for g in self.gaps if g.start < g.end):
+            if ranges and start <= ranges[-1][1]:
+                ranges[-1] = ranges[-1][0], max(end, ranges[-1][1])
+            else:
+                ranges.append((start, end))
+        return ranges
+
+
+class Found(Framing, Protocol):
+    """What a scan has found, while it goes on as well as in its `Facts`."""
+
+    @property
+    def reading(self) -> Reading:
+        """How its RAM sections read."""
+
+    @property
+    def blocks(self) -> Sequence[Block]:
+        """The RAM blocks."""
+
+    @property
+    def problems(self) -> Sequence[Problem]:
+        """What the scan met that should not be there."""
+
+    @property
+    def ram_version(self) -> int | None:
+        """The version of the RAM section."""
+
+    @property
+    def machine(self) -> bytes | None:
+        """The machine's name, where CONFIGURATION says it."""
+
+    @property
+    def configuration(self) -> Configuration | None:
+        """The CONFIGURATION section."""
+
+    @property
+    def commands(self) -> Sequence[Command]:
+        """The COMMANDs, in file order."""
+
+
+class Held(Protocol):
+    """A capture's bytes, all at hand: ``data`` (size,) uint8, what was opened, and the compression that was undone."""
+
+    name: str
+    wrapper: str | None
+    data: NDArray[np.uint8]
+
+    def check(self) -> None:
+        """Raise XbrleError where the file is shorter than it was: bytes that are gone cannot be read."""
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Stream:
+    """A scanned capture, which everything above `memory` takes: its facts, its records and its bytes.
+
+    ``forced`` are the dialect and the byte order that the user gave. ``salvaged``: it was read on after damage.
+    ``channels`` counts the multifd channels beside the main one; ``broken`` is the first row whose place is unsure
+    because one of them is damaged, None where there is none. ``derived`` keeps what `once` worked out.
+    """
+
+    source: Held
+    facts: Facts
+    records: RecordTable
+    forced: tuple[str | None, str | None] = (None, None)
+    salvaged: bool = False
+    channels: int = 0
+    broken: int | None = None
+    derived: dict[Hashable, Any] = field(default_factory=dict)
+
+    @property
+    def name(self) -> str:
+        """What was opened, for messages."""
+        return self.source.name
+
+    @property
+    def data(self) -> NDArray[np.uint8]:
+        """The capture's bytes, (size,) uint8, read-only; the pages of multifd channels lie behind the main channel.
+
+        Raises:
+            XbrleError: the file has shrunk since it was opened.
+        """
+        self.source.check()
+        return self.source.data
+
+    @property
+    def sections(self) -> Sections:
+        """The sections, in file order."""
+        return self.facts.sections
+
+    @property
+    def blocks(self) -> tuple[Block, ...]:
+        """The RAM blocks, in the order of the block list; last those that only records name."""
+        return self.facts.blocks
+
+    @property
+    def reading(self) -> Reading:
+        """How its RAM sections read."""
+        return self.facts.reading
+
+    @property
+    def dialect(self) -> Dialect | None:
+        """The dialect of the deltas; None where no delta shows it."""
+        return self.facts.reading.dialect
+
+    @property
+    def page_size(self) -> int:
+        """The target's page size in bytes."""
+        return self.facts.reading.page_size
+
+
+T = TypeVar("T")
+P = ParamSpec("P")
+
+
+def once(work: Callable[Concatenate[Stream, P], T]) -> Callable[Concatenate[Stream, P], T]:
+    """Work something out of a stream at most once for each set of arguments, which must be hashable."""
+
+    @wraps(work)
+    def remembered(stream: Stream, *args: P.args, **kwargs: P.kwargs) -> T:
+        key = (work, args, tuple(kwargs.items()))
+        if key not in stream.derived:
+            stream.derived[key] = work(stream, *args, **kwargs)
+        found: T = stream.derived[key]
+        return found
+
+    return cast("Callable[Concatenate[Stream, P], T]", remembered)

@@ -1,0 +1,332 @@
+"""The index: what the scan of a large capture found, kept in the user's cache folder, so that the next command need not
+scan again.
+
+An index is known by the capture's size, time of change and both its ends, by how it was to be read, and by the version
+of this program. Nothing in it is believed: whatever does not fit is as good as no index, and is written anew. All of
+this is a convenience: no failure of it is a failure of the command. The folder can be deleted at any time.
+"""
+
+import os
+import struct
+import sys
+import time
+import zlib
+from collections.abc import Iterable, Iterator
+from contextlib import ExitStack, suppress
+from dataclasses import fields, is_dataclass
+from pathlib import Path
+from typing import IO, Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ..formats.dialects import DIALECTS, Dialect
+from ..formats.ram import Kind
+from ..model import Block, Command, Configuration, ConfigurationSubsection, Evidence, Problem, Reading
+from ..source.source import MappedSource, Origin
+from ..table.columns import DTYPES, NO_BLOCK, PIECE, Columns
+from ..table.sections import Owner, Sections
+from ..version import __version__
+from .strict import Scanner
+
+VERSION = 1  # of the index file; raise it with every change of what is kept
+MOST = 4 << 30  # bytes of all indexes together; the ones unused for longest go
+SHARE = 10  # an index may take this part of the room that the disk has
+ENDS = 64 << 10  # bytes at either end of the capture that are looked at
+SETTLED = 2  # seconds since the last change before a capture is taken to be done
+WINDOW = 1 << 18  # rows that an index gives at once
+
+_MAGIC = b"XBRLEIDX"
+_HEAD = struct.Struct("<8sIIQ")  # magic, version, CRC-32 of the description, its length
+_ALIGNED = 64
+_ROW = 2 * sum(np.dtype(d).itemsize for d in DTYPES.values())  # bytes of a row, while it is copied
+_SUFFIX = ".idx"
+_PART = ".part"
+_HALF_DONE = 24 * 3600  # seconds after which a file that was never finished is dropped
+
+#: What a description may hold, beside JSON's own types, bytes and tuples.
+_TYPES = {
+    t.__name__: t for t in (Block, Problem, Evidence, Reading, Configuration, ConfigurationSubsection, Command, Owner)
+}
+#: What of a scan is not kept: it belongs to the run, or follows from what is kept.
+_OWN = frozenset(("source", "sections", "entry", "columns"))
+
+
+def folder() -> Path:
+    """Where indexes are kept: ``$XDG_CACHE_HOME/xbrletools``, by default in ``~/.cache``."""
+    home = os.environ.get("XDG_CACHE_HOME")
+    return (Path(home) if home else Path.home() / ".cache") / "xbrletools"
+
+
+def scanner(
+    source: MappedSource, origin: Origin, dialect: str | None, endian: str | None, page_size: int | None
+) -> Scanner:
+    """A scan of ``source``: from its index where there is one, else one that keeps an index."""
+    import hashlib
+
+    try:
+        key = _key(source, origin, dialect, endian, page_size)
+        path = folder() / (hashlib.blake2b(repr(key).encode(), digest_size=16).hexdigest() + _SUFFIX)
+    except (OSError, RuntimeError):  # RuntimeError: there is no home
+        return Scanner(source, dialect, endian, page_size)
+    with suppress(OSError, ValueError, LookupError, TypeError, AttributeError, RecursionError, struct.error):
+        return Indexed(source, path, key, dialect, endian, page_size)
+    return Keeping(source, origin, path, key, dialect, endian, page_size)
+
+
+def _key(source: MappedSource, origin: Origin, *options: str | int | None) -> list[Any]:
+    """What tells this capture, read this way by this program, from every other."""
+    import hashlib
+
+    ends = (source.view[:ENDS], source.view[-ENDS:])
+    digests = [hashlib.blake2b(end, digest_size=16).hexdigest() for end in ends]
+    return [VERSION, __version__, sys.byteorder, origin.size, origin.changed, *digests, *options]
+
+
+# -- reading ----------------------------------------------------------------------------------------------------------
+
+
+class Indexed(Scanner):
+    """A scan that was done before. Everything is known at once; iterating it gives the rows again.
+
+    ``columns`` are all of them, mapped from the index at ``path``.
+
+    Raises:
+        OSError: there is no index there.
+        ValueError: it is not one of what ``key`` says, or damaged; and others for what no index can hold.
+    """
+
+    def __init__(
+        self,
+        source: MappedSource,
+        path: Path,
+        key: list[Any],
+        dialect: str | None,
+        endian: str | None,
+        page_size: int | None,
+    ) -> None:
+        super().__init__(source, dialect, endian, page_size)
+        data = np.asarray(np.memmap(path, np.uint8, mode="r"))
+        about, at = _description(data)
+        if about["key"] != key:
+            raise ValueError("an index of something else")
+        found = {}
+        for name, dtype, rows in (*_record_columns(about["records"]), *_section_columns(about["sections"])):
+            column = data[at : at + rows * dtype.itemsize]
+            if len(column) != rows * dtype.itemsize or zlib.crc32(column.data) != about["sums"][name]:
+                raise ValueError(f"column {name} is damaged")
+            found[name] = column.view(dtype)
+            at += len(column) + -len(column) % _ALIGNED
+        for name, value in about["state"].items():
+            if name not in _state(self):
+                raise ValueError(f"a scan has no {name}")
+            setattr(self, name, _restored(value))
+        self.columns: Columns = Columns(**{name: found[name] for name in DTYPES})
+        self.sections = Sections.of_columns(_restored(about["owners"]), {n: found[n] for n in Sections.COLUMNS})
+        self._check(source.size)
+        with suppress(OSError):
+            os.utime(path)  # in use, so not the first to go
+
+    def _check(self, size: int) -> None:
+        """Raise ValueError where rows point at what is not there."""
+        blocks = len(self.blocks)
+        for start in range(0, len(self.columns), PIECE):
+            c = self.columns.take(slice(start, start + PIECE))
+            bad = (c.offset > size) | (c.offset + c.head + c.length > size) | (c.kind >= len(Kind))
+            if bad.any() or ((c.block >= blocks) & (c.block != NO_BLOCK)).any():
+                raise ValueError("a row of no record")
+        sections = [self.sections[i] for i in (0, -1) if len(self.sections)]
+        if any(not s.offset <= s.data <= s.end <= size for s in sections):
+            raise ValueError("a section outside the capture")
+
+    def __iter__(self) -> Iterator[Columns]:
+        for start in range(0, len(self.columns), WINDOW):
+            yield self.columns.take(slice(start, start + WINDOW))
+
+
+def _description(data: NDArray[np.uint8]) -> tuple[dict[str, Any], int]:
+    """What an index says of itself, and where its first column begins."""
+    import json
+
+    magic, version, checksum, length = _HEAD.unpack(data[: _HEAD.size].tobytes())
+    end = _HEAD.size + length
+    if magic != _MAGIC or version != VERSION or end > len(data):
+        raise ValueError("no index, or another version of it")
+    text = data[_HEAD.size : end].tobytes()
+    if zlib.crc32(text) != checksum:
+        raise ValueError("the description is damaged")
+    about: dict[str, Any] = json.loads(text)
+    return about, end + -end % _ALIGNED
+
+
+def _record_columns(rows: int) -> Iterator[tuple[str, np.dtype[Any], int]]:
+    return ((name, np.dtype(dtype), rows) for name, dtype in DTYPES.items())
+
+
+def _section_columns(rows: int) -> Iterator[tuple[str, np.dtype[Any], int]]:
+    return ((name, np.dtype(dtype), rows) for name, dtype in Sections.COLUMNS.items())
+
+
+# -- writing ----------------------------------------------------------------------------------------------------------
+
+
+class Keeping(Scanner):
+    """A scan that leaves an index at ``path`` when it was iterated to its end."""
+
+    def __init__(
+        self,
+        source: MappedSource,
+        origin: Origin,
+        path: Path,
+        key: list[Any],
+        dialect: str | None,
+        endian: str | None,
+        page_size: int | None,
+    ) -> None:
+        super().__init__(source, dialect, endian, page_size)
+        self._origin = origin
+        self._path = path
+        self._key = key
+
+    def __iter__(self) -> Iterator[Columns]:
+        with ExitStack() as files:
+            draft: _Draft | None = None
+            with suppress(OSError):
+                draft = _Draft(self._path.parent, files)
+            for columns in super().__iter__():
+                if draft is not None:
+                    try:
+                        draft.add(columns)
+                    except OSError:
+                        draft = None
+                        files.close()
+                yield columns
+            if draft is not None and self._origin.is_settled(SETTLED):
+                with suppress(OSError, TypeError):
+                    draft.finish(self, self._path, self._key)
+                    _trim(self._path.parent)
+
+
+class _Draft:
+    """Each column as far as it is known, in an unnamed file of its own."""
+
+    def __init__(self, where: Path, files: ExitStack) -> None:
+        import tempfile
+
+        where.mkdir(mode=0o700, parents=True, exist_ok=True)
+        self._files: dict[str, IO[bytes]] = {
+            name: files.enter_context(tempfile.TemporaryFile(dir=where))  # noqa: SIM115 - closed with `files`
+            for name in DTYPES
+        }
+        self._sums = dict.fromkeys(DTYPES, 0)
+        self._rows = 0
+        self._where = where
+
+    def add(self, columns: Columns) -> None:
+        """Append rows."""
+        for name, file in self._files.items():
+            column = np.ascontiguousarray(getattr(columns, name))
+            file.write(column.data)
+            self._sums[name] = zlib.crc32(column.data, self._sums[name])
+        self._rows += len(columns)
+        if self._rows * _ROW > _room(self._where):
+            raise OSError("an index would take too much of the disk")
+
+    def finish(self, scan: Scanner, path: Path, key: list[Any]) -> None:
+        """Make an index of it, all at once under its name."""
+        import json
+        import tempfile
+
+        sections = scan.sections.columns()
+        about = {
+            "key": key,
+            "records": self._rows,
+            "sections": len(scan.sections),
+            "sums": self._sums | {name: zlib.crc32(column) for name, column in sections.items()},
+            "owners": _kept(scan.sections.owners),
+            "state": {name: _kept(value) for name, value in _state(scan).items()},
+        }
+        text = json.dumps(about).encode()
+        descriptor, name = tempfile.mkstemp(_PART, dir=path.parent)
+        try:
+            with open(descriptor, "wb") as out:  # noqa: PTH123 - it is open already
+                out.write(_HEAD.pack(_MAGIC, VERSION, zlib.crc32(text), len(text)) + text)
+                for file in self._files.values():
+                    file.seek(0)
+                    _append(out, iter(lambda f=file: f.read(1 << 20), b""))  # type: ignore[misc]
+                for column in sections.values():
+                    _append(out, [column])
+            Path(name).replace(path)
+        except BaseException:
+            with suppress(OSError):
+                Path(name).unlink()
+            raise
+
+
+def _append(out: IO[bytes], pieces: Iterable[bytes]) -> None:
+    out.write(bytes(-out.tell() % _ALIGNED))
+    for piece in pieces:
+        out.write(piece)
+
+
+def _room(where: Path) -> int:
+    """Bytes that indexes may take."""
+    disk = os.statvfs(where)
+    return min(MOST, disk.f_bavail * disk.f_frsize // SHARE)
+
+
+def _trim(where: Path) -> None:
+    """Drop what was not used for longest, until the rest is no more than all may take; and what was never finished."""
+    found = sorted(((p.stat(), p) for p in where.glob(f"*{_SUFFIX}")), key=lambda f: -f[0].st_mtime)
+    total = 0
+    for stat, path in found:
+        total += stat.st_size
+        if total > MOST:
+            path.unlink(missing_ok=True)
+    for path in where.glob(f"*{_PART}"):
+        if path.stat().st_mtime < time.time() - _HALF_DONE:
+            path.unlink(missing_ok=True)
+
+
+# -- what a scan knows beside its rows ---------------------------------------------------------------------------------
+
+
+def _state(scan: Scanner) -> dict[str, Any]:
+    return {name: value for name, value in vars(scan).items() if not name.startswith("_") and name not in _OWN}
+
+
+def _kept(value: Any) -> Any:
+    """A value as JSON can hold it. Raises TypeError for what no scan should know."""
+    if value is None or isinstance(value, bool | int | str):
+        return int(value) if isinstance(value, int) and not isinstance(value, bool) else value
+    if isinstance(value, bytes):
+        return {"bytes": value.hex()}
+    if isinstance(value, tuple):
+        return {"tuple": [_kept(v) for v in value]}
+    if isinstance(value, list):
+        return [_kept(v) for v in value]
+    if isinstance(value, dict):
+        return {"dict": [[_kept(k), _kept(v)] for k, v in value.items()]}
+    if isinstance(value, Dialect):
+        return {"dialect": value.name}
+    if is_dataclass(value) and type(value).__name__ in _TYPES:
+        return {type(value).__name__: {f.name: _kept(getattr(value, f.name)) for f in fields(value)}}
+    raise TypeError(f"{type(value)} is not kept")
+
+
+def _restored(value: Any) -> Any:
+    """The opposite of `_kept`."""
+    if isinstance(value, list):
+        return [_restored(v) for v in value]
+    if not isinstance(value, dict):
+        return value
+    ((name, inner),) = value.items()
+    if name == "bytes":
+        return bytes.fromhex(inner)
+    if name == "tuple":
+        return tuple(_restored(v) for v in inner)
+    if name == "dict":
+        return {_restored(k): _restored(v) for k, v in inner}
+    if name == "dialect":
+        return DIALECTS[inner]
+    return _TYPES[name](**{k: _restored(v) for k, v in inner.items()})

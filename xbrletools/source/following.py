@@ -1,0 +1,127 @@
+"""A capture that is still being written: a file that grows, or a pipe on its way into a temporary file.
+
+A scan of one waits for what is to come. A file that has stood still for a while counts as written, a pipe at its end.
+"""
+
+import os
+import tempfile
+import threading
+import time
+from pathlib import Path
+from typing import BinaryIO
+
+import numpy as np
+
+from ..errors import XbrleError
+from .source import MARGIN, WINDOW, MappedSource, PipeSource, mapped
+
+STILL = 2.0  # seconds without growth after which a file counts as written
+TICK = 0.05  # seconds between two looks at a file
+AHEAD = 2 * MARGIN  # bytes that a scan waits for at most, to look ahead; with no more than `MARGIN` it would not move
+
+
+class GrowingSource(MappedSource):
+    """Every byte of the file at ``path`` that is there by now; none while there is no file."""
+
+    def __init__(self, path: str, wrapper: str | None = None) -> None:
+        super().__init__(path, b"", wrapper)
+        self._since = time.monotonic()  # when it was last seen to grow
+
+    def coming(self) -> bool:
+        """Whether more may follow what is there: a file that has grown a moment ago is taken to be written still."""
+        return not self.size or time.monotonic() - self._since < STILL
+
+    def grown(self) -> bool:
+        """Whether there is more than when this was last looked at; all of it is at hand then.
+
+        Raises:
+            XbrleError: it cannot be read.
+        """
+        try:
+            with Path(self.name).open("rb") as file:
+                return self._look(file)
+        except FileNotFoundError:
+            return False
+        except OSError as error:
+            raise XbrleError(f"{self.name}: {error.strerror}") from error
+
+    def _look(self, file: BinaryIO) -> bool:
+        state = os.fstat(file.fileno())
+        if state.st_size <= self.size:
+            return False
+        age = time.time() - state.st_mtime
+        self._since = time.monotonic() - max(0.0, age)
+        self._buffer = buffer = mapped(file)
+        self.view = memoryview(buffer)
+        self.data = np.frombuffer(buffer, np.uint8)
+        self.size = len(self.data)
+        return True
+
+    def window(self, offset: int, least: int) -> tuple[memoryview, bool]:
+        """The bytes from ``offset``, at least ``least`` of them unless the capture ends; and whether it does.
+
+        Waits for them.
+        """
+        wanted = offset + min(least, AHEAD)
+        while True:
+            coming = self.coming()  # asked first, so that what was written last is seen
+            self.grown()
+            if self.size >= wanted or not coming:
+                break
+            time.sleep(TICK)
+        end = min(self.size, offset + max(least, WINDOW))
+        self._drop(offset)
+        return self.view[offset:end], not coming and end == self.size
+
+
+def follow(path: str | os.PathLike[str]) -> GrowingSource:
+    """A source for a file that is still being written, or will be.
+
+    Raises:
+        XbrleError: it is there, and is no file.
+    """
+    if Path(path).exists() and not Path(path).is_file():
+        raise XbrleError(f"{path}: is no file that could be followed")
+    return GrowingSource(os.fspath(path))
+
+
+class _Spool(GrowingSource):
+    """A pipe's bytes, which a thread puts into a temporary file."""
+
+    def __init__(self, pipe: PipeSource) -> None:
+        super().__init__(pipe.name, pipe.wrapper)
+        self.wrapping = pipe.wrapping
+        self._done = False
+        self._file = tempfile.TemporaryFile()  # noqa: SIM115 - closed when all of it is mapped
+        threading.Thread(target=self._copy, args=(pipe,), daemon=True).start()
+
+    def _copy(self, pipe: PipeSource) -> None:
+        try:
+            for piece in pipe.pieces():
+                self._file.write(piece)
+                self._file.flush()
+                pipe.wait()  # here, and not in a read: the user may leave before more comes
+            self.damage = pipe.damage
+        except OSError as error:
+            self.damage = f"only a part could be kept: {error.strerror}"
+        finally:
+            self._done = True
+
+    def coming(self) -> bool:
+        """Whether the pipe has not ended."""
+        return not self._done
+
+    def grown(self) -> bool:
+        """Whether there is more than when this was last looked at; all of it is at hand then."""
+        if self._file.closed:
+            return False
+        done = self._done
+        more = self._look(self._file)
+        if done:
+            self._file.close()
+        return more
+
+
+def spooling(pipe: PipeSource) -> GrowingSource:
+    """A source for what comes through ``pipe``, which is read in a thread from now on."""
+    return _Spool(pipe)

@@ -1,0 +1,49 @@
+"""A table that grows in place while a scan fills it: what was added can be read from then on, and is never copied."""
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ..arrays import reserve
+from ..formats import ram
+from .columns import DTYPES, Columns
+
+LEAST = 1 << 20  # rows that there is room for where no more can be reserved, until that is doubled
+
+
+class Filling:
+    """Columns with room for all records of a capture of ``size`` bytes; memory is taken for those that are there."""
+
+    def __init__(self, size: int) -> None:
+        self._rows = 0
+        self._columns = self._reserve(size // ram.Word.sizeof() + 1)
+
+    def __len__(self) -> int:
+        return self._rows
+
+    def _reserve(self, rows: int) -> dict[str, NDArray[np.generic]]:
+        def room(count: int) -> dict[str, NDArray[np.generic]]:
+            return {name: reserve((count,), dtype, grows=True) for name, dtype in DTYPES.items()}
+
+        try:
+            return room(rows)
+        except OSError:
+            return room(max(LEAST, 2 * self._rows))
+
+    def add(self, piece: Columns) -> Columns:
+        """Append rows; gives them as views of where they stay."""
+        start, end = self._rows, self._rows + len(piece)
+        if end > len(self._columns["offset"]):  # mapped-ram has a record for every bit of a bitmap
+            old, self._columns = self._columns, self._reserve(2 * end)
+            for name, column in self._columns.items():
+                column[:start] = old[name][:start]
+        for name, column in self._columns.items():
+            column[start:end] = getattr(piece, name)
+        self._rows = end
+        return self._views(start, end)
+
+    def columns(self, rows: int | None = None) -> Columns:
+        """The first ``rows`` rows, by default all, as views."""
+        return self._views(0, self._rows if rows is None else rows)
+
+    def _views(self, start: int, end: int) -> Columns:
+        return Columns(**{name: column[start:end] for name, column in self._columns.items()})  # type: ignore[arg-type]

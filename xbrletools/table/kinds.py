@@ -1,0 +1,17 @@
+"""Which kinds of record carry a page and how: lookup tables by a record's kind, (256,) bool each."""
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ..formats.ram import DELTA_KINDS, PAGE_KINDS, Kind
+
+
+def _of(kinds: tuple[Kind, ...]) -> NDArray[np.bool_]:
+    table = np.zeros(256, bool)
+    table[list(kinds)] = True
+    return table
+
+
+IS_PAGE = _of(PAGE_KINDS)  # carries a page, in whatever form
+IS_DELTA = _of(DELTA_KINDS)  # carries a page as a delta over what it held
+IS_FULL = IS_PAGE & ~IS_DELTA  # gives a page anew, whatever it held

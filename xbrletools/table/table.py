@@ -1,0 +1,172 @@
+"""The RecordTable: every record of a capture's RAM sections as NumPy columns, 32 bytes a record.
+
+What follows from a column by lookup (record number, section, stage, pass, name) is computed when asked for.
+"""
+
+from collections.abc import Iterable, Iterator
+from functools import cached_property
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ..errors import XbrleError
+from ..formats.ram import PAGE_SIZE
+from .columns import PIECE, Columns, Sweeps, kind_counts
+from .kinds import IS_PAGE
+from .sections import Sections
+
+
+class RecordTable:
+    """All records of a capture, with what follows from them by lookup.
+
+    Records at offsets from ``main_size`` on came over multifd channels; they are not in the order of their offsets.
+    """
+
+    def __init__(
+        self,
+        columns: Columns,
+        sections: Sections,
+        blocks: Iterable[bytes],
+        page_size: int = PAGE_SIZE,
+        main_size: int | None = None,
+    ) -> None:
+        self.columns = columns
+        self.main_size = main_size
+        self.sections = sections
+        self.names = tuple(blocks)
+        self.page_size = page_size
+
+    def __len__(self) -> int:
+        return len(self.columns)
+
+    @cached_property
+    def is_page(self) -> NDArray[np.bool_]:
+        """Whether each record carries a page, (n,) bool."""
+        return IS_PAGE[self.columns.kind]
+
+    @cached_property
+    def number(self) -> NDArray[np.uint32]:
+        """Each record's number, (n,) uint32: from 1 over the records that carry a page, 0 for the others."""
+        number = np.cumsum(self.is_page, dtype=np.uint32)
+        number[~self.is_page] = 0
+        return number
+
+    @cached_property
+    def by_number(self) -> NDArray[np.int64]:
+        """The row of record ``i + 1``, (records,) int64."""
+        return np.flatnonzero(self.is_page)
+
+    @cached_property
+    def pass_(self) -> NDArray[np.uint32]:
+        """The sweep that each record belongs to, (n,) uint32 from 1; 0 for records that carry no page."""
+        sweeps, out = Sweeps({}), np.empty(len(self), np.uint32)
+        for start in range(0, len(self), PIECE):
+            out[start : start + PIECE] = sweeps.number(self.columns.take(slice(start, start + PIECE)))
+        return out
+
+    @cached_property
+    def section(self) -> NDArray[np.int64]:
+        """The index of each record's section, (n,) int64."""
+        section = self.sections.of(self.columns.offset)
+        if self.main_size is not None:
+            main = self.main_rows
+            others = np.flatnonzero(self.columns.offset >= np.uint64(self.main_size))
+            if len(main):  # a channel's records belong to the section that the main channel was in
+                section[others] = section[main[np.minimum(np.searchsorted(main, others), len(main) - 1)]]
+        return section
+
+    @cached_property
+    def main_rows(self) -> NDArray[np.int64]:
+        """The rows of records of the main channel, which are in the order of their offsets, (m,) int64."""
+        if self.main_size is None:
+            return np.arange(len(self))
+        return np.flatnonzero(self.columns.offset < np.uint64(self.main_size))
+
+    @property
+    def stage(self) -> NDArray[np.uint8]:
+        """The stage that each record was sent in, (n,) uint8: 1 START, 2 PART, 3 END."""
+        return self.sections.stages(self.section)
+
+    @property
+    def payload(self) -> NDArray[np.int64]:
+        """The file offset of each record's payload, (n,) int64."""
+        return self.columns.payload()
+
+    def rows_of(self, block: int, address: int) -> NDArray[np.int64]:
+        """The rows that carry the page at ``address`` of ``block``, in file order."""
+        found = [np.empty(0, np.int64)]
+        for start, c in self._pieces():
+            mine = (c.address == np.uint64(address)) & (c.block == block) & IS_PAGE[c.kind]
+            found.append(np.flatnonzero(mine) + start)
+        return np.concatenate(found)
+
+    # -- of some rows, without a column for all of them ----------------------------------------------------------------
+
+    def _pieces(self) -> Iterator[tuple[int, Columns]]:
+        """The table a piece at a time, each with its first row."""
+        return ((start, self.columns.take(slice(start, start + PIECE))) for start in range(0, len(self), PIECE))
+
+    @cached_property
+    def _before(self) -> NDArray[np.int64]:
+        """How many records with a page there are before each piece, and in all, (pieces + 1,) int64."""
+        counts = [int(np.count_nonzero(IS_PAGE[c.kind])) for _, c in self._pieces()]
+        return np.concatenate([[0], np.cumsum(counts, dtype=np.int64)])
+
+    def numbers_of(self, rows: NDArray[np.int64]) -> NDArray[np.int64]:
+        """The numbers of rising rows that carry pages, (n,) int64."""
+        return self.carrying_before(rows) + 1
+
+    def carrying_before(self, rows: NDArray[np.int64]) -> NDArray[np.int64]:
+        """How many records that carry a page there are before each of these rising rows, (n,) int64."""
+        out = np.empty(len(rows), np.int64)
+        for piece, start, end in _by_piece(rows):
+            first = piece * PIECE
+            count = np.cumsum(IS_PAGE[self.columns.kind[first : first + PIECE]])
+            out[start:end] = self._before[piece] + np.append(0, count)[rows[start:end] - first]
+        return out
+
+    def passes_of(self, rows: NDArray[np.int64]) -> NDArray[np.uint32]:
+        """The passes of rising rows, (n,) uint32, as `pass_` has them."""
+        out, sweeps = np.zeros(len(rows), np.uint32), Sweeps({})
+        bounds = {piece: (start, end) for piece, start, end in _by_piece(rows)}
+        for first, c in self._pieces() if len(rows) else ():
+            passes = sweeps.number(c)
+            start, end = bounds.get(first // PIECE, (0, 0))
+            out[start:end] = passes[rows[start:end] - first]
+        return out
+
+    def row_of(self, number: int) -> int | None:
+        """The row of record ``number``; None if there is no such record."""
+        if not 1 <= number <= int(self._before[-1]):
+            return None
+        piece = int(np.searchsorted(self._before, number, side="left")) - 1
+        first = piece * PIECE
+        rows = np.flatnonzero(IS_PAGE[self.columns.kind[first : first + PIECE]])
+        return first + int(rows[number - 1 - int(self._before[piece])])
+
+    def row(self, number: int) -> int:
+        """The row of record ``number``.
+
+        Raises:
+            XbrleError: there is no such record.
+        """
+        row = self.row_of(number)
+        if row is None:
+            raise XbrleError(f"there is no record {number}; this capture has 1 to {self.last_number}")
+        return row
+
+    @property
+    def last_number(self) -> int:
+        """The number of the last record; 0 where none carries a page."""
+        return int(self._before[-1])
+
+    def counts(self) -> dict[str, int]:
+        """How many records there are of each kind that occurs."""
+        return kind_counts(self.columns)
+
+
+def _by_piece(rows: NDArray[np.int64]) -> Iterator[tuple[int, int, int]]:
+    """For each piece that has some of these rising rows: the piece, and their places, ``[start, end)``."""
+    pieces, starts = np.unique(rows // PIECE, return_index=True)
+    ends = np.append(starts[1:], len(rows))[: len(starts)]
+    return zip(pieces.tolist(), starts.tolist(), ends.tolist(), strict=True)

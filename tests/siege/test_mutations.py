@@ -22,6 +22,7 @@ from xbrletools.export import raw
 from xbrletools.export.clean import write_stream
 from xbrletools.memory.replay import View
 from xbrletools.table.columns import NO_BLOCK
+from xbrletools.tui.goto import goto
 from xbrletools.tui.session import Session
 
 COUNT = int(os.environ.get("XBRLE_MUTATIONS", "1000"))
@@ -79,11 +80,7 @@ def _browse(data: bytes) -> None:
     """What the screens ask: the growing table, the findings, and every way from record to record."""
     with xbrletools.open(data) as capture:
         session = Session(capture)
-
-        def begin(table) -> None:
-            session.table = table
-
-        for reached in capture.load(begin):
+        for reached in capture.load(session.begin):
             session.reached = reached
             session.read()
         session.read()
@@ -93,12 +90,13 @@ def _browse(data: bytes) -> None:
         for row in (0, 1, len(session) // 2, len(session) - 1, len(session)):
             record = session.record(row)
             for step in (1, -1):
-                for way in (session.next_finding, session.next_of_page, session.next_kind, session.next_page):
+                for way in (session.findings.next_row, session.next_of_page, session.next_kind, session.next_page):
                     found = way(row, step)
                     assert found is None or 0 <= found < len(session)
             if record is not None:
-                session.goto(f"@{record.offset:#x}")
-                session.severity(row), session.sum_is_wrong(row), session.sum_was_checked(row, record)
+                goto(session, f"@{record.offset:#x}")
+                findings = session.findings
+                findings.severity(row), findings.sum_is_wrong(row), findings.sum_was_checked(row, record)
         assert isinstance(session.stats, Stats)
 
 

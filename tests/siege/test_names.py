@@ -20,7 +20,7 @@ from tests.tui.driving import browsing, drives
 from xbrletools import cli
 from xbrletools.export.raw import file_name
 from xbrletools.text import shown
-from xbrletools.tui.widgets.bars import NavBar
+from xbrletools.tui.app import SCREENS
 
 CAPTURE = captured()
 BENIGN = captured([b"block%d" % i for i in range(len(NAMES))])
@@ -244,16 +244,16 @@ async def test_screens_show_names_as_they_are_shown_elsewhere(tmp_path) -> None:
     path = tmp_path / "capture.bin"
     path.write_bytes(CAPTURE)
     async with browsing(path, (200, 60)) as d:
-        for i in range(1, len(NavBar.SCREENS) + 1):
-            _inert(await d.press(str(i)))
+        for screen in SCREENS:
+            _inert(await d.press(screen.KEY))
             for key in ("j", "j", "enter", "escape", "end", "question_mark", "escape", "tab", "slash", "escape"):
                 _inert(await d.press(key))
         await d.press("2")
         for name in NAMES:
             _inert(await d.fill("slash", f"block:'{shown(name)}'"))
             _inert(await d.fill("g", f"{shown(name)}:0x0"))
-        for said in d.said:
-            _inert(said)
+        for message in d.messages:
+            _inert(message)
         assert d.app.is_running
 
 

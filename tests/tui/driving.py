@@ -54,8 +54,8 @@ class Driver:
         return "\n".join("".join(segment.text for segment in strip) for strip in strips)
 
     @property
-    def said(self) -> list[str]:
-        """The passing words, oldest first."""
+    def messages(self) -> list[str]:
+        """The messages that were shown for a moment, oldest first."""
         return [n.message for n in self.app._notifications]
 
     @property

@@ -19,9 +19,8 @@ from tests.conftest import ROOT
 from tests.streams import PAGE, StreamBuilder, noise
 from xbrletools.memory.replay import View
 from xbrletools.source import source
-from xbrletools.tui.app import Browser
+from xbrletools.tui.app import SCREENS, Browser
 from xbrletools.tui.bookmarks import digest
-from xbrletools.tui.widgets.bars import NavBar
 from xbrletools.tui.widgets.lines import fit, inert
 
 from .driving import POSTED, XBZRLE, browsing, drives, stale
@@ -32,16 +31,20 @@ HOSTILE = b"\x1b]0;x\x07[bold red]x[/]\xe2\x80\xae\xff[@click=app.exit]" + b"A" 
 @drives
 async def test_every_screen_lists_its_keys_and_number_keys_reach_it() -> None:
     async with browsing(POSTED, (100, 60)) as d:
-        for i, (name, title) in enumerate(NavBar.SCREENS, 1):
-            text = await d.press(str(i))
+        assert len({s.KEY for s in SCREENS}) == len({s.MODE for s in SCREENS}) == len(SCREENS)
+        for screen in SCREENS:
+            name, item = screen.MODE, f"[{screen.KEY} {screen.TITLE}]"
+            text = await d.press(screen.KEY)
             assert d.app.current_mode == name
-            assert f"[{i} {title}]" in text
+            assert type(d.app.screen) is screen
+            assert item in text
             text = await d.press("question_mark")
             assert f"keys: {name}" in text
-            for words in ("next record, memory follows", "command palette", "bookmark", "quit"):
+            for words in ("next record with a page", "command palette", "bookmark", "quit"):
                 assert words in text, name
+            assert all(f"{s.TITLE}: {s.HELP}" in text for s in SCREENS)
             await d.press("escape")
-            assert f"[{i} {title}]" in d.text
+            assert item in d.text
 
 
 @drives
@@ -50,7 +53,7 @@ async def test_the_command_palette_has_every_key_of_the_screen_as_a_command() ->
         await d.press("2")
         commands = {c.title: c.callback for c in d.app.get_system_commands(d.app.screen)}
         assert {"Next finding", "Filter records", "Bookmark with a note; an empty note removes it"} < set(commands)
-        await commands["Next record, memory follows"]()
+        await commands["Next record with a page"]()
         assert d.record == 1
         await commands["Next finding"]()
         assert d.record is None
@@ -97,7 +100,7 @@ async def test_bookmarks_that_cannot_be_read_are_left_alone(state_home: Path) ->
     file = folder / f"{digest(np.fromfile(POSTED, np.uint8))}.json"
     file.write_text("[{")
     async with browsing(POSTED) as d:
-        assert any("cannot be read" in said for said in d.said)
+        assert any("cannot read the bookmarks" in message for message in d.messages)
         await d.fill("colon", "600")
         await d.fill("b", "note")
     assert file.read_text() == "[{"
@@ -131,14 +134,14 @@ async def test_the_page_is_exported_to_a_new_file_only(tmp_path: Path) -> None:
         target.write_bytes(b"mine")
         await d.fill("e", str(target))
         assert target.read_bytes() == b"mine"
-        assert any("exists" in said for said in d.said)
+        assert any("exists" in message for message in d.messages)
 
 
 @drives
 async def test_nothing_is_exported_where_writing_is_off() -> None:
     async with browsing(POSTED, read_only=True) as d:
         await d.press("full_stop", "3", "e", "E")
-        assert d.said == ["files are not written from here"] * 2
+        assert d.messages == ["nothing can be exported from here: this browser is read-only"] * 2
         assert not d.app.screen.is_modal
 
 
@@ -405,7 +408,7 @@ async def test_all_of_memory_is_exported_as_of_the_chosen_record_in_the_chosen_v
             target = tmp_path / view.value
             await d.press("3", *["v"] * (d.app.session.view is not view))
             await d.fill("E", str(target))
-            while f"wrote {target}" not in d.said:
+            while f"wrote {target}" not in d.messages:
                 await d.pilot.pause(0.01)
             assert (target / "pc.ram").read_bytes() == capture.memory(5, view)["pc.ram"].tobytes()
             about = json.loads((target / "manifest.json").read_text())
@@ -413,7 +416,7 @@ async def test_all_of_memory_is_exported_as_of_the_chosen_record_in_the_chosen_v
         receiver, sender = (tmp_path / v.value / "pc.ram" for v in View)
         assert receiver.read_bytes() != sender.read_bytes()
         await d.fill("E", str(tmp_path / "receiver"))
-        while not any("receiver: " in said for said in d.said):
+        while not any("receiver: " in message for message in d.messages):
             await d.pilot.pause(0.01)
         assert receiver.read_bytes() == capture.memory(5)["pc.ram"].tobytes()
 

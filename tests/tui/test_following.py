@@ -14,7 +14,7 @@ from textual.pilot import Pilot
 import xbrletools
 from xbrletools.source import following
 from xbrletools.tui.app import Browser
-from xbrletools.tui.screens.records import RecordList
+from xbrletools.tui.widgets.recordlist import RecordList
 
 from .driving import POSTED, Driver, drives
 
@@ -68,7 +68,7 @@ async def test_records_appear_while_the_capture_is_written_and_findings_once_it_
         kinds = whole.records.columns.kind
         assert d.widget(RecordList).count() == int((kinds == 3).sum())
         assert [b.note for b in app.session.bookmarks.values()] == ["seen early"]
-        assert app.session.findings == list(whole.verify())
+        assert app.session.findings.listed == list(whole.verify())
         assert "truncated" not in await d.press("5")
 
 

@@ -6,8 +6,9 @@ from tests.building import page, patterned, stream, zero
 from tests.scan.test_today import _discard as discard
 from tests.streams import PAGE, StreamBuilder, noise
 from xbrletools.memory.replay import View
-from xbrletools.tui.screens.page import Mode, PageScreen, RunList
+from xbrletools.tui.screens.page import PageScreen, PageShows
 from xbrletools.tui.widgets.hexview import HexView, Mark
+from xbrletools.tui.widgets.runlist import RunList
 
 from .driving import POSTED, XBZRLE, Driver, browsing, changed, drives
 
@@ -83,7 +84,7 @@ async def test_left_and_right_walk_the_versions_of_a_page() -> None:
         await d.press(*["left"] * 5)
         assert d.record == history.numbers[0]
         timeline = d.app.screen.query_one("#timeline")
-        await d.pilot.click(timeline, offset=(timeline.label + 4 * 5 + 1, 0))  # type: ignore[attr-defined]
+        await d.pilot.click(timeline, offset=(timeline.start + 4 * 5 + 1, 0))  # type: ignore[attr-defined]
         assert d.record == history.numbers[5]
 
 
@@ -110,7 +111,7 @@ async def test_modes_show_new_old_delta_and_both() -> None:
         assert f"0000({old[0]:02x})" in text
         assert f":({new[0]:02x})" in text
         screen: PageScreen = d.app.screen  # type: ignore[assignment]
-        assert screen.mode is Mode.BOTH
+        assert screen.shows is PageShows.BOTH
         text = await d.press("o")
         assert "new · receiver" in text
 

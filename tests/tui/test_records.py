@@ -4,7 +4,8 @@ import pytest
 import xbrletools
 from tests.streams import PAGE, StreamBuilder, noise
 from xbrletools.formats.ram import Kind
-from xbrletools.tui.screens.records import RecordList, Selection
+from xbrletools.tui.selection import Selection
+from xbrletools.tui.widgets.recordlist import RecordList
 
 from .driving import POSTED, browsing, changed, drives
 
@@ -56,7 +57,7 @@ async def test_keys_go_to_the_next_change_of_page_and_kind() -> None:
         await d.press("X")
         assert kinds[d.app.session.row] != kinds[expected]
         await d.press("home", "C")
-        assert d.said == ["there is none"]
+        assert d.messages == ["no more changes of this page in this direction"]
 
 
 @drives
@@ -118,7 +119,7 @@ async def test_a_filter_that_hides_the_record_gone_to_is_dropped() -> None:
         await d.fill("slash", "kind:xbrle")
         await d.fill("colon", "1")
         assert d.record == 1
-        assert d.said == ["the filter hid this record and was dropped"]
+        assert d.messages == ["the filter hid this record and was dropped"]
 
 
 @drives

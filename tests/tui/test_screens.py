@@ -7,10 +7,10 @@ from tests.building import PAGE, page, patterned, stream, zero
 from tests.scan.test_channels import Packets, main_channel
 from tests.scan.test_today import _discard as discard
 from xbrletools.memory.pagemap import page_map
-from xbrletools.tui.screens.fields import Tree
-from xbrletools.tui.screens.findings import Chain, FindingList
+from xbrletools.tui.screens.fields import FieldTree
+from xbrletools.tui.screens.findings import Explanation, FindingList
 from xbrletools.tui.screens.overview import bar
-from xbrletools.tui.screens.pagemap import Cells
+from xbrletools.tui.widgets.cells import Cells
 from xbrletools.tui.widgets.hexview import HexView, Mark
 
 from .driving import POSTED, XBZRLE, browsing, browsing_capture, drives, stale
@@ -63,14 +63,14 @@ async def test_the_map_shows_each_page_as_of_the_chosen_record() -> None:
         cells = d.widget(Cells)
         assert cells.zoom == 0
         row = capture.records.row(2300)
-        found = page_map(capture.records.columns, 0, 2048, 4096, row, np.zeros(0, np.int64))
+        pages = page_map(capture.records.columns, 0, 2048, 4096, row, np.zeros(0, np.int64))
         letters = {0: ".", 2: "P", 3: "D", 4: "X"}
         drawn = "".join("".join(t for t, _ in cells.line(i, 80)[1:]) for i in range(cells.count()))
-        assert drawn == "".join(letters[k] for k in found.kind.tolist())
-        assert f"page 0x280000: {found.versions[0x280]} versions" in d.text
+        assert drawn == "".join(letters[k] for k in pages.kind.tolist())
+        assert f"page 0x280000: {pages.versions[0x280]} versions" in d.text
         await d.press("o")
         drawn = "".join("".join(t for t, _ in cells.line(i, 80)[1:]) for i in range(cells.count()))
-        assert drawn == "".join("." if v == 0 else str(v) if v < 10 else "+" for v in found.versions.tolist())
+        assert drawn == "".join("." if v == 0 else str(v) if v < 10 else "+" for v in pages.versions.tolist())
         text = await d.press("o")
         assert "cells show age" in text
         text = await d.press("o", "0")
@@ -100,8 +100,8 @@ async def test_the_map_moves_by_cell_in_time_by_pass_and_between_blocks() -> Non
             assert cells.page == page, keys
         await d.press("greater_than_sign")
         row = d.app.session.row
-        mine = np.flatnonzero(capture.records.is_page & (capture.records.columns.block == 0))
-        assert row == mine[passes[mine] == passes[row]][-1]
+        page_rows = np.flatnonzero(capture.records.is_page & (capture.records.columns.block == 0))
+        assert row == page_rows[passes[page_rows] == passes[row]][-1]
         await d.press("greater_than_sign")
         assert d.app.session.row > row
         await d.press("less_than_sign")
@@ -147,10 +147,9 @@ async def test_findings_are_explained_with_the_records_that_they_are_about() -> 
         assert "-> record 3 " in text
         assert "-> record 5 " in text
         await d.press("tab", *["down"] * 2)
-        chain = d.widget(Chain)
-        await d.press(
-            *["down"] * (next(i for i, (_, row) in enumerate(chain.lines_) if row is not None) - chain.cursor)
-        )
+        explanation = d.widget(Explanation)
+        line = next(i for i, (_, row) in enumerate(explanation.explained) if row is not None)
+        await d.press(*["down"] * (line - explanation.cursor))
         await d.press("enter")
         assert d.record == 1
         assert d.app.current_mode == "page"
@@ -186,7 +185,7 @@ async def test_fields_show_the_grammar_s_tree_and_mark_the_bytes() -> None:
         await d.fill("colon", str(record))
         text = await d.press("6")
         assert f"record {record}: xbrle" in text
-        tree, view = d.widget(Tree), d.widget(HexView)
+        tree, view = d.widget(FieldTree), d.widget(HexView)
         names = [field.name for _, field in tree.rows]
         assert "checksum" in names
         await d.press(*["down"] * names.index("checksum"))
@@ -233,7 +232,7 @@ async def test_a_page_that_came_over_a_channel_is_counted_in_its_pass_and_shown_
         pages = np.flatnonzero(capture.records.columns.kind == 2)
         await d.fill("colon", str(capture.records.number[pages[0]]))
         await d.press("6")
-        ((_, field),) = d.widget(Tree).rows
+        ((_, field),) = d.widget(FieldTree).rows
         assert (field.name, field.raw) == ("page", patterned(1))
         await d.press("3")
         assert np.array_equal(d.widget(HexView, "#bytes").data, np.frombuffer(patterned(1), np.uint8))

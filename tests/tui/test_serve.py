@@ -56,12 +56,12 @@ class Page:
 
     async def listen(self) -> None:
         async for message in self.tools:
-            told = message.json()
-            if told.get("method") == "Network.webSocketFrameReceived":
-                frame = told["params"]["response"]
+            event = message.json()
+            if event.get("method") == "Network.webSocketFrameReceived":
+                frame = event["params"]["response"]
                 self.sent += base64.b64decode(frame["payloadData"]) if frame["opcode"] == 2 else b""
-            elif "id" in told:
-                self._answers.pop(told["id"]).set_result(told)
+            elif "id" in event:
+                self._answers.pop(event["id"]).set_result(event)
 
     async def call(self, method: str, **parameters: object) -> dict[str, Any]:
         self._calls += 1
@@ -128,4 +128,4 @@ async def test_the_record_list_appears_in_a_web_browser_and_answers_keys() -> No
         await page.press("j")
         await page.shows("record 1 of ")
         await page.press("e")
-        await page.shows("files are not written from here")
+        await page.shows("nothing can be exported from here")

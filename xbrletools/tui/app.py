@@ -1,8 +1,9 @@
-"""The app: opens a capture, reads and verifies it beside the user, and moves all screens along."""
+"""The app: shows one capture on its screens, moves all of them along, and writes what the user exports."""
 
 import threading
 from collections.abc import Callable, Iterable
 from contextlib import suppress
+from functools import partial
 from pathlib import Path
 from typing import Any, ClassVar
 
@@ -13,31 +14,41 @@ from textual.screen import Screen
 
 from ..capture import Capture
 from ..errors import XbrleError
-from ..memory.history import Content
-from ..sender.fingerprint import fingerprint
-from ..table.growing import GrowingTable
-from ..text import shown
-from . import bookmarks
+from ..memory.moments import memory_of
+from ..table.growing import Record
+from . import reader
+from .goto import HINT, goto
 from .screens.base import CaptureScreen
-from .screens.dialogs import Ask, Bookmarks, Keys
+from .screens.dialogs import BookmarkList, KeyList, Question
 from .screens.fields import FieldsScreen
 from .screens.findings import FindingsScreen
+from .screens.map import MapScreen
 from .screens.overview import OverviewScreen
 from .screens.page import PageScreen
-from .screens.pagemap import MapScreen
 from .screens.records import RecordsScreen
-from .session import Session
+from .session import PagePlace, Session
 from .themes import FAINT, THEMES
-from .widgets.bars import NavBar
+from .widgets.bars import Entry
+from .words import escaped
 
-TICK = 0.1  # seconds between two looks at what the reading thread has added
+#: The screens, in the order in which the line at the foot names them.
+SCREENS: tuple[type[CaptureScreen], ...] = (
+    OverviewScreen,
+    RecordsScreen,
+    PageScreen,
+    MapScreen,
+    FindingsScreen,
+    FieldsScreen,
+)
 UNREADABLE = 2  # the exit status that every command has for it
+_SAID_FOR = 4  # seconds that a message stays
+_NO_SUCH_RECORD = "there is no such record"
 
 
 class Browser(App[int]):
-    """Browses one capture. ``read_only``: no file is written but the user's bookmarks.
+    """Browses one capture. With ``read_only`` it writes no file but the user's bookmarks.
 
-    ``follow``: whenever all is read, waits for more to be written.
+    With ``follow`` it waits for more to be written whenever it has read all.
     """
 
     TITLE = "xbrle"
@@ -45,22 +56,11 @@ class Browser(App[int]):
     Screen { background: $background; color: $foreground; }
     Input, Input:focus { border: none; height: 1; padding: 0 1; background: $panel; }
     """
-    MODES: ClassVar[dict[str, str | Callable[[], Screen[Any]]]] = {
-        "overview": OverviewScreen,
-        "records": RecordsScreen,
-        "page": PageScreen,
-        "map": MapScreen,
-        "findings": FindingsScreen,
-        "fields": FieldsScreen,
-    }
-    DEFAULT_MODE = "overview"
+    DEFAULT_MODE = SCREENS[0].MODE
     BINDINGS: ClassVar[list[BindingType]] = [
-        *(
-            Binding(str(i), f"switch_mode('{name}')", title, show=False)
-            for i, (name, title) in enumerate(NavBar.SCREENS, 1)
-        ),
-        Binding("full_stop", "next_record(1)", "next record, memory follows", show=False, key_display="."),
-        Binding("comma", "next_record(-1)", "record before, memory follows", show=False, key_display=","),
+        *(Binding(s.KEY, f"switch_mode('{s.MODE}')", f"{s.TITLE}: {s.HELP}", show=False) for s in SCREENS),
+        Binding("full_stop", "next_record(1)", "next record with a page", show=False, key_display="."),
+        Binding("comma", "next_record(-1)", "previous record with a page", show=False, key_display=","),
         Binding("colon", "goto", "go to a record, @offset or BLOCK:page", show=False, key_display=":"),
         Binding("b", "bookmark", "bookmark with a note; an empty note removes it", show=False),
         Binding("B", "bookmarks", "list of bookmarks", show=False),
@@ -79,133 +79,73 @@ class Browser(App[int]):
         self.following = follow
         self.session = Session(capture)
         self.failure: str | None = None
-        self.settled = threading.Event()  # set when all was read, or reading has failed
-        self._left = threading.Event()
+        self.settled = threading.Event()
+        self.left = threading.Event()
+        self.entries = tuple(Entry(s.KEY, s.MODE, s.TITLE) for s in SCREENS)
+        for screen in SCREENS:
+            self.add_mode(screen.MODE, partial(screen, self))
         for theme in THEMES:
             self.register_theme(theme)
         self.theme = THEMES[0].name
 
     def get_theme_variable_defaults(self) -> dict[str, str]:
-        """What other themes lack."""
+        """Give the variables that Textual's own themes do not have."""
         return {FAINT: "#888888"}
-
-    def on_mount(self) -> None:
-        """Start to read, once something is on the screen."""
-        self._ticker = self.set_interval(TICK, self.grow)
-        self.call_after_refresh(threading.Thread(target=self._read, daemon=True).start)
-
-    def on_unmount(self) -> None:
-        """Whoever waits for this program need not do so any longer."""
-        self._left.set()
 
     # -- reading, in a thread beside ---------------------------------------------------------------------------------
 
-    def _read(self) -> None:
-        """Scan, verify, find the bookmarks: a daemon thread, so that quitting waits for none of it."""
-        try:
-            self._read_all(self.session)
-            while self.following:
-                while not self.session.capture.grown():
-                    if self._left.wait(TICK):
-                        return
-                self.settled.clear()
-                self._read_all(Session(self.session.capture.again()))
-        except XbrleError as error:
-            self._tell(self._unreadable, str(error))
-        except Exception as error:  # a fault of this program: to be seen, after the terminal is restored
-            self._tell(self._raise, error)
-        finally:
-            self.settled.set()
+    def on_mount(self) -> None:
+        """Start to read, once something is on the screen."""
+        self._ticker = self.set_interval(reader.TICK, self.grow)
+        self.call_after_refresh(threading.Thread(target=partial(reader.read, self), daemon=True).start)
 
-    def _read_all(self, session: Session) -> None:
-        """Read what there is by now; shown once it is no less than what was read before."""
-        self._scan(session)
-        if not session.capture.grown():  # else this was not the end
-            self._verify(session)
-            self._take_fingerprint(session)
-            self._keep(session)
-        self._tell(self.grow)
-        if not self.following:
-            self._tell(self._ticker.stop)
-        self.settled.set()
+    def on_unmount(self) -> None:
+        """Tell the threads that nobody waits for them any longer."""
+        self.left.set()
 
-    def _tell(self, what: Callable[..., None], *arguments: object) -> None:
-        """Have something done by the thread that draws; nothing where the user has left."""
-        if not self._left.is_set():
+    def post(self, what: Callable[..., None], *arguments: object) -> None:
+        """Have the thread that draws call something; nothing happens where the user has left."""
+        if not self.left.is_set():
             with suppress(RuntimeError):
                 self.call_from_thread(what, *arguments)
-
-    def _scan(self, session: Session) -> None:
-        def begin(table: GrowingTable) -> None:
-            session.table = table
-
-        for reached in session.capture.load(begin):
-            session.read()
-            session.reached = reached
-            if len(session) >= len(self.session):
-                self._show(session)
-        session.read()
-        session.finish()
-        self._show(session)
-        self._tell(self.grow)
-
-    def _show(self, session: Session) -> None:
-        if session is not self.session:
-            self._tell(self._succeed, session)
-
-    def _succeed(self, session: Session) -> None:
-        """Show this session instead of the one before."""
-        session.take_over(self.session)
-        self.session = session
-        self.grow()
-
-    def _verify(self, session: Session) -> None:
-        try:
-            for finding in session.capture.verify():
-                session.add_finding(finding)
-        except (XbrleError, OSError) as error:  # OSError: the temporary folder cannot take the findings
-            session.trouble = f"not verified: {error}"
-        session.verified = True
-
-    def _take_fingerprint(self, session: Session) -> None:
-        try:
-            session.fingerprint = fingerprint(session.capture.stream)
-        except XbrleError as error:
-            session.no_fingerprint = str(error)
-
-    def _keep(self, session: Session) -> None:
-        """Find the bookmarks that belong to this capture."""
-        try:
-            session.open_bookmarks(bookmarks.digest(session.capture.data))
-        except XbrleError as error:
-            self._tell(self.say, str(error), "warning")
-
-    def _unreadable(self, message: str) -> None:
-        self.failure = message
-        self.exit(UNREADABLE)
-
-    def _raise(self, error: Exception) -> None:
-        raise error
 
     def grow(self) -> None:
         """Show what was added since."""
         for screen in self.screen_stack:
             if isinstance(screen, CaptureScreen):
-                with suppress(NoMatches):  # its widgets come, and when it closes go, one by one
-                    screen.tell()
+                with suppress(NoMatches):  # while a screen opens or closes, some of its widgets are missing
+                    screen.renew_top_bar()
                     screen.grow()
 
+    def succeed(self, session: Session) -> None:
+        """Show this session instead of the one before."""
+        session.take_over(self.session)
+        self.session = session
+        self.grow()
+
+    def stop_growing(self) -> None:
+        """Look no longer at what was added."""
+        self._ticker.stop()
+
+    def end_unreadable(self, message: str) -> None:
+        """End, because the capture cannot be read."""
+        self.failure = message
+        self.exit(UNREADABLE)
+
+    def end_failed(self, error: Exception) -> None:
+        """End, because of a fault of this program."""
+        raise error
+
     def described(self) -> str:
-        """The capture's name, and how far it is read."""
+        """Give the capture's name, and how far it is read."""
         session = self.session
-        name = shown(Path(session.capture.name).name.encode("utf-8", "surrogateescape"))
+        name = escaped(Path(session.capture.name).name)
         size = session.capture.source.size
         if self.following:
             state = "read, verifying" if session.complete and not session.verified else f"{size or 0} bytes"
             return f"{name} · following, {state if size else 'nothing there yet'}"
         if session.complete:
-            damage = session.capture.damage
-            state = " · damaged" if damage is not None else ""
+            state = " · damaged" if session.capture.damage is not None else ""
             return f"{name}{state}" + ("" if session.verified else " · verifying")
         if session.table is None or not size:
             return f"{name} · reading"
@@ -218,35 +158,40 @@ class Browser(App[int]):
         """The screen that the user is on, under any dialog."""
         return next((s for s in reversed(self.screen_stack) if isinstance(s, CaptureScreen)), None)
 
-    def go(self, row: int | None, page: tuple[int, int] | None = None) -> None:
-        """Make ``row`` the moment, and show it."""
+    def go(self, row: int | None, page: PagePlace | None = None, missing: str = _NO_SUCH_RECORD) -> None:
+        """Make ``row`` the moment and show it, or say what is ``missing`` where it is None."""
         if row is None:
-            self.say("there is none", "warning")
+            self.say(missing, "warning")
             return
         self.session.row = row
         self.session.page = page
         screen = self.shown_screen
         if screen is not None:
-            screen.tell()
+            screen.renew_top_bar()
             screen.follow()
 
+    def open_record(self, record: Record | None, otherwise: str) -> None:
+        """Switch to the page of ``record``, or where it carries none to the screen with the mode ``otherwise``."""
+        self.switch_mode(PageScreen.MODE if record is not None and record.number is not None else otherwise)
+
     def say(self, message: str, severity: str = "information") -> None:
-        """A passing word."""
-        self.notify(message, severity=severity, timeout=4, markup=False)  # type: ignore[arg-type]
+        """Show a message for a moment."""
+        self.notify(message, severity=severity, timeout=_SAID_FOR, markup=False)  # type: ignore[arg-type]
 
     def action_next_record(self, step: int) -> None:
-        """The next record that carries a page."""
-        self.go(self.session.next_page(self.session.row, step))
+        """Go to the next record that carries a page."""
+        self.go(self.session.next_page(self.session.row, step), missing="no more records in this direction")
 
     def action_goto(self) -> None:
         """Ask where to go."""
 
         def arrive(text: str | None) -> None:
             if text:
-                self.go(*self.session.goto(text))
+                self.go(*goto(self.session, text))
 
-        hint = "123, @0x1f00 (file offset), 0x315000 or BLOCK:0x315000 (page)"
-        self.push_screen(Ask("Go to", hint, check=self.session.goto), arrive)
+        self.push_screen(Question("Go to", HINT, check=lambda text: goto(self.session, text)), arrive)
+
+    # -- bookmarks ---------------------------------------------------------------------------------------------------
 
     def action_bookmark(self) -> None:
         """Ask for a note to the chosen record."""
@@ -255,7 +200,7 @@ class Browser(App[int]):
             return
         old = self.session.bookmarks.get(record.offset)
 
-        def keep(note: str | None) -> None:
+        def save(note: str | None) -> None:
             if note is None:
                 return
             try:
@@ -263,21 +208,24 @@ class Browser(App[int]):
             except XbrleError as error:
                 self.say(str(error), "error")
             else:
-                self.say("bookmark kept" if note else "bookmark removed")
+                self.say("bookmark saved" if note else "bookmark removed")
             self.go(self.session.row, self.session.page)
 
         name = f"record {record.number}" if record.number is not None else f"offset {record.offset:#x}"
-        self.push_screen(Ask(f"Note to {name}", "an empty note removes the bookmark", old.note if old else ""), keep)
+        hint = "an empty note removes the bookmark"
+        self.push_screen(Question(f"Note to {name}", hint, old.note if old else ""), save)
 
     def action_bookmarks(self) -> None:
         """List the bookmarks."""
-        marks = self.session.bookmarks
+        bookmarks = self.session.bookmarks
 
         def arrive(offset: int | None) -> None:
             if offset is not None and self.session.table is not None:
                 self.go(self.session.table.at(offset))
 
-        self.push_screen(Bookmarks([marks[o] for o in sorted(marks)]), arrive)
+        self.push_screen(BookmarkList([bookmarks[o] for o in sorted(bookmarks)]), arrive)
+
+    # -- copies and exports ------------------------------------------------------------------------------------------
 
     def action_copy(self) -> None:
         """Copy what the screen offers, through the terminal."""
@@ -290,37 +238,26 @@ class Browser(App[int]):
             self.say(f"copied {len(text)} characters")
 
     def action_export_page(self) -> None:
-        """Write the bytes of the page that is shown to a new file."""
+        """Ask for the name of a new file, and write the bytes of the chosen page to it."""
         record = self.session.record()
-        if self._may_write() and record is not None:
-            try:
-                content = self._content()
-            except XbrleError as error:
-                self.say(str(error), "warning")
-                return
+        if not self._may_write() or record is None:
+            return
+        try:
+            content = self.session.content()
+        except XbrleError as error:
+            self.say(str(error), "warning")
+            return
 
-            def write(name: str | None) -> None:
-                if name:
-                    self._write(lambda: _write_new(Path(name), content.data.tobytes()), name)
+        def write(name: str | None) -> None:
+            if name:
+                self.say(*_written(name, lambda: _write_new(Path(name), content.data.tobytes())))
 
-            unknown = int((~content.known).sum())
-            hint = f"{unknown} unknown bytes become zeros" if unknown else "a new file"
-            self.push_screen(Ask("Write this page to", hint, f"page-{record.number or 0}.bin"), write)
-
-    def _content(self) -> Content:
-        """The page of the moment, in the chosen view."""
-        session = self.session
-        capture, record = session.known(), session.record()
-        page = session.page
-        if page is None and record is not None and record.block is not None:
-            page = (record.block, record.address)
-        if record is None or page is None:
-            raise XbrleError("the chosen record carries no page")
-        history = capture.page(capture.space.blocks[page[0]].name, page[1])
-        return history.at(session.moment(), session.view)
+        unknown = int((~content.known).sum())
+        hint = f"{unknown} unknown bytes become zeros" if unknown else "a new file"
+        self.push_screen(Question("Write this page to", hint, f"page-{record.number or 0}.bin"), write)
 
     def action_export_memory(self) -> None:
-        """Write all memory as of the chosen record to a folder: in a thread, it can be much."""
+        """Ask for a folder, and write all memory as of the chosen record to it: in a thread, since it can be much."""
         session = self.session
         record = session.record()
         if record is None or not self._may_write():
@@ -328,51 +265,39 @@ class Browser(App[int]):
         number = record.number
         if number is None:
             before = session.record(session.next_page(record.row, -1) or 0)
-            number = before.number if before is not None and before.number is not None else 0
-        if not number:
-            self.say("no page was sent until here", "warning")
+            number = before.number if before is not None else None
+        if number is None:
+            self.say("no page was sent before this record", "warning")
             return
 
         def write(name: str | None) -> None:
             if name:
                 self.say(f"writing memory after record {number}")
-                thread = threading.Thread(target=self._export, args=(number, Path(name)), daemon=True)
-                thread.start()
+                threading.Thread(target=self._export, args=(number, Path(name)), daemon=True).start()
 
         hint = f"{session.view.value} view, unknown bytes become zeros"
-        self.push_screen(Ask(f"Write memory after record {number} to folder", hint, f"memory-{number}"), write)
+        self.push_screen(Question(f"Write memory after record {number} to folder", hint, f"memory-{number}"), write)
 
     def _export(self, number: int, folder: Path) -> None:
+        """Write memory as of a record to a folder: a thread's work."""
         from ..export.raw import write_folder
 
         def work() -> None:
-            capture, view = self.session.known(), self.session.view
-            image = capture.memory(number, view)
-            write_folder(image, folder, view=view.value, at=number, page_size=capture.page_size)
+            stream, view = self.session.stream(), self.session.view
+            image = memory_of(stream, number, view)
+            write_folder(image, folder, view=view.value, at=number, page_size=stream.page_size)
 
-        self._write(work, str(folder), self._tell)
-
-    def _write(self, work: Callable[[], object], name: str, tell: Callable[..., None] | None = None) -> None:
-        """Do it, and say how it went."""
-        try:
-            work()
-        except (OSError, XbrleError) as error:
-            said = error.strerror if isinstance(error, OSError) and error.strerror else str(error)
-            message, severity = f"{name}: {said}", "error"
-        else:
-            message, severity = f"wrote {name}", "information"
-        if tell is not None:
-            tell(self.say, message, severity)
-        else:
-            self.say(message, severity)
+        self.post(self.say, *_written(str(folder), work))
 
     def _may_write(self) -> bool:
         if self.read_only:
-            self.say("files are not written from here", "warning")
+            self.say("nothing can be exported from here: this browser is read-only", "warning")
         return not self.read_only
 
+    # -- the rest ----------------------------------------------------------------------------------------------------
+
     def action_theme(self) -> None:
-        """The next of the three looks."""
+        """Switch to the next of the three themes."""
         names = [t.name for t in THEMES]
         self.theme = names[(names.index(self.theme) + 1) % len(names) if self.theme in names else 0]
         self.say(self.theme)
@@ -381,14 +306,14 @@ class Browser(App[int]):
         """List the keys that work here."""
         screen = self.shown_screen
         if screen is not None and self.screen is screen:
-            self.push_screen(Keys(screen.MODE, screen.active_bindings.values()))
+            self.push_screen(KeyList(screen.MODE, screen.active_bindings.values()))
 
     def action_leave(self) -> None:
         """Quit."""
         self.exit(0)
 
     def get_system_commands(self, screen: Screen[Any]) -> Iterable[SystemCommand]:
-        """The command palette: every key of the screen as a command, then Textual's own."""
+        """Give the command palette every key of the screen as a command, then Textual's own."""
         for active in screen.active_bindings.values():
             binding = active.binding
             if isinstance(screen, CaptureScreen) and binding.description and active.node in (self, screen):
@@ -397,8 +322,19 @@ class Browser(App[int]):
                 async def run(action: str = action, node: object = active.node) -> None:
                     await self.run_action(action, node)  # type: ignore[arg-type]
 
-                yield SystemCommand(binding.description.capitalize(), f"key {binding.key}", run)
+                title = binding.description[0].upper() + binding.description[1:]
+                yield SystemCommand(title, f"key {binding.key}", run)
         yield from super().get_system_commands(screen)
+
+
+def _written(name: str, work: Callable[[], object]) -> tuple[str, str]:
+    """Write something called ``name``; gives a message that says how it went, and the message's severity."""
+    try:
+        work()
+    except (OSError, XbrleError) as error:
+        reason = error.strerror if isinstance(error, OSError) and error.strerror else str(error)
+        return f"{name}: {reason}", "error"
+    return f"wrote {name}", "information"
 
 
 def _write_new(path: Path, data: bytes) -> None:

@@ -14,7 +14,7 @@ _PIECE = 1 << 24
 
 @dataclass(frozen=True, slots=True)
 class Bookmark:
-    """A record worth coming back to, by the file offset of its word; ``record`` is its number or None."""
+    """A record worth coming back to. ``offset`` is that of its word in the file, ``record`` its number or None."""
 
     offset: int
     record: int | None
@@ -36,10 +36,10 @@ def place(sha256: str) -> Path:
 
 
 def load(file: Path) -> dict[int, Bookmark]:
-    """The bookmarks in ``file``, by offset; none where there is no such file.
+    """The bookmarks in ``file``, by offset. Without such a file there are none.
 
     Raises:
-        XbrleError: it cannot be read.
+        XbrleError: the file cannot be read.
     """
     try:
         entries = json.loads(file.read_text(encoding="utf-8"))
@@ -47,12 +47,12 @@ def load(file: Path) -> dict[int, Bookmark]:
     except FileNotFoundError:
         return {}
     except (OSError, ValueError, KeyError, TypeError) as error:
-        raise XbrleError(f"the bookmarks in {file} cannot be read: {error}") from error
+        raise XbrleError(f"cannot read the bookmarks in {file}: {error}") from error
     return {m.offset: m for m in marks}
 
 
 def save(file: Path, marks: dict[int, Bookmark]) -> None:
-    """Write all bookmarks, whole or not at all.
+    """Write all bookmarks to ``file``, whole or not at all.
 
     Raises:
         XbrleError: they cannot be written.
@@ -63,4 +63,4 @@ def save(file: Path, marks: dict[int, Bookmark]) -> None:
         new.write_text(json.dumps([asdict(marks[o]) for o in sorted(marks)], indent=1), encoding="utf-8")
         new.replace(file)
     except OSError as error:
-        raise XbrleError(f"the bookmarks cannot be kept: {error}") from error
+        raise XbrleError(f"cannot save the bookmarks: {error}") from error

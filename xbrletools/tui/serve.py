@@ -1,4 +1,4 @@
-"""The browser in a web browser, through textual-serve: each connection gets a process of its own."""
+"""Serves the TUI to web browsers through textual-serve. Each connection gets its own process."""
 
 import shlex
 from collections.abc import Sequence
@@ -10,7 +10,7 @@ def serve(command: Sequence[str], host: str, port: int) -> None:
     """Serve the terminal program ``command`` until interrupted.
 
     Raises:
-        XbrleError: textual-serve is not installed, or the port cannot be had.
+        XbrleError: textual-serve is not installed, or it cannot listen on the port.
     """
     try:
         from textual_serve.server import Server

@@ -1,8 +1,8 @@
-"""The looks: dark, light, and high contrast. What a colour says, a mark or a word says too."""
+"""The themes: dark, light, and high contrast. A mark or a word always says what a colour says."""
 
 from textual.theme import Theme
 
-FAINT = "faint"  # the variable for what matters less: still well readable
+FAINT = "faint"  # the variable for what matters less; it must still be easy to read
 
 THEMES = (
     Theme(

@@ -1,1 +1,1 @@
-"""The six screens, and the dialogs over them."""
+"""The screens, one module each, and the dialogs that open over them."""

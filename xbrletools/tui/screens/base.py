@@ -1,87 +1,100 @@
 """What every screen has: the line on top, the names of the screens at the foot, and the moment that it follows."""
 
-from typing import TYPE_CHECKING, ClassVar, cast
+from collections.abc import Sequence
+from typing import ClassVar, Protocol
 
 from textual.app import ComposeResult
 from textual.screen import Screen
+from textual.widget import Widget
+from textual.widgets import Input
 
-from ...formats.ram import Kind
 from ...table.growing import Record
-from ...table.sections import Stage
-from ...text import shown
-from ..session import Session
-from ..widgets.bars import NavBar, TopBar
-
-if TYPE_CHECKING:
-    from ..app import Browser
-
-#: A style for each kind that carries a page; the kind's letter or word always stands with it.
-KIND_STYLE = {
-    Kind.PAGE: "page",
-    Kind.DUP: "dup",
-    Kind.XBRLE: "delta",
-    Kind.XBZRLE: "delta",
-    Kind.COMPRESSED: "page",
-}
-KIND_LETTER = {Kind.PAGE: "P", Kind.DUP: "D", Kind.XBRLE: "X", Kind.XBZRLE: "Z", Kind.COMPRESSED: "C"}
+from ..session import PagePlace, Session
+from ..widgets.bars import Entry, NavBar, TopBar
+from ..words import kind_word
 
 
-_KIND_WORDS = {kind: kind.name.lower() for kind in Kind}
-_STAGE_WORDS = {0: "-"} | {int(stage): stage.name for stage in Stage}
+class Host(Protocol):
+    """What a screen needs of the app that shows it."""
 
+    @property
+    def session(self) -> Session:
+        """What the screens share; another one whenever a capture that is followed was read anew."""
 
-def kind_word(kind: Kind) -> str:
-    """A kind as scripts see it."""
-    return _KIND_WORDS[kind]
+    @property
+    def following(self) -> bool:
+        """Whether the capture may still be written."""
 
+    @property
+    def entries(self) -> Sequence[Entry]:
+        """All screens, for the line at the foot."""
 
-def stage_word(stage: int) -> str:
-    """A stage by its section's type."""
-    return _STAGE_WORDS[stage]
+    def described(self) -> str:
+        """The capture's name, and how far it is read."""
 
+    def go(self, row: int | None, page: PagePlace | None = None, missing: str = "") -> None:
+        """Make ``row`` the moment and show it, or say what is ``missing`` where it is None."""
 
-def place(record: Record) -> str:
-    """A record's page: block and address."""
-    return f"{shown(record.name)}:{record.address:#x}" if record.name else f"{record.address:#x}"
+    def open_record(self, record: Record | None, otherwise: str) -> None:
+        """Switch to the page of ``record``, or where it carries none to the screen with the mode ``otherwise``."""
+
+    def say(self, message: str, severity: str = "information") -> None:
+        """Show a message for a moment."""
+
+    def action_keys(self) -> None:
+        """List the keys that work here."""
+
+    def action_leave(self) -> None:
+        """Quit."""
 
 
 class CaptureScreen(Screen[None], inherit_bindings=False):
-    """A screen over the session. `follow` shows what the session says; `grow` is called while it is being read."""
+    """A screen over the session. `follow` shows the session's moment; `grow` is called while the capture is read.
 
+    A screen declares `MODE`, by which it is switched to, `KEY`, which leads there, its `TITLE`, and its `HELP` in a few
+    words. One with an `Input` shows that only while the user is asked for something.
+    """
+
+    DEFAULT_CSS = """
+    CaptureScreen Input { display: none; }
+    CaptureScreen.asking Input { display: block; }
+    """
     MODE: ClassVar[str]
+    KEY: ClassVar[str]
+    TITLE: ClassVar[str]
+    HELP: ClassVar[str]
 
-    @property
-    def browser(self) -> "Browser":
-        """The app."""
-        return cast("Browser", self.app)
+    def __init__(self, host: Host) -> None:
+        super().__init__()
+        self.host = host
 
     @property
     def session(self) -> Session:
         """What all screens share."""
-        return self.browser.session
+        return self.host.session
 
     def compose(self) -> ComposeResult:
-        """The bars, and the screen's own between them."""
+        """Put the screen's own widgets between the bars."""
         yield TopBar()
         yield from self.body()
-        yield NavBar(self.MODE)
+        yield NavBar(self.host.entries, self.MODE)
 
     def body(self) -> ComposeResult:
-        """What stands between the bars."""
+        """Give the widgets between the bars."""
         raise NotImplementedError
 
     def follow(self) -> None:
         """Show the session's moment."""
 
     def grow(self) -> None:
-        """More was read, or more findings are there."""
+        """Show what was read, verified or found since."""
 
     def copied(self) -> str | None:
-        """What copying on this screen takes, None where there is nothing."""
+        """Give what copying on this screen takes, None where there is nothing."""
         return None
 
-    def tell(self) -> None:
-        """Renew the line on top."""
+    def renew_top_bar(self) -> None:
+        """Show the chosen record, and how far the capture is read."""
         session = self.session
         record = session.record()
         if record is None:
@@ -90,22 +103,35 @@ class CaptureScreen(Screen[None], inherit_bindings=False):
             moment = f"@{record.offset:#x} {kind_word(record.kind)}"
         else:
             moment = f"record {record.number} of {session.table.records if session.table is not None else 0}"
-        self.query_one(TopBar).tell(self.browser.described(), moment)
+        self.query_one(TopBar).show_sides(self.host.described(), moment)
+
+    def ask(self) -> None:
+        """Show the input, and give it the keys."""
+        self.add_class("asking")
+        self.query_one(Input).focus()
+
+    def stop_asking(self, focus: Widget) -> bool:
+        """Hide the input and give the keys to ``focus``; false where it was hidden already."""
+        if not self.has_class("asking"):
+            return False
+        self.remove_class("asking")
+        focus.focus()
+        return True
 
     def on_screen_resume(self) -> None:
         """The user came (back) to this screen."""
-        self.tell()
+        self.renew_top_bar()
         self.follow()
 
     def on_resize(self) -> None:
-        """The terminal changed."""
-        self.call_after_refresh(self.tell)
+        """Fit the line on top to the new width."""
+        self.call_after_refresh(self.renew_top_bar)
 
     def on_nav_bar_pressed(self, event: NavBar.Pressed) -> None:
-        """A name at the foot was clicked."""
-        if event.what == "help":
-            self.browser.action_keys()
-        elif event.what == "quit":
-            self.app.exit(0)
-        elif event.what != self.MODE:
-            self.app.switch_mode(event.what)
+        """Do what was clicked at the foot."""
+        if event.item == NavBar.HELP_ITEM:
+            self.host.action_keys()
+        elif event.item == NavBar.QUIT_ITEM:
+            self.host.action_leave()
+        elif event.item != self.MODE:
+            self.app.switch_mode(event.item)

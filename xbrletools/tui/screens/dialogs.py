@@ -1,4 +1,4 @@
-"""What opens over a screen: a question, the keys, the bookmarks."""
+"""What opens over a screen: a question, the list of keys, the list of bookmarks."""
 
 from collections.abc import Callable, Iterable, Sequence
 from typing import ClassVar
@@ -12,44 +12,44 @@ from textual.widgets import Input
 
 from ...errors import XbrleError
 from ..bookmarks import Bookmark
-from ..widgets.lines import Line, Lines, Text, fit
+from ..widgets.lines import Caption, Line, Lines, Text, fit
+
+_KEY_CELLS = 24  # cells for the keys that do the same
 
 
-class Ask(ModalScreen[str | None]):
-    """One line of text; what is wrong with it is said as it is typed. Gives None where it was cancelled."""
+class Question(ModalScreen[str | None]):
+    """Asks for one line of text, and says what is wrong with it as it is typed. Gives None where it was cancelled."""
 
     DEFAULT_CSS = """
-    Ask { align: center top; }
-    Ask > Vertical { margin-top: 3; width: 72; max-width: 96%; height: 6; border: round $primary; }
-    Ask > Vertical { background: $surface; }
-    Ask Text { height: 1; background: $surface; }
+    Question { align: center top; }
+    Question > Vertical { margin-top: 3; width: 72; max-width: 96%; height: 6; border: round $primary; }
+    Question > Vertical { background: $surface; }
+    Question Text { height: 1; background: $surface; }
     """
     BINDINGS: ClassVar[list[BindingType]] = [Binding("escape", "dismiss(None)", "cancel", show=False)]
 
     def __init__(self, title: str, hint: str, value: str = "", check: Callable[[str], object] | None = None) -> None:
         super().__init__()
-        self._texts = (title, hint)
-        self._value = value
+        self._heading, self._hint, self._value = title, hint, value
         self._check = check
 
     def compose(self) -> ComposeResult:
-        """A title, the line, and what is wrong with it or may be written."""
+        """Give a title, the line, and a hint or what is wrong."""
         with Vertical():
-            yield Text(id="title")
+            yield Caption(id="title")
             yield Input(self._value, select_on_focus=False)
-            yield Text(id="said")
-            yield Text(id="keys")
+            yield Caption(id="hint")
+            yield Caption(id="keys")
 
     def on_mount(self) -> None:
-        """Ready to type."""
-        self.query_one("#title", Text).show([[(" " + self._texts[0], "strong")]])
-        self.query_one("#said", Text).show([[(" " + self._texts[1], "dim")]])
-        self.query_one("#keys", Text).show([[(" Enter accepts, Escape cancels", "dim")]])
-        for text in self.query(Text):
-            text.can_focus = False
+        """Give the keys to the line."""
+        self.query_one("#title", Caption).show_line([(f" {self._heading}", "strong")])
+        self.query_one("#hint", Caption).show_line([(f" {self._hint}", "dim")])
+        self.query_one("#keys", Caption).show_line([(" Enter accepts, Escape cancels", "dim")])
         self.query_one(Input).focus()
 
     def _wrong(self, value: str) -> str | None:
+        """What is wrong with a text."""
         try:
             if self._check is not None and value:
                 self._check(value)
@@ -60,8 +60,8 @@ class Ask(ModalScreen[str | None]):
     def on_input_changed(self, event: Input.Changed) -> None:
         """Say at once what is wrong."""
         wrong = self._wrong(event.value)
-        said: Line = [(f" ! {wrong}", "error")] if wrong else [(" " + self._texts[1], "dim")]
-        self.query_one("#said", Text).show([said])
+        hint: Line = [(f" ! {wrong}", "error")] if wrong else [(f" {self._hint}", "dim")]
+        self.query_one("#hint", Caption).show_line(hint)
 
     def on_input_submitted(self, event: Input.Submitted) -> None:
         """Take it, unless something is wrong with it."""
@@ -69,95 +69,100 @@ class Ask(ModalScreen[str | None]):
             self.dismiss(event.value)
 
 
-class Keys(ModalScreen[None]):
-    """The keys of a screen."""
+class KeyList(ModalScreen[None]):
+    """Lists the keys of a screen."""
 
     DEFAULT_CSS = """
-    Keys { align: center middle; }
-    Keys > Text { width: 74; max-width: 96%; height: 90%; border: round $primary; background: $surface; }
+    KeyList { align: center middle; }
+    KeyList > Text { width: 74; max-width: 96%; height: 90%; border: round $primary; background: $surface; }
     """
     BINDINGS: ClassVar[list[BindingType]] = [Binding("escape,question_mark,q,enter", "dismiss(None)", "close")]
+    _GROUPS = ("this screen", "lists", "everywhere")
 
     def __init__(self, title: str, bindings: Iterable[ActiveBinding]) -> None:
         super().__init__()
         self._heading = title
-        self._listed = list(bindings)
+        self._listed = [b for b in bindings if b.binding.description and b.enabled]
 
     def compose(self) -> ComposeResult:
-        """One list."""
+        """Give one list."""
         yield Text()
 
     def on_mount(self) -> None:
-        """The screen's own keys first, then those of every list, then those of the whole program."""
+        """List the screen's own keys first, then those of every list, then those of the whole program."""
         text = self.query_one(Text)
         text.border_title = f"keys: {self._heading}"
         text.border_subtitle = "Escape closes"
-        groups: dict[str, dict[str, list[str]]] = {}
-        for active in self._listed:
-            binding = active.binding
-            if not binding.description or not active.enabled:
-                continue
-            owner = active.node
-            group = "everywhere" if owner is self.app else "lists" if isinstance(owner, Lines) else "this screen"
-            keys = groups.setdefault(group, {}).setdefault(binding.description, [])
-            key = binding.key_display or format_key(binding.key)
-            if key not in keys:
-                keys.append(key)
         lines: list[Line] = []
-        for group in ("this screen", "lists", "everywhere"):
-            if group in groups:
-                lines += [[(f" {group}", "title")]]
-                lines += [
-                    [("   " + fit(" ".join(keys), 24), "strong"), (description, "")]
-                    for description, keys in groups[group].items()
-                ]
+        for group in self._GROUPS:
+            keys = self._keys_of(group)
+            if keys:
+                lines.append([(f" {group}", "title")])
+                lines += [[("   " + fit(" ".join(keys[d]), _KEY_CELLS), "strong"), (d, "")] for d in keys]
         text.show(lines)
         text.focus()
 
+    def _keys_of(self, group: str) -> dict[str, list[str]]:
+        """The keys of a group, by what they do."""
+        out: dict[str, list[str]] = {}
+        for active in self._listed:
+            if self._group(active) == group:
+                key = active.binding.key_display or format_key(active.binding.key)
+                keys = out.setdefault(active.binding.description, [])
+                if key not in keys:
+                    keys.append(key)
+        return out
 
-class _Kept(Lines):
-    """The list of bookmarks."""
+    def _group(self, active: ActiveBinding) -> str:
+        if active.node is self.app:
+            return "everywhere"
+        return "lists" if isinstance(active.node, Lines) else "this screen"
 
-    def __init__(self, marks: Sequence[Bookmark]) -> None:
+
+class BookmarkLines(Lines):
+    """Bookmarks, one line each."""
+
+    def __init__(self, bookmarks: Sequence[Bookmark]) -> None:
         super().__init__()
-        self.marks = list(marks)
+        self.bookmarks = bookmarks
 
     def count(self) -> int:
         """How many there are."""
-        return len(self.marks)
+        return len(self.bookmarks)
 
     def line(self, row: int, width: int) -> Line:
-        """The record and the note."""
-        mark = self.marks[row]
+        """The offset, the record and the note."""
+        mark = self.bookmarks[row]
         name = f"record {mark.record}" if mark.record is not None else "no page"
         return [(f" {mark.offset:#012x} ", "dim"), (fit(name, 17), "strong"), (" " + mark.note, "")]
 
 
-class Bookmarks(ModalScreen[int | None]):
-    """The bookmarks of this capture; gives the file offset of the one to go to."""
+class BookmarkList(ModalScreen[int | None]):
+    """Lists the bookmarks of this capture, and gives the file offset of the one to go to."""
 
     DEFAULT_CSS = """
-    Bookmarks { align: center middle; }
-    Bookmarks > _Kept { width: 74; max-width: 96%; height: 70%; border: round $primary; background: $surface; }
+    BookmarkList { align: center middle; }
+    BookmarkList > BookmarkLines { width: 74; max-width: 96%; height: 70%; }
+    BookmarkList > BookmarkLines { border: round $primary; background: $surface; }
     """
     BINDINGS: ClassVar[list[BindingType]] = [Binding("escape,q", "dismiss(None)", "close")]
 
-    def __init__(self, marks: Sequence[Bookmark]) -> None:
+    def __init__(self, bookmarks: Sequence[Bookmark]) -> None:
         super().__init__()
-        self._marks = marks
+        self._bookmarks = bookmarks
 
     def compose(self) -> ComposeResult:
-        """One list."""
-        yield _Kept(self._marks)
+        """Give one list."""
+        yield BookmarkLines(self._bookmarks)
 
     def on_mount(self) -> None:
-        """Ready to choose."""
-        kept = self.query_one(_Kept)
-        kept.border_title = "bookmarks"
-        kept.border_subtitle = "Enter goes there, Escape closes"
-        kept.renew()
-        kept.focus()
+        """Give the keys to the list."""
+        lines = self.query_one(BookmarkLines)
+        lines.border_title = "bookmarks"
+        lines.border_subtitle = "Enter goes there, Escape closes"
+        lines.renew()
+        lines.focus()
 
     def on_lines_chosen(self, event: Lines.Chosen) -> None:
         """Go there."""
-        self.dismiss(self._marks[event.row].offset)
+        self.dismiss(self._bookmarks[event.row].offset)

@@ -1,6 +1,7 @@
-"""The grammar's tree of the chosen record or its section, and the bytes of the field under the cursor."""
+"""The fields of the chosen record or its section as the grammar reads them, and the bytes of each."""
 
 from collections.abc import Iterator
+from enum import Enum
 from typing import Any, ClassVar
 
 import numpy as np
@@ -10,16 +11,19 @@ from textual.binding import Binding, BindingType
 from textual.containers import Vertical
 
 from ...container.fields import Field, expanded, header_tree, record_tree, section_tree
-from ...model import Found
+from ...model import Facts
 from ...table.growing import Record
 from ...text import shown
 from ..widgets.hexview import HexView, Mark
-from ..widgets.lines import Line, Lines, Text, fit
-from .base import CaptureScreen, kind_word
+from ..widgets.lines import Caption, Line, Lines, fit
+from ..words import counted, escaped, kind_word
+from .base import CaptureScreen, Host
 
-WIDE = 140
-_BYTES_MAX = 1 << 16  # bytes of the whole that are shown beside the tree
-_ROOMY, _RAW_WIDE, _RAW = 100, 27, 15  # from which width on how many cells are for a field's bytes
+WIDE = 140  # columns from which on the bytes stand beside the tree
+_BYTES_MAX = 1 << 16  # bytes of a record, section or header that are shown
+_ROOMY = 100  # columns from which on a line has room for 8 bytes of a field, else for 4
+_RAW_CELLS = {True: 27, False: 15}  # cells for a field's bytes, by whether the line is roomy
+_FOLDED = 16  # fields of a list from which on it is folded at first
 _VALUE_MAX = 64  # characters of a value
 
 
@@ -37,66 +41,98 @@ def text_of(value: Any) -> str:
     return shown(str(value)[:_VALUE_MAX].encode("utf-8", "surrogateescape"))
 
 
-class Tree(Lines):
-    """A tree of fields, a line each; what is folded is not there."""
+#: The way from the root to a field: the place of a child, at each level.
+FieldPath = tuple[int, ...]
+
+
+class FieldTree(Lines):
+    """A tree of fields, one line each. The fields below a folded one are left out."""
 
     def __init__(self) -> None:
         super().__init__(id="tree")
         self.root: Field | None = None
-        self.folded: set[tuple[int, ...]] = set()
-        self.rows: list[tuple[tuple[int, ...], Field]] = []
+        self.folded: set[FieldPath] = set()
+        self.rows: list[tuple[FieldPath, Field]] = []
 
-    def tell(self, root: Field) -> None:
-        """Show a tree, long lists of it folded."""
+    def show_root(self, root: Field) -> None:
+        """Show a tree, with its long lists folded."""
         self.root = root
-        self.folded = {path for path, field in _walk(root, (), set()) if path and len(field.children) > 16}
-        self._lay()
+        self.folded = {path for path, field in _walk(root, (), set()) if path and len(field.children) > _FOLDED}
+        self._unfold()
         self.cursor = 0
 
-    def _lay(self) -> None:
+    def _unfold(self) -> None:
         self.rows = list(_walk(self.root, (), self.folded)) if self.root is not None else []
         self.renew()
 
     def count(self) -> int:
-        """Lines of what is unfolded."""
+        """How many fields are not left out."""
         return len(self.rows)
 
     def line(self, row: int, width: int) -> Line:
         """Name, offset, size, bytes, value."""
         path, field = self.rows[row]
         fold = ("+ " if path in self.folded else "- ") if field.children else "  "
-        name = " " * (2 * len(path)) + fold + shown(field.name.encode("utf-8", "surrogateescape"))
+        name = " " * (2 * len(path)) + fold + escaped(field.name)
         most = 8 if width > _ROOMY else 4
         raw = field.raw[:most].hex(" ") + (" .." if len(field.raw) > most else "") if not field.children else ""
-        count = len(field.children)
-        what = f"{count} field{'' if count == 1 else 's'}" if count else text_of(field.value)
+        value = counted(len(field.children), "field") if field.children else text_of(field.value)
         return [
             (fit(name, 20), "strong"),
             (f"{field.offset:#11x} ", "dim"),
             (f"{field.size:6} ", ""),
-            (fit(raw, _RAW_WIDE if width > _ROOMY else _RAW), "dim"),
-            (what, "dim" if field.children else ""),
+            (fit(raw, _RAW_CELLS[width > _ROOMY]), "dim"),
+            (value, "dim" if field.children else ""),
         ]
+
+    def heads(self) -> Line:
+        """The names of the columns."""
+        raw = fit("bytes", _RAW_CELLS[self.scrollable_content_region.width > _ROOMY])
+        return [(f"{'  field':20}{'offset':>11} {'size':>6} {raw}value", "title")]
+
+    @property
+    def chosen(self) -> Field | None:
+        """The field under the cursor."""
+        return self.rows[self.cursor][1] if self.rows else None
+
+    def choose_at(self, offset: int) -> bool:
+        """Put the cursor on the smallest field that holds the byte at a file offset; false where none does."""
+        holding = [i for i, (_, f) in enumerate(self.rows) if f.offset <= offset < f.offset + f.size]
+        if holding:
+            self.jump(min(holding, key=lambda i: self.rows[i][1].size))
+        return bool(holding)
 
     def fold(self, row: int) -> None:
         """Fold or unfold."""
         path, field = self.rows[row]
         if field.children:
             self.folded ^= {path}
-            self._lay()
+            self._unfold()
 
 
-def _walk(field: Field, path: tuple[int, ...], folded: set[tuple[int, ...]]) -> Iterator[tuple[tuple[int, ...], Field]]:
+def _walk(field: Field, path: FieldPath, folded: set[FieldPath]) -> Iterator[tuple[FieldPath, Field]]:
+    """A field and all below it that are not left out, each with its path."""
     yield path, field
     if path not in folded:
         for i, child in enumerate(field.children):
             yield from _walk(child, (*path, i), folded)
 
 
+class FieldsOf(Enum):
+    """What the fields are of."""
+
+    RECORD = "record"
+    SECTION = "section"
+    HEADER = "header"
+
+
 class FieldsScreen(CaptureScreen):
-    """The tree, and the bytes beside or below."""
+    """The tree, and the bytes beside it or below."""
 
     MODE = "fields"
+    KEY = "6"
+    TITLE = "Fields"
+    HELP = "every field, and its bytes"
     DEFAULT_CSS = """
     FieldsScreen #what, FieldsScreen #heads { height: 1; }
     FieldsScreen #tree { height: 1fr; }
@@ -106,151 +142,156 @@ class FieldsScreen(CaptureScreen):
     FieldsScreen.wide #bytes { height: 100%; width: 79; border-top: none; border-left: solid $primary; }
     """
     BINDINGS: ClassVar[list[BindingType]] = [
-        Binding("s", "whole", "the record, its section, the file header", show=False),
+        Binding("s", "next_of", "the record, its section, the file header", show=False),
         Binding("tab", "other", "to the bytes and back", show=False),
         Binding("right_square_bracket", "next_section(1)", "next section", show=False, key_display="]"),
-        Binding("left_square_bracket", "next_section(-1)", "section before", show=False, key_display="["),
+        Binding("left_square_bracket", "next_section(-1)", "previous section", show=False, key_display="["),
         Binding("space", "fold", "fold or unfold", show=False),
     ]
 
-    def __init__(self) -> None:
-        super().__init__()
-        self.whole = "record"
-        self.section: int | None = None
-        self._shown: tuple[str, int | None, int] | None = None
+    def __init__(self, host: Host) -> None:
+        super().__init__(host)
+        self.fields_of = FieldsOf.RECORD
+        self.section: int | None = None  # None: the section of the chosen record
+        self._shown: tuple[FieldsOf, int | None, int] | None = None
+        self._data = np.zeros(0, np.uint8)
 
     def body(self) -> ComposeResult:
-        """What it is, the tree, its bytes."""
-        for name in ("what", "heads"):
-            text = Text(id=name)
-            text.can_focus = False
-            yield text
+        """Give what the fields are of, the tree, its bytes."""
+        yield Caption(id="what")
+        yield Caption(id="heads")
         with Vertical(id="main"):
-            yield Tree()
+            yield FieldTree()
             yield HexView(id="bytes")
 
+    @property
+    def field_tree(self) -> FieldTree:
+        """The fields."""
+        return self.query_one(FieldTree)
+
+    @property
+    def hex_view(self) -> HexView:
+        """The bytes."""
+        return self.query_one("#bytes", HexView)
+
     def on_mount(self) -> None:
-        """The tree has the keys."""
-        self.query_one(Tree).focus()
+        """Give the keys to the tree."""
+        self.field_tree.focus()
 
     def on_resize(self) -> None:
-        """Beside where there is room, else below."""
+        """Put the bytes beside the tree where there is room, else below."""
         super().on_resize()
         self.set_class(self.size.width >= WIDE, "wide")
-        self.call_after_refresh(self._head)
+        self.call_after_refresh(self._show_heads)
 
-    def _head(self) -> None:
-        width = self.query_one(Tree).scrollable_content_region.width
-        raw = fit("bytes", _RAW_WIDE if width > _ROOMY else _RAW)
-        self.query_one("#heads", Text).show([[(f"{'  field':20}{'offset':>11} {'size':>6} {raw}value", "title")]])
+    def _show_heads(self) -> None:
+        self.query_one("#heads", Caption).show_line(self.field_tree.heads())
 
     def follow(self) -> None:
         """Show the chosen record, or what it lies in."""
         session = self.session
-        record = session.record()
-        key = (self.whole, self.section, session.row)
-        if record is None or session.table is None or key == self._shown:
+        record, facts = session.record(), session.facts
+        key = (self.fields_of, self.section, session.row)
+        if record is None or facts is None or key == self._shown:
             return
         self._shown = key
-        data = session.bytes
-        scanner = session.capture.found
-        if self.whole == "header":
-            root = header_tree(data)
-            what = " file header"
-        elif self.whole == "section":
+        root, what = self._root(record, facts, session.data)
+        self.query_one("#what", Caption).show_line([(what, "strong"), (" · s record, section, header", "dim")])
+        self._data = session.data[root.offset : root.offset + min(root.size, _BYTES_MAX)]
+        self.field_tree.show_root(root)
+        self.hex_view.at = 0
+        self._show_bytes()
+        self._show_heads()
+
+    def _root(self, record: Record, facts: Facts, data: NDArray[np.uint8]) -> tuple[Field, str]:
+        """The tree to show, and what it is the tree of."""
+        if self.fields_of is FieldsOf.HEADER:
+            return header_tree(data), " file header"
+        if self.fields_of is FieldsOf.SECTION:
             index = record.section if self.section is None else self.section
-            section = scanner.sections[index]
-            root = section_tree(section, data)
+            section = facts.sections[index]
             owner = "" if section.owner is None else f" of {shown(section.owner.idstr)}"
             found_by = section.found_by.name.lower()
-            what = f" section {index} of {len(scanner.sections)}: {section.type.name}{owner}, end {found_by}"
-        else:
-            root = self._record_tree(record, data, scanner)
-            number = f"record {record.number}" if record.number is not None else "a record without a page"
-            what = f" {number}: {kind_word(record.kind)}"
-        self.query_one("#what", Text).show([[(what, "strong"), (" · s record, section, header", "dim")]])
-        self._data = data[root.offset : root.offset + min(root.size, _BYTES_MAX)]
-        self.query_one(Tree).tell(root)
-        self.query_one("#bytes", HexView).at = 0
-        self._mark()
-        self._head()
+            what = f" section {index} of {len(facts.sections)}: {section.type.name}{owner}, end {found_by}"
+            return section_tree(section, data), what
+        number = f"record {record.number}" if record.number is not None else "a record without a page"
+        return _record_root(record, facts, data), f" {number}: {kind_word(record.kind)}"
 
-    def _record_tree(self, record: Record, data: NDArray[np.uint8], scanner: Found) -> Field:
-        settings = scanner.reading
-        raw = data[record.offset : record.end].tobytes()
-        if record.payload == record.offset:  # from a channel, or at its own place in the file: nothing stands before it
-            return Field("page", record.offset, len(raw), raw, raw)
-        version = scanner.ram_version or settings.version
-        root = record_tree(raw, record.offset, version, settings.dialect, settings.endian, settings.page_size)
-        return expanded(root, settings.dialect) if settings.dialect is not None else root
-
-    def _mark(self) -> None:
-        tree, view = self.query_one(Tree), self.query_one("#bytes", HexView)
-        if tree.root is None or not tree.rows:
+    def _show_bytes(self) -> None:
+        """Show the bytes of the whole tree, with those of the chosen field marked, and the cursor at their start."""
+        root, field = self.field_tree.root, self.field_tree.chosen
+        if root is None or field is None:
             return
-        _, field = tree.rows[tree.cursor]
-        start = field.offset - tree.root.offset
-        marks = np.zeros(len(self._data), np.uint8)
-        if field is not tree.root:
-            marks[max(0, start) : max(0, start + field.size)] = Mark.CHANGED
-        view.show(self._data, marks=marks, base=tree.root.offset)
+        self.hex_view.show_bytes(self._data, marks=self._marks(root, field), base=root.offset)
+        start = field.offset - root.offset
         if start < len(self._data):
-            view.move(start, tell=False)
+            self.hex_view.move(start, post=False)
+
+    def _marks(self, root: Field, field: Field) -> NDArray[np.uint8]:
+        """Marks on a field's bytes; none for the whole tree."""
+        marks = np.zeros(len(self._data), np.uint8)
+        start = field.offset - root.offset
+        if field is not root:
+            marks[max(0, start) : max(0, start + field.size)] = Mark.CHANGED
+        return marks
 
     def on_lines_moved(self, event: Lines.Moved) -> None:
-        """Mark the field's bytes."""
-        if isinstance(event.lines, Tree):
-            self._mark()
+        """Mark the bytes of another field."""
+        if isinstance(event.lines, FieldTree):
+            self._show_bytes()
 
     def on_lines_chosen(self, event: Lines.Chosen) -> None:
         """Fold or unfold."""
-        if isinstance(event.lines, Tree):
+        if isinstance(event.lines, FieldTree):
             event.lines.fold(event.row)
 
     def action_fold(self) -> None:
-        """The same, on the space bar."""
-        tree = self.query_one(Tree)
-        tree.fold(tree.cursor)
+        """Fold or unfold the field under the cursor."""
+        self.field_tree.fold(self.field_tree.cursor)
 
-    def on_hex_view_at(self, event: HexView.At) -> None:
-        """The smallest field in sight that holds the byte."""
-        tree = self.query_one(Tree)
-        if tree.root is None or self.focused is not event.view:
+    def on_hex_view_byte_moved(self, event: HexView.ByteMoved) -> None:
+        """Choose the field that holds the byte, and mark its bytes."""
+        root = self.field_tree.root
+        if root is None or self.focused is not event.view or not self.field_tree.choose_at(root.offset + event.at):
             return
-        at = tree.root.offset + event.at
-        holding = [i for i, (_, f) in enumerate(tree.rows) if f.offset <= at < f.offset + f.size]
-        if holding:
-            tree.jump(min(holding, key=lambda i: tree.rows[i][1].size))
-            _, field = tree.rows[tree.cursor]
-            start = field.offset - tree.root.offset
-            marks = np.zeros(len(self._data), np.uint8)
-            marks[start : start + field.size] = Mark.CHANGED
-            event.view.marks = marks
+        field = self.field_tree.chosen
+        if field is not None:
+            event.view.marks = self._marks(root, field)
             event.view.renew()
 
-    def action_whole(self) -> None:
-        """The record, its section, the header, in turn."""
-        order = ("record", "section", "header")
-        self.whole = order[(order.index(self.whole) + 1) % len(order)]
+    def action_next_of(self) -> None:
+        """Show the record, its section, the header, in turn."""
+        order = list(FieldsOf)
+        self.fields_of = order[(order.index(self.fields_of) + 1) % len(order)]
         self.section = None
         self.follow()
 
     def action_next_section(self, step: int) -> None:
-        """Another section."""
-        record, table = self.session.record(), self.session.table
-        if record is None or table is None:
+        """Show another section."""
+        record, facts = self.session.record(), self.session.facts
+        if record is None or facts is None:
             return
-        here = record.section if self.section is None else self.section
-        self.whole = "section"
-        self.section = max(0, min(len(self.session.capture.found.sections) - 1, here + step))
+        index = record.section if self.section is None else self.section
+        self.fields_of = FieldsOf.SECTION
+        self.section = max(0, min(len(facts.sections) - 1, index + step))
         self.follow()
 
     def action_other(self) -> None:
-        """Between the tree and the bytes."""
-        tree, view = self.query_one(Tree), self.query_one("#bytes", HexView)
-        (view if self.focused is tree else tree).focus()
+        """Switch the keys between the tree and the bytes."""
+        (self.hex_view if self.focused is self.field_tree else self.field_tree).focus()
 
     def copied(self) -> str | None:
-        """The field's bytes, in hexadecimal."""
-        tree = self.query_one(Tree)
-        return tree.rows[tree.cursor][1].raw.hex(" ") if tree.rows else None
+        """Give the field's bytes, in hexadecimal."""
+        field = self.field_tree.chosen
+        return field.raw.hex(" ") if field is not None else None
+
+
+def _record_root(record: Record, facts: Facts, data: NDArray[np.uint8]) -> Field:
+    """The fields of a record, with those of its delta where the dialect is known."""
+    reading = facts.reading
+    raw = data[record.offset : record.end].tobytes()
+    if record.payload == record.offset:  # from a channel, or at its own place in the file: there is only the page
+        return Field("page", record.offset, len(raw), raw, raw)
+    version = facts.ram_version or reading.version
+    root = record_tree(raw, record.offset, version, reading.dialect, reading.endian, reading.page_size)
+    return expanded(root, reading.dialect) if reading.dialect is not None else root

@@ -1,1 +1,1 @@
-"""Widgets that draw their own lines, for lists of any length."""
+"""What screens are made of. A screen gives a widget what to show; a widget does not import any screen."""

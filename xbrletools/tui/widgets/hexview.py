@@ -1,6 +1,6 @@
-"""Bytes in hexadecimal and ASCII, one or two columns of them, with a cursor on a byte.
+"""Bytes in hexadecimal and ASCII, in one column or two, with a cursor on a byte.
 
-What a byte is stands in brackets around it, so that no colour is needed: [changed], {differs}, <found>, (linked).
+Brackets around a byte say what it is, so that no colour is needed: [changed], {differs}, <found>, (linked).
 """
 
 from enum import IntEnum
@@ -19,7 +19,7 @@ Mask = NDArray[np.bool_]
 
 
 class Mark(IntEnum):
-    """What a byte is, beside its value; the higher hides the lower."""
+    """What a byte is, beside its value. The higher mark hides the lower."""
 
     NONE = 0
     CHANGED = 1
@@ -36,13 +36,13 @@ _HEX = tuple(f"{b:02x}" for b in range(256))
 
 
 class HexView(Lines):
-    """A run of bytes. `show` says what; `at` is the byte under the cursor."""
+    """A row of bytes, given to `show_bytes`. ``at`` is the place of the byte under the cursor."""
 
     BINDINGS: ClassVar[list[BindingType]] = [
         Binding("down,j", "move_row(1)", "next row", show=False),
-        Binding("up,k", "move_row(-1)", "row before", show=False),
+        Binding("up,k", "move_row(-1)", "previous row", show=False),
         Binding("l", "move_byte(1)", "next byte", show=False),
-        Binding("h", "move_byte(-1)", "byte before", show=False),
+        Binding("h", "move_byte(-1)", "previous byte", show=False),
         Binding("pagedown,ctrl+f", "move_leaf(1)", "page down", show=False),
         Binding("pageup,ctrl+b", "move_leaf(-1)", "page up", show=False),
         Binding("home,g", "edge(-1)", "first byte", show=False),
@@ -50,7 +50,7 @@ class HexView(Lines):
     ]
     has_cursor = False
 
-    class At(Message):
+    class ByteMoved(Message):
         """The cursor stands on another byte."""
 
         def __init__(self, view: "HexView", at: int) -> None:
@@ -66,23 +66,24 @@ class HexView(Lines):
         self.known: Mask = np.zeros(0, bool)
         self.marks: Bytes = np.zeros(0, np.uint8)
         self.left: tuple[Bytes, Mask] | None = None
-        self.silent = False
+        self.only_marked = False
 
-    def show(
+    def show_bytes(
         self,
         data: Bytes,
         known: Mask | None = None,
         marks: Bytes | None = None,
         base: int = 0,
         left: tuple[Bytes, Mask] | None = None,
-        silent: bool = False,
+        only_marked: bool = False,
     ) -> None:
-        """Show ``data`` (n,) uint8 whose first byte has the address ``base``.
+        """Show ``data`` (n,) uint8. Its first byte has the address ``base``.
 
-        ``known`` (n,) says which bytes are; ``marks`` (n,) holds a `Mark` each; ``left`` is shown beside, on the left,
-        with what is known of it. ``silent``: bytes that are no mark's are of no interest, and shown as dots.
+        ``known`` (n,) bool says which bytes are known, and ``marks`` (n,) uint8 holds a `Mark` for each. ``left`` are
+        other bytes, with the mask of those that are known, to show to the left of these. With ``only_marked``, bytes
+        without a mark are shown as dots.
         """
-        self.data, self.base, self.left, self.silent = data, base, left, silent
+        self.data, self.base, self.left, self.only_marked = data, base, left, only_marked
         self.known = np.ones(len(data), bool) if known is None else known
         self.marks = np.zeros(len(data), np.uint8) if marks is None else marks
         self.at = max(0, min(self.at, len(data) - 1))
@@ -90,14 +91,14 @@ class HexView(Lines):
 
     @property
     def digits(self) -> int:
-        """Digits of an address; beside each other there is room for the place in the page alone."""
+        """Digits of an address. Two columns leave room only for the place in the page."""
         if self.left is not None:
             return 4
         return 8 if self.base + len(self.data) <= 1 << 32 else 12
 
     @property
     def per_row(self) -> int:
-        """Bytes on a line, as many as fit: 4, 8, 16 or 32."""
+        """Bytes on a line: 4, 8, 16 or 32, as many as fit."""
         room = self.scrollable_content_region.width - self.digits
         sides = 2 if self.left is not None else 1
         for count in (32, 16, 8):
@@ -106,11 +107,11 @@ class HexView(Lines):
         return 4
 
     def count(self) -> int:
-        """How many lines it takes."""
+        """How many lines the bytes take."""
         return -(-len(self.data) // self.per_row)
 
     def line(self, row: int, width: int) -> Line:
-        """An address, the bytes, and the same as text."""
+        """An address, bytes in hexadecimal, and the same bytes as text."""
         per = self.per_row
         start = row * per
         line: list[tuple[str, str]] = [
@@ -124,19 +125,19 @@ class HexView(Lines):
 
     def _side(self, start: int, per: int, data: Bytes, known: Mask) -> list[tuple[str, str]]:
         values = data[start : start + per].tolist()
-        there = known[start : start + per].tolist()
+        knowns = known[start : start + per].tolist()
         marks = self.marks[start : start + per].tolist()
         cursor = self.at - start
         line: list[tuple[str, str]] = []
         text: list[tuple[str, str]] = []
         before = Mark.NONE
-        for i, (value, is_known, mark) in enumerate(zip(values, there, marks, strict=True)):
+        for i, (value, is_known, mark) in enumerate(zip(values, knowns, marks, strict=True)):
             if mark != before:
                 line.append((_OPEN[mark] if mark else _CLOSE[before], _STYLE[mark or before]))
             else:
                 line.append((" ", ""))
             before = mark
-            plain = self.silent and not mark
+            plain = self.only_marked and not mark
             style = "reverse" if i == cursor else "dim" if plain or not is_known else _STYLE[mark]
             line.append(("??" if not is_known else ".." if plain else _HEX[value], style))
             text.append(("?" if not is_known else " " if plain else _ASCII[value], style))
@@ -146,8 +147,8 @@ class HexView(Lines):
 
     # -- the cursor ------------------------------------------------------------------------------------------------
 
-    def move(self, at: int, tell: bool = True) -> None:
-        """Put the cursor on a byte."""
+    def move(self, at: int, post: bool = True) -> None:
+        """Put the cursor on a byte, and with ``post`` post `ByteMoved`."""
         at = max(0, min(at, len(self.data) - 1))
         if at == self.at:
             return
@@ -155,30 +156,30 @@ class HexView(Lines):
         self.forget(old // self.per_row)
         self.forget(at // self.per_row)
         self.show_row(at // self.per_row, middle=True)
-        if tell:
-            self.post_message(self.At(self, at))
+        if post:
+            self.post_message(self.ByteMoved(self, at))
 
     def action_move_row(self, count: int) -> None:
-        """Some lines on."""
+        """Move by some rows."""
         if 0 <= self.at + count * self.per_row < len(self.data):
             self.move(self.at + count * self.per_row)
 
     def action_move_byte(self, count: int) -> None:
-        """Some bytes on."""
+        """Move by some bytes."""
         self.move(self.at + count)
 
     def action_move_leaf(self, pages: int) -> None:
-        """A page on."""
+        """Move by a page."""
         rows = max(1, self.scrollable_content_region.height - 1) * pages
         self.scroll_to(y=self.scroll_offset.y + rows, animate=False)
         self.move(self.at + rows * self.per_row)
 
     def action_edge(self, which: int) -> None:
-        """The first byte or the last."""
+        """Go to the first byte (-1) or the last (1)."""
         self.move(0 if which < 0 else len(self.data) - 1)
 
     def on_click(self, event: events.Click) -> None:
-        """Put the cursor on the byte under the mouse, in whichever column."""
+        """Put the cursor on the byte under the mouse, in either column, in hexadecimal or text."""
         per = self.per_row
         side = 4 * per + 4
         x = event.x - self.digits

@@ -1,6 +1,6 @@
-"""A list of any length on a few lines of a terminal: only the lines in sight are ever made, and those are remembered.
+"""Lists of any length on a few lines of a terminal. Only the lines in sight are made, and those are remembered.
 
-Nothing is parsed as markup, and no control character passes: text is shown as it is, or as an escape.
+Nothing is parsed as markup. No control character passes: it is shown as an escape.
 """
 
 from collections.abc import Sequence
@@ -20,21 +20,21 @@ from textual.strip import Strip
 
 from ...text import shown
 
-#: Pieces of one line: text, and the name of a style or an empty one.
+#: Pieces of one line: a text, and the name of its style, which may be empty.
 Line = Sequence[tuple[str, str]]
 
-#: Style names that a line can use; themes say what they look like, and none is colour alone.
+#: The styles that a line can use. Themes say what they look like; what matters is never told by colour alone.
 STYLES = (
     "dim", "strong", "title", "error", "warning", "note", "good", "page", "dup", "delta", "changed", "linked",
     "differs", "found", "reverse",
 )  # fmt: skip
 
-_REMEMBERED = 512  # lines: a few screens of them, since each is many objects, and the collector looks at all
-_GRAINS = 64  # steps that the scrollbar makes over a cell, which shows 8
+_REMEMBERED = 512  # lines: a few screens. More would slow the garbage collector, since each line is many objects
+_GRAINS = 64  # steps of the scrollbar within a cell; 8 of them can be seen
 
 
 def inert(text: str) -> str:
-    """Text that a terminal only prints: control, format and private characters as escapes."""
+    """Text that a terminal only prints: control, format and private characters become escapes."""
     if text.isprintable():
         return text
     return "".join(c if c.isprintable() else shown(c.encode("utf-8", "surrogateescape")) for c in text)
@@ -49,7 +49,7 @@ def fit(text: str, width: int, right: bool = False) -> str:
 
 
 class Lines(ScrollView, can_focus=True, inherit_bindings=False):
-    """A list with a cursor. What it shows is up to `count` and `line`; call `renew` when that changed."""
+    """A list with a cursor. `count` and `line` say what it shows; call `renew` when that has changed."""
 
     COMPONENT_CLASSES: ClassVar[set[str]] = {"lines--cursor", "lines--resting", *(f"lines--{s}" for s in STYLES)}
     DEFAULT_CSS = """
@@ -74,7 +74,7 @@ class Lines(ScrollView, can_focus=True, inherit_bindings=False):
     """
     BINDINGS: ClassVar[list[BindingType]] = [
         Binding("down,j", "step(1)", "next line", show=False),
-        Binding("up,k", "step(-1)", "line before", show=False),
+        Binding("up,k", "step(-1)", "previous line", show=False),
         Binding("pagedown,ctrl+f", "leaf(1)", "page down", show=False),
         Binding("pageup,ctrl+b", "leaf(-1)", "page up", show=False),
         Binding("ctrl+d", "leaf(0.5)", "half a page down", show=False),
@@ -110,7 +110,7 @@ class Lines(ScrollView, can_focus=True, inherit_bindings=False):
         self._count = 0
 
     @property
-    def shown(self) -> int:
+    def renewed_count(self) -> int:
         """How many lines there were at the last `renew`."""
         return self._count
 
@@ -119,11 +119,11 @@ class Lines(ScrollView, can_focus=True, inherit_bindings=False):
         raise NotImplementedError
 
     def line(self, row: int, width: int) -> Line:
-        """The line of one row, for a width in cells."""
+        """One row, for a width in cells."""
         raise NotImplementedError
 
     def renew(self, forget: bool = True) -> None:
-        """What is shown has changed, or with ``forget`` false only grown."""
+        """Show what has changed; with ``forget`` false it has only grown."""
         if forget:
             self._strips.clear()
         self._count = self.count()
@@ -131,45 +131,45 @@ class Lines(ScrollView, can_focus=True, inherit_bindings=False):
         if size != self.virtual_size:
             self.virtual_size = size
         if self.cursor >= self._count:
-            with self.prevent(self.Moved):  # nobody moved it, and a list that is being made anew will be longer soon
+            with self.prevent(self.Moved):  # the user did not move it; a list that is made anew will be longer soon
                 self.cursor = max(0, self._count - 1)
         self.refresh()
 
     def forget(self, row: int) -> None:
-        """One row has changed."""
+        """Draw one row anew."""
         self._strips.discard((row, self.scrollable_content_region.width))
         self.refresh(Region(0, row - self.scroll_offset.y, self.size.width, 1))
 
     # -- drawing ---------------------------------------------------------------------------------------------------
 
     def style(self, name: str) -> Style:
-        """The style of that name in the theme of the moment."""
+        """The style of that name in the current theme."""
         if not self._styles:
-            base = self.rich_style  # a walk up the tree: not for every line
-            for each in STYLES:
-                self._styles[each] = base + self.get_component_rich_style(f"lines--{each}", partial=True)
-            for over in ("cursor", "resting"):
-                self._styles[over] = self.get_component_rich_style(f"lines--{over}", partial=True)
+            base = self.rich_style  # walks up the tree, which is too slow for every line
+            for style in STYLES:
+                self._styles[style] = base + self.get_component_rich_style(f"lines--{style}", partial=True)
+            for style in ("cursor", "resting"):
+                self._styles[style] = self.get_component_rich_style(f"lines--{style}", partial=True)
             self._styles[""] = base
             background = self.background_colors[1]
-            for chosen in self.get_line_filters():  # once a style, not once a line
+            for line_filter in self.get_line_filters():  # once a style, not once a line
                 segments = [Segment("", s) for s in self._styles.values()]
-                filtered = chosen.apply(segments, background)
+                filtered = line_filter.apply(segments, background)
                 self._styles = {n: s.style or Style() for n, s in zip(self._styles, filtered, strict=True)}
         return self._styles[name]
 
     def notify_style_update(self) -> None:
-        """The theme changed."""
+        """Take over the styles of another theme."""
         super().notify_style_update()
         self._styles.clear()
         self._strips.clear()
 
     def render_line(self, y: int) -> Strip:
-        """One line of the terminal."""
+        """Give one line of the terminal."""
         return self._strip(y + self.scroll_offset.y, self.scrollable_content_region.width)
 
     def render_lines(self, crop: Region) -> list[Strip]:
-        """The lines of a part of the widget: where it has no border they go out as they are remembered."""
+        """Give the lines of a part of the widget. Without a border they go out as they are remembered."""
         if self.styles.gutter.totals != (0, 0) or crop.x:
             return super().render_lines(crop)
         top, width = self.scroll_offset.y, self.scrollable_content_region.width
@@ -177,7 +177,7 @@ class Lines(ScrollView, can_focus=True, inherit_bindings=False):
         return strips if crop.width >= width else [s.crop(0, crop.width) for s in strips]
 
     def _strip(self, row: int, width: int) -> Strip:
-        """A row in ``width`` cells."""
+        """A row in ``width`` cells, with the cursor where it stands there."""
         base = self.style("")
         if row >= self._count:
             return Strip.blank(width, base)
@@ -186,8 +186,8 @@ class Lines(ScrollView, can_focus=True, inherit_bindings=False):
             strip = self._made(row, width)
             self._strips[row, width] = strip
         if self.has_cursor and row == self.cursor:
-            over = self.style("cursor" if self.has_focus else "resting")
-            strip = Strip(Segment.apply_style(strip, post_style=over), strip.cell_length)
+            cursor = self.style("cursor" if self.has_focus else "resting")
+            strip = Strip(Segment.apply_style(strip, post_style=cursor), strip.cell_length)
         return strip
 
     def _made(self, row: int, width: int) -> Strip:
@@ -208,7 +208,7 @@ class Lines(ScrollView, can_focus=True, inherit_bindings=False):
     # -- moving ----------------------------------------------------------------------------------------------------
 
     def watch_scroll_y(self, old_value: float, new_value: float) -> None:
-        """Draw from another row on; the scrollbar anew only where that can be seen."""
+        """Draw from another row on. The scrollbar is drawn anew only where that can be seen."""
         if self.show_vertical_scrollbar:
             grain = max(1, self.max_scroll_y // max(1, _GRAINS * self.size.height))
             seen = new_value if new_value >= self.max_scroll_y else new_value // grain * grain
@@ -221,7 +221,7 @@ class Lines(ScrollView, can_focus=True, inherit_bindings=False):
         return max(0, min(row, self._count - 1))
 
     def watch_cursor(self, old: int, new: int) -> None:
-        """Show the new line, and tell."""
+        """Show the new line, and post `Moved`."""
         top, width = self.scroll_offset.y, self.size.width
         self.show_row(new)
         if self.scroll_offset.y == top:
@@ -229,7 +229,7 @@ class Lines(ScrollView, can_focus=True, inherit_bindings=False):
         self.post_message(self.Moved(self, new))
 
     def show_row(self, row: int, middle: bool = False) -> None:
-        """Scroll so far that a row is in sight."""
+        """Scroll until a row is in sight; with ``middle``, one that was out of sight comes to the middle."""
         height = max(1, self.scrollable_content_region.height)
         top = self.scroll_offset.y
         if middle and not top <= row < top + height:
@@ -241,20 +241,20 @@ class Lines(ScrollView, can_focus=True, inherit_bindings=False):
         self.scroll_to(y=max(0, top), animate=False)
 
     def jump(self, row: int) -> None:
-        """Put the cursor on a row, in the middle if it was out of sight, without telling anyone."""
+        """Put the cursor on a row, in the middle if it was out of sight, without posting `Moved`."""
         with self.prevent(self.Moved):
             self.show_row(row, middle=True)
             self.cursor = row
 
     def action_step(self, count: int) -> None:
-        """Some lines on."""
+        """Move the cursor by some lines; without a cursor, scroll."""
         if self.has_cursor:
             self.cursor += count
         else:
             self.scroll_to(y=self.scroll_offset.y + count, animate=False)
 
     def action_leaf(self, pages: float) -> None:
-        """A page on, or a half."""
+        """Move by a page, or by a part of one."""
         count = int(max(1, self.scrollable_content_region.height - 1) * pages)
         top = self.scroll_offset.y + count
         if self.has_cursor and 0 <= top <= self.max_scroll_y:
@@ -262,23 +262,23 @@ class Lines(ScrollView, can_focus=True, inherit_bindings=False):
         self.action_step(count)
 
     def action_edge(self, which: int) -> None:
-        """The first line or the last."""
+        """Go to the first line (-1) or the last (1)."""
         if self.has_cursor:
             self.cursor = 0 if which < 0 else self._count - 1
         else:
             self.scroll_to(y=0 if which < 0 else self._count, animate=False)
 
     def action_choose(self) -> None:
-        """Open what the cursor stands on."""
+        """Post `Chosen` for what the cursor stands on."""
         if self._count:
             self.post_message(self.Chosen(self, self.cursor))
 
     def on_focus(self, _event: events.Focus) -> None:
-        """The cursor looks different with the focus."""
+        """Show the cursor as one that keys move."""
         self.refresh()
 
     def on_blur(self, _event: events.Blur) -> None:
-        """And without."""
+        """Show the cursor as one that rests."""
         self.refresh()
 
     def on_resize(self, _event: events.Resize) -> None:
@@ -288,7 +288,7 @@ class Lines(ScrollView, can_focus=True, inherit_bindings=False):
             self.show_row(self.cursor)
 
     def on_click(self, event: events.Click) -> None:
-        """Put the cursor there; twice opens."""
+        """Put the cursor on the line under the mouse; a double click opens it."""
         row = event.y + self.scroll_offset.y
         if not self.has_cursor or row >= self._count:
             return
@@ -318,3 +318,11 @@ class Text(Lines):
     def line(self, row: int, width: int) -> Line:
         """One of them."""
         return self._text[row]
+
+
+class Caption(Text, can_focus=False):
+    """Lines that label something. The keys never go there."""
+
+    def show_line(self, line: Line) -> None:
+        """Show one line."""
+        self.show([line])

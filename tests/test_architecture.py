@@ -1,0 +1,91 @@
+"""What the shape of the package promises, read from the source: nothing is imported here."""
+
+import ast
+import os
+from collections.abc import Iterator
+from pathlib import Path
+
+from tests.conftest import ROOT
+
+PACKAGE = "xbrletools"
+
+
+def modules() -> dict[str, Path]:
+    """Every module of the package by its dotted name; formats/ is a link, and counts."""
+    found = {}
+    for folder, _, names in os.walk(ROOT / PACKAGE, followlinks=True):
+        for name in names:
+            if name.endswith(".py"):
+                path = Path(folder) / name
+                parts = path.relative_to(ROOT).with_suffix("").parts
+                found[".".join(parts[:-1] if parts[-1] == "__init__" else parts)] = path
+    return found
+
+
+def imported(module: str, path: Path, known: set[str]) -> Iterator[str]:
+    """The modules that one imports, wherever in it: at its top, inside a function, or for type checking only."""
+    for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+        if isinstance(node, ast.Import):
+            yield from (alias.name for alias in node.names if alias.name in known)
+        elif isinstance(node, ast.ImportFrom):
+            base = node.module or ""
+            if node.level:
+                parts = module.split(".")
+                up = node.level - (path.name == "__init__.py")
+                base = ".".join([*parts[: len(parts) - up], *([base] if base else [])])
+            for alias in node.names:
+                name = f"{base}.{alias.name}"
+                if name in known or base in known:
+                    yield name if name in known else base
+
+
+def cycles(graph: dict[str, set[str]]) -> list[list[str]]:
+    """The sets of nodes that reach each other, each in alphabetical order (Tarjan's algorithm)."""
+    index: dict[str, int] = {}
+    lowest: dict[str, int] = {}
+    stack: list[str] = []
+    out = []
+
+    def visit(node: str) -> None:
+        index[node] = lowest[node] = len(index)
+        stack.append(node)
+        for other in sorted(graph[node]):
+            if other not in index:
+                visit(other)
+                lowest[node] = min(lowest[node], lowest[other])
+            elif other in stack:
+                lowest[node] = min(lowest[node], index[other])
+        if lowest[node] == index[node]:
+            at = stack.index(node)
+            together = sorted(stack[at:])
+            del stack[at:]
+            if len(together) > 1 or node in graph[node]:
+                out.append(together)
+
+    for node in sorted(graph):
+        if node not in index:
+            visit(node)
+    return out
+
+
+def test_a_cycle_is_found() -> None:
+    assert cycles({"a": {"b"}, "b": {"c"}, "c": {"b"}, "d": {"a", "d"}}) == [["b", "c"], ["d"]]
+    assert cycles({"a": {"b", "c"}, "b": {"c"}, "c": set()}) == []
+
+
+def test_an_import_is_found_wherever_it_stands(tmp_path: Path) -> None:
+    path = tmp_path / "m.py"
+    path.write_text(
+        "import a.b\nfrom . import sibling\nfrom ..top import Name\n"
+        "if TYPE_CHECKING:\n    from .typed import T\ndef f():\n    from .inside import g\n"
+    )
+    known = {"a.b", "p.q.sibling", "p.top", "p.q.typed", "p.q.inside"}
+    assert set(imported("p.q.m", path, known)) == known
+
+
+def test_no_modules_import_each_other_in_a_circle_even_for_types_or_inside_functions() -> None:
+    found = modules()
+    assert f"{PACKAGE}.formats.ram" in found
+    graph = {name: set(imported(name, path, set(found))) for name, path in found.items()}
+    assert f"{PACKAGE}.model" in graph[f"{PACKAGE}.capture"]
+    assert cycles(graph) == []

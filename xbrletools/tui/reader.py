@@ -1,0 +1,128 @@
+"""Reads a capture beside the user: scans and verifies it, takes the sender's fingerprint, finds the bookmarks.
+
+All of this is done by one thread, which hands over to the app what is to be shown.
+"""
+
+import threading
+from collections.abc import Callable
+from typing import Protocol
+
+from ..errors import XbrleError
+from ..sender.fingerprint import fingerprint
+from . import bookmarks
+from .session import Session
+
+TICK = 0.1  # seconds between two looks at what was added
+
+
+class ReadingHost(Protocol):
+    """What the reader needs of the app. Only ``post`` is called by the reader's thread itself."""
+
+    @property
+    def session(self) -> Session:
+        """What is shown."""
+
+    @property
+    def following(self) -> bool:
+        """Whether to wait for more to be written whenever all was read."""
+
+    @property
+    def settled(self) -> threading.Event:
+        """Set when all was read, or reading has failed."""
+
+    @property
+    def left(self) -> threading.Event:
+        """Set when the user has left."""
+
+    def post(self, what: Callable[..., None], *arguments: object) -> None:
+        """Have the thread that draws call something; nothing happens where the user has left."""
+
+    def grow(self) -> None:
+        """Show what was added since."""
+
+    def succeed(self, session: Session) -> None:
+        """Show this session instead of the one before."""
+
+    def stop_growing(self) -> None:
+        """Look no longer at what was added."""
+
+    def say(self, message: str, severity: str = "information") -> None:
+        """Show a message for a moment."""
+
+    def end_unreadable(self, message: str) -> None:
+        """End, because the capture cannot be read."""
+
+    def end_failed(self, error: Exception) -> None:
+        """End, because of a fault of this program."""
+
+
+def read(host: ReadingHost) -> None:
+    """Read all, and again whenever more was written to a capture that is followed. This is the thread's work."""
+    try:
+        _read_all(host, host.session)
+        while host.following:
+            while not host.session.capture.grown():
+                if host.left.wait(TICK):
+                    return
+            host.settled.clear()
+            _read_all(host, Session(host.session.capture.again()))
+    except XbrleError as error:
+        host.post(host.end_unreadable, str(error))
+    except Exception as error:  # raised where the app ends, so that it is seen once the terminal is restored
+        host.post(host.end_failed, error)
+    finally:
+        host.settled.set()
+
+
+def _read_all(host: ReadingHost, session: Session) -> None:
+    """Read what was written by now. A new session is shown once it has no less than the one before."""
+    _scan(host, session)
+    if not session.capture.grown():  # else this was not the end
+        _verify(session)
+        _take_fingerprint(session)
+        _open_bookmarks(host, session)
+    host.post(host.grow)
+    if not host.following:
+        host.post(host.stop_growing)
+    host.settled.set()
+
+
+def _scan(host: ReadingHost, session: Session) -> None:
+    for reached in session.capture.load(session.begin):
+        session.read()
+        session.reached = reached
+        if len(session) >= len(host.session):
+            _show(host, session)
+    session.read()
+    session.finish()
+    _show(host, session)
+    host.post(host.grow)
+
+
+def _show(host: ReadingHost, session: Session) -> None:
+    if session is not host.session:
+        host.post(host.succeed, session)
+
+
+def _verify(session: Session) -> None:
+    try:
+        for finding in session.capture.verify():
+            session.add_finding(finding)
+    except (XbrleError, OSError) as error:  # OSError: the temporary folder cannot take the findings
+        session.trouble = f"not verified: {error}"
+    session.verified = True
+
+
+def _take_fingerprint(session: Session) -> None:
+    try:
+        session.fingerprint = fingerprint(session.capture.stream)
+    except XbrleError as error:
+        session.no_fingerprint = str(error)
+
+
+def _open_bookmarks(host: ReadingHost, session: Session) -> None:
+    """Find the bookmarks that belong to this capture."""
+    try:
+        session.open_bookmarks(bookmarks.digest(session.capture.data))
+    except XbrleError as error:
+        host.post(host.say, str(error), "warning")

@@ -1,0 +1,77 @@
+"""The findings of a capture in the order they come, and the rows of the record table that they are about."""
+
+from bisect import bisect_left, bisect_right, insort
+from dataclasses import dataclass, field
+
+from ..table.growing import Record
+from ..verify.rules import Finding, Severity
+from .words import SEVERITY_RANK
+
+LISTED_MAX = 100_000  # findings that are listed; more are only counted
+
+
+@dataclass(slots=True)
+class RowFindings:
+    """``listed`` are the findings, ``counts`` how many there are of each severity, listed or not."""
+
+    listed: list[Finding] = field(default_factory=list)
+    counts: dict[Severity, int] = field(default_factory=lambda: dict.fromkeys(Severity, 0))
+    _rows: list[int] = field(default_factory=list)  # rows with a finding, rising
+    _worst: dict[int, Finding] = field(default_factory=dict)  # the worst finding of each of those rows
+    _wrong_sums: set[int] = field(default_factory=set)
+    _doubtful: dict[tuple[bytes | None, int], int] = field(default_factory=dict)  # page -> the row of its first error
+
+    @property
+    def total(self) -> int:
+        """How many there are."""
+        return sum(self.counts.values())
+
+    def add(self, finding: Finding, row: int | None) -> None:
+        """Take one more, in the order of offsets; ``row`` is what it is about, None for the whole capture."""
+        self.counts[finding.severity] += 1
+        if len(self.listed) >= LISTED_MAX:
+            return
+        self.listed.append(finding)
+        if row is None:
+            return
+        if row not in self._worst:
+            insort(self._rows, row)
+            self._worst[row] = finding
+        elif SEVERITY_RANK[finding.severity] < SEVERITY_RANK[self._worst[row].severity]:
+            self._worst[row] = finding
+        if finding.rule == "checksum-mismatch":
+            self._wrong_sums.add(row)
+        elif finding.severity is Severity.ERROR and finding.page is not None:
+            self._doubtful.setdefault((finding.block, finding.page), row)
+
+    def worst(self, row: int) -> Finding | None:
+        """The worst finding about a row; of several such the first."""
+        return self._worst.get(row)
+
+    def severity(self, row: int) -> Severity | None:
+        """The severity of the worst finding about a row."""
+        worst = self._worst.get(row)
+        return None if worst is None else worst.severity
+
+    def sum_is_wrong(self, row: int) -> bool:
+        """Whether a finding says that the sum which this row states is wrong."""
+        return row in self._wrong_sums
+
+    def sum_was_checked(self, row: int, record: Record) -> bool:
+        """Whether verification surely compared this row's sum; an earlier error on the page may have prevented that."""
+        if self.total > len(self.listed):
+            return False
+        since = self._doubtful.get((record.name, record.address))
+        return since is None or row < since
+
+    def suspect_rows(self) -> list[int]:
+        """The rows that errors and warnings are about, rising."""
+        return [r for r in self._rows if self._worst[r].severity is not Severity.NOTE]
+
+    def next_row(self, row: int, step: int) -> int | None:
+        """The nearest row with a finding, after (``step`` 1) or before (-1) ``row``."""
+        if step > 0:
+            place = bisect_right(self._rows, row)
+            return self._rows[place] if place < len(self._rows) else None
+        place = bisect_left(self._rows, row) - 1
+        return self._rows[place] if place >= 0 else None

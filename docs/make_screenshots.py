@@ -1,4 +1,4 @@
-"""Draws the screenshots of docs/tui.md from the samples: `python docs/make_screenshots.py`."""
+"""Draws the pictures of docs/tui.md from the samples: `python docs/make_screenshots.py`."""
 
 import asyncio
 import os
@@ -12,7 +12,7 @@ from xbrletools.tui.app import Browser
 
 ROOT = Path(__file__).parent.parent
 
-#: Picture, sample, and the keys that lead there; a pair is a key and what is entered at its prompt.
+#: For each picture its sample, and the keys that lead there. A pair is a key, and the text to enter at its prompt.
 PICTURES: dict[str, tuple[str, list[str | tuple[str, str]]]] = {
     "overview": ("posted-8m", []),
     "records": ("posted-8m", ["2", ("slash", "kind:xbrle len>1000"), "j"]),

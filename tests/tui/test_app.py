@@ -52,7 +52,7 @@ async def test_the_command_palette_has_every_key_of_the_screen_as_a_command() ->
     async with browsing(POSTED) as d:
         await d.press("2")
         commands = {c.title: c.callback for c in d.app.get_system_commands(d.app.screen)}
-        assert {"Next finding", "Filter records", "Bookmark with a note; an empty note removes it"} < set(commands)
+        assert {"Next finding", "Filter records", "Bookmark with a note (an empty note removes it)"} < set(commands)
         await commands["Next record with a page"]()
         assert d.record == 1
         await commands["Next finding"]()

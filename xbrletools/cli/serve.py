@@ -1,4 +1,4 @@
-"""`xbrle serve`: the same browser in a web browser."""
+"""`xbrle serve`: the browser of `xbrle tui` in a web browser."""
 
 import sys
 from typing import TYPE_CHECKING
@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
 @click.command()
 @reading
-@click.option("--follow", is_flag=True, help="Show what is still being written to S, or will be, as it comes.")
+@click.option("--follow", is_flag=True, help="Show a file that is still being written, or will be, as it grows.")
 @click.option("--host", default="127.0.0.1", show_default=True, help="The address to listen on.")
 @click.option("--port", default=8000, show_default=True, help="The port to listen on.")
 def command(
@@ -26,14 +26,21 @@ def command(
     host: str,
     port: int,
 ) -> int:
-    """Browse S in a web browser. Whoever reaches the port can read S; nothing can be exported from there."""
+    r"""Browse S in a web browser, until interrupted.
+
+    Whoever can reach the port can read S. Nothing can be exported from there.
+
+    \b
+    Example:
+      xbrle serve samples/posted-8m.bin --port 8000
+    """
     from pathlib import Path
 
     from ..capture import open_capture
     from ..tui.serve import serve
 
     if str(capture) == "-":
-        raise XbrleError("standard input can be read once only; give a file")
+        raise XbrleError("standard input can be read only once; give a file")
     open_capture(capture, dialect, endian, page_size, follow=follow)  # says now what is wrong, not to each browser
     words = [sys.executable, "-m", "xbrletools", "tui", "--read-only", str(Path(str(capture)).resolve())]
     words += [] if getattr(capture, "cache", True) else ["--no-cache"]

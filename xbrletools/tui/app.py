@@ -62,7 +62,7 @@ class Browser(App[int]):
         Binding("full_stop", "next_record(1)", "next record with a page", show=False, key_display="."),
         Binding("comma", "next_record(-1)", "previous record with a page", show=False, key_display=","),
         Binding("colon", "goto", "go to a record, @offset or BLOCK:page", show=False, key_display=":"),
-        Binding("b", "bookmark", "bookmark with a note; an empty note removes it", show=False),
+        Binding("b", "bookmark", "bookmark with a note (an empty note removes it)", show=False),
         Binding("B", "bookmarks", "list of bookmarks", show=False),
         Binding("y", "copy", "copy", show=False),
         Binding("e", "export_page", "export this page's bytes to a file", show=False),
@@ -104,7 +104,7 @@ class Browser(App[int]):
         self.left.set()
 
     def post(self, what: Callable[..., None], *arguments: object) -> None:
-        """Have the thread that draws call something; nothing happens where the user has left."""
+        """Have the thread that draws call something. Nothing happens where the user has left."""
         if not self.left.is_set():
             with suppress(RuntimeError):
                 self.call_from_thread(what, *arguments)
@@ -328,7 +328,7 @@ class Browser(App[int]):
 
 
 def _written(name: str, work: Callable[[], object]) -> tuple[str, str]:
-    """Write something called ``name``; gives a message that says how it went, and the message's severity."""
+    """Write something called ``name``. Gives a message that says how it went, and the message's severity."""
     try:
         work()
     except (OSError, XbrleError) as error:

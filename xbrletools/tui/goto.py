@@ -57,7 +57,7 @@ def _row_of_page(table: GrowingTable, place: PagePlace, chosen: int) -> int | No
 
 
 def _block(session: Session, table: GrowingTable, name: str | None) -> int:
-    """The index of the block called ``name``, as written or as shown; without one, the chosen record's."""
+    """The index of the block called ``name``, as written or as shown. Without a name, the chosen record's."""
     if name is None:
         record = session.record()
         return record.block if record is not None and record.block is not None else 0

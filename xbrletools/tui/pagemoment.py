@@ -57,7 +57,7 @@ class PageMoment:
         return self.history.at(self.at, view)
 
     def old_content(self, view: View) -> Content:
-        """The page before the version's record; for a delta, what it was applied to."""
+        """The page before the version's record. For a delta that is what it was applied to."""
         if self.version < 0:
             return self.history.at(0, view)
         if self.is_delta:
@@ -65,7 +65,7 @@ class PageMoment:
         return self.history.at(int(self.history.numbers[self.version - 1]) if self.version else 0, view)
 
     def runs(self) -> list[Run]:
-        """The runs of the version's delta; none where the version did not come as one."""
+        """The runs of the version's delta, or none where the version did not come as one."""
         dialect, row = self.stream.dialect, self.row
         if dialect is None or row is None or not self.is_delta:
             return []
@@ -75,7 +75,7 @@ class PageMoment:
         return runs(dialect.encoding, payload, self.history.page_size)
 
     def sums(self, content: Content) -> tuple[int | None, int | None]:
-        """The sum that the version's record states, and that of ``content``; None where there is none."""
+        """The sum that the version's record states, and that of ``content``. Each is None where there is none."""
         stated = None
         if self.row is not None:
             columns = self.stream.records.columns.take(slice(self.row, self.row + 1))

@@ -35,7 +35,7 @@ class ReadingHost(Protocol):
         """Set when the user has left."""
 
     def post(self, what: Callable[..., None], *arguments: object) -> None:
-        """Have the thread that draws call something; nothing happens where the user has left."""
+        """Have the thread that draws call something. Nothing happens where the user has left."""
 
     def grow(self) -> None:
         """Show what was added since."""

@@ -7,7 +7,7 @@ from ..table.growing import Record
 from ..verify.rules import Finding, Severity
 from .words import SEVERITY_RANK
 
-LISTED_MAX = 100_000  # findings that are listed; more are only counted
+LISTED_MAX = 100_000  # findings that are listed. More are only counted
 
 
 @dataclass(slots=True)
@@ -27,7 +27,7 @@ class RowFindings:
         return sum(self.counts.values())
 
     def add(self, finding: Finding, row: int | None) -> None:
-        """Take one more, in the order of offsets; ``row`` is what it is about, None for the whole capture."""
+        """Take one more, in the order of offsets. ``row`` is what it is about, None for the whole capture."""
         self.counts[finding.severity] += 1
         if len(self.listed) >= LISTED_MAX:
             return
@@ -45,7 +45,7 @@ class RowFindings:
             self._doubtful.setdefault((finding.block, finding.page), row)
 
     def worst(self, row: int) -> Finding | None:
-        """The worst finding about a row; of several such the first."""
+        """The worst finding about a row, or the first of several such."""
         return self._worst.get(row)
 
     def severity(self, row: int) -> Severity | None:
@@ -58,7 +58,7 @@ class RowFindings:
         return row in self._wrong_sums
 
     def sum_was_checked(self, row: int, record: Record) -> bool:
-        """Whether verification surely compared this row's sum; an earlier error on the page may have prevented that."""
+        """Whether verification surely compared this row's sum. An earlier error on the page may have prevented it."""
         if self.total > len(self.listed):
             return False
         since = self._doubtful.get((record.name, record.address))

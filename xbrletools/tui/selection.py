@@ -25,7 +25,7 @@ class Selection:
         return self._count
 
     def search_next(self) -> bool:
-        """Put the next piece of the table through the filter; false where there is none yet.
+        """Put the next piece of the table through the filter. Gives false where there is none yet.
 
         Raises:
             XbrleError: the filter needs something that the capture does not have.

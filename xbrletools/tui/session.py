@@ -67,7 +67,7 @@ class Session:
         self.table = table
 
     def read(self) -> None:
-        """Take in what the scan has added; called by the thread that scans."""
+        """Take in what the scan has added. Only the thread that scans calls this."""
         if self.table is None:
             return
         self.facts = self.capture.found
@@ -121,12 +121,12 @@ class Session:
     # -- the moment --------------------------------------------------------------------------------------------------
 
     def record(self, row: int | None = None) -> Record | None:
-        """A row, by default the chosen one; None where there is none."""
+        """A row, by default the chosen one. None where there is none."""
         row = self.row if row is None else row
         return self.table.record(row) if self.table is not None and 0 <= row < len(self.table) else None
 
     def moment(self) -> int | None:
-        """The number of the last record up to the chosen row, 0 before the first; None at the end of all rows."""
+        """The number of the last record up to the chosen row, 0 before the first, and None at the end of all rows."""
         if self.row >= len(self) - 1:
             return None
         chosen = self.record()
@@ -163,7 +163,7 @@ class Session:
     # -- from row to row ---------------------------------------------------------------------------------------------
 
     def row_of(self, finding: Finding) -> int | None:
-        """The row that a finding is about; None for one about the whole capture."""
+        """The row that a finding is about, or None for one about the whole capture."""
         if self.table is None or not len(self.table):
             return None
         if finding.record is not None:

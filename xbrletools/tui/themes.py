@@ -2,7 +2,7 @@
 
 from textual.theme import Theme
 
-FAINT = "faint"  # the variable for what matters less; it must still be easy to read
+FAINT = "faint"  # the variable for what matters less. It must still be easy to read
 
 THEMES = (
     Theme(

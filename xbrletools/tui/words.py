@@ -5,7 +5,7 @@ from ..table.sections import Stage
 from ..text import shown
 from ..verify.rules import Severity
 
-#: A style for each kind that carries a page; the kind's letter or word always stands with it.
+#: A style for each kind that carries a page. The kind's letter or word always stands with it.
 KIND_STYLE = {
     Kind.PAGE: "page",
     Kind.DUP: "dup",
@@ -28,7 +28,7 @@ def kind_word(kind: Kind) -> str:
 
 
 def stage_word(stage: int) -> str:
-    """A stage, by the type of its section; ``-`` for 0."""
+    """A stage, by the type of its section. 0 becomes ``-``."""
     return _STAGE_WORDS[stage]
 
 

@@ -19,7 +19,7 @@ class Host(Protocol):
 
     @property
     def session(self) -> Session:
-        """What the screens share; another one whenever a capture that is followed was read anew."""
+        """What the screens share. It is replaced whenever a capture that is followed was read anew."""
 
     @property
     def following(self) -> bool:
@@ -49,7 +49,7 @@ class Host(Protocol):
 
 
 class CaptureScreen(Screen[None], inherit_bindings=False):
-    """A screen over the session. `follow` shows the session's moment; `grow` is called while the capture is read.
+    """A screen over the session. `follow` shows the session's moment, and `grow` is called while the capture is read.
 
     A screen declares `MODE`, by which it is switched to, `KEY`, which leads there, its `TITLE`, and its `HELP` in a few
     words. One with an `Input` shows that only while the user is asked for something.
@@ -111,7 +111,7 @@ class CaptureScreen(Screen[None], inherit_bindings=False):
         self.query_one(Input).focus()
 
     def stop_asking(self, focus: Widget) -> bool:
-        """Hide the input and give the keys to ``focus``; false where it was hidden already."""
+        """Hide the input and give the keys to ``focus``. Gives false where it was hidden already."""
         if not self.has_class("asking"):
             return False
         self.remove_class("asking")

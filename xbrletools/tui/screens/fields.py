@@ -96,7 +96,7 @@ class FieldTree(Lines):
         return self.rows[self.cursor][1] if self.rows else None
 
     def choose_at(self, offset: int) -> bool:
-        """Put the cursor on the smallest field that holds the byte at a file offset; false where none does."""
+        """Put the cursor on the smallest field that holds the byte at a file offset. Gives false where none does."""
         holding = [i for i, (_, f) in enumerate(self.rows) if f.offset <= offset < f.offset + f.size]
         if holding:
             self.jump(min(holding, key=lambda i: self.rows[i][1].size))
@@ -228,7 +228,7 @@ class FieldsScreen(CaptureScreen):
             self.hex_view.move(start, post=False)
 
     def _marks(self, root: Field, field: Field) -> NDArray[np.uint8]:
-        """Marks on a field's bytes; none for the whole tree."""
+        """Marks on a field's bytes, or no marks for the whole tree."""
         marks = np.zeros(len(self._data), np.uint8)
         start = field.offset - root.offset
         if field is not root:

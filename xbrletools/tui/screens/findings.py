@@ -218,7 +218,7 @@ class FindingsScreen(CaptureScreen):
         else:
             row = self.explanation.explained[event.row][1]
         if row is None:
-            self.host.say("this does not name a record", "warning")
+            self.host.say("this line does not lead to a record", "warning")
             return
         self.host.go(row)
         self.host.open_record(self.session.record(row), otherwise="records")

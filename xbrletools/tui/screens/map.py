@@ -92,7 +92,7 @@ class MapScreen(CaptureScreen):
                 self.block = record.block if record is not None and record.block is not None else 0
             space = space_of(stream)
             if self.block >= len(space.blocks):
-                raise XbrleError("this capture has no block list")
+                raise XbrleError("this capture does not have a block list")
         except XbrleError as error:
             self.query_one("#what", Caption).show_line([(f" {error}", "warning")])
             return
@@ -126,7 +126,7 @@ class MapScreen(CaptureScreen):
         if cells.pages:
             self.query_one("#cell", Caption).show_line(self._cell(pages, cells.page))
         else:
-            self.query_one("#cell", Caption).show_line([(" this block has no pages", "warning")])
+            self.query_one("#cell", Caption).show_line([(" this block does not have pages", "warning")])
         self.query_one("#legend", Caption).show_line([(_LEGENDS[cells.shows], "dim")])
         label = f" record {record.number}" if record.number is not None else f" @{record.offset:#x}"
         label += f" pass {record.pass_} " if record.pass_ is not None else " "
@@ -183,7 +183,7 @@ class MapScreen(CaptureScreen):
     def _go(self, row: int | None) -> None:
         """Make a row the moment, and stay on this page."""
         page, block = self.cells.page, self.block
-        self.host.go(row, missing="this block has no more passes in this direction")
+        self.host.go(row, missing="no more passes over this block in this direction")
         if self.block == block:
             self.cells.move_to(page)
 

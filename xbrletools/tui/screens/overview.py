@@ -24,7 +24,7 @@ from ..words import (
 )
 from .base import CaptureScreen
 
-_BLOCKS = 16  # blocks that are listed; a stream can claim tens of thousands
+_BLOCKS = 16  # blocks that are listed. A stream can claim tens of thousands
 _PASSES = 64  # passes that are drawn
 _RULES = 5  # rules that are listed, those with most findings
 _LABEL = 11  # cells of a part's label
@@ -188,7 +188,7 @@ def _dialect(facts: Facts, width: int) -> list[Line]:
     evidence = facts.reading.evidence
     if evidence.name is None:
         fitting = ", ".join(evidence.candidates) or "none"
-        return _paragraph(f"not known: no delta shows it; these fit: {fitting}", width)
+        return _paragraph(f"not known, since no delta shows it. These fit: {fitting}", width)
     how = " (forced)" if evidence.forced else ""
     lines: list[Line] = [[(f"{evidence.name}{how}", "strong"), (f", {evidence.endian}-endian host", "")]]
     for reason in evidence.reasons:

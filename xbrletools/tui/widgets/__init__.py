@@ -1,1 +1,1 @@
-"""What screens are made of. A screen gives a widget what to show; a widget does not import any screen."""
+"""What screens are made of. A screen gives a widget what to show. A widget does not import any screen."""

@@ -77,7 +77,7 @@ class Cells(Lines):
         return min(_ZOOM_MAX, max(0, (-(-max(1, pages) // room) - 1).bit_length()))
 
     def zoom_by(self, step: int) -> bool:
-        """Show more pages a cell (``step`` above 0) or fewer, on the same page; false where nothing changes."""
+        """Show more pages a cell (``step`` above 0) or fewer, on the same page. Gives false where nothing changes."""
         zoom = max(0, min(_ZOOM_MAX, self.zoom + step))
         if zoom == self.zoom or self.map is None:
             return False
@@ -176,7 +176,7 @@ class Cells(Lines):
         self.move_to(0 if which < 0 or self.map is None else self.pages - 1)
 
     def on_click(self, event: events.Click) -> None:
-        """Choose the cell under the mouse; a double click opens it."""
+        """Choose the cell under the mouse. A double click opens it."""
         cell = event.x - _GUTTER
         if 0 <= cell < self.per_row:
             self.move_to(((event.y + self.scroll_offset.y) * self.per_row + cell) << self.zoom)

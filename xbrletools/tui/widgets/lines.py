@@ -23,14 +23,14 @@ from ...text import shown
 #: Pieces of one line: a text, and the name of its style, which may be empty.
 Line = Sequence[tuple[str, str]]
 
-#: The styles that a line can use. Themes say what they look like; what matters is never told by colour alone.
+#: The styles that a line can use. Themes say what they look like. What matters is never told by colour alone.
 STYLES = (
     "dim", "strong", "title", "error", "warning", "note", "good", "page", "dup", "delta", "changed", "linked",
     "differs", "found", "reverse",
 )  # fmt: skip
 
 _REMEMBERED = 512  # lines: a few screens. More would slow the garbage collector, since each line is many objects
-_GRAINS = 64  # steps of the scrollbar within a cell; 8 of them can be seen
+_GRAINS = 64  # steps of the scrollbar within a cell. 8 of them can be seen
 
 
 def inert(text: str) -> str:
@@ -49,7 +49,7 @@ def fit(text: str, width: int, right: bool = False) -> str:
 
 
 class Lines(ScrollView, can_focus=True, inherit_bindings=False):
-    """A list with a cursor. `count` and `line` say what it shows; call `renew` when that has changed."""
+    """A list with a cursor. `count` and `line` say what it shows. Call `renew` when that has changed."""
 
     COMPONENT_CLASSES: ClassVar[set[str]] = {"lines--cursor", "lines--resting", *(f"lines--{s}" for s in STYLES)}
     DEFAULT_CSS = """
@@ -123,7 +123,7 @@ class Lines(ScrollView, can_focus=True, inherit_bindings=False):
         raise NotImplementedError
 
     def renew(self, forget: bool = True) -> None:
-        """Show what has changed; with ``forget`` false it has only grown."""
+        """Show what has changed. With ``forget`` false it has only grown."""
         if forget:
             self._strips.clear()
         self._count = self.count()
@@ -131,7 +131,7 @@ class Lines(ScrollView, can_focus=True, inherit_bindings=False):
         if size != self.virtual_size:
             self.virtual_size = size
         if self.cursor >= self._count:
-            with self.prevent(self.Moved):  # the user did not move it; a list that is made anew will be longer soon
+            with self.prevent(self.Moved):  # the user did not move it. A list that is made anew will be longer soon
                 self.cursor = max(0, self._count - 1)
         self.refresh()
 
@@ -229,7 +229,7 @@ class Lines(ScrollView, can_focus=True, inherit_bindings=False):
         self.post_message(self.Moved(self, new))
 
     def show_row(self, row: int, middle: bool = False) -> None:
-        """Scroll until a row is in sight; with ``middle``, one that was out of sight comes to the middle."""
+        """Scroll until a row is in sight. With ``middle``, one that was out of sight comes to the middle."""
         height = max(1, self.scrollable_content_region.height)
         top = self.scroll_offset.y
         if middle and not top <= row < top + height:
@@ -247,7 +247,7 @@ class Lines(ScrollView, can_focus=True, inherit_bindings=False):
             self.cursor = row
 
     def action_step(self, count: int) -> None:
-        """Move the cursor by some lines; without a cursor, scroll."""
+        """Move the cursor by some lines. Without a cursor, scroll."""
         if self.has_cursor:
             self.cursor += count
         else:
@@ -288,7 +288,7 @@ class Lines(ScrollView, can_focus=True, inherit_bindings=False):
             self.show_row(self.cursor)
 
     def on_click(self, event: events.Click) -> None:
-        """Put the cursor on the line under the mouse; a double click opens it."""
+        """Put the cursor on the line under the mouse. A double click opens it."""
         row = event.y + self.scroll_offset.y
         if not self.has_cursor or row >= self._count:
             return

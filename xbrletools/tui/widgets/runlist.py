@@ -15,13 +15,13 @@ class RunList(Lines):
         self._why_none = ""
 
     def show_runs(self, runs: list[Run], why_none: str) -> None:
-        """Show other runs, the cursor on the first; ``why_none`` is shown where there are none."""
+        """Show other runs, the cursor on the first. ``why_none`` is shown where there are none."""
         self.runs, self._why_none = runs, why_none
         self.cursor = 0
         self.renew()
 
     def count(self) -> int:
-        """How many there are; 1 line where there are none."""
+        """How many there are, or 1 line that says why there are none."""
         return len(self.runs) or 1
 
     def line(self, row: int, width: int) -> Line:

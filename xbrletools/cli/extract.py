@@ -14,8 +14,7 @@ from ..capture import Capture
 from ..errors import XbrleError
 from ..export import physical, raw
 from ..export.disk import write_disk
-from ..export.elfcore import write_elf
-from ..export.lime import write_lime
+from ..export.formats import FORMATS, write_physical
 from ..export.memory import Piece, Unknown, marked_bytes, unknown_ranges, write_mask
 from ..export.sidecar import Sidecar, sidecar_path, source
 from ..memory.confirm import Trust
@@ -45,7 +44,7 @@ from .output import progress, recovery, report
 @click.option(
     "--format",
     "form",
-    type=click.Choice(["raw", "elf", "lime"]),
+    type=click.Choice(list(FORMATS)),
     default="raw",
     help="Raw (the default), an ELF core or a LiME image; the last two are of physical space.",
 )
@@ -100,8 +99,8 @@ def command(
     """
     if disk is not None and (block or at or map_file or space or (form, unknown, trust) != ("raw", "zero", "stream")):
         raise click.UsageError("--disk goes with --force alone")
-    space = space or ("block" if form == "raw" else "physical")
-    if form != "raw" and space == "block":
+    space = space or FORMATS[form].space
+    if space == "block" != FORMATS[form].space:
         raise click.UsageError(f"--format {form} is of physical space")
     if space == "physical" and block is not None:
         raise click.UsageError("--block is of block space")
@@ -176,8 +175,7 @@ def _physical(
         layout.map_of(opened.stream) if map_file is None else layout.parse_map(_text(map_file), opened.stream, map_file)
     )
     _refuse(output, force)
-    write = {"raw": physical.write_raw, "elf": write_elf, "lime": write_lime}[form]
-    write(opened.stream, image, where, output, sidecar, unknown)
+    write_physical(form, opened.stream, image, where, output, sidecar, unknown)
     warn(f"guest-physical map from {where.origin}")
     for note in where.notes:
         warn(note)

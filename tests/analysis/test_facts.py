@@ -52,5 +52,5 @@ def test_a_dialect_that_no_delta_shows_is_said_to_be_unknown():
     reading = xbrletools.open(StreamBuilder().page(0, noise(1)).end().bytes()).stream.reading
     assert reading.dialect is None
     words = facts.dialect_words(reading)
-    assert words.startswith("not known, since no delta shows it: one of ")
+    assert words.startswith("not known, since no delta shows it; possible: ")
     assert "posted" in words

@@ -85,7 +85,7 @@ def test_what_is_not_there_exits_1_and_prints_nothing(capsys, built):
         (["--hex", "xy"], "is not bytes"),
         (["--hex", ""], "empty pattern"),
         ([""], "empty pattern"),
-        (["--regex", "("], "no regular expression"),
+        (["--regex", "("], "not a regular expression"),
         (["--regex", "--hex", "00"], "exclude each other"),
         (["--hex", "-i", "00"], "exclude each other"),
         (["x", "--at", "77"], "there is no record 77"),

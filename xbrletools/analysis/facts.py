@@ -164,7 +164,7 @@ def dialect_words(reading: Reading) -> str:
     evidence = reading.evidence
     if reading.dialect is None:
         text = "not known, since no delta shows it"
-        text += f": one of {', '.join(evidence.candidates)}" if evidence.candidates else ""
+        text += f"; possible: {', '.join(evidence.candidates)}" if evidence.candidates else ""
     else:
         text = reading.dialect.name
         others = [c for c in evidence.candidates if c != text]

@@ -123,8 +123,8 @@ class _Records(_Column):
 class _Choices(_Column):
     """What a sender with an unlimited cache does with each record, (n,) each.
 
-    ``enters``: the page enters the cache. ``can``: a delta can be made, of ``lengths`` payload bytes. ``same``: the page
-    did not change, and is not sent.
+    ``enters``: the page enters the cache. ``can``: a delta can be made, of ``lengths`` payload bytes. ``same``: the
+    page did not change, and is not sent.
     """
 
     enters: Mask

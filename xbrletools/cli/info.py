@@ -35,12 +35,12 @@ _FOUND = {
 @click.command()
 @reading
 @salvaging
-@click.option("--json", "as_json", is_flag=True, help="One JSON object.")
-@click.option("--xml", is_flag=True, help="Only the domain's XML, of a libvirt save file.")
+@click.option("--json", "as_json", is_flag=True, help="Print one JSON object.")
+@click.option("--xml", is_flag=True, help="Print only the domain's XML of a libvirt save file.")
 def command(
     capture: str, dialect: str | None, endian: str | None, page_size: int | None, as_json: bool, xml: bool
 ) -> int:
-    """Say what S is: container, machine, dialect with its evidence, RAM blocks, records, passes, sections."""
+    """Show what S is: its container, machine, dialect with the evidence, RAM blocks, records, passes and sections."""
     with xbrletools.open(capture, dialect=dialect, endian=endian, page_size=page_size) as opened:
         if xml:
             click.echo(_xml(opened))
@@ -56,7 +56,7 @@ def command(
 
 
 def _xml(opened: Capture) -> str:
-    """The domain's XML, with nothing in it that a terminal would take for a command."""
+    """The domain's XML, without characters that a terminal would take for a command."""
     wrapping = opened.source.wrapping
     if not isinstance(wrapping, LibvirtSave):
         raise XbrleError(f"{opened.name}: not a libvirt save file, so it has no XML")
@@ -144,7 +144,7 @@ def _configuration_words(sub: dict[str, Any]) -> str:
 
 
 def _command_words(commands: list[dict[str, Any]]) -> str:
-    """All in a line, those of a package in braces after it."""
+    """All COMMANDs in one line, with braces around those of a package."""
     words: list[str] = []
     for i, command in enumerate(commands[:COMMANDS_MAX]):
         nested = command["package"] is not None
@@ -168,7 +168,7 @@ def _ending(about: dict[str, Any]) -> str:
 
 
 def _section_words(sections: list[dict[str, Any]]) -> str:
-    """Who wrote sections, devices aside, and how many of each type."""
+    """Who wrote sections, and how many of each type; without those of devices."""
     words = []
     for s in sections:
         if s["idstr"] is None:

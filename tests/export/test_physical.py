@@ -193,7 +193,7 @@ class TestUnknown:
         assert np.flatnonzero(mask).tolist() == list(range(4096 + PAGE, 4096 + 2 * PAGE))
 
     def test_fail_writes_nothing_and_says_what_is_unknown(self, partly, tmp_path):
-        with pytest.raises(XbrleError, match=r"s390\.ram:0x1000 is unknown"):
+        with pytest.raises(XbrleError, match=r"s390\.ram:0x1000 is the first of the unknown bytes"):
             exported("lime", partly, tmp_path / "lime", unknown=Unknown.FAIL)
         assert list(tmp_path.iterdir()) == []
 

@@ -26,7 +26,7 @@ def disagreements(stream: Stream, sender: _Path | None, receiver: _Path | None) 
     record that the receiver refused, and that record's page is the answer.
 
     In a capture that is read with salvage, the records do not have the numbers of the log's lines. Lines and records
-    are then matched by their content, in order (`_match`). Lines that have no record are reported too, in one note for
+    are then matched by their content, in order (`_match`). Lines without a record are reported too, in one note for
     each run of lines. Records whose page is in doubt are not compared, nor those after the end of a log. Where both
     logs are given, they are compared line by line, and the match only gives the record of a line.
 
@@ -135,7 +135,7 @@ def _placed(stream: Stream, derived: Log, real: Log) -> Log:
 class _Match:
     """Which line of a log each record with a page is.
 
-    ``line`` (n,) int64 is the line by the record's number, both counted from 0; -1 where it cannot be told. ``between``
+    ``line`` (n,) int64 is the line by the record's number, both counted from 0; -1 where it is not known. ``between``
     (n,) bool is true where anchors on both sides of the record agree on its line. ``stated`` (k,) bool says of each of
     the k lines that were derived from the capture whether the log has such a line anywhere.
     """

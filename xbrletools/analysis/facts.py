@@ -46,7 +46,7 @@ class BlockUse:
 
 @dataclass(frozen=True, slots=True)
 class SectionGroup:
-    """The sections of one owner. Sections of a type that has no owner form a group with ``owner`` None.
+    """The sections of one owner. Sections of a type without owners form a group with ``owner`` None.
 
     ``offset`` is the first section's, ``types`` has the number of sections of each type, and ``length`` is their size
     in bytes. ``found_by`` is the least certain way in which one of their ends was found.

@@ -290,7 +290,7 @@ class _Finder:
     def _find_everywhere(
         self, buffer: bytearray, pages: Ints, states: NDArray[np.uint8], entries: Ints, batch: Batch | None
     ) -> tuple[list[int], list[int], list[int]]:
-        """Every place in every window at which the pattern stands in recovered bytes."""
+        """Every place in every window at which the pattern occurs in recovered bytes."""
         at, lengths, contents = self._places(buffer)
         window, begin = at // self.width, at % self.width
         end = begin + lengths
@@ -311,7 +311,7 @@ class _Finder:
         return window[keep].tolist(), (begin[keep] - self.context).tolist(), contents[keep].tolist()
 
     def _places(self, buffer: bytearray) -> tuple[Ints, Ints, Ints]:
-        """Where the pattern stands in the buffer, with overlapping places; each place's length and content's number."""
+        """Where the pattern occurs in the buffer, with overlapping places; each place's length and content's number."""
         at: list[int] = []
         literal = self.pattern.literal
         if literal is not None:

@@ -59,7 +59,7 @@ def _xml(opened: Capture) -> str:
     """The domain's XML, without characters that a terminal would take for a command."""
     wrapping = opened.source.wrapping
     if not isinstance(wrapping, LibvirtSave):
-        raise XbrleError(f"{opened.name}: not a libvirt save file, so it has no XML")
+        raise XbrleError(f"{opened.name}: not a libvirt save file; --xml needs one")
     lines = wrapping.xml.decode("utf-8", "replace").rstrip("\n").split("\n")
     return "\n".join("".join(c if c.isprintable() or c == "\t" else "\ufffd" for c in line) for line in lines)
 

@@ -1,4 +1,4 @@
-"""ELF64 core files of guest-physical memory: one PT_LOAD a range, for gdb, crash, volatility and the like."""
+"""ELF64 core files of guest-physical memory, for gdb, crash, volatility and others: one PT_LOAD for each range."""
 
 import os
 

@@ -1,4 +1,4 @@
-"""Raw images of guest-physical memory: byte n of the file is that of address n."""
+"""Raw images of guest-physical memory: byte n of the file is the byte at address n."""
 
 import os
 
@@ -13,7 +13,7 @@ def pieces(image: Image, where: PhysicalMap) -> list[Piece]:
 
 
 def write_raw(image: Image, where: PhysicalMap, path: str | os.PathLike[str], unknown: Unknown = Unknown.ZERO) -> None:
-    """Write guest-physical memory as one sparse file, whose byte n is that of address n.
+    """Write guest-physical memory as one sparse file, whose byte n is the byte at address n.
 
     Raises:
         XbrleError: it cannot be written, or bytes are unknown and ``unknown`` is FAIL.

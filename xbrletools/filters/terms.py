@@ -32,7 +32,7 @@ def make_term(field: Word, compare: str, values: list[Word], rules: Collection[s
     """The term that these words are; ``rules`` are the rules that a finding can have, None if any word is one.
 
     Raises:
-        FilterError: there is no such field, or it cannot be compared so or with this value.
+        FilterError: there is no such field, or the comparison or a value does not fit it.
     """
     name = field.text
     if name not in FIELDS:

@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 
 from ..formats import statistics
-from ..formats.dialects import Dialect
+from ..formats.dialects import Dialect, statistics_form
 from ..formats.ram import Kind
 from ..formats.statistics import CacheLines
 from ..sender.fingerprint import CacheCounts
@@ -47,7 +47,7 @@ def posted(
     ``cache`` has what the stream alone does not show. Without it, the lines that need it are left out. Without deltas,
     the lines about deltas are left out.
     """
-    form = statistics.form(dialect, ram_version)
+    form = statistics_form(dialect, ram_version)
     total = stats.total
     normal, dup, delta = (
         int(total.records[Kind.PAGE]),

@@ -184,7 +184,7 @@ def _fits(trial: Trial, page_size: int) -> bool:
     debug = xbrle.HeaderFlag.XBRLE | xbrle.HeaderFlag.CHECKSUM
     if kind is Checksum.FLAGGED:
         return debug in trial.flags or not any(trial.checksums)
-    if kind is Checksum.SUM and trial.dialect.ram_version == ram.VERSION_NAMED:
+    if trial.dialect.always_sums:
         return debug not in trial.flags and any(trial.checksums) and _page_sum_range(trial, page_size, False)
     if kind is Checksum.SUM:
         return _page_sum_range(trial, page_size, False)
@@ -222,7 +222,7 @@ def detect(
         return Evidence(None, None, likely(reading), base + at, cut=cut, reasons=reasons)
     good = [t for t in tried if t.decoded == best]
     fitting = [t for t in good if _fits(t, reading.page_size)] or good
-    chosen = max(fitting, key=lambda t: (_least_failed(t), t.dialect.name != "nov09"))
+    chosen = max(fitting, key=lambda t: (_least_failed(t), not t.dialect.last_choice))
     others = tuple(dict.fromkeys(t.dialect.name for t in fitting if _least_failed(t) == _least_failed(chosen)))
     return Evidence(
         chosen.dialect.name,

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from ..errors import XbrleError
 from ..formats import ram
-from ..formats.dialects import DIALECTS, Checksum, Dialect, Encoding
+from ..formats.dialects import Checksum, Dialect, Encoding
 from ..formats.ram import DELTA_KINDS
 from ..formats.xbrle import HeaderFlag
 from ..memory.moments import space_of
@@ -25,9 +25,6 @@ from .history import history
 from .masks import Fitting, Trace, search
 from .policy import Dups, Policy, Rules, Sender, rules_of, ways_of
 from .transcode import Places, choose, places
-
-#: Their caches do not follow buckets = bytes / (2 x page size) [C].
-OTHER_CACHES = frozenset(("sep10", "sep20", "nov03b"))
 
 
 @dataclass(frozen=True, slots=True)
@@ -105,9 +102,8 @@ def fingerprint(
     size = stream.page_size * trace.ways
     tested = _mask(cache_bytes, stream.page_size, trace, fitting)
     missed = run.misses(trace.hits(tested))
-    knows = dialect.name not in OTHER_CACHES
-    least = fitting.least if knows and fitting.least is not None else 0
-    powers = fitting.powers if knows else None
+    least = fitting.least if dialect.cache_known and fitting.least is not None else 0
+    powers = fitting.powers if dialect.cache_known else None
     return Fingerprint(
         dialect=dialect.name,
         candidates=stream.reading.evidence.candidates,
@@ -160,7 +156,7 @@ def _build(stream: Stream, dialect: Dialect) -> str:
     if dialect.checksum is Checksum.FLAGGED:
         is_debug = bool((columns.header_flags & int(HeaderFlag.CHECKSUM)).any())
     else:
-        is_debug = dialect is DIALECTS["lm2dbg"] or dialect.page_sum
+        is_debug = dialect.debug_build
     return "debug" if is_debug else "default"
 
 

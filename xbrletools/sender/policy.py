@@ -89,7 +89,7 @@ def rules_of(dialect: Dialect, policy: Policy, dups: Dups | None, page_size: int
         limit = dialect.page_limit * page_size
     if dups is None:
         dups = Dups.FIXED if dialect.caches_dup else Dups.POSTED
-    return Rules(policy, dups, dialect.encoding, limit, dialect.encoding is not Encoding.DOUBLED, seed)
+    return Rules(policy, dups, dialect.encoding, limit, dialect.samples, seed)
 
 
 def ways_of(policy: Policy) -> int:

@@ -14,7 +14,7 @@ from construct import Int32ub
 from ..capture import open_capture
 from ..codec import uniform
 from ..formats import qevm, ram
-from ..formats.dialects import DIALECTS
+from ..formats.dialects import DIALECTS, Checksum, Encoding
 from ..formats.qevm import SectionType
 from ..formats.ram import PAGE_SIZE, Flag, Kind
 from ..memory.image import PageSpace
@@ -77,9 +77,9 @@ def _made(name: str, note: str, dialect: str, endian: str, policy: Policy, check
 def _whole() -> Iterator[Stream]:
     """Streams that their own sender writes; of `posted` also those whose dup pages make bases stale."""
     for name, dialect in DIALECTS.items():
-        policy = Policy.XBZRLE if name.startswith("xbzrle") else Policy.POSTED
+        policy = Policy.XBZRLE if dialect.encoding is Encoding.ZRUN else Policy.POSTED
         for endian in ORDERS if dialect.host_endian else ("big",):
-            for checksums in (False, True) if name == "posted" else (False,):
+            for checksums in (False, True) if dialect.checksum is Checksum.FLAGGED else (False,):
                 for dups in (Dups.SAFE, Dups.POSTED) if not dialect.caches_dup else (Dups.FIXED,):
                     stale = dups is Dups.POSTED
                     parts = [name, endian] if dialect.host_endian else [name]

@@ -7,7 +7,7 @@ import random
 from collections.abc import Iterator
 
 from ..codec.layout import dtype_of
-from ..formats.dialects import DIALECTS
+from ..formats.dialects import DIALECTS, Encoding
 from ..formats.ram import PAGE_SIZE
 from ..sender.cache import WAYS
 from .pages import Question
@@ -70,7 +70,9 @@ def senders(seed: int) -> Iterator[Question]:
     random_ = random.Random(f"senders {seed}")
     pages, stages, contents = history(random_)
     for name, dialect in DIALECTS.items():
-        policies = ["xbzrle"] if name.startswith("xbzrle") else ["posted", "v2"] if name == "posted" else ["posted"]
+        policies = (
+            ["xbzrle"] if dialect.encoding is Encoding.ZRUN else ["posted", "v2"] if name == "posted" else ["posted"]
+        )
         for policy in policies:
             for dups in ("posted", "fixed") if name == "posted" else ("fixed" if dialect.caches_dup else "posted",):
                 for endian in ORDERS if dialect.host_endian else ("big",):

@@ -21,9 +21,9 @@ from ..memory.ramaddr import layout
 from ..memory.replay import View
 from ..model import Block
 from ..sender.cache import PageCache, buckets_of
-from ..sender.held import Copies
+from ..sender.copies import Copies
 from ..sender.policy import Dups, Policy, Sender, rules_of, ways_of
-from ..sender.saver import Form, Records, Writer
+from ..sender.saver import PageRecords, RecordForm, Writer
 from ..verify.receiver import outcome
 from ..verify.rules import Receiver
 from .cases import Value
@@ -113,7 +113,7 @@ def _send(ask: Ask) -> Answer:
     dialect, policy = DIALECTS[ask["dialect"]], Policy(ask["policy"])
     size, numbers = ask["page_size"], np.array(ask["pages"], np.int64)
     contents = np.frombuffer(ask["contents"], np.uint8).reshape(len(numbers), size)
-    form = Form(dialect, ask["endian"], bool(ask["checksums"]), size)
+    form = RecordForm(dialect, ask["endian"], bool(ask["checksums"]), size)
     ways = ways_of(policy)
     count = int(numbers.max()) + 1
     cache = PageCache(buckets_of(ask["cache"], size, ways), count, ways)
@@ -124,7 +124,7 @@ def _send(ask: Ask) -> Answer:
     swept = np.cumsum(np.diff(numbers, prepend=0) < 0) > 0
     choices = sender.choose(numbers, numbers, stages, contents, is_dup, swept)
     nothing = np.zeros(len(numbers), bool)
-    records = Records(np.zeros(len(numbers), np.int64), numbers * size, contents, is_dup, nothing)
+    records = PageRecords(np.zeros(len(numbers), np.int64), numbers * size, contents, is_dup, nothing)
     data, _ = Writer(form, [BLOCK]).write(records, choices)
     return {"bytes": data.tobytes()}
 

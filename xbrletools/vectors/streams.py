@@ -19,11 +19,11 @@ from ..formats.qevm import SectionType
 from ..formats.ram import PAGE_SIZE, Flag, Kind
 from ..memory.image import PageSpace
 from ..model import Block
+from ..sender.addresses import addresses_in_blocks
 from ..sender.cache import PageCache
-from ..sender.encode import placed
-from ..sender.held import Copies
+from ..sender.copies import Copies
 from ..sender.policy import Dups, Policy, Sender, rules_of, ways_of
-from ..sender.saver import Form, Frames, Records, Writer, end_of_section, memory_size
+from ..sender.saver import Frames, PageRecords, RecordForm, Writer, end_of_section, memory_size
 from ..table.sections import Stage
 from ..verify.rules import Receiver
 from .pages import Question
@@ -47,21 +47,21 @@ class Stream:
 
 def _stream(name: str, dialect: str, endian: str, policy: Policy, checksums: bool, dups: Dups | None) -> bytes:
     """One history of eight pages as a sender writes it, in START, three PARTs and END."""
-    form = Form(DIALECTS[dialect], endian, checksums)
-    where = placed(BLOCKS, form.version, PAGE_SIZE)
+    form = RecordForm(DIALECTS[dialect], endian, checksums)
+    addresses = addresses_in_blocks(BLOCKS, form.version, PAGE_SIZE)
     pages, stages, raw = history(random.Random(name))
     numbers, contents = np.array(pages, np.int64), np.frombuffer(raw, np.uint8).reshape(-1, PAGE_SIZE)
     is_dup = uniform.fills(contents) != uniform.NOT_UNIFORM
-    cache = PageCache(BUCKETS, where.pages, ways_of(policy))
+    cache = PageCache(BUCKETS, addresses.ram_pages, ways_of(policy))
     sender = Sender(rules_of(form.dialect, policy, dups, PAGE_SIZE), cache, Copies(PageSpace(list(BLOCKS), PAGE_SIZE)))
-    swept = np.arange(len(numbers)) >= where.pages
-    choices = sender.choose(where.number[numbers], numbers, np.array(stages, np.uint8), contents, is_dup, swept)
+    swept = np.arange(len(numbers)) >= addresses.ram_pages
+    choices = sender.choose(addresses.ram_page[numbers], numbers, np.array(stages, np.uint8), contents, is_dup, swept)
     named = np.zeros(len(numbers), bool)
-    records = Records(where.block[numbers], where.address[numbers], contents, is_dup, named)
-    data, starts = Writer(form, [b.name for b in where.blocks]).write(records, choices)
+    records = PageRecords(addresses.block[numbers], addresses.address[numbers], contents, is_dup, named)
+    data, starts = Writer(form, [b.name for b in addresses.blocks]).write(records, choices)
     frames = Frames(form.version, form.version != ram.VERSION_FLAT)
     out = frames.file_header() + frames.section(SectionType.START)
-    out += memory_size(form.version, where.blocks, where.offsets, PAGE_SIZE)
+    out += memory_size(form.version, addresses.blocks, addresses.offsets, PAGE_SIZE)
     types = {Stage.START: SectionType.START, Stage.PART: SectionType.PART, Stage.END: SectionType.END}
     for at, (page, stage) in enumerate(zip(pages, stages, strict=True)):
         if at and (stage != stages[at - 1] or (stage == Stage.PART and page == 0)):

@@ -1,4 +1,4 @@
-"""What this implementation answers to each case, operation by operation; README.md lists them."""
+"""What this implementation answers to each case, operation by operation. README.md lists the operations."""
 
 import hashlib
 import zlib
@@ -42,10 +42,10 @@ def answer(op: str, ask: Ask) -> Answer:
     """What this implementation answers.
 
     Raises:
-        XbrleError: there is no such operation, or it is not asked as README.md says.
+        XbrleError: there is no such operation, or the question is not as README.md says.
     """
     if op not in _ANSWERS:
-        raise XbrleError(f"there is no operation {op[:40]!r}")
+        raise XbrleError(f"there is no operation {op[:40]!r}; there are {', '.join(OPERATIONS)}")
     try:
         return _ANSWERS[op](ask)
     except (KeyError, ValueError, TypeError, OverflowError) as error:
@@ -167,8 +167,8 @@ def _memory(ask: Ask) -> Answer:
 
 def _findings(ask: Ask) -> Answer:
     with _opened(ask) as capture:
-        found = [f"{f.rule}:{'-' if f.record is None else f.record}" for f in capture.verify()]
-        return {"findings": sorted(set(found))}
+        findings = [f"{f.rule}:{'-' if f.record is None else f.record}" for f in capture.verify()]
+        return {"findings": sorted(set(findings))}
 
 
 def _receive(ask: Ask) -> Answer:
@@ -180,8 +180,8 @@ def _receive(ask: Ask) -> Answer:
 def _log(ask: Ask) -> Answer:
     with _opened(ask) as capture:
         end = miglog.End(ask["end"])
-        places = layout(capture.blocks, capture.page_size)[0] if end is miglog.End.SENDER else None
-        lines = b"".join(miglog.text(miglog.written(capture.stream, end, places).log)).decode("ascii").splitlines()
+        ram_addrs = layout(capture.blocks, capture.page_size)[0] if end is miglog.End.SENDER else None
+        lines = b"".join(miglog.text(miglog.written(capture.stream, end, ram_addrs).log)).decode("ascii").splitlines()
         return {"log": lines}
 
 

@@ -1,5 +1,5 @@
-"""Cases of whole streams: one of every dialect, order and build, what a v3 and a v4 stream without deltas look like,
-and the ways in which a stream can be wrong.
+"""Cases of whole streams: one of every dialect, byte order and build, a v3 and a v4 stream without deltas, and the ways
+in which a stream can be wrong.
 
 Facts: formats/README.md, "The container", "The RAM section", "Receivers".
 """
@@ -35,7 +35,7 @@ BUCKETS = 8
 
 
 @dataclass(frozen=True, slots=True)
-class Stream:
+class MadeStream:
     """A stream, and how it was made."""
 
     name: str
@@ -70,12 +70,12 @@ def _stream(name: str, dialect: str, endian: str, policy: Policy, checksums: boo
     return out + end_of_section() + frames.end(b"")
 
 
-def _made(name: str, note: str, dialect: str, endian: str, policy: Policy, checksums: bool, dups: Dups) -> Stream:
-    return Stream(name, note, _stream(name, dialect, endian, policy, checksums, dups), dialect, endian)
+def _made(name: str, note: str, dialect: str, endian: str, policy: Policy, checksums: bool, dups: Dups) -> MadeStream:
+    return MadeStream(name, note, _stream(name, dialect, endian, policy, checksums, dups), dialect, endian)
 
 
-def _whole() -> Iterator[Stream]:
-    """Streams that their own sender writes; of `posted` also those whose dup pages make bases stale."""
+def _whole() -> Iterator[MadeStream]:
+    """Streams that their own sender writes. Of `posted` also those whose dup pages make bases stale."""
     for name, dialect in DIALECTS.items():
         policy = Policy.XBZRLE if name.startswith("xbzrle") else Policy.POSTED
         for endian in ORDERS if dialect.host_endian else ("big",):
@@ -91,11 +91,11 @@ def _whole() -> Iterator[Stream]:
     for name in ("m115", "posted"):
         version = DIALECTS[name].ram_version
         data = _stream("plain", name, "little", Policy.NONE, False, Dups.FIXED)
-        yield Stream(f"plain-v{version}", f"RAM version {version}, no deltas", data, None, "little")
+        yield MadeStream(f"plain-v{version}", f"RAM version {version}, no deltas", data, None, "little")
 
 
-def _wrong() -> Iterator[Stream]:
-    """One good stream of `posted` with checksums, and what goes wrong when a part of it is not as it should be."""
+def _wrong() -> Iterator[MadeStream]:
+    """One good stream of `posted` with checksums, and copies of it in which one part is wrong."""
     data = _stream("wrong", "posted", "little", Policy.POSTED, True, Dups.SAFE)
     with open_capture(data) as capture:
         columns = capture.records.columns
@@ -151,7 +151,7 @@ def _wrong() -> Iterator[Stream]:
         ),
         ("trailing", "bytes after the end", data + b"QEVM"),
     ):
-        yield Stream(f"wrong-{what}", note, made, "posted", "little")
+        yield MadeStream(f"wrong-{what}", note, made, "posted", "little")
 
 
 def _continues(data: bytes, at: int, name: int) -> bytes:
@@ -162,29 +162,29 @@ def _continues(data: bytes, at: int, name: int) -> bytes:
 
 
 def questions(_seed: int) -> Iterator[Question]:
-    """Every case of whole streams; they are the same for every seed."""
+    """Every case of whole streams. They are the same for every seed."""
     for stream in _whole():
-        told: dict[str, object] = {"endian": stream.endian, "stream": stream.data}
+        question: dict[str, object] = {"endian": stream.endian, "stream": stream.data}
         if stream.dialect is not None:
-            told = {"dialect": stream.dialect, **told}
+            question = {"dialect": stream.dialect, **question}
         yield Question(f"detect-{stream.name}", "detect", stream.note, {"stream": stream.data})
-        yield Question(f"records-{stream.name}", "records", stream.note, told)
+        yield Question(f"records-{stream.name}", "records", stream.note, question)
         for view in ("receiver", "sender"):
-            yield Question(f"memory-{stream.name}-{view}", "memory", stream.note, {"view": view, **told})
-        yield Question(f"findings-{stream.name}", "findings", stream.note, told)
+            yield Question(f"memory-{stream.name}-{view}", "memory", stream.note, {"view": view, **question})
+        yield Question(f"findings-{stream.name}", "findings", stream.note, question)
         for receiver in Receiver:
-            ask = {"receiver": receiver.value, **told}
+            ask = {"receiver": receiver.value, **question}
             yield Question(f"receive-{stream.name}-{receiver.value}", "receive", stream.note, ask)
     for stream in _wrong():
-        told = {"dialect": stream.dialect, "endian": stream.endian, "stream": stream.data}
-        yield Question(f"findings-{stream.name}", "findings", stream.note, told)
+        question = {"dialect": stream.dialect, "endian": stream.endian, "stream": stream.data}
+        yield Question(f"findings-{stream.name}", "findings", stream.note, question)
         for receiver in Receiver:
-            ask = {"receiver": receiver.value, **told}
+            ask = {"receiver": receiver.value, **question}
             yield Question(f"receive-{stream.name}-{receiver.value}", "receive", stream.note, ask)
 
 
 def logs(_seed: int) -> Iterator[Question]:
-    """The mig.log of either end, of debug builds of the v4 trees, and of a stream that a debug receiver rejects."""
+    """The mig.log of either end, for debug builds of the v4 trees, and for streams that a debug receiver rejects."""
     streams = [s for s in _whole() if s.dialect in ("posted", "lm2dbg")]
     streams += [s for s in _wrong() if s.name in ("wrong-checksum-wrong", "wrong-run-short", "wrong-flag-missing")]
     for stream in streams:

@@ -164,5 +164,5 @@ def test_statistics_of_a_stream_without_deltas_have_no_cache():
 
 
 def test_a_cache_without_a_bucket_is_refused():
-    with pytest.raises(XbrleError, match="no bucket"):
+    with pytest.raises(XbrleError, match="too small"):
         fingerprint(xbrletools.open(stream_of(mixed())).stream, 100)

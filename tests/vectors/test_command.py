@@ -84,7 +84,7 @@ def test_an_answer_that_is_none_is_shown_escaped(capsys, few):
     status, out, _ = run(capsys, "vectors", "check", few, "--command", _program("garbage"))
     assert status == 1
     assert "\x1b" not in out
-    assert "is no KEY=VALUE" in out
+    assert "is not KEY=VALUE" in out
 
 
 def test_a_wrong_sum_in_the_set_is_found(capsys, few):

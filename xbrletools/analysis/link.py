@@ -21,11 +21,12 @@ from ..formats import ram
 from ..formats.dialects import DIALECTS
 from ..memory.moments import space_of
 from ..model import Stream
+from ..sender.addresses import addresses_in_stream
 from ..sender.cache import PageCache, buckets_of
-from ..sender.held import Copies
-from ..sender.history import history
+from ..sender.copies import Copies
 from ..sender.policy import Policy, Sender, rules_of
-from ..sender.transcode import choose, places
+from ..sender.sent import sent_pages
+from ..sender.transcode import choose
 from ..table.sections import Stage
 
 WORD = ram.Word.sizeof()
@@ -211,13 +212,13 @@ def replay(stream: Stream, link: Link, deltas: bool, cache_bytes: int) -> Outcom
         XbrleError: a page is not known, or the cache is too small.
     """
     size = stream.page_size
-    where = places(stream, stream.facts.ram_version or ram.VERSION_NAMED)
+    where = addresses_in_stream(stream, stream.facts.ram_version or ram.VERSION_NAMED)
     policy = Policy.POSTED if deltas else Policy.NONE
-    cache = PageCache(buckets_of(cache_bytes, size), where.pages)
+    cache = PageCache(buckets_of(cache_bytes, size), where.ram_pages)
     sender = Sender(rules_of(DIALECT, policy, None, size), cache, Copies(space_of(stream)))
     head = dtype_of(DIALECT.header("little")).itemsize
     sent = last = pages = made = dups = 0
-    for batch in history(stream):
+    for batch in sent_pages(stream):
         if not batch.known.all():
             raise XbrleError("the capture has pages with unknown content, so their cost is not known either")
         choices = choose(sender, batch, where)

@@ -20,11 +20,12 @@ from ..formats.dialects import DIALECTS, Dialect, Encoding
 from ..formats.ram import Kind
 from ..memory.moments import space_of
 from ..model import Stream
+from ..sender.addresses import PageAddresses, addresses_in_stream
 from ..sender.cache import PageCache, buckets_of, reach
-from ..sender.held import Copies
-from ..sender.history import Batch, history
+from ..sender.copies import Copies
 from ..sender.policy import Dups, Policy, Rules, Sender, rules_of, ways_of
-from ..sender.transcode import Places, choose, places
+from ..sender.sent import SentPages, sent_pages
+from ..sender.transcode import choose
 from ..table.kinds import IS_DELTA
 
 LEVEL = 1  # of zlib and zstd: QEMU's default
@@ -142,8 +143,8 @@ class _Candidate:
     rules: Rules
     sender: Sender
 
-    def choices(self, batch: Batch, where: Places) -> _Choices:
-        """What it does with a batch of pages."""
+    def choices(self, batch: SentPages, where: PageAddresses) -> _Choices:
+        """Measure a batch."""
         made = choose(self.sender, batch, where)
         enters = self.rules.enters(batch.is_dup, batch.stage, batch.swept)
         return _Choices(enters, made.is_delta, made.lengths, made.same)
@@ -166,7 +167,7 @@ def what_if(stream: Stream, caches: Iterable[int] = CACHES, bases: Mapping[bytes
         XbrleError: a cache is too small, or the bases do not fit the capture.
     """
     size = stream.page_size
-    where = places(stream, stream.facts.ram_version or ram.VERSION_NAMED, bases)
+    where = addresses_in_stream(stream, stream.facts.ram_version or ram.VERSION_NAMED, bases)
     sizes = sorted(set(caches))
     for cache_bytes in sizes:
         buckets_of(cache_bytes, size)
@@ -176,10 +177,10 @@ def what_if(stream: Stream, caches: Iterable[int] = CACHES, bases: Mapping[bytes
     packers = {"zlib": _zlib(), "zstd": _zstd()}
     packed: dict[str, list[Ints]] = {name: [np.empty(0, np.int64)] for name in packers}
     skipped = 0
-    for batch in history(stream):
+    for batch in sent_pages(stream):
         skipped += int(np.count_nonzero(~batch.known))
         batch = batch.take(batch.known)
-        records.append(_records(stream, where, batch.at, batch.rows))
+        records.append(_records(stream, where, batch.rows, batch.pages))
         for candidate, made in zip(candidates, choices, strict=True):
             made.append(candidate.choices(batch, where))
         for name, pack in packers.items():
@@ -189,7 +190,7 @@ def what_if(stream: Stream, caches: Iterable[int] = CACHES, bases: Mapping[bytes
     for candidate, made in zip(candidates, choices, strict=True):
         if made:
             joined = _Choices.joined(made)
-            costs += [candidate.cost(joined, table, where.pages, size, cache_bytes) for cache_bytes in sizes]
+            costs += [candidate.cost(joined, table, where.ram_pages, size, cache_bytes) for cache_bytes in sizes]
     for name, parts in packed.items():
         payload = np.concatenate(parts)
         smaller = ~table.dups & (payload < size)
@@ -198,14 +199,15 @@ def what_if(stream: Stream, caches: Iterable[int] = CACHES, bases: Mapping[bytes
     return WhatIf(table.actual(), costs, skipped, where.source)
 
 
-def _records(stream: Stream, where: Places, at: Ints, rows: Ints) -> _Records:
+def _records(stream: Stream, where: PageAddresses, rows: Ints, pages: Ints) -> _Records:
     columns, settings = stream.records.columns, stream.reading
-    kinds, heads, lengths = columns.kind[at], columns.head[at].astype(np.int64), columns.length[at].astype(np.int64)
-    before = np.zeros(len(Kind), np.int64)  # bytes between a record's name and its payload
+    kinds, heads = columns.kind[rows], columns.head[rows].astype(np.int64)
+    lengths = columns.length[rows].astype(np.int64)
+    before = np.zeros(len(Kind), np.int64)  # what stands between a record's name and its payload
     before[list(ram.DELTA_KINDS)] = _header(stream.dialect) if stream.dialect is not None else 0
     before[Kind.PAGE] = Int32ub.sizeof() if settings.page_sum else 0
     before[Kind.COMPRESSED] = Int32ub.sizeof()
-    return _Records(heads - before[kinds], heads + lengths, lengths, kinds, where.number[rows])
+    return _Records(heads - before[kinds], heads + lengths, lengths, kinds, where.ram_page[pages])
 
 
 def _header(dialect: Dialect) -> int:
@@ -213,8 +215,8 @@ def _header(dialect: Dialect) -> int:
     return dtype_of(dialect.header("little")).itemsize
 
 
-def _candidates(stream: Stream, where: Places) -> list[_Candidate]:
-    """The senders to compare. Those of XBRLE write the capture's own dialect, if that is an XBRLE dialect."""
+def _candidates(stream: Stream, where: PageAddresses) -> list[_Candidate]:
+    """The senders to compare; those of XBRLE write the capture's own dialect where that is one."""
     size, own = stream.page_size, stream.dialect
     xbrle = own if own is not None and own.encoding is Encoding.RLE else DIALECTS["posted"]
     xbzrle = DIALECTS["xbzrle"]
@@ -226,13 +228,13 @@ def _candidates(stream: Stream, where: Places) -> list[_Candidate]:
     )
     out = []
     for name, dialect, rules in chosen:
-        cache = PageCache(reach(where.pages) + 1, where.pages, ways_of(rules.policy))
+        cache = PageCache(reach(where.ram_pages) + 1, where.ram_pages, ways_of(rules.policy))
         out.append(_Candidate(name, dialect, rules, Sender(rules, cache, Copies(space_of(stream)))))
     return out
 
 
-def _packed_sizes(pack: Callable[[bytes], bytes], batch: Batch) -> Ints:
-    """The size of each page when it is compressed by itself, (n,) int64 in bytes; 0 for dup pages."""
+def _packed_sizes(pack: Callable[[bytes], bytes], batch: SentPages) -> Ints:
+    """The bytes of each page compressed by itself, (n,) int64; 0 for dup pages."""
     sizes = np.zeros(len(batch), np.int64)
     for place in np.flatnonzero(~batch.is_dup).tolist():
         sizes[place] = len(pack(batch.contents[place].tobytes()))

@@ -56,12 +56,12 @@ def command(
     from ..formats import ram
     from ..formats.dialects import DIALECTS, Encoding
     from ..model import Block
+    from ..sender.addresses import MAIN_BLOCK, addresses_in_blocks
     from ..sender.cache import DEFAULT_BYTES
-    from ..sender.encode import RATE, Plan, encode, placed
+    from ..sender.encode import RATE, Plan, encode
     from ..sender.policy import Dups, Policy, rules_of
-    from ..sender.saver import Form
+    from ..sender.saver import RecordForm
     from ..sender.snapshots import open_snapshots, read_layout
-    from ..sender.transcode import MAIN_BLOCK
 
     if dialect not in DIALECTS:
         raise XbrleError(f"no dialect is called {dialect!r}; there are {', '.join(DIALECTS)}")
@@ -76,8 +76,8 @@ def command(
     mapped, given = open_snapshots(snapshots, given, page_size, MAIN_BLOCK)
     own = Policy.XBZRLE if target.encoding is Encoding.ZRUN else Policy.POSTED
     dups = Dups(dup_pages) if dup_pages else None if target.caches_dup else Dups.SAFE
-    form = Form(target, endian, checksum, page_size)
-    where = placed(given, form.version, page_size, dict(bases))
+    form = RecordForm(target, endian, checksum, page_size)
+    where = addresses_in_blocks(given, form.version, page_size, dict(bases))
     if form.version == ram.VERSION_FLAT and len(given) > 1:
         warn(f"ram_addrs are taken from {where.source}")
     plan = Plan(

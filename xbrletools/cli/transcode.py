@@ -57,18 +57,19 @@ def command(
     from ..capture import open_capture
     from ..formats import ram
     from ..model import Block
+    from ..sender.addresses import addresses_in_stream
     from ..sender.cache import DEFAULT_BYTES
     from ..sender.policy import Dups, Policy, rules_of
-    from ..sender.saver import Form
-    from ..sender.transcode import places, transcode
+    from ..sender.saver import RecordForm
+    from ..sender.transcode import transcode
 
     with open_capture(capture, dialect, endian, page_size) as source:
         if redact:
             if to or ram_version or policy or to_endian or checksum is not None:
                 raise XbrleError("--redact keeps every record as it is; write another stream first, then redact that")
-            from ..sender.redact import chosen, redacted
+            from ..sender.redact import pages_to_blank, redacted
 
-            save(output, redacted(source.stream, chosen(source.stream, redact)))
+            save(output, redacted(source.stream, pages_to_blank(source.stream, redact)))
         else:
             target = _target(source, to, int(ram_version) if ram_version else None)
             own = Policy.XBZRLE if target.encoding.name == "ZRUN" else Policy.POSTED
@@ -76,10 +77,11 @@ def command(
             dups = Dups(dup_pages) if dup_pages else None
             if dups is None and chosen_policy is not Policy.NONE and not target.caches_dup and policy != "posted":
                 dups = Dups.SAFE
-            form = Form(target, to_endian or source.facts.reading.endian, page_size=source.page_size)
+            form = RecordForm(target, to_endian or source.facts.reading.endian, page_size=source.page_size)
             form = replace(form, checksums=_has_checksums(source) if checksum is None else checksum)
             rules = rules_of(target, chosen_policy, dups, source.page_size, seed)
-            where = places(source.stream, form.version, dict(bases), [Block(name, length) for name, length in blocks])
+            parts = [Block(name, length) for name, length in blocks]
+            where = addresses_in_stream(source.stream, form.version, dict(bases), parts)
             if form.version == ram.VERSION_FLAT and source.facts.ram_version != ram.VERSION_FLAT:
                 warn(f"ram_addrs are taken from {where.source}")
             save(output, transcode(source.stream, form, rules, cache_bytes or DEFAULT_BYTES, where))

@@ -223,7 +223,7 @@ def command(data: bytes) -> None:
     if data:
         found = commands.read(0, data[0], data[1:], len(data))
         assert found.name.isprintable()
-        assert all(d.length >= 0 for d in commands.discards(found))
+        assert all(d.length >= 0 for d in found.discards)
 
 
 def foreign(data: bytes) -> None:

@@ -10,7 +10,9 @@ from typing import TYPE_CHECKING
 from .errors import XbrleError
 from .formats.dialects import DIALECTS, Dialect
 from .model import Block, Evidence, Facts, Gap, Problem, Stream
-from .scan.strict import PAGE_SIZES, Scanner
+from .ram.detect import PAGE_SIZES
+from .scan.notes import Scan
+from .scan.strict import Scanner
 from .source.source import Input, MappedSource, Openable, PipeSource, open_source
 from .table.columns import Columns, join
 from .table.filling import Filling
@@ -97,13 +99,13 @@ class Capture:
 
     # -- the scan ------------------------------------------------------------------------------------------------------
 
-    def scan(self) -> Scanner:
+    def scan(self) -> Scan:
         """A scan of its own: iterating it gives the records, a window at a time, and at the end it knows the rest.
 
         A pipe is read in constant memory this way, and only once.
         """
         if self._salvages and isinstance(self.source, MappedSource):
-            from .scan.salvage import Salvager
+            from .scan.salvage.run import Salvager
 
             return Salvager(self.source, *self._options, self._blocks)
         if not self._cache or self.source.origin is None or self.source.origin.size < INDEXED:

@@ -25,7 +25,7 @@ from xbrletools.model import Reading
 from xbrletools.ram import blocklist
 from xbrletools.ram import multifd as channels
 from xbrletools.ram.walk import WORD, Layout, Pending
-from xbrletools.scan.salvage import Salvager
+from xbrletools.scan.salvage.run import Salvager
 from xbrletools.scan.strict import Scanner
 from xbrletools.source.source import MappedSource, open_source
 from xbrletools.source.wrappers import LibvirtSave
@@ -195,7 +195,7 @@ def _check_scan(scanner: Scanner, columns: Columns, there: int) -> None:
     """What was found lies in the capture."""
     ends = columns.offset + columns.head + columns.length
     assert not len(ends) or int(ends.max()) <= there
-    assert scanner.mapped_ram or (columns.offset[1:] > columns.offset[:-1]).all()
+    assert scanner.facts.mapped_ram or (columns.offset[1:] > columns.offset[:-1]).all()
     assert ((columns.block < len(scanner.blocks)) | (columns.block == NO_BLOCK)).all()
     at = 0
     for section in scanner.sections:
@@ -204,7 +204,7 @@ def _check_scan(scanner: Scanner, columns: Columns, there: int) -> None:
         at = section.data
     assert all(0 <= p.offset <= there for p in scanner.problems)
     assert sum(p.fatal for p in scanner.problems) <= 1
-    assert scanner.end <= there
+    assert scanner.facts.end <= there
 
 
 def _scan(data: bytes, dialect: str | None = None) -> tuple[Scanner, Columns] | None:
@@ -326,7 +326,7 @@ def salvage(data: bytes) -> None:
     ends = starts + columns.head + columns.length
     assert not len(ends) or ends.max() <= len(program.stream)
     row = 0
-    for gap in scanner.gaps:
+    for gap in scanner.facts.gaps:
         assert 0 <= gap.start <= gap.end <= len(program.stream)
         assert row <= gap.row <= len(columns)
         row = gap.row

@@ -8,7 +8,7 @@ from numpy.typing import NDArray
 
 from ..memory.ramaddr import layout
 from ..model import Stream
-from ..scan.salvage import NAMELESS
+from ..scan.salvage.attribute import NAMELESS
 from ..verify.rules import RULES, Finding
 from . import miglog
 from .miglog import End, Log

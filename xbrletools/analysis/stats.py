@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 from ..formats import ram
 from ..formats.ram import DELTA_KINDS, PAGE_KINDS, Kind
 from ..model import Facts, Stream
-from ..scan.strict import Scanner
+from ..scan.notes import Scan
 from ..table.columns import Columns
 from ..table.kinds import IS_DELTA, IS_PAGE
 from ..table.sections import Stage
@@ -125,7 +125,7 @@ class Stats:
         return sums.deltas * (self.page_size - self.delta_header) - sums.delta_payload
 
 
-def collect(scan: Scanner) -> Stats:
+def collect(scan: Scan) -> Stats:
     """Scan a capture and sum it up. Memory stays constant, except for one tally for each pass.
 
     Raises:

@@ -8,8 +8,9 @@ from types import TracebackType
 from typing import TYPE_CHECKING
 
 from .errors import XbrleError
-from .formats.dialects import DIALECTS, Dialect
+from .formats.dialects import Dialect
 from .model import Block, Evidence, Facts, Gap, Problem, Stream
+from .ram.named import dialect_named
 from .scan.strict import PAGE_SIZES, Scanner
 from .source.source import Input, MappedSource, Openable, PipeSource, open_source
 from .table.columns import Columns, join
@@ -441,8 +442,8 @@ def open_capture(
     """
     if endian not in (None, "little", "big"):
         raise XbrleError(f"byte order {endian!r} is neither little nor big")
-    if dialect is not None and dialect not in DIALECTS:
-        raise XbrleError(f"no dialect is called {dialect!r}; there are {', '.join(DIALECTS)}")
+    if dialect is not None:
+        dialect_named(dialect)  # refuses an unknown one now, and not at the first scan
     if page_size is not None and page_size not in PAGE_SIZES:
         raise XbrleError(
             f"no target has pages of {page_size} bytes; there are {', '.join(map(str, sorted(PAGE_SIZES)))}"

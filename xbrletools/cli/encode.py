@@ -54,8 +54,9 @@ def command(
     """
     from ..codec.batches import checked_page_size
     from ..formats import ram
-    from ..formats.dialects import DIALECTS, Encoding
+    from ..formats.dialects import Encoding
     from ..model import Block
+    from ..ram.named import dialect_named
     from ..sender.cache import DEFAULT_BYTES
     from ..sender.encode import RATE, Plan, encode, placed
     from ..sender.policy import Dups, Policy, rules_of
@@ -63,15 +64,13 @@ def command(
     from ..sender.snapshots import open_snapshots, read_layout
     from ..sender.transcode import MAIN_BLOCK
 
-    if dialect not in DIALECTS:
-        raise XbrleError(f"no dialect is called {dialect!r}; there are {', '.join(DIALECTS)}")
+    target = dialect_named(dialect)
     if blocks and layout:
         raise XbrleError("--block and --layout both name the blocks; give one of them")
     try:
         checked_page_size(page_size)
     except ValueError as error:
         raise XbrleError(str(error)) from None
-    target = DIALECTS[dialect]
     given = read_layout(layout) if layout else [Block(name, length) for name, length in blocks]
     mapped, given = open_snapshots(snapshots, given, page_size, MAIN_BLOCK)
     own = Policy.XBZRLE if target.encoding is Encoding.ZRUN else Policy.POSTED

@@ -93,13 +93,13 @@ def _target(source: "Capture", name: str | None, version: int | None) -> "Dialec
     """The dialect to write: the one named, else the capture's own, else what fits its version."""
     from ..formats import ram
     from ..formats.dialects import DIALECTS
+    from ..ram.named import dialect_named
 
     if name is not None:
-        if name not in DIALECTS:
-            raise XbrleError(f"no dialect is called {name!r}; there are {', '.join(DIALECTS)}")
-        if version is not None and DIALECTS[name].ram_version != version:
-            raise XbrleError(f"dialect {name} is of RAM version {DIALECTS[name].ram_version}, not {version}")
-        return DIALECTS[name]
+        target = dialect_named(name)
+        if version is not None and target.ram_version != version:
+            raise XbrleError(f"dialect {name} is of RAM version {target.ram_version}, not {version}")
+        return target
     own = source.facts.ram_version
     if source.dialect is not None and version in (None, own):
         return source.dialect

@@ -15,12 +15,13 @@ from ..container import boundary, commands, configuration, identify
 from ..errors import XbrleError
 from ..formats import block as block_format
 from ..formats import qevm, ram
-from ..formats.dialects import DIALECTS, Dialect
+from ..formats.dialects import DIALECTS
 from ..formats.qevm import SectionType
 from ..formats.ram import Flag, Kind
 from ..model import Block, Command, Configuration, Evidence, Facts, Problem, Reading
 from ..ram import blocklist, mapped_ram
 from ..ram.detect import detect, likely, pages_carry_sums
+from ..ram.named import dialect_named
 from ..ram.walk import PIECE, WORD, Layout, Pending
 from ..source.source import MARGIN, Source
 from ..source.wrappers import LibvirtSave
@@ -82,8 +83,6 @@ class Scanner:
         endian: str | None = None,
         page_size: int | None = None,
     ) -> None:
-        if dialect is not None and dialect not in DIALECTS:
-            raise XbrleError(f"no dialect is called {dialect!r}; there are {', '.join(DIALECTS)}")
         self.source = source
         self.sections = Sections()
         self.blocks: list[Block] = []
@@ -103,7 +102,7 @@ class Scanner:
         self.footers: bool | None = None
         self.complete = False
         self.end = 0
-        self._forced: Dialect | None = DIALECTS[dialect] if dialect else None
+        self._forced = None if dialect is None else dialect_named(dialect)
         self._endian = endian
         self._page_size_known = page_size is not None
         self._layout: Layout | None = None

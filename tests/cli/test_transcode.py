@@ -74,7 +74,7 @@ def test_a_damaged_capture_is_written_up_to_its_damage(tmp_path, capsys):
     ("knobs", "word"),
     [
         (["--to", "gone"], "unknown dialect"),
-        (["--to", "m115", "--ram-version", "4"], "of RAM version 3"),
+        (["--to", "m115", "--ram-version", "4"], "needs RAM version 3"),
         (["--redact", "block=gone"], "no RAM block"),
         (["--redact", "page=0", "--policy", "none"], "--redact keeps"),
         (["--cache", "1"], "no bucket"),

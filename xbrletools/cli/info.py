@@ -10,8 +10,6 @@ from uuid import UUID
 import click
 import numpy as np
 
-import xbrletools
-
 from ..analysis.stats import Tally, tally
 from ..capture import Capture
 from ..errors import XbrleError
@@ -22,7 +20,7 @@ from ..source.wrappers import LibvirtSave, Wrapping
 from ..table.columns import NO_BLOCK, Sweeps
 from ..table.sections import CERTAINTY, Owner, Section
 from ..text import shown
-from . import reading, salvaging
+from .options import salvaging
 from .output import report, show
 
 if TYPE_CHECKING:
@@ -44,24 +42,20 @@ _FOUND = {
 
 
 @click.command()
-@reading
 @salvaging
 @click.option("--json", "as_json", is_flag=True, help="One JSON object.")
 @click.option("--xml", is_flag=True, help="Only the domain's XML, of a libvirt save file.")
-def command(
-    capture: str, dialect: str | None, endian: str | None, page_size: int | None, as_json: bool, xml: bool
-) -> int:
+def command(opened: Capture, as_json: bool, xml: bool) -> int:
     """Say what S is: container, machine, dialect with its evidence, RAM blocks, records, passes, sections."""
-    with xbrletools.open(capture, dialect=dialect, endian=endian, page_size=page_size) as opened:
-        if xml:
-            click.echo(_xml(opened))
-            return 0
-        told, problems = _gather(opened)
-        if as_json:
-            click.echo(json.dumps(told, indent=2))
-        else:
-            _show(told)
-        return report(problems)
+    if xml:
+        click.echo(_xml(opened))
+        return 0
+    told, problems = _gather(opened)
+    if as_json:
+        click.echo(json.dumps(told, indent=2))
+    else:
+        _show(told)
+    return report(problems)
 
 
 # -- what is known ----------------------------------------------------------------------------------------------------

@@ -46,6 +46,12 @@ COMMANDS = {
 }
 
 
+#: The options that say how S is read; `xbrletools.cli.options` has them.
+HOW_TO_READ = frozenset(
+    ("dialect", "endian", "page_size", "channel", "snapshot", "no_cache", "salvage", "blocks", "follow")
+)
+
+
 class _ReaderGone(Exception):  # noqa: N818 - this is not an error
     """The program that reads our output has ended, which it may do at any time."""
 
@@ -61,6 +67,7 @@ class _Lazy(click.Group):
             return None
         module = importlib.import_module(f"{__name__}.{cmd_name}")
         command: click.Command = module.command
+        command.params.sort(key=lambda p: p.name in HOW_TO_READ)  # the same in most commands, so help lists them last
         return command
 
     def invoke(self, ctx: click.Context) -> Any:
@@ -80,7 +87,7 @@ class _Lazy(click.Group):
 @click.group(cls=_Lazy, context_settings={"help_option_names": ["-h", "--help"]})
 @click.version_option(__version__, prog_name="xbrle")
 def cli() -> None:
-    """Inspect QEMU migration streams: what was sent, what memory it makes, and what is wrong with it.
+    """Inspect QEMU migration streams: list their records, rebuild guest memory, find what is wrong.
 
     A capture, S, is a file with such a stream: a recorded live migration, a savevm or a libvirt save file. Give - to
     read it from standard input. An address is BLOCK:0xOFFSET, or 0xOFFSET in the main RAM block. Sizes take K, M, G

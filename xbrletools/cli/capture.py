@@ -35,8 +35,8 @@ def command(where: str, output: str, forward: str | None) -> int:
     With --forward the disk never delays the migration: if it is full, or recording falls 256 MiB behind, recording
     stops, and the migration goes on.
 
-    Recording ends when every connection is closed. Exit status: 0 all were closed in order, 1 one broke off; what
-    arrived is in the files.
+    Recording ends when every connection is closed. Exit status: 0 all were closed in order, 1 one broke off or none
+    carried a migration. What arrived is in the files in any case.
     """
     from ..net.tap import Recording, Tap, address
     from ..text import shown

@@ -40,9 +40,7 @@ _OPTIONS = {
 def _filtering(function: Any) -> Any:
     """Add the options that are each one term of a filter."""
     for field, metavar in reversed(_OPTIONS.items()):
-        option = click.option(
-            f"--{field}", f"by_{field}", metavar=metavar, help=f"Same as the filter {field}:{metavar}."
-        )
+        option = click.option(f"--{field}", f"by_{field}", metavar=metavar, help=f"Add {field}:... to the filter.")
         function = option(function)
     return click.argument("words", nargs=-1, metavar="[FILTER]...")(function)
 

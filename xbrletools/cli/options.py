@@ -10,6 +10,7 @@ import click
 
 from ..errors import XbrleError
 from ..text import size
+from . import HOW_TO_READ
 
 if TYPE_CHECKING:
     from ..capture import Capture
@@ -103,7 +104,9 @@ def giving_blocks(what: str) -> Decorator:
 _READING = _all_of(
     click.argument("capture", metavar="S"),
     click.option("--dialect", metavar="NAME", help=f"Delta dialect (default: detected). One of: {DIALECT_NAMES}."),
-    click.option("--endian", type=click.Choice(["little", "big"]), help="The sending host's byte order."),
+    click.option(
+        "--endian", type=click.Choice(["little", "big"]), help="The sending host's byte order (default: detected)."
+    ),
     click.option("--page-size", type=int, metavar="BYTES", help="The target's page size (default: detected)."),
     click.option("--channel", multiple=True, metavar="FILE", help="A multifd channel recorded beside S. Repeatable."),
     click.option("--snapshot", metavar="NAME", help="Internal snapshot of a qcow2 image (default: the last)."),
@@ -122,18 +125,7 @@ _SALVAGING = _all_of(
 # -- the capture ------------------------------------------------------------------------------------------------------
 
 #: What `opening` takes of a command's options.
-_OPENING = {
-    "capture",
-    "dialect",
-    "endian",
-    "page_size",
-    "channel",
-    "snapshot",
-    "no_cache",
-    "salvage",
-    "blocks",
-    "follow",
-}
+_OPENING = HOW_TO_READ | {"capture"}
 
 
 def opening(options: Mapping[str, Any]) -> "Capture":

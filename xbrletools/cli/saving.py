@@ -59,7 +59,7 @@ def choosing(function: Callable[..., Any]) -> Callable[..., Any]:
         click.option(
             "--policy",
             type=click.Choice(POLICIES),
-            help="When to send a delta: never (none), or as one of these senders does (default: as the dialect's own).",
+            help="When to send a delta: never (none), or as this sender (default: xbzrle for XBZRLE, else posted).",
         ),
     ):
         function = option(function)

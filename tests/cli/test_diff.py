@@ -121,8 +121,8 @@ def test_bytes_that_were_lost_differ(capsys, tmp_path):
     [
         ([], "nothing to compare S with"),
         (["--pass", "1", "--at", "1"], "--pass compares S with itself"),
-        (["--pass", "0"], "there is no pass 0"),
-        (["--pass", "3-2"], "there is no pass 3-2"),
+        (["--pass", "0"], "pass 0 does not exist"),
+        (["--pass", "3-2"], "pass 3-2 does not exist"),
         (["--pass", "x"], "invalid pass"),
         (["--at", "99"], "there is no record 99"),
         (["nowhere.bin"], "nowhere.bin"),

@@ -121,7 +121,7 @@ def _passes(text: str, last: int) -> tuple[int, int]:
     except ValueError:
         raise XbrleError(f"invalid pass {text!r}: use a number or a range, for example 3 or 3-5") from None
     if not 1 <= numbers[0] <= numbers[1] <= last:
-        raise XbrleError(f"there is no pass {text}: this capture has passes 1 to {last}")
+        raise XbrleError(f"pass {text} does not exist: this capture has passes 1 to {last}")
     return numbers
 
 

@@ -111,7 +111,7 @@ def _form(opened: "Capture", target: "Dialect", endian: str | None, checksum: bo
 
 
 def _rules(opened: "Capture", target: "Dialect", policy: str | None, dup_pages: str | None, seed: int) -> "Rules":
-    """When the sender sends a delta. Dup pages are no base, unless the target caches them or the user says so."""
+    """When the sender sends a delta. A dup page is not a base, unless the target caches it or the user says so."""
     from ..sender.policy import Dups, Policy, rules_of
 
     own = Policy.XBZRLE if target.encoding.name == "ZRUN" else Policy.POSTED

@@ -12,7 +12,7 @@ from .formats.dialects import Dialect
 from .model import Block, Evidence, Facts, Gap, Problem, Stream
 from .ram.named import dialect_named
 from .scan.strict import PAGE_SIZES, Scanner
-from .source.source import Input, MappedSource, Openable, PipeSource, open_source
+from .source.source import MappedSource, Openable, PipeSource, open_source
 from .table.columns import Columns, join
 from .table.filling import Filling
 from .table.sections import Section, Sections
@@ -416,7 +416,7 @@ class Capture:
 
 
 def open_capture(
-    what: Openable | Input,
+    what: Openable,
     dialect: str | None = None,
     endian: str | None = None,
     page_size: int | None = None,
@@ -448,15 +448,11 @@ def open_capture(
         raise XbrleError(
             f"no target has pages of {page_size} bytes; there are {', '.join(map(str, sorted(PAGE_SIZES)))}"
         )
-    named = what if isinstance(what, Input) else Input(what)
-    every, salvage = (*named.channels, *channels), named.salvage or salvage
-    cache = cache and named.cache
-    main: Openable | MappedSource = named.main
+    main: Openable | MappedSource = what
     if follow:
-        if every or salvage or not isinstance(main, str | PathLike):
+        if channels or salvage or not isinstance(main, str | PathLike):
             raise XbrleError("only a file is followed, without channels and without salvage")
         from .source.following import follow as followed
 
         main = followed(main)
-    blocks = blocks or named.blocks
-    return Capture(main, dialect, endian, page_size, salvage, blocks, every, named.snapshot or snapshot, cache)
+    return Capture(main, dialect, endian, page_size, salvage, blocks, channels, snapshot, cache)

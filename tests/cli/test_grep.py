@@ -82,7 +82,7 @@ def test_what_is_not_there_exits_1_and_prints_nothing(capsys, built):
 @pytest.mark.parametrize(
     ("arguments", "reason"),
     [
-        (["--hex", "xy"], "is not bytes"),
+        (["--hex", "xy"], "invalid bytes"),
         (["--hex", ""], "empty pattern"),
         ([""], "empty pattern"),
         (["--regex", "("], "not a regular expression"),

@@ -97,7 +97,7 @@ class TestAddresses:
 
     @pytest.mark.parametrize("text", ["", "tcp", "tcp:", "tcp:host:", "tcp:host:99999", "udp:h:1", "unix:", "tcp:h:-1"])
     def test_others_are_refused(self, text):
-        with pytest.raises(xbrletools.XbrleError, match="is no address"):
+        with pytest.raises(xbrletools.XbrleError, match="invalid address"):
             address(text)
 
 

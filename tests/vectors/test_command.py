@@ -65,7 +65,7 @@ def test_a_program_that_supports_nothing_exits_2(capsys, few):
     status, out, err = run(capsys, "vectors", "check", few, "--command", _program("unsupported"))
     assert status == 2
     assert "6 not supported" in out
-    assert "answers no operation" in err
+    assert "does not answer any operation" in err
 
 
 def test_a_crash_fails_its_case_and_the_next_is_asked_anew(capsys, few):

@@ -1,4 +1,4 @@
-"""`xbrle capture`: record a migration, as its destination or between its two ends."""
+"""`xbrle capture`: record a migration, as its destination or as a proxy between its two ends."""
 
 import signal
 import sys
@@ -8,21 +8,35 @@ from pathlib import Path
 import click
 
 from . import EXIT_FINDINGS, warn
+from .options import examples
 
 MIB = 1 << 20
 
 
-@click.command()
+@click.command(
+    epilog=examples("capture tcp:127.0.0.1:4444 -o S", "capture tcp::4444 --forward tcp:192.0.2.7:4444 -o S")
+)
 @click.argument("where", metavar="tcp:HOST:PORT|unix:PATH")
-@click.option("-o", "--output", required=True, metavar="S", help="The main channel's file; others are S.1, S.2 ...")
-@click.option("--forward", metavar="tcp:HOST:PORT|unix:PATH", help="Pass everything on to the destination there.")
+@click.option(
+    "-o", "--output", required=True, metavar="S", help="File for the main connection; others go to S.1, S.2 ..."
+)
+@click.option(
+    "--forward",
+    metavar="tcp:HOST:PORT|unix:PATH",
+    help="Be a proxy: pass everything on to the destination at this address.",
+)
 def command(where: str, output: str, forward: str | None) -> int:
-    """Listen at an address and record the migration that comes there.
+    """Listen at an address and record the migration that arrives there. tcp::PORT listens on 127.0.0.1.
 
-    Without --forward this is the destination, and takes all without an answer. With it, both directions pass, the other
-    way going to S.reverse. tcp::PORT listens on the loopback. Multifd's connections become S.1, S.2 and so on, for
-    --channel. Ends when every connection is closed; exits 1 where one broke off, with what came in the files. With
-    --forward no disk holds the migration up: on a full one, or 256 MiB behind, recording ends and passing on does not.
+    Without --forward, xbrle is the destination: it accepts everything and answers nothing. With --forward, both
+    directions pass through, and what the destination answers goes to S.reverse. The connections of a multifd migration
+    go to S.1, S.2 and so on; give them to other commands with --channel.
+
+    With --forward the disk never delays the migration: if it is full, or recording falls 256 MiB behind, recording
+    stops, and the migration goes on.
+
+    Recording ends when every connection is closed. Exit status: 0 all were closed in order, 1 one broke off or none
+    carried a migration. What arrived is in the files in any case.
     """
     from ..net.tap import Recording, Tap, address
     from ..text import shown
@@ -34,10 +48,10 @@ def command(where: str, output: str, forward: str | None) -> int:
 
     def counters(recordings: list[Recording]) -> None:
         if live:
-            there = sum(r.size for r in recordings if not r.reverse)
-            seconds = time.monotonic() - began
+            mebibytes = sum(r.size for r in recordings if not r.reverse) / MIB
+            seconds = max(time.monotonic() - began, 1e-9)
             count = sum(not r.reverse for r in recordings)
-            text = f"{count} connections, {there / MIB:.1f} MiB, {there / MIB / max(seconds, 1e-9):.1f} MiB/s"
+            text = f"{count} connections, {mebibytes:.1f} MiB, {mebibytes / seconds:.1f} MiB/s"
             click.echo(f"\r{text:60}", err=True, nl=False)
 
     before = signal.signal(signal.SIGTERM, _interrupted)
@@ -49,7 +63,7 @@ def command(where: str, output: str, forward: str | None) -> int:
             click.echo(err=True)
         for r in tap.recordings:
             way = "destination to source" if r.reverse else "source to destination"
-            name = shown(bytes(r.path)) if r.path is not None else "nothing came"
+            name = shown(bytes(r.path)) if r.path is not None else "nothing arrived"
             ending = f"; {r.error}" if r.error else ""
             if r.path is not None or r.error:
                 warn(f"connection {r.connection}, {way}: {r.size} bytes, {name}{ending}")

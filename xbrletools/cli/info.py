@@ -5,14 +5,12 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-import xbrletools
-
 from ..analysis import facts
 from ..capture import Capture
 from ..errors import XbrleError
 from ..source.wrappers import LibvirtSave
 from ..text import shown
-from . import reading, salvaging
+from .options import salvaging
 from .output import report, show
 
 if TYPE_CHECKING:
@@ -33,26 +31,22 @@ _FOUND = {
 
 
 @click.command()
-@reading
 @salvaging
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON object.")
 @click.option("--xml", is_flag=True, help="Print only the domain's XML of a libvirt save file.")
-def command(
-    capture: str, dialect: str | None, endian: str | None, page_size: int | None, as_json: bool, xml: bool
-) -> int:
+def command(opened: Capture, as_json: bool, xml: bool) -> int:
     """Show what S is: its container, machine, dialect with the evidence, RAM blocks, records, passes and sections."""
-    with xbrletools.open(capture, dialect=dialect, endian=endian, page_size=page_size) as opened:
-        if xml:
-            click.echo(_xml(opened))
-            return 0
-        overview = facts.gather(opened.stream if opened.has_channels else opened.scan())
-        channels = opened.channels.channels if opened.channels is not None else ()
-        about = facts.as_json(overview, opened.source, channels)
-        if as_json:
-            click.echo(json.dumps(about, indent=2))
-        else:
-            _show(about, facts.dialect_words(overview.facts.reading))
-        return report(overview.facts.problems)
+    if xml:
+        click.echo(_xml(opened))
+        return 0
+    overview = facts.gather(opened.stream if opened.has_channels else opened.scan())
+    channels = opened.channels.channels if opened.channels is not None else ()
+    about = facts.as_json(overview, opened.source, channels)
+    if as_json:
+        click.echo(json.dumps(about, indent=2))
+    else:
+        _show(about, facts.dialect_words(overview.facts.reading))
+    return report(overview.facts.problems)
 
 
 def _xml(opened: Capture) -> str:

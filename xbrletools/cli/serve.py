@@ -6,47 +6,49 @@ from typing import TYPE_CHECKING
 import click
 
 from ..errors import XbrleError
-from . import reading
+from .options import before, examples, reading
 
 if TYPE_CHECKING:
-    from ..source.source import Input
+    from ..capture import Capture
 
 
-@click.command()
+def _refuse_pipe(capture: str) -> None:
+    if capture == "-":
+        raise XbrleError("standard input can be read only once; give a file")
+
+
+@click.command(epilog=examples("serve samples/posted-8m.bin --port 8000"))
+@before(_refuse_pipe)
 @reading
 @click.option("--follow", is_flag=True, help="Show a file that is still being written, or will be, as it grows.")
 @click.option("--host", default="127.0.0.1", show_default=True, help="The address to listen on.")
 @click.option("--port", default=8000, show_default=True, help="The port to listen on.")
 def command(
-    capture: "str | Input",
+    opened: "Capture",
+    capture: str,
     dialect: str | None,
     endian: str | None,
     page_size: int | None,
+    channel: tuple[str, ...],
+    snapshot: str | None,
+    no_cache: bool,
     follow: bool,
     host: str,
     port: int,
 ) -> int:
-    r"""Browse S in a web browser, until interrupted.
+    """Browse S in a web browser, until interrupted.
 
     Whoever can reach the port can read S. Nothing can be exported from there.
-
-    \b
-    Example:
-      xbrle serve samples/posted-8m.bin --port 8000
     """
     from pathlib import Path
 
-    from ..capture import open_capture
     from ..tui.serve import serve
 
-    if str(capture) == "-":
-        raise XbrleError("standard input can be read only once; give a file")
-    open_capture(capture, dialect, endian, page_size, follow=follow)  # says now what is wrong, not to each browser
-    words = [sys.executable, "-m", "xbrletools", "tui", "--read-only", str(Path(str(capture)).resolve())]
-    words += [] if getattr(capture, "cache", True) else ["--no-cache"]
-    for channel in getattr(capture, "channels", ()):
-        words += ["--channel", str(Path(channel).resolve())]
-    snapshot = getattr(capture, "snapshot", None)
+    del opened  # it was opened to say now what is wrong, and not to each browser
+    words = [sys.executable, "-m", "xbrletools", "tui", "--read-only", str(Path(capture).resolve())]
+    words += ["--no-cache"] if no_cache else []
+    for path in channel:
+        words += ["--channel", str(Path(path).resolve())]
     words += ["--snapshot", snapshot] if snapshot is not None else []
     for name, value in (("--dialect", dialect), ("--endian", endian), ("--page-size", page_size)):
         if value is not None:

@@ -7,10 +7,9 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-import xbrletools
-
 from ..analysis import printed, stats
 from ..analysis.stats import Stats, Tally
+from ..capture import Capture
 from ..formats import ram
 from ..formats.ram import PAGE_KINDS, Kind
 from ..formats.statistics import CacheLines
@@ -18,7 +17,8 @@ from ..model import Facts
 from ..table.columns import NO_BLOCK
 from ..table.sections import STAGE_OF
 from ..text import shown, size
-from . import EXIT_FINDINGS, reading, salvaging, warn
+from . import EXIT_FINDINGS, warn
+from .options import before, salvaging
 from .output import report
 
 if TYPE_CHECKING:
@@ -26,25 +26,24 @@ if TYPE_CHECKING:
     from ..sender.fingerprint import CacheCounts
 
 
+def _cache_needs_posted(cache: str | None, posted: bool) -> None:
+    if cache is not None and not posted:
+        raise click.UsageError("--cache goes with --posted")
+
+
 @click.command()
-@reading
+@before(_cache_needs_posted)
 @salvaging
 @click.option("--posted", is_flag=True, help="Print the statistics table of a debug build, line for line.")
 @click.option("--cache", metavar="BYTES", help="With --posted: the size of the sender's cache, for lines that need it.")
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON object.")
 def command(
-    capture: str,
+    opened: Capture,
     posted: bool,
     cache: str | None,
     as_json: bool,
-    dialect: str | None,
-    endian: str | None,
-    page_size: int | None,
 ) -> int:
     """Sum up the records of S by kind, block and pass, and show how many bytes deltas saved."""
-    if cache is not None and not posted:
-        raise click.UsageError("--cache goes with --posted")
-    opened = xbrletools.open(capture, dialect, endian, page_size)
     counts = None
     if cache is not None:
         _ = opened.records  # the model reads pages again, so a pipe is kept

@@ -1,8 +1,8 @@
-"""The tap: takes the connections of a migration, as its destination or between the two ends, and records each.
+"""The tap: takes the connections of a migration, as its destination or as a proxy, and records each.
 
-What comes in is passed on first and written second, as it came, by a thread of its own: whichever side dies, the files
-hold what was seen, and a slow or full disk holds nothing up. Multifd opens several connections; the main one is known
-by the stream's magic.
+Incoming bytes are passed on first. A thread of its own then writes them, so that a slow or full disk delays nothing.
+The files hold what was seen, whichever side dies. Multifd opens several connections: the main one begins with the
+stream's magic.
 """
 
 import contextlib
@@ -18,8 +18,8 @@ from ..errors import XbrleError
 from ..formats import qevm
 
 PIECE = 1 << 20
-HOLD_MAX = 256 << 20  # bytes that a recording may be behind what passed
-TICK = 0.2  # seconds between looks at whether all is over
+HOLD_MAX = 256 << 20  # bytes that a recording may fall behind
+TICK = 0.2  # seconds between two checks whether all connections are closed
 LOOPBACK = "127.0.0.1"
 _MAGIC = struct.pack(">I", qevm.MAGIC)
 
@@ -40,22 +40,22 @@ def address(text: str) -> Address:
     """``tcp:HOST:PORT`` or ``unix:PATH``, as QEMU writes them; without a host, the loopback.
 
     Raises:
-        XbrleError: it is neither.
+        XbrleError: it is not written that way.
     """
     kind, _, rest = text.partition(":")
     if kind == "unix" and rest:
         return Address(path=rest)
     host, _, port = rest.rpartition(":")
     if kind != "tcp" or not port.isascii() or not port.isdigit() or int(port) > 0xFFFF:
-        raise XbrleError(f"{text!r} is no address; write tcp:127.0.0.1:4444 or unix:PATH")
+        raise XbrleError(f"invalid address {text!r}: use tcp:127.0.0.1:4444 or unix:PATH")
     return Address(host.strip("[]") or LOOPBACK, int(port))
 
 
 @dataclass(slots=True)
 class Recording:
-    """One direction of one connection: the file it went to (none before its first byte), and how it ended.
+    """One direction of one connection: its file (None before the first byte), and how it ended.
 
-    ``error`` says why it broke off, None where it was closed in order.
+    ``error`` says why it broke off; None if it was closed in order.
     """
 
     connection: int
@@ -68,7 +68,7 @@ class Recording:
 
 @dataclass(slots=True)
 class _Names:
-    """Gives each recording its file. None is ever written over."""
+    """Gives each recording its file. Existing files are never overwritten."""
 
     out: Path
     lock: threading.Lock = field(default_factory=threading.Lock)
@@ -83,7 +83,7 @@ class _Names:
         return self.out.with_name(name + (".reverse" if recording.reverse else ""))
 
     def settle(self, recording: Recording) -> None:
-        """Name the main connection's reverse direction as such, where it spoke before the stream's magic came."""
+        """Rename the main connection's reverse file, if it was opened before the stream's magic came."""
         recording.main = recording.connection == self.main
         better = self.out.with_name(f"{self.out.name}.reverse")
         if recording.main and recording.reverse and recording.path is not None and not better.exists():
@@ -99,9 +99,9 @@ class Tap:
 
     def __init__(self, listen: Address, out: Path, forward: Address | None = None) -> None:
         if out.exists():
-            raise XbrleError(f"{out}: exists already")
+            raise XbrleError(f"{out}: exists already. Remove it, or choose another name")
         if not out.parent.is_dir():
-            raise XbrleError(f"{out.parent}: is no directory")
+            raise XbrleError(f"{out.parent}: is not a directory")
         self.recordings: list[Recording] = []
         self._forward = forward
         self._names = _Names(out)
@@ -119,7 +119,7 @@ class Tap:
         An interrupt ends it too, with everything recorded so far in the files.
         """
         try:
-            while True:  # one may still wait to be taken when the last has ended
+            while True:  # a connection may wait to be accepted when the last one has ended
                 came = self._accept()
                 tick(self.recordings)
                 if not came and self._threads and not any(t.is_alive() for t in self._threads):
@@ -129,7 +129,7 @@ class Tap:
         return self.recordings
 
     def close(self) -> None:
-        """Stop listening, end what is open, and wait for its last bytes to be in the files."""
+        """Stop listening, end open connections, and wait until their last bytes are in the files."""
         path = self.address.path
         self._listener.close()
         if path is not None:
@@ -145,7 +145,7 @@ class Tap:
             self._names.settle(recording)
 
     def _accept(self) -> bool:
-        """Take one connection, if one comes within a tick; whether one came."""
+        """Accept one connection, if one comes within a tick. Returns whether one came."""
         try:
             source, _ = self._listener.accept()
         except TimeoutError:
@@ -153,25 +153,25 @@ class Tap:
         source.settimeout(None)
         number, self._count = self._count, self._count + 1
         self._sockets.append(source)
-        there = Recording(number, reverse=False)
-        self.recordings.append(there)
+        forth = Recording(number, reverse=False)
+        self.recordings.append(forth)
         if self._forward is None:
-            self._start(source, None, there)
+            self._start(source, None, forth)
             return True
         try:
             destination = _connected(self._forward)
         except OSError as error:
-            there.error = f"the destination {self._forward} cannot be reached: {error.strerror or error}"
+            forth.error = f"the destination {self._forward} cannot be reached: {error.strerror or error}"
             source.close()
             self._threads.append(_ended())
             return True
         self._sockets.append(destination)
-        for one in (source, destination):  # small messages pass at once, as they do without the tap
+        for one in (source, destination):  # pass small messages on at once, as without the tap
             if one.family != socket.AF_UNIX:
                 one.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         back = Recording(number, reverse=True)
         self.recordings.append(back)
-        self._start(source, destination, there)
+        self._start(source, destination, forth)
         self._start(destination, source, back)
         return True
 
@@ -201,7 +201,7 @@ class Tap:
             writer.put(bytes(view[:count]))
             if broken:
                 break
-        if broken:  # reset, when it is closed: a source that waits to send more would learn of an orderly end late
+        if broken:  # reset at close: a source that is still sending would notice an orderly end late
             with contextlib.suppress(OSError):
                 source.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
             _end(source)
@@ -215,8 +215,8 @@ class Tap:
 class _Writer:
     """Writes one recording, in a thread of its own.
 
-    A ``patient`` one lets who brings the bytes wait for the disk; else, more than `HOLD_MAX` bytes behind, it gives up.
-    The stream's first bytes name the file.
+    A ``patient`` writer makes the sender wait for the disk. Another one stops recording when it is more than `HOLD_MAX`
+    bytes behind. The first bytes of the stream decide the file's name.
     """
 
     def __init__(self, names: _Names, recording: Recording, patient: bool) -> None:
@@ -229,7 +229,7 @@ class _Writer:
         self._thread.start()
 
     def put(self, piece: bytes) -> None:
-        """Have these bytes written."""
+        """Queue these bytes for writing."""
         with self._change:
             while self._patient and self._behind > HOLD_MAX and not self._recording.error:
                 self._change.wait()
@@ -265,14 +265,14 @@ class _Writer:
                 self._change.notify_all()
 
     def _head(self) -> bytes:
-        """The first bytes, as many as the magic has if there are so many."""
+        """The first bytes: at least as many as the magic has, unless the stream is shorter."""
         head = b""
         while len(head) < len(_MAGIC) and (piece := self._next()):
             head += piece
         return head
 
     def _next(self) -> bytes:
-        """What is to be written next; nothing at the end."""
+        """The next bytes to write; none at the end."""
         with self._change:
             while not self._held and self._open:
                 self._change.wait()

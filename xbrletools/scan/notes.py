@@ -3,10 +3,10 @@
 from abc import ABC, abstractmethod
 from collections.abc import Iterator, Sequence
 
-from ..errors import XbrleError
 from ..formats import ram
-from ..formats.dialects import DIALECTS, Dialect
+from ..formats.dialects import Dialect
 from ..model import Block, Command, Configuration, Facts, Found, Gap, Problem, Reading
+from ..ram.named import dialect_named
 from ..source.source import Source
 from ..table.columns import NO_BLOCK, Columns
 from ..table.sections import Owner, Sections
@@ -21,8 +21,6 @@ class Notes:
     """
 
     def __init__(self, dialect: str | None = None, endian: str | None = None, page_size: int | None = None) -> None:
-        if dialect is not None and dialect not in DIALECTS:
-            raise XbrleError(f"no dialect is called {dialect!r}; there are {', '.join(DIALECTS)}")
         self.reading = Reading(page_size=page_size or ram.PAGE_SIZE)
         self.sections = Sections()
         self.blocks: list[Block] = []
@@ -44,7 +42,7 @@ class Notes:
         self.has_start = True
         self.lost_names = 0
 
-        self.forced: Dialect | None = DIALECTS[dialect] if dialect else None
+        self.forced: Dialect | None = None if dialect is None else dialect_named(dialect)
         self.forced_endian = endian
         self.page_size_known = page_size is not None
         self.owners: dict[int, Owner] = {}

@@ -350,7 +350,7 @@ def libvirt_header(data: bytes) -> None:
 
 
 def qcow2_image(data: bytes) -> None:
-    """A snapshot's VM state is no longer than its header says, and that costs nothing."""
+    """A snapshot's VM state is not longer than its header says, and that costs nothing."""
     try:
         source = open_source(qcow2.MAGIC.to_bytes(4, "big") + data)
     except XbrleError:

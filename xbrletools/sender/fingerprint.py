@@ -251,7 +251,7 @@ def cache_counts(stream: Stream, cache_bytes: int, bases: Mapping[bytes, int] | 
     """
     dialect = stream.dialect
     if dialect is None:
-        raise XbrleError("the capture has no deltas, so its sender had no cache")
+        raise XbrleError("the capture does not have deltas, so its sender did not use a cache")
     addresses = addresses_in_stream(stream, dialect.ram_version, bases)
     cache = PageCache(buckets_of(cache_bytes, stream.page_size), addresses.ram_pages)
     sender = Sender(rules_of(dialect, Policy.POSTED, None, stream.page_size), cache, Copies(space_of(stream)))

@@ -30,7 +30,7 @@ def pages_to_blank(stream: Stream, choices: Sequence[str]) -> NDArray[np.bool_]:
     without that it is the first block.
 
     Raises:
-        XbrleError: a choice is neither of the two, or there is no such block or page.
+        XbrleError: a choice is neither of the two, or the block or page does not exist.
     """
     space = space_of(stream)
     blank = np.zeros(len(space), bool)

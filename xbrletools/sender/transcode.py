@@ -1,4 +1,4 @@
-"""A capture written anew: its pages in their order and sections, as another sender would have written them.
+"""A capture written again: its pages in their order and sections, as another sender would have written them.
 
 Whatever is not a record with a page is copied. Page contents are those that the source held. So a stream whose receiver
 went wrong comes out as the sender meant it, unless the same sender's rules make the same mistake again.
@@ -33,7 +33,7 @@ def transcode(
     A damaged capture is written up to its damage.
 
     Raises:
-        XbrleError: a record's page cannot be told, or a record has no place in the stream that is written.
+        XbrleError: a record's page cannot be told, or the written stream does not have a place for it.
     """
     if stream.channels:
         raise XbrleError("a capture with multifd channels cannot be written anew: its pages lie outside its sections")

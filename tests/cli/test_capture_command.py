@@ -336,6 +336,18 @@ class TestFiles:
             assert taken == [STREAM]
         assert (status, "No space left on device" in said) == (2, True), said
 
+    def test_no_file_name_reaches_the_terminal_raw(self, tmp_path):
+        output = tmp_path / "a\x1b[2J\u202eb"
+        with capturing(output) as capture:
+            capture.migrate()
+            _, said = capture.ended()
+            assert "a\\x1b[2J\\u202eb" in said
+        words = [sys.executable, "-c", CODE, "capture", "unix:\x1b[2J/x", "-o", str(output)]
+        ended = subprocess.run(words, cwd=ROOT, capture_output=True, text=True, timeout=WAIT, check=False)
+        assert ended.returncode == 2
+        assert "\x1b" not in said + ended.stderr
+        assert "\u202e" not in said + ended.stderr
+
     def test_standard_output_gets_the_main_channel(self, tmp_path):
         with capturing("-", stdout=subprocess.PIPE) as capture:
             capture.migrate(b"QEVM and so on")

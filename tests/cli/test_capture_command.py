@@ -14,7 +14,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.building import page, patterned, record, stream
+from tests.building import EOS, page, patterned, record, stream
 from tests.conftest import ROOT
 from tests.scan.test_channels import Packets, main_channel
 from xbrletools.formats.ram import Flag
@@ -216,17 +216,18 @@ class TestWhatComesToAPort:
         files = [(tmp_path / name).read_bytes() for name in names(tmp_path)]
         assert files == [main_channel(), channels[0].bytes(), channels[1].bytes()]
 
-    def test_the_preempt_channel_is_known_by_being_neither(self, tmp_path):
+    @pytest.mark.parametrize("sent", [PREEMPT, EOS], ids=["a page", "nothing but its end"])
+    def test_the_preempt_channel_is_known_by_being_neither(self, sent, tmp_path):
         with capturing(tmp_path / "S") as capture:
             with capture.connect() as main:
                 main.sendall(STREAM[:100])
                 until(lambda: (tmp_path / "S").stat().st_size > 0)
                 with capture.connect() as preempt:
-                    preempt.sendall(PREEMPT)
+                    preempt.sendall(sent)
                 main.sendall(STREAM[100:])
             status, said = capture.ended()
         assert (status, names(tmp_path)) == (0, ["S", "S.1"]), said
-        assert (tmp_path / "S.1").read_bytes() == PREEMPT
+        assert (tmp_path / "S.1").read_bytes() == sent
         assert "preempt channel" in said
 
     def test_another_migration_at_the_same_time_is_neither_s_nor_a_channel_of_it(self, tmp_path):
@@ -265,6 +266,31 @@ class TestWhatComesToAPort:
                     assert forwarded.recv(1) == b""
                 status, said = capture.ended()
         assert (status, names(tmp_path)) == (0, ["S"]), said
+
+    @pytest.mark.parametrize("times", range(3))
+    def test_the_destination_gets_the_main_channel_first_though_others_speak_before_it(self, times, tmp_path):
+        with socket.create_server(("127.0.0.1", 0)) as there:
+            there.settimeout(WAIT)
+            port = there.getsockname()[1]
+            with (
+                capturing(tmp_path / "S", "--forward", f"tcp:127.0.0.1:{port}") as capture,
+                capture.connect() as main,
+                capture.connect() as quiet,
+                capture.connect() as channel,
+            ):
+                channel.sendall(Packets(1).bytes())
+                until(lambda: (tmp_path / "S.1").exists())
+                main.sendall(STREAM)
+                quiet.sendall(Packets(0).bytes())
+                with there.accept()[0] as first, there.accept()[0] as second, there.accept()[0] as third:
+                    assert first.recv(len(STREAM), socket.MSG_WAITALL) == STREAM
+                    assert second.recv(64, socket.MSG_WAITALL) == Packets(0).bytes()
+                    assert third.recv(64, socket.MSG_WAITALL) == Packets(1).bytes()
+                    for one in (main, quiet, channel):
+                        one.shutdown(socket.SHUT_WR)
+                    assert [one.recv(1) for one in (first, second, third)] == [b"", b"", b""]
+                status, said = capture.ended()
+        assert (status, names(tmp_path)) == (0, ["S", "S.1", "S.2"]), said
 
 
 class TestFiles:

@@ -8,7 +8,7 @@ import struct
 import threading
 from pathlib import Path
 
-from .address import connected
+from .address import Address, connected
 from .kinds import Kind, kind_of
 from .migration import Migration
 from .outputs import REVERSE
@@ -30,13 +30,17 @@ class Connection:
 
     def __init__(self, migration: Migration, number: int, source: socket.socket, peer: str) -> None:
         self._migration, self._number, self._source, self._peer = migration, number, source, peer
+        self._host = peer.rpartition(":")[0]
         self._target: socket.socket | None = None
         self._kind: Kind | None = None
         self._ending = ""  # of its files' names
         self._known = threading.Event()
         self._busy = False  # with bytes that do not wait in the socket any more
         self._cut: str | None = None
+        self._connecting = threading.Lock()
+        self._ended = False  # the way from the source
         self._threads = [threading.Thread(target=self._serve, daemon=True)]
+        migration.enter(number, self._host, self._connect_quiet)
 
     def start(self) -> None:
         """Begin to listen to it.
@@ -89,14 +93,14 @@ class Connection:
                 if admitted is None:
                     self._turn_away(head)
             if admitted is None:
-                if self._target is not None:
-                    _end(self._target)
                 return
             self._kind, self._ending = admitted
             self._known.set()
             forward = Recording(self._number, reverse=False, kind=self._kind)
             self._migration.recordings.append(forward)
             try:
+                if self._kind is not Kind.MAIN and self._migration.forward is not None:
+                    self._migration.let_main_go_first(self._number, self._host)
                 self._connect()
             except OSError as error:
                 forward.error = (
@@ -104,9 +108,17 @@ class Connection:
                 )
                 _reset(self._source)
                 return
+            finally:
+                if self._kind is Kind.MAIN:
+                    self._migration.main_connected.set()
             self._pump(self._source, self._target, forward, head)
         finally:
             self._known.set()
+            self._migration.leave(self._number)
+            with self._connecting:
+                self._ended = True
+                if self._kind is None and self._target is not None:
+                    _end(self._target)
 
     def _head(self) -> bytes:
         """The first bytes, as many as show what it is, or all where no more come."""
@@ -114,7 +126,8 @@ class Connection:
         while kind_of(head) is None:
             try:
                 if not _is_readable(self._source, TICK):
-                    if self._migration.is_after_main(self._number):
+                    if self._migration.forward is not None and self._migration.is_after_main(self._number):
+                        self._migration.let_main_go_first(self._number, self._host)
                         self._connect()
                     continue
                 self._busy = True
@@ -132,35 +145,51 @@ class Connection:
         self._migration.note(f"a connection from {self._peer} was closed: not a migration (starts with {shown})")
         _reset(self._source)
 
+    def _connect_quiet(self) -> None:
+        """Connect to the destination before it has said anything. Where that fails, it will be said when it speaks."""
+        with contextlib.suppress(OSError):
+            self._connect()
+
     def _connect(self) -> None:
         """Connect to the destination, if there is one and it was not done before.
 
         Raises:
             OSError: it cannot be reached.
         """
-        if self._migration.forward is None or self._target is not None:
+        if self._migration.forward is None:
             return
+        with self._connecting:  # others may do it, to have it done before theirs
+            if self._target is None and not self._ended:
+                self._target = self._connected(self._migration.forward)
+                if self._cut is not None:  # meanwhile
+                    _end(self._target)
+                back = threading.Thread(target=self._answer, daemon=True)
+                try:
+                    back.start()
+                except RuntimeError as error:
+                    raise OSError(str(error)) from error
+                self._threads.append(back)
+
+    def _connected(self, where: Address) -> socket.socket:
+        """A connection to the destination. Where there is no descriptor for it, some are given back first.
+
+        Raises:
+            OSError: it cannot be reached.
+        """
         for left in reversed(range(TRIES)):
             try:
-                self._target = connected(self._migration.forward)
+                target = connected(where)
                 break
             except OSError as error:
                 if not left or error.errno not in (errno.EMFILE, errno.ENFILE):
                     raise
                 self._migration.starved.set()
                 self._migration.stopping.wait(TICK)
-        if self._cut is not None and self._target is not None:  # while it was being made
-            _end(self._target)
-        for one in (self._source, self._target):  # small messages pass at once, as they do without the tap
-            if one is not None and one.family != socket.AF_UNIX:
+        for one in (self._source, target):  # small messages pass at once, as they do without the tap
+            if one.family != socket.AF_UNIX:
                 with contextlib.suppress(OSError):
                     one.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-        back = threading.Thread(target=self._answer, daemon=True)
-        try:
-            back.start()
-        except RuntimeError as error:
-            raise OSError(str(error)) from error
-        self._threads.append(back)
+        return target
 
     def _answer(self) -> None:
         """From the destination to the source. Without a byte it is mentioned only where it broke off."""

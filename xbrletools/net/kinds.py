@@ -10,7 +10,7 @@ _MULTIFD = multifd.MAGIC.to_bytes(4, "big")
 _WORD = 8
 _ADDRESS_BITS = 48
 _FLAGS = ram.MIN_PAGE_SIZE - 1
-_FIRST = (Flag.PAGE, Flag.COMPRESS, Flag.PAGE | Flag.CONTINUE, Flag.COMPRESS | Flag.CONTINUE)
+_FIRST = (Flag.PAGE, Flag.COMPRESS, Flag.PAGE | Flag.CONTINUE, Flag.COMPRESS | Flag.CONTINUE, Flag.EOS)
 
 
 class Kind(Enum):
@@ -25,7 +25,8 @@ class Kind(Enum):
 def kind_of(head: bytes, over: bool = False) -> Kind | None:
     """What a connection is by its first bytes, None while it takes more of them to tell. ``over``: no more will come.
 
-    The preempt channel has no header. It begins with a RAM record, a be64 word that is an address and flags.
+    The preempt channel has no header. It begins with a RAM record, a be64 word that is an address and flags. QEMU 7.2
+    sends an EOS alone where no page was asked for.
     """
     if head.startswith(_MAIN):
         return Kind.MAIN

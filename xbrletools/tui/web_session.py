@@ -6,10 +6,10 @@ and that many bytes. The process begins with a line of its own.
 
 import asyncio
 import contextlib
-import ctypes
 import json
 import os
 import signal
+import sys
 from asyncio.subprocess import PIPE, Process
 from collections.abc import Awaitable, Callable, Sequence
 
@@ -18,8 +18,9 @@ from ..text import inert
 GRACE = 2.0  # seconds that a process may take to end when it is asked to
 SAID_MAX = 1 << 14  # bytes of its standard error that are shown
 _BEGIN = b"__GANGLION__\n"
-_PR_SET_PDEATHSIG = 1
-_libc = ctypes.CDLL(None)
+# Becomes the command in its arguments, which the kernel then kills (PR_SET_PDEATHSIG, SIGKILL) when the server is gone.
+_BECOME = "import ctypes, os, sys; ctypes.CDLL(None).prctl(1, 9); os.execv(sys.argv[1], sys.argv[1:])"
+_UNTIL_PARENT_ENDS = (sys.executable, "-I", "-S", "-c", _BECOME)
 
 
 class Session:
@@ -41,13 +42,13 @@ class Session:
             "ROWS": str(height),
         }
         self._process = process = await asyncio.create_subprocess_exec(
+            *_UNTIL_PARENT_ENDS,
             *self._words,
             stdin=PIPE,
             stdout=PIPE,
             stderr=PIPE,
             env=environment,
             start_new_session=True,
-            preexec_fn=_end_with_parent,
         )
         assert process.stdout is not None
         listening = asyncio.create_task(self._listen(process))
@@ -118,8 +119,3 @@ class Session:
 async def _empty(output: asyncio.StreamReader) -> None:
     while await output.read(1 << 16):
         pass
-
-
-def _end_with_parent() -> None:
-    """In the new process: be killed when the server is."""
-    _libc.prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)

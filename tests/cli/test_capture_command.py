@@ -435,6 +435,18 @@ class TestEnding:
             status, said = capture.ended()
         assert (status, "nothing was recorded" in said, names(tmp_path)) == (130, True, []), said
 
+    def test_a_recording_does_not_end_because_nobody_reads_what_it_says(self, tmp_path):
+        with capturing(tmp_path / "S") as capture:
+            capture.process.stderr.close()
+            with capture.connect() as garbage:
+                garbage.sendall(GARBAGE)
+                with contextlib.suppress(ConnectionError):
+                    assert garbage.recv(1) == b""
+            threading.Event().wait(0.5)
+            capture.migrate()
+            assert capture.process.wait(WAIT) == 0
+        assert (tmp_path / "S").read_bytes() == STREAM
+
     def test_a_hang_up_that_nohup_has_ignored_stays_ignored(self, tmp_path):
         def ignoring() -> None:
             signal.signal(signal.SIGHUP, signal.SIG_IGN)

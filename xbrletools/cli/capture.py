@@ -4,6 +4,7 @@ import signal
 import sys
 import time
 from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -73,7 +74,7 @@ def command(where: str, output: str, forward: str | None, force: bool) -> int:
         stop.append(tap.stop)
         if asked:
             tap.stop()
-        warn(f"listening at {tap.address}")
+        _say(f"listening at {tap.address}")
         tap.run(_Progress())
     finally:
         for number, handler in before.items():
@@ -81,7 +82,7 @@ def command(where: str, output: str, forward: str | None, force: bool) -> int:
         if tap is not None:
             _tell(tap.recordings)
     if asked:
-        warn("interrupted: what came until then is kept" if _came(tap.recordings) else "interrupted")
+        _say("interrupted: what came until then is kept" if _came(tap.recordings) else "interrupted")
     return EXIT_INTERRUPTED if asked else _status(tap.recordings)
 
 
@@ -95,18 +96,18 @@ class _Progress:
 
     def __call__(self, migration: "Migration") -> None:
         if self._live:
-            click.echo("\r\x1b[K", err=True, nl=False)
+            _write("\r\x1b[K")
         for note in migration.notes[self._noted :]:
-            warn(note)
+            _say(note)
             self._noted += 1
         if migration.left_out and self._noted < sys.maxsize:
-            warn("further notes of this kind are left out")
+            _say("further notes of this kind are left out")
             self._noted = sys.maxsize
         if self._live:
             forward = [r for r in migration.recordings if not r.reverse]
             size = sum(r.size for r in forward)
             rate = size / MIB / max(time.monotonic() - self._began, 1e-9)
-            click.echo(f"{len(forward)} channels, {size / MIB:.1f} MiB, {rate:.1f} MiB/s", err=True, nl=False)
+            _write(f"{len(forward)} channels, {size / MIB:.1f} MiB, {rate:.1f} MiB/s")
 
 
 def _tell(recordings: "list[Recording]") -> None:
@@ -114,18 +115,18 @@ def _tell(recordings: "list[Recording]") -> None:
     from ..text import shown
 
     if sys.stderr.isatty():
-        click.echo(err=True)
+        _write("\n")
     for r in recordings:
         way = "destination to source" if r.reverse else "source to destination"
         what = r.kind.value if r.kind is not None else "unknown"
         name = shown(bytes(r.path)) if r.path is not None else "no file"
         ending = f"; {r.error}" if r.error else ""
         if r.size or r.error:
-            warn(f"connection {r.connection}, {what}, {way}: {r.size} bytes, {name}{ending}")
+            _say(f"connection {r.connection}, {what}, {way}: {r.size} bytes, {name}{ending}")
     if not _came(recordings):
-        warn("nothing was recorded")
+        _say("nothing was recorded")
     elif not any(r.main for r in recordings):
-        warn("the migration's main channel never came: there are channels alone")
+        _say("the migration's main channel never came: there are channels alone")
 
 
 def _status(recordings: "list[Recording]") -> int:
@@ -141,3 +142,14 @@ def _status(recordings: "list[Recording]") -> int:
 def _came(recordings: "list[Recording]") -> bool:
     """Whether anything of a source was recorded."""
     return any(r.size for r in recordings if not r.reverse)
+
+
+def _say(message: str) -> None:
+    """Warn, if anyone listens. A recording does not end because nobody does."""
+    with suppress(OSError):
+        warn(message)
+
+
+def _write(text: str) -> None:
+    with suppress(OSError):
+        click.echo(text, err=True, nl=False)

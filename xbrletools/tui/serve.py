@@ -1,22 +1,32 @@
-"""Serves the TUI to web browsers through textual-serve. Each connection gets its own process."""
+"""The browser of captures in a web browser."""
 
-import shlex
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 
 from ..errors import XbrleError
 
 
-def serve(command: Sequence[str], host: str, port: int) -> None:
-    """Serve the terminal program ``command`` until interrupted.
+@dataclass(frozen=True, slots=True)
+class Served:
+    """What is served: the command of a session, what its page is called, and how many sessions there may be.
+
+    ``check`` raises where no session could open the capture.
+    """
+
+    words: Sequence[str]
+    name: str
+    check: Callable[[], None]
+    sessions: int
+
+
+def serve(served: Served, host: str, port: int, announce: Callable[[str], None]) -> None:
+    """Serve until SIGINT, SIGTERM or SIGHUP. ``announce`` gets the address to open as soon as it answers.
 
     Raises:
-        XbrleError: textual-serve is not installed, or it cannot listen on the port.
+        XbrleError: textual-serve is not installed, or it cannot listen there.
     """
     try:
-        from textual_serve.server import Server
+        from .web_server import run
     except ImportError:
         raise XbrleError("serving needs the extra `web`: pip install 'xbrletools[web]'") from None
-    try:
-        Server(shlex.join(command), host=host, port=port, title="xbrle").serve()
-    except OSError as error:
-        raise XbrleError(f"{host}:{port}: {error.strerror}") from error
+    run(served, host, port, announce)

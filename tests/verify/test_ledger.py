@@ -15,7 +15,7 @@ from tests.damages import KINDS, damage
 from tests.siege.test_scratch import taken
 from tests.streams import PAGE, StreamBuilder, noise
 from xbrletools.formats.ram import Kind
-from xbrletools.verify import checker, ledger, memory
+from xbrletools.verify import checker, ledger, replayed
 from xbrletools.verify.ledger import Ledger
 from xbrletools.verify.marks import Numbers
 
@@ -96,9 +96,9 @@ def test_findings_are_the_same_from_files_and_from_pieces_of_any_size(
         monkeypatch.setattr(ledger, "HELD", 1)
         assert list(capture.verify()) == expected
         monkeypatch.setattr(ledger, "PIECE", 7)
-        monkeypatch.setattr(memory, "PIECE", 7)
-        monkeypatch.setattr(memory, "AT_ONCE", 5)
-        monkeypatch.setattr(memory, "CHUNK", 13)
+        monkeypatch.setattr(replayed, "PIECE", 7)
+        monkeypatch.setattr(replayed, "AT_ONCE", 5)
+        monkeypatch.setattr(replayed, "CHUNK", 13)
         monkeypatch.setattr(checker, "PIECE", 5)
         monkeypatch.setattr(checker, "_FINDINGS", 3)
         assert list(capture.verify()) == expected

@@ -401,7 +401,7 @@ def _rule(stream: Stream, severity: Severity, rule: str, members: list[Finding])
         for f in members[:PER_RULE]
     ]
     table = _table(("offset", "record", "page", "message", "evidence"), rows, class_="findings")
-    meaning = _note(RULES[rule].meaning[0].upper() + RULES[rule].meaning[1:] + ".")
+    meaning = _note(RULES[rule].sentence[0].upper() + RULES[rule].sentence[1:] + ".")
     return tag("div", title, meaning, table, *_more(len(members), PER_RULE, "findings"), *_behind(stream, members[0]))
 
 

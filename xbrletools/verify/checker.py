@@ -22,10 +22,11 @@ from ..table.kinds import IS_DELTA, IS_PAGE
 from ..table.sections import Stage
 from ..table.table import RecordTable
 from ..text import shown
+from . import rules
 from .forced import forced
 from .ledger import Marks
 from .marks import Ints, Mark, Numbers, findings
-from .memory import memory_marks
+from .replayed import memory_marks
 from .rules import RULES, Finding
 
 _STRICT_BATCH = 1 << 20  # bytes of pages whose deltas are decoded strictly at once
@@ -42,7 +43,7 @@ def verify(stream: Stream, destination: dict[bytes, int] | None = None) -> Itera
         XbrleError: this is no migration stream.
     """
     table = stream.records
-    marks = [*_record_marks(stream), *memory_marks(stream)]
+    marks = sorted([*_record_marks(stream), *memory_marks(stream)], key=lambda m: m.rule.rank)
     loose = [*_problems(stream), *forced(stream), *_destination(stream, destination), *_whole(stream)]
     loose.sort(key=lambda f: f.offset if f.offset is not None else stream.facts.end)
     yield from _merged(loose, marks, table)
@@ -87,22 +88,21 @@ def _problems(stream: Stream) -> Iterator[Finding]:
     for problem in stream.facts.problems:
         rule = RULES[problem.rule]
         section = _section(stream, problem.offset)
-        gap = gaps.get(problem.offset) if problem.rule == "skipped" else None
-        told = {} if gap is None else {"start": gap.start, "end": gap.end, "certainty": gap.certainty.value}
-        yield Finding(rule.id, rule.severity, problem.message, problem.offset, section=section, evidence=told)
+        gap = gaps.get(problem.offset) if rule is rules.SKIPPED else None
+        evidence = {} if gap is None else {"start": gap.start, "end": gap.end, "certainty": gap.certainty.value}
+        yield rule.finding(problem.message, problem.offset, section=section, evidence=evidence)
     yield from _owners(stream)
     tail = stream.facts.device_tail
     if tail is not None:
-        rule = RULES["device-tail-unchecked"]
         message = f"{tail[1] - tail[0]} bytes of device state have no footers: damage in them cannot be seen"
-        yield Finding(rule.id, rule.severity, message, tail[0], evidence={"start": tail[0], "end": tail[1]})
+        evidence = {"start": tail[0], "end": tail[1]}
+        yield rules.DEVICE_TAIL_UNCHECKED.finding(message, tail[0], evidence=evidence)
 
 
 def _owners(stream: Stream) -> Iterator[Finding]:
     """Sections of an old stream that no receiver of its time has a handler for: live ones of other names than RAM and
     block have, and any whose name is none.
     """
-    rule = RULES["unknown-owner"]
     for section in stream.sections:
         owner = section.owner
         if owner is None or stream.facts.footers or section.type in (SectionType.PART, SectionType.END):
@@ -122,7 +122,7 @@ def _owners(stream: Stream) -> Iterator[Finding]:
         else:
             continue
         evidence = {"idstr": shown(owner.idstr), "instance": owner.instance_id, "version": owner.version_id}
-        yield Finding(rule.id, rule.severity, message, section.offset, section=section.index, evidence=evidence)
+        yield rules.UNKNOWN_OWNER.finding(message, section.offset, section=section.index, evidence=evidence)
 
 
 def _section(stream: Stream, offset: int) -> int | None:
@@ -134,7 +134,7 @@ def _destination(stream: Stream, destination: dict[bytes, int] | None) -> Iterat
     """Where the stream's block list is not what the destination has."""
     if destination is None:
         return
-    rule = RULES["destination-blocks"]
+    rule = rules.DESTINATION_BLOCKS
     rows = np.flatnonzero(stream.records.columns.kind == Kind.MEM_SIZE)
     offset = int(stream.records.columns.offset[rows[0]]) if len(rows) else None
     declared = [b for b in stream.blocks if b.declared]
@@ -142,15 +142,15 @@ def _destination(stream: Stream, destination: dict[bytes, int] | None) -> Iterat
         total = sum(destination.values())
         if declared and declared[0].length != total:
             message = f"the stream's RAM is {declared[0].length:#x} bytes, the destination's {total:#x}"
-            yield Finding(rule.id, rule.severity, message, offset)
+            yield rule.finding(message, offset)
         return
     for block in declared:
         have = destination.get(block.name)
         if have is None:
-            yield Finding(rule.id, rule.severity, "the destination has no such block", offset, block=block.name)
+            yield rule.finding("the destination does not have this block", offset, block=block.name)
         elif have != block.length:
             message = f"the block is {block.length:#x} bytes in the stream, {have:#x} at the destination"
-            yield Finding(rule.id, rule.severity, message, offset, block=block.name)
+            yield rule.finding(message, offset, block=block.name)
 
 
 def _whole(stream: Stream) -> Iterator[Finding]:
@@ -162,7 +162,6 @@ def _whole(stream: Stream) -> Iterator[Finding]:
     for start in range(0, len(columns), PIECE):
         rows = space_of(stream).rows(columns.take(slice(start, start + PIECE)))
         given[rows[rows >= 0]] = True
-    rule = RULES["page-never-sent"]
     for i, block in enumerate(space_of(stream).blocks):
         mine = given[space_of(stream).slice(i)]
         missing = len(mine) - int(np.count_nonzero(mine))
@@ -170,7 +169,7 @@ def _whole(stream: Stream) -> Iterator[Finding]:
             first = int(np.argmin(mine)) * stream.page_size
             message = f"{missing} of {len(mine)} pages were never sent, the first at {first:#x}"
             evidence = {"missing": missing, "pages": len(mine)}
-            yield Finding(rule.id, rule.severity, message, block=block.name, page=first, evidence=evidence)
+            yield rules.PAGE_NEVER_SENT.finding(message, block=block.name, page=first, evidence=evidence)
 
 
 # -- rules over columns ------------------------------------------------------------------------------------------------
@@ -192,8 +191,8 @@ def _record_marks(stream: Stream) -> Iterator[Mark]:
             for mark in _delta_marks(piece, dialect):
                 marks.add(mark)
     message = "CONTINUE, and no record named a block yet; so are {records} records in all"
-    marks.add(Mark("continue-without-block", first, message, {"records": np.full(len(first), nameless)}))
-    yield from sorted(marks.whole(), key=lambda m: _ORDER.index(m.rule))
+    marks.add(Mark(rules.CONTINUE_WITHOUT_BLOCK, first, message, {"records": np.full(len(first), nameless)}))
+    yield from marks.whole()
 
 
 class _Piece:
@@ -209,23 +208,6 @@ class _Piece:
         return np.flatnonzero(where) + self.start
 
 
-#: The rules over columns, in the order in which findings about one record come.
-_ORDER = (
-    "flags-unknown",
-    "flags-combined",
-    "no-kind",
-    "continue-without-block",
-    "unknown-block",
-    "page-out-of-bounds",
-    "delta-header",
-    "delta-flags",
-    "delta-padding",
-    "delta-odd",
-    "delta-form",
-    "delta-stage",
-)
-
-
 def _framing_marks(piece: _Piece) -> Iterator[Mark]:
     """Rules about flags and blocks."""
     stream, columns = piece.stream, piece.columns
@@ -233,21 +215,21 @@ def _framing_marks(piece: _Piece) -> Iterator[Mark]:
     known = ram.known_flags(version)
     flags, kind = columns.flags, columns.kind
 
-    yield Mark("flags-unknown", piece.rows((flags & np.uint16(~int(known) & 0xFFFF)) != 0))
+    yield Mark(rules.FLAGS_UNKNOWN, piece.rows((flags & np.uint16(~int(known) & 0xFFFF)) != 0))
     kinds = int(Flag.COMPRESS | Flag.PAGE | ram.delta_flag(version) | Flag.MEM_SIZE | Flag.EOS)
     if version != ram.VERSION_FLAT:
         kinds |= int(Flag.COMPRESS_PAGE)
-    yield Mark("flags-combined", piece.rows(np.bitwise_count(flags & np.uint16(kinds)) > 1))
+    yield Mark(rules.FLAGS_COMBINED, piece.rows(np.bitwise_count(flags & np.uint16(kinds)) > 1))
     bare = (kind == Kind.NOOP) | ((kind == Kind.HOOK) & (version != ram.VERSION_FLAT) & (not stream.facts.footers))
-    yield Mark("no-kind", piece.rows(bare))
+    yield Mark(rules.NO_KIND, piece.rows(bare))
 
     declared = np.array([b.declared for b in stream.blocks] + [False], bool)
     lengths = np.array([b.length for b in stream.blocks] + [0], np.uint64)
     block = np.minimum(columns.block, len(stream.blocks)).astype(np.int64)
     names = (flags & np.uint16(Flag.CONTINUE)) == 0
-    yield Mark("unknown-block", piece.rows(piece.carries & names & ~piece.nameless & ~declared[block]))
+    yield Mark(rules.UNKNOWN_BLOCK, piece.rows(piece.carries & names & ~piece.nameless & ~declared[block]))
     outside = piece.carries & declared[block] & (columns.address >= lengths[block])
-    yield Mark("page-out-of-bounds", piece.rows(outside), evidence={"block_length": lengths[block[outside]]})
+    yield Mark(rules.PAGE_OUT_OF_BOUNDS, piece.rows(outside), evidence={"block_length": lengths[block[outside]]})
 
 
 def _delta_marks(piece: _Piece, dialect: Dialect) -> Iterator[Mark]:
@@ -258,22 +240,22 @@ def _delta_marks(piece: _Piece, dialect: Dialect) -> Iterator[Mark]:
     deltas += start
     flags = columns.header_flags
     wrong = (flags & HeaderFlag.XBRLE) == 0
-    yield Mark("delta-header", deltas[wrong], evidence={"header_flags": flags[wrong]})
+    yield Mark(rules.DELTA_HEADER, deltas[wrong], evidence={"header_flags": flags[wrong]})
     meant = int(HeaderFlag.XBRLE) | (int(HeaderFlag.CHECKSUM) if dialect.checksum is Checksum.FLAGGED else 0)
     wrong = (flags & np.uint8(~meant & 0xFF)) != 0
-    yield Mark("delta-flags", deltas[wrong], evidence={"header_flags": flags[wrong]})
+    yield Mark(rules.DELTA_FLAGS, deltas[wrong], evidence={"header_flags": flags[wrong]})
     header = dtype_of(dialect.header(stream.reading.endian))
     payload = columns.payload()
     if header.fields is not None and "padding" in header.fields and dialect.checksum is not Checksum.COMPLEMENT:
         padding = stream.data[payload - header.itemsize + header.fields["padding"][1]]
-        yield Mark("delta-padding", deltas[padding != 0], evidence={"padding": padding[padding != 0]})
+        yield Mark(rules.DELTA_PADDING, deltas[padding != 0], evidence={"padding": padding[padding != 0]})
     if dialect.encoding is Encoding.RLE:
-        yield Mark("delta-odd", deltas[(columns.length & 1) != 0])
-        yield Mark("delta-form", deltas[_unusual(stream, payload, columns.length.astype(np.int64))])
+        yield Mark(rules.DELTA_ODD, deltas[(columns.length & 1) != 0])
+        yield Mark(rules.DELTA_FORM, deltas[_unusual(stream, payload, columns.length.astype(np.int64))])
     if dialect.encoding is not Encoding.ZRUN:
         table = stream.records
         sections = table.sections.of(columns.offset) if table.main_size is None else table.section[deltas]
-        yield Mark("delta-stage", deltas[table.sections.stages(sections) != Stage.PART])
+        yield Mark(rules.DELTA_STAGE, deltas[table.sections.stages(sections) != Stage.PART])
 
 
 def _unusual(stream: Stream, payload: Ints, length: Ints) -> NDArray[np.bool_]:

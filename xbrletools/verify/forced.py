@@ -6,7 +6,7 @@ from ..errors import XbrleError
 from ..model import Stream
 from ..scan.strict import Scanner
 from ..source.source import MappedSource
-from .rules import RULES, Finding
+from .rules import FORCED_READING, Finding
 
 
 def forced(stream: Stream) -> Iterator[Finding]:
@@ -29,7 +29,6 @@ def forced(stream: Stream) -> Iterator[Finding]:
     worse = stream.reading.evidence.decoded < shows.decoded  # a length can be the same in both byte orders
     if endian is not None and worse and shows.endian not in (None, endian):
         others.append((f"byte order {endian}", f"{shows.endian}"))
-    rule = RULES["forced-reading"]
     for told, shown in others:
         message = f"read in {told}, as was asked for; by itself the capture shows {shown}: {'; '.join(shows.reasons)}"
-        yield Finding(rule.id, rule.severity, message, shows.offset, evidence={"shows": shown})
+        yield FORCED_READING.finding(message, shows.offset, evidence={"shows": shown})

@@ -12,6 +12,7 @@ from numpy.typing import DTypeLike, NDArray
 
 from ..table.columns import PIECE
 from .marks import Mark
+from .rules import Rule
 
 HELD = 1 << 20  # bytes of a ledger that stay in memory
 
@@ -95,7 +96,7 @@ class Marks:
     """Marks gathered from the pieces of a table, a ledger a rule and message."""
 
     def __init__(self) -> None:
-        self._ledgers: dict[tuple[str, str], Ledger] = {}
+        self._ledgers: dict[tuple[Rule, str], Ledger] = {}
 
     def add(self, mark: Mark) -> None:
         """Append what one piece showed; its rows come after those of earlier pieces."""

@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 from ..table.columns import PIECE
 from ..table.kinds import IS_PAGE
 from ..table.table import RecordTable
-from .rules import RULES, Finding, Severity
+from .rules import Finding, Rule, Severity
 
 Ints = NDArray[np.int64]
 
@@ -25,7 +25,7 @@ class Mark:
     ``record``) 0 stands for none. ``errors``, where given, says row by row whether it is an error or a warning.
     """
 
-    rule: str
+    rule: Rule
     rows: Ints
     message: str = ""
     evidence: dict[str, NDArray[Any]] = field(default_factory=dict)
@@ -72,9 +72,9 @@ class Numbers:
 def findings(mark: Mark, places: Ints, table: RecordTable, numbers: Numbers) -> list[Finding]:
     """The findings of some rows of a mark, ``places`` (n,) among them."""
     rows = mark.rows[places]
-    columns, rule = table.columns.take(rows), RULES[mark.rule]
+    columns, rule = table.columns.take(rows), mark.rule
     sections = table.sections.of(columns.offset) if table.main_size is None else table.section[rows]
-    message = mark.message or rule.meaning
+    message = mark.message or rule.sentence
     records = numbers.of(rows).tolist()
     evidence: list[dict[str, Any]] = [{} for _ in range(len(rows))]
     for name, column in mark.evidence.items():
@@ -89,7 +89,7 @@ def findings(mark: Mark, places: Ints, table: RecordTable, numbers: Numbers) -> 
         paged = bool(IS_PAGE[columns.kind[i]])
         out.append(
             Finding(
-                rule=mark.rule,
+                rule=rule.id,
                 severity=severity,
                 message=message.format(**{k: "none" if v is None else v for k, v in shows.items()}),
                 offset=int(columns.offset[i]),

@@ -13,7 +13,7 @@ from ..formats.dialects import Dialect, Encoding
 from ..formats.qevm import SectionType
 from ..formats.xbrle import HeaderFlag
 from ..model import Stream
-from .rules import RULES, Finding, Receiver
+from .rules import CHECKSUM_MISMATCH, RULES, UNKNOWN_BLOCK, Finding, Receiver
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,7 +42,7 @@ def outcome(
         f
         for f in findings
         if _stops(f, receiver, stream)
-        and not (f.rule == "unknown-block" and (f.page or 0) < has.get(f.block or b"", 0))
+        and not (f.rule == UNKNOWN_BLOCK.id and (f.page or 0) < has.get(f.block or b"", 0))
     )
     first = min(stops, key=lambda f: f.offset or 0, default=None)
     reasons = []
@@ -78,7 +78,7 @@ def _too_new(stream: Stream) -> list[Outcome]:
 
 
 def _stops(finding: Finding, receiver: Receiver, stream: Stream) -> bool:
-    sums = finding.rule == "checksum-mismatch" or "blank" in finding.evidence
+    sums = finding.rule == CHECKSUM_MISMATCH.id or "blank" in finding.evidence
     if sums and receiver is Receiver.DEBUG and finding.record is not None:
         row = stream.records.row(finding.record)
         kind = int(stream.records.columns.kind[row])

@@ -19,6 +19,7 @@ from ..memory.moments import space_of
 from ..model import Stream
 from ..table.columns import PIECE
 from ..table.kinds import IS_DELTA
+from . import rules
 from .ledger import Ledger, Marks, in_order, pieces
 from .marks import Ints, Mark, Numbers
 
@@ -168,12 +169,12 @@ def replayed_marks(stream: Stream, spans: Spans, numbers: Numbers, wrong: Ints) 
         evidence = {"first_record": first, "last_record": last, "deltas": some.count}
         evidence |= {"of_first_record": first - shift, "of_last_record": last - shift}
         for rule, chosen, meaning in (
-            ("replayed-span", sure, "a span was replayed"),
-            ("replayed-span", ~sure & likely, "a span was replayed, or as many pages changed back"),
-            ("delta-undone", ~sure & ~likely, "pages changed back, or a span was replayed"),
+            (rules.REPLAYED_SPAN, sure, "a span was replayed"),
+            (rules.REPLAYED_SPAN, ~sure & likely, "a span was replayed, or as many pages changed back"),
+            (rules.DELTA_UNDONE, ~sure & ~likely, "pages changed back, or a span was replayed"),
         ):
             columns = {name: column[chosen] for name, column in evidence.items()}
-            errors = sure[chosen] if rule == "replayed-span" else None
+            errors = sure[chosen] if rule is rules.REPLAYED_SPAN else None
             marks.add(Mark(rule, at[chosen], message + what + meaning, columns, errors))
     yield from marks.whole()
 
@@ -263,4 +264,4 @@ def dropped(after: Ints, at: Ints, numbers: Numbers) -> Iterator[Mark]:
         "{after_record} and this one would explain all of them"
     )
     evidence = {"pages": pages, "after_record": numbers.of(points[:, 0]), "certainty": np.full(len(pages), "likely")}
-    yield Mark("dropped-span", points[:, 1], message, evidence)
+    yield Mark(rules.DROPPED_SPAN, points[:, 1], message, evidence)

@@ -27,8 +27,10 @@ from ..memory.replay import CHUNK, Layer, View, apply
 from ..model import Stream
 from ..table.columns import PIECE, Columns
 from ..table.kinds import IS_DELTA, IS_PAGE
+from . import rules
 from .ledger import Ledger, Marks, in_order, pieces, room
 from .marks import Ints, Mark, Numbers
+from .rules import Proof
 from .spans import Spans, dropped, replayed, replayed_marks
 
 _SUM_BATCH = 1 << 20  # bytes of pages that are summed at once
@@ -58,20 +60,22 @@ def memory_marks(stream: Stream) -> Iterator[Mark]:
     if rows := found["undecoded"]:
         yield from _undecoded(rows)
     if rows := found["baseless"]:
-        yield Mark("delta-without-base", rows["rows"])
+        yield Mark(rules.DELTA_WITHOUT_BASE, rows["rows"])
     if rows := found["damaged"]:
         yield from _compressed(stream, numbers, rows)
     if rows := found["blank"]:
         message = (
             "a delta to a page that was never sent in full; over blank memory its sum is {blank:#x}, not {stated:#x}"
         )
-        yield Mark("delta-without-base", rows["rows"], message, {"stated": rows["stated"], "blank": rows["computed"]})
+        yield Mark(
+            rules.DELTA_WITHOUT_BASE, rows["rows"], message, {"stated": rows["stated"], "blank": rows["computed"]}
+        )
     wrong = explained = np.empty(0, np.int64)
     if rows := found["wrong"]:
         wrong = rows["rows"]
         message = "the header states the sum {stated:#x}, the page has {computed:#x}"
         evidence = {"stated": rows["stated"], "computed": rows["computed"]}
-        yield Mark("checksum-mismatch", wrong, message, evidence)
+        yield Mark(rules.CHECKSUM_MISMATCH, wrong, message, evidence)
     if rows := found["suspects"]:
         stale = _Stale(stream, receiver, rows)
         explained = stale.found["rows"]
@@ -98,7 +102,7 @@ def _undecoded(found: _Found) -> Iterator[Mark]:
     names, marks = np.array([v.name.lower() for v in Verdict]), Marks()
     message = "the delta does not come to exactly one page: {verdict}"
     for some in pieces(len(found["rows"])):
-        marks.add(Mark("delta-size", found["rows"][some], message, {"verdict": names[found["verdicts"][some]]}))
+        marks.add(Mark(rules.DELTA_SIZE, found["rows"][some], message, {"verdict": names[found["verdicts"][some]]}))
     yield from marks.whole()
 
 
@@ -112,9 +116,9 @@ def _compressed(stream: Stream, numbers: Numbers, found: _Found) -> Iterator[Mar
     for some in pieces(len(rows)):
         mine, verdict, later = rows[some], names[found["verdicts"][some]], superseding[some]
         lost = later < 0
-        marks.add(Mark("compressed-page", mine[lost], message, {"verdict": verdict[lost]}))
+        marks.add(Mark(rules.COMPRESSED_PAGE, mine[lost], message, {"verdict": verdict[lost]}))
         evidence = {"verdict": verdict[~lost], "superseded_by_record": numbers.of(later[~lost])}
-        marks.add(Mark("compressed-page-superseded", mine[~lost], again, evidence))
+        marks.add(Mark(rules.COMPRESSED_PAGE_SUPERSEDED, mine[~lost], again, evidence))
     yield from marks.whole()
 
 
@@ -310,8 +314,8 @@ class _Stale:
             healed = healing[places]
             certainty = np.select(
                 [collides, found["checked"][part], found["proves"][part], np.full(len(places), shown)],
-                ["collision", "checksum", "uniform", "build"],
-                "structural",
+                [Proof.COLLISION, Proof.CHECKSUM, Proof.UNIFORM, Proof.BUILD],
+                Proof.STRUCTURAL,
             ).astype("U10")
             evidence = {
                 "dup_record": numbers.of(some["dups"]),
@@ -319,14 +323,14 @@ class _Stale:
                 "healed_by_record": np.where(healed >= 0, numbers.of(np.maximum(healed, 0)), 0),
                 "certainty": certainty,
             }
-            for these, message in ((certainty != "structural", SURE), (certainty == "structural", UNSURE)):
+            for these, message in ((certainty != Proof.STRUCTURAL, SURE), (certainty == Proof.STRUCTURAL, UNSURE)):
                 told = {name: column[these] for name, column in evidence.items()}
-                marks.add(Mark("stale-base", some["rows"][these], message, told, healed[these] < 0))
+                marks.add(Mark(rules.STALE_BASE, some["rows"][these], message, told, healed[these] < 0))
             mine = some["rows"][collides]
             message = "the sum holds at the receiver, and for the page that the sender held, and the two pages differ"
             stated = {"stated": self.stream.records.columns.checksum[mine]}
             stated |= {name: evidence[name][collides] for name in ("base_record", "dup_record", "healed_by_record")}
-            marks.add(Mark("checksum-collision", mine, message, stated, healed[collides] < 0))
+            marks.add(Mark(rules.CHECKSUM_COLLISION, mine, message, stated, healed[collides] < 0))
         yield from marks.whole()
 
 
@@ -401,7 +405,7 @@ def _corrupt(stream: Stream, receiver: _Replay, numbers: Numbers, wrong: Ints, t
             "tainted": found["tainted"][some],
             "healed_by_record": np.where(healed >= 0, numbers.of(np.maximum(healed, 0)), 0),
         }
-        marks.add(Mark("corrupt-page", found["rows"][some], message, evidence, healed < 0))
+        marks.add(Mark(rules.CORRUPT_PAGE, found["rows"][some], message, evidence, healed < 0))
     yield from marks.whole()
     after, at = (np.concatenate(column) for column in zip(*lapses, strict=True))
     yield from dropped(after, at, numbers)
@@ -455,5 +459,5 @@ def _page_sums(stream: Stream) -> Iterator[Mark]:
         wrong = computed != stated
         message = "the record states the sum {stated:#x}, the page has {computed:#x}"
         evidence = {"stated": stated[wrong], "computed": computed[wrong]}
-        marks.add(Mark("checksum-mismatch", rows[wrong] + start, message, evidence))
+        marks.add(Mark(rules.CHECKSUM_MISMATCH, rows[wrong] + start, message, evidence))
     yield from marks.whole()

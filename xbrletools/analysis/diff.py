@@ -129,10 +129,10 @@ def _given(image: Image, name: bytes, start: int, stop: int) -> NDArray[np.bool_
     """Which bytes of a piece are not unknown, (stop - start,) bool; None where all are."""
     pages = _pages(image, name, start, stop)
     state = image.state[pages]
-    if (state == State.KNOWN).all():
+    if (state == State.RECOVERED).all():
         return None
     size = image.space.page_size
-    known = np.repeat(state == State.KNOWN, size)
+    known = np.repeat(state == State.RECOVERED, size)
     for i in np.flatnonzero(state == State.PARTLY).tolist():
         known[i * size : (i + 1) * size] = image.recovered_bytes(pages.start + i)
     skip = start % size

@@ -151,7 +151,7 @@ def _pieces(
 def _standing_bases(opened: Capture) -> NDArray[np.int8] | None:
     """What is known of each record's base after salvage; None where the blocks claim to be larger than any guest."""
     try:
-        return standing_bases(opened.space, opened.data, opened.records.columns, opened.dialect, opened.lapses())
+        return standing_bases(opened.stream, opened.space, opened.lapses())
     except XbrleError:
         return None
 

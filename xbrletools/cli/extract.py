@@ -235,7 +235,7 @@ def _lost(opened: Capture, image: Image, at: int | None, trust: Trust) -> int:
     if astray:
         warn(f"{astray} records carry pages that no listed block has; they are in no file")
     pages = np.flatnonzero(sent)
-    lost = pages[image.state[pages] != State.KNOWN]
+    lost = pages[image.state[pages] != State.RECOVERED]
     if len(lost) and trust is Trust.CHECKSUM:
         warn(f"{len(lost)} of {len(pages)} pages that were sent are left out: no checksum vouches for them")
     elif len(lost):

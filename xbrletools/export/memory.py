@@ -165,7 +165,7 @@ def _unknown_in(image: Image, piece: Piece) -> Iterator[tuple[int, int]]:
     size = image.space.page_size
     first = int(image.space.first[piece.block])
     shift = piece.place - piece.offset
-    for start, end in _page_runs(image, piece, lambda part: image.state[part] != State.KNOWN):
+    for start, end in _page_runs(image, piece, lambda part: image.state[part] != State.RECOVERED):
         for at in _split_at_partly(image, first, start, end):
             page = at[0] // size
             if image.state[first + page] != State.PARTLY:

@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from ..formats.ram import Kind
 from ..memory.image import Image, State
 from ..memory.moments import discards_of, space_of
-from ..memory.replay import apply, ranks
+from ..memory.replay import apply, forgets_dups, ranks
 from ..model import Stream
 from ..table.sections import Stage
 
@@ -88,7 +88,7 @@ def _contents(
     fills = data[columns.payload(at[is_dup])]
     contents[is_dup] = fills[:, None]
     known[is_dup] = True
-    layered = np.flatnonzero(~is_dup) if dialect is not None and not dialect.caches_dup else np.arange(len(at))
+    layered = np.flatnonzero(~is_dup) if forgets_dups(dialect) else np.arange(len(at))
     rank = ranks(rows[layered])
     order = layered[np.argsort(rank, kind="stable")]
     bounds = np.concatenate([[0], np.cumsum(np.bincount(rank))]).tolist() if len(rank) else [0]
@@ -98,7 +98,7 @@ def _contents(
         for place in layer[kind[layer] == Kind.COMPRESSED].tolist():
             _inflate(stream, image, int(at[place]), int(rows[place]))
         contents[layer] = image.pages[rows[layer]]
-        known[layer] = image.state[rows[layer]] == State.KNOWN
+        known[layer] = image.state[rows[layer]] == State.RECOVERED
     return contents, is_dup, known
 
 
@@ -113,6 +113,6 @@ def _inflate(stream: Stream, image: Image, record: int, row: int) -> None:
         page = b""
     if len(page) == stream.page_size:
         image.pages[row] = np.frombuffer(page, np.uint8)
-        image.set_known(np.array([row]))
+        image.set_recovered(np.array([row]))
     else:
         image.set_unknown(np.array([row]))

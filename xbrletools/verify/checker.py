@@ -1,4 +1,4 @@
-"""What is wrong with a capture: every rule over the table; `memory` has those that need its memory."""
+"""What is wrong with a capture: all its findings. The rules that need its memory are in `replayed`."""
 
 from collections.abc import Iterator
 
@@ -25,7 +25,7 @@ from ..text import shown
 from . import rules
 from .forced import forced
 from .ledger import Marks
-from .marks import Ints, Mark, Numbers, findings
+from .marks import Ints, Mark, findings
 from .replayed import memory_marks
 from .rules import RULES, Finding
 
@@ -36,11 +36,11 @@ _FINDINGS = 1 << 12  # rows whose findings are made at once
 def verify(stream: Stream, destination: dict[bytes, int] | None = None) -> Iterator[Finding]:
     """Every finding of a capture, in the order of their offsets.
 
-    ``destination`` says which blocks, by name and length in bytes, the destination has; without it the stream's own
+    ``destination`` says which blocks, by name and length in bytes, the destination has. Without it the stream's own
     list is taken as right.
 
     Raises:
-        XbrleError: this is no migration stream.
+        XbrleError: this is not a migration stream.
     """
     table = stream.records
     marks = sorted([*_record_marks(stream), *memory_marks(stream)], key=lambda m: m.rule.rank)
@@ -53,30 +53,29 @@ def _merged(loose: list[Finding], marks: list[Mark], table: RecordTable) -> Iter
     """Findings without a record among those of marks, by offset."""
     pending = iter(loose)
     next_loose = next(pending, None)
-    for found in _of_marks(marks, table):
-        while next_loose is not None and next_loose.offset is not None and next_loose.offset <= (found.offset or 0):
+    for finding in _of_marks(marks, table):
+        while next_loose is not None and next_loose.offset is not None and next_loose.offset <= (finding.offset or 0):
             yield next_loose
             next_loose = next(pending, None)
-        yield found
+        yield finding
     while next_loose is not None:
         yield next_loose
         next_loose = next(pending, None)
 
 
 def _of_marks(marks: list[Mark], table: RecordTable) -> Iterator[Finding]:
-    """The findings of all marks in the order of their rows, those of a piece of the table at a time."""
+    """The findings of all marks in the order of their rows, those of a stretch of the table at a time."""
     if not marks:
         return
-    numbers = Numbers(table.columns.kind)
     for start in range(0, len(table), _FINDINGS):
         bounds = [np.searchsorted(m.rows, (start, start + _FINDINGS)) for m in marks]
-        mine = [(m, np.arange(*b)) for m, b in zip(marks, bounds, strict=True) if b[1] > b[0]]
-        if not mine:
+        chosen = [(m, np.arange(*b)) for m, b in zip(marks, bounds, strict=True) if b[1] > b[0]]
+        if not chosen:
             continue
-        found = [f for mark, places in mine for f in findings(mark, places, table, numbers)]
-        order = np.argsort(np.concatenate([mark.rows[places] for mark, places in mine]), kind="stable")
+        made = [finding for mark, places in chosen for finding in findings(mark, places, table)]
+        order = np.argsort(np.concatenate([mark.rows[places] for mark, places in chosen]), kind="stable")
         for i in order.tolist():
-            yield found[i]
+            yield made[i]
 
 
 # -- findings that are not about one record ----------------------------------------------------------------------------
@@ -100,8 +99,9 @@ def _problems(stream: Stream) -> Iterator[Finding]:
 
 
 def _owners(stream: Stream) -> Iterator[Finding]:
-    """Sections of an old stream that no receiver of its time has a handler for: live ones of other names than RAM and
-    block have, and any whose name is none.
+    """Sections of an old stream that no receiver of its time has a handler for.
+
+    These are live sections of other names than RAM's and block's, and any whose name is not one that a device has.
     """
     for section in stream.sections:
         owner = section.owner
@@ -163,12 +163,12 @@ def _whole(stream: Stream) -> Iterator[Finding]:
         rows = space_of(stream).rows(columns.take(slice(start, start + PIECE)))
         given[rows[rows >= 0]] = True
     for i, block in enumerate(space_of(stream).blocks):
-        mine = given[space_of(stream).slice(i)]
-        missing = len(mine) - int(np.count_nonzero(mine))
+        in_block = given[space_of(stream).slice(i)]
+        missing = len(in_block) - int(np.count_nonzero(in_block))
         if missing:
-            first = int(np.argmin(mine)) * stream.page_size
-            message = f"{missing} of {len(mine)} pages were never sent, the first at {first:#x}"
-            evidence = {"missing": missing, "pages": len(mine)}
+            first = int(np.argmin(in_block)) * stream.page_size
+            message = f"{missing} of {len(in_block)} pages were never sent, the first at {first:#x}"
+            evidence = {"missing": missing, "pages": len(in_block)}
             yield rules.PAGE_NEVER_SENT.finding(message, block=block.name, page=first, evidence=evidence)
 
 
@@ -180,23 +180,23 @@ def _record_marks(stream: Stream) -> Iterator[Mark]:
     table = stream.records
     marks, nameless, first = Marks(), 0, np.empty(0, np.int64)
     for start in range(0, len(table), PIECE):
-        piece = _Piece(stream, start, table.columns.take(slice(start, start + PIECE)))
-        for mark in _framing_marks(piece):
+        stretch = _Stretch(stream, start, table.columns.take(slice(start, start + PIECE)))
+        for mark in _framing_marks(stretch):
             marks.add(mark)
-        rows = np.flatnonzero(piece.nameless)
+        rows = np.flatnonzero(stretch.nameless)
         nameless += len(rows)
         first = first if len(first) else rows[:1] + start
         dialect = stream.dialect
         if dialect is not None:
-            for mark in _delta_marks(piece, dialect):
+            for mark in _delta_marks(stretch, dialect):
                 marks.add(mark)
-    message = "CONTINUE, and no record named a block yet; so are {records} records in all"
+    message = "CONTINUE, and no record named a block yet; the same is true of {records} records in all"
     marks.add(Mark(rules.CONTINUE_WITHOUT_BLOCK, first, message, {"records": np.full(len(first), nameless)}))
     yield from marks.whole()
 
 
-class _Piece:
-    """Some records of a capture, from row ``start`` on, and which of them carry a page and name no block."""
+class _Stretch:
+    """Records of a capture from row ``start`` on: which of them carry a page, and which of these name no block."""
 
     def __init__(self, stream: Stream, start: int, columns: Columns) -> None:
         self.stream, self.start, self.columns = stream, start, columns
@@ -208,35 +208,35 @@ class _Piece:
         return np.flatnonzero(where) + self.start
 
 
-def _framing_marks(piece: _Piece) -> Iterator[Mark]:
+def _framing_marks(stretch: _Stretch) -> Iterator[Mark]:
     """Rules about flags and blocks."""
-    stream, columns = piece.stream, piece.columns
+    stream, columns = stretch.stream, stretch.columns
     version = stream.facts.ram_version or ram.VERSION_NAMED
     known = ram.known_flags(version)
     flags, kind = columns.flags, columns.kind
 
-    yield Mark(rules.FLAGS_UNKNOWN, piece.rows((flags & np.uint16(~int(known) & 0xFFFF)) != 0))
+    yield Mark(rules.FLAGS_UNKNOWN, stretch.rows((flags & np.uint16(~int(known) & 0xFFFF)) != 0))
     kinds = int(Flag.COMPRESS | Flag.PAGE | ram.delta_flag(version) | Flag.MEM_SIZE | Flag.EOS)
     if version != ram.VERSION_FLAT:
         kinds |= int(Flag.COMPRESS_PAGE)
-    yield Mark(rules.FLAGS_COMBINED, piece.rows(np.bitwise_count(flags & np.uint16(kinds)) > 1))
+    yield Mark(rules.FLAGS_COMBINED, stretch.rows(np.bitwise_count(flags & np.uint16(kinds)) > 1))
     bare = (kind == Kind.NOOP) | ((kind == Kind.HOOK) & (version != ram.VERSION_FLAT) & (not stream.facts.footers))
-    yield Mark(rules.NO_KIND, piece.rows(bare))
+    yield Mark(rules.NO_KIND, stretch.rows(bare))
 
     declared = np.array([b.declared for b in stream.blocks] + [False], bool)
     lengths = np.array([b.length for b in stream.blocks] + [0], np.uint64)
     block = np.minimum(columns.block, len(stream.blocks)).astype(np.int64)
     names = (flags & np.uint16(Flag.CONTINUE)) == 0
-    yield Mark(rules.UNKNOWN_BLOCK, piece.rows(piece.carries & names & ~piece.nameless & ~declared[block]))
-    outside = piece.carries & declared[block] & (columns.address >= lengths[block])
-    yield Mark(rules.PAGE_OUT_OF_BOUNDS, piece.rows(outside), evidence={"block_length": lengths[block[outside]]})
+    yield Mark(rules.UNKNOWN_BLOCK, stretch.rows(stretch.carries & names & ~stretch.nameless & ~declared[block]))
+    outside = stretch.carries & declared[block] & (columns.address >= lengths[block])
+    yield Mark(rules.PAGE_OUT_OF_BOUNDS, stretch.rows(outside), evidence={"block_length": lengths[block[outside]]})
 
 
-def _delta_marks(piece: _Piece, dialect: Dialect) -> Iterator[Mark]:
+def _delta_marks(stretch: _Stretch, dialect: Dialect) -> Iterator[Mark]:
     """Rules about deltas that need no memory: header and form."""
-    stream, start = piece.stream, piece.start
-    deltas = np.flatnonzero(IS_DELTA[piece.columns.kind])
-    columns = piece.columns.take(deltas)
+    stream, start = stretch.stream, stretch.start
+    deltas = np.flatnonzero(IS_DELTA[stretch.columns.kind])
+    columns = stretch.columns.take(deltas)
     deltas += start
     flags = columns.header_flags
     wrong = (flags & HeaderFlag.XBRLE) == 0
@@ -264,8 +264,8 @@ def _unusual(stream: Stream, payload: Ints, length: Ints) -> NDArray[np.bool_]:
     step = max(1, _STRICT_BATCH // stream.page_size)
     scratch = np.zeros((step, stream.page_size), np.uint8)
     for start in range(0, len(payload), step):
-        some = slice(start, min(len(payload), start + step))
-        pages = scratch[: some.stop - start]
-        verdicts = xbrle.apply(stream.data, payload[some], length[some], pages, strict=True)
-        out[some] = (verdicts == Verdict.ZERO_RUN) | (verdicts == Verdict.NON_CANONICAL)
+        batch = slice(start, min(len(payload), start + step))
+        pages = scratch[: batch.stop - start]
+        verdicts = xbrle.apply(stream.data, payload[batch], length[batch], pages, strict=True)
+        out[batch] = (verdicts == Verdict.ZERO_RUN) | (verdicts == Verdict.NON_CANONICAL)
     return out

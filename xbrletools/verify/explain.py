@@ -1,14 +1,14 @@
-"""Why a finding is one: the records of its page from the base that the sender used to the record that healed it."""
+"""Why something is a finding: its page's records, from the base that the sender used to the one that healed it."""
 
 from collections.abc import Iterable
 from dataclasses import dataclass
 
 from ..errors import XbrleError
-from ..formats.dialects import Checksum
 from ..memory.history import Version
 from ..memory.moments import page_of
 from ..memory.replay import View
 from ..model import Stream
+from ..table.claims import states_sums
 from .rules import ANY, RULES, STATES_SUMS, Finding, Receiver
 
 WIRE_BYTES = 20  # of each record, shown from its word on
@@ -20,7 +20,7 @@ AROUND = 64  # bytes from an offset's line on
 class Link:
     """One record of the chain: its part in it, its first bytes on the wire, and the page's sum after it in each view.
 
-    ``stated`` is the sum that the record's header states, None where it states none; ``receiver`` and ``sender`` are
+    ``stated`` is the sum that the record's header states, None where it states none. ``receiver`` and ``sender`` are
     the sums of the page that each end has, None where a byte of it is unknown.
     """
 
@@ -36,12 +36,12 @@ def find(findings: Iterable[Finding], wanted: str) -> Finding:
     """The first finding that ``wanted`` names, see `names`.
 
     Raises:
-        XbrleError: there is none.
+        XbrleError: there is no such finding.
     """
-    found = next((f for f in findings if names(wanted, f)), None)
-    if found is None:
+    finding = next((f for f in findings if names(wanted, f)), None)
+    if finding is None:
         raise XbrleError(f"there is no finding {wanted!r}; write RULE@RECORD or RULE@0xOFFSET, as verify lists them")
-    return found
+    return finding
 
 
 def names(wanted: str, finding: Finding) -> bool:
@@ -105,8 +105,7 @@ def chain(stream: Stream, finding: Finding) -> list[Link]:
 def conclusion(stream: Stream, finding: Finding) -> str:
     """What the evidence of a finding amounts to, in a sentence or two."""
     rule, dialect = RULES[finding.rule], stream.dialect
-    sums = dialect is not None and dialect.checksum is not Checksum.NONE
-    for case in (str(finding.evidence.get("certainty")), STATES_SUMS if sums else ANY, ANY):
+    for case in (str(finding.evidence.get("certainty")), STATES_SUMS if states_sums(dialect) else ANY, ANY):
         if case in rule.conclusions:
             return rule.conclusions[case].format(dialect=dialect.name if dialect else "this")
     stops = [r.value for r in Receiver if r in rule.stops]

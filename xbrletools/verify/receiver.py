@@ -1,6 +1,6 @@
 """What a receiver makes of a stream: whether it loads, and where it would have stopped.
 
-The receivers' behaviour: formats/README.md, "Receivers"; tried on the original programs [C].
+How receivers behave was tried on the original programs [C]: formats/README.md, "Receivers".
 """
 
 from collections.abc import Iterable
@@ -18,7 +18,7 @@ from .rules import CHECKSUM_MISMATCH, RULES, UNKNOWN_BLOCK, Finding, Receiver
 
 @dataclass(frozen=True, slots=True)
 class Outcome:
-    """A receiver's verdict. ``offset`` and ``record`` say where it stops, ``reason`` why; all None if it loads."""
+    """A receiver's verdict. ``offset`` and ``record`` say where it stops, ``reason`` why. All are None if it loads."""
 
     loads: bool
     offset: int | None = None
@@ -34,8 +34,8 @@ def outcome(
 ) -> Outcome:
     """The verdict of ``receiver`` on a capture with these findings (of `verify`, in order).
 
-    ``destination``, as given to `verify`, says which blocks the receiver has: it looks a record's name up in its own
-    memory, not in the stream's block list.
+    ``destination``, as given to `verify`, says which blocks the receiver has. The receiver looks a record's name up in
+    its own memory, not in the stream's block list.
     """
     has = destination or {}
     stops = (
@@ -88,7 +88,7 @@ def _stops(finding: Finding, receiver: Receiver, stream: Stream) -> bool:
 
 
 def _reads(dialect: Dialect | None, receiver: Receiver) -> bool:
-    """Whether a receiver reads deltas of this dialect; the posted one reads all that share its layout."""
+    """Whether a receiver reads deltas of this dialect. The posted one reads all that share its layout."""
     if dialect is None or receiver is Receiver.VANILLA:
         return dialect is None
     if receiver is Receiver.TODAY:

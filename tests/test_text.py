@@ -3,7 +3,7 @@
 import pytest
 
 from xbrletools.errors import XbrleError
-from xbrletools.text import address, shown, size
+from xbrletools.text import address, called, shown, size
 
 
 @pytest.mark.parametrize(
@@ -34,3 +34,11 @@ def test_a_byte_and_the_character_of_its_code_are_not_shown_alike():
 def test_nothing_that_acts_on_a_terminal_is_shown(name):
     assert shown(name).isprintable()
     assert shown(name).startswith("\\")
+
+
+def test_a_block_is_called_by_its_bytes_or_as_it_is_shown_and_bytes_come_first():
+    names = [b"a", b"\\x01", b"\x01", b"a"]
+    assert called(names, "a") == called(names, b"a") == [0, 3]
+    assert called(names, "\\x01") == [1, 2]  # the first is so in bytes, the second is shown so
+    assert called(names, b"\\x01") == [1]
+    assert called(names, "b") == []

@@ -1,6 +1,7 @@
 """Names, addresses and sizes, between bytes and text. What a stream says is escaped before anyone sees it."""
 
 import re
+from collections.abc import Sequence
 
 from .errors import XbrleError
 
@@ -26,6 +27,13 @@ def shown(name: bytes) -> str:
             # \\x80 and above stand for bytes that are not UTF-8: a character of that code must not look like one
             out.append(f"\\x{code:02x}" if code < 0x80 else f"\\u{code:04x}" if code < 0x10000 else f"\\U{code:08x}")
     return "".join(out)
+
+
+def called(names: Sequence[bytes], wanted: str | bytes) -> list[int]:
+    """The places of the names from a stream that a person means: those that are so in bytes, then those shown so."""
+    raw = wanted.encode("utf-8", "surrogateescape") if isinstance(wanted, str) else wanted
+    same = [i for i, name in enumerate(names) if name == raw]
+    return same + [i for i, name in enumerate(names) if name != raw and shown(name) == wanted]
 
 
 def inert(text: str) -> str:

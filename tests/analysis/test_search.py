@@ -287,7 +287,7 @@ def test_versions_in_record_order_are_those_of_memory_at_each_record(samples: Pa
     columns = capture.records.columns
     for view in View:
         chance = random.Random(2)
-        walk = versions_module.Versions(capture.space, capture.data, columns, capture.dialect, view)
+        walk = versions_module.Versions(capture.stream, capture.space, columns, view)
         for batch in walk:
             entries = batch.entries
             for i in chance.sample(batch.versions.tolist(), 4):

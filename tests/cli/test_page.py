@@ -199,7 +199,7 @@ def test_floats_that_json_has_not_are_words(capsys, tmp_path):
         (["nothing:0"], "there is no RAM block nothing"),
         (["0x0", "--raw"], "need --at"),
         (["0x0", "--delta"], "need --at"),
-        (["0x0", "--at", "1", "--delta"], "record 1 is no delta"),
+        (["0x0", "--at", "1", "--delta"], "record 1 is not a delta"),
         (["0x1000", "--at", "1", "--delta"], "record 1 did not touch this page"),
         (["0x0", "--at", "1", "--raw", "--delta"], "exclude each other"),
         (["0x0", "--inspect", "ten"], "invalid offset"),

@@ -294,7 +294,7 @@ def memory(data: bytes) -> None:
     if program.plain and not any(p.fatal for p in scanner.problems):
         for (block, place), content in program.pages(scanner.reading.dialect).items():
             row = int(image.space.first[block]) + place
-            assert (image.state[row] == State.KNOWN) == (content is not None)
+            assert (image.state[row] == State.RECOVERED) == (content is not None)
             assert content is None or image.pages[row].tobytes() == content
 
 

@@ -17,7 +17,8 @@ from xbrletools.formats.ram import Kind
 from xbrletools.memory.history import Content, PageHistory
 from xbrletools.memory.image import PageSpace
 from xbrletools.memory.replay import View
-from xbrletools.model import Block
+from xbrletools.model import Block, Facts, Reading, Stream
+from xbrletools.source.source import MappedSource
 from xbrletools.table.columns import Columns
 from xbrletools.table.sections import Sections
 from xbrletools.table.table import RecordTable
@@ -45,9 +46,9 @@ def seeded_pages(capture: xbrletools.Capture, seed: int = 20110511) -> list[tupl
 
 
 def as_list(content: Content) -> list[int | None]:
-    if content.known.all():
+    if content.recovered.all():
         return content.data.tolist()
-    return [b if k else None for b, k in zip(content.data.tolist(), content.known.tolist(), strict=True)]
+    return [b if k else None for b, k in zip(content.data.tolist(), content.recovered.tolist(), strict=True)]
 
 
 def agrees_with_naive(capture: xbrletools.Capture, view: View) -> int:
@@ -104,7 +105,7 @@ def test_a_page_at_any_record_is_that_of_memory_replayed_to_there(samples: Path,
         row = int(capture.space.first[story.block]) + story.address // capture.page_size
         content = story.at(record, view)
         assert np.array_equal(content.data, image.pages[row])
-        assert np.array_equal(content.known, image.known_bytes(row))
+        assert np.array_equal(content.recovered, image.known_bytes(row))
 
 
 def test_the_senders_view_of_the_stale_capture_ends_in_the_sources_ram(corpus: Callable[[str], bytes]) -> None:
@@ -153,14 +154,14 @@ def test_a_delta_after_a_dup_page_has_another_base_in_each_view() -> None:
 
 def test_a_delta_over_a_page_that_was_never_sent_leaves_it_unknown() -> None:
     [version] = story_of(delta(0, A, B)).versions()
-    assert not version.content.known.any()
+    assert not version.content.recovered.any()
     assert (version.base, version.computed, version.sum_holds, version.changed) == (None, None, None, 0)
     assert version.verdict is Verdict.OK
 
 
 def test_an_xbzrle_delta_over_unknown_bytes_gives_those_that_it_carries() -> None:
     [version] = story_of(xbzrle_delta(0, encoded("xbzrle", A, B))).versions()
-    assert np.flatnonzero(version.content.known).tolist() == list(range(100, 109))
+    assert np.flatnonzero(version.content.recovered).tolist() == list(range(100, 109))
     assert bytes(version.content.data[100:109]) == b"Migration"
     assert version.changed == 9
 
@@ -169,7 +170,7 @@ def test_a_delta_that_does_not_decode_makes_the_page_unknown_until_it_is_sent_ag
     story = story_of(page(0, A), delta(0, A, B), raw_delta(0, b"\x01\x02"), delta(0, B, C), page(0, B))
     versions = list(story.versions())
     assert [v.verdict for v in versions] == [None, Verdict.OK, Verdict.SHORT, Verdict.OK, None]
-    assert [bool(v.content.known.all()) for v in versions] == [True, True, False, False, True]
+    assert [bool(v.content.recovered.all()) for v in versions] == [True, True, False, False, True]
     assert versions[-1].content.data.tobytes() == B
     with pytest.raises(XbrleError, match="record 3 does not decode: short"):
         story.delta(3)
@@ -180,7 +181,7 @@ def test_a_delta_says_what_it_changes_and_where() -> None:
     change, where = story.delta(2)
     assert np.flatnonzero(where).tolist() == list(range(100, 109))
     assert change.tobytes() == bytes(a ^ b for a, b in zip(A, B, strict=True))
-    with pytest.raises(XbrleError, match="record 1 is no delta"):
+    with pytest.raises(XbrleError, match="record 1 is not a delta"):
         story.delta(1)
     with pytest.raises(XbrleError, match="record 9 did not touch this page"):
         story.delta(9)
@@ -189,13 +190,13 @@ def test_a_delta_says_what_it_changes_and_where() -> None:
 def test_a_page_that_no_record_touched_is_unknown_and_has_no_versions() -> None:
     story = xbrletools.open(stream([page(0, A), delta(0, A, B)])).page("pc.ram", PAGE)
     assert list(story.versions()) == []
-    assert not story.at().known.any()
+    assert not story.at().recovered.any()
 
 
 def test_a_page_outside_of_its_block_is_refused() -> None:
     capture = xbrletools.open(stream([page(0, A), delta(0, A, B)]))
     for address in (8 * PAGE, -1, 1 << 70):
-        with pytest.raises(XbrleError, match="lies in no page"):
+        with pytest.raises(XbrleError, match="is beyond this block"):
             capture.page("pc.ram", address)
     with pytest.raises(XbrleError, match="no RAM block vga"):
         capture.page("vga", 0)
@@ -230,7 +231,8 @@ def test_a_page_of_a_table_of_five_million_records_is_found_without_replaying_th
     sections.close(sections.add(SectionType.PART, None, 0, 0), 9 * count, 0)  # type: ignore[arg-type]
     table = RecordTable(columns, sections, [b"pc.ram"])
     space = PageSpace([Block(b"pc.ram", pages * PAGE)], PAGE)
-    story = PageHistory(table, data, space, None, b"pc.ram", 1234 * PAGE + 5)
+    stream = Stream(MappedSource("sweeps", data.data), Facts(Reading(), sections), table)
+    story = PageHistory(stream, space, b"pc.ram", 1234 * PAGE + 5)
     assert story.numbers.tolist() == [1235 + k * pages for k in range(10)]
     assert [v.content.data[0] for v in story.versions()] == list(range(10))
     assert [v.pass_ for v in story.versions()] == list(range(1, 11))

@@ -21,7 +21,7 @@ def pages_of(capture, seed):
     columns = capture.records.columns
     rows = np.unique(capture.space.rows(columns)[capture.records.is_page])
     rows = rows[rows >= 0]
-    unknown = rows[capture.memory().state[rows] != State.KNOWN].tolist()
+    unknown = rows[capture.memory().state[rows] != State.RECOVERED].tolist()
     chance = random.Random(seed)
     return sorted({*chance.sample(unknown, min(10, len(unknown))), *chance.sample(rows.tolist(), 10)})
 
@@ -55,8 +55,8 @@ class TestADamagedCapture:
             versions = {v.record: v.content for v in story.versions(view)}
             for number, image in images.items():
                 content = story.at(number, view)
-                assert (content.known == image.recovered_bytes(row)).all()
-                assert (content.data[content.known] == image.pages[row][content.known]).all()
+                assert (content.recovered == image.recovered_bytes(row)).all()
+                assert (content.data[content.recovered] == image.pages[row][content.recovered]).all()
                 if number in versions:
                     assert not versions[number].differs(content).any()
 
@@ -95,8 +95,8 @@ def test_bytes_of_a_page_in_doubt_are_no_bytes_of_anyone():
     assert (span.record, span.unknown, span.lapsed) == (None, True, True)
     (before,) = blame(salvaged.stream, 0, 12 * PAGE, PAGE, at=40)
     assert (before.record, before.unknown, before.lapsed) == (13, False, False)
-    assert not salvaged.page("pc.ram", 12 * PAGE).at().known.any()
-    assert salvaged.page("pc.ram", 12 * PAGE).at(40).known.all()
+    assert not salvaged.page("pc.ram", 12 * PAGE).at().recovered.any()
+    assert salvaged.page("pc.ram", 12 * PAGE).at(40).recovered.all()
 
 
 def test_text_in_a_page_goes_when_the_page_is_in_doubt():
@@ -124,9 +124,9 @@ def test_a_delta_that_fails_puts_in_doubt_what_nothing_vouched_for_since_the_pag
         return xbrletools.open(bytes(broken), salvage=True)
 
     page_5 = damaged(6, 100).page("pc.ram", 5 * PAGE)  # a byte of the PAGE: the first delta tells
-    assert [page_5.at(n).known.all() for n in (5, 6, 41, 43, 44)] == [False] * 5
+    assert [page_5.at(n).recovered.all() for n in (5, 6, 41, 43, 44)] == [False] * 5
     page_5 = damaged(43, 3).page("pc.ram", 5 * PAGE)  # a value of the second delta; the first one's sum holds
-    assert [page_5.at(n).known.all() for n in (6, 41, 42, 43, 44)] == [True, True, True, False, False]
+    assert [page_5.at(n).recovered.all() for n in (6, 41, 42, 43, 44)] == [True, True, True, False, False]
 
 
 def test_the_commands_show_a_page_in_doubt_as_unknown(tmp_path, capsys):
@@ -152,7 +152,7 @@ def test_pages_that_a_postcopy_destination_discarded_are_unknown_in_their_story_
     for row in rows.tolist():
         story = capture.page(*place(capture, row))
         for number, image in ((before, still), (before + 1, gone)):
-            assert (story.at(number).known == image.recovered_bytes(row)).all()
+            assert (story.at(number).recovered == image.recovered_bytes(row)).all()
             block = int(np.searchsorted(capture.space.first, row, side="right")) - 1
             address = (row - int(capture.space.first[block])) * PAGE
             spans = list(blame(capture.stream, block, address, PAGE, at=number))

@@ -59,7 +59,7 @@ def test_a_base_moves_its_block_and_those_that_follow_it():
 
 @pytest.mark.parametrize(
     ("bases", "word"),
-    [({b"gone": 0}, "no RAM block"), ({b"pc.bios": 100}, "no multiple"), ({b"pc.bios": 4096}, "overlap")],
+    [({b"gone": 0}, "no RAM block"), ({b"pc.bios": 100}, "not a multiple"), ({b"pc.bios": 4096}, "overlap")],
 )
 def test_a_base_that_cannot_be_is_refused(bases, word):
     with pytest.raises(XbrleError, match=word):

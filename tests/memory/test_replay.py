@@ -102,7 +102,7 @@ class TestLayersAreTheRecordsInOrder:
                 memory[page] = new
         image = xbrletools.open(builder.bytes(), dialect="posted").memory()
         for page in range(4):
-            assert (image.state[page] == State.KNOWN) == (page in memory)
+            assert (image.state[page] == State.RECOVERED) == (page in memory)
             if page in memory:
                 assert (image.pages[page] == memory[page]).all()
 
@@ -130,7 +130,7 @@ class TestWhatIsNotKnown:
     def test_a_page_whose_delta_does_not_decode_is_unknown_until_it_is_sent_again(self):
         a = noise(1)
         builder = StreamBuilder().page(0, a).page(PAGE, a).delta(PAGE, a, changed(a, 5)).raw_delta(0, b"\xff\x01", a)
-        assert xbrletools.open(builder.bytes()).memory().state[:2].tolist() == [State.UNKNOWN, State.KNOWN]
+        assert xbrletools.open(builder.bytes()).memory().state[:2].tolist() == [State.UNKNOWN, State.RECOVERED]
         healed = xbrletools.open(builder.page(0, a).bytes()).memory()
         assert (healed.pages[0] == a).all()
         assert healed.known[:2].all()

@@ -239,4 +239,4 @@ def test_two_gaps_without_a_record_between_them_are_two_doubts(junk):
     capture = xbrletools.open(stream.end().bytes(), salvage=True)
     assert len(capture.doubts) >= len(capture.gaps) >= 1
     image = capture.memory()
-    assert image.state[13] == State.KNOWN
+    assert image.state[13] == State.RECOVERED

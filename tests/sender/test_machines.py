@@ -193,7 +193,7 @@ class MigrationMachine(RuleBasedStateMachine):
                 continue
             image = capture.memory(view=view)
             for row in range(PAGES):
-                assert (image.state[row] == State.KNOWN) == (row in expected), (view, row)
+                assert (image.state[row] == State.RECOVERED) == (row in expected), (view, row)
                 if row in expected:
                     assert image.pages[row].tobytes() == bytes(expected[row]), (view, row)
 

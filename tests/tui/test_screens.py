@@ -6,7 +6,7 @@ import xbrletools
 from tests.building import PAGE, page, patterned, stream, zero
 from tests.scan.test_channels import Packets, main_channel
 from tests.scan.test_today import _discard as discard
-from xbrletools.memory.pagemap import page_map
+from xbrletools.memory.blockstate import block_state
 from xbrletools.tui.screens.fields import FieldTree
 from xbrletools.tui.screens.findings import Explanation, FindingList
 from xbrletools.tui.screens.overview import bar
@@ -63,7 +63,7 @@ async def test_the_map_shows_each_page_as_of_the_chosen_record() -> None:
         cells = d.widget(Cells)
         assert cells.zoom == 0
         row = capture.records.row(2300)
-        pages = page_map(capture.records.columns, 0, 2048, 4096, row, np.zeros(0, np.int64))
+        pages = block_state(capture.records.columns, 0, 2048, 4096, row, np.zeros(0, np.int64))
         letters = {0: ".", 2: "P", 3: "D", 4: "X"}
         drawn = "".join("".join(t for t, _ in cells.line(i, 80)[1:]) for i in range(cells.count()))
         assert drawn == "".join(letters[k] for k in pages.kind.tolist())

@@ -15,9 +15,10 @@ from tests.damages import KINDS, damage
 from tests.siege.test_scratch import taken
 from tests.streams import PAGE, StreamBuilder, noise
 from xbrletools.formats.ram import Kind
-from xbrletools.verify import checker, ledger, memory
+from xbrletools.table.numbers import Numbers
+from xbrletools.verify import checker, ledger, observed, replayed
+from xbrletools.verify import corrupt as corrupt_module
 from xbrletools.verify.ledger import Ledger
-from xbrletools.verify.marks import Numbers
 
 
 def stale_stream(rounds: int, flags: int = 1) -> bytes:
@@ -96,9 +97,10 @@ def test_findings_are_the_same_from_files_and_from_pieces_of_any_size(
         monkeypatch.setattr(ledger, "HELD", 1)
         assert list(capture.verify()) == expected
         monkeypatch.setattr(ledger, "PIECE", 7)
-        monkeypatch.setattr(memory, "PIECE", 7)
-        monkeypatch.setattr(memory, "AT_ONCE", 5)
-        monkeypatch.setattr(memory, "CHUNK", 13)
+        monkeypatch.setattr(replayed, "PIECE", 7)
+        monkeypatch.setattr(observed, "PIECE", 7)
+        monkeypatch.setattr(observed, "CHUNK", 13)
+        monkeypatch.setattr(corrupt_module, "AT_ONCE", 5)
         monkeypatch.setattr(checker, "PIECE", 5)
         monkeypatch.setattr(checker, "_FINDINGS", 3)
         assert list(capture.verify()) == expected

@@ -22,7 +22,7 @@ from xbrletools.sender.encode import Plan, encode
 from xbrletools.sender.policy import Dups, Policy, rules_of
 from xbrletools.sender.saver import RecordForm
 from xbrletools.sender.snapshots import open_snapshots
-from xbrletools.verify.marks import Numbers
+from xbrletools.table.numbers import Numbers
 from xbrletools.verify.spans import replayed
 
 SPAN = 20  # records from one delta on
@@ -156,7 +156,7 @@ def test_replays_are_those_that_a_look_at_one_record_after_the_other_finds(recor
     }
     data = posted.stream([makes[kind](page * PAGE) for kind, page in records])
     capture = xbrletools.open(data, dialect="posted", endian="little")
-    found = replayed(capture.stream, Numbers(capture.records.columns.kind))
+    found = replayed(capture.stream)
     columns = (found.first, found.last, found.shift, found.count)
     assert [list(s) for s in zip(*(c.tolist() for c in columns), strict=True)] == naive_replays(capture)
 
@@ -168,7 +168,7 @@ def test_a_span_is_one_where_pieces_of_the_table_meet(piece, monkeypatch):
     payload = posted.encoded("posted", blank, b"x" + blank[1:])
     once = [posted.raw_delta(a * PAGE, payload) for a in range(4000)]
     capture = xbrletools.open(posted.stream(once * 2, ((b"pc.ram", 4000 * PAGE),)))
-    found = replayed(capture.stream, Numbers(capture.records.columns.kind))
+    found = replayed(capture.stream)
     assert (found.first.tolist(), found.last.tolist(), found.shift.tolist()) == ([4001], [8000], [4000])
     assert found.count.tolist() == [4000]
 
@@ -180,7 +180,7 @@ def test_spans_that_are_many_lie_in_a_file(tmp_path, monkeypatch):
         for part, _ in Stream(SHORT, records=500_000).pieces():
             file.write(part)
     with xbrletools.open(path, cache=False) as capture:
-        found = replayed(capture.stream, Numbers(capture.records.columns.kind))
+        found = replayed(capture.stream)
     assert len(found) > 50_000
     for column in (found.first, found.last, found.shift, found.count):
         assert isinstance(column.base, memoryview)

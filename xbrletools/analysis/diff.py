@@ -128,10 +128,10 @@ def _recovered(image: Image, name: bytes, start: int, stop: int) -> NDArray[np.b
     """Which bytes [start, stop) of a block are recovered, (stop - start,) bool; None where all are."""
     pages = _pages(image, name, start, stop)
     state = image.state[pages]
-    if (state == State.KNOWN).all():
+    if (state == State.RECOVERED).all():
         return None
     size = image.space.page_size
-    recovered = np.repeat(state == State.KNOWN, size)
+    recovered = np.repeat(state == State.RECOVERED, size)
     for i in np.flatnonzero(state == State.PARTLY).tolist():
         recovered[i * size : (i + 1) * size] = image.recovered_bytes(pages.start + i)
     skip = start % size

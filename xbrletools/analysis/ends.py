@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 from ..memory.ramaddr import layout
 from ..model import Stream
 from ..scan.salvage.attribute import NAMELESS
-from ..verify.rules import RULES, Finding
+from ..verify.rules import ENDS_DISAGREE, LOG_UNREAD, Finding, Rule
 from . import miglog
 from .miglog import End, Log
 
@@ -73,34 +73,31 @@ def _by_number(stream: Stream, sent: Log, received: Log, match: "_Match | None")
         evidence["line"] = line + 1
         (numbers,) = np.nonzero(match.line == line)
         if not len(numbers):
-            rule = RULES["ends-disagree"]
-            return [Finding(rule.id, rule.severity, f"line {line + 1}: {message}", evidence=evidence)]
+            return [ENDS_DISAGREE.finding(f"line {line + 1}: {message}", evidence=evidence)]
         number = int(numbers[0])
-    return [_of_record(stream, "ends-disagree", message, number, evidence)]
+    return [_of_record(stream, ENDS_DISAGREE, message, number, evidence)]
 
 
 def _differing(sender: int, receiver: int) -> str:
     return f"the sender logged this page with the sum {sender:#x}, the receiver with {receiver:#x}"
 
 
-def _of_record(stream: Stream, name: str, message: str, number: int, evidence: dict[str, object]) -> Finding:
+def _of_record(stream: Stream, rule: Rule, message: str, number: int, evidence: dict[str, object]) -> Finding:
     """A finding at the record with this number, counted from 0. The capture may not have such a record."""
-    rule, rows = RULES[name], stream.records.by_number
+    rows = stream.records.by_number
     if number >= len(rows):
-        return Finding(rule.id, rule.severity, message, None, number + 1, evidence=evidence)
+        return rule.finding(message, record=number + 1, evidence=evidence)
     row = int(rows[number])
     columns = stream.records.columns
     block = int(columns.block[row])
-    return Finding(
-        rule.id,
-        rule.severity,
+    return rule.finding(
         message,
         int(columns.offset[row]),
-        number + 1,
-        int(stream.records.section[row]),
-        stream.records.names[block] if block < len(stream.records.names) else None,
-        int(columns.address[row]),
-        evidence,
+        record=number + 1,
+        section=int(stream.records.section[row]),
+        block=stream.records.names[block] if block < len(stream.records.names) else None,
+        page=int(columns.address[row]),
+        evidence=evidence,
     )
 
 
@@ -223,7 +220,7 @@ def _by_match(match: _Match, derived: Log, real: Log, stream: Stream, is_senders
     sums = int(real.cksum[held[first]]), int(derived.cksum[first])
     sender, receiver = sums if is_senders else sums[::-1]
     evidence: dict[str, object] = {"sender_sum": sender, "receiver_sum": receiver, "line": int(line[first]) + 1}
-    return [_of_record(stream, "ends-disagree", _differing(sender, receiver), int(records[first]), evidence)]
+    return [_of_record(stream, ENDS_DISAGREE, _differing(sender, receiver), int(records[first]), evidence)]
 
 
 def _unread(stream: Stream, match: _Match, lines: int) -> list[Finding]:
@@ -235,7 +232,6 @@ def _unread(stream: Stream, match: _Match, lines: int) -> list[Finding]:
     reached = np.maximum.accumulate(match.line[matched])
     rows = np.append(0, np.cumsum(stream.records.is_page))
     offsets = {int(rows[g.row]): g.start for g in reversed(stream.facts.gaps)}
-    rule = RULES["log-unread"]
     notes = []
     for first, stop in edges.reshape(-1, 2).tolist():
         after = int(np.searchsorted(reached, stop))
@@ -246,5 +242,5 @@ def _unread(stream: Stream, match: _Match, lines: int) -> list[Finding]:
         if offset is None and number < len(match.line):
             offset = int(stream.records.columns.offset[stream.records.by_number[number]])
         message = f"{what} no record in this capture"
-        notes.append(Finding(rule.id, rule.severity, message, offset, number + 1, evidence=evidence))
+        notes.append(LOG_UNREAD.finding(message, offset, record=number + 1, evidence=evidence))
     return notes

@@ -17,7 +17,6 @@ from ..codec.checksum import byte_sum
 from ..codec.verdict import Verdict
 from ..errors import XbrleError
 from ..formats import miglog
-from ..formats.dialects import Checksum, Dialect
 from ..formats.ram import Kind
 from ..formats.xbrle import HeaderFlag
 from ..memory import replay
@@ -27,6 +26,7 @@ from ..memory.moments import lapses_of, space_of
 from ..memory.replay import View
 from ..model import Stream
 from ..source.source import open_source
+from ..table.claims import stated
 from ..table.columns import Columns
 from ..table.kinds import IS_DELTA
 
@@ -116,10 +116,10 @@ def written(stream: Stream, end: End, bases: NDArray[np.int64] | None = None) ->
     lapses = lapses_of(stream, View.SENDER if end is End.SENDER else View.RECEIVER).among(rows)
     void = lapses.void(space_of(stream).rows(columns))
     summed = _sum_pages(stream, columns, end, lapses, void)
-    expected = _has_checksum(columns, dialect)
-    claimed = ~columns.checksum if dialect is not None and dialect.checksum is Checksum.COMPLEMENT else columns.checksum
-
     delta = IS_DELTA[columns.kind]
+    expected, claimed = stated(columns, dialect)
+    expected &= delta
+
     stops = {
         StopReason.KIND: ~delta & (columns.kind != Kind.PAGE) & (columns.kind != Kind.DUP),
         StopReason.CUT: _cut(stream, len(columns)),
@@ -178,7 +178,7 @@ def _sum_pages(stream: Stream, columns: Columns, end: End, lapses: Lapses, void:
     dup_rows = np.flatnonzero(is_dup)
     out.sums[dup_rows] = stream.data[columns.payload(dup_rows)].astype(np.uint32) * size
     out.known[dup_rows] = True
-    forgets = end is End.SENDER and dialect is not None and not dialect.caches_dup
+    forgets = end is End.SENDER and replay.forgets_dups(dialect)
     replayed = np.flatnonzero(~void & ~is_dup) if forgets else np.flatnonzero(~void)
     image = Image(space_of(stream))
     for start, stop, lapsed in lapses.among(replayed).pieces(len(replayed), replay.CHUNK):
@@ -189,21 +189,11 @@ def _sum_pages(stream: Stream, columns: Columns, end: End, lapses: Lapses, void:
             not_dup = np.flatnonzero(layer.kind != Kind.DUP)
             rows, pages = part[layer.places[not_dup]], layer.rows[not_dup]
             out.sums[rows] = byte_sum(image.pages, pages)
-            out.known[rows] = image.state[pages] == State.KNOWN
+            out.known[rows] = image.state[pages] == State.RECOVERED
             out.verdicts[part[layer.places[layer.deltas]]] = layer.verdicts
 
         replay.apply(image, stream.data, columns.take(part), dialect, observe)
     return out
-
-
-def _has_checksum(columns: Columns, dialect: Dialect | None) -> NDArray[np.bool_]:
-    """Whether each record is a delta whose header has the byte sum of its page."""
-    if dialect is None or dialect.checksum is Checksum.NONE:
-        return np.zeros(len(columns), bool)
-    delta: NDArray[np.bool_] = IS_DELTA[columns.kind]
-    if dialect.checksum is Checksum.FLAGGED:
-        delta &= (columns.header_flags & HeaderFlag.CHECKSUM) != 0
-    return delta
 
 
 def _cut(stream: Stream, count: int) -> NDArray[np.bool_]:

@@ -159,7 +159,7 @@ def search_all(
     if block is not None:
         rows = rows[table.columns.block[rows] == block]
     lapses = lapses_of(stream, view).upto(end - 1 if at is not None else end).among(rows)
-    versions = Versions(space_of(stream), stream.data, table.columns.take(rows), stream.dialect, view, lapses)
+    versions = Versions(stream, space_of(stream), table.columns.take(rows), view, lapses)
     finder = _Finder(space_of(stream), pattern, versions)
     lives = _Lives(finder)
     for batch in versions:
@@ -194,7 +194,7 @@ class _Still:
         state: NDArray[np.uint8] = self._image.state[pages]
         return state
 
-    def known_bytes(self, page: int) -> NDArray[np.bool_]:
+    def recovered_bytes(self, page: int) -> NDArray[np.bool_]:
         return self._image.recovered_bytes(page)
 
 
@@ -300,7 +300,7 @@ class _Finder:
         doubtful = np.zeros(len(window), bool)
         for k, segment in enumerate(self.segments):
             over = (begin < segment.to + segment.stop - segment.start) & (end > segment.to)
-            doubtful |= over & (states[window, k] != State.KNOWN)
+            doubtful |= over & (states[window, k] != State.RECOVERED)
         keep = ~doubtful
         for i in np.flatnonzero(doubtful).tolist():
             w = int(window[i])
@@ -337,7 +337,7 @@ class _Finder:
         windows, starts, contents = [], [], []
         size = self.space.page_size
         room = (self._end_of(pages) - pages * size + self.context).tolist()
-        whole = (states == State.KNOWN).all(axis=1).tolist()
+        whole = (states == State.RECOVERED).all(axis=1).tolist()
         for w, page in enumerate(pages.tolist()):
             window = bytes(buffer[w * self.width : (w + 1) * self.width])[: room[w]]
             runs = [(0, len(window))]
@@ -387,10 +387,10 @@ class _Finder:
                 if entry >= 0 and batch is not None:
                     of_page = batch.entries.partly[entry]
                 else:
-                    of_page = self._memory.known_bytes(page + segment.step)
+                    of_page = self._memory.recovered_bytes(page + segment.step)
                 recovered[to] = of_page[segment.start : segment.stop]
             else:
-                recovered[to] = states[k] == State.KNOWN
+                recovered[to] = states[k] == State.RECOVERED
         return recovered
 
 

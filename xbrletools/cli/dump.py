@@ -157,7 +157,7 @@ def _pieces(
 def _standing_bases(opened: Capture) -> NDArray[np.int8] | None:
     """What is known of each record's base after salvage; None if the blocks claim more memory than a guest can have."""
     try:
-        return standing_bases(opened.space, opened.data, opened.records.columns, opened.dialect, opened.lapses())
+        return standing_bases(opened.stream, opened.space, opened.lapses())
     except XbrleError:
         return None
 

@@ -290,7 +290,7 @@ def _lost(opened: Capture, image: Image, at: int | None, trust: Trust) -> int:
     if astray:
         warn(f"{astray} records carry pages outside all listed RAM blocks; they were not written")
     pages = np.flatnonzero(sent)
-    lost = pages[image.state[pages] != State.KNOWN]
+    lost = pages[image.state[pages] != State.RECOVERED]
     if len(lost) and trust is Trust.CHECKSUM:
         warn(f"{len(lost)} of {len(pages)} sent pages are left out: no checksum confirms them")
     elif len(lost):

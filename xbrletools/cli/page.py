@@ -139,19 +139,19 @@ class _Page:
         """The page's bytes just after a record."""
         content = self.page.at(at, self.view)
         if self.as_json:
-            unknown = hexview.runs(~content.known)
+            unknown = hexview.runs(~content.recovered)
             found = {"record": at, "view": self.view.value, "bytes": content.data.tobytes().hex(), "unknown": unknown}
             click.echo(json.dumps(self.place | found))
             return
         click.echo(f"{self.name}, {self.view.value}'s view, after record {at}")
-        for line in hexview.dump(content.data, content.known, self.page.address):
+        for line in hexview.dump(content.data, content.recovered, self.page.address):
             click.echo(line)
 
     def raw(self, at: int | None) -> int:
         """The page's bytes for other programs; unknown ones are zeros, with a warning. Returns the exit status."""
         content = self.page.at(at, self.view)
         sys.stdout.buffer.write(content.data.tobytes())
-        unknown = int(np.count_nonzero(~content.known))
+        unknown = int(np.count_nonzero(~content.recovered))
         if unknown:
             warn(f"{unknown} bytes of this page are unknown; they are written as zeros")
         return EXIT_FINDINGS if unknown else 0
@@ -197,7 +197,7 @@ class _Page:
         if not 0 <= offset < self.page.page_size:
             raise XbrleError(f"offset {offset:#x} is outside the page: use 0 to {self.page.page_size - 1:#x}")
         content = self.page.at(at, self.view)
-        meanings = hexview.meanings(content.data[offset:], content.known[offset:])
+        meanings = hexview.meanings(content.data[offset:], content.recovered[offset:])
         if self.as_json:
             found = {name: {"little": _finite(little), "big": _finite(big)} for name, (little, big) in meanings.items()}
             place = {"offset": offset, "record": at, "view": self.view.value}
@@ -206,7 +206,7 @@ class _Page:
         moment = "at the end" if at is None else f"after record {at}"
         click.echo(f"{self.name} + {offset:#x}, {self.view.value}'s view, {moment}")
         row = slice(offset, offset + hexview.ROW)
-        click.echo(f"bytes   {' '.join(hexview.cells(content.data[row], content.known[row]))}")
+        click.echo(f"bytes   {' '.join(hexview.cells(content.data[row], content.recovered[row]))}")
         click.echo(f"        {'little-endian':26} big-endian")
         for name, (little, big) in meanings.items():
             if name == "ascii":
@@ -234,7 +234,7 @@ def _check(version: Version) -> str:
 def _notes(version: Version, differ: int | None, other: Version | None, other_view: View) -> list[str]:
     """Remarks about a version: unknown bytes, and how it differs in the other view."""
     notes = []
-    unknown = int(np.count_nonzero(~version.content.known))
+    unknown = int(np.count_nonzero(~version.content.recovered))
     if unknown:
         notes.append(f"{unknown} unknown")
     if differ and other is not None:
@@ -258,21 +258,21 @@ def _as_object(version: Version, differ: int | None) -> dict[str, Any]:
         "stated_sum": version.stated,
         "computed_sum": version.computed,
         "sum_holds": version.sum_holds,
-        "unknown": int(np.count_nonzero(~version.content.known)),
+        "unknown": int(np.count_nonzero(~version.content.recovered)),
         "differs_from_other_view": differ,
     }
 
 
 def _column(content: Content, marked: hexview.Mask, with_text: bool) -> Column:
-    text = hexview.characters(content.data, content.known) if with_text else ""
-    return Column(hexview.cells(content.data, content.known), marked, text)
+    text = hexview.characters(content.data, content.recovered) if with_text else ""
+    return Column(hexview.cells(content.data, content.recovered), marked, text)
 
 
 def _ranges(contents: dict[str, Content], where: hexview.Mask) -> list[dict[str, Any]]:
     """The runs of ``where``, split so that each content is either known or unknown in all of a run; null if unknown."""
     edges = where.astype(np.uint8)
     for i, content in enumerate(contents.values()):
-        edges |= np.where(where & content.known, 2 << i, 0).astype(np.uint8)
+        edges |= np.where(where & content.recovered, 2 << i, 0).astype(np.uint8)
     starts = np.flatnonzero(np.diff(edges, prepend=np.uint8(0)))
     ranges = []
     ends = np.append(starts[1:], len(where))[: len(starts)]
@@ -280,7 +280,7 @@ def _ranges(contents: dict[str, Content], where: hexview.Mask) -> list[dict[str,
         if where[start]:
             found: dict[str, Any] = {"offset": start, "length": end - start}
             for name, content in contents.items():
-                found[name] = content.data[start:end].tobytes().hex() if content.known[start] else None
+                found[name] = content.data[start:end].tobytes().hex() if content.recovered[start] else None
             ranges.append(found)
     return ranges
 

@@ -247,7 +247,7 @@ def _print_sarif(capture: str, findings: Iterable[Any]) -> Iterator[Any]:
     """The findings as a SARIF 2.1.0 log (OASIS). The place of each is a byte offset."""
     from ..verify.rules import RULES
 
-    rules = [{"id": r.id, "shortDescription": {"text": r.meaning}} for r in RULES.values()]
+    rules = [{"id": r.id, "shortDescription": {"text": r.sentence}} for r in RULES.values()]
     driver = {"name": "xbrle", "version": __version__, "rules": rules}
     log = {
         "$schema": "https://json.schemastore.org/sarif-2.1.0.json",

@@ -42,7 +42,7 @@ def write_stream(stream: Stream, path: str | os.PathLike[str], trust: Trust = Tr
         XbrleError: the capture cannot be read, or ``path`` not written.
     """
     columns = stream.records.columns
-    is_written = standing(space_of(stream), stream.data, columns, stream.dialect, lapses_of(stream, View.RECEIVER))
+    is_written = standing(stream, space_of(stream), lapses_of(stream, View.RECEIVER))
     if trust is Trust.CHECKSUM:
         confirmed = np.append(confirmed_of(stream, memory_of(stream)), False)
         is_written &= confirmed[space_of(stream).rows(columns)]

@@ -168,7 +168,7 @@ def _unknown_in(image: Image, piece: Piece) -> Iterator[tuple[int, int]]:
     size = image.space.page_size
     first = int(image.space.first[piece.block])
     shift = piece.place - piece.offset
-    for run_start, run_end in _page_runs(image, piece, lambda part: image.state[part] != State.KNOWN):
+    for run_start, run_end in _page_runs(image, piece, lambda part: image.state[part] != State.RECOVERED):
         for start, end in _split_at_partly(image, first, run_start, run_end):
             page = start // size
             if image.state[first + page] != State.PARTLY:

@@ -1,6 +1,6 @@
 """Whether the receiver knew a page when a delta for it came: told from the records alone, window by window.
 
-It takes no decoding, so a pipe can be judged as it passes.
+Nothing is decoded for it, so a pipe can be judged as it passes.
 """
 
 from collections.abc import Sequence
@@ -10,10 +10,8 @@ from numpy.typing import NDArray
 
 from ..arrays import reserve
 from ..errors import XbrleError
-from ..formats.dialects import Dialect
 from ..formats.ram import Kind
-from ..model import Block
-from ..table.columns import Columns
+from ..model import Block, Stream
 from ..table.kinds import IS_DELTA
 from ..table.windows import Window
 from .image import Image, PageSpace
@@ -24,8 +22,8 @@ from .replay import CHUNK, Layer, apply
 class Bases:
     """Which pages a record has given in full so far, from window to window.
 
-    A delta over an unknown page does not make it known; one over a known page keeps it so: a receiver that does not
-    take a delta stops there. ``blocks`` is the list that a scan adds to as it goes.
+    A delta over an unknown page does not make it known. One over a known page keeps it known: a receiver that refuses
+    a delta stops there. ``blocks`` is the list that a scan adds to as it goes.
     """
 
     def __init__(self, blocks: Sequence[Block]) -> None:
@@ -33,9 +31,9 @@ class Bases:
         self._given = np.empty(0, np.uint8)
 
     def known(self, window: Window) -> NDArray[np.int8]:
-        """Whether each delta's page was known before it, (n,) int8: 1 yes, 0 no, -1 for other records.
+        """Whether each delta's page was known before it, (n,) int8: 1 for yes, 0 for no, -1 for other records.
 
-        -1 for all where the blocks claim to be larger than any guest.
+        It is -1 for all where the blocks claim to be larger than any guest.
         """
         columns = window.columns
         try:
@@ -43,19 +41,19 @@ class Bases:
         except XbrleError:
             return np.full(len(columns), -1, np.int8)
         self._grow(len(space))
-        rows = space.rows(columns)
+        page_of = space.rows(columns)
         delta = IS_DELTA[columns.kind]
         cut = (columns.kind == Kind.PAGE) & (columns.length != window.page_size)
         out = np.where(delta, 0, -1).astype(np.int8)
-        inside = np.flatnonzero(rows >= 0)
-        pages, place = np.unique(rows[inside], return_inverse=True)
+        inside = np.flatnonzero(page_of >= 0)
+        pages, place = np.unique(page_of[inside], return_inverse=True)
         first = np.full(len(pages), len(columns), np.int64)
         full = np.flatnonzero((window.is_page & ~delta & ~cut)[inside])
         first[place[full[::-1]]] = inside[full[::-1]]  # backwards: a page's first full record is what stays
-        before = (first[place] < inside) | (self._given[rows[inside]] != 0)
+        before = (first[place] < inside) | (self._given[page_of[inside]] != 0)
         based = delta[inside]
         out[inside[based]] = before[based]
-        self._given[rows[inside[full]]] = 1
+        self._given[page_of[inside[full]]] = 1
         return out
 
     def _grow(self, pages: int) -> None:
@@ -67,20 +65,18 @@ class Bases:
         self._given = larger
 
 
-def standing_bases(
-    space: PageSpace, data: NDArray[np.uint8], columns: Columns, dialect: Dialect | None, lapses: Lapses
-) -> NDArray[np.int8]:
-    """As `Bases.known`, of all records at once, where pages lapse: a page in doubt is no base that is known."""
-    rows = space.rows(columns)
+def standing_bases(stream: Stream, space: PageSpace, lapses: Lapses) -> NDArray[np.int8]:
+    """As `Bases.known`, of all records at once, where pages lapse: a base in doubt is not known."""
+    columns = stream.records.columns
     out = np.where(IS_DELTA[columns.kind], 0, -1).astype(np.int8)
-    void = lapses.void(rows)
+    void = lapses.void(space.rows(columns))
     image = Image(space)
     for start, end, lapsed in lapses.pieces(len(columns), CHUNK):
         lapsed.forget(image)
-        mine = start + np.flatnonzero(~void[start:end])
+        rows = start + np.flatnonzero(~void[start:end])
 
-        def look(layer: Layer, mine: NDArray[np.int64] = mine) -> None:
-            out[mine[layer.places[layer.deltas]]] = layer.based
+        def look(layer: Layer, rows: NDArray[np.int64] = rows) -> None:
+            out[rows[layer.places[layer.deltas]]] = layer.based
 
-        apply(image, data, columns.take(mine), dialect, look)
+        apply(image, stream.data, columns.take(rows), stream.dialect, look)
     return out

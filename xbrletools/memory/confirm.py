@@ -1,8 +1,8 @@
 """Which pages a checksum vouches for, and the words for what a damaged capture gives: recovered, known, unprotected.
 
-A delta's sum is of the whole page after it, and so vouches for the page before it too, and for its place: over another
-page it would not hold. The sums of PAGE records, in the debug trees of November 2010, and the Adler-32 of zlib streams
-vouch for bytes but not for whose they are, so these make nothing known; nothing else in any dialect is protected.
+A delta's sum is of the whole page after it. So it vouches for the page before it, too, and for its place: over another
+page it would not hold. The sums of PAGE records in the debug trees of November 2010, and the Adler-32 of zlib streams,
+vouch for bytes but not for whose they are. They make nothing known. Nothing else in any dialect is protected.
 """
 
 from enum import Enum
@@ -14,13 +14,14 @@ from ..arrays import reserve
 from ..codec import deltas
 from ..codec.checksum import byte_sum
 from ..codec.verdict import Verdict
-from ..formats.dialects import Checksum, Dialect
+from ..formats.dialects import Dialect
 from ..formats.ram import Kind
-from ..formats.xbrle import HeaderFlag
+from ..model import Stream
+from ..table.claims import stated, states_sums
 from ..table.columns import PIECE, Columns
 from ..table.kinds import IS_DELTA
 from .image import Image, State
-from .replay import View
+from .replay import View, forgets_dups
 
 BATCH = 1 << 20  # bytes of pages that are decoded at once, to see whether the delta that follows fits them
 
@@ -28,7 +29,7 @@ Ints = NDArray[np.int64]
 
 
 class Trust(Enum):
-    """What is believed: the stream as it stands, or only what a checksum in it vouches for; all else is unknown."""
+    """What is believed: the stream as it stands, or only what a checksum in it vouches for. All else is unknown."""
 
     STREAM = "stream"
     CHECKSUM = "checksum"
@@ -49,58 +50,61 @@ PLAIN_WORDS = {
 }
 
 
-def confirmed(
-    image: Image, data: NDArray[np.uint8], columns: Columns, end: int, dialect: Dialect | None, view: View
-) -> NDArray[np.bool_]:
+def confirmed(image: Image, stream: Stream, end: int, view: View) -> NDArray[np.bool_]:
     """Which pages a sum vouches for, (pages,) bool. ``image`` is memory in ``view`` just before row ``end``.
 
-    Such a page is wholly known, and the record that left it states a sum that it has; or the next record of the page is
-    a delta, and what that makes of it has the sum that it states.
+    Such a page is wholly recovered, and the record that left it states a sum that it has. Or the next record of the
+    page is a delta, and what that makes of the page has the sum that it states.
     """
-    last = reserve((len(image.space),), np.int64)  # of each page the row, plus one, of what left it
+    columns, dialect = stream.records.columns, stream.dialect
+    left_by = reserve((len(image.space),), np.int64)  # of each page the row, plus one, of what left it
     for start in range(0, end, PIECE):
-        pages, rows = _carried(image, columns, start, min(start + PIECE, end))
-        last[pages] = rows + 1
-    sent = np.flatnonzero(last)
-    pages = sent[image.state[sent] == State.KNOWN]
-    left = last[pages] - 1
+        pages, rows = _carried(image, stream, start, min(start + PIECE, end))
+        left_by[pages] = rows + 1
+    sent = np.flatnonzero(left_by)
+    pages = sent[image.state[sent] == State.RECOVERED]
+    left = left_by[pages] - 1
     good = np.zeros(len(image.space), bool)
-    good[pages[_vouched(image, columns, pages, left, dialect)]] = True
     if dialect is None:
         return good
+    good[pages[_vouched(image, columns, pages, left, dialect)]] = True
     open_ = ~good[pages]
-    forgets = view is View.SENDER and not dialect.caches_dup  # a dup page is no base for what follows, and may come
-    if forgets:  # between
+    forgets = forgets_dups(dialect, view)  # then dup pages are not bases, and may stand between a page and its delta
+    if forgets:
         open_ &= columns.kind[left] != Kind.DUP
-    following = reserve((len(image.space),), np.int64)
+    followed_by = reserve((len(image.space),), np.int64)
     for start in reversed(range(end, len(columns), PIECE)):
-        there, rows = _carried(image, columns, start, start + PIECE)
+        later, rows = _carried(image, stream, start, start + PIECE)
         if forgets:
             counts = columns.kind[rows] != Kind.DUP
-            there, rows = there[counts], rows[counts]
-        following[there[::-1]] = rows[::-1] + 1
-    open_ &= following[pages] > 0
+            later, rows = later[counts], rows[counts]
+        followed_by[later[::-1]] = rows[::-1] + 1
+    open_ &= followed_by[pages] > 0
     pages = pages[open_]
-    fits = _fits(image, data, columns, pages, following[pages] - 1, dialect)
+    fits = _fits(image, stream.data, columns, pages, followed_by[pages] - 1, dialect)
     good[pages[fits]] = True
     return good
 
 
-def _carried(image: Image, columns: Columns, start: int, stop: int) -> tuple[Ints, Ints]:
-    """The pages of some records, and the rows of those; of records that carry none of the image, nothing."""
-    pages = image.space.rows(columns.take(slice(start, stop)))
+def _carried(image: Image, stream: Stream, start: int, stop: int) -> tuple[Ints, Ints]:
+    """The pages of some records, and the rows of those. Records that carry none of the image are left out."""
+    pages = image.space.rows(stream.records.columns.take(slice(start, stop)))
     places = np.flatnonzero(pages >= 0)
     return pages[places], places + start
 
 
-def _vouched(image: Image, columns: Columns, pages: Ints, left: Ints, dialect: Dialect | None) -> NDArray[np.bool_]:
-    """Whether each page has the sum that the record which left it states."""
+def _stating(columns: Columns, rows: Ints, dialect: Dialect) -> Ints:
+    """The places of the deltas among these rows that state a sum."""
+    places = np.flatnonzero(IS_DELTA[columns.kind[rows]])
+    states, _ = stated(columns, dialect, rows[places])
+    return places[states]
+
+
+def _vouched(image: Image, columns: Columns, pages: Ints, left: Ints, dialect: Dialect) -> NDArray[np.bool_]:
+    """Whether each page was left by a delta that states a sum, and has that sum, (n,) bool."""
     good = np.zeros(len(left), bool)
-    if dialect is None:
-        return good
-    mine = np.flatnonzero(IS_DELTA[columns.kind[left]])
-    mine = mine[carries_sum(columns, left[mine], dialect)]
-    good[mine] = sums_hold(columns, left[mine], image.pages, pages[mine], dialect)
+    places = _stating(columns, left, dialect)
+    good[places] = sums_hold(columns, left[places], image.pages, pages[places], dialect)
     return good
 
 
@@ -109,43 +113,35 @@ def _fits(
 ) -> NDArray[np.bool_]:
     """Whether the record that follows is a delta whose sum holds for what it makes of each page."""
     fits = np.zeros(len(pages), bool)
-    mine = np.flatnonzero(IS_DELTA[columns.kind[following]])
-    mine = mine[carries_sum(columns, following[mine], dialect)]
+    places = _stating(columns, following, dialect)
     step = max(1, BATCH // image.space.page_size)
-    for start in range(0, len(mine), step):
-        some = mine[start : start + step]
-        places = following[some]
-        scratch = image.pages[pages[some]].copy()
-        at = columns.payload(places)
-        verdicts = deltas.apply(dialect.encoding, data, at, columns.length[places].astype(np.int64), scratch)
-        holds = sums_hold(columns, places, scratch, np.arange(len(some)), dialect)
-        fits[some] = (verdicts == Verdict.OK) & holds
+    for start in range(0, len(places), step):
+        batch = places[start : start + step]
+        fits[batch] = sums_fit(image, data, columns, pages[batch], following[batch], dialect)
     return fits
 
 
-def sums_hold(
-    columns: Columns,
-    places: NDArray[np.int64],
-    pages: NDArray[np.uint8],
-    rows: NDArray[np.int64],
-    dialect: Dialect | None,
+def sums_fit(
+    image: Image, data: NDArray[np.uint8], columns: Columns, pages: Ints, rows: Ints, dialect: Dialect
 ) -> NDArray[np.bool_]:
-    """Whether each delta's checksum holds for the page it made; true where it carries none."""
-    good = np.ones(len(places), bool)
-    if dialect is None or dialect.checksum is Checksum.NONE or not len(places):
-        return good
-    says = carries_sum(columns, places, dialect)
-    sums = byte_sum(pages, rows[says])
-    claimed = columns.checksum[places[says]]
-    good[says] = sums == (~claimed if dialect.checksum is Checksum.COMPLEMENT else claimed)
+    """Whether each delta at ``rows`` decodes over its page to one that has the stated sum, (n,) bool."""
+    scratch = image.pages[pages].copy()
+    at, length = columns.payload(rows), columns.length[rows].astype(np.int64)
+    verdicts = deltas.apply(dialect.encoding, data, at, length, scratch)
+    holds = sums_hold(columns, rows, scratch, np.arange(len(rows)), dialect)
+    decoded: NDArray[np.bool_] = verdicts == Verdict.OK
+    return decoded & holds
+
+
+def sums_hold(
+    columns: Columns, rows: Ints, pages: NDArray[np.uint8], places: Ints, dialect: Dialect | None
+) -> NDArray[np.bool_]:
+    """Whether each delta's sum holds for the page that it made, (n,) bool; true where it states none.
+
+    ``rows`` (n,) are the deltas' rows in ``columns``, ``places`` (n,) their pages' places in ``pages``.
+    """
+    good = np.ones(len(rows), bool)
+    if states_sums(dialect) and len(rows):
+        states, sums = stated(columns, dialect, rows)
+        good[states] = byte_sum(pages, places[states]) == sums[states]
     return good
-
-
-def carries_sum(columns: Columns, places: NDArray[np.int64], dialect: Dialect) -> NDArray[np.bool_]:
-    """Whether each of these deltas has a checksum that means something."""
-    if dialect.checksum is Checksum.NONE:
-        return np.zeros(len(places), bool)
-    if dialect.checksum is Checksum.FLAGGED:
-        says: NDArray[np.bool_] = (columns.header_flags[places] & HeaderFlag.CHECKSUM) != 0
-        return says
-    return np.ones(len(places), bool)

@@ -3,28 +3,26 @@
 Facts: formats/README.md, "Postcopy".
 """
 
-from collections.abc import Sequence
-
 import numpy as np
 
-from ..model import Discard
-from ..table.table import RecordTable
+from ..model import Stream
 from .image import PageSpace
 from .lapses import NONE, Lapses, lapses
 
 
-def place(found: Sequence[Discard], table: RecordTable, space: PageSpace) -> Lapses:
-    """The discards of a capture among its records and pages; ranges of unknown blocks, or outside, say nothing."""
+def place(stream: Stream, space: PageSpace) -> Lapses:
+    """The discards of a capture among its records and pages. Ranges of unknown blocks, or outside, say nothing."""
+    table = stream.records
     index = {block.name: i for i, block in enumerate(space.blocks)}
-    known = [d for d in found if d.block in index]
-    if not known:
+    discards = [d for d in stream.facts.discards if d.block in index]
+    if not discards:
         return NONE
     main = table.main_rows
-    among = np.searchsorted(table.columns.offset[main], np.array([d.offset for d in known], np.uint64))
+    among = np.searchsorted(table.columns.offset[main], np.array([d.offset for d in discards], np.uint64))
     rows = np.append(main, len(table))[among].tolist()
     size = space.page_size
     ranges = []
-    for row, discard in zip(rows, known, strict=True):
+    for row, discard in zip(rows, discards, strict=True):
         block = space.slice(index[discard.block])
         first = min(block.start + discard.start // size, block.stop)
         stop = min(block.start + -(-(discard.start + discard.length) // size), block.stop)

@@ -1,10 +1,10 @@
 """What damage leaves unknown: which pages a gap, or a record that its checksum refutes, puts in doubt, and from when.
 
 Records that a gap swallowed can only concern pages that the sender's walk passed between the last record before it and
-the first after it, unless a whole round was lost; what rules that out is weighed here. docs/salvage.md has the claims.
+the first after it, unless a whole round was lost. What rules that out is weighed here. docs/salvage.md has the claims.
 """
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, replace
 from enum import Enum
 from itertools import pairwise
@@ -13,22 +13,24 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..arrays import reserve
-from ..codec import deltas
 from ..codec.checksum import byte_sum
 from ..codec.verdict import Verdict
-from ..formats.dialects import Checksum, Dialect
 from ..formats.ram import Kind
-from ..model import ANY_BLOCK, Block, Gap
+from ..model import ANY_BLOCK, Block, Gap, Stream
+from ..table.claims import stated, states_sums
 from ..table.columns import Columns, Sweeps
 from ..table.kinds import IS_DELTA
-from .confirm import carries_sum, sums_hold
+from .confirm import sums_fit, sums_hold
 from .image import Image, PageSpace, State
 from .lapses import Lapses, lapses
-from .replay import CHUNK, Layer, View, apply, replay
+from .replay import CHUNK, Layer, View, apply, forgets_dups, replay
 
 FIRST_SENDS = 64  # first sends in order after a gap that show the first sweep going on
 FEW_FIRST_SENDS = 8  # as many do where the sweep ends with them
 CONFIRMED = 3  # pages that a checksum shows untouched by a gap, to rule out that a round was lost
+
+Ints = NDArray[np.int64]
+Ranges = tuple[tuple[int, int], ...]
 
 
 class Cause(Enum):
@@ -41,75 +43,109 @@ class Cause(Enum):
 
 @dataclass(frozen=True, slots=True)
 class Doubt:
-    """Nothing is sure of these pages from just before row ``since`` of the table on, nor what records before ``until``
-    say of them.
+    """Pages of which nothing is sure from just before row ``since`` of the table on, until they are given anew.
 
-    ``ranges`` are [first, end) of global page rows; ``whole`` where every page is meant, since nothing bounds the loss.
-    ``offset`` is where in the capture it shows.
+    Nor is what records before row ``until`` say of them. ``ranges`` are [first, end) of page numbers; ``whole`` where
+    every page is meant, since nothing bounds the loss. ``offset`` is where in the capture it shows.
     """
 
     since: int
     until: int
     offset: int
-    ranges: tuple[tuple[int, int], ...]
+    ranges: Ranges
     cause: Cause
     reason: str
     whole: bool = False
 
 
-def find(
-    space: PageSpace,
-    data: NDArray[np.uint8],
-    columns: Columns,
-    dialect: Dialect | None,
-    gaps: Sequence[Gap],
-    view: View = View.RECEIVER,
-) -> list[Doubt]:
+@dataclass(frozen=True, slots=True, eq=False)
+class _Walk:
+    """The records of a stream as the sender's walk over memory.
+
+    ``pages`` (rows,) int64 has the page of each record, -1 for none; ``carriers`` (n,) int64 the rows that have one.
+    """
+
+    stream: Stream
+    space: PageSpace
+    pages: Ints
+    carriers: Ints
+
+    @property
+    def columns(self) -> Columns:
+        """The stored columns of all records."""
+        return self.stream.records.columns
+
+    def place(self, row: int) -> int:
+        """The place among the carriers of the first at or after a row."""
+        return int(np.searchsorted(self.carriers, row))
+
+    def passes(self, before: int, after: int) -> Ranges:
+        """The pages that the walk passes from page ``before`` to page ``after``, both included, in less than a round.
+
+        It goes to the end of the block, then through the other blocks in an order that changes.
+        """
+        space = self.space
+        block, other = (int(np.searchsorted(space.first, p, side="right")) - 1 for p in (before, after))
+        start, end = int(space.first[block]), int(space.first[block + 1])
+        if block == other and before <= after:
+            return ((before, after + 1),)
+        if block == other:
+            return ((0, after + 1), (before, len(space)))
+        others = [
+            (int(space.first[b]), int(space.first[b + 1])) for b in range(len(space.pages)) if b not in (block, other)
+        ]
+        return ((before, end), (int(space.first[other]), after + 1), *others) if start < end else tuple(others)
+
+
+def doubts(stream: Stream, space: PageSpace, view: View = View.RECEIVER) -> list[Doubt]:
     """Every doubt that the gaps and refuted records of a salvaged capture leave, in order of rows."""
-    rows = space.rows(columns)
-    carriers = np.flatnonzero(rows >= 0)
-    counts = carriers
-    if view is View.SENDER and dialect is not None and not dialect.caches_dup:
-        counts = carriers[columns.kind[carriers] != Kind.DUP]  # such a page is no base for what follows
-    checks = _Checks(space, data, columns, rows, dialect)
-    doubts: list[Doubt] = []
-    seen = np.unique(rows[carriers])
-    inner = [g for g in gaps if g.row and g.may_hold_records]  # before the head nothing was known
+    columns = stream.records.columns
+    pages = space.rows(columns)
+    walk = _Walk(stream, space, pages, np.flatnonzero(pages >= 0))
+    applied = walk.carriers
+    if forgets_dups(stream.dialect, view):
+        applied = applied[columns.kind[applied] != Kind.DUP]  # such a page is not a base for what follows
+    checks = _Checks(stream, space)
+    found: list[Doubt] = []
+    sent = np.unique(pages[walk.carriers])
+    inner = [g for g in stream.facts.gaps if g.row and g.may_hold_records]  # before the head nothing was known
     edges = sorted({0, *(g.row for g in inner), len(columns)})
     for start, end in pairwise(edges):
         for gap in (g for g in inner if g.row == start):
-            doubt = _of_gap(gap, space, checks.image, data, columns, rows, carriers, dialect, end)
-            doubts.append(doubt)
+            doubt = _of_gap(walk, gap, checks.image, end)
+            found.append(doubt)
             for first, last in doubt.ranges:
-                checks.image.set_unknown(seen[slice(*np.searchsorted(seen, (first, last)).tolist())])
-        checks.run(counts[slice(*np.searchsorted(counts, (start, end)).tolist())])
-    for place, since in checks.refuted:
-        doubts += _of_record(place, since, space, data, columns, rows, carriers, dialect)
-    ending = [g for g in inner if g.row == len(columns)]
-    doubts += [_of_gap(g, space, checks.image, data, columns, rows, carriers, dialect, len(columns)) for g in ending]
-    return sorted(doubts, key=lambda d: d.until)
+                checks.image.set_unknown(sent[slice(*np.searchsorted(sent, (first, last)).tolist())])
+        checks.run(applied[slice(*np.searchsorted(applied, (start, end)).tolist())])
+    for row, since in checks.refuted:
+        found += _of_record(walk, row, since)
+    found += [_of_gap(walk, g, checks.image, len(columns)) for g in inner if g.row == len(columns)]
+    return sorted(found, key=lambda d: d.until)
 
 
-def find_among_channels(space: PageSpace, columns: Columns, gaps: Sequence[Gap], broken: int | None) -> list[Doubt]:
+def doubts_among_channels(stream: Stream, space: PageSpace) -> list[Doubt]:
     """The doubts of a multifd migration, whose records have no one order that could bound what a gap lost.
 
-    From row ``broken`` on records are lost or out of order until the end: nothing that comes later is sure.
+    From the stream's ``broken`` row on, records are lost or out of order until the end: nothing later is sure.
     """
+    columns, broken = stream.records.columns, stream.broken
     every = ((0, len(space)),)
     why = "records are lost, and those of several channels have no order that bounds what they were"
-    doubts = [
-        Doubt(g.row, g.row, g.start, every, Cause.GAP, why, whole=True) for g in gaps if g.row and g.may_hold_records
+    found = [
+        Doubt(g.row, g.row, g.start, every, Cause.GAP, why, whole=True)
+        for g in stream.facts.gaps
+        if g.row and g.may_hold_records
     ]
     if broken is not None and broken < len(columns):
         why = "the channels do not go together from here on; memory at the record before it stands"
         offset = int(columns.offset[broken])
-        doubts.append(Doubt(broken, len(columns), offset, every, Cause.GAP, why, whole=True))
-    return sorted(doubts, key=lambda d: d.until)
+        found.append(Doubt(broken, len(columns), offset, every, Cause.GAP, why, whole=True))
+    return sorted(found, key=lambda d: d.until)
 
 
-def as_lapses(doubts: Iterable[Doubt]) -> Lapses:
+def as_lapses(doubted: Iterable[Doubt]) -> Lapses:
     """What lapses where these doubts begin."""
-    return lapses([(d.since, d.until, first, stop) for d in doubts for first, stop in d.ranges])
+    return lapses([(d.since, d.until, first, stop) for d in doubted for first, stop in d.ranges])
 
 
 class _Checks:
@@ -119,63 +155,56 @@ class _Checks:
     nothing vouches for what came after the page's last full record, or its last delta whose sum held.
     """
 
-    def __init__(
-        self,
-        space: PageSpace,
-        data: NDArray[np.uint8],
-        columns: Columns,
-        rows: NDArray[np.int64],
-        dialect: Dialect | None,
-    ) -> None:
+    def __init__(self, stream: Stream, space: PageSpace) -> None:
         self.image = Image(space)
         self.refuted: list[tuple[int, int]] = []
-        self._data, self._columns, self._rows, self._dialect = data, columns, rows, dialect
-        self._usual = _usual_flags(columns)
+        self._stream, self._columns = stream, stream.records.columns
+        self._usual = _usual_flags(self._columns)
         self._unsure = reserve((len(space),), np.int64)  # the first row of each page that nothing vouches for
-        self._where = np.empty(0, np.int64)
+        self._chunk_rows = np.empty(0, np.int64)
 
-    def run(self, places: NDArray[np.int64]) -> None:
+    def run(self, rows: Ints) -> None:
         """Apply the records at these rows of the table."""
-        for start in range(0, len(places), CHUNK):
-            self._where = places[start : start + CHUNK]
-            apply(self.image, self._data, self._columns.take(self._where), self._dialect, self._look)
+        for start in range(0, len(rows), CHUNK):
+            self._chunk_rows = rows[start : start + CHUNK]
+            chunk = self._columns.take(self._chunk_rows)
+            apply(self.image, self._stream.data, chunk, self._stream.dialect, self._look)
 
     def _look(self, layer: Layer) -> None:
+        dialect = self._stream.dialect
         full = np.ones(len(layer.places), bool)
         full[layer.deltas] = False
-        where = self._where[layer.places]
-        self._unsure[layer.rows[full]] = where[full]
-        self._look_at_pages(where[full], layer.rows[full])
-        if self._dialect is None:
+        layer_rows = self._chunk_rows[layer.places]
+        self._unsure[layer.rows[full]] = layer_rows[full]
+        self._look_at_pages(layer_rows[full], layer.rows[full])
+        if dialect is None:
             return
-        places, pages = where[layer.deltas], layer.rows[layer.deltas]
+        rows, pages = layer_rows[layer.deltas], layer.rows[layer.deltas]
         bad = layer.verdicts != Verdict.OK
         checked = np.flatnonzero(~bad & layer.based)
-        holds = sums_hold(self._columns, places[checked], self.image.pages, pages[checked], self._dialect)
+        holds = sums_hold(self._columns, rows[checked], self.image.pages, pages[checked], dialect)
         bad[checked] = ~holds
         if self._usual is not None:
-            bad |= self._columns.header_flags[places] != self._usual
-        self._refute(places[bad], pages[bad])
-        vouched = np.zeros(len(places), bool)
+            bad |= self._columns.header_flags[rows] != self._usual
+        self._refute(rows[bad], pages[bad])
+        vouched = np.zeros(len(rows), bool)
         vouched[checked] = holds
-        vouched &= ~bad & carries_sum(self._columns, places, self._dialect)
-        self._unsure[pages[vouched]] = places[vouched] + 1
+        vouched &= ~bad & stated(self._columns, dialect, rows)[0]
+        self._unsure[pages[vouched]] = rows[vouched] + 1
 
-    def _look_at_pages(self, places: NDArray[np.int64], pages: NDArray[np.int64]) -> None:
-        """PAGE records that their own byte sum refutes, where they carry one."""
-        if self._dialect is None or not self._dialect.page_sum:
+    def _look_at_pages(self, rows: Ints, pages: Ints) -> None:
+        """Refute PAGE records by their own byte sum, where they carry one."""
+        if self._stream.dialect is None or not self._stream.dialect.page_sum:
             return
         columns = self._columns
-        mine = np.flatnonzero(
-            (columns.kind[places] == Kind.PAGE) & (columns.length[places] == self.image.space.page_size)
-        )
-        bad = mine[byte_sum(self.image.pages, pages[mine]) != columns.checksum[places[mine]]]
-        self._refute(places[bad], pages[bad])
+        whole = np.flatnonzero((columns.kind[rows] == Kind.PAGE) & (columns.length[rows] == self._stream.page_size))
+        bad = whole[byte_sum(self.image.pages, pages[whole]) != columns.checksum[rows[whole]]]
+        self._refute(rows[bad], pages[bad])
 
-    def _refute(self, places: NDArray[np.int64], pages: NDArray[np.int64]) -> None:
-        if len(places):
-            since = np.minimum(self._unsure[pages], places)
-            self.refuted += zip(places.tolist(), since.tolist(), strict=True)
+    def _refute(self, rows: Ints, pages: Ints) -> None:
+        if len(rows):
+            since = np.minimum(self._unsure[pages], rows)
+            self.refuted += zip(rows.tolist(), since.tolist(), strict=True)
             self.image.set_unknown(pages)
 
 
@@ -189,108 +218,68 @@ def _usual_flags(columns: Columns) -> int | None:
     return most if counts[most] * 10 >= len(flags) * 9 else None
 
 
+# -- what a refuted record leaves open ---------------------------------------------------------------------------------
+
+
+def _of_record(walk: _Walk, row: int, since: int) -> Iterator[Doubt]:
+    """The doubts about a refuted record: it is wrong, or its page's records since the last that something vouches for.
+
+    Its address may be what is wrong. Then it belonged between its neighbours.
+    """
+    own, offset = int(walk.pages[row]), int(walk.columns.offset[row])
+    ranges = ((own, own + 1),)
+    if _has_a_stale_base(walk, row):
+        why = "a delta against a page that the receiver had lost to a dup page"
+        yield Doubt(row, row + 1, offset, ranges, Cause.STALE, why)
+        return
+    since += int(np.argmax(walk.pages[since : row + 1] == own))
+    yield Doubt(since, row + 1, offset, ranges, Cause.RECORD, "a record that does not decode, or whose sum is wrong")
+    i, carriers = walk.place(row), walk.carriers
+    before = int(walk.pages[carriers[i - 1]]) if i else 0
+    after = int(walk.pages[carriers[i + 1]]) if i + 1 < len(carriers) else len(walk.space) - 1
+    why = "it may be of one of these pages, if its address is what is wrong"
+    yield Doubt(row, row + 1, offset, walk.passes(before, after), Cause.RECORD, why)
+
+
+def _has_a_stale_base(walk: _Walk, row: int) -> bool:
+    """Whether the sender made a refuted delta against a page that it sent before a dup page: its sum holds in the
+    sender's view. Such a record is whole; its page is unknown, and no other's.
+    """
+    dialect, size = walk.stream.dialect, walk.space.page_size
+    if not forgets_dups(dialect) or not states_sums(dialect):
+        return False
+    story = walk.columns.take(np.flatnonzero(walk.pages[: row + 1] == walk.pages[row]))
+    nowhere = np.zeros(len(story), np.uint64)
+    story = replace(story, address=nowhere, block=nowhere.astype(np.uint16))
+    image = Image(PageSpace([Block(b"", size)], size))
+    replay(image, walk.stream.data, story, dialect, View.SENDER)
+    last, page = np.array([len(story) - 1]), np.array([0])
+    recovered = image.state[0] == State.RECOVERED and bool(stated(story, dialect, last)[0][0])
+    return recovered and bool(sums_hold(story, last, image.pages, page, dialect)[0])
+
+
 # -- what a gap leaves open --------------------------------------------------------------------------------------------
 
 
-def _of_record(
-    place: int,
-    since: int,
-    space: PageSpace,
-    data: NDArray[np.uint8],
-    columns: Columns,
-    rows: NDArray[np.int64],
-    carriers: NDArray[np.int64],
-    dialect: Dialect | None,
-) -> Iterator[Doubt]:
-    """A record that is refuted: it or its page's records since the last that something vouches for are wrong.
-
-    Its address may be what is wrong; then it belonged between its neighbours.
-    """
-    own, offset = int(rows[place]), int(columns.offset[place])
-    ranges = ((own, own + 1),)
-    if _of_a_stale_base(place, space, data, columns, rows, dialect):
-        why = "a delta against a page that the receiver had lost to a dup page"
-        yield Doubt(place, place + 1, offset, ranges, Cause.STALE, why)
-        return
-    since += int(np.argmax(rows[since : place + 1] == own))
-    yield Doubt(since, place + 1, offset, ranges, Cause.RECORD, "a record that does not decode, or whose sum is wrong")
-    i = int(np.searchsorted(carriers, place))
-    before = int(rows[carriers[i - 1]]) if i else 0
-    after = int(rows[carriers[i + 1]]) if i + 1 < len(carriers) else len(space) - 1
-    why = "it may be of one of these pages, if its address is what is wrong"
-    yield Doubt(place, place + 1, offset, _walk(space, before, after), Cause.RECORD, why)
-
-
-def _of_a_stale_base(
-    place: int,
-    space: PageSpace,
-    data: NDArray[np.uint8],
-    columns: Columns,
-    rows: NDArray[np.int64],
-    dialect: Dialect | None,
-) -> bool:
-    """Whether a refuted delta is one that the sender made against a dup page it had forgotten: its checksum holds in
-    the sender's view. Such a record is whole; its page is unknown, and no other's.
-    """
-    if dialect is None or dialect.caches_dup or dialect.checksum is Checksum.NONE:
-        return False
-    piece = columns.take(np.flatnonzero(rows[: place + 1] == rows[place]))
-    nowhere = np.zeros(len(piece), np.uint64)
-    piece = replace(piece, address=nowhere, block=nowhere.astype(np.uint16))
-    image = Image(PageSpace([Block(b"", space.page_size)], space.page_size))
-    replay(image, data, piece, dialect, View.SENDER)
-    last, page = np.array([len(piece) - 1]), np.array([0])
-    known = image.state[0] == State.KNOWN and bool(carries_sum(piece, last, dialect)[0])
-    return known and bool(sums_hold(piece, last, image.pages, page, dialect)[0])
-
-
-def _walk(space: PageSpace, before: int, after: int) -> tuple[tuple[int, int], ...]:
-    """The pages that the sender's walk passes from page ``before`` to page ``after``, both included, in less than a
-    round: to the end of the block, then in an order that changes through the others.
-    """
-    block, other = (int(np.searchsorted(space.first, p, side="right")) - 1 for p in (before, after))
-    start, end = int(space.first[block]), int(space.first[block + 1])
-    if block == other and before <= after:
-        return ((before, after + 1),)
-    if block == other:
-        return ((0, after + 1), (before, len(space)))
-    others = [
-        (int(space.first[b]), int(space.first[b + 1])) for b in range(len(space.pages)) if b not in (block, other)
-    ]
-    return ((before, end), (int(space.first[other]), after + 1), *others) if start < end else tuple(others)
-
-
-def _of_gap(
-    gap: Gap,
-    space: PageSpace,
-    image: Image,
-    data: NDArray[np.uint8],
-    columns: Columns,
-    rows: NDArray[np.int64],
-    carriers: NDArray[np.int64],
-    dialect: Dialect | None,
-    end: int,
-) -> Doubt:
+def _of_gap(walk: _Walk, gap: Gap, image: Image, end: int) -> Doubt:
     """The pages that records lost in a gap can concern. ``image`` is memory before it, ``end`` the row of the next."""
-    i = int(np.searchsorted(carriers, gap.row))
-    every = ((0, len(space)),)
+    i, carriers = walk.place(gap.row), walk.carriers
+    every = ((0, len(walk.space)),)
     everything = Doubt(gap.row, gap.row, gap.start, every, Cause.GAP, "nothing bounds what was lost", whole=True)
     if not i or i == len(carriers):
         return everything
-    before, after = int(rows[carriers[i - 1]]), int(rows[carriers[i]])
-    ranges = _walk(space, before, after)
-    following = carriers[i : int(np.searchsorted(carriers, end))]
+    ranges = walk.passes(int(walk.pages[carriers[i - 1]]), int(walk.pages[carriers[i]]))
+    following = carriers[i : walk.place(end)]
     if gap.in_place:
         why = "the skipped bytes are one record's"
-    elif _first_sweep_goes_on(space, rows, carriers, i, following, columns):
+    elif _first_sweep_goes_on(walk, carriers[:i], following):
         why = "the first sweep over memory goes on after it"
-    elif _others_untouched(space, image, data, columns, rows, carriers[:i], following, ranges, dialect):
+    elif _others_untouched(walk, image, carriers[:i], following, ranges):
         why = "checksums show that pages elsewhere were not sent in it"
     else:
         return everything
-    left_out = _left_out(space, gap)
     why = f"records of these pages may be lost: {why}"
-    return Doubt(gap.row, gap.row, gap.start, (*ranges, *left_out), Cause.GAP, why)
+    return Doubt(gap.row, gap.row, gap.start, (*ranges, *_left_out(walk.space, gap)), Cause.GAP, why)
 
 
 def _left_out(space: PageSpace, gap: Gap) -> list[tuple[int, int]]:
@@ -305,98 +294,75 @@ def _left_out(space: PageSpace, gap: Gap) -> list[tuple[int, int]]:
     return ranges
 
 
-def _first_sweep_goes_on(
-    space: PageSpace,
-    rows: NDArray[np.int64],
-    carriers: NDArray[np.int64],
-    i: int,
-    following: NDArray[np.int64],
-    columns: Columns,
-) -> bool:
+def _first_sweep_goes_on(walk: _Walk, earlier: Ints, following: Ints) -> bool:
     """Whether the gap lies within the first sweep over one block: pages that were never sent follow one by one.
 
-    The sender cannot have left the block and come back, since it would have sent all of it before.
+    ``earlier`` and ``following`` are the rows before and after it. The sender cannot have left the block and come back,
+    since it would have sent all of it before.
     """
     if not len(following):
         return False
-    frontier = int(rows[carriers[:i]].max())
-    before, after = int(rows[carriers[i - 1]]), int(rows[following[0]])
-    blocks = np.searchsorted(space.first, [before, frontier + 1, after], side="right")
+    frontier = int(walk.pages[earlier].max())
+    before, after = int(walk.pages[earlier[-1]]), int(walk.pages[following[0]])
+    blocks = np.searchsorted(walk.space.first, [before, frontier + 1, after], side="right")
     if before > after or len(set(blocks.tolist())) != 1:
         return False
-    place = rows[following]
-    new = np.flatnonzero(place > frontier)
+    pages = walk.pages[following]
+    new = np.flatnonzero(pages > frontier)
     if not len(new):
         return False
     first = int(new[0])
-    reached = np.maximum.accumulate(place[first:])
+    reached = np.maximum.accumulate(pages[first:])
     sends = np.flatnonzero(np.diff(reached) > 0) + 1
     if not (np.diff(reached)[sends - 1] == 1).all():
         return False
-    if IS_DELTA[columns.kind[following[first:][sends[:FIRST_SENDS]]]].any():
+    if IS_DELTA[walk.columns.kind[following[first:][sends[:FIRST_SENDS]]]].any():
         return False
-    done = int(place.max()) == len(space) - 1
+    done = int(pages.max()) == len(walk.space) - 1
     return len(sends) >= (FEW_FIRST_SENDS if done else FIRST_SENDS)
 
 
-def _others_untouched(
-    space: PageSpace,
-    image: Image,
-    data: NDArray[np.uint8],
-    columns: Columns,
-    rows: NDArray[np.int64],
-    earlier: NDArray[np.int64],
-    following: NDArray[np.int64],
-    ranges: tuple[tuple[int, int], ...],
-    dialect: Dialect | None,
-) -> bool:
+def _others_untouched(walk: _Walk, image: Image, earlier: Ints, following: Ints, ranges: Ranges) -> bool:
     """Whether checksums show that the sender did not go round in the gap.
 
-    Pages of the block that both of the last two whole sweeps sent would have been sent again: the next delta of some of
-    them must fit what they held before the gap, and none outside ``ranges`` may fail to.
+    Pages of the block that both of the last two whole sweeps sent would have been sent again. So the next delta of some
+    of them must fit what they held before the gap, and none outside ``ranges`` may fail to.
     """
-    if dialect is None or dialect.checksum is Checksum.NONE:
+    columns, dialect = walk.columns, walk.stream.dialect
+    if dialect is None or not states_sums(dialect):
         return False
     sweeps = Sweeps({}).number(columns.take(earlier)).astype(np.int64)
-    block = columns.block[earlier[-1]]
-    mine = columns.block[earlier] == block
-    busy = np.intersect1d(
-        rows[earlier[mine & (sweeps == sweeps[-1] - 1)]], rows[earlier[mine & (sweeps == sweeps[-1] - 2)]]
-    )
-    pages, first = np.unique(rows[following], return_index=True)
-    places = following[first]
+    in_block = columns.block[earlier] == columns.block[earlier[-1]]
+    last_sweeps = [walk.pages[earlier[in_block & (sweeps == sweeps[-1] - back)]] for back in (1, 2)]
+    busy = np.intersect1d(*last_sweeps)
+    pages, first = np.unique(walk.pages[following], return_index=True)
+    rows = following[first]
     outside = np.ones(len(pages), bool)
     for start, end in ranges:
         outside &= (pages < start) | (pages >= end)
-    outside &= IS_DELTA[columns.kind[places]] & (image.state[pages] == State.KNOWN)
-    pages, places = pages[outside], places[outside]
-    says = carries_sum(columns, places, dialect)
-    pages, places = pages[says], places[says]
+    outside &= IS_DELTA[columns.kind[rows]] & (image.state[pages] == State.RECOVERED)
+    outside &= stated(columns, dialect, rows)[0]
+    pages, rows = pages[outside], rows[outside]
     if len(np.intersect1d(pages, busy)) < CONFIRMED:
         return False
-    scratch = image.pages[pages].copy()
-    at = columns.payload(places)
-    verdicts = deltas.apply(dialect.encoding, data, at, columns.length[places].astype(np.int64), scratch)
-    holds = sums_hold(columns, places, scratch, np.arange(len(places)), dialect)
-    return bool(((verdicts == Verdict.OK) & holds).all())
+    return bool(sums_fit(image, walk.stream.data, columns, pages, rows, dialect).all())
 
 
-def standing(
-    space: PageSpace, data: NDArray[np.uint8], columns: Columns, dialect: Dialect | None, doubted: Lapses
-) -> NDArray[np.bool_]:
-    """Which records stand: replaying them alone gives the memory that is recovered at the end, and no other, (n,) bool.
+def standing(stream: Stream, space: PageSpace, doubted: Lapses) -> NDArray[np.bool_]:
+    """Which records stand, (n,) bool: replaying them alone gives the memory that is recovered at the end.
 
     Left out are records before a doubt about their page, and deltas whose base is lost.
     """
-    rows = space.rows(columns)
-    stand = (rows >= 0) & (np.arange(len(columns)) >= doubted.sure_rows(rows))
-    places = np.flatnonzero(stand)
+    columns = stream.records.columns
+    pages = space.rows(columns)
+    stand = (pages >= 0) & (np.arange(len(columns)) >= doubted.sure_rows(pages))
+    rows = np.flatnonzero(stand)
     image = Image(space)
-    for start in range(0, len(places), CHUNK):
-        mine = places[start : start + CHUNK]
+    for start in range(0, len(rows), CHUNK):
+        chunk = rows[start : start + CHUNK]
 
-        def look(layer: Layer, mine: NDArray[np.int64] = mine) -> None:
-            stand[mine[layer.places[layer.deltas[~layer.based]]]] = False
+        def look(layer: Layer, chunk: Ints = chunk) -> None:
+            stand[chunk[layer.places[layer.deltas[~layer.based]]]] = False
 
-        apply(image, data, columns.take(mine), dialect, look)
+        apply(image, stream.data, columns.take(chunk), stream.dialect, look)
     return stand

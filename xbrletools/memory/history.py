@@ -1,6 +1,6 @@
 """The story of one page: every record that touched it, and its bytes after each, without replaying the stream.
 
-The page is replayed alone, by `replay`, in an image that holds nothing else: what is unknown here is unknown
+The page is replayed alone, by `replay`, in an image that holds nothing else. What is unknown here is unknown
 everywhere.
 """
 
@@ -14,39 +14,36 @@ from numpy.typing import NDArray
 from ..codec import checksum, deltas
 from ..codec.verdict import Verdict
 from ..errors import XbrleError
-from ..formats.dialects import Checksum, Dialect
 from ..formats.ram import DELTA_KINDS, Kind
-from ..formats.xbrle import HeaderFlag
-from ..model import Block
-from ..table.columns import Columns
-from ..table.table import RecordTable
+from ..model import Block, Stream
+from ..table.claims import stated_sum
 from .image import Image, PageSpace
 from .lapses import NONE, Lapses
-from .replay import Layer, View, apply, replay
+from .replay import Layer, View, apply, forgets_dups, replay
 
-_SUM_MASK = 0xFFFFFFFF
 _NO_ROW = np.iinfo(np.int64).max  # after every row
 
 
 def never(view: View) -> Lapses:
-    """No page ever lapses, in whatever view."""
+    """The lapses where no page ever lapses, in any view."""
     return NONE
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Content:
-    """A page at one moment: ``data`` (page_size,) uint8, 0 where it is unknown, and ``known`` (page_size,) bool.
+    """A page at one moment: ``data`` (page_size,) uint8, 0 where it is unknown, and ``recovered`` (page_size,) bool.
 
-    Known are the bytes that the page's records give; after salvage these are recovered, as in
-    `Image.recovered_bytes`, and `Capture.confirmed` tells whether a checksum vouches for the page.
+    Recovered are the bytes that the page's records give, as in `Image.recovered_bytes`. `Capture.confirmed` tells
+    whether a checksum vouches for the page.
     """
 
     data: NDArray[np.uint8]
-    known: NDArray[np.bool_]
+    recovered: NDArray[np.bool_]
 
     def differs(self, other: "Content") -> NDArray[np.bool_]:
-        """Which bytes are not the same in both, (page_size,) bool; known in one of them only is a difference."""
-        differs: NDArray[np.bool_] = (self.known != other.known) | (self.known & (self.data != other.data))
+        """Which bytes are not the same in both, (page_size,) bool. One that only one of them has is a difference."""
+        differs: NDArray[np.bool_] = self.recovered & (self.data != other.data)
+        differs |= self.recovered != other.recovered
         return differs
 
 
@@ -55,10 +52,10 @@ class Version:
     """A page just after one of its records.
 
     ``row`` is the record's place in the table, ``offset`` where its word stands in the capture, ``length`` its payload
-    in bytes. ``base`` is the record that left the bytes which a delta was applied to; None for other kinds, and where
-    no record did. ``verdict`` tells how a delta decoded, None for other kinds. ``changed`` counts the bytes that differ
-    from the version before, unknown that became known among them. ``stated`` is the byte sum that the record states,
-    ``computed`` the page's own; None where there is none, or where a byte is unknown.
+    in bytes. ``base`` is the record that left the bytes which a delta was applied to. It is None for other kinds, and
+    where no record did. ``verdict`` tells how a delta decoded, None for other kinds. ``changed`` counts the bytes that
+    differ from the version before, those that were unknown in it among them. ``stated`` is the byte sum that the record
+    states, None where it states none. ``computed`` is the page's own, None where a byte is unknown.
     """
 
     record: int
@@ -84,7 +81,8 @@ class Version:
 class PageHistory:
     """The page that holds ``address`` of ``block``. ``address`` is then where it begins, ``block`` the block's index.
 
-    ``lapses`` gives the lapses of the whole space in a view; from one on the page is unknown until it is given anew.
+    ``lapses`` gives the lapses of the whole space in a view. From a lapse on the page is unknown until it is given
+    anew.
 
     Raises:
         XbrleError: there is no such block, or no such page in it.
@@ -92,10 +90,8 @@ class PageHistory:
 
     def __init__(
         self,
-        records: RecordTable,
-        data: NDArray[np.uint8],
+        stream: Stream,
         space: PageSpace,
-        dialect: Dialect | None,
         block: str | bytes,
         address: int,
         lapses: Callable[[View], Lapses] = never,
@@ -104,13 +100,11 @@ class PageHistory:
         self.page_size = space.page_size
         place = address // self.page_size
         if not 0 <= place < space.pages[self.block]:
-            raise XbrleError(f"{address:#x} lies in no page of this block; it has {int(space.pages[self.block])} pages")
+            raise XbrleError(f"{address:#x} is beyond this block, which has {int(space.pages[self.block])} pages")
         self.address = place * self.page_size
-        self.rows: NDArray[np.int64] = records.rows_of(self.block, self.address)
-        self._records = records
-        self._data = data
-        self._dialect = dialect
-        columns = records.columns.take(self.rows)
+        self.rows: NDArray[np.int64] = stream.records.rows_of(self.block, self.address)
+        self._stream = stream
+        columns = stream.records.columns.take(self.rows)
         nowhere = np.zeros(len(self.rows), np.uint64)
         self._columns = replace(columns, address=nowhere, block=nowhere.astype(np.uint16))
         self._space = PageSpace([Block(b"", self.page_size)], self.page_size)
@@ -123,48 +117,51 @@ class PageHistory:
     @cached_property
     def numbers(self) -> NDArray[np.int64]:
         """The number of each record that touched the page, (n,) int64."""
-        return self._records.numbers_of(self.rows)
+        return self._stream.records.numbers_of(self.rows)
 
     @property
     def forgets_dups(self) -> bool:
         """Whether the sender's deltas are not against dup pages: then the two views can differ."""
-        return self._dialect is not None and not self._dialect.caches_dup
+        return forgets_dups(self._stream.dialect)
 
     def at(self, record: int | None = None, view: View = View.RECEIVER) -> Content:
-        """The page just after ``record``, which need not have touched it; by default at the end."""
-        if record is None or record > self._records.last_number:
+        """The page just after ``record``, by default at the end. The record need not have touched the page."""
+        if record is None or record > self._stream.records.last_number:
             row = _NO_ROW
         else:
-            found = self._records.row_of(record)
-            row = -1 if found is None else found
+            row_of = self._stream.records.row_of(record)
+            row = -1 if row_of is None else row_of
         return self._content_of(slice(0, int(np.searchsorted(self.rows, row, side="right"))), row, view)
 
     def lapses(self, view: View = View.RECEIVER) -> NDArray[np.int64]:
         """The number of the first record after each moment from which on the page was unknown, (n,) int64, ascending.
 
-        One more than the last record's where none follows.
+        Where none follows, it is one more than the last record's.
         """
         since = np.unique(self._lapses(view).of_page(self._page).since)
-        return np.unique(self._records.carrying_before(since) + 1)
+        return np.unique(self._stream.records.numbers.before(since) + 1)
 
-    def _content_of(self, places: slice, row: int, view: View, kinds: NDArray[np.bool_] | None = None) -> Content:
-        """The page as some of its records leave it, with what lapsed until ``row`` of the table."""
+    def _content_of(self, places: slice, row: int, view: View, bases: NDArray[np.bool_] | None = None) -> Content:
+        """The page as the records at ``places`` leave it, with what lapsed until ``row`` of the table.
+
+        ``bases``, (records of the page,) bool, says which records count, where not all do.
+        """
         columns, rows = self._columns.take(places), self.rows[places]
-        if kinds is not None:
-            columns, rows = columns.take(kinds[places]), rows[kinds[places]]
+        if bases is not None:
+            columns, rows = columns.take(bases[places]), rows[bases[places]]
         image = Image(self._space)
         lapses = self._lapses(view).of_page(self._page).upto(row).among(rows)
-        replay(image, self._data, columns, self._dialect, view, lapses)
+        replay(image, self._stream.data, columns, self._stream.dialect, view, lapses)
         return _content(image)
 
     def versions(self, view: View = View.RECEIVER) -> Iterator[Version]:
         """Every version of the page, in the order of its records."""
-        forgets = view is View.SENDER and self.forgets_dups
+        forgets = forgets_dups(self._stream.dialect, view)
         image, shown_dup = Image(self._space), Image(self._space)
         before = _content(image)
         base: int | None = None
-        passes = self._records.passes_of(self.rows).tolist()
-        stages = self._records.sections.stages(self._records.sections.of(self._columns.offset)).tolist()
+        passes = self._stream.records.passes_of(self.rows).tolist()
+        stages = self._stream.records.sections.stages(self._stream.records.sections.of(self._columns.offset)).tolist()
         lapses = self._lapses(view).of_page(self._page).among(self.rows)
         void = lapses.void(np.zeros(len(self.rows), np.int64)).tolist()
         lapsed = set(lapses.since.tolist())
@@ -177,12 +174,13 @@ class PageHistory:
             if i in lapsed:
                 image.set_unknown(only)
                 before, base = _content(image), None
-            target = shown_dup if forgets and is_dup else image  # the sender forgot it: no base for what follows
-            apply(target, self._data, columns, self._dialect, layers.append)
+            target = (
+                shown_dup if forgets and is_dup else image
+            )  # the sender forgot it: it is not a base for what follows
+            apply(target, self._stream.data, columns, self._stream.dialect, layers.append)
             if void[i]:
                 target.set_unknown(only)
             now = _content(target)
-            known = bool(target.known[0])
             yield Version(
                 record=record,
                 row=int(self.rows[i]),
@@ -195,8 +193,8 @@ class PageHistory:
                 verdict=Verdict(int(layers[0].verdicts[0])) if len(layers[0].verdicts) else None,  # no dialect, none
                 content=now,
                 changed=int(np.count_nonzero(now.differs(before))),
-                stated=stated_sum(columns, self._dialect),
-                computed=int(checksum.byte_sum(target.pages)[0]) if known else None,
+                stated=stated_sum(columns, self._stream.dialect),
+                computed=int(checksum.byte_sum(target.pages)[0]) if target.recovered[0] else None,
             )
             before = now
             if target is image:
@@ -206,21 +204,21 @@ class PageHistory:
         """What the delta of ``record`` says: (page_size,) uint8, old XOR new or, in XBZRLE, the new bytes; and where.
 
         Raises:
-            XbrleError: this record did not touch the page, is no delta, or does not decode.
+            XbrleError: this record did not touch the page, is not a delta, or does not decode.
         """
         place = self._place(record)
         columns = self._columns.take(slice(place, place + 1))
-        if Kind(int(columns.kind[0])) not in DELTA_KINDS or self._dialect is None:
-            raise XbrleError(f"record {record} is no delta", int(columns.offset[0]))
+        if Kind(int(columns.kind[0])) not in DELTA_KINDS or self._stream.dialect is None:
+            raise XbrleError(f"record {record} is not a delta", int(columns.offset[0]))
         at = columns.payload()
         length = columns.length.astype(np.int64)
         page = np.zeros((1, self.page_size), np.uint8)
-        verdict = Verdict(int(deltas.apply(self._dialect.encoding, self._data, at, length, page)[0]))
+        verdict = Verdict(int(deltas.apply(self._stream.dialect.encoding, self._stream.data, at, length, page)[0]))
         if verdict is not Verdict.OK:
             raise XbrleError(
                 f"the delta of record {record} does not decode: {verdict.name.lower()}", int(columns.offset[0])
             )
-        where, _ = deltas.changed(self._dialect.encoding, self._data, at, length, self.page_size)
+        where, _ = deltas.changed(self._stream.dialect.encoding, self._stream.data, at, length, self.page_size)
         return page[0], where[0]
 
     def before(self, record: int, view: View = View.RECEIVER) -> Content:
@@ -230,32 +228,16 @@ class PageHistory:
             XbrleError: this record did not touch the page.
         """
         place = self._place(record)
-        kinds = self._columns.kind != Kind.DUP if view is View.SENDER and self.forgets_dups else None
-        return self._content_of(slice(0, place), int(self.rows[place]), view, kinds)
+        bases = self._columns.kind != Kind.DUP if forgets_dups(self._stream.dialect, view) else None
+        return self._content_of(slice(0, place), int(self.rows[place]), view, bases)
 
     def _place(self, record: int) -> int:
-        found = np.flatnonzero(self.numbers == record)
-        if not len(found):
+        places = np.flatnonzero(self.numbers == record)
+        if not len(places):
             raise XbrleError(f"record {record} did not touch this page")
-        return int(found[0])
+        return int(places[0])
 
 
 def _content(image: Image) -> Content:
     """The one page of an image, copied."""
     return Content(image.pages[0].copy(), image.recovered_bytes(0).copy())
-
-
-def stated_sum(columns: Columns, dialect: Dialect | None) -> int | None:
-    """The byte sum that the first of these records states of its page; None where it states none."""
-    stated = int(columns.checksum[0])
-    kind = Kind(int(columns.kind[0]))
-    if kind is Kind.PAGE:
-        return stated or None  # 0 stands for none: a page of zeros goes as a dup page
-    if kind not in DELTA_KINDS or dialect is None:
-        return None
-    if dialect.checksum is Checksum.COMPLEMENT:
-        return ~stated & _SUM_MASK
-    holds = dialect.checksum is Checksum.SUM or (
-        dialect.checksum is Checksum.FLAGGED and bool(columns.header_flags[0] & HeaderFlag.CHECKSUM)
-    )
-    return stated if holds else None

@@ -1,8 +1,8 @@
-"""Reconstructed guest memory: pages, and for each page whether its bytes are known.
+"""Reconstructed guest memory: pages, and for each page whether its bytes are recovered.
 
-A page is unknown until a record gave it; a delta over an unknown page does not make it known. Of a damaged capture
-such bytes are `recovered`, and `known` where a checksum vouches for them. Memory is reserved, not allocated: what no
-record touched costs nothing, whatever lengths a stream claims.
+A page is unknown until a record gives it. A delta over an unknown page does not change that. What the records give is
+*recovered*. It is *known* where that is proven: in a damaged capture, where a checksum vouches for it. Memory is
+reserved and not allocated: what no record touched costs nothing, whatever lengths a stream claims.
 """
 
 from collections.abc import Sequence
@@ -16,18 +16,18 @@ from ..errors import XbrleError
 from ..model import Block
 from ..table.columns import Columns
 from ..text import address as parse_address
-from ..text import shown
+from ..text import called, shown
 
 MAIN = b"pc.ram"  # the PC's RAM, by the name it has had since 2010
 SPACE_MAX = 1 << 44  # bytes of all blocks together: more than any guest has
-_PIECE = 1 << 20  # pages that are counted at once
+_COUNTED = 1 << 20  # pages that are counted at once
 
 
 class State(IntEnum):
-    """How much of a page the records give; whether that is known, `Image.known` says."""
+    """How much of a page the records give. Whether that is known as well, `Image.known` says."""
 
     UNKNOWN = 0
-    KNOWN = 1
+    RECOVERED = 1
     PARTLY = 2  # `Image.partly` says which bytes
 
 
@@ -52,15 +52,12 @@ class PageSpace:
         Raises:
             XbrleError: there is no such block.
         """
-        wanted = name.encode("utf-8", "surrogateescape") if isinstance(name, str) else name
-        for i, block in enumerate(self.blocks):
-            if block.name == wanted:
-                return i
-        for i, block in enumerate(self.blocks):  # as it was shown to someone
-            if shown(block.name) == name:
-                return i
-        there = ", ".join(shown(b.name) for b in self.blocks) or "none"
-        raise XbrleError(f"there is no RAM block {shown(wanted)}; this capture has {there}")
+        names = [b.name for b in self.blocks]
+        if matching := called(names, name):
+            return matching[0]
+        listed = ", ".join(map(shown, names)) or "none"
+        wanted = shown(name.encode("utf-8", "surrogateescape") if isinstance(name, str) else name)
+        raise XbrleError(f"there is no RAM block {wanted}; this capture has {listed}")
 
     @property
     def main(self) -> int:
@@ -79,13 +76,15 @@ class PageSpace:
         """``BLOCK:0xOFFSET``, or ``0xOFFSET`` in the main block: the block's index, and the offset in bytes.
 
         Raises:
-            XbrleError: this is no address, there is no such block, or it ends before the offset.
+            XbrleError: this is not an address, there is no such block, or it ends before the offset.
         """
         name, offset = parse_address(text)
         block = self.main if name is None else self.index(name)
-        there = self.blocks[block]
-        if not 0 <= offset < there.length:
-            raise XbrleError(f"{shown(there.name)} has {there.length:#x} bytes, so there is no {offset:#x} in it")
+        length = self.blocks[block].length
+        if not 0 <= offset < length:
+            raise XbrleError(
+                f"{shown(self.blocks[block].name)} has {length:#x} bytes, so there is no {offset:#x} in it"
+            )
         return block, offset
 
     def slice(self, block: int) -> slice:
@@ -93,7 +92,7 @@ class PageSpace:
         return slice(int(self.first[block]), int(self.first[block + 1]))
 
     def rows(self, columns: Columns) -> NDArray[np.int64]:
-        """The page number of each record, (n,) int64; -1 where there is no such page or the record carries none."""
+        """The page of each record, (n,) int64; -1 where the record carries none, or one that is in no block."""
         block = np.minimum(columns.block, len(self.blocks)).astype(np.int64)
         pages = np.append(self.pages, 0)[block]
         place = (columns.address >> np.uint64(self.page_size.bit_length() - 1)).astype(np.int64)
@@ -112,7 +111,7 @@ class Image:
         self.state: NDArray[np.uint8] = reserve((len(space),), np.uint8)
         self.touched: NDArray[np.bool_] = reserve((len(space),), bool)  # memory was written, perhaps with zeros
         self.partly: dict[int, NDArray[np.bool_]] = {}
-        #: The pages that a checksum vouches for, (pages,) bool, where only these are known: after salvage.
+        #: After salvage, the pages that a checksum vouches for, (pages,) bool: only these are known.
         self.vouched: NDArray[np.bool_] | None = None
 
     def __getitem__(self, name: bytes | str) -> NDArray[np.uint8]:
@@ -120,74 +119,74 @@ class Image:
 
     @property
     def recovered(self) -> NDArray[np.bool_]:
-        """Whether every byte of each page is recovered, (pages,) bool: a record gave it, nothing speaks against it."""
-        return np.equal(self.state, State.KNOWN)
+        """Whether every byte of each page is recovered, (pages,) bool: given, and nothing speaks against it."""
+        return np.equal(self.state, State.RECOVERED)
 
     @property
     def known(self) -> NDArray[np.bool_]:
         """Whether every byte of each page is known, (pages,) bool.
 
-        Without salvage, known is what the stream gives. With it, what is recovered *and* a checksum vouches for: a page
-        that is merely recovered may hold a byte that was flipped without a trace.
+        Without salvage, what the stream gives is known. With it, only what is recovered *and* a checksum vouches for: a
+        page that is merely recovered may hold a byte that was flipped without a trace.
         """
         return self.recovered if self.vouched is None else self.recovered & self.vouched
 
     @property
     def recovered_count(self) -> int:
         """How many pages are wholly recovered."""
-        return self.count(State.KNOWN, slice(0, len(self.state)))
+        return self.count(State.RECOVERED, slice(0, len(self.state)))
 
-    def count(self, what: State, rows: slice) -> int:
+    def count(self, what: State, pages: slice) -> int:
         """How many of some pages are in a state. Counted in pieces: a stream may claim any number of pages."""
-        pieces = (self.state[at : min(at + _PIECE, rows.stop)] for at in range(rows.start, rows.stop, _PIECE))
+        pieces = (self.state[at : min(at + _COUNTED, pages.stop)] for at in range(pages.start, pages.stop, _COUNTED))
         return sum(int(np.count_nonzero(piece == what)) for piece in pieces)
 
-    def recovered_bytes(self, row: int) -> NDArray[np.bool_]:
+    def recovered_bytes(self, page: int) -> NDArray[np.bool_]:
         """Which bytes of a page are recovered, (page_size,) bool."""
-        if self.state[row] == State.PARTLY:
-            return self.partly[row]
-        return np.full(self.space.page_size, self.state[row] == State.KNOWN)
+        if self.state[page] == State.PARTLY:
+            return self.partly[page]
+        return np.full(self.space.page_size, self.state[page] == State.RECOVERED)
 
-    def known_bytes(self, row: int) -> NDArray[np.bool_]:
+    def known_bytes(self, page: int) -> NDArray[np.bool_]:
         """Which bytes of a page are known, (page_size,) bool; see `known`."""
-        recovered = self.recovered_bytes(row)
-        return recovered if self.vouched is None else recovered & self.vouched[row]
+        recovered = self.recovered_bytes(page)
+        return recovered if self.vouched is None else recovered & self.vouched[page]
 
     def block_bytes(self, block: int) -> int:
-        """The length of a block in bytes; its last page may reach past it."""
+        """The length of a block in bytes. Its last page may reach past it."""
         return self.space.blocks[block].length
 
-    def set_known(self, rows: NDArray[np.int64]) -> None:
-        """Every byte of these pages is known now."""
-        self.state[rows] = State.KNOWN
-        self.touched[rows] = True
-        self._forget(rows)
+    def set_recovered(self, pages: NDArray[np.int64]) -> None:
+        """Every byte of these pages is recovered now."""
+        self.state[pages] = State.RECOVERED
+        self.touched[pages] = True
+        self._forget(pages)
 
-    def set_zero(self, rows: NDArray[np.int64]) -> None:
-        """These pages, which nothing was written to, are known to be zero, as they are."""
-        self.state[rows] = State.KNOWN
+    def set_zero(self, pages: NDArray[np.int64]) -> None:
+        """These pages, which nothing was written to, are zero, as they stand."""
+        self.state[pages] = State.RECOVERED
 
-    def set_unknown(self, rows: NDArray[np.int64]) -> None:
-        """No byte of these pages is known any more."""
-        self.state[rows] = State.UNKNOWN
-        self.pages[rows[self.touched[rows]]] = 0
-        self._forget(rows)
+    def set_unknown(self, pages: NDArray[np.int64]) -> None:
+        """No byte of these pages is recovered any more."""
+        self.state[pages] = State.UNKNOWN
+        self.pages[pages[self.touched[pages]]] = 0
+        self._forget(pages)
 
     def keep(self, pages: NDArray[np.bool_]) -> None:
         """Forget all but these pages, (pages,) bool."""
         self.set_unknown(np.flatnonzero((self.state != State.UNKNOWN) & ~pages))
 
-    def set_partly(self, row: int, known: NDArray[np.bool_]) -> None:
-        """These bytes of a page are known, beside those that were."""
-        self.touched[row] = True
-        known = known | self.recovered_bytes(row)
-        if known.all():
-            self.set_known(np.array([row]))
-        elif known.any():
-            self.state[row] = State.PARTLY
-            self.partly[row] = known
+    def set_partly(self, page: int, recovered: NDArray[np.bool_]) -> None:
+        """These bytes of a page are recovered, (page_size,) bool, beside those that were."""
+        self.touched[page] = True
+        recovered = recovered | self.recovered_bytes(page)
+        if recovered.all():
+            self.set_recovered(np.array([page]))
+        elif recovered.any():
+            self.state[page] = State.PARTLY
+            self.partly[page] = recovered
 
-    def _forget(self, rows: NDArray[np.int64]) -> None:
+    def _forget(self, pages: NDArray[np.int64]) -> None:
         if self.partly:
-            for row in rows.tolist():
-                self.partly.pop(row, None)
+            for page in pages.tolist():
+                self.partly.pop(page, None)

@@ -1,4 +1,4 @@
-"""Pages that are known no longer, each with its place among the records: discarded at the destination, or in doubt.
+"""Pages whose contents become unknown at a given record: discarded at the destination, or in doubt.
 
 A page that lapsed is unknown until a later record gives it again.
 """
@@ -14,9 +14,9 @@ from .image import Image
 
 @dataclass(frozen=True, slots=True)
 class Lapses:
-    """Ranges of pages ``[first, stop)`` of which nothing is known from just before the table's row ``since`` on.
+    """Ranges of pages ``[first, stop)`` that are unknown from just before the table's row ``since`` on.
 
-    Their records before row ``until`` say nothing sure either. All are (n,) int64, in the order of ``since``.
+    What their records before row ``until`` say is not sure either. All are (n,) int64, in the order of ``since``.
     """
 
     since: NDArray[np.int64]
@@ -32,7 +32,7 @@ class Lapses:
         return Lapses(self.since[index], self.until[index], self.first[index], self.stop[index])
 
     def upto(self, row: int) -> "Lapses":
-        """Those that had come when the record at ``row`` was there."""
+        """Those that had come by the record at ``row``."""
         return self.take(self.since <= row)
 
     def among(self, rows: NDArray[np.int64]) -> "Lapses":
@@ -42,24 +42,24 @@ class Lapses:
 
     def of_page(self, page: int) -> "Lapses":
         """Those of one page, which is page 0 in them."""
-        mine = self.take((self.first <= page) & (page < self.stop))
-        return Lapses(mine.since, mine.until, np.zeros(len(mine), np.int64), np.ones(len(mine), np.int64))
+        of_it = self.take((self.first <= page) & (page < self.stop))
+        return Lapses(of_it.since, of_it.until, np.zeros(len(of_it), np.int64), np.ones(len(of_it), np.int64))
 
     def sure_rows(self, pages: NDArray[np.int64]) -> NDArray[np.int64]:
-        """The first row from which on records of each of ``pages`` count, once all these have come, (n,) int64.
+        """The first row from which on records of each of ``pages`` count, once all lapses have come, (n,) int64.
 
-        Page -1 is no page. What this takes does not depend on how many pages there are.
+        Page -1 stands for none. The work does not grow with the size of memory.
         """
         edges = np.unique(np.concatenate([self.first, self.stop]))
         sure = np.zeros(len(edges) + 1, np.int64)  # from each edge on, and before the first
         begin, end = np.searchsorted(edges, self.first) + 1, np.searchsorted(edges, self.stop) + 1
         for start, stop, until in zip(begin.tolist(), end.tolist(), self.until.tolist(), strict=True):
             np.maximum(sure[start:stop], until, out=sure[start:stop])
-        found: NDArray[np.int64] = sure[np.searchsorted(edges, pages, side="right")]
-        return found
+        sure_rows: NDArray[np.int64] = sure[np.searchsorted(edges, pages, side="right")]
+        return sure_rows
 
     def void(self, pages: NDArray[np.int64]) -> NDArray[np.bool_]:
-        """Whether each record says nothing sure: ``pages`` (n,) has the page of every row, -1 for none; (n,) bool."""
+        """Which records say nothing sure, (n,) bool. ``pages`` (n,) has the page of every row, -1 for none."""
         void = np.zeros(len(pages), bool)
         for since, until, first, stop in self:
             span = pages[since:until]
@@ -94,6 +94,6 @@ def lapses(ranges: list[tuple[int, int, int, int]]) -> Lapses:
 NONE = lapses([])
 
 
-def joined(*some: Lapses) -> Lapses:
-    """All of them."""
-    return lapses([lapse for each in some for lapse in each])
+def joined(*parts: Lapses) -> Lapses:
+    """The lapses of all parts."""
+    return lapses([lapse for part in parts for lapse in part])

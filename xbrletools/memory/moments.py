@@ -1,6 +1,6 @@
-"""The memory of a stream at any moment, its pages, and what is in doubt: where everything above asks for them.
+"""The memory of a stream at any moment, its pages, and what is in doubt. Everything above asks for them here.
 
-What is worked out of a stream is kept with it, see `xbrletools.model.once`.
+What is worked out of a stream is kept with it: see `xbrletools.model.once`.
 """
 
 from functools import partial
@@ -9,10 +9,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..model import Stream, once
-from . import confirm
-from .confirm import Trust
+from .confirm import Trust, confirmed
 from .discards import place
-from .doubt import Doubt, as_lapses, find, find_among_channels
+from .doubt import Doubt, as_lapses, doubts, doubts_among_channels
 from .history import PageHistory
 from .image import Image, PageSpace
 from .lapses import Lapses, joined
@@ -32,18 +31,17 @@ def space_of(stream: Stream) -> PageSpace:
 @once
 def discards_of(stream: Stream) -> Lapses:
     """The pages that a postcopy destination was told to forget, and when."""
-    return place(stream.facts.discards, stream.records, space_of(stream))
+    return place(stream, space_of(stream))
 
 
 @once
 def doubts_of(stream: Stream, view: View) -> list[Doubt]:
-    """Where on which pages are in doubt: what the gaps and refuted records leave unknown."""
+    """Which pages are in doubt, and from when: what the gaps and refuted records leave unknown."""
     if not stream.salvaged:
         return []
-    columns, gaps = stream.records.columns, stream.facts.gaps
     if stream.channels:
-        return find_among_channels(space_of(stream), columns, gaps, stream.broken)
-    return find(space_of(stream), stream.data, columns, stream.dialect, gaps, view)
+        return doubts_among_channels(stream, space_of(stream))
+    return doubts(stream, space_of(stream), view)
 
 
 @once
@@ -55,7 +53,7 @@ def lapses_of(stream: Stream, view: View) -> Lapses:
 def memory_of(stream: Stream, at: int | None = None, view: View = View.RECEIVER, trust: Trust = Trust.STREAM) -> Image:
     """Memory just after record ``at``, by default at the end.
 
-    By default it is what the stream gives; after salvage `Image.recovered` tells which of it stands, and `Image.known`
+    By default it is what the stream gives. After salvage `Image.recovered` says which of it stands, and `Image.known`
     which of that a checksum vouches for. With ``Trust.CHECKSUM`` all else is unknown.
 
     Raises:
@@ -83,7 +81,7 @@ def confirmed_of(stream: Stream, image: Image, at: int | None = None, view: View
         XbrleError: there is no such record.
     """
     end = len(stream.records) if at is None else stream.records.row(at) + 1
-    return confirm.confirmed(image, stream.data, stream.records.columns, end, stream.dialect, view)
+    return confirmed(image, stream, end, view)
 
 
 def page_of(stream: Stream, block: str | bytes, address: int) -> PageHistory:
@@ -92,6 +90,4 @@ def page_of(stream: Stream, block: str | bytes, address: int) -> PageHistory:
     Raises:
         XbrleError: there is no such block, or no such page in it.
     """
-    return PageHistory(
-        stream.records, stream.data, space_of(stream), stream.dialect, block, address, partial(lapses_of, stream)
-    )
+    return PageHistory(stream, space_of(stream), block, address, partial(lapses_of, stream))

@@ -1,7 +1,7 @@
-"""Where each RAM block lies in ram_addr space, which a v4 stream does not say.
+"""Where each RAM block lies in ram_addr space, which a v4 stream does not record.
 
 Facts: formats/README.md, "ram_addr". The PC of 2010 and 2011 allocated its blocks in a known order, each right after
-the one before; the sender's page cache and its mig.log go by those addresses.
+the one before. The sender's page cache and its mig.log use those addresses.
 """
 
 import re
@@ -28,10 +28,10 @@ def layout(
 ) -> tuple[NDArray[np.int64], str]:
     """Give each block's ram_addr in bytes, (len(blocks),) int64, and what that was taken from, for a person.
 
-    ``bases`` places blocks by hand; a block without one follows the block before it in the order that applies.
+    ``bases`` places blocks by hand. A block without a base follows the block before it in the order that applies.
 
     Raises:
-        XbrleError: a base is for no block of these, is no multiple of ``page_size`` or makes blocks overlap.
+        XbrleError: a base is for an unknown block, is not a multiple of ``page_size``, or makes blocks overlap.
     """
     bases = bases or {}
     _check(blocks, page_size, bases)
@@ -60,11 +60,11 @@ def _order(blocks: Sequence[Block]) -> tuple[list[int], str]:
 
 
 def _pc_key(name: bytes) -> tuple[int, ...] | None:
-    """What sorts the PC's blocks by their allocation; None for a name that it did not give."""
+    """A key that sorts the PC's blocks by their allocation; None for a name that the PC does not use."""
     if name in PC_ORDER:
         return (PC_ORDER.index(name),)
-    found = _OPTION_ROM.fullmatch(name)
-    return (len(PC_ORDER), *(int(part, 16) for part in found.groups())) if found else None
+    rom = _OPTION_ROM.fullmatch(name)
+    return (len(PC_ORDER), *(int(part, 16) for part in rom.groups())) if rom else None
 
 
 def _check(blocks: Sequence[Block], page_size: int, bases: Mapping[bytes, int]) -> None:
@@ -73,7 +73,9 @@ def _check(blocks: Sequence[Block], page_size: int, bases: Mapping[bytes, int]) 
         if name not in names:
             raise XbrleError(f"there is no RAM block {shown(name)} to give a base")
         if base < 0 or base % page_size:
-            raise XbrleError(f"{base:#x} is no base for {shown(name)}: no multiple of the page size {page_size}")
+            raise XbrleError(
+                f"invalid base {base:#x} for {shown(name)}: it is not a multiple of the page size {page_size}"
+            )
 
 
 def _check_apart(blocks: Sequence[Block], offsets: NDArray[np.int64]) -> None:

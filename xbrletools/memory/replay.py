@@ -1,8 +1,7 @@
 """Records to memory: whole tables at a time, in layers.
 
-Pages are independent of each other, so records are applied by their rank within their own page: first every page's
-first record, then every page's second, and so on. That keeps each page's order and lets a layer be a few array
-operations.
+Pages are independent of each other. So records are applied by their rank within their own page: first every page's
+first record, then every page's second, and so on. That keeps each page's order, and a layer is a few array operations.
 """
 
 from collections.abc import Callable, Iterator
@@ -36,14 +35,22 @@ class View(Enum):
     SENDER = "sender"
 
 
+def forgets_dups(dialect: Dialect | None, view: View = View.SENDER) -> bool:
+    """Whether a dup page is not a base in this view: the sender did not cache it.
+
+    The sender's next delta is then against what it sent before the dup page.
+    """
+    return view is View.SENDER and dialect is not None and not dialect.caches_dup
+
+
 @dataclass(frozen=True, slots=True)
 class Layer:
     """Records that were just applied, each to a page of its own.
 
     ``places`` (k,) int64 are their places in the columns, ``rows`` (k,) their pages, ``kind`` (k,) their kinds.
-    ``deltas`` (d,) says which of the k are deltas; for those ``verdicts`` (d,) uint8 tells how they decoded and
-    ``based`` (d,) bool whether their page was wholly known before. ``compressed`` (c,) and ``inflated`` (c,) uint8 say
-    the same of the pages that came as zlib streams.
+    ``deltas`` (d,) says which of the k are deltas. For those, ``verdicts`` (d,) uint8 tells how they decoded and
+    ``based`` (d,) bool whether their page was wholly recovered before. ``compressed`` (c,) says which of the k came as
+    zlib streams, ``inflated`` (c,) uint8 how these decoded.
     """
 
     places: NDArray[np.int64]
@@ -61,10 +68,10 @@ Observer = Callable[[Layer], None]
 
 
 def _order(keys: NDArray[np.int64]) -> NDArray[np.int64]:
-    """The order that sorts ``keys``, none below 0, equal ones as they stand."""
+    """The order that sorts ``keys``, which are 0 or more. Equal ones stay as they stand."""
     if np.count_nonzero(keys[1:] < keys[:-1]) < len(keys) // 8:
         return np.argsort(keys, kind="stable")
-    bits = len(keys).bit_length()  # keys with their places, for a sort that need not be stable, and is faster
+    bits = len(keys).bit_length()  # keys with their places: a sort that need not be stable is faster
     packed = keys << bits
     packed |= np.arange(len(keys))
     packed.sort()
@@ -87,14 +94,6 @@ def ranks(rows: NDArray[np.int64]) -> NDArray[np.int64]:
     return out
 
 
-def last_of_page(rows: NDArray[np.int64], places: NDArray[np.int64], pages: int) -> NDArray[np.int64]:
-    """For each of ``rows`` the last of ``places`` that has the same page, (n,) int64; -1 where none has."""
-    last = reserve((pages,), np.int64)
-    last[rows[places]] = places + 1
-    found: NDArray[np.int64] = last[rows] - 1
-    return found
-
-
 def replay(
     image: Image,
     data: NDArray[np.uint8],
@@ -106,8 +105,7 @@ def replay(
     """Bring ``image`` to what it is after ``columns``, starting from what it holds.
 
     ``data`` is the capture, (size,) uint8. Only what the end depends on is decoded: for each page its last full record
-    and the deltas after it. In the sender's view a dup page that the sender did not cache is no base (format-facts of
-    the posted patch: the next delta is against the page last sent in full or as a delta).
+    and the deltas after it. In the sender's view a dup page that the sender did not cache is not a base.
     ``lapses`` are those that came before the end of ``columns``, by places in these.
     """
     lapses.forget(image)
@@ -124,9 +122,9 @@ def needed(
 ) -> NDArray[np.int64]:
     """The places in ``columns`` of the records that memory after them depends on, in order, (m,) int64.
 
-    For each page its last full record and the deltas after it; in the sender's view without the dup pages that its next
-    delta was not against. What came before a page lapsed does not count; the rows of ``lapses`` are places in
-    ``columns``.
+    For each page these are its last full record and the deltas after it. In the sender's view the dup pages are left
+    out that the page's next delta was not against. What came before a page lapsed does not count. The rows of
+    ``lapses`` are places in ``columns``.
     """
     return np.concatenate([np.empty(0, np.int64), *_needed(space, columns, dialect, view, lapses)])
 
@@ -134,8 +132,8 @@ def needed(
 def _needed(
     space: PageSpace, columns: Columns, dialect: Dialect | None, view: View, lapses: Lapses
 ) -> Iterator[NDArray[np.int64]]:
-    """What `needed` gives, from a chunk of ``columns`` at a time: what is known of a page is kept, not of a record."""
-    forgets = view is View.SENDER and dialect is not None and not dialect.caches_dup
+    """What `needed` gives, from a chunk of ``columns`` at a time. What is remembered is kept by page, not by record."""
+    forgets = forgets_dups(dialect, view)
     whole = reserve((len(space),), np.int64)  # of each page the place, plus one, of its last record that gives it anew
     last = reserve((len(space) if forgets else 0,), np.int64)  # of its last record
     ends_in_dup = reserve((len(space) if forgets else 0,), bool)
@@ -170,7 +168,7 @@ def _needed(
 
 
 def _is_whole(columns: Columns, keep: NDArray[np.int64], page_size: int) -> NDArray[np.bool_]:
-    """Whether each record gives its page anew, whatever it held: PAGE, dup and the like, and not cut short."""
+    """Whether each record gives its page anew, whatever the page held: PAGE, dup and the like, and not cut short."""
     kind = columns.kind[keep]
     whole: NDArray[np.bool_] = IS_FULL[kind] & ((kind != Kind.PAGE) | (columns.length[keep] == page_size))
     return whole
@@ -216,34 +214,33 @@ def _apply_layer(
     page_size = image.space.page_size
 
     whole = (kind == Kind.PAGE) & (length == page_size)
-    mine = np.flatnonzero(whole)
-    if len(mine):
-        _put_pages(image.pages, data, payload[mine], rows[mine])
-        image.set_known(rows[mine])
-    mine = np.flatnonzero(kind == Kind.DUP)
-    if len(mine):
-        _put_fills(image, data[payload[mine]], rows[mine])
-    mine = np.flatnonzero((kind == Kind.PAGE) & ~whole)
-    for i in mine.tolist():  # a cut page: at most one in a capture
+    full = np.flatnonzero(whole)
+    if len(full):
+        _put_pages(image.pages, data, payload[full], rows[full])
+        image.set_recovered(rows[full])
+    dups = np.flatnonzero(kind == Kind.DUP)
+    if len(dups):
+        _put_fills(image, data[payload[dups]], rows[dups])
+    for i in np.flatnonzero((kind == Kind.PAGE) & ~whole).tolist():  # a cut page: at most one in a capture
         _put_part(image, data, int(payload[i]), int(length[i]), int(rows[i]))
     packed = np.flatnonzero(kind == Kind.COMPRESSED)
     inflated = np.zeros(0, np.uint8)
     if len(packed):
         inflated = compressed.apply(data, payload[packed], length[packed], image.pages, rows[packed])
-        image.set_known(rows[packed[inflated == Verdict.OK]])
+        image.set_recovered(rows[packed[inflated == Verdict.OK]])
         image.set_unknown(rows[packed[inflated != Verdict.OK]])
-    mine = np.flatnonzero(IS_DELTA[kind])
-    based = image.state[rows[mine]] == State.KNOWN
+    of_delta = np.flatnonzero(IS_DELTA[kind])
+    based = image.state[rows[of_delta]] == State.RECOVERED
     verdicts = np.zeros(0, np.uint8)
-    if len(mine) and dialect is not None:
-        verdicts = _put_deltas(image, data, payload[mine], length[mine], rows[mine], based, dialect)
-    return Layer(layer, rows, kind, mine, verdicts, based, packed, inflated)
+    if len(of_delta) and dialect is not None:
+        verdicts = _put_deltas(image, data, payload[of_delta], length[of_delta], rows[of_delta], based, dialect)
+    return Layer(layer, rows, kind, of_delta, verdicts, based, packed, inflated)
 
 
 def _put_pages(
     pages: NDArray[np.uint8], data: NDArray[np.uint8], at: NDArray[np.int64], rows: NDArray[np.int64]
 ) -> None:
-    """Copy whole pages from ``data``: equally spaced ones in one strided copy, others some at a time."""
+    """Copy whole pages from ``data``: equally spaced ones in one strided copy, others a batch at a time."""
     size = pages.shape[1]
     if native.loops is not None:
         native.apply(native.loops.copy_pages, (0, 0), data, at, np.full(len(at), size), pages, rows)
@@ -269,28 +266,28 @@ def _put_pages(
     at, rows = at[rest], rows[rest]
     source = np.lib.stride_tricks.as_strided(data[:size].view(f"V{size}"), (len(data) - size + 1,), (1,))
     target = pages.reshape(-1).view(f"V{size}")
-    some = max(1, GATHER // size)
-    for start in range(0, len(at), some):
-        target[rows[start : start + some]] = source[at[start : start + some]]
+    batch = max(1, GATHER // size)
+    for start in range(0, len(at), batch):
+        target[rows[start : start + batch]] = source[at[start : start + batch]]
 
 
 def _put_fills(image: Image, fills: NDArray[np.uint8], rows: NDArray[np.int64]) -> None:
-    """Fill pages with one byte each; zeros over a page that nothing was written to are there already."""
+    """Fill pages with one byte each. A page that nothing was written to is zero already."""
     rest = image.touched[rows] | (fills != 0)
     image.set_zero(rows[~rest])
     rows, fills = rows[rest], fills[rest]
     zero = fills == 0
     image.pages[rows[zero]] = 0
     image.pages[rows[~zero]] = fills[~zero, None]
-    image.set_known(rows)
+    image.set_recovered(rows)
 
 
 def _put_part(image: Image, data: NDArray[np.uint8], at: int, length: int, row: int) -> None:
-    """The bytes that are there of a page whose record is cut."""
+    """Copy the bytes of a page whose record is cut, as far as it goes."""
     image.pages[row, :length] = data[at : at + length]
-    known = np.zeros(image.space.page_size, bool)
-    known[:length] = True
-    image.set_partly(row, known)
+    recovered = np.zeros(image.space.page_size, bool)
+    recovered[:length] = True
+    image.set_partly(row, recovered)
 
 
 def _put_deltas(
@@ -302,19 +299,20 @@ def _put_deltas(
     based: NDArray[np.bool_],
     dialect: Dialect,
 ) -> NDArray[np.uint8]:
-    """Apply deltas. One that does not decode leaves its page unknown; one over unknown bytes makes none known but
-    those that it states itself.
+    """Apply deltas; returns their verdicts.
+
+    One that does not decode leaves its page unknown. One over unknown bytes recovers only those that it states itself.
     """
     verdicts = np.zeros(len(rows), np.uint8)
-    mine = np.flatnonzero(based)
-    if len(mine):
-        image.touched[rows[mine]] = True
-        verdicts[mine] = deltas.apply(dialect.encoding, data, at[mine], length[mine], image.pages, rows[mine])
-    mine = np.flatnonzero(~based)
+    over = np.flatnonzero(based)
+    if len(over):
+        image.touched[rows[over]] = True
+        verdicts[over] = deltas.apply(dialect.encoding, data, at[over], length[over], image.pages, rows[over])
+    baseless = np.flatnonzero(~based)
     step = max(1, SCRATCH // image.space.page_size)
-    for start in range(0, len(mine), step):
-        some = mine[start : start + step]
-        verdicts[some] = _put_over_unknown(image, data, at[some], length[some], rows[some], dialect)
+    for start in range(0, len(baseless), step):
+        batch = baseless[start : start + step]
+        verdicts[batch] = _put_over_unknown(image, data, at[batch], length[batch], rows[batch], dialect)
     bad = rows[verdicts != Verdict.OK]
     if len(bad):
         image.set_unknown(bad)
@@ -329,9 +327,9 @@ def _put_over_unknown(
     rows: NDArray[np.int64],
     dialect: Dialect,
 ) -> NDArray[np.uint8]:
-    """Apply deltas to pages that are not wholly known; returns their verdicts.
+    """Apply deltas to pages that are not wholly recovered; returns their verdicts.
 
-    Old XOR new over an unknown byte gives an unknown byte; a literal is what it is, whatever was there.
+    Old XOR new over an unknown byte gives an unknown byte. A literal is what it is, whatever the byte was.
     """
     size = image.space.page_size
     pages = image.pages[rows]
@@ -340,7 +338,7 @@ def _put_over_unknown(
     if dialect.encoding is Encoding.ZRUN:
         stated = deltas.changed(dialect.encoding, data, at, length, size)[0]
     for i in np.flatnonzero((verdicts == Verdict.OK) & (image.state[rows] == State.PARTLY)).tolist():
-        row = int(rows[i])  # a page known in part has a mask of its own, so these go one by one
+        row = int(rows[i])  # a page recovered in part has a mask of its own, so these go one by one
         image.pages[row] = np.where(image.recovered_bytes(row), pages[i], 0)
     if stated is not None:
         for i in np.flatnonzero((verdicts == Verdict.OK) & stated.any(axis=1)).tolist():

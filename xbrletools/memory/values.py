@@ -10,7 +10,7 @@ _FLOATS = (("f32", "f"), ("f64", "d"))
 def values(data: bytes) -> list[tuple[str, str]]:
     """The values that begin at the first of these bytes, as names and texts, little-endian before big-endian.
 
-    What needs more bytes than there are is left out.
+    Values that need more bytes than these are left out.
     """
     out = []
     for bits, code in _INTEGERS:

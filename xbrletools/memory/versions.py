@@ -1,6 +1,6 @@
 """All versions of all pages, in the order of their records, a batch at a time.
 
-Where `replay` gives memory at one moment, this gives every moment, and holds no more than one batch beside the image.
+`replay` gives memory at one moment. This gives every moment, and holds one batch beside the image at most.
 """
 
 from collections.abc import Iterator
@@ -11,16 +11,16 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..arrays import reserve
-from ..formats.dialects import Dialect
 from ..formats.ram import Kind
+from ..model import Stream
 from ..table.columns import Columns
 from .image import Image, PageSpace, State
 from .lapses import NONE, Lapses
-from .replay import Layer, View, apply
+from .replay import Layer, View, apply, forgets_dups
 
-BATCH = 1 << 22  # bytes of versions in a batch; what their pages held before can be as much again
+BATCH = 1 << 22  # bytes of versions in a batch; what their pages held before it can be as many again
 
-_FILLED = 256  # marks a fill that is there: 0 stands for none
+_FILLED = 256  # marks a fill: 0 stands for no fill
 Ints = NDArray[np.int64]
 
 
@@ -28,10 +28,10 @@ Ints = NDArray[np.int64]
 class Entries:
     """Pages at moments: first what each page of a batch held before it, then a version for each of its records.
 
-    ``pages`` (n,) int64 are page numbers, ``places`` (n,) int64 the record's place in the columns, -1 before the batch;
-    where a page lapsed, the place of the record that comes next, which there may be none of.
-    ``data`` is (n, page_size) uint8, 0 where unknown, ``state`` (n,) a `State` each, with the known bytes of those that
-    are partly known in ``partly``.
+    ``pages`` (n,) int64 are page numbers. ``places`` (n,) int64 are the records' places in the columns, -1 before the
+    batch. Where a page lapsed it is the place of the next record, whether there is one or not. ``data`` is
+    (n, page_size) uint8, 0 where unknown. ``state`` (n,) is a `State` each. ``partly`` has the recovered bytes of those
+    that are recovered in part, by their entry.
     """
 
     pages: Ints
@@ -59,66 +59,64 @@ class Batch:
         """For each page the last entry up to entry ``moments``, (n,) int64; -1 where the batch has none of it."""
         if not self._count:
             return np.full(len(pages), -1, np.int64)
-        found = np.searchsorted(self._keys, pages * self._count + moments, side="right") - 1
-        entry = self._order[np.maximum(found, 0)]
-        return np.where((found >= 0) & (self.entries.pages[entry] == pages), entry, -1)
+        place = np.searchsorted(self._keys, pages * self._count + moments, side="right") - 1
+        entry = self._order[np.maximum(place, 0)]
+        return np.where((place >= 0) & (self.entries.pages[entry] == pages), entry, -1)
 
 
 class Versions:
     """Iterating gives `Batch` after `Batch`; the memory here is then as it is at that batch's end.
 
-    ``data`` is the capture, (size,) uint8. In the sender's view a dup page that the sender did not cache is a version
-    like any other, and no base for what follows. Where a page lapses, that it is unknown is a version too; ``lapses``
-    go by places in ``columns``.
+    ``columns`` are the records of the stream whose versions are wanted, ``lapses`` go by places in them. In the
+    sender's view a dup page that the sender did not cache is a version like any other, and not a base for what follows.
+    Where a page lapses, that it is unknown is a version, too.
     """
 
     def __init__(
         self,
+        stream: Stream,
         space: PageSpace,
-        data: NDArray[np.uint8],
         columns: Columns,
-        dialect: Dialect | None,
         view: View = View.RECEIVER,
         lapses: Lapses = NONE,
     ) -> None:
         self.space = space
-        self._data = data
+        self._stream = stream
         self._columns = columns
         self._lapses = lapses
-        self._dialect = dialect
-        self._forgets = view is View.SENDER and dialect is not None and not dialect.caches_dup
+        self._forgets = forgets_dups(stream.dialect, view)
         self._image = Image(space)
         self._fills = reserve((len(space) if self._forgets else 0,), np.uint16)
 
     def __iter__(self) -> Iterator[Batch]:
         step = max(1, BATCH // self.space.page_size)
-        every = self.space.rows(self._columns)
-        every[self._lapses.void(every)] = -1
+        page_of = self.space.rows(self._columns)
+        page_of[self._lapses.void(page_of)] = -1
         for start, end, lapsed in self._lapses.pieces(len(self._columns), step):
             yield from self._lapse(lapsed, start, step)
-            there = start + np.flatnonzero(every[start:end] >= 0)
-            if len(there):
-                yield Batch(self._entries(self._columns.take(there), every[there], there))
+            places = start + np.flatnonzero(page_of[start:end] >= 0)
+            if len(places):
+                yield Batch(self._entries(self._columns.take(places), page_of[places], places))
         end = len(self._columns)
         yield from self._lapse(self._lapses.take(self._lapses.since >= end), end, step)
 
     def _lapse(self, lapses: Lapses, place: int, step: int) -> Iterator[Batch]:
         """Forget pages, ``step`` at a time, before the record at ``place``."""
         for _, _, first, stop in lapses:
-            known = self._image.state[first:stop] != State.UNKNOWN
+            held = self._image.state[first:stop] != State.UNKNOWN
             if self._forgets:
-                known |= self._fills[first:stop] != 0
-            pages = first + np.flatnonzero(known)
+                held |= self._fills[first:stop] != 0
+            pages = first + np.flatnonzero(held)
             for start in range(0, len(pages), step):
-                some = pages[start : start + step]
-                before = self._before(some)
-                self._image.set_unknown(some)
+                batch = pages[start : start + step]
+                before = self._before(batch)
+                self._image.set_unknown(batch)
                 if self._forgets:
-                    self._fills[some] = 0
+                    self._fills[batch] = 0
                 yield Batch(
                     Entries(
-                        np.concatenate([some, some]),
-                        np.concatenate([before.places, np.full(len(some), place)]),
+                        np.concatenate([batch, batch]),
+                        np.concatenate([before.places, np.full(len(batch), place)]),
                         np.concatenate([before.data, np.zeros_like(before.data)]),
                         np.concatenate([before.state, np.full_like(before.state, State.UNKNOWN)]),
                         before.partly,
@@ -128,13 +126,13 @@ class Versions:
     def _before(self, pages: Ints) -> Entries:
         """What pages hold now."""
         state = self.state(pages)
-        partly = {i: self.known_bytes(int(pages[i])).copy() for i in np.flatnonzero(state == State.PARTLY).tolist()}
+        partly = {i: self.recovered_bytes(int(pages[i])).copy() for i in np.flatnonzero(state == State.PARTLY).tolist()}
         return Entries(
             pages, np.full(len(pages), -1, np.int64), self.data(pages, 0, self.space.page_size), state, partly
         )
 
     def _entries(self, columns: Columns, pages: Ints, places: Ints) -> Entries:
-        """Apply the records; gives what their pages held before, and after each."""
+        """Apply the records. Gives what their pages held before, and after each."""
         before = self._before(np.unique(pages))
         distinct, partly = before.pages, before.partly
         first, count = len(distinct), len(distinct) + len(pages)
@@ -152,12 +150,12 @@ class Versions:
             for entry in entries[state[entries] == State.PARTLY].tolist():
                 partly[entry] = self._image.recovered_bytes(int(pages[entry - first])).copy()
 
-        apply(self._image, self._data, columns.take(applied), self._dialect, keep)
+        apply(self._image, self._stream.data, columns.take(applied), self._stream.dialect, keep)
         if self._forgets:
             dups = np.flatnonzero(is_dup)
-            fills = self._data[columns.payload(dups)]
+            fills = self._stream.data[columns.payload(dups)]
             data[first + dups] = fills[:, None]
-            state[first + dups] = State.KNOWN
+            state[first + dups] = State.RECOVERED
             last = np.zeros(first, np.int64)
             last[np.searchsorted(distinct, pages)] = np.arange(len(pages))
             self._fills[distinct] = np.where(is_dup[last], data[first + last, 0].astype(np.uint16) | _FILLED, 0)
@@ -177,9 +175,9 @@ class Versions:
         """The `State` of each page now, (n,) uint8."""
         state: NDArray[np.uint8] = self._image.state[pages]
         if self._forgets:
-            state[self._fills[pages] != 0] = State.KNOWN
+            state[self._fills[pages] != 0] = State.RECOVERED
         return state
 
-    def known_bytes(self, page: int) -> NDArray[np.bool_]:
-        """Which bytes of a page are known now, (page_size,) bool."""
+    def recovered_bytes(self, page: int) -> NDArray[np.bool_]:
+        """Which bytes of a page are recovered now, (page_size,) bool."""
         return self._image.recovered_bytes(page)

@@ -18,6 +18,7 @@ from ..formats.xbrle import Pair
 from ..formats.xbzrle import Runs
 from ..memory.moments import space_of
 from ..model import Stream
+from ..table.claims import field_of
 from ..text import address, size
 
 _RANGE = re.compile(r"(?P<at>.*?)(?:(?P<sign>[-+])(?P<to>0x[0-9a-fA-F]+|\d+[kmgKMG]?))?")
@@ -113,7 +114,7 @@ def _blank_sum(dialect: Dialect, endian: str, head: NDArray[np.uint8]) -> None:
         return
     layout = dtype_of(dialect.header(endian))
     header = head[len(head) - layout.itemsize :].view(layout)
-    header["checksum"] = 0xFFFFFFFF if dialect.checksum is Checksum.COMPLEMENT else 0
+    header["checksum"] = field_of(np.zeros(1, np.uint32), dialect)
 
 
 def _blank_literals(payload: NDArray[np.uint8], offset: int) -> None:

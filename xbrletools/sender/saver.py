@@ -20,6 +20,7 @@ from ..formats.qevm import SectionType
 from ..formats.ram import Flag
 from ..formats.xbrle import HeaderFlag
 from ..model import Block
+from ..table.claims import field_of
 from .policy import Choices
 
 WORD = ram.Word.sizeof()
@@ -151,7 +152,7 @@ class Writer:
             header["flags"] |= int(HeaderFlag.CHECKSUM)
         if dialect.checksum is not Checksum.NONE and (dialect.checksum is not Checksum.FLAGGED or self.form.checksums):
             sums = checksum.byte_sum(contents, which)
-            header["checksum"] = ~sums if dialect.checksum is Checksum.COMPLEMENT else sums
+            header["checksum"] = field_of(sums, dialect)
         if "sequence" in fields:  # the record's number - 1 [C]
             header["sequence"] = self._number + np.cumsum(sent)[which] - 1
         _put(out, after[which], header)

@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from ..formats.ram import Kind
 from ..memory.image import Image, State
 from ..memory.moments import discards_of, space_of
-from ..memory.replay import apply, ranks
+from ..memory.replay import apply, forgets_dups, ranks
 from ..model import Stream
 from ..table.sections import Stage
 
@@ -88,8 +88,7 @@ def _contents(
     fills = data[columns.payload(rows[is_dup])]
     contents[is_dup] = fills[:, None]
     known[is_dup] = True
-    forgets_dups = dialect is not None and not dialect.caches_dup
-    replayed = np.flatnonzero(~is_dup) if forgets_dups else np.arange(len(rows))
+    replayed = np.flatnonzero(~is_dup) if forgets_dups(dialect) else np.arange(len(rows))
     rank = ranks(pages[replayed])
     order = replayed[np.argsort(rank, kind="stable")]
     bounds = np.concatenate([[0], np.cumsum(np.bincount(rank))]).tolist() if len(rank) else [0]
@@ -99,7 +98,7 @@ def _contents(
         for place in layer[kind[layer] == Kind.COMPRESSED].tolist():
             _inflate(stream, image, int(rows[place]), int(pages[place]))
         contents[layer] = image.pages[pages[layer]]
-        known[layer] = image.state[pages[layer]] == State.KNOWN
+        known[layer] = image.state[pages[layer]] == State.RECOVERED
     return contents, is_dup, known
 
 
@@ -114,6 +113,6 @@ def _inflate(stream: Stream, image: Image, row: int, page: int) -> None:
         inflated = b""
     if len(inflated) == stream.page_size:
         image.pages[page] = np.frombuffer(inflated, np.uint8)
-        image.set_known(np.array([page]))
+        image.set_recovered(np.array([page]))
     else:
         image.set_unknown(np.array([page]))

@@ -39,7 +39,7 @@ class Columns:
         return self.payload(rows) + self.length[rows]
 
     def take(self, index: NDArray[np.integer] | NDArray[np.bool_] | slice) -> "Columns":
-        """The chosen records; a slice gives views."""
+        """The chosen records. A slice gives views."""
         return Columns(*(getattr(self, f.name)[index] for f in fields(self)))
 
 
@@ -57,7 +57,7 @@ DTYPES = {
 
 
 def join(pieces: list[Columns]) -> Columns:
-    """One table from its pieces, a column at a time; empties ``pieces``, so that the table is not held twice."""
+    """One table from its pieces, a column at a time. Empties ``pieces``, so that the table is not held twice."""
     joined = {}
     for name, dtype in DTYPES.items():
         joined[name] = np.concatenate([np.empty(0, dtype), *(getattr(p, name) for p in pieces)])
@@ -69,8 +69,8 @@ def join(pieces: list[Columns]) -> Columns:
 class Sweeps:
     """Counts the sweeps of the sender over each block, from one piece of the table to the next.
 
-    v4 has no global pass: a sweep of a block begins on entry from another block, or where the address strictly
-    decreases; in v3, where it descends [C].
+    v4 does not have a global pass. A sweep of a block begins on entry from another block, or where the address strictly
+    decreases. In v3 it begins where the address descends [C].
     """
 
     counts: dict[int, int]
@@ -89,9 +89,9 @@ class Sweeps:
         begins[0] = int(block[0]) != self.block or int(address[0]) < self.address
         begins[1:] = (block[1:] != block[:-1]) | (address[1:] < address[:-1])
         for b in np.flatnonzero(np.bincount(block)).tolist():  # no sort: there can be millions
-            mine = np.flatnonzero(block == b)
-            sweep = np.cumsum(begins[mine], dtype=np.uint32) + np.uint32(self.counts.get(b, 0))
-            out[rows[mine]] = sweep
+            in_block = np.flatnonzero(block == b)
+            sweep = np.cumsum(begins[in_block], dtype=np.uint32) + np.uint32(self.counts.get(b, 0))
+            out[rows[in_block]] = sweep
             self.counts[b] = int(sweep[-1])
         self.block, self.address = int(block[-1]), int(address[-1])
         return out

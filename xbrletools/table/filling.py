@@ -1,4 +1,4 @@
-"""A table that grows in place while a scan fills it: what was added can be read from then on, and is never copied."""
+"""A table that grows in place while a scan fills it. What was added can be read from then on, and is never copied."""
 
 import numpy as np
 from numpy.typing import NDArray
@@ -7,11 +7,11 @@ from ..arrays import reserve
 from ..formats import ram
 from .columns import DTYPES, Columns
 
-LEAST = 1 << 20  # rows that there is room for where no more can be reserved, until that is doubled
+LEAST = 1 << 20  # rows of the room that is made, and then doubled, where the kernel reserves no more at once
 
 
 class Filling:
-    """Columns with room for all records of a capture of ``size`` bytes; memory is taken for those that are there."""
+    """Columns with room for all records of a capture of ``size`` bytes. Memory is taken for records that were added."""
 
     def __init__(self, size: int) -> None:
         self._rows = 0
@@ -30,7 +30,7 @@ class Filling:
             return room(max(LEAST, 2 * self._rows))
 
     def add(self, piece: Columns) -> Columns:
-        """Append rows; gives them as views of where they stay."""
+        """Append rows. Gives them as views of where they stay."""
         start, end = self._rows, self._rows + len(piece)
         if end > len(self._columns["offset"]):  # mapped-ram has a record for every bit of a bitmap
             old, self._columns = self._columns, self._reserve(2 * end)

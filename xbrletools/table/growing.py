@@ -1,7 +1,7 @@
 """A record table that is read while a scan still fills it, in memory that is reserved at once and never moves.
 
 What a `RecordTable` derives for all rows at once (number, pass, section, stage) is derived here for a piece at a time.
-One thread adds; any number of others read the rows that are there.
+One thread adds rows. Any number of others read those that were added.
 """
 
 from bisect import bisect_right
@@ -13,12 +13,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..formats.ram import Kind
-from .columns import Columns, Sweeps
+from .columns import PIECE, Columns, Sweeps
 from .kinds import IS_PAGE
 from .table import RecordTable
-from .windows import Framing, Window
+from .windows import Framing, Window, derived
 
-PIECE = 1 << 16  # rows of a piece: what is derived at once when one of them is looked at
 _CACHED = 8  # pieces whose derived columns are kept
 
 
@@ -60,7 +59,7 @@ class _Piece:
 
 
 class GrowingTable:
-    """The records of a capture as far as a scan has come. ``page_size``, ``names`` and sections are the scan's."""
+    """The records of a capture as far as a scan has come. Page size, names and sections are the scan's, ``found``."""
 
     def __init__(self, found: Framing) -> None:
         self.found = found
@@ -127,27 +126,11 @@ class GrowingTable:
         return self._firsts[piece]
 
     def derive(self, piece: int) -> Window:
-        """A piece with what follows from its columns; `window` is the same, remembered."""
+        """A piece with what follows from its columns. `window` is the same, remembered."""
         p = self._pieces[piece]
-        is_page = IS_PAGE[p.columns.kind]
-        number = np.cumsum(is_page, dtype=np.uint32) + np.uint32(p.records)
-        number[~is_page] = 0
         sweeps = Sweeps(dict(p.sweeps.counts), p.sweeps.block, p.sweeps.address)
-        if self._table is None:
-            section = self.found.sections.of(p.columns.offset)
-        else:
-            section = self._table.section[p.first : p.first + len(p.columns)]
-        return Window(
-            p.columns,
-            self.found.sections,
-            self.names,
-            self.found.page_size,
-            is_page,
-            number,
-            sweeps.number(p.columns),
-            section,
-            self.found.sections.stages(section),
-        )
+        section = None if self._table is None else self._table.section[p.first : p.first + len(p.columns)]
+        return derived(p.columns, self.found, p.records, sweeps, section)
 
     @property
     def names(self) -> tuple[bytes, ...]:
@@ -162,19 +145,19 @@ class GrowingTable:
         w, i = self.window(piece), row - self._firsts[piece]
         c = w.columns
         block = int(c.block[i])
-        there = bool(w.is_page[i])
+        carries = bool(w.is_page[i])
         offset = int(c.offset[i])
         return Record(
             row,
-            int(w.number[i]) if there else None,
+            int(w.number[i]) if carries else None,
             Kind(int(c.kind[i])),
             offset,
             offset + int(c.head[i]),
             int(c.length[i]),
-            block if there and block < len(w.names) else None,
-            w.names[block] if there and block < len(w.names) else b"",
+            block if carries and block < len(w.names) else None,
+            w.names[block] if carries and block < len(w.names) else b"",
             int(c.address[i]),
-            int(w.pass_[i]) if there else None,
+            int(w.pass_[i]) if carries else None,
             int(w.section[i]),
             int(w.stage[i]),
             int(c.flags[i]),
@@ -186,8 +169,8 @@ class GrowingTable:
         if not 1 <= number <= self._records:
             return None
         piece = bisect_right(self._numbers, number - 1, hi=len(self._pieces)) - 1
-        mine = np.flatnonzero(self.window(piece).number == number)
-        return self._firsts[piece] + int(mine[0]) if len(mine) else None
+        rows = np.flatnonzero(self.window(piece).is_page)
+        return self._firsts[piece] + int(rows[number - 1 - self._numbers[piece]])
 
     def at(self, offset: int) -> int | None:
         """The last row that begins at or before file offset ``offset``; None if none does."""

@@ -14,7 +14,7 @@ from ..formats.qevm import SectionType
 
 
 class Stage(IntEnum):
-    """Where in the migration a RAM section was written; the numbers are the sender's own [P]."""
+    """Where in the migration a RAM section was written. The numbers are the sender's own [P]."""
 
     START = 1
     PART = 2
@@ -95,7 +95,7 @@ class Sections(Sequence[Section]):
         """The sections of `owners` that `columns` gave.
 
         Raises:
-            ValueError: these are no sections.
+            ValueError: these are not the columns of sections.
         """
         made = cls()
         made.owners = owners
@@ -105,7 +105,7 @@ class Sections(Sequence[Section]):
         known = np.isin(columns["section_type"], list(SectionType)) & (columns["section_found"] <= max(Boundary))
         owned = (columns["section_owner"] >= -1) & (columns["section_owner"] < len(owners))
         if not (known & owned).all() or (np.diff(columns["section_offset"].astype(np.int64)) < 0).any():
-            raise ValueError("no section")
+            raise ValueError("not the columns of sections")
         return made
 
     def columns(self) -> dict[str, bytes]:
@@ -116,7 +116,7 @@ class Sections(Sequence[Section]):
         return self._type, self._owner, self._offset, self._data, self._end, self._found
 
     def add(self, kind: SectionType, owner: Owner | None, offset: int, data: int) -> int:
-        """Begin a section; its end stays open, `Boundary.CUT`, until `close`."""
+        """Begin a section. Its end stays open, `Boundary.CUT`, until `close`."""
         number = -1
         if owner is not None:
             number = self._owner_index.setdefault(owner, len(self.owners))
@@ -136,7 +136,7 @@ class Sections(Sequence[Section]):
         self._found[index] = found_by
 
     def truncate(self, offset: int) -> None:
-        """Drop the sections that begin at or after ``offset``; the one that holds it ends there, cut."""
+        """Drop the sections that begin at or after ``offset``. The one that holds it ends there, cut."""
         while len(self) and self._offset[-1] >= offset:
             for column in self._arrays():
                 column.pop()

@@ -13,13 +13,14 @@ from ..errors import XbrleError
 from ..formats.ram import PAGE_SIZE
 from .columns import PIECE, Columns, Sweeps, kind_counts
 from .kinds import IS_PAGE
+from .numbers import Numbers, numbered
 from .sections import Sections
 
 
 class RecordTable:
     """All records of a capture, with what follows from them by lookup.
 
-    Records at offsets from ``main_size`` on came over multifd channels; they are not in the order of their offsets.
+    Records at offsets from ``main_size`` on came over multifd channels. They are not in the order of their offsets.
     """
 
     def __init__(
@@ -47,9 +48,12 @@ class RecordTable:
     @cached_property
     def number(self) -> NDArray[np.uint32]:
         """Each record's number, (n,) uint32: from 1 over the records that carry a page, 0 for the others."""
-        number = np.cumsum(self.is_page, dtype=np.uint32)
-        number[~self.is_page] = 0
-        return number
+        return numbered(self.is_page)
+
+    @cached_property
+    def numbers(self) -> Numbers:
+        """The number of any row and the row of any number, without a column for all of them."""
+        return Numbers(self.columns.kind)
 
     @cached_property
     def by_number(self) -> NDArray[np.int64]:
@@ -94,11 +98,11 @@ class RecordTable:
 
     def rows_of(self, block: int, address: int) -> NDArray[np.int64]:
         """The rows that carry the page at ``address`` of ``block``, in file order."""
-        found = [np.empty(0, np.int64)]
+        rows = [np.empty(0, np.int64)]
         for start, c in self._pieces():
-            mine = (c.address == np.uint64(address)) & (c.block == block) & IS_PAGE[c.kind]
-            found.append(np.flatnonzero(mine) + start)
-        return np.concatenate(found)
+            of_page = (c.address == np.uint64(address)) & (c.block == block) & IS_PAGE[c.kind]
+            rows.append(np.flatnonzero(of_page) + start)
+        return np.concatenate(rows)
 
     # -- of some rows, without a column for all of them ----------------------------------------------------------------
 
@@ -106,24 +110,9 @@ class RecordTable:
         """The table a piece at a time, each with its first row."""
         return ((start, self.columns.take(slice(start, start + PIECE))) for start in range(0, len(self), PIECE))
 
-    @cached_property
-    def _before(self) -> NDArray[np.int64]:
-        """How many records with a page there are before each piece, and in all, (pieces + 1,) int64."""
-        counts = [int(np.count_nonzero(IS_PAGE[c.kind])) for _, c in self._pieces()]
-        return np.concatenate([[0], np.cumsum(counts, dtype=np.int64)])
-
     def numbers_of(self, rows: NDArray[np.int64]) -> NDArray[np.int64]:
-        """The numbers of rising rows that carry pages, (n,) int64."""
-        return self.carrying_before(rows) + 1
-
-    def carrying_before(self, rows: NDArray[np.int64]) -> NDArray[np.int64]:
-        """How many records that carry a page there are before each of these rising rows, (n,) int64."""
-        out = np.empty(len(rows), np.int64)
-        for piece, start, end in _by_piece(rows):
-            first = piece * PIECE
-            count = np.cumsum(IS_PAGE[self.columns.kind[first : first + PIECE]])
-            out[start:end] = self._before[piece] + np.append(0, count)[rows[start:end] - first]
-        return out
+        """The numbers of rows that carry pages, (n,) int64."""
+        return self.numbers.of(rows)
 
     def passes_of(self, rows: NDArray[np.int64]) -> NDArray[np.uint32]:
         """The passes of rising rows, (n,) uint32, as `pass_` has them."""
@@ -137,12 +126,9 @@ class RecordTable:
 
     def row_of(self, number: int) -> int | None:
         """The row of record ``number``; None if there is no such record."""
-        if not 1 <= number <= int(self._before[-1]):
+        if not 1 <= number <= self.numbers.last:
             return None
-        piece = int(np.searchsorted(self._before, number, side="left")) - 1
-        first = piece * PIECE
-        rows = np.flatnonzero(IS_PAGE[self.columns.kind[first : first + PIECE]])
-        return first + int(rows[number - 1 - int(self._before[piece])])
+        return int(self.numbers.rows(np.array([number]))[0])
 
     def row(self, number: int) -> int:
         """The row of record ``number``.
@@ -158,7 +144,7 @@ class RecordTable:
     @property
     def last_number(self) -> int:
         """The number of the last record; 0 where none carries a page."""
-        return int(self._before[-1])
+        return self.numbers.last
 
     def counts(self) -> dict[str, int]:
         """How many records there are of each kind that occurs."""

@@ -1,4 +1,4 @@
-"""A window of records with what follows from them, number, pass, section and stage, carried from window to window.
+"""A window of records with what follows from them (number, pass, section, stage), carried from window to window.
 
 A window has the derived columns of a `RecordTable` under the same names, for commands that read a pipe in constant
 memory.
@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 
 from .columns import Columns, Sweeps
 from .kinds import IS_PAGE
+from .numbers import numbered
 from .sections import Sections
 from .table import RecordTable
 
@@ -93,48 +94,57 @@ class Window:
         return len(self.columns)
 
 
-def windows(pieces: Iterable[Columns], found: Framing, sweeps: Sweeps | None = None) -> Iterator[Window]:
+def derived(
+    columns: Columns,
+    framing: Framing,
+    before: int,
+    sweeps: Sweeps,
+    section: NDArray[np.int64] | None = None,
+) -> Window:
+    """Records with what follows from them: the number, pass, section and stage of each.
+
+    ``before`` counts the records with a page before them. ``sweeps`` are the passes as they were before them, and go
+    on. ``section`` (n,) has the records' sections where their offsets do not tell these.
+    """
+    is_page = IS_PAGE[columns.kind]
+    sections = framing.sections
+    section = sections.of(columns.offset) if section is None else section
+    return Window(
+        columns,
+        sections,
+        framing.names,
+        framing.page_size,
+        is_page,
+        numbered(is_page, before),
+        sweeps.number(columns),
+        section,
+        sections.stages(section),
+    )
+
+
+def windows(pieces: Iterable[Columns], framing: Framing, sweeps: Sweeps | None = None) -> Iterator[Window]:
     """The windows of a scan with their derived columns.
 
-    ``pieces`` are what the scan ``found`` gives, or what it gave; ``sweeps`` counts the passes for callers that want
+    ``pieces`` are what the scan ``framing`` gives, or what it gave; ``sweeps`` counts the passes for callers that want
     the counts at the end.
     """
     sweeps = sweeps if sweeps is not None else Sweeps({})
     count = 0
     for piece in pieces:
         for start in range(0, len(piece), WINDOW_RECORDS):
-            columns = piece.take(slice(start, start + WINDOW_RECORDS))
-            is_page = IS_PAGE[columns.kind]
-            number = np.cumsum(is_page, dtype=np.uint32) + np.uint32(count)
-            count = int(number[-1])
-            number[~is_page] = 0
-            section = found.sections.of(columns.offset)
-            yield Window(
-                columns,
-                found.sections,
-                found.names,
-                found.page_size,
-                is_page,
-                number,
-                sweeps.number(columns),
-                section,
-                found.sections.stages(section),
-            )
+            window = derived(piece.take(slice(start, start + WINDOW_RECORDS)), framing, count, sweeps)
+            count += int(np.count_nonzero(window.is_page))
+            yield window
 
 
 def slices(table: RecordTable) -> Iterator[Window]:
-    """The windows of a whole table, the records of multifd channels where they count."""
-    number, passes, section, stage = table.number, table.pass_, table.section, table.stage
+    """The windows of a whole table. Records of channels stand where they count."""
+    if table.main_size is None:
+        yield from windows([table.columns], table)
+        return
+    sweeps, count = Sweeps({}), 0
     for start in range(0, len(table), WINDOW_RECORDS):
         rows = slice(start, start + WINDOW_RECORDS)
-        yield Window(
-            table.columns.take(rows),
-            table.sections,
-            table.names,
-            table.page_size,
-            table.is_page[rows],
-            number[rows],
-            passes[rows],
-            section[rows],
-            stage[rows],
-        )
+        window = derived(table.columns.take(rows), table, count, sweeps, table.section[rows])
+        count += int(np.count_nonzero(window.is_page))
+        yield window

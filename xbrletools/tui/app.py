@@ -252,7 +252,7 @@ class Browser(App[int]):
             if name:
                 self.say(*_written(name, lambda: _write_new(Path(name), content.data.tobytes())))
 
-        unknown = int((~content.known).sum())
+        unknown = int((~content.recovered).sum())
         hint = f"{unknown} unknown bytes become zeros" if unknown else "a new file"
         self.push_screen(Question("Write this page to", hint, f"page-{record.number or 0}.bin"), write)
 

@@ -9,10 +9,11 @@ from ..codec import checksum
 from ..codec.runs import Run, runs
 from ..errors import XbrleError
 from ..formats.ram import DELTA_KINDS, Kind
-from ..memory.history import Content, PageHistory, stated_sum
+from ..memory.history import Content, PageHistory
 from ..memory.moments import page_of, space_of
 from ..memory.replay import View
 from ..model import Stream
+from ..table.claims import stated_sum
 from ..table.growing import Record
 from .session import PagePlace, Session
 
@@ -80,7 +81,7 @@ class PageMoment:
         if self.row is not None:
             columns = self.stream.records.columns.take(slice(self.row, self.row + 1))
             stated = stated_sum(columns, self.stream.dialect)
-        computed = int(checksum.byte_sum(content.data[None, :])[0]) if content.known.all() else None
+        computed = int(checksum.byte_sum(content.data[None, :])[0]) if content.recovered.all() else None
         return stated, computed
 
     def matching_versions(self, needle: bytes, step: int, view: View) -> Iterator[tuple[int, list[int]]]:
@@ -136,7 +137,7 @@ def places_of(needle: bytes, content: Content) -> list[int]:
     data, places = content.data.tobytes(), []
     at = data.find(needle)
     while at >= 0:
-        if content.known[at : at + len(needle)].all():
+        if content.recovered[at : at + len(needle)].all():
             places.append(at)
         at = data.find(needle, at + 1)
     return places

@@ -4,7 +4,7 @@ from bisect import bisect_left, bisect_right, insort
 from dataclasses import dataclass, field
 
 from ..table.growing import Record
-from ..verify.rules import Finding, Severity
+from ..verify.rules import CHECKSUM_MISMATCH, Finding, Severity
 from .words import SEVERITY_RANK
 
 LISTED_MAX = 100_000  # findings that are listed. More are only counted
@@ -39,7 +39,7 @@ class RowFindings:
             self._worst[row] = finding
         elif SEVERITY_RANK[finding.severity] < SEVERITY_RANK[self._worst[row].severity]:
             self._worst[row] = finding
-        if finding.rule == "checksum-mismatch":
+        if finding.rule == CHECKSUM_MISMATCH.id:
             self._wrong_sums.add(row)
         elif finding.severity is Severity.ERROR and finding.page is not None:
             self._doubtful.setdefault((finding.block, finding.page), row)

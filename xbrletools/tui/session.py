@@ -9,12 +9,13 @@ from numpy.typing import NDArray
 from ..analysis.stats import Stats
 from ..capture import Capture
 from ..errors import XbrleError
-from ..memory.history import Content, stated_sum
+from ..memory.history import Content
 from ..memory.moments import page_of, space_of
 from ..memory.replay import View
 from ..model import Facts, Stream
 from ..sender.fingerprint import Fingerprint
 from ..source.source import MappedSource
+from ..table.claims import stated_sum
 from ..table.growing import GrowingTable, Record
 from ..table.kinds import IS_PAGE
 from ..verify.rules import Finding

@@ -1,4 +1,4 @@
-"""What is wrong with a capture: every rule over the table; `memory` has those that need its memory."""
+"""What is wrong with a capture: all its findings. The rules that need its memory are in `replayed`."""
 
 from collections.abc import Iterator
 
@@ -22,10 +22,11 @@ from ..table.kinds import IS_DELTA, IS_PAGE
 from ..table.sections import Stage
 from ..table.table import RecordTable
 from ..text import shown
+from . import rules
 from .forced import forced
 from .ledger import Marks
-from .marks import Ints, Mark, Numbers, findings
-from .memory import memory_marks
+from .marks import Ints, Mark, findings
+from .replayed import memory_marks
 from .rules import RULES, Finding
 
 _STRICT_BATCH = 1 << 20  # bytes of pages whose deltas are decoded strictly at once
@@ -35,14 +36,14 @@ _FINDINGS = 1 << 12  # rows whose findings are made at once
 def verify(stream: Stream, destination: dict[bytes, int] | None = None) -> Iterator[Finding]:
     """Every finding of a capture, in the order of their offsets.
 
-    ``destination`` says which blocks, by name and length in bytes, the destination has; without it the stream's own
+    ``destination`` says which blocks, by name and length in bytes, the destination has. Without it the stream's own
     list is taken as right.
 
     Raises:
-        XbrleError: this is no migration stream.
+        XbrleError: this is not a migration stream.
     """
     table = stream.records
-    marks = [*_record_marks(stream), *memory_marks(stream)]
+    marks = sorted([*_record_marks(stream), *memory_marks(stream)], key=lambda m: m.rule.rank)
     loose = [*_problems(stream), *forced(stream), *_destination(stream, destination), *_whole(stream)]
     loose.sort(key=lambda f: f.offset if f.offset is not None else stream.facts.end)
     yield from _merged(loose, marks, table)
@@ -52,30 +53,29 @@ def _merged(loose: list[Finding], marks: list[Mark], table: RecordTable) -> Iter
     """Findings without a record among those of marks, by offset."""
     pending = iter(loose)
     next_loose = next(pending, None)
-    for found in _of_marks(marks, table):
-        while next_loose is not None and next_loose.offset is not None and next_loose.offset <= (found.offset or 0):
+    for finding in _of_marks(marks, table):
+        while next_loose is not None and next_loose.offset is not None and next_loose.offset <= (finding.offset or 0):
             yield next_loose
             next_loose = next(pending, None)
-        yield found
+        yield finding
     while next_loose is not None:
         yield next_loose
         next_loose = next(pending, None)
 
 
 def _of_marks(marks: list[Mark], table: RecordTable) -> Iterator[Finding]:
-    """The findings of all marks in the order of their rows, those of a piece of the table at a time."""
+    """The findings of all marks in the order of their rows, those of a stretch of the table at a time."""
     if not marks:
         return
-    numbers = Numbers(table.columns.kind)
     for start in range(0, len(table), _FINDINGS):
         bounds = [np.searchsorted(m.rows, (start, start + _FINDINGS)) for m in marks]
-        mine = [(m, np.arange(*b)) for m, b in zip(marks, bounds, strict=True) if b[1] > b[0]]
-        if not mine:
+        chosen = [(m, np.arange(*b)) for m, b in zip(marks, bounds, strict=True) if b[1] > b[0]]
+        if not chosen:
             continue
-        found = [f for mark, places in mine for f in findings(mark, places, table, numbers)]
-        order = np.argsort(np.concatenate([mark.rows[places] for mark, places in mine]), kind="stable")
+        made = [finding for mark, places in chosen for finding in findings(mark, places, table)]
+        order = np.argsort(np.concatenate([mark.rows[places] for mark, places in chosen]), kind="stable")
         for i in order.tolist():
-            yield found[i]
+            yield made[i]
 
 
 # -- findings that are not about one record ----------------------------------------------------------------------------
@@ -87,22 +87,22 @@ def _problems(stream: Stream) -> Iterator[Finding]:
     for problem in stream.facts.problems:
         rule = RULES[problem.rule]
         section = _section(stream, problem.offset)
-        gap = gaps.get(problem.offset) if problem.rule == "skipped" else None
-        told = {} if gap is None else {"start": gap.start, "end": gap.end, "certainty": gap.certainty.value}
-        yield Finding(rule.id, rule.severity, problem.message, problem.offset, section=section, evidence=told)
+        gap = gaps.get(problem.offset) if rule is rules.SKIPPED else None
+        evidence = {} if gap is None else {"start": gap.start, "end": gap.end, "certainty": gap.certainty.value}
+        yield rule.finding(problem.message, problem.offset, section=section, evidence=evidence)
     yield from _owners(stream)
     tail = stream.facts.device_tail
     if tail is not None:
-        rule = RULES["device-tail-unchecked"]
         message = f"{tail[1] - tail[0]} bytes of device state have no footers: damage in them cannot be seen"
-        yield Finding(rule.id, rule.severity, message, tail[0], evidence={"start": tail[0], "end": tail[1]})
+        evidence = {"start": tail[0], "end": tail[1]}
+        yield rules.DEVICE_TAIL_UNCHECKED.finding(message, tail[0], evidence=evidence)
 
 
 def _owners(stream: Stream) -> Iterator[Finding]:
-    """Sections of an old stream that no receiver of its time has a handler for: live ones of other names than RAM and
-    block have, and any whose name is none.
+    """Sections of an old stream that no receiver of its time has a handler for.
+
+    These are live sections of other names than RAM's and block's, and any whose name is not one that a device has.
     """
-    rule = RULES["unknown-owner"]
     for section in stream.sections:
         owner = section.owner
         if owner is None or stream.facts.footers or section.type in (SectionType.PART, SectionType.END):
@@ -122,7 +122,7 @@ def _owners(stream: Stream) -> Iterator[Finding]:
         else:
             continue
         evidence = {"idstr": shown(owner.idstr), "instance": owner.instance_id, "version": owner.version_id}
-        yield Finding(rule.id, rule.severity, message, section.offset, section=section.index, evidence=evidence)
+        yield rules.UNKNOWN_OWNER.finding(message, section.offset, section=section.index, evidence=evidence)
 
 
 def _section(stream: Stream, offset: int) -> int | None:
@@ -134,7 +134,7 @@ def _destination(stream: Stream, destination: dict[bytes, int] | None) -> Iterat
     """Where the stream's block list is not what the destination has."""
     if destination is None:
         return
-    rule = RULES["destination-blocks"]
+    rule = rules.DESTINATION_BLOCKS
     rows = np.flatnonzero(stream.records.columns.kind == Kind.MEM_SIZE)
     offset = int(stream.records.columns.offset[rows[0]]) if len(rows) else None
     declared = [b for b in stream.blocks if b.declared]
@@ -142,15 +142,15 @@ def _destination(stream: Stream, destination: dict[bytes, int] | None) -> Iterat
         total = sum(destination.values())
         if declared and declared[0].length != total:
             message = f"the stream's RAM is {declared[0].length:#x} bytes, the destination's {total:#x}"
-            yield Finding(rule.id, rule.severity, message, offset)
+            yield rule.finding(message, offset)
         return
     for block in declared:
         have = destination.get(block.name)
         if have is None:
-            yield Finding(rule.id, rule.severity, "the destination has no such block", offset, block=block.name)
+            yield rule.finding("the destination does not have this block", offset, block=block.name)
         elif have != block.length:
             message = f"the block is {block.length:#x} bytes in the stream, {have:#x} at the destination"
-            yield Finding(rule.id, rule.severity, message, offset, block=block.name)
+            yield rule.finding(message, offset, block=block.name)
 
 
 def _whole(stream: Stream) -> Iterator[Finding]:
@@ -162,15 +162,14 @@ def _whole(stream: Stream) -> Iterator[Finding]:
     for start in range(0, len(columns), PIECE):
         rows = space_of(stream).rows(columns.take(slice(start, start + PIECE)))
         given[rows[rows >= 0]] = True
-    rule = RULES["page-never-sent"]
     for i, block in enumerate(space_of(stream).blocks):
-        mine = given[space_of(stream).slice(i)]
-        missing = len(mine) - int(np.count_nonzero(mine))
+        in_block = given[space_of(stream).slice(i)]
+        missing = len(in_block) - int(np.count_nonzero(in_block))
         if missing:
-            first = int(np.argmin(mine)) * stream.page_size
-            message = f"{missing} of {len(mine)} pages were never sent, the first at {first:#x}"
-            evidence = {"missing": missing, "pages": len(mine)}
-            yield Finding(rule.id, rule.severity, message, block=block.name, page=first, evidence=evidence)
+            first = int(np.argmin(in_block)) * stream.page_size
+            message = f"{missing} of {len(in_block)} pages were never sent, the first at {first:#x}"
+            evidence = {"missing": missing, "pages": len(in_block)}
+            yield rules.PAGE_NEVER_SENT.finding(message, block=block.name, page=first, evidence=evidence)
 
 
 # -- rules over columns ------------------------------------------------------------------------------------------------
@@ -181,23 +180,23 @@ def _record_marks(stream: Stream) -> Iterator[Mark]:
     table = stream.records
     marks, nameless, first = Marks(), 0, np.empty(0, np.int64)
     for start in range(0, len(table), PIECE):
-        piece = _Piece(stream, start, table.columns.take(slice(start, start + PIECE)))
-        for mark in _framing_marks(piece):
+        stretch = _Stretch(stream, start, table.columns.take(slice(start, start + PIECE)))
+        for mark in _framing_marks(stretch):
             marks.add(mark)
-        rows = np.flatnonzero(piece.nameless)
+        rows = np.flatnonzero(stretch.nameless)
         nameless += len(rows)
         first = first if len(first) else rows[:1] + start
         dialect = stream.dialect
         if dialect is not None:
-            for mark in _delta_marks(piece, dialect):
+            for mark in _delta_marks(stretch, dialect):
                 marks.add(mark)
-    message = "CONTINUE, and no record named a block yet; so are {records} records in all"
-    marks.add(Mark("continue-without-block", first, message, {"records": np.full(len(first), nameless)}))
-    yield from sorted(marks.whole(), key=lambda m: _ORDER.index(m.rule))
+    message = "CONTINUE, and no record named a block yet; the same is true of {records} records in all"
+    marks.add(Mark(rules.CONTINUE_WITHOUT_BLOCK, first, message, {"records": np.full(len(first), nameless)}))
+    yield from marks.whole()
 
 
-class _Piece:
-    """Some records of a capture, from row ``start`` on, and which of them carry a page and name no block."""
+class _Stretch:
+    """Records of a capture from row ``start`` on: which of them carry a page, and which of these name no block."""
 
     def __init__(self, stream: Stream, start: int, columns: Columns) -> None:
         self.stream, self.start, self.columns = stream, start, columns
@@ -209,71 +208,54 @@ class _Piece:
         return np.flatnonzero(where) + self.start
 
 
-#: The rules over columns, in the order in which findings about one record come.
-_ORDER = (
-    "flags-unknown",
-    "flags-combined",
-    "no-kind",
-    "continue-without-block",
-    "unknown-block",
-    "page-out-of-bounds",
-    "delta-header",
-    "delta-flags",
-    "delta-padding",
-    "delta-odd",
-    "delta-form",
-    "delta-stage",
-)
-
-
-def _framing_marks(piece: _Piece) -> Iterator[Mark]:
+def _framing_marks(stretch: _Stretch) -> Iterator[Mark]:
     """Rules about flags and blocks."""
-    stream, columns = piece.stream, piece.columns
+    stream, columns = stretch.stream, stretch.columns
     version = stream.facts.ram_version or ram.VERSION_NAMED
     known = ram.known_flags(version)
     flags, kind = columns.flags, columns.kind
 
-    yield Mark("flags-unknown", piece.rows((flags & np.uint16(~int(known) & 0xFFFF)) != 0))
+    yield Mark(rules.FLAGS_UNKNOWN, stretch.rows((flags & np.uint16(~int(known) & 0xFFFF)) != 0))
     kinds = int(Flag.COMPRESS | Flag.PAGE | ram.delta_flag(version) | Flag.MEM_SIZE | Flag.EOS)
     if version != ram.VERSION_FLAT:
         kinds |= int(Flag.COMPRESS_PAGE)
-    yield Mark("flags-combined", piece.rows(np.bitwise_count(flags & np.uint16(kinds)) > 1))
+    yield Mark(rules.FLAGS_COMBINED, stretch.rows(np.bitwise_count(flags & np.uint16(kinds)) > 1))
     bare = (kind == Kind.NOOP) | ((kind == Kind.HOOK) & (version != ram.VERSION_FLAT) & (not stream.facts.footers))
-    yield Mark("no-kind", piece.rows(bare))
+    yield Mark(rules.NO_KIND, stretch.rows(bare))
 
     declared = np.array([b.declared for b in stream.blocks] + [False], bool)
     lengths = np.array([b.length for b in stream.blocks] + [0], np.uint64)
     block = np.minimum(columns.block, len(stream.blocks)).astype(np.int64)
     names = (flags & np.uint16(Flag.CONTINUE)) == 0
-    yield Mark("unknown-block", piece.rows(piece.carries & names & ~piece.nameless & ~declared[block]))
-    outside = piece.carries & declared[block] & (columns.address >= lengths[block])
-    yield Mark("page-out-of-bounds", piece.rows(outside), evidence={"block_length": lengths[block[outside]]})
+    yield Mark(rules.UNKNOWN_BLOCK, stretch.rows(stretch.carries & names & ~stretch.nameless & ~declared[block]))
+    outside = stretch.carries & declared[block] & (columns.address >= lengths[block])
+    yield Mark(rules.PAGE_OUT_OF_BOUNDS, stretch.rows(outside), evidence={"block_length": lengths[block[outside]]})
 
 
-def _delta_marks(piece: _Piece, dialect: Dialect) -> Iterator[Mark]:
+def _delta_marks(stretch: _Stretch, dialect: Dialect) -> Iterator[Mark]:
     """Rules about deltas that need no memory: header and form."""
-    stream, start = piece.stream, piece.start
-    deltas = np.flatnonzero(IS_DELTA[piece.columns.kind])
-    columns = piece.columns.take(deltas)
+    stream, start = stretch.stream, stretch.start
+    deltas = np.flatnonzero(IS_DELTA[stretch.columns.kind])
+    columns = stretch.columns.take(deltas)
     deltas += start
     flags = columns.header_flags
     wrong = (flags & HeaderFlag.XBRLE) == 0
-    yield Mark("delta-header", deltas[wrong], evidence={"header_flags": flags[wrong]})
+    yield Mark(rules.DELTA_HEADER, deltas[wrong], evidence={"header_flags": flags[wrong]})
     meant = int(HeaderFlag.XBRLE) | (int(HeaderFlag.CHECKSUM) if dialect.checksum is Checksum.FLAGGED else 0)
     wrong = (flags & np.uint8(~meant & 0xFF)) != 0
-    yield Mark("delta-flags", deltas[wrong], evidence={"header_flags": flags[wrong]})
+    yield Mark(rules.DELTA_FLAGS, deltas[wrong], evidence={"header_flags": flags[wrong]})
     header = dtype_of(dialect.header(stream.reading.endian))
     payload = columns.payload()
     if header.fields is not None and "padding" in header.fields and dialect.checksum is not Checksum.COMPLEMENT:
         padding = stream.data[payload - header.itemsize + header.fields["padding"][1]]
-        yield Mark("delta-padding", deltas[padding != 0], evidence={"padding": padding[padding != 0]})
+        yield Mark(rules.DELTA_PADDING, deltas[padding != 0], evidence={"padding": padding[padding != 0]})
     if dialect.encoding is Encoding.RLE:
-        yield Mark("delta-odd", deltas[(columns.length & 1) != 0])
-        yield Mark("delta-form", deltas[_unusual(stream, payload, columns.length.astype(np.int64))])
+        yield Mark(rules.DELTA_ODD, deltas[(columns.length & 1) != 0])
+        yield Mark(rules.DELTA_FORM, deltas[_unusual(stream, payload, columns.length.astype(np.int64))])
     if dialect.encoding is not Encoding.ZRUN:
         table = stream.records
         sections = table.sections.of(columns.offset) if table.main_size is None else table.section[deltas]
-        yield Mark("delta-stage", deltas[table.sections.stages(sections) != Stage.PART])
+        yield Mark(rules.DELTA_STAGE, deltas[table.sections.stages(sections) != Stage.PART])
 
 
 def _unusual(stream: Stream, payload: Ints, length: Ints) -> NDArray[np.bool_]:
@@ -282,8 +264,8 @@ def _unusual(stream: Stream, payload: Ints, length: Ints) -> NDArray[np.bool_]:
     step = max(1, _STRICT_BATCH // stream.page_size)
     scratch = np.zeros((step, stream.page_size), np.uint8)
     for start in range(0, len(payload), step):
-        some = slice(start, min(len(payload), start + step))
-        pages = scratch[: some.stop - start]
-        verdicts = xbrle.apply(stream.data, payload[some], length[some], pages, strict=True)
-        out[some] = (verdicts == Verdict.ZERO_RUN) | (verdicts == Verdict.NON_CANONICAL)
+        batch = slice(start, min(len(payload), start + step))
+        pages = scratch[: batch.stop - start]
+        verdicts = xbrle.apply(stream.data, payload[batch], length[batch], pages, strict=True)
+        out[batch] = (verdicts == Verdict.ZERO_RUN) | (verdicts == Verdict.NON_CANONICAL)
     return out

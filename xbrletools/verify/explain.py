@@ -1,15 +1,15 @@
-"""Why a finding is one: the records of its page from the base that the sender used to the record that healed it."""
+"""Why something is a finding: its page's records, from the base that the sender used to the one that healed it."""
 
 from collections.abc import Iterable
 from dataclasses import dataclass
 
 from ..errors import XbrleError
-from ..formats.dialects import Checksum
 from ..memory.history import Version
 from ..memory.moments import page_of
 from ..memory.replay import View
 from ..model import Stream
-from .rules import RULES, Finding, Receiver
+from ..table.claims import states_sums
+from .rules import ANY, RULES, STATES_SUMS, Finding, Receiver
 
 WIRE_BYTES = 20  # of each record, shown from its word on
 LINE = 16  # bytes of a line of a dump
@@ -20,7 +20,7 @@ AROUND = 64  # bytes from an offset's line on
 class Link:
     """One record of the chain: its part in it, its first bytes on the wire, and the page's sum after it in each view.
 
-    ``stated`` is the sum that the record's header states, None where it states none; ``receiver`` and ``sender`` are
+    ``stated`` is the sum that the record's header states, None where it states none. ``receiver`` and ``sender`` are
     the sums of the page that each end has, None where a byte of it is unknown.
     """
 
@@ -36,12 +36,12 @@ def find(findings: Iterable[Finding], wanted: str) -> Finding:
     """The first finding that ``wanted`` names, see `names`.
 
     Raises:
-        XbrleError: there is none.
+        XbrleError: there is no such finding.
     """
-    found = next((f for f in findings if names(wanted, f)), None)
-    if found is None:
+    finding = next((f for f in findings if names(wanted, f)), None)
+    if finding is None:
         raise XbrleError(f"there is no finding {wanted!r}; write RULE@RECORD or RULE@0xOFFSET, as verify lists them")
-    return found
+    return finding
 
 
 def names(wanted: str, finding: Finding) -> bool:
@@ -104,55 +104,11 @@ def chain(stream: Stream, finding: Finding) -> list[Link]:
 
 def conclusion(stream: Stream, finding: Finding) -> str:
     """What the evidence of a finding amounts to, in a sentence or two."""
-    certainty = finding.evidence.get("certainty")
-    dialect = stream.dialect
-    if finding.rule == "stale-base" and certainty == "checksum":
-        return "The stated sum holds for the page that the sender held and not for the receiver's: the base was stale."
-    if finding.rule == "stale-base" and certainty == "uniform":
-        return (
-            "The stream states no sum here. The receiver's page comes to one repeated byte, and such a page is never "
-            "sent as a delta: the sender's base was another, the page that it had sent before the dup page."
-        )
-    if finding.rule == "stale-base" and certainty == "build":
-        return (
-            "The stream states no sum here. Other deltas of this capture show that its sender forgets dup pages, so "
-            "this one too is against what it sent before."
-        )
-    if finding.rule == "stale-base" and certainty == "structural":
-        name = dialect.name if dialect else "this"
-        return (
-            f"The stream states no sum here. Senders of the {name} dialect do not cache dup pages, so their next delta "
-            "is against what they sent before; one that was changed to cache them would make the receiver's page "
-            "right, and nothing in this stream tells the two apart."
-        )
-    if finding.rule in ("stale-base", "checksum-collision"):
-        return (
-            "The stated sum holds for both ends' pages, which differ: a sum of bytes does not see where they stand. "
-            "The base was stale as after any dup page; the sum cannot show it."
-        )
-    if finding.rule == "corrupt-page":
-        return (
-            "The stated sum holds in neither view, so a stale base does not explain it: one of the records from the "
-            "earliest named to this one was damaged, or one between them is missing."
-        )
-    if finding.rule == "checksum-mismatch" and dialect is not None and dialect.checksum is not Checksum.NONE:
-        return "Look for stale-base or corrupt-page at the same record: they say why the sum does not hold."
-    if finding.rule == "replayed-span":
-        return (
-            "No sender writes a literal that is there already, and an XOR twice in a row undoes itself: the guest then "
-            "changed the page back, which its sum, where one is stated, shows. Else the later span is the one too many."
-        )
-    if finding.rule == "delta-undone":
-        return (
-            "An XOR twice in a row undoes itself. A page that changes and changes back is sent so; a span that came "
-            "twice looks the same where no sum tells. Compare what follows: after a replay the sender's order goes on."
-        )
-    if finding.rule == "dropped-span":
-        return (
-            "Damage to single deltas would not hit so many pages at once. Each was last right before this point, and "
-            "none is after it; what is missing are these pages' records in between."
-        )
-    stops = [r.value for r in Receiver if r in RULES[finding.rule].stops]
+    rule, dialect = RULES[finding.rule], stream.dialect
+    for case in (str(finding.evidence.get("certainty")), STATES_SUMS if states_sums(dialect) else ANY, ANY):
+        if case in rule.conclusions:
+            return rule.conclusions[case].format(dialect=dialect.name if dialect else "this")
+    stops = [r.value for r in Receiver if r in rule.stops]
     return f"Receivers that stop at it: {', '.join(stops)}." if stops else "No receiver stops at it."
 
 

@@ -1,4 +1,4 @@
-"""Whether what a user forced is what a capture shows by itself: a wrong dialect or byte order falsifies the rest."""
+"""Whether what a user forced is what a capture shows by itself. A wrong dialect or byte order falsifies the rest."""
 
 from collections.abc import Iterator
 
@@ -6,7 +6,7 @@ from ..errors import XbrleError
 from ..model import Stream
 from ..scan.strict import Scanner
 from ..source.source import MappedSource
-from .rules import RULES, Finding
+from .rules import FORCED_READING, Finding
 
 
 def forced(stream: Stream) -> Iterator[Finding]:
@@ -23,13 +23,12 @@ def forced(stream: Stream) -> Iterator[Finding]:
     except XbrleError:
         return
     shows = scan.reading.evidence
-    others = []
+    differing = []
     if dialect is not None and shows.name not in (None, dialect) and dialect not in shows.candidates:
-        others.append((f"dialect {dialect}", f"{shows.name}"))
+        differing.append((f"dialect {dialect}", f"{shows.name}"))
     worse = stream.reading.evidence.decoded < shows.decoded  # a length can be the same in both byte orders
     if endian is not None and worse and shows.endian not in (None, endian):
-        others.append((f"byte order {endian}", f"{shows.endian}"))
-    rule = RULES["forced-reading"]
-    for told, shown in others:
-        message = f"read in {told}, as was asked for; by itself the capture shows {shown}: {'; '.join(shows.reasons)}"
-        yield Finding(rule.id, rule.severity, message, shows.offset, evidence={"shows": shown})
+        differing.append((f"byte order {endian}", f"{shows.endian}"))
+    for asked, shown in differing:
+        message = f"read in {asked}, as was asked for; by itself the capture shows {shown}: {'; '.join(shows.reasons)}"
+        yield FORCED_READING.finding(message, shows.offset, evidence={"shows": shown})

@@ -1,4 +1,4 @@
-"""Columns of findings to be, as many as there are: in memory while they are few, in an unnamed file from then on."""
+"""Columns that findings are made of: in memory while they are short, in an unnamed file from then on."""
 
 import mmap
 import os
@@ -12,6 +12,7 @@ from numpy.typing import DTypeLike, NDArray
 
 from ..table.columns import PIECE
 from .marks import Mark
+from .rules import Rule
 
 HELD = 1 << 20  # bytes of a ledger that stay in memory
 
@@ -33,18 +34,21 @@ def pieces(count: int) -> Iterator[slice]:
 
 
 def in_order(columns: Mapping[str, NDArray[Any]], by: str) -> dict[str, NDArray[Any]]:
-    """Columns in the order of one of them, equal ones as they stand. Its numbers are 0 or more, 2^31 or so at most."""
+    """Columns in the order of one of them. Rows that are equal in it stay as they stand.
+
+    Its numbers are 0 or more, and about 2^31 at most.
+    """
     count = len(columns[by])
     bits = count.bit_length()
     order = room(count, np.int64)  # numbers with their places, which one sort in place brings along
-    for some in pieces(count):
-        order[some] = columns[by][some] << bits | np.arange(some.start, some.stop)
+    for part in pieces(count):
+        order[part] = columns[by][part] << bits | np.arange(part.start, part.stop)
     order.sort()
     ordered = {name: room(count, column.dtype) for name, column in columns.items()}
-    for some in pieces(count):
-        places = order[some] & ((1 << bits) - 1)
+    for part in pieces(count):
+        places = order[part] & ((1 << bits) - 1)
         for name, column in columns.items():
-            ordered[name][some] = column[places]
+            ordered[name][part] = column[places]
     return ordered
 
 
@@ -62,7 +66,7 @@ class Ledger:
             file.close()
 
     def add(self, columns: Mapping[str, NDArray[Any]]) -> None:
-        """Append rows to every column; all pieces have the same columns."""
+        """Append rows to every column. All pieces have the same columns."""
         if not self._dtypes:
             self._dtypes = {name: column.dtype for name, column in columns.items()}
         if not any(len(c) for c in columns.values()):
@@ -81,7 +85,7 @@ class Ledger:
         self._pieces, self._held = [], 0
 
     def columns(self) -> dict[str, NDArray[Any]]:
-        """Every column whole; those in a file are mapped from it."""
+        """Every column whole. Those in a file are mapped from it."""
         if not self._files:
             empty = {name: np.empty(0, dtype) for name, dtype in self._dtypes.items()}
             return {n: np.concatenate([e, *(p[n] for p in self._pieces)], dtype=e.dtype) for n, e in empty.items()}
@@ -92,13 +96,13 @@ class Ledger:
 
 
 class Marks:
-    """Marks gathered from the pieces of a table, a ledger a rule and message."""
+    """Marks gathered from the pieces of a table, in one ledger for each rule and message."""
 
     def __init__(self) -> None:
-        self._ledgers: dict[tuple[str, str], Ledger] = {}
+        self._ledgers: dict[tuple[Rule, str], Ledger] = {}
 
     def add(self, mark: Mark) -> None:
-        """Append what one piece showed; its rows come after those of earlier pieces."""
+        """Append what one piece showed. Its rows come after those of earlier pieces."""
         errors = {} if mark.errors is None else {"?": mark.errors}
         ledger = self._ledgers.setdefault((mark.rule, mark.message), Ledger())
         ledger.add({"": mark.rows} | errors | mark.evidence)

@@ -1,6 +1,6 @@
 """What a receiver makes of a stream: whether it loads, and where it would have stopped.
 
-The receivers' behaviour: formats/README.md, "Receivers"; tried on the original programs [C].
+How receivers behave was tried on the original programs [C]: formats/README.md, "Receivers".
 """
 
 from collections.abc import Iterable
@@ -13,14 +13,14 @@ from ..formats.dialects import Dialect, Loader
 from ..formats.qevm import SectionType
 from ..formats.xbrle import HeaderFlag
 from ..model import Stream
-from .rules import RULES, Finding, Receiver
+from .rules import CHECKSUM_MISMATCH, RULES, UNKNOWN_BLOCK, Finding, Receiver
 
 _LOADERS = {Receiver.DEFAULT: Loader.POSTED, Receiver.DEBUG: Loader.POSTED, Receiver.TODAY: Loader.QEMU}
 
 
 @dataclass(frozen=True, slots=True)
 class Outcome:
-    """A receiver's verdict. ``offset`` and ``record`` say where it stops, ``reason`` why; all None if it loads."""
+    """A receiver's verdict. ``offset`` and ``record`` say where it stops, ``reason`` why. All are None if it loads."""
 
     loads: bool
     offset: int | None = None
@@ -36,15 +36,15 @@ def outcome(
 ) -> Outcome:
     """The verdict of ``receiver`` on a capture with these findings (of `verify`, in order).
 
-    ``destination``, as given to `verify`, says which blocks the receiver has: it looks a record's name up in its own
-    memory, not in the stream's block list.
+    ``destination``, as given to `verify`, says which blocks the receiver has. The receiver looks a record's name up in
+    its own memory, not in the stream's block list.
     """
     has = destination or {}
     stops = (
         f
         for f in findings
         if _stops(f, receiver, stream)
-        and not (f.rule == "unknown-block" and (f.page or 0) < has.get(f.block or b"", 0))
+        and not (f.rule == UNKNOWN_BLOCK.id and (f.page or 0) < has.get(f.block or b"", 0))
     )
     first = min(stops, key=lambda f: f.offset or 0, default=None)
     reasons = []
@@ -80,7 +80,7 @@ def _too_new(stream: Stream) -> list[Outcome]:
 
 
 def _stops(finding: Finding, receiver: Receiver, stream: Stream) -> bool:
-    sums = finding.rule == "checksum-mismatch" or "blank" in finding.evidence
+    sums = finding.rule == CHECKSUM_MISMATCH.id or "blank" in finding.evidence
     if sums and receiver is Receiver.DEBUG and finding.record is not None:
         row = stream.records.row(finding.record)
         kind = int(stream.records.columns.kind[row])

@@ -1,11 +1,13 @@
-"""Findings and the rules that make them: each rule has a stable id, a severity, and the receivers that it stops.
+"""Findings, and the rules that make them. Each rule has an id that scripts rely on, and all that is said about it.
 
-What stops a receiver was tried on the original programs, or follows from the posted patch: formats/README.md,
-"Receivers".
+A new rule is one entry here, beside the place that finds it. What stops a receiver was tried on the original programs
+or follows from the posted patch: formats/README.md, "Receivers". QEMU's messages are what QEMU 7.2 to 11.1 printed
+when they refused a stream [C].
 """
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field
-from enum import Enum
+from enum import Enum, StrEnum
 from typing import Any
 
 
@@ -20,19 +22,30 @@ class Severity(Enum):
 class Receiver(Enum):
     """A destination whose verdict on a stream can be told."""
 
-    VANILLA = "vanilla"  # QEMU before the patch: knows no delta
+    VANILLA = "vanilla"  # QEMU before the patch: reads no deltas
     DEFAULT = "default"  # the posted patch as it was built by default: looks at no checksum
     DEBUG = "debug"  # the posted patch with its debug define: rejects a wrong checksum
     TODAY = "today"  # QEMU of today: RAM version 4, XBZRLE
+
+
+class Proof(StrEnum):
+    """What shows that a delta's base was stale, from the strongest to the weakest."""
+
+    CHECKSUM = "checksum"  # its stated sum holds for the sender's page, and not for the receiver's
+    COLLISION = "collision"  # its stated sum holds for both pages, and they differ
+    UNIFORM = "uniform"  # the receiver's page comes to one repeated byte, which no sender sends as a delta
+    BUILD = "build"  # other deltas of the capture show that its sender forgets dup pages
+    STRUCTURAL = "structural"  # only that senders of this dialect forget dup pages
 
 
 @dataclass(frozen=True, slots=True)
 class Finding:
     """Something in a capture that should not be there, or that a reader should know.
 
-    ``offset`` is the byte in the capture where it shows; ``record`` the record's number from 1; ``section`` that of its
-    section; ``block`` the RAM block's name as bytes; ``page`` the page's address in its block. Each is None where it
-    does not apply. ``evidence`` holds numbers and texts that show it, by name, ready for JSON.
+    ``rule`` is the rule's id. ``offset`` is the byte in the capture where it shows, ``record`` the record's number
+    from 1, ``section`` the number of its section, ``block`` the RAM block's name as bytes, ``page`` the page's address
+    in its block. Each is None where it does not apply. ``evidence`` holds the numbers and texts that show it, by name,
+    ready for JSON.
     """
 
     rule: str
@@ -46,76 +59,231 @@ class Finding:
     evidence: dict[str, Any] = field(default_factory=dict)
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, eq=False)
 class Rule:
-    """What a rule means, in a line, and which receivers stop at it."""
+    """A rule: ``sentence`` says what breaking it means, ``stops`` which receivers stop there.
+
+    ``rank`` is its place among the findings about one record. ``messages`` are QEMU's own where they are known, with
+    {} for what varies. ``conclusions`` say what a finding's evidence amounts to, by its `Proof` or other certainty;
+    `STATES_SUMS` is for dialects that state sums, `ANY` for all other cases.
+    """
 
     id: str
     severity: Severity
-    meaning: str
-    stops: frozenset[Receiver] = frozenset()
+    sentence: str
+    stops: frozenset[Receiver]
+    rank: int
+    conclusions: Mapping[str, str]
+    messages: tuple[str, ...]
+
+    def finding(self, message: str, offset: int | None = None, **place: Any) -> Finding:
+        """A finding of this rule, of the rule's own severity. ``place`` has other fields of `Finding` by name."""
+        return Finding(self.id, self.severity, message, offset, **place)
 
 
+ANY = ""  # the conclusion in any case without one of its own
+STATES_SUMS = "states sums"  # the conclusion where the dialect's deltas state sums
+
+_NOBODY: frozenset[Receiver] = frozenset()
 _ALL = frozenset(Receiver)
+_TODAY = frozenset((Receiver.TODAY,))
 _POSTED = frozenset((Receiver.DEFAULT, Receiver.DEBUG))
+_DECODING = _POSTED | _TODAY
 _E, _W, _N = Severity.ERROR, Severity.WARNING, Severity.NOTE
 
-RULES: dict[str, Rule] = {
-    r.id: r
-    for r in (
-        # the container
-        Rule("truncated", _E, "the capture ends before the stream does", _ALL),
-        Rule("file-version", _E, "the container's version is not 3", _ALL),
-        Rule("ram-version", _E, "the RAM section's version is neither 3 nor 4", _ALL),
-        Rule("bad-section-type", _E, "no section begins with this byte", _ALL),
-        Rule("unknown-section", _E, "a section's id was never announced", _ALL),
-        Rule("unknown-owner", _E, "a section that receivers have no handler for", frozenset(_ALL - {Receiver.TODAY})),
-        Rule("bad-block-record", _E, "not a record of a block migration section", _ALL),
-        Rule("bad-footer", _E, "a section's footer is missing or of another section", frozenset((Receiver.TODAY,))),
-        Rule("bad-package", _E, "a PACKAGED command does not end where a section ends", frozenset((Receiver.TODAY,))),
-        Rule("multifd-channel", _E, "a multifd channel is damaged or does not go with the main channel", _ALL),
-        Rule("unfinished-save", _W, "a libvirt save file that is marked as unfinished"),
-        Rule("skipped", _E, "damaged bytes that salvage skipped", _ALL),
-        Rule("trailing-data", _W, "bytes follow the end of the stream"),
-        Rule("device-tail-unchecked", _N, "device state without footers or description: damage in it cannot be seen"),
-        # the RAM section's framing
-        Rule("bad-record", _E, "not a record of a RAM section", _ALL),
-        Rule("block-list", _E, "the block list does not add up, or contradicts itself", _ALL),
-        Rule(
-            "block-list-form", _W, "the block list repeats an entry, or comes again and differs; receivers let it pass"
-        ),
-        Rule("destination-blocks", _E, "the block list is not the destination's", _ALL),
-        Rule("unknown-block", _E, "a record names a block that the block list does not have", _ALL),
-        Rule("continue-without-block", _E, "CONTINUE, and no record named a block yet", _ALL),
-        Rule("page-out-of-bounds", _E, "the page lies beyond its block; old receivers write there", _ALL),
-        Rule("flags-unknown", _N, "flag bits without a meaning, passed over by old receivers"),
-        Rule("flags-combined", _W, "more than one kind in a record's flags", frozenset((Receiver.TODAY,))),
-        Rule("no-kind", _W, "a record of no kind, passed over by old receivers", frozenset((Receiver.TODAY,))),
-        # deltas
-        Rule("unreadable-delta", _E, "a delta that reads in no dialect", _ALL),
-        Rule("forced-reading", _W, "the dialect or byte order that was asked for is not what the deltas show"),
-        Rule("delta-length", _E, "a delta longer than a receiver takes", _ALL),
-        Rule("delta-header", _E, "the delta's header lacks the flag that names its coding", _POSTED | {Receiver.TODAY}),
-        Rule("delta-size", _E, "the delta does not come to exactly one page", _POSTED | {Receiver.TODAY}),
-        Rule("delta-without-base", _E, "a delta to a page that was never sent in full"),
-        Rule("checksum-mismatch", _E, "the page does not have the sum that its record states"),
-        Rule("stale-base", _E, "the delta's base is a page that the receiver lost to a dup page"),
-        Rule("checksum-collision", _E, "a sum that holds although the receiver's page is wrong"),
-        Rule("corrupt-page", _E, "damage: the page has the stated sum in no view"),
-        Rule("replayed-span", _E, "records that repeat earlier ones byte for byte, deltas among them"),
-        Rule("delta-undone", _N, "deltas that undo the ones before them; a replayed span would look the same"),
-        Rule("dropped-span", _E, "records that are missing, by the deltas that fail after them"),
-        Rule("delta-flags", _N, "header flag bits without a meaning"),
-        Rule("delta-padding", _N, "the header's padding is not zero"),
-        Rule("delta-odd", _N, "an odd byte at the payload's end, passed over by receivers"),
-        Rule("delta-form", _N, "runs that the encoder would have written otherwise"),
-        Rule("delta-stage", _N, "a delta outside stage 2, where these senders write none"),
-        # pages as zlib streams
-        Rule("compressed-page", _E, "the zlib stream does not come to exactly one page"),
-        Rule("compressed-page-superseded", _N, "a damaged zlib stream whose page a later record gives again"),
-        # the whole
-        Rule("ends-disagree", _E, "the two ends logged different sums of a page"),
-        Rule("log-unread", _N, "lines of a mig.log whose records salvage did not read"),
-        Rule("page-never-sent", _W, "pages that no record gave, in a stream that came to its end"),
-    )
-}
+#: Every rule by its id, in the order in which they stand below, which is that of findings about one record.
+RULES: dict[str, Rule] = {}
+
+
+def _rule(
+    id_: str,
+    severity: Severity,
+    sentence: str,
+    stops: frozenset[Receiver] = _NOBODY,
+    conclusions: Mapping[str, str] | str | None = None,
+    messages: tuple[str, ...] = (),
+) -> Rule:
+    """Make a rule and enter it; ``conclusions`` of one sentence is for any case."""
+    cases = {ANY: conclusions} if isinstance(conclusions, str) else conclusions or {}
+    RULES[id_] = Rule(id_, severity, sentence, stops, len(RULES), cases, messages)
+    return RULES[id_]
+
+
+_UNKNOWN_FLAGS = ("Unknown combination of migration flags: {}",)
+_NOT_DECODED = "Failed to decompress XBZRLE page at {}"
+
+# -- the container -----------------------------------------------------------------------------------------------------
+
+TRUNCATED = _rule("truncated", _E, "the capture ends before the stream does", _ALL)
+FILE_VERSION = _rule(
+    "file-version",
+    _E,
+    "the container's version is not 3",
+    _ALL,
+    messages=(
+        "SaveVM v2 format is obsolete and don't work anymore",
+        "SaveVM v2 format is obsolete and no longer supported",
+    ),
+)
+RAM_VERSION = _rule("ram-version", _E, "the RAM section's version is neither 3 nor 4", _ALL)
+BAD_SECTION_TYPE = _rule(
+    "bad-section-type",
+    _E,
+    "no section begins with this byte",
+    _ALL,
+    messages=("Unknown savevm section type {}", "Unknown section type {}"),
+)
+UNKNOWN_SECTION = _rule("unknown-section", _E, "a section's id was never announced", _ALL)
+UNKNOWN_OWNER = _rule("unknown-owner", _E, "a section that receivers have no handler for", _ALL - _TODAY)
+BAD_BLOCK_RECORD = _rule("bad-block-record", _E, "not a record of a block migration section", _ALL)
+BAD_FOOTER = _rule(
+    "bad-footer",
+    _E,
+    "a section's footer is missing or of another section",
+    _TODAY,
+    messages=("Mismatched section id in footer for {} - read {} expected {}", "Section footer error, section_id: {}"),
+)
+BAD_PACKAGE = _rule("bad-package", _E, "a PACKAGED command does not end where a section ends", _TODAY)
+MULTIFD_CHANNEL = _rule(
+    "multifd-channel", _E, "a multifd channel is damaged or does not go with the main channel", _ALL
+)
+UNFINISHED_SAVE = _rule("unfinished-save", _W, "a libvirt save file that is marked as unfinished")
+SKIPPED = _rule("skipped", _E, "damaged bytes that salvage skipped", _ALL)
+TRAILING_DATA = _rule("trailing-data", _W, "bytes follow the end of the stream")
+DEVICE_TAIL_UNCHECKED = _rule(
+    "device-tail-unchecked", _N, "device state without footers or description: damage in it cannot be seen"
+)
+
+# -- the RAM section's framing -----------------------------------------------------------------------------------------
+
+BAD_RECORD = _rule("bad-record", _E, "not a record of a RAM section", _ALL)
+BLOCK_LIST = _rule("block-list", _E, "the block list does not add up, or contradicts itself", _ALL)
+BLOCK_LIST_FORM = _rule(
+    "block-list-form", _W, "the block list repeats an entry, or comes again and differs; receivers let it pass"
+)
+DESTINATION_BLOCKS = _rule("destination-blocks", _E, "the block list is not the destination's", _ALL)
+FLAGS_UNKNOWN = _rule(
+    "flags-unknown", _N, "flag bits without a meaning, passed over by old receivers", messages=_UNKNOWN_FLAGS
+)
+FLAGS_COMBINED = _rule("flags-combined", _W, "more than one kind in a record's flags", _TODAY, messages=_UNKNOWN_FLAGS)
+NO_KIND = _rule("no-kind", _W, "a record of no kind, passed over by old receivers", _TODAY, messages=_UNKNOWN_FLAGS)
+CONTINUE_WITHOUT_BLOCK = _rule("continue-without-block", _E, "CONTINUE, and no record named a block yet", _ALL)
+UNKNOWN_BLOCK = _rule(
+    "unknown-block",
+    _E,
+    "a record names a block that the block list does not have",
+    _ALL,
+    messages=("Can't find block {}",),
+)
+PAGE_OUT_OF_BOUNDS = _rule(
+    "page-out-of-bounds",
+    _E,
+    "the page lies beyond its block; old receivers write there",
+    _ALL,
+    messages=("Illegal RAM offset {}",),
+)
+
+# -- the form of deltas ------------------------------------------------------------------------------------------------
+
+UNREADABLE_DELTA = _rule("unreadable-delta", _E, "a delta that reads in no dialect", _ALL)
+FORCED_READING = _rule("forced-reading", _W, "the dialect or byte order that was asked for is not what the deltas show")
+DELTA_LENGTH = _rule(
+    "delta-length",
+    _E,
+    "a delta longer than a receiver takes",
+    _ALL,
+    messages=("Failed to load XBZRLE page - len overflow!", _NOT_DECODED),
+)
+DELTA_HEADER = _rule(
+    "delta-header",
+    _E,
+    "the delta's header lacks the flag that names its coding",
+    _DECODING,
+    messages=("Failed to load XBZRLE page - wrong compression!", _NOT_DECODED),
+)
+DELTA_FLAGS = _rule("delta-flags", _N, "header flag bits without a meaning")
+DELTA_PADDING = _rule("delta-padding", _N, "the header's padding is not zero")
+DELTA_ODD = _rule("delta-odd", _N, "an odd byte at the payload's end, passed over by receivers")
+DELTA_FORM = _rule("delta-form", _N, "runs that the encoder would have written otherwise")
+DELTA_STAGE = _rule("delta-stage", _N, "a delta outside stage 2, where these senders write none")
+
+# -- what deltas and sums say of memory --------------------------------------------------------------------------------
+
+DELTA_SIZE = _rule(
+    "delta-size",
+    _E,
+    "the delta does not come to exactly one page",
+    _DECODING,
+    messages=("Failed to load XBZRLE page - decode error!", _NOT_DECODED),
+)
+DELTA_WITHOUT_BASE = _rule("delta-without-base", _E, "a delta to a page that was never sent in full")
+COMPRESSED_PAGE = _rule("compressed-page", _E, "the zlib stream does not come to exactly one page")
+COMPRESSED_PAGE_SUPERSEDED = _rule(
+    "compressed-page-superseded", _N, "a damaged zlib stream whose page a later record gives again"
+)
+CHECKSUM_MISMATCH = _rule(
+    "checksum-mismatch",
+    _E,
+    "the page does not have the sum that its record states",
+    conclusions={
+        STATES_SUMS: "Look for stale-base or corrupt-page at the same record: they say why the sum does not hold."
+    },
+)
+_COLLIDES = (
+    "The stated sum holds for both ends' pages, which differ: a sum of bytes does not see where they stand. The base "
+    "was stale as after any dup page; the sum cannot show it."
+)
+STALE_BASE = _rule(
+    "stale-base",
+    _E,
+    "the delta's base is a page that the receiver lost to a dup page",
+    conclusions={
+        Proof.CHECKSUM: "The stated sum holds for the page that the sender held and not for the receiver's: the base "
+        "was stale.",
+        Proof.COLLISION: _COLLIDES,
+        Proof.UNIFORM: "The stream states no sum here. The receiver's page comes to one repeated byte, and such a page "
+        "is never sent as a delta: the sender's base was another, the page that it had sent before the dup page.",
+        Proof.BUILD: "The stream states no sum here. Other deltas of this capture show that its sender forgets dup "
+        "pages, so this one too is against what it sent before.",
+        Proof.STRUCTURAL: "The stream states no sum here. Senders of the {dialect} dialect do not cache dup pages, so "
+        "their next delta is against what they sent before. A sender that was changed to cache them would make the "
+        "receiver's page right. Nothing in this stream tells the two apart.",
+    },
+)
+CHECKSUM_COLLISION = _rule(
+    "checksum-collision", _E, "a sum that holds although the receiver's page is wrong", conclusions=_COLLIDES
+)
+REPLAYED_SPAN = _rule(
+    "replayed-span",
+    _E,
+    "records that repeat earlier ones byte for byte, deltas among them",
+    conclusions="No sender writes a literal that is there already, and an XOR twice in a row undoes itself: the guest "
+    "then changed the page back, which its sum, where one is stated, shows. Else the later span is the one too many.",
+)
+DELTA_UNDONE = _rule(
+    "delta-undone",
+    _N,
+    "deltas that undo the ones before them; a replayed span would look the same",
+    conclusions="An XOR twice in a row undoes itself. A page that changes and changes back is sent so; a span that "
+    "came twice looks the same where no sum tells. Compare what follows: after a replay the sender's order goes on.",
+)
+CORRUPT_PAGE = _rule(
+    "corrupt-page",
+    _E,
+    "damage: the page has the stated sum in no view",
+    conclusions="The stated sum holds in neither view, so a stale base does not explain it: one of the records from "
+    "the earliest named to this one was damaged, or one between them is missing.",
+)
+DROPPED_SPAN = _rule(
+    "dropped-span",
+    _E,
+    "records that are missing, by the deltas that fail after them",
+    conclusions="Damage to single deltas would not hit so many pages at once. Each was last right before this point, "
+    "and none is after it; what is missing are these pages' records in between.",
+)
+
+# -- the whole ---------------------------------------------------------------------------------------------------------
+
+ENDS_DISAGREE = _rule("ends-disagree", _E, "the two ends logged different sums of a page")
+LOG_UNREAD = _rule("log-unread", _N, "lines of a mig.log whose records salvage did not read")
+PAGE_NEVER_SENT = _rule("page-never-sent", _W, "pages that no record gave, in a stream that came to its end")

@@ -66,7 +66,7 @@ def _rule(stream: Stream, severity: Severity, rule: str, members: list[Finding])
         for f in members[:PER_RULE]
     ]
     listed = table(("offset", "record", "page", "message", "evidence"), rows, class_="findings")
-    meaning = note(RULES[rule].meaning[0].upper() + RULES[rule].meaning[1:] + ".")
+    meaning = note(RULES[rule].sentence[0].upper() + RULES[rule].sentence[1:] + ".")
     return tag("div", title, meaning, listed, *more(len(members), PER_RULE, "findings"), *_behind(stream, members[0]))
 
 

@@ -83,7 +83,7 @@ def page_maps(
     # of each page that was sent: its last record (the first from behind), and how often it was sent
     touched, last, sent = np.unique(pages[listed][::-1], return_index=True, return_counts=True)
     fate = _FATE_OF[columns.kind[listed[::-1][last]]]
-    lost = np.zeros(len(touched), bool) if image is None else image.state[touched] != State.KNOWN
+    lost = np.zeros(len(touched), bool) if image is None else image.state[touched] != State.RECOVERED
     fate[lost] = Fate.UNKNOWN
     for value, named in zip((Fate.HEALED, Fate.WRONG), _named(space, findings), strict=True):
         hit = np.isin(touched, named)

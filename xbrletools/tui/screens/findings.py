@@ -101,10 +101,10 @@ class Explanation(Lines):
 def explained(session: Session, finding: Finding, width: int) -> list[Explained]:
     """The lines that explain a finding."""
     style = SEVERITY_STYLE[finding.severity]
-    meaning = RULES[finding.rule].meaning
+    sentence = RULES[finding.rule].sentence
     out: list[Explained] = [([(f" {finding.severity.value} {finding.rule}", style)], None)]
-    out += _paragraph(meaning, width, "strong")
-    if finding.message != meaning:
+    out += _paragraph(sentence, width, "strong")
+    if finding.message != sentence:
         out += _paragraph(finding.message, width, "")
     out += _chain(session, finding)
     if finding.block is not None:

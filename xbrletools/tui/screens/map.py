@@ -7,8 +7,8 @@ from textual.app import ComposeResult
 from textual.binding import Binding, BindingType
 
 from ...errors import XbrleError
+from ...memory.blockstate import BlockState, block_state
 from ...memory.moments import lapses_of, space_of
-from ...memory.pagemap import PageMap, page_map
 from ...memory.replay import View
 from ...model import Stream
 from ...text import shown
@@ -105,14 +105,14 @@ class MapScreen(CaptureScreen):
         cells.show_page()
         self._describe()
 
-    def _map(self, stream: Stream, block: int) -> PageMap:
+    def _map(self, stream: Stream, block: int) -> BlockState:
         """The pages of a block as of the chosen row."""
         row, space = self.session.row, space_of(stream)
         pages = int(space.pages[block])
         suspect = np.array(self.session.findings.suspect_rows(), np.int64)
         lapses = lapses_of(stream, View.RECEIVER).upto(row)
         sure = lapses.sure_rows(np.arange(pages) + int(space.first[block])) if len(lapses) else None
-        return page_map(stream.records.columns, block, pages, stream.page_size, row, suspect, sure)
+        return block_state(stream.records.columns, block, pages, stream.page_size, row, suspect, sure)
 
     # -- what is said of it ------------------------------------------------------------------------------------------
 
@@ -143,7 +143,7 @@ class MapScreen(CaptureScreen):
         name = f" {shown(blocks[self.block].name)} ({self.block + 1} of {len(blocks)})"
         return [(fit(name, max(1, width - len(right))), "strong"), (right, "")]
 
-    def _cell(self, pages: PageMap, page: int) -> Line:
+    def _cell(self, pages: BlockState, page: int) -> Line:
         """The chosen cell's page."""
         row = int(pages.last[page])
         last = self.session.record(row) if row >= 0 else None

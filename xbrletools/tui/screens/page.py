@@ -153,7 +153,7 @@ class PageScreen(CaptureScreen):
         view = self.session.view
         content = self.content = moment.content(view)
         old = moment.old_content(view)
-        changed = content.differs(old) & old.known
+        changed = content.differs(old) & old.recovered
         marks = np.where(changed, np.uint8(Mark.CHANGED), np.uint8(Mark.NONE))
         differs: Mask = np.zeros(len(marks), bool)
         if moment.history.forgets_dups:
@@ -167,7 +167,7 @@ class PageScreen(CaptureScreen):
         self.query_one("#sums", Caption).show_line(
             [
                 _sum_words(*moment.sums(content)),
-                *_count_words(changed, content.known & ~old.known, ~content.known, differs),
+                *_count_words(changed, content.recovered & ~old.recovered, ~content.recovered, differs),
                 *self._record_words(moment),
             ]
         )
@@ -178,13 +178,13 @@ class PageScreen(CaptureScreen):
     def _show_bytes(self, base: int, old: Content, new: Content) -> None:
         view, marks = self.hex_view, self._page_marks
         if self.shows is PageShows.NEW:
-            view.show_bytes(new.data, new.known, marks, base)
+            view.show_bytes(new.data, new.recovered, marks, base)
         elif self.shows is PageShows.OLD:
-            view.show_bytes(old.data, old.known, marks, base)
+            view.show_bytes(old.data, old.recovered, marks, base)
         elif self.shows is PageShows.DELTA:
-            view.show_bytes(old.data ^ new.data, old.known & new.known, marks, base, only_marked=True)
+            view.show_bytes(old.data ^ new.data, old.recovered & new.recovered, marks, base, only_marked=True)
         else:
-            view.show_bytes(new.data, new.known, marks, base, left=(old.data, old.known))
+            view.show_bytes(new.data, new.recovered, marks, base, left=(old.data, old.recovered))
 
     def _heading(self, moment: PageMoment) -> Line:
         """The page, its record, and what is shown of it."""

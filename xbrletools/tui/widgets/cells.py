@@ -9,7 +9,7 @@ from textual import events
 from textual.binding import Binding, BindingType
 
 from ...formats.ram import Kind
-from ...memory.pagemap import PageMap
+from ...memory.blockstate import BlockState
 from ..words import KIND_LETTER, KIND_STYLE
 from .lines import Line, Lines
 
@@ -44,7 +44,7 @@ class Cells(Lines):
 
     def __init__(self) -> None:
         super().__init__(id="cells")
-        self.map: PageMap | None = None
+        self.map: BlockState | None = None
         self.shows = CellsShow.KIND
         self.zoom = 0
         self.page = 0
@@ -62,7 +62,7 @@ class Cells(Lines):
         """How many pages the block has."""
         return len(self.map.last) if self.map is not None else 0
 
-    def show_map(self, pages: PageMap, page_size: int) -> None:
+    def show_map(self, pages: BlockState, page_size: int) -> None:
         """Show another map."""
         self.map, self.page_size = pages, page_size
         self.page = max(0, min(self.page, self.pages - 1))
@@ -95,7 +95,7 @@ class Cells(Lines):
 
     # -- what is drawn -----------------------------------------------------------------------------------------------
 
-    def _letter(self, pages: PageMap) -> None:
+    def _letter(self, pages: BlockState) -> None:
         """Make the letter of each cell."""
         step = 1 << self.zoom
         count = -(-len(pages.last) // step)

@@ -1,6 +1,6 @@
-"""A block's pages at one moment, a few numbers each: how often it was sent, how it came last, whether it is wrong.
+"""The pages of a block at one moment, a few numbers each: how often it was sent, how it came last, whether it is wrong.
 
-Without replaying anything: it follows from the record table, and from the rows that findings are about.
+Nothing is replayed for it. It follows from the record table, and from the rows that findings are about.
 """
 
 from dataclasses import dataclass
@@ -14,12 +14,12 @@ from ..table.kinds import IS_DELTA, IS_PAGE
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class PageMap:
+class BlockState:
     """The pages of a block just after a row, (pages,) each.
 
-    ``versions`` int64 counts the records of a page until then, ``last`` int64 is the row of the last of them (-1: never
-    sent), ``kind`` uint8 its kind. ``based`` bool: a record that gives the page in full was among them, so that it can
-    be known. ``wrong`` bool: a row that is suspect is among them, and no full record healed the page after it.
+    ``versions`` int64 counts the records of a page until then. ``last`` int64 is the row of the last of them (-1: never
+    sent), ``kind`` uint8 its kind. ``based`` bool: one of them gives the page in full, so that the page can be
+    recovered. ``wrong`` bool: one of them is suspect, and no full record healed the page after it.
     """
 
     versions: NDArray[np.int64]
@@ -29,7 +29,7 @@ class PageMap:
     wrong: NDArray[np.bool_]
 
 
-def page_map(
+def block_state(
     columns: Columns,
     block: int,
     pages: int,
@@ -37,10 +37,10 @@ def page_map(
     until: int,
     suspect: NDArray[np.int64],
     sure: NDArray[np.int64] | None = None,
-) -> PageMap:
+) -> BlockState:
     """The pages of block number ``block``, which has ``pages``, just after row ``until``.
 
-    ``suspect`` (k,) int64 are the rows that findings call wrong; ``sure`` (pages,) int64 the first row of each page
+    ``suspect`` (k,) int64 are the rows that findings call wrong. ``sure`` (pages,) int64 is the first row of each page
     that counts, where something before it was discarded or is in doubt.
     """
     stop = until + 1
@@ -54,11 +54,11 @@ def page_map(
     whole = ~IS_DELTA[columns.kind[rows]]
     full[place[whole]] = rows[whole]
     wrong = np.zeros(pages, bool)
-    mine = np.intersect1d(suspect, rows)
-    if len(mine):
-        at = place[np.searchsorted(rows, mine)]
-        wrong[at[mine >= full[at]]] = True
-    return PageMap(
+    suspects = np.intersect1d(suspect, rows)
+    if len(suspects):
+        at = place[np.searchsorted(rows, suspects)]
+        wrong[at[suspects >= full[at]]] = True
+    return BlockState(
         np.bincount(place, minlength=pages),
         last,
         np.where(last >= 0, columns.kind[last], np.uint8(Kind.NOOP)),

@@ -3,15 +3,15 @@ import numpy as np
 import xbrletools
 from tests.conftest import SAMPLES
 from xbrletools.formats.ram import Kind
-from xbrletools.memory.pagemap import PageMap, page_map
+from xbrletools.memory.blockstate import BlockState, block_state
 
 CAPTURE = xbrletools.open(SAMPLES / "posted-8m.bin")
 NONE = np.zeros(0, np.int64)
 
 
-def mapped(until: int, suspect: np.ndarray = NONE) -> PageMap:
+def mapped(until: int, suspect: np.ndarray = NONE) -> BlockState:
     columns, space = CAPTURE.records.columns, CAPTURE.space
-    return page_map(columns, 0, int(space.pages[0]), CAPTURE.page_size, until, suspect)
+    return block_state(columns, 0, int(space.pages[0]), CAPTURE.page_size, until, suspect)
 
 
 def test_the_map_of_any_moment_says_what_each_page_s_history_says() -> None:

@@ -1,0 +1,116 @@
+"""Rules that need memory: whether deltas decode, whether sums hold, and why where they do not.
+
+One replay gives what the receiver had. A sum that fails there and holds in the sender's view shows a stale base
+(`stale`); one that fails in both shows damage (`corrupt`).
+"""
+
+from collections.abc import Iterator
+
+import numpy as np
+
+from ..codec import checksum
+from ..codec.batches import overlapped
+from ..codec.verdict import Verdict
+from ..formats.ram import Kind
+from ..model import Stream
+from ..table.columns import PIECE
+from . import rules
+from .corrupt import corrupt_marks
+from .ledger import Ledger, Marks, pieces
+from .marks import Ints, Mark
+from .observed import SUM_BATCH, Replay, Seen, next_full
+from .spans import replayed, replayed_marks
+from .stale import Stale
+
+
+def memory_marks(stream: Stream) -> Iterator[Mark]:
+    """Replay everything, and mark what deltas and checksums show."""
+    yield from _page_sums(stream)
+    twice = replayed(stream)
+    receiver = Replay(stream)
+    receiver.run()
+    seen = receiver.seen
+    if undecoded := seen["undecoded"]:
+        yield from _undecoded(undecoded)
+    if baseless := seen["baseless"]:
+        yield Mark(rules.DELTA_WITHOUT_BASE, baseless["rows"])
+    if damaged := seen["damaged"]:
+        yield from _compressed(stream, damaged)
+    if blank := seen["blank"]:
+        message = (
+            "a delta to a page that was never sent in full; over blank memory its sum is {blank:#x}, not {stated:#x}"
+        )
+        evidence = {"stated": blank["stated"], "blank": blank["computed"]}
+        yield Mark(rules.DELTA_WITHOUT_BASE, blank["rows"], message, evidence)
+    wrong_rows = stale_rows = np.empty(0, np.int64)
+    if wrong := seen["wrong"]:
+        wrong_rows = wrong["rows"]
+        message = "the header states the sum {stated:#x}, the page has {computed:#x}"
+        evidence = {"stated": wrong["stated"], "computed": wrong["computed"]}
+        yield Mark(rules.CHECKSUM_MISMATCH, wrong_rows, message, evidence)
+    if seen["suspects"]:
+        stale = Stale(receiver)
+        stale_rows = stale.bases["rows"]
+        yield from stale.marks()
+    unexplained = _without(wrong_rows, stale_rows)
+    yield from replayed_marks(stream, twice, unexplained)
+    yield from corrupt_marks(receiver, unexplained, twice)
+
+
+def _without(rows: Ints, others: Ints) -> Ints:
+    """The first rows that are not among the others; both are rising."""
+    ledger = Ledger()
+    ledger.add({"rows": rows[:0]})
+    for part in pieces(len(rows)):
+        some = rows[part]
+        near = others[slice(*np.searchsorted(others, (some[0], some[-1] + 1)))]
+        ledger.add({"rows": some[~np.isin(some, near, assume_unique=True)]})
+    left: Ints = ledger.columns()["rows"]
+    return left
+
+
+def _undecoded(seen: Seen) -> Iterator[Mark]:
+    """Deltas that do not decode."""
+    names, marks = np.array([v.name.lower() for v in Verdict]), Marks()
+    message = "the delta does not come to exactly one page: {verdict}"
+    for part in pieces(len(seen["rows"])):
+        marks.add(Mark(rules.DELTA_SIZE, seen["rows"][part], message, {"verdict": names[seen["verdicts"][part]]}))
+    yield from marks.whole()
+
+
+def _compressed(stream: Stream, seen: Seen) -> Iterator[Mark]:
+    """Zlib streams that are damaged: old senders raced, wrote such streams, and sent the page again."""
+    names, marks = np.array([v.name.lower() for v in Verdict]), Marks()
+    superseding = next_full(stream, seen["rows"], seen["pages"])
+    message = "the zlib stream does not come to exactly one page: {verdict}"
+    again = message + "; record {superseded_by_record} gives the page again"
+    for part in pieces(len(seen["rows"])):
+        rows, verdict, later = seen["rows"][part], names[seen["verdicts"][part]], superseding[part]
+        lost = later < 0
+        marks.add(Mark(rules.COMPRESSED_PAGE, rows[lost], message, {"verdict": verdict[lost]}))
+        evidence = {"verdict": verdict[~lost], "superseded_by_record": stream.records.numbers.of(later[~lost])}
+        marks.add(Mark(rules.COMPRESSED_PAGE_SUPERSEDED, rows[~lost], again, evidence))
+    yield from marks.whole()
+
+
+def _page_sums(stream: Stream) -> Iterator[Mark]:
+    """PAGE records that carry a sum of their own, in the debug trees of November 2010."""
+    if not stream.reading.page_sum:
+        return
+    columns, size = stream.records.columns, stream.page_size
+    at_page, step = overlapped(stream.data, f"V{size}"), max(1, SUM_BATCH // size)
+    marks = Marks()
+    for start in range(0, len(columns), PIECE):
+        piece = columns.take(slice(start, start + PIECE))
+        rows = np.flatnonzero((piece.kind == Kind.PAGE) & (piece.length == size))
+        payload = piece.payload(rows)
+        computed = np.empty(len(rows), np.uint32)
+        for first in range(0, len(rows), step):
+            pages = at_page[payload[first : first + step]].view(np.uint8).reshape(-1, size)
+            computed[first : first + len(pages)] = checksum.byte_sum(pages)
+        stated = piece.checksum[rows]
+        wrong = computed != stated
+        message = "the record states the sum {stated:#x}, the page has {computed:#x}"
+        evidence = {"stated": stated[wrong], "computed": computed[wrong]}
+        marks.add(Mark(rules.CHECKSUM_MISMATCH, rows[wrong] + start, message, evidence))
+    yield from marks.whole()

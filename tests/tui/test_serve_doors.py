@@ -18,7 +18,8 @@ from aiohttp import web
 from tests.conftest import ROOT, SAMPLES
 from xbrletools.errors import XbrleError
 from xbrletools.tui import web_session
-from xbrletools.tui.serve import Served, serve
+from xbrletools.tui.serve import serve
+from xbrletools.tui.served import Served
 from xbrletools.tui.web_server import Server, is_own_name
 
 from .driving import drives
@@ -270,7 +271,7 @@ class TestSessions:
     @drives
     async def test_a_server_that_is_killed_takes_its_sessions_along(self, tmp_path):
         code = (
-            "import sys; from xbrletools.tui.serve import Served, serve\n"
+            "import sys; from xbrletools.tui.serve import serve; from xbrletools.tui.served import Served\n"
             "serve(Served(sys.argv[1:], 'S', lambda: None, 2), '127.0.0.1', 0, lambda a: print(a, flush=True))"
         )
         process = await asyncio.create_subprocess_exec(

@@ -108,6 +108,7 @@ def command(
     from ..sender.cache import DEFAULT_BYTES
     from ..sender.encode import RATE, Plan, encode
     from ..sender.policy import Dups, Policy, rules_of
+    from ..sender.saver import RecordForm
     from ..sender.snapshots import open_snapshots, read_layout
 
     target = dialect_named(dialect)

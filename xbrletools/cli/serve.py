@@ -55,7 +55,8 @@ def command(
 
     from ..capture import open_capture
     from ..text import shown
-    from ..tui.serve import Served, serve
+    from ..tui.serve import serve
+    from ..tui.served import Served
 
     del opened  # it was opened to say now what is wrong, and not to each browser
 

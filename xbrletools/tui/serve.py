@@ -1,22 +1,9 @@
 """The browser of captures in a web browser."""
 
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable
 
 from ..errors import XbrleError
-
-
-@dataclass(frozen=True, slots=True)
-class Served:
-    """What is served: the command of a session, what its page is called, and how many sessions there may be.
-
-    ``check`` raises where no session could open the capture.
-    """
-
-    words: Sequence[str]
-    name: str
-    check: Callable[[], None]
-    sessions: int
+from .served import Served
 
 
 def serve(served: Served, host: str, port: int, announce: Callable[[str], None]) -> None:

@@ -23,7 +23,7 @@ from aiohttp import WSMsgType, web
 
 from ..errors import XbrleError
 from . import web_page
-from .serve import Served
+from .served import Served
 from .web_session import GRACE, Session
 
 HEARTBEAT = 15.0  # seconds after which a connection that does not answer is taken for gone

@@ -7,8 +7,8 @@ from textual.app import ComposeResult
 from textual.binding import Binding, BindingType
 
 from ...errors import XbrleError
-from ...memory.moments import lapses_of, space_of
 from ...memory.blockstate import BlockState, block_state
+from ...memory.moments import lapses_of, space_of
 from ...memory.replay import View
 from ...model import Stream
 from ...text import shown

@@ -165,14 +165,14 @@ def main() -> None:
 HEAD = """\
 # Other tools on the same captures
 
-QEMU 7.2's captures, each given to this tool (`xbrle extract --block`), to QEMU's own `analyze-migration.py -x` and to
-volatility3's `layerwriter`. *Right* counts the pages of the main RAM block that a tool wrote as the source held them,
-of those in the second column; what a tool that failed has right is mostly zeros in the same places. *Exit* is the
-tool's own status. *MiB* is its peak of resident memory, mapped input included.
+Each capture made with QEMU 7.2 was given to three tools: xbrletools (`xbrle extract --block`), QEMU's own
+`analyze-migration.py -x`, and volatility3's `layerwriter`. *Pages* is the size of the main RAM block, and *right* is
+how many of them a tool wrote as the source held them. If a tool failed, its right pages are mostly zeros in the same
+places. *Exit* is the tool's own status. *MiB* is its peak of resident memory, including mapped input.
 
-volatility3 is asked without this project's plugin: with it, it writes what xbrle does. It is not asked for guests over
-1 GiB, whose holes it would write out. `pc16-ignoreshared-kvm` holds no page of the main block: xbrle writes zeros, and
-says that they are unknown.
+volatility3 was run without this project's plugin; with it, it writes the same as xbrle. It was not run on guests over
+1 GiB, because it would write their memory holes as well. `pc16-ignoreshared-kvm` does not contain pages of the main
+block: xbrle writes zeros, and says that they are unknown.
 
 """
 

@@ -18,7 +18,7 @@ from xbrletools.formats.qevm import SectionType
 from xbrletools.formats.ram import Flag
 from xbrletools.model import Block
 from xbrletools.sender.policy import Choices
-from xbrletools.sender.saver import Form, Frames, Records, Writer, end_of_section, memory_size
+from xbrletools.sender.saver import Frames, PageRecords, RecordForm, Writer, end_of_section, memory_size
 
 Bytes = NDArray[np.uint8]
 Ints = NDArray[np.int64]
@@ -31,7 +31,7 @@ CLUSTER = 50  # changed bytes that lie together
 _BATCH = 1024  # records that are made at a time, and the most of a section
 _STRETCH = 32  # pages in a row that fare alike, on average
 _DIRTY = 0.4  # of the guest's pages in each sweep after the first
-_FORM = Form(DIALECTS["posted"], checksums=True)
+_FORM = RecordForm(DIALECTS["posted"], checksums=True)
 _FRAMES = Frames(_FORM.version, block_section=False)
 _PAGE, _DUP, _DELTA = range(3)
 
@@ -133,7 +133,7 @@ def _stretches(count: int, shares: tuple[float, ...], length: int, rng: np.rando
 
 def _send(
     memory: Bytes, rows: Ints, kinds: Ints, rng: np.random.Generator, changes: Changes = _MIXED
-) -> tuple[Records, Choices]:
+) -> tuple[PageRecords, Choices]:
     """Change these pages of ``memory``, and give the records that say so."""
     old = memory[rows]
     new = np.empty_like(old)
@@ -151,7 +151,7 @@ def _send(
     data, lengths[is_delta] = xbrle.encode(old[is_delta], new[is_delta])
     none = np.zeros(len(rows), bool)
     is_dup = uniform.fills(new) != uniform.NOT_UNIFORM
-    records = Records(np.zeros(len(rows), np.int64), rows * PAGE, new, is_dup & ~is_delta, none)
+    records = PageRecords(np.zeros(len(rows), np.int64), rows * PAGE, new, is_dup & ~is_delta, none)
     return records, Choices(is_delta, data, lengths, none, none, none)
 
 

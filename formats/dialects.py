@@ -1,13 +1,14 @@
-"""The twelve dialects of a delta record: which header, which coding, which checksum, and what the sender cached.
+"""The twelve dialects of a delta record: header, coding and checksum, and what is special about their senders.
 
-Facts: README.md, "Dialects"; all but xbzrle-rfc are seen in captures made by those trees [C].
+Facts: README.md, "Dialects". All but xbzrle-rfc were seen in captures that those trees made [C].
 """
 
 from collections.abc import Callable
 from dataclasses import dataclass
 from enum import Enum
 
-from . import Grammar, xbrle, xbzrle
+from . import Grammar, statistics, xbrle, xbzrle
+from .statistics import Form
 
 
 class Encoding(Enum):
@@ -28,15 +29,42 @@ class Checksum(Enum):
     FLAGGED = "byte sum of the new page, valid where flag 0x2 is set"
 
 
+class Loader(Enum):
+    """The receivers that load deltas of more than their own tree."""
+
+    POSTED = "both builds of the patch as posted"
+    QEMU = "QEMU since 2012"
+
+
 @dataclass(frozen=True, slots=True)
 class Dialect:
     """One way in which delta records were written.
 
-    ``header`` takes the byte order of the host and gives the header's grammar; where ``host_endian`` is false both
-    orders give the same. ``length_counts`` is how many bytes of the header its length field counts. ``page_limit`` is
-    the longest payload that a receiver takes, in pages. ``caches_dup``: whether the sender's next delta after a dup
-    page is against that dup page; where it is not, bases go stale. ``configured``: whether a tree that writes
-    CONFIGURATION, which came with 2.4 [R], has it; the others had gone by then.
+    How they read:
+
+    - ``ram_version``: the version of the RAM section that they stand in.
+    - ``header`` takes the byte order of the host and gives the header's grammar. Where ``host_endian`` is false both
+      orders give the same.
+    - ``length_counts``: how many bytes of the header its length field counts.
+    - ``page_limit``: the longest payload that a receiver takes, in pages.
+    - ``page_sum``: whether each PAGE has its byte sum before its data.
+    - ``loader``: which receivers load them beside those of the same tree, if any do.
+
+    What tells them from others:
+
+    - ``always_sums``: whether every delta states its sum and sets no flag that says so. Among dialects of one layout
+      this tells a debug build's from one whose flags say it.
+    - ``last_choice``: whether the dialect is chosen only where no other one fits as well.
+    - ``configured``: whether a tree that writes CONFIGURATION, which came with 2.4 [R], has it. The others had gone by
+      then.
+
+    How their sender worked:
+
+    - ``debug_build``: whether only debug builds wrote them.
+    - ``caches_dup``: whether the next delta after a dup page is against that dup page. Where it is not, bases go stale.
+    - ``samples``: whether the sender looks at a sample of the page before it tries a delta.
+    - ``cache_known``: whether the cache has bytes / (2 x page size) buckets.
+    - ``form``: how the build printed its statistics.
     """
 
     name: str
@@ -44,12 +72,19 @@ class Dialect:
     header: Callable[[str], Grammar]
     encoding: Encoding
     checksum: Checksum
+    form: Form
     host_endian: bool = True
     length_counts: int = 0
     page_limit: int = 1
     page_sum: bool = False
-    caches_dup: bool = True
+    loader: Loader | None = None
+    always_sums: bool = False
+    last_choice: bool = False
     configured: bool = False
+    debug_build: bool = False
+    caches_dup: bool = True
+    samples: bool = True
+    cache_known: bool = True
 
 
 _V3, _V4 = 3, 4
@@ -63,20 +98,104 @@ DIALECTS: dict[str, Dialect] = {
             xbrle.header_3,
             Encoding.DOUBLED,
             Checksum.NONE,
+            statistics.M115,
             host_endian=False,
             length_counts=3,
             caches_dup=False,
+            samples=False,
+            cache_known=False,
         ),
-        Dialect("sep20", _V3, xbrle.header_4, Encoding.DOUBLED_NEXT, Checksum.NONE, length_counts=4),
-        Dialect("nov03a", _V3, xbrle.header_8, Encoding.RLE, Checksum.COMPLEMENT, page_limit=2),
-        Dialect("nov03b", _V3, xbrle.header_12, Encoding.RLE, Checksum.COMPLEMENT, page_limit=2),
-        Dialect("nov09", _V3, xbrle.header_8, Encoding.RLE, Checksum.SUM, page_sum=True),
-        Dialect("m115", _V3, xbrle.header_8, Encoding.RLE, Checksum.SUM),
-        Dialect("m115dbg", _V3, xbrle.header_8, Encoding.RLE, Checksum.SUM, page_sum=True),
-        Dialect("lm2", _V4, xbrle.header_4, Encoding.RLE, Checksum.NONE),
-        Dialect("lm2dbg", _V4, xbrle.header_8, Encoding.RLE, Checksum.SUM),
-        Dialect("posted", _V4, xbrle.header_8, Encoding.RLE, Checksum.FLAGGED, caches_dup=False),
-        Dialect("xbzrle-rfc", _V4, xbzrle.header_rfc, Encoding.ZRUN, Checksum.NONE, host_endian=False),
-        Dialect("xbzrle", _V4, xbzrle.header, Encoding.ZRUN, Checksum.NONE, host_endian=False, configured=True),
+        Dialect(
+            "sep20",
+            _V3,
+            xbrle.header_4,
+            Encoding.DOUBLED_NEXT,
+            Checksum.NONE,
+            statistics.M115,
+            length_counts=4,
+            cache_known=False,
+        ),
+        Dialect("nov03a", _V3, xbrle.header_8, Encoding.RLE, Checksum.COMPLEMENT, statistics.NOV03, page_limit=2),
+        Dialect(
+            "nov03b",
+            _V3,
+            xbrle.header_12,
+            Encoding.RLE,
+            Checksum.COMPLEMENT,
+            statistics.NOV03,
+            page_limit=2,
+            cache_known=False,
+        ),
+        Dialect(
+            "nov09",
+            _V3,
+            xbrle.header_8,
+            Encoding.RLE,
+            Checksum.SUM,
+            statistics.M115,
+            page_sum=True,
+            debug_build=True,
+            last_choice=True,
+        ),
+        Dialect("m115", _V3, xbrle.header_8, Encoding.RLE, Checksum.SUM, statistics.M115),
+        Dialect(
+            "m115dbg",
+            _V3,
+            xbrle.header_8,
+            Encoding.RLE,
+            Checksum.SUM,
+            statistics.M115,
+            page_sum=True,
+            debug_build=True,
+        ),
+        Dialect("lm2", _V4, xbrle.header_4, Encoding.RLE, Checksum.NONE, statistics.LM2),
+        Dialect(
+            "lm2dbg",
+            _V4,
+            xbrle.header_8,
+            Encoding.RLE,
+            Checksum.SUM,
+            statistics.LM2,
+            loader=Loader.POSTED,
+            always_sums=True,
+            debug_build=True,
+        ),
+        Dialect(
+            "posted",
+            _V4,
+            xbrle.header_8,
+            Encoding.RLE,
+            Checksum.FLAGGED,
+            statistics.POSTED,
+            loader=Loader.POSTED,
+            caches_dup=False,
+        ),
+        Dialect(
+            "xbzrle-rfc",
+            _V4,
+            xbzrle.header_rfc,
+            Encoding.ZRUN,
+            Checksum.NONE,
+            statistics.POSTED,
+            host_endian=False,
+        ),
+        Dialect(
+            "xbzrle",
+            _V4,
+            xbzrle.header,
+            Encoding.ZRUN,
+            Checksum.NONE,
+            statistics.POSTED,
+            host_endian=False,
+            loader=Loader.QEMU,
+            configured=True,
+        ),
     )
 }
+
+
+def statistics_form(dialect: Dialect | None, ram_version: int) -> Form:
+    """How the sender's build printed its statistics; without a dialect, how most builds of that RAM version did."""
+    if dialect is not None:
+        return dialect.form
+    return statistics.M115 if ram_version == _V3 else statistics.POSTED

@@ -7,9 +7,6 @@ import re
 from dataclasses import dataclass
 from enum import Enum
 
-from .dialects import Dialect
-from .ram import VERSION_FLAT
-
 RULE = "====================================================="
 
 #: A line with a count, and one with its share of a total as well.
@@ -36,7 +33,7 @@ CACHE_ITEMS = "Cache number of items"
 
 
 class CacheLines(Enum):
-    """What a build tells of its page cache."""
+    """What a build prints about its page cache."""
 
     NONE = "nothing"
     AGE = "the age of the newest item"
@@ -47,8 +44,8 @@ class CacheLines(Enum):
 class Form:
     """How the builds of one time print the table.
 
-    ``prefix`` stands before every line but the first rule. ``header_counts``: whether XBRLE bytes count each delta's
-    header.
+    ``prefix`` stands before every line but the first rule. ``header_counts`` says whether XBRLE bytes include each
+    delta's header.
     """
 
     title: str
@@ -63,12 +60,3 @@ POSTED = Form(_TITLE, CacheLines.ITEMS, header_counts=True)
 LM2 = Form(_TITLE, CacheLines.AGE, header_counts=True)
 M115 = Form(_TITLE, CacheLines.NONE, header_counts=False)
 NOV03 = Form("RAM Transfer statistics (SUCCESS or FAILURE):", CacheLines.AGE, header_counts=False, prefix="vl: ")
-
-_FORMS = {"lm2": LM2, "lm2dbg": LM2, "nov03a": NOV03, "nov03b": NOV03}
-
-
-def form(dialect: Dialect | None, ram_version: int) -> Form:
-    """The form of the builds that wrote this dialect, as far as one is known; else that of their neighbours."""
-    if dialect is not None and dialect.name in _FORMS:
-        return _FORMS[dialect.name]
-    return M115 if ram_version == VERSION_FLAT else POSTED

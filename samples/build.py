@@ -1,8 +1,8 @@
 """Builds the small streams of this folder: `python samples/build.py`, in an environment that has xbrletools.
 
-A guest of 24 pages is sent the way the dialect's sender would: everything once, then what changed, pass after pass. It
-is the same guest in every stream. Every byte goes through the grammars of formats/ and the encoders of codec/; page
-contents come from a seeded generator. Running it again gives the same bytes.
+A guest of 24 pages is sent as the dialect's sender would send it: everything once, then what changed, pass after pass.
+The guest is the same in every stream. Every byte goes through the grammars of formats/ and the encoders of codec/. Page
+contents come from a seeded generator, so running this again gives the same bytes.
 """
 
 import random
@@ -24,11 +24,11 @@ from xbrletools.formats.ram import Flag
 
 PAGE = ram.PAGE_SIZE
 
-#: The guest's blocks in the order of ram_addr, and their pages; v3 has them one after the other in one address space.
+#: The guest's blocks in the order of ram_addr, and how many pages each has; v3 has them in one address space.
 BLOCKS = {b"pc.ram": 16, b"pc.bios": 2, b"pc.rom": 2, b"vga.vram": 4}
 LISTED = (b"pc.ram", b"vga.vram", b"pc.rom", b"pc.bios")  # in the block list's order, which differs
 
-GUEST = 3  # seeds the guest, which is the same one in every stream
+GUEST = 3  # seeds the guest, which is the same in every stream
 FULL_PAGES = 0.4  # of all pages; the others are dup pages
 START_RECORDS = 5  # what the first section's rate limit lets through
 PART_RECORDS = 7
@@ -37,7 +37,7 @@ PASSES = 4  # after the first
 
 @dataclass(frozen=True, slots=True)
 class Recipe:
-    """What one stream is made from; ``dialect`` None sends no deltas."""
+    """What one stream is made from. With ``dialect`` None it does not have deltas."""
 
     version: int
     dialect: str | None = None
@@ -68,8 +68,8 @@ STREAMS: dict[str, Recipe] = {
 
 
 @dataclass(slots=True)
-class Sender:
-    """A sender in the middle of a migration: its guest, what it holds of each page, and what it has written."""
+class SampleSender:
+    """A sender in the middle of a migration: its guest, the content last sent of each page, and the bytes written."""
 
     name: str
     recipe: Recipe
@@ -105,7 +105,7 @@ class Sender:
     # -- sections ------------------------------------------------------------------------------------------------
 
     def section(self, kind: SectionType) -> None:
-        """Open the sections of one stage: an idle block section before that of ram in v4, ram alone in v3."""
+        """Open the sections of one stage: in v4 an idle block section before that of ram, in v3 ram alone."""
         owners = [(1, ram.IDSTR, self.recipe.version)]
         if self.recipe.version == ram.VERSION_NAMED:
             owners = [(1, block_format.IDSTR, block_format.VERSION), (2, ram.IDSTR, self.recipe.version)]
@@ -129,7 +129,7 @@ class Sender:
     # -- pages ---------------------------------------------------------------------------------------------------
 
     def send(self, block: bytes, place: int) -> None:
-        """Send one page: as a dup page, as a delta where there is a base and it pays, in full otherwise."""
+        """Send one page: as a dup page, as a delta where there is a base and the delta is short, in full otherwise."""
         if not self.room and self.stage != 3:
             self.next(SectionType.PART)
             self.parts += 1
@@ -166,7 +166,7 @@ class Sender:
         if dialect is None or base is None or self.stage != 2:
             return None
         if dialect.encoding is Encoding.RLE and base[0] != page[0]:
-            return None  # the test that was meant to sample the page
+            return None  # the posted patch's sample looks at byte 0 alone
         payload, lengths = deltas.encode(dialect.encoding, base[None], page[None])
         if lengths[0] <= 0:
             return None
@@ -184,9 +184,9 @@ class Sender:
         return {"header": header, "payload": payload.tobytes()}
 
     def change(self) -> list[tuple[bytes, int]]:
-        """Let the guest run for one pass; returns the pages that it dirtied, in the order of the next sweep.
+        """Let the guest run for one pass. Returns the pages that it dirtied, in the order of the next sweep.
 
-        A page of one repeated byte stays one: senders differ in what they do with it after that.
+        A page of one repeated byte stays such a page: senders differ in what they do with it after that.
         """
         dirty = []
         for block in (b"pc.ram", b"vga.vram"):
@@ -211,9 +211,9 @@ class Sender:
 def build(name: str) -> tuple[bytes, dict[bytes, NDArray[np.uint8]]]:
     """A stream of `STREAMS`, and the guest's memory at its end: each block's pages, (n, 4096) uint8.
 
-    A v3 stream's memory is one block, ``ram``: all of them in a row.
+    A v3 stream's memory is one block, ``ram``: all blocks in a row.
     """
-    sender = Sender(name, STREAMS[name])
+    sender = SampleSender(name, STREAMS[name])
     flat = sender.recipe.version == ram.VERSION_FLAT
     sender.out += qevm.FileHeader.build({"version": qevm.VERSION})
     sender.section(SectionType.START)

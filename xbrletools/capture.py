@@ -8,10 +8,13 @@ from types import TracebackType
 from typing import TYPE_CHECKING
 
 from .errors import XbrleError
-from .formats.dialects import DIALECTS, Dialect
+from .formats.dialects import Dialect
 from .model import Block, Evidence, Facts, Gap, Problem, Stream
-from .scan.strict import PAGE_SIZES, Scanner
-from .source.source import Input, MappedSource, Openable, PipeSource, open_source
+from .ram.detect import PAGE_SIZES
+from .ram.named import dialect_named
+from .scan.notes import Scan
+from .scan.strict import Scanner
+from .source.source import MappedSource, Openable, PipeSource, open_source
 from .table.columns import Columns, join
 from .table.filling import Filling
 from .table.sections import Section, Sections
@@ -97,13 +100,13 @@ class Capture:
 
     # -- the scan ------------------------------------------------------------------------------------------------------
 
-    def scan(self) -> Scanner:
+    def scan(self) -> Scan:
         """A scan of its own: iterating it gives the records, a window at a time, and at the end it knows the rest.
 
         A pipe is read in constant memory this way, and only once.
         """
         if self._salvages and isinstance(self.source, MappedSource):
-            from .scan.salvage import Salvager
+            from .scan.salvage.run import Salvager
 
             return Salvager(self.source, *self._options, self._blocks)
         if not self._cache or self.source.origin is None or self.source.origin.size < INDEXED:
@@ -415,7 +418,7 @@ class Capture:
 
 
 def open_capture(
-    what: Openable | Input,
+    what: Openable,
     dialect: str | None = None,
     endian: str | None = None,
     page_size: int | None = None,
@@ -441,21 +444,17 @@ def open_capture(
     """
     if endian not in (None, "little", "big"):
         raise XbrleError(f"byte order {endian!r} is neither little nor big")
-    if dialect is not None and dialect not in DIALECTS:
-        raise XbrleError(f"no dialect is called {dialect!r}; there are {', '.join(DIALECTS)}")
+    if dialect is not None:
+        dialect_named(dialect)  # refuses an unknown one now, and not at the first scan
     if page_size is not None and page_size not in PAGE_SIZES:
         raise XbrleError(
             f"no target has pages of {page_size} bytes; there are {', '.join(map(str, sorted(PAGE_SIZES)))}"
         )
-    named = what if isinstance(what, Input) else Input(what)
-    every, salvage = (*named.channels, *channels), named.salvage or salvage
-    cache = cache and named.cache
-    main: Openable | MappedSource = named.main
+    main: Openable | MappedSource = what
     if follow:
-        if every or salvage or not isinstance(main, str | PathLike):
+        if channels or salvage or not isinstance(main, str | PathLike):
             raise XbrleError("only a file is followed, without channels and without salvage")
         from .source.following import follow as followed
 
         main = followed(main)
-    blocks = blocks or named.blocks
-    return Capture(main, dialect, endian, page_size, salvage, blocks, every, named.snapshot or snapshot, cache)
+    return Capture(main, dialect, endian, page_size, salvage, blocks, channels, snapshot, cache)

@@ -1,10 +1,10 @@
-"""The one family of errors that a caller sees for bad input."""
+"""The one error that a caller sees for bad input."""
 
 
 class XbrleError(Exception):
     """Something in the input cannot be read as what it should be.
 
-    ``offset`` is the byte in the capture where that shows, or None where there is no such byte.
+    ``offset`` is the place of that in the capture, in bytes, or None if it does not have one place.
     """
 
     def __init__(self, message: str, offset: int | None = None) -> None:

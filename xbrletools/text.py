@@ -1,4 +1,4 @@
-"""Names, addresses and sizes between bytes and people: what a stream says is escaped before anyone sees it."""
+"""Names, addresses and sizes, between bytes and text. What a stream says is escaped before anyone sees it."""
 
 import re
 from collections.abc import Sequence
@@ -10,21 +10,21 @@ _SIZE = re.compile(r"(?i)(0x[0-9a-f]+|\d+)([kmgt]?)(?:i?b)?")
 
 
 def shown(name: bytes) -> str:
-    """A name from a stream as printable text: UTF-8 where it is, everything else as backslash escapes.
+    """A name from a stream as printable text: UTF-8 where it is valid, everything else as backslash escapes.
 
-    No control, format (bidi among them) or private character passes; a backslash is doubled, so names stay distinct.
+    Control, format (such as bidi) and private characters are escaped. A backslash is doubled, so names stay distinct.
     """
     out = []
     for character in name.decode("utf-8", "surrogateescape"):
         code = ord(character)
-        if 0xDC80 <= code <= 0xDCFF:  # a byte that is no UTF-8
+        if 0xDC80 <= code <= 0xDCFF:  # a byte that is not UTF-8
             out.append(f"\\x{code - 0xDC00:02x}")
         elif character == "\\":
             out.append("\\\\")
         elif character.isprintable():
             out.append(character)
         else:
-            # \\x80 and above are bytes that are no UTF-8: a character of that code must not look like one
+            # \\x80 and above stand for bytes that are not UTF-8: a character of that code must not look like one
             out.append(f"\\x{code:02x}" if code < 0x80 else f"\\u{code:04x}" if code < 0x10000 else f"\\U{code:08x}")
     return "".join(out)
 
@@ -37,19 +37,19 @@ def called(names: Sequence[bytes], wanted: str | bytes) -> list[int]:
 
 
 def inert(text: str) -> str:
-    """Text that a terminal only prints: what is not printable as escapes; line feeds stay."""
+    """Text that cannot control a terminal: what is not printable is escaped, except line feeds."""
     if text.isprintable():
         return text
     return "\n".join(label(line) for line in text.split("\n"))
 
 
 def label(text: str) -> str:
-    """Text from a stream in one printable line: what is not printable as escapes."""
+    """Text from a stream in one printable line: what is not printable is escaped."""
     return text if text.isprintable() else "".join(c if c.isprintable() else shown(_bytes_of(c)) for c in text)
 
 
 def _bytes_of(character: str) -> bytes:
-    escapes = 0xDC80 <= ord(character) <= 0xDCFF  # a byte that is no UTF-8; JSON can hold the other surrogates, too
+    escapes = 0xDC80 <= ord(character) <= 0xDCFF  # a byte that is not UTF-8; JSON can hold other surrogates too
     return character.encode("utf-8", "surrogateescape" if escapes else "surrogatepass")
 
 
@@ -57,11 +57,11 @@ def size(text: str) -> int:
     """A number of bytes, decimal or hexadecimal, with K, M, G or T.
 
     Raises:
-        XbrleError: it is none.
+        XbrleError: it is not written that way.
     """
     found = _SIZE.fullmatch(text.strip())
     if not found:
-        raise XbrleError(f"{text!r} is no size; write 4096, 0x1000, 64K, 1G")
+        raise XbrleError(f"invalid size {text!r}: use 4096, 0x1000, 64K or 1G")
     digits = found[1].lower()
     return int(digits, 16 if digits.startswith("0x") else 10) * _UNITS[found[2].lower()]
 
@@ -72,20 +72,20 @@ def address(text: str) -> tuple[str | None, int]:
     Block names may hold colons (``0000:00:02.0/vga.rom``): the last one divides.
 
     Raises:
-        XbrleError: the offset is no number.
+        XbrleError: the offset is not a number.
     """
     block, colon, offset = text.rpartition(":")
     try:
         return (block if colon else None), int(offset, 0)
     except ValueError:
-        raise XbrleError(f"{text!r} is no address; write 0x315000 or pc.ram:0x315000") from None
+        raise XbrleError(f"invalid address {text!r}: use 0x315000 or pc.ram:0x315000") from None
 
 
 def pattern(text: str) -> bytes:
-    """Bytes to look for: ``"text"`` in quotes, as UTF-8, or hexadecimal digits in pairs, blanks between them or not.
+    """Bytes to look for: ``"text"`` in quotes, as UTF-8, or pairs of hexadecimal digits, with or without blanks.
 
     Raises:
-        XbrleError: it is neither.
+        XbrleError: it is not written that way.
     """
     text = text.strip()
     if len(text) > 2 and text[0] == text[-1] and text[0] in "\"'":
@@ -95,5 +95,5 @@ def pattern(text: str) -> bytes:
     except ValueError:
         found = b""
     if not found:
-        raise XbrleError(f'{text!r} is no pattern; write "text" in quotes, or de ad be ef')
+        raise XbrleError(f'invalid pattern {text!r}: use "text" in quotes, or bytes such as de ad be ef')
     return found

@@ -11,7 +11,9 @@ import xbrletools
 from tests.conftest import SAMPLES
 from tests.streams import PAGE, StreamBuilder, noise
 from xbrletools.analysis import report, stats
-from xbrletools.analysis.report import Fate
+from xbrletools.analysis.report.findings import PER_RULE
+from xbrletools.analysis.report.maps import CELLS, Fate, page_maps
+from xbrletools.analysis.report.passes import BARS, CHARTED
 from xbrletools.formats import qevm
 from xbrletools.formats.qevm import SectionType
 from xbrletools.formats.ram import Kind
@@ -114,7 +116,7 @@ def test_a_page_map_has_what_a_loop_over_all_records_finds(name):
         at = int(space.first[columns.block[row]]) + int(columns.address[row]) // PAGE
         fate[at] = fates[Kind(columns.kind[row])]
         sent[at] += 1
-    maps = report.page_maps(space, columns, capture.memory(), [])
+    maps = page_maps(space, columns, capture.memory(), [])
     for block in range(len(space.blocks)):
         here = space.slice(block)
         if not sent[here].any():
@@ -135,9 +137,9 @@ def test_pages_that_nobody_knows_are_shown_as_unknown_and_healed_ones_as_healed(
     stream.dup(0).dup(PAGE).part().delta(0, old, new).delta(PAGE, old, new).delta(2 * PAGE, old, new)
     capture = xbrletools.open(stream.part().page(PAGE, other).end().bytes())
     known = report.gather(capture.stream)
-    maps = report.page_maps(capture.space, capture.records.columns, known.image, known.findings)
+    maps = page_maps(capture.space, capture.records.columns, known.image, known.findings)
     assert maps[0].fate.tolist() == [Fate.WRONG, Fate.HEALED, Fate.WRONG, Fate.NEVER]
-    maps = report.page_maps(capture.space, capture.records.columns, known.image, [])
+    maps = page_maps(capture.space, capture.records.columns, known.image, [])
     assert maps[0].fate.tolist() == [Fate.DELTA, Fate.PAGE, Fate.UNKNOWN, Fate.NEVER]
     assert (maps[0].given, maps[0].lost) == (3, 1)
 
@@ -149,7 +151,7 @@ def test_the_pages_that_stayed_wrong_are_those_that_the_destination_had_wrong(co
     wrong = np.flatnonzero((sides[0] != sides[1]).any(axis=1))
     capture = xbrletools.open(corpus(f"{stem}.bin"))
     known = report.gather(capture.stream)
-    one = report.page_maps(capture.space, capture.records.columns, known.image, known.findings)[0]
+    one = page_maps(capture.space, capture.records.columns, known.image, known.findings)[0]
     assert one.per_cell == 1
     assert np.flatnonzero(one.fate == Fate.WRONG).tolist() == wrong.tolist()
     assert covered(Parsed(report.page(known, {}, "test")), "fate-wrong") == len(wrong) == 32
@@ -194,9 +196,9 @@ def test_a_map_of_a_claim_of_terabytes_costs_no_more_than_its_records():
     length = 1 << 42
     stream = StreamBuilder({b"huge": length}).page(0, noise(1), b"huge").page(length - PAGE, noise(2), b"huge")
     capture = xbrletools.open(stream.part().end().bytes())
-    one = report.page_maps(capture.space, capture.records.columns, capture.memory(), [])[0]
-    assert (len(one.fate), one.given, one.lost, one.pages) == (report.CELLS, 2, 0, length // PAGE)
-    assert np.flatnonzero(one.fate).tolist() == [0, report.CELLS - 1]
+    one = page_maps(capture.space, capture.records.columns, capture.memory(), [])[0]
+    assert (len(one.fate), one.given, one.lost, one.pages) == (CELLS, 2, 0, length // PAGE)
+    assert np.flatnonzero(one.fate).tolist() == [0, CELLS - 1]
 
 
 def test_a_sender_s_model_is_not_tried_on_more_pages_than_it_has_memory_for():
@@ -224,12 +226,12 @@ def test_the_size_is_bounded_by_constants_whatever_the_stream_holds():
     many = page_of(data)
     parsed = Parsed(many)
     assert len(many) < 400_000
-    assert "and 161 blocks more" in "".join(parsed.text)
+    assert "and 161 more blocks" in "".join(parsed.text)
     counted = Counter((f.severity, f.rule) for f in xbrletools.open(data).verify())
     assert max(counted.values()) > 100
     for number in counted.values():
-        assert number <= report.PER_RULE or f"and {number - report.PER_RULE:,} findings more" in "".join(parsed.text)
-    assert sum(row[1].startswith("pass ") for row in parsed.rows if len(row) == 6) <= report.BARS * report.CHARTED
+        assert number <= PER_RULE or f"and {number - PER_RULE:,} more findings" in "".join(parsed.text)
+    assert sum(row[1].startswith("pass ") for row in parsed.rows if len(row) == 6) <= BARS * CHARTED
 
 
 @pytest.mark.parametrize("end", [9, 40, 100, 5000, 100_000])

@@ -276,7 +276,7 @@ def test_a_pattern_that_is_none_is_refused() -> None:
     for make in (lambda: Pattern.of_bytes(b""), lambda: Pattern.of_text(""), lambda: Pattern.of_text("", "utf-16-le")):
         with pytest.raises(XbrleError, match="empty"):
             make()
-    with pytest.raises(XbrleError, match="no regular expression"):
+    with pytest.raises(XbrleError, match="not a regular expression"):
         Pattern.of_regex("(")
     with pytest.raises(XbrleError, match="cannot be written"):
         Pattern.of_text("\udcff", "utf-16-le")

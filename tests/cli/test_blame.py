@@ -68,10 +68,10 @@ def test_json_is_what_the_library_gives(capsys):
 @pytest.mark.parametrize(
     ("span", "reason"),
     [
-        ("0x10", "has no length"),
-        ("0x10+0", "not 0x10+0x0"),
+        ("0x10", "add a length"),
+        ("0x10+0", "0x10+0x0 is not a range"),
         ("0x7fff+2", "pc.ram has 0x8000 bytes"),
-        ("0+x", "no size"),
+        ("0+x", "invalid size"),
     ],
 )
 def test_a_range_that_is_none_is_one_line_and_exit_2(capsys, built, span, reason):

@@ -119,11 +119,11 @@ def test_bytes_that_were_lost_differ(capsys, tmp_path):
 @pytest.mark.parametrize(
     ("arguments", "reason"),
     [
-        ([], "S with what?"),
+        ([], "nothing to compare S with"),
         (["--pass", "1", "--at", "1"], "--pass compares S with itself"),
-        (["--pass", "0"], "there is no pass 0"),
-        (["--pass", "3-2"], "there is no pass 3-2"),
-        (["--pass", "x"], "is no pass"),
+        (["--pass", "0"], "pass 0 does not exist"),
+        (["--pass", "3-2"], "pass 3-2 does not exist"),
+        (["--pass", "x"], "invalid pass"),
         (["--at", "99"], "there is no record 99"),
         (["nowhere.bin"], "nowhere.bin"),
     ],
@@ -155,7 +155,7 @@ def test_the_two_views_of_a_real_capture_differ_in_the_pages_that_the_posted_sen
 def test_what_is_of_the_second_capture_needs_one(capsys, pair):
     for option in ("--to-channel", "--to-snapshot"):
         assert main(["diff", pair[0], "--at", "1", option, pair[1]]) == 2
-        assert "are of S2, and there is none" in capsys.readouterr().err
+        assert "need S2" in capsys.readouterr().err
 
 
 def test_salvage_reads_on_in_the_second_capture_too(capsys, tmp_path):

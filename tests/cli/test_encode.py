@@ -67,10 +67,10 @@ def test_a_layout_file_names_the_blocks(tmp_path, snapshots):
     ("knobs", "word"),
     [
         (["--block", "pc.ram=4K"], "its blocks come to"),
-        (["--dialect", "gone"], "no dialect is called"),
+        (["--dialect", "gone"], "unknown dialect"),
         (["--cache", "4K"], "no bucket"),
         (["--page-size", "1000"], "power of two"),
-        (["--block", "x"], "is not NAME=SIZE"),
+        (["--block", "x"], "use NAME=NUMBER"),
         (["--layout", "/nonexistent/layout"], "layout"),
         (["--device-tail", "/nonexistent/tail"], "tail"),
         (["--block", "a=8K", "--block", "a=16K"], "two blocks"),

@@ -82,10 +82,10 @@ def test_what_is_not_there_exits_1_and_prints_nothing(capsys, built):
 @pytest.mark.parametrize(
     ("arguments", "reason"),
     [
-        (["--hex", "xy"], "is not bytes"),
+        (["--hex", "xy"], "invalid bytes"),
         (["--hex", ""], "empty pattern"),
         ([""], "empty pattern"),
-        (["--regex", "("], "no regular expression"),
+        (["--regex", "("], "not a regular expression"),
         (["--regex", "--hex", "00"], "exclude each other"),
         (["--hex", "-i", "00"], "exclude each other"),
         (["x", "--at", "77"], "there is no record 77"),

@@ -62,7 +62,7 @@ def test_a_cut_log_is_said_to_be_cut(log, tmp_path, capsys):
     path = tmp_path / "mig.log"
     path.write_bytes(log[:4096])
     assert main(["log", STREAM, "--end", "receiver", "--check", str(path)]) == 0
-    assert "is cut there, 2557 were to come" in capsys.readouterr().out
+    assert "then the log is cut; 2557 were expected" in capsys.readouterr().out
 
 
 def test_a_truncated_capture_gives_its_lines_and_exits_1(tmp_path, capsys):

@@ -8,7 +8,6 @@ import pytest
 
 import xbrletools
 from tests.cli.run import run
-from xbrletools.source.source import Input
 
 CHANNELS = {"none": 2, "zlib": 3, "zstd": 2}
 
@@ -24,7 +23,7 @@ def multifd(request, corpus, tmp_path):
         paths[-1].write_bytes(corpus(f"{name}.chan{number}.bin"))
     main, *others = map(str, paths)
     words = [main, *(w for o in others for w in ("--channel", o))]
-    return words, xbrletools.open(Input(main, tuple(others))), corpus(f"{name}.truth")
+    return words, xbrletools.open(main, channels=others), corpus(f"{name}.truth")
 
 
 def test_extract_gives_the_guests_memory(multifd, tmp_path, capsys):

@@ -98,7 +98,7 @@ def test_raw_says_what_is_unknown_and_exits_1(capsysbinary, stale):
     assert main(["page", stale, "0x1000", "--at", "3", "--raw"]) == 1
     out, err = capsysbinary.readouterr()
     assert out == bytes(PAGE)
-    assert err == b"xbrle: 4096 bytes of this page are unknown, and zeros here\n"
+    assert err == b"xbrle: 4096 bytes of this page are unknown; they are written as zeros\n"
 
 
 def test_unknown_bytes_are_shown_as_such(capsys, stale):
@@ -202,7 +202,7 @@ def test_floats_that_json_has_not_are_words(capsys, tmp_path):
         (["0x0", "--at", "1", "--delta"], "record 1 is not a delta"),
         (["0x1000", "--at", "1", "--delta"], "record 1 did not touch this page"),
         (["0x0", "--at", "1", "--raw", "--delta"], "exclude each other"),
-        (["0x0", "--inspect", "ten"], "no offset"),
+        (["0x0", "--inspect", "ten"], "invalid offset"),
     ],
 )
 def test_what_cannot_be_shown_is_one_line_and_exit_2(capsys, stale, arguments, reason):

@@ -42,8 +42,8 @@ def test_a_capture_that_ends_in_a_record_names_no_record_that_follows(tmp_path, 
     assert (gap["certainty"], gap["before_record"]) == ("none", None)
     assert main(["salvage", str(path)]) == 1
     text = " ".join(capsys.readouterr().out.split())
-    assert "the capture ends inside this record; nothing that can be believed follows" in text
-    assert "reading on" not in text
+    assert "the capture ends inside this record; no record after it can be believed" in text
+    assert "resumption" not in text
 
 
 def test_a_gap_that_the_device_sections_end_has_no_record_behind_it(tmp_path, capsys):
@@ -55,7 +55,7 @@ def test_a_gap_that_the_device_sections_end_has_no_record_behind_it(tmp_path, ca
     gap = json.loads(capsys.readouterr().out)["gaps"][-1]
     assert (gap["certainty"], gap["before_record"]) == ("likely", None)
     assert main(["salvage", str(path)]) == 1
-    assert "no record follows; reading on is likely" in " ".join(capsys.readouterr().out.split())
+    assert "no record follows; the resumption is likely" in " ".join(capsys.readouterr().out.split())
 
 
 def test_the_clean_stream_is_read_like_any_other(damaged, tmp_path, capsys):
@@ -182,7 +182,7 @@ def test_blocks_that_cannot_be_are_refused(blocks, capsys):
 
 def test_blocks_without_salvage_are_wrong_usage_but_for_verify_whose_destination_has_them(capsys):
     assert main(["info", str(SAMPLE), "--blocks", "pc.ram=8M"]) == 2
-    assert "--blocks goes with --salvage" in capsys.readouterr().err
+    assert "--blocks needs --salvage" in capsys.readouterr().err
     assert main(["verify", str(SAMPLE), "--blocks", "pc.ram=8M,pc.bios=128K,pc.rom=128K"]) in (0, 1)
 
 

@@ -73,11 +73,11 @@ def test_a_damaged_capture_is_written_up_to_its_damage(tmp_path, capsys):
 @pytest.mark.parametrize(
     ("knobs", "word"),
     [
-        (["--to", "gone"], "no dialect is called"),
-        (["--to", "m115", "--ram-version", "4"], "of RAM version 3"),
+        (["--to", "gone"], "unknown dialect"),
+        (["--to", "m115", "--ram-version", "4"], "needs RAM version 3"),
         (["--redact", "block=gone"], "no RAM block"),
         (["--redact", "page=0", "--policy", "none"], "--redact keeps"),
-        (["--cache", "1"], "no bucket"),
+        (["--cache", "1"], "too small"),
     ],
 )
 def test_wrong_usage_leaves_no_file(tmp_path, capsys, knobs, word):

@@ -1,8 +1,10 @@
 """The loops in C against those of NumPy: the same for any input, and no byte outside of what they were given."""
 
+import re
 import subprocess
 import sys
 import threading
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -15,12 +17,40 @@ from tests.codec.wire import noise
 from tests.conftest import SAMPLES
 from tests.damages import KINDS, damage
 from xbrletools import XbrleError
-from xbrletools.codec import native, xbrle, xbzrle
+from xbrletools.codec import native, uniform, xbrle, xbzrle
+from xbrletools.codec.native import Place, Tables
+from xbrletools.codec.verdict import Verdict
 from xbrletools.table.columns import DTYPES
 
 PAGE = 1024
 BUILT = pytest.mark.skipif(native.loops is None, reason="the loops in C are not built: no C compiler was there")
 MADE = {xbrle: test_xbrle.payloads(), xbzrle: test_xbzrle.payloads()}
+
+
+SOURCE = Path(native.__file__).with_name("_native.c").read_text()
+
+
+def in_c(typename: str) -> list[str]:
+    """The names of an enum of the C source, in order, without the last one, which counts them."""
+    body = re.search(rf"enum \{{([^}}]*)\}} {typename};", SOURCE)[1]
+    *names, count = re.findall(r"\w+", re.sub(r"/\*.*?\*/", "", body, flags=re.DOTALL))
+    assert count == f"{typename}s".upper()
+    return names
+
+
+def test_both_sides_of_the_boundary_name_the_same_things_in_the_same_order():
+    assert in_c("Place") == [place.name for place in Place]
+    assert [int(place) for place in Place] == list(range(len(Place)))
+    assert in_c("Table") == [name.upper() for name in Tables._fields]
+    assert in_c("Column") == [name.upper() for name in DTYPES]
+
+
+def test_both_sides_of_the_boundary_mean_the_same_by_a_number():
+    constants = dict(re.findall(r"enum \{ (\w+) = (-?\d+) \};", SOURCE))
+    assert int(constants["REVISION"]) == native.REVISION
+    assert int(constants["NOT_UNIFORM"]) == uniform.NOT_UNIFORM
+    verdicts = re.search(r"enum \{ (VERDICT_[^}]*) \};", SOURCE)[1].split(", ")
+    assert verdicts == [f"VERDICT_{verdict.name}" for verdict in Verdict][: len(verdicts)]
 
 
 def in_numpy(call):
@@ -156,18 +186,44 @@ def test_what_lies_outside_is_refused_before_it_is_touched(loop, offset, length,
     before = pages.copy()
     numbers = [np.array([n], np.int64) for n in (offset, length, row)]
     with pytest.raises(ValueError):
-        getattr(native.loops, loop)(data, *numbers[:2], pages, PAGE, numbers[2], np.zeros(1, np.uint8), (0, 1))
+        getattr(native.loops, loop)(data, *numbers[:2], pages, numbers[2], np.zeros(1, np.uint8), (0, 1))
     np.testing.assert_array_equal(pages, before)
 
 
-def walked(data: bytes, steps, delta=(-1, 0, 1, False, 0, -1, 0, 0, 1), rows=8, **changed):
+ZLIB = {
+    Place.PACKED_FLAGS: 0x20,
+    Place.PACKED_HIGH: 1,
+    Place.PACKED_HIGH_AT: 6,
+    Place.PACKED_HIGH_MASK: 15,
+    Place.PACKED_LENGTH_AT: 8,
+    Place.PACKED_MAGIC_AT: 12,
+    Place.PACKED_MAGIC_MASK: 15,
+    Place.PACKED_MAGIC: 8,
+    Place.PACKED_MOST: 8192,
+    Place.PACKED_BESIDE: 12,
+}
+NO_DELTA = {Place.DELTA_FLAGS: -1, Place.DELTA_LENGTH_BYTES: 1, Place.DELTA_CHECKSUM_AT: -1, Place.DELTA_BESIDE: 1}
+DELTA = {
+    Place.DELTA_FLAGS: 0x60,
+    Place.DELTA_LENGTH_AT: 10,
+    Place.DELTA_LENGTH_BYTES: 2,
+    Place.DELTA_FLAGS_AT: 8,
+    Place.DELTA_CHECKSUM_AT: -1,
+    Place.DELTA_MOST: 4096,
+    Place.DELTA_BESIDE: 16,
+}
+WIDTHS = {Place.WORD_BYTES: 8, Place.NUMBER_BYTES: 4, Place.SUM_KIND: -1}
+
+
+def walked(data: bytes, steps, places=(), rows=8, column=(), table=(), **changed):
     """What the walk in C makes of records whose heads are all of 8 bytes: how many, where it ended, offset, length."""
-    columns = {name: np.zeros(rows, dtype) for name, dtype in DTYPES.items()}
+    columns = {name: np.zeros(rows, dtype) for name, dtype in DTYPES.items()} | dict(column)
     kinds, heads, lengths = np.zeros(4096, np.uint8), np.full(4096, 8, np.uint16), np.zeros(4096, np.uint32)
-    packed = (0x20, 1, 6, 15, 8, 12, 15, 8, 8192, 12)
-    arguments = {"base": 0, "at": 0, "limit": 1 << 40, "row": 0, "selected": 7, **columns}
-    arguments |= {"kinds": kinds, "heads": heads, "lengths": lengths, "widths": (8, 4), "steps": steps, "sum": -1}
-    arguments |= {"delta": delta, "packed": packed} | changed
+    tables = {"kinds": kinds, "heads": heads, "lengths": lengths, "sizes": steps} | dict(table)
+    numbers = WIDTHS | ZLIB | NO_DELTA | dict(places)
+    layout = np.array([numbers.get(place, 0) for place in Place])
+    arguments = {"base": 0, "at": 0, "limit": 1 << 40, "row": 0, "selected": 7, "columns": tuple(columns.values())}
+    arguments |= {"tables": Tables(**tables), "layout": layout} | changed
     count, end = native.loops.walk(memoryview(data), *arguments.values())
     return count, end, columns["offset"][:count].tolist(), columns["length"][:count].tolist()
 
@@ -178,9 +234,9 @@ def walked(data: bytes, steps, delta=(-1, 0, 1, False, 0, -1, 0, 0, 1), rows=8, 
 def test_nothing_is_said_of_pages_that_are_not_there(loop, dtype, rows):
     pages = noise(2, PAGE, seed=1)
     with pytest.raises(ValueError):
-        getattr(native.loops, loop)(pages, PAGE, np.array(rows), np.zeros(len(rows), dtype))
+        getattr(native.loops, loop)(pages, np.array(rows), np.zeros(len(rows), dtype))
     with pytest.raises(ValueError):
-        getattr(native.loops, loop)(pages, PAGE, np.array([0, 1]), np.zeros(3, dtype))
+        getattr(native.loops, loop)(pages, np.array([0, 1]), np.zeros(3, dtype))
 
 
 @BUILT
@@ -206,7 +262,7 @@ def test_the_walk_reads_nothing_behind_the_end(size):
     data = (bytes(7) + b"\x60" + bytes(8) + b"\x22" * 8)[:size]  # a delta whose header is cut
     steps = np.zeros(256, np.uint32)
     steps[0x22] = 9
-    found = walked(data, steps, delta=(0x60, 10, 2, False, 8, -1, 0, 4096, 16))
+    found = walked(data, steps, DELTA)
     assert found == ((1, 16, [0], [0]) if size >= 12 else (0, 0, [], []))
 
 
@@ -221,7 +277,7 @@ def test_the_walk_reads_no_zlib_stream_behind_the_end(size):
 @pytest.mark.parametrize("size", range(8, 17))
 def test_the_walk_reads_no_head_behind_the_end(size):
     steps, heads = np.full(256, 9, np.uint32), np.full(4096, 12, np.uint16)
-    assert walked(bytes(size), steps, heads=heads, sum=0)[0] == (size >= 12)
+    assert walked(bytes(size), steps, {Place.SUM_KIND: 0}, table={"heads": heads})[0] == (size >= 12)
 
 
 @BUILT
@@ -232,37 +288,112 @@ def test_the_walk_reads_no_head_behind_the_end(size):
         {"row": -1},
         {"at": -1},
         {"base": -1},
-        {"offset": np.zeros(7, np.uint64)},
-        {"block": np.zeros(8, np.uint8)},
-        {"header_flags": np.zeros(9, np.uint8)},
-        {"kinds": np.zeros(4095, np.uint8)},
-        {"kinds": np.zeros(0, np.uint8)},
-        {"heads": np.zeros(4095, np.uint16)},
-        {"lengths": np.zeros(4095, np.uint32)},
-        {"widths": (4, 4)},
-        {"widths": (8, 8)},
-        {"steps": np.zeros(255, np.uint32)},
-        {"delta": (0x60, -1, 2, False, 8, -1, 0, 4096, 16)},
-        {"delta": (0x60, 10, 5, False, 8, -1, 0, 4096, 16)},
-        {"delta": (0x60, 10, 2, False, -1, -1, 0, 4096, 16)},
-        {"delta": (0x60, 10, 2, False, 8, 1 << 17, 0, 4096, 16)},
-        {"delta": (0x60, 10, 2, False, 8, -2, 0, 4096, 16)},
-        {"delta": (0x60, 10, 2, False, 8, -1, 0, 4096, 0)},
-        {"packed": (0x20, 1, 13, 15, 8, 12, 15, 8, 8192, 12)},
-        {"packed": (0x20, 1, 6, 15, -1, 12, 15, 8, 8192, 12)},
+        {"columns": ()},
+        {"columns": tuple(np.zeros(8, dtype) for dtype in list(DTYPES.values())[:-1])},
+        {"tables": ()},
+        {"layout": np.zeros(len(Place), np.int64)},
+        {"layout": np.zeros(len(Place) - 1, np.int64)},
+        {"layout": np.zeros(len(Place) + 1, np.int64)},
+        {"layout": np.zeros(2 * len(Place), np.int32)},
     ],
     ids=lambda changed: "-".join(changed),
 )
 def test_the_walk_refuses_what_does_not_fit(changed):
-    steps = changed.pop("steps", np.full(256, 9, np.uint32))
     with pytest.raises(ValueError):
-        walked(bytes(100), steps, **changed)
+        walked(bytes(100), np.full(256, 9, np.uint32), **changed)
+
+
+@BUILT
+@pytest.mark.parametrize("name", DTYPES)
+def test_the_walk_refuses_a_column_of_another_length_width_or_kind_of_memory(name):
+    dtype = DTYPES[name]
+    unaligned = np.frombuffer(bytearray(8 * 8 + 1), np.uint8)[1 : 8 * np.dtype(dtype).itemsize + 1].view(dtype)
+    read_only = np.zeros(8, dtype)
+    read_only.flags.writeable = False
+    wider = np.uint16 if dtype is np.uint8 else np.uint8
+    bad = [np.zeros(7, dtype), np.zeros(9, dtype), np.zeros(8, wider), np.zeros(16, dtype)[::2], read_only]
+    bad += [unaligned] if dtype is not np.uint8 else []
+    for column in [*bad, np.zeros((8, 1), dtype)]:
+        with pytest.raises(ValueError):
+            walked(bytes(100), np.full(256, 9, np.uint32), column={name: column})
+    with pytest.raises(TypeError):
+        walked(bytes(100), np.full(256, 9, np.uint32), column={name: None})
+
+
+@BUILT
+@pytest.mark.parametrize(
+    "table",
+    [
+        {"kinds": np.zeros(4095, np.uint8)},
+        {"kinds": np.zeros(0, np.uint8)},
+        {"heads": np.zeros(4095, np.uint16)},
+        {"heads": np.zeros(4096, np.uint8)},
+        {"lengths": np.zeros(4095, np.uint32)},
+        {"sizes": np.zeros(255, np.uint32)},
+    ],
+    ids=lambda table: "-".join(table),
+)
+def test_the_walk_refuses_a_table_that_does_not_fit(table):
+    with pytest.raises(ValueError):
+        walked(bytes(100), np.full(256, 9, np.uint32), table=table)
+
+
+@BUILT
+@pytest.mark.parametrize(
+    ("place", "value"),
+    [
+        (Place.WORD_BYTES, 4),
+        (Place.NUMBER_BYTES, 8),
+        (Place.DELTA_LENGTH_AT, -1),
+        (Place.DELTA_LENGTH_AT, 1 << 62),
+        (Place.DELTA_LENGTH_BYTES, 0),
+        (Place.DELTA_LENGTH_BYTES, 5),
+        (Place.DELTA_FLAGS_AT, -1),
+        (Place.DELTA_CHECKSUM_AT, 1 << 17),
+        (Place.DELTA_CHECKSUM_AT, -2),
+        (Place.DELTA_LEAST, -1),
+        (Place.DELTA_LEAST, (1 << 63) - 1),
+        (Place.DELTA_BESIDE, 0),
+        (Place.DELTA_BESIDE, -(1 << 63)),
+        (Place.PACKED_LENGTH_AT, -1),
+        (Place.PACKED_HIGH_AT, 13),
+        (Place.PACKED_HIGH_AT, -1),
+        (Place.PACKED_MAGIC_AT, 1 << 17),
+        (Place.PACKED_BESIDE, -1),
+        (Place.PACKED_BESIDE, (1 << 63) - 1),
+    ],
+)
+def test_the_walk_refuses_a_layout_by_which_it_could_leave_the_data(place, value):
+    with pytest.raises(ValueError):
+        walked(bytes(100), np.full(256, 9, np.uint32), DELTA | {place: value})
+
+
+@BUILT
+def test_no_refusal_keeps_a_reference_to_what_was_refused():
+    columns, tables = (
+        tuple(np.zeros(8, dtype) for dtype in DTYPES.values()),
+        [np.zeros(9, np.uint8) for _ in Tables._fields],
+    )
+    layout, data = np.zeros(len(Place), np.int64), bytearray(100)
+    for arguments in (
+        (columns, tuple(tables), layout),
+        (columns[:-1], tuple(tables), layout),
+        ((*columns[:-1], None), tuple(tables), layout),
+        (columns, (), layout),
+        (columns, tuple(tables), layout[:-1]),
+    ):
+        kept = [columns, *columns, *tables, layout]
+        before = [sys.getrefcount(each) for each in kept]
+        with pytest.raises((TypeError, ValueError)):
+            native.loops.walk(data, 0, 0, 100, 0, 0, *arguments)
+        assert [sys.getrefcount(each) for each in kept] == before
+        data.append(0)  # which no buffer of it is left to forbid
 
 
 @BUILT
 def test_the_walk_fills_no_row_but_its_own():
     columns = {name: np.full(8, 0x55, dtype) for name, dtype in DTYPES.items()}
-    found = walked(bytes(80), np.full(256, 9, np.uint32), base=1000, at=9, limit=30, row=3, **columns)
+    found = walked(bytes(80), np.full(256, 9, np.uint32), base=1000, at=9, limit=30, row=3, column=columns)
     assert found[:2] == (3, 36)
     assert columns["offset"].tolist() == [0x55] * 3 + [1009, 1018, 1027] + [0x55] * 2
     for name, column in columns.items():

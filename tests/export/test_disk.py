@@ -50,8 +50,8 @@ def test_a_disk_is_its_last_chunks_with_holes_for_zeros_and_for_what_never_came(
     assert status == 0
     expected = [b"uno", b"\0", b"\0", b"four", b"\0", b"six"]
     assert (tmp_path / "disk").read_bytes() == b"".join((e * CHUNK)[:CHUNK] for e in expected)
-    assert f"{CHUNK} bytes came in no chunk" in err
-    assert "does not say where the disk ends" in err
+    assert f"{CHUNK} bytes were not sent" in err
+    assert "does not record the disk size" in err
     assert (tmp_path / "disk").stat().st_blocks * 512 < 5 * CHUNK
 
 
@@ -59,7 +59,7 @@ def test_another_disk_is_refused_and_those_there_are_named(path, capsys, tmp_pat
     found = path(chunk(0, b"one", b"a\x1b"), chunk(0, None, b"b"))
     assert run(capsys, "extract", found, "--disk", "c", "-o", tmp_path / "disk")[::2] == (
         2,
-        f"xbrle: {found}: carries no disk c; there are a\\x1b, b\n",
+        f"xbrle: {found}: disk c was not found. Disks in this capture: a\\x1b, b\n",
     )
     assert run(capsys, "extract", found, "--disk", "a\\x1b", "-o", tmp_path / "disk")[0] == 0
     assert run(capsys, "extract", found, "--disk", "b", "-o", tmp_path / "disk")[0] == 2  # there is a file already
@@ -72,7 +72,7 @@ def test_a_chunk_beyond_any_disk_is_one_error_and_no_file(path, capsys, tmp_path
         found = path(chunk(0, b"one"), chunk(at, b"two"))
         status, _, err = run(capsys, "extract", found, "--disk", "ide0", "-o", tmp_path / "disk")
         assert status == 2
-        assert "which no disk has" in err
+        assert "a disk is not that large" in err
         assert not (tmp_path / "disk").exists()
 
 

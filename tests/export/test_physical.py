@@ -13,10 +13,8 @@ import xbrletools
 from tests.conftest import CORPUS, SAMPLES, corpus_names
 from tests.streams import PAGE, StreamBuilder, noise
 from xbrletools.errors import XbrleError
-from xbrletools.export.elfcore import write_elf
-from xbrletools.export.lime import write_lime
+from xbrletools.export.formats import FORMATS, write_physical
 from xbrletools.export.memory import Unknown
-from xbrletools.export.physical import write_raw
 from xbrletools.export.sidecar import Sidecar
 from xbrletools.formats import elf, lime
 from xbrletools.physical.layout import map_of, parse_map
@@ -39,10 +37,10 @@ def sample():
     return xbrletools.open(SAMPLES / "xbzrle-16m.bin")
 
 
-def exported(write, capture, path, **more):
+def exported(form, capture, path, unknown=Unknown.ZERO):
     image = capture.memory()
     where = map_of(capture.stream)
-    write(capture, image, where, path, Sidecar(), **more)
+    write_physical(form, capture.stream, image, where, path, Sidecar(), unknown)
     return image, where, json.loads(path.with_name(path.name + ".json").read_text())
 
 
@@ -130,7 +128,7 @@ class TestMaps:
 
 class TestFiles:
     def test_raw_puts_each_byte_at_its_address(self, sample, tmp_path):
-        image, where, told = exported(write_raw, sample, tmp_path / "raw")
+        image, where, told = exported("raw", sample, tmp_path / "raw")
         raw = np.memmap(tmp_path / "raw", np.uint8, "r")
         for r in where.ranges:
             block = image[r.block].reshape(-1)[r.offset : r.offset + r.length]
@@ -140,7 +138,7 @@ class TestFiles:
         assert told["space"] == "physical"
 
     def test_an_elf_core_has_a_segment_for_each_range(self, sample, tmp_path):
-        image, where, _ = exported(write_elf, sample, tmp_path / "core")
+        image, where, _ = exported("elf", sample, tmp_path / "core")
         with (tmp_path / "core").open("rb") as file:
             head = elf.header("little").parse(file.read(64))
             assert (head.type, head.machine, head.phnum) == (elf.TYPE_CORE, 62, len(where.ranges))
@@ -153,7 +151,7 @@ class TestFiles:
                 assert file.read(r.length) == block.tobytes()
 
     def test_lime_has_a_header_before_each_range(self, sample, tmp_path):
-        image, where, _ = exported(write_lime, sample, tmp_path / "lime")
+        image, where, _ = exported("lime", sample, tmp_path / "lime")
         with (tmp_path / "lime").open("rb") as file:
             for r in where.ranges:
                 head = lime.Header.parse(file.read(32))
@@ -162,9 +160,15 @@ class TestFiles:
                 assert file.read(r.length) == block.tobytes()
             assert not file.read(1)
 
+    @pytest.mark.parametrize("form", FORMATS)
+    def test_the_sidecar_names_the_format_and_the_map(self, form, sample, tmp_path):
+        _, where, told = exported(form, sample, tmp_path / "memory")
+        assert (told["file"], told["format"], told["space"]) == ("memory", form, "physical")
+        assert [(r["start"], r["length"]) for r in told["map"]] == [(r.start, r.length) for r in where.ranges]
+
     def test_a_big_endian_target_has_a_big_endian_core(self, tmp_path):
         capture = xbrletools.open(StreamBuilder({b"s390.ram": 4 * PAGE}).dup(0, block=b"s390.ram").end().bytes())
-        exported(write_elf, capture, tmp_path / "core")
+        exported("elf", capture, tmp_path / "core")
         raw = (tmp_path / "core").read_bytes()
         assert raw[5] == 2
         assert struct.unpack_from(">HH", raw, 16) == (elf.TYPE_CORE, elf.Machine.S390)
@@ -178,24 +182,24 @@ class TestUnknown:
         return xbrletools.open(builder.dup(3 * PAGE, 0, b"s390.ram").end().bytes())
 
     def test_the_sidecar_lists_what_is_unknown(self, partly, tmp_path):
-        _, _, told = exported(write_raw, partly, tmp_path / "raw")
+        _, _, told = exported("raw", partly, tmp_path / "raw")
         assert told["unknown"] == [{"start": PAGE, "length": PAGE}]
         assert told["unknown_bytes"] == PAGE
 
     def test_a_mask_marks_the_unknown_bytes_at_their_places(self, partly, tmp_path):
-        exported(write_elf, partly, tmp_path / "core", unknown=Unknown.MASK_FILE)
+        exported("elf", partly, tmp_path / "core", unknown=Unknown.MASK_FILE)
         mask = np.frombuffer((tmp_path / "core.mask").read_bytes(), np.uint8)
         assert len(mask) == (tmp_path / "core").stat().st_size
         assert np.flatnonzero(mask).tolist() == list(range(4096 + PAGE, 4096 + 2 * PAGE))
 
     def test_fail_writes_nothing_and_says_what_is_unknown(self, partly, tmp_path):
-        with pytest.raises(XbrleError, match=r"s390\.ram:0x1000 is unknown"):
-            exported(write_lime, partly, tmp_path / "lime", unknown=Unknown.FAIL)
+        with pytest.raises(XbrleError, match=r"s390\.ram:0x1000 is the first of the unknown bytes"):
+            exported("lime", partly, tmp_path / "lime", unknown=Unknown.FAIL)
         assert list(tmp_path.iterdir()) == []
 
     def test_a_place_that_cannot_be_written_is_an_error(self, partly, tmp_path):
         with pytest.raises(XbrleError):
-            exported(write_raw, partly, tmp_path / "nowhere" / "raw")
+            exported("raw", partly, tmp_path / "nowhere" / "raw")
 
 
 def needs(tool: str) -> str:
@@ -214,7 +218,7 @@ class TestOtherTools:
         return block[r.offset + address - r.start :][:count].tobytes()
 
     def test_readelf_reads_the_core(self, sample, tmp_path):
-        _, where, _ = exported(write_elf, sample, tmp_path / "core")
+        _, where, _ = exported("elf", sample, tmp_path / "core")
         out = subprocess.run([needs("readelf"), "-lW", tmp_path / "core"], capture_output=True, text=True, check=True)
         assert not out.stderr
         assert [int(line.split()[3], 16) for line in out.stdout.splitlines() if "LOAD" in line] == [
@@ -222,7 +226,7 @@ class TestOtherTools:
         ]
 
     def test_gdb_reads_the_right_bytes(self, sample, tmp_path):
-        image, where, _ = exported(write_elf, sample, tmp_path / "core")
+        image, where, _ = exported("elf", sample, tmp_path / "core")
         dumps = [f"dump binary memory {tmp_path}/{a:x} {a:#x} {a + 16:#x}" for a in self.ADDRESSES]
         orders = [part for order in [f"core-file {tmp_path}/core", *dumps] for part in ("-ex", order)]
         subprocess.run([needs("gdb"), "-nx", "-batch", *orders], capture_output=True, check=True)
@@ -230,7 +234,7 @@ class TestOtherTools:
             assert (tmp_path / f"{address:x}").read_bytes() == self.bytes_at(image, where, address)
 
     @pytest.mark.filterwarnings("ignore")
-    @pytest.mark.parametrize("form", ["elf", "lime", "raw"])
+    @pytest.mark.parametrize("form", FORMATS)
     def test_volatility3_reads_the_right_bytes(self, form, sample, tmp_path, request):
         pytest.importorskip("volatility3", reason="volatility3 is not installed")
         from volatility3.framework import contexts
@@ -238,8 +242,7 @@ class TestOtherTools:
         from volatility3.framework.layers import lime as lime_layer
         from volatility3.framework.layers import physical
 
-        write = {"elf": write_elf, "lime": write_lime, "raw": write_raw}[form]
-        image, where, _ = exported(write, sample, tmp_path / "memory")
+        image, where, _ = exported(form, sample, tmp_path / "memory")
         context = contexts.Context()
         context.config["file.location"] = (tmp_path / "memory").as_uri()
         layer = physical.FileLayer(context, "file", "file")

@@ -113,9 +113,9 @@ def test_what_is_there_already_is_replaced_only_by_force(tmp_path):
         raw.write_file(image, 0, tmp_path / "ram")
     with pytest.raises(XbrleError, match="not empty"):
         raw.write_folder(image, tmp_path)
-    with pytest.raises(XbrleError, match="no folder"):
+    with pytest.raises(XbrleError, match="not a folder"):
         raw.write_folder(image, tmp_path / "ram", force=True)
-    with pytest.raises(XbrleError, match="no regular file"):
+    with pytest.raises(XbrleError, match="not a regular file"):
         raw.write_file(image, 0, tmp_path, force=True)
     image.pages[0] = 0
     image.pages[0, 0] = 1

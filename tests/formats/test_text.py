@@ -5,7 +5,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from xbrletools.formats import miglog, statistics
-from xbrletools.formats.dialects import DIALECTS
+from xbrletools.formats.dialects import DIALECTS, statistics_form
 
 u32 = st.integers(0, 2**32 - 1)
 kinds = st.one_of(
@@ -66,10 +66,10 @@ def test_statistics_read_as_they_are_written(label, value, share):
 
 
 def test_each_tree_prints_the_table_of_its_time():
-    forms = {name: statistics.form(d, d.ram_version) for name, d in DIALECTS.items()}
+    forms = {name: statistics_form(d, d.ram_version) for name, d in DIALECTS.items()}
     assert forms["posted"] is statistics.POSTED
     assert forms["nov03a"] is forms["nov03b"] is statistics.NOV03
     assert forms["lm2"] is forms["lm2dbg"] is statistics.LM2
     assert forms["m115"] is forms["m115dbg"] is statistics.M115
-    assert statistics.form(None, 4) is statistics.POSTED
-    assert statistics.form(None, 3) is statistics.M115
+    assert statistics_form(None, 4) is statistics.POSTED
+    assert statistics_form(None, 3) is statistics.M115

@@ -9,12 +9,10 @@ from functools import partial
 
 import numpy as np
 
-from tests.codec import wire
 from tests.fuzz import programs
+from tests.fuzz.payloads import PAGE, decoder, payload_runs, recode, uleb_runs, zlib_page
 from xbrletools import filters
 from xbrletools.analysis import miglog
-from xbrletools.codec import compressed, deltas, runs, xbzrle
-from xbrletools.codec.verdict import Verdict
 from xbrletools.container import boundary, commands, configuration, devices, identify
 from xbrletools.container.fields import Field, expanded, record_tree, tree
 from xbrletools.errors import XbrleError
@@ -27,7 +25,7 @@ from xbrletools.model import Reading
 from xbrletools.ram import blocklist
 from xbrletools.ram import multifd as channels
 from xbrletools.ram.walk import WORD, Layout, Pending
-from xbrletools.scan.salvage import Salvager
+from xbrletools.scan.salvage.run import Salvager
 from xbrletools.scan.strict import Scanner
 from xbrletools.source.source import MappedSource, open_source
 from xbrletools.source.wrappers import LibvirtSave
@@ -36,10 +34,6 @@ from xbrletools.table.sections import Boundary, Owner, Section
 from xbrletools.text import address, pattern, shown, size
 from xbrletools.verify.checker import verify
 
-PAGE = ram.MIN_PAGE_SIZE  # the smallest page there is: deltas are short, and memory is cheap
-OLD = wire.noise(1, PAGE, seed=4)[0]
-OLD_BYTES = OLD.tobytes()
-OLD_NUMBER = int.from_bytes(OLD_BYTES, "big")
 GUEST_MAX = 1 << 26  # bytes of a guest whose memory a target looks at
 
 
@@ -106,94 +100,6 @@ def filter_language(data: bytes) -> None:
     assert chosen.sections(table.sections, np.arange(len(table.sections))).dtype == bool
 
 
-# -- payloads --------------------------------------------------------------------------------------------------------
-
-
-def _put(payloads: list[bytes]) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    lengths = np.array([len(p) for p in payloads], np.int64)
-    return np.frombuffer(b"".join(payloads), np.uint8), np.cumsum(lengths) - lengths, lengths
-
-
-def _decoder(encoding: Encoding, copies: int, data: bytes) -> None:
-    """A batch of payloads decodes as one after the other does, byte by byte; a page that fails stays as it was."""
-    payloads = [data] if copies == 1 else [data, data[: len(data) // 2], data[1:]]
-    everything, offsets, lengths = _put(payloads * copies)
-    pages = np.tile(OLD, (len(offsets), 1))
-    verdicts = deltas.apply(encoding, everything, offsets, lengths, pages)
-    for k, payload in enumerate(payloads):
-        verdict, expected = _one(encoding, payload)
-        assert verdicts[k :: len(payloads)].tolist() == [verdict] * copies, (Verdict(int(verdicts[k])), verdict)
-        assert pages[k].tobytes() == expected
-        assert copies == 1 or (pages[k :: len(payloads)] == pages[k]).all()
-
-
-def _one(encoding: Encoding, payload: bytes) -> tuple[Verdict, bytes]:
-    old = OLD_BYTES
-    if encoding is Encoding.ZRUN:
-        verdict, new, _ = wire.xbzrle_decode(payload, old)
-        return verdict, new
-    decode = {
-        Encoding.RLE: wire.xbrle_decode,
-        Encoding.DOUBLED: wire.sep10_decode,
-        Encoding.DOUBLED_NEXT: wire.sep20_decode,
-    }[encoding]
-    verdict, delta = decode(payload, PAGE)
-    return verdict, old if verdict else (OLD_NUMBER ^ int.from_bytes(delta, "big")).to_bytes(PAGE, "big")
-
-
-_LOCKED = np.zeros(1, np.uint8)
-_BEGIN = np.zeros(1, np.int64)
-
-
-def uleb_runs(data: bytes) -> None:
-    """XBZRLE's plain loop over the runs of one payload says what a receiver says."""
-    payload = np.frombuffer(data + bytes(4), np.uint8)
-    verdicts = _LOCKED.copy()
-    ((targets, literals, counts),) = xbzrle._walk(payload, _BEGIN, np.array([len(data)]), PAGE, [(0, 0, 0)], verdicts)
-    verdict, _, told = wire.xbzrle_decode(data, OLD_BYTES)
-    assert verdicts[0] == verdict
-    if verdict == Verdict.OK:
-        assert sum(told) == counts.sum()
-        for target, literal, count in zip(targets.tolist(), literals.tolist(), counts.tolist(), strict=True):
-            assert all(told[target : target + count]) and literal + count <= len(data)
-
-
-def recode(data: bytes) -> None:
-    """A page that was changed comes back from its delta in every encoding; XBRLE's is the naive encoder's."""
-    new = OLD.copy()
-    for i in range(0, len(data) - 3, 4):
-        at = (data[i] << 8 | data[i + 1]) % PAGE
-        new[at : at + (data[i + 2] or PAGE)] ^= data[i + 3]
-    old, new = OLD[None], new[None]
-    for encoding in Encoding:
-        payload, lengths = deltas.encode(encoding, old, new, 2 * PAGE)
-        assert lengths[0] == len(payload)
-        page = old.copy()
-        assert deltas.apply(encoding, payload, np.zeros(1, np.int64), lengths, page)[0] == Verdict.OK
-        assert (page == new).all()
-        mask, _ = deltas.changed(encoding, payload, np.zeros(1, np.int64), lengths, PAGE)
-        assert (mask[0] == (old != new)[0]).all()
-
-
-def payload_runs(data: bytes) -> None:
-    """A payload's runs, for a person, follow one another in the page and lie in the payload."""
-    payload = np.frombuffer(data, np.uint8)
-    for encoding in Encoding:
-        at = 0
-        for run in runs.runs(encoding, payload, PAGE):
-            assert run.start == at
-            at += run.length
-            assert run.offset is None or 0 <= run.offset <= run.offset + run.size <= len(data)
-
-
-def zlib_page(data: bytes) -> None:
-    """A compressed page is one page or it is refused."""
-    pages = np.tile(OLD, (1, 1))
-    zero, length = np.zeros(1, np.int64), np.array([len(data)], np.int64)
-    verdict = compressed.apply(np.frombuffer(data, np.uint8), zero, length, pages, zero)[0]
-    assert verdict == Verdict.OK or (pages[0] == OLD).all()
-
-
 # -- pieces of the container -----------------------------------------------------------------------------------------
 
 
@@ -223,11 +129,11 @@ def command(data: bytes) -> None:
     if data:
         found = commands.read(0, data[0], data[1:], len(data))
         assert found.name.isprintable()
-        assert all(d.length >= 0 for d in commands.discards(found))
+        assert all(d.length >= 0 for d in found.discards)
 
 
 def foreign(data: bytes) -> None:
-    """What is no migration stream is named in printable words, or not at all."""
+    """What is not a migration stream is named in printable words, or not at all."""
     said = identify.foreign(data)
     assert said is None or said.isprintable()
 
@@ -289,7 +195,7 @@ def _check_scan(scanner: Scanner, columns: Columns, there: int) -> None:
     """What was found lies in the capture."""
     ends = columns.offset + columns.head + columns.length
     assert not len(ends) or int(ends.max()) <= there
-    assert scanner.mapped_ram or (columns.offset[1:] > columns.offset[:-1]).all()
+    assert scanner.facts.mapped_ram or (columns.offset[1:] > columns.offset[:-1]).all()
     assert ((columns.block < len(scanner.blocks)) | (columns.block == NO_BLOCK)).all()
     at = 0
     for section in scanner.sections:
@@ -298,7 +204,7 @@ def _check_scan(scanner: Scanner, columns: Columns, there: int) -> None:
         at = section.data
     assert all(0 <= p.offset <= there for p in scanner.problems)
     assert sum(p.fatal for p in scanner.problems) <= 1
-    assert scanner.end <= there
+    assert scanner.facts.end <= there
 
 
 def _scan(data: bytes, dialect: str | None = None) -> tuple[Scanner, Columns] | None:
@@ -377,7 +283,7 @@ def memory(data: bytes) -> None:
     """Memory after a program of records is what a receiver's is, page by page; what the checker says is in order."""
     program = programs.Program(data)
     found = _scan(program.stream)
-    if found is None or found[0].settings.page_size != PAGE:
+    if found is None or found[0].reading.page_size != PAGE:
         return
     scanner, columns = found
     if sum(b.length for b in scanner.blocks) > GUEST_MAX:
@@ -420,7 +326,7 @@ def salvage(data: bytes) -> None:
     ends = starts + columns.head + columns.length
     assert not len(ends) or ends.max() <= len(program.stream)
     row = 0
-    for gap in scanner.gaps:
+    for gap in scanner.facts.gaps:
         assert 0 <= gap.start <= gap.end <= len(program.stream)
         assert row <= gap.row <= len(columns)
         row = gap.row
@@ -444,7 +350,7 @@ def libvirt_header(data: bytes) -> None:
 
 
 def qcow2_image(data: bytes) -> None:
-    """A snapshot's VM state is no longer than its header says, and that costs nothing."""
+    """A snapshot's VM state is not longer than its header says, and that costs nothing."""
     try:
         source = open_source(qcow2.MAGIC.to_bytes(4, "big") + data)
     except XbrleError:
@@ -514,11 +420,11 @@ TARGETS: dict[str, Target] = {
     "names": Target(names, 48),
     "numbers": Target(numbers, 24, (b"0x", b":", b"K", b"G", b'"')),
     "filters": Target(filter_language, 64, _FILTER_WORDS),
-    "xbrle": Target(partial(_decoder, Encoding.RLE, 1), 96),
-    "xbzrle": Target(partial(_decoder, Encoding.ZRUN, 1), 96),
-    "xbzrle-lockstep": Target(partial(_decoder, Encoding.ZRUN, 24), 64),
-    "sep10": Target(partial(_decoder, Encoding.DOUBLED, 1), 64),
-    "sep20": Target(partial(_decoder, Encoding.DOUBLED_NEXT, 1), 64),
+    "xbrle": Target(partial(decoder, Encoding.RLE, 1), 96),
+    "xbzrle": Target(partial(decoder, Encoding.ZRUN, 1), 96),
+    "xbzrle-lockstep": Target(partial(decoder, Encoding.ZRUN, 24), 64),
+    "sep10": Target(partial(decoder, Encoding.DOUBLED, 1), 64),
+    "sep20": Target(partial(decoder, Encoding.DOUBLED_NEXT, 1), 64),
     "uleb": Target(uleb_runs, 64),
     "recode": Target(recode, 64),
     "runs": Target(payload_runs, 96),

@@ -17,6 +17,7 @@ def mapped(until: int, suspect: np.ndarray = NONE) -> BlockState:
 def test_the_map_of_any_moment_says_what_each_page_s_history_says() -> None:
     record = 2300
     found = mapped(CAPTURE.records.row(record))
+    assert found.kind.dtype == np.uint8
     for page in range(0, 2048, 37):
         history = CAPTURE.page("pc.ram", page * 4096)
         until = history.numbers[history.numbers <= record]

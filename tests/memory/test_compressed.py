@@ -62,3 +62,11 @@ def test_a_stream_of_another_length_than_a_page_is_refused(size: int, verdict: s
 def test_memory_at_a_record_before_the_damage_still_has_the_page():
     image = xbrletools.open(stream(page(0, patterned(3), b"pc.ram"), _damaged(0))).memory(at=1)
     assert np.array_equal(image["pc.ram"][0], np.frombuffer(patterned(3), np.uint8))
+
+
+def test_a_damaged_stream_leaves_a_page_unknown_that_was_known_before_it():
+    capture = xbrletools.open(stream(page(0, patterned(3), b"pc.ram"), _damaged(0), page(0, patterned(4))))
+    versions = list(capture.page("pc.ram", 0).versions())
+    assert [bool(v.content.known.all()) for v in versions] == [True, False, True]
+    assert not versions[1].content.known.any()
+    assert not versions[1].content.data.any()

@@ -36,8 +36,8 @@ def test_without_a_pc_ram_the_longest_block_is_the_main_one() -> None:
         ("0x10000", "pc.ram has 0x10000 bytes"),
         ("-1", "pc.ram has 0x10000 bytes"),
         ("no:0x0", "there is no RAM block no; this capture has 0000:00:02.0/vga.rom, pc.ram, vga\\\\x1b.vram"),
-        ("pc.ram", "is no address"),
-        ("pc.ram:", "is no address"),
+        ("pc.ram", "invalid address"),
+        ("pc.ram:", "invalid address"),
     ],
 )
 def test_what_is_no_address_is_refused_with_its_reason(text: str, reason: str) -> None:

@@ -120,7 +120,7 @@ def test_records_without_a_page_have_no_page_number_or_pass(table):
         ("kind:page colour:red", 10, "no field 'colour'"),
         ("kind:pag", 5, "kinds are"),
         ("kind:page,", 10, "expected a value"),
-        ("kind>page", 0, "no order"),
+        ("kind>page", 0, "does not have an order"),
         ("len>many", 4, "expected a number"),
         ("page:5-1", 5, "ends before it begins"),
         ("page:-", 5, "expected a range"),

@@ -4,7 +4,7 @@ import gzip
 import os
 import shutil
 from collections.abc import Callable
-from dataclasses import fields
+from dataclasses import fields, replace
 from pathlib import Path
 
 import numpy as np
@@ -15,10 +15,14 @@ import xbrletools.capture
 from tests.cli.run import run
 from tests.conftest import SAMPLES, corpus_names
 from tests.streams import PAGE, StreamBuilder, noise
+from xbrletools.model import Facts
 from xbrletools.scan import cache as index
+from xbrletools.scan import kept as kept_facts
 from xbrletools.scan.cache import Indexed, Keeping
+from xbrletools.scan.notes import Scan
 from xbrletools.scan.strict import Scanner
 from xbrletools.source.source import MappedSource, open_source
+from xbrletools.table.sections import Sections
 
 COMMANDS = (
     ("info", "--json"),
@@ -53,19 +57,23 @@ def files(cache: Path) -> list[Path]:
     return sorted(cache.iterdir()) if cache.exists() else []
 
 
-def scan_of(path: Path) -> Scanner:
+def scan_of(path: Path) -> Scan:
     return scan_as(path, None)
 
 
-def scan_as(path: Path, dialect: str | None) -> Scanner:
+def scan_as(path: Path, dialect: str | None) -> Scan:
     source = open_source(path)
     assert isinstance(source, MappedSource)
     assert source.origin is not None
     return index.scanner(source, source.origin, dialect, None, None)
 
 
-def public(scan: Scanner) -> dict[str, object]:
-    return {n: v for n, v in vars(scan).items() if not n.startswith("_") and n not in ("source", "entry", "columns")}
+def same_facts(one: Facts, other: Facts) -> bool:
+    """Whether two scans found the same, section by section."""
+    nothing = Sections()
+    return list(one.sections) == list(other.sections) and (
+        replace(one, sections=nothing) == replace(other, sections=nothing)
+    )
 
 
 @pytest.mark.parametrize("name", sorted(p.name for p in SAMPLES.glob("*.bin")))
@@ -81,10 +89,7 @@ def test_an_index_gives_all_that_the_scan_gave(name: str, tmp_path: Path, cache:
         one, other = (np.concatenate([getattr(c, field.name) for c in part]) for part in (rows, again))
         assert np.array_equal(one, other)
         assert one.dtype == other.dtype
-    mine, kept = public(first), public(second)
-    assert list(mine.pop("sections")) == list(kept.pop("sections"))  # type: ignore[call-overload]
-    mine.pop("_path", None)
-    assert kept == mine
+    assert same_facts(first.facts, second.facts)
 
 
 @pytest.mark.parametrize("name", [n for n in corpus_names("qemu-7.2") if ".chan" not in n or n.endswith(".chan0")])
@@ -97,9 +102,7 @@ def test_an_index_keeps_what_is_known_of_todays_captures(
         pass
     second = scan_of(path)
     assert isinstance(second, Indexed)
-    mine, kept = public(first), public(second)
-    assert list(mine.pop("sections")) == list(kept.pop("sections"))  # type: ignore[call-overload]
-    assert kept == mine
+    assert same_facts(first.facts, second.facts)
 
 
 def test_commands_say_the_same_with_and_without_an_index(
@@ -226,6 +229,95 @@ def test_an_index_whose_rows_point_outside_the_capture_is_ignored(
                 yield columns
 
         patched.setattr(Scanner, "__iter__", far)
+        for _ in scan_of(path):
+            pass
+    assert len(files(cache)) == 1
+    assert isinstance(scan_of(path), Keeping)
+
+
+def test_every_fact_is_kept_but_those_of_salvage_and_the_sections_which_are_columns() -> None:
+    assert {"sections", *kept_facts.KEPT, *kept_facts.SALVAGE} == {f.name for f in fields(Facts)}
+    assert not set(kept_facts.KEPT) & set(kept_facts.SALVAGE)
+
+
+#: What somebody could write into an index: where in the facts, and the value.
+FORGERIES = (
+    (("reading",), 5),
+    (("reading",), None),
+    (("reading", "page_size"), "4096"),
+    (("reading", "page_size"), 0),
+    (("reading", "version"), 9),
+    (("reading", "endian"), "middle"),
+    (("reading", "dialect"), "no such dialect"),
+    (("reading", "dialect"), "m115"),  # of another RAM version
+    (("reading", "evidence"), {}),
+    (("reading", "evidence", "name"), "no such dialect"),
+    (("reading", "evidence", "candidates"), [1]),
+    (("blocks",), []),  # which the rows name
+    (("blocks",), [1]),
+    (("blocks", 0, "name"), 7),
+    (("blocks", 0, "name"), "no hex"),
+    (("blocks", 0, "length"), -1),
+    (("blocks", 0, "length"), 1.5),
+    (("blocks", 0, "page_size"), 3),
+    (("problems",), [{"rule": "a"}]),
+    (("problems",), {"__class__": "a"}),
+    (("commands",), [[]]),
+    (("commands",), [{"offset": 0, "number": 7, "data": "", "end": 1 << 60}]),
+    (("disks",), [["ab"]]),
+    (("vmdesc",), [1]),
+    (("vmdesc",), [1 << 60, 5]),
+    (("end",), True),
+    (("complete",), 1),
+    (("machine",), ["pc"]),
+    (("ram_version",), "4"),
+    (("unheard",), 1),
+    (("end",), None),
+)
+
+
+@pytest.mark.parametrize(("where", "value"), FORGERIES)
+def test_a_forged_index_is_ignored(
+    where: tuple[str | int, ...], value: object, tmp_path: Path, cache: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = sample(tmp_path)
+    to_keep = index.facts_to_keep
+
+    def forged(facts: Facts) -> dict[str, object]:
+        kept = to_keep(facts)
+        holder = kept
+        for step in where[:-1]:
+            holder = holder[step]
+        assert where[-1] == "unheard" or holder[where[-1]] != value or type(holder[where[-1]]) is not type(value)
+        holder[where[-1]] = value
+        return kept
+
+    with monkeypatch.context() as patched:
+        patched.setattr(index, "facts_to_keep", forged)
+        for _ in scan_of(path):
+            pass
+    assert len(files(cache)) == 1
+    again = scan_of(path)
+    assert isinstance(again, Keeping)
+    for _ in again:
+        pass
+    assert isinstance(scan_of(path), Indexed)
+
+
+def test_an_index_with_a_section_outside_the_capture_is_ignored(
+    tmp_path: Path, cache: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = sample(tmp_path)
+    columns = Sections.columns
+
+    def far(self: Sections) -> dict[str, bytes]:
+        found = columns(self)
+        ends = np.frombuffer(found["section_end"], np.uint64).copy()
+        ends[len(ends) // 2] = 1 << 40
+        return found | {"section_end": ends.tobytes()}
+
+    with monkeypatch.context() as patched:
+        patched.setattr(Sections, "columns", far)
         for _ in scan_of(path):
             pass
     assert len(files(cache)) == 1

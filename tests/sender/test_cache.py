@@ -62,7 +62,7 @@ def test_a_page_sent_twice_in_a_row_pushes_the_other_out():
 
 @pytest.mark.parametrize("size", [0, 4096, 8191, -5])
 def test_a_cache_without_a_bucket_is_refused(size):
-    with pytest.raises(XbrleError, match="no bucket"):
+    with pytest.raises(XbrleError, match="too small"):
         buckets_of(size, 4096)
 
 

@@ -14,9 +14,10 @@ from xbrletools.formats.qevm import SectionType
 from xbrletools.formats.ram import Flag
 from xbrletools.memory.replay import View
 from xbrletools.model import Block
-from xbrletools.sender.encode import Plan, Walk, encode, placed
+from xbrletools.sender.addresses import addresses_in_blocks
+from xbrletools.sender.encode import Plan, SweepOrder, encode
 from xbrletools.sender.policy import Dups, Policy, rules_of
-from xbrletools.sender.saver import Form
+from xbrletools.sender.saver import RecordForm
 from xbrletools.sender.snapshots import open_snapshots
 from xbrletools.verify.rules import Severity
 
@@ -34,12 +35,12 @@ def stream_of(
     checksums: bool = True,
 ) -> bytes:
     target = DIALECTS[dialect]
-    form = Form(target, endian, checksums)
+    form = RecordForm(target, endian, checksums)
     with tempfile.TemporaryDirectory() as folder:
         mapped, blocks = open_snapshots(write(Path(folder), snapshots), BLOCKS, PAGE, b"pc.ram")
-        where = placed(blocks, form.version, PAGE)
+        addresses = addresses_in_blocks(blocks, form.version, PAGE)
         rules = rules_of(target, policy, dups, PAGE)
-        return b"".join(encode(mapped, where, form, rules, cache, plan or Plan()))
+        return b"".join(encode(mapped, addresses, form, rules, cache, plan or Plan()))
 
 
 def in_wire_order(capture: xbrletools.Capture, pages: np.ndarray, snapshot: np.ndarray) -> np.ndarray:
@@ -144,26 +145,26 @@ def test_the_device_tail_is_there_as_given():
     assert any(s.owner is not None and s.owner.idstr == b"timer" for s in xbrletools.open(data).sections)
 
 
-class TestWalk:
+class TestSweepOrder:
     def test_goes_on_at_the_page_last_sent_and_then_round_the_list(self):
-        walk = Walk(np.array([0, 0, 0, 1, 1]), np.array([0, 1, 2, 0, 1]), 2)
-        assert walk.sweep(np.ones(5, bool)).tolist() == [0, 1, 2, 3, 4]
+        order = SweepOrder(np.array([0, 0, 0, 1, 1]), np.array([0, 1, 2, 0, 1]), 2)
+        assert order.next(np.ones(5, bool)).tolist() == [0, 1, 2, 3, 4]
         # block 1 was last; its page 1 comes first, then block 0, then what is before it in block 1
-        assert walk.sweep(np.ones(5, bool)).tolist() == [4, 0, 1, 2, 3]
+        assert order.next(np.ones(5, bool)).tolist() == [4, 0, 1, 2, 3]
 
     def test_the_block_last_sent_is_at_the_front(self):
-        walk = Walk(np.array([0, 1, 2]), np.zeros(3, np.int64), 3)
-        assert walk.sweep(np.array([True, False, True])).tolist() == [0, 2]
-        assert walk.sweep(np.array([True, True, False])).tolist() == [0, 1]
+        order = SweepOrder(np.array([0, 1, 2]), np.zeros(3, np.int64), 3)
+        assert order.next(np.array([True, False, True])).tolist() == [0, 2]
+        assert order.next(np.array([True, True, False])).tolist() == [0, 1]
 
     def test_nothing_dirty_is_nothing_sent(self):
-        assert Walk(np.array([0, 1]), np.zeros(2, np.int64), 2).sweep(np.zeros(2, bool)).tolist() == []
+        assert SweepOrder(np.array([0, 1]), np.zeros(2, np.int64), 2).next(np.zeros(2, bool)).tolist() == []
 
 
 class TestSnapshots:
     def test_a_file_of_another_size_is_refused(self, tmp_path):
         paths = write(tmp_path, [np.zeros((6, PAGE), np.uint8), np.zeros((5, PAGE), np.uint8)])
-        with pytest.raises(XbrleError, match="its blocks come to"):
+        with pytest.raises(XbrleError, match="but its blocks come to"):
             open_snapshots(paths, BLOCKS, PAGE, b"pc.ram")
 
     def test_a_block_of_broken_pages_is_refused(self, tmp_path):
@@ -184,5 +185,5 @@ class TestSnapshots:
     @pytest.mark.parametrize("text", ["", "[]", '{"blocks": [{"name": 5, "length": 1}]}', '{"blocks": 3}'])
     def test_a_manifest_that_is_none_is_refused(self, tmp_path, text):
         (tmp_path / "manifest.json").write_text(text)
-        with pytest.raises(XbrleError, match="no list of blocks"):
+        with pytest.raises(XbrleError, match="not a list of blocks"):
             open_snapshots([str(tmp_path)], [], PAGE, b"pc.ram")

@@ -16,9 +16,9 @@ from xbrletools.memory.image import PageSpace, State
 from xbrletools.memory.replay import View
 from xbrletools.model import Block
 from xbrletools.sender.cache import PageCache
-from xbrletools.sender.held import Copies
+from xbrletools.sender.copies import Copies
 from xbrletools.sender.policy import Dups, Policy, Sender, rules_of, ways_of
-from xbrletools.sender.saver import Form, Frames, Records, Writer, end_of_section, memory_size
+from xbrletools.sender.saver import Frames, PageRecords, RecordForm, Writer, end_of_section, memory_size
 from xbrletools.table.sections import Stage
 
 PAGE = ram.MIN_PAGE_SIZE
@@ -107,7 +107,7 @@ class MigrationMachine(RuleBasedStateMachine):
         data=st.data(),
     )
     def begin(self, dialect, endian, checksums, buckets, dups, data):
-        self.form = form = Form(DIALECTS[dialect], endian, checksums, PAGE)
+        self.form = form = RecordForm(DIALECTS[dialect], endian, checksums, PAGE)
         policy = data.draw(st.sampled_from(self.policies[form.dialect.encoding]))
         rules = rules_of(form.dialect, policy, dups, PAGE)
         named = form.version == ram.VERSION_NAMED
@@ -154,7 +154,7 @@ class MigrationMachine(RuleBasedStateMachine):
         flat = self.form.version == ram.VERSION_FLAT
         block = rows * 0 if flat else (rows >= self.space.first[1]).astype(np.int64)
         address = (rows - self.space.first[block]) * PAGE
-        records = Records(block, address, contents, is_dup, np.zeros(len(rows), bool))
+        records = PageRecords(block, address, contents, is_dup, np.zeros(len(rows), bool))
         out, _ = self.writer.write(records, choices)
         self.stream += out.tobytes()
         enters = self.rules.enters(is_dup, stage, swept)

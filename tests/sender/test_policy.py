@@ -6,7 +6,7 @@ from xbrletools.formats.dialects import DIALECTS
 from xbrletools.memory.image import PageSpace
 from xbrletools.model import Block
 from xbrletools.sender.cache import PageCache
-from xbrletools.sender.held import Copies, previous
+from xbrletools.sender.copies import Copies, previous
 from xbrletools.sender.policy import Choices, Dups, Policy, Sender, rules_of
 
 START, PART, END = 1, 2, 3

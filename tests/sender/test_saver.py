@@ -15,14 +15,14 @@ from xbrletools.formats.ram import Flag
 from xbrletools.memory.ramaddr import layout
 from xbrletools.model import Block
 from xbrletools.sender.policy import Choices
-from xbrletools.sender.saver import Form, Frames, Records, Writer, memory_size
+from xbrletools.sender.saver import Frames, PageRecords, RecordForm, Writer, memory_size
 
 NAMES = [b"pc.ram", b"\x00odd", b"x" * 255]
 DUP, FULL, DELTA, SAME = range(4)
 
 
-def batch(kinds: list[int], blocks: list[int], dialect: str) -> tuple[Records, Choices, list[bytes]]:
-    """Records of these kinds over random pages, and the payload of each."""
+def batch(kinds: list[int], blocks: list[int], dialect: str) -> tuple[PageRecords, Choices, list[bytes]]:
+    """PageRecords of these kinds over random pages, and the payload of each."""
     rng = np.random.default_rng(len(kinds))
     count = len(kinds)
     kind = np.array(kinds)
@@ -38,7 +38,7 @@ def batch(kinds: list[int], blocks: list[int], dialect: str) -> tuple[Records, C
     payloads = [cut.pop(0) if k == DELTA else b"" for k in kinds]
     none = np.zeros(count, bool)
     address = np.arange(count) * PAGE
-    records = Records(np.array(blocks), address, new, kind == DUP, none)
+    records = PageRecords(np.array(blocks), address, new, kind == DUP, none)
     return records, Choices(kind == DELTA, data, sizes, none, none, kind == SAME), payloads
 
 
@@ -50,7 +50,7 @@ def batch(kinds: list[int], blocks: list[int], dialect: str) -> tuple[Records, C
 )
 @settings(max_examples=80, deadline=None)
 def test_batches_are_written_as_the_grammar_builds_each_record(rows, dialect, endian, checksums):
-    form = Form(DIALECTS[dialect], endian, checksums)
+    form = RecordForm(DIALECTS[dialect], endian, checksums)
     d = form.dialect
     kinds, blocks = [k for k, _ in rows], [b for _, b in rows]
     records, choices, payloads = batch(kinds, blocks, dialect)
@@ -93,7 +93,7 @@ def test_batches_are_written_as_the_grammar_builds_each_record(rows, dialect, en
 
 
 def test_the_block_last_named_is_remembered_between_batches():
-    form = Form(DIALECTS["posted"])
+    form = RecordForm(DIALECTS["posted"])
     records, choices, _ = batch([FULL, DUP], [1, 1], "posted")
     writer = Writer(form, NAMES)
     first, _ = writer.write(records, choices)
@@ -103,7 +103,7 @@ def test_the_block_last_named_is_remembered_between_batches():
 
 def test_a_name_that_has_no_length_byte_is_refused():
     with pytest.raises(XbrleError, match="1 to 255 bytes"):
-        Writer(Form(DIALECTS["posted"]), [b"x" * 256])
+        Writer(RecordForm(DIALECTS["posted"]), [b"x" * 256])
 
 
 def test_mem_size_lists_blocks_in_v4_and_ends_ram_addr_space_in_v3():

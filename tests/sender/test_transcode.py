@@ -15,12 +15,13 @@ from xbrletools.formats.dialects import DIALECTS
 from xbrletools.formats.ram import Kind
 from xbrletools.memory.replay import View
 from xbrletools.model import Block
+from xbrletools.sender.addresses import addresses_in_stream
 from xbrletools.sender.cache import DEFAULT_BYTES
 from xbrletools.sender.encode import Plan
 from xbrletools.sender.policy import Dups, Policy, rules_of
-from xbrletools.sender.redact import chosen, redacted
-from xbrletools.sender.saver import Form
-from xbrletools.sender.transcode import places, transcode
+from xbrletools.sender.redact import pages_to_blank, redacted
+from xbrletools.sender.saver import RecordForm
+from xbrletools.sender.transcode import transcode
 
 POSTED = "qemu-2011-posted"
 
@@ -36,10 +37,10 @@ def written(
     blocks: tuple[Block, ...] = (),
 ) -> bytes:
     target = DIALECTS[dialect]
-    where = places(capture.stream, target.ram_version, blocks=blocks)
+    addresses = addresses_in_stream(capture.stream, target.ram_version, blocks=blocks)
     rules = rules_of(target, policy, dups, capture.page_size)
-    form = Form(target, endian, checksums, capture.page_size)
-    return b"".join(transcode(capture.stream, form, rules, cache, where))
+    form = RecordForm(target, endian, checksums, capture.page_size)
+    return b"".join(transcode(capture.stream, form, rules, cache, addresses))
 
 
 def plain(capture: Capture) -> Capture:
@@ -157,7 +158,7 @@ def test_v3_memory_is_split_into_the_blocks_given():
     assert [(b.name, b.length) for b in named.blocks] == [(b.name, b.length) for b in blocks]
     np.testing.assert_array_equal(named.memory()["pc.bios"], flat.memory().pages[4:])
     with pytest.raises(XbrleError, match="blocks come to"):
-        places(flat.stream, 4, blocks=blocks[:1])
+        addresses_in_stream(flat.stream, 4, blocks=blocks[:1])
 
 
 def test_a_page_that_cannot_be_told_is_no_page_to_write():
@@ -169,13 +170,13 @@ def test_a_page_that_cannot_be_told_is_no_page_to_write():
 
 def test_a_record_outside_of_all_blocks_has_no_place():
     capture = xbrletools.open(StreamBuilder().dup(0).dup(99 * PAGE).end().bytes())
-    with pytest.raises(XbrleError, match="no block"):
+    with pytest.raises(XbrleError, match="none of the blocks"):
         written(capture, "posted", Policy.NONE)
 
 
 class TestRedact:
     def blanked(self, capture: Capture, *wishes: str) -> Capture:
-        return xbrletools.open(b"".join(redacted(capture.stream, chosen(capture.stream, wishes))))
+        return xbrletools.open(b"".join(redacted(capture.stream, pages_to_blank(capture.stream, wishes))))
 
     @pytest.mark.parametrize("dialect", ["posted", "m115", "m115dbg", "nov03a", "lm2dbg", "xbzrle"])
     def test_the_structure_stays_and_the_contents_go(self, dialect):
@@ -206,11 +207,11 @@ class TestRedact:
     def test_a_wish_for_what_is_not_there_is_refused(self, wish):
         capture = xbrletools.open(StreamBuilder().page(0, noise(1)).end().bytes())
         with pytest.raises(XbrleError):
-            chosen(capture.stream, [wish])
+            pages_to_blank(capture.stream, [wish])
 
     def test_a_delta_that_cannot_keep_its_size_is_refused(self):
         capture = xbrletools.open(stream_of(history(1, [[5] * 6, [1] * 6]), "sep10"))
-        with pytest.raises(XbrleError, match="--policy none first"):
+        with pytest.raises(XbrleError, match="with --policy none"):
             self.blanked(capture, "page=0x0")
 
 

@@ -114,7 +114,7 @@ def captured(names: Sequence[bytes] = NAMES) -> bytes:
 
 
 def saved(names: Sequence[bytes]) -> dict[str, bytes]:
-    """Files around a stream: a libvirt save file whose XML and cookie are the names, and bytes that are no stream."""
+    """Files around a stream: a libvirt save file whose XML and cookie are the names, and bytes that are not one."""
     xml = b"<domain><name>" + b"".join(n.replace(b"\0", b"") for n in names) + b"</name></domain>\0"
     fields = {"magic": libvirt.MAGIC, "version": 2, "data_length": 2 * len(xml), "was_running": 1, "format": 0}
     head = libvirt.header("little").build(fields | {"cookie_offset": len(xml), "unused": [0] * 14})

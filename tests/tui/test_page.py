@@ -230,7 +230,7 @@ async def test_search_finds_bytes_in_this_version_and_in_others() -> None:
         await d.press("S")
         assert d.record == 2
         text = await d.fill("slash", "zz")
-        assert "! 'zz' is no pattern" in text
+        assert "! invalid pattern 'zz'" in text
         await d.press("escape")
         text = await d.fill("slash", "6e 65 65")
         assert "2 places here" in text

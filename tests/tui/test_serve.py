@@ -4,7 +4,6 @@ import asyncio
 import base64
 import re
 import shutil
-import socket
 import subprocess
 import sys
 import tempfile
@@ -12,6 +11,7 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any
+from urllib.parse import urlsplit
 
 import aiohttp
 import pytest
@@ -25,18 +25,10 @@ HANGS = 300  # seconds after which nothing will come
 SEQUENCE = re.compile(rb"\x1b\[[0-9;?>=]*[ -/]*[@-~]")
 
 
-def free_port() -> int:
-    with socket.socket() as one:
-        one.bind(("127.0.0.1", 0))
-        return int(one.getsockname()[1])
-
-
 @asynccontextmanager
 async def process(*words: str) -> AsyncIterator[asyncio.subprocess.Process]:
     """A program that runs until it is not needed any longer."""
-    running = await asyncio.create_subprocess_exec(
-        *words, cwd=ROOT, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
-    )
+    running = await asyncio.create_subprocess_exec(*words, cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL)
     try:
         yield running
     finally:
@@ -51,6 +43,8 @@ class Page:
     def __init__(self, tools: aiohttp.ClientWebSocketResponse) -> None:
         self.tools = tools
         self.sent = b""
+        self.asked: list[str] = []
+        self.complaints: list[str] = []
         self._calls = 0
         self._answers: dict[int, asyncio.Future[dict[str, Any]]] = {}
 
@@ -60,6 +54,10 @@ class Page:
             if event.get("method") == "Network.webSocketFrameReceived":
                 frame = event["params"]["response"]
                 self.sent += base64.b64decode(frame["payloadData"]) if frame["opcode"] == 2 else b""
+            elif event.get("method") in ("Network.requestWillBeSent", "Network.webSocketCreated"):
+                self.asked.append(event["params"].get("url") or event["params"]["request"]["url"])
+            elif event.get("method") == "Log.entryAdded":
+                self.complaints.append(event["params"]["entry"]["text"])
             elif "id" in event:
                 self._answers.pop(event["id"]).set_result(event)
 
@@ -83,7 +81,7 @@ class Page:
 
 @asynccontextmanager
 async def page_of(address: str) -> AsyncIterator[Page]:
-    """A headless browser's page at an address, once that answers."""
+    """A headless browser's page at an address."""
     assert CHROMIUM is not None
     options = ["--headless=new", "--no-sandbox", "--disable-gpu", "--remote-debugging-port=0", "--window-size=1100,700"]
     with tempfile.TemporaryDirectory(ignore_cleanup_errors=True) as profile:
@@ -100,13 +98,8 @@ async def page_of(address: str) -> AsyncIterator[Page]:
             async with client.ws_connect(target["webSocketDebuggerUrl"], max_msg_size=0) as tools:
                 page = Page(tools)
                 listening = asyncio.create_task(page.listen())
-                while True:
-                    try:
-                        async with client.get(address):
-                            break
-                    except aiohttp.ClientError:
-                        await asyncio.sleep(0.05)
                 await page.call("Network.enable")
+                await page.call("Log.enable")
                 await page.call("Page.navigate", url=address)
                 yield page
                 await tools.close()
@@ -116,16 +109,21 @@ async def page_of(address: str) -> AsyncIterator[Page]:
 @pytest.mark.skipif(CHROMIUM is None, reason="Chromium is not installed")
 @drives
 async def test_the_record_list_appears_in_a_web_browser_and_answers_keys() -> None:
-    port = free_port()
-    words = [sys.executable, "-m", "xbrletools", "serve", str(POSTED), "--port", str(port)]
-    async with asyncio.timeout(HANGS), process(*words), page_of(f"http://127.0.0.1:{port}/") as page:
-        await page.shows("[1 Overview]")
-        for kind in ("mousePressed", "mouseReleased"):  # a click on the terminal, which gives it the keys
-            await page.call("Input.dispatchMouseEvent", type=kind, x=400, y=300, button="left", clickCount=1)
-        await page.press("2")
-        await page.shows("[2 Records]")
-        await page.shows("0x34 START    - mem_size")
-        await page.press("j")
-        await page.shows("record 1 of ")
-        await page.press("e")
-        await page.shows("nothing can be exported from here")
+    words = [sys.executable, "-m", "xbrletools", "serve", str(POSTED), "--port", "0"]
+    async with asyncio.timeout(HANGS), process(*words) as served:
+        assert served.stdout is not None
+        address = (await served.stdout.readline()).decode().strip()
+        async with page_of(address) as page:
+            await page.shows("[1 Overview]")
+            for kind in ("mousePressed", "mouseReleased"):  # a click on the terminal, which gives it the keys
+                await page.call("Input.dispatchMouseEvent", type=kind, x=400, y=300, button="left", clickCount=1)
+            await page.press("2")
+            await page.shows("[2 Records]")
+            await page.shows("0x34 START    - mem_size")
+            await page.press("j")
+            await page.shows("record 1 of ")
+            await page.press("e")
+            await page.shows("nothing can be exported from here")
+    asked = {urlsplit(a).netloc for a in page.asked if urlsplit(a).scheme not in ("data", "about")}
+    assert asked == {urlsplit(address).netloc}
+    assert [c for c in page.complaints if "WebGL" not in c] == []

@@ -65,7 +65,7 @@ def test_a_program_that_supports_nothing_exits_2(capsys, few):
     status, out, err = run(capsys, "vectors", "check", few, "--command", _program("unsupported"))
     assert status == 2
     assert "6 not supported" in out
-    assert "answers no operation" in err
+    assert "does not answer any operation" in err
 
 
 def test_a_crash_fails_its_case_and_the_next_is_asked_anew(capsys, few):
@@ -84,7 +84,7 @@ def test_an_answer_that_is_none_is_shown_escaped(capsys, few):
     status, out, _ = run(capsys, "vectors", "check", few, "--command", _program("garbage"))
     assert status == 1
     assert "\x1b" not in out
-    assert "is no KEY=VALUE" in out
+    assert "is not KEY=VALUE" in out
 
 
 def test_a_wrong_sum_in_the_set_is_found(capsys, few):

@@ -155,10 +155,10 @@ def test_a_request_is_plain_words():
 @pytest.mark.parametrize(
     ("name", "text", "said"),
     [
-        (INDEX, "{", "is no JSON"),
-        (INDEX, "[]", "is no file of"),
+        (INDEX, "{", "not JSON"),
+        (INDEX, "[]", "not a file of"),
         (INDEX, '{"format": "xbrletools-vectors", "version": 2}', "version"),
-        (INDEX, '{"format": "xbrletools-vectors", "version": 1}', "lists no files"),
+        (INDEX, '{"format": "xbrletools-vectors", "version": 1}', "does not list files"),
         ("sums.json", '{"format": "xbrletools-vectors", "version": 1, "cases": []}', "SHA-256"),
     ],
 )

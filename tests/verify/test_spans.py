@@ -17,9 +17,10 @@ from tests.sender.snaps import PAGE, history, write
 from xbrletools.formats.dialects import DIALECTS
 from xbrletools.formats.ram import DELTA_KINDS, Kind
 from xbrletools.model import Block
-from xbrletools.sender.encode import Plan, encode, placed
+from xbrletools.sender.addresses import addresses_in_blocks
+from xbrletools.sender.encode import Plan, encode
 from xbrletools.sender.policy import Dups, Policy, rules_of
-from xbrletools.sender.saver import Form
+from xbrletools.sender.saver import RecordForm
 from xbrletools.sender.snapshots import open_snapshots
 from xbrletools.table.numbers import Numbers
 from xbrletools.verify.spans import replayed
@@ -62,12 +63,12 @@ def undone(pages):
     other = sent.copy()
     other[:, 9] ^= 1
     blocks = [Block(b"pc.ram", pages * PAGE)]
-    form = Form(DIALECTS["lm2"], "little", False)
+    form = RecordForm(DIALECTS["lm2"], "little", False)
     with tempfile.TemporaryDirectory() as folder:
         mapped, known = open_snapshots(write(Path(folder), [sent, other, sent]), blocks, PAGE, b"pc.ram")
-        where = placed(known, form.version, PAGE)
+        addresses = addresses_in_blocks(known, form.version, PAGE)
         return b"".join(
-            encode(mapped, where, form, rules_of(form.dialect, Policy.POSTED, Dups.SAFE, PAGE), 1 << 20, Plan())
+            encode(mapped, addresses, form, rules_of(form.dialect, Policy.POSTED, Dups.SAFE, PAGE), 1 << 20, Plan())
         )
 
 

@@ -1,1 +1,1 @@
-"""What a capture adds up to, and how it compares with what its makers wrote down."""
+"""What can be asked of a capture: its facts and sums, differences, searches, comparisons with logs, and its report."""

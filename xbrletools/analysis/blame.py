@@ -1,8 +1,8 @@
 """Which record last wrote each byte of memory.
 
-A record that carries a whole page writes all of its bytes, with new values or the same; a delta writes the bytes that
-it changes or, in XBZRLE, carries. In the sender's view a byte that a delta left alone is of the record that the delta's
-base had it from.
+A record that carries a whole page writes all of its bytes, whether their values change or not. A delta writes the
+bytes that it changes or, in XBZRLE, carries. In the sender's view, a byte that a delta leaves alone belongs to the
+record that wrote it in the delta's base.
 """
 
 from collections.abc import Iterator
@@ -27,10 +27,10 @@ _NO_RECORD, _LAPSED = 0, (1 << 32) - 1  # instead of a record's number
 
 @dataclass(frozen=True, slots=True)
 class Span:
-    """Bytes of a block, by its index, that one record wrote last; ``record`` is None where none did.
+    """Bytes of a block, by its index, that one record wrote last; ``record`` is None where no record wrote them.
 
-    ``unknown`` is true where that record was a delta over unknown bytes, or one that does not decode. ``lapsed``: what
-    was written here does not count any more, since the page was discarded or is in doubt.
+    ``unknown`` is true where that record was a delta over unknown bytes, or a delta that does not decode. ``lapsed`` is
+    true where the bytes were written, but the page was discarded or came into doubt afterwards.
     """
 
     block: int
@@ -50,14 +50,15 @@ def blame(
         XbrleError: the bytes are not all in the block, or there is no such record.
     """
     space, size = space_of(stream), stream.page_size
-    there = space.blocks[block]
-    if length < 1 or offset < 0 or offset + length > there.length:
-        raise XbrleError(f"{shown(there.name)} has {there.length:#x} bytes, not {offset:#x}+{length:#x}")
+    name, block_length = space.blocks[block].name, space.blocks[block].length
+    if length < 1 or offset < 0 or offset + length > block_length:
+        asked = f"{offset:#x}+{length:#x}"
+        raise XbrleError(f"{shown(name)} has {block_length:#x} bytes; {asked} is not a range of them")
     end = len(stream.records) if at is None else stream.records.row(at) + 1
     first, last = offset // size, (offset + length - 1) // size
     c = stream.records.columns
-    mine = (c.block[:end] == block) & (c.address[:end] >= first * size) & (c.address[:end] <= last * size)
-    rows = np.flatnonzero(mine)
+    in_range = (c.block[:end] == block) & (c.address[:end] >= first * size) & (c.address[:end] <= last * size)
+    rows = np.flatnonzero(in_range)
     lapses = lapses_of(stream, view).upto(end if at is None else end - 1).among(rows)
     rows = rows[needed(space, c.take(rows), stream.dialect, view, lapses)]
     page = (c.address[rows] // np.uint64(size)).astype(np.int64)
@@ -66,9 +67,9 @@ def blame(
     step = max(1, BATCH // size)
     for start in range(first, last + 1, step):
         stop = min(start + step, last + 1)
-        mine = rows[(page >= start) & (page < stop)]
+        batch_rows = rows[(page >= start) & (page < stop)]
         lapsed = lapses.sure_rows(np.arange(start, stop) + int(space.first[block])) > 0
-        authors = _authors(stream, image, block, start, np.where(lapsed, _LAPSED, _NO_RECORD), mine)
+        authors = _authors(stream, image, block, start, np.where(lapsed, _LAPSED, _NO_RECORD), batch_rows)
         unknown = _unknown(image, int(space.first[block]), start, stop)
         low, high = max(offset, start * size), min(offset + length, stop * size)
         inside = slice(low - start * size, high - start * size)
@@ -88,9 +89,7 @@ def _authors(
 ) -> NDArray[np.uint32]:
     """The number of the record that last wrote each byte of pages from ``start`` on, (pages, page_size) uint32.
 
-    ``before`` (pages,) is what stands there where none did.
-
-    Brings these pages of ``image`` to what they are after the records at ``rows``.
+    ``before`` (pages,) is what a byte has that no record wrote. The records at ``rows`` are replayed into ``image``.
     """
     size, dialect = stream.page_size, stream.dialect
     authors = np.repeat(before.astype(np.uint32)[:, None], size, axis=1)
@@ -105,7 +104,7 @@ def _authors(
         cut = whole & (layer.kind == Kind.PAGE) & (length[layer.places] < size)
         for i in np.flatnonzero(cut).tolist():
             authors[layer.rows[i] - first, : length[layer.places[i]]] = number[layer.places[i]]
-        whole[layer.deltas[layer.verdicts != Verdict.OK]] = True  # it took the page away
+        whole[layer.deltas[layer.verdicts != Verdict.OK]] = True  # the whole page is unknown after it
         whole &= ~cut
         authors[layer.rows[whole] - first] = number[layer.places[whole], None]
         good = layer.places[layer.deltas[layer.verdicts == Verdict.OK]]
@@ -128,7 +127,7 @@ def _unknown(image: Image, first: int, start: int, stop: int) -> NDArray[np.bool
 
 
 def _spans(block: int, offset: int, authors: NDArray[np.uint32], unknown: NDArray[np.bool_]) -> Iterator[Span]:
-    """Runs of bytes of one author that are all unknown or none; ``offset`` is that of the first."""
+    """Runs of bytes of one author that are all unknown, or all not; ``offset`` is that of the first byte."""
     differs = (authors[1:] != authors[:-1]) | (unknown[1:] != unknown[:-1])
     starts = np.concatenate([[0], np.flatnonzero(differs) + 1])
     lengths = np.diff(starts, append=len(authors))

@@ -1,6 +1,6 @@
 """What differs between two memories: of two captures, or of one at two moments.
 
-Blocks are the same where their names are. A byte that is unknown in one memory only is a difference of its own kind.
+Blocks are compared by name. A byte that is unknown in only one of the memories is a difference of its own kind.
 """
 
 from collections.abc import Iterator
@@ -23,9 +23,9 @@ PIECE = 1 << 20  # bytes that are compared together
 class Change(Enum):
     """How a byte differs."""
 
-    VALUE = "value"  # unknown in neither, and not the same
-    GAINED = "gained"  # unknown in the first
-    LOST = "lost"  # unknown in the second
+    VALUE = "value"  # recovered in both, with different values
+    GAINED = "gained"  # unknown in the first only
+    LOST = "lost"  # unknown in the second only
 
 
 _NUMBERED = (None, Change.VALUE, Change.GAINED, Change.LOST)
@@ -43,7 +43,7 @@ class Difference:
 
 @dataclass(frozen=True, slots=True)
 class BlockDifference:
-    """A block that only one memory has, or that is longer in one: its bytes in each, None where it is not there."""
+    """A block that only one memory has, or that is longer in one: its size in each, None where it is missing."""
 
     block: bytes
     first: int | None
@@ -51,7 +51,7 @@ class BlockDifference:
 
 
 def blocks_differ(first: Image, second: Image) -> list[BlockDifference]:
-    """The blocks that are not in both memories, or not of one length."""
+    """The blocks that only one memory has, or that differ in length."""
     lengths = [_lengths(image) for image in (first, second)]
     names = list(dict.fromkeys([*lengths[0], *lengths[1]]))
     return [
@@ -62,15 +62,15 @@ def blocks_differ(first: Image, second: Image) -> list[BlockDifference]:
 
 
 def differences(first: Image, second: Image) -> Iterator[Difference]:
-    """What differs in the blocks that both memories have, as far as both go: by block, then by offset."""
-    there = _lengths(second)
+    """What differs in the blocks that both memories have, up to the shorter length: by block, then by offset."""
+    second_lengths = _lengths(second)
     for name, length in _lengths(first).items():
-        if name in there:
-            yield from _in_block(first, second, name, min(length, there[name]))
+        if name in second_lengths:
+            yield from _in_block(first, second, name, min(length, second_lengths[name]))
 
 
 def _lengths(image: Image) -> dict[bytes, int]:
-    """The length of each block that has pages; of several of one name, the first."""
+    """The length of each block that has pages. Of several blocks of one name it is the first's."""
     lengths: dict[bytes, int] = {}
     for block, pages in zip(image.space.blocks, image.space.pages.tolist(), strict=True):
         if pages:
@@ -84,16 +84,13 @@ def _in_block(first: Image, second: Image, name: bytes, length: int) -> Iterator
         stop = min(start + PIECE, length)
         if not (_touched(first, name, start, stop) or _touched(second, name, start, stop)):
             continue
-        for found in _in_piece(first, second, name, start, stop):
-            if pending is not None and (pending.offset + pending.length, pending.change) == (
-                found.offset,
-                found.change,
-            ):
-                pending = Difference(name, pending.offset, pending.length + found.length, found.change)
+        for span in _in_piece(first, second, name, start, stop):
+            if pending is not None and (pending.offset + pending.length, pending.change) == (span.offset, span.change):
+                pending = Difference(name, pending.offset, pending.length + span.length, span.change)
                 continue
             if pending is not None:
                 yield pending
-            pending = found
+            pending = span
     if pending is not None:
         yield pending
 
@@ -106,18 +103,20 @@ def _pages(image: Image, name: bytes, start: int, stop: int) -> slice:
 
 
 def _touched(image: Image, name: bytes, start: int, stop: int) -> bool:
+    """Whether anything was written to the pages that hold these bytes of a block."""
     return bool(image.state[_pages(image, name, start, stop)].any())
 
 
 def _in_piece(first: Image, second: Image, name: bytes, start: int, stop: int) -> Iterator[Difference]:
-    one, other = (image[name].reshape(-1)[start:stop] for image in (first, second))
-    knowns = [_given(image, name, start, stop) for image in (first, second)]
-    kind = (one != other).view(np.uint8)
-    if not all(k is None for k in knowns):
-        in_one, in_other = (np.ones(stop - start, bool) if k is None else k for k in knowns)
-        kind[~(in_one & in_other)] = 0
-        kind[in_other & ~in_one] = _NUMBERED.index(Change.GAINED)
-        kind[in_one & ~in_other] = _NUMBERED.index(Change.LOST)
+    """What differs in the bytes [start, stop) of a block."""
+    first_bytes, second_bytes = (image[name].reshape(-1)[start:stop] for image in (first, second))
+    masks = [_recovered(image, name, start, stop) for image in (first, second)]
+    kind = (first_bytes != second_bytes).view(np.uint8)
+    if not all(m is None for m in masks):
+        in_first, in_second = (np.ones(stop - start, bool) if m is None else m for m in masks)
+        kind[~(in_first & in_second)] = 0
+        kind[in_second & ~in_first] = _NUMBERED.index(Change.GAINED)
+        kind[in_first & ~in_second] = _NUMBERED.index(Change.LOST)
     edges = np.flatnonzero(np.diff(kind, prepend=np.uint8(0), append=np.uint8(0)))
     for begin, end in zip(edges[:-1].tolist(), edges[1:].tolist(), strict=True):
         change = _NUMBERED[kind[begin]]
@@ -125,22 +124,22 @@ def _in_piece(first: Image, second: Image, name: bytes, start: int, stop: int) -
             yield Difference(name, start + begin, end - begin, change)
 
 
-def _given(image: Image, name: bytes, start: int, stop: int) -> NDArray[np.bool_] | None:
-    """Which bytes of a piece are not unknown, (stop - start,) bool; None where all are."""
+def _recovered(image: Image, name: bytes, start: int, stop: int) -> NDArray[np.bool_] | None:
+    """Which bytes [start, stop) of a block are recovered, (stop - start,) bool; None where all are."""
     pages = _pages(image, name, start, stop)
     state = image.state[pages]
     if (state == State.RECOVERED).all():
         return None
     size = image.space.page_size
-    known = np.repeat(state == State.RECOVERED, size)
+    recovered = np.repeat(state == State.RECOVERED, size)
     for i in np.flatnonzero(state == State.PARTLY).tolist():
-        known[i * size : (i + 1) * size] = image.recovered_bytes(pages.start + i)
+        recovered[i * size : (i + 1) * size] = image.recovered_bytes(pages.start + i)
     skip = start % size
-    return known[skip : skip + stop - start]
+    return recovered[skip : skip + stop - start]
 
 
 def memory_of_pass(stream: Stream, number: int, view: View = View.RECEIVER) -> Image:
-    """Memory after pass ``number``, each block after its own pass of that number; 0 gives memory before all."""
+    """Memory after pass ``number``: each block after its own pass of that number. 0 gives memory before any record."""
     table, space = stream.records, space_of(stream)
     rows = np.flatnonzero(table.is_page & (table.pass_ <= number))
     block = table.columns.block[rows]
@@ -156,7 +155,7 @@ def memory_of_pass(stream: Stream, number: int, view: View = View.RECEIVER) -> I
 
 
 def _within(lapses: Lapses, space: PageSpace, last: NDArray[np.int64]) -> Lapses:
-    """What had lapsed of each block when the record at its row of ``last`` was there."""
+    """What had lapsed of each block by the record at its row in ``last``."""
     pieces = [
         (since, until, max(first, int(space.first[b])), min(stop, int(space.first[b + 1])))
         for since, until, first, stop in lapses

@@ -1,4 +1,4 @@
-"""What the two ends of a migration logged of its pages, held against each other: where they first differ."""
+"""Compares what the two ends of a migration logged about its pages, and finds where they first disagree."""
 
 import os
 from dataclasses import dataclass, replace
@@ -8,7 +8,7 @@ from numpy.typing import NDArray
 
 from ..memory.ramaddr import layout
 from ..model import Stream
-from ..scan.salvage import NAMELESS
+from ..scan.salvage.attribute import NAMELESS
 from ..verify.rules import ENDS_DISAGREE, LOG_UNREAD, Finding, Rule
 from . import miglog
 from .miglog import End, Log
@@ -19,61 +19,62 @@ VOTES = 3  # pages that are enough to tell where a block lies
 
 
 def disagreements(stream: Stream, sender: _Path | None, receiver: _Path | None) -> list[Finding]:
-    """The first page that the sender's mig.log and the receiver's tell differently, if there is one.
+    """The first page on which the sender's mig.log and the receiver's disagree, if there is one.
 
-    A log that is not given is taken from the capture, as that end would have written it. Addresses are not compared:
-    the sender's are global, the receiver's are offsets in the block. A receiver's log that ends early ends at the
-    record which it refused, and that is the page.
+    A log that is not given is made from the capture, as that end would have written it. Addresses are not compared: the
+    sender's are global, the receiver's are offsets in the block. Where a receiver's log ends early, it ends at the
+    record that the receiver refused, and that record's page is the answer.
 
-    Of a capture that is read with salvage, the records have other numbers than the log's lines. Lines and records are
-    matched by what they say, in order (`_match`), and lines that no record came for are found beside: one note a run.
-    Records whose page is in doubt, and those behind the end of a log, are not judged.
-    Where both logs are given, they are held against each other line by line, and lines are matched for the record.
+    In a capture that is read with salvage, the records do not have the numbers of the log's lines. Lines and records
+    are then matched by their content, in order (`_match`). Lines without a record are reported too, in one note for
+    each run of lines. Records whose page is in doubt are not compared, nor those after the end of a log. Where both
+    logs are given, they are compared line by line, and the match only gives the record of a line.
 
     Raises:
-        XbrleError: a log cannot be read or is none.
+        XbrleError: a log cannot be read, or is not a mig.log.
     """
     if not stream.salvaged:
-        ours = miglog.parse(sender) if sender is not None else miglog.written(stream, End.SENDER).log
-        theirs = miglog.parse(receiver) if receiver is not None else miglog.written(stream, End.RECEIVER).log
-        return _by_number(stream, ours, theirs, None)
+        sent = miglog.parse(sender) if sender is not None else miglog.written(stream, End.SENDER).log
+        received = miglog.parse(receiver) if receiver is not None else miglog.written(stream, End.RECEIVER).log
+        return _by_number(stream, sent, received, None)
     given = receiver if sender is None else sender
     if given is None:
         return []
     real = miglog.parse(given)
-    read = miglog.written(stream, End.SENDER if sender is None else End.RECEIVER).log
+    derived = miglog.written(stream, End.SENDER if sender is None else End.RECEIVER).log
     if sender is not None:
-        read = _placed(stream, read, real)
-    match = _match(stream, read, real)
-    lost = _unread(stream, match, len(real))
+        derived = _placed(stream, derived, real)
+    match = _match(stream, derived, real)
+    unread = _unread(stream, match, len(real))
     if sender is not None and receiver is not None:
-        return _by_number(stream, real, miglog.parse(receiver), match) + lost
-    return _by_match(match, read, real, stream, sender is not None) + lost
+        return _by_number(stream, real, miglog.parse(receiver), match) + unread
+    return _by_match(match, derived, real, stream, sender is not None) + unread
 
 
-def _by_number(stream: Stream, ours: Log, theirs: Log, match: "_Match | None") -> list[Finding]:
-    """Where the sender's log and the receiver's first differ, line by line; ``match`` tells lines from records."""
-    both = min(len(ours), len(theirs))
+def _by_number(stream: Stream, sent: Log, received: Log, match: "_Match | None") -> list[Finding]:
+    """The first line in which the sender's log and the receiver's differ; ``match`` gives the record of a line."""
+    both = min(len(sent), len(received))
     differs = np.zeros(both, bool)
     for name in ("kind", "length", "cksum"):
-        differs |= getattr(ours, name)[:both] != getattr(theirs, name)[:both]
-    place = int(np.argmax(differs)) if differs.any() else both
-    lines = max(len(ours), len(stream.records.by_number)) if match is None else len(ours)
-    if place == both and (len(theirs) >= len(ours) or place >= lines):
+        differs |= getattr(sent, name)[:both] != getattr(received, name)[:both]
+    line = int(np.argmax(differs)) if differs.any() else both
+    lines = max(len(sent), len(stream.records.by_number)) if match is None else len(sent)
+    if line == both and (len(received) >= len(sent) or line >= lines):
         return []
-    evidence: dict[str, object] = {"sender_sum": int(ours.cksum[place]), "sender_lines": len(ours)}
-    message = f"the sender logged this page with the sum {int(ours.cksum[place]):#x}; the receiver's log ends before it"
-    if place < both:
-        evidence["receiver_sum"] = int(theirs.cksum[place])
-        message = _differing(int(ours.cksum[place]), int(theirs.cksum[place]))
-    evidence["receiver_lines"] = len(theirs)
-    number = place
+    sender_sum = int(sent.cksum[line])
+    evidence: dict[str, object] = {"sender_sum": sender_sum, "sender_lines": len(sent)}
+    message = f"the sender logged this page with the sum {sender_sum:#x}; the receiver's log ends before this page"
+    if line < both:
+        evidence["receiver_sum"] = int(received.cksum[line])
+        message = _differing(sender_sum, int(received.cksum[line]))
+    evidence["receiver_lines"] = len(received)
+    number = line
     if match is not None:
-        evidence["line"] = place + 1
-        (found,) = np.nonzero(match.line == place)
-        if not len(found):
-            return [ENDS_DISAGREE.finding(f"line {place + 1}: {message}", evidence=evidence)]
-        number = int(found[0])
+        evidence["line"] = line + 1
+        (numbers,) = np.nonzero(match.line == line)
+        if not len(numbers):
+            return [ENDS_DISAGREE.finding(f"line {line + 1}: {message}", evidence=evidence)]
+        number = int(numbers[0])
     return [_of_record(stream, ENDS_DISAGREE, message, number, evidence)]
 
 
@@ -82,7 +83,7 @@ def _differing(sender: int, receiver: int) -> str:
 
 
 def _of_record(stream: Stream, rule: Rule, message: str, number: int, evidence: dict[str, object]) -> Finding:
-    """A finding at the record with this number, from 0; there may be none."""
+    """A finding at the record with this number, counted from 0. The capture may not have such a record."""
     rows = stream.records.by_number
     if number >= len(rows):
         return rule.finding(message, record=number + 1, evidence=evidence)
@@ -103,34 +104,37 @@ def _of_record(stream: Stream, rule: Rule, message: str, number: int, evidence: 
 # -- where records were lost -------------------------------------------------------------------------------------------
 
 
-def _placed(stream: Stream, read: Log, real: Log) -> Log:
-    """Lines with offsets in blocks, with the sender's addresses instead, without those of which these cannot be told.
+def _placed(stream: Stream, derived: Log, real: Log) -> Log:
+    """The lines of ``derived``, which have offsets in blocks, with the sender's addresses instead.
 
-    Where a block lies is what most pages say whose kind, length and sum occur once in each log. A block of which few
-    do lies where QEMU allocated it, if the capture has its block list. A record without a block's name can be of any.
+    Lines whose address cannot be worked out are left out. Where a block lies is decided by vote of the pages whose
+    kind, length and sum occur once in each log. A block with too few such pages lies where QEMU allocates it, if the
+    capture has its block list. A record without a block's name can belong to any block.
     """
-    block = stream.records.columns.block[stream.records.by_number][read.seq.astype(np.int64) - 1]
-    pairs, lines = _once(*_alike(read, real, ("kind", "length", "cksum")))
+    block = stream.records.columns.block[stream.records.by_number][derived.seq.astype(np.int64) - 1]
+    pairs, lines = _once(*_alike(derived, real, ("kind", "length", "cksum")))
     bases, _ = layout(stream.blocks, stream.page_size)
     listed = stream.facts.has_start
-    known = np.array([listed and b.name != NAMELESS for b in stream.blocks], bool)
+    is_placed = np.array([listed and b.name != NAMELESS for b in stream.blocks], bool)
     for i, each in enumerate(stream.blocks):
-        mine = block[pairs] == i
-        apart = real.addr[lines[mine]].astype(np.int64) - read.addr[pairs[mine]].astype(np.int64)
-        values, votes = np.unique(apart, return_counts=True)
-        if len(apart) >= VOTES and 2 * votes.max() > len(apart) and each.name != NAMELESS:
-            bases[i], known[i] = values[np.argmax(votes)], True
-    sure = block < len(bases)
-    sure[sure] = known[block[sure]]
-    placed = read.take(sure)
-    return replace(placed, addr=placed.addr + bases[block[sure]].astype(np.uint64))
+        of_block = block[pairs] == i
+        shifts = real.addr[lines[of_block]].astype(np.int64) - derived.addr[pairs[of_block]].astype(np.int64)
+        values, votes = np.unique(shifts, return_counts=True)
+        if len(shifts) >= VOTES and 2 * votes.max() > len(shifts) and each.name != NAMELESS:
+            bases[i], is_placed[i] = values[np.argmax(votes)], True
+    keep = block < len(bases)
+    keep[keep] = is_placed[block[keep]]
+    placed = derived.take(keep)
+    return replace(placed, addr=placed.addr + bases[block[keep]].astype(np.uint64))
 
 
 @dataclass(frozen=True, slots=True)
 class _Match:
-    """Of each record with a page, by number from 0, (n,): its ``line`` in the log from 0, -1 where that cannot be told,
-    int64; and whether lines on both sides of it say so, ``between``, bool. ``stated``, (k,) bool, of each of the k
-    lines that were made of what was read: whether the log has such a line anywhere.
+    """Which line of a log each record with a page is.
+
+    ``line`` (n,) int64 is the line by the record's number, both counted from 0; -1 where it is not known. ``between``
+    (n,) bool is true where anchors on both sides of the record agree on its line. ``stated`` (k,) bool says of each of
+    the k lines that were derived from the capture whether the log has such a line anywhere.
     """
 
     line: NDArray[np.int64]
@@ -138,17 +142,17 @@ class _Match:
     stated: NDArray[np.bool_]
 
 
-def _match(stream: Stream, read: Log, real: Log) -> _Match:
-    """Which line of the log ``real`` each record is, ``read`` being the lines of those records that are sure.
+def _match(stream: Stream, derived: Log, real: Log) -> _Match:
+    """Which line of the log ``real`` each record is; ``derived`` has the lines of those records that are certain.
 
-    Anchors are lines that say the same, sum and all, and occur once in each log, in one order. Records between two gaps
-    follow each other as their lines do, so a record's line is told by the anchors on its two sides; where these
-    contradict each other, records went missing between them without a gap, and it is told by nothing.
+    Anchors are lines that are equal, sum included, occur once in each log, and come in the same order in both. Records
+    between two gaps follow each other as their lines do, so the anchors on either side of a record give its line. Where
+    the two anchors disagree, records went missing between them without a gap, and the line is not known.
     """
     count = len(stream.records.by_number)
-    mine, there = _alike(read, real, ("addr", "kind", "length", "cksum"))
-    places, lines = _once(mine, there)
-    records = read.seq[places].astype(np.int64) - 1
+    derived_ids, real_ids = _alike(derived, real, ("addr", "kind", "length", "cksum"))
+    places, lines = _once(derived_ids, real_ids)
+    records = derived.seq[places].astype(np.int64) - 1
     before = np.maximum.accumulate(np.append(-1, lines))[:-1]
     after = np.minimum.accumulate(np.append(lines, len(real))[::-1])[::-1][1:]
     ordered = (before < lines) & (lines < after)
@@ -159,68 +163,68 @@ def _match(stream: Stream, read: Log, real: Log) -> _Match:
     numbers = np.arange(count)
     part, part_of_anchor = (np.searchsorted(gaps, n, side="right") for n in (numbers, records))
     shift = np.zeros((2, count), np.int64)
-    told = np.zeros((2, count), bool)
+    anchored = np.zeros((2, count), bool)
     for side, anchor in enumerate(
         (np.searchsorted(records, numbers, side="right") - 1, np.searchsorted(records, numbers))
     ):
-        there_is = np.flatnonzero((anchor >= 0) & (anchor < len(records)))
-        chosen = anchor[there_is]
-        told[side, there_is] = part_of_anchor[chosen] == part[there_is]
-        shift[side, there_is] = lines[chosen] - records[chosen]
-    agree = told.all(axis=0) & (shift[0] == shift[1])
-    line = numbers + np.where(told[0], shift[0], shift[1])
-    line[~(agree | (told[0] ^ told[1])) | (line < 0) | (line >= len(real))] = -1
-    return _Match(line, agree & (line >= 0), np.isin(mine, there))
+        with_anchor = np.flatnonzero((anchor >= 0) & (anchor < len(records)))
+        anchors = anchor[with_anchor]
+        anchored[side, with_anchor] = part_of_anchor[anchors] == part[with_anchor]
+        shift[side, with_anchor] = lines[anchors] - records[anchors]
+    agree = anchored.all(axis=0) & (shift[0] == shift[1])
+    line = numbers + np.where(anchored[0], shift[0], shift[1])
+    line[~(agree | (anchored[0] ^ anchored[1])) | (line < 0) | (line >= len(real))] = -1
+    return _Match(line, agree & (line >= 0), np.isin(derived_ids, real_ids))
 
 
-def _alike(read: Log, real: Log, names: tuple[str, ...]) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
-    """The same number for lines that are the same in these columns: of ``read``, and of ``real``."""
-    columns = [np.concatenate([getattr(read, name), getattr(real, name)]) for name in names]
+def _alike(derived: Log, real: Log, names: tuple[str, ...]) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+    """A number for each line of both logs, the same for lines that are equal in these columns."""
+    columns = [np.concatenate([getattr(derived, name), getattr(real, name)]) for name in names]
     order = np.lexsort(columns)
     new = np.zeros(len(order), bool)
     for column in columns:
         new[1:] |= np.diff(column[order]) != 0
     ids = np.empty(len(order), np.int64)
     ids[order] = np.cumsum(new)
-    return ids[: len(read)], ids[len(read) :]
+    return ids[: len(derived)], ids[len(derived) :]
 
 
-def _once(mine: NDArray[np.int64], there: NDArray[np.int64]) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
-    """Where the numbers stand that each of two arrays has once, in the order of the first."""
-    size = max(mine.max(initial=-1), there.max(initial=-1)) + 1
-    once = (np.bincount(mine, minlength=size) == 1) & (np.bincount(there, minlength=size) == 1)
-    line_of = np.zeros(size, np.int64)
-    line_of[there] = np.arange(len(there))
-    places = np.flatnonzero(once[mine])
-    return places, line_of[mine[places]]
+def _once(first: NDArray[np.int64], second: NDArray[np.int64]) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+    """Where the numbers stand that each of two arrays has exactly once, in the order of the first."""
+    size = max(first.max(initial=-1), second.max(initial=-1)) + 1
+    once = (np.bincount(first, minlength=size) == 1) & (np.bincount(second, minlength=size) == 1)
+    place_in_second = np.zeros(size, np.int64)
+    place_in_second[second] = np.arange(len(second))
+    places = np.flatnonzero(once[first])
+    return places, place_in_second[first[places]]
 
 
-def _by_match(match: _Match, read: Log, real: Log, stream: Stream, is_senders: bool) -> list[Finding]:
-    """The first record of a page whose line states another sum, which is not a line of a page that came before or after
-    it: so says the line's address, and lines on both its sides, or that the log has the record's sum nowhere.
+def _by_match(match: _Match, derived: Log, real: Log, stream: Stream, is_senders: bool) -> list[Finding]:
+    """The first record whose line in the log states another sum for its page.
+
+    The line must be the record's own, not that of the same page before or after: its address must be the record's, and
+    either anchors on both sides agree on the line, or the log has the record's own line nowhere.
     """
-    records = read.seq.astype(np.int64) - 1
+    records = derived.seq.astype(np.int64) - 1
     line = match.line[records]
     held = np.maximum(line, 0)
     differs = line >= 0
     if len(real):
         for name in ("addr", "kind", "length"):
-            differs &= getattr(read, name) == getattr(real, name)[held]
-        differs &= read.cksum != real.cksum[held]
+            differs &= getattr(derived, name) == getattr(real, name)[held]
+        differs &= derived.cksum != real.cksum[held]
     differs &= match.between[records] | ~match.stated
     if not differs.any():
         return []
     first = int(np.argmax(differs))
-    sums = int(real.cksum[held[first]]), int(read.cksum[first])
+    sums = int(real.cksum[held[first]]), int(derived.cksum[first])
     sender, receiver = sums if is_senders else sums[::-1]
     evidence: dict[str, object] = {"sender_sum": sender, "receiver_sum": receiver, "line": int(line[first]) + 1}
     return [_of_record(stream, ENDS_DISAGREE, _differing(sender, receiver), int(records[first]), evidence)]
 
 
 def _unread(stream: Stream, match: _Match, lines: int) -> list[Finding]:
-    """A note for each run of lines that no record came for, where the gap is in which they were lost, or else at the
-    next record.
-    """
+    """A note for each run of lines without a record: at the gap in which they were lost, or else at the next record."""
     missing = np.ones(lines, bool)
     missing[match.line[match.line >= 0]] = False
     edges = np.flatnonzero(np.diff(np.concatenate([[False], missing, [False]])))
@@ -228,7 +232,7 @@ def _unread(stream: Stream, match: _Match, lines: int) -> list[Finding]:
     reached = np.maximum.accumulate(match.line[matched])
     rows = np.append(0, np.cumsum(stream.records.is_page))
     offsets = {int(rows[g.row]): g.start for g in reversed(stream.facts.gaps)}
-    found = []
+    notes = []
     for first, stop in edges.reshape(-1, 2).tolist():
         after = int(np.searchsorted(reached, stop))
         number = int(matched[after]) if after < len(matched) else len(match.line)
@@ -237,6 +241,6 @@ def _unread(stream: Stream, match: _Match, lines: int) -> list[Finding]:
         offset = offsets.get(number)
         if offset is None and number < len(match.line):
             offset = int(stream.records.columns.offset[stream.records.by_number[number]])
-        message = f"{what} no record here"
-        found.append(LOG_UNREAD.finding(message, offset, record=number + 1, evidence=evidence))
-    return found
+        message = f"{what} no record in this capture"
+        notes.append(LOG_UNREAD.finding(message, offset, record=number + 1, evidence=evidence))
+    return notes

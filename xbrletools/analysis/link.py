@@ -1,9 +1,9 @@
-"""A migration over a link, simulated: how long it takes and how long the guest stands still, with and without deltas.
+"""A simulated migration over a link: how long it takes and how long the guest stands still, with and without deltas.
 
-Either from a workload, whose guest writes pages at given rates while passes are sent, or from a capture, whose records
-are sent as they were recorded. Facts of the sender: formats/README.md, "The sender's rules": deltas go out at stage 2
-only, what is left at the end goes out as full pages, and the sender stops when what is dirty, counted as full pages,
-would take no longer than the downtime limit at the link's speed.
+It is simulated from a workload, whose guest writes pages at given rates while passes are sent, or from a capture, whose
+records are sent as they were recorded. The sender's rules are in formats/README.md, "The sender's rules". It sends
+deltas at stage 2 only, and what is left at the end as full pages. It stops the guest when the dirty pages, counted as
+full pages, would take no longer than the downtime limit at the link's speed.
 """
 
 import json
@@ -21,17 +21,18 @@ from ..formats import ram
 from ..formats.dialects import DIALECTS
 from ..memory.moments import space_of
 from ..model import Stream
+from ..sender.addresses import addresses_in_stream
 from ..sender.cache import PageCache, buckets_of
-from ..sender.held import Copies
-from ..sender.history import history
+from ..sender.copies import Copies
 from ..sender.policy import Policy, Sender, rules_of
-from ..sender.transcode import choose, places
+from ..sender.sent import sent_pages
+from ..sender.transcode import choose
 from ..table.sections import Stage
 
 WORD = ram.Word.sizeof()
 PASSES_MAX = 100_000
 PAGES_MAX = 1 << 28  # 1 TiB of 4 KiB pages
-WRITES_MANY = 4  # writes a page in a pass from which on each page is drawn by itself
+WRITES_MANY = 4  # writes to each page in a pass from which on each page is drawn by itself
 
 #: The page cache's hits and the deltas' sizes are those of the posted patch.
 DIALECT = DIALECTS["posted"]
@@ -47,9 +48,10 @@ class Link:
 
 @dataclass(frozen=True, slots=True)
 class Group:
-    """Pages that the guest writes alike: ``pages`` of them, ``writes`` a second, each to one of them at random.
+    """Pages that the guest writes in the same way: ``writes`` a second, each to one of the ``pages`` at random.
 
-    Of those sent again that the cache holds, ``delta_share`` go out as a delta, of ``delta_bytes`` on average.
+    When a page is sent again and the cache holds it, it goes out as a delta with probability ``delta_share``. A delta
+    takes ``delta_bytes`` on average.
     """
 
     name: str
@@ -63,9 +65,9 @@ class Group:
 class Workload:
     """A guest and its sender. Times in seconds, sizes in bytes.
 
-    ``dup_share`` of the pages are dup pages at the first pass. The sender suspends the guest at ``downtime_limit``, or
-    when it has tried for ``give_up`` seconds. It makes ``encodes`` deltas a second at most. ``resume`` passes between
-    the last byte's arrival and the guest's first answer, and one ping is sent every ``ping`` seconds.
+    ``dup_share`` of the pages are dup pages in the first pass. The sender suspends the guest at ``downtime_limit``, or
+    after ``give_up`` seconds. It makes at most ``encodes`` deltas a second. ``resume`` is the time between the arrival
+    of the last byte and the guest's first answer. One ping is sent every ``ping`` seconds.
     """
 
     name: str
@@ -85,8 +87,11 @@ class Workload:
 
 @dataclass(frozen=True, slots=True)
 class Outcome:
-    """What a migration took. ``total`` ends with the guest's first answer; ``suspension`` is from its stop to the last
-    byte's arrival; ``ping_downtime`` is the pings lost, times their interval. Not ``converged``: the sender gave up.
+    """What a migration took.
+
+    ``total`` ends with the guest's first answer. ``suspension`` lasts from the guest's stop to the arrival of the last
+    byte. ``ping_downtime`` is the number of lost pings times their interval. ``converged`` is false where the sender
+    gave up.
     """
 
     total: float
@@ -104,20 +109,17 @@ class Outcome:
 
 
 def simulate(workload: Workload, deltas: bool, seed: int = 0) -> Outcome:
-    """Migrate ``workload``, with deltas or without; the same seed gives the same outcome.
+    """Migrate ``workload``, with or without deltas. The same seed gives the same outcome.
 
     Raises:
-        XbrleError: the cache is too small to be one.
+        XbrleError: the cache is too small.
     """
     random = np.random.default_rng(seed)
     size, link = workload.page_size, workload.link
     count = workload.memory // size
     cache = PageCache(buckets_of(workload.cache, size), count) if deltas else None
     first = np.cumsum([0, *(g.pages for g in workload.groups)])
-    share = np.array([g.delta_share for g in workload.groups])
-    length = np.array([g.delta_bytes for g in workload.groups])
     full, dup = WORD + size, WORD + ram.Fill.sizeof()
-    head = WORD + dtype_of(DIALECT.header("little")).itemsize
 
     is_dup = random.random(count) < workload.dup_share
     dups = int(np.count_nonzero(is_dup))
@@ -132,18 +134,11 @@ def simulate(workload: Workload, deltas: bool, seed: int = 0) -> Outcome:
         converged = len(dirty) * size <= workload.downtime_limit * link.bandwidth
         if converged or clock >= workload.give_up or passes >= PASSES_MAX:
             break
-        is_delta = np.zeros(len(dirty), bool)
-        group = np.searchsorted(first, dirty, side="right") - 1
-        tried = 0
-        if cache is not None:
-            held = cache.insert(dirty)
-            tried = int(np.count_nonzero(held))
-            is_delta = held & (random.random(len(dirty)) < share[group])
-        made = int(np.count_nonzero(is_delta))
-        of_pass = (len(dirty) - made) * full + made * head + int(length[group[is_delta]].sum())
-        took = max(of_pass / link.bandwidth, tried / workload.encodes)
+        encoded, made, delta_bytes = _deltas(workload, cache, first, dirty, random)
+        pass_bytes = (len(dirty) - made) * full + delta_bytes
+        took = max(pass_bytes / link.bandwidth, encoded / workload.encodes)
         clock += took
-        sent += of_pass
+        sent += pass_bytes
         pages += len(dirty) - made
         delta_count += made
         passes += 1
@@ -163,10 +158,30 @@ def simulate(workload: Workload, deltas: bool, seed: int = 0) -> Outcome:
     )
 
 
+def _deltas(
+    workload: Workload,
+    cache: PageCache | None,
+    first: NDArray[np.int64],
+    dirty: NDArray[np.int64],
+    random: np.random.Generator,
+) -> tuple[int, int, int]:
+    """Of the pages ``dirty`` in a pass: how many are encoded, how many go out as deltas, and those records' bytes."""
+    if cache is None:
+        return 0, 0, 0
+    share = np.array([g.delta_share for g in workload.groups])
+    length = np.array([g.delta_bytes for g in workload.groups])
+    head = WORD + dtype_of(DIALECT.header("little")).itemsize
+    group = np.searchsorted(first, dirty, side="right") - 1
+    held = cache.insert(dirty)
+    is_delta = held & (random.random(len(dirty)) < share[group])
+    made = int(np.count_nonzero(is_delta))
+    return int(np.count_nonzero(held)), made, made * head + int(length[group[is_delta]].sum())
+
+
 def _written(
     groups: tuple[Group, ...], first: NDArray[np.int64], seconds: float, random: np.random.Generator
 ) -> NDArray[np.int64]:
-    """The pages written in so many seconds, (n,) int64, in order."""
+    """The pages that the guest writes in so many seconds, (n,) int64, in rising order."""
     out = [np.empty(0, np.int64)]
     for group, start in zip(groups, first.tolist(), strict=False):
         expected = group.writes * seconds
@@ -179,7 +194,7 @@ def _written(
 
 
 def _pings(outage: float, interval: float, random: np.random.Generator) -> float:
-    """The seconds that ping shows for an outage: pings sent in it, the first at a random moment of the interval."""
+    """The downtime that ping shows for an outage, in seconds. The first ping is sent at a random moment of it."""
     lost = np.floor((outage - random.random() * interval) / interval) + 1
     return max(0.0, float(lost)) * interval
 
@@ -190,22 +205,22 @@ def _pings(outage: float, interval: float, random: np.random.Generator) -> float
 def replay(stream: Stream, link: Link, deltas: bool, cache_bytes: int) -> Outcome:
     """Send the pages of ``stream``, in their order and stages, over ``link``, as the posted sender would.
 
-    What the guest would have written in another time is not recorded: passes and stages stay the recorded ones.
-    ``ping_downtime`` is the suspension. Frames of sections and block names are not counted.
+    The capture does not record what the guest would have written in a longer or shorter time, so passes and stages stay
+    as recorded. ``ping_downtime`` is the suspension. Frames of sections and block names are not counted.
 
     Raises:
-        XbrleError: a page cannot be told, or the cache is too small to be one.
+        XbrleError: a page is not known, or the cache is too small.
     """
     size = stream.page_size
-    where = places(stream, stream.facts.ram_version or ram.VERSION_NAMED)
+    where = addresses_in_stream(stream, stream.facts.ram_version or ram.VERSION_NAMED)
     policy = Policy.POSTED if deltas else Policy.NONE
-    cache = PageCache(buckets_of(cache_bytes, size), where.pages)
+    cache = PageCache(buckets_of(cache_bytes, size), where.ram_pages)
     sender = Sender(rules_of(DIALECT, policy, None, size), cache, Copies(space_of(stream)))
     head = dtype_of(DIALECT.header("little")).itemsize
     sent = last = pages = made = dups = 0
-    for batch in history(stream):
+    for batch in sent_pages(stream):
         if not batch.known.all():
-            raise XbrleError("the capture has pages that cannot be told, so their cost cannot be either")
+            raise XbrleError("the capture has pages with unknown content, so their cost is not known either")
         choices = choose(sender, batch, where)
         body = np.where(batch.is_dup, ram.Fill.sizeof(), np.where(choices.is_delta, head + choices.lengths, size))
         sizes = WORD + body
@@ -236,7 +251,7 @@ def read_workload(path: str) -> Workload:
     except OSError as error:
         raise XbrleError(f"{path}: {error.strerror}") from error
     except (ValueError, RecursionError) as error:
-        raise XbrleError(f"{path}: is no JSON") from error
+        raise XbrleError(f"{path}: is not JSON") from error
     try:
         return _workload(loaded)
     except XbrleError as error:
@@ -278,12 +293,12 @@ def _workload(loaded: Any) -> Workload:
 
 
 def _published(loaded: Any) -> dict[str, dict[str, float]]:
-    """Numbers to hold the outcome to, by `without` and `with`; other entries are for people."""
-    known = {f.name for f in fields(Outcome)}
+    """Published numbers to compare the outcome with, by `without` and `with`. Other entries are for people."""
+    names = {f.name for f in fields(Outcome)}
     if not isinstance(loaded, dict):
         raise XbrleError("published must be an object")
     return {
-        key: {k: _number(value, k, 0, 1e12) for k in value if k in known}
+        key: {k: _number(value, k, 0, 1e12) for k in value if k in names}
         for key, value in loaded.items()
         if key in ("without", "with") and isinstance(value, dict)
     }

@@ -1,7 +1,7 @@
 """mig.log: the page log that either end of a debug build would have written for a capture, and reading a real one.
 
-Facts: formats/README.md, "mig.log". Both ends write a line a page, with the byte sum of the page: the sender as it held
-the page, the receiver as the page was after the record.
+Facts: formats/README.md, "mig.log". Both ends write one line for each page, with the byte sum of the page. The sender
+sums the page as it held it, the receiver the page as it was after the record.
 """
 
 import os
@@ -43,8 +43,9 @@ class End(Enum):
 
 @dataclass(frozen=True, slots=True)
 class Log:
-    """The lines of a log as columns, each (n,): ``seq`` and ``length`` uint32, ``addr`` uint64 in bytes, ``cksum``
-    uint32, ``kind`` uint8 (`Kind.PAGE`, `.DUP` or `.XBRLE`); ``length`` is 0 but for deltas.
+    """The lines of a log as columns, each (n,).
+
+    ``addr`` is in bytes, ``kind`` is `Kind.PAGE`, `.DUP` or `.XBRLE`, and ``length`` is 0 except for deltas.
     """
 
     seq: NDArray[np.uint32]
@@ -68,17 +69,17 @@ class StopReason(Enum):
     DELTA = "the delta does not come to one page, or its flags are wrong"
     OUTSIDE = "the record is for a page that no block has"
     CUT = "the capture ends inside the record"
-    UNKNOWN = "the page's content is not known: the capture does not hold what the delta is against"
-    KIND = "no build with a mig.log knows this kind of record"
+    UNKNOWN = "the page's content is not known: the capture does not hold the delta's base"
+    KIND = "builds that write a mig.log do not have this kind of record"
 
 
 @dataclass(frozen=True, slots=True)
 class Written:
     """The log that one end writes for a capture.
 
-    ``stop`` tells why it ends before record number ``stopped_at``; both are None where it goes on to the last record.
-    After salvage it goes on, and ``left_out`` counts the records that have no line: those whose page is in doubt, or
-    that no log has.
+    ``stop`` says why it ends before record number ``stopped_at``. Both are None where it goes on to the last record.
+    After salvage the log always goes on, and ``left_out`` counts the records without a line: their page is in doubt, or
+    a log does not have their kind.
     """
 
     log: Log
@@ -88,7 +89,7 @@ class Written:
 
     @property
     def refused(self) -> bool:
-        """Whether it ends where a debug build's receiver gives up, as opposed to where knowledge does."""
+        """Whether it ends because a debug build's receiver refuses the record, not because something is unknown."""
         return self.stop in (StopReason.CHECKSUM, StopReason.DELTA)
 
 
@@ -101,12 +102,12 @@ _SPELLED = {Kind.PAGE: miglog.PAGE, Kind.DUP: miglog.DUP, Kind.XBRLE: miglog.XBR
 def written(stream: Stream, end: End, bases: NDArray[np.int64] | None = None) -> Written:
     """The log that ``end`` of a debug build would have written.
 
-    ``bases``, (blocks,) int64 in bytes, are the blocks' places in ram_addr space, which the sender's addresses are in;
-    by default addresses are offsets in the block, as the receiver writes them. Of a capture that is read with salvage
-    lines count the records that were read, and so have lower numbers than the real log's behind what was lost.
+    ``bases``, (blocks,) int64 in bytes, are the blocks' places in ram_addr space, which the sender's addresses are in.
+    Without them addresses are offsets in the block, as the receiver writes them. In a capture that is read with
+    salvage, lines count the records that were read: after a loss their numbers are lower than the real log's.
 
     Raises:
-        XbrleError: the capture is no migration stream.
+        XbrleError: the capture is not a migration stream.
     """
     table = stream.records
     rows = np.flatnonzero(table.is_page)
@@ -157,7 +158,7 @@ def written(stream: Stream, end: End, bases: NDArray[np.int64] | None = None) ->
 
 @dataclass(frozen=True, slots=True)
 class _Summed:
-    """Of each record, (n,): its page's byte sum uint32, whether that is known, its delta's verdict uint8."""
+    """For each record, (n,): its page's byte sum, whether that sum is known, and its delta's verdict."""
 
     sums: NDArray[np.uint32]
     known: NDArray[np.bool_]
@@ -165,30 +166,30 @@ class _Summed:
 
 
 def _sum_pages(stream: Stream, columns: Columns, end: End, lapses: Lapses, void: NDArray[np.bool_]) -> _Summed:
-    """Sum each page as ``end`` held it with each record, by a replay of all but those that are ``void``, (n,) bool.
+    """Sum each page as ``end`` held it after each record, by a replay of the records that are not ``void``, (n,) bool.
 
-    ``lapses`` go by places in ``columns``.
-    A sender that does not cache dup pages has its deltas against what it sent before them: its replay goes without.
+    ``lapses`` count places in ``columns``. A sender that does not cache dup pages makes its deltas against what it sent
+    before the dup page, so dup pages are left out of its replay.
     """
     count, size = len(columns), stream.page_size
     out = _Summed(np.zeros(count, np.uint32), np.zeros(count, bool), np.zeros(count, np.uint8))
     dialect = stream.dialect
-    dup = columns.kind == Kind.DUP
-    fills = np.flatnonzero(dup)
-    out.sums[fills] = stream.data[columns.payload(fills)].astype(np.uint32) * size
-    out.known[fills] = True
+    is_dup = columns.kind == Kind.DUP
+    dup_rows = np.flatnonzero(is_dup)
+    out.sums[dup_rows] = stream.data[columns.payload(dup_rows)].astype(np.uint32) * size
+    out.known[dup_rows] = True
     forgets = end is End.SENDER and replay.forgets_dups(dialect)
-    chosen = np.flatnonzero(~void & ~dup) if forgets else np.flatnonzero(~void)
+    replayed = np.flatnonzero(~void & ~is_dup) if forgets else np.flatnonzero(~void)
     image = Image(space_of(stream))
-    for start, stop, lapsed in lapses.among(chosen).pieces(len(chosen), replay.CHUNK):
+    for start, stop, lapsed in lapses.among(replayed).pieces(len(replayed), replay.CHUNK):
         lapsed.forget(image)
-        part = chosen[start:stop]
+        part = replayed[start:stop]
 
         def observe(layer: replay.Layer, part: NDArray[np.int64] = part) -> None:
-            mine = np.flatnonzero(layer.kind != Kind.DUP)
-            to, rows = part[layer.places[mine]], layer.rows[mine]
-            out.sums[to] = byte_sum(image.pages, rows)
-            out.known[to] = image.state[rows] == State.RECOVERED
+            not_dup = np.flatnonzero(layer.kind != Kind.DUP)
+            rows, pages = part[layer.places[not_dup]], layer.rows[not_dup]
+            out.sums[rows] = byte_sum(image.pages, pages)
+            out.known[rows] = image.state[pages] == State.RECOVERED
             out.verdicts[part[layer.places[layer.deltas]]] = layer.verdicts
 
         replay.apply(image, stream.data, columns.take(part), dialect, observe)
@@ -196,7 +197,7 @@ def _sum_pages(stream: Stream, columns: Columns, end: End, lapses: Lapses, void:
 
 
 def _cut(stream: Stream, count: int) -> NDArray[np.bool_]:
-    """Whether the capture ends inside each record: at most in the last."""
+    """Whether the capture ends inside each record, (n,) bool. It can end only in the last."""
     cut = np.zeros(count, bool)
     damage, columns = stream.facts.damage, stream.records.columns
     if count and damage is not None and damage.offset == int(columns.offset[-1]):
@@ -208,7 +209,7 @@ def _cut(stream: Stream, count: int) -> NDArray[np.bool_]:
 
 
 def text(log: Log) -> Iterator[bytes]:
-    """The log as text, some thousand whole lines at a time."""
+    """The log as text, at most `LINES` whole lines at a time."""
     put = miglog.FORMAT.format
     page, dup, delta = (_SPELLED[k] for k in (Kind.PAGE, Kind.DUP, Kind.XBRLE))
     for start in range(0, len(log), LINES):
@@ -239,7 +240,7 @@ def parse(what: str | os.PathLike[str] | bytes) -> Log:
     """The columns of a log: a path or bytes, plain or compressed. A last line without its newline is left out.
 
     Raises:
-        XbrleError: it cannot be read, or a line is none of a mig.log.
+        XbrleError: it cannot be read, or a line is not a line of a mig.log.
     """
     raw = read(what).data
     parts: list[Log] = []
@@ -249,20 +250,20 @@ def parse(what: str | os.PathLike[str] | bytes) -> Log:
         piece = piece[: piece.rfind(b"\n") + 1]
         if not piece:
             if at + _TEXT < len(raw):
-                raise XbrleError(f"line {seen + 1} is no line of a mig.log", at)
+                raise XbrleError(f"line {seen + 1} is not a line of a mig.log", at)
             break
-        found = miglog.LINE.findall(piece)
-        if len(found) != piece.count(b"\n"):
+        lines = miglog.LINE.findall(piece)
+        if len(lines) != piece.count(b"\n"):
             number, offset = _first_wrong(piece)
-            raise XbrleError(f"line {seen + number} is no line of a mig.log", at + offset)
-        numbers = np.fromiter((int(line[0]) for line in found), np.uint64, len(found))
+            raise XbrleError(f"line {seen + number} is not a line of a mig.log", at + offset)
+        numbers = np.fromiter((int(line[0]) for line in lines), np.uint64, len(lines))
         if (beyond := np.flatnonzero(numbers > np.iinfo(np.uint32).max)).size:
             first = int(beyond[0])
             offset = sum(map(len, piece.splitlines(keepends=True)[:first]))
-            raise XbrleError(f"line {seen + first + 1} has a number that no build writes", at + offset)
-        parts.append(_columns(found, numbers))
+            raise XbrleError(f"line {seen + first + 1} has a number that is too large for a mig.log", at + offset)
+        parts.append(_columns(lines, numbers))
         at += len(piece)
-        seen += len(found)
+        seen += len(lines)
     empty = _columns([], np.empty(0, np.uint64))
     return Log(*(np.concatenate([getattr(p, f.name) for p in (empty, *parts)]) for f in fields(Log)))
 
@@ -270,8 +271,9 @@ def parse(what: str | os.PathLike[str] | bytes) -> Log:
 _KIND_OF = {spelled.split()[0].encode(): int(kind) for kind, spelled in _SPELLED.items()}
 
 
-def _columns(found: list[tuple[bytes, ...]], numbers: NDArray[np.uint64]) -> Log:
-    _, addr, cksum, kind, length = zip(*found, strict=True) if found else ((),) * 5
+def _columns(lines: list[tuple[bytes, ...]], numbers: NDArray[np.uint64]) -> Log:
+    """The log of these lines, each as `miglog.LINE` splits it; ``numbers`` (n,) are their first fields."""
+    _, addr, cksum, kind, length = zip(*lines, strict=True) if lines else ((),) * 5
 
     def column(values: tuple[bytes, ...], dtype: type, convert: Callable[[bytes], int]) -> NDArray[Any]:
         return np.fromiter(map(convert, values), dtype, len(values))
@@ -286,7 +288,7 @@ def _columns(found: list[tuple[bytes, ...]], numbers: NDArray[np.uint64]) -> Log
 
 
 def _first_wrong(piece: bytes) -> tuple[int, int]:
-    """The number of the first line, from 1, that is no line of a log, and its offset."""
+    """The number, from 1, of the first line that is not a line of a log, and its offset."""
     lines = piece.splitlines(keepends=True)
     first = next(i for i, line in enumerate(lines) if not miglog.LINE.fullmatch(line))
     return first + 1, sum(map(len, lines[:first]))
@@ -299,9 +301,9 @@ def _first_wrong(piece: bytes) -> tuple[int, int]:
 class Comparison:
     """How a real log compares with the one that was expected.
 
-    ``lines`` is how many whole lines agree. ``cut``: the real log ends early, and everything up to there agrees.
-    ``expected`` and ``found`` are the first lines that differ, without their newlines; None where there is none,
-    because one log has come to its end.
+    ``lines`` is the number of whole lines that agree. ``cut``: the real log ends early, and agrees up to its end.
+    ``expected`` and ``found`` are the first lines that differ, without their newlines. One of them is None where that
+    log has ended before.
     """
 
     lines: int
@@ -314,15 +316,16 @@ class Comparison:
 def compare(log: Log, real: NDArray[np.uint8]) -> Comparison:
     """Find the first line in which a real log, (size,) uint8, differs from ``log``.
 
-    A real log that ends inside a line, or at the end of a stdio buffer, is one whose last buffer was never written: it
-    agrees as far as it goes.
+    Where a real log ends inside a line, or at the end of a stdio buffer, its last buffer was never written. Such a log
+    agrees if it agrees up to its end.
     """
     raw = real.data
     at = lines = 0
     for piece in text(log):
-        there = bytes(raw[at : at + len(piece)])
-        if there != piece:
-            return _difference(piece, there, bytes(raw[at : at + len(piece) + _TEXT]), lines, at + len(there))
+        real_piece = bytes(raw[at : at + len(piece)])
+        if real_piece != piece:
+            beyond = bytes(raw[at : at + len(piece) + _TEXT])
+            return _difference(piece, real_piece, beyond, lines, at + len(real_piece))
         at += len(piece)
         lines += piece.count(b"\n")
     if at < len(raw):
@@ -330,15 +333,21 @@ def compare(log: Log, real: NDArray[np.uint8]) -> Comparison:
     return Comparison(lines, True)
 
 
-def _difference(piece: bytes, there: bytes, beyond: bytes, lines: int, size: int) -> Comparison:
-    if piece.startswith(there):  # the real log ends here
-        whole = there.rfind(b"\n") + 1
-        lines += there.count(b"\n")
-        if whole < len(there) or size % miglog.STDIO_BUFFER == 0:
+def _difference(piece: bytes, real_piece: bytes, beyond: bytes, lines: int, size: int) -> Comparison:
+    """How a piece of a log compares with the real log's, which is not the same.
+
+    ``beyond`` begins where the pieces do and goes on after them, ``lines`` are those before, and the real log's piece
+    ends ``size`` bytes into it.
+    """
+    if piece.startswith(real_piece):  # the real log ends here
+        whole = real_piece.rfind(b"\n") + 1
+        lines += real_piece.count(b"\n")
+        if whole < len(real_piece) or size % miglog.STDIO_BUFFER == 0:
             return Comparison(lines, True, cut=True)
         return Comparison(lines, False, expected=_line(piece[whole:]), found=None)
-    a, b = (np.frombuffer(x[: min(len(piece), len(there))], np.uint8) for x in (piece, there))
-    first = int(np.argmax(a != b))
+    common = min(len(piece), len(real_piece))
+    expected, real = (np.frombuffer(p[:common], np.uint8) for p in (piece, real_piece))
+    first = int(np.argmax(expected != real))
     start = piece.rfind(b"\n", 0, first) + 1
     lines += piece.count(b"\n", 0, start)
     return Comparison(lines, False, expected=_line(piece[start:]), found=_line(beyond[start:]))

@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 
 from ..formats import statistics
-from ..formats.dialects import Dialect
+from ..formats.dialects import Dialect, statistics_form
 from ..formats.ram import Kind
 from ..formats.statistics import CacheLines
 from ..sender.fingerprint import CacheCounts
@@ -13,7 +13,7 @@ from .stats import Stats
 
 @dataclass(frozen=True, slots=True)
 class Line:
-    """A line of the table; ``share`` in percent, None where there is none."""
+    """A line of the table; ``share`` is in percent, None for a line without one."""
 
     label: str
     value: int
@@ -32,10 +32,11 @@ def _shared(label: str, value: int, total: int) -> Line:
 def iterations(stats: Stats) -> int:
     """How often the sender's rate-limited loop ran, inferred from the stream.
 
-    Once a record of START and PART; where END is empty, twice more in vain, at the end of the last PART and in END [C].
+    It ran once for each record of START and PART. Where END is empty, it ran twice more and found nothing to send: at
+    the end of the last PART and in END [C].
     """
-    in_vain = 0 if stats.stages[Stage.END] else 2
-    return int(stats.stages[Stage.START] + stats.stages[Stage.PART]) + in_vain
+    idle = 0 if stats.stages[Stage.END] else 2
+    return int(stats.stages[Stage.START] + stats.stages[Stage.PART]) + idle
 
 
 def posted(
@@ -43,10 +44,10 @@ def posted(
 ) -> tuple[statistics.Form, list[Line]]:
     """The table that a debug build of this dialect printed: its form and lines, without rules and title.
 
-    ``cache`` has what the stream alone does not tell; the lines for it are left out without. So are those about deltas
-    where there are none.
+    ``cache`` has what the stream alone does not show. Without it, the lines that need it are left out. Without deltas,
+    the lines about deltas are left out.
     """
-    form = statistics.form(dialect, ram_version)
+    form = statistics_form(dialect, ram_version)
     total = stats.total
     normal, dup, delta = (
         int(total.records[Kind.PAGE]),

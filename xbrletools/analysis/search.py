@@ -1,7 +1,8 @@
 """Bytes in memory: where they are at one moment, or where and when they were at any.
 
-Memory is searched page by page, each with what stands around it in its block, so that matches run across the borders of
-pages. Over all versions only pages that a record changed are searched again, with neighbours that its change reaches.
+Memory is searched page by page. Each page is searched together with the bytes around it in its block, so that a match
+can run across the borders of pages. In a search of all versions, a record's page is searched again after the record,
+and its neighbours as far as the change reaches them.
 """
 
 import re
@@ -19,9 +20,9 @@ from ..memory.replay import View
 from ..memory.versions import Batch, Versions
 from ..model import Stream
 
-WINDOWS = 1 << 22  # bytes of pages, with what stands around them, that are searched at once
+WINDOWS = 1 << 22  # bytes of windows that are searched at once
 HITS = 4096  # matches that are given out together
-REGEX_REACH = 4096  # bytes that a regular expression's match can run on after the page that it begins in
+REGEX_REACH = 4096  # bytes by which a regular expression's match can go beyond the page that it begins in
 ALIKE = 256  # windows whose matches are remembered: most dup pages lie among others like them
 REGEX_CONTEXT = 256  # bytes before a page that a regular expression sees
 
@@ -32,8 +33,8 @@ Ints = NDArray[np.int64]
 class Pattern:
     """What to look for: ``literal`` bytes, or an ``expression``.
 
-    ``reach`` is how many bytes a match can run on after its first, ``context`` how many before it can matter.
-    ``overlapping``: matches are found at every place, not only after the one before.
+    ``reach`` is how many bytes a match can have after its first byte, ``context`` how many bytes before a match can
+    matter to it. ``overlapping``: a match is found at every place, also inside another match.
     """
 
     literal: bytes | None
@@ -58,7 +59,7 @@ class Pattern:
         """Text in an encoding.
 
         Raises:
-            XbrleError: it is empty, or the encoding does not have it.
+            XbrleError: it is empty, or the encoding does not have one of its characters.
         """
         try:
             forms = [_forms(c, encoding, ignore_case) for c in text]
@@ -68,29 +69,29 @@ class Pattern:
             raise XbrleError(f"{text!r} cannot be written in {encoding}") from None
         if not text:
             raise XbrleError("an empty pattern matches nothing")
-        source = b"".join(b"(?:" + b"|".join(re.escape(f) for f in some) + b")" for some in forms)
-        longest = sum(max(len(f) for f in some) for some in forms)
+        source = b"".join(b"(?:" + b"|".join(map(re.escape, of_character)) + b")" for of_character in forms)
+        longest = sum(max(map(len, of_character)) for of_character in forms)
         return cls(None, re.compile(source, re.DOTALL), longest - 1, 0, True)
 
     @classmethod
     def of_regex(cls, source: str, ignore_case: bool = False) -> "Pattern":
-        """A regular expression over bytes, as Python's `re` has them; ``^`` and ``$`` are those of lines.
+        """A regular expression over bytes, in Python's syntax; ``^`` and ``$`` match at the ends of lines.
 
-        A match is cut `REGEX_REACH` bytes after the page that it begins in; empty ones don't count.
+        A match is cut `REGEX_REACH` bytes after the page that it begins in. Empty matches don't count.
 
         Raises:
-            XbrleError: it is none.
+            XbrleError: it is not a regular expression.
         """
         flags = re.MULTILINE | (re.IGNORECASE if ignore_case else re.NOFLAG)
         try:
             expression = re.compile(source.encode("utf-8", "surrogateescape"), flags)
         except (re.error, OverflowError, RecursionError) as error:
-            raise XbrleError(f"{source!r} is no regular expression: {error}") from None
+            raise XbrleError(f"{source!r} is not a regular expression: {error}") from None
         return cls(None, expression, REGEX_REACH, REGEX_CONTEXT, False)
 
 
 def _forms(character: str, encoding: str, ignore_case: bool) -> list[bytes]:
-    """The bytes of one character, in both cases where they are asked for."""
+    """The bytes of one character, in both cases if case is ignored."""
     cases = {character, character.lower(), character.upper()} if ignore_case else {character}
     errors = "surrogateescape" if encoding == "utf-8" else "strict"
     return sorted(c.encode(encoding, errors) for c in cases if len(c) == 1)
@@ -100,8 +101,8 @@ def _forms(character: str, encoding: str, ignore_case: bool) -> list[bytes]:
 class Hit:
     """Bytes of a block, by its index, that matched.
 
-    ``appeared`` is the record with which they came, ``vanished`` the one with which they went; None where memory was
-    searched at one moment, or where they were still there at the end.
+    ``appeared`` is the record after which they were there, ``vanished`` the record after which they were gone. Both are
+    None where memory was searched at one moment. ``vanished`` is None where they were still there at the end.
     """
 
     block: int
@@ -123,15 +124,16 @@ def search(
     Raises:
         XbrleError: there is no such record.
     """
-    finder = _Finder(space_of(stream), pattern, _Still(memory_of(stream, at, view)))
-    there = np.unique(space_of(stream).rows(stream.records.columns))
-    pages = slice(0, len(space_of(stream))) if block is None else space_of(stream).slice(block)
-    there = there[(there >= pages.start) & (there < pages.stop)]
-    moments = np.zeros(len(there), np.int64)
-    for found in finder.find(there, moments):
-        order = np.lexsort((found.starts, found.windows))
-        blocks, offsets = finder.places(there[found.windows[order]], found.starts[order])
-        for in_block, offset, content in zip(blocks, offsets, found.contents[order].tolist(), strict=True):
+    space = space_of(stream)
+    finder = _Finder(space, pattern, _Still(memory_of(stream, at, view)))
+    sent_pages = np.unique(space.rows(stream.records.columns))
+    chosen = slice(0, len(space)) if block is None else space.slice(block)
+    sent_pages = sent_pages[(sent_pages >= chosen.start) & (sent_pages < chosen.stop)]
+    moments = np.zeros(len(sent_pages), np.int64)
+    for matches in finder.find(sent_pages, moments):
+        order = np.lexsort((matches.starts, matches.windows))
+        blocks, offsets = finder.places(sent_pages[matches.windows[order]], matches.starts[order])
+        for in_block, offset, content in zip(blocks, offsets, matches.contents[order].tolist(), strict=True):
             yield Hit(in_block, offset, finder.content(content))
 
 
@@ -143,10 +145,10 @@ def search_all(
     block: int | None = None,
     progress: Callable[[int], None] | None = None,
 ) -> Iterator[Hit]:
-    """Where and when ``pattern`` was in memory up to record ``at``: each place once for each time that it was there.
+    """Where and when ``pattern`` was in memory up to record ``at``: a hit for each time that it was at a place.
 
-    In the order of addresses, and of records at one address. ``progress`` is told how many records were gone through.
-    Needs the image, about 32 MiB, and 40 bytes a hit.
+    Hits come in the order of addresses, at one address in the order of records. ``progress`` is called with the number
+    of records that were searched since the last call. The search needs the image, about 32 MiB, and 40 bytes a hit.
 
     Raises:
         XbrleError: there is no such record.
@@ -165,13 +167,13 @@ def search_all(
         if progress is not None:
             progress(len(batch.versions))
     numbers = table.number[rows]
-    after = int(table.number[rows[-1]]) + 1 if len(rows) else 1  # where pages lapse when all records are through
+    after = int(table.number[rows[-1]]) + 1 if len(rows) else 1  # for pages that lapse after the last record
     yield from lives.all(np.append(numbers, np.uint32(after)))
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class _Found:
-    """Matches, each (n,): which of the windows asked for, where in its page, and the number of its content."""
+class _Matches:
+    """Matches as columns, (n,) each: the window, the offset in the window's page, and the number of the content."""
 
     windows: Ints
     starts: Ints
@@ -179,7 +181,7 @@ class _Found:
 
 
 class _Still:
-    """An image that stays as it is, in the form of `Versions`."""
+    """Memory at one moment, with the methods of `Versions`."""
 
     def __init__(self, image: Image) -> None:
         self._image = image
@@ -198,7 +200,7 @@ class _Still:
 
 @dataclass(frozen=True, slots=True)
 class _Segment:
-    """A part of a window: bytes [start, stop) of the page ``step`` pages further on, at ``to`` in the window."""
+    """A part of a window, at ``to`` in it: bytes [start, stop) of the page ``step`` pages after the window's own."""
 
     step: int
     start: int
@@ -244,9 +246,10 @@ class _Finder:
             self._content.append(content)
         return number
 
-    def find(self, pages: Ints, moments: Ints, batch: Batch | None = None) -> Iterator[_Found]:
-        """Matches that begin in each of ``pages`` as memory is at the batch's entry ``moments``, some windows at a
-        time.
+    def find(self, pages: Ints, moments: Ints, batch: Batch | None = None) -> Iterator[_Matches]:
+        """Matches that begin in each of ``pages``, as memory is at the entry of the batch that ``moments`` has for it.
+
+        At most `WINDOWS` bytes of windows are searched at a time.
         """
         step = max(1, WINDOWS // self.width)
         for first in range(0, len(pages), step):
@@ -256,14 +259,17 @@ class _Finder:
                 windows, starts, contents = self._find_everywhere(buffer, pages[part], states, entries, batch)
             else:
                 windows, starts, contents = self._find_in_each(buffer, pages[part], states, entries, batch)
-            yield _Found(np.array(windows, np.int64) + first, np.array(starts, np.int64), np.array(contents, np.int64))
+            yield _Matches(
+                np.array(windows, np.int64) + first, np.array(starts, np.int64), np.array(contents, np.int64)
+            )
 
     def _windows(self, pages: Ints, moments: Ints, batch: Batch | None) -> tuple[bytearray, NDArray[np.uint8], Ints]:
-        """The windows' bytes, one after the other; the `State` (windows, segments) uint8 of each segment, and the
-        batch's entry (windows, segments) int64 that it is from, -1 for memory.
+        """The windows' bytes, one after the other, and of each segment, (windows, segments), its state and its entry.
+
+        The state is a `State`, uint8. The entry, int64, is the batch's entry that the segment is from; -1 for memory.
         """
         buffer = bytearray(len(pages) * self.width)
-        bytes_ = np.frombuffer(buffer, np.uint8).reshape(len(pages), self.width)
+        rows = np.frombuffer(buffer, np.uint8).reshape(len(pages), self.width)
         states = np.zeros((len(pages), len(self.segments)), np.uint8)
         entries = np.full((len(pages), len(self.segments)), -1, np.int64)
         for k, segment in enumerate(self.segments):
@@ -271,20 +277,20 @@ class _Finder:
             inside = np.flatnonzero(self.same_block(pages, wanted))
             to = slice(segment.to, segment.to + segment.stop - segment.start)
             if batch is not None:
-                found = batch.latest(wanted[inside], moments[inside])
-                there, entry = inside[found >= 0], found[found >= 0]
-                bytes_[there, to] = batch.entries.data[entry, segment.start : segment.stop]
-                states[there, k] = batch.entries.state[entry]
-                entries[there, k] = entry
-                inside = inside[found < 0]
-            bytes_[inside, to] = self._memory.data(wanted[inside], segment.start, segment.stop)
+                latest = batch.latest(wanted[inside], moments[inside])
+                in_batch, entry = inside[latest >= 0], latest[latest >= 0]
+                rows[in_batch, to] = batch.entries.data[entry, segment.start : segment.stop]
+                states[in_batch, k] = batch.entries.state[entry]
+                entries[in_batch, k] = entry
+                inside = inside[latest < 0]
+            rows[inside, to] = self._memory.data(wanted[inside], segment.start, segment.stop)
             states[inside, k] = self._memory.state(wanted[inside])
         return buffer, states, entries
 
     def _find_everywhere(
         self, buffer: bytearray, pages: Ints, states: NDArray[np.uint8], entries: Ints, batch: Batch | None
     ) -> tuple[list[int], list[int], list[int]]:
-        """Every place of every window at which the pattern stands, all bytes known."""
+        """Every place in every window at which the pattern occurs in recovered bytes."""
         at, lengths, contents = self._places(buffer)
         window, begin = at // self.width, at % self.width
         end = begin + lengths
@@ -299,13 +305,13 @@ class _Finder:
         for i in np.flatnonzero(doubtful).tolist():
             w = int(window[i])
             if (states[w] == State.PARTLY).any():
-                known = self._known(int(pages[w]), states[w], entries[w], batch)
-                keep[i] = bool(known[begin[i] : end[i]].all())
+                recovered = self._recovered(int(pages[w]), states[w], entries[w], batch)
+                keep[i] = bool(recovered[begin[i] : end[i]].all())
         keep &= (pages[window] * size + (end - self.context)) <= self._end_of(pages[window])
         return window[keep].tolist(), (begin[keep] - self.context).tolist(), contents[keep].tolist()
 
     def _places(self, buffer: bytearray) -> tuple[Ints, Ints, Ints]:
-        """Where the pattern stands in the buffer, overlapping places too; how long each is, and its content."""
+        """Where the pattern occurs in the buffer, with overlapping places; each place's length and content's number."""
         at: list[int] = []
         literal = self.pattern.literal
         if literal is not None:
@@ -316,18 +322,18 @@ class _Finder:
             content = self.number(literal) if at else 0
             return np.array(at, np.int64), np.full(len(at), len(literal)), np.full(len(at), content)
         lengths, contents = [], []
-        found = self.pattern.expression.search(buffer)
-        while found is not None:
-            at.append(found.start())
-            lengths.append(found.end() - found.start())
-            contents.append(self.number(bytes(found[0])))
-            found = self.pattern.expression.search(buffer, found.start() + 1)
+        match = self.pattern.expression.search(buffer)
+        while match is not None:
+            at.append(match.start())
+            lengths.append(match.end() - match.start())
+            contents.append(self.number(bytes(match[0])))
+            match = self.pattern.expression.search(buffer, match.start() + 1)
         return np.array(at, np.int64), np.array(lengths, np.int64), np.array(contents, np.int64)
 
     def _find_in_each(
         self, buffer: bytearray, pages: Ints, states: NDArray[np.uint8], entries: Ints, batch: Batch | None
     ) -> tuple[list[int], list[int], list[int]]:
-        """The matches of an expression in each window, one after the other, within bytes that are known."""
+        """The matches of an expression in each window, one after the other, within recovered bytes."""
         windows, starts, contents = [], [], []
         size = self.space.page_size
         room = (self._end_of(pages) - pages * size + self.context).tolist()
@@ -336,7 +342,7 @@ class _Finder:
             window = bytes(buffer[w * self.width : (w + 1) * self.width])[: room[w]]
             runs = [(0, len(window))]
             if not whole[w]:
-                runs = _runs(self._known(page, states[w], entries[w], batch)[: room[w]])
+                runs = _runs(self._recovered(page, states[w], entries[w], batch)[: room[w]])
             for begin, end in runs:
                 if end <= self.context or begin >= self.context + size:
                     continue
@@ -348,32 +354,32 @@ class _Finder:
         return windows, starts, contents
 
     def _match(self, window: bytes) -> list[tuple[int, int]]:
-        """Where the expression's matches begin in some bytes, and their contents' numbers."""
-        found = []
+        """Where the expression's matches begin in a window, and their contents' numbers."""
+        matches = []
         for match in self.pattern.expression.finditer(window):
             if match.start() >= self.context + self.space.page_size:
                 break
             if match.end() > match.start():
-                found.append((match.start(), self.number(match[0])))
-        return found
+                matches.append((match.start(), self.number(match[0])))
+        return matches
 
     def same_block(self, pages: Ints, others: Ints) -> NDArray[np.bool_]:
-        """Whether each of ``others`` is a page of the block that its one of ``pages`` is in."""
+        """Whether each of ``others`` is in the same block as its counterpart in ``pages``."""
         first = self.space.first
         block = np.searchsorted(first, pages, side="right") - 1
         same: NDArray[np.bool_] = (others >= first[block]) & (others < first[block + 1])
         return same
 
     def _end_of(self, pages: Ints) -> Ints:
-        """Where the block of each page ends, in bytes from the first page of all."""
+        """Where the block of each page ends, in bytes from the first page of the space."""
         lengths = np.array([b.length for b in self.space.blocks], np.int64)
         block = np.searchsorted(self.space.first, pages, side="right") - 1
         ends: Ints = self.space.first[block] * self.space.page_size + lengths[block]
         return ends
 
-    def _known(self, page: int, states: NDArray[np.uint8], entries: Ints, batch: Batch | None) -> NDArray[np.bool_]:
-        """Which bytes of one window are known, (width,) bool."""
-        known = np.zeros(self.width, bool)
+    def _recovered(self, page: int, states: NDArray[np.uint8], entries: Ints, batch: Batch | None) -> NDArray[np.bool_]:
+        """Which bytes of one window are recovered, (width,) bool."""
+        recovered = np.zeros(self.width, bool)
         for k, segment in enumerate(self.segments):
             to = slice(segment.to, segment.to + segment.stop - segment.start)
             if states[k] == State.PARTLY:
@@ -382,22 +388,22 @@ class _Finder:
                     of_page = batch.entries.partly[entry]
                 else:
                     of_page = self._memory.recovered_bytes(page + segment.step)
-                known[to] = of_page[segment.start : segment.stop]
+                recovered[to] = of_page[segment.start : segment.stop]
             else:
-                known[to] = states[k] == State.RECOVERED
-        return known
+                recovered[to] = states[k] == State.RECOVERED
+        return recovered
 
 
-def _runs(known: NDArray[np.bool_]) -> list[tuple[int, int]]:
-    """The runs of known bytes."""
-    edges = np.flatnonzero(np.diff(known, prepend=False, append=False)).tolist()
+def _runs(mask: NDArray[np.bool_]) -> list[tuple[int, int]]:
+    """The runs [start, stop) of bytes that are true."""
+    edges = np.flatnonzero(np.diff(mask, prepend=False, append=False)).tolist()
     return list(zip(edges[::2], edges[1::2], strict=True))
 
 
 class _Lives:
-    """Follows matches from batch to batch: which are there now, since when, and which have gone."""
+    """Follows matches from batch to batch: which there are now and since when, and which are gone."""
 
-    _COLUMNS = 4  # page, start, content, the place of the record with which it appeared
+    _COLUMNS = 4  # page, start, content, the place of the record after which it appeared
 
     def __init__(self, finder: _Finder) -> None:
         self._finder = finder
@@ -409,16 +415,16 @@ class _Lives:
         pages, moments = self._windows(batch)
         if not len(pages):
             return
-        found = [np.empty((4, 0), np.int64)]
+        hits = [np.empty((self._COLUMNS, 0), np.int64)]
         first = np.flatnonzero(np.diff(pages, prepend=-1))  # where each page's windows begin
         turn = np.arange(len(pages)) - np.repeat(first, np.diff(first, append=len(pages)))
-        for some in self._finder.find(pages, moments, batch):
-            w = some.windows
-            found.append(np.stack((pages[w], some.starts, some.contents, turn[w])))
+        for matches in self._finder.find(pages, moments, batch):
+            w = matches.windows
+            hits.append(np.stack((pages[w], matches.starts, matches.contents, turn[w])))
         searched = np.isin(self._now[0], pages[first])
         before = self._now[:, searched]
-        keys = np.concatenate([before[:3], *(f[:3] for f in found)], axis=1)
-        turns = np.concatenate([np.full(before.shape[1], -1), *(f[3] for f in found)])
+        keys = np.concatenate([before[:3], *(h[:3] for h in hits)], axis=1)
+        turns = np.concatenate([np.full(before.shape[1], -1), *(h[3] for h in hits)])
         since = np.concatenate([before[3], np.full(len(turns) - before.shape[1], -1)])
         order = np.lexsort((turns, keys[2], keys[1], keys[0]))
         keys, turns, since = keys[:, order], turns[order], since[order]
@@ -455,10 +461,10 @@ class _Lives:
             if not segment.step:
                 continue
             reached = doubt.copy()
-            some = np.flatnonzero(differs & ~doubt)
+            changed = np.flatnonzero(differs & ~doubt)
             seen = slice(segment.start, segment.stop)
-            changed = entries.data[moments[some], seen] != entries.data[before[some], seen]
-            reached[some] = changed.any(axis=1)
+            in_sight = entries.data[moments[changed], seen] != entries.data[before[changed], seen]
+            reached[changed] = in_sight.any(axis=1)
             seen_from = of - segment.step
             reached &= finder.same_block(of, seen_from)
             pages.append(seen_from[reached])
@@ -468,7 +474,7 @@ class _Lives:
         return all_pages[order], all_when[order]
 
     def all(self, numbers: NDArray[np.uint32]) -> Iterator[Hit]:
-        """Every match that ever was, by address and time; ``numbers`` are the record numbers of the columns' places."""
+        """Every match, by address and time; ``numbers`` are the record numbers of the columns' places."""
         still = np.concatenate([self._now, np.full((1, self._now.shape[1]), -1)], axis=0)
         lives = np.concatenate([*self._gone, still], axis=1)
         self._gone.clear()
@@ -477,7 +483,7 @@ class _Lives:
             pages, starts, contents, came, went = lives[:, order[start : start + HITS]]
             blocks, offsets = self._finder.places(pages, starts)
             since, until = numbers[came].tolist(), np.where(went < 0, 0, numbers[went]).tolist()
-            for block, offset, content, one, other in zip(
+            for block, offset, content, first, last in zip(
                 blocks, offsets, contents.tolist(), since, until, strict=True
             ):
-                yield Hit(block, offset, self._finder.content(content), one, other or None)
+                yield Hit(block, offset, self._finder.content(content), first, last or None)

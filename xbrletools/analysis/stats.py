@@ -1,4 +1,4 @@
-"""What a capture's records add up to: by kind, block and pass, in one scan that a pipe is enough for."""
+"""What a capture's records add up to, by kind, block and pass. One scan is enough, so a pipe will do."""
 
 from collections.abc import Iterable
 from dataclasses import dataclass, field
@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 from ..formats import ram
 from ..formats.ram import DELTA_KINDS, PAGE_KINDS, Kind
 from ..model import Facts, Stream
-from ..scan.strict import Scanner
+from ..scan.notes import Scan
 from ..table.columns import Columns
 from ..table.kinds import IS_DELTA, IS_PAGE
 from ..table.sections import Stage
@@ -23,7 +23,7 @@ _DELTAS = list(DELTA_KINDS)
 
 @dataclass(slots=True)
 class Tally:
-    """Sums over some records, (kinds,) int64 each: how many, their bytes on the wire, and those of their payloads."""
+    """Sums over records, (kinds,) int64 each: their number, their bytes on the wire, their payloads' bytes."""
 
     records: NDArray[np.int64] = field(default_factory=lambda: np.zeros(_KINDS, np.int64))
     wire: NDArray[np.int64] = field(default_factory=lambda: np.zeros(_KINDS, np.int64))
@@ -71,10 +71,10 @@ def tally(columns: Columns) -> Tally:
 class Stats:
     """The sums of a capture.
 
-    ``passes`` has a tally for each sweep over each block, by block index and number of the sweep; ``stages`` (4,)
-    counts the records that carry a page by the stage they were sent in. ``delta_header`` is the size of a delta's
-    header and ``shortest``, ``longest`` those of the deltas' payloads, in bytes (0 where there are none). ``size`` is
-    how many bytes were scanned.
+    ``passes`` has a tally for each pass over each block, by block index and number of the pass. ``stages`` (4,) counts
+    the records that carry a page by the stage in which they were sent. ``delta_header`` is the size of a delta's header
+    in bytes, ``shortest`` and ``longest`` are the sizes of the deltas' payloads (0 without deltas). ``size`` is the
+    number of bytes that were scanned.
     """
 
     total: Tally = field(default_factory=Tally)
@@ -87,7 +87,7 @@ class Stats:
     size: int = 0
 
     def settle(self, facts: Facts) -> None:
-        """Take over what only the whole scan shows: how many bytes there are, and how its records read."""
+        """Take over what only the whole scan shows: the number of bytes, and how the records read."""
         reading = facts.reading
         self.size = facts.end
         self.page_size = reading.page_size
@@ -95,14 +95,14 @@ class Stats:
             self.delta_header = int(reading.dialect.header(reading.endian).sizeof())
 
     def add(self, columns: Columns, passes: NDArray[np.uint32], stages: NDArray[np.uint8]) -> None:
-        """Add the records of one window; ``passes`` (n,) uint32 and ``stages`` (n,) uint8 are theirs."""
+        """Add the records of one window with the ``passes`` (n,) uint32 and ``stages`` (n,) uint8 that they are in."""
         self.total.add(tally(columns))
-        pages = np.flatnonzero(IS_PAGE[columns.kind])
-        if not len(pages):
+        page_rows = np.flatnonzero(IS_PAGE[columns.kind])
+        if not len(page_rows):
             return
-        carried = columns.take(pages)
-        _add_passes(self, carried, passes[pages])
-        self.stages += np.bincount(stages[pages], minlength=_STAGES)
+        carried = columns.take(page_rows)
+        _add_passes(self, carried, passes[page_rows])
+        self.stages += np.bincount(stages[page_rows], minlength=_STAGES)
         lengths = carried.length[IS_DELTA[carried.kind]]
         if len(lengths):
             shortest = int(lengths.min())
@@ -121,12 +121,12 @@ class Stats:
         return sums.page_wire + self.saved(sums)
 
     def saved(self, sums: Tally) -> int:
-        """The bytes that the deltas of ``sums`` saved against full pages; negative where they cost more."""
+        """The bytes that the deltas of ``sums`` saved compared with full pages; negative where they cost more."""
         return sums.deltas * (self.page_size - self.delta_header) - sums.delta_payload
 
 
-def collect(scan: Scanner) -> Stats:
-    """Scan a capture and sum it up; memory stays constant but for a tally a pass.
+def collect(scan: Scan) -> Stats:
+    """Scan a capture and sum it up. Memory stays constant, except for one tally for each pass.
 
     Raises:
         XbrleError: it is not a migration stream.
@@ -137,7 +137,7 @@ def collect(scan: Scanner) -> Stats:
 
 
 def collect_table(stream: Stream) -> Stats:
-    """Sum up all records of a stream, those of multifd channels too."""
+    """Sum up all records of a stream, also those of multifd channels."""
     stats = _summed(slices(stream.records))
     stats.settle(stream.facts)
     return stats
@@ -151,7 +151,7 @@ def _summed(pieces: Iterable[Window]) -> Stats:
 
 
 def _add_passes(stats: Stats, carried: Columns, numbers: NDArray[np.uint32]) -> None:
-    """Records come pass after pass, so each is a few slices."""
+    """Add ``carried`` to the tallies of their passes. Records come pass after pass, so a pass is a few slices."""
     block = carried.block.astype(np.int64)
     starts = np.flatnonzero((np.diff(block, prepend=-1) != 0) | (np.diff(numbers, prepend=0) != 0))
     for start, end in zip(starts.tolist(), [*starts[1:].tolist(), len(carried)], strict=True):

@@ -1,8 +1,8 @@
-"""What other senders would have sent for a capture's own page history, over a sweep of cache sizes.
+"""What other senders would have sent for a capture's own page history, with each of several cache sizes.
 
-Sections, stages and the order of pages stay the capture's own. What depends on pages (the size of each delta against
-the content last held, of each compressed page) is measured once; what depends on the cache (which pages it holds) is
-then a few array operations a size.
+Sections, stages and the order of pages stay those of the capture. What depends on pages is measured once: the size of
+each delta over the content that the cache held last, and of each compressed page. What depends on the cache, which is
+the set of pages that it holds, then takes a few array operations for each size.
 """
 
 import zlib
@@ -20,14 +20,15 @@ from ..formats.dialects import DIALECTS, Dialect, Encoding
 from ..formats.ram import Kind
 from ..memory.moments import space_of
 from ..model import Stream
+from ..sender.addresses import PageAddresses, addresses_in_stream
 from ..sender.cache import PageCache, buckets_of, reach
-from ..sender.held import Copies
-from ..sender.history import Batch, history
+from ..sender.copies import Copies
 from ..sender.policy import Dups, Policy, Rules, Sender, rules_of, ways_of
-from ..sender.transcode import Places, choose, places
+from ..sender.sent import SentPages, sent_pages
+from ..sender.transcode import choose
 from ..table.kinds import IS_DELTA
 
-LEVEL = 1  # of zlib and zstd: what QEMU takes by default
+LEVEL = 1  # of zlib and zstd: QEMU's default
 CACHES = tuple(1 << k for k in range(20, 30))  # 1 MiB to 512 MiB
 
 Ints = NDArray[np.int64]
@@ -39,8 +40,8 @@ class Cost:
     """What one sender with one cache size would have sent.
 
     ``bytes`` counts whole records: words, block names, headers and payloads, but not the frames of sections.
-    ``cache_bytes`` is None where there is no cache. ``delta_bytes`` are payloads alone; for zlib and zstd a delta is a
-    compressed page. ``unsent`` pages did not change and take no bytes.
+    ``cache_bytes`` is None for a sender without a cache. ``delta_bytes`` counts payloads alone. For zlib and zstd a
+    delta is a compressed page. ``unsent`` pages did not change, and take no bytes.
     """
 
     policy: str
@@ -55,10 +56,10 @@ class Cost:
 
 @dataclass(frozen=True, slots=True)
 class WhatIf:
-    """The capture's own records, counted in the same way, and what others would have cost.
+    """The capture's own records, counted in the same way, and what other senders would have cost.
 
-    ``skipped`` records give pages that cannot be told; they are left out everywhere. ``layout`` says what the blocks'
-    ram_addrs were taken from.
+    ``skipped`` records give pages whose content is not known. They are left out everywhere. ``layout`` says where the
+    blocks' ram_addrs come from.
     """
 
     actual: Cost
@@ -68,19 +69,21 @@ class WhatIf:
 
 
 class _Column:
-    """Dataclasses of columns that are gathered a batch at a time."""
+    """A dataclass of columns that is gathered in batches."""
 
     @classmethod
     def joined(cls, parts: list[Self]) -> Self:
-        """One after the other."""
+        """The batches one after the other."""
         names = [f.name for f in fields(cls)]  # type: ignore[arg-type]
         return cls(*(np.concatenate([getattr(p, name) for p in parts]) for name in names))
 
 
 @dataclass(frozen=True)
 class _Records(_Column):
-    """The capture's records, (n,) each: bytes of word and name, all bytes, payload bytes, kinds, page numbers in
-    ram_addr space.
+    """The capture's records as columns, (n,) each.
+
+    ``words`` are the bytes of word and name, ``sizes`` all bytes, ``lengths`` the payload's bytes. ``pages`` are page
+    numbers in ram_addr space.
     """
 
     words: Ints
@@ -91,12 +94,12 @@ class _Records(_Column):
 
     @property
     def dups(self) -> Mask:
-        """Which are dup pages."""
+        """Which records are dup pages."""
         is_dup: Mask = self.kinds == Kind.DUP
         return is_dup
 
     def actual(self) -> Cost:
-        """What they are."""
+        """What the records cost as they are."""
         is_delta = IS_DELTA[self.kinds]
         counts = [int(np.count_nonzero(m)) for m in (~is_delta & ~self.dups, is_delta, self.dups)]
         return Cost(
@@ -106,7 +109,10 @@ class _Records(_Column):
     def cost(
         self, policy: str, cache: int | None, page: int, is_delta: Mask, payload: Ints, head: int, unsent: Mask
     ) -> Cost:
-        """What they would be with other payloads: ``page`` bytes of a full one, ``head`` bytes before a delta's."""
+        """What the records would cost with other payloads.
+
+        A full page takes ``page`` bytes, a delta ``head`` bytes before its payload.
+        """
         body = np.where(self.dups, ram.Fill.sizeof(), np.where(is_delta, head + payload, page))
         masks = (~self.dups & ~is_delta & ~unsent, is_delta, self.dups, unsent)
         pages, deltas, dups, left = (int(np.count_nonzero(m)) for m in masks)
@@ -116,8 +122,10 @@ class _Records(_Column):
 
 @dataclass(frozen=True)
 class _Choices(_Column):
-    """What a sender with an endless cache does, (n,) each: whether the record enters the cache, whether a delta can be
-    made of it and its payload's bytes, whether the page is the same and is not sent.
+    """What a sender with an unlimited cache does with each record, (n,) each.
+
+    ``enters``: the page enters the cache. ``can``: a delta can be made, of ``lengths`` payload bytes. ``same``: the
+    page did not change, and is not sent.
     """
 
     enters: Mask
@@ -128,19 +136,21 @@ class _Choices(_Column):
 
 @dataclass(frozen=True, slots=True)
 class _Candidate:
+    """A sender to compare, with an unlimited cache."""
+
     name: str
     dialect: Dialect
     rules: Rules
     sender: Sender
 
-    def choices(self, batch: Batch, where: Places) -> _Choices:
+    def choices(self, batch: SentPages, where: PageAddresses) -> _Choices:
         """Measure a batch."""
         made = choose(self.sender, batch, where)
         enters = self.rules.enters(batch.is_dup, batch.stage, batch.swept)
         return _Choices(enters, made.is_delta, made.lengths, made.same)
 
     def cost(self, choices: _Choices, records: _Records, pages: int, page_size: int, cache_bytes: int) -> Cost:
-        """What this sender costs with a cache of this size."""
+        """What this sender costs with a cache of ``cache_bytes``."""
         ways = ways_of(self.rules.policy)
         cache = PageCache(buckets_of(cache_bytes, page_size, ways), pages, ways)
         held = np.zeros(len(choices.enters), bool)
@@ -154,10 +164,10 @@ def what_if(stream: Stream, caches: Iterable[int] = CACHES, bases: Mapping[bytes
     """Count what posted, v2, fixed and XBZRLE would have sent with each of ``caches`` in bytes, and zlib and zstd.
 
     Raises:
-        XbrleError: a cache is too small to be one, or the bases do not fit the capture.
+        XbrleError: a cache is too small, or the bases do not fit the capture.
     """
     size = stream.page_size
-    where = places(stream, stream.facts.ram_version or ram.VERSION_NAMED, bases)
+    where = addresses_in_stream(stream, stream.facts.ram_version or ram.VERSION_NAMED, bases)
     sizes = sorted(set(caches))
     for cache_bytes in sizes:
         buckets_of(cache_bytes, size)
@@ -167,10 +177,10 @@ def what_if(stream: Stream, caches: Iterable[int] = CACHES, bases: Mapping[bytes
     packers = {"zlib": _zlib(), "zstd": _zstd()}
     packed: dict[str, list[Ints]] = {name: [np.empty(0, np.int64)] for name in packers}
     skipped = 0
-    for batch in history(stream):
+    for batch in sent_pages(stream):
         skipped += int(np.count_nonzero(~batch.known))
         batch = batch.take(batch.known)
-        records.append(_records(stream, where, batch.at, batch.rows))
+        records.append(_records(stream, where, batch.rows, batch.pages))
         for candidate, made in zip(candidates, choices, strict=True):
             made.append(candidate.choices(batch, where))
         for name, pack in packers.items():
@@ -180,7 +190,7 @@ def what_if(stream: Stream, caches: Iterable[int] = CACHES, bases: Mapping[bytes
     for candidate, made in zip(candidates, choices, strict=True):
         if made:
             joined = _Choices.joined(made)
-            costs += [candidate.cost(joined, table, where.pages, size, cache_bytes) for cache_bytes in sizes]
+            costs += [candidate.cost(joined, table, where.ram_pages, size, cache_bytes) for cache_bytes in sizes]
     for name, parts in packed.items():
         payload = np.concatenate(parts)
         smaller = ~table.dups & (payload < size)
@@ -189,22 +199,23 @@ def what_if(stream: Stream, caches: Iterable[int] = CACHES, bases: Mapping[bytes
     return WhatIf(table.actual(), costs, skipped, where.source)
 
 
-def _records(stream: Stream, where: Places, at: Ints, rows: Ints) -> _Records:
+def _records(stream: Stream, where: PageAddresses, rows: Ints, pages: Ints) -> _Records:
     columns, settings = stream.records.columns, stream.reading
-    kinds, heads, lengths = columns.kind[at], columns.head[at].astype(np.int64), columns.length[at].astype(np.int64)
+    kinds, heads = columns.kind[rows], columns.head[rows].astype(np.int64)
+    lengths = columns.length[rows].astype(np.int64)
     before = np.zeros(len(Kind), np.int64)  # what stands between a record's name and its payload
     before[list(ram.DELTA_KINDS)] = _header(stream.dialect) if stream.dialect is not None else 0
     before[Kind.PAGE] = Int32ub.sizeof() if settings.page_sum else 0
     before[Kind.COMPRESSED] = Int32ub.sizeof()
-    return _Records(heads - before[kinds], heads + lengths, lengths, kinds, where.number[rows])
+    return _Records(heads - before[kinds], heads + lengths, lengths, kinds, where.ram_page[pages])
 
 
 def _header(dialect: Dialect) -> int:
-    """The bytes of a delta's header; the same in both byte orders."""
+    """The size of a delta's header in bytes, which is the same in both byte orders."""
     return dtype_of(dialect.header("little")).itemsize
 
 
-def _candidates(stream: Stream, where: Places) -> list[_Candidate]:
+def _candidates(stream: Stream, where: PageAddresses) -> list[_Candidate]:
     """The senders to compare; those of XBRLE write the capture's own dialect where that is one."""
     size, own = stream.page_size, stream.dialect
     xbrle = own if own is not None and own.encoding is Encoding.RLE else DIALECTS["posted"]
@@ -217,12 +228,12 @@ def _candidates(stream: Stream, where: Places) -> list[_Candidate]:
     )
     out = []
     for name, dialect, rules in chosen:
-        cache = PageCache(reach(where.pages) + 1, where.pages, ways_of(rules.policy))
+        cache = PageCache(reach(where.ram_pages) + 1, where.ram_pages, ways_of(rules.policy))
         out.append(_Candidate(name, dialect, rules, Sender(rules, cache, Copies(space_of(stream)))))
     return out
 
 
-def _packed_sizes(pack: Callable[[bytes], bytes], batch: Batch) -> Ints:
+def _packed_sizes(pack: Callable[[bytes], bytes], batch: SentPages) -> Ints:
     """The bytes of each page compressed by itself, (n,) int64; 0 for dup pages."""
     sizes = np.zeros(len(batch), np.int64)
     for place in np.flatnonzero(~batch.is_dup).tolist():

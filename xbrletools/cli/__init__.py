@@ -3,52 +3,57 @@
 This module imports neither NumPy nor construct, so that `xbrle --help` answers at once.
 """
 
-import functools
 import importlib
 import io
 import os
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from typing import Any
 
 import click
 
 from .. import __version__
 from ..errors import XbrleError
-from ..text import inert, size
+from ..text import inert
 
-EXIT_FINDINGS = 1  # findings of severity error, a difference, or damaged input of which all that could be had was given
+EXIT_FINDINGS = 1  # findings of severity error, a difference, or damaged input that was read as far as possible
 EXIT_UNREADABLE = 2  # cannot be read, cannot be written, or wrong usage
 EXIT_INTERRUPTED = 130
 
-#: Every command and what it answers; `xbrletools.cli.NAME` has it as `command`.
+#: Every command and what it does; `xbrletools.cli.NAME` has it as `command`.
 COMMANDS = {
-    "info": "What is this: container, machine, dialect, blocks, sections, passes.",
-    "dump": "Every section and record, one line each.",
-    "verify": "What is wrong with it: findings with rule ids and evidence.",
-    "stats": "Passes, kinds and ratios; the sender's own statistics table.",
-    "page": "One page's story: every record that touched it, its bytes at any, old and new side by side.",
-    "blame": "The record that last wrote each byte.",
-    "grep": "Bytes, text or an expression in memory, or in every version of it.",
-    "diff": "What differs between two captures, or two moments of one.",
-    "extract": "Memory: raw files, an ELF core or LiME, at any record.",
-    "salvage": "What can be had from a damaged or truncated capture.",
-    "log": "The mig.log that either end would have written.",
-    "sender": "The sender's fingerprint: dialect, build, cache, how many choices a model predicts.",
-    "encode": "A stream from memory snapshots.",
-    "transcode": "Another dialect, version or policy; or blanked pages.",
-    "whatif": "What other encodings and cache sizes would have cost.",
-    "simulate": "Total time and downtime over a link, with and without deltas.",
-    "vectors": "Golden vectors: write them, check an implementation against them.",
-    "capture": "Record a migration: be its destination, or stand between its ends.",
-    "tui": "Browse it on the terminal.",
-    "serve": "Browse it in a web browser.",
-    "report": "One HTML page of all that is known: passes, pages, findings, sender.",
+    "info": "Identify a capture: container, machine, dialect, RAM blocks, passes.",
+    "dump": "List every section and record, one a line.",
+    "verify": "Report what is wrong: findings with rule, place and evidence.",
+    "stats": "Count records and bytes by kind, block and pass.",
+    "page": "Show every record of one page, or its bytes after any record.",
+    "blame": "Show which record last wrote each byte.",
+    "grep": "Search memory, or every version of it, for bytes, text or a regex.",
+    "diff": "Compare memory: two captures, or two moments of one.",
+    "extract": "Write memory to files: raw, ELF core or LiME.",
+    "salvage": "Recover what a damaged or truncated capture still holds.",
+    "log": "Write the mig.log of either end, or check a real one.",
+    "sender": "Identify the program that wrote a capture, and its page cache.",
+    "encode": "Write a migration stream from memory snapshots.",
+    "transcode": "Rewrite a capture in another dialect or policy, or blank pages.",
+    "whatif": "Compare the bytes that other encodings and caches would have sent.",
+    "simulate": "Simulate a migration over a link, with and without deltas.",
+    "vectors": "Write golden test vectors, or check an implementation against them.",
+    "capture": "Record a migration, as its destination or as a proxy.",
+    "tui": "Browse a capture in the terminal.",
+    "serve": "Browse a capture in a web browser.",
+    "report": "Write one HTML page of all that is known about a capture.",
 }
 
 
-class _ReaderGone(Exception):  # noqa: N818 - no error
-    """Who reads our output has gone, which is its right."""
+#: The options that say how S is read; `xbrletools.cli.options` has them.
+HOW_TO_READ = frozenset(
+    ("dialect", "endian", "page_size", "channel", "snapshot", "no_cache", "salvage", "blocks", "follow")
+)
+
+
+class _ReaderGone(Exception):  # noqa: N818 - this is not an error
+    """The program that reads our output has ended, which it may do at any time."""
 
 
 class _Lazy(click.Group):
@@ -62,10 +67,11 @@ class _Lazy(click.Group):
             return None
         module = importlib.import_module(f"{__name__}.{cmd_name}")
         command: click.Command = module.command
+        command.params.sort(key=lambda p: p.name in HOW_TO_READ)  # the same in most commands, so help lists them last
         return command
 
     def invoke(self, ctx: click.Context) -> Any:
-        """As ever, but click would make an exit status of 1 of a pipe whose reader has gone."""
+        """Run a command. A reader of our output that has ended is not an error, for which click would exit with 1."""
         if not _kept:
             guard()
         try:
@@ -81,126 +87,34 @@ class _Lazy(click.Group):
 @click.group(cls=_Lazy, context_settings={"help_option_names": ["-h", "--help"]})
 @click.version_option(__version__, prog_name="xbrle")
 def cli() -> None:
-    """The microscope for QEMU's RAM migration streams.
+    """Inspect QEMU migration streams: list their records, rebuild guest memory, find what is wrong.
 
-    Give a capture's file, or - for standard input. Addresses are BLOCK:0xOFFSET or 0xOFFSET, sizes take K, M and G.
-    Data goes to standard output, everything else to standard error.
+    A capture, S, is a file with such a stream: a recorded live migration, a savevm or a libvirt save file. Give - to
+    read it from standard input. An address is BLOCK:0xOFFSET, or 0xOFFSET in the main RAM block. Sizes take K, M, G
+    and T. Data goes to standard output, everything else to standard error.
+
+    Exit status: 0 all is well; 1 errors, differences or missing data were found; 2 the input cannot be read, the
+    output cannot be written, or the usage is wrong; 130 interrupted.
+
+    To start with: xbrle info S, then xbrle verify S.
     """
-
-
-def reading(function: Callable[..., Any]) -> Callable[..., Any]:
-    """What every command that reads a capture has: S, and options for how to read it and all that goes with it.
-
-    With channels, a snapshot or --no-cache the command's ``capture`` is what opens S so.
-    """
-
-    @functools.wraps(function)
-    def opening(
-        *arguments: Any, capture: str, channel: tuple[str, ...], snapshot: str | None, no_cache: bool, **options: Any
-    ) -> Any:
-        if not channel and snapshot is None and not no_cache:
-            return function(*arguments, capture=capture, **options)
-        from ..source.source import Input
-
-        return function(*arguments, capture=Input(capture, channel, snapshot, cache=not no_cache), **options)
-
-    read: Callable[..., Any] = opening
-    for option in (
-        click.option("--no-cache", is_flag=True, help="Keep no index of a large S, and use none."),
-        click.option("--snapshot", metavar="NAME", help="Which internal snapshot of a qcow2 image [the last]."),
-        click.option("--channel", multiple=True, metavar="FILE", help="A multifd channel beside S; give each of them."),
-        click.option("--page-size", type=int, metavar="BYTES", help="The target's page size, if not found by itself."),
-        click.option("--endian", type=click.Choice(["little", "big"]), help="The sending host's byte order."),
-        click.option("--dialect", metavar="NAME", help="How deltas read, if not found by itself."),
-        click.argument("capture", metavar="S"),
-    ):
-        read = option(read)
-    return read
-
-
-def salvaging(function: Callable[..., Any]) -> Callable[..., Any]:
-    """The options of commands that can read on after damage: --salvage and --blocks. They stand below `reading`.
-
-    Where --salvage is given, the command's ``capture`` is what opens S that way.
-    """
-
-    @functools.wraps(function)
-    def with_salvage(
-        *arguments: Any, capture: Any, salvage: bool, blocks: tuple[tuple[bytes, int], ...] | None, **options: Any
-    ) -> Any:
-        if salvage:
-            from dataclasses import replace
-
-            from ..source.source import Input
-
-            named = capture if isinstance(capture, Input) else Input(capture)
-            capture = replace(named, salvage=True, blocks=blocks or ())
-        elif blocks:
-            raise click.UsageError("--blocks goes with --salvage")
-        return function(*arguments, capture=capture, **options)
-
-    read: Callable[..., Any] = with_salvage
-    for option in (
-        giving_blocks("With --salvage: the RAM blocks, where the capture's own list is lost."),
-        click.option("--salvage", is_flag=True, help="Read on after damage; what it puts in doubt is unknown."),
-    ):
-        read = option(read)
-    return read
-
-
-BLOCK_MAX = 1 << 60  # bytes of a RAM block that can be asked for; an address in it takes 64 bits
-
-
-def giving_blocks(what: str) -> Callable[[Callable[..., Any]], Callable[..., Any]]:
-    """The option --blocks, and what it is for; the command gets (name, length in bytes) of each, or None."""
-    return click.option("--blocks", type=block_sizes, metavar="NAME=SIZE,...", help=what)
-
-
-def block_sizes(text: str) -> tuple[tuple[bytes, int], ...]:
-    """``NAME=SIZE,...`` as (name, length in bytes) each.
-
-    Raises:
-        XbrleError: it is not written that way.
-    """
-    blocks: dict[bytes, int] = {}
-    for part in text.split(","):
-        name, equals, length = part.rpartition("=")
-        if not name or not equals:
-            raise XbrleError(f"{part!r} is no block; write pc.ram=8M,pc.bios=128K")
-        block = name.encode("utf-8", "surrogateescape")
-        if block in blocks:
-            raise XbrleError(f"the block {name!r} is named twice")
-        blocks[block] = size(length)
-        if not 0 < blocks[block] <= BLOCK_MAX:
-            raise XbrleError(f"no block has {length} bytes: {name!r}")
-    return tuple(blocks.items())
-
-
-def viewing(function: Callable[..., Any]) -> Callable[..., Any]:
-    """The option of every command that shows memory: --view."""
-    return click.option(
-        "--view",
-        type=click.Choice(["receiver", "sender"]),
-        default="receiver",
-        help="What the destination ended up with (the default), or what the source really held.",
-    )(function)
 
 
 def warn(message: str) -> None:
-    """Say something that is not data. A file's name is the user's, but may be evidence too: it is escaped."""
+    """Print a message to standard error. It is escaped: file names may be evidence too."""
     click.echo(f"xbrle: {inert(message)}", err=True)
 
 
-_SHRUNK = b"xbrle: a file that was being read has shrunk, or its disk fails: its bytes cannot be had any more\n"
-_kept: list[Any] = []  # what a signal's handler needs for as long as there is a process
+_SHRUNK = b"xbrle: a file that was being read has shrunk or its disk fails. Copy the file, then run xbrle on the copy\n"
+_kept: list[Any] = []  # the signal handler's function, which must live as long as the process
 
 
 def guard() -> None:
-    """Have a read of mapped bytes that are gone (SIGBUS) end this process with a message and the status for that.
+    """End the process with a message and status 2 when mapped bytes that no longer exist are read (SIGBUS).
 
-    A handler of Python's own runs when the faulting instruction is done, which is never; one that C calls runs at once.
-    It may do no more than this: write, and leave. Sources look at a file's length before they look at its bytes, so
-    this is for what happens in between.
+    Python runs its own signal handlers after the faulting instruction, which never completes. A handler that C calls
+    runs at once, and may only write and leave. Sources check a file's length before they read its bytes. This handler
+    is for files that shrink in between.
     """
     import ctypes
     import signal
@@ -217,7 +131,7 @@ def guard() -> None:
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run the command line; every failure becomes one line and an exit status."""
     if isinstance(sys.stdout, io.TextIOWrapper):
-        sys.stdout.reconfigure(errors="backslashreplace")  # a name from a stream may not exist in the locale's code
+        sys.stdout.reconfigure(errors="backslashreplace")  # names may hold characters that the locale lacks
     try:
         status = cli.main(arguments, prog_name="xbrle", standalone_mode=False)
         sys.stdout.flush()

@@ -1,74 +1,78 @@
 """`xbrle blame`: the record that last wrote each byte."""
 
 import json
+from typing import Any
 
 import click
 
-import xbrletools
-
-from ..analysis.blame import blame
+from ..analysis.blame import Span, blame
+from ..capture import Capture
 from ..errors import XbrleError
 from ..formats.ram import Kind
 from ..memory.replay import View
 from ..table.sections import Stage
 from ..text import shown, size
-from . import reading, salvaging, viewing
+from .options import at_record, examples, json_lines, salvaging, viewing
 from .output import report
 
 
-@click.command()
-@reading
+@click.command(
+    epilog=examples(
+        "blame samples/posted-8m.bin pc.ram:0x20b000+64",
+        "blame samples/posted-8m.bin 0x20b000+64 --at 2000 --json",
+    )
+)
 @salvaging
 @click.argument("span", metavar="ADDR+LEN")
-@click.option("--at", type=int, metavar="RECORD", help="Memory just after this record, not at the end.")
+@at_record
 @viewing
-@click.option("--json", "as_json", is_flag=True, help="One object a line.")
-def command(
-    capture: str,
-    span: str,
-    at: int | None,
-    view: str,
-    as_json: bool,
-    dialect: str | None,
-    endian: str | None,
-    page_size: int | None,
-) -> int:
-    """The record of S that last wrote each of LEN bytes from ADDR, say pc.ram:0x315000+4K.
+@json_lines
+def command(opened: Capture, span: str, at: int | None, view: str, as_json: bool) -> int:
+    """Show which record of S last wrote each of LEN bytes from ADDR, for example pc.ram:0x315000+4K.
 
-    A full or dup page writes all its bytes, a delta those that it changes. Bytes that are unknown, for want of a base
-    or since a delta does not decode, are marked so; those that no record wrote have none.
+    A full page or a dup page (one repeated byte) writes all bytes of its page. A delta writes only the bytes that it
+    changes. A byte is unknown if the earlier content that its delta needs is missing, or if the delta cannot be
+    decoded.
     """
     address, plus, length = span.rpartition("+")
     if not plus:
-        raise XbrleError(f"{span!r} has no length; write {span}+16")
-    with xbrletools.open(capture, dialect, endian, page_size) as opened:
-        status = report(opened.problems)
-        block, offset = opened.space.locate(address)
-        name = shown(opened.blocks[block].name)
-        table = opened.records
-        header = f"{'address':{len(name) + 11}} {'length':>8}  record pass stage kind"
-        for found in blame(opened.stream, block, offset, size(length), at, View(view)):
-            row = None if found.record is None else opened.records.row(found.record)
-            stage = 0 if row is None else int(table.sections.stages(table.sections.of(table.columns.offset[[row]]))[0])
-            about = {
-                "record": found.record,
-                "pass": None if row is None else int(table.pass_[row]),
-                "stage": Stage(stage).name.lower() if stage else None,
-                "kind": None if row is None else Kind(int(table.columns.kind[row])).name.lower(),
-            }
-            if as_json:
-                place = {"block": name, "offset": found.offset, "length": found.length}
-                click.echo(json.dumps(place | about | {"unknown": found.unknown, "lapsed": found.lapsed, "view": view}))
-                continue
-            if header:
-                click.echo(header)
-                header = ""
-            where = f"{name}:{found.offset:#010x} {found.length:8}"
-            if row is None:
-                word = "unknown: what was written here is lost" if found.lapsed else "never written"
-                click.echo(f"{where}       -    - -     {word}")
-                continue
-            unknown = "  unknown" if found.unknown else ""
-            stage_word = str(about["stage"] or "-").upper()
-            click.echo(f"{where} {found.record:7} {about['pass']:4} {stage_word:5} {about['kind']}{unknown}")
-        return status
+        raise XbrleError(f"invalid range {span!r}: add a length, for example {span}+16")
+    status = report(opened.problems)
+    block, offset = opened.space.locate(address)
+    name = shown(opened.blocks[block].name)
+    header = f"{'address':{len(name) + 11}} {'length':>8}  record pass stage kind"
+    for found in blame(opened.stream, block, offset, size(length), at, View(view)):
+        about = _about(opened, found)
+        if as_json:
+            place = {"block": name, "offset": found.offset, "length": found.length}
+            click.echo(json.dumps(place | about | {"unknown": found.unknown, "lapsed": found.lapsed, "view": view}))
+            continue
+        if header:
+            click.echo(header)
+            header = ""
+        click.echo(f"{name}:{found.offset:#010x} {found.length:8}{_writer(found, about)}")
+    return status
+
+
+def _about(opened: Capture, found: Span) -> dict[str, Any]:
+    """The record that wrote a range, its pass, stage and kind; all None if none did."""
+    if found.record is None:
+        return {"record": None, "pass": None, "stage": None, "kind": None}
+    table = opened.records
+    row = table.row(found.record)
+    stage = int(table.sections.stages(table.sections.of(table.columns.offset[[row]]))[0])
+    return {
+        "record": found.record,
+        "pass": int(table.pass_[row]),
+        "stage": Stage(stage).name.lower() if stage else None,
+        "kind": Kind(int(table.columns.kind[row])).name.lower(),
+    }
+
+
+def _writer(found: Span, about: dict[str, Any]) -> str:
+    """The end of a line: who wrote the range."""
+    if found.record is None:
+        word = "unknown: what was written here is lost" if found.lapsed else "never written"
+        return f"       -    - -     {word}"
+    stage = str(about["stage"] or "-").upper()
+    return f" {found.record:7} {about['pass']:4} {stage:5} {about['kind']}{'  unknown' if found.unknown else ''}"

@@ -3,59 +3,149 @@
 import signal
 import sys
 import time
+from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import click
 
-from . import EXIT_FINDINGS, warn
+from . import EXIT_FINDINGS, EXIT_INTERRUPTED, EXIT_UNREADABLE, warn
+from .options import examples
+
+if TYPE_CHECKING:
+    from ..net.migration import Migration
+    from ..net.recording import Recording
 
 MIB = 1 << 20
+ENDING = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 
 
-@click.command()
+@click.command(epilog=examples("capture tcp::4444 -o S", "capture tcp:0.0.0.0:4444 -o S --forward tcp:192.0.2.7:4444"))
 @click.argument("where", metavar="tcp:HOST:PORT|unix:PATH")
-@click.option("-o", "--output", required=True, metavar="S", help="The main channel's file; others are S.1, S.2 ...")
+@click.option("-o", "--output", required=True, metavar="S", help="File for the main channel; others go to S.1, S.2 ...")
 @click.option("--forward", metavar="tcp:HOST:PORT|unix:PATH", help="Pass everything on to the destination there.")
-def command(where: str, output: str, forward: str | None) -> int:
-    """Listen at an address and record the migration that comes there.
+@click.option("--force", is_flag=True, help="Replace an earlier recording with these names, once something comes.")
+def command(where: str, output: str, forward: str | None, force: bool) -> int:
+    r"""Listen at an address and record the migration that comes there.
 
-    Without --forward this is the destination, and takes all without an answer. With it, both directions pass, the other
-    way going to S.reverse. tcp::PORT listens on the loopback. Multifd's connections become S.1, S.2 and so on, for
-    --channel. Ends when every connection is closed; exits 1 where one broke off, with what came in the files. With
-    --forward no disk holds the migration up: on a full one, or 256 MiB behind, recording ends and passing on does not.
+    Without --forward this is the destination, which takes everything and never answers. With --forward it stands
+    between the two ends, and what the destination answers goes to S.reverse. tcp::PORT listens on the loopback.
+
+    S is opened before anything can come. The connection that begins as a migration stream is S, whoever connects
+    first. Multifd and preempt channels are S.1, S.2 and so on, for --channel. Before the migration has come,
+    connections that are not part of one are closed and not passed on. Later they are S.foreign.1 and so on.
+
+    A full disk ends the recording, but not the forwarding. So does a disk that is 256 MiB behind. What was written
+    stays.
+
+    Recording ends when every channel is closed. SIGINT, SIGTERM and SIGHUP end it too, and the forwarding with it. What
+    came is kept. A second signal does not wait for the disk.
+
+    \b
+    Exit status:
+      0    all channels were closed in order
+      1    something was recorded, and some of it is missing
+      2    nothing was recorded
+      130  ended by a signal
     """
-    from ..net.tap import Recording, Tap, address
+    from ..net.address import address
+    from ..net.tap import Tap
+
+    stop: list[Callable[[], None]] = []
+    asked: list[int] = []
+
+    def ending(number: int, _: object) -> None:
+        if asked:
+            raise KeyboardInterrupt
+        asked.append(number)
+        for one in stop:
+            one()
+
+    # What nohup or a shell's background has ignored stays ignored.
+    before = {s: signal.signal(s, ending) for s in ENDING if signal.getsignal(s) is not signal.SIG_IGN}
+    tap = None
+    try:
+        tap = Tap(address(where), Path(output), address(forward) if forward else None, force)
+        stop.append(tap.stop)
+        if asked:
+            tap.stop()
+        _say(f"listening at {tap.address}")
+        tap.run(_Progress())
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
+        if tap is not None:
+            _tell(tap.recordings)
+    if asked:
+        _say("interrupted: what came until then is kept" if _came(tap.recordings) else "interrupted")
+    return EXIT_INTERRUPTED if asked else _status(tap.recordings)
+
+
+class _Progress:
+    """Says what happens while a recording runs: counters on a terminal, notes everywhere."""
+
+    def __init__(self) -> None:
+        self._live = sys.stderr.isatty()
+        self._began = time.monotonic()
+        self._noted = 0
+
+    def __call__(self, migration: "Migration") -> None:
+        if self._live:
+            _write("\r\x1b[K")
+        for note in migration.notes[self._noted :]:
+            _say(note)
+            self._noted += 1
+        if migration.left_out and self._noted < sys.maxsize:
+            _say("further notes of this kind are left out")
+            self._noted = sys.maxsize
+        if self._live:
+            forward = [r for r in migration.recordings if not r.reverse]
+            size = sum(r.size for r in forward)
+            rate = size / MIB / max(time.monotonic() - self._began, 1e-9)
+            _write(f"{len(forward)} channels, {size / MIB:.1f} MiB, {rate:.1f} MiB/s")
+
+
+def _tell(recordings: "list[Recording]") -> None:
+    """Say of each direction what was recorded, and how it ended."""
     from ..text import shown
 
-    tap = Tap(address(where), Path(output), address(forward) if forward else None)
-    warn(f"listening at {tap.address}")
-    began = time.monotonic()
-    live = sys.stderr.isatty()
+    if sys.stderr.isatty():
+        _write("\n")
+    for r in recordings:
+        way = "destination to source" if r.reverse else "source to destination"
+        what = r.kind.value if r.kind is not None else "unknown"
+        name = shown(bytes(r.path)) if r.path is not None else "no file"
+        ending = f"; {r.error}" if r.error else ""
+        if r.size or r.error:
+            _say(f"connection {r.connection}, {what}, {way}: {r.size} bytes, {name}{ending}")
+    if not _came(recordings):
+        _say("nothing was recorded")
+    elif not any(r.main for r in recordings):
+        _say("the migration's main channel never came: there are channels alone")
 
-    def counters(recordings: list[Recording]) -> None:
-        if live:
-            there = sum(r.size for r in recordings if not r.reverse)
-            seconds = time.monotonic() - began
-            count = sum(not r.reverse for r in recordings)
-            text = f"{count} connections, {there / MIB:.1f} MiB, {there / MIB / max(seconds, 1e-9):.1f} MiB/s"
-            click.echo(f"\r{text:60}", err=True, nl=False)
 
-    before = signal.signal(signal.SIGTERM, _interrupted)
-    try:
-        recordings = tap.run(counters)
-    finally:
-        signal.signal(signal.SIGTERM, before)
-        if live:
-            click.echo(err=True)
-        for r in tap.recordings:
-            way = "destination to source" if r.reverse else "source to destination"
-            name = shown(bytes(r.path)) if r.path is not None else "nothing came"
-            ending = f"; {r.error}" if r.error else ""
-            if r.path is not None or r.error:
-                warn(f"connection {r.connection}, {way}: {r.size} bytes, {name}{ending}")
-    complete = any(r.main for r in recordings) and not any(r.error for r in recordings)
+def _status(recordings: "list[Recording]") -> int:
+    from ..net.kinds import Kind
+
+    if not _came(recordings):
+        return EXIT_UNREADABLE
+    migration = [r for r in recordings if r.kind is not Kind.FOREIGN]
+    complete = any(r.main for r in migration) and not any(r.error for r in migration)
     return 0 if complete else EXIT_FINDINGS
 
 
-def _interrupted(*_: object) -> None:
-    raise KeyboardInterrupt
+def _came(recordings: "list[Recording]") -> bool:
+    """Whether anything of a source was recorded."""
+    return any(r.size for r in recordings if not r.reverse)
+
+
+def _say(message: str) -> None:
+    """Warn, if anyone listens. A recording does not end because nobody does."""
+    with suppress(OSError):
+        warn(message)
+
+
+def _write(text: str) -> None:
+    with suppress(OSError):
+        click.echo(text, err=True, nl=False)

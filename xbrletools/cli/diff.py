@@ -4,23 +4,22 @@ import json
 from collections import Counter
 from collections.abc import Iterable, Iterator
 from contextlib import ExitStack
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from typing import Any
 
 import click
 
-import xbrletools
-
 from ..analysis.diff import BlockDifference, Change, Difference, blocks_differ, differences, memory_of_pass
+from ..capture import Capture
 from ..errors import XbrleError
 from ..memory.image import Image
 from ..memory.replay import View
-from ..source.source import Input
 from ..text import shown
-from . import EXIT_FINDINGS, reading, salvaging, viewing
+from . import EXIT_FINDINGS
+from .options import before, examples, json_lines, opening, salvaging, viewing
 from .output import report
 
-RANGES = 3  # ranges of a page that its line names
+RANGES = 3  # ranges that the line of a page lists
 
 _MEANING = {
     Change.VALUE: "differ",
@@ -29,24 +28,50 @@ _MEANING = {
 }
 
 
-@click.command()
-@reading
+def _usage(other: str | None, at: int | None, to: int | None, passes: str | None, to_view: str | None) -> None:
+    if passes is not None and (other, at, to, to_view) != (None, None, None, None):
+        raise click.UsageError("--pass compares S with itself: it excludes S2, --at, --to and --to-view")
+    if (other, at, to, passes, to_view) == (None, None, None, None, None):
+        raise click.UsageError("nothing to compare S with: give S2, --at, --to, --pass or --to-view")
+
+
+def _usage_of_second(capture: str, other: str | None, to_channel: tuple[str, ...], to_snapshot: str | None) -> None:
+    if other is None and (to_channel or to_snapshot is not None):
+        raise click.UsageError("--to-channel and --to-snapshot need S2")
+    if capture == other == "-":
+        raise click.UsageError("only one of S and S2 can be -: standard input can be read only once")
+
+
+@click.command(
+    epilog=examples(
+        "diff samples/posted-8m.bin --at 2000 --to 2500",
+        "diff samples/posted-8m.bin --pass 2-3 --json",
+        "diff samples/posted-8m.bin --to-view sender",
+    )
+)
+@before(_usage)
+@before(_usage_of_second)
 @salvaging
 @click.argument("other", metavar="[S2]", required=False)
-@click.option("--at", type=int, metavar="RECORD", help="S just after this record, not at the end.")
-@click.option("--to", type=int, metavar="RECORD", help="S2, or S without it, just after this record.")
-@click.option("--pass", "passes", metavar="P[-Q]", help="What these passes of S changed.")
+@click.option("--at", type=int, metavar="RECORD", help="Take S just after this record (default: at the end).")
+@click.option(
+    "--to",
+    type=int,
+    metavar="RECORD",
+    help="Take S2, or S if S2 is not given, just after this record (default: at the end).",
+)
+@click.option("--pass", "passes", metavar="P[-Q]", help="Show what these passes (sweeps over memory) of S changed.")
 @viewing
 @click.option(
     "--to-view",
     type=click.Choice(["receiver", "sender"]),
-    help="The view of S2, or of S without it, where that is another than --view.",
+    help="The view of S2, or of S if S2 is not given (default: as --view).",
 )
-@click.option("--to-channel", multiple=True, metavar="FILE", help="A multifd channel beside S2; --channel is of S.")
-@click.option("--to-snapshot", metavar="NAME", help="Which internal snapshot of S2, a qcow2 image; --snapshot is of S.")
-@click.option("--json", "as_json", is_flag=True, help="One object a line.")
+@click.option("--to-channel", multiple=True, metavar="FILE", help="A multifd channel recorded beside S2. Repeatable.")
+@click.option("--to-snapshot", metavar="NAME", help="Internal snapshot of S2, a qcow2 image (default: the last).")
+@json_lines
 def command(
-    capture: str | Input,
+    opened: Capture,
     other: str | None,
     at: int | None,
     to: int | None,
@@ -56,46 +81,31 @@ def command(
     to_channel: tuple[str, ...],
     to_snapshot: str | None,
     as_json: bool,
-    dialect: str | None,
-    endian: str | None,
-    page_size: int | None,
 ) -> int:
-    """What differs between the memories of S and S2, or of S at two moments: --at, --to, or --pass; or in two views.
+    """Compare memory: of S and S2, or of S at two moments, before and after passes, or in two views.
 
-    xbrle diff S --to-view sender is what the destination has otherwise than the source had it. Blocks are the same
-    where their names are. A byte that is unknown in one memory only is a difference.
+    RAM blocks are matched by name. A byte that is unknown in only one of the two counts as a difference; a byte that
+    is unknown in both does not. With --to-view sender, S is compared with what the source really held.
 
-    Options that say how to read a capture are for S and S2 alike, but for --channel and --snapshot, which are of S: S2
-    has --to-channel and --to-snapshot.
+    The options for reading a capture apply to S and S2. Only --channel and --snapshot are for S alone: for S2 use
+    --to-channel and --to-snapshot.
 
-    Exits 0 where nothing differs, 1 where something does, 2 where one cannot be read. It says nothing of damage: with
-    --salvage what is in doubt is unknown, and a byte that is unknown in both differs no more than one that is the same.
+    Exit status: 0 the memories are equal, 1 they differ, 2 a capture cannot be read. Damage does not change it.
     """
-    if passes is not None and (other, at, to, to_view) != (None, None, None, None):
-        raise click.UsageError("--pass compares S with itself, and excludes S2, --at, --to and --to-view")
-    if (other, at, to, passes, to_view) == (None, None, None, None, None):
-        raise click.UsageError("S with what? Give S2, or --at, --to, --pass or --to-view")
-    if other is None and (to_channel or to_snapshot is not None):
-        raise click.UsageError("--to-channel and --to-snapshot are of S2, and there is none")
-    named = capture if isinstance(capture, Input) else Input(capture)
-    if named.main == other == "-":
-        raise click.UsageError("only one of S and S2 can be -: standard input can be read once only")
-    with ExitStack() as opened:
-        first = opened.enter_context(xbrletools.open(capture, dialect, endian, page_size))
-        report(first.problems)
-        second = first
+    report(opened.problems)
+    with ExitStack() as stack:
+        second = opened
         if other is not None:
-            like = replace(named, main=other, channels=to_channel, snapshot=to_snapshot)
-            second = opened.enter_context(xbrletools.open(like, dialect, endian, page_size))
+            like = {"capture": other, "channel": to_channel, "snapshot": to_snapshot}
+            second = stack.enter_context(opening(click.get_current_context().params | like))
             report(second.problems)
         if passes is not None:
-            begin, end = _passes(passes, int(first.records.pass_.max(initial=0)))
-            one, two = (memory_of_pass(first.stream, number, View(view)) for number in (begin - 1, end))
+            begin, end = _passes(passes, int(opened.records.pass_.max(initial=0)))
+            one, two = (memory_of_pass(opened.stream, number, View(view)) for number in (begin - 1, end))
         else:
-            one, two = first.memory(at, View(view)), second.memory(to, View(to_view or view))
-        found = _as_json(one, two) if as_json else _as_text(one, two)
+            one, two = opened.memory(at, View(view)), second.memory(to, View(to_view or view))
         differ = False
-        for line in found:
+        for line in _as_json(one, two) if as_json else _as_text(one, two):
             differ = True
             click.echo(line)
         if not differ and not as_json:
@@ -104,14 +114,14 @@ def command(
 
 
 def _passes(text: str, last: int) -> tuple[int, int]:
-    """``P`` or ``P-Q``."""
+    """The first and last pass of ``P`` or ``P-Q``, where ``last`` is the last that there is."""
     begin, _, end = text.partition("-")
     try:
         numbers = int(begin), int(end or begin)
     except ValueError:
-        raise XbrleError(f"{text!r} is no pass; write 3 or 3-5") from None
+        raise XbrleError(f"invalid pass {text!r}: use a number or a range, for example 3 or 3-5") from None
     if not 1 <= numbers[0] <= numbers[1] <= last:
-        raise XbrleError(f"there is no pass {text}; this capture has 1 to {last}")
+        raise XbrleError(f"pass {text} does not exist: this capture has passes 1 to {last}")
     return numbers
 
 
@@ -126,14 +136,14 @@ def _as_json(first: Image, second: Image) -> Iterator[str]:
 
 
 def _as_text(first: Image, second: Image) -> Iterator[str]:
-    """A line a page, or a run of pages that differ wholly and in one way; then what it comes to."""
+    """A line for each page, or for a run of pages that differ wholly and in one way; then the sums."""
     for block in blocks_differ(first, second):
         yield _block_line(block)
     pages, counts = 0, Counter[Change]()
-    for some in _pages(differences(first, second), first.space.page_size):
-        pages += some.pages
-        counts.update(some.counts)
-        yield some.line()
+    for run in _pages(differences(first, second), first.space.page_size):
+        pages += run.pages
+        counts.update(run.counts)
+        yield run.line()
     if pages:
         sums = ", ".join(
             f"{n} bytes {_MEANING[change]}" for change, n in sorted(counts.items(), key=lambda c: c[0].value)
@@ -152,7 +162,7 @@ def _block_line(block: BlockDifference) -> str:
 
 @dataclass(slots=True)
 class _Pages:
-    """A page that differs, or several that follow each other and differ wholly in one way."""
+    """A page that differs, or a run of pages that differ wholly in one way."""
 
     block: bytes
     page: int
@@ -171,7 +181,7 @@ class _Pages:
 
 
 def _pages(found: Iterable[Difference], size: int) -> Iterator[_Pages]:
-    """Differences, gathered by the pages that they are in."""
+    """Differences, gathered by page."""
     now: _Pages | None = None
     for piece in _split(found, size):
         page = piece.offset // size * size
@@ -190,7 +200,7 @@ def _pages(found: Iterable[Difference], size: int) -> Iterator[_Pages]:
 
 
 def _split(found: Iterable[Difference], size: int) -> Iterator[Difference]:
-    """Differences cut at the borders of pages; a run of whole pages stays one."""
+    """Differences, cut at the borders of pages. A run of whole pages stays together."""
     for one in found:
         at, end = one.offset, one.offset + one.length
         while at < end:

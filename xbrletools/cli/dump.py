@@ -2,14 +2,12 @@
 
 import os
 import sys
-from collections.abc import Collection, Iterable, Iterator
+from collections.abc import Collection, Iterable, Iterator, Mapping
 from typing import Any
 
 import click
 import numpy as np
 from numpy.typing import NDArray
-
-import xbrletools
 
 from .. import filters
 from ..capture import Capture
@@ -22,8 +20,9 @@ from ..model import Found
 from ..table.sections import Section, Sections
 from ..table.windows import Window, slices, windows
 from ..text import shown
-from . import reading, salvaging, warn
+from . import warn
 from .listing import Json, Lister, Text
+from .options import examples, json_lines, salvaging
 from .output import report
 
 _BULK = (ram.IDSTR, block.IDSTR)
@@ -39,27 +38,29 @@ _OPTIONS = {
 
 
 def _filtering(function: Any) -> Any:
-    """The options that are each one term of a filter."""
+    """Add the options that are each one term of a filter."""
     for field, metavar in reversed(_OPTIONS.items()):
-        option = click.option(f"--{field}", f"by_{field}", metavar=metavar, help=f"The same as {field}:...")
+        option = click.option(f"--{field}", f"by_{field}", metavar=metavar, help=f"Add {field}:... to the filter.")
         function = option(function)
     return click.argument("words", nargs=-1, metavar="[FILTER]...")(function)
 
 
-@click.command()
-@reading
+@click.command(
+    epilog=examples(
+        'dump samples/posted-8m.bin "kind:xbrle pass:2-3 len>1000"',
+        "dump samples/posted-8m.bin --record 525-526 --fields",
+        "dump samples/posted-8m.bin --section 5 --json",
+    )
+)
 @salvaging
 @_filtering
-@click.option("--devices", is_flag=True, help="Only the sections of devices.")
-@click.option("--fields", is_flag=True, help="The fields of each, with their offsets and sizes; a device's too.")
-@click.option("--runs", is_flag=True, help="With --fields, also the runs of each delta.")
-@click.option("--hex", "hexadecimal", is_flag=True, help="The bytes of each payload.")
-@click.option("--json", "as_json", is_flag=True, help="One JSON object a line.")
+@click.option("--devices", is_flag=True, help="List only the sections of devices.")
+@click.option("--fields", is_flag=True, help="Also list the fields of each section and record, with offset and size.")
+@click.option("--runs", is_flag=True, help="With --fields: also list the runs of each delta.")
+@click.option("--hex", "hexadecimal", is_flag=True, help="Also print the bytes of each payload.")
+@json_lines
 def command(
-    capture: str,
-    dialect: str | None,
-    endian: str | None,
-    page_size: int | None,
+    opened: Capture,
     words: tuple[str, ...],
     devices: bool,
     fields: bool,
@@ -70,50 +71,55 @@ def command(
 ) -> int:
     """List the sections and records of S, one a line.
 
-    A FILTER chooses among them: kind:xbrle,xbzrle page:0x300000-0x33f000 len>1000 block:pc.ram pass:2-3 stage:end
-    record:100-200 section:5 offset:0x1000- flags:continue checksum:0x8052d finding:stale-base; with not, or and
-    parentheses. Sections are listed with their records where the filter looks at section, stage and offset alone.
-    Sections in a package stand two columns further in. A channel's record has its packet's offset in that channel.
+    A section is a framed part of the stream. A record is one unit of a RAM section, usually one page: sent in full
+    (page), as one repeated byte (dup) or as a delta (xbrle, xbzrle), which holds only what changed.
+
+    A FILTER selects what is listed, for example kind:xbrle,xbzrle page:0x300000-0x33f000 len>1000. The fields are kind,
+    page, len, block, pass, stage, record, section, offset, flags, checksum and finding. Join terms with and, or, not
+    and parentheses; a blank means and. Sections are listed if the filter looks only at section, stage and offset.
+
+    Sections inside a postcopy package are indented by two columns. The offset of a record from a multifd channel is the
+    offset in that channel's file.
     """
-    text = " ".join(words)
-    chosen = [filters.parse(text, _rules("finding" in text))]
-    for name, value in options.items():
-        if value is not None:
-            chosen += [_option(name.removeprefix("by_"), value)]
-    parts = [f for f in chosen if f.fields]
-    wanted = filters.All(tuple(parts)) if parts else None
-    with xbrletools.open(capture, dialect=dialect, endian=endian, page_size=page_size) as opened:
-        looks_back = fields or runs or hexadecimal or (wanted is not None and "finding" in wanted.fields)
-        looks_back = looks_back or opened.salvaged
-        scan = None if looks_back or devices or opened.has_channels else opened.scan()
-        found: Found = opened.facts if scan is None else scan
-        lister = (Json if as_json else Text)(opened, found, fields or runs, runs, hexadecimal)
-        if devices:
-            pieces = _devices(found, wanted, lister)
-        elif opened.has_channels:
-            pieces = _pieces(opened, found, slices(opened.records), wanted, lister)
-        else:
-            pieces = _pieces(
-                opened, found, windows([opened.records.columns] if scan is None else scan, found), wanted, lister
-            )
-        for piece in pieces:
-            sys.stdout.write(piece)
-        names = list(found.names)
-        for name in filters.strangers(wanted, names) if wanted is not None else ():
-            there = ", ".join(map(shown, names)) or "none"
-            warn(f"there is no RAM block {shown(os.fsencode(name))}; this capture has {there}")
-        return report(found.problems)
+    wanted = _wanted(" ".join(words), options)
+    looks_back = fields or runs or hexadecimal or (wanted is not None and "finding" in wanted.fields)
+    looks_back = looks_back or opened.salvaged
+    scan = None if looks_back or devices or opened.has_channels else opened.scan()
+    found: Found = opened.facts if scan is None else scan
+    lister = (Json if as_json else Text)(opened, found, fields or runs, runs, hexadecimal)
+    if devices:
+        pieces = _devices(found, wanted, lister)
+    elif opened.has_channels:
+        pieces = _pieces(opened, found, slices(opened.records), wanted, lister)
+    else:
+        columns = [opened.records.columns] if scan is None else scan
+        pieces = _pieces(opened, found, windows(columns, found), wanted, lister)
+    for piece in pieces:
+        sys.stdout.write(piece)
+    names = list(found.names)
+    for name in filters.strangers(wanted, names) if wanted is not None else ():
+        listed = ", ".join(map(shown, names)) or "none"
+        warn(f"there is no RAM block {shown(os.fsencode(name))}; this capture has {listed}")
+    return report(found.problems)
+
+
+def _wanted(text: str, options: Mapping[str, str | None]) -> Filter | None:
+    """The filter that the words and the options make together; None if they let everything pass."""
+    parts = [filters.parse(text, _rules("finding" in text))]
+    parts += [_option(name.removeprefix("by_"), value) for name, value in options.items() if value is not None]
+    parts = [f for f in parts if f.fields]
+    return filters.All(tuple(parts)) if parts else None
 
 
 def _option(field: str, value: str) -> Filter:
-    """The filter of ``--field value``; kinds and rules may be several, divided by commas."""
+    """The filter of ``--field value``. Commas divide several values, except in block names."""
     values = value.split(",") if field != "block" else [value]
     rules = _rules(field == "finding")
     return filters.AnyOf(tuple(filters.term(field, v, rules) for v in values))
 
 
 def _rules(wanted: bool) -> Collection[str] | None:
-    """The rules that a finding can have, if they are wanted."""
+    """The rules that a finding can have, or None if the filter does not ask for findings."""
     if not wanted:
         return None
     from ..verify.rules import RULES
@@ -122,7 +128,7 @@ def _rules(wanted: bool) -> Collection[str] | None:
 
 
 def _devices(scan: Found, wanted: Filter | None, lister: Lister) -> Iterator[str]:
-    """The sections that are neither RAM nor disk, and no part of the container."""
+    """The sections of devices: those with an owner that is neither RAM nor disk."""
     yield lister.head()
     for section in _chosen(scan.sections, wanted, 0, len(scan.sections)):
         if section.owner is not None and (section.type is SectionType.FULL or section.owner.idstr not in _BULK):
@@ -132,7 +138,7 @@ def _devices(scan: Found, wanted: Filter | None, lister: Lister) -> Iterator[str
 def _pieces(
     opened: Capture, scan: Found, pieces: Iterable[Window], wanted: Filter | None, lister: Lister
 ) -> Iterator[str]:
-    """The output, a window at a time: a pipe is read in constant memory."""
+    """The output, a window at a time, so that a pipe is read in constant memory."""
     findings = tuple(opened.verify()) if wanted is not None and "finding" in wanted.fields else ()
     bases, standing = Bases(scan.blocks), _standing_bases(opened) if opened.salvaged else None
     yield lister.head()
@@ -149,7 +155,7 @@ def _pieces(
 
 
 def _standing_bases(opened: Capture) -> NDArray[np.int8] | None:
-    """What is known of each record's base after salvage; None where the blocks claim to be larger than any guest."""
+    """What is known of each record's base after salvage; None if the blocks claim more memory than a guest can have."""
     try:
         return standing_bases(opened.stream, opened.space, opened.lapses())
     except XbrleError:
@@ -166,7 +172,7 @@ def _chosen(sections: Sections, wanted: Filter | None, start: int, end: int) -> 
 def _merged(
     window: Window, keep: NDArray[np.int64], known: NDArray[np.int8], sections: list[Section], lister: Lister
 ) -> Iterator[str]:
-    """Sections, each before its records."""
+    """The lines of a window: each section before its records."""
     lines = lister.records(window, keep, known)
     places = np.searchsorted(window.section[keep], np.array([s.index for s in sections], np.int64))
     done = 0

@@ -1,32 +1,78 @@
-"""xbrle encode: a migration stream from memory snapshots."""
+"""`xbrle encode`: a migration stream from memory snapshots."""
 
+from collections.abc import Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import click
 
 from ..errors import XbrleError
 from ..text import size
 from . import warn
-from .saving import bases, choosing, named, save
+from .options import DIALECT_NAMES, named_number, ram_addresses
+from .saving import choosing, save
+
+if TYPE_CHECKING:
+    from ..model import Block
+    from ..sender.addresses import PageAddresses
+    from ..sender.saver import RecordForm
 
 
-@click.command()
-@click.argument("snapshots", metavar="SNAP...", nargs=-1, required=True)
-@click.option("-o", "--output", required=True, metavar="S", help="The stream to write; - is standard output.")
-@click.option("--block", "blocks", type=named, multiple=True, metavar="NAME=SIZE", help="A block, in the files' order.")
-@click.option("--layout", metavar="FILE", help='The blocks as JSON: {"blocks": [{"name": ..., "length": ...}]}.')
-@bases
-@click.option("--dialect", default="posted", show_default=True, metavar="NAME", help="How deltas are written.")
-@click.option("--endian", type=click.Choice(["little", "big"]), default="little", show_default=True)
-@click.option("--page-size", type=size, default="4096", show_default=True, metavar="BYTES")
-@click.option("--checksum/--no-checksum", default=True, show_default=True, help="Checksums in posted headers.")
-@choosing
-@click.option("--rate", type=size, metavar="BYTES", help="Bytes a section [3355443, a tenth of 32 MiB].")
-@click.option(
-    "--block-section/--no-block-section", default=None, help="An idle block section before each RAM one [v4 of 2011]."
+def _page_size(text: str) -> int:
+    """A page size that a stream can have."""
+    from ..codec.batches import checked_page_size
+
+    try:
+        return checked_page_size(size(text))
+    except ValueError as error:
+        raise XbrleError(str(error)) from None
+
+
+@click.command(
+    epilog="\b\nExamples:\n"
+    "  xbrle extract samples/posted-8m.bin --at 2000 -o /tmp/before\n"
+    "  xbrle extract samples/posted-8m.bin --view sender -o /tmp/after\n"
+    "  xbrle encode /tmp/before /tmp/after --dialect xbzrle -o /tmp/stream.bin"
 )
-@click.option("--last-in-end", is_flag=True, help="Send the last snapshot's changes in END, as full pages.")
-@click.option("--device-tail", metavar="FILE", help="Device sections to put after RAM, as they stand in a stream.")
+@click.argument("snapshots", metavar="SNAP...", nargs=-1, required=True)
+@click.option("-o", "--output", required=True, metavar="S", help="The stream to write; - for standard output.")
+@click.option(
+    "--block",
+    "blocks",
+    type=named_number,
+    multiple=True,
+    metavar="NAME=SIZE",
+    help="A RAM block of raw snapshots, in the order of the files' bytes. Repeatable.",
+)
+@click.option("--layout", metavar="FILE", help='The blocks as JSON: {"blocks": [{"name": ..., "length": ...}]}.')
+@ram_addresses
+@click.option(
+    "--dialect",
+    default="posted",
+    show_default=True,
+    metavar="NAME",
+    help=f"Delta dialect to write. One of: {DIALECT_NAMES}.",
+)
+@click.option(
+    "--endian",
+    type=click.Choice(["little", "big"]),
+    default="little",
+    show_default=True,
+    help="The sending host's byte order.",
+)
+@click.option(
+    "--page-size", type=_page_size, default="4096", show_default=True, metavar="BYTES", help="The target's page size."
+)
+@click.option("--checksum/--no-checksum", default=True, show_default=True, help="Write checksums in posted headers.")
+@choosing
+@click.option("--rate", type=size, metavar="BYTES", help="Bytes in each section (default: 3355443, a tenth of 32M).")
+@click.option(
+    "--block-section/--no-block-section",
+    default=None,
+    help="Write an empty block section before each RAM one, as QEMU of 2011 did (default: except for XBZRLE).",
+)
+@click.option("--last-in-end", is_flag=True, help="Send the last snapshot's changes in the END section, as full pages.")
+@click.option("--device-tail", metavar="FILE", help="Device sections to write after RAM, as bytes of a stream.")
 def command(
     snapshots: tuple[str, ...],
     output: str,
@@ -46,46 +92,52 @@ def command(
     last_in_end: bool,
     device_tail: str | None,
 ) -> int:
-    """Write a migration stream from memory snapshots in time order: SNAP0 whole, then what changed in each.
+    """Write a migration stream from memory snapshots, given in time order.
 
-    A snapshot is a raw file, its blocks one after the other (--block pc.ram=16M --block pc.bios=128K), or a folder
-    that xbrle extract wrote. The receiver ends up with the last snapshot. By default a dup page is never the base of a
-    delta; --dup-pages posted makes the posted patch's mistake, after which the receiver's memory is wrong.
+    The first snapshot is sent whole, then what changed in each later one, so the receiver ends up with the last. A
+    snapshot is a raw file with one RAM block after the other (--block pc.ram=16M --block pc.bios=128K), or a folder
+    written by xbrle extract.
+
+    A delta holds what changed in a page since an earlier version, its base. By default a dup page (one repeated byte)
+    is never a base. --dup-pages posted repeats the posted patch's mistake: the receiver's memory is then wrong.
     """
-    from ..codec.batches import checked_page_size
-    from ..formats import ram
-    from ..formats.dialects import DIALECTS, Encoding
+    from ..formats.dialects import Encoding
     from ..model import Block
+    from ..ram.named import dialect_named
+    from ..sender.addresses import MAIN_BLOCK
     from ..sender.cache import DEFAULT_BYTES
-    from ..sender.encode import RATE, Plan, encode, placed
+    from ..sender.encode import RATE, Plan, encode
     from ..sender.policy import Dups, Policy, rules_of
-    from ..sender.saver import Form
+    from ..sender.saver import RecordForm
     from ..sender.snapshots import open_snapshots, read_layout
-    from ..sender.transcode import MAIN_BLOCK
 
-    if dialect not in DIALECTS:
-        raise XbrleError(f"no dialect is called {dialect!r}; there are {', '.join(DIALECTS)}")
+    target = dialect_named(dialect)
+    is_xbzrle = target.encoding is Encoding.ZRUN
     if blocks and layout:
-        raise XbrleError("--block and --layout both name the blocks; give one of them")
-    try:
-        checked_page_size(page_size)
-    except ValueError as error:
-        raise XbrleError(str(error)) from None
-    target = DIALECTS[dialect]
+        raise XbrleError("--block and --layout both list the blocks: give only one of them")
     given = read_layout(layout) if layout else [Block(name, length) for name, length in blocks]
     mapped, given = open_snapshots(snapshots, given, page_size, MAIN_BLOCK)
-    own = Policy.XBZRLE if target.encoding is Encoding.ZRUN else Policy.POSTED
-    dups = Dups(dup_pages) if dup_pages else None if target.caches_dup else Dups.SAFE
-    form = Form(target, endian, checksum, page_size)
-    where = placed(given, form.version, page_size, dict(bases))
-    if form.version == ram.VERSION_FLAT and len(given) > 1:
-        warn(f"ram_addrs are taken from {where.source}")
+    form = RecordForm(target, endian, checksum, page_size)
+    where = _placed(given, form, bases)
     plan = Plan(
         rate=RATE if rate is None else max(1, rate),
-        block_section=target.encoding is not Encoding.ZRUN if block_section is None else block_section,
+        block_section=not is_xbzrle if block_section is None else block_section,
         last_in_end=last_in_end,
         device_tail=Path(device_tail).read_bytes() if device_tail else b"",
     )
+    own = Policy.XBZRLE if is_xbzrle else Policy.POSTED
+    dups = Dups(dup_pages) if dup_pages else None if target.caches_dup else Dups.SAFE
     rules = rules_of(target, Policy(policy) if policy else own, dups, page_size, seed)
     save(output, encode(mapped, where, form, rules, cache_bytes or DEFAULT_BYTES, plan))
     return 0
+
+
+def _placed(blocks: "Sequence[Block]", form: "RecordForm", bases: tuple[tuple[bytes, int], ...]) -> "PageAddresses":
+    """Where the RAM blocks lie in ram_addr space, said where the stream depends on it."""
+    from ..formats import ram
+    from ..sender.addresses import addresses_in_blocks
+
+    where = addresses_in_blocks(blocks, form.version, form.page_size, dict(bases))
+    if form.version == ram.VERSION_FLAT and len(blocks) > 1:
+        warn(f"ram_addrs are taken from {where.source}")
+    return where

@@ -7,15 +7,12 @@ from pathlib import Path
 import click
 import numpy as np
 
-import xbrletools
-
 from ..arrays import reserve
 from ..capture import Capture
 from ..errors import XbrleError
 from ..export import physical, raw
 from ..export.disk import write_disk
-from ..export.elfcore import write_elf
-from ..export.lime import write_lime
+from ..export.formats import FORMATS, write_physical
 from ..export.memory import Piece, Unknown, marked_bytes, unknown_ranges, write_mask
 from ..export.sidecar import Sidecar, sidecar_path, source
 from ..memory.confirm import Trust
@@ -25,61 +22,98 @@ from ..physical import layout
 from ..table.columns import PIECE
 from ..table.kinds import IS_PAGE
 from ..text import shown, size
-from . import EXIT_FINDINGS, reading, salvaging, warn
+from . import EXIT_FINDINGS, warn
+from .options import before, examples, salvaging, viewing
 from .output import progress, recovery, report
 
 
-@click.command()
-@reading
-@salvaging
-@click.option("--output", "-o", metavar="OUT", required=True, help="The folder, or with --block the file, to write.")
-@click.option("--block", metavar="NAME", help="Write this RAM block alone.")
-@click.option("--disk", metavar="DEVICE", help="Write this disk, of a block migration, and no memory.")
-@click.option("--at", type=int, metavar="RECORD", help="Memory just after this record, not at the end.")
-@click.option(
-    "--view",
-    type=click.Choice(["receiver", "sender"]),
-    default="receiver",
-    help="What the destination ended up with (the default), or what the source really held.",
+def _usage(
+    disk: str | None,
+    block: str | None,
+    at: int | None,
+    map_file: str | None,
+    space: str | None,
+    form: str,
+    unknown: str,
+    trust: str,
+) -> None:
+    if disk is not None and (block or at or map_file or space or (form, unknown, trust) != ("raw", "zero", "stream")):
+        raise click.UsageError("--disk can be combined only with --force")
+    if form != "raw" and space == "block":
+        raise click.UsageError(f"--format {form} cannot be used with --space block")
+    physical_space = _space(space, form) == "physical"
+    if physical_space and block is not None:
+        raise click.UsageError("--block cannot be used with --space physical, which takes all blocks")
+    if map_file is not None and not physical_space:
+        raise click.UsageError("--map needs --space physical")
+    if unknown == "mask-file" and not physical_space and block is None:
+        raise click.UsageError("--unknown mask-file needs --block or --space physical")
+
+
+def _space(space: str | None, form: str) -> str:
+    """The space to write: the one given, else what the format is made for."""
+    return space or ("block" if form == "raw" else "physical")
+
+
+@click.command(
+    epilog=examples(
+        "extract samples/posted-8m.bin -o /tmp/posted",
+        "extract samples/posted-8m.bin -o /tmp/pc.ram --block pc.ram --at 2000",
+        "extract samples/posted-8m.bin -o /tmp/posted.elf --format elf --view sender",
+    )
 )
+@before(_usage)
+@salvaging
+@click.option(
+    "--output", "-o", metavar="OUT", required=True, help="Folder to write, or file with --block or --space physical."
+)
+@click.option("--block", metavar="NAME", help="Write only this RAM block.")
+@click.option("--disk", metavar="DEVICE", help="Write this disk, sent by block migration, instead of memory.")
+@click.option("--at", type=int, metavar="RECORD", help="Write memory just after this record (default: at the end).")
+@viewing
 @click.option(
     "--format",
     "form",
-    type=click.Choice(["raw", "elf", "lime"]),
+    type=click.Choice(list(FORMATS)),
     default="raw",
-    help="Raw (the default), an ELF core or a LiME image; the last two are of physical space.",
+    show_default=True,
+    help="Raw bytes, an ELF core or a LiME image. elf and lime mean --space physical.",
 )
 @click.option(
     "--space",
     type=click.Choice(["block", "physical"]),
-    help="Blocks as they are (the default of raw), or guest-physical addresses.",
+    help="Addresses in the output: offsets in each RAM block, or guest-physical (default: block for raw).",
 )
-@click.option("--map", "map_file", metavar="FILE", help="Where blocks lie: START LENGTH BLOCK OFFSET lines, or JSON.")
+@click.option(
+    "--map",
+    "map_file",
+    metavar="FILE",
+    help="Where RAM blocks lie in physical space: lines START LENGTH BLOCK OFFSET, or JSON (default: inferred).",
+)
 @click.option(
     "--unknown",
-    type=click.Choice(["zero", "fail", "mask-file"]),
-    default="zero",
-    help="Bytes that nobody sent: zeros (the default), a refusal, or zeros and a mask beside the file.",
+    type=click.Choice([u.value for u in Unknown]),
+    default=Unknown.ZERO.value,
+    show_default=True,
+    help="For unknown bytes: write zeros, write nothing and fail, or write zeros and a mask beside the file.",
 )
 @click.option(
     "--trust",
     type=click.Choice([t.value for t in Trust]),
     default=Trust.STREAM.value,
-    help="Give what stands in the stream (the default), or only what a checksum vouches for: the rest is unknown then.",
+    show_default=True,
+    help="Write all that the stream gives, or only pages that a checksum in it confirms; others are then unknown.",
 )
 @click.option(
     "--hash-unknown",
     type=size,
     default=str(raw.HASHED_UNKNOWN_MAX),
     metavar="BYTES",
-    help="How many bytes that nobody sent the manifest's digests may cover [4G]; beyond that they are left out.",
+    help="Most unknown bytes that a digest in the manifest may cover (default: 4G). With more, it is left out.",
 )
-@click.option("--force", is_flag=True, help="Replace what is there already.")
+@click.option("--force", is_flag=True, help="Replace existing files.")
 def command(
-    capture: str,
-    dialect: str | None,
-    endian: str | None,
-    page_size: int | None,
+    opened: Capture,
     output: str,
     block: str | None,
     disk: str | None,
@@ -93,71 +127,95 @@ def command(
     hash_unknown: int,
     force: bool,
 ) -> int:
-    """Write the memory that S carries to files that other tools open.
+    """Write the memory that S carries to files for other tools.
 
-    OUT becomes a folder with a file for each RAM block and a manifest.json, or one file with --block or in physical
-    space. A file has a sidecar OUT.json with the source's digest, the map and where it is from, and the unknown ranges.
+    By default OUT becomes a folder with a raw file for each RAM block and a manifest.json. With --block or --space
+    physical, OUT is one file, and OUT.json beside it lists the source's digest, the address map and the unknown ranges.
+
+    A byte is unknown if it was not sent, or only as a delta (a change to an earlier version of the page) whose base,
+    that earlier version, is missing.
+
+    Exit status: 0 all that was sent is written, 1 S is damaged or sent pages are missing.
     """
-    if disk is not None and (block or at or map_file or space or (form, unknown, trust) != ("raw", "zero", "stream")):
-        raise click.UsageError("--disk goes with --force alone")
-    space = space or ("block" if form == "raw" else "physical")
-    if form != "raw" and space == "block":
-        raise click.UsageError(f"--format {form} is of physical space")
-    if space == "physical" and block is not None:
-        raise click.UsageError("--block is of block space")
-    if map_file is not None and space == "block":
-        raise click.UsageError("--map is of physical space")
-    if unknown == "mask-file" and space == "block" and block is None:
-        raise click.UsageError("--unknown mask-file goes with --block or --space physical")
-    with xbrletools.open(capture, dialect=dialect, endian=endian, page_size=page_size) as opened:
-        status = report(opened.problems)
-        if disk is not None:
-            return max(status, _disk(opened, disk, Path(output), force))
-        if not any(b.declared for b in opened.blocks):
-            raise XbrleError(f"{opened.name}: has no list of RAM blocks, so there is no memory to write")
-        chosen = _find(opened, block) if block is not None else None
-        image = opened.memory(at, View(view), Trust(trust))
-        if space == "physical":
-            sidecar = Sidecar(View(view), at, Trust(trust))
-            _physical(opened, image, Path(output), form, sidecar, map_file, Unknown(unknown), force)
-            return max(status, _lost(opened, image, at, Trust(trust)))
-        blocks = range(len(opened.blocks)) if chosen is None else [chosen]
-        _say_what_is_known(image, [raw.whole(image, b) for b in blocks if opened.blocks[b].declared], Trust(trust))
-        missing = sum(raw.unknown_bytes(image, b) for b in blocks if opened.blocks[b].declared)
-        if missing and unknown == Unknown.FAIL.value:
-            raise XbrleError(f"{missing} bytes are unknown; nothing was written")
-        if chosen is not None:
-            _refuse(Path(output), force)
-            with progress("writing", image.block_bytes(chosen)) as on:
-                raw.write_file(image, chosen, Path(output), force, on)
-            pieces = [raw.whole(image, chosen)]
-            if unknown == Unknown.MASK_FILE.value:
-                write_mask(image, pieces, output, image.block_bytes(chosen))
-            about = Sidecar(View(view), at, Trust(trust))
-            about.write(opened.stream, image, output, "raw", "block", pieces, None, Unknown(unknown))
-        else:
-            with progress("writing", 2 * sum(b.length for b in opened.blocks)) as on:
-                told = {**source(opened.stream), "view": view, "at": at, "page_size": opened.page_size, "trust": trust}
-                confirmed = opened.confirmed(image, at, View(view))
-                raw.write_folder(image, Path(output), force, on, confirmed, hash_unknown, **told)
-        if missing:
-            warn(f"{missing} bytes are unknown, zeros stand in their place")
+    target = Path(output)
+    status = report(opened.problems)
+    if disk is not None:
+        return max(status, _disk(opened, disk, target, force))
+    if not any(b.declared for b in opened.blocks):
+        raise XbrleError(
+            f"{opened.name}: the list of RAM blocks is missing, so memory cannot be written. "
+            "To list the blocks yourself, use: --salvage --blocks NAME=SIZE,..."
+        )
+    chosen = None if block is None else _declared(opened, block)
+    image = opened.memory(at, View(view), Trust(trust))
+    about = Sidecar(View(view), at, Trust(trust))
+    if _space(space, form) == "physical":
+        _physical(opened, image, target, form, about, map_file, Unknown(unknown), force)
         return max(status, _lost(opened, image, at, Trust(trust)))
+    blocks = [i for i, b in enumerate(opened.blocks) if b.declared and chosen in (None, i)]
+    _say_what_is_known(image, [raw.whole(image, b) for b in blocks], Trust(trust))
+    missing = sum(raw.unknown_bytes(image, b) for b in blocks)
+    if missing and unknown == Unknown.FAIL.value:
+        raise XbrleError(
+            f"{missing} bytes are unknown: nothing was written. To write zeros instead, leave out --unknown"
+        )
+    if chosen is not None:
+        _one_block(opened, image, chosen, target, about, Unknown(unknown), force)
+    else:
+        _folder(opened, image, target, about, hash_unknown, force)
+    _say_what_is_missing(missing)
+    return max(status, _lost(opened, image, at, Trust(trust)))
+
+
+def _one_block(
+    opened: Capture, image: Image, block: int, output: Path, about: Sidecar, unknown: Unknown, force: bool
+) -> None:
+    """Write one RAM block to a file, with its sidecar and, if wanted, a mask of what is known."""
+    _refuse(output, force)
+    with progress("writing", image.block_bytes(block)) as on:
+        raw.write_file(image, block, output, force, on)
+    pieces = [raw.whole(image, block)]
+    if unknown is Unknown.MASK_FILE:
+        write_mask(image, pieces, output, image.block_bytes(block))
+    about.write(opened.stream, image, output, "raw", "block", pieces, None, unknown)
+
+
+def _folder(opened: Capture, image: Image, output: Path, about: Sidecar, hash_unknown: int, force: bool) -> None:
+    """Write every RAM block to a file of its own, and a manifest."""
+    with progress("writing", 2 * sum(b.length for b in opened.blocks)) as on:
+        described = {
+            **source(opened.stream),
+            "view": about.view.value,
+            "at": about.record,
+            "page_size": opened.page_size,
+            "trust": about.trust.value,
+        }
+        confirmed = opened.confirmed(image, about.record, about.view)
+        raw.write_folder(image, output, force, on, confirmed, hash_unknown, **described)
+
+
+def _say_what_is_missing(count: int) -> None:
+    if count:
+        warn(f"{count} bytes are unknown; they are written as zeros")
 
 
 def _disk(opened: Capture, name: str, output: Path, force: bool) -> int:
     """Write the disk called ``name``; returns the exit status."""
-    there = opened.facts.disks
-    device = next((d for d in there if d == os.fsencode(name) or shown(d) == name), None)
+    disks = opened.facts.disks
+    device = next((d for d in disks if d == os.fsencode(name) or shown(d) == name), None)
     if device is None:
-        names = ", ".join(map(shown, there)) or "none: it has no block sections with data"
-        raise XbrleError(f"{opened.name}: carries no disk {shown(os.fsencode(name))}; there are {names}")
+        names = ", ".join(map(shown, disks)) or "none (it does not have block sections with data)"
+        raise XbrleError(
+            f"{opened.name}: disk {shown(os.fsencode(name))} was not found. Disks in this capture: {names}"
+        )
     raw.refuse_existing(output, force)
-    with progress("writing", there[device]) as on:
+    with progress("writing", disks[device]) as on:
         written = write_disk(opened.stream, device, output, on)
-    warn(f"{written.chunks} chunks of 1 MiB; the stream does not say where the disk ends, the image ends with a chunk")
+    warn(
+        f"{written.chunks} chunks of 1 MiB written; the stream does not record the disk size, so the last one is whole"
+    )
     if written.missing:
-        warn(f"{written.missing} bytes came in no chunk, zeros stand in their place")
+        warn(f"{written.missing} bytes were not sent; they are written as zeros")
     return 0
 
 
@@ -171,25 +229,23 @@ def _physical(
     unknown: Unknown,
     force: bool,
 ) -> None:
-    """Write guest-physical memory, and say which map was taken."""
-    where = (
-        layout.map_of(opened.stream) if map_file is None else layout.parse_map(_text(map_file), opened.stream, map_file)
-    )
+    """Write guest-physical memory, and say which map was used."""
+    if map_file is None:
+        where = layout.map_of(opened.stream)
+    else:
+        where = layout.parse_map(_text(map_file), opened.stream, map_file)
     _refuse(output, force)
-    write = {"raw": physical.write_raw, "elf": write_elf, "lime": write_lime}[form]
-    write(opened.stream, image, where, output, sidecar, unknown)
+    write_physical(form, opened.stream, image, where, output, sidecar, unknown)
     warn(f"guest-physical map from {where.origin}")
     for note in where.notes:
         warn(note)
     pieces = physical.pieces(image, where)
     _say_what_is_known(image, pieces, sidecar.trust)
-    missing = sum(end - start for start, end in unknown_ranges(image, pieces))
-    if missing:
-        warn(f"{missing} bytes are unknown, zeros stand in their place")
+    _say_what_is_missing(sum(end - start for start, end in unknown_ranges(image, pieces)))
 
 
 def _say_what_is_known(image: Image, pieces: Sequence[Piece], trust: Trust) -> None:
-    """After salvage, say how much of what is written nothing vouches for."""
+    """After salvage, say how much of what is written a checksum confirms, and how much nothing protects."""
     if image.vouched is None:
         return
     length = sum(p.length for p in pieces)
@@ -208,21 +264,20 @@ def _text(path: str) -> str:
     try:
         return Path(path).read_text("utf-8")
     except (OSError, UnicodeDecodeError) as error:
-        raise XbrleError(f"{path}: {getattr(error, 'strerror', None) or 'is no text'}") from error
+        raise XbrleError(f"{path}: {getattr(error, 'strerror', None) or 'is not a UTF-8 text file'}") from error
 
 
-def _find(opened: Capture, name: str) -> int:
-    """The declared block called ``name``, in bytes or as shown."""
-    wanted = name.encode("utf-8", "surrogateescape")
-    for i, block in enumerate(opened.blocks):
-        if block.declared and (block.name == wanted or shown(block.name) == name):
-            return i
-    names = ", ".join(shown(b.name) for b in opened.blocks if b.declared)
-    raise XbrleError(f"there is no RAM block {name!r}; there are {names}")
+def _declared(opened: Capture, name: str) -> int:
+    """The index of the RAM block called ``name``, which the capture's block list must have."""
+    block = opened.space.index(name)
+    if not opened.blocks[block].declared:
+        listed = ", ".join(shown(b.name) for b in opened.blocks if b.declared)
+        raise XbrleError(f"RAM block {name!r} is not in the capture's block list: use one of {listed}")
+    return block
 
 
 def _lost(opened: Capture, image: Image, at: int | None, trust: Trust) -> int:
-    """Say which pages were sent, and are not wholly known all the same; returns the exit status."""
+    """Say which pages were sent and are still not wholly known; returns the exit status."""
     columns = opened.records.columns
     if at is not None:
         columns = columns.take(slice(0, opened.records.row(at) + 1))
@@ -233,15 +288,14 @@ def _lost(opened: Capture, image: Image, at: int | None, trust: Trust) -> int:
         astray += int(np.count_nonzero(IS_PAGE[piece.kind[rows < 0]]))
         sent[rows[rows >= 0]] = True
     if astray:
-        warn(f"{astray} records carry pages that no listed block has; they are in no file")
+        warn(f"{astray} records carry pages outside all listed RAM blocks; they were not written")
     pages = np.flatnonzero(sent)
     lost = pages[image.state[pages] != State.RECOVERED]
     if len(lost) and trust is Trust.CHECKSUM:
-        warn(f"{len(lost)} of {len(pages)} pages that were sent are left out: no checksum vouches for them")
+        warn(f"{len(lost)} of {len(pages)} sent pages are left out: no checksum confirms them")
     elif len(lost):
         block = int(np.searchsorted(opened.space.first, lost[0], side="right")) - 1
         address = (int(lost[0]) - int(opened.space.first[block])) * opened.page_size
-
         where = f"{shown(opened.blocks[block].name)}:{address:#x}"
-        warn(f"{len(lost)} pages were sent but not in full, or as deltas that lack a base; the first is {where}")
+        warn(f"{len(lost)} sent pages are not fully known: cut off, or deltas without their base; the first is {where}")
     return EXIT_FINDINGS if astray or len(lost) else 0

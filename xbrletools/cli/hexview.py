@@ -1,4 +1,4 @@
-"""Bytes as text: hexadecimal dumps, old and new side by side, and what the bytes at one place can mean."""
+"""Bytes as text: hexadecimal dumps, old and new side by side, and the values that bytes at one place can have."""
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
@@ -6,8 +6,8 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-ROW = 16  # bytes of a line of a dump
-SIDE = 8  # bytes of a line on each side
+ROW = 16  # bytes in a line of a dump
+SIDE = 8  # bytes in a line, on each side
 UNKNOWN = "??"
 UNCHANGED = ".."
 
@@ -16,22 +16,22 @@ Mask = NDArray[np.bool_]
 
 
 def printable(data: bytes) -> str:
-    """A character a byte: the ASCII ones that can be seen, dots for the rest."""
+    """One character for each byte: itself if it is printable ASCII, else a dot."""
     return "".join(chr(b) if 0x20 <= b < 0x7F else "." for b in data)
 
 
 def cells(data: Bytes, known: Mask, unknown: str = UNKNOWN) -> list[str]:
-    """Two digits a byte."""
+    """Two digits for each byte."""
     return [f"{b:02x}" if k else unknown for b, k in zip(data.tolist(), known.tolist(), strict=True)]
 
 
 def characters(data: Bytes, known: Mask) -> str:
-    """A character a byte; a blank where it is unknown."""
+    """One character for each byte; a blank if it is unknown."""
     return "".join(c if k else " " for c, k in zip(printable(data.tobytes()), known.tolist(), strict=True))
 
 
 def dump(data: Bytes, known: Mask, address: int) -> Iterator[str]:
-    """A dump at ``address``, 16 bytes a line; a single ``*`` for lines like the one before."""
+    """A dump at ``address``, 16 bytes a line. A single ``*`` stands for lines equal to the one before."""
     before, starred = "", False
     digits = max(8, len(f"{address + len(data):x}"))
     for start in range(0, len(data), ROW):
@@ -50,7 +50,7 @@ def dump(data: Bytes, known: Mask, address: int) -> Iterator[str]:
 
 @dataclass(frozen=True, slots=True)
 class Column:
-    """One side of a comparison: its bytes as two digits each, which of them to mark, and a text beside them."""
+    """One side of a comparison: its bytes as two digits each, which bytes to mark, and a text beside them."""
 
     digits: list[str]
     marked: Mask
@@ -58,7 +58,7 @@ class Column:
 
 
 def sides(columns: Sequence[Column], shown: Mask) -> Iterator[str]:
-    """Columns beside each other, 8 bytes a line: only lines that have a byte of ``shown``, and how many lie between.
+    """Columns side by side, 8 bytes a line. Lines without a byte of ``shown`` are left out and counted.
 
     A marked byte has a ``*`` before it.
     """
@@ -79,7 +79,7 @@ def sides(columns: Sequence[Column], shown: Mask) -> Iterator[str]:
 
 
 def between(lines: int) -> str:
-    """What stands for lines that are left out."""
+    """The line that stands for lines that are left out."""
     return f"... {lines * SIDE} bytes the same"
 
 
@@ -90,25 +90,25 @@ def _cell(column: Column, part: slice) -> str:
 
 
 def runs(mask: Mask) -> list[tuple[int, int]]:
-    """Where runs of True begin, and how long each is."""
+    """Where each run of True begins, and its length."""
     edges = np.flatnonzero(np.diff(mask, prepend=False, append=False))
     return list(zip(edges[::2].tolist(), (edges[1::2] - edges[::2]).tolist(), strict=True))
 
 
 _NUMBERS = ("u1", "i1", "u2", "i2", "u4", "i4", "u8", "i8", "f2", "f4", "f8")
-_TEXT = 48  # bytes of ASCII text that are shown at most
-_WIDE_TEXT = 16  # of UTF-16: a character can take two columns
+_TEXT = 48  # most bytes of ASCII text that are shown
+_WIDE_TEXT = 16  # most bytes of UTF-16 text: a character can take two columns
 
 Meaning = int | float | str | None
 
 
 def meanings(data: Bytes, known: Mask) -> dict[str, tuple[Meaning, Meaning]]:
-    """What the bytes from the first on can mean, by name, in little- and in big-endian order.
+    """The values that the first bytes can have, by name, in little- and in big-endian order.
 
-    None where they are too few or one of them is unknown. Text ends at the first character that cannot be seen.
+    None if there are too few bytes, or one of them is unknown. Text ends at the first character that is not printable.
     """
-    there = int(np.argmin(known)) if not known.all() else len(data)
-    content = data[:there].tobytes()
+    length = int(np.argmin(known)) if not known.all() else len(data)
+    content = data[:length].tobytes()
     found: dict[str, tuple[Meaning, Meaning]] = {}
     for name in _NUMBERS:
         size = int(name[1])

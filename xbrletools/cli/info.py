@@ -1,39 +1,26 @@
 """`xbrle info`: what is this, on one screen."""
 
 import json
-import os
-from collections import Counter
-from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
-from uuid import UUID
 
 import click
-import numpy as np
 
-import xbrletools
-
-from ..analysis.stats import Tally, tally
+from ..analysis import facts
 from ..capture import Capture
 from ..errors import XbrleError
-from ..formats.qevm import SectionType
-from ..formats.ram import Kind
-from ..model import Facts, Problem, Reading, Stream
-from ..source.wrappers import LibvirtSave, Wrapping
-from ..table.columns import NO_BLOCK, Sweeps
-from ..table.sections import CERTAINTY, Owner, Section
+from ..source.wrappers import LibvirtSave
 from ..text import shown
-from . import reading, salvaging
+from .options import salvaging
 from .output import report, show
 
 if TYPE_CHECKING:
     from rich.table import Table
 
-CONTAINER = "qevm"
 NAMES_MAX = 12  # device sections that are named in a line
 COMMANDS_MAX = 40  # COMMANDs that are named
 BLOCKS_MAX = 24  # RAM blocks that are listed for a person
 
-#: How the end of a device's data was found, for a person; `stream.sections.CERTAINTY` says how sure each is.
+#: How the end of a device's data was found, for a person; `table.sections.CERTAINTY` says how certain each way is.
 _FOUND = {
     "parsed": "reading it",
     "footer": "its footer (near certain)",
@@ -44,293 +31,84 @@ _FOUND = {
 
 
 @click.command()
-@reading
 @salvaging
-@click.option("--json", "as_json", is_flag=True, help="One JSON object.")
-@click.option("--xml", is_flag=True, help="Only the domain's XML, of a libvirt save file.")
-def command(
-    capture: str, dialect: str | None, endian: str | None, page_size: int | None, as_json: bool, xml: bool
-) -> int:
-    """Say what S is: container, machine, dialect with its evidence, RAM blocks, records, passes, sections."""
-    with xbrletools.open(capture, dialect=dialect, endian=endian, page_size=page_size) as opened:
-        if xml:
-            click.echo(_xml(opened))
-            return 0
-        told, problems = _gather(opened)
-        if as_json:
-            click.echo(json.dumps(told, indent=2))
-        else:
-            _show(told)
-        return report(problems)
-
-
-# -- what is known ----------------------------------------------------------------------------------------------------
-
-
-def _gather(opened: Capture) -> tuple[dict[str, Any], Sequence[Problem]]:
-    """Everything, ready for JSON, and what the scan met; reads a pipe in constant memory."""
-    total, sweeps = Tally(), Sweeps({})
-    records: Counter[int] = Counter()
-    scan = opened.stream if opened.has_channels else opened.scan()
-    for columns in [scan.records.columns] if isinstance(scan, Stream) else scan:
-        total.add(tally(columns))
-        sweeps.number(columns)
-        blocks, times = np.unique(columns.block[columns.block != NO_BLOCK], return_counts=True)
-        records.update(dict(zip(blocks.tolist(), times.tolist(), strict=True)))
-    facts = scan.facts
-    settings, evidence = facts.reading, facts.reading.evidence
-    dialect = settings.dialect
-    told: dict[str, Any] = {
-        "name": opened.name,
-        "container": CONTAINER,
-        "file_version": facts.file_version,
-        "wrapper": opened.source.wrapper,
-        "wrapping": _wrapping(opened.source.wrapping),
-        "size": opened.source.size,
-        "machine": None if facts.machine is None else shown(facts.machine),
-        "capabilities": [shown(c) for c in facts.capabilities],
-        "configuration": _configuration(facts),
-        "commands": _commands(facts),
-        "discards": _discards(facts),
-        "channels": _channels(opened),
-        "ram_version": facts.ram_version,
-        "dialect": dialect.name if dialect else None,
-        "candidates": list(evidence.candidates),
-        "endian": evidence.endian if dialect is None or dialect.host_endian else None,
-        "page_size": settings.page_size,
-        "evidence": {
-            "offset": evidence.offset,
-            "forced": evidence.forced,
-            "reasons": list(evidence.reasons),
-        },
-        "blocks": [
-            {
-                "name": shown(b.name),
-                "length": b.length,
-                "declared": b.declared,
-                "address": b.address,
-                "page_size": b.page_size or settings.page_size,
-                "passes": sweeps.counts.get(i, 0),
-                "records": records[i],
-            }
-            for i, b in enumerate(facts.blocks)
-        ],
-        "records": {k.name.lower(): int(total.records[k]) for k in Kind if total.records[k] or k is not Kind.NOOP},
-        "payload": {k.name.lower(): int(total.payload[k]) for k in Kind if total.payload[k]},
-        "passes": max(sweeps.counts.values(), default=0),
-        "saved": _saved(total, settings),
-        "sections": _sections(facts),
-        "device_tail": _device_tail(facts),
-        "vmdesc": None if facts.vmdesc is None else {"offset": facts.vmdesc[0], "length": facts.vmdesc[1]},
-        "disks": [{"name": shown(name), "reach": reach} for name, reach in facts.disks.items()],
-        "footers": facts.footers,
-        "complete": facts.complete,
-        "truncated": any(p.rule == "truncated" for p in facts.problems),
-        "problems": [
-            {"rule": p.rule, "offset": p.offset, "message": p.message, "fatal": p.fatal} for p in facts.problems
-        ],
-    }
-    return told, facts.problems
+@click.option("--json", "as_json", is_flag=True, help="Print one JSON object.")
+@click.option("--xml", is_flag=True, help="Print only the domain's XML of a libvirt save file.")
+def command(opened: Capture, as_json: bool, xml: bool) -> int:
+    """Show what S is: its container, machine, dialect with the evidence, RAM blocks, records, passes and sections."""
+    if xml:
+        click.echo(_xml(opened))
+        return 0
+    overview = facts.gather(opened.stream if opened.has_channels else opened.scan())
+    channels = opened.channels.channels if opened.channels is not None else ()
+    about = facts.as_json(overview, opened.source, channels)
+    if as_json:
+        click.echo(json.dumps(about, indent=2))
+    else:
+        _show(about, facts.dialect_words(overview.facts.reading))
+    return report(overview.facts.problems)
 
 
 def _xml(opened: Capture) -> str:
-    """The domain's XML, with nothing in it that a terminal would take for a command."""
-    about = opened.source.wrapping
-    if not isinstance(about, LibvirtSave):
-        raise XbrleError(f"{opened.name}: is no libvirt save file, so it has no XML")
-    lines = about.xml.decode("utf-8", "replace").rstrip("\n").split("\n")
+    """The domain's XML, without characters that a terminal would take for a command."""
+    wrapping = opened.source.wrapping
+    if not isinstance(wrapping, LibvirtSave):
+        raise XbrleError(f"{opened.name}: not a libvirt save file; --xml needs one")
+    lines = wrapping.xml.decode("utf-8", "replace").rstrip("\n").split("\n")
     return "\n".join("".join(c if c.isprintable() or c == "\t" else "\ufffd" for c in line) for line in lines)
-
-
-def _wrapping(about: Wrapping | None) -> dict[str, Any] | None:
-    """The file around the stream."""
-    if isinstance(about, LibvirtSave):
-        return {
-            "kind": "libvirt",
-            "packed": about.packed,
-            "domain": shown(about.domain),
-            "running": about.running,
-            "unfinished": about.unfinished,
-            "stream_offset": about.start,
-            "xml": about.xml.decode("utf-8", "replace"),
-        }
-    if about is None:
-        return None
-    return {
-        "kind": "qcow2",
-        "snapshot": shown(about.name),
-        "id": shown(about.id),
-        "vm_state_size": about.vm_state_size,
-        "disk_size": about.disk_size,
-        "snapshots": [shown(n) for n in about.names],
-    }
-
-
-def _configuration(facts: Facts) -> list[dict[str, Any]]:
-    """CONFIGURATION's subsections; a value of null is of an unknown name, whose end was searched for."""
-    found = facts.configuration.subsections if facts.configuration is not None else ()
-    out = []
-    for sub in found:
-        value: Any = sub.value
-        if isinstance(value, tuple):
-            value = [shown(v) for v in value]
-        elif isinstance(value, bytes):
-            value = str(UUID(bytes=value))
-        out.append({"name": shown(sub.name), "version": sub.version, "bytes": sub.end - sub.data, "value": value})
-    return out
-
-
-def _commands(facts: Facts) -> list[dict[str, Any]]:
-    """The COMMANDs; ``package`` is the index of the command in whose package one stands."""
-    packages = [(i, c.package) for i, c in enumerate(facts.commands) if c.package is not None]
-    return [
-        {
-            "offset": c.offset,
-            "number": c.number,
-            "name": c.name,
-            "words": str(c),
-            "package": next((i for i, (start, end) in packages if start <= c.offset < end), None),
-        }
-        for c in facts.commands
-    ]
-
-
-def _discards(facts: Facts) -> list[dict[str, Any]]:
-    """What a postcopy destination was told to forget, by block."""
-    names = dict.fromkeys(d.block for d in facts.discards)
-    mine = {name: [d for d in facts.discards if d.block == name] for name in names}
-    return [
-        {"block": shown(name), "ranges": len(these), "bytes": sum(d.length for d in these)}
-        for name, these in mine.items()
-    ]
-
-
-def _channels(opened: Capture) -> list[dict[str, Any]]:
-    """The multifd channels, as they were given."""
-    return [
-        {
-            "file": shown(os.fsencode(c.name)),
-            "id": c.id,
-            "size": c.size,
-            "packets": len(c.packets),
-            "pages": c.pages,
-            "zero_pages": c.zeros,
-            "packed": c.method,
-            "packed_bytes": c.packed,
-            "synchronisations": c.epochs,
-            "damage": None if c.damage is None else {"offset": c.damage[0], "message": c.damage[1]},
-        }
-        for c in (opened.channels.channels if opened.channels is not None else ())
-    ]
-
-
-def _saved(total: Tally, settings: Reading) -> dict[str, int]:
-    """How many bytes shorter the capture is than with every page sent in full, by what saved them."""
-    header = int(settings.dialect.header(settings.endian).sizeof()) if settings.dialect else 0
-    less = total.records * settings.page_size - total.payload
-    return {
-        "dup": int(less[Kind.DUP]),
-        "delta": total.deltas * (settings.page_size - header) - total.delta_payload,
-        "compressed": int(less[Kind.COMPRESSED]),
-    }
-
-
-def _sections(facts: Facts) -> list[dict[str, Any]]:
-    """Who wrote sections, how many of which type, and how their ends were found; in the order of their first."""
-    groups: dict[Owner | str, list[Section]] = {}
-    for section in facts.sections:
-        groups.setdefault(section.owner or section.type.name, []).append(section)
-    out = []
-    for owner, members in groups.items():
-        worst = max(s.found_by for s in members)
-        described: dict[str, Any] = {"idstr": None, "section_id": None, "instance_id": None, "version_id": None}
-        if not isinstance(owner, str):
-            described = {
-                "idstr": shown(owner.idstr),
-                "section_id": owner.section_id,
-                "instance_id": owner.instance_id,
-                "version_id": owner.version_id,
-            }
-        out.append(
-            {
-                **described,
-                "offset": members[0].offset,
-                "types": dict(Counter(s.type.name.lower() for s in members)),
-                "bytes": sum(s.end - s.offset for s in members),
-                "found_by": worst.name.lower(),
-                "certainty": CERTAINTY[worst],
-            }
-        )
-    return out
-
-
-def _device_tail(facts: Facts) -> dict[str, Any] | None:
-    """The opaque data of devices: where, how many sections, and how their boundaries were found."""
-    opaque = [s for s in facts.sections if s.type is SectionType.FULL]
-    if not opaque:
-        return None
-    found = Counter(s.found_by for s in opaque)
-    worst = max(found)
-    return {
-        "offset": opaque[0].offset,
-        "end": opaque[-1].end,
-        "sections": len(opaque),
-        "found_by": {b.name.lower(): n for b, n in sorted(found.items())},
-        "certainty": CERTAINTY[worst],
-    }
 
 
 # -- for people -------------------------------------------------------------------------------------------------------
 
 
-def _show(facts: dict[str, Any]) -> None:
-    """A screen of it."""
-    tables = [_pairs(_summary(facts))]
-    if facts["blocks"]:
-        tables.append(_blocks(facts["blocks"]))
-    if any(facts["records"].values()):
-        tables.append(_records(facts))
+def _show(about: dict[str, Any], dialect: str) -> None:
+    """Print a screen about the capture; ``dialect`` is the line about its dialect."""
+    tables = [_pairs(_summary(about, dialect))]
+    if about["blocks"]:
+        tables.append(_blocks(about["blocks"]))
+    if any(about["records"].values()):
+        tables.append(_records(about))
     show(*tables)
 
 
-def _summary(facts: dict[str, Any]) -> list[tuple[str, str]]:
+def _summary(about: dict[str, Any], dialect: str) -> list[tuple[str, str]]:
     """Label and value of each line."""
-    size = facts["size"]
-    container = f"QEVM, file version {facts['file_version']}"
-    if facts["wrapper"]:
-        container += f", inside {facts['wrapper']}"
-    lines = [("capture", _printable(facts["name"]) + (f", {size:,} bytes" if size is not None else ""))]
-    if facts["wrapping"] is not None:
-        lines.append(("inside", _wrapping_words(facts["wrapping"])))
-    lines += [("channel", _channel_words(c)) for c in facts["channels"]]
+    size = about["size"]
+    container = f"QEVM, file version {about['file_version']}"
+    if about["wrapper"]:
+        container += f", inside {about['wrapper']}"
+    lines = [("capture", _printable(about["name"]) + (f", {size:,} bytes" if size is not None else ""))]
+    if about["wrapping"] is not None:
+        lines.append(("inside", _wrapping_words(about["wrapping"])))
+    lines += [("channel", _channel_words(c)) for c in about["channels"]]
     lines.append(("container", container))
-    if facts["machine"] is not None:
-        lines.append(("machine", facts["machine"]))
-    lines += [("configuration", _configuration_words(sub)) for sub in facts["configuration"]]
-    if facts["ram_version"] is not None:
-        lines.append(("RAM section", f"version {facts['ram_version']}, pages of {facts['page_size']} bytes"))
-        lines.append(("dialect", _dialect(facts)))
-        lines += [("", reason) for reason in facts["evidence"]["reasons"]]
-    lines.append(("sections", _section_words(facts["sections"])))
-    if facts["commands"]:
-        lines.append(("commands", _command_words(facts["commands"])))
+    if about["machine"] is not None:
+        lines.append(("machine", about["machine"]))
+    lines += [("configuration", _configuration_words(sub)) for sub in about["configuration"]]
+    if about["ram_version"] is not None:
+        lines.append(("RAM section", f"version {about['ram_version']}, pages of {about['page_size']} bytes"))
+        lines.append(("dialect", dialect))
+        lines += [("", reason) for reason in about["evidence"]["reasons"]]
+    lines.append(("sections", _section_words(about["sections"])))
+    if about["commands"]:
+        lines.append(("commands", _command_words(about["commands"])))
     lines += [
         ("discarded", f"{d['bytes']:,} bytes of {d['block']} in {d['ranges']} ranges: unknown until sent again")
-        for d in facts["discards"]
+        for d in about["discards"]
     ]
     lines += [
-        ("disk", f"{d['name']}, chunks up to {d['reach']:,} (extract --disk)") for d in facts["disks"][:NAMES_MAX]
+        ("disk", f"{d['name']}, chunks up to {d['reach']:,} (extract --disk)") for d in about["disks"][:NAMES_MAX]
     ]
-    tail = facts["device_tail"]
+    tail = about["device_tail"]
     if tail is not None:
-        found = ", ".join(f"{n} by {_FOUND[b]}" for b, n in tail["found_by"].items())
+        ways = ", ".join(f"{n} by {_FOUND[b]}" for b, n in tail["found_by"].items())
         lines += [
-            ("devices", f"{tail['sections']} sections, {tail['offset']:#x} to {tail['end']:#x}; ends found: {found}"),
-            ("", _device_words(facts["sections"])),
+            ("devices", f"{tail['sections']} sections, {tail['offset']:#x} to {tail['end']:#x}; ends found: {ways}"),
+            ("", _device_words(about["sections"])),
         ]
-    if facts["vmdesc"] is not None:
-        lines.append(("VM description", f"{facts['vmdesc']['length']:,} bytes at {facts['vmdesc']['offset']:#x}"))
-    lines.append(("complete", _ending(facts)))
+    if about["vmdesc"] is not None:
+        lines.append(("VM description", f"{about['vmdesc']['length']:,} bytes at {about['vmdesc']['offset']:#x}"))
+    lines.append(("complete", _ending(about)))
     return lines
 
 
@@ -360,7 +138,7 @@ def _configuration_words(sub: dict[str, Any]) -> str:
 
 
 def _command_words(commands: list[dict[str, Any]]) -> str:
-    """All in a line, those of a package in braces after it."""
+    """All COMMANDs in one line, with braces around those of a package."""
     words: list[str] = []
     for i, command in enumerate(commands[:COMMANDS_MAX]):
         nested = command["package"] is not None
@@ -373,35 +151,18 @@ def _command_words(commands: list[dict[str, Any]]) -> str:
     return text + (f" and {len(commands) - COMMANDS_MAX} more" if len(commands) > COMMANDS_MAX else "")
 
 
-def _ending(facts: dict[str, Any]) -> str:
-    if facts["complete"] and not facts["problems"]:
+def _ending(about: dict[str, Any]) -> str:
+    if about["complete"] and not about["problems"]:
         return "yes, to the last byte"
-    if facts["complete"]:
-        return f"yes, with {len(facts['problems'])} problems on the way"
-    fatal = next((p for p in facts["problems"] if p["fatal"]), None)
-    word = "truncated" if facts["truncated"] else "damaged"
+    if about["complete"]:
+        return f"yes, with {len(about['problems'])} problems on the way"
+    fatal = next((p for p in about["problems"] if p["fatal"]), None)
+    word = "truncated" if about["truncated"] else "damaged"
     return f"no, {word}" + (f" at {fatal['offset']:#x}" if fatal else "")
 
 
-def _dialect(facts: dict[str, Any]) -> str:
-    if facts["dialect"] is None:
-        text = "not shown, for want of a delta; could be " + ", ".join(facts["candidates"])
-    else:
-        text = str(facts["dialect"])
-        others = [c for c in facts["candidates"] if c != text]
-        if others:
-            text += f" (or {', '.join(others)}, which read the same here)"
-    if facts["endian"]:
-        text += f", {facts['endian']}-endian"
-    if facts["evidence"]["forced"]:
-        text += ", as forced"
-    elif facts["evidence"]["offset"] is not None:
-        text += f", seen at {facts['evidence']['offset']:#x}"
-    return text
-
-
 def _section_words(sections: list[dict[str, Any]]) -> str:
-    """Who wrote sections, devices aside, and how many of each type."""
+    """Who wrote sections, and how many of each type; without those of devices."""
     words = []
     for s in sections:
         if s["idstr"] is None:
@@ -453,14 +214,14 @@ def _blocks(blocks: list[dict[str, Any]]) -> "Table":
     return table
 
 
-def _records(facts: dict[str, Any]) -> "Table":
+def _records(about: dict[str, Any]) -> "Table":
     table = _columns("records", "number", "payload", "bytes saved")
-    delta = facts["saved"]["delta"]
-    saved = {"xbrle": delta, "xbzrle": delta, **facts["saved"]}
-    for kind, number in facts["records"].items():
+    delta = about["saved"]["delta"]
+    saved = {"xbrle": delta, "xbzrle": delta, **about["saved"]}
+    for kind, number in about["records"].items():
         if number:
             less = f"{saved[kind]:,}" if kind in saved else ""
-            table.add_row(kind, f"{number:,}", f"{facts['payload'].get(kind, 0):,}", less)
+            table.add_row(kind, f"{number:,}", f"{about['payload'].get(kind, 0):,}", less)
     return table
 
 

@@ -1,4 +1,4 @@
-"""What a section and a record look like in `xbrle dump`: lines for people, objects for scripts, field trees, bytes."""
+"""How `xbrle dump` shows sections and records: lines for people, JSON for scripts, with their fields and bytes."""
 
 import json
 import sys
@@ -24,11 +24,11 @@ from ..text import label, shown
 from . import warn
 from .output import is_coloured
 
-HEX_ROW = 16  # bytes a line of a hex dump
+HEX_ROW = 16  # bytes in a line of a hex dump
 
 
 class Lister(ABC):
-    """What a section and a record look like."""
+    """How sections and records are shown."""
 
     def __init__(self, opened: Capture, scan: Found, fields: bool, runs: bool, hexadecimal: bool) -> None:
         self.opened, self.scan = opened, scan
@@ -36,7 +36,7 @@ class Lister(ABC):
         self._described = True
 
     def head(self) -> str:
-        """What comes before all."""
+        """What comes before everything else."""
         return ""
 
     @abstractmethod
@@ -45,10 +45,10 @@ class Lister(ABC):
 
     @abstractmethod
     def records(self, window: Window, keep: NDArray[np.int64], known: NDArray[np.int8]) -> list[str]:
-        """A line for each of the rows ``keep``."""
+        """A line for each of the window's rows in ``keep``."""
 
     def _end(self, section: Section) -> int | None:
-        """Where a section's data ends; None for RAM sections, whose EOS tells, for the scan may not be there yet."""
+        """Where a section's data ends; None for RAM sections, whose EOS record the scan may not have reached yet."""
         is_ram = section.owner is not None and section.owner.idstr == ram.IDSTR and section.type != SectionType.FULL
         return None if is_ram or section.found_by is Boundary.CUT else section.end
 
@@ -64,11 +64,11 @@ class Lister(ABC):
         return any(start <= section.offset < end for start, end in packages)
 
     def _machine(self, section: Section) -> bytes | None:
-        """The machine's name that a CONFIGURATION says; None for another section."""
+        """The machine's name in a CONFIGURATION section; None for another section."""
         return self.scan.machine if section.type is SectionType.CONFIGURATION else None
 
     def _section_tree(self, section: Section) -> Field:
-        """The fields of a section, its data taken apart where something says how."""
+        """The fields of a section, those of its data too if something describes them."""
         tree = fields.section_tree(section, self.opened.data)
         if (configuration := self.scan.configuration) is not None and section.type is SectionType.CONFIGURATION:
             return fields.with_subsections(tree, self.opened.data, configuration)
@@ -90,7 +90,7 @@ class Lister(ABC):
             return None
 
     def _from(self, window: Window, keep: NDArray[np.int64]) -> tuple[list[int], list[int | None]]:
-        """The offset of each record in its own file, and the id of the channel that this is; None for the main one."""
+        """The offset of each record in its own file, and that file's channel id; None for the main one."""
         spooled = self.opened.channels if self.opened.has_channels else None
         offsets = window.columns.offset[keep]
         if spooled is None:
@@ -101,7 +101,7 @@ class Lister(ABC):
     def _tree(self, window: Window, row: int) -> Field:
         c, settings = window.columns, self.scan.reading
         start = int(c.offset[row])
-        if not c.head[row]:  # a page without a record around it: of a channel, or of mapped-ram
+        if not c.head[row]:  # a page without a record around it: from a channel, or mapped-ram
             start, page = self._payload(window, row)
             return Field("record", start, len(page), None, page, (Field("page", start, len(page), page, page),))
         data = self.opened.data[start : start + int(c.head[row]) + int(c.length[row])].tobytes()
@@ -129,7 +129,7 @@ class Text(Lister):
         return (f"\x1b[1m{line}\x1b[0m" if is_coloured() else line) + "\n"
 
     def section(self, section: Section) -> str:
-        """A section's line, and its fields and bytes where asked for."""
+        """A section's line, and its fields and bytes if wanted."""
         words = [f"{section.offset:#010x} section {section.index}: {section.type.name}"]
         if section.owner is not None:
             owner = section.owner
@@ -166,7 +166,7 @@ class Text(Lister):
         return [f"{'likely ' if likely else ''}{end - section.offset} bytes"]
 
     def records(self, window: Window, keep: NDArray[np.int64], known: NDArray[np.int8]) -> list[str]:
-        """A line for each of the rows ``keep``, and its fields and bytes where asked for."""
+        """A line for each of the rows ``keep``, and its fields and bytes if wanted."""
         c = window.columns.take(keep)
         blocks = _block_words(window)
         offsets, channels = self._from(window, keep)
@@ -209,7 +209,7 @@ class Json(Lister):
     """One object a line."""
 
     def section(self, section: Section) -> str:
-        """A section's line, and its fields and bytes where asked for."""
+        """A section's line, and its fields and bytes if wanted."""
         owner, end = section.owner, self._end(section)
         out: dict[str, Any] = {
             "type": "section",
@@ -236,7 +236,7 @@ class Json(Lister):
         return json.dumps(out) + "\n"
 
     def records(self, window: Window, keep: NDArray[np.int64], known: NDArray[np.int8]) -> list[str]:
-        """A line for each of the rows ``keep``, and its fields and bytes where asked for."""
+        """A line for each of the rows ``keep``, and its fields and bytes if wanted."""
         c = window.columns.take(keep)
         names = [json.dumps(w) for w in _names(window)] + ["null"]
         address: list[Any] = c.address.tolist()
@@ -317,14 +317,14 @@ def _or(numbers: NDArray[np.uint32], absent: str) -> list[Any]:
 
 # -- fields and bytes -------------------------------------------------------------------------------------------------
 
-VALUE_BYTES = 16  # of a value, in a line
-VALUE_NUMBERS = 4  # of an array, in a line
+VALUE_BYTES = 16  # bytes of a value that a line shows
+VALUE_NUMBERS = 4  # numbers of an array that a line shows
 PAYLOAD = "payload"
 _NAMES = frozenset(("name", "idstr", "machine"))
 
 
 def _tree_lines(field: Field, page_size: int, depth: int = 1) -> Iterator[str]:
-    """A line a field: its offset, its size, its name by its depth, its value. A run of a payload is one line."""
+    """A line for each field: offset, size, name indented by depth, value. A run of a payload is one line."""
     for child in field.children:
         line = f"{child.offset:#010x} {child.size:>8} {'  ' * depth}{label(child.name)}"
         if field.name == PAYLOAD and child.children:

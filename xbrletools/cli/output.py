@@ -1,4 +1,4 @@
-"""What the commands share in talking to people: terminal or not, progress, and what a capture could not give."""
+"""What the commands share for talking to people: colours, tables, progress, and problems of a capture."""
 
 import os
 import sys
@@ -18,12 +18,12 @@ _DIM_TERMINALS = ("dumb", "unknown")
 
 
 def is_coloured() -> bool:
-    """Whether standard output is a terminal whose user takes colours."""
+    """Whether standard output is a terminal that shows colours, and the user wants them."""
     return sys.stdout.isatty() and not os.environ.get("NO_COLOR") and os.environ.get("TERM") not in _DIM_TERMINALS
 
 
 def show(*tables: "RenderableType") -> None:
-    """Print tables with an empty line between them. Nothing in a text is interpreted, and a pipe gets no padding."""
+    """Print tables with an empty line between them. Markup is not interpreted. A pipe gets no padding."""
     from rich.console import Console
 
     console = Console(markup=False, emoji=False, highlight=False)
@@ -39,30 +39,30 @@ def show(*tables: "RenderableType") -> None:
 
 
 def report(problems: "Sequence[Problem]") -> int:
-    """Say on standard error what a scan met; returns the exit status, 1 where it did not read all that was there."""
+    """Print a scan's problems to standard error; returns the exit status: 1 if a part of the capture was not read."""
     for problem in problems[:PROBLEMS_MAX]:
         warn(f"{problem.rule} at offset {problem.offset:#x}: {problem.message}")
     if len(problems) > PROBLEMS_MAX:
-        warn(f"and {len(problems) - PROBLEMS_MAX} problems more")
+        warn(f"{len(problems) - PROBLEMS_MAX} more problems; to list them all, use: xbrle verify S")
     return EXIT_FINDINGS if any(p.fatal or p.rule == "skipped" for p in problems) else 0
 
 
 def recovery(recovered: int, length: int, known: int, only_known: bool) -> str:
-    """How many of ``length`` bytes were recovered after damage, and how many of them a checksum vouches for.
+    """How many of ``length`` bytes were recovered after damage, and how many of them a checksum confirms.
 
-    ``only_known``: nothing else was wanted.
+    ``only_known``: bytes that no checksum confirms do not count as recovered.
     """
-    why = "a checksum holds" if known else "no checksum vouches for any"
+    why = "a checksum holds" if known else "no checksum confirms any"
     if only_known:
-        return f"{known} of {length} bytes known ({why}); all else is left out"
+        return f"{known} of {length} bytes known ({why}); the others are left out"
     return f"{recovered} of {length} bytes recovered: {known} known ({why}), {recovered - known} unprotected"
 
 
 @contextmanager
 def progress(what: str, total: int) -> Iterator[Callable[[int], None] | None]:
-    """A progress bar on standard error for what takes over a second; gives the function that moves it on.
+    """A progress bar on standard error for work that takes over a second; gives the function that advances it.
 
-    None where standard error is no terminal.
+    Gives None if standard error is not a terminal.
     """
     if not sys.stderr.isatty():
         yield None

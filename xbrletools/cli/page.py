@@ -1,4 +1,4 @@
-"""`xbrle page`: one page's story, its bytes after any record, and what a record did to them."""
+"""`xbrle page`: one page's history, its bytes after any record, and what a record did to them."""
 
 import json
 import sys
@@ -7,36 +7,57 @@ from typing import Any
 import click
 import numpy as np
 
-import xbrletools
-
 from ..capture import Capture
 from ..errors import XbrleError
 from ..memory.history import Content, PageHistory, Version
 from ..memory.replay import View
 from ..table.sections import Stage
 from ..text import shown
-from . import EXIT_FINDINGS, hexview, reading, salvaging, viewing, warn
+from . import EXIT_FINDINGS, hexview, warn
 from .hexview import Column
+from .options import before, examples, json_lines, salvaging, viewing
 from .output import report
 
 _HEADER = " record pass stage kind   length    base changed check"
 
 
-@click.command()
-@reading
+def _usage(
+    raw: bool, as_delta: bool, pair: tuple[int, int] | None, inspect: str | None, at: int | None, as_json: bool
+) -> None:
+    if sum([raw, as_delta, pair is not None, inspect is not None]) > 1:
+        raise click.UsageError("--raw, --delta, --diff and --inspect exclude each other")
+    if (raw or as_delta) and at is None:
+        raise click.UsageError("--raw and --delta need --at RECORD")
+    if pair is not None and at is not None:
+        raise click.UsageError("--diff and --at exclude each other: --diff names two records itself")
+
+    if raw and as_json:
+        raise click.UsageError("--raw and --json exclude each other")
+
+
+@click.command(
+    epilog=examples(
+        "page samples/posted-8m.bin pc.ram:0x20b000",
+        "page samples/posted-8m.bin 0x20b000 --at 2099 --delta",
+        "page samples/posted-8m.bin 0x20b000 --diff 526 2099",
+    )
+)
+@before(_usage)
 @salvaging
 @click.argument("address", metavar="ADDR")
-@click.option("--at", type=int, metavar="RECORD", help="The page's bytes just after this record.")
-@click.option("--raw", is_flag=True, help="With --at: the bytes themselves, for other programs.")
+@click.option("--at", type=int, metavar="RECORD", help="Show the page's bytes just after this record.")
+@click.option("--raw", is_flag=True, help="With --at: write the bytes themselves, for other programs.")
 @click.option(
-    "--delta", "as_delta", is_flag=True, help="With --at: what this delta was applied to, it, and the result."
+    "--delta", "as_delta", is_flag=True, help="With --at: show the bytes before this delta, the delta, and the result."
 )
-@click.option("--diff", "pair", type=int, nargs=2, metavar="N M", help="The bytes after two records, side by side.")
-@click.option("--inspect", metavar="OFFSET", help="What the bytes at an offset in the page can mean.")
+@click.option("--diff", "pair", type=int, nargs=2, metavar="N M", help="Show the bytes after two records side by side.")
+@click.option(
+    "--inspect", metavar="OFFSET", help="Show the bytes at this offset in the page as numbers of each size, and text."
+)
 @viewing
-@click.option("--json", "as_json", is_flag=True, help="One object a line.")
+@json_lines
 def command(
-    capture: str,
+    opened: Capture,
     address: str,
     at: int | None,
     raw: bool,
@@ -45,47 +66,35 @@ def command(
     inspect: str | None,
     view: str,
     as_json: bool,
-    dialect: str | None,
-    endian: str | None,
-    page_size: int | None,
 ) -> int:
-    """The story of the page of S that holds ADDR: every record that touched it.
+    """Show the history of the page of S that holds ADDR: every record that wrote it.
 
-    "changed" counts the bytes that differ from the version before, "check" tells whether the sum that the record states
-    is the page's, or how a delta failed to decode. Changed bytes are marked with *, unknown ones are ??.
+    The column "base" is the record whose result a delta is applied to, "changed" counts the bytes that differ from the
+    version before, and "check" says whether the page has the checksum that the record states, or why a delta cannot
+    be decoded. In dumps, * marks changed bytes and ?? unknown ones.
 
-    Exits 1 with --diff where the two differ, and where what is asked for holds unknown bytes or S is damaged.
+    Exit status: 1 if the bytes differ (with --diff), bytes are unknown (with --raw), or S is damaged; else 0.
     """
-    modes = [raw, as_delta, pair is not None, inspect is not None]
-    if sum(modes) > 1:
-        raise click.UsageError("--raw, --delta, --diff and --inspect exclude each other")
-    if (raw or as_delta) and at is None:
-        raise click.UsageError("--raw and --delta need --at RECORD")
-    if pair is not None and at is not None:
-        raise click.UsageError("--diff names its two records itself")
-    if raw and as_json:
-        raise click.UsageError("--raw and --json exclude each other")
-    with xbrletools.open(capture, dialect, endian, page_size) as opened:
-        status = report(opened.problems)
-        block, offset = opened.space.locate(address)
-        page = opened.page(opened.blocks[block].name, offset)
-        for record in (at, *(pair or ())):
-            if record is not None:
-                opened.records.row(record)
-        shower = _Page(opened, page, View(view), as_json)
-        if pair is not None:
-            return shower.diff(*pair) or status
-        if as_delta and at is not None:
-            shower.delta(at)
-        elif inspect is not None:
-            shower.inspect(inspect, at)
-        elif raw:
-            return shower.raw(at) or status
-        elif at is not None:
-            shower.dump(at)
-        else:
-            shower.story()
-        return status
+    status = report(opened.problems)
+    block, offset = opened.space.locate(address)
+    page = opened.page(opened.blocks[block].name, offset)
+    for record in (at, *(pair or ())):
+        if record is not None:
+            opened.records.row(record)
+    shower = _Page(opened, page, View(view), as_json)
+    if pair is not None:
+        return shower.diff(*pair) or status
+    if as_delta and at is not None:
+        shower.delta(at)
+    elif inspect is not None:
+        shower.inspect(inspect, at)
+    elif raw:
+        return shower.raw(at) or status
+    elif at is not None:
+        shower.dump(at)
+    else:
+        shower.story()
+    return status
 
 
 class _Page:
@@ -100,7 +109,7 @@ class _Page:
         self.name = f"{name}:{page.address:#x}"
 
     def story(self) -> None:
-        """A line a version; how many bytes the other view has otherwise, where the two can differ."""
+        """A line for each version, and how many bytes differ in the other view, if the views can differ."""
         other_view = View.SENDER if self.view is View.RECEIVER else View.RECEIVER
         others = self.page.versions(other_view) if self.page.forgets_dups else None
         if not self.as_json:
@@ -127,7 +136,7 @@ class _Page:
             click.echo(_lapse(record))
 
     def dump(self, at: int) -> None:
-        """The page as a dump."""
+        """The page's bytes just after a record."""
         content = self.page.at(at, self.view)
         if self.as_json:
             unknown = hexview.runs(~content.recovered)
@@ -139,16 +148,16 @@ class _Page:
             click.echo(line)
 
     def raw(self, at: int | None) -> int:
-        """The page's bytes; those that are unknown are zeros, which is said."""
+        """The page's bytes for other programs; unknown ones are zeros, with a warning. Returns the exit status."""
         content = self.page.at(at, self.view)
         sys.stdout.buffer.write(content.data.tobytes())
         unknown = int(np.count_nonzero(~content.recovered))
         if unknown:
-            warn(f"{unknown} bytes of this page are unknown, and zeros here")
+            warn(f"{unknown} bytes of this page are unknown; they are written as zeros")
         return EXIT_FINDINGS if unknown else 0
 
     def diff(self, first: int, second: int) -> int:
-        """Two versions side by side."""
+        """Two versions side by side. Returns the exit status."""
         one, other = self.page.at(first, self.view), self.page.at(second, self.view)
         differs = one.differs(other)
         if self.as_json:
@@ -164,7 +173,7 @@ class _Page:
         return EXIT_FINDINGS if differs.any() else 0
 
     def delta(self, record: int) -> None:
-        """What a delta was applied to, the delta, and what came of it."""
+        """What a delta was applied to, the delta, and the result."""
         data, where = self.page.delta(record)
         old, new = self.page.before(record, self.view), self.page.at(record, self.view)
         if self.as_json:
@@ -180,13 +189,13 @@ class _Page:
         click.echo(f"{int(np.count_nonzero(where))} bytes, in {len(hexview.runs(where))} ranges")
 
     def inspect(self, text: str, at: int | None) -> None:
-        """What the bytes from one place on can mean."""
+        """The values that the bytes at one place can have."""
         try:
             offset = int(text, 0)
         except ValueError:
-            raise XbrleError(f"{text!r} is no offset; write 0x10 or 16") from None
+            raise XbrleError(f"invalid offset {text!r}: use a number, for example 0x10 or 16") from None
         if not 0 <= offset < self.page.page_size:
-            raise XbrleError(f"the page has {self.page.page_size:#x} bytes, so there is no {offset:#x} in it")
+            raise XbrleError(f"offset {offset:#x} is outside the page: use 0 to {self.page.page_size - 1:#x}")
         content = self.page.at(at, self.view)
         meanings = hexview.meanings(content.data[offset:], content.recovered[offset:])
         if self.as_json:
@@ -209,7 +218,7 @@ class _Page:
 
 
 def _lapse(record: int) -> str:
-    return f"        unknown before record {record}: discarded, or records of it may be lost"
+    return f"        unknown before record {record}: the page was discarded, or records of it may be lost"
 
 
 def _stage(stage: int) -> str:
@@ -223,7 +232,7 @@ def _check(version: Version) -> str:
 
 
 def _notes(version: Version, differ: int | None, other: Version | None, other_view: View) -> list[str]:
-    """What else there is to say of a version."""
+    """Remarks about a version: unknown bytes, and how it differs in the other view."""
     notes = []
     unknown = int(np.count_nonzero(~version.content.recovered))
     if unknown:
@@ -235,7 +244,7 @@ def _notes(version: Version, differ: int | None, other: Version | None, other_vi
 
 
 def _as_object(version: Version, differ: int | None) -> dict[str, Any]:
-    """A version as JSON has it."""
+    """A version as a JSON object."""
     return {
         "record": version.record,
         "pass": version.pass_,
@@ -260,7 +269,7 @@ def _column(content: Content, marked: hexview.Mask, with_text: bool) -> Column:
 
 
 def _ranges(contents: dict[str, Content], where: hexview.Mask) -> list[dict[str, Any]]:
-    """The runs of ``where``, split where one of the contents begins or ends to be known; null where it is not."""
+    """The runs of ``where``, split so that each content is either known or unknown in all of a run; null if unknown."""
     edges = where.astype(np.uint8)
     for i, content in enumerate(contents.values()):
         edges |= np.where(where & content.recovered, 2 << i, 0).astype(np.uint8)
@@ -283,5 +292,5 @@ def _value(value: hexview.Meaning) -> str:
 
 
 def _finite(value: hexview.Meaning) -> hexview.Meaning:
-    """JSON has no NaN and no infinity."""
+    """A value that JSON can hold: NaN and infinity as text."""
     return str(value) if isinstance(value, float) and not np.isfinite(value) else value

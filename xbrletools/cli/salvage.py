@@ -1,4 +1,4 @@
-"""`xbrle salvage`: what can be had from a damaged capture, and a clean stream of it."""
+"""`xbrle salvage`: what is recovered of a damaged capture, and a clean stream of it."""
 
 import json
 import textwrap
@@ -7,29 +7,30 @@ from typing import Any
 import click
 import numpy as np
 
-from ..capture import Capture, open_capture
+from ..capture import Capture
 from ..export.memory import marked_bytes
 from ..export.raw import unknown_bytes, whole
 from ..memory.confirm import WORDS, Trust
 from ..memory.doubt import Cause
 from ..model import Certainty
 from ..text import shown
-from . import EXIT_FINDINGS, giving_blocks, reading
+from . import EXIT_FINDINGS
+from .options import giving_blocks, json_object, reading_with
 from .output import recovery
 
 
 def report(capture: Capture, trust: Trust = Trust.STREAM) -> dict[str, Any]:
-    """What was recovered of a capture read with salvage, what of that is known, and what was skipped: one JSON object.
+    """A JSON object: what was recovered of a salvaged capture, how much of that is known, and what was skipped.
 
-    With trust in checksums alone, nothing else counts as recovered.
+    With ``Trust.CHECKSUM`` only what is known counts as recovered.
     """
     records = capture.records
     image = capture.memory(trust=trust)
-    sure = capture.confirmed(image) if image.vouched is None else image.vouched
+    confirmed = capture.confirmed(image) if image.vouched is None else image.vouched
     length = sum(b.length for b in capture.blocks if b.declared)
     pieces = [whole(image, i) for i, b in enumerate(capture.blocks) if b.declared]
     unknown = sum(unknown_bytes(image, p.block) for p in pieces)
-    known = sum(marked_bytes(image, p, sure) for p in pieces)
+    known = sum(marked_bytes(image, p, confirmed) for p in pieces)
     return {
         "type": "salvage",
         "size": len(capture.data),
@@ -70,7 +71,7 @@ def report(capture: Capture, trust: Trust = Trust.STREAM) -> dict[str, Any]:
         "pages": len(capture.space),
         "pages_recovered": image.recovered_count,
         "pages_partly_recovered": len(image.partly),
-        "pages_known": int(np.count_nonzero(sure)),
+        "pages_known": int(np.count_nonzero(confirmed)),
         "bytes": length,
         "bytes_recovered": length - unknown,
         "bytes_known": known,
@@ -80,58 +81,58 @@ def report(capture: Capture, trust: Trust = Trust.STREAM) -> dict[str, Any]:
 
 
 def _next_record(capture: Capture, row: int) -> int:
-    """The number of the first record with a page from ``row`` on; one more than the last where none follows."""
+    """The number of the first record with a page from ``row`` on; one more than the last if none follows."""
     return int(capture.records.is_page[:row].sum()) + 1
 
 
 def _pages(capture: Capture, first: int, end: int) -> dict[str, Any]:
-    """A range of pages as a person addresses it."""
+    """A range of pages: its block, its address there, and how many."""
     space = capture.space
     block = int(space.first[1:].searchsorted(first, side="right"))
     name = shown(space.blocks[block].name) if block < len(space.blocks) else ""
     return {"block": name, "address": (first - int(space.first[block])) * space.page_size, "pages": end - first}
 
 
-def _print(told: dict[str, Any]) -> None:
-    _line("records", f"{told['records']} recovered" + ("" if told["complete"] else "; the capture has no end"))
-    only_known = told["trust"] == Trust.CHECKSUM.value
-    partly = f", {told['pages_partly_recovered']} in part" if told["pages_partly_recovered"] else ""
-    recovered = f"recovered{partly}, {told['pages_known']} known"
-    _line("pages", f"{told['pages_recovered']} of {told['pages']} {'known' if only_known else recovered}")
-    _line("memory", recovery(told["bytes_recovered"], told["bytes"], told["bytes_known"], only_known))
-    if told["bytes_unprotected"]:
-        _line("", "Nothing speaks against what is unprotected, but a byte flipped in it would leave no trace.")
-    _line(
-        "skipped",
-        f"{told['skipped_bytes']} of {told['size']} bytes in {len(told['gaps'])} range{'s' * (len(told['gaps']) != 1)}",
-    )
-    for gap in told["gaps"]:
+def _print(summary: dict[str, Any]) -> None:
+    """The summary for people."""
+    end = "" if summary["complete"] else "; the capture does not have its end"
+    _line("records", f"{summary['records']} recovered{end}")
+    only_known = summary["trust"] == Trust.CHECKSUM.value
+    partly = f", {summary['pages_partly_recovered']} in part" if summary["pages_partly_recovered"] else ""
+    recovered = f"recovered{partly}, {summary['pages_known']} known"
+    _line("pages", f"{summary['pages_recovered']} of {summary['pages']} {'known' if only_known else recovered}")
+    _line("memory", recovery(summary["bytes_recovered"], summary["bytes"], summary["bytes_known"], only_known))
+    if summary["bytes_unprotected"]:
+        _line("", "Nothing contradicts unprotected bytes, but a flipped byte in them would not show.")
+    gaps = summary["gaps"]
+    ranges = f"{len(gaps)} range{'s' * (len(gaps) != 1)}"
+    _line("skipped", f"{summary['skipped_bytes']} of {summary['size']} bytes in {ranges}")
+    for gap in gaps:
         how = f" ({gap['evidence']})" if gap["evidence"] else ""
-        _line(
-            "",
-            f"{gap['start']:#x} to {gap['end']:#x} ({gap['end'] - gap['start']} bytes): {gap['reason']}; "
-            f"{_reading_on(gap)}{how}",
-        )
-    if told["records_without_block"]:
-        _line("left out", f"{told['records_without_block']} records whose block cannot be told; --blocks may help")
-    stale = [d for d in told["doubts"] if d["cause"] == Cause.STALE.value]
+        place = f"{gap['start']:#x} to {gap['end']:#x} ({gap['end'] - gap['start']} bytes)"
+        _line("", f"{place}: {gap['reason']}; {_reading_on(gap)}{how}")
+    if summary["records_without_block"]:
+        _line("left out", f"{summary['records_without_block']} records of an unknown RAM block; --blocks may help")
+    stale = [d for d in summary["doubts"] if d["cause"] == Cause.STALE.value]
     if stale:
-        _line("stale base", f"{len(stale)} deltas are against pages that the receiver had lost; see --view sender")
-    for doubt in told["doubts"]:
+        _line("stale base", f"{len(stale)} deltas need pages that the receiver had lost; see --view sender")
+    for doubt in summary["doubts"]:
         if doubt["cause"] != Cause.STALE.value:
             _line("in doubt", f"{_of_pages(doubt)}, {_when(doubt)}: {doubt['reason']}")
+    if "written" in summary:
+        _line("written", f"{summary['written']['records']} records; {summary['written']['left_out']} left out")
 
 
 def _reading_on(gap: dict[str, Any]) -> str:
     if gap["certainty"] == Certainty.NONE.value:
-        return "nothing that can be believed follows"
+        return "no record after it can be believed"
     if gap["before_record"] is None:
-        return f"no record follows; reading on is {gap['certainty']}"
-    return f"reading on at record {gap['before_record']} is {gap['certainty']}"
+        return f"no record follows; the resumption is {gap['certainty']}"
+    return f"the resumption at record {gap['before_record']} is {gap['certainty']}"
 
 
 def _line(name: str, text: str) -> None:
-    """A name and what is said of it, no wider than a terminal of 80 columns."""
+    """Print a name and a text, wrapped at 80 columns."""
     click.echo(textwrap.fill(text, 79, initial_indent=f"{name:12}", subsequent_indent=" " * 12))
 
 
@@ -149,46 +150,43 @@ def _when(doubt: dict[str, Any]) -> str:
     return f"before record {doubt['before_record']}"
 
 
-@click.command()
-@reading
-@giving_blocks("The RAM blocks, where the capture's own list is lost.")
+@click.command(
+    epilog="\b\nExamples:\n"
+    "  head -c 400000 samples/posted-8m.bin > /tmp/cut.bin\n"
+    "  xbrle salvage /tmp/cut.bin\n"
+    "  xbrle salvage /tmp/cut.bin -o /tmp/clean.bin --json"
+)
+@reading_with(salvage=True)
+@giving_blocks("The RAM blocks of S, if its own list is lost.")
 @click.option(
     "--trust",
     type=click.Choice([t.value for t in Trust]),
     default=Trust.STREAM.value,
-    help="Recover what stands in the stream (the default), or only what a checksum vouches for: what is known.",
+    show_default=True,
+    help="What counts as recovered: all that nothing contradicts, or only pages that a checksum confirms.",
 )
-@click.option("-o", "--output", metavar="T", help="Write the records that stand as a clean stream.")
-@click.option("--json", "as_json", is_flag=True, help="One JSON object.")
-def command(
-    capture: str,
-    dialect: str | None,
-    endian: str | None,
-    page_size: int | None,
-    blocks: tuple[tuple[bytes, int], ...] | None,
-    trust: str,
-    output: str | None,
-    as_json: bool,
-) -> int:
-    """Read a damaged capture S: what was skipped, how sure each resumption is, and what is recovered.
+@click.option("-o", "--output", metavar="T", help="Write the recovered records to T, as a stream without damage.")
+@json_object
+def command(opened: Capture, trust: str, output: str | None, as_json: bool) -> int:
+    """Recover what a damaged capture S still holds, and list what was skipped.
 
-    Recovered is what stands in S and nothing speaks against. Known is what of it a checksum vouches for; the rest is
-    unprotected. With -o, all that is recovered is written; with --trust checksum, only what is known.
+    Damaged ranges are skipped, and reading goes on where records can be believed again; each range is listed with how
+    sure that is. Pages that lost records may have changed are unknown.
 
-    Exits 0 where nothing is damaged, 1 where something is.
+    Recovered memory comes from intact records, and nothing in S contradicts it. It is known if a checksum confirms it,
+    else unprotected: a flipped byte in it would not show.
+
+    Exit status: 0 nothing is damaged, 1 something is.
     """
-    opened = open_capture(capture, dialect, endian, page_size, salvage=True, blocks=blocks or ())
-    told = report(opened, Trust(trust))
+    summary = report(opened, Trust(trust))
     if output is not None:
         from ..export.clean import write_stream
 
         written = write_stream(opened.stream, output, Trust(trust))
-        told["written"] = {"records": written.records, "left_out": written.left_out, "device_bytes": written.tail}
+        summary["written"] = {"records": written.records, "left_out": written.left_out, "device_bytes": written.tail}
     if as_json:
-        click.echo(json.dumps(told))
+        click.echo(json.dumps(summary))
     else:
-        _print(told)
-        if output is not None:
-            _line("written", f"{told['written']['records']} records; {told['written']['left_out']} left out")
+        _print(summary)
     damaged = [d for d in opened.doubts if d.cause is not Cause.STALE]
     return EXIT_FINDINGS if opened.gaps or damaged else 0

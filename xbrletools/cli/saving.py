@@ -1,4 +1,4 @@
-"""What the commands that write streams share: the output file, and options that say how a stream is written."""
+"""What the commands that write streams share: the output file, and the options of a sender."""
 
 import os
 import sys
@@ -9,12 +9,11 @@ from typing import Any
 
 import click
 
-from ..errors import XbrleError
 from ..text import size
 
 
 def save(path: str, pieces: Iterable[bytes | memoryview]) -> None:
-    """Write ``pieces`` to a file, or to standard output for ``-``. A regular file appears when it is whole."""
+    """Write ``pieces`` to a file, or to standard output for ``-``. A regular file appears only when it is complete."""
     if path == "-":
         for piece in pieces:
             sys.stdout.buffer.write(piece)
@@ -37,37 +36,31 @@ def save(path: str, pieces: Iterable[bytes | memoryview]) -> None:
         raise
 
 
-def named(text: str) -> tuple[bytes, int]:
-    """NAME=SIZE, as a block's name and a number of bytes.
-
-    Raises:
-        XbrleError: it is not.
-    """
-    name, _, number = text.rpartition("=")
-    if not name:
-        raise XbrleError(f"{text!r} is not NAME=SIZE")
-    return os.fsencode(name), size(number)
-
-
-bases = click.option(
-    "--base", "bases", type=named, multiple=True, metavar="NAME=OFFSET", help="A block's place in ram_addr space."
-)
-
 POLICIES = ("none", "posted", "intended", "v2", "xbzrle")
 DUPS = ("posted", "fixed", "safe")
 
 
 def choosing(function: Callable[..., Any]) -> Callable[..., Any]:
-    """The options that say how a sender chooses: --policy, --dup-pages, --cache, --seed."""
+    """Add the options that say how a sender chooses: --policy, --dup-pages, --cache, --seed."""
     for option in (
-        click.option("--seed", type=int, default=0, help="Of the sample that policy intended takes."),
-        click.option("--cache", "cache_bytes", type=size, metavar="BYTES", help="The page cache's size [128M]."),
+        click.option("--seed", type=int, default=0, show_default=True, help="Seed for --policy intended."),
+        click.option(
+            "--cache",
+            "cache_bytes",
+            type=size,
+            metavar="BYTES",
+            help="Size of the sender's page cache (default: 128M).",
+        ),
         click.option(
             "--dup-pages",
             type=click.Choice(DUPS),
-            help="Dup pages in the cache: left out as posted (corrupts), fixed (entered), or safe (never a base).",
+            help="Dup pages in the cache: left out (posted: corrupts memory), entered (fixed), or never a base (safe).",
         ),
-        click.option("--policy", type=click.Choice(POLICIES), help="When a page goes out as a delta."),
+        click.option(
+            "--policy",
+            type=click.Choice(POLICIES),
+            help="When to send a delta: never (none), or as this sender (default: xbzrle for XBZRLE, else posted).",
+        ),
     ):
         function = option(function)
     return function

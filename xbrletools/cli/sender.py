@@ -1,4 +1,4 @@
-"""xbrle sender: the fingerprint of the program that wrote a stream."""
+"""`xbrle sender`: the fingerprint of the program that wrote a stream."""
 
 import json
 from typing import TYPE_CHECKING, Any
@@ -6,36 +6,30 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from ..text import size
-from . import reading
-from .saving import bases
+from .options import examples, json_object, ram_addresses, reading
 
 if TYPE_CHECKING:
+    from ..capture import Capture
     from ..sender.fingerprint import Fingerprint
 
 
-@click.command()
+@click.command(epilog=examples("sender samples/posted-8m.bin", "sender samples/xbzrle-16m.bin --cache 64M --json"))
 @reading
-@click.option("--cache", "cache_bytes", type=size, metavar="BYTES", help="A cache size to test.")
-@bases
-@click.option("--json", "as_json", is_flag=True, help="One JSON object.")
-def command(
-    capture: str,
-    dialect: str | None,
-    endian: str | None,
-    page_size: int | None,
-    cache_bytes: int | None,
-    bases: tuple[tuple[bytes, int], ...],
-    as_json: bool,
-) -> int:
-    """Say who wrote capture S: dialect, build, policy, the cache sizes that fit, and whether a model of that sender
-    makes the same choices. Where it does not, the first record that differs is named.
+@click.option(
+    "--cache", "cache_bytes", type=size, metavar="BYTES", help="Test this cache size (default: the one that fits best)."
+)
+@ram_addresses
+@json_object
+def command(opened: "Capture", cache_bytes: int | None, bases: tuple[tuple[bytes, int], ...], as_json: bool) -> int:
+    """Identify the program that wrote S: dialect, build, policy and page cache.
+
+    A sender keeps pages in a cache to compute deltas from, and has a policy for when to send one. A model of the sender
+    replays S; the output says how many of its choices are the same as in S, and names the first record that differs.
     """
-    from ..capture import open_capture
     from ..sender.fingerprint import fingerprint
 
-    with open_capture(capture, dialect, endian, page_size) as source:
-        found = fingerprint(source.stream, cache_bytes, dict(bases))
-        click.echo(json.dumps(_object(found)) if as_json else _text(found))
+    found = fingerprint(opened.stream, cache_bytes, dict(bases))
+    click.echo(json.dumps(_object(found)) if as_json else _text(found))
     return 0
 
 

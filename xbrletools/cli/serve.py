@@ -6,52 +6,94 @@ from typing import TYPE_CHECKING
 import click
 
 from ..errors import XbrleError
-from . import reading
+from . import warn
+from .options import before, examples, reading
 
 if TYPE_CHECKING:
-    from ..source.source import Input
+    from ..capture import Capture
 
 
-@click.command()
+def _refuse_pipe(capture: str) -> None:
+    if capture == "-":
+        raise XbrleError("standard input can be read only once: give a file")
+
+
+@click.command(epilog=examples("serve samples/posted-8m.bin --port 0"))
+@before(_refuse_pipe)
 @reading
 @click.option("--follow", is_flag=True, help="Show a file that is still being written, or will be, as it grows.")
 @click.option("--host", default="127.0.0.1", show_default=True, help="The address to listen on.")
-@click.option("--port", default=8000, show_default=True, help="The port to listen on.")
+@click.option(
+    "--port", type=click.IntRange(0, 0xFFFF), default=8000, show_default=True, help="The port. 0 takes a free one."
+)
+@click.option(
+    "--sessions", type=click.IntRange(1, 1000), default=8, show_default=True, help="How many may be open at once."
+)
 def command(
-    capture: "str | Input",
+    opened: "Capture",
+    capture: str,
     dialect: str | None,
     endian: str | None,
     page_size: int | None,
+    channel: tuple[str, ...],
+    snapshot: str | None,
+    no_cache: bool,
     follow: bool,
     host: str,
     port: int,
+    sessions: int,
 ) -> int:
-    r"""Browse S in a web browser, until interrupted.
+    """Browse S in a web browser.
 
-    Whoever can reach the port can read S. Nothing can be exported from there.
+    Prints the address to open, which holds a secret that is new each time. Whoever has the address and reaches the port
+    can read S. Nothing can be exported from there. Each browser tab is a session, a process of its own, and ends with
+    its connection. The page loads nothing from any other host.
 
-    \b
-    Example:
-      xbrle serve samples/posted-8m.bin --port 8000
+    Serves until SIGINT, SIGTERM or SIGHUP, and then exits 0.
     """
     from pathlib import Path
 
     from ..capture import open_capture
+    from ..text import shown
     from ..tui.serve import serve
+    from ..tui.served import Served
 
-    if str(capture) == "-":
-        raise XbrleError("standard input can be read only once; give a file")
-    open_capture(capture, dialect, endian, page_size, follow=follow)  # says now what is wrong, not to each browser
-    words = [sys.executable, "-m", "xbrletools", "tui", "--read-only", str(Path(str(capture)).resolve())]
-    words += [] if getattr(capture, "cache", True) else ["--no-cache"]
-    for channel in getattr(capture, "channels", ()):
-        words += ["--channel", str(Path(channel).resolve())]
-    snapshot = getattr(capture, "snapshot", None)
+    del opened  # it was opened to say now what is wrong, and not to each browser
+
+    def check() -> None:
+        with open_capture(
+            capture,
+            dialect,
+            endian,
+            page_size,
+            channels=channel,
+            snapshot=snapshot,
+            cache=not no_cache,
+            follow=follow,
+        ):
+            pass
+
+    words = [sys.executable, "-m", "xbrletools", "tui", "--read-only", str(Path(capture).resolve())]
+    words += ["--no-cache"] if no_cache else []
+    for path in channel:
+        words += ["--channel", str(Path(path).resolve())]
     words += ["--snapshot", snapshot] if snapshot is not None else []
     for name, value in (("--dialect", dialect), ("--endian", endian), ("--page-size", page_size)):
         if value is not None:
             words += [name, str(value)]
     if follow:
         words.append("--follow")
-    serve(words, host, port)
+
+    def announce(address: str) -> None:
+        click.echo(address)
+        sys.stdout.flush()
+        if host not in ("127.0.0.1", "::1", "localhost"):
+            warn("others on the network can read along what passes, the secret in the address included")
+
+    serve(
+        Served(words, shown(bytes(Path(capture).name, "utf-8", "surrogateescape")), check, sessions),
+        host,
+        port,
+        announce,
+    )
     return 0

@@ -1,7 +1,7 @@
 """`xbrle simulate`: total time and downtime of a migration over a link, with and without deltas."""
 
 import json
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from typing import TYPE_CHECKING
 
 import click
@@ -9,23 +9,41 @@ import click
 from ..errors import XbrleError
 from ..text import size
 from . import warn
+from .options import examples, json_object
 
 if TYPE_CHECKING:
     from ..analysis.link import Outcome
 
-GIGABIT = 117_000_000
-CACHE = 0x8000000
+GIGABIT = 117_000_000  # bytes a second
+CACHE = 0x8000000  # bytes
 
 
-@click.command()
+@click.command(
+    epilog=examples(
+        "simulate docs/workloads/sap-central-instance.json",
+        "simulate --capture samples/posted-8m.bin --bandwidth 1e6 --latency 0.05",
+    )
+)
 @click.argument("workload", metavar="[WORKLOAD]", required=False)
-@click.option("--capture", metavar="S", help="Send the pages of this capture, as they were recorded, instead.")
-@click.option("--bandwidth", type=click.FloatRange(1), metavar="BYTES", help="Bytes a second.")
-@click.option("--latency", type=click.FloatRange(0), metavar="SECONDS", help="One way.")
-@click.option("--downtime", type=click.FloatRange(0), metavar="SECONDS", help="The sender's downtime limit.")
-@click.option("--cache", type=size, metavar="BYTES", help="The sender's page cache.")
-@click.option("--seed", default=0, show_default=True, metavar="N", help="The same seed gives the same outcome.")
-@click.option("--json", "as_json", is_flag=True, help="One JSON object.")
+@click.option("--capture", metavar="S", help="Send the pages of this capture, instead of a workload's.")
+@click.option(
+    "--bandwidth",
+    type=click.FloatRange(1),
+    metavar="BYTES",
+    help="Bytes a second (default: the workload's, or 117000000, Gigabit Ethernet).",
+)
+@click.option(
+    "--latency", type=click.FloatRange(0), metavar="SECONDS", help="One-way delay (default: the workload's, or 0)."
+)
+@click.option(
+    "--downtime",
+    type=click.FloatRange(0),
+    metavar="SECONDS",
+    help="The sender stops the guest when the rest takes at most this long to send (default: the workload's).",
+)
+@click.option("--cache", type=size, metavar="BYTES", help="The sender's page cache (default: the workload's, or 128M).")
+@click.option("--seed", default=0, show_default=True, metavar="N", help="Seed for the guest's writes.")
+@json_object
 def command(
     workload: str | None,
     capture: str | None,
@@ -36,44 +54,54 @@ def command(
     seed: int,
     as_json: bool,
 ) -> int:
-    """Migrate a guest over a link: total time, passes, suspension, ping downtime and bytes, with and without deltas.
+    """Simulate a migration over a link, with and without deltas: time, passes, downtime and bytes.
 
-    WORKLOAD is a file that describes guest, sender and link; options override it. With --capture the guest's writes
-    are those recorded, at the stages recorded: only times and bytes are simulated, by default over Gigabit Ethernet.
+    WORKLOAD is a JSON file that describes guest, sender and link; docs/workloads/README.md explains its keys. Options
+    override it. With --capture the pages and their order are those of S, and only the link is simulated.
     """
-    from dataclasses import replace
-
-    from ..analysis.link import Link, read_workload, simulate
-    from ..analysis.link import replay as replay_history
-    from ..capture import open_capture
-
     if (workload is None) == (capture is None):
-        raise click.UsageError("give a workload or --capture")
+        raise click.UsageError("give either WORKLOAD or --capture S")
     published: dict[str, dict[str, float]] = {}
     if workload is not None:
-        guest = read_workload(workload)
-        link = Link(bandwidth or guest.link.bandwidth, guest.link.latency if latency is None else latency)
-        limit = guest.downtime_limit if downtime is None else downtime
-        guest = replace(guest, link=link, downtime_limit=limit, cache=guest.cache if cache is None else cache)
-        found = {name: simulate(guest, name == "with", seed) for name in ("without", "with")}
-        published = {key: dict(value) for key, value in guest.published.items()}
+        found, published = _of_workload(workload, bandwidth, latency, downtime, cache, seed)
+    elif downtime is not None:
+        raise click.UsageError("--downtime needs WORKLOAD: the end of a capture is fixed")
     else:
-        if downtime is not None:
-            raise click.UsageError("--downtime is for a workload: a capture has its own end")
-        link = Link(bandwidth or GIGABIT, latency or 0.0)
-        with open_capture(capture or "-") as source:
-            if source.damage is not None:
-                raise XbrleError(f"{source.name}: {source.damage.message}", source.damage.offset)
-            size_ = CACHE if cache is None else cache
-            found = {name: replay_history(source.stream, link, name == "with", size_) for name in ("without", "with")}
+        found = _of_capture(capture or "-", bandwidth or GIGABIT, latency or 0.0, CACHE if cache is None else cache)
     if as_json:
         click.echo(json.dumps({name: asdict(outcome) for name, outcome in found.items()} | {"published": published}))
     else:
         _table(found, published)
     for name, outcome in found.items():
         if not outcome.converged:
-            warn(f"{name} deltas it does not converge: the sender gives up after the time that the workload says")
+            warn(f"{name} deltas the migration does not converge: the sender gives up after the workload's time limit")
     return 0
+
+
+def _of_workload(
+    path: str, bandwidth: float | None, latency: float | None, downtime: float | None, cache: int | None, seed: int
+) -> "tuple[dict[str, Outcome], dict[str, dict[str, float]]]":
+    """The outcomes without and with deltas for a workload, and the published ones."""
+    from ..analysis.link import Link, read_workload, simulate
+
+    guest = read_workload(path)
+    link = Link(bandwidth or guest.link.bandwidth, guest.link.latency if latency is None else latency)
+    limit = guest.downtime_limit if downtime is None else downtime
+    guest = replace(guest, link=link, downtime_limit=limit, cache=guest.cache if cache is None else cache)
+    found = {name: simulate(guest, name == "with", seed) for name in ("without", "with")}
+    return found, {key: dict(value) for key, value in guest.published.items()}
+
+
+def _of_capture(path: str, bandwidth: float, latency: float, cache: int) -> "dict[str, Outcome]":
+    """The outcomes without and with deltas for the pages of a capture."""
+    from ..analysis.link import Link, replay
+    from ..capture import open_capture
+
+    link = Link(bandwidth, latency)
+    with open_capture(path) as source:
+        if source.damage is not None:
+            raise XbrleError(f"{source.name}: {source.damage.message}", source.damage.offset)
+        return {name: replay(source.stream, link, name == "with", cache) for name in ("without", "with")}
 
 
 def _table(found: "dict[str, Outcome]", published: dict[str, dict[str, float]]) -> None:

@@ -7,10 +7,9 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-import xbrletools
-
 from ..analysis import printed, stats
 from ..analysis.stats import Stats, Tally
+from ..capture import Capture
 from ..formats import ram
 from ..formats.ram import PAGE_KINDS, Kind
 from ..formats.statistics import CacheLines
@@ -18,7 +17,8 @@ from ..model import Facts
 from ..table.columns import NO_BLOCK
 from ..table.sections import STAGE_OF
 from ..text import shown, size
-from . import EXIT_FINDINGS, reading, salvaging, warn
+from . import EXIT_FINDINGS, warn
+from .options import before, salvaging
 from .output import report
 
 if TYPE_CHECKING:
@@ -26,25 +26,24 @@ if TYPE_CHECKING:
     from ..sender.fingerprint import CacheCounts
 
 
+def _cache_needs_posted(cache: str | None, posted: bool) -> None:
+    if cache is not None and not posted:
+        raise click.UsageError("--cache goes with --posted")
+
+
 @click.command()
-@reading
+@before(_cache_needs_posted)
 @salvaging
-@click.option("--posted", is_flag=True, help="The statistics table that a debug build prints, line for line.")
-@click.option("--cache", metavar="BYTES", help="With --posted: the sender's cache, for the lines that need it.")
-@click.option("--json", "as_json", is_flag=True, help="One JSON object.")
+@click.option("--posted", is_flag=True, help="Print the statistics table of a debug build, line for line.")
+@click.option("--cache", metavar="BYTES", help="With --posted: the size of the sender's cache, for lines that need it.")
+@click.option("--json", "as_json", is_flag=True, help="Print one JSON object.")
 def command(
-    capture: str,
+    opened: Capture,
     posted: bool,
     cache: str | None,
     as_json: bool,
-    dialect: str | None,
-    endian: str | None,
-    page_size: int | None,
 ) -> int:
-    """Kinds, blocks and passes of S in numbers: records, bytes, and what deltas saved against full pages."""
-    if cache is not None and not posted:
-        raise click.UsageError("--cache goes with --posted")
-    opened = xbrletools.open(capture, dialect, endian, page_size)
+    """Sum up the records of S by kind, block and pass, and show how many bytes deltas saved."""
     counts = None
     if cache is not None:
         _ = opened.records  # the model reads pages again, so a pipe is kept
@@ -71,7 +70,7 @@ def command(
     damage = next((p for p in facts.problems if p.fatal), None)
     if damage is None:
         return 0
-    warn(f"{damage.message} (at offset {damage.offset:#x}); this is what stands before it")
+    warn(f"{damage.message} (at offset {damage.offset:#x}); the numbers are of what comes before")
     return EXIT_FINDINGS
 
 
@@ -81,10 +80,10 @@ def _posted(facts: Facts, sums: Stats, counts: "CacheCounts | None", as_json: bo
         click.echo(json.dumps({line.label: {"value": line.value, "share": line.share} for line in lines}))
     else:
         click.echo(printed.table(form, lines), nl=False)
-    warn("Iterations are inferred: records of START and PART, and 2 more where END is empty")
+    warn("Iterations are inferred: the number of records in START and PART, plus 2 if END is empty")
     if sums.total.deltas and counts is None:
-        cache = ", and those of the cache" if form.cache is CacheLines.ITEMS else ""
-        warn(f"the line of aborted pages{cache} take the cache's size, which no stream states: left out")
+        cache = " and about the cache" if form.cache is CacheLines.ITEMS else ""
+        warn(f"lines about aborted pages{cache} are left out. The stream does not record the cache's size: use --cache")
 
 
 # -- JSON -------------------------------------------------------------------------------------------------------
@@ -126,8 +125,8 @@ def _object(facts: Facts, sums: Stats, channels: "Sequence[Channel]") -> dict[st
                 "length": None if block == NO_BLOCK else facts.blocks[block].length,
                 **_sums(sums, tally),
                 "passes": [
-                    {"pass": number, **_sums(sums, one)}
-                    for (of, number), one in sorted(sums.passes.items())
+                    {"pass": number, **_sums(sums, of_pass)}
+                    for (of, number), of_pass in sorted(sums.passes.items())
                     if of == block
                 ],
             }
@@ -195,7 +194,7 @@ def _kind_table(sums: Stats) -> str:
     return _aligned(rows)
 
 
-#: Why the counters that a sender prints are not the numbers of records [C]: QEMU 7.2, on real captures.
+#: Why the sender's counters differ from the numbers of records [C]: QEMU 7.2, on real captures.
 _ATTEMPTS = (
     "query-migrate counts more xbzrle pages than there are records: it counts every",
     "lookup that hits the cache, also where the page is unchanged (nothing is sent)",
@@ -207,18 +206,23 @@ def _summary(sums: Stats, channels: "Sequence[Channel]", skipped: int) -> str:
     total = sums.total
     if channels:
         others = sum(c.size for c in channels)
-        lines = [f"{sums.size} bytes scanned, and {others} of {len(channels)} channels; their pages count unpacked"]
+        lines = [
+            f"{sums.size} bytes scanned, and {others} bytes of {len(channels)} channels; "
+            "their pages are counted uncompressed"
+        ]
     else:
-        lines = [f"{sums.size} bytes scanned, {sums.size - total.page_wire - skipped} of them no page record"]
+        lines = [f"{sums.size} bytes scanned, {sums.size - total.page_wire - skipped} of them outside page records"]
     if skipped:
-        lines.append(f"{skipped} bytes were skipped as damaged, and count nowhere else")
+        lines.append(f"{skipped} bytes were skipped as damaged, and are not counted elsewhere")
     if total.deltas:
         lines.append(
             f"delta payloads: {sums.shortest} to {sums.longest} bytes, {total.delta_payload / total.deltas:.1f} on "
             f"average, {_share(total.delta_payload, total.deltas * sums.page_size)} of their pages"
         )
         plain, saved = sums.plain(total), sums.saved(total)
-        lines.append(f"without deltas the records take {plain} bytes: deltas save {saved}, {_share(saved, plain)}")
+        lines.append(
+            f"without deltas the records would take {plain} bytes; deltas save {saved}, {_share(saved, plain)}"
+        )
     if total.records[Kind.XBZRLE]:
         lines += _ATTEMPTS
     return "\n".join(lines)
@@ -241,9 +245,9 @@ def _pass_table(facts: Facts, sums: Stats) -> str:
     names = {i: shown(block.name) for i, block in enumerate(facts.blocks)} | {NO_BLOCK: "(no block)"}
     rows = [["block", "pass", "page", "dup", "delta", "bytes", "saved"]]
     for block, tally in sorted(sums.blocks().items()):
-        mine = [(number, one) for (of, number), one in sorted(sums.passes.items()) if of == block]
-        rows += [[names[block], str(number), *_numbers(sums, one)] for number, one in mine]
-        rows += [[names[block], "all", *_numbers(sums, tally)]] if len(mine) > 1 else []
+        passes = [(number, of_pass) for (of, number), of_pass in sorted(sums.passes.items()) if of == block]
+        rows += [[names[block], str(number), *_numbers(sums, of_pass)] for number, of_pass in passes]
+        rows += [[names[block], "all", *_numbers(sums, tally)]] if len(passes) > 1 else []
     return _aligned(rows, left=1)
 
 
@@ -254,7 +258,7 @@ def _numbers(sums: Stats, tally: Tally) -> list[str]:
 
 
 def _aligned(rows: list[list[str]], left: int = 1) -> str:
-    """Columns of equal width, the first ``left`` of them to the left."""
+    """Columns of equal width; the first ``left`` of them are aligned to the left, the others to the right."""
     widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
     return "\n".join(
         "  ".join(

@@ -1,4 +1,4 @@
-"""xbrle transcode: a capture as another sender would have written it, or with pages blanked."""
+"""`xbrle transcode`: a capture as another sender would have written it, or with pages blanked."""
 
 from dataclasses import replace
 from typing import TYPE_CHECKING
@@ -6,34 +6,62 @@ from typing import TYPE_CHECKING
 import click
 
 from ..errors import XbrleError
-from . import EXIT_FINDINGS, reading, warn
-from .saving import bases, choosing, named, save
+from . import EXIT_FINDINGS, warn
+from .options import before, examples, named_number, ram_addresses, reading
+from .saving import choosing, save
 
 if TYPE_CHECKING:
     from ..capture import Capture
     from ..formats.dialects import Dialect
+    from ..sender.addresses import PageAddresses
+    from ..sender.policy import Rules
+    from ..sender.saver import RecordForm
 
 
-@click.command()
+def _usage(
+    redact: tuple[str, ...],
+    to: str | None,
+    ram_version: str | None,
+    policy: str | None,
+    to_endian: str | None,
+    checksum: bool | None,
+) -> None:
+    if redact and (to or ram_version or policy or to_endian or checksum is not None):
+        raise XbrleError("--redact keeps every record as it is: write another stream first, then redact that")
+
+
+@click.command(
+    epilog=examples(
+        "transcode samples/posted-8m.bin --to xbzrle -o /tmp/xbzrle.bin",
+        "transcode samples/posted-8m.bin --policy none -o /tmp/full-pages.bin",
+        "transcode samples/posted-8m.bin --redact block=pc.bios -o /tmp/redacted.bin",
+    )
+)
+@before(_usage)
 @reading
-@click.option("-o", "--output", required=True, metavar="T", help="The stream to write; - is standard output.")
-@click.option("--to", metavar="DIALECT", help="The dialect to write; by default the capture's own.")
-@click.option("--ram-version", type=click.Choice(["3", "4"]), help="The RAM section's version to write.")
-@click.option("--to-endian", type=click.Choice(["little", "big"]), help="The byte order to write.")
-@click.option("--checksum/--no-checksum", default=None, help="Checksums in posted headers.")
+@click.option("-o", "--output", required=True, metavar="T", help="The stream to write; - for standard output.")
+@click.option("--to", metavar="DIALECT", help="The dialect to write (default: that of S). See --dialect for names.")
+@click.option("--ram-version", type=click.Choice(["3", "4"]), help="The RAM section's version (default: as in S).")
+@click.option("--to-endian", type=click.Choice(["little", "big"]), help="The byte order to write (default: as in S).")
+@click.option("--checksum/--no-checksum", default=None, help="Write checksums in posted headers (default: as in S).")
 @choosing
-@bases
+@ram_addresses
 @click.option(
-    "--block", "blocks", type=named, multiple=True, metavar="NAME=SIZE", help="The blocks of a v3 capture's memory."
+    "--block",
+    "blocks",
+    type=named_number,
+    multiple=True,
+    metavar="NAME=SIZE",
+    help="A RAM block to divide the memory of a v3 capture into. Repeatable.",
 )
 @click.option(
-    "--redact", multiple=True, metavar="block=NAME|page=RANGE", help="Blank these pages and keep everything else."
+    "--redact",
+    multiple=True,
+    metavar="block=NAME|page=RANGE",
+    help="Blank these pages and keep everything else. Repeatable.",
 )
 def command(
-    capture: str,
-    dialect: str | None,
-    endian: str | None,
-    page_size: int | None,
+    opened: "Capture",
     output: str,
     to: str | None,
     ram_version: str | None,
@@ -47,59 +75,80 @@ def command(
     blocks: tuple[tuple[bytes, int], ...],
     redact: tuple[str, ...],
 ) -> int:
-    """Write capture S as another sender would have: another dialect, RAM version, byte order, policy or cache.
+    """Write S as another sender would have: another dialect, RAM version, byte order, policy or cache.
 
-    --policy none writes every delta as a full page; --policy posted runs the posted sender's model over S. Both keep
-    the order of the records, dup pages and sections. Pages are what the source held. --redact blanks the contents of a
-    block's pages (block=pc.bios) or of a range (page=pc.ram:0xe0000-0xfffff, page=0x1000+0x2000) and changes no
-    record's size.
+    --policy none writes every delta as a full page. --policy posted lets a model of the posted sender choose. Both keep
+    the order of records, dup pages (one repeated byte) and sections. Pages are what the source held.
+
+    --redact blanks the pages of a block (block=pc.bios) or of a range (page=pc.ram:0xe0000-0xfffff or
+    page=0x1000+0x2000). No record changes its size.
     """
-    from ..capture import open_capture
-    from ..formats import ram
-    from ..model import Block
-    from ..sender.cache import DEFAULT_BYTES
-    from ..sender.policy import Dups, Policy, rules_of
-    from ..sender.saver import Form
-    from ..sender.transcode import places, transcode
+    if redact:
+        from ..sender.redact import pages_to_blank, redacted
 
-    with open_capture(capture, dialect, endian, page_size) as source:
-        if redact:
-            if to or ram_version or policy or to_endian or checksum is not None:
-                raise XbrleError("--redact keeps every record as it is; write another stream first, then redact that")
-            from ..sender.redact import chosen, redacted
+        save(output, redacted(opened.stream, pages_to_blank(opened.stream, redact)))
+    else:
+        from ..sender.cache import DEFAULT_BYTES
+        from ..sender.transcode import transcode
 
-            save(output, redacted(source.stream, chosen(source.stream, redact)))
-        else:
-            target = _target(source, to, int(ram_version) if ram_version else None)
-            own = Policy.XBZRLE if target.encoding.name == "ZRUN" else Policy.POSTED
-            chosen_policy = Policy(policy) if policy else own
-            dups = Dups(dup_pages) if dup_pages else None
-            if dups is None and chosen_policy is not Policy.NONE and not target.caches_dup and policy != "posted":
-                dups = Dups.SAFE
-            form = Form(target, to_endian or source.facts.reading.endian, page_size=source.page_size)
-            form = replace(form, checksums=_has_checksums(source) if checksum is None else checksum)
-            rules = rules_of(target, chosen_policy, dups, source.page_size, seed)
-            where = places(source.stream, form.version, dict(bases), [Block(name, length) for name, length in blocks])
-            if form.version == ram.VERSION_FLAT and source.facts.ram_version != ram.VERSION_FLAT:
-                warn(f"ram_addrs are taken from {where.source}")
-            save(output, transcode(source.stream, form, rules, cache_bytes or DEFAULT_BYTES, where))
-        if source.damage is not None:
-            warn(f"{source.name}: {source.damage.message}; written up to offset {source.damage.offset:#x}")
-            return EXIT_FINDINGS
+        target = _target(opened, to, int(ram_version) if ram_version else None)
+        form = _form(opened, target, to_endian, checksum)
+        rules = _rules(opened, target, policy, dup_pages, seed)
+        where = _places(opened, form, bases, blocks)
+        save(output, transcode(opened.stream, form, rules, cache_bytes or DEFAULT_BYTES, where))
+    if opened.damage is not None:
+        warn(f"{opened.name}: {opened.damage.message}; written up to offset {opened.damage.offset:#x}")
+        return EXIT_FINDINGS
     return 0
 
 
+def _form(opened: "Capture", target: "Dialect", endian: str | None, checksum: bool | None) -> "RecordForm":
+    """How the stream is written: what is not asked for is as in the capture."""
+    from ..sender.saver import RecordForm
+
+    form = RecordForm(target, endian or opened.facts.reading.endian, page_size=opened.page_size)
+    return replace(form, checksums=_has_checksums(opened) if checksum is None else checksum)
+
+
+def _rules(opened: "Capture", target: "Dialect", policy: str | None, dup_pages: str | None, seed: int) -> "Rules":
+    """When the sender sends a delta. A dup page is not a base, unless the target caches it or the user says so."""
+    from ..sender.policy import Dups, Policy, rules_of
+
+    own = Policy.XBZRLE if target.encoding.name == "ZRUN" else Policy.POSTED
+    chosen = Policy(policy) if policy else own
+    dups = Dups(dup_pages) if dup_pages else None
+    if dups is None and chosen is not Policy.NONE and not target.caches_dup and policy != "posted":
+        dups = Dups.SAFE
+    return rules_of(target, chosen, dups, opened.page_size, seed)
+
+
+def _places(
+    opened: "Capture", form: "RecordForm", bases: tuple[tuple[bytes, int], ...], blocks: tuple[tuple[bytes, int], ...]
+) -> "PageAddresses":
+    """Where the RAM blocks lie in ram_addr space."""
+    from ..formats import ram
+    from ..model import Block
+    from ..sender.addresses import addresses_in_stream
+
+    where = addresses_in_stream(
+        opened.stream, form.version, dict(bases), [Block(name, length) for name, length in blocks]
+    )
+    if form.version == ram.VERSION_FLAT and opened.facts.ram_version != ram.VERSION_FLAT:
+        warn(f"ram_addrs are taken from {where.source}")
+    return where
+
+
 def _target(source: "Capture", name: str | None, version: int | None) -> "Dialect":
-    """The dialect to write: the one named, else the capture's own, else what fits its version."""
+    """The dialect to write: the one named, else the capture's own, else one for its RAM version."""
     from ..formats import ram
     from ..formats.dialects import DIALECTS
+    from ..ram.named import dialect_named
 
     if name is not None:
-        if name not in DIALECTS:
-            raise XbrleError(f"no dialect is called {name!r}; there are {', '.join(DIALECTS)}")
-        if version is not None and DIALECTS[name].ram_version != version:
-            raise XbrleError(f"dialect {name} is of RAM version {DIALECTS[name].ram_version}, not {version}")
-        return DIALECTS[name]
+        target = dialect_named(name)
+        if version is not None and target.ram_version != version:
+            raise XbrleError(f"dialect {name} needs RAM version {target.ram_version}, not {version}")
+        return target
     own = source.facts.ram_version
     if source.dialect is not None and version in (None, own):
         return source.dialect
@@ -110,7 +159,7 @@ def _target(source: "Capture", name: str | None, version: int | None) -> "Dialec
 
 
 def _has_checksums(source: "Capture") -> bool:
-    """Whether the capture's deltas say that their checksums count."""
+    """Whether any delta of the capture is flagged as having a checksum."""
     from ..formats.xbrle import HeaderFlag
 
     return bool((source.records.columns.header_flags & int(HeaderFlag.CHECKSUM)).any())

@@ -1,4 +1,4 @@
-"""`xbrle vectors`: golden vectors, written and checked."""
+"""`xbrle vectors`: write golden test vectors, and check implementations against them."""
 
 from collections import Counter
 from contextlib import ExitStack
@@ -8,20 +8,25 @@ import click
 
 from ..errors import XbrleError
 from . import EXIT_FINDINGS, EXIT_UNREADABLE, warn
+from .options import examples
 
-TIMEOUT = 60.0
+TIMEOUT = 60.0  # seconds
 
 
 @click.group()
 def command() -> None:
-    """Golden vectors: write them, hold an implementation to them. README.md in the written folder describes both."""
+    """Write golden test vectors, or check an implementation against them.
+
+    A vector is one case: an input and the right answer. README.md in the written folder describes the files, and how a
+    program is asked.
+    """
 
 
-@command.command()
+@command.command(epilog=examples("vectors write /tmp/vectors"))
 @click.argument("folder", metavar="DIR", type=click.Path(path_type=Path))
-@click.option("--seed", default=0, show_default=True, metavar="N", help="Another seed gives other pages.")
+@click.option("--seed", default=0, show_default=True, metavar="N", help="Seed for the pages.")
 def write(folder: Path, seed: int) -> int:
-    """Write the set into DIR, with its JSON Schema and a README. The same seed gives the same bytes."""
+    """Write the vectors into DIR, with their JSON Schema and a README. The same seed gives the same bytes."""
     from ..vectors.write import write as write_set
 
     counts = write_set(folder, seed)
@@ -31,21 +36,23 @@ def write(folder: Path, seed: int) -> int:
     return 0
 
 
-@command.command()
+@command.command(epilog=examples("vectors check /tmp/vectors"))
 @click.argument("folder", metavar="DIR", type=click.Path(path_type=Path))
 @click.option(
     "--command",
     "program",
     metavar="'PROG {op}'",
-    help="Ask this program instead, over its standard input and output; one is started for each operation.",
+    help="Check this program, over its standard input and output (default: xbrletools). One starts for each operation.",
 )
-@click.option("--timeout", default=TIMEOUT, show_default=True, metavar="SECONDS", help="For one answer.")
-@click.option("--limit", default=20, show_default=True, metavar="N", help="Failing cases shown by operation; 0: all.")
+@click.option("--timeout", default=TIMEOUT, show_default=True, metavar="SECONDS", help="Time limit for one answer.")
+@click.option(
+    "--limit", default=20, show_default=True, metavar="N", help="Failing cases to show of each operation; 0 for all."
+)
 def check(folder: Path, program: str | None, timeout: float, limit: int) -> int:
-    """Hold this implementation, or a program, to the vectors in DIR.
+    """Check xbrletools, or another program, against the vectors in DIR.
 
-    Exits 0 where every answered case passes, 1 where one fails, 2 where the vectors cannot be read or the program
-    cannot be run or answers no operation at all.
+    Exit status: 0 every answered case passes, 1 a case fails, 2 the vectors cannot be read, or the program cannot be
+    run or does not answer any operation.
     """
     from ..vectors.cases import read
     from ..vectors.check import Programs, own
@@ -53,7 +60,7 @@ def check(folder: Path, program: str | None, timeout: float, limit: int) -> int:
 
     cases = list(read(folder))
     if not cases:
-        raise XbrleError(f"{folder}: has no cases")
+        raise XbrleError(f"{folder}: does not contain test cases. To write them, use: xbrle vectors write {folder}")
     passed, failed, unanswered = Counter[str](), Counter[str](), Counter[str]()
     with ExitStack() as stack:
         ask = own if program is None else stack.enter_context(Programs(program, timeout)).ask
@@ -73,9 +80,9 @@ def check(folder: Path, program: str | None, timeout: float, limit: int) -> int:
         if failed[op] > limit > 0:
             click.echo(f"{op}: {failed[op] - limit} more cases fail; --limit 0 shows them")
         if unanswered[op]:
-            warn(f"{op}: not supported, {unanswered[op]} cases left out")
+            warn(f"{op}: not supported; {unanswered[op]} cases are left out")
     click.echo(f"{passed.total()} passed, {failed.total()} failed, {unanswered.total()} not supported")
     if not passed and not failed:
-        warn("the program answers no operation")
+        warn("the program does not answer any operation")
         return EXIT_UNREADABLE
     return EXIT_FINDINGS if failed else 0

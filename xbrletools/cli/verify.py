@@ -1,4 +1,4 @@
-"""`xbrle verify`: findings, and what a receiver makes of the stream."""
+"""`xbrle verify`: findings, and whether a receiver loads the stream."""
 
 import json
 import sys
@@ -6,37 +6,59 @@ import textwrap
 from collections import Counter
 from collections.abc import Iterable, Iterator
 from heapq import merge
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 
 from .. import __version__
 from ..text import shown
-from . import EXIT_FINDINGS, giving_blocks, reading, warn
+from . import EXIT_FINDINGS, warn
+from .options import before, examples, giving_blocks, json_lines, reading
 
-PER_RULE = 20
+if TYPE_CHECKING:
+    from ..capture import Capture
+
+PER_RULE = 20  # findings of a rule that are shown
 
 
-@click.command()
+def _usage(as_json: bool, sarif: bool) -> None:
+    if as_json and sarif:
+        raise click.UsageError("--json and --sarif exclude each other")
+
+
+@click.command(
+    epilog=examples(
+        "verify samples/posted-8m.bin",
+        "verify samples/posted-8m.bin --explain device-tail-unchecked",
+        "verify samples/xbzrle-16m.bin --receiver today --json",
+    )
+)
+@before(_usage)
 @reading
-@click.option("--json", "as_json", is_flag=True, help="One object a line.")
-@click.option("--sarif", is_flag=True, help="One SARIF 2.1.0 document.")
-@click.option("--limit", default=PER_RULE, show_default=True, metavar="N", help="Findings shown a rule; 0 for all.")
+@json_lines
+@click.option("--sarif", is_flag=True, help="Print one SARIF 2.1.0 document.")
+@click.option(
+    "--limit", default=PER_RULE, show_default=True, metavar="N", help="Findings to show of each rule; 0 for all."
+)
 @click.option(
     "--receiver",
     type=click.Choice(["vanilla", "default", "debug", "today"]),
-    help="Exit with this receiver's verdict: QEMU before the patch, the patch as posted, its debug build, today's.",
+    help="Exit with this receiver's verdict: QEMU before the patch, the posted patch, its debug build, or QEMU today.",
 )
-@click.option("--explain", metavar="RULE[@RECORD]", help="Show one finding with the chain of records behind it.")
-@click.option("--sender-log", metavar="FILE", help="The sender's mig.log, as evidence.")
-@click.option("--receiver-log", metavar="FILE", help="The receiver's.")
-@click.option("--salvage", is_flag=True, help="Read on after damage; what it puts in doubt is unknown.")
-@giving_blocks("The RAM blocks that the destination has; with --salvage those of S too, where its own list is lost.")
+@click.option(
+    "--explain", metavar="RULE[@RECORD]", help="Show one finding with all the records behind it, and their first bytes."
+)
+@click.option("--sender-log", metavar="FILE", help="Compare with this mig.log, written by the sender's debug build.")
+@click.option(
+    "--receiver-log", metavar="FILE", help="Compare with this mig.log, written by the receiver's debug build."
+)
+@click.option(
+    "--salvage", is_flag=True, help="Skip damaged ranges; pages they may have affected are treated as unknown."
+)
+@giving_blocks("RAM blocks that the destination has. With --salvage also those of S, if its own list is lost.")
 def command(
+    opened: "Capture",
     capture: str,
-    dialect: str | None,
-    endian: str | None,
-    page_size: int | None,
     as_json: bool,
     sarif: bool,
     limit: int,
@@ -44,24 +66,22 @@ def command(
     explain: str | None,
     sender_log: str | None,
     receiver_log: str | None,
-    salvage: bool,
     blocks: tuple[tuple[bytes, int], ...] | None,
 ) -> int:
-    """What is wrong with S: every finding with its rule, offset, record and evidence.
+    """Report what is wrong with S. Each finding has a rule, a severity, an offset, a record and its evidence.
 
-    Of the logs, the first page that the two ends logged differently is a finding, a log that is not given being what
-    that end would have written for S. With --salvage, lines that no record came for are notes, and accuse no page.
+    A record is one page as it was sent; records are numbered from 1. Severities: an error loses or falsifies memory, or
+    stops a receiver; a warning is suspicious; a note is for information.
 
-    Exits 0 where there is no error, 1 where there is one, 2 where S cannot be read; with --receiver, 0 where that
-    receiver loads the stream and 1 where it does not.
+    With --sender-log or --receiver-log, the first page on which the two logs disagree is a finding. A log that is not
+    given is computed from S. With --salvage, log lines without a record are only notes.
+
+    Exit status: 0 no errors, 1 errors were found, 2 S cannot be read. With --receiver: 0 that receiver loads the
+    stream, 1 it does not.
     """
-    from ..capture import open_capture
     from ..verify.receiver import outcome
     from ..verify.rules import Receiver, Severity
 
-    if as_json and sarif:
-        raise click.UsageError("--json and --sarif exclude each other")
-    opened = open_capture(capture, dialect, endian, page_size, salvage=salvage, blocks=blocks or ())
     destination = dict(blocks) if blocks else None
     findings = opened.verify(destination)
     if sender_log or receiver_log:
@@ -75,14 +95,18 @@ def command(
     elif as_json:
         findings = _print_json(findings)
     elif sarif:
-        findings = _print_sarif(str(capture), findings)
+        findings = _print_sarif(capture, findings)
     else:
         findings = _print(findings, limit)
     if receiver is None:
         for _ in findings:  # each is printed as it comes: there can be millions
             pass
         return EXIT_FINDINGS if seen[Severity.ERROR] else 0
-    verdict = outcome(opened.stream, findings, Receiver(receiver), destination)
+    return _say_whether_it_loads(receiver, outcome(opened.stream, findings, Receiver(receiver), destination))
+
+
+def _say_whether_it_loads(receiver: str, verdict: Any) -> int:
+    """Say what a receiver makes of the stream; returns the exit status."""
     if verdict.loads:
         warn(f"a {receiver} receiver loads this stream")
         return 0
@@ -94,7 +118,7 @@ def command(
 
 
 def as_object(finding: Any) -> dict[str, Any]:
-    """A finding as JSON has it."""
+    """A finding as a JSON object."""
     return {
         "rule": finding.rule,
         "severity": finding.severity.value,
@@ -108,11 +132,11 @@ def as_object(finding: Any) -> dict[str, Any]:
     }
 
 
-# -- each of these prints findings as they come, and gives them on ----------------------------------------------------
+# -- each of these prints findings as they come, and passes them on ---------------------------------------------------
 
 
 def _among(findings: Iterable[Any], more: list[Any], end: int) -> Iterator[Any]:
-    """``findings``, and ``more`` at their offsets, after those that are there; ``end`` is that of one without."""
+    """``findings`` and ``more`` by offset, at equal ones ``findings`` first; ``end`` is used for those without."""
 
     def place(finding: Any) -> int:
         return end if finding.offset is None else int(finding.offset)
@@ -134,13 +158,9 @@ def _print_json(findings: Iterable[Any]) -> Iterator[Any]:
         yield finding
 
 
-def _explain(capture: Any, findings: Iterable[Any], wanted: str) -> Iterator[Any]:
+def _explain(capture: "Capture", findings: Iterable[Any], wanted: str) -> Iterator[Any]:
     """One finding, what it amounts to, and the records behind it with their first bytes."""
-    import numpy as np
-
-    from ..formats.ram import Kind
-    from ..verify.explain import around, chain, conclusion, find, names
-    from . import hexview
+    from ..verify.explain import chain, conclusion, find, names
 
     named: list[Any] = []
     for each in findings:
@@ -149,31 +169,47 @@ def _explain(capture: Any, findings: Iterable[Any], wanted: str) -> Iterator[Any
         yield each
     finding = find(named, wanted)
     _print_one(finding)
-    if said := conclusion(capture.stream, finding):
-        _indented(said)
+    if concluded := conclusion(capture.stream, finding):
+        _indented(concluded)
     if finding.evidence:
-        told = ", ".join(f"{name} {'none' if value is None else value}" for name, value in finding.evidence.items())
-        _indented(told)
+        _indented(", ".join(f"{name} {'none' if value is None else value}" for name, value in finding.evidence.items()))
     links = chain(capture.stream, finding)
-    if not links and finding.offset is not None:
-        start, data = around(capture.stream, finding.offset)
-        held = np.frombuffer(data, np.uint8)
-        click.echo(f"\nthe capture about {finding.offset:#x}")
-        for line in hexview.dump(held, np.ones(len(held), bool), start):
-            click.echo(line)
     if links:
-        click.echo("\n record pass kind     stated receiver   sender")
+        _print_chain(links, finding.record)
+    elif finding.offset is not None:
+        _print_bytes(capture, finding.offset)
+
+
+def _print_bytes(capture: "Capture", offset: int) -> None:
+    """The capture's bytes around an offset."""
+    import numpy as np
+
+    from ..verify.explain import around
+    from . import hexview
+
+    start, data = around(capture.stream, offset)
+    held = np.frombuffer(data, np.uint8)
+    click.echo(f"\nthe capture about {offset:#x}")
+    for line in hexview.dump(held, np.ones(len(held), bool), start):
+        click.echo(line)
+
+
+def _print_chain(links: Iterable[Any], record: int | None) -> None:
+    """The records behind a finding, each with its sums and its first bytes."""
+    from ..formats.ram import Kind
+
+    click.echo("\n record pass kind     stated receiver   sender")
     for link in links:
         version = link.version
         sums = " ".join(f"{'-' if s is None else hex(s):>8}" for s in (link.stated, link.receiver, link.sender))
-        mark = ">" if version.record == finding.record else " "
+        mark = ">" if version.record == record else " "
         kind = Kind(version.kind).name.lower()
         click.echo(f"{mark}{version.record:6} {version.pass_:4} {kind:6} {sums}  {link.part}".rstrip())
         click.echo(f"        {version.offset:#x}: {link.wire.hex(' ')}")
 
 
 def _indented(text: str) -> None:
-    """A text under what it is about: wrapped for people on a terminal, one line for other programs."""
+    """Print an indented text: wrapped on a terminal, in one line for other programs."""
     indent = " " * 8
     width = 79 if sys.stdout.isatty() else sys.maxsize
     click.echo(textwrap.fill(text, width, initial_indent=indent, subsequent_indent=indent, break_on_hyphens=False))
@@ -192,7 +228,7 @@ def _print_one(finding: Any) -> None:
 
 
 def _print(findings: Iterable[Any], limit: int) -> Iterator[Any]:
-    """Two lines a finding, no more than ``limit`` of a rule; then what there was in all."""
+    """Two lines a finding, at most ``limit`` findings of a rule; then a count of each rule."""
     seen: Counter[tuple[str, str]] = Counter()
     for finding in findings:
         key = (finding.severity.value, finding.rule)
@@ -208,7 +244,7 @@ def _print(findings: Iterable[Any], limit: int) -> Iterator[Any]:
 
 
 def _print_sarif(capture: str, findings: Iterable[Any]) -> Iterator[Any]:
-    """The findings as a SARIF 2.1.0 log (OASIS), a byte offset as each one's place."""
+    """The findings as a SARIF 2.1.0 log (OASIS). The place of each is a byte offset."""
     from ..verify.rules import RULES
 
     rules = [{"id": r.id, "shortDescription": {"text": r.sentence}} for r in RULES.values()]

@@ -1,4 +1,4 @@
-"""xbrle whatif: what other encodings and cache sizes would have cost."""
+"""`xbrle whatif`: what other encodings and cache sizes would have cost."""
 
 import json
 from dataclasses import asdict
@@ -9,62 +9,71 @@ import click
 
 from ..errors import XbrleError
 from ..text import size
-from . import EXIT_FINDINGS, reading, warn
-from .saving import bases
+from . import EXIT_FINDINGS, warn
+from .options import before, examples, json_object, ram_addresses, reading
 
 if TYPE_CHECKING:
     from ..analysis.whatif import Cost, WhatIf
+    from ..capture import Capture
 
 IMAGE_SUFFIXES = (".png", ".svg")
 
-#: Lines are told apart without colours.
+#: The marks of the lines, which differ even without colours.
 _MARKS = {"posted": "p", "v2": "v", "fixed": "f", "xbzrle": "x", "zlib": "z", "zstd": "s", "actual": "a"}
 
 
-@click.command()
+def _usage(image: str | None) -> None:
+    if image is not None and Path(image).suffix.lower() not in IMAGE_SUFFIXES:
+        raise XbrleError(f"{image}: plots are written as PNG or SVG. Use a name that ends in .png or .svg")
+
+
+@click.command(
+    epilog=examples("whatif samples/posted-8m.bin", "whatif samples/xbzrle-16m.bin --cache 1M --cache 64M --json")
+)
+@before(_usage)
 @reading
 @click.option(
-    "--cache", "caches", type=size, multiple=True, metavar="BYTES", help="A cache size; repeat it [1M to 512M]."
+    "--cache",
+    "caches",
+    type=size,
+    multiple=True,
+    metavar="BYTES",
+    help="Size of the sender's page cache. Repeatable (default: 1M, 2M, 4M ... 512M).",
 )
-@bases
-@click.option("--json", "as_json", is_flag=True, help="One JSON object.")
-@click.option("--plot", is_flag=True, help="Plot bytes over cache sizes in the terminal (extra: plot).")
-@click.option("--image", metavar="FILE", help="Write that plot as PNG or SVG (extra: plot).")
+@ram_addresses
+@json_object
+@click.option("--plot", is_flag=True, help="Plot bytes over cache sizes in the terminal (needs xbrletools[plot]).")
+@click.option("--image", metavar="FILE", help="Write the plot to a PNG or SVG file (needs xbrletools[plot]).")
 def command(
-    capture: str,
-    dialect: str | None,
-    endian: str | None,
-    page_size: int | None,
+    opened: "Capture",
     caches: tuple[int, ...],
     bases: tuple[tuple[bytes, int], ...],
     as_json: bool,
     plot: bool,
     image: str | None,
 ) -> int:
-    """Compare, for the pages of capture S in their order, the bytes that other senders would have sent: the posted
-    patch, its v2, the posted patch with dup pages cached (fixed), XBZRLE, and pages compressed one by one with zlib and
-    zstd. The cache's size is swept where there is a cache.
+    """Compare the bytes that other senders would have sent for the pages of S.
+
+    The senders: the posted patch, its second version (v2), the posted patch with dup pages cached (fixed), XBZRLE as in
+    QEMU since 2012, and pages compressed one by one with zlib or zstd. Senders with a page cache are tried with each
+    cache size.
     """
     from ..analysis.whatif import CACHES, what_if
-    from ..capture import open_capture
 
-    if image is not None and Path(image).suffix.lower() not in IMAGE_SUFFIXES:
-        raise XbrleError(f"{image}: a plot is written as .png or .svg")
-    with open_capture(capture, dialect, endian, page_size) as source:
-        found = what_if(source.stream, caches or CACHES, dict(bases))
-        if as_json:
-            click.echo(json.dumps(_object(found)))
-        else:
-            _table(found)
-        if plot:
-            click.echo(_plot(found), err=as_json)
-        if image is not None:
-            _draw(found, image)
-        if found.skipped:
-            warn(f"{found.skipped} records give pages that cannot be told; they are left out")
-        if source.damage is not None:
-            warn(f"{source.name}: {source.damage.message}")
-            return EXIT_FINDINGS
+    found = what_if(opened.stream, caches or CACHES, dict(bases))
+    if as_json:
+        click.echo(json.dumps(_object(found)))
+    else:
+        _table(found)
+    if plot:
+        click.echo(_plot(found), err=as_json)
+    if image is not None:
+        _draw(found, image)
+    if found.skipped:
+        warn(f"{found.skipped} records are left out: their page cannot be rebuilt")
+    if opened.damage is not None:
+        warn(f"{opened.name}: {opened.damage.message}")
+        return EXIT_FINDINGS
     return 0
 
 
@@ -96,7 +105,7 @@ def _cache(cost: "Cost") -> str:
 
 
 def _lines(found: "WhatIf") -> tuple[list[int], dict[str, list[float]]]:
-    """The cache sizes in bytes, and each sender's MiB over them; those without a cache are level."""
+    """The cache sizes in bytes, and each sender's MiB at each size; the same at all for a sender without a cache."""
     caches = sorted({c.cache_bytes for c in found.costs if c.cache_bytes is not None})
     lines: dict[str, list[float]] = {}
     for cost in (*found.costs, found.actual):
@@ -109,7 +118,7 @@ def _plot(found: "WhatIf") -> str:
     try:
         import plotext
     except ImportError:
-        raise XbrleError("a plot in the terminal needs plotext: pip install 'xbrletools[plot]'") from None
+        raise XbrleError("plotext is missing. To plot in the terminal, use: pip install 'xbrletools[plot]'") from None
     caches, lines = _lines(found)
     places = list(range(len(caches)))
     plotext.clear_figure()
@@ -127,7 +136,7 @@ def _draw(found: "WhatIf", path: str) -> None:
     try:
         from matplotlib.figure import Figure
     except ImportError:
-        raise XbrleError("a plot as an image needs matplotlib: pip install 'xbrletools[plot]'") from None
+        raise XbrleError("matplotlib is missing. To write a plot, use: pip install 'xbrletools[plot]'") from None
     caches, lines = _lines(found)
     figure = Figure(figsize=(9, 5), layout="constrained")
     axes = figure.add_subplot()

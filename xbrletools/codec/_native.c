@@ -1,20 +1,134 @@
 /*
- * The loops in which each step depends on the one before, which arrays cannot express: the walk from record to record,
- * and the runs of one delta; and what is done with pages that lie anywhere, which arrays have to put side by side first:
- * copying them, summing them, seeing whether they are of one byte. Optional: NumPy does what is done here as well, and is the
- * reference that tests hold this to. Layouts come from the caller, who has them from formats/. Nothing is read or
- * written outside of the buffers given, whatever their contents; the interpreter's lock is released meanwhile.
+ * The loops whose steps depend on each other, which arrays cannot express: the walk from record to record, and the runs
+ * of one delta. Also what is done with pages that lie anywhere, which arrays would have to put side by side first:
+ * copying them, summing them, and testing whether all bytes of a page are the same.
+ *
+ * These loops are optional. NumPy does the same work; it is the reference, and tests compare the two. The caller takes
+ * all layouts from formats/ and passes them in. The loops read and write only inside the buffers that they are given,
+ * whatever those contain. They release the interpreter's lock while they work.
  */
 #define PY_SSIZE_T_CLEAN
 #include <Python.h>
 #include <stdint.h>
 #include <string.h>
 
-enum { REVISION = 6 }; /* of the arguments and meaning of what follows: native.py takes no other */
+enum { REVISION = 7 }; /* of the arguments and their meaning: native.py does not use a build of another revision */
 enum { VERDICT_OK, VERDICT_SHORT, VERDICT_LONG, VERDICT_BAD_NUMBER, VERDICT_CUT, VERDICT_ZERO_RUN }; /* verdict.py */
 enum { NOT_UNIFORM = -1 }; /* uniform.py */
 
+/* -- buffers ------------------------------------------------------------------------------------------------------ */
+
+typedef struct {
+    uint8_t width;              /* bytes of an item */
+    uint8_t dimensions;
+    uint8_t is_written;
+} Wanted;
+
+static void release(Py_buffer *taken, int count)
+{
+    for (int i = 0; i < count; i++)
+        PyBuffer_Release(&taken[i]);
+}
+
+/* Take the buffers of `count` objects, all contiguous and aligned; 0, or -1 with an exception set and none taken. */
+static int take(PyObject *const *objects, const Wanted *wanted, int count, Py_buffer *taken)
+{
+    for (int i = 0; i < count; i++) {
+        const int access = wanted[i].is_written ? PyBUF_ND | PyBUF_WRITABLE : PyBUF_ND;
+        if (PyObject_GetBuffer(objects[i], &taken[i], access) < 0) {
+            release(taken, i);
+            return -1;
+        }
+        if (taken[i].itemsize != wanted[i].width || taken[i].ndim != wanted[i].dimensions
+            || (uintptr_t)taken[i].buf % wanted[i].width) {
+            release(taken, i + 1);
+            PyErr_Format(PyExc_ValueError, "buffer %d: items of %d bytes in %d dimensions are wanted", i,
+                         wanted[i].width, wanted[i].dimensions);
+            return -1;
+        }
+    }
+    return 0;
+}
+
+/* Take the buffers that a tuple of just `count` objects holds; as `take`. */
+static int take_tuple(PyObject *objects, const Wanted *wanted, int count, Py_buffer *taken)
+{
+    if (PyTuple_GET_SIZE(objects) != count) {
+        PyErr_Format(PyExc_ValueError, "a tuple of %d buffers is wanted", count);
+        return -1;
+    }
+    return take(PySequence_Fast_ITEMS(objects), wanted, count, taken);
+}
+
+/* How many items a buffer has in its first dimension. */
+static int64_t items(const Py_buffer *buffer)
+{
+    return buffer->shape[0];
+}
+
 /* -- the walk over records ---------------------------------------------------------------------------------------- */
+
+/* The three lists below have their names and order in Python as well: DTYPES of table/columns.py, Tables and Layout of
+   native.py. A test compares them. */
+
+typedef enum { OFFSET, ADDRESS, LENGTH, CHECKSUM, FLAGS, BLOCK, HEAD, KIND, HEADER_FLAGS, COLUMNS } Column;
+
+static const Wanted columns_wanted[COLUMNS] = {
+    [OFFSET] = {8, 1, 1}, [ADDRESS] = {8, 1, 1}, [LENGTH] = {4, 1, 1}, [CHECKSUM] = {4, 1, 1},     [FLAGS] = {2, 1, 1},
+    [BLOCK] = {2, 1, 1},  [HEAD] = {2, 1, 1},    [KIND] = {1, 1, 1},   [HEADER_FLAGS] = {1, 1, 1},
+};
+
+typedef enum {
+    KINDS,                      /* by the flags of a record's word: its kind, */
+    HEADS,                      /* the bytes before its payload, */
+    LENGTHS,                    /* the bytes of its payload, 0 where the record says it */
+    SIZES,                      /* by the low byte of the flags: the bytes of the record, 0 where that varies */
+    TABLES
+} Table;
+
+static const Wanted tables_wanted[TABLES] = {
+    [KINDS] = {1, 1, 0}, [HEADS] = {2, 1, 0}, [LENGTHS] = {4, 1, 0}, [SIZES] = {4, 1, 0},
+};
+
+typedef enum {
+    WORD_BYTES,                 /* of a record's word: only WORD is accepted */
+    NUMBER_BYTES,               /* of a number behind it: only WIDE is accepted */
+    SUM_KIND,                   /* the kind whose pages come after their sum, a big-endian number; -1: none does */
+    DELTA_FLAGS,                /* of a delta; -1 where none is known. A place counts from the word's first byte: */
+    DELTA_LENGTH_AT,            /* the place of its length field, */
+    DELTA_LENGTH_BYTES,         /* the bytes of that, */
+    DELTA_IS_BIG,               /* whether it and the checksum are big-endian, */
+    DELTA_FLAGS_AT,             /* the place of its header's flags, */
+    DELTA_CHECKSUM_AT,          /* the place of its checksum; -1: it has none */
+    DELTA_LEAST,                /* what its length field may hold; the payload has as many bytes as that exceeds this */
+    DELTA_MOST,
+    DELTA_BESIDE,               /* bytes of a delta, less what its length field holds */
+    PACKED_FLAGS,               /* of a page that came as a zlib stream, their low byte; -1 where there can be none */
+    PACKED_HIGH,                /* the same, above the low byte, */
+    PACKED_HIGH_AT,             /* their place, */
+    PACKED_HIGH_MASK,           /* the bits there that are flags */
+    PACKED_LENGTH_AT,           /* the place of its length, a big-endian number */
+    PACKED_MAGIC_AT,            /* the place of what the zlib stream begins with, */
+    PACKED_MAGIC_MASK,          /* the bits there that are known, */
+    PACKED_MAGIC,               /* and their value */
+    PACKED_MOST,                /* what the length may be; it is at least 1 */
+    PACKED_BESIDE,              /* bytes of such a record beside the zlib stream */
+    PLACES
+} Place;
+
+static const Wanted places_wanted = {8, 1, 0};
+
+enum { WORD = 8, WIDE = 4 };    /* bytes of a record's word, and of a number behind it */
+enum { FLAG_BYTES = 256 };      /* values of the low byte of the flags */
+
+typedef struct {
+    const uint8_t *data;
+    int64_t size;               /* bytes of it */
+    int64_t base;               /* what the offset of its first byte is in the capture */
+    int64_t at, limit;          /* the first record, and where none begins any more */
+    int64_t row, rows;          /* the first row to fill, and how many there are */
+    uint16_t block;             /* that is selected */
+} Task;
 
 typedef struct {
     uint64_t *offset, *address;
@@ -23,35 +137,12 @@ typedef struct {
     uint8_t *kind, *header_flags;
 } Columns;
 
-typedef struct {                /* what a word's flags say, and how many of its low bits they are */
+typedef struct {
     const uint8_t *kinds;
-    const uint16_t *heads;      /* bytes before the payload */
-    const uint32_t *lengths;    /* of the payload, 0 where the record says it */
-    uint64_t mask;
-} Meaning;
-
-typedef struct {
-    const uint32_t *sizes;      /* of records, by the low byte of their flags; 0 where it varies */
-    int sum_kind;               /* whose pages come after their sum, 4 bytes, most significant first; -1: none */
-} Fixed;
-
-typedef struct {
-    int flags;                  /* of a delta; -1 where none is known. The following locate its header's fields */
-    int length_at, length_bytes, is_big, flags_at, checksum_at; /* no checksum: -1 */
-    long long least, most;      /* what the length field may hold: its payload has as many bytes as that is above `least` */
-    long long beside;           /* bytes of a delta, less what its length field holds */
-} Delta;
-
-typedef struct {
-    int flags, high;            /* of a page that came as a zlib stream; flags -1 where there can be none */
-    int high_at, high_mask;     /* where, and which, the flags above the low byte are */
-    int length_at;              /* of its length, 4 bytes, most significant first */
-    int magic_at, magic_mask, magic;
-    long long most;             /* what the length may be; it is at least 1 */
-    long long beside;           /* bytes of such a record beside the zlib stream */
-} Packed;
-
-enum { WORD = 8, WIDE = 4 };    /* bytes of a record's word, and of a number behind it: others are refused */
+    const uint16_t *heads;
+    const uint32_t *lengths, *sizes;
+    uint64_t mask;              /* the bits of a word that are flags */
+} Tables;
 
 static uint64_t number_at(const uint8_t *field, int bytes, int is_big)
 {
@@ -67,51 +158,54 @@ static uint64_t word_at(const uint8_t *at) /* written out, a compiler makes one 
            | (uint64_t)at[4] << 24 | (uint64_t)at[5] << 16 | (uint64_t)at[6] << 8 | at[7];
 }
 
-/* Store the records from `at` on, in rows from `row` on; *next is where one begins whose size is not known, or bad. */
-static int64_t records(const uint8_t *data, int64_t size, int64_t base, int64_t at, int64_t limit, int64_t row,
-                       int64_t rows, int block, Columns to, Meaning meaning, Fixed fixed, Delta delta, Packed packed, int64_t *next)
+/* Store records; *next is where one begins whose size is not known, or bad. Returns how many it stored. */
+static int64_t records(const Task task, const Columns to, const Tables tables, const int64_t *layout, int64_t *next)
 {
-    const int64_t first = row;
-    while (row < rows && at < limit && at <= size - WORD) {
-        const uint8_t *record = data + at;
-        const int64_t left = size - at;
-        const uint64_t word = word_at(record), flags = word & meaning.mask;
-        const uint8_t low = (uint8_t)word, kind = meaning.kinds[flags];
-        const int64_t head = meaning.heads[flags];
-        int64_t step = fixed.sizes[low], length = meaning.lengths[flags];
+    const int64_t sum_kind = layout[SUM_KIND], delta = layout[DELTA_FLAGS], packed = layout[PACKED_FLAGS];
+    const int64_t length_at = layout[DELTA_LENGTH_AT], length_bytes = layout[DELTA_LENGTH_BYTES];
+    const int64_t flags_at = layout[DELTA_FLAGS_AT], checksum_at = layout[DELTA_CHECKSUM_AT];
+    const int64_t least = layout[DELTA_LEAST], most = layout[DELTA_MOST], beside = layout[DELTA_BESIDE];
+    const int is_big = layout[DELTA_IS_BIG] != 0;
+    int64_t at = task.at, row = task.row;
+    while (row < task.rows && at < task.limit && at <= task.size - WORD) {
+        const uint8_t *record = task.data + at;
+        const int64_t left = task.size - at;
+        const uint64_t word = word_at(record), flags = word & tables.mask;
+        const uint8_t low = (uint8_t)word, kind = tables.kinds[flags];
+        const int64_t head = tables.heads[flags];
+        int64_t step = tables.sizes[low], length = tables.lengths[flags];
         uint64_t checksum = 0;
         uint8_t header_flags = 0;
         if (head > left)
             break;
         if (step) {
-            if (kind == fixed.sum_kind && head >= WIDE)
+            if (kind == sum_kind && head >= WIDE)
                 checksum = number_at(record + head - WIDE, WIDE, 1);
-        } else if (low == delta.flags && delta.length_at + delta.length_bytes <= left && delta.flags_at < left
-                   && delta.checksum_at + WIDE <= left) {
-            const int64_t field = (int64_t)number_at(record + delta.length_at, delta.length_bytes, delta.is_big);
-            if (field < delta.least || field > delta.most)
+        } else if (low == delta && length_at + length_bytes <= left && flags_at < left && checksum_at + WIDE <= left) {
+            const int64_t field = (int64_t)number_at(record + length_at, (int)length_bytes, is_big);
+            if (field < least || field > most)
                 break;
-            step = delta.beside + field;
-            length = field - delta.least;
-            header_flags = record[delta.flags_at];
-            if (delta.checksum_at >= 0)
-                checksum = number_at(record + delta.checksum_at, WIDE, delta.is_big);
-        } else if (low == packed.flags && packed.magic_at < left && packed.length_at + WIDE <= left
-                   && (record[packed.high_at] & packed.high_mask) == packed.high
-                   && (record[packed.magic_at] & packed.magic_mask) == packed.magic) {
-            length = (int64_t)number_at(record + packed.length_at, WIDE, 1);
-            if (length < 1 || length > packed.most)
+            step = beside + field;
+            length = field - least;
+            header_flags = record[flags_at];
+            if (checksum_at >= 0)
+                checksum = number_at(record + checksum_at, WIDE, is_big);
+        } else if (low == packed && layout[PACKED_MAGIC_AT] < left && layout[PACKED_LENGTH_AT] + WIDE <= left
+                   && (record[layout[PACKED_HIGH_AT]] & layout[PACKED_HIGH_MASK]) == layout[PACKED_HIGH]
+                   && (record[layout[PACKED_MAGIC_AT]] & layout[PACKED_MAGIC_MASK]) == layout[PACKED_MAGIC]) {
+            length = (int64_t)number_at(record + layout[PACKED_LENGTH_AT], WIDE, 1);
+            if (length < 1 || length > layout[PACKED_MOST])
                 break;
-            step = packed.beside + length;
+            step = layout[PACKED_BESIDE] + length;
         } else {
             break;
         }
-        to.offset[row] = (uint64_t)(base + at);
-        to.address[row] = word & ~meaning.mask;
+        to.offset[row] = (uint64_t)task.base + (uint64_t)at;
+        to.address[row] = word & ~tables.mask;
         to.length[row] = (uint32_t)length;
         to.checksum[row] = (uint32_t)checksum;
         to.flags[row] = (uint16_t)flags;
-        to.block[row] = (uint16_t)block;
+        to.block[row] = task.block;
         to.head[row] = (uint16_t)head;
         to.kind[row] = kind;
         to.header_flags[row] = header_flags;
@@ -119,73 +213,84 @@ static int64_t records(const uint8_t *data, int64_t size, int64_t base, int64_t 
         at += step;
     }
     *next = at;
-    return row - first;
+    return row - task.row;
 }
 
 enum { FAR = 1 << 16 }; /* from a record's beginning: no header is that long */
 
-static int is_near(long long place)
+static int is_between(int64_t least, int64_t number, int64_t most)
 {
-    return place >= 0 && place <= FAR;
+    return least <= number && number <= most;
 }
 
-static int is_sound(const Delta *delta, const Packed *packed)
+/* Whether a walk by this layout stays inside the data, and moves on with each record. */
+static int is_sound(const int64_t *layout)
 {
-    return is_near(delta->length_at) && delta->length_bytes >= 1 && delta->length_bytes <= 4 && is_near(delta->flags_at)
-           && is_near(delta->checksum_at + 1) && delta->least >= 0 && delta->beside >= -FAR && delta->beside <= FAR
-           && delta->beside + delta->least >= 1 && is_near(packed->high_at) && is_near(packed->length_at)
-           && is_near(packed->magic_at) && packed->high_at <= packed->magic_at && packed->beside >= 0
-           && packed->beside <= FAR;
+    return layout[WORD_BYTES] == WORD && layout[NUMBER_BYTES] == WIDE && is_between(0, layout[DELTA_LENGTH_AT], FAR)
+           && is_between(1, layout[DELTA_LENGTH_BYTES], WIDE) && is_between(0, layout[DELTA_FLAGS_AT], FAR)
+           && is_between(-1, layout[DELTA_CHECKSUM_AT], FAR) && is_between(0, layout[DELTA_LEAST], FAR)
+           && is_between(1 - layout[DELTA_LEAST], layout[DELTA_BESIDE], FAR)
+           && is_between(0, layout[PACKED_LENGTH_AT], FAR) && is_between(0, layout[PACKED_MAGIC_AT], FAR)
+           && is_between(0, layout[PACKED_HIGH_AT], layout[PACKED_MAGIC_AT])
+           && is_between(0, layout[PACKED_BESIDE], FAR);
 }
 
-static int holds(const Py_buffer *buffer, int64_t count, Py_ssize_t width)
+/* Whether all tables and columns have the sizes that the walk takes them to have. */
+static int is_fitting(const Py_buffer *columns, const Py_buffer *tables)
 {
-    return buffer->len == count * width;
+    const int64_t rows = items(&columns[OFFSET]), flags = items(&tables[KINDS]);
+    for (int i = 0; i < COLUMNS; i++)
+        if (items(&columns[i]) != rows)
+            return 0;
+    return flags >= 1 && !(flags & (flags - 1)) && items(&tables[HEADS]) == flags && items(&tables[LENGTHS]) == flags
+           && items(&tables[SIZES]) == FLAG_BYTES;
 }
 
+/* walk(data, base, at, limit, row, block, columns, tables, layout): how many records it stored, and where it ended. */
 static PyObject *walk(PyObject *self, PyObject *arguments)
 {
-    enum { OFFSET, ADDRESS, LENGTH, CHECKSUM, FLAGS, BLOCK, HEAD, KIND, HEADER_FLAGS, /* the columns */
-           KINDS, HEADS, LENGTHS, SIZES, DATA, ALL };
-    Py_buffer all[ALL];
-    long long base, at, limit;
-    Py_ssize_t row;
-    int block, word, wide;
+    static const Wanted data_wanted = {1, 1, 0};
+    PyObject *data_given, *columns_given, *tables_given, *layout_given, *result = NULL;
+    Py_buffer data, layout, columns[COLUMNS], tables[TABLES];
+    long long base, at, limit, row;
+    unsigned short block;
     int64_t count = 0, next = 0;
-    Fixed fixed;
-    Delta delta;
-    Packed packed;
-    /* no buffer may stand in an inner tuple: CPython has no room to remember more than eight of those */
-    if (!PyArg_ParseTuple(arguments, "y*LLLniw*w*w*w*w*w*w*w*w*y*y*y*(ii)y*i(iiipiiLLL)(iiiiiiiiLL)", &all[DATA], &base, &at,
-                          &limit, &row, &block, &all[OFFSET], &all[ADDRESS], &all[LENGTH], &all[CHECKSUM], &all[FLAGS],
-                          &all[BLOCK], &all[HEAD], &all[KIND], &all[HEADER_FLAGS], &all[KINDS], &all[HEADS],
-                          &all[LENGTHS], &word, &wide, &all[SIZES], &fixed.sum_kind, &delta.flags, &delta.length_at,
-                          &delta.length_bytes, &delta.is_big, &delta.flags_at, &delta.checksum_at, &delta.least, &delta.most,
-                          &delta.beside, &packed.flags, &packed.high, &packed.high_at, &packed.high_mask, &packed.length_at,
-                          &packed.magic_at, &packed.magic_mask, &packed.magic, &packed.most, &packed.beside))
+    if (!PyArg_ParseTuple(arguments, "OLLLLHO!O!O", &data_given, &base, &at, &limit, &row, &block, &PyTuple_Type,
+                          &columns_given, &PyTuple_Type, &tables_given, &layout_given))
         return NULL;
-    PyObject *result = NULL;
-    const int64_t rows = all[KIND].len, flags = all[KINDS].len;
-    if (at < 0 || base < 0 || row < 0 || row > rows || word != WORD || wide != WIDE || !is_sound(&delta, &packed)
-        || flags < 1 || (flags & (flags - 1))
-        || !holds(&all[OFFSET], rows, 8) || !holds(&all[ADDRESS], rows, 8) || !holds(&all[LENGTH], rows, 4)
-        || !holds(&all[CHECKSUM], rows, 4) || !holds(&all[FLAGS], rows, 2) || !holds(&all[BLOCK], rows, 2)
-        || !holds(&all[HEAD], rows, 2) || !holds(&all[HEADER_FLAGS], rows, 1) || !holds(&all[HEADS], flags, 2)
-        || !holds(&all[LENGTHS], flags, 4) || !holds(&all[SIZES], 256, 4)) {
-        PyErr_SetString(PyExc_ValueError, "no layout of records");
+    if (take(&data_given, &data_wanted, 1, &data) < 0)
+        return NULL;
+    if (take(&layout_given, &places_wanted, 1, &layout) < 0)
+        goto no_layout;
+    if (take_tuple(columns_given, columns_wanted, COLUMNS, columns) < 0)
+        goto no_columns;
+    if (take_tuple(tables_given, tables_wanted, TABLES, tables) < 0)
+        goto no_tables;
+    int64_t places[PLACES]; /* a copy: nobody changes it after the check */
+    if (items(&layout) == PLACES)
+        memcpy(places, layout.buf, sizeof places);
+    if (base < 0 || at < 0 || !is_between(0, row, items(&columns[OFFSET])) || items(&layout) != PLACES
+        || !is_sound(places) || !is_fitting(columns, tables)) {
+        PyErr_SetString(PyExc_ValueError, "not a layout of records");
     } else {
-        const Columns to = {all[OFFSET].buf, all[ADDRESS].buf, all[LENGTH].buf, all[CHECKSUM].buf,    all[FLAGS].buf,
-                            all[BLOCK].buf,  all[HEAD].buf,    all[KIND].buf,   all[HEADER_FLAGS].buf};
-        const Meaning meaning = {all[KINDS].buf, all[HEADS].buf, all[LENGTHS].buf, (uint64_t)flags - 1};
-        fixed.sizes = all[SIZES].buf;
+        const Task task = {data.buf, data.len, base, at, limit, row, items(&columns[OFFSET]), block};
+        const Columns to = {columns[OFFSET].buf, columns[ADDRESS].buf, columns[LENGTH].buf,
+                            columns[CHECKSUM].buf, columns[FLAGS].buf, columns[BLOCK].buf,
+                            columns[HEAD].buf, columns[KIND].buf, columns[HEADER_FLAGS].buf};
+        const Tables meaning = {tables[KINDS].buf, tables[HEADS].buf, tables[LENGTHS].buf, tables[SIZES].buf,
+                                (uint64_t)items(&tables[KINDS]) - 1};
         Py_BEGIN_ALLOW_THREADS
-        count = records(all[DATA].buf, all[DATA].len, base, at, limit, row, rows, block, to, meaning, fixed, delta, packed,
-                        &next);
+        count = records(task, to, meaning, places, &next);
         Py_END_ALLOW_THREADS
         result = Py_BuildValue("LL", (long long)count, (long long)next);
     }
-    for (int i = 0; i < ALL; i++)
-        PyBuffer_Release(&all[i]);
+    release(tables, TABLES);
+no_tables:
+    release(columns, COLUMNS);
+no_columns:
+    PyBuffer_Release(&layout);
+no_layout:
+    PyBuffer_Release(&data);
     return result;
 }
 
@@ -196,7 +301,7 @@ typedef struct {
     int64_t length;
 } Payload;
 
-/* (run, byte) pairs: all or nothing, so their runs are added up first. */
+/* (run, byte) pairs. All or nothing, so their runs are added up first. */
 static int put_pairs(Payload delta, uint8_t *page, int64_t page_size, int run_at, int byte_at)
 {
     const uint8_t *runs = delta.data + run_at, *bytes = delta.data + byte_at;
@@ -208,7 +313,7 @@ static int put_pairs(Payload delta, uint8_t *page, int64_t page_size, int run_at
         return total < page_size ? VERDICT_SHORT : VERDICT_LONG;
     for (int64_t i = 0; i < end; i += 2) {
         const uint8_t run = runs[i], byte = bytes[i];
-        if (run > page_size - to) /* what was added up has changed since: a file that is written while it is read */
+        if (run > page_size - to) /* changed since they were added up: the file is written while it is read */
             return VERDICT_LONG;
         if (byte && run == 1)
             page[to] ^= byte;
@@ -220,7 +325,7 @@ static int put_pairs(Payload delta, uint8_t *page, int64_t page_size, int run_at
     return VERDICT_OK;
 }
 
-/* A number at `*at`, which moves behind it; -1 where a receiver sees none. */
+/* The number at `*at`, which moves behind it; -1 where a receiver refuses what stands there. */
 static int64_t number(Payload delta, int64_t *at, int more, int bits)
 {
     if (delta.length - *at < 2)
@@ -235,7 +340,7 @@ static int64_t number(Payload delta, int64_t *at, int more, int bits)
     return (low & (more - 1)) | (int64_t)high << bits;
 }
 
-/* Runs of unchanged and of new bytes, in the order in which a receiver looks; `page` NULL: only look. */
+/* Runs of unchanged and of new bytes, tested in the receiver's order. Where `page` is NULL nothing is written. */
 static int read_runs(Payload delta, uint8_t *page, int64_t page_size, int more, int bits)
 {
     int64_t at = 0, to = 0;
@@ -266,14 +371,14 @@ static int read_runs(Payload delta, uint8_t *page, int64_t page_size, int more, 
     return VERDICT_OK;
 }
 
-/* Looks first, so that a page whose delta is not OK stays as it was. */
+/* Tests all runs first, so that a page whose delta is not OK stays as it was. */
 static int put_runs(Payload delta, uint8_t *page, int64_t page_size, int more, int bits)
 {
     const int verdict = read_runs(delta, NULL, page_size, more, bits);
     return verdict ? verdict : read_runs(delta, page, page_size, more, bits);
 }
 
-/* A page as it stands in the stream. */
+/* A whole page, as it stands in the stream. */
 static int put_page(Payload page, uint8_t *to, int64_t page_size, int one, int other)
 {
     if (page.length != page_size)
@@ -284,36 +389,41 @@ static int put_page(Payload page, uint8_t *to, int64_t page_size, int one, int o
 
 typedef int Put(Payload, uint8_t *, int64_t, int, int);
 
-/* Delta k into page rows[k]. What `check_deltas` and `check_rows` promise is looked at again: here it is memory. */
+/* apply(data, offsets, lengths, pages, rows, verdicts, layout): put delta k into page rows[k]. `check_deltas` and
+   `check_rows` have checked the arguments. This checks them again: here a wrong one would touch other memory. */
 static PyObject *apply(PyObject *arguments, Put *put, int is_layout(int, int))
 {
-    Py_buffer data, offsets, lengths, pages, rows, verdicts;
-    Py_ssize_t page_size;
+    enum { DATA, OFFSETS, PAYLOADS, PAGES, ROWS, VERDICTS, ALL };
+    static const Wanted wanted[ALL] = {
+        [DATA] = {1, 1, 0}, [OFFSETS] = {8, 1, 0}, [PAYLOADS] = {8, 1, 0},
+        [PAGES] = {1, 2, 1}, [ROWS] = {8, 1, 0},   [VERDICTS] = {1, 1, 1},
+    };
+    PyObject *given[ALL];
+    Py_buffer all[ALL];
     int one, other; /* what the coding needs to know of its layout */
-    if (!PyArg_ParseTuple(arguments, "y*y*y*w*ny*w*(ii)", &data, &offsets, &lengths, &pages, &page_size, &rows, &verdicts,
-                          &one, &other))
+    if (!PyArg_ParseTuple(arguments, "OOOOOO(ii)", &given[DATA], &given[OFFSETS], &given[PAYLOADS], &given[PAGES],
+                          &given[ROWS], &given[VERDICTS], &one, &other)
+        || take(given, wanted, ALL, all) < 0)
         return NULL;
-    const Py_ssize_t count = verdicts.len, wide = (Py_ssize_t)sizeof(int64_t);
-    const int64_t *at = offsets.buf, *length = lengths.buf, *row = rows.buf;
-    uint8_t *verdict = verdicts.buf;
-    int is_right = page_size > 0 && offsets.len % wide == 0 && offsets.len / wide == count && lengths.len == offsets.len
-                   && rows.len == offsets.len && is_layout(one, other);
+    const int64_t count = items(&all[VERDICTS]), last = items(&all[PAGES]), page_size = all[PAGES].shape[1];
+    const int64_t *offset = all[OFFSETS].buf, *length = all[PAYLOADS].buf, *row = all[ROWS].buf, size = all[DATA].len;
+    uint8_t *verdict = all[VERDICTS].buf;
+    int is_right = page_size > 0 && items(&all[OFFSETS]) == count && items(&all[PAYLOADS]) == count
+                   && items(&all[ROWS]) == count && is_layout(one, other);
     if (is_right) {
-        const int64_t last = pages.len / page_size;
         Py_BEGIN_ALLOW_THREADS
-        for (Py_ssize_t k = 0; k < count; k++) {
-            is_right = at[k] >= 0 && length[k] >= 0 && length[k] <= data.len && at[k] <= data.len - length[k] && row[k] >= 0
-                       && row[k] < last;
+        for (int64_t k = 0; k < count; k++) {
+            const int64_t at = offset[k], to = row[k];
+            const int64_t bytes = length[k];
+            is_right = is_between(0, bytes, size) && is_between(0, at, size - bytes) && is_between(0, to, last - 1);
             if (!is_right)
                 break;
-            const Payload delta = {(const uint8_t *)data.buf + at[k], length[k]};
-            verdict[k] = (uint8_t)put(delta, (uint8_t *)pages.buf + row[k] * page_size, page_size, one, other);
+            const Payload delta = {(const uint8_t *)all[DATA].buf + at, bytes};
+            verdict[k] = (uint8_t)put(delta, (uint8_t *)all[PAGES].buf + to * page_size, page_size, one, other);
         }
         Py_END_ALLOW_THREADS
     }
-    Py_buffer *all[] = {&data, &offsets, &lengths, &pages, &rows, &verdicts};
-    for (size_t i = 0; i < sizeof all / sizeof *all; i++)
-        PyBuffer_Release(all[i]);
+    release(all, ALL);
     if (!is_right) {
         PyErr_SetString(PyExc_ValueError, "deltas and pages do not fit each other");
         return NULL;
@@ -353,47 +463,48 @@ static PyObject *copy_pages(PyObject *self, PyObject *arguments)
 
 /* -- what is said of a page ---------------------------------------------------------------------------------------- */
 
-/* The byte that all of the page is, int16, or that there is none. */
-static void fill_of(const uint8_t *page, Py_ssize_t page_size, void *found)
+/* The byte that the page repeats, int16, or NOT_UNIFORM. */
+static void fill_of(const uint8_t *page, int64_t page_size, void *found)
 {
     *(int16_t *)found = memcmp(page, page + 1, (size_t)page_size - 1) ? NOT_UNIFORM : page[0];
 }
 
 /* The sum of its bytes modulo 2^32, uint32. */
-static void sum_of(const uint8_t *page, Py_ssize_t page_size, void *found)
+static void sum_of(const uint8_t *page, int64_t page_size, void *found)
 {
     uint32_t sum = 0;
-    for (Py_ssize_t i = 0; i < page_size; i++)
+    for (int64_t i = 0; i < page_size; i++)
         sum += page[i];
     *(uint32_t *)found = sum;
 }
 
-typedef void Say(const uint8_t *, Py_ssize_t, void *);
+typedef void Say(const uint8_t *, int64_t, void *);
 
-/* Of page rows[k] what is said of it, `width` bytes. */
-static PyObject *look(PyObject *arguments, Say *say, Py_ssize_t width)
+/* look(pages, rows, found): say of page rows[k] what there is to say, in found[k], `width` bytes. */
+static PyObject *look(PyObject *arguments, Say *say, uint8_t width)
 {
-    Py_buffer pages, rows, found;
-    Py_ssize_t page_size;
-    if (!PyArg_ParseTuple(arguments, "y*ny*w*", &pages, &page_size, &rows, &found))
+    enum { PAGES, ROWS, FOUND, ALL };
+    const Wanted wanted[ALL] = {[PAGES] = {1, 2, 0}, [ROWS] = {8, 1, 0}, [FOUND] = {width, 1, 1}};
+    PyObject *given[ALL];
+    Py_buffer all[ALL];
+    if (!PyArg_ParseTuple(arguments, "OOO", &given[PAGES], &given[ROWS], &given[FOUND])
+        || take(given, wanted, ALL, all) < 0)
         return NULL;
-    const Py_ssize_t count = found.len / width;
-    const int64_t *row = rows.buf;
-    int is_right = page_size > 0 && holds(&found, count, width) && holds(&rows, count, sizeof *row);
+    const int64_t count = items(&all[FOUND]), last = items(&all[PAGES]), page_size = all[PAGES].shape[1];
+    const int64_t *row = all[ROWS].buf;
+    int is_right = page_size > 0 && items(&all[ROWS]) == count;
     if (is_right) {
-        const int64_t last = pages.len / page_size;
         Py_BEGIN_ALLOW_THREADS
-        for (Py_ssize_t k = 0; k < count; k++) {
-            is_right = row[k] >= 0 && row[k] < last;
+        for (int64_t k = 0; k < count; k++) {
+            const int64_t from = row[k];
+            is_right = is_between(0, from, last - 1);
             if (!is_right)
                 break;
-            say((const uint8_t *)pages.buf + row[k] * page_size, page_size, (uint8_t *)found.buf + k * width);
+            say((const uint8_t *)all[PAGES].buf + from * page_size, page_size, (uint8_t *)all[FOUND].buf + k * width);
         }
         Py_END_ALLOW_THREADS
     }
-    PyBuffer_Release(&pages);
-    PyBuffer_Release(&rows);
-    PyBuffer_Release(&found);
+    release(all, ALL);
     if (!is_right) {
         PyErr_SetString(PyExc_ValueError, "rows and pages do not fit each other");
         return NULL;

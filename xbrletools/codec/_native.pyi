@@ -1,11 +1,12 @@
-"""The loops of `_native.c`. All arrays contiguous; ValueError where they do not fit each other."""
+"""The loops of `_native.c`. They take contiguous, aligned arrays and raise ValueError where these do not fit."""
 
-from typing import Protocol
+from typing import Any, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
 
 from .batches import Bytes, Ints
+from .native import Tables
 
 class _Put(Protocol):
     def __call__(
@@ -14,7 +15,6 @@ class _Put(Protocol):
         offsets: Ints,
         lengths: Ints,
         pages: Bytes,
-        page_size: int,
         rows: Ints,
         verdicts: Bytes,
         layout: tuple[int, int],
@@ -22,7 +22,7 @@ class _Put(Protocol):
 
 REVISION: int
 xor_pairs: _Put  # layout: where a pair's run and byte are
-copy_runs: _Put  # layout: the bit that says that a number goes on, and how many bits a byte has of it
+copy_runs: _Put  # layout: the bit that says that a number goes on, and how many bits of it a byte has
 copy_pages: _Put  # layout: 0 and 0
 
 def walk(
@@ -32,23 +32,9 @@ def walk(
     limit: int,
     row: int,  # the first that is filled
     block: int,
-    offset: NDArray[np.uint64],
-    address: NDArray[np.uint64],
-    length: NDArray[np.uint32],
-    checksum: NDArray[np.uint32],
-    flags: NDArray[np.uint16],
-    block_column: NDArray[np.uint16],
-    head: NDArray[np.uint16],
-    kind: NDArray[np.uint8],
-    header_flags: NDArray[np.uint8],
-    kinds: NDArray[np.uint8],  # what flags say
-    heads: NDArray[np.uint16],
-    lengths: NDArray[np.uint32],
-    widths: tuple[int, int],  # of a word, and of a number behind it
-    sizes: NDArray[np.uint32],
-    sum_kind: int,
-    delta: tuple[int, int, int, bool, int, int, int, int, int],
-    packed: tuple[int, int, int, int, int, int, int, int, int, int],
+    columns: tuple[NDArray[Any], ...],  # in the order of table.columns.DTYPES, with its types
+    tables: Tables,
+    layout: Ints,  # by native.Place
 ) -> tuple[int, int]: ...
-def fills(pages: Bytes, page_size: int, rows: Ints, found: NDArray[np.int16]) -> None: ...
-def sums(pages: Bytes, page_size: int, rows: Ints, found: NDArray[np.uint32]) -> None: ...
+def fills(pages: Bytes, rows: Ints, found: NDArray[np.int16]) -> None: ...
+def sums(pages: Bytes, rows: Ints, found: NDArray[np.uint32]) -> None: ...

@@ -1,14 +1,15 @@
-"""The inner loops in C, `_native.c`, where a compiler was there when this was installed; ``loops`` is None elsewhere.
+"""The inner loops in C, `_native.c`, and what they take. ``loops`` is None where no compiler built them.
 
-What they do NumPy does as well, and is the reference. `XBRLE_NATIVE=0` in the environment does without.
+NumPy does the same work and is the reference. `XBRLE_NATIVE=0` in the environment turns the loops off.
 """
 
 import os
 from collections.abc import Callable
+from enum import IntEnum
 from itertools import pairwise
 from threading import Thread
 from types import ModuleType
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -16,29 +17,70 @@ from numpy.typing import NDArray
 from .batches import Bytes, Ints
 
 _CORES = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-THREADS = min(4, _CORES)  # memory's speed is the limit: more gain little
-THREAD_BYTES = 1 << 23  # of pages, that are worth a thread
+THREADS = min(4, _CORES)  # memory's speed is the limit: more threads gain little
+THREAD_BYTES = 1 << 23  # bytes of pages that are worth a thread
 
-REVISION = 6  # of `_native.c`
+REVISION = 7  # of `_native.c`
 
 loops: ModuleType | None = None
 if os.environ.get("XBRLE_NATIVE") != "0":
     try:
         from . import _native
 
-        if getattr(_native, "REVISION", None) == REVISION:  # an older build may still lie about
+        if getattr(_native, "REVISION", None) == REVISION:  # an older build may still be installed
             loops = _native
     except ImportError:
         pass
 
 
+class Tables(NamedTuple):
+    """What the flags of a record's word say, for the walk in C.
+
+    ``kinds``, ``heads`` and ``lengths`` have an entry for each value of the flags, and their number is a power of two.
+    A head is the bytes before the payload; a length is that of the payload, 0 where the record says it. ``sizes`` has
+    256 entries, one for each value of the flags' low byte: the bytes of the record, 0 where that varies.
+    """
+
+    kinds: NDArray[np.uint8]
+    heads: NDArray[np.uint16]
+    lengths: NDArray[np.uint32]
+    sizes: NDArray[np.uint32]
+
+
+class Place(IntEnum):
+    """Where each number stands in the layout that the walk in C takes. `_native.c` says what each one means."""
+
+    WORD_BYTES = 0
+    NUMBER_BYTES = 1
+    SUM_KIND = 2
+    DELTA_FLAGS = 3
+    DELTA_LENGTH_AT = 4
+    DELTA_LENGTH_BYTES = 5
+    DELTA_IS_BIG = 6
+    DELTA_FLAGS_AT = 7
+    DELTA_CHECKSUM_AT = 8
+    DELTA_LEAST = 9
+    DELTA_MOST = 10
+    DELTA_BESIDE = 11
+    PACKED_FLAGS = 12
+    PACKED_HIGH = 13
+    PACKED_HIGH_AT = 14
+    PACKED_HIGH_MASK = 15
+    PACKED_LENGTH_AT = 16
+    PACKED_MAGIC_AT = 17
+    PACKED_MAGIC_MASK = 18
+    PACKED_MAGIC = 19
+    PACKED_MOST = 20
+    PACKED_BESIDE = 21
+
+
 def apply(
     loop: Any, layout: tuple[int, int], data: Bytes, offsets: Ints, lengths: Ints, pages: Bytes, rows: Ints | None
 ) -> Bytes:
-    """Apply deltas with one of the loops, on all cores where there are many.
+    """Apply deltas with one of the loops, on all cores where there are many deltas.
 
-    ``layout`` is what the loop needs to know of the coding. The other arguments as in every codec's ``apply``, and
-    checked; returns verdicts (n,) uint8.
+    ``layout`` is what the loop needs to know of the coding. The other arguments are those of every codec's ``apply``,
+    already checked. Returns verdicts (n,) uint8.
     """
     count, page_size = len(offsets), pages.shape[1]
     verdicts = np.zeros(count, np.uint8)
@@ -46,29 +88,29 @@ def apply(
     at, length, row = (np.require(n, np.int64, ["C", "A"]) for n in numbers)
 
     def part(first: int, end: int) -> None:
-        some = slice(first, end)
-        loop(data, at[some], length[some], pages, page_size, row[some], verdicts[some], layout)
+        span = slice(first, end)
+        loop(data, at[span], length[span], pages, row[span], verdicts[span], layout)
 
     _in_threads(part, count, page_size)
     return verdicts
 
 
 def look(loop: Any, pages: Bytes, rows: Ints | None, found: NDArray[Any]) -> None:
-    """What one of the loops says of pages, on all cores where there are many.
+    """Fill ``found`` (n,) with what one of the loops says of pages, on all cores where there are many pages.
 
-    ``rows`` (n,) int64 picks pages (m, page_size), by default all in order; ``found`` (n,) is what is filled. Raises
-    ValueError where there is no such page.
+    ``rows`` (n,) int64 picks pages (m, page_size), by default all in order. Raises ValueError where a row lies outside
+    of them.
     """
     wanted = np.require(np.arange(len(found)) if rows is None else rows, np.int64, ["C", "A"])
 
     def part(first: int, end: int) -> None:
-        loop(pages, pages.shape[1], wanted[first:end], found[first:end])
+        loop(pages, wanted[first:end], found[first:end])
 
     _in_threads(part, len(found), pages.shape[1])
 
 
 def _in_threads(part: Callable[[int, int], None], count: int, page_size: int) -> None:
-    """Do ``count`` pages, some in a thread of their own where they are many; raises what one of them raises."""
+    """Call ``part`` for all of ``count`` pages, in several threads where there are many. Raises what a call raised."""
     cores = max(1, min(THREADS, count * page_size // THREAD_BYTES))
     bounds = [count * k // cores for k in range(cores + 1)]
     failed: list[BaseException] = []
@@ -85,7 +127,7 @@ def _in_threads(part: Callable[[int, int], None], count: int, page_size: int) ->
         try:
             thread.start()
             threads.append(thread)
-        except RuntimeError:  # there are too many, or the interpreter is about to end
+        except RuntimeError:  # too many threads, or the interpreter is about to end
             attempt(first, end)
     attempt(*bounds[:2])
     for thread in threads:

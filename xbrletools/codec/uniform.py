@@ -28,7 +28,7 @@ def fills(pages: Bytes, rows: Ints | None = None) -> npt.NDArray[np.int16]:
     found = np.full(count, NOT_UNIFORM, np.int16)
     if native.loops is not None:
         wanted = np.require(np.arange(count) if rows is None else rows, np.int64, ["C", "A"])
-        native.loops.fills(pages, page_size, wanted, found)  # no threads: the first bytes of most pages tell
+        native.loops.fills(pages, wanted, found)  # no threads: the first bytes of most pages tell
         return found
     words = pages.view(np.uint64)
     step = max(1, _BATCH // page_size)

@@ -1,1 +1,1 @@
-"""Memory out of the toolkit, in forms that other tools read."""
+"""Writes memory, disks and clean streams to files that other tools read."""

@@ -1,6 +1,6 @@
-"""A clean stream from a salvaged capture: whole framing around the records whose pages are recovered.
+"""A clean stream from a salvaged capture: complete framing around the records whose pages are recovered.
 
-Records that a doubt concerns are left out, so that what any reader makes of the stream is right: docs/salvage.md.
+Records of pages that are in doubt are left out, so that every reader gets the right memory from it: docs/salvage.md.
 """
 
 import os
@@ -21,12 +21,12 @@ from ..table.columns import Columns
 from ..table.sections import STAGE_OF, Owner
 from .files import replacing
 
-SECTION_ID = 2  # where the capture does not say it
+SECTION_ID = 2  # used where the capture does not show it
 
 
 @dataclass(frozen=True, slots=True)
 class Written:
-    """What a clean stream holds: records with a page, those that were left out, and the device sections' bytes."""
+    """What a clean stream holds: its records with a page, how many were left out, and the bytes of device sections."""
 
     records: int
     left_out: int
@@ -34,25 +34,26 @@ class Written:
 
 
 def write_stream(stream: Stream, path: str | os.PathLike[str], trust: Trust = Trust.STREAM) -> Written:
-    """Write the records of ``stream`` that stand as a stream of their own, which reads without a problem.
+    """Write the recovered records of ``stream`` as a stream of their own, which reads without a problem.
 
-    With trust in checksums alone, those of pages that one vouches for.
+    With `Trust.CHECKSUM` only records of pages that a checksum vouches for are written.
 
     Raises:
         XbrleError: the capture cannot be read, or ``path`` not written.
     """
     columns = stream.records.columns
-    stand = standing(stream, space_of(stream), lapses_of(stream, View.RECEIVER))
+    is_written = standing(stream, space_of(stream), lapses_of(stream, View.RECEIVER))
     if trust is Trust.CHECKSUM:
         confirmed = np.append(confirmed_of(stream, memory_of(stream)), False)
-        stand &= confirmed[space_of(stream).rows(columns)]
-    rows = np.flatnonzero(stand)
+        is_written &= confirmed[space_of(stream).rows(columns)]
+    rows = np.flatnonzero(is_written)
     with replacing(path) as file:
         tail = _write(stream, columns, rows, file)
     return Written(len(rows), int(np.count_nonzero(stream.records.is_page)) - len(rows), tail)
 
 
 def _write(stream: Stream, columns: Columns, rows: NDArray[np.int64], file: BinaryIO) -> int:
+    """Write the stream with the records at ``rows``; returns the bytes of device sections."""
     version = stream.reading.version
     owner = next(
         (s.owner for s in stream.sections if s.owner is not None and s.owner.idstr == ram.IDSTR),
@@ -95,26 +96,26 @@ def _write(stream: Stream, columns: Columns, rows: NDArray[np.int64], file: Bina
 
 
 def _write_records(stream: Stream, columns: Columns, rows: NDArray[np.int64], block: int, file: BinaryIO) -> int:
-    """Write these records, after one of block ``block``; returns the block of the last.
+    """Write the records at ``rows``, after a record of block ``block``; returns the block of the last.
 
-    What stands together in the capture is copied in one piece; only the head of its first record changes.
+    Records that follow each other in the capture are copied in one piece. Only the head of the first one changes.
     """
     end = columns.end(rows)
     offset = columns.offset[rows].astype(np.int64)
     starts = np.flatnonzero(np.append(True, offset[1:] != end[:-1]))
     for first, after in zip(starts.tolist(), np.append(starts[1:], len(rows)).tolist(), strict=True):
         row = int(rows[first])
-        mine = int(columns.block[row])
+        own_block = int(columns.block[row])
         head = int(columns.offset[row]) + ram.Word.sizeof()
         if stream.reading.version != ram.VERSION_FLAT:
             flags = ram.Flag(int(columns.flags[row]))
             if not flags & ram.Flag.CONTINUE:
                 head += 1 + int(stream.data[head])
             flags &= ~ram.Flag.CONTINUE
-            if mine == block:
+            if own_block == block:
                 file.write(ram.Word.build(int(columns.address[row]) | flags | ram.Flag.CONTINUE))
             else:
-                name = qevm.IdStr.build(stream.blocks[mine].name)
+                name = qevm.IdStr.build(stream.blocks[own_block].name)
                 file.write(ram.Word.build(int(columns.address[row]) | flags) + name)
         else:
             head = int(columns.offset[row])
@@ -124,7 +125,7 @@ def _write_records(stream: Stream, columns: Columns, rows: NDArray[np.int64], bl
 
 
 def _write_tail(stream: Stream, file: BinaryIO) -> int:
-    """The device sections and what ends the container, as they stand in the capture; returns their bytes."""
+    """Write the device sections and the container's end as they are in the capture; returns their bytes."""
     first = next((s.offset for s in stream.sections if s.type is SectionType.FULL), None)
     if first is None or not stream.facts.complete:
         file.write(bytes([SectionType.EOF]))

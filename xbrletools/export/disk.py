@@ -1,4 +1,4 @@
-"""A disk as block migration sent it: a raw image, what was not sent or is zeros a hole in it."""
+"""A disk that block migration sent, as a raw image. What was not sent or is zeros is a hole in the file."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -15,7 +15,7 @@ DISK_MAX = 1 << 60  # bytes: more than any disk has
 
 @dataclass(frozen=True, slots=True)
 class Disk:
-    """What was written: ``length`` of the image, how many ``chunks`` of it came, and the ``missing`` bytes."""
+    """What was written: the ``length`` of the image, the number of ``chunks`` sent, and the bytes ``missing``."""
 
     length: int
     chunks: int
@@ -23,10 +23,12 @@ class Disk:
 
 
 def write_disk(stream: Stream, name: bytes, path: Path, on: Callable[[int], None] | None = None) -> Disk:
-    """Write the device called ``name`` as it is after the last chunk; ``on`` hears how many bytes were done.
+    """Write the device called ``name`` as it is after the last chunk.
+
+    ``on`` is called as the work goes on, with the number of bytes done since the last call.
 
     Raises:
-        XbrleError: it cannot be written, or a chunk lies beyond any disk.
+        XbrleError: it cannot be written, or a chunk lies beyond any possible disk.
     """
     data, seen, count = stream.data, set[int](), 0
     with replacing(path) as file:
@@ -34,9 +36,11 @@ def write_disk(stream: Stream, name: bytes, path: Path, on: Callable[[int], None
             if chunk.device != name:
                 continue
             if chunk.at >= DISK_MAX:
-                raise XbrleError(f"a chunk for byte {chunk.at:#x} of the disk, which no disk has", chunk.offset)
+                raise XbrleError(f"a chunk is for byte {chunk.at:#x}; a disk is not that large", chunk.offset)
             piece = bytes(block.CHUNK) if chunk.data is None else data[chunk.data : chunk.data + block.CHUNK].data
-            if chunk.data is not None or chunk.at in seen:  # zeros that nothing was written to are a hole
+            if (
+                chunk.data is not None or chunk.at in seen
+            ):  # zeros stay a hole unless something was written there before
                 file.seek(chunk.at)
                 file.write(piece)
             seen.add(chunk.at)

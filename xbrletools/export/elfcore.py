@@ -1,30 +1,21 @@
-"""ELF64 core files of guest-physical memory: one PT_LOAD a range, for gdb, crash, volatility and the like."""
+"""ELF64 core files of guest-physical memory, for gdb, crash, volatility and others: one PT_LOAD for each range."""
 
 import os
 
 from ..errors import XbrleError
 from ..formats import elf
 from ..memory.image import Image
-from ..model import Stream
 from ..physical.layout import PhysicalMap
 from .memory import Piece, Unknown, write_pieces
 from .physical import pieces
-from .sidecar import Sidecar
 
 ALIGN = 4096
 
 
-def write_elf(
-    stream: Stream,
-    image: Image,
-    where: PhysicalMap,
-    path: str | os.PathLike[str],
-    sidecar: Sidecar,
-    unknown: Unknown = Unknown.ZERO,
-) -> None:
-    """Write guest-physical memory as an ELF64 core, sparse, and its sidecar.
+def write_elf(image: Image, where: PhysicalMap, path: str | os.PathLike[str], unknown: Unknown = Unknown.ZERO) -> None:
+    """Write guest-physical memory as a sparse ELF64 core.
 
-    p_vaddr is p_paddr: a debugger shows guest-physical addresses. There are no registers in it.
+    p_vaddr is p_paddr, so a debugger shows guest-physical addresses. The core does not hold registers.
 
     Raises:
         XbrleError: it cannot be written, the map has too many ranges, or bytes are unknown and ``unknown`` is FAIL.
@@ -64,7 +55,6 @@ def write_elf(
         placed.append(Piece(at, piece.block, piece.offset, piece.length))
         at += r.length
     write_pieces(image, placed, path, head, at, unknown)
-    sidecar.write(stream, image, path, "elf", "physical", pieces(image, where), where, unknown)
 
 
 def _aligned(offset: int) -> int:

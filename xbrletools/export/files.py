@@ -1,4 +1,4 @@
-"""Files that are there whole or not at all: written beside their place, renamed when done."""
+"""Files that appear whole or not at all: each is written under a temporary name and renamed when it is done."""
 
 import os
 import tempfile
@@ -12,7 +12,7 @@ from ..errors import XbrleError
 
 @contextmanager
 def replacing(path: str | os.PathLike[str]) -> Iterator[BinaryIO]:
-    """A new file that takes ``path``'s place when the block ends well, and leaves nothing when it does not.
+    """A new file that takes ``path``'s place when the block ends without an error, and is removed when it does not.
 
     Raises:
         XbrleError: it cannot be written.

@@ -4,22 +4,13 @@ import os
 
 from ..formats import lime
 from ..memory.image import Image
-from ..model import Stream
 from ..physical.layout import PhysicalMap
 from .memory import Piece, Unknown, write_pieces
 from .physical import pieces
-from .sidecar import Sidecar
 
 
-def write_lime(
-    stream: Stream,
-    image: Image,
-    where: PhysicalMap,
-    path: str | os.PathLike[str],
-    sidecar: Sidecar,
-    unknown: Unknown = Unknown.ZERO,
-) -> None:
-    """Write guest-physical memory as a LiME image, sparse, and its sidecar.
+def write_lime(image: Image, where: PhysicalMap, path: str | os.PathLike[str], unknown: Unknown = Unknown.ZERO) -> None:
+    """Write guest-physical memory as a sparse LiME image.
 
     Raises:
         XbrleError: it cannot be written, or bytes are unknown and ``unknown`` is FAIL.
@@ -31,4 +22,3 @@ def write_lime(
         placed.append(Piece(at, piece.block, piece.offset, piece.length))
         at += r.length
     write_pieces(image, placed, path, heads, at, unknown)
-    sidecar.write(stream, image, path, "lime", "physical", pieces(image, where), where, unknown)

@@ -1,4 +1,4 @@
-"""Memory to files: pieces of blocks at places of a file, streamed and sparse, and what of them is unknown."""
+"""Writes memory to sparse files: pieces of blocks at places in a file, and which of their bytes are unknown."""
 
 import os
 from collections.abc import Callable, Iterable, Iterator, Sequence
@@ -15,13 +15,13 @@ from ..text import shown
 from .files import replacing
 
 CHUNK = 1 << 18  # bytes of a mask that are written at once
-PART = 1 << 23  # bytes of pages that are looked at and written at once
-PART_PAGES = 1 << 20  # pages whose states are looked at at once
-UNKNOWN_BYTE = b"\xff"  # in a mask file, which is as long as the file it belongs to and 0 elsewhere
+PART = 1 << 23  # bytes of pages that are compared with zero and written at once
+PART_PAGES = 1 << 20  # pages whose states are read at once
+UNKNOWN_BYTE = b"\xff"  # in a mask file, which is as long as its file and 0 elsewhere
 
 
 class Unknown(Enum):
-    """What becomes of unknown bytes: zeros, a refusal, or zeros and a mask beside the file."""
+    """What becomes of unknown bytes: zeros, an error, or zeros and a mask beside the file."""
 
     ZERO = "zero"
     FAIL = "fail"
@@ -30,7 +30,7 @@ class Unknown(Enum):
 
 @dataclass(frozen=True, slots=True)
 class Piece:
-    """``length`` bytes of block ``block`` (its index) from ``offset`` on, and the ``place`` where they go."""
+    """``length`` bytes from ``offset`` of block ``block``, by its index, and the ``place`` in a file where they go."""
 
     place: int
     block: int
@@ -51,7 +51,9 @@ def write_pieces(
     length: int,
     unknown: Unknown,
 ) -> None:
-    """Write a file of ``length`` bytes: ``head`` (bytes, or bytes at places), and the pieces at theirs; sparse.
+    """Write a sparse file of ``length`` bytes with the pieces at their places.
+
+    ``head`` is what the file holds beside them: bytes at its start, or bytes at places.
 
     Raises:
         XbrleError: it cannot be written, or bytes are unknown and ``unknown`` is FAIL.
@@ -62,7 +64,7 @@ def write_pieces(
             block = next(p for p in pieces if p.place <= first[0] < p.place + p.length)
             name = shown(image.space.blocks[block.block].name)
             address = block.offset + first[0] - block.place
-            raise XbrleError(f"{name}:{address:#x} is unknown, and so are bytes after it; nothing was written")
+            raise XbrleError(f"{name}:{address:#x} is the first of the unknown bytes; nothing was written")
     heads = [(0, head)] if isinstance(head, bytes) else head
     with replacing(path) as file:
         for place, raw in heads:
@@ -80,7 +82,7 @@ def write_pieces(
 def parts(image: Image, piece: Piece) -> Iterator[tuple[int, NDArray[np.uint8]]]:
     """The parts of a piece that are not zero, as (place, bytes), in rising order: what a sparse file holds of it.
 
-    Pages that nothing was written to are not looked at.
+    Pages to which nothing was written are not read.
     """
     size = image.space.page_size
     first = int(image.space.first[piece.block])
@@ -99,14 +101,14 @@ def parts(image: Image, piece: Piece) -> Iterator[tuple[int, NDArray[np.uint8]]]
 
 
 def _pages(image: Image, first: int, pages: NDArray[np.int64]) -> NDArray[np.uint8]:
-    """Some pages of a block, (n, page_size) uint8; not copied where they follow each other."""
+    """Pages of the block that begins at page ``first``, (n, page_size) uint8. Adjacent pages are not copied."""
     if pages[-1] - pages[0] == len(pages) - 1:
         return image.pages[first + int(pages[0]) : first + int(pages[-1]) + 1]
     return image.pages[first + pages]
 
 
 def write_mask(image: Image, pieces: Sequence[Piece], path: str | os.PathLike[str], length: int) -> None:
-    """Write the mask of ``path``: the bytes of the pieces that are unknown are marked, the others stay holes.
+    """Write the mask of ``path``: unknown bytes of the pieces are marked, all others stay holes.
 
     Raises:
         XbrleError: it cannot be written.
@@ -122,12 +124,12 @@ def write_mask(image: Image, pieces: Sequence[Piece], path: str | os.PathLike[st
 def _page_runs(image: Image, piece: Piece, chosen: Callable[[slice], NDArray[np.bool_]]) -> Iterator[tuple[int, int]]:
     """The bytes [start, end) of the piece's block that lie in the piece and in runs of ``chosen`` pages.
 
-    A part of the pages is looked at at a time, since a stream can claim any number of them.
+    At most `PART_PAGES` pages are read at a time, since a stream can claim any number of pages.
     """
     size = image.space.page_size
     first = int(image.space.first[piece.block])
     begin, stop = piece.offset // size, -(-(piece.offset + piece.length) // size)
-    opened = stop  # the first page of the run that is open; none
+    opened = stop  # the first page of the open run; ``stop`` where no run is open
     for start in range(begin, stop, PART_PAGES):
         part = chosen(slice(first + start, first + min(start + PART_PAGES, stop)))
         flips = np.flatnonzero(part[1:] != part[:-1]) + start + 1
@@ -142,12 +144,12 @@ def _page_runs(image: Image, piece: Piece, chosen: Callable[[slice], NDArray[np.
 
 
 def marked_bytes(image: Image, piece: Piece, pages: NDArray[np.bool_]) -> int:
-    """How many bytes of a piece lie in these pages, (pages,) bool."""
+    """How many bytes of a piece lie in the pages that are true in ``pages``, (pages,) bool."""
     return sum(end - start for start, end in _page_runs(image, piece, lambda part: pages[part]))
 
 
 def unknown_ranges(image: Image, pieces: Iterable[Piece]) -> Iterator[tuple[int, int]]:
-    """The places [start, end) of unknown bytes, in the order of the pieces; neighbours are joined."""
+    """The places [start, end) of unknown bytes, in the order of the pieces. Adjacent ranges are joined."""
     last: tuple[int, int] | None = None
     for piece in pieces:
         for start, end in _unknown_in(image, piece):
@@ -162,24 +164,25 @@ def unknown_ranges(image: Image, pieces: Iterable[Piece]) -> Iterator[tuple[int,
 
 
 def _unknown_in(image: Image, piece: Piece) -> Iterator[tuple[int, int]]:
+    """The places [start, end) of unknown bytes of one piece, in rising order."""
     size = image.space.page_size
     first = int(image.space.first[piece.block])
     shift = piece.place - piece.offset
-    for start, end in _page_runs(image, piece, lambda part: image.state[part] != State.RECOVERED):
-        for at in _split_at_partly(image, first, start, end):
-            page = at[0] // size
+    for run_start, run_end in _page_runs(image, piece, lambda part: image.state[part] != State.RECOVERED):
+        for start, end in _split_at_partly(image, first, run_start, run_end):
+            page = start // size
             if image.state[first + page] != State.PARTLY:
-                yield at[0] + shift, at[1] + shift
+                yield start + shift, end + shift
                 continue
-            lost = ~image.recovered_bytes(first + page)
-            lost[: at[0] - page * size] = lost[at[1] - page * size :] = False
-            edges = np.flatnonzero(np.diff(lost.view(np.int8), prepend=0, append=0)).reshape(-1, 2)
+            unknown = ~image.recovered_bytes(first + page)
+            unknown[: start - page * size] = unknown[end - page * size :] = False
+            edges = np.flatnonzero(np.diff(unknown.view(np.int8), prepend=0, append=0)).reshape(-1, 2)
             for low, high in edges + page * size + shift:
                 yield int(low), int(high)
 
 
 def _split_at_partly(image: Image, first: int, start: int, end: int) -> Iterator[tuple[int, int]]:
-    """[start, end) cut where pages that are unknown in part begin and end."""
+    """The range [start, end), split where pages that are unknown in part begin and end."""
     size = image.space.page_size
     begin, stop = start // size, -(-end // size)
     at = start

@@ -1,6 +1,6 @@
-"""Memory as raw files: a block is a file, a page that is zero or unknown a hole in it.
+"""Memory as raw files: each block is a file, and a page that is zero or unknown is a hole in it.
 
-Files appear under their names when they are whole: they are written under temporary names beside them and renamed.
+Files are written under temporary names and renamed when they are whole.
 """
 
 import hashlib
@@ -22,23 +22,22 @@ from .memory import Piece, marked_bytes, parts, unknown_ranges
 from .sidecar import as_objects
 
 MANIFEST = "manifest.json"
-NAME_BYTES_MAX = 200  # of an escaped name, so that a suffix still fits into the 255 of a file system
+NAME_BYTES_MAX = 200  # of an escaped name, so that with a suffix it fits into the 255 bytes of a file system
 ZEROS = bytes(1 << 20)
-HASHED_UNKNOWN_MAX = 1 << 32  # bytes that nobody sent and that are hashed all the same: a stream can claim any length
+HASHED_UNKNOWN_MAX = 1 << 32  # bytes that were not sent and are hashed all the same: a stream can claim any length
 
 _SAFE = frozenset(b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789._-+@=,")
 
-#: Called as the work goes on, with the number of bytes that were done since the last call.
+#: Called as the work goes on, with the number of bytes done since the last call.
 Progress = Callable[[int], None]
 
 
 @dataclass(frozen=True, slots=True)
 class Written:
-    """One block on disk: its name as shown, its file; ``length``, and of it ``unknown``, ``known`` and ``unprotected``
-    bytes, in the words of `xbrletools.memory.confirm`.
+    """One block on disk: its name as shown, its file and its length in bytes.
 
-    ``sha256`` is None where more bytes are unknown than were to be hashed, ``known`` and ``unprotected`` where nobody
-    asked.
+    ``unknown``, ``known`` and ``unprotected`` count bytes of it, in the words of `xbrletools.memory.confirm`; the last
+    two are None where they were not asked for. ``sha256`` is None where too many bytes are unknown to be hashed.
     ``unknown_ranges`` are as the manifest has them.
     """
 
@@ -53,10 +52,10 @@ class Written:
 
 
 def file_name(name: bytes, taken: set[str]) -> str:
-    """A file name for a block's name: no other of ``taken``, not even with case ignored; is added to them.
+    """A file name for a block's name that differs from all of ``taken``, even if case is ignored; it is added to them.
 
-    Bytes other than letters, digits and ``._-+@=,`` become ``%XX``, and so does a leading dot; a long or taken name
-    gets a suffix that begins with ``~``, which no escaped name holds.
+    Bytes other than letters, digits and ``._-+@=,`` become ``%XX``, and so does a leading dot. A name that is too long
+    or taken gets a suffix that begins with ``~``, which escaped names do not contain.
     """
     escaped = "".join(chr(b) if b in _SAFE and (i or b != ord(".")) else f"%{b:02X}" for i, b in enumerate(name))
     if not escaped or len(escaped) > NAME_BYTES_MAX:
@@ -70,7 +69,7 @@ def file_name(name: bytes, taken: set[str]) -> str:
 
 
 def unknown_bytes(image: Image, block: int) -> int:
-    """How many bytes of a block no record determines."""
+    """The number of unknown bytes in a block."""
     return sum(end - start for start, end in unknown_ranges(image, [whole(image, block)]))
 
 
@@ -96,9 +95,9 @@ def write_block(image: Image, block: int, file: BinaryIO, progress: Progress | N
 def digest(
     image: Image, block: int, progress: Progress | None = None, unknown_most: int = HASHED_UNKNOWN_MAX
 ) -> str | None:
-    """The SHA-256 of a block's bytes, unknown ones as zeros, in hexadecimal.
+    """The SHA-256 of a block's bytes in hexadecimal, with unknown bytes as zeros.
 
-    None where more than ``unknown_most`` bytes are of pages that nobody sent.
+    None where more than ``unknown_most`` bytes belong to pages that were not sent.
     """
     if _unsent(image, block) > unknown_most:
         return None
@@ -124,7 +123,7 @@ def digest(
 
 
 def _unsent(image: Image, block: int) -> int:
-    """How many bytes are of pages that are wholly unknown."""
+    """The number of bytes in pages that are unknown as a whole."""
     return image.count(State.UNKNOWN, image.space.slice(block)) * image.space.page_size
 
 
@@ -149,7 +148,7 @@ def refuse_existing(target: Path, force: bool) -> Path:
     target = target.resolve()
     if target.exists():
         if not target.is_file():
-            raise XbrleError(f"{target}: exists and is no regular file")
+            raise XbrleError(f"{target}: exists and is not a regular file")
         if target.stat().st_size and not force:
             raise XbrleError(f"{target}: exists and is not empty; --force replaces it")
     return target
@@ -164,21 +163,20 @@ def write_folder(
     hash_unknown: int = HASHED_UNKNOWN_MAX,
     **about: object,
 ) -> list[Written]:
-    """Write every declared block to a file of its own in ``folder``, and what they are to its manifest.json.
+    """Write every declared block to a file of its own in ``folder``, and describe the files in its manifest.json.
 
-    ``confirmed`` (pages,) bool is what `Capture.confirmed` gives; ``about`` goes into the manifest beside ``blocks``.
-    No more than ``hash_unknown`` bytes that nobody sent are hashed in all; a block for which that does not suffice has
-    no digest.
+    ``confirmed`` (pages,) bool is what `Capture.confirmed` gives. ``about`` goes into the manifest beside ``blocks``.
+    At most ``hash_unknown`` bytes that were not sent are hashed in all. A block that needs more does not get a digest.
 
     Raises:
-        XbrleError: the folder exists and is not empty, or is no folder; ``force`` replaces files in it.
-        OSError: something cannot be written; nothing is left under a final name then, unless some was renamed already.
+        XbrleError: the folder exists and is not empty, or is not a folder; ``force`` replaces files in it.
+        OSError: something cannot be written. No file is left under its final name, unless it was renamed before.
     """
     folder = folder.resolve()
     made = not folder.exists()
     if not made:
         if not folder.is_dir():
-            raise XbrleError(f"{folder}: exists and is no folder; with --block, it would be the one file")
+            raise XbrleError(f"{folder}: exists and is not a folder; to write one block to a file, use --block")
         if any(folder.iterdir()) and not force:
             raise XbrleError(f"{folder}: exists and is not empty; --force replaces files in it")
     folder.mkdir(parents=True, exist_ok=True)
@@ -198,7 +196,7 @@ def _fill_folder(
     hash_unknown: int,
     about: dict[str, object],
 ) -> list[Written]:
-    """Write all files under temporary names inside a temporary folder, then rename them, the manifest last."""
+    """Write all files into a temporary folder, then move them to their names, the manifest last."""
     taken = {MANIFEST}
     written = []
     with tempfile.TemporaryDirectory(prefix=".", suffix=".part", dir=folder) as temporary:
@@ -211,10 +209,11 @@ def _fill_folder(
             sha256 = digest(image, block, progress, hash_unknown)
             hash_unknown -= _unsent(image, block) if sha256 is not None else 0
             unknown = unknown_bytes(image, block)
-            sure = None if confirmed is None else marked_bytes(image, whole(image, block), confirmed)
+            known = None if confirmed is None else marked_bytes(image, whole(image, block), confirmed)
+            unprotected = None if known is None else declared.length - unknown - known
             ranges = as_objects(unknown_ranges(image, [whole(image, block)]))
-            bare = None if sure is None else declared.length - unknown - sure
-            written.append(Written(shown(declared.name), name, declared.length, sha256, unknown, sure, bare, ranges))
+            block_name = shown(declared.name)
+            written.append(Written(block_name, name, declared.length, sha256, unknown, known, unprotected, ranges))
         manifest = {**about, "blocks": [asdict(w) for w in written]}
         (Path(temporary) / MANIFEST).write_text(json.dumps(manifest, indent=2) + "\n", "utf-8")
         for name in [*(w.file for w in written), MANIFEST]:

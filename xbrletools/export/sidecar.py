@@ -1,4 +1,4 @@
-"""The sidecar of an exported file: which capture it is of, which moment and view, which map, and what is unknown."""
+"""The sidecar of an exported file: its capture, moment, view and map, and which of its bytes are unknown."""
 
 import hashlib
 import json
@@ -28,9 +28,7 @@ def sidecar_path(path: str | os.PathLike[str]) -> Path:
 
 @dataclass(frozen=True)
 class Sidecar:
-    """What the image itself does not tell: whose ``view``, after which ``record`` (None: the end), and what was
-    believed of the stream.
-    """
+    """How the exported image was made: in which view, after which ``record`` (None: the end), and with what trust."""
 
     view: View = View.RECEIVER
     record: int | None = None
@@ -52,11 +50,11 @@ class Sidecar:
         Raises:
             XbrleError: it cannot be written.
         """
-        lost = list(unknown_ranges(image, pieces))
-        length, unknown_bytes = sum(p.length for p in pieces), sum(end - start for start, end in lost)
+        ranges = list(unknown_ranges(image, pieces))
+        length, unknown_bytes = sum(p.length for p in pieces), sum(end - start for start, end in ranges)
         vouched = confirmed_of(stream, image, self.record, self.view)
         known_bytes = sum(marked_bytes(image, piece, vouched) for piece in pieces)
-        told: dict[str, Any] = {
+        about: dict[str, Any] = {
             "file": Path(path).name,
             "format": form,
             "space": space,
@@ -80,15 +78,16 @@ class Sidecar:
             "known_bytes": known_bytes,
             "unprotected_bytes": length - unknown_bytes - known_bytes,
             "unknown_bytes": unknown_bytes,
-            "unknown": as_objects(lost),
+            "unknown": as_objects(ranges),
         }
         with replacing(sidecar_path(path)) as file:
-            file.write(json.dumps(told, indent=1).encode() + b"\n")
+            file.write(json.dumps(about, indent=1).encode() + b"\n")
 
 
 def source(stream: Stream) -> dict[str, Any]:
-    """What memory was taken from: the capture, whether it came to its end, what was skipped in it as damaged; and what
-    counts of its bytes claim.
+    """What memory was made from: the capture, whether it is complete, and which ranges were skipped as damaged.
+
+    ``words`` says what the counts of bytes mean.
     """
     return {
         "source": {"name": shown(os.fsencode(stream.name)), "size": len(stream.data), "sha256": digest(stream)},
@@ -104,9 +103,9 @@ def as_objects(ranges: Iterable[tuple[int, int]]) -> list[dict[str, int]]:
 
 
 def digest(stream: Stream) -> str:
-    """The SHA-256 of the capture as it was read, compression undone, in hexadecimal."""
+    """The SHA-256 of the capture as it was read, after decompression, in hexadecimal."""
     data = memoryview(stream.data)  # type: ignore[arg-type]  # an array is a buffer
-    made = hashlib.sha256()
+    sha256 = hashlib.sha256()
     for at in range(0, len(data), HASHED):
-        made.update(data[at : at + HASHED])
-    return made.hexdigest()
+        sha256.update(data[at : at + HASHED])
+    return sha256.hexdigest()

@@ -1,7 +1,7 @@
 """Which block's bytes lie at which guest-physical address.
 
-The stream does not say it. A map is the user's, or follows from the machine's name and the rules that QEMU's boards
-keep (hw/i386/pc_piix.c, pc_q35.c, hw/arm/virt.c; `info mtree` of real captures). Every map says where it is from.
+The stream does not record it. A map is given by the user, or follows from the machine's name and the rules of QEMU's
+boards (hw/i386/pc_piix.c, pc_q35.c, hw/arm/virt.c; `info mtree` of real captures). Every map says where it is from.
 """
 
 import json
@@ -21,7 +21,7 @@ from ..text import shown, size
 KIB, MIB, GIB = 1 << 10, 1 << 20, 1 << 30
 VGA_WINDOW = (0xA0000, 0xC0000)
 ABOVE_4G = 4 * GIB
-PC_SPLIT = (0xE0000000, 0xC0000000)  # i440fx: RAM that reaches the first is split there, or at the second since 2.0
+PC_SPLIT = (0xE0000000, 0xC0000000)  # i440fx: RAM that reaches the first is split there; since 2.0 at the second
 Q35_SPLIT = (0xB0000000, 0x80000000)  # q35: the same
 FLAT_BIOS = FLAT_ROM = 128 * KIB  # the PC of the v3 trees [C]
 FLAT_VGA = 16 * MIB
@@ -48,10 +48,10 @@ class Range:
 
 @dataclass(frozen=True, slots=True)
 class PhysicalMap:
-    """Guest-physical memory as ranges, rising and apart.
+    """Guest-physical memory as ranges in rising order that do not overlap.
 
-    ``origin`` says where the map is from, ``notes`` what it leaves out or takes for granted; both for a person.
-    ``machine`` and ``endian`` are the target's, for formats that name it.
+    ``origin`` says where the map is from, and ``notes`` say what it leaves out or assumes; both are for a person.
+    ``machine`` and ``endian`` are the target's, for formats that name them.
     """
 
     ranges: tuple[Range, ...]
@@ -70,7 +70,8 @@ def checked(ranges: Iterable[Range], stream: Stream, origin: str, **more: Any) -
     """A map of these ranges.
 
     Raises:
-        XbrleError: a range is empty, runs past its block or over another one, or names a block that is not there.
+        XbrleError: there are no ranges, or a range is empty, goes beyond its block, overlaps another one, or names a
+            block that the capture does not have.
     """
     lengths = {b.name: b.length for b in stream.blocks}
     ordered = sorted(ranges, key=lambda r: r.start)
@@ -88,8 +89,10 @@ def checked(ranges: Iterable[Range], stream: Stream, origin: str, **more: Any) -
 
 
 def parse_map(text: str, stream: Stream, name: str = "the map") -> PhysicalMap:
-    """A map from a user's text: lines of START LENGTH BLOCK OFFSET (``#`` begins a comment), or a JSON list of objects
-    with ``start``, ``length``, ``block`` and ``offset``. Numbers are decimal or 0x; lengths take K, M and G.
+    """A map from a user's text.
+
+    The text has lines of START LENGTH BLOCK OFFSET (``#`` begins a comment), or is a JSON list of objects with
+    ``start``, ``length``, ``block`` and ``offset``. Numbers are decimal or 0x..., or have the suffix K, M or G.
 
     Raises:
         XbrleError: it is not written that way, or does not fit the capture.
@@ -109,7 +112,7 @@ def parse_map(text: str, stream: Stream, name: str = "the map") -> PhysicalMap:
                 for start, length, block, offset in filter(None, lines)
             ]
     except (ValueError, KeyError, TypeError, AttributeError) as error:
-        raise XbrleError(f"{name} cannot be read: write START LENGTH BLOCK OFFSET lines or a JSON list") from error
+        raise XbrleError(f"{name} cannot be read: write lines of START LENGTH BLOCK OFFSET, or a JSON list") from error
     machine, endian = _target(stream)
     return checked(ranges, stream, f"given by the user: {name}", machine=machine, endian=endian)
 
@@ -122,7 +125,7 @@ def map_of(stream: Stream) -> PhysicalMap:
     """The map that follows from the capture: its machine's name, and its blocks.
 
     Raises:
-        XbrleError: nothing is known of this machine; a map must be given.
+        XbrleError: the memory map of this machine is not known; the user must give a map.
     """
     facts = stream.facts
     name = facts.machine or b""
@@ -140,7 +143,7 @@ def map_of(stream: Stream) -> PhysicalMap:
             return checked(ranges, stream, origin, machine=machine, endian=endian)
     if b"pc.ram" in blocks or _PC.fullmatch(name) or _Q35.fullmatch(name):
         return _pc(stream, name, blocks)
-    raise XbrleError("the capture does not say where its blocks lie in guest-physical space; a map must be given")
+    raise XbrleError("the guest-physical addresses of this capture's blocks are not known; a map must be given")
 
 
 #: RAM of boards whose RAM is one range, by the block's name: `info mtree` of real captures.
@@ -167,7 +170,7 @@ _TARGETS = {
 
 
 def _target(stream: Stream) -> tuple[Machine, str]:
-    """The target's machine and byte order, by its RAM block; a PC is taken for a 64-bit one, which has both modes."""
+    """The target's machine and byte order, by its RAM block. A PC counts as a 64-bit one, which has both modes."""
     for block in stream.blocks:
         if block.name in _TARGETS:
             return _TARGETS[block.name]
@@ -179,24 +182,24 @@ def _pc(stream: Stream, name: bytes, blocks: dict[bytes, int]) -> PhysicalMap:
     main = b"pc.ram" if b"pc.ram" in blocks else next(iter(blocks))
     length = blocks[main]
     q35 = _Q35.fullmatch(name)
-    found = q35 or _PC.fullmatch(name)
-    version = (int(found[1]), int(found[2])) if found and found[1] else None
+    match = q35 or _PC.fullmatch(name)
+    version = (int(match[1]), int(match[2])) if match and match[1] else None
     aligned = version >= ALIGNED_SINCE if version else any(b.startswith(b"/rom@") for b in blocks)
     reach, split = Q35_SPLIT if q35 else PC_SPLIT
     if not aligned:
         split = reach
-    notes = ["0xc0000 to 0xfffff is shown as the RAM that shadows the BIOS, as it is once a BIOS has run"]
+    notes = ["0xc0000 to 0xfffff is mapped to the RAM that shadows the BIOS, as it is after the BIOS has run"]
     if name == b"isapc" or length < reach:
         low = length
     else:
         low = split
-        notes.append(f"RAM from {split:#x} on lies at 4 GiB, unless max-ram-below-4g was set, which no stream says")
+        notes.append(f"RAM from {split:#x} on is assumed to lie at 4 GiB: the stream does not record max-ram-below-4g")
     if main != b"pc.ram":
-        notes.append(f"block {shown(main)} is taken for the main memory")
+        notes.append(f"block {shown(main)} is assumed to be the main memory")
     board = "q35" if q35 else "i440fx"
-    origin = f"machine {shown(name)}, rules of {board}" if name else "no machine named: rules of the i440fx PC"
+    origin = f"machine {shown(name)}, rules of {board}" if name else "rules of the i440fx PC (machine not named)"
     if version is None and length >= reach:
-        notes.append(f"the machine's version is not named; taken for one {'since' if aligned else 'before'} 2.0")
+        notes.append(f"the machine's version is not named; assumed to be {'2.0 or later' if aligned else 'before 2.0'}")
     ranges = _around_vga(main, low, _has_vga(stream), notes)
     if low < length:
         ranges.append(Range(ABOVE_4G, length - low, main, low))
@@ -207,12 +210,12 @@ def _pc(stream: Stream, name: bytes, blocks: dict[bytes, int]) -> PhysicalMap:
 
 
 def _has_vga(stream: Stream) -> bool:
-    """Whether the guest has a VGA adapter, whose memory then is a block; its window hides RAM."""
+    """Whether the guest has a VGA adapter, whose memory is a block. The adapter's window hides RAM."""
     return any(b"vga" in b.name or b"qxl" in b.name for b in stream.blocks)
 
 
 def _around_vga(block: bytes, low: int, hidden: bool, notes: list[str]) -> list[Range]:
-    """RAM below the hole, without the window of the VGA adapter, whose bytes are not RAM's."""
+    """RAM below the hole, without the window of the VGA adapter, in which the guest does not see RAM."""
     start, end = VGA_WINDOW
     if not hidden or low <= end:
         return [Range(0, low, block, 0)] if not hidden else [Range(0, min(low, start), block, 0)]
@@ -221,14 +224,14 @@ def _around_vga(block: bytes, low: int, hidden: bool, notes: list[str]) -> list[
 
 
 def _flat_pc(stream: Stream) -> PhysicalMap:
-    """The PC of the v3 trees: one space, in it RAM, the BIOS, option ROMs and the adapter's memory in this order."""
+    """The PC of the v3 trees: one space that holds RAM, the BIOS, option ROMs and VGA memory in this order."""
     block = stream.blocks[0]
     length = block.length - FLAT_BIOS - FLAT_ROM - FLAT_VGA
     if length < MIB or length % MIB:
-        raise XbrleError("this v3 capture is not laid out as the PC of its time is; a map must be given")
+        raise XbrleError("this v3 capture does not have the layout of the PC of its time; a map must be given")
     low = min(length, PC_SPLIT[0])
     notes = [
-        "RAM is what is left of ram_addr space after 128 KiB of BIOS, 128 KiB of option ROMs and 16 MiB of VGA memory",
+        "RAM is ram_addr space without 128 KiB of BIOS, 128 KiB of option ROMs and 16 MiB of VGA memory at its end",
         "0xc0000 to 0xeffff is ROM, 0xf0000 to 0xfffff the RAM that shadows the BIOS, as captures of these trees show",
     ]
     ranges = [

@@ -1,7 +1,7 @@
 """The block list after MEM_SIZE: its entries, and by trial what two capabilities of today's sender add to each.
 
-Facts: formats/README.md, "MEM_SIZE extras". Nothing in the bytes says what is there: a list that adds up and is
-followed by a record was read rightly.
+Facts: formats/README.md, "MEM_SIZE extras". Nothing in the bytes says what an entry holds. A list that adds up and that
+a record follows was read rightly.
 """
 
 from dataclasses import dataclass
@@ -12,7 +12,7 @@ from ..formats import Grammar, ram
 from ..formats.ram import Flag
 
 IGNORE_SHARED = b"x-ignore-shared"
-ENTRY_MAX = 1 + 255 + 3 * ram.Word.sizeof()
+ENTRY_MAX = 1 + 0xFF + 3 * ram.Word.sizeof()  # a name with its length, the block's length, and what may be added
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,12 +46,12 @@ def read(view: memoryview, total: int, capabilities: tuple[bytes, ...]) -> Block
     ``capabilities`` are CONFIGURATION's. Where no reading fits, the plain one is given, with its errors.
     """
     shared = IGNORE_SHARED in capabilities
-    plain = _read(view, total, ram.block_entry())
+    plain = entries(view, total, ram.block_entry())
     if not total:
         return plain
     trials = ((shared, False), (shared, True), (not shared, False), (not shared, True))
     for address, page_size in trials:
-        found = _read(view, total, ram.block_entry(address, page_size))
+        found = entries(view, total, ram.block_entry(address, page_size))
         if not found.cut and found.total == total and _follows(view, found):
             return found
     return plain
@@ -68,7 +68,8 @@ def _follows(view: memoryview, found: BlockList) -> bool:
     return bool(flags & int(ram.known_flags(ram.VERSION_NAMED) & ~Flag.CONTINUE))
 
 
-def _read(view: memoryview, total: int, entry: Grammar) -> BlockList:
+def entries(view: memoryview, total: int, entry: Grammar) -> BlockList:
+    """The list at the beginning of ``view`` whose entries read as ``entry``, until they add up to ``total`` bytes."""
     at = listed = 0
     blocks: list[Entry] = []
     while listed < total:

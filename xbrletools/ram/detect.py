@@ -1,23 +1,28 @@
-"""Which dialect a capture's deltas are written in, and in which byte order: found by trial, with the evidence kept.
+"""How a capture's RAM sections read, found by trial: the dialect and the byte order of its deltas, and the page size.
 
 Facts: formats/README.md, "Dialects". A wrong layout fails at the first delta: its payload does not come to one page, or
-no record stands where it ends.
+no record stands where it ends. The evidence is kept.
 """
 
 import struct
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
 from ..codec import checksum, deltas
-from ..codec.layout import dtype_of
 from ..formats import block as block_format
 from ..formats import qevm, ram, xbrle
 from ..formats.dialects import DIALECTS, Checksum, Dialect, Encoding
+from ..formats.ram import Flag, Kind
 from ..model import Evidence, Reading
+from .record import ADDRESS_BITS, INT, WORD, Ending, Extent, extent
 
 TRIAL_DELTAS = 16  # as many as any two dialects need to differ, with room for damaged ones
+TRIAL_RECORDS = 8  # of one page size
+PAGE_SIZES = (4096, 1024, 2048, 8192, 16384, 32768, 65536)  # the likeliest first
 ORDERS = ("little", "big")
+_PAGES = (Kind.DUP, Kind.PAGE)
+_MEM_SIZE = int(Flag.MEM_SIZE)
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,102 +62,141 @@ def likely(reading: Reading) -> tuple[str, ...]:
 
 def pages_carry_sums(view: memoryview, at: int, page_size: int) -> bool:
     """Whether the v3 PAGE whose word stands at ``at`` has its byte sum before its data, as in nov09 and m115dbg."""
-    start = at + ram.Word.sizeof()
-    stop = start + 4 + page_size
+    start = at + WORD
+    stop = start + INT + page_size
     if stop > len(view):
         return False
     (claimed,) = struct.unpack_from(">I", view, start)
-    data = np.frombuffer(view[start + 4 : stop], np.uint8).reshape(1, page_size)
+    data = np.frombuffer(view[start + INT : stop], np.uint8).reshape(1, page_size)
     if checksum.byte_sum(data)[0] != claimed:
         return False
     # The sum of a blanked page is right at either place: then a record after a page without a sum decides.
-    (following,) = struct.unpack_from(">Q", view, start + page_size) if not claimed and stop + 4 <= len(view) else (0,)
-    return ram.kind_of(following & (page_size - 1), ram.VERSION_FLAT) is ram.Kind.NOOP
+    unsummed = start + page_size
+    (following,) = struct.unpack_from(">Q", view, unsummed) if not claimed and unsummed + WORD <= len(view) else (0,)
+    return ram.kind_of(following & (page_size - 1), ram.VERSION_FLAT) is Kind.NOOP
 
 
-def _try(view: memoryview, at: int, base: int, reading: Reading, dialect: Dialect, endian: str) -> Trial:
+def detect_page_size(view: memoryview, at: int, stop: int, reading: Reading) -> int:
+    """The page size with which the next records from ``view[at]`` on read; that of ``reading`` where none does.
+
+    The bytes end at ``stop``.
+    """
+    page_sums = (False, True) if reading.page_sum is None else (False,)
+    for size in PAGE_SIZES:
+        for page_sum in page_sums:
+            if _are_records(view, at, stop, replace(reading, page_size=size, page_sum=page_sum)):
+                return size
+    return reading.page_size
+
+
+def _are_records(view: memoryview, at: int, stop: int, reading: Reading) -> bool:
+    """Whether what follows from ``view[at]`` on are records, as far as a page or a dup page comes after the other."""
+    known = int(ram.known_flags(reading.version))
+    for _ in range(TRIAL_RECORDS):
+        if at + WORD > stop:
+            return True
+        found = extent(view, at, reading, stop)
+        if found.flags & ~known or found.kind is Kind.NOOP:
+            return False
+        if found.kind not in _PAGES or found.ending is Ending.CUT:
+            return True
+        if found.ending is Ending.UNREAD:  # a block list and a page in one record
+            return False
+        at = found.end
+    return True
+
+
+class _Walk:
+    """The records that trials of different dialects meet. Those that are not deltas read the same in each of them."""
+
+    def __init__(self, view: memoryview, base: int, reading: Reading) -> None:
+        self.view = view
+        self.base = base
+        self.reading = reading
+        self._known = int(ram.known_flags(reading.version))
+        self._past: dict[tuple[int, bool], int] = {}
+
+    def past_pages(self, at: int, reading: Reading) -> int:
+        """The offset of the first record from ``at`` on that is neither a page nor a dup page."""
+        key = at, bool(reading.page_sum)
+        past = self._past.get(key)
+        if past is None:
+            past = at
+            while past + WORD <= len(self.view):
+                found = extent(self.view, past, reading)
+                if found.kind not in _PAGES or not self.is_possible(found):
+                    break
+                past = found.end
+            self._past[key] = past
+        return past
+
+    def is_possible(self, found: Extent) -> bool:
+        """Whether a sender can have written this record's word behind the block list."""
+        flags = found.flags
+        lists = flags & _MEM_SIZE
+        return not (flags & ~self._known or found.address >> ADDRESS_BITS or found.kind is Kind.NOOP or lists)
+
+
+def _try(walk: _Walk, at: int, dialect: Dialect, endian: str) -> Trial:
     """Walk records from ``at`` reading deltas as ``dialect``, until `TRIAL_DELTAS` were met or a record is impossible.
 
-    This is the slow walk: it runs over a few records, once a capture.
+    It runs over a few records, once a capture.
     """
-    header = dtype_of(dialect.header(endian))
-    version, page_size = reading.version, reading.page_size
-    page_head = 4 if dialect.page_sum else 0
+    view, base = walk.view, walk.base
+    reading = replace(walk.reading, dialect=dialect, endian=endian, page_sum=dialect.page_sum)
     offsets: list[int] = []
-    payloads: list[tuple[int, int]] = []
-    flags: set[int] = set()
-    sums: list[int] = []
+    whole: list[Extent] = []
+    met: list[Extent] = []
     failure: str | None = None
-    in_order: list[bool] = []
-    known = int(ram.known_flags(version))
     while len(offsets) < TRIAL_DELTAS:
-        if at + 8 > len(view):
+        at = walk.past_pages(at, reading)
+        if at + WORD > len(view):
             break
-        (word,) = struct.unpack_from(">Q", view, at)
-        flag = word & (page_size - 1)
-        kind = ram.kind_of(flag, version)
-        if flag & ~known or word >> 52 or kind is ram.Kind.NOOP or flag & ram.Flag.MEM_SIZE:
+        found = extent(view, at, reading)
+        if not walk.is_possible(found):
             # Literal runs may stop anywhere, so a delta of them that no record follows has shown nothing.
-            if payloads and at == sum(payloads[-1]) and dialect.encoding is Encoding.ZRUN:
-                del payloads[-1], in_order[-1]
+            if whole and at == whole[-1].end and dialect.encoding is Encoding.ZRUN:
+                del whole[-1]
             failure = f"no record can stand at offset {base + at:#x}"
             break
-        start = at + 8
-        if ram.is_named(flag, version, kind):
-            if start >= len(view):
-                break
-            start += 1 + view[start]
-        if kind is ram.Kind.DUP:
-            at = start + 1
-        elif kind is ram.Kind.PAGE:
-            at = start + page_head + page_size
-        elif kind is ram.Kind.EOS:
-            following = _past_eos(view, start)
+        if found.kind is Kind.EOS:
+            following = _past_eos(view, found.end)
             if following is None:
                 break
             at = following
-        elif kind is ram.Kind.XBRLE:
-            if start + header.itemsize > len(view):
-                break
-            fields = np.frombuffer(view[start : start + header.itemsize], header)[0]
-            length = int(fields["length"]) - dialect.length_counts
-            if not 0 <= length <= dialect.page_limit * page_size:
-                failure = f"the delta at offset {base + at:#x} claims {length} bytes"
-                offsets.append(base + at)
-                break
-            payload = start + header.itemsize
-            if payload + length > len(view):
-                break
-            offsets.append(base + at)
-            payloads.append((payload, length))
-            flags.add(int(fields["flags"]))
-            in_order.append(bool(fields["flags"] & xbrle.HeaderFlag.XBRLE))
-            if "checksum" in (header.names or ()):
-                sums.append(int(fields["checksum"]))
-            at = payload + length
-        else:
+        elif found.kind not in ram.DELTA_KINDS or found.ending is Ending.CUT:
             break
+        else:
+            offsets.append(base + at)
+            if found.ending is Ending.TOO_LONG:
+                failure = f"the delta at offset {base + at:#x} claims {found.length} bytes"
+                break
+            met.append(found)
+            whole.append(found)
+            at = found.end
     return Trial(
-        dialect, endian, tuple(offsets), _decoded(view, payloads, in_order, dialect, page_size),
-        frozenset(flags), tuple(sums), failure, bool(payloads) and at == sum(payloads[-1]),
-    )  # fmt: skip
-
-
-def _decoded(
-    view: memoryview,
-    payloads: list[tuple[int, int]],
-    in_order: list[bool],
-    dialect: Dialect,
-    page_size: int,
-) -> int:
-    if not payloads:
-        return 0
-    places = np.array(payloads, np.int64)
-    blank = np.zeros((len(payloads), page_size), np.uint8)
-    verdicts = deltas.apply(
-        dialect.encoding, np.frombuffer(view, np.uint8), places[:, 0].copy(), places[:, 1].copy(), blank
+        dialect,
+        endian,
+        tuple(offsets),
+        _decoded(view, whole, dialect, reading.page_size),
+        frozenset(d.header_flags for d in met),
+        tuple(d.checksum for d in met if d.checksum is not None),
+        failure,
+        bool(whole) and at == whole[-1].end,
     )
-    return int(np.count_nonzero((verdicts == 0) & np.array(in_order)))
+
+
+def _decoded(view: memoryview, found: list[Extent], dialect: Dialect, page_size: int) -> int:
+    """How many of these deltas come to exactly one page and have their header in order."""
+    if not found:
+        return 0
+    payload, length = (
+        np.array(values, np.int64) for values in zip(*((d.payload, d.length) for d in found), strict=True)
+    )
+    blank = np.zeros((len(found), page_size), np.uint8)
+    verdicts = deltas.apply(dialect.encoding, np.frombuffer(view, np.uint8), payload, length, blank)
+    in_order = np.array([bool(d.header_flags & xbrle.HeaderFlag.XBRLE) for d in found])
+    return int(np.count_nonzero((verdicts == 0) & in_order))
 
 
 def _past_eos(view: memoryview, at: int) -> int | None:
@@ -184,7 +228,7 @@ def _fits(trial: Trial, page_size: int) -> bool:
     debug = xbrle.HeaderFlag.XBRLE | xbrle.HeaderFlag.CHECKSUM
     if kind is Checksum.FLAGGED:
         return debug in trial.flags or not any(trial.checksums)
-    if kind is Checksum.SUM and trial.dialect.ram_version == ram.VERSION_NAMED:
+    if trial.dialect.always_sums:
         return debug not in trial.flags and any(trial.checksums) and _page_sum_range(trial, page_size, False)
     if kind is Checksum.SUM:
         return _page_sum_range(trial, page_size, False)
@@ -205,12 +249,13 @@ def detect(
 
     ``base`` is the capture's offset of ``view[0]``. A forced ``dialect`` or ``endian`` leaves less to be found out.
     """
+    walk = _Walk(view, base, reading)
     tried: list[Trial] = []
     for d in (dialect,) if dialect else candidates(reading):
         orders = ORDERS if d.host_endian else ("big",)
         if endian is not None and d.host_endian:
             orders = (endian,)
-        tried += [_try(view, at, base, reading, d, order) for order in orders]
+        tried += [_try(walk, at, d, order) for order in orders]
     cut = any(not t.offsets and t.failure is None for t in tried)
     if cut and dialect is None:  # one delta of literal runs at the very end is less than a longer one that is cut
         tried = [t for t in tried if not (t.dialect.encoding is Encoding.ZRUN and t.ends and len(t.offsets) == 1)]
@@ -222,7 +267,7 @@ def detect(
         return Evidence(None, None, likely(reading), base + at, cut=cut, reasons=reasons)
     good = [t for t in tried if t.decoded == best]
     fitting = [t for t in good if _fits(t, reading.page_size)] or good
-    chosen = max(fitting, key=lambda t: (_least_failed(t), t.dialect.name != "nov09"))
+    chosen = max(fitting, key=lambda t: (_least_failed(t), not t.dialect.last_choice))
     others = tuple(dict.fromkeys(t.dialect.name for t in fitting if _least_failed(t) == _least_failed(chosen)))
     return Evidence(
         chosen.dialect.name,

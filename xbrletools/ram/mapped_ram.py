@@ -13,10 +13,8 @@ from ..formats import mapped_ram, ram
 from ..formats.ram import Flag, Kind
 from ..table.columns import DTYPES, Columns
 
-ENTRY_MAX = 1 + 255 + 8 + mapped_ram.Header.sizeof()
-
-
-FILE_MAX = 1 << 62  # bytes: offsets beyond are no file's
+ENTRY_MAX = 1 + 0xFF + ram.Word.sizeof() + mapped_ram.Header.sizeof()  # a name with its length, the block's length
+FILE_MAX = 1 << 62  # bytes: no file has offsets beyond
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,7 +45,7 @@ class MappedBlock:
 
 
 def entry(raw: bytes, at: int, total: int) -> MappedBlock | None:
-    """The block whose entry ``raw`` begins with and stands at offset ``at``; None where it is no mapped one.
+    """The block whose entry ``raw`` begins with, at offset ``at`` of the file; None where it is not a mapped one.
 
     ``total`` is the most that its length can be.
     """

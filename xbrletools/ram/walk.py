@@ -19,6 +19,7 @@ from numpy.typing import NDArray
 
 from ..codec import native
 from ..codec.layout import dtype_of
+from ..codec.native import Place
 from ..formats import ram
 from ..formats.dialects import Encoding
 from ..formats.ram import Flag, Kind
@@ -199,28 +200,38 @@ class Layout:
         sizes = [WORD + name + heads.get(k, 0) for name, k in zip(names, kinds, strict=True)]
         self.heads = np.resize(np.array(sizes, np.uint16), reading.page_size)
         self.lengths = np.resize(np.array([lengths.get(k, 0) for k in kinds], np.uint32), reading.page_size)
-        self._for_loop = self._arguments()
+        self._tables = native.Tables(self.kinds, self.heads, self.lengths, np.array(self.steps, np.uint32))
+        self._places = self._for_loop()
 
-    def _arguments(self) -> tuple[Any, ...]:
-        """What the loop in C needs to know, in its order."""
+    def _for_loop(self) -> Ints:
+        """The layout as the loop in C takes it, (len(Place),) int64."""
         fields: Mapping[str, Any] = (self.header.fields if self.header is not None else None) or {}
-        checksum_at = WORD + fields["checksum"][1] if "checksum" in fields else -1
-        flags_at = WORD + fields["flags"][1] if "flags" in fields else 0
-        is_big = self.length.format.startswith(">")
         head = WORD + _INT.itemsize  # of a page that came as a zlib stream
-        return (
-            *(self.kinds, self.heads, self.lengths),
-            (WORD, _INT.itemsize),
-            *(np.array(self.steps, np.uint32), int(Kind.PAGE) if self.page_head else -1),
-            (
-                *(self.delta_flags, WORD + self.length_at, self.length.size, is_big, flags_at, checksum_at),
-                *(self.counted, self.counted + self.limit, self.beside - self.counted),
-            ),
-            (
-                *(self.packed, self.packed_high, WORD - 2, self.clear),
-                *(WORD, head, ram.ZLIB_METHOD, ram.ZLIB_DEFLATE, self.packed_most, head),
-            ),
-        )
+        places = {
+            Place.WORD_BYTES: WORD,
+            Place.NUMBER_BYTES: _INT.itemsize,
+            Place.SUM_KIND: Kind.PAGE if self.page_head else -1,
+            Place.DELTA_FLAGS: self.delta_flags,
+            Place.DELTA_LENGTH_AT: WORD + self.length_at,
+            Place.DELTA_LENGTH_BYTES: self.length.size,
+            Place.DELTA_IS_BIG: self.length.format.startswith(">"),
+            Place.DELTA_FLAGS_AT: WORD + fields["flags"][1] if "flags" in fields else 0,
+            Place.DELTA_CHECKSUM_AT: WORD + fields["checksum"][1] if "checksum" in fields else -1,
+            Place.DELTA_LEAST: self.counted,
+            Place.DELTA_MOST: self.counted + self.limit,
+            Place.DELTA_BESIDE: self.beside - self.counted,
+            Place.PACKED_FLAGS: self.packed,
+            Place.PACKED_HIGH: self.packed_high,
+            Place.PACKED_HIGH_AT: WORD - 2,
+            Place.PACKED_HIGH_MASK: self.clear,
+            Place.PACKED_LENGTH_AT: WORD,
+            Place.PACKED_MAGIC_AT: head,
+            Place.PACKED_MAGIC_MASK: ram.ZLIB_METHOD,
+            Place.PACKED_MAGIC: ram.ZLIB_DEFLATE,
+            Place.PACKED_MOST: self.packed_most,
+            Place.PACKED_BESIDE: head,
+        }
+        return np.array([places[p] for p in Place], np.int64)
 
     def walk(self, view: memoryview, base: int, at: int, limit: int, pending: Pending, block: int) -> int:
         """Store records from ``at`` on; returns where it met something for the slow path.
@@ -245,7 +256,7 @@ class Layout:
     ) -> int:
         """What `walk` does, in C."""
         to, now = pending.room(), pending.selected(block)
-        found, end = loops.walk(view, base, at, limit, len(pending), now, *_in_order(to), *self._for_loop)
+        found, end = loops.walk(view, base, at, limit, len(pending), now, _in_order(to), self._tables, self._places)
         pending.add_stretch(found)
         return int(end)
 

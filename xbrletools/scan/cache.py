@@ -1,9 +1,9 @@
-"""The index: what the scan of a large capture found, kept in the user's cache folder, so that the next command need not
-scan again.
+"""The index: what the scan of a large capture found, kept in the user's cache folder, so that the next command does not
+have to scan again.
 
 An index is known by the capture's size, time of change and both its ends, by how it was to be read, and by the version
-of this program. Nothing in it is believed: whatever does not fit is as good as no index, and is written anew. All of
-this is a convenience: no failure of it is a failure of the command. The folder can be deleted at any time.
+of this program. Nothing in it is believed: what does not fit is ignored and written anew. All of this is a convenience,
+so no failure of it is a failure of the command. The folder can be deleted at any time.
 """
 
 import os
@@ -13,23 +13,23 @@ import time
 import zlib
 from collections.abc import Iterable, Iterator
 from contextlib import ExitStack, suppress
-from dataclasses import fields, is_dataclass
 from pathlib import Path
 from typing import IO, Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from ..formats.dialects import DIALECTS, Dialect
 from ..formats.ram import Kind
-from ..model import Block, Command, Configuration, ConfigurationSubsection, Evidence, Problem, Reading
+from ..model import Facts
 from ..source.source import MappedSource, Origin
 from ..table.columns import DTYPES, NO_BLOCK, PIECE, Columns
 from ..table.sections import Owner, Sections
 from ..version import __version__
+from .kept import facts_of, facts_to_keep, restored, to_keep
+from .notes import Scan
 from .strict import Scanner
 
-VERSION = 1  # of the index file; raise it with every change of what is kept
+VERSION = 2  # of the index file, raised with every change of what is kept
 MOST = 4 << 30  # bytes of all indexes together; the ones unused for longest go
 SHARE = 10  # an index may take this part of the room that the disk has
 ENDS = 64 << 10  # bytes at either end of the capture that are looked at
@@ -44,13 +44,6 @@ _SUFFIX = ".idx"
 _PART = ".part"
 _HALF_DONE = 24 * 3600  # seconds after which a file that was never finished is dropped
 
-#: What a description may hold, beside JSON's own types, bytes and tuples.
-_TYPES = {
-    t.__name__: t for t in (Block, Problem, Evidence, Reading, Configuration, ConfigurationSubsection, Command, Owner)
-}
-#: What of a scan is not kept: it belongs to the run, or follows from what is kept.
-_OWN = frozenset(("source", "sections", "entry", "columns"))
-
 
 def folder() -> Path:
     """Where indexes are kept: ``$XDG_CACHE_HOME/xbrletools``, by default in ``~/.cache``."""
@@ -60,7 +53,7 @@ def folder() -> Path:
 
 def scanner(
     source: MappedSource, origin: Origin, dialect: str | None, endian: str | None, page_size: int | None
-) -> Scanner:
+) -> Scan:
     """A scan of ``source``: from its index where there is one, else one that keeps an index."""
     import hashlib
 
@@ -69,9 +62,10 @@ def scanner(
         path = folder() / (hashlib.blake2b(repr(key).encode(), digest_size=16).hexdigest() + _SUFFIX)
     except (OSError, RuntimeError):  # RuntimeError: there is no home
         return Scanner(source, dialect, endian, page_size)
-    with suppress(OSError, ValueError, LookupError, TypeError, AttributeError, RecursionError, struct.error):
-        return Indexed(source, path, key, dialect, endian, page_size)
-    return Keeping(source, origin, path, key, dialect, endian, page_size)
+    with suppress(OSError, ValueError, LookupError, TypeError, RecursionError, struct.error):
+        columns, facts = read(path, key, source.size)
+        return Indexed(source, columns, facts)
+    return Keeping(Scanner(source, dialect, endian, page_size), origin, path, key)
 
 
 def _key(source: MappedSource, origin: Origin, *options: str | int | None) -> list[Any]:
@@ -86,62 +80,69 @@ def _key(source: MappedSource, origin: Origin, *options: str | int | None) -> li
 # -- reading ----------------------------------------------------------------------------------------------------------
 
 
-class Indexed(Scanner):
-    """A scan that was done before. Everything is known at once; iterating it gives the rows again.
+class Indexed(Scan):
+    """A scan that was done before. Everything is known at once; iterating it gives the rows again."""
 
-    ``columns`` are all of them, mapped from the index at ``path``.
+    columns: Columns
+
+    def __init__(self, source: MappedSource, columns: Columns, facts: Facts) -> None:
+        super().__init__(source, facts)
+        self.columns = columns
+        self._facts = facts
+
+    @property
+    def facts(self) -> Facts:
+        """What the earlier scan found."""
+        return self._facts
+
+    def __iter__(self) -> Iterator[Columns]:
+        for start in range(0, len(self.columns), WINDOW):
+            yield self.columns.take(slice(start, start + WINDOW))
+
+
+def read(path: Path, key: list[Any], size: int) -> tuple[Columns, Facts]:
+    """All rows, mapped from the index at ``path``, and what was found of a capture of ``size`` bytes.
 
     Raises:
         OSError: there is no index there.
         ValueError: it is not one of what ``key`` says, or damaged; and others for what no index can hold.
     """
+    data = np.asarray(np.memmap(path, np.uint8, mode="r"))
+    about, at = _description(data)
+    if about["key"] != key:
+        raise ValueError("an index of something else")
+    found = {}
+    for name, dtype, rows in (*_record_columns(about["records"]), *_section_columns(about["sections"])):
+        column = data[at : at + rows * dtype.itemsize]
+        if len(column) != rows * dtype.itemsize or zlib.crc32(column.data) != about["sums"][name]:
+            raise ValueError(f"column {name} is damaged")
+        found[name] = column.view(dtype)
+        at += len(column) + -len(column) % _ALIGNED
+    columns = Columns(**{name: found[name] for name in DTYPES})
+    owners: list[Owner] = restored(about["owners"], list[Owner])
+    stored = {name: found[name] for name in Sections.COLUMNS}
+    _check_sections(stored, size)
+    facts = facts_of(about["facts"], Sections.of_columns(owners, stored), size)
+    _check_rows(columns, len(facts.blocks), size)
+    with suppress(OSError):
+        os.utime(path)  # in use, so not the first to go
+    return columns, facts
 
-    def __init__(
-        self,
-        source: MappedSource,
-        path: Path,
-        key: list[Any],
-        dialect: str | None,
-        endian: str | None,
-        page_size: int | None,
-    ) -> None:
-        super().__init__(source, dialect, endian, page_size)
-        data = np.asarray(np.memmap(path, np.uint8, mode="r"))
-        about, at = _description(data)
-        if about["key"] != key:
-            raise ValueError("an index of something else")
-        found = {}
-        for name, dtype, rows in (*_record_columns(about["records"]), *_section_columns(about["sections"])):
-            column = data[at : at + rows * dtype.itemsize]
-            if len(column) != rows * dtype.itemsize or zlib.crc32(column.data) != about["sums"][name]:
-                raise ValueError(f"column {name} is damaged")
-            found[name] = column.view(dtype)
-            at += len(column) + -len(column) % _ALIGNED
-        for name, value in about["state"].items():
-            if name not in _state(self):
-                raise ValueError(f"a scan has no {name}")
-            setattr(self, name, _restored(value))
-        self.columns: Columns = Columns(**{name: found[name] for name in DTYPES})
-        self.sections = Sections.of_columns(_restored(about["owners"]), {n: found[n] for n in Sections.COLUMNS})
-        self._check(source.size)
-        with suppress(OSError):
-            os.utime(path)  # in use, so not the first to go
 
-    def _check(self, size: int) -> None:
-        """Raise ValueError where rows point at what is not there."""
-        blocks = len(self.blocks)
-        for start in range(0, len(self.columns), PIECE):
-            c = self.columns.take(slice(start, start + PIECE))
-            bad = (c.offset > size) | (c.offset + c.head + c.length > size) | (c.kind >= len(Kind))
-            if bad.any() or ((c.block >= blocks) & (c.block != NO_BLOCK)).any():
-                raise ValueError("a row of no record")
-        sections = [self.sections[i] for i in (0, -1) if len(self.sections)]
-        if any(not s.offset <= s.data <= s.end <= size for s in sections):
-            raise ValueError("a section outside the capture")
+def _check_rows(columns: Columns, blocks: int, size: int) -> None:
+    """Raise ValueError where rows point at what is not there."""
+    for start in range(0, len(columns), PIECE):
+        c = columns.take(slice(start, start + PIECE))
+        bad = (c.offset > size) | (c.offset + c.head + c.length > size) | (c.kind >= len(Kind))
+        if bad.any() or ((c.block >= blocks) & (c.block != NO_BLOCK)).any():
+            raise ValueError("a row of no record")
 
-    def __iter__(self) -> Iterator[Columns]:
-        for start in range(0, len(self.columns), WINDOW):
-            yield self.columns.take(slice(start, start + WINDOW))
+
+def _check_sections(sections: dict[str, NDArray[Any]], size: int) -> None:
+    """Raise ValueError where one lies outside the capture."""
+    offset, data, end = (sections[f"section_{name}"] for name in ("offset", "data", "end"))
+    if ((offset > data) | (data > end) | (end > size)).any():
+        raise ValueError("a section outside the capture")
 
 
 def _description(data: NDArray[np.uint8]) -> tuple[dict[str, Any], int]:
@@ -170,30 +171,27 @@ def _section_columns(rows: int) -> Iterator[tuple[str, np.dtype[Any], int]]:
 # -- writing ----------------------------------------------------------------------------------------------------------
 
 
-class Keeping(Scanner):
+class Keeping(Scan):
     """A scan that leaves an index at ``path`` when it was iterated to its end."""
 
-    def __init__(
-        self,
-        source: MappedSource,
-        origin: Origin,
-        path: Path,
-        key: list[Any],
-        dialect: str | None,
-        endian: str | None,
-        page_size: int | None,
-    ) -> None:
-        super().__init__(source, dialect, endian, page_size)
+    def __init__(self, scanner: Scanner, origin: Origin, path: Path, key: list[Any]) -> None:
+        super().__init__(scanner.source, scanner)
+        self._scanner = scanner
         self._origin = origin
         self._path = path
         self._key = key
+
+    @property
+    def facts(self) -> Facts:
+        """What was found by now, all of it when the scan has been iterated."""
+        return self._scanner.facts
 
     def __iter__(self) -> Iterator[Columns]:
         with ExitStack() as files:
             draft: _Draft | None = None
             with suppress(OSError):
                 draft = _Draft(self._path.parent, files)
-            for columns in super().__iter__():
+            for columns in self._scanner:
                 if draft is not None:
                     try:
                         draft.add(columns)
@@ -203,7 +201,7 @@ class Keeping(Scanner):
                 yield columns
             if draft is not None and self._origin.is_settled(SETTLED):
                 with suppress(OSError, TypeError):
-                    draft.finish(self, self._path, self._key)
+                    draft.finish(self.facts, self._path, self._key)
                     _trim(self._path.parent)
 
 
@@ -232,19 +230,19 @@ class _Draft:
         if self._rows * _ROW > _room(self._where):
             raise OSError("an index would take too much of the disk")
 
-    def finish(self, scan: Scanner, path: Path, key: list[Any]) -> None:
+    def finish(self, facts: Facts, path: Path, key: list[Any]) -> None:
         """Make an index of it, all at once under its name."""
         import json
         import tempfile
 
-        sections = scan.sections.columns()
+        sections = facts.sections.columns()
         about = {
             "key": key,
             "records": self._rows,
-            "sections": len(scan.sections),
+            "sections": len(facts.sections),
             "sums": self._sums | {name: zlib.crc32(column) for name, column in sections.items()},
-            "owners": _kept(scan.sections.owners),
-            "state": {name: _kept(value) for name, value in _state(scan).items()},
+            "owners": to_keep(facts.sections.owners),
+            "facts": facts_to_keep(facts),
         }
         text = json.dumps(about).encode()
         descriptor, name = tempfile.mkstemp(_PART, dir=path.parent)
@@ -286,47 +284,3 @@ def _trim(where: Path) -> None:
     for path in where.glob(f"*{_PART}"):
         if path.stat().st_mtime < time.time() - _HALF_DONE:
             path.unlink(missing_ok=True)
-
-
-# -- what a scan knows beside its rows ---------------------------------------------------------------------------------
-
-
-def _state(scan: Scanner) -> dict[str, Any]:
-    return {name: value for name, value in vars(scan).items() if not name.startswith("_") and name not in _OWN}
-
-
-def _kept(value: Any) -> Any:
-    """A value as JSON can hold it. Raises TypeError for what no scan should know."""
-    if value is None or isinstance(value, bool | int | str):
-        return int(value) if isinstance(value, int) and not isinstance(value, bool) else value
-    if isinstance(value, bytes):
-        return {"bytes": value.hex()}
-    if isinstance(value, tuple):
-        return {"tuple": [_kept(v) for v in value]}
-    if isinstance(value, list):
-        return [_kept(v) for v in value]
-    if isinstance(value, dict):
-        return {"dict": [[_kept(k), _kept(v)] for k, v in value.items()]}
-    if isinstance(value, Dialect):
-        return {"dialect": value.name}
-    if is_dataclass(value) and type(value).__name__ in _TYPES:
-        return {type(value).__name__: {f.name: _kept(getattr(value, f.name)) for f in fields(value)}}
-    raise TypeError(f"{type(value)} is not kept")
-
-
-def _restored(value: Any) -> Any:
-    """The opposite of `_kept`."""
-    if isinstance(value, list):
-        return [_restored(v) for v in value]
-    if not isinstance(value, dict):
-        return value
-    ((name, inner),) = value.items()
-    if name == "bytes":
-        return bytes.fromhex(inner)
-    if name == "tuple":
-        return tuple(_restored(v) for v in inner)
-    if name == "dict":
-        return {_restored(k): _restored(v) for k, v in inner}
-    if name == "dialect":
-        return DIALECTS[inner]
-    return _TYPES[name](**{k: _restored(v) for k, v in inner.items()})

@@ -1,8 +1,8 @@
 """The sender's page cache: which pages it still holds when they come up again.
 
-Facts: formats/README.md, "The sender's rules". The posted patch has two slots a bucket; an insert replaces the older
-one, even where the other holds the same page. So a bucket holds its last two inserts, and whether a page is found
-depends on nothing else: a whole batch of inserts is one sort.
+Facts: formats/README.md, "The sender's rules". The posted patch has two slots a bucket. An insert replaces the older
+one, even where the other holds the same page. So a bucket holds its last two inserts, and whether a page is held
+depends on nothing else. A whole batch of inserts is one sort.
 """
 
 import numpy as np
@@ -20,11 +20,11 @@ def buckets_of(cache_bytes: int, page_size: int, ways: int = WAYS) -> int:
     """How many buckets a cache of so many bytes has.
 
     Raises:
-        XbrleError: none; the original sender aborts on such a size.
+        XbrleError: the size is less than one bucket. The original sender aborts on such a size.
     """
     buckets = cache_bytes // (page_size * ways)
     if buckets < 1:
-        raise XbrleError(f"a page cache of {cache_bytes} bytes has no bucket; it takes {page_size * ways} or more")
+        raise XbrleError(f"a page cache of {cache_bytes} bytes is too small: one bucket takes {page_size * ways} bytes")
     return buckets
 
 
@@ -36,8 +36,8 @@ def reach(pages: int) -> int:
 class PageCache:
     """Which pages the sender's cache holds, by their number in ram_addr space.
 
-    ``pages`` is how many pages there are: mask bits above their numbers are never seen. A page's bucket is its number
-    & (buckets - 1), also where buckets is no power of two, as the patch has it.
+    ``pages`` is how many pages there are; mask bits above their numbers never show. A page's bucket is its number
+    & (buckets - 1), even where ``buckets`` is not a power of two: the patch has it so.
     """
 
     def __init__(self, buckets: int, pages: int, ways: int = WAYS) -> None:
@@ -54,31 +54,31 @@ class PageCache:
 
     @property
     def items(self) -> int:
-        """How many slots are occupied; a page that is in both slots of its bucket counts twice."""
+        """How many slots are occupied. A page that is in both slots of its bucket counts twice."""
         slots = (self._newest, self._older)[: self.ways]
         return sum(int(np.count_nonzero(s != _EMPTY)) for s in slots)
 
     def insert(self, pages: NDArray[np.int64]) -> NDArray[np.bool_]:
-        """Insert pages, one after the other, (n,) int64; says which of them were held just before, (n,) bool."""
-        found = np.zeros(len(pages), bool)
+        """Insert pages (n,) int64, one after the other. Gives which of them were held just before, (n,) bool."""
+        held = np.zeros(len(pages), bool)
         if not len(pages):
-            return found
+            return held
         bucket = pages & self._mask
         order = np.argsort(bucket, kind="stable")
         page, bucket = pages[order], bucket[order]
         first = np.ones(len(page), bool)
         np.not_equal(bucket[1:], bucket[:-1], out=first[1:])
         starts = np.flatnonzero(first)
-        where = bucket[starts]
+        used = bucket[starts]
         newest = np.concatenate([page[:1], page[:-1]])
-        newest[starts] = self._newest[where]
+        newest[starts] = self._newest[used]
         older = np.concatenate([newest[:1], newest[:-1]])
-        older[starts] = self._older[where]
-        held = newest == page
+        older[starts] = self._older[used]
+        is_held = newest == page
         if self.ways == WAYS:
-            held |= older == page
-        found[order] = held
+            is_held |= older == page
+        held[order] = is_held
         ends = np.append(starts[1:], len(page)) - 1
-        self._newest[where] = page[ends]
-        self._older[where] = newest[ends]
-        return found
+        self._newest[used] = page[ends]
+        self._older[used] = newest[ends]
+        return held

@@ -1,7 +1,7 @@
 """The sender's choice for each page: a delta or the page itself.
 
-Facts: formats/README.md, "The sender's rules". Dup pages are found before any of this; what is left goes out as a delta
-where the cache holds the page, the policy thinks the delta good, and it is no longer than allowed.
+Facts: formats/README.md, "The sender's rules". Dup pages are found before any of this. Any other page goes out as a
+delta where the cache holds it, the policy tries a delta, and the delta is not longer than allowed.
 """
 
 from dataclasses import dataclass
@@ -14,7 +14,7 @@ from ..codec import deltas, uniform
 from ..formats.dialects import Dialect, Encoding
 from ..table.sections import Stage
 from .cache import WAYS, PageCache
-from .held import Held
+from .copies import DeltaBases
 
 SAMPLE_SHARE = 0.02  # of a page's bytes, looked at before a delta is tried [P]
 CHANGED_SHARE = 0.30  # of the sample: from here on a delta is not tried [P]
@@ -25,28 +25,28 @@ class Policy(Enum):
     """When a page goes out as a delta."""
 
     NONE = "none"  # never
-    POSTED = "posted"  # byte 0 did not change: what the sample of the posted patch comes to
-    INTENDED = "intended"  # of a sample of 2 % of the bytes less than 30 % changed: what was meant
-    V2 = "v2"  # the delta takes at most a third of a page; no sample
-    XBZRLE = "xbzrle"  # QEMU since 2012: no sample, one slot a bucket; deltas once memory was swept
+    POSTED = "posted"  # where byte 0 did not change, which is all that the posted patch's sample looks at
+    INTENDED = "intended"  # where less than 30 % of a sample of 2 % of the bytes changed: what the patch meant
+    V2 = "v2"  # where the delta takes at most a third of a page; no sample
+    XBZRLE = "xbzrle"  # as QEMU since 2012: no sample, one slot a bucket, deltas after the first sweep
 
 
 class Dups(Enum):
     """What becomes of a dup page in the cache."""
 
-    POSTED = "posted"  # left out: the next delta is against content that the receiver has lost
+    POSTED = "posted"  # left out: the base of the next delta is content that the receiver has lost
     FIXED = "fixed"  # entered, as any page
-    SAFE = "safe"  # entered, but no base: the next delta comes after a full page
+    SAFE = "safe"  # entered, but never a base: a full page goes out before the next delta
 
 
 @dataclass(frozen=True, slots=True)
 class Rules:
-    """All that a choice depends on beside the pages and the cache."""
+    """All that a choice depends on, except the pages and the cache."""
 
     policy: Policy
     dups: Dups
     encoding: Encoding = Encoding.RLE
-    limit: int | None = None  # bytes of a delta; None: the encoding's own
+    limit: int | None = None  # bytes of a delta; None: the encoding's own limit
     samples: bool = True  # whether the policy's sample is taken at all; sep10 has none
     seed: int = 0  # of the intended sample
 
@@ -66,22 +66,22 @@ class Rules:
 class Choices:
     """What became of a batch of n records.
 
-    ``is_delta`` (n,) bool; ``data`` (total,) uint8, the payloads of the deltas one after the other, and ``lengths``
-    (n,) int64 of each, 0 for other records. ``found`` (n,) bool: looked up and held. ``refused`` (n,) bool: held, but
-    the sample changed too much, which the patch counts as aborted. ``same`` (n,) bool: an XBZRLE page that did not
+    ``is_delta`` (n,) bool. ``data`` (total,) uint8 are the deltas' payloads one after the other, ``lengths`` (n,) int64
+    the bytes of each, 0 for other records. ``held`` (n,) bool: looked up and in the cache. ``refused`` (n,) bool: held,
+    but the sample changed too much, which the patch counts as aborted. ``same`` (n,) bool: an XBZRLE page that did not
     change, which is not sent.
     """
 
     is_delta: NDArray[np.bool_]
     data: NDArray[np.uint8]
     lengths: NDArray[np.int64]
-    found: NDArray[np.bool_]
+    held: NDArray[np.bool_]
     refused: NDArray[np.bool_]
     same: NDArray[np.bool_]
 
 
 def rules_of(dialect: Dialect, policy: Policy, dups: Dups | None, page_size: int, seed: int = 0) -> Rules:
-    """The rules of a dialect's own sender under a policy; ``dups`` None: as that sender had it."""
+    """The rules of a dialect's own sender under a policy. With ``dups`` None, dup pages are as that sender had them."""
     limit = None
     if policy is Policy.V2:
         limit = page_size // V2_SHARE
@@ -89,7 +89,7 @@ def rules_of(dialect: Dialect, policy: Policy, dups: Dups | None, page_size: int
         limit = dialect.page_limit * page_size
     if dups is None:
         dups = Dups.FIXED if dialect.caches_dup else Dups.POSTED
-    return Rules(policy, dups, dialect.encoding, limit, dialect.encoding is not Encoding.DOUBLED, seed)
+    return Rules(policy, dups, dialect.encoding, limit, dialect.samples, seed)
 
 
 def ways_of(policy: Policy) -> int:
@@ -98,47 +98,47 @@ def ways_of(policy: Policy) -> int:
 
 
 class Sender:
-    """The choosing half of a sender: its cache, its copies, and the state of its sample.
+    """The choosing half of a sender: its cache, its bases, and the state of its sample.
 
     ``cache`` is None for a sender that never writes deltas.
     """
 
-    def __init__(self, rules: Rules, cache: PageCache | None, held: Held) -> None:
+    def __init__(self, rules: Rules, cache: PageCache | None, bases: DeltaBases) -> None:
         self.rules = rules
         self.cache = cache if rules.policy is not Policy.NONE else None
-        self._held = held
+        self._bases = bases
         self._random = np.random.default_rng(rules.seed)
 
     def choose(
         self,
+        ram_pages: NDArray[np.int64],
         pages: NDArray[np.int64],
-        rows: NDArray[np.int64],
         stage: NDArray[np.uint8],
         contents: NDArray[np.uint8],
         is_dup: NDArray[np.bool_],
         swept: NDArray[np.bool_],
     ) -> Choices:
-        """Choose for a batch of records, (n,) each, and take them into the cache.
+        """Choose for a batch of records, (n,) each, and enter them into the cache.
 
-        ``pages`` are page numbers in ram_addr space, ``rows`` what the copies go by; ``contents`` (n, page_size).
-        ``swept`` says which come after the sender went over all memory once.
+        ``ram_pages`` are page numbers in ram_addr space, which the cache goes by; ``pages`` are those that the copies
+        go by. ``contents`` is (n, page_size). ``swept`` marks what comes after the first sweep over memory.
         """
-        count = len(pages)
+        count = len(ram_pages)
         is_delta = np.zeros(count, bool)
         lengths = np.zeros(count, np.int64)
-        found, refused, same = (np.zeros(count, bool) for _ in range(3))
+        held, refused, same = (np.zeros(count, bool) for _ in range(3))
         if self.cache is None:
-            return Choices(is_delta, np.empty(0, np.uint8), lengths, found, refused, same)
+            return Choices(is_delta, np.empty(0, np.uint8), lengths, held, refused, same)
         enters = self.rules.enters(is_dup, stage, swept)
-        found[enters] = self.cache.insert(pages[enters])
-        found &= ~is_dup
+        held[enters] = self.cache.insert(ram_pages[enters])
+        held &= ~is_dup
         if self.rules.policy is not Policy.XBZRLE:
-            found &= stage == Stage.PART
-        wanted = np.flatnonzero(found)
-        old = self._held.bases(rows, contents, is_dup, enters, wanted)
+            held &= stage == Stage.PART
+        wanted = np.flatnonzero(held)
+        old = self._bases.bases(pages, contents, is_dup, enters, wanted)
         if self.rules.dups is Dups.SAFE:
             usable = uniform.fills(old) == uniform.NOT_UNIFORM
-            found[wanted[~usable]] = False
+            held[wanted[~usable]] = False
             wanted, old = wanted[usable], old[usable]
         new = contents[wanted]
         good = self._good(old, new)
@@ -148,7 +148,7 @@ class Sender:
         is_delta[wanted] = sizes > 0
         same[wanted] = sizes == 0
         lengths[wanted] = np.maximum(sizes, 0)
-        return Choices(is_delta, data, lengths, found, refused, same)
+        return Choices(is_delta, data, lengths, held, refused, same)
 
     def _good(self, old: NDArray[np.uint8], new: NDArray[np.uint8]) -> NDArray[np.bool_]:
         """Whether the policy tries a delta, (k,) bool."""

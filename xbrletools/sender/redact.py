@@ -1,6 +1,6 @@
 """Pages blanked in a capture, for sharing it: contents go, the structure stays to the last byte.
 
-Full pages become zeros, dup pages a fill of 0, deltas keep their runs over zeros; sums are those of the blanked page.
+Full pages become zeros, dup pages a fill of 0. Deltas keep their runs over zeros. Sums are those of the blanked page.
 """
 
 import re
@@ -24,41 +24,41 @@ from ..text import address, size
 _RANGE = re.compile(r"(?P<at>.*?)(?:(?P<sign>[-+])(?P<to>0x[0-9a-fA-F]+|\d+[kmgKMG]?))?")
 
 
-def chosen(stream: Stream, wishes: Sequence[str]) -> NDArray[np.bool_]:
+def pages_to_blank(stream: Stream, choices: Sequence[str]) -> NDArray[np.bool_]:
     """Which pages of the capture's space ``block=NAME`` and ``page=RANGE`` mean, (pages,) bool.
 
-    A range is an address, START-END with END's page included, or START+LENGTH, after ``BLOCK:`` where it is not the
-    first block's.
+    A range is an address, START-END with END's page included, or START+LENGTH. ``BLOCK:`` before it names the block;
+    without that it is the first block.
 
     Raises:
-        XbrleError: a wish is neither, or there is no such block or page.
+        XbrleError: a choice is neither of the two, or the block or page does not exist.
     """
     space = space_of(stream)
     blank = np.zeros(len(space), bool)
-    for wish in wishes:
-        what, _, value = wish.partition("=")
+    for choice in choices:
+        what, _, value = choice.partition("=")
         if what == "block":
             blank[space.slice(space.index(value))] = True
         elif what == "page":
             blank[_range(stream, value)] = True
         else:
-            raise XbrleError(f"{wish!r} is neither block=NAME nor page=RANGE")
+            raise XbrleError(f"{choice!r} is neither block=NAME nor page=RANGE")
     return blank
 
 
 def _range(stream: Stream, text: str) -> slice:
     """The pages of the space that a range means."""
     block, colon, span = text.rpartition(":")
-    found = _RANGE.fullmatch(span)
-    assert found is not None
-    _, start = address(found["at"])
+    parts = _RANGE.fullmatch(span)
+    assert parts is not None
+    _, start = address(parts["at"])
     end = start
-    if found["sign"]:
-        end = size(found["to"]) if found["sign"] == "-" else start + size(found["to"]) - 1
+    if parts["sign"]:
+        end = size(parts["to"]) if parts["sign"] == "-" else start + size(parts["to"]) - 1
     index = space_of(stream).index(block) if colon else 0
     pages, page_size = space_of(stream).slice(index), stream.page_size
     if not 0 <= start <= end or end // page_size >= pages.stop - pages.start:
-        raise XbrleError(f"{text!r} is no range of pages that the block has")
+        raise XbrleError(f"{text!r} is not a range of pages in the block")
     return slice(pages.start + start // page_size, pages.start + end // page_size + 1)
 
 
@@ -72,11 +72,11 @@ def redacted(stream: Stream, blank: NDArray[np.bool_]) -> Iterator[memoryview]:
     if stream.channels:
         raise XbrleError("a capture with multifd channels cannot be blanked: its pages lie in several files")
     if stream.facts.mapped_ram:
-        raise XbrleError("a mapped-ram file cannot be blanked: its pages are no records")
-    rows = space_of(stream).rows(columns)
-    mine = np.flatnonzero((rows >= 0) & blank[rows] if len(blank) else np.zeros(len(rows), bool))
+        raise XbrleError("a mapped-ram file cannot be blanked: its pages are not records")
+    pages = space_of(stream).rows(columns)
+    blank_rows = np.flatnonzero((pages >= 0) & blank[pages] if len(blank) else np.zeros(len(pages), bool))
     data, at, word = stream.data, 0, Word.sizeof()
-    for row in mine.tolist():
+    for row in blank_rows.tolist():
         start = int(columns.offset[row]) + word
         stop = int(columns.offset[row]) + int(columns.head[row]) + int(columns.length[row])
         piece = data[start:stop].copy()
@@ -88,7 +88,7 @@ def redacted(stream: Stream, blank: NDArray[np.bool_]) -> Iterator[memoryview]:
 
 
 def _blank(stream: Stream, row: int, piece: NDArray[np.uint8], head: int) -> None:
-    """Blank one record, in place: ``piece`` is what follows its word, and its payload begins at ``head``."""
+    """Blank one record in place. ``piece`` is what follows its word; its payload begins at ``head``."""
     columns, dialect = stream.records.columns, stream.dialect
     kind = columns.kind[row]
     payload = piece[head:]
@@ -103,7 +103,7 @@ def _blank(stream: Stream, row: int, piece: NDArray[np.uint8], head: int) -> Non
         _blank_literals(payload, int(columns.offset[row]))
     else:
         raise XbrleError(
-            "a record of this kind cannot be blanked and keep its size; write full pages with --policy none first",
+            "a record of this kind cannot be blanked and keep its size; first write full pages with --policy none",
             int(columns.offset[row]),
         )
 
@@ -118,7 +118,7 @@ def _blank_sum(dialect: Dialect, endian: str, head: NDArray[np.uint8]) -> None:
 
 
 def _blank_literals(payload: NDArray[np.uint8], offset: int) -> None:
-    """Make the new bytes of an XBZRLE payload zeros; its runs stay."""
+    """Make the new bytes of an XBZRLE payload zeros. Its runs stay."""
     try:
         runs = Runs.parse(payload.tobytes())
     except ConstructError:

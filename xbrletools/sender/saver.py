@@ -1,7 +1,7 @@
 """Records, sections and the container as bytes: what goes on the wire once the sender has chosen.
 
-All layouts come from the grammars; records are written a batch at a time through dtypes derived from them, and only
-section frames and block lists, of which there are few, go through construct.
+All layouts come from the grammars. Records are written a batch at a time, through dtypes derived from the grammars.
+Only section frames and block lists, which are few, go through construct.
 """
 
 from collections.abc import Sequence
@@ -28,7 +28,7 @@ _NO_BLOCK = -1
 
 
 @dataclass(frozen=True, slots=True)
-class Form:
+class RecordForm:
     """How a stream's RAM records are written.
 
     ``endian`` is the sending host's, "little" or "big"; ``checksums`` matters where the dialect leaves the choice.
@@ -46,9 +46,11 @@ class Form:
 
 
 @dataclass(frozen=True, slots=True)
-class Records:
-    """What a batch of n records carries: the block's index and the address in it, (n,) each, the page's contents,
-    (n, page_size) uint8, which of them are dup pages, and which must name their block though CONTINUE would do.
+class PageRecords:
+    """What a batch of n records carries.
+
+    ``block`` and ``address`` (n,) are the block's index and the address in it, ``contents`` (n, page_size) uint8 the
+    pages. ``is_dup`` (n,) marks dup pages, ``named`` (n,) the records that name their block though CONTINUE would do.
     """
 
     block: NDArray[np.int64]
@@ -59,14 +61,14 @@ class Records:
 
 
 class Writer:
-    """Writes records; between batches it remembers the block last named and the number of the record."""
+    """Writes records. Between batches it remembers the block last named and the number of records."""
 
-    def __init__(self, form: Form, names: Sequence[bytes]) -> None:
+    def __init__(self, form: RecordForm, names: Sequence[bytes]) -> None:
         for name in names:
             if not 1 <= len(name) <= 255:
                 raise XbrleError(f"a RAM block's name takes 1 to 255 bytes, not {len(name)}")
         if len(set(names)) < len(names):
-            raise XbrleError("two blocks of one name")
+            raise XbrleError("two blocks have the same name")
         self.form = form
         self._names = [bytes([len(n)]) + n for n in names]
         self._name_sizes = np.array([len(n) for n in self._names], np.int64)
@@ -76,10 +78,10 @@ class Writer:
         self._block = _NO_BLOCK
         self._number = 0
 
-    def write(self, records: Records, choices: Choices) -> tuple[NDArray[np.uint8], NDArray[np.int64]]:
+    def write(self, records: PageRecords, choices: Choices) -> tuple[NDArray[np.uint8], NDArray[np.int64]]:
         """Give the batch's bytes, (total,) uint8, and where each record begins in them, (n + 1,) int64.
 
-        A record whose page did not change, as the choices say, takes no bytes.
+        A record whose page the choices call the same takes no bytes.
         """
         size, form = records.contents.shape[1], self.form
         sent = ~choices.same
@@ -101,9 +103,9 @@ class Writer:
         words = (records.address | flags).astype(">u8")
         _put(out, starts[:-1][sent], words[sent])
         for block in np.unique(records.block[named]).tolist():
-            mine = np.flatnonzero(named & (records.block == block))
+            named_block = np.flatnonzero(named & (records.block == block))
             name = np.frombuffer(self._names[block], np.uint8)
-            out[starts[mine][:, None] + WORD + np.arange(len(name))] = name
+            out[starts[named_block][:, None] + WORD + np.arange(len(name))] = name
         after = starts[:-1] + heads
         dups = np.flatnonzero(records.is_dup & sent)
         out[after[dups]] = records.contents[dups, 0]
@@ -112,7 +114,7 @@ class Writer:
         self._number += int(np.count_nonzero(sent))
         return out, starts
 
-    def _named(self, records: Records, sent: NDArray[np.bool_]) -> NDArray[np.bool_]:
+    def _named(self, records: PageRecords, sent: NDArray[np.bool_]) -> NDArray[np.bool_]:
         """Which records name their block: where it changes, and where they must."""
         named = np.zeros(len(sent), bool)
         if self.form.version == ram.VERSION_FLAT or not sent.any():
@@ -207,7 +209,7 @@ class Frames:
         return bytes(qevm.FileHeader.build({"version": qevm.VERSION}))
 
     def section(self, kind: SectionType) -> bytes:
-        """What stands before the records of a RAM section of this type."""
+        """The bytes before the records of a RAM section of this type."""
         out = b""
         if self.block_section:
             out = _section(kind, 1, block_format.IDSTR, block_format.VERSION)

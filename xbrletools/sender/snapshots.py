@@ -21,8 +21,9 @@ _ESCAPE = re.compile(rb"\\(?:x([0-9a-f]{2})|(\\))")
 
 
 class Snapshot:
-    """All RAM blocks at one moment, mapped. Pages are numbered through the blocks in their order. What was read is let
-    go of at once: the files' pages stay in the system's cache, and not in this process.
+    """All RAM blocks at one moment, mapped. Pages are numbered through the blocks in their order.
+
+    Pages that were read leave this process at once; the files stay in the system's cache.
     """
 
     def __init__(self, blocks: Sequence[Block], files: list[mmap.mmap], page_size: int) -> None:
@@ -34,33 +35,33 @@ class Snapshot:
     def __len__(self) -> int:
         return int(self._first[-1])
 
-    def take(self, rows: NDArray[np.int64]) -> NDArray[np.uint8]:
+    def take(self, pages: NDArray[np.int64]) -> NDArray[np.uint8]:
         """These pages, (n, page_size) uint8, a copy."""
-        out = np.empty((len(rows), self._page_size), np.uint8)
-        block = np.searchsorted(self._first, rows, side="right") - 1
+        out = np.empty((len(pages), self._page_size), np.uint8)
+        block = np.searchsorted(self._first, pages, side="right") - 1
         for b in np.unique(block).tolist():
-            mine = block == b
-            places = rows[mine] - self._first[b]
+            in_block = block == b
+            places = pages[in_block] - self._first[b]
             if places[-1] - places[0] == len(places) - 1 and (np.diff(places) == 1).all():
-                out[mine] = self._parts[b][places[0] : places[-1] + 1]
+                out[in_block] = self._parts[b][places[0] : places[-1] + 1]
             else:
-                out[mine] = self._parts[b][places]
+                out[in_block] = self._parts[b][places]
         self._let_go()
         return out
 
     def differs(self, other: "Snapshot") -> NDArray[np.bool_]:
         """Which pages differ from those of another snapshot, (pages,) bool."""
-        found = np.zeros(len(self), bool)
+        differing = np.zeros(len(self), bool)
         step = max(1, COMPARE_BYTES // self._page_size)
-        for b, (mine, its) in enumerate(zip(self._parts, other._parts, strict=True)):
-            for start in range(0, len(mine), step):
-                some = slice(start, start + step)
-                at = int(self._first[b]) + start
-                changed = (mine[some].view(np.uint64) != its[some].view(np.uint64)).any(axis=1)
-                found[at : at + len(changed)] = changed
+        for b, (own_part, other_part) in enumerate(zip(self._parts, other._parts, strict=True)):
+            for start in range(0, len(own_part), step):
+                batch = slice(start, start + step)
+                page = int(self._first[b]) + start
+                changed = (own_part[batch].view(np.uint64) != other_part[batch].view(np.uint64)).any(axis=1)
+                differing[page : page + len(changed)] = changed
                 self._let_go()
                 other._let_go()
-        return found
+        return differing
 
     def _let_go(self) -> None:
         for file in self._files:
@@ -70,26 +71,26 @@ class Snapshot:
 def open_snapshots(
     paths: Sequence[str], blocks: Sequence[Block], page_size: int, main: bytes
 ) -> tuple[list[Snapshot], list[Block]]:
-    """Map the files of snapshots, all of the same blocks: those given, else those of a folder's manifest, else one
-    block ``main`` as large as the first file.
+    """Map the files of snapshots, which all have the same blocks. These are ``blocks``, else those of a folder's
+    manifest, else one block ``main`` as large as the first file.
 
     Raises:
-        XbrleError: a file is missing or has another size than its blocks, or a block is no whole number of pages.
+        XbrleError: a file is missing or has another size than its blocks, or a block is not a whole number of pages.
     """
     if not blocks and paths:
         first = Path(paths[0])
         blocks = _manifest(first) if first.is_dir() else [Block(main, _size(first))]
     for block in blocks:
         if not block.length or block.length % page_size:
-            raise XbrleError(f"block {shown(block.name)} of {block.length} bytes is no whole number of pages")
+            raise XbrleError(f"block {shown(block.name)} of {block.length} bytes is not a whole number of pages")
     return [Snapshot(blocks, _files(Path(path), blocks), page_size) for path in paths], list(blocks)
 
 
 def read_layout(path: str) -> list[Block]:
-    """The blocks of a layout file: JSON with ``blocks``, a list of objects with ``name`` and ``length``.
+    """Read the blocks of a layout file: JSON with ``blocks``, a list of objects with ``name`` and ``length``.
 
     Raises:
-        XbrleError: it cannot be read as that.
+        XbrleError: the file cannot be read, or is not such JSON.
     """
     return _listed(Path(path))
 
@@ -114,7 +115,7 @@ def _entries(path: Path) -> list[dict[str, object]]:
         raise XbrleError(f"{path}: {error.strerror}") from error
     except (ValueError, TypeError, KeyError, UnicodeDecodeError):
         pass
-    raise XbrleError(f"{path}: is no list of blocks with names and lengths")
+    raise XbrleError(f"{path}: not a list of blocks with names and lengths")
 
 
 def _listed(path: Path) -> list[Block]:
@@ -128,13 +129,13 @@ def named(text: str) -> bytes:
 
 
 def _files(path: Path, blocks: Sequence[Block]) -> list[mmap.mmap]:
-    """A snapshot's files: one with all blocks, or a folder's one for each."""
+    """A snapshot's files: one file with all blocks, or a folder with a file for each."""
     if not path.is_dir():
         return [_mapped(path, sum(b.length for b in blocks))]
     files = {named(str(e["name"])): str(e.get("file", "")) for e in _entries(path / MANIFEST)}
     missing = [b.name for b in blocks if not files.get(b.name)]
     if missing:
-        raise XbrleError(f"{path}: has no file of block {shown(missing[0])}")
+        raise XbrleError(f"{path}: there is no file for block {shown(missing[0])}")
     return [_mapped(path / Path(files[b.name]).name, b.length) for b in blocks]
 
 
@@ -149,7 +150,7 @@ def _parts(blocks: Sequence[Block], files: list[mmap.mmap], page_size: int) -> l
 
 def _mapped(path: Path, length: int) -> mmap.mmap:
     if _size(path) != length:
-        raise XbrleError(f"{path}: has {_size(path)} bytes, its blocks come to {length}")
+        raise XbrleError(f"{path}: has {_size(path)} bytes, but its blocks come to {length}")
     try:
         with path.open("rb") as file:
             return mmap.mmap(file.fileno(), length, access=mmap.ACCESS_READ)

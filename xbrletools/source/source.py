@@ -35,24 +35,6 @@ PIPE_WINDOW = 1 << 20  # bytes that a pipe holds in memory
 Openable = str | os.PathLike[str] | bytes | bytearray | memoryview | BinaryIO
 
 
-@dataclass(frozen=True, slots=True)
-class Input:
-    """What a command line names: a capture, the multifd channels beside it, which snapshot of a disk image, whether to
-    read on after damage and with which blocks, (name, length in bytes) each, where the capture's own list is lost, and
-    whether what the scan finds may be kept in the user's cache folder.
-    """
-
-    main: Openable
-    channels: tuple[Openable, ...] = ()
-    snapshot: str | None = None
-    salvage: bool = False
-    cache: bool = True
-    blocks: tuple[tuple[bytes, int], ...] = ()
-
-    def __str__(self) -> str:
-        return str(self.main)
-
-
 def _zstd(raw: BinaryIO) -> BinaryIO:
     try:
         import zstandard

@@ -1,22 +1,19 @@
-"""Serves the TUI to web browsers through textual-serve. Each connection gets its own process."""
+"""The browser of captures in a web browser."""
 
-import shlex
-from collections.abc import Sequence
+from collections.abc import Callable
 
 from ..errors import XbrleError
+from .served import Served
 
 
-def serve(command: Sequence[str], host: str, port: int) -> None:
-    """Serve the terminal program ``command`` until interrupted.
+def serve(served: Served, host: str, port: int, announce: Callable[[str], None]) -> None:
+    """Serve until SIGINT, SIGTERM or SIGHUP. ``announce`` gets the address to open as soon as it answers.
 
     Raises:
-        XbrleError: textual-serve is not installed, or it cannot listen on the port.
+        XbrleError: textual-serve is not installed, or it cannot listen there.
     """
     try:
-        from textual_serve.server import Server
+        from .web_server import run
     except ImportError:
         raise XbrleError("serving needs the extra `web`: pip install 'xbrletools[web]'") from None
-    try:
-        Server(shlex.join(command), host=host, port=port, title="xbrle").serve()
-    except OSError as error:
-        raise XbrleError(f"{host}:{port}: {error.strerror}") from error
+    run(served, host, port, announce)

@@ -1,4 +1,4 @@
-"""What this implementation answers to each case, operation by operation; README.md lists them."""
+"""What this implementation answers to each case, operation by operation. README.md lists the operations."""
 
 import hashlib
 import zlib
@@ -21,9 +21,9 @@ from ..memory.ramaddr import layout
 from ..memory.replay import View
 from ..model import Block
 from ..sender.cache import PageCache, buckets_of
-from ..sender.held import Copies
+from ..sender.copies import Copies
 from ..sender.policy import Dups, Policy, Sender, rules_of, ways_of
-from ..sender.saver import Form, Records, Writer
+from ..sender.saver import PageRecords, RecordForm, Writer
 from ..verify.receiver import outcome
 from ..verify.rules import Receiver
 from .cases import Value
@@ -42,10 +42,10 @@ def answer(op: str, ask: Ask) -> Answer:
     """What this implementation answers.
 
     Raises:
-        XbrleError: there is no such operation, or it is not asked as README.md says.
+        XbrleError: there is no such operation, or the question is not as README.md says.
     """
     if op not in _ANSWERS:
-        raise XbrleError(f"there is no operation {op[:40]!r}")
+        raise XbrleError(f"there is no operation {op[:40]!r}; there are {', '.join(OPERATIONS)}")
     try:
         return _ANSWERS[op](ask)
     except (KeyError, ValueError, TypeError, OverflowError) as error:
@@ -113,7 +113,7 @@ def _send(ask: Ask) -> Answer:
     dialect, policy = DIALECTS[ask["dialect"]], Policy(ask["policy"])
     size, numbers = ask["page_size"], np.array(ask["pages"], np.int64)
     contents = np.frombuffer(ask["contents"], np.uint8).reshape(len(numbers), size)
-    form = Form(dialect, ask["endian"], bool(ask["checksums"]), size)
+    form = RecordForm(dialect, ask["endian"], bool(ask["checksums"]), size)
     ways = ways_of(policy)
     count = int(numbers.max()) + 1
     cache = PageCache(buckets_of(ask["cache"], size, ways), count, ways)
@@ -124,7 +124,7 @@ def _send(ask: Ask) -> Answer:
     swept = np.cumsum(np.diff(numbers, prepend=0) < 0) > 0
     choices = sender.choose(numbers, numbers, stages, contents, is_dup, swept)
     nothing = np.zeros(len(numbers), bool)
-    records = Records(np.zeros(len(numbers), np.int64), numbers * size, contents, is_dup, nothing)
+    records = PageRecords(np.zeros(len(numbers), np.int64), numbers * size, contents, is_dup, nothing)
     data, _ = Writer(form, [BLOCK]).write(records, choices)
     return {"bytes": data.tobytes()}
 
@@ -167,8 +167,8 @@ def _memory(ask: Ask) -> Answer:
 
 def _findings(ask: Ask) -> Answer:
     with _opened(ask) as capture:
-        found = [f"{f.rule}:{'-' if f.record is None else f.record}" for f in capture.verify()]
-        return {"findings": sorted(set(found))}
+        findings = [f"{f.rule}:{'-' if f.record is None else f.record}" for f in capture.verify()]
+        return {"findings": sorted(set(findings))}
 
 
 def _receive(ask: Ask) -> Answer:
@@ -180,8 +180,8 @@ def _receive(ask: Ask) -> Answer:
 def _log(ask: Ask) -> Answer:
     with _opened(ask) as capture:
         end = miglog.End(ask["end"])
-        places = layout(capture.blocks, capture.page_size)[0] if end is miglog.End.SENDER else None
-        lines = b"".join(miglog.text(miglog.written(capture.stream, end, places).log)).decode("ascii").splitlines()
+        ram_addrs = layout(capture.blocks, capture.page_size)[0] if end is miglog.End.SENDER else None
+        lines = b"".join(miglog.text(miglog.written(capture.stream, end, ram_addrs).log)).decode("ascii").splitlines()
         return {"log": lines}
 
 

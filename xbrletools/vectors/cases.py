@@ -1,4 +1,4 @@
-"""A case: an operation, what is asked, what is to be answered; as JSON, and as lines of the protocol.
+"""A case: an operation, what is asked, and what is to be answered. It is written as JSON, and as protocol lines.
 
 README.md, beside this file, says how values are written in either.
 """
@@ -17,11 +17,11 @@ FORMAT = "xbrletools-vectors"
 VERSION = 1
 INDEX = "index.json"
 
-BYTES_MAX = 1 << 24  # of one value: larger ones are not expanded
+BYTES_MAX = 1 << 24  # of one value; larger ones are refused
 
-#: Keys whose values are bytes: in JSON as pieces, on the line in hex.
+#: Keys whose values are bytes: pieces in JSON, hex on the line.
 BYTES = frozenset(("old", "new", "payload", "page", "bytes", "stream", "contents"))
-#: Keys whose values are lines of text: a list in JSON, on the line the hex of all of them, each ended by a newline.
+#: Keys whose values are lines of text: a list in JSON; on the line the hex of all lines, each ended by a newline.
 LINES = frozenset(("log",))
 #: Keys that an answer may leave out.
 OPTIONAL = frozenset(("reason", "sha256"))
@@ -34,7 +34,7 @@ _PIECE = re.compile(r"((?:[0-9a-f]{2})+)(?:\*([1-9][0-9]{0,7}))?")
 
 @dataclass(frozen=True, slots=True)
 class Case:
-    """One question. ``ask`` and ``expect`` hold ints, words, bytes and lists, by the keys that README.md lists."""
+    """One question. ``ask`` and ``expect`` hold numbers, words, bytes and lists, by the keys that README.md lists."""
 
     id: str
     op: str
@@ -60,18 +60,18 @@ def expanded(text: str) -> bytes:
     """The bytes that `pieces` wrote.
 
     Raises:
-        XbrleError: they are written in no such way, or come to more than `BYTES_MAX`.
+        XbrleError: the text is not written so, or it comes to more than `BYTES_MAX` bytes.
     """
     out: list[bytes] = []
     total = 0
     for piece in text.split(",") if text else []:
         match = _PIECE.fullmatch(piece)
         if not match:
-            raise XbrleError(f"{piece[:40]!r} is no piece of bytes")
+            raise XbrleError(f"{piece[:40]!r} is not a piece of bytes")
         count = int(match[2] or 1)
         total += count * (len(match[1]) // 2)
         if total > BYTES_MAX:
-            raise XbrleError(f"a value of more than {BYTES_MAX} bytes")
+            raise XbrleError(f"a value has more than {BYTES_MAX} bytes")
         out.append(bytes.fromhex(match[1]) * count)
     return b"".join(out)
 
@@ -104,7 +104,7 @@ def _from_json(values: Any) -> dict[str, Value]:
         ):
             out[key] = value
         else:
-            raise XbrleError(f"{key!r} has a value of a kind that no vector has")
+            raise XbrleError(f"{key!r} must be a number, a word, or a list of either")
     return out
 
 
@@ -123,18 +123,18 @@ def read(folder: Path) -> Iterator[Case]:
     """Every case of a set, in the order of its index.
 
     Raises:
-        XbrleError: it cannot be read, is no set of this version, or a file is not the one that the index means.
+        XbrleError: it cannot be read, is not a set of this version, or a file is not the one that the index means.
     """
     index = _load(folder / INDEX)
     files = index.get("files")
     if not isinstance(files, list) or not all(isinstance(f, dict) and isinstance(f.get("file"), str) for f in files):
-        raise XbrleError(f"{folder / INDEX}: lists no files")
+        raise XbrleError(f"{folder / INDEX}: does not list files")
     for entry in files:
         path = folder / Path(entry["file"]).name
         loaded = _load(path, entry.get("sha256"))
         cases = loaded.get("cases")
         if not isinstance(cases, list):
-            raise XbrleError(f"{path}: has no cases")
+            raise XbrleError(f"{path}: does not list cases")
         for number, case in enumerate(cases, 1):
             try:
                 yield _case(case)
@@ -160,11 +160,13 @@ def _load(path: Path, digest: Any = None) -> dict[str, Any]:
     except OSError as error:
         raise XbrleError(f"{path}: {error.strerror}") from error
     except (ValueError, RecursionError) as error:
-        raise XbrleError(f"{path}: is no JSON") from error
+        raise XbrleError(f"{path}: not JSON") from error
     if not isinstance(loaded, dict) or loaded.get("format") != FORMAT:
-        raise XbrleError(f"{path}: is no file of {FORMAT}")
+        raise XbrleError(f"{path}: not a file of {FORMAT}")
     if loaded.get("version") != VERSION:
-        raise XbrleError(f"{path}: is of version {str(loaded.get('version'))[:20]!r}, this program reads {VERSION}")
+        raise XbrleError(
+            f"{path}: version {str(loaded.get('version'))[:20]!r}, but this program reads version {VERSION}"
+        )
     return loaded
 
 

@@ -24,8 +24,8 @@ LINE_MAX = 4 * BYTES_MAX  # characters of an answer
 
 @dataclass(frozen=True, slots=True)
 class Result:
-    """What came of a case: ``wrong`` says what was not as expected, a line each; None where it was not answered because
-    the implementation has no such operation.
+    """What came of a case. ``wrong`` are lines that say what was not as expected. It is None where the implementation
+    does not support the operation.
     """
 
     case: Case
@@ -33,7 +33,7 @@ class Result:
 
 
 def check(cases: Iterable[Case], ask: Callable[[Case], Mapping[str, str] | None]) -> Iterator[Result]:
-    """Ask every case; what ``ask`` raises as an XbrleError counts as a wrong answer."""
+    """Ask every case. An XbrleError that ``ask`` raises counts as a wrong answer."""
     for case in cases:
         try:
             given = ask(case)
@@ -49,7 +49,7 @@ def own(case: Case) -> Mapping[str, str]:
 
 
 class Programs:
-    """The programs that a command starts, one an operation where it has ``{op}`` in it, else one for all.
+    """The programs that a command starts: one for each operation where ``{op}`` is in it, else one for all.
 
     A program that ends, or that answers a request in more than ``timeout`` seconds, fails that case and is started
     anew for the next.
@@ -59,7 +59,7 @@ class Programs:
         try:
             self._words = shlex.split(command)
         except ValueError as error:
-            raise XbrleError(f"{command!r} is no command: {error}") from error
+            raise XbrleError(f"{command!r} is not a command: {error}") from error
         if not self._words:
             raise XbrleError("the command is empty")
         self._timeout = timeout
@@ -75,10 +75,10 @@ class Programs:
             self._stop(op, kind is not None)
 
     def ask(self, case: Case) -> Mapping[str, str] | None:
-        """The program's answer, its words by key; None where it says that it has no such operation.
+        """The program's answer, its words by key; None where it does not support the operation.
 
         Raises:
-            XbrleError: there is no answer, or it is none.
+            XbrleError: the program gives no answer, or one that is not KEY=VALUE words.
             OSError: the program cannot be started.
         """
         key = case.op if any(OP in word for word in self._words) else ""
@@ -138,6 +138,6 @@ def _words(line: str) -> dict[str, str]:
     for word in line.split():
         key, equals, value = word.partition("=")
         if not equals:
-            raise XbrleError(f"{word[:40]!a} is no KEY=VALUE")
+            raise XbrleError(f"{word[:40]!a} is not KEY=VALUE")
         out[key] = value
     return out

@@ -1,5 +1,5 @@
 """Cases of the codings: every run length around a pair's cap, every encoding around a limit, and payloads that no
-encoder writes with what a receiver makes of them.
+encoder writes, with what a receiver makes of them.
 
 Facts: formats/README.md, "XBRLE", "XBZRLE", "Doubled bytes".
 """
@@ -45,7 +45,7 @@ def word(coding: Encoding) -> str:
 
 
 def _text(random_: random.Random, size: int = PAGE_SIZE) -> bytes:
-    """A page that takes few pieces to write down, and in which no byte is its successor: a counted pattern."""
+    """A page that takes few pieces to write down: a pattern in which no two neighbours are the same."""
     step = random_.choice((2, 4))
     start = random_.randrange(256)
     return bytes((start + 37 * i) & 0xFF for i in range(step)) * (size // step)
@@ -62,12 +62,12 @@ def _both_ways(
 
 
 def _runs(coding: Encoding, random_: random.Random) -> Iterator[Question]:
-    """One run of each length, of changed bytes between unchanged ones, at the page's start, middle and end; and the
-    same of unchanged bytes between changed ones.
+    """One run of each length: changed bytes between unchanged ones, at the page's start, middle and end. Then the same
+    of unchanged bytes between changed ones.
     """
     for run in RUNS:
-        places = {"start": 0, "middle": (PAGE_SIZE - run) // 2, "end": PAGE_SIZE - run}
-        for where, at in list(places.items())[: 1 if run == PAGE_SIZE else 3]:
+        offsets = {"start": 0, "middle": (PAGE_SIZE - run) // 2, "end": PAGE_SIZE - run}
+        for where, at in list(offsets.items())[: 1 if run == PAGE_SIZE else 3]:
             old, value = _text(random_), random_.randrange(1, 256)
             delta = bytes(at) + bytes([value]) * run + bytes(PAGE_SIZE - at - run)
             name = f"{word(coding)}-run-{run}-{where}"

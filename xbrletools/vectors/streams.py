@@ -1,5 +1,5 @@
-"""Cases of whole streams: one of every dialect, order and build, what a v3 and a v4 stream without deltas look like,
-and the ways in which a stream can be wrong.
+"""Cases of whole streams: one of every dialect, byte order and build, a v3 and a v4 stream without deltas, and the ways
+in which a stream can be wrong.
 
 Facts: formats/README.md, "The container", "The RAM section", "Receivers".
 """
@@ -14,16 +14,16 @@ from construct import Int32ub
 from ..capture import open_capture
 from ..codec import uniform
 from ..formats import qevm, ram
-from ..formats.dialects import DIALECTS
+from ..formats.dialects import DIALECTS, Checksum, Encoding
 from ..formats.qevm import SectionType
 from ..formats.ram import PAGE_SIZE, Flag, Kind
 from ..memory.image import PageSpace
 from ..model import Block
+from ..sender.addresses import addresses_in_blocks
 from ..sender.cache import PageCache
-from ..sender.encode import placed
-from ..sender.held import Copies
+from ..sender.copies import Copies
 from ..sender.policy import Dups, Policy, Sender, rules_of, ways_of
-from ..sender.saver import Form, Frames, Records, Writer, end_of_section, memory_size
+from ..sender.saver import Frames, PageRecords, RecordForm, Writer, end_of_section, memory_size
 from ..table.sections import Stage
 from ..verify.rules import Receiver
 from .pages import Question
@@ -35,7 +35,7 @@ BUCKETS = 8
 
 
 @dataclass(frozen=True, slots=True)
-class Stream:
+class MadeStream:
     """A stream, and how it was made."""
 
     name: str
@@ -47,21 +47,21 @@ class Stream:
 
 def _stream(name: str, dialect: str, endian: str, policy: Policy, checksums: bool, dups: Dups | None) -> bytes:
     """One history of eight pages as a sender writes it, in START, three PARTs and END."""
-    form = Form(DIALECTS[dialect], endian, checksums)
-    where = placed(BLOCKS, form.version, PAGE_SIZE)
+    form = RecordForm(DIALECTS[dialect], endian, checksums)
+    addresses = addresses_in_blocks(BLOCKS, form.version, PAGE_SIZE)
     pages, stages, raw = history(random.Random(name))
     numbers, contents = np.array(pages, np.int64), np.frombuffer(raw, np.uint8).reshape(-1, PAGE_SIZE)
     is_dup = uniform.fills(contents) != uniform.NOT_UNIFORM
-    cache = PageCache(BUCKETS, where.pages, ways_of(policy))
+    cache = PageCache(BUCKETS, addresses.ram_pages, ways_of(policy))
     sender = Sender(rules_of(form.dialect, policy, dups, PAGE_SIZE), cache, Copies(PageSpace(list(BLOCKS), PAGE_SIZE)))
-    swept = np.arange(len(numbers)) >= where.pages
-    choices = sender.choose(where.number[numbers], numbers, np.array(stages, np.uint8), contents, is_dup, swept)
+    swept = np.arange(len(numbers)) >= addresses.ram_pages
+    choices = sender.choose(addresses.ram_page[numbers], numbers, np.array(stages, np.uint8), contents, is_dup, swept)
     named = np.zeros(len(numbers), bool)
-    records = Records(where.block[numbers], where.address[numbers], contents, is_dup, named)
-    data, starts = Writer(form, [b.name for b in where.blocks]).write(records, choices)
+    records = PageRecords(addresses.block[numbers], addresses.address[numbers], contents, is_dup, named)
+    data, starts = Writer(form, [b.name for b in addresses.blocks]).write(records, choices)
     frames = Frames(form.version, form.version != ram.VERSION_FLAT)
     out = frames.file_header() + frames.section(SectionType.START)
-    out += memory_size(form.version, where.blocks, where.offsets, PAGE_SIZE)
+    out += memory_size(form.version, addresses.blocks, addresses.offsets, PAGE_SIZE)
     types = {Stage.START: SectionType.START, Stage.PART: SectionType.PART, Stage.END: SectionType.END}
     for at, (page, stage) in enumerate(zip(pages, stages, strict=True)):
         if at and (stage != stages[at - 1] or (stage == Stage.PART and page == 0)):
@@ -70,16 +70,16 @@ def _stream(name: str, dialect: str, endian: str, policy: Policy, checksums: boo
     return out + end_of_section() + frames.end(b"")
 
 
-def _made(name: str, note: str, dialect: str, endian: str, policy: Policy, checksums: bool, dups: Dups) -> Stream:
-    return Stream(name, note, _stream(name, dialect, endian, policy, checksums, dups), dialect, endian)
+def _made(name: str, note: str, dialect: str, endian: str, policy: Policy, checksums: bool, dups: Dups) -> MadeStream:
+    return MadeStream(name, note, _stream(name, dialect, endian, policy, checksums, dups), dialect, endian)
 
 
-def _whole() -> Iterator[Stream]:
-    """Streams that their own sender writes; of `posted` also those whose dup pages make bases stale."""
+def _whole() -> Iterator[MadeStream]:
+    """Streams that their own sender writes. Of `posted` also those whose dup pages make bases stale."""
     for name, dialect in DIALECTS.items():
-        policy = Policy.XBZRLE if name.startswith("xbzrle") else Policy.POSTED
+        policy = Policy.XBZRLE if dialect.encoding is Encoding.ZRUN else Policy.POSTED
         for endian in ORDERS if dialect.host_endian else ("big",):
-            for checksums in (False, True) if name == "posted" else (False,):
+            for checksums in (False, True) if dialect.checksum is Checksum.FLAGGED else (False,):
                 for dups in (Dups.SAFE, Dups.POSTED) if not dialect.caches_dup else (Dups.FIXED,):
                     stale = dups is Dups.POSTED
                     parts = [name, endian] if dialect.host_endian else [name]
@@ -91,11 +91,11 @@ def _whole() -> Iterator[Stream]:
     for name in ("m115", "posted"):
         version = DIALECTS[name].ram_version
         data = _stream("plain", name, "little", Policy.NONE, False, Dups.FIXED)
-        yield Stream(f"plain-v{version}", f"RAM version {version}, no deltas", data, None, "little")
+        yield MadeStream(f"plain-v{version}", f"RAM version {version}, no deltas", data, None, "little")
 
 
-def _wrong() -> Iterator[Stream]:
-    """One good stream of `posted` with checksums, and what goes wrong when a part of it is not as it should be."""
+def _wrong() -> Iterator[MadeStream]:
+    """One good stream of `posted` with checksums, and copies of it in which one part is wrong."""
     data = _stream("wrong", "posted", "little", Policy.POSTED, True, Dups.SAFE)
     with open_capture(data) as capture:
         columns = capture.records.columns
@@ -151,7 +151,7 @@ def _wrong() -> Iterator[Stream]:
         ),
         ("trailing", "bytes after the end", data + b"QEVM"),
     ):
-        yield Stream(f"wrong-{what}", note, made, "posted", "little")
+        yield MadeStream(f"wrong-{what}", note, made, "posted", "little")
 
 
 def _continues(data: bytes, at: int, name: int) -> bytes:
@@ -162,29 +162,29 @@ def _continues(data: bytes, at: int, name: int) -> bytes:
 
 
 def questions(_seed: int) -> Iterator[Question]:
-    """Every case of whole streams; they are the same for every seed."""
+    """Every case of whole streams. They are the same for every seed."""
     for stream in _whole():
-        told: dict[str, object] = {"endian": stream.endian, "stream": stream.data}
+        question: dict[str, object] = {"endian": stream.endian, "stream": stream.data}
         if stream.dialect is not None:
-            told = {"dialect": stream.dialect, **told}
+            question = {"dialect": stream.dialect, **question}
         yield Question(f"detect-{stream.name}", "detect", stream.note, {"stream": stream.data})
-        yield Question(f"records-{stream.name}", "records", stream.note, told)
+        yield Question(f"records-{stream.name}", "records", stream.note, question)
         for view in ("receiver", "sender"):
-            yield Question(f"memory-{stream.name}-{view}", "memory", stream.note, {"view": view, **told})
-        yield Question(f"findings-{stream.name}", "findings", stream.note, told)
+            yield Question(f"memory-{stream.name}-{view}", "memory", stream.note, {"view": view, **question})
+        yield Question(f"findings-{stream.name}", "findings", stream.note, question)
         for receiver in Receiver:
-            ask = {"receiver": receiver.value, **told}
+            ask = {"receiver": receiver.value, **question}
             yield Question(f"receive-{stream.name}-{receiver.value}", "receive", stream.note, ask)
     for stream in _wrong():
-        told = {"dialect": stream.dialect, "endian": stream.endian, "stream": stream.data}
-        yield Question(f"findings-{stream.name}", "findings", stream.note, told)
+        question = {"dialect": stream.dialect, "endian": stream.endian, "stream": stream.data}
+        yield Question(f"findings-{stream.name}", "findings", stream.note, question)
         for receiver in Receiver:
-            ask = {"receiver": receiver.value, **told}
+            ask = {"receiver": receiver.value, **question}
             yield Question(f"receive-{stream.name}-{receiver.value}", "receive", stream.note, ask)
 
 
 def logs(_seed: int) -> Iterator[Question]:
-    """The mig.log of either end, of debug builds of the v4 trees, and of a stream that a debug receiver rejects."""
+    """The mig.log of either end, for debug builds of the v4 trees, and for streams that a debug receiver rejects."""
     streams = [s for s in _whole() if s.dialect in ("posted", "lm2dbg")]
     streams += [s for s in _wrong() if s.name in ("wrong-checksum-wrong", "wrong-run-short", "wrong-flag-missing")]
     for stream in streams:

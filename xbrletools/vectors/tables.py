@@ -7,14 +7,14 @@ import random
 from collections.abc import Iterator
 
 from ..codec.layout import dtype_of
-from ..formats.dialects import DIALECTS
+from ..formats.dialects import DIALECTS, Encoding
 from ..formats.ram import PAGE_SIZE
 from ..sender.cache import WAYS
 from .pages import Question
 
 ORDERS = ("little", "big")
 
-#: Cache sizes in bytes: none, one bucket, powers of two and their neighbours, and the odd one of a capture.
+#: Cache sizes in bytes: none, one bucket, powers of two and their neighbours, and an odd one that a capture has.
 CACHES = (0, 8191, 8192, 16383, 16384, 24576, 65536, 90000, 1500000)
 INSERTS = 120
 
@@ -64,13 +64,17 @@ def caches(seed: int) -> Iterator[Question]:
 
 
 def senders(seed: int) -> Iterator[Question]:
-    """Each dialect's sender over one history of eight pages: firsts, deltas, dup pages, a page back from being one,
-    byte 0 changed, a page that does not change, one changed all over, and what END holds.
+    """Each dialect's sender over one history of eight pages.
+
+    It has first pages, deltas, dup pages, a page that was a dup page before, one whose byte 0 changes, one that stays
+    the same, one that changes all over, and pages in END.
     """
     random_ = random.Random(f"senders {seed}")
     pages, stages, contents = history(random_)
     for name, dialect in DIALECTS.items():
-        policies = ["xbzrle"] if name.startswith("xbzrle") else ["posted", "v2"] if name == "posted" else ["posted"]
+        policies = (
+            ["xbzrle"] if dialect.encoding is Encoding.ZRUN else ["posted", "v2"] if name == "posted" else ["posted"]
+        )
         for policy in policies:
             for dups in ("posted", "fixed") if name == "posted" else ("fixed" if dialect.caches_dup else "posted",):
                 for endian in ORDERS if dialect.host_endian else ("big",):

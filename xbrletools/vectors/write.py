@@ -1,4 +1,4 @@
-"""Writing the set: the same bytes for the same seed and version."""
+"""Writes the set: the same bytes for the same seed and version."""
 
 import hashlib
 import json
@@ -27,7 +27,7 @@ def _answered(questions: Iterable[pages.Question]) -> Iterator[Case]:
 
 
 def _coding(cases: Sequence[Case]) -> Coverage:
-    """What of codings the cases cover, counted from the cases themselves."""
+    """What the cases cover of a coding, counted from the cases themselves."""
     payloads = [c.expect["payload"] for c in cases if c.op == "encode" and "payload" in c.expect]
     lengths = sorted({len(cast(bytes, p)) for p in payloads})
     reasons = sorted({str(c.expect["reason"]) for c in cases if "reason" in c.expect})
@@ -57,34 +57,34 @@ def _streamed(cases: Sequence[Case]) -> Coverage:
 def files(seed: int) -> Iterator[tuple[str, Sequence[Case], Coverage]]:
     """Each file's subject, its cases and what they cover."""
     for coding in Encoding:
-        asked = list(_answered(pages.questions(coding, seed)))
+        answered = list(_answered(pages.questions(coding, seed)))
         back = [
             Case(f"{c.id}-back", "decode", c.note, _asked_back(c), {"verdict": "ok", "page": c.ask["new"]})
-            for c in asked
+            for c in answered
             if c.op == "encode" and "payload" in c.expect
         ]
-        cases = [*asked, *back]
+        cases = [*answered, *back]
         yield f"codec-{pages.word(coding)}", cases, _coding(cases)
     sums = list(_answered(pages.sums(seed)))
     yield "sums", sums, {"page_sizes": sorted({len(cast(bytes, c.ask["page"])) for c in sums})}
-    for subject, asked_of, covers in (
+    for subject, questions, covers in (
         ("headers", tables.headers, _tabled),
         ("caches", tables.caches, _tabled),
         ("senders", tables.senders, _tabled),
         ("streams", streams.questions, _streamed),
         ("logs", streams.logs, _tabled),
     ):
-        cases = list(_answered(asked_of(seed)))
+        cases = list(_answered(questions(seed)))
         yield subject, cases, covers(cases)
 
 
 def _asked_back(case: Case) -> dict[str, Any]:
-    """The question that decodes what a case encoded: the page is what was encoded, not what a decoder says."""
+    """The question that decodes what a case encoded. It expects the page that was encoded, not what a decoder gives."""
     return {"coding": case.ask["coding"], "old": case.ask["old"], "payload": case.expect["payload"]}
 
 
 def write(folder: Path, seed: int) -> dict[str, int]:
-    """Write a set into ``folder``, which is made if need be; gives the number of cases by file.
+    """Write a set into ``folder``, which is made if it is not there. Gives the number of cases by file.
 
     Raises:
         XbrleError: the folder or a file cannot be written.

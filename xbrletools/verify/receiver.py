@@ -8,12 +8,14 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from ..formats import ram, xbrle
-from ..formats.dialects import Dialect, Encoding
+from ..formats import ram
+from ..formats.dialects import Dialect, Loader
 from ..formats.qevm import SectionType
 from ..formats.xbrle import HeaderFlag
 from ..model import Stream
 from .rules import CHECKSUM_MISMATCH, RULES, UNKNOWN_BLOCK, Finding, Receiver
+
+_LOADERS = {Receiver.DEFAULT: Loader.POSTED, Receiver.DEBUG: Loader.POSTED, Receiver.TODAY: Loader.QEMU}
 
 
 @dataclass(frozen=True, slots=True)
@@ -88,13 +90,5 @@ def _stops(finding: Finding, receiver: Receiver, stream: Stream) -> bool:
 
 
 def _reads(dialect: Dialect | None, receiver: Receiver) -> bool:
-    """Whether a receiver reads deltas of this dialect. The posted one reads all that share its layout."""
-    if dialect is None or receiver is Receiver.VANILLA:
-        return dialect is None
-    if receiver is Receiver.TODAY:
-        return dialect.name == "xbzrle"
-    return (
-        dialect.ram_version == ram.VERSION_NAMED
-        and dialect.encoding is Encoding.RLE
-        and dialect.header is xbrle.header_8
-    )
+    """Whether a receiver reads deltas of this dialect, if there are any."""
+    return dialect is None or (dialect.loader is not None and dialect.loader is _LOADERS.get(receiver))

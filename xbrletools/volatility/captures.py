@@ -1,7 +1,7 @@
 """The layers that volatility3 stacks on a capture: the main RAM block's bytes, and guest-physical memory over them.
 
-volatility3 imports every file of a plugin folder and finds the stacker among the subclasses of its interface; it asks
-it before its own QEMU layer, which knows no deltas. Without volatility3 this module defines nothing.
+volatility3 imports every file of a plugin folder and finds the stacker among the subclasses of its interface. It asks
+the stacker before its own QEMU layer, which does not decode deltas. Without volatility3 this module defines nothing.
 """
 
 import io
@@ -44,13 +44,14 @@ else:
             for problem in self.capture.problems:
                 log.warning("%s at offset %#x: %s", problem.rule, problem.offset, problem.message)
             self.image: Image = self.capture.memory()
-            mine = self.image.space.slice(self.image.space.main)
-            self._bytes = self.image.pages[mine].reshape(-1)[: self.image.block_bytes(self.image.space.main)]
-            self._known = np.append(0, np.cumsum(self.image.known[mine]))
+            space = self.image.space
+            main_pages = space.slice(space.main)
+            self._bytes = self.image.pages[main_pages].reshape(-1)[: self.image.block_bytes(space.main)]
+            self._known = np.append(0, np.cumsum(self.image.known[main_pages]))
 
         @property
         def minimum_address(self) -> int:
-            """0."""
+            """The first byte's offset: 0."""
             return 0
 
         @property
@@ -72,15 +73,15 @@ else:
             return int(self._known[stop] - self._known[first]) == stop - first
 
         def read(self, offset: int, length: int, pad: bool = False) -> bytes:
-            """Bytes of the block; unknown ones are zeros with ``pad``, and else cannot be read."""
+            """Bytes of the block. Unknown bytes are zeros with ``pad``; without it they cannot be read."""
             if not pad and not self.is_valid(offset, length):
                 raise exceptions.InvalidAddressException(self.name, offset, f"{offset:#x} is not known")
-            found = self._bytes[max(0, offset) : max(0, offset + length)].tobytes()
-            return found.rjust(length, b"\0") if offset < 0 else found.ljust(length, b"\0")
+            data = self._bytes[max(0, offset) : max(0, offset + length)].tobytes()
+            return data.rjust(length, b"\0") if offset < 0 else data.ljust(length, b"\0")
 
         def write(self, offset: int, data: bytes) -> None:
-            """Not done: a capture is evidence."""
-            raise NotImplementedError("a capture is not written to")
+            """Always refused: a capture is evidence."""
+            raise NotImplementedError("a capture cannot be changed")
 
         @classmethod
         def get_requirements(cls) -> list[Any]:
@@ -97,13 +98,13 @@ else:
             capture, space = block.capture, block.image.space
             name, size = space.blocks[space.main].name, capture.page_size
             try:
-                ranges = once([r for r in layout.map_of(capture.stream).ranges if r.block == name])
+                ranges = without_repeats([r for r in layout.map_of(capture.stream).ranges if r.block == name])
             except xbrletools.XbrleError as error:
-                log.warning("%s; the block is taken to begin at 0", error)
+                log.warning("%s; the block is shown from address 0 on", error)
                 ranges = [layout.Range(0, space.blocks[space.main].length, name, 0)]
             known = block.image.known[space.slice(space.main)]
             if not known.any():
-                log.warning("no page of %s is known, zeros stand in their place", shown(name))
+                log.warning("no page of %s is known; zeros stand in their place", shown(name))
                 known = ~known
             edges = np.flatnonzero(np.diff(known, prepend=False, append=False)).reshape(-1, 2) * size
             for r in ranges:
@@ -115,28 +116,28 @@ else:
             self._segments.sort()
 
     class CaptureStacker(interfaces.automagic.StackerLayerInterface):
-        """Recognises a capture, and stacks its memory on the layer of its file."""
+        """Recognises a capture and stacks its memory on the layer of its file."""
 
         stack_order = 5  # before volatility's own QEMU layer
 
         @classmethod
         def stack(cls, context: Any, layer_name: str, progress_callback: Any = None) -> Any:
-            """The layer of guest-physical memory; None where the file is no capture."""
+            """The layer of guest-physical memory; None where the file is not a capture."""
             block, memory = (context.layers.free_layer_name(n) for n in ("CaptureBlock", "CaptureLayer"))
             join = interfaces.configuration.path_join
             context.config[join(block, "base_layer")] = layer_name
             try:
                 inner = CaptureBlock(context, block, block)
             except xbrletools.XbrleError as error:
-                log.info("no capture of a migration: %s", error)
+                log.info("not a capture of a migration: %s", error)
                 return None
             context.layers.add_layer(inner)
             context.config[join(memory, "base_layer")] = block
             return CaptureLayer(context, memory, memory)
 
 
-def once(ranges: list[layout.Range]) -> list[layout.Range]:
-    """The ranges, rising, without those whose bytes an earlier one shows: a BIOS just below 4 GiB."""
+def without_repeats(ranges: list[layout.Range]) -> list[layout.Range]:
+    """The ranges, rising, without those whose bytes an earlier range has too, as a BIOS just below 4 GiB."""
     out: list[layout.Range] = []
     for r in ranges:
         if not any(s.offset < r.offset + r.length and r.offset < s.offset + s.length for s in out):
@@ -145,7 +146,7 @@ def once(ranges: list[layout.Range]) -> list[layout.Range]:
 
 
 class _Bytes(io.RawIOBase):
-    """What a layer holds, as a file."""
+    """A layer's bytes as a file."""
 
     def __init__(self, layer: Any) -> None:
         self._layer, self._at = layer, 0
@@ -163,10 +164,10 @@ class _Bytes(io.RawIOBase):
 
 
 def opened(layer: Any) -> xbrletools.Capture:
-    """The capture that a layer holds; where that is a file, with the multifd channels that `xbrle capture` put by it.
+    """Open the capture that a layer holds. Where that is a file, the multifd channels beside it are opened too.
 
     Raises:
-        XbrleError: it is none.
+        XbrleError: the layer does not hold a capture.
     """
     where = urlparse(getattr(layer, "location", ""))
     if where.scheme != "file":
@@ -178,5 +179,5 @@ def opened(layer: Any) -> xbrletools.Capture:
 def beside(path: Path) -> list[Path]:
     """The files S.0, S.1 ... beside S that are multifd channels."""
     magic = multifd.MAGIC.to_bytes(4, "big")
-    found = [p for p in path.parent.iterdir() if p.stem == path.name and p.suffix[1:].isdecimal() and p.is_file()]
-    return sorted(p for p in found if p.open("rb").read(len(magic)) == magic)
+    numbered = [p for p in path.parent.iterdir() if p.stem == path.name and p.suffix[1:].isdecimal() and p.is_file()]
+    return sorted(p for p in numbered if p.open("rb").read(len(magic)) == magic)

@@ -1,0 +1,342 @@
+"""What a capture is and what it holds, as far as a scan shows it: one answer for `info`, the report and the browser."""
+
+import os
+from collections import Counter
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, Protocol
+from uuid import UUID
+
+import numpy as np
+
+from ..formats.qevm import SectionType
+from ..formats.ram import Kind
+from ..model import Block, ConfigurationSubsection, Facts, Reading, Stream
+from ..source.source import Source
+from ..source.wrappers import LibvirtSave, Wrapping
+from ..table.columns import NO_BLOCK, Columns, Sweeps
+from ..table.sections import CERTAINTY, Boundary, Owner, Section
+from ..text import shown
+from .stats import Stats, Tally, tally
+
+if TYPE_CHECKING:
+    from ..ram.multifd import Channel
+
+CONTAINER = "qevm"
+
+
+class Scan(Protocol):
+    """A scan that gives its records in windows. Its facts are complete when all windows were read."""
+
+    @property
+    def facts(self) -> Facts:
+        """What the scan has found so far."""
+
+    def __iter__(self) -> Iterator[Columns]: ...
+
+
+@dataclass(frozen=True, slots=True)
+class BlockUse:
+    """A RAM block with the number of ``records`` that carry a page of it, and of the sender's ``passes`` over it."""
+
+    block: Block
+    records: int
+    passes: int
+
+
+@dataclass(frozen=True, slots=True)
+class SectionGroup:
+    """The sections of one owner. Sections of a type without owners form a group with ``owner`` None.
+
+    ``offset`` is the first section's, ``types`` has the number of sections of each type, and ``length`` is their size
+    in bytes. ``found_by`` is the least certain way in which one of their ends was found.
+    """
+
+    owner: Owner | None
+    offset: int
+    types: Mapping[SectionType, int]
+    length: int
+    found_by: Boundary
+
+
+@dataclass(frozen=True, slots=True)
+class DeviceTail:
+    """The FULL sections, which hold device state: their range in the capture, and how many ends were found how."""
+
+    offset: int
+    end: int
+    found_by: Mapping[Boundary, int]
+
+
+@dataclass(frozen=True, slots=True)
+class Overview:
+    """What a scan found, and the sums over its records.
+
+    ``total`` sums up all records by kind. ``records`` and ``passes`` count, by the index of a RAM block, the records
+    that carry a page of it and the sender's passes over it.
+    """
+
+    facts: Facts
+    total: Tally
+    records: Mapping[int, int]
+    passes: Mapping[int, int]
+
+    @property
+    def blocks(self) -> list[BlockUse]:
+        """The RAM blocks in the order of the block list."""
+        return [
+            BlockUse(block, self.records.get(i, 0), self.passes.get(i, 0)) for i, block in enumerate(self.facts.blocks)
+        ]
+
+    @property
+    def pass_count(self) -> int:
+        """The number of passes over the block that has most of them."""
+        return max(self.passes.values(), default=0)
+
+    @property
+    def saved(self) -> dict[str, int]:
+        """How many bytes shorter the capture is than with every page sent in full, by what saved them."""
+        reading, total = self.facts.reading, self.total
+        header = int(reading.dialect.header(reading.endian).sizeof()) if reading.dialect else 0
+        less = total.records * reading.page_size - total.payload
+        return {
+            "dup": int(less[Kind.DUP]),
+            "delta": total.deltas * (reading.page_size - header) - total.delta_payload,
+            "compressed": int(less[Kind.COMPRESSED]),
+        }
+
+    @property
+    def section_groups(self) -> list[SectionGroup]:
+        """The sections by owner, in the order of each owner's first section."""
+        groups: dict[Owner | SectionType, list[Section]] = {}
+        for section in self.facts.sections:
+            groups.setdefault(section.owner or section.type, []).append(section)
+        return [
+            SectionGroup(
+                owner if isinstance(owner, Owner) else None,
+                members[0].offset,
+                Counter(s.type for s in members),
+                sum(s.end - s.offset for s in members),
+                max(s.found_by for s in members),
+            )
+            for owner, members in groups.items()
+        ]
+
+    @property
+    def device_tail(self) -> DeviceTail | None:
+        """Where device state lies; None where the capture has none."""
+        full = [s for s in self.facts.sections if s.type is SectionType.FULL]
+        if not full:
+            return None
+        return DeviceTail(full[0].offset, full[-1].end, Counter(s.found_by for s in full))
+
+
+def gather(scan: Stream | Scan) -> Overview:
+    """Sum up a capture. A scan is read to its end, window by window, so that a pipe needs constant memory.
+
+    Raises:
+        XbrleError: this is not a migration stream.
+    """
+    total, sweeps = Tally(), Sweeps({})
+    records: Counter[int] = Counter()
+    for columns in [scan.records.columns] if isinstance(scan, Stream) else scan:
+        total.add(tally(columns))
+        sweeps.number(columns)
+        blocks, counts = np.unique(columns.block[columns.block != NO_BLOCK], return_counts=True)
+        records.update(dict(zip(blocks.tolist(), counts.tolist(), strict=True)))
+    return Overview(scan.facts, total, records, sweeps.counts)
+
+
+def overview_of(facts: Facts, sums: Stats) -> Overview:
+    """The overview of records that were summed up already, also while a scan goes on."""
+    records = {block: sums_of_block.pages for block, sums_of_block in sums.blocks().items()}
+    return Overview(facts, sums.total, records, Counter(block for block, _ in sums.passes))
+
+
+def host_endian(reading: Reading) -> str | None:
+    """The byte order of the sending host, where the dialect depends on it and a delta shows it."""
+    dialect = reading.dialect
+    return reading.evidence.endian if dialect is None or dialect.host_endian else None
+
+
+def dialect_words(reading: Reading) -> str:
+    """The dialect for a person: its name or the candidates, the byte order, and which record showed it."""
+    evidence = reading.evidence
+    if reading.dialect is None:
+        text = "not known, since no delta shows it"
+        text += f"; possible: {', '.join(evidence.candidates)}" if evidence.candidates else ""
+    else:
+        text = reading.dialect.name
+        others = [c for c in evidence.candidates if c != text]
+        if others:
+            text += f" (or {', '.join(others)}, which read the same here)"
+    endian = host_endian(reading)
+    if endian:
+        text += f", {endian}-endian"
+    if evidence.forced:
+        return text + ", as forced"
+    return text if evidence.offset is None else f"{text}, seen at {evidence.offset:#x}"
+
+
+# -- JSON -------------------------------------------------------------------------------------------------------------
+
+
+def as_json(overview: Overview, source: Source, channels: "Sequence[Channel]" = ()) -> dict[str, Any]:
+    """The object that ``xbrle info --json`` prints.
+
+    ``source`` is what was opened, ``channels`` are the multifd channels beside it.
+    """
+    facts, total = overview.facts, overview.total
+    reading, evidence = facts.reading, facts.reading.evidence
+    return {
+        "name": source.name,
+        "container": CONTAINER,
+        "file_version": facts.file_version,
+        "wrapper": source.wrapper,
+        "wrapping": _wrapping(source.wrapping),
+        "size": source.size,
+        "machine": None if facts.machine is None else shown(facts.machine),
+        "capabilities": [shown(c) for c in facts.capabilities],
+        "configuration": [_subsection(s) for s in (facts.configuration.subsections if facts.configuration else ())],
+        "commands": _commands(facts),
+        "discards": _discards(facts),
+        "channels": [_channel(c) for c in channels],
+        "ram_version": facts.ram_version,
+        "dialect": reading.dialect.name if reading.dialect else None,
+        "candidates": list(evidence.candidates),
+        "endian": host_endian(reading),
+        "page_size": reading.page_size,
+        "evidence": {"offset": evidence.offset, "forced": evidence.forced, "reasons": list(evidence.reasons)},
+        "blocks": [_block(use, reading.page_size) for use in overview.blocks],
+        "records": {k.name.lower(): int(total.records[k]) for k in Kind if total.records[k] or k is not Kind.NOOP},
+        "payload": {k.name.lower(): int(total.payload[k]) for k in Kind if total.payload[k]},
+        "passes": overview.pass_count,
+        "saved": overview.saved,
+        "sections": [_section_group(group) for group in overview.section_groups],
+        "device_tail": _device_tail(overview.device_tail),
+        "vmdesc": None if facts.vmdesc is None else {"offset": facts.vmdesc[0], "length": facts.vmdesc[1]},
+        "disks": [{"name": shown(name), "reach": reach} for name, reach in facts.disks.items()],
+        "footers": facts.footers,
+        "complete": facts.complete,
+        "truncated": any(p.rule == "truncated" for p in facts.problems),
+        "problems": [
+            {"rule": p.rule, "offset": p.offset, "message": p.message, "fatal": p.fatal} for p in facts.problems
+        ],
+    }
+
+
+def _wrapping(wrapping: Wrapping | None) -> dict[str, Any] | None:
+    """The file around the stream."""
+    if wrapping is None:
+        return None
+    if isinstance(wrapping, LibvirtSave):
+        return {
+            "kind": "libvirt",
+            "packed": wrapping.packed,
+            "domain": shown(wrapping.domain),
+            "running": wrapping.running,
+            "unfinished": wrapping.unfinished,
+            "stream_offset": wrapping.start,
+            "xml": wrapping.xml.decode("utf-8", "replace"),
+        }
+    return {
+        "kind": "qcow2",
+        "snapshot": shown(wrapping.name),
+        "id": shown(wrapping.id),
+        "vm_state_size": wrapping.vm_state_size,
+        "disk_size": wrapping.disk_size,
+        "snapshots": [shown(n) for n in wrapping.names],
+    }
+
+
+def _subsection(sub: ConfigurationSubsection) -> dict[str, Any]:
+    """A subsection of CONFIGURATION; its value is null where its name is unknown."""
+    value: Any = sub.value
+    if isinstance(value, tuple):
+        value = [shown(v) for v in value]
+    elif isinstance(value, bytes):
+        value = str(UUID(bytes=value))
+    return {"name": shown(sub.name), "version": sub.version, "bytes": sub.end - sub.data, "value": value}
+
+
+def _commands(facts: Facts) -> list[dict[str, Any]]:
+    """The COMMANDs; ``package`` is the index of the command whose package holds this one."""
+    packages = [(i, c.package) for i, c in enumerate(facts.commands) if c.package is not None]
+    return [
+        {
+            "offset": c.offset,
+            "number": c.number,
+            "name": c.name,
+            "words": str(c),
+            "package": next((i for i, (start, end) in packages if start <= c.offset < end), None),
+        }
+        for c in facts.commands
+    ]
+
+
+def _discards(facts: Facts) -> list[dict[str, Any]]:
+    """What a postcopy destination was told to forget, by block."""
+    lengths: dict[bytes, list[int]] = {}
+    for discard in facts.discards:
+        lengths.setdefault(discard.block, []).append(discard.length)
+    return [{"block": shown(name), "ranges": len(each), "bytes": sum(each)} for name, each in lengths.items()]
+
+
+def _channel(channel: "Channel") -> dict[str, Any]:
+    """A multifd channel."""
+    damage = channel.damage
+    return {
+        "file": shown(os.fsencode(channel.name)),
+        "id": channel.id,
+        "size": channel.size,
+        "packets": len(channel.packets),
+        "pages": channel.pages,
+        "zero_pages": channel.zeros,
+        "packed": channel.method,
+        "packed_bytes": channel.packed,
+        "synchronisations": channel.epochs,
+        "damage": None if damage is None else {"offset": damage[0], "message": damage[1]},
+    }
+
+
+def _block(use: BlockUse, page_size: int) -> dict[str, Any]:
+    """A RAM block; ``page_size`` is the target's."""
+    block = use.block
+    return {
+        "name": shown(block.name),
+        "length": block.length,
+        "declared": block.declared,
+        "address": block.address,
+        "page_size": block.page_size or page_size,
+        "passes": use.passes,
+        "records": use.records,
+    }
+
+
+def _section_group(group: SectionGroup) -> dict[str, Any]:
+    """The sections of one owner, which has null for all that is only an owner's where there is none."""
+    owner = group.owner
+    return {
+        "idstr": None if owner is None else shown(owner.idstr),
+        "section_id": None if owner is None else owner.section_id,
+        "instance_id": None if owner is None else owner.instance_id,
+        "version_id": None if owner is None else owner.version_id,
+        "offset": group.offset,
+        "types": {type_.name.lower(): count for type_, count in group.types.items()},
+        "bytes": group.length,
+        "found_by": group.found_by.name.lower(),
+        "certainty": CERTAINTY[group.found_by],
+    }
+
+
+def _device_tail(tail: DeviceTail | None) -> dict[str, Any] | None:
+    """Where device state lies, and how the ends of its sections were found."""
+    if tail is None:
+        return None
+    return {
+        "offset": tail.offset,
+        "end": tail.end,
+        "sections": sum(tail.found_by.values()),
+        "found_by": {found_by.name.lower(): count for found_by, count in sorted(tail.found_by.items())},
+        "certainty": CERTAINTY[max(tail.found_by)],
+    }

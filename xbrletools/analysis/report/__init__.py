@@ -1,0 +1,10 @@
+"""One HTML page of what is known about a capture: what it is, its passes, its pages, what is wrong, who sent it.
+
+The page stands alone. Style and pictures are in it, it does not have scripts, and its policy forbids it to load
+anything. Its size is bounded, whatever the capture holds.
+"""
+
+from .gather import Report, gather
+from .html import page
+
+__all__ = ["Report", "gather", "page"]

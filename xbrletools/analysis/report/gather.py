@@ -1,0 +1,74 @@
+"""What a report is made of, asked of the library."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import TypeVar
+
+from ...errors import XbrleError
+from ...memory.image import Image
+from ...memory.moments import memory_of, space_of
+from ...model import Stream
+from ...sender.fingerprint import Fingerprint, fingerprint
+from ...verify.checker import verify
+from ...verify.rules import Finding, Severity
+from .. import facts, stats
+from ..facts import Overview
+from ..stats import Stats
+
+MODELLED = 1 << 24  # pages of RAM, 64 GiB: the sender of more is not modelled
+
+_T = TypeVar("_T")
+
+
+@dataclass(frozen=True, slots=True)
+class Report:
+    """What a report shows. A part that could not be made is None, and ``failures`` says why, by the part's name."""
+
+    stream: Stream
+    overview: Overview
+    sums: Stats
+    findings: list[Finding] | None
+    sender: Fingerprint | None
+    image: Image | None
+    failures: dict[str, str]
+
+    @property
+    def is_bad(self) -> bool:
+        """Whether the capture is damaged or could not be verified, or a finding is an error."""
+        if self.stream.facts.damage is not None or self.findings is None:
+            return True
+        return any(f.severity is Severity.ERROR for f in self.findings)
+
+
+def gather(stream: Stream) -> Report:
+    """Ask the library for all that a report shows. Of a damaged capture it shows what can be read.
+
+    Raises:
+        XbrleError: this is not a migration stream.
+    """
+    failures: dict[str, str] = {}
+
+    def part(name: str, make: Callable[[], _T]) -> _T | None:
+        try:
+            return make()
+        except XbrleError as error:
+            failures[name] = str(error)
+            return None
+
+    sums = stats.collect_table(stream)
+    return Report(
+        stream,
+        facts.overview_of(stream.facts, sums),
+        sums,
+        part("findings", lambda: list(verify(stream))),
+        part("sender", lambda: _fingerprint(stream)),
+        part("image", lambda: memory_of(stream)),
+        failures,
+    )
+
+
+def _fingerprint(stream: Stream) -> Fingerprint:
+    """Model the sender's cache, unless the capture claims more pages of RAM than the model has memory for."""
+    if len(space_of(stream)) > MODELLED:
+        raise XbrleError(f"the capture claims {len(space_of(stream)):,} pages; at most {MODELLED:,} are modelled")
+    return fingerprint(stream)

@@ -1,0 +1,194 @@
+"""What became of each page, and how often it was sent: the maps on the report's page."""
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from enum import IntEnum
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ...formats.ram import Kind
+from ...memory.image import Image, PageSpace, State
+from ...memory.moments import space_of
+from ...table.columns import Columns
+from ...text import shown
+from ...verify.rules import Finding, Severity
+from .gather import Report
+from .markup import Markup, clipped, code, legend, more, note, section, size_words, tag
+
+CHARTED = 16  # blocks that have maps
+CELLS = 4096  # cells of a map at most
+ACROSS = 64  # cells in a row of it
+SENT = (1, 2, 4, 8, 16)  # how often a page was sent: where each shade begins
+
+Ints = NDArray[np.int64]
+
+
+class Fate(IntEnum):
+    """What became of a page. The colour of a cell is that of the highest fate among its pages."""
+
+    NEVER = 0
+    DUP = 1
+    PAGE = 2
+    DELTA = 3
+    HEALED = 4
+    UNKNOWN = 5
+    WRONG = 6
+
+
+_FATES = {
+    Fate.NEVER: "never sent",
+    Fate.DUP: "last sent as a dup page",
+    Fate.PAGE: "last sent in full",
+    Fate.DELTA: "last sent as a delta",
+    Fate.HEALED: "was wrong, healed by a later record",
+    Fate.UNKNOWN: "sent, but not known, or only in part",
+    Fate.WRONG: "an error names it",
+}
+_FATE_OF = np.full(256, Fate.NEVER, np.uint8)  # by the kind of a page's last record
+_FATE_OF[[Kind.PAGE, Kind.COMPRESSED]] = Fate.PAGE
+_FATE_OF[Kind.DUP] = Fate.DUP
+_FATE_OF[[Kind.XBRLE, Kind.XBZRLE]] = Fate.DELTA
+
+_FATE_CLASSES = [f"fate-{fate.name.lower()}" for fate in Fate]
+_SHADES = [
+    (f"sent-{i + 1}", f"{low}" if high == low + 1 else f"{low} to {high - 1}" if high else f"{low} or more")
+    for i, (low, high) in enumerate(zip(SENT, [*SENT[1:], 0], strict=True))
+]
+
+
+@dataclass(frozen=True, slots=True)
+class PageMap:
+    """A block's pages in cells of ``per_cell`` pages.
+
+    ``fate`` (cells,) uint8 is the highest `Fate` among a cell's pages, ``sent`` (cells,) int64 how often its most sent
+    page was sent. The block has ``pages`` pages; ``given`` of them were sent, and ``lost`` of those are unknown, or
+    known only in part.
+    """
+
+    per_cell: int
+    fate: NDArray[np.uint8]
+    sent: Ints
+    pages: int
+    given: int
+    lost: int
+
+
+def page_maps(
+    space: PageSpace, columns: Columns, image: Image | None, findings: Iterable[Finding]
+) -> dict[int, PageMap]:
+    """The map of each block that a record is for, by block index. The cost depends on records, not on block lengths."""
+    pages = space.rows(columns)
+    listed = np.flatnonzero(pages >= 0)
+    # of each page that was sent: its last record (the first from behind), and how often it was sent
+    touched, last, sent = np.unique(pages[listed][::-1], return_index=True, return_counts=True)
+    fate = _FATE_OF[columns.kind[listed[::-1][last]]]
+    lost = np.zeros(len(touched), bool) if image is None else image.state[touched] != State.RECOVERED
+    fate[lost] = Fate.UNKNOWN
+    for value, named in zip((Fate.HEALED, Fate.WRONG), _named(space, findings), strict=True):
+        hit = np.isin(touched, named)
+        fate[hit] = np.maximum(fate[hit], value)
+    maps = {}
+    for block in np.unique(np.searchsorted(space.first, touched, side="right") - 1).tolist():
+        place = space.slice(block)
+        of_block = slice(*np.searchsorted(touched, [place.start, place.stop]).tolist())
+        within = touched[of_block] - place.start
+        maps[block] = _cells(place.stop - place.start, within, fate[of_block], sent[of_block], lost[of_block])
+    return maps
+
+
+def _cells(pages: int, within: Ints, fate: NDArray[np.uint8], sent: Ints, lost: NDArray[np.bool_]) -> PageMap:
+    """The map of a block of so many pages; ``within`` (n,) are the pages that were sent, counted from the block's."""
+    per_cell = 1
+    while -(-pages // per_cell) > CELLS:
+        per_cell *= 2
+    cell = within // per_cell
+    worst = np.zeros(-(-pages // per_cell), np.uint8)
+    often = np.zeros(len(worst), np.int64)
+    np.maximum.at(worst, cell, fate)
+    np.maximum.at(often, cell, sent)
+    return PageMap(per_cell, worst, often, pages, len(within), int(np.count_nonzero(lost)))
+
+
+def _named(space: PageSpace, findings: Iterable[Finding]) -> tuple[Ints, Ints]:
+    """The pages that were wrong and healed, and those that another error names."""
+    about = [f for f in findings if f.record is not None and f.block is not None and f.page is not None]
+    healed_records = {f.record for f in about if f.evidence.get("healed_by_record") is not None}
+    index = {b.name: i for i, b in enumerate(space.blocks)}
+    healed: list[int] = []
+    wrong: list[int] = []
+    for finding in about:
+        block, place = index.get(finding.block or b"", -1), (finding.page or 0) // space.page_size
+        if block < 0 or place >= space.pages[block]:
+            continue
+        if finding.record in healed_records:
+            healed.append(int(space.first[block]) + place)
+        elif finding.severity is Severity.ERROR:
+            wrong.append(int(space.first[block]) + place)
+    return np.array(healed, np.int64), np.array(wrong, np.int64)
+
+
+# -- drawing ----------------------------------------------------------------------------------------------------------
+
+
+def maps_section(report: Report) -> Markup:
+    """Each block's pages: what became of them, and how often they were sent."""
+    if report.image is None:
+        return section("Pages", note("Not available: ", clipped(report.failures["image"])))
+    space = space_of(report.stream)
+    maps = page_maps(space, report.stream.records.columns, report.image, report.findings or [])
+    charted = sorted(sorted(maps, key=lambda block: -maps[block].given)[:CHARTED])
+    figures = [_figure(shown(space.blocks[block].name), maps[block], space.page_size) for block in charted]
+    return section(
+        "Pages",
+        tag("p", "Left: what became of each page. ", class_="legend-title"),
+        legend(zip(_FATE_CLASSES, _FATES.values(), strict=True)),
+        tag("p", "Right: how often it was sent (of a cell's pages, the one sent most).", class_="legend-title"),
+        legend([("fate-never", "never"), *_SHADES]),
+        *(figures or [note("No record carries a page of a listed block.")]),
+        *more(len(maps), CHARTED, "blocks"),
+    )
+
+
+def _figure(name: str, page_map: PageMap, page_size: int) -> Markup:
+    """The two drawings of one block, and its numbers."""
+    counts = f"{page_map.pages:,} pages, {page_map.given:,} sent, {page_map.lost:,} of them unknown or known in part"
+    if page_map.per_cell > 1:
+        counts += f"; a cell is {page_map.per_cell:,} pages, and has the colour lowest in the legend among them"
+    shade = np.searchsorted(SENT, page_map.sent, side="right").astype(np.uint8)
+    row = page_map.per_cell * ACROSS * page_size
+    return tag(
+        "figure",
+        tag("figcaption", code(name), f" {counts}. A row is {size_words(row)}."),
+        tag(
+            "div",
+            _drawing(name, page_map.fate, _FATE_CLASSES, row),
+            _drawing(name, shade, ["fate-never", *(class_ for class_, _ in _SHADES)], row),
+            class_="maps",
+        ),
+    )
+
+
+def _drawing(name: str, values: NDArray[np.uint8], classes: Sequence[str], row: int) -> Markup:
+    """Cells drawn as runs of equal cells, one path for each class, with the addresses of some rows.
+
+    ``row`` is the number of bytes that a row of cells stands for.
+    """
+    high = -(-len(values) // ACROSS)
+    grid = np.full((high, ACROSS), 255, np.uint8)
+    grid.reshape(-1)[: len(values)] = values
+    begins = np.ones((high, ACROSS), bool)
+    begins[:, 1:] = grid[:, 1:] != grid[:, :-1]
+    starts = np.flatnonzero(begins)
+    ends = np.append(starts[1:], grid.size)
+    value_of_run = grid.reshape(-1)[starts]
+    y, x, width = starts // ACROSS, starts % ACROSS, ends - starts
+    paths = []
+    for value, class_ in enumerate(classes):
+        runs = np.flatnonzero(value_of_run == value)
+        if len(runs):
+            corners = zip(x[runs].tolist(), y[runs].tolist(), width[runs].tolist(), strict=True)
+            paths.append(tag("path", d="".join(f"M{a} {b}h{w}v1h-{w}z" for a, b, w in corners), class_=class_))
+    step = max(1, high // 8)
+    labels = [tag("text", f"{r * row:#x}", x=-1, y=r + 1, class_="at") for r in range(0, high, step)]
+    return tag("svg", *labels, *paths, viewBox=f"-15 -0.7 {ACROSS + 15} {high + 0.9:.1f}", role="img", aria_label=name)

@@ -1,0 +1,201 @@
+"""The options that several commands have, how their values are written, and the capture that they open."""
+
+import functools
+import inspect
+import os
+from collections.abc import Callable, Mapping
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from ..errors import XbrleError
+from ..text import size
+from . import HOW_TO_READ
+
+if TYPE_CHECKING:
+    from ..capture import Capture
+
+Decorator = Callable[[Callable[..., Any]], Callable[..., Any]]
+
+#: The names in `formats.dialects`, which `--help` need not import.
+DIALECT_NAMES = "posted, xbzrle, xbzrle-rfc, lm2, lm2dbg, m115, m115dbg, nov03a, nov03b, nov09, sep10, sep20"
+BLOCK_MAX = 1 << 60  # bytes of a RAM block that can be asked for; an address in it takes 64 bits
+
+
+def _all_of(*options: Decorator) -> Decorator:
+    """One decorator that adds these options, in the order in which the help lists them."""
+
+    def decorate(function: Callable[..., Any]) -> Callable[..., Any]:
+        for option in reversed(options):
+            function = option(function)
+        return function
+
+    return decorate
+
+
+def examples(*commands: str) -> str:
+    """The end of a command's help: commands that run on the samples, each without its ``xbrle``."""
+    return "\b\nExamples:\n" + "\n".join(f"  xbrle {command}" for command in commands)
+
+
+# -- values -----------------------------------------------------------------------------------------------------------
+
+
+def named_number(text: str) -> tuple[bytes, int]:
+    """``NAME=NUMBER`` as a block's name and a number of bytes.
+
+    Raises:
+        XbrleError: it is not written that way.
+    """
+    name, equals, number = text.rpartition("=")
+    if not name or not equals:
+        raise XbrleError(f"invalid block {text!r}: use NAME=NUMBER, for example pc.ram=8M")
+    return os.fsencode(name), size(number)
+
+
+def block_sizes(text: str) -> tuple[tuple[bytes, int], ...]:
+    """``NAME=SIZE,...`` as (name, length in bytes) each.
+
+    Raises:
+        XbrleError: it is not written that way.
+    """
+    blocks: dict[bytes, int] = {}
+    for part in text.split(","):
+        name, length = named_number(part)
+        if name in blocks:
+            raise XbrleError(f"block {os.fsdecode(name)!r} is given twice")
+        if not 0 < length <= BLOCK_MAX:
+            raise XbrleError(f"block {os.fsdecode(name)!r} cannot have {length} bytes: use 1 to {BLOCK_MAX}")
+        blocks[name] = length
+    return tuple(blocks.items())
+
+
+# -- options ----------------------------------------------------------------------------------------------------------
+
+at_record = click.option(
+    "--at", type=int, metavar="RECORD", help="Show memory just after this record (default: at the end)."
+)
+json_object = click.option("--json", "as_json", is_flag=True, help="Print one JSON object.")
+json_lines = click.option("--json", "as_json", is_flag=True, help="Print one JSON object a line.")
+
+viewing = click.option(
+    "--view",
+    type=click.Choice(["receiver", "sender"]),
+    default="receiver",
+    show_default=True,
+    help="Whose memory: what the destination ended up with, or what the source really held.",
+)
+
+ram_addresses = click.option(
+    "--base",
+    "bases",
+    type=named_number,
+    multiple=True,
+    metavar="NAME=OFFSET",
+    help="The block's offset in ram_addr space, the sender's numbering of all RAM (default: inferred). Repeatable.",
+)
+
+
+def giving_blocks(what: str) -> Decorator:
+    """The option --blocks, and what it is for; the command gets (name, length in bytes) of each, or None."""
+    return click.option("--blocks", type=block_sizes, metavar="NAME=SIZE,...", help=what)
+
+
+_READING = _all_of(
+    click.argument("capture", metavar="S"),
+    click.option("--dialect", metavar="NAME", help=f"Delta dialect (default: detected). One of: {DIALECT_NAMES}."),
+    click.option(
+        "--endian", type=click.Choice(["little", "big"]), help="The sending host's byte order (default: detected)."
+    ),
+    click.option("--page-size", type=int, metavar="BYTES", help="The target's page size (default: detected)."),
+    click.option("--channel", multiple=True, metavar="FILE", help="A multifd channel recorded beside S. Repeatable."),
+    click.option("--snapshot", metavar="NAME", help="Internal snapshot of a qcow2 image (default: the last)."),
+    click.option("--no-cache", is_flag=True, help="Don't read or write the index of large captures."),
+)
+
+_SALVAGING = _all_of(
+    click.option(
+        "--salvage",
+        is_flag=True,
+        help="Skip damaged ranges; pages they may have affected are shown as unknown.",
+    ),
+    giving_blocks("With --salvage: the RAM blocks, if the capture's own list is lost."),
+)
+
+# -- the capture ------------------------------------------------------------------------------------------------------
+
+#: What `opening` takes of a command's options.
+_OPENING = HOW_TO_READ | {"capture"}
+
+
+def opening(options: Mapping[str, Any]) -> "Capture":
+    """Open the capture that a command's options name: S, and how to read it.
+
+    Raises:
+        XbrleError: it cannot be opened or read.
+    """
+    from ..capture import open_capture
+
+    return open_capture(
+        options["capture"],
+        options["dialect"],
+        options["endian"],
+        options["page_size"],
+        salvage=options.get("salvage", False),
+        blocks=options.get("blocks") or (),
+        channels=options["channel"],
+        snapshot=options["snapshot"],
+        cache=not options["no_cache"],
+        follow=options.get("follow", False) and options["capture"] != "-",
+    )
+
+
+def reading_with(**fixed: Any) -> Decorator:
+    """As `reading`, with options of `opening` that the user does not choose."""
+
+    def decorate(function: Callable[..., Any]) -> Callable[..., Any]:
+        own = inspect.signature(function).parameters
+
+        @functools.wraps(function)
+        def with_capture(*arguments: Any, **options: Any) -> Any:
+            with opening(options | fixed) as opened:
+                kept = {name: value for name, value in options.items() if name in own or name not in _OPENING}
+                return function(*arguments, opened=opened, **kept)
+
+        return _READING(with_capture)
+
+    return decorate
+
+
+def reading(function: Callable[..., Any]) -> Callable[..., Any]:
+    """Give a command the argument S and the options that say how to read it.
+
+    The command is called with ``opened``, the capture that they name, which is closed when the command is done. A
+    command that has one of these options as a parameter gets its value as well.
+    """
+    return reading_with()(function)
+
+
+def salvaging(function: Callable[..., Any]) -> Callable[..., Any]:
+    """As `reading`, for commands that can also read on after damage: with --salvage and --blocks."""
+    return before(_blocks_need_salvage)(reading(_SALVAGING(function)))
+
+
+def _blocks_need_salvage(salvage: bool, blocks: tuple[tuple[bytes, int], ...] | None) -> None:
+    if blocks and not salvage:
+        raise click.UsageError("--blocks needs --salvage")
+
+
+def before(check: Callable[..., None]) -> Decorator:
+    """Call ``check`` with the options that it names before S is opened: to refuse wrong usage without reading S."""
+    wanted = inspect.signature(check).parameters
+
+    def decorate(function: Callable[..., Any]) -> Callable[..., Any]:
+        @functools.wraps(function)
+        def checked(*arguments: Any, **options: Any) -> Any:
+            check(**{name: options[name] for name in wanted})
+            return function(*arguments, **options)
+
+        return checked
+
+    return decorate

@@ -1,0 +1,293 @@
+"""The container, section by section: one reader for each type of section, and one for each owner whose data is known.
+
+Facts: formats/README.md, "The container". All sizes come from the grammars.
+"""
+
+import struct
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import replace
+from functools import lru_cache
+
+from construct import Int16ub, Int32ub
+
+from ..container import boundary, commands, configuration, identify
+from ..errors import XbrleError
+from ..formats import block as block_format
+from ..formats import qevm, ram
+from ..formats.qevm import SectionType
+from ..model import Problem
+from ..ram.record import WORD
+from ..source.wrappers import LibvirtSave
+from ..table.columns import Columns
+from ..table.sections import Boundary, Owner
+from .buffer import Buffer, Stop
+from .judge import Judge
+from .notes import Notes
+from .ram_reader import LIST_MAX, RamReader
+
+NAME_MAX = 256  # a length byte and what it can count
+TAIL_MAX = 1 << 28  # device state that a search for boundaries will hold at once
+DISKS_MAX = 1 << 10  # devices of block sections that are remembered
+PAGE_BITS = range(10, 17)  # that a target can have
+_TYPE = 1  # bytes of a section's type
+_PART = _TYPE + qevm.SectionPart.sizeof()  # bytes before the data of PART and END
+_NOTHING: tuple[Columns, ...] = ()
+
+
+# a capture has a section for every few hundred records, and few ids
+
+
+@lru_cache(64)
+def _section_id(header: bytes) -> int:
+    """The section id of PART and END, from their first bytes."""
+    return int(qevm.SectionPart.parse(header[_TYPE:]).section_id)
+
+
+@lru_cache(64)
+def _footer_of(section_id: int) -> bytes:
+    return bytes(qevm.Footer.build({"section_id": section_id}))
+
+
+class ContainerReader:
+    """Reads sections and notes them; what the RAM sections hold is read by ``ram``."""
+
+    def __init__(self, buffer: Buffer, notes: Notes, judge: Judge, ram_reader: RamReader) -> None:
+        self._buffer = buffer
+        self._notes = notes
+        self._judge = judge
+        self._ram_reader = ram_reader
+        self._at = 0
+        readers: dict[SectionType, Callable[[int, SectionType], Iterable[Columns]]] = {
+            SectionType.EOF: self._eof,
+            SectionType.START: self._section,
+            SectionType.PART: self._section,
+            SectionType.END: self._section,
+            SectionType.FULL: self._section,
+            SectionType.CONFIGURATION: self._configuration,
+            SectionType.COMMAND: self._command,
+        }
+        self._types = {
+            int(kind): (kind, reader) for kind, reader in readers.items()
+        }  # by number: looked up much faster
+        self._iterable: dict[bytes, Callable[[Owner, SectionType, int], Iterable[Columns]]] = {
+            ram.IDSTR: self._ram,
+            block_format.IDSTR: self._disks,
+        }
+
+    def open(self) -> int:
+        """Read the file header; returns where the first section begins.
+
+        Raises:
+            XbrleError: the source is not a migration stream.
+        """
+        buffer, notes = self._buffer, self._notes
+        source = buffer.source
+        size = qevm.FileHeader.sizeof()
+        head = bytes(buffer.part(0, size))
+        if not head:
+            raise XbrleError(source.damage or f"{source.name}: is empty")
+        if head[:4] != struct.pack(">I", qevm.MAGIC)[: len(head)]:
+            known = identify.foreign(bytes(buffer.view[: buffer.real]))
+            raise XbrleError(
+                f"{source.name}: is no migration stream, it " + (known or f"begins with {head[:4].hex(' ')}, not QEVM")
+            )
+        if len(head) < size:
+            raise XbrleError(f"{source.name}: ends inside the file header", len(head))
+        wrapping = source.wrapping
+        if isinstance(wrapping, LibvirtSave) and wrapping.unfinished:
+            notes.complain("unfinished-save", 0, "libvirt did not finish this save file")
+        notes.file_version = int(qevm.FileHeader.parse(head).version)
+        if notes.file_version != qevm.VERSION:
+            message = f"file version {notes.file_version}, and only {qevm.VERSION} is ever loaded"
+            notes.complain("file-version", 4, message)
+        return size
+
+    def read(self, at: int) -> Iterator[Columns]:
+        """Read sections from offset ``at`` to the container's EOF. Raises `Stop` where it cannot go on."""
+        buffer, notes = self._buffer, self._notes
+        self._at = at
+        while not notes.complete:
+            at = self._at
+            if not buffer.reach(at, 1):
+                raise Stop("truncated", at, "the capture ends before the container's EOF")
+            byte = buffer.byte(at)
+            if byte not in self._types:
+                raise Stop("bad-section-type", at, f"no section can begin with byte {byte:#04x}")
+            kind, reader = self._types[byte]
+            self._judge.section_type(buffer, at, kind)
+            yield from reader(at, kind)
+
+    # -- one reader for each type of section -------------------------------------------------------------------------
+
+    def _section(self, at: int, kind: SectionType) -> Iterator[Columns]:
+        """A section with an owner: its header, its data, its footer."""
+        owner, data = self._header(at, kind)
+        section = self._notes.sections.add(kind, owner, at, data)
+        yield from self._data(section, owner, kind, data)
+        self._at = self.footer(owner, self._notes.end)
+
+    def _eof(self, at: int, _kind: SectionType) -> Iterable[Columns]:
+        """The container's EOF and what may follow it."""
+        buffer, notes = self._buffer, self._notes
+        self._packages(at)
+        notes.complete = True
+        notes.sections.close(notes.sections.add(SectionType.EOF, None, at, at + _TYPE), at + _TYPE, Boundary.PARSED)
+        notes.end = at + _TYPE
+        there = buffer.reach(notes.end, _TYPE)
+        if there and buffer.byte(notes.end) == SectionType.VMDESCRIPTION:
+            data = notes.end + _TYPE + Int32ub.sizeof()
+            length = int(Int32ub.parse(buffer.take(notes.end, data - notes.end)[_TYPE:]))
+            section = notes.sections.add(SectionType.VMDESCRIPTION, None, notes.end, data)
+            notes.end = buffer.skip(data, length, "the VM description")
+            notes.sections.close(section, notes.end, Boundary.PARSED)
+            notes.vmdesc = (data, length)
+            there = buffer.reach(notes.end, 1)
+        if there:
+            notes.complain("trailing-data", notes.end, "bytes follow the end of the stream")
+        return _NOTHING
+
+    def _packages(self, eof: int) -> None:
+        """A package holds whole sections: one must begin where it ends, or the container's EOF stand there."""
+        notes = self._notes
+        for command in notes.commands:
+            if command.package is None:
+                continue
+            end = command.package[1]
+            if end < eof and notes.sections[notes.sections.at(end)].offset != end:
+                notes.complain("bad-package", command.offset, "the package ends inside a section")
+
+    def _configuration(self, at: int, _kind: SectionType) -> Iterable[Columns]:
+        buffer, notes = self._buffer, self._notes
+        start = at + _TYPE
+        length = int(Int32ub.parse(buffer.take(start, Int32ub.sizeof())))
+        part = buffer.part(at, length + LIST_MAX if length < LIST_MAX else 0)
+        section = notes.sections.add(SectionType.CONFIGURATION, None, at, start)
+        notes.configuration = found = configuration.read(part[_TYPE:], start)
+        if found.cut:
+            raise Stop("truncated", at + len(part), "the capture ends inside CONFIGURATION")
+        notes.machine = found.machine
+        notes.reading = replace(notes.reading, configured=True)
+        for sub in found.subsections:
+            if isinstance(sub.value, int) and sub.value in PAGE_BITS:
+                notes.page_size_known = True
+                notes.reading = replace(notes.reading, page_size=1 << sub.value)
+            elif isinstance(sub.value, tuple):
+                notes.capabilities = sub.value
+        searched = any(sub.value is None for sub in found.subsections)
+        notes.sections.close(section, found.end, Boundary.HEADER if searched else Boundary.PARSED)
+        self._at = found.end
+        return _NOTHING
+
+    def _command(self, at: int, _kind: SectionType) -> Iterable[Columns]:
+        buffer, notes = self._buffer, self._notes
+        size = Int16ub.sizeof()
+        head = buffer.take(at + _TYPE, 2 * size)
+        number, length = int(Int16ub.parse(head[:size])), int(Int16ub.parse(head[size:]))
+        start = at + _TYPE + len(head)
+        section = notes.sections.add(SectionType.COMMAND, None, at, start)
+        data = bytes(buffer.part(start, length))
+        if len(data) < length:
+            raise Stop("truncated", buffer.end, "the capture ends inside a command")
+        notes.commands.append(commands.read(at, number, data, start + length))
+        notes.sections.close(section, start + length, Boundary.PARSED)
+        self._at = start + length
+        return _NOTHING
+
+    # -- the parts of a section with an owner ------------------------------------------------------------------------
+
+    def _header(self, at: int, kind: SectionType) -> tuple[Owner, int]:
+        """The owner of the section whose type byte stands at ``at``, and where its data begins."""
+        buffer, owners = self._buffer, self._notes.owners
+        if kind in (SectionType.START, SectionType.FULL):
+            name = buffer.take(at + _TYPE + Int32ub.sizeof(), 1)[0]
+            size = _TYPE + Int32ub.sizeof() * 3 + 1 + name
+            parsed = qevm.SectionStart.parse(buffer.take(at, size)[_TYPE:])
+            owner = Owner(parsed.section_id, parsed.idstr, parsed.instance_id, parsed.version_id)
+            self._judge.section(at, kind, owner)
+            if kind is SectionType.START:
+                owners[owner.section_id] = owner
+            return owner, at + size
+        number = _section_id(buffer.take(at, _PART))
+        known = owners.get(number)
+        if known is None:
+            there = buffer.reach(at, _PART + WORD) == _PART + WORD
+            known = self._judge.unannounced(at, number, buffer.word(at + _PART) if there else None)
+        return known, at + _PART
+
+    def _data(self, section: int, owner: Owner, kind: SectionType, at: int) -> Iterator[Columns]:
+        """Read a section's data and close the section."""
+        notes = self._notes
+        found_by = Boundary.PARSED
+        reader = None if kind is SectionType.FULL else self._iterable.get(owner.idstr)
+        if reader is not None:
+            yield from reader(owner, kind, at)
+        else:
+            notes.end, found_by = self._search(section, owner, kind, at)
+        notes.sections.close(section, notes.end, found_by)
+
+    def _ram(self, owner: Owner, kind: SectionType, at: int) -> Iterator[Columns]:
+        yield from self._ram_reader.read(owner, at)
+        if kind is SectionType.END:
+            self._notes.ram_ended = True
+
+    def _disks(self, _owner: Owner, _kind: SectionType, at: int) -> Iterable[Columns]:
+        """Walk the records of a block migration section to its EOS."""
+        buffer, disks = self._buffer, self._notes.disks
+        while True:
+            if buffer.reach(at, WORD + NAME_MAX) < WORD:
+                raise Stop("truncated", at, "the capture ends inside a block section")
+            word = buffer.word(at)
+            end = at + WORD
+            if word & block_format.Flag.DEVICE_BLOCK:
+                name = buffer.take(end + 1, buffer.take(end, 1)[0])
+                end += 1 + len(name)
+                reach = (word >> block_format.SECTOR_BITS << block_format.SECTOR_BITS) + block_format.CHUNK
+                if name in disks or len(disks) < DISKS_MAX:
+                    disks[name] = max(disks.get(name, 0), reach)
+                if not word & block_format.Flag.ZERO_BLOCK:
+                    end += block_format.CHUNK
+                end = buffer.skip(at, end - at, "a block section's data")
+            elif not word & (block_format.Flag.EOS | block_format.Flag.PROGRESS):
+                raise Stop("bad-block-record", at, f"no record of a block section begins with {word:#018x}")
+            at = end
+            if word & block_format.Flag.EOS:
+                self._notes.end = at
+                return _NOTHING
+
+    def _search(self, section: int, owner: Owner, kind: SectionType, at: int) -> tuple[int, Boundary]:
+        """Where opaque data that begins at ``at`` ends: by its footer, or by what plausibly follows it."""
+        notes = self._notes
+        tail = self._buffer.part(at, TAIL_MAX)
+        end = at + len(tail)
+        if notes.footers:
+            found = boundary.by_footer(tail, owner.section_id)
+            if found is None:
+                raise Stop("truncated", end, f"section {owner.section_id} has no footer, its data is cut")
+            return at + found, Boundary.FOOTER
+        if kind is not SectionType.FULL and (size := boundary.by_grammar(tail, owner.idstr)) is not None:
+            return at + size, Boundary.PARSED
+        if notes.device_tail is None:
+            notes.device_tail = (notes.sections[section].offset, end)
+        found = boundary.by_header(tail, owner.section_id)
+        if found is not None:
+            return at + found, Boundary.HEADER
+        found = boundary.by_eof(tail)
+        if found is not None:
+            return at + found, Boundary.EOF
+        raise Stop("truncated", end, "the capture does not end with the container's EOF")
+
+    def footer(self, owner: Owner, at: int) -> int:
+        """Past the section's footer, if it has one. The first section shows whether this capture has any."""
+        notes = self._notes
+        footer = _footer_of(owner.section_id)
+        found = bytes(self._buffer.part(at, len(footer)))
+        if notes.footers is None:
+            notes.footers = len(found) > 0 and found[0] == SectionType.FOOTER
+        if not notes.footers:
+            return at
+        if found == footer:
+            return at + len(footer)
+        if footer.startswith(found):
+            raise Stop("truncated", at + len(found), "the capture ends inside a section's footer")
+        notes.problems.append(Problem("bad-footer", at, f"no footer of section {owner.section_id} stands at its end"))
+        return at + len(footer) if found[0] == SectionType.FOOTER else at

@@ -1,0 +1,176 @@
+"""What a scan has noted by now, and what every scan offers to those who iterate it."""
+
+from abc import ABC, abstractmethod
+from collections.abc import Iterator, Sequence
+
+from ..formats import ram
+from ..formats.dialects import Dialect
+from ..model import Block, Command, Configuration, Facts, Found, Gap, Problem, Reading
+from ..ram.named import dialect_named
+from ..source.source import Source
+from ..table.columns import NO_BLOCK, Columns
+from ..table.sections import Owner, Sections
+
+
+class Notes:
+    """The `Facts` of a scan that still goes on, under the same names, and what only the scan itself needs.
+
+    ``forced`` and ``forced_endian`` are what the user gave; ``page_size_known``: nothing needs to be tried. ``owners``
+    has the sections that START announced by their id, ``block_index`` the blocks by their name. ``ram_ended``: the END
+    of RAM was read.
+    """
+
+    def __init__(self, dialect: str | None = None, endian: str | None = None, page_size: int | None = None) -> None:
+        self.reading = Reading(page_size=page_size or ram.PAGE_SIZE)
+        self.sections = Sections()
+        self.blocks: list[Block] = []
+        self.problems: list[Problem] = []
+        self.file_version = 0
+        self.ram_version: int | None = None
+        self.machine: bytes | None = None
+        self.capabilities: tuple[bytes, ...] = ()
+        self.configuration: Configuration | None = None
+        self.commands: list[Command] = []
+        self.mapped_ram = False
+        self.disks: dict[bytes, int] = {}
+        self.vmdesc: tuple[int, int] | None = None
+        self.device_tail: tuple[int, int] | None = None
+        self.footers: bool | None = None
+        self.complete = False
+        self.end = 0
+        self.gaps: list[Gap] = []
+        self.has_start = True
+        self.lost_names = 0
+
+        self.forced: Dialect | None = None if dialect is None else dialect_named(dialect)
+        self.forced_endian = endian
+        self.page_size_known = page_size is not None
+        self.owners: dict[int, Owner] = {}
+        self.block_index: dict[bytes, int] = {}
+        self.ram_ended = False
+
+    @property
+    def names(self) -> tuple[bytes, ...]:
+        """The name of each RAM block so far, by its index."""
+        return tuple(b.name for b in self.blocks)
+
+    @property
+    def page_size(self) -> int:
+        """The target's page size in bytes, as far as it is known."""
+        return self.reading.page_size
+
+    @property
+    def has_list(self) -> bool:
+        """Whether a block list was read or given."""
+        return any(b.declared for b in self.blocks)
+
+    @property
+    def facts(self) -> Facts:
+        """What was found by now."""
+        return Facts(
+            reading=self.reading,
+            sections=self.sections,
+            blocks=tuple(self.blocks),
+            problems=tuple(self.problems),
+            file_version=self.file_version,
+            ram_version=self.ram_version,
+            machine=self.machine,
+            capabilities=self.capabilities,
+            configuration=self.configuration,
+            commands=tuple(self.commands),
+            mapped_ram=self.mapped_ram,
+            disks=dict(self.disks),
+            vmdesc=self.vmdesc,
+            device_tail=self.device_tail,
+            footers=self.footers,
+            complete=self.complete,
+            end=self.end,
+            gaps=tuple(self.gaps),
+            has_start=self.has_start,
+            lost_names=self.lost_names,
+        )
+
+    def complain(self, rule: str, offset: int, message: str) -> None:
+        """Note a problem after which the scan goes on."""
+        self.problems.append(Problem(rule, offset, message))
+
+    def declare(self, blocks: Sequence[Block], at: int) -> None:
+        """Add RAM blocks, which the list at offset ``at`` has."""
+        for block in blocks[:NO_BLOCK]:
+            if block.name in self.block_index:
+                agrees = self.blocks[self.block_index[block.name]].length == block.length
+                rule = "block-list-form" if agrees else "block-list"
+                self.complain(rule, at, f"two blocks of one name, of {'one' if agrees else 'two'} lengths")
+            self.block_index.setdefault(block.name, len(self.blocks))
+            self.blocks.append(block)
+
+
+class Scan(ABC):
+    """A scan of ``source``. Iterating it gives the records, a `Columns` a window; all else is known at the end.
+
+    ``columns`` are all records at once where an earlier scan found them, else None.
+    """
+
+    columns: Columns | None = None
+
+    def __init__(self, source: Source, found: Found) -> None:
+        self.source = source
+        self._found = found
+
+    @abstractmethod
+    def __iter__(self) -> Iterator[Columns]: ...
+
+    @property
+    @abstractmethod
+    def facts(self) -> Facts:
+        """What was found by now, all of it when the scan has been iterated."""
+
+    @property
+    def reading(self) -> Reading:
+        """How the RAM sections read, as far as it is known."""
+        return self._found.reading
+
+    @property
+    def sections(self) -> Sections:
+        """The sections so far."""
+        return self._found.sections
+
+    @property
+    def blocks(self) -> Sequence[Block]:
+        """The RAM blocks so far."""
+        return self._found.blocks
+
+    @property
+    def names(self) -> tuple[bytes, ...]:
+        """The name of each RAM block so far, by its index."""
+        return self._found.names
+
+    @property
+    def page_size(self) -> int:
+        """The target's page size in bytes, as far as it is known."""
+        return self._found.page_size
+
+    @property
+    def problems(self) -> Sequence[Problem]:
+        """What was met so far that should not be there."""
+        return self._found.problems
+
+    @property
+    def ram_version(self) -> int | None:
+        """The version of the RAM section."""
+        return self._found.ram_version
+
+    @property
+    def machine(self) -> bytes | None:
+        """The machine's name, where CONFIGURATION says it."""
+        return self._found.machine
+
+    @property
+    def configuration(self) -> Configuration | None:
+        """The CONFIGURATION section."""
+        return self._found.configuration
+
+    @property
+    def commands(self) -> Sequence[Command]:
+        """The COMMANDs so far, in file order."""
+        return self._found.commands

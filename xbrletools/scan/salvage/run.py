@@ -1,0 +1,192 @@
+"""The scan that reads on after damage: run after run of records, with the gap between each two."""
+
+from collections.abc import Iterator, Sequence
+from dataclasses import replace
+
+from ...errors import XbrleError
+from ...formats import qevm, ram
+from ...formats.qevm import SectionType
+from ...model import Block, Certainty, Facts, Gap, Problem
+from ...source.source import MappedSource
+from ...table.columns import NO_BLOCK, Columns, join
+from ...table.sections import STAGE_OF, Boundary, Owner
+from ..buffer import Buffer, Stop
+from ..container_reader import ContainerReader
+from ..notes import Notes, Scan
+from ..ram_reader import RamReader
+from .attribute import attributed
+from .gaps import RECORD_MAX, believed, leave_out, place_filled, without_last
+from .resync import ENOUGH, Resync
+from .skeptic import Skeptic, checked, ram_ids, ram_owner
+from .sweep import infer_lengths, split_at_jumps
+
+
+class Salvager(Scan):
+    """A scan that reads on after damage; the gaps are complete when it has been iterated.
+
+    ``blocks`` are the RAM blocks where the user knows them, as (name, length in bytes).
+
+    Raises:
+        XbrleError: there is no such dialect or, while it is iterated, nothing in the source can be believed.
+    """
+
+    def __init__(
+        self,
+        source: MappedSource,
+        dialect: str | None = None,
+        endian: str | None = None,
+        page_size: int | None = None,
+        blocks: Sequence[tuple[bytes, int]] = (),
+    ) -> None:
+        self._notes = Notes(dialect, endian, page_size)
+        super().__init__(source, self._notes)
+        self._notes.has_start = False
+        self._notes.declare([Block(name, length) for name, length in blocks], 0)
+        self._data = source.data
+        self._judge = Skeptic(self._notes, bool(blocks))
+        self._buffer = Buffer(source)
+        self._ram = RamReader(self._buffer, self._notes, self._judge)
+        self._container = ContainerReader(self._buffer, self._notes, self._judge, self._ram)
+        self._resync = Resync(source, self._notes)
+
+    @property
+    def facts(self) -> Facts:
+        """What was found by now, with what was skipped."""
+        return self._notes.facts
+
+    def __iter__(self) -> Iterator[Columns]:
+        source, notes = self.source, self._notes
+        if not len(self._data):
+            raise XbrleError(source.damage or f"{source.name}: is empty")
+        pieces = self._pieces()
+        if not any(len(p) for p in pieces):
+            raise XbrleError(f"{source.name}: nothing in it can be believed to be a migration stream")
+        if source.damage:
+            notes.problems.append(Problem("truncated", len(self._data), source.damage, fatal=True))
+        infer_lengths(pieces, notes)
+        columns = split_at_jumps(join(pieces), notes)
+        for gap in notes.gaps:
+            if gap.certainty is not Certainty.NONE:
+                notes.complain("skipped", gap.start, gap.told)
+        yield columns
+
+    def _pieces(self) -> list[Columns]:
+        """The believed records of every run; the gaps between the runs are noted."""
+        notes = self._notes
+        pieces: list[Columns] = []
+        rows = begun = searched = 0
+        try:
+            run = self._container.read(self._container.open())
+        except XbrleError:
+            run = _not_a_stream()
+        while True:
+            columns, problem = self._run(run)
+            columns = believed(columns, begun, notes.gaps)
+            columns, problem = checked(columns, problem, self._data, notes)
+            columns = attributed(columns, pieces, notes)
+            if problem is None:
+                return [*pieces, columns]
+            kept, start = without_last(columns, begun)
+            pieces.append(kept)
+            rows += len(kept)
+            following = None
+            if not self._judge.no_more_ram:
+                following = self._resync.find(max(start + (len(kept) < len(columns)), searched))
+            notes.sections.truncate(start)
+            notes.complete = False
+            gap, run_next = self._bridge(start, problem, following, rows, columns, kept)
+            notes.gaps.append(gap)
+            last = columns.take(slice(len(kept), None))
+            leave_out(notes.gaps, list(zip(last.block.tolist(), last.address.tolist(), strict=True)))
+            if run_next is None:
+                return pieces
+            run, begun = run_next, gap.end
+            searched = 1 + (gap.end if following is None else following)
+
+    def _run(self, run: Iterator[Columns]) -> tuple[Columns, Problem | None]:
+        """All records up to the next damage."""
+        pieces: list[Columns] = []
+        problem = None
+        try:
+            pieces.extend(run)
+        except Stop as stop:
+            problem = stop.problem
+        self._ram.gather()
+        pieces.extend(self._ram.drain())
+        return join(pieces), problem
+
+    # -- the way across a gap ----------------------------------------------------------------------------------------
+
+    def _bridge(
+        self,
+        start: int,
+        problem: Problem,
+        following: int | None,
+        row: int,
+        parsed: Columns,
+        kept: Columns,
+    ) -> tuple[Gap, Iterator[Columns] | None]:
+        """The gap that begins at ``start``, and the run that comes after it; None where none does."""
+        if following is None:
+            return self._to_tail(start, problem, row)
+        notes = self._notes
+        chain = self._resync.chain(following)
+        notes.reading = chain.reading
+        end = following
+        header = self._resync.header_before(following, start)
+        first_end = self._resync.first_end(following)
+        how = place_filled(start, following, parsed, kept, self._data, notes.reading)
+        evidence = f"{chain.records} records in a row that agree" + (f"; {how}" if how else "")
+        certainty = Certainty.NEAR_CERTAIN if chain.score >= ENOUGH else Certainty.LIKELY
+        if header is None and first_end is not None:  # the first record may be spliced from two
+            end = first_end
+        gap = Gap(start, end, problem.message, certainty, row, how is not None, evidence)
+        return gap, self._resume(following if header is None else header, header is not None)
+
+    def _to_tail(self, start: int, problem: Problem, row: int) -> tuple[Gap, Iterator[Columns] | None]:
+        """The gap that begins at ``start`` where no more records come, and the run of device sections after it."""
+        notes, size = self._notes, len(self._data)
+        tail = None if notes.ram_ended else self._resync.find_tail(problem.offset)
+        if tail is None:
+            notes.end = start
+            notes.problems.append(replace(problem, fatal=True))
+            simply_ends = problem.rule == "truncated" and size - start <= RECORD_MAX
+            holds = not notes.ram_ended and not simply_ends
+            return Gap(start, size, problem.message, Certainty.NONE, row, may_hold_records=holds), None
+        self._judge.no_more_ram = True
+        gap = Gap(start, tail, problem.message, Certainty.LIKELY, row, evidence="a device section's header")
+        return gap, self._resume(tail)
+
+    def _resume(self, at: int, framed: bool = True) -> Iterator[Columns]:
+        """The records from ``at`` on: a section's header stands there, or (not ``framed``) a record."""
+        notes = self._notes
+        self._ram.restart(NO_BLOCK if notes.reading.version != ram.VERSION_FLAT else 0)
+        self._buffer.load(at, 0)
+        if not framed:
+            owner = next((o for o in notes.owners.values() if o.idstr == ram.IDSTR), None) or ram_owner(notes, 0)
+            last = notes.sections[-1].type if len(notes.sections) else SectionType.PART
+            kind = last if last in STAGE_OF else SectionType.PART
+            section = notes.sections.add(kind, owner, at, at)
+            yield from self._ram.read(owner, at)
+            notes.sections.close(section, notes.end, Boundary.PARSED)
+            if kind is SectionType.END:
+                notes.ram_ended = True
+            at = self._footer_after(owner, notes.end)
+        yield from self._container.read(at)
+
+    def _footer_after(self, owner: Owner, at: int) -> int:
+        """Past the footer of a section whose header is lost; it says the section's id."""
+        notes = self._notes
+        size = qevm.Footer.sizeof()
+        if notes.footers is not False and not ram_ids(notes):
+            found = bytes(self._data[at : at + size])
+            if len(found) == size and found[0] == SectionType.FOOTER:
+                number = int(qevm.Footer.parse(found).section_id)
+                owner = notes.owners[number] = replace(owner, section_id=number)
+        return self._container.footer(owner, at)
+
+
+def _not_a_stream() -> Iterator[Columns]:
+    """A run without records, of a capture that begins with damage."""
+    raise Stop("not-a-stream", 0, "the capture does not begin as a migration stream")
+    yield  # pragma: no cover

@@ -1,0 +1,118 @@
+"""What a capture's sender sent, record by record, as page contents.
+
+Contents are the sender's. Where a dialect's sender did not cache dup pages, its next delta is against the content last
+sent in full or as a delta. Only over that content does the delta give what the source really held.
+"""
+
+import zlib
+from collections.abc import Iterator
+from dataclasses import dataclass, fields
+from itertools import pairwise
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ..formats.ram import Kind
+from ..memory.image import Image, State
+from ..memory.moments import discards_of, space_of
+from ..memory.replay import apply, forgets_dups, ranks
+from ..model import Stream
+from ..table.sections import Stage
+
+BATCH_BYTES = 8 << 20
+
+
+@dataclass(frozen=True, slots=True)
+class SentPages:
+    """A batch of n records in their order, each with a page.
+
+    ``rows`` (n,) int64 are the records' rows in the record table, ``pages`` (n,) int64 their pages in the capture's
+    page space. ``contents`` (n, page_size) uint8 is what the sender sent, ``known`` (n,) bool whether that can be told.
+    ``is_dup`` (n,) bool marks dup pages. ``stage`` (n,) uint8 is each record's `Stage`. ``swept`` (n,) bool marks what
+    came after the sender's first sweep over memory.
+    """
+
+    rows: NDArray[np.int64]
+    pages: NDArray[np.int64]
+    contents: NDArray[np.uint8]
+    is_dup: NDArray[np.bool_]
+    known: NDArray[np.bool_]
+    stage: NDArray[np.uint8]
+    swept: NDArray[np.bool_]
+
+    def __len__(self) -> int:
+        return len(self.rows)
+
+    def take(self, which: NDArray[np.bool_]) -> "SentPages":
+        """The chosen records."""
+        return SentPages(*(getattr(self, f.name)[which] for f in fields(self)))
+
+
+def sent_pages(stream: Stream) -> Iterator[SentPages]:
+    """Every record with a page of a block that the capture declares, in order, a few MiB at a time."""
+    columns, space = stream.records.columns, space_of(stream)
+    page_of_row = space.rows(columns)
+    page_rows = np.flatnonzero(page_of_row >= 0)
+    image = Image(space)
+    stage, swept = stream.records.stage, page_rows >= _second_sweep(stream, page_rows)
+    discards = discards_of(stream)
+    if len(discards):  # what a postcopy destination forgot is not a base, and no sender writes deltas after that
+        stage[int(discards.since.min()) :] = Stage.END
+    step = max(1, BATCH_BYTES // stream.page_size)
+    for start in range(0, len(page_rows), step):
+        rows = page_rows[start : start + step]
+        pages = page_of_row[rows]
+        contents, is_dup, known = _contents(stream, image, rows, pages)
+        yield SentPages(rows, pages, contents, is_dup, known, stage[rows], swept[start : start + step])
+
+
+def _second_sweep(stream: Stream, page_rows: NDArray[np.int64]) -> int:
+    """The row of the first record after the sender's first sweep over memory: the first that steps back, in the order
+    of the block list and, within a block, of addresses [C].
+    """
+    columns = stream.records.columns
+    block, address = columns.block[page_rows], columns.address[page_rows]
+    back = np.flatnonzero((block[1:] < block[:-1]) | (block[1:] == block[:-1]) & (address[1:] < address[:-1]))
+    return int(page_rows[back[0] + 1]) if len(back) else len(columns)
+
+
+def _contents(
+    stream: Stream, image: Image, rows: NDArray[np.int64], pages: NDArray[np.int64]
+) -> tuple[NDArray[np.uint8], NDArray[np.bool_], NDArray[np.bool_]]:
+    """What records give, whether they are dup pages, and whether what they give is known."""
+    columns, dialect, data = stream.records.columns, stream.dialect, stream.data
+    kind = columns.kind[rows]
+    is_dup = kind == Kind.DUP
+    contents = np.empty((len(rows), stream.page_size), np.uint8)
+    known = np.zeros(len(rows), bool)
+    fills = data[columns.payload(rows[is_dup])]
+    contents[is_dup] = fills[:, None]
+    known[is_dup] = True
+    replayed = np.flatnonzero(~is_dup) if forgets_dups(dialect) else np.arange(len(rows))
+    rank = ranks(pages[replayed])
+    order = replayed[np.argsort(rank, kind="stable")]
+    bounds = np.concatenate([[0], np.cumsum(np.bincount(rank))]).tolist() if len(rank) else [0]
+    for start, end in pairwise(bounds):
+        layer = order[start:end]
+        apply(image, data, columns.take(rows[layer]), dialect)
+        for place in layer[kind[layer] == Kind.COMPRESSED].tolist():
+            _inflate(stream, image, int(rows[place]), int(pages[place]))
+        contents[layer] = image.pages[pages[layer]]
+        known[layer] = image.state[pages[layer]] == State.RECOVERED
+    return contents, is_dup, known
+
+
+def _inflate(stream: Stream, image: Image, row: int, page: int) -> None:
+    """Decompress one COMPRESS_PAGE; a corrupt one leaves its page unknown."""
+    columns = stream.records.columns
+    start = int(columns.offset[row]) + int(columns.head[row])
+    packed = stream.data[start : start + int(columns.length[row])]
+    try:
+        inflated = zlib.decompressobj().decompress(packed.tobytes(), stream.page_size)
+    except zlib.error:
+        inflated = b""
+    if len(inflated) == stream.page_size:
+        image.pages[page] = np.frombuffer(inflated, np.uint8)
+        image.set_recovered(np.array([page]))
+    else:
+        image.set_unknown(np.array([page]))

@@ -1,0 +1,77 @@
+"""The pages that `serve` sends. They load nothing from another host, and their headers forbid that to all in them."""
+
+import html
+import secrets
+
+from ..text import inert
+
+ICON = (
+    '<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 16 16"><rect width="16" height="16" rx="3" fill="#14202b"/>'
+    '<path d="M8 3.5 12.5 12h-9z" fill="none" stroke="#ffb454" stroke-width="1.6"/></svg>'
+)
+_STYLE = """
+@font-face { font-family: "Roboto Mono"; src: url("static/fonts/RobotoMono-VariableFont_wght.ttf"); }
+html, body { margin: 0; height: 100%; background: #121212; color: #e0e0e0; font: 16px "Roboto Mono", monospace; }
+.textual-terminal { width: 100vw; height: 100vh; }
+main { max-width: 48em; margin: 0 auto; padding: 10vh 1em; overflow-wrap: anywhere; }
+pre { white-space: pre-wrap; }
+#ended { display: none; position: fixed; bottom: 0; width: 100%; padding: .5em 1em; background: #3a2a10; }
+.-closed #ended { display: block; }
+a { color: #ffb454; }
+"""
+# textual.js reads the terminal's data. It opens windows for links on the screen and for downloads: neither is allowed.
+_SCRIPT = """
+window.open = () => null;
+addEventListener("DOMContentLoaded", () => {
+  const base = location.origin.replace(/^http/, "ws") + location.pathname;
+  document.querySelector(".textual-terminal").dataset.sessionWebsocketUrl = base + "ws";
+});
+"""
+
+
+def terminal(name: str, font_size: int) -> tuple[str, str]:
+    """The page with the terminal, for a capture of this name; and the nonce of its script."""
+    nonce = secrets.token_urlsafe(16)
+    head = f'<link rel="stylesheet" href="static/css/xterm.css"><script nonce="{nonce}">{_SCRIPT}</script>'
+    head += '<script src="static/js/textual.js"></script>'
+    body = f'<div id="terminal" class="textual-terminal" data-font-size="{font_size}"></div>'
+    body += '<div id="ended">This session has ended. <a href="">Start another</a></div>'
+    return _page(name, head, body), nonce
+
+
+def refusal(name: str, heading: str, why: str) -> str:
+    """A page that says what cannot be had, and why. Nothing in a name or a reason is markup."""
+    body = f"<main><h1>{_text(heading)}</h1><pre>{_text(why)}</pre>"
+    return _page(name, "", body + '<p><a href="">Try again</a></p></main>')
+
+
+def policy(host: str = "", nonce: str = "") -> dict[str, str]:
+    """The headers of every answer: from here alone, for nobody else's page, and not kept.
+
+    The page with the terminal connects to ``host``, which must be a name and a port, and has a script with ``nonce``.
+    """
+    script = f"'self' 'nonce-{nonce}'" if nonce else "'self'"
+    sockets = f"'self' ws://{host} wss://{host}" if host else "'self'"
+    rules = (
+        f"default-src 'none'; script-src {script}; style-src 'self' 'unsafe-inline'; img-src 'self' data:; "
+        f"font-src 'self'; connect-src {sockets}; base-uri 'none'; form-action 'none'; frame-ancestors 'none'"
+    )
+    return {
+        "Content-Security-Policy": rules,
+        "Referrer-Policy": "no-referrer",
+        "X-Content-Type-Options": "nosniff",
+        "Cross-Origin-Resource-Policy": "same-origin",
+        "Cross-Origin-Opener-Policy": "same-origin",
+        "Cache-Control": "no-store",
+    }
+
+
+def _page(name: str, head: str, body: str) -> str:
+    title = f"<title>{_text(name)} - xbrle</title>"
+    icon = '<link rel="icon" type="image/svg+xml" href="icon.svg">'
+    start = f'<!DOCTYPE html><html lang="en"><head><meta charset="utf-8">{title}{icon}<style>{_STYLE}</style>'
+    return f"{start}{head}</head><body>{body}</body></html>"
+
+
+def _text(text: str) -> str:
+    return html.escape(inert(text))

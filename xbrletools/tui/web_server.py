@@ -1,0 +1,230 @@
+"""Answers a web browser: a page with a terminal, and a process of its own for each connection from such a page.
+
+The terminal is textual-serve's. Who may have it is decided here. Any page that a user has open, from anywhere, can make
+requests to a port of this machine. So the address holds a secret; it must be asked for under a name of this machine,
+since a foreign name may be made to lead here; and what asks must have come from here.
+"""
+
+import asyncio
+import hmac
+import ipaddress
+import json
+import re
+import secrets
+import signal
+import socket
+from collections.abc import Awaitable, Callable
+from contextlib import suppress
+from pathlib import Path
+from typing import Any
+
+import textual_serve
+from aiohttp import WSMsgType, web
+
+from ..errors import XbrleError
+from . import web_page
+from .served import Served
+from .web_session import GRACE, Session
+
+HEARTBEAT = 15.0  # seconds after which a connection that does not answer is taken for gone
+MESSAGE_MAX = 1 << 20
+CELLS_MAX = 1000  # of a terminal, in either direction
+FONT_SIZES = (6, 40)
+_HOST = re.compile(r"(?:\[[0-9A-Fa-f:.]+\]|[A-Za-z0-9._-]+)(?::[0-9]{1,5})?")
+STATICS = Path(textual_serve.__path__[0]) / "static"
+ENDING = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
+
+
+def run(served: Served, host: str, port: int, announce: Callable[[str], None]) -> None:
+    """Serve until a signal ends it.
+
+    Raises:
+        XbrleError: it cannot listen there.
+    """
+    asyncio.run(_run(Server(served, host), host, port, announce))
+
+
+async def _run(server: "Server", host: str, port: int, announce: Callable[[str], None]) -> None:
+    ended = asyncio.Event()
+    for number in ENDING:
+        if signal.getsignal(number) is not signal.SIG_IGN:  # what nohup has ignored stays ignored
+            asyncio.get_running_loop().add_signal_handler(number, ended.set)
+    runner = web.AppRunner(server.application(), access_log=None, shutdown_timeout=GRACE)
+    await runner.setup()
+    try:
+        try:
+            await web.TCPSite(runner, host, port).start()
+        except (OSError, UnicodeError) as error:
+            why = error.strerror if isinstance(error, OSError) else None
+            raise XbrleError(f"cannot listen at {host}:{port}: {why or error}") from error
+        announce(f"http://{_reachable(host)}:{runner.addresses[0][1]}/{server.token}/")
+        await ended.wait()
+    finally:
+        await runner.cleanup()
+
+
+class Server:
+    """Answers for one capture. ``token`` is the secret in its address."""
+
+    def __init__(self, served: Served, host: str) -> None:
+        self.token = secrets.token_urlsafe(24)
+        self._served = served
+        self._host = host
+        self._open: set[web.WebSocketResponse] = set()
+
+    def application(self) -> web.Application:
+        """What answers requests."""
+        pages = web.Application()
+        pages.add_routes(
+            [
+                web.get("/", self._page),
+                web.get("/icon.svg", self._icon),
+                web.get("/ws", self._session),
+                web.static("/static", STATICS),
+            ]
+        )
+        application = web.Application(middlewares=[self._guard])
+        application.add_subapp(f"/{self.token}/", pages)
+        application.on_response_prepare.append(_restrict)
+        application.on_shutdown.append(self._close)
+        return application
+
+    @web.middleware
+    async def _guard(
+        self, request: web.Request, handler: Callable[[web.Request], Awaitable[web.StreamResponse]]
+    ) -> web.StreamResponse:
+        asked = request.headers.get("Host", "")
+        if not is_own_name(asked, self._host):
+            raise web.HTTPForbidden(text="This is not the name of the machine that serves it.")
+        origin = request.headers.get("Origin")
+        if origin is not None and origin.partition("://")[2].casefold() != asked.casefold():
+            raise web.HTTPForbidden(text="This was asked for by a page from elsewhere.")
+        secret = request.path.split("/")[1]
+        if not hmac.compare_digest(secret.encode(errors="replace"), self.token.encode()):
+            raise web.HTTPNotFound(text="The address is not complete: it ends in a long secret and a slash.")
+        try:
+            return await handler(request)
+        except web.HTTPException:
+            raise
+        except Exception as error:
+            return self._refused("This failed", str(error) or type(error).__name__, 500)
+
+    async def _page(self, request: web.Request) -> web.Response:
+        if len(self._open) >= self._served.sessions:
+            why = f"{len(self._open)} sessions are open already. Close one, or serve with a larger --sessions."
+            return self._refused("No more sessions", why, 503)
+        try:
+            await asyncio.to_thread(self._served.check)
+        except Exception as error:  # whatever it is, the user must see it
+            why = str(error) or type(error).__name__
+            return self._refused(f"{self._served.name} cannot be opened", why, 503)
+        font_size = _bounded(request.query.get("fontsize"), *FONT_SIZES, otherwise=16)
+        text, nonce = web_page.terminal(self._served.name, font_size)
+        headers = web_page.policy(request.headers["Host"], nonce)
+        return web.Response(text=text, content_type="text/html", headers=headers)
+
+    def _refused(self, heading: str, why: str, status: int) -> web.Response:
+        page = web_page.refusal(self._served.name, heading, why)
+        return web.Response(
+            body=page.encode(errors="replace"), status=status, content_type="text/html", charset="utf-8"
+        )
+
+    async def _icon(self, _: web.Request) -> web.Response:
+        return web.Response(text=web_page.ICON, content_type="image/svg+xml")
+
+    async def _session(self, request: web.Request) -> web.StreamResponse:
+        """A connection and its process. When either ends, both do."""
+        if len(self._open) >= self._served.sessions:
+            raise web.HTTPServiceUnavailable(text="No more sessions.")
+        connection = web.WebSocketResponse(heartbeat=HEARTBEAT, max_msg_size=MESSAGE_MAX)
+        self._open.add(connection)
+        session = Session(self._served.words, connection.send_bytes)
+        try:
+            await connection.prepare(request)
+            size = [_bounded(request.query.get(name), 1, CELLS_MAX, n) for name, n in (("width", 80), ("height", 24))]
+            shown = asyncio.create_task(session.run(*size))
+            typed = asyncio.create_task(_obey(connection, session))
+            _, left = await asyncio.wait((shown, typed), return_when=asyncio.FIRST_COMPLETED)
+            for task in left:
+                task.cancel()
+            await asyncio.gather(shown, typed, return_exceptions=True)
+        finally:
+            await session.stop()
+            self._open.discard(connection)
+            with suppress(Exception):  # the other side may be gone
+                await connection.close()
+        return connection
+
+    async def _close(self, _: web.Application) -> None:
+        for connection in list(self._open):
+            with suppress(Exception):
+                await connection.close()
+
+
+async def _obey(connection: web.WebSocketResponse, session: Session) -> None:
+    """Do what the page's terminal says, until it is gone. What is not understood is passed over."""
+    async for message in connection:
+        if message.type is not WSMsgType.TEXT:
+            continue
+        with suppress(ValueError, RecursionError):
+            match json.loads(message.data):
+                case ["stdin", str(text)]:
+                    await session.type(text)
+                case ["resize", {"width": width, "height": height}]:
+                    size = {"width": _bounded(width, 1, CELLS_MAX, 80), "height": _bounded(height, 1, CELLS_MAX, 24)}
+                    await session.tell(type="resize", **size)
+                case ["ping", str(text)]:
+                    await connection.send_json(["pong", text])
+                case ["blur" | "focus" as what]:
+                    await session.tell(type=what)
+
+
+async def _restrict(request: web.Request, response: web.StreamResponse) -> None:
+    """Give every answer the headers that keep it to itself."""
+    for name, value in web_page.policy().items():
+        response.headers.setdefault(name, value)
+    response.headers.pop("Server", None)
+
+
+def is_own_name(asked: str, host: str) -> bool:
+    """Whether what a request was sent to, ``Host``, is this machine, where it listens at ``host``.
+
+    A name that is not known to be ours may belong to anyone. An address cannot be made to lead elsewhere, but where
+    this listens on the loopback alone, only that is asked for.
+    """
+    if not _HOST.fullmatch(asked):
+        return False
+    name = asked.rpartition("]")[0].strip("[") or asked.partition(":")[0].casefold()
+    literal = _literal(name)
+    if literal is not None and (literal.is_loopback or not _is_loopback(host)):
+        return True
+    own = {"localhost", host.casefold()}
+    return name in (own if _is_loopback(host) else {*own, socket.gethostname().casefold()})
+
+
+def _is_loopback(host: str) -> bool:
+    literal = _literal(host)
+    return host.casefold() == "localhost" or (literal is not None and literal.is_loopback)
+
+
+def _literal(host: str) -> ipaddress.IPv4Address | ipaddress.IPv6Address | None:
+    try:
+        return ipaddress.ip_address(host)
+    except ValueError:
+        return None
+
+
+def _reachable(host: str) -> str:
+    """A name to open in a browser, for a host to listen at."""
+    literal = _literal(host)
+    if literal is not None and literal.is_unspecified:
+        return socket.gethostname()
+    return f"[{host}]" if ":" in host else host
+
+
+def _bounded(number: Any, low: int, high: int, otherwise: int) -> int:
+    """A number that a page sent, within bounds."""
+    try:
+        return min(max(int(str(number)[:9]), low), high)
+    except ValueError:
+        return otherwise

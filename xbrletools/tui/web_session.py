@@ -1,0 +1,121 @@
+"""One session of `serve`: a process of its own with the browser of captures, spoken to as Textual's web driver is.
+
+Both ways go packets: a byte that says what it is (D what a terminal gets or sends, M an object of JSON), a be32 length,
+and that many bytes. The process begins with a line of its own.
+"""
+
+import asyncio
+import contextlib
+import json
+import os
+import signal
+import sys
+from asyncio.subprocess import PIPE, Process
+from collections.abc import Awaitable, Callable, Sequence
+
+from ..text import inert
+
+GRACE = 2.0  # seconds that a process may take to end when it is asked to
+SAID_MAX = 1 << 14  # bytes of its standard error that are shown
+_BEGIN = b"__GANGLION__\n"
+# Becomes the command in its arguments, which the kernel then kills (PR_SET_PDEATHSIG, SIGKILL) when the server is gone.
+_BECOME = "import ctypes, os, sys; ctypes.CDLL(None).prctl(1, 9); os.execv(sys.argv[1], sys.argv[1:])"
+_UNTIL_PARENT_ENDS = (sys.executable, "-I", "-S", "-c", _BECOME)
+
+
+class Session:
+    """The process of one connection. ``send`` takes what its terminal gets."""
+
+    def __init__(self, words: Sequence[str], send: Callable[[bytes], Awaitable[None]]) -> None:
+        self._words = words
+        self._send = send
+        self._process: Process | None = None
+        self._said = b""
+
+    async def run(self, width: int, height: int) -> None:
+        """Start the process and pass on what it shows until it ends by itself. What it said last is shown too."""
+        environment = {
+            **os.environ,
+            "TEXTUAL_DRIVER": "textual.drivers.web_driver:WebDriver",
+            "TEXTUAL_COLOR_SYSTEM": "truecolor",
+            "COLUMNS": str(width),
+            "ROWS": str(height),
+        }
+        self._process = process = await asyncio.create_subprocess_exec(
+            *_UNTIL_PARENT_ENDS,
+            *self._words,
+            stdin=PIPE,
+            stdout=PIPE,
+            stderr=PIPE,
+            env=environment,
+            start_new_session=True,
+        )
+        assert process.stdout is not None
+        listening = asyncio.create_task(self._listen(process))
+        try:
+            while await process.stdout.readline() not in (_BEGIN, b""):
+                pass
+            with contextlib.suppress(asyncio.IncompleteReadError):
+                await self._show(process.stdout)
+            await listening
+        finally:
+            listening.cancel()
+        if self._said:
+            text = inert(self._said.decode(errors="backslashreplace")).replace("\n", "\r\n")
+            await self._send(b"\x1b[?1049l\r\n" + text.encode(errors="backslashreplace"))
+
+    async def type(self, text: str) -> None:
+        """What the user typed."""
+        await self._tell(b"D", text.encode(errors="replace"))
+
+    async def tell(self, **what: object) -> None:
+        """Something else about the terminal."""
+        await self._tell(b"M", json.dumps(what).encode())
+
+    async def stop(self) -> None:
+        """Have the process end, by force if it does not."""
+        process = self._process
+        if process is None or process.returncode is not None:
+            return
+        assert process.stdout is not None
+        emptying = asyncio.create_task(_empty(process.stdout))  # it may wait to have its output taken
+        for how in (None, signal.SIGTERM, signal.SIGKILL):
+            with contextlib.suppress(ProcessLookupError, OSError, TimeoutError):
+                if how is None:
+                    await self.tell(type="quit")
+                else:
+                    os.killpg(process.pid, how)
+            with contextlib.suppress(TimeoutError):
+                await asyncio.wait_for(process.wait(), GRACE)
+                break
+        emptying.cancel()
+
+    async def _show(self, output: asyncio.StreamReader) -> None:
+        """Pass on what is for the terminal. Files and addresses to open are not passed on: nothing leaves from here."""
+        while True:
+            kind, length = await output.readexactly(1), await output.readexactly(4)
+            content = await output.readexactly(int.from_bytes(length, "big"))
+            if kind == b"D":
+                await self._send(content)
+
+    async def _listen(self, process: Process) -> None:
+        assert process.stderr is not None
+        while piece := await process.stderr.read(1 << 12):
+            self._said = (self._said + piece)[-SAID_MAX:]
+
+    async def _tell(self, kind: bytes, content: bytes) -> None:
+        """Send a packet.
+
+        Raises:
+            OSError: the process is gone.
+            TimeoutError: it does not take it.
+        """
+        if self._process is None or self._process.stdin is None:
+            return
+        self._process.stdin.write(kind + len(content).to_bytes(4, "big") + content)
+        await asyncio.wait_for(self._process.stdin.drain(), GRACE)
+
+
+async def _empty(output: asyncio.StreamReader) -> None:
+    while await output.read(1 << 16):
+        pass

@@ -58,7 +58,7 @@ class Whole:
         carries = self.capture.records.is_page
         self.start = columns.offset[carries].astype(np.int64)
         self.end = self.start + columns.head[carries] + columns.length[carries]
-        self.rows = self.capture.space.rows(columns)[carries]
+        self.rows = self.capture.space.pages_of(columns)[carries]
         self.blocks = [(b.name, b.length) for b in self.capture.blocks]
         self.pages = self.capture.memory().pages.copy()
 

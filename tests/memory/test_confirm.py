@@ -57,7 +57,7 @@ def test_a_page_of_the_debug_trees_that_went_astray_is_not_known(corpus):
     data[int(records.columns.offset[row]) + WORD - 3] ^= 0x40
     capture = xbrletools.open(bytes(data), salvage=True)
     image = capture.memory(trust=Trust.CHECKSUM)
-    astray = capture.space.rows(capture.records.columns)[row]
+    astray = capture.space.pages_of(capture.records.columns)[row]
     assert capture.records.columns.address[row] == 0x71A000
     assert not image.known[astray]
 
@@ -72,7 +72,7 @@ def test_memory_of_what_is_confirmed_knows_nothing_else():
 def test_on_a_real_capture_all_pages_that_end_as_deltas_are_confirmed(corpus):
     capture = xbrletools.open(corpus("qemu-2011-posted/dbg-mixed-16m.bin"))
     columns = capture.records.columns
-    rows = capture.space.rows(columns)
+    rows = capture.space.pages_of(columns)
     last = np.full(len(capture.space), -1)
     last[rows[rows >= 0]] = np.flatnonzero(rows >= 0)
     deltas = (last >= 0) & np.isin(columns.kind[last], DELTA_KINDS)

@@ -19,7 +19,7 @@ from xbrletools.memory.replay import View
 def pages_of(capture, seed):
     """Some pages that were sent, half of them in doubt at the end."""
     columns = capture.records.columns
-    rows = np.unique(capture.space.rows(columns)[capture.records.is_page])
+    rows = np.unique(capture.space.pages_of(columns)[capture.records.is_page])
     rows = rows[rows >= 0]
     unknown = rows[capture.memory().state[rows] != State.RECOVERED].tolist()
     chance = random.Random(seed)

@@ -24,7 +24,7 @@ async def test_the_bytes_shown_are_the_library_s_for_seeded_records_and_pages(pa
     capture = xbrletools.open(path)  # type: ignore[arg-type]
     random = np.random.default_rng(seed)
     columns, numbers = capture.records.columns, capture.records.by_number
-    changed_twice = np.flatnonzero(np.bincount(capture.space.rows(columns)[numbers]) > 1)
+    changed_twice = np.flatnonzero(np.bincount(capture.space.pages_of(columns)[numbers]) > 1)
     async with browsing(path) as d:
         await d.press("3")
         seen, views = set(), list[View]()

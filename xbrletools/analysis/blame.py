@@ -103,14 +103,14 @@ def _authors(
         whole[layer.deltas] = False
         cut = whole & (layer.kind == Kind.PAGE) & (length[layer.places] < size)
         for i in np.flatnonzero(cut).tolist():
-            authors[layer.rows[i] - first, : length[layer.places[i]]] = number[layer.places[i]]
+            authors[layer.pages[i] - first, : length[layer.places[i]]] = number[layer.places[i]]
         whole[layer.deltas[layer.verdicts != Verdict.OK]] = True  # the whole page is unknown after it
         whole &= ~cut
-        authors[layer.rows[whole] - first] = number[layer.places[whole], None]
+        authors[layer.pages[whole] - first] = number[layer.places[whole], None]
         good = layer.places[layer.deltas[layer.verdicts == Verdict.OK]]
         if len(good) and dialect is not None:
             changed, _ = deltas.changed(dialect.encoding, stream.data, payload[good], length[good], size)
-            pages = layer.rows[layer.deltas[layer.verdicts == Verdict.OK]] - first
+            pages = layer.pages[layer.deltas[layer.verdicts == Verdict.OK]] - first
             authors[pages] = np.where(changed, number[good, None], authors[pages])
 
     apply(image, stream.data, columns, dialect, write)

@@ -114,7 +114,7 @@ def written(stream: Stream, end: End, bases: NDArray[np.int64] | None = None) ->
     columns = table.columns.take(rows)
     dialect = stream.dialect
     lapses = lapses_of(stream, View.SENDER if end is End.SENDER else View.RECEIVER).among(rows)
-    void = lapses.void(space_of(stream).rows(columns))
+    void = lapses.void(space_of(stream).pages_of(columns))
     summed = _sum_pages(stream, columns, end, lapses, void)
     delta = IS_DELTA[columns.kind]
     expected, claimed = stated(columns, dialect)
@@ -123,7 +123,7 @@ def written(stream: Stream, end: End, bases: NDArray[np.int64] | None = None) ->
     stops = {
         StopReason.KIND: ~delta & (columns.kind != Kind.PAGE) & (columns.kind != Kind.DUP),
         StopReason.CUT: _cut(stream, len(columns)),
-        StopReason.OUTSIDE: space_of(stream).rows(columns) < 0,
+        StopReason.OUTSIDE: space_of(stream).pages_of(columns) < 0,
     }
     sums = summed.sums
     if end is End.SENDER:
@@ -187,7 +187,7 @@ def _sum_pages(stream: Stream, columns: Columns, end: End, lapses: Lapses, void:
 
         def observe(layer: replay.Layer, part: NDArray[np.int64] = part) -> None:
             not_dup = np.flatnonzero(layer.kind != Kind.DUP)
-            rows, pages = part[layer.places[not_dup]], layer.rows[not_dup]
+            rows, pages = part[layer.places[not_dup]], layer.pages[not_dup]
             out.sums[rows] = byte_sum(image.pages, pages)
             out.known[rows] = image.state[pages] == State.RECOVERED
             out.verdicts[part[layer.places[layer.deltas]]] = layer.verdicts

@@ -126,7 +126,7 @@ def search(
     """
     space = space_of(stream)
     finder = _Finder(space, pattern, _Still(memory_of(stream, at, view)))
-    sent_pages = np.unique(space.rows(stream.records.columns))
+    sent_pages = np.unique(space.pages_of(stream.records.columns))
     chosen = slice(0, len(space)) if block is None else space.slice(block)
     sent_pages = sent_pages[(sent_pages >= chosen.start) & (sent_pages < chosen.stop)]
     moments = np.zeros(len(sent_pages), np.int64)

@@ -284,7 +284,7 @@ def _lost(opened: Capture, image: Image, at: int | None, trust: Trust) -> int:
     sent, astray = reserve((len(opened.space),), bool), 0
     for start in range(0, len(columns), PIECE):
         piece = columns.take(slice(start, start + PIECE))
-        rows = opened.space.rows(piece)
+        rows = opened.space.pages_of(piece)
         astray += int(np.count_nonzero(IS_PAGE[piece.kind[rows < 0]]))
         sent[rows[rows >= 0]] = True
     if astray:

@@ -45,7 +45,7 @@ def write_stream(stream: Stream, path: str | os.PathLike[str], trust: Trust = Tr
     is_written = standing(stream, space_of(stream), lapses_of(stream, View.RECEIVER))
     if trust is Trust.CHECKSUM:
         confirmed = np.append(confirmed_of(stream, memory_of(stream)), False)
-        is_written &= confirmed[space_of(stream).rows(columns)]
+        is_written &= confirmed[space_of(stream).pages_of(columns)]
     rows = np.flatnonzero(is_written)
     with replacing(path) as file:
         tail = _write(stream, columns, rows, file)

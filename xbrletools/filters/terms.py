@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from ..table.kinds import IS_DELTA
 from ..table.sections import STAGE_OF, Sections
 from ..table.windows import Records
-from ..text import shown
+from ..text import called, shown
 from .conditions import Located, Mask, RecordTest, SectionTest, Term
 from .words import ALL_FINDINGS, FIELDS, FLAGS, KINDS, SECTION_FIELDS, STAGES, Bounds, Word
 
@@ -118,9 +118,7 @@ def _kind_test(_field: str, value: Word) -> Tests:
 
 def _of_block(records: Records, name: str) -> Mask:
     """The records of the blocks with this name, in bytes or as shown."""
-    raw = name.encode("utf-8", "surrogateescape")
-    indices = [i for i, n in enumerate(records.names) if n == raw or shown(n) == name]
-    return np.isin(records.columns.block, indices) & records.is_page
+    return np.isin(records.columns.block, called(records.names, name)) & records.is_page
 
 
 def _block_test(_field: str, value: Word) -> Tests:

@@ -41,7 +41,7 @@ class Bases:
         except XbrleError:
             return np.full(len(columns), -1, np.int8)
         self._grow(len(space))
-        page_of = space.rows(columns)
+        page_of = space.pages_of(columns)
         delta = IS_DELTA[columns.kind]
         cut = (columns.kind == Kind.PAGE) & (columns.length != window.page_size)
         out = np.where(delta, 0, -1).astype(np.int8)
@@ -69,7 +69,7 @@ def standing_bases(stream: Stream, space: PageSpace, lapses: Lapses) -> NDArray[
     """As `Bases.known`, of all records at once, where pages lapse: a base in doubt is not known."""
     columns = stream.records.columns
     out = np.where(IS_DELTA[columns.kind], 0, -1).astype(np.int8)
-    void = lapses.void(space.rows(columns))
+    void = lapses.void(space.pages_of(columns))
     image = Image(space)
     for start, end, lapsed in lapses.pieces(len(columns), CHUNK):
         lapsed.forget(image)

@@ -88,7 +88,7 @@ def confirmed(image: Image, stream: Stream, end: int, view: View) -> NDArray[np.
 
 def _carried(image: Image, stream: Stream, start: int, stop: int) -> tuple[Ints, Ints]:
     """The pages of some records, and the rows of those. Records that carry none of the image are left out."""
-    pages = image.space.rows(stream.records.columns.take(slice(start, stop)))
+    pages = image.space.pages_of(stream.records.columns.take(slice(start, stop)))
     places = np.flatnonzero(pages >= 0)
     return pages[places], places + start
 

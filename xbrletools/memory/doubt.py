@@ -100,7 +100,7 @@ class _Walk:
 def doubts(stream: Stream, space: PageSpace, view: View = View.RECEIVER) -> list[Doubt]:
     """Every doubt that the gaps and refuted records of a salvaged capture leave, in order of rows."""
     columns = stream.records.columns
-    pages = space.rows(columns)
+    pages = space.pages_of(columns)
     walk = _Walk(stream, space, pages, np.flatnonzero(pages >= 0))
     applied = walk.carriers
     if forgets_dups(stream.dialect, view):
@@ -175,11 +175,11 @@ class _Checks:
         full = np.ones(len(layer.places), bool)
         full[layer.deltas] = False
         layer_rows = self._chunk_rows[layer.places]
-        self._unsure[layer.rows[full]] = layer_rows[full]
-        self._look_at_pages(layer_rows[full], layer.rows[full])
+        self._unsure[layer.pages[full]] = layer_rows[full]
+        self._look_at_pages(layer_rows[full], layer.pages[full])
         if dialect is None:
             return
-        rows, pages = layer_rows[layer.deltas], layer.rows[layer.deltas]
+        rows, pages = layer_rows[layer.deltas], layer.pages[layer.deltas]
         bad = layer.verdicts != Verdict.OK
         checked = np.flatnonzero(~bad & layer.based)
         holds = sums_hold(self._columns, rows[checked], self.image.pages, pages[checked], dialect)
@@ -354,7 +354,7 @@ def standing(stream: Stream, space: PageSpace, doubted: Lapses) -> NDArray[np.bo
     Left out are records before a doubt about their page, and deltas whose base is lost.
     """
     columns = stream.records.columns
-    pages = space.rows(columns)
+    pages = space.pages_of(columns)
     stand = (pages >= 0) & (np.arange(len(columns)) >= doubted.sure_rows(pages))
     rows = np.flatnonzero(stand)
     image = Image(space)

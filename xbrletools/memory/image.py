@@ -91,15 +91,15 @@ class PageSpace:
         """The pages of a block."""
         return slice(int(self.first[block]), int(self.first[block + 1]))
 
-    def rows(self, columns: Columns) -> NDArray[np.int64]:
+    def pages_of(self, columns: Columns) -> NDArray[np.int64]:
         """The page of each record, (n,) int64; -1 where the record carries none, or one that is in no block."""
         block = np.minimum(columns.block, len(self.blocks)).astype(np.int64)
         pages = np.append(self.pages, 0)[block]
         place = (columns.address >> np.uint64(self.page_size.bit_length() - 1)).astype(np.int64)
-        rows = self.first[block]
-        rows += place
-        rows[place >= pages] = -1
-        return rows
+        page_of = self.first[block]
+        page_of += place
+        page_of[place >= pages] = -1
+        return page_of
 
 
 class Image:

@@ -47,14 +47,14 @@ def forgets_dups(dialect: Dialect | None, view: View = View.SENDER) -> bool:
 class Layer:
     """Records that were just applied, each to a page of its own.
 
-    ``places`` (k,) int64 are their places in the columns, ``rows`` (k,) their pages, ``kind`` (k,) their kinds.
+    ``places`` (k,) int64 are their places in the columns, ``pages`` (k,) theirs, ``kind`` (k,) their kinds.
     ``deltas`` (d,) says which of the k are deltas. For those, ``verdicts`` (d,) uint8 tells how they decoded and
     ``based`` (d,) bool whether their page was wholly recovered before. ``compressed`` (c,) says which of the k came as
     zlib streams, ``inflated`` (c,) uint8 how these decoded.
     """
 
     places: NDArray[np.int64]
-    rows: NDArray[np.int64]
+    pages: NDArray[np.int64]
     kind: NDArray[np.uint8]
     deltas: NDArray[np.int64]
     verdicts: NDArray[np.uint8]
@@ -140,30 +140,30 @@ def _needed(
     chunks = [slice(start, start + CHUNK) for start in range(0, len(columns), CHUNK)]
 
     def carried(chunk: slice) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
-        rows = space.rows(columns.take(chunk))
-        places = np.flatnonzero(rows >= 0)
-        rows, places = rows[places], places + chunk.start
+        pages = space.pages_of(columns.take(chunk))
+        places = np.flatnonzero(pages >= 0)
+        pages, places = pages[places], places + chunk.start
         if len(lapses):
-            counts = places >= lapses.sure_rows(rows)
-            rows, places = rows[counts], places[counts]
-        return rows, places
+            counts = places >= lapses.sure_rows(pages)
+            pages, places = pages[counts], places[counts]
+        return pages, places
 
-    rows, places = np.empty(0, np.int64), np.empty(0, np.int64)
+    pages, places = np.empty(0, np.int64), np.empty(0, np.int64)
     for chunk in chunks:
-        rows, places = carried(chunk)
+        pages, places = carried(chunk)
         counts = _is_whole(columns, places, space.page_size)
         if forgets:
             dup = columns.kind[places] == Kind.DUP
             counts &= ~dup
-            last[rows], ends_in_dup[rows] = places + 1, dup
-        whole[rows[counts]] = places[counts] + 1
+            last[pages], ends_in_dup[pages] = places + 1, dup
+        whole[pages[counts]] = places[counts] + 1
     for chunk in chunks:
         if len(chunks) > 1:
-            rows, places = carried(chunk)
-        keep = places + 1 >= whole[rows]
+            pages, places = carried(chunk)
+        keep = places + 1 >= whole[pages]
         if forgets:  # a dup page counts where nothing comes after it
             dup = columns.kind[places] == Kind.DUP
-            keep &= np.where(dup | ends_in_dup[rows], places + 1 == last[rows], True)
+            keep &= np.where(dup | ends_in_dup[pages], places + 1 == last[pages], True)
         yield places[keep]
 
 
@@ -185,16 +185,16 @@ def apply(
 
     ``observe`` sees each layer after it was applied.
     """
-    rows = image.space.rows(columns)
-    places = np.flatnonzero(rows >= 0)
-    rank = ranks(rows[places])
+    pages = image.space.pages_of(columns)
+    places = np.flatnonzero(pages >= 0)
+    rank = ranks(pages[places])
     if not len(places):
         return
     order = places[np.argsort(rank.astype(np.min_scalar_type(int(rank.max()))), kind="stable")]
     bounds = np.concatenate([[0], np.cumsum(np.bincount(rank))]).tolist()
     for start, end in pairwise(bounds):
         layer = order[start:end]
-        done = _apply_layer(image, data, columns, layer, rows[layer], dialect)
+        done = _apply_layer(image, data, columns, layer, pages[layer], dialect)
         if observe is not None:
             observe(done)
 
@@ -204,7 +204,7 @@ def _apply_layer(
     data: NDArray[np.uint8],
     columns: Columns,
     layer: NDArray[np.int64],
-    rows: NDArray[np.int64],
+    pages: NDArray[np.int64],
     dialect: Dialect | None,
 ) -> Layer:
     """Apply records that touch distinct pages."""
@@ -216,78 +216,76 @@ def _apply_layer(
     whole = (kind == Kind.PAGE) & (length == page_size)
     full = np.flatnonzero(whole)
     if len(full):
-        _put_pages(image.pages, data, payload[full], rows[full])
-        image.set_recovered(rows[full])
+        _put_pages(image.pages, data, payload[full], pages[full])
+        image.set_recovered(pages[full])
     dups = np.flatnonzero(kind == Kind.DUP)
     if len(dups):
-        _put_fills(image, data[payload[dups]], rows[dups])
+        _put_fills(image, data[payload[dups]], pages[dups])
     for i in np.flatnonzero((kind == Kind.PAGE) & ~whole).tolist():  # a cut page: at most one in a capture
-        _put_part(image, data, int(payload[i]), int(length[i]), int(rows[i]))
+        _put_part(image, data, int(payload[i]), int(length[i]), int(pages[i]))
     packed = np.flatnonzero(kind == Kind.COMPRESSED)
     inflated = np.zeros(0, np.uint8)
     if len(packed):
-        inflated = compressed.apply(data, payload[packed], length[packed], image.pages, rows[packed])
-        image.set_recovered(rows[packed[inflated == Verdict.OK]])
-        image.set_unknown(rows[packed[inflated != Verdict.OK]])
+        inflated = compressed.apply(data, payload[packed], length[packed], image.pages, pages[packed])
+        image.set_recovered(pages[packed[inflated == Verdict.OK]])
+        image.set_unknown(pages[packed[inflated != Verdict.OK]])
     of_delta = np.flatnonzero(IS_DELTA[kind])
-    based = image.state[rows[of_delta]] == State.RECOVERED
+    based = image.state[pages[of_delta]] == State.RECOVERED
     verdicts = np.zeros(0, np.uint8)
     if len(of_delta) and dialect is not None:
-        verdicts = _put_deltas(image, data, payload[of_delta], length[of_delta], rows[of_delta], based, dialect)
-    return Layer(layer, rows, kind, of_delta, verdicts, based, packed, inflated)
+        verdicts = _put_deltas(image, data, payload[of_delta], length[of_delta], pages[of_delta], based, dialect)
+    return Layer(layer, pages, kind, of_delta, verdicts, based, packed, inflated)
 
 
-def _put_pages(
-    pages: NDArray[np.uint8], data: NDArray[np.uint8], at: NDArray[np.int64], rows: NDArray[np.int64]
-) -> None:
+def _put_pages(pages: NDArray[np.uint8], data: NDArray[np.uint8], at: NDArray[np.int64], to: NDArray[np.int64]) -> None:
     """Copy whole pages from ``data``: equally spaced ones in one strided copy, others a batch at a time."""
     size = pages.shape[1]
     if native.loops is not None:
-        native.apply(native.loops.copy_pages, (0, 0), data, at, np.full(len(at), size), pages, rows)
+        native.apply(native.loops.copy_pages, (0, 0), data, at, np.full(len(at), size), pages, to)
         return
     if len(at) == 1:
-        pages[rows[0]] = data[at[0] : at[0] + size]
+        pages[to[0]] = data[at[0] : at[0] + size]
         return
     step = np.diff(at)
-    joined = np.diff(rows) == 1
+    joined = np.diff(to) == 1
     joined[1:] &= step[1:] == step[:-1]
     starts = np.concatenate([[0], np.flatnonzero(~joined) + 1])
     ends = np.append(starts[1:], len(at))
     long = ends - starts >= RUN
     for start, end in zip(starts[long].tolist(), ends[long].tolist(), strict=True):
         stride = int(at[start + 1] - at[start])
-        first = int(rows[start])
+        first = int(to[start])
         pages[first : first + end - start] = np.ndarray(
             (end - start, size), np.uint8, data.data, at[start], (stride, 1)
         )
     rest = np.flatnonzero(np.repeat(~long, ends - starts))
     if not len(rest):
         return
-    at, rows = at[rest], rows[rest]
+    at, to = at[rest], to[rest]
     source = np.lib.stride_tricks.as_strided(data[:size].view(f"V{size}"), (len(data) - size + 1,), (1,))
     target = pages.reshape(-1).view(f"V{size}")
     batch = max(1, GATHER // size)
     for start in range(0, len(at), batch):
-        target[rows[start : start + batch]] = source[at[start : start + batch]]
+        target[to[start : start + batch]] = source[at[start : start + batch]]
 
 
-def _put_fills(image: Image, fills: NDArray[np.uint8], rows: NDArray[np.int64]) -> None:
+def _put_fills(image: Image, fills: NDArray[np.uint8], pages: NDArray[np.int64]) -> None:
     """Fill pages with one byte each. A page that nothing was written to is zero already."""
-    rest = image.touched[rows] | (fills != 0)
-    image.set_zero(rows[~rest])
-    rows, fills = rows[rest], fills[rest]
+    rest = image.touched[pages] | (fills != 0)
+    image.set_zero(pages[~rest])
+    pages, fills = pages[rest], fills[rest]
     zero = fills == 0
-    image.pages[rows[zero]] = 0
-    image.pages[rows[~zero]] = fills[~zero, None]
-    image.set_recovered(rows)
+    image.pages[pages[zero]] = 0
+    image.pages[pages[~zero]] = fills[~zero, None]
+    image.set_recovered(pages)
 
 
-def _put_part(image: Image, data: NDArray[np.uint8], at: int, length: int, row: int) -> None:
+def _put_part(image: Image, data: NDArray[np.uint8], at: int, length: int, page: int) -> None:
     """Copy the bytes of a page whose record is cut, as far as it goes."""
-    image.pages[row, :length] = data[at : at + length]
+    image.pages[page, :length] = data[at : at + length]
     recovered = np.zeros(image.space.page_size, bool)
     recovered[:length] = True
-    image.set_partly(row, recovered)
+    image.set_partly(page, recovered)
 
 
 def _put_deltas(
@@ -295,7 +293,7 @@ def _put_deltas(
     data: NDArray[np.uint8],
     at: NDArray[np.int64],
     length: NDArray[np.int64],
-    rows: NDArray[np.int64],
+    pages: NDArray[np.int64],
     based: NDArray[np.bool_],
     dialect: Dialect,
 ) -> NDArray[np.uint8]:
@@ -303,17 +301,17 @@ def _put_deltas(
 
     One that does not decode leaves its page unknown. One over unknown bytes recovers only those that it states itself.
     """
-    verdicts = np.zeros(len(rows), np.uint8)
+    verdicts = np.zeros(len(pages), np.uint8)
     over = np.flatnonzero(based)
     if len(over):
-        image.touched[rows[over]] = True
-        verdicts[over] = deltas.apply(dialect.encoding, data, at[over], length[over], image.pages, rows[over])
+        image.touched[pages[over]] = True
+        verdicts[over] = deltas.apply(dialect.encoding, data, at[over], length[over], image.pages, pages[over])
     baseless = np.flatnonzero(~based)
     step = max(1, SCRATCH // image.space.page_size)
     for start in range(0, len(baseless), step):
         batch = baseless[start : start + step]
-        verdicts[batch] = _put_over_unknown(image, data, at[batch], length[batch], rows[batch], dialect)
-    bad = rows[verdicts != Verdict.OK]
+        verdicts[batch] = _put_over_unknown(image, data, at[batch], length[batch], pages[batch], dialect)
+    bad = pages[verdicts != Verdict.OK]
     if len(bad):
         image.set_unknown(bad)
     return verdicts
@@ -324,7 +322,7 @@ def _put_over_unknown(
     data: NDArray[np.uint8],
     at: NDArray[np.int64],
     length: NDArray[np.int64],
-    rows: NDArray[np.int64],
+    pages: NDArray[np.int64],
     dialect: Dialect,
 ) -> NDArray[np.uint8]:
     """Apply deltas to pages that are not wholly recovered; returns their verdicts.
@@ -332,16 +330,16 @@ def _put_over_unknown(
     Old XOR new over an unknown byte gives an unknown byte. A literal is what it is, whatever the byte was.
     """
     size = image.space.page_size
-    pages = image.pages[rows]
-    verdicts = deltas.apply(dialect.encoding, data, at, length, pages)
+    scratch = image.pages[pages]
+    verdicts = deltas.apply(dialect.encoding, data, at, length, scratch)
     stated = None
     if dialect.encoding is Encoding.ZRUN:
         stated = deltas.changed(dialect.encoding, data, at, length, size)[0]
-    for i in np.flatnonzero((verdicts == Verdict.OK) & (image.state[rows] == State.PARTLY)).tolist():
-        row = int(rows[i])  # a page recovered in part has a mask of its own, so these go one by one
-        image.pages[row] = np.where(image.recovered_bytes(row), pages[i], 0)
+    for i in np.flatnonzero((verdicts == Verdict.OK) & (image.state[pages] == State.PARTLY)).tolist():
+        page = int(pages[i])  # a page recovered in part has a mask of its own, so these go one by one
+        image.pages[page] = np.where(image.recovered_bytes(page), scratch[i], 0)
     if stated is not None:
         for i in np.flatnonzero((verdicts == Verdict.OK) & stated.any(axis=1)).tolist():
-            image.pages[rows[i], stated[i]] = pages[i, stated[i]]
-            image.set_partly(int(rows[i]), stated[i])
+            image.pages[pages[i], stated[i]] = scratch[i, stated[i]]
+            image.set_partly(int(pages[i]), stated[i])
     return verdicts

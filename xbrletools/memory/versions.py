@@ -90,7 +90,7 @@ class Versions:
 
     def __iter__(self) -> Iterator[Batch]:
         step = max(1, BATCH // self.space.page_size)
-        page_of = self.space.rows(self._columns)
+        page_of = self.space.pages_of(self._columns)
         page_of[self._lapses.void(page_of)] = -1
         for start, end, lapsed in self._lapses.pieces(len(self._columns), step):
             yield from self._lapse(lapsed, start, step)
@@ -145,8 +145,8 @@ class Versions:
 
         def keep(layer: Layer) -> None:
             entries = first + applied[layer.places]
-            data[entries] = self._image.pages[layer.rows]
-            state[entries] = self._image.state[layer.rows]
+            data[entries] = self._image.pages[layer.pages]
+            state[entries] = self._image.state[layer.pages]
             for entry in entries[state[entries] == State.PARTLY].tolist():
                 partly[entry] = self._image.recovered_bytes(int(pages[entry - first])).copy()
 

@@ -73,7 +73,7 @@ def redacted(stream: Stream, blank: NDArray[np.bool_]) -> Iterator[memoryview]:
         raise XbrleError("a capture with multifd channels cannot be blanked: its pages lie in several files")
     if stream.facts.mapped_ram:
         raise XbrleError("a mapped-ram file cannot be blanked: its pages are not records")
-    pages = space_of(stream).rows(columns)
+    pages = space_of(stream).pages_of(columns)
     blank_rows = np.flatnonzero((pages >= 0) & blank[pages] if len(blank) else np.zeros(len(pages), bool))
     data, at, word = stream.data, 0, Word.sizeof()
     for row in blank_rows.tolist():

@@ -51,7 +51,7 @@ class SentPages:
 def sent_pages(stream: Stream) -> Iterator[SentPages]:
     """Every record with a page of a block that the capture declares, in order, a few MiB at a time."""
     columns, space = stream.records.columns, space_of(stream)
-    page_of_row = space.rows(columns)
+    page_of_row = space.pages_of(columns)
     page_rows = np.flatnonzero(page_of_row >= 0)
     image = Image(space)
     stage, swept = stream.records.stage, page_rows >= _second_sweep(stream, page_rows)

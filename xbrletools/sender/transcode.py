@@ -88,7 +88,7 @@ class _CopiedBytes:
         self._ends = columns.end()
         self._edits = list(_edits(stream, form, addresses))
         self._copied = 0
-        undeclared = np.flatnonzero(stream.records.is_page & (space_of(stream).rows(columns) < 0))
+        undeclared = np.flatnonzero(stream.records.is_page & (space_of(stream).pages_of(columns) < 0))
         if len(undeclared):
             raise XbrleError(
                 "this record's page is in none of the blocks that the stream declares",

@@ -7,7 +7,7 @@ from ..errors import XbrleError
 from ..table.columns import Columns
 from ..table.growing import GrowingTable
 from ..table.kinds import IS_PAGE
-from ..text import address, shown
+from ..text import address, called
 from .session import PagePlace, Session
 
 HINT = "123, @0x1f00 (file offset), 0x315000 or BLOCK:0x315000 (page)"
@@ -61,7 +61,6 @@ def _block(session: Session, table: GrowingTable, name: str | None) -> int:
     if name is None:
         record = session.record()
         return record.block if record is not None and record.block is not None else 0
-    for i, block_name in enumerate(table.names):
-        if block_name == name.encode("utf-8", "surrogateescape") or shown(block_name) == name:
-            return i
+    if matching := called(table.names, name):
+        return matching[0]
     raise XbrleError(f"there is no RAM block {name!r}")

@@ -160,7 +160,7 @@ def _whole(stream: Stream) -> Iterator[Finding]:
     given = reserve((len(space_of(stream)),), bool)
     columns = stream.records.columns
     for start in range(0, len(columns), PIECE):
-        rows = space_of(stream).rows(columns.take(slice(start, start + PIECE)))
+        rows = space_of(stream).pages_of(columns.take(slice(start, start + PIECE)))
         given[rows[rows >= 0]] = True
     for i, block in enumerate(space_of(stream).blocks):
         in_block = given[space_of(stream).slice(i)]

@@ -83,11 +83,11 @@ def _chains(receiver: Replay, rows: Ints, pages: Ints, wrong: Ints, twice: Spans
 def _by_page(stream: Stream, rows: Ints) -> Iterator[tuple[Ints, Ints]]:
     """All records of the pages of these rows, and their pages, rising by page and then by row; some pages at a time."""
     columns, space = stream.records.columns, space_of(stream)
-    wanted = pages_wanted(stream, (space.rows(columns.take(rows[part])) for part in pieces(len(rows))))
+    wanted = pages_wanted(stream, (space.pages_of(columns.take(rows[part])) for part in pieces(len(rows))))
     bits = len(columns).bit_length()
     ledger = Ledger()
     for part in pieces(len(columns)):
-        page_of = space.rows(columns.take(part))
+        page_of = space.pages_of(columns.take(part))
         places = np.flatnonzero(wanted[page_of])
         ledger.add({"keys": page_of[places] << bits | (places + part.start)})
     unsorted = ledger.columns()["keys"]

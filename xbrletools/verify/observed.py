@@ -83,7 +83,7 @@ class Replay:
             chunk = columns.take(slice(start, end))
             self._chunk_rows = np.arange(start, end)
             if wanted is not None:
-                places = np.flatnonzero(wanted[space.rows(chunk)] & (chunk.kind != Kind.DUP))
+                places = np.flatnonzero(wanted[space.pages_of(chunk)] & (chunk.kind != Kind.DUP))
                 chunk, self._chunk_rows = chunk.take(places), places + start
             apply(self.image, self.stream.data, chunk, self.stream.dialect, self._observe)
             for kind, parts in self._chunk_seen.items():
@@ -102,7 +102,7 @@ class Replay:
         layer_rows = self._chunk_rows[layer.places]
         dialect = self.stream.dialect
         if len(layer.deltas) and dialect is not None:
-            rows, pages = layer_rows[layer.deltas], layer.rows[layer.deltas]
+            rows, pages = layer_rows[layer.deltas], layer.pages[layer.deltas]
             bad = layer.verdicts != Verdict.OK
             self._see("undecoded", rows[bad], verdicts=layer.verdicts[bad])
             baseless = ~layer.based & (self.last_full[pages] == 0)
@@ -114,13 +114,13 @@ class Replay:
         bad = layer.inflated != Verdict.OK
         if bad.any():
             places = layer.compressed[bad]
-            self._see("damaged", layer_rows[places], pages=layer.rows[places], verdicts=layer.inflated[bad])
+            self._see("damaged", layer_rows[places], pages=layer.pages[places], verdicts=layer.inflated[bad])
         full = np.ones(len(layer_rows), bool)
         full[layer.deltas] = False
         dup = layer.kind == Kind.DUP
-        self.last_full[layer.rows[full]] = layer_rows[full] + 1
-        self.last_dup[layer.rows[dup]] = layer_rows[dup] + 1
-        self.last_sent[layer.rows[~dup]] = layer_rows[~dup] + 1
+        self.last_full[layer.pages[full]] = layer_rows[full] + 1
+        self.last_dup[layer.pages[dup]] = layer_rows[dup] + 1
+        self.last_sent[layer.pages[~dup]] = layer_rows[~dup] + 1
 
     def _over_blank(self, rows: Ints, pages: Ints, dialect: Dialect) -> Ints:
         """Of deltas to pages that nothing was sent for, those whose sums do not hold over a fresh receiver's zeros."""
@@ -175,7 +175,7 @@ def next_full(stream: Stream, rows: Ints, pages: Ints) -> Ints:
     stop = len(rows)
     for start in reversed(range(0, len(columns), PIECE)):
         piece = columns.take(slice(start, start + PIECE))
-        page_of = space.rows(piece)
+        page_of = space.pages_of(piece)
         full = np.flatnonzero(wanted[page_of] & IS_PAGE[piece.kind] & ~IS_DELTA[piece.kind])
         first = int(np.searchsorted(rows[:stop], start))
         if first < stop:

@@ -132,7 +132,7 @@ def _repeats(stream: Stream) -> Iterator[tuple[Ints, Ints]]:
     latest = reserve((len(space_of(stream)),), np.int64)  # of each page the row, plus one, of its last record
     for start in range(0, len(columns), PIECE):
         piece = columns.take(slice(start, start + PIECE))
-        pages = space_of(stream).rows(piece)
+        pages = space_of(stream).pages_of(piece)
         rows = np.flatnonzero(pages >= 0)
         pages = pages[rows]
         order = np.argsort(pages, kind="stable")
@@ -187,7 +187,7 @@ def _goes_on(stream: Stream, place: Ints) -> NDArray[np.bool_]:
     """Whether each record, by its number (n,) int64, and the one after it are of one sweep over memory."""
     followed = (place >= 1) & (place < stream.records.numbers.last)
     rows = (stream.records.numbers.rows(np.where(followed, place + k, 1)) for k in (0, 1))
-    page, next_page = (space_of(stream).rows(stream.records.columns.take(r)) for r in rows)
+    page, next_page = (space_of(stream).pages_of(stream.records.columns.take(r)) for r in rows)
     return followed & (page >= 0) & (page < next_page)
 
 

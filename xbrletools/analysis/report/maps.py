@@ -78,7 +78,7 @@ def page_maps(
     space: PageSpace, columns: Columns, image: Image | None, findings: Iterable[Finding]
 ) -> dict[int, PageMap]:
     """The map of each block that a record is for, by block index. The cost depends on records, not on block lengths."""
-    pages = space.rows(columns)
+    pages = space.pages_of(columns)
     listed = np.flatnonzero(pages >= 0)
     # of each page that was sent: its last record (the first from behind), and how often it was sent
     touched, last, sent = np.unique(pages[listed][::-1], return_index=True, return_counts=True)

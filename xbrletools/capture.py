@@ -11,7 +11,8 @@ from .errors import XbrleError
 from .formats.dialects import DIALECTS, Dialect
 from .model import Block, Evidence, Facts, Gap, Problem, Stream
 from .scan.strict import PAGE_SIZES, Scanner
-from .source.source import Input, MappedSource, Openable, PipeSource, open_source
+from .source.opening import Input, Openable, open_source
+from .source.sources import MappedSource, PipeSource
 from .table.columns import Columns, join
 from .table.filling import Filling
 from .table.sections import Section, Sections

@@ -8,7 +8,7 @@ import pytest
 
 import xbrletools
 from tests.cli.run import run
-from xbrletools.source.source import Input
+from xbrletools.source.opening import Input
 
 CHANNELS = {"none": 2, "zlib": 3, "zstd": 2}
 

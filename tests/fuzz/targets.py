@@ -29,7 +29,8 @@ from xbrletools.ram import multifd as channels
 from xbrletools.ram.walk import WORD, Layout, Pending
 from xbrletools.scan.salvage import Salvager
 from xbrletools.scan.strict import Scanner
-from xbrletools.source.source import MappedSource, open_source
+from xbrletools.source.opening import open_source
+from xbrletools.source.sources import MappedSource
 from xbrletools.source.wrappers import LibvirtSave
 from xbrletools.table.columns import NO_BLOCK, Columns, join
 from xbrletools.table.sections import Boundary, Owner, Section

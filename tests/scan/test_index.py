@@ -18,7 +18,8 @@ from tests.streams import PAGE, StreamBuilder, noise
 from xbrletools.scan import cache as index
 from xbrletools.scan.cache import Indexed, Keeping
 from xbrletools.scan.strict import Scanner
-from xbrletools.source.source import MappedSource, open_source
+from xbrletools.source.opening import open_source
+from xbrletools.source.sources import MappedSource
 
 COMMANDS = (
     ("info", "--json"),

@@ -16,7 +16,7 @@ from xbrletools.formats.qevm import SectionType
 from xbrletools.formats.ram import VERSION_NAMED, Flag, Kind, delta_flag
 from xbrletools.ram.walk import PIECE
 from xbrletools.scan.strict import Scanner
-from xbrletools.source.source import PIPE_WINDOW, MappedSource, PipeSource
+from xbrletools.source.sources import PIPE_WINDOW, MappedSource, PipeSource
 from xbrletools.table.sections import Boundary
 
 pytestmark = pytest.mark.usefixtures("loops")
@@ -67,7 +67,7 @@ class TestPipesAndFilesGiveTheSame:
         data = (SAMPLES / "posted-8m.bin").read_bytes()
         whole = np.concatenate([c.offset for c in Scanner(MappedSource("m", data))])
         for window in (1 << 17, 300_001, 1 << 19):
-            monkeypatch.setattr("xbrletools.source.source.WINDOW", window)
+            monkeypatch.setattr("xbrletools.source.sources.WINDOW", window)
             pieces = [c.offset for c in Scanner(MappedSource("m", data))]
             assert len(pieces) > 1
             assert (np.concatenate(pieces) == whole).all()

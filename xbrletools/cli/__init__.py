@@ -100,7 +100,7 @@ def reading(function: Callable[..., Any]) -> Callable[..., Any]:
     ) -> Any:
         if not channel and snapshot is None and not no_cache:
             return function(*arguments, capture=capture, **options)
-        from ..source.source import Input
+        from ..source.opening import Input
 
         return function(*arguments, capture=Input(capture, channel, snapshot, cache=not no_cache), **options)
 
@@ -131,7 +131,7 @@ def salvaging(function: Callable[..., Any]) -> Callable[..., Any]:
         if salvage:
             from dataclasses import replace
 
-            from ..source.source import Input
+            from ..source.opening import Input
 
             named = capture if isinstance(capture, Input) else Input(capture)
             capture = replace(named, salvage=True, blocks=blocks or ())

@@ -15,7 +15,7 @@ from ..analysis.diff import BlockDifference, Change, Difference, blocks_differ, 
 from ..errors import XbrleError
 from ..memory.image import Image
 from ..memory.replay import View
-from ..source.source import Input
+from ..source.opening import Input
 from ..text import shown
 from . import EXIT_FINDINGS, reading, salvaging, viewing
 from .output import report

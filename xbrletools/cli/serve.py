@@ -9,7 +9,7 @@ from ..errors import XbrleError
 from . import reading
 
 if TYPE_CHECKING:
-    from ..source.source import Input
+    from ..source.opening import Input
 
 
 @click.command()

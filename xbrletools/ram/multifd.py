@@ -21,7 +21,9 @@ from ..formats import multifd
 from ..formats.multifd import Flag, Method
 from ..formats.ram import Flag as RecordFlag
 from ..formats.ram import Kind
-from ..source.source import MappedSource, Openable, mapped, open_source, zstd_decoder
+from ..source.opening import Openable, open_source
+from ..source.packing import zstd_decoder
+from ..source.sources import MappedSource, mapped
 from ..table.columns import DTYPES, NO_BLOCK, Columns, join
 
 PIECE = 1 << 20  # bytes that are unpacked at once

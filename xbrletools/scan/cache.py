@@ -23,7 +23,7 @@ from numpy.typing import NDArray
 from ..formats.dialects import DIALECTS, Dialect
 from ..formats.ram import Kind
 from ..model import Block, Command, Configuration, ConfigurationSubsection, Evidence, Problem, Reading
-from ..source.source import MappedSource, Origin
+from ..source.sources import MappedSource, Origin
 from ..table.columns import DTYPES, NO_BLOCK, PIECE, Columns
 from ..table.sections import Owner, Sections
 from ..version import __version__

@@ -25,7 +25,7 @@ from ..formats.ram import Flag, Kind
 from ..model import ANY_BLOCK, Block, Certainty, Facts, Gap, Problem, Reading
 from ..ram.detect import detect
 from ..ram.walk import WORD
-from ..source.source import MappedSource
+from ..source.sources import MappedSource
 from ..table.columns import NO_BLOCK, Columns, join
 from ..table.kinds import IS_PAGE
 from ..table.sections import Boundary, Owner

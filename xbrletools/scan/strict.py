@@ -22,7 +22,7 @@ from ..model import Block, Command, Configuration, Evidence, Facts, Problem, Rea
 from ..ram import blocklist, mapped_ram
 from ..ram.detect import detect, likely, pages_carry_sums
 from ..ram.walk import PIECE, WORD, Layout, Pending
-from ..source.source import MARGIN, Source
+from ..source.sources import MARGIN, Source
 from ..source.wrappers import LibvirtSave
 from ..table.columns import NO_BLOCK, Columns
 from ..table.sections import Boundary, Owner, Sections

@@ -13,7 +13,7 @@ from typing import BinaryIO
 import numpy as np
 
 from ..errors import XbrleError
-from .source import MARGIN, WINDOW, MappedSource, PipeSource, mapped
+from .sources import MARGIN, WINDOW, MappedSource, PipeSource, mapped
 
 STILL = 2.0  # seconds without growth after which a file counts as written
 TICK = 0.05  # seconds between two looks at a file

@@ -13,7 +13,7 @@ from ..errors import XbrleError
 from ..memory.history import stated_sum
 from ..memory.replay import View
 from ..sender.fingerprint import Fingerprint
-from ..source.source import MappedSource
+from ..source.sources import MappedSource
 from ..table.columns import Columns
 from ..table.growing import GrowingTable, Record
 from ..table.kinds import IS_PAGE

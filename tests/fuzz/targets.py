@@ -447,7 +447,7 @@ def libvirt_header(data: bytes) -> None:
 def qcow2_image(data: bytes) -> None:
     """A snapshot's VM state is no longer than its header says, and that costs nothing."""
     try:
-        source = open_source(qcow2.MAGIC.to_bytes(4, "big") + data)
+        source = open_source(qcow2.MAGIC + data)
     except XbrleError:
         return
     assert source.size <= source.wrapping.vm_state_size

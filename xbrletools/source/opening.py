@@ -149,7 +149,9 @@ def open_source(what: "Openable | MappedSource", snapshot: str | None = None) ->
     found = _opened(what, snapshot)
     if snapshot is not None and not isinstance(found.wrapping, Qcow2Snapshot):
         found.close()
-        raise XbrleError(f"{found.name}: is no qcow2 image, so it has no snapshot {shown(os.fsencode(snapshot))}")
+        raise XbrleError(
+            f"{found.name}: is not a qcow2 image, so it does not have a snapshot {shown(os.fsencode(snapshot))}"
+        )
     return found
 
 

@@ -14,7 +14,7 @@ from tests.streams import PAGE, StreamBuilder, noise
 from xbrletools.formats import qevm
 from xbrletools.formats.qevm import SectionType
 from xbrletools.formats.ram import VERSION_NAMED, Flag, Kind, delta_flag
-from xbrletools.ram.walk import PIECE
+from xbrletools.ram.walk import PENDING_MAX
 from xbrletools.scan.strict import Scanner
 from xbrletools.source.sources import PIPE_WINDOW, MappedSource, PipeSource
 from xbrletools.table.sections import Boundary
@@ -331,10 +331,10 @@ class TestManyRecordsAtATime:
     def test_more_records_than_are_gathered_together_keep_their_block(self):
         builder = StreamBuilder({b"pc.ram": PAGE, b"vga.vram": PAGE})
         for block in (b"pc.ram", b"vga.vram"):
-            for _ in range(2 * PIECE + 5):
+            for _ in range(2 * PENDING_MAX + 5):
                 builder.dup(0, block=block)
         columns = xbrletools.open(builder.bytes()).records.columns
-        assert columns.block[1:-1].tolist() == [0] * (2 * PIECE + 5) + [1] * (2 * PIECE + 5)
+        assert columns.block[1:-1].tolist() == [0] * (2 * PENDING_MAX + 5) + [1] * (2 * PENDING_MAX + 5)
 
     def test_a_delta_that_is_too_long_is_met_where_it_stands(self):
         builder = StreamBuilder()

@@ -21,7 +21,7 @@ from ..formats.ram import Flag, Kind
 from ..model import Block, Command, Configuration, Evidence, Facts, Problem, Reading
 from ..ram import blocklist, mapped_ram
 from ..ram.detect import detect, likely, pages_carry_sums
-from ..ram.walk import PIECE, WORD, Layout, Pending
+from ..ram.walk import PENDING_MAX, WORD, Layout, Pending
 from ..source.sources import MARGIN, Source
 from ..source.wrappers import LibvirtSave
 from ..table.columns import NO_BLOCK, Columns
@@ -446,7 +446,7 @@ class Scanner:
             at = self._base + layout.walk(self._view, self._base, here, limit, self._pending, self._block)
             if at > end:
                 raise self._cut(self._pending.last(self._base))
-            if len(self._pending) >= PIECE:
+            if len(self._pending) >= PENDING_MAX:
                 self._gather()
                 yield from self._drain()
                 continue

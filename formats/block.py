@@ -34,8 +34,10 @@ def _has_data(context: Any) -> bool:
     return bool(context.word & Flag.DEVICE_BLOCK) and not context.word & Flag.ZERO_BLOCK
 
 
+Word: Grammar = Int64ub
+
 Record: Grammar = Struct(
-    "word" / Int64ub,
+    "word" / Word,
     "name" / If(_has_name, IdStr),
     "data" / If(_has_data, Bytes(CHUNK)),
 )

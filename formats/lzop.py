@@ -1,6 +1,6 @@
-"""lzop: a file of LZO blocks, as libvirt packs save files where it was told to.
+"""lzop: a file of LZO blocks. libvirt packs save files with it where it is configured to.
 
-Facts: README.md, "lzop", seen in files that lzop wrote [C]. All integers are big-endian.
+Facts: README.md, "lzop", from files that lzop wrote [C]. All integers are big-endian.
 """
 
 from enum import IntFlag
@@ -12,12 +12,12 @@ from . import Grammar
 from .qevm import IdStr
 
 MAGIC = b"\x89LZO\0\r\n\x1a\n"
-LEVELS_SINCE = 0x0940  # the version from which on a header has all fields
+LEVELS_SINCE = 0x0940  # from this version on a header has all fields
 BLOCK_MAX = 64 << 20  # bytes of one block
 
 
 class Flag(IntFlag):
-    """Which sums a block carries, and what the header has besides."""
+    """Which sums a block carries, and which optional fields the header has."""
 
     ADLER32 = 0x001  # of a block's content
     ADLER32_PACKED = 0x002  # of a block as it is stored
@@ -35,7 +35,10 @@ def _has_extra(context: Any) -> bool:
     return bool(context.flags & Flag.EXTRA)
 
 
-#: What a file opens with; blocks follow.
+#: A block's size, its packed size, and each of its sums.
+Number: Grammar = Int32ub
+
+#: What a file begins with. Blocks follow.
 Header: Grammar = Struct(
     "magic" / Const(MAGIC),
     "version" / Int16ub,

@@ -54,5 +54,8 @@ PacketHeader: Grammar = Struct(
     "ramblock" / Bytes(BLOCK_NAME_MAX),
 )
 
-#: The offsets after it, in bytes within the block: normal pages first, then zero pages where there are any [Q].
-Packet: Grammar = Struct("header" / PacketHeader, "offsets" / Array(this.header.pages_allocated, Int64ub))
+#: Of a page, in bytes within the block.
+Offset: Grammar = Int64ub
+
+#: The offsets after the header: normal pages first, then zero pages where there are any [Q].
+Packet: Grammar = Struct("header" / PacketHeader, "offsets" / Array(this.header.pages_allocated, Offset))

@@ -8,18 +8,20 @@ from construct import Bytes, Const, If, Int16ub, Int32ub, Int64ub, Padded, Struc
 
 from . import Grammar
 
-MAGIC = 0x514649FB  # "QFI\xfb"
+MAGIC = b"QFI\xfb"
 OFFSET_MASK = 0x00FF_FFFF_FFFF_FE00  # the offset in an entry of either table
 ZERO = 1  # an L2 entry's bit 0: the cluster reads as zeros
 COMPRESSED = 1 << 62
-ENTRY = Int64ub.sizeof()
 CLUSTER_BITS = range(9, 22)
 
 INCOMPATIBLE_DATA_FILE = 1 << 2
 INCOMPATIBLE_EXTENDED_L2 = 1 << 4
 
+#: An entry of either table.
+Entry: Grammar = Int64ub
+
 Header: Grammar = Struct(
-    "magic" / Const(MAGIC, Int32ub),
+    "magic" / Const(MAGIC),
     "version" / Int32ub,
     "backing_file_offset" / Int64ub,
     "backing_file_size" / Int32ub,

@@ -65,6 +65,7 @@ class Command(IntEnum):
 
 #: u8 length and that many bytes: section idstrs and RAM block names (1 to 255 bytes, not terminated).
 IdStr: Grammar = Prefixed(Byte, GreedyBytes)
+ID_STR_MAX = 1 + 0xFF  # bytes of it, its length included
 
 FileHeader: Grammar = Struct("magic" / Const(MAGIC, Int32ub), "version" / Int32ub)
 
@@ -75,6 +76,8 @@ SectionStart: Grammar = Struct(
     "instance_id" / Int32ub,
     "version_id" / Int32ub,
 )
+
+SECTION_START_MAX = 3 * Int32ub.sizeof() + ID_STR_MAX  # bytes of it
 
 #: After SectionType.PART and .END.
 SectionPart: Grammar = Struct("section_id" / Int32ub)
@@ -91,6 +94,8 @@ SubsectionHeader: Grammar = Struct(
     "idstr" / IdStr,
     "version_id" / Int32ub,
 )
+
+SUBSECTION_HEADER_MAX = Byte.sizeof() + ID_STR_MAX + Int32ub.sizeof()  # bytes of it
 
 TargetPageBits: Grammar = Struct("bits" / Int32ub)
 Capabilities: Grammar = Struct("names" / PrefixedArray(Int32ub, IdStr))
@@ -120,6 +125,9 @@ Configuration: Grammar = Struct(
     "machine" / Bytes(this.length),
     "subsections" / GreedyRange(Select(*(_subsection(n, d) for n, d in CONFIGURATION_SUBSECTIONS.items()))),
 )
+
+#: What stands before the data of a COMMAND and of a return path's message.
+DataHead: Grammar = Struct("number" / Int16ub, "length" / Int16ub)
 
 #: After SectionType.COMMAND. PACKAGED carries be32 n in its data, then n bytes outside ``length``.
 CommandHeader: Grammar = Struct(

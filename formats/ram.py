@@ -122,6 +122,9 @@ def is_named(flags: int, version: int, kind: Kind) -> bool:
 Word: Grammar = Int64ub
 Fill: Grammar = Byte
 
+#: Behind the word: the byte sum before a page, and the length of a zlib stream.
+Number: Grammar = Int32ub
+
 
 def is_page_size(size: Any) -> bool:
     """Whether a be64 after a block's length can be its page size: a power of two, and no record's word."""
@@ -165,7 +168,7 @@ ZLIB_DEFLATE = 8
 ZLIB_PAGES_MAX = 2  # pages that a page's zlib stream may take; senders reserve little more than one
 
 #: COMPRESS_PAGE: be32 length and a zlib stream.
-CompressedPage: Grammar = Struct("length" / Int32ub, "data" / Bytes(this.length))
+CompressedPage: Grammar = Struct("length" / Number, "data" / Bytes(this.length))
 
 
 def delta(dialect: Dialect, endian: str) -> Grammar:
@@ -180,7 +183,7 @@ def delta(dialect: Dialect, endian: str) -> Grammar:
 def page(dialect: Dialect | None, page_size: int = PAGE_SIZE) -> Grammar:
     """A full page; the debug trees of November 2010 put its be32 byte sum before it."""
     if dialect is not None and dialect.page_sum:
-        return Struct("checksum" / Int32ub, "data" / Bytes(page_size))
+        return Struct("checksum" / Number, "data" / Bytes(page_size))
     return Struct("data" / Bytes(page_size))
 
 

@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 
 from xbrletools.codec import deltas
 from xbrletools.codec.checksum import byte_sum
+from xbrletools.codec.layout import dtype_of
 from xbrletools.codec.uniform import NOT_UNIFORM, fills
 from xbrletools.formats import block as block_format
 from xbrletools.formats import qevm, ram, xbrle
@@ -174,7 +175,7 @@ class SampleSender:
         checked = dialect.checksum is Checksum.SUM or (dialect.checksum is Checksum.FLAGGED and self.recipe.debug)
         checksum = ~total & 0xFFFFFFFF if dialect.checksum is Checksum.COMPLEMENT else total if checked else 0
         flagged = dialect.checksum is Checksum.FLAGGED and self.recipe.debug
-        header = {
+        header = dict.fromkeys(dtype_of(dialect.header(self.recipe.endian)).names or (), 0) | {
             "flags": int(xbrle.HeaderFlag.XBRLE | xbrle.HeaderFlag.CHECKSUM if flagged else xbrle.HeaderFlag.XBRLE),
             "padding": self.padding.randrange(256) if dialect.checksum is Checksum.COMPLEMENT else 0,
             "length": int(lengths[0]) + dialect.length_counts,

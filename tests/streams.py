@@ -5,6 +5,7 @@ import struct
 import numpy as np
 
 from xbrletools.codec import deltas
+from xbrletools.codec.layout import dtype_of
 from xbrletools.formats import qevm, ram
 from xbrletools.formats.dialects import DIALECTS, Checksum, Dialect
 from xbrletools.formats.qevm import SectionType
@@ -94,14 +95,10 @@ class StreamBuilder:
             sum_ = ~sum_ & 0xFFFFFFFF
         elif self.dialect.checksum is Checksum.FLAGGED and not self.flags & 2:
             sum_ = 0
-        header = {
-            "flags": self.flags,
-            "padding": 0,
-            "length": len(payload) + self.dialect.length_counts,
-            "checksum": sum_,
-            "sequence": 0,
-        }
-        self.out += self.dialect.header(self.endian).build(header) + payload
+        grammar = self.dialect.header(self.endian)
+        header = dict.fromkeys(dtype_of(grammar).names, 0)
+        header |= {"flags": self.flags, "length": len(payload) + self.dialect.length_counts, "checksum": sum_}
+        self.out += grammar.build(header) + payload
         return self
 
     def part(self) -> "StreamBuilder":

@@ -14,7 +14,8 @@ from .ram.detect import PAGE_SIZES
 from .ram.named import dialect_named
 from .scan.notes import Scan
 from .scan.strict import Scanner
-from .source.source import MappedSource, Openable, PipeSource, open_source
+from .source.opening import Openable, open_source
+from .source.sources import MappedSource, PipeSource
 from .table.columns import Columns, join
 from .table.filling import Filling
 from .table.sections import Section, Sections

@@ -142,7 +142,7 @@ class TestDump:
     def test_a_damaged_description_is_said_once_and_data_shown_as_bytes(self, capsys, path):
         path.write_bytes(path.read_bytes().replace(b'{"page', b'["page'))
         status, out, err = run(capsys, "dump", path, "--devices", "--fields")
-        assert err.count("no JSON") == 1
+        assert err.count("not JSON") == 1
         assert "data = ff ff ff ff" in out
         assert status == 0
 

@@ -31,14 +31,20 @@ def test_const_nested_and_byte_fields_have_layouts() -> None:
 @pytest.mark.parametrize(
     ("grammar", "why"),
     [
-        (Int16ub, "has none"),
-        (Struct("name" / qevm.IdStr), "'name'.*no fixed layout"),
-        (Struct("rest" / GreedyBytes), "'rest'.*no fixed layout"),
-        (Struct("a" / Byte, "b" / If(lambda c: c.a, Byte)), "'b'.*no fixed layout"),
-        (Struct("a" / Byte, "b" / Bytes(lambda c: c.a)), "'b'.*no fixed layout"),
+        (qevm.IdStr, "does not"),
+        (Struct("name" / qevm.IdStr), "'name'.*fixed layout"),
+        (Struct("rest" / GreedyBytes), "'rest'.*fixed layout"),
+        (Struct("a" / Byte, "b" / If(lambda c: c.a, Byte)), "'b'.*fixed layout"),
+        (Struct("a" / Byte, "b" / Bytes(lambda c: c.a)), "'b'.*fixed layout"),
         (Struct(Byte), "unnamed"),
     ],
 )
 def test_what_has_no_fixed_layout_is_a_type_error(grammar: object, why: str) -> None:
     with pytest.raises(TypeError, match=why):
         dtype_of(grammar)
+
+
+@pytest.mark.parametrize("number", [Byte, Int16ub, Int32ul, Int64ub])
+def test_a_number_has_a_layout_of_its_own(number: object) -> None:
+    raw = bytes(range(1, 1 + number.sizeof()))
+    assert int(np.frombuffer(raw, dtype_of(number))[0]) == number.parse(raw)

@@ -14,6 +14,7 @@ from tests.fuzz import programs
 from xbrletools.analysis import miglog
 from xbrletools.capture import Capture
 from xbrletools.codec import deltas
+from xbrletools.codec.layout import dtype_of
 from xbrletools.formats import libvirt, multifd, qcow2, qevm, ram
 from xbrletools.formats.dialects import DIALECTS, Encoding
 from xbrletools.formats.ram import DELTA_KINDS, Flag
@@ -70,8 +71,9 @@ def _words(version: int, dialect: str) -> Iterator[bytes]:
     """A dup page, a delta and an EOS, with names or not."""
     delta = DIALECTS[dialect].header("little")
     payload = b"\x00\x01\x07"
-    fields = {"flags": 1, "padding": 0, "length": len(payload), "checksum": 0, "sequence": 0}
-    body = delta.build(fields | {"length": len(payload) + DIALECTS[dialect].length_counts}) + payload
+    fields = dict.fromkeys(dtype_of(delta).names, 0)
+    fields |= {"flags": 1, "length": len(payload) + DIALECTS[dialect].length_counts}
+    body = delta.build(fields) + payload
     if version == ram.VERSION_FLAT:
         dup, one = struct.pack(">Q", Flag.COMPRESS) + b"\0", struct.pack(">Q", Flag.CONTINUE) + body
     else:

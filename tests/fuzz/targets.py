@@ -27,7 +27,8 @@ from xbrletools.ram import multifd as channels
 from xbrletools.ram.walk import WORD, Layout, Pending
 from xbrletools.scan.salvage.run import Salvager
 from xbrletools.scan.strict import Scanner
-from xbrletools.source.source import MappedSource, open_source
+from xbrletools.source.opening import open_source
+from xbrletools.source.sources import MappedSource
 from xbrletools.source.wrappers import LibvirtSave
 from xbrletools.table.columns import NO_BLOCK, Columns, join
 from xbrletools.table.sections import Boundary, Owner, Section
@@ -352,7 +353,7 @@ def libvirt_header(data: bytes) -> None:
 def qcow2_image(data: bytes) -> None:
     """A snapshot's VM state is not longer than its header says, and that costs nothing."""
     try:
-        source = open_source(qcow2.MAGIC.to_bytes(4, "big") + data)
+        source = open_source(qcow2.MAGIC + data)
     except XbrleError:
         return
     assert source.size <= source.wrapping.vm_state_size

@@ -18,7 +18,7 @@ from xbrletools.memory.history import Content, PageHistory
 from xbrletools.memory.image import PageSpace
 from xbrletools.memory.replay import View
 from xbrletools.model import Block, Facts, Reading, Stream
-from xbrletools.source.source import MappedSource
+from xbrletools.source.sources import MappedSource
 from xbrletools.table.columns import Columns
 from xbrletools.table.sections import Sections
 from xbrletools.table.table import RecordTable

@@ -212,7 +212,7 @@ def test_a_packet_that_claims_more_than_there_is_allocates_nothing():
 
 def test_synchronisations_that_do_not_go_with_the_main_channel_are_an_error():
     capture = xbrletools.open(main_channel(), channels=[Packets().packet(0, sync=True).bytes()])
-    assert "1 synchronisations, and the main channel has 2" in capture.problems[0].message
+    assert "1 synchronisations, but the main channel has 2" in capture.problems[0].message
 
 
 @pytest.mark.parametrize("channels", [[b"nonsense"], [HEADER], [init(1), init(1)]])

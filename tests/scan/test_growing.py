@@ -65,7 +65,7 @@ def test_find_goes_to_the_nearest_row_either_way_across_pieces(monkeypatch: pyte
 
 
 def test_what_was_scanned_so_far_can_be_replayed_while_the_scan_stands(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("xbrletools.source.source.WINDOW", 1 << 17)
+    monkeypatch.setattr("xbrletools.source.sources.WINDOW", 1 << 17)
     capture = xbrletools.open(SAMPLES / "posted-8m.bin")
     tables: list[GrowingTable] = []
     scan = capture.load(tables.append)

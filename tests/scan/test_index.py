@@ -21,7 +21,8 @@ from xbrletools.scan import kept as kept_facts
 from xbrletools.scan.cache import Indexed, Keeping
 from xbrletools.scan.notes import Scan
 from xbrletools.scan.strict import Scanner
-from xbrletools.source.source import MappedSource, open_source
+from xbrletools.source.opening import open_source
+from xbrletools.source.sources import MappedSource
 from xbrletools.table.sections import Sections
 
 COMMANDS = (

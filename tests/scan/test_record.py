@@ -18,7 +18,7 @@ from xbrletools.formats.ram import Flag, Kind
 from xbrletools.model import Reading
 from xbrletools.ram.record import WORD, Ending, Extent, extent, is_zlib
 from xbrletools.scan.strict import Scanner
-from xbrletools.source.source import MappedSource
+from xbrletools.source.sources import MappedSource
 from xbrletools.table.columns import NO_BLOCK, Columns, join
 
 NAMES = sorted(p.stem for p in SAMPLES.glob("*.bin"))

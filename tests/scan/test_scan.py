@@ -14,9 +14,9 @@ from tests.streams import PAGE, StreamBuilder, noise
 from xbrletools.formats import qevm
 from xbrletools.formats.qevm import SectionType
 from xbrletools.formats.ram import VERSION_NAMED, Flag, Kind, delta_flag
-from xbrletools.ram.walk import PIECE
+from xbrletools.ram.walk import PENDING_MAX
 from xbrletools.scan.strict import Scanner
-from xbrletools.source.source import PIPE_WINDOW, MappedSource, PipeSource
+from xbrletools.source.sources import PIPE_WINDOW, MappedSource, PipeSource
 from xbrletools.table.sections import Boundary
 
 pytestmark = pytest.mark.usefixtures("loops")
@@ -67,7 +67,7 @@ class TestPipesAndFilesGiveTheSame:
         data = (SAMPLES / "posted-8m.bin").read_bytes()
         whole = np.concatenate([c.offset for c in Scanner(MappedSource("m", data))])
         for window in (1 << 17, 300_001, 1 << 19):
-            monkeypatch.setattr("xbrletools.source.source.WINDOW", window)
+            monkeypatch.setattr("xbrletools.source.sources.WINDOW", window)
             pieces = [c.offset for c in Scanner(MappedSource("m", data))]
             assert len(pieces) > 1
             assert (np.concatenate(pieces) == whole).all()
@@ -331,10 +331,10 @@ class TestManyRecordsAtATime:
     def test_more_records_than_are_gathered_together_keep_their_block(self):
         builder = StreamBuilder({b"pc.ram": PAGE, b"vga.vram": PAGE})
         for block in (b"pc.ram", b"vga.vram"):
-            for _ in range(2 * PIECE + 5):
+            for _ in range(2 * PENDING_MAX + 5):
                 builder.dup(0, block=block)
         columns = xbrletools.open(builder.bytes()).records.columns
-        assert columns.block[1:-1].tolist() == [0] * (2 * PIECE + 5) + [1] * (2 * PIECE + 5)
+        assert columns.block[1:-1].tolist() == [0] * (2 * PENDING_MAX + 5) + [1] * (2 * PENDING_MAX + 5)
 
     def test_a_delta_that_is_too_long_is_met_where_it_stands(self):
         builder = StreamBuilder()

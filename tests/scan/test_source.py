@@ -11,7 +11,7 @@ import pytest
 import xbrletools
 from tests.cli.run import run
 from tests.conftest import ROOT, SAMPLES
-from xbrletools.source.source import open_source
+from xbrletools.source.opening import open_source
 
 SAMPLE = SAMPLES / "m115-big.bin"
 
@@ -73,7 +73,7 @@ def test_a_file_that_shrinks_after_its_scan_cannot_be_read(tmp_path: Path) -> No
 _FAULT = """
 import os, sys
 from xbrletools.cli import guard
-from xbrletools.source.source import open_source
+from xbrletools.source.opening import open_source
 guard()
 source = open_source(sys.argv[1])
 os.truncate(sys.argv[1], 0)

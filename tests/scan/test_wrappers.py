@@ -226,7 +226,7 @@ class TestLzop:
 
 CLUSTER_BITS = 9
 CLUSTER = 1 << CLUSTER_BITS
-PER_TABLE = CLUSTER // qcow2.ENTRY
+PER_TABLE = CLUSTER // qcow2.Entry.sizeof()
 
 
 def image(
@@ -323,8 +323,8 @@ class TestQcow2:
                 assert capture.memory()["pc.ram"][0].tobytes() == patterned(content)
         assert main(["stats", str(path), "--snapshot", "2"]) == 0
         assert main(["stats", str(path), "--snapshot", "4"]) == 2
-        assert "there are before\\x1b (id 1), 2 (id 2), last (id 3)" in capsys.readouterr().err
-        with pytest.raises(xbrletools.XbrleError, match="is no qcow2 image"):
+        assert "it has before\\x1b (id 1), 2 (id 2), last (id 3)" in capsys.readouterr().err
+        with pytest.raises(xbrletools.XbrleError, match="is not a qcow2 image"):
             xbrletools.open(STREAM, snapshot="last")
 
     @pytest.mark.parametrize("features", [1 << 2, 1 << 4])

@@ -8,6 +8,7 @@ from hypothesis import strategies as st
 from tests.sender.snaps import PAGE
 from xbrletools import XbrleError
 from xbrletools.codec import deltas
+from xbrletools.codec.layout import dtype_of
 from xbrletools.formats import qevm, ram
 from xbrletools.formats.dialects import DIALECTS, Checksum
 from xbrletools.formats.qevm import SectionType
@@ -71,13 +72,8 @@ def test_batches_are_written_as_the_grammar_builds_each_record(rows, dialect, en
         flags = 1
         if d.checksum is Checksum.FLAGGED and checksums:
             stated, flags = total, 3
-        header = {
-            "flags": flags,
-            "padding": 0,
-            "length": len(payloads[i]) + d.length_counts,
-            "checksum": stated,
-            "sequence": number,
-        }
+        header = dict.fromkeys(dtype_of(d.header(form.endian)).names, 0)
+        header |= {"flags": flags, "length": len(payloads[i]) + d.length_counts, "checksum": stated, "sequence": number}
         body = {
             DUP: {"fill": 9},
             FULL: {"checksum": total, "data": content.tobytes()},

@@ -251,7 +251,7 @@ def test_an_error_of_the_disk_while_a_capture_is_read_is_one_line(tmp_path, monk
     def fail(*_: object) -> None:
         raise OSError(5, "Input/output error")
 
-    monkeypatch.setattr("xbrletools.source.source.mapped", fail)
+    monkeypatch.setattr("xbrletools.source.opening.mapped", fail)
     err = io.StringIO()
     with contextlib.redirect_stderr(err):
         assert cli.main(["info", str(path)]) == 2

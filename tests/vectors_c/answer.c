@@ -549,6 +549,8 @@ static int stream(int listing)
     Stream s = {.listing = listing, .ram = -1};
     if (!strcmp(text_of("dialect"), "sep20") || !strcmp(text_of("view"), "sender"))
         return 0;
+    if (*text_of("dialect") && !dialect_of()) /* newer than this program */
+        return 0;
     s.in = bytes_of("stream");
     if (listing)
         printf("page_size=%d", PAGE);

@@ -12,7 +12,7 @@ import numpy as np
 from ..formats.qevm import SectionType
 from ..formats.ram import Kind
 from ..model import Block, ConfigurationSubsection, Facts, Reading, Stream
-from ..source.source import Source
+from ..source.sources import Source
 from ..source.wrappers import LibvirtSave, Wrapping
 from ..table.columns import NO_BLOCK, Columns, Sweeps
 from ..table.sections import CERTAINTY, Boundary, Owner, Section

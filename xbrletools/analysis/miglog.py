@@ -25,7 +25,7 @@ from ..memory.lapses import Lapses
 from ..memory.moments import lapses_of, space_of
 from ..memory.replay import View
 from ..model import Stream
-from ..source.source import open_source
+from ..source.opening import open_source
 from ..table.claims import stated
 from ..table.columns import Columns
 from ..table.kinds import IS_DELTA

@@ -1,8 +1,7 @@
-"""Where a section ends that is neither RAM nor disk: by its footer or its own records, by the next plausible header, or
-by the end.
+"""Where a section that is neither RAM nor disk ends.
 
-Facts: formats/README.md, "Boundaries"; measured on real captures, the footer was right every time, and of the headers
-only FULL with a higher id.
+Its own records say so, or its footer, or the next plausible header, or the end of the stream. Facts: formats/README.md,
+"Boundaries". On real captures the footer was right every time; of the headers only FULL with a higher id was.
 """
 
 import io
@@ -16,13 +15,13 @@ from ..formats.qevm import SectionType
 _AFTER_FOOTER = frozenset((SectionType.EOF, SectionType.START, SectionType.PART, SectionType.END, SectionType.FULL))
 _ID = Int32ub.sizeof()
 _FULL = re.compile(rb"(?s:\x04(?=....[\x01-\xff][\x20-\x7e]))")
-ID_STEP_MAX = 1024  # more sections than lie between two that follow each other
+ID_STEP_MAX = 1024  # from one section's id to that of the next; real ones lie closer together
 VERSION_MAX = 1 << 16
 INSTANCE_MAX = 1 << 24
 
 
 def by_grammar(tail: memoryview, idstr: bytes) -> int | None:
-    """Where an iterable section whose records are known ends in ``tail``; None where it is none, or cut."""
+    """Where the data of an iterable section ends in ``tail``; None where its records are not known, or are cut."""
     grammar = iterable.SECTIONS.get(idstr)
     if grammar is None:
         return None
@@ -35,7 +34,7 @@ def by_grammar(tail: memoryview, idstr: bytes) -> int | None:
 
 
 def by_footer(tail: memoryview, section_id: int) -> int | None:
-    """The offset in ``tail`` of the first footer that carries ``section_id``; what follows it must be a section."""
+    """The offset in ``tail`` of the first footer of ``section_id`` that a section, or the end, follows."""
     footer = re.escape(qevm.Footer.build({"section_id": section_id}))
     after = b"[" + b"".join(re.escape(bytes([t])) for t in _AFTER_FOOTER) + b"\\x08]"
     found = re.search(footer + b"(?:" + after + rb"|\Z)", tail)

@@ -1,4 +1,4 @@
-"""COMMANDs: what each says, and the two that change how a capture reads: PACKAGED and RAM_DISCARD.
+"""COMMANDs: what each one says. Two of them change how a capture reads: PACKAGED and RAM_DISCARD.
 
 Facts: formats/README.md, "The container" and "Postcopy".
 """
@@ -28,7 +28,7 @@ def read(offset: int, number: int, data: bytes, end: int) -> Command:
 
 
 def _plain(parsed: Any) -> Any:
-    """What construct parsed as dicts and lists, without construct's own entries."""
+    """What construct parsed, as dicts and lists, without construct's own entries."""
     if isinstance(parsed, dict):
         return {k: _plain(v) for k, v in parsed.items() if not str(k).startswith("_")}
     if isinstance(parsed, list):

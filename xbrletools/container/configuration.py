@@ -1,10 +1,8 @@
 """CONFIGURATION: the machine's name and the subsections, those of unknown name included.
 
-Facts: formats/README.md, "The container". CONFIGURATION has no length: an unknown subsection ends where something known
-plausibly begins, and that is said.
+Facts: formats/README.md, "The container". CONFIGURATION does not state its length. A subsection of unknown name is
+taken to end where something known can begin; its value is then None.
 """
-
-import struct
 
 from construct import ConstructError, Int32ub
 
@@ -14,7 +12,6 @@ from ..model import Configuration, ConfigurationSubsection
 
 PREFIX = b"configuration/"
 UNKNOWN_MAX = 1 << 16  # bytes of an unknown subsection that a search looks through
-_COMMAND = struct.Struct(">BHH")
 
 
 def read(view: memoryview, base: int) -> Configuration:
@@ -28,7 +25,7 @@ def read(view: memoryview, base: int) -> Configuration:
     found: list[ConfigurationSubsection] = []
     while at < len(view) and view[at] == SectionType.SUBSECTION:
         try:
-            header = qevm.SubsectionHeader.parse(view[at : at + 1 + 256 + Int32ub.sizeof()])
+            header = qevm.SubsectionHeader.parse(view[at : at + qevm.SUBSECTION_HEADER_MAX])
         except ConstructError:
             return Configuration(machine, tuple(found), base + len(view), cut=True)
         data = at + len(qevm.SubsectionHeader.build(header))
@@ -43,7 +40,7 @@ def read(view: memoryview, base: int) -> Configuration:
 
 
 def _value(name: bytes, view: memoryview, at: int) -> tuple[int | tuple[bytes, ...] | bytes | None, int | None]:
-    """What the data of the subsection called ``name`` says, and where it ends; None for an end that is not there."""
+    """The value of the subsection ``name``, whose data begins at ``at``, and where it ends; None where it is cut."""
     grammar = qevm.CONFIGURATION_SUBSECTIONS.get(name)
     if grammar is None:
         return None, _searched(view, at)
@@ -71,15 +68,16 @@ def _begins(view: memoryview, at: int) -> bool:
     """Whether a subsection of CONFIGURATION, or COMMANDs and then a START section, can begin at ``at``."""
     if view[at] == SectionType.SUBSECTION:
         return bytes(view[at + 2 : at + 2 + len(PREFIX)]) == PREFIX
-    while at + _COMMAND.size <= len(view) and view[at] == SectionType.COMMAND:
-        _, number, length = _COMMAND.unpack_from(view, at)
-        if number not in set(qevm.Command) or number == qevm.Command.PACKAGED:
+    size = qevm.DataHead.sizeof()
+    while at + 1 + size <= len(view) and view[at] == SectionType.COMMAND:
+        head = qevm.DataHead.parse(view[at + 1 : at + 1 + size])
+        if head.number not in set(qevm.Command) or head.number == qevm.Command.PACKAGED:
             return False
-        at += _COMMAND.size + length
+        at += 1 + size + head.length
     if at >= len(view) or view[at] != SectionType.START:
         return False
     try:
-        header = qevm.SectionStart.parse(view[at + 1 : at + 1 + 3 * Int32ub.sizeof() + 256])
+        header = qevm.SectionStart.parse(view[at + 1 : at + 1 + qevm.SECTION_START_MAX])
     except ConstructError:
         return False
     printable = bool(header.idstr) and all(0x20 < c < 0x7F for c in header.idstr)

@@ -1,7 +1,8 @@
-"""Device sections taken apart by the VM description: which entry is whose, and every field of one with its bytes.
+"""Device sections taken apart by the VM description: which entry describes which section, and every field's bytes.
 
 Facts: formats/README.md, "vmdesc". Entries go with FULL sections in order, since two devices can share name and
-instance. A description can fall short of its section: the section's own end wins, and what is left shows as `UNREAD`.
+instance. A description can fall short of its section. The section's own end then counts, and the rest shows as
+`UNREAD`.
 """
 
 import json
@@ -9,7 +10,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from construct import ConstructError, Int32ub
+from construct import ConstructError
 
 from ..errors import XbrleError
 from ..formats import iterable, qevm, vmdesc
@@ -18,7 +19,7 @@ from ..model import Stream, once
 from ..table.sections import Section
 from .fields import UNREAD, Field, tree
 
-DEPTH_MAX = 64  # structs within structs: more than any device has
+DEPTH_MAX = 64  # structs within structs; devices have fewer
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,7 +33,7 @@ class Device:
 
 @dataclass(frozen=True, slots=True)
 class Description:
-    """The VM description: the target's page size, if it says one, and its devices in stream order."""
+    """The VM description: the target's page size, if it states one, and its devices in stream order."""
 
     page_size: int | None
     devices: tuple[Device, ...]
@@ -42,15 +43,15 @@ def load(text: bytes, offset: int | None = None) -> Description:
     """The description whose JSON is ``text``, which stands at ``offset`` of the capture.
 
     Raises:
-        XbrleError: it is no description.
+        XbrleError: ``text`` is not a description.
     """
     try:
         parsed = json.loads(text)
     except (ValueError, RecursionError) as error:
-        raise XbrleError(f"the VM description is no JSON: {error}", offset) from None
+        raise XbrleError(f"the VM description is not JSON: {error}", offset) from None
     devices = parsed.get("devices") if isinstance(parsed, dict) else None
     if not isinstance(devices, list) or not all(isinstance(d, dict) for d in devices):
-        raise XbrleError("the VM description lists no devices", offset)
+        raise XbrleError("the VM description does not list devices", offset)
     size = parsed.get("page_size")
     return Description(
         size if isinstance(size, int) else None,
@@ -61,9 +62,9 @@ def load(text: bytes, offset: int | None = None) -> Description:
 
 
 def match(sections: Iterable[Section], description: Description | None) -> Iterator[tuple[Section, Device | None]]:
-    """Every FULL section with its entry, in order; None where the names do not go together.
+    """Every FULL section with its entry, in order; None for a section that is not described.
 
-    After an entry or a section that the other side lacks, the next that agree go together again.
+    After an entry or a section that the other side lacks, the next two that agree go together again.
     """
     devices = description.devices if description is not None else ()
     at = 0
@@ -80,8 +81,8 @@ def match(sections: Iterable[Section], description: Description | None) -> Itera
 def fields(section: Section, data: bytes, device: Device | None) -> Field | None:
     """The fields of a section's ``data``, which stands at ``section.data`` of the capture.
 
-    A FULL section is read by its entry of the description, an iterable section by its grammar; None where there is
-    neither.
+    A FULL section is read by its entry of the description, an iterable section by its grammar. None where the section
+    has neither.
     """
     if device is not None:
         reader = _Reader(data, section.data)
@@ -94,7 +95,7 @@ def fields(section: Section, data: bytes, device: Device | None) -> Field | None
 
 
 class _Short(Exception):  # noqa: N818 - an end, not an error
-    """The section ends before its description does, or is not as that says; ``children`` are what was read."""
+    """The section ends before its description does, or differs from it. ``children`` are what was read."""
 
     def __init__(self, children: list[Field]) -> None:
         self.children = children
@@ -109,7 +110,7 @@ class _Reader:
         self.at = 0
 
     def struct(self, entry: Mapping[str, Any], depth: int) -> list[Field]:
-        """The fields and subsections of a struct, as far as they go."""
+        """The fields and subsections of a struct, as far as the section has them."""
         try:
             return self._struct(entry, depth)
         except _Short as short:
@@ -120,7 +121,7 @@ class _Reader:
         try:
             if depth > DEPTH_MAX:
                 raise _Short([])
-            # what was read before a failure stays in the list
+            # a failure keeps what the list has by then
             out.extend(self._field(field, depth) for field in _dicts(entry, "fields"))
             out.extend(self._subsection(subsection, depth) for subsection in _dicts(entry, "subsections"))
         except _Short as short:
@@ -143,7 +144,7 @@ class _Reader:
                 children.append(self._one(f"[{i}]", field, depth))
             except _Short as short:
                 raise _Short([self.whole(name, start, self.at, [*children, *short.children])]) from None
-            if self.at == before:  # elements without bytes: the rest are as empty
+            if self.at == before:  # an element without bytes: the others are empty too
                 break
         return self.whole(name, start, self.at, children)
 
@@ -159,7 +160,7 @@ class _Reader:
         return self.whole(name, start, self.at, children)
 
     def _leaf(self, name: str, kind: str, size: int, count: int | None) -> Field:
-        """A field without parts: a number, numbers, or bytes."""
+        """A field without parts: a number, several numbers, or bytes."""
         total = size * (1 if count is None else count)
         start, end = self.at, self.at + total
         if size < 0 or total < 0 or end > len(self.data):
@@ -176,7 +177,7 @@ class _Reader:
     def _subsection(self, entry: Mapping[str, Any], depth: int) -> Field:
         start = self.at
         name = str(entry.get("vmsd_name", ""))
-        head = self.data[start : start + 1 + 1 + 0xFF + Int32ub.sizeof()]
+        head = self.data[start : start + qevm.SUBSECTION_HEADER_MAX]
         try:
             header = qevm.SubsectionHeader.parse(head)
         except ConstructError:
@@ -184,14 +185,14 @@ class _Reader:
         if header.idstr != name.encode("utf-8", "surrogatepass"):
             raise _Short([])
         self.at += len(qevm.SubsectionHeader.build(header))
-        mine = tree(qevm.SubsectionHeader, self.data[start : self.at], self.base + start).children
+        fields = tree(qevm.SubsectionHeader, self.data[start : self.at], self.base + start).children
         try:
-            return self.whole(name, start, self.at, [*mine, *self._struct(entry, depth + 1)])
+            return self.whole(name, start, self.at, [*fields, *self._struct(entry, depth + 1)])
         except _Short as short:
-            raise _Short([self.whole(name, start, self.at, [*mine, *short.children])]) from None
+            raise _Short([self.whole(name, start, self.at, [*fields, *short.children])]) from None
 
     def whole(self, name: str, start: int, end: int, children: list[Field]) -> Field:
-        """A field with parts; bytes up to its ``end`` that none of them has are `UNREAD`."""
+        """A field with parts. Bytes up to its ``end`` that none of its parts covers become `UNREAD`."""
         end = max(end, self.at)
         covered = children[-1].offset + children[-1].size - self.base if children else start
         if covered < end:
@@ -212,7 +213,7 @@ def _int(entry: Mapping[str, Any], key: str) -> int:
 
 @once
 def description(stream: Stream) -> Description | None:
-    """The VM description after the stream's end; None where there is none.
+    """The VM description after the stream's end; None where the stream does not have one.
 
     Raises:
         XbrleError: what stands there is not a description.
@@ -225,7 +226,7 @@ def description(stream: Stream) -> Description | None:
 
 @once
 def entries(stream: Stream) -> dict[int, Device]:
-    """The entry of the VM description that each FULL section has, by the section's index.
+    """The entry of the VM description for each FULL section that has one, by the section's index.
 
     Raises:
         XbrleError: the VM description is damaged.

@@ -1,29 +1,29 @@
 """The disk data of block migration: the chunks that `block` sections carry, in the order in which they were sent.
 
-Facts: formats/README.md, "The block section". No record says how long a device is: a chunk is always 1 MiB, also past
-the device's end.
+Facts: formats/README.md, "The block section". The stream does not record the size of a device. A chunk is always 1 MiB,
+even where that reaches past the device's end.
 """
 
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 
 import numpy as np
-from construct import Int64ub
 from numpy.typing import NDArray
 
+from ..codec.layout import dtype_of
 from ..formats import block
 from ..formats.block import Flag
 from ..table.sections import Section
 
-_WORD = Int64ub.sizeof()
+_WORD = dtype_of(block.Word)
 _FLAGS = (1 << block.SECTOR_BITS) - 1
 
 
 @dataclass(frozen=True, slots=True)
 class Chunk:
-    """`block.CHUNK` bytes of a device from byte ``at`` on; ``data`` is where they stand in the capture, None for zeros.
+    """`block.CHUNK` bytes of a device, from its byte ``at`` on.
 
-    The record's word stands at ``offset`` of the capture.
+    The record's word stands at ``offset`` of the capture, the bytes at ``data``; ``data`` is None for zeros.
     """
 
     offset: int
@@ -33,25 +33,25 @@ class Chunk:
 
 
 def chunks(sections: Iterable[Section], data: NDArray[np.uint8]) -> Iterator[Chunk]:
-    """Every chunk that is there in full; ``data`` is the capture, (size,) uint8."""
+    """Every chunk that is complete. ``data`` is the capture, (size,) uint8."""
     for section in sections:
         if section.owner is not None and section.owner.idstr == block.IDSTR:
             yield from _of_section(section.data, data)
 
 
 def _of_section(at: int, data: NDArray[np.uint8]) -> Iterator[Chunk]:
-    while at + _WORD < len(data):
+    while at + _WORD.itemsize < len(data):
         offset = at
-        word = int.from_bytes(data[at : at + _WORD].tobytes(), "big")
-        at += _WORD
+        word = int(data[at : at + _WORD.itemsize].view(_WORD)[0])
+        at += _WORD.itemsize
         if word & Flag.DEVICE_BLOCK:
             name = data[at + 1 : at + 1 + int(data[at])].tobytes()
             at += 1 + int(data[at])
-            there = None if word & Flag.ZERO_BLOCK else at
-            at += 0 if there is None else block.CHUNK
+            content = None if word & Flag.ZERO_BLOCK else at
+            at += 0 if content is None else block.CHUNK
             if at > len(data):
                 return
-            yield Chunk(offset, name, word & ~_FLAGS, there)
+            yield Chunk(offset, name, word & ~_FLAGS, content)
         elif not word & Flag.PROGRESS:
             return
         if word & Flag.EOS:

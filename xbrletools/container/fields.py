@@ -1,7 +1,7 @@
 """The field tree that a person reads: every field of a section or a record, with its offset, size, bytes and value.
 
-It parses with the grammars themselves. construct does not say where a field lay, so the grammar is copied with every
-name and every item of an array wrapped in a part that notes the place. Bytes that no field covers show as fields too.
+The grammars themselves parse it. construct does not say where a field stood. So the grammar is copied, and in the copy
+each name and each item of an array notes its place. Bytes that no field covers show as fields too.
 """
 
 import copy
@@ -34,12 +34,13 @@ from ..model import Command, Configuration
 from ..table.sections import Section
 
 UNREAD = "unread"  # bytes that the grammar leaves over, or could not read
-DATA = "data"  # bytes that are another grammar's, or nobody's
+DATA = "data"  # bytes that another grammar reads, or none
+DATA_MAX = 1 << 24  # bytes of a section's data that its field holds; larger data shows as records alone
 
 
 @dataclass(frozen=True, slots=True)
 class Field:
-    """One field: ``raw`` are its bytes, ``value`` what they mean (None where it has children)."""
+    """One field. ``raw`` are its bytes, ``value`` is what they mean; None where the field has children."""
 
     name: str
     offset: int
@@ -51,7 +52,7 @@ class Field:
 
 @dataclass(slots=True)
 class _Node:
-    """A field while it is read."""
+    """A field that is being read."""
 
     name: str
     start: int
@@ -61,9 +62,9 @@ class _Node:
 
 
 class _Named(Subconstruct):  # type: ignore[type-arg]  # generic in its stubs alone
-    """Notes where a field lies. An empty name is given the item's number.
+    """Notes where a field stands. A field without a name gets the item's number for one.
 
-    The nodes that are open, from the outermost on, come with the parsing's own parameters, as ``nodes``.
+    The parse is given ``nodes``: the fields that are open, from the outermost on.
     """
 
     def __init__(self, subcon: Grammar, name: str) -> None:
@@ -86,7 +87,7 @@ class _Named(Subconstruct):  # type: ignore[type-arg]  # generic in its stubs al
 
 
 class _Attempt(Subconstruct):  # type: ignore[type-arg]
-    """Takes back what it noted where it fails: the part around it goes on with something else."""
+    """Takes back what it noted where it fails, since the part around it then tries another one."""
 
     def _parse(self, stream: Any, context: Any, path: str) -> Any:
         children = context._params.nodes[-1].children
@@ -126,8 +127,8 @@ def _noting(part: Any) -> Any:
 def tree(grammar: Grammar, data: bytes, offset: int, name: str = "", **context: Any) -> Field:
     """The fields of ``data``, which stands at ``offset`` of the capture, as ``grammar`` reads them.
 
-    ``context`` is what the grammar asks for. Where the data ends too soon, the fields that are there come, and the rest
-    as one field called `UNREAD`.
+    ``context`` is what the grammar asks for. Where the data ends too soon, the fields before that come first and the
+    rest as one field called `UNREAD`.
     """
     root = _Node(name, 0, len(data), None, [])
     stream = io.BytesIO(data)
@@ -137,11 +138,11 @@ def tree(grammar: Grammar, data: bytes, offset: int, name: str = "", **context: 
 
 
 def _field(node: _Node, data: bytes, offset: int) -> Field:
-    """The finished field of a node; its bytes that no child covers become children called `UNREAD`."""
+    """The finished field of a node. Bytes that none of its children covers become children called `UNREAD`."""
     children: list[Field] = []
     at = node.start
     for child in node.children:
-        if child.end == child.start:  # computed, or absent
+        if child.end == child.start:  # computed, or not present
             continue
         if child.start > at:
             children.append(_plain(UNREAD, data, at, child.start, offset))
@@ -175,12 +176,12 @@ def record_tree(
 _record = cache(ram.record)
 
 
-#: The grammar of a payload, by its encoding; the doubled codings have no grammar of their own.
+#: The grammar of a payload, by its encoding. The doubled codings do not have one.
 _PAYLOADS: dict[Encoding, Grammar] = {Encoding.RLE: xbrle.Pairs, Encoding.ZRUN: xbzrle.Runs}
 
 
 def expanded(field: Field, dialect: Dialect) -> Field:
-    """The same tree with a delta's payload taken apart into its pairs or runs, where its coding has a grammar."""
+    """The same tree, with a delta's payload split into its pairs or runs where its coding has a grammar."""
     if field.name == "payload" and not field.children and dialect.encoding in _PAYLOADS:
         runs = tree(_PAYLOADS[dialect.encoding], field.raw, field.offset, field.name)
         return runs if runs.children else field
@@ -201,7 +202,7 @@ _FRAMED = (SectionType.START, SectionType.FULL, SectionType.PART, SectionType.EN
 
 
 def section_tree(section: Section, data: NDArray[np.uint8]) -> Field:
-    """The fields of a section: its type, its header, its data as one field, and its footer, if it has one.
+    """The fields of a section: its type, its header, its data as one field, and its footer if it has one.
 
     ``data`` is the capture, (size,) uint8.
     """
@@ -233,7 +234,7 @@ def command_tree(command: Command) -> Field:
 
 
 def with_subsections(section: Field, data: NDArray[np.uint8], found: Configuration) -> Field:
-    """The fields of CONFIGURATION, with the subsections of unknown name: their grammar cannot pass over them."""
+    """The fields of CONFIGURATION with all its subsections. The grammar alone stops at one of unknown name."""
     children = [c for c in section.children if c.name in ("type", "length", "machine")]
     subs: list[Field] = []
     for sub in found.subsections:
@@ -247,9 +248,6 @@ def with_subsections(section: Field, data: NDArray[np.uint8], found: Configurati
         start = subs[0].offset
         children.append(Field("subsections", start, found.end - start, None, b"", tuple(subs)))
     return replace(section, children=tuple(children))
-
-
-DATA_MAX = 1 << 24  # bytes of a section's data that its field holds; larger ones are for the records to tell
 
 
 def header_tree(data: NDArray[np.uint8]) -> Field:

@@ -1,16 +1,14 @@
-"""What bytes are that are no migration stream, but belong to one."""
+"""Names what is not a migration stream but belongs to one: a multifd channel, a return path."""
 
-import struct
-
-from construct import ConstructError
+from construct import ConstructError, Int32ub
 
 from ..formats import multifd
 from . import returnpath
 
 
 def foreign(head: bytes) -> str | None:
-    """What begins with these bytes, in words; None where it is nothing known."""
-    if head[:4] == struct.pack(">I", multifd.MAGIC):
+    """What begins with these bytes, in words; None where that is not known."""
+    if head.startswith(Int32ub.build(multifd.MAGIC)):
         try:
             channel = multifd.Init.parse(head).id[0]
         except ConstructError:

@@ -1,7 +1,7 @@
 """The return path: what a destination sends back to the source, the other direction of a migration's connection.
 
-Facts: formats/README.md, "Postcopy". It has no magic: messages that fill the bytes exactly, all of known types and
-lengths, are taken for one.
+Facts: formats/README.md, "Postcopy". It does not begin with a magic. Bytes are taken for one where they are messages of
+known types and lengths from first to last.
 """
 
 from dataclasses import dataclass
@@ -16,7 +16,7 @@ from ..text import shown
 
 @dataclass(frozen=True, slots=True)
 class Message:
-    """One message: its header stands at ``offset``; ``fields`` is what its data says."""
+    """One message. Its header stands at ``offset``; ``fields`` is what its data says."""
 
     offset: int
     type: ReturnType
@@ -28,18 +28,18 @@ class Message:
 
 
 def read(data: bytes) -> list[Message] | None:
-    """The messages that ``data`` begins with; None where it is no return path. A last one may be cut."""
+    """The messages that ``data`` begins with; None where it is not a return path. The last one may be cut."""
     messages: list[Message] = []
-    at, head = 0, 2 * 2
-    while at + head <= len(data):
-        number, length = int.from_bytes(data[at : at + 2], "big"), int.from_bytes(data[at + 2 : at + head], "big")
-        if number not in set(ReturnType):
+    at, size = 0, qevm.DataHead.sizeof()
+    while at + size <= len(data):
+        head = qevm.DataHead.parse(data[at : at + size])
+        if head.number not in set(ReturnType):
             return None
-        kind = ReturnType(number)
-        if at + head + length > len(data):
+        kind, length = ReturnType(head.number), int(head.length)
+        if at + size + length > len(data):
             break
         grammar = qevm.RETURN_DATA.get(kind)
-        body = data[at + head : at + head + length]
+        body = data[at + size : at + size + length]
         try:
             parsed = grammar.parse(body) if grammar is not None else {}
         except ConstructError:
@@ -47,5 +47,5 @@ def read(data: bytes) -> list[Message] | None:
         if grammar is not None and len(grammar.build(parsed)) != length:
             return None
         messages.append(Message(at, kind, {k: v for k, v in parsed.items() if not k.startswith("_")}))
-        at += head + length
+        at += size + length
     return messages or None

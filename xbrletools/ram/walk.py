@@ -1,7 +1,7 @@
-"""The walk over RAM records: bytes to offsets in a plain loop, offsets to columns in array operations.
+"""The walk over RAM records: a plain loop from bytes to offsets, then array operations from offsets to columns.
 
-Runs of equal fixed-size records are taken by one regular expression. The loop in C goes from bytes to columns at once,
-while a record's word is at hand. All sizes and offsets come from the grammars.
+One regular expression takes a run of equal records of fixed size. The loop in C goes from bytes to columns at once,
+since it has a record's word at hand. All sizes and offsets come from the grammars.
 """
 
 import re
@@ -14,7 +14,6 @@ from types import ModuleType
 from typing import Any
 
 import numpy as np
-from construct import Int32ub
 from numpy.typing import NDArray
 
 from ..codec import native
@@ -30,27 +29,37 @@ from ..table.kinds import IS_PAGE
 Ints = NDArray[np.int64]
 
 WORD = ram.Word.sizeof()
-_WORDS = np.dtype(">u8")
-_INT = np.dtype(">u4")
-_LENGTH = struct.Struct(">I")  # of a zlib stream
-RUN = 3  # equal records in a row before the regular expression is asked
-LONG_RUN = 64  # and from which array operations are
-ARRAY = 1 << 13  # records that these look at together
-STRIDE = 64  # records that the loop takes before it looks back at how small they were
+_WORD = dtype_of(ram.Word)
+_NUMBER = dtype_of(ram.Number)
+RUN = 3  # equal records in a row after which the regular expression is tried
+LONG_RUN = 64  # equal records in a row after which array operations are
+ARRAY = 1 << 13  # records that array operations look at together
+STRIDE = 64  # records that the loop takes before it measures how small they were
 SMALL = 384  # bytes of a record on average, up to which a search for headers beats the loop
 LEAP = 1 << 15  # bytes that are searched at first; twice as many after each success
 LEAP_MAX = 1 << 18
-PIECE = 1 << 15  # records whose fields are gathered together: what is made of them stays in the cache
+PENDING_MAX = 1 << 15  # records that are gathered together, so that their columns stay in the processor's cache
+
+
+def _reader_of(dtype: np.dtype[Any]) -> struct.Struct:
+    """What reads one number of this dtype, of 4 bytes at most."""
+    order = "<" if dtype.newbyteorder("<") == dtype else ">"
+    return struct.Struct(order + dtype.char)
+
+
+_ZLIB_LENGTH = _reader_of(_NUMBER)
 
 
 @dataclass(slots=True)
 class Pending:
-    """Records that were walked over and whose columns are not put together yet. Offsets are relative to the window.
+    """Records that the walk has passed and whose columns are not gathered yet. Offsets are relative to the window.
 
-    Those of ``pieces`` come first. A negative entry ~p stands for a run: ``counts[k]`` records of ``steps[k]`` bytes
-    each, from p on. ``special`` holds, by offset, the kind and payload length of records that their flags alone do not
-    tell. The loop in C gives its records' columns at once: ``filled`` has them in these records' own rows, of which
-    ``stretches`` gives the first and the end.
+    ``pieces`` and then ``at`` say where they begin. A negative entry ~p of ``at`` stands for a run: ``counts[k]``
+    records of ``steps[k]`` bytes each, from p on. ``names`` has the offset of each record that names a block, and that
+    block. ``special`` has the kind and payload length of records whose flags alone do not tell them, by offset.
+
+    The loop in C gives its records' columns at once. They stand in ``filled``, in these records' own rows;
+    ``stretches`` has the first row and the end of each such part.
     """
 
     pieces: list[Ints] = field(default_factory=list)
@@ -61,7 +70,7 @@ class Pending:
     special: dict[int, tuple[Kind, int]] = field(default_factory=dict)
     filled: Columns | None = None
     stretches: list[tuple[int, int]] = field(default_factory=list)
-    _beside: int = 0  # records that are not one of `at` each
+    _beside: int = 0  # how many more records there are than entries in `at`
 
     def __len__(self) -> int:
         return len(self.at) + self._beside
@@ -80,9 +89,9 @@ class Pending:
         self.at, self.counts, self.steps = [], [], []
 
     def room(self) -> Columns:
-        """Columns of `PIECE` rows, for the loop in C to fill from row ``len`` on; `add_stretch` says how far it did."""
-        if self.filled is None:  # one piece of memory, which the next scan's piece may get again, still mapped
-            sizes = [PIECE * np.dtype(dtype).itemsize for dtype in DTYPES.values()]
+        """Columns of `PENDING_MAX` rows. The loop in C fills them from row ``len`` on; `add_stretch` says how far."""
+        if self.filled is None:  # in one piece of memory, which the allocator can give out again, still mapped
+            sizes = [PENDING_MAX * np.dtype(dtype).itemsize for dtype in DTYPES.values()]
             parts = np.split(np.empty(sum(sizes), np.uint8), np.cumsum(sizes[:-1]))
             self.filled = Columns(*(part.view(dtype) for part, dtype in zip(parts, DTYPES.values(), strict=True)))
         return self.filled
@@ -94,17 +103,17 @@ class Pending:
             self._beside += count
 
     def selected(self, block: int) -> int:
-        """The block that the last of these records left selected, where ``block`` was before them."""
+        """The block that is selected after these records, where ``block`` was selected before them."""
         return self.names[-1][1] if self.names else block
 
     def select(self, block: int) -> None:
-        """Put the records so far, none of which names a block, into this one."""
+        """Put the records so far into this block. None of them may name one."""
         if self.filled is not None:
             for first, end in self.stretches:
                 self.filled.block[first:end] = block
 
     def last(self, base: int) -> int:
-        """The offset in the capture of the last record, which is none of a run, for a window from ``base`` on."""
+        """The offset in the capture of the last record, for a window from ``base`` on. It may not belong to a run."""
         if self.filled is not None and self.stretches and self.stretches[-1][1] == len(self):
             return int(self.filled.offset[len(self) - 1])
         return base + (self.at[-1] if self.at else int(self.pieces[-1][-1]))
@@ -113,29 +122,29 @@ class Pending:
         """The rows that are not filled, (n,) int64."""
         if not self.stretches:
             return slice(len(self))
-        other = np.ones(len(self), bool)
+        not_filled = np.ones(len(self), bool)
         for first, end in self.stretches:
-            other[first:end] = False
-        return np.flatnonzero(other)
+            not_filled[first:end] = False
+        return np.flatnonzero(not_filled)
 
     def places(self) -> Ints:
-        """Where in the window each record begins that is not filled, (n,) int64."""
+        """Where in the window each record begins whose row is not filled, (n,) int64."""
         rest = _expand(self.at, self.counts, self.steps)
         return np.concatenate([*self.pieces, rest]) if self.pieces else rest
 
     def offsets(self, base: int) -> Ints:
         """The offset in the capture of every record, (n,) int64, for a window from ``base`` on."""
-        own = self.places() + base
+        not_filled = self.places() + base
         if self.filled is None:
-            return own
+            return not_filled
         offsets = self.filled.offset[: len(self)].astype(np.int64)
-        offsets[self.rows()] = own
+        offsets[self.rows()] = not_filled
         return offsets
 
 
 @cache
 def _runs_pattern(page_size: int, steps: tuple[tuple[int, int], ...]) -> re.Pattern[bytes]:
-    """Matches a run of one fixed-size kind, possessively: no memory, no backtracking."""
+    """Matches a run of records of one fixed size, possessively, so that it takes no memory and never backtracks."""
     low = page_size.bit_length() - 1 - 8  # flag bits that reach into the second byte of the word
     clear = b"".join(re.escape(bytes([high])) for high in range(0, 256, 1 << low))
     kinds = (
@@ -153,21 +162,21 @@ def _tables(version: int, delta: Kind) -> tuple[tuple[Kind, ...], list[bool]]:
 
 
 class Layout:
-    """What the walk needs to know of one dialect, byte order, version and page size, derived from the grammars."""
+    """What the walk needs to know of a dialect, byte order, version and page size, derived from the grammars."""
 
     def __init__(self, reading: Reading) -> None:
-        self.page_size = reading.page_size  # as it is now: the reading can change before the pending are gathered
+        self.page_size = reading.page_size
         dialect = reading.dialect
         named = reading.version != ram.VERSION_FLAT
         kept = Flag.CONTINUE if named else Flag(0)
-        self.page_head = Int32ub.sizeof() if reading.page_sum else 0
+        self.page_head = _NUMBER.itemsize if reading.page_sum else 0
         steps = {int(Flag.COMPRESS | kept): WORD + ram.Fill.sizeof()}
         if named or reading.page_sum is not None:
             steps[int(Flag.PAGE | kept)] = WORD + self.page_head + reading.page_size
         self.steps = [steps.get(f, 0) for f in range(256)]
         self.dup = int(Flag.COMPRESS | kept), WORD + ram.Fill.sizeof()
         self.runs = _runs_pattern(reading.page_size, tuple(steps.items()))
-        self.fixed = np.uint64(0xFF << 56 | (reading.page_size - 1))  # bits of a word that a run has in common
+        self.fixed = np.uint64(0xFF << 56 | (reading.page_size - 1))  # bits of a word that are equal in a run
         self.clear = (reading.page_size - 1) >> 8  # bits of the byte before the last that are flags
         self.delta = Kind.XBRLE
         self.delta_flags = -1
@@ -176,7 +185,7 @@ class Layout:
         self.limit = reading.page_size
         self.length = struct.Struct("B")
         self.length_at = 0
-        self.beside = WORD  # what a delta takes beside its payload, where no name stands
+        self.beside = WORD  # bytes of a delta without its payload, where it does not name its block
         if dialect is not None:
             self.delta = Kind.XBZRLE if dialect.encoding is Encoding.ZRUN else Kind.XBRLE
             self.delta_flags = int(ram.delta_flag(reading.version) | kept)
@@ -184,16 +193,15 @@ class Layout:
             self.beside += self.header.itemsize
             self.counted = dialect.length_counts
             self.limit = dialect.page_limit * reading.page_size
-            kind, self.length_at = self.header.fields["length"][:2]  # type: ignore[index]
-            little = kind.newbyteorder("<") == kind
-            self.length = struct.Struct(("<" if little else ">") + kind.char)
-        # of a page that came as a zlib stream: its flags, in the low byte and in the one above; how long it may be
+            dtype, self.length_at = self.header.fields["length"][:2]  # type: ignore[index]
+            self.length = _reader_of(dtype)
+        # a page that came as a zlib stream: its flags, in the low byte and in the one above; how long it may be
         self.packed = int(Flag.COMPRESS_PAGE | kept) & 0xFF if named else -1
         self.packed_high = int(Flag.COMPRESS_PAGE) >> 8
         self.packed_most = ram.ZLIB_PAGES_MAX * reading.page_size
-        # what a word's flags say, whatever the bits above those known; of `heads` a name's bytes are left out
+        # what each value of a word's flags says, unknown bits included; heads do not count the bytes of a name
         kinds, names = _tables(reading.version, self.delta)
-        heads = {Kind.PAGE: self.page_head, Kind.COMPRESSED: _INT.itemsize, self.delta: self.beside - WORD}
+        heads = {Kind.PAGE: self.page_head, Kind.COMPRESSED: _NUMBER.itemsize, self.delta: self.beside - WORD}
         lengths = {Kind.DUP: ram.Fill.sizeof(), Kind.PAGE: reading.page_size}
         self.kinds = np.resize(np.array(kinds, np.uint8), reading.page_size)
         self.named = np.resize(np.array(names, bool), reading.page_size)
@@ -206,10 +214,10 @@ class Layout:
     def _for_loop(self) -> Ints:
         """The layout as the loop in C takes it, (len(Place),) int64."""
         fields: Mapping[str, Any] = (self.header.fields if self.header is not None else None) or {}
-        head = WORD + _INT.itemsize  # of a page that came as a zlib stream
+        head = WORD + _NUMBER.itemsize  # of a page that came as a zlib stream
         places = {
             Place.WORD_BYTES: WORD,
-            Place.NUMBER_BYTES: _INT.itemsize,
+            Place.NUMBER_BYTES: _NUMBER.itemsize,
             Place.SUM_KIND: Kind.PAGE if self.page_head else -1,
             Place.DELTA_FLAGS: self.delta_flags,
             Place.DELTA_LENGTH_AT: WORD + self.length_at,
@@ -234,15 +242,15 @@ class Layout:
         return np.array([places[p] for p in Place], np.int64)
 
     def walk(self, view: memoryview, base: int, at: int, limit: int, pending: Pending, block: int) -> int:
-        """Store records from ``at`` on; returns where it met something for the slow path.
+        """Store records from ``at`` on. Returns where a record begins that needs the slow path.
 
-        ``base`` is the window's offset in the capture; ``block`` was selected before the pending records. No record
-        begins at ``limit`` or later, though the last one may reach past it. With `PIECE` records pending, or a few
-        more, it ends as well.
+        ``base`` is the window's offset in the capture. ``block`` was selected before the pending records. No record
+        begins at ``limit`` or later, though the last one may reach past it. The walk also ends with `PENDING_MAX`
+        records pending, or a few more.
         """
         if native.loops is not None:
             return self._step(native.loops, view, base, at, limit, pending, block)
-        while at < limit and len(pending) < PIECE:
+        while at < limit and len(pending) < PENDING_MAX:
             start = at
             at, going = self._loop(view, at, limit, pending)
             if not going:
@@ -255,22 +263,22 @@ class Layout:
         self, loops: ModuleType, view: memoryview, base: int, at: int, limit: int, pending: Pending, block: int
     ) -> int:
         """What `walk` does, in C."""
-        to, now = pending.room(), pending.selected(block)
-        found, end = loops.walk(view, base, at, limit, len(pending), now, _in_order(to), self._tables, self._places)
-        pending.add_stretch(found)
+        columns, selected = _in_order(pending.room()), pending.selected(block)
+        count, end = loops.walk(view, base, at, limit, len(pending), selected, columns, self._tables, self._places)
+        pending.add_stretch(count)
         return int(end)
 
     def _loop(self, view: memoryview, at: int, limit: int, pending: Pending) -> tuple[int, bool]:
-        """Walk over some records; returns where the next begins, and whether to go on with it.
+        """Walk over some records. Returns where the next begins, and whether the walk can go on there.
 
-        A Python loop over records, since where a delta ends is known only from its own bytes; what repeats is taken by
+        This is a Python loop over records, since only a delta's own bytes say where it ends. What repeats is taken by
         one regular expression a run.
         """
         steps, match, keep = self.steps, self.runs.match, pending.at.append
         delta, least, most = self.delta_flags, self.counted, self.counted + self.limit
         beside = self.beside - self.counted
         read, flags_at, length_at = self.length.unpack_from, WORD - 1, WORD + self.length_at
-        packed, packed_head = self.packed, WORD + _INT.itemsize
+        packed, packed_head = self.packed, WORD + _NUMBER.itemsize
         last = seen = 0
         for _ in range(STRIDE):
             if at >= limit:
@@ -303,7 +311,7 @@ class Layout:
                 at += beside + length
             elif flags == packed and view[at + flags_at - 1] & self.clear == self.packed_high:
                 last = 0
-                (length,) = _LENGTH.unpack_from(view, at + WORD)
+                (length,) = _ZLIB_LENGTH.unpack_from(view, at + WORD)
                 if view[at + packed_head] & ram.ZLIB_METHOD != ram.ZLIB_DEFLATE or not 0 < length <= self.packed_most:
                     return at, False
                 keep(at)
@@ -313,27 +321,25 @@ class Layout:
         return at, True
 
     def _run(self, view: memoryview, at: int, limit: int, flags: int) -> int:
-        """How many records with these flags, all of one size, follow each other from ``at`` to ``limit``; `PIECE` at
-        most.
-        """
+        """How many records with these flags, all of one size, stand in a row from ``at`` on, `PENDING_MAX` at most."""
         step = self.steps[flags]
-        most = min((limit - at) // step, PIECE)
+        most = min((limit - at) // step, PENDING_MAX)
         for start in range(0, most, ARRAY):
             count = min(ARRAY, most - start)
-            words = np.ndarray((count,), _WORDS, view, at + start * step, (step,))
-            other = np.flatnonzero(words & self.fixed != flags)
-            if len(other):
-                return start + int(other[0])
+            words = np.ndarray((count,), _WORD, view, at + start * step, (step,))
+            differing = np.flatnonzero(words & self.fixed != flags)
+            if len(differing):
+                return start + int(differing[0])
         return most
 
     def _leap(self, view: memoryview, at: int, limit: int, pending: Pending) -> int:
-        """Walk over small deltas and dup pages, many at a time; returns where the next record begins."""
+        """Walk over small deltas and dup pages, many at a time. Returns where the next record begins."""
         reach = LEAP
-        while at < limit and len(pending) < PIECE:
-            found, end = self._chain(np.frombuffer(view, np.uint8)[at : min(at + reach, limit)])
-            if not len(found):
+        while at < limit and len(pending) < PENDING_MAX:
+            offsets, end = self._chain(np.frombuffer(view, np.uint8)[at : min(at + reach, limit)])
+            if not len(offsets):
                 break
-            pending.add_piece(found + at)
+            pending.add_piece(offsets + at)
             at += end
             if end < reach // 2:
                 break
@@ -343,8 +349,8 @@ class Layout:
     def _chain(self, data: NDArray[np.uint8]) -> tuple[Ints, int]:
         """The offsets of deltas and dup pages from the beginning of ``data``, and where the last of them ends.
 
-        What looks like a word is taken for one, and left out again where no other record ends there. The rest is proven
-        as far as each record begins where the one before it ends.
+        Whatever looks like a word is taken for one at first, and left out again where no other record ends there. Of
+        the rest those count that begin where the one before them ends.
         """
         dup_flags, dup_size = self.dup
         flags = data[WORD - 1 : max(0, len(data) - self.beside)]
@@ -355,13 +361,13 @@ class Layout:
         is_delta = data[at + WORD - 1] == self.delta_flags
         length = _values(data, at + WORD + self.length_at, np.dtype(self.length.format)).astype(np.int64) - self.counted
         end = at + np.where(is_delta, self.beside + length, dup_size)
-        end[(end > len(data)) | (is_delta & ((length < 0) | (length > self.limit)))] = 0  # nothing follows these
+        end[(end > len(data)) | (is_delta & ((length < 0) | (length > self.limit)))] = 0  # no record follows these
         if not (end[:-1] == at[1:]).all():
             follows = np.zeros(len(data) + 1, bool)
             follows[end] = True
             follows[0] = True
-            mine = follows[at]
-            at, end = at[mine], end[mine]
+            is_record = follows[at]
+            at, end = at[is_record], end[is_record]
         broken = np.flatnonzero(end[:-1] != at[1:])
         count = int(broken[0]) + 1 if len(broken) else len(at)
         if not end[count - 1]:
@@ -373,31 +379,31 @@ class Layout:
         return int(self.length.unpack_from(view, header + self.length_at)[0]) - self.counted
 
     def gather(self, view: memoryview, base: int, real: int, pending: Pending, block: int) -> tuple[Columns, int]:
-        """The columns of all pending records, and the block that the last of them left selected.
+        """The columns of all pending records, and the block that is selected after them.
 
-        ``view`` begins at offset ``base`` of the capture and holds ``real`` bytes of it. A last record that is cut
-        stays where at least one byte of its payload is there, with the length that is there.
+        ``view`` begins at offset ``base`` of the capture and holds ``real`` bytes of it. Only the last record can be
+        cut. It stays where at least one byte of its payload is present, with the length that is present.
         """
         count = len(pending)
         columns = self._fields(view, base, pending, block)
         if pending.filled is not None:
-            own, columns, rows = columns, pending.filled.take(slice(count)), pending.rows()
-            if count < PIECE // 2:  # who keeps it does not keep the room for many
+            gathered, columns, rows = columns, pending.filled.take(slice(count)), pending.rows()
+            if count < PENDING_MAX // 2:  # a copy, so that few records do not keep the memory of many
                 columns = columns.take(np.arange(count))
             for name in DTYPES:
-                getattr(columns, name)[rows] = getattr(own, name)
-        if count:  # only the last one can be cut
-            there = base + real - int(columns.offset[-1]) - int(columns.head[-1])
-            if there < min(1, int(columns.length[-1])):
+                getattr(columns, name)[rows] = getattr(gathered, name)
+        if count:
+            present = base + real - int(columns.offset[-1]) - int(columns.head[-1])
+            if present < min(1, int(columns.length[-1])):
                 count -= 1
-            columns.length[-1] = min(int(columns.length[-1]), max(there, 0))
+            columns.length[-1] = min(int(columns.length[-1]), max(present, 0))
         return columns.take(slice(count)), pending.selected(block)
 
     def _fields(self, view: memoryview, base: int, pending: Pending, block: int) -> Columns:
-        """The columns of the pending records that are not filled; arguments as in `gather`."""
+        """The columns of the pending records whose rows are not filled; arguments as in `gather`."""
         at = pending.places()
         data = np.frombuffer(view, np.uint8)
-        words = _values(data, at, _WORDS).astype(np.uint64)
+        words = _values(data, at, _WORD).astype(np.uint64)
         low = np.uint64(self.page_size - 1)
         flags = (words & low).astype(np.uint16)
         kind = self.kinds.take(flags)
@@ -413,10 +419,10 @@ class Layout:
         head[rows] += data[at[rows] + WORD]
         if self.page_head:
             rows = np.flatnonzero(kind == Kind.PAGE)
-            checksum[rows] = _values(data, at[rows] + head[rows] - self.page_head, _INT)
+            checksum[rows] = _values(data, at[rows] + head[rows] - self.page_head, _NUMBER)
         rows = np.flatnonzero(kind == Kind.COMPRESSED)
         if len(rows):
-            length[rows] = _values(data, at[rows] + head[rows] - _INT.itemsize, _INT)
+            length[rows] = _values(data, at[rows] + head[rows] - _NUMBER.itemsize, _NUMBER)
         rows = np.flatnonzero(kind == self.delta)
         if len(rows) and self.header is not None:
             header = _values(data, at[rows] + head[rows] - self.header.itemsize, self.header)
@@ -427,9 +433,9 @@ class Layout:
 
         blocks = np.full(len(at), block, np.uint16)
         if pending.names:
-            where, which = np.array(pending.names, np.int64).T
-            chosen = np.searchsorted(where, at, side="right") - 1
-            blocks = np.where(chosen < 0, block, which[chosen]).astype(np.uint16)
+            named_at, named_blocks = np.array(pending.names, np.int64).T
+            last_name = np.searchsorted(named_at, at, side="right") - 1
+            blocks = np.where(last_name < 0, block, named_blocks[last_name]).astype(np.uint16)
         blocks[~IS_PAGE.take(kind)] = NO_BLOCK
         return Columns(
             offset=(at + base).astype(np.uint64),
@@ -444,11 +450,11 @@ class Layout:
         )
 
 
-_in_order = attrgetter(*DTYPES)  # the columns of a piece
+_in_order = attrgetter(*DTYPES)  # the columns of a table, as a tuple
 
 
 def _expand(entries: list[int], run_counts: list[int], run_steps: list[int]) -> Ints:
-    """The offset of every record, runs written out; arguments as in `Pending`."""
+    """The offset of every record, those of runs included; arguments as in `Pending`."""
     at = np.array(entries, np.int64)
     runs = np.flatnonzero(at < 0)
     if not len(runs):
@@ -458,7 +464,7 @@ def _expand(entries: list[int], run_counts: list[int], run_steps: list[int]) -> 
     counts[runs] = run_counts
     steps = np.zeros(len(at), np.int64)
     steps[runs] = run_steps
-    out = np.repeat(steps, counts)  # from each record to the one before
+    out = np.repeat(steps, counts)  # the distance of each record from the one before
     firsts = np.cumsum(counts) - counts
     lasts = at + steps * (counts - 1)
     out[firsts[0]] = at[0]

@@ -4,7 +4,7 @@ import struct
 from collections.abc import Callable
 
 from ..model import Problem
-from ..source.source import MARGIN, Source
+from ..source.sources import MARGIN, Source
 
 _WORD = struct.Struct(">Q")
 

@@ -21,7 +21,7 @@ from numpy.typing import NDArray
 
 from ..formats.ram import Kind
 from ..model import Facts
-from ..source.source import MappedSource, Origin
+from ..source.sources import MappedSource, Origin
 from ..table.columns import DTYPES, NO_BLOCK, PIECE, Columns
 from ..table.sections import Owner, Sections
 from ..version import __version__

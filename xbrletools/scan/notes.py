@@ -7,7 +7,7 @@ from ..formats import ram
 from ..formats.dialects import Dialect
 from ..model import Block, Command, Configuration, Facts, Found, Gap, Problem, Reading
 from ..ram.named import dialect_named
-from ..source.source import Source
+from ..source.sources import Source
 from ..table.columns import NO_BLOCK, Columns
 from ..table.sections import Owner, Sections
 

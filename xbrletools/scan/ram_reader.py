@@ -14,8 +14,8 @@ from ..model import Block, Evidence
 from ..ram import blocklist, mapped_ram
 from ..ram.detect import detect, detect_page_size, likely, pages_carry_sums
 from ..ram.record import ADDRESS_BITS, WORD, Ending, delta_kind, extent, is_zlib
-from ..ram.walk import PIECE, Layout, Pending
-from ..source.source import MARGIN
+from ..ram.walk import PENDING_MAX, Layout, Pending
+from ..source.sources import MARGIN
 from ..table.columns import NO_BLOCK, Columns
 from ..table.sections import Owner
 from .buffer import Buffer, Stop
@@ -75,7 +75,7 @@ class RamReader:
             at = buffer.base + layout.walk(buffer.view, buffer.base, here, limit, self._pending, self._block)
             if at > end:
                 raise _cut(self._pending.last(buffer.base))
-            if len(self._pending) >= PIECE:
+            if len(self._pending) >= PENDING_MAX:
                 self.gather()
                 yield from self.drain()
                 continue

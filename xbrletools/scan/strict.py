@@ -11,7 +11,7 @@ from ..formats import ram
 from ..formats.qevm import SectionType
 from ..model import Facts, Problem
 from ..ram.walk import Pending
-from ..source.source import Source
+from ..source.sources import Source
 from ..table.columns import Columns
 from ..table.sections import Owner
 from .buffer import Buffer, Stop

@@ -1,6 +1,7 @@
-"""A capture that is still being written: a file that grows, or a pipe on its way into a temporary file.
+"""A capture that is still being written: a file that grows, or a pipe that is copied into a temporary file.
 
-A scan of one waits for what is to come. A file that has stood still for a while counts as written, a pipe at its end.
+A scan of one waits for what is to come. A file counts as complete when it has not grown for a while, a pipe when it
+ends.
 """
 
 import os
@@ -13,29 +14,29 @@ from typing import BinaryIO
 import numpy as np
 
 from ..errors import XbrleError
-from .source import MARGIN, WINDOW, MappedSource, PipeSource, mapped
+from .sources import MARGIN, WINDOW, MappedSource, PipeSource, mapped
 
-STILL = 2.0  # seconds without growth after which a file counts as written
+STILL = 2.0  # seconds without growth after which a file counts as complete
 TICK = 0.05  # seconds between two looks at a file
-AHEAD = 2 * MARGIN  # bytes that a scan waits for at most, to look ahead; with no more than `MARGIN` it would not move
+AHEAD = 2 * MARGIN  # bytes that a scan waits for at most, to look ahead; with only `MARGIN` it would not move on
 
 
 class GrowingSource(MappedSource):
-    """Every byte of the file at ``path`` that is there by now; none while there is no file."""
+    """The bytes of the file at ``path``, as far as it is written; none while the file does not exist."""
 
     def __init__(self, path: str, wrapper: str | None = None) -> None:
         super().__init__(path, b"", wrapper)
-        self._since = time.monotonic()  # when it was last seen to grow
+        self._since = time.monotonic()  # when the file was last seen to grow
 
     def coming(self) -> bool:
-        """Whether more may follow what is there: a file that has grown a moment ago is taken to be written still."""
+        """Whether more bytes may follow. A file that grew a moment ago counts as still being written."""
         return not self.size or time.monotonic() - self._since < STILL
 
     def grown(self) -> bool:
-        """Whether there is more than when this was last looked at; all of it is at hand then.
+        """Look for new bytes and map them. Returns whether there were any.
 
         Raises:
-            XbrleError: it cannot be read.
+            XbrleError: the file cannot be read.
         """
         try:
             with Path(self.name).open("rb") as file:
@@ -60,11 +61,11 @@ class GrowingSource(MappedSource):
     def window(self, offset: int, least: int) -> tuple[memoryview, bool]:
         """The bytes from ``offset``, at least ``least`` of them unless the capture ends; and whether it does.
 
-        Waits for them.
+        Waits until they are written.
         """
         wanted = offset + min(least, AHEAD)
         while True:
-            coming = self.coming()  # asked first, so that what was written last is seen
+            coming = self.coming()  # before the look at the file, which then sees what was written last
             self.grown()
             if self.size >= wanted or not coming:
                 break
@@ -75,18 +76,18 @@ class GrowingSource(MappedSource):
 
 
 def follow(path: str | os.PathLike[str]) -> GrowingSource:
-    """A source for a file that is still being written, or will be.
+    """A source for a file that is being written, or will be.
 
     Raises:
-        XbrleError: it is there, and is no file.
+        XbrleError: the path exists and is not a file.
     """
     if Path(path).exists() and not Path(path).is_file():
-        raise XbrleError(f"{path}: is no file that could be followed")
+        raise XbrleError(f"{path}: is not a file, so it cannot be followed")
     return GrowingSource(os.fspath(path))
 
 
 class _Spool(GrowingSource):
-    """A pipe's bytes, which a thread puts into a temporary file."""
+    """A pipe's bytes, which a thread copies into a temporary file."""
 
     def __init__(self, pipe: PipeSource) -> None:
         super().__init__(pipe.name, pipe.wrapper)
@@ -100,7 +101,7 @@ class _Spool(GrowingSource):
             for piece in pipe.pieces():
                 self._file.write(piece)
                 self._file.flush()
-                pipe.wait()  # here, and not in a read: the user may leave before more comes
+                pipe.wait()  # not in a read, since the user may leave before more comes
             self.damage = pipe.damage
         except OSError as error:
             self.damage = f"only a part could be kept: {error.strerror}"
@@ -108,11 +109,11 @@ class _Spool(GrowingSource):
             self._done = True
 
     def coming(self) -> bool:
-        """Whether the pipe has not ended."""
+        """Whether the pipe is still open."""
         return not self._done
 
     def grown(self) -> bool:
-        """Whether there is more than when this was last looked at; all of it is at hand then."""
+        """Look for new bytes and map them. Returns whether there were any."""
         if self._file.closed:
             return False
         done = self._done
@@ -123,5 +124,5 @@ class _Spool(GrowingSource):
 
 
 def spooling(pipe: PipeSource) -> GrowingSource:
-    """A source for what comes through ``pipe``, which is read in a thread from now on."""
+    """A source for what comes through ``pipe``. A thread reads the pipe from now on."""
     return _Spool(pipe)

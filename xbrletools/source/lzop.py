@@ -1,6 +1,7 @@
-"""What an lzop file holds, block by block, where a library that undoes LZO is installed.
+"""Reads an lzop file block by block, where a library that undoes LZO is installed.
 
-Facts: formats/README.md, "lzop". Nothing is allocated on a block's word beyond `lzop.BLOCK_MAX`.
+Facts: formats/README.md, "lzop". A block that claims more than `lzop.BLOCK_MAX` bytes is refused before any are
+allocated.
 """
 
 import io
@@ -13,14 +14,12 @@ from ..errors import XbrleError
 from ..formats import lzop
 from ..formats.lzop import Flag
 
-_NUMBER = 4
-
 
 class LzopReader(io.RawIOBase):
-    """The content of an lzop file as a file.
+    """The content of an lzop file, as a file.
 
     Raises:
-        XbrleError: there is no library that undoes LZO.
+        XbrleError: no library that undoes LZO is installed.
     """
 
     def __init__(self, raw: BinaryIO) -> None:
@@ -39,8 +38,8 @@ class LzopReader(io.RawIOBase):
         """Yes."""
         return True
 
-    def readinto(self, buffer: "memoryview") -> int:  # type: ignore[override]  # any buffer is a memoryview's
-        """Some bytes of the content; none at its end."""
+    def readinto(self, buffer: "memoryview") -> int:  # type: ignore[override]  # io passes a memoryview, whatever its stub says
+        """Fill ``buffer`` with the next bytes of the content. Returns how many they are: 0 at the end."""
         if not self._piece:
             self._piece = self._block()
         count = min(len(buffer), len(self._piece))
@@ -55,7 +54,7 @@ class LzopReader(io.RawIOBase):
         return data
 
     def _number(self) -> int:
-        return int.from_bytes(self._take(_NUMBER), "big")
+        return int(lzop.Number.parse(self._take(lzop.Number.sizeof())))
 
     def _block(self) -> bytes:
         if self._flags is None:
@@ -78,9 +77,9 @@ class LzopReader(io.RawIOBase):
                 data = bytes(self._undo(data, False, size))
             except (KeyboardInterrupt, MemoryError):
                 raise
-            except BaseException as error:  # a panic of the library's native code is no Exception
-                raise ValueError(f"a block that is no LZO: {error}") from None
+            except BaseException as error:  # a panic in the library's native code is not an Exception
+                raise ValueError(f"a block that is not LZO: {error}") from None
         sums = [f(data) for f, flag in ((zlib.adler32, Flag.ADLER32), (zlib.crc32, Flag.CRC32)) if self._flags & flag]
         if len(data) != size or sums != stated:
-            raise ValueError("a block is not what its checksum says")
+            raise ValueError("a block does not match its checksum")
         return data

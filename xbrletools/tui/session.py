@@ -14,7 +14,7 @@ from ..memory.moments import page_of, space_of
 from ..memory.replay import View
 from ..model import Facts, Stream
 from ..sender.fingerprint import Fingerprint
-from ..source.source import MappedSource
+from ..source.sources import MappedSource
 from ..table.claims import stated_sum
 from ..table.growing import GrowingTable, Record
 from ..table.kinds import IS_PAGE

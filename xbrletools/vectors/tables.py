@@ -26,9 +26,8 @@ def headers(seed: int) -> Iterator[Question]:
         for endian in ORDERS:
             grammar = dialect.header(endian)
             fields = dtype_of(grammar).names or ()
-            ends: dict[str, tuple[int, ...]] = {
-                "length": (dialect.length_counts, 34, 255, 256, 4094, 4095, 4096, 4097, 0xFFFF)
-            }
+            ends: dict[str, tuple[int, ...]] = dict.fromkeys(fields, (0, 1))
+            ends["length"] = (dialect.length_counts, 34, 255, 256, 4094, 4095, 4096, 4097, 0xFFFF)
             ends |= {"flags": (0, 1, 2, 3, 0xFF), "padding": (0, 0xA0)}
             ends |= dict.fromkeys(("checksum", "sequence"), (0, 1, 8323320, 4294967295))
             for field in fields:

@@ -5,7 +5,7 @@ from collections.abc import Iterator
 from ..errors import XbrleError
 from ..model import Stream
 from ..scan.strict import Scanner
-from ..source.source import MappedSource
+from ..source.sources import MappedSource
 from .rules import FORCED_READING, Finding
 
 

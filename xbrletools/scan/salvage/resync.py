@@ -16,7 +16,7 @@ from ...formats.ram import Flag, Kind
 from ...model import Reading
 from ...ram.detect import detect
 from ...ram.record import WORD, Ending, Extent, comes_to_a_page, extent, is_zlib
-from ...source.source import MappedSource
+from ...source.sources import MappedSource
 from ..notes import Notes
 from ..ram_reader import LOOK_AHEAD
 from .skeptic import SECTION_ID_MAX, is_allowed, is_name, longest, page_flags, ram_ids, ram_owner

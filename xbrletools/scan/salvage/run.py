@@ -7,7 +7,7 @@ from ...errors import XbrleError
 from ...formats import qevm, ram
 from ...formats.qevm import SectionType
 from ...model import Block, Certainty, Facts, Gap, Problem
-from ...source.source import MappedSource
+from ...source.sources import MappedSource
 from ...table.columns import NO_BLOCK, Columns, join
 from ...table.sections import STAGE_OF, Boundary, Owner
 from ..buffer import Buffer, Stop

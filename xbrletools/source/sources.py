@@ -1,0 +1,216 @@
+"""A capture's bytes: mapped from a file, held in memory, or read once from a pipe.
+
+A source hands out windows at rising offsets. A scan needs no more, so it reads a pipe in constant memory. Replay and
+verification need every byte at hand: a mapped source has them as ``data``, and ``spool`` turns a pipe into such a one.
+"""
+
+import io
+import mmap
+import os
+import select
+import time
+from collections.abc import Callable, Iterator
+from contextlib import suppress
+from dataclasses import dataclass
+from pathlib import Path
+from typing import BinaryIO
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ..errors import XbrleError
+from .packing import is_damage
+from .wrappers import Wrapping
+
+MARGIN = (1 << 17) + (1 << 12)  # bytes that a scan looks ahead: the zlib stream of a 64 KiB page may have twice that
+WINDOW = 32 << 20  # bytes of a mapped file that a scan looks at before it drops them
+PIPE_WINDOW = 1 << 20  # bytes of a pipe that are held in memory
+SHRUNK = "the file has shrunk while it was read."
+
+
+@dataclass(frozen=True, slots=True)
+class Origin:
+    """A file that is one whole capture, as it was when it was opened.
+
+    ``size`` is in bytes, ``changed`` in ns since the epoch.
+    """
+
+    path: Path
+    size: int
+    changed: int
+
+    def is_settled(self, seconds: float) -> bool:
+        """Whether the file is as it was, and did not change within the last ``seconds``.
+
+        Raises:
+            OSError: the file is gone.
+        """
+        now = self.path.stat()
+        return (now.st_size, now.st_mtime_ns) == (self.size, self.changed) and time.time() - now.st_mtime > seconds
+
+
+class MappedSource:
+    """A capture whose every byte is at hand.
+
+    ``data`` is the whole capture, (size,) uint8, read-only. ``wrapper`` names the compression that was undone.
+    ``wrapping`` describes the file around the capture, which begins ``start`` bytes into ``buffer``. ``origin`` is the
+    capture's file; it is None where the capture is only a part of a file, or does not stand in one.
+    """
+
+    def __init__(
+        self,
+        name: str,
+        buffer: mmap.mmap | bytes | memoryview,
+        wrapper: str | None = None,
+        start: int = 0,
+        wrapping: Wrapping | None = None,
+        origin: Origin | None = None,
+    ) -> None:
+        self.name = name
+        self.wrapper = wrapper
+        self.wrapping = wrapping
+        self.origin = origin
+        self.damage: str | None = None
+        self._buffer = buffer
+        self.view = memoryview(buffer)[start:]
+        self.data: NDArray[np.uint8] = np.frombuffer(buffer, np.uint8)[start:]
+        self.size = len(self.data)
+        self._dropped = 0
+
+    def check(self) -> None:
+        """Make sure that the mapped file did not shrink. Reading bytes that are gone would end the process.
+
+        Raises:
+            XbrleError: the file has shrunk.
+        """
+        if isinstance(self._buffer, mmap.mmap):
+            now, was = self._buffer.size(), len(self._buffer)
+            if now < was:
+                raise XbrleError(f"{self.name}: {SHRUNK} It has {now} bytes, and had {was}")
+
+    def window(self, offset: int, least: int) -> tuple[memoryview, bool]:
+        """The bytes from ``offset``, at least ``least`` of them unless the capture ends; and whether it does."""
+        self.check()
+        end = min(self.size, offset + max(least, WINDOW))
+        self._drop(offset)
+        return self.view[offset:end], end == self.size
+
+    def _drop(self, offset: int) -> None:
+        """Give back to the kernel what a scan has passed, so that a large file does not fill memory."""
+        if isinstance(self._buffer, mmap.mmap) and offset - self._dropped >= WINDOW:
+            upto = offset & ~(mmap.PAGESIZE - 1)
+            self._buffer.madvise(mmap.MADV_DONTNEED, self._dropped, upto - self._dropped)
+            self._dropped = upto
+
+    def close(self) -> None:
+        """Do nothing. The map goes when its last array goes."""
+
+    def spool(self) -> "MappedSource":
+        """The source itself: every byte is at hand already."""
+        return self
+
+
+class PipeSource:
+    """A capture that can be read once, in order: from standard input, a FIFO or a decompressor.
+
+    ``file`` is what was opened for it. It is closed when all of it was read, or with `close`. ``wrapping`` describes
+    the file around the capture.
+    """
+
+    def __init__(
+        self,
+        name: str,
+        raw: BinaryIO,
+        wrapper: str | None = None,
+        file: BinaryIO | None = None,
+        wrapping: Wrapping | None = None,
+    ) -> None:
+        self.name = name
+        self.wrapper = wrapper
+        self.wrapping = wrapping
+        self.origin: Origin | None = None
+        self.damage: str | None = None
+        self.size: int | None = None
+        self._raw = raw
+        self._file = file
+        self._held = bytearray()
+        self._base = 0
+
+    def window(self, offset: int, least: int) -> tuple[memoryview, bool]:
+        """The bytes from ``offset``, at least ``least`` of them unless the capture ends; and whether it does.
+
+        ``offset`` may not fall behind that of an earlier call.
+        """
+        while offset > self._base + len(self._held) and self._pull():  # the scan skipped these bytes
+            gone = min(len(self._held), offset - self._base)
+            self._held = self._held[gone:]
+            self._base += gone
+        self._held = self._held[offset - self._base :]
+        self._base = offset
+        while len(self._held) < max(least, PIPE_WINDOW) and self._pull():
+            pass
+        return memoryview(bytes(self._held)), self.size is not None
+
+    def _pull(self) -> bool:
+        if self.size is not None:  # the end was seen, and the file let go
+            return False
+        piece = self._read(PIPE_WINDOW)
+        self._held += piece
+        if not piece:
+            self.size = self._base + len(self._held)
+            self.close()
+        return bool(piece)
+
+    def close(self) -> None:
+        """Close the file, if it was opened for this source."""
+        if self._file is not None:
+            self._raw.close()
+            self._file.close()
+
+    def _read(self, count: int) -> bytes:
+        try:
+            # One step at a time: a damaged file then gives what stands before the damage.
+            step: Callable[[int], bytes] = getattr(self._raw, "read1", self._raw.read)
+            return step(count)
+        except Exception as error:
+            if not is_damage(error):
+                raise
+            self.damage = f"{self.wrapper or 'input'} ends early or is damaged: {error}"
+        return b""
+
+    def pieces(self) -> Iterator[bytes]:
+        """The whole capture, in pieces as they come."""
+        if self._base:
+            raise XbrleError(f"{self.name}: read past its beginning already")
+        if self._held:
+            yield bytes(self._held)
+        while piece := self._read(PIPE_WINDOW):
+            yield piece
+        self.close()
+
+    def wait(self) -> None:
+        """Wait until more comes, or the end. A read would hold a lock meanwhile, and the program could not exit."""
+        with suppress(OSError, ValueError, AttributeError):
+            select.select([self._raw.fileno()], [], [])
+
+    def spool(self) -> MappedSource:
+        """The whole capture as a mapped source, over an unnamed temporary file. This takes disk, not memory."""
+        import tempfile
+
+        with tempfile.TemporaryFile() as file:
+            for piece in self.pieces():
+                file.write(piece)
+            file.flush()
+            spooled = MappedSource(self.name, mapped(file), self.wrapper, wrapping=self.wrapping)
+        spooled.damage = self.damage
+        return spooled
+
+
+Source = MappedSource | PipeSource
+
+
+def mapped(file: BinaryIO | io.BufferedRandom) -> mmap.mmap | bytes:
+    """The file's bytes, mapped; an empty file cannot be mapped."""
+    if not os.fstat(file.fileno()).st_size:
+        return b""
+    return mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ)

@@ -68,7 +68,7 @@ def test_a_layout_file_names_the_blocks(tmp_path, snapshots):
     [
         (["--block", "pc.ram=4K"], "its blocks come to"),
         (["--dialect", "gone"], "unknown dialect"),
-        (["--cache", "4K"], "no bucket"),
+        (["--cache", "4K"], "too small"),
         (["--page-size", "1000"], "power of two"),
         (["--block", "x"], "use NAME=NUMBER"),
         (["--layout", "/nonexistent/layout"], "layout"),

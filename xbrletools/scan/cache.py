@@ -274,7 +274,7 @@ def _room(where: Path) -> int:
 
 
 def _trim(where: Path) -> None:
-    """Drop what was not used for longest, until the rest is no more than all may take; and what was never finished."""
+    """Drop the indexes that were not used for longest, until the rest fits; and those that were never finished."""
     found = sorted(((p.stat(), p) for p in where.glob(f"*{_SUFFIX}")), key=lambda f: -f[0].st_mtime)
     total = 0
     for stat, path in found:

@@ -89,7 +89,8 @@ class ContainerReader:
         if head[:4] != struct.pack(">I", qevm.MAGIC)[: len(head)]:
             known = identify.foreign(bytes(buffer.view[: buffer.real]))
             raise XbrleError(
-                f"{source.name}: is no migration stream, it " + (known or f"begins with {head[:4].hex(' ')}, not QEVM")
+                f"{source.name}: is not a migration stream, it "
+                + (known or f"begins with {head[:4].hex(' ')}, not QEVM")
             )
         if len(head) < size:
             raise XbrleError(f"{source.name}: ends inside the file header", len(head))
@@ -98,7 +99,7 @@ class ContainerReader:
             notes.complain("unfinished-save", 0, "libvirt did not finish this save file")
         notes.file_version = int(qevm.FileHeader.parse(head).version)
         if notes.file_version != qevm.VERSION:
-            message = f"file version {notes.file_version}, and only {qevm.VERSION} is ever loaded"
+            message = f"unsupported file version {notes.file_version} (QEMU loads only {qevm.VERSION})"
             notes.complain("file-version", 4, message)
         return size
 

@@ -67,6 +67,6 @@ def test_memory_at_a_record_before_the_damage_still_has_the_page():
 def test_a_damaged_stream_leaves_a_page_unknown_that_was_known_before_it():
     capture = xbrletools.open(stream(page(0, patterned(3), b"pc.ram"), _damaged(0), page(0, patterned(4))))
     versions = list(capture.page("pc.ram", 0).versions())
-    assert [bool(v.content.known.all()) for v in versions] == [True, False, True]
-    assert not versions[1].content.known.any()
+    assert [bool(v.content.recovered.all()) for v in versions] == [True, False, True]
+    assert not versions[1].content.recovered.any()
     assert not versions[1].content.data.any()

@@ -1,1 +1,1 @@
-"""memory"""
+"""Guest memory made of records: at any moment, page by page, with what is in doubt and what a checksum vouches for."""

@@ -124,7 +124,7 @@ def doubts(stream: Stream, space: PageSpace, view: View = View.RECEIVER) -> list
 
 
 def doubts_among_channels(stream: Stream, space: PageSpace) -> list[Doubt]:
-    """The doubts of a multifd migration, whose records have no one order that could bound what a gap lost.
+    """The doubts of a multifd migration, whose records do not have one order that could bound what a gap lost.
 
     From the stream's ``broken`` row on, records are lost or out of order until the end: nothing later is sure.
     """

@@ -46,7 +46,7 @@ def test_a_small_capture_is_told_of_without_what_only_others_need(command: str) 
         "tempfile",
         "asyncio",
     }
-    unneeded = ("tui", "verify", "export", "net", "vectors", "stream.salvage", "stream.channels", "stream.index")
+    unneeded = ("tui", "verify", "export", "net", "vectors", "scan.salvage", "ram.multifd", "scan.cache")
     assert not {m for m in modules if m.startswith(tuple(f"xbrletools.{u}" for u in unneeded))}
 
 

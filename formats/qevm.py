@@ -119,7 +119,7 @@ def _subsection(name: bytes, data: Grammar) -> Grammar:
 
 
 #: After SectionType.CONFIGURATION: the machine's name, then subsections while the next byte is 0x05. A subsection of
-#: unknown name has no length, so it ends this grammar; what follows it can only be searched for.
+#: unknown name does not state a length, so it ends this grammar; what follows it can only be searched for.
 Configuration: Grammar = Struct(
     "length" / Rebuild(Int32ub, len_(this.machine)),
     "machine" / Bytes(this.length),

@@ -89,3 +89,24 @@ def test_no_modules_import_each_other_in_a_circle_even_for_types_or_inside_funct
     graph = {name: set(imported(name, path, set(found))) for name, path in found.items()}
     assert f"{PACKAGE}.model" in graph[f"{PACKAGE}.capture"]
     assert cycles(graph) == []
+
+
+def sources() -> list[Path]:
+    """Every Python file that is shipped; formats/ is a link in the package."""
+    return sorted(set(modules().values()))
+
+
+def test_no_file_is_longer_than_500_lines() -> None:
+    lengths = {p.relative_to(ROOT): len(p.read_text(encoding="utf-8").splitlines()) for p in sources()}
+    assert {path: lines for path, lines in lengths.items() if lines > 500} == {}
+
+
+def test_no_function_is_longer_than_60_lines() -> None:
+    long = {}
+    for path in sources():
+        for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+            if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef) and node.end_lineno is not None:
+                lines = node.end_lineno - node.lineno + 1
+                if lines > 60:
+                    long[f"{path.relative_to(ROOT)}:{node.name}"] = lines
+    assert long == {}

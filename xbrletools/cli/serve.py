@@ -18,6 +18,21 @@ def _refuse_pipe(capture: str) -> None:
         raise XbrleError("standard input can be read only once: give a file")
 
 
+def _session(
+    capture: str, options: "dict[str, str | int | None]", channels: tuple[str, ...], flags: list[str]
+) -> list[str]:
+    """The command of one session: the browser of this capture, read-only, with the options that were given."""
+    from pathlib import Path
+
+    words = [sys.executable, "-m", "xbrletools", "tui", "--read-only", str(Path(capture).resolve()), *flags]
+    for path in channels:
+        words += ["--channel", str(Path(path).resolve())]
+    for name, value in options.items():
+        if value is not None:
+            words += [name, str(value)]
+    return words
+
+
 @click.command(epilog=examples("serve samples/posted-8m.bin --port 0"))
 @before(_refuse_pipe)
 @reading
@@ -73,16 +88,9 @@ def command(
         ):
             pass
 
-    words = [sys.executable, "-m", "xbrletools", "tui", "--read-only", str(Path(capture).resolve())]
-    words += ["--no-cache"] if no_cache else []
-    for path in channel:
-        words += ["--channel", str(Path(path).resolve())]
-    words += ["--snapshot", snapshot] if snapshot is not None else []
-    for name, value in (("--dialect", dialect), ("--endian", endian), ("--page-size", page_size)):
-        if value is not None:
-            words += [name, str(value)]
-    if follow:
-        words.append("--follow")
+    options = {"--snapshot": snapshot, "--dialect": dialect, "--endian": endian, "--page-size": page_size}
+    flags = ["--no-cache"] * no_cache + ["--follow"] * follow
+    words = _session(capture, options, channel, flags)
 
     def announce(address: str) -> None:
         click.echo(address)
@@ -90,10 +98,6 @@ def command(
         if host not in ("127.0.0.1", "::1", "localhost"):
             warn("others on the network can read along what passes, the secret in the address included")
 
-    serve(
-        Served(words, shown(bytes(Path(capture).name, "utf-8", "surrogateescape")), check, sessions),
-        host,
-        port,
-        announce,
-    )
+    name = shown(bytes(Path(capture).name, "utf-8", "surrogateescape"))
+    serve(Served(words, name, check, sessions), host, port, announce)
     return 0

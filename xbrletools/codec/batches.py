@@ -39,7 +39,7 @@ def page_size_of(pages: Bytes, name: str = "pages") -> int:
 
 
 def checked_page_size(size: int) -> int:
-    """Give ``size`` back; ValueError where it is no page size: a power of two from 1024 on."""
+    """Give ``size`` back; ValueError where it is not a page size: a power of two from 1024 on."""
     if size < MIN_PAGE_SIZE or size & (size - 1):
         raise ValueError(f"a page of {size} bytes: must be a power of two, {MIN_PAGE_SIZE} or more")
     return size

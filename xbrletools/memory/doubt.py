@@ -130,7 +130,7 @@ def doubts_among_channels(stream: Stream, space: PageSpace) -> list[Doubt]:
     """
     columns, broken = stream.records.columns, stream.broken
     every = ((0, len(space)),)
-    why = "records are lost, and those of several channels have no order that bounds what they were"
+    why = "records are lost, and nothing in the order of several channels' records bounds what they were"
     found = [
         Doubt(g.row, g.row, g.start, every, Cause.GAP, why, whole=True)
         for g in stream.facts.gaps

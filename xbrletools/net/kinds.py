@@ -25,8 +25,8 @@ class Kind(Enum):
 def kind_of(head: bytes, over: bool = False) -> Kind | None:
     """What a connection is by its first bytes, None while it takes more of them to tell. ``over``: no more will come.
 
-    The preempt channel has no header. It begins with a RAM record, a be64 word that is an address and flags. QEMU 7.2
-    sends an EOS alone where no page was asked for.
+    The preempt channel does not have a header. It begins with a RAM record, a be64 word that is an address and flags.
+    QEMU 7.2 sends an EOS alone where no page was asked for.
     """
     if head.startswith(_MAIN):
         return Kind.MAIN

@@ -23,7 +23,10 @@ _SIBLING = re.compile(r"\.(?:(?:foreign\.)?[0-9]+(?:\.reverse)?|reverse)")
 
 @dataclass(frozen=True, slots=True)
 class _Prepared:
-    """An open file that has no byte yet. It lies at ``path``, None where it is not a new one, and will be ``final``."""
+    """An open file that nothing was written to yet, which will be ``final``.
+
+    It lies at ``path``, which is None where the file is not a new one.
+    """
 
     descriptor: int
     path: Path | None

@@ -69,7 +69,7 @@ def entry(raw: bytes, at: int, total: int) -> MappedBlock | None:
 def records(block: MappedBlock, index: int, bitmap: bytes, there: int | None) -> Columns:
     """A record for every page of a block: PAGE where its bit is set, else a dup page of zeros.
 
-    ``there`` is the file's size, if known: pages beyond it have no record.
+    ``there`` is the file's size, if known: pages beyond it do not get a record.
     """
     bits: NDArray[np.bool_] = np.unpackbits(np.frombuffer(bitmap, np.uint8), bitorder="little")[: block.count] != 0
     place = np.arange(block.count)

@@ -263,7 +263,7 @@ class ContainerReader:
         if notes.footers:
             found = boundary.by_footer(tail, owner.section_id)
             if found is None:
-                raise Stop("truncated", end, f"section {owner.section_id} has no footer, its data is cut")
+                raise Stop("truncated", end, f"section {owner.section_id} does not have a footer: its data is cut")
             return at + found, Boundary.FOOTER
         if kind is not SectionType.FULL and (size := boundary.by_grammar(tail, owner.idstr)) is not None:
             return at + size, Boundary.PARSED

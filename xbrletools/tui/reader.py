@@ -75,7 +75,7 @@ def read(host: ReadingHost) -> None:
 
 
 def _read_all(host: ReadingHost, session: Session) -> None:
-    """Read what was written by now. A new session is shown once it has no less than the one before."""
+    """Read what was written by now. A new session is shown once it has at least as much as the one before."""
     _scan(host, session)
     if not session.capture.grown():  # else this was not the end
         _verify(session)

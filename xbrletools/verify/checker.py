@@ -93,7 +93,7 @@ def _problems(stream: Stream) -> Iterator[Finding]:
     yield from _owners(stream)
     tail = stream.facts.device_tail
     if tail is not None:
-        message = f"{tail[1] - tail[0]} bytes of device state have no footers: damage in them cannot be seen"
+        message = f"{tail[1] - tail[0]} bytes of device state do not have footers: damage in them cannot be seen"
         evidence = {"start": tail[0], "end": tail[1]}
         yield rules.DEVICE_TAIL_UNCHECKED.finding(message, tail[0], evidence=evidence)
 

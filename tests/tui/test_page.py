@@ -7,7 +7,7 @@ from tests.scan.test_today import _discard as discard
 from tests.streams import PAGE, StreamBuilder, noise
 from xbrletools.memory.replay import View
 from xbrletools.tui.screens.page import PageScreen, PageShows
-from xbrletools.tui.widgets.hexview import HexView, Mark
+from xbrletools.tui.widgets.hexview import ByteMark, HexView
 from xbrletools.tui.widgets.runlist import RunList
 
 from .driving import POSTED, XBZRLE, Driver, browsing, changed, drives
@@ -129,7 +129,7 @@ async def test_runs_and_bytes_are_linked_both_ways() -> None:
         view, runs = shown_bytes(d), d.widget(RunList)
         assert view.at == 100
         assert runs.runs[runs.cursor].start == 100
-        assert set(view.marks[100:110]) == {Mark.LINKED}
+        assert set(view.marks[100:110]) == {ByteMark.LINKED}
         await d.press("d")
         assert (view.at, runs.runs[runs.cursor].start) == (3000, 3000)
         await d.press("D")
@@ -220,7 +220,7 @@ async def test_search_finds_bytes_in_this_version_and_in_others() -> None:
         assert "2 places here" in text
         view = shown_bytes(d)
         assert view.at == 1000
-        assert set(view.marks[1000:1006]) == {Mark.FOUND}
+        assert set(view.marks[1000:1006]) == {ByteMark.FOUND}
         await d.press("n")
         assert view.at == 2000
         await d.press("n")

@@ -11,7 +11,7 @@ from xbrletools.tui.screens.fields import FieldTree
 from xbrletools.tui.screens.findings import Explanation, FindingList
 from xbrletools.tui.screens.overview import bar
 from xbrletools.tui.widgets.cells import Cells
-from xbrletools.tui.widgets.hexview import HexView, Mark
+from xbrletools.tui.widgets.hexview import ByteMark, HexView
 
 from .driving import POSTED, XBZRLE, browsing, browsing_capture, drives, stale
 
@@ -191,7 +191,7 @@ async def test_fields_show_the_grammar_s_tree_and_mark_the_bytes() -> None:
         await d.press(*["down"] * names.index("checksum"))
         field = tree.rows[tree.cursor][1]
         assert field.value == int(capture.records.columns.checksum[row])
-        marked = np.flatnonzero(view.marks == Mark.CHANGED)
+        marked = np.flatnonzero(view.marks == ByteMark.CHANGED)
         assert marked.tolist() == list(range(field.offset - offset, field.offset - offset + field.size))
         assert view.data[marked].tobytes() == field.raw
         payload = next(i for i, (_, f) in enumerate(tree.rows) if f.name == "payload")

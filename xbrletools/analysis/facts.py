@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 CONTAINER = "qevm"
 
 
-class Scan(Protocol):
+class Scannable(Protocol):
     """A scan that gives its records in windows. Its facts are complete when all windows were read."""
 
     @property
@@ -131,7 +131,7 @@ class Overview:
         return DeviceTail(full[0].offset, full[-1].end, Counter(s.found_by for s in full))
 
 
-def gather(scan: Stream | Scan) -> Overview:
+def gather(scan: Stream | Scannable) -> Overview:
     """Sum up a capture. A scan is read to its end, window by window, so that a pipe needs constant memory.
 
     Raises:

@@ -86,7 +86,7 @@ class Workload:
 
 
 @dataclass(frozen=True, slots=True)
-class Outcome:
+class Transfer:
     """What a migration took.
 
     ``total`` ends with the guest's first answer. ``suspension`` lasts from the guest's stop to the arrival of the last
@@ -108,7 +108,7 @@ class Outcome:
 # -- a workload ------------------------------------------------------------------------------------------------------
 
 
-def simulate(workload: Workload, deltas: bool, seed: int = 0) -> Outcome:
+def simulate(workload: Workload, deltas: bool, seed: int = 0) -> Transfer:
     """Migrate ``workload``, with or without deltas. The same seed gives the same outcome.
 
     Raises:
@@ -145,7 +145,7 @@ def simulate(workload: Workload, deltas: bool, seed: int = 0) -> Outcome:
     rest = len(dirty) * full
     suspension = rest / link.bandwidth + link.latency
     outage = suspension + workload.resume
-    return Outcome(
+    return Transfer(
         total=clock + outage,
         suspension=suspension,
         ping_downtime=_pings(outage, workload.ping, random),
@@ -202,7 +202,7 @@ def _pings(outage: float, interval: float, random: np.random.Generator) -> float
 # -- a recorded history ----------------------------------------------------------------------------------------------
 
 
-def replay(stream: Stream, link: Link, deltas: bool, cache_bytes: int) -> Outcome:
+def replay(stream: Stream, link: Link, deltas: bool, cache_bytes: int) -> Transfer:
     """Send the pages of ``stream``, in their order and stages, over ``link``, as the posted sender would.
 
     The capture does not record what the guest would have written in a longer or shorter time, so passes and stages stay
@@ -232,7 +232,7 @@ def replay(stream: Stream, link: Link, deltas: bool, cache_bytes: int) -> Outcom
     passed = stream.records.pass_
     suspension = last / link.bandwidth + link.latency
     total = sent / link.bandwidth + 2 * link.latency
-    return Outcome(
+    return Transfer(
         total, suspension, suspension, int(passed.max()) if len(passed) else 0, sent, pages, made, dups, converged=True
     )
 
@@ -294,7 +294,7 @@ def _workload(loaded: Any) -> Workload:
 
 def _published(loaded: Any) -> dict[str, dict[str, float]]:
     """Published numbers to compare the outcome with, by `without` and `with`. Other entries are for people."""
-    names = {f.name for f in fields(Outcome)}
+    names = {f.name for f in fields(Transfer)}
     if not isinstance(loaded, dict):
         raise XbrleError("published must be an object")
     return {

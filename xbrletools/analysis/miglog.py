@@ -74,7 +74,7 @@ class StopReason(Enum):
 
 
 @dataclass(frozen=True, slots=True)
-class Written:
+class WrittenLog:
     """The log that one end writes for a capture.
 
     ``stop`` says why it ends before record number ``stopped_at``. Both are None where it goes on to the last record.
@@ -99,7 +99,7 @@ _SPELLED = {Kind.PAGE: miglog.PAGE, Kind.DUP: miglog.DUP, Kind.XBRLE: miglog.XBR
 # -- what an end would have written ----------------------------------------------------------------------------------
 
 
-def written(stream: Stream, end: End, bases: NDArray[np.int64] | None = None) -> Written:
+def written(stream: Stream, end: End, bases: NDArray[np.int64] | None = None) -> WrittenLog:
     """The log that ``end`` of a debug build would have written.
 
     ``bases``, (blocks,) int64 in bytes, are the blocks' places in ram_addr space, which the sender's addresses are in.
@@ -152,8 +152,8 @@ def written(stream: Stream, end: End, bases: NDArray[np.int64] | None = None) ->
         length=np.where(delta, columns.length, np.uint32(0)),
     )
     if stream.salvaged:
-        return Written(log.take(~missing), left_out=int(np.count_nonzero(missing)))
-    return Written(log.take(slice(count)), stop, None if stop is None else count + 1)
+        return WrittenLog(log.take(~missing), left_out=int(np.count_nonzero(missing)))
+    return WrittenLog(log.take(slice(count)), stop, None if stop is None else count + 1)
 
 
 @dataclass(frozen=True, slots=True)

@@ -21,7 +21,7 @@ from ..table.sections import Section, Sections
 from ..table.windows import Window, slices, windows
 from ..text import shown
 from . import warn
-from .listing import Json, Lister, Text
+from .listing import JsonLister, Lister, TextLister
 from .options import examples, json_lines, salvaging
 from .output import report
 
@@ -86,7 +86,7 @@ def command(
     looks_back = looks_back or opened.salvaged
     scan = None if looks_back or devices or opened.has_channels else opened.scan()
     found: Found = opened.facts if scan is None else scan
-    lister = (Json if as_json else Text)(opened, found, fields or runs, runs, hexadecimal)
+    lister = (JsonLister if as_json else TextLister)(opened, found, fields or runs, runs, hexadecimal)
     if devices:
         pieces = _devices(found, wanted, lister)
     elif opened.has_channels:

@@ -118,7 +118,7 @@ class Lister(ABC):
         return section.data, b"" if end is None else self.opened.data[section.data : end].tobytes()
 
 
-class Text(Lister):
+class TextLister(Lister):
     """Lines for people, 80 columns wide where the names allow it."""
 
     def head(self) -> str:
@@ -205,7 +205,7 @@ class Text(Lister):
         return "".join(line + "\n" for line in out)
 
 
-class Json(Lister):
+class JsonLister(Lister):
     """One object a line."""
 
     def section(self, section: Section) -> str:

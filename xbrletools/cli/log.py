@@ -64,7 +64,7 @@ def command(opened: Capture, end: str, check: str | None, bases: tuple[tuple[byt
     return max(status, 0 if whole else EXIT_FINDINGS)
 
 
-def _check(written: miglog.Written, path: str) -> int:
+def _check(written: miglog.WrittenLog, path: str) -> int:
     real = miglog.read(path)
     if not len(real) and len(written.log):
         click.echo(f"{path}: the log is empty; {len(written.log)} lines were expected")

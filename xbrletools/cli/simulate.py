@@ -12,7 +12,7 @@ from . import warn
 from .options import examples, json_object
 
 if TYPE_CHECKING:
-    from ..analysis.link import Outcome
+    from ..analysis.link import Transfer
 
 GIGABIT = 117_000_000  # bytes a second
 CACHE = 0x8000000  # bytes
@@ -80,7 +80,7 @@ def command(
 
 def _of_workload(
     path: str, bandwidth: float | None, latency: float | None, downtime: float | None, cache: int | None, seed: int
-) -> "tuple[dict[str, Outcome], dict[str, dict[str, float]]]":
+) -> "tuple[dict[str, Transfer], dict[str, dict[str, float]]]":
     """The outcomes without and with deltas for a workload, and the published ones."""
     from ..analysis.link import Link, read_workload, simulate
 
@@ -92,7 +92,7 @@ def _of_workload(
     return found, {key: dict(value) for key, value in guest.published.items()}
 
 
-def _of_capture(path: str, bandwidth: float, latency: float, cache: int) -> "dict[str, Outcome]":
+def _of_capture(path: str, bandwidth: float, latency: float, cache: int) -> "dict[str, Transfer]":
     """The outcomes without and with deltas for the pages of a capture."""
     from ..analysis.link import Link, replay
     from ..capture import open_capture
@@ -104,7 +104,7 @@ def _of_capture(path: str, bandwidth: float, latency: float, cache: int) -> "dic
         return {name: replay(source.stream, link, name == "with", cache) for name in ("without", "with")}
 
 
-def _table(found: "dict[str, Outcome]", published: dict[str, dict[str, float]]) -> None:
+def _table(found: "dict[str, Transfer]", published: dict[str, dict[str, float]]) -> None:
     from rich.table import Table
 
     from .output import show

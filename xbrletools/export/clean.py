@@ -25,7 +25,7 @@ SECTION_ID = 2  # used where the capture does not show it
 
 
 @dataclass(frozen=True, slots=True)
-class Written:
+class CleanStream:
     """What a clean stream holds: its records with a page, how many were left out, and the bytes of device sections."""
 
     records: int
@@ -33,7 +33,7 @@ class Written:
     tail: int
 
 
-def write_stream(stream: Stream, path: str | os.PathLike[str], trust: Trust = Trust.STREAM) -> Written:
+def write_stream(stream: Stream, path: str | os.PathLike[str], trust: Trust = Trust.STREAM) -> CleanStream:
     """Write the recovered records of ``stream`` as a stream of their own, which reads without a problem.
 
     With `Trust.CHECKSUM` only records of pages that a checksum vouches for are written.
@@ -49,7 +49,7 @@ def write_stream(stream: Stream, path: str | os.PathLike[str], trust: Trust = Tr
     rows = np.flatnonzero(is_written)
     with replacing(path) as file:
         tail = _write(stream, columns, rows, file)
-    return Written(len(rows), int(np.count_nonzero(stream.records.is_page)) - len(rows), tail)
+    return CleanStream(len(rows), int(np.count_nonzero(stream.records.is_page)) - len(rows), tail)
 
 
 def _write(stream: Stream, columns: Columns, rows: NDArray[np.int64], file: BinaryIO) -> int:

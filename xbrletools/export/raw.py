@@ -33,7 +33,7 @@ Progress = Callable[[int], None]
 
 
 @dataclass(frozen=True, slots=True)
-class Written:
+class WrittenFile:
     """One block on disk: its name as shown, its file and its length in bytes.
 
     ``unknown``, ``known`` and ``unprotected`` count bytes of it, in the words of `xbrletools.memory.confirm`; the last
@@ -162,7 +162,7 @@ def write_folder(
     confirmed: NDArray[np.bool_] | None = None,
     hash_unknown: int = HASHED_UNKNOWN_MAX,
     **about: object,
-) -> list[Written]:
+) -> list[WrittenFile]:
     """Write every declared block to a file of its own in ``folder``, and describe the files in its manifest.json.
 
     ``confirmed`` (pages,) bool is what `Capture.confirmed` gives. ``about`` goes into the manifest beside ``blocks``.
@@ -195,7 +195,7 @@ def _fill_folder(
     confirmed: NDArray[np.bool_] | None,
     hash_unknown: int,
     about: dict[str, object],
-) -> list[Written]:
+) -> list[WrittenFile]:
     """Write all files into a temporary folder, then move them to their names, the manifest last."""
     taken = {MANIFEST}
     written = []
@@ -213,7 +213,7 @@ def _fill_folder(
             unprotected = None if known is None else declared.length - unknown - known
             ranges = as_objects(unknown_ranges(image, [whole(image, block)]))
             block_name = shown(declared.name)
-            written.append(Written(block_name, name, declared.length, sha256, unknown, known, unprotected, ranges))
+            written.append(WrittenFile(block_name, name, declared.length, sha256, unknown, known, unprotected, ranges))
         manifest = {**about, "blocks": [asdict(w) for w in written]}
         (Path(temporary) / MANIFEST).write_text(json.dumps(manifest, indent=2) + "\n", "utf-8")
         for name in [*(w.file for w in written), MANIFEST]:

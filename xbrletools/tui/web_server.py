@@ -24,7 +24,7 @@ from aiohttp import WSMsgType, web
 from ..errors import XbrleError
 from . import web_page
 from .served import Served
-from .web_session import GRACE, Session
+from .web_session import GRACE, WebSession
 
 HEARTBEAT = 15.0  # seconds after which a connection that does not answer is taken for gone
 MESSAGE_MAX = 1 << 20
@@ -138,7 +138,7 @@ class Server:
             raise web.HTTPServiceUnavailable(text="No more sessions.")
         connection = web.WebSocketResponse(heartbeat=HEARTBEAT, max_msg_size=MESSAGE_MAX)
         self._open.add(connection)
-        session = Session(self._served.words, connection.send_bytes)
+        session = WebSession(self._served.words, connection.send_bytes)
         try:
             await connection.prepare(request)
             size = [_bounded(request.query.get(name), 1, CELLS_MAX, n) for name, n in (("width", 80), ("height", 24))]
@@ -161,7 +161,7 @@ class Server:
                 await connection.close()
 
 
-async def _obey(connection: web.WebSocketResponse, session: Session) -> None:
+async def _obey(connection: web.WebSocketResponse, session: WebSession) -> None:
     """Do what the page's terminal says, until it is gone. What is not understood is passed over."""
     async for message in connection:
         if message.type is not WSMsgType.TEXT:

@@ -23,7 +23,7 @@ _BECOME = "import ctypes, os, sys; ctypes.CDLL(None).prctl(1, 9); os.execv(sys.a
 _UNTIL_PARENT_ENDS = (sys.executable, "-I", "-S", "-c", _BECOME)
 
 
-class Session:
+class WebSession:
     """The process of one connection. ``send`` takes what its terminal gets."""
 
     def __init__(self, words: Sequence[str], send: Callable[[bytes], Awaitable[None]]) -> None:

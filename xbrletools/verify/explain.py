@@ -17,7 +17,7 @@ AROUND = 64  # bytes from an offset's line on
 
 
 @dataclass(frozen=True, slots=True)
-class Link:
+class ChainLink:
     """One record of the chain: its part in it, its first bytes on the wire, and the page's sum after it in each view.
 
     ``stated`` is the sum that the record's header states, None where it states none. ``receiver`` and ``sender`` are
@@ -58,7 +58,7 @@ def _number(text: str) -> int | None:
         return None
 
 
-def chain(stream: Stream, finding: Finding) -> list[Link]:
+def chain(stream: Stream, finding: Finding) -> list[ChainLink]:
     """The records behind a finding that is about a page, in order; empty for the others."""
     if finding.record is None or finding.block is None or finding.page is None:
         return []
@@ -90,7 +90,7 @@ def chain(stream: Stream, finding: Finding) -> list[Link]:
         end = version.offset + int(columns.head[version.row]) + version.length
         wire = stream.data[version.offset : min(end, version.offset + WIRE_BYTES)].tobytes()
         links.append(
-            Link(
+            ChainLink(
                 version,
                 parts.get(version.record, ""),
                 wire,

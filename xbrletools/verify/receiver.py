@@ -19,7 +19,7 @@ _LOADERS = {Receiver.DEFAULT: Loader.POSTED, Receiver.DEBUG: Loader.POSTED, Rece
 
 
 @dataclass(frozen=True, slots=True)
-class Outcome:
+class LoadOutcome:
     """A receiver's verdict. ``offset`` and ``record`` say where it stops, ``reason`` why. All are None if it loads."""
 
     loads: bool
@@ -33,7 +33,7 @@ def outcome(
     findings: Iterable[Finding],
     receiver: Receiver,
     destination: dict[bytes, int] | None = None,
-) -> Outcome:
+) -> LoadOutcome:
     """The verdict of ``receiver`` on a capture with these findings (of `verify`, in order).
 
     ``destination``, as given to `verify`, says which blocks the receiver has. The receiver looks a record's name up in
@@ -49,9 +49,9 @@ def outcome(
     first = min(stops, key=lambda f: f.offset or 0, default=None)
     reasons = []
     if first is not None:
-        reasons.append(Outcome(False, first.offset, first.record, f"{first.rule}: {first.message}"))
+        reasons.append(LoadOutcome(False, first.offset, first.record, f"{first.rule}: {first.message}"))
     if receiver is Receiver.TODAY and stream.facts.ram_version == ram.VERSION_FLAT:
-        reasons.append(Outcome(False, 0, None, "RAM section version 3 is not loaded any more"))
+        reasons.append(LoadOutcome(False, 0, None, "RAM section version 3 is not loaded any more"))
     if receiver is not Receiver.TODAY:
         reasons += _too_new(stream)
         if stream.reading.page_sum:
@@ -59,23 +59,23 @@ def outcome(
     if not _reads(stream.dialect, receiver):
         name = stream.dialect.name if stream.dialect else "unknown"
         reasons += _first(stream, ram.DELTA_KINDS, f"a delta of dialect {name}, which it does not know")
-    return min(reasons, key=lambda o: o.offset or 0, default=Outcome(True))
+    return min(reasons, key=lambda o: o.offset or 0, default=LoadOutcome(True))
 
 
-def _first(stream: Stream, kinds: tuple[ram.Kind, ...], reason: str) -> list[Outcome]:
+def _first(stream: Stream, kinds: tuple[ram.Kind, ...], reason: str) -> list[LoadOutcome]:
     """A stop at the first record of one of these kinds, if there is one."""
     columns = stream.records.columns
     rows = np.flatnonzero(np.isin(columns.kind, kinds))[:1]
-    return [Outcome(False, int(columns.offset[r]), int(stream.records.number[r]), reason) for r in rows.tolist()]
+    return [LoadOutcome(False, int(columns.offset[r]), int(stream.records.number[r]), reason) for r in rows.tolist()]
 
 
-def _too_new(stream: Stream) -> list[Outcome]:
+def _too_new(stream: Stream) -> list[LoadOutcome]:
     """A stop at the first piece of the container that receivers of 2011 do not know."""
     for section in stream.sections:
         if section.type in (SectionType.CONFIGURATION, SectionType.COMMAND):
-            return [Outcome(False, section.offset, None, f"a {section.type.name} section, which it does not know")]
+            return [LoadOutcome(False, section.offset, None, f"a {section.type.name} section, which it does not know")]
         if stream.facts.footers and section.type is SectionType.START:
-            return [Outcome(False, section.end, None, "a section footer, which it does not know")]
+            return [LoadOutcome(False, section.end, None, "a section footer, which it does not know")]
     return []
 
 

@@ -177,7 +177,7 @@ def opened(layer: Any) -> xbrletools.Capture:
 
 
 def beside(path: Path) -> list[Path]:
-    """The files S.0, S.1 ... beside S that are multifd channels."""
+    """The files S.1, S.2 ... beside S that are multifd channels; earlier recordings begin with S.0."""
     magic = multifd.MAGIC.to_bytes(4, "big")
     numbered = [p for p in path.parent.iterdir() if p.stem == path.name and p.suffix[1:].isdecimal() and p.is_file()]
     return sorted(p for p in numbered if p.open("rb").read(len(magic)) == magic)

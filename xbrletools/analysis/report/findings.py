@@ -4,7 +4,7 @@ from ...errors import XbrleError
 from ...formats.ram import Kind
 from ...model import Stream
 from ...text import shown
-from ...verify.explain import Link, chain, conclusion
+from ...verify.explain import ChainLink, chain, conclusion
 from ...verify.receiver import outcome
 from ...verify.rules import RULES, Finding, Receiver, Severity
 from .gather import Report
@@ -96,7 +96,7 @@ def _behind(stream: Stream, finding: Finding) -> list[Markup]:
     return [*out, note(f"The records behind the first{left_out}:"), table(heads, rows, class_="chain")]
 
 
-def _link_row(link: Link) -> tuple[object, ...]:
+def _link_row(link: ChainLink) -> tuple[object, ...]:
     return (
         f"{link.version.record:,}",
         link.version.pass_,

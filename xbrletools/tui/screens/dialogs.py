@@ -12,7 +12,7 @@ from textual.widgets import Input
 
 from ...errors import XbrleError
 from ..bookmarks import Bookmark
-from ..widgets.lines import Caption, Line, Lines, Text, fit
+from ..widgets.lines import Caption, Line, Lines, TextLines, fit
 
 _KEY_CELLS = 24  # cells for the keys that do the same
 
@@ -24,7 +24,7 @@ class Question(ModalScreen[str | None]):
     Question { align: center top; }
     Question > Vertical { margin-top: 3; width: 72; max-width: 96%; height: 6; border: round $primary; }
     Question > Vertical { background: $surface; }
-    Question Text { height: 1; background: $surface; }
+    Question TextLines { height: 1; background: $surface; }
     """
     BINDINGS: ClassVar[list[BindingType]] = [Binding("escape", "dismiss(None)", "cancel", show=False)]
 
@@ -74,7 +74,7 @@ class KeyList(ModalScreen[None]):
 
     DEFAULT_CSS = """
     KeyList { align: center middle; }
-    KeyList > Text { width: 74; max-width: 96%; height: 90%; border: round $primary; background: $surface; }
+    KeyList > TextLines { width: 74; max-width: 96%; height: 90%; border: round $primary; background: $surface; }
     """
     BINDINGS: ClassVar[list[BindingType]] = [Binding("escape,question_mark,q,enter", "dismiss(None)", "close")]
     _GROUPS = ("this screen", "lists", "everywhere")
@@ -86,11 +86,11 @@ class KeyList(ModalScreen[None]):
 
     def compose(self) -> ComposeResult:
         """Give one list."""
-        yield Text()
+        yield TextLines()
 
     def on_mount(self) -> None:
         """List the screen's own keys first, then those of every list, then those of the whole program."""
-        text = self.query_one(Text)
+        text = self.query_one(TextLines)
         text.border_title = f"keys: {self._heading}"
         text.border_subtitle = "Escape closes"
         lines: list[Line] = []

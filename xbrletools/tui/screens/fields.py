@@ -14,7 +14,7 @@ from ...container.fields import Field, expanded, header_tree, record_tree, secti
 from ...model import Facts
 from ...table.growing import Record
 from ...text import shown
-from ..widgets.hexview import HexView, Mark
+from ..widgets.hexview import ByteMark, HexView
 from ..widgets.lines import Caption, Line, Lines, fit
 from ..words import counted, escaped, kind_word
 from .base import CaptureScreen, Host
@@ -232,11 +232,11 @@ class FieldsScreen(CaptureScreen):
         marks = np.zeros(len(self._data), np.uint8)
         start = field.offset - root.offset
         if field is not root:
-            marks[max(0, start) : max(0, start + field.size)] = Mark.CHANGED
+            marks[max(0, start) : max(0, start + field.size)] = ByteMark.CHANGED
         return marks
 
     def on_lines_moved(self, event: Lines.Moved) -> None:
-        """Mark the bytes of another field."""
+        """ByteMark the bytes of another field."""
         if isinstance(event.lines, FieldTree):
             self._show_bytes()
 

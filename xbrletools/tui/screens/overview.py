@@ -11,7 +11,7 @@ from textual.binding import BindingType
 from ...formats.ram import PAGE_KINDS, Kind
 from ...model import Facts
 from ...text import shown
-from ..widgets.lines import Line, Text, fit
+from ..widgets.lines import Line, TextLines, fit
 from ..words import (
     KIND_LETTER,
     KIND_STYLE,
@@ -59,7 +59,7 @@ class OverviewScreen(CaptureScreen):
 
     def body(self) -> ComposeResult:
         """Give the page."""
-        yield Text(id="overview")
+        yield TextLines(id="overview")
 
     def on_mount(self) -> None:
         """Give the keys to the page."""
@@ -76,7 +76,7 @@ class OverviewScreen(CaptureScreen):
 
     def grow(self) -> None:
         """Write it anew, from what was read by now."""
-        text = self.query_one("#overview", Text)
+        text = self.query_one("#overview", TextLines)
         width = text.scrollable_content_region.width
         lines: list[Line] = []
         for label, part in self._parts(width - _LABEL - 1):
@@ -179,7 +179,7 @@ class OverviewScreen(CaptureScreen):
 
     def copied(self) -> str | None:
         """Give all of it."""
-        text = self.query_one("#overview", Text)
+        text = self.query_one("#overview", TextLines)
         lines = (text.line(i, _COPIED_WIDTH) for i in range(text.count()))
         return "\n".join("".join(t for t, _ in line).rstrip() for line in lines)
 

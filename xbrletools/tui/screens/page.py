@@ -16,7 +16,7 @@ from ...memory.values import values
 from ...table.growing import Record
 from ...text import pattern, shown
 from ..pagemoment import PageMoment, chosen_moment, places_of
-from ..widgets.hexview import HexView, Mark, Mask
+from ..widgets.hexview import ByteMark, HexView, Mask
 from ..widgets.lines import Caption, Line, Lines, fit
 from ..widgets.runlist import RunList
 from ..widgets.times import Step, Timeline
@@ -154,12 +154,12 @@ class PageScreen(CaptureScreen):
         content = self.content = moment.content(view)
         old = moment.old_content(view)
         changed = content.differs(old) & old.recovered
-        marks = np.where(changed, np.uint8(Mark.CHANGED), np.uint8(Mark.NONE))
+        marks = np.where(changed, np.uint8(ByteMark.CHANGED), np.uint8(ByteMark.NONE))
         differs: Mask = np.zeros(len(marks), bool)
         if moment.history.forgets_dups:
             other = View.SENDER if view is View.RECEIVER else View.RECEIVER
             differs = content.differs(moment.content(other))
-            marks[differs] = Mark.DIFFERS
+            marks[differs] = ByteMark.DIFFERS
         self._page_marks = marks
         self._show_bytes(moment.history.address, old, content)
         self._search()
@@ -233,14 +233,14 @@ class PageScreen(CaptureScreen):
         self._mark()
 
     def _mark(self) -> None:
-        """Mark the bytes of the run under the cursor, where it gives some, and those that were searched for."""
+        """ByteMark the bytes of the run under the cursor, where it gives some, and those that were searched for."""
         run, view = self.run_list.chosen, self.hex_view
         marks = self._page_marks.copy()
         if run is not None and run.value and len(marks):
             run_marks = marks[run.start : run.start + run.length]
-            run_marks[run_marks <= Mark.LINKED] = Mark.LINKED
+            run_marks[run_marks <= ByteMark.LINKED] = ByteMark.LINKED
         for place in self._places:
-            marks[place : place + len(self.needle)] = Mark.FOUND
+            marks[place : place + len(self.needle)] = ByteMark.FOUND
         if len(marks) == len(view.data):
             view.marks = marks
             view.renew()
@@ -318,7 +318,7 @@ class PageScreen(CaptureScreen):
 
     def action_changed(self, step: int) -> None:
         """Go to the next bytes that are changed or differ."""
-        marked = self._page_marks != Mark.NONE
+        marked = self._page_marks != ByteMark.NONE
         starts = np.flatnonzero(marked & ~np.concatenate([[False], marked[:-1]]))
         at = self.hex_view.at
         onward = starts[starts > at] if step > 0 else starts[starts < at][::-1]

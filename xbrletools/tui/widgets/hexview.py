@@ -18,7 +18,7 @@ Bytes = NDArray[np.uint8]
 Mask = NDArray[np.bool_]
 
 
-class Mark(IntEnum):
+class ByteMark(IntEnum):
     """What a byte is, beside its value. The higher mark hides the lower."""
 
     NONE = 0
@@ -79,7 +79,7 @@ class HexView(Lines):
     ) -> None:
         """Show ``data`` (n,) uint8. Its first byte has the address ``base``.
 
-        ``known`` (n,) bool says which bytes are known, and ``marks`` (n,) uint8 holds a `Mark` for each. ``left`` are
+        ``known`` (n,) bool says which bytes are known, and ``marks`` (n,) uint8 holds each one's `ByteMark`. ``left`` are
         other bytes, with the mask of those that are known, to show to the left of these. With ``only_marked``, bytes
         without a mark are shown as dots.
         """
@@ -130,7 +130,7 @@ class HexView(Lines):
         cursor = self.at - start
         line: list[tuple[str, str]] = []
         text: list[tuple[str, str]] = []
-        before = Mark.NONE
+        before = ByteMark.NONE
         for i, (value, is_known, mark) in enumerate(zip(values, knowns, marks, strict=True)):
             if mark != before:
                 line.append((_OPEN[mark] if mark else _CLOSE[before], _STYLE[mark or before]))

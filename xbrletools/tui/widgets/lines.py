@@ -297,7 +297,7 @@ class Lines(ScrollView, can_focus=True, inherit_bindings=False):
             self.action_choose()
 
 
-class Text(Lines):
+class TextLines(Lines):
     """Lines to read, without a cursor."""
 
     has_cursor = False
@@ -320,7 +320,7 @@ class Text(Lines):
         return self._text[row]
 
 
-class Caption(Text, can_focus=False):
+class Caption(TextLines, can_focus=False):
     """Lines that label something. The keys never go there."""
 
     def show_line(self, line: Line) -> None:

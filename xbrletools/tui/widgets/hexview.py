@@ -79,7 +79,7 @@ class HexView(Lines):
     ) -> None:
         """Show ``data`` (n,) uint8. Its first byte has the address ``base``.
 
-        ``known`` (n,) bool says which bytes are known, and ``marks`` (n,) uint8 holds each one's `ByteMark`. ``left`` are
+        ``known`` (n,) bool says which bytes are known. ``marks`` (n,) uint8 holds each one's `ByteMark`. ``left`` are
         other bytes, with the mask of those that are known, to show to the left of these. With ``only_marked``, bytes
         without a mark are shown as dots.
         """

@@ -15,6 +15,8 @@ import xbrletools.capture
 from tests.cli.run import run
 from tests.conftest import SAMPLES, corpus_names
 from tests.streams import PAGE, StreamBuilder, noise
+from xbrletools.cli import main
+from xbrletools.formats.ram import Kind
 from xbrletools.model import Facts
 from xbrletools.scan import cache as index
 from xbrletools.scan import kept as kept_facts
@@ -40,6 +42,7 @@ def cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """The folder of indexes, of this test's own; every capture is large enough for one."""
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
     monkeypatch.setattr(xbrletools.capture, "INDEXED", 1)
+    monkeypatch.setattr(index, "SETTLED", 0)
     return tmp_path / "cache" / "xbrletools"
 
 
@@ -156,6 +159,46 @@ def test_a_changed_capture_of_the_same_size_is_noticed(tmp_path: Path, cache: Pa
         assert not isinstance(capture.scan(), Indexed)
 
 
+def other_middle(data: bytes) -> bytes:
+    """The same capture with another address in a record that is far from both ends and from the places looked at."""
+    columns = xbrletools.open(data).records.columns
+    looked_at = [place * len(data) // (index.PLACES + 1) for place in range(1, index.PLACES + 1)]
+    unseen = [
+        at
+        for at in columns.offset[columns.kind == Kind.DUP].tolist()
+        if index.ENDS < at < len(data) - index.ENDS - 8 and all(not p - 8 < at < p + index.PLACE for p in looked_at)
+    ]
+    changed = bytearray(data)
+    changed[unseen[len(unseen) // 2] + 6] ^= 0x10
+    return bytes(changed)
+
+
+@pytest.mark.parametrize("command", COMMANDS, ids=" ".join)
+def test_a_copy_with_another_middle_and_the_same_size_and_times_has_its_own_answer(
+    command: tuple[str, ...], tmp_path: Path, cache: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def answer(path: Path, *more: str) -> str:
+        main([command[0], str(path), *command[1:], *more])
+        return capsys.readouterr().out.replace(str(path), "S")
+
+    first = sample(tmp_path)
+    second = settled(tmp_path / "second.bin", other_middle(first.read_bytes()))
+    assert first.stat().st_size == second.stat().st_size
+    assert first.stat().st_mtime_ns == second.stat().st_mtime_ns
+    answer(first)
+    assert files(cache)
+    assert answer(second) == answer(second, "--no-cache")
+
+
+def test_a_file_rewritten_in_place_with_its_time_set_back_is_noticed(tmp_path: Path, cache: Path) -> None:
+    path = sample(tmp_path)
+    for _ in scan_of(path):
+        pass
+    assert isinstance(scan_of(path), Indexed)
+    settled(path, other_middle(path.read_bytes()))
+    assert not isinstance(scan_of(path), Indexed)
+
+
 def test_a_capture_that_changes_while_it_is_scanned_gets_no_index(tmp_path: Path, cache: Path) -> None:
     path = sample(tmp_path)
     scan = scan_of(path)
@@ -165,7 +208,10 @@ def test_a_capture_that_changes_while_it_is_scanned_gets_no_index(tmp_path: Path
     assert files(cache) == []
 
 
-def test_a_capture_that_was_only_just_written_gets_no_index(tmp_path: Path, cache: Path) -> None:
+def test_a_capture_that_was_only_just_written_gets_no_index(
+    tmp_path: Path, cache: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(index, "SETTLED", 2)
     path = tmp_path / "fresh.bin"
     shutil.copyfile(SAMPLES / "posted-8m.bin", path)
     for _ in scan_of(path):

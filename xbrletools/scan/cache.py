@@ -1,9 +1,11 @@
 """The index: what the scan of a large capture found, kept in the user's cache folder, so that the next command does not
 have to scan again.
 
-An index is known by the capture's size, time of change and both its ends, by how it was to be read, and by the version
-of this program. Nothing in it is believed: what does not fit is ignored and written anew. All of this is a convenience,
-so no failure of it is a failure of the command. The folder can be deleted at any time.
+An index belongs to one file in one state: its device, inode, size and both its times of change. It also belongs to
+the bytes at both ends of the file and at places spread over it, to how the capture was to be read, and to the version
+of this program. A copy of the file, or the file after any change, gets another index. What does not fit is ignored and
+written anew. All of this is a convenience, so no failure of it is a failure of the command. The folder can be deleted
+at any time.
 """
 
 import os
@@ -29,10 +31,11 @@ from .kept import facts_of, facts_to_keep, restored, to_keep
 from .notes import Scan
 from .strict import Scanner
 
-VERSION = 2  # of the index file, raised with every change of what is kept
+VERSION = 3  # of the index file, raised with every change of what is kept
 MOST = 4 << 30  # bytes of all indexes together; the ones unused for longest go
 SHARE = 10  # an index may take this part of the room that the disk has
 ENDS = 64 << 10  # bytes at either end of the capture that are looked at
+PLACES, PLACE = 64, 4096  # places between them that are looked at as well, and bytes of each
 SETTLED = 2  # seconds since the last change before a capture is taken to be done
 WINDOW = 1 << 18  # rows that an index gives at once
 
@@ -72,9 +75,12 @@ def _key(source: MappedSource, origin: Origin, *options: str | int | None) -> li
     """What tells this capture, read this way by this program, from every other."""
     import hashlib
 
-    ends = (source.view[:ENDS], source.view[-ENDS:])
-    digests = [hashlib.blake2b(end, digest_size=16).hexdigest() for end in ends]
-    return [VERSION, __version__, sys.byteorder, origin.size, origin.changed, *digests, *options]
+    looked_at = hashlib.blake2b(source.view[:ENDS], digest_size=16)
+    for place in range(1, PLACES + 1):
+        at = place * source.size // (PLACES + 1)
+        looked_at.update(source.view[at : at + PLACE])
+    looked_at.update(source.view[-ENDS:])
+    return [VERSION, __version__, sys.byteorder, *origin.identity, looked_at.hexdigest(), *options]
 
 
 # -- reading ----------------------------------------------------------------------------------------------------------

@@ -47,7 +47,7 @@ def _open_path(path: Path, snapshot: str | None) -> Source:
         if is_qcow2(head):
             return _snapshot(memoryview(buffer), str(path), snapshot)
         now = os.fstat(file.fileno())
-        return MappedSource(str(path), buffer, origin=Origin(path, now.st_size, now.st_mtime_ns))
+        return MappedSource(str(path), buffer, origin=Origin.of(path, now))
 
 
 def _open_stream(raw: BinaryIO, name: str, snapshot: str | None, file: BinaryIO | None = None) -> Source:

@@ -32,12 +32,22 @@ SHRUNK = "the file has shrunk while it was read."
 class Origin:
     """A file that is one whole capture, as it was when it was opened.
 
-    ``size`` is in bytes, ``changed`` in ns since the epoch.
+    ``identity`` is what the kernel says of it: device, inode, size in bytes, and the times when its content and its
+    inode last changed, in ns since the epoch. A program can set the first of these times, but not the second.
     """
 
     path: Path
-    size: int
-    changed: int
+    identity: tuple[int, int, int, int, int]
+
+    @classmethod
+    def of(cls, path: Path, state: os.stat_result) -> "Origin":
+        """The file at ``path`` in this state."""
+        return cls(path, (state.st_dev, state.st_ino, state.st_size, state.st_mtime_ns, state.st_ctime_ns))
+
+    @property
+    def size(self) -> int:
+        """The file's size in bytes."""
+        return self.identity[2]
 
     def is_settled(self, seconds: float) -> bool:
         """Whether the file is as it was, and did not change within the last ``seconds``.
@@ -46,7 +56,8 @@ class Origin:
             OSError: the file is gone.
         """
         now = self.path.stat()
-        return (now.st_size, now.st_mtime_ns) == (self.size, self.changed) and time.time() - now.st_mtime > seconds
+        changed = max(now.st_mtime, now.st_ctime)
+        return Origin.of(self.path, now).identity == self.identity and time.time() - changed > seconds
 
 
 class MappedSource:

@@ -86,7 +86,8 @@ class _Lazy(click.Group):
 
 @click.group(cls=_Lazy, context_settings={"help_option_names": ["-h", "--help"]})
 @click.version_option(__version__, prog_name="xbrle")
-def cli() -> None:
+@click.option("--debug", is_flag=True, help="Show the traceback of an internal error.")
+def cli(debug: bool) -> None:
     """Inspect QEMU migration streams: list their records, rebuild guest memory, find what is wrong.
 
     A capture, S, is a file with such a stream: a recorded live migration, a savevm or a libvirt save file. Give - to
@@ -98,6 +99,7 @@ def cli() -> None:
 
     To start with: xbrle info S, then xbrle verify S.
     """
+    del debug  # `main` looks for it itself: a wrong command line never comes here
 
 
 def warn(message: str) -> None:
@@ -142,7 +144,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         warn("interrupted")
         return EXIT_INTERRUPTED
     except click.ClickException as error:
-        error.show()
+        _show(error)
         return EXIT_UNREADABLE
     except (BrokenPipeError, _ReaderGone):
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
@@ -150,3 +152,16 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except (XbrleError, OSError, MemoryError) as error:
         warn(str(error) or type(error).__name__)
         return EXIT_UNREADABLE
+    except Exception as error:
+        if "--debug" in (sys.argv[1:] if arguments is None else arguments):
+            raise
+        warn(f"internal error, {type(error).__name__}: {error}. To see where, use: xbrle --debug COMMAND ...")
+        return EXIT_UNREADABLE
+
+
+def _show(error: click.ClickException) -> None:
+    """Print wrong usage as click does, but with whatever the user gave escaped: file names may be evidence."""
+    context = error.ctx if isinstance(error, click.UsageError) else None
+    if context is not None:
+        click.echo(f"{context.get_usage()}\nTry '{context.command_path} --help' for help.\n", err=True)
+    click.echo(f"Error: {inert(error.format_message())}", err=True)

@@ -1,6 +1,7 @@
 """Compressions that are undone on the way in. Each decoder is imported when it is first needed."""
 
 import io
+import zlib
 from collections.abc import Callable
 from typing import BinaryIO, cast
 
@@ -69,8 +70,8 @@ _MAGICS = {
 }
 MAGIC_MAX = max(map(len, _MAGICS))
 
-_ERRORS = (EOFError, OSError, ValueError)
-_OWN_ERRORS = frozenset(("LZMAError", "ZstdError"))  # by name, since their modules may not be imported
+_ERRORS = (EOFError, OSError, ValueError, zlib.error)
+_OWN_ERRORS = frozenset(("LZMAError", "ZstdError"))
 
 
 def packing_of(head: bytes) -> str | None:

@@ -14,7 +14,7 @@ from .qevm import IdStr
 IDSTR = b"block"
 VERSION = 1
 SECTOR_BITS = 9
-CHUNK = 1 << 20  # bytes of data of one DEVICE_BLOCK, also past the device's end
+CHUNK = 1 << 20  # bytes of data of one DEVICE_BLOCK, even where they reach past the device's end
 
 
 class Flag(IntFlag):

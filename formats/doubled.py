@@ -1,13 +1,13 @@
 """The run-length codings of September 2010, before (run, byte) pairs: a doubled byte announces its repeats.
 
-Facts: README.md, "Doubled bytes". A byte that differs from its predecessor stands for itself. What follows
-a byte that equals its predecessor differs:
+Facts: README.md, "Doubled bytes". A byte that differs from the one before it stands for itself. What follows a byte
+that equals the one before it depends on the coding:
 
-- `sep10`: a u8, how many more of the byte follow the two; then the predecessor is forgotten.
-- `sep20`: the byte that comes after the run, then a u8, how often the doubled byte follows the first of the
-  two. The byte after the run is the predecessor of what comes next, so a run of more than 256 bytes goes on
-  as a new one. Eight deltas are known: read so, each makes one page, 302 of the 304 bytes that they change
-  turn into the next number, and encoding them again gives the same bytes [C].
+- `sep10`: a u8 says how many more of the byte follow the two. The next byte is then not compared with anything.
+- `sep20`: first comes the byte after the run, then a u8, which says how often the doubled byte follows the first of the
+  two. What comes next is compared with the byte after the run, so a run of more than 256 bytes continues as a new one.
+  Eight deltas are known. Read this way, each makes one page, 302 of the 304 bytes that they change turn into the next
+  number, and encoding them again gives the same bytes [C].
 """
 
 from construct import Byte, Struct

@@ -1,7 +1,7 @@
 """Iterable sections beside `ram` and `block`, whose data is records of their own.
 
-Facts: README.md, "Iterable sections": dirty-bitmap and s390-storage_attributes are seen in captures [C]; spapr/htab
-and the attributes' records with data are not [Q].
+Facts: README.md, "Iterable sections". dirty-bitmap and s390-storage_attributes were seen in captures [C]; spapr/htab
+and the attributes' records with data were not [Q].
 """
 
 from enum import IntFlag
@@ -68,7 +68,7 @@ HtabChunk: Grammar = Struct(
     "invalid" / Int16ub,
     "entries" / Array(this.valid, Bytes(HPTE_SIZE)),
 )
-#: The first section says the table's size as a power of two, later ones 0 and then chunks up to an empty one.
+#: The first section states the table's size as a power of two. Later ones have 0, then chunks up to an empty one.
 Htab: Grammar = Struct(
     "shift" / Int32ub,
     "chunks"

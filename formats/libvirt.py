@@ -10,8 +10,8 @@ from construct import Array, Bytes, Int32ub, Int32ul, Struct
 from . import Grammar
 
 MAGIC = b"LibvirtQemudSave"
-MAGIC_UNFINISHED = b"LibvirtQemudPart"  # what stands there until the save is complete
-VERSION = 2  # a greater number is one in the other byte order
+MAGIC_UNFINISHED = b"LibvirtQemudPart"  # stands there until the save is complete
+VERSION = 2  # a greater number means the other byte order
 
 
 class Format(IntEnum):
@@ -27,7 +27,7 @@ class Format(IntEnum):
 
 
 def header(endian: str) -> Grammar:
-    """The 92 bytes at the beginning, in the byte order "little" or "big"."""
+    """The 92 bytes at the beginning, in byte order "little" or "big"."""
     number = Int32ul if endian == "little" else Int32ub
     return Struct(
         "magic" / Bytes(len(MAGIC)),

@@ -1,7 +1,7 @@
 """LiME memory images: a header before each range of physical memory.
 
-Facts: README.md, "Memory images"; the LiME project's README, "LiME Memory Range Header Version 1". Little-endian; the
-end address is the last byte's.
+Facts: README.md, "Memory images"; the LiME project's README, "LiME Memory Range Header Version 1". All integers are
+little-endian. The end address is that of the last byte.
 """
 
 from construct import Bytes, Const, Int32ul, Int64ul, Struct

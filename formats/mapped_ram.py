@@ -1,7 +1,7 @@
 """mapped-ram: RAM pages at fixed places of the file, a bitmap saying which are there.
 
-Facts: README.md, "mapped-ram", from the source alone [Q]: no file that a QEMU wrote has been seen. Offsets count from
-the file's beginning; the next entry of the block list stands after the pages of the one before.
+Facts: README.md, "mapped-ram", from the source alone [Q]: we have not seen a file that QEMU wrote. Offsets count from
+the file's beginning. The next entry of the block list stands after the pages of the one before.
 """
 
 from construct import Const, Int32ub, Int64ub, Struct
@@ -20,5 +20,5 @@ Header: Grammar = Struct(
     "pages_offset" / Int64ub,
 )
 
-#: One entry of the block list. The bitmap has a bit a page, lowest first; a clear bit is a page of zeros.
+#: One entry of the block list. The bitmap has one bit a page, lowest first. A clear bit is a page of zeros.
 Entry: Grammar = Struct("idstr" / IdStr, "length" / Int64ub, "header" / Header)

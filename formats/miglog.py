@@ -1,6 +1,6 @@
-"""mig.log, the page log that both ends of a debug build write: a line a page, as a pattern and a format string.
+"""mig.log, the log of pages that both ends of a debug build write, one line a page: a pattern and format strings.
 
-Facts: README.md, "mig.log". The sender's address is the global ram_addr, the receiver's the offset in its block.
+Facts: README.md, "mig.log". The sender's address is the global ram_addr, the receiver's is the offset in its block.
 """
 
 import re
@@ -18,5 +18,5 @@ PAGE = "NORMAL page"
 DUP = "DUP page"
 XBRLE = "XBRLE page (enc len {length:d})"
 
-#: The C library writes a log in pieces of this many bytes: where a migration is cancelled, the last piece is lost.
+#: The C library writes a log in pieces of this many bytes. Where a migration is cancelled, the last piece is lost.
 STDIO_BUFFER = 4096

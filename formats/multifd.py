@@ -1,7 +1,7 @@
 """multifd: the extra connections of a migration, each with packets of pages.
 
-Facts: README.md, "multifd". A connection opens with `Init`, then packets: a header, the offsets of its pages in one
-block, and the pages, plain or as one unterminated zlib or zstd stream a connection.
+Facts: README.md, "multifd". A connection opens with `Init`. Then come packets: a header, the offsets of its pages in
+one block, and the pages, either plain or as one unterminated zlib or zstd stream a connection.
 """
 
 from enum import IntEnum, IntFlag
@@ -24,14 +24,14 @@ class Flag(IntFlag):
 
 
 class Method(IntEnum):
-    """How a packet's pages are packed; packets without pages carry 0 whatever the method."""
+    """How a packet's pages are packed. Packets without pages carry 0 whatever the method."""
 
     NONE = 0
     ZLIB = 1
     ZSTD = 2
 
 
-#: What a connection opens with, 64 bytes.
+#: The 64 bytes that a connection opens with.
 Init: Grammar = Struct(
     "magic" / Const(MAGIC, Int32ub),
     "version" / Int32ub,
@@ -40,7 +40,7 @@ Init: Grammar = Struct(
     Padding(39),
 )
 
-#: The fixed part of a packet. Where ``normal_pages`` is 0 no data follows and size, block and offsets are stale.
+#: The fixed part of a packet. Where ``normal_pages`` is 0 no data follows, and size, block and offsets are left over.
 PacketHeader: Grammar = Struct(
     "magic" / Const(MAGIC, Int32ub),
     "version" / Int32ub,

@@ -1,7 +1,7 @@
 """qcow2 as far as an internal snapshot's VM state needs it: header, snapshot table, two levels of cluster tables.
 
-Facts: README.md, "Wrappers". All integers are big-endian. The VM state lies in the snapshot's own address space,
-from the first entry of its L1 table that lies past the disk.
+Facts: README.md, "Wrappers". All integers are big-endian. The VM state stands in the snapshot's own address space, from
+the first entry of its L1 table past the disk on.
 """
 
 from construct import Bytes, Const, If, Int16ub, Int32ub, Int64ub, Padded, Struct, this

@@ -1,7 +1,7 @@
 """The QEVM container: file header, section framing, footers, CONFIGURATION, COMMAND, VMDESCRIPTION.
 
-Facts: QEMU's migration stream as written from 2009 to today; the table "The container" in README.md. All integers
-are big-endian. Names are bytes: what a name means as text is for those who show it.
+Facts: README.md, "The container": QEMU's migration stream as written from 2009 to today. All integers are big-endian.
+Names are bytes; who shows a name decides how it reads as text.
 """
 
 from enum import IntEnum
@@ -29,7 +29,7 @@ from . import Grammar
 
 MAGIC = 0x5145564D  # "QEVM"
 VERSION = 3
-VERSION_OBSOLETE = 2  # refused by every receiver that this project knows
+VERSION_OBSOLETE = 2  # every receiver that this project knows refuses it
 
 
 class SectionType(IntEnum):
@@ -48,7 +48,7 @@ class SectionType(IntEnum):
 
 
 class Command(IntEnum):
-    """Numbers of the COMMAND section; 8 to 10 were renumbered once, their length tells which is meant."""
+    """Numbers of the COMMAND section. 8 to 10 were renumbered once; the length tells which one is meant."""
 
     OPEN_RETURN_PATH = 1
     PING = 2
@@ -119,7 +119,7 @@ def _subsection(name: bytes, data: Grammar) -> Grammar:
 
 
 #: After SectionType.CONFIGURATION: the machine's name, then subsections while the next byte is 0x05. A subsection of
-#: unknown name does not state a length, so it ends this grammar; what follows it can only be searched for.
+#: unknown name does not state its length, so this grammar ends there; what follows it can only be searched for.
 Configuration: Grammar = Struct(
     "length" / Rebuild(Int32ub, len_(this.machine)),
     "machine" / Bytes(this.length),
@@ -149,7 +149,7 @@ SectionHeader: Grammar = Struct(
     "part" / If(lambda c: c.type in (SectionType.PART, SectionType.END), SectionPart),
 )
 
-#: Data of POSTCOPY_ADVISE; empty where only dirty bitmaps go after.
+#: Data of POSTCOPY_ADVISE. The data is empty where only dirty bitmaps are sent after the switch.
 PostcopyAdvise: Grammar = Struct("host_page_size" / Int64ub, "target_page_size" / Int64ub)
 
 #: Data of PING, and of the return path's PONG and SHUT.
@@ -180,7 +180,7 @@ COMMAND_DATA: dict[int, Grammar] = {
 
 
 class ReturnType(IntEnum):
-    """The messages that a destination sends back on the return path [Q]; 1 and 2 are seen in captures [C]."""
+    """The messages that a destination sends back on the return path [Q]. 1 and 2 were seen in captures [C]."""
 
     SHUT = 1
     PONG = 2

@@ -1,7 +1,7 @@
 """The RAM section, versions 3 and 4: record words, their flags, and what follows each.
 
 Facts: README.md, "The RAM section". A record is a be64 word (page address | flags), then what its flags ask for. The
-order in which a receiver looks at the flags is part of the format: MEM_SIZE first, then one of COMPRESS, PAGE and the
+order in which a receiver tests the flags is part of the format: MEM_SIZE first, then one of COMPRESS, PAGE and the
 delta, in that order, then EOS [P].
 """
 
@@ -28,10 +28,10 @@ from . import Grammar
 from .dialects import Dialect, Encoding
 from .qevm import IdStr
 
-PAGE_SIZE = 4096  # x86; other targets say theirs in CONFIGURATION or vmdesc
+PAGE_SIZE = 4096  # x86; for other targets CONFIGURATION or vmdesc states it
 MIN_PAGE_SIZE = 1024  # the smallest target page of QEMU (32-bit Arm); flags must fit below it
 
-MAX_BLOCK_PAGE = 1 << 30  # the largest page that a block of today's guests is made of
+MAX_BLOCK_PAGE = 1 << 30  # the largest page size that blocks of today's guests have
 VERSION_FLAT = 3  # addresses are global ram_addr, records carry no names
 VERSION_NAMED = 4  # addresses are offsets in named blocks
 
@@ -56,7 +56,7 @@ class Flag(IntFlag):
 class Kind(IntEnum):
     """What a record is. The names in lower case are the words that scripts see."""
 
-    NOOP = 0  # a word without a page kind: receivers pass over it
+    NOOP = 0  # a word that names no kind of record: receivers pass over it
     MEM_SIZE = 1
     PAGE = 2
     DUP = 3
@@ -68,13 +68,13 @@ class Kind(IntEnum):
     EOS = 9
 
 
-#: Kinds that carry the content of one page; these are the ones that a record number counts.
+#: Kinds that carry the content of one page. Record numbers count these alone.
 PAGE_KINDS = (Kind.PAGE, Kind.DUP, Kind.XBRLE, Kind.XBZRLE, Kind.COMPRESSED)
 DELTA_KINDS = (Kind.XBRLE, Kind.XBZRLE)
 
 
 def delta_flag(version: int) -> Flag:
-    """The flag that marks a delta: 0x20 in v3, 0x40 in v4. Decide by the section's version [C]."""
+    """The flag that marks a delta: 0x20 in v3, 0x40 in v4. The section's version decides [C]."""
     return Flag.CONTINUE if version == VERSION_FLAT else Flag.XBRLE
 
 
@@ -106,7 +106,7 @@ def kind_table(version: int, delta: Kind = Kind.XBRLE) -> tuple[Kind, ...]:
 
 
 def kind_of(flags: int, version: int, delta: Kind = Kind.XBRLE) -> Kind:
-    """The kind of a record with these flags; bits above the known ones are passed over."""
+    """The kind of a record with these flags. Bits above the known ones do not count."""
     return kind_table(version, delta)[flags % FLAG_VALUES]
 
 
@@ -115,7 +115,7 @@ _CONTINUE = int(Flag.CONTINUE)
 
 
 def is_named(flags: int, version: int, kind: Kind) -> bool:
-    """Whether a block name follows the word: v4, a kind that carries a page, CONTINUE not set."""
+    """Whether a block name follows the word: in v4, for a kind that carries a page, where CONTINUE is not set."""
     return version != VERSION_FLAT and kind in _NAMED and not flags & _CONTINUE
 
 
@@ -127,15 +127,15 @@ Number: Grammar = Int32ub
 
 
 def is_page_size(size: Any) -> bool:
-    """Whether a be64 after a block's length can be its page size: a power of two, and no record's word."""
+    """Whether a be64 after a block's length can be its page size: a power of two that is not a record's word."""
     return isinstance(size, int) and MIN_PAGE_SIZE <= size <= MAX_BLOCK_PAGE and size.bit_count() == 1
 
 
 def block_entry(address: bool = False, page_size: bool = False) -> Grammar:
     """One entry of the v4 block list.
 
-    Two capabilities of today's sender add to it, and nothing in the bytes says so: postcopy the block's page size,
-    where it is not the target's [Q]; then x-ignore-shared the block's guest-physical ``address``.
+    Two capabilities of today's sender add fields to it, and nothing in the bytes says so. postcopy adds the block's
+    page size where it is not the target's [Q]. After it x-ignore-shared adds the block's guest-physical ``address``.
     """
     return Struct(
         "idstr" / IdStr,
@@ -156,7 +156,7 @@ def _list_is_full(entry: Any, entries: Any, context: Any) -> bool:
 def block_list(total: int, entry: Grammar = BlockEntry) -> Grammar:
     """The v4 block list: entries until their lengths add up to ``total`` bytes, the word's address part.
 
-    ``entry`` is what `block_entry` gives, where a capability added to the entries.
+    ``entry`` is what `block_entry` gives, for the capabilities that add to the entries.
     """
     if not total:
         return Bytes(0)
@@ -181,7 +181,7 @@ def delta(dialect: Dialect, endian: str) -> Grammar:
 
 
 def page(dialect: Dialect | None, page_size: int = PAGE_SIZE) -> Grammar:
-    """A full page; the debug trees of November 2010 put its be32 byte sum before it."""
+    """A full page. The debug trees of November 2010 put its be32 byte sum before it."""
     if dialect is not None and dialect.page_sum:
         return Struct("checksum" / Number, "data" / Bytes(page_size))
     return Struct("data" / Bytes(page_size))
@@ -196,9 +196,9 @@ def record(
 ) -> Grammar:
     """One record of a RAM section, from its word to its last byte.
 
-    Parsing gives ``word``, ``blocks`` (the list after MEM_SIZE in v4), ``name`` (bytes, or None after CONTINUE) and
-    ``body``; building takes the same. ``dialect`` says how a delta reads; without one, only deltas fail.
-    ``entry`` is the grammar of a block list's entries.
+    Parsing gives ``word``, ``blocks`` (the list after MEM_SIZE in v4), ``name`` (bytes, or None with CONTINUE) and
+    ``body``; building takes the same. ``dialect`` says how a delta reads. Without one only deltas fail. ``entry`` is
+    the grammar of a block list's entries.
     """
     kind = Kind.XBZRLE if dialect is not None and dialect.encoding is Encoding.ZRUN else Kind.XBRLE
 

@@ -1,7 +1,8 @@
 """VMDESCRIPTION: JSON in which a sender says what its device sections hold, field by field.
 
-Facts: README.md, "vmdesc". One entry a FULL section, in stream order. A field has a name, a type, the size of one
-element in bytes, and ``array_len`` where it is an array of equal ones; a struct nests; subsections follow the fields.
+Facts: README.md, "vmdesc". There is one entry for each FULL section, in stream order. A field has a name, a type, the
+size of one element in bytes, and ``array_len`` where it is an array of equal elements. Structs nest. Subsections follow
+the fields.
 """
 
 from construct import Byte, Flag, Int8sb, Int16sb, Int16ub, Int32sb, Int32ub, Int64sb, Int64ub
@@ -10,7 +11,7 @@ from . import Grammar
 
 STRUCT = "struct"
 TMP = "tmp"  # the field itself carries vmsd_name, version and fields
-NULL_POINTER = 0x30  # what stands for an element of an array of pointers that is null
+NULL_POINTER = 0x30  # stands for a null element of an array of pointers
 
 #: Types that are one number. A suffix (`int32 le`, `uint8 equal`) is a test that the receiver makes.
 NUMBERS: dict[str, Grammar] = {

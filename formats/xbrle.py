@@ -1,7 +1,7 @@
 """XBRLE: the delta headers of 2010 and 2011, and the run-length payload over old XOR new.
 
-Facts: README.md, "XBRLE". Most headers are raw C structs, in the byte order of the sending host: those are functions
-of ``endian`` ("little" or "big").
+Facts: README.md, "XBRLE". Most headers are raw C structs in the byte order of the sending host. So they are functions
+of ``endian``, "little" or "big".
 """
 
 from enum import IntFlag
@@ -18,7 +18,7 @@ from construct import (
 
 from . import Grammar
 
-RUN_MAX = 255  # the encoder's cap: a run is a u8
+RUN_MAX = 255  # the encoder's limit: a run is a u8
 
 
 class HeaderFlag(IntFlag):

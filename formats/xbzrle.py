@@ -1,7 +1,7 @@
 """XBZRLE: the delta that QEMU merged in 2012 and writes to this day.
 
-Facts: README.md, "XBZRLE". ULEB128 numbers of at most two bytes, alternating: a run of unchanged bytes, then a run of
-changed ones and their literal new values.
+Facts: README.md, "XBZRLE". The payload alternates: the length of a run of unchanged bytes, then the length of a run of
+changed bytes and their new values. Lengths are ULEB128 numbers of at most two bytes.
 """
 
 from typing import Any

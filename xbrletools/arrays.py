@@ -1,4 +1,4 @@
-"""Arrays that cost nothing until they are touched: a stream may claim any size."""
+"""Arrays that cost nothing until they are touched, since a stream can claim any size."""
 
 import mmap
 from contextlib import suppress
@@ -8,19 +8,20 @@ from typing import Any
 import numpy as np
 from numpy.typing import DTypeLike, NDArray
 
-SMALL = 1 << 20  # bytes of an array that grows whose memory comes in small pages; the rest comes in large ones
-_NORESERVE = getattr(mmap, "MAP_NORESERVE", 0x4000)  # not named by Python 3.11
+SMALL = 1 << 20  # the first bytes of a growing array; their memory comes in small pages, the rest in large ones
+_NORESERVE = getattr(mmap, "MAP_NORESERVE", 0x4000)  # Python 3.11 does not name it
 
 
 def reserve(shape: tuple[int, ...], dtype: DTypeLike, grows: bool = False) -> NDArray[Any]:
     """An array of zeros whose memory the kernel gives page by page, when it is first written.
 
-    One that ``grows`` is filled from its beginning on: where much of it is, memory comes faster in large pages.
+    An array that ``grows`` is filled from its beginning on. Past `SMALL` bytes its memory comes in large pages, which
+    is faster.
     """
     kind = np.dtype(dtype)
     count = prod(shape)
     buffer = mmap.mmap(-1, max(1, count * kind.itemsize), flags=mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS | _NORESERVE)
     if grows and len(buffer) > SMALL and hasattr(mmap, "MADV_HUGEPAGE"):
-        with suppress(OSError):  # the kernel has none
+        with suppress(OSError):  # a kernel without large pages
             buffer.madvise(mmap.MADV_HUGEPAGE, SMALL)
     return np.frombuffer(buffer, kind, count).reshape(shape)

@@ -1,4 +1,4 @@
-"""Pages to delta bytes and back, in batches: NumPy arrays over records and pages, no file and no stream.
+"""Pages to delta bytes and back, in batches: NumPy arrays over records and pages, without files or streams.
 
 The wire's constants and layouts come from ``xbrletools.formats``.
 """

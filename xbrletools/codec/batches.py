@@ -1,8 +1,6 @@
-"""What all codings share: the checks of their arguments, the cutting into batches, and the gathering of
-payloads.
+"""What all codings share: they check their arguments, cut them into batches and gather payloads.
 
-A batch bounds the scratch memory: whatever the number of records, a call needs a few MiB beside its
-arguments.
+A batch bounds the scratch memory. Whatever the number of records, a call needs a few MiB beside its arguments.
 """
 
 from collections.abc import Callable, Iterator
@@ -20,33 +18,31 @@ Mask = npt.NDArray[np.bool_]
 
 _ENCODE_FIRST = 1 << 17  # bytes of pages in an encoder's first batch
 _ENCODE_MOST = 1 << 20
-_ENCODE_PAYLOAD = 1 << 17  # bytes that a batch should come to: its index arrays then stay in the cache
+_ENCODE_PAYLOAD = 1 << 17  # bytes that a batch should encode to, so that its index arrays stay in the cache
 
-#: Runs of so many bytes at least and at most are copied in pieces of that many bytes.
+#: Runs of at least so many bytes, and at most so many, are copied in pieces of the third number of bytes.
 _COPIES = ((2, 7, 1), (8, 31, 8), (32, 1 << 62, 32))
 
-#: Takes old and new pages; gives their payloads, the lengths of these, and the room that each needs.
+#: Takes old and new pages. Gives their payloads, the lengths of these, and the room that each needs.
 Encoder = Callable[[Bytes, Bytes], tuple[Bytes, Ints, Ints]]
 
 
 def page_size_of(pages: Bytes, name: str = "pages") -> int:
-    """Give the page size of an (n, page_size) uint8 array; ValueError where it is not one, or not
-    contiguous.
-    """
+    """Give the page size of an (n, page_size) uint8 array; ValueError for another array, or one not contiguous."""
     if pages.ndim != 2 or pages.dtype != np.uint8 or not pages.flags.c_contiguous:
         raise ValueError(f"{name} must be an (n, page_size) uint8 array, C-contiguous")
     return checked_page_size(pages.shape[1])
 
 
 def checked_page_size(size: int) -> int:
-    """Give ``size`` back; ValueError where it is not a page size: a power of two from 1024 on."""
+    """Give ``size`` back; ValueError where it is not a page size: a power of two, 1024 or more."""
     if size < MIN_PAGE_SIZE or size & (size - 1):
         raise ValueError(f"a page of {size} bytes: must be a power of two, {MIN_PAGE_SIZE} or more")
     return size
 
 
 def check_deltas(data: Bytes, offsets: Ints, lengths: Ints) -> None:
-    """Raise ValueError unless ``data`` is (N,) uint8 and each ``offsets[k]``, ``lengths[k]`` lies inside."""
+    """Raise ValueError unless ``data`` is (N,) uint8 and payload k, ``offsets[k]`` and ``lengths[k]``, lies in it."""
     if data.ndim != 1 or data.dtype != np.uint8 or not data.flags.c_contiguous:
         raise ValueError("data must be an (N,) uint8 array, contiguous")
     if offsets.ndim != 1 or offsets.shape != lengths.shape:
@@ -54,16 +50,14 @@ def check_deltas(data: Bytes, offsets: Ints, lengths: Ints) -> None:
     if offsets.dtype.kind not in "iu" or lengths.dtype.kind not in "iu":
         raise ValueError("offsets and lengths must be integers")
     if not (np.can_cast(offsets.dtype, np.int64) and np.can_cast(lengths.dtype, np.int64)):
-        raise ValueError("offsets and lengths must be of 64 bits with a sign, or less")
+        raise ValueError("offsets and lengths must fit in int64")
     ends = np.add(offsets, lengths, dtype=np.int64)
     if len(ends) and (offsets.min() < 0 or lengths.min() < 0 or ends.min() < 0 or int(ends.max()) > len(data)):
         raise ValueError("a payload lies outside of data")
 
 
 def check_rows(pages: Bytes, rows: Ints | None, count: int) -> None:
-    """Raise ValueError unless ``rows`` (n,) names a row of writable ``pages`` for each of ``count``
-    records.
-    """
+    """Raise ValueError unless ``rows`` (n,) names a row of writable ``pages`` for each of ``count`` records."""
     if not pages.flags.writeable:
         raise ValueError("pages must be writable")
     if rows is None:
@@ -77,9 +71,7 @@ def check_rows(pages: Bytes, rows: Ints | None, count: int) -> None:
 
 
 def check_pair(old: Bytes, new: Bytes) -> int:
-    """Give the page size of ``old`` and ``new``, (n, page_size) uint8 each; ValueError where they differ in
-    shape.
-    """
+    """Give the page size of ``old`` and ``new``, (n, page_size) uint8 each; ValueError where their shapes differ."""
     size = page_size_of(old, "old")
     page_size_of(new, "new")
     if old.shape != new.shape:
@@ -88,9 +80,7 @@ def check_pair(old: Bytes, new: Bytes) -> int:
 
 
 def cut(lengths: Ints, records_max: int, bytes_max: int) -> Iterator[slice]:
-    """Cut records into runs of at most ``records_max`` and about ``bytes_max`` payload bytes, one at
-    least.
-    """
+    """Cut records into parts of at most ``records_max`` records and about ``bytes_max`` bytes, one record at least."""
     first = 0
     while first < len(lengths):
         ends = np.cumsum(lengths[first : first + records_max])
@@ -100,14 +90,13 @@ def cut(lengths: Ints, records_max: int, bytes_max: int) -> Iterator[slice]:
 
 
 def join(data: Bytes, offsets: Ints, lengths: Ints, pad: int = 0, skip: int = 0, unit: int = 1) -> tuple[Bytes, Ints]:
-    """Give n > 0 payloads one after the other, and ``pad`` zero bytes, as one (total + pad,) uint8 array, and where
-    each of them ends in it, (n,) int64.
+    """Join n > 0 payloads and ``pad`` zero bytes into one (total + pad,) uint8 array.
 
-    Payloads that are at most ``skip`` bytes apart, and a multiple of ``unit``, a power of two, are copied at once, and
-    zeros are left between them.
+    Also gives where each payload ends in it, (n,) int64. Payloads that are at most ``skip`` bytes apart are copied
+    together, with zeros between them, where their distance is a multiple of ``unit``, a power of two.
     """
     ends = (offsets + lengths).astype(np.int64, copy=False)
-    gaps = (offsets[1:] - ends[:-1]).view(np.uint64)  # a payload that lies before the one ahead of it is far away
+    gaps = (offsets[1:] - ends[:-1]).view(np.uint64)  # a payload that lies before its predecessor comes out far away
     apart = np.ones(len(ends), bool)
     np.logical_or(gaps > skip, gaps & np.uint64(unit - 1), out=apart[1:])
     first = np.flatnonzero(apart)
@@ -126,7 +115,7 @@ def join(data: Bytes, offsets: Ints, lengths: Ints, pad: int = 0, skip: int = 0,
 
 
 def overlapped(data: Bytes, dtype: npt.DTypeLike) -> npt.NDArray[Any]:
-    """A view of bytes, (N,) uint8, with a value of ``dtype`` at every offset."""
+    """A view of bytes, (N,) uint8, as values of ``dtype``, one at every offset."""
     kind = np.dtype(dtype)
     count = max(0, len(data) - kind.itemsize + 1)
     return np.ndarray((count,), kind, data.data, strides=(1,))
@@ -137,23 +126,23 @@ def copy_bytes(source: Bytes, at: Ints, target: Bytes, to: Ints, counts: Ints) -
     single = np.flatnonzero(counts == 1)
     target[to[single]] = source[at[single]]
     for least, most, width in _COPIES:
-        some = np.flatnonzero((counts >= least) & (counts <= most))
-        if len(some):
-            last = counts[some] - width  # the last piece ends with the run, and overlaps the one before
+        runs = np.flatnonzero((counts >= least) & (counts <= most))
+        if len(runs):
+            last = counts[runs] - width  # the last piece ends with the run, and overlaps the one before
             pieces = (last + width - 1) // width + 1
-            inside = positions(np.zeros(len(some), np.int64), pieces) * width
+            inside = positions(np.zeros(len(runs), np.int64), pieces) * width
             np.minimum(inside, np.repeat(last, pieces), out=inside)
             piece = np.dtype(f"V{width}")
-            values = overlapped(source, piece)[inside + np.repeat(at[some], pieces)]
-            overlapped(target, piece)[inside + np.repeat(to[some], pieces)] = values
+            values = overlapped(source, piece)[inside + np.repeat(at[runs], pieces)]
+            overlapped(target, piece)[inside + np.repeat(to[runs], pieces)] = values
 
 
 def encode_batches(old: Bytes, new: Bytes, encode: Encoder, limit: int) -> tuple[Bytes, Ints]:
     """Encode pages in batches, each as large as the density of changes in the one before suggests.
 
-    ``old``, ``new``: (n, page_size) uint8. ``encode`` gives a batch's payloads, one after the other, their
-    lengths and the room that each of them needs. Returns data (total,) uint8 and lengths (n,) int64: -1,
-    and no bytes in data, where the room needed exceeds ``limit``.
+    ``old``, ``new``: (n, page_size) uint8. ``encode`` gives a batch's payloads, one after the other, their lengths and
+    the room that each of them needs. Returns data (total,) uint8 and lengths (n,) int64. A length is -1, with no bytes
+    in data, where the room exceeds ``limit``.
     """
     parts: list[Bytes] = []
     lengths = np.zeros(len(old), np.int64)
@@ -172,7 +161,7 @@ def encode_batches(old: Bytes, new: Bytes, encode: Encoder, limit: int) -> tuple
 
 
 def as_span(rows: Ints) -> Ints | slice:
-    """Give rows (n,), n > 0, that follow one another as a slice: indexing by it copies nothing."""
+    """Give rows (n,), n > 0, as a slice if they follow one another. Indexing by a slice copies nothing."""
     first, last = int(rows[0]), int(rows[-1])
     if last - first == len(rows) - 1 and (rows == np.arange(first, last + 1)).all():
         return slice(first, last + 1)
@@ -180,7 +169,7 @@ def as_span(rows: Ints) -> Ints | slice:
 
 
 def positions(starts: Ints, counts: Ints) -> Ints:
-    """Give every position of runs, one run after the other: ``counts[k]`` of them from ``starts[k]`` on."""
+    """Give every position of runs, one run after the other: ``counts[k]`` positions from ``starts[k]`` on."""
     ends = np.cumsum(counts)
     at = np.arange(int(counts.sum()))
     at += np.repeat(starts - (ends - counts), counts)

@@ -1,6 +1,6 @@
 """The byte sum of a page, which XBRLE headers, debug PAGE records and mig.log carry.
 
-Facts: formats/README.md, "XBRLE": a plain sum of unsigned bytes modulo 2^32, so any permutation of a page
+Facts: formats/README.md, "XBRLE". It is a plain sum of unsigned bytes modulo 2^32, so a page whose bytes are permuted
 passes it.
 """
 
@@ -17,8 +17,8 @@ _LANE = 256  # bytes whose sum fits in 16 bits: 256 * 255 = 65280
 def byte_sum(pages: Bytes, rows: Ints | None = None) -> npt.NDArray[np.uint32]:
     """Sum each page's bytes modulo 2^32.
 
-    ``pages`` (m, page_size) uint8, C-contiguous, of at most 64 KiB a page; ``rows`` (n,) int64 picks pages,
-    by default all in order. Returns (n,) uint32. Raises ValueError for other shapes.
+    ``pages`` (m, page_size) uint8, C-contiguous, of at most 64 KiB a page; ``rows`` (n,) int64 picks pages, by default
+    all in order. Returns (n,) uint32. Raises ValueError for other shapes.
     """
     page_size = page_size_of(pages)
     count = len(pages) if rows is None else len(rows)

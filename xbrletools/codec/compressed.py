@@ -1,7 +1,7 @@
-"""COMPRESS_PAGE: a page as a zlib stream of its own, inflated and never beyond one page.
+"""COMPRESS_PAGE: a page as a zlib stream of its own. No more than one page is ever inflated.
 
-Facts: formats/README.md, "The RAM section". Some senders raced and wrote a damaged stream that a later record of the
-page made good.
+Facts: formats/README.md, "The RAM section". A race in some senders damaged a stream; a later record of the page then
+repaired the page.
 """
 
 import zlib
@@ -28,7 +28,7 @@ def apply(data: Bytes, offsets: Ints, lengths: Ints, pages: Bytes, rows: Ints) -
 
 
 def _inflate(stream: Bytes, size: int) -> tuple[bytes, Verdict]:
-    """One zlib stream, of which no more than ``size`` bytes and one are ever produced."""
+    """Inflate one zlib stream, to one byte more than ``size`` at most."""
     inflater = zlib.decompressobj()
     try:
         page = inflater.decompress(stream.tobytes(), size)

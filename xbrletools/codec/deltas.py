@@ -32,9 +32,9 @@ def apply(
 ) -> Bytes:
     """Apply delta k to ``pages[rows[k]]``, in place, as a receiver of this encoding does.
 
-    ``data`` (N,) uint8; ``offsets``, ``lengths`` (n,) int64 in bytes; ``pages`` (m, page_size) uint8,
-    C-contiguous; ``rows`` (n,) int64, distinct. Returns verdicts (n,) uint8; pages whose verdict is not OK
-    stay as they were. Raises ValueError where the arrays do not fit each other.
+    ``data`` (N,) uint8; ``offsets``, ``lengths`` (n,) int64 in bytes; ``pages`` (m, page_size) uint8, C-contiguous;
+    ``rows`` (n,) int64, distinct. Returns verdicts (n,) uint8. Pages whose verdict is not OK stay as they were. Raises
+    ValueError where the arrays do not fit each other.
     """
     return _CODINGS[encoding].apply(data, offsets, lengths, pages, rows)
 
@@ -42,14 +42,14 @@ def apply(
 def encode(encoding: Encoding, old: Bytes, new: Bytes, limit: int | None = None) -> tuple[Bytes, Ints]:
     """Encode ``old`` to ``new``, (n, page_size) uint8 each, as a sender of this encoding does.
 
-    Returns data (total,) uint8 and lengths (n,) int64, -1 where the encoding would exceed ``limit`` bytes,
+    Returns data (total,) uint8 and lengths (n,) int64. A length is -1 where the encoding would exceed ``limit`` bytes,
     by default the sender's own limit. Raises ValueError where the arrays do not fit each other.
     """
     return _CODINGS[encoding].encode(old, new, limit)
 
 
 def changed(encoding: Encoding, data: Bytes, offsets: Ints, lengths: Ints, page_size: int) -> tuple[Mask, Bytes]:
-    """Say which bytes each delta changes (or, where it carries new bytes, determines).
+    """Say which bytes each delta changes. Where it carries new bytes: which ones it determines.
 
     Returns a mask (n, page_size) bool, all False for a delta that is not OK, and verdicts (n,) uint8.
     """

@@ -1,7 +1,7 @@
 """The codings of September 2010, sep10 and sep20: a doubled byte announces how often it repeats.
 
-Facts: formats/README.md, "Doubled bytes"; grammar: formats/doubled.py. Both code old XOR new. Their marks
-are found here, after that they are (run, byte) pairs like any other.
+Facts: formats/README.md, "Doubled bytes"; grammar: formats/doubled.py. Both code old XOR new. This module finds their
+marks and makes (run, byte) pairs of them; `rle` does the rest.
 """
 
 from collections.abc import Callable
@@ -33,19 +33,17 @@ _BATCH_PAYLOAD = 1 << 17
 def apply_sep10(data: Bytes, offsets: Ints, lengths: Ints, pages: Bytes, rows: Ints | None = None) -> Bytes:
     """XOR delta k of the sep10 coding into ``pages[rows[k]]``, in place.
 
-    ``data`` (N,) uint8; ``offsets``, ``lengths`` (n,) int64: the payloads, without the header that sep10's
-    length field counts; ``pages`` (m, page_size) uint8, C-contiguous; ``rows`` (n,) int64, distinct, 0 to n
-    - 1 by default. Returns verdicts (n,) uint8: OK, SHORT, LONG, or CUT where the count after a doubled
-    byte is missing; a page whose verdict is not OK stays as it was. Raises ValueError where the arrays do
-    not fit each other.
+    ``data`` (N,) uint8; ``offsets``, ``lengths`` (n,) int64: the payloads, without the header that sep10's length field
+    counts; ``pages`` (m, page_size) uint8, C-contiguous; ``rows`` (n,) int64, distinct, by default 0 to n - 1.
+
+    Returns verdicts (n,) uint8: OK, SHORT, LONG, or CUT where the count after a doubled byte is missing. A page whose
+    verdict is not OK stays as it was. Raises ValueError where the arrays do not fit each other.
     """
     return _apply(_pairs_sep10, data, offsets, lengths, pages, rows)
 
 
 def apply_sep20(data: Bytes, offsets: Ints, lengths: Ints, pages: Bytes, rows: Ints | None = None) -> Bytes:
-    """XOR delta k of the sep20 coding into ``pages[rows[k]]``, in place; arguments and result as in
-    ``apply_sep10``.
-    """
+    """XOR delta k of the sep20 coding into ``pages[rows[k]]``, in place; the rest is as in ``apply_sep10``."""
     return _apply(_pairs_sep20, data, offsets, lengths, pages, rows)
 
 
@@ -83,8 +81,7 @@ def _pairs_sep10(payload: Bytes, ends: Ints) -> tuple[rle.Pairs, Mask]:
 
     Also says which records end where a count should be.
     """
-    # Where the next mark lies depends on the one before it, so this walks; but from mark to mark, not byte
-    # by byte.
+    # where the next mark is depends on the one before it, so this is a loop, but from mark to mark, not over bytes
     following = _next_double(payload)
     doubles: list[int] = []
     is_cut = np.zeros(len(ends), bool)
@@ -93,7 +90,7 @@ def _pairs_sep10(payload: Bytes, ends: Ints) -> tuple[rle.Pairs, Mask]:
         at = following[first + 1]
         while at + 1 < end:
             doubles.append(at)
-            at = following[at + 3]  # the count's successor has no predecessor
+            at = following[at + 3]  # the byte after the count is not compared with it
         is_cut[record] = at + 1 == end
         first = end
     marks = np.array(doubles, np.int64)
@@ -106,9 +103,7 @@ def _pairs_sep10(payload: Bytes, ends: Ints) -> tuple[rle.Pairs, Mask]:
 
 
 def _pairs_sep20(payload: Bytes, ends: Ints) -> tuple[rle.Pairs, Mask]:
-    """Give each payload byte its run and value: a doubled byte has the count two bytes on, the count itself
-    none.
-    """
+    """Give each payload byte its run and value. The run of a doubled byte stands two bytes on; that of a count is 0."""
     following = _next_double(payload)
     known = payload.tolist()
     doubles: list[int] = []
@@ -118,7 +113,7 @@ def _pairs_sep20(payload: Bytes, ends: Ints) -> tuple[rle.Pairs, Mask]:
         at = following[first + 1]
         while at + 2 < end:
             doubles.append(at)
-            after = at + 3  # its predecessor is the byte before the count
+            after = at + 3  # this one is compared with the byte before the count
             at = after if after < end and known[after] == known[at + 1] else following[after + 1]
         is_cut[record] = at < end
         first = end
@@ -131,9 +126,7 @@ def _pairs_sep20(payload: Bytes, ends: Ints) -> tuple[rle.Pairs, Mask]:
 
 
 def _next_double(payload: Bytes) -> list[int]:
-    """For each position, the first one from there on that equals its predecessor; past the end, a number
-    beyond it.
-    """
+    """For each position, the first from there on whose byte equals the one before it; a number past the end if none."""
     beyond = len(payload) + 4
     following = np.full(beyond + 1, beyond)
     at = np.flatnonzero(payload[1:] == payload[:-1]) + 1
@@ -145,9 +138,9 @@ def _next_double(payload: Bytes) -> list[int]:
 def encode_sep10(old: Bytes, new: Bytes, limit: int | None = None) -> tuple[Bytes, Ints]:
     """Encode ``old`` to ``new``, (n, page_size) uint8 each, in the sep10 coding.
 
-    Returns data (total,) uint8 and lengths (n,) int64: -1, and no bytes in data, where the encoding would
-    exceed ``limit`` bytes (default: the page size less 1, as that sender wanted less than a page). Raises
-    ValueError where the arrays do not fit each other.
+    Returns data (total,) uint8 and lengths (n,) int64. A length is -1, with no bytes in data, where the encoding would
+    exceed ``limit`` bytes (default: the page size less 1, as that sender wanted less than a page). Raises ValueError
+    where the arrays do not fit each other.
     """
     return _encode(_code_sep10, old, new, limit)
 
@@ -178,9 +171,7 @@ def _encode(
 
 
 def _code_sep10(runs: list[int], values: list[int]) -> bytes:
-    """Code one page. A loop over runs: these two codings were written for a few weeks of 2010, by nobody
-    since.
-    """
+    """Code one page. This is a loop over runs: these codings were in use for a few weeks, so speed does not matter."""
     out = bytearray()
     for run, value in zip(runs, values, strict=True):
         while run > 1:
@@ -193,9 +184,7 @@ def _code_sep10(runs: list[int], values: list[int]) -> bytes:
 
 
 def _code_sep20(runs: list[int], values: list[int]) -> bytes:
-    """Code one page: a mark always takes the byte after its run with it, so the next run has one byte less
-    to say.
-    """
+    """Code one page. A mark also carries the byte after its run, so the next run is coded one byte shorter."""
     out = bytearray(values[:1])
     last = len(runs) - 1
     for k, (run, value) in enumerate(zip(runs, values, strict=True)):
@@ -211,16 +200,12 @@ def _code_sep20(runs: list[int], values: list[int]) -> bytes:
 
 
 def changed_sep10(data: Bytes, offsets: Ints, lengths: Ints, page_size: int) -> tuple[Mask, Bytes]:
-    """Say which bytes each sep10 delta changes: a mask (n, page_size) bool, all False where not OK, and
-    verdicts.
-    """
+    """Say which bytes each sep10 delta changes: a mask (n, page_size) bool, all False where not OK, and verdicts."""
     return _changed(apply_sep10, data, offsets, lengths, page_size)
 
 
 def changed_sep20(data: Bytes, offsets: Ints, lengths: Ints, page_size: int) -> tuple[Mask, Bytes]:
-    """Say which bytes each sep20 delta changes: a mask (n, page_size) bool, all False where not OK, and
-    verdicts.
-    """
+    """Say which bytes each sep20 delta changes: a mask (n, page_size) bool, all False where not OK, and verdicts."""
     return _changed(apply_sep20, data, offsets, lengths, page_size)
 
 

@@ -1,7 +1,7 @@
-"""Runs of equal bytes in old XOR new, for whole batches of pages: the ground of all codings of 2010 and 2011.
+"""Runs of equal bytes in old XOR new, for whole batches of pages. All codings of 2010 and 2011 are made of them.
 
-``find`` gives the runs of pages, ``measure`` says which records' runs make one page, ``xor`` puts runs into
-pages.
+``find`` gives the runs of pages, ``measure`` says which records' runs make one page, ``xor_bytes`` and ``xor_pages``
+put runs into pages.
 """
 
 from collections.abc import Iterator
@@ -16,7 +16,7 @@ Pairs = npt.NDArray[np.uint16]
 
 _RUN = np.uint16(0xFF)  # the run's part of a pair
 _INSIDE = 1 << 18  # bytes inside runs that are placed at once
-_DENSE = 0.25  # the share of words to look at from which on looking at every byte is faster
+_DENSE = 0.25  # with more than this share of words to look at, looking at every byte is faster
 _WORD = np.dtype("<u8")  # byte 0 of memory in the low bits, whatever the machine
 
 
@@ -28,7 +28,7 @@ def find(old: Bytes, new: Bytes) -> tuple[Ints, Bytes]:
     """
     page_words = old.shape[1] // _WORD.itemsize
     a, b = old.reshape(-1).view(_WORD), new.reshape(-1).view(_WORD)
-    # a boundary can only lie in a word that changed, in the one after it, or at a page's start
+    # a run can begin only in a word that changed, in the one after it, or at a page's start
     differs = a != b
     look = np.empty(len(a), bool)
     np.logical_or(differs[1:], differs[:-1], out=look[1:])
@@ -38,7 +38,7 @@ def find(old: Bytes, new: Bytes) -> tuple[Ints, Bytes]:
     words = np.flatnonzero(look)
     xor_words = a[words]
     xor_words ^= b[words]
-    # each byte against its predecessor; that of a word's first byte is the last one of the word before
+    # compares each byte with the one before it; a word's first byte with the last byte of the word before
     boundary = xor_words << np.uint64(8)
     carry = xor_words[:-1] >> np.uint64(56)
     carry *= words[1:] - words[:-1] == 1
@@ -69,9 +69,9 @@ def _bytes_of(words: Words) -> Bytes:
 def measure(pairs: Pairs, ends: Ints, page_size: int) -> tuple[Ints, Bytes]:
     """Add up each record's runs.
 
-    ``pairs`` (k,) uint16: the pairs of all records, one after the other, the run in the low byte and the
-    value in the high one; ``ends`` (n,) int64: the index after each record's last pair. Returns starts (k +
-    1,) int64, the sum of all runs before each pair, and verdicts (n,) uint8: OK, SHORT or LONG.
+    ``pairs`` (k,) uint16: the pairs of all records, one after the other, with the run in the low byte and the value in
+    the high one; ``ends`` (n,) int64: the index after each record's last pair. Returns starts (k + 1,) int64, the sum
+    of all runs before each pair, and verdicts (n,) uint8: OK, SHORT or LONG.
     """
     starts = np.empty(len(pairs) + 1, np.int64)
     starts[0] = 0
@@ -85,14 +85,13 @@ def measure(pairs: Pairs, ends: Ints, page_size: int) -> tuple[Ints, Bytes]:
 
 
 def keep(good: Mask, pairs: Pairs, ends: Ints) -> tuple[Pairs, Ints]:
-    """Leave out the pairs of records that are not ``good`` (n,) bool; gives pairs and ends of the others."""
+    """Leave out the pairs of records that are not ``good`` (n,) bool. Gives pairs and ends of the others."""
     counts = np.diff(ends, prepend=0)
     return pairs[np.repeat(good, counts)], np.cumsum(counts[good])
 
 
 def xor_bytes(starts: Ints, pairs: Pairs, pages: Bytes, rows: Ints | slice) -> None:
-    """XOR pairs into ``pages[rows]``, which they must fill exactly, byte by byte: for deltas that change
-    few bytes.
+    """XOR pairs into ``pages[rows]``, which they must fill exactly, byte by byte. Fast for deltas that change little.
 
     ``starts``, ``pairs``: what ``measure`` gave and took, all records OK.
     """
@@ -101,7 +100,7 @@ def xor_bytes(starts: Ints, pairs: Pairs, pages: Bytes, rows: Ints | slice) -> N
     first = np.flatnonzero(pairs > _RUN)  # the pairs with a value that is not 0
     changes = pairs[first]
     runs = changes.astype(np.uint8)
-    if not runs.all():  # a pair of count 0 is legal and changes nothing
+    if not runs.all():  # a pair with a run of 0 is legal and changes nothing
         first, changes, runs = first[runs != 0], changes[runs != 0], runs[runs != 0]
     values = (changes >> 8).astype(np.uint8)
     at = starts[first]
@@ -113,10 +112,10 @@ def xor_bytes(starts: Ints, pairs: Pairs, pages: Bytes, rows: Ints | slice) -> N
 
 def xor_pages(starts: Ints, pairs: Pairs, pages: Bytes, rows: Ints | slice) -> None:
     """XOR pairs into ``pages[rows]`` through a buffer of whole pages; arguments as in ``xor_bytes``."""
-    flat = np.empty(int(starts[-1]) + 1, np.uint8)  # pairs of count 0 at the very end need one byte more
-    flat.fill(0)  # and not np.zeros, whose memory is always new to the process and has to be mapped first
+    flat = np.empty(int(starts[-1]) + 1, np.uint8)  # pairs with a run of 0 at the very end need one byte more
+    flat.fill(0)  # not np.zeros: its memory is new to the process each time and has to be mapped first
     values = (pairs >> 8).astype(np.uint8)
-    flat[starts[:-1]] = values  # where starts are equal the last pair stays, and only that can count
+    flat[starts[:-1]] = values  # of pairs with one start the last one stays; the runs of the others are 0
     long = np.flatnonzero((pairs > _RUN) & (pairs.astype(np.uint8) > 1))
     for inside, of_inside in _inside(starts[long], pairs[long].astype(np.uint8), values[long]):
         flat[inside] = of_inside
@@ -129,8 +128,9 @@ def xor_pages(starts: Ints, pairs: Pairs, pages: Bytes, rows: Ints | slice) -> N
 
 
 def _inside(starts: Ints, runs: Bytes, values: Bytes) -> Iterator[tuple[Ints, Bytes]]:
-    """Positions and values of the second and further bytes of runs, none of which is 0; some of them at a time, since
-    runs of 255 make two bytes of a payload many positions.
+    """Positions and values of the second and further bytes of runs, none of which is 0.
+
+    They come in parts, since a run of 255 makes many positions of two bytes.
     """
     more = runs.astype(np.int64) - 1
     for part in cut(more, len(more), _INSIDE):

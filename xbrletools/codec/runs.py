@@ -1,6 +1,6 @@
 """A delta's payload taken apart for a person: each run with its place in the payload and in the page.
 
-Bulk work never comes here: `deltas` decodes whole batches without listing runs.
+This is for single deltas. `deltas` decodes whole batches without listing runs.
 """
 
 from dataclasses import dataclass
@@ -18,10 +18,10 @@ from .layout import dtype_of
 
 @dataclass(frozen=True, slots=True)
 class Run:
-    """One run: ``length`` bytes of the page from ``start``, by ``size`` bytes of the payload from ``offset``.
+    """One run: ``length`` bytes of the page from ``start``, made by ``size`` bytes of the payload from ``offset``.
 
     ``offset`` is None in the doubled codings, whose runs share bytes. ``value`` is the byte of old XOR new that the run
-    repeats, or the new bytes themselves in XBZRLE; empty for a run of bytes that stay as they are.
+    repeats; in XBZRLE it is the new bytes themselves. It is empty for a run of bytes that stay as they are.
     """
 
     start: int
@@ -32,7 +32,7 @@ class Run:
 
 
 def runs(encoding: Encoding, payload: Bytes, page_size: int) -> list[Run]:
-    """The runs of a payload, (length,) uint8, in order, as far as it can be read."""
+    """The runs of a payload, (length,) uint8, in order, as far as the payload can be read."""
     if encoding is Encoding.RLE:
         return _pairs(payload)
     if encoding is Encoding.ZRUN:
@@ -66,7 +66,7 @@ def _zruns(payload: bytes) -> list[Run]:
 
 
 def _equal(encoding: Encoding, payload: Bytes, page_size: int) -> list[Run]:
-    """The runs of equal bytes in what the payload decodes to; none where it does not."""
+    """The runs of equal bytes in what the payload decodes to; none where it does not decode."""
     page = np.zeros((1, page_size), np.uint8)
     zero, length = np.zeros(1, np.int64), np.array([len(payload)], np.int64)
     if deltas.apply(encoding, payload, zero, length, page)[0]:

@@ -1,4 +1,4 @@
-"""Pages of one repeated byte: what a sender sends as a dup page.
+"""Pages of one repeated byte, which a sender sends as dup pages.
 
 Facts: formats/README.md, "The RAM section", COMPRESS.
 """
@@ -20,15 +20,15 @@ _REPEAT = np.uint64(0x0101010101010101)
 def fills(pages: Bytes, rows: Ints | None = None) -> npt.NDArray[np.int16]:
     """Give the fill byte of each page that is one repeated byte, and -1 for all others.
 
-    ``pages`` (m, page_size) uint8, C-contiguous; ``rows`` (n,) int64 picks pages, by default all in order.
-    Returns (n,) int16. Raises ValueError for other shapes.
+    ``pages`` (m, page_size) uint8, C-contiguous; ``rows`` (n,) int64 picks pages, by default all in order. Returns (n,)
+    int16. Raises ValueError for other shapes.
     """
     page_size = page_size_of(pages)
     count = len(pages) if rows is None else len(rows)
     found = np.full(count, NOT_UNIFORM, np.int16)
     if native.loops is not None:
         wanted = np.require(np.arange(count) if rows is None else rows, np.int64, ["C", "A"])
-        native.loops.fills(pages, wanted, found)  # no threads: the first bytes of most pages tell
+        native.loops.fills(pages, wanted, found)  # no threads: the first bytes of most pages decide
         return found
     words = pages.view(np.uint64)
     step = max(1, _BATCH // page_size)
@@ -40,9 +40,9 @@ def fills(pages: Bytes, rows: Ints | None = None) -> npt.NDArray[np.int16]:
         for probe in (-1, words.shape[1] // 2):
             left = left[words[batch[left], probe] == begin[left]]
         for at in range(0, len(left), step):
-            some = left[at : at + step]
-            full = pages[as_span(batch[some])]
-            top = full.max(axis=1)  # where that is the smallest byte as well, there is no other
+            likely = left[at : at + step]
+            full = pages[as_span(batch[likely])]
+            top = full.max(axis=1)  # a page whose smallest byte is its greatest consists of that byte
             uniform = full.min(axis=1) == top
-            found[first + some[uniform]] = top[uniform]
+            found[first + likely[uniform]] = top[uniform]
     return found

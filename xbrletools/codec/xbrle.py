@@ -1,7 +1,7 @@
 """XBRLE: (run, byte) pairs over old XOR new, as the trees of November 2010 to May 2011 wrote them.
 
-Facts: formats/README.md, "XBRLE". The receiver wants exactly one page; the encoder emits a pair at each
-change of byte and at the cap of 255, and gives up above a limit.
+Facts: formats/README.md, "XBRLE". The receiver wants exactly one page. The encoder emits a pair at each change of byte
+and at a run of 255, and gives up above a limit.
 """
 
 import numpy as np
@@ -37,8 +37,8 @@ _WINDOW = 8192  # records that are sorted by length at a time
 _BATCH_RECORDS = 1024
 _BATCH_PAYLOAD = 1 << 19  # payload bytes of a batch
 _BATCH_PAGES = 1 << 21  # bytes of the pages of a batch that goes through whole pages
-_HEADER_MOST = 64  # bytes from one payload to the next where nothing but a record's word and header lies between
-_SPARSE_SHARE = 16  # a payload of up to 1/16 of a page changes few bytes: XOR these, not the page
+_HEADER_MOST = 64  # bytes from one payload to the next where only a record's word and header lie between them
+_SPARSE_SHARE = 16  # a payload of up to 1/16 of a page changes few bytes: only these are XORed, not the page
 
 
 def apply(
@@ -52,13 +52,12 @@ def apply(
 ) -> Bytes:
     """XOR delta k into ``pages[rows[k]]``, in place; a page whose delta is not OK stays as it was.
 
-    ``data`` (N,) uint8, the capture; ``offsets``, ``lengths`` (n,) int64, the payloads in it, in bytes;
-    ``pages`` (m, page_size) uint8, C-contiguous; ``rows`` (n,) int64, distinct rows of pages, 0 to n - 1 by
-    default.
+    ``data`` (N,) uint8, the capture; ``offsets``, ``lengths`` (n,) int64, the payloads in it, in bytes; ``pages`` (m,
+    page_size) uint8, C-contiguous; ``rows`` (n,) int64, distinct rows of pages, by default 0 to n - 1.
 
-    Returns verdicts (n,) uint8: OK, SHORT and LONG are the original receiver's, which takes runs of length
-    0, splits that its encoder would not write, and ignores an odd last byte [C]. ``strict`` refuses these
-    as ZERO_RUN, NON_CANONICAL and ODD. Raises ValueError where the arrays do not fit each other.
+    Returns verdicts (n,) uint8. OK, SHORT and LONG are the original receiver's. It takes runs of length 0 and splits
+    that its encoder would not write, and it ignores an odd last byte [C]. ``strict`` refuses these as ZERO_RUN,
+    NON_CANONICAL and ODD. Raises ValueError where the arrays do not fit each other.
     """
     check_deltas(data, offsets, lengths)
     page_size = page_size_of(pages)
@@ -100,7 +99,7 @@ def _apply_batch(
 
 
 def _refuse(verdicts: Bytes, lengths: Ints, pairs: rle.Pairs, ends: Ints) -> None:
-    """Turn OK into what a strict reader says, in place."""
+    """Turn OK into the verdict of a strict reader, in place."""
     runs, values = pairs & _RUN, pairs >> 8
     more = np.zeros(len(pairs), bool)  # a run that continues the one before, which was not full
     more[1:] = (values[1:] == values[:-1]) & (runs[:-1] != RUN_MAX)
@@ -115,7 +114,7 @@ def _refuse(verdicts: Bytes, lengths: Ints, pairs: rle.Pairs, ends: Ints) -> Non
 
 
 def _any(found: Mask, ends: Ints) -> Mask:
-    """Which records have a run that was found."""
+    """Which records have a run for which ``found`` (k,) is true."""
     seen = np.zeros(len(found) + 1, np.int64)
     np.cumsum(found, out=seen[1:])
     return np.diff(seen[ends], prepend=0) > 0
@@ -124,10 +123,9 @@ def _any(found: Mask, ends: Ints) -> Mask:
 def encode(old: Bytes, new: Bytes, limit: int | None = None) -> tuple[Bytes, Ints]:
     """Encode ``old`` to ``new``, (n, page_size) uint8 each, with the bytes that the posted encoder writes.
 
-    Returns data (total,) uint8, the payloads one after the other, and lengths (n,) int64: -1, and no bytes
-    in data, for a page whose encoding would exceed ``limit`` bytes (default: the page size; exactly
-    ``limit`` is sent). An unchanged page takes 34 bytes for 4096. Raises ValueError where the arrays do not
-    fit each other.
+    Returns data (total,) uint8, the payloads one after the other, and lengths (n,) int64. A length is -1, with no bytes
+    in data, where the encoding would exceed ``limit`` bytes (default: the page size). An encoding of exactly ``limit``
+    bytes is sent. An unchanged page of 4096 bytes takes 34. Raises ValueError where the arrays do not fit each other.
     """
     page_size = check_pair(old, new)
     return encode_batches(old, new, _encode_batch, page_size if limit is None else limit)
@@ -164,8 +162,8 @@ def _encode_batch(old: Bytes, new: Bytes) -> tuple[Bytes, Ints, Ints]:
 def changed(data: Bytes, offsets: Ints, lengths: Ints, page_size: int) -> tuple[Mask, Bytes]:
     """Say which bytes each delta changes: where its XOR is not zero.
 
-    ``data``, ``offsets``, ``lengths`` as in ``apply``. Returns a mask (n, page_size) bool, all False for a
-    delta that is not OK, and verdicts (n,) uint8.
+    ``data``, ``offsets``, ``lengths`` as in ``apply``. Returns a mask (n, page_size) bool, all False for a delta that
+    is not OK, and verdicts (n,) uint8.
     """
     delta = np.zeros((len(offsets), checked_page_size(page_size)), np.uint8)
     verdicts = apply(data, offsets, lengths, delta)

@@ -1,7 +1,6 @@
-"""XBZRLE: runs of unchanged bytes, and the new bytes between them, as QEMU writes them since 2012.
+"""XBZRLE: runs of unchanged bytes, and the new bytes between them, as QEMU has written them since 2012.
 
-Facts: formats/README.md, "XBZRLE". A run is zrun, nzrun, both ULEB128 of two bytes at most, and nzrun
-literal bytes.
+Facts: formats/README.md, "XBZRLE". A run is zrun and nzrun, both ULEB128 of two bytes at most, and nzrun literal bytes.
 """
 
 import numpy as np
@@ -32,18 +31,18 @@ _WORD = np.dtype("<u8")
 
 _BATCH_RECORDS = 2048
 _BATCH_PAYLOAD = 1 << 19
-_NEVER = np.iinfo(np.int64).max  # the room that a run needs which cannot be written
+_NEVER = np.iinfo(np.int64).max  # the room needed by a run that cannot be written
 _LOCKSTEP_MIN = 48  # with fewer records left a plain loop over their runs is faster
-_PAD = 2 * ULEB_BYTES_MAX  # a run cut off by the payload's end is read past it before that is noticed
-_HEADER_MOST = 64  # bytes from one payload to the next where nothing but a record's word and header lies between
+_PAD = 2 * ULEB_BYTES_MAX  # bytes that are read past the payload's end before a cut run is noticed
+_HEADER_MOST = 64  # bytes from one payload to the next where only a record's word and header lie between them
 
-_NUMBER = (1 << 24) - 1  # an entry of the tables: the number in the low bits, its width in bytes above them
+_NUMBER = (1 << 24) - 1  # an entry of the tables has the number in these bits, its width in bytes above them
 _WIDTH = 24
-_TOO_LARGE = 1 << 22  # for any page: what no receiver takes reads as this, and so fails with what is too long
+_TOO_LARGE = 1 << 22  # for any page; numbers that receivers refuse read as this, and so fail as too long
 
 
 def _tables() -> tuple[Ints, Ints]:
-    """Tables from two bytes, the first one high, to the number that they begin with: any, and any but 0."""
+    """Two tables from two bytes, the first one high, to the number that they begin with. The second refuses 0."""
     first, second = np.divmod(np.arange(1 << 16), 1 << 8)
     wide = first >= ULEB_MORE
     number = np.where(wide, (first & _LOW) | (second << ULEB_BITS), first)
@@ -56,16 +55,14 @@ _NUMBERS, _NUMBERS_NOT_0 = _tables()
 
 
 def apply(data: Bytes, offsets: Ints, lengths: Ints, pages: Bytes, rows: Ints | None = None) -> Bytes:
-    """Write delta k's new bytes over ``pages[rows[k]]``, in place; a page whose delta is not OK stays as it
-    was.
+    """Write delta k's new bytes over ``pages[rows[k]]``, in place; a page whose delta is not OK stays as it was.
 
-    ``data`` (N,) uint8, the capture; ``offsets``, ``lengths`` (n,) int64, the payloads in it, in bytes;
-    ``pages`` (m, page_size) uint8, C-contiguous; ``rows`` (n,) int64, distinct rows of pages, 0 to n - 1 by
-    default.
+    ``data`` (N,) uint8, the capture; ``offsets``, ``lengths`` (n,) int64, the payloads in it, in bytes; ``pages`` (m,
+    page_size) uint8, C-contiguous; ``rows`` (n,) int64, distinct rows of pages, by default 0 to n - 1.
 
-    Returns verdicts (n,) uint8: OK, or what QEMU's receiver finds first: BAD_NUMBER, ZERO_RUN (a zrun after
-    the first, or an nzrun), LONG, CUT. A payload of no bytes is OK and changes nothing. Raises ValueError
-    where the arrays do not fit each other.
+    Returns verdicts (n,) uint8: OK, or what QEMU's receiver finds first: BAD_NUMBER, ZERO_RUN (a zrun after the first,
+    or an nzrun), LONG, CUT. An empty payload is OK and changes nothing. Raises ValueError where the arrays do not fit
+    each other.
     """
     check_deltas(data, offsets, lengths)
     page_size = page_size_of(pages)
@@ -85,10 +82,10 @@ def apply(data: Bytes, offsets: Ints, lengths: Ints, pages: Bytes, rows: Ints | 
 
 
 def changed(data: Bytes, offsets: Ints, lengths: Ints, page_size: int) -> tuple[Mask, Bytes]:
-    """Say which bytes each delta determines: those it carries, be they equal to the old ones or not.
+    """Say which bytes each delta determines: those that it carries, whether they equal the old ones or not.
 
-    ``data``, ``offsets``, ``lengths`` as in ``apply``. Returns a mask (n, page_size) bool, all False for a
-    delta that is not OK, and verdicts (n,) uint8.
+    ``data``, ``offsets``, ``lengths`` as in ``apply``. Returns a mask (n, page_size) bool, all False for a delta that
+    is not OK, and verdicts (n,) uint8.
     """
     check_deltas(data, offsets, lengths)
     mask = np.zeros((len(offsets), checked_page_size(page_size)), bool)
@@ -102,14 +99,13 @@ def changed(data: Bytes, offsets: Ints, lengths: Ints, page_size: int) -> tuple[
 
 
 def _parse(payload: Bytes, begins: Ints, ends: Ints, page_size: int) -> tuple[Ints, Ints, Ints, Bytes]:
-    """Find the literals of a batch: where they go, flat over its pages, where they stand in ``payload``,
-    how many.
+    """Find the literals of a batch: where they go, flat over its pages, where they stand in ``payload``, how many.
 
-    ``begins``, ``ends`` (n,) int64: where each record stands in ``payload``, which has ``_PAD`` bytes more. Also
-    gives verdicts (n,) uint8; there are no literals of records that are not OK.
+    ``begins``, ``ends`` (n,) int64: where each record stands in ``payload``, which has ``_PAD`` bytes more. Also gives
+    verdicts (n,) uint8. Literals of records that are not OK are left out.
 
-    In lockstep: the k-th run of every record at once. Records that a run of which is not right, and the
-    last few, are left to a plain loop.
+    This reads in lockstep: the k-th run of every record at once. A plain loop reads records with a wrong run, and the
+    last few.
     """
     record = np.flatnonzero(begins < ends)
     at, end = begins[record], ends[record]
@@ -156,17 +152,16 @@ def _parse(payload: Bytes, begins: Ints, ends: Ints, page_size: int) -> tuple[In
 def _walk(
     payload: Bytes, begins: Ints, ends: Ints, page_size: int, rest: list[tuple[int, int, int]], verdicts: Bytes
 ) -> list[tuple[Ints, Ints, Ints]]:
-    """Read the runs of single records: ``rest`` has their number, place in the payload and flat place in
-    the pages.
+    """Read the runs of single records. ``rest`` has their number, place in the payload and flat place in the pages.
 
-    Sets their verdicts, and gives targets, literals and counts, also of records that turn out not to be OK.
+    Sets their verdicts. Gives targets, literals and counts, also of records that turn out not to be OK.
     """
-    known = payload.data
+    view = payload.data
     found: list[tuple[int, int, int]] = []
     for record, at, to in rest:
         begin, end, limit = int(begins[record]), int(ends[record]), (record + 1) * page_size
         while at < end:
-            verdict, target, literals, count = _run(known, at, end, to, limit, at == begin)
+            verdict, target, literals, count = _run(view, at, end, to, limit, at == begin)
             if verdict:
                 verdicts[record] = verdict
                 break
@@ -177,9 +172,7 @@ def _walk(
 
 
 def _run(payload: memoryview, at: int, end: int, to: int, limit: int, first: bool) -> tuple[Verdict, int, int, int]:
-    """Read one run: its verdict, target, literals' place and count. In the order in which QEMU's receiver
-    looks.
-    """
+    """Read one run: its verdict, target, literals' place and count. The tests come in the order of QEMU's receiver."""
     numbers = []
     for allowed in (first, False):  # whether the number may be 0
         if end - at < ULEB_BYTES_MAX:  # also a last number of one byte: neither can end a payload
@@ -206,11 +199,11 @@ def _run(payload: memoryview, at: int, end: int, to: int, limit: int, first: boo
 def encode(old: Bytes, new: Bytes, limit: int | None = None) -> tuple[Bytes, Ints]:
     """Encode ``old`` to ``new``, (n, page_size) uint8 each, with the bytes that QEMU's encoder writes.
 
-    Returns data (total,) uint8, the payloads one after the other, and lengths (n,) int64: 0 for an
-    unchanged page; -1, and no bytes in data, where the encoding does not fit in ``limit`` bytes (default:
-    the page size). QEMU's encoder asks for two free bytes whenever it goes on, so before an unchanged end
-    of the page too [Q]. -1 also for a run that two bytes cannot hold, over 16383, which takes pages of 32
-    KiB. Raises ValueError where the arrays do not fit each other.
+    Returns data (total,) uint8, the payloads one after the other, and lengths (n,) int64. A length is 0 for an
+    unchanged page. It is -1, with no bytes in data, where the encoding does not fit in ``limit`` bytes (default: the
+    page size): QEMU's encoder asks for two free bytes whenever it goes on, also before an unchanged end of the page
+    [Q]. It is also -1 for a run over 16383, which two bytes cannot hold; pages must have 32 KiB for that. Raises
+    ValueError where the arrays do not fit each other.
     """
     page_size = check_pair(old, new)
     return encode_batches(old, new, _encode_batch, page_size if limit is None else limit)
@@ -246,9 +239,7 @@ def _encode_batch(old: Bytes, new: Bytes) -> tuple[Bytes, Ints, Ints]:
 
 
 def _changes(old: Bytes, new: Bytes) -> tuple[Ints, Ints, Bytes]:
-    """Give the runs of changed bytes, flat over the pages and split at their borders: starts, stops, new
-    bytes.
-    """
+    """Give the runs of changed bytes, flat over the pages and split at their borders: starts, stops, new bytes."""
     page_words = old.shape[1] // _WORD.itemsize
     a, b = old.reshape(-1).view(_WORD), new.reshape(-1).view(_WORD)
     words = np.flatnonzero(a != b)

@@ -18,7 +18,7 @@ import xbrletools
 from tests.conftest import ROOT
 from tests.streams import PAGE, StreamBuilder, noise
 from xbrletools.memory.replay import View
-from xbrletools.source import source
+from xbrletools.source import sources
 from xbrletools.tui.app import SCREENS, Browser
 from xbrletools.tui.bookmarks import digest
 from xbrletools.tui.widgets.lines import fit, inert
@@ -236,7 +236,7 @@ def test_what_is_no_capture_ends_with_a_message(data: bytes) -> None:
     assert app.return_value == 2
 
 
-class _Held(source.MappedSource):
+class _Held(sources.MappedSource):
     """A capture that is there only as far as it was let go."""
 
     def __init__(self, data: bytes) -> None:

@@ -133,7 +133,7 @@ async def test_what_comes_through_a_pipe_is_shown_as_it_comes() -> None:
 
 
 def test_what_cannot_be_followed_is_refused(tmp_path: Path) -> None:
-    with pytest.raises(xbrletools.XbrleError, match="no file that could be followed"):
+    with pytest.raises(xbrletools.XbrleError, match="is not a file, so it cannot be followed"):
         xbrletools.open(tmp_path, follow=True)
     with pytest.raises(xbrletools.XbrleError, match="only a file is followed"):
         xbrletools.open(POSTED, follow=True, channels=[b""])

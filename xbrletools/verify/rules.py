@@ -1,6 +1,6 @@
 """Findings, and the rules that make them. Each rule has an id that scripts rely on, and all that is said about it.
 
-A new rule is one entry here, beside the place that finds it. What stops a receiver was tried on the original programs
+A new rule is one entry here, and the code that finds it. What stops a receiver was tried on the original programs
 or follows from the posted patch: formats/README.md, "Receivers". QEMU's messages are what QEMU 7.2 to 11.1 printed
 when they refused a stream [C].
 """

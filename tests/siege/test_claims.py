@@ -179,7 +179,7 @@ def test_more_channels_than_there_are_files_are_refused(tmp_path):
     (tmp_path / "channel.bin").write_bytes(init)
     twice = ["--channel", tmp_path / "channel.bin"] * 2
     status, _, err = _run("verify", tmp_path / "main.bin", *twice)
-    assert status == 2 and "given already" in err
+    assert status == 2 and "is given twice" in err
 
 
 def test_extracting_a_claimed_block_takes_a_hole(tmp_path):

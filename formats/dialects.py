@@ -1,4 +1,4 @@
-"""The twelve dialects of a delta record: header, coding and checksum, and what is special about their senders.
+"""The dialects of a delta record: header, coding and checksum, and what is special about their senders.
 
 Facts: README.md, "Dialects". All but xbzrle-rfc were seen in captures that those trees made [C].
 """

@@ -43,7 +43,7 @@ class Recipe:
     version: int
     dialect: str | None = None
     endian: str = "little"
-    debug: bool = False  # posted only: with checksums
+    debug: bool = False  # dialects whose flags say it: with checksums
 
 
 def _both(dialect: str, *, debug: bool = False) -> Iterator[tuple[str, Recipe]]:

@@ -258,14 +258,16 @@ def detect(
         tried += [_try(walk, at, d, order) for order in orders]
     cut = any(not t.offsets and t.failure is None for t in tried)
     if cut and dialect is None:  # one delta of literal runs at the very end is less than a longer one that is cut
-        tried = [t for t in tried if not (t.dialect.encoding is Encoding.ZRUN and t.ends and len(t.offsets) == 1)]
-    best = max(t.decoded for t in tried)
+        counted = [t for t in tried if not (t.dialect.encoding is Encoding.ZRUN and t.ends and len(t.offsets) == 1)]
+    else:
+        counted = tried
+    best = max(t.decoded for t in counted)
     if not best and dialect is None:
         reasons = tuple(
             f"as {t.dialect.name} ({t.endian}-endian): {t.failure or 'no delta comes to one page'}" for t in tried
         )
         return Evidence(None, None, likely(reading), base + at, cut=cut, reasons=reasons)
-    good = [t for t in tried if t.decoded == best]
+    good = [t for t in counted if t.decoded == best]
     fitting = [t for t in good if _fits(t, reading.page_size)] or good
     chosen = max(fitting, key=lambda t: (_least_failed(t), not t.dialect.last_choice))
     others = tuple(dict.fromkeys(t.dialect.name for t in fitting if _least_failed(t) == _least_failed(chosen)))

@@ -39,9 +39,14 @@ def find(findings: Iterable[Finding], wanted: str) -> Finding:
         XbrleError: there is no such finding.
     """
     finding = next((f for f in findings if names(wanted, f)), None)
-    if finding is None:
-        raise XbrleError(f"there is no finding {wanted!r}; write RULE@RECORD or RULE@0xOFFSET, as verify lists them")
-    return finding
+    if finding is not None:
+        return finding
+    rule, _, place = wanted.partition("@")
+    if rule not in RULES:
+        raise XbrleError(f"there is no rule {rule!r}; the rules are {', '.join(RULES)}")
+    if not place:
+        raise XbrleError(f"this capture does not have a finding of rule {rule}")
+    raise XbrleError(f"there is no finding {wanted!r}; write RULE@RECORD or RULE@0xOFFSET, as verify lists them")
 
 
 def names(wanted: str, finding: Finding) -> bool:

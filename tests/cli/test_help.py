@@ -1,6 +1,7 @@
 """What help shows: examples that run, and the names that there are."""
 
 import importlib
+import re
 import shlex
 import subprocess
 
@@ -8,7 +9,7 @@ import click
 import pytest
 
 from tests.conftest import ROOT
-from xbrletools.cli import COMMANDS, EXIT_FINDINGS, main
+from xbrletools.cli import COMMANDS, EXIT_FINDINGS, EXIT_UNREADABLE, main
 from xbrletools.cli.options import DIALECT_NAMES
 from xbrletools.formats.dialects import DIALECTS
 
@@ -45,9 +46,32 @@ def test_every_example_runs_on_the_samples(name, tmp_path, monkeypatch, capsys):
             subprocess.run(here, shell=True, check=True)
 
 
-@pytest.mark.parametrize("name", sorted(set(commands()) - {"tui", "serve", "info", "stats", "report"}))
+@pytest.mark.parametrize("name", sorted(commands()))
 def test_every_help_ends_with_examples_of_its_command(name):
     assert any(line.startswith(f"xbrle {name} ") for line in examples(commands()[name]))
+
+
+@pytest.mark.parametrize("name", ["", "vectors", *sorted(commands())])
+def test_help_is_laid_out_and_its_examples_fit_into_80_columns(name, capsys, monkeypatch):
+    monkeypatch.setenv("COLUMNS", "80")
+    assert main([*name.split(), "--help"]) == 0
+    text = capsys.readouterr().out
+    assert "\\b" not in text  # click's mark of a paragraph that it does not wrap
+    _, _, shown = text.partition("Examples:\n")
+    assert [line for line in shown.splitlines() if len(line) > 80] == []
+
+
+def test_the_readme_lists_the_commands_as_help_does():
+    rows = re.findall(r"^\| `xbrle (\w+)` \| (.*) \|$", (ROOT / "README.md").read_text(), re.MULTILINE)
+    assert rows == list(COMMANDS.items())
+
+
+def test_explain_tells_an_unknown_rule_from_one_without_findings(capsys):
+    sample = str(ROOT / "samples" / "m115-big.bin")
+    assert main(["verify", sample, "--explain", "nonsense"]) == EXIT_UNREADABLE
+    assert "there is no rule 'nonsense'; the rules are " in capsys.readouterr().err
+    assert main(["verify", sample, "--explain", "ends-disagree"]) == EXIT_UNREADABLE
+    assert "this capture does not have a finding of rule ends-disagree" in capsys.readouterr().err
 
 
 def test_the_dialects_that_help_lists_are_those_there_are():

@@ -38,7 +38,7 @@ COMMANDS = {
     "transcode": "Rewrite a capture in another dialect or policy, or blank pages.",
     "whatif": "Compare the bytes that other encodings and caches would have sent.",
     "simulate": "Simulate a migration over a link, with and without deltas.",
-    "vectors": "Write golden test vectors, or check an implementation against them.",
+    "vectors": "Write test cases with known answers, or check an implementation against them.",
     "capture": "Record a migration, as its destination or as a proxy.",
     "tui": "Browse a capture in the terminal.",
     "serve": "Browse a capture in a web browser.",
@@ -90,9 +90,10 @@ class _Lazy(click.Group):
 def cli(debug: bool) -> None:
     """Inspect QEMU migration streams: list their records, rebuild guest memory, find what is wrong.
 
-    A capture, S, is a file with such a stream: a recorded live migration, a savevm or a libvirt save file. Give - to
-    read it from standard input. An address is BLOCK:0xOFFSET, or 0xOFFSET in the main RAM block. Sizes take K, M, G
-    and T. Data goes to standard output, everything else to standard error.
+    S stands for a capture: a file that holds a migration stream, for example a recorded live migration, a savevm
+    snapshot or a libvirt save file. Give - to read it from standard input. An address is BLOCK:0xOFFSET, or 0xOFFSET in
+    the main RAM block. Sizes take K, M, G and T. Data goes to standard output, everything else to standard error.
+    docs/glossary.md explains the words.
 
     Exit status: 0 all is well; 1 errors, differences or missing data were found; 2 the input cannot be read, the
     output cannot be written, or the usage is wrong; 130 interrupted.

@@ -27,27 +27,24 @@ ENDING = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 @click.option("--forward", metavar="tcp:HOST:PORT|unix:PATH", help="Pass everything on to the destination there.")
 @click.option("--force", is_flag=True, help="Replace an earlier recording with these names, once something comes.")
 def command(where: str, output: str, forward: str | None, force: bool) -> int:
-    r"""Listen at an address and record the migration that comes there.
+    """Listen at an address and record the migration that comes there.
 
-    Without --forward this is the destination, which takes everything and never answers. With --forward it stands
-    between the two ends, and what the destination answers goes to S.reverse. tcp::PORT listens on the loopback.
+    Without --forward this is the destination, which accepts all bytes and sends none. With --forward it stands between
+    the two ends, and what the destination answers goes to S.reverse. tcp::PORT listens on the loopback.
 
-    S is opened before anything can come. The connection that begins as a migration stream is S, whoever connects
-    first. Multifd and preempt channels are S.1, S.2 and so on, for --channel. Before the migration has come,
-    connections that are not part of one are closed and not passed on. Later they are S.foreign.1 and so on.
+    S is the file to write. It is created before the first connection. The connection that begins as a migration stream
+    goes to S, whoever connects first. Multifd channels and postcopy's preempt channel go to S.1, S.2 and so on, for
+    --channel. Before the migration has come, connections that are not part of one are closed and not passed on. Later
+    they go to S.foreign.1 and so on.
 
-    A full disk ends the recording, but not the forwarding. So does a disk that is 256 MiB behind. What was written
-    stays.
+    A full disk ends the recording, but not the forwarding. With --forward, if the disk falls 256 MiB behind, the
+    recording ends too. What was written stays.
 
     Recording ends when every channel is closed. SIGINT, SIGTERM and SIGHUP end it too, and the forwarding with it. What
-    came is kept. A second signal does not wait for the disk.
+    came is kept. A second signal ends it at once; what is not yet on disk is lost.
 
-    \b
-    Exit status:
-      0    all channels were closed in order
-      1    something was recorded, and some of it is missing
-      2    nothing was recorded
-      130  ended by a signal
+    Exit status: 0 all channels were closed in order, 1 something was recorded but some of it is missing, 2 nothing was
+    recorded, 130 ended by a signal.
     """
     from ..net.address import address
     from ..net.tap import Tap

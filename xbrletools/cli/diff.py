@@ -65,7 +65,7 @@ def _usage_of_second(capture: str, other: str | None, to_channel: tuple[str, ...
 @click.option(
     "--to-view",
     type=click.Choice(["receiver", "sender"]),
-    help="The view of S2, or of S if S2 is not given (default: as --view).",
+    help="Whose memory S2 shows, or the second S if S2 is not given (default: as --view).",
 )
 @click.option("--to-channel", multiple=True, metavar="FILE", help="A multifd channel recorded beside S2. Repeatable.")
 @click.option("--to-snapshot", metavar="NAME", help="Internal snapshot of S2, a qcow2 image (default: the last).")
@@ -90,7 +90,8 @@ def command(
     The options for reading a capture apply to S and S2. Only --channel and --snapshot are for S alone: for S2 use
     --to-channel and --to-snapshot.
 
-    Exit status: 0 the memories are equal, 1 they differ, 2 a capture cannot be read. Damage does not change it.
+    Exit status: 0 the memories are equal, 1 they differ, 2 a capture cannot be read. Damage does not change the
+    exit status.
     """
     report(opened.problems)
     with ExitStack() as stack:

@@ -56,7 +56,9 @@ def _filtering(function: Any) -> Any:
 @_filtering
 @click.option("--devices", is_flag=True, help="List only the sections of devices.")
 @click.option("--fields", is_flag=True, help="Also list the fields of each section and record, with offset and size.")
-@click.option("--runs", is_flag=True, help="With --fields: also list the runs of each delta.")
+@click.option(
+    "--runs", is_flag=True, help="With --fields: also list the stretches of changed and unchanged bytes of each delta."
+)
 @click.option("--hex", "hexadecimal", is_flag=True, help="Also print the bytes of each payload.")
 @json_lines
 def command(
@@ -71,15 +73,16 @@ def command(
 ) -> int:
     """List the sections and records of S, one a line.
 
-    A section is a framed part of the stream. A record is one unit of a RAM section, usually one page: sent in full
-    (page), as one repeated byte (dup) or as a delta (xbrle, xbzrle), which holds only what changed.
+    A section is a part of the stream with its own header. A record is one unit of a RAM section, usually one page: sent
+    in full (page), as one repeated byte (dup) or as a delta (xbrle, xbzrle), which holds only what changed.
 
     A FILTER selects what is listed, for example kind:xbrle,xbzrle page:0x300000-0x33f000 len>1000. The fields are kind,
     page, len, block, pass, stage, record, section, offset, flags, checksum and finding. Join terms with and, or, not
-    and parentheses; a blank means and. Sections are listed if the filter looks only at section, stage and offset.
+    and parentheses; a blank means and. Sections have only the fields section, stage and offset. A filter on any other
+    field lists records only.
 
-    Sections inside a postcopy package are indented by two columns. The offset of a record from a multifd channel is the
-    offset in that channel's file.
+    Sections inside a package of postcopy (sections sent inside one command) are indented by two columns. The offset of
+    a record from a multifd channel is the offset in that channel's file.
     """
     wanted = _wanted(" ".join(words), options)
     looks_back = fields or runs or hexadecimal or (wanted is not None and "finding" in wanted.fields)

@@ -51,7 +51,7 @@ def _page_size(text: str) -> int:
     default="posted",
     show_default=True,
     metavar="NAME",
-    help=f"Delta dialect to write. One of: {DIALECT_NAMES}.",
+    help=f"The form in which deltas are written. One of: {DIALECT_NAMES}.",
 )
 @click.option(
     "--endian",
@@ -61,17 +61,22 @@ def _page_size(text: str) -> int:
     help="The sending host's byte order.",
 )
 @click.option(
-    "--page-size", type=_page_size, default="4096", show_default=True, metavar="BYTES", help="The target's page size."
+    "--page-size", type=_page_size, default="4096", show_default=True, metavar="BYTES", help="The guest's page size."
 )
 @click.option("--checksum/--no-checksum", default=True, show_default=True, help="Write checksums in posted headers.")
 @choosing
-@click.option("--rate", type=size, metavar="BYTES", help="Bytes in each section (default: 3355443, a tenth of 32M).")
+@click.option("--rate", type=size, metavar="BYTES", help="Bytes per section (default: 3355443, a tenth of 32M).")
 @click.option(
     "--block-section/--no-block-section",
     default=None,
-    help="Write an empty block section before each RAM one, as QEMU of 2011 did (default: except for XBZRLE).",
+    help="Write an empty section of block migration (disks) before each RAM section, as QEMU of 2011 did "
+    "(default: except for XBZRLE).",
 )
-@click.option("--last-in-end", is_flag=True, help="Send the last snapshot's changes in the END section, as full pages.")
+@click.option(
+    "--last-in-end",
+    is_flag=True,
+    help="Send the last snapshot's changes as full pages in END, the section sent when the guest is stopped.",
+)
 @click.option("--device-tail", metavar="FILE", help="Device sections to write after RAM, as bytes of a stream.")
 def command(
     snapshots: tuple[str, ...],
@@ -98,8 +103,9 @@ def command(
     snapshot is a raw file with one RAM block after the other (--block pc.ram=16M --block pc.bios=128K), or a folder
     written by xbrle extract.
 
-    A delta holds what changed in a page since an earlier version, its base. By default a dup page (one repeated byte)
-    is never a base. --dup-pages posted repeats the posted patch's mistake: the receiver's memory is then wrong.
+    A delta holds what changed in a page since an earlier version, its base. A dup page (one repeated byte) is a base
+    only in dialects whose own senders cache dup pages, unless --dup-pages says otherwise. --dup-pages posted repeats
+    the posted patch's mistake: the receiver's memory is then wrong.
     """
     from ..formats.dialects import Encoding
     from ..model import Block

@@ -59,7 +59,7 @@ def _space(space: str | None, form: str) -> str:
     epilog=examples(
         "extract samples/posted-8m.bin -o /tmp/posted",
         "extract samples/posted-8m.bin -o /tmp/pc.ram --block pc.ram --at 2000",
-        "extract samples/posted-8m.bin -o /tmp/posted.elf --format elf --view sender",
+        "extract samples/posted-8m.bin -o /tmp/a.elf --format elf --view sender",
     )
 )
 @before(_usage)
@@ -95,7 +95,7 @@ def _space(space: str | None, form: str) -> str:
     type=click.Choice([u.value for u in Unknown]),
     default=Unknown.ZERO.value,
     show_default=True,
-    help="For unknown bytes: write zeros, write nothing and fail, or write zeros and a mask beside the file.",
+    help="For unknown bytes: write zeros, write nothing and fail, or write zeros and a mask file that marks them.",
 )
 @click.option(
     "--trust",
@@ -109,7 +109,7 @@ def _space(space: str | None, form: str) -> str:
     type=size,
     default=str(raw.HASHED_UNKNOWN_MAX),
     metavar="BYTES",
-    help="Most unknown bytes that a digest in the manifest may cover (default: 4G). With more, it is left out.",
+    help="Leave digests out of the manifest if they would cover more than this many unknown bytes (default: 4G).",
 )
 @click.option("--force", is_flag=True, help="Replace existing files.")
 def command(
@@ -130,7 +130,8 @@ def command(
     """Write the memory that S carries to files for other tools.
 
     By default OUT becomes a folder with a raw file for each RAM block and a manifest.json. With --block or --space
-    physical, OUT is one file, and OUT.json beside it lists the source's digest, the address map and the unknown ranges.
+    physical, OUT is one file, and OUT.json beside it lists the capture's SHA-256 digest, the address map and the
+    unknown ranges.
 
     A byte is unknown if it was not sent, or only as a delta (a change to an earlier version of the page) whose base,
     that earlier version, is missing.

@@ -10,7 +10,7 @@ from ..capture import Capture
 from ..errors import XbrleError
 from ..source.wrappers import LibvirtSave
 from ..text import shown
-from .options import salvaging
+from .options import examples, salvaging
 from .output import report, show
 
 if TYPE_CHECKING:
@@ -30,12 +30,17 @@ _FOUND = {
 }
 
 
-@click.command()
+@click.command(epilog=examples("info samples/posted-8m.bin", "info samples/posted-8m.bin --json"))
 @salvaging
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON object.")
 @click.option("--xml", is_flag=True, help="Print only the domain's XML of a libvirt save file.")
 def command(opened: Capture, as_json: bool, xml: bool) -> int:
-    """Show what S is: its container, machine, dialect with the evidence, RAM blocks, records, passes and sections."""
+    """Show what S is: its container, machine, RAM blocks, records, passes and sections.
+
+    It also shows the dialect, which is the form in which deltas are written, and what in S shows that dialect.
+
+    Exit status: 0 all of S was read, 1 S is damaged.
+    """
     if xml:
         click.echo(_xml(opened))
         return 0

@@ -37,9 +37,10 @@ def _usage(end: str, check: str | None, bases: tuple[tuple[bytes, int], ...], sa
 def command(opened: Capture, end: str, check: str | None, bases: tuple[tuple[bytes, int], ...]) -> int:
     """Write the mig.log that either end of a debug build would have written for S.
 
-    A debug build of the posted patch logs each page that it sends or receives, with its byte sum. The sender logs the
-    page's ram_addr, its address among all RAM. The receiver logs the offset in the RAM block, and stops before the
-    first record that a debug build rejects.
+    A debug build of the posted patch writes a log, mig.log, at the sender and at the receiver. This command writes what
+    either would contain: a line for each page, with its byte sum. The sender logs the page's ram_addr, its address
+    among all RAM. The receiver logs the offset in the RAM block, and stops before the first record that a debug build
+    rejects.
 
     With --salvage the log goes on to the end of S. Records whose page is uncertain are left out, and lines are numbered
     by the records that were read.

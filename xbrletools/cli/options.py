@@ -92,7 +92,7 @@ ram_addresses = click.option(
     type=named_number,
     multiple=True,
     metavar="NAME=OFFSET",
-    help="The block's offset in ram_addr space, the sender's numbering of all RAM (default: inferred). Repeatable.",
+    help="Where this block begins in ram_addr, the sender's numbering of all RAM (default: inferred). Repeatable.",
 )
 
 
@@ -103,14 +103,18 @@ def giving_blocks(what: str) -> Decorator:
 
 _READING = _all_of(
     click.argument("capture", metavar="S"),
-    click.option("--dialect", metavar="NAME", help=f"Delta dialect (default: detected). One of: {DIALECT_NAMES}."),
+    click.option(
+        "--dialect",
+        metavar="NAME",
+        help=f"The form in which deltas are written (default: detected). One of: {DIALECT_NAMES}.",
+    ),
     click.option(
         "--endian", type=click.Choice(["little", "big"]), help="The sending host's byte order (default: detected)."
     ),
-    click.option("--page-size", type=int, metavar="BYTES", help="The target's page size (default: detected)."),
+    click.option("--page-size", type=int, metavar="BYTES", help="The guest's page size (default: detected)."),
     click.option("--channel", multiple=True, metavar="FILE", help="A multifd channel recorded beside S. Repeatable."),
     click.option("--snapshot", metavar="NAME", help="Internal snapshot of a qcow2 image (default: the last)."),
-    click.option("--no-cache", is_flag=True, help="Don't read or write the index of large captures."),
+    click.option("--no-cache", is_flag=True, help="Do not use or write the saved scan of a large capture."),
 )
 
 _SALVAGING = _all_of(

@@ -48,11 +48,16 @@ def _usage(
 @click.option("--at", type=int, metavar="RECORD", help="Show the page's bytes just after this record.")
 @click.option("--raw", is_flag=True, help="With --at: write the bytes themselves, for other programs.")
 @click.option(
-    "--delta", "as_delta", is_flag=True, help="With --at: show the bytes before this delta, the delta, and the result."
+    "--delta",
+    "as_delta",
+    is_flag=True,
+    help="With --at: show the bytes before and after the delta of that record, and the delta.",
 )
 @click.option("--diff", "pair", type=int, nargs=2, metavar="N M", help="Show the bytes after two records side by side.")
 @click.option(
-    "--inspect", metavar="OFFSET", help="Show the bytes at this offset in the page as numbers of each size, and text."
+    "--inspect",
+    metavar="OFFSET",
+    help="Show the bytes at this offset in the page as 8-, 16-, 32- and 64-bit numbers, and as text.",
 )
 @viewing
 @json_lines

@@ -10,20 +10,20 @@ import xbrletools
 from ..capture import Capture
 from ..errors import XbrleError
 from . import EXIT_FINDINGS
-from .options import salvaging
+from .options import examples, salvaging
 from .output import report as say
 from .saving import save
 
 
-@click.command()
+@click.command(epilog=examples("report samples/posted-8m.bin -o /tmp/report.html"))
 @salvaging
 @click.option("--output", "-o", metavar="OUT", required=True, help="HTML file to write; - is standard output.")
 def command(opened: Capture, output: str) -> int:
     """Write one HTML page with what info, stats, verify and sender say about S, with charts of its passes and pages.
 
-    The page does not load or run anything. Of a damaged capture it shows what can be read.
+    The page does not need scripts or the network. Of a damaged capture it shows what can be read.
 
-    Exit status: 1 if S is damaged or a finding is an error.
+    Exit status: 0 all is well, 1 S is damaged or a finding is an error.
     """
     from ..analysis import report
     from ..export.sidecar import digest

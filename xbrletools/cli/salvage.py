@@ -173,8 +173,8 @@ def command(opened: Capture, trust: str, output: str | None, as_json: bool) -> i
     Damaged ranges are skipped, and reading goes on where records can be believed again; each range is listed with how
     sure that is. Pages that lost records may have changed are unknown.
 
-    Recovered memory comes from intact records, and nothing in S contradicts it. It is known if a checksum confirms it,
-    else unprotected: a flipped byte in it would not show.
+    Memory from intact records is recovered, unless something in S contradicts it. If a checksum confirms it, it is
+    known. Otherwise it is unprotected: a flipped byte in it would not show.
 
     Exit status: 0 nothing is damaged, 1 something is.
     """

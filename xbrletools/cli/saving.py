@@ -54,12 +54,30 @@ def choosing(function: Callable[..., Any]) -> Callable[..., Any]:
         click.option(
             "--dup-pages",
             type=click.Choice(DUPS),
-            help="Dup pages in the cache: left out (posted: corrupts memory), entered (fixed), or never a base (safe).",
+            help="\b\n"
+            "Dup pages (one repeated byte) in the cache:\n"
+            "posted  not cached; memory goes wrong, as in\n"
+            "        the posted patch\n"
+            "fixed   cached, as other pages are\n"
+            "safe    cached, but never a base\n"
+            "Default: fixed if the dialect's own senders\n"
+            "cache dup pages, else safe.",
         ),
         click.option(
             "--policy",
             type=click.Choice(POLICIES),
-            help="When to send a delta: never (none), or as this sender (default: xbzrle for XBZRLE, else posted).",
+            help="\b\n"
+            "When to send a delta of a cached page:\n"
+            "none      never\n"
+            "posted    if byte 0 is the same: the only one\n"
+            "          that the posted patch looks at\n"
+            "intended  if less than 30 % of a sample of\n"
+            "          bytes changed, as that patch meant\n"
+            "v2        if it takes a third of a page or\n"
+            "          less, as that patch's version 2\n"
+            "xbzrle    after the first pass, as QEMU does\n"
+            "          since 2012\n"
+            "Default: xbzrle for XBZRLE, else posted.",
         ),
     ):
         function = option(function)

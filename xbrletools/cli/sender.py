@@ -23,8 +23,9 @@ if TYPE_CHECKING:
 def command(opened: "Capture", cache_bytes: int | None, bases: tuple[tuple[bytes, int], ...], as_json: bool) -> int:
     """Identify the program that wrote S: dialect, build, policy and page cache.
 
-    A sender keeps pages in a cache to compute deltas from, and has a policy for when to send one. A model of the sender
-    replays S; the output says how many of its choices are the same as in S, and names the first record that differs.
+    A sender keeps pages in a cache to compute deltas from, and decides by a policy when to send a delta. A model of the
+    sender replays S. The output says how many of its choices are the same as in S, and names the first record that
+    differs.
     """
     from ..sender.fingerprint import fingerprint
 

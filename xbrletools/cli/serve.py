@@ -36,13 +36,25 @@ def _session(
 @click.command(epilog=examples("serve samples/posted-8m.bin --port 0"))
 @before(_refuse_pipe)
 @reading
-@click.option("--follow", is_flag=True, help="Show a file that is still being written, or will be, as it grows.")
-@click.option("--host", default="127.0.0.1", show_default=True, help="The address to listen on.")
 @click.option(
-    "--port", type=click.IntRange(0, 0xFFFF), default=8000, show_default=True, help="The port. 0 takes a free one."
+    "--follow", is_flag=True, help="Show a file that is still being written, or does not exist yet, as it grows."
+)
+@click.option("--host", default="127.0.0.1", show_default=True, metavar="HOST", help="The address to listen on.")
+@click.option(
+    "--port",
+    type=click.IntRange(0, 0xFFFF),
+    default=8000,
+    show_default=True,
+    metavar="PORT",
+    help="The port. 0 takes a free one.",
 )
 @click.option(
-    "--sessions", type=click.IntRange(1, 1000), default=8, show_default=True, help="How many may be open at once."
+    "--sessions",
+    type=click.IntRange(1, 1000),
+    default=8,
+    show_default=True,
+    metavar="N",
+    help="Browser tabs that may be open at once.",
 )
 def command(
     opened: "Capture",

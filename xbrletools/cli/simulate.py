@@ -21,7 +21,7 @@ CACHE = 0x8000000  # bytes
 @click.command(
     epilog=examples(
         "simulate docs/workloads/sap-central-instance.json",
-        "simulate --capture samples/posted-8m.bin --bandwidth 1e6 --latency 0.05",
+        "simulate --capture samples/posted-8m.bin --bandwidth 1e6 --latency .1",
     )
 )
 @click.argument("workload", metavar="[WORKLOAD]", required=False)
@@ -39,7 +39,7 @@ CACHE = 0x8000000  # bytes
     "--downtime",
     type=click.FloatRange(0),
     metavar="SECONDS",
-    help="The sender stops the guest when the rest takes at most this long to send (default: the workload's).",
+    help="Stop the guest once what is left can be sent in this time (default: the workload's).",
 )
 @click.option("--cache", type=size, metavar="BYTES", help="The sender's page cache (default: the workload's, or 128M).")
 @click.option("--seed", default=0, show_default=True, metavar="N", help="Seed for the guest's writes.")

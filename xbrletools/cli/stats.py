@@ -18,7 +18,7 @@ from ..table.columns import NO_BLOCK
 from ..table.sections import STAGE_OF
 from ..text import shown, size
 from . import EXIT_FINDINGS, warn
-from .options import before, salvaging
+from .options import before, examples, salvaging
 from .output import report
 
 if TYPE_CHECKING:
@@ -31,11 +31,19 @@ def _cache_needs_posted(cache: str | None, posted: bool) -> None:
         raise click.UsageError("--cache goes with --posted")
 
 
-@click.command()
+@click.command(epilog=examples("stats samples/posted-8m.bin", "stats samples/posted-8m.bin --posted --cache 64M"))
 @before(_cache_needs_posted)
 @salvaging
-@click.option("--posted", is_flag=True, help="Print the statistics table of a debug build, line for line.")
-@click.option("--cache", metavar="BYTES", help="With --posted: the size of the sender's cache, for lines that need it.")
+@click.option(
+    "--posted",
+    is_flag=True,
+    help="Print the table of statistics that a debug build of the sender's patch prints, line for line.",
+)
+@click.option(
+    "--cache",
+    metavar="BYTES",
+    help="With --posted: the size of the sender's cache. Without it, lines that depend on the cache are left out.",
+)
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON object.")
 def command(
     opened: Capture,
@@ -43,7 +51,13 @@ def command(
     cache: str | None,
     as_json: bool,
 ) -> int:
-    """Sum up the records of S by kind, block and pass, and show how many bytes deltas saved."""
+    """Sum up the records of S by kind, block and pass, and show how many bytes deltas saved.
+
+    A pass is one sweep of the sender over memory. A kind is how a page was sent: in full, as one repeated byte (dup) or
+    as a delta, which holds only what changed.
+
+    Exit status: 0 all of S was read, 1 S is damaged.
+    """
     counts = None
     if cache is not None:
         _ = opened.records  # the model reads pages again, so a pipe is kept

@@ -34,7 +34,7 @@ def _usage(
     epilog=examples(
         "transcode samples/posted-8m.bin --to xbzrle -o /tmp/xbzrle.bin",
         "transcode samples/posted-8m.bin --policy none -o /tmp/full-pages.bin",
-        "transcode samples/posted-8m.bin --redact block=pc.bios -o /tmp/redacted.bin",
+        "transcode samples/posted-8m.bin --redact block=pc.bios -o /tmp/t.bin",
     )
 )
 @before(_usage)
@@ -77,8 +77,10 @@ def command(
 ) -> int:
     """Write S as another sender would have: another dialect, RAM version, byte order, policy or cache.
 
-    --policy none writes every delta as a full page. --policy posted lets a model of the posted sender choose. Both keep
-    the order of records, dup pages (one repeated byte) and sections. Pages are what the source held.
+    --policy none writes every delta as a full page. The other policies decide anew which pages go out as deltas.
+    --policy posted decides as the posted patch would. In dialect posted it then also repeats that patch's mistake with
+    dup pages (one repeated byte), unless --dup-pages says otherwise. Every policy keeps the order of records, dup pages
+    and sections. The pages are those of the source, also where the receiver's went wrong.
 
     --redact blanks the pages of a block (block=pc.bios) or of a range (page=pc.ram:0xe0000-0xfffff or
     page=0x1000+0x2000). No record changes its size.

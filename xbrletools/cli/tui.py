@@ -30,7 +30,9 @@ def _keep_pipe(capture: str) -> None:
 @click.command(epilog=examples("tui samples/posted-8m.bin", "tui --follow growing.bin"))
 @before(_keep_pipe)
 @reading
-@click.option("--follow", is_flag=True, help="Show a file that is still being written, or will be, as it grows.")
+@click.option(
+    "--follow", is_flag=True, help="Show a file that is still being written, or does not exist yet, as it grows."
+)
 @click.option("--read-only", is_flag=True, help="Do not let the user export anything.")
 def command(opened: "Capture", capture: str, follow: bool, read_only: bool) -> int:
     """Browse S on the terminal: overview, records, pages, a map, findings, fields. Press ? for the keys.

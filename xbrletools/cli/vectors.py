@@ -1,4 +1,4 @@
-"""`xbrle vectors`: write golden test vectors, and check implementations against them."""
+"""`xbrle vectors`: write test cases with known answers, and check implementations against them."""
 
 from collections import Counter
 from contextlib import ExitStack
@@ -15,10 +15,10 @@ TIMEOUT = 60.0  # seconds
 
 @click.group()
 def command() -> None:
-    """Write golden test vectors, or check an implementation against them.
+    """Write test cases with known answers, or check an implementation against them.
 
-    A vector is one case: an input and the right answer. README.md in the written folder describes the files, and how a
-    program is asked.
+    A case is called a vector: an input and the right answer. README.md in the written folder describes the files, and
+    how a program gets its questions.
     """
 
 

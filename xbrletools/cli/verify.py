@@ -43,7 +43,8 @@ def _usage(as_json: bool, sarif: bool) -> None:
 @click.option(
     "--receiver",
     type=click.Choice(["vanilla", "default", "debug", "today"]),
-    help="Exit with this receiver's verdict: QEMU before the patch, the posted patch, its debug build, or QEMU today.",
+    help="Exit with this receiver's verdict. vanilla: QEMU before the XBRLE patch of 2011; default: QEMU with that "
+    "patch; debug: its debug build; today: QEMU today.",
 )
 @click.option(
     "--explain", metavar="RULE[@RECORD]", help="Show one finding with all the records behind it, and their first bytes."
@@ -70,11 +71,11 @@ def command(
 ) -> int:
     """Report what is wrong with S. Each finding has a rule, a severity, an offset, a record and its evidence.
 
-    A record is one page as it was sent; records are numbered from 1. Severities: an error loses or falsifies memory, or
-    stops a receiver; a warning is suspicious; a note is for information.
+    A record is one page as it was sent; records are numbered from 1. An error means that memory is lost or wrong, or
+    that a receiver stops. A warning is suspicious. A note is for information.
 
     With --sender-log or --receiver-log, the first page on which the two logs disagree is a finding. A log that is not
-    given is computed from S. With --salvage, log lines without a record are only notes.
+    given is computed from S. With --salvage, log lines whose record was not read are only notes.
 
     Exit status: 0 no errors, 1 errors were found, 2 S cannot be read. With --receiver: 0 that receiver loads the
     stream, 1 it does not.

@@ -54,9 +54,9 @@ def command(
 ) -> int:
     """Compare the bytes that other senders would have sent for the pages of S.
 
-    The senders: the posted patch, its second version (v2), the posted patch with dup pages cached (fixed), XBZRLE as in
-    QEMU since 2012, and pages compressed one by one with zlib or zstd. Senders with a page cache are tried with each
-    cache size.
+    The senders: the posted patch, its second version (v2), the posted patch with dup pages cached as other pages are
+    (fixed), XBZRLE as in QEMU since 2012, and pages compressed one by one with zlib or zstd. A dup page is one repeated
+    byte. Senders with a page cache are tried with each cache size.
     """
     from ..analysis.whatif import CACHES, what_if
 

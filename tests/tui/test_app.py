@@ -112,7 +112,7 @@ async def test_every_screen_copies_what_it_shows() -> None:
         await d.fill("colon", "1")
         page = xbrletools.open(POSTED).page("pc.ram", 0).at(1).data.tobytes()
         for key, expected in [
-            ("1", "posted, little-endian host"),
+            ("1", "posted, little-endian, seen at 0x2830a"),
             ("2", "START"),
             ("3", page.hex(" ")),
             ("4", "page 0x0: 1 version,"),

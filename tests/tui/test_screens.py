@@ -21,7 +21,7 @@ async def test_the_overview_tells_what_it_is_and_what_it_holds() -> None:
     capture = xbrletools.open(POSTED)
     async with browsing(POSTED, (100, 50)) as d:
         text = d.text
-        assert "posted, little-endian host" in text
+        assert "posted, little-endian, seen at 0x2830a" in text
         assert "1151673 bytes; 4096-byte pages" in text
         assert all(reason.split()[0] in text for reason in capture.evidence.reasons)
         for kind, count in capture.records.counts().items():

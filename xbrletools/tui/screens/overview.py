@@ -8,6 +8,7 @@ from numpy.typing import NDArray
 from textual.app import ComposeResult
 from textual.binding import BindingType
 
+from ...analysis.facts import dialect_words
 from ...formats.ram import PAGE_KINDS, Kind
 from ...model import Facts
 from ...text import shown
@@ -186,12 +187,8 @@ class OverviewScreen(CaptureScreen):
 
 def _dialect(facts: Facts, width: int) -> list[Line]:
     evidence = facts.reading.evidence
-    if evidence.name is None:
-        fitting = ", ".join(evidence.candidates) or "none"
-        return _paragraph(f"not known, since no delta shows it. These fit: {fitting}", width)
-    how = " (forced)" if evidence.forced else ""
-    lines: list[Line] = [[(f"{evidence.name}{how}", "strong"), (f", {evidence.endian}-endian host", "")]]
-    for reason in evidence.reasons:
+    lines = _paragraph(dialect_words(facts.reading), width, "strong" if evidence.name is not None else "")
+    for reason in evidence.reasons if evidence.name is not None else ():
         lines += _paragraph(f"- {reason}", width, "dim")
     return lines
 

@@ -363,7 +363,7 @@ def test_no_capture_leaves_the_terminal_clean_with_one_line_of_why(tmp_path: Pat
     status, out = in_terminal(["tui", str(path)], b"")
     assert status == 2
     assert terminal_is_clean(out)
-    assert b"is not a migration stream" in out[out.rfind(b"\x1b[?1049l") :]
+    assert b"not a QEMU migration stream" in out[out.rfind(b"\x1b[?1049l") :]
     assert b"Traceback" not in out
 
 

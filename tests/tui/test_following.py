@@ -150,4 +150,4 @@ def test_a_packed_file_that_is_followed_ends_with_a_message(tmp_path: Path) -> N
                 await pilot.pause(0.01)
 
     asyncio.run(run())
-    assert "is not a migration stream" in str(app.failure)
+    assert "not a QEMU migration stream" in str(app.failure)

@@ -131,7 +131,7 @@ class TestStaleBases:
         bad = stream(flags=1).dup(0, 9).delta(0, A, B).bytes()
         finding = next(f for f in xbrletools.open(bad).verify() if f.rule == "stale-base")
         assert finding.evidence["certainty"] == "structural"
-        assert "a sender changed to cache dup pages would be right" in finding.message
+        assert "a sender that caches dup pages would be right" in finding.message
 
     def test_a_page_that_would_have_gone_as_a_dup_page_proves_it_without_checksums(self):
         bad = stream(flags=1).dup(0, 9).delta(0, A, A).dup(PAGE, 9).delta(PAGE, A, B).bytes()

@@ -88,10 +88,8 @@ class ContainerReader:
             raise XbrleError(source.damage or f"{source.name}: is empty")
         if head[:4] != struct.pack(">I", qevm.MAGIC)[: len(head)]:
             known = identify.foreign(bytes(buffer.view[: buffer.real]))
-            raise XbrleError(
-                f"{source.name}: is not a migration stream, it "
-                + (known or f"begins with {head[:4].hex(' ')}, not QEVM")
-            )
+            what = f": it {known}" if known else f" (starts with {head[:4].hex(' ')}, not with QEVM)"
+            raise XbrleError(f"{source.name}: not a QEMU migration stream{what}")
         if len(head) < size:
             raise XbrleError(f"{source.name}: ends inside the file header", len(head))
         wrapping = source.wrapping

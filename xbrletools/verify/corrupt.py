@@ -19,7 +19,7 @@ from .spans import Spans, dropped
 AT_ONCE = 1 << 17  # records that are put in order by their pages at once
 MESSAGE = (
     "the page has the stated sum in no view: damage between record {earliest_record} and this one; "
-    "{tainted} records rest on it; healed by record: {healed_by_record}"
+    "{tainted} records rest on it; {healed}"
 )
 
 

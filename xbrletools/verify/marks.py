@@ -1,5 +1,6 @@
 """Marks: a rule, the rows that broke it, and columns of evidence. Findings are made of them only when given out."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -28,6 +29,14 @@ class Mark:
     errors: NDArray[np.bool_] | None = None
 
 
+def _words(evidence: Mapping[str, Any]) -> dict[str, Any]:
+    """Evidence as messages word it; ``healed`` says which record healed the page, if one did."""
+    words = {name: "none" if value is None else value for name, value in evidence.items()}
+    healing = evidence.get("healed_by_record")
+    never = "never healed: the page is wrong at the end"
+    return words | {"healed": never if healing is None else f"healed by record {healing}"}
+
+
 def findings(mark: Mark, places: Ints, table: RecordTable) -> list[Finding]:
     """The findings of the rows at ``places`` (n,) among those of a mark."""
     rows = mark.rows[places]
@@ -50,7 +59,7 @@ def findings(mark: Mark, places: Ints, table: RecordTable) -> list[Finding]:
             Finding(
                 rule=rule.id,
                 severity=severity,
-                message=message.format(**{k: "none" if v is None else v for k, v in shows.items()}),
+                message=message.format(**_words(shows)),
                 offset=int(columns.offset[i]),
                 record=records[i] or None,
                 section=int(sections[i]),

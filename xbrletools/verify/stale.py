@@ -20,12 +20,11 @@ from .rules import Proof
 
 SURE = (
     "the sender's base is the page of record {base_record}; the receiver lost it to the dup page of record "
-    "{dup_record}; healed by record: {healed_by_record}"
+    "{dup_record}; {healed}"
 )
 UNSURE = (
     "as the posted sender has it, the base is the page of record {base_record}, which the receiver lost to the dup "
-    "page of record {dup_record}; no checksum shows it, and a sender changed to cache dup pages would be right; healed "
-    "by record: {healed_by_record}"
+    "page of record {dup_record}; {healed}. No checksum shows this, and a sender that caches dup pages would be right"
 )
 COLLIDES = "the sum holds at the receiver, and for the page that the sender held, and the two pages differ"
 

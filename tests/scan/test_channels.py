@@ -177,6 +177,23 @@ def test_a_channel_that_is_cut_gives_what_came_before_and_says_where(method):
         assert errors[0].severity is Severity.ERROR
 
 
+def test_after_salvage_a_cut_channel_puts_all_pages_in_doubt_from_where_it_broke_off():
+    whole = Packets(0).packet(0, [(0, patterned(1))], sync=True).packet(1, [(PAGE, patterned(2))], sync=True)
+    whole.packet(2, [(2 * PAGE, patterned(3))], sync=True)
+    cut = whole.bytes()[:-8]
+    capture = xbrletools.open(main_channel(b""), channels=[cut], salvage=True)
+    (doubt,) = capture.doubts
+    columns = capture.records.columns
+    assert doubt.since == capture.stream.broken
+    assert doubt.until == len(columns)
+    assert doubt.offset == int(columns.offset[doubt.since])
+    assert doubt.whole
+    assert "do not go together" in doubt.reason
+    assert not capture.memory().recovered.any()
+    last = int(capture.records.number[: doubt.since].max())
+    assert capture.memory(at=last).recovered[:2].tolist() == [True, True]
+
+
 @pytest.mark.parametrize("method", [Method.ZLIB, Method.ZSTD])
 def test_damaged_packed_pages_lose_the_rest_of_their_channel_only(method):
     one = Packets(0, method).packet(0, [(0, patterned(1))], sync=True)

@@ -3,9 +3,9 @@
     python -m tests.mutation --sample 30 --seed 1 memory verify     # 30 mutants of each package
     python -m tests.mutation codec                                  # all of one package: hours
 
-mutmut does the work; pyproject.toml says what it mutates and which tests it runs. mutmut cannot draw a sample, and its
-list of results has no table and no lines: this adds them. The loops in C are off, since they hide mutants of what NumPy
-does. What mutmut makes and remembers is in ``mutants/``; remove that folder to begin anew.
+mutmut does the work; pyproject.toml says what it mutates and which tests it runs. mutmut cannot draw a sample, and it
+lists results without a table or line numbers. This adds them. The loops in C are off, since they hide mutants of what
+NumPy does. What mutmut makes and remembers is in ``mutants/``; remove that folder to begin anew.
 """
 
 import argparse

@@ -92,7 +92,7 @@ async def pid_of(connection: aiohttp.ClientWebSocketResponse) -> int:
 
 
 async def gone(pid: int) -> None:
-    """Wait until a process is no more."""
+    """Wait until a process has ended."""
     while Path(f"/proc/{pid}").exists():
         await asyncio.sleep(0.01)
 

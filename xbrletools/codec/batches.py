@@ -28,14 +28,14 @@ Encoder = Callable[[Bytes, Bytes], tuple[Bytes, Ints, Ints]]
 
 
 def page_size_of(pages: Bytes, name: str = "pages") -> int:
-    """Give the page size of an (n, page_size) uint8 array; ValueError for another array, or one not contiguous."""
+    """Give the page size of an (n, page_size) uint8 array. Raises ValueError for others, or one not contiguous."""
     if pages.ndim != 2 or pages.dtype != np.uint8 or not pages.flags.c_contiguous:
         raise ValueError(f"{name} must be an (n, page_size) uint8 array, C-contiguous")
     return checked_page_size(pages.shape[1])
 
 
 def checked_page_size(size: int) -> int:
-    """Give ``size`` back; ValueError where it is not a page size: a power of two, 1024 or more."""
+    """Give ``size`` back. Raises ValueError where it is not a page size: a power of two, 1024 or more."""
     if size < MIN_PAGE_SIZE or size & (size - 1):
         raise ValueError(f"a page of {size} bytes: must be a power of two, {MIN_PAGE_SIZE} or more")
     return size
@@ -71,7 +71,7 @@ def check_rows(pages: Bytes, rows: Ints | None, count: int) -> None:
 
 
 def check_pair(old: Bytes, new: Bytes) -> int:
-    """Give the page size of ``old`` and ``new``, (n, page_size) uint8 each; ValueError where their shapes differ."""
+    """Give the page size of ``old`` and ``new``, (n, page_size) uint8 each. Raises ValueError where shapes differ."""
     size = page_size_of(old, "old")
     page_size_of(new, "new")
     if old.shape != new.shape:
@@ -122,7 +122,7 @@ def overlapped(data: Bytes, dtype: npt.DTypeLike) -> npt.NDArray[Any]:
 
 
 def copy_bytes(source: Bytes, at: Ints, target: Bytes, to: Ints, counts: Ints) -> None:
-    """Copy ``counts[k]`` bytes from ``source[at[k]]`` on to ``target[to[k]]`` on, in place; all (n,) int64."""
+    """Copy ``counts[k]`` bytes from ``source[at[k]]`` on to ``target[to[k]]`` on, in place. All are (n,) int64."""
     single = np.flatnonzero(counts == 1)
     target[to[single]] = source[at[single]]
     for least, most, width in _COPIES:

@@ -17,7 +17,7 @@ _LANE = 256  # bytes whose sum fits in 16 bits: 256 * 255 = 65280
 def byte_sum(pages: Bytes, rows: Ints | None = None) -> npt.NDArray[np.uint32]:
     """Sum each page's bytes modulo 2^32.
 
-    ``pages`` (m, page_size) uint8, C-contiguous, of at most 64 KiB a page; ``rows`` (n,) int64 picks pages, by default
+    ``pages`` (m, page_size) uint8, C-contiguous, of at most 64 KiB a page. ``rows`` (n,) int64 picks pages, by default
     all in order. Returns (n,) uint32. Raises ValueError for other shapes.
     """
     page_size = page_size_of(pages)

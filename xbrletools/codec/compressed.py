@@ -1,6 +1,6 @@
 """COMPRESS_PAGE: a page as a zlib stream of its own. No more than one page is ever inflated.
 
-Facts: formats/README.md, "The RAM section". A race in some senders damaged a stream; a later record of the page then
+Facts: formats/README.md, "The RAM section". A race in some senders damaged a stream. A later record of the page then
 repaired the page.
 """
 
@@ -15,8 +15,8 @@ from .verdict import Verdict
 def apply(data: Bytes, offsets: Ints, lengths: Ints, pages: Bytes, rows: Ints) -> Bytes:
     """Inflate stream k into ``pages[rows[k]]``, in place.
 
-    ``data`` (N,) uint8; ``offsets``, ``lengths`` (n,) int64 in bytes; ``pages`` (m, page_size) uint8; ``rows`` (n,)
-    int64. Returns verdicts (n,) uint8; pages whose verdict is not OK stay as they were.
+    ``data`` (N,) uint8, ``offsets`` and ``lengths`` (n,) int64 in bytes, ``pages`` (m, page_size) uint8, ``rows``
+    (n,) int64. Returns verdicts (n,) uint8. Pages whose verdict is not OK stay as they were.
     """
     size = pages.shape[1]
     verdicts = np.zeros(len(offsets), np.uint8)

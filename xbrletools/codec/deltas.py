@@ -32,7 +32,7 @@ def apply(
 ) -> Bytes:
     """Apply delta k to ``pages[rows[k]]``, in place, as a receiver of this encoding does.
 
-    ``data`` (N,) uint8; ``offsets``, ``lengths`` (n,) int64 in bytes; ``pages`` (m, page_size) uint8, C-contiguous;
+    ``data`` (N,) uint8, ``offsets`` and ``lengths`` (n,) int64 in bytes, ``pages`` (m, page_size) uint8, C-contiguous,
     ``rows`` (n,) int64, distinct. Returns verdicts (n,) uint8. Pages whose verdict is not OK stay as they were. Raises
     ValueError where the arrays do not fit each other.
     """

@@ -1,7 +1,7 @@
 """The codings of September 2010, sep10 and sep20: a doubled byte announces how often it repeats.
 
-Facts: formats/README.md, "Doubled bytes"; grammar: formats/doubled.py. Both code old XOR new. This module finds their
-marks and makes (run, byte) pairs of them; `rle` does the rest.
+Facts: formats/README.md, "Doubled bytes". Grammar: formats/doubled.py. Both code old XOR new. This module finds their
+marks and makes (run, byte) pairs of them. `rle` does the rest.
 """
 
 from collections.abc import Callable
@@ -33,8 +33,8 @@ _BATCH_PAYLOAD = 1 << 17
 def apply_sep10(data: Bytes, offsets: Ints, lengths: Ints, pages: Bytes, rows: Ints | None = None) -> Bytes:
     """XOR delta k of the sep10 coding into ``pages[rows[k]]``, in place.
 
-    ``data`` (N,) uint8; ``offsets``, ``lengths`` (n,) int64: the payloads, without the header that sep10's length field
-    counts; ``pages`` (m, page_size) uint8, C-contiguous; ``rows`` (n,) int64, distinct, by default 0 to n - 1.
+    ``data`` is (N,) uint8. ``offsets``, ``lengths`` (n,) int64: the payloads, without the header that sep10's length
+    field counts. ``pages`` (m, page_size) uint8, C-contiguous, ``rows`` (n,) int64, distinct, by default 0 to n - 1.
 
     Returns verdicts (n,) uint8: OK, SHORT, LONG, or CUT where the count after a doubled byte is missing. A page whose
     verdict is not OK stays as it was. Raises ValueError where the arrays do not fit each other.
@@ -43,7 +43,7 @@ def apply_sep10(data: Bytes, offsets: Ints, lengths: Ints, pages: Bytes, rows: I
 
 
 def apply_sep20(data: Bytes, offsets: Ints, lengths: Ints, pages: Bytes, rows: Ints | None = None) -> Bytes:
-    """XOR delta k of the sep20 coding into ``pages[rows[k]]``, in place; the rest is as in ``apply_sep10``."""
+    """XOR delta k of the sep20 coding into ``pages[rows[k]]``, in place. The rest is as in ``apply_sep10``."""
     return _apply(_pairs_sep20, data, offsets, lengths, pages, rows)
 
 
@@ -103,7 +103,7 @@ def _pairs_sep10(payload: Bytes, ends: Ints) -> tuple[rle.Pairs, Mask]:
 
 
 def _pairs_sep20(payload: Bytes, ends: Ints) -> tuple[rle.Pairs, Mask]:
-    """Give each payload byte its run and value. The run of a doubled byte stands two bytes on; that of a count is 0."""
+    """Give each payload byte its run and value. The run of a doubled byte stands two bytes on. That of a count is 0."""
     following = _next_double(payload)
     known = payload.tolist()
     doubles: list[int] = []
@@ -126,7 +126,10 @@ def _pairs_sep20(payload: Bytes, ends: Ints) -> tuple[rle.Pairs, Mask]:
 
 
 def _next_double(payload: Bytes) -> list[int]:
-    """For each position, the first from there on whose byte equals the one before it; a number past the end if none."""
+    """For each position, the first from there on whose byte equals the one before it.
+
+    It is past the end if there is none.
+    """
     beyond = len(payload) + 4
     following = np.full(beyond + 1, beyond)
     at = np.flatnonzero(payload[1:] == payload[:-1]) + 1
@@ -146,9 +149,9 @@ def encode_sep10(old: Bytes, new: Bytes, limit: int | None = None) -> tuple[Byte
 
 
 def encode_sep20(old: Bytes, new: Bytes, limit: int | None = None) -> tuple[Bytes, Ints]:
-    """Encode ``old`` to ``new`` in the sep20 coding; arguments and result as in ``encode_sep10``.
+    """Encode ``old`` to ``new`` in the sep20 coding. Arguments and result are as in ``encode_sep10``.
 
-    The inverse of ``apply_sep20``. Only eight deltas of this coding are known; they come back byte for byte.
+    The inverse of ``apply_sep20``. Only eight deltas of this coding are known. They come back byte for byte.
     """
     return _encode(_code_sep20, old, new, limit)
 

@@ -37,7 +37,7 @@ class Tables(NamedTuple):
     """What the flags of a record's word say, for the walk in C.
 
     ``kinds``, ``heads`` and ``lengths`` have an entry for each value of the flags, and their number is a power of two.
-    A head is the bytes before the payload; a length is that of the payload, 0 where the record says it. ``sizes`` has
+    A head is the bytes before the payload. A length is that of the payload, 0 where the record says it. ``sizes`` has
     256 entries, one for each value of the flags' low byte: the bytes of the record, 0 where that varies.
     """
 

@@ -70,7 +70,7 @@ def measure(pairs: Pairs, ends: Ints, page_size: int) -> tuple[Ints, Bytes]:
     """Add up each record's runs.
 
     ``pairs`` (k,) uint16: the pairs of all records, one after the other, with the run in the low byte and the value in
-    the high one; ``ends`` (n,) int64: the index after each record's last pair. Returns starts (k + 1,) int64, the sum
+    the high one. ``ends`` (n,) int64: the index after each record's last pair. Returns starts (k + 1,) int64, the sum
     of all runs before each pair, and verdicts (n,) uint8: OK, SHORT or LONG.
     """
     starts = np.empty(len(pairs) + 1, np.int64)
@@ -111,7 +111,7 @@ def xor_bytes(starts: Ints, pairs: Pairs, pages: Bytes, rows: Ints | slice) -> N
 
 
 def xor_pages(starts: Ints, pairs: Pairs, pages: Bytes, rows: Ints | slice) -> None:
-    """XOR pairs into ``pages[rows]`` through a buffer of whole pages; arguments as in ``xor_bytes``."""
+    """XOR pairs into ``pages[rows]`` through a buffer of whole pages. The arguments are those of ``xor_bytes``."""
     flat = np.empty(int(starts[-1]) + 1, np.uint8)  # pairs with a run of 0 at the very end need one byte more
     flat.fill(0)  # not np.zeros: its memory is new to the process each time and has to be mapped first
     values = (pairs >> 8).astype(np.uint8)

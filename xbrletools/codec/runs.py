@@ -21,7 +21,7 @@ class Run:
     """One run: ``length`` bytes of the page from ``start``, made by ``size`` bytes of the payload from ``offset``.
 
     ``offset`` is None in the doubled codings, whose runs share bytes. ``value`` is the byte of old XOR new that the run
-    repeats; in XBZRLE it is the new bytes themselves. It is empty for a run of bytes that stay as they are.
+    repeats. In XBZRLE it is the new bytes themselves. It is empty for a run of bytes that stay as they are.
     """
 
     start: int
@@ -66,7 +66,7 @@ def _zruns(payload: bytes) -> list[Run]:
 
 
 def _equal(encoding: Encoding, payload: Bytes, page_size: int) -> list[Run]:
-    """The runs of equal bytes in what the payload decodes to; none where it does not decode."""
+    """The runs of equal bytes in what the payload decodes to. None are given where it does not decode."""
     page = np.zeros((1, page_size), np.uint8)
     zero, length = np.zeros(1, np.int64), np.array([len(payload)], np.int64)
     if deltas.apply(encoding, payload, zero, length, page)[0]:

@@ -20,7 +20,7 @@ _REPEAT = np.uint64(0x0101010101010101)
 def fills(pages: Bytes, rows: Ints | None = None) -> npt.NDArray[np.int16]:
     """Give the fill byte of each page that is one repeated byte, and -1 for all others.
 
-    ``pages`` (m, page_size) uint8, C-contiguous; ``rows`` (n,) int64 picks pages, by default all in order. Returns (n,)
+    ``pages`` (m, page_size) uint8, C-contiguous. ``rows`` (n,) int64 picks pages, by default all in order. Returns (n,)
     int16. Raises ValueError for other shapes.
     """
     page_size = page_size_of(pages)

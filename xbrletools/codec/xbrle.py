@@ -50,10 +50,10 @@ def apply(
     *,
     strict: bool = False,
 ) -> Bytes:
-    """XOR delta k into ``pages[rows[k]]``, in place; a page whose delta is not OK stays as it was.
+    """XOR delta k into ``pages[rows[k]]``, in place. A page whose delta is not OK stays as it was.
 
-    ``data`` (N,) uint8, the capture; ``offsets``, ``lengths`` (n,) int64, the payloads in it, in bytes; ``pages`` (m,
-    page_size) uint8, C-contiguous; ``rows`` (n,) int64, distinct rows of pages, by default 0 to n - 1.
+    ``data`` (N,) uint8, the capture. ``offsets``, ``lengths`` (n,) int64, the payloads in it, in bytes. ``pages`` (m,
+    page_size) uint8, C-contiguous. ``rows`` (n,) int64, distinct rows of pages, by default 0 to n - 1.
 
     Returns verdicts (n,) uint8. OK, SHORT and LONG are the original receiver's. It takes runs of length 0 and splits
     that its encoder would not write, and it ignores an odd last byte [C]. ``strict`` refuses these as ZERO_RUN,

@@ -55,10 +55,10 @@ _NUMBERS, _NUMBERS_NOT_0 = _tables()
 
 
 def apply(data: Bytes, offsets: Ints, lengths: Ints, pages: Bytes, rows: Ints | None = None) -> Bytes:
-    """Write delta k's new bytes over ``pages[rows[k]]``, in place; a page whose delta is not OK stays as it was.
+    """Write delta k's new bytes over ``pages[rows[k]]``, in place. A page whose delta is not OK stays as it was.
 
-    ``data`` (N,) uint8, the capture; ``offsets``, ``lengths`` (n,) int64, the payloads in it, in bytes; ``pages`` (m,
-    page_size) uint8, C-contiguous; ``rows`` (n,) int64, distinct rows of pages, by default 0 to n - 1.
+    ``data`` (N,) uint8, the capture. ``offsets``, ``lengths`` (n,) int64, the payloads in it, in bytes. ``pages`` (m,
+    page_size) uint8, C-contiguous. ``rows`` (n,) int64, distinct rows of pages, by default 0 to n - 1.
 
     Returns verdicts (n,) uint8: OK, or what QEMU's receiver finds first: BAD_NUMBER, ZERO_RUN (a zrun after the first,
     or an nzrun), LONG, CUT. An empty payload is OK and changes nothing. Raises ValueError where the arrays do not fit
@@ -202,7 +202,7 @@ def encode(old: Bytes, new: Bytes, limit: int | None = None) -> tuple[Bytes, Int
     Returns data (total,) uint8, the payloads one after the other, and lengths (n,) int64. A length is 0 for an
     unchanged page. It is -1, with no bytes in data, where the encoding does not fit in ``limit`` bytes (default: the
     page size): QEMU's encoder asks for two free bytes whenever it goes on, also before an unchanged end of the page
-    [Q]. It is also -1 for a run over 16383, which two bytes cannot hold; pages must have 32 KiB for that. Raises
+    [Q]. It is also -1 for a run over 16383, which two bytes cannot hold. Pages must have 32 KiB for that. Raises
     ValueError where the arrays do not fit each other.
     """
     page_size = check_pair(old, new)

@@ -41,7 +41,7 @@ def stated(
 
 
 def stated_sum(columns: Columns, dialect: Dialect | None) -> int | None:
-    """The byte sum that the first of these records states of its page; None where it states none."""
+    """The byte sum that the first of these records states of its page, or None where it states none."""
     states, sums = stated(columns, dialect, slice(0, 1))
     return int(sums[0]) if states[0] else None
 

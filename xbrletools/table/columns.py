@@ -78,7 +78,7 @@ class Sweeps:
     address: int = -1
 
     def number(self, columns: Columns) -> NDArray[np.uint32]:
-        """The pass of each record, (n,) uint32 from 1; 0 for records that carry no page."""
+        """The pass of each record, (n,) uint32 from 1. It is 0 for records that do not carry a page."""
         out = np.zeros(len(columns), np.uint32)
         rows = np.flatnonzero(IS_PAGE[columns.kind])
         if not len(rows):

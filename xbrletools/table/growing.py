@@ -25,7 +25,7 @@ _CACHED = 8  # pieces whose derived columns are kept
 class Record:
     """One row, with what follows from it.
 
-    ``number`` and ``pass_`` are None for a row that carries no page, ``block`` is None where it belongs to none;
+    ``number`` and ``pass_`` are None for a row that carries no page, ``block`` is None where it belongs to none.
     ``name`` is that block's. ``payload`` is a file offset, ``length`` its bytes, ``section`` an index.
     """
 
@@ -173,7 +173,7 @@ class GrowingTable:
         return self._firsts[piece] + int(rows[number - 1 - self._numbers[piece]])
 
     def at(self, offset: int) -> int | None:
-        """The last row that begins at or before file offset ``offset``; None if none does."""
+        """The last row that begins at or before file offset ``offset``, or None if none does."""
         if self._table is not None:  # a channel's records are not in the order of their offsets
             main = self._table.main_rows
             place = int(np.searchsorted(self._table.columns.offset[main], np.uint64(offset), side="right")) - 1
@@ -185,7 +185,7 @@ class GrowingTable:
         return self._firsts[piece] + int(np.searchsorted(offsets, np.uint64(offset), side="right")) - 1
 
     def find(self, row: int, step: int, test: Callable[[Columns], NDArray[np.bool_]]) -> int | None:
-        """The nearest row after ``row`` (``step`` 1) or before it (-1) that ``test`` holds for; None if none is.
+        """The nearest row after ``row`` (``step`` 1) or before it (-1) that ``test`` holds for, or None.
 
         ``test`` gives (n,) bool for the columns of n rows.
         """

@@ -10,7 +10,7 @@ _WORD = 64  # rows of a word of bits
 
 
 def numbered(is_page: NDArray[np.bool_], before: int = 0) -> NDArray[np.uint32]:
-    """The number of each row after ``before`` records, (n,) uint32; 0 for rows that carry no page."""
+    """The number of each row after ``before`` records, (n,) uint32. It is 0 for rows that do not carry a page."""
     number = np.cumsum(is_page, dtype=np.uint32) + np.uint32(before)
     number[~is_page] = 0
     return number
@@ -37,13 +37,16 @@ class Numbers:
         return count
 
     def of(self, rows: NDArray[np.int64]) -> NDArray[np.int64]:
-        """The number of each row, (n,) int64; 0 for rows that carry no page, and for row -1, which stands for none."""
+        """The number of each row, (n,) int64.
+
+        It is 0 for rows that do not carry a page, and for row -1, which means none.
+        """
         carries = (self._bits[rows // _WORD] >> (rows % _WORD).astype(np.uint64)) & np.uint64(1)
         return (self.before(rows) + 1) * carries.astype(np.int64)
 
     @property
     def last(self) -> int:
-        """The number of the last record; 0 where no row carries a page."""
+        """The number of the last record, or 0 where no row carries a page."""
         return int(self._before[-1])
 
     def rows(self, numbers: NDArray[np.int64]) -> NDArray[np.int64]:

@@ -168,13 +168,13 @@ class Sections(Sequence[Section]):
         return bisect_right(self._offset, offset) - 1
 
     def of(self, offsets: NDArray[np.integer]) -> NDArray[np.int64]:
-        """The index of the section that holds each offset, (n,) int64; -1 before the first."""
+        """The index of the section that holds each offset, (n,) int64. It is -1 before the first."""
         # of a copy: an array that a view was taken of cannot grow, and a scan in another thread may be adding to it
         starts = np.frombuffer(self._offset[:], np.uint64) if len(self) else np.empty(0, np.uint64)
         return np.searchsorted(starts.astype(np.int64), offsets.astype(np.int64), side="right") - 1
 
     def stages(self, sections: NDArray[np.int64]) -> NDArray[np.uint8]:
-        """The stage of each of these sections, (n,) uint8; 0 where its type has none."""
+        """The stage of each of these sections, (n,) uint8. It is 0 where its type has none."""
         table = np.zeros(256, np.uint8)
         for kind, stage in STAGE_OF.items():
             table[kind] = stage

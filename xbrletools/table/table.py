@@ -62,7 +62,7 @@ class RecordTable:
 
     @cached_property
     def pass_(self) -> NDArray[np.uint32]:
-        """The sweep that each record belongs to, (n,) uint32 from 1; 0 for records that carry no page."""
+        """The sweep that each record belongs to, (n,) uint32 from 1. It is 0 for records that do not carry a page."""
         sweeps, out = Sweeps({}), np.empty(len(self), np.uint32)
         for start in range(0, len(self), PIECE):
             out[start : start + PIECE] = sweeps.number(self.columns.take(slice(start, start + PIECE)))
@@ -125,7 +125,7 @@ class RecordTable:
         return out
 
     def row_of(self, number: int) -> int | None:
-        """The row of record ``number``; None if there is no such record."""
+        """The row of record ``number``, or None if there is no such record."""
         if not 1 <= number <= self.numbers.last:
             return None
         return int(self.numbers.rows(np.array([number]))[0])
@@ -143,7 +143,7 @@ class RecordTable:
 
     @property
     def last_number(self) -> int:
-        """The number of the last record; 0 where none carries a page."""
+        """The number of the last record, or 0 where none carries a page."""
         return self.numbers.last
 
     def counts(self) -> dict[str, int]:

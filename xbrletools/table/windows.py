@@ -61,11 +61,11 @@ class Records(Protocol):
 
     @property
     def number(self) -> NDArray[np.uint32]:
-        """Each record's number from 1, (n,) uint32; 0 for records that carry no page."""
+        """Each record's number from 1, (n,) uint32. It is 0 for records that do not carry a page."""
 
     @property
     def pass_(self) -> NDArray[np.uint32]:
-        """The sweep that each record belongs to, (n,) uint32 from 1; 0 for records that carry no page."""
+        """The sweep that each record belongs to, (n,) uint32 from 1. It is 0 for records that do not carry a page."""
 
     @property
     def section(self) -> NDArray[np.int64]:
@@ -125,7 +125,7 @@ def derived(
 def windows(pieces: Iterable[Columns], framing: Framing, sweeps: Sweeps | None = None) -> Iterator[Window]:
     """The windows of a scan with their derived columns.
 
-    ``pieces`` are what the scan ``framing`` gives, or what it gave; ``sweeps`` counts the passes for callers that want
+    ``pieces`` are what the scan ``framing`` gives, or what it gave. ``sweeps`` counts the passes for callers that want
     the counts at the end.
     """
     sweeps = sweeps if sweeps is not None else Sweeps({})

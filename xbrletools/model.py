@@ -21,7 +21,7 @@ ANY_BLOCK = -1
 
 @dataclass(frozen=True, slots=True)
 class Block:
-    """A RAM block. ``length`` in bytes; 0 with ``declared`` false where a record names what the list does not.
+    """A RAM block. ``length`` is in bytes. It is 0 with ``declared`` false where only a record names the block.
 
     ``address`` is its guest-physical address and ``page_size`` its own page size, where the list says so.
     """
@@ -35,7 +35,7 @@ class Block:
 
 @dataclass(frozen=True, slots=True)
 class Problem:
-    """Something the scan met that should not be there; `verify` makes a finding of it.
+    """Something the scan met that should not be there. `verify` makes a finding of it.
 
     ``fatal``: the scan could not go on after it.
     """
@@ -50,8 +50,8 @@ class Problem:
 class Evidence:
     """The verdict on a capture's dialect.
 
-    ``name`` is None where nothing shows it; ``candidates`` are then the dialects that fit. ``reasons`` are for a
-    person; ``offset`` is that of the first record which showed it, ``decoded`` how many deltas from there on come to a
+    ``name`` is None where nothing shows it. ``candidates`` are then the dialects that fit. ``reasons`` are for a
+    person. ``offset`` is that of the first record which showed it, ``decoded`` how many deltas from there on come to a
     page each. ``cut``: the first delta is not there to its end.
     """
 
@@ -67,9 +67,9 @@ class Evidence:
 
 @dataclass(frozen=True, slots=True)
 class Reading:
-    """How the RAM sections of a capture read, as far as it is known; ``page_size`` in bytes.
+    """How the RAM sections of a capture read, as far as it is known. ``page_size`` is in bytes.
 
-    ``page_sum``: whether a PAGE of version 3 has its byte sum before its data; None until a PAGE was met.
+    ``page_sum``: whether a PAGE of version 3 has its byte sum before its data, or None until a PAGE was met.
     ``configured``: the stream begins with CONFIGURATION, as those of QEMU 2.4 and later do.
     """
 
@@ -83,7 +83,7 @@ class Reading:
 
 
 class Certainty(Enum):
-    """How sure it is that the capture reads on where a gap ends; nothing that can be believed follows where `NONE`."""
+    """How sure it is that the capture reads on where a gap ends. With `NONE`, nothing that can be believed follows."""
 
     NEAR_CERTAIN = "near certain"
     LIKELY = "likely"
@@ -96,8 +96,8 @@ class Gap:
 
     ``row`` is that of the first record after it. ``in_place``: the skipped bytes fill exactly the place of the records
     that were lost, so none is missing beside those. ``evidence`` is for a person. ``left_out`` are the pages of records
-    that were read and not believed, as (block, address); block -1 where it cannot be told. ``may_hold_records`` is
-    false where RAM had ended before it, or where the capture simply ends inside a record.
+    that were read and not believed, as (block, address). The block is -1 where it cannot be told. ``may_hold_records``
+    is false where RAM had ended before it, or where the capture simply ends inside a record.
     """
 
     start: int
@@ -123,7 +123,7 @@ def meant(number: int, data: bytes) -> int:
 
 @dataclass(frozen=True, slots=True)
 class Command:
-    """One COMMAND: its type byte stands at ``offset``; ``data`` are its bytes, ``fields`` what they say, or None.
+    """One COMMAND. Its type byte stands at ``offset``. ``data`` are its bytes, ``fields`` what they say, or None.
 
     ``package`` is where the sections that PACKAGED carries lie, ``[start, end)`` in the capture. ``end`` is the offset
     after the command's own data.
@@ -144,12 +144,12 @@ class Command:
 
     @property
     def grammar(self) -> "Grammar | None":
-        """What its data reads as; None where that is not known."""
+        """What its data reads as, or None where that is not known."""
         return qevm.COMMAND_DATA.get(meant(self.number, self.data)) if self.data else None
 
     @property
     def discards(self) -> "list[Discard]":
-        """The ranges that a RAM_DISCARD names; none for other commands."""
+        """The ranges that a RAM_DISCARD names. Other commands have none."""
         if self.number != qevm.Command.POSTCOPY_RAM_DISCARD or self.fields is None:
             return []
         name = self.fields["idstr"]
@@ -184,7 +184,7 @@ class Discard:
 class ConfigurationSubsection:
     """One subsection: ``offset`` of its 0x05 in the capture, its data in ``[data, end)``.
 
-    ``value`` is what its grammar gives: page bits, capability names or the UUID's bytes; None where the name is
+    ``value`` is what its grammar gives: page bits, capability names or the UUID's bytes. It is None where the name is
     unknown, and then ``end`` was searched for.
     """
 
@@ -208,7 +208,7 @@ class Configuration:
 
 @dataclass(frozen=True, slots=True)
 class Facts:
-    """What a scan found beside the records; while the scan goes on, what it has found by then.
+    """What a scan found beside the records. While the scan goes on: what it has found by then.
 
     ``disks`` has, by a disk's name, the bytes up to the end of its highest chunk. ``vmdesc`` is the VM description as
     (offset, length) and ``device_tail`` device state without footers as (start, end), in bytes of the capture.
@@ -251,7 +251,7 @@ class Facts:
 
     @property
     def damage(self) -> Problem | None:
-        """Where and why the scan could not go on; None if it came to the end."""
+        """Where and why the scan could not go on, or None if it came to the end."""
         return next((p for p in self.problems if p.fatal), None)
 
     @property
@@ -261,7 +261,7 @@ class Facts:
 
     @property
     def skipped(self) -> list[tuple[int, int]]:
-        """The bytes [start, end) that salvage skipped, in rising order; where gaps overlap, once."""
+        """The bytes [start, end) that salvage skipped, in rising order. Where gaps overlap, they stand once."""
         ranges: list[tuple[int, int]] = []
         for start, end in sorted((g.start, g.end) for g in self.gaps if g.start < g.end):
             if ranges and start <= ranges[-1][1]:
@@ -319,7 +319,7 @@ class Stream:
     """A scanned capture, which everything above `memory` takes: its facts, its records and its bytes.
 
     ``forced`` are the dialect and the byte order that the user gave. ``salvaged``: it was read on after damage.
-    ``channels`` counts the multifd channels beside the main one; ``broken`` is the first row whose place is unsure
+    ``channels`` counts the multifd channels beside the main one. ``broken`` is the first row whose place is unsure
     because one of them is damaged, None where there is none. ``derived`` keeps what `once` worked out.
     """
 
@@ -339,7 +339,7 @@ class Stream:
 
     @property
     def data(self) -> NDArray[np.uint8]:
-        """The capture's bytes, (size,) uint8, read-only; the pages of multifd channels lie behind the main channel.
+        """The capture's bytes, (size,) uint8, read-only. The pages of multifd channels lie behind the main channel.
 
         Raises:
             XbrleError: the file has shrunk since it was opened.
@@ -354,7 +354,7 @@ class Stream:
 
     @property
     def blocks(self) -> tuple[Block, ...]:
-        """The RAM blocks, in the order of the block list; last those that only records name."""
+        """The RAM blocks, in the order of the block list. Last come those that only records name."""
         return self.facts.blocks
 
     @property
@@ -364,7 +364,7 @@ class Stream:
 
     @property
     def dialect(self) -> Dialect | None:
-        """The dialect of the deltas; None where no delta shows it."""
+        """The dialect of the deltas, or None where no delta shows it."""
         return self.facts.reading.dialect
 
     @property

@@ -30,7 +30,7 @@ class Trial:
     """What came of reading some deltas as one dialect in one byte order.
 
     ``offsets`` are those of the delta records that were met, ``decoded`` how many of them came to exactly one page with
-    their header in order; ``failure`` says why the walk stopped early, if it did; ``ends``: nothing is there after the
+    their header in order. ``failure`` says why the walk stopped early, if it did. ``ends``: nothing is there after the
     last delta.
     """
 
@@ -77,7 +77,7 @@ def pages_carry_sums(view: memoryview, at: int, page_size: int) -> bool:
 
 
 def detect_page_size(view: memoryview, at: int, stop: int, reading: Reading) -> int:
-    """The page size with which the next records from ``view[at]`` on read; that of ``reading`` where none does.
+    """The page size with which the next records from ``view[at]`` on read, or that of ``reading`` where none does.
 
     The bytes end at ``stop``.
     """
@@ -200,7 +200,7 @@ def _decoded(view: memoryview, found: list[Extent], dialect: Dialect, page_size:
 
 
 def _past_eos(view: memoryview, at: int) -> int | None:
-    """Where the records of the next RAM section begin, past a footer and an idle block section; None if elsewhere."""
+    """Where the records of the next RAM section begin, past a footer and an idle block section, or None."""
     part = 1 + qevm.SectionPart.sizeof()
     idle = struct.pack(">Q", block_format.Flag.EOS)
     while at + part <= len(view):

@@ -1,6 +1,6 @@
 """Where a record ends: the one slow answer, one record at a time, with every size taken from the grammars.
 
-The fast walks over many records (`walk`, in NumPy and in C) give the same; a test compares them, and the grammar of
+The fast walks over many records (`walk`, in NumPy and in C) give the same. A test compares them, and the grammar of
 `formats.ram`, with this. What is made of a record that is cut or that no sender writes is up to the caller.
 """
 
@@ -44,10 +44,10 @@ class Ending(Enum):
 class Extent(NamedTuple):
     """A record: what its word says, and where it lies. Offsets are those of the view that it was read from.
 
-    ``name`` is the block's name, as far as its bytes are there; None where the record has none. ``payload`` and ``end``
-    are where the payload begins and ends. Both are what the record claims, also where that is beyond the bytes that
-    are there or longer than it may be. Where a length is cut, ``end`` is past the last byte. ``checksum`` is None where
-    the record does not state one. A NamedTuple, since trials make very many of these.
+    ``name`` is the block's name, as far as its bytes are there, or None where the record has none. ``payload`` and
+    ``end`` are where the payload begins and ends. Both are what the record claims, also where that is beyond the bytes
+    that are there or longer than it may be. Where a length is cut, ``end`` is past the last byte. ``checksum`` is None
+    where the record does not state one. A NamedTuple, since trials make very many of these.
     """
 
     kind: Kind
@@ -84,7 +84,7 @@ def _words(version: int, is_zrun: bool) -> tuple[tuple[Kind, bool], ...]:
 
 
 def header_size(reading: Reading) -> int:
-    """The bytes of a delta's header; there must be a dialect."""
+    """The bytes of a delta's header. There must be a dialect."""
     assert reading.dialect is not None
     return _header(reading.dialect.header, reading.endian).itemsize
 
@@ -94,7 +94,7 @@ def extent(
 ) -> Extent:
     """The record at ``view[at]``, which ends at ``stop`` at the latest, by default at the view's end.
 
-    ``entry`` is the grammar of a block list's entries; without it a record with a list is `Ending.UNREAD`.
+    ``entry`` is the grammar of a block list's entries. Without it a record with a list is `Ending.UNREAD`.
     """
     stop = len(view) if stop is None else stop
     start = at + WORD
@@ -168,7 +168,7 @@ def _delta(view: memoryview, found: Extent, reading: Reading, stop: int) -> Exte
 
 
 def is_zlib(view: memoryview, found: Extent, page_size: int, stop: int) -> bool:
-    """Whether a COMPRESSED record's payload can be the zlib stream of a page; older receivers do not know the flag."""
+    """Whether a COMPRESSED record's payload can be the zlib stream of a page. Older receivers do not know the flag."""
     return (
         found.payload + _ZLIB_HEAD <= stop
         and view[found.payload] & ram.ZLIB_METHOD == ram.ZLIB_DEFLATE

@@ -58,7 +58,7 @@ class Pending:
     records of ``steps[k]`` bytes each, from p on. ``names`` has the offset of each record that names a block, and that
     block. ``special`` has the kind and payload length of records whose flags alone do not tell them, by offset.
 
-    The loop in C gives its records' columns at once. They stand in ``filled``, in these records' own rows;
+    The loop in C gives its records' columns at once. They stand in ``filled``, in these records' own rows.
     ``stretches`` has the first row and the end of each such part.
     """
 
@@ -89,7 +89,7 @@ class Pending:
         self.at, self.counts, self.steps = [], [], []
 
     def room(self) -> Columns:
-        """Columns of `PENDING_MAX` rows. The loop in C fills them from row ``len`` on; `add_stretch` says how far."""
+        """Columns of `PENDING_MAX` rows. The loop in C fills them from row ``len`` on. `add_stretch` says how far."""
         if self.filled is None:  # in one piece of memory, which the allocator can give out again, still mapped
             sizes = [PENDING_MAX * np.dtype(dtype).itemsize for dtype in DTYPES.values()]
             parts = np.split(np.empty(sum(sizes), np.uint8), np.cumsum(sizes[:-1]))
@@ -400,7 +400,7 @@ class Layout:
         return columns.take(slice(count)), pending.selected(block)
 
     def _fields(self, view: memoryview, base: int, pending: Pending, block: int) -> Columns:
-        """The columns of the pending records whose rows are not filled; arguments as in `gather`."""
+        """The columns of the pending records whose rows are not filled. The arguments are as in `gather`."""
         at = pending.places()
         data = np.frombuffer(view, np.uint8)
         words = _values(data, at, _WORD).astype(np.uint64)
@@ -454,7 +454,7 @@ _in_order = attrgetter(*DTYPES)  # the columns of a table, as a tuple
 
 
 def _expand(entries: list[int], run_counts: list[int], run_steps: list[int]) -> Ints:
-    """The offset of every record, those of runs included; arguments as in `Pending`."""
+    """The offset of every record, those of runs included. The arguments are as in `Pending`."""
     at = np.array(entries, np.int64)
     runs = np.flatnonzero(at < 0)
     if not len(runs):

@@ -52,7 +52,7 @@ class Buffer:
         self.view = memoryview(bytes(view) + bytes(MARGIN)) if self.padded else view
 
     def reach(self, at: int, count: int) -> int:
-        """Have ``count`` bytes from ``at`` in the window, as far as the capture goes; returns how many there are."""
+        """Have ``count`` bytes from ``at`` in the window, as far as the capture goes. Returns how many there are."""
         if at < self.base or (at + count > self.base + self.real and not self.final):
             self.load(at, count)
         return max(0, min(count, self.base + self.real - at))
@@ -78,7 +78,7 @@ class Buffer:
         return word
 
     def skip(self, at: int, count: int, what: str) -> int:
-        """The offset ``count`` bytes on, all of which must be there; holds no more than a window of them."""
+        """The offset ``count`` bytes on, all of which must be there. It holds no more than a window of them."""
         end = at + count
         while at < end:
             there = self.reach(at, min(end - at, MARGIN))

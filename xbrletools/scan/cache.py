@@ -87,7 +87,7 @@ def _key(source: MappedSource, origin: Origin, *options: str | int | None) -> li
 
 
 class Indexed(Scan):
-    """A scan that was done before. Everything is known at once; iterating it gives the rows again."""
+    """A scan that was done before. Everything is known at once. Iterating it gives the rows again."""
 
     columns: Columns
 
@@ -111,7 +111,7 @@ def read(path: Path, key: list[Any], size: int) -> tuple[Columns, Facts]:
 
     Raises:
         OSError: there is no index there.
-        ValueError: it is not one of what ``key`` says, or damaged; and others for what no index can hold.
+        ValueError: it is not one of what ``key`` says, or damaged. Other errors come of what no index can hold.
     """
     data = np.asarray(np.memmap(path, np.uint8, mode="r"))
     about, at = _description(data)
@@ -280,7 +280,7 @@ def _room(where: Path) -> int:
 
 
 def _trim(where: Path) -> None:
-    """Drop the indexes that were not used for longest, until the rest fits; and those that were never finished."""
+    """Drop the indexes that were not used for longest, until the rest fits, and those that were never finished."""
     found = sorted(((p.stat(), p) for p in where.glob(f"*{_SUFFIX}")), key=lambda f: -f[0].st_mtime)
     total = 0
     for stat, path in found:

@@ -40,7 +40,7 @@ def plausible(notes: Notes, word: int) -> bool:
 
 
 class RamReader:
-    """Reads the records of RAM sections; what has been walked over waits until `gather` makes columns of it.
+    """Reads the records of RAM sections. What has been walked over waits until `gather` makes columns of it.
 
     It settles how they read, as far as that is not known before.
     """
@@ -59,7 +59,7 @@ class RamReader:
         buffer.before_move = self.gather
 
     def read(self, owner: Owner, at: int) -> Iterator[Columns]:
-        """Walk the records of one RAM section to its EOS; its end is then ``end`` of the notes."""
+        """Walk the records of one RAM section to its EOS. Its end is then ``end`` of the notes."""
         self._begin(owner, at)
         buffer = self._buffer
         while True:
@@ -90,7 +90,7 @@ class RamReader:
                 return
 
     def gather(self) -> None:
-        """Turn the records walked over so far into columns; the window may move after that."""
+        """Turn the records walked over so far into columns. The window may move after that."""
         if len(self._pending) and self._layout is not None:
             buffer = self._buffer
             columns, self._block = self._layout.gather(
@@ -105,7 +105,7 @@ class RamReader:
         yield from ready
 
     def restart(self, block: int) -> None:
-        """Forget what was walked over, and how it read; ``block`` is selected."""
+        """Forget what was walked over, and how it read. ``block`` is selected."""
         self._block = block
         self._layout = None
         self._pending = Pending()
@@ -126,7 +126,7 @@ class RamReader:
     # -- one record --------------------------------------------------------------------------------------------------
 
     def _record(self, at: int, end: int) -> tuple[int, bool]:
-        """Read the one record at ``at``; returns where the next begins and whether the section has ended.
+        """Read the one record at ``at``. Returns where the next begins and whether the section has ended.
 
         ``end`` is the offset of the first byte that is not there. Where the record changes how records read, it is
         itself the next.
@@ -152,7 +152,7 @@ class RamReader:
         return self._walked(at), bool(flags & _EOS)
 
     def _settle(self, at: int, kind: Kind) -> bool:
-        """Find out what a record of this kind, at ``at``, depends on; true if that was not known before."""
+        """Find out what a record of this kind, at ``at``, depends on. True if that was not known before."""
         notes = self._notes
         if kind is Kind.PAGE and notes.reading.page_sum is None:
             page_sum = pages_carry_sums(self._buffer.view, at - self._buffer.base, notes.page_size)
@@ -166,7 +166,7 @@ class RamReader:
         return False
 
     def _walked(self, at: int) -> int:
-        """Add the record at ``at``, all that it depends on being known, to what was walked over; returns its end."""
+        """Add the record at ``at``, all that it depends on being known, to what was walked over. Returns its end."""
         buffer, reading = self._buffer, self._notes.reading
         here = at - buffer.base
         found = extent(buffer.view, here, reading, buffer.real, self._entry)
@@ -254,7 +254,7 @@ class RamReader:
         self._resettle()
 
     def _settle_page_size(self, at: int, word: int) -> bool:
-        """Find the target's page size at the first record that depends on it; true if it is not the one assumed."""
+        """Find the target's page size at the first record that depends on it. True if it is not the one assumed."""
         buffer, notes = self._buffer, self._notes
         if not self._judge.may_try_page_size(self._pending, buffer.base):
             notes.page_size_known = True
@@ -286,7 +286,10 @@ class RamReader:
         return None
 
     def _mapped(self, at: int, total: int) -> int | None:
-        """Read a block list of mapped-ram and give its pages as records; where it ends, or None for another list."""
+        """Read a block list of mapped-ram and give its pages as records.
+
+        Returns where it ends, or None for another list.
+        """
         buffer, notes = self._buffer, self._notes
         start = at + WORD
         first = mapped_ram.entry(bytes(buffer.part(start, mapped_ram.ENTRY_MAX)), start, total)
@@ -317,7 +320,7 @@ class RamReader:
         return start
 
     def _block_list(self, at: int, total: int) -> int:
-        """Read the v4 block list after the word at ``at``; returns its bytes."""
+        """Read the v4 block list after the word at ``at`` and return its bytes."""
         notes = self._notes
         found = blocklist.read(self._buffer.part(at, LIST_MAX)[WORD:], total, notes.capabilities)
         if found.cut:
@@ -358,7 +361,7 @@ class RamReader:
         notes.has_start = True
 
     def _block_named(self, name: bytes, at: int) -> int:
-        """The index of the block called ``name``; one that the list does not have is added, as undeclared."""
+        """The index of the block called ``name``. One that the list does not have is added, as undeclared."""
         notes = self._notes
         self._judge.block_name(at, name)
         index = notes.block_index.get(name)

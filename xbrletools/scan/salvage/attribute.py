@@ -18,7 +18,7 @@ BUSY_MOST, BUSY_LEAST = 0.8, 0.2  # this share of them was sent again before in 
 
 
 def attributed(columns: Columns, pieces: Sequence[Columns], notes: Notes) -> Columns:
-    """The records of a run with their block, where only one fits; the others are left out.
+    """The records of a run with their block, where only one fits. The others are left out.
 
     ``pieces`` are the records before the gap that it comes after.
     """

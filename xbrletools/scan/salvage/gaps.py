@@ -50,7 +50,7 @@ def place_filled(
 ) -> str | None:
     """Which one record the bytes [start, end) are exactly: nothing was cut out there or put in. None for any other.
 
-    Of the records ``parsed`` before the gap only ``kept`` are believed; ``data`` is the capture, (size,) uint8.
+    Of the records ``parsed`` before the gap only ``kept`` are believed. ``data`` is the capture, (size,) uint8.
     """
     starts = {start} if len(kept) == len(parsed) else {start, end_of(parsed)}
     page = WORD + (INT if reading.page_sum else 0) + reading.page_size

@@ -132,7 +132,7 @@ class Resync:
         return Chain(score, records, reading)
 
     def _order(self, found: Extent, last: int, records: int, reading: Reading) -> int | None:
-        """What the address and the name of a record say, after one at address ``last``; None where they do not fit."""
+        """What the address and name of a record say, after one at address ``last``, or None where they do not fit."""
         notes = self._notes
         if found.address >= longest(notes):
             return None
@@ -183,7 +183,7 @@ class Resync:
     # -- sections ----------------------------------------------------------------------------------------------------
 
     def _past_eos(self, at: int) -> tuple[int | None, int]:
-        """Where the records of the next RAM section begin; else None, and how much speaks for what stands there."""
+        """Where the records of the next RAM section begin, or None, and how much speaks for what stands there."""
         view = self._view
         ids = ram_ids(self._notes)
         for _ in range(SECTIONS):

@@ -22,7 +22,7 @@ from .sweep import infer_lengths, split_at_jumps
 
 
 class Salvager(Scan):
-    """A scan that reads on after damage; the gaps are complete when it has been iterated.
+    """A scan that reads on after damage. The gaps are complete when it has been iterated.
 
     ``blocks`` are the RAM blocks where the user knows them, as (name, length in bytes).
 
@@ -71,7 +71,7 @@ class Salvager(Scan):
         yield columns
 
     def _pieces(self) -> list[Columns]:
-        """The believed records of every run; the gaps between the runs are noted."""
+        """The believed records of every run. The gaps between the runs are noted."""
         notes = self._notes
         pieces: list[Columns] = []
         rows = begun = searched = 0
@@ -126,7 +126,7 @@ class Salvager(Scan):
         parsed: Columns,
         kept: Columns,
     ) -> tuple[Gap, Iterator[Columns] | None]:
-        """The gap that begins at ``start``, and the run that comes after it; None where none does."""
+        """The gap that begins at ``start``, and the run that comes after it, or None where none does."""
         if following is None:
             return self._to_tail(start, problem, row)
         notes = self._notes
@@ -175,7 +175,7 @@ class Salvager(Scan):
         yield from self._container.read(at)
 
     def _footer_after(self, owner: Owner, at: int) -> int:
-        """Past the footer of a section whose header is lost; it says the section's id."""
+        """Past the footer of a section whose header is lost. The footer says the section's id."""
         notes = self._notes
         size = qevm.Footer.sizeof()
         if notes.footers is not False and not ram_ids(notes):

@@ -53,7 +53,7 @@ def is_allowed(word: int, reading: Reading, notes: Notes) -> bool:
 
 
 class Skeptic:
-    """The judge of salvage. ``given``: the user gave the blocks; ``no_more_ram``: no RAM section is looked for."""
+    """The judge of salvage. ``given``: the user gave the blocks. ``no_more_ram``: no RAM section is looked for."""
 
     def __init__(self, notes: Notes, given: bool) -> None:
         self._notes = notes
@@ -131,9 +131,9 @@ def ram_owner(notes: Notes, number: int) -> Owner:
 def checked(
     columns: Columns, problem: Problem | None, data: NDArray[np.uint8], notes: Notes
 ) -> tuple[Columns, Problem | None]:
-    """The records up to the first whose word no sender writes; the fast walk does not look at addresses.
+    """The records up to the first whose word no sender writes. The fast walk does not look at addresses.
 
-    ``data`` is the capture, (size,) uint8; ``problem`` is why the run ended, which may be found to end earlier.
+    ``data`` is the capture, (size,) uint8. ``problem`` is why the run ended, which may be found to end earlier.
     """
     lengths = np.array([b.length if b.declared else ADDRESS_MAX for b in notes.blocks] or [0], np.uint64)
     block = np.minimum(columns.block, len(lengths) - 1)

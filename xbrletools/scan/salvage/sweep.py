@@ -30,7 +30,7 @@ def infer_lengths(pieces: Sequence[Columns], notes: Notes) -> None:
 def split_at_jumps(columns: Columns, notes: Notes) -> Columns:
     """Find where the first sweep over all pages jumps: every page is sent once, in the order of the blocks.
 
-    Records are missing there though the framing is whole; each jump becomes a gap. The records on both sides of it are
+    Records are missing there though the framing is whole. Each jump becomes a gap. The records on both sides of it are
     left out too: either can be spliced from two.
     """
     if not notes.has_start:

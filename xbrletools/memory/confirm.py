@@ -136,7 +136,7 @@ def sums_fit(
 def sums_hold(
     columns: Columns, rows: Ints, pages: NDArray[np.uint8], places: Ints, dialect: Dialect | None
 ) -> NDArray[np.bool_]:
-    """Whether each delta's sum holds for the page that it made, (n,) bool; true where it states none.
+    """Whether each delta's sum holds for the page that it made, (n,) bool. True where it states none.
 
     ``rows`` (n,) are the deltas' rows in ``columns``, ``places`` (n,) their pages' places in ``pages``.
     """

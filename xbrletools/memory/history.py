@@ -74,7 +74,7 @@ class Version:
 
     @property
     def sum_holds(self) -> bool | None:
-        """Whether the stated sum is the page's; None where either is missing."""
+        """Whether the stated sum is the page's, or None where either is missing."""
         return None if self.stated is None or self.computed is None else self.stated == self.computed
 
 
@@ -201,7 +201,8 @@ class PageHistory:
                 base = record
 
     def delta(self, record: int) -> tuple[NDArray[np.uint8], NDArray[np.bool_]]:
-        """What the delta of ``record`` says: (page_size,) uint8, old XOR new or, in XBZRLE, the new bytes; and where.
+        """What the delta of ``record`` says, (page_size,) uint8, and which bytes it says: old XOR new or, in XBZRLE,
+        new.
 
         Raises:
             XbrleError: this record did not touch the page, is not a delta, or does not decode.

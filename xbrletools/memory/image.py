@@ -92,7 +92,7 @@ class PageSpace:
         return slice(int(self.first[block]), int(self.first[block + 1]))
 
     def pages_of(self, columns: Columns) -> NDArray[np.int64]:
-        """The page of each record, (n,) int64; -1 where the record carries none, or one that is in no block."""
+        """The page of each record, (n,) int64. It is -1 where the record carries none, or one outside every block."""
         block = np.minimum(columns.block, len(self.blocks)).astype(np.int64)
         pages = np.append(self.pages, 0)[block]
         place = (columns.address >> np.uint64(self.page_size.bit_length() - 1)).astype(np.int64)
@@ -148,7 +148,7 @@ class Image:
         return np.full(self.space.page_size, self.state[page] == State.RECOVERED)
 
     def known_bytes(self, page: int) -> NDArray[np.bool_]:
-        """Which bytes of a page are known, (page_size,) bool; see `known`."""
+        """Which bytes of a page are known, (page_size,) bool. See `known`."""
         recovered = self.recovered_bytes(page)
         return recovered if self.vouched is None else recovered & self.vouched[page]
 

@@ -60,7 +60,7 @@ def _order(blocks: Sequence[Block]) -> tuple[list[int], str]:
 
 
 def _pc_key(name: bytes) -> tuple[int, ...] | None:
-    """A key that sorts the PC's blocks by their allocation; None for a name that the PC does not use."""
+    """A key that sorts the PC's blocks by their allocation, or None for a name that the PC does not use."""
     if name in PC_ORDER:
         return (PC_ORDER.index(name),)
     rom = _OPTION_ROM.fullmatch(name)

@@ -297,7 +297,7 @@ def _put_deltas(
     based: NDArray[np.bool_],
     dialect: Dialect,
 ) -> NDArray[np.uint8]:
-    """Apply deltas; returns their verdicts.
+    """Apply deltas and return their verdicts.
 
     One that does not decode leaves its page unknown. One over unknown bytes recovers only those that it states itself.
     """
@@ -325,7 +325,7 @@ def _put_over_unknown(
     pages: NDArray[np.int64],
     dialect: Dialect,
 ) -> NDArray[np.uint8]:
-    """Apply deltas to pages that are not wholly recovered; returns their verdicts.
+    """Apply deltas to pages that are not wholly recovered, and return their verdicts.
 
     Old XOR new over an unknown byte gives an unknown byte. A literal is what it is, whatever the byte was.
     """

@@ -56,7 +56,7 @@ class Batch:
         return np.flatnonzero(self.entries.places >= 0)
 
     def latest(self, pages: Ints, moments: Ints) -> Ints:
-        """For each page the last entry up to entry ``moments``, (n,) int64; -1 where the batch has none of it."""
+        """For each page the last entry up to entry ``moments``, (n,) int64. It is -1 where the batch has none of it."""
         if not self._count:
             return np.full(len(pages), -1, np.int64)
         place = np.searchsorted(self._keys, pages * self._count + moments, side="right") - 1
@@ -65,7 +65,7 @@ class Batch:
 
 
 class Versions:
-    """Iterating gives `Batch` after `Batch`; the memory here is then as it is at that batch's end.
+    """Iterating gives `Batch` after `Batch`. The memory here is then as it is at that batch's end.
 
     ``columns`` are the records of the stream whose versions are wanted, ``lapses`` go by places in them. In the
     sender's view a dup page that the sender did not cache is a version like any other, and not a base for what follows.

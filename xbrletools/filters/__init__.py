@@ -1,6 +1,6 @@
 """Filters: a small expression language that chooses records, for the library, the commands and the browser.
 
-An example is ``kind:xbrle page:0x300000-0x33f000 len>1000``. Terms side by side must all hold; ``or``, ``not`` (or
+An example is ``kind:xbrle page:0x300000-0x33f000 len>1000``. Terms side by side must all hold. ``or``, ``not`` (or
 ``!``) and parentheses combine them. A term is FIELD:VALUE,VALUE,... or FIELD with one of > >= < <= = != and a value. A
 number can also be a range: A-B with both ends included, A- or -B. Values with blanks, commas or parentheses stand in
 quotes, inside which a doubled quote is one quote.

@@ -35,7 +35,7 @@ def term(field: str, value: str, rules: Collection[str] | None = None) -> Filter
 
 
 class _Parser:
-    """A recursive descent over the text; ``at`` is the next character."""
+    """A recursive descent over the text. ``at`` is the next character."""
 
     def __init__(self, text: str, rules: Collection[str] | None) -> None:
         self.text = text

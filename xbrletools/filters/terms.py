@@ -29,7 +29,7 @@ Tests = tuple[RecordTest, SectionTest | None]
 
 
 def make_term(field: Word, compare: str, values: list[Word], rules: Collection[str] | None) -> Term:
-    """The term that these words are; ``rules`` are the rules that a finding can have, None if any word is one.
+    """The term that these words are. ``rules`` are the rules that a finding can have, None if any word is one.
 
     Raises:
         FilterError: there is no such field, or the comparison or a value does not fit it.
@@ -234,7 +234,7 @@ def _present(field: str, records: Records) -> Mask:
 
 
 def _of_sections(field: str, sections: Sections, indices: NDArray[np.int64]) -> NDArray[np.int64]:
-    """The column that a field has for sections, (m,) int64; -1 for a section that does not have the field."""
+    """The column that a field has for sections, (m,) int64. It is -1 for a section that does not have the field."""
     chosen = [sections[i] for i in indices.tolist()]
     if field == "offset":
         return np.array([s.offset for s in chosen], np.int64)

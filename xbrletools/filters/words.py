@@ -38,7 +38,7 @@ _RANGE = re.compile(r"([^-]*)-([^-]*)")
 
 
 class FilterError(XbrleError):
-    """A filter cannot be read; ``position`` is where in its text, from 0."""
+    """A filter cannot be read. ``position`` is where in its text, from 0."""
 
     def __init__(self, text: str, position: int, message: str) -> None:
         super().__init__(f"character {position + 1} of filter {text!r}: {message}")
@@ -71,7 +71,7 @@ class Word:
         return self._number(self.text)
 
     def bounds(self) -> Bounds:
-        """The range that it is; a number is a range of itself.
+        """The range that it is. A number is a range of itself.
 
         Raises:
             FilterError: it is neither.

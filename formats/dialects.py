@@ -195,7 +195,7 @@ DIALECTS: dict[str, Dialect] = {
 
 
 def statistics_form(dialect: Dialect | None, ram_version: int) -> Form:
-    """How the sender's build printed its statistics; without a dialect, how most builds of that RAM version did."""
+    """How the sender's build printed its statistics. Without a dialect: how most builds of that RAM version did."""
     if dialect is not None:
         return dialect.form
     return statistics.M115 if ram_version == _V3 else statistics.POSTED

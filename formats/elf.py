@@ -1,7 +1,7 @@
 """ELF64 core files, as far as a memory image needs them: the file header and the program headers.
 
-Facts: README.md, "Memory images"; the System V ABI, "ELF Header" and "Program Header" (gabi, chapters 4 and 5). Both
-byte orders exist.
+Facts: README.md, "Memory images", and the System V ABI, "ELF Header" and "Program Header" (gabi, chapters 4 and 5).
+Both byte orders exist.
 """
 
 from enum import IntEnum

@@ -1,6 +1,6 @@
 """Iterable sections beside `ram` and `block`, whose data is records of their own.
 
-Facts: README.md, "Iterable sections". dirty-bitmap and s390-storage_attributes were seen in captures [C]; spapr/htab
+Facts: README.md, "Iterable sections". dirty-bitmap and s390-storage_attributes were seen in captures [C]. spapr/htab
 and the attributes' records with data were not [Q].
 """
 

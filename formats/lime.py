@@ -1,6 +1,6 @@
 """LiME memory images: a header before each range of physical memory.
 
-Facts: README.md, "Memory images"; the LiME project's README, "LiME Memory Range Header Version 1". All integers are
+Facts: README.md, "Memory images", and the LiME project's README, "LiME Memory Range Header Version 1". All integers are
 little-endian. The end address is that of the last byte.
 """
 

@@ -18,7 +18,7 @@ METHOD_MASK = 0x7 << METHOD_SHIFT
 
 
 class Flag(IntFlag):
-    """The flags of a packet; the method stands in `METHOD_MASK`."""
+    """The flags of a packet. The method stands in `METHOD_MASK`."""
 
     SYNC = 0x01
 

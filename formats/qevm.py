@@ -1,7 +1,7 @@
 """The QEVM container: file header, section framing, footers, CONFIGURATION, COMMAND, VMDESCRIPTION.
 
 Facts: README.md, "The container": QEMU's migration stream as written from 2009 to today. All integers are big-endian.
-Names are bytes; who shows a name decides how it reads as text.
+Names are bytes. Who shows a name decides how it reads as text.
 """
 
 from enum import IntEnum
@@ -48,7 +48,7 @@ class SectionType(IntEnum):
 
 
 class Command(IntEnum):
-    """Numbers of the COMMAND section. 8 to 10 were renumbered once; the length tells which one is meant."""
+    """Numbers of the COMMAND section. 8 to 10 were renumbered once. The length tells which one is meant."""
 
     OPEN_RETURN_PATH = 1
     PING = 2

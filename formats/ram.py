@@ -197,7 +197,7 @@ def record(
     """One record of a RAM section, from its word to its last byte.
 
     Parsing gives ``word``, ``blocks`` (the list after MEM_SIZE in v4), ``name`` (bytes, or None with CONTINUE) and
-    ``body``; building takes the same. ``dialect`` says how a delta reads. Without one only deltas fail. ``entry`` is
+    ``body``. Building takes the same. ``dialect`` says how a delta reads. Without one only deltas fail. ``entry`` is
     the grammar of a block list's entries.
     """
     kind = Kind.XBZRLE if dialect is not None and dialect.encoding is Encoding.ZRUN else Kind.XBRLE

@@ -31,5 +31,5 @@ NUMBERS: dict[str, Grammar] = {
 
 
 def number(name: str) -> "Grammar | None":
-    """The grammar of a type that is one number, big-endian whatever the guest; None for others."""
+    """The grammar of a type that is one number, big-endian whatever the guest, or None for others."""
     return NUMBERS.get(name.split(" ", 1)[0])

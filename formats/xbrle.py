@@ -22,7 +22,7 @@ RUN_MAX = 255  # the encoder's limit: a run is a u8
 
 
 class HeaderFlag(IntFlag):
-    """xh_flags of the posted header; earlier trees write 1 and mean "XBRLE"."""
+    """xh_flags of the posted header. Earlier trees write 1 and mean "XBRLE"."""
 
     XBRLE = 0x1
     CHECKSUM = 0x2

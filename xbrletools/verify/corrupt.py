@@ -81,7 +81,7 @@ def _chains(receiver: Replay, rows: Ints, pages: Ints, wrong: Ints, twice: Spans
 
 
 def _by_page(stream: Stream, rows: Ints) -> Iterator[tuple[Ints, Ints]]:
-    """All records of the pages of these rows, and their pages, rising by page and then by row; some pages at a time."""
+    """All records of the pages of these rows, and their pages, rising by page and then by row, some pages at a time."""
     columns, space = stream.records.columns, space_of(stream)
     wanted = pages_wanted(stream, (space.pages_of(columns.take(rows[part])) for part in pieces(len(rows))))
     bits = len(columns).bit_length()

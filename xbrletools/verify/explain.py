@@ -64,7 +64,7 @@ def _number(text: str) -> int | None:
 
 
 def chain(stream: Stream, finding: Finding) -> list[ChainLink]:
-    """The records behind a finding that is about a page, in order; empty for the others."""
+    """The records behind a finding that is about a page, in order. Empty for the others."""
     if finding.record is None or finding.block is None or finding.page is None:
         return []
     try:

@@ -30,7 +30,7 @@ class Mark:
 
 
 def _words(evidence: Mapping[str, Any]) -> dict[str, Any]:
-    """Evidence as messages word it; ``healed`` says which record healed the page, if one did."""
+    """Evidence as messages word it. ``healed`` says which record healed the page, if one did."""
     words = {name: "none" if value is None else value for name, value in evidence.items()}
     healing = evidence.get("healed_by_record")
     never = "never healed: the page is wrong at the end"

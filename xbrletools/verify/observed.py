@@ -45,8 +45,8 @@ class Replay:
     """One replay that collects what its deltas show. What a chunk of records shows is sorted by row.
 
     After `run`, ``seen`` has columns with ``rows`` and, where that is needed, ``pages`` and what was seen:
-    ``undecoded`` deltas; ``baseless`` ones to pages that were never given in full; ``damaged`` zlib streams; deltas
-    over ``blank`` memory whose sum fails; ``wrong`` sums; ``suspects``. A suspect is a delta whose page the receiver
+    ``undecoded`` deltas, ``baseless`` ones to pages that were never given in full, ``damaged`` zlib streams, deltas
+    over ``blank`` memory whose sum fails, ``wrong`` sums, ``suspects``. A suspect is a delta whose page the receiver
     last got as a dup page. Beside it are the rows of that dup page (``dups``) and of what was sent before it
     (``bases``, -1 for nothing). ``holds`` (rows of the table,) bool says of deltas that their stated sum is their
     page's, ``uniform`` that their page comes to one repeated byte.
@@ -164,7 +164,7 @@ class Replay:
 
 
 def next_full(stream: Stream, rows: Ints, pages: Ints) -> Ints:
-    """The row of the first full record of each page after each of these rising rows, (n,) int64; -1 for none.
+    """The row of the first full record of each page after each of these rising rows, (n,) int64, or -1.
 
     From the end of the table on, a piece at a time, remembering each page's first full record after it.
     """

@@ -1,7 +1,7 @@
 """Rules that need memory: whether deltas decode, whether sums hold, and why where they do not.
 
 One replay gives what the receiver had. A sum that fails there and holds in the sender's view shows a stale base
-(`stale`); one that fails in both shows damage (`corrupt`).
+(`stale`). One that fails in both shows damage (`corrupt`).
 """
 
 from collections.abc import Iterator
@@ -58,7 +58,7 @@ def memory_marks(stream: Stream) -> Iterator[Mark]:
 
 
 def _without(rows: Ints, others: Ints) -> Ints:
-    """The first rows that are not among the others; both are rising."""
+    """The first rows that are not among the others. Both are rising."""
     ledger = Ledger()
     ledger.add({"rows": rows[:0]})
     for part in pieces(len(rows)):

@@ -64,7 +64,7 @@ class Rule:
     """A rule: ``sentence`` says what breaking it means, ``stops`` which receivers stop there.
 
     ``rank`` is its place among the findings about one record. ``messages`` are QEMU's own where they are known, with
-    {} for what varies. ``conclusions`` say what a finding's evidence amounts to, by its `Proof` or other certainty;
+    {} for what varies. ``conclusions`` say what a finding's evidence amounts to, by its `Proof` or other certainty.
     `STATES_SUMS` is for dialects that state sums, `ANY` for all other cases.
     """
 
@@ -103,7 +103,7 @@ def _rule(
     conclusions: Mapping[str, str] | str | None = None,
     messages: tuple[str, ...] = (),
 ) -> Rule:
-    """Make a rule and enter it; ``conclusions`` of one sentence is for any case."""
+    """Make a rule and enter it. ``conclusions`` of one sentence is for any case."""
     cases = {ANY: conclusions} if isinstance(conclusions, str) else conclusions or {}
     RULES[id_] = Rule(id_, severity, sentence, stops, len(RULES), cases, messages)
     return RULES[id_]

@@ -61,8 +61,8 @@ class Stale:
         self.bases = ledger.columns()
 
     def _shown(self, receiver: Replay, sender: Replay, part: slice) -> tuple[NDArray[np.bool_], ...]:
-        """Of some suspects, (n,) bool each: whether they state a sum; whether it holds at the receiver; whether it
-        holds in the sender's view; whether the page of one without a sum proves a stale base; whether it denies it.
+        """Of some suspects, (n,) bool each: whether they state a sum, whether it holds at the receiver, whether it
+        holds in the sender's view, whether the page of one without a sum proves a stale base, whether it denies it.
 
         A page of one repeated byte goes as a dup page. If such a page comes of a delta at the receiver, the sender's
         base was another. If it comes of one in the sender's view, the sender did not forget the dup page.

@@ -27,7 +27,7 @@ _NO_RECORD, _LAPSED = 0, (1 << 32) - 1  # instead of a record's number
 
 @dataclass(frozen=True, slots=True)
 class Span:
-    """Bytes of a block, by its index, that one record wrote last; ``record`` is None where no record wrote them.
+    """Bytes of a block, by its index, that one record wrote last. ``record`` is None where no record wrote them.
 
     ``unknown`` is true where that record was a delta over unknown bytes, or a delta that does not decode. ``lapsed`` is
     true where the bytes were written, but the page was discarded or came into doubt afterwards.
@@ -127,7 +127,7 @@ def _unknown(image: Image, first: int, start: int, stop: int) -> NDArray[np.bool
 
 
 def _spans(block: int, offset: int, authors: NDArray[np.uint32], unknown: NDArray[np.bool_]) -> Iterator[Span]:
-    """Runs of bytes of one author that are all unknown, or all not; ``offset`` is that of the first byte."""
+    """Runs of bytes of one author that are all unknown, or all not. ``offset`` is that of the first byte."""
     differs = (authors[1:] != authors[:-1]) | (unknown[1:] != unknown[:-1])
     starts = np.concatenate([[0], np.flatnonzero(differs) + 1])
     lengths = np.diff(starts, append=len(authors))

@@ -125,7 +125,7 @@ def _in_piece(first: Image, second: Image, name: bytes, start: int, stop: int) -
 
 
 def _recovered(image: Image, name: bytes, start: int, stop: int) -> NDArray[np.bool_] | None:
-    """Which bytes [start, stop) of a block are recovered, (stop - start,) bool; None where all are."""
+    """Which bytes [start, stop) of a block are recovered, (stop - start,) bool, or None where all are."""
     pages = _pages(image, name, start, stop)
     state = image.state[pages]
     if (state == State.RECOVERED).all():

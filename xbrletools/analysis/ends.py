@@ -52,7 +52,7 @@ def disagreements(stream: Stream, sender: _Path | None, receiver: _Path | None) 
 
 
 def _by_number(stream: Stream, sent: Log, received: Log, match: "_Match | None") -> list[Finding]:
-    """The first line in which the sender's log and the receiver's differ; ``match`` gives the record of a line."""
+    """The first line in which the sender's log and the receiver's differ. ``match`` gives the record of a line."""
     both = min(len(sent), len(received))
     differs = np.zeros(both, bool)
     for name in ("kind", "length", "cksum"):
@@ -132,9 +132,9 @@ def _placed(stream: Stream, derived: Log, real: Log) -> Log:
 class _Match:
     """Which line of a log each record with a page is.
 
-    ``line`` (n,) int64 is the line by the record's number, both counted from 0; -1 where it is not known. ``between``
-    (n,) bool is true where anchors on both sides of the record agree on its line. ``stated`` (k,) bool says of each of
-    the k lines that were derived from the capture whether the log has such a line anywhere.
+    ``line`` (n,) int64 is the line by the record's number, both counted from 0. It is -1 where it is not known.
+    ``between`` (n,) bool is true where anchors on both sides of the record agree on its line. ``stated`` (k,) bool says
+    of each of the k lines that were derived from the capture whether the log has such a line anywhere.
     """
 
     line: NDArray[np.int64]
@@ -143,7 +143,7 @@ class _Match:
 
 
 def _match(stream: Stream, derived: Log, real: Log) -> _Match:
-    """Which line of the log ``real`` each record is; ``derived`` has the lines of those records that are certain.
+    """Which line of the log ``real`` each record is. ``derived`` has the lines of those records that are certain.
 
     Anchors are lines that are equal, sum included, occur once in each log, and come in the same order in both. Records
     between two gaps follow each other as their lines do, so the anchors on either side of a record give its line. Where

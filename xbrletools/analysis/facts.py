@@ -124,7 +124,7 @@ class Overview:
 
     @property
     def device_tail(self) -> DeviceTail | None:
-        """Where device state lies; None where the capture has none."""
+        """Where device state lies, or None where the capture has none."""
         full = [s for s in self.facts.sections if s.type is SectionType.FULL]
         if not full:
             return None
@@ -250,7 +250,7 @@ def _wrapping(wrapping: Wrapping | None) -> dict[str, Any] | None:
 
 
 def _subsection(sub: ConfigurationSubsection) -> dict[str, Any]:
-    """A subsection of CONFIGURATION; its value is null where its name is unknown."""
+    """A subsection of CONFIGURATION. Its value is null where its name is unknown."""
     value: Any = sub.value
     if isinstance(value, tuple):
         value = [shown(v) for v in value]
@@ -260,7 +260,7 @@ def _subsection(sub: ConfigurationSubsection) -> dict[str, Any]:
 
 
 def _commands(facts: Facts) -> list[dict[str, Any]]:
-    """The COMMANDs; ``package`` is the index of the command whose package holds this one."""
+    """The COMMANDs. ``package`` is the index of the command whose package holds this one."""
     packages = [(i, c.package) for i, c in enumerate(facts.commands) if c.package is not None]
     return [
         {
@@ -300,7 +300,7 @@ def _channel(channel: "Channel") -> dict[str, Any]:
 
 
 def _block(use: BlockUse, page_size: int) -> dict[str, Any]:
-    """A RAM block; ``page_size`` is the target's."""
+    """A RAM block. ``page_size`` is the target's."""
     block = use.block
     return {
         "name": shown(block.name),

@@ -272,7 +272,7 @@ _KIND_OF = {spelled.split()[0].encode(): int(kind) for kind, spelled in _SPELLED
 
 
 def _columns(lines: list[tuple[bytes, ...]], numbers: NDArray[np.uint64]) -> Log:
-    """The log of these lines, each as `miglog.LINE` splits it; ``numbers`` (n,) are their first fields."""
+    """The log of these lines, each as `miglog.LINE` splits it. ``numbers`` (n,) are their first fields."""
     _, addr, cksum, kind, length = zip(*lines, strict=True) if lines else ((),) * 5
 
     def column(values: tuple[bytes, ...], dtype: type, convert: Callable[[bytes], int]) -> NDArray[Any]:

@@ -13,7 +13,7 @@ from .stats import Stats
 
 @dataclass(frozen=True, slots=True)
 class Line:
-    """A line of the table; ``share`` is in percent, None for a line without one."""
+    """A line of the table. ``share`` is in percent, None for a line without one."""
 
     label: str
     value: int

@@ -75,7 +75,7 @@ class Pattern:
 
     @classmethod
     def of_regex(cls, source: str, ignore_case: bool = False) -> "Pattern":
-        """A regular expression over bytes, in Python's syntax; ``^`` and ``$`` match at the ends of lines.
+        """A regular expression over bytes, in Python's syntax. ``^`` and ``$`` match at the ends of lines.
 
         A match is cut `REGEX_REACH` bytes after the page that it begins in. Empty matches don't count.
 
@@ -266,7 +266,8 @@ class _Finder:
     def _windows(self, pages: Ints, moments: Ints, batch: Batch | None) -> tuple[bytearray, NDArray[np.uint8], Ints]:
         """The windows' bytes, one after the other, and of each segment, (windows, segments), its state and its entry.
 
-        The state is a `State`, uint8. The entry, int64, is the batch's entry that the segment is from; -1 for memory.
+        The state is a `State`, uint8. The entry, int64, is the batch's entry that the segment is from, or -1 for
+        memory.
         """
         buffer = bytearray(len(pages) * self.width)
         rows = np.frombuffer(buffer, np.uint8).reshape(len(pages), self.width)
@@ -311,7 +312,10 @@ class _Finder:
         return window[keep].tolist(), (begin[keep] - self.context).tolist(), contents[keep].tolist()
 
     def _places(self, buffer: bytearray) -> tuple[Ints, Ints, Ints]:
-        """Where the pattern occurs in the buffer, with overlapping places; each place's length and content's number."""
+        """Where the pattern occurs in the buffer, overlapping places too.
+
+        With each place's length and content's number.
+        """
         at: list[int] = []
         literal = self.pattern.literal
         if literal is not None:
@@ -474,7 +478,7 @@ class _Lives:
         return all_pages[order], all_when[order]
 
     def all(self, numbers: NDArray[np.uint32]) -> Iterator[Hit]:
-        """Every match, by address and time; ``numbers`` are the record numbers of the columns' places."""
+        """Every match, by address and time. ``numbers`` are the record numbers of the columns' places."""
         still = np.concatenate([self._now, np.full((1, self._now.shape[1]), -1)], axis=0)
         lives = np.concatenate([*self._gone, still], axis=1)
         self._gone.clear()

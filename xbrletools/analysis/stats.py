@@ -121,7 +121,7 @@ class Stats:
         return sums.page_wire + self.saved(sums)
 
     def saved(self, sums: Tally) -> int:
-        """The bytes that the deltas of ``sums`` saved compared with full pages; negative where they cost more."""
+        """The bytes that the deltas of ``sums`` saved compared with full pages. Negative where they cost more."""
         return sums.deltas * (self.page_size - self.delta_header) - sums.delta_payload
 
 

@@ -216,7 +216,7 @@ def _header(dialect: Dialect) -> int:
 
 
 def _candidates(stream: Stream, where: PageAddresses) -> list[_Candidate]:
-    """The senders to compare; those of XBRLE write the capture's own dialect where that is one."""
+    """The senders to compare. Those of XBRLE write the capture's own dialect where that is one."""
     size, own = stream.page_size, stream.dialect
     xbrle = own if own is not None and own.encoding is Encoding.RLE else DIALECTS["posted"]
     xbzrle = DIALECTS["xbzrle"]
@@ -234,7 +234,7 @@ def _candidates(stream: Stream, where: PageAddresses) -> list[_Candidate]:
 
 
 def _packed_sizes(pack: Callable[[bytes], bytes], batch: SentPages) -> Ints:
-    """The bytes of each page compressed by itself, (n,) int64; 0 for dup pages."""
+    """The bytes of each page compressed by itself, (n,) int64. It is 0 for dup pages."""
     sizes = np.zeros(len(batch), np.int64)
     for place in np.flatnonzero(~batch.is_dup).tolist():
         sizes[place] = len(pack(batch.contents[place].tobytes()))

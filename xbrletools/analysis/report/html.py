@@ -35,7 +35,7 @@ from .style import STYLE
 
 
 def page(report: Report, digests: Mapping[str, str], tool: str) -> str:
-    """The HTML page. ``digests`` are those of the input, by what was digested; ``tool`` is the program that made it."""
+    """The HTML page. ``digests`` are those of the input, by what was digested. ``tool`` is the program that made it."""
     name = shown(os.fsencode(str(report.stream.name)))
     parts = (
         _head(report, name, digests),
@@ -60,7 +60,7 @@ def page(report: Report, digests: Mapping[str, str], tool: str) -> str:
 
 
 def _base(name: str) -> str:
-    """The file's name without its folder; a text as it is shown, which may not be a path."""
+    """The file's name without its folder. ``name`` is a text as it is shown, which may not be a path."""
     return os.path.basename(name)  # noqa: PTH119
 
 

@@ -62,7 +62,7 @@ class PageMap:
     """A block's pages in cells of ``per_cell`` pages.
 
     ``fate`` (cells,) uint8 is the highest `Fate` among a cell's pages, ``sent`` (cells,) int64 how often its most sent
-    page was sent. The block has ``pages`` pages; ``given`` of them were sent, and ``lost`` of those are unknown, or
+    page was sent. The block has ``pages`` pages. ``given`` of them were sent, and ``lost`` of those are unknown, or
     known only in part.
     """
 
@@ -98,7 +98,7 @@ def page_maps(
 
 
 def _cells(pages: int, within: Ints, fate: NDArray[np.uint8], sent: Ints, lost: NDArray[np.bool_]) -> PageMap:
-    """The map of a block of so many pages; ``within`` (n,) are the pages that were sent, counted from the block's."""
+    """The map of a block of so many pages. ``within`` (n,) are the pages that were sent, counted from the block's."""
     per_cell = 1
     while -(-pages // per_cell) > CELLS:
         per_cell *= 2

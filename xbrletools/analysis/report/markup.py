@@ -17,7 +17,7 @@ class Markup(str):
 
 
 def tag(element: str, *children: object, **attributes: object) -> Markup:
-    """An element. Children that are not `Markup` are escaped, and so is every attribute; ``a_b`` is attribute a-b."""
+    """An element. Children that are not `Markup` are escaped, and so is every attribute. ``a_b`` is attribute a-b."""
     written = "".join(
         f' {key.rstrip("_").replace("_", "-")}="{html.escape(str(value))}"' for key, value in attributes.items()
     )
@@ -42,7 +42,7 @@ def note(*children: object) -> Markup:
 
 
 def more(count: int, limit: int, what: str) -> list[Markup]:
-    """A note that says how many of ``count`` things were left out; none where all are shown."""
+    """A note that says how many of ``count`` things were left out, or nothing where all are shown."""
     return [note(f"and {count - limit:,} more {what}")] if count > limit else []
 
 

@@ -36,7 +36,7 @@ def reach(pages: int) -> int:
 class PageCache:
     """Which pages the sender's cache holds, by their number in ram_addr space.
 
-    ``pages`` is how many pages there are; mask bits above their numbers never show. A page's bucket is its number
+    ``pages`` is how many pages there are. Mask bits above their numbers never show. A page's bucket is its number
     & (buckets - 1), even where ``buckets`` is not a power of two: the patch has it so.
     """
 

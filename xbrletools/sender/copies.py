@@ -33,7 +33,7 @@ class DeltaBases(Protocol):
 
 
 def previous(pages: Ints, enters: Bools) -> Ints:
-    """The last place before each with the same page that enters, (n,) int64; -1 where there is none."""
+    """The last place before each with the same page that enters, (n,) int64. It is -1 where there is none."""
     order = np.argsort(pages, kind="stable")
     ordered = pages[order]
     first = np.ones(len(pages), bool)
@@ -47,7 +47,7 @@ def previous(pages: Ints, enters: Bools) -> Ints:
 
 
 class Copies:
-    """A copy of each page as it was last entered. Only entered pages take memory; a dup page takes one byte."""
+    """A copy of each page as it was last entered. Only entered pages take memory. A dup page takes one byte."""
 
     def __init__(self, space: PageSpace) -> None:
         self._pages = Image(space).pages

@@ -40,7 +40,7 @@ class Plan:
 
 class _SnapshotBases:
     """Bases of deltas from the snapshots themselves. It keeps only the number of the snapshot that a page was last
-    entered from; ``now`` is the one that is being sent.
+    entered from. ``now`` is the one that is being sent.
     """
 
     def __init__(self, snapshots: Sequence[Snapshot]) -> None:

@@ -226,7 +226,7 @@ def _trace(run: _ModelRun, addresses: PageAddresses) -> CacheTrace:
 
 
 def _mask(cache_bytes: int | None, page_size: int, trace: CacheTrace, fitting: FittingMasks) -> int:
-    """The mask to test: that of ``cache_bytes``; else all bits, if that fits or nothing does; else one that fits."""
+    """The mask to test: that of ``cache_bytes``. Else all bits, if that fits or nothing does. Else one that fits."""
     if cache_bytes is not None:
         return buckets_of(cache_bytes, page_size, trace.ways) - 1
     if fitting.full or fitting.least is None:

@@ -21,7 +21,7 @@ WORK_MAX = 40_000_000  # inserts that a search looks at: some seconds
 class FittingMasks:
     """The masks that fit.
 
-    ``least`` is the least one, None where none fits; where the search was cut short it is a lower bound. ``full`` says
+    ``least`` is the least one, None where none fits. Where the search was cut short it is a lower bound. ``full`` says
     whether the mask with all bits fits. ``count`` is how many of ``of`` masks fit, None where counting them would take
     too long. ``powers`` are the least and the greatest of the form 2^k - 1, if any.
     """
@@ -99,7 +99,7 @@ class _Search:
         return without if without is not None else self.least(low | bit, high, bits - 1)
 
     def count(self, low: int, high: int, bits: int) -> int | None:
-        """How many masks from ``low`` to ``high`` fit; None where there are too many to look at."""
+        """How many masks from ``low`` to ``high`` fit, or None where there are too many to look at."""
         if not self._spend():
             return None
         least, most = self._trace.hits(low), self._trace.hits(high)

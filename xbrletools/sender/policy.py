@@ -120,7 +120,7 @@ class Sender:
     ) -> Choices:
         """Choose for a batch of records, (n,) each, and enter them into the cache.
 
-        ``ram_pages`` are page numbers in ram_addr space, which the cache goes by; ``pages`` are those that the copies
+        ``ram_pages`` are page numbers in ram_addr space, which the cache goes by. ``pages`` are those that the copies
         go by. ``contents`` is (n, page_size). ``swept`` marks what comes after the first sweep over memory.
         """
         count = len(ram_pages)

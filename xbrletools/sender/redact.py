@@ -27,8 +27,8 @@ _RANGE = re.compile(r"(?P<at>.*?)(?:(?P<sign>[-+])(?P<to>0x[0-9a-fA-F]+|\d+[kmgK
 def pages_to_blank(stream: Stream, choices: Sequence[str]) -> NDArray[np.bool_]:
     """Which pages of the capture's space ``block=NAME`` and ``page=RANGE`` mean, (pages,) bool.
 
-    A range is an address, START-END with END's page included, or START+LENGTH. ``BLOCK:`` before it names the block;
-    without that it is the first block.
+    A range is an address, START-END with END's page included, or START+LENGTH. ``BLOCK:`` before it names the block.
+    Without that it is the first block.
 
     Raises:
         XbrleError: a choice is neither of the two, or the block or page does not exist.
@@ -88,7 +88,7 @@ def redacted(stream: Stream, blank: NDArray[np.bool_]) -> Iterator[memoryview]:
 
 
 def _blank(stream: Stream, row: int, piece: NDArray[np.uint8], head: int) -> None:
-    """Blank one record in place. ``piece`` is what follows its word; its payload begins at ``head``."""
+    """Blank one record in place. ``piece`` is what follows its word. Its payload begins at ``head``."""
     columns, dialect = stream.records.columns, stream.dialect
     kind = columns.kind[row]
     payload = piece[head:]

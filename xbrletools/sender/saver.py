@@ -31,7 +31,7 @@ _NO_BLOCK = -1
 class RecordForm:
     """How a stream's RAM records are written.
 
-    ``endian`` is the sending host's, "little" or "big"; ``checksums`` matters where the dialect leaves the choice.
+    ``endian`` is the sending host's, "little" or "big". ``checksums`` matters where the dialect leaves the choice.
     """
 
     dialect: Dialect

@@ -103,7 +103,7 @@ def _contents(
 
 
 def _inflate(stream: Stream, image: Image, row: int, page: int) -> None:
-    """Decompress one COMPRESS_PAGE; a corrupt one leaves its page unknown."""
+    """Decompress one COMPRESS_PAGE. A corrupt one leaves its page unknown."""
     columns = stream.records.columns
     start = int(columns.offset[row]) + int(columns.head[row])
     packed = stream.data[start : start + int(columns.length[row])]

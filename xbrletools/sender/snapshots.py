@@ -23,7 +23,7 @@ _ESCAPE = re.compile(rb"\\(?:x([0-9a-f]{2})|(\\))")
 class Snapshot:
     """All RAM blocks at one moment, mapped. Pages are numbered through the blocks in their order.
 
-    Pages that were read leave this process at once; the files stay in the system's cache.
+    Pages that were read leave this process at once. The files stay in the system's cache.
     """
 
     def __init__(self, blocks: Sequence[Block], files: list[mmap.mmap], page_size: int) -> None:

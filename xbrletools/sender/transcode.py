@@ -65,7 +65,7 @@ def choose(sender: Sender, batch: SentPages, addresses: PageAddresses) -> Choice
 
 
 def cache_for(policy: Policy, cache_bytes: int, ram_pages: int, page_size: int) -> PageCache | None:
-    """The page cache of a sender with this policy; None where it never writes deltas.
+    """The page cache of a sender with this policy, or None where it never writes deltas.
 
     Raises:
         XbrleError: the cache is too small to be one.
@@ -96,7 +96,7 @@ class _CopiedBytes:
             )
 
     def before_damage(self, batch: SentPages) -> SentPages:
-        """The records before the damage; the page of each must be known."""
+        """The records before the damage. The page of each must be known."""
         offset = self._stream.records.columns.offset
         whole = offset[batch.rows].astype(np.int64) < self._end
         unknown = np.flatnonzero(whole & ~batch.known)

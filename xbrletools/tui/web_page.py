@@ -30,7 +30,7 @@ addEventListener("DOMContentLoaded", () => {
 
 
 def terminal(name: str, font_size: int) -> tuple[str, str]:
-    """The page with the terminal, for a capture of this name; and the nonce of its script."""
+    """The page with the terminal, for a capture of this name, and the nonce of its script."""
     nonce = secrets.token_urlsafe(16)
     head = f'<link rel="stylesheet" href="static/css/xterm.css"><script nonce="{nonce}">{_SCRIPT}</script>'
     head += '<script src="static/js/textual.js"></script>'

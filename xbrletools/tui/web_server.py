@@ -1,8 +1,8 @@
 """Answers a web browser: a page with a terminal, and a process of its own for each connection from such a page.
 
 The terminal is textual-serve's. Who may have it is decided here. Any page that a user has open, from anywhere, can make
-requests to a port of this machine. So the address holds a secret; it must be asked for under a name of this machine,
-since a foreign name may be made to lead here; and what asks must have come from here.
+requests to a port of this machine. So the address holds a secret. It must be asked for under a name of this machine,
+since a foreign name may be made to lead here. And what asks must have come from here.
 """
 
 import asyncio

@@ -236,7 +236,7 @@ class Connection:
         recording.error = recording.error or broken
 
     def _pass_on(self, source: socket.socket, target: socket.socket | None, writer: Writer, piece: bytes) -> str | None:
-        """Move bytes until there are no more; why it broke off, None at an orderly end."""
+        """Move bytes until there are no more. Returns why it broke off, or None at an orderly end."""
         buffer = bytearray(PIECE)
         view = memoryview(buffer)
         while True:

@@ -15,7 +15,7 @@ class Migration:
     """Which connection is the main channel, how many others there are, and where all goes.
 
     ``recordings`` has each direction that is recorded. ``notes`` are sentences about what is not, the first `NOTES_MAX`
-    of them; ``left_out`` counts the rest. ``starved`` is set where a connection lacks a descriptor. ``main_connected``
+    of them. ``left_out`` counts the rest. ``starved`` is set where a connection lacks a descriptor. ``main_connected``
     is set when the main channel has, or has failed to get, its connection to the destination.
     """
 

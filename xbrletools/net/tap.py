@@ -26,7 +26,7 @@ class Tap:
     """Opens its files, then listens. `run` records until the migration is over, or `stop` was called.
 
     Raises:
-        XbrleError: ``out`` cannot be written, or exists and ``force`` is not given; or it cannot listen there.
+        XbrleError: ``out`` cannot be written, or exists and ``force`` is not given, or it cannot listen there.
     """
 
     def __init__(self, listen: Address, out: Path, forward: Address | None = None, force: bool = False) -> None:
@@ -80,7 +80,7 @@ class Tap:
                 recording.path = None
 
     def _accept(self) -> bool:
-        """Take one connection, if one comes within a tick; whether one came."""
+        """Take one connection, if one comes within a tick. Returns whether one came."""
         try:
             source, peer = self._listener.accept()
         except TimeoutError:

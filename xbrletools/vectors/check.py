@@ -75,7 +75,7 @@ class Programs:
             self._stop(op, kind is not None)
 
     def ask(self, case: Case) -> Mapping[str, str] | None:
-        """The program's answer, its words by key; None where it does not support the operation.
+        """The program's answer, its words by key, or None where it does not support the operation.
 
         Raises:
             XbrleError: the program gives no answer, or one that is not KEY=VALUE words.

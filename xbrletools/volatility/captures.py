@@ -32,7 +32,7 @@ except ImportError:  # there is nothing to plug into
 else:
 
     class CaptureBlock(interfaces.layers.DataLayerInterface):
-        """The main RAM block of a capture, as it is at the stream's end; addresses are offsets in the block."""
+        """The main RAM block of a capture, as it is at the stream's end. Addresses are offsets in the block."""
 
         _version = (1, 0, 0)
 
@@ -73,7 +73,7 @@ else:
             return int(self._known[stop] - self._known[first]) == stop - first
 
         def read(self, offset: int, length: int, pad: bool = False) -> bytes:
-            """Bytes of the block. Unknown bytes are zeros with ``pad``; without it they cannot be read."""
+            """Bytes of the block. Unknown bytes are zeros with ``pad``. Without it they cannot be read."""
             if not pad and not self.is_valid(offset, length):
                 raise exceptions.InvalidAddressException(self.name, offset, f"{offset:#x} is not known")
             data = self._bytes[max(0, offset) : max(0, offset + length)].tobytes()
@@ -122,7 +122,7 @@ else:
 
         @classmethod
         def stack(cls, context: Any, layer_name: str, progress_callback: Any = None) -> Any:
-            """The layer of guest-physical memory; None where the file is not a capture."""
+            """The layer of guest-physical memory, or None where the file is not a capture."""
             block, memory = (context.layers.free_layer_name(n) for n in ("CaptureBlock", "CaptureLayer"))
             join = interfaces.configuration.path_join
             context.config[join(block, "base_layer")] = layer_name
@@ -177,7 +177,7 @@ def opened(layer: Any) -> xbrletools.Capture:
 
 
 def beside(path: Path) -> list[Path]:
-    """The files S.1, S.2 ... beside S that are multifd channels; earlier recordings begin with S.0."""
+    """The files S.1, S.2 ... beside S that are multifd channels. Earlier recordings begin with S.0."""
     magic = multifd.MAGIC.to_bytes(4, "big")
     numbered = [p for p in path.parent.iterdir() if p.stem == path.name and p.suffix[1:].isdecimal() and p.is_file()]
     return sorted(p for p in numbered if p.open("rb").read(len(magic)) == magic)

@@ -45,8 +45,8 @@ class Capture:
     """A migration stream, scanned when something first asks for its records.
 
     ``dialect``, ``endian`` ("little" or "big") and ``page_size`` force what is otherwise found by trial. ``salvage``
-    reads on after damage; ``blocks`` are then the RAM blocks where the user knows them, as (name, length in bytes).
-    ``channels`` are the multifd channels beside the main one; what was found in them is then in `channels`.
+    reads on after damage. ``blocks`` are then the RAM blocks where the user knows them, as (name, length in bytes).
+    ``channels`` are the multifd channels beside the main one. What was found in them is then in `channels`.
     ``snapshot`` names the internal snapshot of a disk image. ``cache``: what the scan of a large file finds may be kept
     in, and taken from, the user's cache folder.
     """
@@ -119,7 +119,7 @@ class Capture:
 
     @property
     def stream(self) -> Stream:
-        """The scanned capture. The first use scans it; a pipe is spooled to a temporary file for it.
+        """The scanned capture. The first use scans it. A pipe is spooled to a temporary file for it.
 
         Raises:
             XbrleError: this is not a migration stream.
@@ -145,7 +145,7 @@ class Capture:
         self._filling = Filling(self.source.size) if self._scanner.columns is None else None
 
     def _filled(self) -> Iterator[Columns]:
-        """Scan; gives the rows of each window as they stay in the table."""
+        """Scan, and give the rows of each window as they stay in the table."""
         for columns in self._scanner:
             yield columns if self._filling is None else self._filling.add(columns)
 
@@ -187,7 +187,7 @@ class Capture:
     def load(self, begin: "Callable[[GrowingTable], None]") -> Iterator[int]:
         """Scan as the first use of `stream` does, into a table that other threads may read meanwhile.
 
-        ``begin`` gets that table, still empty. Gives the file offset reached, after each window; at the end `stream`
+        ``begin`` gets that table, still empty. Gives the file offset reached, after each window. At the end `stream`
         is there.
 
         Raises:
@@ -211,7 +211,7 @@ class Capture:
         table.settle(self._stream.records)
 
     def so_far(self, table: "GrowingTable") -> "Capture":
-        """The capture as far as `load` has come, to ask while it goes on; what `load` adds later is not in it."""
+        """The capture as far as `load` has come, to ask while it goes on. What `load` adds later is not in it."""
         part = copy(self)
         part._stream = self._streamed(self._columns(len(table)), self._scanner.facts)
         return part
@@ -247,7 +247,7 @@ class Capture:
 
     @property
     def data(self) -> "NDArray[np.uint8]":
-        """The capture's bytes, (size,) uint8, read-only; the pages of multifd channels lie behind the main channel.
+        """The capture's bytes, (size,) uint8, read-only. The pages of multifd channels lie behind the main channel.
 
         Raises:
             XbrleError: the file has shrunk meanwhile.
@@ -261,7 +261,7 @@ class Capture:
 
     @property
     def blocks(self) -> tuple[Block, ...]:
-        """The RAM blocks, in the order of the block list; last those that only records name."""
+        """The RAM blocks, in the order of the block list. Last come those that only records name."""
         return self.stream.blocks
 
     @property
@@ -271,17 +271,17 @@ class Capture:
 
     @property
     def damage(self) -> Problem | None:
-        """Where and why the scan could not go on; None if it came to the end."""
+        """Where and why the scan could not go on, or None if it came to the end."""
         return self.stream.facts.damage
 
     @property
     def skipped(self) -> list[tuple[int, int]]:
-        """The bytes [start, end) that salvage skipped, in rising order; where gaps overlap, once."""
+        """The bytes [start, end) that salvage skipped, in rising order. Where gaps overlap, they stand once."""
         return self.stream.facts.skipped
 
     @property
     def gaps(self) -> tuple[Gap, ...]:
-        """What was skipped as damaged; empty unless the capture was opened to be salvaged."""
+        """What was skipped as damaged. It is empty unless the capture was opened to be salvaged."""
         return self.stream.facts.gaps
 
     @property
@@ -296,7 +296,7 @@ class Capture:
 
     @property
     def dialect(self) -> Dialect | None:
-        """The dialect of the deltas; None where no delta shows it."""
+        """The dialect of the deltas, or None where no delta shows it."""
         return self.stream.dialect
 
     @property
@@ -308,7 +308,7 @@ class Capture:
 
     @property
     def description(self) -> "Description | None":
-        """The VM description after the stream's end; None where there is none.
+        """The VM description after the stream's end, or None where there is none.
 
         Raises:
             XbrleError: what stands there is not a description.
@@ -325,7 +325,7 @@ class Capture:
         return entries(self.stream)
 
     def fields(self, section: Section) -> "Field | None":
-        """What a section that is not RAM or disk holds, field by field; None where nothing describes it.
+        """What a section that is not RAM or disk holds, field by field, or None where nothing describes it.
 
         Raises:
             XbrleError: the VM description is damaged.
@@ -369,7 +369,7 @@ class Capture:
     def memory(self, at: int | None = None, view: "View | None" = None, trust: "Trust | None" = None) -> "Image":
         """Memory just after record ``at``, by default at the end.
 
-        By default it is what the stream gives; after salvage `Image.recovered` tells which of it stands, and
+        By default it is what the stream gives. After salvage `Image.recovered` tells which of it stands, and
         `Image.known` which of that a checksum vouches for. With ``Trust.CHECKSUM`` all else is unknown.
 
         Raises:
@@ -433,9 +433,9 @@ def open_capture(
     """Open a capture: a path, a file object, bytes, or ``-`` for standard input.
 
     ``dialect`` (one of `xbrletools.formats.dialects.DIALECTS`), ``endian`` and ``page_size`` force what is otherwise
-    found by trial. ``salvage`` reads on after damage, see `Capture.gaps`; ``blocks``, as (name, length in bytes), are
+    found by trial. ``salvage`` reads on after damage, see `Capture.gaps`. ``blocks``, as (name, length in bytes), are
     then the RAM blocks where the capture's own list is lost.
-    ``channels`` are the other connections of a multifd migration; ``snapshot`` is the name or id of the internal
+    ``channels`` are the other connections of a multifd migration. ``snapshot`` is the name or id of the internal
     snapshot whose VM state is meant, where a qcow2 image has several. ``cache``: what the scan of a large file finds
     may be kept in the user's cache folder, where the next opening finds it. ``follow`` waits for what is
     still being written to the file ``what``, or will be, until it has stood still for a while.

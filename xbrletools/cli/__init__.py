@@ -95,8 +95,8 @@ def cli(debug: bool) -> None:
     the main RAM block. Sizes take K, M, G and T. Data goes to standard output, everything else to standard error.
     docs/glossary.md explains the words.
 
-    Exit status: 0 all is well; 1 errors, differences or missing data were found; 2 the input cannot be read, the
-    output cannot be written, or the usage is wrong; 130 interrupted.
+    Exit status: 0 all is well. 1 errors, differences or missing data were found. 2 the input cannot be read, the
+    output cannot be written, or the usage is wrong. 130 interrupted.
 
     To start with: xbrle info S, then xbrle verify S.
     """
@@ -132,7 +132,7 @@ def guard() -> None:
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Run the command line; every failure becomes one line and an exit status."""
+    """Run the command line. Every failure becomes one line and an exit status."""
     if isinstance(sys.stdout, io.TextIOWrapper):
         sys.stdout.reconfigure(errors="backslashreplace")  # names may hold characters that the locale lacks
     try:

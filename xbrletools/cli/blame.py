@@ -55,7 +55,7 @@ def command(opened: Capture, span: str, at: int | None, view: str, as_json: bool
 
 
 def _about(opened: Capture, found: Span) -> dict[str, Any]:
-    """The record that wrote a range, its pass, stage and kind; all None if none did."""
+    """The record that wrote a range, its pass, stage and kind. All are None if none did."""
     if found.record is None:
         return {"record": None, "pass": None, "stage": None, "kind": None}
     table = opened.records

@@ -41,7 +41,7 @@ def command(where: str, output: str, forward: str | None, force: bool) -> int:
     recording ends too. What was written stays.
 
     Recording ends when every channel is closed. SIGINT, SIGTERM and SIGHUP end it too, and the forwarding with it. What
-    came is kept. A second signal ends it at once; what is not yet on disk is lost.
+    came is kept. A second signal ends it at once. Then what is not yet on disk is lost.
 
     Exit status: 0 all channels were closed in order, 1 something was recorded but some of it is missing, 2 nothing was
     recorded, 130 ended by a signal.

@@ -84,10 +84,10 @@ def command(
 ) -> int:
     """Compare memory: of S and S2, or of S at two moments, before and after passes, or in two views.
 
-    RAM blocks are matched by name. A byte that is unknown in only one of the two counts as a difference; a byte that
+    RAM blocks are matched by name. A byte that is unknown in only one of the two counts as a difference. A byte that
     is unknown in both does not. With --to-view sender, S is compared with what the source really held.
 
-    The options for reading a capture apply to S and S2. Only --channel and --snapshot are for S alone: for S2 use
+    The options for reading a capture apply to S and S2. Only --channel and --snapshot are for S alone. For S2 use
     --to-channel and --to-snapshot.
 
     Exit status: 0 the memories are equal, 1 they differ, 2 a capture cannot be read. Damage does not change the
@@ -137,7 +137,7 @@ def _as_json(first: Image, second: Image) -> Iterator[str]:
 
 
 def _as_text(first: Image, second: Image) -> Iterator[str]:
-    """A line for each page, or for a run of pages that differ wholly and in one way; then the sums."""
+    """A line for each page, or for a run of pages that differ wholly and in one way. Then the sums."""
     for block in blocks_differ(first, second):
         yield _block_line(block)
     pages, counts = 0, Counter[Change]()

@@ -78,7 +78,7 @@ def command(
 
     A FILTER selects what is listed, for example kind:xbrle,xbzrle page:0x300000-0x33f000 len>1000. The fields are kind,
     page, len, block, pass, stage, record, section, offset, flags, checksum and finding. Join terms with and, or, not
-    and parentheses; a blank means and. Sections have only the fields section, stage and offset. A filter on any other
+    and parentheses. A blank means and. Sections have only the fields section, stage and offset. A filter on any other
     field lists records only.
 
     Sections inside a package of postcopy (sections sent inside one command) are indented by two columns. The offset of
@@ -107,7 +107,7 @@ def command(
 
 
 def _wanted(text: str, options: Mapping[str, str | None]) -> Filter | None:
-    """The filter that the words and the options make together; None if they let everything pass."""
+    """The filter that the words and the options make together, or None if they let everything pass."""
     parts = [filters.parse(text, _rules("finding" in text))]
     parts += [_option(name.removeprefix("by_"), value) for name, value in options.items() if value is not None]
     parts = [f for f in parts if f.fields]
@@ -158,7 +158,7 @@ def _pieces(
 
 
 def _standing_bases(opened: Capture) -> NDArray[np.int8] | None:
-    """What is known of each record's base after salvage; None if the blocks claim more memory than a guest can have."""
+    """What is known of each record's base after salvage, or None if blocks claim more memory than a guest can have."""
     try:
         return standing_bases(opened.stream, opened.space, opened.lapses())
     except XbrleError:

@@ -201,7 +201,7 @@ def _say_what_is_missing(count: int) -> None:
 
 
 def _disk(opened: Capture, name: str, output: Path, force: bool) -> int:
-    """Write the disk called ``name``; returns the exit status."""
+    """Write the disk called ``name``. Returns the exit status."""
     disks = opened.facts.disks
     device = next((d for d in disks if d == os.fsencode(name) or shown(d) == name), None)
     if device is None:
@@ -278,7 +278,7 @@ def _declared(opened: Capture, name: str) -> int:
 
 
 def _lost(opened: Capture, image: Image, at: int | None, trust: Trust) -> int:
-    """Say which pages were sent and are still not wholly known; returns the exit status."""
+    """Say which pages were sent and are still not wholly known. Returns the exit status."""
     columns = opened.records.columns
     if at is not None:
         columns = columns.take(slice(0, opened.records.row(at) + 1))

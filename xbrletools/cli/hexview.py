@@ -26,7 +26,7 @@ def cells(data: Bytes, known: Mask, unknown: str = UNKNOWN) -> list[str]:
 
 
 def characters(data: Bytes, known: Mask) -> str:
-    """One character for each byte; a blank if it is unknown."""
+    """One character for each byte, a blank if it is unknown."""
     return "".join(c if k else " " for c, k in zip(printable(data.tobytes()), known.tolist(), strict=True))
 
 

@@ -67,7 +67,7 @@ def _xml(opened: Capture) -> str:
 
 
 def _show(about: dict[str, Any], dialect: str) -> None:
-    """Print a screen about the capture; ``dialect`` is the line about its dialect."""
+    """Print a screen about the capture. ``dialect`` is the line about its dialect."""
     tables = [_pairs(_summary(about, dialect))]
     if about["blocks"]:
         tables.append(_blocks(about["blocks"]))
@@ -167,7 +167,7 @@ def _ending(about: dict[str, Any]) -> str:
 
 
 def _section_words(sections: list[dict[str, Any]]) -> str:
-    """Who wrote sections, and how many of each type; without those of devices."""
+    """Who wrote sections, and how many of each type, without those of devices."""
     words = []
     for s in sections:
         if s["idstr"] is None:

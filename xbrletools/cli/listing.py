@@ -48,12 +48,12 @@ class Lister(ABC):
         """A line for each of the window's rows in ``keep``."""
 
     def _end(self, section: Section) -> int | None:
-        """Where a section's data ends; None for RAM sections, whose EOS record the scan may not have reached yet."""
+        """Where a section's data ends, or None for RAM sections, whose EOS record the scan may not have reached yet."""
         is_ram = section.owner is not None and section.owner.idstr == ram.IDSTR and section.type != SectionType.FULL
         return None if is_ram or section.found_by is Boundary.CUT else section.end
 
     def _command(self, section: Section) -> Command | None:
-        """What a COMMAND says; None for another section."""
+        """What a COMMAND says, or None for another section."""
         if section.type is not SectionType.COMMAND:
             return None
         return next((c for c in self.scan.commands if c.offset == section.offset), None)
@@ -64,7 +64,7 @@ class Lister(ABC):
         return any(start <= section.offset < end for start, end in packages)
 
     def _machine(self, section: Section) -> bytes | None:
-        """The machine's name in a CONFIGURATION section; None for another section."""
+        """The machine's name in a CONFIGURATION section, or None for another section."""
         return self.scan.machine if section.type is SectionType.CONFIGURATION else None
 
     def _section_tree(self, section: Section) -> Field:
@@ -90,7 +90,7 @@ class Lister(ABC):
             return None
 
     def _from(self, window: Window, keep: NDArray[np.int64]) -> tuple[list[int], list[int | None]]:
-        """The offset of each record in its own file, and that file's channel id; None for the main one."""
+        """The offset of each record in its own file, and that file's channel id, which is None for the main one."""
         spooled = self.opened.channels if self.opened.has_channels else None
         offsets = window.columns.offset[keep]
         if spooled is None:

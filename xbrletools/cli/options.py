@@ -97,7 +97,7 @@ ram_addresses = click.option(
 
 
 def giving_blocks(what: str) -> Decorator:
-    """The option --blocks, and what it is for; the command gets (name, length in bytes) of each, or None."""
+    """The option --blocks, and what it is for. The command gets (name, length in bytes) of each, or None."""
     return click.option("--blocks", type=block_sizes, metavar="NAME=SIZE,...", help=what)
 
 

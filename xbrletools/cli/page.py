@@ -78,7 +78,7 @@ def command(
     version before, and "check" says whether the page has the checksum that the record states, or why a delta cannot
     be decoded. In dumps, * marks changed bytes and ?? unknown ones.
 
-    Exit status: 1 if the bytes differ (with --diff), bytes are unknown (with --raw), or S is damaged; else 0.
+    Exit status: 1 if the bytes differ (with --diff), bytes are unknown (with --raw), or S is damaged, 0 otherwise.
     """
     status = report(opened.problems)
     block, offset = opened.space.locate(address)
@@ -153,7 +153,7 @@ class _Page:
             click.echo(line)
 
     def raw(self, at: int | None) -> int:
-        """The page's bytes for other programs; unknown ones are zeros, with a warning. Returns the exit status."""
+        """The page's bytes for other programs. Unknown ones are zeros, with a warning. Returns the exit status."""
         content = self.page.at(at, self.view)
         sys.stdout.buffer.write(content.data.tobytes())
         unknown = int(np.count_nonzero(~content.recovered))
@@ -274,7 +274,10 @@ def _column(content: Content, marked: hexview.Mask, with_text: bool) -> Column:
 
 
 def _ranges(contents: dict[str, Content], where: hexview.Mask) -> list[dict[str, Any]]:
-    """The runs of ``where``, split so that each content is either known or unknown in all of a run; null if unknown."""
+    """The runs of ``where``, split so that each content is either known or unknown in all of a run.
+
+    It is null if unknown.
+    """
     edges = where.astype(np.uint8)
     for i, content in enumerate(contents.values()):
         edges |= np.where(where & content.recovered, 2 << i, 0).astype(np.uint8)

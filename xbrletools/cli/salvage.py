@@ -81,7 +81,7 @@ def report(capture: Capture, trust: Trust = Trust.STREAM) -> dict[str, Any]:
 
 
 def _next_record(capture: Capture, row: int) -> int:
-    """The number of the first record with a page from ``row`` on; one more than the last if none follows."""
+    """The number of the first record with a page from ``row`` on, or one more than the last if none follows."""
     return int(capture.records.is_page[:row].sum()) + 1
 
 
@@ -170,7 +170,7 @@ def _when(doubt: dict[str, Any]) -> str:
 def command(opened: Capture, trust: str, output: str | None, as_json: bool) -> int:
     """Recover what a damaged capture S still holds, and list what was skipped.
 
-    Damaged ranges are skipped, and reading goes on where records can be believed again; each range is listed with how
+    Damaged ranges are skipped, and reading goes on where records can be believed again. Each range is listed with how
     sure that is. Pages that lost records may have changed are unknown.
 
     Memory from intact records is recovered, unless something in S contradicts it. If a checksum confirms it, it is

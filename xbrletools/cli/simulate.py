@@ -56,7 +56,7 @@ def command(
 ) -> int:
     """Simulate a migration over a link, with and without deltas: time, passes, downtime and bytes.
 
-    WORKLOAD is a JSON file that describes guest, sender and link; docs/workloads/README.md explains its keys. Options
+    WORKLOAD is a JSON file that describes guest, sender and link. docs/workloads/README.md explains its keys. Options
     override it. With --capture the pages and their order are those of S, and only the link is simulated.
     """
     if (workload is None) == (capture is None):

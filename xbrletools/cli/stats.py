@@ -272,7 +272,7 @@ def _numbers(sums: Stats, tally: Tally) -> list[str]:
 
 
 def _aligned(rows: list[list[str]], left: int = 1) -> str:
-    """Columns of equal width; the first ``left`` of them are aligned to the left, the others to the right."""
+    """Columns of equal width. The first ``left`` of them are aligned to the left, the others to the right."""
     widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
     return "\n".join(
         "  ".join(

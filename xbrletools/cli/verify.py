@@ -71,7 +71,7 @@ def command(
 ) -> int:
     """Report what is wrong with S. Each finding has a rule, a severity, an offset, a record and its evidence.
 
-    A record is one page as it was sent; records are numbered from 1. An error means that memory is lost or wrong, or
+    A record is one page as it was sent. Records are numbered from 1. An error means that memory is lost or wrong, or
     that a receiver stops. A warning is suspicious. A note is for information.
 
     With --sender-log or --receiver-log, the first page on which the two logs disagree is a finding. A log that is not
@@ -107,7 +107,7 @@ def command(
 
 
 def _say_whether_it_loads(receiver: str, verdict: Any) -> int:
-    """Say what a receiver makes of the stream; returns the exit status."""
+    """Say what a receiver makes of the stream. Returns the exit status."""
     if verdict.loads:
         warn(f"a {receiver} receiver loads this stream")
         return 0
@@ -137,7 +137,7 @@ def as_object(finding: Any) -> dict[str, Any]:
 
 
 def _among(findings: Iterable[Any], more: list[Any], end: int) -> Iterator[Any]:
-    """``findings`` and ``more`` by offset, at equal ones ``findings`` first; ``end`` is used for those without."""
+    """``findings`` and ``more`` by offset, at equal ones ``findings`` first. ``end`` is used for those without."""
 
     def place(finding: Any) -> int:
         return end if finding.offset is None else int(finding.offset)
@@ -229,7 +229,7 @@ def _print_one(finding: Any) -> None:
 
 
 def _print(findings: Iterable[Any], limit: int) -> Iterator[Any]:
-    """Two lines a finding, at most ``limit`` findings of a rule; then a count of each rule."""
+    """Two lines a finding, at most ``limit`` findings of a rule. Then a count of each rule."""
     seen: Counter[tuple[str, str]] = Counter()
     for finding in findings:
         key = (finding.severity.value, finding.rule)

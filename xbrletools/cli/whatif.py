@@ -105,7 +105,10 @@ def _cache(cost: "Cost") -> str:
 
 
 def _lines(found: "WhatIf") -> tuple[list[int], dict[str, list[float]]]:
-    """The cache sizes in bytes, and each sender's MiB at each size; the same at all for a sender without a cache."""
+    """The cache sizes in bytes, and each sender's MiB at each size.
+
+    It is the same at all for a sender without a cache.
+    """
     caches = sorted({c.cache_bytes for c in found.costs if c.cache_bytes is not None})
     lines: dict[str, list[float]] = {}
     for cost in (*found.costs, found.actual):

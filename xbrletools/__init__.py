@@ -1,6 +1,6 @@
 """XBRLE and XBZRLE migration streams: read them, verify them, and have their memory.
 
-``xbrletools.open(path)`` gives a `Capture`; everything else hangs off it.
+``xbrletools.open(path)`` gives a `Capture`. Everything else hangs off it.
 """
 
 from typing import TYPE_CHECKING, Any

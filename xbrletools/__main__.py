@@ -4,7 +4,7 @@ import sys
 
 
 def start() -> int:
-    """Run the command line; an interrupt is one line from the very beginning, not only once there is a command."""
+    """Run the command line. An interrupt is one line from the very beginning, not only once there is a command."""
     try:
         from .cli import main
 

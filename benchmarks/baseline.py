@@ -40,12 +40,12 @@ class _Task(ctypes.Structure):
 
 
 def compiler() -> str | None:
-    """The C compiler: what CC names, or cc; None where there is none."""
+    """The C compiler: what CC names, or cc. None where neither is found."""
     return shutil.which(os.environ.get("CC", "cc"))
 
 
 class Baseline:
-    """The algorithms of baseline.c over arrays; ``folder`` gets the library."""
+    """The algorithms of baseline.c over arrays. The library is built in ``folder``."""
 
     def __init__(self, cc: str, folder: Path) -> None:
         library = folder / "baseline.so"
@@ -55,12 +55,12 @@ class Baseline:
             getattr(self._c, name).restype = ctypes.c_int64
 
     def decode(self, coding: str, data: Bytes, offsets: Ints, lengths: Ints, pages: Bytes) -> int:
-        """Apply delta k to ``pages[k]``, (n, 4096) uint8, in place; gives how many did not decode."""
+        """Apply delta k to ``pages[k]``, (n, 4096) uint8, in place. Returns how many did not decode."""
         run = getattr(self._c, _DECODERS[coding])
         return int(run(_at(data), _at(offsets), _at(lengths), ctypes.c_int64(len(offsets)), _at(pages)))
 
     def encode(self, coding: str, old: Bytes, new: Bytes, out: Bytes) -> tuple[Bytes, Ints]:
-        """Payloads, one after the other, and their lengths, (n,) int64; ``out`` has room for a page each."""
+        """Payloads, one after the other, and their lengths, (n,) int64. ``out`` has room for a page each."""
         lengths = np.empty(len(old), np.int64)
         run = getattr(self._c, _ENCODERS[coding])
         size = run(_at(old), _at(new), ctypes.c_int64(len(old)), _at(out), _at(lengths))
@@ -79,14 +79,14 @@ class Baseline:
         return fills
 
     def walk(self, stream: Bytes, room: int) -> dict[str, NDArray[np.generic]]:
-        """Offset, address, length and kind of every record that carries a page; ``room`` is at least their number."""
+        """Offset, address, length and kind of every record that carries a page. ``room`` is at least their number."""
         columns: dict[str, NDArray[np.generic]] = {n: np.empty(room, np.int64) for n in ("offset", "address", "length")}
         columns["kind"] = np.empty(room, np.uint8)
         task = self._receive(stream, room=room, only=-1, **{name: _at(c) for name, c in columns.items()})
         return {name: c[: task.records] for name, c in columns.items()}
 
     def receive(self, stream: Bytes, memory: Bytes, sums: bool = False) -> int:
-        """Load a stream into ``memory``, (n, 4096) uint8; with ``sums`` gives how many deltas' sums are wrong."""
+        """Load a stream into ``memory``, (n, 4096) uint8. With ``sums`` returns how many deltas' sums are wrong."""
         task = self._receive(stream, memory=_at(memory), memory_size=memory.size, sums=int(sums), only=-1)
         return int(task.wrong_sums)
 

@@ -1,7 +1,7 @@
 """What a capture's size costs: anonymous memory above image and table, processor time a record, bytes a record.
 
 The streams are generated, never stored: piped into a command, or written as a sparse file of 64 KiB pages that are all
-holes. ``python -m benchmarks.bounds`` prints the tables; ``--size``, ``--records`` and ``--only`` make them smaller.
+holes. ``python -m benchmarks.bounds`` prints the tables. ``--size``, ``--records`` and ``--only`` make them smaller.
 """
 
 import argparse
@@ -105,7 +105,7 @@ class Stream:
         return bytes([kind]) + qevm.SectionPart.build({"section_id": 2})
 
     def _template(self, shift: int):  # type: ignore[no-untyped-def]
-        """A group's bytes, and where each record's word stands; ``shift`` turns the kinds from sweep to sweep."""
+        """A group's bytes, and where each record's word stands. ``shift`` turns the kinds from sweep to sweep."""
         dialect = DIALECTS["posted"]
         header = np.zeros((), dtype_of(dialect.header("little")))
         old = np.zeros((1, self.mix.page_size), np.uint8)
@@ -218,7 +218,7 @@ def _feed(process: "subprocess.Popen[bytes]", pieces: Iterator[tuple[bytes | mem
 
 
 def anonymous(pid: int) -> int:
-    """The anonymous memory of a process that is resident, in bytes; 0 where it has gone."""
+    """The anonymous memory that a process has resident, in bytes, or 0 where the process has ended."""
     with suppress(OSError, ValueError, IndexError):
         text = Path(f"/proc/{pid}/status").read_text()
         return int(text[text.index("RssAnon:") :].split()[1]) * 1024
@@ -276,7 +276,7 @@ def _line(what: str, run: Run, stream: Stream, command: str, own: int = 0) -> No
 
 
 def _file(command: str, path: Path, stream: Stream, *more: str) -> None:
-    """A command on a file; one that has images may take those, and the table."""
+    """A command on a file. With images it may take their memory too, and that of the table."""
     if command == "extract":
         more = ("-o", str(path.with_suffix(".raw")), "--block", "pc.ram", "--force")
     own = 32 * stream.records if command in ("verify", "extract", "page") else 0

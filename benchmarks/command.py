@@ -19,7 +19,7 @@ from .timing import Clock, copy_seconds, copying, interleaved
 
 
 def main(words: Sequence[str] | None = None) -> int:
-    """Run the benchmarks; 0, or 1 where a path's result is not the baseline's, or 2 for wrong usage."""
+    """Run the benchmarks. Returns 0, or 1 where a path's result is not the baseline's, or 2 for wrong usage."""
     parser = argparse.ArgumentParser(
         prog="python -m benchmarks",
         description="Time every path beside the original program's algorithm in C, in turns, and check that both give "

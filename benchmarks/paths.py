@@ -273,7 +273,7 @@ def _verify(name: str) -> Callable[[Made], Trial]:
 
 
 def _history(made: Made) -> Trial:
-    """The page that most records touched; the scan was done before. The baseline walks the stream for it."""
+    """The page that most records touched. The scan was done before, but the baseline walks the stream for it."""
     path = made.stream("realistic")
     capture = xbrletools.open(path, cache=False)
     addresses = capture.records.columns.address[capture.records.is_page]

@@ -108,7 +108,7 @@ def captures(corpus: Path, names: list[str]) -> list[tuple[Path, list[Path], Pat
 
 
 def compare(path: Path, channels: list[Path], truth: Path, block: str, page: int, analyze: Path | None, large: bool):
-    """Every tool's outcome on one capture, by the tool's name; None for one that was left out."""
+    """Every tool's outcome on one capture, by the tool's name. None for one that was left out."""
     root = str(Path(__file__).resolve().parent.parent)
     environment = os.environ | {"PYTHONPATH": os.pathsep.join([root, os.environ.get("PYTHONPATH", "")])}
     with tempfile.TemporaryDirectory(dir=os.environ.get("TMPDIR")) as temporary:

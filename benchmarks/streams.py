@@ -38,8 +38,8 @@ _PAGE, _DUP, _DELTA = range(3)
 
 @dataclass(frozen=True, slots=True)
 class Mix:
-    """What the sweeps after the first consist of: shares of PAGE, dup and delta records; and whether pages are sent in
-    the order of their addresses, neighbours alike, or without any.
+    """What the sweeps after the first consist of: shares of PAGE, dup and delta records. ``ordered``: pages are sent in
+    the order of their addresses, and neighbours are alike.
     """
 
     shares: tuple[float, float, float]

@@ -17,9 +17,9 @@ _BEGIN, _END = "<!-- measured -->", "<!-- end -->"
 
 @dataclass(frozen=True, slots=True)
 class Row:
-    """One path. ``ns`` is nanoseconds for one ``unit``; ``to_baseline`` and ``to_memcpy`` are times theirs, None where
-    there is none; ``numpy_to_baseline`` the same without this project's own loops in C. ``right`` is None where nothing
-    could be checked.
+    """One path. ``ns`` is nanoseconds for one ``unit``. ``to_baseline`` and ``to_memcpy`` are times theirs, or None.
+    ``numpy_to_baseline`` is the same without this project's own loops in C. ``right`` is None where nothing could be
+    checked.
     """
 
     path: str
@@ -36,13 +36,13 @@ class Row:
 
     @property
     def met(self) -> bool | None:
-        """Whether the goal was reached; None where there is none, or no baseline."""
+        """Whether the goal was reached, or None without a goal or a baseline."""
         value = self.ns if self.absolute else self.to_baseline
         return None if self.goal is None or value is None else value <= self.goal
 
 
 def conditions(quick: bool, clock: str, compiler: str | None) -> dict[str, str]:
-    """Where and how it was measured; nothing that names the machine."""
+    """Where and how it was measured. Nothing here names the machine."""
     return {
         "Python": platform.python_version(),
         "NumPy": np.__version__,
@@ -65,7 +65,7 @@ def saved(path: Path) -> dict[str, dict[str, float | None]]:
 
 
 def cells(row: Row, before: dict[str, dict[str, float | None]] | None = None) -> list[str]:
-    """A row's cells; with ``before`` one more, times what an earlier run took."""
+    """A row's cells. With ``before`` there is one more: times what an earlier run took."""
     goal = "" if row.goal is None else f"{row.goal:g} ns" if row.absolute else f"{row.goal:g}"
     out = [
         row.path,

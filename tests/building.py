@@ -33,7 +33,7 @@ def footer(section_id: int = FOOTED_ID) -> bytes:
 
 
 def block_list(blocks: Sequence[tuple[bytes, int]], extra: Sequence[bytes] = ()) -> bytes:
-    """MEM_SIZE with its blocks; ``extra`` are bytes after each entry."""
+    """MEM_SIZE with its blocks. ``extra`` are bytes after each entry."""
     out = ram.Word.build(sum(length for _, length in blocks) | Flag.MEM_SIZE)
     for i, (name, length) in enumerate(blocks):
         out += ram.BlockEntry.build({"idstr": name, "length": length}) + (extra[i] if extra else b"")
@@ -41,7 +41,7 @@ def block_list(blocks: Sequence[tuple[bytes, int]], extra: Sequence[bytes] = ())
 
 
 def record(flag: int, address: int, payload: bytes, name: bytes | None = None) -> bytes:
-    """One record with a page; without ``name`` it continues in the block before."""
+    """One record with a page. Without ``name`` it continues in the block before."""
     flag |= 0 if name else Flag.CONTINUE
     return ram.Word.build(address | flag) + (qevm.IdStr.build(name) if name else b"") + payload
 
@@ -73,7 +73,7 @@ def subsection(name: bytes, data: bytes) -> bytes:
 
 
 def command(number: int, data: bytes = b"", after: bytes = b"") -> bytes:
-    """A COMMAND; ``after`` is what PACKAGED carries outside its length."""
+    """A COMMAND. ``after`` is what PACKAGED carries outside its length."""
     return bytes([SectionType.COMMAND]) + qevm.CommandHeader.build({"command": number, "data": data}) + after
 
 

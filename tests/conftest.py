@@ -1,6 +1,6 @@
 """Where tests find real input: the samples of this repository, and the corpus of captures where there is one.
 
-``XBRLE_CORPUS`` names the corpus; by default it is ``../shared/captures`` beside the repository. Its files are .xz.
+``XBRLE_CORPUS`` names the corpus. By default it is ``../shared/captures`` beside the repository. Its files are .xz.
 """
 
 import atexit
@@ -37,7 +37,7 @@ CORPUS = Path(os.environ.get("XBRLE_CORPUS") or ROOT.parent / "shared" / "captur
 
 
 def corpus_names(folder: str, suffix: str = ".bin.xz") -> list[str]:
-    """The captures of one folder of the corpus, by name; one that says it is absent where there is none."""
+    """The captures of one folder of the corpus, by name. Without a corpus: one name that says it is absent."""
     names = sorted(p.name.removesuffix(suffix) for p in (CORPUS / folder).glob(f"*{suffix}"))
     return names or ["(no corpus)"]
 
@@ -50,7 +50,7 @@ def samples() -> Path:
 
 @pytest.fixture
 def corpus() -> Callable[[str], bytes]:
-    """Reads a file of the corpus, by its path without .xz; skips the test where the corpus is absent."""
+    """Reads a file of the corpus, by its path without .xz. Skips the test where the corpus is absent."""
 
     def read(path: str) -> bytes:
         if not CORPUS.is_dir():

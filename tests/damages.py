@@ -20,7 +20,7 @@ LENGTHS = {
 
 @dataclass(frozen=True)
 class Damage:
-    """``data`` is the damaged capture; bytes [start, end) of the original are not in it or wrong in it, what follows
+    """``data`` is the damaged capture. Bytes [start, end) of the original are not in it or wrong in it. What follows
     them stands ``shift`` bytes further on.
     """
 
@@ -74,7 +74,7 @@ class Whole:
         return set(self.rows[hit].tolist())
 
     def truth(self, done: Damage, salvaged: Capture) -> np.ndarray:
-        """Memory at the end; where the tail is missing, at the last record that is there."""
+        """Memory at the end or, where the tail is missing, at the last record that is there."""
         if done.kind != "tail":
             return self.pages
         records = int(salvaged.records.is_page.sum())

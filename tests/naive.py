@@ -113,7 +113,7 @@ class Page:
 
 
 class Memory:
-    """All pages that ``wanted`` chooses, as one end of the migration had them; ``step`` goes on by one record."""
+    """All pages that ``wanted`` chooses, as one end of the migration had them. ``step`` goes on by one record."""
 
     def __init__(self, capture: xbrletools.Capture, sender: bool = False) -> None:
         dialect = capture.dialect
@@ -124,7 +124,7 @@ class Memory:
         self.pages: dict[tuple[int, int], Page] = {}
 
     def records(self, wanted: set[tuple[int, int]] | None = None) -> Iterator[tuple[int, tuple[int, int]]]:
-        """Apply the records in order; gives each one's number and page, once it was applied."""
+        """Apply the records in order. Yields each one's number and page, once it was applied."""
         table = self.capture.records
         c = table.columns
         size = self.capture.page_size

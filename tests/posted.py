@@ -29,7 +29,7 @@ def dup(address: int, fill: int, name: bytes = b"pc.ram") -> bytes:
 
 
 def raw_delta(address: int, payload: bytes, new: bytes | None = None, name: bytes = b"pc.ram") -> bytes:
-    """A posted delta with this payload; with the sum of ``new`` where that is given."""
+    """A posted delta with this payload, and with the sum of ``new`` where that is given."""
     flags, checksum = (3, sum(new)) if new is not None else (1, 0)
     fields = {"flags": flags, "padding": 0, "length": len(payload), "checksum": checksum}
     return _record(Flag.XBRLE, name, address, DIALECTS["posted"].header("little").build(fields) + payload)

@@ -11,7 +11,7 @@ PACKAGE = "xbrletools"
 
 
 def modules() -> dict[str, Path]:
-    """Every module of the package by its dotted name; formats/ is a link, and counts."""
+    """Every module of the package by its dotted name. formats/ is a link, and counts."""
     found = {}
     for folder, _, names in os.walk(ROOT / PACKAGE, followlinks=True):
         for name in names:
@@ -92,7 +92,7 @@ def test_no_modules_import_each_other_in_a_circle_even_for_types_or_inside_funct
 
 
 def sources() -> list[Path]:
-    """Every Python file that is shipped; formats/ is a link in the package."""
+    """Every Python file that is shipped. formats/ is a link in the package."""
     return sorted(set(modules().values()))
 
 

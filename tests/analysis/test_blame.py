@@ -20,7 +20,7 @@ B = A[:100] + b"Migration" + A[109:]
 
 
 def spread(spans: list[Span]) -> tuple[list[int], list[bool]]:
-    """Each byte's author and whether it is unknown; the spans must follow each other."""
+    """Each byte's author and whether it is unknown. The spans must follow each other."""
     for one, next_one in pairwise(spans):
         assert one.offset + one.length == next_one.offset
         assert (one.record, one.unknown) != (next_one.record, next_one.unknown)

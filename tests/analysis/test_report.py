@@ -33,7 +33,7 @@ HOSTILE = [
 
 
 class Parsed(HTMLParser):
-    """Elements with their attributes, and text; every element must be closed in its turn."""
+    """Elements with their attributes, and text. Every element must be closed in its turn."""
 
     def __init__(self, text: str) -> None:
         super().__init__(convert_charrefs=True)

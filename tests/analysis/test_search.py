@@ -22,7 +22,7 @@ Life = tuple[int, int, int, int | None]  # block, offset, appeared, vanished
 
 
 def starts_in(text: bytes, both: Bytes, size: int, literal: bytes) -> set[int]:
-    """Where ``literal`` begins in the first ``size`` of some bytes; ``text`` has 0 for those that are unknown."""
+    """Where ``literal`` begins in the first ``size`` of some bytes. ``text`` has 0 for those that are unknown."""
     found, at = set(), text.find(literal)
     while 0 <= at < size:
         if None not in both[at : at + len(literal)]:

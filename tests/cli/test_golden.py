@@ -1,4 +1,4 @@
-"""What people see of one small stream. A golden is the command, then what it printed; --update-goldens writes them."""
+"""What people see of one small stream. A golden is the command, then what it printed. --update-goldens writes them."""
 
 import numpy as np
 import pytest
@@ -24,7 +24,7 @@ COMMANDS = {
 
 
 def stream() -> bytes:
-    """Two blocks; a delta over a known page, one over a page that nobody sent, and one over a stale base."""
+    """Two blocks, a delta over a known page, one over a page that nobody sent, and one over a stale base."""
     old = (np.arange(PAGE) * 7 % 251).astype(np.uint8)
     new = old.copy()
     new[100:104] ^= 0x5A

@@ -27,7 +27,7 @@ def test_size_of_fixed_structures(name, size):
 
 
 def both_ways(grammar, value, size):
-    """Build ``value``, parse it back, build that again; returns the bytes."""
+    """Build ``value``, parse it back, build that again. Returns the bytes."""
     data = grammar.build(value)
     parsed = grammar.parse(data)
     assert len(data) == size

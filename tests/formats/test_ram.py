@@ -20,7 +20,7 @@ versions = st.sampled_from([ram.VERSION_FLAT, ram.VERSION_NAMED])
 
 
 def built(version, word, dialect=None, endian="little", **parts):
-    """Build one record, parse it back, build that again; returns the bytes and what was parsed."""
+    """Build one record, parse it back, build that again. Returns the bytes and what was parsed."""
     grammar = ram.record(version, dialect, endian)
     data = grammar.build({"word": word, "blocks": None, "name": None, "body": None, **parts})
     parsed = grammar.parse(data)

@@ -13,7 +13,7 @@ CORPUS_NAMES = [f"{folder}/{name}" for folder in ("qemu-2011-posted", "qemu-2010
 
 
 def check(capture):
-    """The bytes come back, up to the device tail; and the table agrees with the grammars, record by record."""
+    """The bytes come back, up to the device tail. The table agrees with the grammars, record by record."""
     walked = walk(capture)
     data = capture.data.tobytes()
     tail = capture.facts.device_tail

@@ -1,7 +1,7 @@
 """Runs the fuzzer over the targets for a stated time: ``python -m tests.fuzz --seconds 600 --each 30 --jobs 2``.
 
 Needs the extra ``fuzz`` (atheris). The targets take turns until the time is over. Corpora, what was found and the
-counts are kept in ``--folder``, so that runs add up; the table that is printed at the end is of all of them. Exit
+counts are kept in ``--folder``, so that runs add up. The table that is printed at the end is of all of them. Exit
 status 1 where something was found.
 """
 
@@ -42,7 +42,7 @@ def prepare(folder: Path, name: str) -> Path:
 
 
 def fuzz(folder: Path, name: str, seconds: int) -> dict[str, object]:
-    """One turn of one target; gives what is counted of it."""
+    """One turn of one target. Returns what is counted of it."""
     corpus = folder / "corpus" / name
     words = folder / "corpus" / f"{name}.dict"
     found = folder / "found" / name

@@ -20,7 +20,7 @@ def _put(payloads: list[bytes]) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
 
 
 def decoder(encoding: Encoding, copies: int, data: bytes) -> None:
-    """A batch of payloads decodes as one after the other does, byte by byte; a page that fails stays as it was."""
+    """A batch of payloads decodes as one after the other does, byte by byte. A page that fails stays as it was."""
     payloads = [data] if copies == 1 else [data, data[: len(data) // 2], data[1:]]
     everything, offsets, lengths = _put(payloads * copies)
     pages = np.tile(OLD, (len(offsets), 1))
@@ -64,7 +64,7 @@ def uleb_runs(data: bytes) -> None:
 
 
 def recode(data: bytes) -> None:
-    """A page that was changed comes back from its delta in every encoding; XBRLE's is the naive encoder's."""
+    """A page that was changed comes back from its delta in every encoding. XBRLE's is the naive encoder's."""
     new = OLD.copy()
     for i in range(0, len(data) - 3, 4):
         at = (data[i] << 8 | data[i + 1]) % PAGE

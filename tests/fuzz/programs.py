@@ -1,4 +1,5 @@
-"""Streams that a fuzzer's few bytes describe, since a page alone is longer than its inputs; and plain readings of them.
+"""Streams that a fuzzer's few bytes describe, since a page alone is longer than its inputs. Also plain readings of
+them.
 
 What is here is written from the facts alone: neither the walk nor the replay of the package.
 """

@@ -40,7 +40,7 @@ GUEST_MAX = 1 << 26  # bytes of a guest whose memory a target looks at
 
 @dataclass(frozen=True, slots=True)
 class Target:
-    """``call`` takes the fuzzer's bytes, of which there are at most ``most``; ``words`` help it to guess."""
+    """``call`` takes the fuzzer's bytes, of which there are at most ``most``. ``words`` help it to guess."""
 
     call: Callable[[bytes], None]
     most: int
@@ -88,7 +88,7 @@ def numbers(data: bytes) -> None:
 
 
 def filter_language(data: bytes) -> None:
-    """A filter is read or refused at a place in its text; what is read chooses among records, and sections."""
+    """A filter is read or refused at a place in its text. What is read chooses among records, and sections."""
     text = data.decode("utf-8", "surrogateescape")
     try:
         chosen = filters.parse(text)
@@ -281,7 +281,7 @@ def boundaries(data: bytes) -> None:
 
 
 def memory(data: bytes) -> None:
-    """Memory after a program of records is what a receiver's is, page by page; what the checker says is in order."""
+    """Memory after a program of records is what a receiver's is, page by page. What the checker says is in order."""
     program = programs.Program(data)
     found = _scan(program.stream)
     if found is None or found[0].reading.page_size != PAGE:

@@ -47,7 +47,10 @@ def files(name: str) -> list[tuple[Path, list[Path]]]:
 
 
 def check_truth(capture: xbrletools.Capture, name: str) -> None:
-    """The main block is the truth in every byte, all of it known; read piece by piece, for it can be gigabytes."""
+    """The main block is the truth in every byte, all of it known.
+
+    It is read piece by piece, for it can be gigabytes.
+    """
     image = capture.memory()
     mine = image.space.slice(image.space.main)
     if name == SHARED:

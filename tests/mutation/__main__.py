@@ -3,9 +3,9 @@
     python -m tests.mutation --sample 30 --seed 1 memory verify     # 30 mutants of each package
     python -m tests.mutation codec                                  # all of one package: hours
 
-mutmut does the work; pyproject.toml says what it mutates and which tests it runs. mutmut cannot draw a sample, and it
+mutmut does the work. pyproject.toml says what it mutates and which tests it runs. mutmut cannot draw a sample, and it
 lists results without a table or line numbers. This adds them. The loops in C are off, since they hide mutants of what
-NumPy does. What mutmut makes and remembers is in ``mutants/``; remove that folder to begin anew.
+NumPy does. What mutmut makes and remembers is in ``mutants/``. Remove that folder to begin anew.
 """
 
 import argparse
@@ -27,7 +27,7 @@ _METHOD = "\u01c1"  # what mutmut puts before a class and before its method
 
 
 def mutmut(*words: str, shown: bool = False) -> str:
-    """Run mutmut, without the loops in C; gives what it printed, or shows it on stderr."""
+    """Run mutmut, without the loops in C. Returns what it printed, or shows it on stderr."""
     command = [sys.executable, "-m", "mutmut", *words]
     environment = os.environ | {"XBRLE_NATIVE": "0"}
     output = sys.stderr if shown else subprocess.PIPE
@@ -49,7 +49,7 @@ def package_of(name: str) -> str:
 
 
 def sampled(names: Iterable[str], packages: Iterable[str], count: int | None, seed: int) -> Iterator[str]:
-    """So many mutants of each package, the same ones for the same seed; all of them where ``count`` is None."""
+    """So many mutants of each package, the same ones for the same seed. All of them where ``count`` is None."""
     names = sorted(names)
     for package in packages:
         of_package = [name for name in names if package_of(name) == package]

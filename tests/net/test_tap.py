@@ -46,7 +46,7 @@ class Run:
 
 @contextlib.contextmanager
 def destination(answer: bytes = b"", stop_after: int | None = None) -> Iterator[tuple[Address, list[bytes]]]:
-    """A listener that keeps what each connection sent, and answers; or dies after so many bytes."""
+    """A listener that keeps what each connection sent, and answers. It may die after so many bytes."""
     taken: list[bytes] = []
     listener = socket.create_server(("127.0.0.1", 0))
 

@@ -21,7 +21,7 @@ DEADLINE = 120  # seconds after which a step counts as hung
 def boot_sector() -> bytes:
     """Real-mode code, then the signature that makes a BIOS start it.
 
-    It goes round the pages from FIRST to END, writing a counter at each page's start and adding it up at 0x210; every
+    It goes round the pages from FIRST to END, writing a counter at each page's start and adding it up at 0x210. Every
     eighth round it clears a page. Before each page it changes CR0.WP, which empties the TLB: QEMU's translator before
     9.0 loses writes through entries that are older than the migration's last look at the dirty bitmap. Interrupts
     stay off, so that nothing else writes.
@@ -105,7 +105,7 @@ class Machine:
         raise AssertionError(f"QEMU did not {what}")
 
     def command(self, name: str, **arguments: Any) -> Any:
-        """One QMP command; returns what it answers."""
+        """One QMP command. Returns what it answers."""
         self._qmp.sendall(json.dumps({"execute": name, "arguments": arguments}).encode())
         while True:
             answer = json.loads(self._answers.readline())
@@ -119,7 +119,7 @@ class Machine:
         return np.fromfile(self.ram, np.uint8).reshape(-1, 4096)
 
     def migrate(self, uri: str, capabilities: list[str], **parameters: Any) -> dict[str, Any]:
-        """Migrate while the guest keeps working, some rounds, and then to the end; gives query-migrate's answer."""
+        """Migrate while the guest keeps working, some rounds, and then to the end. Returns query-migrate's answer."""
         states = [{"capability": c, "state": True} for c in capabilities]
         self.command("migrate-set-capabilities", capabilities=states)
         self.command("migrate-set-parameters", **{"max-bandwidth": 4 << 20, "downtime-limit": 1, **parameters})

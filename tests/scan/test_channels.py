@@ -74,7 +74,7 @@ class Packets:
 
 
 def main_channel(*epochs: bytes, sync: bytes = b"") -> bytes:
-    """A main channel whose first EOS, in START, ends epoch 0; each of ``epochs`` is a PART's records."""
+    """A main channel whose first EOS, in START, ends epoch 0. Each of ``epochs`` is a PART's records."""
     head = HEADER + configuration() + start() + block_list([(b"pc.ram", 16 * PAGE)]) + sync + EOS + footer()
     parts = b"".join(part() + records + sync + EOS + footer() for records in epochs)
     return head + parts + part(kind=SectionType.END) + sync + EOS + footer() + EOF

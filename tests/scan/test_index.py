@@ -39,7 +39,7 @@ COMMANDS = (
 
 @pytest.fixture
 def cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """The folder of indexes, of this test's own; every capture is large enough for one."""
+    """The folder of indexes, of this test's own. Every capture is large enough for one."""
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
     monkeypatch.setattr(xbrletools.capture, "INDEXED", 1)
     monkeypatch.setattr(index, "SETTLED", 0)

@@ -18,7 +18,7 @@ CONTENT = {(b"pc.ram", 0): 1, (b"pc.ram", 8): 2, (b"pc.ram", 39): 3, (b"vga.vram
 
 
 def mapped_file(page_size: int = PAGE) -> bytes:
-    """Aligned pages, as a sender with direct I/O writes them; pages of zeros are holes, here full of rubbish."""
+    """Aligned pages, as a sender with direct I/O writes them. Pages of zeros are holes, here full of rubbish."""
     total = sum(BLOCKS.values()) * page_size
     out = bytearray(HEADER + configuration() + start() + ram.Word.build(total | Flag.MEM_SIZE))
     for name, pages in BLOCKS.items():

@@ -31,7 +31,7 @@ def salvage(data: bytes, blocks=()):
 
 
 def check_claims(sample: Whole, kind: str, seed: int) -> None:
-    """No byte called known is wrong; what is merely recovered is wrong in the page of a flipped record alone."""
+    """No byte called known is wrong. What is merely recovered is wrong in the page of a flipped record alone."""
     done = damage(sample.data, kind, seed)
     try:
         salvaged = salvage(done.data, sample.blocks if kind == "head" else ())

@@ -105,7 +105,7 @@ class TestPipesAndFilesGiveTheSame:
 
 
 class Repeated(io.RawIOBase):
-    """A head, one piece many times, a tail; never in memory at once."""
+    """A head, one piece many times, a tail. Never in memory at once."""
 
     def __init__(self, head: bytes, piece: bytes, times: int, tail: bytes) -> None:
         self.left = (part for parts in ([head], (piece for _ in range(times)), [tail]) for part in parts)

@@ -45,7 +45,7 @@ def test_hook_records_carry_nothing_and_change_nothing():
 
 
 def test_a_background_snapshot_ends_its_ram_without_an_end_section():
-    """The devices' state was taken first and follows the last PART; a test with a real QEMU has one."""
+    """The devices' state was taken first and follows the last PART. A test with a real QEMU has one."""
     device = start(b"timer", 9, 2, SectionType.FULL) + bytes(24) + footer(9)
     plain = stream(page(0, patterned(1), b"pc.ram"), zero(PAGE), last=device + EOF)
     capture = xbrletools.open(plain.replace(END, b""))
@@ -124,7 +124,7 @@ CHUNKS = iterable.Htab.build(
 
 
 def interleaved(foot: Callable[..., bytes], others: dict[bytes, tuple[int, bytes, bytes]]) -> bytes:
-    """RAM and other iterable sections in turn; ``others`` are id, first and later data by name."""
+    """RAM and other iterable sections in turn. ``others`` are id, first and later data by name."""
     out = HEADER + configuration() + start() + block_list([(b"pc.ram", 4 * PAGE)]) + EOS + foot()
     for name, (number, first, _) in others.items():
         out += start(name, number, 1) + first + foot(number)

@@ -35,7 +35,7 @@ class SlotsOfPages:
         self.slots: dict[int, list[tuple[int, int, bytes]]] = {}
 
     def insert(self, page: int, content: bytes) -> bytes | None:
-        """The newest copy of the page, if there is one; then the page goes where the older slot was."""
+        """The newest copy of the page, if there is one. Then the page goes where the older slot was."""
         slots = self.slots.setdefault(page & self.mask, [(0, -1, b"")] * self.ways)
         held = max((s for s in slots if s[1] == page), default=None)
         self.age += 1
@@ -48,7 +48,7 @@ class SlotsOfPages:
 
 
 class CacheMachine(RuleBasedStateMachine):
-    """Batches of pages into `PageCache` and `Copies`; every hit, and the base of each, is that of the slots."""
+    """Batches of pages into `PageCache` and `Copies`. Every hit, and the base of each, is that of the slots."""
 
     @initialize(buckets=st.integers(1, 12), ways=st.sampled_from([1, 2]))
     def begin(self, buckets, ways):
@@ -88,7 +88,7 @@ class MigrationMachine(RuleBasedStateMachine):
     """A guest writes, a sender sends in any order and again, and a receiver holds what the format promises.
 
     Where the next delta after a dup page is against what the receiver has lost, its page is the sender's XOR what was
-    lost; the sender's view is the guest as it was sent, always.
+    lost. The sender's view is the guest as it was sent, always.
     """
 
     policies: ClassVar = {

@@ -30,7 +30,7 @@ def changed(seed: int) -> bytes:
 
 @pytest.mark.parametrize("form", FORMS)
 def test_after_a_discard_no_page_is_a_delta_or_left_out_as_unchanged(form, tmp_path):
-    """The destination has forgotten the base; QEMU sends whole pages once postcopy began."""
+    """The destination has forgotten the base. QEMU sends whole pages once postcopy began."""
     data = stream(
         page(0, patterned(1), b"pc.ram"),
         page(PAGE, patterned(2)),

@@ -23,7 +23,7 @@ def _status(field: str) -> int:
 
 
 class Peak:
-    """How many bytes more than before were resident at once; files that are mapped not counted."""
+    """How many bytes more than before were resident at once. Mapped files do not count."""
 
     def __init__(self) -> None:
         self.bytes = 0
@@ -31,7 +31,7 @@ class Peak:
 
 @contextmanager
 def measured() -> Iterator[Peak]:
-    """Measure the block's peak of resident memory; `Peak.bytes` is there after it."""
+    """Measure the block's peak of resident memory. `Peak.bytes` is there after it."""
     peak = Peak()
     if not STATUS.exists():
         before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss

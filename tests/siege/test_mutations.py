@@ -1,4 +1,4 @@
-"""Mutated captures through everything that reads them. ``XBRLE_MUTATIONS`` says how many; the whole siege is 20000."""
+"""Mutated captures through everything that reads them. ``XBRLE_MUTATIONS`` says how many. The whole siege is 20000."""
 
 import contextlib
 import io
@@ -101,7 +101,7 @@ def _browse(data: bytes) -> None:
 
 
 def _examine(found: Mutation, folder) -> None:
-    """Every reader; the only failure is one that says what is wrong with the input."""
+    """Every reader. The only failure is one that says what is wrong with the input."""
     path = folder / "capture.bin"
     path.write_bytes(found.data)
     last = 0

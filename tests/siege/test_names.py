@@ -41,7 +41,7 @@ def _strings(value: object) -> list[str]:
 
 
 class Out:
-    """The commands, in a folder of their own; whatever they print is looked at."""
+    """The commands, in a folder of their own. Whatever they print is looked at."""
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder

@@ -34,7 +34,7 @@ class Driver:
         await self.pilot.pause()
 
     async def press(self, *keys: str) -> str:
-        """Press keys; gives what the screen shows then."""
+        """Press keys. Returns what the screen shows then."""
         await self.pilot.press(*keys)
         await self.settle()
         return self.text

@@ -300,7 +300,7 @@ def test_text_fits_its_cells_and_never_carries_controls() -> None:
 def in_terminal(
     arguments: list[str], keys: bytes, stdin: bytes | None = None, stays_open: bool = False
 ) -> tuple[int, bytes]:
-    """Run the program in a terminal of its own, press keys once it has drawn; its status and what it wrote."""
+    """Run the program in a terminal of its own, press keys once it has drawn. Returns its status and what it wrote."""
     pid, master = pty.fork()
     if pid == 0:
         if stdin is not None:

@@ -28,7 +28,7 @@ def soon_still(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 async def until(holds: Callable[[], bool]) -> None:
-    """Wait for it, as long as the app runs; what never comes fails, and does not hang."""
+    """Wait for it, as long as the app runs. What never comes fails, and does not hang."""
     app = active_app.get()
     async with asyncio.timeout(300):
         while not holds():

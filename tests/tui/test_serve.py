@@ -38,7 +38,7 @@ async def process(*words: str) -> AsyncIterator[asyncio.subprocess.Process]:
 
 
 class Page:
-    """What a page's terminal was sent, as text; and its keyboard and mouse."""
+    """What a page's terminal was sent, as text, and its keyboard and mouse."""
 
     def __init__(self, tools: aiohttp.ClientWebSocketResponse) -> None:
         self.tools = tools

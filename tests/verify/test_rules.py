@@ -27,7 +27,7 @@ def _files(*names: str) -> Iterator[Path]:
 
 
 def _ids_in(path: Path) -> set[str]:
-    """The rule ids that a file seems to write: what makes a problem takes one first; others are words with dashes."""
+    """The rule ids that a file seems to write. What makes a problem takes one first. Others are words with dashes."""
     ids = set()
     for node in ast.walk(ast.parse(path.read_text("utf-8"))):
         if isinstance(node, ast.Call):

@@ -113,7 +113,7 @@ def test_real_captures_have_none(name, corpus):
 
 
 def naive_replays(capture):
-    """Spans of records that repeat earlier ones, one record after the other; all numbers from 1."""
+    """Spans of records that repeat earlier ones, one record after the other. All numbers are from 1."""
     columns, data = capture.records.columns, capture.data.tobytes()
     known = [None]
     for row in capture.records.by_number.tolist():

@@ -1,1 +1,1 @@
-"""How fast every path is, side by side with the original program's algorithm in C: `python -m benchmarks`."""
+"""How fast xbrletools is compared with the original algorithm in C, path by path: `python -m benchmarks`."""

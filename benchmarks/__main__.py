@@ -1,4 +1,4 @@
-"""`python -m benchmarks`: time the paths, check them, and print one table."""
+"""`python -m benchmarks` times the paths, checks their results, and prints one table."""
 
 import sys
 

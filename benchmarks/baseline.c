@@ -1,7 +1,7 @@
 /*
  * The algorithm as it was posted in May 2011, page by page and byte by byte, and XBZRLE as QEMU has it since 2012:
- * what every path is measured against, and checked by. Written from formats/README.md. It is leaner than the original:
- * no allocation for a page, and no copies through a file's buffer.
+ * every path is timed against it, and checked by it. Written from formats/README.md. It is leaner than the original:
+ * it does not allocate for a page, and does not copy through a file's buffer.
  */
 #include <stdint.h>
 #include <string.h>
@@ -20,7 +20,7 @@ static void xor_page(uint8_t *to, const uint8_t *a, const uint8_t *b)
         to[i] = a[i] ^ b[i];
 }
 
-/* The receiver looks before each byte whether the page is full. */
+/* Before each byte, the receiver checks whether the page is full. */
 static int expand(const uint8_t *pairs, int length, uint8_t *page)
 {
     int filled = 0;
@@ -43,7 +43,7 @@ static int xbrle_decode(const uint8_t *pairs, int length, uint8_t *page)
     return 0;
 }
 
-/* A pair at each change of byte and at the cap; -1 when more than `most` bytes would be needed. */
+/* Writes a pair at each change of byte and at the cap. Returns -1 if it would need more than `most` bytes. */
 static int xbrle_encode(const uint8_t *old, const uint8_t *new, uint8_t *pairs, int most)
 {
     uint8_t delta[PAGE];
@@ -183,7 +183,7 @@ int64_t xbzrle_decode_all(const uint8_t *data, const int64_t *offsets, const int
     return bad;
 }
 
-/* `out` has room for a page each; gives the bytes written. */
+/* `out` has room for a page each. Returns the bytes written. */
 int64_t encode_all(const uint8_t *old, const uint8_t *new, int64_t n, uint8_t *out, int64_t *lengths)
 {
     uint8_t *to = out;
@@ -220,7 +220,7 @@ void fill_all(const uint8_t *pages, int64_t n, int16_t *fills)
 
 enum { KIND_PAGE = 2, KIND_DUP = 3, KIND_XBRLE = 4 };
 
-/* What is done with records: `memory` may be null, then nothing is applied. The columns may be null as well. With
+/* What to do with records. `memory` may be null, then nothing is applied. The columns may be null as well. With
  * `sums` every delta's checksum is compared. `only` is the one page that is applied, or -1; its versions go to
  * `versions`. */
 struct task {
@@ -360,8 +360,8 @@ static int ram_section(struct stream *s, struct task *t)
     }
 }
 
-/* A stream of the `posted` or `m115` dialect, little-endian, up to the first section that is neither RAM nor an idle
- * block section. 0 when it could be read that far. */
+/* Reads a stream of the `posted` or `m115` dialect, little-endian, up to the first section that is neither RAM nor an
+ * idle block section. Returns 0 if it could be read that far. */
 int64_t receive(const uint8_t *data, uint64_t size, struct task *t)
 {
     struct stream s = {.data = data, .size = size, .at = 8};

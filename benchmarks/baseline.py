@@ -1,4 +1,4 @@
-"""The C baseline: compiled when it is first asked for, called through ctypes."""
+"""The C baseline. It is compiled when it is first used, and called through ctypes."""
 
 import ctypes
 import os
@@ -73,7 +73,7 @@ class Baseline:
         return sums
 
     def fills(self, pages: Bytes) -> NDArray[np.int16]:
-        """The fill of each page that is one repeated byte, -1 for others, (n,) int16."""
+        """The byte of each page that is one repeated byte, and -1 for other pages, (n,) int16."""
         fills = np.empty(len(pages), np.int16)
         self._c.fill_all(_at(pages), ctypes.c_int64(len(pages)), _at(fills))
         return fills
@@ -91,7 +91,7 @@ class Baseline:
         return int(task.wrong_sums)
 
     def versions(self, stream: Bytes, place: int, count: int) -> Bytes:
-        """Every version of the page ``place`` bytes into memory, (n, 4096) uint8, of which there are ``count``."""
+        """All ``count`` versions of the page that lies ``place`` bytes into memory, (count, 4096) uint8."""
         page, out = np.zeros(_PAGE, np.uint8), np.empty((count, _PAGE), np.uint8)
         task = self._receive(stream, memory=_at(page), memory_size=1 << 62, only=place, versions=_at(out))
         return out[: task.versions_found]

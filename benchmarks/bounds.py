@@ -1,6 +1,6 @@
-"""What a capture's size costs: anonymous memory above image and table, processor time a record, bytes a record.
+"""What a large capture costs: anonymous memory beside image and table, processor time and bytes for each record.
 
-The streams are generated, never stored: piped into a command, or written as a sparse file of 64 KiB pages that are all
+The streams are generated. They are piped into a command, or written as a sparse file of 64 KiB pages that are all
 holes. ``python -m benchmarks.bounds`` prints the tables. ``--size``, ``--records`` and ``--only`` make them smaller.
 """
 
@@ -30,7 +30,7 @@ from xbrletools.formats.ram import Flag
 
 GIB = 1 << 30
 MIB = 1 << 20
-BOUND = 64 * MIB  # of anonymous memory above imports, images and table
+BOUND = 64 * MIB  # of anonymous memory beside imports, images and table
 SECTION = 4 * MIB  # bytes of records in one PART, about what a sender writes at a time
 GUEST_PAGES = 1 << 16  # of 4 KiB
 SPARSE_PAGE = 1 << 16
@@ -156,8 +156,8 @@ def sparse_file(path: Path, size: int) -> Stream:
 
 @dataclass
 class Run:
-    """What a command took: seconds on the clock and of the processor, the most anonymous memory in bytes, its exit
-    status, the last of its stderr.
+    """What a command took: seconds on the clock and of the processor, its peak of anonymous memory in bytes, its
+    exit status, the end of its stderr.
     """
 
     seconds: float
@@ -170,7 +170,7 @@ class Run:
 def watched(
     arguments: list[str], feed: Iterator[tuple[bytes | memoryview, bool]] | None = None, cache: str = ""
 ) -> Run:
-    """Run Python with these arguments, its output dropped, sampling its anonymous memory."""
+    """Run Python with these arguments. Drop its output, and sample its anonymous memory."""
     environment = os.environ | {"XDG_CACHE_HOME": cache or os.devnull}
     begun, before = time.monotonic(), _children_busy()
     process = subprocess.Popen(
@@ -198,7 +198,7 @@ def watched(
 
 
 def _children_busy() -> float:
-    """Seconds of the processor that all processes took that this one started and that have ended."""
+    """Processor time in seconds of all processes that this one started and that have ended."""
     used = resource.getrusage(resource.RUSAGE_CHILDREN)
     return used.ru_utime + used.ru_stime
 
@@ -286,8 +286,8 @@ def _file(command: str, path: Path, stream: Stream, *more: str) -> None:
 
 
 def pipe(folder: Path, size: int, options: argparse.Namespace) -> None:
-    """Commands on a pipe, on a realistic mix and on records of a few bytes: all but verify in constant memory, which
-    takes its images and the table.
+    """Commands on a pipe, with a realistic mix and with records of a few bytes. All run in constant memory but verify,
+    which needs its images and the table.
     """
     for mix, most in ((REALISTIC, size), (SHORT, size // 10)):
         for command in ("info", "stats", "dump", "verify"):
@@ -332,7 +332,7 @@ print(rows, anonymous() - before, time.process_time() - begun)
 
 
 def records(folder: Path, size: int, options: argparse.Namespace) -> None:
-    """The table's cost a record, up to a hundred million of them."""
+    """What the table costs for each record, up to a hundred million records."""
     for count in (options.records // 100, options.records // 10, options.records):
         path = folder / "long.bin"
         stream = Stream(SHORT, records=count)
@@ -356,7 +356,7 @@ def records(folder: Path, size: int, options: argparse.Namespace) -> None:
 
 
 def second(folder: Path, size: int, options: argparse.Namespace) -> None:
-    """How the second command on a capture of 4 GB starts."""
+    """How fast the second command on a capture of 4 GB starts."""
     path = folder / "real.bin"
     stream = Stream(REALISTIC, size // 5)
     with path.open("wb") as file:

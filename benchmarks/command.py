@@ -98,7 +98,7 @@ def _measured(case: Case, made: Made, rounds: int | None, clock: Clock) -> Row:
 
 
 def _in_numpy(work: Callable[[], object]) -> Callable[[], object]:
-    """The same work without this project's own loops in C."""
+    """Time the same work without this project's own loops in C."""
 
     def run() -> object:
         kept, native.loops = native.loops, None

@@ -1,4 +1,4 @@
-"""Opens the browser on a capture and ends with its first frame: `python -m benchmarks.paint CAPTURE`."""
+"""Opens the browser on a capture and ends once its first frame is drawn: `python -m benchmarks.paint CAPTURE`."""
 
 import asyncio
 import os

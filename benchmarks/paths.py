@@ -1,4 +1,4 @@
-"""Every path that is timed: what it works on, what the baseline does for it, and that both give the same."""
+"""Every path that is timed: its input, what the baseline does with that, and a check that both give the same."""
 
 import subprocess
 import sys
@@ -36,8 +36,8 @@ _LONG = 5  # of what goes over a whole stream, or starts a process
 
 @dataclass(frozen=True, slots=True)
 class Made:
-    """What paths work on: made from a seed in ``folder`` when first asked for. ``baseline`` is None where there is no C
-    compiler.
+    """What paths work on. It is made from a seed, in ``folder``, when it is first used. ``baseline`` is None without a
+    C compiler.
     """
 
     folder: Path
@@ -56,11 +56,11 @@ class Made:
         return 256 if self.quick else 4096
 
     def random(self) -> np.random.Generator:
-        """The same numbers for every path."""
+        """A generator that gives every path the same numbers."""
         return np.random.default_rng(1)
 
     def stream(self, name: str) -> Path:
-        """A mix by its name, or a run of one kind of records."""
+        """The stream of this name: a mix, or a run of one kind of records."""
         if name not in self._streams:
             path = self._streams[name] = self.folder / name
             if name in MIXES:
@@ -72,8 +72,8 @@ class Made:
 
 @dataclass(frozen=True, slots=True)
 class Trial:
-    """A path made ready. ``count`` is how many pages or records one run goes over, ``size`` the bytes that `memcpy` is
-    compared over, 0 where that would say nothing. ``theirs`` does the same in the baseline's way.
+    """A path made ready. ``count`` is how many pages or records one run handles. ``size`` is how many bytes `memcpy`
+    copies for comparison, 0 where that would say nothing. ``theirs`` does the same work as the baseline does it.
     """
 
     count: int
@@ -86,8 +86,9 @@ class Trial:
 
 @dataclass(frozen=True, slots=True)
 class Case:
-    """A path by its name. ``unit`` is what one of its ``count`` is. ``goal`` is at most: times the baseline, or where
-    ``absolute`` nanoseconds for each. ``baseline`` is "C" or else what needs no compiler.
+    """A path by its name. ``unit`` is what its ``count`` counts. ``goal`` is the most that it may take: times the
+    baseline, or nanoseconds for each where ``absolute``. ``baseline`` is "C", or the name of a baseline that does not
+    need a compiler.
     """
 
     name: str
@@ -102,7 +103,10 @@ class Case:
 
 
 def _record_payloads(coding: str, old: Bytes, new: Bytes) -> tuple[Bytes, Ints, Ints]:
-    """Deltas as they stand in a stream, a word and a header before each: the bytes, and offsets and lengths in them."""
+    """Deltas as in a stream, each after a word and a header.
+
+    Returns the bytes, and the payloads' offsets and lengths.
+    """
     payloads, lengths = _CODECS[coding].encode(old, new)
     offsets = np.cumsum(lengths + _HEAD[coding]) - lengths
     data = np.full(offsets[-1] + lengths[-1], 0xA5, np.uint8)
@@ -169,7 +173,7 @@ def _dup(share: float) -> Callable[[Made], Trial]:
 
 
 def _in_one(work: Callable[[], object]) -> Callable[[], object]:
-    """The same, and all of it in one thread."""
+    """A function that does the same in one thread."""
 
     def run() -> object:
         kept, native.THREADS = native.THREADS, 1
@@ -182,14 +186,14 @@ def _in_one(work: Callable[[], object]) -> Callable[[], object]:
 
 
 def _sum_in_two(made: Made) -> Trial:
-    """What `byte_sum` makes of the cores itself, where its loop is in C."""
+    """The sums in two threads, if `byte_sum` has its loop in C."""
     pages = streams.noise(8 * made.pages, made.random())
     ours = partial(checksum.byte_sum, pages)
     return Trial(len(pages), pages.size, ours, _in_one(ours), _equal, _ROUNDS)
 
 
 def _decode_in_two(count: int) -> Callable[[Made], Trial]:
-    """What `xbrle.apply` makes of the cores itself, where its loop is in C."""
+    """The deltas in two threads, if `xbrle.apply` has its loop in C."""
 
     def prepare(made: Made) -> Trial:
         rng = made.random()
@@ -298,7 +302,7 @@ def _mapped(path: Path) -> Bytes:
 
 
 def _process(*words: str, stream: str | None = None) -> Callable[[Made], Trial]:
-    """A Python process, against one that does nothing."""
+    """Time a Python process against one that does nothing."""
 
     def prepare(made: Made) -> Trial:
         more = [str(made.stream(stream))] if stream else []

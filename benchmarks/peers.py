@@ -1,10 +1,10 @@
-"""This tool, QEMU's analyze-migration.py and volatility3 on the same captures, as a table in Markdown.
+"""Compares xbrletools, QEMU's analyze-migration.py and volatility3 on the same captures, as a table in Markdown.
 
     python benchmarks/peers.py CORPUS/qemu-7.2 [--analyze PATH/analyze-migration.py] [-o docs/peers.md]
 
-Each tool is asked for the guest's main RAM block, in a process of its own, one after the other. A page is right where
-the file that the tool wrote has the source's bytes at the page's place. Peak memory is the process's largest resident
-set, which counts what it mapped of its input too. A capture's truth stands beside it, both perhaps packed with xz.
+Each tool writes the guest's main RAM block, in a process of its own, one after the other. A page is right if the file
+has the source's bytes at the page's place. Peak memory is the process's largest resident set, which includes what it
+mapped of its input. A capture's truth is the file beside it. Both may be packed with xz.
 """
 
 import argparse
@@ -32,7 +32,7 @@ DEADLINE = 900
 
 @dataclass(frozen=True)
 class Outcome:
-    """How one tool did on one capture: pages right, exit status, seconds, MiB."""
+    """What one tool achieved on one capture: pages that are right, exit status, seconds, MiB."""
 
     right: int
     status: int
@@ -57,7 +57,7 @@ print(os.waitstatus_to_exitcode(status), time.monotonic() - began, usage.ru_maxr
 
 
 def measured(arguments: list[str], folder: Path, environment: dict[str, str]) -> tuple[int, float, float]:
-    """Exit status, seconds and peak MiB of one process."""
+    """Run one process. Returns its exit status, seconds and peak MiB."""
     launch = [sys.executable, "-S", "-c", LAUNCHER, *arguments]
     quiet = {"capture_output": True, "text": True, "check": True}
     status, seconds, peak = subprocess.run(
@@ -67,7 +67,7 @@ def measured(arguments: list[str], folder: Path, environment: dict[str, str]) ->
 
 
 def right_pages(found: Path, truth: Path, page: int, physical: bool) -> int:
-    """How many pages of ``truth`` the file has at their places."""
+    """How many pages of ``truth`` stand at their places in the file."""
     if not found.exists():
         return 0
     right, at, size = 0, 0, truth.stat().st_size
@@ -83,7 +83,7 @@ def right_pages(found: Path, truth: Path, page: int, physical: bool) -> int:
 
 
 def unpacked(path: Path, folder: Path) -> Path:
-    """The file, out of its xz where it is in one."""
+    """The file itself, unpacked if it is packed with xz."""
     if path.suffix != ".xz":
         return path
     out = folder / path.name.removesuffix(".xz")

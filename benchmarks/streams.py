@@ -1,7 +1,6 @@
-"""Pages and streams to measure with, all from a seed: the project's own encoder writes them.
+"""Makes the pages and streams to measure with, from a seed. The project's own encoder writes them.
 
-What is changed in a page, and how often, follows the captures of 2011: most deltas take 34 to 800 bytes, a few of them
-thousands.
+The changes in pages are like those of the captures of 2011. Most deltas take 34 to 800 bytes, a few take thousands.
 """
 
 from collections.abc import Iterator
@@ -64,7 +63,7 @@ def noise(count: int, rng: np.random.Generator) -> Bytes:
 
 
 def changed(old: Bytes, count: int, clustered: bool, rng: np.random.Generator) -> Bytes:
-    """Pages with ``count`` random changes each: anywhere, or in clusters that may overlap. Byte 0 stays."""
+    """Change ``count`` random bytes of each page, anywhere or in clusters that may overlap. Byte 0 stays."""
     new, pages = old.copy(), len(old)
     if clustered:
         starts = rng.integers(1, PAGE - CLUSTER, (pages, count // CLUSTER))
@@ -77,7 +76,7 @@ def changed(old: Bytes, count: int, clustered: bool, rng: np.random.Generator) -
 
 
 def pages(count: int, uniform_share: float, rng: np.random.Generator) -> Bytes:
-    """Pages of which this share is of one byte each, (count, 4096) uint8."""
+    """Random pages, (count, 4096) uint8. This share of them is one repeated byte each."""
     out = noise(count, rng)
     which = np.flatnonzero(rng.random(count) < uniform_share)
     out[which] = rng.integers(0, 256, (len(which), 1), np.uint8)
@@ -85,8 +84,8 @@ def pages(count: int, uniform_share: float, rng: np.random.Generator) -> Bytes:
 
 
 def write_mix(path: Path, mix: Mix, size: int, rng: np.random.Generator) -> None:
-    """Write a stream of about ``size`` bytes, of a guest with half as much memory: a sweep over all of it, then sweeps
-    over pages that changed. The sums of the first `WRONG_SUMS` deltas are wrong.
+    """Write a stream of about ``size`` bytes. The guest has half as much memory. It is swept once, then sweeps over
+    changed pages follow. The sums of the first `WRONG_SUMS` deltas are wrong.
     """
     wrong = 0
     memory = np.zeros((size // 2 // PAGE, PAGE), np.uint8)
@@ -114,7 +113,7 @@ def write_mix(path: Path, mix: Mix, size: int, rng: np.random.Generator) -> None
 def _sweep(
     mix: Mix, count: int, shares: tuple[float, float, float], rng: np.random.Generator
 ) -> Iterator[tuple[Ints, Ints]]:
-    """The pages of a sweep and what each is sent as, a batch at a time."""
+    """The pages of a sweep and the kind of record that sends each, a batch at a time."""
     stretch = _STRETCH if mix.ordered else 1
     is_first = not shares[_DELTA]
     rows = np.arange(count) if is_first else np.flatnonzero(_stretches(count, (_DIRTY, 1 - _DIRTY), stretch, rng) == 0)
@@ -126,7 +125,7 @@ def _sweep(
 
 
 def _stretches(count: int, shares: tuple[float, ...], length: int, rng: np.random.Generator) -> Ints:
-    """Numbers drawn by their shares, each for a stretch of entries, (count,)."""
+    """Draw numbers by their shares, (count,). Each number fills a stretch of entries."""
     drawn = rng.choice(len(shares), count, p=shares)
     return np.repeat(drawn, rng.geometric(1 / length, count))[:count]
 
@@ -134,7 +133,7 @@ def _stretches(count: int, shares: tuple[float, ...], length: int, rng: np.rando
 def _send(
     memory: Bytes, rows: Ints, kinds: Ints, rng: np.random.Generator, changes: Changes = _MIXED
 ) -> tuple[PageRecords, Choices]:
-    """Change these pages of ``memory``, and give the records that say so."""
+    """Change these pages of ``memory``, and return the records that send them."""
     old = memory[rows]
     new = np.empty_like(old)
     mine = np.flatnonzero(kinds == _PAGE)
@@ -157,7 +156,8 @@ def _send(
 
 def write_run(path: Path, kind: Flag, count: int, rng: np.random.Generator) -> None:
     """Write a stream of ``count`` records of one kind, PAGE, COMPRESS or XBRLE, over a guest of 4096 pages, swept again
-    and again. A delta changes 10 bytes of a page of zeros, whatever the sweep: what is written is for scanning.
+    and again. Each delta changes 10 bytes of a page of zeros. The stream is for scanning, its memory does not make
+    sense.
     """
     guest = 4096
     memory = np.zeros((guest, PAGE), np.uint8)

@@ -1,4 +1,4 @@
-"""What was measured, as a table for people, for a document, and as JSON."""
+"""Shows what was measured: as a table on the terminal, as a table in a document, and as JSON."""
 
 import json
 import os
@@ -87,7 +87,7 @@ CHANGE = "/ saved"
 
 
 def plain(rows: Sequence[Row], before: dict[str, dict[str, float | None]] | None = None) -> str:
-    """A table in columns."""
+    """A table for the terminal."""
     lines = [HEADS + ([CHANGE] if before is not None else []), *(cells(row, before) for row in rows)]
     widths = [max(len(line[i]) for line in lines) for i in range(len(lines[0]))]
     return "\n".join(_line(line, widths) for line in lines)
@@ -108,7 +108,7 @@ def markdown(rows: Sequence[Row], about: dict[str, str]) -> str:
 
 
 def write_into(document: Path, rows: Sequence[Row], about: dict[str, str]) -> None:
-    """Put the table between the marks of a document, in place of the one that is there."""
+    """Replace the table between the marks of a document."""
     text = document.read_text()
     new = f"{_BEGIN}\n{markdown(rows, about)}{_END}"
     text, found = re.subn(f"{_BEGIN}.*?{_END}", lambda _: new, text, flags=re.DOTALL)
@@ -132,7 +132,7 @@ def _word(met: bool | None) -> str:
 
 
 def _change(row: Row, before: dict[str, float | None] | None) -> str:
-    """This run over the saved one, of the ratios to the baseline where both have one."""
+    """How this run's time compares with the saved run's: by the ratios to the baseline where both have one."""
     if before is None:
         return "new"
     then = before["to_baseline"]

@@ -1,4 +1,4 @@
-"""Times two functions in turns, in one process: what else the machine does then falls on both alike."""
+"""Times two functions in turns, in one process. What else the machine does then slows both alike."""
 
 import gc
 from collections.abc import Callable, Sequence
@@ -15,14 +15,14 @@ Clock = Callable[[], float]
 
 @dataclass(frozen=True, slots=True)
 class Timed:
-    """The least time that each function took, in seconds, and what it gave the last time."""
+    """The shortest time that each function took, in seconds, and what it returned last."""
 
     seconds: list[float]
     results: list[object]
 
 
 def interleaved(functions: Sequence[Callable[[], object]], rounds: int, clock: Clock = perf_counter) -> Timed:
-    """Run the functions one after the other, ``rounds`` times, after one round that does not count."""
+    """Run the functions one after the other, ``rounds`` times. One round before that does not count."""
     least = [float("inf")] * len(functions)
     results: list[object] = [None] * len(functions)
     gc.collect()
@@ -43,7 +43,7 @@ def interleaved(functions: Sequence[Callable[[], object]], rounds: int, clock: C
 
 
 def copying(clock: Clock = perf_counter) -> Callable[[], object]:
-    """A function that copies 32 MiB, and its speed is `memcpy`'s."""
+    """A function that copies 32 MiB at the speed of `memcpy`."""
     source = np.ones(_COPY, np.uint8)
     target = np.zeros(_COPY, np.uint8)
     return lambda: np.copyto(target, source)

@@ -1,4 +1,4 @@
-"""How fast the record list scrolls: 10 million records in a real terminal (tmux), PageDown held.
+"""Measures how fast the record list scrolls: 10 million records in a real terminal (tmux), with PageDown held.
 
 `python benchmarks/tui_scroll.py` makes the stream (a table of 10 million dup pages, 90 MB), opens `xbrle tui` on it in
 tmux, and reports first paint, time to the full table, key to paint in percentiles (while it scans, while it verifies,
@@ -49,7 +49,7 @@ def stream(path: Path, records: int) -> None:
 
 
 def inside(path: str, report: str) -> None:
-    """The app, with its clock: runs in tmux."""
+    """Run the app with its clock, inside tmux."""
     from textual import events
     from textual._time import get_time
 

@@ -213,7 +213,7 @@ class TestForward:
 
 
 class TestDisk:
-    """The disk is no part of the way."""
+    """Forwarding does not wait for the disk."""
 
     def test_a_slow_disk_holds_nothing_up_and_the_recording_says_that_it_ended(self, tmp_path, monkeypatch):
         drained = threading.Event()

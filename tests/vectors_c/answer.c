@@ -1,8 +1,8 @@
 /*
  * Answers golden vectors: the codings, headers, byte sums, the page cache, records and memory of plain streams.
- * Written from the format's facts alone, with nothing of xbrletools, so that the two can be held to each other.
+ * Written from the format's facts alone and without code of xbrletools, so that each program checks the other.
  *
- * BUG_CAP: build with -DBUG_CAP=254 to plant an encoder that caps its runs there.
+ * BUG_CAP: build with -DBUG_CAP=254 for a program with a planted bug: an encoder that caps its runs there.
  */
 #include <stdint.h>
 #include <stdio.h>
@@ -61,7 +61,7 @@ static void put_bytes(const char *key, const uint8_t *at, size_t size)
 
 /* -- codings --------------------------------------------------------------------------------------------------- */
 
-/* Each encoder writes what it would send if there were no limit, and says how many bytes that is. */
+/* Each encoder writes what it would send without a limit, and returns how many bytes that is. */
 
 static size_t encode_rle(const uint8_t *x, size_t size, uint8_t *out)
 {
@@ -105,7 +105,7 @@ static size_t uleb(size_t value, uint8_t *out)
     return 2;
 }
 
-/* The room needed is in *need: this encoder wants two free bytes whenever it goes on. */
+/* *need gets the room that it needs: this encoder wants two free bytes whenever it goes on. */
 static size_t encode_zrun(const uint8_t *old, const uint8_t *new, size_t size, uint8_t *out, size_t *need)
 {
     size_t n = 0, i = 0;
@@ -161,7 +161,7 @@ static int encode(void)
     return 1;
 }
 
-/* Decoders change the page in place and give 1, or leave some of it changed and give 0. */
+/* A decoder changes the page in place and returns 1. On an error it returns 0, and the page may be partly changed. */
 
 static int decode_rle(const uint8_t *in, size_t n, uint8_t *page, size_t size)
 {
@@ -281,7 +281,7 @@ static const Dialect *dialect_of(void)
     return NULL;
 }
 
-/* Where byte k of a field stands among its bytes, from the most significant one. */
+/* The place of byte k of a field, counted from the most significant byte. */
 static uint32_t field(const uint8_t *at, const char *layout, char letter, int big)
 {
     uint32_t value = 0;
@@ -328,7 +328,7 @@ static int header_write(void)
     return 1;
 }
 
-/* -- the page cache: slots with ages, as the patch has them ------------------------------------------------------ */
+/* -- the page cache: slots with ages, as in the patch ------------------------------------------------------------ */
 
 static int cache(void)
 {
@@ -499,7 +499,7 @@ static void ram_section(Stream *s)
 
 static void block_section(Stream *s)
 {
-    if (be(s, 8) != 2) /* anything but EOS is more than these vectors have */
+    if (be(s, 8) != 2) /* the vectors have only EOS here */
         s->failed = 1;
 }
 
@@ -549,7 +549,7 @@ static int stream(int listing)
     Stream s = {.listing = listing, .ram = -1};
     if (!strcmp(text_of("dialect"), "sep20") || !strcmp(text_of("view"), "sender"))
         return 0;
-    if (*text_of("dialect") && !dialect_of()) /* newer than this program */
+    if (*text_of("dialect") && !dialect_of()) /* a dialect that is newer than this program */
         return 0;
     s.in = bytes_of("stream");
     if (listing)

@@ -1,4 +1,4 @@
-"""What a command imports, and so how soon it answers: nothing that it has no use for."""
+"""What a command imports, and so how soon it answers: nothing that it does not use."""
 
 import subprocess
 import sys

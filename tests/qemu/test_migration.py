@@ -148,7 +148,7 @@ def saved(guest: Machine, path: Path) -> np.ndarray:
 
 
 def test_a_background_snapshot_is_memory_as_it_was_when_it_began(tmp_path):
-    """It has no END section: the RAM's PARTs are followed by the devices."""
+    """It does not have an END section: the RAM's PARTs are followed by the devices."""
     with machine(tmp_path, "source", own_memory=True) as source:
         time.sleep(3)
         source.command("stop")

@@ -95,8 +95,8 @@ def cli(debug: bool) -> None:
     the main RAM block. Sizes take K, M, G and T. Data goes to standard output, everything else to standard error.
     docs/glossary.md explains the words.
 
-    Exit status: 0 all is well. 1 errors, differences or missing data were found. 2 the input cannot be read, the
-    output cannot be written, or the usage is wrong. 130 interrupted.
+    Exit status 0: all is well. 1: errors, differences or missing data were found. 2: the input cannot be read, the
+    output cannot be written, or the usage is wrong. 130: interrupted.
 
     To start with: xbrle info S, then xbrle verify S.
     """

@@ -78,7 +78,7 @@ def command(
     version before, and "check" says whether the page has the checksum that the record states, or why a delta cannot
     be decoded. In dumps, * marks changed bytes and ?? unknown ones.
 
-    Exit status: 1 if the bytes differ (with --diff), bytes are unknown (with --raw), or S is damaged, 0 otherwise.
+    Exit status: 0, or 1 if the bytes differ (with --diff), bytes are unknown (with --raw), or S is damaged.
     """
     status = report(opened.problems)
     block, offset = opened.space.locate(address)

@@ -23,6 +23,10 @@ settings.register_profile("pages", deadline=None, max_examples=50, derandomize=T
 settings.register_profile("search", deadline=None, max_examples=50)
 settings.load_profile("pages")
 
+# Where .ci/install-tools keeps newer QEMUs; tests/qemu looks there.
+_cache = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache")
+os.environ.setdefault("XBRLE_QEMU_ROOTS", str(_cache / "xbrletools" / "qemu"))
+
 # Nothing that a test opens may leave an index in the cache of whoever runs it.
 os.environ["XDG_CACHE_HOME"] = tempfile.mkdtemp(prefix="xbrletools-tests-")
 atexit.register(shutil.rmtree, os.environ["XDG_CACHE_HOME"], ignore_errors=True)

@@ -2,20 +2,74 @@
 
 import json
 import os
+import re
 import shutil
 import socket
 import subprocess
 import tempfile
 import time
+from collections.abc import Iterator
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-QEMU = shutil.which("qemu-system-x86_64")
+PROGRAM = "qemu-system-x86_64"
+ROOTS = Path(os.environ.get("XBRLE_QEMU_ROOTS") or Path.home() / ".cache" / "xbrletools" / "qemu")
 RAM = 16 << 20
 FIRST, END = 0x2000, 0x8000  # segments of the pages that the guest changes
 DEADLINE = 120  # seconds after which a step counts as hung
+
+
+@dataclass(frozen=True)
+class Emulator:
+    """A QEMU that is here: its version, and how it is started."""
+
+    version: tuple[int, ...]
+    command: tuple[str, ...]
+    environment: dict[str, str] = field(default_factory=dict)
+
+    @property
+    def label(self) -> str:
+        """The version as it is written, like 10.0.13."""
+        return ".".join(map(str, self.version))
+
+
+def version_of(command: tuple[str, ...], environment: dict[str, str]) -> tuple[int, ...] | None:
+    """What ``--version`` answers; None where the program does not start."""
+    done = subprocess.run(
+        [*command, "--version"], env=os.environ | environment, capture_output=True, text=True, check=False
+    )
+    found = re.search(r"version (\d+)\.(\d+)\.(\d+)", done.stdout)
+    return tuple(map(int, found.groups())) if found else None
+
+
+def in_root(root: Path) -> tuple[tuple[str, ...], dict[str, str]]:
+    """How the QEMU of another Debian's root is started, with that root's loader, libraries, modules and firmware.
+
+    It needs neither chroot nor any right, and sees the files of this machine under their own names.
+    """
+    libraries = root / "usr" / "lib" / "x86_64-linux-gnu"
+    share = root / "usr" / "share"
+    loader = root / "lib64" / "ld-linux-x86-64.so.2"
+    command = (str(loader), "--library-path", str(libraries), str(root / "usr" / "bin" / PROGRAM))
+    firmware = ("-L", str(share / "qemu"), "-L", str(share / "seabios"))
+    return (*command, *firmware), {"QEMU_MODULE_DIR": str(libraries / "qemu")}
+
+
+def emulators() -> Iterator[Emulator]:
+    """Every QEMU that can be found: the machine's own, then those in the roots that .ci/install-tools made."""
+    own = shutil.which(PROGRAM)
+    places = [((own,), {})] if own else []
+    places += [in_root(root) for root in sorted(ROOTS.glob("*")) if (root / "usr" / "bin" / PROGRAM).exists()]
+    for command, environment in places:
+        version = version_of(command, environment)
+        if version is not None:
+            yield Emulator(version, command, environment)
+
+
+EMULATORS = sorted(emulators(), key=lambda emulator: emulator.version)
 
 
 def boot_sector() -> bytes:
@@ -58,8 +112,7 @@ def boot_sector() -> bytes:
 class Machine:
     """One QEMU process, its QMP connection, and its RAM as a file, unless it is to have ``own_memory``."""
 
-    def __init__(self, folder: Path, name: str, *more: str, own_memory: bool = False) -> None:
-        assert QEMU is not None
+    def __init__(self, emulator: Emulator, folder: Path, name: str, *more: str, own_memory: bool = False) -> None:
         self.ram = folder / f"{name}.ram"
         boot = folder / "boot.img"
         boot.write_bytes(boot_sector())
@@ -69,13 +122,13 @@ class Machine:
         backend = f"memory-backend-file,id=pc.ram,size={RAM},mem-path={self.ram},share=on"
         backend += ",x-use-canonical-path-for-ramblock-id=off"
         memory = () if own_memory else ("-object", backend, "-machine", "memory-backend=pc.ram")
+        command = [*emulator.command, "-accel", "tcg", "-m", str(RAM >> 20), "-nodefaults", "-display", "none"]
+        command += ["-net", "none", "-machine", "pc", *memory]
+        command += ["-drive", f"file={boot},format=raw,if=ide,snapshot=on"]
+        command += ["-qmp", f"unix:{path},server=on,wait=off", *more]
         self.process = subprocess.Popen(
-            [
-                *(QEMU, "-accel", "tcg", "-m", str(RAM >> 20), "-nodefaults", "-display", "none", "-net", "none"),
-                *("-machine", "pc", *memory),
-                *("-drive", f"file={boot},format=raw,if=ide,snapshot=on"),
-                *("-qmp", f"unix:{path},server=on,wait=off", *more),
-            ],
+            command,
+            env=os.environ | emulator.environment,
             stdin=subprocess.DEVNULL,
         )
         self._qmp = self._connect(path)
@@ -118,11 +171,16 @@ class Machine:
         """The guest's RAM as it is, (pages, 4096) uint8."""
         return np.fromfile(self.ram, np.uint8).reshape(-1, 4096)
 
-    def migrate(self, uri: str, capabilities: list[str], **parameters: Any) -> dict[str, Any]:
-        """Migrate while the guest keeps working, some rounds, and then to the end. Returns query-migrate's answer."""
+    def allow(self, capabilities: list[str], **parameters: Any) -> None:
+        """Set what a migration may use, and how."""
         states = [{"capability": c, "state": True} for c in capabilities]
         self.command("migrate-set-capabilities", capabilities=states)
-        self.command("migrate-set-parameters", **{"max-bandwidth": 4 << 20, "downtime-limit": 1, **parameters})
+        self.command("migrate-set-parameters", **parameters)
+
+    def migrate(self, uri: str, capabilities: list[str], postcopy: bool = False, **parameters: Any) -> dict[str, Any]:
+        """Migrate while the guest keeps working, some rounds, and then to the end. Gives query-migrate's answer."""
+        slow = 1 << 20 if postcopy else 4 << 20  # too slow to end before postcopy begins
+        self.allow(capabilities, **{"max-bandwidth": slow, "downtime-limit": 1, **parameters})
         self.command("migrate", uri=uri)
         about: dict[str, Any] = {}
         for _ in self.patiently("finish the migration"):
@@ -130,8 +188,12 @@ class Machine:
             assert about.get("status") not in ("failed", "cancelled"), about
             if about.get("status") == "completed":
                 return about
-            if about.get("ram", {}).get("dirty-sync-count", 0) >= 5:
-                self.command("migrate-set-parameters", **{"max-bandwidth": 1 << 30, "downtime-limit": 2000})
+            rounds = about.get("ram", {}).get("dirty-sync-count", 0)
+            if rounds >= (2 if postcopy else 5) and about["status"] == "active":
+                if postcopy:
+                    self.command("migrate-start-postcopy")
+                else:
+                    self.command("migrate-set-parameters", **{"max-bandwidth": 1 << 30, "downtime-limit": 2000})
         return about
 
     def close(self) -> None:

@@ -370,7 +370,7 @@ class Capture:
         """Memory just after record ``at``, by default at the end.
 
         By default it is what the stream gives. After salvage `Image.recovered` tells which of it stands, and
-        `Image.known` which of that a checksum vouches for. With ``Trust.CHECKSUM`` all else is unknown.
+        `Image.sum_holds` for which of that a checksum holds. With ``Trust.CHECKSUM`` all else is unknown.
 
         Raises:
             XbrleError: there is no such record.
@@ -382,9 +382,9 @@ class Capture:
         return memory_of(self.stream, at, view or View.RECEIVER, trust or Trust.STREAM)
 
     def confirmed(self, image: "Image", at: int | None = None, view: "View | None" = None) -> "NDArray[np.bool_]":
-        """Which pages of ``image``, which is memory at that moment in that view, a checksum vouches for, (pages,) bool.
+        """Which pages of ``image``, which is memory at that moment in that view, have the sum that a delta states.
 
-        After salvage these are the pages that are known.
+        (pages,) bool. A byte sum is weak: see `Image.sum_holds`.
 
         Raises:
             XbrleError: there is no such record.

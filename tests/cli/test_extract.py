@@ -120,6 +120,8 @@ def test_without_salvage_no_word_of_the_manifest_claims_that_nothing_speaks_agai
     run(capsys, "extract", path, "-o", tmp_path / "out")
     manifest = json.loads((tmp_path / "out" / "manifest.json").read_text())
     (block,) = manifest["blocks"]
-    assert (block["known"], block["unprotected"], block["unknown"]) == (0, PAGE, 0)
-    assert manifest["words"]["unprotected"] == "given by the stream, and no checksum vouches for it"
+    assert (block["sum_holds"], block["unprotected"], block["unknown"]) == (0, PAGE, 0)
+    assert (
+        manifest["words"]["unprotected"] == "given by the stream, and no sum is stated for it, or the sum does not hold"
+    )
     assert "recovered" not in manifest["words"]

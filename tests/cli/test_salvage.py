@@ -1,4 +1,5 @@
 import json
+import re
 
 import pytest
 
@@ -67,18 +68,18 @@ def test_the_clean_stream_is_read_like_any_other(damaged, tmp_path, capsys):
     assert int(clean.memory().known.sum()) == told["pages_recovered"]
 
 
-def test_what_is_known_and_what_nothing_protects_is_counted_apart(damaged, tmp_path, capsys):
+def test_bytes_whose_sum_holds_and_those_that_nothing_protects_are_counted_apart(damaged, tmp_path, capsys):
     main(["salvage", str(damaged), "--json"])
     told = json.loads(capsys.readouterr().out)
-    assert told["bytes_recovered"] == told["bytes_known"] + told["bytes_unprotected"]
+    assert told["bytes_recovered"] == told["bytes_sum_holds"] + told["bytes_unprotected"]
     assert told["bytes"] == told["bytes_recovered"] + told["bytes_unknown"]
-    assert 0 < told["bytes_known"] == told["pages_known"] * 4096 < told["bytes_recovered"]
-    assert set(told["words"]) == {"recovered", "known", "unprotected", "unknown"}
+    assert 0 < told["bytes_sum_holds"] == told["pages_sum_holds"] * 4096 < told["bytes_recovered"]
+    assert set(told["words"]) == {"recovered", "sum_holds", "unprotected", "unknown"}
     main(["salvage", str(damaged), "--trust", "checksum", "-o", str(tmp_path / "sure"), "--json"])
     strict = json.loads(capsys.readouterr().out)
-    assert (strict["bytes_known"], strict["bytes_unprotected"]) == (told["bytes_known"], 0)
-    assert strict["bytes_recovered"] == strict["bytes_known"]
-    assert int(xbrletools.open(tmp_path / "sure").memory().known.sum()) == told["pages_known"]
+    assert (strict["bytes_sum_holds"], strict["bytes_unprotected"]) == (told["bytes_sum_holds"], 0)
+    assert strict["bytes_recovered"] == strict["bytes_sum_holds"]
+    assert int(xbrletools.open(tmp_path / "sure").memory().known.sum()) == told["pages_sum_holds"]
 
 
 def test_a_byte_that_two_gaps_skip_is_skipped_once(tmp_path, capsys):
@@ -133,19 +134,21 @@ def test_other_commands_read_on_after_damage_where_they_are_told_to(arguments, d
     assert "were skipped" in out + err
 
 
-def test_extract_calls_known_what_a_checksum_vouches_for(damaged, tmp_path, capsys):
+def test_extract_says_of_how_much_a_sum_holds_and_calls_nothing_known(damaged, tmp_path, capsys):
     main(["extract", str(damaged), "--salvage", "-o", str(tmp_path / "out")])
-    assert "known (a checksum holds)" in capsys.readouterr().err
+    said = capsys.readouterr().err
+    assert "the page's byte sum holds" in said
+    assert not re.search(r"\bknown\b", said)
     (ram, *_) = json.loads((tmp_path / "out" / "manifest.json").read_text())["blocks"]
-    assert 0 < ram["known"] == ram["length"] - ram["unknown"] - ram["unprotected"]
+    assert 0 < ram["sum_holds"] == ram["length"] - ram["unknown"] - ram["unprotected"]
     main(["extract", str(damaged), "--salvage", "--trust", "checksum", "-o", str(tmp_path / "sure")])
     (sure, *_) = json.loads((tmp_path / "sure" / "manifest.json").read_text())["blocks"]
-    assert sure["unknown"] == ram["length"] - ram["known"]
+    assert sure["unknown"] == ram["length"] - ram["sum_holds"]
     image = str(tmp_path / "x.lime")
     main(["extract", str(damaged), "--salvage", "--format", "lime", "-o", image])
     told = json.loads((tmp_path / "x.lime.json").read_text())
-    assert (told["trust"], told["known_bytes"]) == ("stream", ram["known"])
-    assert told["words"]["known"].startswith("recovered, and a delta's checksum")
+    assert (told["trust"], told["sum_holds_bytes"]) == ("stream", ram["sum_holds"])
+    assert told["words"]["sum_holds"].startswith("recovered, and the page has the byte sum")
 
 
 def test_blocks_that_are_given_name_what_a_missing_head_leaves_nameless(tmp_path, capsys):

@@ -48,7 +48,7 @@ def test_a_sum_of_a_pages_own_bytes_does_not_say_whose_they_are():
     assert confirmed(capture, at=2) == [True, False, False, False]  # the delta that follows on page 0 does
 
 
-def test_a_page_of_the_debug_trees_that_went_astray_is_not_known(corpus):
+def test_a_page_of_the_debug_trees_that_went_astray_is_not_confirmed(corpus):
     data = bytearray(corpus("qemu-2010/m115dbg-x.bin"))
     records = xbrletools.open(bytes(data)).records
     row = int(records.by_number[9756])
@@ -59,7 +59,7 @@ def test_a_page_of_the_debug_trees_that_went_astray_is_not_known(corpus):
     image = capture.memory(trust=Trust.CHECKSUM)
     astray = capture.space.pages_of(capture.records.columns)[row]
     assert capture.records.columns.address[row] == 0x71A000
-    assert not image.known[astray]
+    assert not image.recovered[astray]
 
 
 def test_memory_of_what_is_confirmed_knows_nothing_else():
@@ -81,7 +81,7 @@ def test_on_a_real_capture_all_pages_that_end_as_deltas_are_confirmed(corpus):
 
 
 @pytest.mark.parametrize("flip", [100, 2000])
-def test_a_flip_that_leaves_no_trace_is_recovered_and_not_known(flip):
+def test_a_flip_that_leaves_no_trace_is_recovered_and_its_page_has_no_sum_that_holds(flip):
     builder = StreamBuilder(flags=3).page(0, A).page(PAGE, A).part().delta(0, A, B)
     data = bytearray(builder.end().bytes())
     whole = xbrletools.open(bytes(data))
@@ -89,6 +89,7 @@ def test_a_flip_that_leaves_no_trace_is_recovered_and_not_known(flip):
     data[at + flip] ^= 1
     capture = xbrletools.open(bytes(data), salvage=True)
     assert capture.memory().recovered.tolist() == [True, True, False, False]
-    assert capture.memory().known.tolist() == [True, False, False, False]
-    assert capture.memory().known_bytes(1).tolist() == [False] * PAGE
+    assert capture.memory().sum_holds.tolist() == [True, False, False, False]
+    assert not capture.memory().known.any()
+    assert capture.memory().known_bytes(0).tolist() == [False] * PAGE
     assert capture.memory(trust=Trust.CHECKSUM).recovered.tolist() == [True, False, False, False]

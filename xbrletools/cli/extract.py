@@ -102,7 +102,7 @@ def _space(space: str | None, form: str) -> str:
     type=click.Choice([t.value for t in Trust]),
     default=Trust.STREAM.value,
     show_default=True,
-    help="Write all that the stream gives, or only pages that a checksum in it confirms; others are then unknown.",
+    help="Write all that the stream gives, or only pages whose byte sum holds. Others are then unknown.",
 )
 @click.option(
     "--hash-unknown",
@@ -154,7 +154,7 @@ def command(
         _physical(opened, image, target, form, about, map_file, Unknown(unknown), force)
         return max(status, _lost(opened, image, at, Trust(trust)))
     blocks = [i for i, b in enumerate(opened.blocks) if b.declared and chosen in (None, i)]
-    _say_what_is_known(image, [raw.whole(image, b) for b in blocks], Trust(trust))
+    _say_what_holds(image, [raw.whole(image, b) for b in blocks], Trust(trust))
     missing = sum(raw.unknown_bytes(image, b) for b in blocks)
     if missing and unknown == Unknown.FAIL.value:
         raise XbrleError(
@@ -241,18 +241,18 @@ def _physical(
     for note in where.notes:
         warn(note)
     pieces = physical.pieces(image, where)
-    _say_what_is_known(image, pieces, sidecar.trust)
+    _say_what_holds(image, pieces, sidecar.trust)
     _say_what_is_missing(sum(end - start for start, end in unknown_ranges(image, pieces)))
 
 
-def _say_what_is_known(image: Image, pieces: Sequence[Piece], trust: Trust) -> None:
-    """After salvage, say how much of what is written a checksum confirms, and how much nothing protects."""
-    if image.vouched is None:
+def _say_what_holds(image: Image, pieces: Sequence[Piece], trust: Trust) -> None:
+    """After salvage, say of how much of what is written a byte sum holds, and how much nothing protects."""
+    if image.sum_held is None:
         return
     length = sum(p.length for p in pieces)
     recovered = length - sum(end - start for start, end in unknown_ranges(image, pieces))
-    known = sum(marked_bytes(image, p, image.vouched) for p in pieces)
-    warn(recovery(recovered, length, known, trust is Trust.CHECKSUM))
+    held = sum(marked_bytes(image, p, image.sum_held) for p in pieces)
+    warn(recovery(recovered, length, held, trust is Trust.CHECKSUM))
 
 
 def _refuse(output: Path, force: bool) -> None:
@@ -298,5 +298,7 @@ def _lost(opened: Capture, image: Image, at: int | None, trust: Trust) -> int:
         block = int(np.searchsorted(opened.space.first, lost[0], side="right")) - 1
         address = (int(lost[0]) - int(opened.space.first[block])) * opened.page_size
         where = f"{shown(opened.blocks[block].name)}:{address:#x}"
-        warn(f"{len(lost)} sent pages are not fully known: cut off, or deltas without their base; the first is {where}")
+        warn(
+            f"{len(lost)} sent pages are not wholly given: cut off, or deltas without their base; the first is {where}"
+        )
     return EXIT_FINDINGS if astray or len(lost) else 0

@@ -47,15 +47,15 @@ def report(problems: "Sequence[Problem]") -> int:
     return EXIT_FINDINGS if any(p.fatal or p.rule == "skipped" for p in problems) else 0
 
 
-def recovery(recovered: int, length: int, known: int, only_known: bool) -> str:
-    """How many of ``length`` bytes were recovered after damage, and how many of them a checksum confirms.
+def recovery(recovered: int, length: int, held: int, only_held: bool) -> str:
+    """How many of ``length`` bytes were recovered after damage, and of how many a byte sum holds.
 
-    ``only_known``: bytes that no checksum confirms do not count as recovered.
+    ``only_held``: the others do not count as recovered.
     """
-    why = "a checksum holds" if known else "no checksum confirms any"
-    if only_known:
-        return f"{known} of {length} bytes known ({why}); the others are left out"
-    return f"{recovered} of {length} bytes recovered: {known} known ({why}), {recovered - known} unprotected"
+    if only_held:
+        return f"of {held} of {length} bytes the page's byte sum holds; the others are left out"
+    sums = f"of {held} the page's byte sum holds" if held else "no byte sum holds for any"
+    return f"{recovered} of {length} bytes recovered: {sums}, {recovered - held} unprotected"
 
 
 @contextmanager

@@ -20,17 +20,17 @@ from .output import recovery
 
 
 def report(capture: Capture, trust: Trust = Trust.STREAM) -> dict[str, Any]:
-    """A JSON object: what was recovered of a salvaged capture, how much of that is known, and what was skipped.
+    """A JSON object: what was recovered of a salvaged capture, of how much its byte sum holds, and what was skipped.
 
-    With ``Trust.CHECKSUM`` only what is known counts as recovered.
+    With ``Trust.CHECKSUM`` only that counts as recovered.
     """
     records = capture.records
     image = capture.memory(trust=trust)
-    confirmed = capture.confirmed(image) if image.vouched is None else image.vouched
+    confirmed = capture.confirmed(image) if image.sum_held is None else image.sum_held
     length = sum(b.length for b in capture.blocks if b.declared)
     pieces = [whole(image, i) for i, b in enumerate(capture.blocks) if b.declared]
     unknown = sum(unknown_bytes(image, p.block) for p in pieces)
-    known = sum(marked_bytes(image, p, confirmed) for p in pieces)
+    held = sum(marked_bytes(image, p, confirmed) for p in pieces)
     return {
         "type": "salvage",
         "size": len(capture.data),
@@ -71,11 +71,11 @@ def report(capture: Capture, trust: Trust = Trust.STREAM) -> dict[str, Any]:
         "pages": len(capture.space),
         "pages_recovered": image.recovered_count,
         "pages_partly_recovered": len(image.partly),
-        "pages_known": int(np.count_nonzero(confirmed)),
+        "pages_sum_holds": int(np.count_nonzero(confirmed)),
         "bytes": length,
         "bytes_recovered": length - unknown,
-        "bytes_known": known,
-        "bytes_unprotected": length - unknown - known,
+        "bytes_sum_holds": held,
+        "bytes_unprotected": length - unknown - held,
         "bytes_unknown": unknown,
     }
 
@@ -97,13 +97,15 @@ def _print(summary: dict[str, Any]) -> None:
     """The summary for people."""
     end = "" if summary["complete"] else "; the capture does not have its end"
     _line("records", f"{summary['records']} recovered{end}")
-    only_known = summary["trust"] == Trust.CHECKSUM.value
+    only_held = summary["trust"] == Trust.CHECKSUM.value
     partly = f", {summary['pages_partly_recovered']} in part" if summary["pages_partly_recovered"] else ""
-    recovered = f"recovered{partly}, {summary['pages_known']} known"
-    _line("pages", f"{summary['pages_recovered']} of {summary['pages']} {'known' if only_known else recovered}")
-    _line("memory", recovery(summary["bytes_recovered"], summary["bytes"], summary["bytes_known"], only_known))
+    held = "their byte sum holds" if only_held else f"the byte sum of {summary['pages_sum_holds']} holds"
+    _line("pages", f"{summary['pages_recovered']} of {summary['pages']} recovered{partly}; {held}")
+    _line("memory", recovery(summary["bytes_recovered"], summary["bytes"], summary["bytes_sum_holds"], only_held))
     if summary["bytes_unprotected"]:
         _line("", "Nothing contradicts unprotected bytes, but a flipped byte in them would not show.")
+    if summary["bytes_sum_holds"]:
+        _line("", "A byte sum is weak: about 2 of 100 flipped bits in a delta keep it.")
     gaps = summary["gaps"]
     ranges = f"{len(gaps)} range{'s' * (len(gaps) != 1)}"
     _line("skipped", f"{summary['skipped_bytes']} of {summary['size']} bytes in {ranges}")
@@ -163,7 +165,7 @@ def _when(doubt: dict[str, Any]) -> str:
     type=click.Choice([t.value for t in Trust]),
     default=Trust.STREAM.value,
     show_default=True,
-    help="What counts as recovered: all that nothing contradicts, or only pages that a checksum confirms.",
+    help="What counts as recovered: all that nothing contradicts, or only pages whose byte sum holds.",
 )
 @click.option("-o", "--output", metavar="T", help="Write the recovered records to T, as a stream without damage.")
 @json_object
@@ -173,8 +175,9 @@ def command(opened: Capture, trust: str, output: str | None, as_json: bool) -> i
     Damaged ranges are skipped, and reading goes on where records can be believed again. Each range is listed with how
     sure that is. Pages that lost records may have changed are unknown.
 
-    Memory from intact records is recovered, unless something in S contradicts it. If a checksum confirms it, it is
-    known. Otherwise it is unprotected: a flipped byte in it would not show.
+    Memory from intact records is recovered, unless something in S contradicts it. Of some pages a delta states the byte
+    sum, and it holds. The others are unprotected: a flipped byte in them would not show. Nothing is proven: a byte sum
+    is weak.
 
     Exit status: 0 nothing is damaged, 1 something is.
     """

@@ -36,7 +36,7 @@ class CleanStream:
 def write_stream(stream: Stream, path: str | os.PathLike[str], trust: Trust = Trust.STREAM) -> CleanStream:
     """Write the recovered records of ``stream`` as a stream of their own, which reads without a problem.
 
-    With `Trust.CHECKSUM` only records of pages that a checksum vouches for are written.
+    With `Trust.CHECKSUM` only records of pages whose byte sum holds are written.
 
     Raises:
         XbrleError: the capture cannot be read, or ``path`` not written.

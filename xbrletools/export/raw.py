@@ -46,7 +46,7 @@ class WrittenFile:
     length: int
     sha256: str | None
     unknown: int
-    known: int | None
+    sum_holds: int | None
     unprotected: int | None
     unknown_ranges: list[dict[str, int]]
 
@@ -209,11 +209,11 @@ def _fill_folder(
             sha256 = digest(image, block, progress, hash_unknown)
             hash_unknown -= _unsent(image, block) if sha256 is not None else 0
             unknown = unknown_bytes(image, block)
-            known = None if confirmed is None else marked_bytes(image, whole(image, block), confirmed)
-            unprotected = None if known is None else declared.length - unknown - known
+            held = None if confirmed is None else marked_bytes(image, whole(image, block), confirmed)
+            unprotected = None if held is None else declared.length - unknown - held
             ranges = as_objects(unknown_ranges(image, [whole(image, block)]))
             block_name = shown(declared.name)
-            written.append(WrittenFile(block_name, name, declared.length, sha256, unknown, known, unprotected, ranges))
+            written.append(WrittenFile(block_name, name, declared.length, sha256, unknown, held, unprotected, ranges))
         manifest = {**about, "blocks": [asdict(w) for w in written]}
         (Path(temporary) / MANIFEST).write_text(json.dumps(manifest, indent=2) + "\n", "utf-8")
         for name in [*(w.file for w in written), MANIFEST]:

@@ -52,8 +52,8 @@ class Sidecar:
         """
         ranges = list(unknown_ranges(image, pieces))
         length, unknown_bytes = sum(p.length for p in pieces), sum(end - start for start, end in ranges)
-        vouched = confirmed_of(stream, image, self.record, self.view)
-        known_bytes = sum(marked_bytes(image, piece, vouched) for piece in pieces)
+        confirmed = confirmed_of(stream, image, self.record, self.view)
+        held_bytes = sum(marked_bytes(image, piece, confirmed) for piece in pieces)
         about: dict[str, Any] = {
             "file": Path(path).name,
             "format": form,
@@ -75,8 +75,8 @@ class Sidecar:
             "unknown_as": unknown.value,
             "mask": mask_path(path).name if unknown is Unknown.MASK_FILE else None,
             "trust": self.trust.value,
-            "known_bytes": known_bytes,
-            "unprotected_bytes": length - unknown_bytes - known_bytes,
+            "sum_holds_bytes": held_bytes,
+            "unprotected_bytes": length - unknown_bytes - held_bytes,
             "unknown_bytes": unknown_bytes,
             "unknown": as_objects(ranges),
         }

@@ -1,8 +1,11 @@
-"""Which pages a checksum vouches for, and the words for what a damaged capture gives: recovered, known, unprotected.
+"""Which pages have the byte sum that a delta states, and the words for what a damaged capture gives.
 
-A delta's sum is of the whole page after it. So it vouches for the page before it, too, and for its place: over another
-page it would not hold. The sums of PAGE records in the debug trees of November 2010, and the Adler-32 of zlib streams,
-vouch for bytes but not for whose they are. They make nothing known. Nothing else in any dialect is protected.
+A delta's sum is of the whole page after it. So it speaks for the page before it, too, and for its place: over another
+page it would hardly hold. But a byte sum is weak. Bytes that moved keep it, and so do about 2 of 100 flipped bits in a
+delta. A second sum of the same page is not a second witness: what kept the first sum keeps the next, unless a delta
+wrote those bytes. So a sum that holds is said as just that, and nothing in a damaged capture is called known. The sums
+of PAGE records in the debug trees of November 2010, and the Adler-32 of zlib streams, speak for bytes but not for whose
+they are. They do not count here. Nothing else in any dialect is protected.
 """
 
 from enum import Enum
@@ -29,7 +32,7 @@ Ints = NDArray[np.int64]
 
 
 class Trust(Enum):
-    """What is believed: the stream as it stands, or only what a checksum in it vouches for. All else is unknown."""
+    """What is believed: the stream as it stands, or only pages whose checksum holds. All else is unknown then."""
 
     STREAM = "stream"
     CHECKSUM = "checksum"
@@ -38,23 +41,25 @@ class Trust(Enum):
 #: What counts of bytes and pages claim of a capture that is read with salvage; docs/salvage.md has the whole.
 WORDS = {
     "recovered": "read from records that stand, and nothing speaks against it",
-    "known": "recovered, and a delta's checksum vouches for the page, as of its last record that is there",
+    "sum_holds": "recovered, and the page has the byte sum that a delta states, as of its last record that is there; "
+    "a byte sum is weak: about 2 of 100 flipped bits in a delta keep it",
     "unprotected": "recovered, and nothing protects it: a flipped byte would leave no trace",
-    "unknown": "not recovered; with --trust checksum, not known",
+    "unknown": "not recovered; with --trust checksum, also where no sum holds",
 }
 #: And of one that is read as its receiver would, whatever speaks against it: `verify` says that.
 PLAIN_WORDS = {
-    "known": "given by the stream, and a delta's checksum in it vouches for the page",
-    "unprotected": "given by the stream, and no checksum vouches for it",
-    "unknown": "given by no record; with --trust checksum, not known",
+    "sum_holds": "given by the stream, and the page has the byte sum that a delta in it states",
+    "unprotected": "given by the stream, and no sum is stated for it, or the sum does not hold",
+    "unknown": "given by no record; with --trust checksum, also where no sum holds",
 }
 
 
 def confirmed(image: Image, stream: Stream, end: int, view: View) -> NDArray[np.bool_]:
-    """Which pages a sum vouches for, (pages,) bool. ``image`` is memory in ``view`` just before row ``end``.
+    """Which pages have the byte sum that a delta states, (pages,) bool.
 
-    Such a page is wholly recovered, and the record that left it states a sum that it has. Or the next record of the
-    page is a delta, and what that makes of the page has the sum that it states.
+    ``image`` is memory in ``view`` just before row ``end``. Such a page is wholly recovered, and what left it
+    states a sum that it has. Or the next record of the page is a delta, and what that makes of the page has the sum
+    that it states.
     """
     columns, dialect = stream.records.columns, stream.dialect
     left_by = reserve((len(image.space),), np.int64)  # of each page the row, plus one, of what left it
@@ -67,7 +72,7 @@ def confirmed(image: Image, stream: Stream, end: int, view: View) -> NDArray[np.
     good = np.zeros(len(image.space), bool)
     if dialect is None:
         return good
-    good[pages[_vouched(image, columns, pages, left, dialect)]] = True
+    good[pages[_has_stated_sum(image, columns, pages, left, dialect)]] = True
     open_ = ~good[pages]
     forgets = forgets_dups(dialect, view)  # then dup pages are not bases, and may stand between a page and its delta
     if forgets:
@@ -100,7 +105,7 @@ def _stating(columns: Columns, rows: Ints, dialect: Dialect) -> Ints:
     return places[states]
 
 
-def _vouched(image: Image, columns: Columns, pages: Ints, left: Ints, dialect: Dialect) -> NDArray[np.bool_]:
+def _has_stated_sum(image: Image, columns: Columns, pages: Ints, left: Ints, dialect: Dialect) -> NDArray[np.bool_]:
     """Whether each page was left by a delta that states a sum, and has that sum, (n,) bool."""
     good = np.zeros(len(left), bool)
     places = _stating(columns, left, dialect)

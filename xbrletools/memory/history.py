@@ -34,7 +34,7 @@ class Content:
     """A page at one moment: ``data`` (page_size,) uint8, 0 where it is unknown, and ``recovered`` (page_size,) bool.
 
     Recovered are the bytes that the page's records give, as in `Image.recovered_bytes`. `Capture.confirmed` tells
-    whether a checksum vouches for the page.
+    whether the page has the sum that a delta states.
     """
 
     data: NDArray[np.uint8]

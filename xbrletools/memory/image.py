@@ -1,7 +1,7 @@
 """Reconstructed guest memory: pages, and for each page whether its bytes are recovered.
 
 A page is unknown until a record gives it. A delta over an unknown page does not change that. What the records give is
-*recovered*. It is *known* where that is proven: in a damaged capture, where a checksum vouches for it. Memory is
+*recovered*. In a damaged capture nothing proves it: a byte sum that holds is evidence, but a weak one. Memory is
 reserved and not allocated: what no record touched costs nothing, whatever lengths a stream claims.
 """
 
@@ -111,8 +111,8 @@ class Image:
         self.state: NDArray[np.uint8] = reserve((len(space),), np.uint8)
         self.touched: NDArray[np.bool_] = reserve((len(space),), bool)  # memory was written, perhaps with zeros
         self.partly: dict[int, NDArray[np.bool_]] = {}
-        #: After salvage, the pages that a checksum vouches for, (pages,) bool: only these are known.
-        self.vouched: NDArray[np.bool_] | None = None
+        #: After salvage, the pages whose byte sum holds, (pages,) bool. None without salvage.
+        self.sum_held: NDArray[np.bool_] | None = None
 
     def __getitem__(self, name: bytes | str) -> NDArray[np.uint8]:
         return self.pages[self.space.slice(self.space.index(name))]
@@ -126,10 +126,18 @@ class Image:
     def known(self) -> NDArray[np.bool_]:
         """Whether every byte of each page is known, (pages,) bool.
 
-        Without salvage, what the stream gives is known. With it, only what is recovered *and* a checksum vouches for: a
-        page that is merely recovered may hold a byte that was flipped without a trace.
+        Without salvage, what the stream gives is known. With it nothing is, since a byte may have been flipped without
+        a trace. `sum_holds` says for which pages that is unlikely.
         """
-        return self.recovered if self.vouched is None else self.recovered & self.vouched
+        return self.recovered if self.sum_held is None else np.zeros(len(self.state), bool)
+
+    @property
+    def sum_holds(self) -> NDArray[np.bool_]:
+        """After salvage, whether each page is recovered and its byte sum holds, (pages,) bool.
+
+        About 2 of 100 flipped bits in a delta keep the sum; docs/salvage.md has the rates. Without salvage, no page is.
+        """
+        return np.zeros(len(self.state), bool) if self.sum_held is None else self.recovered & self.sum_held
 
     @property
     def recovered_count(self) -> int:
@@ -150,7 +158,7 @@ class Image:
     def known_bytes(self, page: int) -> NDArray[np.bool_]:
         """Which bytes of a page are known, (page_size,) bool. See `known`."""
         recovered = self.recovered_bytes(page)
-        return recovered if self.vouched is None else recovered & self.vouched[page]
+        return recovered if self.sum_held is None else np.zeros_like(recovered)
 
     def block_bytes(self, block: int) -> int:
         """The length of a block in bytes. Its last page may reach past it."""

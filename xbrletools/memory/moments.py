@@ -53,8 +53,8 @@ def lapses_of(stream: Stream, view: View) -> Lapses:
 def memory_of(stream: Stream, at: int | None = None, view: View = View.RECEIVER, trust: Trust = Trust.STREAM) -> Image:
     """Memory just after record ``at``, by default at the end.
 
-    By default it is what the stream gives. After salvage `Image.recovered` says which of it stands, and `Image.known`
-    which of that a checksum vouches for. With ``Trust.CHECKSUM`` all else is unknown.
+    By default it is what the stream gives. After salvage `Image.recovered` says which of it stands, and
+    `Image.sum_holds` for which of that a checksum holds. With ``Trust.CHECKSUM`` all else is unknown.
 
     Raises:
         XbrleError: there is no such record.
@@ -66,16 +66,16 @@ def memory_of(stream: Stream, at: int | None = None, view: View = View.RECEIVER,
     image = Image(space_of(stream))
     replay(image, stream.data, columns, stream.dialect, view, forgotten)
     if stream.salvaged:
-        image.vouched = confirmed_of(stream, image, at, view)
+        image.sum_held = confirmed_of(stream, image, at, view)
     if trust is Trust.CHECKSUM:
-        image.keep(confirmed_of(stream, image, at, view) if image.vouched is None else image.vouched)
+        image.keep(confirmed_of(stream, image, at, view) if image.sum_held is None else image.sum_held)
     return image
 
 
 def confirmed_of(stream: Stream, image: Image, at: int | None = None, view: View = View.RECEIVER) -> NDArray[np.bool_]:
-    """Which pages of ``image``, which is memory at that moment in that view, a checksum vouches for, (pages,) bool.
+    """Which pages of ``image``, which is memory at that moment in that view, have the sum that a delta states.
 
-    After salvage these are the pages that are known.
+    (pages,) bool. A byte sum is weak: see `Image.sum_holds`.
 
     Raises:
         XbrleError: there is no such record.

@@ -179,6 +179,22 @@ COMMAND_DATA: dict[int, Grammar] = {
 }
 
 
+#: The length in bytes that a receiver asks of a COMMAND's data, by its number; None where it can vary [Q].
+COMMAND_LENGTHS: dict[int, int | None] = {
+    Command.OPEN_RETURN_PATH: 0,
+    Command.PING: Value.sizeof(),
+    Command.POSTCOPY_ADVISE: None,
+    Command.POSTCOPY_LISTEN: 0,
+    Command.POSTCOPY_RUN: 0,
+    Command.POSTCOPY_RAM_DISCARD: None,
+    Command.PACKAGED: Packaged.sizeof(),
+    Command.ENABLE_COLO: 0,
+    Command.POSTCOPY_RESUME: 0,
+    Command.RECV_BITMAP: None,
+    Command.SWITCHOVER_START: 0,
+}
+
+
 class ReturnType(IntEnum):
     """The messages that a destination sends back on the return path [Q]. 1 and 2 were seen in captures [C]."""
 

@@ -1,23 +1,52 @@
-"""Where a section that is neither RAM nor disk ends.
+"""Where a section ends whose data cannot be read to its end: by its footer, the next header, or the stream's end.
 
-Its own records say so, or its footer, or the next plausible header, or the end of the stream. Facts: formats/README.md,
-"Boundaries". On real captures the footer was right every time; of the headers only FULL with a higher id was.
+Facts: formats/README.md, "Boundaries". A footer pattern can stand inside data. So a footer counts only where something
+can follow it: a whole section header, a command, or the container's EOF with nothing after it or with a VM description
+that fits. The size that the description states, where it is at hand, decides first. Without footers, only a FULL header
+with a higher id was ever right.
 """
 
 import io
 import re
+from collections.abc import Collection
+from contextlib import suppress
+from dataclasses import dataclass
 
 from construct import ConstructError, Int32ub
 
 from ..formats import iterable, qevm
 from ..formats.qevm import SectionType
 
-_AFTER_FOOTER = frozenset((SectionType.EOF, SectionType.START, SectionType.PART, SectionType.END, SectionType.FULL))
 _ID = Int32ub.sizeof()
+FOOTER = qevm.Footer.sizeof()
 _FULL = re.compile(rb"(?s:\x04(?=....[\x01-\xff][\x20-\x7e]))")
-ID_STEP_MAX = 1024  # from one section's id to that of the next; real ones lie closer together
+_AFTER = rb"[\x00-\x04\x08]"  # the types of what can follow a section
+_FOOTER = re.compile(rb"\x7e(?=(?s:....)(?:" + _AFTER + rb"|\Z))")
+_EOF = re.compile(rb"\x00\x06(?=(?s:....)\{)")
+_EOF_REACH = 2 + _ID  # bytes after the beginning of a piece in which such a place of the piece before may end
+ID_STEP_MAX = 1024  # from one section's id to that of the next, without footers; real ones lie closer together
+ID_MAX = 1 << 16  # of a section that a header or another section's footer names
 VERSION_MAX = 1 << 16
-INSTANCE_MAX = 1 << 24
+INSTANCE_MAX = 1 << 24  # without footers; with them, an instance can be any number
+LOOK_BACK = 1 << 26  # bytes before the end of a capture in which its VM description is looked for
+LOOKS_MAX = 1 << 10  # places there that are looked at
+_PIECE = 1 << 16
+
+
+@dataclass(frozen=True, slots=True)
+class End:
+    """Where data ends, in bytes from its beginning. ``own``: the section's own footer stands there.
+
+    ``skip`` is how many bytes of a footer follow, whosever it is.
+    """
+
+    at: int
+    own: bool
+    skip: int = FOOTER
+
+
+class More(Exception):  # noqa: N818 - a question, not an error
+    """What is at hand does not decide it: more of the capture must be."""
 
 
 def by_grammar(tail: memoryview, idstr: bytes) -> int | None:
@@ -33,12 +62,152 @@ def by_grammar(tail: memoryview, idstr: bytes) -> int | None:
     return stream.tell()
 
 
-def by_footer(tail: memoryview, section_id: int) -> int | None:
-    """The offset in ``tail`` of the first footer of ``section_id`` that a section, or the end, follows."""
-    footer = re.escape(qevm.Footer.build({"section_id": section_id}))
-    after = b"[" + b"".join(re.escape(bytes([t])) for t in _AFTER_FOOTER) + b"\\x08]"
-    found = re.search(footer + b"(?:" + after + rb"|\Z)", tail)
-    return found.start() if found else None
+# -- what can follow a section -----------------------------------------------------------------------------------------
+
+
+def follows(view: memoryview, at: int, announced: Collection[int], final: bool) -> bool:
+    """Whether what stands at ``at`` can follow a section.
+
+    ``announced`` are the ids of the sections that a START announced. ``final``: the capture ends where ``view`` does;
+    what is cut there counts as far as it goes.
+
+    Raises:
+        More: ``view`` ends too soon to tell.
+    """
+    if at >= len(view):
+        return _ended(final)
+    kind = view[at]
+    if kind == SectionType.EOF:
+        return _is_end(view, at + 1, final)
+    if kind in (SectionType.START, SectionType.FULL):
+        return _is_header(view, at, final)
+    if kind in (SectionType.PART, SectionType.END):
+        if at + 1 + _ID > len(view):
+            return _ended(final)
+        return int(Int32ub.parse(view[at + 1 : at + 1 + _ID])) in announced
+    return kind == SectionType.COMMAND and _is_command(view, at + 1, final)
+
+
+def _ended(final: bool) -> bool:
+    if not final:
+        raise More
+    return True
+
+
+def _is_header(view: memoryview, at: int, final: bool) -> bool:
+    """Whether the header of a START or FULL section stands at ``at``: a plausible id, a printable name, a version."""
+    start = at + 1
+    if start + _ID + 1 > len(view):
+        return _ended(final)
+    if int(Int32ub.parse(view[start : start + _ID])) >= ID_MAX or not view[start + _ID]:
+        return False
+    name = start + _ID + 1
+    stop = name + view[start + _ID]
+    if not all(0x20 <= c < 0x7F for c in view[name:stop]):
+        return False
+    if stop + 2 * _ID > len(view):
+        return _ended(final)
+    return int(Int32ub.parse(view[stop + _ID : stop + 2 * _ID])) < VERSION_MAX
+
+
+def _is_command(view: memoryview, at: int, final: bool) -> bool:
+    if at + qevm.DataHead.sizeof() > len(view):
+        return _ended(final)
+    head = qevm.DataHead.parse(view[at : at + qevm.DataHead.sizeof()])
+    return head.number in qevm.COMMAND_LENGTHS and qevm.COMMAND_LENGTHS[head.number] in (None, head.length)
+
+
+def _is_end(view: memoryview, at: int, final: bool) -> bool:
+    """Whether the stream can end at ``at``, after the container's EOF: there, or after a VM description that fits."""
+    if at >= len(view):
+        return _ended(final)
+    if view[at] != SectionType.VMDESCRIPTION:
+        return False
+    start = at + 1 + _ID
+    if start >= len(view):
+        return _ended(final)
+    stop = start + int(Int32ub.parse(view[at + 1 : start]))
+    if view[start] != ord("{"):
+        return False
+    return view[stop - 1] == ord("}") if start < stop <= len(view) else _ended(final)
+
+
+# -- with footers ------------------------------------------------------------------------------------------------------
+
+
+def as_described(part: memoryview, section_id: int, announced: Collection[int], final: bool) -> End | None:
+    """The end of data at the beginning of ``part``, where the VM description says that it lies.
+
+    None where neither a footer and what can follow one, nor a header, stands there.
+
+    Raises:
+        More: ``part`` ends too soon to tell.
+    """
+    if len(part) >= FOOTER and part[:FOOTER] == qevm.Footer.build({"section_id": section_id}):
+        return End(0, own=True) if follows(part, FOOTER, announced, final) else None
+    skip = next((skip for skip in (FOOTER, 0) if skip < len(part) and _goes_on(part, skip, final)), None)
+    return None if skip is None else End(0, own=False, skip=skip)
+
+
+def by_footer(
+    part: memoryview, limit: int, section_id: int, announced: Collection[int], final: bool, only_own: bool = False
+) -> End | None:
+    """The first footer in ``part`` that counts and begins before ``limit``; None where there is none.
+
+    The footer of another section ends the data too, unless that section's header stands before it. It is then this
+    section's footer that is damaged, and the data ends before that header. ``only_own``: another's does not count.
+
+    Raises:
+        More: ``part`` ends too soon to tell.
+    """
+    own = qevm.Footer.build({"section_id": section_id})
+    for match in _FOOTER.finditer(part):
+        at = match.start()
+        if at >= limit:
+            break
+        if part[at : at + FOOTER] == own:
+            if follows(part, at + FOOTER, announced, final):
+                return End(at, own=True)
+        elif not only_own and _ends_another(part, at, final):
+            return _before(part, at) or End(at, own=False)
+    for match in () if only_own else _EOF.finditer(part):
+        at = match.start() - FOOTER
+        if 0 <= at < limit and _is_end(part, match.start() + 1, final):
+            return End(at, own=False)
+    return None
+
+
+def by_end(part: memoryview, section_id: int) -> int | None:
+    """The offset of the section's footer before an EOF after which bytes follow that do not belong to the stream."""
+    found = re.search(re.escape(qevm.Footer.build({"section_id": section_id})) + rb"\x00", part)
+    return None if found is None else found.start()
+
+
+def _goes_on(part: memoryview, at: int, final: bool) -> bool:
+    """Whether the header of another START or FULL section stands at ``at``, or the end of the stream."""
+    if part[at] == SectionType.EOF:
+        return _is_end(part, at + 1, final)
+    return part[at] in (SectionType.START, SectionType.FULL) and _is_header(part, at, final)
+
+
+def _ends_another(part: memoryview, at: int, final: bool) -> bool:
+    """Whether a footer of whatever section stands at ``at``."""
+    number = int(Int32ub.parse(part[at + 1 : at + FOOTER]))
+    return number < ID_MAX and at + FOOTER < len(part) and _goes_on(part, at + FOOTER, final)
+
+
+def _before(part: memoryview, footer: int) -> End | None:
+    """The end of data before the header of the section whose footer stands at ``footer``, if there is such a header."""
+    pattern = b"[\x01\x04]" + re.escape(bytes(part[footer + 1 : footer + FOOTER])) + rb"[\x01-\xff][\x20-\x7e]"
+    for match in re.finditer(pattern, part[:footer], re.DOTALL):
+        with suppress(More):
+            if _is_header(part, match.start(), final=False):
+                skip = min(FOOTER, match.start())
+                return End(match.start() - skip, own=False, skip=skip)
+    return None
+
+
+# -- without footers ---------------------------------------------------------------------------------------------------
 
 
 def by_header(tail: memoryview, section_id: int) -> int | None:
@@ -69,3 +238,30 @@ def by_eof(tail: memoryview) -> int | None:
         if data <= len(tail) and data + int(Int32ub.parse(tail[found.end() : data])) == len(tail):
             return found.start()
     return len(tail) - 1 if len(tail) and tail[-1] == SectionType.EOF else None
+
+
+# -- the VM description ------------------------------------------------------------------------------------------------
+
+
+def description(view: memoryview) -> tuple[int, int] | None:
+    """Where the VM description at the end of a whole capture lies, as (offset, length); None where there is none.
+
+    It is looked for from the end, since a scan wants it before it comes there. Zeros may follow it.
+    """
+    first = end = len(view)
+    while end and first - end < LOOK_BACK and not view[end - 1]:
+        piece = bytes(view[max(0, end - _PIECE) : end])
+        end -= len(piece) - len(piece.rstrip(b"\0"))
+    if not end or view[end - 1] != ord("}"):
+        return None
+    looks, first = 0, end
+    while first > max(0, end - LOOK_BACK):
+        first, last = max(0, first - _PIECE), min(end, first + _EOF_REACH)
+        for match in reversed(list(_EOF.finditer(view[first:last]))):
+            data = first + match.end() + _ID
+            if data + int(Int32ub.parse(view[data - _ID : data])) == end:
+                return data, end - data
+            looks += 1
+            if looks > LOOKS_MAX:
+                return None
+    return None

@@ -6,6 +6,8 @@ instance. A description can fall short of its section. The section's own end the
 """
 
 import json
+import re
+from bisect import bisect_left
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -16,66 +18,179 @@ from ..errors import XbrleError
 from ..formats import iterable, qevm, vmdesc
 from ..formats.qevm import SectionType
 from ..model import Stream, once
-from ..table.sections import Section
+from ..table.sections import Owner, Section
+from ..text import shown
 from .fields import UNREAD, Field, tree
 
 DEPTH_MAX = 64  # structs within structs; devices have fewer
+WHOLE_MAX = (
+    1 << 22
+)  # bytes of a description that are parsed at once; of a longer one, each device's when it is asked for
+FIELDS_MAX = 1 << 16  # fields of a device whose description is damaged, or too long to be parsed at once
+NODES_MAX = 1 << 17  # fields that one section is taken apart into
+NUMBERS_MAX = 1 << 16  # numbers of an array that are read; a longer one shows as its bytes
+
+_JSON = json.JSONDecoder()
+#: How the description of a device begins. No field of one has an instance.
+_BEGINS = re.compile(r'\{\s*"name"\s*:\s*("(?:[^"\\]|\\.)*")\s*,\s*"instance_id"\s*:\s*(\d{1,10})(?!\d)')
+_FIELDS = re.compile(r'"fields"\s*:\s*\[')
+_BETWEEN = re.compile(r"[\s,]*")
+_PAGE_SIZE = re.compile(r'\{\s*"page_size"\s*:\s*(\d{1,10})(?!\d)')
 
 
 @dataclass(frozen=True, slots=True)
 class Device:
-    """One entry of the description; ``entry`` is its JSON object."""
+    """One entry of the description. ``text`` is its JSON, and ``parsed`` its object where that was parsed already."""
 
     name: bytes
     instance_id: int
-    entry: Mapping[str, Any]
+    text: str = ""
+    parsed: Mapping[str, Any] | None = None
+
+    @property
+    def entry(self) -> Mapping[str, Any]:
+        """The JSON object. Of an entry that is damaged, or too long to hold, it has the fields that come first."""
+        return self.parsed if self.parsed is not None else _entry(self.text)
+
+    @property
+    def is_whole(self) -> bool:
+        """Whether `entry` is all of it."""
+        return self.parsed is not None or (len(self.text) <= WHOLE_MAX and _object(self.text) is not None)
 
 
 @dataclass(frozen=True, slots=True)
 class Description:
-    """The VM description: the target's page size, if it states one, and its devices in stream order."""
+    """The VM description: the target's page size, if it states one, and its devices in stream order.
+
+    ``damage`` says why not all of it can be read; None where all can.
+    """
 
     page_size: int | None
     devices: tuple[Device, ...]
+    damage: str | None = None
 
 
 def load(text: bytes, offset: int | None = None) -> Description:
     """The description whose JSON is ``text``, which stands at ``offset`` of the capture.
 
+    Of a damaged one, the devices whose entries are intact come out, and what stands before the damage in the others.
+
     Raises:
         XbrleError: ``text`` is not a description.
     """
-    try:
-        parsed = json.loads(text)
-    except (ValueError, RecursionError) as error:
-        raise XbrleError(f"the VM description is not JSON: {error}", offset) from None
+    damage = None
+    if len(text) <= WHOLE_MAX:
+        try:
+            return _whole(json.loads(text), offset)
+        except (ValueError, RecursionError) as error:
+            damage = f"the VM description is not JSON: {error}"
+    found = text.decode("utf-8", "replace")
+    begins = list(_BEGINS.finditer(found))
+    if not begins:
+        raise XbrleError(damage or "the VM description does not list devices", offset)
+    ends = [*(m.start() for m in begins[1:]), len(found)]
+    devices = tuple(
+        Device(_name(_string(m[1])), int(m[2]), found[m.start() : end]) for m, end in zip(begins, ends, strict=True)
+    )
+    if damage is None and (broken := next((d for d in devices if _object(d.text) is None), None)) is not None:
+        damage = f"the VM description is not JSON in the entry of {shown(broken.name)}"
+    size = _PAGE_SIZE.match(found)
+    return Description(None if size is None else int(size[1]), devices, damage)
+
+
+def _whole(parsed: Any, offset: int | None) -> Description:
     devices = parsed.get("devices") if isinstance(parsed, dict) else None
     if not isinstance(devices, list) or not all(isinstance(d, dict) for d in devices):
         raise XbrleError("the VM description does not list devices", offset)
     size = parsed.get("page_size")
     return Description(
         size if isinstance(size, int) else None,
-        tuple(
-            Device(str(d.get("name", "")).encode("utf-8", "surrogatepass"), _int(d, "instance_id"), d) for d in devices
-        ),
+        tuple(Device(_name(str(d.get("name", ""))), _int(d, "instance_id"), parsed=d) for d in devices),
     )
 
 
-def match(sections: Iterable[Section], description: Description | None) -> Iterator[tuple[Section, Device | None]]:
-    """Every FULL section with its entry, in order; None for a section that is not described.
+def _name(text: str) -> bytes:
+    return text.encode("utf-8", "surrogatepass")
+
+
+def _string(text: str) -> str:
+    try:
+        return str(json.loads(text))
+    except ValueError:
+        return text[1:-1]
+
+
+def _object(text: str) -> Mapping[str, Any] | None:
+    """The JSON object that ``text`` begins with; None where it is broken."""
+    try:
+        found = _JSON.raw_decode(text)[0]
+    except (ValueError, RecursionError):
+        return None
+    return found if isinstance(found, dict) else None
+
+
+def _entry(text: str) -> Mapping[str, Any]:
+    """A device's object, or the part of it that can be had: its first fields."""
+    whole = _object(text) if len(text) <= WHOLE_MAX else None
+    if whole is not None:
+        return whole
+    begin = _FIELDS.search(text)
+    fields: list[Any] = []
+    at = len(text) if begin is None else begin.end()
+    while at < len(text) and len(fields) < FIELDS_MAX:
+        try:
+            field, at = _JSON.raw_decode(text, at)
+        except (ValueError, RecursionError):
+            break
+        fields.append(field)
+        between = _BETWEEN.match(text, at)
+        at = at if between is None else between.end()
+    return {"fields": fields}
+
+
+class Matcher:
+    """Gives each FULL section its entry, one after the other in stream order.
 
     After an entry or a section that the other side lacks, the next two that agree go together again.
     """
-    devices = description.devices if description is not None else ()
-    at = 0
+
+    def __init__(self, description: Description | None) -> None:
+        self.devices = description.devices if description is not None else ()
+        self._places: dict[tuple[bytes, int], list[int]] = {}
+        for i, device in enumerate(self.devices):
+            self._places.setdefault((device.name, device.instance_id), []).append(i)
+        self._at = 0
+
+    def entry_of(self, owner: Owner) -> Device | None:
+        """The entry of the next section, which is this owner's; None for one that is not described."""
+        places = self._places.get((owner.idstr, owner.instance_id), [])
+        i = bisect_left(places, self._at)
+        if i == len(places):
+            return None
+        self._at = places[i] + 1
+        return self.devices[places[i]]
+
+
+def match(sections: Iterable[Section], description: Description | None) -> Iterator[tuple[Section, Device | None]]:
+    """Every FULL section with its entry, in order; None for a section that is not described."""
+    matcher = Matcher(description)
     for section in sections:
-        if section.type is not SectionType.FULL or section.owner is None:
-            continue
-        owner = (section.owner.idstr, section.owner.instance_id)
-        found = next((i for i in range(at, len(devices)) if (devices[i].name, devices[i].instance_id) == owner), None)
-        if found is not None:
-            at = found + 1
-        yield section, None if found is None else devices[found]
+        if section.type is SectionType.FULL and section.owner is not None:
+            yield section, matcher.entry_of(section.owner)
+
+
+def described_size(device: Device) -> int | None:
+    """The bytes that a section has by its entry; None where the entry is damaged."""
+    return _size(device.entry, 0) if device.is_whole else None
+
+
+def _size(entry: Mapping[str, Any], depth: int) -> int:
+    """The bytes of a struct's fields and subsections. A field's size counts all that is in it."""
+    size = sum(_int(f, "size") * (_int(f, "array_len") if "array_len" in f else 1) for f in _dicts(entry, "fields"))
+    for subsection in _dicts(entry, "subsections") if depth < DEPTH_MAX else ():
+        header = {"idstr": _name(str(subsection.get("vmsd_name", "")))[:0xFF], "version_id": 0}
+        size += len(qevm.SubsectionHeader.build(header)) + _size(subsection, depth + 1)
+    return size
 
 
 def fields(section: Section, data: bytes, device: Device | None) -> Field | None:

@@ -5,28 +5,33 @@ Facts: formats/README.md, "The container". All sizes come from the grammars.
 
 import struct
 from collections.abc import Callable, Iterable, Iterator
+from contextlib import suppress
 from dataclasses import replace
 from functools import lru_cache
 
 from construct import Int16ub, Int32ub
 
-from ..container import boundary, commands, configuration, identify
+from ..container import boundary, commands, configuration, devices, identify
+from ..container.boundary import End
+from ..container.devices import Matcher
 from ..errors import XbrleError
 from ..formats import block as block_format
 from ..formats import qevm, ram
 from ..formats.qevm import SectionType
 from ..model import Problem
 from ..ram.record import WORD
+from ..source.sources import MappedSource
 from ..source.wrappers import LibvirtSave
 from ..table.columns import Columns
 from ..table.sections import Boundary, Owner
+from . import ends
 from .buffer import Buffer, Stop
 from .judge import Judge
 from .notes import Notes
 from .ram_reader import LIST_MAX, RamReader
 
 NAME_MAX = 256  # a length byte and what it can count
-TAIL_MAX = 1 << 28  # device state that a search for boundaries will hold at once
+TAIL_MAX = 1 << 26  # device state without footers that a search for boundaries will hold at once
 DISKS_MAX = 1 << 10  # devices of block sections that are remembered
 PAGE_BITS = range(10, 17)  # that a target can have
 _TYPE = 1  # bytes of a section's type
@@ -48,6 +53,13 @@ def _footer_of(section_id: int) -> bytes:
     return bytes(qevm.Footer.build({"section_id": section_id}))
 
 
+def _is_footer(found: bytes, own: bytes) -> bool:
+    """Whether these bytes are a footer, if a wrong one: its type is right, or else only its type is wrong."""
+    if not found or found[0] == SectionType.FOOTER:
+        return bool(found)
+    return found[1:] == own[1:] and found[0] not in set(SectionType)
+
+
 class ContainerReader:
     """Reads sections and notes them; what the RAM sections hold is read by ``ram``."""
 
@@ -57,6 +69,8 @@ class ContainerReader:
         self._judge = judge
         self._ram_reader = ram_reader
         self._at = 0
+        self._skip: int | None = None
+        self._matcher: Matcher | None = None
         readers: dict[SectionType, Callable[[int, SectionType], Iterable[Columns]]] = {
             SectionType.EOF: self._eof,
             SectionType.START: self._section,
@@ -256,37 +270,76 @@ class ContainerReader:
     def _search(self, section: int, owner: Owner, kind: SectionType, at: int) -> tuple[int, Boundary]:
         """Where opaque data that begins at ``at`` ends: by its footer, or by what plausibly follows it."""
         notes = self._notes
+        described = self._described(owner) if kind is SectionType.FULL else None
+        if notes.footers is not False:
+            unknown = notes.footers is None and not notes.reading.configured  # whether sections have any
+            found = ends.footer(self._buffer, at, owner.section_id, notes.owners, described, unknown)
+            if found is not None:
+                notes.footers = True
+                return self._found(owner, found)
+            if notes.footers:
+                message = f"section {owner.section_id} does not have a footer: its data is cut"
+                raise Stop("truncated", self._buffer.end, message)
+            notes.footers = False
+        return self._search_header(section, owner, kind, at)
+
+    def _found(self, owner: Owner, found: End) -> tuple[int, Boundary]:
+        if found.own:
+            return found.at, Boundary.FOOTER
+        self._complain_of_footer(owner, found.at)
+        self._skip = found.skip
+        return found.at, Boundary.HEADER
+
+    def _search_header(self, section: int, owner: Owner, kind: SectionType, at: int) -> tuple[int, Boundary]:
+        """Where opaque data without a footer ends."""
+        notes = self._notes
         tail = self._buffer.part(at, TAIL_MAX)
-        end = at + len(tail)
-        if notes.footers:
-            found = boundary.by_footer(tail, owner.section_id)
-            if found is None:
-                raise Stop("truncated", end, f"section {owner.section_id} does not have a footer: its data is cut")
-            return at + found, Boundary.FOOTER
         if kind is not SectionType.FULL and (size := boundary.by_grammar(tail, owner.idstr)) is not None:
             return at + size, Boundary.PARSED
         if notes.device_tail is None:
-            notes.device_tail = (notes.sections[section].offset, end)
+            notes.device_tail = (notes.sections[section].offset, at + len(tail))
         found = boundary.by_header(tail, owner.section_id)
         if found is not None:
             return at + found, Boundary.HEADER
-        found = boundary.by_eof(tail)
+        found = boundary.by_eof(tail) if len(tail) < TAIL_MAX else None
         if found is not None:
             return at + found, Boundary.EOF
-        raise Stop("truncated", end, "the capture does not end with the container's EOF")
+        raise Stop("truncated", at + len(tail), "the capture does not end with the container's EOF")
+
+    def _described(self, owner: Owner) -> int | None:
+        """The size of this FULL section's data by the VM description; None where that is not at hand, or silent.
+
+        A pipe cannot be read at its end before its middle.
+        """
+        source = self._buffer.source
+        if self._matcher is None:
+            found = boundary.description(source.view) if type(source) is MappedSource else None
+            text = b"" if found is None else bytes(source.window(*found)[0][: found[1]])
+            with suppress(XbrleError):
+                self._matcher = Matcher(devices.load(text))
+            self._matcher = self._matcher or Matcher(None)
+        device = self._matcher.entry_of(owner)
+        return None if device is None else devices.described_size(device)
 
     def footer(self, owner: Owner, at: int) -> int:
         """Past the section's footer, if it has one. The first section shows whether this capture has any."""
         notes = self._notes
+        if self._skip is not None:  # the footer was found wrong when the data's end was searched for
+            skip, self._skip = self._skip, None
+            return at + skip
         footer = _footer_of(owner.section_id)
         found = bytes(self._buffer.part(at, len(footer)))
         if notes.footers is None:
-            notes.footers = len(found) > 0 and found[0] == SectionType.FOOTER
+            notes.footers = _is_footer(found, footer)
         if not notes.footers:
             return at
         if found == footer:
             return at + len(footer)
         if footer.startswith(found):
             raise Stop("truncated", at + len(found), "the capture ends inside a section's footer")
-        notes.problems.append(Problem("bad-footer", at, f"no footer of section {owner.section_id} stands at its end"))
-        return at + len(footer) if found[0] == SectionType.FOOTER else at
+        self._complain_of_footer(owner, at)
+        return at + len(footer) if _is_footer(found, footer) else at
+
+    def _complain_of_footer(self, owner: Owner, at: int) -> None:
+        message = f"no footer of section {owner.section_id} stands at its end"
+        self._notes.problems.append(Problem("bad-footer", at, message))

@@ -24,6 +24,8 @@ class Machine(IntEnum):
 
     NONE = 0
     I386 = 3
+    M68K = 4
+    PARISC = 15
     PPC = 20
     PPC64 = 21
     S390 = 22
@@ -31,6 +33,7 @@ class Machine(IntEnum):
     X86_64 = 62
     AARCH64 = 183
     RISCV = 243
+    LOONGARCH = 258
 
 
 def header(endian: str) -> Grammar:

@@ -17,7 +17,8 @@ from xbrletools.export.formats import FORMATS, write_physical
 from xbrletools.export.memory import Unknown
 from xbrletools.export.sidecar import Sidecar
 from xbrletools.formats import elf, lime
-from xbrletools.physical.layout import map_of, parse_map
+from xbrletools.physical.given import parse_map
+from xbrletools.physical.infer import map_of
 
 GIB = 1 << 30
 
@@ -120,10 +121,11 @@ class TestMaps:
         with pytest.raises(XbrleError):
             parse_map(text, sample.stream)
 
-    def test_an_unknown_machine_needs_a_map(self):
+    def test_memory_of_an_unknown_machine_is_not_placed(self):
         capture = xbrletools.open(StreamBuilder({b"odd.ram": 4 * PAGE}).dup(0, block=b"odd.ram").end().bytes())
-        with pytest.raises(XbrleError, match="map must be given"):
-            map_of(capture.stream)
+        where = map_of(capture.stream)
+        assert (where.ranges, where.is_whole) == ((), False)
+        assert [(u.block, u.length) for u in where.unplaced] == [(b"odd.ram", 4 * PAGE)]
 
 
 class TestFiles:

@@ -18,7 +18,7 @@ from ..export.sidecar import Sidecar, sidecar_path, source
 from ..memory.confirm import Trust
 from ..memory.image import Image, State
 from ..memory.replay import View
-from ..physical import layout
+from ..physical import given, infer
 from ..table.columns import PIECE
 from ..table.kinds import IS_PAGE
 from ..text import shown, size
@@ -88,7 +88,7 @@ def _space(space: str | None, form: str) -> str:
     "--map",
     "map_file",
     metavar="FILE",
-    help="Where RAM blocks lie in physical space: lines START LENGTH BLOCK OFFSET, or JSON (default: inferred).",
+    help="Where RAM blocks lie: lines START LENGTH BLOCK OFFSET, or an edited OUT.json (default: by evidence in S).",
 )
 @click.option(
     "--unknown",
@@ -136,7 +136,8 @@ def command(
     A byte is unknown if it was not sent, or only as a delta (a change to an earlier version of the page) whose base,
     that earlier version, is missing.
 
-    Exit status: 0 all that was sent is written, 1 S is damaged or sent pages are missing.
+    Exit status: 0 all that was sent is written, 1 S is damaged, sent pages are missing, or memory of the guest has no
+    known place in physical space (OUT.json lists it under "unplaced").
     """
     target = Path(output)
     status = report(opened.problems)
@@ -151,8 +152,8 @@ def command(
     image = opened.memory(at, View(view), Trust(trust))
     about = Sidecar(View(view), at, Trust(trust))
     if _space(space, form) == "physical":
-        _physical(opened, image, target, form, about, map_file, Unknown(unknown), force)
-        return max(status, _lost(opened, image, at, Trust(trust)))
+        whole = _physical(opened, image, target, form, about, map_file, Unknown(unknown), force)
+        return max(status, whole, _lost(opened, image, at, Trust(trust)))
     blocks = [i for i, b in enumerate(opened.blocks) if b.declared and chosen in (None, i)]
     _say_what_holds(image, [raw.whole(image, b) for b in blocks], Trust(trust))
     missing = sum(raw.unknown_bytes(image, b) for b in blocks)
@@ -229,20 +230,21 @@ def _physical(
     map_file: str | None,
     unknown: Unknown,
     force: bool,
-) -> None:
-    """Write guest-physical memory, and say which map was used."""
+) -> int:
+    """Write guest-physical memory, and say which map was used; returns the exit status."""
     if map_file is None:
-        where = layout.map_of(opened.stream)
+        where = infer.map_of(opened.stream)
     else:
-        where = layout.parse_map(_text(map_file), opened.stream, map_file)
+        where = given.parse_map(_text(map_file), opened.stream, map_file)
     _refuse(output, force)
     write_physical(form, opened.stream, image, where, output, sidecar, unknown)
     warn(f"guest-physical map from {where.origin}")
-    for note in where.notes:
+    for note in (*where.notes, *map(str, where.unplaced)):
         warn(note)
     pieces = physical.pieces(image, where)
     _say_what_holds(image, pieces, sidecar.trust)
     _say_what_is_missing(sum(end - start for start, end in unknown_ranges(image, pieces)))
+    return 0 if where.is_whole else EXIT_FINDINGS
 
 
 def _say_what_holds(image: Image, pieces: Sequence[Piece], trust: Trust) -> None:

@@ -1,4 +1,4 @@
-"""The layers that volatility3 stacks on a capture: the main RAM block's bytes, and guest-physical memory over them.
+"""The layers that volatility3 stacks on a capture: the bytes of its RAM blocks, and guest-physical memory over them.
 
 volatility3 imports every file of a plugin folder and finds the stacker among the subclasses of its interface. It asks
 the stacker before its own QEMU layer, which does not decode deltas. Without volatility3 this module defines nothing.
@@ -6,19 +6,24 @@ the stacker before its own QEMU layer, which does not decode deltas. Without vol
 
 import io
 import logging
+from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 from urllib.parse import urlparse
 from urllib.request import url2pathname
+from weakref import WeakValueDictionary
 
 import numpy as np
 
 import xbrletools
 from xbrletools.formats import multifd
-from xbrletools.physical import layout
+from xbrletools.physical import draft, infer, layout
 from xbrletools.text import shown
 
 if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
     from xbrletools.memory.image import Image
 
 log = logging.getLogger(__name__)
@@ -32,22 +37,15 @@ except ImportError:  # there is nothing to plug into
 else:
 
     class CaptureBlock(interfaces.layers.DataLayerInterface):
-        """The main RAM block of a capture, as it is at the stream's end. Addresses are offsets in the block."""
+        """All RAM blocks of a capture, one after the other, as they are at the stream's end."""
 
         _version = (1, 0, 0)
 
         def __init__(self, context: Any, config_path: str, name: str, metadata: dict[str, Any] | None = None) -> None:
             super().__init__(context=context, config_path=config_path, name=name, metadata=metadata)
             self._base = str(self.config["base_layer"])
-            self.capture = opened(context.layers[self._base])
-            _ = self.capture.records
-            for problem in self.capture.problems:
-                log.warning("%s at offset %#x: %s", problem.rule, problem.offset, problem.message)
-            self.image: Image = self.capture.memory()
-            space = self.image.space
-            main_pages = space.slice(space.main)
-            self._bytes = self.image.pages[main_pages].reshape(-1)[: self.image.block_bytes(space.main)]
-            self._known = np.append(0, np.cumsum(self.image.known[main_pages]))
+            self.guest = guest_of(context.layers[self._base])
+            self._bytes = self.guest.image.pages.reshape(-1)
 
         @property
         def minimum_address(self) -> int:
@@ -68,12 +66,11 @@ else:
             """Whether the bytes are there and their pages are known."""
             if not 0 <= offset <= offset + length <= len(self._bytes):
                 return False
-            size = self.capture.page_size
-            first, stop = offset // size, -(-(offset + length) // size)
-            return int(self._known[stop] - self._known[first]) == stop - first
+            size = self.guest.image.space.page_size
+            return bool(self.guest.known[offset // size : -(-(offset + length) // size)].all())
 
         def read(self, offset: int, length: int, pad: bool = False) -> bytes:
-            """Bytes of the block. Unknown bytes are zeros with ``pad``. Without it they cannot be read."""
+            """Bytes of the blocks. Unknown bytes are zeros with ``pad``; without it they cannot be read."""
             if not pad and not self.is_valid(offset, length):
                 raise exceptions.InvalidAddressException(self.name, offset, f"{offset:#x} is not known")
             data = self._bytes[max(0, offset) : max(0, offset + length)].tobytes()
@@ -89,31 +86,13 @@ else:
             return [requirements.TranslationLayerRequirement(name="base_layer", optional=False)]
 
     class CaptureLayer(segmented.SegmentedLayer):
-        """Guest-physical memory: the known pages of the main RAM block, where the guest had them."""
+        """Guest-physical memory: the known pages of the guest's RAM, where the guest had them."""
 
         _version = (1, 0, 0)
 
         def _load_segments(self) -> None:
-            block = self.context.layers[self._base_layer]
-            capture, space = block.capture, block.image.space
-            name, size = space.blocks[space.main].name, capture.page_size
-            try:
-                ranges = without_repeats([r for r in layout.map_of(capture.stream).ranges if r.block == name])
-            except xbrletools.XbrleError as error:
-                log.warning("%s; the block is shown from address 0 on", error)
-                ranges = [layout.Range(0, space.blocks[space.main].length, name, 0)]
-            known = block.image.known[space.slice(space.main)]
-            if not known.any():
-                log.warning("no page of %s is known; zeros stand in their place", shown(name))
-                known = ~known
-            edges = np.flatnonzero(np.diff(known, prepend=False, append=False)).reshape(-1, 2) * size
-            for r in ranges:
-                for start, stop in edges.tolist():
-                    start, stop = max(start, r.offset), min(stop, r.offset + r.length)
-                    if start < stop:
-                        at = r.start + start - r.offset
-                        self._segments.append((at, start, stop - start, stop - start))
-            self._segments.sort()
+            guest: Guest = self.context.layers[self._base_layer].guest
+            self._segments = guest.segments()
 
     class CaptureStacker(interfaces.automagic.StackerLayerInterface):
         """Recognises a capture and stacks its memory on the layer of its file."""
@@ -136,13 +115,80 @@ else:
             return CaptureLayer(context, memory, memory)
 
 
-def without_repeats(ranges: list[layout.Range]) -> list[layout.Range]:
-    """The ranges, rising, without those whose bytes an earlier range has too, as a BIOS just below 4 GiB."""
-    out: list[layout.Range] = []
-    for r in ranges:
-        if not any(s.offset < r.offset + r.length and r.offset < s.offset + s.length for s in out):
-            out.append(r)
-    return out
+@dataclass(eq=False)
+class Guest:
+    """A capture with its memory at the end. volatility makes its layers more than once; all share one of these."""
+
+    capture: xbrletools.Capture
+    image: "Image"
+
+    @cached_property
+    def known(self) -> "NDArray[np.bool_]":
+        """Whether each page is known, (pages,) bool."""
+        return self.image.known
+
+    def segments(self) -> list[tuple[int, int, int, int]]:
+        """The known parts of RAM as volatility lists them: (address, place in `CaptureBlock`, length, length)."""
+        space, size = self.image.space, self.image.space.page_size
+        known = self.known
+        if not known.any():
+            log.warning("no page is known; zeros stand in their place")
+            known = ~known
+        out = []
+        for r in self._ranges():
+            first = int(space.first[space.index(r.block)])
+            pages = known[first + r.offset // size : first + -(-(r.offset + r.length) // size)]
+            edges = np.flatnonzero(np.diff(pages, prepend=False, append=False)).reshape(-1, 2) * size
+            for start, stop in edges.tolist():
+                start, stop = max(0, start - r.offset % size), min(stop - r.offset % size, r.length)
+                out.append((r.start + start, first * size + r.offset + start, stop - start, stop - start))
+        return sorted(out)
+
+    def _ranges(self) -> list[layout.Range]:
+        """Where the guest has its RAM. What has no place is said; without any, the main block stands alone at 0."""
+        stream, space = self.capture.stream, self.image.space
+        devices = {b.name for b in stream.blocks if draft.other(stream, b) is not None}
+        where = infer.map_of(stream)
+        for part in where.unplaced:
+            log.warning("%s", part)
+        if ranges := [r for r in where.ranges if r.block not in devices]:
+            return ranges
+        log.warning("block %s is shown from address 0 on", shown(space.blocks[space.main].name))
+        main = space.blocks[space.main]
+        return [layout.Range(0, main.length, main.name, 0)]
+
+
+#: The guests of captures that are open, by what identifies the capture. They go when their last layer goes.
+_GUESTS: "WeakValueDictionary[tuple[object, ...], Guest]" = WeakValueDictionary()
+
+
+def guest_of(layer: Any) -> Guest:
+    """The guest in the capture that a layer holds.
+
+    Raises:
+        XbrleError: the layer does not hold a capture.
+    """
+    key = _identity(layer)
+    guest = _GUESTS.get(key) if key is not None else None
+    if guest is None:
+        capture = opened(layer)
+        _ = capture.records
+        for problem in capture.problems:
+            log.warning("%s at offset %#x: %s", problem.rule, problem.offset, problem.message)
+        guest = Guest(capture, capture.memory())
+        if key is not None:
+            _GUESTS[key] = guest
+    return guest
+
+
+def _identity(layer: Any) -> tuple[object, ...] | None:
+    """What tells a file from others: its place and its state; None where the layer is not a file."""
+    where = urlparse(getattr(layer, "location", ""))
+    if where.scheme != "file":
+        return None
+    path = Path(url2pathname(where.path))
+    state = path.stat()
+    return (path, state.st_dev, state.st_ino, state.st_size, state.st_mtime_ns)
 
 
 class _Bytes(io.RawIOBase):

@@ -1,0 +1,116 @@
+"""A map while it is being worked out: what is placed, what is not and why, which blocks are memory of the guest."""
+
+import re
+from dataclasses import dataclass, field
+
+from ..formats.elf import Machine
+from ..model import Block, Stream
+from . import pci, virtiomem
+from .layout import PhysicalMap, Range, Unplaced, checked, covered, joined, left_of
+
+#: Blocks that are not memory of the guest, by their names: why they may have no place. The first that fits counts.
+_OTHERS = (
+    (rb"/rom@.*", "a file that firmware reads, not guest-physical memory"),
+    (rb".*\.rom|.*/.*rom", "an option ROM, which the guest sees only while it is enabled"),
+    (rb".*\.tag", "tags of memory, not memory"),
+    (rb"synic-\d+-.*", "a page that a CPU lays over other memory"),
+    (rb"(.*/)?(pc\.bios|pc\.rom|isa-bios|firmware|.*\.bios|.*\.mrom|.*flash.*)", "firmware that the map does not show"),
+    (rb"(.*/)?(.*vga.*|.*vram.*|qxl.*|.*ramfb.*)", "memory of a display adapter"),
+    (rb"(.*/)?(tpm-ppi|.*lsa|.*nvram.*|vmsvga\.fifo)", "memory of a device"),
+)
+
+
+def other(stream: Stream, block: Block) -> str | None:
+    """Why a block is not memory of the guest; None where it is, or may be."""
+    for pattern, reason in _OTHERS:
+        if re.fullmatch(pattern, block.name, re.DOTALL):
+            return reason
+    if pci.path_of(block.name) is not None and not virtiomem.is_device(stream, block):
+        return "memory of a PCI device"
+    return None
+
+
+@dataclass
+class Draft:
+    """What is known of a map so far.
+
+    ``ram`` is seen except where ``over`` lies over it, or one of ``holes``, (start, end, reason). ``under`` is seen
+    only where neither is. ``reasons`` are blocks without a place. ``absent`` are parts that the guest does not have,
+    ``behind`` parts that it does not see as memory. ``refused`` is why main memory has no
+    place; empty where it has one.
+    """
+
+    ram: list[Range] = field(default_factory=list)
+    over: list[Range] = field(default_factory=list)
+    under: list[Range] = field(default_factory=list)
+    holes: list[tuple[int, int, str]] = field(default_factory=list)
+    origin: list[str] = field(default_factory=list)
+    notes: list[str] = field(default_factory=list)
+    reasons: dict[bytes, Unplaced] = field(default_factory=dict)
+    absent: list[Unplaced] = field(default_factory=list)
+    behind: list[Unplaced] = field(default_factory=list)
+    machine: Machine = Machine.NONE
+    endian: str = "little"
+    assumed: bool = False
+    refused: str = ""
+
+    @property
+    def end(self) -> int:
+        """The address after the last byte of RAM."""
+        return max((r.end for r in self.ram), default=0)
+
+    def placed(self, block: Block) -> bool:
+        """Whether any part of a block has a place."""
+        return any(r.block == block.name for r in (*self.ram, *self.over, *self.under))
+
+    def without(self, block: Block, reason: str, hint: int | None = None) -> None:
+        """Say why a block has no place."""
+        self.reasons[block.name] = Unplaced(block.name, 0, block.length, reason, hint)
+
+    def as_map(self, stream: Stream) -> PhysicalMap:
+        """The finished map. What has no place in it is listed."""
+        holes = [Range(start, end - start, b"", 0) for start, end, _ in self.holes]
+        seen = covered(self.ram, [*self.over, *holes])
+        seen = [*seen, *self.over]
+        seen += covered(self.under, [*seen, *holes])
+        seen = joined(seen)
+        unplaced, hidden = list(self.absent), list(self.behind)
+        for block in stream.blocks:
+            if not block.declared or not block.length:
+                continue
+            claimed = left_of(block.name, block.length, (*self.ram, *self.over, *self.under))
+            for offset, length in _less(left_of(block.name, block.length, seen), claimed):
+                hidden.append(Unplaced(block.name, offset, length, self._hidden(block, offset)))
+            absent = [(a.offset, a.length) for a in (*self.absent, *self.behind) if a.block == block.name]
+            for offset, length in _less(claimed, absent):
+                given, why = self.reasons.get(block.name), other(stream, block)
+                if given is None and why is not None:
+                    hidden.append(Unplaced(block.name, offset, length, why))
+                else:
+                    reason = given.reason if given else self.refused or "nothing in the stream says where it lies"
+                    unplaced.append(Unplaced(block.name, offset, length, reason, given.hint if given else None))
+        return PhysicalMap(
+            ranges=checked(seen, stream) if seen else (),
+            origin="; ".join(self.origin) or "nothing in the stream",
+            notes=tuple(self.notes),
+            machine=self.machine,
+            endian=self.endian,
+            unplaced=tuple(unplaced),
+            hidden=tuple(hidden),
+            assumed=self.assumed,
+        )
+
+    def _hidden(self, block: Block, offset: int) -> str:
+        """Why the guest does not see a part of a block that has a place."""
+        for r in (*self.ram, *self.under):
+            if r.block == block.name and r.offset <= offset < r.offset + r.length:
+                at = r.start + offset - r.offset
+                reason = next((why for start, end, why in self.holes if start <= at < end), None)
+                return reason or "something else lies over it there"
+        return "something else lies over it"
+
+
+def _less(parts: list[tuple[int, int]], taken: list[tuple[int, int]]) -> list[tuple[int, int]]:
+    """The parts, (offset, length), as far as none of ``taken`` has them."""
+    left = covered([Range(o, n, b"", o) for o, n in parts], [Range(o, n, b"", 0) for o, n in taken])
+    return [(r.start, r.length) for r in left]

@@ -110,3 +110,63 @@ def test_no_function_is_longer_than_60_lines() -> None:
                 if lines > 60:
                     long[f"{path.relative_to(ROOT)}:{node.name}"] = lines
     assert long == {}
+
+
+PRINTING = {
+    "xbrletools.cli.writer": "the one writer",
+    "xbrletools.cli.output": "draws tables into memory, and hands their text to the writer",
+    "xbrletools.__main__": "a constant, before anything is imported",
+    "xbrletools.cli": "a constant, where a signal handler may only write and leave",
+}
+PRINTERS = {"print", "pprint", "echo", "secho", "echo_via_pager"}
+STREAMS = {"stdout", "stderr", "__stdout__", "__stderr__"}
+ASKED = {"isatty", "fileno", "reconfigure"}  # what does not print
+
+
+def prints(tree: ast.AST) -> Iterator[tuple[int, str]]:
+    """The lines on which something is printed, and how."""
+    asked = {id(n.value) for n in ast.walk(tree) if isinstance(n, ast.Attribute) and n.attr in ASKED}
+    checked = {id(n.left) for n in ast.walk(tree) if isinstance(n, ast.Compare)}
+    checked |= {id(v) for n in ast.walk(tree) if isinstance(n, ast.BoolOp) for v in n.values}
+    checked |= {id(n.args[0]) for n in ast.walk(tree) if isinstance(n, ast.Call) and _named(n) == "isinstance"}
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Call):
+            name = _named(node)
+            descriptor = node.args[0] if node.args else None
+            if name in PRINTERS or (
+                name == "write"
+                and ast.unparse(node.func) == "os.write"
+                and isinstance(descriptor, ast.Constant)
+                and descriptor.value in (1, 2)
+            ):
+                yield node.lineno, ast.unparse(node.func)
+        elif isinstance(node, ast.Attribute) and node.attr in STREAMS and ast.unparse(node.value) == "sys":
+            if id(node) not in asked | checked:
+                yield node.lineno, ast.unparse(node)
+        elif isinstance(node, ast.ImportFrom) and node.module == "sys":
+            yield from ((node.lineno, a.name) for a in node.names if a.name in STREAMS)
+
+
+def _named(call: ast.Call) -> str:
+    return call.func.attr if isinstance(call.func, ast.Attribute) else getattr(call.func, "id", "")
+
+
+def test_every_way_to_print_is_found() -> None:
+    bad = "print(1)\nclick.echo(x)\nsys.stdout.write(x)\nout = sys.stderr\nos.write(2, b)\nfrom sys import stdout\n"
+    assert [line for line, _ in sorted(prints(ast.parse(bad)))] == [1, 2, 3, 4, 5, 6]
+    good = "sys.stdout.isatty()\nif sys.stderr is None or not sys.stderr.isatty(): pass\nwrite(x)\nos.write(fd, b)\n"
+    assert list(prints(ast.parse(good))) == []
+
+
+def test_all_output_goes_through_the_writer_that_makes_text_inert() -> None:
+    found = {}
+    for module, path in modules().items():
+        if module not in PRINTING:
+            for line, how in prints(ast.parse(path.read_text(encoding="utf-8"))):
+                found[f"{module}:{line}"] = how
+    assert found == {}
+
+
+def test_only_one_module_draws_with_rich() -> None:
+    using = {m for m, p in modules().items() if "rich.console import Console" in p.read_text(encoding="utf-8")}
+    assert using == {"xbrletools.cli.output"}

@@ -26,6 +26,7 @@ def test_help_imports_no_library_but_click(arguments: tuple[str, ...]) -> None:
     assert {m for m in modules if m.startswith("xbrletools")} <= {
         "xbrletools",
         "xbrletools.cli",
+        "xbrletools.cli.writer",
         "xbrletools.errors",
         "xbrletools.text",  # escapes what messages name
         "xbrletools.version",

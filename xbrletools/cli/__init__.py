@@ -14,7 +14,9 @@ import click
 
 from .. import __version__
 from ..errors import XbrleError
-from ..text import inert
+from ..text import label
+from .writer import flush, say
+from .writer import warn as warn  # every command has it from here
 
 EXIT_FINDINGS = 1  # findings of severity error, a difference, or damaged input that was read as far as possible
 EXIT_UNREADABLE = 2  # cannot be read, cannot be written, or wrong usage
@@ -103,11 +105,6 @@ def cli(debug: bool) -> None:
     del debug  # `main` looks for it itself: a wrong command line never comes here
 
 
-def warn(message: str) -> None:
-    """Print a message to standard error. It is escaped: file names may be evidence too."""
-    click.echo(f"xbrle: {inert(message)}", err=True)
-
-
 _SHRUNK = b"xbrle: a file that was being read has shrunk or its disk fails. Copy the file, then run xbrle on the copy\n"
 _kept: list[Any] = []  # the signal handler's function, which must live as long as the process
 
@@ -137,7 +134,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         sys.stdout.reconfigure(errors="backslashreplace")  # names may hold characters that the locale lacks
     try:
         status = cli.main(arguments, prog_name="xbrle", standalone_mode=False)
-        sys.stdout.flush()
+        flush()
         return status if isinstance(status, int) else 0
     except click.exceptions.Exit as stop:
         return stop.exit_code
@@ -161,8 +158,12 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 def _show(error: click.ClickException) -> None:
-    """Print wrong usage as click does, but with whatever the user gave escaped: file names may be evidence."""
+    """Print wrong usage as click does, but with whatever the user gave escaped: file names may be evidence.
+
+    A message about what was given is one line. One about what was not has the choices, each in a line.
+    """
     context = error.ctx if isinstance(error, click.UsageError) else None
     if context is not None:
-        click.echo(f"{context.get_usage()}\nTry '{context.command_path} --help' for help.\n", err=True)
-    click.echo(f"Error: {inert(error.format_message())}", err=True)
+        say(f"{context.get_usage()}\nTry '{context.command_path} --help' for help.\n", err=True)
+    message = error.format_message()
+    say(f"Error: {message if isinstance(error, click.MissingParameter) else label(message)}", err=True)

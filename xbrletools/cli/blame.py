@@ -14,6 +14,7 @@ from ..table.sections import Stage
 from ..text import shown, size
 from .options import at_record, examples, json_lines, salvaging, viewing
 from .output import report
+from .writer import say
 
 
 @click.command(
@@ -45,12 +46,12 @@ def command(opened: Capture, span: str, at: int | None, view: str, as_json: bool
         about = _about(opened, found)
         if as_json:
             place = {"block": name, "offset": found.offset, "length": found.length}
-            click.echo(json.dumps(place | about | {"unknown": found.unknown, "lapsed": found.lapsed, "view": view}))
+            say(json.dumps(place | about | {"unknown": found.unknown, "lapsed": found.lapsed, "view": view}))
             continue
         if header:
-            click.echo(header)
+            say(header)
             header = ""
-        click.echo(f"{name}:{found.offset:#010x} {found.length:8}{_writer(found, about)}")
+        say(f"{name}:{found.offset:#010x} {found.length:8}{_writer(found, about)}")
     return status
 
 

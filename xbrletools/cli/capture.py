@@ -12,6 +12,7 @@ import click
 
 from . import EXIT_FINDINGS, EXIT_INTERRUPTED, EXIT_UNREADABLE, warn
 from .options import examples
+from .writer import end_status_line, status_line
 
 if TYPE_CHECKING:
     from ..net.migration import Migration
@@ -83,13 +84,13 @@ class _Progress:
     """Says what happens while a recording runs: counters on a terminal, notes everywhere."""
 
     def __init__(self) -> None:
-        self._live = sys.stderr.isatty()
+        self._live = _is_watched()
         self._began = time.monotonic()
         self._noted = 0
 
     def __call__(self, migration: "Migration") -> None:
         if self._live:
-            _write("\r\x1b[K")
+            _show_status("")
         for note in migration.notes[self._noted :]:
             _say(note)
             self._noted += 1
@@ -100,15 +101,16 @@ class _Progress:
             forward = [r for r in migration.recordings if not r.reverse]
             size = sum(r.size for r in forward)
             rate = size / MIB / max(time.monotonic() - self._began, 1e-9)
-            _write(f"{len(forward)} channels, {size / MIB:.1f} MiB, {rate:.1f} MiB/s")
+            _show_status(f"{len(forward)} channels, {size / MIB:.1f} MiB, {rate:.1f} MiB/s")
 
 
 def _tell(recordings: "list[Recording]") -> None:
     """Say of each direction what was recorded, and how it ended."""
     from ..text import shown
 
-    if sys.stderr.isatty():
-        _write("\n")
+    if _is_watched():
+        with suppress(OSError):
+            end_status_line()
     for r in recordings:
         way = "destination to source" if r.reverse else "source to destination"
         what = r.kind.value if r.kind is not None else "unknown"
@@ -143,6 +145,11 @@ def _say(message: str) -> None:
         warn(message)
 
 
-def _write(text: str) -> None:
+def _show_status(text: str) -> None:
     with suppress(OSError):
-        click.echo(text, err=True, nl=False)
+        status_line(text)
+
+
+def _is_watched() -> bool:
+    """Whether standard error is a terminal."""
+    return sys.stderr is not None and sys.stderr.isatty()

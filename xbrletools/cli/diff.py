@@ -18,6 +18,7 @@ from ..text import shown
 from . import EXIT_FINDINGS
 from .options import before, examples, json_lines, opening, salvaging, viewing
 from .output import report
+from .writer import say
 
 RANGES = 3  # ranges that the line of a page lists
 
@@ -108,9 +109,9 @@ def command(
         differ = False
         for line in _as_json(one, two) if as_json else _as_text(one, two):
             differ = True
-            click.echo(line)
+            say(line)
         if not differ and not as_json:
-            click.echo("nothing differs")
+            say("nothing differs")
         return EXIT_FINDINGS if differ else 0
 
 

@@ -1,7 +1,6 @@
 """`xbrle dump`: every section and record, one line each, in the order of the file."""
 
 import os
-import sys
 from collections.abc import Collection, Iterable, Iterator, Mapping
 from typing import Any
 
@@ -24,6 +23,7 @@ from . import warn
 from .listing import JsonLister, Lister, TextLister
 from .options import examples, json_lines, salvaging
 from .output import report
+from .writer import write
 
 _BULK = (ram.IDSTR, block.IDSTR)
 _OPTIONS = {
@@ -98,7 +98,7 @@ def command(
         columns = [opened.records.columns] if scan is None else scan
         pieces = _pieces(opened, found, windows(columns, found), wanted, lister)
     for piece in pieces:
-        sys.stdout.write(piece)
+        write(piece)
     names = list(found.names)
     for name in filters.strangers(wanted, names) if wanted is not None else ():
         listed = ", ".join(map(shown, names)) or "none"

@@ -14,6 +14,7 @@ from ..text import shown
 from . import EXIT_FINDINGS, hexview
 from .options import before, examples, json_lines, salvaging, viewing
 from .output import progress, report
+from .writer import say
 
 SHOWN = 32  # bytes of a match
 
@@ -86,9 +87,9 @@ def command(
     for hit in hits:
         if not found and not as_json:
             moments = "  appeared vanished" if everything else ""
-            click.echo(f"{'address':{max(map(len, names)) + 11}}{moments}  match")
+            say(f"{'address':{max(map(len, names)) + 11}}{moments}  match")
         found = True
-        click.echo(_object(hit, names, everything, view) if as_json else _line(hit, names, everything, is_hex))
+        say(_object(hit, names, everything, view) if as_json else _line(hit, names, everything, is_hex))
     return 0 if found else EXIT_FINDINGS
 
 

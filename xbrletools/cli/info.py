@@ -12,6 +12,7 @@ from ..source.wrappers import LibvirtSave
 from ..text import shown
 from .options import examples, salvaging
 from .output import report, show
+from .writer import say
 
 if TYPE_CHECKING:
     from rich.table import Table
@@ -42,13 +43,13 @@ def command(opened: Capture, as_json: bool, xml: bool) -> int:
     Exit status: 0 all of S was read, 1 S is damaged.
     """
     if xml:
-        click.echo(_xml(opened))
+        say(_xml(opened))
         return 0
     overview = facts.gather(opened.stream if opened.has_channels else opened.scan())
     channels = opened.channels.channels if opened.channels is not None else ()
     about = facts.as_json(overview, opened.source, channels)
     if as_json:
-        click.echo(json.dumps(about, indent=2))
+        say(json.dumps(about, indent=2))
     else:
         _show(about, facts.dialect_words(overview.facts.reading))
     return report(overview.facts.problems)

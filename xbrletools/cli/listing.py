@@ -1,7 +1,6 @@
 """How `xbrle dump` shows sections and records: lines for people, JSON for scripts, with their fields and bytes."""
 
 import json
-import sys
 from abc import ABC, abstractmethod
 from collections.abc import Iterator
 from dataclasses import replace
@@ -22,7 +21,7 @@ from ..table.sections import Boundary, Section, Stage
 from ..table.windows import Window
 from ..text import label, shown
 from . import warn
-from .output import is_coloured
+from .writer import is_coloured, is_terminal
 
 HEX_ROW = 16  # bytes in a line of a hex dump
 
@@ -123,7 +122,7 @@ class TextLister(Lister):
 
     def head(self) -> str:
         """The names of the columns, on a terminal."""
-        if not sys.stdout.isatty():
+        if not is_terminal():
             return ""
         line = f"{'OFFSET':10} {'RECORD':>8} {'KIND':10} {'LENGTH':>6} {'PASS':>4} {'STAGE':5} PAGE"
         return (f"\x1b[1m{line}\x1b[0m" if is_coloured() else line) + "\n"

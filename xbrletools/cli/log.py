@@ -1,6 +1,6 @@
 """`xbrle log`: the mig.log that either end would have written, and where a real one differs."""
 
-import sys
+import os
 
 import click
 
@@ -11,6 +11,7 @@ from ..text import shown
 from . import EXIT_FINDINGS, warn
 from .options import before, examples, ram_addresses, salvaging
 from .output import report
+from .writer import say, write
 
 LINE_SHOWN = 200  # bytes of a real line, which may be of any length
 
@@ -60,26 +61,27 @@ def command(opened: Capture, end: str, check: str | None, bases: tuple[tuple[byt
     if check is not None:
         return _check(written, check)
     for piece in miglog.text(written.log):
-        sys.stdout.write(piece.decode())
+        write(piece.decode())
     whole = opened.damage is None and not written.left_out and (written.stop is None or written.refused)
     return max(status, 0 if whole else EXIT_FINDINGS)
 
 
 def _check(written: miglog.WrittenLog, path: str) -> int:
     real = miglog.read(path)
+    path = shown(os.fsencode(path))
     if not len(real) and len(written.log):
-        click.echo(f"{path}: the log is empty; {len(written.log)} lines were expected")
+        say(f"{path}: the log is empty; {len(written.log)} lines were expected")
         return EXIT_FINDINGS
     found = miglog.compare(written.log, real)
     if found.agrees:
         if found.cut:
-            click.echo(f"{path}: {found.lines} lines agree, then the log is cut; {len(written.log)} were expected")
+            say(f"{path}: {found.lines} lines agree, then the log is cut; {len(written.log)} were expected")
         else:
-            click.echo(f"{path}: all {found.lines} lines agree")
+            say(f"{path}: all {found.lines} lines agree")
         return 0
-    click.echo(f"{path}: line {found.lines + 1} differs")
-    click.echo(f"expected: {_shown(found.expected, 'the end of the log')}")
-    click.echo(f"found:    {_shown(found.found, 'the end of the log')}")
+    say(f"{path}: line {found.lines + 1} differs")
+    say(f"expected: {_shown(found.expected, 'the end of the log')}")
+    say(f"found:    {_shown(found.found, 'the end of the log')}")
     return EXIT_FINDINGS
 
 

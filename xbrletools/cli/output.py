@@ -1,12 +1,12 @@
-"""What the commands share for talking to people: colours, tables, progress, and problems of a capture."""
+"""What the commands share for talking to people: tables, progress, and problems of a capture."""
 
-import os
 import sys
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
 from . import EXIT_FINDINGS, warn
+from .writer import is_coloured, is_terminal, write
 
 if TYPE_CHECKING:
     from rich.console import RenderableType
@@ -14,28 +14,31 @@ if TYPE_CHECKING:
     from ..model import Problem
 
 PROBLEMS_MAX = 20  # lines on standard error; `verify` gives them all
-_DIM_TERMINALS = ("dumb", "unknown")
 
 
-def is_coloured() -> bool:
-    """Whether standard output is a terminal that shows colours, and the user wants them."""
-    return sys.stdout.isatty() and not os.environ.get("NO_COLOR") and os.environ.get("TERM") not in _DIM_TERMINALS
+def show(*tables: "RenderableType", soft_wrap: bool = False) -> None:
+    """Print tables with an empty line between them. Markup is not interpreted. A pipe gets no padding.
 
-
-def show(*tables: "RenderableType") -> None:
-    """Print tables with an empty line between them. Markup is not interpreted. A pipe gets no padding."""
+    With ``soft_wrap`` lines are as long as they are, and the terminal wraps them.
+    """
     from rich.console import Console
 
-    console = Console(markup=False, emoji=False, highlight=False)
+    console = Console(
+        markup=False,
+        emoji=False,
+        highlight=False,
+        soft_wrap=soft_wrap,
+        color_system="auto" if is_coloured() else None,
+    )
     with console.capture() as captured:
         for i, table in enumerate(tables):
             if i:
                 console.print()
             console.print(table)
     text = captured.get()
-    if not sys.stdout.isatty():
-        text = "".join(line.rstrip() + "\n" for line in text.splitlines())
-    sys.stdout.write(text)
+    if not is_terminal():
+        text = "".join(line.rstrip() + "\n" for line in text.removesuffix("\n").split("\n"))
+    write(text)
 
 
 def report(problems: "Sequence[Problem]") -> int:
@@ -64,7 +67,7 @@ def progress(what: str, total: int) -> Iterator[Callable[[int], None] | None]:
 
     Gives None if standard error is not a terminal.
     """
-    if not sys.stderr.isatty():
+    if sys.stderr is None or not sys.stderr.isatty():
         yield None
         return
     import time

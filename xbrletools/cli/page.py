@@ -1,7 +1,6 @@
 """`xbrle page`: one page's history, its bytes after any record, and what a record did to them."""
 
 import json
-import sys
 from typing import Any
 
 import click
@@ -17,6 +16,7 @@ from . import EXIT_FINDINGS, hexview, warn
 from .hexview import Column
 from .options import before, examples, json_lines, salvaging, viewing
 from .output import report
+from .writer import say, write_bytes
 
 _HEADER = " record pass stage kind   length    base changed check"
 
@@ -119,26 +119,26 @@ class _Page:
         others = self.page.versions(other_view) if self.page.forgets_dups else None
         if not self.as_json:
             count = "1 record" if len(self.page) == 1 else f"{len(self.page)} records"
-            click.echo(f"{self.name}, {self.view.value}'s view: {count}")
+            say(f"{self.name}, {self.view.value}'s view: {count}")
             if len(self.page):
-                click.echo(_HEADER)
+                say(_HEADER)
         lapses = [] if self.as_json else self.page.lapses(self.view).tolist()
         for version in self.page.versions(self.view):
             while lapses and lapses[0] <= version.record:
-                click.echo(_lapse(lapses.pop(0)))
+                say(_lapse(lapses.pop(0)))
             other = next(others) if others is not None else None
             differ = None if other is None else int(np.count_nonzero(version.content.differs(other.content)))
             if self.as_json:
-                click.echo(json.dumps(self.place | {"view": self.view.value} | _as_object(version, differ)))
+                say(json.dumps(self.place | {"view": self.view.value} | _as_object(version, differ)))
                 continue
             line = (
                 f"{version.record:7} {version.pass_:4} {_stage(version.stage).upper():5} {version.kind.name.lower():6} "
                 f"{version.length:6} {version.base or '-':>7} {version.changed:7} {_check(version)}"
             )
             notes = ", ".join(_notes(version, differ, other, other_view))
-            click.echo(f"{line:<53}  {notes}" if notes else line)
+            say(f"{line:<53}  {notes}" if notes else line)
         for record in lapses:
-            click.echo(_lapse(record))
+            say(_lapse(record))
 
     def dump(self, at: int) -> None:
         """The page's bytes just after a record."""
@@ -146,16 +146,16 @@ class _Page:
         if self.as_json:
             unknown = hexview.runs(~content.recovered)
             found = {"record": at, "view": self.view.value, "bytes": content.data.tobytes().hex(), "unknown": unknown}
-            click.echo(json.dumps(self.place | found))
+            say(json.dumps(self.place | found))
             return
-        click.echo(f"{self.name}, {self.view.value}'s view, after record {at}")
+        say(f"{self.name}, {self.view.value}'s view, after record {at}")
         for line in hexview.dump(content.data, content.recovered, self.page.address):
-            click.echo(line)
+            say(line)
 
     def raw(self, at: int | None) -> int:
         """The page's bytes for other programs. Unknown ones are zeros, with a warning. Returns the exit status."""
         content = self.page.at(at, self.view)
-        sys.stdout.buffer.write(content.data.tobytes())
+        write_bytes([content.data.tobytes()])
         unknown = int(np.count_nonzero(~content.recovered))
         if unknown:
             warn(f"{unknown} bytes of this page are unknown; they are written as zeros")
@@ -168,13 +168,13 @@ class _Page:
         if self.as_json:
             ranges = _ranges({"old": one, "new": other}, differs)
             found = {"first": first, "second": second, "view": self.view.value, "ranges": ranges}
-            click.echo(json.dumps(self.place | found))
+            say(json.dumps(self.place | found))
         else:
             count, parts = int(np.count_nonzero(differs)), len(hexview.runs(differs))
-            click.echo(f"{self.name}, {self.view.value}'s view: after record {first} | after record {second}")
+            say(f"{self.name}, {self.view.value}'s view: after record {first} | after record {second}")
             for line in hexview.sides([_column(one, differs, True), _column(other, differs, True)], differs):
-                click.echo(line)
-            click.echo(f"{count} bytes differ, in {parts} ranges" if count else "no byte differs")
+                say(line)
+            say(f"{count} bytes differ, in {parts} ranges" if count else "no byte differs")
         return EXIT_FINDINGS if differs.any() else 0
 
     def delta(self, record: int) -> None:
@@ -184,14 +184,14 @@ class _Page:
         if self.as_json:
             contents = {"old": old, "delta": Content(data, where), "new": new}
             found = {"record": record, "view": self.view.value, "ranges": _ranges(contents, where)}
-            click.echo(json.dumps(self.place | found))
+            say(json.dumps(self.place | found))
             return
-        click.echo(f"{self.name}, {self.view.value}'s view, record {record}: old | delta | new")
+        say(f"{self.name}, {self.view.value}'s view, record {record}: old | delta | new")
         middle = Column(hexview.cells(data, where, hexview.UNCHANGED), np.zeros(len(data), bool))
         nothing = np.zeros(len(data), bool)
         for line in hexview.sides([_column(old, nothing, False), middle, _column(new, where, False)], where):
-            click.echo(line)
-        click.echo(f"{int(np.count_nonzero(where))} bytes, in {len(hexview.runs(where))} ranges")
+            say(line)
+        say(f"{int(np.count_nonzero(where))} bytes, in {len(hexview.runs(where))} ranges")
 
     def inspect(self, text: str, at: int | None) -> None:
         """The values that the bytes at one place can have."""
@@ -206,20 +206,20 @@ class _Page:
         if self.as_json:
             found = {name: {"little": _finite(little), "big": _finite(big)} for name, (little, big) in meanings.items()}
             place = {"offset": offset, "record": at, "view": self.view.value}
-            click.echo(json.dumps(self.place | place | {"values": found}))
+            say(json.dumps(self.place | place | {"values": found}))
             return
         moment = "at the end" if at is None else f"after record {at}"
-        click.echo(f"{self.name} + {offset:#x}, {self.view.value}'s view, {moment}")
+        say(f"{self.name} + {offset:#x}, {self.view.value}'s view, {moment}")
         row = slice(offset, offset + hexview.ROW)
-        click.echo(f"bytes   {' '.join(hexview.cells(content.data[row], content.recovered[row]))}")
-        click.echo(f"        {'little-endian':26} big-endian")
+        say(f"bytes   {' '.join(hexview.cells(content.data[row], content.recovered[row]))}")
+        say(f"        {'little-endian':26} big-endian")
         for name, (little, big) in meanings.items():
             if name == "ascii":
-                click.echo(f"{name:7} {_value(little)}")
+                say(f"{name:7} {_value(little)}")
             elif name == "utf-16":
-                click.echo(f"{name:7} {_value(little):26} {_value(big)}")
+                say(f"{name:7} {_value(little):26} {_value(big)}")
             else:
-                click.echo(f"{name:7} {_value(little):26} {_value(big) if name[1:] != '8' else ''}".rstrip())
+                say(f"{name:7} {_value(little):26} {_value(big) if name[1:] != '8' else ''}".rstrip())
 
 
 def _lapse(record: int) -> str:

@@ -17,6 +17,7 @@ from ..text import shown
 from . import EXIT_FINDINGS
 from .options import giving_blocks, json_object, reading_with
 from .output import recovery
+from .writer import say
 
 
 def report(capture: Capture, trust: Trust = Trust.STREAM) -> dict[str, Any]:
@@ -135,7 +136,7 @@ def _reading_on(gap: dict[str, Any]) -> str:
 
 def _line(name: str, text: str) -> None:
     """Print a name and a text, wrapped at 80 columns."""
-    click.echo(textwrap.fill(text, 79, initial_indent=f"{name:12}", subsequent_indent=" " * 12))
+    say(textwrap.fill(text, 79, initial_indent=f"{name:12}", subsequent_indent=" " * 12))
 
 
 def _of_pages(doubt: dict[str, Any]) -> str:
@@ -188,7 +189,7 @@ def command(opened: Capture, trust: str, output: str | None, as_json: bool) -> i
         written = write_stream(opened.stream, output, Trust(trust))
         summary["written"] = {"records": written.records, "left_out": written.left_out, "device_bytes": written.tail}
     if as_json:
-        click.echo(json.dumps(summary))
+        say(json.dumps(summary))
     else:
         _print(summary)
     damaged = [d for d in opened.doubts if d.cause is not Cause.STALE]

@@ -1,7 +1,6 @@
 """What the commands that write streams share: the output file, and the options of a sender."""
 
 import os
-import sys
 import tempfile
 from collections.abc import Callable, Iterable
 from pathlib import Path
@@ -10,13 +9,13 @@ from typing import Any
 import click
 
 from ..text import size
+from .writer import write_bytes
 
 
 def save(path: str, pieces: Iterable[bytes | memoryview]) -> None:
     """Write ``pieces`` to a file, or to standard output for ``-``. A regular file appears only when it is complete."""
     if path == "-":
-        for piece in pieces:
-            sys.stdout.buffer.write(piece)
+        write_bytes(pieces)
         return
     target = Path(path)
     if target.exists() and not target.is_file():

@@ -7,6 +7,7 @@ import click
 
 from ..text import size
 from .options import examples, json_object, ram_addresses, reading
+from .writer import say
 
 if TYPE_CHECKING:
     from ..capture import Capture
@@ -30,7 +31,7 @@ def command(opened: "Capture", cache_bytes: int | None, bases: tuple[tuple[bytes
     from ..sender.fingerprint import fingerprint
 
     found = fingerprint(opened.stream, cache_bytes, dict(bases))
-    click.echo(json.dumps(_object(found)) if as_json else _text(found))
+    say(json.dumps(_object(found)) if as_json else _text(found))
     return 0
 
 

@@ -8,6 +8,7 @@ import click
 from ..errors import XbrleError
 from . import warn
 from .options import before, examples, reading
+from .writer import flush, say
 
 if TYPE_CHECKING:
     from ..capture import Capture
@@ -105,8 +106,8 @@ def command(
     words = _session(capture, options, channel, flags)
 
     def announce(address: str) -> None:
-        click.echo(address)
-        sys.stdout.flush()
+        say(address)
+        flush()
         if host not in ("127.0.0.1", "::1", "localhost"):
             warn("others on the network can read along what passes, the secret in the address included")
 

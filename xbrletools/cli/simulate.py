@@ -10,6 +10,7 @@ from ..errors import XbrleError
 from ..text import size
 from . import warn
 from .options import examples, json_object
+from .writer import say
 
 if TYPE_CHECKING:
     from ..analysis.link import Transfer
@@ -69,7 +70,7 @@ def command(
     else:
         found = _of_capture(capture or "-", bandwidth or GIGABIT, latency or 0.0, CACHE if cache is None else cache)
     if as_json:
-        click.echo(json.dumps({name: asdict(outcome) for name, outcome in found.items()} | {"published": published}))
+        say(json.dumps({name: asdict(outcome) for name, outcome in found.items()} | {"published": published}))
     else:
         _table(found, published)
     for name, outcome in found.items():

@@ -20,6 +20,7 @@ from ..text import shown, size
 from . import EXIT_FINDINGS, warn
 from .options import before, examples, salvaging
 from .output import report
+from .writer import say, write
 
 if TYPE_CHECKING:
     from ..ram.multifd import Channel
@@ -76,9 +77,9 @@ def command(
     if posted:
         _posted(facts, sums, counts, as_json)
     elif as_json:
-        click.echo(json.dumps(_object(facts, sums, channels) | {"skipped_bytes": skipped}))
+        say(json.dumps(_object(facts, sums, channels) | {"skipped_bytes": skipped}))
     else:
-        click.echo(_text(facts, sums, channels, skipped))
+        say(_text(facts, sums, channels, skipped))
     if opened.salvaged:
         return report(facts.problems)
     damage = next((p for p in facts.problems if p.fatal), None)
@@ -91,9 +92,9 @@ def command(
 def _posted(facts: Facts, sums: Stats, counts: "CacheCounts | None", as_json: bool) -> None:
     form, lines = printed.posted(sums, facts.reading.dialect, facts.ram_version or ram.VERSION_NAMED, counts)
     if as_json:
-        click.echo(json.dumps({line.label: {"value": line.value, "share": line.share} for line in lines}))
+        say(json.dumps({line.label: {"value": line.value, "share": line.share} for line in lines}))
     else:
-        click.echo(printed.table(form, lines), nl=False)
+        write(printed.table(form, lines))
     warn("Iterations are inferred: the number of records in START and PART, plus 2 if END is empty")
     if sums.total.deltas and counts is None:
         cache = " and about the cache" if form.cache is CacheLines.ITEMS else ""

@@ -7,8 +7,10 @@ from pathlib import Path
 import click
 
 from ..errors import XbrleError
+from ..text import label
 from . import EXIT_FINDINGS, EXIT_UNREADABLE, warn
 from .options import examples
+from .writer import say
 
 TIMEOUT = 60.0  # seconds
 
@@ -31,8 +33,8 @@ def write(folder: Path, seed: int) -> int:
 
     counts = write_set(folder, seed)
     for name, count in counts.items():
-        click.echo(f"{count:6} {name}")
-    click.echo(f"{sum(counts.values()):6} cases in {folder}")
+        say(f"{count:6} {name}")
+    say(f"{sum(counts.values()):6} cases in {label(str(folder))}")
     return 0
 
 
@@ -73,15 +75,15 @@ def check(folder: Path, program: str | None, timeout: float, limit: int) -> int:
             else:
                 failed[op] += 1
                 if not limit or failed[op] <= limit:
-                    click.echo(f"FAIL {result.case.id} ({op}): {result.case.note}")
+                    say(f"FAIL {result.case.id} ({op}): {label(result.case.note)}")
                     for line in result.wrong:
-                        click.echo(f"     {line}")
+                        say(f"     {label(line)}")
     for op in dict.fromkeys(case.op for case in cases):
         if failed[op] > limit > 0:
-            click.echo(f"{op}: {failed[op] - limit} more cases fail; --limit 0 shows them")
+            say(f"{op}: {failed[op] - limit} more cases fail; --limit 0 shows them")
         if unanswered[op]:
             warn(f"{op}: not supported; {unanswered[op]} cases are left out")
-    click.echo(f"{passed.total()} passed, {failed.total()} failed, {unanswered.total()} not supported")
+    say(f"{passed.total()} passed, {failed.total()} failed, {unanswered.total()} not supported")
     if not passed and not failed:
         warn("the program does not answer any operation")
         return EXIT_UNREADABLE

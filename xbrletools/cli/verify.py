@@ -14,6 +14,7 @@ from .. import __version__
 from ..text import shown
 from . import EXIT_FINDINGS, warn
 from .options import before, examples, giving_blocks, json_lines, reading
+from .writer import is_terminal, say, write
 
 if TYPE_CHECKING:
     from ..capture import Capture
@@ -155,7 +156,7 @@ def _counted(findings: Iterable[Any], seen: "Counter[Any]") -> Iterator[Any]:
 def _print_json(findings: Iterable[Any]) -> Iterator[Any]:
     """An object a line."""
     for finding in findings:
-        sys.stdout.write(json.dumps(as_object(finding)) + "\n")
+        write(json.dumps(as_object(finding)) + "\n")
         yield finding
 
 
@@ -190,30 +191,30 @@ def _print_bytes(capture: "Capture", offset: int) -> None:
 
     start, data = around(capture.stream, offset)
     held = np.frombuffer(data, np.uint8)
-    click.echo(f"\nthe capture about {offset:#x}")
+    say(f"\nthe capture about {offset:#x}")
     for line in hexview.dump(held, np.ones(len(held), bool), start):
-        click.echo(line)
+        say(line)
 
 
 def _print_chain(links: Iterable[Any], record: int | None) -> None:
     """The records behind a finding, each with its sums and its first bytes."""
     from ..formats.ram import Kind
 
-    click.echo("\n record pass kind     stated receiver   sender")
+    say("\n record pass kind     stated receiver   sender")
     for link in links:
         version = link.version
         sums = " ".join(f"{'-' if s is None else hex(s):>8}" for s in (link.stated, link.receiver, link.sender))
         mark = ">" if version.record == record else " "
         kind = Kind(version.kind).name.lower()
-        click.echo(f"{mark}{version.record:6} {version.pass_:4} {kind:6} {sums}  {link.part}".rstrip())
-        click.echo(f"        {version.offset:#x}: {link.wire.hex(' ')}")
+        say(f"{mark}{version.record:6} {version.pass_:4} {kind:6} {sums}  {link.part}".rstrip())
+        say(f"        {version.offset:#x}: {link.wire.hex(' ')}")
 
 
 def _indented(text: str) -> None:
     """Print an indented text: wrapped on a terminal, in one line for other programs."""
     indent = " " * 8
-    width = 79 if sys.stdout.isatty() else sys.maxsize
-    click.echo(textwrap.fill(text, width, initial_indent=indent, subsequent_indent=indent, break_on_hyphens=False))
+    width = 79 if is_terminal() else sys.maxsize
+    say(textwrap.fill(text, width, initial_indent=indent, subsequent_indent=indent, break_on_hyphens=False))
 
 
 def _print_one(finding: Any) -> None:
@@ -224,7 +225,7 @@ def _print_one(finding: Any) -> None:
     if finding.block is not None:
         where += f" {shown(finding.block)}"
         where += "" if finding.page is None else f":{finding.page:#x}"
-    click.echo(f"{finding.severity.value:7} {finding.rule:22} {where}")
+    say(f"{finding.severity.value:7} {finding.rule:22} {where}")
     _indented(finding.message)
 
 
@@ -238,10 +239,10 @@ def _print(findings: Iterable[Any], limit: int) -> Iterator[Any]:
             _print_one(finding)
         yield finding
     if not seen:
-        click.echo("no findings")
+        say("no findings")
     for (severity, rule), count in seen.items():
         more = f", {limit} shown (--limit 0 shows all)" if limit and count > limit else ""
-        click.echo(f"{count} {severity} {rule}{more}")
+        say(f"{count} {severity} {rule}{more}")
 
 
 def _print_sarif(capture: str, findings: Iterable[Any]) -> Iterator[Any]:
@@ -258,10 +259,10 @@ def _print_sarif(capture: str, findings: Iterable[Any]) -> Iterator[Any]:
     head, _, tail = json.dumps(log, indent=1).rpartition("[]")
     separator = head + "["
     for finding in findings:
-        sys.stdout.write(separator + "\n    " + json.dumps(_sarif_result(capture, finding)))
+        write(separator + "\n    " + json.dumps(_sarif_result(capture, finding)))
         separator = ","
         yield finding
-    sys.stdout.write((separator if separator != "," else "") + "]" + tail + "\n")
+    write((separator if separator != "," else "") + "]" + tail + "\n")
 
 
 def _sarif_result(capture: str, finding: Any) -> dict[str, Any]:

@@ -11,6 +11,7 @@ from ..errors import XbrleError
 from ..text import size
 from . import EXIT_FINDINGS, warn
 from .options import before, examples, json_object, ram_addresses, reading
+from .writer import say
 
 if TYPE_CHECKING:
     from ..analysis.whatif import Cost, WhatIf
@@ -62,11 +63,11 @@ def command(
 
     found = what_if(opened.stream, caches or CACHES, dict(bases))
     if as_json:
-        click.echo(json.dumps(_object(found)))
+        say(json.dumps(_object(found)))
     else:
         _table(found)
     if plot:
-        click.echo(_plot(found), err=as_json)
+        say(_plot(found), err=as_json)
     if image is not None:
         _draw(found, image)
     if found.skipped:
@@ -83,8 +84,9 @@ def _object(found: "WhatIf") -> dict[str, Any]:
 
 
 def _table(found: "WhatIf") -> None:
-    from rich.console import Console
     from rich.table import Table
+
+    from .output import show
 
     table = Table(box=None)
     for name in ("sender", "cache", "bytes", "of actual", "pages", "deltas", "delta bytes", "dups", "unsent"):
@@ -93,9 +95,8 @@ def _table(found: "WhatIf") -> None:
         share = f"{100 * cost.bytes / found.actual.bytes:.1f} %" if found.actual.bytes else "-"
         numbers = (cost.pages, cost.deltas, cost.delta_bytes, cost.dups, cost.unsent)
         table.add_row(cost.policy, _cache(cost), f"{cost.bytes}", share, *map(str, numbers))
-    console = Console(soft_wrap=True)
-    console.print(table)
-    console.print(f"ram_addr: {found.layout}")
+    show(table, soft_wrap=True)
+    say(f"ram_addr: {found.layout}")
 
 
 def _cache(cost: "Cost") -> str:
@@ -132,7 +133,7 @@ def _plot(found: "WhatIf") -> str:
     plotext.ylabel("MiB sent")
     plotext.plotsize(100, 30)
     plotext.theme("clear")
-    return str(plotext.build())
+    return str(plotext.build()).replace("\x1b[0m", "")
 
 
 def _draw(found: "WhatIf", path: str) -> None:

@@ -1,0 +1,114 @@
+"""The one way to standard output and standard error. Text is made inert here, whatever it holds: names are evidence.
+
+`tests/test_architecture.py` forbids every other way.
+"""
+
+import os
+import re
+import sys
+from collections.abc import Iterable
+from typing import TextIO
+
+from ..errors import XbrleError
+from ..text import inert, label
+
+_DIM_TERMINALS = ("dumb", "unknown")
+_STYLES = re.compile("(\x1b\\[[012]m)")  # bold, dim and plain: the styles that xbrle writes, and nothing else
+_HARMLESS = re.compile("([\n\t])")
+
+
+def is_coloured() -> bool:
+    """Whether standard output is a terminal that shows colours, and the user wants them."""
+    return is_terminal() and not os.environ.get("NO_COLOR") and os.environ.get("TERM") not in _DIM_TERMINALS
+
+
+def is_terminal() -> bool:
+    """Whether standard output is a terminal."""
+    return sys.stdout is not None and sys.stdout.isatty()
+
+
+def say(text: str = "", err: bool = False) -> None:
+    """Print lines to standard output, or to standard error with ``err``. They are made inert.
+
+    Raises:
+        XbrleError: standard output is closed.
+        OSError: it cannot be written.
+    """
+    if err:
+        _tell(_safe(text) + "\n")
+    else:
+        write(text + "\n")
+
+
+def write(text: str) -> None:
+    """Print text to standard output, made inert: what is not printable is escaped, except line feeds and tabs.
+
+    Bold and dim are kept on a terminal with colours.
+
+    Raises:
+        XbrleError: standard output is closed.
+        OSError: it cannot be written.
+    """
+    if is_coloured():
+        text = "".join(part if i % 2 else _safe(part) for i, part in enumerate(_STYLES.split(text)))
+    else:
+        text = _safe(text)
+    _open_output().write(text)
+
+
+def write_bytes(pieces: Iterable[bytes | memoryview]) -> None:
+    """Write raw bytes to standard output. A terminal is refused, since bytes of a capture can control it.
+
+    Raises:
+        XbrleError: standard output is a terminal, or closed.
+        OSError: it cannot be written.
+    """
+    out = _open_output()
+    if out.isatty():
+        raise XbrleError("standard output is a terminal, and bytes could control it: use > FILE, or a pipe")
+    out.flush()
+    for piece in pieces:
+        out.buffer.write(piece)
+
+
+def warn(message: str) -> None:
+    """Print one line to standard error. It is escaped, line feeds as well: file names may be evidence too."""
+    _tell(f"xbrle: {label(message)}\n")
+
+
+def status_line(text: str) -> None:
+    """Write text over the line that the cursor is on, on a terminal's standard error."""
+    _tell(f"\r\x1b[K{label(text)}")
+
+
+def end_status_line() -> None:
+    """Leave the line that `status_line` wrote."""
+    _tell("\n")
+
+
+def flush() -> None:
+    """Write out what is still held back for standard output.
+
+    Raises:
+        OSError: it cannot be written.
+    """
+    if sys.stdout is not None:
+        sys.stdout.flush()
+
+
+def _safe(text: str) -> str:
+    if "\t" not in text:
+        return inert(text)
+    return "".join(part if i % 2 else inert(part) for i, part in enumerate(_HARMLESS.split(text)))
+
+
+def _open_output() -> TextIO:
+    if sys.stdout is None:
+        raise XbrleError("standard output is closed")
+    return sys.stdout
+
+
+def _tell(text: str) -> None:
+    if sys.stderr is not None:
+        sys.stderr.write(text)
+        sys.stderr.flush()

@@ -242,9 +242,9 @@ def _memory(name: str, end_only: bool) -> Callable[[Made], Trial]:
             capture = xbrletools.open(path, cache=False)
             if end_only:
                 return capture.memory().pages
-            image, columns = Image(capture.space), capture.records.columns
-            for start in range(0, len(columns), CHUNK):
-                apply(image, capture.data, columns.take(slice(start, start + CHUNK)), capture.dialect)
+            image, records = Image(capture.space), capture.stream.payloads
+            for start in range(0, len(records), CHUNK):
+                apply(image, records.take(slice(start, start + CHUNK)))
             return image.pages
 
         def theirs() -> object:

@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 
 from .formats import Grammar, qevm, ram
 from .formats.dialects import Dialect
+from .table.payloads import Payloads
 from .table.sections import Sections
 from .table.table import RecordTable
 from .table.windows import Framing
@@ -346,6 +347,15 @@ class Stream:
         """
         self.source.check()
         return self.source.data
+
+    @property
+    def payloads(self) -> Payloads:
+        """The records with all that it takes to decode them.
+
+        Raises:
+            XbrleError: the file has shrunk since it was opened.
+        """
+        return Payloads(self.records.columns, self.data, self.dialect)
 
     @property
     def sections(self) -> Sections:

@@ -31,6 +31,7 @@ from xbrletools.source.opening import open_source
 from xbrletools.source.sources import MappedSource
 from xbrletools.source.wrappers import LibvirtSave
 from xbrletools.table.columns import NO_BLOCK, Columns, join
+from xbrletools.table.payloads import Payloads
 from xbrletools.table.sections import Boundary, Owner, Section
 from xbrletools.text import address, pattern, shown, size
 from xbrletools.verify.checker import verify
@@ -291,7 +292,7 @@ def memory(data: bytes) -> None:
         return
     raw = np.frombuffer(program.stream, np.uint8)
     image = Image(PageSpace(scanner.blocks, PAGE))
-    replay(image, raw, columns, scanner.reading.dialect, View.RECEIVER)
+    replay(image, Payloads(columns, raw, scanner.reading.dialect), View.RECEIVER)
     if program.plain and not any(p.fatal for p in scanner.problems):
         for (block, place), content in program.pages(scanner.reading.dialect).items():
             row = int(image.space.first[block]) + place

@@ -10,8 +10,7 @@ NONE = np.zeros(0, np.int64)
 
 
 def mapped(until: int, suspect: np.ndarray = NONE) -> BlockState:
-    columns, space = CAPTURE.records.columns, CAPTURE.space
-    return block_state(columns, 0, int(space.pages[0]), CAPTURE.page_size, until, suspect)
+    return block_state(CAPTURE.records.columns.take(slice(0, until + 1)), CAPTURE.space, 0, suspect)
 
 
 def test_the_map_of_any_moment_says_what_each_page_s_history_says() -> None:

@@ -71,14 +71,14 @@ class TestAgainstTheTruth:
 class TestLayersAreTheRecordsInOrder:
     def test_every_moment_of_a_sample_equals_records_applied_one_by_one(self):
         capture = xbrletools.open(SAMPLES / "posted-8m.bin")
-        columns = capture.records.columns
+        records = capture.stream.payloads
         single = Image(capture.space)
         moments = np.linspace(1, len(capture.records.by_number), 12).astype(int).tolist()
         done = 0
         for record in moments:
             upto = capture.records.row(record) + 1
             for row in range(done, upto):
-                apply(single, capture.data, columns.take(slice(row, row + 1)), capture.dialect)
+                apply(single, records.take(slice(row, row + 1)))
             done = upto
             image = capture.memory(at=record)
             assert (image.state == single.state).all()
@@ -179,11 +179,11 @@ class TestManyRecordsAtATime:
     @pytest.mark.parametrize("chunk", [1, 7, 100])
     def test_memory_is_the_same_however_many_records_are_sorted_at_once(self, chunk, view, monkeypatch):
         capture = xbrletools.open(SAMPLES / "posted-8m.bin")
-        columns = capture.records.columns.take(slice(-900, None))
+        records = capture.stream.payloads.take(slice(-900, None))
         expected, found = Image(capture.space), Image(capture.space)
-        replay.replay(expected, capture.data, columns, capture.dialect, view)
+        replay.replay(expected, records, view)
         monkeypatch.setattr(replay, "CHUNK", chunk)
-        replay.replay(found, capture.data, columns, capture.dialect, view)
+        replay.replay(found, records, view)
         assert (found.pages == expected.pages).all()
         assert (found.state == expected.state).all()
 

@@ -62,8 +62,8 @@ async def test_the_map_shows_each_page_as_of_the_chosen_record() -> None:
         await d.press("4", *["plus"] * 3)
         cells = d.widget(Cells)
         assert cells.zoom == 0
-        row = capture.records.row(2300)
-        pages = block_state(capture.records.columns, 0, 2048, 4096, row, np.zeros(0, np.int64))
+        columns = capture.records.columns.take(slice(0, capture.records.row(2300) + 1))
+        pages = block_state(columns, capture.space, 0, np.zeros(0, np.int64))
         letters = {0: ".", 2: "P", 3: "D", 4: "X"}
         drawn = "".join("".join(t for t, _ in cells.line(i, 80)[1:]) for i in range(cells.count()))
         assert drawn == "".join(letters[k] for k in pages.kind.tolist())

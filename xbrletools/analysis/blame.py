@@ -11,7 +11,6 @@ from dataclasses import dataclass, replace
 import numpy as np
 from numpy.typing import NDArray
 
-from ..codec import deltas
 from ..codec.verdict import Verdict
 from ..errors import XbrleError
 from ..formats.ram import Kind
@@ -60,7 +59,7 @@ def blame(
     in_range = (c.block[:end] == block) & (c.address[:end] >= first * size) & (c.address[:end] <= last * size)
     rows = np.flatnonzero(in_range)
     lapses = lapses_of(stream, view).upto(end if at is None else end - 1).among(rows)
-    rows = rows[needed(space, c.take(rows), stream.dialect, view, lapses)]
+    rows = rows[needed(space, stream.payloads.take(rows), view, lapses)]
     page = (c.address[rows] // np.uint64(size)).astype(np.int64)
     image = Image(space)
     pending: Span | None = None
@@ -91,11 +90,10 @@ def _authors(
 
     ``before`` (pages,) is what a byte has that no record wrote. The records at ``rows`` are replayed into ``image``.
     """
-    size, dialect = stream.page_size, stream.dialect
+    size, records = stream.page_size, stream.payloads.take(rows)
     authors = np.repeat(before.astype(np.uint32)[:, None], size, axis=1)
-    columns = stream.records.columns.take(rows)
     number = stream.records.number[rows]
-    payload, length = stream.records.payload[rows], columns.length.astype(np.int64)
+    length = records.columns.length
     first = int(image.space.first[block]) + start
 
     def write(layer: Layer) -> None:
@@ -108,12 +106,12 @@ def _authors(
         whole &= ~cut
         authors[layer.pages[whole] - first] = number[layer.places[whole], None]
         good = layer.places[layer.deltas[layer.verdicts == Verdict.OK]]
-        if len(good) and dialect is not None:
-            changed, _ = deltas.changed(dialect.encoding, stream.data, payload[good], length[good], size)
+        if len(good):
+            changed = records.changed(good, size)
             pages = layer.pages[layer.deltas[layer.verdicts == Verdict.OK]] - first
             authors[pages] = np.where(changed, number[good, None], authors[pages])
 
-    apply(image, stream.data, columns, dialect, write)
+    apply(image, records, write)
     return authors
 
 

@@ -150,7 +150,7 @@ def memory_of_pass(stream: Stream, number: int, view: View = View.RECEIVER) -> I
         else lapses_of(stream, view)
     )
     image = Image(space)
-    replay(image, stream.data, table.columns.take(rows), stream.dialect, view, lapses.among(rows))
+    replay(image, stream.payloads.take(rows), view, lapses.among(rows))
     return image
 
 

@@ -29,6 +29,7 @@ from ..source.opening import open_source
 from ..table.claims import stated
 from ..table.columns import Columns
 from ..table.kinds import IS_DELTA
+from ..table.payloads import Payloads
 
 LINES = 1 << 16  # lines that are written or read at once
 _TEXT = 1 << 23  # bytes of a log that are parsed at once
@@ -181,6 +182,7 @@ def _sum_pages(stream: Stream, columns: Columns, end: End, lapses: Lapses, void:
     forgets = end is End.SENDER and replay.forgets_dups(dialect)
     replayed = np.flatnonzero(~void & ~is_dup) if forgets else np.flatnonzero(~void)
     image = Image(space_of(stream))
+    records = Payloads(columns, stream.data, dialect)
     for start, stop, lapsed in lapses.among(replayed).pieces(len(replayed), replay.CHUNK):
         lapsed.forget(image)
         part = replayed[start:stop]
@@ -192,7 +194,7 @@ def _sum_pages(stream: Stream, columns: Columns, end: End, lapses: Lapses, void:
             out.known[rows] = image.state[pages] == State.RECOVERED
             out.verdicts[part[layer.places[layer.deltas]]] = layer.verdicts
 
-        replay.apply(image, stream.data, columns.take(part), dialect, observe)
+        replay.apply(image, records.take(part), observe)
     return out
 
 

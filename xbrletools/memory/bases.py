@@ -78,5 +78,5 @@ def standing_bases(stream: Stream, space: PageSpace, lapses: Lapses) -> NDArray[
         def look(layer: Layer, rows: NDArray[np.int64] = rows) -> None:
             out[rows[layer.places[layer.deltas]]] = layer.based
 
-        apply(image, stream.data, columns.take(rows), stream.dialect, look)
+        apply(image, stream.payloads.take(rows), look)
     return out

@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 from ..formats.ram import Kind
 from ..table.columns import Columns
 from ..table.kinds import IS_DELTA, IS_PAGE
+from .image import PageSpace
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -31,21 +32,20 @@ class BlockState:
 
 def block_state(
     columns: Columns,
+    space: PageSpace,
     block: int,
-    pages: int,
-    page_size: int,
-    until: int,
     suspect: NDArray[np.int64],
     sure: NDArray[np.int64] | None = None,
 ) -> BlockState:
-    """The pages of block number ``block``, which has ``pages``, just after row ``until``.
+    """The pages of block number ``block`` of ``space``, just after the last of ``columns``.
 
-    ``suspect`` (k,) int64 are the rows that findings call wrong. ``sure`` (pages,) int64 is the first row of each page
+    ``columns`` are a stream's records from the first to the last that counts. ``suspect`` (k,) int64 are the rows that
+    findings call wrong. Those of later records do not matter. ``sure`` (pages,) int64 is the first row of each page
     that counts, where something before it was discarded or is in doubt.
     """
-    stop = until + 1
-    rows = np.flatnonzero((columns.block[:stop] == block) & IS_PAGE[columns.kind[:stop]])
-    place = (columns.address[rows] // np.uint64(page_size)).astype(np.int64)
+    pages = int(space.pages[block])
+    rows = np.flatnonzero((columns.block == block) & IS_PAGE[columns.kind])
+    place = (columns.address[rows] // np.uint64(space.page_size)).astype(np.int64)
     inside = (place >= 0) & (place < pages)
     rows, place = rows[inside], place[inside]
     last = np.full(pages, -1, np.int64)

@@ -14,15 +14,14 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..arrays import reserve
-from ..codec import deltas
 from ..codec.checksum import byte_sum
 from ..codec.verdict import Verdict
-from ..formats.dialects import Dialect
 from ..formats.ram import Kind
 from ..model import Stream
 from ..table.claims import stated, states_sums
-from ..table.columns import PIECE, Columns
+from ..table.columns import PIECE
 from ..table.kinds import IS_DELTA
+from ..table.payloads import Payloads
 from .image import Image, State
 from .replay import View, forgets_dups
 
@@ -61,7 +60,8 @@ def confirmed(image: Image, stream: Stream, end: int, view: View) -> NDArray[np.
     states a sum that it has. Or the next record of the page is a delta, and what that makes of the page has the sum
     that it states.
     """
-    columns, dialect = stream.records.columns, stream.dialect
+    records = stream.payloads
+    columns = records.columns
     left_by = reserve((len(image.space),), np.int64)  # of each page the row, plus one, of what left it
     for start in range(0, end, PIECE):
         pages, rows = _carried(image, stream, start, min(start + PIECE, end))
@@ -70,11 +70,13 @@ def confirmed(image: Image, stream: Stream, end: int, view: View) -> NDArray[np.
     pages = sent[image.state[sent] == State.RECOVERED]
     left = left_by[pages] - 1
     good = np.zeros(len(image.space), bool)
-    if dialect is None:
+    if records.dialect is None:
         return good
-    good[pages[_has_stated_sum(image, columns, pages, left, dialect)]] = True
+    good[pages[_has_stated_sum(image, records, pages, left)]] = True
     open_ = ~good[pages]
-    forgets = forgets_dups(dialect, view)  # then dup pages are not bases, and may stand between a page and its delta
+    forgets = forgets_dups(
+        records.dialect, view
+    )  # then dup pages are not bases, and may stand between a page and its delta
     if forgets:
         open_ &= columns.kind[left] != Kind.DUP
     followed_by = reserve((len(image.space),), np.int64)
@@ -86,7 +88,7 @@ def confirmed(image: Image, stream: Stream, end: int, view: View) -> NDArray[np.
         followed_by[later[::-1]] = rows[::-1] + 1
     open_ &= followed_by[pages] > 0
     pages = pages[open_]
-    fits = _fits(image, stream.data, columns, pages, followed_by[pages] - 1, dialect)
+    fits = _fits(image, records, pages, followed_by[pages] - 1)
     good[pages[fits]] = True
     return good
 
@@ -98,55 +100,48 @@ def _carried(image: Image, stream: Stream, start: int, stop: int) -> tuple[Ints,
     return pages[places], places + start
 
 
-def _stating(columns: Columns, rows: Ints, dialect: Dialect) -> Ints:
+def _stating(records: Payloads, rows: Ints) -> Ints:
     """The places of the deltas among these rows that state a sum."""
-    places = np.flatnonzero(IS_DELTA[columns.kind[rows]])
-    states, _ = stated(columns, dialect, rows[places])
+    places = np.flatnonzero(IS_DELTA[records.columns.kind[rows]])
+    states, _ = stated(records.columns, records.dialect, rows[places])
     return places[states]
 
 
-def _has_stated_sum(image: Image, columns: Columns, pages: Ints, left: Ints, dialect: Dialect) -> NDArray[np.bool_]:
+def _has_stated_sum(image: Image, records: Payloads, pages: Ints, left: Ints) -> NDArray[np.bool_]:
     """Whether each page was left by a delta that states a sum, and has that sum, (n,) bool."""
     good = np.zeros(len(left), bool)
-    places = _stating(columns, left, dialect)
-    good[places] = sums_hold(columns, left[places], image.pages, pages[places], dialect)
+    places = _stating(records, left)
+    good[places] = sums_hold(records, left[places], image.pages, pages[places])
     return good
 
 
-def _fits(
-    image: Image, data: NDArray[np.uint8], columns: Columns, pages: Ints, following: Ints, dialect: Dialect
-) -> NDArray[np.bool_]:
+def _fits(image: Image, records: Payloads, pages: Ints, following: Ints) -> NDArray[np.bool_]:
     """Whether the record that follows is a delta whose sum holds for what it makes of each page."""
     fits = np.zeros(len(pages), bool)
-    places = _stating(columns, following, dialect)
+    places = _stating(records, following)
     step = max(1, BATCH // image.space.page_size)
     for start in range(0, len(places), step):
         batch = places[start : start + step]
-        fits[batch] = sums_fit(image, data, columns, pages[batch], following[batch], dialect)
+        fits[batch] = sums_fit(image, records, pages[batch], following[batch])
     return fits
 
 
-def sums_fit(
-    image: Image, data: NDArray[np.uint8], columns: Columns, pages: Ints, rows: Ints, dialect: Dialect
-) -> NDArray[np.bool_]:
+def sums_fit(image: Image, records: Payloads, pages: Ints, rows: Ints) -> NDArray[np.bool_]:
     """Whether each delta at ``rows`` decodes over its page to one that has the stated sum, (n,) bool."""
     scratch = image.pages[pages].copy()
-    at, length = columns.payload(rows), columns.length[rows].astype(np.int64)
-    verdicts = deltas.apply(dialect.encoding, data, at, length, scratch)
-    holds = sums_hold(columns, rows, scratch, np.arange(len(rows)), dialect)
+    verdicts = records.apply(rows, scratch)
+    holds = sums_hold(records, rows, scratch, np.arange(len(rows)))
     decoded: NDArray[np.bool_] = verdicts == Verdict.OK
     return decoded & holds
 
 
-def sums_hold(
-    columns: Columns, rows: Ints, pages: NDArray[np.uint8], places: Ints, dialect: Dialect | None
-) -> NDArray[np.bool_]:
+def sums_hold(records: Payloads, rows: Ints, pages: NDArray[np.uint8], places: Ints) -> NDArray[np.bool_]:
     """Whether each delta's sum holds for the page that it made, (n,) bool. True where it states none.
 
-    ``rows`` (n,) are the deltas' rows in ``columns``, ``places`` (n,) their pages' places in ``pages``.
+    ``rows`` (n,) are the deltas' places in ``records``, ``places`` (n,) their pages' places in ``pages``.
     """
     good = np.ones(len(rows), bool)
-    if states_sums(dialect) and len(rows):
-        states, sums = stated(columns, dialect, rows)
+    if states_sums(records.dialect) and len(rows):
+        states, sums = stated(records.columns, records.dialect, rows)
         good[states] = byte_sum(pages, places[states]) == sums[states]
     return good

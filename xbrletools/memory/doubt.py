@@ -167,8 +167,7 @@ class _Checks:
         """Apply the records at these rows of the table."""
         for start in range(0, len(rows), CHUNK):
             self._chunk_rows = rows[start : start + CHUNK]
-            chunk = self._columns.take(self._chunk_rows)
-            apply(self.image, self._stream.data, chunk, self._stream.dialect, self._look)
+            apply(self.image, self._stream.payloads.take(self._chunk_rows), self._look)
 
     def _look(self, layer: Layer) -> None:
         dialect = self._stream.dialect
@@ -182,7 +181,7 @@ class _Checks:
         rows, pages = layer_rows[layer.deltas], layer.pages[layer.deltas]
         bad = layer.verdicts != Verdict.OK
         checked = np.flatnonzero(~bad & layer.based)
-        holds = sums_hold(self._columns, rows[checked], self.image.pages, pages[checked], dialect)
+        holds = sums_hold(self._stream.payloads, rows[checked], self.image.pages, pages[checked])
         bad[checked] = ~holds
         if self._usual is not None:
             bad |= self._columns.header_flags[rows] != self._usual
@@ -252,10 +251,11 @@ def _has_a_stale_base(walk: _Walk, row: int) -> bool:
     nowhere = np.zeros(len(story), np.uint64)
     story = replace(story, address=nowhere, block=nowhere.astype(np.uint16))
     image = Image(PageSpace([Block(b"", size)], size))
-    replay(image, walk.stream.data, story, dialect, View.SENDER)
+    records = replace(walk.stream.payloads, columns=story)
+    replay(image, records, View.SENDER)
     last, page = np.array([len(story) - 1]), np.array([0])
     recovered = image.state[0] == State.RECOVERED and bool(stated(story, dialect, last)[0][0])
-    return recovered and bool(sums_hold(story, last, image.pages, page, dialect)[0])
+    return recovered and bool(sums_hold(records, last, image.pages, page)[0])
 
 
 # -- what a gap leaves open --------------------------------------------------------------------------------------------
@@ -345,7 +345,7 @@ def _others_untouched(walk: _Walk, image: Image, earlier: Ints, following: Ints,
     pages, rows = pages[outside], rows[outside]
     if len(np.intersect1d(pages, busy)) < CONFIRMED:
         return False
-    return bool(sums_fit(image, walk.stream.data, columns, pages, rows, dialect).all())
+    return bool(sums_fit(image, walk.stream.payloads, pages, rows).all())
 
 
 def standing(stream: Stream, space: PageSpace, doubted: Lapses) -> NDArray[np.bool_]:
@@ -364,5 +364,5 @@ def standing(stream: Stream, space: PageSpace, doubted: Lapses) -> NDArray[np.bo
         def look(layer: Layer, chunk: Ints = chunk) -> None:
             stand[chunk[layer.places[layer.deltas[~layer.based]]]] = False
 
-        apply(image, stream.data, columns.take(chunk), stream.dialect, look)
+        apply(image, stream.payloads.take(chunk), look)
     return stand

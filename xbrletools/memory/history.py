@@ -11,12 +11,14 @@ from functools import cached_property
 import numpy as np
 from numpy.typing import NDArray
 
-from ..codec import checksum, deltas
+from ..codec import checksum
 from ..codec.verdict import Verdict
 from ..errors import XbrleError
 from ..formats.ram import DELTA_KINDS, Kind
 from ..model import Block, Stream
 from ..table.claims import stated_sum
+from ..table.columns import Columns
+from ..table.payloads import Payloads
 from .image import Image, PageSpace
 from .lapses import NONE, Lapses
 from .replay import Layer, View, apply, forgets_dups, replay
@@ -141,6 +143,10 @@ class PageHistory:
         since = np.unique(self._lapses(view).of_page(self._page).since)
         return np.unique(self._stream.records.numbers.before(since) + 1)
 
+    def _payloads(self, columns: Columns) -> Payloads:
+        """Some of the page's records, as they decode."""
+        return replace(self._stream.payloads, columns=columns)
+
     def _content_of(self, places: slice, row: int, view: View, bases: NDArray[np.bool_] | None = None) -> Content:
         """The page as the records at ``places`` leave it, with what lapsed until ``row`` of the table.
 
@@ -151,7 +157,7 @@ class PageHistory:
             columns, rows = columns.take(bases[places]), rows[bases[places]]
         image = Image(self._space)
         lapses = self._lapses(view).of_page(self._page).upto(row).among(rows)
-        replay(image, self._stream.data, columns, self._stream.dialect, view, lapses)
+        replay(image, self._payloads(columns), view, lapses)
         return _content(image)
 
     def versions(self, view: View = View.RECEIVER) -> Iterator[Version]:
@@ -177,7 +183,7 @@ class PageHistory:
             target = (
                 shown_dup if forgets and is_dup else image
             )  # the sender forgot it: it is not a base for what follows
-            apply(target, self._stream.data, columns, self._stream.dialect, layers.append)
+            apply(target, self._payloads(columns), layers.append)
             if void[i]:
                 target.set_unknown(only)
             now = _content(target)
@@ -211,16 +217,14 @@ class PageHistory:
         columns = self._columns.take(slice(place, place + 1))
         if Kind(int(columns.kind[0])) not in DELTA_KINDS or self._stream.dialect is None:
             raise XbrleError(f"record {record} is not a delta", int(columns.offset[0]))
-        at = columns.payload()
-        length = columns.length.astype(np.int64)
+        payloads, only = self._payloads(columns), np.zeros(1, np.int64)
         page = np.zeros((1, self.page_size), np.uint8)
-        verdict = Verdict(int(deltas.apply(self._stream.dialect.encoding, self._stream.data, at, length, page)[0]))
+        verdict = Verdict(int(payloads.apply(only, page)[0]))
         if verdict is not Verdict.OK:
             raise XbrleError(
                 f"the delta of record {record} does not decode: {verdict.name.lower()}", int(columns.offset[0])
             )
-        where, _ = deltas.changed(self._stream.dialect.encoding, self._stream.data, at, length, self.page_size)
-        return page[0], where[0]
+        return page[0], payloads.changed(only, self.page_size)[0]
 
     def before(self, record: int, view: View = View.RECEIVER) -> Content:
         """What ``record``, a delta that touched the page, was applied to.

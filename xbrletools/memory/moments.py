@@ -59,12 +59,12 @@ def memory_of(stream: Stream, at: int | None = None, view: View = View.RECEIVER,
     Raises:
         XbrleError: there is no such record.
     """
-    columns, forgotten = stream.records.columns, lapses_of(stream, view)
+    records, forgotten = stream.payloads, lapses_of(stream, view)
     if at is not None:
         row = stream.records.row(at)
-        columns, forgotten = columns.take(slice(0, row + 1)), forgotten.upto(row)
+        records, forgotten = records.take(slice(0, row + 1)), forgotten.upto(row)
     image = Image(space_of(stream))
-    replay(image, stream.data, columns, stream.dialect, view, forgotten)
+    replay(image, records, view, forgotten)
     if stream.salvaged:
         image.sum_held = confirmed_of(stream, image, at, view)
     if trust is Trust.CHECKSUM:

@@ -13,12 +13,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..arrays import reserve
-from ..codec import compressed, deltas, native
+from ..codec import compressed, native
 from ..codec.verdict import Verdict
 from ..formats.dialects import Dialect, Encoding
 from ..formats.ram import Kind
 from ..table.columns import Columns
 from ..table.kinds import IS_DELTA, IS_FULL
+from ..table.payloads import Payloads
 from .image import Image, PageSpace, State
 from .lapses import NONE, Lapses
 
@@ -94,46 +95,31 @@ def ranks(rows: NDArray[np.int64]) -> NDArray[np.int64]:
     return out
 
 
-def replay(
-    image: Image,
-    data: NDArray[np.uint8],
-    columns: Columns,
-    dialect: Dialect | None,
-    view: View = View.RECEIVER,
-    lapses: Lapses = NONE,
-) -> None:
-    """Bring ``image`` to what it is after ``columns``, starting from what it holds.
+def replay(image: Image, records: Payloads, view: View = View.RECEIVER, lapses: Lapses = NONE) -> None:
+    """Bring ``image`` to what it is after ``records``, starting from what it holds.
 
-    ``data`` is the capture, (size,) uint8. Only what the end depends on is decoded: for each page its last full record
-    and the deltas after it. In the sender's view a dup page that the sender did not cache is not a base.
-    ``lapses`` are those that came before the end of ``columns``, by places in these.
+    Only what the end depends on is decoded: for each page its last full record and the deltas after it. In the sender's
+    view a dup page that the sender did not cache is not a base. ``lapses`` are those that came before the end of
+    ``records``, by places in these.
     """
     lapses.forget(image)
-    for keep in _needed(image.space, columns, dialect, view, lapses):
-        apply(image, data, columns.take(keep), dialect)
+    for keep in _needed(image.space, records, view, lapses):
+        apply(image, records.take(keep))
 
 
-def needed(
-    space: PageSpace,
-    columns: Columns,
-    dialect: Dialect | None,
-    view: View = View.RECEIVER,
-    lapses: Lapses = NONE,
-) -> NDArray[np.int64]:
-    """The places in ``columns`` of the records that memory after them depends on, in order, (m,) int64.
+def needed(space: PageSpace, records: Payloads, view: View = View.RECEIVER, lapses: Lapses = NONE) -> NDArray[np.int64]:
+    """The places in ``records`` of those that memory after them depends on, in order, (m,) int64.
 
     For each page these are its last full record and the deltas after it. In the sender's view the dup pages are left
     out that the page's next delta was not against. What came before a page lapsed does not count. The rows of
-    ``lapses`` are places in ``columns``.
+    ``lapses`` are places in ``records``.
     """
-    return np.concatenate([np.empty(0, np.int64), *_needed(space, columns, dialect, view, lapses)])
+    return np.concatenate([np.empty(0, np.int64), *_needed(space, records, view, lapses)])
 
 
-def _needed(
-    space: PageSpace, columns: Columns, dialect: Dialect | None, view: View, lapses: Lapses
-) -> Iterator[NDArray[np.int64]]:
-    """What `needed` gives, from a chunk of ``columns`` at a time. What is remembered is kept by page, not by record."""
-    forgets = forgets_dups(dialect, view)
+def _needed(space: PageSpace, records: Payloads, view: View, lapses: Lapses) -> Iterator[NDArray[np.int64]]:
+    """What `needed` gives, from a chunk of ``records`` at a time. What is remembered is kept by page, not by record."""
+    columns, forgets = records.columns, forgets_dups(records.dialect, view)
     whole = reserve((len(space),), np.int64)  # of each page the place, plus one, of its last record that gives it anew
     last = reserve((len(space) if forgets else 0,), np.int64)  # of its last record
     ends_in_dup = reserve((len(space) if forgets else 0,), bool)
@@ -174,18 +160,12 @@ def _is_whole(columns: Columns, keep: NDArray[np.int64], page_size: int) -> NDAr
     return whole
 
 
-def apply(
-    image: Image,
-    data: NDArray[np.uint8],
-    columns: Columns,
-    dialect: Dialect | None,
-    observe: Observer | None = None,
-) -> None:
-    """Apply every record of ``columns`` to ``image``, each page's in their order.
+def apply(image: Image, records: Payloads, observe: Observer | None = None) -> None:
+    """Apply every one of ``records`` to ``image``, each page's in their order.
 
     ``observe`` sees each layer after it was applied.
     """
-    pages = image.space.pages_of(columns)
+    pages = image.space.pages_of(records.columns)
     places = np.flatnonzero(pages >= 0)
     rank = ranks(pages[places])
     if not len(places):
@@ -194,46 +174,37 @@ def apply(
     bounds = np.concatenate([[0], np.cumsum(np.bincount(rank))]).tolist()
     for start, end in pairwise(bounds):
         layer = order[start:end]
-        done = _apply_layer(image, data, columns, layer, pages[layer], dialect)
+        done = _apply_layer(image, records, layer, pages[layer])
         if observe is not None:
             observe(done)
 
 
-def _apply_layer(
-    image: Image,
-    data: NDArray[np.uint8],
-    columns: Columns,
-    layer: NDArray[np.int64],
-    pages: NDArray[np.int64],
-    dialect: Dialect | None,
-) -> Layer:
-    """Apply records that touch distinct pages."""
+def _apply_layer(image: Image, records: Payloads, layer: NDArray[np.int64], pages: NDArray[np.int64]) -> Layer:
+    """Apply the records at places ``layer`` (k,), which touch distinct ``pages`` (k,)."""
+    columns, data = records.columns, records.data
     kind = columns.kind[layer]
-    payload = columns.payload(layer)
-    length = columns.length[layer].astype(np.int64)
-    page_size = image.space.page_size
-
-    whole = (kind == Kind.PAGE) & (length == page_size)
+    whole = (kind == Kind.PAGE) & (columns.length[layer] == image.space.page_size)
     full = np.flatnonzero(whole)
     if len(full):
-        _put_pages(image.pages, data, payload[full], pages[full])
+        _put_pages(image.pages, data, columns.payload(layer[full]), pages[full])
         image.set_recovered(pages[full])
     dups = np.flatnonzero(kind == Kind.DUP)
     if len(dups):
-        _put_fills(image, data[payload[dups]], pages[dups])
+        _put_fills(image, data[columns.payload(layer[dups])], pages[dups])
     for i in np.flatnonzero((kind == Kind.PAGE) & ~whole).tolist():  # a cut page: at most one in a capture
-        _put_part(image, data, int(payload[i]), int(length[i]), int(pages[i]))
+        at, length = records.spans(layer[i : i + 1])
+        _put_part(image, data[at[0] : at[0] + length[0]], int(pages[i]))
     packed = np.flatnonzero(kind == Kind.COMPRESSED)
     inflated = np.zeros(0, np.uint8)
     if len(packed):
-        inflated = compressed.apply(data, payload[packed], length[packed], image.pages, pages[packed])
+        inflated = compressed.apply(data, *records.spans(layer[packed]), image.pages, pages[packed])
         image.set_recovered(pages[packed[inflated == Verdict.OK]])
         image.set_unknown(pages[packed[inflated != Verdict.OK]])
     of_delta = np.flatnonzero(IS_DELTA[kind])
     based = image.state[pages[of_delta]] == State.RECOVERED
     verdicts = np.zeros(0, np.uint8)
-    if len(of_delta) and dialect is not None:
-        verdicts = _put_deltas(image, data, payload[of_delta], length[of_delta], pages[of_delta], based, dialect)
+    if len(of_delta) and records.dialect is not None:
+        verdicts = _put_deltas(image, records, layer[of_delta], pages[of_delta], based)
     return Layer(layer, pages, kind, of_delta, verdicts, based, packed, inflated)
 
 
@@ -280,24 +251,18 @@ def _put_fills(image: Image, fills: NDArray[np.uint8], pages: NDArray[np.int64])
     image.set_recovered(pages)
 
 
-def _put_part(image: Image, data: NDArray[np.uint8], at: int, length: int, page: int) -> None:
-    """Copy the bytes of a page whose record is cut, as far as it goes."""
-    image.pages[page, :length] = data[at : at + length]
+def _put_part(image: Image, part: NDArray[np.uint8], page: int) -> None:
+    """Copy the first bytes of a page, whose record is cut after them."""
+    image.pages[page, : len(part)] = part
     recovered = np.zeros(image.space.page_size, bool)
-    recovered[:length] = True
+    recovered[: len(part)] = True
     image.set_partly(page, recovered)
 
 
 def _put_deltas(
-    image: Image,
-    data: NDArray[np.uint8],
-    at: NDArray[np.int64],
-    length: NDArray[np.int64],
-    pages: NDArray[np.int64],
-    based: NDArray[np.bool_],
-    dialect: Dialect,
+    image: Image, records: Payloads, rows: NDArray[np.int64], pages: NDArray[np.int64], based: NDArray[np.bool_]
 ) -> NDArray[np.uint8]:
-    """Apply deltas and return their verdicts.
+    """Apply the deltas at ``rows`` of ``records`` and return their verdicts.
 
     One that does not decode leaves its page unknown. One over unknown bytes recovers only those that it states itself.
     """
@@ -305,12 +270,12 @@ def _put_deltas(
     over = np.flatnonzero(based)
     if len(over):
         image.touched[pages[over]] = True
-        verdicts[over] = deltas.apply(dialect.encoding, data, at[over], length[over], image.pages, pages[over])
+        verdicts[over] = records.apply(rows[over], image.pages, pages[over])
     baseless = np.flatnonzero(~based)
     step = max(1, SCRATCH // image.space.page_size)
     for start in range(0, len(baseless), step):
         batch = baseless[start : start + step]
-        verdicts[batch] = _put_over_unknown(image, data, at[batch], length[batch], pages[batch], dialect)
+        verdicts[batch] = _put_over_unknown(image, records, rows[batch], pages[batch])
     bad = pages[verdicts != Verdict.OK]
     if len(bad):
         image.set_unknown(bad)
@@ -318,23 +283,17 @@ def _put_deltas(
 
 
 def _put_over_unknown(
-    image: Image,
-    data: NDArray[np.uint8],
-    at: NDArray[np.int64],
-    length: NDArray[np.int64],
-    pages: NDArray[np.int64],
-    dialect: Dialect,
+    image: Image, records: Payloads, rows: NDArray[np.int64], pages: NDArray[np.int64]
 ) -> NDArray[np.uint8]:
     """Apply deltas to pages that are not wholly recovered, and return their verdicts.
 
     Old XOR new over an unknown byte gives an unknown byte. A literal is what it is, whatever the byte was.
     """
-    size = image.space.page_size
     scratch = image.pages[pages]
-    verdicts = deltas.apply(dialect.encoding, data, at, length, scratch)
+    verdicts = records.apply(rows, scratch)
     stated = None
-    if dialect.encoding is Encoding.ZRUN:
-        stated = deltas.changed(dialect.encoding, data, at, length, size)[0]
+    if records.dialect is not None and records.dialect.encoding is Encoding.ZRUN:
+        stated = records.changed(rows, image.space.page_size)
     for i in np.flatnonzero((verdicts == Verdict.OK) & (image.state[pages] == State.PARTLY)).tolist():
         page = int(pages[i])  # a page recovered in part has a mask of its own, so these go one by one
         image.pages[page] = np.where(image.recovered_bytes(page), scratch[i], 0)

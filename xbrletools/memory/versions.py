@@ -4,7 +4,7 @@
 """
 
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 
 import numpy as np
@@ -150,7 +150,7 @@ class Versions:
             for entry in entries[state[entries] == State.PARTLY].tolist():
                 partly[entry] = self._image.recovered_bytes(int(pages[entry - first])).copy()
 
-        apply(self._image, self._stream.data, columns.take(applied), self._stream.dialect, keep)
+        apply(self._image, replace(self._stream.payloads, columns=columns.take(applied)), keep)
         if self._forgets:
             dups = np.flatnonzero(is_dup)
             fills = self._stream.data[columns.payload(dups)]

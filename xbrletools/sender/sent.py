@@ -94,7 +94,7 @@ def _contents(
     bounds = np.concatenate([[0], np.cumsum(np.bincount(rank))]).tolist() if len(rank) else [0]
     for start, end in pairwise(bounds):
         layer = order[start:end]
-        apply(image, data, columns.take(rows[layer]), dialect)
+        apply(image, stream.payloads.take(rows[layer]))
         for place in layer[kind[layer] == Kind.COMPRESSED].tolist():
             _inflate(stream, image, int(rows[place]), int(pages[place]))
         contents[layer] = image.pages[pages[layer]]

@@ -1,13 +1,14 @@
 """One replay of the records, and what deltas and checksums show in it."""
 
 from collections.abc import Iterable
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from ..arrays import reserve
-from ..codec import checksum, deltas
+from ..codec import checksum
 from ..codec.uniform import NOT_UNIFORM, fills
 from ..codec.verdict import Verdict
 from ..formats.dialects import Dialect
@@ -85,7 +86,7 @@ class Replay:
             if wanted is not None:
                 places = np.flatnonzero(wanted[space.pages_of(chunk)] & (chunk.kind != Kind.DUP))
                 chunk, self._chunk_rows = chunk.take(places), places + start
-            apply(self.image, self.stream.data, chunk, self.stream.dialect, self._observe)
+            apply(self.image, replace(self.stream.payloads, columns=chunk), self._observe)
             for kind, parts in self._chunk_seen.items():
                 if parts:
                     order = np.argsort(np.concatenate([p["rows"] for p in parts]), kind="stable")
@@ -132,8 +133,7 @@ class Replay:
         for start in range(0, len(rows), step):
             batch = rows[start : start + step]
             fresh = np.zeros((len(batch), self.stream.page_size), np.uint8)
-            at, length = self.columns.payload(batch), self.columns.length[batch].astype(np.int64)
-            deltas.apply(dialect.encoding, self.stream.data, at, length, fresh)
+            self.stream.payloads.apply(batch, fresh)
             computed[start : start + len(batch)] = checksum.byte_sum(fresh)
         wrong = computed != sums
         self._see_sums("blank", rows[wrong], sums[wrong], computed[wrong], dialect)

@@ -12,7 +12,6 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..arrays import reserve
-from ..codec import deltas
 from ..codec.batches import positions
 from ..formats.dialects import Encoding
 from ..memory.moments import space_of
@@ -216,13 +215,10 @@ def _equal(stream: Stream, rows: Ints, others: Ints) -> NDArray[np.bool_]:
 
 def _changes(stream: Stream, rows: Ints) -> NDArray[np.bool_]:
     """Whether each delta changes a byte, or states one."""
-    assert stream.dialect is not None
     out = np.zeros(len(rows), bool)
     step = max(1, BATCH // stream.page_size)
     for start in range(0, len(rows), step):
-        columns = stream.records.columns.take(rows[start : start + step])
-        at, length = columns.payload(), columns.length.astype(np.int64)
-        where, _ = deltas.changed(stream.dialect.encoding, stream.data, at, length, stream.page_size)
+        where = stream.payloads.changed(rows[start : start + step], stream.page_size)
         out[start : start + step] = where.any(axis=1)
     return out
 

@@ -112,7 +112,7 @@ class MapScreen(CaptureScreen):
         suspect = np.array(self.session.findings.suspect_rows(), np.int64)
         lapses = lapses_of(stream, View.RECEIVER).upto(row)
         sure = lapses.sure_rows(np.arange(pages) + int(space.first[block])) if len(lapses) else None
-        return block_state(stream.records.columns, block, pages, stream.page_size, row, suspect, sure)
+        return block_state(stream.records.columns.take(slice(0, row + 1)), space, block, suspect, sure)
 
     # -- what is said of it ------------------------------------------------------------------------------------------
 

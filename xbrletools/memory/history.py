@@ -145,7 +145,7 @@ class PageHistory:
 
     def _payloads(self, columns: Columns) -> Payloads:
         """Some of the page's records, as they decode."""
-        return replace(self._stream.payloads, columns=columns)
+        return Payloads(columns, self._stream.data, self._stream.dialect)
 
     def _content_of(self, places: slice, row: int, view: View, bases: NDArray[np.bool_] | None = None) -> Content:
         """The page as the records at ``places`` leave it, with what lapsed until ``row`` of the table.

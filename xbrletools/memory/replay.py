@@ -183,15 +183,16 @@ def _apply_layer(image: Image, records: Payloads, layer: NDArray[np.int64], page
     """Apply the records at places ``layer`` (k,), which touch distinct ``pages`` (k,)."""
     columns, data = records.columns, records.data
     kind = columns.kind[layer]
-    whole = (kind == Kind.PAGE) & (columns.length[layer] == image.space.page_size)
-    full = np.flatnonzero(whole)
+    given = np.flatnonzero(kind == Kind.PAGE)
+    whole = columns.length[layer[given]] == image.space.page_size
+    full = given[whole]
     if len(full):
         _put_pages(image.pages, data, columns.payload(layer[full]), pages[full])
         image.set_recovered(pages[full])
     dups = np.flatnonzero(kind == Kind.DUP)
     if len(dups):
         _put_fills(image, data[columns.payload(layer[dups])], pages[dups])
-    for i in np.flatnonzero((kind == Kind.PAGE) & ~whole).tolist():  # a cut page: at most one in a capture
+    for i in given[~whole].tolist():  # a cut page: at most one in a capture
         at, length = records.spans(layer[i : i + 1])
         _put_part(image, data[at[0] : at[0] + length[0]], int(pages[i]))
     packed = np.flatnonzero(kind == Kind.COMPRESSED)

@@ -1,6 +1,6 @@
 """Records with what it takes to decode them: their columns, the bytes that hold their payloads, and their dialect."""
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
@@ -28,7 +28,7 @@ class Payloads:
 
     def take(self, index: NDArray[np.integer] | NDArray[np.bool_] | slice) -> "Payloads":
         """The chosen records. A slice gives views."""
-        return replace(self, columns=self.columns.take(index))
+        return Payloads(self.columns.take(index), self.data, self.dialect)
 
     def spans(self, rows: NDArray[np.int64]) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
         """Where the payloads of these records begin in ``data``, and their lengths in bytes, (n,) int64 each."""

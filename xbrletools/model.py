@@ -1,6 +1,6 @@
 """The values that everything above shares: what a scan finds, and the scanned stream."""
 
-from collections.abc import Callable, Hashable, Mapping, Sequence
+from collections.abc import Callable, Hashable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from enum import Enum
 from functools import wraps
@@ -172,6 +172,18 @@ class Command:
 
 
 @dataclass(frozen=True, slots=True)
+class Mapped:
+    """A block of a mapped-ram file, by its index. Its bitmap begins at offset ``bitmap`` of the capture, its pages at
+    ``pages``. ``marked`` counts the pages that the bitmap marks. Both offsets are None where the pages were left out.
+    """
+
+    block: int
+    bitmap: int | None
+    pages: int | None
+    marked: int
+
+
+@dataclass(frozen=True, slots=True)
 class Discard:
     """A range of one block's pages that the destination forgot, at the command's ``offset`` in the capture."""
 
@@ -214,7 +226,8 @@ class Facts:
     ``disks`` has, by a disk's name, the bytes up to the end of its highest chunk. ``vmdesc`` is the VM description as
     (offset, length) and ``device_tail`` device state without footers as (start, end), in bytes of the capture.
     ``footers`` is None until a section showed whether sections have one. ``complete``: the container's EOF was reached.
-    ``end`` is the offset that the scan came to. After salvage, ``gaps`` are the ranges that were skipped,
+    ``end`` is the offset that the scan came to. ``ram_ended``: RAM's END was read. ``mapped`` has the blocks of a
+    mapped-ram file, as far as their bitmaps were read. After salvage, ``gaps`` are the ranges that were skipped,
     ``has_start`` tells whether the stream's own block list was read, and ``lost_names`` counts the records that were
     left out because their block cannot be told.
     """
@@ -229,7 +242,8 @@ class Facts:
     capabilities: tuple[bytes, ...] = ()
     configuration: Configuration | None = None
     commands: tuple[Command, ...] = ()
-    mapped_ram: bool = False
+    mapped: tuple[Mapped, ...] = ()
+    ram_ended: bool = False
     disks: Mapping[bytes, int] = field(default_factory=dict)
     vmdesc: tuple[int, int] | None = None
     device_tail: tuple[int, int] | None = None
@@ -244,6 +258,11 @@ class Facts:
     def names(self) -> tuple[bytes, ...]:
         """The name of each RAM block, by its index."""
         return tuple(b.name for b in self.blocks)
+
+    @property
+    def mapped_ram(self) -> bool:
+        """Whether this is a mapped-ram file."""
+        return bool(self.mapped)
 
     @property
     def page_size(self) -> int:
@@ -313,6 +332,9 @@ class Held(Protocol):
 
     def check(self) -> None:
         """Raise XbrleError where the file is shorter than it was: bytes that are gone cannot be read."""
+
+    def extents(self, start: int, stop: int) -> Iterator[tuple[int, int]]:
+        """The ranges of bytes [start, stop) that can hold something, in rising order; all else is holes, so zeros."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)

@@ -74,7 +74,7 @@ def test_bytes_whose_sum_holds_and_those_that_nothing_protects_are_counted_apart
     assert told["bytes_recovered"] == told["bytes_sum_holds"] + told["bytes_unprotected"]
     assert told["bytes"] == told["bytes_recovered"] + told["bytes_unknown"]
     assert 0 < told["bytes_sum_holds"] == told["pages_sum_holds"] * 4096 < told["bytes_recovered"]
-    assert set(told["words"]) == {"recovered", "sum_holds", "unprotected", "unknown"}
+    assert set(told["words"]) == {"recovered", "sum_holds", "unprotected", "unknown", "possible"}
     main(["salvage", str(damaged), "--trust", "checksum", "-o", str(tmp_path / "sure"), "--json"])
     strict = json.loads(capsys.readouterr().out)
     assert (strict["bytes_sum_holds"], strict["bytes_unprotected"]) == (told["bytes_sum_holds"], 0)

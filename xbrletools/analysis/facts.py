@@ -209,6 +209,7 @@ def as_json(overview: Overview, source: Source, channels: "Sequence[Channel]" = 
         "evidence": {"offset": evidence.offset, "forced": evidence.forced, "reasons": list(evidence.reasons)},
         "blocks": [_block(use, reading.page_size) for use in overview.blocks],
         "records": {k.name.lower(): int(total.records[k]) for k in Kind if total.records[k] or k is not Kind.NOOP},
+        "mapped_ram": _mapped(facts),
         "payload": {k.name.lower(): int(total.payload[k]) for k in Kind if total.payload[k]},
         "passes": overview.pass_count,
         "saved": overview.saved,
@@ -222,6 +223,22 @@ def as_json(overview: Overview, source: Source, channels: "Sequence[Channel]" = 
         "problems": [
             {"rule": p.rule, "offset": p.offset, "message": p.message, "fatal": p.fatal} for p in facts.problems
         ],
+    }
+
+
+def _mapped(facts: Facts) -> dict[str, Any] | None:
+    """What the bitmaps of a mapped-ram file say, in pages. Those that no bit marks are zero if RAM's END is there."""
+    if not facts.mapped:
+        return None
+    pages = {m.block: -(-facts.blocks[m.block].length // facts.page_size) for m in facts.mapped}
+    marked = sum(m.marked for m in facts.mapped)
+    unmarked = sum(pages[m.block] for m in facts.mapped if m.bitmap is not None) - marked
+    return {
+        "finished": facts.ram_ended,
+        "marked_pages": marked,
+        "zero_pages": unmarked if facts.ram_ended else 0,
+        "unknown_pages": 0 if facts.ram_ended else unmarked,
+        "left_out": [shown(facts.blocks[m.block].name) for m in facts.mapped if m.bitmap is None],
     }
 
 

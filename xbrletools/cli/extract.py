@@ -1,7 +1,7 @@
 """`xbrle extract`: memory as raw files, an ELF core or a LiME image, at the end or just after any record."""
 
 import os
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 
 import click
@@ -13,7 +13,7 @@ from ..errors import XbrleError
 from ..export import physical, raw
 from ..export.disk import write_disk
 from ..export.formats import FORMATS, write_physical
-from ..export.memory import Piece, Unknown, marked_bytes, unknown_ranges, write_mask
+from ..export.memory import Piece, Unknown, marked_bytes, possible_ranges, unknown_ranges, write_mask
 from ..export.sidecar import Sidecar, sidecar_path, source
 from ..memory.confirm import Trust
 from ..memory.image import Image, State
@@ -157,6 +157,7 @@ def command(
     blocks = [i for i, b in enumerate(opened.blocks) if b.declared and chosen in (None, i)]
     _say_what_holds(image, [raw.whole(image, b) for b in blocks], Trust(trust))
     missing = sum(raw.unknown_bytes(image, b) for b in blocks)
+    possible = _length(possible_ranges(image, [raw.whole(image, b) for b in blocks]))
     if missing and unknown == Unknown.FAIL.value:
         raise XbrleError(
             f"{missing} bytes are unknown: nothing was written. To write zeros instead, leave out --unknown"
@@ -165,7 +166,7 @@ def command(
         _one_block(opened, image, chosen, target, about, Unknown(unknown), force)
     else:
         _folder(opened, image, target, about, hash_unknown, force)
-    _say_what_is_missing(missing)
+    _say_what_is_missing(missing, possible)
     return max(status, _lost(opened, image, at, Trust(trust)))
 
 
@@ -196,9 +197,16 @@ def _folder(opened: Capture, image: Image, output: Path, about: Sidecar, hash_un
         raw.write_folder(image, output, force, on, confirmed, hash_unknown, **described)
 
 
-def _say_what_is_missing(count: int) -> None:
-    if count:
+def _say_what_is_missing(count: int, possible: int) -> None:
+    if possible:
+        warn(f"{count} bytes are unknown; {possible} of them are written as they may have been, the others as zeros")
+    elif count:
         warn(f"{count} bytes are unknown; they are written as zeros")
+
+
+def _length(ranges: Iterable[tuple[int, int]]) -> int:
+    """The bytes in ranges [start, end)."""
+    return sum(end - start for start, end in ranges)
 
 
 def _disk(opened: Capture, name: str, output: Path, force: bool) -> int:
@@ -243,7 +251,7 @@ def _physical(
         warn(note)
     pieces = physical.pieces(image, where)
     _say_what_holds(image, pieces, sidecar.trust)
-    _say_what_is_missing(sum(end - start for start, end in unknown_ranges(image, pieces)))
+    _say_what_is_missing(_length(unknown_ranges(image, pieces)), _length(possible_ranges(image, pieces)))
     return 0 if where.is_whole else EXIT_FINDINGS
 
 

@@ -95,6 +95,8 @@ def _summary(about: dict[str, Any], dialect: str) -> list[tuple[str, str]]:
         lines.append(("RAM section", f"version {about['ram_version']}, pages of {about['page_size']} bytes"))
         lines.append(("dialect", dialect))
         lines += [("", reason) for reason in about["evidence"]["reasons"]]
+    if about["mapped_ram"] is not None:
+        lines.append(("mapped-ram", _mapped_words(about["mapped_ram"])))
     lines.append(("sections", _section_words(about["sections"])))
     if about["commands"]:
         lines.append(("commands", _command_words(about["commands"])))
@@ -116,6 +118,12 @@ def _summary(about: dict[str, Any], dialect: str) -> list[tuple[str, str]]:
         lines.append(("VM description", f"{about['vmdesc']['length']:,} bytes at {about['vmdesc']['offset']:#x}"))
     lines.append(("complete", _ending(about)))
     return lines
+
+
+def _mapped_words(mapped: dict[str, Any]) -> str:
+    zeros = f"{mapped['zero_pages']:,} are zero" if mapped["finished"] else f"{mapped['unknown_pages']:,} are unknown"
+    out = "".join(f"; {name} left out, so unknown" for name in mapped["left_out"])
+    return f"{mapped['marked_pages']:,} pages are marked, {zeros}{out}"
 
 
 def _wrapping_words(about: dict[str, Any]) -> str:

@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from ..model import Problem
 
 PROBLEMS_MAX = 20  # lines on standard error; `verify` gives them all
+_MISSING = ("skipped", "unfinished-bitmap")  # rules after which the scan went on, and a part is missing all the same
 
 
 def show(*tables: "RenderableType", soft_wrap: bool = False) -> None:
@@ -47,7 +48,7 @@ def report(problems: "Sequence[Problem]") -> int:
         warn(f"{problem.rule} at offset {problem.offset:#x}: {problem.message}")
     if len(problems) > PROBLEMS_MAX:
         warn(f"{len(problems) - PROBLEMS_MAX} more problems; to list them all, use: xbrle verify S")
-    return EXIT_FINDINGS if any(p.fatal or p.rule == "skipped" for p in problems) else 0
+    return EXIT_FINDINGS if any(p.fatal or p.rule in _MISSING for p in problems) else 0
 
 
 def recovery(recovered: int, length: int, held: int, only_held: bool) -> str:

@@ -119,7 +119,8 @@ class _Page:
         others = self.page.versions(other_view) if self.page.forgets_dups else None
         if not self.as_json:
             count = "1 record" if len(self.page) == 1 else f"{len(self.page)} records"
-            say(f"{self.name}, {self.view.value}'s view: {count}")
+            zero = "; a page of zeros: its bit in the bitmap is clear" if self.page.is_zero else ""
+            say(f"{self.name}, {self.view.value}'s view: {count}{zero}")
             if len(self.page):
                 say(_HEADER)
         lapses = [] if self.as_json else self.page.lapses(self.view).tolist()

@@ -12,6 +12,7 @@ from ..export.memory import marked_bytes
 from ..export.raw import unknown_bytes, whole
 from ..memory.confirm import WORDS, Trust
 from ..memory.doubt import Cause
+from ..memory.image import State
 from ..model import Certainty
 from ..text import shown
 from . import EXIT_FINDINGS
@@ -72,6 +73,7 @@ def report(capture: Capture, trust: Trust = Trust.STREAM) -> dict[str, Any]:
         "pages": len(capture.space),
         "pages_recovered": image.recovered_count,
         "pages_partly_recovered": len(image.partly),
+        "pages_possible": image.count(State.POSSIBLE, slice(0, len(image.state))),
         "pages_sum_holds": int(np.count_nonzero(confirmed)),
         "bytes": length,
         "bytes_recovered": length - unknown,
@@ -103,6 +105,9 @@ def _print(summary: dict[str, Any]) -> None:
     held = "their byte sum holds" if only_held else f"the byte sum of {summary['pages_sum_holds']} holds"
     _line("pages", f"{summary['pages_recovered']} of {summary['pages']} recovered{partly}; {held}")
     _line("memory", recovery(summary["bytes_recovered"], summary["bytes"], summary["bytes_sum_holds"], only_held))
+    if summary["pages_possible"]:
+        why = "The file holds their content, and nothing shows whether it was still theirs at the end."
+        _line("possible", f"{summary['pages_possible']} of the unknown pages. {why} extract --salvage writes it.")
     if summary["bytes_unprotected"]:
         _line("", "Nothing contradicts unprotected bytes, but a flipped byte in them would not show.")
     if summary["bytes_sum_holds"]:

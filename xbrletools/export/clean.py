@@ -10,6 +10,7 @@ from typing import BinaryIO
 import numpy as np
 from numpy.typing import NDArray
 
+from ..errors import XbrleError
 from ..formats import qevm, ram
 from ..formats.qevm import SectionType
 from ..memory.confirm import Trust
@@ -41,6 +42,10 @@ def write_stream(stream: Stream, path: str | os.PathLike[str], trust: Trust = Tr
     Raises:
         XbrleError: the capture cannot be read, or ``path`` not written.
     """
+    if stream.facts.mapped_ram:
+        raise XbrleError(
+            "the pages of a mapped-ram file are not records. To write them as a stream, use: xbrle transcode"
+        )
     columns = stream.records.columns
     is_written = standing(stream, space_of(stream), lapses_of(stream, View.RECEIVER))
     if trust is Trust.CHECKSUM:

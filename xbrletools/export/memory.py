@@ -163,6 +163,14 @@ def unknown_ranges(image: Image, pieces: Iterable[Piece]) -> Iterator[tuple[int,
         yield last
 
 
+def possible_ranges(image: Image, pieces: Iterable[Piece]) -> Iterator[tuple[int, int]]:
+    """The places [start, end) of unknown bytes whose possible content stands there, in the order of the pieces."""
+    for piece in pieces:
+        shift = piece.place - piece.offset
+        for start, end in _page_runs(image, piece, lambda part: image.state[part] == State.POSSIBLE):
+            yield start + shift, end + shift
+
+
 def _unknown_in(image: Image, piece: Piece) -> Iterator[tuple[int, int]]:
     """The places [start, end) of unknown bytes of one piece, in rising order."""
     size = image.space.page_size

@@ -18,7 +18,7 @@ from ..errors import XbrleError
 from ..memory.image import Image, State
 from ..text import shown
 from .files import replacing
-from .memory import Piece, marked_bytes, parts, unknown_ranges
+from .memory import Piece, marked_bytes, parts, possible_ranges, unknown_ranges
 from .sidecar import as_objects
 
 MANIFEST = "manifest.json"
@@ -38,7 +38,8 @@ class WrittenFile:
 
     ``unknown``, ``known`` and ``unprotected`` count bytes of it, in the words of `xbrletools.memory.confirm`; the last
     two are None where they were not asked for. ``sha256`` is None where too many bytes are unknown to be hashed.
-    ``unknown_ranges`` are as the manifest has them.
+    ``unknown_ranges`` are as the manifest has them. So are ``possible_ranges``: those of the unknown bytes that are
+    written as they may have been.
     """
 
     name: str
@@ -49,6 +50,7 @@ class WrittenFile:
     sum_holds: int | None
     unprotected: int | None
     unknown_ranges: list[dict[str, int]]
+    possible_ranges: list[dict[str, int]]
 
 
 def file_name(name: bytes, taken: set[str]) -> str:
@@ -212,8 +214,9 @@ def _fill_folder(
             held = None if confirmed is None else marked_bytes(image, whole(image, block), confirmed)
             unprotected = None if held is None else declared.length - unknown - held
             ranges = as_objects(unknown_ranges(image, [whole(image, block)]))
-            block_name = shown(declared.name)
-            written.append(WrittenFile(block_name, name, declared.length, sha256, unknown, held, unprotected, ranges))
+            maybe = as_objects(possible_ranges(image, [whole(image, block)]))
+            block_name, counts = shown(declared.name), (unknown, held, unprotected)
+            written.append(WrittenFile(block_name, name, declared.length, sha256, *counts, ranges, maybe))
         manifest = {**about, "blocks": [asdict(w) for w in written]}
         (Path(temporary) / MANIFEST).write_text(json.dumps(manifest, indent=2) + "\n", "utf-8")
         for name in [*(w.file for w in written), MANIFEST]:

@@ -5,6 +5,7 @@ import json
 import os
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from itertools import chain
 from pathlib import Path
 from typing import Any
 
@@ -16,9 +17,10 @@ from ..model import Stream
 from ..physical.layout import PhysicalMap, Unplaced
 from ..text import shown
 from .files import replacing
-from .memory import Piece, Unknown, marked_bytes, mask_path, unknown_ranges
+from .memory import Piece, Unknown, marked_bytes, mask_path, possible_ranges, unknown_ranges
 
 HASHED = 1 << 24  # bytes that are hashed at once
+_ZEROS = bytes(HASHED)
 
 
 def sidecar_path(path: str | os.PathLike[str]) -> Path:
@@ -80,6 +82,7 @@ class Sidecar:
             "unprotected_bytes": length - unknown_bytes - held_bytes,
             "unknown_bytes": unknown_bytes,
             "unknown": as_objects(ranges),
+            "possible": as_objects(possible_ranges(image, pieces)),
         }
         with replacing(sidecar_path(path)) as file:
             file.write(json.dumps(about, indent=1).encode() + b"\n")
@@ -131,7 +134,13 @@ def as_objects(ranges: Iterable[tuple[int, int]]) -> list[dict[str, int]]:
 def digest(stream: Stream) -> str:
     """The SHA-256 of the capture as it was read, after decompression, in hexadecimal."""
     data = memoryview(stream.data)  # type: ignore[arg-type]  # an array is a buffer
-    sha256 = hashlib.sha256()
-    for at in range(0, len(data), HASHED):
-        sha256.update(data[at : at + HASHED])
+    sha256, at = hashlib.sha256(), 0
+    for start, stop in chain(stream.source.extents(0, len(data)), [(len(data), len(data))]):
+        for _ in range(at, start, HASHED):  # a hole, which is not read
+            zeros = min(HASHED, start - at)
+            sha256.update(memoryview(_ZEROS)[:zeros])
+            at += zeros
+        for at in range(start, stop, HASHED):
+            sha256.update(data[at : min(at + HASHED, stop)])
+        at = stop
     return sha256.hexdigest()

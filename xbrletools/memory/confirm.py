@@ -44,6 +44,7 @@ WORDS = {
     "a byte sum is weak: about 2 of 100 flipped bits in a delta keep it",
     "unprotected": "recovered, and nothing protects it: a flipped byte would leave no trace",
     "unknown": "not recovered; with --trust checksum, also where no sum holds",
+    "possible": "unknown, and written as it stands in the file: the page's content once, perhaps not at the end",
 }
 #: And of one that is read as its receiver would, whatever speaks against it: `verify` says that.
 PLAIN_WORDS = {

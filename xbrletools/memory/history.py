@@ -21,6 +21,7 @@ from ..table.columns import Columns
 from ..table.payloads import Payloads
 from .image import Image, PageSpace
 from .lapses import NONE, Lapses
+from .mapped import is_zero
 from .replay import Layer, View, apply, forgets_dups, replay
 
 _NO_ROW = np.iinfo(np.int64).max  # after every row
@@ -112,6 +113,8 @@ class PageHistory:
         self._space = PageSpace([Block(b"", self.page_size)], self.page_size)
         self._page = int(space.first[self.block]) + place
         self._lapses = lapses
+        #: Whether it is a page of zeros of a mapped-ram file, for which there is no record.
+        self.is_zero = is_zero(stream, space, self._page)
 
     def __len__(self) -> int:
         return len(self.rows)
@@ -155,15 +158,22 @@ class PageHistory:
         columns, rows = self._columns.take(places), self.rows[places]
         if bases is not None:
             columns, rows = columns.take(bases[places]), rows[bases[places]]
-        image = Image(self._space)
+        image = self._begun()
         lapses = self._lapses(view).of_page(self._page).upto(row).among(rows)
         replay(image, self._payloads(columns), view, lapses)
         return _content(image)
 
+    def _begun(self) -> Image:
+        """The page before its first record."""
+        image = Image(self._space)
+        if self.is_zero:
+            image.set_zero(np.zeros(1, np.int64))
+        return image
+
     def versions(self, view: View = View.RECEIVER) -> Iterator[Version]:
         """Every version of the page, in the order of its records."""
         forgets = forgets_dups(self._stream.dialect, view)
-        image, shown_dup = Image(self._space), Image(self._space)
+        image, shown_dup = self._begun(), Image(self._space)
         before = _content(image)
         base: int | None = None
         passes = self._stream.records.passes_of(self.rows).tolist()

@@ -29,6 +29,7 @@ class State(IntEnum):
     UNKNOWN = 0
     RECOVERED = 1
     PARTLY = 2  # `Image.partly` says which bytes
+    POSSIBLE = 3  # unknown, but what stands in its place was its content once: `xbrletools.memory.mapped`
 
 
 class PageSpace:
@@ -173,6 +174,11 @@ class Image:
     def set_zero(self, pages: NDArray[np.int64]) -> None:
         """These pages, which nothing was written to, are zero, as they stand."""
         self.state[pages] = State.RECOVERED
+
+    def set_possible(self, pages: NDArray[np.int64]) -> None:
+        """These pages are unknown, and what was written to them was their content once."""
+        self.state[pages] = State.POSSIBLE
+        self.touched[pages] = True
 
     def set_unknown(self, pages: NDArray[np.int64]) -> None:
         """No byte of these pages is recovered any more."""

@@ -15,6 +15,7 @@ from .doubt import Doubt, as_lapses, doubts, doubts_among_channels
 from .history import PageHistory
 from .image import Image, PageSpace
 from .lapses import Lapses, joined
+from .mapped import begin
 from .replay import View, replay
 
 
@@ -64,6 +65,7 @@ def memory_of(stream: Stream, at: int | None = None, view: View = View.RECEIVER,
         row = stream.records.row(at)
         records, forgotten = records.take(slice(0, row + 1)), forgotten.upto(row)
     image = Image(space_of(stream))
+    begin(image, stream)
     replay(image, records, view, forgotten)
     if stream.salvaged:
         image.sum_held = confirmed_of(stream, image, at, view)

@@ -16,6 +16,7 @@ from ..model import Stream
 from ..table.columns import Columns
 from .image import Image, PageSpace, State
 from .lapses import NONE, Lapses
+from .mapped import begin
 from .replay import Layer, View, apply, forgets_dups
 
 BATCH = 1 << 22  # bytes of versions in a batch; what their pages held before it can be as many again
@@ -86,6 +87,7 @@ class Versions:
         self._lapses = lapses
         self._forgets = forgets_dups(stream.dialect, view)
         self._image = Image(space)
+        begin(self._image, stream)
         self._fills = reserve((len(space) if self._forgets else 0,), np.uint16)
 
     def __iter__(self) -> Iterator[Batch]:

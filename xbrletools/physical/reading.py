@@ -19,6 +19,7 @@ from ..memory.replay import View, replay
 from ..model import Block, Stream, once
 from ..table.columns import PIECE
 from ..table.kinds import IS_PAGE
+from ..table.payloads import Payloads
 from ..table.sections import Section
 
 READ_MAX = 4 << 20  # bytes of memory that are read as one piece of evidence
@@ -86,7 +87,7 @@ def read(stream: Stream, block: bytes, offset: int, length: int) -> bytes | None
     image = Image(PageSpace([Block(b"", (stop - first) * size)], size))
     number = sum(-(-b.length // size) if b.declared else 0 for b in stream.blocks[:index]) + first
     lapses = _shifted(lapses_of(stream, View.RECEIVER), number, stop - first).among(rows)
-    replay(image, stream.data, columns, stream.dialect, View.RECEIVER, lapses)
+    replay(image, Payloads(columns, stream.data, stream.dialect), View.RECEIVER, lapses)
     if not image.recovered.all():
         return None
     return image.pages.reshape(-1)[offset - first * size :][:length].tobytes()

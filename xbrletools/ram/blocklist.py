@@ -40,17 +40,21 @@ class BlockList:
         return sum(b.length for b in self.blocks)
 
 
+def trials(capabilities: tuple[bytes, ...]) -> tuple[tuple[bool, bool], ...]:
+    """What `ram.block_entry` can take, the likeliest first. ``capabilities`` are CONFIGURATION's."""
+    shared = IGNORE_SHARED in capabilities
+    return (shared, False), (shared, True), (not shared, False), (not shared, True)
+
+
 def read(view: memoryview, total: int, capabilities: tuple[bytes, ...]) -> BlockList:
     """The list at the beginning of ``view``, whose word says ``total`` bytes.
 
     ``capabilities`` are CONFIGURATION's. Where no reading fits, the plain one is given, with its errors.
     """
-    shared = IGNORE_SHARED in capabilities
     plain = entries(view, total, ram.block_entry())
     if not total:
         return plain
-    trials = ((shared, False), (shared, True), (not shared, False), (not shared, True))
-    for address, page_size in trials:
+    for address, page_size in trials(capabilities):
         found = entries(view, total, ram.block_entry(address, page_size))
         if not found.cut and found.total == total and _follows(view, found):
             return found

@@ -1,87 +1,118 @@
-"""mapped-ram files: the block list whose entries say where their pages lie, as records like any other.
+"""mapped-ram files: the block list whose entries say where their pages lie, and the pages that a bitmap marks.
 
-Facts: formats/README.md, "mapped-ram"; no file that a QEMU wrote has been seen.
+Facts: formats/README.md, "mapped-ram". A marked page is a record like any other. A page whose bit is clear does not
+have a record: `Mapped` says where its bitmap lies, and `xbrletools.memory.mapped` what it holds.
 """
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 
 import numpy as np
 from construct import ConstructError
 from numpy.typing import NDArray
 
-from ..formats import mapped_ram, ram
+from ..formats import Grammar, mapped_ram, ram
 from ..formats.ram import Flag, Kind
 from ..table.columns import DTYPES, Columns
+from .blocklist import ENTRY_MAX as LISTED_MAX
+from .blocklist import trials
 
-ENTRY_MAX = 1 + 0xFF + ram.Word.sizeof() + mapped_ram.Header.sizeof()  # a name with its length, the block's length
+HEADER = mapped_ram.Header.sizeof()
+ENTRY_MAX = LISTED_MAX + HEADER  # bytes of one entry
 FILE_MAX = 1 << 62  # bytes: no file has offsets beyond
+PIECE = 1 << 14  # bytes of a bitmap that are looked at together
 
 
 @dataclass(frozen=True, slots=True)
-class MappedBlock:
-    """One block: its header stands at ``header``, the list goes on at ``stop``; all are offsets in the file."""
+class Entry:
+    """One block of a mapped-ram list. Offsets count from the start of the file.
+
+    ``length`` in bytes; ``page_size`` is the target's, ``own_page_size`` and ``address`` are the block's where they
+    stand. The header stands at ``header``. ``bitmap`` and ``pages`` are None where the pages were left out.
+    """
 
     name: bytes
     length: int
     page_size: int
+    address: int | None
+    own_page_size: int | None
     header: int
-    bitmap: int
-    pages: int
-
-    @property
-    def count(self) -> int:
-        """How many pages it has."""
-        return -(-self.length // self.page_size)
+    bitmap: int | None
+    pages: int | None
 
     @property
     def bitmap_size(self) -> int:
-        """The bytes that its bitmap takes."""
-        return -(-self.count // 8)
+        """The bytes of the bitmap that have a bit for a page."""
+        return -(-self.length // self.page_size // mapped_ram.BITS)
 
     @property
     def stop(self) -> int:
-        """The offset after its pages."""
-        return self.pages + self.length
+        """The offset at which the list goes on."""
+        return self.header + HEADER if self.pages is None else self.pages + self.length
 
 
-def entry(raw: bytes, at: int, total: int) -> MappedBlock | None:
-    """The block whose entry ``raw`` begins with, at offset ``at`` of the file; None where it is not a mapped one.
+def forms(capabilities: tuple[bytes, ...]) -> Iterable[Grammar]:
+    """The grammars that an entry can read as, the likeliest first. ``capabilities`` are CONFIGURATION's."""
+    return [mapped_ram.entry(address, page_size) for address, page_size in trials(capabilities)]
 
-    ``total`` is the most that its length can be.
+
+def entry(raw: bytes, at: int, total: int, grammars: Iterable[Grammar]) -> tuple[Entry, Grammar] | None:
+    """The block whose entry ``raw`` begins with, and the grammar that it reads as; None where no entry stands there.
+
+    The entry stands at offset ``at``. ``total`` is the most that the block's length can be.
     """
-    try:
-        parsed = mapped_ram.Entry.parse(raw)
-    except ConstructError:
-        return None
-    header = at + len(mapped_ram.Entry.build(parsed)) - mapped_ram.Header.sizeof()
-    h = parsed.header
-    found = MappedBlock(parsed.idstr, parsed.length, h.page_size, header, h.bitmap_offset, h.pages_offset)
-    fits = (
-        ram.is_page_size(found.page_size)
-        and 0 < found.length <= total
-        and header + mapped_ram.Header.sizeof() <= found.bitmap
-        and found.bitmap + found.bitmap_size <= found.pages
-        and found.stop < FILE_MAX
-    )
-    return found if fits and found.name else None
+    for grammar in grammars:
+        try:
+            parsed = grammar.parse(raw)
+        except ConstructError:
+            continue
+        header = at + len(grammar.build(parsed)) - HEADER
+        b, h = parsed.block, parsed.header
+        places = (None, None)
+        if h.bitmap_offset or h.pages_offset:
+            places = (h.bitmap_offset, h.pages_offset)
+        found = Entry(b.idstr, b.length, h.page_size, b.get("address"), b.get("page_size"), header, *places)
+        if _fits(found, total):
+            return found, grammar
+    return None
 
 
-def records(block: MappedBlock, index: int, bitmap: bytes, there: int | None) -> Columns:
-    """A record for every page of a block: PAGE where its bit is set, else a dup page of zeros.
+def _fits(found: Entry, total: int) -> bool:
+    """Whether an entry is such as a sender writes."""
+    if not (found.name and ram.is_page_size(found.page_size) and 0 < found.length <= total):
+        return False
+    if found.bitmap is None or found.pages is None:
+        return True
+    after = found.header + HEADER
+    return after <= found.bitmap and found.bitmap + found.bitmap_size <= found.pages and found.stop < FILE_MAX
 
-    ``there`` is the file's size, if known: pages beyond it do not get a record.
+
+def marked(bitmap: bytes | memoryview, first: int, pages: int) -> NDArray[np.int64]:
+    """The pages that a piece of a bitmap marks, (n,) int64; its first bit is page ``first`` of a block of ``pages``."""
+    count = max(0, min(len(bitmap) * mapped_ram.BITS, pages - first))
+    bits = np.unpackbits(np.frombuffer(bitmap, np.uint8), count=count, bitorder="little")
+    return first + np.flatnonzero(bits)
+
+
+def records(found: Entry, index: int, pages: NDArray[np.int64], there: int | None) -> Columns:
+    """A PAGE record for each of ``pages`` of the block with this index.
+
+    ``there`` is the capture's size, if known. A page that ends beyond it is as long as what is there of it. One that
+    begins beyond it does not get a record.
     """
-    bits: NDArray[np.bool_] = np.unpackbits(np.frombuffer(bitmap, np.uint8), bitorder="little")[: block.count] != 0
-    place = np.arange(block.count)
-    size = np.minimum(block.page_size, block.length - place * block.page_size)
-    at = np.where(bits, block.pages + place * block.page_size, block.header)  # a header's first byte is 0
+    assert found.pages is not None
+    address = pages * found.page_size
+    at = address + found.pages
+    length = np.minimum(found.page_size, found.length - address)
+    if there is not None:
+        length = np.minimum(length, there - at)
     values = {
         "offset": at,
-        "address": place * block.page_size,
-        "length": np.where(bits, size, ram.Fill.sizeof()),
-        "flags": np.where(bits, Flag.PAGE, Flag.COMPRESS),
-        "block": np.full(block.count, index),
-        "kind": np.where(bits, Kind.PAGE, Kind.DUP),
+        "address": address,
+        "length": length,
+        "flags": np.full(len(pages), Flag.PAGE),
+        "block": np.full(len(pages), index),
+        "kind": np.full(len(pages), Kind.PAGE),
     }
-    columns = Columns(**{n: values.get(n, np.zeros(block.count)).astype(t) for n, t in DTYPES.items()})
-    return columns if there is None else columns.take(at + values["length"] <= there)
+    columns = Columns(**{n: values.get(n, np.zeros(len(pages))).astype(t) for n, t in DTYPES.items()})
+    return columns if there is None else columns.take(length > 0)

@@ -62,6 +62,11 @@ class Buffer:
         there = self.reach(at, count)
         return self.view[at - self.base : at - self.base + there]
 
+    def holds(self, at: int) -> bool:
+        """Whether the capture has a byte at ``at``. What lies before it is passed over; a hole is not read."""
+        size = self.source.size
+        return at < size if size is not None else self.reach(at, 1) > 0
+
     def take(self, at: int, count: int) -> bytes:
         """The ``count`` bytes from ``at`` on, all of which must be there."""
         if self.reach(at, count) < count:

@@ -28,7 +28,8 @@ KEPT = (
     "capabilities",
     "configuration",
     "commands",
-    "mapped_ram",
+    "mapped",
+    "ram_ended",
     "disks",
     "vmdesc",
     "device_tail",
@@ -63,6 +64,7 @@ def facts_of(values: Any, sections: Sections, size: int) -> Facts:
         or (reading.dialect is not None and reading.dialect.ram_version != reading.version)
         or not all(map(ram.is_page_size, sizes))
         or not set(named) <= set(DIALECTS)
+        or any(m.block >= len(facts.blocks) for m in facts.mapped)
         or any(offset > size for offset in _offsets(facts))
     ):
         raise ValueError("facts of no capture")
@@ -75,6 +77,7 @@ def _offsets(facts: Facts) -> Iterator[int]:
     yield from (p.offset for p in facts.problems)
     yield from (c.end for c in facts.commands)
     yield from facts.device_tail or ()
+    yield from (m.bitmap or 0 for m in facts.mapped)
     yield sum(facts.vmdesc or ())
     if facts.configuration is not None:
         yield facts.configuration.end

@@ -5,7 +5,7 @@ from collections.abc import Iterator, Sequence
 
 from ..formats import ram
 from ..formats.dialects import Dialect
-from ..model import Block, Command, Configuration, Facts, Found, Gap, Problem, Reading
+from ..model import Block, Command, Configuration, Facts, Found, Gap, Mapped, Problem, Reading
 from ..ram.named import dialect_named
 from ..source.sources import Source
 from ..table.columns import NO_BLOCK, Columns
@@ -31,7 +31,7 @@ class Notes:
         self.capabilities: tuple[bytes, ...] = ()
         self.configuration: Configuration | None = None
         self.commands: list[Command] = []
-        self.mapped_ram = False
+        self.mapped: list[Mapped] = []
         self.disks: dict[bytes, int] = {}
         self.vmdesc: tuple[int, int] | None = None
         self.device_tail: tuple[int, int] | None = None
@@ -78,7 +78,8 @@ class Notes:
             capabilities=self.capabilities,
             configuration=self.configuration,
             commands=tuple(self.commands),
-            mapped_ram=self.mapped_ram,
+            mapped=tuple(self.mapped),
+            ram_ended=self.ram_ended,
             disks=dict(self.disks),
             vmdesc=self.vmdesc,
             device_tail=self.device_tail,
@@ -93,6 +94,15 @@ class Notes:
     def complain(self, rule: str, offset: int, message: str) -> None:
         """Note a problem after which the scan goes on."""
         self.problems.append(Problem(rule, offset, message))
+
+    def settle_mapped(self) -> None:
+        """At the scan's end: say of a mapped-ram file without RAM's END that its bitmaps are not finished."""
+        begun = [m for m in self.mapped if m.bitmap is not None]
+        if self.ram_ended or not begun:
+            return
+        pages = sum(-(-self.blocks[m.block].length // self.page_size) - m.marked for m in begun)
+        message = f"RAM's END is missing, and the sender writes the bitmaps just before it: {pages} pages that no bit"
+        self.complain("unfinished-bitmap", begun[0].bitmap or 0, f"{message} marks are unknown, not zero")
 
     def declare(self, blocks: Sequence[Block], at: int) -> None:
         """Add RAM blocks, which the list at offset ``at`` has."""

@@ -3,14 +3,16 @@
 These are names, block lists, the first delta, the first page of a v3 stream, and whatever may be damage.
 """
 
-from collections.abc import Iterator
+import tempfile
+from collections.abc import Generator, Iterable, Iterator
 from dataclasses import replace
 
 from ..errors import XbrleError
 from ..formats import Grammar, ram
 from ..formats.dialects import DIALECTS
+from ..formats.mapped_ram import BITS
 from ..formats.ram import FLAG_VALUES, Flag, Kind
-from ..model import Block, Evidence
+from ..model import Block, Evidence, Mapped
 from ..ram import blocklist, mapped_ram
 from ..ram.detect import detect, detect_page_size, likely, pages_carry_sums
 from ..ram.record import ADDRESS_BITS, WORD, Ending, delta_kind, extent, is_zlib
@@ -23,6 +25,7 @@ from .judge import Judge
 from .notes import Notes
 
 LIST_MAX = 1 << 20  # bytes of a block list
+BITMAP_HELD = 1 << 22  # bytes of a bitmap of mapped-ram that are held in memory; a larger one waits in a file
 LOOK_AHEAD = 1 << 18  # bytes that a trial of dialects may look at
 STRAYS_MAX = 2048  # words without a page kind, one after the other, before framing counts as lost: four pages of them
 _MEM_SIZE, _EOS = int(Flag.MEM_SIZE), int(Flag.EOS)  # as numbers: looked up much faster
@@ -82,6 +85,10 @@ class RamReader:
             if at >= buffer.base + limit:
                 if buffer.padded:
                     raise Stop("truncated", at, "the capture ends inside a RAM section")
+                continue
+            mapped = self._mapped_list(at)
+            if mapped is not None:
+                at = yield from self._mapped(at, *mapped)
                 continue
             at, ended = self._record(at, end)
             if ended:
@@ -146,9 +153,7 @@ class RamReader:
         if self._settle(at, kind):
             return at, False
         if flags & _MEM_SIZE:
-            mapped = self._list(at, word - flags, kind)
-            if mapped is not None:
-                return mapped, False
+            self._list(at, word - flags, kind)
         return self._walked(at), bool(flags & _EOS)
 
     def _settle(self, at: int, kind: Kind) -> bool:
@@ -271,53 +276,86 @@ class RamReader:
 
     # -- block lists -------------------------------------------------------------------------------------------------
 
-    def _list(self, at: int, total: int, kind: Kind) -> int | None:
-        """Note what a record of this kind with MEM_SIZE, at ``at``, says of the blocks.
-
-        Where a mapped-ram list ends, or None for any other.
-        """
+    def _list(self, at: int, total: int, kind: Kind) -> None:
+        """Note what a record of this kind with MEM_SIZE, at ``at``, says of the blocks."""
         if self._notes.reading.version == ram.VERSION_FLAT:
             self._flat(at, total)
-            return None
-        if kind is Kind.MEM_SIZE and (mapped := self._mapped(at, total)) is not None:
-            return mapped
-        if self._block_list(at, total) and kind is not Kind.MEM_SIZE:
+        elif self._block_list(at, total) and kind is not Kind.MEM_SIZE:
             raise Stop("bad-record", at, "a block list and a page in one record")
-        return None
 
-    def _mapped(self, at: int, total: int) -> int | None:
-        """Read a block list of mapped-ram and give its pages as records.
-
-        Returns where it ends, or None for another list.
-        """
+    def _mapped_list(self, at: int) -> "tuple[mapped_ram.Entry, Grammar] | None":
+        """The first block of the mapped-ram list after the word at ``at``, and its grammar; None for all else."""
         buffer, notes = self._buffer, self._notes
-        start = at + WORD
-        first = mapped_ram.entry(bytes(buffer.part(start, mapped_ram.ENTRY_MAX)), start, total)
-        if first is None or (notes.blocks and first.name not in notes.block_index):
+        word = buffer.word(at) if buffer.reach(at, WORD) == WORD else 0
+        flags = word & (notes.page_size - 1)
+        if flags != _MEM_SIZE or notes.reading.version == ram.VERSION_FLAT:
             return None
+        found = self._entry_at(at + WORD, word - flags, mapped_ram.forms(notes.capabilities))
+        if found is None or (notes.blocks and found[0].name not in notes.block_index):
+            return None
+        return found
+
+    def _entry_at(self, at: int, total: int, grammars: Iterable[Grammar]) -> "tuple[mapped_ram.Entry, Grammar] | None":
+        """The mapped-ram block at ``at``; None where none stands there."""
+        raw = bytes(self._buffer.part(at, mapped_ram.ENTRY_MAX))
+        return mapped_ram.entry(raw, at, total, grammars)
+
+    def _mapped(self, at: int, first: "mapped_ram.Entry", grammar: Grammar) -> Generator[Columns, None, int]:
+        """Read the mapped-ram list after the word at ``at`` and give the pages that it marks. Return where it ends."""
+        buffer, notes = self._buffer, self._notes
+        start, total = at + WORD, buffer.word(at) & ~(notes.page_size - 1)
+        if notes.page_size_known:
+            self._judge.word(at, buffer.word(at))
         self._pending.special[at - buffer.base] = (Kind.MEM_SIZE, first.header - start)
         self._pending.at.append(at - buffer.base)
         notes.reading = replace(notes.reading, page_size=first.page_size)
         notes.page_size_known = True
         self._resettle()
+        yield from self.drain()
         while total:
-            block = mapped_ram.entry(bytes(buffer.part(start, mapped_ram.ENTRY_MAX)), start, total)
-            if block is None or block.page_size != first.page_size:
+            found = self._entry_at(start, total, (grammar,))
+            if found is None or found[0].page_size != first.page_size:
                 raise Stop("truncated", start, "no entry of a mapped-ram block list stands here")
-            bitmap = bytes(buffer.part(block.bitmap, block.bitmap_size))
-            if len(bitmap) < block.bitmap_size:
-                raise Stop("truncated", block.bitmap, "the capture ends inside a bitmap of pages")
-            if block.name not in notes.block_index:
-                notes.declare([Block(block.name, block.length)], at)
-            size = buffer.source.size
-            found = mapped_ram.records(block, notes.block_index[block.name], bitmap, size)
-            self._ready.append(found)
-            total -= block.length
-            start = block.stop
-            if size is not None and len(found) < block.count:
-                raise Stop("truncated", size, "the capture ends inside the pages of mapped-ram")
-        notes.mapped_ram = True
+            yield from self._mapped_block(at, found[0])
+            start, total = found[0].stop, total - found[0].length
+        notes.has_start = True
         return start
+
+    def _mapped_block(self, at: int, block: "mapped_ram.Entry") -> Iterator[Columns]:
+        """Note a block of the mapped-ram list after the word at ``at``, and give the pages that its bitmap marks.
+
+        A pipe shows only after the pages whether they are there, so the bitmap is put by until then.
+        """
+        buffer, notes = self._buffer, self._notes
+        if block.name not in notes.block_index:
+            if len(notes.blocks) >= NO_BLOCK:
+                raise Stop("bad-record", at, "more blocks than any guest has")
+            notes.declare([Block(block.name, block.length, True, block.address, block.own_page_size)], at)
+        index = notes.block_index[block.name]
+        if block.bitmap is None or block.pages is None:
+            notes.mapped.append(Mapped(index, None, None, 0))
+            return
+        pages = -(-block.length // block.page_size)
+        count = 0
+        with tempfile.SpooledTemporaryFile(BITMAP_HELD) as bitmap:
+            for here in range(block.bitmap, block.bitmap + block.bitmap_size, mapped_ram.PIECE):
+                piece = buffer.part(here, min(mapped_ram.PIECE, block.bitmap + block.bitmap_size - here))
+                if not piece:
+                    raise Stop("truncated", buffer.end, "the capture ends inside a bitmap of pages")
+                bitmap.write(piece)
+                count += len(mapped_ram.marked(piece, (here - block.bitmap) * BITS, pages))
+            if bitmap.tell() < block.bitmap_size:
+                raise Stop("truncated", buffer.end, "the capture ends inside a bitmap of pages")
+            notes.mapped.append(Mapped(index, block.bitmap, block.pages, count))
+            whole = buffer.holds(block.stop - 1)
+            bitmap.seek(0)
+            for first in range(0, pages, mapped_ram.PIECE * BITS):
+                rows = mapped_ram.marked(bitmap.read(mapped_ram.PIECE), first, pages)
+                if len(rows):
+                    yield mapped_ram.records(block, index, rows, buffer.source.size)
+        if not whole:
+            assert buffer.source.size is not None
+            raise Stop("truncated", buffer.source.size, "the capture ends inside the pages of mapped-ram")
 
     def _block_list(self, at: int, total: int) -> int:
         """Read the v4 block list after the word at ``at`` and return its bytes."""

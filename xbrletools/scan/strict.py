@@ -100,3 +100,4 @@ class Scanner(Scan):
         yield from self._ram.drain()
         if source.damage and not any(p.rule == "truncated" for p in notes.problems):
             notes.problems.append(Problem("truncated", self._buffer.end, source.damage, fatal=True))
+        notes.settle_mapped()

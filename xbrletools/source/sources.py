@@ -4,11 +4,13 @@ A source hands out windows at rising offsets. A scan needs no more, so it reads 
 verification need every byte at hand: a mapped source has them as ``data``, and ``spool`` turns a pipe into such a one.
 """
 
+import errno
 import io
 import mmap
 import os
 import select
 import time
+import weakref
 from collections.abc import Callable, Iterator
 from contextlib import suppress
 from dataclasses import dataclass
@@ -60,6 +62,26 @@ class Origin:
         return Origin.of(self.path, now).identity == self.identity and time.time() - changed > seconds
 
 
+class MappedFile(mmap.mmap):
+    """A file, mapped. It remembers the file, to ask where its holes are. ``descriptor`` is its own."""
+
+    descriptor: int
+
+    def extents(self, start: int, stop: int) -> Iterator[tuple[int, int]]:
+        """The ranges of bytes [start, stop) that are not holes, in rising order, as far as the file system tells."""
+        while start < stop:
+            try:
+                low = os.lseek(self.descriptor, start, os.SEEK_DATA)
+                high = os.lseek(self.descriptor, low, os.SEEK_HOLE)
+            except OSError as error:
+                if error.errno != errno.ENXIO:  # ENXIO: only a hole follows
+                    yield start, stop
+                return
+            if low < stop:
+                yield low, min(high, stop)
+            start = high
+
+
 class MappedSource:
     """A capture whose every byte is at hand.
 
@@ -98,6 +120,16 @@ class MappedSource:
             now, was = self._buffer.size(), len(self._buffer)
             if now < was:
                 raise XbrleError(f"{self.name}: {SHRUNK} It has {now} bytes, and had {was}")
+
+    def extents(self, start: int, stop: int) -> Iterator[tuple[int, int]]:
+        """The ranges of bytes [start, stop) that can hold something, in rising order; all else is holes, so zeros."""
+        stop = min(stop, self.size)
+        if isinstance(self._buffer, MappedFile):
+            before = len(self._buffer) - self.size
+            for low, high in self._buffer.extents(start + before, stop + before):
+                yield low - before, high - before
+        elif start < stop:
+            yield start, stop
 
     def window(self, offset: int, least: int) -> tuple[memoryview, bool]:
         """The bytes from ``offset``, at least ``least`` of them unless the capture ends; and whether it does."""
@@ -224,4 +256,7 @@ def mapped(file: BinaryIO | io.BufferedRandom) -> mmap.mmap | bytes:
     """The file's bytes, mapped; an empty file cannot be mapped."""
     if not os.fstat(file.fileno()).st_size:
         return b""
-    return mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ)
+    found = MappedFile(file.fileno(), 0, access=mmap.ACCESS_READ)
+    found.descriptor = os.dup(file.fileno())
+    weakref.finalize(found, os.close, found.descriptor)
+    return found

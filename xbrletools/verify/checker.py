@@ -15,6 +15,7 @@ from ..formats.dialects import Checksum, Dialect, Encoding
 from ..formats.qevm import SectionType
 from ..formats.ram import Flag, Kind
 from ..formats.xbrle import HeaderFlag
+from ..memory.mapped import zeros
 from ..memory.moments import space_of
 from ..model import Stream
 from ..table.columns import NO_BLOCK, PIECE, Columns
@@ -162,6 +163,8 @@ def _whole(stream: Stream) -> Iterator[Finding]:
     for start in range(0, len(columns), PIECE):
         rows = space_of(stream).pages_of(columns.take(slice(start, start + PIECE)))
         given[rows[rows >= 0]] = True
+    for first, are_zero in zeros(stream, space_of(stream)):
+        given[first : first + len(are_zero)] |= are_zero
     for i, block in enumerate(space_of(stream).blocks):
         in_block = given[space_of(stream).slice(i)]
         missing = len(in_block) - int(np.count_nonzero(in_block))

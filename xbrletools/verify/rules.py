@@ -148,6 +148,11 @@ MULTIFD_CHANNEL = _rule(
     "multifd-channel", _E, "a multifd channel is damaged or does not go with the main channel", _ALL
 )
 UNFINISHED_SAVE = _rule("unfinished-save", _W, "a libvirt save file that is marked as unfinished")
+UNFINISHED_BITMAP = _rule(
+    "unfinished-bitmap",
+    _E,
+    "a mapped-ram file without RAM's END, before which the bitmaps are written: pages that no bit marks are unknown",
+)
 SKIPPED = _rule("skipped", _E, "damaged bytes that salvage skipped", _ALL)
 TRAILING_DATA = _rule("trailing-data", _W, "bytes follow the end of the stream")
 DEVICE_TAIL_UNCHECKED = _rule(

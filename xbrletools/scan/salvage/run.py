@@ -68,6 +68,7 @@ class Salvager(Scan):
         for gap in notes.gaps:
             if gap.certainty is not Certainty.NONE:
                 notes.complain("skipped", gap.start, gap.told)
+        notes.settle_mapped()
         yield columns
 
     def _pieces(self) -> list[Columns]:

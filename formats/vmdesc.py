@@ -27,9 +27,24 @@ NUMBERS: dict[str, Grammar] = {
     "timer": Int64ub,
     "cpsr": Int32ub,
     "fpscr": Int32ub,
+    "psw": Int32ub,
+    "powered_off": Flag,
+    "nullptr": Byte,
 }
 
 
-def number(name: str) -> "Grammar | None":
-    """The grammar of a type that is one number, big-endian whatever the guest, or None for others."""
-    return NUMBERS.get(name.split(" ", 1)[0])
+#: Types that are several numbers in a row.
+ROWS: dict[str, Grammar] = {"pci irq state": Int32sb}
+
+
+def numbers(name: str, size: int) -> "tuple[Grammar | None, bool]":
+    """The grammar of a type of ``size`` bytes that is one number or a row of them, and whether it is a row.
+
+    Numbers are big-endian whatever the guest. The grammar is None for other types.
+    """
+    grammar, repeated = ROWS.get(name), name in ROWS
+    if grammar is None:
+        grammar = NUMBERS.get(name) or NUMBERS.get(name.split(" ", 1)[0])
+    if grammar is None or not size or size % grammar.sizeof() or (not repeated and size != grammar.sizeof()):
+        return None, False
+    return grammar, repeated

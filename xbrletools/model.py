@@ -9,13 +9,13 @@ from typing import Any, Concatenate, ParamSpec, Protocol, TypeVar, cast
 import numpy as np
 from numpy.typing import NDArray
 
-from .formats import Grammar, qevm, ram
+from .formats import ram
 from .formats.dialects import Dialect
+from .table.commands import Commands, Discard
 from .table.payloads import Payloads
 from .table.sections import Sections
 from .table.table import RecordTable
 from .table.windows import Framing
-from .text import shown
 
 ANY_BLOCK = -1
 
@@ -117,60 +117,6 @@ class Gap:
         return f"{self.end - self.start} bytes were skipped: {self.reason}; reading on is {self.certainty.value}"
 
 
-def meant(number: int, data: bytes) -> int:
-    """The number as it is today: one release wrote RECV_BITMAP, alone of its neighbours with data, as one less [R]."""
-    return int(qevm.Command.RECV_BITMAP) if number == qevm.Command.POSTCOPY_RESUME and data else number
-
-
-@dataclass(frozen=True, slots=True)
-class Command:
-    """One COMMAND. Its type byte stands at ``offset``. ``data`` are its bytes, ``fields`` what they say, or None.
-
-    ``package`` is where the sections that PACKAGED carries lie, ``[start, end)`` in the capture. ``end`` is the offset
-    after the command's own data.
-    """
-
-    offset: int
-    number: int
-    data: bytes
-    end: int
-    fields: dict[str, Any] | None = None
-    package: tuple[int, int] | None = None
-
-    @property
-    def name(self) -> str:
-        """The command's name in lower case, or its number where that is not known."""
-        number = meant(self.number, self.data)
-        return qevm.Command(number).name.lower() if number in set(qevm.Command) else f"command {number}"
-
-    @property
-    def grammar(self) -> "Grammar | None":
-        """What its data reads as, or None where that is not known."""
-        return qevm.COMMAND_DATA.get(meant(self.number, self.data)) if self.data else None
-
-    @property
-    def discards(self) -> "list[Discard]":
-        """The ranges that a RAM_DISCARD names. Other commands have none."""
-        if self.number != qevm.Command.POSTCOPY_RAM_DISCARD or self.fields is None:
-            return []
-        name = self.fields["idstr"]
-        return [Discard(self.offset, name, r["start"], r["length"]) for r in self.fields["ranges"]]
-
-    def __str__(self) -> str:
-        """Its name and what it says, for a person."""
-        said = self.fields or {}
-        if "ranges" in said:
-            ranges = said["ranges"]
-            words = [shown(said["idstr"]), f"{len(ranges)} ranges of {sum(r['length'] for r in ranges):#x} bytes"]
-        elif self.package is not None:
-            words = [f"{said['size']} bytes of sections"]
-        else:
-            words = [shown(v) if isinstance(v, bytes) else f"{v:#x}" for v in said.values()]
-        if self.data and not said:
-            words = [f"{len(self.data)} bytes"]
-        return " ".join([self.name, *words])
-
-
 @dataclass(frozen=True, slots=True)
 class Mapped:
     """A block of a mapped-ram file, by its index. Its bitmap begins at offset ``bitmap`` of the capture, its pages at
@@ -181,16 +127,6 @@ class Mapped:
     bitmap: int | None
     pages: int | None
     marked: int
-
-
-@dataclass(frozen=True, slots=True)
-class Discard:
-    """A range of one block's pages that the destination forgot, at the command's ``offset`` in the capture."""
-
-    offset: int
-    block: bytes
-    start: int
-    length: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -241,7 +177,7 @@ class Facts:
     machine: bytes | None = None
     capabilities: tuple[bytes, ...] = ()
     configuration: Configuration | None = None
-    commands: tuple[Command, ...] = ()
+    commands: Commands = field(default_factory=Commands)
     mapped: tuple[Mapped, ...] = ()
     ram_ended: bool = False
     disks: Mapping[bytes, int] = field(default_factory=dict)
@@ -275,9 +211,9 @@ class Facts:
         return next((p for p in self.problems if p.fatal), None)
 
     @property
-    def discards(self) -> list[Discard]:
+    def discards(self) -> Iterator[Discard]:
         """The ranges of pages that RAM_DISCARD commands name, in file order."""
-        return [d for c in self.commands for d in c.discards]
+        return self.commands.discards()
 
     @property
     def skipped(self) -> list[tuple[int, int]]:
@@ -319,7 +255,7 @@ class Found(Framing, Protocol):
         """The CONFIGURATION section."""
 
     @property
-    def commands(self) -> Sequence[Command]:
+    def commands(self) -> Commands:
         """The COMMANDs, in file order."""
 
 

@@ -3,7 +3,8 @@
 import os
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from itertools import islice
 from typing import TYPE_CHECKING, Any, Protocol
 from uuid import UUID
 
@@ -15,7 +16,7 @@ from ..model import Block, ConfigurationSubsection, Facts, Reading, Stream
 from ..source.sources import Source
 from ..source.wrappers import LibvirtSave, Wrapping
 from ..table.columns import NO_BLOCK, Columns, Sweeps
-from ..table.sections import CERTAINTY, Boundary, Owner, Section
+from ..table.sections import CERTAINTY, Boundary, Owner
 from ..text import shown
 from .stats import Stats, Tally, tally
 
@@ -23,6 +24,7 @@ if TYPE_CHECKING:
     from ..ram.multifd import Channel
 
 CONTAINER = "qevm"
+COMMANDS_MAX = 1 << 16  # COMMANDs that are listed one by one
 
 
 class Scannable(Protocol):
@@ -54,7 +56,7 @@ class SectionGroup:
 
     owner: Owner | None
     offset: int
-    types: Mapping[SectionType, int]
+    types: Counter[SectionType]
     length: int
     found_by: Boundary
 
@@ -108,24 +110,19 @@ class Overview:
     @property
     def section_groups(self) -> list[SectionGroup]:
         """The sections by owner, in the order of each owner's first section."""
-        groups: dict[Owner | SectionType, list[Section]] = {}
-        for section in self.facts.sections:
-            groups.setdefault(section.owner or section.type, []).append(section)
-        return [
-            SectionGroup(
-                owner if isinstance(owner, Owner) else None,
-                members[0].offset,
-                Counter(s.type for s in members),
-                sum(s.end - s.offset for s in members),
-                max(s.found_by for s in members),
-            )
-            for owner, members in groups.items()
-        ]
+        groups: dict[Owner | SectionType, SectionGroup] = {}
+        for section, count in self.facts.sections.runs():
+            key = section.owner or section.type
+            group = groups.get(key) or SectionGroup(section.owner, section.offset, Counter(), 0, section.found_by)
+            group.types[section.type] += count
+            length = group.length + count * (section.end - section.offset)
+            groups[key] = replace(group, length=length, found_by=max(group.found_by, section.found_by))
+        return list(groups.values())
 
     @property
     def device_tail(self) -> DeviceTail | None:
         """Where device state lies, or None where the capture has none."""
-        full = [s for s in self.facts.sections if s.type is SectionType.FULL]
+        full = list(self.facts.sections.of_types(SectionType.FULL))
         if not full:
             return None
         return DeviceTail(full[0].offset, full[-1].end, Counter(s.found_by for s in full))
@@ -199,6 +196,8 @@ def as_json(overview: Overview, source: Source, channels: "Sequence[Channel]" = 
         "capabilities": [shown(c) for c in facts.capabilities],
         "configuration": [_subsection(s) for s in (facts.configuration.subsections if facts.configuration else ())],
         "commands": _commands(facts),
+        "command_counts": dict(facts.commands.counts()),
+        "commands_left_out": max(0, len(facts.commands) - COMMANDS_MAX),
         "discards": _discards(facts),
         "channels": [_channel(c) for c in channels],
         "ram_version": facts.ram_version,
@@ -277,26 +276,27 @@ def _subsection(sub: ConfigurationSubsection) -> dict[str, Any]:
 
 
 def _commands(facts: Facts) -> list[dict[str, Any]]:
-    """The COMMANDs. ``package`` is the index of the command whose package holds this one."""
-    packages = [(i, c.package) for i, c in enumerate(facts.commands) if c.package is not None]
+    """The first COMMANDs. ``package`` is the index of the command whose package holds this one."""
     return [
         {
             "offset": c.offset,
             "number": c.number,
             "name": c.name,
             "words": str(c),
-            "package": next((i for i, (start, end) in packages if start <= c.offset < end), None),
+            "package": facts.commands.package_of(c.offset),
         }
-        for c in facts.commands
+        for c in islice(facts.commands, COMMANDS_MAX)
     ]
 
 
 def _discards(facts: Facts) -> list[dict[str, Any]]:
     """What a postcopy destination was told to forget, by block."""
-    lengths: dict[bytes, list[int]] = {}
+    ranges: Counter[bytes] = Counter()
+    lengths: Counter[bytes] = Counter()
     for discard in facts.discards:
-        lengths.setdefault(discard.block, []).append(discard.length)
-    return [{"block": shown(name), "ranges": len(each), "bytes": sum(each)} for name, each in lengths.items()]
+        ranges[discard.block] += 1
+        lengths[discard.block] += discard.length
+    return [{"block": shown(name), "ranges": n, "bytes": lengths[name]} for name, n in ranges.items()]
 
 
 def _channel(channel: "Channel") -> dict[str, Any]:

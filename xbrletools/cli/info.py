@@ -1,6 +1,7 @@
 """`xbrle info`: what is this, on one screen."""
 
 import json
+from itertools import groupby
 from typing import TYPE_CHECKING, Any
 
 import click
@@ -8,6 +9,7 @@ import click
 from ..analysis import facts
 from ..capture import Capture
 from ..errors import XbrleError
+from ..formats.qevm import Command
 from ..source.wrappers import LibvirtSave
 from ..text import shown
 from .options import examples, salvaging
@@ -18,8 +20,10 @@ if TYPE_CHECKING:
     from rich.table import Table
 
 NAMES_MAX = 12  # device sections that are named in a line
-COMMANDS_MAX = 40  # COMMANDs that are named
+COMMANDS_MAX = 40  # COMMANDs that are named, equal ones in a row once
 BLOCKS_MAX = 24  # RAM blocks that are listed for a person
+
+DISCARD = Command.POSTCOPY_RAM_DISCARD
 
 #: How the end of a device's data was found, for a person; `table.sections.CERTAINTY` says how certain each way is.
 _FOUND = {
@@ -35,7 +39,10 @@ _FOUND = {
 @salvaging
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON object.")
 @click.option("--xml", is_flag=True, help="Print only the domain's XML of a libvirt save file.")
-def command(opened: Capture, as_json: bool, xml: bool) -> int:
+@click.option(
+    "--commands", is_flag=True, help="List only the commands, one a line, and the pages that postcopy discarded."
+)
+def command(opened: Capture, as_json: bool, xml: bool, commands: bool) -> int:
     """Show what S is: its container, machine, RAM blocks, records, passes and sections.
 
     It also shows the dialect, which is the form in which deltas are written, and what in S shows that dialect.
@@ -45,6 +52,8 @@ def command(opened: Capture, as_json: bool, xml: bool) -> int:
     if xml:
         say(_xml(opened))
         return 0
+    if commands:
+        return _list_commands(opened, as_json)
     overview = facts.gather(opened.stream if opened.has_channels else opened.scan())
     channels = opened.channels.channels if opened.channels is not None else ()
     about = facts.as_json(overview, opened.source, channels)
@@ -99,7 +108,7 @@ def _summary(about: dict[str, Any], dialect: str) -> list[tuple[str, str]]:
         lines.append(("mapped-ram", _mapped_words(about["mapped_ram"])))
     lines.append(("sections", _section_words(about["sections"])))
     if about["commands"]:
-        lines.append(("commands", _command_words(about["commands"])))
+        lines.append(("commands", _command_words(about["commands"], about["commands_left_out"])))
     lines += [
         ("discarded", f"{d['bytes']:,} bytes of {d['block']} in {d['ranges']} ranges: unknown until sent again")
         for d in about["discards"]
@@ -151,18 +160,45 @@ def _configuration_words(sub: dict[str, Any]) -> str:
     return f"{name}: {', '.join(value) if isinstance(value, list) else value}"
 
 
-def _command_words(commands: list[dict[str, Any]]) -> str:
-    """All COMMANDs in one line, with braces around those of a package."""
+def _command_words(commands: list[dict[str, Any]], left_out: int) -> str:
+    """The COMMANDs in one line, with braces around those of a package. Equal ones in a row are counted."""
+    runs = [(package, word, len(list(run))) for (package, word), run in groupby(commands, _package_and_word)]
     words: list[str] = []
-    for i, command in enumerate(commands[:COMMANDS_MAX]):
-        nested = command["package"] is not None
-        opens = nested and commands[i - 1]["package"] != command["package"]
-        closes = not nested and i and commands[i - 1]["package"] is not None
-        words.append(("} " if closes else "") + ("{ " if opens else "") + command["words"].removeprefix("postcopy_"))
+    before = None
+    for package, word, count in runs[:COMMANDS_MAX]:
+        opens, closes = package is not None and package != before, package is None and before is not None
+        text = word if count == 1 else f"{word} x {count}"
+        words.append(("} " if closes else "") + ("{ " if opens else "") + text)
+        before = package
     text = ", ".join(words).replace(", { ", " { ").replace(", } ", " }, ")
-    if commands[:COMMANDS_MAX][-1]["package"] is not None:
+    if before is not None:
         text += " }"
-    return text + (f" and {len(commands) - COMMANDS_MAX} more" if len(commands) > COMMANDS_MAX else "")
+    more = left_out + sum(count for _, _, count in runs[COMMANDS_MAX:])
+    return text + (f" and {more} more (--commands)" if more else "")
+
+
+def _package_and_word(command: dict[str, Any]) -> tuple[int | None, str]:
+    """The command's package, and what it says in short; what each RAM_DISCARD says is for ``--commands``."""
+    is_discard = command["number"] == DISCARD
+    return command["package"], (command["name"] if is_discard else command["words"]).removeprefix("postcopy_")
+
+
+def _list_commands(opened: Capture, as_json: bool) -> int:
+    """Print every COMMAND, one a line, and each range that a RAM_DISCARD names."""
+    found = facts.gather(opened.scan()).facts
+    for command in found.commands:
+        package = found.commands.package_of(command.offset)
+        ranges: list[dict[str, Any]] = [
+            {"block": shown(d.block), "start": d.start, "length": d.length} for d in command.discards
+        ]
+        if as_json:
+            about = {"offset": command.offset, "number": command.number, "name": command.name, "words": str(command)}
+            click.echo(json.dumps(about | {"package": package, "ranges": ranges}))
+            continue
+        click.echo(f"{command.offset:#010x} {'' if package is None else '  '}{command}")
+        for r in ranges:
+            click.echo(f"{'':10}   {r['block']}:{r['start']:#x}-{r['start'] + r['length']:#x}")
+    return report(found.problems)
 
 
 def _ending(about: dict[str, Any]) -> str:

@@ -16,7 +16,8 @@ from ..errors import XbrleError
 from ..formats import ram
 from ..formats.qevm import SectionType
 from ..formats.ram import Flag, Kind
-from ..model import Command, Found
+from ..model import Found
+from ..table.commands import Command
 from ..table.sections import Boundary, Section, Stage
 from ..table.windows import Window
 from ..text import label, shown
@@ -55,12 +56,11 @@ class Lister(ABC):
         """What a COMMAND says, or None for another section."""
         if section.type is not SectionType.COMMAND:
             return None
-        return next((c for c in self.scan.commands if c.offset == section.offset), None)
+        return self.scan.commands.at(section.offset)
 
     def _nested(self, section: Section) -> bool:
         """Whether the section came in a package."""
-        packages = (c.package for c in self.scan.commands if c.package is not None)
-        return any(start <= section.offset < end for start, end in packages)
+        return self.scan.commands.package_of(section.offset) is not None
 
     def _machine(self, section: Section) -> bytes | None:
         """The machine's name in a CONFIGURATION section, or None for another section."""

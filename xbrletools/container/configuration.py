@@ -65,7 +65,7 @@ def _searched(view: memoryview, at: int) -> int | None:
 
 
 def _begins(view: memoryview, at: int) -> bool:
-    """Whether a subsection of CONFIGURATION, or COMMANDs and then a START section, can begin at ``at``."""
+    """Whether a subsection of CONFIGURATION, or COMMANDs and then a section with a name, can begin at ``at``."""
     if view[at] == SectionType.SUBSECTION:
         return bytes(view[at + 2 : at + 2 + len(PREFIX)]) == PREFIX
     size = qevm.DataHead.sizeof()
@@ -74,7 +74,7 @@ def _begins(view: memoryview, at: int) -> bool:
         if head.number not in set(qevm.Command) or head.number == qevm.Command.PACKAGED:
             return False
         at += 1 + size + head.length
-    if at >= len(view) or view[at] != SectionType.START:
+    if at >= len(view) or view[at] not in (SectionType.START, SectionType.FULL):
         return False
     try:
         header = qevm.SectionStart.parse(view[at + 1 : at + 1 + qevm.SECTION_START_MAX])

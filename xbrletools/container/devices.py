@@ -180,8 +180,10 @@ def match(sections: Iterable[Section], description: Description | None) -> Itera
 
 
 def described_size(device: Device) -> int | None:
-    """The bytes that a section has by its entry; None where the entry is damaged."""
-    return _size(device.entry, 0) if device.is_whole else None
+    """The bytes that a section has by its entry; None where the entry is damaged, or does not tell."""
+    entry = device.entry
+    unsized = any(map(_is_unsized, _dicts(entry, "fields")))
+    return _size(entry, 0) if device.is_whole and not unsized else None
 
 
 def _size(entry: Mapping[str, Any], depth: int) -> int:
@@ -200,8 +202,9 @@ def fields(section: Section, data: bytes, device: Device | None) -> Field | None
     has neither.
     """
     if device is not None:
-        reader = _Reader(data, section.data)
-        children = reader.struct(device.entry, 0)
+        entry = device.entry
+        reader = _Reader(data, section.data, _surplus(entry, len(data)))
+        children = reader.struct(entry, 0)
         return reader.whole("data", 0, len(data), children)
     grammar = iterable.SECTIONS.get(section.owner.idstr) if section.owner is not None else None
     if grammar is None or section.type is SectionType.FULL:
@@ -216,13 +219,34 @@ class _Short(Exception):  # noqa: N818 - an end, not an error
         self.children = children
 
 
-class _Reader:
-    """Reads one section's bytes by its description, from the first byte on."""
+def _surplus(entry: Mapping[str, Any], size: int) -> int:
+    """How many bytes the section has that the entry does not state, where one array of pointers explains them.
 
-    def __init__(self, data: bytes, base: int) -> None:
+    QEMU before 10.0 described such an array by its first element alone. If that is null, its size is 1, and the other
+    elements can be anything [C].
+    """
+    unsized = [f for f in _dicts(entry, "fields") if _is_unsized(f)]
+    return max(0, size - _size(entry, 0)) if len(unsized) == 1 else 0
+
+
+def _is_unsized(field: Mapping[str, Any]) -> bool:
+    """Whether a field is an array of pointers that was described by a null one."""
+    described = field.get("type") == vmdesc.STRUCT and field.get("struct") == {}
+    return described and _int(field, "array_len") > 1 and _int(field, "size") == 1
+
+
+class _Reader:
+    """Reads one section's bytes by its description, from the first byte on.
+
+    ``surplus`` are the bytes of an array of pointers beyond those that its description states.
+    """
+
+    def __init__(self, data: bytes, base: int, surplus: int = 0) -> None:
         self.data = data
         self.base = base
         self.at = 0
+        self.surplus = surplus
+        self.left = NODES_MAX
 
     def struct(self, entry: Mapping[str, Any], depth: int) -> list[Field]:
         """The fields and subsections of a struct, as far as the section has them."""
@@ -251,6 +275,8 @@ class _Reader:
             return self._one(name, field, depth)
         start, children = self.at, []
         size, kind = _int(field, "size"), str(field.get("type", ""))
+        if self.surplus and depth == 0 and _is_unsized(field):
+            return self._leaf(name, kind, _int(field, "array_len") + self.surplus, None)
         if kind not in (vmdesc.STRUCT, vmdesc.TMP):
             return self._leaf(name, kind, size, _int(field, "array_len"))
         for i in range(_int(field, "array_len")):
@@ -278,15 +304,16 @@ class _Reader:
         """A field without parts: a number, several numbers, or bytes."""
         total = size * (1 if count is None else count)
         start, end = self.at, self.at + total
-        if size < 0 or total < 0 or end > len(self.data):
+        self.left -= 1
+        if end > len(self.data) or self.left < 0:
             raise _Short([])
         self.at = end
         raw = self.data[start:end]
-        grammar = vmdesc.number(kind)
+        grammar, repeated = vmdesc.numbers(kind, size)
         value: Any = raw
-        if grammar is not None and size and grammar.sizeof() == size:
-            numbers = [grammar.parse(raw[i : i + size]) for i in range(0, total, size)]
-            value = numbers[0] if count is None else tuple(numbers)
+        if grammar is not None and total and total // grammar.sizeof() <= NUMBERS_MAX:
+            numbers = [grammar.parse(raw[i : i + grammar.sizeof()]) for i in range(0, total, grammar.sizeof())]
+            value = numbers[0] if count is None and not repeated else tuple(numbers)
         return Field(name, self.base + start, total, value, raw)
 
     def _subsection(self, entry: Mapping[str, Any], depth: int) -> Field:
@@ -346,5 +373,5 @@ def entries(stream: Stream) -> dict[int, Device]:
     Raises:
         XbrleError: the VM description is damaged.
     """
-    found = match(stream.sections, description(stream))
+    found = match(stream.sections.of_types(SectionType.FULL), description(stream))
     return {section.index: device for section, device in found if device is not None}

@@ -30,7 +30,8 @@ from numpy.typing import NDArray
 from ..formats import Grammar, qevm, ram, xbrle, xbzrle
 from ..formats.dialects import Dialect, Encoding
 from ..formats.qevm import SectionType
-from ..model import Command, Configuration
+from ..model import Configuration
+from ..table.commands import Command
 from ..table.sections import Section
 
 UNREAD = "unread"  # bytes that the grammar leaves over, or could not read

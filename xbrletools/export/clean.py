@@ -61,16 +61,15 @@ def _write(stream: Stream, columns: Columns, rows: NDArray[np.int64], file: Bina
     """Write the stream with the records at ``rows``; returns the bytes of device sections."""
     version = stream.reading.version
     owner = next(
-        (s.owner for s in stream.sections if s.owner is not None and s.owner.idstr == ram.IDSTR),
+        (s.owner for s, _ in stream.sections.runs() if s.owner is not None and s.owner.idstr == ram.IDSTR),
         Owner(SECTION_ID, ram.IDSTR, 0, version),
     )
     number = owner.section_id or SECTION_ID
     footer = qevm.Footer.build({"section_id": number}) if stream.facts.footers else b""
     word = ram.Word.build
     file.write(qevm.FileHeader.build({"version": qevm.VERSION}))
-    for section in stream.sections:
-        if section.type is SectionType.CONFIGURATION:
-            file.write(stream.data[section.offset : section.end].tobytes())
+    for section in stream.sections.of_types(SectionType.CONFIGURATION):
+        file.write(stream.data[section.offset : section.end].tobytes())
     start = {
         "section_id": number,
         "idstr": owner.idstr,
@@ -131,7 +130,7 @@ def _write_records(stream: Stream, columns: Columns, rows: NDArray[np.int64], bl
 
 def _write_tail(stream: Stream, file: BinaryIO) -> int:
     """Write the device sections and the container's end as they are in the capture; returns their bytes."""
-    first = next((s.offset for s in stream.sections if s.type is SectionType.FULL), None)
+    first = next((s.offset for s in stream.sections.of_types(SectionType.FULL)), None)
     if first is None or not stream.facts.complete:
         file.write(bytes([SectionType.EOF]))
         return 0

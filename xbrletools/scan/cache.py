@@ -31,7 +31,7 @@ from .kept import facts_of, facts_to_keep, restored, to_keep
 from .notes import Scan
 from .strict import Scanner
 
-VERSION = 3  # of the index file, raised with every change of what is kept
+VERSION = 4  # of the index file, raised with every change of what is kept
 MOST = 4 << 30  # bytes of all indexes together; the ones unused for longest go
 SHARE = 10  # an index may take this part of the room that the disk has
 ENDS = 64 << 10  # bytes at either end of the capture that are looked at
@@ -147,7 +147,8 @@ def _check_rows(columns: Columns, blocks: int, size: int) -> None:
 def _check_sections(sections: dict[str, NDArray[Any]], size: int) -> None:
     """Raise ValueError where one lies outside the capture."""
     offset, data, end = (sections[f"section_{name}"] for name in ("offset", "data", "end"))
-    if ((offset > data) | (data > end) | (end > size)).any():
+    further = (sections["section_count"].astype(np.uint64) - 1) * sections["section_step"]
+    if ((offset > data) | (data > end) | (end > size) | (further > size) | (end + further > size)).any():
         raise ValueError("a section outside the capture")
 
 
@@ -245,7 +246,7 @@ class _Draft:
         about = {
             "key": key,
             "records": self._rows,
-            "sections": len(facts.sections),
+            "sections": facts.sections.run_count,
             "sums": self._sums | {name: zlib.crc32(column) for name, column in sections.items()},
             "owners": to_keep(facts.sections.owners),
             "facts": facts_to_keep(facts),

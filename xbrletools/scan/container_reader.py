@@ -9,9 +9,10 @@ from contextlib import suppress
 from dataclasses import replace
 from functools import lru_cache
 
-from construct import Int16ub, Int32ub
+import numpy as np
+from construct import Int32ub
 
-from ..container import boundary, commands, configuration, devices, identify
+from ..container import boundary, configuration, devices, identify
 from ..container.boundary import End
 from ..container.devices import Matcher
 from ..errors import XbrleError
@@ -33,9 +34,11 @@ from .ram_reader import LIST_MAX, RamReader
 NAME_MAX = 256  # a length byte and what it can count
 TAIL_MAX = 1 << 26  # device state without footers that a search for boundaries will hold at once
 DISKS_MAX = 1 << 10  # devices of block sections that are remembered
+REPEATS = 1 << 15  # sections that are compared at once
 PAGE_BITS = range(10, 17)  # that a target can have
 _TYPE = 1  # bytes of a section's type
 _PART = _TYPE + qevm.SectionPart.sizeof()  # bytes before the data of PART and END
+_HEAD = qevm.DataHead.sizeof()
 _NOTHING: tuple[Columns, ...] = ()
 
 
@@ -46,6 +49,13 @@ _NOTHING: tuple[Columns, ...] = ()
 def _section_id(header: bytes) -> int:
     """The section id of PART and END, from their first bytes."""
     return int(qevm.SectionPart.parse(header[_TYPE:]).section_id)
+
+
+@lru_cache(64)
+def _command_head(head: bytes) -> tuple[int, int]:
+    """The number of a COMMAND and the length of its data."""
+    parsed = qevm.DataHead.parse(head)
+    return int(parsed.number), int(parsed.length)
 
 
 @lru_cache(64)
@@ -138,6 +148,22 @@ class ContainerReader:
         section = self._notes.sections.add(kind, owner, at, data)
         yield from self._data(section, owner, kind, data)
         self._at = self.footer(owner, self._notes.end)
+        if kind is SectionType.PART and self._notes.end - data == WORD and owner.idstr == ram.IDSTR:
+            yield from self._repeats(at)
+
+    def _repeats(self, at: int) -> Iterator[Columns]:
+        """The empty RAM sections that follow the one at ``at`` and are the same to the byte. There can be millions."""
+        buffer, size = self._buffer, self._at - at
+        unit = bytes(buffer.part(at, size))
+        while bytes(buffer.part(self._at, size)) == unit:
+            part = buffer.part(self._at, REPEATS * size)
+            rows = np.frombuffer(part[: len(part) // size * size], np.uint8).reshape(-1, size)
+            same = (rows == np.frombuffer(unit, np.uint8)).all(axis=1)
+            count = len(same) if same.all() else int(same.argmin())
+            self._notes.sections.repeat(count, size)
+            yield from self._ram_reader.ends(self._at + _PART + np.arange(count, dtype=np.uint64) * np.uint64(size))
+            self._at += count * size
+            self._notes.end = self._at
 
     def _eof(self, at: int, _kind: SectionType) -> Iterable[Columns]:
         """The container's EOF and what may follow it."""
@@ -162,10 +188,8 @@ class ContainerReader:
     def _packages(self, eof: int) -> None:
         """A package holds whole sections: one must begin where it ends, or the container's EOF stand there."""
         notes = self._notes
-        for command in notes.commands:
-            if command.package is None:
-                continue
-            end = command.package[1]
+        for command in notes.commands.packages():
+            end = command.package[1] if command.package is not None else eof
             if end < eof and notes.sections[notes.sections.at(end)].offset != end:
                 notes.complain("bad-package", command.offset, "the package ends inside a section")
 
@@ -193,15 +217,13 @@ class ContainerReader:
 
     def _command(self, at: int, _kind: SectionType) -> Iterable[Columns]:
         buffer, notes = self._buffer, self._notes
-        size = Int16ub.sizeof()
-        head = buffer.take(at + _TYPE, 2 * size)
-        number, length = int(Int16ub.parse(head[:size])), int(Int16ub.parse(head[size:]))
-        start = at + _TYPE + len(head)
+        number, length = _command_head(buffer.take(at + _TYPE, _HEAD))
+        start = at + _TYPE + _HEAD
         section = notes.sections.add(SectionType.COMMAND, None, at, start)
         data = bytes(buffer.part(start, length))
         if len(data) < length:
             raise Stop("truncated", buffer.end, "the capture ends inside a command")
-        notes.commands.append(commands.read(at, number, data, start + length))
+        notes.commands.append(at, number, data)
         notes.sections.close(section, start + length, Boundary.PARSED)
         self._at = start + length
         return _NOTHING

@@ -10,11 +10,11 @@ from functools import cache
 from types import NoneType, UnionType
 from typing import Any, Union, get_args, get_origin, get_type_hints
 
-from ..container import commands
 from ..formats import ram
 from ..formats.dialects import DIALECTS, Dialect
-from ..model import Command, Facts
+from ..model import Facts
 from ..ram.detect import ORDERS
+from ..table.commands import Commands
 from ..table.sections import Sections
 
 #: The fields of `Facts` that are kept; the sections are kept as columns.
@@ -40,7 +40,6 @@ KEPT = (
 #: The fields that only salvage sets. It is never kept.
 SALVAGE = ("gaps", "has_start", "lost_names")
 
-_COMMAND = ("offset", "number", "data", "end")  # all else of a command follows from these
 _WRONG = (ValueError, TypeError, LookupError)
 
 
@@ -75,7 +74,7 @@ def _offsets(facts: Facts) -> Iterator[int]:
     """Every offset in the capture that the facts name."""
     yield facts.end
     yield from (p.offset for p in facts.problems)
-    yield from (c.end for c in facts.commands)
+    yield facts.commands.end
     yield from facts.device_tail or ()
     yield from (m.bitmap or 0 for m in facts.mapped)
     yield sum(facts.vmdesc or ())
@@ -92,6 +91,8 @@ def to_keep(value: Any) -> Any:
         return int(value)
     if isinstance(value, bytes):
         return value.hex()
+    if isinstance(value, Commands):
+        return value.kept()
     if isinstance(value, Mapping):
         return [[to_keep(k), to_keep(v)] for k, v in value.items()]
     if isinstance(value, Sequence):
@@ -116,6 +117,8 @@ def restored(value: Any, hint: Any) -> Any:
         return bytes.fromhex(value)
     elif hint is Dialect:
         return DIALECTS[value]
+    elif hint is Commands and isinstance(value, list):
+        return Commands.of(value)
     elif isinstance(value, list) and origin is not None:
         return _restored_list(value, origin, parts)
     elif isinstance(value, dict) and is_dataclass(hint) and isinstance(hint, type):
@@ -138,7 +141,7 @@ def _restored_dataclass(value: dict[str, Any], hint: type) -> Any:
     if set(value) != set(names):
         raise ValueError(f"other fields than a {hint.__name__} has")
     parts = {name: restored(value[name], hints[name]) for name in names}
-    return commands.read(**parts) if hint is Command else hint(**parts)
+    return hint(**parts)
 
 
 @cache
@@ -148,4 +151,4 @@ def _hints(of: type) -> dict[str, Any]:
 
 def _stored(of: type) -> tuple[str, ...]:
     """The fields of a dataclass that are kept."""
-    return _COMMAND if of is Command else tuple(f.name for f in fields(of))
+    return tuple(f.name for f in fields(of))

@@ -5,10 +5,11 @@ from collections.abc import Iterator, Sequence
 
 from ..formats import ram
 from ..formats.dialects import Dialect
-from ..model import Block, Command, Configuration, Facts, Found, Gap, Mapped, Problem, Reading
+from ..model import Block, Configuration, Facts, Found, Gap, Mapped, Problem, Reading
 from ..ram.named import dialect_named
 from ..source.sources import Source
 from ..table.columns import NO_BLOCK, Columns
+from ..table.commands import Commands
 from ..table.sections import Owner, Sections
 
 
@@ -30,7 +31,7 @@ class Notes:
         self.machine: bytes | None = None
         self.capabilities: tuple[bytes, ...] = ()
         self.configuration: Configuration | None = None
-        self.commands: list[Command] = []
+        self.commands = Commands()
         self.mapped: list[Mapped] = []
         self.disks: dict[bytes, int] = {}
         self.vmdesc: tuple[int, int] | None = None
@@ -77,7 +78,7 @@ class Notes:
             machine=self.machine,
             capabilities=self.capabilities,
             configuration=self.configuration,
-            commands=tuple(self.commands),
+            commands=self.commands,
             mapped=tuple(self.mapped),
             ram_ended=self.ram_ended,
             disks=dict(self.disks),
@@ -181,6 +182,6 @@ class Scan(ABC):
         return self._found.configuration
 
     @property
-    def commands(self) -> Sequence[Command]:
+    def commands(self) -> Commands:
         """The COMMANDs so far, in file order."""
         return self._found.commands

@@ -7,6 +7,9 @@ import tempfile
 from collections.abc import Generator, Iterable, Iterator
 from dataclasses import replace
 
+import numpy as np
+from numpy.typing import NDArray
+
 from ..errors import XbrleError
 from ..formats import Grammar, ram
 from ..formats.dialects import DIALECTS
@@ -18,7 +21,7 @@ from ..ram.detect import detect, detect_page_size, likely, pages_carry_sums
 from ..ram.record import ADDRESS_BITS, WORD, Ending, delta_kind, extent, is_zlib
 from ..ram.walk import PENDING_MAX, Layout, Pending
 from ..source.sources import MARGIN
-from ..table.columns import NO_BLOCK, Columns
+from ..table.columns import DTYPES, NO_BLOCK, Columns
 from ..table.sections import Owner
 from .buffer import Buffer, Stop
 from .judge import Judge
@@ -110,6 +113,17 @@ class RamReader:
         """The columns that are ready, each once."""
         ready, self._ready = self._ready, []
         yield from ready
+
+    def ends(self, offsets: NDArray[np.uint64]) -> Iterator[Columns]:
+        """The EOS records of empty sections, whose words stand at ``offsets``, (n,) uint64."""
+        self.gather()
+        columns = Columns(
+            **{name: np.zeros(len(offsets), dtype) for name, dtype in DTYPES.items()} | {"offset": offsets}
+        )
+        columns.flags[:], columns.head[:], columns.kind[:] = _EOS, WORD, Kind.EOS
+        columns.block[:] = NO_BLOCK
+        self._ready.append(columns)
+        yield from self.drain()
 
     def restart(self, block: int) -> None:
         """Forget what was walked over, and how it read. ``block`` is selected."""

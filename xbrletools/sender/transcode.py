@@ -137,8 +137,8 @@ def _edits(stream: Stream, form: RecordForm, addresses: PageAddresses) -> Iterat
         return
     columns = stream.records.columns
     edits: list[tuple[int, int, bytes]] = []
-    for section in stream.sections:
-        if section.type is qevm.SectionType.START and section.owner is not None and section.owner.idstr == ram.IDSTR:
+    for section in stream.sections.of_types(qevm.SectionType.START):
+        if section.owner is not None and section.owner.idstr == ram.IDSTR:
             version = Int32ub.build(form.version)  # version_id ends the header
             edits.append((section.data - len(version), section.data, version))
     for row in np.flatnonzero(columns.kind == Kind.MEM_SIZE).tolist():

@@ -5,7 +5,7 @@ from bisect import bisect_right
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from enum import IntEnum
-from typing import ClassVar
+from typing import Any, ClassVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -68,27 +68,36 @@ class Section:
 
 
 class Sections(Sequence[Section]):
-    """The sections of a capture in file order, kept as columns: a stream of hours has very many."""
+    """The sections of a capture in file order, kept as columns of runs: a stream of hours has very many.
 
-    #: The stored columns and what each holds; `columns` gives them as bytes.
+    A run is a number of sections of one owner and one size that follow each other. Most runs are of one section.
+    """
+
+    #: The stored columns and what each holds, a row a run; `columns` gives them as bytes.
     COLUMNS: ClassVar[dict[str, type[np.integer]]] = {
         "section_type": np.uint8,
-        "section_owner": np.int64,
+        "section_owner": np.int32,
         "section_offset": np.uint64,
         "section_data": np.uint64,
         "section_end": np.uint64,
         "section_found": np.uint8,
+        "section_count": np.uint32,
+        "section_step": np.uint32,
     }
 
     def __init__(self) -> None:
         self.owners: list[Owner] = []
         self._owner_index: dict[Owner, int] = {}
         self._type = array("B")
-        self._owner = array("q")
-        self._offset = array("Q")
+        self._owner = array("i")
+        self._offset = array("Q")  # of the run's first section, as are the next two
         self._data = array("Q")
         self._end = array("Q")
         self._found = array("B")
+        self._count = array("I")
+        self._step = array("I")  # bytes from one section of the run to the next
+        self._first = array("Q")  # the index of the run's first section; not stored
+        self._length = 0
 
     @classmethod
     def of_columns(cls, owners: list[Owner], columns: dict[str, NDArray[np.integer]]) -> "Sections":
@@ -102,18 +111,38 @@ class Sections(Sequence[Section]):
         made._owner_index = {owner: i for i, owner in enumerate(owners)}
         for name, column in zip(cls.COLUMNS, made._arrays(), strict=True):
             column.frombytes(columns[name].tobytes())
+        counts, steps = columns["section_count"].astype(np.int64), columns["section_step"].astype(np.int64)
         known = np.isin(columns["section_type"], list(SectionType)) & (columns["section_found"] <= max(Boundary))
         owned = (columns["section_owner"] >= -1) & (columns["section_owner"] < len(owners))
-        if not (known & owned).all() or (np.diff(columns["section_offset"].astype(np.int64)) < 0).any():
+        last = columns["section_offset"].astype(np.int64) + (counts - 1) * steps
+        rising = last[:-1] <= columns["section_offset"].astype(np.int64)[1:]
+        if not (known & owned & (counts > 0) & ((counts == 1) | (steps > 0))).all() or not rising.all():
             raise ValueError("not the columns of sections")
+        before = np.cumsum(counts) - counts
+        made._first.frombytes(before.astype(np.uint64).tobytes())
+        made._length = int(counts.sum())
         return made
 
     def columns(self) -> dict[str, bytes]:
         """The stored columns, by their names in `COLUMNS`."""
         return {name: column.tobytes() for name, column in zip(self.COLUMNS, self._arrays(), strict=True)}
 
+    @property
+    def run_count(self) -> int:
+        """The rows of the stored columns."""
+        return len(self._type)
+
     def _arrays(self) -> "tuple[array[int], ...]":
-        return self._type, self._owner, self._offset, self._data, self._end, self._found
+        return (
+            self._type,
+            self._owner,
+            self._offset,
+            self._data,
+            self._end,
+            self._found,
+            self._count,
+            self._step,
+        )
 
     def add(self, kind: SectionType, owner: Owner | None, offset: int, data: int) -> int:
         """Begin a section. Its end stays open, `Boundary.CUT`, until `close`."""
@@ -128,55 +157,118 @@ class Sections(Sequence[Section]):
         self._data.append(data)
         self._end.append(data)
         self._found.append(Boundary.CUT)
-        return len(self) - 1
+        self._count.append(1)
+        self._step.append(0)
+        self._first.append(self._length)
+        self._length += 1
+        return self._length - 1
 
     def close(self, index: int, end: int, found_by: Boundary) -> None:
-        """Say where section ``index`` ends, and how that was found."""
-        self._end[index] = end
-        self._found[index] = found_by
+        """Say where section ``index`` ends, and how that was found. It may not be one of many in a run."""
+        run = self._run(index)
+        self._end[run] = end
+        self._found[run] = found_by
+
+    def repeat(self, count: int, step: int) -> None:
+        """Add ``count`` sections like the last one, each ``step`` bytes after the one before."""
+        self._count[-1] += count
+        self._step[-1] = step
+        self._length += count
 
     def truncate(self, offset: int) -> None:
         """Drop the sections that begin at or after ``offset``. The one that holds it ends there, cut."""
         while len(self) and self._offset[-1] >= offset:
+            self._length = self._first.pop()
             for column in self._arrays():
                 column.pop()
-        if len(self) and self._end[-1] > offset:
+        if not len(self):
+            return
+        keep = self.at(offset - 1) - self._first[-1] + 1
+        self._length -= self._count[-1] - keep
+        self._count[-1] = keep
+        last = self[-1]
+        if last.end > offset:
+            if keep > 1:  # the cut one is a run of its own
+                self._count[-1] -= 1
+                self._length -= 1
+                self.add(last.type, last.owner, last.offset, last.data)
             self.close(len(self) - 1, offset, Boundary.CUT)
 
     def __len__(self) -> int:
-        return len(self._type)
+        return self._length
+
+    def _run(self, index: int) -> int:
+        return bisect_right(self._first, index) - 1
 
     def __getitem__(self, index: int) -> Section:  # type: ignore[override]  # slices are not needed
         if index < 0:
             index += len(self)
-        number = self._owner[index]
+        run = self._run(index)
+        return self._section(run, index - self._first[run])
+
+    def _section(self, run: int, place: int) -> Section:
+        number, skip = self._owner[run], place * self._step[run]
         return Section(
-            index,
-            SectionType(self._type[index]),
+            self._first[run] + place,
+            SectionType(self._type[run]),
             None if number < 0 else self.owners[number],
-            self._offset[index],
-            self._data[index],
-            self._end[index],
-            Boundary(self._found[index]),
+            self._offset[run] + skip,
+            self._data[run] + skip,
+            self._end[run] + skip,
+            Boundary(self._found[run]),
         )
 
     def __iter__(self) -> Iterator[Section]:
-        return (self[i] for i in range(len(self)))
+        return (self._section(run, place) for run in range(len(self._type)) for place in range(self._count[run]))
+
+    def of_types(self, *kinds: SectionType) -> Iterator[Section]:
+        """The sections of these types; the others are passed over fast."""
+        wanted = frozenset(map(int, kinds))
+        runs = (run for run, kind in enumerate(self._type) if kind in wanted)
+        return (self._section(run, place) for run in runs for place in range(self._count[run]))
+
+    def runs(self) -> Iterator[tuple[Section, int]]:
+        """The first section of every run, and how many the run has."""
+        return ((self._section(run, 0), self._count[run]) for run in range(len(self._type)))
 
     def at(self, offset: int) -> int:
         """The index of the section that holds ``offset``, -1 before the first."""
-        return bisect_right(self._offset, offset) - 1
+        run = bisect_right(self._offset, offset) - 1
+        if run < 0:
+            return -1
+        place = (offset - self._offset[run]) // self._step[run] if self._step[run] else 0
+        return self._first[run] + min(place, self._count[run] - 1)
 
     def of(self, offsets: NDArray[np.integer]) -> NDArray[np.int64]:
-        """The index of the section that holds each offset, (n,) int64. It is -1 before the first."""
-        # of a copy: an array that a view was taken of cannot grow, and a scan in another thread may be adding to it
-        starts = np.frombuffer(self._offset[:], np.uint64) if len(self) else np.empty(0, np.uint64)
-        return np.searchsorted(starts.astype(np.int64), offsets.astype(np.int64), side="right") - 1
+        """The index of the section that holds each offset, (n,) int64; -1 before the first."""
+        if not len(self):
+            return np.full(len(offsets), -1, np.int64)
+        firsts = _copy(self._first, np.uint64).astype(np.int64)  # before the others, which have as many rows or more
+        starts = _copy(self._offset, np.uint64)[: len(firsts)].astype(np.int64)
+        offsets = offsets.astype(np.int64)
+        run = np.searchsorted(starts, offsets, side="right") - 1
+        index: NDArray[np.int64] = firsts[run]
+        step = _copy(self._step, np.uint32).astype(np.int64)
+        if step.any():
+            many = step[run] > 0
+            last = _copy(self._count, np.uint32).astype(np.int64)[run] - 1
+            index[many] += np.minimum((offsets - starts[run])[many] // step[run][many], last[many])
+        index[run < 0] = -1
+        return index
 
     def stages(self, sections: NDArray[np.int64]) -> NDArray[np.uint8]:
-        """The stage of each of these sections, (n,) uint8. It is 0 where its type has none."""
+        """The stage of each of these sections, (n,) uint8; 0 where its type has none."""
         table = np.zeros(256, np.uint8)
         for kind, stage in STAGE_OF.items():
             table[kind] = stage
-        types = np.frombuffer(self._type[:], np.uint8) if len(self) else np.zeros(1, np.uint8)
-        return table[types[sections]]
+        if not len(self):
+            return table[np.zeros(len(sections), np.uint8)]
+        firsts = _copy(self._first, np.uint64).astype(np.int64)
+        types = _copy(self._type, np.uint8)[np.searchsorted(firsts, sections, side="right") - 1]
+        stages: NDArray[np.uint8] = table[types]
+        return stages
+
+
+def _copy(column: "array[int]", dtype: type[np.integer]) -> NDArray[Any]:
+    """A copy: an array that a view was taken of cannot grow, and a scan in another thread may be adding to it."""
+    return np.frombuffer(column[:], dtype)

@@ -104,9 +104,9 @@ def _owners(stream: Stream) -> Iterator[Finding]:
 
     These are live sections of other names than RAM's and block's, and any whose name is not one that a device has.
     """
-    for section in stream.sections:
+    for section in () if stream.facts.footers else stream.sections.of_types(SectionType.START, SectionType.FULL):
         owner = section.owner
-        if owner is None or stream.facts.footers or section.type in (SectionType.PART, SectionType.END):
+        if owner is None:
             continue
         if section.type is SectionType.FULL:
             if owner.idstr and all(0x20 < c < 0x7F for c in owner.idstr):

@@ -71,7 +71,7 @@ def _first(stream: Stream, kinds: tuple[ram.Kind, ...], reason: str) -> list[Loa
 
 def _too_new(stream: Stream) -> list[LoadOutcome]:
     """A stop at the first piece of the container that receivers of 2011 do not know."""
-    for section in stream.sections:
+    for section in stream.sections.of_types(SectionType.CONFIGURATION, SectionType.COMMAND, SectionType.START):
         if section.type in (SectionType.CONFIGURATION, SectionType.COMMAND):
             return [LoadOutcome(False, section.offset, None, f"a {section.type.name} section, which it does not know")]
         if stream.facts.footers and section.type is SectionType.START:

@@ -177,7 +177,11 @@ class ContainerReader:
             data = notes.end + _TYPE + Int32ub.sizeof()
             length = int(Int32ub.parse(buffer.take(notes.end, data - notes.end)[_TYPE:]))
             section = notes.sections.add(SectionType.VMDESCRIPTION, None, notes.end, data)
-            notes.end = buffer.skip(data, length, "the VM description")
+            try:
+                notes.end = buffer.skip(data, length, "the VM description")
+            except Stop as stop:  # what is there of it says something of the devices that it describes
+                notes.vmdesc = (data, stop.problem.offset - data)
+                raise
             notes.sections.close(section, notes.end, Boundary.PARSED)
             notes.vmdesc = (data, length)
             there = buffer.reach(notes.end, 1)

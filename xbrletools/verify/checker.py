@@ -24,6 +24,7 @@ from ..table.sections import Stage
 from ..table.table import RecordTable
 from ..text import shown
 from . import rules
+from .container import container_findings
 from .forced import forced
 from .ledger import Marks
 from .marks import Ints, Mark, findings
@@ -92,6 +93,7 @@ def _problems(stream: Stream) -> Iterator[Finding]:
         evidence = {} if gap is None else {"start": gap.start, "end": gap.end, "certainty": gap.certainty.value}
         yield rule.finding(problem.message, problem.offset, section=section, evidence=evidence)
     yield from _owners(stream)
+    yield from container_findings(stream)
     tail = stream.facts.device_tail
     if tail is not None:
         message = f"{tail[1] - tail[0]} bytes of device state do not have footers: damage in them cannot be seen"

@@ -147,6 +147,40 @@ BAD_PACKAGE = _rule("bad-package", _E, "a PACKAGED command does not end where a 
 MULTIFD_CHANNEL = _rule(
     "multifd-channel", _E, "a multifd channel is damaged or does not go with the main channel", _ALL
 )
+UNKNOWN_COMMAND = _rule(
+    "unknown-command",
+    _E,
+    "a COMMAND of a number that receivers do not know",
+    _TODAY,
+    messages=("MIG_CMD {} unknown (len {})",),
+)
+COMMAND_LENGTH = _rule(
+    "command-length",
+    _E,
+    "a COMMAND with more or fewer bytes of data than receivers ask for",
+    _TODAY,
+    messages=("{} received with bad length - expecting {}, got {}", "CMD_POSTCOPY_ADVISE invalid length ({})"),
+)
+COMMAND_ORDER = _rule(
+    "command-order",
+    _E,
+    "a COMMAND that receivers refuse after the ones before it",
+    _TODAY,
+    messages=(
+        "CMD_POSTCOPY_ADVISE in wrong postcopy state ({})",
+        "CMD_POSTCOPY_RAM_DISCARD in wrong postcopy state ({})",
+        "CMD_POSTCOPY_LISTEN in wrong postcopy state ({})",
+        "CMD_POSTCOPY_RUN in wrong postcopy state ({})",
+        "CMD_PING ({}) received with no return path",
+    ),
+)
+BAD_DESCRIPTION = _rule("bad-description", _E, "the VM description is damaged; receivers do not look at it")
+DESCRIPTION_MISMATCH = _rule(
+    "description-mismatch", _W, "a device section is not as the VM description says; receivers do not look at that"
+)
+SUBSECTION_PLACE = _rule(
+    "subsection-place", _W, "a subsection that is not known, or not where it belongs; receivers may refuse it"
+)
 UNFINISHED_SAVE = _rule("unfinished-save", _W, "a libvirt save file that is marked as unfinished")
 UNFINISHED_BITMAP = _rule(
     "unfinished-bitmap",

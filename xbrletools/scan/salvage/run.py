@@ -59,7 +59,7 @@ class Salvager(Scan):
         if not len(self._data):
             raise XbrleError(source.damage or f"{source.name}: is empty")
         pieces = self._pieces()
-        if not any(len(p) for p in pieces):
+        if not any(len(p) for p in pieces) and not notes.complete:  # a complete one can have devices alone
             raise XbrleError(f"{source.name}: nothing in it can be believed to be a migration stream")
         if source.damage:
             notes.problems.append(Problem("truncated", len(self._data), source.damage, fatal=True))

@@ -63,7 +63,8 @@ class Skeptic:
     def section_type(self, buffer: Buffer, at: int, kind: SectionType) -> None:
         """No EOF before RAM has ended, CONFIGURATION only first, and only commands that exist."""
         notes = self._notes
-        if kind is SectionType.EOF and not notes.ram_ended and not self.no_more_ram:
+        only_devices = notes.ram_version is None and bool(notes.footers) and len(notes.sections) > 0
+        if kind is SectionType.EOF and not notes.ram_ended and not self.no_more_ram and not only_devices:
             raise Stop("bad-section-type", at, "the container ends before RAM does")
         if kind is SectionType.CONFIGURATION and len(notes.sections):
             raise Stop("bad-section-type", at, "CONFIGURATION can only come first")
@@ -77,7 +78,7 @@ class Skeptic:
             len(owner.idstr) > 1 and all(0x20 <= c < 0x7F for c in owner.idstr) and owner.version_id < VERSION_MAX
         )
         again = kind is SectionType.START and owner.section_id in notes.owners
-        early = kind is SectionType.FULL and not (notes.ram_ended or self.no_more_ram or notes.footers)
+        early = kind is SectionType.FULL and not (notes.ram_ended or self.no_more_ram) and notes.footers is False
         if not believable or again or early:
             raise Stop("bad-section-type", at, "no section of this kind can begin here")
 

@@ -1,0 +1,260 @@
+"""Where sections end: footers are settled at the first section, and one counts only where something can follow it."""
+
+import io
+import json
+from typing import Any
+
+import pytest
+
+import xbrletools
+from tests.building import (
+    EOF,
+    EOS,
+    HEADER,
+    block_list,
+    command,
+    configuration,
+    footer,
+    page,
+    part,
+    patterned,
+    start,
+    stream,
+    zero,
+)
+from xbrletools.formats import qevm
+from xbrletools.formats.qevm import SectionType
+from xbrletools.scan.strict import Scanner
+from xbrletools.source.opening import open_source
+from xbrletools.table.sections import Boundary
+
+RAM = start() + block_list(((b"pc.ram", 1 << 16),)) + EOS + footer() + part(kind=SectionType.END) + EOS + footer()
+
+
+def device(data: bytes, number: int, name: bytes = b"dev", foot: bytes | None = None) -> bytes:
+    return start(name, number, 1, SectionType.FULL) + data + (footer(number) if foot is None else foot)
+
+
+def entry(size: int, name: str = "dev") -> dict[str, Any]:
+    fields = [{"name": "x", "type": "buffer", "size": size}]
+    return {"name": name, "instance_id": 0, "vmsd_name": name, "version": 1, "fields": fields}
+
+
+def description(*entries: dict[str, Any]) -> bytes:
+    text = json.dumps({"page_size": 4096, "devices": entries}).encode()
+    return bytes([SectionType.VMDESCRIPTION]) + qevm.VmDescription.build({"json": text})
+
+
+def devices_of(data: bytes, pipe: bool = False) -> tuple[list[bytes], Any]:
+    """The bytes of each device section, and the facts. A pipe does not let the scan look at its end first."""
+    source = open_source(io.BytesIO(data) if pipe else data)
+    scan = Scanner(source)
+    for _ in scan:
+        pass
+    full = scan.facts.sections.of_types(SectionType.FULL)
+    return [data[s.data : s.end] for s in full], scan.facts
+
+
+both = pytest.mark.parametrize("pipe", [False, True], ids=["file", "pipe"])
+
+
+@both
+class TestFootersAreSettledAtTheFirstSection:
+    def test_a_device_before_ram_keeps_ram_in_sight(self, pipe):
+        data = HEADER + configuration() + device(b"early", 0x27) + RAM + device(b"late", 3) + EOF
+        found, facts = devices_of(data, pipe)
+        assert (found, facts.footers, facts.problems) == ([b"early", b"late"], True, ())
+        assert [b.name for b in facts.blocks] == [b"pc.ram"]
+
+    def test_devices_alone_end_at_their_footers(self, pipe):
+        data = HEADER + b"".join(device(bytes([i]) * i, i) for i in range(1, 9)) + EOF
+        found, facts = devices_of(data, pipe)
+        assert found == [bytes([i]) * i for i in range(1, 9)]
+        assert {s.found_by for s in facts.sections.of_types(SectionType.FULL)} == {Boundary.FOOTER}
+        assert facts.complete and not facts.problems
+
+    def test_devices_alone_without_footers_end_at_the_next_header(self, pipe):
+        data = HEADER + b"".join(device(bytes([9]) * 4, i, foot=b"") for i in range(1, 5)) + EOF
+        found, facts = devices_of(data, pipe)
+        assert (found, facts.footers, facts.complete) == ([b"\x09" * 4] * 4, False, True)
+
+    def test_a_part_of_the_same_id_is_not_a_damaged_footer(self, pipe):
+        data = HEADER + start() + block_list(((b"pc.ram", 1 << 16),)) + EOS + part() + zero(0, b"pc.ram") + EOS
+        facts = devices_of(data + part(kind=SectionType.END) + EOS + EOF, pipe)[1]
+        assert (facts.footers, facts.complete) == (False, True)
+
+
+@both
+class TestAFooterInsideData:
+    def test_the_footer_of_section_0_before_zeros_is_data(self, pipe):
+        timer = b"\1\2" + footer(0) + bytes(11)  # as timer's clock offsets can be
+        data = HEADER + configuration() + RAM + device(timer, 0, b"timer") + device(b"next", 3) + EOF
+        found, facts = devices_of(data + description(entry(len(timer), "timer"), entry(4)), pipe)
+        assert (found, facts.problems) == ([timer, b"next"], ())
+
+    @pytest.mark.parametrize(
+        "after",
+        [
+            b"\x04\0\0\0\5\x03a\1b" + bytes(8),  # a name that is not printable
+            b"\x04\0\1\0\0\x03abc" + bytes(8),  # an id that no sender reaches
+            b"\x04\0\0\0\5\x03abc" + bytes(4) + b"\1\0\0\0",  # a version that no device has
+            b"\x04\0\0\0\5\0" + bytes(8),  # a name without a letter
+            b"\x02\0\0\0\x63",  # the PART of a section that was not announced
+            b"\x08\0\x63\0\0",  # a command that does not exist
+            b"\x08\0\2\0\0",  # a ping without its number
+            b"\0\x06\0\0\0\x02[]",  # no description
+        ],
+    )
+    def test_it_is_not_one_where_nothing_can_follow(self, pipe, after):
+        inside = b"ab" + footer(3) + after + b"cd"
+        data = HEADER + configuration() + RAM + device(inside, 3) + device(b"next", 4) + EOF
+        found, facts = devices_of(data, pipe)
+        assert (found, facts.problems) == ([inside, b"next"], ())
+
+    def test_commands_parts_and_the_end_can_follow(self, pipe):
+        more = b"".join(device(b"x", n) + f for n, f in ((3, command(2, bytes(4))), (4, part() + EOS + footer())))
+        found, facts = devices_of(HEADER + configuration() + RAM + more + device(b"y", 5) + EOF, pipe)
+        assert (found, facts.problems) == ([b"x", b"x", b"y"], ())
+
+    def test_bytes_after_the_stream_do_not_hide_the_last_footer(self, pipe):
+        found, facts = devices_of(HEADER + configuration() + RAM + device(b"x", 3) + EOF + b"rubbish", pipe)
+        assert found == [b"x"]
+        assert [p.rule for p in facts.problems] == ["trailing-data"]
+
+
+def test_the_described_size_decides_between_two_footers_that_could_both_count():
+    inner = b"ab" + footer(3) + start(b"guest", 7, 1, SectionType.FULL)  # a guest can hold a stream of its own
+    tail = description(entry(len(inner)), entry(1))
+    found, facts = devices_of(HEADER + configuration() + RAM + device(inner, 3) + device(b"x", 4) + EOF + tail)
+    assert (found, facts.problems) == ([inner, b"x"], ())
+
+
+class TestAWrongFooter:
+    WRONG = (footer(9), b"\x7f" + footer(3)[1:], bytes(5))
+
+    @both
+    @pytest.mark.parametrize("foot", WRONG[:2])
+    def test_is_one_finding_and_the_rest_is_read(self, pipe, foot):
+        data = (
+            HEADER + configuration() + RAM + device(b"abcdef", 3, foot=foot) + device(b"x", 4) + device(b"y", 5) + EOF
+        )
+        tail = description(entry(6), entry(1), entry(1))
+        found, facts = devices_of(data + tail, pipe)
+        assert (found, facts.complete) == ([b"abcdef", b"x", b"y"], True)
+        assert [(p.rule, p.fatal) for p in facts.problems] == [("bad-footer", False)]
+
+    @pytest.mark.parametrize("foot", WRONG)
+    def test_the_description_finds_the_end_of_the_last_section_too(self, foot):
+        data = HEADER + configuration() + RAM + device(b"x", 4) + device(b"abcdef", 3, foot=foot) + EOF
+        found, facts = devices_of(data + description(entry(1), entry(6)))
+        assert (found, [p.rule for p in facts.problems]) == ([b"x", b"abcdef"], ["bad-footer"])
+
+    def test_a_missing_footer_is_a_wrong_one(self):
+        data = HEADER + configuration() + RAM + device(b"abcdef", 3, foot=b"") + device(b"x", 4) + EOF
+        found, facts = devices_of(data + description(entry(6), entry(1)))
+        assert (found, [p.rule for p in facts.problems]) == ([b"abcdef", b"x"], ["bad-footer"])
+
+    def test_a_cut_section_is_still_cut(self):
+        data = HEADER + configuration() + RAM + device(b"abcdef", 3)
+        facts = devices_of(data[:-3])[1]
+        assert [(p.rule, p.fatal) for p in facts.problems] == [("truncated", True)]
+
+
+class TestADamagedDescription:
+    DATA = HEADER + configuration() + RAM + b"".join(device(b"ab", n) for n in (3, 4, 5)) + EOF
+
+    def _read(self, text: bytes):
+        tail = bytes([SectionType.VMDESCRIPTION]) + qevm.VmDescription.build({"json": text})
+        capture = xbrletools.open(self.DATA + tail)
+        full = list(capture.sections.of_types(SectionType.FULL))
+        return capture, [capture.fields(s) for s in full]
+
+    def test_gives_what_its_intact_part_says(self):
+        text = bytearray(json.dumps({"page_size": 4096, "devices": [entry(2), entry(2), entry(2)]}).encode())
+        text[text.index(b'"vmsd_name"', text.index(b'"vmsd_name"') + 1)] = 0xFF  # in the second of three
+        capture, fields = self._read(bytes(text))
+        assert [[c.name for c in f.children] for f in fields] == [["x"], ["x"], ["x"]]
+        assert capture.description.page_size == 4096
+        assert [f.rule for f in capture.verify() if "description" in f.rule] == ["bad-description"]
+
+    def test_the_fields_before_the_damage_count(self):
+        two = {**entry(1), "fields": [{"name": n, "type": "uint8", "size": 1} for n in ("first", "second")]}
+        text = json.dumps({"page_size": 4096, "devices": [two]}).encode().replace(b'"second"', b'"second')
+        _, fields = self._read(text)
+        assert [c.name for c in fields[0].children] == ["first", "unread"]
+
+    def test_a_cut_one_is_truncated_and_read_as_far_as_it_goes(self):
+        tail = description(entry(2), entry(2), entry(2))
+        capture = xbrletools.open(self.DATA + tail[: -len(json.dumps(entry(2))) // 2])
+        assert [(p.rule, p.fatal) for p in capture.problems] == [("truncated", True)]
+        assert len(capture.description.devices) == 3
+        full = list(capture.sections.of_types(SectionType.FULL))
+        assert [c.name for c in capture.fields(full[1]).children] == ["x"]
+
+    @pytest.mark.parametrize("text", [b"{", b"[]", b'{"devices": 3}', b"\xff"])
+    def test_what_is_not_a_description_is_a_finding(self, text):
+        tail = bytes([SectionType.VMDESCRIPTION]) + qevm.VmDescription.build({"json": text})
+        found = list(xbrletools.open(self.DATA + tail).verify())
+        assert [f.rule for f in found if "description" in f.rule] == ["bad-description"]
+
+
+class TestManySections:
+    def _many(self, count: int) -> bytes:
+        empty = (part() + EOS + footer()) * count
+        head = HEADER + configuration() + start() + block_list(((b"pc.ram", 1 << 16),)) + EOS + footer()
+        filled = part() + page(0, patterned(1), b"pc.ram") + EOS + footer()
+        return head + empty + filled + empty + part(kind=SectionType.END) + EOS + footer() + EOF
+
+    @pytest.mark.parametrize("count", [1, 2, 3, 70_000])
+    def test_empty_ones_are_all_there(self, count):
+        data = self._many(count)
+        capture = xbrletools.open(data)
+        sections, table = capture.sections, capture.records
+        assert len(sections) == 2 * count + 5
+        assert sections.run_count < 12
+        assert table.counts() == {"mem_size": 1, "page": 1, "eos": 2 * count + 3}
+        offset = table.columns.offset.tolist()
+        assert all(int.from_bytes(data[o : o + 8]) == 0x10 for o in offset[2 : 2 + count])
+        of_page = count + 2
+        assert table.section.tolist()[:4] == [1, 1, 2, 3]
+        assert table.section.tolist()[count + 1 : count + 5] == [count + 1, of_page, of_page, of_page + 1]
+        assert [s.index for s in sections] == list(range(len(sections)))
+        for section in (sections[2], sections[count + 1], sections[-3]):
+            assert sections.at(section.offset) == sections.at(section.end) == section.index
+            assert data[section.data : section.end] == EOS
+
+    def test_what_differs_by_a_byte_is_not_one_of_them(self):
+        data = bytearray(self._many(40))
+        at = data.index(part() + EOS + footer()) + 18 * 20
+        data[at + 17] ^= 1  # the id in one footer
+        capture = xbrletools.open(bytes(data))
+        assert [(p.rule, p.offset) for p in capture.problems] == [("bad-footer", at + 13)]
+        assert len(capture.sections) == 85
+
+    def test_salvage_reads_on_among_them(self):
+        data = self._many(100)
+        at = data.index(part() + EOS + footer()) + 18 * 50
+        scan = xbrletools.open(data[:at] + data[at + 7 :], salvage=True)
+        assert len(scan.records) >= 150
+
+
+class TestCommands:
+    def test_a_million_are_columns(self):
+        data = HEADER + command(3) * 30_000 + RAM + EOF
+        facts = devices_of(data)[1]
+        assert facts.commands.counts() == {"postcopy_advise": 30_000}
+        assert facts.commands[29_999].offset == len(HEADER) + 5 * 29_999
+        assert facts.commands.at(len(HEADER) + 5).end == len(HEADER) + 10
+        assert facts.commands.at(len(HEADER) + 6) is None
+
+    def test_each_one_in_a_package_knows_it(self):
+        inside = command(4) + command(5)
+        data = HEADER + command(2, bytes(4)) + command(7, len(inside).to_bytes(4), inside) + command(2, bytes(4)) + EOF
+        commands = devices_of(data)[1].commands
+        assert [commands.package_of(c.offset) for c in commands] == [None, None, 1, 1, None]
+
+
+@both
+def test_a_stream_is_the_same_from_a_pipe(pipe):
+    data = stream(*(page(i << 12, patterned(i), b"pc.ram" if not i else None) for i in range(9)))
+    assert devices_of(data, pipe)[1].complete

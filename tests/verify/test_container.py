@@ -1,0 +1,110 @@
+"""The container: commands that receivers refuse, subsections out of place, a description that does not fit."""
+
+import json
+from typing import Any
+
+import pytest
+
+import xbrletools
+from tests.building import EOF, command, footer, start, stream, subsection, zero
+from xbrletools.formats import qevm
+from xbrletools.formats.qevm import SectionType
+from xbrletools.verify.rules import Finding
+
+PATH, PING = command(1), command(2, bytes(4))
+ADVISE, LISTEN, RUN, SWITCHOVER = command(3), command(4), command(5), command(11)
+DISCARD = command(6, b"\0\x06pc.ram\0" + bytes(8) + (4096).to_bytes(8))
+
+
+def found_in(*commands: bytes) -> list[Finding]:
+    capture = xbrletools.open(stream(zero(0, b"pc.ram"), last=b"".join(commands) + EOF))
+    return [f for f in capture.verify() if "command" in f.rule]
+
+
+class TestCommands:
+    def test_those_of_a_postcopy_are_in_order(self):
+        assert not found_in(PATH, PING, ADVISE, DISCARD, DISCARD, LISTEN, command(2, b"\0\0\0\x42"), RUN, SWITCHOVER)
+
+    def test_an_unknown_one_is_named_by_its_number(self):
+        (found,) = found_in(command(40, b"ab"))
+        assert found.rule == "unknown-command"
+        assert "command 40 with 2 bytes" in found.message
+
+    @pytest.mark.parametrize("wrong", [command(2, b"abc"), command(4, b"a"), command(11, b"a"), command(3, bytes(8))])
+    def test_data_of_another_length_is_refused(self, wrong):
+        assert [f.rule for f in found_in(PATH, wrong)] == ["command-length"]
+
+    def test_a_bitmap_request_by_its_old_number_has_data(self):
+        assert not found_in(command(9, b"\x06pc.ram"))
+
+    @pytest.mark.parametrize(
+        "order", [(ADVISE, ADVISE), (LISTEN,), (ADVISE, RUN), (DISCARD,), (PING,), (ADVISE, LISTEN, DISCARD)]
+    )
+    def test_one_that_the_state_does_not_allow_is_refused(self, order):
+        assert [f.rule for f in found_in(*order)] == ["command-order"]
+
+    def test_many_of_one_fault_are_one_finding(self):
+        (found,) = found_in(*[ADVISE] * 1000)
+        assert found.evidence["count"] == 999
+        assert "998 more" in found.message
+
+    def test_the_receiver_of_today_does_not_load_it(self):
+        capture = xbrletools.open(stream(zero(0, b"pc.ram"), last=command(40) + EOF))
+        assert {f.rule: f.severity.value for f in capture.verify()}["unknown-command"] == "error"
+
+
+def devices(data: bytes, *entries: dict[str, Any]) -> list[Finding]:
+    tail = start(b"dev", 9, 1, SectionType.FULL) + data + footer(9) + EOF + bytes([SectionType.VMDESCRIPTION])
+    text = json.dumps({"page_size": 4096, "devices": entries}).encode()
+    capture = xbrletools.open(stream(zero(0, b"pc.ram"), last=tail + qevm.VmDescription.build({"json": text})))
+    return [f for f in capture.verify() if f.rule != "page-never-sent"]
+
+
+def entry(*sizes: int, **more: Any) -> dict[str, Any]:
+    fields = [{"name": f"f{i}", "type": "buffer", "size": size} for i, size in enumerate(sizes)]
+    return {"name": "dev", "instance_id": 0, "vmsd_name": "dev", "version": 1, "fields": fields, **more}
+
+
+class TestTheDescription:
+    def test_one_that_fits_is_not_a_finding(self):
+        assert not devices(b"abc", entry(1, 2))
+
+    @pytest.mark.parametrize("sizes", [(1,), (4,), (1, 1)])
+    def test_a_section_of_another_size_is(self, sizes):
+        (found,) = devices(b"abc", entry(*sizes))
+        assert (found.rule, found.evidence) == ("description-mismatch", {"described": sum(sizes), "size": 3})
+
+    def test_a_section_without_an_entry_and_an_entry_without_a_section_are(self):
+        found = devices(b"abc", {**entry(3), "name": "other"})
+        assert [f.rule for f in found] == ["description-mismatch"] * 2
+
+    def test_an_array_that_is_described_by_its_null_element_is_not(self):
+        css = {"name": "css", "array_len": 256, "type": "struct", "struct": {}, "size": 1}
+        described = entry()
+        described["fields"] = [css, {"name": "last", "type": "uint8", "size": 1}]
+        assert not devices(b"0" * 255 + bytes(768) + b"\7", described)
+
+
+SUBSECTION = {"vmsd_name": "dev/a", "version": 1, "fields": [{"name": "x", "type": "uint8", "size": 1}]}
+
+
+class TestSubsections:
+    def test_the_described_one_fits(self):
+        assert not devices(b"z" + subsection(b"dev/a", b"x"), entry(1, subsections=[SUBSECTION]))
+
+    def test_another_of_the_same_size_is_out_of_place(self):
+        (found, _) = devices(b"z" + subsection(b"dev/b", b"x"), entry(1, subsections=[SUBSECTION]))
+        assert found.rule == "subsection-place"
+        assert found.evidence == {"name": "dev/b"}
+
+    def test_one_that_is_not_described_is_too(self):
+        found = devices(b"z" + subsection(b"dev/a", b"x"), entry(1))
+        assert [f.rule for f in found] == ["description-mismatch", "subsection-place"]
+
+    @pytest.mark.parametrize("subs", [[b"configuration/new"], [b"configuration/uuid"] * 2])
+    def test_an_unknown_or_repeated_one_of_configuration_is_said(self, subs):
+        data = stream(zero(0, b"pc.ram"))
+        at = data.index(b"\x01", 8)
+        text = b"".join(subsection(name, bytes(16)) for name in subs)
+        found = xbrletools.open(data[:at] + text + data[at:]).verify()
+        assert "subsection-place" in [f.rule for f in found]

@@ -9,18 +9,22 @@ from typing import Any
 
 import click
 
+from ..analysis.devices import DeviceDifference, What, device_differences
 from ..analysis.diff import BlockDifference, Change, Difference, blocks_differ, differences, memory_of_pass
 from ..capture import Capture
 from ..errors import XbrleError
 from ..memory.image import Image
 from ..memory.replay import View
-from ..text import shown
+from ..text import label, shown
 from . import EXIT_FINDINGS
 from .options import before, examples, json_lines, opening, salvaging, viewing
 from .output import report
 from .writer import say
 
 RANGES = 3  # ranges that the line of a page lists
+RAW_BYTES = 16  # bytes, or numbers of a row, that a line shows of a value
+VALUE_MAX = 1 << 16  # bytes of a value that JSON has
+CHANGED = 1 << 10  # places that JSON lists
 
 _MEANING = {
     Change.VALUE: "differ",
@@ -61,6 +65,11 @@ def _usage_of_second(capture: str, other: str | None, to_channel: tuple[str, ...
     metavar="RECORD",
     help="Take S2, or S if S2 is not given, just after this record (default: at the end).",
 )
+@click.option(
+    "--only",
+    type=click.Choice(["memory", "devices"]),
+    help="Compare only memory, or only devices (default: both, where S2 is given without --at and --to).",
+)
 @click.option("--pass", "passes", metavar="P[-Q]", help="Show what these passes (sweeps over memory) of S changed.")
 @viewing
 @click.option(
@@ -76,6 +85,7 @@ def command(
     other: str | None,
     at: int | None,
     to: int | None,
+    only: str | None,
     passes: str | None,
     view: str,
     to_view: str | None,
@@ -83,7 +93,10 @@ def command(
     to_snapshot: str | None,
     as_json: bool,
 ) -> int:
-    """Compare memory: of S and S2, or of S at two moments, before and after passes, or in two views.
+    """Compare memory and devices of S and S2, or memory of S at two moments, before and after passes, or in two views.
+
+    Of devices, it compares which sections there are, their versions and sizes, their subsections, and the fields that
+    the VM description names.
 
     RAM blocks are matched by name. A byte that is unknown in only one of the two counts as a difference. A byte that
     is unknown in both does not. With --to-view sender, S is compared with what the source really held.
@@ -101,18 +114,101 @@ def command(
             like = {"capture": other, "channel": to_channel, "snapshot": to_snapshot}
             second = stack.enter_context(opening(click.get_current_context().params | like))
             report(second.problems)
+        with_devices = only == "devices" or (only is None and other is not None and (at, to) == (None, None))
+        differ = False
+        for line in _devices(opened, second, as_json) if with_devices else ():
+            differ = True
+            say(line)
+        if only == "devices":
+            return _result(differ, as_json)
         if passes is not None:
             begin, end = _passes(passes, int(opened.records.pass_.max(initial=0)))
             one, two = (memory_of_pass(opened.stream, number, View(view)) for number in (begin - 1, end))
         else:
             one, two = opened.memory(at, View(view)), second.memory(to, View(to_view or view))
-        differ = False
         for line in _as_json(one, two) if as_json else _as_text(one, two):
             differ = True
             say(line)
-        if not differ and not as_json:
-            say("nothing differs")
-        return EXIT_FINDINGS if differ else 0
+        return _result(differ, as_json)
+
+
+def _result(differ: bool, as_json: bool) -> int:
+    """The exit status. A person is told where nothing differs."""
+    if not differ and not as_json:
+        say("nothing differs")
+    return EXIT_FINDINGS if differ else 0
+
+
+def _devices(first: Capture, second: Capture, as_json: bool) -> Iterator[str]:
+    """A line for each difference between the devices of two captures."""
+    for found in device_differences(first.stream, second.stream):
+        yield json.dumps(_device_json(found)) if as_json else _device_line(found)
+
+
+def _device_json(found: DeviceDifference) -> dict[str, Any]:
+    return {
+        "type": "device",
+        "what": found.what.value,
+        "section": None if found.section is None else shown(found.section),
+        "instance": found.instance,
+        "field": None if found.field is None else label(found.field),
+        "first": _plain(found.first, found.what),
+        "second": _plain(found.second, found.what),
+        "first_size": None if found.sizes is None else found.sizes[0],
+        "second_size": None if found.sizes is None else found.sizes[1],
+        "changed": list(found.changed[:CHANGED]),
+    }
+
+
+def _plain(value: Any, what: What) -> Any:
+    """A value as JSON can hold it: names as text, other bytes as hexadecimal digits."""
+    if isinstance(value, tuple):
+        return [_plain(v, what) for v in value]
+    if isinstance(value, bytes):
+        return shown(value) if what in (What.MACHINE, What.CAPABILITIES) else value[:VALUE_MAX].hex()
+    return value
+
+
+def _device_line(found: DeviceDifference) -> str:
+    words = [found.what.value] if found.section is None else [shown(found.section)]
+    if found.instance:
+        words.append(f"instance {found.instance}")
+    if found.field is not None:
+        words.append(label(found.field))
+    elif found.section is not None:
+        words.append(found.what.value)
+    return f"{'  '.join(words)}: {_difference_words(found)}"
+
+
+def _difference_words(found: DeviceDifference) -> str:
+    if found.first is None or found.second is None:
+        where, value, size = (
+            ("second", found.second, found.sizes and found.sizes[1])
+            if found.first is None
+            else ("first", found.first, found.sizes and found.sizes[0])
+        )
+        if found.what is What.SECTION:
+            return f"in the {where} only, {value} bytes"
+        return f"in the {where} only, {size} bytes: {_value_words(value, found.what)}" if size else f"{where} only"
+    sizes = "" if found.sizes is None else f"{found.sizes[0]} bytes and {found.sizes[1]} bytes: "
+    if len(found.changed) and isinstance(found.first, tuple | bytes):
+        at = found.changed[0]
+        more = f"{len(found.changed)} of {len(found.first)} differ, first at {at:#x}: "
+        return f"{more}{_value_words(found.first[at], found.what)} and {_value_words(found.second[at], found.what)}"
+    return f"{sizes}{_value_words(found.first, found.what)} and {_value_words(found.second, found.what)}"
+
+
+def _value_words(value: Any, what: What) -> str:
+    if isinstance(value, bool) or value is None:
+        return str(value)
+    if isinstance(value, int):
+        return f"{value} bytes" if what is What.SIZE else f"{value:#x}" if what is not What.VERSION else str(value)
+    if isinstance(value, bytes):
+        if what in (What.MACHINE, What.CAPABILITIES):
+            return shown(value)
+        return value[:RAW_BYTES].hex(" ") + (" ..." if len(value) > RAW_BYTES else "")
+    more = " ..." if len(value) > RAW_BYTES else ""
+    return ", ".join(_value_words(v, what) for v in value[:RAW_BYTES]) + more
 
 
 def _passes(text: str, last: int) -> tuple[int, int]:

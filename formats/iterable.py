@@ -85,3 +85,10 @@ SECTIONS: dict[bytes, Grammar] = {
     b"spapr/htab": Htab,
     block.IDSTR: Struct("records" / Disk),
 }
+
+#: The flags in an iterable section's fields, by its idstr and the field's name, and the bits that hold them.
+FLAGS: dict[bytes, dict[str, tuple[type[IntFlag], int]]] = {
+    b"dirty-bitmap": {"flags": (BitmapFlag, 0xFF)},
+    b"s390-storage_attributes": {"word": (AttributeFlag, 0xF)},
+    block.IDSTR: {"word": (block.Flag, (1 << block.SECTOR_BITS) - 1)},
+}

@@ -139,12 +139,19 @@ class TestDump:
             assert at == section["end"]
         assert "unread" not in run(capsys, "dump", path, "--fields")[1]
 
-    def test_a_damaged_description_is_said_once_and_data_shown_as_bytes(self, capsys, path):
+    def test_a_damaged_description_is_said_once_and_what_is_intact_is_used(self, capsys, path):
         path.write_bytes(path.read_bytes().replace(b'{"page', b'["page'))
         status, out, err = run(capsys, "dump", path, "--devices", "--fields")
         assert err.count("not JSON") == 1
+        assert "ticks = -3" in out
+        assert status == 1
+
+    def test_without_a_description_data_is_shown_as_bytes(self, capsys, path):
+        path.write_bytes(path.read_bytes().replace(b'{"page', b'["page').replace(b'"instance_id"', b'"instance-id"'))
+        status, out, err = run(capsys, "dump", path, "--devices", "--fields")
+        assert err.count("not JSON") == 1
         assert "data = ff ff ff ff" in out
-        assert status == 0
+        assert status == 1
 
 
 @pytest.fixture

@@ -19,7 +19,7 @@ from ..model import Found
 from ..table.sections import Section, Sections
 from ..table.windows import Window, slices, windows
 from ..text import shown
-from . import warn
+from . import EXIT_FINDINGS, warn
 from .listing import JsonLister, Lister, TextLister
 from .options import examples, json_lines, salvaging
 from .output import report
@@ -103,7 +103,8 @@ def command(
     for name in filters.strangers(wanted, names) if wanted is not None else ():
         listed = ", ".join(map(shown, names)) or "none"
         warn(f"there is no RAM block {shown(os.fsencode(name))}; this capture has {listed}")
-    return report(found.problems)
+    status = report(found.problems)
+    return EXIT_FINDINGS if lister.damaged else status
 
 
 def _wanted(text: str, options: Mapping[str, str | None]) -> Filter | None:

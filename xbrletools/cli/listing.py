@@ -2,8 +2,9 @@
 
 import json
 from abc import ABC, abstractmethod
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import replace
+from enum import IntFlag
 from typing import Any
 
 import numpy as np
@@ -14,6 +15,7 @@ from ..container import fields
 from ..container.fields import Field
 from ..errors import XbrleError
 from ..formats import ram
+from ..formats.iterable import FLAGS
 from ..formats.qevm import SectionType
 from ..formats.ram import Flag, Kind
 from ..model import Found
@@ -33,7 +35,7 @@ class Lister(ABC):
     def __init__(self, opened: Capture, scan: Found, fields: bool, runs: bool, hexadecimal: bool) -> None:
         self.opened, self.scan = opened, scan
         self.fields, self.runs, self.hexadecimal = fields, runs, hexadecimal
-        self._described = True
+        self.damaged = False  # whether the VM description was found damaged
 
     def head(self) -> str:
         """What comes before everything else."""
@@ -79,14 +81,22 @@ class Lister(ABC):
         return replace(tree, children=tuple(inner if c.name == fields.DATA else c for c in tree.children))
 
     def _device_tree(self, section: Section) -> Field | None:
-        if not self._described or section.owner is None or section.found_by is Boundary.CUT:
+        if section.owner is None or section.found_by is Boundary.CUT:
             return None
         try:
+            description = self.opened.description if section.type is SectionType.FULL else None
+            if description is not None and description.damage is not None:
+                self._say(f"{description.damage}; the entries that are intact are used")
             return self.opened.fields(section)
         except XbrleError as error:
-            self._described = False
-            warn(str(error))
+            self._say(str(error))
             return None
+
+    def _say(self, damage: str) -> None:
+        """Say once what is wrong with the description."""
+        if not self.damaged:
+            warn(damage)
+        self.damaged = True
 
     def _from(self, window: Window, keep: NDArray[np.int64]) -> tuple[list[int], list[int | None]]:
         """The offset of each record in its own file, and that file's channel id, which is None for the main one."""
@@ -148,7 +158,8 @@ class TextLister(Lister):
             line = line.replace(" ", "   ", 1)
         out = [f"\x1b[2m{line}\x1b[0m" if is_coloured() else line]
         if self.fields:
-            out += _tree_lines(self._section_tree(section), self.opened.page_size)
+            named = FLAGS.get(section.owner.idstr, {}) if section.owner is not None else {}
+            out += _tree_lines(self._section_tree(section), named)
         if self.hexadecimal:
             out += _hex_lines(*self._section_bytes(section))
         return "\n".join(out) + "\n"
@@ -198,7 +209,7 @@ class TextLister(Lister):
     def _more(self, window: Window, row: int) -> str:
         out: list[str] = []
         if self.fields:
-            out += _tree_lines(self._tree(window, row), self.opened.page_size)
+            out += _tree_lines(self._tree(window, row), {"word": (Flag, self.opened.page_size - 1)})
         if self.hexadecimal:
             out += _hex_lines(*self._payload(window, row))
         return "".join(line + "\n" for line in out)
@@ -319,23 +330,36 @@ def _or(numbers: NDArray[np.uint32], absent: str) -> list[Any]:
 VALUE_BYTES = 16  # bytes of a value that a line shows
 VALUE_NUMBERS = 4  # numbers of an array that a line shows
 PAYLOAD = "payload"
-_NAMES = frozenset(("name", "idstr", "machine"))
+_NAMES = frozenset(("name", "idstr", "machine", "node", "bitmap"))
+_TYPED = frozenset(("section", "footer", "header"))  # what begins with the type of a section, beside subsections
+_Named = Mapping[str, tuple[type[IntFlag], int]]
 
 
-def _tree_lines(field: Field, page_size: int, depth: int = 1) -> Iterator[str]:
-    """A line for each field: offset, size, name indented by depth, value. A run of a payload is one line."""
-    for child in field.children:
+def _tree_lines(field: Field, named: _Named, depth: int = 1) -> Iterator[str]:
+    """A line for each field: offset, size, name indented by depth, value. A run of a payload is one line.
+
+    ``named`` has the flags in fields of some names, and the bits that hold them.
+    """
+    for i, child in enumerate(field.children):
         line = f"{child.offset:#010x} {child.size:>8} {'  ' * depth}{label(child.name)}"
         if field.name == PAYLOAD and child.children:
-            yield f"{line} {', '.join(f'{f.name} = {_value(f, page_size)}' for f in child.children)}"
+            yield f"{line} {', '.join(f'{f.name} = {_value(f, named)}' for f in child.children)}"
         elif child.children:
             yield line
-            yield from _tree_lines(child, page_size, depth + 1)
+            yield from _tree_lines(child, named, depth + 1)
+        elif child.name == "type" and child.value in list(SectionType) and _is_header(field, i):
+            yield f"{line} = {child.value:#04x} {SectionType(child.value).name}"
         else:
-            yield f"{line} = {_value(child, page_size)}"
+            yield f"{line} = {_value(child, named)}"
 
 
-def _value(field: Field, page_size: int) -> str:
+def _is_header(field: Field, place: int) -> bool:
+    """Whether the part of ``field`` at ``place`` opens the header of a section, a footer or a subsection."""
+    following = field.children[place + 1 : place + 2]
+    return place == 0 and (field.name in _TYPED or any(f.name == "idstr" for f in following))
+
+
+def _value(field: Field, named: _Named) -> str:
     value = field.value
     if isinstance(value, bytes) and (field.name in _NAMES or field.name.startswith("[")):
         return f'"{shown(value)}"'
@@ -346,12 +370,10 @@ def _value(field: Field, page_size: int) -> str:
     if isinstance(value, tuple):
         more = " ..." if len(value) > VALUE_NUMBERS else ""
         return f"{len(value)} x {' '.join(f'{v:#x}' for v in value[:VALUE_NUMBERS])}{more}"
-    if field.name == "word" and isinstance(value, int):
-        flags = value & (page_size - 1)
-        names = "|".join(str(f.name) for f in Flag if flags & f)
-        return f"{value:#x}: {value - flags:#x} {names}"
-    if field.name == "type" and value in list(SectionType):
-        return f"{value:#04x} {SectionType(value).name}"
+    if field.name in named and isinstance(value, int):
+        flags, mask = named[field.name]
+        names = "|".join(str(f.name) for f in flags if value & mask & f)
+        return f"{value:#x}: {value & ~mask:#x} {names}" if field.size > 1 else f"{value:#x} {names}"
     return f"{value:#x} ({value})" if isinstance(value, int) and value > 9 else str(value)
 
 

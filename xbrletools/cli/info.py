@@ -2,14 +2,16 @@
 
 import json
 from itertools import groupby
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
 
-from ..analysis import facts
+from ..analysis import facts, places
 from ..capture import Capture
 from ..errors import XbrleError
 from ..formats.qevm import Command
+from ..physical import infer
 from ..source.wrappers import LibvirtSave
 from ..text import shown
 from .options import examples, salvaging
@@ -54,9 +56,11 @@ def command(opened: Capture, as_json: bool, xml: bool, commands: bool) -> int:
         return 0
     if commands:
         return _list_commands(opened, as_json)
-    overview = facts.gather(opened.stream if opened.has_channels else opened.scan())
+    at_hand = opened.has_channels or Path(opened.name).is_file()
+    overview = facts.gather(opened.stream if at_hand else opened.scan())
     channels = opened.channels.channels if opened.channels is not None else ()
     about = facts.as_json(overview, opened.source, channels)
+    about["physical"] = _physical(opened) if at_hand else None
     if as_json:
         say(json.dumps(about, indent=2))
     else:
@@ -73,6 +77,15 @@ def _xml(opened: Capture) -> str:
     return "\n".join("".join(c if c.isprintable() or c == "\t" else "\ufffd" for c in line) for line in lines)
 
 
+def _physical(opened: Capture) -> dict[str, Any] | None:
+    """Where the guest's memory lies; None where no map can be worked out."""
+    try:
+        where = infer.map_of(opened.stream)
+    except XbrleError:
+        return None
+    return {"origin": where.origin, "notes": list(where.notes), **places.as_json(where)}
+
+
 # -- for people -------------------------------------------------------------------------------------------------------
 
 
@@ -81,6 +94,8 @@ def _show(about: dict[str, Any], dialect: str) -> None:
     tables = [_pairs(_summary(about, dialect))]
     if about["blocks"]:
         tables.append(_blocks(about["blocks"]))
+    if about["physical"] is not None:
+        tables += _places(about["physical"])
     if any(about["records"].values()):
         tables.append(_records(about))
     show(*tables)
@@ -262,6 +277,24 @@ def _blocks(blocks: list[dict[str, Any]]) -> "Table":
     if len(blocks) > BLOCKS_MAX:
         table.add_row(f"and {len(blocks) - BLOCKS_MAX} more")
     return table
+
+
+def _places(physical: dict[str, Any]) -> "list[Table]":
+    """Where memory lies, and what has no place."""
+    from rich.text import Text
+
+    told = [("physical map", physical["origin"]), *(("", note) for note in physical["notes"])]
+    told += [
+        ("not placed", f"{u['block']}: {u['length']:,} bytes: {u['reason']}") for u in physical["unplaced"][:BLOCKS_MAX]
+    ]
+    if not physical["placed"]:
+        return [_pairs(told)]
+    table = _columns("guest-physical", "bytes", "block", "offset")
+    for r in physical["placed"][:BLOCKS_MAX]:
+        table.add_row(f"{r['address']:#x}", f"{r['length']:,}", Text(r["block"]), f"{r['offset']:#x}")
+    if len(physical["placed"]) > BLOCKS_MAX:
+        table.add_row(f"and {len(physical['placed']) - BLOCKS_MAX} more")
+    return [_pairs(told), table]
 
 
 def _records(about: dict[str, Any]) -> "Table":

@@ -9,12 +9,13 @@ from itertools import chain
 from pathlib import Path
 from typing import Any
 
+from ..analysis import places
 from ..memory.confirm import PLAIN_WORDS, WORDS, Trust
 from ..memory.image import Image
 from ..memory.moments import confirmed_of
 from ..memory.replay import View
 from ..model import Stream
-from ..physical.layout import PhysicalMap, Unplaced
+from ..physical.layout import PhysicalMap
 from ..text import shown
 from .files import replacing
 from .memory import Piece, Unknown, marked_bytes, mask_path, possible_ranges, unknown_ranges
@@ -74,7 +75,7 @@ class Sidecar:
             ],
             "map_origin": where.origin if where is not None else "the block itself",
             "notes": list(where.notes) if where is not None else [],
-            **(layout_of(where) if where is not None else {}),
+            **(places.as_json(where) if where is not None else {}),
             "unknown_as": unknown.value,
             "mask": mask_path(path).name if unknown is Unknown.MASK_FILE else None,
             "trust": self.trust.value,
@@ -86,31 +87,6 @@ class Sidecar:
         }
         with replacing(sidecar_path(path)) as file:
             file.write(json.dumps(about, indent=1).encode() + b"\n")
-
-
-def layout_of(where: PhysicalMap) -> dict[str, Any]:
-    """A map as JSON has it: what is placed and why, and what is not. ``whole``: all memory of the guest is placed."""
-    return {
-        "placed": [
-            {
-                "block": shown(r.block),
-                "offset": r.offset,
-                "address": r.start,
-                "length": r.length,
-                "evidence": r.evidence,
-            }
-            for r in where.ranges
-        ],
-        "unplaced": [_not_placed(u) for u in where.unplaced],
-        "hidden": [_not_placed(u) for u in where.hidden],
-        "whole": where.is_whole,
-    }
-
-
-def _not_placed(part: Unplaced) -> dict[str, Any]:
-    hint = {} if part.hint is None else {"guess": part.hint}
-    about = {"block": shown(part.block), "offset": part.offset, "length": part.length, "reason": part.reason}
-    return {**about, **hint}
 
 
 def source(stream: Stream) -> dict[str, Any]:

@@ -18,6 +18,7 @@ from .segments import Segment
 
 MIB = 1 << 20
 TREE_MAX = 2 * MIB  # bytes of a tree that QEMU makes
+BLOCKS_MAX = 16  # the longest blocks are looked at
 NODES_MAX = 1 << 16
 _CELL = fdt.Cell.sizeof()
 _DEPTH = 2  # the root and its children say all that is needed
@@ -48,9 +49,8 @@ class _Node:
 def trees(stream: Stream) -> tuple[Tree, ...]:
     """The trees with memory in them that a stream holds, those of device sections first."""
     found = list(_in_sections(stream))
-    for index, block in enumerate(stream.blocks):
-        if not block.declared or block.name.startswith(b"/rom@"):
-            continue
+    listed = [(i, b) for i, b in enumerate(stream.blocks) if b.declared and not b.name.startswith(b"/rom@")]
+    for index, block in sorted(listed, key=lambda entry: -entry[1].length)[:BLOCKS_MAX]:
         for offset in _places(stream, index, block):
             head = reading.read(stream, block.name, offset, fdt.Header.sizeof())
             total = _total(head)

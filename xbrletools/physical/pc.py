@@ -202,12 +202,12 @@ def _firmware(stream: Stream, out: Draft) -> None:
     if registers is not None:
         ram = [Range(s.start, s.length, b"", 0) for s in registers if s.ram]
         out.over += covered(legacy, ram)
-    elif (stream.facts.machine or b"") in _NO_BRIDGE or next(reading.named(stream, machine.RTC), None) is not None:
+    elif (stream.facts.machine or b"") in _NO_BRIDGE or reading.named(stream, machine.RTC):
         out.over += legacy
-    elif out.ram:
+    elif out.end > LEGACY:
         out.notes.append(
             "0xc0000 to 0xfffff is mapped to the RAM that shadows the BIOS, as it is after the BIOS has run"
         )
-    if pci.has_vga(stream):
+    if out.end > VGA_WINDOW[0] and pci.has_vga(stream):
         out.holes.append((*VGA_WINDOW, "RAM behind the window of the VGA adapter"))
         out.notes.append("0xa0000 to 0xbffff is the VGA window and left out; the RAM behind it is in the block")

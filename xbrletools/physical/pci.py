@@ -47,10 +47,7 @@ def path_of(name: bytes) -> bytes | None:
 
 def devices(stream: Stream, path: bytes | None) -> Iterator[Any]:
     """The registers of the device at a bus path, as `machine.PciDevice`, from each section of it that has them."""
-    for section in reading.sections(stream):
-        assert section.owner is not None
-        if path is None or path_of(section.owner.idstr) != path:
-            continue
+    for section in reading.at_path(stream, path) if path else ():
         try:
             device = machine.PciDevice.parse(reading.head(stream, section, machine.PciDevice.sizeof()))
         except ConstructError:

@@ -23,23 +23,33 @@ from ..table.payloads import Payloads
 from ..table.sections import Section
 
 READ_MAX = 4 << 20  # bytes of memory that are read as one piece of evidence
+SECTIONS_MAX = 1 << 16  # device sections that are looked at; real guests have hundreds
 FIELDS_MAX = 1 << 20  # bytes of a section that are taken apart
 
 
 @once
-def sections(stream: Stream) -> tuple[Section, ...]:
-    """The sections of devices, in file order: those of type FULL."""
+def _sections(stream: Stream) -> tuple[dict[bytes, list[Section]], dict[bytes, list[Section]]]:
+    """The device sections, those of type FULL, in file order: by their own name, and by the path before it."""
     types = np.frombuffer(stream.sections.columns()["section_type"], np.uint8)
-    found = (stream.sections[i] for i in np.flatnonzero(types == SectionType.FULL).tolist())
-    return tuple(s for s in found if s.owner is not None)
+    by_name: dict[bytes, list[Section]] = {}
+    by_path: dict[bytes, list[Section]] = {}
+    for i in np.flatnonzero(types == SectionType.FULL)[:SECTIONS_MAX].tolist():
+        section = stream.sections[i]
+        if section.owner is not None:
+            path, _, name = section.owner.idstr.rpartition(b"/")
+            by_name.setdefault(name, []).append(section)
+            by_path.setdefault(path, []).append(section)
+    return by_name, by_path
 
 
-def named(stream: Stream, name: bytes) -> Iterator[Section]:
-    """The device sections called ``name``, whatever bus path stands before the name."""
-    for section in sections(stream):
-        assert section.owner is not None
-        if section.owner.idstr.rpartition(b"/")[2] == name:
-            yield section
+def named(stream: Stream, name: bytes) -> list[Section]:
+    """The device sections called ``name``, whatever path stands before the name, in file order."""
+    return _sections(stream)[0].get(name, [])
+
+
+def at_path(stream: Stream, path: bytes) -> list[Section]:
+    """The device sections with this path before the name, in file order."""
+    return _sections(stream)[1].get(path, [])
 
 
 def head(stream: Stream, section: Section, length: int) -> bytes:

@@ -47,11 +47,9 @@ def region(stream: Stream, block: Block) -> Region | None:
 def _sections(stream: Stream, block: Block) -> Iterator[tuple[bytes, bytes]]:
     """The sections of the device that owns a block, as (name, data)."""
     path = block.name.rpartition(b"/")[0]
+    sections = [(s.owner.idstr.rpartition(b"/")[2], s) for s in reading.at_path(stream, path) if path and s.owner]
     for name in _NAMES:
-        for section in reading.named(stream, name):
-            assert section.owner is not None
-            if path and section.owner.idstr == path + b"/" + name:
-                yield name, reading.head(stream, section, reading.FIELDS_MAX)
+        yield from ((name, reading.head(stream, s, reading.FIELDS_MAX)) for own, s in sections if own == name)
 
 
 def _early(data: bytes) -> Region | None:

@@ -48,7 +48,8 @@ class Capture:
     reads on after damage. ``blocks`` are then the RAM blocks where the user knows them, as (name, length in bytes).
     ``channels`` are the multifd channels beside the main one. What was found in them is then in `channels`.
     ``snapshot`` names the internal snapshot of a disk image. ``cache``: what the scan of a large file finds may be kept
-    in, and taken from, the user's cache folder.
+    in, and taken from, the user's cache folder. ``offset`` is where in the file the stream begins. Where it is None,
+    the stream is searched for near the file's beginning.
     """
 
     def __init__(
@@ -62,11 +63,12 @@ class Capture:
         channels: Sequence[Openable] = (),
         snapshot: str | None = None,
         cache: bool = True,
+        offset: int | None = None,
     ) -> None:
         self.channels: Spool | None = None
         self._channels = tuple(channels)
         self._cache = cache
-        self.source = open_source(what, snapshot)
+        self.source = open_source(what, snapshot, offset)
         self._salvages = salvage
         self._stream: Stream | None = None
         self._filling: Filling | None = None
@@ -429,6 +431,7 @@ def open_capture(
     snapshot: str | None = None,
     cache: bool = True,
     follow: bool = False,
+    offset: int | None = None,
 ) -> Capture:
     """Open a capture: a path, a file object, bytes, or ``-`` for standard input.
 
@@ -438,7 +441,8 @@ def open_capture(
     ``channels`` are the other connections of a multifd migration. ``snapshot`` is the name or id of the internal
     snapshot whose VM state is meant, where a qcow2 image has several. ``cache``: what the scan of a large file finds
     may be kept in the user's cache folder, where the next opening finds it. ``follow`` waits for what is
-    still being written to the file ``what``, or will be, until it has stood still for a while.
+    still being written to the file ``what``, or will be, until it has stood still for a while. ``offset`` is where in
+    the file the stream begins, in bytes: by default where it is found, near the file's beginning.
 
     Raises:
         XbrleError: it cannot be opened or read.
@@ -457,5 +461,5 @@ def open_capture(
             raise XbrleError("only a file is followed, without channels and without salvage")
         from .source.following import follow as followed
 
-        main = followed(main)
-    return Capture(main, dialect, endian, page_size, salvage, blocks, channels, snapshot, cache)
+        main = followed(main, offset or 0)
+    return Capture(main, dialect, endian, page_size, salvage, blocks, channels, snapshot, cache, offset)

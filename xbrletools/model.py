@@ -162,10 +162,10 @@ class Facts:
     ``disks`` has, by a disk's name, the bytes up to the end of its highest chunk. ``vmdesc`` is the VM description as
     (offset, length) and ``device_tail`` device state without footers as (start, end), in bytes of the capture.
     ``footers`` is None until a section showed whether sections have one. ``complete``: the container's EOF was reached.
-    ``end`` is the offset that the scan came to. ``ram_ended``: RAM's END was read. ``mapped`` has the blocks of a
-    mapped-ram file, as far as their bitmaps were read. After salvage, ``gaps`` are the ranges that were skipped,
-    ``has_start`` tells whether the stream's own block list was read, and ``lost_names`` counts the records that were
-    left out because their block cannot be told.
+    ``start`` is the offset at which the stream begins, and ``end`` the one that the scan came to. ``ram_ended``: RAM's
+    END was read. ``mapped`` has the blocks of a mapped-ram file, as far as their bitmaps were read. After salvage,
+    ``gaps`` are the ranges that were skipped, ``has_start`` tells whether the stream's own block list was read, and
+    ``lost_names`` counts the records that were left out because their block cannot be told.
     """
 
     reading: Reading
@@ -185,6 +185,7 @@ class Facts:
     device_tail: tuple[int, int] | None = None
     footers: bool | None = None
     complete: bool = False
+    start: int = 0
     end: int = 0
     gaps: tuple[Gap, ...] = ()
     has_start: bool = True

@@ -348,7 +348,7 @@ def libvirt_header(data: bytes) -> None:
     assert len(source.wrapping.xml) + len(source.wrapping.cookie) <= len(whole)
     str(source.wrapping)
     if source.wrapping.format == libvirt.Format.RAW:
-        assert source.spool().data.tobytes() == whole[source.wrapping.start :]
+        assert source.spool().data[source.start :].tobytes() == whole[source.wrapping.start :]
 
 
 def qcow2_image(data: bytes) -> None:

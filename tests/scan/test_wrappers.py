@@ -85,10 +85,16 @@ class TestLibvirt:
             check(xbrletools.open(path))
             check(xbrletools.open(path.read_bytes()))
 
-    def test_offsets_count_from_the_streams_beginning(self):
-        assert xbrletools.open(save_file()).records.columns.offset.tolist() == (
-            xbrletools.open(STREAM).records.columns.offset.tolist()
-        )
+    def test_offsets_count_from_the_files_beginning_or_in_what_was_unpacked(self, tmp_path):
+        inside = xbrletools.open(STREAM).records.columns.offset
+        raw = save_file()
+        path = tmp_path / "s.save"
+        path.write_bytes(raw)
+        for what in (raw, path, io.BytesIO(raw), gzip.compress(raw)):
+            capture = xbrletools.open(what)
+            assert (capture.records.columns.offset == inside + len(raw) - len(STREAM)).all()
+            assert capture.facts.start == len(raw) - len(STREAM)
+        assert (xbrletools.open(save_file(Format.GZIP)).records.columns.offset == inside).all()
 
     def test_an_unfinished_save_is_said_to_be_so(self):
         capture = xbrletools.open(save_file(magic=libvirt.MAGIC_UNFINISHED))
@@ -96,8 +102,10 @@ class TestLibvirt:
         assert "unfinished-save" in [f.rule for f in capture.verify()]
 
     def test_a_packing_that_is_not_read_is_named(self):
-        with pytest.raises(xbrletools.XbrleError, match="sparse"):
-            xbrletools.open(save_file(Format.SPARSE))
+        data = bytearray(save_file())
+        data[28] = 9
+        with pytest.raises(xbrletools.XbrleError, match="packed as format 9, which is not read"):
+            xbrletools.open(bytes(data))
 
     @pytest.mark.parametrize("cut", [17, 91, 92, 120])
     def test_a_file_that_ends_before_its_stream_says_where(self, cut):

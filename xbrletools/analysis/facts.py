@@ -192,6 +192,7 @@ def as_json(overview: Overview, source: Source, channels: "Sequence[Channel]" = 
         "wrapper": source.wrapper,
         "wrapping": _wrapping(source.wrapping),
         "size": source.size,
+        "stream_offset": facts.start,
         "machine": None if facts.machine is None else shown(facts.machine),
         "capabilities": [shown(c) for c in facts.capabilities],
         "configuration": [_subsection(s) for s in (facts.configuration.subsections if facts.configuration else ())],

@@ -112,6 +112,8 @@ def _summary(about: dict[str, Any], dialect: str) -> list[tuple[str, str]]:
         lines.append(("inside", _wrapping_words(about["wrapping"])))
     lines += [("channel", _channel_words(c)) for c in about["channels"]]
     lines.append(("container", container))
+    if about["stream_offset"]:
+        lines.append(("begins", f"at {about['stream_offset']:#x}; offsets count from the beginning of the file"))
     if about["machine"] is not None:
         lines.append(("machine", about["machine"]))
     lines += [("configuration", _configuration_words(sub)) for sub in about["configuration"]]

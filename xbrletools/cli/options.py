@@ -114,6 +114,7 @@ _READING = _all_of(
     click.option("--page-size", type=int, metavar="BYTES", help="The guest's page size (default: detected)."),
     click.option("--channel", multiple=True, metavar="FILE", help="A multifd channel recorded beside S. Repeatable."),
     click.option("--snapshot", metavar="NAME", help="Internal snapshot of a qcow2 image (default: the last)."),
+    click.option("--offset", type=size, metavar="N", help="Where in the file the stream begins (default: found)."),
     click.option("--no-cache", is_flag=True, help="Do not use or write the saved scan of a large capture."),
 )
 
@@ -150,6 +151,7 @@ def opening(options: Mapping[str, Any]) -> "Capture":
         channels=options["channel"],
         snapshot=options["snapshot"],
         cache=not options["no_cache"],
+        offset=options["offset"],
         follow=options.get("follow", False) and options["capture"] != "-",
     )
 

@@ -251,6 +251,6 @@ def with_subsections(section: Field, data: NDArray[np.uint8], found: Configurati
     return replace(section, children=tuple(children))
 
 
-def header_tree(data: NDArray[np.uint8]) -> Field:
-    """The fields of the file header."""
-    return tree(qevm.FileHeader, data[: qevm.FileHeader.sizeof()].tobytes(), 0, "header")
+def header_tree(data: NDArray[np.uint8], start: int) -> Field:
+    """The fields of the file header, of a stream that begins at offset ``start``."""
+    return tree(qevm.FileHeader, data[start : start + qevm.FileHeader.sizeof()].tobytes(), start, "header")

@@ -80,7 +80,7 @@ def _key(source: MappedSource, origin: Origin, *options: str | int | None) -> li
         at = place * source.size // (PLACES + 1)
         looked_at.update(source.view[at : at + PLACE])
     looked_at.update(source.view[-ENDS:])
-    return [VERSION, __version__, sys.byteorder, *origin.identity, looked_at.hexdigest(), *options]
+    return [VERSION, __version__, sys.byteorder, *origin.identity, looked_at.hexdigest(), source.start, *options]
 
 
 # -- reading ----------------------------------------------------------------------------------------------------------

@@ -107,23 +107,42 @@ class ContainerReader:
         buffer, notes = self._buffer, self._notes
         source = buffer.source
         size = qevm.FileHeader.sizeof()
-        head = bytes(buffer.part(0, size))
+        at = source.start
+        head = bytes(buffer.part(at, size))
         if not head:
-            raise XbrleError(source.damage or f"{source.name}: is empty")
+            raise XbrleError(source.damage or f"{source.name}: {f'ends before offset {at:#x}' if at else 'is empty'}")
         if head[:4] != struct.pack(">I", qevm.MAGIC)[: len(head)]:
-            known = identify.foreign(bytes(buffer.view[: buffer.real]))
-            what = f": it {known}" if known else f" (starts with {head[:4].hex(' ')}, not with QEVM)"
-            raise XbrleError(f"{source.name}: not a QEMU migration stream{what}")
+            at = self._searched(at, head)
+            head = bytes(buffer.part(at, size))
+        notes.start = at
         if len(head) < size:
             raise XbrleError(f"{source.name}: ends inside the file header", len(head))
         wrapping = source.wrapping
         if isinstance(wrapping, LibvirtSave) and wrapping.unfinished:
-            notes.complain("unfinished-save", 0, "libvirt did not finish this save file")
+            notes.complain("unfinished-save", at, "libvirt did not finish this save file")
         notes.file_version = int(qevm.FileHeader.parse(head).version)
         if notes.file_version != qevm.VERSION:
             message = f"unsupported file version {notes.file_version} (QEMU loads only {qevm.VERSION})"
-            notes.complain("file-version", 4, message)
-        return size
+            notes.complain("file-version", at + 4, message)
+        return at + size
+
+    def _searched(self, at: int, head: bytes) -> int:
+        """Where the stream begins that does not begin at offset ``at``, where ``head`` stands.
+
+        Raises:
+            XbrleError: the source is something else, or there is none near its beginning.
+        """
+        buffer, source = self._buffer, self._buffer.source
+        starts = f"starts with {head[:4].hex(' ')}, not with QEVM"
+        if at:
+            raise XbrleError(f"{source.name}: no migration stream begins at offset {at:#x}: what stands there {starts}")
+        known = identify.foreign(bytes(buffer.part(0, identify.HEAD)))
+        if known is not None:
+            raise XbrleError(f"{source.name}: not a QEMU migration stream: it {known}")
+        found = identify.stream_in(buffer.part(0, identify.SEARCHED))
+        if found is None:
+            raise XbrleError(f"{source.name}: not a QEMU migration stream ({starts})")
+        return found
 
     def read(self, at: int) -> Iterator[Columns]:
         """Read sections from offset ``at`` to the container's EOF. Raises `Stop` where it cannot go on."""

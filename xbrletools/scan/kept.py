@@ -35,6 +35,7 @@ KEPT = (
     "device_tail",
     "footers",
     "complete",
+    "start",
     "end",
 )
 #: The fields that only salvage sets. It is never kept.
@@ -72,6 +73,7 @@ def facts_of(values: Any, sections: Sections, size: int) -> Facts:
 
 def _offsets(facts: Facts) -> Iterator[int]:
     """Every offset in the capture that the facts name."""
+    yield facts.start
     yield facts.end
     yield from (p.offset for p in facts.problems)
     yield facts.commands.end

@@ -38,6 +38,7 @@ class Notes:
         self.device_tail: tuple[int, int] | None = None
         self.footers: bool | None = None
         self.complete = False
+        self.start = 0
         self.end = 0
         self.gaps: list[Gap] = []
         self.has_start = True
@@ -86,6 +87,7 @@ class Notes:
             device_tail=self.device_tail,
             footers=self.footers,
             complete=self.complete,
+            start=self.start,
             end=self.end,
             gaps=tuple(self.gaps),
             has_start=self.has_start,

@@ -75,7 +75,7 @@ def redacted(stream: Stream, blank: NDArray[np.bool_]) -> Iterator[memoryview]:
         raise XbrleError("a mapped-ram file cannot be blanked: its pages are not records")
     pages = space_of(stream).pages_of(columns)
     blank_rows = np.flatnonzero((pages >= 0) & blank[pages] if len(blank) else np.zeros(len(pages), bool))
-    data, at, word = stream.data, 0, Word.sizeof()
+    data, at, word = stream.data, stream.facts.start, Word.sizeof()
     for row in blank_rows.tolist():
         start = int(columns.offset[row]) + word
         stop = int(columns.offset[row]) + int(columns.head[row]) + int(columns.length[row])

@@ -87,7 +87,7 @@ class _CopiedBytes:
         self._end = len(stream.data) if damage is None else damage.offset
         self._ends = columns.end()
         self._edits = list(_edits(stream, form, addresses))
-        self._copied = 0
+        self._copied = stream.facts.start
         undeclared = np.flatnonzero(stream.records.is_page & (space_of(stream).pages_of(columns) < 0))
         if len(undeclared):
             raise XbrleError(

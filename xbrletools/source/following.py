@@ -24,8 +24,8 @@ AHEAD = 2 * MARGIN  # bytes that a scan waits for at most, to look ahead; with o
 class GrowingSource(MappedSource):
     """The bytes of the file at ``path``, as far as it is written; none while the file does not exist."""
 
-    def __init__(self, path: str, wrapper: str | None = None) -> None:
-        super().__init__(path, b"", wrapper)
+    def __init__(self, path: str, wrapper: str | None = None, start: int = 0) -> None:
+        super().__init__(path, b"", wrapper, start)
         self._since = time.monotonic()  # when the file was last seen to grow
 
     def coming(self) -> bool:
@@ -75,15 +75,15 @@ class GrowingSource(MappedSource):
         return self.view[offset:end], not coming and end == self.size
 
 
-def follow(path: str | os.PathLike[str]) -> GrowingSource:
-    """A source for a file that is being written, or will be.
+def follow(path: str | os.PathLike[str], start: int = 0) -> GrowingSource:
+    """A source for a file that is being written, or will be; the stream begins at offset ``start``.
 
     Raises:
         XbrleError: the path exists and is not a file.
     """
     if Path(path).exists() and not Path(path).is_file():
         raise XbrleError(f"{path}: is not a file, so it cannot be followed")
-    return GrowingSource(os.fspath(path))
+    return GrowingSource(os.fspath(path), start=start)
 
 
 class _Spool(GrowingSource):
@@ -92,8 +92,10 @@ class _Spool(GrowingSource):
     def __init__(self, pipe: PipeSource) -> None:
         super().__init__(pipe.name, pipe.wrapper)
         self.wrapping = pipe.wrapping
+        self.start = pipe.start
         self._done = False
         self._file = tempfile.TemporaryFile()  # noqa: SIM115 - closed when all of it is mapped
+        self._file.seek(pipe.first)  # what was read before is a hole
         threading.Thread(target=self._copy, args=(pipe,), daemon=True).start()
 
     def _copy(self, pipe: PipeSource) -> None:

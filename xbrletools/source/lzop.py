@@ -6,80 +6,87 @@ allocated.
 
 import io
 import zlib
-from typing import BinaryIO
+from collections.abc import Callable, Iterator
 
 from construct import ConstructError
 
 from ..errors import XbrleError
 from ..formats import lzop
 from ..formats.lzop import Flag
+from .ahead import Ahead
+from .damage import PackedDamage
+
+_HEADER_MAX = 1 << 16  # bytes of a header that are looked at
+
+_Undo = Callable[[bytes, bool, int], bytes]
 
 
-class LzopReader(io.RawIOBase):
-    """The content of an lzop file, as a file.
+def lzop_pieces(raw: Ahead) -> Iterator[bytes]:
+    """The content of an lzop file, block by block. A block comes out only when its sums hold.
 
     Raises:
         XbrleError: no library that undoes LZO is installed.
+        PackedDamage: what stands here is damaged, or the file ends.
     """
+    try:
+        from dissect.util.compression import lzo
+    except ImportError:
+        raise XbrleError(
+            "is packed with lzop: unpack it with lzop, or install xbrletools[lzop], which reads it"
+        ) from None
+    return _pieces(raw, lzo.decompress)
 
-    def __init__(self, raw: BinaryIO) -> None:
+
+def _pieces(raw: Ahead, undo: _Undo) -> Iterator[bytes]:
+    head = io.BytesIO(raw.head(_HEADER_MAX))
+    try:
+        flags = int(lzop.Header.parse_stream(head).flags)
+    except ConstructError:
+        there = len(head.getvalue())
+        raise PackedDamage(raw.at + there, "" if there < _HEADER_MAX else "its header does not end") from None
+    raw.read(head.tell())
+    while True:
+        at = raw.at
         try:
-            from dissect.util.compression import lzo
-        except ImportError:
-            raise XbrleError(
-                "is packed with lzop: unpack it with lzop, or install xbrletools[lzop], which reads it"
-            ) from None
-        self._undo = lzo.decompress
-        self._raw = raw
-        self._flags: int | None = None
-        self._piece = b""
+            piece = _block(raw, flags, undo)
+        except ValueError as error:
+            raise PackedDamage(at, str(error)) from None
+        if not piece:
+            return
+        yield piece
 
-    def readable(self) -> bool:
-        """Yes."""
-        return True
 
-    def readinto(self, buffer: "memoryview") -> int:  # type: ignore[override]  # io passes a memoryview, whatever its stub says
-        """Fill ``buffer`` with the next bytes of the content. Returns how many they are: 0 at the end."""
-        if not self._piece:
-            self._piece = self._block()
-        count = min(len(buffer), len(self._piece))
-        buffer[:count] = self._piece[:count]
-        self._piece = self._piece[count:]
-        return count
+def _take(raw: Ahead, count: int) -> bytes:
+    data = raw.read(count)
+    if len(data) < count:
+        raise PackedDamage(raw.at)
+    return data
 
-    def _take(self, count: int) -> bytes:
-        data = self._raw.read(count)
-        if len(data) < count:
-            raise EOFError("the file ends inside a block")
-        return data
 
-    def _number(self) -> int:
-        return int(lzop.Number.parse(self._take(lzop.Number.sizeof())))
+def _number(raw: Ahead) -> int:
+    return int(lzop.Number.parse(_take(raw, lzop.Number.sizeof())))
 
-    def _block(self) -> bytes:
-        if self._flags is None:
-            try:
-                self._flags = int(lzop.Header.parse_stream(self._raw).flags)
-            except ConstructError:
-                raise EOFError("the file ends inside its header") from None
-        size = self._number()
-        if not size:
-            return b""
-        packed = self._number()
-        if size > lzop.BLOCK_MAX or packed > size:
-            raise ValueError(f"a block of {packed} bytes for {size}")
-        stated = [self._number() for f in (Flag.ADLER32, Flag.CRC32) if self._flags & f]
-        if packed < size:
-            _ = [self._number() for f in (Flag.ADLER32_PACKED, Flag.CRC32_PACKED) if self._flags & f]
-        data = self._take(packed)
-        if packed < size:
-            try:
-                data = bytes(self._undo(data, False, size))
-            except (KeyboardInterrupt, MemoryError):
-                raise
-            except BaseException as error:  # a panic in the library's native code is not an Exception
-                raise ValueError(f"a block that is not LZO: {error}") from None
-        sums = [f(data) for f, flag in ((zlib.adler32, Flag.ADLER32), (zlib.crc32, Flag.CRC32)) if self._flags & flag]
-        if len(data) != size or sums != stated:
-            raise ValueError("a block does not match its checksum")
-        return data
+
+def _block(raw: Ahead, flags: int, undo: _Undo) -> bytes:
+    """The content of the next block; empty at the end of the file. Raises ValueError for one that is damaged."""
+    size = _number(raw)
+    if not size:
+        return b""
+    packed = _number(raw)
+    if size > lzop.BLOCK_MAX or packed > size:
+        raise ValueError(f"a block of {packed} bytes for {size}")
+    stated = [_number(raw) for f in (Flag.ADLER32, Flag.CRC32) if flags & f]
+    if packed < size:
+        _ = [_number(raw) for f in (Flag.ADLER32_PACKED, Flag.CRC32_PACKED) if flags & f]
+    data = _take(raw, packed)
+    if packed < size:
+        try:
+            data = bytes(undo(data, False, size))
+        except (KeyboardInterrupt, MemoryError):
+            raise
+        except BaseException as error:  # a panic in the library's native code is not an Exception
+            raise ValueError(f"a block that is not LZO: {error}") from None
+    sums = [f(data) for f, flag in ((zlib.adler32, Flag.ADLER32), (zlib.crc32, Flag.CRC32)) if flags & flag]
+    if len(data) != size or sums != stated:
+        raise ValueError("a block does not match its checksum")
+    return data

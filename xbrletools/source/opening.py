@@ -1,26 +1,41 @@
 """Opens a capture: a path, standard input, a file object or bytes, plain or compressed or inside another file."""
 
 import io
+import mmap
 import os
 import stat
+import struct
 import sys
+from contextlib import ExitStack
+from dataclasses import dataclass
 from pathlib import Path
 from typing import BinaryIO, cast
 
 from ..errors import XbrleError
-from ..formats import libvirt
+from ..formats import libvirt, qevm
 from ..formats.libvirt import Format
 from ..text import shown
-from .packing import MAGIC_MAX, READERS, packing_of
+from .ahead import Ahead
+from .packing import MAGIC_MAX, is_read, packing_of, unpacked
 from .sources import MappedSource, Origin, PipeSource, Source, mapped
-from .wrappers import Qcow2Snapshot, is_libvirt, is_qcow2, libvirt_save, qcow2_state
+from .wrappers import LibvirtSave, Qcow2Snapshot, is_libvirt, is_qcow2, libvirt_save, qcow2_state
 
 _HEAD = max(MAGIC_MAX, len(libvirt.MAGIC))  # bytes that show what a file is
+_PLAIN = (Format.RAW, Format.SPARSE)  # a save file in which the stream stands as it is
+_MAGIC = struct.pack(">I", qevm.MAGIC)
 
 Openable = str | os.PathLike[str] | bytes | bytearray | memoryview | BinaryIO
 
 
-def _open_path(path: Path, snapshot: str | None) -> Source:
+@dataclass(frozen=True, slots=True)
+class _Wanted:
+    """What the user says of a file: the ``snapshot``'s name or id, and the ``offset`` at which the stream begins."""
+
+    snapshot: str | None
+    offset: int | None
+
+
+def _open_path(path: Path, wanted: _Wanted) -> Source:
     try:
         mode = path.stat().st_mode
         if stat.S_ISDIR(mode):
@@ -29,79 +44,95 @@ def _open_path(path: Path, snapshot: str | None) -> Source:
     except OSError as error:
         raise XbrleError(f"{path}: {error.strerror}") from error
     if not stat.S_ISREG(mode):
-        return _open_stream(file, str(path), snapshot, file)
-    try:
-        head = file.read(_HEAD)
-        file.seek(0)
-    except OSError as error:
-        raise XbrleError(f"{path}: {error.strerror}") from error
-    if (packing := packing_of(head)) is not None:
-        return _inside(READERS[packing](file), str(path), packing, file, snapshot)
-    if is_libvirt(head):
-        return _saved(file, str(path), file)
-    with file:
+        return _open_stream(file, str(path), wanted, file)
+    with ExitStack() as closing:
+        closing.enter_context(file)
         try:
-            buffer = mapped(file)
+            head = _head(file, wanted)
+            save = libvirt_save(Ahead(file), str(path)) if is_libvirt(head) else None
+            file.seek(0)
+            if packing_of(head) is None and (save is None or save.format in _PLAIN):
+                return _mapped(str(path), mapped(file), head, wanted, save, Origin.of(path, os.fstat(file.fileno())))
         except OSError as error:
             raise XbrleError(f"{path}: {error.strerror}") from error
-        if is_qcow2(head):
-            return _snapshot(memoryview(buffer), str(path), snapshot)
-        now = os.fstat(file.fileno())
-        return MappedSource(str(path), buffer, origin=Origin.of(path, now))
+        closing.pop_all()
+    return _open_stream(file, str(path), wanted, file)
 
 
-def _open_stream(raw: BinaryIO, name: str, snapshot: str | None, file: BinaryIO | None = None) -> Source:
-    if not hasattr(raw, "peek"):
-        raw = cast("BinaryIO", io.BufferedReader(cast("io.RawIOBase", raw)))
-    head: bytes = raw.peek(_HEAD)[:_HEAD]  # type: ignore[attr-defined]
-    if (packing := packing_of(head)) is not None:
-        return _inside(READERS[packing](raw), name, packing, file, snapshot)
-    return _inside(raw, name, None, file, snapshot)
+def _head(file: BinaryIO, wanted: _Wanted) -> bytes:
+    """The bytes that show what a file is. Where a stream begins at the offset that the user says, it is not asked."""
+    if wanted.offset is not None:
+        file.seek(wanted.offset)
+        if file.read(len(_MAGIC)) == _MAGIC:
+            file.seek(0)
+            return b""
+    file.seek(0)
+    head = file.read(_HEAD)
+    file.seek(0)
+    return head
 
 
-def _inside(raw: BinaryIO, name: str, wrapper: str | None, file: BinaryIO | None, snapshot: str | None) -> Source:
-    """A source for what ``raw`` gives, which may itself be a file around a stream."""
-    if not hasattr(raw, "peek"):
-        raw = cast("BinaryIO", io.BufferedReader(cast("io.RawIOBase", raw)))
+def _mapped(
+    name: str,
+    buffer: mmap.mmap | bytes,
+    head: bytes,
+    wanted: _Wanted,
+    save: LibvirtSave | None = None,
+    origin: Origin | None = None,
+) -> MappedSource:
+    """A source for bytes that are all at hand and not packed; ``save`` is the save file that they are."""
+    if is_qcow2(head):
+        return _snapshot(memoryview(buffer), name, wanted)
+    return MappedSource(name, buffer, start=_start(wanted, save), wrapping=save, origin=origin)
+
+
+def _start(wanted: _Wanted, save: LibvirtSave | None = None) -> int:
+    """The offset at which the stream is to begin."""
+    if wanted.offset is not None:
+        return wanted.offset
+    return 0 if save is None else save.start
+
+
+def _open_stream(raw: BinaryIO, name: str, wanted: _Wanted, file: BinaryIO | None = None) -> Source:
+    """A source for what ``raw`` gives. ``file`` was opened for it and is closed where this fails."""
     try:
-        head: bytes = raw.peek(_HEAD)[:_HEAD]  # type: ignore[attr-defined]
-    except Exception:  # damage: reading will meet it again, and report it
-        head = b""
-    if is_libvirt(head):
-        return _saved(raw, name, file)
-    found = PipeSource(name, raw, wrapper, file)
-    return _snapshot(found.spool().view, name, snapshot) if is_qcow2(head) else found
-
-
-def _saved(raw: BinaryIO, name: str, file: BinaryIO | None) -> Source:
-    """A source for the stream in a libvirt save file. ``file`` was opened for it and is closed where this fails."""
-    try:
-        return _in_save(raw, name, file)
+        ahead = Ahead(raw)
+        packing = packing_of(ahead.head(_HEAD))
+        if packing is None:
+            return _inside(ahead, name, None, file, wanted)
+        return _inside(unpacked(ahead, packing), name, packing, file, wanted)
     except XbrleError:
         if file is not None:
-            raw.close()
             file.close()
         raise
 
 
-def _in_save(raw: BinaryIO, name: str, file: BinaryIO | None) -> Source:
+def _inside(raw: Ahead, name: str, wrapper: str | None, file: BinaryIO | None, wanted: _Wanted) -> Source:
+    """A source for what ``raw`` gives, which may itself be a file around a stream."""
+    head = raw.head(_HEAD)
+    if is_libvirt(head):
+        return _saved(raw, name, wrapper, file, wanted)
+    if is_qcow2(head):
+        return _snapshot(PipeSource(name, raw, wrapper, file).spool().view, name, wanted)
+    return PipeSource(name, raw, wrapper, file, start=_start(wanted))
+
+
+def _saved(raw: Ahead, name: str, wrapper: str | None, file: BinaryIO | None, wanted: _Wanted) -> Source:
+    """A source for the stream in a libvirt save file."""
     save = libvirt_save(raw, name)
-    if save.format == Format.RAW:
-        if file is None or raw is not file:
-            return PipeSource(name, raw, None, file, save)
-        with file:
-            return MappedSource(name, mapped(file), None, save.start, save)
-    if save.packed not in READERS:
+    if save.format in _PLAIN:
+        return PipeSource(name, raw, wrapper, file, save, _start(wanted, save), save.start)
+    if not is_read(save.packed):
         raise XbrleError(f"{name}: is a libvirt save file whose stream is packed as {save.packed}, which is not read")
-    return PipeSource(name, READERS[save.packed](raw), save.packed, file, save)
+    return PipeSource(name, unpacked(raw, save.packed), save.packed, file, save, _start(wanted))
 
 
-def _snapshot(view: memoryview, name: str, snapshot: str | None) -> MappedSource:
-    """A source for the VM state of an internal snapshot: the last one, or the one called ``snapshot``."""
-    state, about, damage = qcow2_state(view, name, snapshot)
+def _snapshot(view: memoryview, name: str, wanted: _Wanted) -> MappedSource:
+    """A source for the VM state of an internal snapshot: the last one, or the one that is wanted."""
+    state, about, damage = qcow2_state(view, name, wanted.snapshot)
     with state:
         state.flush()
-        found = MappedSource(name, mapped(state), None, wrapping=about)
+        found = MappedSource(name, mapped(state), None, _start(wanted), about)
     found.damage = damage
     return found
 
@@ -114,17 +145,17 @@ def _name_of(file: BinaryIO) -> str:
     return os.fsdecode(name) if isinstance(name, str | bytes) and name else "file object"
 
 
-def open_source(what: "Openable | MappedSource", snapshot: str | None = None) -> Source:
+def open_source(what: "Openable | MappedSource", snapshot: str | None = None, offset: int | None = None) -> Source:
     """A source for a path, a file object, bytes, or ``-`` for standard input. A source comes back as it is.
 
     xz, gzip, bzip2, zstd and lzop are known by their magic and undone on the way. The stream in a libvirt save file is
     found. So is the one in a qcow2 image: in the last internal snapshot with VM state, or in the one whose name or id
-    is ``snapshot``.
+    is ``snapshot``. ``offset`` is where the stream begins: in the file if it stands there, else in what was unpacked.
 
     Raises:
         XbrleError: the file does not exist, or cannot be read.
     """
-    found = _opened(what, snapshot)
+    found = _opened(what, _Wanted(snapshot, offset))
     if snapshot is not None and not isinstance(found.wrapping, Qcow2Snapshot):
         found.close()
         raise XbrleError(
@@ -133,18 +164,17 @@ def open_source(what: "Openable | MappedSource", snapshot: str | None = None) ->
     return found
 
 
-def _opened(what: "Openable | MappedSource", snapshot: str | None) -> Source:
+def _opened(what: "Openable | MappedSource", wanted: _Wanted) -> Source:
     if isinstance(what, bytes | bytearray | memoryview):
         data = bytes(what)
-        if (packing := packing_of(data[:_HEAD])) is not None:
-            return _inside(READERS[packing](cast("BinaryIO", io.BytesIO(data))), "bytes", packing, None, snapshot)
-        if is_libvirt(data):
-            return _saved(cast("BinaryIO", io.BytesIO(data)), "bytes", None)
-        return _snapshot(memoryview(data), "bytes", snapshot) if is_qcow2(data) else MappedSource("bytes", data)
+        head = _head(cast("BinaryIO", io.BytesIO(data)), wanted)
+        if packing_of(head) is None and not is_libvirt(head):
+            return _mapped("bytes", data, head, wanted)
+        return _open_stream(cast("BinaryIO", io.BytesIO(data)), "bytes", wanted)
     if isinstance(what, str | os.PathLike):
         if os.fspath(what) == "-":
-            return _open_stream(cast("BinaryIO", sys.stdin.buffer), "standard input", snapshot)
-        return _open_path(Path(what), snapshot)
+            return _open_stream(cast("BinaryIO", sys.stdin.buffer), "standard input", wanted)
+        return _open_path(Path(what), wanted)
     if isinstance(what, MappedSource):
         return what
-    return _open_stream(what, _name_of(what), snapshot)
+    return _open_stream(what, _name_of(what), wanted)

@@ -11,7 +11,7 @@ import os
 import select
 import time
 import weakref
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -21,6 +21,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..errors import XbrleError
+from .ahead import Ahead
 from .packing import is_damage
 from .wrappers import Wrapping
 
@@ -85,9 +86,10 @@ class MappedFile(mmap.mmap):
 class MappedSource:
     """A capture whose every byte is at hand.
 
-    ``data`` is the whole capture, (size,) uint8, read-only. ``wrapper`` names the compression that was undone.
-    ``wrapping`` describes the file around the capture, which begins ``start`` bytes into ``buffer``. ``origin`` is the
-    capture's file; it is None where the capture is only a part of a file, or does not stand in one.
+    ``data`` is the whole file, (size,) uint8, read-only, in which the stream begins at offset ``start``. All offsets
+    count from the beginning of the file. ``wrapper`` names the compression that was undone. ``wrapping`` describes
+    what the file is around the stream. ``origin`` is the file; it is None where the bytes do not stand in one as they
+    are here.
     """
 
     def __init__(
@@ -104,9 +106,10 @@ class MappedSource:
         self.wrapping = wrapping
         self.origin = origin
         self.damage: str | None = None
+        self.start = start
         self._buffer = buffer
-        self.view = memoryview(buffer)[start:]
-        self.data: NDArray[np.uint8] = np.frombuffer(buffer, np.uint8)[start:]
+        self.view = memoryview(buffer)
+        self.data: NDArray[np.uint8] = np.frombuffer(buffer, np.uint8)
         self.size = len(self.data)
         self._dropped = 0
 
@@ -125,9 +128,7 @@ class MappedSource:
         """The ranges of bytes [start, stop) that can hold something, in rising order; all else is holes, so zeros."""
         stop = min(stop, self.size)
         if isinstance(self._buffer, MappedFile):
-            before = len(self._buffer) - self.size
-            for low, high in self._buffer.extents(start + before, stop + before):
-                yield low - before, high - before
+            yield from self._buffer.extents(start, stop)
         elif start < stop:
             yield start, stop
 
@@ -157,27 +158,31 @@ class PipeSource:
     """A capture that can be read once, in order: from standard input, a FIFO or a decompressor.
 
     ``file`` is what was opened for it. It is closed when all of it was read, or with `close`. ``wrapping`` describes
-    the file around the capture.
+    what the file is around the stream, which begins at offset ``start``. Offsets count from the beginning of the file,
+    of which ``read`` bytes were read before.
     """
 
     def __init__(
         self,
         name: str,
-        raw: BinaryIO,
+        raw: BinaryIO | Ahead,
         wrapper: str | None = None,
         file: BinaryIO | None = None,
         wrapping: Wrapping | None = None,
+        start: int = 0,
+        read: int = 0,
     ) -> None:
         self.name = name
         self.wrapper = wrapper
         self.wrapping = wrapping
+        self.start = start
         self.origin: Origin | None = None
         self.damage: str | None = None
         self.size: int | None = None
-        self._raw = raw
+        self._raw = raw if isinstance(raw, Ahead) else Ahead(raw)
         self._file = file
         self._held = bytearray()
-        self._base = 0
+        self.first = self._base = read
 
     def window(self, offset: int, least: int) -> tuple[memoryview, bool]:
         """The bytes from ``offset``, at least ``least`` of them unless the capture ends; and whether it does.
@@ -212,18 +217,16 @@ class PipeSource:
 
     def _read(self, count: int) -> bytes:
         try:
-            # One step at a time: a damaged file then gives what stands before the damage.
-            step: Callable[[int], bytes] = getattr(self._raw, "read1", self._raw.read)
-            return step(count)
+            return self._raw.read1(count)  # one step at a time: what stands before damage comes out
         except Exception as error:
             if not is_damage(error):
                 raise
-            self.damage = f"{self.wrapper or 'input'} ends early or is damaged: {error}"
+            self.damage = str(error) if self.wrapper else f"the input cannot be read on: {error}"
         return b""
 
     def pieces(self) -> Iterator[bytes]:
         """The whole capture, in pieces as they come."""
-        if self._base:
+        if self._base > self.first:
             raise XbrleError(f"{self.name}: read past its beginning already")
         if self._held:
             yield bytes(self._held)
@@ -241,10 +244,12 @@ class PipeSource:
         import tempfile
 
         with tempfile.TemporaryFile() as file:
+            file.seek(self.first)  # what was read before is a hole
             for piece in self.pieces():
                 file.write(piece)
+            file.truncate()
             file.flush()
-            spooled = MappedSource(self.name, mapped(file), self.wrapper, wrapping=self.wrapping)
+            spooled = MappedSource(self.name, mapped(file), self.wrapper, self.start, self.wrapping)
         spooled.damage = self.damage
         return spooled
 

@@ -18,6 +18,7 @@ from ..errors import XbrleError
 from ..formats import libvirt, qcow2
 from ..formats.libvirt import Format
 from ..text import shown
+from .ahead import Ahead
 
 _READ = 1 << 16  # bytes that are read at once, more than any header here has
 XML_MAX = 16 << 20  # bytes of a domain's XML that are kept
@@ -80,7 +81,7 @@ def is_qcow2(head: bytes) -> bool:
     return head.startswith(qcow2.MAGIC)
 
 
-def libvirt_save(raw: BinaryIO, name: str) -> LibvirtSave:
+def libvirt_save(raw: Ahead, name: str) -> LibvirtSave:
     """Read a save file up to where its stream begins.
 
     Raises:

@@ -15,7 +15,7 @@ def forced(stream: Stream) -> Iterator[Finding]:
     if dialect is None and endian is None:
         return
     main = stream.data[: stream.records.main_size]
-    scan = Scanner(MappedSource(stream.name, main.data), page_size=stream.page_size)
+    scan = Scanner(MappedSource(stream.name, main.data, start=stream.facts.start), page_size=stream.page_size)
     try:
         for _ in scan:
             if scan.reading.evidence.name is not None:

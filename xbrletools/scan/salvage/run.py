@@ -79,7 +79,7 @@ class Salvager(Scan):
         try:
             run = self._container.read(self._container.open())
         except XbrleError:
-            run = _not_a_stream()
+            run = _not_a_stream(self._buffer.source.start)
         while True:
             columns, problem = self._run(run)
             columns = believed(columns, begun, notes.gaps)
@@ -187,7 +187,7 @@ class Salvager(Scan):
         return self._container.footer(owner, at)
 
 
-def _not_a_stream() -> Iterator[Columns]:
-    """A run without records, of a capture that begins with damage."""
-    raise Stop("not-a-stream", 0, "the capture does not begin as a migration stream")
+def _not_a_stream(start: int) -> Iterator[Columns]:
+    """A run without records, of a capture that begins with damage at offset ``start``."""
+    raise Stop("not-a-stream", start, "the capture does not begin as a migration stream")
     yield  # pragma: no cover

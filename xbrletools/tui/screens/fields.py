@@ -206,7 +206,7 @@ class FieldsScreen(CaptureScreen):
     def _root(self, record: Record, facts: Facts, data: NDArray[np.uint8]) -> tuple[Field, str]:
         """The tree to show, and what it is the tree of."""
         if self.fields_of is FieldsOf.HEADER:
-            return header_tree(data), " file header"
+            return header_tree(data, facts.start), " file header"
         if self.fields_of is FieldsOf.SECTION:
             index = record.section if self.section is None else self.section
             section = facts.sections[index]

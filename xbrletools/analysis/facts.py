@@ -263,6 +263,7 @@ def _wrapping(wrapping: Wrapping | None) -> dict[str, Any] | None:
         "vm_state_size": wrapping.vm_state_size,
         "disk_size": wrapping.disk_size,
         "snapshots": [shown(n) for n in wrapping.names],
+        "backed": wrapping.backed,
     }
 
 

@@ -159,7 +159,8 @@ def _wrapping_words(about: dict[str, Any]) -> str:
         return f"libvirt save file, {about['packed']}: domain {about['domain'] or '(no name)'}, {state}; {xml}"
     others = [n for n in about["snapshots"] if n != about["snapshot"]]
     more = f"; others: {', '.join(others[:NAMES_MAX])} (--snapshot)" if others else ""
-    return f"qcow2 image: VM state of snapshot {about['snapshot']}, id {about['id']}{more}"
+    backed = "; its backing file does not matter for VM state" if about["backed"] else ""
+    return f"qcow2 image: VM state of snapshot {about['snapshot']}, id {about['id']}{more}{backed}"
 
 
 def _channel_words(channel: dict[str, Any]) -> str:

@@ -6,8 +6,10 @@ import os
 import stat
 import struct
 import sys
+from collections.abc import Callable
 from contextlib import ExitStack
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import BinaryIO, cast
 
@@ -17,8 +19,9 @@ from ..formats.libvirt import Format
 from ..text import shown
 from .ahead import Ahead
 from .packing import MAGIC_MAX, is_read, packing_of, unpacked
+from .snapshots import qcow2_state
 from .sources import MappedSource, Origin, PipeSource, Source, mapped
-from .wrappers import LibvirtSave, Qcow2Snapshot, is_libvirt, is_qcow2, libvirt_save, qcow2_state
+from .wrappers import LibvirtSave, Qcow2Snapshot, is_libvirt, is_qcow2, libvirt_save
 
 _HEAD = max(MAGIC_MAX, len(libvirt.MAGIC))  # bytes that show what a file is
 _PLAIN = (Format.RAW, Format.SPARSE)  # a save file in which the stream stands as it is
@@ -82,7 +85,7 @@ def _mapped(
 ) -> MappedSource:
     """A source for bytes that are all at hand and not packed; ``save`` is the save file that they are."""
     if is_qcow2(head):
-        return _snapshot(memoryview(buffer), name, wanted)
+        return _snapshot(memoryview(buffer), name, wanted, None if origin is None else partial(_beside, origin.path))
     return MappedSource(name, buffer, start=_start(wanted, save), wrapping=save, origin=origin)
 
 
@@ -127,9 +130,24 @@ def _saved(raw: Ahead, name: str, wrapper: str | None, file: BinaryIO | None, wa
     return PipeSource(name, unpacked(raw, save.packed), save.packed, file, save, _start(wanted))
 
 
-def _snapshot(view: memoryview, name: str, wanted: _Wanted) -> MappedSource:
+def _beside(path: Path, name: str) -> memoryview:
+    """The bytes of the file called ``name`` in the folder of ``path``. It may not be a link, which could lead away."""
+    beside = path.parent / name
+    try:
+        file = os.fdopen(os.open(beside, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK), "rb")
+        with file:
+            if not stat.S_ISREG(os.fstat(file.fileno()).st_mode):
+                raise XbrleError(f"{beside}: is not a file; the clusters of {path} should be in it")
+            return memoryview(mapped(file))
+    except OSError as error:
+        raise XbrleError(f"{beside}: {error.strerror}; the clusters of {path} are in it") from error
+
+
+def _snapshot(
+    view: memoryview, name: str, wanted: _Wanted, beside: Callable[[str], memoryview] | None = None
+) -> MappedSource:
     """A source for the VM state of an internal snapshot: the last one, or the one that is wanted."""
-    state, about, damage = qcow2_state(view, name, wanted.snapshot)
+    state, about, damage = qcow2_state(view, name, wanted.snapshot, beside)
     with state:
         state.flush()
         found = MappedSource(name, mapped(state), None, _start(wanted), about)

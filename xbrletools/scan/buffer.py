@@ -49,7 +49,7 @@ class Buffer:
         view, self.final = self.source.window(at, least)
         self.base, self.real = at, len(view)
         self.padded = self.final and len(view) <= least
-        self.view = memoryview(bytes(view) + bytes(MARGIN)) if self.padded else view
+        self.view = memoryview(b"".join((view, bytes(MARGIN)))) if self.padded else view
 
     def reach(self, at: int, count: int) -> int:
         """Have ``count`` bytes from ``at`` in the window, as far as the capture goes. Returns how many there are."""

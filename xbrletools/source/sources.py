@@ -189,15 +189,19 @@ class PipeSource:
 
         ``offset`` may not fall behind that of an earlier call.
         """
-        while offset > self._base + len(self._held) and self._pull():  # the scan skipped these bytes
-            gone = min(len(self._held), offset - self._base)
-            self._held = self._held[gone:]
-            self._base += gone
-        self._held = self._held[offset - self._base :]
+        self._pass(offset)
+        while self._base < offset and self._pull():  # the scan skipped these bytes
+            self._pass(offset)
         self._base = offset
         while len(self._held) < max(least, PIPE_WINDOW) and self._pull():
             pass
-        return memoryview(bytes(self._held)), self.size is not None
+        return memoryview(self._held), self.size is not None  # not written to from now on, so not a copy
+
+    def _pass(self, offset: int) -> None:
+        """Let go of what is held before ``offset``. What is left is held anew, since windows still show the old one."""
+        gone = min(len(self._held), offset - self._base)
+        self._held = self._held[gone:]
+        self._base += gone
 
     def _pull(self) -> bool:
         if self.size is not None:  # the end was seen, and the file let go

@@ -28,7 +28,7 @@ _VMWARE_STATES = (
     b"\xd3\xbe\xd3\xbe",
     b"\xd1\xba\xd1\xba",
 )
-_XML = (b"<domain", b"<domstatus", b"<domainsnapshot", b"<!--\nWARNING: THIS IS AN AUTO-GENERATED FILE")
+_XML = (b"<domain", b"<domstatus", b"<!--\nWARNING: THIS IS AN AUTO-GENERATED FILE")
 _OF_DOMAIN = "open the save file or the capture that belongs to it"
 _WINDOWS = "it holds a Windows guest's memory already: give it to WinDbg or volatility3"
 _XEN = "it is from another hypervisor: QEMU's own part of a Xen save is what xen-save-devices-state writes"

@@ -96,7 +96,7 @@ def source(stream: Stream) -> dict[str, Any]:
     """
     return {
         "source": {"name": shown(os.fsencode(stream.name)), "size": len(stream.data), "sha256": digest(stream)},
-        "complete": stream.facts.complete,
+        "complete": stream.facts.complete and stream.facts.damage is None,
         "skipped": as_objects(stream.facts.skipped),
         "words": WORDS if stream.salvaged else PLAIN_WORDS,
     }

@@ -60,8 +60,11 @@ def _xz_stream(raw: Ahead) -> Iterator[bytes]:
         alone = not xz.BlockHead.parse(head).flags & xz.FILTERS
         begun = raw.at
         while (first := raw.head(1)) and first[0] != xz.CHUNK_END:
-            chunk, size = _chunk(raw)
+            chunk, packed, size = _chunk(raw)
             content = undone(chunk)
+            if len(chunk) < packed:  # the file ends inside it, and what the decoder gives is right
+                yield content
+                raise PackedDamage(raw.at)
             if alone and len(content) != size:
                 raise PackedDamage(raw.at - len(chunk), "a chunk does not hold what its header says")
             yield content
@@ -75,19 +78,20 @@ def _xz_stream(raw: Ahead) -> Iterator[bytes]:
     raw.unread(decoder.unused_data)
 
 
-def _chunk(raw: Ahead) -> tuple[bytes, int]:
-    """The next chunk of LZMA2 with its header, and the size of its content."""
+def _chunk(raw: Ahead) -> tuple[bytes, int, int]:
+    """The next chunk of LZMA2 with its header, as far as it is there; its size, and that of its content."""
     control = raw.head(1)[0]
     if control in xz.CHUNK_STORED:
         head = _take(raw, 1 + xz.StoredChunk.sizeof())
         size = int(xz.StoredChunk.parse(head[1:]).size) + 1
-        return head + _take(raw, size), size
+        return head + raw.read(size), len(head) + size, size
     if control < xz.CHUNK_PACKED:
         raise PackedDamage(raw.at, f"no chunk of LZMA2 begins with {control:#04x}")
     head = _take(raw, 1 + xz.PackedChunk.sizeof())
     sizes = xz.PackedChunk.parse(head[1:])
     packed = int(sizes.packed) + 1 + (control >= xz.CHUNK_NEW_PROPERTIES)
-    return head + _take(raw, packed), ((control & xz.CHUNK_SIZE) << 16) + int(sizes.size) + 1
+    size = ((control & xz.CHUNK_SIZE) << 16) + int(sizes.size) + 1
+    return head + raw.read(packed), len(head) + packed, size
 
 
 # -- zstd -------------------------------------------------------------------------------------------------------------

@@ -1,4 +1,4 @@
-"""Reads an lzop file block by block, where a library that undoes LZO is installed.
+"""Reads an lzop file block by block; dissect.util undoes LZO.
 
 Facts: formats/README.md, "lzop". A block that claims more than `lzop.BLOCK_MAX` bytes is refused before any are
 allocated.
@@ -25,15 +25,13 @@ def lzop_pieces(raw: Ahead) -> Iterator[bytes]:
     """The content of an lzop file, block by block. A block comes out only when its sums hold.
 
     Raises:
-        XbrleError: no library that undoes LZO is installed.
+        XbrleError: dissect.util is not installed.
         PackedDamage: what stands here is damaged, or the file ends.
     """
     try:
         from dissect.util.compression import lzo
     except ImportError:
-        raise XbrleError(
-            "is packed with lzop: unpack it with lzop, or install xbrletools[lzop], which reads it"
-        ) from None
+        raise XbrleError("is packed with lzop: unpack it with lzop, or install dissect.util, which does") from None
     return _pieces(raw, lzo.decompress)
 
 

@@ -103,11 +103,18 @@ def _open_stream(raw: BinaryIO, name: str, wanted: _Wanted, file: BinaryIO | Non
         packing = packing_of(ahead.head(_HEAD))
         if packing is None:
             return _inside(ahead, name, None, file, wanted)
-        return _inside(unpacked(ahead, packing), name, packing, file, wanted)
+        return _inside(_unpacked(ahead, packing, name), name, packing, file, wanted)
     except XbrleError:
         if file is not None:
             file.close()
         raise
+
+
+def _unpacked(raw: Ahead, packing: str, name: str) -> Ahead:
+    try:
+        return unpacked(raw, packing)
+    except XbrleError as error:
+        raise XbrleError(f"{name}: {error}") from None
 
 
 def _inside(raw: Ahead, name: str, wrapper: str | None, file: BinaryIO | None, wanted: _Wanted) -> Source:
@@ -127,7 +134,7 @@ def _saved(raw: Ahead, name: str, wrapper: str | None, file: BinaryIO | None, wa
         return PipeSource(name, raw, wrapper, file, save, _start(wanted, save), save.start)
     if not is_read(save.packed):
         raise XbrleError(f"{name}: is a libvirt save file whose stream is packed as {save.packed}, which is not read")
-    return PipeSource(name, unpacked(raw, save.packed), save.packed, file, save, _start(wanted))
+    return PipeSource(name, _unpacked(raw, save.packed, name), save.packed, file, save, _start(wanted))
 
 
 def _beside(path: Path, name: str) -> memoryview:

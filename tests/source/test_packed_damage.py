@@ -10,6 +10,7 @@ import random
 import re
 import subprocess
 import sys
+import time
 import zlib
 
 import numpy as np
@@ -214,4 +215,5 @@ def test_a_slow_pipe_is_not_taken_for_another_file():
         for i in range(0, 12, 3):
             process.stdin.write(data[i : i + 3])
             process.stdin.flush()
+            time.sleep(0.1)
         assert process.communicate(data[12:])[0] == b"1\n"

@@ -156,7 +156,8 @@ _DECODERS: dict[str, Callable[[Ahead], Iterator[bytes]]] = {
 _MAGICS = {xz.MAGIC: "xz", _GZIP: "gzip", bzip2.MAGIC: "bzip2", zstd.MAGIC: "zstd", lzop.MAGIC: "lzop"}
 MAGIC_MAX = max(map(len, _MAGICS))
 
-_ERRORS = (EOFError, OSError, ValueError)
+_ERRORS = (EOFError, OSError, ValueError, zlib.error)
+_OWN_ERRORS = frozenset(("LZMAError", "ZstdError"))  # of what the user unpacks
 
 
 def packing_of(head: bytes) -> str | None:
@@ -180,7 +181,7 @@ def unpacked(raw: Ahead, packing: str) -> Ahead:
 
 def is_damage(error: Exception) -> bool:
     """Whether reading says with this error that the input is damaged or ends early."""
-    return isinstance(error, _ERRORS)
+    return isinstance(error, _ERRORS) or type(error).__name__ in _OWN_ERRORS
 
 
 def zstd_decoder() -> Callable[[bytes], bytes]:

@@ -10,6 +10,7 @@ import random
 import re
 import subprocess
 import sys
+import tempfile
 import time
 import zlib
 
@@ -206,6 +207,25 @@ def test_memory_from_a_file_whose_sum_is_wrong_is_not_called_complete(tmp_path, 
     assert status == 1
     assert "incorrect data check" in err
     assert json.loads((tmp_path / "out" / "manifest.json").read_text())["complete"] is False
+
+
+def test_much_that_is_packed_into_little_takes_no_disk(tmp_path, monkeypatch):
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
+    data = gzip.compress(stream(page(0, patterned(1), b"pc.ram")) + bytes(200 << 20))
+    source = open_source(io.BytesIO(data)).spool()
+    assert source.size > 200 << 20
+    assert sum(high - low for low, high in source.extents(0, source.size)) < 8 << 20
+
+
+@pytest.mark.parametrize("name", PACKERS)
+def test_a_file_that_is_damaged_from_its_first_byte_on_is_named(name, tmp_path, capsys):
+    pack, _ = PACKERS[name]
+    path = tmp_path / "capture"
+    path.write_bytes(pack(CONTENT[:4096])[:12])
+    for command in (("info",), ("salvage", "--json")):
+        status, _, err = run(capsys, command[0], path, *command[1:])
+        assert status == 2
+        assert f"{path}: {name} ends early, at its offset 0xc, 0x0 of the content" in err
 
 
 def test_a_slow_pipe_is_not_taken_for_another_file():

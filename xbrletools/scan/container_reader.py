@@ -110,7 +110,7 @@ class ContainerReader:
         at = source.start
         head = bytes(buffer.part(at, size))
         if not head:
-            raise XbrleError(source.damage or f"{source.name}: {f'ends before offset {at:#x}' if at else 'is empty'}")
+            raise XbrleError(f"{source.name}: {source.damage or (f'ends before offset {at:#x}' if at else 'is empty')}")
         if head[:4] != struct.pack(">I", qevm.MAGIC)[: len(head)]:
             at = self._searched(at, head)
             head = bytes(buffer.part(at, size))

@@ -250,7 +250,10 @@ class PipeSource:
         with tempfile.TemporaryFile() as file:
             file.seek(self.first)  # what was read before is a hole
             for piece in self.pieces():
-                file.write(piece)
+                if piece.count(0) < len(piece):
+                    file.write(piece)
+                else:  # a hole: much packed into little takes no disk
+                    file.seek(len(piece), os.SEEK_CUR)
             file.truncate()
             file.flush()
             spooled = MappedSource(self.name, mapped(file), self.wrapper, self.start, self.wrapping)

@@ -57,7 +57,7 @@ class Salvager(Scan):
     def __iter__(self) -> Iterator[Columns]:
         source, notes = self.source, self._notes
         if not len(self._data):
-            raise XbrleError(source.damage or f"{source.name}: is empty")
+            raise XbrleError(f"{source.name}: {source.damage or 'is empty'}")
         pieces = self._pieces()
         if not any(len(p) for p in pieces) and not notes.complete:  # a complete one can have devices alone
             raise XbrleError(f"{source.name}: nothing in it can be believed to be a migration stream")

@@ -27,6 +27,7 @@ _VMWARE_STATES = (
     b"\xd2\xbe\xd2\xbe",
     b"\xd3\xbe\xd3\xbe",
     b"\xd1\xba\xd1\xba",
+    b"\xd2\xba\xd2\xba",
 )
 _XML = (b"<domain", b"<domstatus", b"<!--\nWARNING: THIS IS AN AUTO-GENERATED FILE")
 _OF_DOMAIN = "open the save file or the capture that belongs to it"
@@ -74,6 +75,7 @@ MAGICS = (
     ),
     Magic(b"\x7f\x10\xda\xbe", "is a VirtualBox disk (VDI)", _PLAIN_DISK, "VirtualBox, VDICore.h", 0x40),
     Magic(b"Xen saved domain", "is a domain that Xen's xl saved", _XEN, "Xen, tools/xl: SAVEFILE_MAGIC"),
+    Magic(b"libvirt-xml\n \0 \r", "is a domain that libvirt saved with Xen", _XEN, "libvirt, libxl_conf.h"),
     Magic(b"LibxlFmt", "is a domain that Xen's libxl saved", _XEN, "Xen, docs/specs/libxl-migration-stream.pandoc"),
     Magic(b"\xff" * 8 + b"XENF", "is a domain that Xen saved", _XEN, "Xen, docs/specs/libxc-migration-stream.pandoc"),
     Magic(b"LinuxGuestRecord", "is a domain that Xen's xend saved", _XEN, "Xen, tools/python/xen/xend"),
@@ -91,7 +93,7 @@ MAGICS = (
         b"QCPR",
         "is the channel of a cpr-transfer migration that hands over file descriptors (QCPR): it holds no memory",
         "open the main channel",
-        "QEMU, migration/cpr.c: QEMU_CPR_FILE_MAGIC",
+        "QEMU, include/migration/cpr.h: QEMU_CPR_FILE_MAGIC",
     ),
     # text
     *(Magic(m, "is libvirt's XML of a domain", _OF_DOMAIN, "libvirt, docs/formatdomain.rst") for m in _XML),

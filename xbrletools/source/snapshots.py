@@ -224,6 +224,8 @@ def _pieces(image: _Image, snapshot: Any, disk: int) -> Iterator[tuple[int, byte
                 return
             entry = int(entries[j])
             if entry & qcow2.COMPRESSED:
+                if image.data is not image.view:
+                    raise _Damage(f"an image with a data file has a compressed cluster, entry {entry:#x}")
                 if entry in packed_used:
                     raise _Damage(f"the image's map points twice at one compressed cluster, entry {entry:#x}")
                 packed_used.add(entry)

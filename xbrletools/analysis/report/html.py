@@ -107,6 +107,8 @@ def _what_it_is(report: Report) -> Markup:
     facts = report.overview.facts
     wrapper = f", inside {report.stream.source.wrapper}" if report.stream.source.wrapper else ""
     rows: list[tuple[object, object]] = [("container", f"QEVM, file version {facts.file_version}{wrapper}")]
+    if facts.start:
+        rows.append(("begins", f"at {facts.start:#x}; offsets count from the beginning of the file"))
     if facts.machine is not None:
         rows.append(("machine", shown(facts.machine)))
     if facts.capabilities:

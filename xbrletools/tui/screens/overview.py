@@ -102,6 +102,7 @@ class OverviewScreen(CaptureScreen):
     def _capture(self, facts: Facts, width: int) -> list[Line]:
         source = self.session.capture.source
         packed = f", packed as {source.wrapper}" if source.wrapper else ""
+        packed += f", the stream begins at {facts.start:#x}" if facts.start else ""
         version = "no RAM section yet" if facts.ram_version is None else f"RAM section version {facts.ram_version}"
         footers = "" if facts.footers is None else ", footers" if facts.footers else ", no footers"
         machine = "" if facts.machine is None else f", machine {shown(facts.machine)}"

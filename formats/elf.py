@@ -16,6 +16,7 @@ DATA = {"little": 1, "big": 2}
 VERSION_CURRENT = 1
 TYPE_CORE = 4
 SEGMENT_LOAD = 1
+SEGMENT_NOTE = 4
 SEGMENTS_MAX = 0xFFFE  # PN_XNUM - 1; for more, the count would have to stand in a section header
 
 

@@ -245,9 +245,9 @@ def _physical(
     else:
         where = given.parse_map(_text(map_file), opened.stream, map_file)
     _refuse(output, force)
-    write_physical(form, opened.stream, image, where, output, sidecar, unknown)
+    said = write_physical(form, opened.stream, image, where, output, sidecar, unknown)
     warn(f"guest-physical map from {where.origin}")
-    for note in (*where.notes, *map(str, where.unplaced)):
+    for note in (*where.notes, *said, *map(str, where.unplaced)):
         warn(note)
     pieces = physical.pieces(image, where)
     _say_what_holds(image, pieces, sidecar.trust)

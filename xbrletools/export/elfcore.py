@@ -1,4 +1,8 @@
-"""ELF64 core files of guest-physical memory, for gdb, crash, volatility and others: one PT_LOAD for each range."""
+"""ELF64 core files of guest-physical memory, for gdb, crash, drgn, volatility and others.
+
+Facts: formats/README.md, "Memory images". As in QEMU's own dumps, the notes come first, and then one PT_LOAD for each
+range. p_align is 0: crash takes a core in which it is not for one of another program.
+"""
 
 import os
 
@@ -7,54 +11,69 @@ from ..formats import elf
 from ..memory.image import Image
 from ..physical.layout import PhysicalMap
 from .memory import Piece, Unknown, write_pieces
+from .notes import Notes
 from .physical import pieces
 
 ALIGN = 4096
 
 
-def write_elf(image: Image, where: PhysicalMap, path: str | os.PathLike[str], unknown: Unknown = Unknown.ZERO) -> None:
-    """Write guest-physical memory as a sparse ELF64 core.
+def write_elf(
+    image: Image,
+    where: PhysicalMap,
+    path: str | os.PathLike[str],
+    unknown: Unknown = Unknown.ZERO,
+    notes: Notes | None = None,
+) -> None:
+    """Write guest-physical memory as a sparse ELF64 core, with the registers of its CPUs in ``notes``.
 
-    p_vaddr is p_paddr, so a debugger shows guest-physical addresses. The core does not hold registers.
+    p_vaddr is p_paddr, so a debugger shows guest-physical addresses.
 
     Raises:
         XbrleError: it cannot be written, the map has too many ranges, or bytes are unknown and ``unknown`` is FAIL.
     """
-    header, program_header = elf.header(where.endian), elf.program_header(where.endian)
-    count = len(where.ranges)
+    machine, endian, raw = (
+        (notes.machine, notes.endian, notes.raw) if notes is not None else (where.machine, where.endian, b"")
+    )
+    header, segment = elf.header(endian), elf.program_header(endian)
+    count = len(where.ranges) + bool(raw)
     if count > elf.SEGMENTS_MAX:
-        raise XbrleError(f"an ELF core holds at most {elf.SEGMENTS_MAX} ranges, the map has {count}")
+        raise XbrleError(f"an ELF core holds at most {elf.SEGMENTS_MAX} ranges, the map has {len(where.ranges)}")
     fields = dict.fromkeys(("entry", "shoff", "flags", "shentsize", "shnum", "shstrndx"), 0)
     head = header.build(
         fields
         | {
             "type": elf.TYPE_CORE,
-            "machine": int(where.machine),
+            "machine": int(machine),
             "phoff": header.sizeof(),
             "ehsize": header.sizeof(),
-            "phentsize": program_header.sizeof(),
+            "phentsize": segment.sizeof(),
             "phnum": count,
         }
     )
-    at = _aligned(len(head) + count * program_header.sizeof())
+    at = len(head) + count * segment.sizeof()
+    segments = [_segment(elf.SEGMENT_NOTE, at, 0, len(raw))] if raw else []
+    at = _aligned(at + len(raw))
     placed = []
     for r, piece in zip(where.ranges, pieces(image, where), strict=True):
-        at += (r.start - at) % ALIGN  # as p_align asks
-        head += program_header.build(
-            {
-                "type": elf.SEGMENT_LOAD,
-                "flags": 0,
-                "offset": at,
-                "vaddr": r.start,
-                "paddr": r.start,
-                "filesz": r.length,
-                "memsz": r.length,
-                "align": ALIGN,
-            }
-        )
+        at += (r.start - at) % ALIGN  # so that a hole of the guest's memory is a hole of the file
+        segments.append(_segment(elf.SEGMENT_LOAD, at, r.start, r.length))
         placed.append(Piece(at, piece.block, piece.offset, piece.length))
         at += r.length
+    head += b"".join(segment.build(s) for s in segments) + raw
     write_pieces(image, placed, path, head, at, unknown)
+
+
+def _segment(kind: int, offset: int, address: int, length: int) -> dict[str, int]:
+    return {
+        "type": kind,
+        "flags": 0,
+        "offset": offset,
+        "vaddr": address,
+        "paddr": address,
+        "filesz": length,
+        "memsz": length,
+        "align": 0,
+    }
 
 
 def _aligned(offset: int) -> int:

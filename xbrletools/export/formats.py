@@ -5,6 +5,7 @@ To add one, write its writer in a module of its own, add its line to `FORMATS`, 
 
 import os
 from collections.abc import Callable
+from dataclasses import replace
 from typing import NamedTuple
 
 from ..memory.image import Image
@@ -13,38 +14,53 @@ from ..physical.layout import PhysicalMap
 from .elfcore import write_elf
 from .lime import write_lime
 from .memory import Unknown
+from .notes import Notes, notes_of
 from .physical import pieces, write_raw
 from .sidecar import Sidecar
 
 Path = str | os.PathLike[str]
 Writer = Callable[[Image, PhysicalMap, Path, Unknown], None]
+NotedWriter = Callable[[Image, PhysicalMap, Path, Unknown, Notes], None]
 
 
 class Format(NamedTuple):
     """How memory becomes files.
 
     ``space`` is what an export has where the user does not say: RAM blocks ("block", which `export.raw` writes) or
-    guest-physical memory ("physical"). ``write`` writes guest-physical memory.
+    guest-physical memory ("physical"). ``write`` writes guest-physical memory. ``noted`` does so in a format that has
+    room for registers, and is then called instead.
     """
 
     space: str
     write: Writer
+    noted: NotedWriter | None = None
 
 
 FORMATS = {
     "raw": Format("block", write_raw),
-    "elf": Format("physical", write_elf),
+    "elf": Format("physical", write_elf, write_elf),
     "lime": Format("physical", write_lime),
 }
 
 
 def write_physical(
     name: str, stream: Stream, image: Image, where: PhysicalMap, path: Path, sidecar: Sidecar, unknown: Unknown
-) -> None:
+) -> tuple[str, ...]:
     """Write guest-physical memory in the format called ``name``, and the sidecar of the file.
+
+    Returns what the file says beside memory, for a person.
 
     Raises:
         XbrleError: it cannot be written, or bytes are unknown and ``unknown`` is FAIL.
     """
-    FORMATS[name].write(image, where, path, unknown)
+    form = FORMATS[name]
+    said: tuple[str, ...] = ()
+    if form.noted is not None:
+        notes = notes_of(stream, image, where, sidecar.record)
+        form.noted(image, where, path, unknown, notes)
+        said = notes.said
+    else:
+        form.write(image, where, path, unknown)
+    where = replace(where, notes=(*where.notes, *said))
     sidecar.write(stream, image, path, name, "physical", pieces(image, where), where, unknown)
+    return said

@@ -1,0 +1,54 @@
+"""A core that this project makes of a migration, against QEMU's own dump-guest-memory of the same paused guest."""
+
+import subprocess
+
+import pytest
+
+from tests.export import cores
+from tests.qemu.guest import QEMU
+from tests.qemu.test_migration import machine, started
+from xbrletools.cli import main
+
+pytestmark = pytest.mark.skipif(QEMU is None, reason="qemu-system-x86_64 is not installed; .ci/install-tools does it")
+
+MORE = {
+    "two-cpus": ("-smp", "2"),
+    "vga": ("-vga", "std"),
+    "pci-memory": (
+        *("-object", "memory-backend-ram,id=iv,size=4M,share=on"),
+        *("-device", "ivshmem-plain,memdev=iv,master=on"),
+    ),
+}
+
+
+@pytest.mark.parametrize("name", MORE)
+def test_a_core_is_what_qemu_dumps_of_the_same_guest(name, tmp_path):
+    with machine(tmp_path, "source", *MORE[name]) as source:
+        started(source)
+        source.migrate(f"exec:cat > {tmp_path}/s", [])
+        source.command("dump-guest-memory", paging=False, protocol=f"file:{tmp_path}/qemu.core")
+    assert main(["extract", str(tmp_path / "s"), "--format", "elf", "-o", str(tmp_path / "core")]) == 0
+    ours, theirs = cores.read(tmp_path / "core"), cores.read(tmp_path / "qemu.core")
+    assert (ours.machine, ours.types, ours.align) == (theirs.machine, theirs.types, theirs.align)
+    assert ours.notes == theirs.notes
+    assert [(a, n) for a, _, n in ours.loads] == [(a, n) for a, _, n in theirs.loads]
+    assert memory(tmp_path / "core", ours) == memory(tmp_path / "qemu.core", theirs)
+    out = [gdb(tmp_path / core) for core in ("core", "qemu.core")]
+    assert out[0] == out[1]
+
+
+def memory(path, core) -> list[bytes]:
+    with path.open("rb") as file:
+        found = []
+        for _, offset, length in core.loads:
+            file.seek(offset)
+            found.append(file.read(length))
+    return found
+
+
+def gdb(path) -> str:
+    try:
+        orders = ("-ex", f"core-file {path}", "-ex", "thread apply all info registers")
+        return subprocess.run(["gdb", "-nx", "-batch", *orders], capture_output=True, text=True, check=True).stdout
+    except FileNotFoundError:
+        return "gdb is not installed"

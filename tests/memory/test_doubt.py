@@ -1,0 +1,74 @@
+"""Whether the first sweep over memory goes on after a gap: pages that were never sent follow one by one."""
+
+from collections.abc import Iterable
+
+import numpy as np
+import pytest
+
+import xbrletools
+from tests.streams import PAGE, StreamBuilder, noise
+from xbrletools.memory.doubt import FEW_FIRST_SENDS, FIRST_SENDS, _first_sweep_goes_on, _Walk
+
+BLOCKS = {b"pc.ram": 400 * PAGE, b"vga": 100 * PAGE}
+BEFORE = [*range(20)]  # pages that were sent before the gap
+AFTER = 25  # the first page after it
+ENOUGH = [*range(AFTER, AFTER + FIRST_SENDS + 1)]
+
+
+def goes_on(before: Iterable[int], after: Iterable[int], deltas: Iterable[int] = ()) -> bool:
+    """Of pages counted through both blocks. ``deltas`` are places in ``after`` whose record is a delta."""
+    builder = StreamBuilder(BLOCKS)
+    before, after = [*before], [*after]
+    for i, page in enumerate([*before, *after]):
+        block, place = (b"pc.ram", page) if page < 400 else (b"vga", page - 400)
+        if i - len(before) in {*deltas}:
+            builder.delta(place * PAGE, noise(1), noise(1) ^ np.uint8(1), block)
+        else:
+            builder.dup(place * PAGE, 7, block)
+    stream = xbrletools.open(builder.bytes()).stream
+    space = xbrletools.memory.moments.space_of(stream)
+    pages = space.pages_of(stream.records.columns)
+    walk = _Walk(stream, space, pages, np.flatnonzero(pages >= 0))
+    return _first_sweep_goes_on(walk, walk.carriers[: len(before)], walk.carriers[len(before) :])
+
+
+def test_enough_pages_in_order_show_it() -> None:
+    assert goes_on(BEFORE, ENOUGH)
+    assert not goes_on(BEFORE, ENOUGH[:-1])
+
+
+@pytest.mark.parametrize("skipped", [1, 2, FIRST_SENDS // 2, FIRST_SENDS])
+def test_a_page_that_is_left_out_speaks_against_it(skipped: int) -> None:
+    assert not goes_on(BEFORE, [p for p in [*ENOUGH, *range(200, 300)] if p != AFTER + skipped])
+
+
+@pytest.mark.parametrize("again", [2, 20])
+def test_pages_that_are_sent_again_in_between_do_not_speak_against_it(again: int) -> None:
+    assert goes_on(BEFORE, [q for p in ENOUGH for q in ([p, again] if p % 3 else [p])])
+
+
+def test_nor_do_pages_from_before_the_gap_that_come_first() -> None:
+    assert goes_on(BEFORE, [19, *ENOUGH])
+
+
+def test_fewer_pages_are_enough_where_the_sweep_ends_with_them() -> None:
+    assert goes_on(range(470), range(500 - FEW_FIRST_SENDS - 1, 500))
+    assert not goes_on(range(470), range(500 - FEW_FIRST_SENDS, 500))
+    assert not goes_on(range(470), range(499 - FEW_FIRST_SENDS - 1, 499))
+
+
+def test_a_page_that_comes_first_is_not_sent_as_a_delta() -> None:
+    assert not goes_on(BEFORE, ENOUGH, deltas=[1])
+    assert not goes_on(BEFORE, ENOUGH, deltas=[FIRST_SENDS])
+    assert goes_on(BEFORE, [*ENOUGH, AFTER], deltas=[FIRST_SENDS + 1])
+
+
+def test_it_must_be_in_one_block_and_forwards() -> None:
+    assert not goes_on(range(390), range(400, 400 + FIRST_SENDS + 1))
+    assert not goes_on([*range(20), 300], ENOUGH)
+    assert not goes_on([*range(20), 300, 10], [301, *range(302, 302 + FIRST_SENDS)][1:2])
+
+
+def test_nothing_new_after_it_shows_nothing() -> None:
+    assert not goes_on(BEFORE, [])
+    assert not goes_on(BEFORE, [19] * 200)

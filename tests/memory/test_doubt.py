@@ -7,7 +7,9 @@ import pytest
 
 import xbrletools
 from tests.streams import PAGE, StreamBuilder, noise
-from xbrletools.memory.doubt import FEW_FIRST_SENDS, FIRST_SENDS, _first_sweep_goes_on, _Walk
+from xbrletools.memory.doubt import FEW_FIRST_SENDS, FIRST_SENDS, Cause, _first_sweep_goes_on, _Walk
+from xbrletools.memory.moments import doubts_of, space_of
+from xbrletools.memory.replay import View
 
 BLOCKS = {b"pc.ram": 400 * PAGE, b"vga": 100 * PAGE}
 BEFORE = [*range(20)]  # pages that were sent before the gap
@@ -26,7 +28,7 @@ def goes_on(before: Iterable[int], after: Iterable[int], deltas: Iterable[int] =
         else:
             builder.dup(place * PAGE, 7, block)
     stream = xbrletools.open(builder.bytes()).stream
-    space = xbrletools.memory.moments.space_of(stream)
+    space = space_of(stream)
     pages = space.pages_of(stream.records.columns)
     walk = _Walk(stream, space, pages, np.flatnonzero(pages >= 0))
     return _first_sweep_goes_on(walk, walk.carriers[: len(before)], walk.carriers[len(before) :])
@@ -72,3 +74,18 @@ def test_it_must_be_in_one_block_and_forwards() -> None:
 def test_nothing_new_after_it_shows_nothing() -> None:
     assert not goes_on(BEFORE, [])
     assert not goes_on(BEFORE, [19] * 200)
+
+
+def test_doubts_come_in_the_order_of_records_whatever_raised_them() -> None:
+    builder = StreamBuilder({b"pc.ram": 40 * PAGE}, flags=3)
+    for page in range(40):
+        builder.page(page * PAGE, noise(page))
+    builder.part().delta(3 * PAGE, noise(3), noise(3) ^ np.uint8(1), checksum=1)
+    for page in range(10, 20):
+        builder.delta(page * PAGE, noise(page), noise(page) ^ np.uint8(1))
+    data = bytearray(builder.end().bytes())
+    records = xbrletools.open(bytes(data)).records
+    data[int(records.columns.offset[records.row(48)]) + 7] ^= 0xFF
+    found = doubts_of(xbrletools.open(bytes(data), salvage=True).stream, View.RECEIVER)
+    assert {d.cause for d in found} == {Cause.RECORD, Cause.GAP}
+    assert [d.until for d in found] == sorted(d.until for d in found)

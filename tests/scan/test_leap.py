@@ -8,7 +8,7 @@ import pytest
 import xbrletools
 from tests.conftest import SAMPLES
 from xbrletools.formats.ram import DELTA_KINDS, Flag, delta_flag
-from xbrletools.ram.walk import WORD, Layout
+from xbrletools.ram.walk import WORD, Layout, Pending
 
 NAMES = ["posted-8m", "xbzrle-16m"]
 
@@ -81,3 +81,27 @@ class TestALeap:
         wrong = bytearray(data)
         wrong[at : at + layout.length.size] = b"\xff" * layout.length.size
         assert leap(layout, bytes(wrong)) == (begins[:k].tolist(), int(begins[k]))
+
+    @pytest.mark.parametrize("byte", range(WORD))
+    def test_ends_before_a_word_with_a_bit_that_no_sender_sets(self, name: str, byte: int) -> None:
+        layout, data, begins, _, _ = stretch(name)
+        k = len(begins) // 2
+        for bit in range(8):
+            wrong = bytearray(data)
+            wrong[int(begins[k]) + byte] |= 1 << bit
+            is_address = 0 < byte < WORD - 2 or (byte == WORD - 2 and not layout.clear & 1 << bit)
+            if not is_address and wrong[int(begins[k]) + byte] not in (layout.dup[0], layout.delta_flags):
+                assert leap(layout, bytes(wrong)) == (begins[:k].tolist(), int(begins[k]))
+
+
+def test_a_run_may_begin_where_the_window_does_and_records_stand_beside_it() -> None:
+    pending = Pending(at=[0])
+    pending.add_run(9, 3, 5)
+    pending.at.append(40)
+    pending.add_piece(np.array([50, 60], np.int64))
+    pending.add_run(70, 2, 9)
+    assert pending.places().tolist() == [0, 9, 14, 19, 40, 50, 60, 70, 79]
+    assert len(pending) == 9
+    first = Pending()
+    first.add_run(0, 4, 9)
+    assert first.places().tolist() == [0, 9, 18, 27]

@@ -221,6 +221,7 @@ class TestRecords:
     def test_a_page_that_no_record_gave_is_counted(self):
         findings = list(xbrletools.open(stream().bytes()).verify())
         assert [(f.rule, f.evidence) for f in findings] == [("page-never-sent", {"missing": 2, "pages": 4})]
+        assert [str(f.page) for f in findings] == [str(2 * PAGE)]
 
     def test_findings_come_by_offset(self):
         bad = stream().dup(9 * PAGE).delta(0, A, B, checksum=1).dup(0, 1, b"zz").bytes()[:-1]

@@ -5,7 +5,9 @@
 
 mutmut does the work. pyproject.toml says what it mutates and which tests it runs. mutmut cannot draw a sample, and it
 lists results without a table or line numbers. This adds them. The loops in C are off, since they hide mutants of what
-NumPy does. What mutmut makes and remembers is in ``mutants/``. Remove that folder to begin anew.
+NumPy does. So mutants of lines that call these loops live. So do mutants of what runs while a module is imported, such
+as the tables of codec/xbzrle.py: mutmut imports everything before it breaks anything. What mutmut makes and remembers
+is in ``mutants/``. Remove that folder to begin anew.
 """
 
 import argparse
@@ -18,6 +20,8 @@ from collections import Counter
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 
+from tests.conftest import CORPUS
+
 PACKAGES = ("codec", "ram", "memory", "verify")
 KILLED = frozenset(("killed", "timeout", "segfault", "caught by type check"))
 NO_MUTANT = "none"  # asked for this one, mutmut writes all mutants and finds out which test runs which function
@@ -29,7 +33,7 @@ _METHOD = "\u01c1"  # what mutmut puts before a class and before its method
 def mutmut(*words: str, shown: bool = False) -> str:
     """Run mutmut, without the loops in C. Returns what it printed, or shows it on stderr."""
     command = [sys.executable, "-m", "mutmut", *words]
-    environment = os.environ | {"XBRLE_NATIVE": "0"}
+    environment = os.environ | {"XBRLE_NATIVE": "0", "XBRLE_CORPUS": str(CORPUS)}
     output = sys.stderr if shown else subprocess.PIPE
     done = subprocess.run(command, env=environment, stdout=output, stderr=subprocess.STDOUT, text=True, check=False)
     return done.stdout or ""

@@ -33,6 +33,19 @@ def test_the_chain_runs_from_the_senders_base_to_the_record_that_heals(healed):
     assert "was stale" in conclusion(capture.stream, finding)
 
 
+def test_the_chain_of_damage_begins_with_the_earliest_record_that_can_be_damaged():
+    builder = StreamBuilder(flags=3).page(0, A).part().delta(0, A, B).delta(0, B, A, checksum=1)
+    capture = xbrletools.open(builder.bytes())
+    finding = find(list(capture.verify()), "corrupt-page")
+    parts = {n.version.record: n.part for n in chain(capture.stream, finding)}
+    assert parts[finding.evidence["earliest_record"]] in ("the earliest that can be damaged", "this finding")
+    lost = StreamBuilder(flags=3).page(0, A).part().delta(0, B, A)
+    capture = xbrletools.open(lost.bytes())
+    finding = find(list(capture.verify()), "corrupt-page")
+    parts = [(n.version.record, n.part) for n in chain(capture.stream, finding)]
+    assert parts == [(1, "the earliest that can be damaged"), (2, "this finding")]
+
+
 def test_a_finding_is_named_by_rule_and_record_or_offset(healed):
     findings = list(xbrletools.open(healed).verify())
     wanted = find(findings, "stale-base@4")

@@ -211,11 +211,11 @@ def _list_commands(opened: Capture, as_json: bool) -> int:
         ]
         if as_json:
             about = {"offset": command.offset, "number": command.number, "name": command.name, "words": str(command)}
-            click.echo(json.dumps(about | {"package": package, "ranges": ranges}))
+            say(json.dumps(about | {"package": package, "ranges": ranges}))
             continue
-        click.echo(f"{command.offset:#010x} {'' if package is None else '  '}{command}")
+        say(f"{command.offset:#010x} {'' if package is None else '  '}{command}")
         for r in ranges:
-            click.echo(f"{'':10}   {r['block']}:{r['start']:#x}-{r['start'] + r['length']:#x}")
+            say(f"{'':10}   {r['block']}:{r['start']:#x}-{r['start'] + r['length']:#x}")
     return report(found.problems)
 
 

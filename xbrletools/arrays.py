@@ -25,3 +25,13 @@ def reserve(shape: tuple[int, ...], dtype: DTypeLike, grows: bool = False) -> ND
         with suppress(OSError):  # a kernel without large pages
             buffer.madvise(mmap.MADV_HUGEPAGE, SMALL)
     return np.frombuffer(buffer, kind, count).reshape(shape)
+
+
+def overlapped(data: NDArray[np.uint8], at: NDArray[np.int64], dtype: np.dtype[Any]) -> NDArray[Any]:
+    """A value of ``dtype`` from each offset of ``data``, (n,), in one gather through an overlapped view of the bytes.
+
+    All of each value must be there.
+    """
+    size = dtype.itemsize
+    views = np.ndarray((max(0, len(data) - size + 1),), f"V{size}", data, 0, (1,))
+    return views[at].view(dtype)

@@ -2,7 +2,6 @@
 
 from collections.abc import Callable, Iterator, Sequence
 from copy import copy
-from dataclasses import replace
 from os import PathLike
 from types import TracebackType
 from typing import TYPE_CHECKING
@@ -14,9 +13,10 @@ from .ram.detect import PAGE_SIZES
 from .ram.named import dialect_named
 from .scan.notes import Scan
 from .scan.strict import Scanner
+from .source.beside import channels_beside
 from .source.opening import Openable, open_source
 from .source.sources import MappedSource, PipeSource
-from .table.columns import Columns, join
+from .table.columns import Columns
 from .table.filling import Filling
 from .table.sections import Section, Sections
 from .table.table import RecordTable
@@ -33,7 +33,7 @@ if TYPE_CHECKING:
     from .memory.image import Image, PageSpace
     from .memory.lapses import Lapses
     from .memory.replay import View
-    from .ram.multifd import Spool
+    from .ram.channels import Spool
     from .table.growing import GrowingTable
     from .verify.rules import Finding
 
@@ -46,7 +46,8 @@ class Capture:
 
     ``dialect``, ``endian`` ("little" or "big") and ``page_size`` force what is otherwise found by trial. ``salvage``
     reads on after damage. ``blocks`` are then the RAM blocks where the user knows them, as (name, length in bytes).
-    ``channels`` are the multifd channels beside the main one. What was found in them is then in `channels`.
+    ``channels`` are the other channels beside the main one. What was found in them is then in `channels`.
+    Where none are given, and ``beside`` is, those that lie beside the file are taken. It is told which.
     ``snapshot`` names the internal snapshot of a disk image. ``cache``: what the scan of a large file finds may be kept
     in, and taken from, the user's cache folder. ``offset`` is where in the file the stream begins. Where it is None,
     the stream is searched for near the file's beginning.
@@ -60,13 +61,16 @@ class Capture:
         page_size: int | None = None,
         salvage: bool = False,
         blocks: Sequence[tuple[bytes, int]] = (),
-        channels: Sequence[Openable] = (),
+        channels: Sequence[Openable | MappedSource] = (),
         snapshot: str | None = None,
         cache: bool = True,
         offset: int | None = None,
+        beside: "Callable[[str], None] | None" = None,
     ) -> None:
         self.channels: Spool | None = None
         self._channels = tuple(channels)
+        self._beside = () if beside is None or channels else channels_beside(what)
+        self._tell_beside = beside
         self._cache = cache
         self.source = open_source(what, snapshot, offset)
         self._salvages = salvage
@@ -98,8 +102,8 @@ class Capture:
 
     @property
     def has_channels(self) -> bool:
-        """Whether multifd channels were given beside the main one."""
-        return bool(self._channels)
+        """Whether there are other channels beside the main one, given or found."""
+        return bool(self._channels or self._beside)
 
     # -- the scan ------------------------------------------------------------------------------------------------------
 
@@ -160,26 +164,30 @@ class Capture:
 
     def _finished(self) -> Stream:
         """The stream of all records, those of the channels among them."""
-        columns, facts = self._columns(), self._scanner.facts
-        if not self._channels:
-            return self._streamed(columns, facts)
-        from .ram.multifd import order, spool
+        from .memory.missing import noted
 
+        columns, facts = self._columns(), self._scanner.facts
         assert isinstance(self.source, MappedSource)
-        main = self.source
-        blocks = {b.name: i for i, b in enumerate(facts.blocks)}
-        self.channels = found = spool(main, self._channels, facts.page_size, blocks)
-        complaints = (Problem("multifd-channel", main.size, why) for why in found.complaints(columns))
-        columns = join([columns, found.columns]).take(order(columns, found))
-        table = RecordTable(columns, facts.sections, facts.names, facts.page_size, main.size)
-        rows = [*table.main_rows.tolist(), len(table)] if facts.gaps else []  # channels' records stand between
-        facts = replace(
-            facts,
-            problems=(*facts.problems, *complaints),
-            gaps=tuple(replace(g, row=rows[g.row]) for g in facts.gaps),
-        )
-        broken = found.broken(columns)
-        return Stream(found.source, facts, table, self.forced, self._salvages, len(self._channels), broken)
+        sources = [open_source(o).spool() for o in self._channels] + self._taken_beside(columns, facts)
+        if not sources:
+            return noted(self._streamed(columns, facts))
+        from .ram.channels import combine
+
+        stream, self.channels = combine(self.source, sources, columns, facts, self.forced, self._salvages)
+        return noted(stream)
+
+    def _taken_beside(self, columns: Columns, facts: Facts) -> list[MappedSource]:
+        """The channels that lie beside the file and are its own; from then on there are no others."""
+        if not self._beside:
+            return []
+        from .ram.channels import wanted
+
+        taken = wanted(self._beside, columns, facts)
+        if taken and self._tell_beside is not None:
+            self._tell_beside(", ".join(s.name for s in taken))
+        self._beside = ()
+        self._channels = (*taken,)
+        return taken
 
     def _streamed(self, columns: Columns, facts: Facts) -> Stream:
         assert isinstance(self.source, MappedSource)
@@ -432,13 +440,16 @@ def open_capture(
     cache: bool = True,
     follow: bool = False,
     offset: int | None = None,
+    beside: "Callable[[str], None] | None" = None,
 ) -> Capture:
     """Open a capture: a path, a file object, bytes, or ``-`` for standard input.
 
     ``dialect`` (one of `xbrletools.formats.dialects.DIALECTS`), ``endian`` and ``page_size`` force what is otherwise
     found by trial. ``salvage`` reads on after damage, see `Capture.gaps`. ``blocks``, as (name, length in bytes), are
     then the RAM blocks where the capture's own list is lost.
-    ``channels`` are the other connections of a multifd migration. ``snapshot`` is the name or id of the internal
+    ``channels`` are the other connections of a multifd or preempt migration. Where none are given, and ``beside`` is,
+    files beside ``what`` that are named as its channels are taken, and ``beside`` is called with their names.
+    ``snapshot`` is the name or id of the internal
     snapshot whose VM state is meant, where a qcow2 image has several. ``cache``: what the scan of a large file finds
     may be kept in the user's cache folder, where the next opening finds it. ``follow`` waits for what is
     still being written to the file ``what``, or will be, until it has stood still for a while. ``offset`` is where in
@@ -462,4 +473,5 @@ def open_capture(
         from .source.following import follow as followed
 
         main = followed(main, offset or 0)
-    return Capture(main, dialect, endian, page_size, salvage, blocks, channels, snapshot, cache, offset)
+        beside = None
+    return Capture(main, dialect, endian, page_size, salvage, blocks, channels, snapshot, cache, offset, beside)

@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 from .formats import ram
 from .formats.dialects import Dialect
 from .table.commands import Commands, Discard
+from .table.packets import Packets
 from .table.payloads import Payloads
 from .table.sections import Sections
 from .table.table import RecordTable
@@ -38,13 +39,14 @@ class Block:
 class Problem:
     """Something the scan met that should not be there. `verify` makes a finding of it.
 
-    ``fatal``: the scan could not go on after it.
+    ``fatal``: the scan could not go on after it. ``lost``: a part of the migration is missing or cannot be read.
     """
 
     rule: str
     offset: int
     message: str
     fatal: bool = False
+    lost: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -202,6 +204,11 @@ class Facts:
         return bool(self.mapped)
 
     @property
+    def whole(self) -> bool:
+        """Whether the container's EOF was reached, and no channel of the migration is missing or damaged."""
+        return self.complete and not any(p.lost for p in self.problems)
+
+    @property
     def page_size(self) -> int:
         """The target's page size in bytes."""
         return self.reading.page_size
@@ -275,12 +282,33 @@ class Held(Protocol):
 
 
 @dataclass(frozen=True, slots=True, eq=False)
+class Lost:
+    """Pages that a channel carried and that cannot be read. From just before row ``row`` on each is unknown.
+
+    ``row``, ``block`` (its index) and ``address`` are (n,) int64. Rows do not fall. ``reason`` is for a person.
+    """
+
+    row: NDArray[np.int64]
+    block: NDArray[np.int64]
+    address: NDArray[np.int64]
+    reason: str = ""
+
+    def __len__(self) -> int:
+        return len(self.row)
+
+
+_NONE: NDArray[np.int64] = np.empty(0, np.int64)
+
+
+@dataclass(frozen=True, slots=True, eq=False)
 class Stream:
     """A scanned capture, which everything above `memory` takes: its facts, its records and its bytes.
 
     ``forced`` are the dialect and the byte order that the user gave. ``salvaged``: it was read on after damage.
-    ``channels`` counts the multifd channels beside the main one. ``broken`` is the first row whose place is unsure
-    because one of them is damaged, None where there is none. ``derived`` keeps what `once` worked out.
+    ``channels`` counts the channels beside the main one. ``packets`` are those of multifd, in the order of the records.
+    ``broken`` is the row from which on nothing is sure, since channels are missing, damaged or foreign. It is None
+    where they go together. ``lost`` are pages that came on channels and cannot be read. ``derived`` keeps what `once`
+    worked out.
     """
 
     source: Held
@@ -290,6 +318,8 @@ class Stream:
     salvaged: bool = False
     channels: int = 0
     broken: int | None = None
+    lost: Lost = field(default_factory=lambda: Lost(_NONE, _NONE, _NONE))
+    packets: Packets | None = None
     derived: dict[Hashable, Any] = field(default_factory=dict)
 
     @property

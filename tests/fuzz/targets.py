@@ -21,9 +21,8 @@ from xbrletools.formats.dialects import DIALECTS, Encoding
 from xbrletools.formats.qevm import SectionType
 from xbrletools.memory.image import Image, PageSpace, State
 from xbrletools.memory.replay import View, replay
-from xbrletools.model import Reading
-from xbrletools.ram import blocklist
-from xbrletools.ram import multifd as channels
+from xbrletools.model import Block, Facts, Reading
+from xbrletools.ram import blocklist, channels, packets
 from xbrletools.ram.walk import WORD, Layout, Pending
 from xbrletools.scan.salvage.run import Salvager
 from xbrletools.scan.strict import Scanner
@@ -365,20 +364,22 @@ def channel(data: bytes) -> None:
     """A channel's packets follow one another in its file, and its records lie in the spool."""
     whole = multifd.MAGIC.to_bytes(4, "big") + data
     try:
-        found = channels.read(MappedSource("it", whole), PAGE)
+        found = packets.read(MappedSource("it", whole), PAGE)
     except XbrleError:
         return
     at = multifd.Init.sizeof()
-    for packet in found.packets:
-        assert packet.offset == at < packet.data <= packet.stop <= len(whole)
-        at = packet.stop
-    try:
-        spool = channels.spool(MappedSource("main", b"m"), [whole], PAGE, {b"pc.ram": 0})
-    except XbrleError:
-        return
-    ends = spool.columns.offset + spool.columns.head + spool.columns.length
+    p = found.packets
+    for offset, begin, stop in zip(p.offset.tolist(), p.data.tolist(), p.stop.tolist(), strict=True):
+        assert offset == at < begin <= stop <= len(whole)
+        at = stop
+    table = programs.table()
+    facts = Facts(Reading(page_size=PAGE), table.sections, (Block(b"pc.ram", 16 * PAGE),))
+    main = MappedSource("main", bytes(int(table.columns.end().max(initial=1))))
+    stream, spool = channels.combine(main, [MappedSource("it", whole)], table.columns, facts)
+    ends = spool.columns.end()
     assert not len(ends) or int(ends.max()) <= spool.source.size
-    spool.complaints(programs.table().columns)
+    assert len(stream.records) == len(table) + len(spool.columns)
+    assert stream.packets is not None and len(stream.packets) == len(p)
 
 
 def mig_log(data: bytes) -> None:

@@ -49,7 +49,7 @@ class TestMemSizeExtras:
             (b"pc.ram", 4 * PAGE, 0),
             (b"vga.vram", 2 * PAGE, 0xFD00_0000),
         ]
-        assert capture.problems == ()
+        assert {p.rule for p in capture.problems} <= {"ram-elsewhere"}
 
     def test_a_shared_block_without_pages_is_unknown_and_no_error(self):
         extra = [Int64ub.build(0), Int64ub.build(0xFD00_0000)]

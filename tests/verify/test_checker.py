@@ -367,3 +367,15 @@ class TestReceivers:
     def test_the_opaque_tail_is_said_to_be_unchecked(self):
         cut = (SAMPLES / "posted-8m.bin").read_bytes()[:-200]
         assert "device-tail-unchecked" in [f.rule for f in xbrletools.open(cut).verify()]
+
+
+def test_a_synchronisation_with_pages_is_told_since_one_destination_drops_them():
+    from tests.building import patterned
+    from tests.scan.test_channels import Packets, main_channel
+
+    riding = Packets().packet(0, sync=True).packet(1, [(0, patterned(1))], sync=True, zeros=[0x1000])
+    alone = Packets().packet(0, sync=True).packet(1, [(0, patterned(1))], zeros=[0x1000]).packet(2, sync=True)
+    found = [list(xbrletools.open(main_channel(), channels=[c.bytes()]).verify()) for c in (riding, alone)]
+    (finding,) = [f for f in found[0] if f.rule == "sync-with-pages"]
+    assert finding.evidence == {"channel": 0, "packets": 1, "pages": 2}
+    assert [f for f in found[1] if f.rule == "sync-with-pages"] == []

@@ -13,6 +13,7 @@ import numpy as np
 from ..formats.qevm import SectionType
 from ..formats.ram import Kind
 from ..model import Block, ConfigurationSubsection, Facts, Reading, Stream
+from ..ram.elsewhere import MISSING, postcopy_run
 from ..source.sources import Source
 from ..source.wrappers import LibvirtSave, Wrapping
 from ..table.columns import NO_BLOCK, Columns, Sweeps
@@ -21,7 +22,9 @@ from ..text import shown
 from .stats import Stats, Tally, tally
 
 if TYPE_CHECKING:
-    from ..ram.multifd import Channel
+    from ..container.returnpath import Message
+    from ..ram.channels import Spool
+    from ..ram.packets import Channel
 
 CONTAINER = "qevm"
 COMMANDS_MAX = 1 << 16  # COMMANDs that are listed one by one
@@ -178,10 +181,12 @@ def dialect_words(reading: Reading) -> str:
 # -- JSON -------------------------------------------------------------------------------------------------------------
 
 
-def as_json(overview: Overview, source: Source, channels: "Sequence[Channel]" = ()) -> dict[str, Any]:
+def as_json(
+    overview: Overview, source: Source, channels: "Spool | None" = None, reverse: "Sequence[Message]" = ()
+) -> dict[str, Any]:
     """The object that ``xbrle info --json`` prints.
 
-    ``source`` is what was opened, ``channels`` are the multifd channels beside it.
+    ``source`` is what was opened, ``channels`` are those beside it, ``reverse`` is what came back.
     """
     facts, total = overview.facts, overview.total
     reading, evidence = facts.reading, facts.reading.evidence
@@ -200,7 +205,9 @@ def as_json(overview: Overview, source: Source, channels: "Sequence[Channel]" = 
         "command_counts": dict(facts.commands.counts()),
         "commands_left_out": max(0, len(facts.commands) - COMMANDS_MAX),
         "discards": _discards(facts),
-        "channels": [_channel(c) for c in channels],
+        "multifd": _is_multifd(facts, total, channels),
+        "channels": [] if channels is None else [*map(_channel, channels.channels), *_preempt(channels)],
+        "reverse": [{"offset": m.offset, "type": m.type.name, "words": str(m)} for m in reverse],
         "ram_version": facts.ram_version,
         "dialect": reading.dialect.name if reading.dialect else None,
         "candidates": list(evidence.candidates),
@@ -218,10 +225,11 @@ def as_json(overview: Overview, source: Source, channels: "Sequence[Channel]" = 
         "vmdesc": None if facts.vmdesc is None else {"offset": facts.vmdesc[0], "length": facts.vmdesc[1]},
         "disks": [{"name": shown(name), "reach": reach} for name, reach in facts.disks.items()],
         "footers": facts.footers,
-        "complete": facts.complete,
+        "complete": facts.whole,
         "truncated": any(p.rule == "truncated" for p in facts.problems),
         "problems": [
-            {"rule": p.rule, "offset": p.offset, "message": p.message, "fatal": p.fatal} for p in facts.problems
+            {"rule": p.rule, "offset": p.offset, "message": p.message, "fatal": p.fatal, "lost": p.lost}
+            for p in facts.problems
         ],
     }
 
@@ -305,6 +313,7 @@ def _channel(channel: "Channel") -> dict[str, Any]:
     """A multifd channel."""
     damage = channel.damage
     return {
+        "kind": "multifd",
         "file": shown(os.fsencode(channel.name)),
         "id": channel.id,
         "size": channel.size,
@@ -314,8 +323,38 @@ def _channel(channel: "Channel") -> dict[str, Any]:
         "packed": channel.method,
         "packed_bytes": channel.packed,
         "synchronisations": channel.epochs,
+        "device_states": channel.states,
+        "uuid": channel.uuid.hex(),
         "damage": None if damage is None else {"offset": damage[0], "message": damage[1]},
     }
+
+
+def _is_multifd(facts: Facts, total: Tally, channels: "Spool | None") -> bool:
+    """Whether pages came on multifd's channels, be they here or not."""
+    if total.records[Kind.FLUSH] or (channels is not None and channels.channels):
+        return True
+    return postcopy_run(facts) is None and any(p.rule == MISSING for p in facts.problems)
+
+
+def _preempt(channels: "Spool") -> Iterator[dict[str, Any]]:
+    """The channels of postcopy-preempt, with the keys of `_channel`."""
+    for id_, channel in zip(channels.ids[len(channels.channels) :], channels.preempt, strict=True):
+        damage = channel.damage
+        yield {
+            "kind": "preempt",
+            "file": shown(os.fsencode(channel.name)),
+            "id": id_,
+            "size": channel.size,
+            "packets": 0,
+            "pages": channel.pages,
+            "zero_pages": channel.zeros,
+            "packed": "none",
+            "packed_bytes": channel.size,
+            "synchronisations": 0,
+            "device_states": 0,
+            "uuid": None,
+            "damage": None if damage is None else {"offset": damage[0], "message": damage[1]},
+        }
 
 
 def _block(use: BlockUse, page_size: int) -> dict[str, Any]:

@@ -50,7 +50,19 @@ COMMANDS = {
 
 #: The options that say how S is read; `xbrletools.cli.options` has them.
 HOW_TO_READ = frozenset(
-    ("dialect", "endian", "page_size", "channel", "snapshot", "offset", "no_cache", "salvage", "blocks", "follow")
+    (
+        "dialect",
+        "endian",
+        "page_size",
+        "channel",
+        "no_beside",
+        "snapshot",
+        "offset",
+        "no_cache",
+        "salvage",
+        "blocks",
+        "follow",
+    )
 )
 
 

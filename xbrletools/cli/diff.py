@@ -77,7 +77,7 @@ def _usage_of_second(capture: str, other: str | None, to_channel: tuple[str, ...
     type=click.Choice(["receiver", "sender"]),
     help="Whose memory S2 shows, or the second S if S2 is not given (default: as --view).",
 )
-@click.option("--to-channel", multiple=True, metavar="FILE", help="A multifd channel recorded beside S2. Repeatable.")
+@click.option("--to-channel", multiple=True, metavar="FILE", help="A channel of S2's migration. Repeatable.")
 @click.option("--to-snapshot", metavar="NAME", help="Internal snapshot of S2, a qcow2 image (default: the last).")
 @json_lines
 def command(

@@ -2,6 +2,7 @@
 
 import os
 from collections.abc import Collection, Iterable, Iterator, Mapping
+from dataclasses import replace
 from typing import Any
 
 import click
@@ -16,8 +17,11 @@ from ..formats import block, ram
 from ..formats.qevm import SectionType
 from ..memory.bases import Bases, standing_bases
 from ..model import Found
+from ..table.columns import DTYPES, Columns, Sweeps
+from ..table.packets import Packets, joined
 from ..table.sections import Section, Sections
-from ..table.windows import Window, slices, windows
+from ..table.table import Origins
+from ..table.windows import Window, derived, slices, windows
 from ..text import shown
 from . import EXIT_FINDINGS, warn
 from .listing import JsonLister, Lister, TextLister
@@ -25,6 +29,7 @@ from .options import examples, json_lines, salvaging
 from .output import report
 from .writer import write
 
+_PACKET_FIELDS = frozenset(("channel", "packet"))  # fields that a packet has as well as a record
 _BULK = (ram.IDSTR, block.IDSTR)
 _OPTIONS = {
     "kind": "KIND,...",
@@ -33,6 +38,7 @@ _OPTIONS = {
     "section": "N[-M]|NAME",
     "pass": "N[-M]",
     "record": "N[-M]",
+    "packet": "N[-M]",
     "finding": "RULE",
 }
 
@@ -77,12 +83,12 @@ def command(
     in full (page), as one repeated byte (dup) or as a delta (xbrle, xbzrle), which holds only what changed.
 
     A FILTER selects what is listed, for example kind:xbrle,xbzrle page:0x300000-0x33f000 len>1000. The fields are kind,
-    page, len, block, pass, stage, record, section, offset, flags, checksum and finding. Join terms with and, or, not
-    and parentheses. A blank means and. Sections have only the fields section, stage and offset. A filter on any other
-    field lists records only.
+    page, len, block, pass, stage, record, section, offset, flags, checksum, channel, packet and finding. Join terms
+    with and, or, not and parentheses. A blank means and. Sections have only the fields section, stage and offset,
+    packets only channel and packet. A filter on any other field lists records only.
 
     Sections inside a package of postcopy (sections sent inside one command) are indented by two columns. The offset of
-    a record from a multifd channel is the offset in that channel's file.
+    a record or packet from another channel is the offset in that channel's file. A packet stands before its records.
     """
     wanted = _wanted(" ".join(words), options)
     looks_back = fields or runs or hexadecimal or (wanted is not None and "finding" in wanted.fields)
@@ -145,15 +151,19 @@ def _pieces(
     """The output, a window at a time, so that a pipe is read in constant memory."""
     findings = tuple(opened.verify()) if wanted is not None and "finding" in wanted.fields else ()
     bases, standing = Bases(scan.blocks), _standing_bases(opened) if opened.salvaged else None
+    packets = _packets(opened, wanted) if opened.has_channels else None
     yield lister.head()
     listed = row = 0
     for window in pieces:
         known = bases.known(window) if standing is None else standing[row : row + len(window)]
+        between = _between(packets, row, row + len(window))
         row += len(window)
         keep = np.arange(len(window)) if wanted is None else np.flatnonzero(wanted.mask(window, findings))
         upto = int(window.section[-1]) + 1
-        yield from _merged(window, keep, known, _chosen(window.sections, wanted, listed, upto), lister)
+        listing = _chosen(window.sections, wanted, listed, upto)
+        yield from _merged(window, keep, known, listing, between, lister)
         listed = max(listed, upto)
+    yield "".join(lister.packet(p, i) for p in [_between(packets, row, None)] for i in range(len(p)))
     sections = scan.sections
     yield "".join(lister.section(s) for s in _chosen(sections, wanted, listed, len(sections)))
 
@@ -174,14 +184,44 @@ def _chosen(sections: Sections, wanted: Filter | None, start: int, end: int) -> 
 
 
 def _merged(
-    window: Window, keep: NDArray[np.int64], known: NDArray[np.int8], sections: list[Section], lister: Lister
+    window: Window,
+    keep: NDArray[np.int64],
+    known: NDArray[np.int8],
+    sections: list[Section],
+    packets: Packets,
+    lister: Lister,
 ) -> Iterator[str]:
-    """The lines of a window: each section before its records."""
+    """The lines of a window: each section and each packet before its records. Rows of packets count from its first."""
     lines = lister.records(window, keep, known)
-    places = np.searchsorted(window.section[keep], np.array([s.index for s in sections], np.int64))
+    places = np.searchsorted(window.section[keep], np.array([s.index for s in sections], np.int64)).tolist()
+    others = [(place, 0, i) for i, place in enumerate(places)]
+    others += [(place, 1, i) for i, place in enumerate(np.searchsorted(keep, packets.row).tolist())]
     done = 0
-    for section, place in zip(sections, places.tolist(), strict=True):
+    for place, is_packet, i in sorted(others):
         yield "".join(lines[done:place])
-        yield lister.section(section)
+        yield lister.packet(packets, i) if is_packet else lister.section(sections[i])
         done = place
     yield "".join(lines[done:])
+
+
+def _packets(opened: Capture, wanted: Filter | None) -> Packets | None:
+    """The packets to list: all, or those that a filter on channel and packet alone chooses."""
+    packets = opened.stream.packets
+    if packets is None or wanted is None:
+        return packets
+    if not wanted.fields <= _PACKET_FIELDS:
+        return packets.take(np.empty(0, np.int64))
+    count = len(packets)
+    columns = Columns(**{name: np.zeros(count, dtype) for name, dtype in DTYPES.items()})
+    origins = Origins(packets.channel, packets.number)
+    none = np.zeros(count, np.int64)
+    as_records = derived(columns, opened.records, 0, Sweeps({}), none, origins)
+    return packets.take(wanted.mask(as_records))
+
+
+def _between(packets: Packets | None, row: int, stop: int | None) -> Packets:
+    """The packets before the rows from ``row`` up to ``stop``, by default all later ones; rows count from ``row``."""
+    if packets is None:
+        return joined([])
+    chosen = packets.take((packets.row >= row) & ((packets.row < stop) if stop is not None else True))
+    return replace(chosen, row=chosen.row - row)

@@ -19,6 +19,7 @@ from ..memory.confirm import Trust
 from ..memory.image import Image, State
 from ..memory.replay import View
 from ..physical import given, infer
+from ..ram.elsewhere import LEFT_OUT
 from ..table.columns import PIECE
 from ..table.kinds import IS_PAGE
 from ..text import shown, size
@@ -311,4 +312,10 @@ def _lost(opened: Capture, image: Image, at: int | None, trust: Trust) -> int:
         warn(
             f"{len(lost)} sent pages are not wholly given: cut off, or deltas without their base; the first is {where}"
         )
-    return EXIT_FINDINGS if astray or len(lost) else 0
+    broken = opened.stream.broken
+    if broken is not None and at is None:
+        stands = int(opened.records.number[:broken].max(initial=0))
+        what = f"memory as of record {stands} stands: --at {stands}" if stands else "no page is known"
+        warn(f"channels are missing, damaged or of another migration: {what}")
+    left_out = any(p.rule == LEFT_OUT for p in opened.problems)
+    return EXIT_FINDINGS if astray or left_out or len(lost) else 0

@@ -1,6 +1,8 @@
 """`xbrle info`: what is this, on one screen."""
 
 import json
+from collections import Counter
+from dataclasses import replace
 from itertools import groupby
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -9,17 +11,23 @@ import click
 
 from ..analysis import facts, places
 from ..capture import Capture
+from ..container import returnpath
 from ..errors import XbrleError
 from ..formats.qevm import Command
 from ..physical import infer
+from ..ram import elsewhere
+from ..source import beside
 from ..source.wrappers import LibvirtSave
 from ..text import shown
 from .options import examples, salvaging
 from .output import report, show
+from .parts import show_part
 from .writer import say
 
 if TYPE_CHECKING:
     from rich.table import Table
+
+    from ..container.returnpath import Message
 
 NAMES_MAX = 12  # device sections that are named in a line
 COMMANDS_MAX = 40  # COMMANDs that are named, equal ones in a row once
@@ -57,15 +65,41 @@ def command(opened: Capture, as_json: bool, xml: bool, commands: bool) -> int:
     if commands:
         return _list_commands(opened, as_json)
     at_hand = opened.has_channels or Path(opened.name).is_file()
-    overview = facts.gather(opened.stream if at_hand else opened.scan())
-    channels = opened.channels.channels if opened.channels is not None else ()
-    about = facts.as_json(overview, opened.source, channels)
+    try:
+        overview = _overview(opened, at_hand)
+    except XbrleError:
+        status = show_part(opened, as_json)
+        if status is None:
+            raise
+        return status
+    about = facts.as_json(overview, opened.source, opened.channels, _reverse(opened))
     about["physical"] = _physical(opened) if at_hand else None
     if as_json:
         say(json.dumps(about, indent=2))
     else:
         _show(about, facts.dialect_words(overview.facts.reading))
     return report(overview.facts.problems)
+
+
+def _overview(opened: Capture, at_hand: bool) -> facts.Overview:
+    """What a scan finds. ``at_hand``: it may be read twice. A pipe may not: the numbers of its records are weighed."""
+    if at_hand:
+        return facts.gather(opened.stream)
+    overview = facts.gather(opened.scan())
+    found = overview.facts
+    missing = elsewhere.problems(found, overview.total.records.tolist(), overview.records)
+    return replace(overview, facts=replace(found, problems=(*found.problems, *missing)))
+
+
+def _reverse(opened: Capture) -> "list[Message]":
+    """What came back over S's connection, where a file beside it has that."""
+    path = beside.reverse(Path(opened.name))
+    if path is None:
+        return []
+    try:
+        return returnpath.read(path.read_bytes()) or []
+    except OSError:
+        return []
 
 
 def _xml(opened: Capture) -> str:
@@ -111,6 +145,10 @@ def _summary(about: dict[str, Any], dialect: str) -> list[tuple[str, str]]:
     if about["wrapping"] is not None:
         lines.append(("inside", _wrapping_words(about["wrapping"])))
     lines += [("channel", _channel_words(c)) for c in about["channels"]]
+    if about["multifd"] and not about["channels"]:
+        lines.append(("channel", "multifd, and no channel is here: no page is known (--channel)"))
+    if about["reverse"]:
+        lines.append(("return path", _reverse_words(about["reverse"])))
     lines.append(("container", container))
     if about["stream_offset"]:
         lines.append(("begins", f"at {about['stream_offset']:#x}; offsets count from the beginning of the file"))
@@ -165,10 +203,20 @@ def _wrapping_words(about: dict[str, Any]) -> str:
 
 def _channel_words(channel: dict[str, Any]) -> str:
     zeros = f" and {channel['zero_pages']:,} of zeros" if channel["zero_pages"] else ""
-    text = f"{channel['id']}: {channel['file']}, {channel['packets']} packets, {channel['pages']:,} pages{zeros}"
+    packets = "preempt" if channel["kind"] == "preempt" else f"{channel['packets']} packets"
+    text = f"{channel['id']}: {channel['file']}, {packets}, {channel['pages']:,} pages{zeros}"
     if channel["pages"] and channel["packed"] != "none":
         text += f", {channel['packed']} to {channel['packed_bytes']:,} bytes"
+    text += f", {channel['device_states']} of device state" if channel["device_states"] else ""
     return text + (", damaged" if channel["damage"] else "")
+
+
+def _reverse_words(messages: list[dict[str, Any]]) -> str:
+    counts = Counter(m["type"] for m in messages)
+    first = ", ".join(m["words"] for m in messages[:NAMES_MAX])
+    more = f" and {len(messages) - NAMES_MAX} more" if len(messages) > NAMES_MAX else ""
+    kinds = ", ".join(f"{n} {t}" for t, n in counts.items())
+    return f"{len(messages)} messages ({kinds}): {first}{more}"
 
 
 def _configuration_words(sub: dict[str, Any]) -> str:
@@ -225,6 +273,8 @@ def _ending(about: dict[str, Any]) -> str:
     if about["complete"]:
         return f"yes, with {len(about['problems'])} problems on the way"
     fatal = next((p for p in about["problems"] if p["fatal"]), None)
+    if fatal is None and any(p["lost"] for p in about["problems"]):
+        return "no: channels are missing, damaged or of another migration"
     word = "truncated" if about["truncated"] else "damaged"
     return f"no, {word}" + (f" at {fatal['offset']:#x}" if fatal else "")
 

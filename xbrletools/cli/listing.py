@@ -20,6 +20,7 @@ from ..formats.qevm import SectionType
 from ..formats.ram import Flag, Kind
 from ..model import Found
 from ..table.commands import Command
+from ..table.packets import Packets, method_name
 from ..table.sections import Boundary, Section, Stage
 from ..table.windows import Window
 from ..text import label, shown
@@ -48,6 +49,10 @@ class Lister(ABC):
     @abstractmethod
     def records(self, window: Window, keep: NDArray[np.int64], known: NDArray[np.int8]) -> list[str]:
         """A line for each of the window's rows in ``keep``."""
+
+    @abstractmethod
+    def packet(self, packets: Packets, place: int) -> str:
+        """A line for a packet of a multifd channel."""
 
     def _end(self, section: Section) -> int | None:
         """Where a section's data ends, or None for RAM sections, whose EOS record the scan may not have reached yet."""
@@ -105,7 +110,7 @@ class Lister(ABC):
         if spooled is None:
             return offsets.tolist(), [None] * len(offsets)
         channel, at = spooled.places(offsets)
-        return at.tolist(), [None if i < 0 else spooled.channels[i].id for i in channel.tolist()]
+        return at.tolist(), [None if i < 0 else i for i in channel.tolist()]
 
     def _tree(self, window: Window, row: int) -> Field:
         c, settings = window.columns, self.scan.reading
@@ -206,6 +211,24 @@ class TextLister(Lister):
             lines = [line + self._more(window, row) for line, row in zip(lines, keep.tolist(), strict=True)]
         return lines
 
+    def packet(self, packets: Packets, place: int) -> str:
+        """A packet's line."""
+        word, name = packets.word(place), shown(packets.name_of(place))
+        size = int(packets.stop[place] - packets.data[place])
+        method = method_name(int(packets.method[place]))
+        says = {
+            "device-state": f"state of {name}, instance {packets.instance[place]}, {size} bytes",
+            "pages": f"{packets.normal[place]} pages and {packets.zero[place]} of zeros of {name}",
+            "sync": "SYNC",
+            "empty": "empty",
+        }[word]
+        if word == "pages":
+            says += f", {size} bytes" + (f" of {method}" if packets.normal[place] and method != "none" else "")
+            says += ", SYNC" if packets.is_sync[place] else ""
+        number = "" if packets.number[place] < 0 else f" {packets.number[place]}"
+        line = f"{packets.offset[place]:#010x} packet{number} on channel {packets.channel[place]}: {says}"
+        return (f"\x1b[2m{line}\x1b[0m" if is_coloured() else line) + "\n"
+
     def _more(self, window: Window, row: int) -> str:
         out: list[str] = []
         if self.fields:
@@ -256,10 +279,11 @@ class JsonLister(Lister):
                 address[i] = "null"
         line = (
             '{"type": "record", "offset": %d, "record": %s, "kind": "%s", "block": %s, "page": %s, "pass": %s, '
-            '"stage": "%s", "length": %d, "base_known": %s, "section": %d, "flags": %d, "payload": %s, "channel": %s}\n'
+            '"stage": "%s", "length": %d, "base_known": %s, "section": %d, "flags": %d, "payload": %s, "channel": %s, '
+            '"packet": %s}\n'
         )
         offsets, channels = self._from(window, keep)
-        payload = c.payload().tolist()
+        payload, origins = c.payload().tolist(), window.origins
         columns = (
             offsets,
             _or(window.number[keep], "null"),
@@ -274,11 +298,33 @@ class JsonLister(Lister):
             c.flags.tolist(),
             [p if i is None else "null" for p, i in zip(payload, channels, strict=True)],
             ["null" if i is None else i for i in channels],
+            ["null"] * len(c) if origins is None else _signed(origins.packet[keep]),
         )
         lines = list(map(line.__mod__, zip(*columns, strict=True)))
         if self.fields or self.hexadecimal:
             lines = [self._more(window, row, line) for line, row in zip(lines, keep.tolist(), strict=True)]
         return lines
+
+    def packet(self, packets: Packets, place: int) -> str:
+        """A packet's line."""
+        number, word = int(packets.number[place]), packets.word(place)
+        out: dict[str, Any] = {
+            "type": "packet",
+            "offset": int(packets.offset[place]),
+            "channel": int(packets.channel[place]),
+            "packet": None if number < 0 else number,
+            "kind": word,
+            "sync": bool(packets.is_sync[place]),
+            "flags": int(packets.flags[place]),
+            "pages": int(packets.normal[place]),
+            "zero_pages": int(packets.zero[place]),
+            "packed": method_name(int(packets.method[place])),
+            "bytes": int(packets.stop[place] - packets.data[place]),
+            "block": shown(packets.name_of(place)) if word == "pages" else None,
+            "device": shown(packets.name_of(place)) if word == "device-state" else None,
+            "instance_id": int(packets.instance[place]) if word == "device-state" else None,
+        }
+        return json.dumps(out) + "\n"
 
     def _more(self, window: Window, row: int, line: str) -> str:
         out = json.loads(line)
@@ -315,6 +361,11 @@ def _block_words(window: Window) -> list[str]:
 def _words(words: list[str], index: NDArray[Any]) -> list[str]:
     """The word for each index, (n,)."""
     return np.array(words, object)[index.astype(np.intp)].tolist()  # type: ignore[no-any-return]
+
+
+def _signed(numbers: NDArray[np.int64]) -> list[Any]:
+    """The numbers as they are, null for those below 0."""
+    return ["null" if n < 0 else n for n in numbers.tolist()]
 
 
 def _or(numbers: NDArray[np.uint32], absent: str) -> list[Any]:

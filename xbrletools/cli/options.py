@@ -10,7 +10,7 @@ import click
 
 from ..errors import XbrleError
 from ..text import size
-from . import HOW_TO_READ
+from . import HOW_TO_READ, warn
 
 if TYPE_CHECKING:
     from ..capture import Capture
@@ -112,7 +112,13 @@ _READING = _all_of(
         "--endian", type=click.Choice(["little", "big"]), help="The sending host's byte order (default: detected)."
     ),
     click.option("--page-size", type=int, metavar="BYTES", help="The guest's page size (default: detected)."),
-    click.option("--channel", multiple=True, metavar="FILE", help="A multifd channel recorded beside S. Repeatable."),
+    click.option(
+        "--channel",
+        multiple=True,
+        metavar="FILE",
+        help="Another channel of S's migration, of multifd or preempt (default: S.1, S.2 ... if S needs them).",
+    ),
+    click.option("--no-beside", is_flag=True, help="Do not read channels that lie beside S, such as S.1."),
     click.option("--snapshot", metavar="NAME", help="Internal snapshot of a qcow2 image (default: the last)."),
     click.option("--offset", type=size, metavar="N", help="Where in the file the stream begins (default: found)."),
     click.option("--no-cache", is_flag=True, help="Do not use or write the saved scan of a large capture."),
@@ -153,7 +159,14 @@ def opening(options: Mapping[str, Any]) -> "Capture":
         cache=not options["no_cache"],
         offset=options["offset"],
         follow=options.get("follow", False) and options["capture"] != "-",
+        beside=None if options["no_beside"] else say_beside,
     )
+
+
+def say_beside(names: str) -> None:
+    """Say which files were taken beside S. The browser shows them in its overview instead."""
+    if click.get_current_context().info_name != "tui":
+        warn(f"reading the channels {names} too (--no-beside leaves them out)")
 
 
 def reading_with(**fixed: Any) -> Decorator:

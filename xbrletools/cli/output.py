@@ -48,7 +48,7 @@ def report(problems: "Sequence[Problem]") -> int:
         warn(f"{problem.rule} at offset {problem.offset:#x}: {problem.message}")
     if len(problems) > PROBLEMS_MAX:
         warn(f"{len(problems) - PROBLEMS_MAX} more problems; to list them all, use: xbrle verify S")
-    return EXIT_FINDINGS if any(p.fatal or p.rule in _MISSING for p in problems) else 0
+    return EXIT_FINDINGS if any(p.fatal or p.lost or p.rule in _MISSING for p in problems) else 0
 
 
 def recovery(recovered: int, length: int, held: int, only_held: bool) -> str:

@@ -65,6 +65,7 @@ def command(
     page_size: int | None,
     channel: tuple[str, ...],
     snapshot: str | None,
+    no_beside: bool,
     no_cache: bool,
     follow: bool,
     host: str,
@@ -98,11 +99,12 @@ def command(
             snapshot=snapshot,
             cache=not no_cache,
             follow=follow,
+            beside=None if no_beside else lambda names: None,
         ):
             pass
 
     options = {"--snapshot": snapshot, "--dialect": dialect, "--endian": endian, "--page-size": page_size}
-    flags = ["--no-cache"] * no_cache + ["--follow"] * follow
+    flags = ["--no-cache"] * no_cache + ["--no-beside"] * no_beside + ["--follow"] * follow
     words = _session(capture, options, channel, flags)
 
     def announce(address: str) -> None:

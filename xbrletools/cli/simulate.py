@@ -9,11 +9,12 @@ import click
 from ..errors import XbrleError
 from ..text import size
 from . import warn
-from .options import examples, json_object
+from .options import examples, json_object, say_beside
 from .writer import say
 
 if TYPE_CHECKING:
-    from ..analysis.link import Transfer
+    from ..analysis.link import Link, Transfer
+    from ..capture import Capture
 
 GIGABIT = 117_000_000  # bytes a second
 CACHE = 0x8000000  # bytes
@@ -27,6 +28,13 @@ CACHE = 0x8000000  # bytes
 )
 @click.argument("workload", metavar="[WORKLOAD]", required=False)
 @click.option("--capture", metavar="S", help="Send the pages of this capture, instead of a workload's.")
+@click.option(
+    "--channel",
+    multiple=True,
+    metavar="FILE",
+    help="With --capture: another channel of its migration (default: S.1, S.2 ... if S needs them).",
+)
+@click.option("--no-beside", is_flag=True, help="Do not read channels that lie beside the capture.")
 @click.option(
     "--bandwidth",
     type=click.FloatRange(1),
@@ -48,6 +56,8 @@ CACHE = 0x8000000  # bytes
 def command(
     workload: str | None,
     capture: str | None,
+    channel: tuple[str, ...],
+    no_beside: bool,
     bandwidth: float | None,
     latency: float | None,
     downtime: float | None,
@@ -62,13 +72,20 @@ def command(
     """
     if (workload is None) == (capture is None):
         raise click.UsageError("give either WORKLOAD or --capture S")
+    if channel and capture is None:
+        raise click.UsageError("--channel needs --capture")
     published: dict[str, dict[str, float]] = {}
     if workload is not None:
         found, published = _of_workload(workload, bandwidth, latency, downtime, cache, seed)
     elif downtime is not None:
         raise click.UsageError("--downtime needs WORKLOAD: the end of a capture is fixed")
     else:
-        found = _of_capture(capture or "-", bandwidth or GIGABIT, latency or 0.0, CACHE if cache is None else cache)
+        from ..analysis.link import Link
+        from ..capture import open_capture
+
+        link = Link(bandwidth or GIGABIT, latency or 0.0)
+        opened = open_capture(capture or "-", channels=channel, beside=None if no_beside else say_beside)
+        found = _of_capture(opened, link, CACHE if cache is None else cache)
     if as_json:
         say(json.dumps({name: asdict(outcome) for name, outcome in found.items()} | {"published": published}))
     else:
@@ -93,15 +110,14 @@ def _of_workload(
     return found, {key: dict(value) for key, value in guest.published.items()}
 
 
-def _of_capture(path: str, bandwidth: float, latency: float, cache: int) -> "dict[str, Transfer]":
+def _of_capture(opened: "Capture", link: "Link", cache: int) -> "dict[str, Transfer]":
     """The outcomes without and with deltas for the pages of a capture."""
-    from ..analysis.link import Link, replay
-    from ..capture import open_capture
+    from ..analysis.link import replay
 
-    link = Link(bandwidth, latency)
-    with open_capture(path) as source:
-        if source.damage is not None:
-            raise XbrleError(f"{source.name}: {source.damage.message}", source.damage.offset)
+    with opened as source:
+        lost = source.damage or next((p for p in source.problems if p.lost), None)
+        if lost is not None:
+            raise XbrleError(f"{source.name}: {lost.message}", lost.offset)
         return {name: replay(source.stream, link, name == "with", cache) for name in ("without", "with")}
 
 

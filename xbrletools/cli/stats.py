@@ -23,7 +23,7 @@ from .output import report
 from .writer import say, write
 
 if TYPE_CHECKING:
-    from ..ram.multifd import Channel
+    from ..ram.packets import Channel
     from ..sender.fingerprint import CacheCounts
 
 

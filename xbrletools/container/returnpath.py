@@ -16,9 +16,10 @@ from ..text import shown
 
 @dataclass(frozen=True, slots=True)
 class Message:
-    """One message. Its header stands at ``offset``; ``fields`` is what its data says."""
+    """One message, in ``[offset, end)``. ``fields`` is what its data says."""
 
     offset: int
+    end: int
     type: ReturnType
     fields: dict[str, Any]
 
@@ -46,6 +47,7 @@ def read(data: bytes) -> list[Message] | None:
             return None
         if grammar is not None and len(grammar.build(parsed)) != length:
             return None
-        messages.append(Message(at, kind, {k: v for k, v in parsed.items() if not k.startswith("_")}))
-        at += size + length
+        end = at + size + length
+        messages.append(Message(at, end, kind, {k: v for k, v in parsed.items() if not k.startswith("_")}))
+        at = end
     return messages or None

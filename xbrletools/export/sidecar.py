@@ -16,6 +16,7 @@ from ..memory.moments import confirmed_of
 from ..memory.replay import View
 from ..model import Stream
 from ..physical.layout import PhysicalMap
+from ..ram.elsewhere import LEFT_OUT
 from ..text import shown
 from .files import replacing
 from .memory import Piece, Unknown, marked_bytes, mask_path, possible_ranges, unknown_ranges
@@ -89,6 +90,12 @@ class Sidecar:
             file.write(json.dumps(about, indent=1).encode() + b"\n")
 
 
+def _is_complete(stream: Stream) -> bool:
+    """Whether all of the migration is here, with every RAM block."""
+    facts = stream.facts
+    return facts.whole and facts.damage is None and not any(p.rule == LEFT_OUT for p in facts.problems)
+
+
 def source(stream: Stream) -> dict[str, Any]:
     """What memory was made from: the capture, whether it is complete, and which ranges were skipped as damaged.
 
@@ -96,7 +103,7 @@ def source(stream: Stream) -> dict[str, Any]:
     """
     return {
         "source": {"name": shown(os.fsencode(stream.name)), "size": len(stream.data), "sha256": digest(stream)},
-        "complete": stream.facts.complete and stream.facts.damage is None,
+        "complete": _is_complete(stream),
         "skipped": as_objects(stream.facts.skipped),
         "words": WORDS if stream.salvaged else PLAIN_WORDS,
     }

@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 
 from ..table.kinds import IS_DELTA
 from ..table.sections import STAGE_OF, Sections
+from ..table.table import Origins
 from ..table.windows import Records
 from ..text import called, shown
 from .conditions import Located, Mask, RecordTest, SectionTest, Term
@@ -219,14 +220,25 @@ def _numbers(field: str, records: Records) -> Numbers:
         "offset": lambda: c.offset,
         "flags": lambda: c.flags,
         "checksum": lambda: c.checksum,
+        "channel": lambda: _origins(records).channel,
+        "packet": lambda: _origins(records).packet,
     }
     return columns[field]()
+
+
+def _origins(records: Records) -> Origins:
+    """Which channel each record came over, -1 for the main channel's."""
+    nowhere = np.full(len(records.columns), -1)
+    return Origins(nowhere, nowhere) if records.origins is None else records.origins
 
 
 def _present(field: str, records: Records) -> Mask:
     """Which records have the field, (n,) bool: EOS, for example, does not have a page, a pass or a number."""
     if field in ("page", "pass", "record", "block"):
         return records.is_page
+    if field in ("channel", "packet"):
+        came: Mask = _numbers(field, records) >= 0
+        return came
     if field == "checksum":
         carries: Mask = IS_DELTA[records.columns.kind] | (records.columns.checksum != 0)
         return carries

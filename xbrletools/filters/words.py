@@ -21,6 +21,8 @@ FIELDS = {
     "offset": "a file offset or a range",
     "flags": "a flag's name, or the whole value of the flags",
     "checksum": "the checksum that the record carries",
+    "channel": "the id of the channel that carried it, or a range; the main channel does not have one",
+    "packet": "the number of the multifd packet that carried it, or a range, from 0",
     "finding": "a rule of `verify`, or any",
 }
 ALL_FINDINGS = "any"

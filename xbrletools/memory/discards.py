@@ -19,7 +19,7 @@ def place(stream: Stream, space: PageSpace) -> Lapses:
         return NONE
     main = table.main_rows
     among = np.searchsorted(table.columns.offset[main], np.array([d.offset for d in discards], np.uint64))
-    rows = np.append(main, len(table))[among].tolist()
+    rows = np.append(0, main + 1)[among].tolist()  # just after the main channel's last record before each
     size = space.page_size
     ranges = []
     for row, discard in zip(rows, discards, strict=True):

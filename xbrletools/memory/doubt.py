@@ -124,9 +124,10 @@ def doubts(stream: Stream, space: PageSpace, view: View = View.RECEIVER) -> list
 
 
 def doubts_among_channels(stream: Stream, space: PageSpace) -> list[Doubt]:
-    """The doubts of a multifd migration, whose records do not have one order that could bound what a gap lost.
+    """The doubts of a migration with channels, whose records do not have one order that could bound what a gap lost.
 
-    From the stream's ``broken`` row on, records are lost or out of order until the end: nothing later is sure.
+    From the stream's ``broken`` row on, records are lost or out of order until the end. Nothing later is sure, whatever
+    the main channel says. Pages that came and cannot be read are in doubt until they come again.
     """
     columns, broken = stream.records.columns, stream.broken
     every = ((0, len(space)),)
@@ -140,7 +141,25 @@ def doubts_among_channels(stream: Stream, space: PageSpace) -> list[Doubt]:
         why = "the channels do not go together from here on; memory at the record before it stands"
         offset = int(columns.offset[broken])
         found.append(Doubt(broken, len(columns), offset, every, Cause.GAP, why, whole=True))
+    found += _of_lost(stream, space)
     return sorted(found, key=lambda d: d.until)
+
+
+def _of_lost(stream: Stream, space: PageSpace) -> Iterator[Doubt]:
+    """A doubt for each run of pages that came on a channel and cannot be read."""
+    lost, end = stream.lost, stream.facts.end
+    if not len(lost):
+        return
+    inside = lost.block < len(space.pages)
+    place = lost.address // space.page_size
+    inside[inside] &= place[inside] < space.pages[lost.block[inside]]
+    rows, pages = lost.row[inside], (space.first[np.where(inside, lost.block, 0)] + place)[inside]
+    order = np.lexsort((pages, rows))
+    rows, pages = rows[order], pages[order]
+    begins = np.flatnonzero(np.append(True, (np.diff(rows) != 0) | (np.diff(pages) > 1)))
+    for i, j in pairwise([*begins.tolist(), len(rows)]):
+        row = int(rows[i])
+        yield Doubt(row, row, end, ((int(pages[i]), int(pages[j - 1]) + 1),), Cause.GAP, lost.reason)
 
 
 def as_lapses(doubted: Iterable[Doubt]) -> Lapses:

@@ -37,17 +37,17 @@ def discards_of(stream: Stream) -> Lapses:
 
 @once
 def doubts_of(stream: Stream, view: View) -> list[Doubt]:
-    """Which pages are in doubt, and from when: what the gaps and refuted records leave unknown."""
+    """Which pages are in doubt, and from when: what gaps, refuted records and lost channels leave unknown."""
+    if stream.channels or stream.broken is not None:
+        return doubts_among_channels(stream, space_of(stream))
     if not stream.salvaged:
         return []
-    if stream.channels:
-        return doubts_among_channels(stream, space_of(stream))
     return doubts(stream, space_of(stream), view)
 
 
 @once
 def lapses_of(stream: Stream, view: View) -> Lapses:
-    """Which pages are unknown again, and since when: those discarded and, after salvage, those in doubt."""
+    """Which pages are unknown again, and since when: those discarded and those in doubt."""
     return joined(discards_of(stream), as_lapses(doubts_of(stream, view)))
 
 

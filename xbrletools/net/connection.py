@@ -8,10 +8,10 @@ import struct
 import threading
 from pathlib import Path
 
+from ..source.beside import REVERSE
 from .address import Address, connected
 from .kinds import Kind, kind_of
 from .migration import Migration
-from .outputs import REVERSE
 from .recording import Recording, Writer
 
 PIECE = 1 << 20

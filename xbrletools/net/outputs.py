@@ -14,9 +14,9 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from ..errors import XbrleError
+from ..source.beside import REVERSE
 
 MODE = 0o600
-REVERSE = ".reverse"
 STANDARD_OUTPUT = 1
 _SIBLING = re.compile(r"\.(?:(?:foreign\.)?[0-9]+(?:\.reverse)?|reverse)")
 

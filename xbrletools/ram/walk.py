@@ -16,6 +16,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from ..arrays import overlapped
 from ..codec import native
 from ..codec.layout import dtype_of
 from ..codec.native import Place
@@ -359,7 +360,9 @@ class Layout:
         if not len(at) or at[0]:
             return at[:0], 0
         is_delta = data[at + WORD - 1] == self.delta_flags
-        length = _values(data, at + WORD + self.length_at, np.dtype(self.length.format)).astype(np.int64) - self.counted
+        length = (
+            overlapped(data, at + WORD + self.length_at, np.dtype(self.length.format)).astype(np.int64) - self.counted
+        )
         end = at + np.where(is_delta, self.beside + length, dup_size)
         end[(end > len(data)) | (is_delta & ((length < 0) | (length > self.limit)))] = 0  # no record follows these
         if not (end[:-1] == at[1:]).all():
@@ -403,7 +406,7 @@ class Layout:
         """The columns of the pending records whose rows are not filled. The arguments are as in `gather`."""
         at = pending.places()
         data = np.frombuffer(view, np.uint8)
-        words = _values(data, at, _WORD).astype(np.uint64)
+        words = overlapped(data, at, _WORD).astype(np.uint64)
         low = np.uint64(self.page_size - 1)
         flags = (words & low).astype(np.uint16)
         kind = self.kinds.take(flags)
@@ -419,13 +422,13 @@ class Layout:
         head[rows] += data[at[rows] + WORD]
         if self.page_head:
             rows = np.flatnonzero(kind == Kind.PAGE)
-            checksum[rows] = _values(data, at[rows] + head[rows] - self.page_head, _NUMBER)
+            checksum[rows] = overlapped(data, at[rows] + head[rows] - self.page_head, _NUMBER)
         rows = np.flatnonzero(kind == Kind.COMPRESSED)
         if len(rows):
-            length[rows] = _values(data, at[rows] + head[rows] - _NUMBER.itemsize, _NUMBER)
+            length[rows] = overlapped(data, at[rows] + head[rows] - _NUMBER.itemsize, _NUMBER)
         rows = np.flatnonzero(kind == self.delta)
         if len(rows) and self.header is not None:
-            header = _values(data, at[rows] + head[rows] - self.header.itemsize, self.header)
+            header = overlapped(data, at[rows] + head[rows] - self.header.itemsize, self.header)
             length[rows] = np.maximum(0, header["length"].astype(np.int64) - self.counted)
             header_flags[rows] = header["flags"]
             if "checksum" in (self.header.names or ()):
@@ -470,10 +473,3 @@ def _expand(entries: list[int], run_counts: list[int], run_steps: list[int]) -> 
     out[firsts[0]] = at[0]
     out[firsts[1:]] = at[1:] - lasts[:-1]
     return np.cumsum(out, out=out)
-
-
-def _values(data: NDArray[np.uint8], at: NDArray[np.int64], dtype: np.dtype[Any]) -> NDArray[Any]:
-    """A value of ``dtype`` from each offset, in one gather through an overlapped view of the bytes."""
-    size = dtype.itemsize
-    overlapped = np.ndarray((max(0, len(data) - size + 1),), f"V{size}", data, 0, (1,))
-    return overlapped[at].view(dtype)

@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from ..formats.ram import Kind
 from .columns import PIECE, Columns, Sweeps
 from .kinds import IS_PAGE
-from .table import RecordTable
+from .table import Origins, RecordTable
 from .windows import Framing, Window, derived
 
 _CACHED = 8  # pieces whose derived columns are kept
@@ -27,6 +27,7 @@ class Record:
 
     ``number`` and ``pass_`` are None for a row that carries no page, ``block`` is None where it belongs to none.
     ``name`` is that block's. ``payload`` is a file offset, ``length`` its bytes, ``section`` an index.
+    ``channel`` is the id of the channel that it came over, None for the main one, ``packet`` the number of its packet.
     """
 
     row: int
@@ -43,6 +44,8 @@ class Record:
     stage: int
     flags: int
     checksum: int
+    channel: int | None = None
+    packet: int | None = None
 
     @property
     def end(self) -> int:
@@ -56,6 +59,14 @@ class _Piece:
     first: int  # its first row
     records: int  # records with a page before it
     sweeps: Sweeps  # as they were before it
+
+
+def _origin(origins: Origins | None, i: int) -> tuple[int | None, int | None]:
+    """The channel that a record came over, and the number of its packet, each None where there is none."""
+    if origins is None or origins.channel[i] < 0:
+        return None, None
+    packet = int(origins.packet[i])
+    return int(origins.channel[i]), packet if packet >= 0 else None
 
 
 class GrowingTable:
@@ -129,8 +140,10 @@ class GrowingTable:
         """A piece with what follows from its columns. `window` is the same, remembered."""
         p = self._pieces[piece]
         sweeps = Sweeps(dict(p.sweeps.counts), p.sweeps.block, p.sweeps.address)
-        section = None if self._table is None else self._table.section[p.first : p.first + len(p.columns)]
-        return derived(p.columns, self.found, p.records, sweeps, section)
+        rows = slice(p.first, p.first + len(p.columns))
+        section = None if self._table is None else self._table.section[rows]
+        origins = None if self._table is None or self._table.origins is None else self._table.origins.take(rows)
+        return derived(p.columns, self.found, p.records, sweeps, section, origins)
 
     @property
     def names(self) -> tuple[bytes, ...]:
@@ -162,6 +175,7 @@ class GrowingTable:
             int(w.stage[i]),
             int(c.flags[i]),
             int(c.checksum[i]),
+            *_origin(w.origins, i),
         )
 
     def row_of(self, number: int) -> int | None:

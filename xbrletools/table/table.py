@@ -4,6 +4,7 @@ What follows from a column by lookup (record number, section, stage, pass, name)
 """
 
 from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
 from functools import cached_property
 
 import numpy as np
@@ -17,10 +18,23 @@ from .numbers import Numbers, numbered
 from .sections import Sections
 
 
+@dataclass(frozen=True, slots=True)
+class Origins:
+    """Which channel each record came over, and the number of its packet, (n,) int64 each; -1 for none."""
+
+    channel: NDArray[np.int64]
+    packet: NDArray[np.int64]
+
+    def take(self, index: slice) -> "Origins":
+        """Those of some records."""
+        return Origins(self.channel[index], self.packet[index])
+
+
 class RecordTable:
     """All records of a capture, with what follows from them by lookup.
 
-    Records at offsets from ``main_size`` on came over multifd channels. They are not in the order of their offsets.
+    Records at offsets from ``main_size`` on came over other channels. They are not in the order of their offsets.
+    ``origins`` tells which; it is None where there are no other channels.
     """
 
     def __init__(
@@ -30,9 +44,11 @@ class RecordTable:
         blocks: Iterable[bytes],
         page_size: int = PAGE_SIZE,
         main_size: int | None = None,
+        origins: Origins | None = None,
     ) -> None:
         self.columns = columns
         self.main_size = main_size
+        self.origins = origins
         self.sections = sections
         self.names = tuple(blocks)
         self.page_size = page_size

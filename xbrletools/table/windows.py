@@ -15,7 +15,7 @@ from .columns import Columns, Sweeps
 from .kinds import IS_PAGE
 from .numbers import numbered
 from .sections import Sections
-from .table import RecordTable
+from .table import Origins, RecordTable
 
 WINDOW_RECORDS = 1 << 14  # records of a window at most: what is made of them stays small, too
 
@@ -75,6 +75,10 @@ class Records(Protocol):
     def stage(self) -> NDArray[np.uint8]:
         """The stage that each record was sent in, (n,) uint8: 1 START, 2 PART, 3 END."""
 
+    @property
+    def origins(self) -> Origins | None:
+        """Which channel each record came over; None where there is the main channel alone."""
+
 
 @dataclass(frozen=True, slots=True)
 class Window:
@@ -89,6 +93,7 @@ class Window:
     pass_: NDArray[np.uint32]
     section: NDArray[np.int64]
     stage: NDArray[np.uint8]
+    origins: Origins | None = None
 
     def __len__(self) -> int:
         return len(self.columns)
@@ -100,11 +105,12 @@ def derived(
     before: int,
     sweeps: Sweeps,
     section: NDArray[np.int64] | None = None,
+    origins: Origins | None = None,
 ) -> Window:
     """Records with what follows from them: the number, pass, section and stage of each.
 
     ``before`` counts the records with a page before them. ``sweeps`` are the passes as they were before them, and go
-    on. ``section`` (n,) has the records' sections where their offsets do not tell these.
+    on. ``section`` (n,) has the records' sections where their offsets do not tell these. ``origins`` are theirs.
     """
     is_page = IS_PAGE[columns.kind]
     sections = framing.sections
@@ -119,6 +125,7 @@ def derived(
         sweeps.number(columns),
         section,
         sections.stages(section),
+        origins,
     )
 
 
@@ -145,6 +152,7 @@ def slices(table: RecordTable) -> Iterator[Window]:
     sweeps, count = Sweeps({}), 0
     for start in range(0, len(table), WINDOW_RECORDS):
         rows = slice(start, start + WINDOW_RECORDS)
-        window = derived(table.columns.take(rows), table, count, sweeps, table.section[rows])
+        origins = None if table.origins is None else table.origins.take(rows)
+        window = derived(table.columns.take(rows), table, count, sweeps, table.section[rows], origins)
         count += int(np.count_nonzero(window.is_page))
         yield window

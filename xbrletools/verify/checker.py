@@ -46,7 +46,13 @@ def verify(stream: Stream, destination: dict[bytes, int] | None = None) -> Itera
     """
     table = stream.records
     marks = sorted([*_record_marks(stream), *memory_marks(stream)], key=lambda m: m.rule.rank)
-    loose = [*_problems(stream), *forced(stream), *_destination(stream, destination), *_whole(stream)]
+    loose = [
+        *_problems(stream),
+        *forced(stream),
+        *_destination(stream, destination),
+        *_whole(stream),
+        *_packets(stream),
+    ]
     loose.sort(key=lambda f: f.offset if f.offset is not None else stream.facts.end)
     yield from _merged(loose, marks, table)
 
@@ -175,6 +181,25 @@ def _whole(stream: Stream) -> Iterator[Finding]:
             message = f"{missing} of {len(in_block)} pages were never sent, the first at {first:#x}"
             evidence = {"missing": missing, "pages": len(in_block)}
             yield rules.PAGE_NEVER_SENT.finding(message, block=block.name, page=first, evidence=evidence)
+
+
+def _packets(stream: Stream) -> Iterator[Finding]:
+    """SYNCs that carry pages, as QEMU wrote them before 9.0, a finding a channel."""
+    packets = stream.packets
+    if packets is None:
+        return
+    riding = packets.is_sync & (packets.normal + packets.zero > 0)
+    for channel in np.unique(packets.channel[riding]).tolist():
+        places = np.flatnonzero(riding & (packets.channel == channel))
+        pages = int((packets.normal + packets.zero)[places].sum())
+        message = (
+            f"channel {channel}: {len(places)} SYNC packets carry {pages} pages, as those of QEMU before 9.0 do. "
+            f"A destination of QEMU 9.2 drops these pages. The first is at the channel's offset "
+            f"{int(packets.offset[places[0]]):#x}"
+        )
+        yield rules.SYNC_WITH_PAGES.finding(
+            message, evidence={"channel": channel, "packets": len(places), "pages": pages}
+        )
 
 
 # -- rules over columns ------------------------------------------------------------------------------------------------

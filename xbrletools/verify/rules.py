@@ -147,6 +147,12 @@ BAD_PACKAGE = _rule("bad-package", _E, "a PACKAGED command does not end where a 
 MULTIFD_CHANNEL = _rule(
     "multifd-channel", _E, "a multifd channel is damaged or does not go with the main channel", _ALL
 )
+CHANNEL_MISSING = _rule(
+    "channel-missing", _E, "pages came on a channel that is not here: from there on no page is known", _ALL
+)
+FOREIGN_CHANNEL = _rule("foreign-channel", _E, "a channel of another migration: no page is known", _ALL)
+SYNC_WITH_PAGES = _rule("sync-with-pages", _W, "a SYNC that carries pages, which a destination of QEMU 9.2 drops")
+RAM_ELSEWHERE = _rule("ram-elsewhere", _N, "RAM blocks that the stream leaves out, since the destination has them")
 UNKNOWN_COMMAND = _rule(
     "unknown-command",
     _E,

@@ -17,7 +17,6 @@ from weakref import WeakValueDictionary
 import numpy as np
 
 import xbrletools
-from xbrletools.formats import multifd
 from xbrletools.physical import draft, infer, layout
 from xbrletools.text import shown
 
@@ -210,7 +209,7 @@ class _Bytes(io.RawIOBase):
 
 
 def opened(layer: Any) -> xbrletools.Capture:
-    """Open the capture that a layer holds. Where that is a file, the multifd channels beside it are opened too.
+    """Open the capture that a layer holds. Where that is a file, its channels beside it are opened too.
 
     Raises:
         XbrleError: the layer does not hold a capture.
@@ -219,11 +218,4 @@ def opened(layer: Any) -> xbrletools.Capture:
     if where.scheme != "file":
         return xbrletools.open(io.BufferedReader(_Bytes(layer)))
     path = Path(url2pathname(where.path))
-    return xbrletools.open(path, channels=beside(path))
-
-
-def beside(path: Path) -> list[Path]:
-    """The files S.1, S.2 ... beside S that are multifd channels. Earlier recordings begin with S.0."""
-    magic = multifd.MAGIC.to_bytes(4, "big")
-    numbered = [p for p in path.parent.iterdir() if p.stem == path.name and p.suffix[1:].isdecimal() and p.is_file()]
-    return sorted(p for p in numbered if p.open("rb").read(len(magic)) == magic)
+    return xbrletools.open(path, beside=lambda names: None)

@@ -48,7 +48,7 @@ def is_allowed(word: int, reading: Reading, notes: Notes) -> bool:
     """Whether a sender can have written this word in mid-stream."""
     flags = word & (reading.page_size - 1)
     if flags in (Flag.EOS, Flag.MULTIFD_FLUSH, Flag.HOOK):
-        return word == flags and (flags == Flag.EOS or bool(notes.footers))
+        return word == flags and (flags == Flag.EOS or bool(notes.footers) or reading.configured)
     return flags in page_flags(reading.version, bool(notes.footers)) and word - flags < longest(notes)
 
 

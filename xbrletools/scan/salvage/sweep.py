@@ -7,6 +7,7 @@ import numpy as np
 
 from ...formats import ram
 from ...model import Block, Certainty, Gap
+from ...ram import elsewhere
 from ...ram.record import WORD
 from ...table.columns import NO_BLOCK, Columns
 from ...table.kinds import IS_PAGE
@@ -33,8 +34,10 @@ def split_at_jumps(columns: Columns, notes: Notes) -> Columns:
     Records are missing there though the framing is whole. Each jump becomes a gap. The records on both sides of it are
     left out too: either can be spliced from two.
     """
-    if not notes.has_start:
-        return columns
+    if not notes.has_start or elsewhere.is_multifd(elsewhere.counted(columns)[0]):
+        return columns  # what the sweep leaves out came on channels
+    if elsewhere.postcopy_run(notes.facts) is not None:
+        return columns  # pages were sent as they were asked for
     size = notes.page_size
     pages = [-(-b.length // size) for b in notes.blocks]
     first = np.append(np.concatenate([[0], np.cumsum(pages)])[: len(pages)], 0).astype(np.int64)

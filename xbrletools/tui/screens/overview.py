@@ -26,6 +26,7 @@ from ..words import (
 from .base import CaptureScreen
 
 _BLOCKS = 16  # blocks that are listed. A stream can claim tens of thousands
+_CHANNELS = 8  # channels that are listed
 _PASSES = 64  # passes that are drawn
 _RULES = 5  # rules that are listed, those with most findings
 _LABEL = 11  # cells of a part's label
@@ -111,8 +112,20 @@ class OverviewScreen(CaptureScreen):
             *_paragraph(escaped(source.name), width, "strong"),
             [(f"{source.size or 0} bytes{packed}; {facts.page_size}-byte pages", "")],
             *_paragraph(text, width),
+            *self._channels(width),
             *self._state(facts, width),
         ]
+
+    def _channels(self, width: int) -> list[Line]:
+        """The other channels, a line each."""
+        found = self.session.capture.channels
+        if found is None:
+            return []
+        names = [(c.name, f"{len(c.packets)} packets, {c.pages} pages") for c in found.channels]
+        names += [(p.name, f"preempt, {p.pages} pages") for p in found.preempt]
+        lines = [f"channel {i}: {escaped(n)}, {w}" for i, (n, w) in zip(found.ids, names, strict=True)]
+        more = [f"and {len(lines) - _CHANNELS} more channels"] if len(lines) > _CHANNELS else []
+        return [line for text in (*lines[:_CHANNELS], *more) for line in _paragraph(text, width)]
 
     def _state(self, facts: Facts, width: int) -> list[Line]:
         """How much of the capture was read, and whether that is all of a stream."""
@@ -120,6 +133,8 @@ class OverviewScreen(CaptureScreen):
             return [[(f"reading, {self.session.reached} bytes so far", "warning")]]
         if facts.damage is not None:
             return _paragraph(f"damaged at {facts.damage.offset:#x}: {facts.damage.message}", width, "error")
+        if any(p.lost for p in facts.problems):
+            return [[("not complete: channels are missing, damaged or of another migration", "error")]]
         return [[("complete", "good") if facts.complete else ("not complete: its end is missing", "warning")]]
 
     def _findings(self) -> list[Line]:

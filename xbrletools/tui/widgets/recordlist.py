@@ -73,6 +73,8 @@ class RecordList(Lines):
 def _sum_word(session: Session, record: Record) -> tuple[str, str]:
     """What is known of the checksum that a record states."""
     row = record.row
+    if record.channel is not None:
+        return f"channel {record.channel}" + ("" if record.packet is None else f", packet {record.packet}"), "dim"
     if not session.states_sum(record):
         return "-", "dim"
     if session.findings.sum_is_wrong(row):

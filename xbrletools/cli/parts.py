@@ -1,0 +1,82 @@
+"""What `xbrle info` shows of a file that is only a part of a migration: a return path, the channel of cpr."""
+
+import json
+from pathlib import Path
+from typing import Any
+
+from ..capture import Capture
+from ..container import cpr, returnpath
+from ..source.opening import open_source
+from ..source.sources import MappedSource
+from ..text import shown
+from . import EXIT_FINDINGS
+from .writer import say
+
+PART_MAX = 64 << 20  # bytes of such a file
+
+
+def show_part(opened: Capture, as_json: bool) -> int | None:
+    """Print what the file is and holds; returns the exit status, or None where it is not such a part."""
+    source = opened.source
+    if not isinstance(source, MappedSource):
+        if not Path(opened.name).is_file():
+            return None
+        source = open_source(opened.name).spool()
+    if source.size > PART_MAX:
+        return None
+    data = bytes(source.view)
+    about = _cpr(data) or _return_path(data)
+    if about is None:
+        return None
+    about = {"format": 1, "name": opened.name, "size": source.size, **about}
+    say(json.dumps(about, indent=2) if as_json else "\n".join(_lines(about)))
+    return EXIT_FINDINGS if about["damage"] is not None else 0
+
+
+def _cpr(data: bytes) -> dict[str, Any] | None:
+    found = cpr.read(data)
+    if found is None:
+        return None
+    return {
+        "container": "cpr",
+        "version": found.version,
+        "descriptors": [{"offset": d.offset, "name": shown(d.name), "id": d.id} for d in found.descriptors],
+        "subsections": [
+            {"offset": s.offset, "name": shown(s.name), "version": s.version, "bytes": s.end - s.data}
+            for s in found.subsections
+        ],
+        "damage": found.damage,
+    }
+
+
+def _return_path(data: bytes) -> dict[str, Any] | None:
+    messages = returnpath.read(data)
+    if messages is None:
+        return None
+    end = messages[-1].end
+    return {
+        "container": "return-path",
+        "messages": [{"offset": m.offset, "type": m.type.name, "words": str(m)} for m in messages],
+        "damage": end if end < len(data) else None,
+    }
+
+
+def _lines(about: dict[str, Any]) -> list[str]:
+    """The same for a person."""
+    name = f"{shown(about['name'].encode('utf-8', 'surrogateescape'))}, {about['size']:,} bytes"
+    if about["container"] == "cpr":
+        lines = [
+            f"{name}: the channel of cpr-transfer (QCPR, version {about['version']}). It holds no memory: the source "
+            f"handed over {len(about['descriptors'])} file descriptors, one for each of these RAM blocks or devices.",
+            *(f"  {d['offset']:#06x}  {d['name']}, id {d['id']}" for d in about["descriptors"]),
+            *(f"  {s['offset']:#06x}  subsection {s['name']}, {s['bytes']} bytes" for s in about["subsections"]),
+        ]
+    else:
+        count = len(about["messages"])
+        lines = [
+            f"{name}: the return path of a migration, what the destination sent back: {count} messages.",
+            *(f"  {m['offset']:#06x}  {m['words']}" for m in about["messages"]),
+        ]
+    if about["damage"] is not None:
+        lines.append(f"  {about['damage']:#06x}  cannot be read from here on")
+    return lines

@@ -1,0 +1,118 @@
+"""Pages that a stream's main channel does not carry: on channels that are not here, or left where they are.
+
+Facts: formats/README.md, "multifd", "Postcopy" and "cpr". What is weighed is how many records of each kind there are,
+and how many carry a page of each block, so that a pipe need not be kept for it.
+"""
+
+from collections.abc import Mapping, Sequence
+
+import numpy as np
+
+from ..formats.qevm import Command as Number
+from ..formats.qevm import SectionType
+from ..formats.ram import IDSTR, Kind
+from ..model import Facts, Problem
+from ..table.columns import NO_BLOCK, Columns
+from ..table.kinds import IS_PAGE
+from ..text import shown
+from .blocklist import IGNORE_SHARED
+
+_CONTENT = (Kind.PAGE, Kind.XBRLE, Kind.XBZRLE, Kind.COMPRESSED)
+MISSING = "channel-missing"  # the rule that a missing channel breaks
+LEFT_OUT = "ram-elsewhere"  # the rule of blocks that a stream leaves out
+_NAMED = 4  # blocks that a message names
+_TO_FIX = "give each channel with --channel FILE"
+
+
+def counted(columns: Columns) -> tuple[list[int], dict[int, int]]:
+    """How many records there are of each kind, and how many carry a page of each block, by its index."""
+    kinds = np.bincount(columns.kind, minlength=len(Kind)).tolist()
+    of_blocks = np.bincount(columns.block[IS_PAGE[columns.kind] & (columns.block != NO_BLOCK)])
+    return kinds, {i: n for i, n in enumerate(of_blocks.tolist()) if n}
+
+
+def is_multifd(kinds: Sequence[int]) -> bool:
+    """Whether pages may have come on channels: MULTIFD_FLUSH says so, or there are no pages but those of zeros.
+
+    Before 8.1 only pages of zeros came on the main channel of multifd [C].
+    """
+    return bool(kinds[Kind.FLUSH]) or not has_content(kinds)
+
+
+def has_content(kinds: Sequence[int]) -> bool:
+    """Whether some record has a page that is not of one byte. ``kinds`` counts the records by kind."""
+    return any(kinds[k] for k in _CONTENT)
+
+
+def postcopy_run(facts: Facts) -> int | None:
+    """The offset of the command that let the guest go on at the destination; None where it did not."""
+    places = (i for i, number in enumerate(facts.commands.numbers) if number == Number.POSTCOPY_RUN)
+    return next((facts.commands[i].offset for i in places), None)
+
+
+def skips(columns: Columns, page_size: int) -> bool:
+    """Whether the pages that came leave holes: the first sweep over a block sends every page up to where it is."""
+    rows = np.flatnonzero(IS_PAGE[columns.kind] & (columns.block != NO_BLOCK))
+    pages = (columns.address[rows] // np.uint64(page_size)).astype(np.int64)
+    page, block = np.unique(np.stack([pages, columns.block[rows]]), axis=1)
+    by_block = np.lexsort((page, block))
+    page, block = page[by_block], block[by_block]
+    last = np.flatnonzero(np.append(np.diff(block) != 0, True)[: len(block)])
+    counts = np.diff(np.append(-1, last))
+    return bool((page[last] + 1 > counts).any())
+
+
+def problems(facts: Facts, kinds: Sequence[int], of_blocks: Mapping[int, int], holes: bool = False) -> list[Problem]:
+    """What to say of a main channel without others: which channels must be missing, which blocks it leaves out.
+
+    ``kinds`` counts the records by kind, ``of_blocks`` those that carry a page of a block, by its index. ``holes``:
+    `skips` holds of them.
+    """
+    if facts.mapped_ram or facts.ram_version is None:
+        return []
+    offset = _offset(facts)
+    if kinds[Kind.FLUSH]:
+        message = f"MULTIFD_FLUSH records show a multifd migration, and none of its channels is here: {_TO_FIX}"
+        return [Problem(MISSING, offset, message, lost=True)]
+    if facts.gaps or not (facts.complete or holes):
+        return []
+    short = [
+        i for i, b in enumerate(facts.blocks) if b.declared and of_blocks.get(i, 0) < -(-b.length // facts.page_size)
+    ]
+    empty = [i for i in short if not of_blocks.get(i, 0)]
+    if IGNORE_SHARED in facts.capabilities:
+        return left_out(facts, of_blocks)
+    if not (empty or holes) or has_content(kinds) or not facts.reading.configured:
+        return []
+    iterates = any(
+        s.type is SectionType.PART and s.owner is not None and s.owner.idstr == IDSTR for s in facts.sections
+    )
+    if not kinds[Kind.DUP] and not iterates:
+        why = "no RAM section holds a page, as when cpr-transfer hands memory over in place"
+        return [_left_out(facts, empty, offset, why)]
+    what = "only pages of zeros are here" if kinds[Kind.DUP] else "no RAM section holds a page"
+    message = (
+        f"{what}: the other pages of {_listed(facts, short)} came on channels (multifd) that are not here: {_TO_FIX}"
+    )
+    return [Problem(MISSING, offset, message, lost=True)]
+
+
+def left_out(facts: Facts, of_blocks: Mapping[int, int]) -> list[Problem]:
+    """The shared blocks that x-ignore-shared left out of a complete stream. ``of_blocks`` is as in `problems`."""
+    empty = [i for i, b in enumerate(facts.blocks) if b.declared and b.length and not of_blocks.get(i, 0)]
+    if not facts.complete or IGNORE_SHARED not in facts.capabilities or not empty:
+        return []
+    return [_left_out(facts, empty, _offset(facts), "the capability x-ignore-shared leaves shared memory where it is")]
+
+
+def _offset(facts: Facts) -> int:
+    return next((s.offset for s in facts.sections if s.owner is not None and s.owner.idstr == IDSTR), 0)
+
+
+def _left_out(facts: Facts, blocks: Sequence[int], offset: int, why: str) -> Problem:
+    return Problem(LEFT_OUT, offset, f"not in this stream: {_listed(facts, blocks)}. {why[0].upper()}{why[1:]}")
+
+
+def _listed(facts: Facts, blocks: Sequence[int]) -> str:
+    names = ", ".join(shown(facts.blocks[i].name) for i in blocks[:_NAMED])
+    return names + (f" and {len(blocks) - _NAMED} more blocks" if len(blocks) > _NAMED else "")

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 from .errors import XbrleError
 from .formats.dialects import Dialect
 from .model import Block, Evidence, Facts, Gap, Problem, Stream
+from .ram import elsewhere
 from .ram.detect import PAGE_SIZES
 from .ram.named import dialect_named
 from .scan.notes import Scan
@@ -164,17 +165,21 @@ class Capture:
 
     def _finished(self) -> Stream:
         """The stream of all records, those of the channels among them."""
-        from .memory.missing import noted
-
         columns, facts = self._columns(), self._scanner.facts
         assert isinstance(self.source, MappedSource)
         sources = [open_source(o).spool() for o in self._channels] + self._taken_beside(columns, facts)
-        if not sources:
-            return noted(self._streamed(columns, facts))
-        from .ram.channels import combine
+        if sources:
+            from .ram.channels import combine
 
-        stream, self.channels = combine(self.source, sources, columns, facts, self.forced, self._salvages)
-        return noted(stream)
+            stream, self.channels = combine(self.source, sources, columns, facts, self.forced, self._salvages)
+        else:
+            stream = self._streamed(columns, facts)
+        stream = elsewhere.noted(stream)
+        if elsewhere.postcopy_run(facts) is None:
+            return stream
+        from .memory.missing import with_pages_that_never_came
+
+        return with_pages_that_never_came(stream)
 
     def _taken_beside(self, columns: Columns, facts: Facts) -> list[MappedSource]:
         """The channels that lie beside the file and are its own; from then on there are no others."""

@@ -12,26 +12,11 @@ from .discards import place
 from .image import PageSpace
 
 
-def noted(stream: Stream) -> Stream:
-    """The stream, with what its records say of channels that are missing.
-
-    Where multifd channels are missing altogether nothing is known: every page could have come on them, whatever the
-    main channel says of it.
-    """
-    facts, broken = stream.facts, stream.broken
-    columns = stream.records.columns
-    kinds, of_blocks = elsewhere.counted(columns)
-    if stream.channels:
-        found = elsewhere.left_out(facts, of_blocks)
-    else:
-        holes = not elsewhere.has_content(kinds) and elsewhere.skips(columns, stream.page_size)
-        found = elsewhere.problems(facts, kinds, of_blocks, holes)
-        broken = 0 if any(p.lost for p in found) else broken
-    if not any(p.lost for p in (*facts.problems, *found)):
-        found += _never_came(stream)
-    if not found:
-        return stream
-    return replace(stream, facts=replace(facts, problems=(*facts.problems, *found)), broken=broken)
+def with_pages_that_never_came(stream: Stream) -> Stream:
+    """The stream, with what a postcopy that is not whole shows of a channel that is missing."""
+    facts = stream.facts
+    found = [] if any(p.lost for p in facts.problems) else _never_came(stream)
+    return replace(stream, facts=replace(facts, problems=(*facts.problems, *found))) if found else stream
 
 
 def _never_came(stream: Stream) -> list[Problem]:

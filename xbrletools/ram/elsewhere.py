@@ -5,13 +5,14 @@ and how many carry a page of each block, so that a pipe need not be kept for it.
 """
 
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 
 import numpy as np
 
 from ..formats.qevm import Command as Number
 from ..formats.qevm import SectionType
 from ..formats.ram import IDSTR, Kind
-from ..model import Facts, Problem
+from ..model import Facts, Problem, Stream
 from ..table.columns import NO_BLOCK, Columns
 from ..table.kinds import IS_PAGE
 from ..text import shown
@@ -95,6 +96,24 @@ def problems(facts: Facts, kinds: Sequence[int], of_blocks: Mapping[int, int], h
         f"{what}: the other pages of {_listed(facts, short)} came on channels (multifd) that are not here: {_TO_FIX}"
     )
     return [Problem(MISSING, offset, message, lost=True)]
+
+
+def noted(stream: Stream) -> Stream:
+    """The stream, with what its records say of channels that are missing and of blocks that it leaves out.
+
+    Where multifd's channels are missing altogether nothing is known: every page could have come on them, whatever the
+    main channel says of it.
+    """
+    facts, columns = stream.facts, stream.records.columns
+    kinds, of_blocks = counted(columns)
+    if stream.channels:
+        found = left_out(facts, of_blocks)
+    else:
+        found = problems(facts, kinds, of_blocks, not has_content(kinds) and skips(columns, stream.page_size))
+    if not found:
+        return stream
+    broken = 0 if any(p.lost for p in found) else stream.broken
+    return replace(stream, facts=replace(facts, problems=(*facts.problems, *found)), broken=broken)
 
 
 def left_out(facts: Facts, of_blocks: Mapping[int, int]) -> list[Problem]:

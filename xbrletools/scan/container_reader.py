@@ -135,7 +135,11 @@ class ContainerReader:
         buffer, source = self._buffer, self._buffer.source
         starts = f"starts with {head[:4].hex(' ')}, not with QEVM"
         if at:
-            raise XbrleError(f"{source.name}: no migration stream begins at offset {at:#x}: what stands there {starts}")
+            what = f"no migration stream begins at offset {at:#x}: what stands there {starts}"
+            hint = (
+                "without --offset it is searched for" if source.wrapping is None else "the file's header puts it there"
+            )
+            raise XbrleError(f"{source.name}: {what}; {hint}")
         known = identify.foreign(bytes(buffer.part(0, identify.HEAD)))
         if known is not None:
             raise XbrleError(f"{source.name}: not a QEMU migration stream: it {known}")

@@ -3,7 +3,6 @@
 These are names, block lists, the first delta, the first page of a v3 stream, and whatever may be damage.
 """
 
-import tempfile
 from collections.abc import Generator, Iterable, Iterator
 from dataclasses import replace
 
@@ -351,6 +350,8 @@ class RamReader:
             return
         pages = -(-block.length // block.page_size)
         count = 0
+        import tempfile
+
         with tempfile.SpooledTemporaryFile(BITMAP_HELD) as bitmap:
             for here in range(block.bitmap, block.bitmap + block.bitmap_size, mapped_ram.PIECE):
                 piece = buffer.part(here, min(mapped_ram.PIECE, block.bitmap + block.bitmap_size - here))

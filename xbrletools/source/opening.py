@@ -19,7 +19,6 @@ from ..formats.libvirt import Format
 from ..text import shown
 from .ahead import Ahead
 from .packing import MAGIC_MAX, is_read, packing_of, unpacked
-from .snapshots import qcow2_state
 from .sources import MappedSource, Origin, PipeSource, Source, mapped
 from .wrappers import LibvirtSave, Qcow2Snapshot, is_libvirt, is_qcow2, libvirt_save
 
@@ -154,6 +153,8 @@ def _snapshot(
     view: memoryview, name: str, wanted: _Wanted, beside: Callable[[str], memoryview] | None = None
 ) -> MappedSource:
     """A source for the VM state of an internal snapshot: the last one, or the one that is wanted."""
+    from .snapshots import qcow2_state
+
     state, about, damage = qcow2_state(view, name, wanted.snapshot, beside)
     with state:
         state.flush()

@@ -19,7 +19,7 @@ from xbrletools.model import Reading
 from xbrletools.ram.record import WORD, Ending, Extent, extent, is_zlib
 from xbrletools.scan.strict import Scanner
 from xbrletools.source.sources import MappedSource
-from xbrletools.table.columns import NO_BLOCK, Columns, join
+from xbrletools.table.columns import DTYPES, NO_BLOCK, Columns, join
 
 NAMES = sorted(p.stem for p in SAMPLES.glob("*.bin"))
 SMALL = 1 << 18  # bytes of a sample whose cuts are scanned
@@ -63,7 +63,9 @@ def rows_of(capture: Capture, offsets: list[int]) -> dict[str, list[int]]:
 @pytest.mark.parametrize("name", NAMES)
 def test_the_fast_walks_say_the_same_of_every_record_of_every_sample(name: str) -> None:
     capture = opened(name)
-    columns = join(list(Scanner(MappedSource("m", capture.data.tobytes()))))  # by the walk that this test is about
+    pieces = list(Scanner(MappedSource("m", capture.data.tobytes())))  # by the walk that this test is about
+    assert all(getattr(piece, column).dtype == dtype for piece in pieces for column, dtype in DTYPES.items())
+    columns = join(pieces)
     for column, values in rows_of(capture, columns.offset.tolist()).items():
         assert getattr(columns, column).tolist() == values, column
 

@@ -95,6 +95,13 @@ class TestDeltas:
     def test_a_delta_to_a_page_never_sent_has_no_base(self):
         assert rules(stream().delta(0, A, B).delta(2 * PAGE, A, B).bytes()) == ["delta-without-base"]
 
+    @pytest.mark.parametrize(("payload", "verdict"), [(b"\x05\x00", "short"), (b"\xff\x00" * 17, "long")])
+    def test_a_delta_that_is_not_a_page_says_so_and_how(self, payload, verdict):
+        data = stream().delta(PAGE, A, B).raw_delta(0, payload, A).bytes()
+        (finding,) = [f for f in xbrletools.open(data).verify() if f.record == 4]
+        assert (finding.rule, finding.evidence) == ("delta-size", {"verdict": verdict})
+        assert finding.message == f"the delta does not come to exactly one page: {verdict}"
+
     @pytest.mark.parametrize(
         ("payload", "rule"),
         [

@@ -1,8 +1,8 @@
 """ACPI tables that tell where memory lies: SRAT (which range is whose) and NFIT (NVDIMMs).
 
-Facts: README.md, "Where memory lies"; the ACPI specification 6.5, 5.2.6, 5.2.16.2,
-5.2.25.2, 6.4.3.5.1. QEMU hands its tables to
-the firmware as one file, which is a RAM block of its own.
+Facts: README.md, "Where memory lies", and the ACPI specification 6.5, 5.2.6,
+5.2.16.2, 5.2.25.2, 6.4.3.5.1. QEMU hands its tables
+to the firmware as one file, which is a RAM block of its own.
 """
 
 from construct import Byte, Bytes, Const, Int16ul, Int32ul, Int64ul, Padding, Struct

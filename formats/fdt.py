@@ -1,6 +1,6 @@
 """Flattened device trees: how a board without ACPI tells its guest where memory lies.
 
-Facts: README.md, "Where memory lies"; the Devicetree Specification 0.4, chapter 5. All integers are big-endian.
+Facts: README.md, "Where memory lies", and the Devicetree Specification 0.4, chapter 5. All integers are big-endian.
 """
 
 from enum import IntEnum

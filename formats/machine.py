@@ -1,7 +1,7 @@
 """What a guest's machine writes down about its memory, as a stream carries it: CMOS, PCI registers, e820, virtio-mem.
 
 Facts: README.md, "Where memory lies". A stream holds these bytes inside device sections or inside memory. CMOS, PCI
-registers and e820 are little-endian whatever the stream is; virtio-mem's fields are the stream's own, big-endian.
+registers and e820 are little-endian whatever the stream is. virtio-mem's fields are the stream's own, big-endian.
 """
 
 from construct import Array, Byte, Bytes, Int16ul, Int24ul, Int32ub, Int32ul, Int64ub, Int64ul, Padding, Struct

@@ -27,6 +27,6 @@ Header: Grammar = Struct(
 def entry(address: bool = False, page_size: bool = False) -> Grammar:
     """One entry of the block list: what `ram.block_entry` gives for the same capabilities, and the header.
 
-    The next entry stands after the block's pages; after the header where the pages were left out.
+    The next entry stands after the block's pages, or after the header where the pages were left out.
     """
     return Struct("block" / block_entry(address, page_size), "header" / Header)

@@ -278,7 +278,7 @@ class Held(Protocol):
         """Raise XbrleError where the file is shorter than it was: bytes that are gone cannot be read."""
 
     def extents(self, start: int, stop: int) -> Iterator[tuple[int, int]]:
-        """The ranges of bytes [start, stop) that can hold something, in rising order; all else is holes, so zeros."""
+        """The ranges of bytes [start, stop) that can hold something, in rising order. All else is holes, so zeros."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)

@@ -34,7 +34,7 @@ def cell(kind: Kind, emulator: Emulator) -> str:
 
 
 def main() -> int:
-    """Print the table; 1 where a page is wrong, or a capture does not read."""
+    """Print the table. Returns 1 where a page is wrong, or a capture does not read."""
     print(HEAD)
     print("| kind | " + " | ".join(emulator.label for emulator in EMULATORS) + " |")
     print("| --- |" + " ---: |" * len(EMULATORS))

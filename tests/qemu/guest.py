@@ -37,7 +37,7 @@ class Emulator:
 
 
 def version_of(command: tuple[str, ...], environment: dict[str, str]) -> tuple[int, ...] | None:
-    """What ``--version`` answers; None where the program does not start."""
+    """What ``--version`` answers, or None where the program does not start."""
     done = subprocess.run(
         [*command, "--version"], env=os.environ | environment, capture_output=True, text=True, check=False
     )

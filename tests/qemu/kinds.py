@@ -99,7 +99,7 @@ def started(guest: Machine) -> None:
 
 
 def loaded(target: Machine) -> np.ndarray:
-    """Wait until a destination has loaded its stream; its memory, (pages, 4096) uint8."""
+    """Wait until a destination has loaded its stream. Returns its memory, (pages, 4096) uint8."""
     for _ in target.patiently("load the stream"):
         if target.command("query-status")["status"] != "inmigrate":
             break
@@ -143,7 +143,7 @@ def recorded(kind: Kind, emulator: Emulator, folder: Path) -> tuple[Path, list[P
 
 @contextlib.contextmanager
 def destination(kind: Kind, emulator: Emulator, folder: Path) -> Iterator[Address]:
-    """A destination that waits for a migration of this kind; gives where it listens."""
+    """A destination that waits for a migration of this kind. Returns where it listens."""
     more = ("-S", "-incoming", "defer")
     with machine(emulator, folder, "target", *more, own_memory=kind.postcopy) as target:
         target.allow(list(kind.capabilities), **kind.parameters)

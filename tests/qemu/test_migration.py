@@ -25,7 +25,7 @@ OWN_PAGES = 1  # of a destination's firmware, which it writes after it has loade
 
 
 def kind_for(name: str, emulator: Emulator) -> Kind:
-    """The kind of this name; skips the test where this QEMU cannot make it."""
+    """The kind of this name. Skips the test where this QEMU cannot make it."""
     kind = BY_NAME[name]
     if not kind.made_by(emulator):
         pytest.skip(f"QEMU {emulator.label} cannot make this kind")

@@ -31,7 +31,7 @@ class What(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class DeviceDifference:
-    """One difference. ``first`` and ``second`` are what the two captures have; None where one lacks it.
+    """One difference. ``first`` and ``second`` are what the two captures have, None where one lacks it.
 
     ``section`` and ``instance`` name the device, None for what concerns the whole machine. ``field`` is the path of a
     field or subsection in it. ``sizes`` are the bytes of the field in each, where these differ. ``changed`` are the
@@ -109,7 +109,7 @@ def _contents(first: Stream, one: Section, second: Stream, two: Section) -> Iter
 
 
 def _tree(stream: Stream, section: Section, data: bytes) -> Field | None:
-    """The section's fields; None where its description is missing or damaged."""
+    """The section's fields, or None where its description is missing or damaged."""
     try:
         device = devices.entries(stream).get(section.index)
     except XbrleError:
@@ -160,7 +160,7 @@ def _is_subsection(field: Field) -> bool:
 
 
 def _value(field: Field | None) -> Any:
-    """What a field holds; of one with parts, its bytes."""
+    """What a field holds. Of one with parts: its bytes."""
     if field is None:
         return None
     return field.raw if field.children or field.value is None else field.value

@@ -240,7 +240,7 @@ def _physical(
     unknown: Unknown,
     force: bool,
 ) -> int:
-    """Write guest-physical memory, and say which map was used; returns the exit status."""
+    """Write guest-physical memory, and say which map was used. Returns the exit status."""
     if map_file is None:
         where = infer.map_of(opened.stream)
     else:

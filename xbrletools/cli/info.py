@@ -112,7 +112,7 @@ def _xml(opened: Capture) -> str:
 
 
 def _physical(opened: Capture) -> dict[str, Any] | None:
-    """Where the guest's memory lies; None where no map can be worked out."""
+    """Where the guest's memory lies, or None where no map can be worked out."""
     try:
         where = infer.map_of(opened.stream)
     except XbrleError:
@@ -244,7 +244,7 @@ def _command_words(commands: list[dict[str, Any]], left_out: int) -> str:
 
 
 def _package_and_word(command: dict[str, Any]) -> tuple[int | None, str]:
-    """The command's package, and what it says in short; what each RAM_DISCARD says is for ``--commands``."""
+    """The command's package, and what it says in short. What each RAM_DISCARD says is for ``--commands``."""
     is_discard = command["number"] == DISCARD
     return command["package"], (command["name"] if is_discard else command["words"]).removeprefix("postcopy_")
 

@@ -136,7 +136,7 @@ class Image:
     def sum_holds(self) -> NDArray[np.bool_]:
         """After salvage, whether each page is recovered and its byte sum holds, (pages,) bool.
 
-        About 2 of 100 flipped bits in a delta keep the sum; docs/salvage.md has the rates. Without salvage, no page is.
+        About 2 of 100 flipped bits in a delta keep the sum. docs/salvage.md has the rates. Without salvage, no page is.
         """
         return np.zeros(len(self.state), bool) if self.sum_held is None else self.recovered & self.sum_held
 

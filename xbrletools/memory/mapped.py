@@ -72,7 +72,7 @@ def zeros(stream: Stream, space: PageSpace) -> Iterator[tuple[int, NDArray[np.bo
 
 
 def possible(stream: Stream, space: PageSpace) -> Iterator[Possible]:
-    """The pages that no bit marks, of which something other than zeros stands in the file; holes are not read."""
+    """The pages that no bit marks, of which something other than zeros stands in the file. Holes are not read."""
     for m in stream.facts.mapped:
         if m.pages is not None:
             yield from _possible_in(stream, space, m, m.pages)

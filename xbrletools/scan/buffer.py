@@ -63,7 +63,7 @@ class Buffer:
         return self.view[at - self.base : at - self.base + there]
 
     def holds(self, at: int) -> bool:
-        """Whether the capture has a byte at ``at``. What lies before it is passed over; a hole is not read."""
+        """Whether the capture has a byte at ``at``. What lies before it is passed over. A hole is not read."""
         size = self.source.size
         return at < size if size is not None else self.reach(at, 1) > 0
 

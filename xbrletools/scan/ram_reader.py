@@ -297,7 +297,7 @@ class RamReader:
             raise Stop("bad-record", at, "a block list and a page in one record")
 
     def _mapped_list(self, at: int) -> "tuple[mapped_ram.Entry, Grammar] | None":
-        """The first block of the mapped-ram list after the word at ``at``, and its grammar; None for all else."""
+        """The first block of the mapped-ram list after the word at ``at``, and its grammar, or None."""
         buffer, notes = self._buffer, self._notes
         word = buffer.word(at) if buffer.reach(at, WORD) == WORD else 0
         flags = word & (notes.page_size - 1)
@@ -309,7 +309,7 @@ class RamReader:
         return found
 
     def _entry_at(self, at: int, total: int, grammars: Iterable[Grammar]) -> "tuple[mapped_ram.Entry, Grammar] | None":
-        """The mapped-ram block at ``at``; None where none stands there."""
+        """The mapped-ram block at ``at``, or None where none stands there."""
         raw = bytes(self._buffer.part(at, mapped_ram.ENTRY_MAX))
         return mapped_ram.entry(raw, at, total, grammars)
 

@@ -30,7 +30,7 @@ def name_of(number: int, length: int) -> str:
 
 @dataclass(frozen=True, slots=True)
 class Command:
-    """One COMMAND: its type byte stands at ``offset``; ``data`` are its bytes, ``fields`` what they say, or None.
+    """One COMMAND. Its type byte stands at ``offset``. ``data`` are its bytes, ``fields`` what they say, or None.
 
     ``package`` is where the sections that PACKAGED carries lie, ``[start, end)`` in the capture. ``end`` is the offset
     after the command's own data.
@@ -50,12 +50,12 @@ class Command:
 
     @property
     def grammar(self) -> "Grammar | None":
-        """What its data reads as; None where that is not known."""
+        """What its data reads as, or None where that is not known."""
         return qevm.COMMAND_DATA.get(meant(self.number, len(self.data))) if self.data else None
 
     @property
     def discards(self) -> "list[Discard]":
-        """The ranges that a RAM_DISCARD names; none for other commands."""
+        """The ranges that a RAM_DISCARD names. Other commands have none."""
         if self.number != qevm.Command.POSTCOPY_RAM_DISCARD or self.fields is None:
             return []
         name = self.fields["idstr"]
@@ -97,7 +97,7 @@ class Commands(Sequence[Command]):
         self._packages: list[tuple[int, int, int]] = []  # index of the command, and the bytes [start, end) of sections
 
     def append(self, offset: int, number: int, data: bytes) -> None:
-        """Add the command whose type byte stands at ``offset``; offsets rise."""
+        """Add the command whose type byte stands at ``offset``. Offsets rise."""
         self._offset.append(offset)
         self._number.append(number)
         self._data += data
@@ -133,7 +133,7 @@ class Commands(Sequence[Command]):
 
     @property
     def end(self) -> int:
-        """The offset after the last one; 0 where there is none."""
+        """The offset after the last one, or 0 where there is none."""
         return self[-1].end if len(self) else 0
 
     def counts(self) -> Mapping[str, int]:

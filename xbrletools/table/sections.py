@@ -222,7 +222,7 @@ class Sections(Sequence[Section]):
         return (self._section(run, place) for run in range(len(self._type)) for place in range(self._count[run]))
 
     def of_types(self, *kinds: SectionType) -> Iterator[Section]:
-        """The sections of these types; the others are passed over fast."""
+        """The sections of these types. The others are passed over fast."""
         wanted = frozenset(map(int, kinds))
         runs = (run for run, kind in enumerate(self._type) if kind in wanted)
         return (self._section(run, place) for run in runs for place in range(self._count[run]))
@@ -240,7 +240,7 @@ class Sections(Sequence[Section]):
         return self._first[run] + min(place, self._count[run] - 1)
 
     def of(self, offsets: NDArray[np.integer]) -> NDArray[np.int64]:
-        """The index of the section that holds each offset, (n,) int64; -1 before the first."""
+        """The index of the section that holds each offset, (n,) int64. It is -1 before the first."""
         if not len(self):
             return np.full(len(offsets), -1, np.int64)
         firsts = _copy(self._first, np.uint64).astype(np.int64)  # before the others, which have as many rows or more
@@ -257,7 +257,7 @@ class Sections(Sequence[Section]):
         return index
 
     def stages(self, sections: NDArray[np.int64]) -> NDArray[np.uint8]:
-        """The stage of each of these sections, (n,) uint8; 0 where its type has none."""
+        """The stage of each of these sections, (n,) uint8. It is 0 where its type has none."""
         table = np.zeros(256, np.uint8)
         for kind, stage in STAGE_OF.items():
             table[kind] = stage

@@ -84,7 +84,7 @@ def _fault(number: int, length: int) -> tuple[Rule, str] | None:
 
 
 def _out_of_order(number: int, state: str, has_path: bool) -> tuple[Rule, str] | None:
-    """What is wrong with a command after the ones before it; ``state`` is postcopy's by then."""
+    """What is wrong with a command after the ones before it. ``state`` is postcopy's by then."""
     if number == Number.PING and not has_path:
         return rules.COMMAND_ORDER, "ping, and no command opened a return path for the answer"
     if number in _STATES and state not in _STATES[number][0]:

@@ -69,7 +69,7 @@ else:
             return bool(self.guest.known[offset // size : -(-(offset + length) // size)].all())
 
         def read(self, offset: int, length: int, pad: bool = False) -> bytes:
-            """Bytes of the blocks. Unknown bytes are zeros with ``pad``; without it they cannot be read."""
+            """Bytes of the blocks. Unknown bytes are zeros with ``pad``. Without it they cannot be read."""
             if not pad and not self.is_valid(offset, length):
                 raise exceptions.InvalidAddressException(self.name, offset, f"{offset:#x} is not known")
             data = self._bytes[max(0, offset) : max(0, offset + length)].tobytes()
@@ -116,7 +116,7 @@ else:
 
 @dataclass(eq=False)
 class Guest:
-    """A capture with its memory at the end. volatility makes its layers more than once; all share one of these."""
+    """A capture with its memory at the end. volatility makes its layers more than once. All share one of these."""
 
     capture: xbrletools.Capture
     image: "Image"
@@ -144,7 +144,7 @@ class Guest:
         return sorted(out)
 
     def _ranges(self) -> list[layout.Range]:
-        """Where the guest has its RAM. What has no place is said; without any, the main block stands alone at 0."""
+        """Where the guest has its RAM. What has no place is said. Without any, the main block stands alone at 0."""
         stream, space = self.capture.stream, self.image.space
         devices = {b.name for b in stream.blocks if draft.other(stream, b) is not None}
         where = infer.map_of(stream)
@@ -181,7 +181,7 @@ def guest_of(layer: Any) -> Guest:
 
 
 def _identity(layer: Any) -> tuple[object, ...] | None:
-    """What tells a file from others: its place and its state; None where the layer is not a file."""
+    """What tells a file from others: its place and its state. None where the layer is not a file."""
     where = urlparse(getattr(layer, "location", ""))
     if where.scheme != "file":
         return None

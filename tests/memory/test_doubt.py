@@ -7,7 +7,8 @@ import pytest
 
 import xbrletools
 from tests.streams import PAGE, StreamBuilder, noise
-from xbrletools.memory.doubt import FEW_FIRST_SENDS, FIRST_SENDS, Cause, _first_sweep_goes_on, _Walk
+from xbrletools.memory.doubt import FEW_FIRST_SENDS, FIRST_SENDS, Cause, _first_sweep_goes_on, _Walk, standing
+from xbrletools.memory.lapses import NONE, lapses
 from xbrletools.memory.moments import doubts_of, space_of
 from xbrletools.memory.replay import View
 
@@ -89,3 +90,25 @@ def test_doubts_come_in_the_order_of_records_whatever_raised_them() -> None:
     found = doubts_of(xbrletools.open(bytes(data), salvage=True).stream, View.RECEIVER)
     assert {d.cause for d in found} == {Cause.RECORD, Cause.GAP}
     assert [d.until for d in found] == sorted(d.until for d in found)
+
+
+def test_a_gap_of_one_whole_record_says_that_nothing_else_is_lost() -> None:
+    builder = StreamBuilder({b"pc.ram": 40 * PAGE})
+    for page in range(40):
+        builder.page(page * PAGE, noise(page))
+    data = bytearray(builder.end().bytes())
+    records = xbrletools.open(bytes(data)).records
+    data[int(records.columns.offset[records.row(20)]) + 7] ^= 0xFF
+    (doubt,) = doubts_of(xbrletools.open(bytes(data), salvage=True).stream, View.RECEIVER)
+    assert doubt.reason == "records of these pages may be lost: the skipped bytes are one record's"
+    assert not doubt.whole
+
+
+def test_a_delta_whose_base_is_lost_does_not_stand() -> None:
+    old, new = noise(1), noise(1) ^ np.uint8(1)
+    builder = StreamBuilder({b"pc.ram": 4 * PAGE}, flags=3).page(0, old).page(PAGE, old).part()
+    stream = xbrletools.open(builder.delta(0, old, new).delta(2 * PAGE, old, new).delta(PAGE, old, new).bytes()).stream
+    numbers = stream.records.numbers.of(np.arange(len(stream.records)))
+    assert numbers[standing(stream, space_of(stream), NONE)].tolist() == [1, 2, 3, 5]
+    second_page = lapses([(stream.records.row(3), stream.records.row(3), 1, 2)])
+    assert numbers[standing(stream, space_of(stream), second_page)].tolist() == [1, 3]

@@ -8,12 +8,12 @@ import numpy as np
 import pytest
 
 import xbrletools
-from tests.building import EOF, EOS, HEADER, PAGE, configuration, footer, part, patterned, start
+from tests.building import EOF, EOS, HEADER, PAGE, configuration, footer, part, patterned, start, subsection
 from tests.cli.run import run
 from tests.conftest import CORPUS
 from tests.memory.test_truth import check_clean
 from tests.siege.bounds import measured
-from xbrletools.formats import mapped_ram, ram
+from xbrletools.formats import mapped_ram, qevm, ram
 from xbrletools.formats.qevm import SectionType
 from xbrletools.formats.ram import Flag
 from xbrletools.memory.image import State
@@ -43,7 +43,9 @@ def mapped_file(
     ``address`` and the ``page_size_`` of each block, where its entry states them.
     """
     total = sum(BLOCKS.values()) * page_size
-    out = bytearray(HEADER + configuration() + start() + ram.Word.build(total | Flag.MEM_SIZE))
+    names = [b"x-ignore-shared", mapped_ram.CAPABILITY] if "address" in more else [mapped_ram.CAPABILITY]
+    listed = subsection(b"configuration/capabilities", qevm.Capabilities.build({"names": names}))
+    out = bytearray(HEADER + configuration(subsections=listed) + start() + ram.Word.build(total | Flag.MEM_SIZE))
     entry = mapped_ram.entry("address" in more, "page_size_" in more)
     for name, pages in BLOCKS.items():
         block = {"idstr": name, "length": pages * page_size} | {n.rstrip("_"): v for n, v in more.items()}

@@ -4,12 +4,14 @@ import os
 import tempfile
 from collections.abc import Callable, Iterable
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO
 
 import click
 
 from ..text import size
 from .writer import write_bytes
+
+_HOLE = 1 << 16  # bytes of zeros that become a hole
 
 
 def save(path: str, pieces: Iterable[bytes | memoryview]) -> None:
@@ -25,7 +27,7 @@ def save(path: str, pieces: Iterable[bytes | memoryview]) -> None:
     handle, name = tempfile.mkstemp(prefix=f".{target.name}.", dir=target.parent)
     try:
         with os.fdopen(handle, "wb") as file:
-            file.writelines(pieces)
+            _write_sparse(file, pieces)
         mask = os.umask(0)
         os.umask(mask)
         Path(name).chmod(0o666 & ~mask)
@@ -33,6 +35,16 @@ def save(path: str, pieces: Iterable[bytes | memoryview]) -> None:
     except BaseException:
         Path(name).unlink()
         raise
+
+
+def _write_sparse(file: BinaryIO, pieces: Iterable[bytes | memoryview]) -> None:
+    """Write ``pieces``, and leave a hole where a large one is all zeros."""
+    for piece in pieces:
+        if len(piece) >= _HOLE and not any(piece[:64]) and bytes(piece).count(0) == len(piece):
+            file.seek(len(piece), os.SEEK_CUR)
+        else:
+            file.write(piece)
+    file.truncate()
 
 
 POLICIES = ("none", "posted", "intended", "v2", "xbzrle")

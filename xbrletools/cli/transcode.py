@@ -8,6 +8,7 @@ import click
 from ..errors import XbrleError
 from . import EXIT_FINDINGS, warn
 from .options import before, examples, named_number, ram_addresses, reading
+from .output import report
 from .saving import choosing, save
 
 if TYPE_CHECKING:
@@ -17,6 +18,8 @@ if TYPE_CHECKING:
     from ..sender.policy import Rules
     from ..sender.saver import RecordForm
 
+MAPPED = "mapped-ram"
+
 
 def _usage(
     redact: tuple[str, ...],
@@ -25,7 +28,12 @@ def _usage(
     policy: str | None,
     to_endian: str | None,
     checksum: bool | None,
+    cache_bytes: int | None,
+    dup_pages: str | None,
+    keep_advice: bool,
 ) -> None:
+    if to == MAPPED and (ram_version or policy or to_endian or cache_bytes or dup_pages or keep_advice or checksum):
+        raise XbrleError("mapped-ram does not have deltas, versions or postcopy: --to mapped-ram stands alone")
     if redact and (to or ram_version or policy or to_endian or checksum is not None):
         raise XbrleError("--redact keeps every record as it is: write another stream first, then redact that")
 
@@ -40,7 +48,16 @@ def _usage(
 @before(_usage)
 @reading
 @click.option("-o", "--output", required=True, metavar="T", help="The stream to write; - for standard output.")
-@click.option("--to", metavar="DIALECT", help="The dialect to write (default: that of S). See --dialect for names.")
+@click.option(
+    "--to",
+    metavar="DIALECT",
+    help="The dialect to write (default: that of S; see --dialect). mapped-ram: a file for QEMU 9.0 or later.",
+)
+@click.option(
+    "--keep-advice",
+    is_flag=True,
+    help="Keep the commands that announce postcopy and open a return path (default: leave them out).",
+)
 @click.option("--ram-version", type=click.Choice(["3", "4"]), help="The RAM section's version (default: as in S).")
 @click.option("--to-endian", type=click.Choice(["little", "big"]), help="The byte order to write (default: as in S).")
 @click.option("--checksum/--no-checksum", default=None, help="Write checksums in posted headers (default: as in S).")
@@ -74,6 +91,7 @@ def command(
     bases: tuple[tuple[bytes, int], ...],
     blocks: tuple[tuple[bytes, int], ...],
     redact: tuple[str, ...],
+    keep_advice: bool,
 ) -> int:
     """Write S as another sender would have: another dialect, RAM version, byte order, policy or cache.
 
@@ -82,13 +100,22 @@ def command(
     dup pages (one repeated byte), unless --dup-pages says otherwise. Every policy keeps the order of records, dup pages
     and sections. The pages are those of the source, also where the receiver's went wrong.
 
+    The result is one plain stream that a destination can load from a file. Pages of multifd channels (--channel) and of
+    a mapped-ram file become records. Of postcopy nothing stays but, with --keep-advice, what announces it. The
+    destination then needs postcopy and a return path. The devices come after all pages.
+
+    --to mapped-ram writes memory at the end of S to fixed places of a sparse file.
+
     --redact blanks the pages of a block (block=pc.bios) or of a range (page=pc.ram:0xe0000-0xfffff or
     page=0x1000+0x2000). No record changes its size.
     """
+    missing = 0
     if redact:
         from ..sender.redact import pages_to_blank, redacted
 
         save(output, redacted(opened.stream, pages_to_blank(opened.stream, redact)))
+    elif to == MAPPED:
+        missing = _mapped(opened, output)
     else:
         from ..sender.cache import DEFAULT_BYTES
         from ..sender.transcode import transcode
@@ -97,11 +124,34 @@ def command(
         form = _form(opened, target, to_endian, checksum)
         rules = _rules(opened, target, policy, dup_pages, seed)
         where = _places(opened, form, bases, blocks)
-        save(output, transcode(opened.stream, form, rules, cache_bytes or DEFAULT_BYTES, where))
+        save(output, transcode(opened.stream, form, rules, cache_bytes or DEFAULT_BYTES, where, keep_advice))
+    if not redact:
+        _say_what_is_left_out(opened, keep_advice)
+    status = max(report(opened.problems), missing)
     if opened.damage is not None:
         warn(f"{opened.name}: {opened.damage.message}; written up to offset {opened.damage.offset:#x}")
         return EXIT_FINDINGS
-    return 0
+    return status
+
+
+def _mapped(opened: "Capture", output: str) -> int:
+    """Write a mapped-ram file; returns the exit status."""
+    from ..sender.mapped import final_memory, to_mapped, unknown_pages
+
+    image = final_memory(opened.stream)
+    save(output, to_mapped(opened.stream, image))
+    unknown = unknown_pages(opened.stream, image)
+    if unknown:
+        warn(f"{unknown} pages are unknown; the file gives them as zeros")
+    return EXIT_FINDINGS if unknown else 0
+
+
+def _say_what_is_left_out(opened: "Capture", keep_advice: bool) -> None:
+    from ..sender.framing import dropped, words_of
+
+    gone = dropped(opened.stream, keep_advice)
+    if gone:
+        warn(f"{words_of(gone)}. A destination needs a return path or postcopy for them")
 
 
 def _form(opened: "Capture", target: "Dialect", endian: str | None, checksum: bool | None) -> "RecordForm":

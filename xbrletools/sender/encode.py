@@ -15,10 +15,11 @@ from ..formats import ram
 from ..formats.qevm import SectionType
 from ..table.sections import Stage
 from .addresses import PageAddresses
+from .framing import Piece
 from .policy import Rules, Sender
 from .saver import Frames, PageRecords, RecordForm, Writer, end_of_section, memory_size
 from .snapshots import Snapshot
-from .transcode import Piece, cache_for
+from .transcode import cache_for
 
 BATCH_BYTES = 8 << 20
 RATE = (32 << 20) // 10  # bytes a section: the default speed of 2011, a section each tenth of a second

@@ -174,8 +174,12 @@ def end_of_section() -> bytes:
     return bytes(ram.Word.build(int(Flag.EOS)))
 
 
-def memory_size(version: int, blocks: Sequence[Block], offsets: NDArray[np.int64], page_size: int) -> bytes:
+def memory_size(
+    version: int, blocks: Sequence[Block], offsets: NDArray[np.int64], page_size: int, page_sizes: bool = False
+) -> bytes:
     """The MEM_SIZE record: the block list in v4, the end of ram_addr space in v3.
+
+    An entry has the block's address where that is known, and its own page size if ``page_sizes`` are asked for.
 
     Raises:
         XbrleError: the list's lengths do not fit a word.
@@ -188,8 +192,15 @@ def memory_size(version: int, blocks: Sequence[Block], offsets: NDArray[np.int64
         raise XbrleError(f"blocks of {total:#x} bytes together cannot be announced, in pages of {page_size} bytes")
     out = bytes(ram.Word.build(total | int(Flag.MEM_SIZE)))
     if version != ram.VERSION_FLAT:
-        out += b"".join(ram.BlockEntry.build({"idstr": b.name, "length": b.length}) for b in blocks)
+        out += b"".join(block_entry(b, page_sizes) for b in blocks)
     return out
+
+
+def block_entry(block: Block, page_size: bool = False) -> bytes:
+    """The entry of a v4 block list, with what `memory_size` says."""
+    entry = ram.block_entry(block.address is not None, page_size and block.page_size is not None)
+    fields = {"idstr": block.name, "length": block.length, "page_size": block.page_size, "address": block.address}
+    return bytes(entry.build(fields))
 
 
 @dataclass(frozen=True, slots=True)

@@ -5,57 +5,82 @@ went wrong comes out as the sender meant it, unless the same sender's rules make
 """
 
 from collections.abc import Iterator
+from itertools import chain
 
 import numpy as np
-from construct import Int32ub
 from numpy.typing import NDArray
 
 from ..errors import XbrleError
-from ..formats import qevm, ram
+from ..formats import ram
 from ..formats.ram import Flag, Kind
+from ..memory.mapped import zeros
 from ..memory.moments import space_of
 from ..model import Stream
+from ..table.sections import Stage
 from .addresses import PageAddresses
 from .cache import PageCache, buckets_of
 from .copies import Copies
+from .framing import Edit, Piece, edits, end_of_main, next_words
 from .policy import Choices, Policy, Rules, Sender, ways_of
-from .saver import PageRecords, RecordForm, Writer, memory_size
-from .sent import SentPages, sent_pages
-
-Piece = bytes | memoryview
+from .saver import PageRecords, RecordForm, Writer
+from .sent import BATCH_BYTES, SentPages, sent_pages
 
 
 def transcode(
-    stream: Stream, form: RecordForm, rules: Rules, cache_bytes: int, addresses: PageAddresses
+    stream: Stream,
+    form: RecordForm,
+    rules: Rules,
+    cache_bytes: int,
+    addresses: PageAddresses,
+    keep_advice: bool = False,
 ) -> Iterator[Piece]:
     """Give the pieces of the stream that ``form`` and ``rules`` make of ``stream``.
 
-    A damaged capture is written up to its damage.
+    It is one plain stream, whatever ``stream`` is: pages of channels and of mapped-ram become records, and nothing of
+    postcopy is left. ``keep_advice`` keeps the commands that announce postcopy. A damaged capture is written up to its
+    damage.
 
     Raises:
         XbrleError: a record's page cannot be told, or the written stream does not have a place for it.
     """
-    if stream.channels:
-        raise XbrleError("a capture with multifd channels cannot be written anew: its pages lie outside its sections")
-    if stream.facts.mapped_ram:
-        raise XbrleError("a mapped-ram file cannot be written anew: its pages are not records; extract its memory")
     cache = cache_for(rules.policy, cache_bytes, addresses.ram_pages, form.page_size)
     sender = Sender(rules, cache, Copies(space_of(stream)))
     writer = Writer(form, [b.name for b in addresses.blocks])
-    copied = _CopiedBytes(stream, form, addresses)
+    copied = _CopiedBytes(stream, edits(stream, form, addresses, keep_advice))
     columns = stream.records.columns
     keeps_names = form.version != ram.VERSION_FLAT and stream.facts.ram_version != ram.VERSION_FLAT
-    for batch in sent_pages(stream):
+    words = next_words(stream)
+    for batch in chain(_zero_pages(stream), sent_pages(stream)):
         batch = copied.before_damage(batch)
         if not len(batch):
             continue
         choices = choose(sender, batch, addresses)
-        named = (columns.flags[batch.rows] & np.uint16(Flag.CONTINUE) == 0) & keeps_names
+        has_word = columns.head[batch.rows] > 0
+        named = (columns.flags[batch.rows] & np.uint16(Flag.CONTINUE) == 0) & keeps_names & has_word
         block, address = addresses.block[batch.pages], addresses.address[batch.pages]
         records = PageRecords(block, address, batch.contents, batch.is_dup, named)
         out, starts = writer.write(records, choices)
-        yield from copied.around(batch.rows, out.data, starts)
+        start = words[batch.rows]
+        stop = np.where(has_word & (columns.kind[batch.rows] != Kind.MEM_SIZE), columns.end(batch.rows), start)
+        yield from copied.around(start, stop, out.data, starts)
     yield from copied.rest()
+
+
+def _zero_pages(stream: Stream) -> Iterator[SentPages]:
+    """The pages of a mapped-ram file that are zero because no bit marks them, as if they had come as dup pages."""
+    columns = stream.records.columns
+    if not stream.facts.mapped_ram or not len(columns):
+        return
+    size = stream.page_size
+    step = max(1, BATCH_BYTES // size)
+    word = int(np.flatnonzero(columns.kind == Kind.MEM_SIZE)[0]) + 1  # they go where the block list ends
+    for first, are_zero in zeros(stream, space_of(stream)):
+        pages = first + np.flatnonzero(are_zero)
+        for start in range(0, len(pages), step):
+            batch = pages[start : start + step]
+            yes, no = np.ones(len(batch), bool), np.zeros(len(batch), bool)
+            rows, stage = np.full(len(batch), word), np.full(len(batch), Stage.START, np.uint8)
+            yield SentPages(rows, batch, np.zeros((len(batch), size), np.uint8), yes, yes, stage, no)
 
 
 def choose(sender: Sender, batch: SentPages, addresses: PageAddresses) -> Choices:
@@ -77,16 +102,14 @@ def cache_for(policy: Policy, cache_bytes: int, ram_pages: int, page_size: int) 
 
 
 class _CopiedBytes:
-    """The bytes around a capture's records, which are copied, with the few edits that another RAM version needs."""
+    """The bytes around a capture's records. They are copied but for ``edits``, which are in rising order."""
 
-    def __init__(self, stream: Stream, form: RecordForm, addresses: PageAddresses) -> None:
+    def __init__(self, stream: Stream, edits: list[Edit]) -> None:
         self._stream = stream
         self._view = stream.data.data
         columns = stream.records.columns
-        damage = stream.facts.damage
-        self._end = len(stream.data) if damage is None else damage.offset
-        self._ends = columns.end()
-        self._edits = list(_edits(stream, form, addresses))
+        self._end = end_of_main(stream)
+        self._edits = edits
         self._copied = stream.facts.start
         undeclared = np.flatnonzero(stream.records.is_page & (space_of(stream).pages_of(columns) < 0))
         if len(undeclared):
@@ -97,56 +120,41 @@ class _CopiedBytes:
 
     def before_damage(self, batch: SentPages) -> SentPages:
         """The records before the damage. The page of each must be known."""
-        offset = self._stream.records.columns.offset
-        whole = offset[batch.rows].astype(np.int64) < self._end
+        columns = self._stream.records.columns
+        whole = (columns.head[batch.rows] == 0) | (columns.offset[batch.rows].astype(np.int64) < self._end)
         unknown = np.flatnonzero(whole & ~batch.known)
         if len(unknown):
             raise XbrleError(
-                "this record's page cannot be told, so it cannot be written anew", int(offset[batch.rows[unknown[0]]])
+                "this record's page cannot be told, so it cannot be written anew",
+                int(columns.offset[batch.rows[unknown[0]]]),
             )
         return batch if whole.all() else batch.take(whole)
 
-    def around(self, rows: NDArray[np.int64], out: memoryview, starts: NDArray[np.int64]) -> Iterator[Piece]:
-        """The written records of a batch, with the capture's bytes before and between them."""
-        offset = self._stream.records.columns.offset[rows].astype(np.int64)
-        ends = self._ends[rows]
-        gaps = np.flatnonzero(offset[1:] != ends[:-1]) + 1
+    def around(
+        self, start: NDArray[np.int64], stop: NDArray[np.int64], out: memoryview, starts: NDArray[np.int64]
+    ) -> Iterator[Piece]:
+        """The written records of a batch, with the capture's bytes before and between them.
+
+        Each takes the place of the bytes ``[start, stop)``, (n,) int64 each, which can be none.
+        """
+        gaps = np.flatnonzero(start[1:] != stop[:-1]) + 1
         firsts = [0, *gaps.tolist()]
-        for first, last in zip(firsts, [*gaps.tolist(), len(rows)], strict=True):
-            yield from self._copy(int(offset[first]))
+        for first, last in zip(firsts, [*gaps.tolist(), len(start)], strict=True):
+            yield from self._copy(int(start[first]))
             yield out[int(starts[first]) : int(starts[last])]
-            self._copied = int(ends[last - 1])
+            self._copied = max(self._copied, int(stop[last - 1]))
 
     def rest(self) -> Iterator[Piece]:
         """The capture's bytes after the last record with a page."""
         yield from self._copy(self._end)
+        for edit in self._edits:  # what goes to the very end
+            yield from edit.pieces
 
     def _copy(self, end: int) -> Iterator[Piece]:
-        while self._edits and self._edits[0][0] < end:
-            start, stop, new = self._edits.pop(0)
-            yield self._view[self._copied : start]
-            yield new
-            self._copied = stop
-        yield self._view[self._copied : end]
-        self._copied = end
-
-
-def _edits(stream: Stream, form: RecordForm, addresses: PageAddresses) -> Iterator[tuple[int, int, bytes]]:
-    """Where another RAM section version changes the copied bytes: the range's start and end, and the new bytes."""
-    if form.version == stream.facts.ram_version:
-        return
-    columns = stream.records.columns
-    edits: list[tuple[int, int, bytes]] = []
-    for section in stream.sections.of_types(qevm.SectionType.START):
-        if section.owner is not None and section.owner.idstr == ram.IDSTR:
-            version = Int32ub.build(form.version)  # version_id ends the header
-            edits.append((section.data - len(version), section.data, version))
-    for row in np.flatnonzero(columns.kind == Kind.MEM_SIZE).tolist():
-        start = int(columns.offset[row])
-        stop = start + int(columns.head[row]) + int(columns.length[row])
-        edits.append((start, stop, memory_size(form.version, addresses.blocks, addresses.offsets, form.page_size)))
-    if form.version == ram.VERSION_FLAT:
-        for row in np.flatnonzero(np.isin(columns.kind, (Kind.NOOP, Kind.HOOK, Kind.FLUSH))).tolist():
-            start = int(columns.offset[row])
-            edits.append((start, start + int(columns.head[row]), b""))
-    yield from sorted(edits)
+        while self._edits and self._edits[0].start < end:
+            edit = self._edits.pop(0)
+            yield self._view[self._copied : edit.start]
+            yield from edit.pieces
+            self._copied = edit.stop
+        yield self._view[self._copied : max(self._copied, end)]
+        self._copied = max(self._copied, end)

@@ -180,7 +180,7 @@ class TestPostcopy:
         capture, err = anew(capsys, tmp_path, data, "--to", to)
         assert "10 commands left out: open_return_path, ping, postcopy_advise" in err
         assert capture.problems == () and capture.facts.complete
-        assert capture.facts.commands == ()
+        assert len(capture.facts.commands) == 0
         assert (capture.memory()["pc.ram"] == truth).all()
         assert devices(capture) == devices(xbrletools.open(data))
         end = next(s.offset for s in capture.sections if s.type is SectionType.END)

@@ -149,9 +149,9 @@ def _mapped(opened: "Capture", output: str) -> int:
 def _say_what_is_left_out(opened: "Capture", keep_advice: bool) -> None:
     from ..sender.framing import dropped, words_of
 
-    gone = dropped(opened.stream, keep_advice)
+    gone = words_of(dropped(opened.stream, keep_advice))
     if gone:
-        warn(f"{words_of(gone)}. A destination needs a return path or postcopy for them")
+        warn(f"{gone}. A destination needs a return path or postcopy for them")
 
 
 def _form(opened: "Capture", target: "Dialect", endian: str | None, checksum: bool | None) -> "RecordForm":

@@ -4,7 +4,8 @@ Facts: formats/README.md, "Postcopy", "multifd" and "mapped-ram". A stream that 
 file does not have commands that need a return path, and nothing of postcopy.
 """
 
-from collections.abc import Iterator, Sequence
+from collections import Counter
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 
 import numpy as np
@@ -15,7 +16,8 @@ from ..formats import mapped_ram, qevm, ram
 from ..formats.qevm import Command as Number
 from ..formats.qevm import SectionType
 from ..formats.ram import Kind
-from ..model import Command, Stream
+from ..model import Stream
+from ..table.commands import Command
 from .addresses import PageAddresses
 from .saver import RecordForm, memory_size
 
@@ -41,25 +43,44 @@ class Edit:
     pieces: tuple[Piece, ...] = ()
 
 
-def dropped(stream: Stream, keep_advice: bool = False) -> list[Command]:
+def dropped(stream: Stream, keep_advice: bool = False) -> Iterator[Command]:
     """The commands that a stream without postcopy leaves out.
 
     With ``keep_advice`` those that announce postcopy before RAM begins stay, as in a stream whose source could have
     switched and did not.
     """
-    begins = next((s.offset for s in stream.sections if s.type is SectionType.START), 0)
-    return [c for c in stream.facts.commands if _is_dropped(c, keep_advice and c.offset < begins)]
+    begins = next((s.offset for s in stream.sections.of_types(SectionType.START)), 0)
+    for i, number in enumerate(stream.facts.commands.numbers):
+        if number in _SWITCH or number in _ADVICE:
+            command = stream.facts.commands[i]
+            if not _stays(command, keep_advice and command.offset < begins):
+                yield command
 
 
-def _is_dropped(command: Command, stays: bool) -> bool:
+def _stays(command: Command, as_advice: bool) -> bool:
     if command.number == Number.POSTCOPY_ADVISE and not command.data:  # of dirty bitmaps, which any destination takes
-        return False
-    return command.number in _SWITCH or (command.number in _ADVICE and not stays)
+        return True
+    return command.number in _ADVICE and as_advice
+
+
+def joined(found: Iterable[Edit]) -> Iterator[Edit]:
+    """The same edits, with those joined that leave out bytes that follow each other."""
+    last: Edit | None = None
+    for edit in found:
+        if last is not None and not last.pieces and not edit.pieces and last.stop == edit.start:
+            last = Edit(last.start, edit.stop)
+            continue
+        if last is not None:
+            yield last
+        last = edit
+    if last is not None:
+        yield last
 
 
 def edits(stream: Stream, form: RecordForm, addresses: PageAddresses, keep_advice: bool = False) -> list[Edit]:
     """All that changes around the records of ``stream``, in rising order, where they are written in ``form``."""
-    found = [*_version(stream, form), *_lists(stream, form, addresses, keep_advice), *commands(stream, keep_advice)]
+    found = [*_version(stream, form), *_lists(stream, form, addresses, keep_advice)]
+    found += joined(commands(stream, keep_advice))
     if stream.facts.mapped_ram:
         found += capabilities(stream, without=mapped_ram.CAPABILITY)
     if stream.channels or form.version == ram.VERSION_FLAT:
@@ -71,8 +92,8 @@ def _version(stream: Stream, form: RecordForm) -> Iterator[Edit]:
     """Another RAM section version in START."""
     if form.version == stream.facts.ram_version:
         return
-    for section in stream.sections:
-        if section.type is SectionType.START and section.owner is not None and section.owner.idstr == ram.IDSTR:
+    for section in stream.sections.of_types(SectionType.START):
+        if section.owner is not None and section.owner.idstr == ram.IDSTR:
             version = Int32ub.build(form.version)  # version_id ends the header
             yield Edit(section.data - len(version), section.data, (version,))
 
@@ -98,9 +119,8 @@ def _bare_words(stream: Stream, form: RecordForm) -> Iterator[Edit]:
     """Words without a page that the written stream does not have: v3 has none, and FLUSH is of channels."""
     kinds = (Kind.NOOP, Kind.HOOK, Kind.FLUSH) if form.version == ram.VERSION_FLAT else (Kind.FLUSH,)
     columns = stream.records.columns
-    for row in np.flatnonzero(np.isin(columns.kind, kinds)).tolist():
-        start = int(columns.offset[row])
-        yield Edit(start, start + int(columns.head[row]))
+    rows = np.flatnonzero(np.isin(columns.kind, kinds))
+    yield from (Edit(int(start), int(columns.end(rows[i : i + 1])[0])) for i, start in enumerate(columns.offset[rows]))
 
 
 def commands(stream: Stream, keep_advice: bool) -> Iterator[Edit]:
@@ -108,23 +128,25 @@ def commands(stream: Stream, keep_advice: bool) -> Iterator[Edit]:
 
     Devices may look at the guest's memory when they are loaded, so all of it must be there by then.
     """
-    gone = dropped(stream, keep_advice)
-    package = next((c.package for c in gone if c.package is not None), None)
-    inside = (lambda at: package[0] <= at < package[1]) if package else (lambda at: False)
-    for command in gone:
-        if not inside(command.offset):
-            yield Edit(command.offset, command.end)
+    package = next((c.package for c in stream.facts.commands.packages() if c.package is not None), None)
+    first, stop = (0, 0) if package is None else (package[0], min(package[1], end_of_main(stream)))
+    inside: list[Edit] = []
+    for command in dropped(stream, keep_advice):
+        edit = Edit(command.offset, command.end)
+        if first <= command.offset < stop:
+            inside.append(edit)
+        else:
+            yield edit
     if package is None:
         return
     pieces: list[Piece] = []
-    at, stop = package[0], min(package[1], end_of_main(stream))
-    view = stream.data.data
-    for start, end in [*((c.offset, c.end) for c in gone if inside(c.offset)), (stop, stop)]:
-        pieces.append(view[at:start])
-        at = end
-    yield Edit(package[0], stop)
-    eof = next((s.offset for s in stream.sections if s.type is SectionType.EOF and s.offset >= stop), None)
-    eof = end_of_main(stream) if eof is None else eof
+    at = first
+    for edit in (*joined(inside), Edit(stop, stop)):
+        pieces.append(stream.data[at : edit.start].data)
+        at = edit.stop
+    yield Edit(first, stop)
+    end = end_of_main(stream)
+    eof = next((s.offset for s in stream.sections.of_types(SectionType.EOF) if s.offset >= stop), end)
     yield Edit(eof, eof, tuple(pieces))
 
 
@@ -168,7 +190,8 @@ def next_words(stream: Stream) -> NDArray[np.int64]:
     return out
 
 
-def words_of(left_out: Sequence[Command]) -> str:
-    """The commands that were left out, for a person."""
-    names = list(dict.fromkeys(c.name for c in left_out))
-    return f"{len(left_out)} command{'s' * (len(left_out) != 1)} left out: {', '.join(names)}"
+def words_of(left_out: Iterable[Command]) -> str:
+    """The commands that were left out, for a person; empty where there are none."""
+    names = Counter(c.name for c in left_out)
+    count = names.total()
+    return f"{count} command{'s' * (count != 1)} left out: {', '.join(names)}" if count else ""

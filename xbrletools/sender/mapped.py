@@ -18,7 +18,7 @@ from ..memory.replay import View
 from ..model import Stream
 from ..ram.blocklist import IGNORE_SHARED
 from ..table.sections import Section
-from .framing import Edit, Piece, capabilities, commands, end_of_main
+from .framing import Edit, Piece, capabilities, commands, end_of_main, joined
 from .saver import block_entry, end_of_section
 
 PIECE = 1 << 16  # bytes of pages that are given at once: what is all zeros becomes a hole
@@ -31,9 +31,9 @@ def to_mapped(stream: Stream, image: Image) -> Iterator[Piece]:
         XbrleError: no QEMU loads such a stream with mapped-ram, or RAM's END is missing.
     """
     start = _start_of_ram(stream)
-    edits = [*capabilities(stream, beside=mapped_ram.CAPABILITY), *commands(stream, keep_advice=False)]
-    edits += [Edit(start.data, start.end), *_bare_sections(stream)]
-    at = copied = 0
+    edits = [*capabilities(stream, beside=mapped_ram.CAPABILITY), Edit(start.data, start.end)]
+    edits += [*joined(commands(stream, keep_advice=False)), *joined(_bare_sections(stream))]
+    at, copied = 0, stream.facts.start
     for edit in sorted(edits, key=lambda e: (e.start, e.stop)):
         before = stream.data[copied : edit.start].data
         at += len(before)
@@ -69,7 +69,7 @@ def _start_of_ram(stream: Stream) -> Section:
     facts = stream.facts
     if facts.ram_version == ram.VERSION_FLAT or facts.configuration is None:
         raise XbrleError("only a stream of QEMU 2.4 or later can be written as mapped-ram, and this one is older")
-    start = next((s for s in stream.sections if s.type is SectionType.START and _is_ram(s)), None)
+    start = next((s for s in stream.sections.of_types(SectionType.START) if _is_ram(s)), None)
     if start is None or not facts.ram_ended:
         raise XbrleError("RAM's START or END is missing, so there is no memory to write as mapped-ram")
     return start
@@ -81,7 +81,7 @@ def _is_ram(section: Section) -> bool:
 
 def _bare_sections(stream: Stream) -> Iterator[Edit]:
     """RAM's END loses its records. PARTs, which would be empty, are left out."""
-    for section in stream.sections:
+    for section in stream.sections.of_types(SectionType.PART, SectionType.END):
         if section.type is SectionType.END and _is_ram(section):
             yield Edit(section.data, section.end, (end_of_section(),))
         elif section.type is SectionType.PART and _is_ram(section):

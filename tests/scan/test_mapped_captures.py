@@ -113,3 +113,24 @@ def test_no_page_of_a_killed_source_s_file_is_known(name, corpus, capsys, tmp_pa
     said = run(capsys, "salvage", "--json", path)
     assert said[0] == 1
     assert json.loads(said[1])["pages_possible"] == len(possible)
+
+
+@pytest.mark.parametrize("name", ["libvirt11.3-sparse-16m", "libvirt11.3-sparse-par2-16m"])
+def test_a_sparse_save_file_of_libvirt_gives_the_guest_s_memory(name, corpus, capsys, tmp_path):
+    """Its offsets count from before libvirt's header. With parallel channels there is one file all the same."""
+    truth = corpus("libvirt-11/libvirt11.3-sparse-16m.truth")
+    (tmp_path / "S").write_bytes(corpus(f"libvirt-11/{name}.save"))
+    capture = xbrletools.open(tmp_path / "S")
+    assert capture.problems == () and capture.facts.complete
+    image = capture.memory()
+    assert image.known.all()
+    assert image["pc.ram"].tobytes() == truth
+    for command in ("info", "verify"):
+        assert run(capsys, command, tmp_path / "S")[0] == 0
+    status, out, _ = run(capsys, "info", "--xml", tmp_path / "S")
+    assert status == 0 and out.startswith("<domain")
+    assert run(capsys, "extract", tmp_path / "S", "-o", tmp_path / "out")[0] == 0
+    assert run(capsys, "transcode", tmp_path / "S", "--policy", "none", "-o", tmp_path / "T")[0] == 0
+    again = xbrletools.open(tmp_path / "T")
+    assert again.problems == ()
+    assert (again.memory().pages == image.pages).all()

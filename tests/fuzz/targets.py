@@ -13,7 +13,7 @@ from tests.fuzz import programs
 from tests.fuzz.payloads import PAGE, decoder, payload_runs, recode, uleb_runs, zlib_page
 from xbrletools import filters
 from xbrletools.analysis import miglog
-from xbrletools.container import boundary, commands, configuration, devices, identify
+from xbrletools.container import boundary, configuration, devices, identify
 from xbrletools.container.fields import Field, expanded, record_tree, tree
 from xbrletools.errors import XbrleError
 from xbrletools.formats import libvirt, multifd, qcow2, qevm, ram
@@ -30,6 +30,7 @@ from xbrletools.source.opening import open_source
 from xbrletools.source.sources import MappedSource
 from xbrletools.source.wrappers import LibvirtSave
 from xbrletools.table.columns import NO_BLOCK, Columns, join
+from xbrletools.table.commands import Commands
 from xbrletools.table.payloads import Payloads
 from xbrletools.table.sections import Boundary, Owner, Section
 from xbrletools.text import address, pattern, shown, size
@@ -128,7 +129,9 @@ def configuration_section(data: bytes) -> None:
 def command(data: bytes) -> None:
     """A command is read, known or not."""
     if data:
-        found = commands.read(0, data[0], data[1:], len(data))
+        kept = Commands()
+        kept.append(0, data[0], data[1:])
+        found = kept[0]
         assert found.name.isprintable()
         assert all(d.length >= 0 for d in found.discards)
 

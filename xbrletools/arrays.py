@@ -8,6 +8,10 @@ from typing import Any
 import numpy as np
 from numpy.typing import DTypeLike, NDArray
 
+Ints = NDArray[np.int64]
+
+FEW = 1 << 16  # numbers that may all have a place, whatever is used of them
+SPREAD = 2  # times as many numbers as are used may all have a place
 SMALL = 1 << 20  # the first bytes of a growing array; their memory comes in small pages, the rest in large ones
 _NORESERVE = getattr(mmap, "MAP_NORESERVE", 0x4000)  # Python 3.11 does not name it
 
@@ -35,3 +39,63 @@ def overlapped(data: NDArray[np.uint8], at: NDArray[np.int64], dtype: np.dtype[A
     size = dtype.itemsize
     views = np.ndarray((max(0, len(data) - size + 1),), f"V{size}", data, 0, (1,))
     return views[at].view(dtype)
+class Places:
+    """Where the values of the numbers 0 to ``count`` - 1 stand in an array.
+
+    Each number has a place of its own where there are few numbers, or most of them are ``used``. Else only those that
+    are used have one. ``used`` (n,) int64 rises. All other numbers, and -1, share the last place.
+    """
+
+    def __init__(self, count: int, used: Ints | None = None) -> None:
+        self._count = count
+        #: The numbers that have a place of their own, rising; None: all.
+        self.used = used if used is not None and count > max(FEW, SPREAD * len(used)) else None
+
+    def __len__(self) -> int:
+        return (self._count if self.used is None else len(self.used)) + 1
+
+    def of(self, numbers: Ints) -> Ints:
+        """The place of each of ``numbers``, (n,) int64; -1 for the last place is as good as its number."""
+        if self.used is None:
+            return numbers
+        places = np.searchsorted(self.used, numbers)
+        if len(self.used):
+            places[self.used[np.minimum(places, len(self.used) - 1)] != numbers] = -1
+        return places
+
+    def between(self, first: int, stop: int) -> slice:
+        """The places of the numbers from ``first`` to ``stop`` - 1."""
+        if self.used is None:
+            return slice(first, stop)
+        return slice(*np.searchsorted(self.used, (first, stop)).tolist())
+
+    def numbers(self, places: Ints) -> Ints:
+        """The numbers that stand at these places, (n,) int64; the last place is not among them."""
+        return places if self.used is None else self.used[places]
+
+
+class Values:
+    """A value for each number of `Places`, 0 at first. ``values[numbers]`` reads and writes some of them, (n,) each.
+
+    Memory is taken for the numbers that are used, however many there are.
+    """
+
+    def __init__(self, places: Places, dtype: DTypeLike) -> None:
+        self.places = places
+        #: The values by their places, (places,), the last of which is that of all other numbers.
+        self.array: NDArray[Any] = reserve((len(places),), dtype)
+
+    def __getitem__(self, numbers: Ints) -> NDArray[Any]:
+        found: NDArray[Any] = self.array[self.places.of(numbers)]
+        return found
+
+    def __setitem__(self, numbers: Ints, values: Any) -> None:
+        self.array[self.places.of(numbers)] = values
+
+    def between(self, first: int, stop: int) -> NDArray[Any]:
+        """The values that are kept of the numbers ``first`` to ``stop`` - 1, a view."""
+        return self.array[self.places.between(first, stop)]
+
+    def nonzero(self) -> Ints:
+        """The numbers whose value is not 0, rising."""
+        return self.places.numbers(np.flatnonzero(self.array[:-1]))

@@ -7,7 +7,7 @@ from pathlib import Path
 import click
 import numpy as np
 
-from ..arrays import reserve
+from ..arrays import Values
 from ..capture import Capture
 from ..errors import XbrleError
 from ..export import physical, raw
@@ -293,7 +293,7 @@ def _lost(opened: Capture, image: Image, at: int | None, trust: Trust) -> int:
     columns = opened.records.columns
     if at is not None:
         columns = columns.take(slice(0, opened.records.row(at) + 1))
-    sent, astray = reserve((len(opened.space),), bool), 0
+    sent, astray = Values(opened.space.places(columns), bool), 0
     for start in range(0, len(columns), PIECE):
         piece = columns.take(slice(start, start + PIECE))
         rows = opened.space.pages_of(piece)
@@ -301,7 +301,7 @@ def _lost(opened: Capture, image: Image, at: int | None, trust: Trust) -> int:
         sent[rows[rows >= 0]] = True
     if astray:
         warn(f"{astray} records carry pages outside all listed RAM blocks; they were not written")
-    pages = np.flatnonzero(sent)
+    pages = sent.nonzero()
     lost = pages[image.state[pages] != State.RECOVERED]
     if len(lost) and trust is Trust.CHECKSUM:
         warn(f"{len(lost)} of {len(pages)} sent pages are left out: no checksum confirms them")

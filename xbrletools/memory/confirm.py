@@ -13,7 +13,7 @@ from enum import Enum
 import numpy as np
 from numpy.typing import NDArray
 
-from ..arrays import reserve
+from ..arrays import Values, reserve
 from ..codec.checksum import byte_sum
 from ..codec.verdict import Verdict
 from ..formats.ram import Kind
@@ -63,14 +63,15 @@ def confirmed(image: Image, stream: Stream, end: int, view: View) -> NDArray[np.
     """
     records = stream.payloads
     columns = records.columns
-    left_by = reserve((len(image.space),), np.int64)  # of each page the row, plus one, of what left it
+    # Of each page the row, plus one, of what left it.
+    left_by = Values(image.space.places(columns.take(slice(0, end))), np.int64)
     for start in range(0, end, PIECE):
         pages, rows = _carried(image, stream, start, min(start + PIECE, end))
         left_by[pages] = rows + 1
-    sent = np.flatnonzero(left_by)
+    sent = left_by.nonzero()
     pages = sent[image.state[sent] == State.RECOVERED]
     left = left_by[pages] - 1
-    good = np.zeros(len(image.space), bool)
+    good: NDArray[np.bool_] = reserve((len(image.space),), bool)
     if records.dialect is None:
         return good
     good[pages[_has_stated_sum(image, records, pages, left)]] = True
@@ -80,7 +81,7 @@ def confirmed(image: Image, stream: Stream, end: int, view: View) -> NDArray[np.
     )  # then dup pages are not bases, and may stand between a page and its delta
     if forgets:
         open_ &= columns.kind[left] != Kind.DUP
-    followed_by = reserve((len(image.space),), np.int64)
+    followed_by = Values(image.space.places(columns.take(slice(end, len(columns)))), np.int64)
     for start in reversed(range(end, len(columns), PIECE)):
         later, rows = _carried(image, stream, start, start + PIECE)
         if forgets:

@@ -12,7 +12,7 @@ from itertools import pairwise
 import numpy as np
 from numpy.typing import NDArray
 
-from ..arrays import reserve
+from ..arrays import Values
 from ..codec.checksum import byte_sum
 from ..codec.verdict import Verdict
 from ..formats.ram import Kind
@@ -179,7 +179,8 @@ class _Checks:
         self.refuted: list[tuple[int, int]] = []
         self._stream, self._columns = stream, stream.records.columns
         self._usual = _usual_flags(self._columns)
-        self._unsure = reserve((len(space),), np.int64)  # the first row of each page that nothing vouches for
+        # The first row of each page that nothing vouches for.
+        self._unsure = Values(space.places(stream.records.columns), np.int64)
         self._chunk_rows = np.empty(0, np.int64)
 
     def run(self, rows: Ints) -> None:

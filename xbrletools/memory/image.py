@@ -11,16 +11,16 @@ from enum import IntEnum
 import numpy as np
 from numpy.typing import NDArray
 
-from ..arrays import reserve
+from ..arrays import Places, reserve
 from ..errors import XbrleError
 from ..model import Block
-from ..table.columns import Columns
+from ..table.columns import PIECE, Columns
 from ..text import address as parse_address
 from ..text import called, shown
 
 MAIN = b"pc.ram"  # the PC's RAM, by the name it has had since 2010
 SPACE_MAX = 1 << 44  # bytes of all blocks together: more than any guest has
-_COUNTED = 1 << 20  # pages that are counted at once
+_STRETCH = 1 << 12  # pages that are looked at or passed over together
 
 
 class State(IntEnum):
@@ -102,6 +102,14 @@ class PageSpace:
         page_of[place >= pages] = -1
         return page_of
 
+    def places(self, columns: Columns) -> Places:
+        """Places for the pages that these records carry. Beside those, other pages cost nothing, however many."""
+        if len(self) <= len(columns):
+            return Places(len(self))
+        pieces = (columns.take(slice(start, start + PIECE)) for start in range(0, len(columns), PIECE))
+        used = np.unique(np.concatenate([np.empty(0, np.int64), *(np.unique(self.pages_of(p)) for p in pieces)]))
+        return Places(len(self), used[np.searchsorted(used, 0) :])
+
 
 class Image:
     """Memory at one moment. ``image[name]`` is a block's pages, (n, page_size) uint8."""
@@ -111,6 +119,7 @@ class Image:
         self.pages: NDArray[np.uint8] = reserve((len(space), space.page_size), np.uint8)
         self.state: NDArray[np.uint8] = reserve((len(space),), np.uint8)
         self.touched: NDArray[np.bool_] = reserve((len(space),), bool)  # memory was written, perhaps with zeros
+        self._stretches: NDArray[np.bool_] = reserve((-(-len(space) // _STRETCH),), bool)  # hold a page that was given
         self.partly: dict[int, NDArray[np.bool_]] = {}
         #: After salvage, the pages whose byte sum holds, (pages,) bool. None without salvage.
         self.sum_held: NDArray[np.bool_] | None = None
@@ -146,9 +155,28 @@ class Image:
         return self.count(State.RECOVERED, slice(0, len(self.state)))
 
     def count(self, what: State, pages: slice) -> int:
-        """How many of some pages are in a state. Counted in pieces: a stream may claim any number of pages."""
-        pieces = (self.state[at : min(at + _COUNTED, pages.stop)] for at in range(pages.start, pages.stop, _COUNTED))
-        return sum(int(np.count_nonzero(piece == what)) for piece in pieces)
+        """How many of some pages are in a state."""
+        given = self.state[self.given(pages)]
+        if what is State.UNKNOWN:
+            return pages.stop - pages.start - len(given)
+        return int(np.count_nonzero(given == what))
+
+    def given(self, pages: slice) -> NDArray[np.int64]:
+        """The numbers of those among some pages that are not unknown, rising, (n,) int64.
+
+        The work grows with the pages that were given, not with those that a stream claims.
+        """
+        found = [np.empty(0, np.int64)]
+        first, last = pages.start // _STRETCH, -(-pages.stop // _STRETCH)
+        for stretch in (first + np.flatnonzero(self._stretches[first:last])).tolist():
+            start, stop = max(pages.start, stretch * _STRETCH), min(pages.stop, (stretch + 1) * _STRETCH)
+            found.append(start + np.flatnonzero(self.state[start:stop]))
+        return np.concatenate(found)
+
+    def _give(self, pages: NDArray[np.int64], state: State) -> None:
+        """These pages are in a state other than unknown."""
+        self.state[pages] = state
+        self._stretches[pages // _STRETCH] = True
 
     def recovered_bytes(self, page: int) -> NDArray[np.bool_]:
         """Which bytes of a page are recovered, (page_size,) bool."""
@@ -167,13 +195,13 @@ class Image:
 
     def set_recovered(self, pages: NDArray[np.int64]) -> None:
         """Every byte of these pages is recovered now."""
-        self.state[pages] = State.RECOVERED
+        self._give(pages, State.RECOVERED)
         self.touched[pages] = True
         self._forget(pages)
 
     def set_zero(self, pages: NDArray[np.int64]) -> None:
         """These pages, which nothing was written to, are zero, as they stand."""
-        self.state[pages] = State.RECOVERED
+        self._give(pages, State.RECOVERED)
 
     def set_possible(self, pages: NDArray[np.int64]) -> None:
         """These pages are unknown, and what was written to them was their content once."""
@@ -188,7 +216,8 @@ class Image:
 
     def keep(self, pages: NDArray[np.bool_]) -> None:
         """Forget all but these pages, (pages,) bool."""
-        self.set_unknown(np.flatnonzero((self.state != State.UNKNOWN) & ~pages))
+        given = self.given(slice(0, len(self.state)))
+        self.set_unknown(given[~pages[given]])
 
     def set_partly(self, page: int, recovered: NDArray[np.bool_]) -> None:
         """These bytes of a page are recovered, (page_size,) bool, beside those that were."""
@@ -197,7 +226,7 @@ class Image:
         if recovered.all():
             self.set_recovered(np.array([page]))
         elif recovered.any():
-            self.state[page] = State.PARTLY
+            self._give(np.array([page]), State.PARTLY)
             self.partly[page] = recovered
 
     def _forget(self, pages: NDArray[np.int64]) -> None:

@@ -77,7 +77,7 @@ class Lapses:
     def forget(self, image: Image) -> None:
         """Make their pages unknown."""
         for _, _, first, stop in self:
-            image.set_unknown(first + np.flatnonzero(image.state[first:stop]))
+            image.set_unknown(image.given(slice(first, stop)))
 
     def __iter__(self) -> Iterator[tuple[int, int, int, int]]:
         """Each as (since, until, first, stop)."""

@@ -12,7 +12,7 @@ from itertools import pairwise
 import numpy as np
 from numpy.typing import NDArray
 
-from ..arrays import reserve
+from ..arrays import Values
 from ..codec import compressed, native
 from ..codec.verdict import Verdict
 from ..formats.dialects import Dialect, Encoding
@@ -120,9 +120,10 @@ def needed(space: PageSpace, records: Payloads, view: View = View.RECEIVER, laps
 def _needed(space: PageSpace, records: Payloads, view: View, lapses: Lapses) -> Iterator[NDArray[np.int64]]:
     """What `needed` gives, from a chunk of ``records`` at a time. What is remembered is kept by page, not by record."""
     columns, forgets = records.columns, forgets_dups(records.dialect, view)
-    whole = reserve((len(space),), np.int64)  # of each page the place, plus one, of its last record that gives it anew
-    last = reserve((len(space) if forgets else 0,), np.int64)  # of its last record
-    ends_in_dup = reserve((len(space) if forgets else 0,), bool)
+    carriers = space.places(columns)
+    whole = Values(carriers, np.int64)  # of each page the place, plus one, of its last record that gives it anew
+    last = Values(carriers, np.int64)  # of its last record
+    ends_in_dup = Values(carriers, bool)
     chunks = [slice(start, start + CHUNK) for start in range(0, len(columns), CHUNK)]
 
     def carried(chunk: slice) -> tuple[NDArray[np.int64], NDArray[np.int64]]:

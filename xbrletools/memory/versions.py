@@ -10,7 +10,7 @@ from functools import cached_property
 import numpy as np
 from numpy.typing import NDArray
 
-from ..arrays import reserve
+from ..arrays import Places, Values
 from ..formats.ram import Kind
 from ..model import Stream
 from ..table.columns import Columns
@@ -88,7 +88,7 @@ class Versions:
         self._forgets = forgets_dups(stream.dialect, view)
         self._image = Image(space)
         begin(self._image, stream)
-        self._fills = reserve((len(space) if self._forgets else 0,), np.uint16)
+        self._fills = Values(space.places(columns) if self._forgets else Places(0), np.uint16)
 
     def __iter__(self) -> Iterator[Batch]:
         step = max(1, BATCH // self.space.page_size)
@@ -105,10 +105,10 @@ class Versions:
     def _lapse(self, lapses: Lapses, place: int, step: int) -> Iterator[Batch]:
         """Forget pages, ``step`` at a time, before the record at ``place``."""
         for _, _, first, stop in lapses:
-            held = self._image.state[first:stop] != State.UNKNOWN
+            pages = self._image.given(slice(first, stop))
             if self._forgets:
-                held |= self._fills[first:stop] != 0
-            pages = first + np.flatnonzero(held)
+                filled = self._fills.nonzero()
+                pages = np.union1d(pages, filled[(filled >= first) & (filled < stop)])
             for start in range(0, len(pages), step):
                 batch = pages[start : start + step]
                 before = self._before(batch)

@@ -5,7 +5,7 @@ from collections.abc import Iterator
 import numpy as np
 from numpy.typing import NDArray
 
-from ..arrays import reserve
+from ..arrays import Values
 from ..codec import xbrle
 from ..codec.layout import dtype_of
 from ..codec.verdict import Verdict
@@ -166,20 +166,23 @@ def _whole(stream: Stream) -> Iterator[Finding]:
     """Pages of a complete stream that no record gave, a finding a block."""
     if not stream.facts.complete:
         return
-    given = reserve((len(space_of(stream)),), bool)
     columns = stream.records.columns
+    given = Values(space_of(stream).places(columns), bool)
     for start in range(0, len(columns), PIECE):
         rows = space_of(stream).pages_of(columns.take(slice(start, start + PIECE)))
         given[rows[rows >= 0]] = True
-    for first, are_zero in zeros(stream, space_of(stream)):
-        given[first : first + len(are_zero)] |= are_zero
+    zero_pages = [first + np.flatnonzero(are_zero) for first, are_zero in zeros(stream, space_of(stream))]
+    all_given = np.unique(np.concatenate([given.nonzero(), *zero_pages]))
     for i, block in enumerate(space_of(stream).blocks):
-        in_block = given[space_of(stream).slice(i)]
-        missing = len(in_block) - int(np.count_nonzero(in_block))
+        pages = space_of(stream).slice(i)
+        in_block = all_given[slice(*np.searchsorted(all_given, (pages.start, pages.stop)).tolist())] - pages.start
+        count = pages.stop - pages.start
+        missing = count - len(in_block)
         if missing:
-            first = int(np.argmin(in_block)) * stream.page_size
-            message = f"{missing} of {len(in_block)} pages were never sent, the first at {first:#x}"
-            evidence = {"missing": missing, "pages": len(in_block)}
+            in_order = in_block == np.arange(len(in_block))
+            first = (len(in_block) if in_order.all() else int(np.argmin(in_order))) * stream.page_size
+            message = f"{missing} of {count} pages were never sent, the first at {first:#x}"
+            evidence = {"missing": missing, "pages": count}
             yield rules.PAGE_NEVER_SENT.finding(message, block=block.name, page=first, evidence=evidence)
 
 

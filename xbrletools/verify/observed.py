@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from ..arrays import reserve
+from ..arrays import Values
 from ..codec import checksum
 from ..codec.uniform import NOT_UNIFORM, fills
 from ..codec.verdict import Verdict
@@ -33,12 +33,12 @@ Seen = dict[str, NDArray[Any]]
 _KINDS = ("undecoded", "baseless", "damaged", "blank", "wrong", "suspects")
 
 
-def pages_wanted(stream: Stream, parts: Iterable[Ints]) -> NDArray[np.bool_]:
-    """Which pages are in one of the parts, (pages + 1,) bool. The last is for page -1, which stands for none."""
-    wanted = reserve((len(space_of(stream)) + 1,), bool)
+def pages_wanted(stream: Stream, parts: Iterable[Ints]) -> Values:
+    """Which pages that records carry are in one of the parts, a bool each; false for page -1, which stands for none."""
+    wanted = Values(space_of(stream).places(stream.records.columns), bool)
     for pages in parts:
         wanted[pages] = True
-    wanted[-1] = False
+    wanted.array[-1] = False
     return wanted
 
 
@@ -57,22 +57,22 @@ class Replay:
         self.stream = stream
         self.columns = stream.records.columns
         self.image = Image(space_of(stream))
-        pages = len(space_of(stream))
+        carriers = space_of(stream).places(self.columns)
         # Of each page the row, plus one, of its last full record, its last dup page, and the last that was not one.
         row = np.uint32 if len(self.columns) < np.iinfo(np.uint32).max else np.int64
-        self.last_full = reserve((pages,), row)
-        self.last_dup = reserve((pages,), row)
-        self.last_sent = reserve((pages,), row)
+        self.last_full = Values(carriers, row)
+        self.last_dup = Values(carriers, row)
+        self.last_sent = Values(carriers, row)
         if any(g.row == 0 and g.may_hold_records for g in stream.facts.gaps):
-            self.last_full += 1  # the records that are lost at the head may have given any page
+            self.last_full.array += 1  # the records that are lost at the head may have given any page
         self.holds = room(len(self.columns), bool)
         self.uniform = room(len(self.columns), bool)
         self.seen: dict[str, Seen] = {}
         self._chunk_rows = np.empty(0, np.int64)
         self._chunk_seen: dict[str, list[Seen]] = {kind: [] for kind in _KINDS}
 
-    def run(self, wanted: NDArray[np.bool_] | None = None) -> None:
-        """Apply all records, or of ``wanted`` pages (pages + 1,) those that are not dup pages."""
+    def run(self, wanted: Values | None = None) -> None:
+        """Apply all records, or of the pages for which ``wanted`` is true those that are not dup pages."""
         ledgers = {kind: Ledger() for kind in _KINDS}
         columns, space = self.columns, space_of(self.stream)
         discards = discards_of(self.stream)
@@ -80,7 +80,7 @@ class Replay:
         for start, end, forgotten in joined(discards, lost).pieces(len(columns), CHUNK):
             forgotten.forget(self.image)
             for _, _, first, stop in discards.take(discards.since == start):
-                self.last_full[first:stop] = 0
+                self.last_full.between(first, stop)[:] = 0
             chunk = columns.take(slice(start, end))
             self._chunk_rows = np.arange(start, end)
             if wanted is not None:
@@ -170,7 +170,7 @@ def next_full(stream: Stream, rows: Ints, pages: Ints) -> Ints:
     """
     columns, space = stream.records.columns, space_of(stream)
     wanted = pages_wanted(stream, (pages[part] for part in pieces(len(pages))))
-    following = reserve((len(space),), np.int64)  # the row, plus one
+    following = Values(space.places(columns), np.int64)  # the row, plus one
     next_rows = room(len(rows), np.int64)
     stop = len(rows)
     for start in reversed(range(0, len(columns), PIECE)):

@@ -11,7 +11,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 from numpy.typing import NDArray
 
-from ..arrays import reserve
+from ..arrays import Values
 from ..codec.batches import positions
 from ..formats.dialects import Encoding
 from ..memory.moments import space_of
@@ -128,7 +128,7 @@ def _repeats(stream: Stream) -> Iterator[tuple[Ints, Ints]]:
     From a piece of the table at a time.
     """
     columns = stream.records.columns
-    latest = reserve((len(space_of(stream)),), np.int64)  # of each page the row, plus one, of its last record
+    latest = Values(space_of(stream).places(columns), np.int64)  # of each page the row, plus one, of its last record
     for start in range(0, len(columns), PIECE):
         piece = columns.take(slice(start, start + PIECE))
         pages = space_of(stream).pages_of(piece)

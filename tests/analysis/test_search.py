@@ -14,7 +14,8 @@ from tests.naive import Bytes, Memory
 from tests.posted import PAGE, delta, dup, encoded, page, raw_delta, stream, xbzrle_delta
 from xbrletools import XbrleError
 from xbrletools.analysis import search as search_module
-from xbrletools.analysis.search import Hit, Pattern, search, search_all
+from xbrletools.analysis.pattern import Pattern
+from xbrletools.analysis.search import Hit, search, search_all
 from xbrletools.memory import versions as versions_module
 from xbrletools.memory.replay import View
 

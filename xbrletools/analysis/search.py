@@ -5,10 +5,10 @@ can run across the borders of pages. In a search of all versions, a record's pag
 and its neighbours as far as the change reaches them.
 """
 
-import re
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from functools import lru_cache
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -19,82 +19,14 @@ from ..memory.moments import lapses_of, memory_of, space_of
 from ..memory.replay import View
 from ..memory.versions import Batch, Versions
 from ..model import Stream
+from ..text import shown
+from .pattern import REGEX_SECONDS, Pattern
 
 WINDOWS = 1 << 22  # bytes of windows that are searched at once
 HITS = 4096  # matches that are given out together
-REGEX_REACH = 4096  # bytes by which a regular expression's match can go beyond the page that it begins in
 ALIKE = 256  # windows whose matches are remembered: most dup pages lie among others like them
-REGEX_CONTEXT = 256  # bytes before a page that a regular expression sees
 
 Ints = NDArray[np.int64]
-
-
-@dataclass(frozen=True, slots=True)
-class Pattern:
-    """What to look for: ``literal`` bytes, or an ``expression``.
-
-    ``reach`` is how many bytes a match can have after its first byte, ``context`` how many bytes before a match can
-    matter to it. ``overlapping``: a match is found at every place, also inside another match.
-    """
-
-    literal: bytes | None
-    expression: re.Pattern[bytes]
-    reach: int
-    context: int
-    overlapping: bool
-
-    @classmethod
-    def of_bytes(cls, literal: bytes) -> "Pattern":
-        """Just these bytes.
-
-        Raises:
-            XbrleError: there are none.
-        """
-        if not literal:
-            raise XbrleError("an empty pattern matches nothing")
-        return cls(literal, re.compile(re.escape(literal), re.DOTALL), len(literal) - 1, 0, True)
-
-    @classmethod
-    def of_text(cls, text: str, encoding: str = "utf-8", ignore_case: bool = False) -> "Pattern":
-        """Text in an encoding.
-
-        Raises:
-            XbrleError: it is empty, or the encoding does not have one of its characters.
-        """
-        try:
-            forms = [_forms(c, encoding, ignore_case) for c in text]
-            if not ignore_case:
-                return cls.of_bytes(text.encode(encoding, "surrogateescape" if encoding == "utf-8" else "strict"))
-        except UnicodeEncodeError:
-            raise XbrleError(f"{text!r} cannot be written in {encoding}") from None
-        if not text:
-            raise XbrleError("an empty pattern matches nothing")
-        source = b"".join(b"(?:" + b"|".join(map(re.escape, of_character)) + b")" for of_character in forms)
-        longest = sum(max(map(len, of_character)) for of_character in forms)
-        return cls(None, re.compile(source, re.DOTALL), longest - 1, 0, True)
-
-    @classmethod
-    def of_regex(cls, source: str, ignore_case: bool = False) -> "Pattern":
-        """A regular expression over bytes, in Python's syntax. ``^`` and ``$`` match at the ends of lines.
-
-        A match is cut `REGEX_REACH` bytes after the page that it begins in. Empty matches don't count.
-
-        Raises:
-            XbrleError: it is not a regular expression.
-        """
-        flags = re.MULTILINE | (re.IGNORECASE if ignore_case else re.NOFLAG)
-        try:
-            expression = re.compile(source.encode("utf-8", "surrogateescape"), flags)
-        except (re.error, OverflowError, RecursionError) as error:
-            raise XbrleError(f"{source!r} is not a regular expression: {error}") from None
-        return cls(None, expression, REGEX_REACH, REGEX_CONTEXT, False)
-
-
-def _forms(character: str, encoding: str, ignore_case: bool) -> list[bytes]:
-    """The bytes of one character, in both cases if case is ignored."""
-    cases = {character, character.lower(), character.upper()} if ignore_case else {character}
-    errors = "surrogateescape" if encoding == "utf-8" else "strict"
-    return sorted(c.encode(encoding, errors) for c in cases if len(c) == 1)
 
 
 @dataclass(frozen=True, slots=True)
@@ -350,17 +282,36 @@ class _Finder:
             for begin, end in runs:
                 if end <= self.context or begin >= self.context + size:
                     continue
-                for start, content in self._matches(window[begin:end]):
+                try:
+                    found = self._matches(window[begin:end])
+                except TimeoutError:
+                    raise self._too_slow(page) from None
+                for start, content in found:
                     if 0 <= start + begin - self.context < size:
                         windows.append(w)
                         starts.append(start + begin - self.context)
                         contents.append(content)
         return windows, starts, contents
 
+    def _too_slow(self, page: int) -> XbrleError:
+        """What to say of an expression that takes too long on a page."""
+        (block,), (offset,) = self.places(np.array([page]), np.zeros(1, np.int64))
+        source = self.pattern.expression.pattern.decode("utf-8", "surrogateescape")
+        return XbrleError(
+            f"the regular expression {source!r} takes more than {REGEX_SECONDS:g} s on the page "
+            f"{shown(self.space.blocks[block].name)}:{offset:#x}; the search ends there. Write it without repetition "
+            "inside repetition, such as (a+)+, or search for text or --hex"
+        )
+
     def _match(self, window: bytes) -> list[tuple[int, int]]:
-        """Where the expression's matches begin in a window, and their contents' numbers."""
+        """Where the expression's matches begin in a window, and their contents' numbers.
+
+        Raises:
+            TimeoutError: that takes more than `REGEX_SECONDS`.
+        """
         matches = []
-        for match in self.pattern.expression.finditer(window):
+        expression: Any = self.pattern.expression
+        for match in expression.finditer(window, timeout=REGEX_SECONDS):
             if match.start() >= self.context + self.space.page_size:
                 break
             if match.end() > match.start():

@@ -6,7 +6,8 @@ from collections.abc import Iterator
 
 import click
 
-from ..analysis.search import Hit, Pattern, search, search_all
+from ..analysis.pattern import Pattern
+from ..analysis.search import Hit, search, search_all
 from ..capture import Capture
 from ..errors import XbrleError
 from ..memory.replay import View
@@ -71,9 +72,10 @@ def command(
     """Search the memory that S carries for PATTERN.
 
     PATTERN is text unless an option says otherwise. A match may cross page borders, but never contains unknown bytes.
-    With --regex, ^ and $ match at line breaks, and a match ends at most 4 KiB after the page that it begins in.
+    With --regex, ^ and $ match at line breaks, and a match ends at most 4 KiB after the page that it begins in. An
+    expression may take a second for a page; where it takes more, the search ends with an error that names the page.
 
-    Exit status: 0 something matched, 1 nothing matched.
+    Exit status: 0 something matched, 1 nothing matched, 2 S cannot be read or the search ended early.
     """
     wanted = _pattern(pattern, is_hex, utf16, regex, ignore_case)
     report(opened.problems)

@@ -205,7 +205,7 @@ class Image:
 
     def set_possible(self, pages: NDArray[np.int64]) -> None:
         """These pages are unknown, and what was written to them was their content once."""
-        self.state[pages] = State.POSSIBLE
+        self._give(pages, State.POSSIBLE)
         self.touched[pages] = True
 
     def set_unknown(self, pages: NDArray[np.int64]) -> None:

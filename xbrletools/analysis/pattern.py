@@ -1,0 +1,83 @@
+"""What to look for in memory: bytes, text, or a regular expression with a time limit."""
+
+import re
+from dataclasses import dataclass
+from typing import Any
+
+from ..errors import XbrleError
+
+REGEX_REACH = 4096  # bytes by which a regular expression's match can go beyond the page that it begins in
+REGEX_SECONDS = 1.0  # of the processor that a regular expression may take for one page
+REGEX_CONTEXT = 256  # bytes before a page that a regular expression sees
+
+
+@dataclass(frozen=True, slots=True)
+class Pattern:
+    """What to look for: ``literal`` bytes, or an ``expression``.
+
+    ``reach`` is how many bytes a match can have after its first byte, ``context`` how many bytes before a match can
+    matter to it. ``overlapping``: a match is found at every place, also inside another match.
+    """
+
+    literal: bytes | None
+    expression: re.Pattern[bytes]
+    reach: int
+    context: int
+    overlapping: bool
+
+    @classmethod
+    def of_bytes(cls, literal: bytes) -> "Pattern":
+        """Just these bytes.
+
+        Raises:
+            XbrleError: there are none.
+        """
+        if not literal:
+            raise XbrleError("an empty pattern matches nothing")
+        return cls(literal, re.compile(re.escape(literal), re.DOTALL), len(literal) - 1, 0, True)
+
+    @classmethod
+    def of_text(cls, text: str, encoding: str = "utf-8", ignore_case: bool = False) -> "Pattern":
+        """Text in an encoding.
+
+        Raises:
+            XbrleError: it is empty, or the encoding does not have one of its characters.
+        """
+        try:
+            forms = [_forms(c, encoding, ignore_case) for c in text]
+            if not ignore_case:
+                return cls.of_bytes(text.encode(encoding, "surrogateescape" if encoding == "utf-8" else "strict"))
+        except UnicodeEncodeError:
+            raise XbrleError(f"{text!r} cannot be written in {encoding}") from None
+        if not text:
+            raise XbrleError("an empty pattern matches nothing")
+        source = b"".join(b"(?:" + b"|".join(map(re.escape, of_character)) + b")" for of_character in forms)
+        longest = sum(max(map(len, of_character)) for of_character in forms)
+        return cls(None, re.compile(source, re.DOTALL), longest - 1, 0, True)
+
+    @classmethod
+    def of_regex(cls, source: str, ignore_case: bool = False) -> "Pattern":
+        """A regular expression over bytes, in Python's syntax. ``^`` and ``$`` match at the ends of lines.
+
+        A match is cut `REGEX_REACH` bytes after the page that it begins in. Empty matches don't count. The module regex
+        matches it, which can be given a time limit: some expressions take for ever on some bytes, and the bytes are the
+        stream's choice.
+
+        Raises:
+            XbrleError: it is not a regular expression.
+        """
+        import regex
+
+        flags = regex.MULTILINE | (regex.IGNORECASE if ignore_case else 0)
+        try:
+            expression: Any = regex.compile(source.encode("utf-8", "surrogateescape"), flags)
+        except (regex.error, OverflowError, RecursionError, MemoryError) as error:
+            raise XbrleError(f"{source!r} is not a regular expression: {error}") from None
+        return cls(None, expression, REGEX_REACH, REGEX_CONTEXT, False)
+
+
+def _forms(character: str, encoding: str, ignore_case: bool) -> list[bytes]:
+    """The bytes of one character, in both cases if case is ignored."""
+    cases = {character, character.lower(), character.upper()} if ignore_case else {character}
+    errors = "surrogateescape" if encoding == "utf-8" else "strict"
+    return sorted(c.encode(encoding, errors) for c in cases if len(c) == 1)

@@ -144,7 +144,8 @@ def written(stream: Stream, end: End, bases: NDArray[np.int64] | None = None) ->
             count, stop = first, reason
     addr = columns.address
     if bases is not None:
-        addr = addr + bases.astype(np.uint64)[np.minimum(columns.block, len(bases) - 1)]
+        block = np.minimum(columns.block.astype(np.int64), len(bases))
+        addr = addr + np.append(bases, 0).astype(np.uint64)[block]
     log = Log(
         seq=np.arange(1, len(columns) + 1, dtype=np.uint32),
         addr=addr,

@@ -80,10 +80,11 @@ def _lengths(image: Image) -> dict[bytes, int]:
 
 def _in_block(first: Image, second: Image, name: bytes, length: int) -> Iterator[Difference]:
     pending: Difference | None = None
-    for start in range(0, length, PIECE):
-        stop = min(start + PIECE, length)
-        if not (_touched(first, name, start, stop) or _touched(second, name, start, stop)):
-            continue
+    size = max(first.space.page_size, second.space.page_size)
+    piece = -(-PIECE // size) * size
+    places = [np.unique(_given(image, name, length) // piece) for image in (first, second)]
+    for start in (np.union1d(*places) * piece).tolist():
+        stop = min(start + piece, length)
         for span in _in_piece(first, second, name, start, stop):
             if pending is not None and (pending.offset + pending.length, pending.change) == (span.offset, span.change):
                 pending = Difference(name, pending.offset, pending.length + span.length, span.change)
@@ -102,9 +103,11 @@ def _pages(image: Image, name: bytes, start: int, stop: int) -> slice:
     return slice(first + start // size, first + -(-stop // size))
 
 
-def _touched(image: Image, name: bytes, start: int, stop: int) -> bool:
-    """Whether anything was written to the pages that hold these bytes of a block."""
-    return bool(image.state[_pages(image, name, start, stop)].any())
+def _given(image: Image, name: bytes, length: int) -> NDArray[np.int64]:
+    """Where the pages begin, in the first ``length`` bytes of a block, that are not unknown, in bytes, (n,) int64."""
+    pages = _pages(image, name, 0, length)
+    offsets: NDArray[np.int64] = (image.given(pages) - pages.start) * image.space.page_size
+    return offsets
 
 
 def _in_piece(first: Image, second: Image, name: bytes, start: int, stop: int) -> Iterator[Difference]:
@@ -143,7 +146,9 @@ def memory_of_pass(stream: Stream, number: int, view: View = View.RECEIVER) -> I
     table, space = stream.records, space_of(stream)
     rows = np.flatnonzero(table.is_page & (table.pass_ <= number))
     block = table.columns.block[rows]
-    last = np.array([max(rows[block == b], default=-1) for b in range(len(space.blocks))], np.int64)
+    last = np.full(len(space.blocks), -1, np.int64)
+    listed = block < len(last)
+    np.maximum.at(last, block[listed], rows[listed])
     lapses = (
         _within(lapses_of(stream, view), space, last)
         if number < table.pass_.max(initial=0)

@@ -16,7 +16,6 @@ from .files import replacing
 
 CHUNK = 1 << 18  # bytes of a mask that are written at once
 PART = 1 << 23  # bytes of pages that are compared with zero and written at once
-PART_PAGES = 1 << 20  # pages whose states are read at once
 UNKNOWN_BYTE = b"\xff"  # in a mask file, which is as long as its file and 0 elsewhere
 
 
@@ -87,7 +86,7 @@ def parts(image: Image, piece: Piece) -> Iterator[tuple[int, NDArray[np.uint8]]]
     size = image.space.page_size
     first = int(image.space.first[piece.block])
     begin, stop = piece.offset // size, -(-(piece.offset + piece.length) // size)
-    touched = begin + np.flatnonzero(image.touched[first + begin : first + stop])
+    touched = image.written(slice(first + begin, first + stop)) - first
     flat = image.pages.reshape(-1)[first * size :]
     step = max(1, PART // size)
     for start in range(0, len(touched), step):
@@ -121,31 +120,31 @@ def write_mask(image: Image, pieces: Sequence[Piece], path: str | os.PathLike[st
         file.truncate(length)
 
 
-def _page_runs(image: Image, piece: Piece, chosen: Callable[[slice], NDArray[np.bool_]]) -> Iterator[tuple[int, int]]:
-    """The bytes [start, end) of the piece's block that lie in the piece and in runs of ``chosen`` pages.
+def _page_runs(
+    image: Image, piece: Piece, chosen: Callable[[NDArray[np.int64]], NDArray[np.bool_]], others: bool
+) -> Iterator[tuple[int, int]]:
+    """The bytes [start, end) of the piece's block that lie in the piece and in runs of pages.
 
-    At most `PART_PAGES` pages are read at a time, since a stream can claim any number of pages.
+    These are the pages that are not unknown and for which ``chosen`` is true; with ``others`` all pages but these. A
+    stream can claim any number of pages, so those that nothing was given for are not looked at.
     """
     size = image.space.page_size
     first = int(image.space.first[piece.block])
     begin, stop = piece.offset // size, -(-(piece.offset + piece.length) // size)
-    opened = stop  # the first page of the open run; ``stop`` where no run is open
-    for start in range(begin, stop, PART_PAGES):
-        part = chosen(slice(first + start, first + min(start + PART_PAGES, stop)))
-        flips = np.flatnonzero(part[1:] != part[:-1]) + start + 1
-        for page in ([start] if bool(part[0]) != (opened < stop) else []) + flips.tolist():
-            if opened < stop:
-                yield max(piece.offset, opened * size), min(piece.offset + piece.length, page * size)
-                opened = stop
-            else:
-                opened = page
-    if opened < stop:
-        yield max(piece.offset, opened * size), piece.offset + piece.length
+    given = image.given(slice(first + begin, first + stop))
+    pages = given[chosen(given)] - first
+    starts = pages[np.diff(pages, prepend=-2) != 1]
+    stops = pages[np.diff(pages, append=np.iinfo(np.int64).max) != 1] + 1
+    if others:
+        starts, stops = np.append(begin, stops), np.append(starts, stop)
+    for start, end in zip(starts.tolist(), stops.tolist(), strict=True):
+        if start < end:
+            yield max(piece.offset, start * size), min(piece.offset + piece.length, end * size)
 
 
 def marked_bytes(image: Image, piece: Piece, pages: NDArray[np.bool_]) -> int:
-    """How many bytes of a piece lie in the pages that are true in ``pages``, (pages,) bool."""
-    return sum(end - start for start, end in _page_runs(image, piece, lambda part: pages[part]))
+    """How many bytes of a piece lie in the pages that are true in ``pages``, (pages,) bool; none in unknown ones."""
+    return sum(end - start for start, end in _page_runs(image, piece, lambda given: pages[given], False))
 
 
 def unknown_ranges(image: Image, pieces: Iterable[Piece]) -> Iterator[tuple[int, int]]:
@@ -176,7 +175,7 @@ def _unknown_in(image: Image, piece: Piece) -> Iterator[tuple[int, int]]:
     size = image.space.page_size
     first = int(image.space.first[piece.block])
     shift = piece.place - piece.offset
-    for run_start, run_end in _page_runs(image, piece, lambda part: image.state[part] != State.RECOVERED):
+    for run_start, run_end in _page_runs(image, piece, lambda given: image.state[given] == State.RECOVERED, True):
         for start, end in _split_at_partly(image, first, run_start, run_end):
             page = start // size
             if image.state[first + page] != State.PARTLY:

@@ -43,6 +43,7 @@ class PageSpace:
             raise XbrleError(f"the blocks claim {sum(pages) * page_size:#x} bytes, more than any guest has")
         self.pages = np.array(pages, np.int64)
         self.first = np.concatenate([[0], np.cumsum(self.pages)]).astype(np.int64)
+        self._by_name = {b.name: i for i, b in reversed(list(enumerate(blocks)))}
 
     def __len__(self) -> int:
         return int(self.first[-1])
@@ -53,6 +54,8 @@ class PageSpace:
         Raises:
             XbrleError: there is no such block.
         """
+        if isinstance(name, bytes) and name in self._by_name:
+            return self._by_name[name]
         names = [b.name for b in self.blocks]
         if matching := called(names, name):
             return matching[0]
@@ -94,7 +97,7 @@ class PageSpace:
 
     def pages_of(self, columns: Columns) -> NDArray[np.int64]:
         """The page of each record, (n,) int64. It is -1 where the record carries none, or one outside every block."""
-        block = np.minimum(columns.block, len(self.blocks)).astype(np.int64)
+        block = np.minimum(columns.block.astype(np.int64), len(self.blocks))
         pages = np.append(self.pages, 0)[block]
         place = (columns.address >> np.uint64(self.page_size.bit_length() - 1)).astype(np.int64)
         page_of = self.first[block]
@@ -158,19 +161,27 @@ class Image:
         """How many of some pages are in a state."""
         given = self.state[self.given(pages)]
         if what is State.UNKNOWN:
-            return pages.stop - pages.start - len(given)
+            return int(pages.stop - pages.start) - len(given)
         return int(np.count_nonzero(given == what))
 
     def given(self, pages: slice) -> NDArray[np.int64]:
-        """The numbers of those among some pages that are not unknown, rising, (n,) int64.
+        """The numbers of those among some pages that are not unknown, rising, (n,) int64."""
+        return self._among(pages, self.state)
 
-        The work grows with the pages that were given, not with those that a stream claims.
+    def written(self, pages: slice) -> NDArray[np.int64]:
+        """The numbers of those among some pages that memory was taken for, rising, (n,) int64. All others are zero."""
+        return self._among(pages, self.touched)
+
+    def _among(self, pages: slice, marks: NDArray[np.generic]) -> NDArray[np.int64]:
+        """The numbers of those among some pages whose mark is not 0, rising.
+
+        The work grows with the pages that were ever given, not with those that a stream claims.
         """
         found = [np.empty(0, np.int64)]
         first, last = pages.start // _STRETCH, -(-pages.stop // _STRETCH)
         for stretch in (first + np.flatnonzero(self._stretches[first:last])).tolist():
             start, stop = max(pages.start, stretch * _STRETCH), min(pages.stop, (stretch + 1) * _STRETCH)
-            found.append(start + np.flatnonzero(self.state[start:stop]))
+            found.append(start + np.flatnonzero(marks[start:stop]))
         return np.concatenate(found)
 
     def _give(self, pages: NDArray[np.int64], state: State) -> None:

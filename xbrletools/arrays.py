@@ -39,6 +39,8 @@ def overlapped(data: NDArray[np.uint8], at: NDArray[np.int64], dtype: np.dtype[A
     size = dtype.itemsize
     views = np.ndarray((max(0, len(data) - size + 1),), f"V{size}", data, 0, (1,))
     return views[at].view(dtype)
+
+
 class Places:
     """Where the values of the numbers 0 to ``count`` - 1 stand in an array.
 

@@ -12,7 +12,7 @@ def test_json_has_the_keys_that_scripts_lean_on(capsys):
     assert found["dialect"] == "posted"
     assert found["build"] == "debug"
     assert found["policy"] == "posted"
-    assert found["cache_bytes"] == {"min": 7602176, "max": None}
+    assert found["cache_bytes"] == {"min": 7602176, "max": None, "best": 33554432}
     assert (found["choices"], found["predicted"], found["first_miss"]) == (457, 457, None)
     assert found["ram_addr"] == "the PC's allocation order"
 

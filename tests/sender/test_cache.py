@@ -4,7 +4,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from xbrletools import XbrleError
-from xbrletools.sender.cache import PageCache, buckets_of
+from xbrletools.sender.cache import LIFETIME, AgedCache, PageCache, buckets_of, held
 
 
 class SlotByAge:
@@ -70,3 +70,44 @@ def test_a_huge_cache_takes_memory_for_the_pages_there_are():
     cache = PageCache(buckets_of(1 << 50, 4096), 64)
     assert cache.insert(np.array([3, 3])).tolist() == [False, True]
     assert cache.max_items == (1 << 50) // 4096
+
+
+class YoungPagesStay:
+    """QEMU's cache as the facts tell it, a page at a time: a slot's page goes once it is two sweeps old."""
+
+    def __init__(self, buckets: int) -> None:
+        self.mask, self.slots = buckets - 1, {}
+
+    def look(self, page: int, sweep: int, enters: bool) -> bool:
+        holds, age = self.slots.get(page & self.mask, (None, -LIFETIME))
+        if holds == page or (enters and (holds is None or age + LIFETIME <= sweep)):
+            self.slots[page & self.mask] = page, sweep
+        return holds == page
+
+
+@given(
+    events=st.lists(st.tuples(st.integers(0, 31), st.sampled_from([0, 0, 0, 1, 2]), st.booleans()), max_size=150),
+    buckets=st.sampled_from([1, 2, 4, 16, 64]),
+    step=st.integers(1, 40),
+    asked=st.booleans(),
+)
+def test_batches_keep_young_pages_as_slots_do(events, buckets, step, asked):
+    pages = np.array([page for page, _, _ in events], np.int64)
+    sweeps = np.cumsum([by for _, by, _ in events], dtype=np.int64)
+    enters = np.array([enters for _, _, enters in events], bool)
+    cache, slow = AgedCache(buckets, 32, pages if asked else None), YoungPagesStay(buckets)
+    parts = [slice(i, i + step) for i in range(0, len(pages), step)]
+    found = [cache.look(pages[p], sweeps[p], enters[p]) for p in parts]
+    told = zip(pages.tolist(), sweeps.tolist(), enters.tolist(), strict=True)
+    assert [bool(f) for part in found for f in part] == [slow.look(*event) for event in told]
+
+
+@given(
+    pages=st.lists(st.integers(0, 1 << 40), max_size=60),
+    buckets=st.sampled_from([1, 3, 64, 1 << 30]),
+    ways=st.sampled_from([1, 2]),
+)
+def test_a_cache_of_far_flung_pages_finds_what_one_of_all_pages_would(pages, buckets, ways):
+    numbers = np.array(pages, np.int64)
+    cache = PageCache(buckets, (1 << 40) + 1, ways, numbers)
+    assert (cache.insert(numbers) == held(numbers, buckets - 1, ways)).all()

@@ -1,4 +1,5 @@
 import json
+import re
 
 import numpy as np
 import pytest
@@ -53,6 +54,41 @@ def test_qemu_7_2_keeps_the_rules_of_xbzrle():
     found = fingerprint(xbrletools.open(SAMPLES / "xbzrle-16m.bin").stream)
     assert (found.dialect, found.policy) == ("xbzrle", Policy.XBZRLE)
     assert (found.choices, found.predicted, found.first_miss) == (368, 368, None)
+
+
+@pytest.mark.parametrize(
+    ("name", "least", "most"),
+    [("linux-guest/keep-xbzrle-192m", 64 << 20, 64 << 20), ("qemu-7.2/pc16-xbzrle-large-kvm", 16 << 20, None)],
+)
+def test_xbzrle_s_cache_is_told_and_its_counts_are_those_of_query_migrate(corpus, name, least, most):
+    counted = re.search(r'"xbzrle-cache": (\{[^}]*\})', corpus(f"{name}.json").decode())
+    told = json.loads(counted[1])
+    found = fingerprint(xbrletools.open(corpus(f"{name}.bin")).stream)
+    assert (found.cache_min, found.cache_max) == (least, most)
+    assert found.best == told["cache-size"] == 64 << 20
+    assert (found.predicted, found.first_miss) == (found.choices, None)
+    best = next(s for s in found.sizes if s.cache_bytes == least)
+    assert (best.cache_miss, best.overflow) == (told["cache-miss"], told["overflow"])
+
+
+def test_a_page_that_is_young_keeps_its_slot_and_a_cache_of_another_size_is_told_apart():
+    """Pages 0 and 4 share a slot of a cache of four pages; QEMU keeps page 0 there for two sweeps."""
+    contents = {page: noise(page) for page in (0, 2, 4)}
+    stream = StreamBuilder({b"pc.ram": 8 * PAGE}, "xbzrle")
+    for page, content in contents.items():
+        stream.page(page * PAGE, content)
+    stream.part()
+    for sweep in range(3):
+        for page, old in contents.items():
+            contents[page] = new = old.copy()
+            new[100 + sweep] ^= 1
+            if sweep and page != 4:
+                stream.delta(page * PAGE, old, new)
+            else:
+                stream.page(page * PAGE, new)
+    found = fingerprint(xbrletools.open(stream.end().bytes()).stream)
+    assert (found.choices, found.predicted, found.best) == (9, 9, 4 * PAGE)
+    assert [(s.cache_bytes // PAGE, s.predicted) for s in found.sizes] == [(4, 9), (1, 7), (2, 7), (8, 7)]
 
 
 def test_the_first_sweep_ends_though_its_first_block_never_comes_again():

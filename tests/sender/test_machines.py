@@ -15,7 +15,7 @@ from xbrletools.formats.qevm import SectionType
 from xbrletools.memory.image import PageSpace, State
 from xbrletools.memory.replay import View
 from xbrletools.model import Block
-from xbrletools.sender.cache import PageCache
+from xbrletools.sender.cache import AgedCache, PageCache
 from xbrletools.sender.copies import Copies
 from xbrletools.sender.policy import Dups, Policy, Sender, rules_of, ways_of
 from xbrletools.sender.saver import Frames, PageRecords, RecordForm, Writer, end_of_section, memory_size
@@ -115,7 +115,9 @@ class MigrationMachine(RuleBasedStateMachine):
         blocks = [RAM, VGA] if named else [self.flat]
         self.space = PageSpace(blocks, PAGE)
         self.rules, self.policy = rules, policy
-        self.sender = Sender(rules, PageCache(buckets, PAGES, ways_of(policy)), Copies(self.space))
+        ages = policy is Policy.XBZRLE
+        cache = AgedCache(buckets, PAGES) if ages else PageCache(buckets, PAGES, ways_of(policy))
+        self.sender, self.swept = Sender(rules, cache, Copies(self.space)), False
         self.writer = Writer(form, [b.name for b in blocks])
         self.frames = Frames(form.version, named)
         self.stage = Stage.START
@@ -149,15 +151,16 @@ class MigrationMachine(RuleBasedStateMachine):
         rows = np.array(batch, np.int64)
         contents = self.guest[rows]
         is_dup = uniform.fills(contents) != uniform.NOT_UNIFORM
-        stage, swept = np.full(len(rows), self.stage, np.uint8), np.full(len(rows), swept)
-        choices = self.sender.choose(rows, rows, stage, contents, is_dup, swept)
+        self.swept = self.swept or swept
+        stage, sweep = np.full(len(rows), self.stage, np.uint8), np.full(len(rows), int(self.swept))
+        choices = self.sender.choose(rows, rows, stage, contents, is_dup, sweep)
         flat = self.form.version == ram.VERSION_FLAT
         block = rows * 0 if flat else (rows >= self.space.first[1]).astype(np.int64)
         address = (rows - self.space.first[block]) * PAGE
         records = PageRecords(block, address, contents, is_dup, np.zeros(len(rows), bool))
         out, _ = self.writer.write(records, choices)
         self.stream += out.tobytes()
-        enters = self.rules.enters(is_dup, stage, swept)
+        enters = self.rules.enters(is_dup, stage, sweep) | choices.held
         for i, row in enumerate(batch):
             self._receive(row, contents[i].copy(), bool(choices.is_delta[i]), bool(choices.same[i]))
             if enters[i] and self.policy is not Policy.NONE:

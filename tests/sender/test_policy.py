@@ -24,7 +24,7 @@ def choose(
     batches: int = 1,
     pages: list[int] | None = None,
     dialect: str = "posted",
-    swept: bool = True,
+    sweep: int = 1,
 ) -> list[Choices]:
     """What a sender makes of contents of page 0, one after the other."""
     sender = Sender(
@@ -37,7 +37,7 @@ def choose(
     is_dup = np.array([bool((c == c[0]).all()) for c in contents])
     parts = np.array_split(np.arange(len(contents)), batches)
     return [
-        sender.choose(rows[p], rows[p], stage[p], np.array(contents)[p], is_dup[p], np.full(len(p), swept))
+        sender.choose(rows[p], rows[p], stage[p], np.array(contents)[p], is_dup[p], np.full(len(p), sweep))
         for p in parts
     ]
 
@@ -121,7 +121,7 @@ def test_sep10_takes_no_sample():
 
 def test_xbzrle_begins_once_memory_was_swept_and_leaves_unchanged_pages_out():
     a = noise(1)
-    before = choose([a, touched(a, 1)], Policy.XBZRLE, Dups.FIXED, dialect="xbzrle", swept=False)
+    before = choose([a, touched(a, 1)], Policy.XBZRLE, Dups.FIXED, dialect="xbzrle", sweep=0)
     assert deltas(before) == [False, False]
     after = choose([a, touched(a, 0), touched(a, 0)], Policy.XBZRLE, Dups.FIXED, dialect="xbzrle")[0]
     assert after.is_delta.tolist() == [False, True, False]

@@ -26,7 +26,7 @@ from ..sender.cache import PageCache, buckets_of
 from ..sender.copies import Copies
 from ..sender.policy import Policy, Sender, rules_of
 from ..sender.sent import sent_pages
-from ..sender.transcode import choose
+from ..sender.transcode import cache_for, choose
 from ..table.sections import Stage
 
 WORD = ram.Word.sizeof()
@@ -214,8 +214,8 @@ def replay(stream: Stream, link: Link, deltas: bool, cache_bytes: int) -> Transf
     size = stream.page_size
     where = addresses_in_stream(stream, stream.facts.ram_version or ram.VERSION_NAMED)
     policy = Policy.POSTED if deltas else Policy.NONE
-    cache = PageCache(buckets_of(cache_bytes, size), where.ram_pages)
-    sender = Sender(rules_of(DIALECT, policy, None, size), cache, Copies(space_of(stream)))
+    cache = cache_for(policy, cache_bytes, where)
+    sender = Sender(rules_of(DIALECT, policy, None, size), cache, Copies(space_of(stream), where.sent))
     head = dtype_of(DIALECT.header("little")).itemsize
     sent = last = pages = made = dups = 0
     for batch in sent_pages(stream):

@@ -21,11 +21,11 @@ from ..formats.ram import Kind
 from ..memory.moments import space_of
 from ..model import Stream
 from ..sender.addresses import PageAddresses, addresses_in_stream
-from ..sender.cache import PageCache, buckets_of, reach
+from ..sender.cache import buckets_of, reach
 from ..sender.copies import Copies
 from ..sender.policy import Dups, Policy, Rules, Sender, rules_of, ways_of
 from ..sender.sent import SentPages, sent_pages
-from ..sender.transcode import choose
+from ..sender.transcode import cache_of, choose
 from ..table.kinds import IS_DELTA
 
 LEVEL = 1  # of zlib and zstd: QEMU's default
@@ -124,10 +124,13 @@ class _Records(_Column):
 class _Choices(_Column):
     """What a sender with an unlimited cache does with each record, (n,) each.
 
-    ``enters``: the page enters the cache. ``can``: a delta can be made, of ``lengths`` payload bytes. ``same``: the
-    page did not change, and is not sent.
+    ``asked``: the cache is asked for the page, in the ``sweeps`` (int64) that it comes in. ``enters``: the page enters
+    the cache. ``can``: a delta can be made, of ``lengths`` payload bytes. ``same``: the page did not change, and is not
+    sent.
     """
 
+    asked: Mask
+    sweeps: Ints
     enters: Mask
     can: Mask
     lengths: Ints
@@ -146,15 +149,16 @@ class _Candidate:
     def choices(self, batch: SentPages, where: PageAddresses) -> _Choices:
         """Measure a batch."""
         made = choose(self.sender, batch, where)
-        enters = self.rules.enters(batch.is_dup, batch.stage, batch.swept)
-        return _Choices(enters, made.is_delta, made.lengths, made.same)
+        enters = self.rules.enters(batch.is_dup, batch.stage, batch.sweep)
+        asked = enters | self.rules.looks(batch.stage, batch.sweep)
+        return _Choices(asked, batch.sweep, enters, made.is_delta, made.lengths, made.same)
 
-    def cost(self, choices: _Choices, records: _Records, pages: int, page_size: int, cache_bytes: int) -> Cost:
+    def cost(self, choices: _Choices, records: _Records, where: PageAddresses, cache_bytes: int) -> Cost:
         """What this sender costs with a cache of ``cache_bytes``."""
-        ways = ways_of(self.rules.policy)
-        cache = PageCache(buckets_of(cache_bytes, page_size, ways), pages, ways)
-        held = np.zeros(len(choices.enters), bool)
-        held[choices.enters] = cache.insert(records.pages[choices.enters])
+        page_size, asked = where.page_size, choices.asked
+        cache = cache_of(self.rules.policy, buckets_of(cache_bytes, page_size, ways_of(self.rules.policy)), where)
+        held = np.zeros(len(asked), bool)
+        held[asked] = cache.look(records.pages[asked], choices.sweeps[asked], choices.enters[asked])
         is_delta, same = choices.can & held, choices.same & held
         page = page_size + (Int32ub.sizeof() if self.dialect.page_sum else 0)
         return records.cost(self.name, cache_bytes, page, is_delta, choices.lengths, _header(self.dialect), same)
@@ -190,7 +194,7 @@ def what_if(stream: Stream, caches: Iterable[int] = CACHES, bases: Mapping[bytes
     for candidate, made in zip(candidates, choices, strict=True):
         if made:
             joined = _Choices.joined(made)
-            costs += [candidate.cost(joined, table, where.ram_pages, size, cache_bytes) for cache_bytes in sizes]
+            costs += [candidate.cost(joined, table, where, cache_bytes) for cache_bytes in sizes]
     for name, parts in packed.items():
         payload = np.concatenate(parts)
         smaller = ~table.dups & (payload < size)
@@ -207,7 +211,7 @@ def _records(stream: Stream, where: PageAddresses, rows: Ints, pages: Ints) -> _
     before[list(ram.DELTA_KINDS)] = _header(stream.dialect) if stream.dialect is not None else 0
     before[Kind.PAGE] = Int32ub.sizeof() if settings.page_sum else 0
     before[Kind.COMPRESSED] = Int32ub.sizeof()
-    return _Records(heads - before[kinds], heads + lengths, lengths, kinds, where.ram_page[pages])
+    return _Records(heads - before[kinds], heads + lengths, lengths, kinds, where.ram_page(pages))
 
 
 def _header(dialect: Dialect) -> int:
@@ -228,8 +232,8 @@ def _candidates(stream: Stream, where: PageAddresses) -> list[_Candidate]:
     )
     out = []
     for name, dialect, rules in chosen:
-        cache = PageCache(reach(where.ram_pages) + 1, where.ram_pages, ways_of(rules.policy))
-        out.append(_Candidate(name, dialect, rules, Sender(rules, cache, Copies(space_of(stream)))))
+        cache = cache_of(rules.policy, reach(where.ram_pages) + 1, where)
+        out.append(_Candidate(name, dialect, rules, Sender(rules, cache, Copies(space_of(stream), where.sent))))
     return out
 
 

@@ -1,17 +1,21 @@
 """`xbrle sender`: the fingerprint of the program that wrote a stream."""
 
 import json
+from dataclasses import asdict
 from typing import TYPE_CHECKING, Any
 
 import click
 
 from ..text import size
 from .options import examples, json_object, ram_addresses, reading
+from .output import report
 from .writer import say
 
 if TYPE_CHECKING:
     from ..capture import Capture
     from ..sender.fingerprint import Fingerprint
+
+RANKED = 5  # cache sizes that the text lists
 
 
 @click.command(epilog=examples("sender samples/posted-8m.bin", "sender samples/xbzrle-16m.bin --cache 64M --json"))
@@ -26,13 +30,17 @@ def command(opened: "Capture", cache_bytes: int | None, bases: tuple[tuple[bytes
 
     A sender keeps pages in a cache to compute deltas from, and decides by a policy when to send a delta. A model of the
     sender replays S. The output says how many of its choices are the same as in S, and names the first record that
-    differs.
+    differs. For XBZRLE it ranks QEMU's cache sizes, which are powers of two, and counts cache misses and overflows as
+    QEMU's query-migrate does.
+
+    Exit status: 0 S was read to its end, 1 S is damaged or incomplete.
     """
     from ..sender.fingerprint import fingerprint
 
+    status = report(opened.problems)
     found = fingerprint(opened.stream, cache_bytes, dict(bases))
     say(json.dumps(_object(found)) if as_json else _text(found))
-    return 0
+    return status
 
 
 def _object(found: "Fingerprint") -> dict[str, Any]:
@@ -43,7 +51,7 @@ def _object(found: "Fingerprint") -> dict[str, Any]:
         "build": found.build,
         "policy": found.policy.value,
         "dup_pages": found.dups.value,
-        "cache_bytes": {"min": found.cache_min, "max": found.cache_max},
+        "cache_bytes": {"min": found.cache_min, "max": found.cache_max, "best": found.best},
         "power_of_two": None if powers is None else {"min": powers[0], "max": powers[1]},
         "masks": {"fit": found.masks[0], "of": found.masks[1]},
         "cache_tested": found.cache_bytes,
@@ -51,6 +59,7 @@ def _object(found: "Fingerprint") -> dict[str, Any]:
         "predicted": found.predicted,
         "first_miss": found.first_miss,
         "ram_addr": found.layout,
+        "sizes": [asdict(size) for size in found.sizes],
     }
 
 
@@ -73,7 +82,30 @@ def _text(found: "Fingerprint") -> str:
     return "\n".join(lines)
 
 
+def _sizes(found: "Fingerprint") -> list[str]:
+    """XBZRLE's cache sizes: the ones that predict most, and what each comes to."""
+    most = found.sizes[0].predicted
+    equals = [s for s in found.sizes if s.predicted == most]
+    if found.cache_max is None:
+        lines = [f"{_words(found.cache_min)} or more"]
+    elif len(equals) == 1:
+        lines = [_words(found.cache_max)]
+    else:
+        lines = [f"one of {', '.join(_words(s.cache_bytes) for s in equals)}"]
+    for s in found.sizes[:RANKED]:
+        counts = f"{s.predicted} predicted, {s.cache_miss} cache misses, {s.overflow} overflows"
+        lines.append(f"with {_words(s.cache_bytes)}: {counts}")
+    return lines
+
+
+def _words(count: int) -> str:
+    """A power of two of bytes for a person."""
+    return f"{count >> 20} MiB" if count >= 1 << 20 else f"{count >> 10} KiB"
+
+
 def _cache(found: "Fingerprint") -> list[str]:
+    if found.sizes:
+        return _sizes(found)
     fit, of = found.masks
     lines = [f"{found.cache_min} bytes or more"]
     if found.power_of_two is not None:

@@ -166,7 +166,7 @@ def possible_ranges(image: Image, pieces: Iterable[Piece]) -> Iterator[tuple[int
     """The places [start, end) of unknown bytes whose possible content stands there, in the order of the pieces."""
     for piece in pieces:
         shift = piece.place - piece.offset
-        for start, end in _page_runs(image, piece, lambda part: image.state[part] == State.POSSIBLE):
+        for start, end in _page_runs(image, piece, lambda given: image.state[given] == State.POSSIBLE, False):
             yield start + shift, end + shift
 
 

@@ -9,13 +9,14 @@ from typing import Protocol
 import numpy as np
 from numpy.typing import NDArray
 
+from ..arrays import Places, Values
 from ..memory.image import Image, PageSpace
 
 Ints = NDArray[np.int64]
 Bools = NDArray[np.bool_]
 Pages = NDArray[np.uint8]
 
-_NO_FILL = -1
+_FILLED = 256  # marks a fill: 0 stands for no fill
 
 
 class DeltaBases(Protocol):
@@ -47,11 +48,14 @@ def previous(pages: Ints, enters: Bools) -> Ints:
 
 
 class Copies:
-    """A copy of each page as it was last entered. Only entered pages take memory. A dup page takes one byte."""
+    """A copy of each page as it was last entered. Only entered pages take memory. A dup page takes two bytes.
 
-    def __init__(self, space: PageSpace) -> None:
+    ``sent`` (n,) int64 are the only pages that ever come, rising; None: perhaps all.
+    """
+
+    def __init__(self, space: PageSpace, sent: Ints | None = None) -> None:
         self._pages = Image(space).pages
-        self._fill = np.full(len(space), _NO_FILL, np.int16)
+        self._fill = Values(Places(len(space), sent), np.uint16)
 
     def bases(self, pages: Ints, contents: Pages, is_dup: Bools, enters: Bools, wanted: Ints) -> Pages:
         """As in `DeltaBases`."""
@@ -61,11 +65,11 @@ class Copies:
         out[in_batch] = contents[before[in_batch]]
         earlier = pages[wanted[~in_batch]]
         fill = self._fill[earlier]
-        out[~in_batch] = np.where((fill == _NO_FILL)[:, None], self._pages[earlier], fill.astype(np.uint8)[:, None])
+        out[~in_batch] = np.where((fill == 0)[:, None], self._pages[earlier], fill.astype(np.uint8)[:, None])
         entered = np.flatnonzero(enters)[::-1]
         _, latest = np.unique(pages[entered], return_index=True)
         last = entered[latest]
-        self._fill[pages[last]] = np.where(is_dup[last], contents[last, 0].astype(np.int16), _NO_FILL)
+        self._fill[pages[last]] = np.where(is_dup[last], contents[last, 0].astype(np.uint16) | _FILLED, 0)
         last = last[~is_dup[last]]
         self._pages[pages[last]] = contents[last]
         return out

@@ -120,9 +120,9 @@ def encode(
     frames = Frames(form.version, plan.block_section and form.version != ram.VERSION_FLAT)
     sections = _Sections(frames, plan.rate)
     bases = _SnapshotBases(snapshots)
-    sender = Sender(rules, cache_for(rules.policy, cache_bytes, addresses.ram_pages, form.page_size), bases)
+    sender = Sender(rules, cache_for(rules.policy, cache_bytes, addresses), bases)
     writer = Writer(form, [b.name for b in addresses.blocks])
-    sweeps = SweepOrder(addresses.block, addresses.address, len(addresses.blocks))
+    sweeps = SweepOrder(*addresses.written(np.arange(len(snapshots[0]))), len(addresses.blocks))
     yield frames.file_header()
     yield frames.section(SectionType.START)
     yield memory_size(form.version, addresses.blocks, addresses.offsets, form.page_size)
@@ -142,8 +142,8 @@ def encode(
             contents = snapshot.take(pages)
             records = _records(pages, contents, addresses)
             stages = np.full(len(pages), stage, np.uint8)
-            swept = np.full(len(pages), bool(now))
-            choices = sender.choose(addresses.ram_page[pages], pages, stages, contents, records.is_dup, swept)
+            sweep = np.full(len(pages), now)
+            choices = sender.choose(addresses.ram_page(pages), pages, stages, contents, records.is_dup, sweep)
             yield from sections.cut(*writer.write(records, choices))
         if not now:
             sections.full()
@@ -156,7 +156,7 @@ def encode(
 def _records(pages: NDArray[np.int64], contents: NDArray[np.uint8], addresses: PageAddresses) -> PageRecords:
     is_dup = uniform.fills(contents) != uniform.NOT_UNIFORM
     named = np.zeros(len(pages), bool)
-    return PageRecords(addresses.block[pages], addresses.address[pages], contents, is_dup, named)
+    return PageRecords(*addresses.written(pages), contents, is_dup, named)
 
 
 class _Sections:

@@ -19,12 +19,26 @@ from ..model import Stream
 from ..table.kinds import IS_DELTA
 from ..table.sections import Stage
 from .addresses import PageAddresses, addresses_in_stream
-from .cache import PageCache, buckets_of, reach
+from .cache import XBZRLE_BYTES, AgedCache, PageCache, buckets_of, held, reach
 from .copies import Copies
 from .fitting import CacheTrace, FittingMasks, fitting_masks
 from .policy import Dups, Policy, Rules, Sender, rules_of, ways_of
 from .sent import sent_pages
-from .transcode import choose
+from .transcode import cache_of, choose
+
+
+@dataclass(frozen=True, slots=True)
+class CacheSize:
+    """What QEMU with an XBZRLE cache of ``cache_bytes`` would have made of a capture's pages.
+
+    ``predicted`` choices are as the capture has them. ``cache_miss`` and ``overflow`` count pages as QEMU does: those
+    that the cache did not hold, and those whose delta would have been longer than a page.
+    """
+
+    cache_bytes: int
+    predicted: int
+    cache_miss: int
+    overflow: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,7 +50,8 @@ class Fingerprint:
     the size if it is a power of two. ``masks`` is how many masks fit, and of how many. ``choices`` counts PAGE and
     delta records at stage 2, ``predicted`` those that the model makes the same way with a cache of ``cache_bytes``.
     ``first_miss`` is the number of the first record that it makes another way. ``layout`` tells a person what the
-    blocks' ram_addrs were taken from.
+    blocks' ram_addrs were taken from. ``best`` is the cache size in bytes that fits best: the usual one, if that is
+    among equals. ``sizes`` are XBZRLE's caches, those first that predict most; of equals, the smallest first.
     """
 
     dialect: str | None
@@ -53,6 +68,8 @@ class Fingerprint:
     first_miss: int | None
     cache_bytes: int | None
     layout: str
+    best: int | None
+    sizes: tuple[CacheSize, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,16 +77,20 @@ class _ModelRun:
     """One model's choices with a cache that forgets nothing.
 
     The columns have each record that enters the cache or is a choice, (n,): its page number in ram_addr space, its
-    record number, whether it enters, whether it is a choice, whether the model can make a delta of it, and whether the
-    capture has a delta. ``unknown`` counts choices whose page cannot be told.
+    record number, the sweeps that were done before it, whether it enters, whether the cache is asked for it, whether it
+    is a choice, whether the model can make a delta of it, whether its page did not change, and whether the capture has
+    a delta. ``unknown`` counts choices whose page cannot be told.
     """
 
     rules: Rules
     ram_pages: NDArray[np.int64]
     numbers: NDArray[np.int64]
+    sweeps: NDArray[np.int64]
     enters: NDArray[np.bool_]
+    looks: NDArray[np.bool_]
     is_choice: NDArray[np.bool_]
     can_be_delta: NDArray[np.bool_]
+    same: NDArray[np.bool_]
     is_delta: NDArray[np.bool_]
     unknown: int
 
@@ -80,11 +101,31 @@ class _ModelRun:
         return impossible
 
     def misses(self, hits: NDArray[np.bool_]) -> NDArray[np.bool_]:
-        """Where the model chooses otherwise with a cache that holds the pages of ``hits`` among those that enter."""
-        predicted = self.can_be_delta.copy()
-        predicted[self.enters] &= hits
-        missed: NDArray[np.bool_] = self.is_choice & (predicted != self.is_delta)
+        """Where the model chooses otherwise with a cache that finds the pages of ``hits``, (n,) bool."""
+        missed: NDArray[np.bool_] = self.is_choice & ((self.can_be_delta & hits) != self.is_delta)
         return missed
+
+    def hits(self, mask: int) -> NDArray[np.bool_]:
+        """Which records find their page in a cache with this mask, (n,) bool."""
+        out = np.zeros(len(self.numbers), bool)
+        if self.rules.policy is Policy.XBZRLE:
+            asked = self.enters | self.looks
+            cache = AgedCache(mask + 1, int(self.ram_pages.max(initial=0)) + 1, self.ram_pages)
+            out[asked] = cache.look(self.ram_pages[asked], self.sweeps[asked], self.enters[asked])
+        else:
+            out[self.enters] = held(self.ram_pages[self.enters], mask, ways_of(self.rules.policy))
+        return out
+
+    def with_cache(self, mask: int, page_size: int) -> CacheSize:
+        """What QEMU with a cache of this mask would have made of the pages."""
+        hits = self.hits(mask)
+        asked = self.is_choice & self.looks
+        return CacheSize(
+            (mask + 1) * page_size,
+            int(np.count_nonzero(self.is_choice & ~self.misses(hits))),
+            int(np.count_nonzero(asked & ~hits)),
+            int(np.count_nonzero(asked & hits & ~self.can_be_delta & ~self.same)),
+        )
 
 
 def fingerprint(
@@ -100,10 +141,12 @@ def fingerprint(
     has_deltas = bool(IS_DELTA[stream.records.columns.kind].any())
     if dialect is None or not has_deltas:
         return _without_deltas(stream, addresses)
+    if dialect.encoding is Encoding.ZRUN:
+        return _xbzrle(stream, dialect, addresses, cache_bytes)
     run, trace, fitting = _best_model(stream, dialect, addresses)
     size = stream.page_size * trace.ways
     tested = _mask(cache_bytes, stream.page_size, trace, fitting)
-    missed = run.misses(trace.hits(tested))
+    missed = run.misses(run.hits(tested))
     least = fitting.least if dialect.cache_known and fitting.least is not None else 0
     powers = fitting.powers if dialect.cache_known else None
     return Fingerprint(
@@ -121,6 +164,39 @@ def fingerprint(
         first_miss=int(run.numbers[missed][0]) if missed.any() else None,
         cache_bytes=cache_bytes if cache_bytes is not None else (tested + 1) * size,
         layout=addresses.source,
+        best=(_mask(None, stream.page_size, trace, fitting) + 1) * size,
+    )
+
+
+def _xbzrle(stream: Stream, dialect: Dialect, addresses: PageAddresses, cache_bytes: int | None) -> Fingerprint:
+    """The fingerprint of QEMU since 2012, whose caches have a power of two of pages: which of them predicts most."""
+    run = _run_model(stream, rules_of(dialect, Policy.XBZRLE, None, stream.page_size), addresses)
+    bits, size = reach(addresses.ram_pages).bit_length(), stream.page_size
+    sizes = sorted((run.with_cache((1 << k) - 1, size) for k in range(bits + 1)), key=lambda s: -s.predicted)
+    equals = [s.cache_bytes for s in sizes if s.predicted == sizes[0].predicted]
+    beyond = equals[-1] == size << bits  # every greater cache is as good
+    usual = XBZRLE_BYTES in equals or (beyond and equals[-1] < XBZRLE_BYTES)
+    best = XBZRLE_BYTES if usual else equals[0]
+    tested = best if cache_bytes is None else cache_bytes
+    buckets = buckets_of(tested, size, ways_of(run.rules.policy))
+    missed = run.misses(run.hits((1 << buckets.bit_length() - 1) - 1))
+    return Fingerprint(
+        dialect=dialect.name,
+        candidates=stream.reading.evidence.candidates,
+        build=_build(stream, dialect),
+        policy=run.rules.policy,
+        dups=run.rules.dups,
+        cache_min=equals[0],
+        cache_max=None if beyond else equals[-1],
+        power_of_two=(equals[0], None if beyond else equals[-1]),
+        masks=(None, 0),
+        choices=int(np.count_nonzero(run.is_choice)) + run.unknown,
+        predicted=int(np.count_nonzero(run.is_choice & ~missed)),
+        first_miss=int(run.numbers[missed][0]) if missed.any() else None,
+        cache_bytes=tested,
+        layout=addresses.source,
+        best=best,
+        sizes=tuple(sizes),
     )
 
 
@@ -143,6 +219,7 @@ def _without_deltas(stream: Stream, addresses: PageAddresses) -> Fingerprint:
         first_miss=None,
         cache_bytes=None,
         layout=addresses.source,
+        best=None,
     )
 
 
@@ -163,9 +240,7 @@ def _build(stream: Stream, dialect: Dialect) -> str:
 
 
 def _models(dialect: Dialect, page_size: int) -> list[Rules]:
-    """The senders that may have written a dialect, the likeliest first."""
-    if dialect.encoding is Encoding.ZRUN:
-        return [rules_of(dialect, Policy.XBZRLE, None, page_size)]
+    """The senders that may have written a dialect of XBRLE, the likeliest first."""
     return [
         rules_of(dialect, Policy.POSTED, None, page_size),
         rules_of(dialect, Policy.POSTED, Dups.SAFE, page_size),
@@ -186,7 +261,7 @@ def _best_model(
             fitting = fitting_masks(trace)
             if fitting.least is not None:
                 return run, trace, fitting
-        misses = int(np.count_nonzero(run.misses(trace.hits(reach(addresses.ram_pages)))))
+        misses = int(np.count_nonzero(run.misses(run.hits(reach(addresses.ram_pages)))))
         tried.append((misses, len(tried), run, trace))
     _, _, run, trace = min(tried, key=lambda t: t[:2])
     return run, trace, FittingMasks(None, False, 0, 1 << trace.bits, None)
@@ -194,27 +269,26 @@ def _best_model(
 
 def _run_model(stream: Stream, rules: Rules, addresses: PageAddresses) -> _ModelRun:
     """Let a sender with an endless cache choose for the capture's own pages."""
-    ways = ways_of(rules.policy)
-    cache = PageCache(reach(addresses.ram_pages) + 1, addresses.ram_pages, ways)
-    sender = Sender(rules, cache, Copies(space_of(stream)))
+    cache = cache_of(rules.policy, reach(addresses.ram_pages) + 1, addresses)
+    sender = Sender(rules, cache, Copies(space_of(stream), addresses.sent))
     table = stream.records
     parts: list[tuple[NDArray[np.int64], ...]] = []
     unknown = 0
     for batch in sent_pages(stream):
         choices = choose(sender, batch, addresses)
-        enters = rules.enters(batch.is_dup, batch.stage, batch.swept)
-        chosen = ~batch.is_dup & (batch.stage == Stage.PART)
+        enters, looks = rules.enters(batch.is_dup, batch.stage, batch.sweep), rules.looks(batch.stage, batch.sweep)
+        chosen = ~batch.is_dup & (looks | (batch.stage == Stage.PART))
         unknown += int(np.count_nonzero(chosen & ~batch.known))
         kept = enters | chosen
         is_delta = IS_DELTA[table.columns.kind[batch.rows]]
-        flags = np.array([enters, chosen & batch.known, choices.is_delta, is_delta])
+        flags = np.array([enters, looks, chosen & batch.known, choices.is_delta, choices.same, is_delta])
         numbers = table.number[batch.rows].astype(np.int64)
-        parts.append((addresses.ram_page[batch.pages][kept], numbers[kept], *flags[:, kept]))
-    empty = (np.empty(0, np.int64),) * 2 + (np.empty(0, bool),) * 4
-    ram_pages, record, enters, is_choice, can_be_delta, is_delta = (
+        parts.append(tuple(column[kept] for column in (addresses.ram_page(batch.pages), numbers, batch.sweep, *flags)))
+    empty = (np.empty(0, np.int64),) * 3 + (np.empty(0, bool),) * 6
+    ram_pages, record, sweeps, enters, looks, is_choice, can_be_delta, same, is_delta = (
         np.concatenate(c) for c in zip(empty, *parts, strict=True)
     )
-    return _ModelRun(rules, ram_pages, record, enters, is_choice, can_be_delta, is_delta, unknown)
+    return _ModelRun(rules, ram_pages, record, sweeps, enters, looks, is_choice, can_be_delta, same, is_delta, unknown)
 
 
 def _trace(run: _ModelRun, addresses: PageAddresses) -> CacheTrace:
@@ -253,8 +327,10 @@ def cache_counts(stream: Stream, cache_bytes: int, bases: Mapping[bytes, int] | 
     if dialect is None:
         raise XbrleError("the capture does not have deltas, so its sender did not use a cache")
     addresses = addresses_in_stream(stream, dialect.ram_version, bases)
-    cache = PageCache(buckets_of(cache_bytes, stream.page_size), addresses.ram_pages)
-    sender = Sender(rules_of(dialect, Policy.POSTED, None, stream.page_size), cache, Copies(space_of(stream)))
+    buckets = buckets_of(cache_bytes, stream.page_size)
+    cache = PageCache(buckets, addresses.ram_pages, asked=addresses.ram_sent)
+    rules = rules_of(dialect, Policy.POSTED, None, stream.page_size)
+    sender = Sender(rules, cache, Copies(space_of(stream), addresses.sent))
     aborted = 0
     for batch in sent_pages(stream):
         choices = choose(sender, batch, addresses)

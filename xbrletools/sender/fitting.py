@@ -9,7 +9,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from .cache import PageCache
+from .cache import held
 
 Ints = NDArray[np.int64]
 Bools = NDArray[np.bool_]
@@ -49,7 +49,7 @@ class CacheTrace:
 
     def hits(self, mask: int) -> Bools:
         """Which inserts find their page held in a cache with this mask, (n,) bool."""
-        return PageCache(mask + 1, 1 << self.bits, self.ways).insert(self.pages)
+        return held(self.pages, mask, self.ways)
 
     def may(self, least: Bools, most: Bools) -> bool:
         """Whether a mask can fit whose hits are at least ``least`` and at most ``most``."""

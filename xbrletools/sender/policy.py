@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from ..codec import deltas, uniform
 from ..formats.dialects import Dialect, Encoding
 from ..table.sections import Stage
-from .cache import WAYS, PageCache
+from .cache import WAYS, Cache
 from .copies import DeltaBases
 
 SAMPLE_SHARE = 0.02  # of a page's bytes, looked at before a delta is tried [P]
@@ -28,7 +28,7 @@ class Policy(Enum):
     POSTED = "posted"  # where byte 0 did not change, which is all that the posted patch's sample looks at
     INTENDED = "intended"  # where less than 30 % of a sample of 2 % of the bytes changed: what the patch meant
     V2 = "v2"  # where the delta takes at most a third of a page; no sample
-    XBZRLE = "xbzrle"  # as QEMU since 2012: no sample, one slot a bucket, deltas after the first sweep
+    XBZRLE = "xbzrle"  # as QEMU since 2.1: no sample, a cache that keeps young pages, deltas after the first sweep
 
 
 class Dups(Enum):
@@ -51,15 +51,21 @@ class Rules:
     seed: int = 0  # of the intended sample
 
     def enters(
-        self, is_dup: NDArray[np.bool_], stage: NDArray[np.uint8], swept: NDArray[np.bool_]
+        self, is_dup: NDArray[np.bool_], stage: NDArray[np.uint8], sweep: NDArray[np.int64]
     ) -> NDArray[np.bool_]:
         """Which records enter the cache, (n,) bool: all but dup pages that are left out, and in QEMU since 2012 only
         those after the first sweep over memory and before the last stage [C].
         """
         enters = ~is_dup if self.dups is Dups.POSTED else np.ones(len(is_dup), bool)
         if self.policy is Policy.XBZRLE:
-            enters &= swept & (stage != Stage.END)
+            enters &= (sweep > 0) & (stage != Stage.END)
         return enters
+
+    def looks(self, stage: NDArray[np.uint8], sweep: NDArray[np.int64]) -> NDArray[np.bool_]:
+        """For which records the cache may be asked, (n,) bool: at stage 2, and in QEMU since 2012 after the first
+        sweep, the last stage included [C].
+        """
+        return sweep > 0 if self.policy is Policy.XBZRLE else stage == Stage.PART
 
 
 @dataclass(frozen=True, slots=True)
@@ -103,7 +109,7 @@ class Sender:
     ``cache`` is None for a sender that never writes deltas.
     """
 
-    def __init__(self, rules: Rules, cache: PageCache | None, bases: DeltaBases) -> None:
+    def __init__(self, rules: Rules, cache: Cache | None, bases: DeltaBases) -> None:
         self.rules = rules
         self.cache = cache if rules.policy is not Policy.NONE else None
         self._bases = bases
@@ -116,12 +122,12 @@ class Sender:
         stage: NDArray[np.uint8],
         contents: NDArray[np.uint8],
         is_dup: NDArray[np.bool_],
-        swept: NDArray[np.bool_],
+        sweep: NDArray[np.int64],
     ) -> Choices:
         """Choose for a batch of records, (n,) each, and enter them into the cache.
 
         ``ram_pages`` are page numbers in ram_addr space, which the cache goes by. ``pages`` are those that the copies
-        go by. ``contents`` is (n, page_size). ``swept`` marks what comes after the first sweep over memory.
+        go by. ``contents`` is (n, page_size). ``sweep`` (n,) int64 counts the sweeps over memory that were done before.
         """
         count = len(ram_pages)
         is_delta = np.zeros(count, bool)
@@ -129,13 +135,13 @@ class Sender:
         held, refused, same = (np.zeros(count, bool) for _ in range(3))
         if self.cache is None:
             return Choices(is_delta, np.empty(0, np.uint8), lengths, held, refused, same)
-        enters = self.rules.enters(is_dup, stage, swept)
-        held[enters] = self.cache.insert(ram_pages[enters])
-        held &= ~is_dup
-        if self.rules.policy is not Policy.XBZRLE:
-            held &= stage == Stage.PART
+        enters, looks = self.rules.enters(is_dup, stage, sweep), self.rules.looks(stage, sweep)
+        asked = enters | looks
+        held[asked] = self.cache.look(ram_pages[asked], sweep[asked], enters[asked])
+        copied = enters | held  # a page that the cache holds is kept up, in the last stage too
+        held &= looks & ~is_dup
         wanted = np.flatnonzero(held)
-        old = self._bases.bases(pages, contents, is_dup, enters, wanted)
+        old = self._bases.bases(pages, contents, is_dup, copied, wanted)
         if self.rules.dups is Dups.SAFE:
             usable = uniform.fills(old) == uniform.NOT_UNIFORM
             held[wanted[~usable]] = False

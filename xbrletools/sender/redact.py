@@ -24,8 +24,8 @@ from ..text import address, size
 _RANGE = re.compile(r"(?P<at>.*?)(?:(?P<sign>[-+])(?P<to>0x[0-9a-fA-F]+|\d+[kmgKMG]?))?")
 
 
-def pages_to_blank(stream: Stream, choices: Sequence[str]) -> NDArray[np.bool_]:
-    """Which pages of the capture's space ``block=NAME`` and ``page=RANGE`` mean, (pages,) bool.
+def pages_to_blank(stream: Stream, choices: Sequence[str]) -> list[slice]:
+    """The ranges of pages of the capture's space that ``block=NAME`` and ``page=RANGE`` mean.
 
     A range is an address, START-END with END's page included, or START+LENGTH. ``BLOCK:`` before it names the block.
     Without that it is the first block.
@@ -34,13 +34,13 @@ def pages_to_blank(stream: Stream, choices: Sequence[str]) -> NDArray[np.bool_]:
         XbrleError: a choice is neither of the two, or the block or page does not exist.
     """
     space = space_of(stream)
-    blank = np.zeros(len(space), bool)
+    blank: list[slice] = []
     for choice in choices:
         what, _, value = choice.partition("=")
         if what == "block":
-            blank[space.slice(space.index(value))] = True
+            blank.append(space.slice(space.index(value)))
         elif what == "page":
-            blank[_range(stream, value)] = True
+            blank.append(_range(stream, value))
         else:
             raise XbrleError(f"{choice!r} is neither block=NAME nor page=RANGE")
     return blank
@@ -62,8 +62,8 @@ def _range(stream: Stream, text: str) -> slice:
     return slice(pages.start + start // page_size, pages.start + end // page_size + 1)
 
 
-def redacted(stream: Stream, blank: NDArray[np.bool_]) -> Iterator[memoryview]:
-    """Give the capture's bytes with the pages of ``blank`` (pages,) bool blanked, in pieces.
+def redacted(stream: Stream, blank: Sequence[slice]) -> Iterator[memoryview]:
+    """Give the capture's bytes with the pages of these ranges blanked, in pieces.
 
     Raises:
         XbrleError: a record of such a page cannot be blanked and keep its size.
@@ -74,7 +74,10 @@ def redacted(stream: Stream, blank: NDArray[np.bool_]) -> Iterator[memoryview]:
     if stream.facts.mapped_ram:
         raise XbrleError("a mapped-ram file cannot be blanked: its pages are not records")
     pages = space_of(stream).pages_of(columns)
-    blank_rows = np.flatnonzero((pages >= 0) & blank[pages] if len(blank) else np.zeros(len(pages), bool))
+    chosen = np.zeros(len(pages), bool)
+    for span in blank:
+        chosen |= (pages >= span.start) & (pages < span.stop)
+    blank_rows = np.flatnonzero(chosen)
     data, at, word = stream.data, stream.facts.start, Word.sizeof()
     for row in blank_rows.tolist():
         start = int(columns.offset[row]) + word

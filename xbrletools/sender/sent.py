@@ -28,8 +28,8 @@ class SentPages:
 
     ``rows`` (n,) int64 are the records' rows in the record table, ``pages`` (n,) int64 their pages in the capture's
     page space. ``contents`` (n, page_size) uint8 is what the sender sent, ``known`` (n,) bool whether that can be told.
-    ``is_dup`` (n,) bool marks dup pages. ``stage`` (n,) uint8 is each record's `Stage`. ``swept`` (n,) bool marks what
-    came after the sender's first sweep over memory.
+    ``is_dup`` (n,) bool marks dup pages. ``stage`` (n,) uint8 is each record's `Stage`. ``sweep`` (n,) int64 counts the
+    sender's sweeps over memory that were done before; it is 0 once postcopy began.
     """
 
     rows: NDArray[np.int64]
@@ -38,7 +38,7 @@ class SentPages:
     is_dup: NDArray[np.bool_]
     known: NDArray[np.bool_]
     stage: NDArray[np.uint8]
-    swept: NDArray[np.bool_]
+    sweep: NDArray[np.int64]
 
     def __len__(self) -> int:
         return len(self.rows)
@@ -54,26 +54,31 @@ def sent_pages(stream: Stream) -> Iterator[SentPages]:
     page_of_row = space.pages_of(columns)
     page_rows = np.flatnonzero(page_of_row >= 0)
     image = Image(space)
-    stage, swept = stream.records.stage, page_rows >= _second_sweep(stream, page_rows)
+    stage, sweep = stream.records.stage, _sweeps(stream, page_rows)
     discards = discards_of(stream)
     if len(discards):  # what a postcopy destination forgot is not a base, and no sender writes deltas after that
-        stage[int(discards.since.min()) :] = Stage.END
+        since = int(discards.since.min())
+        stage[since:] = Stage.END
+        sweep[np.searchsorted(page_rows, since) :] = 0
     step = max(1, BATCH_BYTES // stream.page_size)
     for start in range(0, len(page_rows), step):
         rows = page_rows[start : start + step]
         pages = page_of_row[rows]
         contents, is_dup, known = _contents(stream, image, rows, pages)
-        yield SentPages(rows, pages, contents, is_dup, known, stage[rows], swept[start : start + step])
+        yield SentPages(rows, pages, contents, is_dup, known, stage[rows], sweep[start : start + step])
 
 
-def _second_sweep(stream: Stream, page_rows: NDArray[np.int64]) -> int:
-    """The row of the first record after the sender's first sweep over memory: the first that steps back, in the order
-    of the block list and, within a block, of addresses [C].
+def _sweeps(stream: Stream, page_rows: NDArray[np.int64]) -> NDArray[np.int64]:
+    """How many sweeps over memory the sender had done before each record, (n,) int64.
+
+    A sweep ends where the sender steps back, in the order of the block list and, within a block, of addresses [C].
     """
     columns = stream.records.columns
     block, address = columns.block[page_rows], columns.address[page_rows]
-    back = np.flatnonzero((block[1:] < block[:-1]) | (block[1:] == block[:-1]) & (address[1:] < address[:-1]))
-    return int(page_rows[back[0] + 1]) if len(back) else len(columns)
+    back = np.zeros(len(page_rows), bool)
+    back[1:] = (block[1:] < block[:-1]) | (block[1:] == block[:-1]) & (address[1:] < address[:-1])
+    sweeps: NDArray[np.int64] = np.cumsum(back, dtype=np.int64)
+    return sweeps
 
 
 def _contents(

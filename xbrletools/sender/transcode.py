@@ -18,7 +18,7 @@ from ..memory.moments import space_of
 from ..model import Stream
 from ..table.sections import Stage
 from .addresses import PageAddresses
-from .cache import PageCache, buckets_of
+from .cache import AgedCache, Cache, PageCache, buckets_of
 from .copies import Copies
 from .framing import Edit, Piece, edits, end_of_main, next_words
 from .policy import Choices, Policy, Rules, Sender, ways_of
@@ -43,8 +43,8 @@ def transcode(
     Raises:
         XbrleError: a record's page cannot be told, or the written stream does not have a place for it.
     """
-    cache = cache_for(rules.policy, cache_bytes, addresses.ram_pages, form.page_size)
-    sender = Sender(rules, cache, Copies(space_of(stream)))
+    cache = cache_for(rules.policy, cache_bytes, addresses)
+    sender = Sender(rules, cache, Copies(space_of(stream), addresses.sent))
     writer = Writer(form, [b.name for b in addresses.blocks])
     copied = _CopiedBytes(stream, edits(stream, form, addresses, keep_advice))
     columns = stream.records.columns
@@ -57,7 +57,7 @@ def transcode(
         choices = choose(sender, batch, addresses)
         has_word = columns.head[batch.rows] > 0
         named = (columns.flags[batch.rows] & np.uint16(Flag.CONTINUE) == 0) & keeps_names & has_word
-        block, address = addresses.block[batch.pages], addresses.address[batch.pages]
+        block, address = addresses.written(batch.pages)
         records = PageRecords(block, address, batch.contents, batch.is_dup, named)
         out, starts = writer.write(records, choices)
         start = words[batch.rows]
@@ -85,11 +85,11 @@ def _zero_pages(stream: Stream) -> Iterator[SentPages]:
 
 def choose(sender: Sender, batch: SentPages, addresses: PageAddresses) -> Choices:
     """Let a sender choose for records of a capture."""
-    ram_pages = addresses.ram_page[batch.pages]
-    return sender.choose(ram_pages, batch.pages, batch.stage, batch.contents, batch.is_dup, batch.swept)
+    ram_pages = addresses.ram_page(batch.pages)
+    return sender.choose(ram_pages, batch.pages, batch.stage, batch.contents, batch.is_dup, batch.sweep)
 
 
-def cache_for(policy: Policy, cache_bytes: int, ram_pages: int, page_size: int) -> PageCache | None:
+def cache_for(policy: Policy, cache_bytes: int, addresses: PageAddresses) -> Cache | None:
     """The page cache of a sender with this policy, or None where it never writes deltas.
 
     Raises:
@@ -97,8 +97,17 @@ def cache_for(policy: Policy, cache_bytes: int, ram_pages: int, page_size: int) 
     """
     if policy is Policy.NONE:
         return None
-    ways = ways_of(policy)
-    return PageCache(buckets_of(cache_bytes, page_size, ways), ram_pages, ways)
+    return cache_of(policy, buckets_of(cache_bytes, addresses.page_size, ways_of(policy)), addresses)
+
+
+def cache_of(policy: Policy, buckets: int, addresses: PageAddresses) -> Cache:
+    """A page cache with so many buckets, as the senders have it that a policy with deltas is of.
+
+    QEMU's has a power of two of them, the greatest that is not more.
+    """
+    if policy is Policy.XBZRLE:
+        return AgedCache(1 << buckets.bit_length() - 1, addresses.ram_pages, addresses.ram_sent)
+    return PageCache(buckets, addresses.ram_pages, ways_of(policy), addresses.ram_sent)
 
 
 class _CopiedBytes:

@@ -20,10 +20,12 @@ from ..memory.image import PageSpace
 from ..memory.ramaddr import layout
 from ..memory.replay import View
 from ..model import Block
+from ..sender.addresses import addresses_in_blocks
 from ..sender.cache import PageCache, buckets_of
 from ..sender.copies import Copies
-from ..sender.policy import Dups, Policy, Sender, rules_of, ways_of
+from ..sender.policy import Dups, Policy, Sender, rules_of
 from ..sender.saver import PageRecords, RecordForm, Writer
+from ..sender.transcode import cache_for
 from ..verify.receiver import outcome
 from ..verify.rules import Receiver
 from .cases import Value
@@ -114,15 +116,14 @@ def _send(ask: Ask) -> Answer:
     size, numbers = ask["page_size"], np.array(ask["pages"], np.int64)
     contents = np.frombuffer(ask["contents"], np.uint8).reshape(len(numbers), size)
     form = RecordForm(dialect, ask["endian"], bool(ask["checksums"]), size)
-    ways = ways_of(policy)
-    count = int(numbers.max()) + 1
-    cache = PageCache(buckets_of(ask["cache"], size, ways), count, ways)
-    space = PageSpace([Block(BLOCK, count * size)], size)
+    blocks = [Block(BLOCK, (int(numbers.max()) + 1) * size)]
+    cache = cache_for(policy, ask["cache"], addresses_in_blocks(blocks, form.version, size))
+    space = PageSpace(blocks, size)
     sender = Sender(rules_of(dialect, policy, Dups(ask["dups"]), size), cache, Copies(space))
     is_dup = uniform.fills(contents) != uniform.NOT_UNIFORM
     stages = np.array(ask["stages"], np.uint8)
-    swept = np.cumsum(np.diff(numbers, prepend=0) < 0) > 0
-    choices = sender.choose(numbers, numbers, stages, contents, is_dup, swept)
+    sweep = np.cumsum(np.diff(numbers, prepend=0) < 0, dtype=np.int64)
+    choices = sender.choose(numbers, numbers, stages, contents, is_dup, sweep)
     nothing = np.zeros(len(numbers), bool)
     records = PageRecords(np.zeros(len(numbers), np.int64), numbers * size, contents, is_dup, nothing)
     data, _ = Writer(form, [BLOCK]).write(records, choices)

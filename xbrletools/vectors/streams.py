@@ -20,10 +20,10 @@ from ..formats.ram import PAGE_SIZE, Flag, Kind
 from ..memory.image import PageSpace
 from ..model import Block
 from ..sender.addresses import addresses_in_blocks
-from ..sender.cache import PageCache
 from ..sender.copies import Copies
-from ..sender.policy import Dups, Policy, Sender, rules_of, ways_of
+from ..sender.policy import Dups, Policy, Sender, rules_of
 from ..sender.saver import Frames, PageRecords, RecordForm, Writer, end_of_section, memory_size
+from ..sender.transcode import cache_of
 from ..table.sections import Stage
 from ..verify.rules import Receiver
 from .pages import Question
@@ -52,12 +52,13 @@ def _stream(name: str, dialect: str, endian: str, policy: Policy, checksums: boo
     pages, stages, raw = history(random.Random(name))
     numbers, contents = np.array(pages, np.int64), np.frombuffer(raw, np.uint8).reshape(-1, PAGE_SIZE)
     is_dup = uniform.fills(contents) != uniform.NOT_UNIFORM
-    cache = PageCache(BUCKETS, addresses.ram_pages, ways_of(policy))
+    cache = cache_of(policy, BUCKETS, addresses)
     sender = Sender(rules_of(form.dialect, policy, dups, PAGE_SIZE), cache, Copies(PageSpace(list(BLOCKS), PAGE_SIZE)))
-    swept = np.arange(len(numbers)) >= addresses.ram_pages
-    choices = sender.choose(addresses.ram_page[numbers], numbers, np.array(stages, np.uint8), contents, is_dup, swept)
+    sweep = np.cumsum(np.diff(numbers, prepend=0) < 0, dtype=np.int64)
+    sweep[: addresses.ram_pages] = 0
+    choices = sender.choose(addresses.ram_page(numbers), numbers, np.array(stages, np.uint8), contents, is_dup, sweep)
     named = np.zeros(len(numbers), bool)
-    records = PageRecords(addresses.block[numbers], addresses.address[numbers], contents, is_dup, named)
+    records = PageRecords(*addresses.written(numbers), contents, is_dup, named)
     data, starts = Writer(form, [b.name for b in addresses.blocks]).write(records, choices)
     frames = Frames(form.version, form.version != ram.VERSION_FLAT)
     out = frames.file_header() + frames.section(SectionType.START)

@@ -6,7 +6,7 @@ from typing import TypeVar
 
 from ...errors import XbrleError
 from ...memory.image import Image
-from ...memory.moments import memory_of, space_of
+from ...memory.moments import memory_of
 from ...model import Stream
 from ...sender.fingerprint import Fingerprint, fingerprint
 from ...verify.checker import verify
@@ -14,8 +14,6 @@ from ...verify.rules import Finding, Severity
 from .. import facts, stats
 from ..facts import Overview
 from ..stats import Stats
-
-MODELLED = 1 << 24  # pages of RAM, 64 GiB: the sender of more is not modelled
 
 _T = TypeVar("_T")
 
@@ -61,14 +59,7 @@ def gather(stream: Stream) -> Report:
         facts.overview_of(stream.facts, sums),
         sums,
         part("findings", lambda: list(verify(stream))),
-        part("sender", lambda: _fingerprint(stream)),
+        part("sender", lambda: fingerprint(stream)),
         part("image", lambda: memory_of(stream)),
         failures,
     )
-
-
-def _fingerprint(stream: Stream) -> Fingerprint:
-    """Model the sender's cache, unless the capture claims more pages of RAM than the model has memory for."""
-    if len(space_of(stream)) > MODELLED:
-        raise XbrleError(f"the capture claims {len(space_of(stream)):,} pages; at most {MODELLED:,} are modelled")
-    return fingerprint(stream)

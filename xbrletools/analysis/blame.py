@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from ..codec.verdict import Verdict
 from ..errors import XbrleError
 from ..formats.ram import Kind
-from ..memory.image import Image
+from ..memory.image import Image, State
 from ..memory.moments import lapses_of, space_of
 from ..memory.replay import Layer, View, apply, needed
 from ..model import Stream
@@ -117,7 +117,8 @@ def _authors(
 
 def _unknown(image: Image, first: int, start: int, stop: int) -> NDArray[np.bool_]:
     """Which bytes of the pages [start, stop) of a block are unknown, (pages, page_size) bool."""
-    unknown = np.repeat(~image.recovered[first + start : first + stop, None], image.space.page_size, axis=1)
+    recovered = image.state[first + start : first + stop] == State.RECOVERED
+    unknown = np.repeat(~recovered[:, None], image.space.page_size, axis=1)
     for row, given in image.partly.items():
         if first + start <= row < first + stop:
             unknown[row - first - start] = ~given

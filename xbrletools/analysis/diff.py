@@ -80,11 +80,7 @@ def _lengths(image: Image) -> dict[bytes, int]:
 
 def _in_block(first: Image, second: Image, name: bytes, length: int) -> Iterator[Difference]:
     pending: Difference | None = None
-    size = max(first.space.page_size, second.space.page_size)
-    piece = -(-PIECE // size) * size
-    places = [np.unique(_given(image, name, length) // piece) for image in (first, second)]
-    for start in (np.union1d(*places) * piece).tolist():
-        stop = min(start + piece, length)
+    for start, stop in _given_in_either(first, second, name, length):
         for span in _in_piece(first, second, name, start, stop):
             if pending is not None and (pending.offset + pending.length, pending.change) == (span.offset, span.change):
                 pending = Difference(name, pending.offset, pending.length + span.length, span.change)
@@ -101,6 +97,18 @@ def _pages(image: Image, name: bytes, start: int, stop: int) -> slice:
     size = image.space.page_size
     first = image.space.slice(image.space.index(name)).start
     return slice(first + start // size, first + -(-stop // size))
+
+
+def _given_in_either(first: Image, second: Image, name: bytes, length: int) -> Iterator[tuple[int, int]]:
+    """The bytes [start, stop) of a block whose pages are not unknown in both, in pieces of `PIECE` bytes or a page."""
+    size = max(first.space.page_size, second.space.page_size)
+    places = np.union1d(*(np.unique(_given(image, name, length) // size) for image in (first, second)))
+    begins = np.diff(places, prepend=-2) != 1
+    since = np.arange(len(places)) - np.maximum.accumulate(np.where(begins, np.arange(len(places)), 0))
+    starts = np.flatnonzero(since % max(1, PIECE // size) == 0)
+    ends = np.append(starts[1:], len(places))[: len(starts)] - 1
+    for start, end in zip(places[starts].tolist(), places[ends].tolist(), strict=True):
+        yield start * size, min((end + 1) * size, length)
 
 
 def _given(image: Image, name: bytes, length: int) -> NDArray[np.int64]:

@@ -77,7 +77,9 @@ class PageMap:
 def page_maps(
     space: PageSpace, columns: Columns, image: Image | None, findings: Iterable[Finding]
 ) -> dict[int, PageMap]:
-    """The map of each block that a record is for, by block index. The cost depends on records, not on block lengths."""
+    """The map of each block that a record is for, by block index; of the `CHARTED` blocks of which most was sent, where
+    there are more. The cost depends on records, not on block lengths.
+    """
     pages = space.pages_of(columns)
     listed = np.flatnonzero(pages >= 0)
     # of each page that was sent: its last record (the first from behind), and how often it was sent
@@ -89,7 +91,8 @@ def page_maps(
         hit = np.isin(touched, named)
         fate[hit] = np.maximum(fate[hit], value)
     maps = {}
-    for block in np.unique(np.searchsorted(space.first, touched, side="right") - 1).tolist():
+    blocks, given = np.unique(np.searchsorted(space.first, touched, side="right") - 1, return_counts=True)
+    for block in np.sort(blocks[np.argsort(-given, kind="stable")[:CHARTED]]).tolist():
         place = space.slice(block)
         of_block = slice(*np.searchsorted(touched, [place.start, place.stop]).tolist())
         within = touched[of_block] - place.start
@@ -137,8 +140,8 @@ def maps_section(report: Report) -> Markup:
         return section("Pages", note("Not available: ", clipped(report.failures["image"])))
     space = space_of(report.stream)
     maps = page_maps(space, report.stream.records.columns, report.image, report.findings or [])
-    charted = sorted(sorted(maps, key=lambda block: -maps[block].given)[:CHARTED])
-    figures = [_figure(shown(space.blocks[block].name), maps[block], space.page_size) for block in charted]
+    figures = [_figure(shown(space.blocks[block].name), of_block, space.page_size) for block, of_block in maps.items()]
+    sent = sum(1 for block in report.sums.blocks() if block < len(space.pages) and space.pages[block])
     return section(
         "Pages",
         tag("p", "Left: what became of each page. ", class_="legend-title"),
@@ -146,7 +149,7 @@ def maps_section(report: Report) -> Markup:
         tag("p", "Right: how often it was sent (of a cell's pages, the one sent most).", class_="legend-title"),
         legend([("fate-never", "never"), *_SHADES]),
         *(figures or [note("No record carries a page of a listed block.")]),
-        *more(len(maps), CHARTED, "blocks"),
+        *more(sent, CHARTED, "blocks"),
     )
 
 

@@ -7,7 +7,7 @@ import numpy as np
 
 from xbrletools.formats.xbzrle import ULEB_BITS, ULEB_BYTES_MAX, ULEB_MAX, ULEB_MORE
 
-from . import native
+from . import native, uniform
 from .batches import (
     Bytes,
     Ints,
@@ -96,6 +96,32 @@ def changed(data: Bytes, offsets: Ints, lengths: Ints, page_size: int) -> tuple[
         to, _, counts, verdicts[part] = _parse(payload, ends - lengths[part], ends, page_size)
         flat[positions(to + part.start * page_size, counts)] = True
     return mask, verdicts
+
+
+def idle(data: Bytes, offsets: Ints, lengths: Ints, pages: Bytes, rows: Ints) -> Ints:
+    """Find the first literal at a run's edge that its page holds already, (n,) int64 in bytes of the page; -1 for none.
+
+    ``data``, ``offsets``, ``lengths``, ``pages`` and ``rows`` as in ``apply``, with the pages as they are before it. A
+    sender begins and ends a run where the page that it has differs. It may leave equal bytes within a run. Zeros over a
+    page of zeros do not count: they stand where pages were blanked.
+    """
+    page_size = page_size_of(pages)
+    flat = pages.reshape(-1)
+    first = np.full(len(offsets), _NEVER, np.int64)
+    for part in cut(lengths, _BATCH_RECORDS, _BATCH_PAYLOAD):
+        payload, ends = join(data, offsets[part], lengths[part], pad=_PAD, skip=_HEADER_MOST)
+        to, at, counts, _ = _parse(payload, ends - lengths[part], ends, page_size)
+        record, place = to // page_size, to % page_size
+        base = rows[part][record] * page_size + place
+        for step in (np.zeros_like(counts), counts - 1):
+            equal = np.flatnonzero(flat[base + step] == payload[at + step])
+            np.minimum.at(first, part.start + record[equal], place[equal] + step[equal])
+        sums = np.append(0, np.cumsum(payload != 0))
+        speaks = np.zeros(part.stop - part.start, bool)
+        speaks[record[sums[at + counts] > sums[at]]] = True
+        silent = part.start + np.flatnonzero(~speaks & (first[part] != _NEVER))
+        first[silent[uniform.fills(pages, rows[silent]) == 0]] = _NEVER
+    return np.where(first == _NEVER, -1, first)
 
 
 def _parse(payload: Bytes, begins: Ints, ends: Ints, page_size: int) -> tuple[Ints, Ints, Ints, Bytes]:

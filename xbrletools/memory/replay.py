@@ -66,6 +66,8 @@ class Layer:
 
 #: Called after each layer, while the image is as that layer left it.
 Observer = Callable[[Layer], None]
+#: Called before each layer with the places of its records and their pages, (k,) int64 each.
+Foresight = Callable[[NDArray[np.int64], NDArray[np.int64]], None]
 
 
 def _order(keys: NDArray[np.int64]) -> NDArray[np.int64]:
@@ -161,10 +163,10 @@ def _is_whole(columns: Columns, keep: NDArray[np.int64], page_size: int) -> NDAr
     return whole
 
 
-def apply(image: Image, records: Payloads, observe: Observer | None = None) -> None:
+def apply(image: Image, records: Payloads, observe: Observer | None = None, foresee: Foresight | None = None) -> None:
     """Apply every one of ``records`` to ``image``, each page's in their order.
 
-    ``observe`` sees each layer after it was applied.
+    ``observe`` sees each layer after it was applied, ``foresee`` the places and pages of its records before.
     """
     pages = image.space.pages_of(records.columns)
     places = np.flatnonzero(pages >= 0)
@@ -175,6 +177,8 @@ def apply(image: Image, records: Payloads, observe: Observer | None = None) -> N
     bounds = np.concatenate([[0], np.cumsum(np.bincount(rank))]).tolist()
     for start, end in pairwise(bounds):
         layer = order[start:end]
+        if foresee is not None:
+            foresee(layer, pages[layer])
         done = _apply_layer(image, records, layer, pages[layer])
         if observe is not None:
             observe(done)

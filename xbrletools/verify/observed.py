@@ -2,16 +2,17 @@
 
 from collections.abc import Iterable
 from dataclasses import replace
+from functools import partial
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from ..arrays import Values
-from ..codec import checksum
+from ..codec import checksum, xbzrle
 from ..codec.uniform import NOT_UNIFORM, fills
 from ..codec.verdict import Verdict
-from ..formats.dialects import Dialect
+from ..formats.dialects import Dialect, Encoding
 from ..formats.ram import Kind
 from ..memory.doubt import Cause, as_lapses
 from ..memory.image import Image, State
@@ -22,6 +23,7 @@ from ..model import Stream
 from ..table.claims import field_of, stated
 from ..table.columns import PIECE
 from ..table.kinds import IS_DELTA, IS_PAGE
+from ..table.payloads import Payloads
 from .ledger import Ledger, pieces, room
 from .marks import Ints
 
@@ -30,7 +32,7 @@ SUM_BATCH = 1 << 20  # bytes of pages that are summed at once
 #: Columns beside each other, by name: ``rows`` and what was seen at each of them. Empty where nothing was.
 Seen = dict[str, NDArray[Any]]
 
-_KINDS = ("undecoded", "baseless", "damaged", "blank", "wrong", "suspects")
+_KINDS = ("undecoded", "baseless", "damaged", "blank", "wrong", "suspects", "idle")
 
 
 def pages_wanted(stream: Stream, parts: Iterable[Ints]) -> Values:
@@ -49,7 +51,8 @@ class Replay:
     ``undecoded`` deltas, ``baseless`` ones to pages that were never given in full, ``damaged`` zlib streams, deltas
     over ``blank`` memory whose sum fails, ``wrong`` sums, ``suspects``. A suspect is a delta whose page the receiver
     last got as a dup page. Beside it are the rows of that dup page (``dups``) and of what was sent before it
-    (``bases``, -1 for nothing). ``holds`` (rows of the table,) bool says of deltas that their stated sum is their
+    (``bases``, -1 for nothing). ``idle`` are XBZRLE deltas that state what is there already, with the first such
+    ``place`` in their page. ``holds`` (rows of the table,) bool says of deltas that their stated sum is their
     page's, ``uniform`` that their page comes to one repeated byte.
     """
 
@@ -86,7 +89,9 @@ class Replay:
             if wanted is not None:
                 places = np.flatnonzero(wanted[space.pages_of(chunk)] & (chunk.kind != Kind.DUP))
                 chunk, self._chunk_rows = chunk.take(places), places + start
-            apply(self.image, replace(self.stream.payloads, columns=chunk), self._observe)
+            payloads = replace(self.stream.payloads, columns=chunk)
+            runs = self.stream.dialect is not None and self.stream.dialect.encoding is Encoding.ZRUN
+            apply(self.image, payloads, self._observe, partial(self._foresee, payloads) if runs else None)
             for kind, parts in self._chunk_seen.items():
                 if parts:
                     order = np.argsort(np.concatenate([p["rows"] for p in parts]), kind="stable")
@@ -97,6 +102,17 @@ class Replay:
     def _see(self, kind: str, rows: Ints, **columns: NDArray[Any]) -> None:
         if len(rows):
             self._chunk_seen[kind].append({"rows": rows, **columns})
+
+    def _foresee(self, payloads: Payloads, places: Ints, pages: Ints) -> None:
+        """Look at XBZRLE deltas before they are applied: whether a run begins or ends with what is there already."""
+        columns, image = payloads.columns, self.image
+        based = IS_DELTA[columns.kind[places]] & (image.state[pages] == State.RECOVERED)
+        places, pages = places[based], pages[based]
+        if not len(places):
+            return
+        found = xbzrle.idle(payloads.data, *payloads.spans(places), image.pages, pages)
+        again = np.flatnonzero(found >= 0)
+        self._see("idle", self._chunk_rows[places[again]], pages=pages[again], place=found[again])
 
     def _observe(self, layer: Layer) -> None:
         """Look at a layer's deltas while the image is as they left it. Remember what each page held last."""

@@ -52,6 +52,8 @@ def memory_marks(stream: Stream) -> Iterator[Mark]:
         stale = Stale(receiver)
         stale_rows = stale.bases["rows"]
         yield from stale.marks()
+    if idle := seen["idle"]:
+        yield from _idle(stream, idle)
     unexplained = _without(wrong_rows, stale_rows)
     yield from replayed_marks(stream, twice, unexplained)
     yield from corrupt_marks(receiver, unexplained, twice)
@@ -75,6 +77,16 @@ def _undecoded(seen: Seen) -> Iterator[Mark]:
     message = "the delta does not come to exactly one page: {verdict}"
     for part in pieces(len(seen["rows"])):
         marks.add(Mark(rules.DELTA_SIZE, seen["rows"][part], message, {"verdict": names[seen["verdicts"][part]]}))
+    yield from marks.whole()
+
+
+def _idle(stream: Stream, seen: Seen) -> Iterator[Mark]:
+    """XBZRLE deltas whose runs begin or end with what the page holds already: the sender's page was another."""
+    marks, healing = Marks(), next_full(stream, seen["rows"], seen["pages"])
+    message = "a run begins or ends at {byte:#x} with the byte that the page has there already; {healed}"
+    for part in pieces(len(seen["rows"])):
+        evidence = {"byte": seen["place"][part], "healed_by_record": stream.records.numbers.of(healing[part])}
+        marks.add(Mark(rules.BASE_WRONG, seen["rows"][part], message, evidence, healing[part] < 0))
     yield from marks.whole()
 
 

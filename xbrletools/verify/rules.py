@@ -266,6 +266,14 @@ COMPRESSED_PAGE = _rule("compressed-page", _E, "the zlib stream does not come to
 COMPRESSED_PAGE_SUPERSEDED = _rule(
     "compressed-page-superseded", _N, "a damaged zlib stream whose page a later record gives again"
 )
+BASE_WRONG = _rule(
+    "base-wrong",
+    _E,
+    "an XBZRLE run begins or ends with a byte that the page has already: the sender's page was another",
+    conclusions="A sender begins and ends a run where its own copy of the page differs from the new one. So the page "
+    "that it had is not the receiver's, and the bytes that the delta leaves alone may be wrong as well. A record of "
+    "this page is missing before it or was damaged, or the sender's cache is at fault.",
+)
 CHECKSUM_MISMATCH = _rule(
     "checksum-mismatch",
     _E,

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 import xbrletools
 from tests.streams import PAGE, StreamBuilder, noise
 from xbrletools.errors import XbrleError
-from xbrletools.export import raw
+from xbrletools.export import raw, sidecar
 
 
 def test_a_block_takes_disk_only_where_it_is_not_zero(tmp_path):
@@ -27,6 +27,9 @@ def test_a_claim_of_very_much_costs_neither_time_nor_disk(tmp_path):
     raw.write_folder(image, tmp_path / "out")
     (block,) = json.loads((tmp_path / "out" / "manifest.json").read_text())["blocks"]
     assert (block["sha256"], block["unknown"]) == (None, (1 << 38) - PAGE)
+    pieces = noise(1).reshape(4, 1024)
+    told = b"".join((i * 1024).to_bytes(8, "big") + piece.tobytes() for i, piece in enumerate(pieces))
+    assert block["data_sha256"] == hashlib.sha256(told).hexdigest()
     assert (tmp_path / "out" / "pc.ram").stat().st_blocks * 512 < 1 << 20
 
 
@@ -144,3 +147,34 @@ def test_bytes_that_nobody_sent_are_hashed_up_to_a_limit_over_all_blocks(tmp_pat
     assert written[0].sha256 == written[3].sha256 == hashlib.sha256(bytes(4 * PAGE)).hexdigest()
     none = raw.write_folder(image, tmp_path / "none", hash_unknown=0)
     assert [w.sha256 is not None for w in none] == [False, False, False, True]
+
+
+def test_the_digest_of_the_data_is_that_of_the_pieces_that_are_not_zero(tmp_path):
+    blocks = {b"a": 5 * PAGE + 1100, b"b": 2 * PAGE}
+    stream = StreamBuilder(blocks).page(5 * PAGE, noise(1), b"a").page(PAGE, noise(2), b"a").dup(2 * PAGE, 3, b"a")
+    half = noise(3)
+    half[: PAGE // 2] = 0
+    image = xbrletools.open(stream.page(3 * PAGE, half, b"a").dup(0, 0, b"b").bytes()).memory()
+    written = raw.write_folder(image, tmp_path / "out", hash_unknown=0)
+    for file in written[:1]:
+        out, content = hashlib.sha256(), (tmp_path / "out" / file.file).read_bytes()
+        for at in range(0, len(content), 1024):
+            if any(content[at : at + 1024]):
+                out.update(at.to_bytes(8, "big") + content[at : at + 1024])
+        assert (file.sha256, file.data_sha256) == (None, out.hexdigest())
+
+
+def test_a_capture_of_holes_has_a_digest_of_its_data(tmp_path, monkeypatch):
+    path = tmp_path / "S.bin"
+    data = StreamBuilder().page(0, noise(1)).end().bytes()
+    path.write_bytes(data)
+    with path.open("r+b") as file:
+        file.truncate(64 << 20)
+    stream = xbrletools.open(path).stream
+    whole = hashlib.sha256(data + bytes((64 << 20) - len(data))).hexdigest()
+    assert sidecar.digests(stream) == {"sha256": whole, "data_sha256": None}
+    monkeypatch.setattr(sidecar, "ZEROS_MAX", 1 << 20)
+    told = hashlib.sha256()
+    for at in range(0, len(data), 1024):
+        told.update(at.to_bytes(8, "big") + data[at : at + 1024].ljust(1024, b"\0"))
+    assert sidecar.digests(stream) == {"sha256": None, "data_sha256": told.hexdigest()}

@@ -110,7 +110,8 @@ def _space(space: str | None, form: str) -> str:
     type=size,
     default=str(raw.HASHED_UNKNOWN_MAX),
     metavar="BYTES",
-    help="Leave digests out of the manifest if they would cover more than this many unknown bytes (default: 4G).",
+    help="Where a digest would cover more unknown bytes than this, write data_sha256, a digest of what is not zero, "
+    "instead of sha256 (default: 4G).",
 )
 @click.option("--force", is_flag=True, help="Replace existing files.")
 def command(
@@ -195,7 +196,13 @@ def _folder(opened: Capture, image: Image, output: Path, about: Sidecar, hash_un
             "trust": about.trust.value,
         }
         confirmed = opened.confirmed(image, about.record, about.view)
-        raw.write_folder(image, output, force, on, confirmed, hash_unknown, **described)
+        written = raw.write_folder(image, output, force, on, confirmed, hash_unknown, **described)
+    left_out = [w for w in written if w.sha256 is None]
+    if left_out:
+        warn(
+            f"{left_out[0].name}: too many bytes were not sent for a SHA-256 of all; the manifest has data_sha256, the "
+            f"digest of what is not zero ({len(left_out)} of {len(written)} blocks; see --hash-unknown)"
+        )
 
 
 def _say_what_is_missing(count: int, possible: int) -> None:

@@ -51,7 +51,9 @@ CACHE = 0x8000000  # bytes
     help="Stop the guest once what is left can be sent in this time (default: the workload's).",
 )
 @click.option("--cache", type=size, metavar="BYTES", help="The sender's page cache (default: the workload's, or 128M).")
-@click.option("--seed", default=0, show_default=True, metavar="N", help="Seed for the guest's writes.")
+@click.option(
+    "--seed", type=click.IntRange(0), default=0, show_default=True, metavar="N", help="Seed for the guest's writes."
+)
 @json_object
 def command(
     workload: str | None,

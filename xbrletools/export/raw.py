@@ -17,6 +17,7 @@ from numpy.typing import NDArray
 from ..errors import XbrleError
 from ..memory.image import Image, State
 from ..text import shown
+from .digests import ZEROS_MAX, DataDigest
 from .files import replacing
 from .memory import Piece, marked_bytes, parts, possible_ranges, unknown_ranges
 from .sidecar import as_objects
@@ -24,7 +25,7 @@ from .sidecar import as_objects
 MANIFEST = "manifest.json"
 NAME_BYTES_MAX = 200  # of an escaped name, so that with a suffix it fits into the 255 bytes of a file system
 ZEROS = bytes(1 << 20)
-HASHED_UNKNOWN_MAX = 1 << 32  # bytes that were not sent and are hashed all the same: a stream can claim any length
+HASHED_UNKNOWN_MAX = ZEROS_MAX
 
 _SAFE = frozenset(b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789._-+@=,")
 
@@ -37,7 +38,8 @@ class WrittenFile:
     """One block on disk: its name as shown, its file and its length in bytes.
 
     ``unknown``, ``known`` and ``unprotected`` count bytes of it, in the words of `xbrletools.memory.confirm`; the last
-    two are None where they were not asked for. ``sha256`` is None where too many bytes are unknown to be hashed.
+    two are None where they were not asked for. ``sha256`` is None where too many bytes are unknown to be hashed. Then
+    ``data_sha256`` is the digest of what is not zero, as `xbrletools.export.digests` says.
     ``unknown_ranges`` are as the manifest has them. So are ``possible_ranges``: those of the unknown bytes that are
     written as they may have been.
     """
@@ -46,6 +48,7 @@ class WrittenFile:
     file: str
     length: int
     sha256: str | None
+    data_sha256: str | None
     unknown: int
     sum_holds: int | None
     unprotected: int | None
@@ -122,6 +125,14 @@ def digest(
             progress(len(data))
     zeros(image.block_bytes(block))
     return out.hexdigest()
+
+
+def data_digest(image: Image, block: int) -> str:
+    """The digest of a block's bytes that are not zero: see `xbrletools.export.digests`."""
+    out = DataDigest()
+    for offset, data in parts(image, whole(image, block)):
+        out.add(offset, data)
+    return str(out)
 
 
 def _unsent(image: Image, block: int) -> int:
@@ -216,7 +227,8 @@ def _fill_folder(
             ranges = as_objects(unknown_ranges(image, [whole(image, block)]))
             maybe = as_objects(possible_ranges(image, [whole(image, block)]))
             block_name, counts = shown(declared.name), (unknown, held, unprotected)
-            written.append(WrittenFile(block_name, name, declared.length, sha256, *counts, ranges, maybe))
+            of_data = data_digest(image, block) if sha256 is None else None
+            written.append(WrittenFile(block_name, name, declared.length, sha256, of_data, *counts, ranges, maybe))
         manifest = {**about, "blocks": [asdict(w) for w in written]}
         (Path(temporary) / MANIFEST).write_text(json.dumps(manifest, indent=2) + "\n", "utf-8")
         for name in [*(w.file for w in written), MANIFEST]:

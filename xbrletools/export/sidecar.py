@@ -18,6 +18,7 @@ from ..model import Stream
 from ..physical.layout import PhysicalMap
 from ..ram.elsewhere import LEFT_OUT
 from ..text import shown
+from .digests import STEP, ZEROS_MAX, DataDigest
 from .files import replacing
 from .memory import Piece, Unknown, marked_bytes, mask_path, possible_ranges, unknown_ranges
 
@@ -102,7 +103,7 @@ def source(stream: Stream) -> dict[str, Any]:
     ``words`` says what the counts of bytes mean.
     """
     return {
-        "source": {"name": shown(os.fsencode(stream.name)), "size": len(stream.data), "sha256": digest(stream)},
+        "source": {"name": shown(os.fsencode(stream.name)), "size": len(stream.data), **digests(stream)},
         "complete": _is_complete(stream),
         "skipped": as_objects(stream.facts.skipped),
         "words": WORDS if stream.salvaged else PLAIN_WORDS,
@@ -112,6 +113,19 @@ def source(stream: Stream) -> dict[str, Any]:
 def as_objects(ranges: Iterable[tuple[int, int]]) -> list[dict[str, int]]:
     """Ranges [start, end) as JSON has them."""
     return [{"start": start, "length": end - start} for start, end in ranges]
+
+
+def digests(stream: Stream) -> dict[str, str | None]:
+    """The capture's digests, in hexadecimal: ``sha256``, or where that would be mostly of holes ``data_sha256``."""
+    size = len(stream.data)
+    if size - sum(stop - start for start, stop in stream.source.extents(0, size)) <= ZEROS_MAX:
+        return {"sha256": digest(stream), "data_sha256": None}
+    of_data, done = DataDigest(), 0
+    for start, stop in stream.source.extents(0, size):
+        for at in range(max(done, start // STEP * STEP), stop, HASHED):
+            done = min(at + HASHED, size if stop == size else -(-stop // STEP) * STEP)
+            of_data.add(at, stream.data[at:done])
+    return {"sha256": None, "data_sha256": str(of_data)}
 
 
 def digest(stream: Stream) -> str:

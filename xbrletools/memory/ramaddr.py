@@ -18,6 +18,8 @@ from ..text import shown
 PC_ORDER = (b"pc.ram", b"pc.bios", b"pc.rom", b"vga.vram")  # then option ROMs by PCI slot [C]
 _OPTION_ROM = re.compile(rb"([0-9a-f]{4}):([0-9a-f]{2}):([0-9a-f]{2})\.([0-7])/.+\.rom")
 
+RAM_ADDR_MAX = 1 << 60  # bytes: far beyond any guest's RAM
+
 BY_PC = "the PC's allocation order"
 BY_LIST = "the order of the block list"
 BY_SECTION = "the section's own ram_addr addresses"
@@ -31,7 +33,8 @@ def layout(
     ``bases`` places blocks by hand. A block without a base follows the block before it in the order that applies.
 
     Raises:
-        XbrleError: a base is for an unknown block, is not a multiple of ``page_size``, or makes blocks overlap.
+        XbrleError: a base is for an unknown block, is not a multiple of ``page_size``, or makes blocks overlap. Or the
+            blocks claim more than any guest has.
     """
     bases = bases or {}
     _check(blocks, page_size, bases)
@@ -40,6 +43,9 @@ def layout(
     at = 0
     for i in order:
         at = bases.get(blocks[i].name, at)
+        if at + blocks[i].length > RAM_ADDR_MAX:
+            end = at + blocks[i].length
+            raise XbrleError(f"{shown(blocks[i].name)} would end at ram_addr {end:#x}, which no guest's RAM reaches")
         offsets[i] = at
         at += -(-blocks[i].length // page_size) * page_size
     if bases:
@@ -72,6 +78,8 @@ def _check(blocks: Sequence[Block], page_size: int, bases: Mapping[bytes, int]) 
     for name, base in bases.items():
         if name not in names:
             raise XbrleError(f"there is no RAM block {shown(name)} to give a base")
+        if base > RAM_ADDR_MAX:
+            raise XbrleError(f"invalid base {base:#x} for {shown(name)}: no guest's RAM reaches that far")
         if base < 0 or base % page_size:
             raise XbrleError(
                 f"invalid base {base:#x} for {shown(name)}: it is not a multiple of the page size {page_size}"

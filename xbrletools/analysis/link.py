@@ -32,6 +32,7 @@ from ..table.sections import Stage
 WORD = ram.Word.sizeof()
 PASSES_MAX = 100_000
 PAGES_MAX = 1 << 28  # 1 TiB of 4 KiB pages
+DRAWN = 1 << 20  # pages that are drawn at once
 WRITES_MANY = 4  # writes to each page in a pass from which on each page is drawn by itself
 
 #: The page cache's hits and the deltas' sizes are those of the posted patch.
@@ -121,10 +122,12 @@ def simulate(workload: Workload, deltas: bool, seed: int = 0) -> Transfer:
     first = np.cumsum([0, *(g.pages for g in workload.groups)])
     full, dup = WORD + size, WORD + ram.Fill.sizeof()
 
-    is_dup = random.random(count) < workload.dup_share
-    dups = int(np.count_nonzero(is_dup))
-    if cache is not None:
-        cache.insert(np.flatnonzero(~is_dup))
+    dups = 0
+    for start in range(0, count, DRAWN):
+        is_dup = random.random(min(DRAWN, count - start)) < workload.dup_share
+        dups += int(np.count_nonzero(is_dup))
+        if cache is not None:
+            cache.insert(start + np.flatnonzero(~is_dup))
     sent = dups * dup + (count - dups) * full
     pages, delta_count, passes = count - dups, 0, 1
     took = sent / link.bandwidth
@@ -186,7 +189,9 @@ def _written(
     for group, start in zip(groups, first.tolist(), strict=False):
         expected = group.writes * seconds
         if expected > WRITES_MANY * group.pages:
-            hit = np.flatnonzero(random.random(group.pages) < -np.expm1(-expected / group.pages))
+            share, drawn = -np.expm1(-expected / group.pages), range(0, group.pages, DRAWN)
+            parts = (at + np.flatnonzero(random.random(min(DRAWN, group.pages - at)) < share) for at in drawn)
+            hit = np.concatenate(list(parts))
         else:
             hit = np.unique(random.integers(0, group.pages, random.poisson(expected)))
         out.append(hit + start)

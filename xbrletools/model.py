@@ -25,7 +25,8 @@ ANY_BLOCK = -1
 class Block:
     """A RAM block. ``length`` is in bytes. It is 0 with ``declared`` false where only a record names the block.
 
-    ``address`` is its guest-physical address and ``page_size`` its own page size, where the list says so.
+    ``address`` is its offset in the region that holds it, which is *not* guest-physical, and ``page_size`` its own page
+    size, where the list says so.
     """
 
     name: bytes

@@ -17,7 +17,7 @@ ENTRY_MAX = 1 + 0xFF + 3 * ram.Word.sizeof()  # a name with its length, the bloc
 
 @dataclass(frozen=True, slots=True)
 class Entry:
-    """One block of the list: ``length`` in bytes, its guest-physical address and its own page size where they stand."""
+    """One block of the list: ``length`` in bytes, its offset in its region and its own page size where they stand."""
 
     name: bytes
     length: int

@@ -25,8 +25,13 @@ def pci(command: int = 2, bars: dict[int, int] | None = None, **more: object) ->
     return bytes(machine.PciDevice.build(fields | about | {"rest": bytes(256 - 0x28)} | more))
 
 
-def stream(blocks: dict[bytes, int], sections: dict[bytes, bytes], pages: dict[bytes, bytes] | None = None) -> Stream:
-    """A stream with these blocks, whose first pages hold ``pages``, and these device sections, with footers."""
+def stream(
+    blocks: dict[bytes, int], sections: dict[bytes, bytes], pages: dict[bytes, bytes] | None = None, parts: int = 0
+) -> Stream:
+    """A stream with these blocks, whose first pages hold ``pages``, and these device sections, with footers.
+
+    ``parts`` empty sections of RAM stand before its end.
+    """
     import numpy as np
 
     built = StreamBuilder(blocks)
@@ -37,6 +42,8 @@ def stream(blocks: dict[bytes, int], sections: dict[bytes, bytes], pages: dict[b
             built.page(at, page, block)
         if not content:
             built.dup(0, 0, block)
+    for _ in range(parts):
+        built.part()
     tail = b""
     for i, (name, data) in enumerate(sections.items(), 10):
         head = b"\x04" + i.to_bytes(4, "big") + bytes([len(name)]) + name + bytes(4) + (1).to_bytes(4, "big")

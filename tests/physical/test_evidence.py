@@ -28,6 +28,10 @@ class TestPc:
         assert placed(where, b"pc.ram") == [(0, GIB, 0), (4 * GIB, 2 * GIB, GIB)]
         assert where.is_whole
 
+    def test_devices_are_found_after_any_number_of_equal_sections(self):
+        where = map_of(machines.stream({b"pc.ram": 3 * GIB}, {RTC: machines.cmos(GIB, 2 * GIB)}, parts=50))
+        assert placed(where, b"pc.ram") == [(0, GIB, 0), (4 * GIB, 2 * GIB, GIB)]
+
     def test_cmos_that_does_not_sum_up_to_the_blocks_is_not_believed(self):
         where = map_of(machines.stream({b"pc.ram": 3 * GIB}, {RTC: machines.cmos(GIB, GIB)}))
         assert placed(where, b"pc.ram") == []

@@ -132,7 +132,8 @@ def _rule_split(stream: Stream, out: Draft, name: bytes, length: int) -> int:
     version = (int(match[1]), int(match[2])) if match and match[1] else None
     aligned = version >= ALIGNED_SINCE if version else any(b.name.startswith(b"/rom@etc/") for b in stream.blocks)
     reach, split = Q35_SPLIT if q35 else PC_SPLIT
-    out.origin.append(f"rules of {'q35' if q35 else 'i440fx'}, machine {shown(name) if name else 'not named'}")
+    machine_words = f"machine {shown(name)}" if name else "machine not named"
+    out.origin.append(f"rules of {'q35' if q35 else 'i440fx'}, {machine_words}, since the stream has no CMOS")
     if name == b"isapc" or length < reach:
         return length
     split = split if aligned else reach

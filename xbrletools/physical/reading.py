@@ -5,6 +5,7 @@ Nothing here replays the whole stream: what a table of the firmware's or a devic
 
 from collections.abc import Iterator
 from dataclasses import replace
+from itertools import islice
 
 import numpy as np
 
@@ -30,11 +31,9 @@ FIELDS_MAX = 1 << 20  # bytes of a section that are taken apart
 @once
 def _sections(stream: Stream) -> tuple[dict[bytes, list[Section]], dict[bytes, list[Section]]]:
     """The device sections, those of type FULL, in file order: by their own name, and by the path before it."""
-    types = np.frombuffer(stream.sections.columns()["section_type"], np.uint8)
     by_name: dict[bytes, list[Section]] = {}
     by_path: dict[bytes, list[Section]] = {}
-    for i in np.flatnonzero(types == SectionType.FULL)[:SECTIONS_MAX].tolist():
-        section = stream.sections[i]
+    for section in islice(stream.sections.of_types(SectionType.FULL), SECTIONS_MAX):
         if section.owner is not None:
             path, _, name = section.owner.idstr.rpartition(b"/")
             by_name.setdefault(name, []).append(section)

@@ -29,6 +29,7 @@ def test_the_library_gives_the_object_that_info_prints(capsys, name):
     capture = xbrletools.open(path)
     printed = json.loads(run(capsys, "info", path, "--json")[1])
     assert "placed" in printed.pop("physical")
+    assert "cpus" in printed.pop("guest")
     assert printed == facts.as_json(facts.gather(capture.scan()), capture.source)
 
 

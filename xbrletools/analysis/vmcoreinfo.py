@@ -57,17 +57,18 @@ def reader(image: Image, where: PhysicalMap) -> Read:
 
 def find(stream: Stream, image: Image, where: PhysicalMap) -> VmCoreInfo | None:
     """VMCOREINFO as the device or memory has it; None where neither does."""
-    return _of_device(stream, image, where) or _in_memory(image, where)
+    return of_device(stream, reader(image, where), where.endian) or _in_memory(image, where)
 
 
-def _of_device(stream: Stream, image: Image, where: PhysicalMap) -> VmCoreInfo | None:
+def of_device(stream: Stream, read: Read, endian: str) -> VmCoreInfo | None:
+    """VMCOREINFO as the device names it, in memory that ``read`` gives; None where there is no device, or no note."""
     for section in reading.named(stream, DEVICE):
         fields = {n.rpartition(".")[2]: f.value for n, f in reading.fields(stream, section).items()}
         address, length = fields.get("paddr"), fields.get("size")
         if not isinstance(address, int) or not isinstance(length, int):
             continue
-        raw = reader(image, where)(address, length)
-        text = _contents(raw, where.endian) if raw else None
+        raw = read(address, length)
+        text = _contents(raw, endian) if raw else None
         if text is not None:
             return VmCoreInfo(text, f"the device vmcoreinfo, which points to {address:#x}")
     return None
@@ -87,6 +88,12 @@ def _contents(raw: bytes, endian: str) -> bytes | None:
     return text if name.rstrip(b"\0") == core.VMCOREINFO.rstrip(b"\0") and len(text) == head.length else None
 
 
+def of_page(page: bytes) -> bytes | None:
+    """The text of VMCOREINFO that a page begins with; None where it does not."""
+    text = page.partition(b"\0")[0]
+    return text if text.startswith(BEGINS) and b"\n" + ALSO in text else None
+
+
 def _in_memory(image: Image, where: PhysicalMap) -> VmCoreInfo | None:
     """The page that begins as VMCOREINFO does, among the pages of RAM that were given."""
     space = image.space
@@ -99,8 +106,8 @@ def _in_memory(image: Image, where: PhysicalMap) -> VmCoreInfo | None:
             rows = touched[at : at + CHUNK]
             begins = image.pages[rows, :8].copy().view(np.uint64).reshape(-1)
             for row in rows[begins == words].tolist():
-                text = image.pages[row].tobytes().partition(b"\0")[0]
-                if text.startswith(BEGINS) and b"\n" + ALSO in text and image.state[row] == State.RECOVERED:
+                text = of_page(image.pages[row].tobytes())
+                if text is not None and image.state[row] == State.RECOVERED:
                     address = r.start + (row - first) * space.page_size - r.offset
                     return VmCoreInfo(text, f"the page at {address:#x}")
     return None

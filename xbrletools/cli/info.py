@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from ..analysis import facts, places
+from ..analysis import facts, guest, places
 from ..capture import Capture
 from ..container import returnpath
 from ..errors import XbrleError
@@ -31,6 +31,7 @@ if TYPE_CHECKING:
 
 NAMES_MAX = 12  # device sections that are named in a line
 COMMANDS_MAX = 40  # COMMANDs that are named, equal ones in a row once
+CPUS_MAX = 8  # CPUs that are listed for a person
 BLOCKS_MAX = 24  # RAM blocks that are listed for a person
 
 DISCARD = Command.POSTCOPY_RAM_DISCARD
@@ -73,7 +74,7 @@ def command(opened: Capture, as_json: bool, xml: bool, commands: bool) -> int:
             raise
         return status
     about = facts.as_json(overview, opened.source, opened.channels, _reverse(opened))
-    about["physical"] = _physical(opened) if at_hand else None
+    about["physical"], about["guest"] = _memory(opened) if at_hand else (None, None)
     if as_json:
         say(json.dumps(about, indent=2))
     else:
@@ -111,13 +112,14 @@ def _xml(opened: Capture) -> str:
     return "\n".join("".join(c if c.isprintable() or c == "\t" else "\ufffd" for c in line) for line in lines)
 
 
-def _physical(opened: Capture) -> dict[str, Any] | None:
-    """Where the guest's memory lies, or None where no map can be worked out."""
+def _memory(opened: Capture) -> tuple[dict[str, Any] | None, dict[str, Any] | None]:
+    """Where the guest's memory lies, and what guest it is; None where no map can be worked out."""
     try:
         where = infer.map_of(opened.stream)
+        who = guest.guest_of(opened.stream, where)
     except XbrleError:
-        return None
-    return {"origin": where.origin, "notes": list(where.notes), **places.as_json(where)}
+        return None, None
+    return {"origin": where.origin, "notes": list(where.notes), **places.as_json(where)}, guest.as_json(who)
 
 
 # -- for people -------------------------------------------------------------------------------------------------------
@@ -130,6 +132,8 @@ def _show(about: dict[str, Any], dialect: str) -> None:
         tables.append(_blocks(about["blocks"]))
     if about["physical"] is not None:
         tables += _places(about["physical"])
+    if about["guest"] is not None and (lines := _guest_words(about["guest"])):
+        tables.append(_pairs(lines))
     if any(about["records"].values()):
         tables.append(_records(about))
     show(*tables)
@@ -348,6 +352,28 @@ def _places(physical: dict[str, Any]) -> "list[Table]":
     if len(physical["placed"]) > BLOCKS_MAX:
         table.add_row(f"and {len(physical['placed']) - BLOCKS_MAX} more")
     return [_pairs(told), table]
+
+
+def _guest_words(who: dict[str, Any]) -> list[tuple[str, str]]:
+    """What guest it is, and where its CPUs are."""
+    lines = []
+    if who["release"] is not None:
+        lines.append(("guest", f"Linux {who['release']}, by {'; '.join(who['evidence'])}"))
+        if who["banner"] is not None:
+            lines.append(("", who["banner"]))
+        offsets = [
+            f"{name} {value:#x}"
+            for name, value in (("KASLR offset", who["kaslr_offset"]), ("phys_base", who["phys_base"]))
+            if value is not None
+        ]
+        lines += [("", ", ".join(offsets))] if offsets else []
+    for cpu in who["cpus"][:CPUS_MAX]:
+        words = [f"at {cpu['pc']:#x}" if cpu["pc"] is not None else "", cpu["mode"] or cpu["machine"]]
+        words += [f"CR3 {cpu['cr3']:#x}"] if cpu["cr3"] else []
+        lines.append((f"CPU {cpu['number']}", ", ".join(filter(None, words))))
+    if len(who["cpus"]) > CPUS_MAX:
+        lines.append(("", f"and {len(who['cpus']) - CPUS_MAX} CPUs more"))
+    return lines
 
 
 def _records(about: dict[str, Any]) -> "Table":

@@ -1,0 +1,135 @@
+"""What guest this is, as far as its memory and its CPUs show: the kernel's release, where it lies, what each CPU does.
+
+Facts: formats/README.md, "Memory images"; Linux, Documentation/admin-guide/kdump/vmcoreinfo.rst. Every answer names its
+evidence. A banner alone is weak evidence: a file in memory can hold one. So it counts where VMCOREINFO names the same
+release, or where all banners agree.
+"""
+
+import re
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from ..model import Stream, once
+from ..physical import reading
+from ..physical.layout import PhysicalMap
+from . import vmcoreinfo
+from .cpus import Cpu, cpus_of
+from .vmcoreinfo import VmCoreInfo
+
+SEARCHED = 4 << 30  # bytes of a capture that are searched for text
+BANNERS = 64  # banners that are looked at
+WINDOW = 64 << 20  # bytes that are searched at once
+
+_BANNER = re.compile(rb"Linux version (\d+\.\d+[!-~]*) \([ -~]{8,400}")
+_COUNTERS = ("rip", "pc", "nip", "psw_addr")  # where a CPU is, by the names of machines
+
+
+@dataclass(frozen=True, slots=True)
+class Guest:
+    """A guest. What nothing shows is None. ``evidence`` says for a person what the rest stands on.
+
+    ``kaslr_offset`` is how far the kernel's virtual addresses are moved, ``phys_base`` what Linux calls so.
+    """
+
+    release: str | None
+    banner: str | None
+    build_id: str | None
+    kaslr_offset: int | None
+    phys_base: int | None
+    evidence: tuple[str, ...]
+    cpus: tuple[Cpu, ...]
+
+
+def guest_of(stream: Stream, where: PhysicalMap) -> Guest:
+    """The guest in a stream whose memory lies as ``where`` says."""
+    info = _vmcoreinfo(stream, where)
+    found = banners(stream)
+    evidence = [f"VMCOREINFO from {info.found}"] if info is not None else []
+    release = info.get("OSRELEASE") if info is not None else None
+    releases = {name for name, _ in found}
+    if release is None and len(releases) == 1:
+        release = next(iter(releases))
+        evidence.append("the kernel's banner in memory, the only one")
+    banner = max((text for name, text in found if name == release), key=len, default=None)
+    return Guest(
+        release,
+        banner,
+        info.get("BUILD-ID") if info is not None else None,
+        _number(info, "KERNELOFFSET", 16),
+        _number(info, "NUMBER(phys_base)", 10),
+        tuple(evidence),
+        cpus_of(stream),
+    )
+
+
+def _number(info: VmCoreInfo | None, key: str, base: int) -> int | None:
+    text = info.get(key) if info is not None else None
+    try:
+        return None if text is None else int(text, base)
+    except ValueError:
+        return None
+
+
+def _vmcoreinfo(stream: Stream, where: PhysicalMap) -> VmCoreInfo | None:
+    """VMCOREINFO of the device; without a device, of the page that begins as it does."""
+
+    def read(address: int, length: int) -> bytes | None:
+        r = next((r for r in where.ranges if r.start <= address and address + length <= r.end), None)
+        return None if r is None else reading.read(stream, r.block, r.offset + address - r.start, length)
+
+    info = vmcoreinfo.of_device(stream, read, where.endian)
+    if info is not None or len(stream.data) > SEARCHED:
+        return info
+    word = int.from_bytes(vmcoreinfo.BEGINS[:4], "big")
+    for r in where.ranges:
+        index = next(i for i, b in enumerate(stream.blocks) if b.name == r.block)
+        for offset in reading.pages_that_begin(stream, index, stream.page_size, word)[:BANNERS]:
+            raw = reading.read(stream, r.block, offset, stream.page_size)
+            text = vmcoreinfo.of_page(raw) if raw is not None else None
+            if text is not None and r.offset <= offset < r.offset + r.length:
+                return VmCoreInfo(text, f"the page at {r.start + offset - r.offset:#x}")
+    return None
+
+
+@once
+def banners(stream: Stream) -> tuple[tuple[str, str], ...]:
+    """The banners of Linux in pages that were sent whole, as (release, text), each text once.
+
+    Captures larger than `SEARCHED` are not searched.
+    """
+    found: dict[str, str] = {}
+    size = len(stream.data)
+    if size > SEARCHED:
+        return ()
+    step, overlap = WINDOW, 512
+    for at in range(0, size, step):
+        window = np.asarray(stream.data[at : min(size, at + step + overlap)]).data
+        for match in _BANNER.finditer(window):
+            found.setdefault(match[0].decode("ascii"), match[1].decode("ascii"))
+            if len(found) >= BANNERS:
+                return tuple((release, text) for text, release in found.items())
+    return tuple((release, text) for text, release in found.items())
+
+
+def as_json(guest: Guest) -> dict[str, Any]:
+    """The guest as JSON has it."""
+    return {
+        "release": guest.release,
+        "banner": guest.banner,
+        "build_id": guest.build_id,
+        "kaslr_offset": guest.kaslr_offset,
+        "phys_base": guest.phys_base,
+        "evidence": list(guest.evidence),
+        "cpus": [
+            {
+                "number": cpu.number,
+                "machine": cpu.machine.name.lower(),
+                "pc": next((cpu.registers[n] for n in _COUNTERS if n in cpu.registers), None),
+                "cr3": cpu.registers.get("cr3") if cpu.mode is not None else None,
+                "mode": cpu.mode,
+            }
+            for cpu in guest.cpus
+        ],
+    }

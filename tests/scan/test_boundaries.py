@@ -4,6 +4,7 @@ import io
 import json
 from typing import Any
 
+import numpy as np
 import pytest
 
 import xbrletools
@@ -26,7 +27,7 @@ from xbrletools.formats import qevm
 from xbrletools.formats.qevm import SectionType
 from xbrletools.scan.strict import Scanner
 from xbrletools.source.opening import open_source
-from xbrletools.table.sections import Boundary
+from xbrletools.table.sections import Boundary, Owner, Sections
 
 RAM = start() + block_list(((b"pc.ram", 1 << 16),)) + EOS + footer() + part(kind=SectionType.END) + EOS + footer()
 
@@ -258,3 +259,37 @@ class TestCommands:
 def test_a_stream_is_the_same_from_a_pipe(pipe):
     data = stream(*(page(i << 12, patterned(i), b"pc.ram" if not i else None) for i in range(9)))
     assert devices_of(data, pipe)[1].complete
+
+
+class TestRunsOfSections:
+    def test_equal_ones_in_a_row_are_a_run_however_they_were_added(self):
+        sections, owner = Sections(), Owner(1, b"ram", 0, 4)
+        for i in range(5):
+            at = 100 + 20 * i
+            sections.close(sections.add(SectionType.PART, owner, at, at + 5), at + 13, Boundary.PARSED)
+        sections.close(sections.add(SectionType.PART, owner, 200, 205), 500, Boundary.PARSED)
+        assert (len(sections), sections.run_count) == (6, 2)
+        assert [(s.offset, s.data, s.end) for s in sections][3:] == [(160, 165, 173), (180, 185, 193), (200, 205, 500)]
+        assert [sections.at(o) for o in (99, 100, 119, 120, 199, 200, 900)] == [-1, 0, 0, 1, 4, 5, 5]
+        assert sections.of(np.array([99, 100, 119, 120, 199, 200, 900])).tolist() == [-1, 0, 0, 1, 4, 5, 5]
+        assert sections.stages(np.arange(6)).tolist() == [2] * 6
+
+    @pytest.mark.parametrize("offset", range(95, 205, 5))
+    def test_cut_off_they_are_as_if_each_had_been_added_alone(self, offset):
+        sections, owner = Sections(), Owner(1, b"ram", 0, 4)
+        sections.close(sections.add(SectionType.PART, owner, 100, 105), 113, Boundary.PARSED)
+        sections.repeat(4, 20)
+        sections.truncate(offset)
+        expected = [(100 + 20 * i, min(offset, 113 + 20 * i)) for i in range(5) if 100 + 20 * i < offset]
+        assert [(s.offset, s.end) for s in sections] == expected
+        assert len(sections) == len(expected)
+        assert all((s.found_by is Boundary.CUT) == (s.end < s.offset + 13) for s in sections)
+        sections.add(SectionType.EOF, None, 300, 301)
+        assert sections[-1].index == len(expected)
+
+    def test_a_disk_keeps_every_chunk_of_a_run(self):
+        sections, owner = Sections(), Owner(1, b"block", 0, 1)
+        for i in range(3):
+            sections.close(sections.add(SectionType.PART, owner, 50 * i, 50 * i + 5), 50 * i + 45, Boundary.PARSED)
+        assert [s.offset for s in sections.of_owner(b"block")] == [0, 50, 100]
+        assert not list(sections.of_owner(b"ram"))

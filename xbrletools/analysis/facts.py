@@ -27,7 +27,8 @@ if TYPE_CHECKING:
     from ..ram.packets import Channel
 
 CONTAINER = "qevm"
-COMMANDS_MAX = 1 << 16  # COMMANDs that are listed one by one
+COMMANDS_MAX = 1 << 14  # COMMANDs that are listed one by one
+GROUPS_MAX = 1 << 13  # owners whose sections are summed up; those of the others are counted together
 
 
 class Scannable(Protocol):
@@ -112,10 +113,12 @@ class Overview:
 
     @property
     def section_groups(self) -> list[SectionGroup]:
-        """The sections by owner, in the order of each owner's first section."""
+        """The sections by owner, in the order of each owner's first section; those of the first `GROUPS_MAX` owners."""
         groups: dict[Owner | SectionType, SectionGroup] = {}
         for section, count in self.facts.sections.runs():
             key = section.owner or section.type
+            if len(groups) >= GROUPS_MAX and key not in groups:
+                continue
             group = groups.get(key) or SectionGroup(section.owner, section.offset, Counter(), 0, section.found_by)
             group.types[section.type] += count
             length = group.length + count * (section.end - section.offset)
@@ -125,10 +128,12 @@ class Overview:
     @property
     def device_tail(self) -> DeviceTail | None:
         """Where device state lies, or None where the capture has none."""
-        full = list(self.facts.sections.of_types(SectionType.FULL))
-        if not full:
-            return None
-        return DeviceTail(full[0].offset, full[-1].end, Counter(s.found_by for s in full))
+        first = last = None
+        found_by: Counter[Boundary] = Counter()
+        for last in self.facts.sections.of_types(SectionType.FULL):
+            first = first or last
+            found_by[last.found_by] += 1
+        return None if first is None or last is None else DeviceTail(first.offset, last.end, found_by)
 
 
 def gather(scan: Stream | Scannable) -> Overview:
@@ -190,6 +195,7 @@ def as_json(
     """
     facts, total = overview.facts, overview.total
     reading, evidence = facts.reading, facts.reading.evidence
+    groups = overview.section_groups
     return {
         "name": source.name,
         "container": CONTAINER,
@@ -220,7 +226,8 @@ def as_json(
         "payload": {k.name.lower(): int(total.payload[k]) for k in Kind if total.payload[k]},
         "passes": overview.pass_count,
         "saved": overview.saved,
-        "sections": [_section_group(group) for group in overview.section_groups],
+        "sections": [_section_group(group) for group in groups],
+        "sections_left_out": len(facts.sections) - sum(sum(group.types.values()) for group in groups),
         "device_tail": _device_tail(overview.device_tail),
         "vmdesc": None if facts.vmdesc is None else {"offset": facts.vmdesc[0], "length": facts.vmdesc[1]},
         "disks": [{"name": shown(name), "reach": reach} for name, reach in facts.disks.items()],

@@ -180,7 +180,7 @@ def _summary(about: dict[str, Any], dialect: str) -> list[tuple[str, str]]:
         ways = ", ".join(f"{n} by {_FOUND[b]}" for b, n in tail["found_by"].items())
         lines += [
             ("devices", f"{tail['sections']} sections, {tail['offset']:#x} to {tail['end']:#x}; ends found: {ways}"),
-            ("", _device_words(about["sections"])),
+            ("", _device_words(about["sections"], about["sections_left_out"])),
         ]
     if about["vmdesc"] is not None:
         lines.append(("VM description", f"{about['vmdesc']['length']:,} bytes at {about['vmdesc']['offset']:#x}"))
@@ -294,10 +294,11 @@ def _section_words(sections: list[dict[str, Any]]) -> str:
     return "; ".join(words) or "none"
 
 
-def _device_words(sections: list[dict[str, Any]]) -> str:
+def _device_words(sections: list[dict[str, Any]], left_out: int) -> str:
+    """The names of devices. ``left_out`` sections are not among ``sections``."""
     names = list(dict.fromkeys(s["idstr"] for s in sections if list(s["types"]) == ["full"]))
-    more = f" and {len(names) - NAMES_MAX} more" if len(names) > NAMES_MAX else ""
-    return ", ".join(names[:NAMES_MAX]) + more
+    more = len(names[NAMES_MAX:]) + left_out
+    return ", ".join(names[:NAMES_MAX]) + (f" and {more} more" if more else "")
 
 
 def _pairs(lines: list[tuple[str, str]]) -> "Table":

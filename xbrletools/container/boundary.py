@@ -18,8 +18,10 @@ from ..formats import iterable, qevm
 from ..formats.qevm import SectionType
 
 _ID = Int32ub.sizeof()
+_HEAD = qevm.DataHead.sizeof()
 FOOTER = qevm.Footer.sizeof()
 _FULL = re.compile(rb"(?s:\x04(?=....[\x01-\xff][\x20-\x7e]))")
+_FOOTER_HEAD = bytes(qevm.Footer.build({"section_id": 0}))[:-_ID]
 _AFTER = rb"[\x00-\x04\x08]"  # the types of what can follow a section
 _FOOTER = re.compile(rb"\x7e(?=(?s:....)(?:" + _AFTER + rb"|\Z))")
 _EOF = re.compile(rb"\x00\x06(?=(?s:....)\{)")
@@ -43,6 +45,11 @@ class End:
     at: int
     own: bool
     skip: int = FOOTER
+
+
+def footer_of(section_id: int) -> bytes:
+    """The footer of the section with this id; there can be a million, so that building each by its grammar is slow."""
+    return _FOOTER_HEAD + section_id.to_bytes(_ID)
 
 
 class More(Exception):  # noqa: N818 - a question, not an error
@@ -84,7 +91,7 @@ def follows(view: memoryview, at: int, announced: Collection[int], final: bool) 
     if kind in (SectionType.PART, SectionType.END):
         if at + 1 + _ID > len(view):
             return _ended(final)
-        return int(Int32ub.parse(view[at + 1 : at + 1 + _ID])) in announced
+        return int.from_bytes(view[at + 1 : at + 1 + _ID]) in announced
     return kind == SectionType.COMMAND and _is_command(view, at + 1, final)
 
 
@@ -99,7 +106,7 @@ def _is_header(view: memoryview, at: int, final: bool) -> bool:
     start = at + 1
     if start + _ID + 1 > len(view):
         return _ended(final)
-    if int(Int32ub.parse(view[start : start + _ID])) >= ID_MAX or not view[start + _ID]:
+    if int.from_bytes(view[start : start + _ID]) >= ID_MAX or not view[start + _ID]:
         return False
     name = start + _ID + 1
     stop = name + view[start + _ID]
@@ -107,13 +114,13 @@ def _is_header(view: memoryview, at: int, final: bool) -> bool:
         return False
     if stop + 2 * _ID > len(view):
         return _ended(final)
-    return int(Int32ub.parse(view[stop + _ID : stop + 2 * _ID])) < VERSION_MAX
+    return int.from_bytes(view[stop + _ID : stop + 2 * _ID]) < VERSION_MAX
 
 
 def _is_command(view: memoryview, at: int, final: bool) -> bool:
-    if at + qevm.DataHead.sizeof() > len(view):
+    if at + _HEAD > len(view):
         return _ended(final)
-    head = qevm.DataHead.parse(view[at : at + qevm.DataHead.sizeof()])
+    head = qevm.DataHead.parse(view[at : at + _HEAD])
     return head.number in qevm.COMMAND_LENGTHS and qevm.COMMAND_LENGTHS[head.number] in (None, head.length)
 
 
@@ -126,7 +133,7 @@ def _is_end(view: memoryview, at: int, final: bool) -> bool:
     start = at + 1 + _ID
     if start >= len(view):
         return _ended(final)
-    stop = start + int(Int32ub.parse(view[at + 1 : start]))
+    stop = start + int.from_bytes(view[at + 1 : start])
     if view[start] != ord("{"):
         return False
     return view[stop - 1] == ord("}") if start < stop <= len(view) else _ended(final)
@@ -143,7 +150,7 @@ def as_described(part: memoryview, section_id: int, announced: Collection[int], 
     Raises:
         More: ``part`` ends too soon to tell.
     """
-    if len(part) >= FOOTER and part[:FOOTER] == qevm.Footer.build({"section_id": section_id}):
+    if len(part) >= FOOTER and part[:FOOTER] == footer_of(section_id):
         return End(0, own=True) if follows(part, FOOTER, announced, final) else None
     skip = next((skip for skip in (FOOTER, 0) if skip < len(part) and _goes_on(part, skip, final)), None)
     return None if skip is None else End(0, own=False, skip=skip)
@@ -160,7 +167,7 @@ def by_footer(
     Raises:
         More: ``part`` ends too soon to tell.
     """
-    own = qevm.Footer.build({"section_id": section_id})
+    own = footer_of(section_id)
     for match in _FOOTER.finditer(part):
         at = match.start()
         if at >= limit:
@@ -179,7 +186,7 @@ def by_footer(
 
 def by_end(part: memoryview, section_id: int) -> int | None:
     """The offset of the section's footer before an EOF after which bytes follow that do not belong to the stream."""
-    found = re.search(re.escape(qevm.Footer.build({"section_id": section_id})) + rb"\x00", part)
+    found = re.search(re.escape(footer_of(section_id)) + rb"\x00", part)
     return None if found is None else found.start()
 
 
@@ -192,7 +199,7 @@ def _goes_on(part: memoryview, at: int, final: bool) -> bool:
 
 def _ends_another(part: memoryview, at: int, final: bool) -> bool:
     """Whether a footer of whatever section stands at ``at``."""
-    number = int(Int32ub.parse(part[at + 1 : at + FOOTER]))
+    number = int.from_bytes(part[at + 1 : at + FOOTER])
     return number < ID_MAX and at + FOOTER < len(part) and _goes_on(part, at + FOOTER, final)
 
 
@@ -214,7 +221,7 @@ def by_header(tail: memoryview, section_id: int) -> int | None:
     """The offset in ``tail`` of the next header that is FULL, with a printable idstr and a higher section id."""
     for found in _FULL.finditer(tail):
         at = found.start()
-        number = int(Int32ub.parse(tail[at + 1 : at + 1 + _ID]))
+        number = int.from_bytes(tail[at + 1 : at + 1 + _ID])
         if not section_id < number <= section_id + ID_STEP_MAX:
             continue
         name = tail[at + 1 + _ID]
@@ -235,7 +242,7 @@ def by_eof(tail: memoryview) -> int | None:
     """The offset in ``tail`` of the container's EOF: its last byte, or before a VM description that fits exactly."""
     for found in re.finditer(rb"\x00\x06", tail):
         data = found.end() + _ID
-        if data <= len(tail) and data + int(Int32ub.parse(tail[found.end() : data])) == len(tail):
+        if data <= len(tail) and data + int.from_bytes(tail[found.end() : data]) == len(tail):
             return found.start()
     return len(tail) - 1 if len(tail) and tail[-1] == SectionType.EOF else None
 
@@ -259,7 +266,7 @@ def description(view: memoryview) -> tuple[int, int] | None:
         first, last = max(0, first - _PIECE), min(end, first + _EOF_REACH)
         for match in reversed(list(_EOF.finditer(view[first:last]))):
             data = first + match.end() + _ID
-            if data + int(Int32ub.parse(view[data - _ID : data])) == end:
+            if data + int.from_bytes(view[data - _ID : data]) == end:
                 return data, end - data
             looks += 1
             if looks > LOOKS_MAX:

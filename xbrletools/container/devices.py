@@ -40,22 +40,27 @@ _PAGE_SIZE = re.compile(r'\{\s*"page_size"\s*:\s*(\d{1,10})(?!\d)')
 
 @dataclass(frozen=True, slots=True)
 class Device:
-    """One entry of the description. ``text`` is its JSON, and ``parsed`` its object where that was parsed already."""
+    """One entry of the description. ``parsed`` is its JSON object where that was parsed already.
+
+    Else its JSON is [start, end) of ``text``, which all entries share.
+    """
 
     name: bytes
     instance_id: int
-    text: str = ""
     parsed: Mapping[str, Any] | None = None
+    text: str = ""
+    start: int = 0
+    end: int = 0
 
     @property
     def entry(self) -> Mapping[str, Any]:
         """The JSON object. Of an entry that is damaged, or too long to hold, it has the fields that come first."""
-        return self.parsed if self.parsed is not None else _entry(self.text)
+        return self.parsed if self.parsed is not None else _whole_entry(self) or _first_fields(self)
 
     @property
     def is_whole(self) -> bool:
         """Whether `entry` is all of it."""
-        return self.parsed is not None or (len(self.text) <= WHOLE_MAX and _object(self.text) is not None)
+        return self.parsed is not None or _whole_entry(self) is not None
 
 
 @dataclass(frozen=True, slots=True)
@@ -90,10 +95,12 @@ def load(text: bytes, offset: int | None = None) -> Description:
         raise XbrleError(damage or "the VM description does not list devices", offset)
     ends = [*(m.start() for m in begins[1:]), len(found)]
     devices = tuple(
-        Device(_name(_string(m[1])), int(m[2]), found[m.start() : end]) for m, end in zip(begins, ends, strict=True)
+        Device(_name(_string(m[1])), int(m[2]), None, found, m.start(), end)
+        for m, end in zip(begins, ends, strict=True)
     )
-    if damage is None and (broken := next((d for d in devices if _object(d.text) is None), None)) is not None:
-        damage = f"the VM description is not JSON in the entry of {shown(broken.name)}"
+    if damage is None and (broken := next((d for d in devices if not d.is_whole), None)) is not None:
+        why = "is too long to be read whole" if broken.end - broken.start > WHOLE_MAX else "is not JSON"
+        damage = f"the VM description's entry of {shown(broken.name)} {why}"
     size = _PAGE_SIZE.match(found)
     return Description(None if size is None else int(size[1]), devices, damage)
 
@@ -120,20 +127,20 @@ def _string(text: str) -> str:
         return text[1:-1]
 
 
-def _object(text: str) -> Mapping[str, Any] | None:
-    """The JSON object that ``text`` begins with; None where it is broken."""
+def _whole_entry(device: Device) -> Mapping[str, Any] | None:
+    """A device's object; None where it is broken, or too long."""
+    if device.end - device.start > WHOLE_MAX:
+        return None
     try:
-        found = _JSON.raw_decode(text)[0]
+        found = _JSON.raw_decode(device.text[device.start : device.end])[0]
     except (ValueError, RecursionError):
         return None
     return found if isinstance(found, dict) else None
 
 
-def _entry(text: str) -> Mapping[str, Any]:
-    """A device's object, or the part of it that can be had: its first fields."""
-    whole = _object(text) if len(text) <= WHOLE_MAX else None
-    if whole is not None:
-        return whole
+def _first_fields(device: Device) -> Mapping[str, Any]:
+    """The part of a broken or long entry that can be had: its first fields."""
+    text = device.text[device.start : device.end]
     begin = _FIELDS.search(text)
     fields: list[Any] = []
     at = len(text) if begin is None else begin.end()

@@ -32,7 +32,7 @@ def write_disk(stream: Stream, name: bytes, path: Path, on: Callable[[int], None
     """
     data, seen, count = stream.data, set[int](), 0
     with replacing(path) as file:
-        for chunk in chunks((first for first, _ in stream.sections.runs()), data):
+        for chunk in chunks(stream.sections.of_owner(block.IDSTR), data):
             if chunk.device != name:
                 continue
             if chunk.at >= DISK_MAX:

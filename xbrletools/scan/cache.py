@@ -146,7 +146,8 @@ def _check_rows(columns: Columns, blocks: int, size: int) -> None:
 
 def _check_sections(sections: dict[str, NDArray[Any]], size: int) -> None:
     """Raise ValueError where one lies outside the capture."""
-    offset, data, end = (sections[f"section_{name}"] for name in ("offset", "data", "end"))
+    offset, end = sections["section_offset"], sections["section_end"]
+    data = offset + sections["section_head"]
     further = (sections["section_count"].astype(np.uint64) - 1) * sections["section_step"]
     if ((offset > data) | (data > end) | (end > size) | (further > size) | (end + further > size)).any():
         raise ValueError("a section outside the capture")

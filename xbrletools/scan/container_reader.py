@@ -34,6 +34,7 @@ from .ram_reader import LIST_MAX, RamReader
 NAME_MAX = 256  # a length byte and what it can count
 TAIL_MAX = 1 << 26  # device state without footers that a search for boundaries will hold at once
 DISKS_MAX = 1 << 10  # devices of block sections that are remembered
+STARTS_MAX = 1 << 14  # sections that a START may announce
 REPEATS = 1 << 15  # sections that are compared at once
 PAGE_BITS = range(10, 17)  # that a target can have
 _TYPE = 1  # bytes of a section's type
@@ -56,11 +57,6 @@ def _command_head(head: bytes) -> tuple[int, int]:
     """The number of a COMMAND and the length of its data."""
     parsed = qevm.DataHead.parse(head)
     return int(parsed.number), int(parsed.length)
-
-
-@lru_cache(64)
-def _footer_of(section_id: int) -> bytes:
-    return bytes(qevm.Footer.build({"section_id": section_id}))
 
 
 def _is_footer(found: bytes, own: bytes) -> bool:
@@ -267,6 +263,8 @@ class ContainerReader:
             owner = Owner(parsed.section_id, parsed.idstr, parsed.instance_id, parsed.version_id)
             self._judge.section(at, kind, owner)
             if kind is SectionType.START:
+                if len(owners) >= STARTS_MAX:
+                    raise Stop("bad-section-type", at, f"more than {STARTS_MAX} live sections, which no guest has")
                 owners[owner.section_id] = owner
             return owner, at + size
         number = _section_id(buffer.take(at, _PART))
@@ -376,7 +374,7 @@ class ContainerReader:
         if self._skip is not None:  # the footer was found wrong when the data's end was searched for
             skip, self._skip = self._skip, None
             return at + skip
-        footer = _footer_of(owner.section_id)
+        footer = boundary.footer_of(owner.section_id)
         found = bytes(self._buffer.part(at, len(footer)))
         if notes.footers is None:
             notes.footers = _is_footer(found, footer)

@@ -2,7 +2,7 @@
 
 from array import array
 from bisect import bisect_right
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from enum import IntEnum
 from typing import Any, ClassVar
@@ -11,6 +11,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..formats.qevm import SectionType
+
+STEP_MAX = 1 << 20  # bytes from one section of a run to the next
 
 
 class Stage(IntEnum):
@@ -54,6 +56,31 @@ class Owner:
     version_id: int
 
 
+class Owners(Sequence[Owner]):
+    """The owners of a capture's sections, kept as columns: a hostile capture has a million."""
+
+    def __init__(self, owners: Iterable[Owner] = ()) -> None:
+        self._numbers = array("I")  # section id, instance and version of each
+        self._names = bytearray()
+        self._ends = array("Q")  # of each one's name
+        for owner in owners:
+            self.append(owner)
+
+    def append(self, owner: Owner) -> None:
+        """Add an owner."""
+        self._numbers.extend((owner.section_id, owner.instance_id, owner.version_id))
+        self._names += owner.idstr
+        self._ends.append(len(self._names))
+
+    def __len__(self) -> int:
+        return len(self._ends)
+
+    def __getitem__(self, index: int) -> Owner:  # type: ignore[override]  # slices are not needed
+        end = self._ends[index]  # raises IndexError after the last, which ends an iteration
+        number, instance, version = self._numbers[3 * index : 3 * index + 3]
+        return Owner(number, bytes(self._names[self._ends[index - 1] if index else 0 : end]), instance, version)
+
+
 @dataclass(frozen=True, slots=True)
 class Section:
     """One section: ``offset`` of its type byte, its data in ``[data, end)``, its footer (if any) after that."""
@@ -78,7 +105,7 @@ class Sections(Sequence[Section]):
         "section_type": np.uint8,
         "section_owner": np.int32,
         "section_offset": np.uint64,
-        "section_data": np.uint64,
+        "section_head": np.uint16,
         "section_end": np.uint64,
         "section_found": np.uint8,
         "section_count": np.uint32,
@@ -86,17 +113,17 @@ class Sections(Sequence[Section]):
     }
 
     def __init__(self) -> None:
-        self.owners: list[Owner] = []
-        self._owner_index: dict[Owner, int] = {}
+        self.owners = Owners()
+        self._owner_index: dict[Owner, int] = {}  # of those that have more than one section
         self._type = array("B")
         self._owner = array("i")
         self._offset = array("Q")  # of the run's first section, as are the next two
-        self._data = array("Q")
+        self._head = array("H")  # bytes before its data
         self._end = array("Q")
         self._found = array("B")
         self._count = array("I")
         self._step = array("I")  # bytes from one section of the run to the next
-        self._first = array("Q")  # the index of the run's first section; not stored
+        self._first = array("I")  # the index of the run's first section; not stored
         self._length = 0
 
     @classmethod
@@ -107,8 +134,7 @@ class Sections(Sequence[Section]):
             ValueError: these are not the columns of sections.
         """
         made = cls()
-        made.owners = owners
-        made._owner_index = {owner: i for i, owner in enumerate(owners)}
+        made.owners = Owners(owners)
         for name, column in zip(cls.COLUMNS, made._arrays(), strict=True):
             column.frombytes(columns[name].tobytes())
         counts, steps = columns["section_count"].astype(np.int64), columns["section_step"].astype(np.int64)
@@ -119,7 +145,7 @@ class Sections(Sequence[Section]):
         if not (known & owned & (counts > 0) & ((counts == 1) | (steps > 0))).all() or not rising.all():
             raise ValueError("not the columns of sections")
         before = np.cumsum(counts) - counts
-        made._first.frombytes(before.astype(np.uint64).tobytes())
+        made._first.frombytes(before.astype(np.uint32).tobytes())
         made._length = int(counts.sum())
         return made
 
@@ -137,7 +163,7 @@ class Sections(Sequence[Section]):
             self._type,
             self._owner,
             self._offset,
-            self._data,
+            self._head,
             self._end,
             self._found,
             self._count,
@@ -148,13 +174,16 @@ class Sections(Sequence[Section]):
         """Begin a section. Its end stays open, `Boundary.CUT`, until `close`."""
         number = -1
         if owner is not None:
-            number = self._owner_index.setdefault(owner, len(self.owners))
-            if number == len(self.owners):
+            known = self._owner_index.get(owner)
+            number = len(self.owners) if known is None else known
+            if known is None:
                 self.owners.append(owner)
+                if kind is not SectionType.FULL:
+                    self._owner_index[owner] = number
         self._type.append(kind)
         self._owner.append(number)
         self._offset.append(offset)
-        self._data.append(data)
+        self._head.append(data - offset)
         self._end.append(data)
         self._found.append(Boundary.CUT)
         self._count.append(1)
@@ -168,6 +197,21 @@ class Sections(Sequence[Section]):
         run = self._run(index)
         self._end[run] = end
         self._found[run] = found_by
+        if 0 < run == self.run_count - 1:
+            self._merge(run)
+
+    def _merge(self, run: int) -> None:
+        """Make the last run, of one section, a part of the one before where it goes on the same way."""
+        before = run - 1
+        step = self._offset[run] - self._offset[before] - (self._count[before] - 1) * self._step[before]
+        same = all(c[run] == c[before] for c in (self._type, self._owner, self._head, self._found))
+        sizes = [self._end[i] - self._offset[i] for i in (before, run)]
+        goes_on = step == self._step[before] if self._count[before] > 1 else step <= STEP_MAX
+        if same and sizes[0] == sizes[1] and goes_on:
+            for column in (*self._arrays(), self._first):
+                column.pop()
+            self._count[before] += 1
+            self._step[before] = step
 
     def repeat(self, count: int, step: int) -> None:
         """Add ``count`` sections like the last one, each ``step`` bytes after the one before."""
@@ -213,7 +257,7 @@ class Sections(Sequence[Section]):
             SectionType(self._type[run]),
             None if number < 0 else self.owners[number],
             self._offset[run] + skip,
-            self._data[run] + skip,
+            self._offset[run] + self._head[run] + skip,
             self._end[run] + skip,
             Boundary(self._found[run]),
         )
@@ -225,6 +269,12 @@ class Sections(Sequence[Section]):
         """The sections of these types. The others are passed over fast."""
         wanted = frozenset(map(int, kinds))
         runs = (run for run, kind in enumerate(self._type) if kind in wanted)
+        return (self._section(run, place) for run in runs for place in range(self._count[run]))
+
+    def of_owner(self, idstr: bytes) -> Iterator[Section]:
+        """The sections whose owner has this name."""
+        wanted = frozenset(i for i, owner in enumerate(self.owners) if owner.idstr == idstr)
+        runs = (run for run, number in enumerate(self._owner) if number in wanted)
         return (self._section(run, place) for run in runs for place in range(self._count[run]))
 
     def runs(self) -> Iterator[tuple[Section, int]]:
@@ -243,7 +293,7 @@ class Sections(Sequence[Section]):
         """The index of the section that holds each offset, (n,) int64. It is -1 before the first."""
         if not len(self):
             return np.full(len(offsets), -1, np.int64)
-        firsts = _copy(self._first, np.uint64).astype(np.int64)  # before the others, which have as many rows or more
+        firsts = _copy(self._first, np.uint32).astype(np.int64)  # before the others, which have as many rows or more
         starts = _copy(self._offset, np.uint64)[: len(firsts)].astype(np.int64)
         offsets = offsets.astype(np.int64)
         run = np.searchsorted(starts, offsets, side="right") - 1
@@ -263,7 +313,7 @@ class Sections(Sequence[Section]):
             table[kind] = stage
         if not len(self):
             return table[np.zeros(len(sections), np.uint8)]
-        firsts = _copy(self._first, np.uint64).astype(np.int64)
+        firsts = _copy(self._first, np.uint32).astype(np.int64)
         types = _copy(self._type, np.uint8)[np.searchsorted(firsts, sections, side="right") - 1]
         stages: NDArray[np.uint8] = table[types]
         return stages

@@ -31,7 +31,7 @@ COMMANDS = {
     "page": "Show every record of one page, or its bytes after any record.",
     "blame": "Show which record last wrote each byte.",
     "grep": "Search memory, or every version of it, for bytes, text or a regex.",
-    "diff": "Compare memory: two captures, or two moments of one.",
+    "diff": "Compare memory and devices: two captures, or two moments of one.",
     "extract": "Write memory to files: raw, ELF core or LiME.",
     "salvage": "Recover what a damaged or truncated capture still holds.",
     "log": "Write the mig.log of either end, or check a real one.",

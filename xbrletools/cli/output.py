@@ -14,7 +14,8 @@ if TYPE_CHECKING:
     from ..model import Problem
 
 PROBLEMS_MAX = 20  # lines on standard error; `verify` gives them all
-_MISSING = ("skipped", "unfinished-bitmap")  # rules after which the scan went on, and a part is missing all the same
+#: Rules after which the scan went on, though a part is missing, or where it ends is only likely.
+_MISSING = ("skipped", "unfinished-bitmap", "bad-footer")
 
 
 def show(*tables: "RenderableType", soft_wrap: bool = False) -> None:

@@ -31,7 +31,7 @@ class Boundary(IntEnum):
     """How the end of a section was found, from the surest to the least sure."""
 
     PARSED = 0  # its data was read to its end
-    FOOTER = 1  # the first footer with its own id
+    FOOTER = 1  # a footer with its own id, which something can follow
     HEADER = 2  # the next plausible section header
     EOF = 3  # the end of the capture, the last byte being the container's EOF
     CUT = 4  # not found: the capture is damaged or ends here
@@ -39,7 +39,7 @@ class Boundary(IntEnum):
 
 CERTAINTY = {
     Boundary.PARSED: "certain",
-    Boundary.FOOTER: "near certain: the first footer with the section's own id",
+    Boundary.FOOTER: "near certain: a footer with the section's own id, and after it what can follow one",
     Boundary.HEADER: "likely: the next plausible section header with a higher id",
     Boundary.EOF: "likely: the capture's last byte is EOF",
     Boundary.CUT: "none: the capture is damaged or ends here",

@@ -42,6 +42,7 @@ def _usage(
     epilog=examples(
         "transcode samples/posted-8m.bin --to xbzrle -o /tmp/xbzrle.bin",
         "transcode samples/posted-8m.bin --policy none -o /tmp/full-pages.bin",
+        "transcode samples/xbzrle-16m.bin --to mapped-ram -o /tmp/mapped.bin",
         "transcode samples/posted-8m.bin --redact block=pc.bios -o /tmp/t.bin",
     )
 )

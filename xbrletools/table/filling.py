@@ -32,7 +32,7 @@ class Filling:
     def add(self, piece: Columns) -> Columns:
         """Append rows. Gives them as views of where they stay."""
         start, end = self._rows, self._rows + len(piece)
-        if end > len(self._columns["offset"]):  # mapped-ram has a record for every bit of a bitmap
+        if end > len(self._columns["offset"]):  # less was reserved, or a bitmap marks pages that are not there
             old, self._columns = self._columns, self._reserve(2 * end)
             for name, column in self._columns.items():
                 column[:start] = old[name][:start]

@@ -151,6 +151,7 @@ def _summary(about: dict[str, Any], dialect: str) -> list[tuple[str, str]]:
     lines += [("channel", _channel_words(c)) for c in about["channels"]]
     if about["multifd"] and not about["channels"]:
         lines.append(("channel", "multifd, and no channel is here: no page is known (--channel)"))
+    lines += [("left out", p["message"]) for p in about["problems"] if p["rule"] == elsewhere.LEFT_OUT]
     if about["reverse"]:
         lines.append(("return path", _reverse_words(about["reverse"])))
     lines.append(("container", container))

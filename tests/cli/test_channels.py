@@ -4,6 +4,7 @@ import json
 
 import pytest
 
+import xbrletools
 from tests.building import PAGE, page, patterned, stream, zero
 from tests.cli.run import run
 from tests.conftest import CORPUS
@@ -103,6 +104,19 @@ class TestMissing:
         status, _, err = run(capsys, "extract", tmp_path / "S", "-o", tmp_path / "out")
         assert status == 1
         assert "memory as of record 2 stands: --at 2" in err
+
+    def test_transcode_does_not_write_what_is_left(self, capsys, recorded, tmp_path):
+        words = ("transcode", recorded, "--no-beside", "--policy", "none", "-o", tmp_path / "out")
+        status, _, err = run(capsys, *words)
+        assert (status, "channels of this capture are missing" in err) == (2, True)
+        assert not (tmp_path / "out").exists()
+
+    def test_salvage_writes_the_pages_of_packets_as_records(self, capsys, recorded, tmp_path):
+        assert run(capsys, "salvage", recorded, "-o", tmp_path / "out")[0] == 0
+        written, whole = xbrletools.open(tmp_path / "out"), xbrletools.open(main(), channels=[channel()])
+        assert written.problems == ()
+        assert (written.memory().pages == whole.memory().pages).all()
+        assert written.memory().known.tolist() == whole.memory().known.tolist()
 
     def test_simulate_takes_channels_and_refuses_to_do_without(self, capsys, recorded):
         status, out, _ = run(capsys, "simulate", "--capture", recorded, "--json")

@@ -103,17 +103,21 @@ def _write_records(stream: Stream, columns: Columns, rows: NDArray[np.int64], bl
     """Write the records at ``rows``, after a record of block ``block``; returns the block of the last.
 
     Records that follow each other in the capture are copied in one piece. Only the head of the first one changes.
+    Pages that came in packets do not have a head. Each of them gets one.
     """
     end = columns.end(rows)
     offset = columns.offset[rows].astype(np.int64)
-    starts = np.flatnonzero(np.append(True, offset[1:] != end[:-1]))
+    bare = columns.head[rows] == 0
+    starts = np.flatnonzero(np.append(True, (offset[1:] != end[:-1]) | bare[1:] | bare[:-1])[: len(rows)])
     for first, after in zip(starts.tolist(), np.append(starts[1:], len(rows)).tolist(), strict=True):
         row = int(rows[first])
         own_block = int(columns.block[row])
         head = int(columns.offset[row]) + ram.Word.sizeof()
         if stream.reading.version != ram.VERSION_FLAT:
             flags = ram.Flag(int(columns.flags[row]))
-            if not flags & ram.Flag.CONTINUE:
+            if bare[first]:
+                head = int(columns.offset[row])
+            elif not flags & ram.Flag.CONTINUE:
                 head += 1 + int(stream.data[head])
             flags &= ~ram.Flag.CONTINUE
             if own_block == block:

@@ -43,6 +43,8 @@ def transcode(
     Raises:
         XbrleError: a record's page cannot be told, or the written stream does not have a place for it.
     """
+    if stream.broken is not None:
+        raise XbrleError("the channels of this capture are missing, so most of its pages are: give them with --channel")
     cache = cache_for(rules.policy, cache_bytes, addresses)
     sender = Sender(rules, cache, Copies(space_of(stream), addresses.sent))
     writer = Writer(form, [b.name for b in addresses.blocks])

@@ -3,7 +3,7 @@ import pytest
 
 import xbrletools
 from tests.conftest import SAMPLES
-from tests.streams import PAGE, StreamBuilder, noise
+from tests.streams import PAGE
 from xbrletools.cli import main
 
 SAMPLE = SAMPLES / "posted-8m.bin"
@@ -84,13 +84,6 @@ def test_wrong_usage_leaves_no_file(tmp_path, capsys, knobs, word):
     assert main(["transcode", str(SAMPLE), "-o", str(tmp_path / "t.bin"), *knobs]) == 2
     assert word in capsys.readouterr().err
     assert list(tmp_path.iterdir()) == []
-
-
-def test_a_capture_can_be_written_over_itself(tmp_path):
-    path = tmp_path / "s.bin"
-    path.write_bytes(StreamBuilder().page(0, noise(1)).part().delta(0, noise(1), noise(1)).end().bytes())
-    assert main(["transcode", str(path), "--policy", "none", "-o", str(path)]) == 0
-    assert xbrletools.open(path).records.counts() == {"mem_size": 1, "page": 2, "eos": 3}
 
 
 def test_standard_output_is_only_the_stream(capfdbinary):

@@ -8,14 +8,16 @@ import io
 import os
 import sys
 from collections.abc import Sequence
+from contextlib import suppress
 from typing import Any
 
 import click
 
 from .. import __version__
 from ..errors import XbrleError
+from ..interrupts import LAST_ACTS, interruptible
 from ..text import label
-from .writer import flush, say
+from .writer import flush, give_up_output, say
 from .writer import warn as warn  # every command has it from here
 
 EXIT_FINDINGS = 1  # findings of severity error, a difference, or damaged input that was read as far as possible
@@ -132,6 +134,9 @@ def guard() -> None:
     import signal
 
     def gone(_: int) -> None:
+        for act in LAST_ACTS:
+            with suppress(Exception):
+                act()
         os.write(2, _SHRUNK)
         os._exit(EXIT_UNREADABLE)
 
@@ -142,8 +147,17 @@ def guard() -> None:
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run the command line. Every failure becomes one line and an exit status."""
+    _keep_standard_descriptors()
     if isinstance(sys.stdout, io.TextIOWrapper):
         sys.stdout.reconfigure(errors="backslashreplace")  # names may hold characters that the locale lacks
+    try:
+        with interruptible():
+            return _run(arguments)
+    except KeyboardInterrupt:  # it came when the command had ended
+        return EXIT_INTERRUPTED
+
+
+def _run(arguments: Sequence[str] | None) -> int:
     try:
         status = cli.main(arguments, prog_name="xbrle", standalone_mode=False)
         flush()
@@ -157,9 +171,12 @@ def main(arguments: Sequence[str] | None = None) -> int:
         _show(error)
         return EXIT_UNREADABLE
     except (BrokenPipeError, _ReaderGone):
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        give_up_output()
         return 0
-    except (XbrleError, OSError, MemoryError) as error:
+    except OSError as error:
+        warn(f"{error.filename}: {error.strerror}" if error.filename is not None else error.strerror or str(error))
+        return EXIT_UNREADABLE
+    except (XbrleError, MemoryError) as error:
         warn(str(error) or type(error).__name__)
         return EXIT_UNREADABLE
     except Exception as error:
@@ -167,6 +184,13 @@ def main(arguments: Sequence[str] | None = None) -> int:
             raise
         warn(f"internal error, {type(error).__name__}: {error}. To see where, use: xbrle --debug COMMAND ...")
         return EXIT_UNREADABLE
+
+
+def _keep_standard_descriptors() -> None:
+    """Fill standard descriptors that are closed: a file that is opened later must not become standard output."""
+    while (descriptor := os.open(os.devnull, os.O_RDWR)) <= 2:
+        pass
+    os.close(descriptor)
 
 
 def _show(error: click.ClickException) -> None:

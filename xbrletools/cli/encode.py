@@ -10,7 +10,7 @@ from ..errors import XbrleError
 from ..text import size
 from . import warn
 from .options import DIALECT_NAMES, named_number, ram_addresses
-from .saving import choosing, save
+from .saving import Output, choosing, writing
 
 if TYPE_CHECKING:
     from ..model import Block
@@ -35,7 +35,7 @@ def _page_size(text: str) -> int:
     "  xbrle encode /tmp/before /tmp/after --dialect xbzrle -o /tmp/stream.bin"
 )
 @click.argument("snapshots", metavar="SNAP...", nargs=-1, required=True)
-@click.option("-o", "--output", required=True, metavar="S", help="The stream to write; - for standard output.")
+@writing(metavar="S", help="The stream to write; - for standard output.")
 @click.option(
     "--block",
     "blocks",
@@ -80,7 +80,7 @@ def _page_size(text: str) -> int:
 @click.option("--device-tail", metavar="FILE", help="Device sections to write after RAM, as bytes of a stream.")
 def command(
     snapshots: tuple[str, ...],
-    output: str,
+    output: Output,
     blocks: tuple[tuple[bytes, int], ...],
     layout: str | None,
     bases: tuple[tuple[bytes, int], ...],
@@ -134,7 +134,7 @@ def command(
     own = Policy.XBZRLE if is_xbzrle else Policy.POSTED
     dups = Dups(dup_pages) if dup_pages else None if target.caches_dup else Dups.SAFE
     rules = rules_of(target, Policy(policy) if policy else own, dups, page_size, seed)
-    save(output, encode(mapped, where, form, rules, cache_bytes or DEFAULT_BYTES, plan))
+    output.save(encode(mapped, where, form, rules, cache_bytes or DEFAULT_BYTES, plan))
     return 0
 
 

@@ -1,8 +1,11 @@
 """`xbrle extract`: memory as raw files, an ELF core or a LiME image, at the end or just after any record."""
 
 import os
-from collections.abc import Iterable, Sequence
+import tempfile
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
+from typing import BinaryIO, cast
 
 import click
 import numpy as np
@@ -13,11 +16,12 @@ from ..errors import XbrleError
 from ..export import physical, raw
 from ..export.disk import write_disk
 from ..export.formats import FORMATS, write_physical
-from ..export.memory import Piece, Unknown, marked_bytes, possible_ranges, unknown_ranges, write_mask
+from ..export.memory import Piece, Unknown, marked_bytes, mask_path, possible_ranges, unknown_ranges, write_mask
 from ..export.sidecar import Sidecar, sidecar_path, source
 from ..memory.confirm import Trust
 from ..memory.image import Image, State
 from ..memory.replay import View
+from ..outputs import Target, refuse_folder
 from ..physical import given, infer
 from ..ram.elsewhere import LEFT_OUT
 from ..table.columns import PIECE
@@ -26,6 +30,10 @@ from ..text import shown, size
 from . import EXIT_FINDINGS, warn
 from .options import before, examples, salvaging, viewing
 from .output import progress, recovery, report
+from .saving import Output, writing
+from .writer import write_bytes
+
+COPIED = 1 << 20  # bytes that are copied to standard output at once
 
 
 def _usage(
@@ -64,10 +72,12 @@ def _space(space: str | None, form: str) -> str:
     )
 )
 @before(_usage)
-@salvaging
-@click.option(
-    "--output", "-o", metavar="OUT", required=True, help="Folder to write, or file with --block or --space physical."
+@writing(
+    metavar="OUT",
+    help="Folder to write, or file with --block, --disk or --space physical. There - is standard output.",
+    folder=True,
 )
+@salvaging
 @click.option("--block", metavar="NAME", help="Write only this RAM block.")
 @click.option("--disk", metavar="DEVICE", help="Write this disk, sent by block migration, instead of memory.")
 @click.option("--at", type=int, metavar="RECORD", help="Write memory just after this record (default: at the end).")
@@ -113,10 +123,9 @@ def _space(space: str | None, form: str) -> str:
     help="Where a digest would cover more unknown bytes than this, write data_sha256, a digest of what is not zero, "
     "instead of sha256 (default: 4G).",
 )
-@click.option("--force", is_flag=True, help="Replace existing files.")
 def command(
     opened: Capture,
-    output: str,
+    output: Output,
     block: str | None,
     disk: str | None,
     at: int | None,
@@ -127,13 +136,12 @@ def command(
     unknown: str,
     trust: str,
     hash_unknown: int,
-    force: bool,
 ) -> int:
     """Write the memory that S carries to files for other tools.
 
     By default OUT becomes a folder with a raw file for each RAM block and a manifest.json. With --block or --space
     physical, OUT is one file, and OUT.json beside it lists the capture's SHA-256 digest, the address map and the
-    unknown ranges.
+    unknown ranges. Standard output does not get an OUT.json.
 
     A byte is unknown if it was not sent, or only as a delta (a change to an earlier version of the page) whose base,
     that earlier version, is missing.
@@ -141,10 +149,10 @@ def command(
     Exit status: 0 all that was sent is written, 1 S is damaged, sent pages are missing, or memory of the guest has no
     known place in physical space (OUT.json lists it under "unplaced").
     """
-    target = Path(output)
+    _refuse(output, block, disk, _space(space, form), Unknown(unknown))
     status = report(opened.problems)
     if disk is not None:
-        return max(status, _disk(opened, disk, target, force))
+        return max(status, _disk(opened, disk, output))
     if not any(b.declared for b in opened.blocks):
         raise XbrleError(
             f"{opened.name}: the list of RAM blocks is missing, so memory cannot be written. "
@@ -154,7 +162,7 @@ def command(
     image = opened.memory(at, View(view), Trust(trust))
     about = Sidecar(View(view), at, Trust(trust))
     if _space(space, form) == "physical":
-        whole = _physical(opened, image, target, form, about, map_file, Unknown(unknown), force)
+        whole = _physical(opened, image, output, form, about, map_file, Unknown(unknown))
         return max(status, whole, _lost(opened, image, at, Trust(trust)))
     blocks = [i for i, b in enumerate(opened.blocks) if b.declared and chosen in (None, i)]
     _say_what_holds(image, [raw.whole(image, b) for b in blocks], Trust(trust))
@@ -165,27 +173,39 @@ def command(
             f"{missing} bytes are unknown: nothing was written. To write zeros instead, leave out --unknown"
         )
     if chosen is not None:
-        _one_block(opened, image, chosen, target, about, Unknown(unknown), force)
+        _one_block(opened, image, chosen, output, about, Unknown(unknown))
     else:
-        _folder(opened, image, target, about, hash_unknown, force)
+        _folder(opened, image, output, about, hash_unknown)
     _say_what_is_missing(missing, possible)
     return max(status, _lost(opened, image, at, Trust(trust)))
 
 
-def _one_block(
-    opened: Capture, image: Image, block: int, output: Path, about: Sidecar, unknown: Unknown, force: bool
-) -> None:
+def _refuse(output: Output, block: str | None, disk: str | None, space: str, unknown: Unknown) -> None:
+    """Look whether all that is to be written may be, the files beside OUT included."""
+    if block is None and disk is None and space == "block":
+        if output.is_stdout:
+            raise click.UsageError("-o - needs --block, --disk or --space physical: a folder is not one file")
+        refuse_folder(output.path, output.force)
+    elif unknown is Unknown.MASK_FILE and output.is_stdout:
+        raise click.UsageError("--unknown mask-file needs a file, and -o - is standard output")
+    else:
+        mask = [mask_path("").name] if unknown is Unknown.MASK_FILE else []
+        output.refuse(*([sidecar_path("").name, *mask] if disk is None else []))
+
+
+def _one_block(opened: Capture, image: Image, block: int, output: Output, about: Sidecar, unknown: Unknown) -> None:
     """Write one RAM block to a file, with its sidecar and, if wanted, a mask of what is known."""
-    _refuse(output, force)
     with progress("writing", image.block_bytes(block)) as on:
-        raw.write_file(image, block, output, force, on)
+        raw.write_file(image, block, output.target, output.force, on)
+    if output.is_stdout:
+        return
     pieces = [raw.whole(image, block)]
     if unknown is Unknown.MASK_FILE:
-        write_mask(image, pieces, output, image.block_bytes(block))
-    about.write(opened.stream, image, output, "raw", "block", pieces, None, unknown)
+        write_mask(image, pieces, output.path, image.block_bytes(block), output.force)
+    about.write(opened.stream, image, output.path, "raw", "block", pieces, None, unknown, output.force)
 
 
-def _folder(opened: Capture, image: Image, output: Path, about: Sidecar, hash_unknown: int, force: bool) -> None:
+def _folder(opened: Capture, image: Image, output: Output, about: Sidecar, hash_unknown: int) -> None:
     """Write every RAM block to a file of its own, and a manifest."""
     with progress("writing", 2 * sum(b.length for b in opened.blocks)) as on:
         described = {
@@ -196,7 +216,7 @@ def _folder(opened: Capture, image: Image, output: Path, about: Sidecar, hash_un
             "trust": about.trust.value,
         }
         confirmed = opened.confirmed(image, about.record, about.view)
-        written = raw.write_folder(image, output, force, on, confirmed, hash_unknown, **described)
+        written = raw.write_folder(image, Path(output.path), output.force, on, confirmed, hash_unknown, **described)
     left_out = [w for w in written if w.sha256 is None]
     if left_out:
         warn(
@@ -217,7 +237,7 @@ def _length(ranges: Iterable[tuple[int, int]]) -> int:
     return sum(end - start for start, end in ranges)
 
 
-def _disk(opened: Capture, name: str, output: Path, force: bool) -> int:
+def _disk(opened: Capture, name: str, output: Output) -> int:
     """Write the disk called ``name``. Returns the exit status."""
     disks = opened.facts.disks
     device = next((d for d in disks if d == os.fsencode(name) or shown(d) == name), None)
@@ -226,9 +246,8 @@ def _disk(opened: Capture, name: str, output: Path, force: bool) -> int:
         raise XbrleError(
             f"{opened.name}: disk {shown(os.fsencode(name))} was not found. Disks in this capture: {names}"
         )
-    raw.refuse_existing(output, force)
-    with progress("writing", disks[device]) as on:
-        written = write_disk(opened.stream, device, output, on)
+    with progress("writing", disks[device]) as on, _seekable(output) as target:
+        written = write_disk(opened.stream, device, target, on, output.force)
     warn(
         f"{written.chunks} chunks of 1 MiB written; the stream does not record the disk size, so the last one is whole"
     )
@@ -237,23 +256,33 @@ def _disk(opened: Capture, name: str, output: Path, force: bool) -> int:
     return 0
 
 
+@contextmanager
+def _seekable(output: Output) -> Iterator[Target]:
+    """What can be written in any order. It goes to standard output, where that is asked for, when all is there."""
+    if not output.is_stdout:
+        yield output.path
+        return
+    with tempfile.TemporaryFile() as held:
+        yield cast("BinaryIO", held)
+        held.seek(0)
+        write_bytes(iter(lambda: held.read(COPIED), b""))
+
+
 def _physical(
     opened: Capture,
     image: Image,
-    output: Path,
+    output: Output,
     form: str,
     sidecar: Sidecar,
     map_file: str | None,
     unknown: Unknown,
-    force: bool,
 ) -> int:
     """Write guest-physical memory, and say which map was used. Returns the exit status."""
     if map_file is None:
         where = infer.map_of(opened.stream)
     else:
         where = given.parse_map(_text(map_file), opened.stream, map_file)
-    _refuse(output, force)
-    said = write_physical(form, opened.stream, image, where, output, sidecar, unknown)
+    said = write_physical(form, opened.stream, image, where, output.target, sidecar, unknown, output.force)
     warn(f"guest-physical map from {where.origin}")
     for note in (*where.notes, *said, *map(str, where.unplaced)):
         warn(note)
@@ -271,12 +300,6 @@ def _say_what_holds(image: Image, pieces: Sequence[Piece], trust: Trust) -> None
     recovered = length - sum(end - start for start, end in unknown_ranges(image, pieces))
     held = sum(marked_bytes(image, p, image.sum_held) for p in pieces)
     warn(recovery(recovered, length, held, trust is Trust.CHECKSUM))
-
-
-def _refuse(output: Path, force: bool) -> None:
-    """Raise where a file or its sidecar would replace something."""
-    for path in (output, sidecar_path(output)):
-        raw.refuse_existing(path, force)
 
 
 def _text(path: str) -> str:

@@ -4,6 +4,7 @@ import functools
 import inspect
 import os
 from collections.abc import Callable, Mapping
+from contextlib import suppress
 from typing import TYPE_CHECKING, Any
 
 import click
@@ -68,6 +69,41 @@ def block_sizes(text: str) -> tuple[tuple[bytes, int], ...]:
             raise XbrleError(f"block {os.fsdecode(name)!r} cannot have {length} bytes: use 1 to {BLOCK_MAX}")
         blocks[name] = length
     return tuple(blocks.items())
+
+
+#: The options and arguments that name files or folders to read. No command writes in their place.
+READ = frozenset(
+    (
+        "capture",
+        "other",
+        "channel",
+        "to_channel",
+        "snapshots",
+        "workload",
+        "layout",
+        "device_tail",
+        "map_file",
+        "check",
+        "sender_log",
+        "receiver_log",
+    )
+)
+_CHANNELS_MAX = 256  # files S.1, S.2 ... beside S that are looked for
+
+
+def inputs(options: Mapping[str, Any]) -> list[str]:
+    """The files and folders that a command reads: those that its options name, the channels beside S, and the index."""
+    from ..scan.cache import folder
+
+    named: list[str] = []
+    for name in READ & options.keys():
+        value = options[name]
+        named += value if isinstance(value, tuple) else [value] if value is not None else []
+    mains = [options[name] for name in ("capture", "other") if options.get(name) is not None]
+    beside = [f"{path}.{n}" for path in mains for n in range(1, _CHANNELS_MAX + 1)]
+    with suppress(RuntimeError):  # there is no home
+        named.append(str(folder()))
+    return named + [path for path in beside if os.path.exists(path)]  # noqa: PTH110 - a Path each is slow
 
 
 # -- options ----------------------------------------------------------------------------------------------------------

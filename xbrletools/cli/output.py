@@ -1,12 +1,13 @@
 """What the commands share for talking to people: tables, progress, and problems of a capture."""
 
+import io
 import sys
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
 from . import EXIT_FINDINGS, warn
-from .writer import is_coloured, is_terminal, write
+from .writer import is_coloured, is_terminal, say, write
 
 if TYPE_CHECKING:
     from rich.console import RenderableType
@@ -18,29 +19,34 @@ PROBLEMS_MAX = 20  # lines on standard error; `verify` gives them all
 _MISSING = ("skipped", "unfinished-bitmap", "bad-footer")
 
 
-def show(*tables: "RenderableType", soft_wrap: bool = False) -> None:
+def show(*tables: "RenderableType", soft_wrap: bool = False, err: bool = False) -> None:
     """Print tables with an empty line between them. Markup is not interpreted. A pipe gets no padding.
 
-    With ``soft_wrap`` lines are as long as they are, and the terminal wraps them.
+    With ``soft_wrap`` lines are as long as they are, and the terminal wraps them. ``err``: to standard error.
     """
     from rich.console import Console
 
+    drawn = io.StringIO()
     console = Console(
+        file=drawn,
+        force_terminal=is_terminal() and not err,
         markup=False,
         emoji=False,
         highlight=False,
         soft_wrap=soft_wrap,
-        color_system="auto" if is_coloured() else None,
+        color_system="auto" if is_coloured() and not err else None,
     )
-    with console.capture() as captured:
-        for i, table in enumerate(tables):
-            if i:
-                console.print()
-            console.print(table)
-    text = captured.get()
-    if not is_terminal():
+    for i, table in enumerate(tables):
+        if i:
+            console.print()
+        console.print(table)
+    text = drawn.getvalue()
+    if err or not is_terminal():
         text = "".join(line.rstrip() + "\n" for line in text.removesuffix("\n").split("\n"))
-    write(text)
+    if err:
+        say(text.removesuffix("\n"), err=True)
+    else:
+        write(text)
 
 
 def report(problems: "Sequence[Problem]") -> int:

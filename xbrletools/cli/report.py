@@ -8,17 +8,16 @@ import click
 import xbrletools
 
 from ..capture import Capture
-from ..errors import XbrleError
 from . import EXIT_FINDINGS
 from .options import examples, salvaging
 from .output import report as say
-from .saving import save
+from .saving import Output, writing
 
 
 @click.command(epilog=examples("report samples/posted-8m.bin -o /tmp/report.html"))
+@writing(metavar="OUT", help="HTML file to write; - is standard output.")
 @salvaging
-@click.option("--output", "-o", metavar="OUT", required=True, help="HTML file to write; - is standard output.")
-def command(opened: Capture, output: str) -> int:
+def command(opened: Capture, output: Output) -> int:
     """Write one HTML page with what info, stats, verify and sender say about S, with charts of its passes and pages.
 
     The page does not need scripts or the network. Of a damaged capture it shows what can be read.
@@ -28,9 +27,7 @@ def command(opened: Capture, output: str) -> int:
     from ..analysis import report
     from ..export.sidecar import digest
 
-    source, target = Path(opened.name), Path(output)
-    if source.exists() and target.exists() and target.samefile(source):
-        raise XbrleError(f"{output}: is the capture itself; give another file to write")
+    source = Path(opened.name)
     gathered = report.gather(opened.stream)
     what = "of the capture" if opened.channels is None else "of the capture and its channels' pages"
     digests = {what: digest(opened.stream)}
@@ -38,6 +35,6 @@ def command(opened: Capture, output: str) -> int:
         with source.open("rb") as file:
             digests[f"of its {opened.source.wrapper} file"] = hashlib.file_digest(file, "sha256").hexdigest()
     tool = f"xbrletools {xbrletools.__version__}"
-    save(output, [report.page(gathered, digests, tool).encode("utf-8", "backslashreplace")])
+    output.save([report.page(gathered, digests, tool).encode("utf-8", "backslashreplace")], mode=None)
     status = say(opened.problems)
     return EXIT_FINDINGS if gathered.is_bad else status

@@ -18,6 +18,7 @@ from ..text import shown
 from . import EXIT_FINDINGS
 from .options import giving_blocks, json_object, reading_with
 from .output import recovery
+from .saving import Output, writing
 from .writer import say
 
 
@@ -96,8 +97,13 @@ def _pages(capture: Capture, first: int, end: int) -> dict[str, Any]:
     return {"block": name, "address": (first - int(space.first[block])) * space.page_size, "pages": end - first}
 
 
-def _print(summary: dict[str, Any]) -> None:
-    """The summary for people."""
+def _print(summary: dict[str, Any], aside: bool = False) -> None:
+    """Print the summary for people, with ``aside`` to standard error."""
+
+    def _line(name: str, text: str) -> None:
+        """Print a name and a text, wrapped at 80 columns."""
+        say(textwrap.fill(text, 79, initial_indent=f"{name:12}", subsequent_indent=" " * 12), err=aside)
+
     end = "" if summary["complete"] else "; the capture does not have its end"
     _line("records", f"{summary['records']} recovered{end}")
     only_held = summary["trust"] == Trust.CHECKSUM.value
@@ -139,11 +145,6 @@ def _reading_on(gap: dict[str, Any]) -> str:
     return f"the resumption at record {gap['before_record']} is {gap['certainty']}"
 
 
-def _line(name: str, text: str) -> None:
-    """Print a name and a text, wrapped at 80 columns."""
-    say(textwrap.fill(text, 79, initial_indent=f"{name:12}", subsequent_indent=" " * 12))
-
-
 def _of_pages(doubt: dict[str, Any]) -> str:
     if doubt["everything"]:
         return "every page"
@@ -164,6 +165,7 @@ def _when(doubt: dict[str, Any]) -> str:
     "  xbrle salvage /tmp/cut.bin\n"
     "  xbrle salvage /tmp/cut.bin -o /tmp/clean.bin --json"
 )
+@writing(metavar="T", help="Write the recovered records to T, as a stream without damage.", required=False)
 @reading_with(salvage=True)
 @giving_blocks("The RAM blocks of S, if its own list is lost.")
 @click.option(
@@ -173,9 +175,8 @@ def _when(doubt: dict[str, Any]) -> str:
     show_default=True,
     help="What counts as recovered: all that nothing contradicts, or only pages whose byte sum holds.",
 )
-@click.option("-o", "--output", metavar="T", help="Write the recovered records to T, as a stream without damage.")
 @json_object
-def command(opened: Capture, trust: str, output: str | None, as_json: bool) -> int:
+def command(opened: Capture, trust: str, output: Output | None, as_json: bool) -> int:
     """Recover what a damaged capture S still holds, and list what was skipped.
 
     Damaged ranges are skipped, and reading goes on where records can be believed again. Each range is listed with how
@@ -191,11 +192,12 @@ def command(opened: Capture, trust: str, output: str | None, as_json: bool) -> i
     if output is not None:
         from ..export.clean import write_stream
 
-        written = write_stream(opened.stream, output, Trust(trust))
+        written = write_stream(opened.stream, output.target, Trust(trust), output.force)
         summary["written"] = {"records": written.records, "left_out": written.left_out, "device_bytes": written.tail}
+    aside = output is not None and output.is_stdout
     if as_json:
-        say(json.dumps(summary))
+        say(json.dumps(summary), err=aside)
     else:
-        _print(summary)
+        _print(summary, aside)
     damaged = [d for d in opened.doubts if d.cause is not Cause.STALE]
     return EXIT_FINDINGS if opened.gaps or damaged else 0

@@ -1,50 +1,99 @@
-"""What the commands that write streams share: the output file, and the options of a sender."""
+"""What the commands that write share: the options for the output, the file itself, and the options of a sender."""
 
-import os
-import tempfile
+import functools
 from collections.abc import Callable, Iterable
-from pathlib import Path
-from typing import Any, BinaryIO
+from dataclasses import dataclass
+from typing import Any, BinaryIO, cast
 
 import click
 
+from ..outputs import MEMORY, Target, protecting, refuse, replacing
 from ..text import size
-from .writer import write_bytes
+from .options import inputs
+from .writer import RawOutput
 
+STDOUT = "-"
 _HOLE = 1 << 16  # bytes of zeros that become a hole
 
 
-def save(path: str, pieces: Iterable[bytes | memoryview]) -> None:
-    """Write ``pieces`` to a file, or to standard output for ``-``. A regular file appears only when it is complete."""
-    if path == "-":
-        write_bytes(pieces)
-        return
-    target = Path(path)
-    if target.exists() and not target.is_file():
-        with target.open("wb") as file:
-            file.writelines(pieces)
-        return
-    handle, name = tempfile.mkstemp(prefix=f".{target.name}.", dir=target.parent)
-    try:
-        with os.fdopen(handle, "wb") as file:
-            _write_sparse(file, pieces)
-        mask = os.umask(0)
-        os.umask(mask)
-        Path(name).chmod(0o666 & ~mask)
-        Path(name).replace(target)
-    except BaseException:
-        Path(name).unlink()
-        raise
+@dataclass(frozen=True, slots=True)
+class Output:
+    """Where a command writes: a path as the user gave it, or ``-`` for standard output."""
+
+    path: str
+    force: bool = False
+
+    @property
+    def is_stdout(self) -> bool:
+        """Whether it is standard output. What a command says then goes to standard error."""
+        return self.path == STDOUT
+
+    @property
+    def target(self) -> Target:
+        """What writers take.
+
+        Raises:
+            XbrleError: it is standard output, and that is a terminal or closed.
+        """
+        return cast("BinaryIO", RawOutput()) if self.is_stdout else self.path
+
+    def refuse(self, *beside: str) -> None:
+        """Look whether it may be written, and what stands ``beside`` it, by what their names end in.
+
+        Raises:
+            XbrleError: it is being read, is there already, or cannot be.
+        """
+        if self.is_stdout:
+            _ = self.target
+            return
+        for ending in ("", *beside):
+            refuse(self.path + ending, self.force)
+
+    def save(self, pieces: Iterable[bytes | memoryview], mode: int | None = MEMORY) -> None:
+        """Write ``pieces``. A file appears when it is whole, and has holes where large pieces are all zeros.
+
+        Raises:
+            XbrleError: it may not be written, or cannot be.
+        """
+        with replacing(self.target, self.force, mode) as file:
+            at = 0
+            for piece in pieces:
+                at += len(piece)
+                if len(piece) >= _HOLE and not any(piece[:64]) and bytes(piece).count(0) == len(piece):
+                    file.seek(at)
+                else:
+                    file.write(piece)
+            file.truncate(at)
 
 
-def _write_sparse(file: BinaryIO, pieces: Iterable[bytes | memoryview]) -> None:
-    """Write ``pieces``, and leave a hole where a large one is all zeros."""
-    for piece in pieces:
-        if len(piece) >= _HOLE and not any(piece[:64]) and bytes(piece).count(0) == len(piece):
-            file.seek(len(piece), os.SEEK_CUR)
-        else:
-            file.write(piece)
-    file.truncate()
+def writing(
+    *names: str,
+    metavar: str,
+    help: str,
+    required: bool = True,
+    folder: bool = False,
+) -> Callable[[Callable[..., Any]], Callable[..., Any]]:
+    """Give a command the option with these ``names`` (-o and --output) and --force, and the `Output` that they name.
+
+    What may not be written is refused before S is opened. While the command runs, none of the files that it was told to
+    read is replaced. The command gets ``output``, None where the option is not given.
+    """
+
+    def decorate(function: Callable[..., Any]) -> Callable[..., Any]:
+        @functools.wraps(function)
+        def checked(*arguments: Any, **options: Any) -> Any:
+            path, force = options.pop("output"), options.pop("force")
+            with protecting(inputs(options)):
+                output = None if path is None else Output(path, force)
+                if output is not None and not folder:
+                    output.refuse()
+                return function(*arguments, output=output, **options)
+
+        what = "Replace files that are there already." if folder else "Replace a file that is there already."
+        option = click.option(*(names or ("-o", "--output")), "output", metavar=metavar, required=required, help=help)
+        return option(click.option("--force", is_flag=True, help=what)(checked))
+
+    return decorate
 
 
 POLICIES = ("none", "posted", "intended", "v2", "xbzrle")

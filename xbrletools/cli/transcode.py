@@ -9,7 +9,7 @@ from ..errors import XbrleError
 from . import EXIT_FINDINGS, warn
 from .options import before, examples, named_number, ram_addresses, reading
 from .output import report
-from .saving import choosing, save
+from .saving import Output, choosing, writing
 
 if TYPE_CHECKING:
     from ..capture import Capture
@@ -47,8 +47,8 @@ def _usage(
     )
 )
 @before(_usage)
+@writing(metavar="T", help="The stream to write; - for standard output.")
 @reading
-@click.option("-o", "--output", required=True, metavar="T", help="The stream to write; - for standard output.")
 @click.option(
     "--to",
     metavar="DIALECT",
@@ -80,7 +80,7 @@ def _usage(
 )
 def command(
     opened: "Capture",
-    output: str,
+    output: Output,
     to: str | None,
     ram_version: str | None,
     to_endian: str | None,
@@ -114,7 +114,7 @@ def command(
     if redact:
         from ..sender.redact import pages_to_blank, redacted
 
-        save(output, redacted(opened.stream, pages_to_blank(opened.stream, redact)))
+        output.save(redacted(opened.stream, pages_to_blank(opened.stream, redact)))
     elif to == MAPPED:
         missing = _mapped(opened, output)
     else:
@@ -125,7 +125,7 @@ def command(
         form = _form(opened, target, to_endian, checksum)
         rules = _rules(opened, target, policy, dup_pages, seed)
         where = _places(opened, form, bases, blocks)
-        save(output, transcode(opened.stream, form, rules, cache_bytes or DEFAULT_BYTES, where, keep_advice))
+        output.save(transcode(opened.stream, form, rules, cache_bytes or DEFAULT_BYTES, where, keep_advice))
     if not redact:
         _say_what_is_left_out(opened, keep_advice)
     status = max(report(opened.problems), missing)
@@ -135,12 +135,12 @@ def command(
     return status
 
 
-def _mapped(opened: "Capture", output: str) -> int:
+def _mapped(opened: "Capture", output: Output) -> int:
     """Write a mapped-ram file; returns the exit status."""
     from ..sender.mapped import final_memory, to_mapped, unknown_pages
 
     image = final_memory(opened.stream)
-    save(output, to_mapped(opened.stream, image))
+    output.save(to_mapped(opened.stream, image))
     unknown = unknown_pages(opened.stream, image)
     if unknown:
         warn(f"{unknown} pages are unknown; the file gives them as zeros")

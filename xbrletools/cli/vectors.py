@@ -27,11 +27,12 @@ def command() -> None:
 @command.command(epilog=examples("vectors write /tmp/vectors"))
 @click.argument("folder", metavar="DIR", type=click.Path(path_type=Path))
 @click.option("--seed", default=0, show_default=True, metavar="N", help="Seed for the pages.")
-def write(folder: Path, seed: int) -> int:
+@click.option("--force", is_flag=True, help="Replace files that are in DIR already.")
+def write(folder: Path, seed: int, force: bool) -> int:
     """Write the vectors into DIR, with their JSON Schema and a README. The same seed gives the same bytes."""
     from ..vectors.write import write as write_set
 
-    counts = write_set(folder, seed)
+    counts = write_set(folder, seed, force)
     for name, count in counts.items():
         say(f"{count:6} {name}")
     say(f"{sum(counts.values()):6} cases in {label(str(folder))}")

@@ -1,5 +1,6 @@
 """`xbrle whatif`: what other encodings and cache sizes would have cost."""
 
+import io
 import json
 from dataclasses import asdict
 from pathlib import Path
@@ -11,6 +12,7 @@ from ..errors import XbrleError
 from ..text import size
 from . import EXIT_FINDINGS, warn
 from .options import before, examples, json_object, ram_addresses, reading
+from .saving import STDOUT, Output, writing
 from .writer import say
 
 if TYPE_CHECKING:
@@ -23,15 +25,21 @@ IMAGE_SUFFIXES = (".png", ".svg")
 _MARKS = {"posted": "p", "v2": "v", "fixed": "f", "xbzrle": "x", "zlib": "z", "zstd": "s", "actual": "a"}
 
 
-def _usage(image: str | None) -> None:
-    if image is not None and Path(image).suffix.lower() not in IMAGE_SUFFIXES:
-        raise XbrleError(f"{image}: plots are written as PNG or SVG. Use a name that ends in .png or .svg")
+def _usage(output: str | None) -> None:
+    if output not in (None, STDOUT) and Path(output).suffix.lower() not in IMAGE_SUFFIXES:
+        raise XbrleError(f"{output}: plots are written as PNG or SVG. Use a name that ends in .png or .svg")
 
 
 @click.command(
     epilog=examples("whatif samples/posted-8m.bin", "whatif samples/xbzrle-16m.bin --cache 1M --cache 64M --json")
 )
 @before(_usage)
+@writing(
+    "--image",
+    metavar="FILE",
+    help="Write the plot to a PNG or SVG file, or with - as PNG to standard output (needs xbrletools[plot]).",
+    required=False,
+)
 @reading
 @click.option(
     "--cache",
@@ -44,14 +52,13 @@ def _usage(image: str | None) -> None:
 @ram_addresses
 @json_object
 @click.option("--plot", is_flag=True, help="Plot bytes over cache sizes in the terminal (needs xbrletools[plot]).")
-@click.option("--image", metavar="FILE", help="Write the plot to a PNG or SVG file (needs xbrletools[plot]).")
 def command(
     opened: "Capture",
     caches: tuple[int, ...],
     bases: tuple[tuple[bytes, int], ...],
     as_json: bool,
     plot: bool,
-    image: str | None,
+    output: Output | None,
 ) -> int:
     """Compare the bytes that other senders would have sent for the pages of S.
 
@@ -62,14 +69,15 @@ def command(
     from ..analysis.whatif import CACHES, what_if
 
     found = what_if(opened.stream, caches or CACHES, dict(bases))
+    aside = output is not None and output.is_stdout  # then the image alone goes to standard output
     if as_json:
-        say(json.dumps(_object(found)))
+        say(json.dumps(_object(found)), err=aside)
     else:
-        _table(found)
+        _table(found, aside)
     if plot:
-        say(_plot(found), err=as_json)
-    if image is not None:
-        _draw(found, image)
+        say(_plot(found), err=as_json or aside)
+    if output is not None:
+        _draw(found, output)
     if found.skipped:
         warn(f"{found.skipped} records are left out: their page cannot be rebuilt")
     if opened.damage is not None:
@@ -83,7 +91,7 @@ def _object(found: "WhatIf") -> dict[str, Any]:
     return {"actual": asdict(found.actual), "costs": costs, "skipped": found.skipped, "ram_addr": found.layout}
 
 
-def _table(found: "WhatIf") -> None:
+def _table(found: "WhatIf", aside: bool) -> None:
     from rich.table import Table
 
     from .output import show
@@ -95,8 +103,8 @@ def _table(found: "WhatIf") -> None:
         share = f"{100 * cost.bytes / found.actual.bytes:.1f} %" if found.actual.bytes else "-"
         numbers = (cost.pages, cost.deltas, cost.delta_bytes, cost.dups, cost.unsent)
         table.add_row(cost.policy, _cache(cost), f"{cost.bytes}", share, *map(str, numbers))
-    show(table, soft_wrap=True)
-    say(f"ram_addr: {found.layout}")
+    show(table, soft_wrap=True, err=aside)
+    say(f"ram_addr: {found.layout}", err=aside)
 
 
 def _cache(cost: "Cost") -> str:
@@ -136,7 +144,7 @@ def _plot(found: "WhatIf") -> str:
     return str(plotext.build()).replace("\x1b[0m", "")
 
 
-def _draw(found: "WhatIf", path: str) -> None:
+def _draw(found: "WhatIf", output: Output) -> None:
     try:
         from matplotlib.figure import Figure
     except ImportError:
@@ -151,4 +159,7 @@ def _draw(found: "WhatIf", path: str) -> None:
     axes.set_ylabel("sent, MiB")
     axes.set_ylim(bottom=0)
     axes.legend()
-    figure.savefig(path)
+    drawn = io.BytesIO()
+    form = ".png" if output.is_stdout else Path(output.path).suffix
+    figure.savefig(drawn, format=form.removeprefix(".").lower())
+    output.save([drawn.getvalue()], mode=None)

@@ -6,7 +6,8 @@
 import os
 import re
 import sys
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager, suppress
 from typing import TextIO
 
 from ..errors import XbrleError
@@ -31,8 +32,8 @@ def say(text: str = "", err: bool = False) -> None:
     """Print lines to standard output, or to standard error with ``err``. They are made inert.
 
     Raises:
-        XbrleError: standard output is closed.
-        OSError: it cannot be written.
+        XbrleError: standard output is closed, or cannot be written.
+        BrokenPipeError: nobody reads it any more.
     """
     if err:
         _tell(_safe(text) + "\n")
@@ -46,29 +47,51 @@ def write(text: str) -> None:
     Bold and dim are kept on a terminal with colours.
 
     Raises:
-        XbrleError: standard output is closed.
-        OSError: it cannot be written.
+        XbrleError: standard output is closed, or cannot be written.
+        BrokenPipeError: nobody reads it any more.
     """
     if is_coloured():
         text = "".join(part if i % 2 else _safe(part) for i, part in enumerate(_STYLES.split(text)))
     else:
         text = _safe(text)
-    _open_output().write(text)
+    with _writing() as out:
+        out.write(text)
 
 
 def write_bytes(pieces: Iterable[bytes | memoryview]) -> None:
     """Write raw bytes to standard output. A terminal is refused, since bytes of a capture can control it.
 
     Raises:
-        XbrleError: standard output is a terminal, or closed.
-        OSError: it cannot be written.
+        XbrleError: standard output is a terminal, is closed, or cannot be written.
+        BrokenPipeError: nobody reads it any more.
     """
-    out = _open_output()
-    if out.isatty():
-        raise XbrleError("standard output is a terminal, and bytes could control it: use > FILE, or a pipe")
-    out.flush()
+    out = RawOutput()
     for piece in pieces:
-        out.buffer.write(piece)
+        out.write(piece)
+
+
+class RawOutput:
+    """Standard output for raw bytes: a `BinaryIO` as far as writers use it.
+
+    Raises:
+        XbrleError: standard output is a terminal, or closed.
+    """
+
+    def __init__(self) -> None:
+        with _writing() as out:
+            if out.isatty():
+                raise XbrleError("standard output is a terminal, and raw bytes could control it: use > FILE, or a pipe")
+            out.flush()
+
+    def write(self, data: bytes | memoryview) -> int:
+        """Write bytes.
+
+        Raises:
+            XbrleError: they cannot be written.
+            BrokenPipeError: nobody reads them any more.
+        """
+        with _writing() as out:
+            return out.buffer.write(data)
 
 
 def warn(message: str) -> None:
@@ -90,10 +113,34 @@ def flush() -> None:
     """Write out what is still held back for standard output.
 
     Raises:
-        OSError: it cannot be written.
+        XbrleError: it cannot be written.
+        BrokenPipeError: nobody reads it any more.
     """
     if sys.stdout is not None:
-        sys.stdout.flush()
+        with _writing() as out:
+            out.flush()
+
+
+def give_up_output() -> None:
+    """Drop what is held back for standard output, and all that follows: it cannot be written."""
+    with suppress(OSError, AttributeError):  # AttributeError: it is closed
+        null = os.open(os.devnull, os.O_WRONLY)
+        os.dup2(null, sys.stdout.fileno())
+        os.close(null)
+
+
+@contextmanager
+def _writing() -> Iterator[TextIO]:
+    """Standard output. Where it cannot be written, the error says so."""
+    if sys.stdout is None:
+        raise XbrleError("standard output is closed, and there is something to write to it")
+    try:
+        yield sys.stdout
+    except BrokenPipeError:
+        raise
+    except OSError as error:
+        give_up_output()
+        raise XbrleError(f"standard output: {error.strerror or error}") from error
 
 
 def _safe(text: str) -> str:
@@ -102,13 +149,8 @@ def _safe(text: str) -> str:
     return "".join(part if i % 2 else inert(part) for i, part in enumerate(_HARMLESS.split(text)))
 
 
-def _open_output() -> TextIO:
-    if sys.stdout is None:
-        raise XbrleError("standard output is closed")
-    return sys.stdout
-
-
 def _tell(text: str) -> None:
-    if sys.stderr is not None:
+    """Print to standard error, if anyone listens: that nobody does is not a reason to end."""
+    with suppress(OSError, AttributeError):  # AttributeError: it is closed
         sys.stderr.write(text)
         sys.stderr.flush()

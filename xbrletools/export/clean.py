@@ -3,7 +3,6 @@
 Records of pages that are in doubt are left out, so that every reader gets the right memory from it: docs/salvage.md.
 """
 
-import os
 from dataclasses import dataclass
 from typing import BinaryIO
 
@@ -18,9 +17,9 @@ from ..memory.doubt import standing
 from ..memory.moments import confirmed_of, lapses_of, memory_of, space_of
 from ..memory.replay import View
 from ..model import Stream
+from ..outputs import MEMORY, Target, protecting, replacing
 from ..table.columns import Columns
 from ..table.sections import STAGE_OF, Owner
-from .files import replacing
 
 SECTION_ID = 2  # used where the capture does not show it
 
@@ -34,13 +33,13 @@ class CleanStream:
     tail: int
 
 
-def write_stream(stream: Stream, path: str | os.PathLike[str], trust: Trust = Trust.STREAM) -> CleanStream:
+def write_stream(stream: Stream, path: Target, trust: Trust = Trust.STREAM, force: bool = False) -> CleanStream:
     """Write the recovered records of ``stream`` as a stream of their own, which reads without a problem.
 
     With `Trust.CHECKSUM` only records of pages whose byte sum holds are written.
 
     Raises:
-        XbrleError: the capture cannot be read, or ``path`` not written.
+        XbrleError: the capture cannot be read, or ``path`` is the capture, is there already, or cannot be written.
     """
     if stream.facts.mapped_ram:
         raise XbrleError(
@@ -52,7 +51,7 @@ def write_stream(stream: Stream, path: str | os.PathLike[str], trust: Trust = Tr
         confirmed = np.append(confirmed_of(stream, memory_of(stream)), False)
         is_written &= confirmed[space_of(stream).pages_of(columns)]
     rows = np.flatnonzero(is_written)
-    with replacing(path) as file:
+    with protecting([stream.name]), replacing(path, force, MEMORY) as file:
         tail = _write(stream, columns, rows, file)
     return CleanStream(len(rows), int(np.count_nonzero(stream.records.is_page)) - len(rows), tail)
 

@@ -2,13 +2,12 @@
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from pathlib import Path
 
 from ..container.disks import chunks
 from ..errors import XbrleError
 from ..formats import block
 from ..model import Stream
-from .files import replacing
+from ..outputs import MEMORY, Target, protecting, replacing
 
 DISK_MAX = 1 << 60  # bytes: more than any disk has
 
@@ -22,7 +21,9 @@ class Disk:
     missing: int
 
 
-def write_disk(stream: Stream, name: bytes, path: Path, on: Callable[[int], None] | None = None) -> Disk:
+def write_disk(
+    stream: Stream, name: bytes, path: Target, on: Callable[[int], None] | None = None, force: bool = False
+) -> Disk:
     """Write the device called ``name`` as it is after the last chunk.
 
     ``on`` is called as the work goes on, with the number of bytes done since the last call.
@@ -31,7 +32,7 @@ def write_disk(stream: Stream, name: bytes, path: Path, on: Callable[[int], None
         XbrleError: it cannot be written, or a chunk lies beyond any possible disk.
     """
     data, seen, count = stream.data, set[int](), 0
-    with replacing(path) as file:
+    with protecting([stream.name]), replacing(path, force, MEMORY) as file:
         for chunk in chunks(stream.sections.of_owner(block.IDSTR), data):
             if chunk.device != name:
                 continue

@@ -4,11 +4,10 @@ Facts: formats/README.md, "Memory images". As in QEMU's own dumps, the notes com
 range. p_align is 0: crash takes a core in which it is not for one of another program.
 """
 
-import os
-
 from ..errors import XbrleError
 from ..formats import elf
 from ..memory.image import Image
+from ..outputs import Target
 from ..physical.layout import PhysicalMap
 from .memory import Piece, Unknown, write_pieces
 from .notes import Notes
@@ -20,8 +19,9 @@ ALIGN = 4096
 def write_elf(
     image: Image,
     where: PhysicalMap,
-    path: str | os.PathLike[str],
+    path: Target,
     unknown: Unknown = Unknown.ZERO,
+    force: bool = False,
     notes: Notes | None = None,
 ) -> None:
     """Write guest-physical memory as a sparse ELF64 core, with the registers of its CPUs in ``notes``.
@@ -60,7 +60,7 @@ def write_elf(
         placed.append(Piece(at, piece.block, piece.offset, piece.length))
         at += r.length
     head += b"".join(segment.build(s) for s in segments) + raw
-    write_pieces(image, placed, path, head, at, unknown)
+    write_pieces(image, placed, path, head, at, unknown, force)
 
 
 def _segment(kind: int, offset: int, address: int, length: int) -> dict[str, int]:

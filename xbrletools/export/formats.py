@@ -10,6 +10,7 @@ from typing import NamedTuple
 
 from ..memory.image import Image
 from ..model import Stream
+from ..outputs import Target, protecting
 from ..physical.layout import PhysicalMap
 from .elfcore import write_elf
 from .lime import write_lime
@@ -18,9 +19,8 @@ from .notes import Notes, notes_of
 from .physical import pieces, write_raw
 from .sidecar import Sidecar
 
-Path = str | os.PathLike[str]
-Writer = Callable[[Image, PhysicalMap, Path, Unknown], None]
-NotedWriter = Callable[[Image, PhysicalMap, Path, Unknown, Notes], None]
+Writer = Callable[[Image, PhysicalMap, Target, Unknown, bool], None]
+NotedWriter = Callable[[Image, PhysicalMap, Target, Unknown, bool, Notes], None]
 
 
 class Format(NamedTuple):
@@ -44,23 +44,32 @@ FORMATS = {
 
 
 def write_physical(
-    name: str, stream: Stream, image: Image, where: PhysicalMap, path: Path, sidecar: Sidecar, unknown: Unknown
+    name: str,
+    stream: Stream,
+    image: Image,
+    where: PhysicalMap,
+    path: Target,
+    sidecar: Sidecar,
+    unknown: Unknown,
+    force: bool = False,
 ) -> tuple[str, ...]:
     """Write guest-physical memory in the format called ``name``, and the sidecar of the file.
 
-    Returns what the file says beside memory, for a person.
+    A file object does not get one. Returns what the file says beside memory, for a person.
 
     Raises:
         XbrleError: it cannot be written, or bytes are unknown and ``unknown`` is FAIL.
     """
     form = FORMATS[name]
     said: tuple[str, ...] = ()
-    if form.noted is not None:
-        notes = notes_of(stream, image, where, sidecar.record)
-        form.noted(image, where, path, unknown, notes)
-        said = notes.said
-    else:
-        form.write(image, where, path, unknown)
-    where = replace(where, notes=(*where.notes, *said))
-    sidecar.write(stream, image, path, name, "physical", pieces(image, where), where, unknown)
+    with protecting([stream.name]):
+        if form.noted is not None:
+            notes = notes_of(stream, image, where, sidecar.record)
+            form.noted(image, where, path, unknown, force, notes)
+            said = notes.said
+        else:
+            form.write(image, where, path, unknown, force)
+        where = replace(where, notes=(*where.notes, *said))
+        if isinstance(path, str | os.PathLike):
+            sidecar.write(stream, image, path, name, "physical", pieces(image, where), where, unknown, force)
     return said

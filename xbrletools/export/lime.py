@@ -1,15 +1,16 @@
 """LiME images of guest-physical memory: a header before each range."""
 
-import os
-
 from ..formats import lime
 from ..memory.image import Image
+from ..outputs import Target
 from ..physical.layout import PhysicalMap
 from .memory import Piece, Unknown, write_pieces
 from .physical import pieces
 
 
-def write_lime(image: Image, where: PhysicalMap, path: str | os.PathLike[str], unknown: Unknown = Unknown.ZERO) -> None:
+def write_lime(
+    image: Image, where: PhysicalMap, path: Target, unknown: Unknown = Unknown.ZERO, force: bool = False
+) -> None:
     """Write guest-physical memory as a sparse LiME image.
 
     Raises:
@@ -21,4 +22,4 @@ def write_lime(image: Image, where: PhysicalMap, path: str | os.PathLike[str], u
         at += lime.Header.sizeof()
         placed.append(Piece(at, piece.block, piece.offset, piece.length))
         at += r.length
-    write_pieces(image, placed, path, heads, at, unknown)
+    write_pieces(image, placed, path, heads, at, unknown, force)

@@ -11,8 +11,8 @@ from numpy.typing import NDArray
 
 from ..errors import XbrleError
 from ..memory.image import Image, State
+from ..outputs import MEMORY, Target, replacing
 from ..text import shown
-from .files import replacing
 
 CHUNK = 1 << 18  # bytes of a mask that are written at once
 PART = 1 << 23  # bytes of pages that are compared with zero and written at once
@@ -45,10 +45,11 @@ def mask_path(path: str | os.PathLike[str]) -> Path:
 def write_pieces(
     image: Image,
     pieces: Sequence[Piece],
-    path: str | os.PathLike[str],
+    path: Target,
     head: bytes | Sequence[tuple[int, bytes]],
     length: int,
     unknown: Unknown,
+    force: bool = False,
 ) -> None:
     """Write a sparse file of ``length`` bytes with the pieces at their places.
 
@@ -64,18 +65,16 @@ def write_pieces(
             name = shown(image.space.blocks[block.block].name)
             address = block.offset + first[0] - block.place
             raise XbrleError(f"{name}:{address:#x} is the first of the unknown bytes; nothing was written")
-    heads = [(0, head)] if isinstance(head, bytes) else head
-    with replacing(path) as file:
-        for place, raw in heads:
-            file.seek(place)
-            file.write(raw)
-        for piece in pieces:
-            for place, part in parts(image, piece):
-                file.seek(place)
-                file.write(part.data)
+    placed: list[tuple[int, bytes | Piece]] = [(0, head)] if isinstance(head, bytes) else list(head)
+    placed += [(piece.place, piece) for piece in pieces]
+    with replacing(path, force, MEMORY) as file:
+        for place, what in sorted(placed, key=lambda one: one[0]):  # a pipe can only be written onwards
+            for at, raw in [(place, what)] if isinstance(what, bytes) else parts(image, what):
+                file.seek(at)
+                file.write(memoryview(raw))  # type: ignore[arg-type]  # an array is a buffer
         file.truncate(length)
-    if unknown is Unknown.MASK_FILE:
-        write_mask(image, pieces, path, length)
+    if unknown is Unknown.MASK_FILE and isinstance(path, str | os.PathLike):
+        write_mask(image, pieces, path, length, force)
 
 
 def parts(image: Image, piece: Piece) -> Iterator[tuple[int, NDArray[np.uint8]]]:
@@ -106,13 +105,15 @@ def _pages(image: Image, first: int, pages: NDArray[np.int64]) -> NDArray[np.uin
     return image.pages[first + pages]
 
 
-def write_mask(image: Image, pieces: Sequence[Piece], path: str | os.PathLike[str], length: int) -> None:
+def write_mask(
+    image: Image, pieces: Sequence[Piece], path: str | os.PathLike[str], length: int, force: bool = False
+) -> None:
     """Write the mask of ``path``: unknown bytes of the pieces are marked, all others stay holes.
 
     Raises:
         XbrleError: it cannot be written.
     """
-    with replacing(mask_path(path)) as file:
+    with replacing(mask_path(path), force, MEMORY) as file:
         for start, end in unknown_ranges(image, pieces):
             file.seek(start)
             for at in range(start, end, CHUNK):

@@ -1,8 +1,7 @@
 """Raw images of guest-physical memory: byte n of the file is the byte at address n."""
 
-import os
-
 from ..memory.image import Image
+from ..outputs import Target
 from ..physical.layout import PhysicalMap
 from .memory import Piece, Unknown, write_pieces
 
@@ -12,10 +11,12 @@ def pieces(image: Image, where: PhysicalMap) -> list[Piece]:
     return [Piece(r.start, image.space.index(r.block), r.offset, r.length) for r in where.ranges]
 
 
-def write_raw(image: Image, where: PhysicalMap, path: str | os.PathLike[str], unknown: Unknown = Unknown.ZERO) -> None:
+def write_raw(
+    image: Image, where: PhysicalMap, path: Target, unknown: Unknown = Unknown.ZERO, force: bool = False
+) -> None:
     """Write guest-physical memory as one sparse file, whose byte n is the byte at address n.
 
     Raises:
         XbrleError: it cannot be written, or bytes are unknown and ``unknown`` is FAIL.
     """
-    write_pieces(image, pieces(image, where), path, b"", where.end, unknown)
+    write_pieces(image, pieces(image, where), path, b"", where.end, unknown, force)

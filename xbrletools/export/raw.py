@@ -1,11 +1,7 @@
-"""Memory as raw files: each block is a file, and a page that is zero or unknown is a hole in it.
-
-Files are written under temporary names and renamed when they are whole.
-"""
+"""Memory as raw files: each block is a file, and a page that is zero or unknown is a hole in it."""
 
 import hashlib
 import json
-import tempfile
 from collections.abc import Callable
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -14,11 +10,10 @@ from typing import BinaryIO
 import numpy as np
 from numpy.typing import NDArray
 
-from ..errors import XbrleError
 from ..memory.image import Image, State
+from ..outputs import MEMORY, Target, filling, replacing
 from ..text import shown
 from .digests import ZEROS_MAX, DataDigest
-from .files import replacing
 from .memory import Piece, marked_bytes, parts, possible_ranges, unknown_ranges
 from .sidecar import as_objects
 
@@ -85,7 +80,6 @@ def whole(image: Image, block: int) -> Piece:
 
 def write_block(image: Image, block: int, file: BinaryIO, progress: Progress | None = None) -> None:
     """Write a block to an empty file, sparsely."""
-    file.truncate(image.block_bytes(block))
     done = 0
     for offset, data in parts(image, whole(image, block)):
         file.seek(offset)
@@ -93,6 +87,7 @@ def write_block(image: Image, block: int, file: BinaryIO, progress: Progress | N
         if progress:
             progress(offset + len(data) - done)
             done = offset + len(data)
+    file.truncate(image.block_bytes(block))
     if progress:
         progress(image.block_bytes(block) - done)
 
@@ -140,31 +135,15 @@ def _unsent(image: Image, block: int) -> int:
     return image.count(State.UNKNOWN, image.space.slice(block)) * image.space.page_size
 
 
-def write_file(image: Image, block: int, target: Path, force: bool = False, progress: Progress | None = None) -> None:
+def write_file(image: Image, block: int, target: Target, force: bool = False, progress: Progress | None = None) -> None:
     """Write one block to the file ``target``.
 
     Raises:
-        XbrleError: there is something of that name already, other than an empty file; ``force`` replaces a file.
-        OSError: it cannot be written.
+        XbrleError: there is something of that name already, other than an empty file, and ``force`` is not given; or it
+            cannot be written.
     """
-    target = refuse_existing(target, force)
-    with replacing(target) as file:
+    with replacing(target, force, MEMORY) as file:
         write_block(image, block, file, progress)
-
-
-def refuse_existing(target: Path, force: bool) -> Path:
-    """The file that ``target`` names, links followed.
-
-    Raises:
-        XbrleError: there is something of that name already, other than an empty file; ``force`` replaces a file.
-    """
-    target = target.resolve()
-    if target.exists():
-        if not target.is_file():
-            raise XbrleError(f"{target}: exists and is not a regular file")
-        if target.stat().st_size and not force:
-            raise XbrleError(f"{target}: exists and is not empty; --force replaces it")
-    return target
 
 
 def write_folder(
@@ -182,42 +161,17 @@ def write_folder(
     At most ``hash_unknown`` bytes that were not sent are hashed in all. A block that needs more does not get a digest.
 
     Raises:
-        XbrleError: the folder exists and is not empty, or is not a folder; ``force`` replaces files in it.
-        OSError: something cannot be written. No file is left under its final name, unless it was renamed before.
+        XbrleError: the folder exists and is not empty, and ``force``, which replaces files in it, is not given. It is
+            not a folder. Something cannot be written.
     """
-    folder = folder.resolve()
-    made = not folder.exists()
-    if not made:
-        if not folder.is_dir():
-            raise XbrleError(f"{folder}: exists and is not a folder; to write one block to a file, use --block")
-        if any(folder.iterdir()) and not force:
-            raise XbrleError(f"{folder}: exists and is not empty; --force replaces files in it")
-    folder.mkdir(parents=True, exist_ok=True)
-    try:
-        return _fill_folder(image, folder, progress, confirmed, hash_unknown, about)
-    except BaseException:
-        if made and not any(folder.iterdir()):
-            folder.rmdir()
-        raise
-
-
-def _fill_folder(
-    image: Image,
-    folder: Path,
-    progress: Progress | None,
-    confirmed: NDArray[np.bool_] | None,
-    hash_unknown: int,
-    about: dict[str, object],
-) -> list[WrittenFile]:
-    """Write all files into a temporary folder, then move them to their names, the manifest last."""
     taken = {MANIFEST}
     written = []
-    with tempfile.TemporaryDirectory(prefix=".", suffix=".part", dir=folder) as temporary:
+    with filling(folder, force, MANIFEST, MEMORY) as lying:
         for block, declared in enumerate(image.space.blocks):
             if not declared.declared:
                 continue
             name = file_name(declared.name, taken)
-            with (Path(temporary) / name).open("wb") as file:
+            with (lying / name).open("wb") as file:
                 write_block(image, block, file, progress)
             sha256 = digest(image, block, progress, hash_unknown)
             hash_unknown -= _unsent(image, block) if sha256 is not None else 0
@@ -230,7 +184,5 @@ def _fill_folder(
             of_data = data_digest(image, block) if sha256 is None else None
             written.append(WrittenFile(block_name, name, declared.length, sha256, of_data, *counts, ranges, maybe))
         manifest = {**about, "blocks": [asdict(w) for w in written]}
-        (Path(temporary) / MANIFEST).write_text(json.dumps(manifest, indent=2) + "\n", "utf-8")
-        for name in [*(w.file for w in written), MANIFEST]:
-            (Path(temporary) / name).replace(folder / name)
+        (lying / MANIFEST).write_text(json.dumps(manifest, indent=2) + "\n", "utf-8")
     return written

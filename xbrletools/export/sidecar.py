@@ -15,11 +15,11 @@ from ..memory.image import Image
 from ..memory.moments import confirmed_of
 from ..memory.replay import View
 from ..model import Stream
+from ..outputs import MEMORY, protecting, replacing
 from ..physical.layout import PhysicalMap
 from ..ram.elsewhere import LEFT_OUT
 from ..text import shown
 from .digests import STEP, ZEROS_MAX, DataDigest
-from .files import replacing
 from .memory import Piece, Unknown, marked_bytes, mask_path, possible_ranges, unknown_ranges
 
 HASHED = 1 << 24  # bytes that are hashed at once
@@ -49,6 +49,7 @@ class Sidecar:
         pieces: Sequence[Piece],
         where: PhysicalMap | None,
         unknown: Unknown,
+        force: bool = False,
     ) -> None:
         """Write the sidecar of ``path``; places are guest-physical addresses, or offsets in a block.
 
@@ -87,7 +88,7 @@ class Sidecar:
             "unknown": as_objects(ranges),
             "possible": as_objects(possible_ranges(image, pieces)),
         }
-        with replacing(sidecar_path(path)) as file:
+        with protecting([stream.name]), replacing(sidecar_path(path), force, MEMORY) as file:
             file.write(json.dumps(about, indent=1).encode() + b"\n")
 
 

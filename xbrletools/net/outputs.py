@@ -7,16 +7,15 @@ to no channel goes to S.foreign.1 and so on. The other direction of each ends in
 import os
 import re
 import stat
-import tempfile
 import threading
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
 from ..errors import XbrleError
+from ..outputs import MEMORY, forget, temporary
 from ..source.beside import REVERSE
 
-MODE = 0o600
 STANDARD_OUTPUT = 1
 _SIBLING = re.compile(r"\.(?:(?:foreign\.)?[0-9]+(?:\.reverse)?|reverse)")
 
@@ -80,6 +79,7 @@ class Outputs:
             if ready is not None:
                 if ready.path is not None and ready.path != ready.final:
                     ready.path.replace(ready.final)
+                    forget(ready.path)
                 return self._handed_out(ready.descriptor, ready.final)
             if self._alone and ending.endswith(REVERSE):
                 return os.open(os.devnull, os.O_WRONLY), Path(os.devnull)
@@ -109,8 +109,8 @@ class Outputs:
         final = self._path(ending)
         if final not in self._older:
             return _Prepared(_created(final), final, final)
-        descriptor, name = tempfile.mkstemp(prefix=f".{final.name}.", dir=final.parent)
-        return _Prepared(descriptor, Path(name), final)
+        descriptor, path = temporary(final)
+        return _Prepared(descriptor, path, final)
 
     def _taken(self) -> list[Path]:
         """What is at the names of this recording: nothing, or with ``force`` what will give way.
@@ -139,7 +139,7 @@ class Outputs:
 
 
 def _created(path: Path) -> int:
-    return os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, MODE)
+    return os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, MEMORY)
 
 
 def _is_device(path: Path) -> bool:

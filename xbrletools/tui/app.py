@@ -15,6 +15,7 @@ from textual.screen import Screen
 from ..capture import Capture
 from ..errors import XbrleError
 from ..memory.moments import memory_of
+from ..outputs import MEMORY, replacing
 from ..table.growing import Record
 from . import reader
 from .goto import HINT, goto
@@ -333,11 +334,12 @@ def _written(name: str, work: Callable[[], object]) -> tuple[str, str]:
         work()
     except (OSError, XbrleError) as error:
         reason = error.strerror if isinstance(error, OSError) and error.strerror else str(error)
+        reason = reason.removeprefix(f"{name}: ").partition("; --force")[0]  # which a browser does not have
         return f"{name}: {reason}", "error"
     return f"wrote {name}", "information"
 
 
 def _write_new(path: Path, data: bytes) -> None:
-    """Write a file that is not there yet."""
-    with path.open("xb") as file:
+    """Write a file that is not there yet, or empty."""
+    with replacing(path, mode=MEMORY) as file:
         file.write(data)

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from ..errors import XbrleError
+from ..outputs import MEMORY, replacing
 
 _PIECE = 1 << 24
 
@@ -59,8 +60,7 @@ def save(file: Path, marks: dict[int, Bookmark]) -> None:
     """
     try:
         file.parent.mkdir(parents=True, exist_ok=True)
-        new = file.with_suffix(".new")
-        new.write_text(json.dumps([asdict(marks[o]) for o in sorted(marks)], indent=1), encoding="utf-8")
-        new.replace(file)
-    except OSError as error:
+        with replacing(file, force=True, mode=MEMORY) as new:
+            new.write(json.dumps([asdict(marks[o]) for o in sorted(marks)], indent=1).encode())
+    except (OSError, XbrleError) as error:
         raise XbrleError(f"cannot save the bookmarks: {error}") from error

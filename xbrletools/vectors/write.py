@@ -7,9 +7,9 @@ from pathlib import Path
 from typing import Any, cast
 
 from .. import __version__
-from ..errors import XbrleError
 from ..formats.dialects import DIALECTS, Encoding
 from ..formats.ram import VERSION_FLAT, VERSION_NAMED
+from ..outputs import filling
 from . import pages, streams, tables
 from .answers import answer
 from .cases import FORMAT, INDEX, VERSION, Case, document
@@ -83,23 +83,23 @@ def _asked_back(case: Case) -> dict[str, Any]:
     return {"coding": case.ask["coding"], "old": case.ask["old"], "payload": case.expect["payload"]}
 
 
-def write(folder: Path, seed: int) -> dict[str, int]:
+def write(folder: Path, seed: int, force: bool = False) -> dict[str, int]:
     """Write a set into ``folder``, which is made if it is not there. Gives the number of cases by file.
 
     Raises:
-        XbrleError: the folder or a file cannot be written.
+        XbrleError: the folder is not empty and ``force``, which replaces files in it, is not given; or the folder or a
+            file cannot be written.
     """
     entries: list[dict[str, Any]] = []
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
+    with filling(folder, force, INDEX) as lying:
         for subject, cases, coverage in files(seed):
             raw = document(subject, seed, coverage, cases).encode()
             name = f"{subject}.json"
-            (folder / name).write_bytes(raw)
+            (lying / name).write_bytes(raw)
             digest = hashlib.sha256(raw).hexdigest()
             entries.append({"file": name, "subject": subject, "cases": len(cases), "sha256": digest})
         for name in COMPANIONS:
-            (folder / name).write_bytes((Path(__file__).parent / name).read_bytes())
+            (lying / name).write_bytes((Path(__file__).parent / name).read_bytes())
         index = {
             "format": FORMAT,
             "version": VERSION,
@@ -109,7 +109,5 @@ def write(folder: Path, seed: int) -> dict[str, int]:
             "dialects": list(DIALECTS),
             "files": entries,
         }
-        (folder / INDEX).write_text(json.dumps(index, indent=1) + "\n", encoding="utf-8")
-    except OSError as error:
-        raise XbrleError(f"{error.filename or folder}: {error.strerror}") from error
+        (lying / INDEX).write_text(json.dumps(index, indent=1) + "\n", encoding="utf-8")
     return {entry["file"]: entry["cases"] for entry in entries}

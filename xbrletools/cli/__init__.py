@@ -72,6 +72,10 @@ class _ReaderGone(Exception):  # noqa: N818 - this is not an error
     """The program that reads our output has ended, which it may do at any time."""
 
 
+class _Stopped(Exception):  # noqa: N818 - this is not an error
+    """The command was interrupted. click would write to a terminal that may be gone with it."""
+
+
 class _Lazy(click.Group):
     """A group that imports a command's module when the command is called, and not before."""
 
@@ -94,6 +98,8 @@ class _Lazy(click.Group):
             return super().invoke(ctx)
         except BrokenPipeError:
             raise _ReaderGone from None
+        except KeyboardInterrupt:
+            raise _Stopped from None
 
     def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
         with formatter.section("Commands"):
@@ -164,7 +170,7 @@ def _run(arguments: Sequence[str] | None) -> int:
         return status if isinstance(status, int) else 0
     except click.exceptions.Exit as stop:
         return stop.exit_code
-    except (click.exceptions.Abort, KeyboardInterrupt):
+    except (click.exceptions.Abort, KeyboardInterrupt, _Stopped):
         warn("interrupted")
         return EXIT_INTERRUPTED
     except click.ClickException as error:

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 import click
 
 from ..errors import XbrleError
+from . import EXIT_INTERRUPTED, warn
 from .options import before, examples, reading
 
 if TYPE_CHECKING:
@@ -40,12 +41,18 @@ def command(opened: "Capture", capture: str, follow: bool, read_only: bool) -> i
     With - for S, standard input is copied to a temporary file and shown as it comes.
     """
     from ..tui.app import Browser
+    from ..tui.terminal import kept
 
     if "TEXTUAL_DRIVER" not in os.environ and not (sys.__stdin__ and sys.__stdin__.isatty() and sys.stdout.isatty()):
         raise XbrleError("the browser needs a terminal. For plain text, use: xbrle info S, or xbrle dump S")
     browser = Browser(opened, read_only, follow and capture != "-")
     gc.freeze()  # the collector need not look through what was imported, which the user would see as a halt
-    status = browser.run()
+    with kept():
+        status = browser.run()
+    if browser.fault is not None:
+        raise browser.fault
     if browser.failure is not None:
         raise XbrleError(browser.failure)
+    if status == EXIT_INTERRUPTED:
+        warn("interrupted")
     return status if status is not None else browser.return_code or 0

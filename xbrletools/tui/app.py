@@ -1,5 +1,6 @@
 """The app: shows one capture on its screens, moves all of them along, and writes what the user exports."""
 
+import asyncio
 import threading
 from collections.abc import Callable, Iterable
 from contextlib import suppress
@@ -10,6 +11,7 @@ from typing import Any, ClassVar
 from textual.app import App, SystemCommand
 from textual.binding import Binding, BindingType
 from textual.css.query import NoMatches
+from textual.message import Message
 from textual.screen import Screen
 
 from ..capture import Capture
@@ -28,6 +30,7 @@ from .screens.overview import OverviewScreen
 from .screens.page import PageScreen
 from .screens.records import RecordsScreen
 from .session import PagePlace, Session
+from .terminal import INTERRUPTED, on_signals
 from .themes import FAINT, THEMES
 from .widgets.bars import Entry
 from .words import escaped
@@ -71,6 +74,7 @@ class Browser(App[int]):
         Binding("t", "theme", "next theme: dark, light, high contrast", show=False),
         Binding("question_mark", "keys", "keys of this screen", show=False, key_display="?"),
         Binding("ctrl+p", "command_palette", "command palette", show=False),
+        Binding("ctrl+z", "suspend_process", "suspend; the shell's fg comes back", show=False, priority=True),
         Binding("q", "leave", "quit", show=False),
     ]
 
@@ -80,6 +84,7 @@ class Browser(App[int]):
         self.following = follow
         self.session = Session(capture)
         self.failure: str | None = None
+        self.fault: Exception | None = None  # what this program did wrong
         self.settled = threading.Event()
         self.left = threading.Event()
         self.entries = tuple(Entry(s.KEY, s.MODE, s.TITLE) for s in SCREENS)
@@ -97,6 +102,8 @@ class Browser(App[int]):
 
     def on_mount(self) -> None:
         """Start to read, once something is on the screen."""
+        self._end_on_signals()
+        self.app_resume_signal.subscribe(self, self._draw_anew)
         self._ticker = self.set_interval(reader.TICK, self.grow)
         self.call_after_refresh(threading.Thread(target=partial(reader.read, self), daemon=True).start)
 
@@ -136,6 +143,37 @@ class Browser(App[int]):
     def end_failed(self, error: Exception) -> None:
         """End, because of a fault of this program."""
         raise error
+
+    def _end_on_signals(self) -> None:
+        """Have SIGINT, SIGTERM and SIGHUP end the browser as `q` does."""
+        if self.is_headless or self.is_web:
+            return
+        loop = asyncio.get_running_loop()
+        on_signals(lambda: loop.call_soon_threadsafe(self.exit, INTERRUPTED))
+
+    def _draw_anew(self, _: object) -> None:
+        """Draw everything: the terminal was the shell's meanwhile."""
+        self.refresh(layout=True)
+        self.screen.refresh(layout=True)
+        for widget in self.screen.walk_children():
+            widget.refresh()
+
+    async def _dispatch_message(self, message: Message) -> None:
+        """Handle a message, as screens do: what cannot be read is said, and the browser stays."""
+        try:
+            await super()._dispatch_message(message)
+        except XbrleError as error:
+            self.say(str(error), "error")
+
+    def _handle_exception(self, error: Exception) -> None:
+        """End because of an error that nothing caught. Whoever started the browser says what it was."""
+        if self.fault is None:
+            self.fault = error
+        super()._handle_exception(error)
+
+    def _print_error_renderables(self) -> None:
+        """Print no traceback: `fault` is raised where the browser was started."""
+        self._exit_renderables.clear()
 
     def described(self) -> str:
         """Give the capture's name, and how far it is read."""

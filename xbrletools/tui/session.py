@@ -117,6 +117,7 @@ class Session:
             return self.capture.data
         source = self.capture.source
         assert isinstance(source, MappedSource)
+        source.check()
         return source.data
 
     # -- the moment --------------------------------------------------------------------------------------------------

@@ -4,10 +4,12 @@ from collections.abc import Sequence
 from typing import ClassVar, Protocol
 
 from textual.app import ComposeResult
+from textual.message import Message
 from textual.screen import Screen
 from textual.widget import Widget
 from textual.widgets import Input
 
+from ...errors import XbrleError
 from ...table.growing import Record
 from ..session import PagePlace, Session
 from ..widgets.bars import Entry, NavBar, TopBar
@@ -67,6 +69,13 @@ class CaptureScreen(Screen[None], inherit_bindings=False):
     def __init__(self, host: Host) -> None:
         super().__init__()
         self.host = host
+
+    async def _dispatch_message(self, message: Message) -> None:
+        """Handle a message. What cannot be read, as of a file that has shrunk, is said, and the screen stays."""
+        try:
+            await super()._dispatch_message(message)
+        except XbrleError as error:
+            self.host.say(str(error), "error")
 
     @property
     def session(self) -> Session:

@@ -11,6 +11,7 @@ from textual.binding import Binding, BindingType
 from textual.containers import Vertical
 
 from ...container.fields import Field, expanded, header_tree, record_tree, section_tree
+from ...errors import XbrleError
 from ...model import Facts
 from ...table.growing import Record
 from ...text import shown
@@ -195,13 +196,24 @@ class FieldsScreen(CaptureScreen):
         if record is None or facts is None or key == self._shown:
             return
         self._shown = key
-        root, what = self._root(record, facts, session.data)
+        try:
+            root, what = self._root(record, facts, session.data)
+            data = session.data[root.offset : root.offset + min(root.size, _BYTES_MAX)].copy()
+        except XbrleError as error:
+            self._show_nothing(str(error))
+            return
         self.query_one("#what", Caption).show_line([(what, "strong"), (" · s record, section, header", "dim")])
-        self._data = session.data[root.offset : root.offset + min(root.size, _BYTES_MAX)]
+        self._data = data  # a copy: the file may shrink while this is shown
         self.field_tree.show_root(root)
         self.hex_view.at = 0
         self._show_bytes()
         self._show_heads()
+
+    def _show_nothing(self, why: str) -> None:
+        self.query_one("#what", Caption).show_line([(f" {why}", "warning")])
+        self._data = np.zeros(0, np.uint8)
+        self.field_tree.show_root(Field("nothing", 0, 0, None, b""))
+        self.hex_view.show_bytes(self._data)
 
     def _root(self, record: Record, facts: Facts, data: NDArray[np.uint8]) -> tuple[Field, str]:
         """The tree to show, and what it is the tree of."""

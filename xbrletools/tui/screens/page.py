@@ -132,13 +132,12 @@ class PageScreen(CaptureScreen):
         row = self.session.row
         try:
             self.moment = chosen_moment(self.session, self.moment)
+            self._show(self.moment)
         except XbrleError as error:
             self.moment = None
             self._show_nothing(str(error))
         if self.session.row != row:
             self.renew_top_bar()
-        if self.moment is not None:
-            self._show(self.moment)
 
     def _show_nothing(self, why: str) -> None:
         self.content = None

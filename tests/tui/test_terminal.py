@@ -1,0 +1,165 @@
+"""The real program on a pseudo-terminal: it leaves the terminal as it was, whatever ends it."""
+
+import os
+import re
+import signal
+from pathlib import Path
+
+import pytest
+
+from tests.conftest import SAMPLES
+from tests.tui.terminal import ENTER, LEAVE, terminal
+
+SAMPLE = SAMPLES / "posted-8m.bin"
+READY = b"Overview"
+CTRL_Z = b"\x1a"
+
+
+def browse(path: Path, tmp_path: Path):
+    return terminal("tui", str(path), XDG_STATE_HOME=str(tmp_path / "state"))
+
+
+def test_leaving_restores_it(tmp_path: Path) -> None:
+    with browse(SAMPLE, tmp_path) as t:
+        t.wait_for(READY)
+        t.press(b"q")
+        assert t.end() == 0
+        assert t.is_restored()
+        assert t.last_line == ""
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
+def test_a_signal_restores_it(tmp_path: Path, number: signal.Signals) -> None:
+    with browse(SAMPLE, tmp_path) as t:
+        t.wait_for(READY)
+        os.kill(t.process.pid, number)
+        assert t.end() == 130
+        assert t.is_restored()
+        assert t.last_line == "xbrle: interrupted"
+
+
+def test_signals_that_come_together_restore_it(tmp_path: Path) -> None:
+    with browse(SAMPLE, tmp_path) as t:
+        t.wait_for(READY)
+        for number in (signal.SIGHUP, signal.SIGTERM, signal.SIGHUP):
+            os.kill(t.process.pid, number)
+        assert t.end() == 130
+        assert t.is_restored()
+
+
+def test_it_ends_when_the_terminal_goes(tmp_path: Path) -> None:
+    with browse(SAMPLE, tmp_path) as t:
+        t.wait_for(READY)
+        t.hang_up()
+        assert t.process.wait(30) == 130
+
+
+FAULT = """
+import sys
+from xbrletools.cli import main
+from xbrletools.tui.screens import records
+def fail(self):
+    raise LookupError("a fault\\x1b[31m of ours")
+records.RecordsScreen.follow = fail
+sys.exit(main(sys.argv[1:]))
+"""
+
+
+@pytest.mark.parametrize("debug", [False, True])
+def test_a_fault_of_ours_restores_it_and_is_one_line(tmp_path: Path, debug: bool) -> None:
+    words = ["-c", FAULT, *(["--debug"] if debug else []), "tui", str(SAMPLE)]
+    with terminal(*words, XDG_STATE_HOME=str(tmp_path / "state")) as t:
+        t.wait_for(READY)
+        t.press(b"2")
+        assert t.end() == (1 if debug else 2)
+        assert t.is_restored()
+        assert ("Traceback" in t.last_line) is debug
+        if not debug:
+            assert t.last_line == (
+                "xbrle: internal error, LookupError: a fault\\x1b[31m of ours. "
+                "To see where, use: xbrle --debug COMMAND ..."
+            )
+
+
+def test_ctrl_z_suspends_and_the_shell_s_fg_comes_back(tmp_path: Path) -> None:
+    with browse(SAMPLE, tmp_path) as t:
+        t.wait_for(READY)
+        t.press(b"2")
+        t.wait_for(b"[2 Records]")
+        for way in ("key", "signal"):
+            since = t.press(CTRL_Z) if way == "key" else len(t.drawn)
+            if way == "signal":
+                os.kill(t.process.pid, signal.SIGTSTP)
+            pid, status = os.waitpid(t.process.pid, os.WUNTRACED)
+            assert (pid, os.WIFSTOPPED(status)) == (t.process.pid, True)
+            t.read()
+            assert LEAVE in t.drawn[since:]
+            assert t.is_restored()
+            os.kill(t.process.pid, signal.SIGCONT)
+            t.wait_for(ENTER, since)
+            t.wait_for(b"[2 Records]", since)
+            assert t.attributes != t.before
+        t.press(b"q")
+        assert t.end() == 0
+        assert t.is_restored()
+
+
+FAR = """
+import mmap, os, sys, threading, time
+from xbrletools.cli import main
+def touch():
+    while not os.path.exists(sys.argv[-1] + ".go"):
+        time.sleep(0.05)
+    with open(sys.argv[-1], "r+b") as file:
+        gone = mmap.mmap(file.fileno(), 0, prot=mmap.PROT_READ)
+        file.truncate(0)
+        gone[0]
+threading.Thread(target=touch, daemon=True).start()
+sys.exit(main(sys.argv[1:]))
+"""
+
+
+def test_mapped_bytes_that_are_gone_restore_it(tmp_path: Path) -> None:
+    path = tmp_path / "S"
+    path.write_bytes(SAMPLE.read_bytes())
+    with terminal("-c", FAR, "tui", str(path), XDG_STATE_HOME=str(tmp_path / "state")) as t:
+        t.wait_for(READY)
+        (tmp_path / "S.go").touch()
+        assert t.end() == 2
+        assert t.is_restored()
+        assert "has shrunk" in t.last_line
+
+
+#: Keys of each screen: to move, to choose, to search and to switch what it shows.
+KEYS = {b"2": b"jjjkG\rg", b"3": b"jjvvd.,npP", b"4": b"jjlhG\r", b"5": b"jjk\r", b"6": b"jj\rlsj\rsj", b"1": b"jjkG"}
+
+
+@pytest.mark.parametrize("left", [0, 700_000])
+@pytest.mark.parametrize("seen", [False, True])
+def test_every_screen_survives_a_file_that_shrinks(tmp_path: Path, left: int, seen: bool) -> None:
+    path = tmp_path / "S"
+    path.write_bytes(SAMPLE.read_bytes())
+    with browse(path, tmp_path) as t:
+        t.wait_for(b"device-tail-unchecked")
+        if seen:
+            for screen in KEYS:
+                t.press(screen + b"jj")
+                t.read(0.3)
+        t.read(0.3)
+        os.truncate(path, left)
+        for screen, keys in KEYS.items():
+            since = t.press(screen)
+            t.wait_for(b"[" + screen, since)
+            for key in keys:
+                t.press(bytes([key]))
+                t.read(0.05)
+                assert t.process.poll() is None, (screen, key, t.last_line)
+        for key in (b"e", b"\x1b", b"y", b":"):
+            t.press(key)
+            t.read(0.1)
+        assert re.search(r"shrunk|the file has", t.text)
+        t.press(b"\x1b")
+        t.read(0.3)
+        t.press(b"q")
+        assert t.end() == 0, t.last_line
+        assert t.is_restored()

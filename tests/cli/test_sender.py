@@ -1,5 +1,6 @@
 import json
 
+from tests.cli.run import run
 from tests.conftest import SAMPLES
 from xbrletools.cli import main
 
@@ -36,3 +37,12 @@ def test_the_text_says_what_was_taken_for_ram_addrs(capsys):
     out = capsys.readouterr().out
     assert "ram_addr    the PC's allocation order" in out
     assert "39 of 4096 masks fit" in out
+
+
+def test_a_truncated_capture_exits_1_with_what_was_read(capsys, tmp_path):
+    path = tmp_path / "cut.bin"
+    path.write_bytes((SAMPLES / "posted-8m.bin").read_bytes()[:600_000])
+    status, out, err = run(capsys, "sender", path, "--json")
+    assert status == 1
+    assert json.loads(out)["dialect"] == "posted"
+    assert "truncated" in err

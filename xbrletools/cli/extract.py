@@ -27,6 +27,7 @@ from ..ram.elsewhere import LEFT_OUT
 from ..table.columns import PIECE
 from ..table.kinds import IS_PAGE
 from ..text import shown, size
+from ..verify.receiver import stop_amid_records
 from . import EXIT_FINDINGS, warn
 from .options import before, examples, salvaging, viewing
 from .output import progress, recovery, report
@@ -146,8 +147,9 @@ def command(
     A byte is unknown if it was not sent, or only as a delta (a change to an earlier version of the page) whose base,
     that earlier version, is missing.
 
-    Exit status: 0 all that was sent is written, 1 S is damaged, sent pages are missing, or memory of the guest has no
-    known place in physical space (OUT.json lists it under "unplaced").
+    Exit status: 0 all that was sent is written, 1 S is damaged, sent pages are missing, a receiver would have stopped
+    before it had all of them, or memory of the guest has no known place in physical space (OUT.json lists it under
+    "unplaced").
     """
     _refuse(output, block, disk, _space(space, form), Unknown(unknown))
     status = report(opened.problems)
@@ -163,7 +165,7 @@ def command(
     about = Sidecar(View(view), at, Trust(trust))
     if _space(space, form) == "physical":
         whole = _physical(opened, image, output, form, about, map_file, Unknown(unknown))
-        return max(status, whole, _lost(opened, image, at, Trust(trust)))
+        return max(status, whole, _lost(opened, image, at, Trust(trust))) or _stopped(opened, at)
     blocks = [i for i, b in enumerate(opened.blocks) if b.declared and chosen in (None, i)]
     _say_what_holds(image, [raw.whole(image, b) for b in blocks], Trust(trust))
     missing = sum(raw.unknown_bytes(image, b) for b in blocks)
@@ -177,7 +179,7 @@ def command(
     else:
         _folder(opened, image, output, about, hash_unknown)
     _say_what_is_missing(missing, possible)
-    return max(status, _lost(opened, image, at, Trust(trust)))
+    return max(status, _lost(opened, image, at, Trust(trust))) or _stopped(opened, at)
 
 
 def _refuse(output: Output, block: str | None, disk: str | None, space: str, unknown: Unknown) -> None:
@@ -349,3 +351,13 @@ def _lost(opened: Capture, image: Image, at: int | None, trust: Trust) -> int:
         warn(f"channels are missing, damaged or of another migration: {what}")
     left_out = any(p.rule == LEFT_OUT for p in opened.problems)
     return EXIT_FINDINGS if astray or left_out or len(lost) else 0
+
+
+def _stopped(opened: Capture, at: int | None) -> int:
+    """Say where a receiver would have stopped before it had all that is written. Returns the exit status."""
+    found = stop_amid_records(opened.stream, opened.verify(), at)
+    if found is None:
+        return 0
+    place = f"offset {found.offset:#x}" if found.record is None else f"record {found.record}"
+    warn(f"a receiver stops at {place} ({found.rule}: {found.message}); what comes later is written all the same")
+    return EXIT_FINDINGS

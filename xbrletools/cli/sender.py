@@ -33,7 +33,7 @@ def command(opened: "Capture", cache_bytes: int | None, bases: tuple[tuple[bytes
     differs. For XBZRLE it ranks QEMU's cache sizes, which are powers of two, and counts cache misses and overflows as
     QEMU's query-migrate does.
 
-    Exit status: 0 S was read to its end, 1 S is damaged or incomplete.
+    Exit status: 0 all of S was read, 1 S is damaged or incomplete: the output is about what was read.
     """
     from ..sender.fingerprint import fingerprint
 

@@ -62,6 +62,30 @@ def outcome(
     return min(reasons, key=lambda o: o.offset or 0, default=LoadOutcome(True))
 
 
+def stop_amid_records(stream: Stream, findings: Iterable[Finding], upto: int | None = None) -> Finding | None:
+    """The first finding at which a receiver that reads such streams stops before it has every record of memory.
+
+    That is QEMU of today for streams that have what came since 2012, else the posted patch's default build. ``upto`` is
+    the number of the last record that counts. Of ``findings``, which are those of `verify` in order, no more are taken
+    than are needed.
+    """
+    offsets, table = stream.records.columns.offset, stream.records
+    last = None if upto is None else table.row_of(upto)
+    if not len(offsets) or (upto is not None and last is None):
+        return None
+    end = int(offsets[-1 if last is None else last])
+    facts, dialect = stream.facts, stream.dialect
+    is_today = facts.footers or facts.configuration is not None
+    is_today = is_today or (dialect is not None and dialect.loader is Loader.QEMU)
+    receiver = Receiver.TODAY if is_today else Receiver.DEFAULT
+    for finding in findings:
+        if finding.offset is not None and finding.offset > end:
+            return None
+        if finding.offset is not None and _stops(finding, receiver, stream):
+            return finding
+    return None
+
+
 def _first(stream: Stream, kinds: tuple[ram.Kind, ...], reason: str) -> list[LoadOutcome]:
     """A stop at the first record of one of these kinds, if there is one."""
     columns = stream.records.columns

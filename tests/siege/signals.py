@@ -28,6 +28,7 @@ from xbrletools.cli import main as xbrle
 SAMPLE = Path(__file__).parents[2] / "samples" / "posted-8m.bin"
 SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP, signal.SIGKILL)
 OLD = b"what was there before"
+SAID = Path(tempfile.gettempdir()) / f"xbrle-signals-{os.getpid()}"  # what the last command said on standard error
 PIECE = 1 << 14  # bytes of a migration that are sent at once
 
 COMMANDS: dict[str, list[str]] = {
@@ -81,8 +82,9 @@ def begun(words: list[str]) -> int:
             signal.signal(number, signal.SIG_DFL)
         signal.signal(signal.SIGINT, signal.default_int_handler)
         null = os.open(os.devnull, os.O_RDWR)
-        for descriptor in range(3):
-            os.dup2(null, descriptor)
+        os.dup2(null, 0)
+        os.dup2(null, 1)
+        os.dup2(os.open(SAID, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600), 2)
         status = xbrle(words)
     except KeyboardInterrupt:
         status = 130
@@ -137,13 +139,28 @@ def one_moment(words: list[str], source: Path, folder: Path, whole: Whole, choos
         assert ended(begun([*words, "--force"])) in (0, 1)
         assert digests(folder) == whole.files, (words, digests(folder).keys())
     else:
-        assert status in (0, 1, 130, -number), (words, number, status)  # it is not ours before the handler is set
+        assert status in (0, 1, 130, -number), (words, number, status, SAID.read_text())  # negative: no handler yet
         assert not left, (words, number, status, left)
         entries = {p.name for p in folder.iterdir()}
         assert entries <= {name.split("/")[0] for name in whole.files | old}, (words, number, status, entries)
         folders = {name.split("/")[0] for name in whole.files if "/" in name} & entries
         assert not folders or found == whole.files, (words, number, status, found.keys())
     return number.name, status
+
+
+def connected(place: Path) -> socket.socket:
+    """A connection to a socket that is soon there and listens."""
+    limit = time.monotonic() + 60
+    while True:
+        source = socket.socket(socket.AF_UNIX)
+        try:
+            source.connect(str(place))
+        except OSError:
+            source.close()
+            assert time.monotonic() < limit, SAID.read_text()
+            time.sleep(0.005)
+        else:
+            return source
 
 
 def one_recording(data: bytes, folder: Path, choose: random.Random) -> tuple[str, int]:
@@ -154,15 +171,10 @@ def one_recording(data: bytes, folder: Path, choose: random.Random) -> tuple[str
     number = choose.choice(SIGNALS)
     child = begun(["capture", f"unix:{place}", "-o", str(out)])
     at = choose.randrange(0, len(data) + PIECE)
-    with contextlib.suppress(OSError), socket.socket(socket.AF_UNIX) as source:
-        limit = time.monotonic() + 30
-        while not place.exists() and time.monotonic() < limit:
-            time.sleep(0.005)
-        source.connect(str(place))
-        for start in range(0, len(data), PIECE):
-            if start >= at:
-                break
-            source.sendall(data[start : start + PIECE])
+    with connected(place) as source:
+        with contextlib.suppress(OSError):
+            for start in range(0, min(at, len(data)), PIECE):
+                source.sendall(data[start : start + PIECE])
         time.sleep(choose.uniform(0, 0.05))
         os.kill(child, number)
         status = ended(child)
@@ -204,6 +216,7 @@ def run(moments: int, seed: int) -> Counter[tuple[str, str, int]]:
                 how, status = one_moment(COMMANDS[name], source, folder, whole[name], choose)
             counts[name, how, status] += 1
         assert source.read_bytes() == data
+    SAID.unlink()
     return counts
 
 

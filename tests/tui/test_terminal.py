@@ -1,7 +1,6 @@
 """The real program on a pseudo-terminal: it leaves the terminal as it was, whatever ends it."""
 
 import os
-import re
 import signal
 from pathlib import Path
 
@@ -157,7 +156,7 @@ def test_every_screen_survives_a_file_that_shrinks(tmp_path: Path, left: int, se
         for key in (b"e", b"\x1b", b"y", b":"):
             t.press(key)
             t.read(0.1)
-        assert re.search(r"shrunk|the file has", t.text)
+        assert "the file has shrunk" in t.text
         t.press(b"\x1b")
         t.read(0.3)
         t.press(b"q")

@@ -110,6 +110,10 @@ class Session:
             self._part = self.capture.so_far(self.table).stream
         return self._part
 
+    def reason(self, error: XbrleError) -> str:
+        """What an error says, without the capture's name, which is long and on top already."""
+        return str(error).removeprefix(f"{self.capture.name}: ")
+
     @property
     def data(self) -> NDArray[np.uint8]:
         """The capture's bytes, (size,) uint8, also while it is scanned."""

@@ -200,7 +200,7 @@ class FieldsScreen(CaptureScreen):
             root, what = self._root(record, facts, session.data)
             data = session.data[root.offset : root.offset + min(root.size, _BYTES_MAX)].copy()
         except XbrleError as error:
-            self._show_nothing(str(error))
+            self._show_nothing(session.reason(error))
             return
         self.query_one("#what", Caption).show_line([(what, "strong"), (" · s record, section, header", "dim")])
         self._data = data  # a copy: the file may shrink while this is shown

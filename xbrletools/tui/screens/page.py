@@ -135,7 +135,7 @@ class PageScreen(CaptureScreen):
             self._show(self.moment)
         except XbrleError as error:
             self.moment = None
-            self._show_nothing(str(error))
+            self._show_nothing(self.session.reason(error))
         if self.session.row != row:
             self.renew_top_bar()
 

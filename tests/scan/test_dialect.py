@@ -37,3 +37,13 @@ def test_a_stream_with_configuration_and_deltas_of_another_dialect_reads_as_what
     data = StreamBuilder(flags=3).page(0, A).part().delta(0, A, B).end().bytes()
     capture = xbrletools.open(data[:8] + configuration() + data[8:])
     assert capture.dialect.name == "posted"
+
+
+def test_a_first_delta_that_is_bad_is_one_of_xbzrle_where_configuration_leaves_nothing_else(corpus):
+    """It is not given up as unreadable, and the reason is not one of another dialect."""
+    capture = xbrletools.open(corpus("cases/xbzrle/first-delta-zrun0.bin"))
+    assert capture.dialect.name == "xbzrle"
+    assert [(p.rule, p.message) for p in capture.problems] == []
+    (finding,) = capture.verify()
+    assert (finding.rule, finding.record) == ("delta-size", 9)
+    assert "zero_run" in finding.message

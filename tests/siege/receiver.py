@@ -14,7 +14,7 @@ ZERO, MEM_SIZE, NORMAL, EOS, CONTINUE, DELTA, FLUSH = 2, 4, 8, 0x10, 0x20, 0x40,
 Bytes = list[int | None]
 
 
-class Stop(Exception):
+class StopError(Exception):
     """A receiver would stop here, or the bytes end."""
 
 
@@ -44,7 +44,7 @@ class Receiver:
         """The next number."""
         size = struct.calcsize(form)
         if self.at + size > len(self.data):
-            raise Stop
+            raise StopError
         (value,) = struct.unpack_from(form, self.data, self.at)
         self.at += size
         return value
@@ -52,7 +52,7 @@ class Receiver:
     def bytes(self, count: int) -> bytes:
         """The next ``count`` bytes."""
         if self.at + count > len(self.data):
-            raise Stop
+            raise StopError
         self.at += count
         return self.data[self.at - count : self.at]
 
@@ -64,7 +64,7 @@ class Receiver:
         """Read as far as it goes."""
         try:
             if self.bytes(4) != b"QEVM" or self.take(">I") != 3:
-                raise Stop
+                raise StopError
             ram: int | None = None
             while not self.got.whole:
                 kind = self.take("B")
@@ -77,20 +77,20 @@ class Receiver:
                     number = self.take(">I")
                     if kind == START:
                         if ram is not None or self.name() != b"ram":
-                            raise Stop
+                            raise StopError
                         self.take(">I")
                         if self.take(">I") != 4:
-                            raise Stop
+                            raise StopError
                         ram = number
                     if number != ram:
-                        raise Stop
+                        raise StopError
                     self.section()
                     if self.footers and (self.take("B") != FOOTER or self.take(">I") != number):
-                        raise Stop
+                        raise StopError
                     self.got.whole = kind == END
                 else:
-                    raise Stop
-        except Stop:
+                    raise StopError
+        except StopError:
             pass
         return self.got
 
@@ -106,24 +106,24 @@ class Receiver:
                 continue
             kind = flags & ~CONTINUE
             if kind not in (ZERO, NORMAL, DELTA):
-                raise Stop
+                raise StopError
             if not flags & CONTINUE:
                 self.block = self.name()
             if self.block is None or self.block not in self.got.blocks:
-                raise Stop
+                raise StopError
             if address + PAGE > self.got.blocks[self.block]:
-                raise Stop
+                raise StopError
             self.page(kind, (self.block, address))
             self.got.records += 1
 
     def block_list(self, total: int) -> None:
         """The blocks, whose lengths must come to the total."""
         if self.got.blocks:
-            raise Stop
+            raise StopError
         while total > 0:
             name, length = self.name(), self.take(">Q")
             if name in self.got.blocks or length % PAGE or not 0 < length <= total:
-                raise Stop
+                raise StopError
             self.got.blocks[name] = length
             total -= length
 
@@ -144,28 +144,28 @@ class Receiver:
         length = self.take("<H")
         self.take("<I")
         if not flags & 1 or length > PAGE:
-            raise Stop
+            raise StopError
         payload = self.bytes(length)
         change = b"".join(bytes([payload[i + 1]]) * payload[i] for i in range(0, length - 1, 2))
         if len(change) != PAGE:
             self.at -= length
-            raise Stop
+            raise StopError
         return [o if not c else None if o is None else o ^ c for o, c in zip(old, change, strict=True)]
 
     def literals(self, old: Bytes) -> Bytes:
         """A delta of today: runs that stay, and runs of new bytes."""
         if self.take("B") != 1:
-            raise Stop
+            raise StopError
         length = self.take(">H")
         if length > PAGE:
-            raise Stop
+            raise StopError
         payload, out, at, to = self.bytes(length), list(old), 0, 0
         while at < length:
             skip, at_ = self.number(payload, at)
             count, at_ = self.number(payload, at_)
             if (not skip and at) or not count or to + skip + count > PAGE or at_ + count > length:
                 self.at -= length
-                raise Stop
+                raise StopError
             to += skip
             out[to : to + count] = payload[at_ : at_ + count]
             to, at = to + count, at_ + count
@@ -176,5 +176,5 @@ class Receiver:
         if at + 1 < len(payload) and payload[at] >= 0x80 and payload[at + 1] < 0x80:
             return payload[at] & 0x7F | payload[at + 1] << 7, at + 2
         if at >= len(payload) or payload[at] >= 0x80:
-            raise Stop
+            raise StopError
         return payload[at], at + 1

@@ -314,7 +314,9 @@ def change_surroundings(chance: random.Random, stream: Stream) -> Stream:
         about = subsection(b"configuration/capabilities", struct.pack(">IB", 1, len(names)) + names)
         return replace(stream, before=configuration(subsections=about))
     if how == 1:
-        return replace(stream, before=configuration(subsections=subsection(b"configuration/target-page-bits", b"\0\0\0\xff")))
+        return replace(
+            stream, before=configuration(subsections=subsection(b"configuration/target-page-bits", b"\0\0\0\xff"))
+        )
     if how == 2:
         return replace(stream, tail=b"\x06" + struct.pack(">I", chance.choice((len(text), 5, 0xFFFFFFFF))) + text)
     if how == 3:

@@ -77,33 +77,40 @@ def pages_carry_sums(view: memoryview, at: int, page_size: int) -> bool:
 
 
 def detect_page_size(view: memoryview, at: int, stop: int, reading: Reading) -> int:
-    """The page size with which the next records from ``view[at]`` on read, or that of ``reading`` where none does.
+    """The likeliest page size with which the next records from ``view[at]`` on read, up to `TRIAL_RECORDS` of them.
 
-    The bytes end at ``stop``.
+    Where they read with none, it is the one with which most do, and that of ``reading`` if not even the first does. The
+    bytes end at ``stop``.
     """
     page_sums = (False, True) if reading.page_sum is None else (False,)
+    counts: dict[int, int] = {}
     for size in PAGE_SIZES:
         for page_sum in page_sums:
-            if _are_records(view, at, stop, replace(reading, page_size=size, page_sum=page_sum)):
+            count, good = _records_from(view, at, stop, replace(reading, page_size=size, page_sum=page_sum))
+            if good:
                 return size
-    return reading.page_size
+            counts[size] = max(count, counts.get(size, 0))
+    most = max(counts, key=lambda size: counts[size])
+    return most if counts[most] else reading.page_size
 
 
-def _are_records(view: memoryview, at: int, stop: int, reading: Reading) -> bool:
-    """Whether what follows from ``view[at]`` on are records, as far as a page or a dup page comes after the other."""
+def _records_from(view: memoryview, at: int, stop: int, reading: Reading) -> tuple[int, bool]:
+    """How many records from ``view[at]`` on are pages and dup pages, and whether what follows them can be a record."""
     known = int(ram.known_flags(reading.version))
-    for _ in range(TRIAL_RECORDS):
+    for count in range(TRIAL_RECORDS):
         if at + WORD > stop:
-            return True
+            return count, True
         found = extent(view, at, reading, stop)
-        if found.flags & ~known or found.kind is Kind.NOOP:
-            return False
-        if found.kind not in _PAGES or found.ending is Ending.CUT:
-            return True
+        if found.flags & ~known or found.address >> ADDRESS_BITS or found.kind is Kind.NOOP:
+            return count, False
+        if found.ending is Ending.CUT:  # the first page shows only that the size is not too large
+            return count, count > 0 or reading.page_size == PAGE_SIZES[0]
+        if found.kind not in _PAGES:
+            return count, True
         if found.ending is Ending.UNREAD:  # a block list and a page in one record
-            return False
+            return count, False
         at = found.end
-    return True
+    return TRIAL_RECORDS, True
 
 
 class _Walk:
@@ -263,10 +270,16 @@ def detect(
         counted = tried
     best = max(t.decoded for t in counted)
     if not best and dialect is None:
+        names = likely(reading)
         reasons = tuple(
-            f"as {t.dialect.name} ({t.endian}-endian): {t.failure or 'no delta comes to one page'}" for t in tried
+            f"as {t.dialect.name} ({t.endian}-endian): {t.failure or 'no delta comes to one page'}"
+            for t in tried
+            if t.dialect.name in names
         )
-        return Evidence(None, None, likely(reading), base + at, cut=cut, reasons=reasons)
+        if not reading.configured or len(names) > 1:
+            return Evidence(None, None, names, base + at, cut=cut, reasons=reasons)
+        only = (f"a stream with CONFIGURATION is in no dialect but {names[0]}", *reasons)
+        return Evidence(names[0], "big", names, base + at, reasons=only)
     good = [t for t in counted if t.decoded == best]
     fitting = [t for t in good if _fits(t, reading.page_size)] or good
     chosen = max(fitting, key=lambda t: (_least_failed(t), not t.dialect.last_choice))

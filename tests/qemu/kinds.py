@@ -55,16 +55,17 @@ class Kind:
 def multifd(name: str, channels: int = 2, since: tuple[int, ...] = EVER, **parameters: Any) -> Kind:
     """A migration over several channels."""
     words = {k.replace("_", "-"): v for k, v in parameters.items()}
-    return Kind(f"multifd{name}", ("multifd",), {"multifd-channels": channels, **words}, since=since, before=(9, 0))
+    return Kind(f"multifd{name}", ("multifd",), {"multifd-channels": channels, **words}, since=since)
 
 
 XBZRLE = ("xbzrle",), {"xbzrle-cache-size": 8 << 20}
 FILES = (8, 2)  # from this version on there is file:
-MAPPED = (9, 0)  # and mapped-ram
+ZERO_PAGES = (9, 0)  # and zero-page-detection, mapped-ram
 KINDS = (
     Kind("plain"),
     Kind("plain, exec", way=Way.EXEC),
     Kind("plain, file", way=Way.FILE, since=FILES),
+    Kind("plain, file with offset", way=Way.OFFSET, since=FILES),
     Kind("plain, forwarded", way=Way.FORWARD),
     Kind("xbzrle", *XBZRLE, shows="xbzrle"),
     Kind("xbzrle, exec", *XBZRLE, way=Way.EXEC, shows="xbzrle"),
@@ -74,10 +75,14 @@ KINDS = (
     multifd(""),
     multifd(" zlib", 3, multifd_compression="zlib"),
     multifd(" zstd", multifd_compression="zstd"),
-    Kind("multifd, forwarded", ("multifd",), {"multifd-channels": 4}, Way.FORWARD, before=(9, 0)),
-    Kind("mapped-ram", ("mapped-ram",), way=Way.FILE, since=MAPPED),
-    Kind("mapped-ram, multifd", ("mapped-ram", "multifd"), {"multifd-channels": 2}, Way.FILE, since=MAPPED),
+    multifd(", zero pages by the main channel", since=ZERO_PAGES, zero_page_detection="legacy"),
+    multifd(", zero pages not looked for", since=ZERO_PAGES, zero_page_detection="none"),
+    Kind("multifd, forwarded", ("multifd",), {"multifd-channels": 4}, Way.FORWARD),
+    Kind("mapped-ram", ("mapped-ram",), way=Way.FILE, since=ZERO_PAGES),
+    Kind("mapped-ram with offset", ("mapped-ram",), way=Way.OFFSET, since=ZERO_PAGES),
+    Kind("mapped-ram, multifd", ("mapped-ram", "multifd"), {"multifd-channels": 2}, Way.FILE, since=ZERO_PAGES),
     Kind("postcopy", ("postcopy-ram",), way=Way.FORWARD),
+    Kind("postcopy-preempt", ("postcopy-ram", "postcopy-preempt"), way=Way.FORWARD),
 )
 
 

@@ -75,7 +75,7 @@ class Description:
     damage: str | None = None
 
 
-def load(text: bytes, offset: int | None = None) -> Description:
+def load(text: bytes | memoryview, offset: int | None = None) -> Description:
     """The description whose JSON is ``text``, which stands at ``offset`` of the capture.
 
     Of a damaged one, the devices whose entries are intact come out, and what stands before the damage in the others.
@@ -86,10 +86,10 @@ def load(text: bytes, offset: int | None = None) -> Description:
     damage = None
     if len(text) <= WHOLE_MAX:
         try:
-            return _whole(json.loads(text), offset)
+            return _whole(json.loads(bytes(text)), offset)
         except (ValueError, RecursionError) as error:
             damage = f"the VM description is not JSON: {error}"
-    found = text.decode("utf-8", "replace")
+    found = str(text, "utf-8", "replace")
     begins = list(_BEGINS.finditer(found))
     if not begins:
         raise XbrleError(damage or "the VM description does not list devices", offset)
@@ -140,11 +140,13 @@ def _whole_entry(device: Device) -> Mapping[str, Any] | None:
 
 def _first_fields(device: Device) -> Mapping[str, Any]:
     """The part of a broken or long entry that can be had: its first fields."""
-    text = device.text[device.start : device.end]
-    begin = _FIELDS.search(text)
+    text, start, end = device.text, device.start, device.end
+    if end - start <= WHOLE_MAX:  # an error in a text takes as long as the text before it
+        text, start, end = text[start:end], 0, end - start
+    begin = _FIELDS.search(text, start, end)
     fields: list[Any] = []
-    at = len(text) if begin is None else begin.end()
-    while at < len(text) and len(fields) < FIELDS_MAX:
+    at = end if begin is None else begin.end()
+    while at < end and len(fields) < FIELDS_MAX:
         try:
             field, at = _JSON.raw_decode(text, at)
         except (ValueError, RecursionError):
@@ -370,7 +372,7 @@ def description(stream: Stream) -> Description | None:
     if stream.facts.vmdesc is None:
         return None
     start, length = stream.facts.vmdesc
-    return load(stream.data[start : start + length].tobytes(), start)
+    return load(stream.data[start : start + length].data, start)
 
 
 @once

@@ -360,8 +360,9 @@ class ContainerReader:
         """
         source = self._buffer.source
         if self._matcher is None:
-            found = boundary.description(source.view) if type(source) is MappedSource else None
-            text = b"" if found is None else bytes(source.window(*found)[0][: found[1]])
+            view = source.view if type(source) is MappedSource else memoryview(b"")
+            start, length = boundary.description(view) or (0, 0)
+            text = view[start : start + length]
             with suppress(XbrleError):
                 self._matcher = Matcher(devices.load(text))
             self._matcher = self._matcher or Matcher(None)

@@ -173,6 +173,8 @@ class ContainerReader:
     def _repeats(self, at: int) -> Iterator[Columns]:
         """The empty RAM sections that follow the one at ``at`` and are the same to the byte. There can be millions."""
         buffer, size = self._buffer, self._at - at
+        if at < buffer.base:  # a pipe does not go back; the next empty section will do
+            return
         unit = bytes(buffer.part(at, size))
         while bytes(buffer.part(self._at, size)) == unit:
             part = buffer.part(self._at, REPEATS * size)

@@ -5,7 +5,7 @@ A page is unknown until a record gives it. A delta over an unknown page does not
 reserved and not allocated: what no record touched costs nothing, whatever lengths a stream claims.
 """
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from enum import IntEnum
 
 import numpy as np
@@ -159,10 +159,11 @@ class Image:
 
     def count(self, what: State, pages: slice) -> int:
         """How many of some pages are in a state."""
-        given = self.state[self.given(pages)]
-        if what is State.UNKNOWN:
-            return int(pages.stop - pages.start) - len(given)
-        return int(np.count_nonzero(given == what))
+        counts = np.zeros(len(State), np.int64)
+        for part in self._parts(pages):
+            counts += np.bincount(self.state[part], minlength=len(State))
+        counts[State.UNKNOWN] = pages.stop - pages.start - counts[State.UNKNOWN + 1 :].sum()
+        return int(counts[what])
 
     def given(self, pages: slice) -> NDArray[np.int64]:
         """The numbers of those among some pages that are not unknown, rising, (n,) int64."""
@@ -177,12 +178,14 @@ class Image:
 
         The work grows with the pages that were ever given, not with those that a stream claims.
         """
-        found = [np.empty(0, np.int64)]
+        found = [part.start + np.flatnonzero(marks[part]) for part in self._parts(pages)]
+        return np.concatenate([np.empty(0, np.int64), *found])
+
+    def _parts(self, pages: slice) -> Iterator[slice]:
+        """The parts of some pages, a stretch each, in which a page was ever given."""
         first, last = pages.start // _STRETCH, -(-pages.stop // _STRETCH)
         for stretch in (first + np.flatnonzero(self._stretches[first:last])).tolist():
-            start, stop = max(pages.start, stretch * _STRETCH), min(pages.stop, (stretch + 1) * _STRETCH)
-            found.append(start + np.flatnonzero(marks[start:stop]))
-        return np.concatenate(found)
+            yield slice(max(pages.start, stretch * _STRETCH), min(pages.stop, (stretch + 1) * _STRETCH))
 
     def _give(self, pages: NDArray[np.int64], state: State) -> None:
         """These pages are in a state other than unknown."""

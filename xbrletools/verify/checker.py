@@ -15,7 +15,6 @@ from ..formats.dialects import Checksum, Dialect, Encoding
 from ..formats.qevm import SectionType
 from ..formats.ram import Flag, Kind
 from ..formats.xbrle import HeaderFlag
-from ..memory.mapped import zeros
 from ..memory.moments import space_of
 from ..model import Stream
 from ..table.columns import NO_BLOCK, PIECE, Columns
@@ -171,9 +170,11 @@ def _whole(stream: Stream) -> Iterator[Finding]:
     for start in range(0, len(columns), PIECE):
         rows = space_of(stream).pages_of(columns.take(slice(start, start + PIECE)))
         given[rows[rows >= 0]] = True
-    zero_pages = [first + np.flatnonzero(are_zero) for first, are_zero in zeros(stream, space_of(stream))]
-    all_given = np.unique(np.concatenate([given.nonzero(), *zero_pages]))
+    all_given = given.nonzero()
+    bitmaps = {m.block for m in stream.facts.mapped if m.bitmap is not None and stream.facts.ram_ended}
     for i, block in enumerate(space_of(stream).blocks):
+        if i in bitmaps:  # a page that is not marked is zero, and one that is has a record
+            continue
         pages = space_of(stream).slice(i)
         in_block = all_given[slice(*np.searchsorted(all_given, (pages.start, pages.stop)).tolist())] - pages.start
         count = pages.stop - pages.start

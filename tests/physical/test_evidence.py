@@ -126,6 +126,14 @@ class TestVirtioMem:
         ]
         assert sum(u.length for u in where.unplaced) == 250 * MIB
 
+    def test_a_region_that_would_overlap_ram_is_not_believed(self):
+        blocks = {b"pc.ram": 64 * MIB, b"0000:00:05.0/vm": 256 * MIB}
+        state = self.early(0, 1, addr=32 * MIB)
+        sections = {RTC: machines.cmos(64 * MIB), b"0000:00:05.0/virtio-mem-device-early": state}
+        where = map_of(machines.stream(blocks, sections))
+        assert placed(where, b"0000:00:05.0/vm") == []
+        assert "overlap" in unplaced(where)[b"0000:00:05.0/vm"]
+
     def test_a_bitmap_that_contradicts_the_size_is_not_believed(self):
         raw = bytearray(self.early(0, 1))
         raw[-1] ^= 4
@@ -274,3 +282,22 @@ def test_ranges_that_lie_over_others_hide_them():
         (260, 40, b"b", 110),
     ]
     assert left_of(b"a", 120, left) == [(10, 10), (90, 30)]
+
+
+class TestMany:
+    def test_a_fragmented_virtio_mem_device_is_placed_and_summed_up(self):
+        bits = 1 << 16
+        head = {"addr": 4 * GIB, "region_size": bits * MIB, "block_size": MIB, "node": 0, "size": bits // 2 * MIB}
+        state = machine.VirtioMemEarly.build(head) + b"\x55" * (bits // 8)
+        blocks = {b"pc.ram": 64 * MIB, b"0000:00:05.0/vm": bits * MIB}
+        sections = {RTC: machines.cmos(64 * MIB), b"0000:00:05.0/virtio-mem-device-early": bytes(state)}
+        where = map_of(machines.stream(blocks, sections))
+        assert len(placed(where, b"0000:00:05.0/vm")) == bits // 2
+        (left,) = where.unplaced
+        assert (left.length, f"{bits // 2} parts" in left.reason) == (bits // 2 * MIB, True)
+
+    def test_thousands_of_blocks_are_listed_and_not_searched_for(self):
+        blocks = {b"pc.ram": 64 * MIB} | {b"m%d" % i: 4096 for i in range(3000)}
+        where = map_of(machines.stream(blocks, {RTC: machines.cmos(64 * MIB)}))
+        assert placed(where, b"pc.ram")
+        assert len(where.unplaced) == 3000

@@ -2,12 +2,14 @@
 
 import re
 from dataclasses import dataclass, field
+from itertools import pairwise
 
 from ..formats.elf import Machine
 from ..model import Block, Stream
 from . import pci, virtiomem
 from .layout import PhysicalMap, Range, Unplaced, checked, covered, joined, left_of
 
+PARTS_MAX = 64  # parts of one block that are listed for one reason
 #: Blocks that are not memory of the guest, by their names: why they may have no place. The first that fits counts.
 _OTHERS = (
     (rb"/rom@.*", "a file that firmware reads, not guest-physical memory"),
@@ -70,8 +72,8 @@ class Draft:
     def as_map(self, stream: Stream) -> PhysicalMap:
         """The finished map. What has no place in it is listed."""
         holes = [Range(start, end - start, b"", 0) for start, end, _ in self.holes]
-        seen = covered(self.ram, [*self.over, *holes])
-        seen = [*seen, *self.over]
+        over = _apart(self.over)
+        seen = [*covered(self.ram, [*over, *holes]), *over]
         seen += covered(self.under, [*seen, *holes])
         seen = joined(seen)
         unplaced, hidden = list(self.absent), list(self.behind)
@@ -95,8 +97,8 @@ class Draft:
             notes=tuple(self.notes),
             machine=self.machine,
             endian=self.endian,
-            unplaced=tuple(unplaced),
-            hidden=tuple(hidden),
+            unplaced=tuple(_summed(unplaced)),
+            hidden=tuple(_summed(hidden)),
             assumed=self.assumed,
         )
 
@@ -108,6 +110,32 @@ class Draft:
                 reason = next((why for start, end, why in self.holes if start <= at < end), None)
                 return reason or "something else lies over it there"
         return "something else lies over it"
+
+
+def _apart(ranges: list[Range]) -> list[Range]:
+    """The ranges, of which the first counts where two lie over each other."""
+    ordered = sorted(ranges, key=lambda r: r.start)
+    if all(a.end <= b.start for a, b in pairwise(ordered)):
+        return ordered
+    out: list[Range] = []
+    for r in ranges:
+        out += covered([r], out)
+    return out
+
+
+def _summed(parts: list[Unplaced]) -> list[Unplaced]:
+    """The parts; where a block has very many for one reason, one entry stands for them, with all their bytes."""
+    groups: dict[tuple[bytes, str], list[Unplaced]] = {}
+    for part in parts:
+        groups.setdefault((part.block, part.reason), []).append(part)
+    out: list[Unplaced] = []
+    for (block, reason), group in groups.items():
+        if len(group) > PARTS_MAX:
+            length = sum(p.length for p in group)
+            out.append(Unplaced(block, group[0].offset, length, f"{reason}; in {len(group)} parts"))
+        else:
+            out += group
+    return out
 
 
 def _less(parts: list[tuple[int, int]], taken: list[tuple[int, int]]) -> list[tuple[int, int]]:

@@ -19,6 +19,7 @@ from .segments import Segment, by_node, choose, fill, in_order
 
 LABEL = (0, 32 * MIB)  # how much longer an NVDIMM's block may be than what the guest sees of it
 DIMM_ALIGN = 2 * MIB
+MODULES_MAX = 256  # memory modules that are looked for; machines have at most as many slots
 _RAM_AT_CONTAINER = "x-ignore-shared: the block list's offset in device memory"
 
 
@@ -150,7 +151,7 @@ def _rest(stream: Stream, out: Draft) -> None:
             continue
         if virtiomem.is_device(stream, block):
             _virtio_mem(stream, out, block)
-        elif pci.path_of(block.name) is not None and not block.name.endswith(b"rom"):
+        elif pci.path_of(block.name) is not None and not block.name.endswith(b"rom") and len(out.under) < MODULES_MAX:
             found = pci.place(stream, block)
             if isinstance(found, Range):
                 out.under += covered([found], out.under)
@@ -160,6 +161,8 @@ def _rest(stream: Stream, out: Draft) -> None:
                 out.behind.append(Unplaced(block.name, 0, block.length, found.reason))
         elif other(stream, block) is None and not out.refused:
             waiting.append(block)
+    if len(waiting) > MODULES_MAX:
+        return
     for block in list(waiting):
         found_at = _module(stream, out, block, tables, base, waiting)
         if found_at is not None and not _overlaps(out, found_at):
@@ -222,6 +225,10 @@ def _virtio_mem(stream: Stream, out: Draft, block: Block) -> None:
     region = virtiomem.region(stream, block)
     if region is None:
         out.without(block, "the state of its virtio-mem device cannot be read")
+        return
+    end = region.start + region.length
+    if any(r.start < end and region.start < r.end for r in out.ram):
+        out.without(block, f"its virtio-mem region at {region.start:#x} would overlap RAM")
         return
     evidence = f"virtio-mem: the region begins at {region.start:#x}"
     out.over += [

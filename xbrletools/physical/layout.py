@@ -6,6 +6,7 @@ Every range of a map says on what evidence it stands. Every block is in the map,
 
 import json
 import os
+from bisect import bisect_left, bisect_right
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from itertools import pairwise
@@ -116,21 +117,29 @@ def checked(ranges: Iterable[Range], stream: Stream) -> tuple[Range, ...]:
 
 def covered(below: Iterable[Range], above: Iterable[Range]) -> list[Range]:
     """The ranges of ``below`` as far as no range of ``above`` lies over them, in rising order."""
-    left = sorted(below, key=lambda r: r.start)
-    for cover in above:
-        left = [part for r in left for part in _without(r, cover.start, cover.end)]
+    spans = _united((r.start, r.end) for r in above)
+    starts = [start for start, _ in spans]
+    left: list[Range] = []
+    for r in sorted(below, key=lambda r: r.start):
+        at = r.start
+        for start, end in spans[max(0, bisect_right(starts, at) - 1) : bisect_left(starts, r.end)]:
+            if at < start:
+                left.append(Range(at, start - at, r.block, r.offset + at - r.start, r.evidence))
+            at = max(at, end)
+        if at < r.end:
+            left.append(Range(at, r.end - at, r.block, r.offset + at - r.start, r.evidence))
     return left
 
 
-def _without(r: Range, start: int, end: int) -> list[Range]:
-    """What is left of a range outside ``[start, end)``."""
-    parts = []
-    if r.start < min(start, r.end):
-        parts.append(Range(r.start, min(start, r.end) - r.start, r.block, r.offset, r.evidence))
-    if max(end, r.start) < r.end:
-        at = max(end, r.start)
-        parts.append(Range(at, r.end - at, r.block, r.offset + at - r.start, r.evidence))
-    return [r] if start >= end else parts
+def _united(spans: Iterable[tuple[int, int]]) -> list[tuple[int, int]]:
+    """The spans [start, end) in rising order, those that touch or overlap as one."""
+    out: list[tuple[int, int]] = []
+    for start, end in sorted(spans):
+        if out and start <= out[-1][1]:
+            out[-1] = out[-1][0], max(out[-1][1], end)
+        else:
+            out.append((start, end))
+    return out
 
 
 def joined(ranges: Iterable[Range]) -> list[Range]:

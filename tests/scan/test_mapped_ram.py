@@ -127,9 +127,11 @@ def test_an_entry_can_state_the_block_s_address_and_page_size(more):
 def test_what_x_ignore_shared_leaves_out_is_unknown_and_the_list_goes_on_after_its_header(capsys, tmp_path):
     (tmp_path / "S").write_bytes(mapped_file(left_out=(b"pc.ram",), address=0))
     capture = xbrletools.open(tmp_path / "S")
-    assert capture.problems == ()
+    assert [p.rule for p in capture.problems] == ["ram-elsewhere"]
     image = capture.memory()
     assert not image.known[image.space.slice(0)].any()
+    status, _, err = run(capsys, "extract", tmp_path / "S", "-o", tmp_path / "out")
+    assert (status, "not in this stream: pc.ram" in err) == (1, True)
     assert image.known[image.space.slice(1)].all()
     status, out, _ = run(capsys, "info", tmp_path / "S")
     assert status == 0

@@ -60,7 +60,7 @@ def multifd(name: str, channels: int = 2, since: tuple[int, ...] = EVER, **param
 
 XBZRLE = ("xbzrle",), {"xbzrle-cache-size": 8 << 20}
 FILES = (8, 2)  # from this version on there is file:
-ZERO_PAGES = (9, 0)  # and zero-page-detection, mapped-ram
+MAPPED = (9, 0)  # and mapped-ram, zero-page-detection
 KINDS = (
     Kind("plain"),
     Kind("plain, exec", way=Way.EXEC),
@@ -75,12 +75,12 @@ KINDS = (
     multifd(""),
     multifd(" zlib", 3, multifd_compression="zlib"),
     multifd(" zstd", multifd_compression="zstd"),
-    multifd(", zero pages by the main channel", since=ZERO_PAGES, zero_page_detection="legacy"),
-    multifd(", zero pages not looked for", since=ZERO_PAGES, zero_page_detection="none"),
+    multifd(", zero pages by the main channel", since=MAPPED, zero_page_detection="legacy"),
+    multifd(", zero pages not looked for", since=MAPPED, zero_page_detection="none"),
     Kind("multifd, forwarded", ("multifd",), {"multifd-channels": 4}, Way.FORWARD),
-    Kind("mapped-ram", ("mapped-ram",), way=Way.FILE, since=ZERO_PAGES),
-    Kind("mapped-ram with offset", ("mapped-ram",), way=Way.OFFSET, since=ZERO_PAGES),
-    Kind("mapped-ram, multifd", ("mapped-ram", "multifd"), {"multifd-channels": 2}, Way.FILE, since=ZERO_PAGES),
+    Kind("mapped-ram", ("mapped-ram",), way=Way.FILE, since=MAPPED),
+    Kind("mapped-ram with offset", ("mapped-ram",), way=Way.OFFSET, since=MAPPED),
+    Kind("mapped-ram, multifd", ("mapped-ram", "multifd"), {"multifd-channels": 2}, Way.FILE, since=MAPPED),
     Kind("postcopy", ("postcopy-ram",), way=Way.FORWARD),
     Kind("postcopy-preempt", ("postcopy-ram", "postcopy-preempt"), way=Way.FORWARD),
 )

@@ -77,6 +77,27 @@ def test_nobody_knows_an_unsent_page_and_the_layer_does_not_either():
     assert layer.read(0, 6 * PAGE, pad=True) == patterned(1) + bytes(4 * PAGE) + patterned(2)
 
 
+def test_layers_of_one_file_hold_its_memory_once(tmp_path):
+    pytest.importorskip("volatility3")
+    from volatility3.framework import contexts
+    from volatility3.framework.layers import physical
+
+    from xbrletools.volatility.captures import CaptureStacker
+
+    path = tmp_path / "s"
+    path.write_bytes(stream(page(0, patterned(1), b"pc.ram")))
+    guests = []
+    for _ in range(2):
+        context = contexts.Context()
+        context.config["base.location"] = path.as_uri()
+        file = physical.FileLayer(context, "base", "base")
+        context.add_layer(file)
+        layer = CaptureStacker.stack(context, "base")
+        guests.append(context.layers[layer.config["base_layer"]].guest)
+        file.destroy()
+    assert guests[0] is guests[1]
+
+
 def test_without_volatility_the_folder_imports_and_defines_no_layer(monkeypatch):
     for name in [n for n in sys.modules if n.partition(".")[0] == "volatility3"]:
         monkeypatch.delitem(sys.modules, name)

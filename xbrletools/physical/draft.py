@@ -4,11 +4,13 @@ import re
 from dataclasses import dataclass, field
 from itertools import pairwise
 
+from ..errors import XbrleError
 from ..formats.elf import Machine
 from ..model import Block, Stream
 from . import pci, virtiomem
 from .layout import PhysicalMap, Range, Unplaced, checked, covered, joined, left_of
 
+APART_MAX = 1 << 12  # ranges that are cut where they overlap
 PARTS_MAX = 64  # parts of one block that are listed for one reason
 #: Blocks that are not memory of the guest, by their names: why they may have no place. The first that fits counts.
 _OTHERS = (
@@ -70,7 +72,11 @@ class Draft:
         self.reasons[block.name] = Unplaced(block.name, 0, block.length, reason, hint)
 
     def as_map(self, stream: Stream) -> PhysicalMap:
-        """The finished map. What has no place in it is listed."""
+        """The finished map. What has no place in it is listed.
+
+        Raises:
+            XbrleError: very many ranges overlap.
+        """
         holes = [Range(start, end - start, b"", 0) for start, end, _ in self.holes]
         over = _apart(self.over)
         seen = [*covered(self.ram, [*over, *holes]), *over]
@@ -117,6 +123,8 @@ def _apart(ranges: list[Range]) -> list[Range]:
     ordered = sorted(ranges, key=lambda r: r.start)
     if all(a.end <= b.start for a, b in pairwise(ordered)):
         return ordered
+    if len(ranges) > APART_MAX:
+        raise XbrleError("too many pieces of memory would overlap in the guest-physical map; a map must be given")
     out: list[Range] = []
     for r in ranges:
         out += covered([r], out)

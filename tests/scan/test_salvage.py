@@ -101,7 +101,7 @@ def test_the_clean_stream_reads_without_a_problem_and_gives_what_is_recovered(na
             wanted = salvaged.memory()
         except XbrleError:
             continue
-        write_stream(salvaged.stream, tmp_path / "clean")
+        write_stream(salvaged.stream, tmp_path / "clean", force=True)
         clean = xbrletools.open(tmp_path / "clean")
         image = clean.memory()
         assert clean.problems == ()

@@ -127,7 +127,8 @@ def test_an_entry_can_state_the_block_s_address_and_page_size(more):
 def test_what_x_ignore_shared_leaves_out_is_unknown_and_the_list_goes_on_after_its_header(capsys, tmp_path):
     (tmp_path / "S").write_bytes(mapped_file(left_out=(b"pc.ram",), address=0))
     capture = xbrletools.open(tmp_path / "S")
-    assert [p.rule for p in capture.problems] == ["ram-elsewhere"]
+    assert [(p.rule, p.fatal, p.lost) for p in capture.problems] == [("ram-elsewhere", False, False)]
+    assert "not in this stream: pc.ram. The" in capture.problems[0].message
     image = capture.memory()
     assert not image.known[image.space.slice(0)].any()
     status, _, err = run(capsys, "extract", tmp_path / "S", "-o", tmp_path / "out")
@@ -136,6 +137,8 @@ def test_what_x_ignore_shared_leaves_out_is_unknown_and_the_list_goes_on_after_i
     status, out, _ = run(capsys, "info", tmp_path / "S")
     assert status == 0
     assert "pc.ram left out, so unknown" in out
+    assert run(capsys, "verify", tmp_path / "S")[0] == 0
+    assert run(capsys, "extract", tmp_path / "S", "-o", tmp_path / "out")[0] == 1
     assert "page-never-sent" in [f.rule for f in capture.verify() if f.block == b"pc.ram"]
 
 

@@ -24,6 +24,7 @@ from tests.building import (
     subsection,
     zero,
 )
+from tests.cli.run import run
 from xbrletools.container import returnpath
 from xbrletools.formats import qevm
 from xbrletools.formats.qevm import SectionType
@@ -34,8 +35,9 @@ SHARED = subsection(b"configuration/capabilities", Int32ub.build(1) + b"\x0fx-ig
 BLOCKS = ((b"pc.ram", 4 * PAGE), (b"vga.vram", 2 * PAGE))
 
 
-def _with_list(entries: bytes, before: bytes = b"", subsections: bytes = b"") -> bytes:
-    pages = page(0, patterned(1), b"vga.vram")
+def _with_list(
+    entries: bytes, before: bytes = b"", subsections: bytes = b"", pages: bytes = page(0, patterned(1), b"vga.vram")
+) -> bytes:
     head = HEADER + configuration(subsections=subsections) + before + start() + entries + EOS + footer()
     return head + part() + pages + EOS + footer() + part(kind=SectionType.END) + EOS + footer() + EOF
 
@@ -57,6 +59,24 @@ class TestMemSizeExtras:
         image = capture.memory()
         assert not image.known[image.space.slice(0)].any()
         assert [f for f in capture.verify() if f.severity is Severity.ERROR] == []
+
+    @pytest.mark.parametrize(
+        ("pages", "rule"),
+        [
+            (b"", "channel-missing"),
+            (zero(PAGE, b"vga.vram"), "channel-missing"),
+            (zero(0, b"vga.vram"), "channel-missing"),
+            (zero(0, b"vga.vram") + zero(PAGE), "ram-elsewhere"),
+            (page(0, patterned(1), b"vga.vram"), "ram-elsewhere"),
+        ],
+        ids=["no page at all", "a hole", "a tail", "all zero", "content"],
+    )
+    def test_what_is_missing_of_blocks_that_are_not_shared_came_on_channels(self, pages, rule, capsys, tmp_path):
+        extra = [Int64ub.build(0), Int64ub.build(0xFD00_0000)]
+        data = _with_list(block_list(BLOCKS, extra), subsections=SHARED, pages=pages)
+        assert [p.rule for p in xbrletools.open(data).problems] == [rule]
+        (tmp_path / "S").write_bytes(data)
+        assert run(capsys, "info", tmp_path / "S")[0] == (rule == "channel-missing")
 
     @pytest.mark.parametrize("sized", [0, 1])
     def test_postcopy_gives_a_page_size_to_the_blocks_that_have_their_own(self, sized):

@@ -69,7 +69,9 @@ def problems(facts: Facts, kinds: Sequence[int], of_blocks: Mapping[int, int], h
     ``kinds`` counts the records by kind, ``of_blocks`` those that carry a page of a block, by its index. ``holes``:
     `skips` holds of them.
     """
-    if facts.mapped_ram or facts.ram_version is None:
+    if facts.mapped_ram:
+        return left_out(facts, of_blocks)
+    if facts.ram_version is None:
         return []
     offset = _offset(facts)
     if kinds[Kind.FLUSH]:
@@ -81,13 +83,16 @@ def problems(facts: Facts, kinds: Sequence[int], of_blocks: Mapping[int, int], h
         i for i, b in enumerate(facts.blocks) if b.declared and of_blocks.get(i, 0) < -(-b.length // facts.page_size)
     ]
     empty = [i for i in short if not of_blocks.get(i, 0)]
-    if IGNORE_SHARED in facts.capabilities:
-        return left_out(facts, of_blocks)
-    if not (empty or holes) or has_content(kinds) or not facts.reading.configured:
-        return []
     iterates = any(
         s.type is SectionType.PART and s.owner is not None and s.owner.idstr == IDSTR for s in facts.sections
     )
+    if IGNORE_SHARED in facts.capabilities:
+        # a block that is not shared is sent whole, and a sender does not iterate where all are shared
+        sent = holes or len(empty) < len(short) if kinds[Kind.DUP] else iterates
+        if has_content(kinds) or not sent:
+            return left_out(facts, of_blocks)
+    if not (empty or holes) or has_content(kinds) or not facts.reading.configured:
+        return []
     if not kinds[Kind.DUP] and not iterates:
         why = "no RAM section holds a page, as when cpr-transfer hands memory over in place"
         return [_left_out(facts, empty, offset, why)]
@@ -117,8 +122,14 @@ def noted(stream: Stream) -> Stream:
 
 
 def left_out(facts: Facts, of_blocks: Mapping[int, int]) -> list[Problem]:
-    """The shared blocks that x-ignore-shared left out of a complete stream. ``of_blocks`` is as in `problems`."""
-    empty = [i for i, b in enumerate(facts.blocks) if b.declared and b.length and not of_blocks.get(i, 0)]
+    """The shared blocks that x-ignore-shared left out of a complete stream. ``of_blocks`` is as in `problems`.
+
+    A block of mapped-ram may be all zero and have no record: its entry says whether it has pages.
+    """
+    if facts.mapped_ram:
+        empty = [m.block for m in facts.mapped if m.pages is None]
+    else:
+        empty = [i for i, b in enumerate(facts.blocks) if b.declared and b.length and not of_blocks.get(i, 0)]
     if not facts.complete or IGNORE_SHARED not in facts.capabilities or not empty:
         return []
     return [_left_out(facts, empty, _offset(facts), "the capability x-ignore-shared leaves shared memory where it is")]

@@ -70,3 +70,14 @@ def test_a_real_capture_written_anew_leaves_the_same_memory(name, corpus, tmp_pa
         assert capture.facts.complete
         if form == "plain":
             assert not {"xbzrle", "compressed"} & capture.records.counts().keys()
+
+
+@pytest.mark.parametrize("form", FORMS)
+def test_pages_of_preempt_s_channel_are_written_too(form, corpus, tmp_path):
+    name = "qemu-10/pc16-postcopy-preempt-run"
+    (tmp_path / "S.1").write_bytes(corpus(f"{name}.chan1.fwd.bin"))
+    written = anew(tmp_path, corpus(f"{name}.chan0.fwd.bin"), form)
+    image = xbrletools.open(tmp_path / "S", channels=[tmp_path / "S.1"]).memory()
+    assert image.known.all()
+    assert written.memory().known.all()
+    assert (written.memory().pages[:] == image.pages[:]).all()

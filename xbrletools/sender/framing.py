@@ -174,6 +174,18 @@ def end_of_main(stream: Stream) -> int:
     return size if stream.facts.damage is None else min(size, stream.facts.damage.offset)
 
 
+def has_word_in_main(stream: Stream, rows: NDArray[np.int64]) -> NDArray[np.bool_]:
+    """Whether these records stand in the main channel as such, (n,) bool.
+
+    Pages from packets and of mapped-ram have no words. Records of preempt's channel have, and stand there.
+    """
+    columns, main = stream.records.columns, stream.records.main_size
+    has_word = columns.head[rows] > 0
+    if main is not None:
+        has_word &= columns.offset[rows] < np.uint64(main)
+    return has_word
+
+
 def next_words(stream: Stream) -> NDArray[np.int64]:
     """For each row the offset of the first word from it on that stands in a RAM section, (n,) int64.
 

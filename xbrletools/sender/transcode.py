@@ -20,7 +20,7 @@ from ..table.sections import Stage
 from .addresses import PageAddresses
 from .cache import AgedCache, Cache, PageCache, buckets_of
 from .copies import Copies
-from .framing import Edit, Piece, edits, end_of_main, next_words
+from .framing import Edit, Piece, edits, end_of_main, has_word_in_main, next_words
 from .policy import Choices, Policy, Rules, Sender, ways_of
 from .saver import PageRecords, RecordForm, Writer
 from .sent import BATCH_BYTES, SentPages, sent_pages
@@ -57,7 +57,7 @@ def transcode(
         if not len(batch):
             continue
         choices = choose(sender, batch, addresses)
-        has_word = columns.head[batch.rows] > 0
+        has_word = has_word_in_main(stream, batch.rows)
         named = (columns.flags[batch.rows] & np.uint16(Flag.CONTINUE) == 0) & keeps_names & has_word
         block, address = addresses.written(batch.pages)
         records = PageRecords(block, address, batch.contents, batch.is_dup, named)
@@ -132,7 +132,8 @@ class _CopiedBytes:
     def before_damage(self, batch: SentPages) -> SentPages:
         """The records before the damage. The page of each must be known."""
         columns = self._stream.records.columns
-        whole = (columns.head[batch.rows] == 0) | (columns.offset[batch.rows].astype(np.int64) < self._end)
+        whole = ~has_word_in_main(self._stream, batch.rows)
+        whole |= columns.offset[batch.rows].astype(np.int64) < self._end
         unknown = np.flatnonzero(whole & ~batch.known)
         if len(unknown):
             raise XbrleError(

@@ -48,6 +48,12 @@ def protecting(paths: Iterable[str | os.PathLike[str]]) -> Iterator[None]:
         _inputs.reset(token)
 
 
+def protect(path: str | os.PathLike[str]) -> None:
+    """Nothing takes the place of this file either, until the innermost `protecting` ends: it turned out to be read."""
+    if _inputs.get():
+        _inputs.set((*_inputs.get(), Path(path)))
+
+
 def refuse(path: str | os.PathLike[str], force: bool = False) -> Path:
     """Where a file called ``path`` is to be written: links are followed.
 

@@ -17,6 +17,7 @@ from tests.export.test_disk import chunk
 from xbrletools.cli import COMMANDS, cli
 from xbrletools.cli.options import READ
 from xbrletools.formats.block import CHUNK
+from xbrletools.source.beside import MULTIFD_MAGIC
 
 SAMPLE = SAMPLES / "posted-little-default.bin"
 
@@ -74,6 +75,19 @@ def test_an_output_is_never_the_input(capsys, source: Path, what: str, way: str)
     assert "being read" in err
     assert str(target) in err
     assert digests(folder) == before
+
+
+@pytest.mark.parametrize("target", ["S.chan1", "link"])
+def test_channels_that_are_found_by_other_names_are_not_written_over(capsys, tmp_path, source, target) -> None:
+    main = source.rename(tmp_path / "S.chan0")
+    (tmp_path / "S.chan1").write_bytes(MULTIFD_MAGIC + bytes(100))
+    (tmp_path / "link").symlink_to("S.chan1")
+    before = digests(tmp_path)
+    for words in (["extract", main, "--block", "pc.ram"], ["transcode", main], ["report", main], ["salvage", main]):
+        status, _, err = run(capsys, *words, "-o", tmp_path / target, "--force")
+        assert status == 2
+        assert "being read" in err
+        assert digests(tmp_path) == before
 
 
 @pytest.mark.parametrize(

@@ -120,6 +120,10 @@ def test_clusters_in_another_file_are_read_from_beside_the_image(tmp_path, capsy
     assert "disk.raw: No such file or directory; the clusters of" in run(capsys, "info", path)[2]
     (tmp_path / "disk.raw").write_bytes(data)
     assert xbrletools.open(path).data.tobytes() == STREAM
+    status, _, err = run(capsys, "transcode", path, "-o", tmp_path / "disk.raw", "--force")
+    assert status == 2
+    assert "disk.raw: is being read" in err
+    assert (tmp_path / "disk.raw").read_bytes() == data
     (tmp_path / "disk.raw").rename(tmp_path / "elsewhere")
     (tmp_path / "disk.raw").symlink_to(tmp_path / "elsewhere")
     assert run(capsys, "info", path)[0] == 2

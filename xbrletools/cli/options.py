@@ -94,6 +94,7 @@ _CHANNELS_MAX = 256  # files S.1, S.2 ... beside S that are looked for
 def inputs(options: Mapping[str, Any]) -> list[str]:
     """The files and folders that a command reads: those that its options name, the channels beside S, and the index."""
     from ..scan.cache import folder
+    from ..source.beside import channels_beside
 
     named: list[str] = []
     for name in READ & options.keys():
@@ -103,6 +104,7 @@ def inputs(options: Mapping[str, Any]) -> list[str]:
     beside = [f"{path}.{n}" for path in mains for n in range(1, _CHANNELS_MAX + 1)]
     with suppress(RuntimeError):  # there is no home
         named.append(str(folder()))
+    named += [str(path) for main in mains for path in channels_beside(main)]  # S.chan1 of S.chan0 as well
     return named + [path for path in beside if os.path.exists(path)]  # noqa: PTH110 - a Path each is slow
 
 

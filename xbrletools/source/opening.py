@@ -16,6 +16,7 @@ from typing import BinaryIO, cast
 from ..errors import XbrleError
 from ..formats import libvirt, qevm
 from ..formats.libvirt import Format
+from ..outputs import protect
 from ..text import shown
 from .ahead import Ahead
 from .packing import MAGIC_MAX, is_read, packing_of, unpacked
@@ -139,6 +140,7 @@ def _saved(raw: Ahead, name: str, wrapper: str | None, file: BinaryIO | None, wa
 def _beside(path: Path, name: str) -> memoryview:
     """The bytes of the file called ``name`` in the folder of ``path``. It may not be a link, which could lead away."""
     beside = path.parent / name
+    protect(beside)
     try:
         file = os.fdopen(os.open(beside, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK), "rb")
         with file:

@@ -68,3 +68,11 @@ def test_a_capture_is_sent_over_the_link(capsys, samples):
 def test_wrong_usage_and_what_cannot_be_read_exit_2(capsys, arguments):
     status, out, _ = run(capsys, "simulate", *arguments)
     assert (status, out) == (2, "")
+
+
+@pytest.mark.parametrize("option", ["--bandwidth", "--latency", "--downtime"])
+@pytest.mark.parametrize("number", ["nan", "inf", "1e999"])
+def test_a_number_without_an_end_is_refused(capsys, workload, option, number):
+    status, out, err = run(capsys, "simulate", workload, option, number, "--json")
+    assert (status, out) == (2, "")
+    assert "is not a finite number" in err

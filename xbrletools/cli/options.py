@@ -2,6 +2,7 @@
 
 import functools
 import inspect
+import math
 import os
 from collections.abc import Callable, Mapping
 from contextlib import suppress
@@ -40,6 +41,17 @@ def examples(*commands: str) -> str:
 
 
 # -- values -----------------------------------------------------------------------------------------------------------
+
+
+class Finite(click.FloatRange):
+    """A number in a range, and neither infinite nor NaN, for which JSON has no word."""
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> float:
+        """The number that ``value`` is."""
+        number = float(super().convert(value, param, ctx))
+        if not math.isfinite(number):
+            self.fail(f"{value} is not a finite number.", param, ctx)
+        return number
 
 
 def named_number(text: str) -> tuple[bytes, int]:

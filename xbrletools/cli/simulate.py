@@ -9,7 +9,7 @@ import click
 from ..errors import XbrleError
 from ..text import size
 from . import warn
-from .options import examples, json_object, say_beside
+from .options import Finite, examples, json_object, say_beside
 from .writer import say
 
 if TYPE_CHECKING:
@@ -37,16 +37,14 @@ CACHE = 0x8000000  # bytes
 @click.option("--no-beside", is_flag=True, help="Do not read channels that lie beside the capture.")
 @click.option(
     "--bandwidth",
-    type=click.FloatRange(1),
+    type=Finite(1),
     metavar="BYTES",
     help="Bytes a second (default: the workload's, or 117000000, Gigabit Ethernet).",
 )
-@click.option(
-    "--latency", type=click.FloatRange(0), metavar="SECONDS", help="One-way delay (default: the workload's, or 0)."
-)
+@click.option("--latency", type=Finite(0), metavar="SECONDS", help="One-way delay (default: the workload's, or 0).")
 @click.option(
     "--downtime",
-    type=click.FloatRange(0),
+    type=Finite(0),
     metavar="SECONDS",
     help="Stop the guest once what is left can be sent in this time (default: the workload's).",
 )

@@ -105,6 +105,13 @@ class TestMissing:
         assert status == 1
         assert "memory as of record 2 stands: --at 2" in err
 
+    @pytest.mark.parametrize("command", [["whatif"], ["whatif", "--json"], ["stats"], ["stats", "--json"]])
+    def test_numbers_of_a_part_are_said_to_be_of_a_part(self, capsys, recorded, command):
+        assert run(capsys, *command, recorded)[0] == 0
+        recorded.with_name("S.1").write_bytes(Packets(0).packet(1, [(0, patterned(1))]).bytes()[:-100])
+        status, out, err = run(capsys, *command, recorded)
+        assert (status, bool(out), "channel" in err) == (1, True, True)
+
     def test_transcode_does_not_write_what_is_left(self, capsys, recorded, tmp_path):
         words = ("transcode", recorded, "--no-beside", "--policy", "none", "-o", tmp_path / "out")
         status, _, err = run(capsys, *words)

@@ -80,7 +80,7 @@ def command(
         say(json.dumps(_object(facts, sums, channels) | {"skipped_bytes": skipped}))
     else:
         say(_text(facts, sums, channels, skipped))
-    if opened.salvaged:
+    if opened.salvaged or opened.has_channels:
         return report(facts.problems)
     damage = next((p for p in facts.problems if p.fatal), None)
     if damage is None:

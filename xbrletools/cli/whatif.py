@@ -10,8 +10,9 @@ import click
 
 from ..errors import XbrleError
 from ..text import size
-from . import EXIT_FINDINGS, warn
+from . import warn
 from .options import before, examples, json_object, ram_addresses, reading
+from .output import report
 from .saving import STDOUT, Output, writing
 from .writer import say
 
@@ -80,10 +81,7 @@ def command(
         _draw(found, output)
     if found.skipped:
         warn(f"{found.skipped} records are left out: their page cannot be rebuilt")
-    if opened.damage is not None:
-        warn(f"{opened.name}: {opened.damage.message}")
-        return EXIT_FINDINGS
-    return 0
+    return report(opened.problems)
 
 
 def _object(found: "WhatIf") -> dict[str, Any]:

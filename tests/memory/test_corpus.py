@@ -30,7 +30,7 @@ DEVICES = {
     "pc16-dirtybitmap-kvm": (33, 0),
     "pc16-i440fx-2.3-plain-kvm": (29, 0),
     "ppc-g3beige32-plain-tcg": (19, 0),
-    "s390x-ccw64-plain-tcg": (14, 767),
+    "s390x-ccw64-plain-tcg": (14, 0),
 }
 OTHERS = (32, 0)
 UNDESCRIBED = ("pc16-novmdesc-kvm", "pc16-postcopy-kvm")  # no VM description: bounded by their footers

@@ -27,6 +27,7 @@ _FOOTER = re.compile(rb"\x7e(?=(?s:....)(?:" + _AFTER + rb"|\Z))")
 _EOF = re.compile(rb"\x00\x06(?=(?s:....)\{)")
 _EOF_REACH = 2 + _ID  # bytes after the beginning of a piece in which such a place of the piece before may end
 ID_STEP_MAX = 1024  # from one section's id to that of the next, without footers; real ones lie closer together
+NEXT_IDS = 16  # of a section with a strange name, behind the footer of the one before
 ID_MAX = 1 << 16  # of a section that a header or another section's footer names
 VERSION_MAX = 1 << 16
 INSTANCE_MAX = 1 << 24  # without footers; with them, an instance can be any number
@@ -72,8 +73,8 @@ def by_grammar(tail: memoryview, idstr: bytes) -> int | None:
 # -- what can follow a section -----------------------------------------------------------------------------------------
 
 
-def follows(view: memoryview, at: int, announced: Collection[int], final: bool) -> bool:
-    """Whether what stands at ``at`` can follow a section.
+def follows(view: memoryview, at: int, announced: Collection[int], final: bool, section_id: int = ID_MAX) -> bool:
+    """Whether what stands at ``at`` can follow the section with that id.
 
     ``announced`` are the ids of the sections that a START announced. ``final``: the capture ends where ``view`` does;
     what is cut there counts as far as it goes.
@@ -87,7 +88,7 @@ def follows(view: memoryview, at: int, announced: Collection[int], final: bool) 
     if kind == SectionType.EOF:
         return _is_end(view, at + 1, final)
     if kind in (SectionType.START, SectionType.FULL):
-        return _is_header(view, at, final)
+        return _is_header(view, at, final, section_id)
     if kind in (SectionType.PART, SectionType.END):
         if at + 1 + _ID > len(view):
             return _ended(final)
@@ -101,16 +102,20 @@ def _ended(final: bool) -> bool:
     return True
 
 
-def _is_header(view: memoryview, at: int, final: bool) -> bool:
-    """Whether the header of a START or FULL section stands at ``at``: a plausible id, a printable name, a version."""
+def _is_header(view: memoryview, at: int, final: bool, before: int = ID_MAX) -> bool:
+    """Whether the header of a START or FULL section stands at ``at``: a plausible id, a printable name, a version.
+
+    The name may be of any bytes where the id is one of the next after ``before``.
+    """
     start = at + 1
     if start + _ID + 1 > len(view):
         return _ended(final)
-    if int.from_bytes(view[start : start + _ID]) >= ID_MAX or not view[start + _ID]:
+    number = int.from_bytes(view[start : start + _ID])
+    if number >= ID_MAX or not view[start + _ID]:
         return False
     name = start + _ID + 1
     stop = name + view[start + _ID]
-    if not all(0x20 <= c < 0x7F for c in view[name:stop]):
+    if not before < number <= before + NEXT_IDS and not all(0x20 <= c < 0x7F for c in view[name:stop]):
         return False
     if stop + 2 * _ID > len(view):
         return _ended(final)
@@ -142,16 +147,17 @@ def _is_end(view: memoryview, at: int, final: bool) -> bool:
 # -- with footers ------------------------------------------------------------------------------------------------------
 
 
-def as_described(part: memoryview, section_id: int, announced: Collection[int], final: bool) -> End | None:
+def as_described(part: memoryview, section_id: int, final: bool) -> End | None:
     """The end of data at the beginning of ``part``, where the VM description says that it lies.
 
-    None where neither a footer and what can follow one, nor a header, stands there.
+    The section's own footer at that very place is enough, whatever follows. None where neither a footer nor a header
+    stands there.
 
     Raises:
         More: ``part`` ends too soon to tell.
     """
     if len(part) >= FOOTER and part[:FOOTER] == footer_of(section_id):
-        return End(0, own=True) if follows(part, FOOTER, announced, final) else None
+        return End(0, own=True)
     skip = next((skip for skip in (FOOTER, 0) if skip < len(part) and _goes_on(part, skip, final)), None)
     return None if skip is None else End(0, own=False, skip=skip)
 
@@ -173,7 +179,7 @@ def by_footer(
         if at >= limit:
             break
         if part[at : at + FOOTER] == own:
-            if follows(part, at + FOOTER, announced, final):
+            if follows(part, at + FOOTER, announced, final, section_id):
                 return End(at, own=True)
         elif not only_own and _ends_another(part, at, final):
             return _before(part, at) or End(at, own=False)

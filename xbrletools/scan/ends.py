@@ -28,7 +28,7 @@ def footer(
     ``described`` is the size that the VM description states. None where no footer was found that counts. With
     ``only_own`` it is looked for in the first `HELD_MAX` bytes, and the buffer can go back to ``at`` then.
     """
-    stated = None if described is None else _as_described(buffer, at + described, section_id, announced)
+    stated = None if described is None else _as_described(buffer, at + described, section_id)
     if stated is not None and stated.own:
         return stated
     if stated is None or only_own:
@@ -65,12 +65,12 @@ def _search(
     return None if weak is None else End(weak, own=True)
 
 
-def _as_described(buffer: Buffer, at: int, section_id: int, announced: Collection[int]) -> End | None:
+def _as_described(buffer: Buffer, at: int, section_id: int) -> End | None:
     size = boundary.FOOTER + AHEAD
     while True:
         part = buffer.part(at, size)
         try:
-            found = boundary.as_described(part, section_id, announced, len(part) < size or size >= HELD_MAX)
+            found = boundary.as_described(part, section_id, len(part) < size or size >= HELD_MAX)
         except More:
             size *= 4
             continue

@@ -279,7 +279,8 @@ def walk(data: bytes) -> None:
 def boundaries(data: bytes) -> None:
     """Where a section ends lies in what was searched."""
     view = memoryview(data)
-    for found in (boundary.by_footer(view, 3), boundary.by_header(view, 3), boundary.by_eof(view)):
+    end = boundary.by_footer(view, len(view), 3, (2,), True)
+    for found in (end and end.at, boundary.by_header(view, 3), boundary.by_eof(view)):
         assert found is None or 0 <= found < len(data)
 
 

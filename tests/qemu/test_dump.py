@@ -5,11 +5,14 @@ import subprocess
 import pytest
 
 from tests.export import cores
-from tests.qemu.guest import QEMU
-from tests.qemu.test_migration import machine, started
+from tests.qemu.guest import EMULATORS
+from tests.qemu.kinds import machine, started
 from xbrletools.cli import main
 
-pytestmark = pytest.mark.skipif(QEMU is None, reason="qemu-system-x86_64 is not installed; .ci/install-tools does it")
+pytestmark = [
+    pytest.mark.skipif(not EMULATORS, reason="qemu-system-x86_64 is not installed; .ci/install-tools does it"),
+    pytest.mark.parametrize("emulator", EMULATORS, ids=lambda emulator: emulator.label),
+]
 
 MORE = {
     "two-cpus": ("-smp", "2"),
@@ -22,8 +25,8 @@ MORE = {
 
 
 @pytest.mark.parametrize("name", MORE)
-def test_a_core_is_what_qemu_dumps_of_the_same_guest(name, tmp_path):
-    with machine(tmp_path, "source", *MORE[name]) as source:
+def test_a_core_is_what_qemu_dumps_of_the_same_guest(name, emulator, tmp_path):
+    with machine(emulator, tmp_path, "source", *MORE[name]) as source:
         started(source)
         source.migrate(f"exec:cat > {tmp_path}/s", [])
         source.command("dump-guest-memory", paging=False, protocol=f"file:{tmp_path}/qemu.core")

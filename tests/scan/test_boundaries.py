@@ -97,7 +97,7 @@ class TestAFooterInsideData:
     @pytest.mark.parametrize(
         "after",
         [
-            b"\x04\0\0\0\5\x03a\1b" + bytes(8),  # a name that is not printable
+            b"\x04\0\0\5\0\x03a\1b" + bytes(8),  # a name that is not printable, and not the next id
             b"\x04\0\1\0\0\x03abc" + bytes(8),  # an id that no sender reaches
             b"\x04\0\0\0\5\x03abc" + bytes(4) + b"\1\0\0\0",  # a version that no device has
             b"\x04\0\0\0\5\0" + bytes(8),  # a name without a letter

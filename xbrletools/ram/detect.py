@@ -274,9 +274,9 @@ def detect(
         reasons = tuple(
             f"as {t.dialect.name} ({t.endian}-endian): {t.failure or 'no delta comes to one page'}"
             for t in tried
-            if t.dialect.name in names
+            if not names or t.dialect.name in names
         )
-        if not reading.configured or len(names) > 1:
+        if not reading.configured or len(names) != 1:
             return Evidence(None, None, names, base + at, cut=cut, reasons=reasons)
         only = (f"a stream with CONFIGURATION is in no dialect but {names[0]}", *reasons)
         return Evidence(names[0], "big", names, base + at, reasons=only)

@@ -4,6 +4,7 @@ Facts: formats/README.md, "multifd", "Postcopy" and "cpr". What is weighed is ho
 and how many carry a page of each block, so that a pipe need not be kept for it.
 """
 
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 
@@ -13,7 +14,7 @@ from ..formats.qevm import Command as Number
 from ..formats.qevm import SectionType
 from ..formats.ram import IDSTR, Kind
 from ..model import Facts, Problem, Stream
-from ..table.columns import NO_BLOCK, Columns
+from ..table.columns import NO_BLOCK, PIECE, Columns
 from ..table.kinds import IS_PAGE
 from ..text import shown
 from .blocklist import IGNORE_SHARED
@@ -27,9 +28,13 @@ _TO_FIX = "give each channel with --channel FILE"
 
 def counted(columns: Columns) -> tuple[list[int], dict[int, int]]:
     """How many records there are of each kind, and how many carry a page of each block, by its index."""
-    kinds = np.bincount(columns.kind, minlength=len(Kind)).tolist()
-    of_blocks = np.bincount(columns.block[IS_PAGE[columns.kind] & (columns.block != NO_BLOCK)])
-    return kinds, {i: n for i, n in enumerate(of_blocks.tolist()) if n}
+    kinds, of_blocks = np.zeros(len(Kind), np.int64), Counter[int]()
+    for start in range(0, len(columns), PIECE):
+        piece = columns.take(slice(start, start + PIECE))
+        kinds += np.bincount(piece.kind, minlength=len(Kind))
+        counts = np.bincount(piece.block[IS_PAGE[piece.kind] & (piece.block != NO_BLOCK)])
+        of_blocks.update({i: n for i, n in enumerate(counts.tolist()) if n})
+    return kinds.tolist(), dict(of_blocks)
 
 
 def is_multifd(kinds: Sequence[int]) -> bool:

@@ -5,16 +5,12 @@ from collections.abc import Iterator, Sequence
 
 from ..formats import ram
 from ..formats.dialects import Dialect
-from ..formats.qevm import SectionType
 from ..model import Block, Configuration, Facts, Found, Gap, Mapped, Problem, Reading
 from ..ram.named import dialect_named
 from ..source.sources import Source
 from ..table.columns import NO_BLOCK, Columns
 from ..table.commands import Commands
 from ..table.sections import Owner, Sections
-from ..text import shown
-
-_NAMED = 4  # blocks that a message names
 
 
 class Notes:
@@ -103,12 +99,7 @@ class Notes:
         self.problems.append(Problem(rule, offset, message))
 
     def settle_mapped(self) -> None:
-        """At the scan's end: say what a mapped-ram file leaves out, and of one without RAM's END, that it is short."""
-        if left_out := [self.blocks[m.block].name for m in self.mapped if m.bitmap is None]:
-            names = ", ".join(map(shown, left_out[:_NAMED])) + (" and others" if len(left_out) > _NAMED else "")
-            message = f"not in this stream: {names}. The capability x-ignore-shared leaves shared memory where it is"
-            at = next((s.offset for s in self.sections.of_types(SectionType.START)), 0)
-            self.complain("ram-elsewhere", at, message)
+        """At the scan's end: say of a mapped-ram file without RAM's END that it is short."""
         begun = [m for m in self.mapped if m.bitmap is not None]
         if self.ram_ended or not begun:
             return

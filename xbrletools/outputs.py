@@ -13,7 +13,6 @@ import errno
 import fcntl
 import os
 import re
-import shutil
 import stat
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager, suppress
@@ -352,6 +351,8 @@ LAST_ACTS.append(remove_all)
 
 
 def _delete(path: Path) -> None:
+    import shutil  # it imports every compression that there is
+
     with suppress(OSError):
         if path.is_dir() and not path.is_symlink():
             shutil.rmtree(path, ignore_errors=True)

@@ -16,7 +16,7 @@ from ..errors import XbrleError
 from ..memory.image import Image
 from ..memory.replay import View
 from ..text import label, shown
-from . import EXIT_FINDINGS
+from . import EXIT_FINDINGS, warn
 from .options import before, examples, json_lines, opening, salvaging, viewing
 from .output import report
 from .writer import say
@@ -104,8 +104,8 @@ def command(
     The options for reading a capture apply to S and S2. Only --channel and --snapshot are for S alone. For S2 use
     --to-channel and --to-snapshot.
 
-    Exit status: 0 the memories are equal, 1 they differ, 2 a capture cannot be read. Damage does not change the
-    exit status.
+    Exit status: 0 the memories are equal, 1 they differ, or channels are missing and so most of memory, 2 a capture
+    cannot be read. Damage does not change the exit status.
     """
     report(opened.problems)
     with ExitStack() as stack:
@@ -121,6 +121,7 @@ def command(
             say(line)
         if only == "devices":
             return _result(differ, as_json)
+        lost = any(p.lost for p in (*opened.problems, *second.problems))
         if passes is not None:
             begin, end = _passes(passes, int(opened.records.pass_.max(initial=0)))
             one, two = (memory_of_pass(opened.stream, number, View(view)) for number in (begin - 1, end))
@@ -129,6 +130,9 @@ def command(
         for line in _as_json(one, two) if as_json else _as_text(one, two):
             differ = True
             say(line)
+        if lost and not differ:
+            warn("channels are missing: what is unknown in both was not compared")
+            return EXIT_FINDINGS
         return _result(differ, as_json)
 
 

@@ -1,7 +1,7 @@
 """`xbrle dump`: every section and record, one line each, in the order of the file."""
 
 import os
-from collections.abc import Collection, Iterable, Iterator, Mapping
+from collections.abc import Collection, Iterable, Iterator, Mapping, MutableMapping
 from dataclasses import replace
 from typing import Any
 
@@ -15,8 +15,10 @@ from ..errors import XbrleError
 from ..filters import Filter
 from ..formats import block, ram
 from ..formats.qevm import SectionType
+from ..formats.ram import Kind
 from ..memory.bases import Bases, standing_bases
 from ..model import Found
+from ..ram import elsewhere
 from ..table.columns import DTYPES, Columns, Sweeps
 from ..table.packets import Packets, joined
 from ..table.sections import Section, Sections
@@ -95,6 +97,7 @@ def command(
     looks_back = looks_back or opened.salvaged
     scan = None if looks_back or devices or opened.has_channels else opened.scan()
     found: Found = opened.facts if scan is None else scan
+    kinds, of_blocks = np.zeros(len(Kind), np.int64), dict[int, int]()
     lister = (JsonLister if as_json else TextLister)(opened, found, fields or runs, runs, hexadecimal)
     if devices:
         pieces = _devices(found, wanted, lister)
@@ -102,15 +105,28 @@ def command(
         pieces = _pieces(opened, found, slices(opened.records), wanted, lister)
     else:
         columns = [opened.records.columns] if scan is None else scan
-        pieces = _pieces(opened, found, windows(columns, found), wanted, lister)
+        pieces = _pieces(opened, found, _noting(windows(columns, found), kinds, of_blocks), wanted, lister)
     for piece in pieces:
         write(piece)
     names = list(found.names)
     for name in filters.strangers(wanted, names) if wanted is not None else ():
         listed = ", ".join(map(shown, names)) or "none"
         warn(f"there is no RAM block {shown(os.fsencode(name))}; this capture has {listed}")
-    status = report(found.problems)
+    missing = [] if scan is None else elsewhere.problems(scan.facts, kinds.tolist(), of_blocks)
+    status = report((*found.problems, *(p for p in missing if p.lost)))
     return EXIT_FINDINGS if lister.damaged else status
+
+
+def _noting(
+    pieces: Iterable[Window], kinds: NDArray[np.int64], of_blocks: MutableMapping[int, int]
+) -> Iterator[Window]:
+    """The windows. What they hold is added up by kind, and of records with a page by block."""
+    for window in pieces:
+        in_window, carried = elsewhere.counted(window.columns)
+        kinds += in_window
+        for index, number in carried.items():
+            of_blocks[index] = of_blocks.get(index, 0) + number
+        yield window
 
 
 def _wanted(text: str, options: Mapping[str, str | None]) -> Filter | None:

@@ -14,6 +14,7 @@ from ..formats import ram
 from ..formats.ram import PAGE_KINDS, Kind
 from ..formats.statistics import CacheLines
 from ..model import Facts
+from ..ram import elsewhere
 from ..table.columns import NO_BLOCK
 from ..table.sections import STAGE_OF
 from ..text import shown, size
@@ -82,6 +83,10 @@ def command(
         say(_text(facts, sums, channels, skipped))
     if opened.salvaged or opened.has_channels:
         return report(facts.problems)
+    of_blocks = {i: int(block.records.sum()) for i, block in sums.blocks().items()}
+    missing = elsewhere.problems(facts, sums.total.records.tolist(), of_blocks)
+    if any(p.lost for p in missing):
+        return report((*facts.problems, *missing))
     damage = next((p for p in facts.problems if p.fatal), None)
     if damage is None:
         return 0

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from .errors import XbrleError
 
 _UNITS = {"": 1, "k": 1 << 10, "m": 1 << 20, "g": 1 << 30, "t": 1 << 40}
+_DIGITS_MAX = 100  # characters of a number that a person writes
 _SIZE = re.compile(r"(?i)(0x[0-9a-f]+|\d+)([kmgt]?)(?:i?b)?")
 
 
@@ -60,8 +61,8 @@ def size(text: str) -> int:
         XbrleError: it is not written that way.
     """
     found = _SIZE.fullmatch(text.strip())
-    if not found:
-        raise XbrleError(f"invalid size {text!r}: use 4096, 0x1000, 64K or 1G")
+    if not found or len(text) > _DIGITS_MAX:
+        raise XbrleError(f"invalid size {text[:_DIGITS_MAX]!r}: use 4096, 0x1000, 64K or 1G")
     digits = found[1].lower()
     return int(digits, 16 if digits.startswith("0x") else 10) * _UNITS[found[2].lower()]
 

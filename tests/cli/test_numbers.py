@@ -4,6 +4,8 @@ from pathlib import Path
 
 import pytest
 
+from tests.cli.run import run
+from tests.conftest import SAMPLES
 from tests.siege.bombs import delta, dup, page, stream
 from tests.streams import PAGE
 from xbrletools.cli import main
@@ -58,3 +60,28 @@ def test_the_log_of_a_stream_that_lists_no_block_is_written(corpus, tmp_path, ca
     (tmp_path / "S").write_bytes(corpus("cases/logs/log_overflow.bin"))
     assert main(["log", str(tmp_path / "S"), "--end", "sender"]) == 1
     assert "internal error" not in capsys.readouterr().err
+
+
+def test_a_number_of_five_thousand_digits_is_refused_in_one_line(capsys):
+    status, _, err = run(capsys, "stats", SAMPLES / "posted-8m.bin", "--posted", "--cache", "9" * 5000)
+    assert status == 2
+    assert "invalid size" in err
+
+
+def test_json_that_is_nested_too_deeply_is_not_a_layout_or_a_map(tmp_path, capsys):
+    deep = tmp_path / "deep.json"
+    deep.write_text("[" * 100_000)
+    sample = SAMPLES / "posted-8m.bin"
+    status, _, err = run(capsys, "extract", sample, "--format", "elf", "--map", deep, "-o", tmp_path / "core")
+    assert (status, "cannot be read" in err) == (2, True)
+    deep.write_text('{"blocks": [{"name": "\\ud800", "length": 4096}]}')
+    (tmp_path / "snap").write_bytes(bytes(4096))
+    status, _, err = run(capsys, "encode", tmp_path / "snap", "--layout", deep, "-o", tmp_path / "S")
+    assert (status, "not a list of blocks" in err) == (2, True)
+
+
+@pytest.mark.parametrize("content", [b"", b"null"])
+def test_a_log_without_a_whole_line_is_not_taken_for_one_that_agrees(content, tmp_path, capsys):
+    (tmp_path / "mig.log").write_bytes(content)
+    status, _, err = run(capsys, "verify", SAMPLES / "posted-8m.bin", "--sender-log", tmp_path / "mig.log")
+    assert (status, "does not hold a whole line" in err) == (2, True)

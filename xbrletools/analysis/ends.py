@@ -6,6 +6,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 from numpy.typing import NDArray
 
+from ..errors import XbrleError
 from ..memory.ramaddr import layout
 from ..model import Stream
 from ..scan.salvage.attribute import NAMELESS
@@ -34,21 +35,33 @@ def disagreements(stream: Stream, sender: _Path | None, receiver: _Path | None) 
         XbrleError: a log cannot be read, or is not a mig.log.
     """
     if not stream.salvaged:
-        sent = miglog.parse(sender) if sender is not None else miglog.written(stream, End.SENDER).log
-        received = miglog.parse(receiver) if receiver is not None else miglog.written(stream, End.RECEIVER).log
+        sent = _given(sender) if sender is not None else miglog.written(stream, End.SENDER).log
+        received = _given(receiver) if receiver is not None else miglog.written(stream, End.RECEIVER).log
         return _by_number(stream, sent, received, None)
     given = receiver if sender is None else sender
     if given is None:
         return []
-    real = miglog.parse(given)
+    real = _given(given)
     derived = miglog.written(stream, End.SENDER if sender is None else End.RECEIVER).log
     if sender is not None:
         derived = _placed(stream, derived, real)
     match = _match(stream, derived, real)
     unread = _unread(stream, match, len(real))
     if sender is not None and receiver is not None:
-        return _by_number(stream, real, miglog.parse(receiver), match) + unread
+        return _by_number(stream, real, _given(receiver), match) + unread
     return _by_match(match, derived, real, stream, sender is not None) + unread
+
+
+def _given(path: _Path) -> Log:
+    """The log that a user named.
+
+    Raises:
+        XbrleError: it cannot be read, is not a mig.log, or does not hold a whole line: then nothing would be compared.
+    """
+    log = miglog.parse(path)
+    if not len(log):
+        raise XbrleError(f"{os.fspath(path)}: does not hold a whole line of a mig.log, so there is nothing to compare")
+    return log
 
 
 def _by_number(stream: Stream, sent: Log, received: Log, match: "_Match | None") -> list[Finding]:

@@ -10,6 +10,7 @@ import re
 from bisect import bisect_left
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
+from itertools import chain, pairwise
 from typing import Any
 
 from construct import ConstructError
@@ -90,14 +91,14 @@ def load(text: bytes | memoryview, offset: int | None = None) -> Description:
         except (ValueError, RecursionError) as error:
             damage = f"the VM description is not JSON: {error}"
     found = str(text, "utf-8", "replace")
-    begins = list(_BEGINS.finditer(found))
-    if not begins:
-        raise XbrleError(damage or "the VM description does not list devices", offset)
-    ends = [*(m.start() for m in begins[1:]), len(found)]
+    begins = chain(_BEGINS.finditer(found), (None,))
     devices = tuple(
-        Device(_name(_string(m[1])), int(m[2]), None, found, m.start(), end)
-        for m, end in zip(begins, ends, strict=True)
+        Device(_name(_string(m[1])), int(m[2]), None, found, m.start(), len(found) if after is None else after.start())
+        for m, after in pairwise(begins)
+        if m is not None
     )
+    if not devices:
+        raise XbrleError(damage or "the VM description does not list devices", offset)
     if damage is None and (broken := next((d for d in devices if not d.is_whole), None)) is not None:
         why = "is too long to be read whole" if broken.end - broken.start > WHOLE_MAX else "is not JSON"
         damage = f"the VM description's entry of {shown(broken.name)} {why}"

@@ -185,7 +185,7 @@ def ranges_of(text: str, name: str) -> list[Range]:
             Range(_number(start), _number(length), os.fsencode(block), _number(offset), f"given by the user: {name}")
             for start, length, block, offset in filter(None, lines)
         ]
-    except (ValueError, KeyError, TypeError, AttributeError) as error:
+    except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
         raise XbrleError(f"{name} cannot be read: write lines of START LENGTH BLOCK OFFSET, or a JSON list") from error
 
 

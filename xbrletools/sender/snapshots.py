@@ -109,11 +109,11 @@ def _manifest(folder: Path) -> list[Block]:
 def _entries(path: Path) -> list[dict[str, object]]:
     try:
         entries = json.loads(path.read_text(encoding="utf-8"))["blocks"]
-        if all(isinstance(e["name"], str) and isinstance(e["length"], int) for e in entries):
+        if all(isinstance(e["length"], int) and named(e["name"]) is not None for e in entries):
             return list(entries)
     except OSError as error:
         raise XbrleError(f"{path}: {error.strerror}") from error
-    except (ValueError, TypeError, KeyError, UnicodeDecodeError):
+    except (ValueError, TypeError, KeyError, RecursionError):
         pass
     raise XbrleError(f"{path}: not a list of blocks with names and lengths")
 

@@ -208,7 +208,9 @@ def _wrapping_words(about: dict[str, Any]) -> str:
 
 def _channel_words(channel: dict[str, Any]) -> str:
     zeros = f" and {channel['zero_pages']:,} of zeros" if channel["zero_pages"] else ""
-    packets = "preempt" if channel["kind"] == "preempt" else f"{channel['packets']} packets"
+    packets = (
+        "preempt" if channel["kind"] == "preempt" else f"{channel['packets']} packet{'s' * (channel['packets'] != 1)}"
+    )
     text = f"{channel['id']}: {channel['file']}, {packets}, {channel['pages']:,} pages{zeros}"
     if channel["pages"] and channel["packed"] != "none":
         text += f", {channel['packed']} to {channel['packed_bytes']:,} bytes"
@@ -276,7 +278,8 @@ def _ending(about: dict[str, Any]) -> str:
     if about["complete"] and not about["problems"]:
         return "yes, to the last byte"
     if about["complete"]:
-        return f"yes, with {len(about['problems'])} problems on the way"
+        count = len(about["problems"])
+        return f"yes, with {count} problem{'s' * (count != 1)} on the way"
     fatal = next((p for p in about["problems"] if p["fatal"]), None)
     if fatal is None and any(p["lost"] for p in about["problems"]):
         return "no: channels are missing, damaged or of another migration"

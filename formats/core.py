@@ -1,6 +1,7 @@
 """The notes of an ELF core as QEMU's dump-guest-memory writes them: the registers of each CPU, and VMCOREINFO.
 
-Facts: README.md, "Memory images"; held against dumps that QEMU 7.2 made of the same guests. `elf` has the headers.
+Facts: README.md, "Memory images". They were held against dumps that QEMU 7.2 made of the same guests. `elf` has the
+headers.
 """
 
 from construct import Array, Bytes, Int32sb, Int32sl, Int32ub, Int32ul, Int64ub, Int64ul, Padding, Struct

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True, slots=True)
 class Magic:
-    """``what`` begins with ``magic`` at ``offset``. ``advice`` says what to do next; ``source`` knows the bytes."""
+    """``what`` begins with ``magic`` at ``offset``. ``advice`` says what to do next. ``source`` knows the bytes."""
 
     magic: bytes
     what: str

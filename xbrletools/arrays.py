@@ -57,7 +57,7 @@ class Places:
         return (self._count if self.used is None else len(self.used)) + 1
 
     def of(self, numbers: Ints) -> Ints:
-        """The place of each of ``numbers``, (n,) int64; -1 for the last place is as good as its number."""
+        """The place of each of ``numbers``, (n,) int64. For the last place, -1 is as good as its number."""
         if self.used is None:
             return numbers
         places = np.searchsorted(self.used, numbers)
@@ -72,7 +72,7 @@ class Places:
         return slice(*np.searchsorted(self.used, (first, stop)).tolist())
 
     def numbers(self, places: Ints) -> Ints:
-        """The numbers that stand at these places, (n,) int64; the last place is not among them."""
+        """The numbers that stand at these places, (n,) int64. The last place is not among them."""
         return places if self.used is None else self.used[places]
 
 

@@ -182,7 +182,7 @@ class Capture:
         return with_pages_that_never_came(stream)
 
     def _taken_beside(self, columns: Columns, facts: Facts) -> list[MappedSource]:
-        """The channels that lie beside the file and are its own; from then on there are no others."""
+        """The channels that lie beside the file and are its own. From then on there are no others."""
         if not self._beside:
             return []
         from .ram.channels import wanted

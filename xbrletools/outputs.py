@@ -228,7 +228,7 @@ def filling(
 
 
 def _make(folder: Path, made: list[Path]) -> None:
-    """Make a folder and those above it; those that were not there are added to ``made``."""
+    """Make a folder and those above it. Those that were not there are added to ``made``."""
     for one in [p for p in (folder, *folder.parents) if not p.exists()][::-1]:
         one.mkdir()
         made.append(one)

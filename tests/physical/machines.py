@@ -7,7 +7,7 @@ from xbrletools.model import Stream
 
 
 def cmos(low: int, high: int = 0, base: int = 640) -> bytes:
-    """CMOS of a PC with these bytes of RAM below and above 4 GiB; below 16 MiB they are not stated."""
+    """CMOS of a PC with these bytes of RAM below and above 4 GiB. Below 16 MiB they are not stated."""
     out = bytearray(128)
     out[0x15:0x17] = base.to_bytes(2, "little")
     out[0x34:0x36] = ((low - (16 << 20)) >> 16).to_bytes(2, "little")

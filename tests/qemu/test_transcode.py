@@ -27,7 +27,7 @@ def kind_for(name: str, emulator: Emulator) -> Kind:
 
 
 def written(name: str, emulator: Emulator, folder: Path, *options: str) -> tuple[Path, np.ndarray]:
-    """A migration of this kind, written anew; and the source's memory."""
+    """A migration of this kind, written anew, and the source's memory."""
     stream, channels, truth = recorded(kind_for(name, emulator), emulator, folder)
     beside = [word for channel in channels for word in ("--channel", str(channel))]
     assert main(["transcode", str(stream), *beside, "-o", str(folder / "T"), *options]) == 0

@@ -48,7 +48,10 @@ class Packets:
         return data
 
     def _alone(self, page: bytes) -> bytes:
-        """A page as UADK packs it, a zlib stream, or as QPL does, bare deflate; as it is where that is not shorter."""
+        """A page as UADK packs it, a zlib stream, or as QPL does, bare deflate.
+
+        The page stays as it is where that is not shorter.
+        """
         packer = zlib.compressobj(wbits=15 if self.method is Method.UADK else -15)
         packed = packer.compress(page) + packer.flush()
         return packed if len(packed) < PAGE else page

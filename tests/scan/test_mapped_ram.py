@@ -1,4 +1,4 @@
-"""mapped-ram files, built from the description of the format; test_mapped_captures.py has those of a real QEMU."""
+"""mapped-ram files, built from the description of the format. test_mapped_captures.py has those of a real QEMU."""
 
 import gzip
 import io
@@ -37,7 +37,7 @@ def mapped_file(
     end: bytes = END + EOF,
     **more: int,
 ) -> bytes:
-    """Aligned pages, as a sender with direct I/O writes them; pages of zeros are holes, here full of ``fill``.
+    """Aligned pages, as a sender with direct I/O writes them. Pages of zeros are holes, here full of ``fill``.
 
     ``written``: the bitmaps were. ``left_out`` are blocks of which x-ignore-shared sends nothing. ``more`` has the
     ``address`` and the ``page_size_`` of each block, where its entry states them.

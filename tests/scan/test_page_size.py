@@ -33,7 +33,7 @@ def test_page_sums_before_the_pages_are_not_taken_for_a_larger_page(dups: int):
 
 
 def test_damage_behind_some_pages_does_not_make_a_smaller_page_of_them():
-    """With 1024 bytes a page one record reads, and then a word that none can have; with 4096 there are five."""
+    """With 1024 bytes a page one record reads, and then a word that none can have. With 4096 there are five."""
     content = bytes(range(64)) * 64
     records = [page(0, content, b"pc.ram"), *(page(at << 12, content) for at in range(1, 5))]
     capture = xbrletools.open(stream(*records, b"\xff" * 8))

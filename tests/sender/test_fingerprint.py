@@ -72,7 +72,7 @@ def test_xbzrle_s_cache_is_told_and_its_counts_are_those_of_query_migrate(corpus
 
 
 def test_a_page_that_is_young_keeps_its_slot_and_a_cache_of_another_size_is_told_apart():
-    """Pages 0 and 4 share a slot of a cache of four pages; QEMU keeps page 0 there for two sweeps."""
+    """Pages 0 and 4 share a slot of a cache of four pages. QEMU keeps page 0 there for two sweeps."""
     contents = {page: noise(page) for page in (0, 2, 4)}
     stream = StreamBuilder({b"pc.ram": 8 * PAGE}, "xbzrle")
     for page, content in contents.items():

@@ -32,7 +32,7 @@ class Received:
 
 
 class Receiver:
-    """Reads a stream into `Received`. ``xbzrle`` says which of two dialects it is in; the other is posted, little."""
+    """Reads a stream into `Received`. ``xbzrle`` says which of two dialects it is in. The other is posted, little."""
 
     def __init__(self, data: bytes, xbzrle: bool, footers: bool) -> None:
         self.data, self.xbzrle, self.footers = data, xbzrle, footers

@@ -71,7 +71,7 @@ def _digest(path: Path) -> str:
 
 
 def begun(words: list[str]) -> int:
-    """Start a command in a process of its own; gives its number."""
+    """Start a command in a process of its own. Gives its number."""
     child = os.fork()
     if child:
         return child
@@ -93,7 +93,7 @@ def begun(words: list[str]) -> int:
 
 
 def ended(child: int) -> int:
-    """Wait for a process; gives its exit status, negative for a signal."""
+    """Wait for a process. Gives its exit status, negative for a signal."""
     return os.waitstatus_to_exitcode(os.waitpid(child, 0)[1])
 
 
@@ -114,7 +114,7 @@ def whole_of(words: list[str], source: Path, folder: Path) -> Whole:
 
 
 def one_moment(words: list[str], source: Path, folder: Path, whole: Whole, choose: random.Random) -> tuple[str, int]:
-    """Disturb a command once; gives the signal's name and the exit status.
+    """Disturb a command once. Gives the signal's name and the exit status.
 
     Raises:
         AssertionError: something is left that must not be.
@@ -164,7 +164,7 @@ def connected(place: Path) -> socket.socket:
 
 
 def one_recording(data: bytes, folder: Path, choose: random.Random) -> tuple[str, int]:
-    """Disturb a recording once; as `one_moment`."""
+    """Disturb a recording once, as `one_moment` does a command."""
     shutil.rmtree(folder, ignore_errors=True)
     folder.mkdir()
     place, out = folder / "socket", folder / "S"
@@ -191,7 +191,7 @@ def one_recording(data: bytes, folder: Path, choose: random.Random) -> tuple[str
 
 
 def run(moments: int, seed: int) -> Counter[tuple[str, str, int]]:
-    """Disturb all commands in turn, ``moments`` times in all; gives how often each ended in which way.
+    """Disturb all commands in turn, ``moments`` times in all. Gives how often each ended in which way.
 
     Raises:
         AssertionError: something is left that must not be.

@@ -53,7 +53,10 @@ class Section:
 
 @dataclass(frozen=True)
 class Stream:
-    """A stream in parts. ``xbzrle``: its deltas are today's, and it has footers; else posted's, and it has none."""
+    """A stream in parts.
+
+    ``xbzrle``: its deltas are today's, and it has footers. Else they are posted's, and it has none.
+    """
 
     xbzrle: bool
     sections: tuple[Section, ...]
@@ -65,7 +68,7 @@ class Stream:
 
 @dataclass(frozen=True)
 class Mutant:
-    """``data`` is mutant ``number``; ``how`` was done to it. ``plain``: it is a stream that is not packed in anything.
+    """``data`` is mutant ``number``. ``how`` was done to it. ``plain``: it is a stream that is not packed in anything.
 
     ``channels`` are its multifd channels, of which ``lost`` are left out or damaged.
     """

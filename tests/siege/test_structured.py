@@ -104,7 +104,7 @@ def check_memory(found: Mutant) -> bool:
 
 
 def check_channels(found: Mutant) -> None:
-    """No byte called known differs from what was sent; where a channel is lost, this shows."""
+    """No byte called known differs from what was sent. Where a channel is lost, this shows."""
     with xbrletools.open(found.data, channels=found.channels) as capture:
         image, blocks = capture.memory(), [b.name for b in capture.blocks]
         agrees(image, blocks, Received(pages={key: list(page) for key, page in found.truth.items()}))

@@ -103,7 +103,7 @@ def test_a_cut_file_gives_what_its_decoder_can_and_says_where_it_ends(name):
 
 @pytest.mark.parametrize("name", ["bzip2", "xz", "zstd", "lzop"])
 def test_one_wrong_byte_spoils_its_unit_and_nothing_before_it(name):
-    """The sizes of units are those of their formats; a chunk of xz that is not stored holds up to 2 MiB."""
+    """The sizes of units are those of their formats. A chunk of xz that is not stored holds up to 2 MiB."""
     pack, unit = PACKERS[name]
     packed = pack(CONTENT)
     chance = random.Random(name)

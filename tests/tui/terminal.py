@@ -59,7 +59,7 @@ class Terminal:
             self.drawn += piece
 
     def wait_for(self, what: bytes, since: int = 0) -> int:
-        """Wait until ``what`` was drawn after ``since``; gives where all that was drawn ends."""
+        """Wait until ``what`` was drawn after ``since``. Gives where all that was drawn ends."""
         end = time.monotonic() + WAITED
         while what not in _plain(self.drawn[since:]) and what not in self.drawn[since:]:
             assert time.monotonic() < end, (what, self.text[-3000:])
@@ -68,13 +68,13 @@ class Terminal:
         return len(self.drawn)
 
     def press(self, keys: bytes) -> int:
-        """Press keys; gives where what is drawn from now on begins."""
+        """Press keys. Gives where what is drawn from now on begins."""
         self.read(0)
         os.write(self._ours, keys)
         return len(self.drawn)
 
     def end(self) -> int:
-        """Wait for the end; gives the exit status."""
+        """Wait for the end. Gives the exit status."""
         limit = time.monotonic() + WAITED
         while self.process.poll() is None:
             assert time.monotonic() < limit, self.text[-3000:]

@@ -24,7 +24,10 @@ def found(stream: bytes) -> list[Finding]:
 
 
 def lost(*after: str) -> bytes:
-    """A stream whose delta is against a page that the receiver does not have; ``after`` it, records that heal."""
+    """A stream whose delta is against a page that the receiver does not have.
+
+    ``after`` are the records behind it, which heal.
+    """
     stream = StreamBuilder(dialect="xbzrle").page(0, OLD).part().page(0, OLD).delta(0, CHANGED, OLD)
     for _ in after:
         stream.page(0, NEW)

@@ -23,7 +23,7 @@ CPUS_MAX = 1 << 12
 class Cpu:
     """A CPU by its ``number``, from 0. ``registers`` have their values by name, as `formats.core` names them.
 
-    ``segments`` of an x86 CPU are (selector, base, limit, flags) by name; other machines have none.
+    ``segments`` of an x86 CPU are (selector, base, limit, flags) by name. Other machines have none.
     """
 
     number: int
@@ -33,7 +33,7 @@ class Cpu:
 
     @property
     def mode(self) -> str | None:
-        """What an x86 CPU is doing, in words; None for other machines."""
+        """What an x86 CPU is doing, in words, or None for other machines."""
         if self.machine is not Machine.X86_64:
             return None
         cr0, efer = self.registers["cr0"], self.registers["efer"]
@@ -50,7 +50,10 @@ class Cpu:
 
 @once
 def cpus_of(stream: Stream) -> tuple[Cpu, ...]:
-    """The CPUs in the order of their numbers; none where the stream does not have their state, or it cannot be read."""
+    """The CPUs in the order of their numbers.
+
+    There are none where the stream does not have their state, or where it cannot be read.
+    """
     sections = [s for s in reading.named(stream, core.X86_CPU) if s.owner is not None][:CPUS_MAX]
     sections.sort(key=lambda s: s.owner.instance_id if s.owner is not None else 0)
     found = [_cpu(stream, section, i) for i, section in enumerate(sections)]
@@ -72,7 +75,7 @@ def _cpu(stream: Stream, section: Section, number: int) -> Cpu | None:
 
 
 def _undescribed(stream: Stream, section: Section, number: int) -> Cpu | None:
-    """The registers of a 64-bit x86 CPU by the layout alone; None where they cannot be such."""
+    """The registers of a 64-bit x86 CPU by the layout alone, or None where they cannot be such."""
     try:
         cpu = core.X86Cpu.parse(reading.head(stream, section, core.X86Cpu.sizeof()))
     except ConstructError:
@@ -114,7 +117,7 @@ def _x86(fields: Mapping[str, Any], number: int) -> Cpu:
 
 
 def _aarch64(fields: Mapping[str, Any], number: int) -> Cpu | None:
-    """A 64-bit Arm CPU; None where it runs 32-bit code, whose registers lie elsewhere."""
+    """A 64-bit Arm CPU, or None where it runs 32-bit code. Such code has its registers elsewhere."""
     pstate = int.from_bytes(fields["cpsr"], "big") if isinstance(fields["cpsr"], bytes) else int(fields["cpsr"])
     if pstate >> 4 & 1:
         return None

@@ -113,7 +113,7 @@ class Overview:
 
     @property
     def section_groups(self) -> list[SectionGroup]:
-        """The sections by owner, in the order of each owner's first section; those of the first `GROUPS_MAX` owners."""
+        """The sections of the first `GROUPS_MAX` owners, by owner, in the order of each owner's first section."""
         groups: dict[Owner | SectionType, SectionGroup] = {}
         for section, count in self.facts.sections.runs():
             key = section.owner or section.type

@@ -1,8 +1,8 @@
 """What guest this is, as far as its memory and its CPUs show: the kernel's release, where it lies, what each CPU does.
 
-Facts: formats/README.md, "Memory images"; Linux, Documentation/admin-guide/kdump/vmcoreinfo.rst. Every answer names its
-evidence. A banner alone is weak evidence: a file in memory can hold one. So it counts where VMCOREINFO names the same
-release, or where all banners agree.
+Facts: formats/README.md, "Memory images", and Linux, Documentation/admin-guide/kdump/vmcoreinfo.rst. Every answer names
+its evidence. A banner alone is weak evidence: a file in memory can hold one. So it counts where VMCOREINFO names the
+same release, or where all banners agree.
 """
 
 import re
@@ -73,7 +73,7 @@ def _number(info: VmCoreInfo | None, key: str, base: int) -> int | None:
 
 
 def _vmcoreinfo(stream: Stream, where: PhysicalMap) -> VmCoreInfo | None:
-    """VMCOREINFO of the device; without a device, of the page that begins as it does."""
+    """VMCOREINFO of the device, or, without a device, of the page that begins as VMCOREINFO does."""
 
     def read(address: int, length: int) -> bytes | None:
         r = next((r for r in where.ranges if r.start <= address and address + length <= r.end), None)

@@ -1,7 +1,7 @@
 """VMCOREINFO: what a Linux guest says of itself to those who read its memory.
 
-Facts: formats/README.md, "Memory images"; Linux, Documentation/admin-guide/kdump/vmcoreinfo.rst. QEMU's device of that
-name holds the address where the guest wrote an ELF note with it. Without the device the kernel's own page has it.
+Facts: formats/README.md, "Memory images", and Linux, Documentation/admin-guide/kdump/vmcoreinfo.rst. QEMU's device of
+that name holds the address where the guest wrote an ELF note with it. Without the device the kernel's own page has it.
 """
 
 from collections.abc import Callable
@@ -56,12 +56,15 @@ def reader(image: Image, where: PhysicalMap) -> Read:
 
 
 def find(stream: Stream, image: Image, where: PhysicalMap) -> VmCoreInfo | None:
-    """VMCOREINFO as the device or memory has it; None where neither does."""
+    """VMCOREINFO as the device or memory has it, or None where neither does."""
     return of_device(stream, reader(image, where), where.endian) or _in_memory(image, where)
 
 
 def of_device(stream: Stream, read: Read, endian: str) -> VmCoreInfo | None:
-    """VMCOREINFO as the device names it, in memory that ``read`` gives; None where there is no device, or no note."""
+    """VMCOREINFO as the device names it, in memory that ``read`` gives.
+
+    Gives None where there is no device, or no note.
+    """
     for section in reading.named(stream, DEVICE):
         fields = {n.rpartition(".")[2]: f.value for n, f in reading.fields(stream, section).items()}
         address, length = fields.get("paddr"), fields.get("size")
@@ -75,7 +78,7 @@ def of_device(stream: Stream, read: Read, endian: str) -> VmCoreInfo | None:
 
 
 def _contents(raw: bytes, endian: str) -> bytes | None:
-    """What a note called VMCOREINFO holds; None where ``raw`` is not one."""
+    """What a note called VMCOREINFO holds, or None where ``raw`` is not one."""
     grammar = core.note(endian)
     try:
         head = grammar.parse(raw)
@@ -89,7 +92,7 @@ def _contents(raw: bytes, endian: str) -> bytes | None:
 
 
 def of_page(page: bytes) -> bytes | None:
-    """The text of VMCOREINFO that a page begins with; None where it does not."""
+    """The text of VMCOREINFO that a page begins with, or None where it does not."""
     text = page.partition(b"\0")[0]
     return text if text.startswith(BEGINS) and b"\n" + ALSO in text else None
 

@@ -236,7 +236,7 @@ def _packets(opened: Capture, wanted: Filter | None) -> Packets | None:
 
 
 def _between(packets: Packets | None, row: int, stop: int | None) -> Packets:
-    """The packets before the rows from ``row`` up to ``stop``, by default all later ones; rows count from ``row``."""
+    """The packets before the rows from ``row`` up to ``stop``, by default all later ones. Rows count from ``row``."""
     if packets is None:
         return joined([])
     chosen = packets.take((packets.row >= row) & ((packets.row < stop) if stop is not None else True))

@@ -73,7 +73,7 @@ def command(
 
     PATTERN is text unless an option says otherwise. A match may cross page borders, but never contains unknown bytes.
     With --regex, ^ and $ match at line breaks, and a match ends at most 4 KiB after the page that it begins in. An
-    expression may take a second for a page; where it takes more, the search ends with an error that names the page.
+    expression may take a second for a page. Where it takes more, the search ends with an error that names the page.
 
     Exit status: 0 something matched, 1 nothing matched, 2 S cannot be read or the search ended early.
     """

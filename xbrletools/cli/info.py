@@ -113,7 +113,7 @@ def _xml(opened: Capture) -> str:
 
 
 def _memory(opened: Capture) -> tuple[dict[str, Any] | None, dict[str, Any] | None]:
-    """Where the guest's memory lies, and what guest it is; None where no map can be worked out."""
+    """Where the guest's memory lies, and what guest it is, or None where no map can be worked out."""
     try:
         where = infer.map_of(opened.stream)
         who = guest.guest_of(opened.stream, where)

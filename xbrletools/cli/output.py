@@ -50,7 +50,10 @@ def show(*tables: "RenderableType", soft_wrap: bool = False, err: bool = False) 
 
 
 def report(problems: "Sequence[Problem]") -> int:
-    """Print a scan's problems to standard error; returns the exit status: 1 if a part of the capture was not read."""
+    """Print a scan's problems to standard error.
+
+    Returns the exit status: 1 if a part of the capture was not read.
+    """
     for problem in problems[:PROBLEMS_MAX]:
         warn(f"{problem.rule} at offset {problem.offset:#x}: {problem.message}")
     if len(problems) > PROBLEMS_MAX:
@@ -71,9 +74,9 @@ def recovery(recovered: int, length: int, held: int, only_held: bool) -> str:
 
 @contextmanager
 def progress(what: str, total: int) -> Iterator[Callable[[int], None] | None]:
-    """A progress bar on standard error for work that takes over a second; gives the function that advances it.
+    """A progress bar on standard error for work that takes over a second.
 
-    Gives None if standard error is not a terminal.
+    Gives the function that advances it, or None if standard error is not a terminal.
     """
     if sys.stderr is None or not sys.stderr.isatty():
         yield None

@@ -16,7 +16,7 @@ PART_MAX = 64 << 20  # bytes of such a file
 
 
 def show_part(opened: Capture, as_json: bool) -> int | None:
-    """Print what the file is and holds; returns the exit status, or None where it is not such a part."""
+    """Print what the file is and holds. Returns the exit status, or None where it is not such a part."""
     source = opened.source
     if not isinstance(source, MappedSource):
         if not Path(opened.name).is_file():

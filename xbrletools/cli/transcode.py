@@ -136,7 +136,7 @@ def command(
 
 
 def _mapped(opened: "Capture", output: Output) -> int:
-    """Write a mapped-ram file; returns the exit status."""
+    """Write a mapped-ram file and return the exit status."""
     from ..sender.mapped import final_memory, to_mapped, unknown_pages
 
     image = final_memory(opened.stream)

@@ -99,7 +99,9 @@ def changed(data: Bytes, offsets: Ints, lengths: Ints, page_size: int) -> tuple[
 
 
 def idle(data: Bytes, offsets: Ints, lengths: Ints, pages: Bytes, rows: Ints) -> Ints:
-    """Find the first literal at a run's edge that its page holds already, (n,) int64 in bytes of the page; -1 for none.
+    """Find the first literal at a run's edge that its page holds already.
+
+    Gives its place in bytes of the page, (n,) int64, or -1 for none.
 
     ``data``, ``offsets``, ``lengths``, ``pages`` and ``rows`` as in ``apply``, with the pages as they are before it. A
     sender begins and ends a run where the page that it has differs. It may leave equal bytes within a run. Zeros over a

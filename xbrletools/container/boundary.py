@@ -49,7 +49,7 @@ class End:
 
 
 def footer_of(section_id: int) -> bytes:
-    """The footer of the section with this id; there can be a million, so that building each by its grammar is slow."""
+    """The footer of the section with this id. There can be a million, so building each by its grammar is slow."""
     return _FOOTER_HEAD + section_id.to_bytes(_ID)
 
 
@@ -58,7 +58,7 @@ class More(Exception):  # noqa: N818 - a question, not an error
 
 
 def by_grammar(tail: memoryview, idstr: bytes) -> int | None:
-    """Where the data of an iterable section ends in ``tail``; None where its records are not known, or are cut."""
+    """Where the data of an iterable section ends in ``tail``, or None where its records are not known, or are cut."""
     grammar = iterable.SECTIONS.get(idstr)
     if grammar is None:
         return None
@@ -76,8 +76,8 @@ def by_grammar(tail: memoryview, idstr: bytes) -> int | None:
 def follows(view: memoryview, at: int, announced: Collection[int], final: bool, section_id: int = ID_MAX) -> bool:
     """Whether what stands at ``at`` can follow the section with that id.
 
-    ``announced`` are the ids of the sections that a START announced. ``final``: the capture ends where ``view`` does;
-    what is cut there counts as far as it goes.
+    ``announced`` are the ids of the sections that a START announced. ``final``: the capture ends where ``view`` does.
+    What is cut there counts as far as it goes.
 
     Raises:
         More: ``view`` ends too soon to tell.
@@ -165,7 +165,7 @@ def as_described(part: memoryview, section_id: int, final: bool) -> End | None:
 def by_footer(
     part: memoryview, limit: int, section_id: int, announced: Collection[int], final: bool, only_own: bool = False
 ) -> End | None:
-    """The first footer in ``part`` that counts and begins before ``limit``; None where there is none.
+    """The first footer in ``part`` that counts and begins before ``limit``, or None where there is none.
 
     The footer of another section ends the data too, unless that section's header stands before it. It is then this
     section's footer that is damaged, and the data ends before that header. ``only_own``: another's does not count.
@@ -257,7 +257,7 @@ def by_eof(tail: memoryview) -> int | None:
 
 
 def description(view: memoryview) -> tuple[int, int] | None:
-    """Where the VM description at the end of a whole capture lies, as (offset, length); None where there is none.
+    """Where the VM description at the end of a whole capture lies, as (offset, length), or None.
 
     It is looked for from the end, since a scan wants it before it comes there. Zeros may follow it.
     """

@@ -1,7 +1,7 @@
 """CONFIGURATION: the machine's name and the subsections, those of unknown name included.
 
 Facts: formats/README.md, "The container". CONFIGURATION does not state its length. A subsection of unknown name is
-taken to end where something known can begin; its value is then None.
+taken to end where something known can begin. Its value is then None.
 """
 
 from construct import ConstructError, Int32ub
@@ -40,7 +40,7 @@ def read(view: memoryview, base: int) -> Configuration:
 
 
 def _value(name: bytes, view: memoryview, at: int) -> tuple[int | tuple[bytes, ...] | bytes | None, int | None]:
-    """The value of the subsection ``name``, whose data begins at ``at``, and where it ends; None where it is cut."""
+    """The value of the subsection ``name``, whose data begins at ``at``, and where it ends, or None where it is cut."""
     grammar = qevm.CONFIGURATION_SUBSECTIONS.get(name)
     if grammar is None:
         return None, _searched(view, at)

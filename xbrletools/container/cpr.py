@@ -42,7 +42,7 @@ class CprState:
 
 
 def read(data: bytes) -> CprState | None:
-    """The state that ``data`` is; None where it is not such a channel."""
+    """The state that ``data`` is, or None where it is not such a channel."""
     stream = BytesIO(data)
     try:
         header = cpr.Header.parse_stream(stream)
@@ -66,7 +66,7 @@ def read(data: bytes) -> CprState | None:
 
 
 def _subsection(stream: BytesIO, data: bytes) -> Subsection:
-    """The subsection at the stream's place. Only an empty list shows where it ends; else it goes on to the end."""
+    """The subsection at the stream's place. Only an empty list shows where it ends. Else it goes on to the end."""
     at = stream.tell()
     cpr.SubsectionMark.parse_stream(stream)
     head = cpr.Subsection.parse_stream(stream)

@@ -68,7 +68,7 @@ class Device:
 class Description:
     """The VM description: the target's page size, if it states one, and its devices in stream order.
 
-    ``damage`` says why not all of it can be read; None where all can.
+    ``damage`` says why not all of it can be read, or is None where all can.
     """
 
     page_size: int | None
@@ -129,7 +129,7 @@ def _string(text: str) -> str:
 
 
 def _whole_entry(device: Device) -> Mapping[str, Any] | None:
-    """A device's object; None where it is broken, or too long."""
+    """A device's object, or None where it is broken or too long."""
     if device.end - device.start > WHOLE_MAX:
         return None
     try:
@@ -172,7 +172,7 @@ class Matcher:
         self._at = 0
 
     def entry_of(self, owner: Owner) -> Device | None:
-        """The entry of the next section, which is this owner's; None for one that is not described."""
+        """The entry of the next section, which is this owner's, or None for one that is not described."""
         places = self._places.get((owner.idstr, owner.instance_id), [])
         i = bisect_left(places, self._at)
         if i == len(places):
@@ -182,7 +182,7 @@ class Matcher:
 
 
 def match(sections: Iterable[Section], description: Description | None) -> Iterator[tuple[Section, Device | None]]:
-    """Every FULL section with its entry, in order; None for a section that is not described."""
+    """Every FULL section with its entry, in order. The entry is None for a section that is not described."""
     matcher = Matcher(description)
     for section in sections:
         if section.type is SectionType.FULL and section.owner is not None:
@@ -190,7 +190,7 @@ def match(sections: Iterable[Section], description: Description | None) -> Itera
 
 
 def described_size(device: Device) -> int | None:
-    """The bytes that a section has by its entry; None where the entry is damaged, or does not tell."""
+    """The bytes that a section has by its entry, or None where the entry is damaged or does not tell."""
     entry = device.entry
     unsized = any(map(_is_unsized, _dicts(entry, "fields")))
     return _size(entry, 0) if device.is_whole and not unsized else None
@@ -365,7 +365,7 @@ def _int(entry: Mapping[str, Any], key: str) -> int:
 
 @once
 def description(stream: Stream) -> Description | None:
-    """The VM description after the stream's end; None where the stream does not have one.
+    """The VM description after the stream's end, or None where the stream does not have one.
 
     Raises:
         XbrleError: what stands there is not a description.

@@ -23,7 +23,7 @@ _FLAGS = (1 << block.SECTOR_BITS) - 1
 class Chunk:
     """`block.CHUNK` bytes of a device, from its byte ``at`` on.
 
-    The record's word stands at ``offset`` of the capture, the bytes at ``data``; ``data`` is None for zeros.
+    The record's word stands at ``offset`` of the capture, the bytes at ``data``. For zeros ``data`` is None.
     """
 
     offset: int

@@ -41,7 +41,7 @@ DATA_MAX = 1 << 24  # bytes of a section's data that its field holds; larger dat
 
 @dataclass(frozen=True, slots=True)
 class Field:
-    """One field. ``raw`` are its bytes, ``value`` is what they mean; None where the field has children."""
+    """One field. ``raw`` are its bytes, ``value`` is what they mean, or None where the field has children."""
 
     name: str
     offset: int

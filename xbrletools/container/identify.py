@@ -1,4 +1,4 @@
-"""Names what is not a migration stream, with what to do next; and finds a stream that begins further on in a file."""
+"""Names what is not a migration stream, with what to do next. Finds a stream that begins further on in a file."""
 
 import re
 import struct
@@ -26,7 +26,7 @@ _CHANNEL = "open the main channel and give this one with --channel"
 
 
 def foreign(head: bytes) -> str | None:
-    """What begins with these bytes and what to do with it, in words; None where that is not known."""
+    """What begins with these bytes and what to do with it, in words, or None where that is not known."""
     if head.startswith(Int32ub.build(multifd.MAGIC)):
         try:
             channel = multifd.Init.parse(head).id[0]
@@ -68,7 +68,7 @@ def _is_tls(head: bytes) -> bool:
 
 
 def _first_record(head: bytes) -> bytes | None:
-    """The block's name in the RAM record that ``head`` begins with; None where it does not begin with one.
+    """The block's name in the RAM record that ``head`` begins with, or None where it does not begin with one.
 
     The record after it must fit as well.
     """
@@ -89,7 +89,7 @@ def _first_record(head: bytes) -> bytes | None:
 
 
 def stream_in(data: memoryview) -> int | None:
-    """Where in ``data`` a migration stream begins; None where none does.
+    """Where in ``data`` a migration stream begins, or None where none does.
 
     A place at a page's beginning goes before all others.
     """

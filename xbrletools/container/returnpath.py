@@ -29,7 +29,7 @@ class Message:
 
 
 def read(data: bytes) -> list[Message] | None:
-    """The messages that ``data`` begins with; None where it is not a return path. The last one may be cut."""
+    """The messages that ``data`` begins with, or None where it is not a return path. The last one may be cut."""
     messages: list[Message] = []
     at, size = 0, qevm.DataHead.sizeof()
     while at + size <= len(data):

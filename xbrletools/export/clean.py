@@ -57,7 +57,7 @@ def write_stream(stream: Stream, path: Target, trust: Trust = Trust.STREAM, forc
 
 
 def _write(stream: Stream, columns: Columns, rows: NDArray[np.int64], file: BinaryIO) -> int:
-    """Write the stream with the records at ``rows``; returns the bytes of device sections."""
+    """Write the stream with the records at ``rows``. Returns the bytes of device sections."""
     version = stream.reading.version
     owner = next(
         (s.owner for s, _ in stream.sections.runs() if s.owner is not None and s.owner.idstr == ram.IDSTR),
@@ -99,7 +99,7 @@ def _write(stream: Stream, columns: Columns, rows: NDArray[np.int64], file: Bina
 
 
 def _write_records(stream: Stream, columns: Columns, rows: NDArray[np.int64], block: int, file: BinaryIO) -> int:
-    """Write the records at ``rows``, after a record of block ``block``; returns the block of the last.
+    """Write the records at ``rows``, after a record of block ``block``. Returns the block of the last.
 
     Records that follow each other in the capture are copied in one piece. Only the head of the first one changes.
     Pages that came in packets do not have a head. Each of them gets one.
@@ -132,7 +132,7 @@ def _write_records(stream: Stream, columns: Columns, rows: NDArray[np.int64], bl
 
 
 def _write_tail(stream: Stream, file: BinaryIO) -> int:
-    """Write the device sections and the container's end as they are in the capture; returns their bytes."""
+    """Write the device sections and the container's end as they are in the capture. Returns their bytes."""
     first = next((s.offset for s in stream.sections.of_types(SectionType.FULL)), None)
     if first is None or not stream.facts.complete:
         file.write(bytes([SectionType.EOF]))

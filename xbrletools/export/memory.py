@@ -126,8 +126,8 @@ def _page_runs(
 ) -> Iterator[tuple[int, int]]:
     """The bytes [start, end) of the piece's block that lie in the piece and in runs of pages.
 
-    These are the pages that are not unknown and for which ``chosen`` is true; with ``others`` all pages but these. A
-    stream can claim any number of pages, so those that nothing was given for are not looked at.
+    These are the pages that are not unknown and for which ``chosen`` is true. ``others``: all pages but these are
+    meant. A stream can claim any number of pages, so those that nothing was given for are not looked at.
     """
     size = image.space.page_size
     first = int(image.space.first[piece.block])
@@ -144,7 +144,10 @@ def _page_runs(
 
 
 def marked_bytes(image: Image, piece: Piece, pages: NDArray[np.bool_]) -> int:
-    """How many bytes of a piece lie in the pages that are true in ``pages``, (pages,) bool; none in unknown ones."""
+    """How many bytes of a piece lie in the pages that are true in ``pages``, (pages,) bool.
+
+    Unknown pages do not count.
+    """
     return sum(end - start for start, end in _page_runs(image, piece, lambda given: pages[given], False))
 
 

@@ -32,11 +32,11 @@ Progress = Callable[[int], None]
 class WrittenFile:
     """One block on disk: its name as shown, its file and its length in bytes.
 
-    ``unknown``, ``known`` and ``unprotected`` count bytes of it, in the words of `xbrletools.memory.confirm`; the last
+    ``unknown``, ``known`` and ``unprotected`` count bytes of it, in the words of `xbrletools.memory.confirm`. The last
     two are None where they were not asked for. ``sha256`` is None where too many bytes are unknown to be hashed. Then
-    ``data_sha256`` is the digest of what is not zero, as `xbrletools.export.digests` says.
-    ``unknown_ranges`` are as the manifest has them. So are ``possible_ranges``: those of the unknown bytes that are
-    written as they may have been.
+    ``data_sha256`` is the digest of what is not zero, as `xbrletools.export.digests` says. ``unknown_ranges`` are as
+    the manifest has them. So are ``possible_ranges``: those of the unknown bytes that are written as they may have
+    been.
     """
 
     name: str
@@ -52,7 +52,9 @@ class WrittenFile:
 
 
 def file_name(name: bytes, taken: set[str]) -> str:
-    """A file name for a block's name that differs from all of ``taken``, even if case is ignored; it is added to them.
+    """A file name for a block's name that differs from all of ``taken``, even if case is ignored.
+
+    The name is added to ``taken``.
 
     Bytes other than letters, digits and ``._-+@=,`` become ``%XX``, and so does a leading dot. A name that is too long
     or taken gets a suffix that begins with ``~``, which escaped names do not contain.
@@ -139,8 +141,8 @@ def write_file(image: Image, block: int, target: Target, force: bool = False, pr
     """Write one block to the file ``target``.
 
     Raises:
-        XbrleError: there is something of that name already, other than an empty file, and ``force`` is not given; or it
-            cannot be written.
+        XbrleError: ``force`` is not given and something other than an empty file has that name, or the file cannot be
+            written.
     """
     with replacing(target, force, MEMORY) as file:
         write_block(image, block, file, progress)

@@ -51,7 +51,7 @@ class Sidecar:
         unknown: Unknown,
         force: bool = False,
     ) -> None:
-        """Write the sidecar of ``path``; places are guest-physical addresses, or offsets in a block.
+        """Write the sidecar of ``path``. Places are guest-physical addresses, or offsets in a block.
 
         Raises:
             XbrleError: it cannot be written.

@@ -45,8 +45,8 @@ class Cause(Enum):
 class Doubt:
     """Pages of which nothing is sure from just before row ``since`` of the table on, until they are given anew.
 
-    Nor is what records before row ``until`` say of them. ``ranges`` are [first, end) of page numbers; ``whole`` where
-    every page is meant, since nothing bounds the loss. ``offset`` is where in the capture it shows.
+    Nor is what records before row ``until`` say of them. ``ranges`` are [first, end) of page numbers. ``whole``: every
+    page is meant, since nothing bounds the loss. ``offset`` is where in the capture it shows.
     """
 
     since: int
@@ -62,7 +62,8 @@ class Doubt:
 class _Walk:
     """The records of a stream as the sender's walk over memory.
 
-    ``pages`` (rows,) int64 has the page of each record, -1 for none; ``carriers`` (n,) int64 the rows that have one.
+    ``pages`` (rows,) int64 has the page of each record, -1 for none. ``carriers`` (n,) int64 are the rows that have
+    one.
     """
 
     stream: Stream
@@ -261,8 +262,9 @@ def _of_record(walk: _Walk, row: int, since: int) -> Iterator[Doubt]:
 
 
 def _has_a_stale_base(walk: _Walk, row: int) -> bool:
-    """Whether the sender made a refuted delta against a page that it sent before a dup page: its sum holds in the
-    sender's view. Such a record is whole; its page is unknown, and no other's.
+    """Whether the sender made a refuted delta against a page that it sent before a dup page.
+
+    The delta's sum then holds in the sender's view. Such a record is whole. Its page is unknown, and no other page is.
     """
     dialect, size = walk.stream.dialect, walk.space.page_size
     if not forgets_dups(dialect) or not states_sums(dialect):
@@ -303,7 +305,10 @@ def _of_gap(walk: _Walk, gap: Gap, image: Image, end: int) -> Doubt:
 
 
 def _left_out(space: PageSpace, gap: Gap) -> list[tuple[int, int]]:
-    """The pages of records that were read and not believed; in every block that has one, where it cannot be told."""
+    """The pages of records that were read and not believed.
+
+    Where the block cannot be told, these are the pages of every block that has one.
+    """
     ranges = []
     for block, address in gap.left_out:
         for b in range(len(space.pages)) if block == ANY_BLOCK else [block]:

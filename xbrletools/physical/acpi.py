@@ -38,7 +38,7 @@ class Tables:
 
 @once
 def tables(stream: Stream) -> Tables | None:
-    """The tables of a stream; None where it does not have them, or not whole."""
+    """The tables of a stream, or None where it does not have them whole."""
     block = next((b for b in stream.blocks if b.name == acpi.BLOCK), None)
     file = reading.read(stream, block.name, 0, block.length) if block is not None else None
     if file is None:

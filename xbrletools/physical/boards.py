@@ -1,7 +1,7 @@
 """The boards that are not PCs: where each has its RAM and its flash, by its own fixed rules.
 
-Facts: formats/README.md, "Where memory lies"; `info mtree -f` of QEMU 7.2, 10.0 and 11.1. A device tree or SRAT in the
-stream is better evidence of RAM than a row here. To add a board, add its row, and hold it against a real machine.
+Facts: formats/README.md, "Where memory lies", and `info mtree -f` of QEMU 7.2, 10.0 and 11.1. A device tree or SRAT in
+the stream is better evidence of RAM than a row here. To add a board, add its row, and hold it against a real machine.
 """
 
 import re
@@ -18,8 +18,8 @@ from .segments import Segment
 class Board:
     """A board. ``ram`` is the name of its one RAM block, ``machines`` what it is called, as a pattern.
 
-    RAM fills ``windows`` in order, (start, length) each; length None: without end. No windows: only evidence tells.
-    ``roms`` are other blocks that the guest sees and where; ``secure`` are blocks that only the secure world sees.
+    RAM fills ``windows`` in order, (start, length) each. Length None: without end. No windows: only evidence tells.
+    ``roms`` are other blocks that the guest sees and where. ``secure`` are blocks that only the secure world sees.
     ``compatible`` is how the board's device tree calls it. ``rounded``: device memory begins at a multiple of 1 GiB.
     """
 
@@ -35,7 +35,7 @@ class Board:
     rounded: bool = True
 
     def segments(self, total: int) -> list[Segment]:
-        """Where ``total`` bytes of RAM lie; shorter where they do not fit into the board's windows."""
+        """Where ``total`` bytes of RAM lie. The list is shorter where they do not fit into the board's windows."""
         out: list[Segment] = []
         for start, length in self.windows:
             part = total if length is None else min(total, length)

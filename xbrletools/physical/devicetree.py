@@ -77,7 +77,7 @@ def _in_sections(stream: Stream) -> Iterator[Tree]:
 
 
 def _total(head: bytes | None) -> int:
-    """The length of the tree that begins with ``head``; 0 where none does."""
+    """The length of the tree that begins with ``head``, or 0 where none does."""
     if head is None:
         return 0
     try:
@@ -90,7 +90,7 @@ def _total(head: bytes | None) -> int:
 
 
 def parse(raw: bytes, place: str) -> Tree | None:
-    """The tree in ``raw``; None where it is not one, or says nothing of memory."""
+    """The tree in ``raw``, or None where it is not one or says nothing of memory."""
     if not _total(raw[: fdt.Header.sizeof()]):
         return None
     nodes = list(_nodes(raw))
@@ -132,7 +132,7 @@ def _number(raw: bytes) -> int:
 
 
 def _nodes(raw: bytes) -> Iterator[_Node]:
-    """The root and its children; fewer where the tree breaks off."""
+    """The root and its children. There are fewer where the tree breaks off."""
     header = fdt.Header.parse(raw)
     words = np.frombuffer(raw[: len(raw) // _CELL * _CELL], f">u{_CELL}")
     at, stop = header.structure // _CELL, (header.structure + header.structure_size) // _CELL

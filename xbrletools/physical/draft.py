@@ -25,7 +25,7 @@ _OTHERS = (
 
 
 def other(stream: Stream, block: Block) -> str | None:
-    """Why a block is not memory of the guest; None where it is, or may be."""
+    """Why a block is not memory of the guest, or None where it is or may be."""
     for pattern, reason in _OTHERS:
         if re.fullmatch(pattern, block.name, re.DOTALL):
             return reason
@@ -40,8 +40,8 @@ class Draft:
 
     ``ram`` is seen except where ``over`` lies over it, or one of ``holes``, (start, end, reason). ``under`` is seen
     only where neither is. ``reasons`` are blocks without a place. ``absent`` are parts that the guest does not have,
-    ``behind`` parts that it does not see as memory. ``refused`` is why main memory has no
-    place; empty where it has one.
+    ``behind`` parts that it does not see as memory. ``refused`` is why main memory has no place. It is empty where main
+    memory has one.
     """
 
     ram: list[Range] = field(default_factory=list)
@@ -132,7 +132,7 @@ def _apart(ranges: list[Range]) -> list[Range]:
 
 
 def _summed(parts: list[Unplaced]) -> list[Unplaced]:
-    """The parts; where a block has very many for one reason, one entry stands for them, with all their bytes."""
+    """The parts. Where a block has very many for one reason, one entry stands for them, with all their bytes."""
     groups: dict[tuple[bytes, str], list[Unplaced]] = {}
     for part in parts:
         groups.setdefault((part.block, part.reason), []).append(part)

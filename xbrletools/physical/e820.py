@@ -15,7 +15,7 @@ _TYPES = range(1, 16)
 
 
 def high_ram(stream: Stream, block: Block) -> list[tuple[int, int]] | None:
-    """The ranges of RAM above 4 GiB, (start, length), by the copy in ``block``; None where it does not have one."""
+    """The ranges of RAM above 4 GiB, (start, length), by the copy in ``block``, or None where it does not have one."""
     raw = reading.read(stream, block.name, *_SEGMENT)
     found = _FIRST.search(raw) if raw is not None else None
     if raw is None or found is None:

@@ -1,6 +1,6 @@
 """The PC of the trees of 2010, whose stream has one space for all blocks.
 
-Facts: formats/README.md, "ram_addr"; captures of those trees [C].
+Facts: formats/README.md, "ram_addr", and captures of those trees [C].
 """
 
 from ..formats.elf import Machine

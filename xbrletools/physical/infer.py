@@ -117,7 +117,7 @@ def _by_rule(
 
 
 def _roms(stream: Stream, out: Draft, board: boards.Board | None, tree: devicetree.Tree | None) -> None:
-    """Flash and other fixed blocks of a board; those of the secure world have no place in the map."""
+    """Flash and other fixed blocks of a board. Those of the secure world have no place in the map."""
     lengths = {b.name: b for b in stream.blocks if b.declared and b.length}
     secure = board is not None and any(name in lengths for name in board.secure)
     roms = dict(board.roms) if board is not None else {}
@@ -174,7 +174,7 @@ def _rest(stream: Stream, out: Draft) -> None:
 
 
 def _device_base(out: Draft, tables: acpi.Tables | None) -> int | None:
-    """Where memory devices begin: by SRAT, else RAM's end rounded up to 1 GiB; None where RAM has no place."""
+    """Where memory devices begin: by SRAT, else RAM's end rounded up to 1 GiB, or None where RAM has no place."""
     if tables is not None and tables.hotplug is not None:
         return tables.hotplug[0]
     if not out.ram:
@@ -204,7 +204,7 @@ def _module(
 
 
 def _overlaps(out: Draft, found: Range) -> bool:
-    """Whether a place is taken already; then it is not believed, which is said."""
+    """Whether a place is taken already. Such a place is not believed, and a note says so."""
     taken = next((r for r in (*out.ram, *out.over) if r.start < found.end and found.start < r.end), None)
     if taken is not None:
         out.notes.append(

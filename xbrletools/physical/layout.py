@@ -43,7 +43,7 @@ class Range:
 class Unplaced:
     """``length`` bytes of ``block`` from ``offset`` on that the map does not have, and the ``reason``.
 
-    ``hint`` is a guess: the address where they may lie, for a person who knows more; None where there is none.
+    ``hint`` is a guess: the address where they may lie, for a person who knows more, or None.
     """
 
     block: bytes
@@ -67,7 +67,7 @@ class PhysicalMap:
     """Guest-physical memory as ranges in rising order that do not overlap.
 
     ``origin`` says where the map is from. ``notes`` say what it assumes, and where pieces of evidence disagree.
-    ``unplaced`` is memory of the guest that has no place in the map; a map with any is not whole. ``hidden`` are bytes
+    ``unplaced`` is memory of the guest that has no place in the map. A map with any is not whole. ``hidden`` are bytes
     that the guest itself cannot see where they lie, such as RAM behind the window of a VGA adapter, and blocks that are
     not in guest-physical memory. ``assumed``: a rule that may not hold for this guest stands in for evidence.
     ``machine`` and ``endian`` are the target's, for formats that name them.
@@ -190,7 +190,7 @@ def ranges_of(text: str, name: str) -> list[Range]:
 
 
 def _of_object(entry: Mapping[str, Any], name: str) -> Range:
-    """A range as JSON has it; a sidecar's ``address`` is a ``start``."""
+    """A range as JSON has it. A sidecar's ``address`` is a ``start``."""
     start = entry["start"] if "start" in entry else entry["address"]
     block, offset = os.fsencode(entry["block"]), _number(entry.get("offset", 0))
     return Range(_number(start), _number(entry["length"]), block, offset, f"given by the user: {name}")

@@ -1,7 +1,7 @@
 """Where a libvirt save file's XML says that memory devices lie, and how large NUMA nodes are.
 
-Facts: formats/README.md, "Where memory lies"; libvirt's "Domain XML format", Memory devices. The XML is libvirt's own
-account of the guest that it started. libvirt calls the block of the module in slot N memdimmN or memnvdimmN.
+Facts: formats/README.md, "Where memory lies", and libvirt's "Domain XML format", Memory devices. The XML is libvirt's
+own account of the guest that it started. libvirt calls the block of the module in slot N memdimmN or memnvdimmN.
 """
 
 import re
@@ -42,13 +42,13 @@ class Domain:
 
 @once
 def domain(stream: Stream) -> Domain | None:
-    """What the XML of a libvirt save file says; None where the capture is not one, or its XML cannot be read."""
+    """What the XML of a libvirt save file says, or None where the capture is not one or its XML cannot be read."""
     wrapping = getattr(stream.source, "wrapping", None)
     return parse(wrapping.xml) if isinstance(wrapping, LibvirtSave) else None
 
 
 def parse(xml: bytes) -> Domain | None:
-    """What a domain's XML says; None where it cannot be read. XML that declares entities is not libvirt's."""
+    """What a domain's XML says, or None where it cannot be read. XML that declares entities is not libvirt's."""
     if b"<!" in xml.replace(b"<!--", b""):
         return None
     try:

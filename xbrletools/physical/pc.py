@@ -71,7 +71,7 @@ def draft(stream: Stream) -> Draft:
 def _stated(
     out: Draft, stated: rtc.Sizes, tables: acpi.Tables | None, candidates: Sequence[Block]
 ) -> list[Segment] | None:
-    """The ranges of RAM by CMOS and SRAT; None where they disagree, which is said."""
+    """The ranges of RAM by CMOS and SRAT, or None where they disagree. ``out.refused`` then says so."""
     out.origin.append(f"CMOS: {stated.low:#x} bytes below 4 GiB and {stated.high:#x} above")
     high = stated.high
     longest = max((b.length for b in candidates), default=0)
@@ -92,7 +92,7 @@ def _stated(
 
 
 def _by_cells(segments: list[Segment], cells: Sequence[tuple[int, int]]) -> list[Segment]:
-    """The ranges of RAM with the NUMA nodes of libvirt's XML; as they are where the sizes differ."""
+    """The ranges of RAM with the NUMA nodes of libvirt's XML. They stay as they are where the sizes differ."""
     if sum(length for _, length in cells) != sum(s.length for s in segments):
         return segments
     out, left = [], [(s.start, s.length) for s in segments]
@@ -146,7 +146,7 @@ def _rule_split(stream: Stream, out: Draft, name: bytes, length: int) -> int:
 
 
 def _above(stream: Stream, out: Draft, segments: list[Segment], first: Block) -> list[Segment]:
-    """The ranges with RAM above 4 GiB where it begins; none where that cannot be told.
+    """The ranges with RAM above 4 GiB where it begins. There are none where that cannot be told.
 
     SRAT says it. Without SRAT the firmware's map (e820) does. So does the DSDT of a guest that set up no PCI memory
     above RAM: there PCI's window begins where RAM ends, rounded up to 1 GiB.

@@ -1,7 +1,7 @@
 """What PCI registers say of memory: what a PC shows between 0xc0000 and 1 MiB, and where a device's memory is mapped.
 
-Facts: formats/README.md, "Where memory lies"; the PCI Local Bus Specification 3.0, 6.2.5; the data sheets of the
-82441FX and the MCH for PAM. A device's section and its blocks begin with the same bus path.
+Facts: formats/README.md, "Where memory lies", the PCI Local Bus Specification 3.0, 6.2.5, and for PAM the data sheets
+of the 82441FX and the MCH. A device's section and its blocks begin with the same bus path.
 """
 
 import re
@@ -40,7 +40,7 @@ class Shown:
 
 
 def path_of(name: bytes) -> bytes | None:
-    """The bus path that a block's or a section's name begins with; None where there is none."""
+    """The bus path that a block's or a section's name begins with, or None where there is none."""
     path, slash, _ = name.rpartition(b"/")
     return path if slash and _PATH.fullmatch(path) else None
 
@@ -57,7 +57,7 @@ def devices(stream: Stream, path: bytes | None) -> Iterator[Any]:
 
 
 def pam(stream: Stream) -> list[Shown] | None:
-    """What PAM says of 0xc0000 to 1 MiB, in rising order; None where the machine has no host bridge with PAM."""
+    """What PAM says of 0xc0000 to 1 MiB, in rising order, or None where the machine has no host bridge with PAM."""
     for name, at in machine.PAM_AT.items():
         for section in reading.named(stream, name):
             raw = reading.head(stream, section, machine.PciDevice.sizeof())[_CONFIG:][at:][: _pam_bytes()]

@@ -16,7 +16,7 @@ LMB_INSTANCE = 0x80000000  # the instance of the connector of unit N is this plu
 
 
 def pseries(stream: Stream, block: Block, waiting: Sequence[Block]) -> Range | None:
-    """Where a pseries guest has a module that was plugged while it ran; None where that cannot be told.
+    """Where a pseries guest has a module that was plugged while it ran, or None where that cannot be told.
 
     The units that were plugged come in runs. A run places a module where it alone has that length.
     """

@@ -52,14 +52,14 @@ def at_path(stream: Stream, path: bytes) -> list[Section]:
 
 
 def head(stream: Stream, section: Section, length: int) -> bytes:
-    """The first ``length`` bytes of a section's data; fewer where it is shorter."""
+    """The first ``length`` bytes of a section's data. There are fewer where it is shorter."""
     return stream.data[section.data : min(section.end, section.data + length)].tobytes()
 
 
 def fields(stream: Stream, section: Section) -> dict[str, Field]:
-    """The fields of a section that have no parts, by their names joined with ``/``; none where it is not described.
+    """The fields of a section that have no parts, by their names joined with ``/``.
 
-    Subsections and elements of arrays count as parts.
+    Subsections and elements of arrays count as parts. A section that is not described has no fields here.
     """
     try:
         device = devices.entries(stream).get(section.index)
@@ -79,7 +79,9 @@ def _leaves(parts: tuple[Field, ...], before: str) -> Iterator[tuple[str, Field]
 
 
 def read(stream: Stream, block: bytes, offset: int, length: int) -> bytes | None:
-    """Bytes of a block as they are at the end; None where one of them is unknown, beyond the block, or too many.
+    """Bytes of a block as they are at the end.
+
+    Gives None where one of them is unknown or beyond the block, or where they are too many.
 
     Only the records of these pages are read.
     """

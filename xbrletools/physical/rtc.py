@@ -17,14 +17,17 @@ KIB, MIB = 1 << 10, 1 << 20
 
 @dataclass(frozen=True, slots=True)
 class Sizes:
-    """Bytes of RAM below 4 GiB and above it; the second is counted modulo `machine.CMOS_WRAPS`."""
+    """Bytes of RAM below 4 GiB and above it. The second is counted modulo `machine.CMOS_WRAPS`."""
 
     low: int
     high: int
 
 
 def sizes(stream: Stream) -> Sizes | None:
-    """What CMOS states; None where the stream does not have it, or where a board that is not a PC left it empty."""
+    """What CMOS states.
+
+    Gives None where the stream does not have CMOS, or where a board that is not a PC left it empty.
+    """
     for section in reading.named(stream, machine.RTC):
         try:
             cmos = machine.Cmos.parse(reading.head(stream, section, machine.Cmos.sizeof()))

@@ -20,7 +20,7 @@ _NODE = re.compile(rb"(?:/objects/)?ram-node(\d+)")
 
 @dataclass(frozen=True, slots=True)
 class Segment:
-    """``length`` bytes of RAM at ``start``; ``node`` is the NUMA node, None where the evidence does not name it."""
+    """``length`` bytes of RAM at ``start``. ``node`` is the NUMA node, or None where the evidence does not name it."""
 
     start: int
     length: int
@@ -37,7 +37,10 @@ class Choice:
 
 
 def by_node(segments: Sequence[Segment]) -> dict[int, int]:
-    """The bytes of each node that has any, in the order of the nodes; empty where the segments do not name nodes."""
+    """The bytes of each node that has any, in the order of the nodes.
+
+    There are none where the segments do not name nodes.
+    """
     sizes: dict[int, int] = {}
     for s in segments:
         if s.node is not None and s.length:
@@ -103,7 +106,7 @@ def _by_address(blocks: Sequence[Block], total: int) -> tuple[Block, ...] | None
 
 
 def _sums(blocks: Sequence[Block], total: int) -> bool:
-    """Whether two or more of the blocks sum up to ``total``; true where there are too many to try."""
+    """Whether two or more of the blocks sum up to ``total``. Gives true where there are too many to try."""
     if len(blocks) > MANY:
         return True
     counts = range(2, len(blocks) + 1)

@@ -1,7 +1,7 @@
 """Where virtio-mem devices have their memory, and which parts of it are plugged.
 
 Facts: formats/README.md, "Where memory lies". The block's bus path names the device. QEMU 8 and later write the fields
-into a section of their own; before that they stand in the device's opaque data, where the block's length finds them.
+into a section of their own. Before that they stand in the device's opaque data, where the block's length finds them.
 """
 
 from collections.abc import Iterator
@@ -36,7 +36,7 @@ def is_device(stream: Stream, block: Block) -> bool:
 
 
 def region(stream: Stream, block: Block) -> Region | None:
-    """The region of the virtio-mem device that owns a block; None where its state cannot be read."""
+    """The region of the virtio-mem device that owns a block, or None where its state cannot be read."""
     for name, data in _sections(stream, block):
         found = _early(data) if name == _NAMES[0] else _opaque(data, block.length)
         if found is not None and found.length == block.length:
@@ -53,7 +53,7 @@ def _sections(stream: Stream, block: Block) -> Iterator[tuple[bytes, bytes]]:
 
 
 def _early(data: bytes) -> Region | None:
-    """The section of today: address, length, size of a part, node; then the plugged size and the bitmap."""
+    """The section of today: address, length, size of a part, node, then the plugged size and the bitmap."""
     try:
         head = machine.VirtioMemEarly.parse(data)
     except ConstructError:
@@ -62,7 +62,7 @@ def _early(data: bytes) -> Region | None:
 
 
 def _opaque(data: bytes, length: int) -> Region | None:
-    """The same fields within the opaque data; None where no place, or more than one, reads as them."""
+    """The same fields within the opaque data, or None where no place, or more than one, reads as them."""
     word = machine.VIRTIO_MEM_WORD
     found: list[Region] = []
     wanted, before = length.to_bytes(word, "big"), word

@@ -38,9 +38,9 @@ class Spool:
 
     ``columns`` are the records of all channels, by rising offset in ``source``. Beside each stand the index of its
     channel, first multifd's and then preempt's, the index of its ``packet`` there, its offset ``at`` in that channel's
-    file, its ``epoch``, and the ``number`` that the packet states; (n,) int64 each. Packet and number are -1 where it
-    did not come in one. ``lost`` are pages that could not be unpacked, as records without
-    bytes, with their epochs and numbers.
+    file, its ``epoch``, and the ``number`` that the packet states, (n,) int64 each. Packet and number are -1 where it
+    did not come in one. ``lost`` are pages that could not be unpacked, as records without bytes, with their epochs and
+    numbers.
     """
 
     source: MappedSource
@@ -168,7 +168,7 @@ def _packets(found: Spool, order: Ints, sync_rows: Ints, table: RecordTable) -> 
 
 
 def _row_of_epoch(epoch: int, sync_rows: Ints, table: RecordTable) -> int:
-    """The row that an epoch begins with; ``sync_rows`` are among the main channel's rows."""
+    """The row that an epoch begins with. ``sync_rows`` are among the main channel's rows."""
     return int(table.main_rows[sync_rows[epoch - 1]]) + 1 if epoch else 0
 
 
@@ -202,7 +202,10 @@ def _lost(columns: Columns, rows: Ints) -> Lost:
 
 @dataclass(frozen=True, slots=True)
 class _Piece:
-    """The records of one channel: those with pages, and those whose pages are lost; beside each its place and time."""
+    """The records of one channel: those with pages, and those whose pages are lost.
+
+    Beside each stand its place and time.
+    """
 
     columns: Columns
     packet: Ints

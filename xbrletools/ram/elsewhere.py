@@ -51,7 +51,7 @@ def has_content(kinds: Sequence[int]) -> bool:
 
 
 def postcopy_run(facts: Facts) -> int | None:
-    """The offset of the command that let the guest go on at the destination; None where it did not."""
+    """The offset of the command that let the guest go on at the destination, or None where it did not."""
     places = (i for i, number in enumerate(facts.commands.numbers) if number == Number.POSTCOPY_RUN)
     return next((facts.commands[i].offset for i in places), None)
 

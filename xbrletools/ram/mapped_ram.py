@@ -27,7 +27,7 @@ PIECE = 1 << 14  # bytes of a bitmap that are looked at together
 class Entry:
     """One block of a mapped-ram list. Offsets count from the start of the file.
 
-    ``length`` in bytes; ``page_size`` is the target's, ``own_page_size`` and ``address`` are the block's where they
+    ``length`` is in bytes. ``page_size`` is the target's, ``own_page_size`` and ``address`` are the block's where they
     stand. The header stands at ``header``. ``bitmap`` and ``pages`` are None where the pages were left out.
     """
 
@@ -57,7 +57,7 @@ def forms(capabilities: tuple[bytes, ...]) -> Iterable[Grammar]:
 
 
 def entry(raw: bytes, at: int, total: int, grammars: Iterable[Grammar]) -> tuple[Entry, Grammar] | None:
-    """The block whose entry ``raw`` begins with, and the grammar that it reads as; None where no entry stands there.
+    """The block whose entry ``raw`` begins with, and the grammar that it reads as, or None where no entry stands there.
 
     The entry stands at offset ``at``. ``total`` is the most that the block's length can be.
     """
@@ -88,7 +88,7 @@ def _fits(found: Entry, total: int) -> bool:
 
 
 def marked(bitmap: bytes | memoryview, first: int, pages: int) -> NDArray[np.int64]:
-    """The pages that a piece of a bitmap marks, (n,) int64; its first bit is page ``first`` of a block of ``pages``."""
+    """The pages that a piece of a bitmap marks, (n,) int64. Its first bit is page ``first`` of a block of ``pages``."""
     count = max(0, min(len(bitmap) * mapped_ram.BITS, pages - first))
     bits = np.unpackbits(np.frombuffer(bitmap, np.uint8), count=count, bitorder="little")
     return first + np.flatnonzero(bits)

@@ -105,7 +105,7 @@ def read(source: MappedSource, page_size: int) -> Channel:
 
 
 def _extent(source: MappedSource, at: int, page_size: int) -> tuple[int, int, int] | str:
-    """Where the data of the packet at ``at`` begins and ends, and how its pages are packed; -1 if it has none.
+    """Where the data of the packet at ``at`` begins and ends, and how its pages are packed, or -1 if it has none.
 
     A text says why no packet can be read there.
     """

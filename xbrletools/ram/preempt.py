@@ -1,7 +1,7 @@
 """postcopy-preempt's channel: pages that the destination asked for, as a bare row of RAM records.
 
 Facts: formats/README.md, "Postcopy". It does not have a header, and what block is selected is its own affair. It ends
-where the connection does; QEMU 7.2 writes an EOS there.
+where the connection does. QEMU 7.2 writes an EOS there.
 """
 
 from collections.abc import Mapping
@@ -61,7 +61,7 @@ class _Walk:
         self._selected = NO_BLOCK
 
     def over(self, view: memoryview, base: int, at: int, limit: int) -> int:
-        """Read the records that begin before ``limit``; returns where the next begins. ``view`` begins at ``base``."""
+        """Read the records that begin before ``limit``. Returns where the next begins. ``view`` begins at ``base``."""
         pending = Pending()
         while at < limit and self.damage is None:
             at = base + self._layout.walk(view, base, at - base, limit - base, pending, self._selected)
@@ -81,7 +81,7 @@ class _Walk:
             self.pieces.append(columns)
 
     def _one(self, view: memoryview, base: int, at: int, pending: Pending) -> int:
-        """Read the one record at ``at``, such as one that names its block; returns where it ends."""
+        """Read the one record at ``at``, such as one that names its block. Returns where it ends."""
         found = extent(view, at - base, self._reading, self._size - base)
         name = found.name
         strange = found.kind not in _TAKEN or found.ending not in (Ending.WHOLE, Ending.CUT)

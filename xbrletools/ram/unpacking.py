@@ -63,7 +63,7 @@ class _Payloads:
         self._piece = memoryview(b"")
 
     def read(self, count: int) -> bytes:
-        """The next bytes, ``count`` at most; none at the end."""
+        """The next bytes, ``count`` at most. There are none at the end."""
         while not self._piece:
             following = next(self._pieces, None)
             if following is None:
@@ -74,7 +74,7 @@ class _Payloads:
 
 
 def _stream(method: int, pieces: Sequence[memoryview], total: int, page_size: int, file: BinaryIO) -> int:
-    """Append the pages of one stream to ``file``; returns how many whole ones there are."""
+    """Append the pages of one stream to ``file``. Returns how many whole ones there are."""
     start = file.tell()
     written = 0
     for piece in _unpacked(method, _Payloads(pieces), total * page_size):
@@ -87,7 +87,7 @@ def _stream(method: int, pieces: Sequence[memoryview], total: int, page_size: in
 
 
 def _unpacked(method: int, payloads: _Payloads, total: int) -> Iterator[bytes]:
-    """``total`` bytes of pages, in pieces; fewer where the packed bytes are damaged, and never more."""
+    """``total`` bytes of pages, in pieces. There are fewer where the packed bytes are damaged, and never more."""
     if method == Method.ZLIB:
         yield from _inflated(payloads, total)
         return
@@ -164,7 +164,7 @@ def _gzip_members(data: memoryview, count: int, page_size: int) -> tuple[bytes, 
 
 
 def _whole(data: memoryview, page_size: int, wrapping: int) -> bytes | None:
-    """The page that ``data`` is the whole deflate stream of; None if it is not one."""
+    """The page that ``data`` is the whole deflate stream of, or None if it is not one."""
     inflater = zlib.decompressobj(wrapping)
     try:
         page = inflater.decompress(data, page_size + 1)

@@ -67,7 +67,7 @@ def _is_footer(found: bytes, own: bytes) -> bool:
 
 
 class ContainerReader:
-    """Reads sections and notes them; what the RAM sections hold is read by ``ram``."""
+    """Reads sections and notes them. ``ram`` reads what the RAM sections hold."""
 
     def __init__(self, buffer: Buffer, notes: Notes, judge: Judge, ram_reader: RamReader) -> None:
         self._buffer = buffer
@@ -95,7 +95,7 @@ class ContainerReader:
         }
 
     def open(self) -> int:
-        """Read the file header; returns where the first section begins.
+        """Read the file header. Returns where the first section begins.
 
         Raises:
             XbrleError: the source is not a migration stream.
@@ -356,7 +356,7 @@ class ContainerReader:
         raise Stop("truncated", at + len(tail), "the capture does not end with the container's EOF")
 
     def _described(self, owner: Owner) -> int | None:
-        """The size of this FULL section's data by the VM description; None where that is not at hand, or silent.
+        """The size of this FULL section's data by the VM description, or None where that is not at hand or is silent.
 
         A pipe cannot be read at its end before its middle.
         """

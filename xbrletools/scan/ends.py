@@ -23,7 +23,7 @@ def footer(
     described: int | None = None,
     only_own: bool = False,
 ) -> End | None:
-    """The end of the data from offset ``at`` on, of a section that has a footer; offsets are the capture's.
+    """The end of the data from offset ``at`` on, of a section that has a footer. Offsets are the capture's.
 
     ``described`` is the size that the VM description states. None where no footer was found that counts. With
     ``only_own`` it is looked for in the first `HELD_MAX` bytes, and the buffer can go back to ``at`` then.

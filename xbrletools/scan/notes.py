@@ -16,7 +16,7 @@ from ..table.sections import Owner, Sections
 class Notes:
     """The `Facts` of a scan that still goes on, under the same names, and what only the scan itself needs.
 
-    ``forced`` and ``forced_endian`` are what the user gave; ``page_size_known``: nothing needs to be tried. ``owners``
+    ``forced`` and ``forced_endian`` are what the user gave. ``page_size_known``: nothing needs to be tried. ``owners``
     has the sections that START announced by their id, ``block_index`` the blocks by their name. ``ram_ended``: the END
     of RAM was read.
     """
@@ -119,7 +119,7 @@ class Notes:
 
 
 class Scan(ABC):
-    """A scan of ``source``. Iterating it gives the records, a `Columns` a window; all else is known at the end.
+    """A scan of ``source``. Iterating it gives the records, a `Columns` a window. All else is known at the end.
 
     ``columns`` are all records at once where an earlier scan found them, else None.
     """

@@ -28,7 +28,7 @@ class PageAddresses:
     ``first`` (n + 1,) int64 are the numbers of the first page of each of the source's blocks, and of the end.
     ``ram_first`` (n,) int64 are the numbers of these pages in ram_addr space. ``blocks`` are the written stream's
     blocks and ``offsets`` (blocks,) int64 their ram_addrs. ``source`` tells a person what the ram_addrs were taken
-    from. ``sent`` (m,) int64 are the only pages that are ever asked for, rising; None: perhaps all.
+    from. ``sent`` (m,) int64 are the only pages that are ever asked for, rising. None: perhaps all.
     """
 
     first: Ints
@@ -61,7 +61,7 @@ class PageAddresses:
 
     @property
     def ram_sent(self) -> Ints | None:
-        """The page numbers in ram_addr space that are ever asked for, (m,) int64; None: perhaps all."""
+        """The page numbers in ram_addr space that are ever asked for, (m,) int64. None: perhaps all."""
         return None if self.sent is None else self.ram_page(self.sent)
 
 

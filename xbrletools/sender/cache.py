@@ -41,16 +41,16 @@ def reach(pages: int) -> int:
 
 
 def _buckets(mask: int, asked: Ints | None) -> Places:
-    """Places for the buckets of a mask. ``asked`` are the only pages that are ever inserted; None: perhaps all."""
+    """Places for the buckets of a mask. ``asked`` are the only pages that are ever inserted. None: perhaps all."""
     return Places(mask + 1, None if asked is None else np.unique(asked & mask))
 
 
 class PageCache:
     """Which pages the sender's cache holds, by their number in ram_addr space.
 
-    ``pages`` is how many pages there are. Mask bits above their numbers never show. A page's bucket is its number
-    & (buckets - 1), even where ``buckets`` is not a power of two: the patch has it so. ``asked`` (n,) int64 are the
-    only pages that are ever inserted; None: perhaps all. Memory is taken for their buckets alone.
+    ``pages`` is how many pages there are. Mask bits above their numbers never show. A page's bucket is its number &
+    (buckets - 1), even where ``buckets`` is not a power of two: the patch has it so. ``asked`` (n,) int64 are the only
+    pages that are ever inserted. None: perhaps all. Memory is taken for their buckets alone.
     """
 
     def __init__(self, buckets: int, pages: int, ways: int = WAYS, asked: Ints | None = None) -> None:

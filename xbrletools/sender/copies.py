@@ -50,7 +50,7 @@ def previous(pages: Ints, enters: Bools) -> Ints:
 class Copies:
     """A copy of each page as it was last entered. Only entered pages take memory. A dup page takes two bytes.
 
-    ``sent`` (n,) int64 are the only pages that ever come, rising; None: perhaps all.
+    ``sent`` (n,) int64 are the only pages that ever come, rising. None: perhaps all.
     """
 
     def __init__(self, space: PageSpace, sent: Ints | None = None) -> None:

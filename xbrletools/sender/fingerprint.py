@@ -51,7 +51,7 @@ class Fingerprint:
     delta records at stage 2, ``predicted`` those that the model makes the same way with a cache of ``cache_bytes``.
     ``first_miss`` is the number of the first record that it makes another way. ``layout`` tells a person what the
     blocks' ram_addrs were taken from. ``best`` is the cache size in bytes that fits best: the usual one, if that is
-    among equals. ``sizes`` are XBZRLE's caches, those first that predict most; of equals, the smallest first.
+    among equals. ``sizes`` are XBZRLE's caches, those first that predict most. Of equals, the smallest come first.
     """
 
     dialect: str | None

@@ -203,7 +203,7 @@ def next_words(stream: Stream) -> NDArray[np.int64]:
 
 
 def words_of(left_out: Iterable[Command]) -> str:
-    """The commands that were left out, for a person; empty where there are none."""
+    """The commands that were left out, for a person. The text is empty where there are none."""
     names = Counter(c.name for c in left_out)
     count = names.total()
     return f"{count} command{'s' * (count != 1)} left out: {', '.join(names)}" if count else ""

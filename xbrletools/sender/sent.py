@@ -29,7 +29,7 @@ class SentPages:
     ``rows`` (n,) int64 are the records' rows in the record table, ``pages`` (n,) int64 their pages in the capture's
     page space. ``contents`` (n, page_size) uint8 is what the sender sent, ``known`` (n,) bool whether that can be told.
     ``is_dup`` (n,) bool marks dup pages. ``stage`` (n,) uint8 is each record's `Stage`. ``sweep`` (n,) int64 counts the
-    sender's sweeps over memory that were done before; it is 0 once postcopy began.
+    sender's sweeps over memory that were done before. It is 0 once postcopy began.
     """
 
     rows: NDArray[np.int64]

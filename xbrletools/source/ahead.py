@@ -11,7 +11,7 @@ class Steps(Protocol):
     """What gives its bytes step by step."""
 
     def read1(self, count: int, /) -> bytes:
-        """The next bytes, at most ``count``; empty at the end."""
+        """The next bytes, at most ``count``. There are none at the end."""
 
     def fileno(self) -> int:
         """The descriptor to wait on."""
@@ -34,7 +34,7 @@ class Ahead:
         self.at = 0
 
     def head(self, count: int) -> bytes:
-        """The next ``count`` bytes, which stay unread. Waits until they are there; fewer where the input ends."""
+        """The next ``count`` bytes, which stay unread. Waits until they are there. Gives fewer where the input ends."""
         pieces, there = [self._held], len(self._held)
         while there < count and self._error is None:
             try:
@@ -60,7 +60,7 @@ class Ahead:
         return piece
 
     def read(self, count: int = -1) -> bytes:
-        """The next ``count`` bytes; fewer only where the input ends. A negative ``count`` reads to the end."""
+        """The next ``count`` bytes. Gives fewer only where the input ends. A negative ``count`` reads to the end."""
         if count < 0:
             return b"".join(iter(self.read1, b""))
         piece = self.head(count)
@@ -79,7 +79,7 @@ class Ahead:
         """The descriptor to wait on.
 
         Raises:
-            OSError: bytes are at hand, so that nobody needs to wait; or there is no descriptor.
+            OSError: bytes are at hand, so that nobody needs to wait, or there is no descriptor.
         """
         if self._held or self._error is not None:
             raise OSError("bytes are at hand")

@@ -54,7 +54,7 @@ def channels_beside(what: object) -> tuple[Path, ...]:
 
 
 def reverse(path: Path) -> Path | None:
-    """The file beside ``path`` with what came back over the same connection; None where there is none."""
+    """The file beside ``path`` with what came back over the same connection, or None where there is none."""
     names = [path.name + REVERSE]
     if _FORWARD in path.name:
         head, _, tail = path.name.rpartition(_FORWARD)
@@ -65,7 +65,7 @@ def reverse(path: Path) -> Path | None:
 
 
 def _names(path: Path) -> re.Pattern[str]:
-    """What the other channels of the main channel ``path`` are called; the number is the one group."""
+    """What the other channels of the main channel ``path`` are called. The number is the one group."""
     zero = _CHANNEL_ZERO.fullmatch(path.name)
     if zero:
         return re.compile(f"{re.escape(zero['before'])}([1-9][0-9]{{0,8}}){re.escape(zero['after'] or '')}")
@@ -73,7 +73,7 @@ def _names(path: Path) -> re.Pattern[str]:
 
 
 def _head(path: Path) -> bytes:
-    """The first bytes of a file, unpacked where it is compressed; none where it cannot be read."""
+    """The first bytes of a file, unpacked where it is compressed. There are none where it cannot be read."""
     with suppress(OSError, XbrleError), path.open("rb") as file:
         ahead = Ahead(file)
         packing = packing_of(ahead.head(MAGIC_MAX))

@@ -53,7 +53,7 @@ class _Bits:
         return 8 * (self._base + len(self._data)) - self.at
 
     def peek(self, count: int, skip: int = 0) -> int | None:
-        """The next ``count`` bits after ``skip`` as a number; None where the file ends before them."""
+        """The next ``count`` bits after ``skip`` as a number, or None where the file ends before them."""
         while self.there < skip + count:
             if not self.more():
                 return None
@@ -171,7 +171,10 @@ def _packed(head: bytes, number: int, size: int) -> bytes:
 
 
 def _undone(head: bytes, number: int, size: int, stated: int) -> list[bytes] | None:
-    """The content of the block of ``size`` bits, in pieces; None where it cannot be undone or its sum does not hold."""
+    """The content of the block of ``size`` bits, in pieces.
+
+    Gives None where the block cannot be undone or its sum does not hold.
+    """
     whole = ((number << bzip2.MAGIC_BITS | bzip2.END) << bzip2.SUM_BITS) | stated  # a sum of sums: of this one
     packed = _packed(head, whole, size + bzip2.MAGIC_BITS + bzip2.SUM_BITS)
     decoder, pieces = bz2.BZ2Decompressor(), []

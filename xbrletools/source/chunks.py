@@ -1,6 +1,6 @@
 """xz and zstd, undone part after part, so that all parts before a damaged one come out.
 
-The container is read as far as it shows where each part ends; a library undoes the parts. Facts: formats/README.md,
+The container is read as far as it shows where each part ends. A library undoes the parts. Facts: formats/README.md,
 "Compressions".
 """
 
@@ -79,7 +79,7 @@ def _xz_stream(raw: Ahead) -> Iterator[bytes]:
 
 
 def _chunk(raw: Ahead) -> tuple[bytes, int, int]:
-    """The next chunk of LZMA2 with its header, as far as it is there; its size, and that of its content."""
+    """The next chunk of LZMA2 with its header, as far as it is there. Gives also its size and that of its content."""
     control = raw.head(1)[0]
     if control in xz.CHUNK_STORED:
         head = _take(raw, 1 + xz.StoredChunk.sizeof())

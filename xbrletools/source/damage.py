@@ -4,8 +4,8 @@
 class PackedDamage(Exception):  # noqa: N818 - not an error: what was unpacked before it counts
     """A packed file is damaged, or ends early. What it gave before stands.
 
-    ``place`` is the offset in the packed file of the first byte that could not be used. ``why`` is what is wrong there;
-    it is empty where the file ends. ``before`` says what the format leaves unchecked of the content before that place.
+    ``place`` is the offset in the packed file of the first byte that could not be used. ``why`` is what is wrong there.
+    It is empty where the file ends. ``before`` says what the format leaves unchecked of the content before that place.
     """
 
     def __init__(self, place: int, why: str = "", before: str = "") -> None:

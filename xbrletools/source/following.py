@@ -22,7 +22,7 @@ AHEAD = 2 * MARGIN  # bytes that a scan waits for at most, to look ahead; with o
 
 
 class GrowingSource(MappedSource):
-    """The bytes of the file at ``path``, as far as it is written; none while the file does not exist."""
+    """The bytes of the file at ``path``, as far as it is written. There are none while the file does not exist."""
 
     def __init__(self, path: str, wrapper: str | None = None, start: int = 0) -> None:
         super().__init__(path, b"", wrapper, start)
@@ -59,7 +59,7 @@ class GrowingSource(MappedSource):
         return True
 
     def window(self, offset: int, least: int) -> tuple[memoryview, bool]:
-        """The bytes from ``offset``, at least ``least`` of them unless the capture ends; and whether it does.
+        """The bytes from ``offset``, at least ``least`` of them unless the capture ends, and whether it does.
 
         Waits until they are written.
         """
@@ -76,7 +76,7 @@ class GrowingSource(MappedSource):
 
 
 def follow(path: str | os.PathLike[str], start: int = 0) -> GrowingSource:
-    """A source for a file that is being written, or will be; the stream begins at offset ``start``.
+    """A source for a file that is being written, or will be. The stream begins at offset ``start``.
 
     Raises:
         XbrleError: the path exists and is not a file.

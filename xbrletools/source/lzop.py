@@ -1,4 +1,4 @@
-"""Reads an lzop file block by block; dissect.util undoes LZO.
+"""Reads an lzop file block by block, with dissect.util to undo LZO.
 
 Facts: formats/README.md, "lzop". A block that claims more than `lzop.BLOCK_MAX` bytes is refused before any are
 allocated.
@@ -66,7 +66,7 @@ def _number(raw: Ahead) -> int:
 
 
 def _block(raw: Ahead, flags: int, undo: _Undo) -> bytes:
-    """The content of the next block; empty at the end of the file. Raises ValueError for one that is damaged."""
+    """The content of the next block. It is empty at the end of the file. Raises ValueError for one that is damaged."""
     size = _number(raw)
     if not size:
         return b""

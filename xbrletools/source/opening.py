@@ -83,7 +83,7 @@ def _mapped(
     save: LibvirtSave | None = None,
     origin: Origin | None = None,
 ) -> MappedSource:
-    """A source for bytes that are all at hand and not packed; ``save`` is the save file that they are."""
+    """A source for bytes that are all at hand and not packed. ``save`` is the save file that they are."""
     if is_qcow2(head):
         return _snapshot(memoryview(buffer), name, wanted, None if origin is None else partial(_beside, origin.path))
     return MappedSource(name, buffer, start=_start(wanted, save), wrapping=save, origin=origin)

@@ -19,7 +19,7 @@ class Unpacked:
     """What ``pieces`` unpack of ``packed``, read once and in order.
 
     Raises:
-        PackedDamage: all that stands before the damage was read; at every read from then on.
+        PackedDamage: all that stands before the damage was read. Every read from then on raises it again.
     """
 
     def __init__(self, packed: Ahead, wrapper: str, pieces: Iterator[bytes]) -> None:
@@ -161,7 +161,7 @@ _OWN_ERRORS = frozenset(("LZMAError", "ZstdError"))  # of what the user unpacks
 
 
 def packing_of(head: bytes) -> str | None:
-    """The compression of a file that begins with ``head``; None for a file that is not compressed."""
+    """The compression of a file that begins with ``head``, or None for a file that is not compressed."""
     return next((name for magic, name in _MAGICS.items() if head.startswith(magic)), None)
 
 

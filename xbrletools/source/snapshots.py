@@ -66,10 +66,11 @@ class _Image:
 def qcow2_state(
     view: memoryview, name: str, wanted: str | None = None, open_beside: Callable[[str], memoryview] | None = None
 ) -> tuple[BinaryIO, Qcow2Snapshot, str | None]:
-    """The VM state of one of an image's snapshots, in an unnamed temporary file; what it is; and any damage.
+    """The VM state of one of an image's snapshots, in an unnamed temporary file, with what it is and any damage.
 
     ``wanted`` is the snapshot's name, or else its id. By default it is the last one that has VM state. ``open_beside``
-    gives the bytes of a file in the image's folder by its name; it is None where the image does not have a folder.
+    gives the bytes of a file in the image's folder by its name. ``open_beside`` is None where the image does not have a
+    folder.
 
     Raises:
         XbrleError: no such snapshot has VM state, or the image is of a kind that is not read.
@@ -261,7 +262,7 @@ class _Used:
 
 
 def _entries(table: memoryview, extended: bool) -> tuple[NDArray[Any], NDArray[Any], NDArray[Any]]:
-    """The entries of an L2 table; for each which subclusters are allocated and which are zeros."""
+    """The entries of an L2 table, and for each which subclusters are allocated and which are zeros."""
     if not extended:
         entries = np.frombuffer(table, _ENTRIES).astype(np.uint64)
         return entries, entries, entries

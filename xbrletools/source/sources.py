@@ -87,9 +87,9 @@ class MappedSource:
     """A capture whose every byte is at hand.
 
     ``data`` is the whole file, (size,) uint8, read-only, in which the stream begins at offset ``start``. All offsets
-    count from the beginning of the file. ``wrapper`` names the compression that was undone. ``wrapping`` describes
-    what the file is around the stream. ``origin`` is the file; it is None where the bytes do not stand in one as they
-    are here.
+    count from the beginning of the file. ``wrapper`` names the compression that was undone. ``wrapping`` describes what
+    the file is around the stream. ``origin`` is the file. It is None where the bytes do not stand in one as they are
+    here.
     """
 
     def __init__(
@@ -125,7 +125,7 @@ class MappedSource:
                 raise XbrleError(f"{self.name}: {SHRUNK} It has {now} bytes, and had {was}")
 
     def extents(self, start: int, stop: int) -> Iterator[tuple[int, int]]:
-        """The ranges of bytes [start, stop) that can hold something, in rising order; all else is holes, so zeros."""
+        """The ranges of bytes [start, stop) that can hold something, in rising order. All else is holes, so zeros."""
         stop = min(stop, self.size)
         if isinstance(self._buffer, MappedFile):
             yield from self._buffer.extents(start, stop)
@@ -133,7 +133,7 @@ class MappedSource:
             yield start, stop
 
     def window(self, offset: int, least: int) -> tuple[memoryview, bool]:
-        """The bytes from ``offset``, at least ``least`` of them unless the capture ends; and whether it does."""
+        """The bytes from ``offset``, at least ``least`` of them unless the capture ends, and whether it does."""
         self.check()
         end = min(self.size, offset + max(least, WINDOW))
         self._drop(offset)
@@ -185,7 +185,7 @@ class PipeSource:
         self.first = self._base = read
 
     def window(self, offset: int, least: int) -> tuple[memoryview, bool]:
-        """The bytes from ``offset``, at least ``least`` of them unless the capture ends; and whether it does.
+        """The bytes from ``offset``, at least ``least`` of them unless the capture ends, and whether it does.
 
         ``offset`` may not fall behind that of an earlier call.
         """
@@ -265,7 +265,7 @@ Source = MappedSource | PipeSource
 
 
 def mapped(file: BinaryIO | io.BufferedRandom) -> mmap.mmap | bytes:
-    """The file's bytes, mapped; an empty file cannot be mapped."""
+    """The file's bytes, mapped. An empty file cannot be mapped, so it gives plain empty bytes."""
     if not os.fstat(file.fileno()).st_size:
         return b""
     found = MappedFile(file.fileno(), 0, access=mmap.ACCESS_READ)

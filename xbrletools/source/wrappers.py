@@ -19,7 +19,7 @@ _NAME = re.compile(rb"<name>([^<]*)</name>")
 
 @dataclass(frozen=True, slots=True)
 class LibvirtSave:
-    """A libvirt save file's header. ``xml`` is the domain's; the stream begins ``start`` bytes into the file."""
+    """A libvirt save file's header. ``xml`` is the domain's. The stream begins ``start`` bytes into the file."""
 
     xml: bytes
     cookie: bytes
@@ -30,7 +30,7 @@ class LibvirtSave:
 
     @property
     def domain(self) -> bytes:
-        """The domain's name in its XML; empty where the XML does not say it."""
+        """The domain's name in its XML. It is empty where the XML does not say it."""
         found = _NAME.search(self.xml)
         return found[1] if found else b""
 

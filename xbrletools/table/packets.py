@@ -49,7 +49,7 @@ class Packets:
         return replace(self, **columns)
 
     def name_of(self, place: int) -> bytes:
-        """The block, or the device, that a packet is about; empty where it is about none."""
+        """The block, or the device, that a packet is about. The name is empty where it is about none."""
         return self.names[int(self.name[place])]
 
     def word(self, place: int) -> str:
@@ -97,7 +97,7 @@ class Packets:
 
 
 def method_name(method: int) -> str:
-    """The name of a way to pack pages, in lower case; a number where it is not known."""
+    """The name of a way to pack pages, in lower case, or "unknown method" with its number."""
     return Method(method).name.lower() if method in set(Method) else f"unknown method {method}"
 
 

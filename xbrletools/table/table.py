@@ -20,7 +20,7 @@ from .sections import Sections
 
 @dataclass(frozen=True, slots=True)
 class Origins:
-    """Which channel each record came over, and the number of its packet, (n,) int64 each; -1 for none."""
+    """Which channel each record came over, and the number of its packet, (n,) int64 each, -1 for none."""
 
     channel: NDArray[np.int64]
     packet: NDArray[np.int64]
@@ -34,7 +34,7 @@ class RecordTable:
     """All records of a capture, with what follows from them by lookup.
 
     Records at offsets from ``main_size`` on came over other channels. They are not in the order of their offsets.
-    ``origins`` tells which; it is None where there are no other channels.
+    ``origins`` tells which. It is None where there are no other channels.
     """
 
     def __init__(

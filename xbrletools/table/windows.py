@@ -77,7 +77,7 @@ class Records(Protocol):
 
     @property
     def origins(self) -> Origins | None:
-        """Which channel each record came over; None where there is the main channel alone."""
+        """Which channel each record came over, or None where there is the main channel alone."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -87,7 +87,7 @@ def write(folder: Path, seed: int, force: bool = False) -> dict[str, int]:
     """Write a set into ``folder``, which is made if it is not there. Gives the number of cases by file.
 
     Raises:
-        XbrleError: the folder is not empty and ``force``, which replaces files in it, is not given; or the folder or a
+        XbrleError: the folder is not empty and ``force``, which replaces files in it, is not given, or the folder or a
             file cannot be written.
     """
     entries: list[dict[str, Any]] = []

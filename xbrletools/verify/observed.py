@@ -36,7 +36,10 @@ _KINDS = ("undecoded", "baseless", "damaged", "blank", "wrong", "suspects", "idl
 
 
 def pages_wanted(stream: Stream, parts: Iterable[Ints]) -> Values:
-    """Which pages that records carry are in one of the parts, a bool each; false for page -1, which stands for none."""
+    """Which pages that records carry are in one of the parts, a bool each.
+
+    It is false for page -1, which stands for none.
+    """
     wanted = Values(space_of(stream).places(stream.records.columns), bool)
     for pages in parts:
         wanted[pages] = True

@@ -77,8 +77,10 @@ class PageMap:
 def page_maps(
     space: PageSpace, columns: Columns, image: Image | None, findings: Iterable[Finding]
 ) -> dict[int, PageMap]:
-    """The map of each block that a record is for, by block index; of the `CHARTED` blocks of which most was sent, where
-    there are more. The cost depends on records, not on block lengths.
+    """The map of each block that a record is for, by block index.
+
+    Where there are more than `CHARTED` blocks, only the `CHARTED` blocks of which most was sent have a map. The cost
+    depends on records, not on block lengths.
     """
     pages = space.pages_of(columns)
     listed = np.flatnonzero(pages >= 0)

@@ -235,3 +235,13 @@ def test_real_captures_have_a_line_for_every_record(channel, corpus, capsys, tmp
     others = [r for r in records if r["channel"] is not None]
     assert len(others) == sum(c["pages"] for c in facts["channels"])
     assert (len(others) > 0) == (channel != "fwd")
+
+
+def test_info_says_that_a_description_is_damaged_and_exits_1(corpus, tmp_path, capsys):
+    data = bytearray(corpus("qemu-7.2/pc16-plain-kvm.bin"))
+    data[data.rindex(b'"instance_id"')] = ord("x")
+    (tmp_path / "S").write_bytes(data)
+    status, out, err = run(capsys, "info", tmp_path / "S")
+    assert status == 1
+    assert "VM description" in out
+    assert "dump S --devices --fields" in err

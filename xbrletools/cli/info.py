@@ -11,7 +11,7 @@ import click
 
 from ..analysis import facts, guest, places
 from ..capture import Capture
-from ..container import returnpath
+from ..container import devices, returnpath
 from ..errors import XbrleError
 from ..formats.qevm import Command
 from ..physical import infer
@@ -19,6 +19,7 @@ from ..ram import elsewhere
 from ..source import beside
 from ..source.wrappers import LibvirtSave
 from ..text import shown
+from . import EXIT_FINDINGS, warn
 from .options import examples, salvaging
 from .output import report, show
 from .parts import show_part
@@ -79,7 +80,21 @@ def command(opened: Capture, as_json: bool, xml: bool, commands: bool) -> int:
         say(json.dumps(about, indent=2))
     else:
         _show(about, facts.dialect_words(overview.facts.reading))
-    return report(overview.facts.problems)
+    status = report(overview.facts.problems)
+    damage = _description_damage(opened) if at_hand else None
+    if damage is None:
+        return status
+    warn(f"{damage}; to see what it still says of which device, use: xbrle dump S --devices --fields")
+    return EXIT_FINDINGS
+
+
+def _description_damage(opened: Capture) -> str | None:
+    """What is wrong with the VM description, or None where nothing is."""
+    try:
+        found = devices.description(opened.stream)
+    except XbrleError as error:
+        return str(error)
+    return None if found is None else found.damage
 
 
 def _overview(opened: Capture, at_hand: bool) -> facts.Overview:

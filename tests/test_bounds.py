@@ -91,7 +91,7 @@ def test_a_pipe_of_short_records_is_read_in_constant_memory(command: str, tmp_pa
 
 
 @pytest.mark.parametrize(
-    ("command", "room"), [(["page", "FILE", "0x4000"], 16), (["extract", "FILE", "-o", "OUT", "--force"], 40)]
+    ("command", "room"), [(["page", "FILE", "0x4000"], 16), (["extract", "FILE", "-o", "OUT", "--force"], 48)]
 )
 def test_many_records_take_little_beside_the_table(command: list[str], room: int, tmp_path: Path) -> None:
     path = tmp_path / "short.bin"

@@ -8,9 +8,11 @@ from hypothesis import strategies as st
 import xbrletools
 from tests.conftest import SAMPLES, corpus_names
 from tests.streams import PAGE, StreamBuilder, noise
+from xbrletools.cli import main
 from xbrletools.memory import replay
 from xbrletools.memory.image import Image, State
 from xbrletools.memory.replay import View, apply
+from xbrletools.ram.walk import WORD
 
 
 def changed(page: np.ndarray, *places: int) -> np.ndarray:
@@ -209,3 +211,17 @@ def test_records_right_before_the_one_block_s_length_are_of_that_block() -> None
     assert set(records.columns.block[records.is_page].tolist()) == {0}
     assert "continue-without-block" not in {f.rule for f in capture.verify()}
     assert capture.memory().pages[:5, 0].tolist() == [65, 66, 67, 68, 90]
+
+
+def test_a_delta_that_is_cut_before_it_shows_a_dialect_makes_its_page_unknown(tmp_path, capsys):
+    old, new = noise(1), noise(2)
+    stream = StreamBuilder(flags=3).page(0, old).page(PAGE, old).part()
+    start = len(stream.out)
+    data = stream.delta(0, old, new).bytes()[: start + WORD + 3]
+    (tmp_path / "S").write_bytes(data)
+    capture = xbrletools.open(data)
+    assert capture.dialect is None
+    assert capture.memory().known.tolist() == [False, True, False, False]
+    for command in (["log", "--end", "receiver"], ["page", "pc.ram:0x0"]):
+        assert main([command[0], str(tmp_path / "S"), *command[1:]]) in (0, 1)
+    assert "internal" not in capsys.readouterr().err

@@ -208,9 +208,11 @@ def _apply_layer(image: Image, records: Payloads, layer: NDArray[np.int64], page
         image.set_unknown(pages[packed[inflated != Verdict.OK]])
     of_delta = np.flatnonzero(IS_DELTA[kind])
     based = image.state[pages[of_delta]] == State.RECOVERED
-    verdicts = np.zeros(0, np.uint8)
-    if len(of_delta) and records.dialect is not None:
+    if records.dialect is not None:
         verdicts = _put_deltas(image, records, layer[of_delta], pages[of_delta], based)
+    else:  # no delta showed one, and so these are cut
+        verdicts = np.full(len(of_delta), Verdict.CUT, np.uint8)
+        image.set_unknown(pages[of_delta])
     return Layer(layer, pages, kind, of_delta, verdicts, based, packed, inflated)
 
 

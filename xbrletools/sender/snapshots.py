@@ -113,7 +113,7 @@ def _entries(path: Path) -> list[dict[str, object]]:
             return list(entries)
     except OSError as error:
         raise XbrleError(f"{path}: {error.strerror}") from error
-    except (ValueError, TypeError, KeyError, RecursionError):
+    except (ValueError, TypeError, KeyError, AttributeError, RecursionError):
         pass
     raise XbrleError(f"{path}: not a list of blocks with names and lengths")
 

@@ -224,7 +224,7 @@ Captures made with QEMU 7.2, 10.0 and 11.1 were given to three tools: xbrletools
 - *MiB* is the peak of resident memory, including mapped input.
 
 A migration over several connections is named by its main channel. The files of the other channels lie beside it, and
-xbrle finds them by itself. The other two tools have no option for them. `s390x-ccw64-xbzrle` was made with XBZRLE, but
+xbrle finds them by itself. The other two tools cannot be told of them. `s390x-ccw64-xbzrle` was made with XBZRLE, but
 no delta was sent.
 
 volatility3 was run without this project's plugin. With it, it writes the same as xbrle on the captures of QEMU 7.2. It
@@ -234,9 +234,9 @@ addresses of a PC, so its right pages on other machines mean nothing.
 In four captures memory or the end is missing. There, *right* does not mean that a tool read the page: zeros that stand
 for an unknown page agree with a page of zeros. The right exit status for them is 1. A tool that exits 0 hides it.
 
-- `pc16-cprtransfer-sink`: the source hands all its memory over in place, so the stream has no page. xbrle writes zeros
+- `pc16-cprtransfer-sink`: the source hands its memory over in place, so no page is in the stream. xbrle writes zeros
   and lists all of the block as unknown.
-- `pc16-ignoreshared-kvm`: the main block was shared, so the stream has no page of it. xbrle does the same.
+- `pc16-ignoreshared-kvm`: the main block was shared, so none of its pages is in the stream. xbrle does the same.
 - `pc16-killed-mapped`: the source was killed before it wrote its bitmaps, so nothing says which pages of the file were
   written. xbrle does the same.
 - `pc16-killed-multifd`: the source was killed, and the truth is its memory at that moment. xbrle writes all that came

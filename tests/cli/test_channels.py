@@ -1,4 +1,4 @@
-"""Channels on the command line: taken from beside S, listed, missing, and parts of a migration that are no stream."""
+"""Channels on the command line: taken from beside S, listed, missing, and parts of a migration alone."""
 
 import json
 

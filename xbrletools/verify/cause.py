@@ -1,0 +1,94 @@
+"""What explains findings: the values that a verdict is made of. The words are fixed for scripts."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from enum import StrEnum
+
+
+class CauseName(StrEnum):
+    """The word for a cause, as scripts read it."""
+
+    STALE_BASE = "stale-base"
+    CHECKSUM_FIELD = "checksum-field"
+    PAYLOAD_VALUE = "payload-value"
+    PAYLOAD_RUN = "payload-run"
+    LENGTH_FIELD = "length-field"
+    ADDRESS = "address"
+    RECORD_FLAGS = "record-flags"
+    BLOCK_NAME = "block-name"
+    SECTION_FRAMING = "section-framing"
+    PAGE_CONTENT = "page-content"
+    RECORDS_MISSING = "records-missing"
+    RECORDS_REPEATED = "records-repeated"
+    RECORDS_REORDERED = "records-reordered"
+    BYTES_INSERTED = "bytes-inserted"
+    BYTES_MISSING = "bytes-missing"
+    BYTES_OVERWRITTEN = "bytes-overwritten"
+    SPLICED = "spliced"
+    TRUNCATED = "truncated"
+    HEAD_MISSING = "head-missing"
+    CHANNEL_MISSING = "channel-missing"
+    CHANNEL_DAMAGED = "channel-damaged"
+    FOREIGN_CHANNEL = "foreign-channel"
+    BASE_WRONG = "base-wrong"
+    FORCED_READING = "forced-reading"
+    UNKNOWN = "unknown"
+
+
+class Sure(StrEnum):
+    """How sure a cause is. ``CERTAIN``: every other hypothesis was tested and fell. ``ONE_OF``: several stand."""
+
+    CERTAIN = "certain"
+    LIKELY = "likely"
+    ONE_OF = "one-of"
+    UNKNOWN = "unknown"
+
+
+@dataclass(frozen=True, slots=True)
+class Began:
+    """Where a cause began.
+
+    ``offset`` is a byte of the capture, ``record`` the record's number from 1, and ``bit`` the one that was changed in
+    that byte (0 the lowest). Each is None where it cannot be told.
+    """
+
+    offset: int | None = None
+    record: int | None = None
+    bit: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Repair:
+    """Bytes that would undo a damage: ``data`` takes the place of those at [``offset``, ``offset + replaced``).
+
+    It is *inferred*, from the evidence that ``why`` names. Nothing becomes known by it.
+    """
+
+    offset: int
+    replaced: int
+    data: bytes
+    why: str
+
+
+@dataclass(frozen=True, slots=True)
+class Cause:
+    """What explains one or many findings. ``sentence`` says it to a person, ``evidence`` what shows it.
+
+    ``candidates`` are the causes that stand where ``sure`` is `Sure.ONE_OF`. ``refuted`` are the hypotheses that fell,
+    each with the reason. ``explains`` counts the findings that it explains, by rule. ``records`` counts the records
+    that it made wrong, ``lasting`` the pages that are still wrong at the end because of it.
+    """
+
+    name: CauseName
+    sure: Sure
+    sentence: str
+    began: Began = Began()
+    candidates: tuple[CauseName, ...] = ()
+    refuted: tuple[tuple[CauseName, str], ...] = ()
+    evidence: tuple[str, ...] = ()
+    repair: Repair | None = None
+    records: int = 0
+    lasting: int = 0
+    first_record: int | None = None
+    first_offset: int | None = None
+    explains: Mapping[str, int] = field(default_factory=dict)

@@ -3,14 +3,11 @@
 import numpy as np
 
 import xbrletools
-from tests.building import PAGE, page, patterned, stream, zero
+from tests.building import PAGE, patterned, zero
 from tests.scan.test_channels import Packets, main_channel
-from tests.scan.test_today import _discard as discard
-from xbrletools.memory.blockstate import block_state
 from xbrletools.tui.screens.fields import FieldTree
 from xbrletools.tui.screens.findings import Explanation, FindingList
 from xbrletools.tui.screens.overview import bar
-from xbrletools.tui.widgets.cells import Cells
 from xbrletools.tui.widgets.hexview import ByteMark, HexView
 
 from .driving import POSTED, XBZRLE, browsing, browsing_capture, drives, stale
@@ -40,96 +37,6 @@ def test_a_bar_is_as_long_as_its_share_and_shows_the_smallest_kind() -> None:
     counts[2], counts[3] = 1, 999
     text = "".join(t for t, _ in bar(counts, 1000, 50))
     assert text == "P" + "D" * 50
-
-
-@drives
-async def test_the_map_shows_a_discarded_page_as_unknown_until_it_comes_again() -> None:
-    whole = stream(page(0, patterned(1), b"pc.ram"), discard(0, 1), zero(PAGE), page(0, patterned(2)))
-    async with browsing(whole) as d:
-        for record, shown in (("1", "P"), ("2", "?"), ("3", "P")):
-            await d.fill("colon", record)
-            await d.press("4", *["plus"] * 3)
-            line = d.widget(Cells).line(0, 80)
-            assert "".join(t for t, _ in line[1:])[0] == shown, record
-            await d.press("2")
-
-
-@drives
-async def test_the_map_shows_each_page_as_of_the_chosen_record() -> None:
-    capture = xbrletools.open(POSTED)
-    async with browsing(POSTED) as d:
-        await d.fill("colon", "2300")
-        await d.press("4", *["plus"] * 3)
-        cells = d.widget(Cells)
-        assert cells.zoom == 0
-        columns = capture.records.columns.take(slice(0, capture.records.row(2300) + 1))
-        pages = block_state(columns, capture.space, 0, np.zeros(0, np.int64))
-        letters = {0: ".", 2: "P", 3: "D", 4: "X"}
-        drawn = "".join("".join(t for t, _ in cells.line(i, 80)[1:]) for i in range(cells.count()))
-        assert drawn == "".join(letters[k] for k in pages.kind.tolist())
-        assert f"page 0x280000: {pages.versions[0x280]} versions" in d.text
-        await d.press("o")
-        drawn = "".join("".join(t for t, _ in cells.line(i, 80)[1:]) for i in range(cells.count()))
-        assert drawn == "".join("." if v == 0 else str(v) if v < 10 else "+" for v in pages.versions.tolist())
-        text = await d.press("o")
-        assert "cells show age" in text
-        text = await d.press("o", "0")
-        assert "2 pages a cell, cells show kind" in text
-
-
-@drives
-async def test_the_map_moves_by_cell_in_time_by_pass_and_between_blocks() -> None:
-    capture = xbrletools.open(POSTED)
-    passes = capture.records.pass_
-    async with browsing(POSTED) as d:
-        await d.press("full_stop", "4")
-        cells = d.widget(Cells)
-        for keys, page in [
-            (["right"], 2),
-            (["l"], 4),
-            (["down"], 132),
-            (["j"], 260),
-            (["up"], 132),
-            (["k"], 4),
-            (["left", "h"], 0),
-            (["G"], 2047),
-            (["g"], 0),
-            (["right", "minus", "right"], 4 + 2),
-        ]:
-            await d.press(*keys)
-            assert cells.page == page, keys
-        await d.press("greater_than_sign")
-        row = d.app.session.row
-        page_rows = np.flatnonzero(capture.records.is_page & (capture.records.columns.block == 0))
-        assert row == page_rows[passes[page_rows] == passes[row]][-1]
-        await d.press("greater_than_sign")
-        assert d.app.session.row > row
-        await d.press("less_than_sign")
-        assert d.app.session.row == row
-        text = await d.press("right_square_bracket")
-        assert "pc.bios (2 of 3)" in text
-        text = await d.press("left_square_bracket", "left_square_bracket")
-        assert "pc.rom (3 of 3)" in text
-        await d.pilot.click("#slider", offset=(75, 0))
-        assert d.app.session.row > row
-        await d.press("home")
-        text = await d.press("enter")
-        assert d.app.current_mode == "page"
-        assert "pc.rom:0x0" in text
-
-
-@drives
-async def test_wrong_pages_stand_out_on_the_map_and_can_be_walked() -> None:
-    async with browsing(stale()) as d:
-        await d.fill("colon", "6")
-        text = await d.press("4")
-        assert "!!" in text
-        await d.press("home", "w")
-        assert d.widget(Cells).page == 1
-        await d.press("W")
-        assert d.widget(Cells).page == 0
-        text = await d.press("full_stop")  # heals page 1
-        assert "!P" in text
 
 
 @drives

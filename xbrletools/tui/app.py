@@ -193,6 +193,17 @@ class Browser(App[int]):
     # -- moving ------------------------------------------------------------------------------------------------------
 
     @property
+    def theme_name(self) -> str:
+        """The name of the theme."""
+        return self.theme
+
+    @property
+    def plain(self) -> bool:
+        """Whether colours are not to be had, or too few of them. In a test all are."""
+        few = self.console.color_system in ("standard", "windows", None)
+        return self.no_color or (few and not self.is_headless)
+
+    @property
     def shown_screen(self) -> CaptureScreen | None:
         """The screen that the user is on, under any dialog."""
         return next((s for s in reversed(self.screen_stack) if isinstance(s, CaptureScreen)), None)
@@ -202,7 +213,7 @@ class Browser(App[int]):
         if row is None:
             self.say(missing, "warning")
             return
-        self.session.row = row
+        self.session.row, self.session.moved = row, True
         self.session.page = page
         screen = self.shown_screen
         if screen is not None:

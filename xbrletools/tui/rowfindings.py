@@ -68,6 +68,11 @@ class RowFindings:
         """The rows that errors and warnings are about, rising."""
         return [r for r in self._rows if self._worst[r].severity is not Severity.NOTE]
 
+    @property
+    def suspects(self) -> int:
+        """How many rows errors and warnings are about, at most: it grows with each row that has a finding."""
+        return len(self._rows)
+
     def next_row(self, row: int, step: int) -> int | None:
         """The nearest row with a finding, after (``step`` 1) or before (-1) ``row``."""
         if step > 0:

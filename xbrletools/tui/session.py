@@ -43,6 +43,7 @@ class Session:
     reached: int = 0
     complete: bool = False
     row: int = 0
+    moved: bool = False  # whether the user has chosen a moment
     page: PagePlace | None = None  # the page that the page screen holds on to
     view: View = View.RECEIVER
     findings: RowFindings = field(default_factory=RowFindings)
@@ -88,7 +89,7 @@ class Session:
 
     def take_over(self, old: "Session") -> None:
         """Stand where the user stood in the same capture, when less of it was written."""
-        self.row, self.page, self.view = old.row, old.page, old.view
+        self.row, self.page, self.view, self.moved = old.row, old.page, old.view, old.moved
         self.marks, self.bookmarks = old.marks, old.bookmarks
 
     def add_finding(self, finding: Finding) -> None:

@@ -31,6 +31,14 @@ class Host(Protocol):
     def entries(self) -> Sequence[Entry]:
         """All screens, for the line at the foot."""
 
+    @property
+    def theme_name(self) -> str:
+        """The name of the theme, by which `themes.palette_of` knows its colours."""
+
+    @property
+    def plain(self) -> bool:
+        """Whether colours are not to be had, or too few of them."""
+
     def described(self) -> str:
         """The capture's name, and how far it is read."""
 

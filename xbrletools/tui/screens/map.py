@@ -1,46 +1,59 @@
-"""The map: a block's pages as cells, at the chosen moment, and a slider through time."""
+"""The map: a block's pages as a heat map at the chosen moment, and the stream as a film that can be played."""
 
+from functools import partial
 from typing import ClassVar
 
 import numpy as np
+from numpy.typing import NDArray
 from textual.app import ComposeResult
 from textual.binding import Binding, BindingType
+from textual.containers import Horizontal
+from textual.timer import Timer
 
+from ...analysis.film import Film, film
 from ...errors import XbrleError
-from ...memory.blockstate import BlockState, block_state
-from ...memory.moments import lapses_of, space_of
+from ...memory.blockstate import NEVER, Playhead, State, block_records
+from ...memory.moments import lapses_of, memory_of, space_of
 from ...memory.replay import View
-from ...model import Stream
 from ...text import shown
-from ..widgets.cells import Cells, CellsShow
-from ..widgets.lines import Caption, Line, Lines, fit
-from ..widgets.times import Slider
+from ..mapvalues import BlockMap, Moment, Shows, block_map, entropy, scale, values
+from ..palette import Palette
+from ..themes import palette_of
+from ..widgets.filmbar import FilmBar
+from ..widgets.heat import Heat
+from ..widgets.lines import Caption, Line, TextLines, fit
 from ..words import counted, kind_word
 from .base import CaptureScreen, Host
+from .mapside import Look, legend, side
 
-_LEGENDS = {
-    CellsShow.KIND: " P page  D dup  X xbrle  Z xbzrle  C compressed  . not sent  ! wrong  ? unknown",
-    CellsShow.VERSIONS: " 1-9 versions, + more  . not sent  ! wrong  ? unknown",
-    CellsShow.AGE: " 9 changed last .. 0 long ago  . not sent  ! wrong  ? unknown",
-}
+_WIDE = 120  # columns from which on there is a pane beside the map
+_FRAME = 0.1  # seconds
+_SPEEDS = (8, 20, 60)  # seconds that the whole stream takes to play
+_STALE = 1.25  # how many times longer the table gets until the map is made anew
 
 
 class MapScreen(CaptureScreen):
-    """The cells, what the chosen one is, and the slider."""
+    """The map, what it means, what the chosen page is, and the film."""
 
     MODE = "map"
     KEY = "4"
     TITLE = "Map"
-    HELP = "a block's pages as cells"
+    HELP = "a block's pages as a heat map"
     DEFAULT_CSS = """
     MapScreen #what, MapScreen #cell, MapScreen #legend { height: 1; }
     MapScreen #cell { background: $surface; }
+    MapScreen #side { width: 44; display: none; border-left: vkey $panel; }
+    MapScreen.wide #side { display: block; }
+    MapScreen.wide #cell, MapScreen.wide #legend { display: none; }
     """
     BINDINGS: ClassVar[list[BindingType]] = [
+        Binding("space", "play", "play the migration, or pause", show=False),
+        Binding("right_curly_bracket", "speed(1)", "play faster", show=False, key_display="}"),
+        Binding("left_curly_bracket", "speed(-1)", "play more slowly", show=False, key_display="{"),
         Binding("plus,equals_sign", "zoom(-1)", "zoom in", show=False, key_display="+"),
         Binding("minus", "zoom(1)", "zoom out", show=False, key_display="-"),
         Binding("0", "fit", "zoom so that the block fits", show=False),
-        Binding("o", "shows", "cells show kind, versions, age of the last change", show=False),
+        Binding("o", "shows", "cells show versions, kind, age of the last change, entropy", show=False),
         Binding("right_square_bracket", "block(1)", "next block", show=False, key_display="]"),
         Binding("left_square_bracket", "block(-1)", "previous block", show=False, key_display="["),
         Binding("greater_than_sign", "pass(1)", "forward to the end of a pass", show=False, key_display=">"),
@@ -52,156 +65,318 @@ class MapScreen(CaptureScreen):
     def __init__(self, host: Host) -> None:
         super().__init__(host)
         self.block: int | None = None
-        self._fitted = False
+        self.shows = Shows.VERSIONS
+        self._map: BlockMap | None = None
+        self._head: Playhead | None = None
+        self._film: Film | None = None
+        self._bits: NDArray[np.float32] | None = None
+        self._bits_of: tuple[int, int] | None = None  # the block and the row that they are of
+        self._reading: tuple[int, int, int] | None = None
+        self._timer: Timer | None = None
+        self._speed = 1
 
     def body(self) -> ComposeResult:
-        """Give what block it is, its cells, the chosen one, what letters mean, and the slider."""
+        """Give what block it is, the map with a pane beside it, the chosen page, what colours mean, and the film."""
         yield Caption(id="what")
-        yield Cells()
+        with Horizontal():
+            yield Heat(self.colours)
+            yield TextLines(id="side")
         yield Caption(id="cell")
         yield Caption(id="legend")
-        yield Slider()
+        yield FilmBar()
 
     @property
-    def cells(self) -> Cells:
-        """The cells."""
-        return self.query_one(Cells)
+    def colours(self) -> Palette:
+        """The colours of the theme."""
+        return palette_of(self.host.theme_name)
+
+    @property
+    def _look(self) -> Look:
+        return Look(self.shows, self.colours, self.heat.plain)
+
+    @property
+    def heat(self) -> Heat:
+        """The map itself."""
+        return self.query_one(Heat)
 
     def on_mount(self) -> None:
-        """Give the keys to the cells."""
-        self.cells.focus()
+        """Give the keys to the map."""
+        self.heat.focus()
 
     def on_resize(self) -> None:
-        """Make rows of another length."""
+        """Lay it out anew."""
         super().on_resize()
-        self.call_after_refresh(self.follow)
+        self.set_class(self.size.width >= _WIDE, "wide")
+        self.call_after_refresh(self._draw)
+
+    def on_screen_suspend(self) -> None:
+        """Stop to play where another screen is shown."""
+        self._stop()
 
     def grow(self) -> None:
         """Show more records, or findings about them."""
-        self.follow()
+        self._work_out()
 
     def follow(self) -> None:
-        """Show the block of the chosen record as of that record."""
-        cells = self.cells
-        if not cells.size.height:  # not laid out yet
+        """Show the block of the chosen record as of that record. Whoever has not moved yet sees the end."""
+        session = self.session
+        if not session.row and session.complete and not session.moved:
+            session.row = max(0, len(session) - 1)
+            self.renew_top_bar()
+        record = session.record()
+        if self.block is None:
+            self.block = self._main_block()
+            if session.moved and record is not None and record.block is not None:
+                self.block = record.block
+        self._work_out()
+        if session.moved and record is not None and record.block == self.block and record.number is not None:
+            self.heat.page = record.address // max(1, self.heat.page_size)
+        self._draw()
+
+    def _main_block(self) -> int:
+        """The block with most pages in the stream."""
+        blocks = self.session.stats.blocks()
+        named = [b for b in blocks if b >= 0]
+        return max(named, key=lambda b: blocks[b].pages) if named else 0
+
+    # -- working it out, in a thread beside --------------------------------------------------------------------------
+
+    def _work_out(self) -> None:
+        """Make the map anew where the block is another one, or much was read or found since."""
+        session = self.session
+        if self.block is None or not len(session):
             return
+        suspects = session.findings.suspects if session.verified or self._map is None else self._map.suspects
+        now = self.block, len(session), suspects
+        old = self._map
+        if old is not None and old.block == self.block and old.suspects == suspects:
+            grown = old.rows != len(session) if session.complete else len(session) > _STALE * old.rows
+            if not grown:
+                return
+        if now != self._reading:
+            self._reading = now
+            self.run_worker(partial(self._read, *now), thread=True, exclusive=True, group="map", exit_on_error=False)
+
+    def _read(self, block: int, _rows: int, _suspects: int) -> None:
+        """Make a block's map. This is a thread's work."""
+        session = self.session
         try:
-            stream = self.session.stream()
-            record = self.session.record()
-            if self.block is None:
-                self.block = record.block if record is not None and record.block is not None else 0
+            stream = session.stream()
             space = space_of(stream)
-            if self.block >= len(space.blocks):
+            if block >= len(space.blocks):
                 raise XbrleError("this capture does not have a block list")
+            suspect = np.array(session.findings.suspect_rows(), np.int64)
+            records = block_records(stream.records.columns, space, block)
+            rows, lapses, first = len(stream.records), lapses_of(stream, View.RECEIVER), int(space.first[block])
+            made = block_map(records, block, space.page_size, rows, suspect, lapses, first)
+            reel = film(stream) if session.complete and (self._film is None or self._film.rows != made.rows) else None
         except XbrleError as error:
-            self.query_one("#what", Caption).show_line([(f" {error}", "warning")])
+            self.app.call_from_thread(self._say, str(error))
             return
-        if record is not None and record.block == self.block and record.number is not None:
-            cells.page = record.address // stream.page_size
-        if not self._fitted:
-            cells.zoom = cells.fitted(int(space.pages[self.block]))
-            self._fitted = True
-        cells.show_map(self._map(stream, self.block), stream.page_size)
-        cells.show_page()
+        self.app.call_from_thread(self._take, made, reel)
+
+    def _say(self, trouble: str) -> None:
+        self.query_one("#what", Caption).show_line([(f" {trouble}", "warning")])
+
+    def _take(self, made: BlockMap, reel: Film | None) -> None:
+        """Show what was worked out."""
+        if made.block != self.block:
+            return
+        self._map, self._head = made, Playhead(made.records)
+        self._film = reel if reel is not None else self._film
+        self.heat.page_size = made.page_size
+        record = self.session.record()
+        self._draw()
+        if self.session.moved and record is not None and record.block == made.block and record.number is not None:
+            self.heat.move_to(record.address // made.page_size)
+        elif len(wrong := self._wrong()):
+            self.heat.move_to(int(wrong[0]))
+
+    # -- showing it --------------------------------------------------------------------------------------------------
+
+    def _draw(self, glow: NDArray[np.int64] | None = None) -> None:
+        """Show the moment."""
+        what, head, heat, session = self._map, self._head, self.heat, self.session
+        heat.palette, heat.plain = self.colours, self.host.plain
+        if what is None or head is None or what.block != self.block:
+            self._say("working out the map")
+            return
+        head.seek(what.records.upto(session.row))
+        if self.shows is Shows.ENTROPY:
+            self._ask_for_entropy()
+        meaning = scale(self.shows, self.colours)
+        heat.show(values(self.shows, Moment(what, head, session.row), self._bits), meaning, heat.page_size, glow)
         self._describe()
 
-    def _map(self, stream: Stream, block: int) -> BlockState:
-        """The pages of a block as of the chosen row."""
-        row, space = self.session.row, space_of(stream)
-        pages = int(space.pages[block])
-        suspect = np.array(self.session.findings.suspect_rows(), np.int64)
-        lapses = lapses_of(stream, View.RECEIVER).upto(row)
-        sure = lapses.sure_rows(np.arange(pages) + int(space.first[block])) if len(lapses) else None
-        return block_state(stream.records.columns.take(slice(0, row + 1)), space, block, suspect, sure)
+    def _ask_for_entropy(self) -> None:
+        """Have the entropy of each page worked out at this moment, unless it was."""
+        assert self.block is not None
+        wanted = self.block, self.session.row
+        if self._bits_of == wanted or self._timer is not None:
+            return
+        self._bits, self._bits_of = None, wanted
+        self.run_worker(partial(self._measure, *wanted), thread=True, exclusive=True, group="entropy")
 
-    # -- what is said of it ------------------------------------------------------------------------------------------
+    def _measure(self, block: int, row: int) -> None:
+        """Work out the entropy of a block's pages. This is a thread's work."""
+        try:
+            stream = self.session.stream()
+            image = memory_of(stream, self.session.moment())
+            bits = entropy(image.pages[space_of(stream).slice(block)])
+        except XbrleError as error:
+            self.app.call_from_thread(self._say, str(error))
+            return
+        self.app.call_from_thread(self._take_entropy, (block, row), bits)
+
+    def _take_entropy(self, of: tuple[int, int], bits: NDArray[np.float32]) -> None:
+        if self._bits_of == of:
+            self._bits = bits
+            self._draw()
+
+    def _moment(self) -> Moment | None:
+        """What is shown, or None before there is something."""
+        if self._map is None or self._head is None:
+            return None
+        return Moment(self._map, self._head, self.session.row)
+
+    def _wrong(self) -> NDArray[np.int64]:
+        """The pages that are wrong at the moment."""
+        moment = self._moment()
+        return np.zeros(0, np.int64) if moment is None else np.flatnonzero(moment.states == State.WRONG)
 
     def _describe(self) -> None:
-        """Say what block this is, what the chosen cell is, and where the moment is among all records."""
-        session, cells = self.session, self.cells
-        record, pages = session.record(), cells.map
-        if record is None or pages is None:
+        """Say what block this is, what the chosen page is, and where the moment is among all records."""
+        session, moment = self.session, self._moment()
+        if moment is None:
             return
-        self.query_one("#what", Caption).show_line(self._heading())
-        if cells.pages:
-            self.query_one("#cell", Caption).show_line(self._cell(pages, cells.page))
+        what = moment.what
+        self.query_one("#what", Caption).show_line(self._heading(what))
+        if self.has_class("wide"):
+            pane = self.query_one("#side", TextLines)
+            width, height = pane.scrollable_content_region.width, pane.size.height
+            pane.show(side(moment, self.heat.page, self._look, self._under(moment), (width, height)))
         else:
-            self.query_one("#cell", Caption).show_line([(" this block does not have pages", "warning")])
-        self.query_one("#legend", Caption).show_line([(_LEGENDS[cells.shows], "dim")])
-        label = f" record {record.number}" if record.number is not None else f" @{record.offset:#x}"
-        label += f" pass {record.pass_} " if record.pass_ is not None else " "
-        self.query_one(Slider).show_place(label, session.row, len(session))
+            self.query_one("#cell", Caption).show_line(self._under(moment))
+            self.query_one("#legend", Caption).show_line(legend(what, self._look, self.size.width))
+        suspects = np.array(session.findings.suspect_rows(), np.int64)
+        self.query_one(FilmBar).show_film(
+            self._film, suspects, session.row, len(session), self.colours, self._timer is not None
+        )
 
-    def _heading(self) -> Line:
+    def _heading(self, what: BlockMap) -> Line:
         """The block, how many pages it has, and what cells show."""
-        assert self.block is not None
-        cells, width = self.cells, self.size.width
+        pages, grid = what.records.pages, self.heat.grid
         blocks = space_of(self.session.stream()).blocks
-        step = 1 << cells.zoom
-        scale = "1 page a cell" if step == 1 else f"{step} pages a cell"
-        right = f"{cells.pages} pages, {scale}, cells show {cells.shows.value} "
-        name = f" {shown(blocks[self.block].name)} ({self.block + 1} of {len(blocks)})"
-        return [(fit(name, max(1, width - len(right))), "strong"), (right, "")]
+        scale_ = "1 page a cell" if grid.pages == 1 else f"{grid.pages} pages a cell"
+        right = f"{counted(pages, 'page')}, {scale_}, cells show {self.shows.value} "
+        if self._timer is not None:
+            right = f"playing in {_SPEEDS[self._speed]} s · {right}"
+        name = f" {shown(blocks[what.block].name)} ({what.block + 1} of {len(blocks)})"
+        return [(fit(name, max(1, self.size.width - len(right))), "strong"), (right, "")]
 
-    def _cell(self, pages: BlockState, page: int) -> Line:
-        """The chosen cell's page."""
-        row = int(pages.last[page])
-        last = self.session.record(row) if row >= 0 else None
-        address = f" page {page * self.cells.page_size:#x}: "
-        if last is None:
+    def _under(self, moment: Moment) -> Line:
+        """The page under the cursor."""
+        what, head = moment.what, moment.head
+        if not what.records.pages:
+            return [(" this block does not have pages", "warning")]
+        page = self.heat.page
+        last = int(head.last[page])
+        address = f" page {page * self.heat.page_size:#x}: "
+        if last == NEVER:
             return [(address, "strong"), ("not sent until now", "dim")]
-        versions = counted(int(pages.versions[page]), "version")
-        line: list[tuple[str, str]] = [
-            (address, "strong"),
-            (f"{versions}, last by record {last.number} {kind_word(last.kind)}", ""),
-        ]
-        if pages.wrong[page]:
+        record = self.session.record(int(what.records.rows[last]))
+        versions = counted(int(what.records.versions[last]), "version")
+        line: list[tuple[str, str]] = [(address, "strong")]
+        if record is not None:
+            line.append((f"{versions}, last by record {record.number} {kind_word(record.kind)}", ""))
+        state = what.states[last]
+        if state == State.WRONG:
             line.append((" ! wrong", "error"))
-        if not pages.based[page]:
+        elif state == State.HEALED:
+            line.append((" h healed", "warning"))
+        if moment.unknown[page]:
             line.append((" ? unknown", "warning"))
         return [*line, (" · Enter opens it", "dim")]
 
+    # -- playing -----------------------------------------------------------------------------------------------------
+
+    def action_play(self) -> None:
+        """Play from here, from the begin where this is the end. Or pause."""
+        if self._timer is not None:
+            self._stop()
+            self._draw()
+            return
+        if self._map is None:
+            return
+        if self.session.row >= len(self.session) - 1:
+            self.session.row = 0
+        self.session.moved = True
+        self._timer = self.set_interval(_FRAME, self._step)
+        self._draw()
+
+    def _stop(self) -> None:
+        if self._timer is not None:
+            self._timer.stop()
+            self._timer = None
+
+    def _step(self) -> None:
+        """Show the next frame."""
+        session, what, head = self.session, self._map, self._head
+        if what is None or head is None:
+            return
+        rows = len(session)
+        session.row = min(rows - 1, session.row + max(1, int(rows * _FRAME / _SPEEDS[self._speed])))
+        session.page = None
+        before, after = head.at, what.records.upto(session.row)
+        if session.row >= rows - 1:
+            self._stop()
+        self._draw(np.unique(what.records.page[before:after]).astype(np.int64))
+        self.renew_top_bar()
+
+    def action_speed(self, step: int) -> None:
+        """Play faster, or more slowly."""
+        self._speed = max(0, min(len(_SPEEDS) - 1, self._speed - step))
+        self._describe()
+
     # -- moving ------------------------------------------------------------------------------------------------------
 
-    def on_lines_moved(self, event: Lines.Moved) -> None:
-        """Describe another cell."""
-        if isinstance(event.lines, Cells):
-            self._describe()
+    def on_heat_moved(self) -> None:
+        """Describe another page."""
+        self._describe()
 
-    def on_lines_chosen(self, event: Lines.Chosen) -> None:
+    def on_heat_chosen(self) -> None:
         """Open the page, at this moment."""
-        cells = self.cells
-        if event.lines is cells and self.block is not None and cells.map is not None:
-            self.session.page = (self.block, cells.page * cells.page_size)
+        if self.block is not None and self._map is not None:
+            self.session.page = (self.block, self.heat.page * self.heat.page_size)
             self.app.switch_mode("page")
 
-    def on_slider_pressed(self, event: Slider.Pressed) -> None:
+    def on_film_bar_pressed(self, event: FilmBar.Pressed) -> None:
         """Go to that moment."""
         rows = len(self.session)
         self._go(min(rows - 1, event.place * rows // event.room))
 
     def _go(self, row: int | None) -> None:
         """Make a row the moment, and stay on this page."""
-        page, block = self.cells.page, self.block
+        page, block = self.heat.page, self.block
         self.host.go(row, missing="no more passes over this block in this direction")
         if self.block == block:
-            self.cells.move_to(page)
+            self.heat.move_to(page)
 
     def action_zoom(self, step: int) -> None:
         """Show fewer pages a cell, or more."""
-        if self.cells.zoom_by(step):
+        if self.heat.zoom_by(step):
             self._describe()
 
     def action_fit(self) -> None:
         """Show all of the block on the screen."""
-        cells = self.cells
-        if cells.map is not None:
-            self.action_zoom(cells.fitted(cells.pages) - cells.zoom)
+        self.heat.fit()
+        self._describe()
 
     def action_shows(self) -> None:
         """Have the cells show something else, in turn."""
-        self.cells.show_next()
-        self._describe()
+        order = list(Shows)
+        self.shows = order[(order.index(self.shows) + 1) % len(order)]
+        self._draw()
 
     def action_block(self, step: int) -> None:
         """Show another block."""
@@ -211,10 +386,11 @@ class MapScreen(CaptureScreen):
             self.host.say(str(error), "warning")
             return
         if blocks:
+            self._stop()
             self.block = ((self.block or 0) + step) % blocks
-            self._fitted = False
-            self.cells.page = 0
-            self.follow()
+            self.heat.zoom, self.heat.top, self.heat.page = None, 0, 0
+            self._work_out()
+            self._draw()
 
     def action_pass(self, step: int) -> None:
         """Go to the end of the next pass over this block, or of the one before."""
@@ -235,17 +411,14 @@ class MapScreen(CaptureScreen):
 
     def action_wrong(self, step: int) -> None:
         """Go to the next wrong page."""
-        cells = self.cells
-        if cells.map is None:
-            return
-        wrong = np.flatnonzero(cells.map.wrong)
-        onward = wrong[wrong > cells.page] if step > 0 else wrong[wrong < cells.page][::-1]
+        wrong, page = self._wrong(), self.heat.page
+        onward = wrong[wrong > page] if step > 0 else wrong[wrong < page][::-1]
         if len(onward):
-            cells.move_to(int(onward[0]))
+            self.heat.move_to(int(onward[0]))
         else:
             self.host.say("no more wrong pages here", "warning")
 
     def copied(self) -> str | None:
-        """Give what is said of the chosen cell."""
-        pages = self.cells.map
-        return "".join(t for t, _ in self._cell(pages, self.cells.page)).strip() if pages is not None else None
+        """Give what is said of the chosen page."""
+        moment = self._moment()
+        return None if moment is None else "".join(t for t, _ in self._under(moment)).strip()

@@ -20,8 +20,8 @@ from textual.strip import Strip
 
 from ...text import shown
 
-#: Pieces of one line: a text, and the name of its style, which may be empty.
-Line = Sequence[tuple[str, str]]
+#: Pieces of one line: a text, and its style or the name of one, which may be empty.
+Line = Sequence[tuple[str, str] | tuple[str, Style] | tuple[str, str | Style]]
 
 #: The styles that a line can use. Themes say what they look like. What matters is never told by colour alone.
 STYLES = (
@@ -142,8 +142,10 @@ class Lines(ScrollView, can_focus=True, inherit_bindings=False):
 
     # -- drawing ---------------------------------------------------------------------------------------------------
 
-    def style(self, name: str) -> Style:
-        """The style of that name in the current theme."""
+    def style(self, name: str | Style) -> Style:
+        """The style of that name in the current theme, or a style over the theme's own ground."""
+        if isinstance(name, Style):
+            return self.style("") + name
         if not self._styles:
             base = self.rich_style  # walks up the tree, which is too slow for every line
             for style in STYLES:

@@ -1,0 +1,66 @@
+"""The whole stream as one line: what was sent when, where the passes begin, and where records are wrong."""
+
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ..formats.ram import Kind
+from ..model import Stream
+from ..table.kinds import IS_DELTA, IS_PAGE
+from ..table.windows import slices
+
+BINS = 2048  # parts that the stream is divided into. A narrower line adds them up
+CLASSES = ("page", "dup", "delta")
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Film:
+    """A stream in ``bins`` equal parts of its ``rows``.
+
+    ``size`` (bins, 3) int64 are the bytes on the wire of each part's records, by `CLASSES`. ``passes`` are the first
+    rows of passes over the block with most records, (number, row) each, in rising order.
+    """
+
+    rows: int
+    size: NDArray[np.int64]
+    passes: tuple[tuple[int, int], ...]
+
+    def across(self, width: int) -> NDArray[np.int64]:
+        """The bytes in ``width`` equal parts, (width, 3) int64. Parts narrower than a bin repeat what it has."""
+        bins = len(self.size)
+        starts = np.arange(width) * bins // width
+        if width >= bins:
+            return self.size[starts]
+        return np.add.reduceat(self.size, starts, axis=0)
+
+    def place(self, row: int, width: int) -> int:
+        """Which of ``width`` equal parts a row stands in."""
+        return min(width - 1, row * width // max(1, self.rows))
+
+
+def film(stream: Stream) -> Film:
+    """Sum a stream up along its length."""
+    rows = len(stream.records)
+    bins = max(1, min(BINS, rows))
+    size = np.zeros((bins, len(CLASSES)), np.int64)
+    counts = np.zeros(len(stream.blocks) + 1, np.int64)
+    first: dict[tuple[int, int], int] = {}
+    start = 0
+    for window in slices(stream.records):
+        columns = window.columns
+        carried = np.flatnonzero(IS_PAGE[columns.kind])
+        kind, block = columns.kind[carried], columns.block[carried].astype(np.int64)
+        group = np.where(IS_DELTA[kind], 2, np.where(kind == Kind.DUP, 1, 0))
+        part = (carried + start) * bins // rows
+        wire = columns.length[carried].astype(np.float64) + columns.head[carried]  # exact: below 2^53
+        summed = np.bincount(part * len(CLASSES) + group, wire, bins * len(CLASSES))
+        size += summed.reshape(size.shape).astype(np.int64)
+        counts += np.bincount(np.maximum(block, -1) + 1, minlength=len(counts))[: len(counts)]
+        number = window.pass_[carried].astype(np.int64)
+        for i in np.flatnonzero((np.diff(block, prepend=-2) != 0) | (np.diff(number, prepend=-1) != 0)).tolist():
+            first.setdefault((int(block[i]), int(number[i])), int(carried[i]) + start)
+        start += len(columns)
+    main = int(counts.argmax()) - 1
+    passes = sorted((n, row) for (block, n), row in first.items() if block == main)
+    return Film(rows, size, tuple(passes))

@@ -1,0 +1,138 @@
+"""Colours by meaning: cold ones are data, warm ones are trouble, white is the cursor and what has just changed.
+
+A letter, a mark or a word always says what a colour says.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import lru_cache
+
+from rich.style import Style
+
+STEPS = 16  # of the ramp
+
+
+def mixed(colour: str, other: str, share: float) -> str:
+    """A colour with a ``share``, from 0 to 1, of another in it."""
+    pairs = ((int(colour[i : i + 2], 16), int(other[i : i + 2], 16)) for i in (1, 3, 5))
+    return "#" + "".join(f"{round(a + (b - a) * share):02x}" for a, b in pairs)
+
+
+def _ramp(*stops: str) -> tuple[str, ...]:
+    out = []
+    for i in range(STEPS):
+        place = i / (STEPS - 1) * (len(stops) - 1)
+        below = min(int(place), len(stops) - 2)
+        out.append(mixed(stops[below], stops[below + 1], place - below))
+    return tuple(out)
+
+
+@dataclass(frozen=True, slots=True)
+class Palette:
+    """The colours of one theme. ``ramp`` runs from few to many. ``never`` and ``once`` stand below it on the map."""
+
+    dark: bool
+    ground: str
+    surface: str
+    panel: str
+    line: str
+    ink: str
+    dim: str
+    faint: str
+    accent: str
+    page: str
+    dup: str
+    delta: str
+    wrong: str
+    healed: str
+    unknown: str
+    good: str
+    never: str
+    once: str
+    ramp: tuple[str, ...]
+
+    @property
+    def bright(self) -> str:
+        """What the cursor, the playhead and pages that have just changed are drawn in."""
+        return "#ffffff" if self.dark else "#000000"
+
+    def calm(self, colour: str) -> str:
+        """A colour for a large area, where a mark's own would shout."""
+        return mixed(colour, self.ground, 0.25)
+
+
+DARK = Palette(
+    dark=True,
+    ground="#10131a",
+    surface="#161a23",
+    panel="#1d2230",
+    line="#2f3648",
+    ink="#d8deea",
+    dim="#a3adc0",
+    faint="#8590a6",
+    accent="#8ab4f8",
+    page="#4f97e0",
+    dup="#7a879e",
+    delta="#6fd8b0",
+    wrong="#ff5a36",
+    healed="#f0c24f",
+    unknown="#dcc8ff",
+    good="#6fd8b0",
+    never="#0c0e13",
+    once="#16233c",
+    ramp=_ramp("#1d3a66", "#1f5d8c", "#2a8aa6", "#45b5b0", "#7fd8c4", "#bff5e4"),
+)
+LIGHT = Palette(
+    dark=False,
+    ground="#fbfaf7",
+    surface="#f3f2ee",
+    panel="#e9e8e3",
+    line="#cfcdc6",
+    ink="#20242e",
+    dim="#515766",
+    faint="#5f6472",
+    accent="#1c4fa0",
+    page="#2f7cc9",
+    dup="#8b94a3",
+    delta="#0b7057",
+    wrong="#a81e08",
+    healed="#b98200",
+    unknown="#43217f",
+    good="#0b7057",
+    never="#ffffff",
+    once="#edf0f2",
+    ramp=_ramp("#dfe9f2", "#a9d3dc", "#5bb0bf", "#2a83ad", "#1f4f94", "#161b4d"),
+)
+CONTRAST = Palette(
+    dark=True,
+    ground="#000000",
+    surface="#000000",
+    panel="#000080",
+    line="#808080",
+    ink="#ffffff",
+    dim="#ffffff",
+    faint="#ffffff",
+    accent="#00ffff",
+    page="#60a0ff",
+    dup="#a0a0a0",
+    delta="#00ff80",
+    wrong="#ff8080",
+    healed="#ffff00",
+    unknown="#ff80ff",
+    good="#00ff00",
+    never="#000000",
+    once="#202020",
+    ramp=_ramp("#203060", "#2060c0", "#00a0c0", "#60ffd0"),
+)
+
+
+@lru_cache(maxsize=4096)
+def style(colour: str | None = None, ground: str | None = None, bold: bool = False) -> Style:
+    """A style, made once."""
+    return Style(color=colour, bgcolor=ground, bold=bold or None)
+
+
+@lru_cache(maxsize=64)
+def pairs(colours: Sequence[str]) -> list[Style]:
+    """The style of a half block for each upper and lower colour, at ``upper * len(colours) + lower``."""
+    return [style(upper, lower) for upper in colours for lower in colours]

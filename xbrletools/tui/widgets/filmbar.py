@@ -1,0 +1,115 @@
+"""The stream as a film strip to click and drag on: what was sent when, where records are wrong, and the moment."""
+
+import numpy as np
+from numpy.typing import NDArray
+from textual import events
+from textual.message import Message
+
+from ...analysis.film import CLASSES, Film
+from ..palette import Palette, style
+from .lines import Caption, Line
+
+_HEIGHTS = "▁▂▃▄▅▆▇"  # full blocks would grow together with the line above
+_LABEL = 3  # cells before the strip
+
+
+class FilmBar(Caption):
+    """One line, and a second with the passes where there is room: height is the bytes sent, by their logarithm."""
+
+    DEFAULT_CSS = """
+    FilmBar { height: 1; }
+    FilmBar.tall { height: 2; }
+    """
+
+    class Pressed(Message):
+        """A place on the film was clicked, or the head was dragged there: ``place`` of ``room``, from the left."""
+
+        def __init__(self, place: int, room: int) -> None:
+            super().__init__()
+            self.place = place
+            self.room = room
+
+    def __init__(self) -> None:
+        super().__init__(id="film")
+        self._dragged = False
+
+    @property
+    def room(self) -> int:
+        """The cells of the strip."""
+        return max(1, self.size.width - _LABEL - 1)
+
+    def show_film(
+        self, film: Film | None, suspects: NDArray[np.int64], row: int, rows: int, colours: Palette, playing: bool
+    ) -> None:
+        """Show the film, with ``row`` as the moment. Before there is one: only how far the moment is among ``rows``.
+
+        ``suspects`` (k,) int64 are rows that findings call wrong.
+        """
+        room = self.room
+        at = min(room - 1, row * room // max(1, rows))
+        label = " ‖ " if playing else " ▶ "
+        if film is None:
+            line: Line = [
+                (label, style(colours.accent)),
+                ("━" * at, ""),
+                ("┃", "strong"),
+                ("─" * (room - at - 1), "dim"),
+            ]
+            self.show([line, []])
+            return
+        parts = film.across(room)
+        total = parts.sum(1)
+        level = np.log1p(total) / max(1e-9, float(np.log1p(total.max())))
+        heights = np.minimum(len(_HEIGHTS) - 1, (level * len(_HEIGHTS)).astype(int)).tolist()
+        bad = np.bincount(np.minimum(room - 1, suspects * room // max(1, rows)), minlength=room) > 0
+        shades = {name: colours.calm(getattr(colours, name)) for name in CLASSES}
+        strip: list[tuple[str, object]] = [(label, style(colours.accent, bold=True))]
+        for x in range(room):
+            colour = shades[CLASSES[int(parts[x].argmax())]] if total[x] else colours.line
+            if bad[x]:
+                colour = colours.calm(colours.wrong)
+            if x > at:
+                colour = colours.line if not bad[x] else colour
+            if x == at:
+                strip.append(("┃", style(colours.bright, bold=True)))
+            elif len(strip) > 1 and strip[-1][1] == style(colour):
+                strip[-1] = (str(strip[-1][0]) + _HEIGHTS[heights[x]], strip[-1][1])
+            else:
+                strip.append((_HEIGHTS[heights[x]], style(colour)))
+        self.show([strip, [(" " * _LABEL, ""), (self._ticks(film, room), "dim")]])  # type: ignore[list-item]
+
+    @staticmethod
+    def _ticks(film: Film, room: int) -> str:
+        """The passes, as many of them as there is room for."""
+        cells, free = [" "] * room, 0
+        for number, row in film.passes:
+            place, text = film.place(row, room), f"╵{number}"
+            if place >= free and place + len(text) <= room:
+                cells[place : place + len(text)] = text
+                free = place + len(text) + 1
+        return "".join(cells)
+
+    def on_resize(self, _event: events.Resize) -> None:
+        """Show passes where the screen is tall."""
+        self.set_class(self.app.size.height >= 36, "tall")
+
+    def _point(self, x: int) -> None:
+        place = x - _LABEL
+        if 0 <= place < self.room:
+            self.post_message(self.Pressed(place, self.room))
+
+    def on_mouse_down(self, event: events.MouseDown) -> None:
+        """Begin to drag the moment."""
+        self._dragged = True
+        self.capture_mouse()
+        self._point(event.x)
+
+    def on_mouse_move(self, event: events.MouseMove) -> None:
+        """Drag it."""
+        if self._dragged:
+            self._point(event.x)
+
+    def on_mouse_up(self, _event: events.MouseUp) -> None:
+        """Let it go."""
+        self._dragged = False
+        self.release_mouse()

@@ -44,9 +44,9 @@ def _check(words: list[str], terminal: bool = False) -> int:
 def _commands(path: str, missing: str, folder: Path) -> Iterator[list[str]]:
     """Every command, on a file that is there, on one that is not, and with each of its files so called."""
     for s in (path, missing, str(folder)):
-        for command in ("info", "dump", "verify", "stats", "sender", "whatif", "salvage", "tui"):
+        for command in ("info", "dump", "verify", "stats", "top", "sender", "whatif", "salvage", "tui"):
             yield [command, s]
-        for command in ("info", "dump", "verify", "stats", "sender", "whatif", "salvage"):
+        for command in ("info", "dump", "verify", "stats", "top", "sender", "whatif", "salvage"):
             yield [command, s, "--json"]
         yield ["verify", s, "--sarif"]
         yield ["page", s, "0x0"]

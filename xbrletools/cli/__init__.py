@@ -30,6 +30,7 @@ COMMANDS = {
     "dump": "List every section and record, one a line.",
     "verify": "Report what is wrong: findings with rule, place and evidence.",
     "stats": "Count records and bytes by kind, block and pass.",
+    "top": "Show which pages were sent most often, by resends, bytes and passes.",
     "page": "Show every record of one page, or its bytes after any record.",
     "blame": "Show which record last wrote each byte.",
     "grep": "Search memory, or every version of it, for bytes, text or a regex.",

@@ -1,9 +1,8 @@
 """`xbrle dump`: every section and record, one line each, in the order of the file."""
 
 import os
-from collections.abc import Collection, Iterable, Iterator, Mapping, MutableMapping
+from collections.abc import Iterable, Iterator, MutableMapping
 from dataclasses import replace
-from typing import Any
 
 import click
 import numpy as np
@@ -26,6 +25,7 @@ from ..table.table import Origins
 from ..table.windows import Window, derived, slices, windows
 from ..text import shown
 from . import EXIT_FINDINGS, warn
+from .filtering import filtering, wanted_of
 from .listing import JsonLister, Lister, TextLister
 from .options import examples, json_lines, salvaging
 from .output import report
@@ -33,24 +33,6 @@ from .writer import write
 
 _PACKET_FIELDS = frozenset(("channel", "packet"))  # fields that a packet has as well as a record
 _BULK = (ram.IDSTR, block.IDSTR)
-_OPTIONS = {
-    "kind": "KIND,...",
-    "block": "NAME",
-    "page": "[BLOCK:]ADDR[-ADDR]",
-    "section": "N[-M]|NAME",
-    "pass": "N[-M]",
-    "record": "N[-M]",
-    "packet": "N[-M]",
-    "finding": "RULE",
-}
-
-
-def _filtering(function: Any) -> Any:
-    """Add the options that are each one term of a filter."""
-    for field, metavar in reversed(_OPTIONS.items()):
-        option = click.option(f"--{field}", f"by_{field}", metavar=metavar, help=f"Add {field}:... to the filter.")
-        function = option(function)
-    return click.argument("words", nargs=-1, metavar="[FILTER]...")(function)
 
 
 @click.command(
@@ -61,7 +43,7 @@ def _filtering(function: Any) -> Any:
     )
 )
 @salvaging
-@_filtering
+@filtering
 @click.option("--devices", is_flag=True, help="List only the sections of devices.")
 @click.option("--fields", is_flag=True, help="Also list the fields of each section and record, with offset and size.")
 @click.option(
@@ -92,7 +74,7 @@ def command(
     Sections inside a package of postcopy (sections sent inside one command) are indented by two columns. The offset of
     a record or packet from another channel is the offset in that channel's file. A packet stands before its records.
     """
-    wanted = _wanted(" ".join(words), options)
+    wanted = wanted_of(words, options)
     looks_back = fields or runs or hexadecimal or (wanted is not None and "finding" in wanted.fields)
     looks_back = looks_back or opened.salvaged
     scan = None if looks_back or devices or opened.has_channels else opened.scan()
@@ -127,30 +109,6 @@ def _noting(
         for index, number in carried.items():
             of_blocks[index] = of_blocks.get(index, 0) + number
         yield window
-
-
-def _wanted(text: str, options: Mapping[str, str | None]) -> Filter | None:
-    """The filter that the words and the options make together, or None if they let everything pass."""
-    parts = [filters.parse(text, _rules("finding" in text))]
-    parts += [_option(name.removeprefix("by_"), value) for name, value in options.items() if value is not None]
-    parts = [f for f in parts if f.fields]
-    return filters.All(tuple(parts)) if parts else None
-
-
-def _option(field: str, value: str) -> Filter:
-    """The filter of ``--field value``. Commas divide several values, except in block names."""
-    values = value.split(",") if field != "block" else [value]
-    rules = _rules(field == "finding")
-    return filters.AnyOf(tuple(filters.term(field, v, rules) for v in values))
-
-
-def _rules(wanted: bool) -> Collection[str] | None:
-    """The rules that a finding can have, or None if the filter does not ask for findings."""
-    if not wanted:
-        return None
-    from ..verify.rules import RULES
-
-    return RULES
 
 
 def _devices(scan: Found, wanted: Filter | None, lister: Lister) -> Iterator[str]:

@@ -1,0 +1,209 @@
+"""Which pages the sender sent most: resends, bytes and passes of each page, or of each range of pages.
+
+A record of a page that is not the page's first one in the stream is a *resend*: the guest wrote the page since. Counts
+are kept for each page that records carry, and the table is read a window at a time.
+"""
+
+from collections.abc import Iterable
+from dataclasses import dataclass, field, replace
+from enum import Enum
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ..arrays import Places, reserve
+from ..filters import Filter
+from ..filters.conditions import Located
+from ..memory.image import PageSpace
+from ..memory.moments import space_of
+from ..model import Stream
+from ..table.kinds import IS_DELTA
+from ..table.windows import Window, slices
+
+Ints = NDArray[np.int64]
+
+BY_BLOCK = 0  # the size of a range that is a whole block
+_PASS_BITS = np.uint64(32)
+_PASS = np.uint64((1 << 32) - 1)
+_KEPT = 1 << 20  # pairs of page and pass after which they are made distinct
+
+
+class Order(Enum):
+    """What comes first. All but addresses fall. Equal rows come by bytes, then by address."""
+
+    RESENDS = "resends"
+    BYTES = "bytes"
+    PASSES = "passes"
+    DELTA = "delta"
+    ADDRESS = "address"
+
+
+@dataclass(frozen=True, slots=True)
+class Top:
+    """Ranges of pages that records carry, (n,) int64 each.
+
+    A range is ``length`` bytes of ``block`` (its index) from ``address`` on. ``pages`` counts those in it that came.
+    ``records`` counts their records, ``resends`` those that are not a page's first in the stream. ``bytes`` are whole
+    records on the wire, ``resent_bytes`` those of resends, ``payload`` their payloads alone. ``deltas`` and
+    ``delta_bytes`` count the deltas and their payloads. The passes of range i are
+    ``passes[starts[i]:starts[i] + counts[i]]``, rising. ``outside`` counts the records of pages that lie outside every
+    block. They are in no range.
+    """
+
+    block: Ints
+    address: Ints
+    length: Ints
+    pages: Ints
+    records: Ints
+    resends: Ints
+    bytes: Ints
+    resent_bytes: Ints
+    payload: Ints
+    deltas: Ints
+    delta_bytes: Ints
+    starts: Ints
+    counts: Ints
+    passes: Ints
+    outside: int
+    page_size: int
+
+    def __len__(self) -> int:
+        return len(self.block)
+
+    def passes_of(self, row: int) -> list[int]:
+        """The passes in which pages of a range came, rising."""
+        start = int(self.starts[row])
+        found: list[int] = self.passes[start : start + int(self.counts[row])].tolist()
+        return found
+
+    @property
+    def delta_share(self) -> NDArray[np.float64]:
+        """The bytes of deltas against the pages that they stand for, (n,) float64. It is NaN without deltas."""
+        whole = self.deltas * self.page_size
+        share: NDArray[np.float64] = np.full(len(self), np.nan)
+        return np.divide(self.delta_bytes, whole, out=share, where=whole > 0)
+
+    def sorted(self, order: Order, limit: int | None = None) -> "Top":
+        """The same ranges in another order, and of those the first ``limit``."""
+        if order is Order.ADDRESS:
+            return self.take(np.arange(len(self))[:limit])
+        values = {
+            Order.RESENDS: self.resends,
+            Order.BYTES: self.bytes,
+            Order.PASSES: self.counts,
+            Order.DELTA: np.nan_to_num(self.delta_share, nan=-1.0),
+        }[order]
+        return self.take(np.lexsort((-self.bytes, -values))[:limit])
+
+    def take(self, rows: Ints) -> "Top":
+        """Some ranges, (m,) rows. The passes stay as they are."""
+        return replace(self, **{name: getattr(self, name)[rows] for name in _COLUMNS})
+
+
+_COLUMNS = tuple(Top.__dataclass_fields__)[:-3]  # those that have a value for each range
+_SUMS = ("records", "resends", "bytes", "resent_bytes", "payload", "deltas", "delta_bytes")
+
+
+@dataclass(slots=True)
+class _Pages:
+    """The sums of each page that came, by its place in ``places``, and the pairs of place and pass that occur."""
+
+    places: Places
+    sums: dict[str, Ints] = field(default_factory=dict)
+    seen: NDArray[np.bool_] = field(default_factory=lambda: np.empty(0, bool))
+    pairs: list[NDArray[np.uint64]] = field(default_factory=list)
+    loose: int = 0
+    outside: int = 0
+
+    def __post_init__(self) -> None:
+        self.sums = {name: reserve((len(self.places),), np.int64) for name in _SUMS}
+        self.seen = reserve((len(self.places),), bool)
+
+    def add(self, window: Window, pages: Ints, chosen: NDArray[np.bool_]) -> None:
+        """Add the records ``chosen`` (n,) of a window. ``pages`` (n,) are their pages, -1 for none."""
+        inside = pages >= 0
+        self.outside += int(np.count_nonzero(chosen & window.is_page & ~inside))
+        rows = np.flatnonzero(inside & window.is_page)
+        at = self.places.of(pages[rows])
+        again = self._again(at)
+        keep = chosen[rows]
+        rows, at, again = rows[keep], at[keep], again[keep]
+        c = window.columns
+        payload = c.length[rows].astype(np.int64)
+        wire, is_delta = payload + c.head[rows], IS_DELTA[c.kind[rows]]
+        for name, values in (
+            ("records", np.ones(len(rows), np.int64)),
+            ("resends", again.astype(np.int64)),
+            ("bytes", wire),
+            ("resent_bytes", wire * again),
+            ("payload", payload),
+            ("deltas", is_delta.astype(np.int64)),
+            ("delta_bytes", payload * is_delta),
+        ):
+            np.add.at(self.sums[name], at, values)
+        self.pairs.append(at.astype(np.uint64) << _PASS_BITS | window.pass_[rows])
+        self.loose += len(rows)
+        if self.loose > _KEPT:
+            self.pairs, self.loose = [self.distinct()], 0
+
+    def distinct(self) -> NDArray[np.uint64]:
+        """The pairs, each once, rising: the place in the upper half, the pass in the lower."""
+        return np.unique(np.concatenate([np.empty(0, np.uint64), *self.pairs]))
+
+    def _again(self, at: Ints) -> NDArray[np.bool_]:
+        """Which of these records, by the places of their pages, follow another of the same page."""
+        again: NDArray[np.bool_] = np.ones(len(at), bool)
+        places, firsts = np.unique(at, return_index=True)
+        again[firsts] = self.seen[places]
+        self.seen[places] = True
+        return again
+
+
+def top(stream: Stream, size: int | None = None, wanted: Filter | None = None, findings: Iterable[Located] = ()) -> Top:
+    """What was sent of each page, or of each range of ``size`` bytes, in the order of addresses.
+
+    ``size`` is a multiple of the page size, `BY_BLOCK` for whole blocks, None for pages. Records that ``wanted`` does
+    not hold for are left out. A record that it holds for is a resend where any earlier record carried its page.
+    ``findings`` are what its term ``finding:`` looks at. Memory grows with the pages that came and the passes that each
+    came in.
+
+    Raises:
+        XbrleError: the blocks claim more than any guest has.
+    """
+    space = space_of(stream)
+    pages = _Pages(space.places(stream.records.columns))
+    for window in slices(stream.records):
+        chosen = np.ones(len(window), bool) if wanted is None else wanted.mask(window, findings)
+        pages.add(window, space.pages_of(window.columns), chosen)
+    return _ranges(pages, space, space.page_size if size is None else size)
+
+
+def _ranges(pages: _Pages, space: PageSpace, size: int) -> Top:
+    """The sums of pages, put together by ranges of ``size`` bytes."""
+    came = np.flatnonzero(pages.sums["records"][:-1])
+    number = pages.places.numbers(came)
+    block = np.searchsorted(space.first, number, side="right") - 1
+    address = (number - space.first[block]) * space.page_size
+    lengths = np.array([b.length for b in space.blocks], np.int64)[block]
+    start = np.zeros(len(address), np.int64) if size == BY_BLOCK else address // size * size
+    stop = lengths if size == BY_BLOCK else np.minimum(start + size, lengths)
+    begins = np.flatnonzero((np.diff(block, prepend=-1) != 0) | (np.diff(start, prepend=-1) != 0))
+    range_of = np.searchsorted(begins, np.arange(len(came)), side="right") - 1
+
+    pairs = pages.distinct()
+    of_range = range_of[np.searchsorted(came, (pairs >> _PASS_BITS).astype(np.int64))].astype(np.uint64)
+    pairs = np.unique(of_range << _PASS_BITS | pairs & _PASS)
+    counts = np.bincount((pairs >> _PASS_BITS).astype(np.int64), minlength=len(begins))
+    sums: dict[str, Ints] = {name: np.add.reduceat(pages.sums[name][came], begins) for name in _SUMS}
+    return Top(
+        block=block[begins],
+        address=start[begins],
+        length=(stop - start)[begins],
+        pages=np.diff(np.append(begins, len(came))),
+        **sums,
+        starts=np.cumsum(counts) - counts,
+        counts=counts,
+        passes=(pairs & _PASS).astype(np.int64),
+        outside=pages.outside,
+        page_size=space.page_size,
+    )

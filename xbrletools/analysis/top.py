@@ -25,7 +25,6 @@ Ints = NDArray[np.int64]
 BY_BLOCK = 0  # the size of a range that is a whole block
 _PASS_BITS = np.uint64(32)
 _PASS = np.uint64((1 << 32) - 1)
-_KEPT = 1 << 20  # pairs of page and pass after which they are made distinct
 
 
 class Order(Enum):
@@ -111,13 +110,14 @@ class _Pages:
     places: Places
     sums: dict[str, Ints] = field(default_factory=dict)
     seen: NDArray[np.bool_] = field(default_factory=lambda: np.empty(0, bool))
+    last: NDArray[np.uint32] = field(default_factory=lambda: np.empty(0, np.uint32))
     pairs: list[NDArray[np.uint64]] = field(default_factory=list)
-    loose: int = 0
     outside: int = 0
 
     def __post_init__(self) -> None:
         self.sums = {name: reserve((len(self.places),), np.int64) for name in _SUMS}
         self.seen = reserve((len(self.places),), bool)
+        self.last = reserve((len(self.places),), np.uint32)
 
     def add(self, window: Window, pages: Ints, chosen: NDArray[np.bool_]) -> None:
         """Add the records ``chosen`` (n,) of a window. ``pages`` (n,) are their pages, -1 for none."""
@@ -141,14 +141,10 @@ class _Pages:
             ("delta_bytes", payload * is_delta),
         ):
             np.add.at(self.sums[name], at, values)
-        self.pairs.append(at.astype(np.uint64) << _PASS_BITS | window.pass_[rows])
-        self.loose += len(rows)
-        if self.loose > _KEPT:
-            self.pairs, self.loose = [self.distinct()], 0
-
-    def distinct(self) -> NDArray[np.uint64]:
-        """The pairs, each once, rising: the place in the upper half, the pass in the lower."""
-        return np.unique(np.concatenate([np.empty(0, np.uint64), *self.pairs]))
+        passes = window.pass_[rows]
+        new = passes != self.last[at]  # the passes of a block only rise
+        self.last[at] = passes
+        self.pairs.append(at[new].astype(np.uint64) << _PASS_BITS | passes[new])
 
     def _again(self, at: Ints) -> NDArray[np.bool_]:
         """Which of these records, by the places of their pages, follow another of the same page."""
@@ -188,11 +184,9 @@ def _ranges(pages: _Pages, space: PageSpace, size: int) -> Top:
     start = np.zeros(len(address), np.int64) if size == BY_BLOCK else address // size * size
     stop = lengths if size == BY_BLOCK else np.minimum(start + size, lengths)
     begins = np.flatnonzero((np.diff(block, prepend=-1) != 0) | (np.diff(start, prepend=-1) != 0))
-    range_of = np.searchsorted(begins, np.arange(len(came)), side="right") - 1
-
-    pairs = pages.distinct()
-    of_range = range_of[np.searchsorted(came, (pairs >> _PASS_BITS).astype(np.int64))].astype(np.uint64)
-    pairs = np.unique(of_range << _PASS_BITS | pairs & _PASS)
+    range_of = np.zeros(len(pages.places), np.uint64)  # by place
+    range_of[came] = np.repeat(np.arange(len(begins)), np.diff(np.append(begins, len(came))))
+    pairs = _distinct([range_of[p >> _PASS_BITS] << _PASS_BITS | p & _PASS for p in pages.pairs])
     counts = np.bincount((pairs >> _PASS_BITS).astype(np.int64), minlength=len(begins))
     sums: dict[str, Ints] = {name: np.add.reduceat(pages.sums[name][came], begins) for name in _SUMS}
     return Top(
@@ -207,3 +201,12 @@ def _ranges(pages: _Pages, space: PageSpace, size: int) -> Top:
         outside=pages.outside,
         page_size=space.page_size,
     )
+
+
+def _distinct(parts: list[NDArray[np.uint64]]) -> NDArray[np.uint64]:
+    """The different values, rising. Sorting such pairs is far faster than hashing them."""
+    values = np.concatenate([np.empty(0, np.uint64), *parts])
+    values.sort()
+    different = np.ones(len(values), bool)
+    np.not_equal(values[1:], values[:-1], out=different[1:])
+    return values[different]

@@ -9,7 +9,7 @@ import xbrletools
 from tests.conftest import SAMPLES
 from tests.posted import PAGE, dup, page, stream
 from xbrletools import filters
-from xbrletools.analysis.top import BY_BLOCK, Order, top
+from xbrletools.analysis.top import BY_BLOCK, Order, grouped, ranges, top
 from xbrletools.formats.ram import DELTA_KINDS, PAGE_KINDS
 
 CAPTURES = [
@@ -62,6 +62,12 @@ def counted(found):
     }
 
 
+def by(capture, size):
+    """The ranges of that size, None for pages."""
+    found = top(capture.stream)
+    return found if size is None else ranges(found, capture.blocks, size)
+
+
 def agrees(found, plain):
     expected = {k: v | {"pages": len(v["pages"]), "passes": sorted(v["passes"])} for k, v in plain.items()}
     assert counted(found) == expected
@@ -72,14 +78,14 @@ def agrees(found, plain):
 @pytest.mark.parametrize("name", ["posted-8m.bin", "xbzrle-16m.bin"])
 def test_samples_count_as_record_by_record(name, size):
     capture = xbrletools.open(SAMPLES / name)
-    agrees(top(capture.stream, size), naive(capture, capture.page_size if size is None else size))
+    agrees(by(capture, size), naive(capture, capture.page_size if size is None else size))
 
 
 @pytest.mark.parametrize("name", CAPTURES)
 def test_real_captures_count_as_record_by_record(corpus, name):
     capture = xbrletools.open(corpus(name))
     for size in (None, 1 << 16):
-        agrees(top(capture.stream, size), naive(capture, capture.page_size if size is None else size))
+        agrees(by(capture, size), naive(capture, capture.page_size if size is None else size))
 
 
 @pytest.mark.parametrize(
@@ -92,7 +98,7 @@ def test_real_captures_count_as_record_by_record(corpus, name):
 )
 def test_a_filter_leaves_records_out_but_what_it_keeps_stays_a_resend(text, keep):
     capture = xbrletools.open(SAMPLES / "posted-8m.bin")
-    found = top(capture.stream, None, filters.parse(text))
+    found = top(capture.stream, filters.parse(text))
     agrees(found, naive(capture, capture.page_size, keep))
     if text == "pass:2-":
         assert (found.resends == found.records).all()  # all of them came in the first pass
@@ -136,3 +142,16 @@ def test_records_outside_every_block_are_counted_apart():
     assert counted(found)[0, 0]["resends"] == 1
     assert len(found) == 1
     assert found.outside == 1
+
+
+def test_groups_that_do_not_lie_together_add_up():
+    found = top(xbrletools.open(SAMPLES / "posted-8m.bin").stream).sorted(Order.PASSES, 1000)
+    group = np.arange(len(found)) % 3
+    made = grouped(found, group, 4)
+    for i in range(3):
+        rows = np.flatnonzero(group == i)
+        assert made.pages[i] == len(rows)
+        assert made.resends[i] == found.resends[rows].sum()
+        assert made.passes_of(i) == sorted({p for row in rows.tolist() for p in found.passes_of(row)})
+    assert made.pages[3] == 0
+    assert made.passes_of(3) == []

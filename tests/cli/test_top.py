@@ -115,3 +115,12 @@ def test_a_pipe_is_read():
             check=True,
         )
     assert "pc.ram:0x287000" in done.stdout
+
+
+def test_symbols_need_a_linux_guest(capsys):
+    pytest.importorskip("drgn")
+    status, _, err = run(capsys, "top", XBZRLE, "--symbols", "vmlinux")
+    assert status == 2
+    assert "VMCOREINFO" in err
+    assert run(capsys, "top", XBZRLE, "--by", "owner")[0] == 2
+    assert run(capsys, "top", XBZRLE, "--by", "2M", "--symbols", "vmlinux")[0] == 2

@@ -4,9 +4,10 @@ A record of a page that is not the page's first one in the stream is a *resend*:
 are kept for each page that records carry, and the table is read a window at a time.
 """
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field, replace
 from enum import Enum
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -14,9 +15,8 @@ from numpy.typing import NDArray
 from ..arrays import Places, reserve
 from ..filters import Filter
 from ..filters.conditions import Located
-from ..memory.image import PageSpace
 from ..memory.moments import space_of
-from ..model import Stream
+from ..model import Block, Stream
 from ..table.kinds import IS_DELTA
 from ..table.windows import Window, slices
 
@@ -32,6 +32,7 @@ class Order(Enum):
 
     RESENDS = "resends"
     BYTES = "bytes"
+    RESENT = "resent"
     PASSES = "passes"
     DELTA = "delta"
     ADDRESS = "address"
@@ -82,17 +83,22 @@ class Top:
         share: NDArray[np.float64] = np.full(len(self), np.nan)
         return np.divide(self.delta_bytes, whole, out=share, where=whole > 0)
 
-    def sorted(self, order: Order, limit: int | None = None) -> "Top":
-        """The same ranges in another order, and of those the first ``limit``."""
-        if order is Order.ADDRESS:
-            return self.take(np.arange(len(self))[:limit])
+    def order(self, by: Order) -> Ints:
+        """The rows in another order, (n,) int64."""
+        if by is Order.ADDRESS:
+            return np.arange(len(self))
         values = {
             Order.RESENDS: self.resends,
             Order.BYTES: self.bytes,
+            Order.RESENT: self.resent_bytes,
             Order.PASSES: self.counts,
             Order.DELTA: np.nan_to_num(self.delta_share, nan=-1.0),
-        }[order]
-        return self.take(np.lexsort((-self.bytes, -values))[:limit])
+        }[by]
+        return np.lexsort((-self.bytes, -values))
+
+    def sorted(self, by: Order, limit: int | None = None) -> "Top":
+        """The same ranges in another order, and of those the first ``limit``."""
+        return self.take(self.order(by)[:limit])
 
     def take(self, rows: Ints) -> "Top":
         """Some ranges, (m,) rows. The passes stay as they are."""
@@ -155,13 +161,12 @@ class _Pages:
         return again
 
 
-def top(stream: Stream, size: int | None = None, wanted: Filter | None = None, findings: Iterable[Located] = ()) -> Top:
-    """What was sent of each page, or of each range of ``size`` bytes, in the order of addresses.
+def top(stream: Stream, wanted: Filter | None = None, findings: Iterable[Located] = ()) -> Top:
+    """What was sent of each page, in the order of addresses.
 
-    ``size`` is a multiple of the page size, `BY_BLOCK` for whole blocks, None for pages. Records that ``wanted`` does
-    not hold for are left out. A record that it holds for is a resend where any earlier record carried its page.
-    ``findings`` are what its term ``finding:`` looks at. Memory grows with the pages that came and the passes that each
-    came in.
+    Records that ``wanted`` does not hold for are left out. A record that it holds for is a resend where any earlier
+    record carried its page. ``findings`` are what its term ``finding:`` looks at. Memory grows with the pages that came
+    and the passes that each came in.
 
     Raises:
         XbrleError: the blocks claim more than any guest has.
@@ -171,36 +176,57 @@ def top(stream: Stream, size: int | None = None, wanted: Filter | None = None, f
     for window in slices(stream.records):
         chosen = np.ones(len(window), bool) if wanted is None else wanted.mask(window, findings)
         pages.add(window, space.pages_of(window.columns), chosen)
-    return _ranges(pages, space, space.page_size if size is None else size)
-
-
-def _ranges(pages: _Pages, space: PageSpace, size: int) -> Top:
-    """The sums of pages, put together by ranges of ``size`` bytes."""
     came = np.flatnonzero(pages.sums["records"][:-1])
     number = pages.places.numbers(came)
     block = np.searchsorted(space.first, number, side="right") - 1
-    address = (number - space.first[block]) * space.page_size
-    lengths = np.array([b.length for b in space.blocks], np.int64)[block]
-    start = np.zeros(len(address), np.int64) if size == BY_BLOCK else address // size * size
-    stop = lengths if size == BY_BLOCK else np.minimum(start + size, lengths)
-    begins = np.flatnonzero((np.diff(block, prepend=-1) != 0) | (np.diff(start, prepend=-1) != 0))
-    range_of = np.zeros(len(pages.places), np.uint64)  # by place
-    range_of[came] = np.repeat(np.arange(len(begins)), np.diff(np.append(begins, len(came))))
-    pairs = _distinct([range_of[p >> _PASS_BITS] << _PASS_BITS | p & _PASS for p in pages.pairs])
-    counts = np.bincount((pairs >> _PASS_BITS).astype(np.int64), minlength=len(begins))
-    sums: dict[str, Ints] = {name: np.add.reduceat(pages.sums[name][came], begins) for name in _SUMS}
+    row_of = np.zeros(len(pages.places), np.uint64)  # by place
+    row_of[came] = np.arange(len(came))
+    pairs = _distinct([row_of[p >> _PASS_BITS] << _PASS_BITS | p & _PASS for p in pages.pairs])
+    sums: dict[str, Ints] = {name: pages.sums[name][came] for name in _SUMS}
     return Top(
-        block=block[begins],
-        address=start[begins],
-        length=(stop - start)[begins],
-        pages=np.diff(np.append(begins, len(came))),
+        block=block,
+        address=(number - space.first[block]) * space.page_size,
+        length=np.full(len(came), space.page_size),
+        pages=np.ones(len(came), np.int64),
         **sums,
-        starts=np.cumsum(counts) - counts,
-        counts=counts,
-        passes=(pairs & _PASS).astype(np.int64),
+        **_passes(pairs, len(came)),
         outside=pages.outside,
         page_size=space.page_size,
     )
+
+
+def ranges(found: Top, blocks: Sequence[Block], size: int) -> Top:
+    """The pages of `top` put together by ranges of ``size`` bytes, a multiple of the page size, or `BY_BLOCK`."""
+    lengths = np.array([b.length for b in blocks], np.int64)[found.block]
+    start = np.zeros(len(found), np.int64) if size == BY_BLOCK else found.address // size * size
+    stop = lengths if size == BY_BLOCK else np.minimum(start + size, lengths)
+    begins = np.flatnonzero((np.diff(found.block, prepend=-1) != 0) | (np.diff(start, prepend=-1) != 0))
+    group = np.repeat(np.arange(len(begins)), np.diff(np.append(begins, len(found))))
+    made = grouped(found, group, len(begins))
+    return replace(made, block=found.block[begins], address=start[begins], length=(stop - start)[begins])
+
+
+def grouped(found: Top, group: Ints, count: int) -> Top:
+    """The pages of `top` put together by ``group`` (n,) int64, from 0 to ``count`` - 1.
+
+    A group does not have a place: its ``block`` and its ``address`` are -1, its ``length`` is that of its pages.
+    """
+    names = ("pages", "length", *_SUMS)
+    sums: dict[str, Any] = {name: np.zeros(count, np.int64) for name in names}
+    for name in names:
+        np.add.at(sums[name], group, getattr(found, name))
+    before = np.cumsum(found.counts) - found.counts
+    passes = found.passes[np.repeat(found.starts - before, found.counts) + np.arange(found.counts.sum())]
+    of_pair = np.repeat(group, found.counts).astype(np.uint64)
+    pairs = _distinct([of_pair << _PASS_BITS | passes.astype(np.uint64)])
+    none = np.full(count, -1, np.int64)
+    return replace(found, block=none, address=none, **sums, **_passes(pairs, count))
+
+
+def _passes(pairs: NDArray[np.uint64], count: int) -> dict[str, Any]:
+    """The columns of `Top` that say in which passes each of ``count`` rows came, from pairs of row and pass."""
+    counts = np.bincount((pairs >> _PASS_BITS).astype(np.int64), minlength=count)
+    return {"starts": np.cumsum(counts) - counts, "counts": counts, "passes": (pairs & _PASS).astype(np.int64)}
 
 
 def _distinct(parts: list[NDArray[np.uint64]]) -> NDArray[np.uint64]:

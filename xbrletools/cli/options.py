@@ -98,6 +98,7 @@ READ = frozenset(
         "check",
         "sender_log",
         "receiver_log",
+        "symbols",
     )
 )
 _CHANNELS_MAX = 256  # files S.1, S.2 ... beside S that are looked for

@@ -3,9 +3,11 @@
 import json
 import os
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 import click
+import numpy as np
 
 from .. import filters
 from ..capture import Capture
@@ -18,17 +20,22 @@ from .output import report
 from .writer import say
 
 if TYPE_CHECKING:
+    from ..analysis.owners import Owners
     from ..analysis.top import Top
 
-ORDERS = ("resends", "bytes", "passes", "delta", "address")
+ORDERS = ("resends", "bytes", "resent", "passes", "delta", "address")
 ROWS = 20  # that a person is shown where nothing else is asked for
 WIDTH = 80
 PASSES_SHOWN = 14  # characters
+TAIL = 24  # characters at the end of a name that is cut: those that tell ranges apart
 
 
-def _usage(by: str, limit: int | None) -> None:
-    del limit
-    _range(by)
+def _usage(by: str | None, symbols: str | None) -> None:
+    _range(by or "page")
+    if by == "owner" and symbols is None:
+        raise click.UsageError("--by owner needs --symbols VMLINUX")
+    if symbols is not None and by not in (None, "owner", "page"):
+        raise click.UsageError("--symbols goes with --by owner or --by page")
 
 
 @click.command(
@@ -43,27 +50,32 @@ def _usage(by: str, limit: int | None) -> None:
 @filtering
 @click.option(
     "--by",
-    default="page",
-    show_default=True,
-    metavar="page|SIZE|block",
-    help="Add up pages by ranges of this size, for example 64K or 2M, or by block.",
+    metavar="page|SIZE|block|owner",
+    help="Add up pages by ranges of this size, for example 64K or 2M, by block, or by owner (default: page; with "
+    "--symbols owner).",
 )
 @click.option(
     "--sort",
     "order",
     type=click.Choice(ORDERS),
-    default="resends",
-    show_default=True,
-    help="What comes first. delta: the deltas that save least. All but addresses fall.",
+    help="What comes first (default: resends; by owner resent). resent: bytes of resends. delta: the deltas that save "
+    "least. All but addresses fall.",
 )
 @click.option("--limit", type=click.IntRange(1), metavar="N", help=f"Print N rows (default: {ROWS}; with --json all).")
+@click.option(
+    "--symbols",
+    metavar="VMLINUX",
+    help="Name the owner of each page, for a Linux guest: process, file, slab cache or part of the kernel. VMLINUX is "
+    "its kernel with debug information (needs xbrletools[symbols]).",
+)
 @json_lines
 def command(
     opened: Capture,
     words: tuple[str, ...],
-    by: str,
-    order: str,
+    by: str | None,
+    order: str | None,
     limit: int | None,
+    symbols: str | None,
     as_json: bool,
     **options: str | None,
 ) -> int:
@@ -76,57 +88,91 @@ def command(
     A FILTER selects the records that are counted, as in `xbrle dump`, for example pass:2- or kind:delta. A record that
     it selects is a resend if any earlier record carried its page.
 
-    Exit status: 0 all of S was read, 1 S is damaged, or records lie outside every block.
-    """
-    from ..analysis.top import Order, top
+    Owners are those at the end of S. By owner, only pages that were sent again are counted.
 
+    Exit status: 0 all of S was read, 1 S is damaged, records lie outside every block, or owners cannot be read.
+    """
+    from ..analysis import top as counts
+
+    by = by or ("page" if symbols is None else "owner")
     wanted = wanted_of(words, options)
     findings = tuple(opened.verify()) if wanted is not None and "finding" in wanted.fields else ()
     length = _range(by)
     if length is not None and length % opened.page_size:
         raise XbrleError(f"--by {by}: pages of this capture have {opened.page_size} bytes; use a multiple of that")
-    found = top(opened.stream, length, wanted, findings)
+    found = counts.top(opened.stream, wanted, findings)
     names = [shown(b.name) for b in opened.blocks]
     if wanted is not None:
         for name in filters.strangers(wanted, [b.name for b in opened.blocks]):
             warn(f"there is no RAM block {shown(os.fsencode(name))}; this capture has {', '.join(names) or 'none'}")
-    rows = found.sorted(Order(order), limit if limit is not None or as_json else ROWS)
+    owners: Owners | None = None
+    if by == "owner" and symbols is not None:
+        found, owners = _by_owner(opened, found, symbols)
+    elif length is not None:
+        found = counts.ranges(found, opened.blocks, length)
+    kind = counts.Order(order or ("resent" if by == "owner" else "resends"))
+    chosen = found.order(kind)[: limit if limit is not None or as_json else ROWS]
+    rows = found.take(chosen)
+    if by == "owner" and owners is not None:
+        owners = replace(owners, index=chosen)
+    elif symbols is not None:
+        owners = _owners(opened, rows, symbols)
     if as_json:
         for i in range(len(rows)):
-            say(json.dumps(_object(rows, i, names)))
+            say(json.dumps(_object(rows, i, names, owners)))
     else:
-        say(_text(found, rows, names, by))
+        say(_text(found, rows, names, by, owners))
+    status = report(opened.problems)
     if found.outside:
         warn(f"{found.outside} records are left out: their pages lie outside every block")
-    status = report(opened.problems)
-    return 1 if found.outside else status
+    for note in owners.notes if owners is not None else ():
+        warn(note)
+    return 1 if found.outside or (owners is not None and owners.notes) else status
 
 
 def _range(by: str) -> int | None:
-    """The size of a range in bytes, None for a page.
+    """The size of a range in bytes, None for a page or an owner.
 
     Raises:
         XbrleError: it is not a size.
     """
     from ..analysis.top import BY_BLOCK
 
-    if by in ("page", "block"):
-        return None if by == "page" else BY_BLOCK
+    if by in ("page", "owner", "block"):
+        return BY_BLOCK if by == "block" else None
     length = size(by)
     if not 0 < length < 1 << 60 or length & (length - 1):
-        raise XbrleError(f"--by {by}: use page, block, or a power of two such as 64K or 2M")
+        raise XbrleError(f"--by {by}: use page, block, owner, or a power of two such as 64K or 2M")
     return length
+
+
+def _owners(opened: Capture, rows: "Top", symbols: str) -> "Owners":
+    from ..analysis.owners import owners_of
+    from ..physical.infer import map_of
+
+    return owners_of(opened.stream, map_of(opened.stream), symbols, rows.block, rows.address)
+
+
+def _by_owner(opened: Capture, found: "Top", symbols: str) -> "tuple[Top, Owners]":
+    """The pages that were sent again, by owner: a row for each of the owners."""
+    from ..analysis.top import grouped
+
+    again = found.take(found.resends.nonzero()[0])
+    owners = _owners(opened, again, symbols)
+    used, group = np.unique(owners.index, return_inverse=True)
+    owners = replace(owners, owners=tuple(owners.owners[i] for i in used.tolist()))
+    return grouped(again, group, len(used)), owners
 
 
 # -- JSON --------------------------------------------------------------------------------------------------------------
 
 
-def _object(rows: "Top", i: int, names: Sequence[str]) -> dict[str, Any]:
-    deltas = int(rows.deltas[i])
-    return {
+def _object(rows: "Top", i: int, names: Sequence[str], owners: "Owners | None") -> dict[str, Any]:
+    deltas, block = int(rows.deltas[i]), int(rows.block[i])
+    out: dict[str, Any] = {
         "format": 1,
-        "block": names[int(rows.block[i])],
-        "page": int(rows.address[i]),
+        "block": names[block] if block >= 0 else None,
+        "page": int(rows.address[i]) if block >= 0 else None,
         "resends": int(rows.resends[i]),
         "bytes": int(rows.bytes[i]),
         "passes": rows.passes_of(i),
@@ -139,46 +185,66 @@ def _object(rows: "Top", i: int, names: Sequence[str]) -> dict[str, Any]:
         "delta_bytes": int(rows.delta_bytes[i]),
         "delta_share": float(rows.delta_share[i]) if deltas else None,
     }
+    if owners is not None:
+        owner = owners.of(i)
+        out["owner"] = {"kind": owner.kind, "name": owner.name, "what": owner.what or None, "pid": owner.pid}
+    return out
 
 
 # -- text --------------------------------------------------------------------------------------------------------------
 
 
-def _text(found: "Top", rows: "Top", names: Sequence[str], by: str) -> str:
+def _text(found: "Top", rows: "Top", names: Sequence[str], by: str, owners: "Owners | None") -> str:
     if not len(found):
-        return "no page was sent" if not found.outside else "no page inside a block was sent"
-    head = ["block:address", "resends", "bytes", "delta", "passes"]
-    if by != "page":
-        head.insert(1, "pages")
-    table = [head]
-    share = rows.delta_share.tolist()
-    for i in range(len(rows)):
-        place = f"{names[int(rows.block[i])]}:{int(rows.address[i]):#x}" if by != "block" else names[int(rows.block[i])]
-        line = [place, str(rows.resends[i]), str(rows.bytes[i]), f"{share[i]:.1%}" if rows.deltas[i] else "-"]
-        line.append(_passes(rows.passes_of(i)))
-        if by != "page":
-            line.insert(1, str(rows.pages[i]))
-        table.append(line)
-    lines = [_summary(found, by), ""]
-    lines += _aligned(table)
+        return "no page was sent" + (" again" if by == "owner" else "")
+    share, with_pages = rows.delta_share.tolist(), by != "page"
+    last = "passes" if by != "page" or owners is None else "owner"
+    sizes = rows.resent_bytes if by == "owner" else rows.bytes
+    head = ["owner" if by == "owner" else "block:address", *(["pages"] if with_pages else []), "resends"]
+    table = [[*head, "resent bytes" if by == "owner" else "bytes", "delta", last]]
+    table += [
+        [
+            _place(rows, i, names, by, owners),
+            *([str(rows.pages[i])] if with_pages else []),
+            str(rows.resends[i]),
+            str(sizes[i]),
+            f"{share[i]:.1%}" if rows.deltas[i] else "-",
+            _called(owners, i) if owners is not None and last == "owner" else _passes(rows.passes_of(i)),
+        ]
+        for i in range(len(rows))
+    ]
+    lines = [_summary(found, by), "", *_aligned(table)]
     if len(rows) < len(found):
         lines.append(f"... {len(found) - len(rows)} more (--limit {len(found)})")
     return "\n".join(lines)
 
 
+def _place(rows: "Top", i: int, names: Sequence[str], by: str, owners: "Owners | None") -> str:
+    """What a row is about: an owner, a block, or an address in it."""
+    if by == "owner" and owners is not None:
+        return _called(owners, i)
+    name = names[int(rows.block[i])]
+    return name if by == "block" else f"{name}:{int(rows.address[i]):#x}"
+
+
+def _called(owners: "Owners", i: int) -> str:
+    """The owner of a row: what it is, then which part of it."""
+    owner = owners.of(i)
+    words = [str(owner.pid)] if owner.pid is not None else []
+    return " ".join([*words, owner.name]) + (f": {owner.what}" if owner.what else "")
+
+
 def _summary(found: "Top", by: str) -> str:
     resent, whole = int(found.resent_bytes.sum()), int(found.bytes.sum())
     again, resends = int((found.resends > 0).sum()), int(found.resends.sum())
+    if by == "owner":
+        return f"{int(found.pages.sum())} pages were sent again, in {resends} resends of {resent} bytes"
     what = {"page": "pages", "block": "blocks"}.get(by, "ranges")
     came = f"{len(found)} {what} came" if len(found) != 1 else f"1 {what[:-1]} came"
     return (
-        f"{came}, {again} of them again, in {_count(resends, 'resend')}\n"
+        f"{came}, {again} of them again, in {resends} resend{'s' if resends != 1 else ''}\n"
         f"resends take {resent} of {whole} bytes ({resent / max(1, whole):.1%})"
     )
-
-
-def _count(number: int, what: str) -> str:
-    return f"{number} {what}" + ("s" if number != 1 else "")
 
 
 def _passes(passes: Sequence[int]) -> str:
@@ -194,17 +260,18 @@ def _passes(passes: Sequence[int]) -> str:
 
 
 def _aligned(table: list[list[str]]) -> list[str]:
-    """Columns of equal width: the first to the left, the others to the right, the last as it is.
+    """Columns of equal width, in at most `WIDTH`: the first to the left, the others to the right, the last as it is.
 
-    A name that would make lines longer than `WIDTH` is cut in its middle.
+    A name that does not fit is cut in its middle.
     """
     last = len(table[0]) - 1
     widths = [max(map(len, column)) for column in zip(*table, strict=True)]
-    room = max(len("block:address"), WIDTH - sum(widths[1:]) - 2 * last)
-    widths[0] = min(widths[0], room)
+    middle = sum(widths[1:last]) + 2 * last
+    widths[last] = min(widths[last], max(PASSES_SHOWN, WIDTH - middle - widths[0]))
+    widths[0] = min(widths[0], WIDTH - middle - widths[last])
     return [
         "  ".join(
-            _cut(cell, room).ljust(widths[0]) if i == 0 else cell if i == last else cell.rjust(widths[i])
+            _cut(cell, widths[i]).ljust(widths[i]) if i in (0, last) else cell.rjust(widths[i])
             for i, cell in enumerate(row)
         ).rstrip()
         for row in table
@@ -212,9 +279,8 @@ def _aligned(table: list[list[str]]) -> list[str]:
 
 
 def _cut(text: str, room: int) -> str:
-    """``text`` in at most ``room`` characters. What is left out stands in its middle, so that addresses stay whole."""
+    """``text`` in at most ``room`` characters. What is left out stands before its end, which tells it from others."""
     if len(text) <= room:
         return text
-    end = min(len(text), room - 4)
-    tail = text[-min(end, 24) :] if end > 24 else text[-end:]
-    return text[: room - len(tail) - 3] + "..." + tail
+    end = min(TAIL, room // 2)
+    return text[: room - end - 3] + "..." + text[len(text) - end :]

@@ -10,7 +10,7 @@ from typing import Any
 
 from construct import ConstructError
 
-from ..formats import core
+from ..formats import core, paging
 from ..formats.elf import Machine
 from ..model import Stream, once
 from ..physical import reading
@@ -128,6 +128,10 @@ def _aarch64(fields: Mapping[str, Any], number: int) -> Cpu | None:
     if all(isinstance(v, tuple) and len(v) == 2 for v in vectors) and isinstance(state, int):
         registers |= {f"v{i}": v for i, v in enumerate(v for pair in vectors for v in pair or ())}
         registers |= {"fpsr": state & core.FPSCR_STATUS, "fpcr": state & core.FPSCR_CONTROL}
+    numbers, values = fields.get("cpreg_vmstate_indexes"), fields.get("cpreg_vmstate_values")
+    if isinstance(numbers, tuple) and isinstance(values, tuple):
+        system = zip(numbers, values, strict=False)
+        registers |= {paging.SYSTEM_REGISTERS[n]: int(v) for n, v in system if n in paging.SYSTEM_REGISTERS}
     return Cpu(number, Machine.AARCH64, registers, {})
 
 

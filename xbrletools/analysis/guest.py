@@ -74,12 +74,7 @@ def _number(info: VmCoreInfo | None, key: str, base: int) -> int | None:
 
 def _vmcoreinfo(stream: Stream, where: PhysicalMap) -> VmCoreInfo | None:
     """VMCOREINFO of the device, or, without a device, of the page that begins as VMCOREINFO does."""
-
-    def read(address: int, length: int) -> bytes | None:
-        r = next((r for r in where.ranges if r.start <= address and address + length <= r.end), None)
-        return None if r is None else reading.read(stream, r.block, r.offset + address - r.start, length)
-
-    info = vmcoreinfo.of_device(stream, read, where.endian)
+    info = vmcoreinfo.of_device(stream, vmcoreinfo.reader_at_end(stream, where), where.endian)
     if info is not None or len(stream.data) > SEARCHED:
         return info
     word = int.from_bytes(vmcoreinfo.BEGINS[:4], "big")

@@ -55,6 +55,16 @@ def reader(image: Image, where: PhysicalMap) -> Read:
     return read
 
 
+def reader_at_end(stream: Stream, where: PhysicalMap) -> Read:
+    """As `reader` of memory at the end of the stream, for a few places: only their records are read."""
+
+    def read(address: int, length: int) -> bytes | None:
+        r = next((r for r in where.ranges if r.start <= address and address + length <= r.end), None)
+        return None if r is None else reading.read(stream, r.block, r.offset + address - r.start, length)
+
+    return read
+
+
 def find(stream: Stream, image: Image, where: PhysicalMap) -> VmCoreInfo | None:
     """VMCOREINFO as the device or memory has it, or None where neither does."""
     return of_device(stream, reader(image, where), where.endian) or _in_memory(image, where)

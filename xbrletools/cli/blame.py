@@ -12,6 +12,8 @@ from ..formats.ram import Kind
 from ..memory.replay import View
 from ..table.sections import Stage
 from ..text import shown, size
+from . import EXIT_FINDINGS
+from .addresses import giving_cpu, located
 from .options import at_record, examples, json_lines, salvaging, viewing
 from .output import report
 from .writer import say
@@ -26,10 +28,13 @@ from .writer import say
 @salvaging
 @click.argument("span", metavar="ADDR+LEN")
 @at_record
+@giving_cpu
 @viewing
 @json_lines
-def command(opened: Capture, span: str, at: int | None, view: str, as_json: bool) -> int:
+def command(opened: Capture, span: str, cpu: int | None, at: int | None, view: str, as_json: bool) -> int:
     """Show which record of S last wrote each of LEN bytes from ADDR, for example pc.ram:0x315000+4K.
+
+    ADDR may be guest-physical, phys:0x1000, or virtual, virt:0xffff800000001000.
 
     A full page or a dup page (one repeated byte) writes all bytes of its page. A delta writes only the bytes that it
     changes. A byte is unknown if the earlier content that its delta needs is missing, or if the delta cannot be
@@ -39,7 +44,10 @@ def command(opened: Capture, span: str, at: int | None, view: str, as_json: bool
     if not plus:
         raise XbrleError(f"invalid range {span!r}: add a length, for example {span}+16")
     status = report(opened.problems)
-    block, offset = opened.space.locate(address)
+    start = located(opened, address, cpu)
+    if start is None:
+        return EXIT_FINDINGS
+    block, offset, status = start[0].block, start[0].offset, max(status, start[1])
     name = shown(opened.blocks[block].name)
     header = f"{'address':{len(name) + 11}} {'length':>8}  record pass stage kind"
     for found in blame(opened.stream, block, offset, size(length), at, View(view)):

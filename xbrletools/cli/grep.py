@@ -3,6 +3,7 @@
 import json
 import re
 from collections.abc import Iterator
+from itertools import repeat
 
 import click
 
@@ -13,6 +14,7 @@ from ..errors import XbrleError
 from ..memory.replay import View
 from ..text import shown
 from . import EXIT_FINDINGS, hexview
+from .addresses import Virtual, giving_cpu, virtual_words
 from .options import before, examples, json_lines, salvaging, viewing
 from .output import progress, report
 from .writer import say
@@ -54,6 +56,8 @@ def _usage(is_hex: bool, utf16: bool, regex: bool, ignore_case: bool) -> None:
     help="Search memory just after this record (default: at the end). With --all: search all versions up to it.",
 )
 @click.option("--block", metavar="NAME", help="Search only this RAM block.")
+@click.option("--virtual", is_flag=True, help="Show the virtual addresses of each match, too.")
+@giving_cpu
 @viewing
 @json_lines
 def command(
@@ -66,6 +70,8 @@ def command(
     everything: bool,
     at: int | None,
     block: str | None,
+    virtual: bool,
+    cpu: int | None,
     view: str,
     as_json: bool,
 ) -> int:
@@ -75,7 +81,11 @@ def command(
     With --regex, ^ and $ match at line breaks, and a match ends at most 4 KiB after the page that it begins in. An
     expression may take a second for a page. Where it takes more, the search ends with an error that names the page.
 
-    Exit status: 0 something matched, 1 nothing matched, 2 S cannot be read or the search ended early.
+    With --virtual, each match is followed by its virtual addresses in the page tables of a CPU at the end of S, or by -
+    where these tables do not map it.
+
+    Exit status: 0 something matched, 1 nothing matched or virtual addresses may be missing, 2 S cannot be read or the
+    search ended early.
     """
     wanted = _pattern(pattern, is_hex, utf16, regex, ignore_case)
     report(opened.problems)
@@ -86,13 +96,18 @@ def command(
         hits = search(opened.stream, wanted, at, View(view), chosen)
     names = [shown(b.name) for b in opened.blocks]
     found = False
-    for hit in hits:
+    looked_up = Virtual(opened, cpu, view) if virtual else None
+    for hit, addresses in looked_up.of(hits) if looked_up else zip(hits, repeat(None)):
         if not found and not as_json:
             moments = "  appeared vanished" if everything else ""
             say(f"{'address':{max(map(len, names)) + 11}}{moments}  match")
         found = True
-        say(_object(hit, names, everything, view) if as_json else _line(hit, names, everything, is_hex))
-    return 0 if found else EXIT_FINDINGS
+        if as_json:
+            say(_object(hit, names, everything, view, addresses))
+        else:
+            say(_line(hit, names, everything, is_hex) + ("" if addresses is None else f"  {virtual_words(addresses)}"))
+    status = looked_up.report() if looked_up else 0
+    return status if found else EXIT_FINDINGS
 
 
 def _pattern(pattern: str, is_hex: bool, utf16: bool, regex: bool, ignore_case: bool) -> Pattern:
@@ -128,8 +143,10 @@ def _line(hit: Hit, names: list[str], everything: bool, is_hex: bool) -> str:
     return f"{place}  {hit.appeared:8} {hit.vanished or '-':>8}  {content}"
 
 
-def _object(hit: Hit, names: list[str], everything: bool, view: str) -> str:
+def _object(hit: Hit, names: list[str], everything: bool, view: str, virtual: list[int] | None) -> str:
     found = {"block": names[hit.block], "offset": hit.offset, "length": len(hit.content), "bytes": hit.content.hex()}
     if everything:
         found |= {"appeared": hit.appeared, "vanished": hit.vanished}
+    if virtual is not None:
+        found |= {"virtual": virtual}
     return json.dumps(found | {"view": view})

@@ -13,6 +13,7 @@ from ..memory.replay import View
 from ..table.sections import Stage
 from ..text import shown
 from . import EXIT_FINDINGS, hexview, warn
+from .addresses import giving_cpu, located
 from .hexview import Column
 from .options import before, examples, json_lines, salvaging, viewing
 from .output import report
@@ -59,11 +60,13 @@ def _usage(
     metavar="OFFSET",
     help="Show the bytes at this offset in the page as 8-, 16-, 32- and 64-bit numbers, and as text.",
 )
+@giving_cpu
 @viewing
 @json_lines
 def command(
     opened: Capture,
     address: str,
+    cpu: int | None,
     at: int | None,
     raw: bool,
     as_delta: bool,
@@ -74,6 +77,8 @@ def command(
 ) -> int:
     """Show the history of the page of S that holds ADDR: every record that wrote it.
 
+    ADDR may be guest-physical, phys:0x1000, or virtual, virt:0xffff800000001000.
+
     The column "base" is the record whose result a delta is applied to, "changed" counts the bytes that differ from the
     version before, and "check" says whether the page has the checksum that the record states, or why a delta cannot
     be decoded. In dumps, * marks changed bytes and ?? unknown ones.
@@ -81,7 +86,10 @@ def command(
     Exit status: 0, or 1 if the bytes differ (with --diff), bytes are unknown (with --raw), or S is damaged.
     """
     status = report(opened.problems)
-    block, offset = opened.space.locate(address)
+    found = located(opened, address, cpu)
+    if found is None:
+        return EXIT_FINDINGS
+    block, offset, status = found[0].block, found[0].offset, max(status, found[1])
     page = opened.page(opened.blocks[block].name, offset)
     for record in (at, *(pair or ())):
         if record is not None:

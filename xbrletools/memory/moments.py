@@ -8,7 +8,9 @@ from functools import partial
 import numpy as np
 from numpy.typing import NDArray
 
+from ..arrays import reserve
 from ..model import Stream, once
+from ..table.columns import PIECE
 from .confirm import Trust, confirmed
 from .discards import place
 from .doubt import Doubt, as_lapses, doubts, doubts_among_channels
@@ -71,6 +73,25 @@ def memory_of(stream: Stream, at: int | None = None, view: View = View.RECEIVER,
         image.sum_held = confirmed_of(stream, image, at, view)
     if trust is Trust.CHECKSUM:
         image.keep(confirmed_of(stream, image, at, view) if image.sum_held is None else image.sum_held)
+    return image
+
+
+def pages_at_end(stream: Stream, pages: NDArray[np.int64], view: View = View.RECEIVER) -> Image:
+    """Memory at the end, of some pages alone: of the others, records are not read.
+
+    ``pages`` (n,) int64 are their numbers. Nothing is said of other pages, known or not.
+    """
+    space, table = space_of(stream), stream.records.columns
+    wanted = reserve((len(space),), bool)
+    wanted[pages] = True
+    found = [np.empty(0, np.int64)]
+    for at in range(0, len(table), PIECE):
+        of = space.pages_of(table.take(slice(at, at + PIECE)))
+        found.append(at + np.flatnonzero((of >= 0) & wanted[np.maximum(of, 0)]))
+    rows = np.concatenate(found)
+    image = Image(space)
+    begin(image, stream)
+    replay(image, stream.payloads.take(rows), view, lapses_of(stream, view).among(rows))
     return image
 
 

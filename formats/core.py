@@ -15,6 +15,7 @@ NT_PRSTATUS = 1
 NT_PRFPREG = 2
 NT_QEMU = 0
 NT_S390_TIMER, NT_S390_TODCMP, NT_S390_TODPREG, NT_S390_CTRS, NT_S390_PREFIX = range(0x301, 0x306)
+LINUX_TEXT = 0xFFFF_FFFF_8000_0000  # where x86-64 Linux has its text and modules (Documentation/arch/x86/x86_64/mm.rst)
 NOTE_MAX = 1 << 20  # bytes of a note that a guest may hand over
 
 

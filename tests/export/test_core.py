@@ -97,6 +97,82 @@ def test_drgn_takes_the_core_for_a_linux_kernel(linux):
     assert b"OSRELEASE=6.1.0-50-cloud-amd64" in program["VMCOREINFO"].string_()
 
 
+BANNER = 0xFFFFFFFF9FC001A0  # the kernel's symbol linux_banner, moved by its KASLR offset
+
+
+@pytest.fixture(scope="module")
+def paged(linux):
+    """The same core with the kernel's virtual addresses."""
+    core = linux[0].with_name("paged")
+    order = ["extract", str(linux[0].parent / "s.bin"), "--format", "elf", "--paging", "-o", str(core), "--no-cache"]
+    assert main(order) == 0
+    return core
+
+
+def test_a_core_with_paging_holds_memory_once_and_says_it_twice(linux, paged):
+    plain, more = cores.read(linux[0]), cores.read(paged)
+    assert more.notes == plain.notes
+    assert [(a, n) for a, _, n in more.loads[: len(plain.loads)]] == [(a, n) for a, _, n in plain.loads]
+    assert more.loads[-1][2] > 190 << 20  # the direct map, which makedumpfile takes the last range for
+    held = sum(n for _, _, n in plain.loads)
+    assert paged.stat().st_size < held + (1 << 20) < sum(n for _, _, n in more.loads)
+
+
+def test_gdb_reads_kernel_addresses_in_a_core_with_paging(linux, paged):
+    if shutil.which("gdb") is None:
+        pytest.skip("gdb is not installed")
+
+    def printed(core) -> str:
+        orders = (f"core-file {core}", "set print elements 20", f"x/s {BANNER:#x}", "x/i $pc")
+        arguments = [part for order in orders for part in ("-ex", order)]
+        return subprocess.run(["gdb", "-nx", "-batch", *arguments], capture_output=True, text=True).stdout
+
+    assert '"Linux version 6.1.0-"' in printed(paged)
+    assert f"{told(linux[1])[0]['rip']:#x}:\tmov " in printed(paged)  # the CPU had read its clock
+    assert "Linux version" not in printed(linux[0])
+
+
+def test_makedumpfile_reads_a_core_with_paging_as_it_does_one_without(linux, paged, tmp_path):
+    if shutil.which("makedumpfile") is None:
+        pytest.skip("makedumpfile is not installed")
+    logs = []
+    for core in (linux[0], paged):
+        order = ["makedumpfile", "--dump-dmesg", str(core), str(tmp_path / core.name)]
+        subprocess.run(order, check=True, capture_output=True)
+        logs.append((tmp_path / core.name).read_bytes())
+    assert logs[0] == logs[1]
+
+
+def test_drgn_reads_kernel_addresses_in_both_cores(linux, paged):
+    drgn = pytest.importorskip("drgn", reason="drgn is not installed")
+    for core in (linux[0], paged):
+        program = drgn.Program()
+        program.set_core_dump(core)
+        assert program.read(BANNER, 13) == b"Linux version"
+
+
+def test_drgn_walks_to_the_same_pages_as_we_do(linux):
+    drgn = pytest.importorskip("drgn", reason="drgn is not installed")
+    from xbrletools.analysis import mappings, paging
+    from xbrletools.physical.infer import map_of
+
+    stream = xbrletools.open(linux[0].parent / "s.bin", cache=False).stream
+    found = mappings.Walk(stream, map_of(stream), paging.tables_of(cpus.cpus_of(stream))).mappings(upper=True)
+    program = drgn.Program()
+    program.set_core_dump(linux[0])
+    inside = found.physical < 192 << 20
+    for virtual, physical in zip(found.virtual[inside].tolist(), found.physical[inside].tolist(), strict=True):
+        assert program.read(virtual, 64) == program.read(physical, 64, physical=True)
+
+
+def test_paging_needs_an_elf_core(tmp_path, capsys):
+    assert main(["extract", str(SAMPLES / "posted-8m.bin"), "--paging", "-o", str(tmp_path / "o")]) == 2
+    assert "--paging needs --format elf" in capsys.readouterr().err
+    order = ["extract", str(SAMPLES / "posted-8m.bin"), "--paging", "--format", "elf", "-o", str(tmp_path / "o")]
+    assert main(order) == 2
+    assert "CPU 0 does not use page tables" in capsys.readouterr().err
+
+
 def test_vmcoreinfo_is_found_in_memory_where_the_guest_has_no_device_for_it(linux, monkeypatch):
     from xbrletools.analysis import vmcoreinfo
     from xbrletools.physical.infer import map_of

@@ -66,6 +66,15 @@ class Mappings:
         return index[order], virtual[order]
 
 
+@dataclass(frozen=True, slots=True)
+class Span:
+    """``length`` bytes at virtual address ``virtual`` that are those at guest-physical ``physical``."""
+
+    virtual: int
+    physical: int
+    length: int
+
+
 class Walk:
     """The page tables in ``tables``, as they are at the end of the stream, in the view ``view``."""
 
@@ -106,6 +115,25 @@ class Walk:
         for i, address in zip(byte[which].tolist(), virtual.tolist(), strict=True):
             out[i].append(address)
         return [sorted(addresses) for addresses in out], found.cut
+
+    def kernel_spans(self) -> tuple[list[Span], bool]:
+        """The kernel's memory that has a known place, in rising order of virtual addresses, and whether that is all.
+
+        The kernel is in the upper half of addresses. A span goes as far as both addresses do, in one range of the map.
+        """
+        found = self.mappings(upper=True)
+        goes_on = (found.virtual[1:] == found.virtual[:-1] + found.length[:-1].astype(np.uint64)) & (
+            found.physical[1:] == found.physical[:-1] + found.length[:-1]
+        )
+        first = np.flatnonzero(np.append(True, ~goes_on)[: len(found.virtual)])
+        length = np.add.reduceat(found.length, first) if len(first) else first
+        spans = []
+        for virtual, start, count in zip(
+            found.virtual[first].tolist(), found.physical[first].tolist(), length.tolist(), strict=True
+        ):
+            for low, high in self._addresses.within(start, start + count):
+                spans.append(Span(virtual + low - start, low, high - low))
+        return spans, not found.cut and not len(found.unknown)
 
     def _found(self, stream: Stream, tree: Tree, view: View) -> list[tuple[Ints, Image]]:
         """The tables of each level, from the top one down: their addresses, rising, and an image that holds them."""

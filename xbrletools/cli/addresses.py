@@ -11,14 +11,18 @@ from ..analysis.locate import Place, locate
 from ..analysis.paging import NotMappedError, tables_of
 from ..memory.replay import View
 from ..physical import infer
+from ..physical.layout import PhysicalMap
 from . import EXIT_FINDINGS, warn
 
 if TYPE_CHECKING:
+    from ..analysis.mappings import Span, Walk
     from ..analysis.search import Hit
     from ..capture import Capture
 
 TOGETHER = 4096  # matches whose virtual addresses are looked up together
 SHOWN = 4  # virtual addresses of a match that are shown for a person
+
+ASSUMED = "where memory lies is a rule of the board, and not shown by the stream (xbrle info)"
 
 giving_cpu = click.option(
     "--cpu",
@@ -38,20 +42,45 @@ def located(opened: "Capture", address: str, cpu: int | None) -> tuple[Place, in
     if place.said:
         warn(place.said)
     if not place.sure:
-        warn("where memory lies is a rule of the board, and not shown by the stream (xbrle info)")
+        warn(ASSUMED)
     return place, 0 if place.sure else EXIT_FINDINGS
+
+
+def kernel_spans(opened: "Capture", where: PhysicalMap, cpu: int | None, view: View) -> "tuple[list[Span], int]":
+    """The kernel's memory by virtual address, in memory that lies as ``where`` says, and the exit status."""
+    walk, number = _walk(opened, where, cpu, view)
+    spans, whole = walk.kernel_spans()
+    warn(f"{len(spans)} ranges of kernel addresses by the page tables of CPU {number} at the end of the stream")
+    return spans, 0 if whole else _missing(walk, not len(walk.unknown))
+
+
+def _walk(opened: "Capture", where: PhysicalMap, cpu: int | None, view: View) -> "tuple[Walk, int]":
+    """The page tables of a CPU, and its number."""
+    from ..analysis.mappings import Walk
+
+    tables = tables_of(cpus_of(opened.stream), cpu)
+    return Walk(opened.stream, where, tables, view), tables.cpu
+
+
+def _missing(walk: "Walk", cut: bool) -> int:
+    """Say which virtual addresses are missing. Returns the exit status."""
+    if len(walk.unknown):
+        warn(
+            f"{len(walk.unknown)} page tables are unknown or not in RAM, the first at guest-physical "
+            f"{walk.unknown[0]:#x}: virtual addresses that they map are missing"
+        )
+    if cut:
+        warn("there are too many virtual addresses: some are missing")
+    return EXIT_FINDINGS if len(walk.unknown) or cut else 0
 
 
 class Virtual:
     """The virtual addresses of matches, by the page tables of one CPU at the end of the stream."""
 
     def __init__(self, opened: "Capture", cpu: int | None, view: str) -> None:
-        from ..analysis.mappings import Walk
-
-        stream = opened.stream
-        where, tables = infer.map_of(stream), tables_of(cpus_of(stream), cpu)
-        warn(f"virtual addresses are by the page tables of CPU {tables.cpu} at the end of the stream")
-        self._walk = Walk(stream, where, tables, View(view))
+        where = infer.map_of(opened.stream)
+        self._walk, number = _walk(opened, where, cpu, View(view))
+        warn(f"virtual addresses are by the page tables of CPU {number} at the end of the stream")
         self._sure = not where.assumed
         self._cut = False
 
@@ -64,17 +93,10 @@ class Virtual:
 
     def report(self) -> int:
         """Say what is missing of the addresses. Returns the exit status."""
-        unknown = self._walk.unknown
-        if len(unknown):
-            warn(
-                f"{len(unknown)} page tables are unknown or not in RAM, the first at guest-physical {unknown[0]:#x}: "
-                "virtual addresses that they map are missing"
-            )
-        if self._cut:
-            warn("there are too many virtual addresses: some are missing")
+        status = _missing(self._walk, self._cut)
         if not self._sure:
-            warn("where memory lies is a rule of the board, and not shown by the stream (xbrle info)")
-        return EXIT_FINDINGS if len(unknown) or self._cut or not self._sure else 0
+            warn(ASSUMED)
+        return status if self._sure else EXIT_FINDINGS
 
 
 def virtual_words(found: list[int]) -> str:

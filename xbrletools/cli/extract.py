@@ -29,6 +29,7 @@ from ..table.kinds import IS_PAGE
 from ..text import shown, size
 from ..verify.receiver import stop_amid_records
 from . import EXIT_FINDINGS, warn
+from .addresses import giving_cpu, kernel_spans
 from .options import before, examples, salvaging, viewing
 from .output import progress, recovery, report
 from .saving import Output, writing
@@ -46,7 +47,10 @@ def _usage(
     form: str,
     unknown: str,
     trust: str,
+    paging: bool,
 ) -> None:
+    if paging and form != "elf":
+        raise click.UsageError("--paging needs --format elf")
     if disk is not None and (block or at or map_file or space or (form, unknown, trust) != ("raw", "zero", "stream")):
         raise click.UsageError("--disk can be combined only with --force")
     if form != "raw" and space == "block":
@@ -103,6 +107,12 @@ def _space(space: str | None, form: str) -> str:
     help="Where RAM blocks lie: lines START LENGTH BLOCK OFFSET, or an edited OUT.json (default: by evidence in S).",
 )
 @click.option(
+    "--paging",
+    is_flag=True,
+    help="With --format elf: give the core the kernel's virtual addresses, too, by the page tables of a CPU.",
+)
+@giving_cpu
+@click.option(
     "--unknown",
     type=click.Choice([u.value for u in Unknown]),
     default=Unknown.ZERO.value,
@@ -134,6 +144,8 @@ def command(
     form: str,
     space: str | None,
     map_file: str | None,
+    paging: bool,
+    cpu: int | None,
     unknown: str,
     trust: str,
     hash_unknown: int,
@@ -164,7 +176,7 @@ def command(
     image = opened.memory(at, View(view), Trust(trust))
     about = Sidecar(View(view), at, Trust(trust))
     if _space(space, form) == "physical":
-        whole = _physical(opened, image, output, form, about, map_file, Unknown(unknown))
+        whole = _physical(opened, image, output, form, about, map_file, Unknown(unknown), paging, cpu)
         return max(status, whole, _lost(opened, image, at, Trust(trust))) or _stopped(opened, at)
     blocks = [i for i, b in enumerate(opened.blocks) if b.declared and chosen in (None, i)]
     _say_what_holds(image, [raw.whole(image, b) for b in blocks], Trust(trust))
@@ -278,20 +290,23 @@ def _physical(
     sidecar: Sidecar,
     map_file: str | None,
     unknown: Unknown,
+    paging: bool,
+    cpu: int | None,
 ) -> int:
     """Write guest-physical memory, and say which map was used. Returns the exit status."""
     if map_file is None:
         where = infer.map_of(opened.stream)
     else:
         where = given.parse_map(_text(map_file), opened.stream, map_file)
-    said = write_physical(form, opened.stream, image, where, output.target, sidecar, unknown, output.force)
+    spans, status = kernel_spans(opened, where, cpu, sidecar.view) if paging else ([], 0)
+    said = write_physical(form, opened.stream, image, where, output.target, sidecar, unknown, output.force, spans)
     warn(f"guest-physical map from {where.origin}")
     for note in (*where.notes, *said, *map(str, where.unplaced)):
         warn(note)
     pieces = physical.pieces(image, where)
     _say_what_holds(image, pieces, sidecar.trust)
     _say_what_is_missing(_length(unknown_ranges(image, pieces)), _length(possible_ranges(image, pieces)))
-    return 0 if where.is_whole else EXIT_FINDINGS
+    return status if where.is_whole else EXIT_FINDINGS
 
 
 def _say_what_holds(image: Image, pieces: Sequence[Piece], trust: Trust) -> None:

@@ -4,10 +4,11 @@ To add one, write its writer in a module of its own, add its line to `FORMATS`, 
 """
 
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from typing import NamedTuple
 
+from ..analysis.mappings import Span
 from ..memory.image import Image
 from ..model import Stream
 from ..outputs import Target, protecting
@@ -52,10 +53,12 @@ def write_physical(
     sidecar: Sidecar,
     unknown: Unknown,
     force: bool = False,
+    virtual: Sequence[Span] = (),
 ) -> tuple[str, ...]:
     """Write guest-physical memory in the format called ``name``, and the sidecar of the file.
 
-    A file object does not get one. Returns what the file says beside memory, for a person.
+    A file object does not get one. ``virtual`` are ranges of virtual addresses for a format that has them. Returns
+    what the file says beside memory, for a person.
 
     Raises:
         XbrleError: it cannot be written, or bytes are unknown and ``unknown`` is FAIL.
@@ -64,7 +67,7 @@ def write_physical(
     said: tuple[str, ...] = ()
     with protecting([stream.name]):
         if form.noted is not None:
-            notes = notes_of(stream, image, where, sidecar.record)
+            notes = notes_of(stream, image, where, sidecar.record, virtual)
             form.noted(image, where, path, unknown, force, notes)
             said = notes.said
         else:

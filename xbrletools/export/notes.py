@@ -3,11 +3,12 @@
 Facts: formats/README.md, "Memory images".
 """
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 from ..analysis import vmcoreinfo
 from ..analysis.cpus import Cpu, cpus_of
+from ..analysis.mappings import Span
 from ..formats import core
 from ..formats.elf import Machine
 from ..memory.image import Image
@@ -19,6 +20,7 @@ from ..physical.layout import PhysicalMap
 class Notes:
     """``raw`` are the notes as they stand in a core, ``said`` what a person wants to know of them.
 
+    ``virtual`` are ranges of virtual addresses, each in one range of the map, in the order in which a core has them.
     ``machine`` and ``endian`` are the guest's, as its CPUs were set: a PC can be a 32-bit one, and some CPUs choose
     their byte order.
     """
@@ -27,10 +29,16 @@ class Notes:
     machine: Machine
     endian: str
     said: tuple[str, ...]
+    virtual: tuple[Span, ...] = ()
 
 
-def notes_of(stream: Stream, image: Image, where: PhysicalMap, record: int | None) -> Notes:
-    """The notes for a core of ``image``, which is memory just after ``record``, or at the end where it is None."""
+def notes_of(
+    stream: Stream, image: Image, where: PhysicalMap, record: int | None, virtual: Sequence[Span] = ()
+) -> Notes:
+    """The notes for a core of ``image``, which is memory just after ``record``, or at the end where it is None.
+
+    ``virtual`` are ranges of virtual addresses that the core is to have as well.
+    """
     cpus = [cpu for cpu in cpus_of(stream) if cpu.machine is where.machine]
     machine, endian = _machine(cpus, where.machine), _endian(cpus, where.endian)
     parts = [part for cpu in cpus for part in _status(cpu, machine, endian)]
@@ -44,7 +52,16 @@ def notes_of(stream: Stream, image: Image, where: PhysicalMap, record: int | Non
     if info is not None:
         parts.append(_note(core.VMCOREINFO, 0, info.text, endian))
         said.append(f"VMCOREINFO from {info.found}")
-    return Notes(b"".join(parts), machine, endian, tuple(said))
+    return Notes(b"".join(parts), machine, endian, tuple(said), tuple(sorted(virtual, key=_order)))
+
+
+def _order(span: Span) -> tuple[bool, int]:
+    """The place of a range in a core. makedumpfile takes the last one below the kernel's text for all of RAM.
+
+    So the longest, which is in the direct map, comes last. Of text and what follows it takes the first.
+    """
+    below = span.virtual < core.LINUX_TEXT
+    return below, span.length if below else span.virtual
 
 
 def _machine(cpus: list[Cpu], usual: Machine) -> Machine:

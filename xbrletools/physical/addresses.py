@@ -30,6 +30,12 @@ class Addresses:
         inside = (addresses >= self.starts[of]) & (addresses + length <= self.ends[of])
         return np.where(inside, addresses - self.starts[of] + self.places[of], -1)
 
+    def within(self, start: int, end: int) -> list[tuple[int, int]]:
+        """The parts [low, high) of the guest-physical addresses from ``start`` to ``end`` that the ranges have."""
+        first, last = np.searchsorted(self.ends, start, side="right"), np.searchsorted(self.starts, end)
+        spans = zip(self.starts[first:last].tolist(), self.ends[first:last].tolist(), strict=True)
+        return [(max(start, low), min(end, high)) for low, high in spans]
+
     def addresses_of(self, places: Ints) -> tuple[Ints, Ints]:
         """Every address at which bytes at these places stand: the index of the place, and the address, (m,) int64 each.
 

@@ -125,7 +125,10 @@ X86Cpu: Grammar = Struct(
     "cr4" / Int64ub,
     Bytes(8 * 8 + 2 * 4 + 16 * 16),  # debug registers, A20, MXCSR, XMM
     "efer" / Int64ub,
-    Bytes(4 * 8),  # star, lstar, cstar, fmask
+    "star" / Int64ub,
+    "lstar" / Int64ub,  # where system calls of 64-bit programs enter the kernel
+    "cstar" / Int64ub,
+    "fmask" / Int64ub,
     "kernel_gs_base" / Int64ub,
 )
 RFLAGS_ALWAYS = 1 << 1

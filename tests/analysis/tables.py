@@ -40,8 +40,9 @@ class Memory:
             table, level = self.tables[key], level - 1
         self.put(table + (virtual >> 12 + 9 * (level - 1) & 511) * 8, physical | leaf(level))
 
-    def stream(self) -> Stream:
-        return machines.stream({b"pc.ram": RAM}, {machine.RTC: machines.cmos(RAM)}, {b"pc.ram": bytes(self.raw)})
+    def stream(self, sections: dict[bytes, bytes] | None = None) -> Stream:
+        more = {machine.RTC: machines.cmos(RAM)} | (sections or {})
+        return machines.stream({b"pc.ram": RAM}, more, {b"pc.ram": bytes(self.raw)})
 
 
 def x86_cpu(root: int, levels: int) -> Cpu:
@@ -86,3 +87,38 @@ def arm(lower_bits: int, upper_bits: int) -> tuple[Stream, Cpu]:
     control = 64 - lower_bits | (64 - upper_bits) << 16 | 2 << 30
     registers = {"sctlr_el1": 1, "ttbr0_el1": roots[0] | 5 << 48, "ttbr1_el1": roots[1] | 1, "tcr_el1": control}
     return memory.stream(), Cpu(0, Machine.AARCH64, registers | {"pstate": 5}, {})
+
+
+def cpu_section(root: int, levels: int, lstar: int = 0, rip: int = 0) -> bytes:
+    """The section `cpu` of a 64-bit x86 guest, without a description."""
+    segments = b"".join(struct.pack(">IQII", 8, 0, 0, 1 << 21 if i == 1 else 0) for i in range(10))
+    controls = struct.pack(">4Q", 1 << 31 | 1, 0, root, (levels == 5) << 12)
+    head = bytes(16 * 8) + struct.pack(">QQI", rip, 2, 0) + bytes(88) + segments + bytes(20) + controls
+    return head + bytes(328) + struct.pack(">6Q", 1 << 10 | 1 << 8, 0, lstar, 0, 0, 0)
+
+
+SHARED, KERNEL = 0xFFFFF78000000000, 0xFFFFF80210600000
+
+
+def windows(build: int = 19045, name: bytes = b"ntoskrnl.exe", kdbg: int | None = None, **changes: int) -> Stream:
+    """A Windows guest by the layouts that Microsoft documents: shared data, and the head of the kernel's image."""
+    memory = Memory()
+    root = memory.table()
+    shared, image, other = memory.table(), memory.table(), memory.table()
+    for virtual, physical in ((SHARED, shared), (KERNEL, image), (KERNEL + 0x4000, other)):
+        memory.map(root, 4, virtual, physical, 4096, lambda level: PRESENT, 7)
+    folder = "C:\\Windows\0".encode("utf-16-le")
+    memory.raw[shared + 0x30 : shared + 0x30 + len(folder)] = folder
+    memory.raw[shared + 0x260 : shared + 0x264] = (build | 0xF0000000).to_bytes(4, "little")
+    fields = {0x2C: 0x8664, 0x2E: 0x8664, 0x264: 1, 0x26C: 10, 0x270: 0}
+    for at, value in (fields | {int(k[1:], 16): v for k, v in changes.items()}).items():
+        memory.raw[shared + at : shared + at + 2] = value.to_bytes(2, "little")
+    header = b"MZ\x90\0".ljust(0x3C, b"\0") + (0x80).to_bytes(4, "little")
+    pe = b"PE\0\0\x64\x86".ljust(4 + 20 + 112, b"\0") + struct.pack("<II", 0x4000, 0x100)
+    memory.raw[image : image + 0x80 + len(pe)] = header.ljust(0x80, b"\0") + pe
+    memory.raw[other + 12 : other + 16] = (0x4100).to_bytes(4, "little")
+    memory.raw[other + 0x100 : other + 0x100 + len(name)] = name
+    if kdbg is not None:
+        memory.raw[other + 0x800 : other + 0x810] = b"KDBG" + struct.pack("<IQ", 0x360, kdbg)
+    entry = KERNEL + 0x4000 if kdbg is None else 0
+    return memory.stream({b"cpu": cpu_section(root, 4, lstar=entry, rip=KERNEL + 5)})

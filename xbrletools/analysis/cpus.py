@@ -80,7 +80,7 @@ def _undescribed(stream: Stream, section: Section, number: int) -> Cpu | None:
         cpu = core.X86Cpu.parse(reading.head(stream, section, core.X86Cpu.sizeof()))
     except ConstructError:
         return None
-    controls = {name: int(cpu[name]) for name in ("cr0", "cr2", "cr3", "cr4", "efer", "kernel_gs_base")}
+    controls = {name: int(cpu[name]) for name in ("cr0", "cr2", "cr3", "cr4", "efer", "lstar", "kernel_gs_base")}
     plain = cpu.rflags & core.RFLAGS_ALWAYS and not cpu.rflags >> 22 and not controls["cr0"] >> 32
     if not plain or controls["cr4"] >> 32 or controls["efer"] >> 16 or any(s.selector >> 16 for s in cpu.segments):
         return None
@@ -106,7 +106,8 @@ def _x86(fields: Mapping[str, Any], number: int) -> Cpu:
     for name in ("cr0", "cr2", "cr3", "cr4"):
         registers[name] = int(fields[f"env.cr[{name[2]}]"])
     registers |= {"rip": int(fields["env.eip"]), "rflags": int(fields["env.eflags"])}
-    registers |= {"efer": int(fields.get("env.efer", 0)), "kernel_gs_base": int(fields.get("env.kernelgsbase", 0))}
+    for name, field in (("efer", "efer"), ("lstar", "lstar"), ("kernel_gs_base", "kernelgsbase")):
+        registers[name] = int(fields.get(f"env.{field}", 0))
     names = [*(f"env.segs/[{i}]" for i in range(6)), "env.ldt", "env.tr", "env.gdt", "env.idt"]
     parts = ("selector", "base", "limit", "flags")
     segments = {

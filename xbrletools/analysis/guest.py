@@ -6,6 +6,7 @@ same release, or where all banners agree.
 """
 
 import re
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -17,9 +18,11 @@ from ..physical.layout import PhysicalMap
 from . import vmcoreinfo
 from .cpus import Cpu, cpus_of
 from .vmcoreinfo import VmCoreInfo
+from .windows import Windows, windows_of
 
 SEARCHED = 4 << 30  # bytes of a capture that are searched for text
 BANNERS = 64  # banners that are looked at
+CPUS_MAX = 8  # CPUs that are listed for a person
 WINDOW = 64 << 20  # bytes that are searched at once
 
 _BANNER = re.compile(rb"Linux version (\d+\.\d+[!-~]*) \([ -~]{8,400}")
@@ -40,11 +43,12 @@ class Guest:
     phys_base: int | None
     evidence: tuple[str, ...]
     cpus: tuple[Cpu, ...]
+    windows: Windows | None = None
 
 
 def guest_of(stream: Stream, where: PhysicalMap) -> Guest:
     """The guest in a stream whose memory lies as ``where`` says."""
-    info = _vmcoreinfo(stream, where)
+    info, cpus = _vmcoreinfo(stream, where), cpus_of(stream)
     found = banners(stream)
     evidence = [f"VMCOREINFO from {info.found}"] if info is not None else []
     release = info.get("OSRELEASE") if info is not None else None
@@ -60,7 +64,8 @@ def guest_of(stream: Stream, where: PhysicalMap) -> Guest:
         _number(info, "KERNELOFFSET", 16),
         _number(info, "NUMBER(phys_base)", 10),
         tuple(evidence),
-        cpus_of(stream),
+        cpus,
+        windows_of(stream, where, cpus) if release is None else None,
     )
 
 
@@ -108,6 +113,17 @@ def banners(stream: Stream) -> tuple[tuple[str, str], ...]:
     return tuple((release, text) for text, release in found.items())
 
 
+def _windows_as_json(found: Windows) -> dict[str, Any]:
+    return {
+        "version": found.version,
+        "build": found.build,
+        "product": found.product,
+        "system_root": found.root,
+        "kernel_base": found.base,
+        "evidence": list(found.evidence),
+    }
+
+
 def as_json(guest: Guest) -> dict[str, Any]:
     """The guest as JSON has it."""
     return {
@@ -117,6 +133,7 @@ def as_json(guest: Guest) -> dict[str, Any]:
         "kaslr_offset": guest.kaslr_offset,
         "phys_base": guest.phys_base,
         "evidence": list(guest.evidence),
+        "windows": _windows_as_json(guest.windows) if guest.windows is not None else None,
         "cpus": [
             {
                 "number": cpu.number,
@@ -128,3 +145,31 @@ def as_json(guest: Guest) -> dict[str, Any]:
             for cpu in guest.cpus
         ],
     }
+
+
+def words(who: Mapping[str, Any]) -> list[tuple[str, str]]:
+    """What guest it is, and where its CPUs are: label and value of each line, of a guest as JSON has it."""
+    lines = []
+    if who["release"] is not None:
+        lines.append(("guest", f"Linux {who['release']}, by {'; '.join(who['evidence'])}"))
+        if who["banner"] is not None:
+            lines.append(("", who["banner"]))
+        offsets = [
+            f"{name} {value:#x}"
+            for name, value in (("KASLR offset", who["kaslr_offset"]), ("phys_base", who["phys_base"]))
+            if value is not None
+        ]
+        lines += [("", ", ".join(offsets))] if offsets else []
+    if (found := who["windows"]) is not None:
+        build = f" build {found['build']}" if found["build"] is not None else ""
+        product = f", {found['product']}" if found["product"] is not None else ""
+        lines.append(("guest", f"Windows {found['version']}{build}{product}, by {'; '.join(found['evidence'])}"))
+        base = f", kernel at {found['kernel_base']:#x}" if found["kernel_base"] is not None else ""
+        lines.append(("", f"{found['system_root']}{base}"))
+    for cpu in who["cpus"][:CPUS_MAX]:
+        state = [f"at {cpu['pc']:#x}" if cpu["pc"] is not None else "", cpu["mode"] or cpu["machine"]]
+        state += [f"CR3 {cpu['cr3']:#x}"] if cpu["cr3"] else []
+        lines.append((f"CPU {cpu['number']}", ", ".join(filter(None, state))))
+    if len(who["cpus"]) > CPUS_MAX:
+        lines.append(("", f"and {len(who['cpus']) - CPUS_MAX} CPUs more"))
+    return lines

@@ -32,7 +32,6 @@ if TYPE_CHECKING:
 
 NAMES_MAX = 12  # device sections that are named in a line
 COMMANDS_MAX = 40  # COMMANDs that are named, equal ones in a row once
-CPUS_MAX = 8  # CPUs that are listed for a person
 BLOCKS_MAX = 24  # RAM blocks that are listed for a person
 
 DISCARD = Command.POSTCOPY_RAM_DISCARD
@@ -147,7 +146,7 @@ def _show(about: dict[str, Any], dialect: str) -> None:
         tables.append(_blocks(about["blocks"]))
     if about["physical"] is not None:
         tables += _places(about["physical"])
-    if about["guest"] is not None and (lines := _guest_words(about["guest"])):
+    if about["guest"] is not None and (lines := guest.words(about["guest"])):
         tables.append(_pairs(lines))
     if any(about["records"].values()):
         tables.append(_records(about))
@@ -372,28 +371,6 @@ def _places(physical: dict[str, Any]) -> "list[Table]":
     if len(physical["placed"]) > BLOCKS_MAX:
         table.add_row(f"and {len(physical['placed']) - BLOCKS_MAX} more")
     return [_pairs(told), table]
-
-
-def _guest_words(who: dict[str, Any]) -> list[tuple[str, str]]:
-    """What guest it is, and where its CPUs are."""
-    lines = []
-    if who["release"] is not None:
-        lines.append(("guest", f"Linux {who['release']}, by {'; '.join(who['evidence'])}"))
-        if who["banner"] is not None:
-            lines.append(("", who["banner"]))
-        offsets = [
-            f"{name} {value:#x}"
-            for name, value in (("KASLR offset", who["kaslr_offset"]), ("phys_base", who["phys_base"]))
-            if value is not None
-        ]
-        lines += [("", ", ".join(offsets))] if offsets else []
-    for cpu in who["cpus"][:CPUS_MAX]:
-        words = [f"at {cpu['pc']:#x}" if cpu["pc"] is not None else "", cpu["mode"] or cpu["machine"]]
-        words += [f"CR3 {cpu['cr3']:#x}"] if cpu["cr3"] else []
-        lines.append((f"CPU {cpu['number']}", ", ".join(filter(None, words))))
-    if len(who["cpus"]) > CPUS_MAX:
-        lines.append(("", f"and {len(who['cpus']) - CPUS_MAX} CPUs more"))
-    return lines
 
 
 def _records(about: dict[str, Any]) -> "Table":

@@ -8,11 +8,14 @@ from ...errors import XbrleError
 from ...memory.image import Image
 from ...memory.moments import memory_of
 from ...model import Stream
+from ...physical.infer import map_of
+from ...physical.layout import PhysicalMap
 from ...sender.fingerprint import Fingerprint, fingerprint
 from ...verify.checker import verify
 from ...verify.rules import Finding, Severity
 from .. import facts, stats
 from ..facts import Overview
+from ..guest import Guest, guest_of
 from ..stats import Stats
 
 _T = TypeVar("_T")
@@ -28,6 +31,8 @@ class Report:
     findings: list[Finding] | None
     sender: Fingerprint | None
     image: Image | None
+    where: PhysicalMap | None
+    guest: Guest | None
     failures: dict[str, str]
 
     @property
@@ -53,6 +58,7 @@ def gather(stream: Stream) -> Report:
             failures[name] = str(error)
             return None
 
+    where = part("where", lambda: map_of(stream))
     sums = stats.collect_table(stream)
     return Report(
         stream,
@@ -61,5 +67,7 @@ def gather(stream: Stream) -> Report:
         part("findings", lambda: list(verify(stream))),
         part("sender", lambda: fingerprint(stream)),
         part("image", lambda: memory_of(stream)),
+        where,
+        part("guest", lambda: guest_of(stream, where)) if where is not None else None,
         failures,
     )

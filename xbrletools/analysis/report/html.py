@@ -12,6 +12,7 @@ from ..facts import Overview, SectionGroup, dialect_words
 from ..stats import Stats
 from .findings import PER_RULE, findings_section
 from .gather import Report
+from .guest import guest_section
 from .maps import maps_section
 from .markup import (
     ROWS,
@@ -40,6 +41,7 @@ def page(report: Report, digests: Mapping[str, str], tool: str) -> str:
     parts = (
         _head(report, name, digests),
         _what_it_is(report),
+        guest_section(report),
         findings_section(report),
         passes_section(report),
         maps_section(report),

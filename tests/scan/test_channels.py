@@ -15,6 +15,8 @@ from xbrletools.cli import main
 from xbrletools.formats import multifd, ram
 from xbrletools.formats.multifd import Method
 from xbrletools.formats.qevm import SectionType
+from xbrletools.ram import packets
+from xbrletools.source.sources import MappedSource
 from xbrletools.verify.rules import Severity
 
 ALLOCATED = 8
@@ -162,6 +164,73 @@ def test_a_channel_of_another_guest_is_foreign():
 def test_a_channel_with_pages_of_a_block_that_the_main_channel_does_not_have_is_foreign():
     one = Packets(0).packet(0, sync=True).packet(1, [(0, patterned(1))], sync=True, block=b"mach-virt.ram")
     assert "of block mach-virt.ram, which" in foreign(xbrletools.open(main_channel(), channels=[one.bytes()]))
+
+
+def misplaced(main: bytes, *channels: Packets) -> str:
+    """What is said of a packet with a damaged offset. What came before its round stands, and nothing after it."""
+    capture = xbrletools.open(main, channels=[c.bytes() for c in channels])
+    (problem,) = [p for p in capture.problems if p.rule == "multifd-channel"]
+    assert problem.lost
+    assert not capture.memory().known.any()
+    assert capture.memory(at=1).known.any()
+    return problem.message
+
+
+@pytest.mark.parametrize(
+    ("offset", "why"), [(3 * PAGE + 8, "no page begins there"), (16 * PAGE, "its block ends before that")]
+)
+def test_a_page_where_none_can_be_is_a_damaged_offset(offset: int, why: str):
+    first = Packets(0).packet(0, [(0, patterned(1))], sync=True).packet(1, [(offset, patterned(2))], sync=True)
+    assert f"carries a page of pc.ram at {offset:#x}, and {why}" in misplaced(main_channel(), first)
+
+
+def round_of(*packets: list[tuple[int, bytes]], zeros: tuple[int, ...] = ()) -> tuple[bytes, Packets]:
+    """A main channel and a channel with one page in its first round, and these packets in its second."""
+    channel = Packets(0).packet(0, [(0, patterned(1))]).sync(1)
+    for number, pages in enumerate(packets, 2):
+        channel.packet(number, pages, zeros=zeros)
+    return main_channel(sync=FLUSH), channel.sync(2 + len(packets))
+
+
+def at(*pages: int) -> list[tuple[int, bytes]]:
+    return [(i * PAGE, patterned(i)) for i in pages]
+
+
+@pytest.mark.parametrize(
+    ("packets", "zeros", "what"),
+    [
+        ([at(1, 3, 2)], (), "do not rise"),
+        ([at(1, 2)], (PAGE,), "do not rise"),
+        ([at(1, 2, 6), at(4, 5)], (), "from 0x4000 on, and the one at"),
+        ([at(1, 2, 4), at(4, 5)], (), "from 0x4000 on, and the one at"),
+    ],
+)
+def test_pages_that_a_round_cannot_have_in_this_order_show_a_damaged_offset(packets, zeros, what):
+    assert what in misplaced(*round_of(*packets, zeros=zeros))
+
+
+def test_pages_that_a_sender_sorted_by_zeros_and_packets_out_of_turn_are_sound():
+    for flushed, channel in (round_of(at(5, 6), at(1, 2)), round_of(at(1, 9, 3), zeros=(2 * PAGE, 4 * PAGE))):
+        assert xbrletools.open(flushed, channels=[channel.bytes()]).problems == ()
+
+
+@pytest.mark.parametrize("bit", [3, 11, 12, 13, 22, 24, 63])
+def test_a_flipped_bit_of_an_offset_in_a_real_channel_is_told_by_every_command(bit, corpus, tmp_path, capsys):
+    name = "qemu-10/pc16-multifd-none-zpdmultifd.chan{}.bin"
+    files = [tmp_path / f"S.chan{i}.bin" for i in range(3)]
+    for i, file in enumerate(files):
+        file.write_bytes(corpus(name.format(i)))
+    whole = files[1].read_bytes()
+    found = packets.read(MappedSource("it", whole), PAGE).packets
+    place = int(np.argmax(found.normal))
+    where = int(found.offset[place]) + multifd.PacketHeader.sizeof() + 5 * multifd.Offset.sizeof()
+    harmed = bytearray(whole)
+    harmed[where + 7 - bit // 8] ^= 1 << bit % 8
+    files[1].write_bytes(harmed)
+    for command in (["info"], ["stats"], ["dump"], ["verify"], ["extract", "-o", str(tmp_path / "out")]):
+        assert main([*command, str(files[0])]) == 1, command
+        out, err = capsys.readouterr()
+        assert "multifd-channel" in (out if command == ["verify"] else err)
 
 
 def missing(capture: xbrletools.Capture) -> str:

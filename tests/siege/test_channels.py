@@ -99,7 +99,25 @@ def with_a_lying_header(rng: random.Random, channels: list[Pieces]) -> list[byte
     return [b"".join(c) for c in channels]
 
 
-KINDS = [cut, without_a_packet, with_a_packet_twice, reordered, exchanged, with_a_lying_header]
+def with_an_impossible_offset(rng: random.Random, channels: list[Pieces]) -> list[bytes]:
+    channel = channels[rng.randrange(2)]
+    i = rng.choice([i for i in range(1, len(channel)) if int.from_bytes(channel[i][16:20])])
+    piece = bytearray(channel[i])
+    page, bit = rng.randrange(int.from_bytes(piece[16:20])), rng.choice([*range(12), *range(16, 64)])
+    piece[multifd.PacketHeader.sizeof() + page * multifd.Offset.sizeof() + 7 - bit // 8] ^= 1 << bit % 8
+    channel[i] = bytes(piece)
+    return [b"".join(c) for c in channels]
+
+
+KINDS = [
+    with_an_impossible_offset,
+    cut,
+    without_a_packet,
+    with_a_packet_twice,
+    reordered,
+    exchanged,
+    with_a_lying_header,
+]
 
 
 @pytest.mark.parametrize("method", [Method.NONE, Method.ZLIB, Method.UADK], ids=lambda m: m.name.lower())

@@ -112,7 +112,8 @@ def combine(
     """
     found = spool(main, sources, facts)
     sync_rows = multifd.syncs(columns, facts, found.channels)
-    complaints = multifd.complaints(found.channels, len(sync_rows), facts) if found.channels else []
+    rounds = bool((columns.kind[sync_rows] == Kind.FLUSH).any())
+    complaints = multifd.complaints(found.channels, len(sync_rows), facts, rounds) if found.channels else []
     problems = [Problem(c.rule, main.size, c.message, lost=True) for c in complaints]
     problems += [Problem("multifd-channel", main.size, t, lost=True) for t in found.troubles]
     kinds, of_blocks = elsewhere.counted(columns)

@@ -16,7 +16,7 @@ from ..model import Block, Facts
 from ..table.columns import NO_BLOCK, Columns
 from ..text import shown
 from .elsewhere import MISSING, postcopy_run
-from .packets import Channel
+from .packets import Channel, all_offsets
 
 Ints = NDArray[np.int64]
 
@@ -49,14 +49,19 @@ def syncs(main: Columns, facts: Facts, channels: Sequence[Channel] = ()) -> Ints
     return before if all(c.epochs <= len(before) for c in channels) else ends
 
 
-def complaints(channels: Sequence[Channel], main_syncs: int, facts: Facts) -> list[Complaint]:
-    """What is wrong with the channels, and which of them do not go with each other or with the main channel."""
+def complaints(channels: Sequence[Channel], main_syncs: int, facts: Facts, rounds: bool = False) -> list[Complaint]:
+    """What is wrong with the channels, and which of them do not go with each other or with the main channel.
+
+    ``rounds``: each epoch is a round over all blocks, as it is where the main channel has a FLUSH.
+    """
     found = [
         *_damaged(channels),
         *_unequal(channels, main_syncs),
         *_foreign_uuid(channels, facts),
         *_foreign_numbers(channels),
         *_foreign_pages(channels, facts.blocks),
+        *_misplaced_pages(channels, facts),
+        *(_mixed_pages(channels) if rounds else ()),
         *_missing_ids(channels),
     ]
     return found if found else [*_missing_numbers(channels)]
@@ -132,6 +137,79 @@ def _foreign_pages(channels: Sequence[Channel], blocks: Sequence[Block]) -> Iter
             name = shown(p.names[strangers[0]])
             message = f"{c.name}: carries pages of block {name}, which the main channel does not have"
             yield Complaint("foreign-channel", message, 0)
+
+
+def _misplaced_pages(channels: Sequence[Channel], facts: Facts) -> Iterator[Complaint]:
+    """Pages that lie where no page can. What page was meant is not told, so from there on none is known."""
+    lengths = {b.name: b.length for b in facts.blocks if b.declared}
+    for c in channels:
+        p = c.packets
+        ends = np.array([lengths.get(n, np.iinfo(np.uint64).max) for n in p.names], np.uint64)
+        address, packet = all_offsets(c.source, p)
+        uneven = address % np.uint64(facts.page_size) != 0
+        wrong = np.flatnonzero(uneven | (address >= ends[p.name[packet]]))
+        if len(wrong):
+            place, first = int(packet[wrong[0]]), int(address[wrong[0]])
+            why = "no page begins there" if uneven[wrong[0]] else "its block ends before that"
+            more = f"; {len(wrong)} pages of its packets are so" if len(wrong) > 1 else ""
+            message = (
+                f"{c.name}: the packet at its offset {int(p.offset[place]):#x} carries a page of "
+                f"{shown(p.name_of(place))} at {first:#x}, and {why}{more}"
+            )
+            yield Complaint("multifd-channel", message, int(p.epoch[place]))
+
+
+@dataclass(frozen=True, slots=True)
+class _Span:
+    """From where to where the pages of a packet lie in its block. ``mixed``: they come twice, or in a strange order."""
+
+    epoch: int
+    block: bytes
+    low: int
+    high: int
+    mixed: bool
+    channel: str
+    offset: int
+
+
+def _spans(c: Channel) -> Iterator[_Span]:
+    """The span of each packet with pages. They rise, but for those with zero pages, which a sender sorts out [C]."""
+    p = c.packets
+    address, packet = all_offsets(c.source, p)
+    order = np.lexsort((address, packet))
+    falls = (address[1:] < address[:-1]) & (p.zero[packet[1:]] == 0)
+    mixed = packet[1:][(packet[1:] == packet[:-1]) & (falls | (np.diff(address[order]) == 0))]
+    places, first = np.unique(packet, return_index=True)
+    last = np.append(first[1:], len(packet)) - 1
+    low, high = address[order][first], address[order][last[: len(first)]]
+    columns = (p.epoch[places], p.name[places], low, high, np.isin(places, mixed), p.offset[places])
+    for epoch, name, first_page, last_page, is_mixed, offset in zip(*(x.tolist() for x in columns), strict=True):
+        yield _Span(epoch, p.names[name], first_page, last_page, is_mixed, c.name, offset)
+
+
+def _mixed_pages(channels: Sequence[Channel]) -> Iterator[Complaint]:
+    """The first packet whose pages do not rise, or lie among those of another one of its round.
+
+    A round goes over a block once, from its beginning to its end [Q][C], so that an offset is damaged then.
+    """
+    spans = sorted((s for c in channels for s in _spans(c)), key=lambda s: (s.epoch, s.block, s.low, s.high))
+    found = [
+        (s.epoch, f"the pages of {shown(s.block)} in the packet at its offset {s.offset:#x} do not rise", s)
+        for s in spans
+        if s.mixed
+    ]
+    found += [
+        (
+            b.epoch,
+            f"the packet at its offset {b.offset:#x} has pages of {shown(b.block)} from {b.low:#x} on, and the one at "
+            f"{a.offset:#x} of {a.channel}, of the same round, has pages from {a.low:#x} to {a.high:#x}",
+            b,
+        )
+        for a, b in pairwise(spans)
+        if (a.epoch, a.block) == (b.epoch, b.block) and a.high >= b.low
+    ]
+    for epoch, what, span in sorted(found, key=lambda f: f[0])[:1]:
+        yield Complaint("multifd-channel", f"{span.channel}: {what}: an offset is damaged", epoch)
 
 
 def _missing_ids(channels: Sequence[Channel]) -> Iterator[Complaint]:

@@ -34,12 +34,17 @@ class Channel:
     ``size`` is the bytes of the channel as far as it was read.
     """
 
-    name: str
+    source: MappedSource
     id: int
     uuid: bytes
     size: int
     packets: Packets
     damage: tuple[int, str] | None = None
+
+    @property
+    def name(self) -> str:
+        """What was opened, for messages."""
+        return self.source.name
 
     @property
     def epochs(self) -> int:
@@ -101,7 +106,7 @@ def read(source: MappedSource, page_size: int) -> Channel:
         at = stop
     if damage is None and source.damage:
         damage = (source.size, source.damage)
-    return Channel(source.name, init.id[0], init.uuid, at, _columns(source, init.id[0], rows), damage)
+    return Channel(source, init.id[0], init.uuid, at, _columns(source, init.id[0], rows), damage)
 
 
 def _extent(source: MappedSource, at: int, page_size: int) -> tuple[int, int, int] | str:
@@ -185,9 +190,19 @@ def page_offsets(source: MappedSource, packets: Packets, zero: bool) -> tuple[ND
 
     Both (pages,), packet by packet.
     """
-    count = packets.zero if zero else packets.normal
+    if zero:
+        return _offsets(source, packets, packets.normal, packets.zero)
+    return _offsets(source, packets, np.zeros_like(packets.normal), packets.normal)
+
+
+def all_offsets(source: MappedSource, packets: Packets) -> tuple[NDArray[np.uint64], Ints]:
+    """As `page_offsets`, of all pages: in each packet those with content, then those of zeros."""
+    return _offsets(source, packets, np.zeros_like(packets.normal), packets.normal + packets.zero)
+
+
+def _offsets(source: MappedSource, packets: Packets, skipped: Ints, count: Ints) -> tuple[NDArray[np.uint64], Ints]:
+    """Of each packet ``count`` addresses of pages after the first ``skipped``, and the place of each one's packet."""
     packet = np.repeat(np.arange(len(packets)), count)
-    nth = np.arange(len(packet)) - np.repeat(np.cumsum(count) - count, count)
-    nth += packets.normal[packet] if zero else 0
+    nth = np.arange(len(packet)) - np.repeat(np.cumsum(count) - count, count) + skipped[packet]
     at = packets.offset[packet] + _HEADER.itemsize + nth * _OFFSET.itemsize
     return overlapped(source.data, at, _OFFSET).astype(np.uint64), packet

@@ -27,3 +27,8 @@ SUM_SIZE = 4  # bytes after the last block of a frame that has a sum
 
 #: A frame to pass over: its magic, and how many bytes follow.
 SkippableHead: Grammar = Struct("magic" / Int32ul, "size" / Int32ul)
+
+
+def is_skippable(head: bytes) -> bool:
+    """Whether a file that goes on with ``head``, 4 bytes or fewer where it ends, goes on with a frame to pass over."""
+    return len(head) == len(MAGIC) and int.from_bytes(head, "little") & SKIPPABLE_MASK == SKIPPABLE

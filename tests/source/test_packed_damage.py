@@ -81,11 +81,33 @@ def test_what_is_whole_comes_out_whole(name):
             assert unpacked(pack(data)) == (data, None)
 
 
-@pytest.mark.parametrize("name", ["gzip", "bzip2", "xz", "zstd"])
+@pytest.mark.parametrize("name", PACKERS)
 def test_files_that_follow_each_other_are_one(name):
     pack, _ = PACKERS[name]
     padding = {"gzip": bytes(5), "xz": bytes(8)}.get(name, b"")
     assert unpacked(pack(CONTENT[:70_000]) + pack(b"abc") + padding) == (CONTENT[:70_000] + b"abc", None)
+
+
+@pytest.mark.parametrize("name", PACKERS)
+@pytest.mark.parametrize("after", [b"j", b"junk" * 50, b"\0junk" * 9], ids=["a byte", "text", "zero"])
+def test_bytes_after_the_end_are_said_with_their_place_and_all_that_stands_before_them_comes_out(name, after):
+    packed = PACKERS[name][0](CONTENT[:70_000])
+    given, said = unpacked(packed + after)
+    assert given == CONTENT[:70_000]
+    unit = {"bzip2": "stream", "zstd": "frame", "xz": "stream", "lzop": "file"}.get(name, "member")
+    place = len(packed) + (name == "gzip" and after[0] == 0)  # a zero is padding there
+    assert said == (
+        f"{name} is damaged at its offset {place:#x}, {len(given):#x} of the content: no {unit} of {name} begins here"
+    )
+
+
+def test_bytes_after_the_end_of_an_lzop_file_show_in_the_exit_status(tmp_path, capsys):
+    path = tmp_path / "S.lzo"
+    whole = stream(page(0, patterned(1), b"pc.ram"))
+    path.write_bytes(lzop_file((len(whole), whole)) + b"junk")
+    status, _, err = run(capsys, "info", path)
+    assert status == 1
+    assert "no file of lzop begins here" in err
 
 
 @pytest.mark.parametrize("name", PACKERS)

@@ -10,8 +10,9 @@ from collections.abc import Iterator
 
 from ..formats import bzip2
 from .ahead import CONTENT, PIECE, Ahead
-from .damage import PackedDamage
+from .damage import PackedDamage, begins
 
+_STREAM = "stream of bzip2"
 _MAGICS = (bzip2.BLOCK, bzip2.END)
 _MIRRORED = bytes(int(f"{i:08b}"[::-1], 2) for i in range(256))  # each byte with its bits the other way round
 
@@ -109,11 +110,12 @@ def bzip2_pieces(raw: Ahead) -> Iterator[bytes]:
         PackedDamage: what stands here is damaged, or the file ends.
     """
     while True:
+        begins(raw, bzip2.MAGIC, _STREAM)
         head = raw.read(bzip2.HEADER_SIZE)
         if len(head) < bzip2.HEADER_SIZE:
             raise PackedDamage(raw.at)
-        if not head.startswith(bzip2.MAGIC) or not b"1" <= head[-1:] <= b"9":
-            raise PackedDamage(raw.at - len(head), "no stream of bzip2 begins here")
+        if not b"1" <= head[-1:] <= b"9":
+            raise PackedDamage(raw.at - len(head), f"no {_STREAM} begins here")
         bits = _Bits(raw)
         yield from _blocks(bits, head)
         raw.unread(bits.rest())

@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterator
 
 from ..formats import xz, zstd
 from .ahead import PIECE, Ahead
-from .damage import PackedDamage
+from .damage import PackedDamage, begins
 
 MEMORY_MAX = 1 << 30  # bytes that a decoder of xz may take: the greatest preset takes 65 MiB
 
@@ -51,6 +51,7 @@ def _xz_stream(raw: Ahead) -> Iterator[bytes]:
         except lzma.LZMAError as error:
             raise PackedDamage(raw.at - len(piece), str(error).lower(), checks) from None
 
+    begins(raw, xz.MAGIC, "stream of xz")
     head = _take(raw, xz.StreamHeader.sizeof())
     undone(head)
     check = xz.CHECK_SIZES[head[len(xz.MAGIC) + 1] % len(xz.CHECK_SIZES)]
@@ -104,15 +105,12 @@ def zstd_pieces(raw: Ahead, decoder: Callable[[], Callable[[bytes], bytes]]) -> 
         PackedDamage: what stands here is damaged, or the file ends.
     """
     while raw.head(1):
-        head = raw.head(zstd.SkippableHead.sizeof())
-        if not head.startswith(zstd.MAGIC) and len(head) == zstd.SkippableHead.sizeof():
-            skippable = zstd.SkippableHead.parse(head)
-            if skippable.magic & zstd.SKIPPABLE_MASK != zstd.SKIPPABLE:
-                raise PackedDamage(raw.at, "no frame of zstd begins here")
-            left = len(head) + int(skippable.size)
+        if zstd.is_skippable(raw.head(len(zstd.MAGIC))):
+            left = int(zstd.SkippableHead.parse(_take(raw, zstd.SkippableHead.sizeof())).size)
             while left:
                 left -= len(_take(raw, min(left, PIECE)))
             continue
+        begins(raw, zstd.MAGIC, "frame of zstd")
         yield from _frame(raw, decoder())
 
 

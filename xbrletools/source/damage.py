@@ -1,5 +1,7 @@
 """What a decoder says of input that is damaged or ends early, with the place of it."""
 
+from .ahead import Ahead
+
 
 class PackedDamage(Exception):  # noqa: N818 - not an error: what was unpacked before it counts
     """A packed file is damaged, or ends early. What it gave before stands.
@@ -20,3 +22,13 @@ class PackedDamage(Exception):  # noqa: N818 - not an error: what was unpacked b
         if not self.why:
             return f"{wrapper} ends early, {places}"
         return f"{wrapper} is damaged {places}: {self.why}" + (f"; {self.before}" if self.before else "")
+
+
+def begins(raw: Ahead, magic: bytes, what: str) -> None:
+    """Look whether ``magic`` stands next, as far as the file goes.
+
+    Raises:
+        PackedDamage: other bytes stand there, so that no ``what`` begins.
+    """
+    if not magic.startswith(raw.head(len(magic))):
+        raise PackedDamage(raw.at, f"no {what} begins here")

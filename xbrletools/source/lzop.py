@@ -14,7 +14,7 @@ from ..errors import XbrleError
 from ..formats import lzop
 from ..formats.lzop import Flag
 from .ahead import Ahead
-from .damage import PackedDamage
+from .damage import PackedDamage, begins
 
 _HEADER_MAX = 1 << 16  # bytes of a header that are looked at
 
@@ -32,7 +32,16 @@ def lzop_pieces(raw: Ahead) -> Iterator[bytes]:
         from dissect.util.compression import lzo
     except ImportError:
         raise XbrleError("is packed with lzop: unpack it with lzop, or install dissect.util, which does") from None
-    return _pieces(raw, lzo.decompress)
+    return _files(raw, lzo.decompress)
+
+
+def _files(raw: Ahead, undo: _Undo) -> Iterator[bytes]:
+    """The content of each of the files that follow each other."""
+    while True:
+        begins(raw, lzop.MAGIC, "file of lzop")
+        yield from _pieces(raw, undo)
+        if not raw.head(1):
+            return
 
 
 def _pieces(raw: Ahead, undo: _Undo) -> Iterator[bytes]:

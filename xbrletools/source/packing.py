@@ -10,7 +10,7 @@ from typing import Any, cast
 
 from ..formats import bzip2, lzop, xz, zstd
 from .ahead import CONTENT, PIECE, Ahead
-from .damage import PackedDamage
+from .damage import PackedDamage, begins
 
 _GZIP = b"\x1f\x8b"
 
@@ -72,8 +72,7 @@ def _gzip(raw: Ahead) -> Iterator[bytes]:
         head = raw.head(len(_GZIP))
         if not head and not first:
             return
-        if len(head) == len(_GZIP) and head != _GZIP:
-            raise PackedDamage(raw.at, "no member of gzip begins here")
+        begins(raw, _GZIP, "member of gzip")
         yield from _member(raw)
         first = False
 

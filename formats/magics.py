@@ -97,6 +97,7 @@ MAGICS = (
     ),
     # text
     *(Magic(m, "is libvirt's XML of a domain", _OF_DOMAIN, "libvirt, docs/formatdomain.rst") for m in _XML),
+    Magic(b"<?xml", "is XML, such as libvirt's of a domain", _OF_DOMAIN, "W3C, XML 1.0, 2.8 Prolog"),
     # archives
     Magic(b"PK\x03\x04", "is a zip archive", _UNPACK, "PKWARE, APPNOTE.TXT 4.3.7"),
     Magic(b"7z\xbc\xaf\x27\x1c", "is a 7z archive", _UNPACK, "7-Zip, 7zFormat.txt"),

@@ -25,6 +25,7 @@ from xbrletools.cli import main
 from xbrletools.formats import libvirt, lzop, qcow2
 from xbrletools.formats.libvirt import Format
 from xbrletools.formats.qevm import SectionType
+from xbrletools.physical.libvirt import parse
 
 STREAM = stream(page(0, patterned(1), b"pc.ram"))
 XML = b"<domain type='kvm'><name>lab</name></domain>"
@@ -44,15 +45,16 @@ def save_file(
     endian: str = "little",
     data_length: int | None = None,
     inner: bytes = STREAM,
+    prolog: bytes = b"",
 ) -> bytes:
-    text = XML + b"\0" + COOKIE + b"\0" + bytes(13)
+    text = prolog + XML + b"\0" + COOKIE + b"\0" + bytes(13)
     header = {
         "magic": magic,
         "version": 2,
         "data_length": len(text) if data_length is None else data_length,
         "was_running": 1,
         "format": packed,
-        "cookie_offset": len(XML) + 1,
+        "cookie_offset": len(prolog + XML) + 1,
         "unused": [0] * 14,
     }
     return libvirt.header(endian).build(header) + text + PACK.get(packed, bytes)(inner)
@@ -76,6 +78,15 @@ class TestLibvirt:
             about = capture.source.wrapping
             assert (about.xml, about.cookie, about.running) == (XML, COOKIE, True)
             assert str(about) == f"libvirt save file, {packed.name.lower()}"
+
+    @pytest.mark.parametrize(
+        "prolog", [b'<?xml version="1.0"?>\n', b"<?xml version='1.0' ?>\n<!-- -->\n"]
+    )
+    def test_xml_with_a_prolog_names_the_domain(self, prolog):
+        about = xbrletools.open(save_file(prolog=prolog)).source.wrapping
+        assert about.xml == prolog + XML
+        assert about.domain == b"lab"
+        assert parse(about.xml) is not None
 
     @pytest.mark.parametrize("pack", [gzip.compress, lzma.compress, zstandard.ZstdCompressor().compress])
     def test_a_save_file_that_was_packed_once_more_is_read(self, pack, tmp_path):

@@ -79,9 +79,7 @@ class TestLibvirt:
             assert (about.xml, about.cookie, about.running) == (XML, COOKIE, True)
             assert str(about) == f"libvirt save file, {packed.name.lower()}"
 
-    @pytest.mark.parametrize(
-        "prolog", [b'<?xml version="1.0"?>\n', b"<?xml version='1.0' ?>\n<!-- -->\n"]
-    )
+    @pytest.mark.parametrize("prolog", [b'<?xml version="1.0"?>\n', b"<?xml version='1.0' ?>\n<!-- -->\n"])
     def test_xml_with_a_prolog_names_the_domain(self, prolog):
         about = xbrletools.open(save_file(prolog=prolog)).source.wrapping
         assert about.xml == prolog + XML

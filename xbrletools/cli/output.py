@@ -7,13 +7,14 @@ from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
 from . import EXIT_FINDINGS, warn
-from .writer import is_coloured, is_terminal, say, write
+from .writer import is_coloured, is_terminal, say, width_of_errors, write
 
 if TYPE_CHECKING:
     from rich.console import RenderableType
 
     from ..model import Problem
 
+_ANY_WIDTH = 1 << 16  # columns of a table that nothing wraps
 PROBLEMS_MAX = 20  # lines on standard error; `verify` gives them all
 #: Rules after which the scan went on, though a part is missing, or where it ends is only likely.
 _MISSING = ("skipped", "unfinished-bitmap", "bad-footer")
@@ -22,7 +23,8 @@ _MISSING = ("skipped", "unfinished-bitmap", "bad-footer")
 def show(*tables: "RenderableType", soft_wrap: bool = False, err: bool = False) -> None:
     """Print tables with an empty line between them. Markup is not interpreted. A pipe gets no padding.
 
-    With ``soft_wrap`` lines are as long as they are, and the terminal wraps them. ``err``: to standard error.
+    With ``soft_wrap`` lines are as long as they are, and the terminal wraps them. ``err``: to standard error. Where
+    that is not a terminal, tables are as wide as they need.
     """
     from rich.console import Console
 
@@ -34,6 +36,7 @@ def show(*tables: "RenderableType", soft_wrap: bool = False, err: bool = False) 
         emoji=False,
         highlight=False,
         soft_wrap=soft_wrap,
+        width=(width_of_errors() or _ANY_WIDTH) if err else None,
         color_system="auto" if is_coloured() and not err else None,
     )
     for i, table in enumerate(tables):

@@ -1,7 +1,6 @@
 """`xbrle salvage`: what is recovered of a damaged capture, and a clean stream of it."""
 
 import json
-import textwrap
 from typing import Any
 
 import click
@@ -19,7 +18,7 @@ from . import EXIT_FINDINGS
 from .options import giving_blocks, json_object, reading_with
 from .output import recovery
 from .saving import Output, writing
-from .writer import say
+from .writer import entry, say
 
 
 def report(capture: Capture, trust: Trust = Trust.STREAM) -> dict[str, Any]:
@@ -101,8 +100,7 @@ def _print(summary: dict[str, Any], aside: bool = False) -> None:
     """Print the summary for people, with ``aside`` to standard error."""
 
     def _line(name: str, text: str) -> None:
-        """Print a name and a text, wrapped at 80 columns."""
-        say(textwrap.fill(text, 79, initial_indent=f"{name:12}", subsequent_indent=" " * 12), err=aside)
+        entry(name, text, 12, aside)
 
     end = "" if summary["complete"] else "; the capture does not have its end"
     _line("records", f"{summary['records']} recovered{end}")

@@ -6,6 +6,7 @@
 import os
 import re
 import sys
+import textwrap
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager, suppress
 from typing import TextIO
@@ -15,6 +16,8 @@ from ..text import inert, label
 
 _DIM_TERMINALS = ("dumb", "unknown")
 _STYLES = re.compile("(\x1b\\[[012]m)")  # bold, dim and plain: the styles that xbrle writes, and nothing else
+_PAGE = 79  # columns of prose on standard output
+_NEXT = "  "  # what a line that goes on begins with
 _HARMLESS = re.compile("([\n\t])")
 
 
@@ -31,12 +34,14 @@ def is_terminal() -> bool:
 def say(text: str = "", err: bool = False) -> None:
     """Print lines to standard output, or to standard error with ``err``. They are made inert.
 
+    What goes to standard error is wrapped as `warn` does it.
+
     Raises:
         XbrleError: standard output is closed, or cannot be written.
         BrokenPipeError: nobody reads it any more.
     """
     if err:
-        _tell(_safe(text) + "\n")
+        _tell("\n".join(map(_wrapped, _safe(text).split("\n"))) + "\n")
     else:
         write(text + "\n")
 
@@ -95,8 +100,34 @@ class RawOutput:
 
 
 def warn(message: str) -> None:
-    """Print one line to standard error. It is escaped, line feeds as well: file names may be evidence too."""
-    _tell(f"xbrle: {label(message)}\n")
+    """Print one line to standard error. It is escaped, line feeds as well: file names may be evidence too.
+
+    A terminal gets it wrapped at its width. What goes on in a next line is indented there, so that no part of a name
+    looks like a message of its own. Everything else gets the line whole.
+    """
+    _tell(_wrapped(f"xbrle: {label(message)}") + "\n")
+
+
+def entry(name: str, text: str, column: int, err: bool = False) -> None:
+    """Print a paragraph that begins at ``column``, with ``name`` before it. It is made inert.
+
+    Standard output gets it wrapped at 79 columns, and with ``err`` standard error as `warn` does.
+
+    Raises:
+        XbrleError: standard output is closed, or cannot be written.
+        BrokenPipeError: nobody reads it any more.
+    """
+    width = width_of_errors() if err else _PAGE
+    text = f"{name:{column}}{_safe(text)}"
+    say(text if width is None else textwrap.fill(text, width, subsequent_indent=" " * column), err=err)
+
+
+def width_of_errors() -> int | None:
+    """The columns of the terminal that standard error is, or None where it is not one."""
+    try:
+        return os.get_terminal_size(sys.stderr.fileno()).columns or None if sys.stderr.isatty() else None
+    except (OSError, ValueError, AttributeError):  # it is closed, or not a file
+        return None
 
 
 def status_line(text: str) -> None:
@@ -147,6 +178,14 @@ def _safe(text: str) -> str:
     if "\t" not in text:
         return inert(text)
     return "".join(part if i % 2 else inert(part) for i, part in enumerate(_HARMLESS.split(text)))
+
+
+def _wrapped(line: str) -> str:
+    """A line as standard error gets it: on a terminal in lines of its width."""
+    width = width_of_errors()
+    if width is None or len(line) <= width:
+        return line
+    return textwrap.fill(line, width, subsequent_indent=_NEXT, replace_whitespace=False, break_on_hyphens=False)
 
 
 def _tell(text: str) -> None:

@@ -37,6 +37,7 @@ if TYPE_CHECKING:
     from .ram.channels import Spool
     from .table.growing import GrowingTable
     from .verify.rules import Finding
+    from .verify.verdict import Verdict
 
 INDEXED = 64 << 20  # bytes of a file from which on what its scan found is kept
 _ROOM = 1 << 31  # bytes that a capture which is still being written is taken to have at least
@@ -431,6 +432,18 @@ class Capture:
         from .verify.checker import verify
 
         return verify(self.stream, destination)
+
+    def verdict(self) -> "Verdict":
+        """The conclusion from all findings: what is wrong, why, since when, and who loads it.
+
+        Raises:
+            XbrleError: this is not a migration stream.
+            OSError: there are very many findings, and the temporary folder cannot take them.
+        """
+        from .verify.checker import found_in
+        from .verify.verdict import verdict
+
+        return verdict(found_in(self.stream))
 
 
 def open_capture(

@@ -38,9 +38,27 @@ def test_an_error_exits_1_and_is_shown_with_its_place(bad, capsys):
 
 def test_json_has_the_promised_keys_on_every_line(bad, capsys):
     _, out, _ = run(capsys, "verify", bad, "--json")
-    for line in out.splitlines():
-        keys = {"rule", "severity", "offset", "record", "block", "page", "message", "evidence"}
-        assert keys <= json.loads(line).keys()
+    *found, last = map(json.loads, out.splitlines())
+    keys = {"type", "format", "rule", "severity", "offset", "record", "block", "page", "message", "evidence"}
+    assert found
+    assert all(keys <= finding.keys() and finding["type"] == "finding" for finding in found)
+    assert (last["type"], last["status"]) == ("verdict", "corrupt")
+    assert {"summary", "first_bad_record", "first_lasting_record", "pages_wrong", "causes", "receivers"} <= last.keys()
+
+
+def test_a_file_that_cannot_be_read_has_a_verdict_too(tmp_path, capsys):
+    path = tmp_path / "x"
+    path.write_bytes(b"QEV")
+    for what in (path, tmp_path / "none"):
+        status, out, err = run(capsys, "verify", what, "--json")
+        assert (status, err.count("\n")) == (2, 1)
+        (last,) = map(json.loads, out.splitlines())
+        assert (last["type"], last["status"], last["pages_wrong"], last["causes"]) == (
+            "verdict",
+            "unreadable",
+            None,
+            [],
+        )
 
 
 def test_sarif_is_one_document_with_every_finding(bad, capsys):

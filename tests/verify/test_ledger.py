@@ -16,7 +16,7 @@ from tests.siege.test_scratch import taken
 from tests.streams import PAGE, StreamBuilder, noise
 from xbrletools.formats.ram import Kind
 from xbrletools.table.numbers import Numbers
-from xbrletools.verify import checker, ledger, observed, replayed
+from xbrletools.verify import checker, found, ledger, observed, replayed
 from xbrletools.verify import corrupt as corrupt_module
 from xbrletools.verify.ledger import Ledger
 
@@ -95,6 +95,7 @@ def test_findings_are_the_same_from_files_and_from_pieces_of_any_size(
         expected = list(capture.verify())
         assert rules <= {finding.rule for finding in expected}
         monkeypatch.setattr(ledger, "HELD", 1)
+        capture.stream.derived.clear()
         assert list(capture.verify()) == expected
         monkeypatch.setattr(ledger, "PIECE", 7)
         monkeypatch.setattr(replayed, "PIECE", 7)
@@ -102,7 +103,8 @@ def test_findings_are_the_same_from_files_and_from_pieces_of_any_size(
         monkeypatch.setattr(observed, "CHUNK", 13)
         monkeypatch.setattr(corrupt_module, "AT_ONCE", 5)
         monkeypatch.setattr(checker, "PIECE", 5)
-        monkeypatch.setattr(checker, "_FINDINGS", 3)
+        monkeypatch.setattr(found, "AT_ONCE", 3)
+        capture.stream.derived.clear()
         assert list(capture.verify()) == expected
     assert expected
 
@@ -118,10 +120,13 @@ def test_sarif_json_and_lines_tell_of_the_same_findings(tmp_path: Path, capsys: 
     path = tmp_path / "stale.bin"
     path.write_bytes(stale_stream(5))
     status, lines, _ = run(capsys, "verify", path, "--limit", "0")
-    rules = [json.loads(line)["rule"] for line in run(capsys, "verify", path, "--json")[1].splitlines()]
+    objects = [json.loads(line) for line in run(capsys, "verify", path, "--json")[1].splitlines()]
+    rules = [about["rule"] for about in objects[:-1]]
     log = json.loads(run(capsys, "verify", path, "--sarif")[1])
     assert status == 1
     assert [r["ruleId"] for r in log["runs"][0]["results"]] == rules
+    assert log["runs"][0]["properties"]["verdict"] == objects[-1]
+    assert [r["properties"]["cause"] for r in log["runs"][0]["results"]] == [about["cause"] for about in objects[:-1]]
     assert sum(line.startswith(("error", "warning", "note")) for line in lines.splitlines()) == len(rules)
 
 

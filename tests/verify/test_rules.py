@@ -48,7 +48,7 @@ def test_every_rule_that_a_scan_names_is_a_rule() -> None:
 
 def test_no_code_from_verify_on_writes_an_id_as_text() -> None:
     for path in _files("verify", "analysis/ends.py"):
-        if path.name == "rules.py":
+        if path.name in ("rules.py", "cause.py"):  # a cause may have the word of a rule
             continue
         written = {
             node.value

@@ -1,30 +1,51 @@
 """`xbrle verify`: findings, and whether a receiver loads the stream."""
 
+import functools
 import json
-import sys
 import textwrap
-from collections import Counter
-from collections.abc import Iterable, Iterator
-from heapq import merge
+from collections.abc import Callable, Iterable, Mapping
+from itertools import islice
 from typing import TYPE_CHECKING, Any
 
 import click
 
 from .. import __version__
+from ..errors import XbrleError
 from ..text import shown
-from . import EXIT_FINDINGS, warn
+from . import EXIT_FINDINGS, verdicts, warn
 from .options import before, examples, giving_blocks, json_lines, reading
-from .writer import is_terminal, say, write
+from .writer import say, write
 
 if TYPE_CHECKING:
     from ..capture import Capture
+    from ..verify.verdict import Verdict
 
-PER_RULE = 20  # findings of a rule that are shown
+PER_CAUSE = 20  # findings of a cause that are shown
 
 
 def _usage(as_json: bool, sarif: bool) -> None:
     if as_json and sarif:
         raise click.UsageError("--json and --sarif exclude each other")
+
+
+_READ = "xbrletools.read"  # what the context remembers once the capture was read
+
+
+def _says_unreadable(function: Callable[..., Any]) -> Callable[..., Any]:
+    """Have a command print the verdict on what cannot be read, with --json, before the error goes its way."""
+
+    @functools.wraps(function)
+    def saying(*arguments: Any, **options: Any) -> Any:
+        try:
+            return function(*arguments, **options)
+        except XbrleError as error:
+            if options["as_json"] and _READ not in click.get_current_context().meta:
+                from ..verify.verdict import unreadable
+
+                write(json.dumps(verdicts.as_object(unreadable(error))) + "\n")
+            raise
+
+    return saying
 
 
 @click.command(
@@ -35,11 +56,12 @@ def _usage(as_json: bool, sarif: bool) -> None:
     )
 )
 @before(_usage)
+@_says_unreadable
 @reading
 @json_lines
 @click.option("--sarif", is_flag=True, help="Print one SARIF 2.1.0 document.")
 @click.option(
-    "--limit", default=PER_RULE, show_default=True, metavar="N", help="Findings to show of each rule; 0 for all."
+    "--limit", default=PER_CAUSE, show_default=True, metavar="N", help="Findings to show of each cause; 0 for all."
 )
 @click.option(
     "--receiver",
@@ -81,30 +103,31 @@ def command(
     Exit status: 0 no errors, 1 errors were found, 2 S cannot be read. With --receiver: 0 that receiver loads the
     stream, 1 it does not.
     """
+    from ..verify.checker import found_in
     from ..verify.receiver import outcome
-    from ..verify.rules import Receiver, Severity
+    from ..verify.rules import Receiver
+    from ..verify.verdict import verdict
 
     destination = dict(blocks) if blocks else None
-    findings = opened.verify(destination)
+    stream = opened.stream
+    click.get_current_context().meta[_READ] = True
+    found = found_in(stream, blocks or None)
     if sender_log or receiver_log:
         from ..analysis.ends import disagreements
 
-        findings = _among(findings, disagreements(opened.stream, sender_log, receiver_log), len(opened.data))
-    seen: Counter[Severity] = Counter()
-    findings = _counted(findings, seen)
+        found = found.with_loose(disagreements(stream, sender_log, receiver_log))
+    concluded = verdict(found)
     if explain:
-        findings = _explain(opened, findings, explain)
-    elif as_json:
-        findings = _print_json(findings)
+        _explain(opened, found, explain)
     elif sarif:
-        findings = _print_sarif(capture, findings)
+        _print_sarif(capture, concluded)
+    elif as_json:
+        _print_json(concluded)
     else:
-        findings = _print(findings, limit)
+        _print(concluded, limit)
     if receiver is None:
-        for _ in findings:  # each is printed as it comes: there can be millions
-            pass
-        return EXIT_FINDINGS if seen[Severity.ERROR] else 0
-    return _say_whether_it_loads(receiver, outcome(opened.stream, findings, Receiver(receiver), destination))
+        return EXIT_FINDINGS if found.has_errors or concluded.is_bad else 0
+    return _say_whether_it_loads(receiver, outcome(stream, found, Receiver(receiver), destination))
 
 
 def _say_whether_it_loads(receiver: str, verdict: Any) -> int:
@@ -134,42 +157,23 @@ def as_object(finding: Any) -> dict[str, Any]:
     }
 
 
-# -- each of these prints findings as they come, and passes them on ---------------------------------------------------
+# -- what is printed ---------------------------------------------------------------------------------------------------
 
 
-def _among(findings: Iterable[Any], more: list[Any], end: int) -> Iterator[Any]:
-    """``findings`` and ``more`` by offset, at equal ones ``findings`` first. ``end`` is used for those without."""
-
-    def place(finding: Any) -> int:
-        return end if finding.offset is None else int(finding.offset)
-
-    return merge(findings, sorted(more, key=place), key=place)
-
-
-def _counted(findings: Iterable[Any], seen: "Counter[Any]") -> Iterator[Any]:
-    """Count severities."""
-    for finding in findings:
-        seen[finding.severity] += 1
-        yield finding
+def _print_json(verdict: "Verdict") -> None:
+    """An object a line: the findings, and last the verdict."""
+    assert verdict.shared is not None
+    for finding, cause in verdict.shared:
+        about = {"type": "finding", "format": verdicts.FORMAT} | as_object(finding)
+        write(json.dumps(about | {"cause": None if cause < 0 else cause}) + "\n")
+    write(json.dumps(verdicts.as_object(verdict)) + "\n")
 
 
-def _print_json(findings: Iterable[Any]) -> Iterator[Any]:
-    """An object a line."""
-    for finding in findings:
-        write(json.dumps(as_object(finding)) + "\n")
-        yield finding
-
-
-def _explain(capture: "Capture", findings: Iterable[Any], wanted: str) -> Iterator[Any]:
+def _explain(capture: "Capture", findings: Iterable[Any], wanted: str) -> None:
     """One finding, what it amounts to, and the records behind it with their first bytes."""
-    from ..verify.explain import chain, conclusion, find, names
+    from ..verify.explain import chain, conclusion, find
 
-    named: list[Any] = []
-    for each in findings:
-        if not named and names(wanted, each):
-            named.append(each)
-        yield each
-    finding = find(named, wanted)
+    finding = find(findings, wanted)
     _print_one(finding)
     if concluded := conclusion(capture.stream, finding):
         _indented(concluded)
@@ -211,9 +215,9 @@ def _print_chain(links: Iterable[Any], record: int | None) -> None:
 
 
 def _indented(text: str) -> None:
-    """Print an indented text: wrapped on a terminal, in one line for other programs."""
+    """Print an indented text, wrapped."""
     indent = " " * 8
-    width = 79 if is_terminal() else sys.maxsize
+    width = verdicts.WIDTH - 1
     say(textwrap.fill(text, width, initial_indent=indent, subsequent_indent=indent, break_on_hyphens=False))
 
 
@@ -229,43 +233,47 @@ def _print_one(finding: Any) -> None:
     _indented(finding.message)
 
 
-def _print(findings: Iterable[Any], limit: int) -> Iterator[Any]:
-    """Two lines a finding, at most ``limit`` findings of a rule. Then a count of each rule."""
-    seen: Counter[tuple[str, str]] = Counter()
-    for finding in findings:
-        key = (finding.severity.value, finding.rule)
-        seen[key] += 1
-        if not limit or seen[key] <= limit:
-            _print_one(finding)
-        yield finding
-    if not seen:
-        say("no findings")
-    for (severity, rule), count in seen.items():
-        more = f", {limit} shown (--limit 0 shows all)" if limit and count > limit else ""
-        say(f"{count} {severity} {rule}{more}")
+def _print(verdict: "Verdict", limit: int) -> None:
+    """The verdict, then the findings of each cause, at most ``limit`` of each, and last those that need no cause."""
+    from ..verify.by_rule import NOBODY
+
+    assert verdict.shared is not None
+    for line in verdicts.lines(verdict):
+        say(line)
+    for i, cause in enumerate(verdict.causes):
+        _print_group(f"{cause.name.value} ({cause.sure.value})", cause.explains, verdict.shared.of(i), limit)
+    if verdict.others:
+        _print_group("without a cause", verdict.others, verdict.shared.of(NOBODY), limit)
 
 
-def _print_sarif(capture: str, findings: Iterable[Any]) -> Iterator[Any]:
-    """The findings as a SARIF 2.1.0 log (OASIS). The place of each is a byte offset."""
+def _print_group(title: str, counts: Mapping[str, int], findings: Iterable[Any], limit: int) -> None:
+    """The findings of one cause under a title that counts them by rule."""
+    count = sum(counts.values())
+    text = f"{title}: {', '.join(f'{n} {rule}' for rule, n in counts.items())}"
+    text += f"; {limit} shown (--limit 0 shows all)" if 0 < limit < count else ""
+    say("\n" + textwrap.fill(text, verdicts.WIDTH - 1, subsequent_indent="  ", break_on_hyphens=False))
+    for finding in islice(findings, limit or None):
+        _print_one(finding)
+
+
+def _print_sarif(capture: str, verdict: "Verdict") -> None:
+    """The findings as a SARIF 2.1.0 log (OASIS). The place of each is a byte offset. The run has the verdict."""
     from ..verify.rules import RULES
 
+    assert verdict.shared is not None
     rules = [{"id": r.id, "shortDescription": {"text": r.sentence}} for r in RULES.values()]
     driver = {"name": "xbrle", "version": __version__, "rules": rules}
-    log = {
-        "$schema": "https://json.schemastore.org/sarif-2.1.0.json",
-        "version": "2.1.0",
-        "runs": [{"tool": {"driver": driver}, "results": []}],
-    }
+    run = {"tool": {"driver": driver}, "properties": {"verdict": verdicts.as_object(verdict)}, "results": []}
+    log = {"$schema": "https://json.schemastore.org/sarif-2.1.0.json", "version": "2.1.0", "runs": [run]}
     head, _, tail = json.dumps(log, indent=1).rpartition("[]")
     separator = head + "["
-    for finding in findings:
-        write(separator + "\n    " + json.dumps(_sarif_result(capture, finding)))
+    for finding, cause in verdict.shared:
+        write(separator + "\n    " + json.dumps(_sarif_result(capture, finding, cause)))
         separator = ","
-        yield finding
     write((separator if separator != "," else "") + "]" + tail + "\n")
 
 
-def _sarif_result(capture: str, finding: Any) -> dict[str, Any]:
+def _sarif_result(capture: str, finding: Any, cause: int) -> dict[str, Any]:
     place: dict[str, Any] = {"artifactLocation": {"uri": capture.replace("\\", "/")}}
     if finding.offset is not None:
         place["region"] = {"byteOffset": finding.offset}
@@ -274,5 +282,5 @@ def _sarif_result(capture: str, finding: Any) -> dict[str, Any]:
         "level": finding.severity.value,
         "message": {"text": finding.message},
         "locations": [{"physicalLocation": place}],
-        "properties": as_object(finding),
+        "properties": as_object(finding) | {"cause": None if cause < 0 else cause},
     }

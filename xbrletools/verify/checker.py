@@ -16,22 +16,21 @@ from ..formats.qevm import SectionType
 from ..formats.ram import Flag, Kind
 from ..formats.xbrle import HeaderFlag
 from ..memory.moments import space_of
-from ..model import Stream
+from ..model import Stream, once
 from ..table.columns import NO_BLOCK, PIECE, Columns
 from ..table.kinds import IS_DELTA, IS_PAGE
 from ..table.sections import Stage
-from ..table.table import RecordTable
 from ..text import shown
 from . import rules
 from .container import container_findings
 from .forced import forced
+from .found import Found
 from .ledger import Marks
-from .marks import Ints, Mark, findings
+from .marks import Ints, Mark
 from .replayed import memory_marks
 from .rules import RULES, Finding
 
 _STRICT_BATCH = 1 << 20  # bytes of pages whose deltas are decoded strictly at once
-_FINDINGS = 1 << 12  # rows whose findings are made at once
 
 
 def verify(stream: Stream, destination: dict[bytes, int] | None = None) -> Iterator[Finding]:
@@ -43,46 +42,25 @@ def verify(stream: Stream, destination: dict[bytes, int] | None = None) -> Itera
     Raises:
         XbrleError: this is not a migration stream.
     """
-    table = stream.records
+    yield from found_in(stream, None if destination is None else tuple(destination.items()))
+
+
+@once
+def found_in(stream: Stream, destination: tuple[tuple[bytes, int], ...] | None = None) -> Found:
+    """What all rules find in a capture. ``destination`` is as in `verify`, as pairs.
+
+    Raises:
+        XbrleError: this is not a migration stream.
+    """
     marks = sorted([*_record_marks(stream), *memory_marks(stream)], key=lambda m: m.rule.rank)
     loose = [
         *_problems(stream),
         *forced(stream),
-        *_destination(stream, destination),
+        *_destination(stream, None if destination is None else dict(destination)),
         *_whole(stream),
         *_packets(stream),
     ]
-    loose.sort(key=lambda f: f.offset if f.offset is not None else stream.facts.end)
-    yield from _merged(loose, marks, table)
-
-
-def _merged(loose: list[Finding], marks: list[Mark], table: RecordTable) -> Iterator[Finding]:
-    """Findings without a record among those of marks, by offset."""
-    pending = iter(loose)
-    next_loose = next(pending, None)
-    for finding in _of_marks(marks, table):
-        while next_loose is not None and next_loose.offset is not None and next_loose.offset <= (finding.offset or 0):
-            yield next_loose
-            next_loose = next(pending, None)
-        yield finding
-    while next_loose is not None:
-        yield next_loose
-        next_loose = next(pending, None)
-
-
-def _of_marks(marks: list[Mark], table: RecordTable) -> Iterator[Finding]:
-    """The findings of all marks in the order of their rows, those of a stretch of the table at a time."""
-    if not marks:
-        return
-    for start in range(0, len(table), _FINDINGS):
-        bounds = [np.searchsorted(m.rows, (start, start + _FINDINGS)) for m in marks]
-        chosen = [(m, np.arange(*b)) for m, b in zip(marks, bounds, strict=True) if b[1] > b[0]]
-        if not chosen:
-            continue
-        made = [finding for mark, places in chosen for finding in findings(mark, places, table)]
-        order = np.argsort(np.concatenate([mark.rows[places] for mark, places in chosen]), kind="stable")
-        for i in order.tolist():
-            yield made[i]
+    return Found(stream, tuple(marks), ()).with_loose(loose)
 
 
 # -- findings that are not about one record ----------------------------------------------------------------------------

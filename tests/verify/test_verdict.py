@@ -1,0 +1,193 @@
+"""The verdict: one conclusion that accounts for every finding."""
+
+from collections import Counter
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+import pytest
+
+import xbrletools
+from tests.conftest import CORPUS, ROOT, SAMPLES, corpus_names
+from tests.damages import KINDS, damage
+from tests.streams import PAGE, StreamBuilder, noise
+from tests.verify.test_ledger import corrupt, stale_stream, undecoded
+from xbrletools.verify import found, ledger
+from xbrletools.verify.by_rule import NOBODY
+from xbrletools.verify.cause import CauseName, Sure
+from xbrletools.verify.checker import found_in
+from xbrletools.verify.receiver import outcome
+from xbrletools.verify.rules import Receiver
+from xbrletools.verify.verdict import Status, Verdict, verdict
+
+SAMPLE = (SAMPLES / "posted-8m.bin").read_bytes()
+A, B = noise(1), noise(1)
+B[9] ^= 0x55
+
+CASES = {
+    "stale": stale_stream(30),
+    "stale, with sums": stale_stream(30, flags=3),
+    "sample": SAMPLE,
+    "corrupt": corrupt(SAMPLE),
+    "undecoded": undecoded(SAMPLE),
+} | {f"{kind}-{seed}": damage(SAMPLE, kind, seed).data for kind in KINDS if kind != "head" for seed in range(4)}
+
+
+def of(data: bytes, **options: Any) -> Verdict:
+    with xbrletools.open(data, **options) as capture:
+        return capture.verdict()
+
+
+def whole(**options: Any) -> StreamBuilder:
+    """A stream that sends the only page of its block."""
+    return StreamBuilder({b"pc.ram": PAGE}, **options).page(0, A).part()
+
+
+@pytest.mark.parametrize("case", CASES)
+def test_the_causes_and_what_needs_none_account_for_every_finding(case: str) -> None:
+    with xbrletools.open(CASES[case]) as capture:
+        listed = Counter(f.rule for f in capture.verify())
+        told = verdict(found_in(capture.stream))
+    counted = Counter(told.others)
+    for cause in told.causes:
+        assert cause.explains
+        counted.update(cause.explains)
+    assert counted == listed
+    assert told.shared is not None
+    shares = Counter(share for _, share in told.shared)
+    assert [shares[i] for i in range(len(told.causes))] == [sum(c.explains.values()) for c in told.causes]
+    for i in range(NOBODY, len(told.causes)):
+        assert sum(1 for _ in told.shared.of(i)) == shares[i]
+
+
+@pytest.mark.parametrize("case", CASES)
+def test_a_verdict_is_the_same_from_pieces_of_any_size(case: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    expected = of(CASES[case])
+    monkeypatch.setattr(ledger, "HELD", 1)
+    monkeypatch.setattr(ledger, "PIECE", 7)
+    monkeypatch.setattr(found, "AT_ONCE", 3)
+    monkeypatch.setattr(found, "ALIKE", 5)
+    assert of(CASES[case]) == expected
+
+
+@pytest.mark.parametrize("case", CASES)
+def test_the_first_finding_of_each_kind_tells_where_a_receiver_stops(case: str) -> None:
+    with xbrletools.open(CASES[case]) as capture:
+        all_found = found_in(capture.stream)
+        for receiver in Receiver:
+            expected = outcome(capture.stream, all_found, receiver)
+            assert outcome(capture.stream, all_found.first_of_each(), receiver) == expected
+
+
+class TestStatus:
+    def test_no_fault_says_whether_sums_showed_it(self) -> None:
+        with_sums = of(whole(flags=3).delta(0, A, B).end().bytes())
+        assert (with_sums.status, with_sums.pages_wrong, with_sums.causes) == (Status.NO_FAULT, 0, ())
+        assert "the one stated sum holds" in with_sums.summary
+        without = of(whole().end().bytes())
+        assert without.status is Status.NO_FAULT
+        assert "no sums to check" in without.summary
+
+    def test_a_stale_page_that_lasts_is_corrupt_and_one_that_is_healed_is_healed(self) -> None:
+        lasting = whole(flags=3).dup(0, 7).delta(0, A, B)
+        told = of(lasting.end().bytes())
+        assert (told.status, told.pages_wrong) == (Status.CORRUPT, 1)
+        assert (told.first_bad_record, told.first_lasting_record) == (3, 3)
+        told = of(whole(flags=3).dup(0, 7).delta(0, A, B).page(0, B).end().bytes())
+        assert (told.status, told.pages_wrong) == (Status.HEALED, 0)
+        assert (told.first_bad_record, told.first_lasting_record) == (3, None)
+        (cause,) = told.causes
+        assert (cause.name, cause.sure, cause.records, cause.lasting) == (CauseName.STALE_BASE, Sure.CERTAIN, 1, 0)
+        assert cause.explains == {"stale-base": 1, "checksum-mismatch": 1}
+
+    def test_no_sum_makes_a_stale_base_likely(self) -> None:
+        (cause,) = of(whole().dup(0, 7).delta(0, A, B).end().bytes()).causes
+        assert (cause.name, cause.sure) == (CauseName.STALE_BASE, Sure.LIKELY)
+
+    def test_a_capture_that_is_cut_is_incomplete_and_its_end_cannot_be_told(self) -> None:
+        told = of(whole().bytes()[:-40])
+        assert (told.status, told.pages_wrong) == (Status.INCOMPLETE, None)
+        assert [c.name for c in told.causes] == [CauseName.TRUNCATED]
+
+    def test_a_stale_page_before_a_cut_may_have_been_healed_after_it(self) -> None:
+        told = of(whole(flags=3).dup(0, 7).delta(0, A, B).page(0, B).bytes()[:-2000])
+        assert (told.status, told.pages_wrong) == (Status.INCOMPLETE, None)
+        assert told.first_bad_record == 3
+
+    def test_bytes_that_are_no_record_are_damage(self) -> None:
+        told = of(whole().word(0x123456789 << 12 | 0x800).word(0xFFFFFFFF_FFFFF007).end().bytes())
+        assert (told.status, told.pages_wrong) == (Status.DAMAGED, None)
+
+    def test_a_forced_reading_explains_what_it_breaks(self) -> None:
+        told = of(SAMPLE, dialect="lm2")
+        assert told.status is Status.INCOMPLETE
+        assert [c.name for c in told.causes] == [CauseName.FORCED_READING]
+        assert told.pages_wrong is None
+
+    def test_a_head_that_is_missing_is_the_cause_of_what_salvage_skips(self) -> None:
+        told = of(SAMPLE[5000:], salvage=True, blocks=[(b"pc.ram", 8 << 20)])
+        assert CauseName.HEAD_MISSING in [c.name for c in told.causes]
+        assert told.pages_wrong is None
+
+
+def test_causes_that_last_come_before_those_that_were_healed() -> None:
+    pages = [noise(i) for i in range(8)]
+    changed = [np.concatenate([page[:9], page[9:10] ^ 0x55, page[10:]]) for page in pages]
+    stream = StreamBuilder({b"pc.ram": 8 * PAGE}, flags=3)
+    for i, page in enumerate(pages):
+        stream.page(i * PAGE, page)
+    stream.part()
+    for i in range(4):
+        stream.dup(i * PAGE, 7)
+    for i in range(4):
+        stream.delta(i * PAGE, pages[i], changed[i])
+    stream.delta(4 * PAGE, pages[4], changed[4], checksum=1)
+    for i in range(4):
+        stream.page(i * PAGE, pages[i])
+    told = of(stream.end().bytes())
+    assert [(c.name, bool(c.lasting), c.records) for c in told.causes] == [
+        (CauseName.UNKNOWN, True, 1),
+        (CauseName.STALE_BASE, False, 4),
+    ]
+
+
+@pytest.mark.parametrize("name", corpus_names("qemu-2011-posted"))
+def test_captures_of_the_posted_build_get_their_verdict(name: str, corpus: Callable[[str], bytes]) -> None:
+    told = of(corpus(f"qemu-2011-posted/{name}.bin"))
+    expected = {"dbg-stale-reject": Status.CORRUPT, "dbg-cancelled": Status.INCOMPLETE}.get(name, Status.NO_FAULT)
+    assert told.status is expected
+    if name == "dbg-stale-reject":
+        assert (told.first_bad_record, told.first_lasting_record, told.pages_wrong) == (4433, 12280, 32)
+        (cause,) = told.causes
+        assert (cause.name, cause.sure, cause.records, cause.lasting) == (CauseName.STALE_BASE, Sure.CERTAIN, 598, 32)
+        assert "566 were healed by a later record, 32 were not" in cause.sentence
+        assert "(page 0x30c000)" in told.summary
+        assert told.receivers["default"].wrong_pages == 32
+        assert (told.receivers["debug"].loads, told.receivers["debug"].stops_at) == (False, 4433)
+
+
+#: Captures of the corpus that are not whole by themselves.
+PARTS = ("multifd", "preempt", "killed", "cancelled", "crash")
+
+
+@pytest.mark.parametrize(
+    "path",
+    [
+        f"{folder}/{name}"
+        for folder in ("qemu-2010", "qemu-7.2", "qemu-10", "qemu-11", "libvirt-11", "physical-maps", "linux-guest")
+        for name in corpus_names(folder)
+        if CORPUS.is_dir() and not any(part in name for part in (".chan1", ".chan2", ".chan3", ".rev", "cprstate"))
+    ],
+)
+def test_what_loads_right_has_no_fault_and_what_is_a_part_is_incomplete(
+    path: str, corpus: Callable[[str], bytes]
+) -> None:
+    told = of(corpus(f"{path}.bin"))
+    is_part = any(part in path for part in PARTS) and "mapped-multifd" not in path
+    assert told.status is (Status.INCOMPLETE if is_part else Status.NO_FAULT), told.summary
+
+
+def test_the_document_explains_every_word() -> None:
+    text = (ROOT / "docs" / "verdict.md").read_text("utf-8")
+    for word in (*Status, *CauseName, *Sure):
+        assert f"| `{word.value}` |" in text

@@ -1,0 +1,99 @@
+"""What a cause did to memory: which records it made wrong, and which pages are still wrong at the end."""
+
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+
+import numpy as np
+
+from ..arrays import Values
+from ..memory.moments import space_of
+from ..model import Stream
+from . import rules
+from .by_rule import OPEN_RULES, PAGE_RULES, Shared
+from .ledger import Ledger, pieces, room
+from .marks import Ints, Mark
+from .observed import next_full
+
+WRONG, OPEN = 1, 2  # bits of a page: it is wrong at the end; it may be
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Harm:
+    """Records that a cause made wrong, and what it left.
+
+    ``records`` counts them, ``left`` those among them that no later record healed. ``first`` is the row of the first,
+    ``first_lasting`` that of the first which no later record healed. Both are None where there is none. ``wrong`` (n,)
+    int64 are the numbers of pages that are wrong at the end, ``maybe`` (m,) those of which that cannot be told. Both
+    rise.
+    """
+
+    records: int
+    left: int
+    first: int | None
+    first_lasting: int | None
+    wrong: Ints
+    maybe: Ints
+
+
+NO_HARM = Harm(0, 0, None, None, np.empty(0, np.int64), np.empty(0, np.int64))
+
+
+def harm(shared: Shared, index: int) -> Harm:
+    """What the findings of one cause say of memory. The work is in pieces of the marks and of the table."""
+    found = shared.found
+    stream, marks = found.stream, found.marks
+    pages = Values(space_of(stream).places(stream.records.columns), np.uint8)
+    chosen = shared.numbers(index, *PAGE_RULES)
+    if any(marks[i].rule is rules.STALE_BASE for i in chosen):  # the sums of these pages are about the same records
+        chosen = [i for i in chosen if marks[i].rule not in (rules.CHECKSUM_MISMATCH, rules.CHECKSUM_COLLISION)]
+    firsts = [int(marks[i].rows[next(shared.parts(i, index))[0]]) for i in chosen]
+    lasting: list[int] = []
+    left = 0
+    for i in chosen:
+        bit = OPEN if marks[i].rule in OPEN_RULES and "blank" not in marks[i].evidence else WRONG
+        for rows in _lasting(stream, marks[i], shared.parts(i, index)):
+            lasting.append(int(rows[0]))
+            left += len(rows)
+            of_rows = space_of(stream).pages_of(stream.records.columns.take(rows))
+            pages[of_rows] = pages[of_rows] | bit
+    pages.array[-1] = 0
+    touched = pages.nonzero()
+    wrong = (pages[touched] & WRONG) != 0
+    records = _count(shared, index, chosen)
+    first, first_lasting = min(firsts, default=None), min(lasting, default=None)
+    return Harm(records, left, first, first_lasting, touched[wrong], touched[~wrong])
+
+
+def _lasting(stream: Stream, mark: Mark, parts: Iterable[Ints]) -> Iterator[Ints]:
+    """Those rows of a mark after which no record gives the page anew, some at a time, never none.
+
+    ``parts`` have the places in the mark that count.
+    """
+    if mark.errors is not None:
+        for places in parts:
+            lasting = mark.rows[places[mark.errors[places]]]
+            if len(lasting):
+                yield lasting
+        return
+    ledger = Ledger()
+    for places in parts:
+        rows = mark.rows[places]
+        pages = space_of(stream).pages_of(stream.records.columns.take(rows))
+        ledger.add({"rows": rows[pages >= 0], "pages": pages[pages >= 0]})
+    columns = ledger.columns()
+    healing = next_full(stream, columns["rows"], columns["pages"])
+    for part in pieces(len(healing)):
+        lasting = columns["rows"][part][healing[part] < 0]
+        if len(lasting):
+            yield lasting
+
+
+def _count(shared: Shared, index: int, chosen: list[int]) -> int:
+    """How many records these marks' findings of a cause are about, each once."""
+    if len(chosen) < 2:
+        return sum(len(places) for i in chosen for places in shared.parts(i, index))
+    met = room(len(shared.found.stream.records), bool)
+    for i in chosen:
+        for places in shared.parts(i, index):
+            met[shared.found.marks[i].rows[places]] = True
+    return sum(int(np.count_nonzero(met[part])) for part in pieces(len(met)))

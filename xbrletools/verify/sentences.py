@@ -1,0 +1,139 @@
+"""The verdict in words: what a cause says, the summary, and the commands that lead on."""
+
+from collections import Counter
+from collections.abc import Mapping, Sequence
+
+import numpy as np
+
+from ..memory.moments import space_of
+from ..memory.replay import forgets_dups
+from ..model import Stream
+from ..table.claims import stated
+from ..table.columns import PIECE, Sweeps
+from ..text import shown
+from .cause import Cause, CauseName
+from .marks import Ints
+from .observed import next_full
+
+BLOCKS_MAX = 4  # RAM blocks that a sentence names
+
+
+def counted(count: int, word: str) -> str:
+    """A number with its noun, in the plural where there are several or none."""
+    return f"{count:,} {word}{'' if count == 1 else 's'}"
+
+
+def some(count: int, one: str, many: str) -> str:
+    """A number with the words for one or for many."""
+    return f"{count:,} {one if count == 1 else many}"
+
+
+def pages_by_block(stream: Stream, pages: Ints) -> dict[bytes, int]:
+    """How many of these pages each block has, by its name, most first."""
+    space = space_of(stream)
+    block = np.searchsorted(space.first, pages, side="right") - 1
+    counts = Counter[bytes]()
+    for i, count in zip(*(a.tolist() for a in np.unique(block, return_counts=True)), strict=True):
+        counts[space.blocks[i].name] += count
+    return dict(counts.most_common())
+
+
+def of_blocks(by_block: Mapping[bytes, int]) -> str:
+    """The blocks of some pages: "pc.ram", or "pc.ram (30) and vga.vram (2)"."""
+    if len(by_block) == 1:
+        return shown(next(iter(by_block)))
+    named = [f"{shown(name)} ({count:,})" for name, count in list(by_block.items())[:BLOCKS_MAX]]
+    rest = len(by_block) - len(named)
+    if rest:
+        return ", ".join(named) + f" and {counted(rest, 'more block')}"
+    return ", ".join(named[:-1]) + f" and {named[-1]}"
+
+
+def place_of(stream: Stream, row: int) -> tuple[bytes | None, int]:
+    """The block and the address of the page that a row carries."""
+    columns, names = stream.records.columns, stream.records.names
+    block = int(columns.block[row])
+    return (names[block] if block < len(names) else None), int(columns.address[row])
+
+
+def pass_of(stream: Stream, row: int) -> int | None:
+    """The pass that a row belongs to, without a column for all rows. None where several channels make the order."""
+    if stream.records.main_size is not None:
+        return None
+    sweeps, number = Sweeps({}), np.empty(0, np.uint32)
+    for start in range(0, row + 1, PIECE):
+        number = sweeps.number(stream.records.columns.take(slice(start, min(start + PIECE, row + 1))))
+    return int(number[-1]) or None
+
+
+def healed_by(stream: Stream, row: int) -> int | None:
+    """The number of the record that gives a row's page anew, or None."""
+    rows = np.array([row])
+    pages = space_of(stream).pages_of(stream.records.columns.take(rows))
+    if pages[0] < 0:
+        return None
+    return int(stream.records.numbers.of(next_full(stream, rows, pages))[0]) or None
+
+
+def first_bad(stream: Stream, row: int, first_lasting: int | None) -> str:
+    """Where memory first went wrong, and where it first stayed so."""
+    number = stream.records.numbers
+    own = int(number.of(np.array([row]))[0])
+    _, page = place_of(stream, row)
+    pass_, healing = pass_of(stream, row), healed_by(stream, row)
+    about = [] if pass_ is None else [f"pass {pass_}"]
+    about += [f"offset {int(stream.records.columns.offset[row]):#x}", f"page {page:#x}"]
+    text = f"first bad record {own} ({', '.join(about)}"
+    text += f"; healed by {healing})" if healing is not None else ")"
+    if first_lasting is None:
+        return text
+    if first_lasting == row:
+        return text[:-1] + "), which no later record heals"
+    _, page = place_of(stream, first_lasting)
+    return text + f", first that lasts {int(number.of(np.array([first_lasting]))[0])} (page {page:#x})"
+
+
+def sums(stream: Stream) -> str:
+    """What the sums that records state show, where none of them fails."""
+    columns, count = stream.records.columns, 0
+    for start in range(0, len(columns), PIECE):
+        states, _ = stated(columns.take(slice(start, start + PIECE)), stream.dialect)
+        count += int(np.count_nonzero(states))
+    if not count:
+        return "no sums to check"
+    return "the one stated sum holds" if count == 1 else f"every stated sum holds ({count:,})"
+
+
+def stale(stream: Stream, records: int, lasting_records: int) -> str:
+    """What stale bases are, and what became of them."""
+    healed = records - lasting_records
+    what = f"{some(records, 'delta over a base', 'deltas over bases')} that the receiver had lost"
+    why = ": the sender forgets dup pages (stale-base). " if forgets_dups(stream.dialect) else " (stale-base). "
+    if not lasting_records:
+        return what + why + f"{'It was' if records == 1 else 'All were'} healed by a later record."
+    if not healed:
+        return what + why + f"{'It was' if records == 1 else 'None was'} {'not ' if records == 1 else ''}healed."
+    were, were_not = ("was" if n == 1 else "were" for n in (healed, lasting_records))
+    return what + why + f"{healed:,} {were} healed by a later record, {lasting_records:,} {were_not} not."
+
+
+def onward(causes: Sequence[Cause], lasting: tuple[bytes | None, int, int] | None) -> tuple[str, ...]:
+    """Commands that show or mend more, with what each is for where the command does not say it.
+
+    ``lasting`` is the first page that is wrong at the end: its block, its address, and the record that left it so.
+    """
+    names = {cause.name for cause in causes}
+    out = []
+    if lasting is not None:
+        block, page, record = lasting
+        where = f"{shown(block)}:{page:#x}" if block else f"{page:#x}"
+        out.append(f"xbrle page S {where} --at {record}")
+    if CauseName.STALE_BASE in names:
+        out.append("xbrle extract S -o OUT --view sender (the source's true memory)")
+    if names & {CauseName.CHANNEL_MISSING, CauseName.CHANNEL_DAMAGED, CauseName.FOREIGN_CHANNEL}:
+        out.append("xbrle verify S --channel FILE (each channel of this migration)")
+    if CauseName.FORCED_READING in names:
+        out.append("xbrle verify S (without --dialect and --endian)")
+    if names - {CauseName.STALE_BASE, CauseName.CHANNEL_MISSING, CauseName.FOREIGN_CHANNEL, CauseName.FORCED_READING}:
+        out.append("xbrle salvage S (what of memory still stands)")
+    return tuple(out)

@@ -1,0 +1,295 @@
+"""The verdict: findings -> causes -> one conclusion about a capture.
+
+docs/verdict.md explains the words. `by_rule` says which cause explains which finding, `harm` what a cause did to
+memory, `sentences` puts it in words.
+"""
+
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from enum import StrEnum
+
+import numpy as np
+
+from ..errors import XbrleError
+from ..model import Stream
+from . import rules, sentences
+from .by_rule import NOBODY, PAGE_RULES, Shared, shared
+from .cause import Began, Cause, CauseName, Sure
+from .found import Found
+from .harm import NO_HARM, Harm, harm
+from .marks import Ints, findings
+from .receiver import outcome
+from .rules import Finding, Proof, Receiver
+
+
+class Status(StrEnum):
+    """What is to be said of a capture in a word, from the best to the worst."""
+
+    NO_FAULT = "no-fault"  # nothing shows a fault
+    HEALED = "healed"  # pages were wrong, and later records gave them anew
+    INCOMPLETE = "incomplete"  # channels, the tail or pages are missing
+    DAMAGED = "damaged"  # bytes were changed or lost on the way
+    CORRUPT = "corrupt"  # pages are wrong at the end
+    UNREADABLE = "unreadable"  # nothing of it reads as a stream
+
+
+@dataclass(frozen=True, slots=True)
+class Load:
+    """What a receiver makes of the stream. ``stops_at`` is the record at which it stops, ``offset`` the byte.
+
+    ``wrong_pages`` are those that it has at the end where it loads, None where that cannot be told or it does not load.
+    ``said`` is why it stops. All that does not apply is None.
+    """
+
+    loads: bool
+    stops_at: int | None = None
+    offset: int | None = None
+    wrong_pages: int | None = None
+    said: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Verdict:
+    """The conclusion about a capture, as ``verify --json`` gives it.
+
+    ``first_bad_record`` is the first after which the receiver's memory differs from the sender's, healed or not, and
+    ``first_lasting_record`` the first that no later record healed. ``pages_wrong`` counts the pages that are wrong at
+    the end at the receiver. It is None where that cannot be told. ``causes`` are in the order of their weight.
+    ``receivers`` are by name. ``others`` counts the findings that need no cause, by rule. ``next`` are commands that
+    show or mend more, ``S`` being the capture. ``shared`` says which finding each of the causes explains, by its place
+    among them. It is None where nothing was read.
+    """
+
+    status: Status
+    summary: str
+    first_bad_record: int | None = None
+    first_lasting_record: int | None = None
+    pages_wrong: int | None = None
+    causes: tuple[Cause, ...] = ()
+    receivers: Mapping[str, Load] = field(default_factory=dict)
+    others: Mapping[str, int] = field(default_factory=dict)
+    next: tuple[str, ...] = ()
+    shared: Shared | None = field(default=None, compare=False, repr=False)
+
+    @property
+    def is_bad(self) -> bool:
+        """Whether something is wrong at the end, missing, or lost on the way."""
+        return self.status not in (Status.NO_FAULT, Status.HEALED)
+
+
+#: Causes that leave out a part of the migration, and change nothing of the rest.
+_MISSING = (
+    CauseName.TRUNCATED,
+    CauseName.HEAD_MISSING,
+    CauseName.CHANNEL_MISSING,
+    CauseName.FOREIGN_CHANNEL,
+    CauseName.FORCED_READING,
+)
+#: Causes that lie with the sender: nothing was changed on the way.
+_SENDERS = (CauseName.STALE_BASE, CauseName.BASE_WRONG)
+#: How sure the causes are that rules name, where that is not `Sure.LIKELY`.
+_SURE = {CauseName.CHANNEL_MISSING: Sure.CERTAIN, CauseName.UNKNOWN: Sure.UNKNOWN}
+
+
+def verdict(found: Found) -> Verdict:
+    """Conclude from all that was found in a capture."""
+    return concluded(shared(found))
+
+
+def concluded(split: Shared) -> Verdict:
+    """The verdict on findings that causes have shared out among themselves."""
+    found, stream = split.found, split.found.stream
+    harms = [_harm(split, i) for i in range(len(split.names))]
+    made = [_cause(split, i, h) for i, h in enumerate(harms)]
+    causes = _breaks_first(sorted(made, key=_weight))
+    first = min((h.first for h in harms if h.first is not None), default=None)
+    lasting = min((h.first_lasting for h in harms if h.first_lasting is not None), default=None)
+    wrong = np.unique(np.concatenate([np.empty(0, np.int64), *(h.wrong for h in harms)]))
+    maybe = any(len(h.maybe) for h in harms)
+    ended = _came_to_its_end(stream)
+    status = _status(stream, causes, ended and bool(len(wrong) or maybe))
+    pages_wrong = len(wrong) if ended and not maybe and CauseName.FORCED_READING not in split.names else None
+    where = None
+    if lasting is not None and status is Status.CORRUPT:
+        where = (*sentences.place_of(stream, lasting), _number(stream, lasting) or 0)
+    receivers = loads(found, pages_wrong)
+    return Verdict(
+        status,
+        _summary(stream, status, causes, first, lasting, wrong, pages_wrong),
+        _number(stream, first),
+        _number(stream, lasting),
+        pages_wrong,
+        tuple(causes),
+        receivers,
+        dict(split.explains(NOBODY)),
+        sentences.onward(causes, where),
+        split.in_order([next(i for i, m in enumerate(made) if m is cause) for cause in causes]),
+    )
+
+
+def unreadable(error: XbrleError) -> Verdict:
+    """The verdict on what cannot be read at all."""
+    return Verdict(Status.UNREADABLE, str(error))
+
+
+def loads(found: Found, pages_wrong: int | None) -> dict[str, Load]:
+    """What each receiver makes of the stream, by its name."""
+    telling, out = found.first_of_each(), {}
+    for receiver in Receiver:
+        told = outcome(found.stream, telling, receiver)
+        wrong = pages_wrong if told.loads else None
+        out[receiver.value] = Load(told.loads, told.record, told.offset, wrong, told.reason)
+    return out
+
+
+# -- causes ------------------------------------------------------------------------------------------------------------
+
+
+def _harm(split: Shared, index: int) -> Harm:
+    """What a cause did to memory. Where pages are only its consequences, nothing is told of them."""
+    if split.names[index] in (CauseName.FORCED_READING, CauseName.CHANNEL_MISSING, CauseName.FOREIGN_CHANNEL):
+        return NO_HARM
+    return harm(split, index)
+
+
+def _cause(split: Shared, index: int, done: Harm) -> Cause:
+    """A cause as its rules tell it."""
+    stream, name = split.found.stream, split.names[index]
+    first = _first(split, index)
+    sentence, sure, evidence = _told(split, index, done, first)
+    return Cause(
+        name,
+        sure,
+        sentence,
+        Began(first.offset, first.record),
+        evidence=evidence,
+        records=done.records,
+        lasting=len(done.wrong) + len(done.maybe),
+        first_record=_number(stream, done.first) or first.record,
+        first_offset=first.offset,
+        explains=dict(split.explains(index)),
+    )
+
+
+def _first(split: Shared, index: int) -> Finding:
+    """The first finding of a cause."""
+    firsts = [split.found.loose[i] for i in np.flatnonzero(split.loose == index)[:1].tolist()]
+    for i in split.numbers(index):
+        firsts += findings(split.found.marks[i], next(split.parts(i, index))[:1], split.found.stream.records)
+    end = split.found.stream.facts.end
+    first: Finding = min(firsts, key=lambda f: end if f.offset is None else f.offset)
+    return first
+
+
+def _told(split: Shared, index: int, done: Harm, first: Finding) -> tuple[str, Sure, tuple[str, ...]]:
+    """A cause's sentence, how sure it is, and what shows it."""
+    stream, name = split.found.stream, split.names[index]
+    if name is CauseName.STALE_BASE:
+        proofs = _proofs(split, index)
+        sure = Sure.CERTAIN if proofs.keys() & {Proof.CHECKSUM, Proof.UNIFORM} else Sure.LIKELY
+        evidence = tuple(f"{rules.STALE_BASE.conclusions[p]} ({n:,})" for p, n in proofs.items())
+        dialect = stream.dialect.name if stream.dialect else "this"
+        return (
+            sentences.stale(stream, done.records, done.left),
+            sure,
+            tuple(e.replace("{dialect}", dialect) for e in evidence),
+        )
+    count = sum(split.explains(index).values())
+    more = "" if count == 1 else f" {sentences.counted(count, 'finding')} in all."
+    text = first.message[:1].upper() + first.message[1:].rstrip(".")
+    sure = _SURE.get(name, Sure.LIKELY)
+    return f"{text} ({name.value}).{more}", sure, (f"{first.rule}: {first.message}",)
+
+
+def _proofs(split: Shared, index: int) -> Counter[str]:
+    """What shows stale bases, with the number of records that it shows it of."""
+    counts = Counter[str]()
+    for i in split.numbers(index, rules.STALE_BASE):
+        shown = split.found.marks[i].evidence["certainty"]
+        for places in split.parts(i, index):
+            words, numbers = np.unique(shown[places], return_counts=True)
+            counts.update(dict(zip(words.tolist(), numbers.tolist(), strict=True)))
+    return counts
+
+
+def _weight(cause: Cause) -> tuple[bool, int, int]:
+    """Where a cause stands among others: those that last first, then by the records that they explain."""
+    return not cause.lasting, -cause.records, -sum(cause.explains.values())
+
+
+def _breaks_first(causes: Sequence[Cause]) -> list[Cause]:
+    """The causes with the first break in framing before what may be its consequences: what shows after it."""
+    breaks = [c for c in causes if c.explains.keys() - {rule.id for rule in PAGE_RULES} and c.name not in _MISSING]
+    first = min(breaks, key=lambda c: c.first_offset or 0, default=None)
+    if first is None:
+        return list(causes)
+    after = [c for c in causes if c is not first and (c.first_offset or 0) > (first.first_offset or 0)]
+    place = min((causes.index(c) for c in after), default=len(causes))
+    ordered = [c for c in causes if c is not first]
+    ordered.insert(min(place, causes.index(first)), first)
+    return ordered
+
+
+# -- the conclusion ----------------------------------------------------------------------------------------------------
+
+
+def _came_to_its_end(stream: Stream) -> bool:
+    """Whether all of RAM was read, so that it can be told what is wrong with it at the end."""
+    facts = stream.facts
+    whole = stream.broken is None and not len(stream.lost) and not any(g.may_hold_records for g in facts.gaps)
+    return whole and (facts.complete or facts.ram_ended)
+
+
+def _status(stream: Stream, causes: Sequence[Cause], is_wrong: bool) -> Status:
+    """The worst that is true."""
+    names = {cause.name for cause in causes}
+    missing = set(_MISSING)
+    if CauseName.FORCED_READING in names:
+        return Status.INCOMPLETE
+    if not stream.facts.complete:  # what cut the main channel cut the others, too
+        missing.add(CauseName.CHANNEL_DAMAGED)
+    if is_wrong and any(cause.lasting for cause in causes):
+        return Status.CORRUPT
+    if names - missing - set(_SENDERS):
+        return Status.DAMAGED
+    if names & missing:
+        return Status.INCOMPLETE
+    return Status.HEALED if names else Status.NO_FAULT
+
+
+def _summary(
+    stream: Stream,
+    status: Status,
+    causes: Sequence[Cause],
+    first: int | None,
+    lasting: int | None,
+    wrong: Ints,
+    pages_wrong: int | None,
+) -> str:
+    """The conclusion in a sentence or two."""
+    bad = None if first is None else sentences.first_bad(stream, first, lasting)
+    if status is Status.NO_FAULT:
+        return f"The stream was read to its end; {sentences.sums(stream)}."
+    if status is Status.HEALED:
+        records = sum(cause.records for cause in causes)
+        gave = sentences.some(records, "record gave a wrong page", "records gave wrong pages")
+        return f"{gave}, and later records healed all of them: nothing is wrong at the end; {bad}."
+    if status is Status.CORRUPT and pages_wrong is not None:
+        blocks = sentences.of_blocks(sentences.pages_by_block(stream, wrong))
+        return (
+            f"{sentences.some(pages_wrong, 'page', 'pages')} of {blocks} {_are(pages_wrong)} wrong at the end; {bad}."
+        )
+    if status is Status.CORRUPT:
+        return f"Pages are wrong at the end, and how many cannot be told; {bad}."
+    worst = next((c for c in causes if c.name not in _SENDERS), causes[0])
+    text = worst.sentence.removesuffix(".")
+    return f"{text}; {bad}." if bad is not None else f"{text}."
+
+
+def _are(count: int) -> str:
+    return "is" if count == 1 else "are"
+
+
+def _number(stream: Stream, row: int | None) -> int | None:
+    return None if row is None else int(stream.records.numbers.of(np.array([row]))[0]) or None

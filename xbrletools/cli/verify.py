@@ -48,12 +48,56 @@ def _says_unreadable(function: Callable[..., Any]) -> Callable[..., Any]:
     return saying
 
 
+class _Command(click.Command):
+    """A command that needs no capture to explain a rule."""
+
+    def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
+        try:
+            return super().parse_args(ctx, args)
+        except click.MissingParameter:
+            rule = ctx.params.get("explain")
+            if rule is None:
+                raise
+        _print_meaning(rule)
+        raise click.exceptions.Exit
+
+
+def _list_rules(ctx: click.Context, _: click.Parameter, wanted: bool) -> None:
+    """Print every rule with its severity and what it means, and end."""
+    if not wanted or ctx.resilient_parsing:
+        return
+    from ..verify.rules import RULES
+
+    for rule in RULES.values():
+        say(f"{rule.id:27} {rule.severity.value}")
+        _indented(rule.sentence)
+    ctx.exit()
+
+
+def _print_meaning(name: str) -> None:
+    """Print what a rule means, whatever a capture holds.
+
+    Raises:
+        XbrleError: there is no such rule.
+    """
+    from ..verify.explain import rule_of
+    from ..verify.reference import meaning
+
+    rule = rule_of(name)
+    say(f"{rule.id}")
+    for title, text in meaning(rule):
+        say(f"\n{title}")
+        _indented(text)
+
+
 @click.command(
+    cls=_Command,
     epilog=examples(
         "verify samples/posted-8m.bin",
         "verify samples/posted-8m.bin --explain device-tail-unchecked",
+        "verify --explain stale-base",
         "verify samples/xbzrle-16m.bin --receiver today --json",
-    )
+    ),
 )
 @before(_usage)
 @_says_unreadable
@@ -70,7 +114,17 @@ def _says_unreadable(function: Callable[..., Any]) -> Callable[..., Any]:
     "patch; debug: its debug build; today: QEMU today.",
 )
 @click.option(
-    "--explain", metavar="RULE[@RECORD]", help="Show one finding with all the records behind it, and their first bytes."
+    "--explain",
+    metavar="RULE[@RECORD]",
+    help="Show one finding with all the records behind it, and their first bytes. Without S, say what the rule means.",
+)
+@click.option(
+    "--rules",
+    is_flag=True,
+    is_eager=True,
+    expose_value=False,
+    callback=_list_rules,
+    help="List all rules and what they mean, and exit.",
 )
 @click.option("--sender-log", metavar="FILE", help="Compare with this mig.log, written by the sender's debug build.")
 @click.option(
@@ -171,8 +225,12 @@ def _print_json(verdict: "Verdict") -> None:
 
 def _explain(capture: "Capture", findings: Iterable[Any], wanted: str) -> None:
     """One finding, what it amounts to, and the records behind it with their first bytes."""
-    from ..verify.explain import chain, conclusion, find
+    from ..verify.explain import chain, conclusion, find, names
 
+    if "@" not in wanted and not any(names(wanted, finding) for finding in findings):
+        _print_meaning(wanted)
+        say(f"\nThis capture does not have a finding of rule {wanted}.")
+        return
     finding = find(findings, wanted)
     _print_one(finding)
     if concluded := conclusion(capture.stream, finding):

@@ -9,7 +9,7 @@ from ..memory.moments import page_of
 from ..memory.replay import View
 from ..model import Stream
 from ..table.claims import states_sums
-from .rules import ANY, RULES, STATES_SUMS, Finding, Receiver
+from .rules import ANY, RULES, STATES_SUMS, Finding, Receiver, Rule
 
 WIRE_BYTES = 20  # of each record, shown from its word on
 LINE = 16  # bytes of a line of a dump
@@ -42,11 +42,21 @@ def find(findings: Iterable[Finding], wanted: str) -> Finding:
     if finding is not None:
         return finding
     rule, _, place = wanted.partition("@")
-    if rule not in RULES:
-        raise XbrleError(f"there is no rule {rule!r}; the rules are {', '.join(RULES)}")
+    rule_of(rule)
     if not place:
         raise XbrleError(f"this capture does not have a finding of rule {rule}")
     raise XbrleError(f"there is no finding {wanted!r}; write RULE@RECORD or RULE@0xOFFSET, as verify lists them")
+
+
+def rule_of(name: str) -> Rule:
+    """The rule of this id.
+
+    Raises:
+        XbrleError: there is none.
+    """
+    if name not in RULES:
+        raise XbrleError(f"there is no rule {name!r}; the rules are {', '.join(RULES)}")
+    return RULES[name]
 
 
 def names(wanted: str, finding: Finding) -> bool:

@@ -1,0 +1,169 @@
+"""Chains: the records of one page in their order, replayed as the sender had the page.
+
+A chain's step is what the page holds after a record, and how far that is from the byte sum that the record states.
+"""
+
+from dataclasses import dataclass
+from enum import Enum
+from functools import cached_property
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ...codec import deltas
+from ...codec.verdict import Verdict
+from ...formats.ram import Kind
+from ...memory.replay import forgets_dups
+from ...table.claims import stated
+from ...table.kinds import IS_DELTA, IS_PAGE
+from .reading import Ints, Read
+
+Bytes = NDArray[np.uint8]
+
+CHAIN_MAX = 256  # records of one chain that are replayed for a hypothesis
+_MASKS_MAX = 4096  # masks of deltas that are kept: 16 MiB
+
+
+class Reads(Enum):
+    """What a step of a chain shows."""
+
+    NOTHING = "the record states no sum"
+    HOLDS = "its sum holds"
+    FAILS = "its sum fails"
+    BASELESS = "a delta before any full record of its page"
+    UNDECODED = "a delta that does not come to one page"
+
+
+@dataclass(frozen=True, slots=True)
+class Step:
+    """A record of a chain. ``page`` (page_size,) uint8 is the page after it, or None where it is not known.
+
+    ``need`` is the stated sum minus the page's own. It is 0 where no sum is stated.
+    """
+
+    row: int
+    reads: Reads
+    page: Bytes | None
+    need: int = 0
+
+    @property
+    def speaks(self) -> bool:
+        """Whether a stated sum was compared."""
+        return self.reads in (Reads.HOLDS, Reads.FAILS)
+
+
+class Chains:
+    """The chains of a stream, by page."""
+
+    def __init__(self, read: Read) -> None:
+        self.read = read
+        rows = read.rows
+        #: The rows that carry a page, (n,) int64, and their pages.
+        self.carriers: Ints = np.flatnonzero(IS_PAGE[rows.kind] & (read.page >= 0))
+        self.pages: Ints = read.page[self.carriers]
+        order = np.argsort(self.pages, kind="stable")
+        self._rows = self.carriers[order]
+        self._pages, self._first = np.unique(self.pages[order], return_index=True)
+        self._end = np.append(self._first[1:], len(order))
+        self.states, self.sums = stated(rows, read.grammar.reading.dialect)
+        self.forgets = forgets_dups(read.grammar.reading.dialect)
+        self.is_xor = read.grammar.delta is Kind.XBRLE
+        self._masks: dict[int, Bytes | None] = {}
+
+    def __len__(self) -> int:
+        return len(self._pages)
+
+    def of(self, page: int) -> Ints:
+        """The rows that carry ``page``, rising."""
+        place = int(np.searchsorted(self._pages, page))
+        if place >= len(self._pages) or self._pages[place] != page:
+            return np.empty(0, np.int64)
+        return self._rows[self._first[place] : self._end[place]]
+
+    @cached_property
+    def spans(self) -> tuple[Ints, Ints, Ints]:
+        """All rows in the order of their pages, and where each page's begin and end among them."""
+        return self._rows, self._first, self._end
+
+    def is_full(self, row: int) -> bool:
+        """Whether a record gives a base to the deltas after it: a PAGE, or a dup page that the sender caches."""
+        kind = self.read.rows.kind[row]
+        return bool(IS_PAGE[kind] and not IS_DELTA[kind] and not (kind == Kind.DUP and self.forgets))
+
+    def is_delta(self, row: int) -> bool:
+        """Whether a record is a delta."""
+        return bool(IS_DELTA[self.read.rows.kind[row]])
+
+    def span(self, row: int) -> tuple[int, int]:
+        """Where a record's payload begins and ends in the capture."""
+        start = int(self.read.rows.offset[row]) + int(self.read.rows.head[row])
+        return start, start + int(self.read.rows.length[row])
+
+    def content(self, row: int) -> Bytes:
+        """What a full record makes of its page, (page_size,) uint8."""
+        start, end = self.span(row)
+        data = self.read.data[start:end]
+        return data if self.read.rows.kind[row] == Kind.PAGE else np.resize(data, self.read.page_size)
+
+    def mask(self, row: int) -> Bytes | None:
+        """What a delta XORs into its page, (page_size,) uint8. None where it does not come to one page."""
+        if row not in self._masks:
+            if len(self._masks) >= _MASKS_MAX:
+                self._masks.clear()
+            start, end = self.span(row)
+            self._masks[row] = self.decoded(self.read.data[start:end])
+        return self._masks[row]
+
+    def decoded(self, payload: Bytes) -> Bytes | None:
+        """The mask of a payload. None where it does not come to one page."""
+        return decode(self.read, payload, np.zeros(self.read.page_size, np.uint8))
+
+    def replay(self, rows: Ints | list[int], base: Bytes | None = None) -> list[Step]:
+        """Replay records of one page in the sender's view, from ``base`` on."""
+        steps, page = [], base
+        for row in rows[:CHAIN_MAX]:
+            row = int(row)
+            reads = Reads.NOTHING
+            if self.is_full(row):
+                page = self.content(row)
+            elif self.is_delta(row):
+                page, reads = self._apply(row, page)
+            need = 0
+            if reads is Reads.NOTHING and self.states[row] and page is not None:
+                need = int(self.sums[row]) - int(page.sum(dtype=np.int64))
+                reads = Reads.FAILS if need else Reads.HOLDS
+            steps.append(Step(row, reads, page, need))
+        return steps
+
+    def _apply(self, row: int, page: Bytes | None) -> tuple[Bytes | None, Reads]:
+        if page is None:
+            return None, Reads.BASELESS
+        if self.is_xor:
+            mask = self.mask(row)
+            return (page, Reads.UNDECODED) if mask is None else (page ^ mask, Reads.NOTHING)
+        start, end = self.span(row)
+        new = decode(self.read, self.read.data[start:end], page)
+        return (page, Reads.UNDECODED) if new is None else (new, Reads.NOTHING)
+
+    def base_of(self, page: int, row: int) -> Bytes | None:
+        """What ``page`` held before ``row``, as the sender had it. None where that is not known."""
+        before = self.of(page)
+        before = before[before < row]
+        fulls = [i for i, r in enumerate(before.tolist()) if self.is_full(r)]
+        if not fulls or len(before) - fulls[-1] > CHAIN_MAX:
+            return None
+        return self.replay(before[fulls[-1] :])[-1].page
+
+    def failing(self, rows: Ints | list[int], base: Bytes | None = None) -> int:
+        """How many steps of these records do not hold."""
+        return sum(s.reads not in (Reads.NOTHING, Reads.HOLDS) for s in self.replay(rows, base))
+
+
+def decode(read: Read, payload: Bytes, page: Bytes) -> Bytes | None:
+    """``page`` after a delta with this payload, as a copy. None where the delta does not come to one page."""
+    dialect = read.grammar.reading.dialect
+    assert dialect is not None
+    pages = page[None].copy()
+    payload = np.ascontiguousarray(payload)
+    verdict = deltas.apply(dialect.encoding, payload, np.zeros(1, np.int64), np.array([len(payload)]), pages)
+    return pages[0] if verdict[0] == Verdict.OK else None

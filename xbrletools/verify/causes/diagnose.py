@@ -1,0 +1,135 @@
+"""The one entry: from a stream to the causes of what is wrong in it, each with how sure it is and what fell.
+
+A cause is certain only where every other hypothesis was tested and fell. What cannot be told is one of several, or
+unknown.
+"""
+
+from ...model import Stream
+from ..cause import Began, Cause, CauseName, Sure
+from . import breaks, spans, splices, values
+from .case import Candidate, Case, open_case
+from .reading import read
+
+#: The families of hypotheses about records, in build order.
+FAMILIES = (
+    spans.repeated,
+    spans.address_by_order,
+    spans.reordered,
+    splices.mass,
+    splices.missing_first_sends,
+    splices.shifted,
+)
+LIKELY = 0.9  # share of the weight from which on a cause is likely
+
+
+def diagnose(stream: Stream) -> tuple[Cause, ...]:
+    """The causes of what is wrong in a stream, the first in the file first. Empty where nothing is."""
+    found = read(stream)
+    if found is None:
+        return ()
+    case = open_case(found)
+    if not case.speaks:
+        return ()
+    standing = decide(case)
+    return (_cause(case, standing),) if standing else ()
+
+
+def decide(case: Case) -> list[Candidate]:
+    """The hypotheses that stand, in build order: breaks, then records, then fields."""
+    broken = case.broken
+    if broken is not None:
+        return breaks.candidates(case, case.read.breaks.index(broken))
+    return _whole(case)
+
+
+def _whole(case: Case) -> list[Candidate]:
+    own = _page_sums(case)
+    if own:
+        return own
+    for family in (
+        spans.repeated,
+        spans.address_by_order,
+        spans.reordered,
+        splices.mass,
+        splices.missing_first_sends,
+        splices.shifted,
+    ):
+        standing = family(case)
+        if standing:
+            return standing
+    if len(case.sums.first):
+        return _of_sums(case)
+    return []
+
+
+def _page_sums(case: Case) -> list[Candidate]:
+    """A PAGE whose own sum fails: a later delta tells whether the page or its sum is wrong."""
+    if len(case.sums.pages) != 1 or case.order.holes:
+        return []
+    row = int(case.sums.pages[0])
+    read = case.read
+    page = int(read.page[row])
+    start, end = case.chains.span(row)
+    offset = start - 4
+    off = int(case.chains.sums[row]) - int(read.data[start:end].sum(dtype=int))
+    later = [r for r in case.sums.first.tolist() if int(read.page[r]) == page and r > row]
+    why = f"the PAGE's own sum is {off:+} from its bytes"
+    if later:
+        return [Candidate(CauseName.PAGE_CONTENT, 1, f"{why}, and a later delta over it fails", row, start)]
+    if abs(off).bit_count() == 1:
+        return [
+            Candidate(CauseName.PAGE_CONTENT, 4096, why, row, start),
+            Candidate(CauseName.CHECKSUM_FIELD, 4, why, row, offset),
+        ]
+    return [Candidate(CauseName.CHECKSUM_FIELD, 1, why, row, offset)]
+
+
+def _of_sums(case: Case) -> list[Candidate]:
+    """Only sums fail: a record of another page, single bits, or bytes overwritten."""
+    first = case.sums.first
+    row = int(first[0])
+    out = spans.address_by_sums(case) if len(first) <= 4 else []
+    if len(first) == 1:
+        out += values.candidates(case, row)
+    added = case.grid.added(row)
+    lost = added is None or added[0] <= -50
+    offset = int(case.read.rows.offset[row])
+    if not out and len(first) <= 2:
+        why = "no single bit makes the sums hold"
+        out.append(Candidate(CauseName.BYTES_OVERWRITTEN, 0.3 if lost else 1, why, row, offset))
+    if lost and (not out or out[-1].name is CauseName.BYTES_OVERWRITTEN):
+        out.append(Candidate(CauseName.RECORDS_MISSING, 1, "the grid allows for missing records", row, offset))
+    elif lost and all(c.name is not CauseName.CHECKSUM_FIELD for c in out):
+        weight = 0.08 * sum(c.weight for c in out)
+        out.append(Candidate(CauseName.RECORDS_MISSING, weight, "the grid allows for missing records", row, offset))
+    return out
+
+
+def _cause(case: Case, standing: list[Candidate]) -> Cause:
+    """What the standing hypotheses amount to."""
+    total = sum(c.weight for c in standing) or 1
+    share: dict[CauseName, float] = {}
+    for candidate in standing:
+        share[candidate.name] = share.get(candidate.name, 0) + candidate.weight / total
+    names = sorted(share, key=lambda n: -share[n])
+    best = next(c for c in standing if c.name is names[0])
+    sure = Sure.CERTAIN if len(names) == 1 else Sure.LIKELY if share[names[0]] >= LIKELY else Sure.ONE_OF
+    if names[0] is CauseName.UNKNOWN:
+        sure = Sure.UNKNOWN
+    refuted = tuple((n, w) for n, w in case.fell.items() if n not in share)
+    record = None if best.row is None else case.read.number(best.row)
+    began = Began(best.offset, record, best.bit)
+    return Cause(
+        names[0],
+        sure,
+        best.why,
+        began,
+        tuple(names) if sure is Sure.ONE_OF else (),
+        refuted,
+        tuple(dict.fromkeys(c.why for c in standing)),
+        best.repair if len(names) == 1 else None,
+        len(best.explains),
+        0,
+        record,
+        best.offset,
+    )

@@ -1,0 +1,127 @@
+"""The law of the grid: a sender of 2010 and 2011 ends a PART with the first record that crosses 32 KiB of the file.
+
+It tests its rate limit only after a flush of its buffer, which holds 32,768 bytes [C]. So the offset of each PART's end
+bounds, modulo 32 KiB, how many bytes were added before it. The law is in force where the PARTs before the damage show
+that they keep it.
+"""
+
+import math
+from dataclasses import dataclass
+
+import numpy as np
+
+from ...formats.ram import Kind
+from ...table.kinds import IS_PAGE
+from .reading import Ints, Read
+
+BUFFER = 32768  # bytes of the sender's buffer
+BITS = 14.0  # of surprise, had it been chance, from which on the law is in force
+PIECES_MAX = 4  # steps of the grid that a damage can make
+
+
+@dataclass(frozen=True, slots=True)
+class Piece:
+    """PARTs in a row that agree: before them between ``low`` and ``high`` bytes were added, modulo the grid.
+
+    ``first`` and ``last`` are the rows of the EOS of the first and the last.
+    """
+
+    low: int
+    high: int
+    first: int
+    last: int
+    bits: float
+
+
+@dataclass(frozen=True, slots=True)
+class Shift:
+    """A step of the grid: between the EOS at rows ``after`` (-1 for none) and ``before`` that many bytes were added."""
+
+    low: int
+    high: int
+    after: int
+    before: int
+
+
+@dataclass(frozen=True, slots=True)
+class Grid:
+    """What the ends of PARTs say. ``rows``, ``low`` and ``high`` (n,) are of each PART's EOS."""
+
+    rows: Ints
+    low: Ints
+    high: Ints
+    pieces: tuple[Piece, ...]
+    in_force: bool
+
+    @property
+    def shift(self) -> Shift | None:
+        """The one step of the grid, or None where there is none, or several."""
+        pieces = self.pieces
+        if not self.in_force or not 0 < len(pieces) <= PIECES_MAX:
+            return None
+        first, last = pieces[0], pieces[-1]
+        if not first.low <= 0 <= first.high:
+            return Shift(first.low, first.high, -1, first.first)
+        if len(pieces) == 1 or last.low <= 0 <= last.high:
+            return None
+        return Shift(last.low, last.high, first.last, pieces[1].first)
+
+    def added(self, row: int) -> tuple[int, int] | None:
+        """Between how many bytes were added before ``row``, as the PARTs after it have it, nearest 0.
+
+        None where they do not agree, or where the law is not in force. The whole grid where none follows.
+        """
+        if not self.in_force:
+            return None
+        low, high = -BUFFER // 2, BUFFER // 2
+        chosen = self.rows >= row
+        for at_least, at_most in zip(self.low[chosen].tolist(), self.high[chosen].tolist(), strict=True):
+            turn = round((at_least + at_most) / 2 / BUFFER) * BUFFER
+            low, high = max(low, at_least - turn), min(high, at_most - turn)
+        return (low, high) if low <= high else None
+
+
+def fits(low: int, high: int, size: int) -> bool:
+    """Whether ``size`` bytes are, modulo the grid, between ``low`` and ``high``."""
+    turn = round(((low + high) / 2 - size) / BUFFER) * BUFFER
+    return low <= size + turn <= high
+
+
+def weigh(read: Read) -> Grid:
+    """Hold the ends of PARTs against the grid."""
+    rows = read.rows
+    none = np.empty(0, np.int64)
+    if read.grammar.modern:
+        return Grid(none, none, none, (), False)
+    ends = np.flatnonzero(rows.kind == Kind.EOS)
+    ends = ends[ends > 0]
+    last = ends[-2:] if read.complete else ends[-1:]  # RAM's END, and the PART that nothing was left for
+    ends = ends[~np.isin(ends, last) & IS_PAGE[rows.kind[ends - 1]]]
+    begin, end = rows.offset[ends - 1].astype(np.int64), rows.offset[ends].astype(np.int64)
+    sound = rows.end(ends - 1) == end
+    for broken in read.breaks:
+        resumes = broken.at if broken.resumes is None else broken.resumes.offset
+        sound &= ~((broken.at <= end) & (resumes >= begin))
+    ends, begin, end = ends[sound], begin[sound], end[sound]
+    phase = end % BUFFER
+    low, high = phase - (end - begin) + 1, phase
+    pieces = _pieces(ends.tolist(), low.tolist(), high.tolist())
+    in_force = bool(pieces) and len(pieces) <= max(PIECES_MAX, len(ends) // 4) and max(p.bits for p in pieces) >= BITS
+    return Grid(ends, low, high, tuple(pieces), in_force)
+
+
+def _pieces(rows: list[int], lows: list[int], highs: list[int]) -> list[Piece]:
+    pieces: list[Piece] = []
+    for row, low, high in zip(rows, lows, highs, strict=True):
+        size = high - low + 1
+        bits = max(0.0, -math.log2(min(1.0, size / BUFFER)))
+        if pieces:
+            now = pieces[-1]
+            turn = round(((now.low + now.high) / 2 - (low + high) / 2) / BUFFER) * BUFFER
+            least, most = max(now.low, low + turn), min(now.high, high + turn)
+            if least <= most:
+                pieces[-1] = Piece(least, most, now.first, row, now.bits + bits)
+                continue
+        turn = round((low + high) / 2 / BUFFER) * BUFFER
+        pieces.append(Piece(low - turn, high - turn, row, row, bits))
+    return pieces

@@ -1,0 +1,217 @@
+"""Records that moved: repeated, exchanged with their neighbours, missing, or of another address.
+
+The framing is whole. The walk's order, the grid and the sums say what became of the records.
+"""
+
+import numpy as np
+
+from ...ram.record import WORD
+from ..cause import CauseName, Repair
+from . import order
+from .case import Candidate, Case
+from .gaps import record_sizes
+from .grid import BUFFER, fits
+from .reading import Ints
+from .values import segment
+
+_PLACES_MAX = 8  # odd places whose record is tried at other addresses
+_MOVES_MAX = 4000  # records at other pages that are tried
+_CHAINS_MAX = 6
+_TURNS = (0, -1, 1, -2, -3, -4, 2)  # of the grid
+
+
+def other_page(case: Case, row: int, bit: int) -> int | None:
+    """The page of a record with one bit of its address flipped. None where its block has none there."""
+    read = case.read
+    address = int(read.rows.address[row]) ^ (1 << bit)
+    block = int(read.rows.block[row])
+    if block >= len(read.grammar.blocks) or address >= read.grammar.blocks[block].length:
+        return None
+    return int(read.page[row]) + (address - int(read.rows.address[row])) // read.page_size
+
+
+def address_bits(case: Case) -> range:
+    """The bits of an address that can be set."""
+    read = case.read
+    longest = max(b.length for b in read.grammar.blocks)
+    return range(read.page_size.bit_length() - 1, (longest - 1).bit_length())
+
+
+def moved(case: Case, row: int, to: int) -> tuple[int, int]:
+    """How many steps of both pages fail if a record was for page ``to``: before, and then."""
+    chains = case.chains
+    mine, theirs = chains.of(int(case.read.page[row])), chains.of(to)
+    before = chains.failing(mine) + chains.failing(theirs)
+    after = chains.failing(mine[mine != row]) + chains.failing(np.sort(np.append(theirs, row)))
+    return before, after
+
+
+def _address(case: Case, row: int, bit: int, why: str, alone: bool, explains: tuple[int, ...] = ()) -> Candidate:
+    offset = int(case.read.rows.offset[row]) + WORD - 1 - bit // 8
+    repair = None
+    if alone:
+        repair = Repair(offset, 1, bytes([int(case.read.data[offset]) ^ 1 << bit % 8]), why)
+    return Candidate(CauseName.ADDRESS, 1, why, row, offset, bit % 8, repair, explains)
+
+
+def address_by_order(case: Case) -> list[Candidate]:
+    """Records out of the walk's order that one bit of their address puts right, with the sums of both pages."""
+    walk = case.order
+    odd = walk.odd.tolist() + [p for p, _ in walk.holes[:2]] + [p - 1 for p, _ in walk.holes[:2]] + walk.twice.tolist()
+    found: list[tuple[int, int]] = []
+    for place in list(dict.fromkeys(odd))[:_PLACES_MAX]:
+        if not 0 < place < len(walk.pages) - 1:
+            continue
+        row = int(case.chains.carriers[place])
+        before, after = int(walk.pages[place - 1]), int(walk.pages[place + 1])
+        for bit in address_bits(case):
+            to = other_page(case, row, bit)
+            if to is None:
+                continue
+            rises = (
+                before < to < after or (walk.starts[place] and to == before) or (walk.starts[place + 1] and to == after)
+            )
+            if not rises:
+                continue
+            pages = walk.pages.copy()
+            pages[place] = to
+            if order.trouble(pages, walk.starts) == 0 and moved(case, row, to)[1] == 0:
+                found.append((row, bit))
+    if not found:
+        if walk.broken:
+            case.falls(CauseName.ADDRESS, "no single bit of a record's address puts the walk's order right")
+        return []
+    explains = tuple(case.sums.first.tolist()[:_PLACES_MAX])
+    why = "one bit of the record's address puts the walk's order right, and the sums of both pages hold"
+    return [_address(case, row, bit, why, len(found) == 1, explains) for row, bit in found]
+
+
+def address_by_sums(case: Case) -> list[Candidate]:
+    """Records whose page is another by one address bit, so that every failing sum of both pages holds."""
+    walk = case.order
+    tried: set[tuple[int, int]] = set()
+    found: list[tuple[int, int]] = []
+    trouble = order.trouble(walk.pages, walk.starts)
+    for row in case.sums.first.tolist()[:_CHAINS_MAX]:
+        for suspect, bit, to in _suspects(case, row):
+            if (suspect, to) in tried or len(tried) >= _MOVES_MAX:
+                continue
+            tried.add((suspect, to))
+            before, after = moved(case, suspect, to)
+            if after or not before:
+                continue
+            pages = walk.pages.copy()
+            pages[case.place(suspect)] = to
+            if order.trouble(pages, walk.starts) <= trouble:
+                found.append((suspect, bit))
+    if not found:
+        case.falls(CauseName.ADDRESS, "no record of another page by one address bit makes the sums hold")
+    why = "moved to the page that is one address bit away, the record makes all sums of both pages hold"
+    explains = tuple(case.sums.first.tolist()[:_PLACES_MAX])
+    return [_address(case, row, bit, why, len(found) == 1, explains) for row, bit in found]
+
+
+def _suspects(case: Case, row: int) -> list[tuple[int, int, int]]:
+    """Records that can have been meant for another page, because of a failure at ``row``: (row, bit, page)."""
+    chains = case.chains
+    page = int(case.read.page[row])
+    before, _ = segment(chains, page, row)
+    vouched = [s.row for s in before if s.reads.name == "HOLDS" or chains.is_full(s.row)]
+    low = vouched[-1] if vouched else -1
+    mine = [s.row for s in before if s.row >= low] + [row]
+    out = []
+    for bit in address_bits(case):
+        for suspect in mine:
+            to = other_page(case, suspect, bit)
+            if to is not None:
+                out.append((suspect, bit, to))
+        there = other_page(case, row, bit)
+        if there is not None:
+            theirs = chains.of(there)
+            out += [(int(r), bit, page) for r in theirs[(theirs > low) & (theirs <= row)].tolist()]
+    return out
+
+
+def repeated(case: Case) -> list[Candidate]:
+    """A span that repeats the one right before it, the grid agreeing with its bytes."""
+    walk, shift = case.order, case.grid.shift
+    if not case.repeats:
+        case.falls(CauseName.RECORDS_REPEATED, "no span of records is the same as the one before it")
+        return []
+    shows = bool(len(walk.twice) or len(case.sums.first) or case.sums.idle.any())
+    if not shows and (case.read.grammar.modern or not (shift or walk.holes or len(case.repeats) == 1)):
+        return []
+    first, again, count = max(case.repeats, key=lambda r: r[2])
+    start, end = case.read.rows.offset[case.chains.carriers[[first, again]]].tolist()
+    size = end - start
+    row = int(case.chains.carriers[again])
+    added = case.grid.added(int(case.chains.carriers[again + count - 1]))
+    agrees = shift is not None and added is not None and any(added[0] <= size + t * BUFFER <= added[1] for t in _TURNS)
+    denies = shift is None and added is not None and not added[0] <= size <= added[1] and size < BUFFER // 2
+    why = f"{count} records from {end:#x} on repeat the {size} bytes before them"
+    repair = Repair(end, size, b"", f"{why}: left out")
+    there = Candidate(CauseName.RECORDS_REPEATED, 1, why, row, end, None, repair, _rows_of(case, again, count))
+    if count == 1 and shift is None:
+        address = address_by_order(case)
+        if address:
+            return address if denies else [*address, there]
+    if shift is not None and not agrees:
+        splice = Candidate(
+            CauseName.SPLICED, 0.7, f"{why}, and the grid has moved by another number of bytes", row, end
+        )
+        return [splice, Candidate(CauseName.RECORDS_REPEATED, 0.3, why, row, end)]
+    if agrees or (again - first == 1 and len(walk.twice)) or not denies:
+        return [there]
+    case.falls(CauseName.RECORDS_REPEATED, "the grid has not moved by the bytes of the repeated span")
+    return []
+
+
+def _rows_of(case: Case, place: int, count: int) -> tuple[int, ...]:
+    return tuple(case.chains.carriers[place : place + count].tolist())
+
+
+def reordered(case: Case) -> list[Candidate]:
+    """Two neighbouring spans that rise in the other order."""
+    walk = case.order
+    if len(case.swaps) != 1 or case.grid.shift is not None:
+        if walk.broken:
+            case.falls(CauseName.RECORDS_REORDERED, "no two neighbouring spans of records rise in the other order")
+        return []
+    first, second, end = case.swaps[0]
+    pages = walk.pages
+    exchanged = np.concatenate([pages[:first], pages[second:end], pages[first:second], pages[end:]])
+    if order.trouble(exchanged, walk.starts) > order.trouble(pages, walk.starts):
+        return []
+    low, middle, high = case.span(first, second)[0], case.span(second, end)[0], case.span(first, end)[1]
+    why = f"the records at [{low:#x}, {middle:#x}) and [{middle:#x}, {high:#x}) rise in the other order"
+    data = case.read.data
+    repair = Repair(low, high - low, bytes(data[middle:high]) + bytes(data[low:middle]), f"{why}: exchanged")
+    return [
+        Candidate(
+            CauseName.RECORDS_REORDERED,
+            1,
+            why,
+            int(case.chains.carriers[first]),
+            low,
+            None,
+            repair,
+            _rows_of(case, first, end - first),
+        )
+    ]
+
+
+def hole_fits(case: Case, due: int, page: int, place: int) -> bool:
+    """Whether the pages left out of the first sweep are, as dup pages or PAGEs, the bytes that the grid misses."""
+    count = page - due
+    added = case.grid.added(int(case.chains.carriers[place]))
+    if added is None or count > 3000:
+        return False
+    dup, full = record_sizes(case)
+    return any(fits(*added, -(dup * (count - n) + full * n)) for n in range(min(count, 40) + 1))
+
+
+def soon(walk: order.Order, place: int, due: int, page: int) -> bool:
+    """Whether most of the pages left out come soon after."""
+    wanted = np.arange(due, min(page, due + 400))
+    near: Ints = walk.pages[place : place + 2 * (page - due) + 20]
+    return 2 * int(np.isin(wanted, near).sum()) >= len(wanted)

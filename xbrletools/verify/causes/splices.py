@@ -1,0 +1,110 @@
+"""Spliced and missing records: from one point on, what comes rests on what is not there.
+
+Deltas over bases from before the point fail, or the sender's choices change: with a large cache a PAGE of a cached page
+that a delta could have carried never occurs.
+"""
+
+from ..cause import CauseName
+from .case import Candidate, Case
+from .spans import hole_fits, soon
+
+_MANY = 10  # deltas over bases from before that fail, while none holds
+_SOME = 3
+_LEAST = 20  # PAGEs of cached pages that a sender's choices are judged by
+_RECORD_LEAST = 42  # bytes of a delta with its header
+
+
+def is_foreign(choices: tuple[int, int, int, int]) -> bool:
+    """Whether the sender's choices change at a point, from almost never to often, or back."""
+    odd, total, odd_after, total_after = choices
+    rises = total >= _LEAST and odd <= 0.02 * total and odd_after >= _SOME and odd_after >= 0.2 * total_after
+    falls = total_after >= _LEAST and odd_after <= 0.02 * total_after and odd >= _SOME and odd >= 0.2 * total
+    return rises or falls
+
+
+def mass(case: Case) -> list[Candidate]:
+    """Records of elsewhere from one point on: most deltas over bases from before it fail."""
+    shift, walk = case.grid.shift, case.order
+    first = case.sums.first
+    if len(first) < 4 and shift is None and len(walk.holes) < _MANY:
+        case.falls(CauseName.SPLICED, "deltas over bases from before any point hold")
+        return []
+    points = first[:1].tolist() + [int(case.chains.carriers[p]) for p, due in walk.holes[:1] if walk.pages[p] > due]
+    if shift is not None and shift.after >= 0:
+        points.append(shift.after + 1)
+    row = min(points or [0])
+    holds, fails = case.crossing(row, None if shift is None else shift.before)
+    choices = case.foreign(row)
+    said = f"{holds} deltas over bases from before it hold, {fails} fail"
+    offset = int(case.read.rows.offset[row])
+    if is_foreign(choices):
+        why = f"from {offset:#x} on the sender chooses otherwise; {said}"
+        return [Candidate(CauseName.SPLICED, 1, why, row, offset)]
+    if fails >= _SOME and fails > 4 * holds:
+        few = shift is not None and shift.low < 0 and -shift.low >= _RECORD_LEAST * fails
+        weight = 0.93 if holds == 0 and fails >= _MANY and not few else 0.4 if few else 0.7
+        return [
+            Candidate(CauseName.SPLICED, weight, f"from {offset:#x} on {said}", row, offset),
+            Candidate(CauseName.RECORDS_MISSING, 1 - weight, f"from {offset:#x} on {said}", row, offset),
+        ]
+    if len(walk.holes) >= _MANY and not case.swaps:
+        why = f"{len(walk.holes)} first sends leave pages out"
+        return [
+            Candidate(CauseName.SPLICED, 0.6, why, row, offset),
+            Candidate(CauseName.RECORDS_MISSING, 0.4, why, row, offset),
+        ]
+    case.falls(CauseName.SPLICED, f"deltas over bases from before the point hold: {said}")
+    return []
+
+
+def missing_first_sends(case: Case) -> list[Candidate]:
+    """Records missing in the first sweep: first sends leave pages out, and the grid misses their bytes."""
+    walk = case.order
+    if not walk.holes:
+        return []
+    place, due = walk.holes[0]
+    page = int(walk.pages[place])
+    row = int(case.chains.carriers[place])
+    offset = int(case.read.rows.offset[row])
+    crossing = case.crossing(row)
+    if page <= due:
+        return []
+    why = f"the first sends leave out {page - due} pages before {offset:#x}"
+    if soon(walk, place, due, page):
+        return [
+            Candidate(CauseName.RECORDS_REORDERED, 0.8, f"{why}, most of which come soon after", row, offset),
+            Candidate(CauseName.SPLICED, 0.2, why, row, offset),
+        ]
+    if len(walk.odd):
+        return []
+    missing = Candidate(CauseName.RECORDS_MISSING, 1, why, row, offset)
+    if len(walk.holes) > 1:
+        return [missing, Candidate(CauseName.SPLICED, 1, why, row, offset)]
+    if crossing[0] >= _SOME or hole_fits(case, due, page, place):
+        case.falls(CauseName.SPLICED, f"{crossing[0]} deltas over bases from before the hole hold")
+        return [missing]
+    return [missing, Candidate(CauseName.SPLICED, 0.4, why, row, offset)]
+
+
+def shifted(case: Case) -> list[Candidate]:
+    """The grid moves without a hole in the first sends: bytes of whole records are missing between two PARTs."""
+    shift = case.grid.shift
+    if shift is None:
+        return []
+    rows = case.read.rows
+    low = int(rows.offset[shift.after]) if shift.after >= 0 else 0
+    high = int(rows.offset[shift.before])
+    holds, fails = case.crossing(max(shift.after, 0) + 1, shift.before)
+    why = f"between {low:#x} and {high:#x} the grid of 32 KiB has moved by {shift.low} to {shift.high} bytes"
+    row = max(shift.after, 0)
+    missing = Candidate(CauseName.RECORDS_MISSING, 1, why, row, low)
+    if holds < _SOME:
+        said = f"{why}; only {holds} deltas over bases from before hold, {fails} fail"
+        return [
+            Candidate(CauseName.RECORDS_MISSING, 0.55 if shift.high < 0 else 0.4, said, row, low),
+            Candidate(CauseName.SPLICED, 0.45, said, row, low),
+        ]
+    case.falls(CauseName.SPLICED, f"{holds} deltas over bases from before hold, {fails} fail")
+    if shift.high < 0:
+        return [missing]
+    return [missing, Candidate(CauseName.RECORDS_REPEATED, 0.6, why, row, low)]

@@ -1,0 +1,91 @@
+"""The law of sums: a stated byte sum holds for the page as the sender had it.
+
+A damage in a delta, or in its base, stays as one XOR mask until the page's next full record, so each later sum of the
+chain is one equation on it.
+"""
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from ...codec import xbzrle
+from ...codec.checksum import byte_sum
+from ...codec.verdict import Verdict
+from ...formats.ram import Kind
+from ...memory.image import Image, State
+from ...memory.replay import Layer, apply
+from ...table.kinds import IS_DELTA
+from .chains import Chains
+from .reading import Ints, Mask
+
+
+@dataclass(frozen=True, slots=True)
+class Sums:
+    """What the sums of a stream say.
+
+    ``fails`` and ``holds`` (n,) bool are of the rows whose sum was compared. ``baseless`` are deltas before any full
+    record of their page. ``idle`` are XBZRLE's deltas with a literal that its page holds already, which no sender
+    writes. ``first`` has the first failing rows of each chain, in file order: from one full record to the next a chain
+    fails once. ``pages`` are the PAGEs whose own sum fails.
+    """
+
+    fails: Mask
+    holds: Mask
+    baseless: Mask
+    idle: Mask
+    first: Ints
+    pages: Ints
+
+    @property
+    def speaks(self) -> bool:
+        """Whether any sum was compared."""
+        return bool(self.fails.any() or self.holds.any())
+
+
+def weigh(chains: Chains) -> Sums:
+    """Compare every stated sum with the page in the sender's view."""
+    read, rows = chains.read, chains.read.rows
+    count = len(rows)
+    fails, holds, baseless, idle = (np.zeros(count, bool) for _ in range(4))
+    if len(read.space):
+        image = Image(read.space)
+        kept = chains.carriers
+        if chains.forgets:
+            kept = kept[rows.kind[kept] != Kind.DUP]
+
+        def observe(layer: Layer) -> None:
+            of = kept[layer.places]
+            delta = np.zeros(len(of), bool)
+            delta[layer.deltas] = True
+            sound = np.ones(len(of), bool)
+            sound[layer.deltas] = layer.based & (layer.verdicts == Verdict.OK)
+            baseless[of[layer.deltas]] = ~layer.based
+            compared = np.flatnonzero(chains.states[of] & sound)
+            own = byte_sum(image.pages, layer.pages[compared])
+            wrong = own != chains.sums[of[compared]]
+            fails[of[compared]], holds[of[compared]] = wrong, ~wrong
+
+        def foresee(places: Ints, pages: Ints) -> None:
+            of = kept[places]
+            which = np.flatnonzero((rows.kind[of] == Kind.XBZRLE) & (image.state[pages] == State.RECOVERED))
+            if len(which):
+                start, length = read.payloads.spans(of[which])
+                idle[of[which]] = xbzrle.idle(read.data, start, length, image.pages, pages[which]) >= 0
+
+        apply(image, read.payloads.take(kept), observe, foresee)
+    pages = np.flatnonzero(fails & (rows.kind == Kind.PAGE))
+    return Sums(fails, holds, baseless, idle, _firsts(chains, fails), pages)
+
+
+def _firsts(chains: Chains, fails: Mask) -> Ints:
+    """The failing deltas before which none failed since their page's last full record, rising."""
+    order, first, _ = chains.spans
+    rows = chains.read.rows
+    full = ~IS_DELTA[rows.kind[order]] & ~((rows.kind[order] == Kind.DUP) & chains.forgets)
+    starts = full.copy()
+    starts[first] = True
+    segment = np.cumsum(starts)
+    failing = fails[order] & IS_DELTA[rows.kind[order]]
+    places = np.flatnonzero(failing)
+    _, which = np.unique(segment[places], return_index=True)
+    return np.sort(order[places[which]])

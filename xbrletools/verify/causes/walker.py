@@ -62,7 +62,7 @@ class Spot(NamedTuple):
     """Where a walk can begin. ``block`` is selected: an index, `ANY` or `NOTHING`.
 
     ``last``: RAM's END has begun. It is None where that is not known. ``footer`` is the id of the section whose footer
-    is to stand there, None where none is.
+    is to stand there, None where none is. ``beside`` is the type of the block section right before, None for none.
     """
 
     offset: int
@@ -70,6 +70,7 @@ class Spot(NamedTuple):
     block: int = ANY
     last: bool | None = None
     footer: int | None = None
+    beside: int | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -244,9 +245,11 @@ class Walker:
         """The spot at the data of an announced section."""
         footer = number if self.grammar.footers else None
         if name == ram.IDSTR:
+            if not self.grammar.modern and spot.beside not in (None, kind):
+                raise _Broken(Why.SECTION)  # the sections of one round are of one type
             return Spot(data, State.RECORD, spot.block, kind == SectionType.END, footer)
         if name == disk.IDSTR:
-            return spot._replace(offset=data, state=State.DISK, footer=footer)
+            return spot._replace(offset=data, state=State.DISK, footer=footer, beside=kind)
         raise _Ended
 
     def _disk(self, spot: Spot) -> Spot:

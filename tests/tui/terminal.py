@@ -94,8 +94,9 @@ class Terminal:
 
     @property
     def last_line(self) -> str:
-        """What stands after the program has left its screen."""
-        return _plain(self.drawn[self.drawn.rfind(LEAVE) :]).decode(errors="replace").strip()
+        """What stands after the program has left its screen. A message that was wrapped is joined again."""
+        left = _plain(self.drawn[self.drawn.rfind(LEAVE) :]).decode(errors="replace").strip()
+        return re.sub(r"\r?\n  (?=\S)", " ", left)
 
     def is_restored(self) -> bool:
         """Whether it is as it was before."""

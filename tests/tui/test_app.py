@@ -198,7 +198,7 @@ async def test_hostile_names_are_inert_on_every_screen() -> None:
 async def test_a_hostile_file_name_is_inert(tmp_path: Path) -> None:
     path = tmp_path / "\x1b[31m[bold]x[b]\u202e.bin"
     path.write_bytes(StreamBuilder().page(0, noise(1)).bytes())
-    async with browsing(path) as d:
+    async with browsing(path, (160, 50)) as d:
         assert "\\x1b[31m[bold]x[b]\\u202e.bin" in d.text
         assert all(c.isprintable() or c == "\n" for c in d.text)
 

@@ -132,7 +132,7 @@ async def test_marks_are_set_and_walked() -> None:
         assert d.app.session.row == 3
         await d.press("quotation_mark")
         assert d.app.session.row == 1
-        assert d.text.splitlines()[3].startswith(">+")
+        assert d.text.splitlines()[4].startswith(">+")
         await d.press("m")
         assert d.app.session.marks == {3}
 

@@ -5,9 +5,9 @@ import numpy as np
 import xbrletools
 from tests.building import PAGE, patterned, zero
 from tests.scan.test_channels import Packets, main_channel
+from xbrletools.tui.charts import stacked, thin
 from xbrletools.tui.screens.fields import FieldTree
 from xbrletools.tui.screens.findings import Explanation, FindingList
-from xbrletools.tui.screens.overview import bar
 from xbrletools.tui.widgets.hexview import ByteMark, HexView
 
 from .driving import POSTED, XBZRLE, browsing, browsing_capture, drives, stale
@@ -25,18 +25,55 @@ async def test_the_overview_tells_what_it_is_and_what_it_holds() -> None:
             line = next(x for x in text.splitlines() if f" {kind} " in x and " %" not in x and "%" in x)
             assert str(count) in line.split()
         assert "1 device-tail-unchecked" in text
-        passes = [x for x in text.splitlines() if x.strip().startswith(tuple("123456789")) and "PPP" in x]
-        assert passes or "D" in text
-        top = text.splitlines()[1]
+        assert text.splitlines()[0].startswith(" ✓ NO FAULT  every stated sum holds")
+        top = text.splitlines()[2:5]
         await d.press("pagedown", "j", "end", "home")
-        assert d.text.splitlines()[1] == top
+        assert d.text.splitlines()[2:5] == top
 
 
-def test_a_bar_is_as_long_as_its_share_and_shows_the_smallest_kind() -> None:
-    counts = np.zeros(10, np.int64)
-    counts[2], counts[3] = 1, 999
-    text = "".join(t for t, _ in bar(counts, 1000, 50))
-    assert text == "P" + "D" * 50
+@drives
+async def test_the_verdict_stands_on_every_screen_and_leads_to_the_first_record_that_stays_wrong() -> None:
+    capture = xbrletools.open(stale())
+    found = capture.verdict()
+    assert (found.first_bad_record, found.first_lasting_record, found.pages_wrong) == (5, 5, 1)
+    for size in ((80, 24), (160, 50)):
+        async with browsing(stale(), size) as d:
+            for key in "654321":
+                text = await d.press(key)
+                assert text.startswith(" ✗ CORRUPT  1 page wrong at the end · first bad record 5"), (key, size)
+            await d.press("enter")
+            assert (d.app.current_mode, d.record) == ("page", 5)
+            await d.press("1", "n")
+            assert (d.app.current_mode, d.record) == ("page", 5)
+
+
+@drives
+async def test_every_line_of_the_overview_that_leads_somewhere_can_be_entered() -> None:
+    for size in ((80, 24), (160, 50)):
+        async with browsing(stale(), size) as d:
+            screen = d.app.screen
+            entered = set()
+            for pane in screen.panes:
+                for row, (_, where) in enumerate(pane._entries):
+                    if where is not None:
+                        pane.focus()
+                        pane.cursor = row
+                        await d.press("enter")
+                        assert d.app.current_mode == where.mode
+                        entered.add(where.mode)
+                        await d.press("1")
+            assert entered == {"page", "findings", "fields", "records", "map"}
+
+
+def test_a_thin_bar_is_as_long_as_it_may_be_and_shows_the_smallest_part() -> None:
+    line = thin([(1, "#000001"), (999, "#000002"), (0, "#000003")], 50)
+    assert [len(text) for text, _ in line] == [1, 49]
+
+
+def test_stacked_bars_reach_as_high_as_their_share_and_one_above_nothing_is_seen() -> None:
+    lines = stacked(np.array([[8, 0], [4, 0], [0, 0], [0, 1]]), ["#000001", "#000002"], 2, 8)
+    text = ["".join(t for t, _ in line) for line in lines]
+    assert text == ["█   ", "██ ▂"]
 
 
 @drives
@@ -134,8 +171,9 @@ async def test_a_page_that_came_over_a_channel_is_counted_in_its_pass_and_shown_
     one = Packets(0).packet(0, sync=True).packet(2, [(0, patterned(1)), (PAGE, patterned(2))], sync=True)
     one.packet(3, sync=True)
     capture = xbrletools.open(main_channel(zero(2 * PAGE, b"pc.ram")), channels=[one.bytes()])
-    async with browsing_capture(capture) as d:
-        assert "        1         3 PPPPPP" in d.text
+    async with browsing_capture(capture, (80, 80)) as d:
+        (line,) = (x for x in d.text.splitlines() if x.strip().startswith("pc.ram ") and "━" in x)
+        assert line.split()[3] == "3"  # records
         pages = np.flatnonzero(capture.records.columns.kind == 2)
         await d.fill("colon", str(capture.records.number[pages[0]]))
         await d.press("6")

@@ -6,6 +6,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..formats.ram import Kind
+from ..memory.blockstate import State, block_records
+from ..memory.moments import space_of
 from ..model import Stream
 from ..table.kinds import IS_DELTA, IS_PAGE
 from ..table.windows import slices
@@ -64,3 +66,24 @@ def film(stream: Stream) -> Film:
     main = int(counts.argmax()) - 1
     passes = sorted((n, row) for (block, n), row in first.items() if block == main)
     return Film(rows, size, tuple(passes))
+
+
+def wrong_over_time(stream: Stream, suspect: NDArray[np.int64]) -> NDArray[np.int64]:
+    """How many pages are wrong at once in each part of a stream, the most in each, (bins,) int64.
+
+    ``suspect`` (k,) int64 are the rows that findings call wrong. A page stays so until a record gives it in full.
+    """
+    rows = len(stream.records)
+    bins = max(1, min(BINS, rows))
+    change = np.zeros(rows + 1, np.int64)
+    columns = stream.records.columns
+    for block in np.unique(columns.block[suspect]).tolist():
+        if not 0 <= block < len(stream.blocks):
+            continue
+        records = block_records(columns, space_of(stream), block)
+        is_wrong = records.states(suspect) == State.WRONG
+        was_wrong = is_wrong[records.before[:-1]]  # the record before the first of a page is the last element: never
+        change[records.rows] += is_wrong[:-1].astype(np.int64) - was_wrong
+    level = np.cumsum(change[:rows])
+    starts = np.arange(bins) * rows // bins
+    return np.maximum.reduceat(level, starts) if rows else np.zeros(bins, np.int64)

@@ -7,11 +7,16 @@ import threading
 from collections.abc import Callable
 from typing import Protocol
 
+from ..analysis.film import film, wrong_over_time
+from ..analysis.top import Order, top
 from ..errors import XbrleError
 from ..sender.fingerprint import fingerprint
+from ..verify.checker import found_in
+from ..verify.verdict import verdict
 from . import bookmarks
 from .session import Session
 
+_HOT = 1000  # hottest pages that are kept
 TICK = 0.1  # seconds between two looks at what was added
 
 
@@ -78,6 +83,7 @@ def _read_all(host: ReadingHost, session: Session) -> None:
     """Read what was written by now. A new session is shown once it has at least as much as the one before."""
     _scan(host, session)
     if not session.capture.grown():  # else this was not the end
+        _sum_up(session)
         _verify(session)
         _take_fingerprint(session)
         _open_bookmarks(host, session)
@@ -104,10 +110,22 @@ def _show(host: ReadingHost, session: Session) -> None:
         host.post(host.succeed, session)
 
 
+def _sum_up(session: Session) -> None:
+    """Work out what several screens show of the whole stream."""
+    try:
+        session.film = film(session.capture.stream)
+        session.hot = top(session.capture.stream).sorted(Order.RESENDS, _HOT)
+    except XbrleError as error:
+        session.trouble = str(error)
+
+
 def _verify(session: Session) -> None:
     try:
-        for finding in session.capture.verify():
+        found = found_in(session.capture.stream)
+        session.verdict = verdict(found)
+        for finding in found:
             session.add_finding(finding)
+        session.level = wrong_over_time(session.capture.stream, session.findings.suspect_rows())
     except (XbrleError, OSError) as error:  # OSError: the temporary folder cannot take the findings
         session.trouble = f"not verified: {error}"
     session.verified = True

@@ -3,6 +3,9 @@
 from bisect import bisect_left, bisect_right, insort
 from dataclasses import dataclass, field
 
+import numpy as np
+from numpy.typing import NDArray
+
 from ..table.growing import Record
 from ..verify.rules import CHECKSUM_MISMATCH, Finding, Severity
 from .words import SEVERITY_RANK
@@ -19,6 +22,7 @@ class RowFindings:
     _rows: list[int] = field(default_factory=list)  # rows with a finding, rising
     _worst: dict[int, Finding] = field(default_factory=dict)  # the worst finding of each of those rows
     _wrong_sums: set[int] = field(default_factory=set)
+    _suspects: tuple[int, NDArray[np.int64]] = (0, np.zeros(0, np.int64))  # at how many findings they were collected
     _doubtful: dict[tuple[bytes | None, int], int] = field(default_factory=dict)  # page -> the row of its first error
 
     @property
@@ -64,14 +68,13 @@ class RowFindings:
         since = self._doubtful.get((record.name, record.address))
         return since is None or row < since
 
-    def suspect_rows(self) -> list[int]:
-        """The rows that errors and warnings are about, rising."""
-        return [r for r in self._rows if self._worst[r].severity is not Severity.NOTE]
-
-    @property
-    def suspects(self) -> int:
-        """How many rows errors and warnings are about, at most: it grows with each row that has a finding."""
-        return len(self._rows)
+    def suspect_rows(self) -> NDArray[np.int64]:
+        """The rows that errors and warnings are about, rising, (k,) int64."""
+        if len(self._suspects[1]) and self._suspects[0] == self.total:
+            return self._suspects[1]
+        rows = np.array([r for r in self._rows if self._worst[r].severity is not Severity.NOTE], np.int64)
+        self._suspects = self.total, rows
+        return rows
 
     def next_row(self, row: int, step: int) -> int | None:
         """The nearest row with a finding, after (``step`` 1) or before (-1) ``row``."""

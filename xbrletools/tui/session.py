@@ -6,7 +6,9 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
+from ..analysis.film import Film
 from ..analysis.stats import Stats
+from ..analysis.top import Top
 from ..capture import Capture
 from ..errors import XbrleError
 from ..memory.history import Content
@@ -19,6 +21,7 @@ from ..table.claims import stated_sum
 from ..table.growing import GrowingTable, Record
 from ..table.kinds import IS_PAGE
 from ..verify.rules import Finding
+from ..verify.verdict import Verdict
 from . import bookmarks
 from .bookmarks import Bookmark
 from .rowfindings import RowFindings
@@ -48,6 +51,10 @@ class Session:
     view: View = View.RECEIVER
     findings: RowFindings = field(default_factory=RowFindings)
     verified: bool = False
+    verdict: Verdict | None = None
+    film: Film | None = None  # once all was read
+    hot: Top | None = None  # the pages by resends
+    level: NDArray[np.int64] | None = None  # pages wrong at once, along the stream
     fingerprint: Fingerprint | None = None
     no_fingerprint: str = "not taken yet"
     trouble: str | None = None  # why something could not be worked out

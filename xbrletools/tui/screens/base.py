@@ -1,4 +1,4 @@
-"""What every screen has: the line on top, the names of the screens at the foot, and the moment that it follows."""
+"""What every screen has: the verdict on top, the names of the screens, the stream as a film, and keys at the foot."""
 
 from collections.abc import Sequence
 from typing import ClassVar, Protocol
@@ -11,9 +11,20 @@ from textual.widgets import Input
 
 from ...errors import XbrleError
 from ...table.growing import Record
+from ..palette import Palette
 from ..session import PagePlace, Session
-from ..widgets.bars import Entry, NavBar, TopBar
+from ..themes import palette_of
+from ..widgets.bars import Entry, KeyBar, NavBar, TopBar
+from ..widgets.filmbar import FilmBar
 from ..words import kind_word
+
+_WIDE = 120  # columns from which on the pass stands beside the record
+#: What Textual calls keys that are shown by their characters.
+_KEY_NAMES = {
+    "/": "slash", ":": "colon", "<": "less_than_sign", ">": "greater_than_sign", "+": "plus", "-": "minus",
+    "[": "left_square_bracket", "]": "right_square_bracket", ".": "full_stop", ",": "comma", "Enter": "enter",
+    "Tab": "tab", "space": "space",
+}  # fmt: skip
 
 
 class Host(Protocol):
@@ -73,6 +84,7 @@ class CaptureScreen(Screen[None], inherit_bindings=False):
     KEY: ClassVar[str]
     TITLE: ClassVar[str]
     HELP: ClassVar[str]
+    KEYS: ClassVar[tuple[tuple[str, str], ...]] = ()  # those at the foot, in the order of use
 
     def __init__(self, host: Host) -> None:
         super().__init__()
@@ -93,8 +105,20 @@ class CaptureScreen(Screen[None], inherit_bindings=False):
     def compose(self) -> ComposeResult:
         """Put the screen's own widgets between the bars."""
         yield TopBar()
-        yield from self.body()
         yield NavBar(self.host.entries, self.MODE)
+        yield from self.body()
+        yield FilmBar()
+        yield KeyBar(self.KEYS)
+
+    @property
+    def colours(self) -> Palette:
+        """The colours of the theme."""
+        return palette_of(self.host.theme_name)
+
+    @property
+    def playing(self) -> bool:
+        """Whether the moment moves by itself."""
+        return False
 
     def body(self) -> ComposeResult:
         """Give the widgets between the bars."""
@@ -111,7 +135,7 @@ class CaptureScreen(Screen[None], inherit_bindings=False):
         return None
 
     def renew_top_bar(self) -> None:
-        """Show the chosen record, and how far the capture is read."""
+        """Show the verdict, or how far the capture is read, the chosen record, and where that is on the film."""
         session = self.session
         record = session.record()
         if record is None:
@@ -120,7 +144,12 @@ class CaptureScreen(Screen[None], inherit_bindings=False):
             moment = f"@{record.offset:#x} {kind_word(record.kind)}"
         else:
             moment = f"record {record.number} of {session.table.records if session.table is not None else 0}"
-        self.query_one(TopBar).show_sides(self.host.described(), moment)
+        if record is not None and record.pass_ is not None and self.size.width >= _WIDE:
+            moment += f", pass {record.pass_}"
+        found = None if self.host.following else session.verdict  # what is still written has no end yet
+        self.query_one(TopBar).show_verdict(found, self.host.described(), self.colours, self.host.plain)
+        self.query_one(NavBar).show_moment(moment)
+        self.query_one(FilmBar).show_film(session, self.colours, self.playing)
 
     def ask(self) -> None:
         """Show the input, and give it the keys."""
@@ -145,10 +174,20 @@ class CaptureScreen(Screen[None], inherit_bindings=False):
         self.call_after_refresh(self.renew_top_bar)
 
     def on_nav_bar_pressed(self, event: NavBar.Pressed) -> None:
-        """Do what was clicked at the foot."""
-        if event.item == NavBar.HELP_ITEM:
-            self.host.action_keys()
-        elif event.item == NavBar.QUIT_ITEM:
-            self.host.action_leave()
-        elif event.item != self.MODE:
+        """Go to the screen that was clicked."""
+        if event.item != self.MODE:
             self.app.switch_mode(event.item)
+
+    def on_key_bar_pressed(self, event: KeyBar.Pressed) -> None:
+        """Do what was clicked at the foot."""
+        if event.key == KeyBar.HELP:
+            self.host.action_keys()
+        elif event.key == KeyBar.QUIT:
+            self.host.action_leave()
+        else:
+            self.app.simulate_key(_KEY_NAMES.get(event.key, event.key))
+
+    def on_film_bar_pressed(self, event: FilmBar.Pressed) -> None:
+        """Go to that moment."""
+        rows = len(self.session)
+        self.host.go(min(rows - 1, event.place * rows // event.room) if rows else None)

@@ -142,6 +142,7 @@ class FieldsScreen(CaptureScreen):
     FieldsScreen.wide #tree { height: 100%; width: 1fr; }
     FieldsScreen.wide #bytes { height: 100%; width: 79; border-top: none; border-left: solid $primary; }
     """
+    KEYS = (("s", "record, section"), ("[ ]", "section"), ("space", "fold"), ("Tab", "bytes"), ("y", "copy"))
     BINDINGS: ClassVar[list[BindingType]] = [
         Binding("s", "next_of", "the record, its section, the file header", show=False),
         Binding("tab", "other", "to the bytes and back", show=False),

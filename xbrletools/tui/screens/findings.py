@@ -151,6 +151,7 @@ class FindingsScreen(CaptureScreen):
     FindingsScreen #status { height: 1; background: $surface; }
     FindingsScreen #explanation { height: 8; border-top: solid $primary; }
     """
+    KEYS = (("Enter", "page"), ("/", "filter"), ("s", "severity"), ("Tab", "why"), ("y", "copy"))
     BINDINGS: ClassVar[list[BindingType]] = [
         Binding("slash", "filter", "filter by words", show=False, key_display="/"),
         Binding("s", "severity", "only errors, errors and warnings, all", show=False),

@@ -10,15 +10,12 @@ from textual.binding import Binding, BindingType
 from textual.containers import Horizontal
 from textual.timer import Timer
 
-from ...analysis.film import Film, film
 from ...errors import XbrleError
 from ...memory.blockstate import NEVER, Playhead, State, block_records
 from ...memory.moments import lapses_of, memory_of, space_of
 from ...memory.replay import View
 from ...text import shown
 from ..mapvalues import BlockMap, Moment, Shows, block_map, entropy, scale, values
-from ..palette import Palette
-from ..themes import palette_of
 from ..widgets.filmbar import FilmBar
 from ..widgets.heat import Heat
 from ..widgets.lines import Caption, Line, TextLines, fit
@@ -39,6 +36,17 @@ class MapScreen(CaptureScreen):
     KEY = "4"
     TITLE = "Map"
     HELP = "a block's pages as a heat map"
+    KEYS = (
+        ("space", "play"),
+        ("< >", "pass"),
+        ("o", "colours"),
+        ("w", "next wrong"),
+        ("Enter", "page"),
+        ("+ -", "zoom"),
+        ("[ ]", "block"),
+        ("{ }", "speed"),
+        ("y", "copy"),
+    )
     DEFAULT_CSS = """
     MapScreen #what, MapScreen #cell, MapScreen #legend { height: 1; }
     MapScreen #cell { background: $surface; }
@@ -68,7 +76,6 @@ class MapScreen(CaptureScreen):
         self.shows = Shows.VERSIONS
         self._map: BlockMap | None = None
         self._head: Playhead | None = None
-        self._film: Film | None = None
         self._bits: NDArray[np.float32] | None = None
         self._bits_of: tuple[int, int] | None = None  # the block and the row that they are of
         self._reading: tuple[int, int, int] | None = None
@@ -76,19 +83,18 @@ class MapScreen(CaptureScreen):
         self._speed = 1
 
     def body(self) -> ComposeResult:
-        """Give what block it is, the map with a pane beside it, the chosen page, what colours mean, and the film."""
+        """Give what block it is, the map with a pane beside it, the chosen page, and what colours mean."""
         yield Caption(id="what")
         with Horizontal():
             yield Heat(self.colours)
             yield TextLines(id="side")
         yield Caption(id="cell")
         yield Caption(id="legend")
-        yield FilmBar()
 
     @property
-    def colours(self) -> Palette:
-        """The colours of the theme."""
-        return palette_of(self.host.theme_name)
+    def playing(self) -> bool:
+        """Whether the map plays."""
+        return self._timer is not None
 
     @property
     def _look(self) -> Look:
@@ -146,7 +152,11 @@ class MapScreen(CaptureScreen):
         session = self.session
         if self.block is None or not len(session):
             return
-        suspects = session.findings.suspects if session.verified or self._map is None else self._map.suspects
+        suspects = (
+            self._map.suspects
+            if self._map is not None and not session.verified
+            else len(session.findings.suspect_rows())
+        )
         now = self.block, len(session), suspects
         old = self._map
         if old is not None and old.block == self.block and old.suspects == suspects:
@@ -165,25 +175,23 @@ class MapScreen(CaptureScreen):
             space = space_of(stream)
             if block >= len(space.blocks):
                 raise XbrleError("this capture does not have a block list")
-            suspect = np.array(session.findings.suspect_rows(), np.int64)
+            suspect = session.findings.suspect_rows()
             records = block_records(stream.records.columns, space, block)
             rows, lapses, first = len(stream.records), lapses_of(stream, View.RECEIVER), int(space.first[block])
             made = block_map(records, block, space.page_size, rows, suspect, lapses, first)
-            reel = film(stream) if session.complete and (self._film is None or self._film.rows != made.rows) else None
         except XbrleError as error:
             self.app.call_from_thread(self._say, str(error))
             return
-        self.app.call_from_thread(self._take, made, reel)
+        self.app.call_from_thread(self._take, made)
 
     def _say(self, trouble: str) -> None:
         self.query_one("#what", Caption).show_line([(f" {trouble}", "warning")])
 
-    def _take(self, made: BlockMap, reel: Film | None) -> None:
+    def _take(self, made: BlockMap) -> None:
         """Show what was worked out."""
         if made.block != self.block:
             return
         self._map, self._head = made, Playhead(made.records)
-        self._film = reel if reel is not None else self._film
         self.heat.page_size = made.page_size
         record = self.session.record()
         self._draw()
@@ -258,10 +266,7 @@ class MapScreen(CaptureScreen):
         else:
             self.query_one("#cell", Caption).show_line(self._under(moment))
             self.query_one("#legend", Caption).show_line(legend(what, self._look, self.size.width))
-        suspects = np.array(session.findings.suspect_rows(), np.int64)
-        self.query_one(FilmBar).show_film(
-            self._film, suspects, session.row, len(session), self.colours, self._timer is not None
-        )
+        self.query_one(FilmBar).show_film(session, self.colours, self.playing)
 
     def _heading(self, what: BlockMap) -> Line:
         """The block, how many pages it has, and what cells show."""
@@ -351,9 +356,10 @@ class MapScreen(CaptureScreen):
             self.app.switch_mode("page")
 
     def on_film_bar_pressed(self, event: FilmBar.Pressed) -> None:
-        """Go to that moment."""
-        rows = len(self.session)
-        self._go(min(rows - 1, event.place * rows // event.room))
+        """Go to that moment, and stay on this page."""
+        page = self.heat.page
+        super().on_film_bar_pressed(event)
+        self.heat.move_to(page)
 
     def _go(self, row: int | None) -> None:
         """Make a row the moment, and stay on this page."""

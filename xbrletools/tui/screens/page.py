@@ -59,6 +59,16 @@ class PageScreen(CaptureScreen):
     PageScreen.wide #values { height: 13; width: 100%; }
     PageScreen.wide #runs { height: 1fr; width: 100%; border-top: solid $primary; }
     """
+    KEYS = (
+        ("[ ]", "version"),
+        ("o", "new, old, delta"),
+        ("v", "view"),
+        ("d", "next changed"),
+        ("/", "search"),
+        ("f", "fields"),
+        ("e", "export"),
+        ("y", "copy"),
+    )
     BINDINGS: ClassVar[list[BindingType]] = [
         Binding("right,right_square_bracket", "walk(1)", "next version", show=False),
         Binding("left,left_square_bracket", "walk(-1)", "previous version", show=False),

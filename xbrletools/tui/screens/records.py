@@ -31,6 +31,17 @@ class RecordsScreen(CaptureScreen):
     RecordsScreen #heads { height: 1; }
     RecordsScreen #status { height: 1; background: $surface; }
     """
+    KEYS = (
+        ("Enter", "page"),
+        ("n N", "finding"),
+        ("/", "filter"),
+        ("c C", "change"),
+        ("x", "kind"),
+        ("m", "mark"),
+        ("f", "fields"),
+        (":", "go to"),
+        ("y", "copy"),
+    )
     BINDINGS: ClassVar[list[BindingType]] = [
         Binding("n", "finding(1)", "next finding", show=False),
         Binding("N", "finding(-1)", "previous finding", show=False),

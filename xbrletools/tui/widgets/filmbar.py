@@ -1,12 +1,12 @@
 """The stream as a film strip to click and drag on: what was sent when, where records are wrong, and the moment."""
 
 import numpy as np
-from numpy.typing import NDArray
 from textual import events
 from textual.message import Message
 
 from ...analysis.film import CLASSES, Film
 from ..palette import Palette, style
+from ..session import Session
 from .lines import Caption, Line
 
 _HEIGHTS = "▁▂▃▄▅▆▇"  # full blocks would grow together with the line above
@@ -38,13 +38,9 @@ class FilmBar(Caption):
         """The cells of the strip."""
         return max(1, self.size.width - _LABEL - 1)
 
-    def show_film(
-        self, film: Film | None, suspects: NDArray[np.int64], row: int, rows: int, colours: Palette, playing: bool
-    ) -> None:
-        """Show the film, with ``row`` as the moment. Before there is one: only how far the moment is among ``rows``.
-
-        ``suspects`` (k,) int64 are rows that findings call wrong.
-        """
+    def show_film(self, session: Session, colours: Palette, playing: bool) -> None:
+        """Show the film and the moment on it. Before there is a film: only how far the moment is among all rows."""
+        film, row, rows = session.film, session.row, len(session)
         room = self.room
         at = min(room - 1, row * room // max(1, rows))
         label = " ‖ " if playing else " ▶ "
@@ -61,6 +57,7 @@ class FilmBar(Caption):
         total = parts.sum(1)
         level = np.log1p(total) / max(1e-9, float(np.log1p(total.max())))
         heights = np.minimum(len(_HEIGHTS) - 1, (level * len(_HEIGHTS)).astype(int)).tolist()
+        suspects = session.findings.suspect_rows()
         bad = np.bincount(np.minimum(room - 1, suspects * room // max(1, rows)), minlength=room) > 0
         shades = {name: colours.calm(getattr(colours, name)) for name in CLASSES}
         strip: list[tuple[str, object]] = [(label, style(colours.accent, bold=True))]
@@ -68,8 +65,8 @@ class FilmBar(Caption):
             colour = shades[CLASSES[int(parts[x].argmax())]] if total[x] else colours.line
             if bad[x]:
                 colour = colours.calm(colours.wrong)
-            if x > at:
-                colour = colours.line if not bad[x] else colour
+            if x > at and session.moved and not bad[x]:
+                colour = colours.line
             if x == at:
                 strip.append(("┃", style(colours.bright, bold=True)))
             elif len(strip) > 1 and strip[-1][1] == style(colour):

@@ -140,6 +140,10 @@ class Lines(ScrollView, can_focus=True, inherit_bindings=False):
         self._strips.discard((row, self.scrollable_content_region.width))
         self.refresh(Region(0, row - self.scroll_offset.y, self.size.width, 1))
 
+    def draws_cursor(self, row: int) -> bool:
+        """Whether the cursor is drawn where it stands."""
+        return True
+
     # -- drawing ---------------------------------------------------------------------------------------------------
 
     def style(self, name: str | Style) -> Style:
@@ -187,7 +191,7 @@ class Lines(ScrollView, can_focus=True, inherit_bindings=False):
         if strip is None:
             strip = self._made(row, width)
             self._strips[row, width] = strip
-        if self.has_cursor and row == self.cursor:
+        if self.has_cursor and row == self.cursor and self.draws_cursor(row):
             cursor = self.style("cursor" if self.has_focus else "resting")
             strip = Strip(Segment.apply_style(strip, post_style=cursor), strip.cell_length)
         return strip

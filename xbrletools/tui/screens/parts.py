@@ -1,0 +1,349 @@
+"""The parts of the overview, as lines for a width and a height. Each line may lead to another screen."""
+
+from collections import Counter
+
+import numpy as np
+from numpy.typing import NDArray
+from rich.style import Style
+
+from ...analysis.facts import dialect_words
+from ...analysis.film import CLASSES
+from ...formats.qevm import SectionType
+from ...formats.ram import DELTA_KINDS, PAGE_KINDS, Kind
+from ...model import Facts
+from ...text import shown
+from ...verify.rules import Severity
+from ...verify.verdict import Verdict
+from ..charts import cropped, stacked, thin
+from ..palette import Palette, style
+from ..session import Session
+from ..widgets.lines import Line, fit
+from ..widgets.pane import Entry, Goto
+from ..words import KIND_STYLE, SEVERITY_MARK, SEVERITY_STYLE, counted, escaped, kind_word, wrapped
+
+BLOCKS_MAX = 64  # blocks that are listed. A stream can claim tens of thousands
+_CHANNELS = 8
+_CAUSES = 4
+_LABELLED = 45  # columns from which on bytes stand beside the share of a kind
+_RULES = 5
+_TO_FINDINGS = Goto("findings")
+_SPARK = "▁▂▃▄▅▆"  # no full block: those of neighbouring lines would grow together
+
+
+def _text(text: str, width: int, where: Goto | None = None, shade: str = "") -> list[Entry]:
+    """Text in as many lines as it needs. The first of them leads where all of it does."""
+    return [([(line, shade)], where if i == 0 else None) for i, line in enumerate(wrapped(text, width))]
+
+
+# -- the verdict -------------------------------------------------------------------------------------------------------
+
+
+def verdict(session: Session, width: int, height: int, colours: Palette) -> list[Entry]:
+    """What is wrong, why, and who loads it. Until that is known: how far it is."""
+    if session.verdict is None:
+        state = session.trouble or ("verifying: what was found until now is below" if session.complete else "reading")
+        return [([(f" {state}", "warning")], None), *_severities(session)]
+    found = session.verdict
+    entries = _text(found.summary, width, _first_wrong(session, found), "strong")
+    for cause in found.causes[:_CAUSES]:
+        entries += _text(f"{cause.sentence} {cause.sure.value.capitalize()}.", width, _TO_FINDINGS)
+    if len(found.causes) > _CAUSES:
+        entries.append(([(f" and {counted(len(found.causes) - _CAUSES, 'more cause')}", "dim")], _TO_FINDINGS))
+    entries.append(([], None))
+    for name, told in found.receivers.items():
+        if told.loads:
+            wrong = told.wrong_pages
+            word = f"loads it, with {counted(wrong, 'wrong page')}" if wrong else "loads it"
+            shade = style(colours.wrong if wrong else colours.good)
+            where = None
+        else:
+            at = f" at record {told.stops_at}" if told.stops_at is not None else ""
+            word, shade, where = f"stops{at}: {told.said}", style(colours.dim), _row(session, told.stops_at)
+        mark, words = "●" if told.loads else "○", fit(word, max(1, width - 14))
+        line: Line = [(f" {mark} ", shade), (f"{name:<10}", ""), (words, shade)]
+        entries.append((line, where))
+    entries += _severities(session)
+    return entries
+
+
+def _row(session: Session, record: int | None) -> Goto | None:
+    if record is None or session.table is None:
+        return None
+    row = session.table.row_of(record)
+    return None if row is None else Goto("page", row)
+
+
+def _first_wrong(session: Session, found: Verdict) -> Goto:
+    """The first record whose page stays wrong, else the first that is bad, else the findings."""
+    number = found.first_lasting_record or found.first_bad_record
+    return _row(session, number) or _TO_FINDINGS
+
+
+def _severities(session: Session) -> list[Entry]:
+    line: list[tuple[str, str | Style]] = []
+    for severity in Severity:
+        count = session.findings.counts[severity]
+        shade = SEVERITY_STYLE[severity] if count else "dim"
+        line.append((f" {SEVERITY_MARK[severity]} {counted(count, severity.value)}  ", shade))
+    entries: list[Entry] = [(line, _TO_FINDINGS)]
+    rules = Counter(f.rule for f in session.findings.listed)
+    entries += [([(f" {count:7} {rule}", "dim")], _TO_FINDINGS) for rule, count in rules.most_common(_RULES)]
+    return entries
+
+
+# -- the stream --------------------------------------------------------------------------------------------------------
+
+
+def stream(session: Session, width: int, height: int, colours: Palette) -> list[Entry]:
+    """What was opened, what shows its dialect, who sent it, and whether that is all of it."""
+    facts = session.facts
+    if facts is None:
+        return _text(escaped(session.capture.name), width)
+    source = session.capture.source
+    packed = f", packed as {source.wrapper}" if source.wrapper else ""
+    packed += f", the stream begins at {facts.start:#x}" if facts.start else ""
+    version = "no RAM section yet" if facts.ram_version is None else f"RAM section version {facts.ram_version}"
+    footers = "" if facts.footers is None else ", footers" if facts.footers else ", no footers"
+    machine = "" if facts.machine is None else f", machine {shown(facts.machine)}"
+    evidence = facts.reading.evidence
+    entries = [
+        *_text(escaped(source.name), width, None, "strong"),
+        *_text(f"{source.size or 0} bytes{packed}; {facts.page_size}-byte pages", width),
+        *_text(
+            f"QEVM version {facts.file_version}, {version}{footers}{machine}; {len(facts.sections)} sections",
+            width,
+            Goto("fields"),
+        ),
+        *_text(dialect_words(facts.reading), width, None, "strong" if evidence.name is not None else ""),
+    ]
+    for reason in evidence.reasons if evidence.name is not None else ():
+        entries += _text(f"- {reason}", width, None, "dim")
+    for line in _channels(session):
+        entries += _text(line, width)
+    entries += _state(session, facts, width)
+    return entries + _sender(session, width)
+
+
+def _channels(session: Session) -> list[str]:
+    """The other channels, a line each."""
+    found = session.capture.channels
+    if found is None:
+        return []
+    names = [(c.name, f"{len(c.packets)} packets, {c.pages} pages") for c in found.channels]
+    names += [(p.name, f"preempt, {p.pages} pages") for p in found.preempt]
+    lines = [f"channel {i}: {escaped(n)}, {w}" for i, (n, w) in zip(found.ids, names, strict=True)]
+    more = [f"and {counted(len(lines) - _CHANNELS, 'more channel')}"] if len(lines) > _CHANNELS else []
+    return [*lines[:_CHANNELS], *more]
+
+
+def _state(session: Session, facts: Facts, width: int) -> list[Entry]:
+    """How much of the capture was read, and whether that is all of a stream."""
+    if not session.complete:
+        return _text(f"reading, {session.reached} bytes so far", width, None, "warning")
+    if facts.damage is not None:
+        return _text(f"damaged at {facts.damage.offset:#x}: {facts.damage.message}", width, _TO_FINDINGS, "error")
+    if any(p.lost for p in facts.problems):
+        told = "not complete: channels are missing, damaged or of another migration"
+        return _text(told, width, _TO_FINDINGS, "error")
+    if facts.complete:
+        return _text("complete", width, None, "good")
+    return _text("not complete: its end is missing", width, None, "warning")
+
+
+def _sender(session: Session, width: int) -> list[Entry]:
+    sender = session.fingerprint
+    if sender is None:
+        return _text(f"sender: {session.no_fingerprint}", width, None, "dim")
+    build = f"{sender.build} build" if sender.build is not None else "build not shown"
+    text = f"sender: {build}, policy {sender.policy.value}; the model predicts {sender.predicted} of {sender.choices}"
+    text += " choices" + ("" if sender.first_miss is None else f"; it first misses record {sender.first_miss}")
+    most = "" if sender.cache_max is None else f", at most {sender.cache_max}"
+    where = _row(session, sender.first_miss)
+    return [*_text(text, width, where), *_text(f"its cache: at least {sender.cache_min} bytes{most}", width)]
+
+
+# -- records and passes ------------------------------------------------------------------------------------------------
+
+
+def records(session: Session, width: int, height: int, colours: Palette) -> list[Entry]:
+    """How many records and bytes there are of each kind."""
+    total = session.stats.total
+    every = max(1, int(total.wire.sum()))
+    wide = width >= _LABELLED
+    heads = f" {'kind':10} {'records':>10}" + (f" {'bytes':>14} {'share':>6}" if wide else f" {'share':>6}")
+    entries: list[Entry] = [([(heads, "dim")], None)]
+    for kind in Kind:
+        count, size = int(total.records[kind]), int(total.wire[kind])
+        if count:
+            text = f" {count:10} " + (f"{size:14} " if wide else "") + f"{100 * size / every:5.1f}%"
+            entries.append(([(" " + fit(kind_word(kind), 10), KIND_STYLE.get(kind, "")), (text, "")], Goto("records")))
+    return entries
+
+
+def passes(session: Session, width: int, height: int, colours: Palette) -> list[Entry]:
+    """The bytes of each pass over the block with most pages, as bars side by side where there is room, else below."""
+    if not session.stats.passes:
+        return [([(" none yet", "dim")], None)]
+    stats = session.stats
+    blocks = stats.blocks()
+    main = max(blocks, key=lambda b: blocks[b].pages)
+    names = session.facts.names if session.facts is not None else ()
+    name = shown(names[main]) if 0 <= main < len(names) else "no block"
+    tallies = {number: sums for (block, number), sums in stats.passes.items() if block == main}
+    numbers = sorted(tallies)
+    sizes = np.array([[_of_class(tallies[n].wire, c) for c in CLASSES] for n in numbers], np.int64)
+    first = dict(session.film.passes) if session.film is not None else {}
+    room = width - 9
+    if height < 6 or len(numbers) > room:
+        return _passes_below(numbers, sizes, first, name, width, colours)
+    wide = max(1, min(9, room // len(numbers) - (1 if room // len(numbers) > 1 else 0)))
+    gap = 1 if room // len(numbers) > 1 else 0
+    total = np.sort(sizes.sum(1))[::-1]
+    runs_over = len(total) > 2 and total[0] > 2 * total[1]
+    top = int(total[1] * 1.05) if runs_over else int(total[0])
+    longest = numbers[int(sizes.sum(1).argmax())]
+    scale = f"0 to {top} bytes" + (f"; pass {longest} has {int(total[0])} and runs over" if runs_over else "")
+    legend: list[tuple[str, str | Style]] = [(f" {name}  ", "dim")]
+    for kind in CLASSES:
+        legend += [("■", style(getattr(colours, kind))), (f" {kind}  ", "dim")]
+    entries: list[Entry] = [([*legend, (scale, "dim")], None)]
+    fills = [colours.calm(getattr(colours, c)) for c in CLASSES]
+    for y, line in enumerate(stacked(sizes, fills, height - 2, max(1, top), wide, gap)):
+        label = f"{_short(top):>7} " if y == 0 else " " * 8
+        if y == 0 and runs_over:
+            cell = numbers.index(longest) * (wide + gap)
+            line = [*cropped(line, 0, cell), ("▲" * wide, style(colours.bright)), *cropped(line, cell + wide, room)]
+        entries.append(([(label, "dim"), *line], Goto("records", first.get(longest)) if y == 0 else None))
+    axis = [" "] * (len(numbers) * (wide + gap) + 4)
+    free = 0
+    for i, number in enumerate(numbers):
+        text = str(number)
+        place = i * (wide + gap)
+        if place >= free and (i % 5 == 0 or wide > len(text)):
+            axis[place : place + len(text)] = text
+            free = place + len(text) + 1
+    entries.append(([(f"{'pass':>7} ", "dim"), ("".join(axis), "dim")], None))
+    return entries
+
+
+def _of_class(wire: NDArray[np.int64], name: str) -> int:
+    """The bytes of the kinds that a class of `CLASSES` has."""
+    if name == "dup":
+        return int(wire[Kind.DUP])
+    if name == "delta":
+        return int(wire[list(DELTA_KINDS)].sum())
+    return int(wire[list(PAGE_KINDS)].sum() - wire[Kind.DUP] - wire[list(DELTA_KINDS)].sum())
+
+
+def _passes_below(
+    numbers: list[int],
+    sizes: NDArray[np.int64],
+    first: dict[int, int],
+    name: str,
+    width: int,
+    colours: Palette,
+) -> list[Entry]:
+    """A line a pass, with its bytes."""
+    most = max(1, int(sizes.sum(1).max()))
+    entries: list[Entry] = [([(f" of {name}, by bytes", "dim")], None)]
+    for number, parts in zip(numbers, sizes.tolist(), strict=True):
+        total = sum(parts)
+        cells = max(1, round(total * max(8, width - 22) / most)) if total else 0
+        bar = thin([(n, getattr(colours, c)) for n, c in zip(parts, CLASSES, strict=True)], cells)
+        entries.append(([(f" {number:4} ", "strong"), (f"{total:12} ", ""), *bar], Goto("records", first.get(number))))
+    return entries
+
+
+def _short(count: int) -> str:
+    for unit, size in (("G", 1 << 30), ("M", 1 << 20), ("K", 1 << 10)):
+        if count >= size:
+            return f"{count / size:.1f} {unit}"
+    return f"{count} B"
+
+
+# -- pages, findings, blocks, devices ----------------------------------------------------------------------------------
+
+
+def hottest(session: Session, width: int, height: int, colours: Palette) -> list[Entry]:
+    """The pages that were sent most, with the passes in which they came."""
+    hot = session.hot
+    if hot is None or not len(hot):
+        return [([(" not known yet" if hot is None else " no page was sent", "dim")], None)]
+    names = session.facts.names if session.facts is not None else ()
+    last = max(1, int(hot.passes.max(initial=1)))
+    room = max(6, width - 42)
+    entries: list[Entry] = [([(f" {'page':<24}{'sent':>6}  in which passes", "dim")], None)]
+    for i in range(min(len(hot), max(1, height - 1))):
+        block, page = int(hot.block[i]), int(hot.address[i])
+        name = f"{shown(names[block])}:{page:#x}" if block < len(names) else f"{page:#x}"
+        came = np.bincount((np.array(hot.passes_of(i), np.int64) - 1) * room // last, minlength=room)[:room]
+        most = max(1, int(came.max()))
+        marks = "".join(_SPARK[min(5, int(n) * 6 // (most + 1))] if n else "·" for n in came)
+        colour = colours.delta if 2 * int(hot.deltas[i]) > int(hot.records[i]) else colours.page
+        line: Line = [(f" {fit(name, 23)} ", ""), (f"{int(hot.records[i]):>6}  ", "strong"), (marks, style(colour))]
+        entries.append((line, Goto("page", None, (block, page))))
+    return entries
+
+
+def wrong_over_time(session: Session, width: int, height: int, colours: Palette) -> list[Entry]:
+    """How many pages are wrong at each moment. Where none is: the records by kind."""
+    level, film = session.level, session.film
+    if film is None or not film.rows:
+        return [([(" not known yet", "dim")], None)]
+    room, tall = max(8, width - 2), max(1, height - 2)
+    if level is None or not level.any():
+        parts = film.across(room)
+        fills = [colours.calm(getattr(colours, c)) for c in CLASSES]
+        top = int(parts.sum(1).max())
+        head: Line = [(" bytes over the stream; no page is called wrong", "dim")]
+        body = stacked(parts, fills, tall, max(1, top))
+    else:
+        starts = np.arange(room) * len(level) // room
+        most = np.maximum.reduceat(level, starts) if room < len(level) else level[starts]
+        end = int(level[-1])
+        head = [(f" {counted(end, 'page')} wrong at the end", style(colours.wrong if end else colours.good, bold=True))]
+        head = [*head, (f", at most {int(level.max())} at once", "dim")]
+        body = stacked(most[:, None], [colours.calm(colours.wrong)], tall, int(level.max()))
+    foot = f" record 1{session.table.records if session.table is not None else 0:>{max(1, room - 8)}}"
+    return [(head, _TO_FINDINGS), *(([(" ", ""), *line], None) for line in body), ([(foot, "dim")], None)]
+
+
+def blocks(session: Session, width: int, height: int, colours: Palette) -> list[Entry]:
+    """The RAM blocks, with what came of each."""
+    facts = session.facts
+    if facts is None or not facts.blocks:
+        return [([(" none yet", "dim")], None)]
+    sums = session.stats.blocks()
+    name_room = max(8, min(28, width - 34))
+    entries: list[Entry] = [([(f" {'block':<{name_room}}{'size':>10}{'records':>9}  kinds", "dim")], None)]
+    for i, block in enumerate(facts.blocks[:BLOCKS_MAX]):
+        length = _short(block.length) if block.declared else "?"
+        sent = sums.get(i)
+        parts = [] if sent is None else [(_of_class(sent.records, c), getattr(colours, c)) for c in CLASSES]
+        bar = thin(parts, max(4, width - name_room - 23)) if parts else []
+        line: Line = [
+            (f" {fit(shown(block.name), name_room)}", ""),
+            (f"{length:>10}{0 if sent is None else sent.pages:>9}  ", "dim"),
+            *bar,
+        ]
+        entries.append((line, Goto("map", None, (i, 0))))
+    if len(facts.blocks) > BLOCKS_MAX:
+        entries.append(([(f" and {len(facts.blocks) - BLOCKS_MAX} more", "dim")], None))
+    return entries
+
+
+def devices(session: Session, width: int, height: int, colours: Palette) -> list[Entry]:
+    """The names of the device sections."""
+    facts = session.facts
+    if facts is None:
+        return [([(" none yet", "dim")], None)]
+    names = Counter(shown(s.owner.idstr) for s in facts.sections if s.owner is not None and s.type is SectionType.FULL)
+    if not names:
+        return [([(" no device section", "dim")], None)]
+    words = [name if count == 1 else f"{name} x {count}" for name, count in names.items()]
+    across = max(1, width // 24)
+    entries: list[Entry] = []
+    for start in range(0, len(words), across):
+        row = [(" " + fit(word, width // across - 1), "") for word in words[start : start + across]]
+        entries.append((row, Goto("fields")))
+    return entries

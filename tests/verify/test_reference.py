@@ -46,7 +46,7 @@ def test_the_command_explains_a_rule_without_a_capture(capsys: pytest.CaptureFix
 def test_a_capture_without_such_a_finding_gets_the_meaning(tmp_path, capsys: pytest.CaptureFixture[str]) -> None:
     path = tmp_path / "clean.bin"
     path.write_bytes(StreamBuilder().page(0, noise(1)).part().end().bytes())
-    status, out, _ = run(capsys, "verify", str(path), "--explain", "stale-base")
+    status, out, err = run(capsys, "verify", str(path), "--explain", "stale-base")
     assert status == 0
-    assert "does not have a finding" in out
+    assert "does not have a finding" in err
     assert "What to do" in out

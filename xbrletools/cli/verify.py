@@ -229,7 +229,7 @@ def _explain(capture: "Capture", findings: Iterable[Any], wanted: str) -> None:
 
     if "@" not in wanted and not any(names(wanted, finding) for finding in findings):
         _print_meaning(wanted)
-        say(f"\nThis capture does not have a finding of rule {wanted}.")
+        warn(f"this capture does not have a finding of rule {wanted}")
         return
     finding = find(findings, wanted)
     _print_one(finding)

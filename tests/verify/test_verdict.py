@@ -12,9 +12,10 @@ from tests.conftest import CORPUS, ROOT, SAMPLES, corpus_names
 from tests.damages import KINDS, damage
 from tests.streams import PAGE, StreamBuilder, noise
 from tests.verify.test_ledger import corrupt, stale_stream, undecoded
+from xbrletools.formats.ram import Kind
 from xbrletools.verify import found, ledger
 from xbrletools.verify.by_rule import NOBODY
-from xbrletools.verify.cause import CauseName, Sure
+from xbrletools.verify.cause import MEANING, CauseName, Sure
 from xbrletools.verify.checker import found_in
 from xbrletools.verify.receiver import outcome
 from xbrletools.verify.rules import Receiver
@@ -50,7 +51,6 @@ def test_the_causes_and_what_needs_none_account_for_every_finding(case: str) -> 
         told = verdict(found_in(capture.stream))
     counted = Counter(told.others)
     for cause in told.causes:
-        assert cause.explains
         counted.update(cause.explains)
     assert counted == listed
     assert told.shared is not None
@@ -145,10 +145,37 @@ def test_causes_that_last_come_before_those_that_were_healed() -> None:
     for i in range(4):
         stream.page(i * PAGE, pages[i])
     told = of(stream.end().bytes())
-    assert [(c.name, bool(c.lasting), c.records) for c in told.causes] == [
-        (CauseName.UNKNOWN, True, 1),
-        (CauseName.STALE_BASE, False, 4),
-    ]
+    first, second = told.causes
+    assert (bool(first.lasting), first.records) == (True, 1)
+    assert (second.name, bool(second.lasting), second.records) == (CauseName.STALE_BASE, False, 4)
+
+
+def test_a_flipped_sum_leaves_every_page_right() -> None:
+    flipped = bytearray(SAMPLE)
+    with xbrletools.open(SAMPLE) as capture:
+        columns = capture.records.columns
+        row = np.flatnonzero(columns.kind == Kind.XBRLE)[40]
+        flipped[int(columns.payload()[row]) - 4] ^= 4
+    told = of(bytes(flipped))
+    (cause,) = told.causes
+    assert (cause.name, cause.lasting, told.pages_wrong, told.status) == (
+        CauseName.CHECKSUM_FIELD,
+        0,
+        0,
+        Status.DAMAGED,
+    )
+    assert cause.explains == {"checksum-mismatch": 1, "corrupt-page": 1}
+
+
+def test_a_delta_that_cannot_be_decoded_does_not_explain_those_of_other_pages() -> None:
+    told = of(undecoded(SAMPLE))
+    by_name = {c.name: c for c in told.causes}
+    assert by_name[CauseName.PAYLOAD_RUN].explains == {"delta-size": 1}
+    assert by_name[CauseName.UNKNOWN].explains["delta-size"] > 10
+
+
+def test_a_flush_behind_damage_does_not_speak_of_channels() -> None:
+    assert CauseName.CHANNEL_MISSING not in [c.name for c in of(CASES["cut-0"]).causes]
 
 
 @pytest.mark.parametrize("name", corpus_names("qemu-2011-posted"))
@@ -191,3 +218,5 @@ def test_the_document_explains_every_word() -> None:
     text = (ROOT / "docs" / "verdict.md").read_text("utf-8")
     for word in (*Status, *CauseName, *Sure):
         assert f"| `{word.value}` |" in text
+    for name in CauseName:
+        assert f"| `{name.value}` | {MEANING[name]} |" in text

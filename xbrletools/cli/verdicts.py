@@ -57,6 +57,8 @@ def lines(verdict: "Verdict") -> Iterator[str]:
     parts = [(head, verdict.summary)]
     for i, cause in enumerate(verdict.causes):
         parts.append(("Cause" if i == 0 else "and", f"{cause.sentence} {_how_sure(cause)}"))
+        if cause.refuted or cause.candidates:
+            parts.append(("Shown by", "; ".join(cause.evidence) + "."))
         if cause.repair is not None:
             parts.append(("Repair", f"inferred: {cause.repair.why}"))
     if verdict.receivers:

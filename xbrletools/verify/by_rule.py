@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from . import rules
-from .cause import CauseName
+from .cause import Cause, CauseName
 from .found import LOOSE, Found, every
 from .ledger import pieces, room
 from .marks import Ints, Mark
@@ -71,13 +71,15 @@ class Shared:
     """Which cause explains each finding of ``found``.
 
     ``names`` are the causes, by their index. ``marks`` has the share of each row of each mark, (rows,) int16, and
-    ``loose`` that of each finding without a record, (n,) int16.
+    ``loose`` that of each finding without a record, (n,) int16. ``causes`` has what hypotheses say of each, None where
+    its rules name it.
     """
 
     found: Found
     names: tuple[CauseName, ...]
     marks: tuple[Share, ...]
     loose: Share
+    causes: tuple[Cause | None, ...]
 
     def parts(self, number: int, index: int) -> Iterator[Ints]:
         """The places in mark ``number`` of the findings that a cause explains, rising, some at a time, never none."""
@@ -128,8 +130,11 @@ class Shared:
         return is_its
 
     def in_order(self, order: Sequence[int]) -> "Shared":
-        """The same, with the causes in another order: ``order`` has the index of each of them as it is now."""
-        new = np.full(len(order) + 1, NOBODY, np.int16)  # the last is for `NOBODY`
+        """The same, with the causes in another order: ``order`` has their indices as they are now.
+
+        Causes that are left out explain nothing.
+        """
+        new = np.full(len(self.names) + 1, NOBODY, np.int16)  # the last is for `NOBODY`
         new[list(order)] = np.arange(len(order))
         marks = []
         for share in self.marks:
@@ -137,7 +142,8 @@ class Shared:
             for part in pieces(len(share)):
                 changed[part] = new[share[part]]
             marks.append(changed)
-        return Shared(self.found, tuple(self.names[i] for i in order), tuple(marks), new[self.loose])
+        names, causes = tuple(self.names[i] for i in order), tuple(self.causes[i] for i in order)
+        return Shared(self.found, names, tuple(marks), new[self.loose], causes)
 
 
 class _Names:
@@ -175,7 +181,7 @@ def shared(found: Found) -> Shared:
         loose[never_sent] = names.index(stronger)
     stale = [m.rows for m in found.marks if m.rule is rules.STALE_BASE]
     marks = tuple(_share(mark, names, stronger, stale) for mark in found.marks)
-    return Shared(found, tuple(name for name, _ in names.keys), marks, loose)
+    return Shared(found, tuple(name for name, _ in names.keys), marks, loose, (None,) * len(names.keys))
 
 
 def _errors(found: Found) -> int:

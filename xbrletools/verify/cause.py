@@ -35,6 +35,38 @@ class CauseName(StrEnum):
     UNKNOWN = "unknown"
 
 
+#: What each cause says happened, in whole sentences.
+MEANING: Mapping[CauseName, str] = {
+    CauseName.STALE_BASE: "The sender made a delta against a page that the receiver had lost to a dup page. "
+    "It is a fault of the sender, not of the capture.",
+    CauseName.CHECKSUM_FIELD: "The sum that a record states was changed. Its page is right.",
+    CauseName.PAYLOAD_VALUE: "A byte that a delta writes was changed.",
+    CauseName.PAYLOAD_RUN: "The length of a run in a delta was changed.",
+    CauseName.LENGTH_FIELD: "The length that a record states was changed.",
+    CauseName.ADDRESS: "The page address of a record was changed.",
+    CauseName.RECORD_FLAGS: "The flags of a record or of a delta's header were changed.",
+    CauseName.BLOCK_NAME: "The name of a RAM block in a record was changed.",
+    CauseName.SECTION_FRAMING: "The header, the footer or the end of a section was changed.",
+    CauseName.PAGE_CONTENT: "The content of a page that was sent in full was changed.",
+    CauseName.RECORDS_MISSING: "Records are missing.",
+    CauseName.RECORDS_REPEATED: "Records came twice.",
+    CauseName.RECORDS_REORDERED: "Records came in another order than they were sent.",
+    CauseName.BYTES_INSERTED: "Bytes were inserted that the sender did not write.",
+    CauseName.BYTES_MISSING: "Bytes are missing, and they were not whole records.",
+    CauseName.BYTES_OVERWRITTEN: "Bytes were overwritten in place.",
+    CauseName.SPLICED: "Parts of two streams were put together.",
+    CauseName.TRUNCATED: "The capture ends before the stream does.",
+    CauseName.HEAD_MISSING: "The capture begins after the stream does.",
+    CauseName.CHANNEL_MISSING: "Pages came on a channel that was not given.",
+    CauseName.CHANNEL_DAMAGED: "A channel is damaged, or does not go with the main channel.",
+    CauseName.FOREIGN_CHANNEL: "A channel is of another migration.",
+    CauseName.BASE_WRONG: "A delta was made against another page than the receiver has. "
+    "A record of the page is missing before it or was damaged, or the sender's cache is at fault.",
+    CauseName.FORCED_READING: "The dialect or the byte order that was asked for is not the one that the deltas show.",
+    CauseName.UNKNOWN: "Nothing tells the cause.",
+}
+
+
 class Sure(StrEnum):
     """How sure a cause is. ``CERTAIN``: every other hypothesis was tested and fell. ``ONE_OF``: several stand."""
 

@@ -11,7 +11,7 @@ from ..model import Stream
 from ..table.claims import stated
 from ..table.columns import PIECE, Sweeps
 from ..text import shown
-from .cause import Cause, CauseName
+from .cause import MEANING, Cause, CauseName
 from .marks import Ints
 from .observed import next_full
 
@@ -115,6 +115,22 @@ def stale(stream: Stream, records: int, lasting_records: int) -> str:
         return what + why + f"{'It was' if records == 1 else 'None was'} {'not ' if records == 1 else ''}healed."
     were, were_not = ("was" if n == 1 else "were" for n in (healed, lasting_records))
     return what + why + f"{healed:,} {were} healed by a later record, {lasting_records:,} {were_not} not."
+
+
+def tested(cause: Cause) -> str:
+    """A cause that hypotheses told: what happened, and where."""
+    place = []
+    if cause.began.record is not None:
+        place.append(f"record {cause.began.record}")
+    if cause.began.offset is not None:
+        bit = "" if cause.began.bit is None else f" bit {cause.began.bit}"
+        place.append(f"offset {cause.began.offset:#x}{bit}")
+    at = f", at {', '.join(place)}" if place else ""
+    if cause.candidates:
+        names = ", ".join(name.value for name in cause.candidates)
+        return f"Damage that one of these explains: {names}{at}."
+    what = MEANING[cause.name].split(". ")[0].removesuffix(".")
+    return f"{what} ({cause.name.value}){at}."
 
 
 def onward(causes: Sequence[Cause], lasting: tuple[bytes | None, int, int] | None) -> tuple[str, ...]:

@@ -6,7 +6,7 @@ memory, `sentences` puts it in words.
 
 from collections import Counter
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from enum import StrEnum
 
 import numpy as np
@@ -21,6 +21,7 @@ from .harm import NO_HARM, Harm, harm
 from .marks import Ints, findings
 from .receiver import outcome
 from .rules import Finding, Proof, Receiver
+from .tested import tested
 
 
 class Status(StrEnum):
@@ -88,13 +89,26 @@ _MISSING = (
 )
 #: Causes that lie with the sender: nothing was changed on the way.
 _SENDERS = (CauseName.STALE_BASE, CauseName.BASE_WRONG)
+#: Causes after whose first record the receiver's memory differs from the sender's.
+_CHANGES_PAGES = (
+    CauseName.PAYLOAD_VALUE,
+    CauseName.PAGE_CONTENT,
+    CauseName.ADDRESS,
+    CauseName.RECORDS_MISSING,
+    CauseName.RECORDS_REPEATED,
+    CauseName.RECORDS_REORDERED,
+    CauseName.BYTES_OVERWRITTEN,
+    CauseName.SPLICED,
+)
+#: Causes that hypotheses name, and whose harm the sums of later records tell.
+_TOLD_BY_SUMS = (CauseName.CHECKSUM_FIELD, CauseName.PAYLOAD_VALUE, CauseName.PAGE_CONTENT)
 #: How sure the causes are that rules name, where that is not `Sure.LIKELY`.
 _SURE = {CauseName.CHANNEL_MISSING: Sure.CERTAIN, CauseName.UNKNOWN: Sure.UNKNOWN}
 
 
 def verdict(found: Found) -> Verdict:
     """Conclude from all that was found in a capture."""
-    return concluded(shared(found))
+    return concluded(tested(shared(found)))
 
 
 def concluded(split: Shared) -> Verdict:
@@ -103,13 +117,14 @@ def concluded(split: Shared) -> Verdict:
     harms = [_harm(split, i) for i in range(len(split.names))]
     made = [_cause(split, i, h) for i, h in enumerate(harms)]
     causes = _breaks_first(sorted(made, key=_weight))
-    first = min((h.first for h in harms if h.first is not None), default=None)
+    begun = [_row(stream, c) for c in causes if c.name in _CHANGES_PAGES]
+    first = min((row for row in (*begun, *(h.first for h in harms)) if row is not None), default=None)
     lasting = min((h.first_lasting for h in harms if h.first_lasting is not None), default=None)
     wrong = np.unique(np.concatenate([np.empty(0, np.int64), *(h.wrong for h in harms)]))
-    maybe = any(len(h.maybe) for h in harms)
     ended = _came_to_its_end(stream)
-    status = _status(stream, causes, ended and bool(len(wrong) or maybe))
-    pages_wrong = len(wrong) if ended and not maybe and CauseName.FORCED_READING not in split.names else None
+    is_open = any(len(h.maybe) for h in harms) or any(_is_open(split, i) for i in range(len(made)))
+    status = _status(stream, causes, ended and any(len(h.wrong) or len(h.maybe) for h in harms))
+    pages_wrong = len(wrong) if ended and not is_open else None
     where = None
     if lasting is not None and status is Status.CORRUPT:
         where = (*sentences.place_of(stream, lasting), _number(stream, lasting) or 0)
@@ -150,12 +165,31 @@ def _harm(split: Shared, index: int) -> Harm:
     """What a cause did to memory. Where pages are only its consequences, nothing is told of them."""
     if split.names[index] in (CauseName.FORCED_READING, CauseName.CHANNEL_MISSING, CauseName.FOREIGN_CHANNEL):
         return NO_HARM
-    return harm(split, index)
+    done = harm(split, index)
+    return replace(NO_HARM, records=done.records) if split.names[index] is CauseName.CHECKSUM_FIELD else done
+
+
+def _is_open(split: Shared, index: int) -> bool:
+    """Whether a cause leaves pages of which nothing that was found tells whether they are wrong."""
+    if split.names[index] is CauseName.FORCED_READING:
+        return True
+    return split.causes[index] is not None and split.names[index] not in _TOLD_BY_SUMS
+
+
+def _row(stream: Stream, cause: Cause) -> int | None:
+    """The row of the record that a cause began at, None where it is not known."""
+    number = cause.began.record
+    return None if number is None or not 0 < number <= stream.records.numbers.last else stream.records.row(number)
 
 
 def _cause(split: Shared, index: int, done: Harm) -> Cause:
-    """A cause as its rules tell it."""
-    stream, name = split.found.stream, split.names[index]
+    """A cause as its rules tell it, or as hypotheses do."""
+    stream, name, given = split.found.stream, split.names[index], split.causes[index]
+    lasting = len(done.wrong) + len(done.maybe)
+    if given is not None:
+        explains = dict(split.explains(index))
+        records = max(given.records, done.records)
+        return replace(given, sentence=sentences.tested(given), records=records, lasting=lasting, explains=explains)
     first = _first(split, index)
     sentence, sure, evidence = _told(split, index, done, first)
     return Cause(
@@ -165,7 +199,7 @@ def _cause(split: Shared, index: int, done: Harm) -> Cause:
         Began(first.offset, first.record),
         evidence=evidence,
         records=done.records,
-        lasting=len(done.wrong) + len(done.maybe),
+        lasting=lasting,
         first_record=_number(stream, done.first) or first.record,
         first_offset=first.offset,
         explains=dict(split.explains(index)),

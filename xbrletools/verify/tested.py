@@ -1,0 +1,131 @@
+"""What hypotheses explain of what rules cannot name: `causes.diagnose` takes the place of `CauseName.UNKNOWN`."""
+
+from collections.abc import Sequence
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ..formats.ram import Kind
+from ..memory.moments import space_of
+from . import rules
+from .by_rule import NOBODY, Shared
+from .cause import Cause, CauseName
+from .causes.diagnose import diagnose
+from .ledger import pieces, room
+from .marks import Ints
+from .rules import RULES, Finding
+
+SMALL = 64 << 20  # bytes of a capture whose laws are tested even where no rule finds anything
+RECORDS_MAX = 1 << 22  # records of a capture whose hypotheses are tested
+
+#: Causes that rules name, and that may be consequences of one that hypotheses name.
+_OPEN = (CauseName.UNKNOWN, CauseName.TRUNCATED, CauseName.BASE_WRONG)
+#: Causes that change what one page holds, and nothing beside it.
+_OF_ONE_PAGE = (CauseName.CHECKSUM_FIELD, CauseName.PAYLOAD_VALUE, CauseName.PAYLOAD_RUN, CauseName.PAGE_CONTENT)
+#: Causes that change one record, and nothing after it but what follows from that.
+_OF_ONE_RECORD = (*_OF_ONE_PAGE, CauseName.RECORD_FLAGS, CauseName.ADDRESS, CauseName.BLOCK_NAME)
+#: Notes and warnings that a damage leaves at the very record where it is.
+_SIGNS = (
+    rules.FLAGS_UNKNOWN,
+    rules.FLAGS_COMBINED,
+    rules.NO_KIND,
+    rules.DELTA_FLAGS,
+    rules.DELTA_PADDING,
+    rules.DELTA_ODD,
+    rules.DELTA_FORM,
+    rules.DELTA_UNDONE,
+    rules.REPLAYED_SPAN,
+    rules.PAGE_NEVER_SENT,
+)
+
+
+def tested(split: Shared) -> Shared:
+    """The shares, with the causes that hypotheses name in the place of those that nothing told.
+
+    A finding goes to the last cause that began before it. What no cause explains stays as it was.
+    """
+    causes = diagnose(split.found.stream) if _is_worth_it(split) else ()
+    if not causes:
+        return split
+    asked = [i for i, name in enumerate(split.names) if name in _OPEN]
+    asked += [i for i, name in enumerate(split.names) if name is CauseName.CHANNEL_MISSING and _made_up(split, causes)]
+    first = len(split.names)
+    loose = split.loose.copy()
+    for i, finding in enumerate(split.found.loose):
+        if loose[i] in asked or (loose[i] == NOBODY and RULES[finding.rule] in _SIGNS):
+            loose[i] = _of_loose(finding, causes, first, int(loose[i]))
+    marks = []
+    for number, share in enumerate(split.marks):
+        new = room(len(share), np.int16)
+        is_sign = split.found.marks[number].rule in _SIGNS
+        for part in pieces(len(share)):
+            new[part] = share[part]
+            given = np.flatnonzero(np.isin(share[part], asked) | (is_sign & (share[part] == NOBODY)))
+            rows = split.found.marks[number].rows[part][given]
+            alone = (share[part][given] == NOBODY) | (split.found.marks[number].rule is rules.DELTA_SIZE)
+            to = _of_rows(split, rows, causes, alone)
+            new[part][given[to >= 0]] = first + to[to >= 0]
+        marks.append(new)
+    given_by = (*split.causes, *causes)
+    return _without_empty(Shared(split.found, (*split.names, *(c.name for c in causes)), tuple(marks), loose, given_by))
+
+
+def _is_worth_it(split: Shared) -> bool:
+    """Whether something is left to explain, or the capture is so small that its laws are tested in any case."""
+    stream = split.found.stream
+    if (
+        len(stream.records) > RECORDS_MAX
+        or stream.channels
+        or stream.salvaged
+        or CauseName.FORCED_READING in split.names
+    ):
+        return False
+    signs = any(mark.rule in _SIGNS for mark in split.found.marks)
+    signs = signs or any(RULES[finding.rule] in _SIGNS for finding in split.found.loose)
+    return signs or any(name in _OPEN for name in split.names) or stream.data.size <= SMALL
+
+
+def _made_up(split: Shared, causes: Sequence[Cause]) -> bool:
+    """Whether what speaks of channels are bytes behind a break, where they may be anything."""
+    columns = split.found.stream.records.columns
+    flushes = np.flatnonzero(columns.kind == Kind.FLUSH)
+    return bool(len(flushes)) and any(_begin(c) <= int(columns.offset[flushes[0]]) for c in causes)
+
+
+def _of_loose(finding: Finding, causes: Sequence[Cause], first: int, before: int) -> int:
+    """The share of a finding without a record. One that names no place follows from the first cause."""
+    if finding.offset is None or finding.rule == rules.CHANNEL_MISSING.id:
+        return first
+    fit = [i for i, c in enumerate(causes) if c.name not in _OF_ONE_PAGE and _begin(c) <= finding.offset]
+    return first + fit[-1] if fit else before
+
+
+def _of_rows(split: Shared, rows: Ints, causes: Sequence[Cause], alone: NDArray[np.bool_]) -> Ints:
+    """Which of the causes explains a finding about each of these rows, (n,) int64, or -1.
+
+    ``alone`` (n,) are those that a cause of one record explains only at that record.
+    """
+    stream = split.found.stream
+    columns = stream.records.columns.take(rows)
+    ends, pages = columns.end(), space_of(stream).pages_of(columns)
+    numbers = stream.records.numbers.of(rows)
+    to = np.full(len(rows), NOBODY, np.int64)
+    for i, cause in enumerate(causes):
+        fits = ends > _begin(cause)
+        if cause.name in _OF_ONE_RECORD:
+            fits &= ~alone | (numbers == cause.began.record)
+        if cause.name in _OF_ONE_PAGE and cause.began.record is not None:
+            row = np.array([stream.records.row(cause.began.record)])
+            fits &= pages == space_of(stream).pages_of(stream.records.columns.take(row))[0]
+        to[fits] = i
+    return to
+
+
+def _begin(cause: Cause) -> int:
+    return cause.began.offset or cause.first_offset or 0
+
+
+def _without_empty(split: Shared) -> Shared:
+    """The same without causes that rules named and that explain nothing any more."""
+    kept = [i for i, given in enumerate(split.causes) if given is not None or split.explains(i)]
+    return split.in_order(kept) if len(kept) < len(split.names) else split

@@ -25,6 +25,7 @@ from ...source.sources import MappedSource
 from ...table.columns import NO_BLOCK, Columns, join
 from ...table.kinds import IS_DELTA, IS_PAGE
 from ...table.payloads import Payloads
+from .. import rules
 from .walker import ANY, ID, NOTHING, Grammar, Spot, State, Walk, Walker, Why, columns_of
 
 Ints = NDArray[np.int64]
@@ -225,7 +226,17 @@ def _first_unlawful(columns: Columns, facts: Facts, grammar: Grammar, data: NDAr
 
 def _problems(facts: Facts) -> Iterator[int]:
     """The offsets of what the plain scan complained of in the framing."""
-    framing = ("unknown-section", "bad-footer", "bad-section-type", "bad-block-record", "bad-record", "block-list")
+    framing = [
+        rule.id
+        for rule in (
+            rules.UNKNOWN_SECTION,
+            rules.BAD_FOOTER,
+            rules.BAD_SECTION_TYPE,
+            rules.BAD_BLOCK_RECORD,
+            rules.BAD_RECORD,
+            rules.BLOCK_LIST,
+        )
+    ]
     return (p.offset for p in facts.problems if p.fatal or p.rule in framing)
 
 

@@ -19,6 +19,7 @@ from ..ram import elsewhere
 from ..source import beside
 from ..source.wrappers import LibvirtSave
 from ..text import shown
+from ..verify.verdict import of_scan
 from . import EXIT_FINDINGS, warn
 from .options import examples, salvaging
 from .output import report, show
@@ -74,6 +75,8 @@ def command(opened: Capture, as_json: bool, xml: bool, commands: bool) -> int:
             raise
         return status
     about = facts.as_json(overview, opened.source, opened.channels, _reverse(opened))
+    shown_status, why = of_scan(overview.facts)
+    about["verdict"] = {"status": shown_status, "summary": why}
     about["physical"], about["guest"] = _memory(opened) if at_hand else (None, None)
     if as_json:
         say(json.dumps(about, indent=2))
@@ -200,6 +203,8 @@ def _summary(about: dict[str, Any], dialect: str) -> list[tuple[str, str]]:
     if about["vmdesc"] is not None:
         lines.append(("VM description", f"{about['vmdesc']['length']:,} bytes at {about['vmdesc']['offset']:#x}"))
     lines.append(("complete", _ending(about)))
+    status = about["verdict"]["status"]
+    lines.append(("verdict", f"{status.upper() + ': ' if status else ''}{about['verdict']['summary']}"))
     return lines
 
 

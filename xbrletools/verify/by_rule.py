@@ -22,7 +22,7 @@ NOBODY = -1  # the share of findings that need no cause
 Share = NDArray[np.int16]
 
 #: The cause that a rule names by itself.
-_NAMES: dict[Rule, CauseName] = {
+NAMES: dict[Rule, CauseName] = {
     rules.STALE_BASE: CauseName.STALE_BASE,
     rules.CHECKSUM_COLLISION: CauseName.STALE_BASE,
     rules.TRUNCATED: CauseName.TRUNCATED,
@@ -191,7 +191,7 @@ def _errors(found: Found) -> int:
 def _share(mark: Mark, names: _Names, stronger: CauseName | None, stale: list[Ints]) -> Share:
     """The shares of a mark's findings. ``stronger`` makes them consequences. ``stale`` are the rows of stale bases."""
     share: Share = room(len(mark.rows), np.int16)
-    name = _NAMES.get(mark.rule, CauseName.UNKNOWN)
+    name = NAMES.get(mark.rule, CauseName.UNKNOWN)
     if mark.rule.severity is not Severity.ERROR and mark.errors is None:
         share[:] = NOBODY
     elif stronger is CauseName.FORCED_READING or (stronger is not None and name is CauseName.UNKNOWN):
@@ -215,7 +215,7 @@ def _name_of(found: Found, finding: Finding, is_forced: bool) -> CauseName | Non
         return CauseName.HEAD_MISSING
     if finding.severity is not Severity.ERROR or rule is rules.DESTINATION_BLOCKS:
         return None
-    return _NAMES.get(rule, CauseName.UNKNOWN)
+    return NAMES.get(rule, CauseName.UNKNOWN)
 
 
 def _are_among(rows: Ints, others: list[Ints]) -> NDArray[np.bool_]:

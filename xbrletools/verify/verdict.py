@@ -12,15 +12,15 @@ from enum import StrEnum
 import numpy as np
 
 from ..errors import XbrleError
-from ..model import Stream
+from ..model import Facts, Problem, Stream
 from . import rules, sentences
-from .by_rule import NOBODY, PAGE_RULES, Shared, shared
+from .by_rule import NAMES, NOBODY, PAGE_RULES, Shared, shared
 from .cause import Began, Cause, CauseName, Sure
 from .found import Found
 from .harm import NO_HARM, Harm, harm
 from .marks import Ints, findings
 from .receiver import outcome
-from .rules import Finding, Proof, Receiver
+from .rules import RULES, Finding, Proof, Receiver, Severity
 from .tested import tested
 
 
@@ -72,6 +72,11 @@ class Verdict:
     others: Mapping[str, int] = field(default_factory=dict)
     next: tuple[str, ...] = ()
     shared: Shared | None = field(default=None, compare=False, repr=False)
+
+    @property
+    def headline(self) -> str:
+        """The status as a person reads it, and the summary."""
+        return f"{self.status.value.replace('-', ' ').upper()} {self.summary}"
 
     @property
     def is_bad(self) -> bool:
@@ -146,6 +151,26 @@ def concluded(split: Shared) -> Verdict:
 def unreadable(error: XbrleError) -> Verdict:
     """The verdict on what cannot be read at all."""
     return Verdict(Status.UNREADABLE, str(error))
+
+
+def of_scan(facts: Facts) -> tuple[Status | None, str]:
+    """What a scan alone shows: the status, and why. None where it met nothing wrong, which says nothing of memory."""
+    errors = [p for p in facts.problems if RULES[p.rule].severity is Severity.ERROR]
+    if not errors:
+        return None, "the scan met nothing wrong; to check memory, use: xbrle verify S"
+    named = [_named(facts, problem) for problem in errors]
+    missing = (*_MISSING, *(() if facts.complete else (CauseName.CHANNEL_DAMAGED,)))
+    status = Status.DAMAGED if set(named) - set(missing) else Status.INCOMPLETE
+    shown = [p for p, n in zip(errors, named, strict=True) if status is Status.INCOMPLETE or n not in missing]
+    return status, f"{shown[0].message} ({shown[0].rule} at {shown[0].offset:#x})"
+
+
+def _named(facts: Facts, problem: Problem) -> CauseName:
+    """The cause that a problem's rule names."""
+    rule = RULES[problem.rule]
+    if rule is rules.SKIPPED and problem.offset == facts.start and not facts.has_start:
+        return CauseName.HEAD_MISSING
+    return NAMES.get(rule, CauseName.UNKNOWN)
 
 
 def loads(found: Found, pages_wrong: int | None) -> dict[str, Load]:

@@ -11,8 +11,9 @@ from ...model import Stream
 from ...physical.infer import map_of
 from ...physical.layout import PhysicalMap
 from ...sender.fingerprint import Fingerprint, fingerprint
-from ...verify.checker import verify
+from ...verify.checker import found_in, verify
 from ...verify.rules import Finding, Severity
+from ...verify.verdict import Verdict, verdict
 from .. import facts, stats
 from ..facts import Overview
 from ..guest import Guest, guest_of
@@ -29,6 +30,7 @@ class Report:
     overview: Overview
     sums: Stats
     findings: list[Finding] | None
+    verdict: Verdict | None
     sender: Fingerprint | None
     image: Image | None
     where: PhysicalMap | None
@@ -38,9 +40,9 @@ class Report:
     @property
     def is_bad(self) -> bool:
         """Whether the capture is damaged or could not be verified, or a finding is an error."""
-        if self.stream.facts.damage is not None or self.findings is None:
+        if self.stream.facts.damage is not None or self.findings is None or self.verdict is None:
             return True
-        return any(f.severity is Severity.ERROR for f in self.findings)
+        return self.verdict.is_bad or any(f.severity is Severity.ERROR for f in self.findings)
 
 
 def gather(stream: Stream) -> Report:
@@ -65,6 +67,7 @@ def gather(stream: Stream) -> Report:
         facts.overview_of(stream.facts, sums),
         sums,
         part("findings", lambda: list(verify(stream))),
+        part("verdict", lambda: verdict(found_in(stream))),
         part("sender", lambda: fingerprint(stream)),
         part("image", lambda: memory_of(stream)),
         where,

@@ -34,6 +34,8 @@ from .passes import passes_section
 from .sender import sender_section
 from .style import STYLE
 
+CAUSES = 4  # causes that the head has
+
 
 def page(report: Report, digests: Mapping[str, str], tool: str) -> str:
     """The HTML page. ``digests`` are those of the input, by what was digested. ``tool`` is the program that made it."""
@@ -86,22 +88,25 @@ def _head(report: Report, name: str, digests: Mapping[str, str]) -> Markup:
         "header",
         tag("p", "Migration stream report", class_="over"),
         tag("h1", _base(name)),
-        tag("p", clipped(_verdict(report)), class_="verdict bad" if report.is_bad else "verdict"),
+        _verdict(report),
         tag("dl", *(tag("div", tag("dt", label), tag("dd", value)) for label, value in tiles), class_="tiles"),
         pairs([("capture", name), *((f"SHA-256 {what}", code(digest)) for what, digest in digests.items())]),
     )
 
 
-def _verdict(report: Report) -> str:
-    """Whether the capture is whole and free of errors, in a sentence."""
+def _verdict(report: Report) -> Markup:
+    """The verdict: the conclusion, and its causes in the order of their weight."""
+    css = "verdict bad" if report.is_bad else "verdict"
+    if report.verdict is None:
+        return tag("p", clipped(f"The stream could not be verified: {report.failures['verdict']}."), class_=css)
+    status = report.verdict.status.value.replace("-", " ").upper()
     damage = report.stream.facts.damage
-    if damage is not None:
-        return f"Damaged at offset {damage.offset:#x}: {damage.message}. This page shows what can be read."
-    if report.findings is None:
-        return f"The stream could not be verified: {report.failures['findings']}."
-    if report.is_bad:
-        return "The stream is read to its end, and it has errors."
-    return "The stream is read to its end, and no error was found."
+    where = (
+        "" if damage is None else f"Damaged at offset {damage.offset:#x}: {damage.message}. This is what can be read."
+    )
+    causes = [note(clipped(where))] if where else []
+    causes += [note("Cause: ", clipped(cause.sentence)) for cause in report.verdict.causes[:CAUSES]]
+    return joined([tag("p", clipped(f"{status}. {report.verdict.summary}"), class_=css), *causes])
 
 
 def _what_it_is(report: Report) -> Markup:

@@ -144,3 +144,24 @@ def test_standard_input_is_read():
     data = (SAMPLES / "posted-8m.bin").read_bytes()
     done = subprocess.run(command, input=data, capture_output=True, cwd=ROOT, check=False)
     assert done.returncode == 0, done
+
+
+def test_explain_tells_the_cause_of_a_finding_and_what_fell(tmp_path, capsys):
+    import numpy as np
+
+    import xbrletools
+    from xbrletools.formats.ram import Kind
+
+    data = bytearray((SAMPLES / "posted-8m.bin").read_bytes())
+    with xbrletools.open(bytes(data)) as capture:
+        columns = capture.records.columns
+        row = np.flatnonzero(columns.kind == Kind.XBRLE)[40]
+        data[int(columns.payload()[row]) - 4] ^= 4
+    path = tmp_path / "flipped.bin"
+    path.write_bytes(data)
+    status, out, _ = run(capsys, "verify", path, "--explain", "checksum-mismatch")
+    assert status == 1
+    assert "checksum-field" in out
+    assert "This is certain." in out
+    assert "Not " in out
+    assert all(len(line) <= 80 for line in out.splitlines() if not line.lstrip().startswith("0x"))

@@ -76,6 +76,16 @@ def lines(verdict: "Verdict") -> Iterator[str]:
         )
 
 
+def cause_lines(cause: "Cause") -> Iterator[str]:
+    """A cause with all that speaks for and against it: a line each."""
+    yield f"Cause: {cause.sentence} {_how_sure(cause)}"
+    yield from (f"Shown by: {text}" for text in cause.evidence)
+    yield from (f"Not {name.value}: {why}" for name, why in cause.refuted)
+    if cause.repair is not None:
+        what = f"{cause.repair.replaced} bytes at {cause.repair.offset:#x} become {cause.repair.data.hex(' ')}"
+        yield f"Repair, inferred: {what}: {cause.repair.why}"
+
+
 def _how_sure(cause: "Cause") -> str:
     if cause.candidates:
         return f"One of: {', '.join(name.value for name in cause.candidates)}."

@@ -172,7 +172,7 @@ def command(
         found = found.with_loose(disagreements(stream, sender_log, receiver_log))
     concluded = verdict(found)
     if explain:
-        _explain(opened, found, explain)
+        _explain(opened, concluded, explain)
     elif sarif:
         _print_sarif(capture, concluded)
     elif as_json:
@@ -223,20 +223,26 @@ def _print_json(verdict: "Verdict") -> None:
     write(json.dumps(verdicts.as_object(verdict)) + "\n")
 
 
-def _explain(capture: "Capture", findings: Iterable[Any], wanted: str) -> None:
-    """One finding, what it amounts to, and the records behind it with their first bytes."""
+def _explain(capture: "Capture", verdict: "Verdict", wanted: str) -> None:
+    """One finding, what it amounts to, its cause, and the records behind it with their first bytes."""
     from ..verify.explain import chain, conclusion, find, names
 
-    if "@" not in wanted and not any(names(wanted, finding) for finding in findings):
+    assert verdict.shared is not None
+    finding, cause = next(((f, c) for f, c in verdict.shared if names(wanted, f)), (None, -1))
+    if finding is None and "@" not in wanted:
         _print_meaning(wanted)
         warn(f"this capture does not have a finding of rule {wanted}")
         return
-    finding = find(findings, wanted)
+    if finding is None:
+        finding = find((), wanted)  # says what is wrong with it
     _print_one(finding)
     if concluded := conclusion(capture.stream, finding):
         _indented(concluded)
     if finding.evidence:
         _indented(", ".join(f"{name} {'none' if value is None else value}" for name, value in finding.evidence.items()))
+    if cause >= 0:
+        for line in verdicts.cause_lines(verdict.causes[cause]):
+            _indented(line)
     links = chain(capture.stream, finding)
     if links:
         _print_chain(links, finding.record)

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 
 from ...ram.record import FILL, WORD
 from ..cause import CauseName
-from . import flips, gaps, runs
+from . import elsewhere, flips, gaps, runs
 from .case import Candidate, Case
 from .gaps import Found, Gap
 from .grid import BUFFER, fits
@@ -20,6 +20,8 @@ from .walker import Why
 
 _MOST = 30000  # bytes that a damage loses or puts in, for the weight of a number of bytes
 _SOME, _MANY = 3, 10  # deltas over bases from before a break
+_RECORD = WORD + FILL  # bytes of the smallest record
+_IN_PLACE = 1000.0  # how much more the bytes say so where the record that was hit ends in place
 _FALLS = 5e-4  # share of the weight under which a hypothesis falls
 _OF_BYTES = (CauseName.BYTES_MISSING, CauseName.BYTES_INSERTED, CauseName.BYTES_OVERWRITTEN)
 
@@ -38,13 +40,21 @@ _GOES_WITH = {
 class Room:
     """How many bytes can have been added before the walk goes on: those in [``low``, ``high``], modulo the grid.
 
-    ``exact``: where first sends say so, just these numbers. ``most`` is the most that can have been put in.
+    ``exact``: where first sends say so, just these numbers. ``hole`` is the bytes of what does not read, which held
+    whole records before. So at least ``least`` bytes are missing, where any are. ``behind`` a whole PAGE all of the
+    hole can have been put in.
     """
 
     low: int
     high: int
     exact: frozenset[int] | None
-    most: int
+    hole: int
+    behind: bool
+
+    @property
+    def least(self) -> int:
+        """The fewest bytes that can be missing."""
+        return max(1, _RECORD - self.hole)
 
     @property
     def width(self) -> int:
@@ -53,7 +63,10 @@ class Room:
 
     def allows(self, added: int) -> bool:
         """Whether this number of bytes can have been added."""
-        if added > self.most or not fits(self.low, self.high, added):
+        whole = self.behind and added == self.hole
+        if not whole and self.hole - added < _RECORD:
+            return False
+        if not fits(self.low, self.high, added):
             return False
         return self.exact is None or added in self.exact
 
@@ -67,9 +80,11 @@ class Room:
             low, high = self.low + turn, self.high + turn
             if missing:
                 low, high = -high, -low
-            low, high = max(1, low), min(high, _MOST if missing else self.most)
+            low, high = max(self.least if missing else 1, low), min(high, _MOST if missing else self.hole - _RECORD)
             if low <= high:
                 total += math.log((high + 1) / low)
+        if not missing and self.behind and self.allows(self.hole):
+            total += 1
         return min(1.0, total / math.log(_MOST))
 
 
@@ -82,7 +97,7 @@ def candidates(case: Case, index: int = 0) -> list[Candidate]:
         for name in flips.NAMES:
             case.falls(name, "no single bit of the headers around the break makes the walk go on")
     standing += runs.candidates(case, broken)
-    return standing or _of_bytes(case, broken)
+    return standing or elsewhere.candidates(case, broken) or _of_bytes(case, broken)
 
 
 def _of_bytes(case: Case, broken: Break) -> list[Candidate]:
@@ -109,8 +124,11 @@ def _room(case: Case, broken: Break, gap: Gap) -> Room:
     added = case.grid.added(broken.row)
     low, high = (-BUFFER // 2, BUFFER // 2) if added is None else added
     swept = None if gap.found is Found.SHORT else gaps.swept(case, broken, gap)
-    most = _MOST if gap.resumes is None else gap.resumes - gap.offset - WORD - FILL
-    return Room(low, high, None if swept is None else frozenset(swept), most)
+    hole = _MOST if gap.resumes is None else gap.resumes - broken.at
+    if gap.found is Found.SHORT and gap.resumes is not None:
+        hole = gap.resumes - gap.offset
+    behind = gap.found is Found.PUSHED
+    return Room(low, high, None if swept is None else frozenset(swept), hole, behind)
 
 
 def _said(case: Case, broken: Break, gap: Gap) -> str:
@@ -128,7 +146,7 @@ def _weights(case: Case, broken: Break, gap: Gap, room: Room) -> dict[CauseName,
     missing, put_in, overwritten = _GOES_WITH[gap.found]
     missing_room, put_in_room, in_place = room.weight(True), room.weight(False), float(room.allows(0))
     if gap.added is not None and gap.found is Found.SHORT:
-        missing_room = float(room.allows(gap.added) and not gap.refuted)
+        missing_room = 0.0 if gap.refuted else max(float(room.allows(gap.added)), missing_room)
         in_place = 1.0 if gap.by_length else in_place
         overwritten, missing = (1.0, 0.0) if gap.by_length else (overwritten, missing)
     if gap.added is not None and gap.found is Found.PUT_IN:
@@ -137,8 +155,11 @@ def _weights(case: Case, broken: Break, gap: Gap, room: Room) -> dict[CauseName,
             missing, overwritten = 0.3, 0.3
     if gap.found is Found.PUSHED and gap.added is not None:
         put_in_room, put_in = _pushed(case, broken, gap, room, put_in_room)
-    if gap.found is Found.UNREAD and room.exact is None and gap.resumes is not None:
-        overwritten *= 3 if gaps.in_place_sizes(case, gap.resumes - broken.at) else 1
+    if gap.resumes is not None and gap.found in (Found.UNREAD, Found.PUSHED, Found.NOT_PUT_IN):
+        if gaps.ends_in_place(case, broken, gap.resumes):
+            overwritten *= _IN_PLACE
+        elif room.exact is None and gaps.in_place_sizes(case, gap.resumes - broken.at):
+            overwritten *= 10
     weights = (missing * missing_room, put_in * put_in_room, overwritten * in_place)
     return dict(zip(_OF_BYTES, weights, strict=True))
 
@@ -160,7 +181,7 @@ def _of_records(case: Case, broken: Break, gap: Gap, room: Room) -> dict[CauseNa
     weights: dict[CauseName, float] = {}
     if holds >= _SOME and fails <= holds:
         case.falls(CauseName.SPLICED, f"{holds} deltas over bases from before the break hold")
-    elif is_foreign(case.foreign(broken.row)):
+    elif is_foreign(case.foreign(broken.row)) and holds < _SOME:
         weights[CauseName.SPLICED] = 1000.0
     elif fails >= _SOME and fails > 4 * holds:
         weights[CauseName.SPLICED] = 15.0 if holds == 0 and fails >= _MANY else 1.5

@@ -85,10 +85,15 @@ class Chains:
         """All rows in the order of their pages, and where each page's begin and end among them."""
         return self._rows, self._first, self._end
 
+    @cached_property
+    def full(self) -> NDArray[np.bool_]:
+        """Which rows give a base to the deltas after them: PAGEs, and dup pages that the sender caches, (n,) bool."""
+        kind = self.read.rows.kind
+        return np.asarray(IS_PAGE[kind] & ~IS_DELTA[kind] & ~((kind == Kind.DUP) & self.forgets))
+
     def is_full(self, row: int) -> bool:
         """Whether a record gives a base to the deltas after it: a PAGE, or a dup page that the sender caches."""
-        kind = self.read.rows.kind[row]
-        return bool(IS_PAGE[kind] and not IS_DELTA[kind] and not (kind == Kind.DUP and self.forgets))
+        return bool(self.full[row])
 
     def is_delta(self, row: int) -> bool:
         """Whether a record is a delta."""
@@ -144,6 +149,14 @@ class Chains:
         start, end = self.span(row)
         new = decode(self.read, self.read.data[start:end], page)
         return (page, Reads.UNDECODED) if new is None else (new, Reads.NOTHING)
+
+    def around(self, rows: Ints, row: int) -> Ints:
+        """Of a chain's rows those that a change at ``row`` can matter to: from the last full record to the next."""
+        full = self.full[rows]
+        before = np.flatnonzero(full & (rows < row))
+        after = np.flatnonzero(full & (rows > row))
+        start = int(before[-1]) if len(before) else 0
+        return rows[start : int(after[0]) if len(after) else len(rows)]
 
     def base_of(self, page: int, row: int) -> Bytes | None:
         """What ``page`` held before ``row``, as the sender had it. None where that is not known."""

@@ -4,8 +4,10 @@ A cause is certain only where every other hypothesis was tested and fell. What c
 unknown.
 """
 
+import numpy as np
+
 from ...model import Stream
-from ..cause import Began, Cause, CauseName, Sure
+from ..cause import Began, Cause, CauseName, Repair, Sure
 from . import breaks, spans, splices, values
 from .case import Candidate, Case, open_case
 from .reading import read
@@ -18,7 +20,9 @@ FAMILIES = (
     splices.mass,
     splices.missing_first_sends,
     splices.shifted,
+    spans.misplaced,
 )
+_RECORD_LEAST = 26  # bytes of the smallest delta with its header
 LIKELY = 0.9  # share of the weight from which on a cause is likely
 
 
@@ -59,7 +63,20 @@ def _whole(case: Case) -> list[Candidate]:
             return standing
     if len(case.sums.first):
         return _of_sums(case)
-    return []
+    return _unexplained(case)
+
+
+def _unexplained(case: Case) -> list[Candidate]:
+    """What is out of order, and no hypothesis explains."""
+    walk = case.order
+    places = walk.odd.tolist() + [p for p, _ in walk.holes] + walk.twice.tolist()
+    idle = np.flatnonzero(case.sums.idle | case.sums.baseless).tolist()
+    rows = [int(case.chains.carriers[p]) for p in places] + idle
+    if not rows:
+        return []
+    row = min(rows)
+    why = "records are out of the sender's order, or rest on what is not there, and no hypothesis explains it"
+    return [Candidate(CauseName.UNKNOWN, 1, why, row, int(case.read.rows.offset[row]))]
 
 
 def _page_sums(case: Case) -> list[Candidate]:
@@ -92,16 +109,20 @@ def _of_sums(case: Case) -> list[Candidate]:
     if len(first) == 1:
         out += values.candidates(case, row)
     added = case.grid.added(row)
-    lost = added is None or added[0] <= -50
+    lost = added is None or added[0] <= -_RECORD_LEAST
     offset = int(case.read.rows.offset[row])
-    if not out and len(first) <= 2:
+    if not out:
         why = "no single bit makes the sums hold"
-        out.append(Candidate(CauseName.BYTES_OVERWRITTEN, 0.3 if lost else 1, why, row, offset))
-    if lost and (not out or out[-1].name is CauseName.BYTES_OVERWRITTEN):
-        out.append(Candidate(CauseName.RECORDS_MISSING, 1, "the grid allows for missing records", row, offset))
-    elif lost and all(c.name is not CauseName.CHECKSUM_FIELD for c in out):
-        weight = 0.08 * sum(c.weight for c in out)
+        out.append(Candidate(CauseName.BYTES_OVERWRITTEN, 1, why, row, offset))
+        if lost:
+            why += ", and the grid allows for missing records"
+            weight = 3 * min(1.0, values.loss_fits(case, row))
+            out.append(Candidate(CauseName.RECORDS_MISSING, weight, why, row, offset))
+    elif lost:
+        weight = values.missing_weight(case, row)
         out.append(Candidate(CauseName.RECORDS_MISSING, weight, "the grid allows for missing records", row, offset))
+    else:
+        case.falls(CauseName.RECORDS_MISSING, "the grid does not allow for missing records")
     return out
 
 
@@ -127,9 +148,17 @@ def _cause(case: Case, standing: list[Candidate]) -> Cause:
         tuple(names) if sure is Sure.ONE_OF else (),
         refuted,
         tuple(dict.fromkeys(c.why for c in standing)),
-        best.repair if len(names) == 1 else None,
+        best.repair
+        if sure in (Sure.CERTAIN, Sure.LIKELY) and sum(c.name is best.name for c in standing) == 1
+        else None,
         len(best.explains),
         0,
         record,
         best.offset,
     )
+
+
+def _repair(best: Candidate, sure: Sure, standing: list[Candidate]) -> Repair | None:
+    """The repair of the best hypothesis, where it is the only one of its kind."""
+    alone = sum(c.name is best.name for c in standing) == 1
+    return best.repair if alone and sure in (Sure.CERTAIN, Sure.LIKELY) else None

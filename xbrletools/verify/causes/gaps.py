@@ -294,6 +294,27 @@ def in_place_sizes(case: Case, room: int) -> bool:
     return any(a * dup + b * page == room for a in range(_FEW + 1) for b in range(_FEW + 1 - a) if a + b)
 
 
+def ends_in_place(case: Case, broken: Break, resumes: int) -> bool:
+    """Whether what stands at a break is a delta up to ``resumes``: by the length in its header, or by its payload."""
+    read = case.read
+    dialect = read.grammar.reading.dialect
+    if dialect is None or broken.spot.state is not State.RECORD:
+        return False
+    header = dtype_of(dialect.header(read.grammar.reading.endian))
+    names = {0} | (set() if read.grammar.flat else {1 + len(b.name) for b in read.grammar.blocks})
+    for name in names:
+        start = broken.at + WORD + name + header.itemsize
+        if not 0 < resumes - start <= dialect.page_limit * read.page_size:
+            continue
+        length = int(np.frombuffer(read.view[start - header.itemsize : start], header)[0]["length"])
+        if length - dialect.length_counts == resumes - start:
+            return True
+        even = dialect.encoding is not Encoding.RLE or (resumes - start) % Pair.sizeof() == 0
+        if even and decode(read, read.data[start:resumes], np.zeros(read.page_size, np.uint8)) is not None:
+            return True
+    return False
+
+
 def goes_on_elsewhere(case: Case, broken: Break) -> bool:
     """Whether the record at a break reads where its block is taken to be another one."""
     spot = broken.spot

@@ -3,6 +3,8 @@
 The framing is whole. The walk's order, the grid and the sums say what became of the records.
 """
 
+from dataclasses import replace
+
 import numpy as np
 
 from ...ram.record import WORD
@@ -15,7 +17,9 @@ from .reading import Ints
 from .values import segment
 
 _PLACES_MAX = 8  # odd places whose record is tried at other addresses
-_MOVES_MAX = 4000  # records at other pages that are tried
+_MOVES_MAX = 1500  # records at other pages that are tried
+_PAGES_MAX = 16  # pages that an odd record is tried at
+_RARE = 0.03  # of overwritten addresses: those that one bit puts right
 _CHAINS_MAX = 6
 _TURNS = (0, -1, 1, -2, -3, -4, 2)  # of the grid
 
@@ -39,10 +43,15 @@ def address_bits(case: Case) -> range:
 
 def moved(case: Case, row: int, to: int) -> tuple[int, int]:
     """How many steps of both pages fail if a record was for page ``to``: before, and then."""
-    chains = case.chains
-    mine, theirs = chains.of(int(case.read.page[row])), chains.of(to)
-    before = chains.failing(mine) + chains.failing(theirs)
-    after = chains.failing(mine[mine != row]) + chains.failing(np.sort(np.append(theirs, row)))
+    chains, wrong = case.chains, case.sums.fails | case.sums.baseless
+    before = after = 0
+    for page, leaves in ((int(case.read.page[row]), True), (to, False)):
+        rows = chains.of(page)
+        near = chains.around(rows, row)
+        before += int(wrong[rows].sum())
+        after += int(wrong[np.setdiff1d(rows, near)].sum())
+        near = near[near != row] if leaves else np.sort(np.append(near, row))
+        after += chains.failing(near)
     return before, after
 
 
@@ -81,9 +90,37 @@ def address_by_order(case: Case) -> list[Candidate]:
         if walk.broken:
             case.falls(CauseName.ADDRESS, "no single bit of a record's address puts the walk's order right")
         return []
+    loose = any(not _forced(case, row) for row, _ in found)
     explains = tuple(case.sums.first.tolist()[:_PLACES_MAX])
     why = "one bit of the record's address puts the walk's order right, and the sums of both pages hold"
-    return [_address(case, row, bit, why, len(found) == 1, explains) for row, bit in found]
+    out = [_address(case, row, bit, why, len(found) == 1 and not loose, explains) for row, bit in found]
+    if loose:
+        why = "other addresses put the walk's order right, too, if more than one bit changed"
+        out.append(Candidate(CauseName.BYTES_OVERWRITTEN, _RARE * len(found), why, found[0][0], out[0].offset))
+    return out
+
+
+def _forced(case: Case, row: int) -> bool:
+    """Whether the walk's order leaves a record one page alone, or the sums of its page do."""
+    walk, place = case.order, case.place(row)
+    between = int(walk.pages[place + 1] - walk.pages[place - 1]) - 1
+    return between <= 1 or bool(case.chains.states[row])
+
+
+def misplaced(case: Case) -> list[Candidate]:
+    """A record out of the walk's order that another page, of no matter how many other bits, puts right."""
+    walk = case.order
+    places = [p for p in walk.odd.tolist() + [p for p, _ in walk.holes[:2]] if 0 < p < len(walk.pages) - 1]
+    for place in dict.fromkeys(places[:_PLACES_MAX]):
+        before, after = int(walk.pages[place - 1]), int(walk.pages[place + 1])
+        row = int(case.chains.carriers[place])
+        for page in range(before + 1, min(after, before + 1 + _PAGES_MAX)):
+            pages = walk.pages.copy()
+            pages[place] = page
+            if order.trouble(pages, walk.starts) == 0 and moved(case, row, page)[1] == 0:
+                why = "with an address that differs in more than one bit the walk's order and the sums are right"
+                return [Candidate(CauseName.BYTES_OVERWRITTEN, 1, why, row, int(case.read.rows.offset[row]))]
+    return []
 
 
 def address_by_sums(case: Case) -> list[Candidate]:
@@ -108,7 +145,8 @@ def address_by_sums(case: Case) -> list[Candidate]:
         case.falls(CauseName.ADDRESS, "no record of another page by one address bit makes the sums hold")
     why = "moved to the page that is one address bit away, the record makes all sums of both pages hold"
     explains = tuple(case.sums.first.tolist()[:_PLACES_MAX])
-    return [_address(case, row, bit, why, len(found) == 1, explains) for row, bit in found]
+    weight = 1 / max(1, len(case.chains.carriers)) / len(address_bits(case))
+    return [replace(_address(case, row, bit, why, len(found) == 1, explains), weight=weight) for row, bit in found]
 
 
 def _suspects(case: Case, row: int) -> list[tuple[int, int, int]]:

@@ -37,7 +37,7 @@ def mass(case: Case) -> list[Candidate]:
     choices = case.foreign(row)
     said = f"{holds} deltas over bases from before it hold, {fails} fail"
     offset = int(case.read.rows.offset[row])
-    if is_foreign(choices):
+    if is_foreign(choices) and (holds < _SOME or fails > 4 * holds):
         why = f"from {offset:#x} on the sender chooses otherwise; {said}"
         return [Candidate(CauseName.SPLICED, 1, why, row, offset)]
     if fails >= _SOME and fails > 4 * holds:

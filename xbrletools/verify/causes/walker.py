@@ -78,7 +78,8 @@ class Grammar:
     """What a walk needs to know of a stream.
 
     ``owners``: by the id of an announced section its name. ``footers``: whether sections have them. ``header_flags`` is
-    what all delta headers hold, or None where that is not known. ``pads``: padding is always 0.
+    what all delta headers hold, or None where that is not known. ``pads``: padding is always 0. ``any_name``: blocks of
+    other names than the list's are let pass.
     """
 
     reading: Reading
@@ -87,6 +88,7 @@ class Grammar:
     footers: bool
     header_flags: int | None = None
     pads: bool = False
+    any_name: bool = False
 
     @property
     def modern(self) -> bool:
@@ -305,6 +307,8 @@ class Walker:
                 raise _Broken(Why.CONTINUE)
             return selected
         block = self._names.get(found.name)
+        if block is None and self.grammar.any_name and found.name and all(0x21 <= c < 0x7F for c in found.name):
+            return ANY
         if block is None:
             raise _Broken(Why.NAME)
         if block == selected and not self.grammar.modern:

@@ -1,0 +1,75 @@
+"""Records of another sender: from a break on all is whole, by other numbers than before.
+
+Other header flags, section ids, block names, longer blocks or another dialect: where records follow each other in place
+by such a reading, and break the laws of this stream again and again, they come from elsewhere.
+"""
+
+from collections.abc import Iterator
+from dataclasses import replace
+
+from ...formats.dialects import DIALECTS
+from ...formats.ram import Kind
+from ...model import Block
+from ..cause import CauseName
+from .case import Candidate, Case
+from .reading import Break
+from .walker import ANY, Grammar, Spot, State, Walk, Walker
+
+RECORDS = 200  # that are read by another reading
+LEAST = 25  # of them must follow each other
+AGAIN = 3  # of them must break the laws of this stream
+_SHIFTS = (0, 1, -1, 2, -2)  # of the sections' ids, from one machine to another
+_LONG = 1 << 40  # bytes of a block, more than any guest has
+
+
+def candidates(case: Case, broken: Break) -> list[Candidate]:
+    """Spliced, where another reading goes on in place."""
+    for spot in _spots(case, broken):
+        for grammar in _readings(case):
+            walk = Walker(case.read.view, grammar).walk(spot, RECORDS)
+            if len(walk.rows) < LEAST or not (walk.whole or len(walk.rows) >= RECORDS // 2):
+                continue
+            if _breaks_again(case, walk) < AGAIN:
+                continue
+            why = (
+                f"from {broken.at:#x} on {len(walk.rows)} records are whole and in place, by other numbers than before"
+            )
+            return [Candidate(CauseName.SPLICED, 1, f"{broken.why.value}; {why}", broken.row, broken.at)]
+    return []
+
+
+def _spots(case: Case, broken: Break) -> Iterator[Spot]:
+    """Where the other reading can begin: at the break, and at the section's end right before it."""
+    yield broken.spot._replace(beside=None, last=None)
+    rows = case.read.rows
+    if broken.row and rows.kind[broken.row - 1] == Kind.EOS:
+        before = int(rows.offset[broken.row - 1])
+        if before != broken.at:
+            yield Spot(before, State.RECORD, broken.spot.block, None, broken.spot.footer)
+
+
+def _breaks_again(case: Case, walk: Walk) -> int:
+    """How many of these records, each by itself, break this stream's laws, or are followed by a section that does."""
+    walker = Walker(case.read.view, case.read.grammar)
+    count = 0
+    for row in walk.rows:
+        spot = Spot(row[0], State.RECORD, 0 if case.read.grammar.flat else ANY)
+        count += not walker.walk(spot, 1 + (row[7] == Kind.EOS)).whole
+    return count
+
+
+def _readings(case: Case) -> Iterator[Grammar]:
+    """The stream's grammar with other numbers, and then in other dialects."""
+    grammar = case.read.grammar
+    blocks = tuple(Block(b.name, _LONG) for b in grammar.blocks)
+    loose = replace(grammar, blocks=blocks, header_flags=None, pads=False, any_name=True)
+    readings = [grammar.reading]
+    for dialect in DIALECTS.values():
+        if dialect.ram_version == grammar.reading.version:
+            for endian in ("little", "big") if dialect.host_endian else ("little",):
+                other = replace(grammar.reading, dialect=dialect, endian=endian)
+                readings += [other] if other != grammar.reading else []
+    for reading in readings:
+        for shift in _SHIFTS:
+            owners = {number + shift: name for number, name in grammar.owners.items()}
+            yield replace(loose, reading=reading, owners=owners)

@@ -1,91 +1,28 @@
 """A break of the walk: which damage leaves it?
 
 First single bits of headers, then runs. Then bytes missing, put in or overwritten are weighed: how many bytes there are
-too many is what the grid, the first sends and the place of the next record leave open. A small number of lost bytes is
-taken to be as likely as a large one, in proportion.
+too many is what the grid, the first sends and the place of the next record leave open (`room`).
 """
 
-import math
-from dataclasses import dataclass
+from dataclasses import replace
 
-from ...ram.record import FILL, WORD
 from ..cause import CauseName
 from . import elsewhere, flips, gaps, runs
 from .case import Candidate, Case
 from .gaps import Found, Gap
-from .grid import BUFFER, fits
+from .grid import BUFFER
 from .reading import Break
+from .room import MOST, Room
 from .splices import is_foreign
 from .walker import Why
 
-_MOST = 30000  # bytes that a damage loses or puts in, for the weight of a number of bytes
 _SOME, _MANY = 3, 10  # deltas over bases from before a break
-_RECORD = WORD + FILL  # bytes of the smallest record
-_IN_PLACE = 1000.0  # how much more the bytes say so where the record that was hit ends in place
 _FALLS = 5e-4  # share of the weight under which a hypothesis falls
+_EXACT = 1.0  # the weight of a number of bytes that the bytes themselves confirm
+_LENGTHS = 10.0  # how much less one number of bytes weighs than all of them
+_RARELY = 0.02  # how often what was tested and found comes about by chance
+_ELSEWHERE = 0.3  # the weight of records of elsewhere, beside one damage of bytes
 _OF_BYTES = (CauseName.BYTES_MISSING, CauseName.BYTES_INSERTED, CauseName.BYTES_OVERWRITTEN)
-
-#: How well each finding goes with bytes missing, put in and overwritten.
-_GOES_WITH = {
-    Found.SHORT: (1.0, 0.0, 0.02),
-    Found.PUT_IN: (0.02, 1.0, 0.02),
-    Found.NOT_PUT_IN: (0.5, 0.05, 1.0),
-    Found.PUSHED: (0.5, 1.0, 0.5),
-    Found.UNREAD: (0.7, 0.3, 1.0),
-    Found.NOTHING: (0.7, 0.3, 0.7),
-}
-
-
-@dataclass(frozen=True, slots=True)
-class Room:
-    """How many bytes can have been added before the walk goes on: those in [``low``, ``high``], modulo the grid.
-
-    ``exact``: where first sends say so, just these numbers. ``hole`` is the bytes of what does not read, which held
-    whole records before. So at least ``least`` bytes are missing, where any are. ``behind`` a whole PAGE all of the
-    hole can have been put in.
-    """
-
-    low: int
-    high: int
-    exact: frozenset[int] | None
-    hole: int
-    behind: bool
-
-    @property
-    def least(self) -> int:
-        """The fewest bytes that can be missing."""
-        return max(1, _RECORD - self.hole)
-
-    @property
-    def width(self) -> int:
-        """The bytes that the grid leaves open."""
-        return self.high - self.low + 1
-
-    def allows(self, added: int) -> bool:
-        """Whether this number of bytes can have been added."""
-        whole = self.behind and added == self.hole
-        if not whole and self.hole - added < _RECORD:
-            return False
-        if not fits(self.low, self.high, added):
-            return False
-        return self.exact is None or added in self.exact
-
-    def weight(self, missing: bool) -> float:
-        """The weight of all numbers of bytes that can be missing, or else have been put in."""
-        if self.exact is not None:
-            numbers = [n for n in self.exact if (n < 0) == missing and n and self.allows(n)]
-            return sum(1 / abs(n) for n in numbers) / math.log(_MOST)
-        total = 0.0
-        for turn in (0, -BUFFER, BUFFER):
-            low, high = self.low + turn, self.high + turn
-            if missing:
-                low, high = -high, -low
-            low, high = max(self.least if missing else 1, low), min(high, _MOST if missing else self.hole - _RECORD)
-            if low <= high:
-                total += math.log((high + 1) / low)
-        if not missing and self.behind and self.allows(self.hole):
-            total += 1
-        return min(1.0, total / math.log(_MOST))
 
 
 def candidates(case: Case, index: int = 0) -> list[Candidate]:
@@ -124,11 +61,13 @@ def _room(case: Case, broken: Break, gap: Gap) -> Room:
     added = case.grid.added(broken.row)
     low, high = (-BUFFER // 2, BUFFER // 2) if added is None else added
     swept = None if gap.found is Found.SHORT else gaps.swept(case, broken, gap)
-    hole = _MOST if gap.resumes is None else gap.resumes - broken.at
+    hole = MOST if gap.resumes is None else gap.resumes - broken.at
     if gap.found is Found.SHORT and gap.resumes is not None:
         hole = gap.resumes - gap.offset
-    behind = gap.found is Found.PUSHED
-    return Room(low, high, None if swept is None else frozenset(swept), hole, behind)
+    if gap.found is Found.NOT_PUT_IN and gap.added is not None:
+        hole = gap.added
+    exact = None if swept is None else frozenset(swept)
+    return Room(low, high, exact, hole, gap.found is Found.PUSHED, case.held)
 
 
 def _said(case: Case, broken: Break, gap: Gap) -> str:
@@ -143,54 +82,41 @@ def _said(case: Case, broken: Break, gap: Gap) -> str:
 
 def _weights(case: Case, broken: Break, gap: Gap, room: Room) -> dict[CauseName, float]:
     """The weights of bytes missing, put in and overwritten."""
-    missing, put_in, overwritten = _GOES_WITH[gap.found]
-    missing_room, put_in_room, in_place = room.weight(True), room.weight(False), float(room.allows(0))
-    if gap.added is not None and gap.found is Found.SHORT:
-        missing_room = 0.0 if gap.refuted else max(float(room.allows(gap.added)), missing_room)
-        in_place = 1.0 if gap.by_length else in_place
-        overwritten, missing = (1.0, 0.0) if gap.by_length else (overwritten, missing)
-    if gap.added is not None and gap.found is Found.PUT_IN:
-        put_in_room = float(room.allows(gap.added))
-        if not gap.sure:
-            missing, overwritten = 0.3, 0.3
+    missing, put_in, in_place = room.missing(), room.put_in(), room.in_place()
+    if gap.found is Found.SHORT:
+        exact = gap.added is not None and room.allows(gap.added)
+        missing = 0.0 if gap.refuted else max(_EXACT * exact / _LENGTHS, missing)
+        put_in, in_place = 0.0, _EXACT if gap.by_length else _RARELY * in_place
+        missing *= not gap.by_length
+    if gap.found is Found.PUT_IN and gap.added is not None:
+        whole = room.allows(gap.added)
+        put_in = max(put_in, whole * (_EXACT if gap.sure else 1 / gap.added) / _LENGTHS)
+        missing, in_place = (_RARELY * missing, _RARELY * in_place) if gap.sure and whole else (missing, in_place)
     if gap.found is Found.PUSHED and gap.added is not None:
-        put_in_room, put_in = _pushed(case, broken, gap, room, put_in_room)
-    if gap.resumes is not None and gap.found in (Found.UNREAD, Found.PUSHED, Found.NOT_PUT_IN):
-        if gaps.ends_in_place(case, broken, gap.resumes):
-            overwritten *= _IN_PLACE
-        elif room.exact is None and gaps.in_place_sizes(case, gap.resumes - broken.at):
-            overwritten *= 10
-    weights = (missing * missing_room, put_in * put_in_room, overwritten * in_place)
-    return dict(zip(_OF_BYTES, weights, strict=True))
-
-
-def _pushed(case: Case, broken: Break, gap: Gap, room: Room, put_in_room: float) -> tuple[float, float]:
-    """The room for bytes put into a PAGE, or into the record after it, and how well that goes with the sums."""
-    assert gap.added is not None
-    row = int(case.chains.carriers[case.place(broken.row) - 1])
-    fit = gaps.page_without(case, row, gap.added)
-    if fit is None:
-        inside = float(room.allows(gap.added))
-        return max(inside, put_in_room), 1.0
-    return (float(room.allows(gap.added)), 30.0) if fit else (put_in_room, 0.2)
+        row = int(case.chains.carriers[case.place(broken.row) - 1])
+        fit = gaps.page_without(case, row, gap.added)
+        put_in = put_in if fit is None else max(put_in, 1.0) if fit else replace(room, behind=False).put_in()
+    if gap.resumes is not None and gap.found in (Found.UNREAD, Found.PUSHED, Found.NOT_PUT_IN) and room.allows(0):
+        in_place = max(in_place, 1.0) if gaps.ends_in_place(case, broken, gap.resumes) else in_place
+    return dict(zip(_OF_BYTES, (missing, put_in, in_place), strict=True))
 
 
 def _of_records(case: Case, broken: Break, gap: Gap, room: Room) -> dict[CauseName, float]:
     """The weights of records of elsewhere, and of those that are missing or moved where the block changes."""
     holds, fails = case.crossing(broken.row)
     weights: dict[CauseName, float] = {}
+    any_ = _ELSEWHERE * room.anything()
     if holds >= _SOME and fails <= holds:
         case.falls(CauseName.SPLICED, f"{holds} deltas over bases from before the break hold")
     elif is_foreign(case.foreign(broken.row)) and holds < _SOME:
-        weights[CauseName.SPLICED] = 1000.0
+        weights[CauseName.SPLICED] = 30 * max(any_, room.missing(), room.in_place(), room.put_in())
     elif fails >= _SOME and fails > 4 * holds:
-        weights[CauseName.SPLICED] = 15.0 if holds == 0 and fails >= _MANY else 1.5
-    elif room.exact is not None and room.allows(0):
-        case.falls(CauseName.SPLICED, "the first sends go on as they should")
+        many = 15 if holds == 0 and fails >= _MANY else 1.5
+        weights[CauseName.SPLICED] = many * max(any_, room.missing(), room.in_place(), room.put_in())
     else:
-        exact = gap.found in (Found.SHORT, Found.PUT_IN) and gap.sure
-        weights[CauseName.SPLICED] = (0.02 if exact else 0.3) * min(1.0, room.width / BUFFER)
+        weights[CauseName.SPLICED] = any_ * case.strangeness(broken.row)
     if broken.why in (Why.ADDRESS, Why.CONTINUE) and gaps.goes_on_elsewhere(case, broken):
-        weights |= {CauseName.RECORDS_MISSING: 1.0, CauseName.RECORDS_REORDERED: 0.5 * room.allows(0)}
-        weights[CauseName.SPLICED] = weights.get(CauseName.SPLICED, 0) + 0.4 * (holds < _SOME)
+        most = max(1e-3, *weights.values()) if weights else 1e-3
+        weights |= {CauseName.RECORDS_MISSING: most, CauseName.RECORDS_REORDERED: 0.5 * most * room.allows(0)}
+        weights[CauseName.SPLICED] = weights.get(CauseName.SPLICED, 0) + 0.4 * most * (holds < _SOME)
     return weights

@@ -4,13 +4,15 @@ from dataclasses import dataclass, field
 from functools import cached_property
 
 import numpy as np
+from numpy.typing import NDArray
 
+from ...formats.dialects import Encoding
 from ...formats.ram import Kind
 from ...memory.image import Image, State
 from ...memory.replay import apply
 from ...table.kinds import IS_DELTA
 from ..cause import CauseName, Repair
-from . import grid, order, sums
+from . import grid, order, room, sums
 from .chains import Chains
 from .reading import Break, Ints, Read
 
@@ -75,9 +77,25 @@ class Case:
         return int(rows.offset[carriers[first]]), int(rows.end(carriers[end - 1 : end])[0])
 
     @cached_property
+    def held(self) -> NDArray[np.float64]:
+        """How likely a hole in the records held so many bytes, as `room.sizes`."""
+        return room.sizes(self.read)
+
+    def strangeness(self, row: int) -> float:
+        """How likely records of elsewhere would go on from ``row`` as near to the page before as these do."""
+        place, pages = self.place(row), self.chains.pages
+        if not 0 < place < len(pages):
+            return 1.0
+        step = int(pages[place] - pages[place - 1])
+        return min(1.0, 2 * max(1, step) / max(1, len(self.read.space))) if step > 0 else 1.0
+
+    @cached_property
     def foreign_rows(self) -> tuple[Ints, Ints]:
         """PAGEs of cached pages, and those of them that this sender would have sent as deltas: rows, rising."""
         read, rows = self.read, self.read.rows
+        dialect = read.grammar.reading.dialect
+        if dialect is None or dialect.encoding is not Encoding.RLE or not dialect.samples:
+            return np.empty(0, np.int64), np.empty(0, np.int64)
         order_, _, _ = self.chains.spans
         after_dup = np.zeros(len(rows), bool)
         after_dup[order_[1:]] = (rows.kind[order_[:-1]] == Kind.DUP) & (read.page[order_[1:]] == read.page[order_[:-1]])

@@ -22,6 +22,14 @@ FAMILIES = (
     splices.shifted,
     spans.misplaced,
 )
+#: What can leave a page other than its sender had it, where no sum tells.
+_WRONG_BASE = (
+    (CauseName.PAYLOAD_RUN, 3),
+    (CauseName.RECORDS_MISSING, 2),
+    (CauseName.PAYLOAD_VALUE, 1),
+    (CauseName.PAGE_CONTENT, 1),
+    (CauseName.BYTES_OVERWRITTEN, 1),
+)
 _RECORD_LEAST = 26  # bytes of the smallest delta with its header
 LIKELY = 0.9  # share of the weight from which on a cause is likely
 
@@ -34,7 +42,7 @@ def diagnose(stream: Stream) -> tuple[Cause, ...]:
     case = open_case(found)
     if not case.speaks:
         return ()
-    standing = decide(case)
+    standing = [c for c in decide(case) if c.weight > 0]
     return (_cause(case, standing),) if standing else ()
 
 
@@ -75,8 +83,12 @@ def _unexplained(case: Case) -> list[Candidate]:
     if not rows:
         return []
     row = min(rows)
+    offset = int(case.read.rows.offset[row])
+    if idle and row == idle[0] and not places:
+        why = "a literal of this delta stands in its page already, which no sender writes: the page was another one"
+        return [Candidate(name, weight, why, row, offset) for name, weight in _WRONG_BASE if name not in case.fell]
     why = "records are out of the sender's order, or rest on what is not there, and no hypothesis explains it"
-    return [Candidate(CauseName.UNKNOWN, 1, why, row, int(case.read.rows.offset[row]))]
+    return [Candidate(CauseName.UNKNOWN, 1, why, row, offset)]
 
 
 def _page_sums(case: Case) -> list[Candidate]:

@@ -93,9 +93,12 @@ def _in_order(chains: Chains) -> bool:
     return not moved and postcopy_run(facts) is None and not any(p.lost for p in facts.problems)
 
 
-def trouble(pages: Ints, starts: Mask) -> int:
-    """How many places break a law of the walk, for pages in another order."""
-    odd, holes, _, _, twice = odd_and_holes(pages, starts)
+def trouble(pages: Ints, starts: Mask, modern: bool) -> int:
+    """How many places break a law of the walk, for pages in another order. ``modern``: today's sender walks so."""
+    odd, holes, due, _, twice = odd_and_holes(pages, starts)
+    if modern:
+        odd = odd[~starts[odd] & ~starts[odd + 1]]
+        holes = holes[pages[holes] - due <= LEFT_OUT]
     return len(odd) + len(holes) + len(twice)
 
 

@@ -12,7 +12,7 @@ from ..cause import CauseName, Repair
 from . import order
 from .case import Candidate, Case
 from .gaps import record_sizes
-from .grid import BUFFER, fits
+from .grid import BUFFER
 from .reading import Ints
 from .values import segment
 
@@ -22,6 +22,11 @@ _PAGES_MAX = 16  # pages that an odd record is tried at
 _RARE = 0.03  # of overwritten addresses: those that one bit puts right
 _CHAINS_MAX = 6
 _TURNS = (0, -1, 1, -2, -3, -4, 2)  # of the grid
+
+
+def _trouble(case: Case, pages: Ints) -> int:
+    """How many places break the laws of the walk, for other pages of the same records."""
+    return order.trouble(pages, case.order.starts, case.read.grammar.modern)
 
 
 def other_page(case: Case, row: int, bit: int) -> int | None:
@@ -84,7 +89,7 @@ def address_by_order(case: Case) -> list[Candidate]:
                 continue
             pages = walk.pages.copy()
             pages[place] = to
-            if order.trouble(pages, walk.starts) == 0 and moved(case, row, to)[1] == 0:
+            if _trouble(case, pages) == 0 and moved(case, row, to)[1] == 0:
                 found.append((row, bit))
     if not found:
         if walk.broken:
@@ -117,7 +122,7 @@ def misplaced(case: Case) -> list[Candidate]:
         for page in range(before + 1, min(after, before + 1 + _PAGES_MAX)):
             pages = walk.pages.copy()
             pages[place] = page
-            if order.trouble(pages, walk.starts) == 0 and moved(case, row, page)[1] == 0:
+            if _trouble(case, pages) == 0 and moved(case, row, page)[1] == 0:
                 why = "with an address that differs in more than one bit the walk's order and the sums are right"
                 return [Candidate(CauseName.BYTES_OVERWRITTEN, 1, why, row, int(case.read.rows.offset[row]))]
     return []
@@ -128,7 +133,7 @@ def address_by_sums(case: Case) -> list[Candidate]:
     walk = case.order
     tried: set[tuple[int, int]] = set()
     found: list[tuple[int, int]] = []
-    trouble = order.trouble(walk.pages, walk.starts)
+    trouble = _trouble(case, walk.pages)
     for row in case.sums.first.tolist()[:_CHAINS_MAX]:
         for suspect, bit, to in _suspects(case, row):
             if (suspect, to) in tried or len(tried) >= _MOVES_MAX:
@@ -139,7 +144,7 @@ def address_by_sums(case: Case) -> list[Candidate]:
                 continue
             pages = walk.pages.copy()
             pages[case.place(suspect)] = to
-            if order.trouble(pages, walk.starts) <= trouble:
+            if _trouble(case, pages) <= trouble:
                 found.append((suspect, bit))
     if not found:
         case.falls(CauseName.ADDRESS, "no record of another page by one address bit makes the sums hold")
@@ -218,7 +223,7 @@ def reordered(case: Case) -> list[Candidate]:
     first, second, end = case.swaps[0]
     pages = walk.pages
     exchanged = np.concatenate([pages[:first], pages[second:end], pages[first:second], pages[end:]])
-    if order.trouble(exchanged, walk.starts) > order.trouble(pages, walk.starts):
+    if _trouble(case, exchanged) > _trouble(case, pages):
         return []
     low, middle, high = case.span(first, second)[0], case.span(second, end)[0], case.span(first, end)[1]
     why = f"the records at [{low:#x}, {middle:#x}) and [{middle:#x}, {high:#x}) rise in the other order"
@@ -238,14 +243,22 @@ def reordered(case: Case) -> list[Candidate]:
     ]
 
 
-def hole_fits(case: Case, due: int, page: int, place: int) -> bool:
-    """Whether the pages left out of the first sweep are, as dup pages or PAGEs, the bytes that the grid misses."""
+def hole_fits(case: Case, due: int, page: int, place: int) -> float | None:
+    """How well the pages left out of the first sweep, as dup pages or PAGEs, are the bytes that the grid misses.
+
+    0 where they cannot be, else how many times as likely they would fit by chance. None where no grid tells.
+    """
     count = page - due
     added = case.grid.added(int(case.chains.carriers[place]))
-    if added is None or count > 3000:
-        return False
+    if added is None or added[1] - added[0] >= BUFFER // 2:
+        return None
     dup, full = record_sizes(case)
-    return any(fits(*added, -(dup * (count - n) + full * n)) for n in range(min(count, 40) + 1))
+    number = np.arange(count + 1)
+    bytes_ = -(dup * (count - number) + full * number)
+    middle = (added[0] + added[1]) / 2
+    off = np.abs(bytes_ - middle - np.round((bytes_ - middle) / BUFFER) * BUFFER)
+    fitting = int(np.count_nonzero(off <= (added[1] - added[0] + 1) / 2))
+    return min(1.0, (count + 1) * (added[1] - added[0] + 1) / BUFFER) if fitting else 0.0
 
 
 def soon(walk: order.Order, place: int, due: int, page: int) -> bool:

@@ -4,13 +4,23 @@ Deltas over bases from before the point fail, or the sender's choices change: wi
 that a delta could have carried never occurs.
 """
 
+import math
+from dataclasses import replace
+
+import numpy as np
+
 from ..cause import CauseName
 from .case import Candidate, Case
+from .grid import BUFFER
+from .room import MOST, Room
 from .spans import hole_fits, soon
 
 _MANY = 10  # deltas over bases from before that fail, while none holds
 _SOME = 3
 _LEAST = 20  # PAGEs of cached pages that a sender's choices are judged by
+_ELSEWHERE = 0.3  # the weight of records of elsewhere, beside missing ones
+_FALLS = 5e-4  # share of the weight under which a hypothesis falls
+_LOG = math.log(MOST)
 _RECORD_LEAST = 42  # bytes of a delta with its header
 
 
@@ -39,7 +49,8 @@ def mass(case: Case) -> list[Candidate]:
     offset = int(case.read.rows.offset[row])
     if is_foreign(choices) and (holds < _SOME or fails > 4 * holds):
         why = f"from {offset:#x} on the sender chooses otherwise; {said}"
-        return [Candidate(CauseName.SPLICED, 1, why, row, offset)]
+        missing = Candidate(CauseName.RECORDS_MISSING, 0.05, why, row, offset)
+        return [Candidate(CauseName.SPLICED, 1, why, row, offset), missing]
     if fails >= _SOME and fails > 4 * holds:
         few = shift is not None and shift.low < 0 and -shift.low >= _RECORD_LEAST * fails
         weight = 0.93 if holds == 0 and fails >= _MANY and not few else 0.4 if few else 0.7
@@ -80,10 +91,18 @@ def missing_first_sends(case: Case) -> list[Candidate]:
     missing = Candidate(CauseName.RECORDS_MISSING, 1, why, row, offset)
     if len(walk.holes) > 1:
         return [missing, Candidate(CauseName.SPLICED, 1, why, row, offset)]
-    if crossing[0] >= _SOME or hole_fits(case, due, page, place):
+    if crossing[0] >= _SOME:
         case.falls(CauseName.SPLICED, f"{crossing[0]} deltas over bases from before the hole hold")
         return [missing]
-    return [missing, Candidate(CauseName.SPLICED, 0.4, why, row, offset)]
+    fit = hole_fits(case, due, page, place)
+    elsewhere = _ELSEWHERE / max(1, len(case.read.space))
+    if fit is not None:
+        elsewhere *= fit
+    weight = 0.0 if fit == 0 else 1 / (page - due) / _LOG
+    if elsewhere < _FALLS * weight:
+        case.falls(CauseName.SPLICED, "the first sends go on right behind the hole")
+        return [missing]
+    return [replace(missing, weight=weight), Candidate(CauseName.SPLICED, elsewhere, why, row, offset)]
 
 
 def shifted(case: Case) -> list[Candidate]:
@@ -98,13 +117,14 @@ def shifted(case: Case) -> list[Candidate]:
     why = f"between {low:#x} and {high:#x} the grid of 32 KiB has moved by {shift.low} to {shift.high} bytes"
     row = max(shift.after, 0)
     missing = Candidate(CauseName.RECORDS_MISSING, 1, why, row, low)
-    if holds < _SOME:
-        said = f"{why}; only {holds} deltas over bases from before hold, {fails} fail"
-        return [
-            Candidate(CauseName.RECORDS_MISSING, 0.55 if shift.high < 0 else 0.4, said, row, low),
-            Candidate(CauseName.SPLICED, 0.45, said, row, low),
-        ]
-    case.falls(CauseName.SPLICED, f"{holds} deltas over bases from before hold, {fails} fail")
-    if shift.high < 0:
-        return [missing]
-    return [missing, Candidate(CauseName.RECORDS_REPEATED, 0.6, why, row, low)]
+    if holds >= _SOME:
+        case.falls(CauseName.SPLICED, f"{holds} deltas over bases from before hold, {fails} fail")
+        if shift.high < 0:
+            return [missing]
+        return [missing, Candidate(CauseName.RECORDS_REPEATED, 0.3, why, row, low)]
+    said = f"{why}; only {holds} deltas over bases from before hold, {fails} fail"
+    space = Room(shift.low, shift.high, None, 0, False, np.ones(MOST + 1))
+    return [
+        replace(missing, weight=space.missing(), why=said),
+        Candidate(CauseName.SPLICED, _ELSEWHERE * min(1.0, space.width / BUFFER), said, row, low),
+    ]

@@ -1,0 +1,102 @@
+"""How many bytes a hole in the records held before: what the grid, the first sends and the sizes of records leave open.
+
+A small number of bytes that are missing or were put in is taken to be as likely as a large one, in proportion. A hole
+held one record, two, or more, of sizes as the stream has them.
+"""
+
+import math
+from dataclasses import dataclass
+from functools import cached_property
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ...ram.record import FILL, WORD
+from ...table.kinds import IS_PAGE
+from .grid import BUFFER, fits
+from .reading import Read
+
+MOST = 30000  # bytes that a damage loses or puts in, for the weight of a number of bytes
+RECORD = WORD + FILL  # bytes of the smallest record
+_ONE, _TWO, _MORE = 0.5, 0.25, 0.25  # how often a hole held so many records
+_LOG = math.log(MOST)
+_LEAST = 1e-7  # density of sizes that no records of the stream come to
+
+Floats = NDArray[np.float64]
+
+
+def sizes(read: Read) -> Floats:
+    """How likely a hole held so many bytes, (MOST + 1,) float64."""
+    rows = read.rows
+    carriers = np.flatnonzero(IS_PAGE[rows.kind])
+    size = rows.head[carriers].astype(np.int64) + rows.length[carriers]
+    most = 3 * read.page_size
+    one = np.bincount(np.minimum(size, most), minlength=most + 1) / max(1, len(size))
+    two = np.fft.irfft(np.fft.rfft(one, 2 * (most + 1)) ** 2).clip(0)
+    out = np.full(MOST + 1, _MORE / max(float(size.mean()) if len(size) else 1, 1))
+    out[:RECORD] = 0
+    for part, weight in ((one, _ONE), (two, _TWO)):
+        count = min(len(part), MOST + 1)
+        out[:count] += weight * part[:count]
+    return out
+
+
+@dataclass(frozen=True, eq=False)
+class Room:
+    """What can have become of a hole of ``hole`` bytes.
+
+    By the grid between ``low`` and ``high`` bytes were added, modulo its size. ``exact``: where first sends say so,
+    just these numbers. ``behind`` a whole PAGE all of the hole can have been put in. ``held`` is what `sizes` gives.
+    """
+
+    low: int
+    high: int
+    exact: frozenset[int] | None
+    hole: int
+    behind: bool
+    held: Floats
+
+    @property
+    def width(self) -> int:
+        """The bytes that the grid leaves open."""
+        return self.high - self.low + 1
+
+    def allows(self, added: int) -> bool:
+        """Whether this number of bytes can have been added."""
+        return fits(self.low, self.high, added) and (self.exact is None or added in self.exact)
+
+    @cached_property
+    def _grid(self) -> NDArray[np.bool_]:
+        """Which numbers of bytes, from -MOST to MOST, the grid allows to have been added."""
+        numbers = np.arange(-MOST, MOST + 1)
+        turn = np.round(((self.low + self.high) / 2 - numbers) / BUFFER) * BUFFER
+        return np.asarray((numbers + turn >= self.low) & (numbers + turn <= self.high))
+
+    def missing(self) -> float:
+        """How likely the hole is, if bytes are missing."""
+        if self.exact is not None:
+            return sum(1 / -n for n in self.exact if n < 0 and self.allows(n)) / _LOG / len(self.exact)
+        count = np.arange(1, MOST + 1 - self.hole) if self.hole < MOST else np.empty(0, np.int64)
+        allowed = self._grid[MOST - count]
+        return float((self.held[self.hole + count] * allowed / count).sum() / _LOG)
+
+    def put_in(self) -> float:
+        """How likely it is, if bytes were put in."""
+        inside = 0.5 / self.hole / _LOG if self.behind and self.allows(self.hole) else 0.0
+        if self.exact is not None:
+            return inside + sum(1 / n for n in self.exact if n > 0 and self.allows(n)) / _LOG / len(self.exact)
+        count = np.arange(1, min(MOST, self.hole - RECORD) + 1)
+        allowed = self._grid[MOST + count]
+        return inside + float((self.held[(self.hole - count).clip(0, MOST)] * allowed / count).sum() / _LOG)
+
+    def in_place(self) -> float:
+        """How likely it is, if bytes were overwritten."""
+        if not self.allows(0):
+            return 0.0
+        if self.exact is not None:
+            return 1 / len(self.exact)
+        return float(self.held[min(self.hole, MOST)])
+
+    def anything(self) -> float:
+        """How likely it is, if what follows is of elsewhere."""
+        return float(self.held[-1]) * min(1.0, self.width / BUFFER)

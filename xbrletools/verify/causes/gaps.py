@@ -4,12 +4,15 @@ Where the next record begins, against where the record that was hit should end, 
 or too few. The grid says the same of all bytes before a PART's end, and first sends say which records stood there.
 """
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from enum import Enum
 from itertools import islice
+from typing import Any
 
 import numpy as np
 
+from ...arrays import overlapped
 from ...codec.layout import dtype_of
 from ...formats import qevm
 from ...formats.dialects import Encoding
@@ -73,7 +76,7 @@ def measure(case: Case, broken: Break) -> Gap:
         if inside is not None:
             return Gap(Found.SHORT, int(rows.offset[last]), inside, inside - broken.at)
     of_delta = _delta(case, broken, resumes)
-    if of_delta is not None:
+    if of_delta is not None and of_delta.found is not Found.NOT_PUT_IN:
         return of_delta
     if resumes is None:
         return Gap(Found.NOTHING, broken.at, None, None)
@@ -81,6 +84,11 @@ def measure(case: Case, broken: Break) -> Gap:
         added = resumes - broken.at - size
         if 0 < added <= INSERTED_MAX and _whole_without(case, broken, added, size):
             return Gap(Found.PUT_IN, broken.at, resumes, added)
+    to_head = _head_without(case, broken, resumes)
+    if to_head is not None:
+        return Gap(Found.PUT_IN, broken.at, resumes, to_head)
+    if of_delta is not None:
+        return of_delta
     if whole and broken.spot.state is State.RECORD:
         return Gap(Found.PUSHED, int(rows.offset[last]), resumes, resumes - broken.at)
     return Gap(Found.UNREAD, broken.at, resumes, None)
@@ -121,9 +129,6 @@ def _delta(case: Case, broken: Break, resumes: int | None) -> Gap | None:
     added = resumes - found.end
     if added <= INSERTED_MAX and _whole_delta_without(case, broken, found, block, added):
         return Gap(Found.PUT_IN, broken.at, resumes, added, sum_of(case, found) is not None)
-    added_to_head = _head_without(case, broken, found, resumes)
-    if added_to_head is not None:
-        return Gap(Found.PUT_IN, broken.at, resumes, added_to_head)
     return Gap(Found.NOT_PUT_IN, broken.at, resumes, added)
 
 
@@ -180,27 +185,41 @@ def _without(payload: Bytes, place: int, count: int) -> Bytes:
     return np.concatenate([payload[:place], payload[place + count :]])
 
 
-def _head_without(case: Case, broken: Break, found: Extent, resumes: int) -> int | None:
-    """How many bytes, left out of a delta's word or header, make a whole delta up to ``resumes``. None for none."""
-    read = case.read
-    dialect = read.grammar.reading.dialect
-    assert dialect is not None
+def _head_without(case: Case, broken: Break, resumes: int) -> int | None:
+    """How many bytes, left out of a delta's word or header, make a whole delta up to ``resumes``. None for none.
+
+    What is left out begins before the length field, so the field then says how many bytes there are too many.
+    """
+    read, dialect = case.read, case.read.grammar.reading.dialect
+    if dialect is None or broken.spot.state is not State.RECORD:
+        return None
     header = dtype_of(dialect.header(read.grammar.reading.endian))
-    size = found.payload - broken.at
-    view = read.view
-    for added in range(1, min(resumes - broken.at - size, INSERTED_MAX)):
-        wanted = resumes - broken.at - added - size + dialect.length_counts
-        for place in range(size + 1):
-            head = bytes(view[broken.at : broken.at + place]) + bytes(
-                view[broken.at + place + added : broken.at + added + size]
-            )
-            length = int(np.frombuffer(head[size - header.itemsize :], header)[0]["length"])
-            if length == wanted:
-                rest = bytes(view[broken.at + size + added : resumes])
-                walk = Walker(memoryview(head + rest), read.grammar, broken.at).walk(broken.spot, 1)
-                if walk.whole and walk.rows and walk.spot.offset == resumes - added:
-                    return added
+    fields: Mapping[str, Any] = header.fields or {}
+    field, inside = fields["length"][:2]
+    names = {0} | (set() if read.grammar.flat else {1 + len(b.name) for b in read.grammar.blocks})
+    for size in (WORD + name + header.itemsize for name in names):
+        place = size - header.itemsize + int(inside)
+        most = min(resumes - broken.at - size, INSERTED_MAX)
+        if most < 1:
+            continue
+        added = np.arange(1, most + 1)
+        length = overlapped(read.data, broken.at + place + added, field).astype(np.int64) - dialect.length_counts
+        for count in added[length == resumes - broken.at - added - size].tolist():
+            if _whole_head(case, broken, size, place, count, resumes):
+                return int(count)
     return None
+
+
+def _whole_head(case: Case, broken: Break, size: int, place: int, added: int, resumes: int) -> bool:
+    """Whether leaving out ``added`` bytes at or before ``place`` of a delta's ``size`` bytes of head makes it whole."""
+    view, start = case.read.view, broken.at
+    rest = bytes(view[start + added + size : resumes])
+    for cut in range(place + 1):
+        head = bytes(view[start : start + cut]) + bytes(view[start + cut + added : start + added + size])
+        walk = Walker(memoryview(head + rest), case.read.grammar, start).walk(broken.spot, 1)
+        if walk.whole and walk.rows and walk.spot.offset == resumes - added:
+            return True
+    return False
 
 
 def _whole_without(case: Case, broken: Break, added: int, size: int) -> bool:

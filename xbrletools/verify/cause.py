@@ -108,7 +108,9 @@ class Cause:
 
     ``candidates`` are the causes that stand where ``sure`` is `Sure.ONE_OF`. ``refuted`` are the hypotheses that fell,
     each with the reason. ``explains`` counts the findings that it explains, by rule. ``records`` counts the records
-    that it made wrong, ``lasting`` the pages that are still wrong at the end because of it.
+    that it made wrong, ``lasting`` the pages that are still wrong at the end because of it. ``affected`` are the
+    offsets of records whose findings it explains, rising. ``onward`` is the offset from which on any finding can be its
+    consequence, None where there is none.
     """
 
     name: CauseName
@@ -124,3 +126,5 @@ class Cause:
     first_record: int | None = None
     first_offset: int | None = None
     explains: Mapping[str, int] = field(default_factory=dict)
+    affected: tuple[int, ...] = ()
+    onward: int | None = None

@@ -45,15 +45,20 @@ def _of_bytes(case: Case, broken: Break) -> list[Candidate]:
     weights = _weights(case, broken, gap, room)
     for name, weight in _of_records(case, broken, gap, room).items():
         weights[name] = weights.get(name, 0) + weight
+    if broken.why in (Why.ADDRESS, Why.CONTINUE) and gaps.goes_on_elsewhere(case, broken):
+        most = max(weights.values())
+        weights |= {CauseName.RECORDS_MISSING: 3 * most, CauseName.RECORDS_REORDERED: 1.5 * most * room.allows(0)}
+        if CauseName.SPLICED not in case.fell:
+            weights[CauseName.SPLICED] = max(most, weights.get(CauseName.SPLICED, 0))
     total = sum(weights.values())
     standing = []
     for name, weight in weights.items():
         if weight <= _FALLS * total:
             case.falls(name, f"the bytes up to where the walk goes on do not allow for it: {said}")
         else:
-            standing.append(Candidate(name, weight / total, said, broken.row, gap.offset))
+            standing.append(Candidate(name, weight / total, said, broken.row, gap.offset, onward=gap.offset))
     if not standing:
-        return [Candidate(CauseName.UNKNOWN, 1, said, broken.row, gap.offset)]
+        return [Candidate(CauseName.UNKNOWN, 1, said, broken.row, gap.offset, onward=gap.offset)]
     return standing
 
 
@@ -85,7 +90,7 @@ def _weights(case: Case, broken: Break, gap: Gap, room: Room) -> dict[CauseName,
     missing, put_in, in_place = room.missing(), room.put_in(), room.in_place()
     if gap.found is Found.SHORT:
         exact = gap.added is not None and room.allows(gap.added)
-        missing = 0.0 if gap.refuted else max(_EXACT * exact / _LENGTHS, missing)
+        missing = max(_EXACT * (exact and not gap.refuted) / _LENGTHS, missing)
         put_in, in_place = 0.0, _EXACT if gap.by_length else _RARELY * in_place
         missing *= not gap.by_length
     if gap.found is Found.PUT_IN and gap.added is not None:
@@ -115,8 +120,4 @@ def _of_records(case: Case, broken: Break, gap: Gap, room: Room) -> dict[CauseNa
         weights[CauseName.SPLICED] = many * max(any_, room.missing(), room.in_place(), room.put_in())
     else:
         weights[CauseName.SPLICED] = any_ * case.strangeness(broken.row)
-    if broken.why in (Why.ADDRESS, Why.CONTINUE) and gaps.goes_on_elsewhere(case, broken):
-        most = max(1e-3, *weights.values()) if weights else 1e-3
-        weights |= {CauseName.RECORDS_MISSING: most, CauseName.RECORDS_REORDERED: 0.5 * most * room.allows(0)}
-        weights[CauseName.SPLICED] = weights.get(CauseName.SPLICED, 0) + 0.4 * most * (holds < _SOME)
     return weights

@@ -25,7 +25,8 @@ class Candidate:
     """A cause that stands. ``weight`` is how much speaks for it, beside the others.
 
     ``row`` is the record that it began at, ``offset`` and ``bit`` the place where they are known. ``repairs`` counts
-    the repairs that fit equally well: ``repair`` is the only one. ``explains`` are the rows of what it makes wrong.
+    the repairs that fit equally well: ``repair`` is the only one. ``explains`` are the rows of what it makes wrong, and
+    ``onward`` is the offset from which on all can be its consequence.
     """
 
     name: CauseName
@@ -36,6 +37,7 @@ class Candidate:
     bit: int | None = None
     repair: Repair | None = None
     explains: tuple[int, ...] = ()
+    onward: int | None = None
 
 
 @dataclass(eq=False)

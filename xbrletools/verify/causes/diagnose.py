@@ -4,15 +4,13 @@ A cause is certain only where every other hypothesis was tested and fell. What c
 unknown.
 """
 
-import numpy as np
-
 from ...model import Stream
 from ..cause import Began, Cause, CauseName, Repair, Sure
-from . import breaks, spans, splices, values
+from . import breaks, evidence, spans, splices
 from .case import Candidate, Case, open_case
 from .reading import read
 
-#: The families of hypotheses about records, in build order.
+#: The families of hypotheses about whole records, in build order.
 FAMILIES = (
     spans.repeated,
     spans.address_by_order,
@@ -22,119 +20,56 @@ FAMILIES = (
     splices.shifted,
     spans.misplaced,
 )
-#: What can leave a page other than its sender had it, where no sum tells.
-_WRONG_BASE = (
-    (CauseName.PAYLOAD_RUN, 3),
-    (CauseName.RECORDS_MISSING, 2),
-    (CauseName.PAYLOAD_VALUE, 1),
-    (CauseName.PAGE_CONTENT, 1),
-    (CauseName.BYTES_OVERWRITTEN, 1),
-)
-_RECORD_LEAST = 26  # bytes of the smallest delta with its header
 LIKELY = 0.9  # share of the weight from which on a cause is likely
+BREAKS_MAX = 4  # breaks of one stream that are explained, each by itself
+AFFECTED_MAX = 4096  # records that a cause lists
+
+Standing = list[Candidate]
 
 
 def diagnose(stream: Stream) -> tuple[Cause, ...]:
-    """The causes of what is wrong in a stream, the first in the file first. Empty where nothing is."""
+    """The causes of what is wrong in a stream, the first in the file first. Empty where nothing is.
+
+    What is certain of one of several causes is so of a single damage at that place.
+    """
     found = read(stream)
     if found is None:
         return ()
     case = open_case(found)
     if not case.speaks:
         return ()
-    standing = [c for c in decide(case) if c.weight > 0]
-    return (_cause(case, standing),) if standing else ()
+    made = []
+    for standing in decide(case):
+        there = [c for c in standing if c.weight > 0]
+        if there:
+            made.append(_cause(case, there))
+        case.fell.clear()
+    return tuple(made)
 
 
-def decide(case: Case) -> list[Candidate]:
-    """The hypotheses that stand, in build order: breaks, then records, then fields."""
+def decide(case: Case) -> list[Standing]:
+    """The hypotheses that stand, for each damage: breaks, then records, then fields."""
     broken = case.broken
     if broken is not None:
-        return breaks.candidates(case, case.read.breaks.index(broken))
-    return _whole(case)
-
-
-def _whole(case: Case) -> list[Candidate]:
-    own = _page_sums(case)
-    if own:
-        return own
-    for family in (
-        spans.repeated,
-        spans.address_by_order,
-        spans.reordered,
-        splices.mass,
-        splices.missing_first_sends,
-        splices.shifted,
-    ):
+        return _broken(case, case.read.breaks.index(broken))
+    for family in (evidence.page_sums, *FAMILIES):
         standing = family(case)
         if standing:
-            return standing
+            return [standing]
     if len(case.sums.first):
-        return _of_sums(case)
-    return _unexplained(case)
+        return evidence.of_sums(case)
+    return [evidence.unexplained(case)]
 
 
-def _unexplained(case: Case) -> list[Candidate]:
-    """What is out of order, and no hypothesis explains."""
-    walk = case.order
-    places = walk.odd.tolist() + [p for p, _ in walk.holes] + walk.twice.tolist()
-    idle = np.flatnonzero(case.sums.idle | case.sums.baseless).tolist()
-    rows = [int(case.chains.carriers[p]) for p in places] + idle
-    if not rows:
-        return []
-    row = min(rows)
-    offset = int(case.read.rows.offset[row])
-    if idle and row == idle[0] and not places:
-        why = "a literal of this delta stands in its page already, which no sender writes: the page was another one"
-        return [Candidate(name, weight, why, row, offset) for name, weight in _WRONG_BASE if name not in case.fell]
-    why = "records are out of the sender's order, or rest on what is not there, and no hypothesis explains it"
-    return [Candidate(CauseName.UNKNOWN, 1, why, row, offset)]
-
-
-def _page_sums(case: Case) -> list[Candidate]:
-    """A PAGE whose own sum fails: a later delta tells whether the page or its sum is wrong."""
-    if len(case.sums.pages) != 1 or case.order.holes:
-        return []
-    row = int(case.sums.pages[0])
-    read = case.read
-    page = int(read.page[row])
-    start, end = case.chains.span(row)
-    offset = start - 4
-    off = int(case.chains.sums[row]) - int(read.data[start:end].sum(dtype=int))
-    later = [r for r in case.sums.first.tolist() if int(read.page[r]) == page and r > row]
-    why = f"the PAGE's own sum is {off:+} from its bytes"
-    if later:
-        return [Candidate(CauseName.PAGE_CONTENT, 1, f"{why}, and a later delta over it fails", row, start)]
-    if abs(off).bit_count() == 1:
-        return [
-            Candidate(CauseName.PAGE_CONTENT, 4096, why, row, start),
-            Candidate(CauseName.CHECKSUM_FIELD, 4, why, row, offset),
-        ]
-    return [Candidate(CauseName.CHECKSUM_FIELD, 1, why, row, offset)]
-
-
-def _of_sums(case: Case) -> list[Candidate]:
-    """Only sums fail: a record of another page, single bits, or bytes overwritten."""
-    first = case.sums.first
-    row = int(first[0])
-    out = spans.address_by_sums(case) if len(first) <= 4 else []
-    if len(first) == 1:
-        out += values.candidates(case, row)
-    added = case.grid.added(row)
-    lost = added is None or added[0] <= -_RECORD_LEAST
-    offset = int(case.read.rows.offset[row])
-    if not out:
-        why = "no single bit makes the sums hold"
-        out.append(Candidate(CauseName.BYTES_OVERWRITTEN, 1, why, row, offset))
-        if lost:
-            why += ", and the grid allows for missing records"
-            weight = 3 * min(1.0, values.loss_fits(case, row))
-            out.append(Candidate(CauseName.RECORDS_MISSING, weight, why, row, offset))
-    elif lost:
-        weight = values.missing_weight(case, row)
-        out.append(Candidate(CauseName.RECORDS_MISSING, weight, "the grid allows for missing records", row, offset))
-    else:
-        case.falls(CauseName.RECORDS_MISSING, "the grid does not allow for missing records")
+def _broken(case: Case, first: int) -> list[Standing]:
+    """What stands for the first break, and for later ones that it does not explain."""
+    out = [breaks.candidates(case, first)]
+    if out[0][0].name is CauseName.SPLICED:
+        return out
+    for index in range(first + 1, len(case.read.breaks)):
+        if len(out) >= BREAKS_MAX or case.read.breaks[index].resumes is None:
+            break
+        out.append(breaks.candidates(case, index))
     return out
 
 
@@ -160,14 +95,20 @@ def _cause(case: Case, standing: list[Candidate]) -> Cause:
         tuple(names) if sure is Sure.ONE_OF else (),
         refuted,
         tuple(dict.fromkeys(c.why for c in standing)),
-        best.repair
-        if sure in (Sure.CERTAIN, Sure.LIKELY) and sum(c.name is best.name for c in standing) == 1
-        else None,
+        _repair(best, sure, standing),
         len(best.explains),
         0,
         record,
         best.offset,
+        affected=_affected(case, best),
+        onward=best.onward,
     )
+
+
+def _affected(case: Case, best: Candidate) -> tuple[int, ...]:
+    """The offsets of the records whose findings a cause explains, rising."""
+    offset = case.read.rows.offset
+    return tuple(int(offset[row]) for row in sorted(best.explains)[:AFFECTED_MAX])
 
 
 def _repair(best: Candidate, sure: Sure, standing: list[Candidate]) -> Repair | None:

@@ -34,7 +34,9 @@ def candidates(case: Case, broken: Break) -> list[Candidate]:
             why = (
                 f"from {broken.at:#x} on {len(walk.rows)} records are whole and in place, by other numbers than before"
             )
-            return [Candidate(CauseName.SPLICED, 1, f"{broken.why.value}; {why}", broken.row, broken.at)]
+            return [
+                Candidate(CauseName.SPLICED, 1, f"{broken.why.value}; {why}", broken.row, broken.at, onward=broken.at)
+            ]
     return []
 
 

@@ -176,5 +176,5 @@ def candidates(case: Case, found: list[Flip]) -> list[Candidate]:
         why = f"one bit flipped back, of {len(found)} that do, makes {GOES_ON} records follow each other"
         if len(found) == 1:
             why = f"with one bit flipped back {GOES_ON} records follow each other, and no other bit does that"
-        out.append(Candidate(name, len(flips_), why, flip.row, flip.offset, flip.bit, repair))
+        out.append(Candidate(name, len(flips_), why, flip.row, flip.offset, flip.bit, repair, (), flip.offset))
     return out

@@ -30,6 +30,7 @@ INSERTED_MAX = 8192  # bytes whose leaving out is tried at every place
 _HEAD = 24  # bytes of a header, before and in which a leaving out is tried
 _STARTS_MAX = 200  # places inside a record at which another one is tried
 _FEW = 3  # records of known size that fill a gap in place
+_SWEPT = 4  # pages of bytes that a gap in the first sweep may have, since pages are sent again there too
 SWEEP_MAX = 40  # records of the first sweep that a gap can hold, for their sizes to be listed
 
 
@@ -277,7 +278,7 @@ def swept(case: Case, broken: Break, gap: Gap) -> set[int] | None:
     The pages between tell how many records stood there, and each is a dup page or a PAGE. None where the gap does not
     lie in the first sweep, or holds too many records.
     """
-    if gap.resumes is None or not case.order.in_force:
+    if gap.resumes is None or not case.order.in_force or gap.resumes - broken.at > _SWEPT * case.read.page_size:
         return None
     chains = case.chains
     after = case.place(broken.row)

@@ -20,6 +20,7 @@ from ...formats.ram import Flag, Kind
 from ...memory.image import PageSpace
 from ...model import Facts, Stream
 from ...ram.record import WORD
+from ...scan.salvage.run import Salvager
 from ...scan.strict import Scanner
 from ...source.sources import MappedSource
 from ...table.columns import NO_BLOCK, Columns, join
@@ -124,6 +125,8 @@ def read(stream: Stream) -> Read | None:
     if not any(b.declared for b in facts.blocks):
         return None
     grammar = _grammar(columns, facts, stream.data)
+    if grammar.reading.dialect is None and (facts.problems or not facts.complete):
+        grammar = _grammar_of_rest(stream, grammar)
     if grammar.reading.dialect is None and IS_DELTA[columns.kind].any():
         return None
     return _walked(stream, columns, facts, grammar)
@@ -145,7 +148,11 @@ def _grammar(columns: Columns, facts: Facts, data: NDArray[np.uint8]) -> Grammar
     for section in facts.sections.of_types(SectionType.START):
         if section.owner is not None:
             owners.setdefault(section.owner.section_id, section.owner.idstr)
-    grammar = Grammar(facts.reading, facts.blocks, owners, bool(facts.footers))
+    return _of_deltas(Grammar(facts.reading, facts.blocks, owners, bool(facts.footers)), columns, data)
+
+
+def _of_deltas(grammar: Grammar, columns: Columns, data: NDArray[np.uint8]) -> Grammar:
+    """The grammar with what the headers of these deltas have in common."""
     rows = np.flatnonzero(IS_DELTA[columns.kind])
     if not len(rows):
         return grammar
@@ -154,6 +161,22 @@ def _grammar(columns: Columns, facts: Facts, data: NDArray[np.uint8]) -> Grammar
     padding = grammar.padding
     odd = 0 if padding is None else int(np.count_nonzero(data[columns.payload(rows) - padding]))
     return replace(grammar, header_flags=usual, pads=odd <= min(_ODD_MAX, len(rows) // 4))
+
+
+def _grammar_of_rest(stream: Stream, grammar: Grammar) -> Grammar:
+    """The grammar with the dialect of the deltas after the damage, as salvage finds it. No more of salvage counts."""
+    assert isinstance(stream.source, MappedSource)
+    salvager = Salvager(stream.source, page_size=grammar.reading.page_size)
+    try:
+        columns = join(list(salvager))
+    except XbrleError:
+        return grammar
+    found = salvager.facts.reading
+    if found.dialect is None or found.version != grammar.reading.version:
+        return grammar
+    page_sum = found.page_sum if grammar.reading.page_sum is None else grammar.reading.page_sum
+    reading = replace(grammar.reading, dialect=found.dialect, endian=found.endian, page_sum=page_sum)
+    return _of_deltas(replace(grammar, reading=reading), columns, stream.data)
 
 
 def _walked(stream: Stream, columns: Columns, facts: Facts, grammar: Grammar) -> Read:

@@ -5,7 +5,7 @@ held one record, two, or more, of sizes as the stream has them.
 """
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 
 import numpy as np
@@ -20,7 +20,7 @@ MOST = 30000  # bytes that a damage loses or puts in, for the weight of a number
 RECORD = WORD + FILL  # bytes of the smallest record
 _ONE, _TWO, _MORE = 0.5, 0.25, 0.25  # how often a hole held so many records
 _LOG = math.log(MOST)
-_LEAST = 1e-7  # density of sizes that no records of the stream come to
+_AGAIN = 0.02  # how often pages are sent again amid the first sweep
 
 Floats = NDArray[np.float64]
 
@@ -65,6 +65,11 @@ class Room:
         """Whether this number of bytes can have been added."""
         return fits(self.low, self.high, added) and (self.exact is None or added in self.exact)
 
+    @property
+    def _general(self) -> "Room":
+        """The room without what first sends say."""
+        return replace(self, exact=None)
+
     @cached_property
     def _grid(self) -> NDArray[np.bool_]:
         """Which numbers of bytes, from -MOST to MOST, the grid allows to have been added."""
@@ -75,7 +80,8 @@ class Room:
     def missing(self) -> float:
         """How likely the hole is, if bytes are missing."""
         if self.exact is not None:
-            return sum(1 / -n for n in self.exact if n < 0 and self.allows(n)) / _LOG / len(self.exact)
+            exact = sum(1 / -n for n in self.exact if n < 0 and self.allows(n)) / _LOG / len(self.exact)
+            return exact + _AGAIN * self._general.missing()
         count = np.arange(1, MOST + 1 - self.hole) if self.hole < MOST else np.empty(0, np.int64)
         allowed = self._grid[MOST - count]
         return float((self.held[self.hole + count] * allowed / count).sum() / _LOG)
@@ -84,17 +90,18 @@ class Room:
         """How likely it is, if bytes were put in."""
         inside = 0.5 / self.hole / _LOG if self.behind and self.allows(self.hole) else 0.0
         if self.exact is not None:
-            return inside + sum(1 / n for n in self.exact if n > 0 and self.allows(n)) / _LOG / len(self.exact)
+            exact = sum(1 / n for n in self.exact if n > 0 and self.allows(n)) / _LOG / len(self.exact)
+            return inside + exact + _AGAIN * self._general.put_in()
         count = np.arange(1, min(MOST, self.hole - RECORD) + 1)
         allowed = self._grid[MOST + count]
         return inside + float((self.held[(self.hole - count).clip(0, MOST)] * allowed / count).sum() / _LOG)
 
     def in_place(self) -> float:
         """How likely it is, if bytes were overwritten."""
-        if not self.allows(0):
+        if not fits(self.low, self.high, 0):
             return 0.0
         if self.exact is not None:
-            return 1 / len(self.exact)
+            return (0 in self.exact) / len(self.exact) + _AGAIN * self._general.in_place()
         return float(self.held[min(self.hole, MOST)])
 
     def anything(self) -> float:

@@ -71,7 +71,7 @@ def candidates(case: Case, broken: Break) -> list[Candidate]:
     if not standing:
         case.falls(CauseName.PAYLOAD_RUN, "no single bit of a run keeps the sums of its page")
         why = "the payload does not come to one page, the next record is in place, and no single bit keeps the sums"
-        return [Candidate(CauseName.BYTES_OVERWRITTEN, 1, why, broken.row, found.payload)]
+        return [Candidate(CauseName.BYTES_OVERWRITTEN, 1, why, broken.row, found.payload, onward=broken.at)]
     first, bit = int(places[standing[0]][0]), int(places[standing[0]][1])
     repair = None
     if len(standing) == 1:
@@ -80,7 +80,7 @@ def candidates(case: Case, broken: Break) -> list[Candidate]:
     why = f"the payload comes to {excess:+} bytes more than a page: a bit of a run, of {len(standing)} that fit"
     alone = len(standing) == 1
     offset = found.payload + first if alone else found.payload
-    return [Candidate(CauseName.PAYLOAD_RUN, 1, why, broken.row, offset, bit if alone else None, repair)]
+    return [Candidate(CauseName.PAYLOAD_RUN, 1, why, broken.row, offset, bit if alone else None, repair, (), broken.at)]
 
 
 def _one_run(payload: Bytes, page_size: int) -> tuple[Ints, list[Bytes], int]:

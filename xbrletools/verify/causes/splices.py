@@ -49,20 +49,20 @@ def mass(case: Case) -> list[Candidate]:
     offset = int(case.read.rows.offset[row])
     if is_foreign(choices) and (holds < _SOME or fails > 4 * holds):
         why = f"from {offset:#x} on the sender chooses otherwise; {said}"
-        missing = Candidate(CauseName.RECORDS_MISSING, 0.05, why, row, offset)
-        return [Candidate(CauseName.SPLICED, 1, why, row, offset), missing]
+        missing = Candidate(CauseName.RECORDS_MISSING, 0.05, why, row, offset, onward=offset)
+        return [Candidate(CauseName.SPLICED, 1, why, row, offset, onward=offset), missing]
     if fails >= _SOME and fails > 4 * holds:
         few = shift is not None and shift.low < 0 and -shift.low >= _RECORD_LEAST * fails
         weight = 0.93 if holds == 0 and fails >= _MANY and not few else 0.4 if few else 0.7
         return [
-            Candidate(CauseName.SPLICED, weight, f"from {offset:#x} on {said}", row, offset),
-            Candidate(CauseName.RECORDS_MISSING, 1 - weight, f"from {offset:#x} on {said}", row, offset),
+            Candidate(CauseName.SPLICED, weight, f"from {offset:#x} on {said}", row, offset, onward=offset),
+            Candidate(CauseName.RECORDS_MISSING, 1 - weight, f"from {offset:#x} on {said}", row, offset, onward=offset),
         ]
     if len(walk.holes) >= _MANY and not case.swaps:
         why = f"{len(walk.holes)} first sends leave pages out"
         return [
-            Candidate(CauseName.SPLICED, 0.6, why, row, offset),
-            Candidate(CauseName.RECORDS_MISSING, 0.4, why, row, offset),
+            Candidate(CauseName.SPLICED, 0.6, why, row, offset, onward=offset),
+            Candidate(CauseName.RECORDS_MISSING, 0.4, why, row, offset, onward=offset),
         ]
     case.falls(CauseName.SPLICED, f"deltas over bases from before the point hold: {said}")
     return []
@@ -84,13 +84,13 @@ def missing_first_sends(case: Case) -> list[Candidate]:
     if soon(walk, place, due, page):
         return [
             Candidate(CauseName.RECORDS_REORDERED, 0.8, f"{why}, most of which come soon after", row, offset),
-            Candidate(CauseName.SPLICED, 0.2, why, row, offset),
+            Candidate(CauseName.SPLICED, 0.2, why, row, offset, onward=offset),
         ]
     if len(walk.odd):
         return []
-    missing = Candidate(CauseName.RECORDS_MISSING, 1, why, row, offset)
+    missing = Candidate(CauseName.RECORDS_MISSING, 1, why, row, offset, onward=offset)
     if len(walk.holes) > 1:
-        return [missing, Candidate(CauseName.SPLICED, 1, why, row, offset)]
+        return [missing, Candidate(CauseName.SPLICED, 1, why, row, offset, onward=offset)]
     if crossing[0] >= _SOME:
         case.falls(CauseName.SPLICED, f"{crossing[0]} deltas over bases from before the hole hold")
         return [missing]
@@ -102,7 +102,7 @@ def missing_first_sends(case: Case) -> list[Candidate]:
     if elsewhere < _FALLS * weight:
         case.falls(CauseName.SPLICED, "the first sends go on right behind the hole")
         return [missing]
-    return [replace(missing, weight=weight), Candidate(CauseName.SPLICED, elsewhere, why, row, offset)]
+    return [replace(missing, weight=weight), Candidate(CauseName.SPLICED, elsewhere, why, row, offset, onward=offset)]
 
 
 def shifted(case: Case) -> list[Candidate]:
@@ -116,7 +116,7 @@ def shifted(case: Case) -> list[Candidate]:
     holds, fails = case.crossing(max(shift.after, 0) + 1, shift.before)
     why = f"between {low:#x} and {high:#x} the grid of 32 KiB has moved by {shift.low} to {shift.high} bytes"
     row = max(shift.after, 0)
-    missing = Candidate(CauseName.RECORDS_MISSING, 1, why, row, low)
+    missing = Candidate(CauseName.RECORDS_MISSING, 1, why, row, low, onward=low)
     if holds >= _SOME:
         case.falls(CauseName.SPLICED, f"{holds} deltas over bases from before hold, {fails} fail")
         if shift.high < 0:
@@ -126,5 +126,5 @@ def shifted(case: Case) -> list[Candidate]:
     space = Room(shift.low, shift.high, None, 0, False, np.ones(MOST + 1))
     return [
         replace(missing, weight=space.missing(), why=said),
-        Candidate(CauseName.SPLICED, _ELSEWHERE * min(1.0, space.width / BUFFER), said, row, low),
+        Candidate(CauseName.SPLICED, _ELSEWHERE * min(1.0, space.width / BUFFER), said, row, low, onward=low),
     ]

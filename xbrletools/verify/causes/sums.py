@@ -74,7 +74,7 @@ def weigh(chains: Chains) -> Sums:
 
         apply(image, read.payloads.take(kept), observe, foresee)
     pages = np.flatnonzero(fails & (rows.kind == Kind.PAGE))
-    return Sums(fails, holds, baseless, idle, _firsts(chains, fails), pages)
+    return Sums(fails, holds, baseless, idle, _firsts(chains, fails | baseless), pages)
 
 
 def _firsts(chains: Chains, fails: Mask) -> Ints:

@@ -220,15 +220,7 @@ def _content(case: Case, before: list[Step], equations: list[Step], explains: tu
     if any(s.reads is Reads.HOLDS for s in before[place:]):
         case.falls(CauseName.PAGE_CONTENT, "a sum between the page and the failing delta holds")
         return []
-    pages = np.stack([s.page for s in equations if s.page is not None])
-    needs = np.array([s.need for s in equations], np.int64)
-    count, bits = 0, 8 * int(rows.length[base.row])
-    for bit in range(8):
-        gains = plane(pages, bit)
-        if rows.kind[base.row] == Kind.PAGE:
-            count += int((gains == needs[:, None]).all(axis=0).sum())
-        else:
-            count += int((gains.sum(axis=1) == needs).all())
+    count, bits = content_bits(case, base.row, equations), 8 * int(rows.length[base.row])
     if not count:
         case.falls(CauseName.PAGE_CONTENT, "no single bit of the page that the delta rests on makes the sums hold")
         return []
@@ -236,6 +228,15 @@ def _content(case: Case, before: list[Step], equations: list[Step], explains: tu
     offset = chains.span(base.row)[0]
     weight = count / bits / _count(case, Kind(int(rows.kind[base.row])))
     return [Candidate(CauseName.PAGE_CONTENT, weight, why, base.row, offset, None, None, explains)]
+
+
+def content_bits(case: Case, row: int, equations: list[Step]) -> int:
+    """How many single bits of a full record make all these sums hold."""
+    pages = np.stack([s.page for s in equations if s.page is not None])
+    needs = np.array([s.need for s in equations if s.page is not None], np.int64)
+    if case.read.rows.kind[row] == Kind.PAGE:
+        return sum(int((plane(pages, bit) == needs[:, None]).all(axis=0).sum()) for bit in range(8))
+    return sum(int((plane(pages, bit).sum(axis=1) == needs).all()) for bit in range(8))
 
 
 def missing_weight(case: Case, row: int) -> float:

@@ -232,6 +232,13 @@ class Capture:
         part._stream = self._streamed(self._columns(len(table)), self._scanner.facts)
         return part
 
+    def of(self, source: MappedSource) -> "Capture":
+        """A capture of other bytes, read with the same options. It does not have other channels."""
+        new = Capture(source, *self._options, salvage=self._salvages, blocks=self._blocks, cache=False)
+        new.source = source
+        new._scanner = new.scan()
+        return new
+
     def again(self) -> "Capture":
         """The same capture, not scanned yet: what was written to it since is there then."""
         new = copy(self)

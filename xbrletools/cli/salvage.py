@@ -13,6 +13,7 @@ from ..memory.confirm import WORDS, Trust
 from ..memory.doubt import Cause
 from ..memory.image import State
 from ..model import Certainty
+from ..source.sources import MappedSource
 from ..text import shown
 from . import EXIT_FINDINGS
 from .options import giving_blocks, json_object, reading_with
@@ -131,6 +132,15 @@ def _print(summary: dict[str, Any], aside: bool = False) -> None:
     for doubt in summary["doubts"]:
         if doubt["cause"] != Cause.STALE.value:
             _line("in doubt", f"{_of_pages(doubt)}, {_when(doubt)}: {doubt['reason']}")
+    for repair in summary.get("repairs", ()):
+        new = repair["data"][:32] or "nothing"
+        of = "a byte" if repair["replaced"] == 1 else f"{repair['replaced']} bytes"
+        _line("inferred", f"{of} at {repair['offset']:#x} read as {new} ({repair['cause']}): {repair['why']}")
+    if summary.get("repairs"):
+        _line("", "Repairs are inferred. They undo the one damage that fits, and prove nothing of memory.")
+    for cause in summary.get("not_repaired", ()):
+        names = " or ".join(cause["candidates"]) or cause["cause"]
+        _line("no repair", f"{names} ({cause['certainty']}): {cause['why']}")
     if "written" in summary:
         _line("written", f"{summary['written']['records']} records; {summary['written']['left_out']} left out")
 
@@ -173,8 +183,9 @@ def _when(doubt: dict[str, Any]) -> str:
     show_default=True,
     help="What counts as recovered: all that nothing contradicts, or only pages whose byte sum holds.",
 )
+@click.option("--repair", is_flag=True, help="Undo each damage that only one change of bytes explains.")
 @json_object
-def command(opened: Capture, trust: str, output: Output | None, as_json: bool) -> int:
+def command(opened: Capture, trust: str, repair: bool, output: Output | None, as_json: bool) -> int:
     """Recover what a damaged capture S still holds, and list what was skipped.
 
     Damaged ranges are skipped, and reading goes on where records can be believed again. Each range is listed with how
@@ -184,9 +195,15 @@ def command(opened: Capture, trust: str, output: Output | None, as_json: bool) -
     sum, and it holds. The others are unprotected: a flipped byte in them would not show. Nothing is proven: a byte sum
     is weak.
 
+    With --repair each damage that has just one explanation in bytes is undone before that, in a copy: a flipped bit of
+    a header, records that came twice or changed places. Each is listed as inferred. What rests on it is not known.
+
     Exit status: 0 nothing is damaged, 1 something is.
     """
-    summary = report(opened, Trust(trust))
+    inferred: dict[str, Any] = {}
+    if repair:
+        opened, inferred = _repaired(opened)
+    summary = report(opened, Trust(trust)) | inferred
     if output is not None:
         from ..export.clean import write_stream
 
@@ -198,4 +215,35 @@ def command(opened: Capture, trust: str, output: Output | None, as_json: bool) -
     else:
         _print(summary, aside)
     damaged = [d for d in opened.doubts if d.cause is not Cause.STALE]
-    return EXIT_FINDINGS if opened.gaps or damaged else 0
+    return EXIT_FINDINGS if opened.gaps or damaged or any(inferred.values()) else 0
+
+
+def _repaired(opened: Capture) -> tuple[Capture, dict[str, Any]]:
+    """The capture with its unique repairs, and what is to be said of them."""
+    from ..verify.causes.repairs import repaired
+
+    assert isinstance(opened.source, MappedSource)
+    copy, done, left = repaired(opened.source, lambda source: opened.of(source).stream)
+    repairs = [
+        {
+            "offset": r.offset,
+            "replaced": r.replaced,
+            "data": r.data.hex(),
+            "cause": c.name.value,
+            "certainty": c.sure.value,
+            "inferred": True,
+            "why": r.why,
+        }
+        for c in done
+        if (r := c.repair) is not None
+    ]
+    others = [
+        {
+            "cause": c.name.value,
+            "certainty": c.sure.value,
+            "candidates": [n.value for n in c.candidates],
+            "why": c.sentence,
+        }
+        for c in left
+    ]
+    return (opened if copy is None else opened.of(copy)), {"repairs": repairs, "not_repaired": others}

@@ -18,6 +18,7 @@ from tests.building import EOS, page, patterned, record, stream
 from tests.conftest import ROOT
 from tests.scan.test_channels import Packets, main_channel
 from xbrletools.formats.ram import Flag
+from xbrletools.formats.times import SUFFIX
 from xbrletools.net.address import Address, Listener
 from xbrletools.net.tap import Tap
 
@@ -85,7 +86,8 @@ def until(true: Callable[[], bool]) -> None:
 
 
 def names(folder: Path) -> list[str]:
-    return sorted(p.name for p in folder.iterdir())
+    """The files in a folder, without the times beside each recording."""
+    return sorted(p.name for p in folder.iterdir() if p.suffix != SUFFIX)
 
 
 @contextlib.contextmanager
@@ -340,7 +342,7 @@ class TestFiles:
             capture.migrate()
             assert capture.ended()[0] == 0
         modes = {p.name: stat.S_IMODE(p.stat().st_mode) for p in tmp_path.iterdir()}
-        assert modes == {"S": 0o600, "S.reverse": 0o600}
+        assert modes == {"S": 0o600, "S.reverse": 0o600, "S.times": 0o600}
 
     def test_a_full_disk_keeps_what_it_has_and_says_how_much(self, tmp_path):
         limit = (8192, resource.RLIM_INFINITY)

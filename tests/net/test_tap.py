@@ -125,7 +125,7 @@ class TestSink:
             two.sendall(channels[1].bytes())
         run.done()
         files = sorted(p.name for p in tmp_path.iterdir())
-        assert files == ["S", "S.1", "S.2"]
+        assert files == ["S", "S.1", "S.1.times", "S.2", "S.2.times", "S.times"]
         capture = xbrletools.open(tmp_path / "S", channels=[tmp_path / "S.1", tmp_path / "S.2"])
         assert [capture.memory()["pc.ram"][i].tobytes() for i in (0, 1)] == [patterned(0), patterned(1)]
 
@@ -186,7 +186,7 @@ class TestForward:
             assert taken == [STREAM]
         assert (tmp_path / "S").read_bytes() == STREAM
         assert (tmp_path / "S.reverse").read_bytes() == b"pong"
-        assert sorted(p.name for p in tmp_path.iterdir()) == ["S", "S.reverse"]
+        assert sorted(p.name for p in tmp_path.iterdir()) == ["S", "S.reverse", "S.times"]
 
     def test_a_destination_that_dies_ends_the_source_and_leaves_what_came(self, tmp_path):
         big = STREAM[:-1] * 200

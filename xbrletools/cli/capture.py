@@ -38,6 +38,8 @@ def command(where: str, output: str, forward: str | None, force: bool) -> int:
     --channel. Before the migration has come, connections that are not part of one are closed and not passed on. Later
     they go to S.foreign.1 and so on.
 
+    The times at which the bytes came go to S.times, S.1.times and so on. Commands that read S show them.
+
     A full disk ends the recording, but not the forwarding. With --forward, if the disk falls 256 MiB behind, the
     recording ends too. What was written stays.
 

@@ -220,7 +220,9 @@ class Connection:
     ) -> None:
         """Pass on and record one direction until it ends. ``piece`` has come already."""
         try:
-            writer = Writer(recording, lambda: self._file(recording), patient=target is None)
+            timed = not recording.reverse and self._kind is not Kind.FOREIGN
+            open_times = self._migration.outputs.open_times if timed else None
+            writer = Writer(recording, lambda: self._file(recording), target is None, open_times)
         except RuntimeError as error:  # there are no more threads
             recording.error = f"cannot be recorded: {error}"
             _reset(source)

@@ -1,7 +1,8 @@
 """The files that a recording goes to. The main ones are open before anything can come.
 
 S is the main channel and S.1, S.2 ... the other channels, in the order in which they first said something. What belongs
-to no channel goes to S.foreign.1 and so on. The other direction of each ends in .reverse. All have mode 0600.
+to no channel goes to S.foreign.1 and so on. The other direction of each ends in .reverse. Beside S and the channels lie
+S.times, S.1.times and so on, with the times at which their bytes came. All have mode 0600.
 """
 
 import os
@@ -13,11 +14,12 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from ..errors import XbrleError
+from ..formats.times import SUFFIX
 from ..outputs import MEMORY, forget, temporary
 from ..source.beside import REVERSE
 
 STANDARD_OUTPUT = 1
-_SIBLING = re.compile(r"\.(?:(?:foreign\.)?[0-9]+(?:\.reverse)?|reverse)")
+_SIBLING = re.compile(rf"(?:\.(?:(?:foreign\.)?[0-9]+(?:\.reverse)?|reverse))?(?:{re.escape(SUFFIX)})?")
 
 
 @dataclass(frozen=True, slots=True)
@@ -87,6 +89,20 @@ class Outputs:
                 raise OSError(0, "there is a place for the main channel alone, since -o is not a file")
             path = self._path(ending)
             return self._handed_out(_created(path), path)
+
+    def open_times(self, path: Path) -> int:
+        """A descriptor for the times of the file ``path``, which got its first byte.
+
+        Raises:
+            OSError: it cannot be opened, or ``path`` is not a file.
+        """
+        if self._alone:
+            raise OSError("what is not a file does not have times beside it")
+        beside = path.with_name(path.name + SUFFIX)
+        descriptor = _created(beside)
+        with self._lock:
+            self._opened.append((beside, os.fstat(descriptor)))
+        return descriptor
 
     def discard(self) -> None:
         """Close and remove what got no byte."""

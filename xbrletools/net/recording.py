@@ -3,10 +3,12 @@
 import threading
 from collections import deque
 from collections.abc import Callable
+from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
 
 from .kinds import Kind
+from .times import Times, now
 
 HOLD_MAX = 256 << 20  # bytes that a recording may be behind what passed
 
@@ -35,12 +37,19 @@ class Writer:
     """Writes one recording. What ``open_file`` opens, when the first byte is there, takes it.
 
     A ``patient`` one lets who brings the bytes wait for the disk. Any other gives up when it is more than `HOLD_MAX`
-    bytes behind.
+    bytes behind. ``open_times`` opens the file for the times beside the recorded one. None: there is none.
     """
 
-    def __init__(self, recording: Recording, open_file: Callable[[], tuple[int, Path]], patient: bool) -> None:
+    def __init__(
+        self,
+        recording: Recording,
+        open_file: Callable[[], tuple[int, Path]],
+        patient: bool,
+        open_times: Callable[[Path], int] | None = None,
+    ) -> None:
         self._recording, self._open_file, self._patient = recording, open_file, patient
-        self._held: deque[bytes] = deque()
+        self._open_times = open_times
+        self._held: deque[tuple[bytes, int]] = deque()
         self._behind = 0
         self._open = True
         self._change = threading.Condition()
@@ -53,7 +62,8 @@ class Writer:
         return self._recording.error is not None
 
     def put(self, piece: bytes) -> None:
-        """Have these bytes written."""
+        """Have these bytes written, which came now."""
+        moment = now()
         with self._change:
             while self._patient and self._behind > HOLD_MAX and not self._recording.error:
                 self._change.wait()
@@ -63,7 +73,7 @@ class Writer:
                 behind = self._behind >> 20
                 self._recording.error = f"the disk is {behind} MiB behind: recording ended, and the file is cut"
                 return
-            self._held.append(piece)
+            self._held.append((piece, moment))
             self._behind += len(piece)
             self._change.notify_all()
 
@@ -76,14 +86,18 @@ class Writer:
 
     def _run(self) -> None:
         try:
-            piece = self._next()
+            piece, moment = self._next()
             if not piece:
                 return
-            descriptor, self._recording.path = self._open_file()
+            descriptor, path = self._open_file()
+            self._recording.path = path
             with open(descriptor, "wb", buffering=0) as file:  # noqa: PTH123 - a descriptor
-                while piece:
-                    self._write(file.write, piece)
-                    piece = self._next()
+                times = Times(self._open_times, path, moment)
+                with closing(times):
+                    while piece:
+                        self._write(file.write, piece)
+                        times.add(piece, moment)
+                        piece, moment = self._next()
         except OSError as error:
             with self._change:
                 size = self._recording.size
@@ -101,15 +115,15 @@ class Writer:
             self._recording.size += count
             left = left[count:]
 
-    def _next(self) -> bytes:
-        """What is to be written next, nothing at the end."""
+    def _next(self) -> tuple[bytes, int]:
+        """What is to be written next, and when it came. Nothing at the end."""
         with self._change:
             while not self._held and self._open:
                 self._change.wait()
-            piece = self._held.popleft() if self._held else b""
+            piece, moment = self._held.popleft() if self._held else (b"", 0)
             self._behind -= len(piece)
             self._change.notify_all()
-            return piece
+            return piece, moment
 
 
 def written(write: Callable[[memoryview], int | None], piece: memoryview) -> int:

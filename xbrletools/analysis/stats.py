@@ -71,7 +71,8 @@ def tally(columns: Columns) -> Tally:
 class Stats:
     """The sums of a capture.
 
-    ``passes`` has a tally for each pass over each block, by block index and number of the pass. ``stages`` (4,) counts
+    ``passes`` has a tally for each pass over each block, by block index and number of the pass. ``spans`` has the
+    offset of each one's first record and the end of its last, in bytes of the capture. ``stages`` (4,) counts
     the records that carry a page by the stage in which they were sent. ``delta_header`` is the size of a delta's header
     in bytes, ``shortest`` and ``longest`` are the sizes of the deltas' payloads (0 without deltas). ``size`` is the
     number of bytes that were scanned.
@@ -79,6 +80,7 @@ class Stats:
 
     total: Tally = field(default_factory=Tally)
     passes: dict[tuple[int, int], Tally] = field(default_factory=dict)
+    spans: dict[tuple[int, int], tuple[int, int]] = field(default_factory=dict)
     stages: NDArray[np.int64] = field(default_factory=lambda: np.zeros(_STAGES, np.int64))
     shortest: int = 0
     longest: int = 0
@@ -155,5 +157,8 @@ def _add_passes(stats: Stats, carried: Columns, numbers: NDArray[np.uint32]) -> 
     block = carried.block.astype(np.int64)
     starts = np.flatnonzero((np.diff(block, prepend=-1) != 0) | (np.diff(numbers, prepend=0) != 0))
     for start, end in zip(starts.tolist(), [*starts[1:].tolist(), len(carried)], strict=True):
-        sums = stats.passes.setdefault((int(block[start]), int(numbers[start])), Tally())
+        key = int(block[start]), int(numbers[start])
+        sums = stats.passes.setdefault(key, Tally())
         sums.add(tally(carried.take(slice(start, end))))
+        first, last = int(carried.offset[start]), int(carried.end(slice(end - 1, end))[0])
+        stats.spans[key] = stats.spans.get(key, (first, 0))[0], last

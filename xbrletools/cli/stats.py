@@ -6,6 +6,7 @@ from collections.abc import Iterable, Sequence
 from typing import TYPE_CHECKING, Any
 
 import click
+import numpy as np
 
 from ..analysis import printed, stats
 from ..analysis.stats import Stats, Tally
@@ -13,6 +14,7 @@ from ..capture import Capture
 from ..formats import ram
 from ..formats.ram import PAGE_KINDS, Kind
 from ..formats.statistics import CacheLines
+from ..formats.times import NANOSECONDS
 from ..model import Facts
 from ..ram import elsewhere
 from ..table.columns import NO_BLOCK
@@ -21,9 +23,11 @@ from ..text import shown, size
 from . import EXIT_FINDINGS, warn
 from .options import before, examples, salvaging
 from .output import report
+from .times import arrival, came, rate, times_of
 from .writer import say, write
 
 if TYPE_CHECKING:
+    from ..analysis.arrivals import Arrivals
     from ..ram.packets import Channel
     from ..sender.fingerprint import CacheCounts
 
@@ -75,12 +79,18 @@ def command(
         facts = scan.facts
     channels = opened.channels.channels if opened.channels is not None else ()
     skipped = sum(end - start for start, end in opened.skipped) if opened.salvaged else 0
+    when, times_status = (None, 0) if posted else times_of(opened)
     if posted:
         _posted(facts, sums, counts, as_json)
     elif as_json:
-        say(json.dumps(_object(facts, sums, channels) | {"skipped_bytes": skipped}))
+        say(json.dumps(_object(facts, sums, channels, when) | {"skipped_bytes": skipped}))
     else:
-        say(_text(facts, sums, channels, skipped))
+        say(_text(facts, sums, channels, skipped, when))
+    return max(times_status, _status(opened, facts, sums))
+
+
+def _status(opened: Capture, facts: Facts, sums: Stats) -> int:
+    """Say what was not read. Gives the exit status."""
     if opened.salvaged or opened.has_channels:
         return report(facts.problems)
     of_blocks = {i: int(block.records.sum()) for i, block in sums.blocks().items()}
@@ -109,7 +119,7 @@ def _posted(facts: Facts, sums: Stats, counts: "CacheCounts | None", as_json: bo
 # -- JSON -------------------------------------------------------------------------------------------------------
 
 
-def _object(facts: Facts, sums: Stats, channels: "Sequence[Channel]") -> dict[str, Any]:
+def _object(facts: Facts, sums: Stats, channels: "Sequence[Channel]", when: "Arrivals | None") -> dict[str, Any]:
     dialect = facts.reading.dialect
     return {
         "dialect": None if dialect is None else dialect.name,
@@ -145,14 +155,27 @@ def _object(facts: Facts, sums: Stats, channels: "Sequence[Channel]") -> dict[st
                 "length": None if block == NO_BLOCK else facts.blocks[block].length,
                 **_sums(sums, tally),
                 "passes": [
-                    {"pass": number, **_sums(sums, of_pass)}
+                    {"pass": number, **_sums(sums, of_pass), **_pass_times(sums, (of, number), when)}
                     for (of, number), of_pass in sorted(sums.passes.items())
                     if of == block
                 ],
             }
             for block, tally in sorted(sums.blocks().items())
         ],
+        **({} if when is None else {"arrival": arrival(when)}),
     }
+
+
+def _pass_times(sums: Stats, key: tuple[int, int], when: "Arrivals | None") -> dict[str, Any]:
+    """When a pass began and ended, in seconds after the first byte of the capture. Nothing where that is not known."""
+    if when is None:
+        return {}
+    first, last = when.of(np.array([sums.spans[key][0], sums.spans[key][1] - 1])).tolist()
+    return {"began": _known(first), "ended": _known(last)}
+
+
+def _known(elapsed: int) -> float | None:
+    return elapsed / NANOSECONDS if elapsed >= 0 else None
 
 
 def _sums(sums: Stats, tally: Tally) -> dict[str, Any]:
@@ -180,12 +203,13 @@ def _kinds(tally: Tally, kinds: Iterable[Kind]) -> dict[str, dict[str, int]]:
 # -- text -------------------------------------------------------------------------------------------------------
 
 
-def _text(facts: Facts, sums: Stats, channels: "Sequence[Channel]", skipped: int) -> str:
+def _text(facts: Facts, sums: Stats, channels: "Sequence[Channel]", skipped: int, when: "Arrivals | None") -> str:
     parts = [
         _kind_table(sums),
         _summary(sums, channels, skipped),
+        "" if when is None else came(when),
         _channel_table(sums, channels),
-        _pass_table(facts, sums),
+        _pass_table(facts, sums, when),
     ]
     return "\n\n".join(part for part in parts if part)
 
@@ -259,16 +283,32 @@ def _channel_table(sums: Stats, channels: "Sequence[Channel]") -> str:
     return _aligned(rows)
 
 
-def _pass_table(facts: Facts, sums: Stats) -> str:
+def _pass_table(facts: Facts, sums: Stats, when: "Arrivals | None") -> str:
     if not sums.passes:
         return ""
     names = {i: shown(block.name) for i, block in enumerate(facts.blocks)} | {NO_BLOCK: "(no block)"}
-    rows = [["block", "pass", "page", "dup", "delta", "bytes", "saved"]]
+    timed = [] if when is None else ["began s", "took s", "rate"]
+    rows = [["block", "pass", "page", "dup", "delta", "bytes", "saved", *timed]]
     for block, tally in sorted(sums.blocks().items()):
         passes = [(number, of_pass) for (of, number), of_pass in sorted(sums.passes.items()) if of == block]
-        rows += [[names[block], str(number), *_numbers(sums, of_pass)] for number, of_pass in passes]
-        rows += [[names[block], "all", *_numbers(sums, tally)]] if len(passes) > 1 else []
+        rows += [
+            [names[block], str(number), *_numbers(sums, of_pass), *_pace(sums, (block, number), when)]
+            for number, of_pass in passes
+        ]
+        rows += [[names[block], "all", *_numbers(sums, tally), *[""] * len(timed)]] if len(passes) > 1 else []
     return _aligned(rows, left=1)
+
+
+def _pace(sums: Stats, key: tuple[int, int], when: "Arrivals | None") -> list[str]:
+    """When a pass began, how long it took, and its bytes a second. They are dashes where that is not known."""
+    if when is None:
+        return []
+    times = _pass_times(sums, key, when)
+    began, ended = times["began"], times["ended"]
+    if began is None or ended is None:
+        return ["-"] * 3
+    took = ended - began
+    return [f"{began:.3f}", f"{took:.3f}", rate(sums.passes[key].page_wire / took) if took else "-"]
 
 
 def _numbers(sums: Stats, tally: Tally) -> list[str]:

@@ -1,6 +1,6 @@
 """What the commands share for arrival times: the times beside a capture, and how they are written."""
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from ..capture import Capture
 from ..errors import XbrleError
@@ -27,6 +27,23 @@ def times_of(opened: Capture) -> "tuple[Arrivals | None, int]":
     except XbrleError as error:
         warn(f"{error}; going on without times")
         return None, EXIT_FINDINGS
+
+
+def came(when: "Arrivals") -> str:
+    """When a capture came, how long it took and how fast it was, in one line for a person."""
+    line = f"came from {when.clock(0)} to {when.clock(int(when.elapsed[-1]))}, in {when.seconds:.3f} s"
+    return line if when.rate is None else f"{line}, {rate(when.rate)}"
+
+
+def arrival(when: "Arrivals") -> dict[str, Any]:
+    """The same as JSON has it. Seconds count from the first byte."""
+    return {
+        "started": when.clock(0),
+        "ended": when.clock(int(when.elapsed[-1])),
+        "seconds": when.seconds,
+        "bytes": int(when.offset[-1]),
+        "bytes_per_second": when.rate,
+    }
 
 
 def seconds(elapsed: int) -> str:

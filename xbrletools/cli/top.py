@@ -17,9 +17,11 @@ from . import warn
 from .filtering import filtering, wanted_of
 from .options import before, examples, json_lines, salvaging
 from .output import report
+from .times import rate, times_of
 from .writer import say
 
 if TYPE_CHECKING:
+    from ..analysis.arrivals import Arrivals
     from ..analysis.owners import Owners
     from ..analysis.top import Top
 
@@ -117,12 +119,13 @@ def command(
         owners = replace(owners, index=chosen)
     elif symbols is not None:
         owners = _owners(opened, rows, symbols)
+    when, times_status = times_of(opened)
     if as_json:
         for i in range(len(rows)):
-            say(json.dumps(_object(rows, i, names, owners)))
+            say(json.dumps(_object(rows, i, names, owners, when)))
     else:
-        say(_text(found, rows, names, by, owners))
-    status = report(opened.problems)
+        say(_text(found, rows, names, by, owners, when))
+    status = max(times_status, report(opened.problems))
     if found.outside:
         warn(f"{found.outside} records are left out: their pages lie outside every block")
     for note in owners.notes if owners is not None else ():
@@ -167,7 +170,9 @@ def _by_owner(opened: Capture, found: "Top", symbols: str) -> "tuple[Top, Owners
 # -- JSON --------------------------------------------------------------------------------------------------------------
 
 
-def _object(rows: "Top", i: int, names: Sequence[str], owners: "Owners | None") -> dict[str, Any]:
+def _object(
+    rows: "Top", i: int, names: Sequence[str], owners: "Owners | None", when: "Arrivals | None"
+) -> dict[str, Any]:
     deltas, block = int(rows.deltas[i]), int(rows.block[i])
     out: dict[str, Any] = {
         "format": 1,
@@ -185,6 +190,9 @@ def _object(rows: "Top", i: int, names: Sequence[str], owners: "Owners | None") 
         "delta_bytes": int(rows.delta_bytes[i]),
         "delta_share": float(rows.delta_share[i]) if deltas else None,
     }
+    if when is not None and when.seconds:
+        out["resends_per_second"] = int(rows.resends[i]) / when.seconds
+        out["resent_bytes_per_second"] = int(rows.resent_bytes[i]) / when.seconds
     if owners is not None:
         owner = owners.of(i)
         out["owner"] = {"kind": owner.kind, "name": owner.name, "what": owner.what or None, "pid": owner.pid}
@@ -194,7 +202,9 @@ def _object(rows: "Top", i: int, names: Sequence[str], owners: "Owners | None") 
 # -- text --------------------------------------------------------------------------------------------------------------
 
 
-def _text(found: "Top", rows: "Top", names: Sequence[str], by: str, owners: "Owners | None") -> str:
+def _text(
+    found: "Top", rows: "Top", names: Sequence[str], by: str, owners: "Owners | None", when: "Arrivals | None"
+) -> str:
     if not len(found):
         return "no page was sent" + (" again" if by == "owner" else "")
     share, with_pages = rows.delta_share.tolist(), by != "page"
@@ -213,7 +223,11 @@ def _text(found: "Top", rows: "Top", names: Sequence[str], by: str, owners: "Own
         ]
         for i in range(len(rows))
     ]
-    lines = [_summary(found, by), "", *_aligned(table)]
+    lines = [_summary(found, by)]
+    if when is not None and when.seconds:
+        resent = float(found.resent_bytes.sum()) / when.seconds
+        lines.append(f"in {when.seconds:.3f} s: {found.resends.sum() / when.seconds:.1f} resends/s, {rate(resent)}")
+    lines += ["", *_aligned(table)]
     if len(rows) < len(found):
         lines.append(f"... {len(found) - len(rows)} more (--limit {len(found)})")
     return "\n".join(lines)

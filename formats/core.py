@@ -4,7 +4,7 @@ Facts: README.md, "Memory images". They were held against dumps that QEMU 7.2 ma
 headers.
 """
 
-from construct import Array, Bytes, Int32sb, Int32sl, Int32ub, Int32ul, Int64ub, Int64ul, Padding, Struct
+from construct import Array, Bytes, BytesInteger, Int32sb, Int32sl, Int32ub, Int32ul, Int64ub, Int64ul, Padding, Struct
 
 from . import Grammar
 from .elf import Machine
@@ -15,6 +15,8 @@ NT_PRSTATUS = 1
 NT_PRFPREG = 2
 NT_QEMU = 0
 NT_S390_TIMER, NT_S390_TODCMP, NT_S390_TODPREG, NT_S390_CTRS, NT_S390_PREFIX = range(0x301, 0x306)
+NT_S390_VXRS_LOW, NT_S390_VXRS_HIGH, NT_S390_GS_CB = range(0x309, 0x30C)
+NT_PPC_VMX, NT_PPC_SPE, NT_PPC_VSX = range(0x100, 0x103)
 LINUX_TEXT = 0xFFFF_FFFF_8000_0000  # where x86-64 Linux has its text and modules (Documentation/arch/x86/x86_64/mm.rst)
 NOTE_MAX = 1 << 20  # bytes of a note that a guest may hand over
 
@@ -83,6 +85,35 @@ Aarch64Floating: Grammar = Struct(
     "vectors" / Array(2 * VECTORS, Int64ul), "fpsr" / Int32ul, "fpcr" / Int32ul, Padding(8)
 )
 FPSCR_STATUS, FPSCR_CONTROL = 0xF800009F, 0x07F79F00  # the parts of FPSCR that are FPSR and FPCR
+
+#: NT_PRFPREG of z/Architecture: floating-point control, then the registers.
+S390Floating: Grammar = Struct("control" / Int32ub, Padding(4), "registers" / Array(16, Int64ub))
+S390VectorsLow: Grammar = Array(16, Int64ub)  # the lower halves of vector registers 0 to 15
+S390VectorsHigh: Grammar = Array(2 * 16, Int64ub)  # vector registers 16 to 31, the upper half of each first
+S390Guarded: Grammar = Array(4, Int64ub)  # the control block of guarded storage
+
+
+def ppc_floating(endian: str) -> Grammar:
+    """NT_PRFPREG of POWER: the floating-point registers, then FPSCR."""
+    return Array(VECTORS + 1, Int64ul if endian == "little" else Int64ub)
+
+
+def ppc_vectors(endian: str) -> Grammar:
+    """NT_PPC_VMX: the vector registers in the guest's byte order, then VSCR in the fourth word, and 16 bytes of 0."""
+    word = Int32ul if endian == "little" else Int32ub
+    vector = BytesInteger(16, swapped=endian == "little")
+    return Struct("vectors" / Array(VECTORS, vector), Padding(12), "vscr" / word, Padding(16))
+
+
+def ppc_vsx(endian: str) -> Grammar:
+    """NT_PPC_VSX: the lower halves of VSX registers 0 to 31. Their upper halves are the floating-point registers."""
+    return Array(VECTORS, Int64ul if endian == "little" else Int64ub)
+
+
+def ppc_spe(endian: str) -> Grammar:
+    """NT_PPC_SPE: 32 upper halves of registers, which 64-bit CPUs do not have, the accumulator, and SPEFSCR."""
+    return Struct(Padding(4 * VECTORS), "accumulator" / (Int64ul if endian == "little" else Int64ub), Padding(4))
+
 
 SEGMENTS = ("cs", "ds", "es", "fs", "gs", "ss", "ldt", "tr", "gdt", "idt")
 GENERAL = (

@@ -15,18 +15,19 @@ PRESENT, LARGE, TABLE = 1, 1 << 7, 1 << 1
 
 
 class Memory:
-    """RAM with page tables, which grow from `TOP` on."""
+    """Memory from ``base`` on, with page tables that grow at its end: by default RAM from 0, tables from `TOP` on."""
 
-    def __init__(self) -> None:
-        self.raw = bytearray(TOP)
+    def __init__(self, base: int = 0, before: int = TOP) -> None:
+        self.base = base
+        self.raw = bytearray(before)
         self.tables: dict[tuple[int, int, int], int] = {}
 
     def table(self) -> int:
         self.raw += bytes(4096)
-        return len(self.raw) - 4096
+        return self.base + len(self.raw) - 4096
 
     def put(self, place: int, entry: int) -> None:
-        self.raw[place : place + 8] = struct.pack("<Q", entry)
+        self.raw[place - self.base : place - self.base + 8] = struct.pack("<Q", entry)
 
     def map(self, root: int, levels: int, virtual: int, physical: int, size: int, leaf, link: int) -> None:
         """Map a page by the levels of entries above it: ``leaf(level)`` are the bits of the page's own."""

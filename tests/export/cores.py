@@ -10,6 +10,7 @@ class Core:
     """``notes`` as (name, type, contents), ``loads`` as (address, offset in the file, length)."""
 
     machine: int
+    endian: str
     align: set[int]
     types: list[int]
     notes: list[tuple[bytes, int, bytes]]
@@ -33,7 +34,7 @@ def read(path: Path) -> Core:
                 notes += split(file.read(length), order)
             else:
                 loads.append((address, offset, length))
-    return Core(machine, {s[7] for s in segments}, [s[0] for s in segments], notes, loads)
+    return Core(machine, order, {s[7] for s in segments}, [s[0] for s in segments], notes, loads)
 
 
 def split(raw: bytes, order: str) -> list[tuple[bytes, int, bytes]]:

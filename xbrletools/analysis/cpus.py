@@ -142,7 +142,24 @@ def _s390(fields: Mapping[str, Any], number: int) -> Cpu:
     registers |= {f"cr{i}": int(v) for i, v in enumerate(fields["env.cregs"])}
     registers |= {"psw_mask": int(fields["env.psw.mask"]), "psw_addr": int(fields["env.psw.addr"])}
     registers |= {name: int(fields[f"env.{name}"]) for name in ("psa", "todpr", "cputm", "ckc")}
+    halves = {i: _s390_vector(fields, i) for i in range(core.VECTORS)}
+    registers |= {f"vh{i}": high for i, (high, _) in halves.items() if high is not None}
+    registers |= {f"vl{i}": low for i, (_, low) in halves.items() if low is not None}
+    if isinstance(control := fields.get("cpu/fpu/env.fpc"), int):
+        registers["fpc"] = control
+    guarded = fields.get("cpu/gscb/env.gscb")
+    if isinstance(guarded, tuple) and len(guarded) == 4:
+        registers |= {f"gs{i}": int(v) for i, v in enumerate(guarded)}
     return Cpu(number, Machine.S390, registers, {})
+
+
+def _s390_vector(fields: Mapping[str, Any], i: int) -> tuple[int | None, int | None]:
+    """Both halves of a vector register. The upper half of the first 16 is a floating-point register."""
+    found = []
+    for half in (0, 1):
+        values = [fields.get(f"cpu/{part}/env.vregs[{i}][{half}]") for part in ("fpu", "vregs")]
+        found.append(next((v for v in values if isinstance(v, int)), None))
+    return found[0], found[1]
 
 
 def _ppc(fields: Mapping[str, Any], number: int) -> Cpu | None:
@@ -154,7 +171,24 @@ def _ppc(fields: Mapping[str, Any], number: int) -> Cpu | None:
     registers |= {"nip": int(fields["env.nip"]), "msr": int(fields["env.msr"]), "ccr": condition}
     registers |= {"lr": special[core.PPC_LR], "ctr": special[core.PPC_CTR], "xer": special[core.PPC_XER]}
     registers["lpcr"] = int(special[core.PPC_LPCR])
+    floating, state = fields.get("cpu/fpu/env.vsr"), fields.get("cpu/fpu/env.fpscr")
+    if isinstance(floating, bytes) and len(floating) == 8 * core.VECTORS and isinstance(state, int):
+        registers |= {f"f{i}": v for i, v in enumerate(_words(floating))} | {"fpscr": state}
+    vectors, state = fields.get("cpu/altivec/env.vsr"), fields.get("cpu/altivec/vscr")
+    if isinstance(vectors, bytes) and len(vectors) == 16 * core.VECTORS and isinstance(state, bytes):
+        halves = _words(vectors)  # a little-endian host sends the lower half first
+        registers |= {f"vr{i}": halves[2 * i + 1] << 64 | halves[2 * i] for i in range(core.VECTORS)}
+        registers["vscr"] = int.from_bytes(state, "big")
+    lower = fields.get("cpu/vsx/env.vsr")
+    if isinstance(lower, bytes) and len(lower) == 8 * core.VECTORS:
+        registers |= {f"vs{i}": v for i, v in enumerate(_words(lower))}
+    registers["spe_acc"] = int(fields.get("env.spe_acc", 0))
     return Cpu(number, Machine.PPC64, registers, {})
+
+
+def _words(raw: bytes) -> list[int]:
+    """Big-endian numbers of 64 bits."""
+    return [int.from_bytes(raw[at : at + 8], "big") for at in range(0, len(raw), 8)]
 
 
 def _riscv(fields: Mapping[str, Any], number: int) -> Cpu:

@@ -3,7 +3,7 @@
 Facts: formats/README.md, "Memory images".
 """
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 from ..analysis import vmcoreinfo
@@ -101,20 +101,56 @@ def _status(cpu: Cpu, machine: Machine, endian: str) -> Iterator[bytes]:
         }
     )
     yield _note(core.CORE, core.NT_PRSTATUS, contents, endian)
-    if floating:
+    more = _MORE.get(machine)
+    for name, kind, contents in more(registers, endian) if more is not None else ():
+        yield _note(name, kind, contents, endian)
+
+
+def _aarch64_more(registers: Mapping[str, int], endian: str) -> Iterator[tuple[bytes, int, bytes]]:
+    """The vector registers, where the stream has them."""
+    del endian  # of these registers it is always little
+    if "fpsr" in registers:
         vectors = [registers[f"v{i}"] for i in range(2 * core.VECTORS)]
         state = {"vectors": vectors, "fpsr": registers["fpsr"], "fpcr": registers["fpcr"]}
-        yield _note(core.CORE, core.NT_PRFPREG, core.Aarch64Floating.build(state), endian)
-    if machine is Machine.S390:
-        controls = b"".join(registers[f"cr{i}"].to_bytes(8, "big") for i in range(16))
-        for kind, contents in (
-            (core.NT_S390_PREFIX, (registers["psa"] & 0xFFFFFFFF).to_bytes(4, "big")),
-            (core.NT_S390_CTRS, controls),
-            (core.NT_S390_TIMER, registers["cputm"].to_bytes(8, "big")),
-            (core.NT_S390_TODCMP, registers["ckc"].to_bytes(8, "big")),
-            (core.NT_S390_TODPREG, registers["todpr"].to_bytes(4, "big")),
-        ):
-            yield _note(core.LINUX, kind, contents, endian)
+        yield core.CORE, core.NT_PRFPREG, core.Aarch64Floating.build(state)
+
+
+def _s390_more(registers: Mapping[str, int], endian: str) -> Iterator[tuple[bytes, int, bytes]]:
+    """Floating point, control registers and timers, vectors, and guarded storage. What a CPU does not have is 0."""
+    del endian  # of this machine it is always big
+    upper = [registers.get(f"vh{i}", 0) for i in range(core.VECTORS)]
+    lower = [registers.get(f"vl{i}", 0) for i in range(core.VECTORS)]
+    half = core.VECTORS // 2
+    state = {"control": registers.get("fpc", 0), "registers": upper[:half]}
+    yield core.CORE, core.NT_PRFPREG, core.S390Floating.build(state)
+    yield core.LINUX, core.NT_S390_PREFIX, (registers["psa"] & 0xFFFFFFFF).to_bytes(4, "big")
+    yield core.LINUX, core.NT_S390_CTRS, b"".join(registers[f"cr{i}"].to_bytes(8, "big") for i in range(16))
+    yield core.LINUX, core.NT_S390_TIMER, registers["cputm"].to_bytes(8, "big")
+    yield core.LINUX, core.NT_S390_TODCMP, registers["ckc"].to_bytes(8, "big")
+    yield core.LINUX, core.NT_S390_TODPREG, registers["todpr"].to_bytes(4, "big")
+    whole = [part for pair in zip(upper[half:], lower[half:], strict=True) for part in pair]
+    yield core.LINUX, core.NT_S390_VXRS_LOW, core.S390VectorsLow.build(lower[:half])
+    yield core.LINUX, core.NT_S390_VXRS_HIGH, core.S390VectorsHigh.build(whole)
+    yield core.LINUX, core.NT_S390_GS_CB, core.S390Guarded.build([registers.get(f"gs{i}", 0) for i in range(4)])
+
+
+def _ppc_more(registers: Mapping[str, int], endian: str) -> Iterator[tuple[bytes, int, bytes]]:
+    """Floating point and vectors. What a CPU does not have is 0."""
+    floating = [registers.get(f"f{i}", 0) for i in range(core.VECTORS)] + [registers.get("fpscr", 0)]
+    vectors = {"vectors": [registers.get(f"vr{i}", 0) for i in range(core.VECTORS)], "vscr": registers.get("vscr", 0)}
+    lower = [registers.get(f"vs{i}", 0) for i in range(core.VECTORS)]
+    yield core.CORE, core.NT_PRFPREG, core.ppc_floating(endian).build(floating)
+    yield core.CORE, core.NT_PPC_VMX, core.ppc_vectors(endian).build(vectors)
+    yield core.CORE, core.NT_PPC_VSX, core.ppc_vsx(endian).build(lower)
+    yield core.CORE, core.NT_PPC_SPE, core.ppc_spe(endian).build({"accumulator": registers["spe_acc"]})
+
+
+#: What follows NT_PRSTATUS of a CPU, as (name, type, contents).
+_MORE: dict[Machine, Callable[[Mapping[str, int], str], Iterator[tuple[bytes, int, bytes]]]] = {
+    Machine.AARCH64: _aarch64_more,
+    Machine.S390: _s390_more,
+    Machine.PPC64: _ppc_more,
+}
 
 
 def _state(cpu: Cpu, endian: str) -> bytes:

@@ -76,7 +76,7 @@ def test_a_damaged_capture_is_written_up_to_its_damage(tmp_path, capsys):
         (["--to", "gone"], "unknown dialect"),
         (["--to", "m115", "--ram-version", "4"], "needs RAM version 3"),
         (["--redact", "block=gone"], "no RAM block"),
-        (["--redact", "page=0", "--policy", "none"], "--redact keeps"),
+        (["--redact", "page=0", "--policy", "none"], "--policy cannot be used with --redact"),
         (["--cache", "1"], "too small"),
     ],
 )

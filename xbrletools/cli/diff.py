@@ -17,7 +17,7 @@ from ..memory.image import Image
 from ..memory.replay import View
 from ..text import label, shown
 from . import EXIT_FINDINGS, warn
-from .options import before, examples, json_lines, opening, salvaging, viewing
+from .options import before, examples, json_lines, opening, refuse, salvaging, viewing
 from .output import report
 from .writer import say
 
@@ -33,7 +33,14 @@ _MEANING = {
 }
 
 
-def _usage(other: str | None, at: int | None, to: int | None, passes: str | None, to_view: str | None) -> None:
+def _usage(
+    other: str | None, at: int | None, to: int | None, passes: str | None, to_view: str | None, only: str | None
+) -> None:
+    if only == "devices":
+        refuse("cannot be used with --only devices, which are as they are at the end", "at", "to", "passes")
+        refuse("cannot be used with --only devices", "view", "to_view")
+        if other is None:
+            raise click.UsageError("--only devices needs S2")
     if passes is not None and (other, at, to, to_view) != (None, None, None, None):
         raise click.UsageError("--pass compares S with itself: it excludes S2, --at, --to and --to-view")
     if (other, at, to, passes, to_view) == (None, None, None, None, None):

@@ -30,7 +30,7 @@ from ..text import shown, size
 from ..verify.receiver import stop_amid_records
 from . import EXIT_FINDINGS, warn
 from .addresses import giving_cpu, kernel_spans
-from .options import before, examples, salvaging, viewing
+from .options import before, examples, refuse, salvaging, viewing
 from .output import progress, recovery, report
 from .saving import Output, writing
 from .writer import write_bytes
@@ -41,21 +41,22 @@ COPIED = 1 << 20  # bytes that are copied to standard output at once
 def _usage(
     disk: str | None,
     block: str | None,
-    at: int | None,
     map_file: str | None,
     space: str | None,
     form: str,
     unknown: str,
-    trust: str,
     paging: bool,
 ) -> None:
     if paging and form != "elf":
         raise click.UsageError("--paging needs --format elf")
-    if disk is not None and (block or at or map_file or space or (form, unknown, trust) != ("raw", "zero", "stream")):
-        raise click.UsageError("--disk can be combined only with --force")
+    if disk is not None:
+        of_memory = ("block", "at", "view", "map_file", "space", "form", "unknown", "trust", "hash_unknown")
+        refuse("cannot be used with --disk", *of_memory)
     if form != "raw" and space == "block":
         raise click.UsageError(f"--format {form} cannot be used with --space block")
     physical_space = _space(space, form) == "physical"
+    if physical_space or block is not None:
+        refuse("is for the manifest of a folder, with the digest of each block", "hash_unknown")
     if physical_space and block is not None:
         raise click.UsageError("--block cannot be used with --space physical, which takes all blocks")
     if map_file is not None and not physical_space:

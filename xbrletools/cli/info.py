@@ -21,7 +21,7 @@ from ..source.wrappers import LibvirtSave
 from ..text import shown
 from ..verify.verdict import of_scan
 from . import EXIT_FINDINGS, warn
-from .options import examples, salvaging
+from .options import before, examples, salvaging
 from .output import report, show
 from .parts import show_part
 from .writer import say
@@ -47,7 +47,13 @@ _FOUND = {
 }
 
 
+def _usage(xml: bool, commands: bool) -> None:
+    if xml and commands:
+        raise click.UsageError("--xml and --commands exclude each other")
+
+
 @click.command(epilog=examples("info samples/posted-8m.bin", "info samples/posted-8m.bin --json"))
+@before(_usage)
 @salvaging
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON object.")
 @click.option("--xml", is_flag=True, help="Print only the domain's XML of a libvirt save file.")
@@ -62,7 +68,7 @@ def command(opened: Capture, as_json: bool, xml: bool, commands: bool) -> int:
     Exit status: 0 all of S was read, 1 S is damaged.
     """
     if xml:
-        say(_xml(opened))
+        say(json.dumps({"xml": _xml(opened)}) if as_json else _xml(opened))
         return 0
     if commands:
         return _list_commands(opened, as_json)

@@ -9,6 +9,7 @@ from contextlib import suppress
 from typing import TYPE_CHECKING, Any
 
 import click
+from click.core import ParameterSource
 
 from ..errors import XbrleError
 from ..text import size
@@ -254,6 +255,27 @@ def salvaging(function: Callable[..., Any]) -> Callable[..., Any]:
 def _blocks_need_salvage(salvage: bool, blocks: tuple[tuple[bytes, int], ...] | None) -> None:
     if blocks and not salvage:
         raise click.UsageError("--blocks needs --salvage")
+
+
+def given(*names: str) -> list[str]:
+    """Those of the options with these names that the command line has, each as a user writes it."""
+    context = click.get_current_context()
+    return [
+        max(p.opts, key=len)
+        for p in context.command.params
+        if p.name in names and context.get_parameter_source(p.name) is ParameterSource.COMMANDLINE
+    ]
+
+
+def refuse(why: str, *names: str) -> None:
+    """Refuse the options with these names, which would be ignored: an option is honoured or refused.
+
+    Raises:
+        click.UsageError: the command line has one of them. The message goes on with ``why``.
+    """
+    found = given(*names)
+    if found:
+        raise click.UsageError(f"{', '.join(found)} {why}")
 
 
 def before(check: Callable[..., None]) -> Decorator:

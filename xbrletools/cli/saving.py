@@ -13,6 +13,7 @@ from .options import inputs
 from .writer import RawOutput
 
 STDOUT = "-"
+_NAMES = ("-o", "--output")
 _HOLE = 1 << 16  # bytes of zeros that become a hole
 
 
@@ -83,6 +84,8 @@ def writing(
         @functools.wraps(function)
         def checked(*arguments: Any, **options: Any) -> Any:
             path, force = options.pop("output"), options.pop("force")
+            if path is None and force:
+                raise click.UsageError(f"--force needs {max(names or _NAMES, key=len)}")
             with protecting(inputs(options)):
                 output = None if path is None else Output(path, force)
                 if output is not None and not folder:
@@ -90,7 +93,7 @@ def writing(
                 return function(*arguments, output=output, **options)
 
         what = "Replace files that are there already." if folder else "Replace a file that is there already."
-        option = click.option(*(names or ("-o", "--output")), "output", metavar=metavar, required=required, help=help)
+        option = click.option(*(names or _NAMES), "output", metavar=metavar, required=required, help=help)
         return option(click.option("--force", is_flag=True, help=what)(checked))
 
     return decorate

@@ -9,7 +9,7 @@ import click
 from ..errors import XbrleError
 from ..text import size
 from . import warn
-from .options import Finite, examples, json_object, say_beside
+from .options import Finite, examples, json_object, refuse, say_beside
 from .writer import say
 
 if TYPE_CHECKING:
@@ -72,8 +72,10 @@ def command(
     """
     if (workload is None) == (capture is None):
         raise click.UsageError("give either WORKLOAD or --capture S")
-    if channel and capture is None:
-        raise click.UsageError("--channel needs --capture")
+    if capture is None:
+        refuse("needs --capture", "channel", "no_beside")
+    else:
+        refuse("needs WORKLOAD: the writes of a capture are fixed", "seed")
     published: dict[str, dict[str, float]] = {}
     if workload is not None:
         found, published = _of_workload(workload, bandwidth, latency, downtime, cache, seed)

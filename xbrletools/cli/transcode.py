@@ -7,7 +7,7 @@ import click
 
 from ..errors import XbrleError
 from . import EXIT_FINDINGS, warn
-from .options import before, examples, named_number, ram_addresses, reading
+from .options import before, examples, named_number, ram_addresses, reading, refuse
 from .output import report
 from .saving import Output, choosing, writing
 
@@ -21,21 +21,20 @@ if TYPE_CHECKING:
 MAPPED = "mapped-ram"
 
 
-def _usage(
-    redact: tuple[str, ...],
-    to: str | None,
-    ram_version: str | None,
-    policy: str | None,
-    to_endian: str | None,
-    checksum: bool | None,
-    cache_bytes: int | None,
-    dup_pages: str | None,
-    keep_advice: bool,
-) -> None:
-    if to == MAPPED and (ram_version or policy or to_endian or cache_bytes or dup_pages or keep_advice or checksum):
-        raise XbrleError("mapped-ram does not have deltas, versions or postcopy: --to mapped-ram stands alone")
-    if redact and (to or ram_version or policy or to_endian or checksum is not None):
-        raise XbrleError("--redact keeps every record as it is: write another stream first, then redact that")
+#: The options that say how records are written.
+_WRITTEN = (
+    *("ram_version", "to_endian", "checksum", "policy", "dup_pages", "cache_bytes", "seed"),
+    *("bases", "blocks", "keep_advice"),
+)
+
+
+def _usage(redact: tuple[str, ...], to: str | None) -> None:
+    if redact:
+        why = "cannot be used with --redact, which keeps every record: write another stream first, then redact that"
+        refuse(why, "to", *_WRITTEN)
+    if to == MAPPED:
+        why = "cannot be used with --to mapped-ram, which does not have deltas, versions or postcopy"
+        refuse(why, *_WRITTEN)
 
 
 @click.command(
@@ -118,10 +117,13 @@ def command(
     elif to == MAPPED:
         missing = _mapped(opened, output)
     else:
+        from ..formats import ram
         from ..sender.cache import DEFAULT_BYTES
         from ..sender.transcode import transcode
 
         target = _target(opened, to, int(ram_version) if ram_version else None)
+        if (opened.facts.ram_version, target.ram_version) != (ram.VERSION_FLAT, ram.VERSION_NAMED):
+            refuse("is for a capture of RAM version 3 that becomes version 4, which divides its memory", "blocks")
         form = _form(opened, target, to_endian, checksum)
         rules = _rules(opened, target, policy, dup_pages, seed)
         where = _places(opened, form, bases, blocks)

@@ -9,7 +9,7 @@ import click
 from ..errors import XbrleError
 from ..text import label
 from . import EXIT_FINDINGS, EXIT_UNREADABLE, warn
-from .options import examples
+from .options import examples, refuse
 from .writer import say
 
 TIMEOUT = 60.0  # seconds
@@ -57,6 +57,8 @@ def check(folder: Path, program: str | None, timeout: float, limit: int) -> int:
     Exit status: 0 every answered case passes, 1 a case fails, 2 the vectors cannot be read, or the program cannot be
     run or does not answer any operation.
     """
+    if program is None:
+        refuse("needs --command", "timeout")
     from ..vectors.cases import read
     from ..vectors.check import Programs, own
     from ..vectors.check import check as checked

@@ -39,7 +39,7 @@ class Packets:
 
     def _pack(self, data: bytes) -> bytes:
         if self.method is Method.ZLIB:
-            return self.zlib.compress(data) + self.zlib.flush(zlib.Z_SYNC_FLUSH)
+            return self.zlib_of(data)
         if self.method is Method.ZSTD:
             return self.zstd.compress(data) + self.zstd.flush(zstandard.COMPRESSOBJ_FLUSH_BLOCK)
         if self.method is Method.QATZIP:
@@ -48,6 +48,9 @@ class Packets:
             packed = [self._alone(data[i : i + PAGE]) for i in range(0, len(data), PAGE)]
             return b"".join(multifd.PackedLength.build(len(p)) for p in packed) + b"".join(packed)
         return data
+
+    def zlib_of(self, data: bytes) -> bytes:
+        return self.zlib.compress(data) + self.zlib.flush(zlib.Z_SYNC_FLUSH)
 
     def _alone(self, page: bytes) -> bytes:
         """A page as UADK packs it, a zlib stream, or as QPL does, bare deflate.
@@ -301,6 +304,33 @@ def test_an_unknown_method_is_never_read_as_none():
     capture = xbrletools.open(main_channel(), channels=[bytes(one)])
     assert "packed as unknown method 3, cannot be unpacked" in capture.problems[0].message
     assert not capture.memory().known.any()
+
+
+@pytest.mark.parametrize(("short", "whole"), [(0, 2), (1, 1), (PAGE, 1)])
+def test_a_page_that_unpacks_a_byte_short_is_not_there(short: int, whole: int):
+    one = Packets(0, Method.ZLIB)
+    pages = b"".join(patterned(i) for i in (1, 2))
+    one._pack = lambda _: Packets(0, Method.ZLIB).zlib_of(pages[: len(pages) - short])  # type: ignore[method-assign]
+    one.packet(0, [(0, pages[:PAGE]), (PAGE, pages[PAGE:])], sync=True)
+    one.method = Method.NONE
+    capture = xbrletools.open(main_channel(), channels=[one.packet(1, sync=True).bytes()])
+    assert capture.memory().known[:3].tolist() == [True, whole == 2, False]
+    assert capture.records.counts().get("page", 0) == whole
+    lost = [p.message for p in capture.problems if "cannot be unpacked" in p.message]
+    assert len(lost) == (whole < 2)
+
+
+def test_packets_that_name_two_ways_of_packing_end_what_is_read_of_their_channel():
+    one = Packets(0, Method.ZLIB).packet(0, [(0, patterned(1))])
+    two = Packets(0, Method.ZSTD).packet(1, [(PAGE, patterned(2))], sync=True).packet(2, sync=True)
+    place = len(one.bytes())
+    data = one.bytes() + two.bytes()[multifd.Init.sizeof() :]
+    capture = xbrletools.open(main_channel(), channels=[data])
+    (problem, *_) = [p for p in capture.problems if p.rule == "multifd-channel"]
+    assert "a packet is packed as zstd, those before it as zlib" in problem.message
+    assert f"{place:#x}" in problem.message
+    assert capture.records.counts()["page"] == 1, "what stands before it is there, and nothing is read the wrong way"
+    assert not capture.memory().known[1]
 
 
 def test_device_state_is_no_page():

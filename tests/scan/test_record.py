@@ -1,5 +1,6 @@
 """One answer to where a record ends, compared with the fast walks and with the grammar, on whole and cut records."""
 
+import contextlib
 import random
 from functools import cache
 
@@ -16,7 +17,8 @@ from xbrletools.formats import ram
 from xbrletools.formats.dialects import DIALECTS
 from xbrletools.formats.ram import Flag, Kind
 from xbrletools.model import Reading
-from xbrletools.ram.record import WORD, Ending, Extent, extent, is_zlib
+from xbrletools.ram import blocklist
+from xbrletools.ram.record import WORD, Ending, Extent, delta_kind, extent, is_zlib
 from xbrletools.scan.strict import Scanner
 from xbrletools.source.sources import MappedSource
 from xbrletools.table.columns import DTYPES, NO_BLOCK, Columns, join
@@ -173,6 +175,57 @@ def test_a_block_list_ends_with_its_last_entry_or_is_cut() -> None:
         assert found.kind is Kind.MEM_SIZE
         assert found.ending is (Ending.WHOLE if stop >= len(record) else Ending.CUT)
         assert found.end == (len(record) if stop >= len(record) else stop + 1)
+
+
+FORMS = [(address, page_size) for address in (False, True) for page_size in (False, True)]
+
+
+@pytest.mark.parametrize("form", FORMS)
+def test_a_list_is_what_its_grammar_makes_of_it_wherever_it_is_cut(form: tuple[bool, bool]) -> None:
+    chance = random.Random(str(form))
+    entry = ram.block_entry(*form)
+    for _ in range(20):
+        blocks = [
+            {
+                "idstr": chance.randbytes(chance.choice((0, 1, 6, 255))),
+                "length": chance.choice((0, PAGE, 3 * PAGE)),
+                "page_size": chance.choice((None, 1 << 16, 1 << 21)) if form[1] else None,
+                "address": chance.choice((0, PAGE, 1 << 40)),
+            }
+            for _ in range(chance.choice((1, 2, 5)))
+        ] + [{"idstr": b"last", "length": PAGE, "page_size": None, "address": 0}]
+        total = sum(b["length"] for b in blocks)
+        data = b"".join(entry.build(b) for b in blocks) + (chance.randbytes(3) or b"")
+        for stop in range(len(data) + 1):
+            by_grammar, at, listed = [], 0, 0
+            with contextlib.suppress(StreamError):
+                while listed < total:
+                    parsed = entry.parse(data[at:stop])
+                    by_grammar.append((parsed.idstr, parsed.length, parsed.address, parsed.page_size))
+                    at += len(entry.build(parsed))
+                    listed += parsed.length
+            found = blocklist.entries(memoryview(data)[:stop], total, entry)
+            assert [(b.name, b.length, b.address, b.page_size) for b in found.blocks] == by_grammar
+            assert found.cut == (listed < total)
+            assert found.size == (stop if found.cut else at)
+
+
+def test_a_list_that_is_cut_gives_the_blocks_before_the_cut() -> None:
+    entry = ram.block_entry()
+    data = b"".join(entry.build({"idstr": n, "length": PAGE}) for n in (b"pc.ram", b"vga", b"rom"))
+    found = blocklist.read(memoryview(data)[:-1], 3 * PAGE, ())
+    assert found.cut
+    assert [b.name for b in found.blocks] == [b"pc.ram", b"vga"]
+    assert found.total == 2 * PAGE
+
+
+@pytest.mark.parametrize("dialect", [None, *DIALECTS.values()], ids=lambda d: "none" if d is None else d.name)
+def test_a_delta_is_called_xbzrle_exactly_where_its_payload_is_runs_of_zeros(dialect) -> None:
+    expected = Kind.XBZRLE if dialect is not None and dialect.name.startswith("xbzrle") else Kind.XBRLE
+    assert delta_kind(dialect) is expected
+    if dialect is not None:
+        delta = (PAGE | ram.delta_flag(dialect.ram_version)).to_bytes(8)
+        assert extent(memoryview(delta + bytes(300)), 0, Reading(dialect.ram_version, dialect)).kind is expected
 
 
 def test_what_the_reading_does_not_settle_is_said_and_not_guessed() -> None:

@@ -5,13 +5,16 @@ a record follows was read rightly.
 """
 
 from dataclasses import dataclass
+from functools import lru_cache
 
-from construct import ConstructError
+from construct import Computed, Renamed, Select
 
+from ..codec.layout import dtype_of
 from ..formats import Grammar, ram
 from ..formats.ram import Flag
 
 IGNORE_SHARED = b"x-ignore-shared"
+LIST_MAX = 1 << 20  # bytes of a list
 ENTRY_MAX = 1 + 0xFF + 3 * ram.Word.sizeof()  # a name with its length, the block's length, and what may be added
 
 
@@ -54,8 +57,8 @@ def read(view: memoryview, total: int, capabilities: tuple[bytes, ...]) -> Block
     plain = entries(view, total, ram.block_entry())
     if not total:
         return plain
-    for address, page_size in trials(capabilities):
-        found = entries(view, total, ram.block_entry(address, page_size))
+    for form in trials(capabilities):
+        found = entries(view, total, ram.block_entry(*form)) if any(form) else plain
         if not found.cut and found.total == total and _follows(view, found):
             return found
     return plain
@@ -72,16 +75,44 @@ def _follows(view: memoryview, found: BlockList) -> bool:
     return bool(flags & int(ram.known_flags(ram.VERSION_NAMED) & ~Flag.CONTINUE))
 
 
+@lru_cache(16)
+def _numbers(entry: Grammar) -> tuple[tuple[str, int, bool], ...]:
+    """The numbers after the name of an entry: the name of each, its bytes, and whether it may be left out."""
+    found = []
+    for part in entry.subcons[1:]:
+        inner = part
+        while isinstance(inner, Renamed):
+            inner = inner.subcon
+        if isinstance(inner, Computed):
+            continue
+        is_optional = isinstance(inner, Select)
+        number = dtype_of(inner.subcons[0].subcon if is_optional else inner)
+        assert number == number.newbyteorder(">"), "numbers on the wire are big-endian"
+        found.append((str(part.name), number.itemsize, is_optional))
+    return tuple(found)
+
+
 def entries(view: memoryview, total: int, entry: Grammar) -> BlockList:
-    """The list at the beginning of ``view`` whose entries read as ``entry``, until they add up to ``total`` bytes."""
+    """The list at the beginning of ``view`` whose entries read as ``entry``, until they add up to ``total`` bytes.
+
+    A list can have thousands of blocks. So construct does not read them, but a loop over what its grammar says.
+    """
+    numbers, size = _numbers(entry), len(view)
     at = listed = 0
     blocks: list[Entry] = []
     while listed < total:
-        try:
-            parsed = entry.parse(view[at : at + ENTRY_MAX])
-        except ConstructError:
-            return BlockList(tuple(blocks), entry, len(view), cut=True)
-        blocks.append(Entry(parsed.idstr, parsed.length, parsed.get("address"), parsed.get("page_size")))
-        listed += parsed.length
-        at += len(entry.build(parsed))
+        start = at + 1
+        at = start + view[at] if at < size else size + 1
+        name = view[start:at]
+        found: dict[str, int] = {}
+        for field, length, is_optional in numbers:
+            number = int.from_bytes(view[at : at + length])
+            if is_optional and (at + length > size or not ram.is_page_size(number)):
+                continue
+            found[field] = number
+            at += length
+        if at > size:
+            return BlockList(tuple(blocks), entry, size, cut=True)
+        blocks.append(Entry(bytes(name), found["length"], found.get("address"), found.get("page_size")))
+        listed += found["length"]
     return BlockList(tuple(blocks), entry, at)

@@ -109,7 +109,7 @@ def extent(
     if flags & _MEM_SIZE and version != ram.VERSION_FLAT:
         if entry is None:
             return Extent(kind, flags, address, None, start, start, Ending.UNREAD)
-        listed = blocklist.entries(view[start:stop], address, entry)
+        listed = blocklist.entries(view[start : min(stop, start + blocklist.LIST_MAX)], address, entry)
         if listed.cut:
             return Extent(kind, flags, address, None, start, stop + 1, Ending.CUT)
         if kind is Kind.MEM_SIZE:

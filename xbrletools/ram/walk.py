@@ -21,11 +21,11 @@ from ..codec import native
 from ..codec.layout import dtype_of
 from ..codec.native import Place
 from ..formats import ram
-from ..formats.dialects import Encoding
 from ..formats.ram import Flag, Kind
 from ..model import Reading
 from ..table.columns import DTYPES, NO_BLOCK, Columns
 from ..table.kinds import IS_PAGE
+from .record import delta_kind
 
 Ints = NDArray[np.int64]
 
@@ -188,7 +188,7 @@ class Layout:
         self.length_at = 0
         self.beside = WORD  # bytes of a delta without its payload, where it does not name its block
         if dialect is not None:
-            self.delta = Kind.XBZRLE if dialect.encoding is Encoding.ZRUN else Kind.XBRLE
+            self.delta = delta_kind(dialect)
             self.delta_flags = int(ram.delta_flag(reading.version) | kept)
             self.header = dtype_of(dialect.header(reading.endian))
             self.beside += self.header.itemsize

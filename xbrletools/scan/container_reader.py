@@ -20,6 +20,7 @@ from ..formats import block as block_format
 from ..formats import qevm, ram
 from ..formats.qevm import SectionType
 from ..model import Problem
+from ..ram.blocklist import LIST_MAX
 from ..ram.record import WORD
 from ..source.sources import MappedSource
 from ..source.wrappers import LibvirtSave
@@ -29,7 +30,7 @@ from . import ends
 from .buffer import Buffer, Stop
 from .judge import Judge
 from .notes import Notes
-from .ram_reader import LIST_MAX, RamReader
+from .ram_reader import RamReader
 
 NAME_MAX = 256  # a length byte and what it can count
 TAIL_MAX = 1 << 26  # device state without footers that a search for boundaries will hold at once

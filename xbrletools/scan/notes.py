@@ -109,7 +109,11 @@ class Notes:
 
     def declare(self, blocks: Sequence[Block], at: int) -> None:
         """Add RAM blocks, which the list at offset ``at`` has."""
-        for block in blocks[:NO_BLOCK]:
+        room = max(0, NO_BLOCK - len(self.blocks))
+        if len(blocks) > room:
+            message = f"the list has {len(blocks)} blocks; only the first {room} are read: no guest has more"
+            self.complain("block-list", at, message)
+        for block in blocks[:room]:
             if block.name in self.block_index:
                 agrees = self.blocks[self.block_index[block.name]].length == block.length
                 rule = "block-list-form" if agrees else "block-list"

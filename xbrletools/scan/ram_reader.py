@@ -16,6 +16,7 @@ from ..formats.mapped_ram import BITS
 from ..formats.ram import FLAG_VALUES, Flag, Kind
 from ..model import Block, Evidence, Mapped
 from ..ram import blocklist, mapped_ram
+from ..ram.blocklist import LIST_MAX
 from ..ram.detect import detect, detect_page_size, likely, pages_carry_sums
 from ..ram.record import ADDRESS_BITS, WORD, Ending, delta_kind, extent, is_zlib
 from ..ram.walk import PENDING_MAX, Layout, Pending
@@ -26,7 +27,6 @@ from .buffer import Buffer, Stop
 from .judge import Judge
 from .notes import Notes
 
-LIST_MAX = 1 << 20  # bytes of a block list
 BITMAP_HELD = 1 << 22  # bytes of a bitmap of mapped-ram that are held in memory; a larger one waits in a file
 LOOK_AHEAD = 1 << 18  # bytes that a trial of dialects may look at
 STRAYS_MAX = 2048  # words without a page kind, one after the other, before framing counts as lost: four pages of them
@@ -375,9 +375,12 @@ class RamReader:
     def _block_list(self, at: int, total: int) -> int:
         """Read the v4 block list after the word at ``at`` and return its bytes."""
         notes = self._notes
-        found = blocklist.read(self._buffer.part(at, LIST_MAX)[WORD:], total, notes.capabilities)
-        if found.cut:
+        part = self._buffer.part(at, WORD + LIST_MAX)[WORD:]
+        found = blocklist.read(part, total, notes.capabilities)
+        if found.cut and len(part) < LIST_MAX:
             raise Stop("truncated", at, "the capture ends inside the block list")
+        if found.cut:
+            raise Stop("bad-record", at, f"a block list of more than {LIST_MAX} bytes, which no guest has")
         self._entry = found.entry
         blocks = [Block(b.name, b.length, True, b.address, b.page_size) for b in found.blocks]
         if found.total > total:

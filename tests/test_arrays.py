@@ -1,0 +1,15 @@
+import numpy as np
+import pytest
+
+from xbrletools.arrays import overlapped
+
+
+@pytest.mark.parametrize("size", range(4))
+def test_bytes_that_are_shorter_than_a_value_have_none(size: int) -> None:
+    nowhere = np.empty(0, np.int64)
+    assert overlapped(np.zeros(size, np.uint8), nowhere, np.dtype(">u4")).tolist() == []
+
+
+def test_values_may_overlap_and_the_last_ends_with_the_bytes() -> None:
+    data = np.arange(6, dtype=np.uint8)
+    assert overlapped(data, np.array([0, 1, 2]), np.dtype(">u4")).tolist() == [0x00010203, 0x01020304, 0x02030405]

@@ -223,8 +223,11 @@ def test_every_device_is_decoded_or_bounded(folder, name, corpus):
     if capture.description is None:
         return
     assert len(capture.description.devices) == len(full)
-    for section, device in devices.match(full, capture.description):
-        assert device is not None
+    entries = devices.entries(capture.stream)
+    assert [*entries] == [s.index for s in full]
+    assert not len(entries.without_section)
+    for section in full:
+        assert entries[section.index].name == section.owner.idstr
         found = capture.fields(section)
         assert (found.offset, found.size) == (section.data, section.end - section.data)
         assert contiguous(found)

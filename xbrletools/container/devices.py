@@ -7,13 +7,15 @@ instance. A description can fall short of its section. The section's own end the
 
 import json
 import re
-from bisect import bisect_left
-from collections.abc import Iterable, Iterator, Mapping
+from array import array
+from bisect import bisect_left, bisect_right
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from itertools import chain, pairwise
 from typing import Any
 
+import numpy as np
 from construct import ConstructError
+from numpy.typing import NDArray
 
 from ..errors import XbrleError
 from ..formats import iterable, qevm, vmdesc
@@ -24,44 +26,63 @@ from ..text import shown
 from .fields import UNREAD, Field, tree
 
 DEPTH_MAX = 64  # structs within structs; devices have fewer
-WHOLE_MAX = (
-    1 << 22
-)  # bytes of a description that are parsed at once; of a longer one, each device's when it is asked for
+WHOLE_MAX = 1 << 22  # bytes of JSON that are parsed at once: a description, or of a longer one an entry
+MARKS_MAX = 1 << 17  # braces, brackets and commas in it; what is parsed takes up to 120 bytes for each
 FIELDS_MAX = 1 << 16  # fields of a device whose description is damaged, or too long to be parsed at once
+FIELD_MAX = 1 << 20  # bytes of one of these fields
 NODES_MAX = 1 << 17  # fields that one section is taken apart into
 NUMBERS_MAX = 1 << 16  # numbers of an array that are read; a longer one shows as its bytes
 
 _JSON = json.JSONDecoder()
 #: How the description of a device begins. No field of one has an instance.
-_BEGINS = re.compile(r'\{\s*"name"\s*:\s*("(?:[^"\\]|\\.)*")\s*,\s*"instance_id"\s*:\s*(\d{1,10})(?!\d)')
-_FIELDS = re.compile(r'"fields"\s*:\s*\[')
-_BETWEEN = re.compile(r"[\s,]*")
-_PAGE_SIZE = re.compile(r'\{\s*"page_size"\s*:\s*(\d{1,10})(?!\d)')
+_BEGINS = re.compile(rb'\{\s*"name"\s*:\s*("(?:[^"\\]|\\.){0,4096}")\s*,\s*"instance_id"\s*:\s*(\d{1,10})(?!\d)')
+_FIELDS = re.compile(rb'"fields"\s*:\s*\[\s*')
+_BETWEEN = re.compile(rb"[\s,]*")
+_PAGE_SIZE = re.compile(rb'\{\s*"page_size"\s*:\s*(\d{1,10})(?!\d)')
+_WINDOW = 1 << 16  # bytes of fields that are decoded together
+
+Ints = NDArray[np.int64]
 
 
 @dataclass(frozen=True, slots=True)
 class Device:
-    """One entry of the description. ``parsed`` is its JSON object where that was parsed already.
-
-    Else its JSON is [start, end) of ``text``, which all entries share.
+    """One entry of the description. ``parsed`` is its JSON object where that was parsed already, else ``text`` is its
+    JSON, which is parsed when it is asked for.
     """
 
     name: bytes
     instance_id: int
     parsed: Mapping[str, Any] | None = None
-    text: str = ""
-    start: int = 0
-    end: int = 0
+    text: memoryview = memoryview(b"")
+
+    @property
+    def whole_entry(self) -> Mapping[str, Any] | None:
+        """The JSON object, or None where it is damaged or too long to hold."""
+        return self.parsed if self.parsed is not None else _whole_entry(self.text)
 
     @property
     def entry(self) -> Mapping[str, Any]:
         """The JSON object. Of an entry that is damaged, or too long to hold, it has the fields that come first."""
-        return self.parsed if self.parsed is not None else _whole_entry(self) or _first_fields(self)
+        return self.whole_entry or _first_fields(self.text)
 
-    @property
-    def is_whole(self) -> bool:
-        """Whether `entry` is all of it."""
-        return self.parsed is not None or _whole_entry(self) is not None
+
+class _Entries(Sequence[Device]):
+    """The entries of a long description: where each begins in ``text``. A hostile one has a hundred thousand."""
+
+    def __init__(self, text: memoryview) -> None:
+        self._text = text
+        self._starts = array("Q", (match.start() for match in _BEGINS.finditer(text)))
+
+    def __len__(self) -> int:
+        return len(self._starts)
+
+    def __getitem__(self, index: int) -> Device:  # type: ignore[override]  # slices are not needed
+        start = self._starts[index]  # raises IndexError after the last, which ends an iteration
+        end = self._starts[index + 1] if index + 1 < len(self) else len(self._text)
+        text = self._text[start:end]
+        match = _BEGINS.match(text)
+        assert match is not None
+        return Device(_name(_string(str(match[1], "utf-8", "replace"))), int(match[2]), None, text)
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,38 +93,42 @@ class Description:
     """
 
     page_size: int | None
-    devices: tuple[Device, ...]
+    devices: Sequence[Device]
     damage: str | None = None
 
 
 def load(text: bytes | memoryview, offset: int | None = None) -> Description:
     """The description whose JSON is ``text``, which stands at ``offset`` of the capture.
 
-    Of a damaged one, the devices whose entries are intact come out, and what stands before the damage in the others.
+    Of a damaged one, the devices whose entries are intact come out, and what stands before the damage in the others. A
+    long one is not copied: its entries are parsed when they are asked for.
 
     Raises:
         XbrleError: ``text`` is not a description.
     """
-    damage = None
-    if len(text) <= WHOLE_MAX:
+    damage, text = None, memoryview(text)
+    if _is_short(text):
         try:
             return _whole(json.loads(bytes(text)), offset)
         except (ValueError, RecursionError) as error:
             damage = f"the VM description is not JSON: {error}"
-    found = str(text, "utf-8", "replace")
-    begins = chain(_BEGINS.finditer(found), (None,))
-    devices = tuple(
-        Device(_name(_string(m[1])), int(m[2]), None, found, m.start(), len(found) if after is None else after.start())
-        for m, after in pairwise(begins)
-        if m is not None
-    )
+    devices = _Entries(text)
     if not devices:
         raise XbrleError(damage or "the VM description does not list devices", offset)
-    if damage is None and (broken := next((d for d in devices if not d.is_whole), None)) is not None:
-        why = "is too long to be read whole" if broken.end - broken.start > WHOLE_MAX else "is not JSON"
+    if damage is None and (broken := next((d for d in devices if d.whole_entry is None), None)) is not None:
+        why = "is not JSON" if _is_short(broken.text) else "is too long to be read whole"
         damage = f"the VM description's entry of {shown(broken.name)} {why}"
-    size = _PAGE_SIZE.match(found)
+    size = _PAGE_SIZE.match(text)
     return Description(None if size is None else int(size[1]), devices, damage)
+
+
+def _marks(text: bytes) -> int:
+    return sum(text.count(mark) for mark in (b"{", b"[", b","))
+
+
+def _is_short(text: memoryview) -> bool:
+    """Whether JSON takes so little when it is parsed that all of it can be held."""
+    return len(text) <= WHOLE_MAX and _marks(bytes(text)) <= MARKS_MAX
 
 
 def _whole(parsed: Any, offset: int | None) -> Description:
@@ -128,33 +153,42 @@ def _string(text: str) -> str:
         return text[1:-1]
 
 
-def _whole_entry(device: Device) -> Mapping[str, Any] | None:
+def _whole_entry(text: memoryview) -> Mapping[str, Any] | None:
     """A device's object, or None where it is broken or too long."""
-    if device.end - device.start > WHOLE_MAX:
+    if not _is_short(text):
         return None
     try:
-        found = _JSON.raw_decode(device.text[device.start : device.end])[0]
+        found = _JSON.raw_decode(str(text, "utf-8", "replace"))[0]
     except (ValueError, RecursionError):
         return None
     return found if isinstance(found, dict) else None
 
 
-def _first_fields(device: Device) -> Mapping[str, Any]:
-    """The part of a broken or long entry that can be had: its first fields."""
-    text, start, end = device.text, device.start, device.end
-    if end - start <= WHOLE_MAX:  # an error in a text takes as long as the text before it
-        text, start, end = text[start:end], 0, end - start
-    begin = _FIELDS.search(text, start, end)
+def _first_fields(text: memoryview) -> Mapping[str, Any]:
+    """The part of a broken or long entry that can be had: its first fields.
+
+    They are decoded a window at a time. In it each byte is a character, so that places in it are places in the text.
+    """
+    begin = _FIELDS.search(text)
+    at = base = len(text) if begin is None else begin.end()
+    window, reach, left = "", _WINDOW, MARKS_MAX
     fields: list[Any] = []
-    at = end if begin is None else begin.end()
-    while at < end and len(fields) < FIELDS_MAX:
+    while at < len(text) and len(fields) < FIELDS_MAX:
         try:
-            field, at = _JSON.raw_decode(text, at)
+            field, stop = _JSON.raw_decode(window, at - base)
         except (ValueError, RecursionError):
+            if window and (base + len(window) == len(text) or (base == at and reach >= FIELD_MAX)):
+                break
+            reach = 4 * reach if window and base == at else _WINDOW
+            base, window = at, str(text[at : at + reach], "latin-1")
+            continue
+        raw = bytes(text[at : base + stop])
+        left -= _marks(raw)
+        if left < 0:
             break
-        fields.append(field)
-        between = _BETWEEN.match(text, at)
-        at = at if between is None else between.end()
+        fields.append(field if raw.isascii() else json.loads(str(raw, "utf-8", "replace")))
+        between = _BETWEEN.match(text, base + stop)
+        at = base + stop if between is None else between.end()
     return {"fields": fields}
 
 
@@ -165,35 +199,68 @@ class Matcher:
     """
 
     def __init__(self, description: Description | None) -> None:
-        self.devices = description.devices if description is not None else ()
-        self._places: dict[tuple[bytes, int], list[int]] = {}
-        for i, device in enumerate(self.devices):
-            self._places.setdefault((device.name, device.instance_id), []).append(i)
+        self.devices: Sequence[Device] = description.devices if description is not None else ()
+        keys = np.fromiter((hash((d.name, d.instance_id)) for d in self.devices), np.int64, len(self.devices))
+        order = np.argsort(keys, kind="stable")
+        self._keys, self._places = memoryview(keys[order]), memoryview(order)  # places rise among equal keys
         self._at = 0
+
+    def place_of(self, owner: Owner) -> int | None:
+        """The place of the next section's entry in the description, or None for a section that is not described.
+
+        ``owner`` is the section's.
+        """
+        key = hash((owner.idstr, owner.instance_id))
+        first, stop = bisect_left(self._keys, key), bisect_right(self._keys, key)
+        for i in range(bisect_left(self._places, self._at, first, stop), stop):
+            device = self.devices[self._places[i]]
+            if (device.name, device.instance_id) == (owner.idstr, owner.instance_id):
+                self._at = self._places[i] + 1
+                return self._at - 1
+        return None
 
     def entry_of(self, owner: Owner) -> Device | None:
         """The entry of the next section, which is this owner's, or None for one that is not described."""
-        places = self._places.get((owner.idstr, owner.instance_id), [])
-        i = bisect_left(places, self._at)
-        if i == len(places):
-            return None
-        self._at = places[i] + 1
-        return self.devices[places[i]]
+        place = self.place_of(owner)
+        return None if place is None else self.devices[place]
 
 
-def match(sections: Iterable[Section], description: Description | None) -> Iterator[tuple[Section, Device | None]]:
-    """Every FULL section with its entry, in order. The entry is None for a section that is not described."""
-    matcher = Matcher(description)
-    for section in sections:
-        if section.type is SectionType.FULL and section.owner is not None:
-            yield section, matcher.entry_of(section.owner)
+class Entries(Mapping[int, Device]):
+    """The entry of each FULL section that has one, by the section's index.
+
+    ``sections`` (n,) int64, rising, are those indexes, and ``places`` (n,) int64, rising, where each one's entry stands
+    among ``devices``.
+    """
+
+    def __init__(self, devices: Sequence[Device], sections: Ints, places: Ints) -> None:
+        self._devices = devices
+        self._sections = sections
+        self._places = places
+
+    def __getitem__(self, section: int) -> Device:
+        i = int(np.searchsorted(self._sections, section))
+        if i == len(self._sections) or self._sections[i] != section:
+            raise KeyError(section)
+        return self._devices[int(self._places[i])]
+
+    def __len__(self) -> int:
+        return len(self._sections)
+
+    def __iter__(self) -> Iterator[int]:
+        return iter(self._sections.tolist())
+
+    @property
+    def without_section(self) -> Ints:
+        """The places of the devices that go with no section, (m,) int64."""
+        return np.setdiff1d(np.arange(len(self._devices)), self._places, assume_unique=True)
 
 
 def described_size(device: Device) -> int | None:
     """The bytes that a section has by its entry, or None where the entry is damaged or does not tell."""
-    entry = device.entry
-    unsized = any(map(_is_unsized, _dicts(entry, "fields")))
-    return _size(entry, 0) if device.is_whole and not unsized else None
+    entry = device.whole_entry
+    if entry is None or any(map(_is_unsized, _dicts(entry, "fields"))):
+        return None
+    return _size(entry, 0)
 
 
 def _size(entry: Mapping[str, Any], depth: int) -> int:
@@ -377,11 +444,17 @@ def description(stream: Stream) -> Description | None:
 
 
 @once
-def entries(stream: Stream) -> dict[int, Device]:
+def entries(stream: Stream) -> Entries:
     """The entry of the VM description for each FULL section that has one, by the section's index.
 
     Raises:
         XbrleError: the VM description is damaged.
     """
-    found = match(stream.sections.of_types(SectionType.FULL), description(stream))
-    return {section.index: device for section, device in found if device is not None}
+    matcher = Matcher(description(stream))
+    sections, places = array("q"), array("q")
+    for section in stream.sections.of_types(SectionType.FULL):
+        place = None if section.owner is None else matcher.place_of(section.owner)
+        if place is not None:
+            sections.append(section.index)
+            places.append(place)
+    return Entries(matcher.devices, np.array(sections, np.int64), np.array(places, np.int64))

@@ -140,10 +140,10 @@ def _mismatches(stream: Stream) -> Iterator[Finding]:
         else:
             yield from _mismatch(stream, section, device, name)
     described = devices.description(stream)
-    used = {id(device) for device in entries.values()}
-    left = [d.name for d in described.devices if id(d) not in used] if described is not None else []
-    if left:
-        names = ", ".join(map(shown, left[:NAMES_MAX])) + (" ..." if len(left) > NAMES_MAX else "")
+    left = entries.without_section
+    if described is not None and len(left):
+        first = [shown(described.devices[i].name) for i in left[:NAMES_MAX].tolist()]
+        names = ", ".join(first) + (" ..." if len(left) > NAMES_MAX else "")
         message = f"the VM description has {len(left)} devices without a section: {names}"
         yield rules.DESCRIPTION_MISMATCH.finding(message, stream.facts.vmdesc[0] if stream.facts.vmdesc else None)
 

@@ -1,6 +1,6 @@
 """The front: `open` gives a Capture, which opens and scans, and hands its stream to the rest of the library."""
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from copy import copy
 from os import PathLike
 from types import TracebackType
@@ -341,7 +341,7 @@ class Capture:
         return description(self.stream)
 
     @property
-    def devices(self) -> "dict[int, Device]":
+    def devices(self) -> "Mapping[int, Device]":
         """The entry of the VM description that each FULL section has, by the section's index."""
         from .container.devices import entries
 

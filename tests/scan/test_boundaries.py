@@ -24,8 +24,10 @@ from tests.building import (
     zero,
 )
 from tests.conftest import CORPUS
+from xbrletools.container import boundary
 from xbrletools.formats import qevm
 from xbrletools.formats.qevm import SectionType
+from xbrletools.scan import container_reader
 from xbrletools.scan.strict import Scanner
 from xbrletools.source.opening import open_source
 from xbrletools.table.sections import Boundary, Owner, Sections
@@ -201,6 +203,14 @@ class TestADamagedDescription:
 
 
 class TestManySections:
+    def test_their_ids_may_be_any_where_each_is_the_next(self):
+        first = boundary.ID_MAX - 3
+        data = HEADER + RAM + b"".join(device(b"state", first + i) for i in range(9)) + EOF
+        found, facts = devices_of(data)
+        assert len(found) == 9
+        assert facts.problems == ()
+        assert facts.complete
+
     def _many(self, count: int) -> bytes:
         empty = (part() + EOS + footer()) * count
         head = HEADER + configuration() + start() + block_list(((b"pc.ram", 1 << 16),)) + EOS + footer()
@@ -255,6 +265,37 @@ class TestCommands:
         assert facts.commands.at(len(HEADER) + 5).end == len(HEADER) + 10
         assert facts.commands.at(len(HEADER) + 6) is None
 
+    @pytest.mark.parametrize("pipe", [False, True])
+    def test_those_of_one_number_and_length_are_read_together_and_each_is_there(self, pipe, monkeypatch):
+        monkeypatch.setattr(container_reader, "ALIKE", 100)
+        rng = np.random.default_rng(5)
+        kinds = [(3, 0, 90), (1, 4, 70), (1, 2, 2), (9, 300, 3)] * 2
+        wanted = [(number, rng.bytes(size)) for number, size, count in kinds for _ in range(count)]
+        data = HEADER + b"".join(command(*one) for one in wanted) + RAM + EOF
+        facts = devices_of(data, pipe)[1]
+        assert [(c.number, c.data) for c in facts.commands] == wanted
+        ends = np.cumsum([5 + len(d) for _, d in wanted]).tolist()
+        assert [c.end - len(HEADER) for c in facts.commands] == ends
+        sections = list(facts.sections)[: len(wanted)]
+        assert [(s.type, s.offset) for s in sections] == [(SectionType.COMMAND, c.offset) for c in facts.commands]
+        assert [s.end for s in sections] == [c.end for c in facts.commands]
+        assert facts.sections.run_count < 20
+        assert facts.complete
+
+    def test_one_that_is_cut_after_others_like_it_is_said(self):
+        data = HEADER + command(1, b"abcd") * 5
+        facts = devices_of(data[:-2])[1]
+        assert len(facts.commands) == 4
+        assert [(p.rule, p.offset) for p in facts.problems] == [("truncated", len(data) - 2)]
+
+    def test_salvage_takes_no_command_that_does_not_exist_for_one_of_many(self):
+        ram = start() + block_list(((b"pc.ram", 1 << 16),)) + page(0, patterned(1), b"pc.ram") + EOS + footer()
+        data = HEADER + command(3) * 4 + command(99) * 3 + ram + part(kind=SectionType.END) + EOS + footer() + EOF
+        capture = xbrletools.open(data, salvage=True)
+        assert [c.number for c in capture.facts.commands][:4] == [3, 3, 3, 3]
+        assert 99 not in capture.facts.commands.numbers
+        assert capture.gaps
+
     def test_each_one_in_a_package_knows_it(self):
         inside = command(4) + command(5)
         data = HEADER + command(2, bytes(4)) + command(7, len(inside).to_bytes(4), inside) + command(2, bytes(4)) + EOF
@@ -293,6 +334,17 @@ class TestRunsOfSections:
         assert all((s.found_by is Boundary.CUT) == (s.end < s.offset + 13) for s in sections)
         sections.add(SectionType.EOF, None, 300, 301)
         assert sections[-1].index == len(expected)
+
+    def test_those_added_together_keep_the_places_of_those_before(self):
+        sections, owner = Sections(), Owner(1, b"ram", 0, 4)
+        for at in (100, 117):  # the first has no footer, so that the next is nearer
+            sections.close(sections.add(SectionType.PART, owner, at, at + 5), at + 13, Boundary.PARSED)
+        sections.repeat(3, 22)
+        assert [(s.index, s.offset, s.end) for s in sections] == [
+            (i, at, at + 13) for i, at in enumerate((100, 117, 139, 161, 183))
+        ]
+        sections.add(SectionType.EOF, None, 300, 301)
+        assert [sections.at(o) for o in (100, 116, 117, 139, 183, 299, 300)] == [0, 0, 1, 2, 4, 4, 5]
 
     def test_a_disk_keeps_every_chunk_of_a_run(self):
         sections, owner = Sections(), Owner(1, b"block", 0, 1)

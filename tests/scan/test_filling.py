@@ -7,7 +7,9 @@ from numpy.typing import DTypeLike, NDArray
 
 import xbrletools
 from tests.conftest import SAMPLES
+from tests.siege.bounds import measured
 from xbrletools.table import filling
+from xbrletools.table.columns import DTYPES, Columns
 from xbrletools.table.filling import Filling
 
 
@@ -30,6 +32,20 @@ def test_a_table_that_outgrows_its_room_keeps_its_rows(monkeypatch: pytest.Monke
     for field in fields(columns):
         assert np.array_equal(getattr(table.columns(), field.name), getattr(columns, field.name))
     assert np.array_equal(table.columns(7).address, columns.address[:7])
+
+
+def test_columns_of_zeros_take_no_memory() -> None:
+    table, count = Filling(1 << 30), 1 << 16
+    columns = Columns(**{name: np.zeros(count, dtype) for name, dtype in DTYPES.items()})
+    columns.offset[:] = np.arange(count)
+    late = columns.take(np.arange(count))
+    late.checksum[count // 2] = 7
+    with measured() as peak:
+        for _ in range(60):
+            table.add(columns)
+    assert peak.bytes < 60 * count * 10 + (4 << 20), "eight bytes a row, of 32"
+    table.add(late)
+    assert np.flatnonzero(table.columns().checksum).tolist() == [60 * count + count // 2]
 
 
 def test_rows_stay_where_they_were_put() -> None:

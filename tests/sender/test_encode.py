@@ -8,14 +8,16 @@ from hypothesis import strategies as st
 
 import xbrletools
 from tests.sender.snaps import PAGE, histories, history, write
+from tests.siege.bounds import measured
 from xbrletools import XbrleError
 from xbrletools.formats.dialects import DIALECTS
 from xbrletools.formats.qevm import SectionType
 from xbrletools.formats.ram import Flag
 from xbrletools.memory.replay import View
 from xbrletools.model import Block
+from xbrletools.sender import encode as encoding
 from xbrletools.sender.addresses import addresses_in_blocks
-from xbrletools.sender.encode import Plan, SweepOrder, encode
+from xbrletools.sender.encode import Plan, SweepOrder, encode, runs_of
 from xbrletools.sender.policy import Dups, Policy, rules_of
 from xbrletools.sender.saver import RecordForm
 from xbrletools.sender.snapshots import open_snapshots
@@ -145,20 +147,91 @@ def test_the_device_tail_is_there_as_given():
     assert any(s.owner is not None and s.owner.idstr == b"timer" for s in xbrletools.open(data).sections)
 
 
+def sent(order: SweepOrder, *dirty: bool) -> list[int]:
+    return [page for part in order.next(np.array(dirty, bool)) for page in part.tolist()]
+
+
 class TestSweepOrder:
     def test_goes_on_at_the_page_last_sent_and_then_round_the_list(self):
-        order = SweepOrder(np.array([0, 0, 0, 1, 1]), np.array([0, 1, 2, 0, 1]), 2)
-        assert order.next(np.ones(5, bool)).tolist() == [0, 1, 2, 3, 4]
+        order = SweepOrder([[(0, 3)], [(3, 2)]])
+        assert sent(order, *[True] * 5) == [0, 1, 2, 3, 4]
         # block 1 was last; its page 1 comes first, then block 0, then what is before it in block 1
-        assert order.next(np.ones(5, bool)).tolist() == [4, 0, 1, 2, 3]
+        assert sent(order, *[True] * 5) == [4, 0, 1, 2, 3]
 
     def test_the_block_last_sent_is_at_the_front(self):
-        order = SweepOrder(np.array([0, 1, 2]), np.zeros(3, np.int64), 3)
-        assert order.next(np.array([True, False, True])).tolist() == [0, 2]
-        assert order.next(np.array([True, True, False])).tolist() == [0, 1]
+        order = SweepOrder([[(0, 1)], [(1, 1)], [(2, 1)]])
+        assert sent(order, True, False, True) == [0, 2]
+        assert sent(order, True, True, False) == [0, 1]
 
     def test_nothing_dirty_is_nothing_sent(self):
-        assert SweepOrder(np.array([0, 1]), np.zeros(2, np.int64), 2).next(np.zeros(2, bool)).tolist() == []
+        assert sent(SweepOrder([[(0, 1)], [(1, 1)]]), False, False) == []
+
+    @given(st.data())
+    @settings(max_examples=60, deadline=None)
+    def test_it_is_that_of_a_sender_that_looks_at_one_page_after_the_other(self, data):
+        lengths = data.draw(st.lists(st.integers(0, 9), min_size=1, max_size=5))
+        first = np.cumsum([0, *lengths])
+        order = SweepOrder([[(int(a), n)] if n else [] for a, n in zip(first, lengths, strict=False)])
+        blocks, block, place = list(range(len(lengths))), 0, 0
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setattr(encoding, "PIECE", data.draw(st.sampled_from([1, 2, 3, 100])))
+            for _ in range(4):
+                dirty = np.array(data.draw(st.lists(st.booleans(), min_size=int(first[-1]), max_size=int(first[-1]))))
+                left, expected = set(np.flatnonzero(dirty).tolist()), []
+                at, here = place, block
+                for _ in range(len(lengths) + 1):
+                    for i in range(at, lengths[here]):
+                        if (page := int(first[here]) + i) in left:
+                            left.remove(page)
+                            expected.append(page)
+                            block, place = here, i
+                    if expected and expected[-1] >= first[block] and here == block:
+                        blocks.remove(block)
+                        blocks.insert(0, block)
+                    where = blocks.index(block)
+                    turn = blocks[where + 1 :] + blocks[: where + 1]
+                    here = next((b for b in turn if left & set(range(first[b], first[b + 1]))), block)
+                    at = 0
+                assert sent(order, *dirty) == expected
+
+    @pytest.mark.parametrize("piece", [1, 3, 1 << 16])
+    def test_the_pages_of_a_flat_stream_are_in_the_order_of_their_addresses(self, piece, monkeypatch):
+        monkeypatch.setattr(encoding, "PIECE", piece)
+        bases = {b"pc.ram": 0, b"pc.bios": 4 * PAGE, b"vga.vram": 5 * PAGE}
+        for version, expected in ((4, [[0, 1, 2, 3], [4], [5]]), (3, [[0, 1, 2, 3, 5, 4]])):
+            runs = runs_of(addresses_in_blocks(BLOCKS, version, PAGE, bases), 6)
+            assert [[first + i for first, count in of_block for i in range(count)] for of_block in runs] == expected
+
+
+@pytest.mark.parametrize("size", [1, 2, 3, 7, 100])
+def test_pages_are_taken_in_batches_of_one_size(size):
+    parts = [np.arange(0, 5), np.arange(5, 5), np.arange(5, 6), np.arange(6, 23)]
+    batches = list(encoding._batches(parts, size))
+    assert np.concatenate(batches).tolist() == list(range(23))
+    assert {len(b) for b in batches[:-1]} <= {size}
+    assert 0 < len(batches[-1]) <= size
+
+
+def test_little_is_held_for_a_page_however_many_there_are(tmp_path):
+    pages = 1 << 22  # 16 GiB of holes
+    paths = [tmp_path / name for name in "ab"]
+    for path in paths:
+        with path.open("wb") as file:
+            file.truncate(pages * PAGE)
+    mapped, blocks = open_snapshots(list(map(str, paths)), [], PAGE, b"pc.ram")
+    addresses = addresses_in_blocks(blocks, 4, PAGE)
+    every_other = np.zeros(pages, bool)
+    every_other[::2] = True
+    none, nothing = np.empty(0, np.int64), np.empty((0, PAGE), np.uint8)
+    with measured() as peak:
+        order, bases = SweepOrder(runs_of(addresses, pages)), encoding._SnapshotBases(mapped)
+        for bases.now, dirty in enumerate((np.broadcast_to(np.True_, pages), every_other)):
+            count = 0
+            for batch in encoding._batches(order.next(dirty), 2048):
+                bases.bases(batch, nothing, np.empty(0, bool), np.ones(len(batch), bool), none)
+                count += len(batch)
+            assert count == np.count_nonzero(dirty)
+    assert peak.bytes < 2 * pages + (4 << 20)
 
 
 class TestSnapshots:

@@ -16,7 +16,7 @@ from ..model import Block, ConfigurationSubsection, Facts, Reading, Stream
 from ..ram.elsewhere import MISSING, postcopy_run
 from ..source.sources import Source
 from ..source.wrappers import LibvirtSave, Wrapping
-from ..table.columns import NO_BLOCK, Columns, Sweeps
+from ..table.columns import NO_BLOCK, PIECE, Columns, Sweeps
 from ..table.sections import CERTAINTY, Boundary, Owner
 from ..text import shown
 from .stats import Stats, Tally, tally
@@ -144,12 +144,16 @@ def gather(scan: Stream | Scannable) -> Overview:
     """
     total, sweeps = Tally(), Sweeps({})
     records: Counter[int] = Counter()
-    for columns in [scan.records.columns] if isinstance(scan, Stream) else scan:
+    for columns in _pieces(scan.records.columns) if isinstance(scan, Stream) else scan:
         total.add(tally(columns))
         sweeps.number(columns)
         blocks, counts = np.unique(columns.block[columns.block != NO_BLOCK], return_counts=True)
         records.update(dict(zip(blocks.tolist(), counts.tolist(), strict=True)))
     return Overview(scan.facts, total, records, sweeps.counts)
+
+
+def _pieces(columns: Columns) -> Iterator[Columns]:
+    return (columns.take(slice(start, start + PIECE)) for start in range(0, len(columns), PIECE))
 
 
 def overview_of(facts: Facts, sums: Stats) -> Overview:

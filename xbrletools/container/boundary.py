@@ -28,7 +28,7 @@ _EOF = re.compile(rb"\x00\x06(?=(?s:....)\{)")
 _EOF_REACH = 2 + _ID  # bytes after the beginning of a piece in which such a place of the piece before may end
 ID_STEP_MAX = 1024  # from one section's id to that of the next, without footers; real ones lie closer together
 NEXT_IDS = 16  # of a section with a strange name, behind the footer of the one before
-ID_MAX = 1 << 16  # of a section that a header or another section's footer names
+ID_MAX = 1 << 16  # of a section that a header or another section's footer names, where it is not the next one
 VERSION_MAX = 1 << 16
 INSTANCE_MAX = 1 << 24  # without footers; with them, an instance can be any number
 LOOK_BACK = 1 << 26  # bytes before the end of a capture in which its VM description is looked for
@@ -73,7 +73,7 @@ def by_grammar(tail: memoryview, idstr: bytes) -> int | None:
 # -- what can follow a section -----------------------------------------------------------------------------------------
 
 
-def follows(view: memoryview, at: int, announced: Collection[int], final: bool, section_id: int = ID_MAX) -> bool:
+def follows(view: memoryview, at: int, announced: Collection[int], final: bool, section_id: int) -> bool:
     """Whether what stands at ``at`` can follow the section with that id.
 
     ``announced`` are the ids of the sections that a START announced. ``final``: the capture ends where ``view`` does.
@@ -102,20 +102,21 @@ def _ended(final: bool) -> bool:
     return True
 
 
-def _is_header(view: memoryview, at: int, final: bool, before: int = ID_MAX) -> bool:
+def _is_header(view: memoryview, at: int, final: bool, before: int | None = None) -> bool:
     """Whether the header of a START or FULL section stands at ``at``: a plausible id, a printable name, a version.
 
-    The name may be of any bytes where the id is one of the next after ``before``.
+    The id may be any number, and the name of any bytes, where the id is one of the next after ``before``.
     """
     start = at + 1
     if start + _ID + 1 > len(view):
         return _ended(final)
     number = int.from_bytes(view[start : start + _ID])
-    if number >= ID_MAX or not view[start + _ID]:
+    is_next = before is not None and before < number <= before + NEXT_IDS
+    if (number >= ID_MAX and not is_next) or not view[start + _ID]:
         return False
     name = start + _ID + 1
     stop = name + view[start + _ID]
-    if not before < number <= before + NEXT_IDS and not all(0x20 <= c < 0x7F for c in view[name:stop]):
+    if not is_next and not all(0x20 <= c < 0x7F for c in view[name:stop]):
         return False
     if stop + 2 * _ID > len(view):
         return _ended(final)

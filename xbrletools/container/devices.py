@@ -10,7 +10,7 @@ import re
 from array import array
 from bisect import bisect_left, bisect_right
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
@@ -53,7 +53,7 @@ class Device:
     name: bytes
     instance_id: int
     parsed: Mapping[str, Any] | None = None
-    text: memoryview = memoryview(b"")
+    text: memoryview = field(default_factory=lambda: memoryview(b""))
 
     @property
     def whole_entry(self) -> Mapping[str, Any] | None:
@@ -175,7 +175,7 @@ def _first_fields(text: memoryview) -> Mapping[str, Any]:
     fields: list[Any] = []
     while at < len(text) and len(fields) < FIELDS_MAX:
         try:
-            field, stop = _JSON.raw_decode(window, at - base)
+            found, stop = _JSON.raw_decode(window, at - base)
         except (ValueError, RecursionError):
             if window and (base + len(window) == len(text) or (base == at and reach >= FIELD_MAX)):
                 break
@@ -186,7 +186,7 @@ def _first_fields(text: memoryview) -> Mapping[str, Any]:
         left -= _marks(raw)
         if left < 0:
             break
-        fields.append(field if raw.isascii() else json.loads(str(raw, "utf-8", "replace")))
+        fields.append(found if raw.isascii() else json.loads(str(raw, "utf-8", "replace")))
         between = _BETWEEN.match(text, base + stop)
         at = base + stop if between is None else between.end()
     return {"fields": fields}
@@ -202,7 +202,7 @@ class Matcher:
         self.devices: Sequence[Device] = description.devices if description is not None else ()
         keys = np.fromiter((hash((d.name, d.instance_id)) for d in self.devices), np.int64, len(self.devices))
         order = np.argsort(keys, kind="stable")
-        self._keys, self._places = memoryview(keys[order]), memoryview(order)  # places rise among equal keys
+        self._keys, self._places = keys[order].data, order.data  # places rise among equal keys
         self._at = 0
 
     def place_of(self, owner: Owner) -> int | None:

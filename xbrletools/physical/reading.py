@@ -24,7 +24,7 @@ from ..table.payloads import Payloads
 from ..table.sections import Section
 
 READ_MAX = 4 << 20  # bytes of memory that are read as one piece of evidence
-SECTIONS_MAX = 1 << 16  # device sections that are looked at; real guests have hundreds
+SECTIONS_MAX = 1 << 14  # device sections that are looked at; real guests have hundreds
 FIELDS_MAX = 1 << 20  # bytes of a section that are taken apart
 
 

@@ -79,7 +79,7 @@ def _follows(view: memoryview, found: BlockList) -> bool:
 def _numbers(entry: Grammar) -> tuple[tuple[str, int, bool], ...]:
     """The numbers after the name of an entry: the name of each, its bytes, and whether it may be left out."""
     found = []
-    for part in entry.subcons[1:]:
+    for part in vars(entry)["subcons"][1:]:
         inner = part
         while isinstance(inner, Renamed):
             inner = inner.subcon

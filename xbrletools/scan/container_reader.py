@@ -11,6 +11,7 @@ from functools import lru_cache
 
 import numpy as np
 from construct import Int32ub
+from numpy.typing import NDArray
 
 from ..container import boundary, configuration, devices, identify
 from ..container.boundary import End
@@ -18,7 +19,7 @@ from ..container.devices import Matcher
 from ..errors import XbrleError
 from ..formats import block as block_format
 from ..formats import qevm, ram
-from ..formats.qevm import SectionType
+from ..formats.qevm import Command, SectionType
 from ..model import Problem
 from ..ram.blocklist import LIST_MAX
 from ..ram.record import WORD
@@ -36,7 +37,7 @@ NAME_MAX = 256  # a length byte and what it can count
 TAIL_MAX = 1 << 26  # device state without footers that a search for boundaries will hold at once
 DISKS_MAX = 1 << 10  # devices of block sections that are remembered
 STARTS_MAX = 1 << 14  # sections that a START may announce
-REPEATS = 1 << 15  # sections that are compared at once
+ALIKE = 1 << 20  # bytes of sections that are compared at once
 PAGE_BITS = range(10, 17)  # that a target can have
 _TYPE = 1  # bytes of a section's type
 _PART = _TYPE + qevm.SectionPart.sizeof()  # bytes before the data of PART and END
@@ -176,16 +177,25 @@ class ContainerReader:
         buffer, size = self._buffer, self._at - at
         if at < buffer.base:  # a pipe does not go back; the next empty section will do
             return
-        unit = bytes(buffer.part(at, size))
-        while bytes(buffer.part(self._at, size)) == unit:
-            part = buffer.part(self._at, REPEATS * size)
+        for offsets, _ in self._alike(size, bytes(buffer.part(at, size))):
+            self._notes.sections.repeat(len(offsets), size)
+            yield from self._ram_reader.ends(offsets + np.uint64(_PART))
+            self._notes.end = int(offsets[-1]) + size
+
+    def _alike(self, size: int, head: bytes) -> Iterator[tuple[NDArray[np.uint64], NDArray[np.uint8]]]:
+        """The sections of ``size`` bytes that follow here and begin with ``head``: their offsets and bytes.
+
+        These are (n,) and (n, size), as many as are at hand, again and again. There can be millions.
+        """
+        buffer, wanted = self._buffer, np.frombuffer(head, np.uint8)
+        while buffer.reach(self._at, size) == size and buffer.part(self._at, len(head)) == head:
+            at = self._at
+            part = buffer.part(at, max(size, min(ALIKE, buffer.end - at)))
             rows = np.frombuffer(part[: len(part) // size * size], np.uint8).reshape(-1, size)
-            same = (rows == np.frombuffer(unit, np.uint8)).all(axis=1)
+            same = (rows[:, : len(head)] == wanted).all(axis=1)
             count = len(same) if same.all() else int(same.argmin())
-            self._notes.sections.repeat(count, size)
-            yield from self._ram_reader.ends(self._at + _PART + np.arange(count, dtype=np.uint64) * np.uint64(size))
             self._at += count * size
-            self._notes.end = self._at
+            yield np.uint64(at) + np.arange(count, dtype=np.uint64) * np.uint64(size), rows[:count]
 
     def _eof(self, at: int, _kind: SectionType) -> Iterable[Columns]:
         """The container's EOF and what may follow it."""
@@ -243,8 +253,9 @@ class ContainerReader:
 
     def _command(self, at: int, _kind: SectionType) -> Iterable[Columns]:
         buffer, notes = self._buffer, self._notes
-        number, length = _command_head(buffer.take(at + _TYPE, _HEAD))
-        start = at + _TYPE + _HEAD
+        head = buffer.take(at, _TYPE + _HEAD)
+        number, length = _command_head(head[_TYPE:])
+        start = at + len(head)
         section = notes.sections.add(SectionType.COMMAND, None, at, start)
         data = bytes(buffer.part(start, length))
         if len(data) < length:
@@ -252,6 +263,10 @@ class ContainerReader:
         notes.commands.append(at, number, data)
         notes.sections.close(section, start + length, Boundary.PARSED)
         self._at = start + length
+        size = len(head) + length
+        for offsets, rows in () if number == Command.PACKAGED else self._alike(size, head):
+            notes.sections.repeat(len(offsets), size)
+            notes.commands.extend(offsets, number, rows[:, len(head) :])
         return _NOTHING
 
     # -- the parts of a section with an owner ------------------------------------------------------------------------

@@ -4,12 +4,14 @@ The first snapshot is sent whole. Of each later one only the pages are sent that
 leaves the receiver with the last snapshot.
 """
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
+from itertools import pairwise
 
 import numpy as np
 from numpy.typing import NDArray
 
+from ..arrays import reserve
 from ..codec import uniform
 from ..formats import ram
 from ..formats.qevm import SectionType
@@ -22,7 +24,10 @@ from .snapshots import Snapshot
 from .transcode import cache_for
 
 BATCH_BYTES = 8 << 20
+PIECE = 1 << 16  # pages that are put in order together
 RATE = (32 << 20) // 10  # bytes a section: the default speed of 2011, a section each tenth of a second
+
+Run = tuple[int, int]  # pages in a row: the number of the first, and how many there are
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,7 +52,7 @@ class _SnapshotBases:
     def __init__(self, snapshots: Sequence[Snapshot]) -> None:
         self.now = 0
         self._snapshots = snapshots
-        self._entered = np.full(len(snapshots[0]), -1, np.int32)
+        self._entered = reserve((len(snapshots[0]),), np.min_scalar_type(len(snapshots)))  # plus one, 0 for none
 
     def bases(
         self,
@@ -62,46 +67,89 @@ class _SnapshotBases:
         version = self._entered[wanted_pages]
         out = np.empty((len(wanted_pages), contents.shape[1]), np.uint8)
         for v in np.unique(version).tolist():
-            out[version == v] = self._snapshots[v].take(wanted_pages[version == v])
-        self._entered[pages[enters]] = self.now
+            out[version == v] = self._snapshots[v - 1].take(wanted_pages[version == v])
+        self._entered[pages[enters]] = self.now + 1
         return out
+
+
+def runs_of(addresses: PageAddresses, pages: int) -> list[list[Run]]:
+    """For each block of the written stream, its pages as runs in the order of their addresses.
+
+    ``pages`` is how many pages there are, from 0 on.
+    """
+    found: list[list[tuple[int, Run]]] = [[] for _ in addresses.blocks]
+    for start in range(0, pages, PIECE):
+        piece = np.arange(start, min(pages, start + PIECE))
+        block, address = addresses.written(piece)
+        goes_on = (np.diff(block) == 0) & (np.diff(address) == addresses.page_size)
+        edges = [0, *(np.flatnonzero(~goes_on) + 1).tolist(), len(piece)]
+        for first, stop in pairwise(edges):
+            found[int(block[first])].append((int(address[first]), (start + first, stop - first)))
+    return [[run for _, run in sorted(runs)] for runs in found]
 
 
 class SweepOrder:
     """The order in which the sender comes by pages.
 
     A sweep goes on from the page last sent to its block's end, then through the block list cyclically. Each send moves
-    its block to the list's front [C]. ``block`` and ``address`` (pages,) int64 are what the records say.
+    its block to the list's front [C]. ``runs`` are each block's pages in the order of their addresses: the first page
+    of each run and how many it has. A place is a page's number in this order.
     """
 
-    def __init__(self, block: NDArray[np.int64], address: NDArray[np.int64], blocks: int) -> None:
-        self._pages = [np.flatnonzero(block == b) for b in range(blocks)]
-        self._pages = [pages[np.argsort(address[pages], kind="stable")] for pages in self._pages]
-        self._list = list(range(blocks))
+    def __init__(self, runs: Sequence[Sequence[Run]]) -> None:
+        self._runs = runs
+        self._sizes = [sum(count for _, count in of_block) for of_block in runs]
+        self._list = list(range(len(runs)))
         self._block = 0
         self._place = 0
 
-    def next(self, dirty: NDArray[np.bool_]) -> NDArray[np.int64]:
-        """The dirty pages, (pages,) bool, in the order in which they are sent, (n,) int64."""
-        left = [np.flatnonzero(dirty[pages]) for pages in self._pages]
-        ahead = left[self._block] >= self._place
-        sent = [self._take(self._block, left[self._block][ahead])]
-        left[self._block] = left[self._block][~ahead]
-        while any(len(places) for places in left):
+    def next(self, dirty: NDArray[np.bool_]) -> Iterator[NDArray[np.int64]]:
+        """The dirty pages, (pages,) bool, in the order in which they are sent, (n,) int64 a time."""
+        begun, place = self._block, self._place
+        yield from self._take(begun, place, self._sizes[begun], dirty)
+        left = {b: size for b, size in enumerate(self._sizes) if b != begun} | {begun: place}
+        left = {b: stop for b, stop in left.items() if any(True for _ in self._pages(b, 0, stop, dirty))}
+        while left:
             at = self._list.index(self._block)
-            for block in self._list[at + 1 :] + self._list[: at + 1]:
-                if len(left[block]):
-                    break
-            sent.append(self._take(block, left[block]))
-            left[block] = left[block][:0]
-        return np.concatenate(sent)
+            block = next(b for b in self._list[at + 1 :] + self._list[: at + 1] if b in left)
+            yield from self._take(block, 0, left.pop(block), dirty)
 
-    def _take(self, block: int, places: NDArray[np.int64]) -> NDArray[np.int64]:
-        if len(places):
+    def _pages(
+        self, block: int, start: int, stop: int, dirty: NDArray[np.bool_]
+    ) -> Iterator[tuple[int, NDArray[np.int64]]]:
+        """The dirty pages at the places from ``start`` to ``stop`` - 1, some at a time, with the place of the last."""
+        before = 0
+        for first, count in self._runs[block]:
+            for at in range(max(0, start - before), min(count, stop - before), PIECE):
+                end = min(at + PIECE, count, stop - before)
+                pages = np.flatnonzero(dirty[first + at : first + end]) + (first + at)
+                if len(pages):
+                    yield before + int(pages[-1]) - first, pages
+            before += count
+
+    def _take(self, block: int, start: int, stop: int, dirty: NDArray[np.bool_]) -> Iterator[NDArray[np.int64]]:
+        last = -1
+        for place, pages in self._pages(block, start, stop, dirty):
+            last = place
+            yield pages
+        if last >= 0:
             self._list.remove(block)
             self._list.insert(0, block)
-            self._block, self._place = block, int(places[-1])
-        return self._pages[block][places]
+            self._block, self._place = block, last
+
+
+def _batches(parts: Iterable[NDArray[np.int64]], size: int) -> Iterator[NDArray[np.int64]]:
+    """The same numbers, ``size`` at a time."""
+    kept: list[NDArray[np.int64]] = []
+    for part in parts:
+        kept.append(part)
+        if sum(map(len, kept)) >= size:
+            whole = np.concatenate(kept)
+            full = len(whole) // size * size
+            yield from np.split(whole[:full], list(range(size, full, size)))
+            kept = [whole[full:]]
+    if any(map(len, kept)):
+        yield np.concatenate(kept)
 
 
 def encode(
@@ -122,12 +170,12 @@ def encode(
     bases = _SnapshotBases(snapshots)
     sender = Sender(rules, cache_for(rules.policy, cache_bytes, addresses), bases)
     writer = Writer(form, [b.name for b in addresses.blocks])
-    sweeps = SweepOrder(*addresses.written(np.arange(len(snapshots[0]))), len(addresses.blocks))
+    sweeps = SweepOrder(runs_of(addresses, len(snapshots[0])))
     yield frames.file_header()
     yield frames.section(SectionType.START)
     yield memory_size(form.version, addresses.blocks, addresses.offsets, form.page_size)
     step = max(1, BATCH_BYTES // form.page_size)
-    dirty = np.ones(len(snapshots[0]), bool)
+    dirty: NDArray[np.bool_] = np.broadcast_to(np.True_, len(snapshots[0]))
     for now, snapshot in enumerate(snapshots):
         bases.now = now
         if now:
@@ -136,9 +184,7 @@ def encode(
         if plan.last_in_end and now and now == len(snapshots) - 1:
             stage = Stage.END
             yield sections.begin(SectionType.END)
-        order = sweeps.next(dirty)
-        for start in range(0, len(order), step):
-            pages = order[start : start + step]
+        for pages in _batches(sweeps.next(dirty), step):
             contents = snapshot.take(pages)
             records = _records(pages, contents, addresses)
             stages = np.full(len(pages), stage, np.uint8)

@@ -11,7 +11,9 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+import numpy as np
 from construct import ConstructError
+from numpy.typing import NDArray
 
 from ..formats import Grammar, qevm
 from ..text import shown
@@ -104,6 +106,15 @@ class Commands(Sequence[Command]):
         self._start.append(len(self._data))
         if number == qevm.Command.PACKAGED and (package := self[-1].package) is not None:
             self._packages.append((len(self) - 1, *package))
+
+    def extend(self, offsets: NDArray[np.uint64], number: int, data: NDArray[np.uint8]) -> None:
+        """Add commands of one number, which is not PACKAGED. ``offsets`` (n,) rise, ``data`` is (n, bytes of each)."""
+        count, length = data.shape
+        starts = self._start[-1] + np.arange(1, count + 1, dtype=np.uint64) * np.uint64(length)
+        self._offset.frombytes(offsets.tobytes())
+        self._number.extend(array("H", [number]) * count)
+        self._data += data.tobytes()
+        self._start.frombytes(starts.astype(np.uint64).tobytes())
 
     def __eq__(self, other: object) -> bool:
         return isinstance(other, Commands) and self.kept() == other.kept()

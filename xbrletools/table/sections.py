@@ -203,11 +203,13 @@ class Sections(Sequence[Section]):
     def _merge(self, run: int) -> None:
         """Make the last run, of one section, a part of the one before where it goes on the same way."""
         before = run - 1
+        if self._type[run] != self._type[before] or self._owner[run] != self._owner[before]:
+            return
+        if self._end[run] - self._offset[run] != self._end[before] - self._offset[before]:
+            return
         step = self._offset[run] - self._offset[before] - (self._count[before] - 1) * self._step[before]
-        same = all(c[run] == c[before] for c in (self._type, self._owner, self._head, self._found))
-        sizes = [self._end[i] - self._offset[i] for i in (before, run)]
         goes_on = step == self._step[before] if self._count[before] > 1 else step <= STEP_MAX
-        if same and sizes[0] == sizes[1] and goes_on:
+        if goes_on and self._head[run] == self._head[before] and self._found[run] == self._found[before]:
             for column in (*self._arrays(), self._first):
                 column.pop()
             self._count[before] += 1
@@ -215,6 +217,12 @@ class Sections(Sequence[Section]):
 
     def repeat(self, count: int, step: int) -> None:
         """Add ``count`` sections like the last one, each ``step`` bytes after the one before."""
+        if count and self._count[-1] > 1 and self._step[-1] != step:  # the last one begins a run of its own
+            last = self[-1]
+            self._count[-1] -= 1
+            self._length -= 1
+            self.add(last.type, last.owner, last.offset, last.data)
+            self._end[-1], self._found[-1] = last.end, last.found_by
         self._count[-1] += count
         self._step[-1] = step
         self._length += count

@@ -1,16 +1,25 @@
-"""Migrates by every kind with every QEMU that is found, and prints how many pages each capture gives wrong.
+"""Asks every QEMU that is found. By default it migrates by every kind, and prints how many pages come out wrong.
 
     python -m tests.qemu > docs/qemu-versions.md      # a minute for each QEMU
+    python -m tests.qemu --receivers 500 --seed 1     # asks every QEMU about 500 edits of a stream: 0.5 s each
+    python -m tests.qemu --record                     # writes what they say of some edits to tests/verify
 
 .ci/install-tools installs the QEMUs. A cell says why, where a kind cannot be made or its capture does not read.
 """
 
+import argparse
+import json
+import lzma
 import sys
 import tempfile
 from pathlib import Path
 
+import xbrletools
+from tests.conftest import CORPUS, ROOT
+from tests.qemu.edits import EDITS, Places, ask, made
 from tests.qemu.guest import EMULATORS, RAM, Emulator
 from tests.qemu.kinds import KINDS, Kind, recorded, wrong_pages
+from tests.qemu.test_receivers import MACHINE, difference
 from xbrletools.errors import XbrleError
 
 HEAD = f"""# Kinds of captures, and versions of QEMU
@@ -33,7 +42,60 @@ def cell(kind: Kind, emulator: Emulator) -> str:
             return f"fails: {str(error).splitlines()[0] if str(error) else 'the capture is not clean'}"
 
 
+BASE = CORPUS / "cases" / "receivers" / "base-7.2.bin.xz"
+RECORDED = ROOT / "tests" / "verify" / "receivers_said.json"
+SEEDS = 5  # of each kind of edit that are recorded
+
+
+def receivers(count: int, seed: int) -> int:
+    """Ask every QEMU about edits of a stream. Prints where one says something else than its receiver."""
+    at, kinds, wrong, asked = Places(lzma.decompress(BASE.read_bytes())), list(EDITS), 0, 0
+    with tempfile.TemporaryDirectory() as folder:
+        for i in range(count):
+            for emulator in EMULATORS:
+                asked += 1
+                found = difference(kinds[i % len(kinds)], seed * 1_000_000 + i, emulator, at, Path(folder))
+                if found is not None:
+                    wrong += 1
+                    print(found, flush=True)
+    print(f"{asked} asked, {wrong} answers differ")
+    return 1 if wrong else 0
+
+
+def record() -> int:
+    """Write what the QEMUs here say of some edits. What other versions said stays."""
+    at = Places(lzma.decompress(BASE.read_bytes()))
+    kept = json.loads(RECORDED.read_text(encoding="utf-8")) if RECORDED.exists() else {}
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder) / "S"
+        for kind in EDITS:
+            for seed in range(SEEDS):
+                path.write_bytes(made(kind, seed, at))
+                try:
+                    xbrletools.open(path)
+                except XbrleError:  # not a stream: no receiver is asked
+                    continue
+                by_version = kept.setdefault(kind, {}).setdefault(str(seed), {})
+                for emulator in EMULATORS:
+                    said = ask(emulator, path, *MACHINE)
+                    by_version[f"{emulator.version[0]}.{emulator.version[1]}"] = [said.loads, said.lines]
+    RECORDED.write_text(json.dumps(kept, indent=1, sort_keys=True) + "\n", encoding="utf-8")
+    return 0
+
+
 def main() -> int:
+    """Do what was asked for."""
+    parser = argparse.ArgumentParser(prog="python -m tests.qemu", description=__doc__.splitlines()[0])
+    parser.add_argument("--receivers", type=int, metavar="N", help="ask every QEMU about N edits of a stream")
+    parser.add_argument("--seed", type=int, default=1, metavar="N", help="which edits (default: 1)")
+    parser.add_argument("--record", action="store_true", help="write what they say of some edits to tests/verify")
+    asked = parser.parse_args()
+    if asked.record:
+        return record()
+    return table() if asked.receivers is None else receivers(asked.receivers, asked.seed)
+
+
+def table() -> int:
     """Print the table. Returns 1 where a page is wrong, or a capture does not read."""
     print(HEAD)
     print("| kind | " + " | ".join(emulator.label for emulator in EMULATORS) + " |")

@@ -12,8 +12,8 @@ from xbrletools.formats.qevm import SectionType
 from xbrletools.formats.ram import Flag
 from xbrletools.memory.replay import View
 from xbrletools.verify.explain import chain
-from xbrletools.verify.receiver import outcome
-from xbrletools.verify.rules import RULES, Receiver, Severity
+from xbrletools.verify.receivers import Destination, Receiver, named, outcome, posted
+from xbrletools.verify.rules import RULES, Severity
 
 
 def changed(page: np.ndarray, *places: int) -> np.ndarray:
@@ -251,15 +251,15 @@ class TestReceivers:
             capture = xbrletools.open(bytes(mutated))
             findings = list(capture.verify())
             for build in ("debug", "default"):
-                verdict = outcome(capture.stream, findings, Receiver(build))
+                verdict = outcome(capture.stream, findings, named(build))
                 assert verdict.loads == mutation["results"][build]["loaded"], (mutation["name"], build, verdict)
 
     def test_a_vanilla_receiver_stops_at_the_first_delta(self):
         capture = xbrletools.open(stream().delta(0, A, B).bytes())
-        verdict = outcome(capture.stream, list(capture.verify()), Receiver.VANILLA)
+        verdict = outcome(capture.stream, list(capture.verify()), posted.VANILLA)
         assert (verdict.loads, verdict.record) == (False, 3)
 
-    @pytest.mark.parametrize("receiver", [Receiver.VANILLA, Receiver.DEFAULT, Receiver.DEBUG])
+    @pytest.mark.parametrize("receiver", [posted.VANILLA, posted.DEFAULT, posted.DEBUG])
     def test_a_stream_without_deltas_loads_in_every_receiver_of_its_time(self, receiver):
         capture = xbrletools.open(stream().bytes())
         assert outcome(capture.stream, list(capture.verify()), receiver).loads
@@ -267,31 +267,33 @@ class TestReceivers:
     def test_only_the_debug_build_looks_at_checksums(self):
         capture = xbrletools.open(stream().delta(0, A, B, checksum=1).bytes())
         findings = list(capture.verify())
-        assert outcome(capture.stream, findings, Receiver.DEFAULT).loads
-        assert outcome(capture.stream, findings, Receiver.DEBUG).record == 3
+        assert outcome(capture.stream, findings, posted.DEFAULT).loads
+        assert outcome(capture.stream, findings, posted.DEBUG).record == 3
 
     @pytest.mark.parametrize(
         "blocks", [{b"pc.ram": 5 * PAGE}, {b"pc.rom": 4 * PAGE}, {b"pc.ram": 4 * PAGE - 1, b"pc.rom": PAGE}]
     )
     def test_blocks_that_the_destination_does_not_have_stop_it(self, blocks):
         capture = xbrletools.open(stream().bytes())
-        assert not outcome(capture.stream, list(capture.verify(blocks)), Receiver.DEFAULT).loads
+        assert not outcome(capture.stream, list(capture.verify(blocks)), posted.DEFAULT).loads
 
     def test_blocks_that_the_destination_has_are_fine(self):
         capture = xbrletools.open(stream().bytes())
         findings = list(capture.verify({b"pc.ram": 4 * PAGE, b"more": PAGE}))
-        assert outcome(capture.stream, findings, Receiver.DEFAULT).loads
+        assert outcome(capture.stream, findings, posted.DEFAULT).loads
 
     def loads(self, data: bytes, receiver: Receiver, destination: dict[bytes, int] | None = None) -> bool:
         capture = xbrletools.open(data)
-        return outcome(capture.stream, list(capture.verify(destination)), receiver, destination).loads
+        return outcome(
+            capture.stream, list(capture.verify(destination)), receiver, Destination(blocks=destination)
+        ).loads
 
     def test_a_name_that_the_list_lacks_is_looked_up_at_the_destination(self):
         data = stream().dup(0, 7, b"pc.rom").bytes()
-        assert not self.loads(data, Receiver.DEFAULT)
-        assert not self.loads(data, Receiver.DEFAULT, {b"pc.ram": 4 * PAGE})
-        assert self.loads(data, Receiver.DEFAULT, {b"pc.ram": 4 * PAGE, b"pc.rom": PAGE})
-        assert not self.loads(data, Receiver.DEFAULT, {b"pc.ram": 4 * PAGE, b"pc.rom": 0})
+        assert not self.loads(data, posted.DEFAULT)
+        assert not self.loads(data, posted.DEFAULT, {b"pc.ram": 4 * PAGE})
+        assert self.loads(data, posted.DEFAULT, {b"pc.ram": 4 * PAGE, b"pc.rom": PAGE})
+        assert not self.loads(data, posted.DEFAULT, {b"pc.ram": 4 * PAGE, b"pc.rom": 0})
 
     def list_again(self, *entries: tuple[bytes, int]) -> bytes:
         builder = StreamBuilder({b"pc.ram": 4 * PAGE, b"vga": PAGE}).page(0, A)
@@ -312,7 +314,7 @@ class TestReceivers:
         ],
     )
     def test_each_entry_of_a_second_block_list_is_looked_up_by_itself(self, entries, loads):
-        assert self.loads(self.list_again(*entries), Receiver.DEFAULT) is loads
+        assert self.loads(self.list_again(*entries), posted.DEFAULT) is loads
 
     def test_an_entry_given_twice_does_no_harm_unless_it_contradicts_itself(self):
         def twice(length: int) -> bytes:
@@ -322,42 +324,42 @@ class TestReceivers:
             total = struct.pack(">Q", 4 * PAGE | Flag.MEM_SIZE)
             return data.replace(total, struct.pack(">Q", 4 * PAGE + length | Flag.MEM_SIZE), 1)
 
-        assert self.loads(twice(4 * PAGE), Receiver.DEBUG)
+        assert self.loads(twice(4 * PAGE), posted.DEBUG)
         assert "block-list-form" in rules(twice(4 * PAGE))
-        assert not self.loads(twice(PAGE), Receiver.DEBUG)
+        assert not self.loads(twice(PAGE), posted.DEBUG)
 
     def test_an_older_version_of_the_block_section_is_taken(self):
         sample = (SAMPLES / "posted-8m.bin").read_bytes()
         old = sample.replace(b"\x05block" + struct.pack(">II", 0, 1), b"\x05block" + struct.pack(">II", 0, 0), 1)
         new = sample.replace(b"\x05block" + struct.pack(">II", 0, 1), b"\x05block" + struct.pack(">II", 0, 2), 1)
         assert old != sample != new
-        assert self.loads(old, Receiver.DEBUG)
-        assert not self.loads(new, Receiver.DEBUG)
+        assert self.loads(old, posted.DEBUG)
+        assert not self.loads(new, posted.DEBUG)
 
     def test_a_sum_that_does_not_hold_over_blank_memory_stops_the_debug_build(self):
         lost = StreamBuilder(flags=3).part().delta(0, A, B).bytes()
-        assert self.loads(lost, Receiver.DEFAULT)
-        assert not self.loads(lost, Receiver.DEBUG)
+        assert self.loads(lost, posted.DEFAULT)
+        assert not self.loads(lost, posted.DEBUG)
         found = next(f for f in xbrletools.open(lost).verify() if f.rule == "delta-without-base")
         assert found.evidence == {
             "stated": int(B.sum(dtype=np.uint64)), "blank": int((A ^ B).sum(dtype=np.uint64)),
         }  # fmt: skip
         blank = np.zeros(PAGE, np.uint8)
         fresh = StreamBuilder(flags=3).part().delta(0, blank, changed(blank, 7)).bytes()
-        assert self.loads(fresh, Receiver.DEBUG)
+        assert self.loads(fresh, posted.DEBUG)
 
     def test_words_without_a_kind_are_passed_over_until_one_is_a_record_again(self):
         builder = stream()
         for word in (0x0670632E726F6D00, 1 << 60, 0x80, 0, 0xA0):
             builder.word(word)
         capture = xbrletools.open(builder.dup(2 * PAGE, 9).bytes())
-        assert outcome(capture.stream, list(capture.verify()), Receiver.DEBUG).loads
+        assert outcome(capture.stream, list(capture.verify()), posted.DEBUG).loads
         assert int(capture.memory()["pc.ram"][2, 0]) == 9
 
     def test_a_live_section_without_a_handler_stops_the_receivers_of_2011(self):
         renamed = stream().bytes().replace(b"\x03ram\x00\x00\x00\x00", b"\x03ram\x00\x00\x00\x01", 1)
         capture = xbrletools.open(renamed)
-        assert not outcome(capture.stream, list(capture.verify()), Receiver.DEFAULT).loads
+        assert not outcome(capture.stream, list(capture.verify()), posted.DEFAULT).loads
 
     @pytest.mark.parametrize("kind", [1, 4])
     def test_a_part_whose_type_byte_is_damaged_is_no_device(self, kind):
@@ -368,7 +370,7 @@ class TestReceivers:
         capture = xbrletools.open(bytes(data))
         findings = list(capture.verify())
         assert "unknown-owner" in [f.rule for f in findings]
-        for receiver in (Receiver.DEFAULT, Receiver.DEBUG):
+        for receiver in (posted.DEFAULT, posted.DEBUG):
             assert not outcome(capture.stream, findings, receiver).loads
 
     def test_the_opaque_tail_is_said_to_be_unchecked(self):

@@ -27,7 +27,7 @@ from ..ram.elsewhere import LEFT_OUT
 from ..table.columns import PIECE
 from ..table.kinds import IS_PAGE
 from ..text import shown, size
-from ..verify.receiver import stop_amid_records
+from ..verify.receivers import stop_amid_records
 from . import EXIT_FINDINGS, warn
 from .addresses import giving_cpu, kernel_spans
 from .options import before, examples, refuse, salvaging, viewing

@@ -3,6 +3,7 @@
 import textwrap
 from collections.abc import Iterator
 from dataclasses import asdict
+from itertools import groupby
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
@@ -25,7 +26,7 @@ def as_object(verdict: "Verdict") -> dict[str, Any]:
         "first_lasting_record": verdict.first_lasting_record,
         "pages_wrong": verdict.pages_wrong,
         "causes": [cause_object(cause) for cause in verdict.causes],
-        "receivers": {name: asdict(load) for name, load in verdict.receivers.items()},
+        "receivers": {name: load.as_object() for name, load in verdict.receivers.items()},
         "next": list(verdict.next),
         "without_cause": dict(verdict.others),
     }
@@ -62,7 +63,8 @@ def lines(verdict: "Verdict") -> Iterator[str]:
         if cause.repair is not None:
             parts.append(("Repair", f"inferred: {cause.repair.why}"))
     if verdict.receivers:
-        parts.append(("Loads?", "  ".join(f"{name}: {_loads(load)}." for name, load in verdict.receivers.items())))
+        alike = groupby(verdict.receivers.items(), key=lambda item: _loads(item[1]))
+        parts.append(("Loads?", "  ".join(f"{', '.join(name for name, _ in who)}: {does}." for does, who in alike)))
     parts += [("Next" if i == 0 else "", command) for i, command in enumerate(verdict.next)]
     indent = max(LABEL, len(head) + 2)
     for label, text in parts:
@@ -101,6 +103,10 @@ def _how_sure(cause: "Cause") -> str:
 def _loads(load: Any) -> str:
     if load.loads:
         return f"loads, with {load.wrong_pages:,} wrong pages" if load.wrong_pages else "loads"
+    if load.loads is None:
+        return "cannot be told"
+    if load.goes_on:
+        return "complains and goes on"
     if load.stops_at is not None:
         return f"stops at record {load.stops_at}"
     return f"stops at {load.offset:#x}" if load.offset is not None else "does not load"

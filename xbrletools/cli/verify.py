@@ -4,6 +4,7 @@ import functools
 import json
 import textwrap
 from collections.abc import Callable, Iterable, Mapping
+from dataclasses import replace
 from itertools import islice
 from typing import TYPE_CHECKING, Any
 
@@ -21,6 +22,10 @@ if TYPE_CHECKING:
     from ..verify.verdict import Verdict
 
 PER_CAUSE = 20  # findings of a cause that are shown
+RECEIVER_NAMES = (  # as `verify.receivers.NAMES`, which the help does not import
+    *("vanilla", "default", "debug"),
+    *("qemu-7.2", "qemu-8.2", "qemu-9.2", "qemu-10.0", "qemu-11.1", "today"),
+)
 
 
 def _usage(as_json: bool, sarif: bool) -> None:
@@ -109,10 +114,22 @@ def _print_meaning(name: str) -> None:
 )
 @click.option(
     "--receiver",
-    type=click.Choice(["vanilla", "default", "debug", "today"]),
-    help="Exit with this receiver's verdict. vanilla: QEMU before the XBRLE patch of 2011; default: QEMU with that "
-    "patch; debug: its debug build; today: QEMU today.",
+    "receivers",
+    multiple=True,
+    type=click.Choice(RECEIVER_NAMES),
+    metavar="NAME",
+    help="Exit with this receiver's verdict. Can be given several times. vanilla: QEMU before the XBRLE patch of 2011; "
+    "default: QEMU with that patch; debug: its debug build; qemu-7.2, qemu-8.2, qemu-9.2, qemu-10.0, qemu-11.1; today: "
+    "the newest of these.",
 )
+@click.option(
+    "--capability",
+    "capabilities",
+    multiple=True,
+    metavar="NAME",
+    help="A migration capability that the receiver has switched on, such as multifd. Can be given several times.",
+)
+@click.option("--machine", metavar="NAME", help="The receiver's machine (default: the one that S names).")
 @click.option(
     "--explain",
     metavar="RULE[@RECORD]",
@@ -140,7 +157,9 @@ def command(
     as_json: bool,
     sarif: bool,
     limit: int,
-    receiver: str | None,
+    receivers: tuple[str, ...],
+    capabilities: tuple[str, ...],
+    machine: str | None,
     explain: str | None,
     sender_log: str | None,
     receiver_log: str | None,
@@ -158,8 +177,7 @@ def command(
     stream, 1 it does not.
     """
     from ..verify.checker import found_in
-    from ..verify.receiver import outcome
-    from ..verify.rules import Receiver
+    from ..verify.receivers import Destination, named, outcomes
     from ..verify.verdict import verdict
 
     destination = dict(blocks) if blocks else None
@@ -171,6 +189,11 @@ def command(
 
         found = found.with_loose(disagreements(stream, sender_log, receiver_log))
     concluded = verdict(found)
+    if blocks or machine or capabilities:
+        name = None if machine is None else machine.encode("utf-8", "surrogateescape")
+        where = Destination(name, destination, frozenset(capabilities))
+        told = outcomes(stream, found if blocks else found.first_of_each(), None, where, concluded.pages_wrong)
+        concluded = replace(concluded, receivers=told)
     if explain:
         _explain(opened, concluded, explain)
     elif sarif:
@@ -179,20 +202,30 @@ def command(
         _print_json(concluded)
     else:
         _print(concluded, limit)
-    if receiver is None:
+    if not receivers:
         return EXIT_FINDINGS if found.has_errors or concluded.is_bad else 0
-    return _say_whether_it_loads(receiver, outcome(stream, found, Receiver(receiver), destination))
+    return max(_say_whether_it_loads(name, concluded.receivers[named(name).name]) for name in receivers)
 
 
 def _say_whether_it_loads(receiver: str, verdict: Any) -> int:
     """Say what a receiver makes of the stream. Returns the exit status."""
     if verdict.loads:
-        warn(f"a {receiver} receiver loads this stream")
+        wrong = f", with {verdict.wrong_pages} wrong pages" if verdict.wrong_pages else ""
+        warn(f"a {receiver} receiver loads this stream{wrong}")
         return 0
     place = f"offset {verdict.offset:#x}" if verdict.offset is not None else "the end"
     if verdict.record is not None:
         place += f", record {verdict.record}"
-    warn(f"a {receiver} receiver does not load this stream; it stops at {place}: {verdict.reason}")
+    if verdict.goes_on:
+        warn(f"a {receiver} receiver complains at {place}, and goes on all the same: {verdict.reason}")
+    elif verdict.loads is None:
+        warn(f"whether a {receiver} receiver loads this stream cannot be told from {place} on: {verdict.reason}")
+    else:
+        warn(f"a {receiver} receiver does not load this stream; it stops at {place}: {verdict.reason}")
+    for line in verdict.said:
+        warn(f"  it prints: {line}")
+    for name in verdict.needs:
+        warn(f"  the stream needs the capability {name} (--capability {name})")
     return EXIT_FINDINGS
 
 

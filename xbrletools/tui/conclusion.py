@@ -39,8 +39,11 @@ def clauses(verdict: Verdict) -> list[str]:
         cause = verdict.causes[0]
         more = f" and {len(verdict.causes) - 1} more" if len(verdict.causes) > 1 else ""
         out.append(f"cause: {cause.name.value} ({cause.sure.value}){more}")
+    if not verdict.receivers:
+        return out
     loading = [name for name, told in verdict.receivers.items() if told.loads]
-    out.append(f"loads: {', '.join(loading) if loading else 'none'}")
+    every = len(loading) == len(verdict.receivers)
+    out.append("every receiver loads it" if every else f"loads: {', '.join(loading) if loading else 'none'}")
     return out
 
 

@@ -26,8 +26,7 @@ from ..sender.copies import Copies
 from ..sender.policy import Dups, Policy, Sender, rules_of
 from ..sender.saver import PageRecords, RecordForm, Writer
 from ..sender.transcode import cache_for
-from ..verify.receiver import outcome
-from ..verify.rules import Receiver
+from ..verify.receivers import named, outcome
 from .cases import Value
 
 Ask = Mapping[str, Any]
@@ -174,7 +173,7 @@ def _findings(ask: Ask) -> Answer:
 
 def _receive(ask: Ask) -> Answer:
     with _opened(ask) as capture:
-        verdict = outcome(capture.stream, list(capture.verify()), Receiver(ask["receiver"]))
+        verdict = outcome(capture.stream, capture.verify(), named(ask["receiver"]))
         return {"verdict": OK if verdict.loads else REFUSED}
 
 

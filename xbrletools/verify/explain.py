@@ -9,7 +9,7 @@ from ..memory.moments import page_of
 from ..memory.replay import View
 from ..model import Stream
 from ..table.claims import states_sums
-from .rules import ANY, RULES, STATES_SUMS, Finding, Receiver, Rule
+from .rules import ANY, RULES, STATES_SUMS, Finding, Program, Rule
 
 WIRE_BYTES = 20  # of each record, shown from its word on
 LINE = 16  # bytes of a line of a dump
@@ -123,7 +123,7 @@ def conclusion(stream: Stream, finding: Finding) -> str:
     for case in (str(finding.evidence.get("certainty")), STATES_SUMS if states_sums(dialect) else ANY, ANY):
         if case in rule.conclusions:
             return rule.conclusions[case].format(dialect=dialect.name if dialect else "this")
-    stops = [r.value for r in Receiver if r in rule.stops]
+    stops = [r.value for r in Program if r in rule.stops]
     return f"Receivers that stop at it: {', '.join(stops)}." if stops else "No receiver stops at it."
 
 

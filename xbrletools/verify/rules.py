@@ -19,13 +19,13 @@ class Severity(Enum):
     NOTE = "note"
 
 
-class Receiver(Enum):
-    """A destination whose verdict on a stream can be told."""
+class Program(Enum):
+    """The kinds of programs that load streams: ``stops`` of a rule names them. `receivers` has each as a value."""
 
     VANILLA = "vanilla"  # QEMU before the patch: reads no deltas
     DEFAULT = "default"  # the posted patch as it was built by default: looks at no checksum
     DEBUG = "debug"  # the posted patch with its debug define: rejects a wrong checksum
-    TODAY = "today"  # QEMU of today: RAM version 4, XBZRLE
+    QEMU = "qemu"  # QEMU since 2012, of any version: RAM version 4, XBZRLE
 
 
 class Proof(StrEnum):
@@ -71,7 +71,7 @@ class Rule:
     id: str
     severity: Severity
     sentence: str
-    stops: frozenset[Receiver]
+    stops: frozenset[Program]
     rank: int
     conclusions: Mapping[str, str]
     messages: tuple[str, ...]
@@ -84,10 +84,10 @@ class Rule:
 ANY = ""  # the conclusion in any case without one of its own
 STATES_SUMS = "states sums"  # the conclusion where the dialect's deltas state sums
 
-_NOBODY: frozenset[Receiver] = frozenset()
-_ALL = frozenset(Receiver)
-_TODAY = frozenset((Receiver.TODAY,))
-_POSTED = frozenset((Receiver.DEFAULT, Receiver.DEBUG))
+_NOBODY: frozenset[Program] = frozenset()
+_ALL = frozenset(Program)
+_TODAY = frozenset((Program.QEMU,))
+_POSTED = frozenset((Program.DEFAULT, Program.DEBUG))
 _DECODING = _POSTED | _TODAY
 _E, _W, _N = Severity.ERROR, Severity.WARNING, Severity.NOTE
 
@@ -99,7 +99,7 @@ def _rule(
     id_: str,
     severity: Severity,
     sentence: str,
-    stops: frozenset[Receiver] = _NOBODY,
+    stops: frozenset[Program] = _NOBODY,
     conclusions: Mapping[str, str] | str | None = None,
     messages: tuple[str, ...] = (),
 ) -> Rule:

@@ -19,8 +19,8 @@ from .cause import Began, Cause, CauseName, Sure
 from .found import Found
 from .harm import NO_HARM, Harm, harm
 from .marks import Ints, findings
-from .receiver import outcome
-from .rules import RULES, Finding, Proof, Receiver, Severity
+from .receivers import Outcome, outcomes
+from .rules import RULES, Finding, Proof, Severity
 from .tested import tested
 
 
@@ -33,21 +33,6 @@ class Status(StrEnum):
     DAMAGED = "damaged"  # bytes were changed or lost on the way
     CORRUPT = "corrupt"  # pages are wrong at the end
     UNREADABLE = "unreadable"  # nothing of it reads as a stream
-
-
-@dataclass(frozen=True, slots=True)
-class Load:
-    """What a receiver makes of the stream. ``stops_at`` is the record at which it stops, ``offset`` the byte.
-
-    ``wrong_pages`` are those that it has at the end where it loads, None where that cannot be told or it does not load.
-    ``said`` is why it stops. All that does not apply is None.
-    """
-
-    loads: bool
-    stops_at: int | None = None
-    offset: int | None = None
-    wrong_pages: int | None = None
-    said: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,7 +53,7 @@ class Verdict:
     first_lasting_record: int | None = None
     pages_wrong: int | None = None
     causes: tuple[Cause, ...] = ()
-    receivers: Mapping[str, Load] = field(default_factory=dict)
+    receivers: Mapping[str, Outcome] = field(default_factory=dict)
     others: Mapping[str, int] = field(default_factory=dict)
     next: tuple[str, ...] = ()
     shared: Shared | None = field(default=None, compare=False, repr=False)
@@ -133,7 +118,7 @@ def concluded(split: Shared) -> Verdict:
     where = None
     if lasting is not None and status is Status.CORRUPT:
         where = (*sentences.place_of(stream, lasting), _number(stream, lasting) or 0)
-    receivers = loads(found, pages_wrong)
+    receivers = outcomes(stream, found.first_of_each(), wrong_pages=pages_wrong)
     return Verdict(
         status,
         _summary(stream, status, causes, first, lasting, wrong, pages_wrong),
@@ -171,16 +156,6 @@ def _named(facts: Facts, problem: Problem) -> CauseName:
     if rule is rules.SKIPPED and problem.offset == facts.start and not facts.has_start:
         return CauseName.HEAD_MISSING
     return NAMES.get(rule, CauseName.UNKNOWN)
-
-
-def loads(found: Found, pages_wrong: int | None) -> dict[str, Load]:
-    """What each receiver makes of the stream, by its name."""
-    telling, out = found.first_of_each(), {}
-    for receiver in Receiver:
-        told = outcome(found.stream, telling, receiver)
-        wrong = pages_wrong if told.loads else None
-        out[receiver.value] = Load(told.loads, told.record, told.offset, wrong, told.reason)
-    return out
 
 
 # -- causes ------------------------------------------------------------------------------------------------------------

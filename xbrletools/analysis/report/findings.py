@@ -5,20 +5,13 @@ from ...formats.ram import Kind
 from ...model import Stream
 from ...text import shown
 from ...verify.explain import ChainLink, chain, conclusion
-from ...verify.receiver import outcome
-from ...verify.rules import RULES, Finding, Receiver, Severity
+from ...verify.receivers import RECEIVERS, outcomes
+from ...verify.rules import RULES, Finding, Severity
 from .gather import Report
 from .markup import Markup, clipped, code, more, note, section, table, tag
 
 PER_RULE = 10  # findings of a rule and severity that are shown
 CHAIN = 12  # records behind a finding
-
-_RECEIVERS = {
-    Receiver.VANILLA: "QEMU before the patch",
-    Receiver.DEFAULT: "the posted patch",
-    Receiver.DEBUG: "its debug build",
-    Receiver.TODAY: "QEMU of today",
-}
 
 
 def findings_section(report: Report) -> Markup:
@@ -42,13 +35,13 @@ def findings_section(report: Report) -> Markup:
 def _receivers(stream: Stream, findings: list[Finding]) -> Markup:
     """Which receivers load the capture, and where the others stop."""
     rows = []
-    for receiver in Receiver:
-        result = outcome(stream, findings, receiver)
+    for name, result in outcomes(stream, findings).items():
         place = "the end" if result.offset is None else f"{result.offset:#x}"
         place += "" if result.record is None else f", record {result.record}"
-        loads = "yes" if result.loads else f"no, stops at {place}"
-        rows.append((_RECEIVERS[receiver], loads, clipped(result.reason or "")))
-    return table(("receiver", "loads it", "why not"), rows)
+        loads = "yes" if result.loads else "it complains and goes on" if result.goes_on else f"no, stops at {place}"
+        words = "; ".join(result.said) or result.reason or ""
+        rows.append((RECEIVERS[name].title, loads, clipped(words)))
+    return table(("receiver", "loads it", "what it says"), rows)
 
 
 def _rule(stream: Stream, severity: Severity, rule: str, members: list[Finding]) -> Markup:

@@ -1,6 +1,7 @@
 """The parts of the overview, as lines for a width and a height. Each line may lead to another screen."""
 
 from collections import Counter
+from itertools import groupby
 
 import numpy as np
 from numpy.typing import NDArray
@@ -12,6 +13,7 @@ from ...formats.qevm import SectionType
 from ...formats.ram import DELTA_KINDS, PAGE_KINDS, Kind
 from ...model import Facts
 from ...text import shown
+from ...verify.receivers import Outcome
 from ...verify.rules import Severity
 from ...verify.verdict import Verdict
 from ..charts import cropped, stacked, thin
@@ -50,20 +52,34 @@ def verdict(session: Session, width: int, height: int, colours: Palette) -> list
     if len(found.causes) > _CAUSES:
         entries.append(([(f" and {counted(len(found.causes) - _CAUSES, 'more cause')}", "dim")], _TO_FINDINGS))
     entries.append(([], None))
-    for name, told in found.receivers.items():
-        if told.loads:
-            wrong = told.wrong_pages
-            word = f"loads it, with {counted(wrong, 'wrong page')}" if wrong else "loads it"
-            shade = style(colours.wrong if wrong else colours.good)
-            where = None
-        else:
-            at = f" at record {told.stops_at}" if told.stops_at is not None else ""
-            word, shade, where = f"stops{at}: {told.said}", style(colours.dim), _row(session, told.stops_at)
-        mark, words = "●" if told.loads else "○", fit(word, max(1, width - 14))
-        line: Line = [(f" {mark} ", shade), (f"{name:<10}", ""), (words, shade)]
-        entries.append((line, where))
+    entries += _receivers(session, found, width, colours)
     entries += _severities(session)
     return entries
+
+
+def _receivers(session: Session, found: Verdict, width: int, colours: Palette) -> list[Entry]:
+    """What each receiver makes of it. Neighbours that make the same of it share a line."""
+    entries: list[Entry] = []
+    for word, group in groupby(found.receivers.items(), key=lambda item: _outcome(item[1])):
+        names, told = zip(*group, strict=True)
+        mark, shade = "○", style(colours.dim)
+        if told[0].loads:
+            mark, shade = "●", style(colours.wrong if told[0].wrong_pages else colours.good)
+        name = names[0] if len(names) == 1 else f"{names[0]} to {names[-1]}"
+        where = None if told[0].loads else _row(session, told[0].stops_at)
+        words = fit(word, max(1, width - 24))
+        entries.append(([(f" {mark} ", shade), (f"{name:<20}", ""), (words, shade)], where))
+    return entries
+
+
+def _outcome(told: Outcome) -> str:
+    """What a receiver makes of it, in a few words."""
+    if told.loads is None:
+        return f"cannot be told: {told.reason}" if told.reason else "cannot be told"
+    if told.loads:
+        return f"loads it, with {counted(told.wrong_pages, 'wrong page')}" if told.wrong_pages else "loads it"
+    at = f" at record {told.stops_at}" if told.stops_at is not None else ""
+    return f"stops{at}: {told.reason}"
 
 
 def _row(session: Session, record: int | None) -> Goto | None:

@@ -1,0 +1,45 @@
+"""What a real QEMU says of edited streams, against what `xbrle verify --receiver` says it would. With every QEMU found.
+
+`python -m tests.qemu --receivers 500` asks more.
+"""
+
+import pytest
+
+import xbrletools
+from tests.qemu.edits import EDITS, Places, ask, made
+from tests.qemu.guest import EMULATORS, Emulator
+from xbrletools.verify.receivers import RECEIVERS, Destination, outcome
+
+pytestmark = [
+    pytest.mark.skipif(not EMULATORS, reason="qemu-system-x86_64 is not installed; .ci/install-tools does it"),
+    pytest.mark.parametrize("emulator", EMULATORS, ids=lambda emulator: emulator.label),
+]
+MACHINE = ("-M", "pc-i440fx-7.2", "-m", "16")
+IN_THE_GATE = 1  # seeds of each kind; other ones than those in tests/verify/receivers_said.json
+
+
+def difference(kind: str, seed: int, emulator: Emulator, at: Places, folder) -> str | None:
+    """What the real QEMU and the receiver of its version say, where that is not the same. Asks nothing in vain."""
+    receiver = RECEIVERS.get(f"qemu-{emulator.version[0]}.{emulator.version[1]}")
+    if receiver is None:
+        return None
+    path = folder / "S"
+    path.write_bytes(made(kind, seed, at))
+    try:
+        capture = xbrletools.open(path)
+    except xbrletools.XbrleError:
+        return None  # not a stream: no receiver is asked
+    destination = Destination(b"pc-i440fx-7.2", {b.name: b.length for b in at.blocks})
+    ours = outcome(capture.stream, capture.verify(), receiver, destination)
+    if ours.loads is None:
+        return None
+    real = ask(emulator, path, *MACHINE)
+    same = ours.loads == real.loads and (list(ours.said) == real.lines or (not ours.loads and not ours.said))
+    return None if same else f"{kind} {seed} {emulator.label}: {real} and not {ours}"
+
+
+@pytest.mark.parametrize("kind", EDITS)
+def test_a_real_qemu_says_what_its_receiver_says(kind, emulator, tmp_path, corpus):
+    at = Places(corpus("cases/receivers/base-7.2.bin"))
+    found = [difference(kind, 1000 + seed, emulator, at, tmp_path) for seed in range(IN_THE_GATE)]
+    assert [f for f in found if f] == []

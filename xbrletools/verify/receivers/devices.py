@@ -1,0 +1,140 @@
+"""Which device sections a destination loads, and where it sees each one end."""
+
+import errno
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from construct import ConstructError
+
+from ...container import devices
+from ...errors import XbrleError
+from ...formats import iterable, qevm
+from ...model import Stream, once
+from ...table.sections import Section
+from .tape import c_string
+from .values import DeviceState
+from .words import CHAINED, Fault, Version, refused
+
+
+@dataclass(frozen=True, slots=True)
+class Known:
+    """The device sections that a destination loads. ``states`` is None where any name is taken for known."""
+
+    states: Mapping[tuple[bytes, int], DeviceState] | None
+
+    def find(self, name: bytes, instance: int) -> DeviceState | None:
+        """The section of this name and instance."""
+        return None if self.states is None else self.states.get((name, instance))
+
+    def newest(self, name: bytes, instance: int) -> int | None:
+        """The newest version of a section that it takes, or None where it does not have the section."""
+        if self.states is None or (name in iterable.SECTIONS and instance == 0):
+            return 0xFFFFFFFF
+        found = self.states.get((name, instance))
+        return None if found is None else found.version
+
+
+def known(stream: Stream, given: Sequence[DeviceState] | None) -> Known:
+    """What is ``given`` of the destination, else what the stream's own VM description has."""
+    if given is not None:
+        return Known({(d.name, d.instance): d for d in given})
+    return own(stream)
+
+
+@once
+def own(stream: Stream) -> Known:
+    """The devices that the stream's VM description lists: a destination that is set up as the source was has them."""
+    try:
+        found = devices.description(stream)
+    except XbrleError:
+        found = None
+    if found is None or found.damage is not None or not found.devices:
+        return Known(None)
+    return Known({(d.name, d.instance_id): _state(d) for d in found.devices})
+
+
+def _state(device: devices.Device) -> DeviceState:
+    version = device.entry.get("version")
+    newest = version if isinstance(version, int) and not isinstance(version, bool) else 0xFFFFFFFF
+    return DeviceState(device.name, device.instance_id, newest, None, device.entry, own=True)
+
+
+def entry_of(stream: Stream, section: Section) -> Mapping[str, Any] | None:
+    """The entry of the stream's own description for a section, or None where it has none."""
+    try:
+        found = devices.entries(stream).get(section.index)
+    except XbrleError:
+        return None
+    return None if found is None else found.entry
+
+
+@dataclass(frozen=True, slots=True)
+class End:
+    """Where a device's data ends as its description has it, or the ``unknown`` subsection that stops it there."""
+
+    at: int
+    unknown: bytes | None = None
+    device: str = ""
+
+
+def end_of(stream: Stream, entry: Mapping[str, Any], data: int) -> End | None:
+    """Where the fields of a device section end, whose data begins at offset ``data``. None where that is not sure.
+
+    The fields have the sizes that ``entry`` states, the section's description. After them come subsections in any
+    order: QEMU skips what is not one of this device, and refuses one that it does not know [Q].
+    """
+    size = _size({k: v for k, v in entry.items() if k != "subsections"})
+    if size is None:
+        return None
+    base = str(entry.get("vmsd_name", "")).encode("utf-8", "surrogatepass")
+    at = data + size
+    parts = {str(s.get("vmsd_name", "")).encode("utf-8", "surrogatepass"): s for s in _subsections(entry)}
+    for _ in range(2 * len(parts) + 1):
+        try:
+            head = qevm.SubsectionHeader.parse(stream.data[at : at + qevm.SUBSECTION_HEADER_MAX].tobytes())
+        except ConstructError:
+            return End(at)
+        name = bytes(head.idstr)
+        if len(name) <= len(base) or not name.startswith(base):
+            return End(at)
+        if name not in parts:
+            return End(at, name, base.decode("utf-8", "replace"))
+        inner = _size(parts[name])
+        if inner is None:
+            return None
+        at += len(qevm.SubsectionHeader.build(head)) + inner
+    return None
+
+
+def unknown_subsection(version: Version, end: End) -> Fault:
+    """A subsection that the device does not have."""
+    if version < CHAINED:
+        return Fault(errno.ENOENT)
+    return refused(f"VM subsection '{c_string(end.unknown or b'')}' in '{end.device}' does not exist")
+
+
+def _size(entry: Mapping[str, Any]) -> int | None:
+    return devices.described_size(devices.Device(b"", 0, entry))
+
+
+def _subsections(entry: Mapping[str, Any]) -> list[Mapping[str, Any]]:
+    found = entry.get("subsections")
+    return [s for s in found if isinstance(s, dict)] if isinstance(found, list) else []
+
+
+def field_at(entry: Mapping[str, Any], size: int) -> tuple[str, str]:
+    """The names of the struct and of the field that ``size`` bytes of a section end in, as QEMU prints them."""
+    name = str(entry.get("vmsd_name", entry.get("name", "")))
+    for field in entry.get("fields") or ():
+        if not isinstance(field, dict):
+            continue
+        count = field.get("array_len", 1)
+        length = int(field.get("size", 0)) * int(count)
+        if size < length:
+            inner = field.get("struct")
+            if isinstance(inner, dict) and inner.get("fields"):
+                return field_at(inner, size % max(1, int(field.get("size", 1))))
+            return name, str(field.get("name", ""))
+        size -= length
+    return name, ""

@@ -23,7 +23,14 @@ from xbrletools.formats.ram import Flag, Kind
 PAGE = 4096
 TIMEOUT = 30  # seconds
 #: Lines that are about the program's surroundings, not about the stream.
-_ASIDE = ("deprecated: machines", "initialize module", "same build", "terminating on signal", "local uuid isn't set")
+_ASIDE = (
+    "deprecated: machines",
+    "initialize module",
+    "same build",
+    "terminating on signal",
+    "local uuid isn't set",
+    "no peer",
+)
 
 
 @dataclass(frozen=True)
@@ -34,13 +41,25 @@ class Said:
     lines: list[str]
 
 
-def ask(emulator: Emulator, stream: Path, *more: str) -> Said:
-    """Have a QEMU load a stream, as the source of a plain PC would be set up."""
+def ask(emulator: Emulator, stream: Path, *more: str, quiet: bool = True) -> Said:
+    """Have a QEMU load a stream. ``quiet``: a PC with its default devices, but no network, VGA and serial port."""
     with tempfile.TemporaryDirectory(dir="/tmp") as folder:
         path = Path(folder) / "qmp"
-        quiet = ("-display", "none", "-net", "none", "-vga", "none", "-serial", "none", "-accel", "tcg", "-S")
+        less = ("-net", "none", "-vga", "none", "-serial", "none") if quiet else ()
         audio = ("-audio", "none") if emulator.version >= (8,) else ()
-        command = [*emulator.command, *quiet, *audio, *more, "-qmp", f"unix:{path},server=on,wait=off"]
+        command = [
+            *emulator.command,
+            "-display",
+            "none",
+            "-accel",
+            "tcg",
+            "-S",
+            *less,
+            *audio,
+            *more,
+            "-qmp",
+            f"unix:{path},server=on,wait=off",
+        ]
         process = subprocess.Popen(
             [*command, "-incoming", f"exec:cat {stream}"],
             env=os.environ | emulator.environment,

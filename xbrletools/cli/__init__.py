@@ -37,6 +37,8 @@ COMMANDS = {
     "diff": "Compare memory and devices: two captures, or two moments of one.",
     "extract": "Write memory to files: raw, ELF core or LiME.",
     "salvage": "Recover what a damaged or truncated capture still holds.",
+    "describe": "Describe a destination: machine, RAM blocks, devices, capabilities.",
+    "check": "Say whether a capture would load at a destination, and what would refuse it.",
     "log": "Write the mig.log of either end, or check a real one.",
     "sender": "Identify the program that wrote a capture, and its page cache.",
     "encode": "Write a migration stream from memory snapshots.",

@@ -100,6 +100,8 @@ READ = frozenset(
         "sender_log",
         "receiver_log",
         "symbols",
+        "destination",
+        "dump_vmstate",
     )
 )
 _CHANNELS_MAX = 256  # files S.1, S.2 ... beside S that are looked for

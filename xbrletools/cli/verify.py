@@ -131,6 +131,12 @@ def _print_meaning(name: str) -> None:
 )
 @click.option("--machine", metavar="NAME", help="The receiver's machine (default: the one that S names).")
 @click.option(
+    "--on",
+    "destination",
+    metavar="DESCRIPTION",
+    help="What the receiver has, as xbrle describe wrote it. --machine, --blocks and --capability count before it.",
+)
+@click.option(
     "--explain",
     metavar="RULE[@RECORD]",
     help="Show one finding with all the records behind it, and their first bytes. Without S, say what the rule means.",
@@ -160,6 +166,7 @@ def command(
     receivers: tuple[str, ...],
     capabilities: tuple[str, ...],
     machine: str | None,
+    destination: str | None,
     explain: str | None,
     sender_log: str | None,
     receiver_log: str | None,
@@ -177,10 +184,9 @@ def command(
     stream, 1 it does not.
     """
     from ..verify.checker import found_in
-    from ..verify.receivers import Destination, named, outcomes
+    from ..verify.receivers import named, outcomes
     from ..verify.verdict import verdict
 
-    destination = dict(blocks) if blocks else None
     stream = opened.stream
     click.get_current_context().meta[_READ] = True
     found = found_in(stream, blocks or None)
@@ -189,10 +195,14 @@ def command(
 
         found = found.with_loose(disagreements(stream, sender_log, receiver_log))
     concluded = verdict(found)
-    if blocks or machine or capabilities:
-        name = None if machine is None else machine.encode("utf-8", "surrogateescape")
-        where = Destination(name, destination, frozenset(capabilities))
-        told = outcomes(stream, found if blocks else found.first_of_each(), None, where, concluded.pages_wrong)
+    if blocks or machine or capabilities or destination:
+        where = _destination(stream, destination)
+        if machine is not None:
+            where = replace(where, machine=machine.encode("utf-8", "surrogateescape"))
+        where = replace(
+            where, blocks=dict(blocks) if blocks else where.blocks, capabilities=where.capabilities | set(capabilities)
+        )
+        told = outcomes(stream, found, None, where, concluded.pages_wrong)
         concluded = replace(concluded, receivers=told)
     if explain:
         _explain(opened, concluded, explain)
@@ -205,6 +215,15 @@ def command(
     if not receivers:
         return EXIT_FINDINGS if found.has_errors or concluded.is_bad else 0
     return max(_say_whether_it_loads(name, concluded.receivers[named(name).name]) for name in receivers)
+
+
+def _destination(stream: Any, path: str | None) -> Any:
+    """What ``--on`` says of the destination."""
+    from ..analysis.destination import destination
+    from ..verify.receivers import Destination
+    from .describe import description_in
+
+    return Destination() if path is None else destination(description_in(path), stream)
 
 
 def _say_whether_it_loads(receiver: str, verdict: Any) -> int:

@@ -1,7 +1,8 @@
 """Which device sections a destination loads, and where it sees each one end."""
 
 import errno
-from collections.abc import Mapping, Sequence
+import re
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -78,11 +79,12 @@ class End:
     device: str = ""
 
 
-def end_of(stream: Stream, entry: Mapping[str, Any], data: int) -> End | None:
+def end_of(stream: Stream, entry: Mapping[str, Any], data: int, known: frozenset[bytes] | None = None) -> End | None:
     """Where the fields of a device section end, whose data begins at offset ``data``. None where that is not sure.
 
     The fields have the sizes that ``entry`` states, the section's description. After them come subsections in any
-    order: QEMU skips what is not one of this device, and refuses one that it does not know [Q].
+    order: QEMU skips what is not one of this device, and refuses one that it does not know [Q]. ``known`` are those
+    that the destination knows, by default all that the description has.
     """
     size = _size({k: v for k, v in entry.items() if k != "subsections"})
     if size is None:
@@ -98,7 +100,7 @@ def end_of(stream: Stream, entry: Mapping[str, Any], data: int) -> End | None:
         name = bytes(head.idstr)
         if len(name) <= len(base) or not name.startswith(base):
             return End(at)
-        if name not in parts:
+        if name not in parts or (known is not None and name not in known):
             return End(at, name, base.decode("utf-8", "replace"))
         inner = _size(parts[name])
         if inner is None:
@@ -112,6 +114,59 @@ def unknown_subsection(version: Version, end: End) -> Fault:
     if version < CHAINED:
         return Fault(errno.ENOENT)
     return refused(f"VM subsection '{c_string(end.unknown or b'')}' in '{end.device}' does not exist")
+
+
+def as_read(sent: Mapping[str, Any], own: Mapping[str, Any]) -> Mapping[str, Any] | None:
+    """The description by which a destination reads a device: of what was ``sent``, or its ``own``.
+
+    An array can have another length at the destination. Where the field before it counts its elements, that count is
+    sent. Else the destination reads as many as it has itself. None where both kinds occur.
+    """
+    if _names(sent) != _names(own):
+        return own
+    counted = set(_other_arrays(sent, own))
+    return None if len(counted) > 1 else own if counted == {False} else sent
+
+
+_COUNT = re.compile(r"num|count|len|size|nr|entries|used", re.IGNORECASE)
+
+
+def _other_arrays(sent: Mapping[str, Any], own: Mapping[str, Any], depth: int = 0) -> Iterator[bool]:
+    """For each array of another size, in fields and in subsections that both have: whether its count is sent."""
+    if depth > devices.DEPTH_MAX:
+        return
+    before = ""
+    for one, other in zip(_fields(sent), _fields(own), strict=False):
+        inner, own_inner = one.get("struct"), other.get("struct")
+        if isinstance(inner, dict) and isinstance(own_inner, dict):
+            yield from _other_arrays(inner, own_inner, depth + 1)
+        if one.get("array_len") != other.get("array_len") or (one.get("size") != other.get("size") and not inner):
+            yield bool(_COUNT.search(before))
+        before = str(one.get("name", ""))
+    parts = {str(s.get("vmsd_name")): s for s in _subsections(own)}
+    for part in _subsections(sent):
+        if str(part.get("vmsd_name")) in parts:
+            yield from _other_arrays(part, parts[str(part.get("vmsd_name"))], depth + 1)
+
+
+def with_own_parts(sent: Mapping[str, Any], own: Mapping[str, Any]) -> list[Mapping[str, Any]]:
+    """The subsections that were sent, as the destination has them where it has them too."""
+    parts = {str(s.get("vmsd_name")): s for s in _subsections(own)}
+    return [parts.get(str(s.get("vmsd_name")), s) for s in _subsections(sent)]
+
+
+def _fields(entry: Mapping[str, Any]) -> list[Mapping[str, Any]]:
+    found = entry.get("fields")
+    return [f for f in found if isinstance(f, dict)] if isinstance(found, list) else []
+
+
+def _names(entry: Mapping[str, Any], depth: int = 0) -> list[Any]:
+    out: list[Any] = []
+    for one in _fields(entry) if depth < devices.DEPTH_MAX else ():
+        if not one.get("index"):
+            inner = one.get("struct")
+            out.append((one.get("name"), _names(inner, depth + 1) if isinstance(inner, dict) else None))
+    return out
 
 
 def _size(entry: Mapping[str, Any]) -> int | None:

@@ -192,13 +192,18 @@ def versions(on: Loading, name: str, version: int, newest: int, oldest: int) -> 
     )
 
 
+def same_machine(found: bytes, own: bytes) -> bool:
+    """Whether QEMU takes a machine's name for its own: it compares no more than the length that the stream states."""
+    return (found.partition(b"\0")[0] + b"\0")[: len(found)] == (own + b"\0")[: len(found)]
+
+
 def _agreed(on: Loading, machine: bytes, bits: int, names: list[str]) -> Fault | None:
     """What QEMU checks after it has read CONFIGURATION."""
     hook = "post load hook failed for: configuration, version_id: 1, minimum_version: 0"
     own = on.destination.machine
     fault = None
     page_bits = on.stream.page_size.bit_length() - 1
-    if own is not None and (machine.partition(b"\0")[0] + b"\0")[: len(machine)] != (own + b"\0")[: len(machine)]:
+    if own is not None and not same_machine(machine, own):
         fault = refused(f"Machine type received is '{c_string(machine)}' and local is '{c_string(own)}'")
     elif bits != page_bits and bits != ram.PAGE_SIZE.bit_length() - 1:
         fault = refused(f"Received TARGET_PAGE_BITS is {bits} but local is {page_bits}")

@@ -18,6 +18,7 @@ from .. import rules
 from . import devices, loading
 from .commands import LISTENING, RUNNING, Path, command
 from .loading import Loading
+from .loading import same_machine as same_machine
 from .onward import Live, block_before, instance_of, last_row, read_on, read_record
 from .records import FLUSH, HOOK_PASSES, NO_COMPRESS, ZERO_ONLY
 from .suspects import Suspicion, block_lists, suspects
@@ -45,11 +46,15 @@ def receiver(*version: int) -> Receiver:
 _ALIASES = {b"pc": b"pc-i440fx-", b"q35": b"pc-q35-", b"virt": b"virt-", b"pseries": b"pseries-"}
 
 
+def machine_of(name: bytes | None, version: Version) -> bytes | None:
+    """The full name of a machine, which can be given by its alias."""
+    alias = _ALIASES.get(name or b"")
+    return name if alias is None else alias + ".".join(map(str, version)).encode()
+
+
 def judged(stream: Stream, seen: Seen, destination: Destination, version: Version) -> Outcome | None:
     """Where QEMU ``version`` stops, or None if it loads the stream to its end."""
-    alias = _ALIASES.get(destination.machine or b"")
-    if alias is not None:
-        destination = replace(destination, machine=alias + ".".join(map(str, version)).encode())
+    destination = replace(destination, machine=machine_of(destination.machine, version))
     on = Loading(stream, version, destination, devices.known(stream, destination.devices))
     path = Path()
     complaint: Outcome | None = None
@@ -144,15 +149,21 @@ def _opened(on: Loading, section: Section) -> Fault | None:
 def _device(on: Loading, section: Section, section_id: int, name: bytes, instance: int, version: int) -> Fault | None:
     """Whether a device's data ends where the destination's fields end."""
     state = on.known.find(name, instance)
-    entry = devices.entry_of(on.stream, section) if state is None or state.own else state.entry
-    if entry is None or state is None:
+    entry = devices.entry_of(on.stream, section)
+    if state is None or entry is None:
         return None
     if state.minimum is not None and version < state.minimum:
         fault = loading.versions(on, name.decode("utf-8", "replace"), version, state.version, state.minimum)
         return loading.within(on, fault, section_id, name, version, instance)
-    if version < state.version:
+    if version < state.version and (state.own or state.entry is not None):
         return None  # older fields, which the description does not have
-    end = devices.end_of(on.stream, entry, section.data)
+    if state.entry is not None and not state.own:
+        read = devices.as_read(entry, state.entry)
+        if read is None:
+            return Fault(0, where_unknown=True)
+        parts = devices.with_own_parts(entry, state.entry) if read is state.entry else entry.get("subsections")
+        entry = {**read, "subsections": parts}
+    end = devices.end_of(on.stream, entry, section.data, state.subsections)
     if end is None or section.found_by is Boundary.CUT:
         return None
     if end.unknown is not None:

@@ -14,7 +14,8 @@ class DeviceState:
 
     ``version`` is the newest that it takes, ``minimum`` the oldest, None where that is not known. ``entry`` is its
     description, as the VM description of a stream has it. It is None where the destination only has the name. ``own``:
-    this comes from the stream itself, of whose devices two can share name and instance.
+    this comes from the stream itself, of whose devices two can share name and instance. ``subsections`` are all that it
+    knows, None where that cannot be told.
     """
 
     name: bytes
@@ -23,6 +24,7 @@ class DeviceState:
     minimum: int | None = None
     entry: Mapping[str, Any] | None = None
     own: bool = False
+    subsections: frozenset[bytes] | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -7,9 +7,11 @@ what stands before its entries. A file that does not fit is refused, and never b
 import os
 import re
 import zlib
+from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from construct import ConstructError
@@ -119,6 +121,32 @@ def read(path: str, data: NDArray[np.uint8]) -> Arrivals:
         if zlib.crc32(data[max(0, end - times.CHECKED) : end].data) != int(entries["crc"][i]):
             raise XbrleError(f"{path}: is another capture's: the bytes before {end:#x} are not those it was made with")
     return Arrivals(path, int(header.started), offset, elapsed)
+
+
+def as_json(when: Arrivals) -> dict[str, Any]:
+    """When a capture came, how long it took and how fast it was, as JSON has it. Seconds count from the first byte."""
+    return {
+        "started": when.clock(0),
+        "ended": when.clock(int(when.elapsed[-1])),
+        "seconds": when.seconds,
+        "bytes": int(when.offset[-1]),
+        "bytes_per_second": when.rate,
+    }
+
+
+def words(arrival: Mapping[str, Any]) -> str:
+    """What `as_json` gives, in one line for a person."""
+    line = f"{arrival['started']} to {arrival['ended']}, {arrival['seconds']:.3f} s"
+    speed = arrival["bytes_per_second"]
+    return line if speed is None else f"{line}, {rate(speed)}"
+
+
+def rate(count: float) -> str:
+    """Bytes a second, for a person: 117.3 MB/s."""
+    for unit, size in (("GB", 1e9), ("MB", 1e6), ("kB", 1e3)):
+        if count >= size:
+            return f"{count / size:.1f} {unit}/s"
+    return f"{count:.0f} B/s"
 
 
 def record_at(stream: Stream, arrivals: Arrivals, text: str) -> int:

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from ..analysis import facts, guest, places
+from ..analysis import arrivals, facts, guest, places
 from ..capture import Capture
 from ..container import devices, returnpath
 from ..errors import XbrleError
@@ -24,6 +24,7 @@ from . import EXIT_FINDINGS, warn
 from .options import before, examples, salvaging
 from .output import report, show
 from .parts import show_part
+from .times import times_of
 from .writer import say
 
 if TYPE_CHECKING:
@@ -83,12 +84,14 @@ def command(opened: Capture, as_json: bool, xml: bool, commands: bool) -> int:
     about = facts.as_json(overview, opened.source, opened.channels, _reverse(opened))
     shown_status, why = of_scan(overview.facts)
     about["verdict"] = {"status": shown_status, "summary": why}
+    when, times_status = times_of(opened) if at_hand else (None, 0)
+    about["arrival"] = None if when is None else arrivals.as_json(when)
     about["physical"], about["guest"] = _memory(opened) if at_hand else (None, None)
     if as_json:
         say(json.dumps(about, indent=2))
     else:
         _show(about, facts.dialect_words(overview.facts.reading))
-    status = report(overview.facts.problems)
+    status = max(times_status, report(overview.facts.problems))
     damage = _description_damage(opened) if at_hand else None
     if damage is None:
         return status
@@ -177,6 +180,8 @@ def _summary(about: dict[str, Any], dialect: str) -> list[tuple[str, str]]:
     lines += [("left out", p["message"]) for p in about["problems"] if p["rule"] == elsewhere.LEFT_OUT]
     if about["reverse"]:
         lines.append(("return path", _reverse_words(about["reverse"])))
+    if about["arrival"] is not None:
+        lines.append(("arrived", arrivals.words(about["arrival"])))
     lines.append(("container", container))
     if about["stream_offset"]:
         lines.append(("begins", f"at {about['stream_offset']:#x}; offsets count from the beginning of the file"))

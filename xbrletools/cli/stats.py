@@ -9,6 +9,8 @@ import click
 import numpy as np
 
 from ..analysis import printed, stats
+from ..analysis.arrivals import as_json as arrival_json
+from ..analysis.arrivals import rate, words
 from ..analysis.stats import Stats, Tally
 from ..capture import Capture
 from ..formats import ram
@@ -23,7 +25,7 @@ from ..text import shown, size
 from . import EXIT_FINDINGS, warn
 from .options import before, examples, salvaging
 from .output import report
-from .times import arrival, came, rate, times_of
+from .times import times_of
 from .writer import say, write
 
 if TYPE_CHECKING:
@@ -162,7 +164,7 @@ def _object(facts: Facts, sums: Stats, channels: "Sequence[Channel]", when: "Arr
             }
             for block, tally in sorted(sums.blocks().items())
         ],
-        **({} if when is None else {"arrival": arrival(when)}),
+        **({} if when is None else {"arrival": arrival_json(when)}),
     }
 
 
@@ -207,7 +209,7 @@ def _text(facts: Facts, sums: Stats, channels: "Sequence[Channel]", skipped: int
     parts = [
         _kind_table(sums),
         _summary(sums, channels, skipped),
-        "" if when is None else came(when),
+        "" if when is None else f"arrived {words(arrival_json(when))}",
         _channel_table(sums, channels),
         _pass_table(facts, sums, when),
     ]

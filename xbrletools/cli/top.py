@@ -17,7 +17,7 @@ from . import warn
 from .filtering import filtering, wanted_of
 from .options import before, examples, json_lines, salvaging
 from .output import report
-from .times import rate, times_of
+from .times import times_of
 from .writer import say
 
 if TYPE_CHECKING:
@@ -225,6 +225,8 @@ def _text(
     ]
     lines = [_summary(found, by)]
     if when is not None and when.seconds:
+        from ..analysis.arrivals import rate
+
         resent = float(found.resent_bytes.sum()) / when.seconds
         lines.append(f"in {when.seconds:.3f} s: {found.resends.sum() / when.seconds:.1f} resends/s, {rate(resent)}")
     lines += ["", *_aligned(table)]

@@ -15,6 +15,7 @@ from ...verify.checker import found_in, verify
 from ...verify.rules import Finding, Severity
 from ...verify.verdict import Verdict, verdict
 from .. import facts, stats
+from ..arrivals import Arrivals, beside
 from ..facts import Overview
 from ..guest import Guest, guest_of
 from ..stats import Stats
@@ -33,6 +34,7 @@ class Report:
     verdict: Verdict | None
     sender: Fingerprint | None
     image: Image | None
+    arrivals: Arrivals | None
     where: PhysicalMap | None
     guest: Guest | None
     failures: dict[str, str]
@@ -70,6 +72,7 @@ def gather(stream: Stream) -> Report:
         part("verdict", lambda: verdict(found_in(stream))),
         part("sender", lambda: fingerprint(stream)),
         part("image", lambda: memory_of(stream)),
+        part("arrivals", lambda: beside(stream.source)),
         where,
         part("guest", lambda: guest_of(stream, where)) if where is not None else None,
         failures,

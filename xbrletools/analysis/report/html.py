@@ -8,6 +8,7 @@ from ...formats.ram import PAGE_KINDS, Kind
 from ...table.sections import CERTAINTY, STAGE_OF
 from ...text import shown
 from ...verify.rules import Severity
+from .. import arrivals
 from ..facts import Overview, SectionGroup, dialect_words
 from ..stats import Stats
 from .findings import PER_RULE, findings_section
@@ -116,6 +117,10 @@ def _what_it_is(report: Report) -> Markup:
     rows: list[tuple[object, object]] = [("container", f"QEVM, file version {facts.file_version}{wrapper}")]
     if facts.start:
         rows.append(("begins", f"at {facts.start:#x}; offsets count from the beginning of the file"))
+    if report.arrivals is not None:
+        rows.append(("arrived", arrivals.words(arrivals.as_json(report.arrivals))))
+    elif "arrivals" in report.failures:
+        rows.append(("arrived", clipped(report.failures["arrivals"])))
     if facts.machine is not None:
         rows.append(("machine", shown(facts.machine)))
     if facts.capabilities:

@@ -1,0 +1,71 @@
+"""Commands on a capture whose arrival was recorded: clock times and rates, and times that are not this capture's."""
+
+import json
+
+import pytest
+
+from tests.analysis.test_arrivals import POSTED, even, written
+from tests.cli.run import run
+
+
+@pytest.fixture
+def timed(tmp_path):
+    """The sample as if it had come evenly, in ten seconds."""
+    path, data = tmp_path / "S", POSTED.read_bytes()
+    path.write_bytes(data)
+    written(path, data, even(data))
+    return path
+
+
+@pytest.fixture
+def wrong(timed):
+    """The same beside times of other bytes."""
+    written(timed, bytes(1 << 21), even(POSTED.read_bytes()))
+    return timed
+
+
+def test_info_says_when_it_came_and_how_fast(timed, capsys):
+    status, out, err = run(capsys, "info", timed)
+    assert (status, err) == (0, "")
+    assert "2023-11-14T22:13:20.000Z to 2023-11-14T22:13:30.000Z, 10.000 s, 115.2 kB/s" in " ".join(out.split())
+    arrival = json.loads(run(capsys, "info", timed, "--json")[1])["arrival"]
+    assert arrival["seconds"] == 10
+    assert arrival["bytes"] == timed.stat().st_size
+    assert arrival["bytes_per_second"] == pytest.approx(timed.stat().st_size / 10)
+    assert json.loads(run(capsys, "info", POSTED, "--json")[1])["arrival"] is None
+
+
+def test_stats_has_the_pace_of_each_pass(timed, capsys):
+    status, out, err = run(capsys, "stats", timed)
+    assert (status, err) == (0, "")
+    row = next(line.split() for line in out.splitlines() if line.startswith("pc.ram      2 "))
+    assert row[7:] == ["3.770", "0.740", "115.8", "kB/s"]
+    found = json.loads(run(capsys, "stats", timed, "--json")[1])
+    passes = found["blocks"][0]["passes"]
+    assert [p["began"] for p in passes] == sorted(p["began"] for p in passes)
+    assert all(0 <= p["began"] < p["ended"] <= 10 for p in passes)
+    assert found["arrival"]["seconds"] == 10
+    assert "began" not in json.loads(run(capsys, "stats", POSTED, "--json")[1])["blocks"][0]["passes"][0]
+
+
+def test_top_has_resends_a_second(timed, capsys):
+    status, out, err = run(capsys, "top", timed)
+    assert (status, err) == (0, "")
+    assert "in 10.000 s: 44.5 resends/s, 71.1 kB/s" in out
+    first = json.loads(run(capsys, "top", timed, "--json", "--limit", "1")[1])
+    assert first["resends_per_second"] == first["resends"] / 10
+    assert first["resent_bytes_per_second"] == first["resent_bytes"] / 10
+
+
+def test_the_report_has_it(timed, capsys, tmp_path):
+    assert run(capsys, "report", timed, "-o", tmp_path / "R.html")[0] == 0
+    assert "2023-11-14T22:13:20.000Z to" in (tmp_path / "R.html").read_text()
+
+
+@pytest.mark.parametrize("command", ["info", "stats", "top"])
+def test_times_of_another_capture_are_refused_and_the_rest_is_there(command, wrong, capsys):
+    status, out, err = run(capsys, command, wrong)
+    assert status == 1
+    assert "S.times: is another capture's" in err
+    assert "2023" not in out
+    assert "pc.ram" in out

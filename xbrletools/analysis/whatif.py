@@ -8,6 +8,7 @@ the set of pages that it holds, then takes a few array operations for each size.
 import zlib
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, fields
+from functools import cached_property
 from typing import Self
 
 import numpy as np
@@ -41,7 +42,8 @@ class Cost:
 
     ``bytes`` counts whole records: words, block names, headers and payloads, but not the frames of sections.
     ``cache_bytes`` is None for a sender without a cache. ``delta_bytes`` counts payloads alone. For zlib and zstd a
-    delta is a compressed page. ``unsent`` pages did not change, and take no bytes.
+    delta is a compressed page. ``unsent`` pages did not change, and take no bytes. ``resends`` counts the records
+    beyond the first of each page, ``resent_bytes`` their bytes.
     """
 
     policy: str
@@ -52,6 +54,8 @@ class Cost:
     delta_bytes: int
     dups: int
     unsent: int = 0
+    resends: int = 0
+    resent_bytes: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,13 +63,14 @@ class WhatIf:
     """The capture's own records, counted in the same way, and what other senders would have cost.
 
     ``skipped`` records give pages whose content is not known. They are left out everywhere. ``layout`` says where the
-    blocks' ram_addrs come from.
+    blocks' ram_addrs come from. ``plain`` is a sender that writes neither deltas nor packed pages.
     """
 
     actual: Cost
     costs: list[Cost]
     skipped: int
     layout: str
+    plain: Cost
 
 
 class _Column:
@@ -98,13 +103,20 @@ class _Records(_Column):
         is_dup: Mask = self.kinds == Kind.DUP
         return is_dup
 
+    @cached_property
+    def again(self) -> Mask:
+        """Which records are not the first of their page."""
+        again = np.ones(len(self.pages), bool)
+        again[np.unique(self.pages, return_index=True)[1]] = False
+        return again
+
     def actual(self) -> Cost:
         """What the records cost as they are."""
         is_delta = IS_DELTA[self.kinds]
         counts = [int(np.count_nonzero(m)) for m in (~is_delta & ~self.dups, is_delta, self.dups)]
-        return Cost(
-            "actual", None, int(self.sizes.sum()), counts[0], counts[1], int(self.lengths[is_delta].sum()), counts[2]
-        )
+        delta_bytes, again = int(self.lengths[is_delta].sum()), self.sizes[self.again]
+        sums = counts[0], counts[1], delta_bytes, counts[2], 0, len(again), int(again.sum())
+        return Cost("actual", None, int(self.sizes.sum()), *sums)
 
     def cost(
         self, policy: str, cache: int | None, page: int, is_delta: Mask, payload: Ints, head: int, unsent: Mask
@@ -116,8 +128,9 @@ class _Records(_Column):
         body = np.where(self.dups, ram.Fill.sizeof(), np.where(is_delta, head + payload, page))
         masks = (~self.dups & ~is_delta & ~unsent, is_delta, self.dups, unsent)
         pages, deltas, dups, left = (int(np.count_nonzero(m)) for m in masks)
-        total = int((self.words + body)[~unsent].sum())
-        return Cost(policy, cache, total, pages, deltas, int(payload[is_delta].sum()), dups, left)
+        sizes = np.where(unsent, 0, self.words + body)
+        sums = pages, deltas, int(payload[is_delta].sum()), dups, left, int(np.count_nonzero(self.again))
+        return Cost(policy, cache, int(sizes.sum()), *sums, int(sizes[self.again].sum()))
 
 
 @dataclass(frozen=True)
@@ -190,6 +203,7 @@ def what_if(stream: Stream, caches: Iterable[int] = CACHES, bases: Mapping[bytes
         for name, pack in packers.items():
             packed[name].append(_packed_sizes(pack, batch))
     table = _Records.joined(records)
+    nothing = np.zeros(len(table.kinds), bool)
     costs = []
     for candidate, made in zip(candidates, choices, strict=True):
         if made:
@@ -198,9 +212,9 @@ def what_if(stream: Stream, caches: Iterable[int] = CACHES, bases: Mapping[bytes
     for name, parts in packed.items():
         payload = np.concatenate(parts)
         smaller = ~table.dups & (payload < size)
-        nothing = np.zeros(len(payload), bool)
         costs.append(table.cost(name, None, size, smaller, payload, Int32ub.sizeof(), nothing))
-    return WhatIf(table.actual(), costs, skipped, where.source)
+    plain = table.cost("plain", None, size, nothing, table.lengths, 0, nothing)
+    return WhatIf(table.actual(), costs, skipped, where.source, plain)
 
 
 def _records(stream: Stream, where: PageAddresses, rows: Ints, pages: Ints) -> _Records:

@@ -86,7 +86,8 @@ def command(
 
 def _object(found: "WhatIf") -> dict[str, Any]:
     costs = [asdict(c) for c in found.costs]
-    return {"actual": asdict(found.actual), "costs": costs, "skipped": found.skipped, "ram_addr": found.layout}
+    known = {"actual": asdict(found.actual), "plain": asdict(found.plain)}
+    return known | {"costs": costs, "skipped": found.skipped, "ram_addr": found.layout}
 
 
 def _table(found: "WhatIf", aside: bool) -> None:

@@ -50,6 +50,7 @@ def _commands(path: str, missing: str, folder: Path) -> Iterator[list[str]]:
             yield [command, s, "--json"]
         yield ["verify", s, "--sarif"]
         yield ["page", s, "0x0"]
+        yield ["converge", s, "--link", "1G"]
         yield ["blame", s, "0x0+16"]
         yield ["grep", s, "mig"]
         yield ["diff", path, s]

@@ -41,10 +41,21 @@ DIALECT = DIALECTS["posted"]
 
 @dataclass(frozen=True, slots=True)
 class Link:
-    """``bandwidth`` in bytes a second that the stream gets, ``latency`` in seconds one way."""
+    """``bandwidth`` in bytes a second that the stream gets, ``latency`` in seconds one way.
+
+    ``channels`` connections share it. ``per_channel`` is the most that one of them carries, in bytes a second, or None
+    where one alone fills the link.
+    """
 
     bandwidth: float
     latency: float = 0.0
+    channels: int = 1
+    per_channel: float | None = None
+
+    @property
+    def speed(self) -> float:
+        """The bytes a second that all channels together carry."""
+        return self.bandwidth if self.per_channel is None else min(self.bandwidth, self.channels * self.per_channel)
 
 
 @dataclass(frozen=True, slots=True)
@@ -130,23 +141,23 @@ def simulate(workload: Workload, deltas: bool, seed: int = 0) -> Transfer:
             cache.insert(start + np.flatnonzero(~is_dup))
     sent = dups * dup + (count - dups) * full
     pages, delta_count, passes = count - dups, 0, 1
-    took = sent / link.bandwidth
+    took = sent / link.speed
     clock = link.latency + took
     while True:
         dirty = _written(workload.groups, first, took, random)
-        converged = len(dirty) * size <= workload.downtime_limit * link.bandwidth
+        converged = len(dirty) * size <= workload.downtime_limit * link.speed
         if converged or clock >= workload.give_up or passes >= PASSES_MAX:
             break
         encoded, made, delta_bytes = _deltas(workload, cache, first, dirty, random)
         pass_bytes = (len(dirty) - made) * full + delta_bytes
-        took = max(pass_bytes / link.bandwidth, encoded / workload.encodes)
+        took = max(pass_bytes / link.speed, encoded / workload.encodes)
         clock += took
         sent += pass_bytes
         pages += len(dirty) - made
         delta_count += made
         passes += 1
     rest = len(dirty) * full
-    suspension = rest / link.bandwidth + link.latency
+    suspension = rest / link.speed + link.latency
     outage = suspension + workload.resume
     return Transfer(
         total=clock + outage,
@@ -235,8 +246,8 @@ def replay(stream: Stream, link: Link, deltas: bool, cache_bytes: int) -> Transf
         dups += int(np.count_nonzero(batch.is_dup))
         pages += int(np.count_nonzero(~batch.is_dup & ~choices.is_delta))
     passed = stream.records.pass_
-    suspension = last / link.bandwidth + link.latency
-    total = sent / link.bandwidth + 2 * link.latency
+    suspension = last / link.speed + link.latency
+    total = sent / link.speed + 2 * link.latency
     return Transfer(
         total, suspension, suspension, int(passed.max()) if len(passed) else 0, sent, pages, made, dups, converged=True
     )

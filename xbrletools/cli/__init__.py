@@ -44,6 +44,7 @@ COMMANDS = {
     "encode": "Write a migration stream from memory snapshots.",
     "transcode": "Rewrite a capture in another dialect or policy, or blank pages.",
     "whatif": "Compare the bytes that other encodings and caches would have sent.",
+    "converge": "Say whether a migration would converge over a link, and with which downtime.",
     "simulate": "Simulate a migration over a link, with and without deltas.",
     "vectors": "Write test cases with known answers, or check an implementation against them.",
     "capture": "Record a migration, as its destination or as a proxy.",

@@ -52,6 +52,18 @@ def show(*tables: "RenderableType", soft_wrap: bool = False, err: bool = False) 
         write(text)
 
 
+def aligned(rows: list[list[str]], left: int = 1) -> str:
+    """Columns of equal width. The first ``left`` of them are aligned to the left, the others to the right."""
+    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
+    return "\n".join(
+        "  ".join(
+            cell.ljust(width) if i < left else cell.rjust(width)
+            for i, (cell, width) in enumerate(zip(row, widths, strict=True))
+        ).rstrip()
+        for row in rows
+    )
+
+
 def report(problems: "Sequence[Problem]") -> int:
     """Print a scan's problems to standard error.
 

@@ -2,7 +2,7 @@
 
 import json
 from dataclasses import asdict, replace
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 import click
 
@@ -41,6 +41,10 @@ CACHE = 0x8000000  # bytes
     metavar="BYTES",
     help="Bytes a second (default: the workload's, or 117000000, Gigabit Ethernet).",
 )
+@click.option("--channels", type=click.IntRange(1, 255), default=1, metavar="N", help="Send over N multifd channels.")
+@click.option(
+    "--per-channel", type=Finite(1), metavar="BYTES", help="Bytes a second of one channel at most (default: all)."
+)
 @click.option("--latency", type=Finite(0), metavar="SECONDS", help="One-way delay (default: the workload's, or 0).")
 @click.option(
     "--downtime",
@@ -59,6 +63,8 @@ def command(
     channel: tuple[str, ...],
     no_beside: bool,
     bandwidth: float | None,
+    channels: int,
+    per_channel: float | None,
     latency: float | None,
     downtime: float | None,
     cache: int | None,
@@ -77,15 +83,16 @@ def command(
     else:
         refuse("needs WORKLOAD: the writes of a capture are fixed", "seed")
     published: dict[str, dict[str, float]] = {}
+    shared = _Shared(channels, per_channel)
     if workload is not None:
-        found, published = _of_workload(workload, bandwidth, latency, downtime, cache, seed)
+        found, published = _of_workload(workload, bandwidth, latency, shared, downtime, cache, seed)
     elif downtime is not None:
         raise click.UsageError("--downtime needs WORKLOAD: the end of a capture is fixed")
     else:
         from ..analysis.link import Link
         from ..capture import open_capture
 
-        link = Link(bandwidth or GIGABIT, latency or 0.0)
+        link = Link(bandwidth or GIGABIT, latency or 0.0, channels, per_channel)
         opened = open_capture(capture or "-", channels=channel, beside=None if no_beside else say_beside)
         found = _of_capture(opened, link, CACHE if cache is None else cache)
     if as_json:
@@ -98,14 +105,27 @@ def command(
     return 0
 
 
+class _Shared(NamedTuple):
+    """How channels share the link: see `analysis.link.Link`."""
+
+    channels: int
+    per_channel: float | None
+
+
 def _of_workload(
-    path: str, bandwidth: float | None, latency: float | None, downtime: float | None, cache: int | None, seed: int
+    path: str,
+    bandwidth: float | None,
+    latency: float | None,
+    shared: _Shared,
+    downtime: float | None,
+    cache: int | None,
+    seed: int,
 ) -> "tuple[dict[str, Transfer], dict[str, dict[str, float]]]":
     """The outcomes without and with deltas for a workload, and the published ones."""
     from ..analysis.link import Link, read_workload, simulate
 
     guest = read_workload(path)
-    link = Link(bandwidth or guest.link.bandwidth, guest.link.latency if latency is None else latency)
+    link = Link(bandwidth or guest.link.bandwidth, guest.link.latency if latency is None else latency, *shared)
     limit = guest.downtime_limit if downtime is None else downtime
     guest = replace(guest, link=link, downtime_limit=limit, cache=guest.cache if cache is None else cache)
     found = {name: simulate(guest, name == "with", seed) for name in ("without", "with")}

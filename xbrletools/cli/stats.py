@@ -24,7 +24,7 @@ from ..table.sections import STAGE_OF
 from ..text import shown, size
 from . import EXIT_FINDINGS, warn
 from .options import before, examples, salvaging
-from .output import report
+from .output import aligned, report
 from .times import times_of
 from .writer import say, write
 
@@ -237,7 +237,7 @@ def _kind_table(sums: Stats) -> str:
                 ]
             )
     rows.append(["all", str(total.pages), "", str(total.page_wire), "", ""])
-    return _aligned(rows)
+    return aligned(rows)
 
 
 #: Why the sender's counters differ from the numbers of records [C]: QEMU 7.2, on real captures.
@@ -282,7 +282,7 @@ def _channel_table(sums: Stats, channels: "Sequence[Channel]") -> str:
         numbers = (len(c.packets), c.pages, c.zeros)
         share = _share(c.packed, c.pages * sums.page_size)
         rows.append([str(c.id), *map(str, numbers), c.method, str(c.packed), share])
-    return _aligned(rows)
+    return aligned(rows)
 
 
 def _pass_table(facts: Facts, sums: Stats, when: "Arrivals | None") -> str:
@@ -298,7 +298,7 @@ def _pass_table(facts: Facts, sums: Stats, when: "Arrivals | None") -> str:
             for number, of_pass in passes
         ]
         rows += [[names[block], "all", *_numbers(sums, tally), *[""] * len(timed)]] if len(passes) > 1 else []
-    return _aligned(rows, left=1)
+    return aligned(rows, left=1)
 
 
 def _pace(sums: Stats, key: tuple[int, int], when: "Arrivals | None") -> list[str]:
@@ -317,15 +317,3 @@ def _numbers(sums: Stats, tally: Tally) -> list[str]:
     full = int(tally.records[Kind.PAGE] + tally.records[Kind.COMPRESSED])
     numbers = (full, tally.records[Kind.DUP], tally.deltas, tally.page_wire, sums.saved(tally))
     return [str(int(number)) for number in numbers]
-
-
-def _aligned(rows: list[list[str]], left: int = 1) -> str:
-    """Columns of equal width. The first ``left`` of them are aligned to the left, the others to the right."""
-    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
-    return "\n".join(
-        "  ".join(
-            cell.ljust(width) if i < left else cell.rjust(width)
-            for i, (cell, width) in enumerate(zip(row, widths, strict=True))
-        ).rstrip()
-        for row in rows
-    )

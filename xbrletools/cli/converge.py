@@ -1,0 +1,240 @@
+"""`xbrle converge`: whether a migration would converge over a link, with which downtime, and what would make it."""
+
+import json
+import re
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from ..capture import Capture
+from ..text import size
+from . import warn
+from .options import Finite, examples, json_object, reading
+from .output import aligned, report
+from .times import times_of
+from .writer import say
+
+if TYPE_CHECKING:
+    from ..analysis.converge import Convergence, Outcome
+    from ..analysis.link import Link
+    from ..analysis.writes import Writes
+
+DOWNTIME = 0.3  # seconds: QEMU's default downtime-limit
+PASSES_SHOWN = 12
+_RATE = re.compile(r"(\d+(?:\.\d+)?)([KMGT]?)(i?)(B|bit/s|bit|b|B/s)?")
+_UNITS = {"": 0, "K": 1, "M": 2, "G": 3, "T": 4}
+
+
+class Rate(click.ParamType[float]):
+    """Bits a second, as links are named (10G), or bytes a second (117MB), as a number of bytes a second."""
+
+    name = "rate"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> float:
+        """The bytes a second that ``value`` means."""
+        if isinstance(value, float):
+            return value
+        match = _RATE.fullmatch(str(value))
+        found = 0.0
+        if match:
+            scale = (1024 if match[3] else 1000) ** _UNITS[match[2]]
+            found = float(match[1][:30]) * scale / (1 if (match[4] or "").startswith("B") else 8)
+        if not 1 <= found <= 1e15:
+            self.fail(f"{value!r} is not a speed: use 10G for 10 Gbit/s, or 117MB for 117 million bytes a second")
+        return found
+
+
+@click.command(
+    epilog=examples(
+        "converge samples/posted-8m.bin --link 1M",
+        "converge samples/xbzrle-16m.bin --link 4MB --recorded 1MB --channels 4",
+    )
+)
+@reading
+@click.option(
+    "--link", "bandwidth", type=Rate(), required=True, metavar="RATE", help="The link: 10G (bits/s) or 117MB (bytes/s)."
+)
+@click.option(
+    "--downtime",
+    type=Finite(0),
+    default=DOWNTIME,
+    show_default=True,
+    metavar="SECONDS",
+    help="The longest time that the guest may stand still (QEMU's downtime-limit).",
+)
+@click.option(
+    "--cache",
+    "caches",
+    type=size,
+    multiple=True,
+    metavar="BYTES",
+    help="Size of XBZRLE's page cache. Repeatable (default: 64M and 512M).",
+)
+@click.option("--channels", type=click.IntRange(1, 255), default=1, metavar="N", help="Also try multifd, N channels.")
+@click.option("--per-channel", type=Rate(), metavar="RATE", help="The most that one connection carries (default: all).")
+@click.option(
+    "--recorded",
+    type=Rate(),
+    metavar="RATE",
+    help="The speed at which S was recorded, if no arrival times lie beside it (default: that of --link).",
+)
+@json_object
+def command(
+    opened: Capture,
+    bandwidth: float,
+    downtime: float,
+    caches: tuple[int, ...],
+    channels: int,
+    per_channel: float | None,
+    recorded: float | None,
+    as_json: bool,
+) -> int:
+    """Say whether the migration of S would converge over another link, and with which downtime.
+
+    A migration converges if the pages that the guest writes meanwhile can be sent within the downtime limit. How fast
+    the guest writes which pages is taken from the passes of S: a page that comes again was written since. With arrival
+    times beside S (xbrle capture) these rates are real. Without them, S is assumed to have come at --recorded.
+
+    The senders: plain pages, XBZRLE by cache size, pages compressed with zlib or zstd, multifd with --channels, and
+    auto-converge, which slows the guest down. The time that a sender needs to encode is not counted. "perhaps": it is
+    near the limit, or depends on pages that the guest writes faster than the passes show.
+
+    Exit status: 0 all of S was read, 1 S is damaged.
+    """
+    from ..analysis.converge import CACHES, converge
+    from ..analysis.link import Link
+    from ..analysis.writes import writes_of
+
+    link = Link(bandwidth, 0.0, channels, per_channel)
+    status = report(opened.problems)
+    when, times_status = times_of(opened)
+    writes = writes_of(opened.stream, when, recorded or bandwidth)
+    found = converge(opened.stream, writes, link, downtime, caches or CACHES)
+    if when is not None and recorded is not None:
+        warn("--recorded is not used: S has arrival times")
+    if as_json:
+        say(json.dumps(_object(found, link, downtime)))
+    else:
+        say(_text(found, link, downtime, recorded or bandwidth))
+    if found.costs.skipped:
+        warn(f"{found.costs.skipped} records are left out of the senders' costs: their page cannot be rebuilt")
+    return max(status, times_status)
+
+
+# -- JSON --------------------------------------------------------------------------------------------------------------
+
+
+def _object(found: "Convergence", link: "Link", downtime: float) -> dict[str, Any]:
+    writes = found.writes
+    return {
+        "format": 1,
+        "link_bytes_per_second": link.bandwidth,
+        "downtime_limit": downtime,
+        "measured": writes.measured,
+        "recorded_seconds": writes.end,
+        "page_size": writes.page_size,
+        "pages_sent": writes.sent,
+        "dirty_bytes": {f"{s:g}": writes.dirty(s) * writes.page_size for s in (0.1, 1.0, 10.0)},
+        "senders": [_outcome(o) for o in found.outcomes],
+        "skipped": found.costs.skipped,
+    }
+
+
+def _outcome(one: "Outcome") -> dict[str, Any]:
+    return {
+        "sender": one.sender.name,
+        "cache_bytes": one.sender.cache_bytes,
+        "channels": one.sender.link.channels,
+        "bytes_per_page": one.sender.again,
+        "speed": one.sender.link.speed,
+        "converges": {"yes": True, "no": False}.get(one.answer.value),
+        "seconds": one.seconds,
+        "downtime": one.downtime,
+        "left_bytes": one.left,
+        "fits_bytes": one.fits,
+        "pass_dirty_bytes": one.pass_bytes,
+        "pass_seconds": one.pass_seconds,
+        "passes": one.looks,
+        "throttle": one.throttle,
+    }
+
+
+# -- text --------------------------------------------------------------------------------------------------------------
+
+
+def _text(found: "Convergence", link: "Link", downtime: float, recorded: float) -> str:
+    from ..analysis.arrivals import rate
+
+    writes, plain = found.writes, found.outcomes[0]
+    parts = [_sentence(found, link, downtime)]
+    if not writes.measured:
+        parts[0] += f"\nAssumed: S came at {rate(recorded)} (--recorded), since no arrival times lie beside it."
+    if len(writes.passes) == len({p.block for p in writes.passes}):
+        parts[0] += "\nNo page came twice: S does not show that the guest writes at all."
+    rows = [["sender", "bytes/page", "converges", "after s", "downtime s", "left MB", "fits MB"]]
+    rows += [
+        [
+            _called(one),
+            f"{one.sender.again:.0f}",
+            one.answer.value,
+            "-" if one.seconds is None else f"{one.seconds:.1f}",
+            "-" if one.downtime is None else f"{one.downtime:.3f}",
+            f"{one.left / 1e6:.2f}",
+            f"{one.fits / 1e6:.2f}",
+        ]
+        for one in found.outcomes
+    ]
+    parts.append(aligned(rows))
+    dirty = ", ".join(f"{writes.dirty(s) * writes.page_size / 1e6:.2f} MB in {s:g} s" for s in (0.1, 1, 10))
+    parts.append(f"the guest writes {dirty}; the link carries {rate(plain.sender.link.speed)}")
+    parts.append(_passes(writes, found))
+    return "\n\n".join(p for p in parts if p)
+
+
+def _sentence(found: "Convergence", link: "Link", downtime: float) -> str:
+    """The answer in one sentence, about the plain sender, then about the others where it does not converge."""
+    from ..analysis.arrivals import rate
+
+    plain = found.outcomes[0]
+    over = f"over {rate(link.bandwidth)} with a downtime limit of {downtime:g} s"
+    if plain.answer.value == "yes":
+        return (
+            f"This migration would converge {over}: after {plain.seconds:.1f} s, with a downtime of about "
+            f"{plain.downtime:.3f} s."
+        )
+    stay = f"{plain.left / 1e6:.2f} MB stay dirty, and {plain.fits / 1e6:.2f} MB fit"
+    others = [_called(o) for o in found.outcomes[1:] if o.answer.value == "yes"]
+    instead = f"It would with {', '.join(others)}" if others else "None of the other senders surely would"
+    if plain.answer.value == "no":
+        return f"This migration would not converge {over}: {stay}. {instead}."
+    return f"Whether this migration would converge {over} cannot be told: at worst {stay}. {instead}."
+
+
+def _called(one: "Outcome") -> str:
+    name = one.sender.name
+    if one.sender.cache_bytes is not None:
+        cache = one.sender.cache_bytes
+        name += f" {cache >> 20}M" if not cache % (1 << 20) else f" {cache}"
+    return name + (f" ({one.throttle:.0%})" if one.throttle else "")
+
+
+def _passes(writes: "Writes", found: "Convergence") -> str:
+    """The passes of the block that came most often: what was written before each, against what the link carries."""
+    counts: dict[int, int] = {}
+    for one in writes.passes:
+        counts[one.block] = counts.get(one.block, 0) + one.records
+    if not counts:
+        return ""
+    main = max(counts, key=lambda block: counts[block])
+    passes = [p for p in writes.passes if p.block == main]
+    speed = found.outcomes[0].sender.link.speed
+    rows = [["pass", "began s", "pages", "dirty MB", "sent MB", "link carried MB"]]
+    for i, one in enumerate(passes):
+        stop = passes[i + 1].start if i + 1 < len(passes) else writes.end
+        carried = f"{(stop - one.start) * speed / 1e6:.2f}"
+        dirty = "-" if i == 0 else f"{one.records * writes.page_size / 1e6:.2f}"
+        rows.append([str(one.number), f"{one.start:.3f}", str(one.records), dirty, f"{one.bytes / 1e6:.2f}", carried])
+    if len(rows) > PASSES_SHOWN + 1:
+        left = len(rows) - 1 - PASSES_SHOWN
+        return aligned(rows[: PASSES_SHOWN + 1]) + f"\n... {left} more passes"
+    return aligned(rows)

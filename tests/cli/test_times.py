@@ -57,14 +57,28 @@ def test_top_has_resends_a_second(timed, capsys):
     assert first["resent_bytes_per_second"] == first["resent_bytes"] / 10
 
 
+def test_page_says_when_each_version_came(timed, capsys):
+    status, out, err = run(capsys, "page", timed, "0x20b000")
+    assert (status, err) == (0, "")
+    lines = out.splitlines()
+    assert lines[1] == "times count from 2023-11-14T22:13:20.000Z"
+    assert "+1.690 s" in lines[3]
+    found = [json.loads(line) for line in run(capsys, "page", timed, "0x20b000", "--json")[1].splitlines()]
+    size = timed.stat().st_size
+    for one in found:
+        assert one["time"] == pytest.approx(10 * one["offset"] / size, abs=0.011)
+        assert one["clock"].startswith("2023-11-14T22:13:2")
+    assert "time" not in json.loads(run(capsys, "page", POSTED, "0x20b000", "--json")[1].splitlines()[0])
+
+
 def test_the_report_has_it(timed, capsys, tmp_path):
     assert run(capsys, "report", timed, "-o", tmp_path / "R.html")[0] == 0
     assert "2023-11-14T22:13:20.000Z to" in (tmp_path / "R.html").read_text()
 
 
-@pytest.mark.parametrize("command", ["info", "stats", "top"])
+@pytest.mark.parametrize("command", [("info",), ("stats",), ("top",), ("page", "0x20b000")])
 def test_times_of_another_capture_are_refused_and_the_rest_is_there(command, wrong, capsys):
-    status, out, err = run(capsys, command, wrong)
+    status, out, err = run(capsys, command[0], wrong, *command[1:])
     assert status == 1
     assert "S.times: is another capture's" in err
     assert "2023" not in out

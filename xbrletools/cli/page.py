@@ -1,13 +1,14 @@
 """`xbrle page`: one page's history, its bytes after any record, and what a record did to them."""
 
 import json
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 import numpy as np
 
 from ..capture import Capture
 from ..errors import XbrleError
+from ..formats.times import NANOSECONDS
 from ..memory.history import Content, PageHistory, Version
 from ..memory.replay import View
 from ..table.sections import Stage
@@ -17,7 +18,11 @@ from .addresses import giving_cpu, located
 from .hexview import Column
 from .options import before, examples, json_lines, salvaging, viewing
 from .output import report
+from .times import times_of
 from .writer import say, write_bytes
+
+if TYPE_CHECKING:
+    from ..analysis.arrivals import Arrivals
 
 _HEADER = " record pass stage kind   length    base changed check"
 
@@ -94,7 +99,9 @@ def command(
     for record in (at, *(pair or ())):
         if record is not None:
             opened.records.row(record)
-    shower = _Page(opened, page, View(view), as_json)
+    when, times_status = times_of(opened)
+    status = max(status, times_status)
+    shower = _Page(opened, page, View(view), as_json, when)
     if pair is not None:
         return shower.diff(*pair) or status
     if as_delta and at is not None:
@@ -113,8 +120,9 @@ def command(
 class _Page:
     """Shows one page, as text or JSON."""
 
-    def __init__(self, capture: Capture, page: PageHistory, view: View, as_json: bool) -> None:
+    def __init__(self, capture: Capture, page: PageHistory, view: View, as_json: bool, when: "Arrivals | None") -> None:
         self.page = page
+        self.when = when
         self.view = view
         self.as_json = as_json
         name = shown(capture.blocks[page.block].name)
@@ -129,6 +137,8 @@ class _Page:
             count = "1 record" if len(self.page) == 1 else f"{len(self.page)} records"
             zero = "; a page of zeros: its bit in the bitmap is clear" if self.page.is_zero else ""
             say(f"{self.name}, {self.view.value}'s view: {count}{zero}")
+            if self.when is not None:
+                say(f"times count from {self.when.clock(0)}")
             if len(self.page):
                 say(_HEADER)
         lapses = [] if self.as_json else self.page.lapses(self.view).tolist()
@@ -138,16 +148,26 @@ class _Page:
             other = next(others) if others is not None else None
             differ = None if other is None else int(np.count_nonzero(version.content.differs(other.content)))
             if self.as_json:
-                say(json.dumps(self.place | {"view": self.view.value} | _as_object(version, differ)))
+                came = self._came(version)
+                timed = {} if self.when is None else {"time": came and came[0], "clock": came and came[1]}
+                say(json.dumps(self.place | {"view": self.view.value} | _as_object(version, differ) | timed))
                 continue
             line = (
                 f"{version.record:7} {version.pass_:4} {_stage(version.stage).upper():5} {version.kind.name.lower():6} "
                 f"{version.length:6} {version.base or '-':>7} {version.changed:7} {_check(version)}"
             )
-            notes = ", ".join(_notes(version, differ, other, other_view))
+            came = self._came(version)
+            notes = ", ".join([*([f"+{came[0]:.3f} s"] if came else []), *_notes(version, differ, other, other_view)])
             say(f"{line:<53}  {notes}" if notes else line)
         for record in lapses:
             say(_lapse(record))
+
+    def _came(self, version: Version) -> tuple[float, str] | None:
+        """When a version's record came: seconds after the first byte, and the clock's time. None: not known."""
+        if self.when is None:
+            return None
+        elapsed = int(self.when.of(np.array([version.offset]))[0])
+        return None if elapsed < 0 else (elapsed / NANOSECONDS, self.when.clock(elapsed))
 
     def dump(self, at: int) -> None:
         """The page's bytes just after a record."""

@@ -4,7 +4,6 @@ from typing import TYPE_CHECKING
 
 from ..capture import Capture
 from ..errors import XbrleError
-from ..formats.times import NANOSECONDS
 from . import EXIT_FINDINGS, warn
 
 if TYPE_CHECKING:
@@ -27,8 +26,3 @@ def times_of(opened: Capture) -> "tuple[Arrivals | None, int]":
     except XbrleError as error:
         warn(f"{error}; going on without times")
         return None, EXIT_FINDINGS
-
-
-def seconds(elapsed: int) -> str:
-    """Nanoseconds after the first byte, for a person: +12.345 s."""
-    return f"+{elapsed / NANOSECONDS:.3f} s"

@@ -36,7 +36,7 @@ class Answer(Enum):
     """Whether it converges."""
 
     YES = "yes"
-    MAYBE = "perhaps"  # it lies within `NEAR` of the limit, or depends on writes that are faster than the passes show
+    MAYBE = "perhaps"  # near the limit, or dependent on what the passes do not show
     NO = "no"
 
 
@@ -124,11 +124,14 @@ def outcome(sender: Sender, writes: Writes, limit: float, devices: int = 0) -> O
     """What becomes of one sender's migration, where pages that are written fast are written as fast as may be.
 
     The answer is yes if it converges with a limit that is a tenth lower, and no if it does not with one that is a tenth
-    higher, even if pages are written as slowly as may be. Then the numbers are of such pages.
+    higher, even if pages are written as slowly as may be. Then the numbers are of such pages. Where no page came twice,
+    nothing shows how fast the guest writes, and there is no answer.
     """
     worst = _simulated(sender, writes, writes.fastest, limit * (1 - NEAR))
     best = _simulated(sender, writes, writes.rates, limit * (1 + NEAR))
     answer = Answer.YES if worst.left < worst.fits else Answer.MAYBE if best.left < best.fits else Answer.NO
+    if not len(writes.pages):
+        answer = Answer.MAYBE
     run = _simulated(sender, writes, writes.rates if answer is Answer.NO else writes.fastest, limit)
     fine = answer is Answer.YES
     rest = (run.left / writes.page_size * sender.again + devices) / sender.link.speed + sender.link.latency

@@ -10,6 +10,7 @@ Rates that are much faster than the shortest interval look all alike. `Writes.ra
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from itertools import pairwise
 
 import numpy as np
 from numpy.typing import NDArray
@@ -89,8 +90,7 @@ def writes_of(stream: Stream, arrivals: Arrivals | None, speed: float) -> Writes
         rows = np.flatnonzero((pages >= 0) & window.is_page)
         block, number, at = window.columns.block[rows], window.pass_[rows], places.of(pages[rows])
         seen[at] = True
-        starts = np.flatnonzero((np.diff(block.astype(np.int64), prepend=-1) != 0) | (np.diff(number, prepend=0) != 0))
-        for start, stop in zip(starts.tolist(), [*starts[1:].tolist(), len(rows)], strict=True):
+        for start, stop in _runs(block, number):
             length = lengths.get((int(block[start]), int(number[start])))
             if length is not None:
                 counts[at[start:stop], _class_of(length, edges)] += 1
@@ -125,10 +125,9 @@ def _passes(stream: Stream, clock: Callable[[Ints], Floats]) -> tuple[list[Pass]
     for window in slices(stream.records):
         rows = np.flatnonzero(window.is_page)
         c = window.columns.take(rows)
-        block, number = c.block.astype(np.int64), window.pass_[rows]
+        block, number = c.block, window.pass_[rows]
         size = np.concatenate([[0], np.cumsum(c.length.astype(np.int64) + c.head)])
-        starts = np.flatnonzero((np.diff(block, prepend=-1) != 0) | (np.diff(number, prepend=0) != 0))
-        for start, stop in zip(starts.tolist(), [*starts[1:].tolist(), len(rows)], strict=True):
+        for start, stop in _runs(block, number):
             one = found.setdefault((int(block[start]), int(number[start])), [row + int(rows[start]), 0, 0])
             one[1] += stop - start
             one[2] += int(size[stop] - size[start])
@@ -141,6 +140,12 @@ def _passes(stream: Stream, clock: Callable[[Ints], Floats]) -> tuple[list[Pass]
         for ((block, number), one), moment in zip(found.items(), moments[:-1], strict=True)
     ]
     return passes, moments[-1]
+
+
+def _runs(block: NDArray[np.uint16], number: NDArray[np.uint32]) -> list[tuple[int, int]]:
+    """Where records of one pass over one block stand together, [start, stop) each."""
+    starts = np.flatnonzero((np.diff(block.astype(np.int64), prepend=-1) != 0) | (np.diff(number, prepend=0) != 0))
+    return list(pairwise([*starts.tolist(), len(block)])) if len(block) else []
 
 
 def _intervals(passes: list[Pass]) -> list[tuple[Pass, float]]:

@@ -8,7 +8,7 @@ import click
 
 from ..capture import Capture
 from ..text import size
-from . import warn
+from . import EXIT_FINDINGS, warn
 from .options import Finite, examples, json_object, reading
 from .output import aligned, report
 from .times import times_of
@@ -99,7 +99,7 @@ def command(
     auto-converge, which slows the guest down. The time that a sender needs to encode is not counted. "perhaps": it is
     near the limit, or depends on pages that the guest writes faster than the passes show.
 
-    Exit status: 0 all of S was read, 1 S is damaged.
+    Exit status: 0 all of S was read, 1 S is damaged, or does not show how fast the guest writes.
     """
     from ..analysis.converge import CACHES, converge
     from ..analysis.link import Link
@@ -118,7 +118,7 @@ def command(
         say(_text(found, link, downtime, recorded or bandwidth))
     if found.costs.skipped:
         warn(f"{found.costs.skipped} records are left out of the senders' costs: their page cannot be rebuilt")
-    return max(status, times_status)
+    return max(status, times_status, 0 if len(writes.pages) else EXIT_FINDINGS)
 
 
 # -- JSON --------------------------------------------------------------------------------------------------------------
@@ -169,8 +169,6 @@ def _text(found: "Convergence", link: "Link", downtime: float, recorded: float) 
     parts = [_sentence(found, link, downtime)]
     if not writes.measured:
         parts[0] += f"\nAssumed: S came at {rate(recorded)} (--recorded), since no arrival times lie beside it."
-    if len(writes.passes) == len({p.block for p in writes.passes}):
-        parts[0] += "\nNo page came twice: S does not show that the guest writes at all."
     rows = [["sender", "bytes/page", "converges", "after s", "downtime s", "left MB", "fits MB"]]
     rows += [
         [
@@ -197,6 +195,11 @@ def _sentence(found: "Convergence", link: "Link", downtime: float) -> str:
 
     plain = found.outcomes[0]
     over = f"over {rate(link.bandwidth)} with a downtime limit of {downtime:g} s"
+    if not len(found.writes.pages):
+        return (
+            f"Whether this migration would converge {over} cannot be told: no page came twice, so that S does not show "
+            "how fast the guest writes."
+        )
     if plain.answer.value == "yes":
         return (
             f"This migration would converge {over}: after {plain.seconds:.1f} s, with a downtime of about "

@@ -11,6 +11,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 from numpy.typing import NDArray
 
+from ..arrays import Values
 from ..codec.verdict import Verdict
 from ..errors import XbrleError
 from ..formats.ram import Kind
@@ -18,6 +19,7 @@ from ..memory.image import Image, State
 from ..memory.moments import lapses_of, space_of
 from ..memory.replay import Layer, View, apply, needed
 from ..model import Stream
+from ..table.columns import PIECE
 from ..text import shown
 
 BATCH = 1 << 20  # bytes of pages that are looked at together
@@ -38,6 +40,34 @@ class Span:
     record: int | None
     unknown: bool
     lapsed: bool = False
+
+
+class Writers:
+    """The record that last wrote each page, as memory is just after record ``at``, by default at the end.
+
+    It is the page's last record, also where that is a delta which changes a few bytes, or none. `blame` says who wrote
+    each byte. 8 bytes are kept for each page that records carry.
+
+    Raises:
+        XbrleError: there is no such record.
+    """
+
+    def __init__(self, stream: Stream, at: int | None = None) -> None:
+        space = space_of(stream)
+        columns = stream.records.columns
+        if at is not None:
+            columns = columns.take(slice(0, stream.records.row(at) + 1))
+        self._last = Values(space.places(columns), np.int64)  # the row plus one
+        for start in range(0, len(columns), PIECE):
+            pages = space.pages_of(columns.take(slice(start, start + PIECE)))
+            of_pages = np.flatnonzero(pages >= 0)
+            self._last[pages[of_pages]] = start + of_pages + 1  # of several of one page, the last counts
+        self._last.array[-1] = 0  # what pages without a record share
+
+    def rows(self, pages: NDArray[np.int64]) -> NDArray[np.int64]:
+        """The table's row of the last record of each of ``pages``, (n,) int64, -1 where there is none."""
+        rows: NDArray[np.int64] = self._last[pages] - 1
+        return rows
 
 
 def blame(

@@ -56,8 +56,13 @@ def search(
     Raises:
         XbrleError: there is no such record.
     """
+    yield from search_image(stream, memory_of(stream, at, view), pattern, block)
+
+
+def search_image(stream: Stream, image: Image, pattern: Pattern, block: int | None = None) -> Iterator[Hit]:
+    """Where ``pattern`` is in ``image``, which is memory of the stream at one moment, in the order of addresses."""
     space = space_of(stream)
-    finder = _Finder(space, pattern, _Still(memory_of(stream, at, view)))
+    finder = _Finder(space, pattern, _Still(image))
     sent_pages = np.unique(space.pages_of(stream.records.columns))
     chosen = slice(0, len(space)) if block is None else space.slice(block)
     sent_pages = sent_pages[(sent_pages >= chosen.start) & (sent_pages < chosen.stop)]

@@ -4,18 +4,18 @@ import json
 from typing import Any
 
 import click
+import numpy as np
 
 from ..analysis.blame import Span, blame
 from ..capture import Capture
 from ..errors import XbrleError
-from ..formats.ram import Kind
 from ..memory.replay import View
-from ..table.sections import Stage
 from ..text import shown, size
 from . import EXIT_FINDINGS
 from .addresses import giving_cpu, located
 from .options import at_record, examples, json_lines, salvaging, viewing
 from .output import report
+from .records import writers
 from .writer import say
 
 
@@ -65,17 +65,11 @@ def command(opened: Capture, span: str, cpu: int | None, at: int | None, view: s
 
 def _about(opened: Capture, found: Span) -> dict[str, Any]:
     """The record that wrote a range, its pass, stage and kind. All are None if none did."""
-    if found.record is None:
+    row = -1 if found.record is None else opened.records.row(found.record)
+    (by,) = writers(opened, np.array([row]))
+    if by is None:
         return {"record": None, "pass": None, "stage": None, "kind": None}
-    table = opened.records
-    row = table.row(found.record)
-    stage = int(table.sections.stages(table.sections.of(table.columns.offset[[row]]))[0])
-    return {
-        "record": found.record,
-        "pass": int(table.pass_[row]),
-        "stage": Stage(stage).name.lower() if stage else None,
-        "kind": Kind(int(table.columns.kind[row])).name.lower(),
-    }
+    return {"record": by.record, "pass": by.pass_, "stage": by.stage, "kind": by.kind}
 
 
 def _writer(found: Span, about: dict[str, Any]) -> str:

@@ -17,7 +17,18 @@ from ..memory.image import Image
 from ..memory.replay import View
 from ..text import label, shown
 from . import EXIT_FINDINGS, warn
-from .options import before, examples, json_lines, opening, refuse, salvaging, viewing
+from .options import (
+    before,
+    examples,
+    json_lines,
+    moment,
+    moment_options,
+    opening,
+    record_at,
+    refuse,
+    salvaging,
+    viewing,
+)
 from .output import report
 from .writer import say
 
@@ -34,16 +45,25 @@ _MEANING = {
 
 
 def _usage(
-    other: str | None, at: int | None, to: int | None, passes: str | None, to_view: str | None, only: str | None
+    other: str | None,
+    at: int | None,
+    at_pass: int | None,
+    to: int | None,
+    to_pass: int | None,
+    passes: str | None,
+    to_view: str | None,
+    only: str | None,
 ) -> None:
     if only == "devices":
-        refuse("cannot be used with --only devices, which are as they are at the end", "at", "to", "passes")
+        moments = ("at", "at_pass", "to", "to_pass", "passes")
+        refuse("cannot be used with --only devices, which are as they are at the end", *moments)
         refuse("cannot be used with --only devices", "view", "to_view")
         if other is None:
             raise click.UsageError("--only devices needs S2")
-    if passes is not None and (other, at, to, to_view) != (None, None, None, None):
+    given = any(v is not None for v in (other, at, at_pass, to, to_pass, to_view))
+    if passes is not None and given:
         raise click.UsageError("--pass compares S with itself: it excludes S2, --at, --to and --to-view")
-    if (other, at, to, passes, to_view) == (None, None, None, None, None):
+    if passes is None and not given:
         raise click.UsageError("nothing to compare S with: give S2, --at, --to, --pass or --to-view")
 
 
@@ -65,12 +85,11 @@ def _usage_of_second(capture: str, other: str | None, to_channel: tuple[str, ...
 @before(_usage_of_second)
 @salvaging
 @click.argument("other", metavar="[S2]", required=False)
-@click.option("--at", type=int, metavar="RECORD", help="Take S just after this record (default: at the end).")
-@click.option(
-    "--to",
-    type=int,
-    metavar="RECORD",
-    help="Take S2, or S if S2 is not given, just after this record (default: at the end).",
+@moment("Take S just after this record (default: at the end).", "Take S")
+@moment_options(
+    "Take S2, or S if S2 is not given, just after this record (default: at the end).",
+    "Take S2, or S if S2 is not given,",
+    "to",
 )
 @click.option(
     "--only",
@@ -92,6 +111,7 @@ def command(
     other: str | None,
     at: int | None,
     to: int | None,
+    to_pass: int | None,
     only: str | None,
     passes: str | None,
     view: str,
@@ -121,6 +141,7 @@ def command(
             like = {"capture": other, "channel": to_channel, "snapshot": to_snapshot}
             second = stack.enter_context(opening(click.get_current_context().params | like))
             report(second.problems)
+        to = record_at(second, to, to_pass)
         with_devices = only == "devices" or (only is None and other is not None and (at, to) == (None, None))
         differ = False
         for line in _devices(opened, second, as_json) if with_devices else ():

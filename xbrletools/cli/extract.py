@@ -30,7 +30,7 @@ from ..text import shown, size
 from ..verify.receivers import stop_amid_records
 from . import EXIT_FINDINGS, warn
 from .addresses import giving_cpu, kernel_spans
-from .options import before, examples, refuse, salvaging, viewing
+from .options import before, examples, moment, refuse, salvaging, viewing
 from .output import progress, recovery, report
 from .saving import Output, writing
 from .writer import write_bytes
@@ -50,7 +50,7 @@ def _usage(
     if paging and form != "elf":
         raise click.UsageError("--paging needs --format elf")
     if disk is not None:
-        of_memory = ("block", "at", "view", "map_file", "space", "form", "unknown", "trust", "hash_unknown")
+        of_memory = ("block", "at", "at_pass", "view", "map_file", "space", "form", "unknown", "trust", "hash_unknown")
         refuse("cannot be used with --disk", *of_memory)
     if form != "raw" and space == "block":
         raise click.UsageError(f"--format {form} cannot be used with --space block")
@@ -73,7 +73,7 @@ def _space(space: str | None, form: str) -> str:
 @click.command(
     epilog=examples(
         "extract samples/posted-8m.bin -o /tmp/posted",
-        "extract samples/posted-8m.bin -o /tmp/pc.ram --block pc.ram --at 2000",
+        "extract samples/posted-8m.bin -o /tmp/ram --block pc.ram --at-pass 2",
         "extract samples/posted-8m.bin -o /tmp/a.elf --format elf --view sender",
     )
 )
@@ -86,7 +86,7 @@ def _space(space: str | None, form: str) -> str:
 @salvaging
 @click.option("--block", metavar="NAME", help="Write only this RAM block.")
 @click.option("--disk", metavar="DEVICE", help="Write this disk, sent by block migration, instead of memory.")
-@click.option("--at", type=int, metavar="RECORD", help="Write memory just after this record (default: at the end).")
+@moment("Write memory just after this record (default: at the end).", "Write memory")
 @viewing
 @click.option(
     "--format",

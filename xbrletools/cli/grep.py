@@ -2,38 +2,55 @@
 
 import json
 import re
-from collections.abc import Iterator
-from itertools import repeat
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from itertools import islice, repeat
+from typing import Any
 
 import click
+import numpy as np
 
+from ..analysis.blame import Writers
+from ..analysis.context import Around, around, pages_of_image, pages_over_time
 from ..analysis.pattern import Pattern
-from ..analysis.search import Hit, search, search_all
+from ..analysis.search import Hit, search_all, search_image
 from ..capture import Capture
 from ..errors import XbrleError
 from ..memory.replay import View
 from ..text import shown
-from . import EXIT_FINDINGS, hexview
+from . import EXIT_FINDINGS, hexview, warn
 from .addresses import Virtual, giving_cpu, virtual_words
-from .options import before, examples, json_lines, salvaging, viewing
+from .options import before, examples, json_lines, moment, salvaging, viewing
 from .output import progress, report
 from .writer import say
 
 SHOWN = 32  # bytes of a match
+CONTEXT_MAX = 1 << 20  # bytes before and after a match that can be shown
 
 
-def _usage(is_hex: bool, utf16: bool, regex: bool, ignore_case: bool) -> None:
+def _usage(
+    is_hex: bool,
+    utf16: bool,
+    regex: bool,
+    ignore_case: bool,
+    only_count: bool,
+    context: int | None,
+    limit: int | None,
+    virtual: bool,
+) -> None:
     if is_hex + utf16 + regex > 1:
         raise click.UsageError("--hex, --utf16 and --regex exclude each other")
     if is_hex and ignore_case:
         raise click.UsageError("--hex and --ignore-case exclude each other")
+    if only_count and (context is not None or limit is not None or virtual):
+        raise click.UsageError("--count excludes --context, --limit and --virtual")
 
 
 @click.command(
     epilog=examples(
-        "grep samples/posted-8m.bin -i mig",
-        "grep samples/posted-8m.bin --hex '55 aa' --at 2000",
-        "grep samples/posted-8m.bin --regex '[A-Za-z ]{12,}' --all",
+        "grep samples/posted-8m.bin -i mig -C 16",
+        "grep samples/posted-8m.bin --hex '55 aa' --at-pass 2 --count",
+        "grep samples/posted-8m.bin --regex '[A-Za-z ]{12,}' --all --limit 5",
     )
 )
 @before(_usage)
@@ -49,15 +66,22 @@ def _usage(is_hex: bool, utf16: bool, regex: bool, ignore_case: bool) -> None:
     is_flag=True,
     help="Search every version of every page; show the records at which a match appeared and vanished.",
 )
-@click.option(
-    "--at",
-    type=int,
-    metavar="RECORD",
-    help="Search memory just after this record (default: at the end). With --all: search all versions up to it.",
+@moment(
+    "Search memory just after this record (default: at the end). With --all: search all versions up to it.",
+    "Search memory",
 )
 @click.option("--block", metavar="NAME", help="Search only this RAM block.")
 @click.option("--virtual", is_flag=True, help="Show the virtual addresses of each match, too.")
 @giving_cpu
+@click.option(
+    "--context",
+    "-C",
+    type=click.IntRange(0, CONTEXT_MAX),
+    metavar="N",
+    help="Show N bytes before and after each match too, in hexadecimal and as text; ?? are unknown bytes.",
+)
+@click.option("--count", "only_count", is_flag=True, help="Print only how many matches there are.")
+@click.option("--limit", type=click.IntRange(1), metavar="N", help="Stop after N matches (default: show all).")
 @viewing
 @json_lines
 def command(
@@ -72,6 +96,9 @@ def command(
     block: str | None,
     virtual: bool,
     cpu: int | None,
+    context: int | None,
+    only_count: bool,
+    limit: int | None,
     view: str,
     as_json: bool,
 ) -> int:
@@ -80,6 +107,10 @@ def command(
     PATTERN is text unless an option says otherwise. A match may cross page borders, but never contains unknown bytes.
     With --regex, ^ and $ match at line breaks, and a match ends at most 4 KiB after the page that it begins in. An
     expression may take a second for a page. Where it takes more, the search ends with an error that names the page.
+
+    The record and the pass beside a match are those of the last record that wrote a page of it. A delta counts, also
+    where it left the match alone; xbrle blame goes by bytes. With --all, the pass is that of the record at which the
+    match appeared.
 
     With --virtual, each match is followed by its virtual addresses in the page tables of a CPU at the end of S, or by -
     where these tables do not map it.
@@ -90,22 +121,19 @@ def command(
     wanted = _pattern(pattern, is_hex, utf16, regex, ignore_case)
     report(opened.problems)
     chosen = None if block is None else opened.space.index(block)
-    if everything:
-        hits = _everything(opened, wanted, at, View(view), chosen)
-    else:
-        hits = search(opened.stream, wanted, at, View(view), chosen)
-    names = [shown(b.name) for b in opened.blocks]
-    found = False
+    searched = (_Lives if everything else _Moment)(opened, wanted, at, View(view), chosen)
+    if only_count:
+        return _count(searched.hits, view, as_json)
+    shower = _Shower(searched, view, is_hex, context, [shown(b.name) for b in opened.blocks])
     looked_up = Virtual(opened, cpu, view) if virtual else None
-    for hit, addresses in looked_up.of(hits) if looked_up else zip(hits, repeat(None)):
-        if not found and not as_json:
-            moments = "  appeared vanished" if everything else ""
-            say(f"{'address':{max(map(len, names)) + 11}}{moments}  match")
-        found = True
-        if as_json:
-            say(_object(hit, names, everything, view, addresses))
-        else:
-            say(_line(hit, names, everything, is_hex) + ("" if addresses is None else f"  {virtual_words(addresses)}"))
+    hits, found = islice(searched.hits, limit), 0
+    for found, (hit, addresses) in enumerate(looked_up.of(hits) if looked_up else zip(hits, repeat(None)), 1):
+        if found == 1 and not as_json:
+            say(shower.header)
+        for line in [json.dumps(shower.as_object(hit, addresses))] if as_json else shower.lines(hit, addresses):
+            say(line)
+    if found == limit and next(searched.hits, None) is not None:
+        warn(f"stopped after {found} matches (--limit), there are more")
     status = looked_up.report() if looked_up else 0
     return status if found else EXIT_FINDINGS
 
@@ -123,6 +151,120 @@ def _pattern(pattern: str, is_hex: bool, utf16: bool, regex: bool, ignore_case: 
     return Pattern.of_text(pattern, "utf-16-le" if utf16 else "utf-8", ignore_case)
 
 
+def _count(hits: Iterable[Hit], view: str, as_json: bool) -> int:
+    """Print how many matches there are. Returns the exit status."""
+    count = sum(1 for _ in hits)
+    say(json.dumps({"count": count, "view": view}) if as_json else str(count))
+    return 0 if count else EXIT_FINDINGS
+
+
+class _Moment:
+    """What is found in memory at one moment."""
+
+    columns = f"{'record':>8} {'pass':>4}"
+
+    def __init__(self, opened: Capture, wanted: Pattern, at: int | None, view: View, block: int | None) -> None:
+        self.opened = opened
+        image = opened.memory(at, view)
+        self.hits = search_image(opened.stream, image, wanted, block)
+        self._pages_at = pages_of_image(image)
+        self._writers = Writers(opened.stream, at)
+
+    def written(self, hit: Hit) -> dict[str, Any]:
+        """The record that last wrote a page of a match, and its pass. Both are None for a page without a record."""
+        space = self.opened.space
+        first, size = int(space.first[hit.block]), space.page_size
+        last = hit.offset + len(hit.content) - 1
+        row = int(self._writers.rows(np.arange(first + hit.offset // size, first + last // size + 1)).max())
+        return _numbered(self.opened, row)
+
+    def cells(self, hit: Hit) -> str:
+        """The columns of a match beside its address."""
+        about = self.written(hit)
+        return f"{about['record'] or '-':>8} {about['pass'] or '-':>4}"
+
+    def around(self, hit: Hit, more: int) -> Around:
+        """A match with ``more`` bytes on each side."""
+        return around(self.opened.stream, self._pages_at, hit.block, hit.offset, len(hit.content), more)
+
+
+class _Lives:
+    """What is found in any version of memory."""
+
+    columns = "appeared pass vanished"
+
+    def __init__(self, opened: Capture, wanted: Pattern, at: int | None, view: View, block: int | None) -> None:
+        self.opened = opened
+        self.hits = _everything(opened, wanted, at, view, block)
+        self._pages_at = pages_over_time(opened.stream, view)
+
+    def written(self, hit: Hit) -> dict[str, Any]:
+        """The record at which a match appeared, its pass, and the record at which it vanished."""
+        row = None if hit.appeared is None else self.opened.records.row_of(hit.appeared)
+        about = _numbered(self.opened, -1 if row is None else row)
+        return {"appeared": hit.appeared, "vanished": hit.vanished, **about}
+
+    def cells(self, hit: Hit) -> str:
+        """The columns of a match beside its address."""
+        return f"{hit.appeared:8} {self.written(hit)['pass'] or '-':>4} {hit.vanished or '-':>8}"
+
+    def around(self, hit: Hit, more: int) -> Around:
+        """A match with ``more`` bytes on each side, as they were when it appeared."""
+        page_at = self._pages_at(hit.appeared or 0)
+        return around(self.opened.stream, page_at, hit.block, hit.offset, len(hit.content), more)
+
+
+def _numbered(opened: Capture, row: int) -> dict[str, Any]:
+    if row < 0:
+        return {"record": None, "pass": None}
+    return {"record": int(opened.records.number[row]), "pass": int(opened.records.pass_[row])}
+
+
+@dataclass(frozen=True, slots=True)
+class _Shower:
+    """Shows matches, as text or JSON."""
+
+    searched: _Moment | _Lives
+    view: str
+    is_hex: bool
+    context: int | None
+    names: list[str]
+
+    @property
+    def _width(self) -> int:
+        return max(map(len, self.names)) + 11
+
+    @property
+    def header(self) -> str:
+        """The line above the matches."""
+        return f"{'address':{self._width}}  {self.searched.columns}  match"
+
+    def lines(self, hit: Hit, virtual: list[int] | None) -> Iterator[str]:
+        """A match, its virtual addresses and the bytes around it if they are wanted."""
+        start = hit.content[:SHOWN]
+        content = start.hex(" ") if self.is_hex else f"|{hexview.printable(start)}|"
+        content += "..." if len(hit.content) > SHOWN else ""
+        place = f"{self.names[hit.block]}:{hit.offset:#010x}"
+        addresses = "" if virtual is None else f"  {virtual_words(virtual)}"
+        yield f"{place:{self._width}}  {self.searched.cells(hit)}  {content}{addresses}"
+        if self.context is not None:
+            found = self.searched.around(hit, self.context)
+            for line in hexview.dump(found.data, found.recovered, found.offset):
+                yield f"    {line}"
+
+    def as_object(self, hit: Hit, virtual: list[int] | None) -> dict[str, Any]:
+        """A match as JSON has it."""
+        place = {"block": self.names[hit.block], "offset": hit.offset, "length": len(hit.content)}
+        about = {"bytes": hit.content.hex(), **self.searched.written(hit), "view": self.view}
+        if virtual is not None:
+            about["virtual"] = virtual
+        if self.context is not None:
+            found = self.searched.around(hit, self.context)
+            unknown = hexview.runs(~found.recovered)
+            about["context"] = {"offset": found.offset, "bytes": found.data.tobytes().hex(), "unknown": unknown}
+        return place | about
+
+
 def _everything(opened: Capture, wanted: Pattern, at: int | None, view: View, block: int | None) -> Iterator[Hit]:
     with progress("searching", len(opened.records.by_number)) as on:
         hits = search_all(opened.stream, wanted, at, view, block, on)
@@ -130,23 +272,3 @@ def _everything(opened: Capture, wanted: Pattern, at: int | None, view: View, bl
     if first is not None:
         yield first
         yield from hits
-
-
-def _line(hit: Hit, names: list[str], everything: bool, is_hex: bool) -> str:
-    width = max(map(len, names)) + 11
-    start = hit.content[:SHOWN]
-    content = start.hex(" ") if is_hex else f"|{hexview.printable(start)}|"
-    content += "..." if len(hit.content) > SHOWN else ""
-    place = f"{f'{names[hit.block]}:{hit.offset:#010x}':{width}}"
-    if not everything:
-        return f"{place}  {content}"
-    return f"{place}  {hit.appeared:8} {hit.vanished or '-':>8}  {content}"
-
-
-def _object(hit: Hit, names: list[str], everything: bool, view: str, virtual: list[int] | None) -> str:
-    found = {"block": names[hit.block], "offset": hit.offset, "length": len(hit.content), "bytes": hit.content.hex()}
-    if everything:
-        found |= {"appeared": hit.appeared, "vanished": hit.vanished}
-    if virtual is not None:
-        found |= {"virtual": virtual}
-    return json.dumps(found | {"view": view})

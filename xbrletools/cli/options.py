@@ -126,9 +126,68 @@ def inputs(options: Mapping[str, Any]) -> list[str]:
 
 # -- options ----------------------------------------------------------------------------------------------------------
 
-at_record = click.option(
-    "--at", type=int, metavar="RECORD", help="Show memory just after this record (default: at the end)."
-)
+PASS_HELP = "just after the last record of this pass, of any block (the passes of each block are counted alone)."
+
+
+def one_of(ctx: click.Context, param: click.Parameter, value: int | None) -> int | None:
+    """Refuse ``--X RECORD`` beside ``--X-pass N``, in whichever order they stand."""
+    name = str(param.name)
+    other = name.removesuffix("_pass") if name.endswith("_pass") else f"{name}_pass"
+    if value is not None and ctx.params.get(other) is not None:
+        first, second = (f"--{n.replace('_', '-')}" for n in sorted((name, other)))
+        raise click.UsageError(f"{first} and {second} exclude each other: both name a moment", ctx)
+    return value
+
+
+def moment_options(text: str, by_pass: str, name: str = "at") -> Decorator:
+    """The options --at RECORD and --at-pass N, or others called ``name``, for a command that calls `record_at` itself.
+
+    ``text`` and ``by_pass`` say what is done at the record, and at the pass.
+    """
+    return _all_of(
+        click.option(f"--{name}", type=int, metavar="RECORD", callback=one_of, help=text),
+        click.option(f"--{name}-pass", type=int, metavar="N", callback=one_of, help=f"{by_pass} {PASS_HELP}"),
+    )
+
+
+def moment(text: str, by_pass: str) -> Decorator:
+    """The options of `moment_options`, of which the command gets one parameter: ``at``, a record, None for the end.
+
+    Put it below `reading` or `salvaging`.
+    """
+
+    def decorate(function: Callable[..., Any]) -> Callable[..., Any]:
+        @functools.wraps(function)
+        def at_moment(*arguments: Any, **options: Any) -> Any:
+            options["at"] = record_at(options["opened"], options["at"], options.pop("at_pass"))
+            return function(*arguments, **options)
+
+        return moment_options(text, by_pass)(at_moment)
+
+    return decorate
+
+
+def record_at(opened: "Capture", record: int | None, number_of_pass: int | None) -> int | None:
+    """The record after which memory is meant, None for the end. Here moments with other names become records.
+
+    Raises:
+        XbrleError: there is no such pass.
+    """
+    if number_of_pass is None:
+        return record
+    from ..memory.moments import ends_of_pass
+    from ..text import shown
+
+    ends = ends_of_pass(opened.stream, number_of_pass)
+    last, main = max(ends.values()), opened.space.main
+    if ends.get(main, last) != last:
+        of_block = shown(opened.records.names[next(b for b in ends if ends[b] == last)])
+        of_main = f"of {shown(opened.blocks[main].name)} it ended at record {ends[main]} (--at {ends[main]})"
+        warn(f"pass {number_of_pass} ends at record {last}, in {of_block}; {of_main}")
+    return last
+
+
+at_record = moment("Show memory just after this record (default: at the end).", "Show memory")
 json_object = click.option("--json", "as_json", is_flag=True, help="Print one JSON object.")
 json_lines = click.option("--json", "as_json", is_flag=True, help="Print one JSON object a line.")
 

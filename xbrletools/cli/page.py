@@ -16,7 +16,7 @@ from ..text import shown
 from . import EXIT_FINDINGS, hexview, warn
 from .addresses import giving_cpu, located
 from .hexview import Column
-from .options import before, examples, json_lines, salvaging, viewing
+from .options import before, examples, json_lines, moment, salvaging, viewing
 from .output import report
 from .times import times_of
 from .writer import say, write_bytes
@@ -28,15 +28,20 @@ _HEADER = " record pass stage kind   length    base changed check"
 
 
 def _usage(
-    raw: bool, as_delta: bool, pair: tuple[int, int] | None, inspect: str | None, at: int | None, as_json: bool
+    raw: bool,
+    as_delta: bool,
+    pair: tuple[int, int] | None,
+    inspect: str | None,
+    at: int | None,
+    at_pass: int | None,
+    as_json: bool,
 ) -> None:
     if sum([raw, as_delta, pair is not None, inspect is not None]) > 1:
         raise click.UsageError("--raw, --delta, --diff and --inspect exclude each other")
-    if (raw or as_delta) and at is None:
-        raise click.UsageError("--raw and --delta need --at RECORD")
-    if pair is not None and at is not None:
-        raise click.UsageError("--diff and --at exclude each other: --diff names two records itself")
-
+    if as_delta and at is None:
+        raise click.UsageError("--delta needs --at RECORD, a record of this page that is a delta")
+    if pair is not None and (at, at_pass) != (None, None):
+        raise click.UsageError("--diff excludes --at and --at-pass: it names two records itself")
     if raw and as_json:
         raise click.UsageError("--raw and --json exclude each other")
 
@@ -51,8 +56,8 @@ def _usage(
 @before(_usage)
 @salvaging
 @click.argument("address", metavar="ADDR")
-@click.option("--at", type=int, metavar="RECORD", help="Show the page's bytes just after this record.")
-@click.option("--raw", is_flag=True, help="With --at: write the bytes themselves, for other programs.")
+@moment("Show the page's bytes just after this record.", "Show the page's bytes")
+@click.option("--raw", is_flag=True, help="Write the bytes themselves, for other programs; without --at: at the end.")
 @click.option(
     "--delta",
     "as_delta",

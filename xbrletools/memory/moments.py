@@ -9,6 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..arrays import reserve
+from ..errors import XbrleError
 from ..model import Stream, once
 from ..table.columns import PIECE
 from .confirm import Trust, confirmed
@@ -93,6 +94,25 @@ def pages_at_end(stream: Stream, pages: NDArray[np.int64], view: View = View.REC
     begin(image, stream)
     replay(image, stream.payloads.take(rows), view, lapses_of(stream, view).among(rows))
     return image
+
+
+def ends_of_pass(stream: Stream, number: int) -> dict[int, int]:
+    """The last record of pass ``number`` of each block that has such a pass: its number, by the block's index.
+
+    The passes of each block are counted alone, so a block can end a pass long after another one has.
+
+    Raises:
+        XbrleError: there is no such pass.
+    """
+    passes = stream.records.pass_
+    last = int(passes.max(initial=0))
+    if not 1 <= number <= last:
+        there = f"has passes 1 to {last}" if last else "does not have records with pages"
+        raise XbrleError(f"there is no pass {number}; this capture {there}")
+    rows = np.flatnonzero(passes == number)
+    blocks, from_end = np.unique(stream.records.columns.block[rows][::-1], return_index=True)
+    ends = stream.records.numbers_of(rows[len(rows) - 1 - from_end])
+    return dict(zip(blocks.tolist(), ends.tolist(), strict=True))
 
 
 def confirmed_of(stream: Stream, image: Image, at: int | None = None, view: View = View.RECEIVER) -> NDArray[np.bool_]:

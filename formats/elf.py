@@ -1,23 +1,25 @@
-"""ELF64 core files, as far as a memory image needs them: the file header and the program headers.
+"""ELF core files, as far as a memory image needs them: the file header and the program headers.
 
 Facts: README.md, "Memory images", and the System V ABI, "ELF Header" and "Program Header" (gabi, chapters 4 and 5).
-Both byte orders exist.
+Both byte orders exist, and both classes: 64 and 32 bits.
 """
 
 from enum import IntEnum
 
-from construct import Byte, Bytes, Const, Int16ub, Int16ul, Int32ub, Int32ul, Int64ub, Int64ul, Struct
+from construct import Byte, Bytes, Const, Default, Int16ub, Int16ul, Int32ub, Int32ul, Int64ub, Int64ul, Struct
 
 from . import Grammar
 
 MAGIC = b"\x7fELF"
+CLASS_32 = 1
 CLASS_64 = 2
 DATA = {"little": 1, "big": 2}
 VERSION_CURRENT = 1
 TYPE_CORE = 4
 SEGMENT_LOAD = 1
 SEGMENT_NOTE = 4
-SEGMENTS_MAX = 0xFFFE  # PN_XNUM - 1; for more, the count would have to stand in a section header
+SEGMENTS_MAX = 0xFFFE  # PN_XNUM - 1; the exports write no more
+SEGMENTS_ELSEWHERE = 0xFFFF  # PN_XNUM: the count is ``info`` of the first section header
 
 
 class Machine(IntEnum):
@@ -37,21 +39,21 @@ class Machine(IntEnum):
     LOONGARCH = 258
 
 
-def header(endian: str) -> Grammar:
-    """Elf64_Ehdr."""
-    half, word, xword = _integers(endian)
+def header(endian: str, class_: int = CLASS_64) -> Grammar:
+    """Elf64_Ehdr or Elf32_Ehdr."""
+    half, word, address = _integers(endian, class_)
     return Struct(
         "magic" / Const(MAGIC),
-        "class_" / Const(CLASS_64, Byte),
+        "class_" / Const(class_, Byte),
         "data" / Const(DATA[endian], Byte),
         "ident_version" / Const(VERSION_CURRENT, Byte),
-        "padding" / Const(bytes(9), Bytes(9)),
+        "padding" / Default(Bytes(9), bytes(9)),  # EI_OSABI and what follows: other tools write something there
         "type" / half,
         "machine" / half,
         "version" / Const(VERSION_CURRENT, word),
-        "entry" / xword,
-        "phoff" / xword,
-        "shoff" / xword,
+        "entry" / address,
+        "phoff" / address,
+        "shoff" / address,
         "flags" / word,
         "ehsize" / half,
         "phentsize" / half,
@@ -62,20 +64,41 @@ def header(endian: str) -> Grammar:
     )
 
 
-def program_header(endian: str) -> Grammar:
-    """Elf64_Phdr."""
-    _, word, xword = _integers(endian)
+def program_header(endian: str, class_: int = CLASS_64) -> Grammar:
+    """Elf64_Phdr or Elf32_Phdr, in which the flags stand further back."""
+    _, word, address = _integers(endian, class_)
+    flags = [["flags" / word], []] if class_ == CLASS_64 else [[], ["flags" / word]]
     return Struct(
         "type" / word,
-        "flags" / word,
-        "offset" / xword,
-        "vaddr" / xword,
-        "paddr" / xword,
-        "filesz" / xword,
-        "memsz" / xword,
-        "align" / xword,
+        *flags[0],
+        "offset" / address,
+        "vaddr" / address,
+        "paddr" / address,
+        "filesz" / address,
+        "memsz" / address,
+        *flags[1],
+        "align" / address,
     )
 
 
-def _integers(endian: str) -> tuple[Grammar, Grammar, Grammar]:
-    return (Int16ul, Int32ul, Int64ul) if endian == "little" else (Int16ub, Int32ub, Int64ub)
+def section_header(endian: str, class_: int = CLASS_64) -> Grammar:
+    """Elf64_Shdr or Elf32_Shdr."""
+    _, word, address = _integers(endian, class_)
+    return Struct(
+        "name" / word,
+        "type" / word,
+        "flags" / address,
+        "addr" / address,
+        "offset" / address,
+        "size" / address,
+        "link" / word,
+        "info" / word,
+        "addralign" / address,
+        "entsize" / address,
+    )
+
+
+def _integers(endian: str, class_: int) -> tuple[Grammar, Grammar, Grammar]:
+    """A half word, a word, and an address, which has the size of the class."""
+    half, word, xword = (Int16ul, Int32ul, Int64ul) if endian == "little" else (Int16ub, Int32ub, Int64ub)
+    return half, word, xword if class_ == CLASS_64 else word

@@ -4,7 +4,6 @@ wrote. Nothing is read before its pages are asked for.
 
 import json
 import mmap
-import re
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -13,11 +12,10 @@ from numpy.typing import NDArray
 
 from ..errors import XbrleError
 from ..model import Block
+from ..source.manifest import MANIFEST, named
 from ..text import shown
 
-MANIFEST = "manifest.json"
 COMPARE_BYTES = 8 << 20
-_ESCAPE = re.compile(rb"\\(?:x([0-9a-f]{2})|(\\))")
 
 
 class Snapshot:
@@ -120,12 +118,6 @@ def _entries(path: Path) -> list[dict[str, object]]:
 
 def _listed(path: Path) -> list[Block]:
     return [Block(named(str(e["name"])), int(str(e["length"]))) for e in _entries(path)]
-
-
-def named(text: str) -> bytes:
-    """A block's name from its text, as `xbrletools.text.shown` writes it."""
-    raw = text.encode("utf-8", "surrogateescape")
-    return _ESCAPE.sub(lambda m: b"\\" if m[2] else bytes([int(m[1], 16)]), raw)
 
 
 def _files(path: Path, blocks: Sequence[Block]) -> list[mmap.mmap]:

@@ -146,6 +146,11 @@ class MappedSource:
             self._buffer.madvise(mmap.MADV_DONTNEED, self._dropped, upto - self._dropped)
             self._dropped = upto
 
+    def let_go(self) -> None:
+        """Give back to the kernel all of a mapped file that was read, so that a large file does not fill memory."""
+        if isinstance(self._buffer, mmap.mmap):
+            self._buffer.madvise(mmap.MADV_DONTNEED)
+
     def close(self) -> None:
         """Do nothing. The map goes when its last array goes."""
 

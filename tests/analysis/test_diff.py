@@ -1,6 +1,7 @@
 """What differs between two memories: as comparing their bytes one by one finds it."""
 
 import re
+from collections import Counter
 from pathlib import Path
 
 import pytest
@@ -9,7 +10,7 @@ import xbrletools
 from tests.naive import Memory
 from tests.posted import PAGE, delta, dup, encoded, page, raw_delta, stream, xbzrle_delta
 from xbrletools.analysis import diff as diff_module
-from xbrletools.analysis.diff import BlockDifference, Change, Difference, blocks_differ, differences
+from xbrletools.analysis.diff import BlockDifference, Change, Difference, blocks_differ, differences, tally
 from xbrletools.memory.image import Image
 from xbrletools.memory.replay import View
 
@@ -50,7 +51,13 @@ def test_two_moments_of_a_sample_differ_as_a_naive_replay_says(samples: Path, mo
         runs = re.finditer(rb"g+|l+|v+", kinds)
         names = {ord("g"): Change.GAINED, ord("l"): Change.LOST, ord("v"): Change.VALUE}
         expected += [Difference(block.name, r.start(), r.end() - r.start(), names[r[0][0]]) for r in runs]
-    assert list(differences(*(capture.memory(at) for at in moments))) == expected
+    memories = [capture.memory(at) for at in moments]
+    assert list(differences(*memories)) == expected
+    counted = tally(*memories)
+    assert counted.bytes == sum((Counter({d.change: d.length}) for d in expected), Counter())
+    assert counted.pages == Counter(
+        block for block, _ in {(d.block, (d.offset + i) // PAGE) for d in expected for i in range(d.length)}
+    )
 
 
 def kind_of(pair: tuple[int | None, int | None]) -> bytes:

@@ -15,12 +15,15 @@ A = bytes(range(256)) * 16
 B = A[:100] + b"Migration" + A[109:]
 
 TEXT = """\
+6 pages of pc.ram differ: 4096 bytes unknown in the first, 12288 bytes unknown in the second, 13 bytes differ
 vga: in the second only, 0x1000 bytes
-pc.ram:0x0  9 bytes differ, at 0x64+9
+pc.ram:0x0  record 1 (pass 1, page, offset 0x3d) | record 2 (pass 1, xbrle, offset 0x1058)
+    9 bytes differ, at 0x64+9: 64 65 66 67 68 69 6a 6b 6c | 4d 69 67 72 61 74 69 6f 6e
 pc.ram:0x1000  3 pages: 12288 bytes unknown in the second
-pc.ram:0x4000  4096 bytes unknown in the first, at 0x0+4096
-pc.ram:0x5000  4 bytes differ, at 0x0+1 0x10+1 0x20+1 and 1 more
-6 pages: 4096 bytes unknown in the first, 12288 bytes unknown in the second, 13 bytes differ
+pc.ram:0x4000  no record | record 3 (pass 1, page, offset 0x10a3)
+    4096 bytes unknown in the first, at 0x0+4096
+pc.ram:0x5000  record 5 (pass 1, page, offset 0x107c) | record 4 (pass 1, page, offset 0x20b2)
+    4 bytes differ, at 0x0+1 0x10+1 0x20+1 and 1 more: 00 | ff
 """
 
 
@@ -54,17 +57,60 @@ def test_what_does_not_differ_exits_0(capsys, pair):
     assert capsys.readouterr().out == ""
 
 
-def test_json_has_blocks_and_ranges(capsys, pair):
+def test_json_has_an_object_for_each_block_and_each_page_with_the_records_that_wrote_it(capsys, pair):
     assert main(["diff", *pair, "--json"]) == 1
     found = [json.loads(line) for line in capsys.readouterr().out.splitlines()]
     assert found[0] == {"type": "block", "block": "vga", "first_length": None, "second_length": PAGE}
-    assert found[1] == {"type": "range", "block": "pc.ram", "offset": 100, "length": 9, "change": "value"}
-    assert [f["change"] for f in found[2:4]] == ["lost", "gained"]
+    pages = {f["page"]: f for f in found[1:]}
+    assert list(pages) == [0, PAGE, 2 * PAGE, 3 * PAGE, 4 * PAGE, 5 * PAGE]
+    assert {(f["type"], f["block"]) for f in found[1:]} == {("page", "pc.ram")}
+    assert [(f["record"], f["second_record"]) for f in found[1:]] == [
+        (1, 2), (2, None), (3, None), (4, None), (None, 3), (5, 4)
+    ]  # fmt: skip
+    assert (pages[0]["kind"], pages[0]["second_kind"], pages[0]["pass"]) == ("page", "xbrle", 1)
+    assert pages[0]["ranges"] == [[100, 9, "value"]]
+    assert pages[2 * PAGE]["ranges"] == [[0, PAGE, "lost"]]
+    assert pages[4 * PAGE]["ranges"] == [[0, PAGE, "gained"]]
+    assert (pages[5 * PAGE]["bytes"], len(pages[5 * PAGE]["ranges"])) == (4, 4)
+
+
+def test_the_record_of_a_page_is_its_last_at_the_moment_of_each_side(capsys):
+    path = SAMPLES / "posted-8m.bin"
+    capture = xbrletools.open(path)
+    table = capture.records
+    for moments in ((2000, 2500), (2126, 2557)):
+        naive: list[dict[tuple[str, int], int]] = [{}, {}]
+        for row in table.by_number.tolist():
+            where = capture.blocks[int(table.columns.block[row])].name.decode(), int(table.columns.address[row])
+            for last, moment in zip(naive, moments, strict=True):
+                if table.number[row] <= moment:
+                    last[where] = int(table.number[row])
+        assert main(["diff", str(path), "--at", str(moments[0]), "--to", str(moments[1]), "--json"]) == 1
+        found = [json.loads(line) for line in capsys.readouterr().out.splitlines()]
+        for f in found:
+            where = f["block"], f["page"]
+            assert (f["record"], f["second_record"]) == tuple(last.get(where) for last in naive)
+            assert f["offset"] == (None if f["record"] is None else table.columns.offset[table.row(f["record"])])
+
+
+def test_one_block_can_be_compared_and_the_pages_that_are_shown_limited(capsys, pair):
+    assert main(["diff", *pair, "--block", "vga"]) == 1
+    assert capsys.readouterr().out == (
+        "the RAM blocks differ; every byte that both have is equal\nvga: in the second only, 0x1000 bytes\n"
+    )
+    assert main(["diff", *pair, "--block", "nowhere"]) == 2
+    assert "there is no RAM block nowhere" in capsys.readouterr().err
+    assert main(["diff", *pair, "--block", "pc.ram", "--limit", "3", "--json"]) == 1
+    out, err = capsys.readouterr()
+    assert [json.loads(line)["page"] for line in out.splitlines()] == [0, PAGE, 2 * PAGE]
+    assert "3 more pages differ (--limit)" in err
+    assert main(["diff", *pair, "--block", "pc.ram", "--limit", "3"]) == 1
+    assert "pc.ram:0x1000  2 pages: 8192 bytes unknown in the second" in capsys.readouterr().out
 
 
 def test_one_capture_can_be_compared_with_itself_at_two_records(capsys, pair):
     assert main(["diff", pair[1], "--at", "1", "--to", "2"]) == 1
-    assert capsys.readouterr().out == "pc.ram:0x0  9 bytes differ, at 0x64+9\n1 page: 9 bytes differ\n"
+    assert capsys.readouterr().out.splitlines()[0] == "1 page of pc.ram differs: 9 bytes differ"
     assert main(["diff", pair[1], "--at", "4"]) == 0
     assert main(["diff", pair[0], pair[1], "--at", "1", "--to", "1"]) == 1
     assert capsys.readouterr().out.splitlines()[-1].startswith("vga: in the second only")
@@ -78,7 +124,9 @@ def test_a_pass_is_compared_with_memory_before_it(capsys):
     for passes in ("1", "2", "3", "2-3"):
         assert main(["diff", str(path), "--pass", passes, "--json"]) == 1
         lines = [json.loads(line) for line in capsys.readouterr().out.splitlines()]
-        found[passes] = {(f["block"], (f["offset"] + i) // PAGE) for f in lines for i in range(0, f["length"], PAGE)}
+        found[passes] = {(f["block"], f["page"] // PAGE) for f in lines}
+        assert all(f["second_pass"] <= int(passes[-1]) for f in lines)
+        assert all(f["pass"] is None or f["pass"] < int(passes[0]) for f in lines)
         touched = {
             (capture.blocks[int(table.columns.block[row])].name.decode(), int(table.columns.address[row]) // PAGE)
             for row in table.by_number.tolist()
@@ -95,7 +143,7 @@ def test_the_view_is_that_of_both(capsys, tmp_path):
     assert main(["diff", str(path), "--at", "1", "--view", "sender"]) == 1
     assert "9 bytes differ" in capsys.readouterr().out
     assert main(["diff", str(path), "--at", "1"]) == 1
-    assert "1 page: 4080 bytes differ" in capsys.readouterr().out
+    assert "1 page of pc.ram differs: 4080 bytes differ" in capsys.readouterr().out
 
 
 def test_json_is_what_the_library_gives(capsys):
@@ -104,16 +152,21 @@ def test_json_is_what_the_library_gives(capsys):
     assert main(["diff", str(path), "--at", "4300", "--to", "4400", "--json"]) == 1
     found = [json.loads(line) for line in capsys.readouterr().out.splitlines()]
     expected = differences(capture.memory(4300), capture.memory(4400))
-    assert [(f["block"], f["offset"], f["length"], f["change"]) for f in found] == [
-        (d.block.decode(), d.offset, d.length, d.change.value) for d in expected
-    ]
+    bytes_of = {"page": {}, "range": {}}
+    for f in found:
+        for start, length, change in f["ranges"]:
+            bytes_of["page"] |= {(f["block"], f["page"] + start + i): change for i in range(length)}
+        assert f["bytes"] == sum(length for _, length, _ in f["ranges"])
+    for d in expected:
+        bytes_of["range"] |= {(d.block.decode(), d.offset + i): d.change.value for i in range(d.length)}
+    assert bytes_of["page"] == bytes_of["range"]
 
 
 def test_bytes_that_were_lost_differ(capsys, tmp_path):
     path = tmp_path / "lost.bin"
     path.write_bytes(stream([page(0, A), raw_delta(0, b"\x01\x02")]))
     assert main(["diff", str(path), "--at", "1", "--dialect", "posted"]) == 1
-    assert capsys.readouterr().out.splitlines()[-1] == "1 page: 4096 bytes unknown in the second"
+    assert capsys.readouterr().out.splitlines()[0] == ("1 page of pc.ram differs: 4096 bytes unknown in the second")
 
 
 @pytest.mark.parametrize(
@@ -139,7 +192,7 @@ def test_the_two_views_of_one_capture_differ_where_the_receiver_lost_a_base(caps
     path = tmp_path / "stale.bin"
     path.write_bytes(stream([page(0, A), page(PAGE, A), dup(0, 9), delta(0, A, B)]))
     assert main(["diff", str(path), "--to-view", "sender"]) == 1
-    assert capsys.readouterr().out.splitlines()[-1].startswith("1 page: ")
+    assert capsys.readouterr().out.splitlines()[0].startswith("1 page of pc.ram differs: ")
     assert main(["diff", str(path), "--to-view", "sender", "--at", "2", "--to", "2"]) == 0
     capsys.readouterr()
     assert main(["diff", str(path), "--to-view", "sender", "--pass", "1"]) == 2
@@ -149,7 +202,7 @@ def test_the_two_views_of_a_real_capture_differ_in_the_pages_that_the_posted_sen
     path = tmp_path / "stale.bin"
     path.write_bytes(corpus("qemu-2011-posted/dbg-stale-reject.bin"))
     assert main(["diff", str(path), "--to-view", "sender"]) == 1
-    assert capsys.readouterr().out.splitlines()[-1].startswith("32 pages: ")
+    assert capsys.readouterr().out.splitlines()[0].startswith("32 pages of pc.ram differ: ")
 
 
 def test_what_is_of_the_second_capture_needs_one(capsys, pair):
@@ -168,7 +221,7 @@ def test_salvage_reads_on_in_the_second_capture_too(capsys, tmp_path):
     out, err = capsys.readouterr()
     assert "were skipped" in err
     assert "bytes differ" not in out  # what is recovered is right, and the rest is unknown
-    assert "unknown in the second" in out.splitlines()[-1]
+    assert "unknown in the second" in out.splitlines()[0]
 
 
 @pytest.mark.parametrize("options", [[], ["--salvage"], ["--no-cache"]])

@@ -46,13 +46,14 @@ class Writers:
     """The record that last wrote each page, as memory is just after record ``at``, by default at the end.
 
     It is the page's last record, also where that is a delta which changes a few bytes, or none. `blame` says who wrote
-    each byte. 8 bytes are kept for each page that records carry.
+    each byte. ``sweep`` leaves out the records of later passes, each block's own. 8 bytes are kept for each page that
+    records carry.
 
     Raises:
         XbrleError: there is no such record.
     """
 
-    def __init__(self, stream: Stream, at: int | None = None) -> None:
+    def __init__(self, stream: Stream, at: int | None = None, sweep: int | None = None) -> None:
         space = space_of(stream)
         columns = stream.records.columns
         if at is not None:
@@ -60,6 +61,8 @@ class Writers:
         self._last = Values(space.places(columns), np.int64)  # the row plus one
         for start in range(0, len(columns), PIECE):
             pages = space.pages_of(columns.take(slice(start, start + PIECE)))
+            if sweep is not None:
+                pages[stream.records.pass_[start : start + PIECE] > sweep] = -1
             of_pages = np.flatnonzero(pages >= 0)
             self._last[pages[of_pages]] = start + of_pages + 1  # of several of one page, the last counts
         self._last.array[-1] = 0  # what pages without a record share

@@ -3,6 +3,7 @@
 Blocks are compared by name. A byte that is unknown in only one of the memories is a difference of its own kind.
 """
 
+from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass
 from enum import Enum
@@ -50,9 +51,17 @@ class BlockDifference:
     second: int | None
 
 
-def blocks_differ(first: Image, second: Image) -> list[BlockDifference]:
-    """The blocks that only one memory has, or that differ in length."""
-    lengths = [_lengths(image) for image in (first, second)]
+@dataclass(frozen=True, slots=True)
+class Tally:
+    """How many pages differ, of each block, and how many bytes in which way. Pages are those of the first memory."""
+
+    pages: Counter[bytes]
+    bytes: Counter[Change]
+
+
+def blocks_differ(first: Image, second: Image, only: bytes | None = None) -> list[BlockDifference]:
+    """The blocks that only one memory has, or that differ in length. With ``only``, no others than this one."""
+    lengths = [_lengths(image, only) for image in (first, second)]
     names = list(dict.fromkeys([*lengths[0], *lengths[1]]))
     return [
         BlockDifference(name, lengths[0].get(name), lengths[1].get(name))
@@ -61,19 +70,41 @@ def blocks_differ(first: Image, second: Image) -> list[BlockDifference]:
     ]
 
 
-def differences(first: Image, second: Image) -> Iterator[Difference]:
-    """What differs in the blocks that both memories have, up to the shorter length: by block, then by offset."""
-    second_lengths = _lengths(second)
-    for name, length in _lengths(first).items():
+def differences(first: Image, second: Image, only: bytes | None = None) -> Iterator[Difference]:
+    """What differs in the blocks that both memories have, up to the shorter length: by block, then by offset.
+
+    With ``only``, no other block than this one is looked at.
+    """
+    for name, length in _common(first, second, only):
+        yield from _in_block(first, second, name, length)
+
+
+def tally(first: Image, second: Image, only: bytes | None = None) -> Tally:
+    """How much of what `differences` gives there is."""
+    out, size = Tally(Counter(), Counter()), first.space.page_size
+    for name, length in _common(first, second, only):
+        for start, stop in _given_in_either(first, second, name, length):
+            kind = _kinds(first, second, name, start, stop)
+            counts = np.bincount(kind, minlength=len(_NUMBERED)).tolist()
+            out.bytes.update({c: n for c, n in zip(_NUMBERED, counts, strict=True) if c is not None and n})
+            pages = np.add.reduceat(kind != 0, np.arange(0, stop - start, size), dtype=np.int64)
+            out.pages[name] += int(np.count_nonzero(pages))
+    return out
+
+
+def _common(first: Image, second: Image, only: bytes | None) -> Iterator[tuple[bytes, int]]:
+    """The blocks that both memories have, each with the shorter length."""
+    second_lengths = _lengths(second, only)
+    for name, length in _lengths(first, only).items():
         if name in second_lengths:
-            yield from _in_block(first, second, name, min(length, second_lengths[name]))
+            yield name, min(length, second_lengths[name])
 
 
-def _lengths(image: Image) -> dict[bytes, int]:
+def _lengths(image: Image, only: bytes | None = None) -> dict[bytes, int]:
     """The length of each block that has pages. Of several blocks of one name it is the first's."""
     lengths: dict[bytes, int] = {}
     for block, pages in zip(image.space.blocks, image.space.pages.tolist(), strict=True):
-        if pages:
+        if pages and only in (None, block.name):
             lengths.setdefault(block.name, block.length)
     return lengths
 
@@ -118,16 +149,22 @@ def _given(image: Image, name: bytes, length: int) -> NDArray[np.int64]:
     return offsets
 
 
-def _in_piece(first: Image, second: Image, name: bytes, start: int, stop: int) -> Iterator[Difference]:
-    """What differs in the bytes [start, stop) of a block."""
+def _kinds(first: Image, second: Image, name: bytes, start: int, stop: int) -> NDArray[np.uint8]:
+    """How each of the bytes [start, stop) of a block differs, (stop - start,) uint8: its place in `_NUMBERED`."""
     first_bytes, second_bytes = (image[name].reshape(-1)[start:stop] for image in (first, second))
     masks = [_recovered(image, name, start, stop) for image in (first, second)]
-    kind = (first_bytes != second_bytes).view(np.uint8)
+    kind: NDArray[np.uint8] = (first_bytes != second_bytes).view(np.uint8)
     if not all(m is None for m in masks):
         in_first, in_second = (np.ones(stop - start, bool) if m is None else m for m in masks)
         kind[~(in_first & in_second)] = 0
         kind[in_second & ~in_first] = _NUMBERED.index(Change.GAINED)
         kind[in_first & ~in_second] = _NUMBERED.index(Change.LOST)
+    return kind
+
+
+def _in_piece(first: Image, second: Image, name: bytes, start: int, stop: int) -> Iterator[Difference]:
+    """What differs in the bytes [start, stop) of a block."""
+    kind = _kinds(first, second, name, start, stop)
     edges = np.flatnonzero(np.diff(kind, prepend=np.uint8(0), append=np.uint8(0)))
     for begin, end in zip(edges[:-1].tolist(), edges[1:].tolist(), strict=True):
         change = _NUMBERED[kind[begin]]

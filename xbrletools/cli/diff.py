@@ -1,22 +1,24 @@
 """`xbrle diff`: what differs between the memories of two captures, or of one at two moments."""
 
+import functools
 import json
-from collections import Counter
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import ExitStack
-from dataclasses import dataclass, field
 from typing import Any
 
 import click
 
+from ..analysis.blame import Writers
 from ..analysis.devices import DeviceDifference, What, device_differences
-from ..analysis.diff import BlockDifference, Change, Difference, blocks_differ, differences, memory_of_pass
+from ..analysis.diff import memory_of_pass
 from ..capture import Capture
 from ..errors import XbrleError
-from ..memory.image import Image
 from ..memory.replay import View
-from ..text import label, shown
+from ..source.dumps import Space
+from ..text import label, shown, size
 from . import EXIT_FINDINGS, warn
+from .against import Given, Wanted, show
+from .differences import Moment, Sides
 from .options import (
     before,
     examples,
@@ -30,18 +32,12 @@ from .options import (
     viewing,
 )
 from .output import report
+from .sides import look, of_two
 from .writer import say
 
-RANGES = 3  # ranges that the line of a page lists
 RAW_BYTES = 16  # bytes, or numbers of a row, that a line shows of a value
 VALUE_MAX = 1 << 16  # bytes of a value that JSON has
 CHANGED = 1 << 10  # places that JSON lists
-
-_MEANING = {
-    Change.VALUE: "differ",
-    Change.GAINED: "unknown in the first",
-    Change.LOST: "unknown in the second",
-}
 
 
 def _usage(
@@ -74,15 +70,57 @@ def _usage_of_second(capture: str, other: str | None, to_channel: tuple[str, ...
         raise click.UsageError("only one of S and S2 can be -: standard input can be read only once")
 
 
+def _with_dump(function: Callable[..., Any]) -> Callable[..., Any]:
+    """Find out which of S and S2 are captures, before they are opened. A dump is given on as ``dump``."""
+
+    @functools.wraps(function)
+    def decided(**options: Any) -> Any:
+        of_dumps = {name: options.pop(name) for name in _OF_DUMPS}
+        taken_as = options.pop("taken_as")
+        if options["other"] is None:
+            _refuse_given({**of_dumps, "as": taken_as}, "need S2")
+            return function(**options, dump=None)
+        raw = None if taken_as is None else taken_as == "raw"
+        snapshots = (options["snapshot"], options["to_snapshot"])
+        first, second = (
+            look(options[name], options["offset"], snapshot, raw)
+            for name, snapshot in zip(("capture", "other"), snapshots, strict=True)
+        )
+        if not first.is_dump and not second.is_dump:
+            _refuse_given(of_dumps, "need an image of memory, and both files are captures")
+            return function(**options | {"capture": first.capture, "other": second.capture}, dump=None)
+        of_captures = {name: options[name] for name in _OF_CAPTURES}
+        _refuse_given(of_captures, "compare captures, and one of the files is an image of memory")
+        if options["only"] == "devices":
+            raise click.UsageError("--only devices compares captures: an image of memory does not have devices")
+        capture, dump = of_two(first, second, options["salvage"])
+        return function(**options | {"capture": capture.capture, "other": None}, dump=Given(dump, **of_dumps))
+
+    return decided
+
+
+_OF_DUMPS = ("space", "image_at", "map_file")
+_OF_CAPTURES = ("to", "to_pass", "to_view", "to_channel", "to_snapshot")
+
+
+def _refuse_given(options: Mapping[str, Any], reason: str) -> None:
+    words = {name: name.replace("_file", "").replace("_", "-") for name in options}
+    given = [f"--{words[name]}" for name, value in options.items() if value not in (None, ())]
+    if given:
+        raise click.UsageError(f"{', '.join(given)} {reason}")
+
+
 @click.command(
     epilog=examples(
         "diff samples/posted-8m.bin --at 2000 --to 2500",
+        "diff samples/posted-8m.bin samples/posted-8m.truth.xz",
         "diff samples/posted-8m.bin --pass 2-3 --json",
         "diff samples/posted-8m.bin --to-view sender",
     )
 )
 @before(_usage)
 @before(_usage_of_second)
+@_with_dump
 @salvaging
 @click.argument("other", metavar="[S2]", required=False)
 @moment("Take S just after this record (default: at the end).", "Take S")
@@ -103,6 +141,30 @@ def _usage_of_second(capture: str, other: str | None, to_channel: tuple[str, ...
     type=click.Choice(["receiver", "sender"]),
     help="Whose memory S2 shows, or the second S if S2 is not given (default: as --view).",
 )
+@click.option(
+    "--block", metavar="NAME", help="Compare only this RAM block. A raw image is of it (default: the main block)."
+)
+@click.option(
+    "--space",
+    type=click.Choice([space.value for space in Space]),
+    help="What byte N of a raw image is: offset N in the block, or guest-physical address N (default: block).",
+)
+@click.option(
+    "--image-at", type=size, metavar="N", help="The offset or address at which a raw image begins (default: 0)."
+)
+@click.option(
+    "--map",
+    "map_file",
+    metavar="FILE",
+    help="Where RAM blocks lie, for images by address: as in xbrle extract (default: by evidence in the capture).",
+)
+@click.option(
+    "--as",
+    "taken_as",
+    type=click.Choice(["capture", "raw"]),
+    help="What a file is whose first bytes do not show it (default: a capture if a stream is found further on).",
+)
+@click.option("--limit", type=click.IntRange(1), metavar="N", help="Show at most N pages (default: all).")
 @click.option("--to-channel", multiple=True, metavar="FILE", help="A channel of S2's migration. Repeatable.")
 @click.option("--to-snapshot", metavar="NAME", help="Internal snapshot of S2, a qcow2 image (default: the last).")
 @json_lines
@@ -118,9 +180,17 @@ def command(
     to_view: str | None,
     to_channel: tuple[str, ...],
     to_snapshot: str | None,
+    block: str | None,
+    limit: int | None,
+    dump: Given | None,
     as_json: bool,
 ) -> int:
     """Compare memory and devices of S and S2, or memory of S at two moments, before and after passes, or in two views.
+
+    S or S2 can be an image of memory: a raw file, an ELF core (of dump-guest-memory or virsh dump --memory-only), a
+    LiME image, or a folder that xbrle extract wrote. Then each page that differs is shown with the record that last
+    wrote it. An image by address goes through the map of guest-physical memory. Unknown pages are counted, and are
+    neither equal nor different. --at, --view and the options for reading are for the capture.
 
     Of devices, it compares which sections there are, their versions and sizes, their subsections, and the fields that
     the VM description names.
@@ -134,6 +204,8 @@ def command(
     Exit status: 0 the memories are equal, 1 they differ, or channels are missing and so most of memory, 2 a capture
     cannot be read. Damage does not change the exit status.
     """
+    if dump is not None:
+        return show(opened, dump, Wanted(at, View(view), block, limit, as_json))
     report(opened.problems)
     with ExitStack() as stack:
         second = opened
@@ -143,25 +215,47 @@ def command(
             report(second.problems)
         to = record_at(second, to, to_pass)
         with_devices = only == "devices" or (only is None and other is not None and (at, to) == (None, None))
-        differ = False
-        for line in _devices(opened, second, as_json) if with_devices else ():
-            differ = True
-            say(line)
+        devices = _devices(opened, second, as_json) if with_devices else iter(())
         if only == "devices":
-            return _result(differ, as_json)
-        lost = any(p.lost for p in (*opened.problems, *second.problems))
+            return _result(_said(devices), as_json)
         if passes is not None:
             begin, end = _passes(passes, int(opened.records.pass_.max(initial=0)))
-            one, two = (memory_of_pass(opened.stream, number, View(view)) for number in (begin - 1, end))
+            one, two = (_after_pass(opened, number, View(view)) for number in (begin - 1, end))
         else:
-            one, two = opened.memory(at, View(view)), second.memory(to, View(to_view or view))
-        for line in _as_json(one, two) if as_json else _as_text(one, two):
-            differ = True
-            say(line)
-        if lost and not differ:
-            warn("channels are missing: what is unknown in both was not compared")
-            return EXIT_FINDINGS
-        return _result(differ, as_json)
+            one, two = _moment(opened, at, View(view)), _moment(second, to, View(to_view or view))
+        return _compared(Sides(one, two, block, limit), devices, as_json)
+
+
+def _compared(sides: Sides, devices: Iterator[str], as_json: bool) -> int:
+    """Print what differs, devices before pages. Returns the exit status."""
+    if sides.differ and not as_json:
+        say(sides.conclusion())
+    differ = _said(devices)
+    differ = _said(sides.as_json() if as_json else sides.as_text()) or differ
+    sides.say_left_out()
+    if not differ and any(p.lost for side in (sides.first, sides.second) for p in side.opened.problems):
+        warn("channels are missing: what is unknown in both was not compared")
+        return EXIT_FINDINGS
+    return _result(differ, as_json)
+
+
+def _moment(opened: Capture, at: int | None, view: View) -> Moment:
+    """Memory just after a record."""
+    return Moment(opened, opened.memory(at, view), Writers(opened.stream, at))
+
+
+def _after_pass(opened: Capture, number: int, view: View) -> Moment:
+    """Memory after a pass: each block after its own pass of that number."""
+    return Moment(opened, memory_of_pass(opened.stream, number, view), Writers(opened.stream, None, number))
+
+
+def _said(lines: Iterable[str]) -> bool:
+    """Print lines. Returns whether there are any."""
+    found = False
+    for line in lines:
+        found = True
+        say(line)
+    return found
 
 
 def _result(differ: bool, as_json: bool) -> int:
@@ -253,87 +347,3 @@ def _passes(text: str, last: int) -> tuple[int, int]:
     if not 1 <= numbers[0] <= numbers[1] <= last:
         raise XbrleError(f"pass {text} does not exist: this capture has passes 1 to {last}")
     return numbers
-
-
-def _as_json(first: Image, second: Image) -> Iterator[str]:
-    for block in blocks_differ(first, second):
-        yield json.dumps(
-            {"type": "block", "block": shown(block.block), "first_length": block.first, "second_length": block.second}
-        )
-    for found in differences(first, second):
-        place: dict[str, Any] = {"type": "range", "block": shown(found.block), "offset": found.offset}
-        yield json.dumps(place | {"length": found.length, "change": found.change.value})
-
-
-def _as_text(first: Image, second: Image) -> Iterator[str]:
-    """A line for each page, or for a run of pages that differ wholly and in one way. Then the sums."""
-    for block in blocks_differ(first, second):
-        yield _block_line(block)
-    pages, counts = 0, Counter[Change]()
-    for run in _pages(differences(first, second), first.space.page_size):
-        pages += run.pages
-        counts.update(run.counts)
-        yield run.line()
-    if pages:
-        sums = ", ".join(
-            f"{n} bytes {_MEANING[change]}" for change, n in sorted(counts.items(), key=lambda c: c[0].value)
-        )
-        yield f"{pages} page{'s' if pages > 1 else ''}: {sums}"
-
-
-def _block_line(block: BlockDifference) -> str:
-    name = shown(block.block)
-    if block.second is None:
-        return f"{name}: in the first only, {block.first:#x} bytes"
-    if block.first is None:
-        return f"{name}: in the second only, {block.second:#x} bytes"
-    return f"{name}: {block.first:#x} bytes in the first, {block.second:#x} in the second"
-
-
-@dataclass(slots=True)
-class _Pages:
-    """A page that differs, or a run of pages that differ wholly in one way."""
-
-    block: bytes
-    page: int
-    pages: int = 1
-    counts: Counter[Change] = field(default_factory=Counter)
-    ranges: list[tuple[int, int]] = field(default_factory=list)
-
-    def line(self) -> str:
-        place = f"{shown(self.block)}:{self.page:#x}"
-        what = ", ".join(f"{n} bytes {_MEANING[change]}" for change, n in self.counts.items())
-        if self.pages > 1:
-            return f"{place}  {self.pages} pages: {what}"
-        named = " ".join(f"{start:#x}+{length}" for start, length in self.ranges[:RANGES])
-        more = f" and {len(self.ranges) - RANGES} more" if len(self.ranges) > RANGES else ""
-        return f"{place}  {what}, at {named}{more}"
-
-
-def _pages(found: Iterable[Difference], size: int) -> Iterator[_Pages]:
-    """Differences, gathered by page."""
-    now: _Pages | None = None
-    for piece in _split(found, size):
-        page = piece.offset // size * size
-        if now is not None and (now.block, now.page, now.pages) == (piece.block, page, 1):
-            now.counts[piece.change] += piece.length
-            now.ranges.append((piece.offset - page, piece.length))
-            continue
-        whole = piece.length % size == 0
-        if now is not None:
-            yield now
-        now = _Pages(piece.block, page, piece.length // size if whole else 1)
-        now.counts[piece.change] += piece.length
-        now.ranges.append((piece.offset - page, piece.length))
-    if now is not None:
-        yield now
-
-
-def _split(found: Iterable[Difference], size: int) -> Iterator[Difference]:
-    """Differences, cut at the borders of pages. A run of whole pages stays together."""
-    for one in found:
-        at, end = one.offset, one.offset + one.length
-        while at < end:
-            border = end // size * size if at % size == 0 and end - at >= size else min(end, (at // size + 1) * size)
-            yield Difference(one.block, at, border - at, one.change)
-            at = border

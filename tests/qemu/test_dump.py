@@ -1,11 +1,14 @@
 """A core that this project makes of a migration, against QEMU's own dump-guest-memory of the same paused guest."""
 
+import json
 import subprocess
 
 import pytest
 
+import xbrletools
+from tests.cli.run import run
 from tests.export import cores
-from tests.qemu.guest import EMULATORS
+from tests.qemu.guest import EMULATORS, RAM
 from tests.qemu.kinds import machine, started
 from xbrletools.cli import main
 
@@ -38,6 +41,38 @@ def test_a_core_is_what_qemu_dumps_of_the_same_guest(name, emulator, tmp_path):
     assert memory(tmp_path / "core", ours) == memory(tmp_path / "qemu.core", theirs)
     out = [gdb(tmp_path / core) for core in ("core", "qemu.core")]
     assert out[0] == out[1]
+
+
+@pytest.mark.parametrize("capabilities", [[], ["xbzrle"]], ids=["plain", "xbzrle"])
+@pytest.mark.parametrize("name", MORE)
+def test_a_capture_is_equal_to_what_qemu_dumps_of_the_paused_source(name, capabilities, emulator, tmp_path, capsys):
+    with machine(emulator, tmp_path, "source", *MORE[name]) as source:
+        started(source)
+        source.migrate(f"exec:cat > {tmp_path}/s", capabilities)
+        for paging in (False, True):
+            source.command("dump-guest-memory", paging=paging, protocol=f"file:{tmp_path}/{paging}.core")
+        source.command("dump-guest-memory", paging=False, protocol=f"file:{tmp_path}/kdump", format="kdump-zlib")
+        source.command("pmemsave", val=0, size=RAM, filename=f"{tmp_path}/low")
+    for core in ("False.core", "True.core"):
+        status, out, _ = run(capsys, "diff", tmp_path / "s", tmp_path / core)
+        assert (status, out.count("\n")) == (0, 1)
+        assert out.startswith("every page that is known is equal: ")
+    status, out, _ = run(capsys, "diff", tmp_path / "s", tmp_path / "low", "--space", "physical")
+    assert status == 1  # it does not have the firmware at the top
+    assert out.startswith("every page that is known is equal: ")
+    status, _, err = run(capsys, "diff", tmp_path / "s", tmp_path / "kdump")
+    assert status == 2 and "dump the guest as ELF" in err
+    with (tmp_path / "False.core").open("r+b") as file:
+        file.seek(cores.read(tmp_path / "False.core").loads[0][1] + 0x21234)
+        byte = file.read(1)
+        file.seek(-1, 1)
+        file.write(bytes([byte[0] ^ 1]))
+    status, out, _ = run(capsys, "diff", tmp_path / "s", tmp_path / "False.core", "--json")
+    [found] = map(json.loads, out.splitlines())
+    assert (status, found["block"], found["page"], found["address"]) == (1, "pc.ram", 0x21000, 0x21000)
+    assert found["ranges"] == [[0x234, 1, "value"]]
+    table = xbrletools.open(tmp_path / "s").records
+    assert found["record"] == max(table.number[row] for row in table.rows_of(0, 0x21000))
 
 
 def memory(path, core) -> list[bytes]:

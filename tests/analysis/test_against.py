@@ -10,7 +10,7 @@ import pytest
 import xbrletools
 from tests.posted import PAGE, encoded, page, stream, xbzrle_delta
 from xbrletools.analysis import against
-from xbrletools.analysis.against import Compared, compare, counterparts
+from xbrletools.analysis.against import Compared, by_block, compare, counterparts
 from xbrletools.formats.elf import Machine
 from xbrletools.memory.image import Image, State
 from xbrletools.physical.layout import PhysicalMap, Range, Unplaced
@@ -136,7 +136,7 @@ def test_by_addresses_it_is_the_same_through_the_map(seed: int) -> None:
     assert all(a.reason == "the capture does not have memory there" for a in both.alone)
     for number, i in zip(found.pages.tolist(), found.spans.tolist(), strict=True):
         span = both.spans[i]
-        address = Compared(image, span, ()).address(number)
+        address = Compared(image, span, {}).address(number)
         place = (number - int(image.space.first[span.block])) * PAGE
         [r] = [r for r in where.ranges if r.start <= address < r.end]
         assert place <= r.offset + address - r.start < place + PAGE
@@ -201,6 +201,6 @@ def test_bytes_that_a_dump_does_not_know_are_not_compared() -> None:
     theirs = dump(part(bytes(PAGE), 0, b"pc.ram"), form=Form.RAW, unknown=(Unknown(0, PAGE, b"pc.ram"),))
     found = compare(image, counterparts(image.space, theirs, None).spans, theirs.unknown)
     assert as_counts(found) == {"differ": 0, "bytes": 0, "equal": 0, "partly": 0, "unknown": 0, "unsaid": 1}
-    known, within = Compared(image, counterparts(image.space, theirs, None).spans[0], theirs.unknown).known(0)
+    known, within = Compared(image, counterparts(image.space, theirs, None).spans[0], by_block(theirs.unknown)).known(0)
     assert not known.any() and within.all()
     assert np.array_equal(image["pc.ram"][0], np.frombuffer(NOISE[0], np.uint8))

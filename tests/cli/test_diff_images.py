@@ -378,3 +378,17 @@ def test_the_pages_that_the_posted_sender_corrupted_are_those_that_differ_from_t
     assert (status, out[:27]) == (1, "32 pages of pc.ram differ, ")
     assert run(capsys, "diff", tmp_path / "s", tmp_path / "source", "--view", "sender")[0] == 0
     assert run(capsys, "diff", tmp_path / "s", tmp_path / "destination")[0] == 0
+
+
+def test_addresses_up_to_the_last_one_are_compared(capsys, tmp_path):
+    top = (1 << 64) - 8 * PAGE
+    (tmp_path / "s").write_bytes(stream([page(i * PAGE, A) for i in range(8)]))
+    (tmp_path / "core").write_bytes(core((top, 8 * PAGE, 0)) + A * 7 + A[:-1] + b"x")
+    (tmp_path / "map").write_text(f"{top:#x} 0x8000 pc.ram 0\n")
+    about = {"file": "core", "format": "elf", "space": "physical", "unknown": [{"start": 0, "length": 9}]}
+    for end in (1 << 62, (1 << 63) - 1):
+        about["map"] = [{"start": 0, "length": end, "block": "pc.ram"}]
+        (tmp_path / "core.json").write_text(json.dumps(about))
+        status, out, _ = run(capsys, "diff", tmp_path / "s", tmp_path / "core", "--map", tmp_path / "map", "--json")
+        [found] = map(json.loads, out.splitlines())
+        assert (status, found["page"], found["address"]) == (1, 7 * PAGE, top + 7 * PAGE)

@@ -5,7 +5,7 @@ Memory that only one side has is listed. A dump with guest-physical addresses go
 """
 
 from bisect import bisect_right
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from itertools import pairwise
 
@@ -24,6 +24,9 @@ LET_GO = 1 << 25  # bytes of a dump after which its pages leave this process
 Ints = NDArray[np.int64]
 Bytes = NDArray[np.uint8]
 Mask = NDArray[np.bool_]
+Unknowns = Mapping[bytes | None, tuple[Ints, Ints]]
+
+_END = (1 << 63) - 1  # the highest place that an array holds
 
 
 @dataclass(frozen=True, slots=True)
@@ -177,6 +180,23 @@ def _by_address(space: PageSpace, dump: Dump, where: PhysicalMap, only: int | No
 # -- comparing --------------------------------------------------------------------------------------------------------
 
 
+def by_block(unknown: Sequence[Unknown]) -> Unknowns:
+    """What a dump does not know, by block, None for addresses: rising starts and ends, (n,) int64 each.
+
+    Those that touch are one.
+    """
+    out: dict[bytes | None, list[tuple[int, int]]] = {}
+    for u in sorted(unknown, key=lambda u: u.start):
+        ranges = out.setdefault(u.block, [])
+        start, end = min(u.start, _END), min(u.end, _END)
+        if ranges and start <= ranges[-1][1]:
+            ranges[-1] = ranges[-1][0], max(ranges[-1][1], end)
+        elif start < end:
+            ranges.append((start, end))
+    arrays = {block: np.array(ranges, np.int64).reshape(-1, 2) for block, ranges in out.items()}
+    return {block: (pairs[:, 0], pairs[:, 1]) for block, pairs in arrays.items()}
+
+
 def compare(
     image: Image, spans: Sequence[Span], unknown: Sequence[Unknown] = (), progress: Callable[[int], None] | None = None
 ) -> Outcome:
@@ -188,10 +208,10 @@ def compare(
     Raises:
         XbrleError: a file of the dump has shrunk meanwhile.
     """
-    out = Outcome()
+    out, unknowns = Outcome(), by_block(unknown)
     pages, indices = [out.pages], [out.spans]
     for i, span in enumerate(spans):
-        found = Compared(image, span, unknown).into(out, progress)
+        found = Compared(image, span, unknowns).into(out, progress)
         pages.append(found)
         indices.append(np.full(len(found), i))
     out.pages, first = np.unique(np.concatenate(pages), return_index=True)
@@ -200,17 +220,23 @@ def compare(
 
 
 class Compared:
-    """One span beside the capture's memory. ``unknown`` is what the dump says it does not know."""
+    """One span beside the capture's memory. ``unknowns`` is what the dump does not know, as `by_block` has it."""
 
-    def __init__(self, image: Image, span: Span, unknown: Sequence[Unknown]) -> None:
+    def __init__(self, image: Image, span: Span, unknowns: Unknowns) -> None:
         self._image = image
         self._span = span
         self._size = image.space.page_size
         self._base = int(image.space.first[span.block])
         self._low, self._high = span.offset, span.offset + span.length
-        shift = span.offset - (span.offset if span.address is None else span.address)
-        mine = [u for u in unknown if u.block == span.part.block]
-        self._unknown = _joined((max(u.start + shift, self._low), min(u.end + shift, self._high)) for u in mine)
+        place = span.offset if span.address is None else span.address
+        none = np.empty(0, np.int64)
+        starts, ends = unknowns.get(span.part.block, (none, none)) if place + span.length <= _END else (none, none)
+        if len(starts):
+            mine = slice(np.searchsorted(ends, place, side="right"), np.searchsorted(starts, place + span.length))
+            shift = span.offset - place
+            starts = np.maximum(starts[mine] + shift, self._low)
+            ends = np.minimum(ends[mine] + shift, self._high)
+        self._unknown = starts, ends
 
     def into(self, out: Outcome, progress: Callable[[int], None] | None) -> Ints:
         """Compare the pages of the span, and add what is counted to ``out``. Returns the pages that differ."""
@@ -295,15 +321,3 @@ class Compared:
         if self._span.address is None:
             return None
         return self._span.address + max(0, (page - self._base) * self._size - self._low)
-
-
-def _joined(ranges: Iterator[tuple[int, int]]) -> tuple[Ints, Ints]:
-    """The ranges [start, end) in rising order, those that touch as one, as starts and ends, (n,) int64 each."""
-    out: list[tuple[int, int]] = []
-    for start, end in sorted(r for r in ranges if r[0] < r[1]):
-        if out and start <= out[-1][1]:
-            out[-1] = out[-1][0], max(out[-1][1], end)
-        else:
-            out.append((start, end))
-    starts, ends = np.array(out, np.int64).reshape(-1, 2).T
-    return starts, ends

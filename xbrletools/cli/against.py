@@ -10,7 +10,7 @@ from typing import Any
 import click
 import numpy as np
 
-from ..analysis.against import Alone, Compared, Counterparts, Outcome, compare, counterparts
+from ..analysis.against import Alone, Compared, Counterparts, Outcome, by_block, compare, counterparts
 from ..analysis.blame import Writers
 from ..analysis.diff import Change
 from ..capture import Capture
@@ -20,7 +20,7 @@ from ..memory.replay import View
 from ..physical import given, infer
 from ..physical.layout import PhysicalMap
 from ..source.dumps import Dump, Form, Space, raw_at
-from ..text import shown
+from ..text import label, shown
 from . import EXIT_FINDINGS, hexview, warn
 from .differences import BYTES, RANGES, sums, written
 from .output import progress, report
@@ -146,9 +146,9 @@ class _Found:
 
     def as_text(self) -> None:
         """Print the conclusion, what was not compared, and a line or two for each page."""
-        say(self._conclusion())
+        say(label(self._conclusion()))
         for line in self._not_compared():
-            say(line)
+            say(label(line))
         for page in self._pages():
             for line in page.lines():
                 say(line)
@@ -209,13 +209,13 @@ class _Found:
         """The pages that differ, as many as are wanted."""
         by = Writers(self.opened.stream, self.wanted.at)
         pages, spans = (c[: self.wanted.limit] for c in (self.outcome.pages, self.outcome.spans))
-        last, compared = -1, None
+        last, compared, unknowns = -1, None, by_block(self.dump.unknown)
         for start in range(0, len(pages), PIECE):
             part = slice(start, start + PIECE)
             records = writers(self.opened, by.rows(pages[part]))
             for page, i, record in zip(pages[part].tolist(), spans[part].tolist(), records, strict=True):
                 if compared is None or i != last:
-                    last, compared = i, Compared(self.image, self.both.spans[i], self.dump.unknown)
+                    last, compared = i, Compared(self.image, self.both.spans[i], unknowns)
                 yield self._page(page, self.both.spans[i].block, compared, record)
 
     def _page(self, page: int, block: int, compared: Compared, record: Writer | None) -> "_Page":

@@ -141,4 +141,4 @@ def _number(value: object) -> int:
 
 def _ranges(listed: Any) -> tuple[tuple[int, int], ...]:
     found = [(_number(r["start"]), _number(r["start"]) + _number(r["length"])) for r in listed]
-    return tuple(sorted(found))
+    return tuple(sorted((_number(start), _number(end)) for start, end in found))

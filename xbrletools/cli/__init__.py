@@ -34,7 +34,7 @@ COMMANDS = {
     "page": "Show every record of one page, or its bytes after any record.",
     "blame": "Show which record last wrote each byte.",
     "grep": "Search memory, or every version of it, for bytes, text or a regex.",
-    "diff": "Compare memory and devices: two captures, or two moments of one.",
+    "diff": "Compare captures, moments of one, or a capture and an image of memory.",
     "extract": "Write memory to files: raw, ELF core or LiME.",
     "salvage": "Recover what a damaged or truncated capture still holds.",
     "describe": "Describe a destination: machine, RAM blocks, devices, capabilities.",

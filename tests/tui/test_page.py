@@ -102,11 +102,16 @@ async def test_modes_show_new_old_delta_and_both() -> None:
         assert f"[{new[17]:02x} {new[18]:02x}]" in text
         assert "3 changed" in text
         text = await d.press("o")
-        assert "old · receiver" in text
-        assert np.array_equal(view.data, old)
+        assert "receiver | sender" in text
+        assert np.array_equal(view.data, new)
+        assert view.left is not None
+        assert np.array_equal(view.left[0], new)
         text = await d.press("o")
         assert np.array_equal(view.data, old ^ new)
         assert "(ff).. .." in text
+        text = await d.press("o")
+        assert "old · receiver" in text
+        assert np.array_equal(view.data, old)
         text = await d.press("o")
         assert f"0000({old[0]:02x})" in text
         assert f":({new[0]:02x})" in text
@@ -114,6 +119,32 @@ async def test_modes_show_new_old_delta_and_both() -> None:
         assert screen.shows is PageShows.BOTH
         text = await d.press("o")
         assert "new · receiver" in text
+
+
+@drives
+async def test_what_a_stale_delta_changed_and_what_differs_between_the_ends_are_two_marks() -> None:
+    old = noise(1)
+    new = changed(old, 100, 2)
+    whole = StreamBuilder(flags=3).page(0, old).part().dup(0).delta(0, old, new).bytes()
+    async with browsing(whole) as d:
+        await d.fill("colon", "3")
+        await d.press("3")
+        view = shown_bytes(d)
+        receiver = np.zeros(PAGE, np.uint8)
+        receiver[100:102] = old[100:102] ^ new[100:102]
+        assert np.array_equal(view.data, receiver)
+        assert set(view.marks[100:102]) <= {ByteMark.BOTH, ByteMark.CHANGED}
+        differs = (receiver != new).sum()
+        text = await d.press("o")
+        assert np.array_equal(view.data, new)  # the sender's, on the right
+        assert np.array_equal(view.left[0], receiver)  # type: ignore[index]
+        assert (view.marks == ByteMark.DIFFERS).sum() + (view.marks == ByteMark.BOTH).sum() == differs
+        assert f"{{{differs} differ}}" in text
+        text = await d.press("o")
+        assert "delta" in text
+        shown = np.flatnonzero(view.marks)
+        assert shown.tolist() == [100, 101]
+        assert np.array_equal(view.data[shown], (old ^ new)[shown])
 
 
 @drives

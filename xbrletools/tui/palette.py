@@ -29,7 +29,10 @@ def _ramp(*stops: str) -> tuple[str, ...]:
 
 @dataclass(frozen=True, slots=True)
 class Palette:
-    """The colours of one theme. ``ramp`` runs from few to many. ``never`` and ``once`` stand below it on the map."""
+    """The colours of one theme. ``ramp`` runs from few to many. ``never`` and ``once`` stand below it on the map.
+
+    From ``printable`` to ``zero`` they are those of bytes by their class.
+    """
 
     dark: bool
     ground: str
@@ -49,6 +52,12 @@ class Palette:
     good: str
     never: str
     once: str
+    printable: str
+    blank: str
+    control: str
+    high: str
+    ones: str
+    zero: str
     ramp: tuple[str, ...]
 
     @property
@@ -80,6 +89,12 @@ DARK = Palette(
     good="#6fd8b0",
     never="#0c0e13",
     once="#16233c",
+    printable="#9fd0ff",
+    blank="#6fb3a0",
+    control="#a8b0bf",
+    high="#d7b98a",
+    ones="#e0c7ff",
+    zero="#6a748c",
     ramp=_ramp("#1d3a66", "#1f5d8c", "#2a8aa6", "#45b5b0", "#7fd8c4", "#bff5e4"),
 )
 LIGHT = Palette(
@@ -101,6 +116,12 @@ LIGHT = Palette(
     good="#0b7057",
     never="#ffffff",
     once="#edf0f2",
+    printable="#134f94",
+    blank="#0a8163",
+    control="#59606f",
+    high="#8a5a10",
+    ones="#7547c4",
+    zero="#8a909b",
     ramp=_ramp("#dfe9f2", "#a9d3dc", "#5bb0bf", "#2a83ad", "#1f4f94", "#161b4d"),
 )
 CONTRAST = Palette(
@@ -122,6 +143,12 @@ CONTRAST = Palette(
     good="#00ff00",
     never="#000000",
     once="#202020",
+    printable="#ffffff",
+    blank="#ffffff",
+    control="#ffffff",
+    high="#ffffff",
+    ones="#ffffff",
+    zero="#b0b0b0",
     ramp=_ramp("#203060", "#2060c0", "#00a0c0", "#60ffd0"),
 )
 

@@ -41,12 +41,18 @@ class RowFindings:
         if row not in self._worst:
             insort(self._rows, row)
             self._worst[row] = finding
-        elif SEVERITY_RANK[finding.severity] < SEVERITY_RANK[self._worst[row].severity]:
+        elif self._tells_more(finding, self._worst[row]):
             self._worst[row] = finding
         if finding.rule == CHECKSUM_MISMATCH.id:
             self._wrong_sums.add(row)
         elif finding.severity is Severity.ERROR and finding.page is not None:
             self._doubtful.setdefault((finding.block, finding.page), row)
+
+    @staticmethod
+    def _tells_more(finding: Finding, other: Finding) -> bool:
+        """Whether a finding about a row matters more than another. Of two alike, a sum that fails is the symptom."""
+        rank, others = SEVERITY_RANK[finding.severity], SEVERITY_RANK[other.severity]
+        return rank < others or (rank == others and other.rule == CHECKSUM_MISMATCH.id)
 
     def worst(self, row: int) -> Finding | None:
         """The worst finding about a row, or the first of several such."""

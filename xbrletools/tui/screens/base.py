@@ -139,16 +139,17 @@ class CaptureScreen(Screen[None], inherit_bindings=False):
         session = self.session
         record = session.record()
         if record is None:
-            moment = "no record yet"
+            moment = brief = "no record yet"
         elif record.number is None:
-            moment = f"@{record.offset:#x} {kind_word(record.kind)}"
+            moment = brief = f"@{record.offset:#x} {kind_word(record.kind)}"
         else:
+            brief = f"record {record.number}"
             moment = f"record {record.number} of {session.table.records if session.table is not None else 0}"
         if record is not None and record.pass_ is not None and self.size.width >= _WIDE:
             moment += f", pass {record.pass_}"
         found = None if self.host.following else session.verdict  # what is still written has no end yet
         self.query_one(TopBar).show_verdict(found, self.host.described(), self.colours, self.host.plain)
-        self.query_one(NavBar).show_moment(moment)
+        self.query_one(NavBar).show_moment(moment, brief)
         self.query_one(FilmBar).show_film(session, self.colours, self.playing)
 
     def ask(self) -> None:

@@ -20,22 +20,29 @@ from ..widgets.hexview import ByteMark, HexView, Mask
 from ..widgets.lines import Caption, Line, Lines, fit
 from ..widgets.runlist import RunList
 from ..widgets.times import Step, Timeline
-from ..words import KIND_LETTER, KIND_STYLE, SEVERITY_MARK, counted, kind_word, stage_word
+from ..words import KIND_LETTER, KIND_STYLE, SEVERITY_MARK, SEVERITY_STYLE, counted, kind_word, stage_word, wrapped
 from .base import CaptureScreen, Host
 
 WIDE = 120  # columns from which on the side panel stands beside the bytes
+_WIDER = 188  # and where those are shown side by side
 _VALUE_BYTES = 16
 _NARROW_VALUES = ("u8", "u16le", "u32le", "u64le", "text")  # where there is no room for all
-_HINT = " [changed] {differs between views} <found> (run) · o mode · v view · ? keys"
+_HINT = " [changed] {differs between the ends} «both» <found> (run)"
 
 
 class PageShows(Enum):
     """Which bytes of the page are shown."""
 
     NEW = "new"
-    OLD = "old"
+    ENDS = "receiver | sender"
     DELTA = "delta"
-    BOTH = "side by side"
+    OLD = "old"
+    BOTH = "old | new"
+
+    @property
+    def is_two(self) -> bool:
+        """Whether bytes are shown side by side."""
+        return self in (PageShows.ENDS, PageShows.BOTH)
 
 
 class PageScreen(CaptureScreen):
@@ -48,6 +55,7 @@ class PageScreen(CaptureScreen):
     DEFAULT_CSS = """
     PageScreen #what, PageScreen #sums, PageScreen #status { height: 1; }
     PageScreen #status { background: $surface; }
+    PageScreen #special { height: auto; max-height: 2; }
     PageScreen #bytes { height: 1fr; }
     PageScreen #below { height: 6; border-top: solid $primary; }
     PageScreen #values { width: 3fr; }
@@ -99,6 +107,7 @@ class PageScreen(CaptureScreen):
         """Give what page and moment it is, its versions, its bytes, its runs and values."""
         yield Caption(id="what")
         yield Caption(id="sums")
+        yield Caption(id="special")
         yield Timeline()
         with Vertical(id="main"):
             yield HexView(id="bytes")
@@ -125,8 +134,12 @@ class PageScreen(CaptureScreen):
     def on_resize(self) -> None:
         """Put the panel beside the bytes where there is room, else below."""
         super().on_resize()
-        self.set_class(self.size.width >= WIDE, "wide")
+        self._lay_out()
         self.call_after_refresh(self.follow)
+
+    def _lay_out(self) -> None:
+        """Put the panel where there is room for it."""
+        self.set_class(self.size.width >= (_WIDER if self.shows.is_two else WIDE), "wide")
 
     def grow(self) -> None:
         """Show findings that came, and further versions of the page."""
@@ -153,6 +166,7 @@ class PageScreen(CaptureScreen):
         self.content = None
         self.query_one("#what", Caption).show_line([(f" {why}", "warning")])
         self.query_one("#sums", Caption).show([])
+        self.query_one("#special", Caption).show([])
         self.query_one(Timeline).show([])
         self.hex_view.show_bytes(np.zeros(0, np.uint8))
         self._show_runs("no page")
@@ -163,14 +177,14 @@ class PageScreen(CaptureScreen):
         content = self.content = moment.content(view)
         old = moment.old_content(view)
         changed = content.differs(old) & old.recovered
+        other = moment.content(View.SENDER if view is View.RECEIVER else View.RECEIVER)
+        differs = content.differs(other)
         marks = np.where(changed, np.uint8(ByteMark.CHANGED), np.uint8(ByteMark.NONE))
-        differs: Mask = np.zeros(len(marks), bool)
-        if moment.history.forgets_dups:
-            other = View.SENDER if view is View.RECEIVER else View.RECEIVER
-            differs = content.differs(moment.content(other))
-            marks[differs] = ByteMark.DIFFERS
+        if self.shows is not PageShows.DELTA:  # a delta says nothing of what the ends have
+            marks[differs] = np.where(changed[differs], ByteMark.BOTH, ByteMark.DIFFERS)
         self._page_marks = marks
-        self._show_bytes(moment.history.address, old, content)
+        self.hex_view.tint(None if self.host.plain else self.colours)
+        self._show_bytes(moment.history.address, old, content, other)
         self._search()
         self.query_one("#what", Caption).show_line(self._heading(moment))
         self.query_one("#sums", Caption).show_line(
@@ -180,11 +194,12 @@ class PageScreen(CaptureScreen):
                 *self._record_words(moment),
             ]
         )
+        self.query_one("#special", Caption).show(self._special(moment))
         self._show_versions(moment)
         self._show_runs(self._why_no_runs(moment))
         self._show_values()
 
-    def _show_bytes(self, base: int, old: Content, new: Content) -> None:
+    def _show_bytes(self, base: int, old: Content, new: Content, other: Content) -> None:
         view, marks = self.hex_view, self._page_marks
         if self.shows is PageShows.NEW:
             view.show_bytes(new.data, new.recovered, marks, base)
@@ -192,8 +207,12 @@ class PageScreen(CaptureScreen):
             view.show_bytes(old.data, old.recovered, marks, base)
         elif self.shows is PageShows.DELTA:
             view.show_bytes(old.data ^ new.data, old.recovered & new.recovered, marks, base, only_marked=True)
-        else:
+        elif self.shows is PageShows.BOTH:
             view.show_bytes(new.data, new.recovered, marks, base, left=(old.data, old.recovered))
+        else:
+            ends = (new, other) if self.session.view is View.RECEIVER else (other, new)
+            receiver, sender = ends
+            view.show_bytes(sender.data, sender.recovered, marks, base, left=(receiver.data, receiver.recovered))
 
     def _heading(self, moment: PageMoment) -> Line:
         """The page, its record, and what is shown of it."""
@@ -201,8 +220,18 @@ class PageScreen(CaptureScreen):
         text = f" {fit(name, min(len(name), max(8, width // 4)))}:{moment.history.address:#x}"
         record = self._record(moment)
         text += f" record {record.number} {kind_word(record.kind)}" if record else " before its first record"
-        right = f"{self.shows.value} · {self.session.view.value} view "
+        view = "" if self.shows is PageShows.ENDS else f" · {self.session.view.value} view"
+        right = f"{self.shows.value}{view} "
         return [(fit(text, max(1, width - len(right))), "strong"), (right, "")]
+
+    def _special(self, moment: PageMoment) -> list[Line]:
+        """What findings say of this version, or nothing."""
+        found = self.session.findings.worst(moment.row) if moment.row is not None else None
+        if found is None:
+            return []
+        text = f"{SEVERITY_MARK[found.severity]} {found.rule}: {found.message}"
+        lines: list[Line] = [[(line, SEVERITY_STYLE[found.severity])] for line in wrapped(text, self.size.width - 1)]
+        return lines[:2]
 
     def _record(self, moment: PageMoment) -> Record | None:
         return self.session.record(moment.row) if moment.row is not None else None
@@ -318,7 +347,8 @@ class PageScreen(CaptureScreen):
         """Show other bytes of it, in turn."""
         order = list(PageShows)
         self.shows = order[(order.index(self.shows) + 1) % len(order)]
-        self.follow()
+        self._lay_out()
+        self.call_after_refresh(self.follow)
 
     def action_view(self) -> None:
         """Switch between the receiver's memory and the sender's."""

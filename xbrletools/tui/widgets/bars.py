@@ -60,7 +60,6 @@ class NavBar(Caption):
     DEFAULT_CSS = """
     NavBar { height: 1; background: $panel; color: $foreground; }
     """
-    SHORT = 100  # columns below which the titles are cut to four letters
 
     class Pressed(Message):
         """An item was clicked: ``item`` is a screen's mode."""
@@ -74,12 +73,14 @@ class NavBar(Caption):
         self._entries, self._current = entries, current
         self._ends: list[tuple[int, str]] = []
 
-    def show_moment(self, moment: str) -> None:
-        """Show the screens, and on the right where the user is."""
+    def show_moment(self, moment: str, brief: str) -> None:
+        """Show the screens, and on the right where the user is, in ``brief`` where there is less room."""
         width = self.size.width or 80
         line: list[tuple[str, str]] = []
         used, self._ends = 0, []
-        full = sum(len(title) + 4 for _, _, title in self._entries) + len(moment) + 1 <= width
+        free = width - sum(len(title) + 4 for _, _, title in self._entries) - 1
+        moment = moment if len(moment) <= free else brief
+        full = len(moment) <= free
         for key, mode, title in self._entries:
             name = title if full else title[:4]
             here = mode == self._current

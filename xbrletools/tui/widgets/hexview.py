@@ -1,17 +1,22 @@
 """Bytes in hexadecimal and ASCII, in one column or two, with a cursor on a byte.
 
-Brackets around a byte say what it is, so that no colour is needed: [changed], {differs}, <found>, (linked).
+Brackets around a byte say what it is, so that no colour is needed: [changed], {differs}, «both», <found>, (linked).
+Bytes without a mark are tinted by their class where there is colour, and zeros are dim.
 """
 
+from collections.abc import Sequence
 from enum import IntEnum
+from functools import lru_cache
 from typing import ClassVar
 
 import numpy as np
 from numpy.typing import NDArray
+from rich.style import Style
 from textual import events
 from textual.binding import Binding, BindingType
 from textual.message import Message
 
+from ..palette import Palette, mixed, style
 from .lines import Line, Lines
 
 Bytes = NDArray[np.uint8]
@@ -25,14 +30,54 @@ class ByteMark(IntEnum):
     CHANGED = 1
     LINKED = 2
     DIFFERS = 3
-    FOUND = 4
+    BOTH = 4  # changed, and it differs
+    FOUND = 5
 
 
-_OPEN = " [({<"
-_CLOSE = " ])}>"
-_STYLE = ("", "changed", "linked", "differs", "found")
+_OPEN = " [({«<"
+_CLOSE = " ])}»>"
+_STYLE = ("", "changed", "linked", "differs", "differs", "found")
 _ASCII = "".join(chr(b) if 0x20 <= b < 0x7F else "." for b in range(256))
 _HEX = tuple(f"{b:02x}" for b in range(256))
+
+
+#: The style of each of the 256 bytes, by its mark.
+Tints = Sequence[Sequence[str | Style]]
+
+_PLAIN: Tints = [[name] * 256 for name in _STYLE]
+
+
+@lru_cache(maxsize=8)
+def _tints(colours: Palette) -> Tints:
+    """Bytes in the colours of their classes, over a ground that tells their mark."""
+    shades = [_class_of(byte, colours) for byte in range(256)]
+    grounds = {
+        ByteMark.CHANGED: mixed(colours.delta, colours.ground, 0.78),
+        ByteMark.DIFFERS: mixed(colours.wrong, colours.ground, 0.82),
+        ByteMark.BOTH: mixed(colours.healed, colours.ground, 0.65),
+    }
+    out: list[Sequence[str | Style]] = []
+    for mark in ByteMark:
+        if mark is ByteMark.NONE:
+            out.append([style(shade) for shade in shades])
+        elif mark in grounds:
+            out.append([style(colours.ink if b else shades[0], grounds[mark], bool(b)) for b in range(256)])
+        else:
+            out.append(_PLAIN[mark])
+    return out
+
+
+def _class_of(byte: int, colours: Palette) -> str:
+    """The colour of a byte by what it can be."""
+    if byte == 0:
+        return colours.zero
+    if byte in b" \t\n\r\x0b\x0c":
+        return colours.blank
+    if byte == 0xFF:
+        return colours.ones
+    if byte < 0x20 or byte == 0x7F:
+        return colours.control
+    return colours.printable if byte < 0x7F else colours.high
 
 
 class HexView(Lines):
@@ -67,6 +112,14 @@ class HexView(Lines):
         self.marks: Bytes = np.zeros(0, np.uint8)
         self.left: tuple[Bytes, Mask] | None = None
         self.only_marked = False
+        self._tints = _PLAIN
+
+    def tint(self, colours: Palette | None) -> None:
+        """Tint bytes by their class in these colours, or not at all."""
+        tints = _PLAIN if colours is None else _tints(colours)
+        if tints != self._tints:
+            self._tints = tints
+            self.renew()
 
     def show_bytes(
         self,
@@ -114,7 +167,7 @@ class HexView(Lines):
         """An address, bytes in hexadecimal, and the same bytes as text."""
         per = self.per_row
         start = row * per
-        line: list[tuple[str, str]] = [
+        line: list[tuple[str, str | Style]] = [
             (f"{start if self.left is not None else self.base + start:0{self.digits}x}", "dim")
         ]
         if self.left is not None:
@@ -123,24 +176,26 @@ class HexView(Lines):
         line += self._side(start, per, self.data, self.known)
         return line
 
-    def _side(self, start: int, per: int, data: Bytes, known: Mask) -> list[tuple[str, str]]:
+    def _side(self, start: int, per: int, data: Bytes, known: Mask) -> list[tuple[str, str | Style]]:
         values = data[start : start + per].tolist()
         knowns = known[start : start + per].tolist()
         marks = self.marks[start : start + per].tolist()
         cursor = self.at - start
-        line: list[tuple[str, str]] = []
-        text: list[tuple[str, str]] = []
+        line: list[tuple[str, str | Style]] = []
+        text: list[tuple[str, str | Style]] = []
         before = ByteMark.NONE
         for i, (value, is_known, mark) in enumerate(zip(values, knowns, marks, strict=True)):
             if mark != before:
                 line.append((_OPEN[mark] if mark else _CLOSE[before], _STYLE[mark or before]))
             else:
-                line.append((" ", ""))
+                shade = self._tints[mark][0]
+                line.append((" ", shade if isinstance(shade, Style) and mark else ""))
             before = mark
             plain = self.only_marked and not mark
-            style = "reverse" if i == cursor else "dim" if plain or not is_known else _STYLE[mark]
-            line.append(("??" if not is_known else ".." if plain else _HEX[value], style))
-            text.append(("?" if not is_known else " " if plain else _ASCII[value], style))
+            usual = self._tints[mark][value]
+            shade = "reverse" if i == cursor else "dim" if plain or not is_known else usual
+            line.append(("??" if not is_known else ".." if plain else _HEX[value], shade))
+            text.append(("?" if not is_known else " " if plain else _ASCII[value], shade))
         gap = per - len(values)
         line.append((_CLOSE[before] + "   " * gap, _STYLE[before]))
         return [*line, (" |", "dim"), *text, (" " * gap + "|", "dim")]

@@ -102,7 +102,8 @@ def _how_sure(cause: "Cause") -> str:
 
 def _loads(load: Any) -> str:
     if load.loads:
-        return f"loads, with {load.wrong_pages:,} wrong pages" if load.wrong_pages else "loads"
+        plural = "" if load.wrong_pages == 1 else "s"
+        return f"loads, with {load.wrong_pages:,} wrong page{plural}" if load.wrong_pages else "loads"
     if load.loads is None:
         return "cannot be told"
     if load.goes_on:

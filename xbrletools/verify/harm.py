@@ -14,7 +14,7 @@ from .ledger import Ledger, pieces, room
 from .marks import Ints, Mark
 from .observed import next_full
 
-WRONG, OPEN = 1, 2  # bits of a page: it is wrong at the end; it may be
+WRONG, MAYBE, LOST = 1, 2, 4  # bits of a page: it is wrong at the end; it may be; nothing tells what it is
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -23,8 +23,8 @@ class Harm:
 
     ``records`` counts them, ``left`` those among them that no later record healed. ``first`` is the row of the first,
     ``first_lasting`` that of the first which no later record healed. Both are None where there is none. ``wrong`` (n,)
-    int64 are the numbers of pages that are wrong at the end, ``maybe`` (m,) those of which that cannot be told. Both
-    rise.
+    int64 are the numbers of pages that are wrong at the end, ``maybe`` those that may be, and ``lost`` those of which
+    nothing tells what they are. All rise.
     """
 
     records: int
@@ -33,9 +33,16 @@ class Harm:
     first_lasting: int | None
     wrong: Ints
     maybe: Ints
+    lost: Ints
+
+    @property
+    def pages(self) -> int:
+        """How many pages are not known to be right at the end."""
+        return len(self.wrong) + len(self.maybe) + len(self.lost)
 
 
-NO_HARM = Harm(0, 0, None, None, np.empty(0, np.int64), np.empty(0, np.int64))
+_NONE: Ints = np.empty(0, np.int64)
+NO_HARM = Harm(0, 0, None, None, _NONE, _NONE, _NONE)
 
 
 def harm(shared: Shared, index: int) -> Harm:
@@ -50,7 +57,9 @@ def harm(shared: Shared, index: int) -> Harm:
     lasting: list[int] = []
     left = 0
     for i in chosen:
-        bit = OPEN if marks[i].rule in OPEN_RULES and "blank" not in marks[i].evidence else WRONG
+        bit = MAYBE if marks[i].rule is rules.BASE_WRONG else LOST if marks[i].rule in OPEN_RULES else WRONG
+        if "blank" in marks[i].evidence:  # the sum says so
+            bit = WRONG
         for rows in _lasting(stream, marks[i], shared.parts(i, index)):
             lasting.append(int(rows[0]))
             left += len(rows)
@@ -58,10 +67,10 @@ def harm(shared: Shared, index: int) -> Harm:
             pages[of_rows] = pages[of_rows] | bit
     pages.array[-1] = 0
     touched = pages.nonzero()
-    wrong = (pages[touched] & WRONG) != 0
+    bits = pages[touched]
+    left_so = [touched[(bits & bit != 0) & (bits & (bit - 1) == 0)] for bit in (WRONG, MAYBE, LOST)]
     records = _count(shared, index, chosen)
-    first, first_lasting = min(firsts, default=None), min(lasting, default=None)
-    return Harm(records, left, first, first_lasting, touched[wrong], touched[~wrong])
+    return Harm(records, left, min(firsts, default=None), min(lasting, default=None), *left_so)
 
 
 def _lasting(stream: Stream, mark: Mark, parts: Iterable[Ints]) -> Iterator[Ints]:

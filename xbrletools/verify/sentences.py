@@ -49,6 +49,17 @@ def of_blocks(by_block: Mapping[bytes, int]) -> str:
     return ", ".join(named[:-1]) + f" and {named[-1]}"
 
 
+def wrong(stream: Stream, pages: Ints, maybe: Ints) -> str:
+    """How many pages of which blocks are wrong, and how many may be."""
+    said = []
+    if len(pages):
+        what = f"{counted(len(pages), 'page')} of {of_blocks(pages_by_block(stream, pages))}"
+        said.append(f"{what} {'is' if len(pages) == 1 else 'are'} wrong")
+    if len(maybe):
+        said.append(f"{counted(len(maybe), 'page')} of {of_blocks(pages_by_block(stream, maybe))} may be wrong")
+    return " and ".join(said)
+
+
 def place_of(stream: Stream, row: int) -> tuple[bytes | None, int]:
     """The block and the address of the page that a row carries."""
     columns, names = stream.records.columns, stream.records.names

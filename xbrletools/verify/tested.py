@@ -1,12 +1,14 @@
 """What hypotheses explain of what rules cannot name: `causes.diagnose` takes the place of `CauseName.UNKNOWN`."""
 
 from collections.abc import Sequence
+from dataclasses import replace
 
 import numpy as np
 from numpy.typing import NDArray
 
 from ..formats.ram import Kind
 from ..memory.moments import space_of
+from ..model import Stream
 from . import rules
 from .by_rule import NOBODY, Shared
 from .cause import Cause, CauseName
@@ -24,6 +26,14 @@ _OPEN = (CauseName.UNKNOWN, CauseName.TRUNCATED, CauseName.BASE_WRONG)
 _OF_ONE_PAGE = (CauseName.CHECKSUM_FIELD, CauseName.PAYLOAD_VALUE, CauseName.PAYLOAD_RUN, CauseName.PAGE_CONTENT)
 #: Causes that change one record, and nothing after it but what follows from that.
 _OF_ONE_RECORD = (*_OF_ONE_PAGE, CauseName.RECORD_FLAGS, CauseName.ADDRESS, CauseName.BLOCK_NAME)
+#: Causes that break the framing of what follows.
+_BREAKS = (
+    CauseName.BYTES_INSERTED,
+    CauseName.BYTES_MISSING,
+    CauseName.LENGTH_FIELD,
+    CauseName.SECTION_FRAMING,
+    CauseName.BLOCK_NAME,
+)
 #: Notes and warnings that a damage leaves at the very record where it is.
 _SIGNS = (
     rules.FLAGS_UNKNOWN,
@@ -44,7 +54,7 @@ def tested(split: Shared) -> Shared:
 
     A finding goes to the last cause that began before it. What no cause explains stays as it was.
     """
-    causes = diagnose(split.found.stream) if _is_worth_it(split) else ()
+    causes = [_placed(split.found.stream, c) for c in diagnose(split.found.stream)] if _is_worth_it(split) else []
     if not causes:
         return split
     asked = [i for i, name in enumerate(split.names) if name in _OPEN]
@@ -53,7 +63,7 @@ def tested(split: Shared) -> Shared:
     loose = split.loose.copy()
     for i, finding in enumerate(split.found.loose):
         if loose[i] in asked or (loose[i] == NOBODY and RULES[finding.rule] in _SIGNS):
-            loose[i] = _of_loose(finding, causes, first, int(loose[i]))
+            loose[i] = _of_loose(split.found.stream, finding, causes, first, int(loose[i]))
     marks = []
     for number, share in enumerate(split.marks):
         new = room(len(share), np.int16)
@@ -67,7 +77,27 @@ def tested(split: Shared) -> Shared:
             new[part][given[to >= 0]] = first + to[to >= 0]
         marks.append(new)
     given_by = (*split.causes, *causes)
-    return _without_empty(Shared(split.found, (*split.names, *(c.name for c in causes)), tuple(marks), loose, given_by))
+    told = Shared(split.found, (*split.names, *(c.name for c in causes)), tuple(marks), loose, given_by)
+    return split if _contradicts(told, split) else _without_empty(told)
+
+
+def _placed(stream: Stream, cause: Cause) -> Cause:
+    """A cause with the number of the record that its offset lies in, as the table counts records."""
+    offset, columns = cause.began.offset, stream.records.columns
+    if offset is None or stream.records.main_size is not None:
+        return cause
+    row = int(np.searchsorted(columns.offset, np.uint64(offset), side="right")) - 1
+    if row < 0 or int(columns.end(np.array([row]))[0]) <= offset:
+        return cause
+    number = int(stream.records.numbers.of(np.array([row]))[0]) or None
+    return replace(cause, began=replace(cause.began, record=number), first_record=number)
+
+
+def _contradicts(told: Shared, before: Shared) -> bool:
+    """Whether hypotheses see a break in framing where the scan read on, and no rule found anything that follows."""
+    asked = any(name in _OPEN for name in before.names)
+    broken = [i for i, c in enumerate(told.causes) if c is not None and set(c.candidates or (c.name,)) & set(_BREAKS)]
+    return not asked and bool(broken) and not any(told.explains(i).keys() - {rules.PAGE_NEVER_SENT.id} for i in broken)
 
 
 def _is_worth_it(split: Shared) -> bool:
@@ -92,11 +122,16 @@ def _made_up(split: Shared, causes: Sequence[Cause]) -> bool:
     return bool(len(flushes)) and any(_begin(c) <= int(columns.offset[flushes[0]]) for c in causes)
 
 
-def _of_loose(finding: Finding, causes: Sequence[Cause], first: int, before: int) -> int:
+def _of_loose(stream: Stream, finding: Finding, causes: Sequence[Cause], first: int, before: int) -> int:
     """The share of a finding without a record. One that names no place follows from the first cause."""
     if finding.offset is None or finding.rule == rules.CHANNEL_MISSING.id:
         return first
-    fit = [i for i, c in enumerate(causes) if c.name not in _OF_ONE_PAGE and _begin(c) <= finding.offset]
+    offset, section = finding.offset, stream.sections.at(finding.offset)
+
+    def follows(begin: int) -> bool:
+        return begin <= offset or stream.sections.at(begin) == section
+
+    fit = [i for i, c in enumerate(causes) if c.name not in _OF_ONE_PAGE and follows(_begin(c))]
     return first + fit[-1] if fit else before
 
 

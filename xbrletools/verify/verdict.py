@@ -92,6 +92,7 @@ _CHANGES_PAGES = (
 )
 #: Causes that hypotheses name, and whose harm the sums of later records tell.
 _TOLD_BY_SUMS = (CauseName.CHECKSUM_FIELD, CauseName.PAYLOAD_VALUE, CauseName.PAGE_CONTENT)
+_NO_PAGES: Ints = np.empty(0, np.int64)
 #: How sure the causes are that rules name, where that is not `Sure.LIKELY`.
 _SURE = {CauseName.CHANNEL_MISSING: Sure.CERTAIN, CauseName.UNKNOWN: Sure.UNKNOWN}
 
@@ -110,10 +111,11 @@ def concluded(split: Shared) -> Verdict:
     begun = [_row(stream, c) for c in causes if c.name in _CHANGES_PAGES]
     first = min((row for row in (*begun, *(h.first for h in harms)) if row is not None), default=None)
     lasting = min((h.first_lasting for h in harms if h.first_lasting is not None), default=None)
-    wrong = np.unique(np.concatenate([np.empty(0, np.int64), *(h.wrong for h in harms)]))
+    wrong = np.unique(np.concatenate([_NO_PAGES, *(h.wrong for h in harms)]))
     ended = _came_to_its_end(stream)
-    is_open = any(len(h.maybe) for h in harms) or any(_is_open(split, i) for i in range(len(made)))
-    status = _status(stream, causes, ended and any(len(h.wrong) or len(h.maybe) for h in harms))
+    maybe = np.unique(np.concatenate([_NO_PAGES, *(h.maybe for h in harms)]))
+    is_open = any(_is_open(split, i) or len(h.maybe) or len(h.lost) for i, h in enumerate(harms))
+    status = _status(stream, causes, ended and bool(len(wrong) or len(maybe)))
     pages_wrong = len(wrong) if ended and not is_open else None
     where = None
     if lasting is not None and status is Status.CORRUPT:
@@ -121,7 +123,7 @@ def concluded(split: Shared) -> Verdict:
     receivers = outcomes(stream, found.first_of_each(), wrong_pages=pages_wrong)
     return Verdict(
         status,
-        _summary(stream, status, causes, first, lasting, wrong, pages_wrong),
+        _summary(stream, status, causes, (first, lasting), (wrong, maybe)),
         _number(stream, first),
         _number(stream, lasting),
         pages_wrong,
@@ -185,7 +187,7 @@ def _row(stream: Stream, cause: Cause) -> int | None:
 def _cause(split: Shared, index: int, done: Harm) -> Cause:
     """A cause as its rules tell it, or as hypotheses do."""
     stream, name, given = split.found.stream, split.names[index], split.causes[index]
-    lasting = len(done.wrong) + len(done.maybe)
+    lasting = done.pages
     if given is not None:
         explains = dict(split.explains(index))
         records = max(given.records, done.records)
@@ -233,7 +235,8 @@ def _told(split: Shared, index: int, done: Harm, first: Finding) -> tuple[str, S
     more = "" if count == 1 else f" {sentences.counted(count, 'finding')} in all."
     text = first.message[:1].upper() + first.message[1:].rstrip(".")
     sure = _SURE.get(name, Sure.LIKELY)
-    return f"{text} ({name.value}).{more}", sure, (f"{first.rule}: {first.message}",)
+    word = "" if name is CauseName.UNKNOWN else f" ({name.value})"
+    return f"{text}{word}.{more}", sure, (f"{first.rule}: {first.message}",)
 
 
 def _proofs(split: Shared, index: int) -> Counter[str]:
@@ -296,33 +299,25 @@ def _summary(
     stream: Stream,
     status: Status,
     causes: Sequence[Cause],
-    first: int | None,
-    lasting: int | None,
-    wrong: Ints,
-    pages_wrong: int | None,
+    rows: tuple[int | None, int | None],
+    pages: tuple[Ints, Ints],
 ) -> str:
-    """The conclusion in a sentence or two."""
-    bad = None if first is None else sentences.first_bad(stream, first, lasting)
+    """The conclusion in a sentence or two.
+
+    ``rows`` are those of the first bad record and of the first that lasts, ``pages`` those that are wrong at the end
+    and those that may be.
+    """
+    bad = "" if rows[0] is None else f"; {sentences.first_bad(stream, rows[0], rows[1])}"
     if status is Status.NO_FAULT:
         return f"The stream was read to its end; {sentences.sums(stream)}."
     if status is Status.HEALED:
         records = sum(cause.records for cause in causes)
         gave = sentences.some(records, "record gave a wrong page", "records gave wrong pages")
-        return f"{gave}, and later records healed all of them: nothing is wrong at the end; {bad}."
-    if status is Status.CORRUPT and pages_wrong is not None:
-        blocks = sentences.of_blocks(sentences.pages_by_block(stream, wrong))
-        return (
-            f"{sentences.some(pages_wrong, 'page', 'pages')} of {blocks} {_are(pages_wrong)} wrong at the end; {bad}."
-        )
+        return f"{gave}, and later records healed all of them: nothing is wrong at the end{bad}."
     if status is Status.CORRUPT:
-        return f"Pages are wrong at the end, and how many cannot be told; {bad}."
+        return f"{sentences.wrong(stream, *pages)} at the end{bad}."
     worst = next((c for c in causes if c.name not in _SENDERS), causes[0])
-    text = worst.sentence.removesuffix(".")
-    return f"{text}; {bad}." if bad is not None else f"{text}."
-
-
-def _are(count: int) -> str:
-    return "is" if count == 1 else "are"
+    return f"{worst.sentence.removesuffix('.')}{bad}."
 
 
 def _number(stream: Stream, row: int | None) -> int | None:

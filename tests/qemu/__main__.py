@@ -2,6 +2,7 @@
 
     python -m tests.qemu > docs/qemu-versions.md      # a minute for each QEMU
     python -m tests.qemu --receivers 500 --seed 1     # asks every QEMU about 500 edits of a stream: 0.5 s each
+    python -m tests.qemu --check                      # prints the table of docs/check.md
     python -m tests.qemu --record                     # writes what they say of some edits to tests/verify
 
 .ci/install-tools installs the QEMUs. A cell says why, where a kind cannot be made or its capture does not read.
@@ -16,6 +17,7 @@ from pathlib import Path
 
 import xbrletools
 from tests.conftest import CORPUS, ROOT
+from tests.qemu.destinations import PAIRS, answered
 from tests.qemu.edits import EDITS, Places, ask, made
 from tests.qemu.guest import EMULATORS, RAM, Emulator
 from tests.qemu.kinds import KINDS, Kind, recorded, wrong_pages
@@ -83,15 +85,38 @@ def record() -> int:
     return 0
 
 
+def check() -> int:
+    """Print what each real destination does with the stream of each pair, and whether check says the same."""
+    print("| destination differs in | " + " | ".join(emulator.label for emulator in EMULATORS) + " |")
+    print("| --- |" + " --- |" * len(EMULATORS))
+    wrong = 0
+    for pair in PAIRS:
+        cells = []
+        for emulator in EMULATORS:
+            with tempfile.TemporaryDirectory() as folder:
+                answer, said = answered(pair, emulator, Path(folder))
+            same = (answer.loads, list(answer.outcome.said)) == (said.loads, said.lines)
+            wrong += not same
+            text = said.lines[-1].removeprefix("load of migration failed: ") if emulator.version >= (11, 1) else ""
+            cells.append(
+                ("loads" if said.loads else f"`{(text or said.lines[0])[:90]}`") + ("" if same else " **not so**")
+            )
+        print(f"| {pair.title} | {' | '.join(cells)} |", flush=True)
+    return 1 if wrong else 0
+
+
 def main() -> int:
     """Do what was asked for."""
     parser = argparse.ArgumentParser(prog="python -m tests.qemu", description=__doc__.splitlines()[0])
     parser.add_argument("--receivers", type=int, metavar="N", help="ask every QEMU about N edits of a stream")
     parser.add_argument("--seed", type=int, default=1, metavar="N", help="which edits (default: 1)")
+    parser.add_argument("--check", action="store_true", help="ask real destinations, and hold check against them")
     parser.add_argument("--record", action="store_true", help="write what they say of some edits to tests/verify")
     asked = parser.parse_args()
     if asked.record:
         return record()
+    if asked.check:
+        return check()
     return table() if asked.receivers is None else receivers(asked.receivers, asked.seed)
 
 

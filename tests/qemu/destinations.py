@@ -16,6 +16,10 @@ from construct import Int32ub
 import xbrletools
 from tests.qemu.edits import TIMEOUT, Said, ask, name
 from tests.qemu.guest import Emulator
+from xbrletools.analysis.check import Answer, check
+from xbrletools.analysis.destination import of_capture
+from xbrletools.net.qmp import connected, described, saved, with_devices
+from xbrletools.verify.receivers import RECEIVERS
 
 MACHINE = "pc-i440fx-7.2"
 CARD = ("-device", "e1000,addr=0x5,romfile=")
@@ -179,4 +183,17 @@ def dumped(pair: Pair, emulator: Emulator, path: Path) -> Path | None:
     return path if done.returncode == 0 else None
 
 
-__all__ = ["PAIRS", "Pair", "dumped", "real", "stream_of", "waiting"]
+def answered(pair: Pair, emulator: Emulator, folder: Path) -> tuple[Answer, Said]:
+    """What `check` answers of a pair, and what the real destination says."""
+    stream = stream_of(pair, emulator, folder / "S")
+    with waiting(emulator, pair.machine, pair.destination) as target, connected(target.socket) as asked:
+        about = described(asked, target.socket)
+        with saved(asked) as own, xbrletools.open(own) as capture:
+            about = with_devices(about, of_capture(capture.stream))
+    with xbrletools.open(stream) as capture:
+        receiver = RECEIVERS[f"qemu-{emulator.version[0]}.{emulator.version[1]}"]
+        answer = check(capture.stream, about, receiver)
+    return answer, real(pair, emulator, stream)
+
+
+__all__ = ["CARD", "PAIRS", "Pair", "answered", "dumped", "real", "stream_of", "waiting"]

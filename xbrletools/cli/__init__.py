@@ -39,6 +39,7 @@ COMMANDS = {
     "salvage": "Recover what a damaged or truncated capture still holds.",
     "describe": "Describe a destination: machine, RAM blocks, devices, capabilities.",
     "check": "Say whether a capture would load at a destination, and what would refuse it.",
+    "why": "Explain a log line of QEMU or libvirt, and find what it is about.",
     "log": "Write the mig.log of either end, or check a real one.",
     "sender": "Identify the program that wrote a capture, and its page cache.",
     "encode": "Write a migration stream from memory snapshots.",

@@ -125,7 +125,13 @@ FILE_VERSION = _rule(
         "SaveVM v2 format is obsolete and no longer supported",
     ),
 )
-RAM_VERSION = _rule("ram-version", _E, "the RAM section's version is neither 3 nor 4", _ALL)
+RAM_VERSION = _rule(
+    "ram-version",
+    _E,
+    "the RAM section's version is neither 3 nor 4",
+    _ALL,
+    messages=("unsupported version {} for 'ram' v{}",),
+)
 BAD_SECTION_TYPE = _rule(
     "bad-section-type",
     _E,
@@ -133,7 +139,13 @@ BAD_SECTION_TYPE = _rule(
     _ALL,
     messages=("Unknown savevm section type {}", "Unknown section type {}"),
 )
-UNKNOWN_SECTION = _rule("unknown-section", _E, "a section's id was never announced", _ALL)
+UNKNOWN_SECTION = _rule(
+    "unknown-section",
+    _E,
+    "a section's id was never announced",
+    _ALL,
+    messages=("Unknown savevm section {}", "Unknown section {}"),
+)
 UNKNOWN_OWNER = _rule("unknown-owner", _E, "a section that receivers have no handler for", _ALL - _TODAY)
 BAD_BLOCK_RECORD = _rule("bad-block-record", _E, "not a record of a block migration section", _ALL)
 BAD_FOOTER = _rule(
@@ -141,7 +153,11 @@ BAD_FOOTER = _rule(
     _E,
     "a section's footer is missing or of another section",
     _TODAY,
-    messages=("Mismatched section id in footer for {} - read {} expected {}", "Section footer error, section_id: {}"),
+    messages=(
+        "Mismatched section id in footer for {} - read {} expected {}",
+        "Missing section footer for {}",
+        "Section footer error, section_id: {}",
+    ),
 )
 BAD_PACKAGE = _rule("bad-package", _E, "a PACKAGED command does not end where a section ends", _TODAY)
 MULTIFD_CHANNEL = _rule(
@@ -206,13 +222,29 @@ BLOCK_LIST = _rule("block-list", _E, "the block list does not add up, or contrad
 BLOCK_LIST_FORM = _rule(
     "block-list-form", _W, "the block list repeats an entry, or comes again and differs; receivers let it pass"
 )
-DESTINATION_BLOCKS = _rule("destination-blocks", _E, "the block list is not the destination's", _ALL)
+DESTINATION_BLOCKS = _rule(
+    "destination-blocks",
+    _E,
+    "the block list is not the destination's",
+    _ALL,
+    messages=(
+        'Unknown ramblock "{}", cannot accept migration',
+        "Size mismatch: {}: {} != {}",
+        "Size too large: {}: {} > {}",
+    ),
+)
 FLAGS_UNKNOWN = _rule(
     "flags-unknown", _N, "flag bits without a meaning, passed over by old receivers", messages=_UNKNOWN_FLAGS
 )
 FLAGS_COMBINED = _rule("flags-combined", _W, "more than one kind in a record's flags", _TODAY, messages=_UNKNOWN_FLAGS)
 NO_KIND = _rule("no-kind", _W, "a record of no kind, passed over by old receivers", _TODAY, messages=_UNKNOWN_FLAGS)
-CONTINUE_WITHOUT_BLOCK = _rule("continue-without-block", _E, "CONTINUE, and no record named a block yet", _ALL)
+CONTINUE_WITHOUT_BLOCK = _rule(
+    "continue-without-block",
+    _E,
+    "CONTINUE, and no record named a block yet",
+    _ALL,
+    messages=("Ack, bad migration stream!",),
+)
 UNKNOWN_BLOCK = _rule(
     "unknown-block",
     _E,

@@ -1,0 +1,121 @@
+"""`xbrle why`: what a log line of a migration means."""
+
+import json
+from collections.abc import Iterable
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from ..errors import XbrleError
+from . import EXIT_FINDINGS, warn
+from .options import examples
+from .writer import say, write
+
+if TYPE_CHECKING:
+    from ..verify.why import Explained, Place, Places
+
+FORMAT = 1
+LOG_MAX = 1 << 26  # bytes of a log that are read, from its end
+
+
+@click.command(
+    epilog=examples(
+        'why "Found a zero page with value 65"',
+        'why "Failed to decompress XBZRLE page at 203000" samples/xbzrle-16m.bin',
+    )
+)
+@click.argument("line", metavar="LINE|LOG")
+@click.argument("capture", metavar="[S]", required=False)
+@click.option("--json", "as_json", is_flag=True, help="Print an object a message.")
+def command(line: str, capture: str | None, as_json: bool) -> int:
+    """Say what a message of QEMU or libvirt means, and what to do.
+
+    LINE is a line of a destination's or a source's log, with or without time and program before it. LOG is a file with
+    such lines. With S, the migration that failed, it says which record or device the line is about.
+
+    Exit status: 0 something is known, 1 nothing is known of the line, or of any line of LOG, 2 a file cannot be read.
+    """
+    from ..verify.why import explained, lines_of
+
+    log = _log(line)
+    if log is None:
+        found = explained(line)
+        listed: list[tuple[int | None, str, list[Explained]]] = [(None, line, found)] if found else []
+    else:
+        listed = [*lines_of(log)]
+    if not listed:
+        what = "this line" if log is None else "the lines of this log"
+        warn(f"nothing is known of {what}; docs/why.md lists the messages that are known")
+        return EXIT_FINDINGS
+    if capture is None:
+        return _answer(listed, None, as_json)
+    from ..capture import open_capture
+    from ..verify.why import Places
+
+    with open_capture(capture) as opened:
+        return _answer(listed, Places(opened.stream), as_json)
+
+
+def _answer(listed: "Iterable[tuple[int | None, str, list[Explained]]]", places: "Places | None", as_json: bool) -> int:
+    for i, (number, text, found) in enumerate(listed):
+        told = [(one, places.of(text, one) if places is not None else []) for one in found]
+        if as_json:
+            for one, where in told:
+                write(json.dumps(_as_object(number, one, where)) + "\n")
+        else:
+            _print(i, number, text, told)
+    return 0
+
+
+def _log(line: str) -> list[str] | None:
+    """The lines of the file of this name, or None where there is no such file.
+
+    Raises:
+        XbrleError: it cannot be read.
+    """
+    path = Path(line)
+    try:
+        if "\n" in line or not path.is_file():
+            return None
+        with path.open("rb") as file:
+            size = file.seek(0, 2)
+            file.seek(max(0, size - LOG_MAX))
+            return file.read(LOG_MAX).decode("utf-8", "backslashreplace").splitlines()
+    except ValueError:  # a name that no file can have
+        return None
+    except OSError as error:
+        if error.errno in (36, 2, 20):  # too long for a name, or not there: it is a line
+            return None
+        raise XbrleError(f"{line}: {error.strerror or error}") from None
+
+
+def _as_object(number: int | None, one: "Explained", where: "list[Place]") -> dict[str, Any]:
+    message = one.message
+    return {
+        "type": "message",
+        "format": FORMAT,
+        "line": number,
+        "message": message.template,
+        "values": list(one.values),
+        "meaning": message.meaning,
+        "to_do": message.to_do,
+        "rule": None if message.rule is None else message.rule.id,
+        "source": message.source,
+        "places": [{"what": p.what, "offset": p.offset, "record": p.record} for p in where],
+    }
+
+
+def _print(i: int, number: int | None, text: str, told: "list[tuple[Explained, list[Place]]]") -> None:
+    if number is not None:
+        say(f"{'' if i == 0 else chr(10)}line {number}: {text.strip()}")
+    for one, where in told:
+        say(one.text)
+        say(f"    means    {one.message.meaning}")
+        if one.message.rule is not None:
+            say(f"    rule     {one.message.rule.id} (xbrle verify --explain {one.message.rule.id})")
+        for place in where:
+            at = "" if place.offset is None else f" at {place.offset:#x}"
+            at += "" if place.record is None else f", record {place.record}"
+            say(f"    in S     {place.what}{at}")
+        say(f"    do       {one.message.to_do}")

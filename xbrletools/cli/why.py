@@ -22,7 +22,7 @@ LOG_MAX = 1 << 26  # bytes of a log that are read, from its end
 @click.command(
     epilog=examples(
         'why "Found a zero page with value 65"',
-        'why "Failed to decompress XBZRLE page at 203000" samples/xbzrle-16m.bin',
+        'why "Illegal RAM offset 203000" samples/xbzrle-16m.bin',
     )
 )
 @click.argument("line", metavar="LINE|LOG")

@@ -15,7 +15,7 @@ from .case import Candidate, Case
 from .reading import Break
 from .walker import ANY, Grammar, Spot, State, Walk, Walker
 
-RECORDS = 200  # that are read by another reading
+RECORDS = 1200  # that are read by another reading
 LEAST = 25  # of them must follow each other
 AGAIN = 3  # of them must break the laws of this stream
 _SHIFTS = (0, 1, -1, 2, -2)  # of the sections' ids, from one machine to another
@@ -27,7 +27,7 @@ def candidates(case: Case, broken: Break) -> list[Candidate]:
     for spot in _spots(case, broken):
         for grammar in _readings(case):
             walk = Walker(case.read.view, grammar).walk(spot, RECORDS)
-            if len(walk.rows) < LEAST or not (walk.whole or len(walk.rows) >= RECORDS // 2):
+            if len(walk.rows) < LEAST or not (walk.whole or len(walk.rows) >= RECORDS // 8):
                 continue
             if _breaks_again(case, walk) < AGAIN:
                 continue
@@ -37,7 +37,20 @@ def candidates(case: Case, broken: Break) -> list[Candidate]:
             return [
                 Candidate(CauseName.SPLICED, 1, f"{broken.why.value}; {why}", broken.row, broken.at, onward=broken.at)
             ]
-    return []
+    return _again(case, broken)
+
+
+def _again(case: Case, broken: Break) -> list[Candidate]:
+    """Likely spliced, where the same law breaks again and again, each time at a record that is in its place."""
+    breaks = case.read.breaks
+    alike = sum(b.why is broken.why for b in breaks[breaks.index(broken) :])
+    if alike <= AGAIN:
+        return []
+    why = f"{broken.why.value}: from {broken.at:#x} on this breaks {alike} times, which one damage does not do"
+    return [
+        Candidate(CauseName.SPLICED, 0.95, why, broken.row, broken.at, onward=broken.at),
+        Candidate(CauseName.BYTES_OVERWRITTEN, 0.05, why, broken.row, broken.at, onward=broken.at),
+    ]
 
 
 def _spots(case: Case, broken: Break) -> Iterator[Spot]:

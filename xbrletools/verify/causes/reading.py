@@ -195,11 +195,25 @@ def _walked(stream: Stream, columns: Columns, facts: Facts, grammar: Grammar) ->
         breaks.append(Break(walk.spot, walk.why, row, resumes))
         if resumes is None:
             break
-        walk = walker.walk(resumes)
+        walk = _rest(walker, resumes, stream.data)
     rows = join(pieces)
     _settle_blocks(rows, breaks)
     space = PageSpace(facts.blocks, grammar.reading.page_size)
     return Read(stream, grammar, rows, space.pages_of(rows), space, tuple(breaks), view, stream.data)
+
+
+def _rest(walker: Walker, spot: Spot, data: NDArray[np.uint8]) -> Walk:
+    """The walk from a spot to the next break, with the payloads of all deltas looked at together."""
+    loose = Walker(walker.view, walker.grammar, decodes=False)
+    walk = loose.walk(spot)
+    columns = columns_of(walk.rows)
+    deltas_ = np.flatnonzero(IS_DELTA[columns.kind])
+    bad = deltas_[_bad_deltas(columns, deltas_, walker.grammar, data)]
+    if not len(bad):
+        return walk
+    before = loose.walk(spot, int(bad[0]))
+    strict = walker.walk(before.spot)
+    return Walk(before.rows + strict.rows, strict.spot, strict.why, strict.ended)
 
 
 def _spot_of(columns: Columns, row: int, facts: Facts, stream: Stream) -> Spot:

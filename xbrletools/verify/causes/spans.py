@@ -21,6 +21,7 @@ _MOVES_MAX = 1500  # records at other pages that are tried
 _PAGES_MAX = 16  # pages that an odd record is tried at
 _RARE = 0.03  # of overwritten addresses: those that one bit puts right
 _CHAINS_MAX = 6
+_LOOKED = 400  # pages left out that are looked for
 _TURNS = (0, -1, 1, -2, -3, -4, 2)  # of the grid
 
 
@@ -263,6 +264,20 @@ def hole_fits(case: Case, due: int, page: int, place: int) -> float | None:
 
 def soon(walk: order.Order, place: int, due: int, page: int) -> bool:
     """Whether most of the pages left out come soon after."""
-    wanted = np.arange(due, min(page, due + 400))
+    wanted = np.arange(due, min(page, due + _LOOKED))
     near: Ints = walk.pages[place : place + 2 * (page - due) + 20]
     return 2 * int(np.isin(wanted, near).sum()) >= len(wanted)
+
+
+def in_other_block(case: Case, due: int, page: int, place: int) -> bool:
+    """Whether most of the pages left out have records right before, at the same addresses of another block.
+
+    A record that names its block and one that does not read as of other blocks where they changed places.
+    """
+    space, rows = case.read.space, case.read.rows
+    block = int(np.searchsorted(space.first, due, side="right")) - 1
+    wanted = np.arange(due, min(page, due + _LOOKED)) - int(space.first[block])
+    before = case.chains.carriers[max(0, place - 2 * (page - due) - 20) : place]
+    others = before[rows.block[before] != block]
+    there = (rows.address[others] // np.uint64(space.page_size)).astype(np.int64)
+    return 2 * int(np.isin(wanted, there).sum()) >= len(wanted)

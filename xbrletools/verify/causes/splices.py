@@ -13,7 +13,7 @@ from ..cause import CauseName
 from .case import Candidate, Case
 from .grid import BUFFER
 from .room import MOST, Room
-from .spans import hole_fits, soon
+from .spans import hole_fits, in_other_block, soon
 
 _MANY = 10  # deltas over bases from before that fail, while none holds
 _SOME = 3
@@ -88,6 +88,12 @@ def missing_first_sends(case: Case) -> list[Candidate]:
         ]
     if len(walk.odd):
         return []
+    if in_other_block(case, due, page, place):
+        why += ", and records at their addresses in another block come right before"
+        return [
+            Candidate(CauseName.RECORDS_REORDERED, 0.8, why, row, offset),
+            Candidate(CauseName.RECORDS_MISSING, 0.2, why, row, offset, onward=offset),
+        ]
     missing = Candidate(CauseName.RECORDS_MISSING, 1, why, row, offset, onward=offset)
     if len(walk.holes) > 1:
         return [missing, Candidate(CauseName.SPLICED, 1, why, row, offset, onward=offset)]

@@ -12,6 +12,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from ...codec.layout import dtype_of
+from ...container.boundary import by_grammar
 from ...formats import block as disk
 from ...formats import qevm, ram
 from ...formats.dialects import Encoding
@@ -29,6 +30,7 @@ FOOTER = qevm.Footer.sizeof()
 COMMAND_HEAD = qevm.DataHead.sizeof()
 VERSION_MAX = 1 << 16  # of a section that a sender announces
 _PAIR = Pair.sizeof()
+_OTHER_MAX = 1 << 16  # bytes of a section of another owner that are taken apart
 
 
 class State(Enum):
@@ -155,9 +157,13 @@ class _Ended(Exception):  # noqa: N818 - the same
 
 
 class Walker:
-    """Walks over ``view`` by the laws of ``grammar``. Offsets are those of the view, plus ``base``."""
+    """Walks over ``view`` by the laws of ``grammar``. Offsets are those of the view, plus ``base``.
 
-    def __init__(self, view: memoryview, grammar: Grammar, base: int = 0) -> None:
+    Without ``decodes`` it does not look at the payloads of deltas.
+    """
+
+    def __init__(self, view: memoryview, grammar: Grammar, base: int = 0, decodes: bool = True) -> None:
+        self._decodes = decodes
         self.view = view
         self.grammar = grammar
         self._base = base
@@ -252,7 +258,10 @@ class Walker:
             return Spot(data, State.RECORD, spot.block, kind == SectionType.END, footer)
         if name == disk.IDSTR:
             return spot._replace(offset=data, state=State.DISK, footer=footer, beside=kind)
-        raise _Ended
+        size = by_grammar(self.view[data - self._base : data - self._base + _OTHER_MAX], name)
+        if size is None:
+            raise _Ended
+        return spot._replace(offset=data + size, footer=footer)
 
     def _disk(self, spot: Spot) -> Spot:
         at = spot.offset
@@ -330,6 +339,8 @@ class Walker:
             raise _Broken(Why.ENDS)
         if self._padding is not None and self.view[found.payload - self._padding]:
             raise _Broken(Why.PADDING)
+        if not self._decodes:
+            return
         if reading.dialect.encoding is Encoding.RLE:
             if found.length % _PAIR or sum(self.view[found.payload : found.end : _PAIR]) != reading.page_size:
                 raise _Broken(Why.RUNS)

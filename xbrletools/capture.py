@@ -234,10 +234,7 @@ class Capture:
 
     def of(self, source: MappedSource) -> "Capture":
         """A capture of other bytes, read with the same options. It does not have other channels."""
-        new = Capture(source, *self._options, salvage=self._salvages, blocks=self._blocks, cache=False)
-        new.source = source
-        new._scanner = new.scan()
-        return new
+        return Capture(source, *self._options, salvage=self._salvages, blocks=self._blocks, cache=False)
 
     def again(self) -> "Capture":
         """The same capture, not scanned yet: what was written to it since is there then."""

@@ -61,8 +61,8 @@ def mass(case: Case) -> list[Candidate]:
     if len(walk.holes) >= _MANY and not case.swaps:
         why = f"{len(walk.holes)} first sends leave pages out"
         return [
-            Candidate(CauseName.SPLICED, 0.6, why, row, offset, onward=offset),
-            Candidate(CauseName.RECORDS_MISSING, 0.4, why, row, offset, onward=offset),
+            Candidate(CauseName.SPLICED, 0.92, why, row, offset, onward=offset),
+            Candidate(CauseName.RECORDS_MISSING, 0.08, why, row, offset, onward=offset),
         ]
     case.falls(CauseName.SPLICED, f"deltas over bases from before the point hold: {said}")
     return []
@@ -96,7 +96,8 @@ def missing_first_sends(case: Case) -> list[Candidate]:
         ]
     missing = Candidate(CauseName.RECORDS_MISSING, 1, why, row, offset, onward=offset)
     if len(walk.holes) > 1:
-        return [missing, Candidate(CauseName.SPLICED, 1, why, row, offset, onward=offset)]
+        why += f", and {len(walk.holes) - 1} more holes follow"
+        return [replace(missing, weight=0.08), Candidate(CauseName.SPLICED, 0.92, why, row, offset, onward=offset)]
     if crossing[0] >= _SOME:
         case.falls(CauseName.SPLICED, f"{crossing[0]} deltas over bases from before the hole hold")
         return [missing]

@@ -19,6 +19,7 @@ Bytes = NDArray[np.uint8]
 RUNS = (2, 3, 5, 10, 30, 100, 300)  # records of a span
 SIZES = (1, 7, 64, 1000, 5000)  # bytes put in or cut out
 BURSTS = (1, 4, 64, 512)  # random bytes written over others
+_TRIES = 200  # places that are tried for a span
 SECTION = 13  # bytes from an EOS on that frame the next section
 
 
@@ -154,15 +155,16 @@ def _content(kind: Kind) -> Damaging:
 def _span(whole: Whole, rng: Generator, count: int, spans: int = 1) -> list[int]:
     """Offsets of ``spans`` spans of records that follow each other in one section, and of what comes after."""
     carriers = whole.carriers
-    while True:
+    for tried in range(_TRIES):
         if len(carriers) <= spans * count + 1:
             raise ImpossibleError
         first = int(rng.integers(len(carriers) - spans * count - 1))
         rows = carriers[first : first + spans * count + 1]
         if rows[-1] - rows[0] == spans * count:
             return [int(o) for o in whole.offset[rows[::count]]]
-        if count > 10:
+        if count > 10 or (count > 1 and tried > _TRIES // 2):
             count //= 2
+    raise ImpossibleError
 
 
 def _moved(kind: str, cause: CauseName, single: bool) -> Damaging:

@@ -33,6 +33,9 @@ def candidates(case: Case, index: int = 0) -> list[Candidate]:
     if not found:
         for name in flips.NAMES:
             case.falls(name, "no single bit of the headers around the break makes the walk go on")
+    if len(found) == 1:
+        for name in (*_OF_BYTES, CauseName.SPLICED):
+            case.falls(name, "with the one bit flipped back all records follow each other in place")
     standing += runs.candidates(case, broken)
     return standing or elsewhere.candidates(case, broken) or _of_bytes(case, broken)
 

@@ -14,6 +14,8 @@ from .chains import Chains
 from .reading import Ints, Mask
 
 SWAP_MAX = 320  # records of a span that changed places with its neighbour
+SWEEPS_MAX = 20000  # sweeps whose ends are looked at one by one
+PAIRS_MAX = 20000  # records that can repeat others, where more are no damage's work
 REPEAT_MAX = 400  # records between a span and the one that repeats it
 LEFT_OUT = 400  # pages that a hole of today's sender can have by damage: unplugged memory leaves larger ones
 _LISTED = 64  # places that are looked at one by one
@@ -112,7 +114,8 @@ def swaps(order: Order) -> list[tuple[int, int, int]]:
     kept = np.flatnonzero(~(same & starts))
     walk = pages[kept]
     found = []
-    for j in (np.flatnonzero(walk[1:] <= walk[:-1]) + 1).tolist():
+    descents = np.flatnonzero(walk[1:] <= walk[:-1]) + 1
+    for j in descents[:SWEEPS_MAX].tolist():
         rising = np.flatnonzero(walk[j + 1 : j + SWAP_MAX + 1] <= walk[j : j + SWAP_MAX][: len(walk) - j - 1])
         most = j + 1 + (int(rising[0]) if len(rising) else min(SWAP_MAX, len(walk) - j - 1))
         k = j + int(np.searchsorted(walk[j:most], walk[j - 1]))
@@ -139,6 +142,8 @@ def repeats(chains: Chains, order: Order) -> list[tuple[int, int, int]]:
     a, b = chains.carriers[of], chains.carriers[repeat]
     alike = (rows.kind[a] == rows.kind[b]) & (rows.length[a] == rows.length[b]) & (rows.checksum[a] == rows.checksum[b])
     at = np.argsort(repeat[alike])
+    if len(at) > PAIRS_MAX:
+        return []
     found = []
     pairs = zip(repeat[alike][at].tolist(), of[alike][at].tolist(), strict=True)
     following = {i: j for i, j in pairs if _same(chains, int(chains.carriers[j]), int(chains.carriers[i]))}

@@ -129,7 +129,11 @@ def read(stream: Stream) -> Read | None:
         grammar = _grammar_of_rest(stream, grammar)
     if grammar.reading.dialect is None and IS_DELTA[columns.kind].any():
         return None
-    return _walked(stream, columns, facts, grammar)
+    try:
+        space = PageSpace(facts.blocks, grammar.reading.page_size)
+    except XbrleError:  # the block list claims more than any guest has
+        return None
+    return _walked(stream, columns, facts, grammar, space)
 
 
 def _scanned(stream: Stream) -> tuple[Columns, Facts]:
@@ -179,7 +183,7 @@ def _grammar_of_rest(stream: Stream, grammar: Grammar) -> Grammar:
     return _of_deltas(replace(grammar, reading=reading), columns, stream.data)
 
 
-def _walked(stream: Stream, columns: Columns, facts: Facts, grammar: Grammar) -> Read:
+def _walked(stream: Stream, columns: Columns, facts: Facts, grammar: Grammar, space: PageSpace) -> Read:
     view = stream.data.data
     walker = Walker(view, grammar)
     first = _first_unlawful(columns, facts, grammar, stream.data)
@@ -198,7 +202,6 @@ def _walked(stream: Stream, columns: Columns, facts: Facts, grammar: Grammar) ->
         walk = _rest(walker, resumes, stream.data)
     rows = join(pieces)
     _settle_blocks(rows, breaks)
-    space = PageSpace(facts.blocks, grammar.reading.page_size)
     return Read(stream, grammar, rows, space.pages_of(rows), space, tuple(breaks), view, stream.data)
 
 

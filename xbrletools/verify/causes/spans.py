@@ -20,6 +20,7 @@ _PLACES_MAX = 8  # odd places whose record is tried at other addresses
 _MOVES_MAX = 1500  # records at other pages that are tried
 _PAGES_MAX = 16  # pages that an odd record is tried at
 _RARE = 0.03  # of overwritten addresses: those that one bit puts right
+_MOVED_HERE = 0.05  # of records that come twice: those that changed places
 _CHAINS_MAX = 6
 _LOOKED = 400  # pages left out that are looked for
 _TURNS = (0, -1, 1, -2, -3, -4, 2)  # of the grid
@@ -205,7 +206,11 @@ def repeated(case: Case) -> list[Candidate]:
         )
         return [splice, Candidate(CauseName.RECORDS_REPEATED, 0.3, why, row, end)]
     if agrees or (again - first == 1 and len(walk.twice)) or not denies:
-        return [there]
+        if count > 1 or (added is not None and not added[0] <= 0 <= added[1]):
+            return [there]
+        moved_here = "a record of the same page, sent anew where a section begins, can have changed places"
+        other = Candidate(CauseName.RECORDS_REORDERED, _MOVED_HERE, moved_here, row, end)
+        return [replace(there, repair=None), other]
     case.falls(CauseName.RECORDS_REPEATED, "the grid has not moved by the bytes of the repeated span")
     return []
 

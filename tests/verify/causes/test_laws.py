@@ -1,0 +1,94 @@
+"""The laws hold in undamaged captures, and say what a damage did."""
+
+import numpy as np
+import pytest
+
+import xbrletools
+from tests.conftest import SAMPLES
+from xbrletools.formats.ram import Kind
+from xbrletools.verify.causes import grid, order
+from xbrletools.verify.causes.case import Case, open_case
+from xbrletools.verify.causes.reading import read
+
+
+def _case(data: bytes) -> Case:
+    found = read(xbrletools.open(data).stream)
+    assert found is not None
+    return open_case(found)
+
+
+@pytest.fixture(scope="module")
+def data() -> bytes:
+    return (SAMPLES / "posted-8m.bin").read_bytes()
+
+
+@pytest.fixture(scope="module")
+def whole(data: bytes) -> Case:
+    return _case(data)
+
+
+def test_each_part_of_an_old_sender_ends_where_32_kib_of_the_file_end(whole: Case) -> None:
+    assert whole.grid.in_force
+    assert whole.grid.shift is None
+    assert all(low <= 0 <= high for low, high in zip(whole.grid.low, whole.grid.high, strict=True))
+
+
+@pytest.mark.parametrize("size", [9, 700, 5000])
+def test_the_grid_tells_how_many_bytes_are_missing(data: bytes, whole: Case, size: int) -> None:
+    row = int(whole.chains.carriers[600])
+    at = int(whole.read.rows.offset[row]) + 50
+    low, high = _case(data[:at] + data[at + size :]).grid.added(row) or (0, 0)
+    assert low <= -size <= high < 0 or (size == 9 and low <= -9)
+
+
+def test_a_sender_without_the_grid_says_nothing_by_it() -> None:
+    assert not _case((SAMPLES / "lm2-little.bin").read_bytes()).grid.in_force
+    assert not _case((SAMPLES / "xbzrle-16m.bin").read_bytes()).grid.in_force
+
+
+def test_numbers_fit_the_grid_modulo_its_size() -> None:
+    assert grid.fits(-10, 10, 0)
+    assert grid.fits(-10, 10, grid.BUFFER - 3)
+    assert not grid.fits(-10, 10, 11)
+
+
+def test_first_sends_come_in_the_order_of_the_pages(whole: Case) -> None:
+    walk = whole.order
+    np.testing.assert_array_equal(walk.pages[walk.firsts], np.arange(len(walk.firsts)))
+    assert not walk.broken
+
+
+def test_a_page_left_out_of_the_first_sweep_is_a_hole(data: bytes, whole: Case) -> None:
+    place = int(whole.order.firsts[500])
+    start, end = whole.span(place, place + 1)
+    walk = _case(data[:start] + data[end:]).order
+    assert walk.holes[0] == (place, int(whole.order.pages[place]))
+
+
+def test_two_spans_that_changed_places_are_found(whole: Case) -> None:
+    walk = whole.order
+    first, second, end = 300, 304, 309
+    pages = walk.pages.copy()
+    pages[first:end] = np.concatenate([pages[second:end], pages[first:second]])
+    moved = order.Order(pages, walk.starts, walk.odd, walk.twice, (), walk.firsts, True)
+    assert (first, first + end - second, end) in order.swaps(moved)
+
+
+def test_every_stated_sum_holds_as_the_sender_had_the_page(whole: Case) -> None:
+    assert whole.sums.holds.sum() == 228
+    assert not whole.sums.fails.any()
+
+
+def test_a_flipped_bit_stays_in_every_later_sum_of_its_page(data: bytes, whole: Case) -> None:
+    rows = whole.read.rows
+    deltas = np.flatnonzero(rows.kind == Kind.XBRLE)
+    chains = {r: whole.chains.of(int(whole.read.page[r])) for r in deltas.tolist()}
+    row = next(r for r, chain in chains.items() if len(chain) > 3 and chain[1] == r)
+    start, end = whole.chains.span(row)
+    at = 1 + next(at for at in range(start, end, 2) if data[at] == 1)  # the value of one byte alone
+    flipped = bytearray(data)
+    flipped[at] ^= 0x80
+    found = _case(bytes(flipped))
+    later = [r for r in found.chains.of(int(found.read.page[row])).tolist() if r >= row and found.chains.is_delta(r)]
+    assert found.sums.first.tolist() == [row]
+    assert found.sums.fails[later[0]]

@@ -12,7 +12,7 @@ from tests.conftest import SAMPLES
 from tests.streams import PAGE, StreamBuilder, noise
 from xbrletools.analysis import report, stats
 from xbrletools.analysis.report.findings import PER_RULE
-from xbrletools.analysis.report.maps import CELLS, Fate, page_maps
+from xbrletools.analysis.report.maps import CELLS, Fate, page_maps, unmarked
 from xbrletools.analysis.report.passes import BARS, CHARTED
 from xbrletools.formats import qevm
 from xbrletools.formats.qevm import SectionType
@@ -190,6 +190,21 @@ def test_the_page_refers_to_nothing_outside_it():
         policy = {"http-equiv": "Content-Security-Policy"}
         rules = [a["content"] for _, a in Parsed(page).elements if policy.items() <= a.items()]
         assert rules == ["default-src 'none'; style-src 'unsafe-inline'"]
+
+
+@pytest.mark.parametrize("name", ["qemu-10/pc16-mapped.bin", "qemu-10/pc16-killed-mapped.bin"])
+def test_pages_without_a_bit_are_zero_where_the_bitmap_was_written_and_unknown_where_not(name, corpus):
+    capture = xbrletools.open(corpus(name))
+    rest = unmarked(capture.facts)
+    finished = capture.facts.ram_ended
+    assert set(rest.values()) == {Fate.ZERO if finished else Fate.UNKNOWN}
+    for block, one in page_maps(capture.space, capture.records.columns, capture.memory(), [], rest).items():
+        if one.per_cell == 1:
+            pages = capture.memory()[capture.blocks[block].name.decode()]
+            zero = capture.memory().known[capture.space.slice(block)] & ~pages.any(axis=1)
+            assert not (one.fate == Fate.NEVER).any()
+            assert ((one.fate == Fate.ZERO) <= zero).all()
+            assert finished or not (one.fate == Fate.ZERO).any()
 
 
 def test_a_map_of_a_claim_of_terabytes_costs_no_more_than_its_records():

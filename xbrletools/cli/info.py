@@ -311,6 +311,8 @@ def _ending(about: dict[str, Any]) -> str:
         count = len(about["problems"])
         return f"yes, with {count} problem{'s' * (count != 1)} on the way"
     fatal = next((p for p in about["problems"] if p["fatal"]), None)
+    if fatal is None and any(p["lost"] and p["rule"] == "truncated" for p in about["problems"]):
+        return "no: RAM is missing"
     if fatal is None and any(p["lost"] for p in about["problems"]):
         return "no: channels are missing, damaged or of another migration"
     word = "truncated" if about["truncated"] else "damaged"

@@ -18,6 +18,7 @@ from ..text import shown
 from . import EXIT_FINDINGS
 from .options import giving_blocks, json_object, reading_with
 from .output import recovery
+from .output import report as say_problems
 from .saving import Output, writing
 from .writer import entry, say
 
@@ -215,7 +216,8 @@ def command(opened: Capture, trust: str, repair: bool, output: Output | None, as
     else:
         _print(summary, aside)
     damaged = [d for d in opened.doubts if d.cause is not Cause.STALE]
-    return EXIT_FINDINGS if opened.gaps or damaged or any(inferred.values()) else 0
+    beside = say_problems([p for p in opened.problems if p.rule != "skipped" and not p.fatal])
+    return EXIT_FINDINGS if opened.gaps or damaged or any(inferred.values()) else beside
 
 
 def _repaired(opened: Capture) -> tuple[Capture, dict[str, Any]]:

@@ -84,6 +84,8 @@ def problems(facts: Facts, kinds: Sequence[int], of_blocks: Mapping[int, int], h
         return [Problem(MISSING, offset, message, lost=True)]
     if facts.gaps or not (facts.complete or holes):
         return []
+    if facts.complete and not facts.ram_ended and not of_blocks:
+        return [Problem("truncated", facts.end, "the stream ends after RAM's START: RAM itself is missing", lost=True)]
     short = [
         i for i, b in enumerate(facts.blocks) if b.declared and of_blocks.get(i, 0) < -(-b.length // facts.page_size)
     ]

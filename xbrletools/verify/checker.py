@@ -17,6 +17,7 @@ from ..formats.ram import Flag, Kind
 from ..formats.xbrle import HeaderFlag
 from ..memory.moments import space_of
 from ..model import Stream, once
+from ..ram.elsewhere import LEFT_OUT
 from ..table.columns import NO_BLOCK, PIECE, Columns
 from ..table.kinds import IS_DELTA, IS_PAGE
 from ..table.sections import Stage
@@ -150,6 +151,7 @@ def _whole(stream: Stream) -> Iterator[Finding]:
         given[rows[rows >= 0]] = True
     all_given = given.nonzero()
     bitmaps = {m.block for m in stream.facts.mapped if m.bitmap is not None and stream.facts.ram_ended}
+    left_out = any(p.rule == LEFT_OUT for p in stream.facts.problems)  # which says of whole blocks where they are
     for i, block in enumerate(space_of(stream).blocks):
         if i in bitmaps:  # a page that is not marked is zero, and one that is has a record
             continue
@@ -157,7 +159,7 @@ def _whole(stream: Stream) -> Iterator[Finding]:
         in_block = all_given[slice(*np.searchsorted(all_given, (pages.start, pages.stop)).tolist())] - pages.start
         count = pages.stop - pages.start
         missing = count - len(in_block)
-        if missing:
+        if missing and not (left_out and missing == count):
             in_order = in_block == np.arange(len(in_block))
             first = (len(in_block) if in_order.all() else int(np.argmin(in_order))) * stream.page_size
             message = f"{missing} of {count} pages were never sent, the first at {first:#x}"

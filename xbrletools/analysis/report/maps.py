@@ -1,6 +1,6 @@
 """What became of each page, and how often it was sent: the maps on the report's page."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from enum import IntEnum
 
@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 from ...formats.ram import Kind
 from ...memory.image import Image, PageSpace, State
 from ...memory.moments import space_of
+from ...model import Facts
 from ...table.columns import Columns
 from ...text import shown
 from ...verify.rules import Finding, Severity
@@ -28,21 +29,23 @@ class Fate(IntEnum):
     """What became of a page. The colour of a cell is that of the highest fate among its pages."""
 
     NEVER = 0
-    DUP = 1
-    PAGE = 2
-    DELTA = 3
-    HEALED = 4
-    UNKNOWN = 5
-    WRONG = 6
+    ZERO = 1
+    DUP = 2
+    PAGE = 3
+    DELTA = 4
+    HEALED = 5
+    UNKNOWN = 6
+    WRONG = 7
 
 
 _FATES = {
     Fate.NEVER: "never sent",
+    Fate.ZERO: "zero, by the bitmap of mapped-ram",
     Fate.DUP: "last sent as a dup page",
     Fate.PAGE: "last sent in full",
     Fate.DELTA: "last sent as a delta",
     Fate.HEALED: "was wrong, healed by a later record",
-    Fate.UNKNOWN: "sent, but not known, or only in part",
+    Fate.UNKNOWN: "sent, but not known, or only in part; or a bitmap that was never written",
     Fate.WRONG: "an error names it",
 }
 _FATE_OF = np.full(256, Fate.NEVER, np.uint8)  # by the kind of a page's last record
@@ -75,10 +78,15 @@ class PageMap:
 
 
 def page_maps(
-    space: PageSpace, columns: Columns, image: Image | None, findings: Iterable[Finding]
+    space: PageSpace,
+    columns: Columns,
+    image: Image | None,
+    findings: Iterable[Finding],
+    unmarked: Mapping[int, Fate] | None = None,
 ) -> dict[int, PageMap]:
     """The map of each block that a record is for, by block index.
 
+    ``unmarked`` says what pages without a record are in blocks where they were not simply left out, by index.
     Where there are more than `CHARTED` blocks, only the `CHARTED` blocks of which most was sent have a map. The cost
     depends on records, not on block lengths.
     """
@@ -98,17 +106,32 @@ def page_maps(
         place = space.slice(block)
         of_block = slice(*np.searchsorted(touched, [place.start, place.stop]).tolist())
         within = touched[of_block] - place.start
-        maps[block] = _cells(place.stop - place.start, within, fate[of_block], sent[of_block], lost[of_block])
+        rest = (unmarked or {}).get(block, Fate.NEVER)
+        maps[block] = _cells(place.stop - place.start, within, fate[of_block], sent[of_block], lost[of_block], rest)
     return maps
 
 
-def _cells(pages: int, within: Ints, fate: NDArray[np.uint8], sent: Ints, lost: NDArray[np.bool_]) -> PageMap:
-    """The map of a block of so many pages. ``within`` (n,) are the pages that were sent, counted from the block's."""
+def unmarked(facts: Facts) -> dict[int, Fate]:
+    """What the pages of mapped-ram are that no bit marks, by block index: zero, once RAM's END was written."""
+    fate = Fate.ZERO if facts.ram_ended else Fate.UNKNOWN
+    return {m.block: fate for m in facts.mapped if m.bitmap is not None}
+
+
+def _cells(
+    pages: int, within: Ints, fate: NDArray[np.uint8], sent: Ints, lost: NDArray[np.bool_], rest: Fate
+) -> PageMap:
+    """The map of a block of so many pages. ``within`` (n,) are the pages that were sent, counted from the block's.
+
+    ``rest`` is the fate of the others.
+    """
     per_cell = 1
     while -(-pages // per_cell) > CELLS:
         per_cell *= 2
     cell = within // per_cell
-    worst = np.zeros(-(-pages // per_cell), np.uint8)
+    inside = np.full(-(-pages // per_cell), per_cell, np.int64)
+    inside[-1:] = pages - per_cell * (len(inside) - 1)
+    inside -= np.bincount(cell, minlength=len(inside))
+    worst = np.where(inside > 0, rest, Fate.NEVER).astype(np.uint8)
     often = np.zeros(len(worst), np.int64)
     np.maximum.at(worst, cell, fate)
     np.maximum.at(often, cell, sent)
@@ -141,7 +164,9 @@ def maps_section(report: Report) -> Markup:
     if report.image is None:
         return section("Pages", note("Not available: ", clipped(report.failures["image"])))
     space = space_of(report.stream)
-    maps = page_maps(space, report.stream.records.columns, report.image, report.findings or [])
+    maps = page_maps(
+        space, report.stream.records.columns, report.image, report.findings or [], unmarked(report.stream.facts)
+    )
     figures = [_figure(shown(space.blocks[block].name), of_block, space.page_size) for block, of_block in maps.items()]
     sent = sum(1 for block in report.sums.blocks() if block < len(space.pages) and space.pages[block])
     return section(

@@ -56,7 +56,7 @@ figcaption code { color: var(--ink); font-size: 13px; }
 .page, .fate-page { fill: var(--page); } .compressed { fill: var(--compressed); }
 .delta, .fate-delta { fill: var(--delta); } .dup, .fate-dup { fill: var(--dup); }
 .fate-never { fill: var(--never); } .fate-healed { fill: var(--healed); } .fate-unknown { fill: var(--unknown); }
-.fate-wrong { fill: var(--wrong); }
+.fate-wrong { fill: var(--wrong); } .fate-zero { fill: var(--dup); }
 .sent-1 { fill: var(--s1); } .sent-2 { fill: var(--s2); } .sent-3 { fill: var(--s3); } .sent-4 { fill: var(--s4); }
 .sent-5 { fill: var(--s5); }
 footer { margin-top: 36px; border-top: 1px solid var(--line); padding-top: 10px; }

@@ -1,6 +1,7 @@
 """The scan that reads on after damage: run after run of records, with the gap between each two."""
 
 from collections.abc import Iterator, Sequence
+from contextlib import suppress
 from dataclasses import replace
 
 from ...errors import XbrleError
@@ -14,6 +15,7 @@ from ..buffer import Buffer, Stop
 from ..container_reader import ContainerReader
 from ..notes import Notes, Scan
 from ..ram_reader import RamReader
+from ..strict import Scanner
 from .attribute import attributed
 from .gaps import RECORD_MAX, believed, leave_out, place_filled, without_last
 from .resync import ENOUGH, Resync
@@ -38,6 +40,8 @@ class Salvager(Scan):
         page_size: int | None = None,
         blocks: Sequence[tuple[bytes, int]] = (),
     ) -> None:
+        self._options = (dialect, endian, page_size)
+        self._sound: Facts | None = None
         self._notes = Notes(dialect, endian, page_size)
         super().__init__(source, self._notes)
         self._notes.has_start = False
@@ -52,7 +56,7 @@ class Salvager(Scan):
     @property
     def facts(self) -> Facts:
         """What was found by now, with what was skipped."""
-        return self._notes.facts
+        return self._notes.facts if self._sound is None else self._sound
 
     def __iter__(self) -> Iterator[Columns]:
         source, notes = self.source, self._notes
@@ -60,7 +64,8 @@ class Salvager(Scan):
             raise XbrleError(f"{source.name}: {source.damage or 'is empty'}")
         pieces = self._pieces()
         if not any(len(p) for p in pieces) and not notes.complete:  # a complete one can have devices alone
-            raise XbrleError(f"{source.name}: nothing in it can be believed to be a migration stream")
+            yield self._as_it_stands()
+            return
         if source.damage:
             notes.problems.append(Problem("truncated", len(self._data), source.damage, fatal=True))
         infer_lengths(pieces, notes)
@@ -70,6 +75,20 @@ class Salvager(Scan):
                 notes.complain("skipped", gap.start, gap.told)
         notes.settle_mapped()
         yield columns
+
+    def _as_it_stands(self) -> Columns:
+        """The records of a stream that is whole, though there is too little of it to be believed by itself.
+
+        Raises:
+            XbrleError: it is not whole.
+        """
+        strict = Scanner(self.source, *self._options)
+        with suppress(XbrleError):
+            columns = join(list(strict))
+            if strict.facts.complete and not strict.facts.problems:
+                self._sound, self._found = strict.facts, strict
+                return columns
+        raise XbrleError(f"{self.source.name}: nothing in it can be believed to be a migration stream")
 
     def _pieces(self) -> list[Columns]:
         """The believed records of every run. The gaps between the runs are noted."""

@@ -61,10 +61,13 @@ class Skeptic:
         self.no_more_ram = False
 
     def section_type(self, buffer: Buffer, at: int, kind: SectionType) -> None:
-        """No EOF before RAM has ended, CONFIGURATION only first, and only commands that exist."""
+        """No EOF before RAM has ended or devices came, CONFIGURATION only first, and only commands that exist.
+
+        A background snapshot does not have an END of RAM [C].
+        """
         notes = self._notes
-        only_devices = notes.ram_version is None and bool(notes.footers) and len(notes.sections) > 0
-        if kind is SectionType.EOF and not notes.ram_ended and not self.no_more_ram and not only_devices:
+        after_devices = bool(notes.footers) and len(notes.sections) > 0 and notes.sections[-1].type is SectionType.FULL
+        if kind is SectionType.EOF and not notes.ram_ended and not self.no_more_ram and not after_devices:
             raise Stop("bad-section-type", at, "the container ends before RAM does")
         if kind is SectionType.CONFIGURATION and len(notes.sections):
             raise Stop("bad-section-type", at, "CONFIGURATION can only come first")

@@ -38,6 +38,8 @@ def split_at_jumps(columns: Columns, notes: Notes) -> Columns:
         return columns  # what the sweep leaves out came on channels
     if elsewhere.postcopy_run(notes.facts) is not None:
         return columns  # pages were sent as they were asked for
+    if notes.facts.mapped or (notes.reading.configured and not notes.gaps):
+        return columns  # QEMU since 2.4 leaves pages out: shared, unplugged, free; mapped-ram pages of zeros
     size = notes.page_size
     pages = [-(-b.length // size) for b in notes.blocks]
     first = np.append(np.concatenate([[0], np.cumsum(pages)])[: len(pages)], 0).astype(np.int64)

@@ -95,12 +95,22 @@ class TestDeltas:
     def test_a_delta_to_a_page_never_sent_has_no_base(self):
         assert rules(stream().delta(0, A, B).delta(2 * PAGE, A, B).bytes()) == ["delta-without-base"]
 
-    @pytest.mark.parametrize(("payload", "verdict"), [(b"\x05\x00", "short"), (b"\xff\x00" * 17, "long")])
-    def test_a_delta_that_is_not_a_page_says_so_and_how(self, payload, verdict):
+    @pytest.mark.parametrize(
+        ("payload", "verdict", "run", "at", "found", "expected"),
+        [
+            (b"\x05\x00", "short", 1, 2, "the end, after runs of 5 bytes", "runs of 4091 bytes"),
+            (b"\xff\x00" * 17, "long", 16, 32, "a run of 255 bytes from byte 4080", "at most 16 bytes"),
+        ],
+    )
+    def test_a_delta_that_is_not_a_page_says_which_run_is_wrong(self, payload, verdict, run, at, found, expected):
         data = stream().delta(PAGE, A, B).raw_delta(0, payload, A).bytes()
         (finding,) = [f for f in xbrletools.open(data).verify() if f.record == 4]
-        assert (finding.rule, finding.evidence) == ("delta-size", {"verdict": verdict})
-        assert finding.message == f"the delta does not come to exactly one page: {verdict}"
+        assert (finding.rule, finding.evidence["verdict"]) == ("delta-size", verdict)
+        assert (finding.evidence["run"], finding.evidence["payload_offset"]) == (run, at)
+        assert data[finding.evidence["file_offset"] - at :].startswith(payload)
+        assert finding.evidence["found"].startswith(found)
+        assert finding.evidence["expected"].startswith(expected)
+        assert f"run {run}, at offset {at} of its payload" in finding.message
 
     @pytest.mark.parametrize(
         ("payload", "rule"),

@@ -20,6 +20,7 @@ from ..formats.qevm import SectionType
 from ..formats.ram import Flag, Kind
 from ..model import Found
 from ..table.commands import Command
+from ..table.kinds import IS_DELTA
 from ..table.packets import Packets, method_name
 from ..table.sections import Boundary, Section, Stage
 from ..table.windows import Window
@@ -120,7 +121,9 @@ class Lister(ABC):
             return Field("record", start, len(page), None, page, (Field("page", start, len(page), page, page),))
         data = self.opened.data[start : start + int(c.head[row]) + int(c.length[row])].tobytes()
         tree = fields.record_tree(data, start, settings.version, settings.dialect, settings.endian, settings.page_size)
-        return fields.expanded(tree, settings.dialect) if self.runs and settings.dialect else tree
+        if not self.runs or settings.dialect is None or not IS_DELTA[c.kind[row]]:
+            return tree
+        return fields.marked(fields.expanded(tree, settings.dialect), settings.dialect, settings.page_size)
 
     def _payload(self, window: Window, row: int) -> tuple[int, bytes]:
         c = window.columns

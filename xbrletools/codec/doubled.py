@@ -8,6 +8,7 @@ from collections.abc import Callable
 
 import numpy as np
 
+from xbrletools.formats.dialects import Encoding
 from xbrletools.formats.doubled import EXTRA_MAX
 
 from . import rle
@@ -123,6 +124,17 @@ def _pairs_sep20(payload: Bytes, ends: Ints) -> tuple[rle.Pairs, Mask]:
     runs[marks + 2] = 0
     pairs: rle.Pairs = payload.astype(np.uint16) << np.uint16(8) | runs
     return pairs, is_cut
+
+
+def units(encoding: Encoding, payload: Bytes) -> tuple[Ints, Ints, int | None]:
+    """How many bytes of the page each part of a payload, (length,) uint8, gives, and where it stands in the payload.
+
+    Both (n,) int64. A part is a byte, or in sep10 a count. Also gives the offset at which a count is missing, or None.
+    """
+    pairs, is_cut = (_pairs_sep10 if encoding is Encoding.DOUBLED else _pairs_sep20)(payload, np.array([len(payload)]))
+    lengths = (pairs & np.uint16(0xFF)).astype(np.int64)
+    at = np.arange(len(lengths))
+    return lengths, at, len(payload) if is_cut[0] else None
 
 
 def _next_double(payload: Bytes) -> list[int]:

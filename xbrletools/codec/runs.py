@@ -51,6 +51,19 @@ def _pairs(payload: Bytes) -> list[Run]:
     return out
 
 
+def runs_of_zruns(payload: bytes) -> list[tuple[int, int, int]]:
+    """The runs of an XBZRLE payload as the grammar has them: the offset of each in it, and its literals in the page.
+
+    The literals are given by the byte of the page at which they begin, and how many they are.
+    """
+    out, start = [], 0
+    for item in GreedyRange(RawCopy(xbzrle.Run)).parse(payload):
+        start += item.value.zrun
+        out.append((int(item.offset1), start, int(item.value.nzrun)))
+        start += item.value.nzrun
+    return out
+
+
 def _zruns(payload: bytes) -> list[Run]:
     out, start = [], 0
     for item in GreedyRange(RawCopy(xbzrle.Run)).parse(payload):

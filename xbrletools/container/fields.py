@@ -27,6 +27,7 @@ from construct import (
 from construct import Renamed as ConstructRenamed
 from numpy.typing import NDArray
 
+from ..codec.fault import fault
 from ..formats import Grammar, qevm, ram, xbrle, xbzrle
 from ..formats.dialects import Dialect, Encoding
 from ..formats.qevm import SectionType
@@ -34,6 +35,7 @@ from ..model import Configuration
 from ..table.commands import Command
 from ..table.sections import Section
 
+WRONG = "wrong"  # what is wrong where it stands, in words
 UNREAD = "unread"  # bytes that the grammar leaves over, or could not read
 DATA = "data"  # bytes that another grammar reads, or none
 DATA_MAX = 1 << 24  # bytes of a section's data that its field holds; larger data shows as records alone
@@ -187,6 +189,23 @@ def expanded(field: Field, dialect: Dialect) -> Field:
         runs = tree(_PAYLOADS[dialect.encoding], field.raw, field.offset, field.name)
         return runs if runs.children else field
     return replace(field, children=tuple(expanded(c, dialect) for c in field.children))
+
+
+def marked(field: Field, dialect: Dialect, page_size: int) -> Field:
+    """The same tree of a record. A field "wrong" says of a payload that does not come to one page which run is wrong.
+
+    It stands after that run, or where the run cannot be read.
+    """
+    if field.name != "payload":
+        return replace(field, children=tuple(marked(c, dialect, page_size) for c in field.children))
+    found = fault(dialect.encoding, np.frombuffer(field.raw, np.uint8), page_size)
+    if found is None:
+        return field
+    text = f"run {found.run}: {found.found}, expected {found.expected}"
+    wrong = Field(WRONG, field.offset + found.at, 0, text, b"")
+    parts = field.children or (replace(field, name=DATA),)
+    before = [c for c in parts if c.offset <= wrong.offset and c.name != UNREAD]
+    return replace(field, value=None, children=(*before, wrong, *parts[len(before) :]))
 
 
 #: What follows the type byte.

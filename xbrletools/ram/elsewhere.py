@@ -12,7 +12,7 @@ import numpy as np
 
 from ..formats.qevm import Command as Number
 from ..formats.qevm import SectionType
-from ..formats.ram import IDSTR, Kind
+from ..formats.ram import IDSTR, PAGE_KINDS, Kind
 from ..model import Facts, Problem, Stream
 from ..table.columns import NO_BLOCK, PIECE, Columns
 from ..table.kinds import IS_PAGE
@@ -84,7 +84,7 @@ def problems(facts: Facts, kinds: Sequence[int], of_blocks: Mapping[int, int], h
         return [Problem(MISSING, offset, message, lost=True)]
     if facts.gaps or not (facts.complete or holes):
         return []
-    if facts.complete and not facts.ram_ended and not of_blocks:
+    if facts.complete and not facts.ram_ended and not any(kinds[k] for k in PAGE_KINDS):
         return [Problem("truncated", facts.end, "the stream ends after RAM's START: RAM itself is missing", lost=True)]
     short = [
         i for i, b in enumerate(facts.blocks) if b.declared and of_blocks.get(i, 0) < -(-b.length // facts.page_size)

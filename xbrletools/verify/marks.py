@@ -1,6 +1,6 @@
 """Marks: a rule, the rows that broke it, and columns of evidence. Findings are made of them only when given out."""
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -20,6 +20,7 @@ class Mark:
 
     ``evidence`` has a column beside them for each of its names. In columns of record numbers (names that end in
     ``record``) 0 stands for none. ``errors``, where given, says row by row whether it is an error or a warning.
+    ``more``, where given, is asked for further evidence of a row when a finding is made of it.
     """
 
     rule: Rule
@@ -27,6 +28,7 @@ class Mark:
     message: str = ""
     evidence: dict[str, NDArray[Any]] = field(default_factory=dict)
     errors: NDArray[np.bool_] | None = None
+    more: Callable[[int], dict[str, Any]] | None = None
 
 
 def _words(evidence: Mapping[str, Any]) -> dict[str, Any]:
@@ -48,6 +50,9 @@ def findings(mark: Mark, places: Ints, table: RecordTable) -> list[Finding]:
     for name, column in mark.evidence.items():
         for one, value in zip(evidence, column[places].tolist(), strict=True):
             one[name] = None if name.endswith("record") and not value else value
+    if mark.more is not None:
+        for one, row in zip(evidence, rows.tolist(), strict=True):
+            one |= mark.more(row)
     severities = [rule.severity] * len(rows)
     if mark.errors is not None:
         severities = [Severity.ERROR if e else Severity.WARNING for e in mark.errors[places].tolist()]

@@ -5,11 +5,17 @@ One replay gives what the receiver had. A sum that fails there and holds in the 
 """
 
 from collections.abc import Iterator
+from dataclasses import replace
+from functools import partial
+from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from ..codec import checksum
 from ..codec.batches import overlapped
+from ..codec.fault import fault
+from ..codec.runs import runs_of_zruns
 from ..codec.verdict import Verdict
 from ..formats.ram import Kind
 from ..model import Stream
@@ -31,7 +37,7 @@ def memory_marks(stream: Stream) -> Iterator[Mark]:
     receiver.run()
     seen = receiver.seen
     if undecoded := seen["undecoded"]:
-        yield from _undecoded(undecoded)
+        yield from _undecoded(stream, undecoded)
     if baseless := seen["baseless"]:
         yield Mark(rules.DELTA_WITHOUT_BASE, baseless["rows"])
     if damaged := seen["damaged"]:
@@ -71,23 +77,62 @@ def _without(rows: Ints, others: Ints) -> Ints:
     return left
 
 
-def _undecoded(seen: Seen) -> Iterator[Mark]:
-    """Deltas that do not decode."""
+def _undecoded(stream: Stream, seen: Seen) -> Iterator[Mark]:
+    """Deltas that do not decode, with the run that is wrong."""
     names, marks = np.array([v.name.lower() for v in Verdict]), Marks()
-    message = "the delta does not come to exactly one page: {verdict}"
+    message = (
+        "the delta does not come to exactly one page: {verdict}; run {run}, at offset {payload_offset} of its payload "
+        "({file_offset:#x}): {found}, expected {expected}"
+    )
     for part in pieces(len(seen["rows"])):
         marks.add(Mark(rules.DELTA_SIZE, seen["rows"][part], message, {"verdict": names[seen["verdicts"][part]]}))
-    yield from marks.whole()
+    yield from (replace(mark, more=partial(_fault, stream)) for mark in marks.whole())
+
+
+def _fault(stream: Stream, row: int) -> dict[str, Any]:
+    """The run that is wrong in the delta of a row, where it stands, and what should stand there."""
+    start, payload = _payload(stream, row)
+    assert stream.dialect is not None
+    found = fault(stream.dialect.encoding, payload, stream.page_size)
+    assert found is not None
+    return {
+        "run": found.run,
+        "payload_offset": found.at,
+        "file_offset": start + found.at,
+        "found": found.found,
+        "expected": found.expected,
+    }
 
 
 def _idle(stream: Stream, seen: Seen) -> Iterator[Mark]:
     """XBZRLE deltas whose runs begin or end with what the page holds already: the sender's page was another."""
     marks, healing = Marks(), next_full(stream, seen["rows"], seen["pages"])
-    message = "a run begins or ends at {byte:#x} with the byte that the page has there already; {healed}"
+    message = (
+        "run {run}, at offset {payload_offset} of the payload ({file_offset:#x}), begins or ends at {byte:#x} with the "
+        "byte that the page has there already; {healed}"
+    )
     for part in pieces(len(seen["rows"])):
         evidence = {"byte": seen["place"][part], "healed_by_record": stream.records.numbers.of(healing[part])}
         marks.add(Mark(rules.BASE_WRONG, seen["rows"][part], message, evidence, healing[part] < 0))
-    yield from marks.whole()
+    for mark in marks.whole():
+        yield replace(mark, more=partial(_idle_run, stream, mark.rows, mark.evidence["byte"]))
+
+
+def _idle_run(stream: Stream, rows: Ints, places: Ints, row: int) -> dict[str, Any]:
+    """The run of a row's delta that writes what is there already, and where it stands.
+
+    ``places`` (n,) int64 has for each of ``rows``, which rise, the byte of the page.
+    """
+    start, payload = _payload(stream, row)
+    place, found = int(places[np.searchsorted(rows, row)]), runs_of_zruns(payload.tobytes())
+    run = next(i for i, (_, first, length) in enumerate(found) if first <= place < first + length)
+    return {"run": run, "payload_offset": found[run][0], "file_offset": start + found[run][0]}
+
+
+def _payload(stream: Stream, row: int) -> tuple[int, NDArray[np.uint8]]:
+    """Where the payload of a row's delta begins, and its bytes, (length,) uint8."""
+    (start,), (length,) = (span.tolist() for span in stream.payloads.spans(np.array([row])))
+    return start, stream.data[start : start + length]
 
 
 def _compressed(stream: Stream, seen: Seen) -> Iterator[Mark]:

@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 
 import xbrletools
-from tests.conftest import SAMPLES, corpus_names
+from tests.conftest import CORPUS, SAMPLES, corpus_names
 from tests.sender.snaps import history
 from tests.sender.test_encode import stream_of
 from tests.streams import PAGE, StreamBuilder, noise
@@ -69,6 +69,27 @@ def test_xbzrle_s_cache_is_told_and_its_counts_are_those_of_query_migrate(corpus
     assert (found.predicted, found.first_miss) == (found.choices, None)
     best = next(s for s in found.sizes if s.cache_bytes == least)
     assert (best.cache_miss, best.overflow) == (told["cache-miss"], told["overflow"])
+
+
+WITH_XBZRLE = [
+    f"{folder.name}/{path.name.removesuffix('.json')}"
+    for folder in (CORPUS / name for name in ("qemu-7.2", "qemu-10", "qemu-11", "linux-guest"))
+    for path in sorted(folder.glob("*.json"))
+    if '"xbzrle-cache": {' in path.read_text("utf-8")
+] or ["(no corpus)"]
+
+
+@pytest.mark.parametrize("name", WITH_XBZRLE)
+def test_the_true_size_of_xbzrle_s_cache_is_the_best_or_among_equals(corpus, name):
+    told = json.loads(re.search(r'"xbzrle-cache": (\{[^}]*\})', corpus(f"{name}.json").decode())[1])
+    found = fingerprint(xbrletools.open(corpus(f"{name}.bin")).stream)
+    if not told["pages"]:  # nothing was looked up: a size would be a guess
+        assert (found.sizes, found.cache_min, found.best) == ((), 0, None)
+        return
+    predicted = {s.cache_bytes: s.predicted for s in found.sizes}
+    assert found.cache_min <= told["cache-size"]
+    assert found.cache_max is None or told["cache-size"] <= found.cache_max
+    assert predicted.get(told["cache-size"], found.predicted) == max(predicted.values())
 
 
 def test_a_page_that_is_young_keeps_its_slot_and_a_cache_of_another_size_is_told_apart():

@@ -117,6 +117,11 @@ class TestRefusals:
         written(posted, data, [(4, 10), ((1 << 64) - 1, 20)])
         self.refused(posted, "too large")
 
+    def test_times_that_ended_before_the_first_entry_are_none(self, posted):
+        written(posted, posted.read_bytes(), [])
+        with xbrletools.open(posted) as opened:
+            assert arrivals.beside(opened.source) is None
+
     def test_an_entry_that_is_cut_is_left_out(self, posted):
         beside = posted.with_name("S.times")
         beside.write_bytes(beside.read_bytes()[:-7])

@@ -9,14 +9,17 @@ import stat
 import subprocess
 import sys
 import threading
+import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 from tests.building import EOS, page, patterned, record, stream
 from tests.conftest import ROOT
 from tests.scan.test_channels import Packets, main_channel
+from xbrletools.analysis.arrivals import Arrivals, read
 from xbrletools.formats.ram import Flag
 from xbrletools.formats.times import SUFFIX
 from xbrletools.net.address import Address, Listener
@@ -381,6 +384,83 @@ class TestFiles:
             capture.migrate(b"QEVM and so on")
             out, said = capture.process.communicate(timeout=WAIT)
         assert (capture.process.returncode, out) == (0, "QEVM and so on"), said
+
+
+def times_of(path: Path) -> Arrivals | None:
+    """The times beside a recording, which must be its own."""
+    return read(f"{path}{SUFFIX}", np.frombuffer(path.read_bytes(), np.uint8))
+
+
+class TestTimes:
+    def test_pieces_have_the_times_at_which_they_came(self, tmp_path):
+        with capturing(tmp_path / "S") as capture, capture.connect() as source:
+            began = time.time()
+            for start in range(0, len(STREAM), 20_000):
+                source.sendall(STREAM[start : start + 20_000])
+                time.sleep(0.1)
+            source.shutdown(socket.SHUT_WR)
+            assert capture.ended()[0] == 0
+        found = times_of(tmp_path / "S")
+        assert found is not None
+        assert found.started / 1e9 == pytest.approx(began, abs=5)
+        assert found.offset[-1] == len(STREAM)
+        late = [found.of(np.array([at]))[0] / 1e9 for at in range(0, len(STREAM), 20_000)]
+        assert np.diff(late) == pytest.approx(0.1, abs=0.09)
+
+    @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
+    def test_a_signal_leaves_them_whole(self, number, tmp_path):
+        with capturing(tmp_path / "S") as capture, capture.connect() as source:
+            source.sendall(STREAM[:40000])
+            until(lambda: (tmp_path / "S").exists() and (tmp_path / "S").stat().st_size == 40000)
+            capture.process.send_signal(number)
+            assert capture.ended()[0] == 130
+        found = times_of(tmp_path / "S")
+        assert found is not None
+        assert found.offset[-1] == 40000
+
+    def test_force_replaces_those_of_the_recording_before(self, tmp_path):
+        for data in (STREAM[:-1] + b"\1", STREAM):
+            with capturing(tmp_path / "S", "--force") as capture:
+                capture.migrate(data)
+                capture.ended()
+        found = times_of(tmp_path / "S")
+        assert found is not None
+        assert found.offset[-1] == len(STREAM)
+
+    def test_they_are_taken_for_part_of_a_recording(self, tmp_path):
+        (tmp_path / "S.times").write_bytes(b"evidence")
+        words = [sys.executable, "-c", CODE, "capture", "tcp::0", "-o", str(tmp_path / "S")]
+        ended = subprocess.run(words, cwd=ROOT, capture_output=True, text=True, timeout=WAIT, check=False)
+        assert ended.returncode == 2
+        assert "S.times: exists already" in ended.stderr
+        assert (tmp_path / "S.times").read_bytes() == b"evidence"
+
+    def test_a_full_disk_costs_the_end_of_them(self, tmp_path):
+        limit = (30_000, resource.RLIM_INFINITY)
+        with capturing(tmp_path / "S", before=lambda: resource.setrlimit(resource.RLIMIT_FSIZE, limit)) as capture:
+            with contextlib.suppress(ConnectionError), capture.connect() as source:
+                for start in range(0, len(STREAM), 10_000):
+                    source.sendall(STREAM[start : start + 10_000])
+                    time.sleep(0.05)
+            assert capture.ended()[0] == 1
+        found = times_of(tmp_path / "S")
+        assert found is not None
+        assert 0 < found.offset[-1] <= 30_000
+
+    def test_each_channel_has_its_own_and_what_comes_back_has_none(self, tmp_path):
+        with destination(b"pong") as (there, _), capturing(tmp_path / "S", "--forward", there) as capture:
+            with capture.connect() as main, capture.connect() as channel:
+                main.sendall(main_channel())
+                until(lambda: (tmp_path / "S").exists() and (tmp_path / "S").stat().st_size > 0)
+                channel.sendall(Packets(0).packet(0, sync=True).bytes())
+                for one in (main, channel):
+                    one.shutdown(socket.SHUT_WR)
+                    while one.recv(64):
+                        pass
+            capture.ended()
+        there = {p.name for p in tmp_path.iterdir()}
+        assert there == {"S", "S.1", "S.1.reverse", "S.1.times", "S.reverse", "S.times"}
+        assert all(times_of(tmp_path / name) is not None for name in ("S", "S.1"))
 
 
 class TestTheSocket:

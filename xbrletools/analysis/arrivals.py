@@ -89,8 +89,10 @@ def beside(source: Held) -> Arrivals | None:
     return None if found is None else read(found, source.data)
 
 
-def read(path: str, data: NDArray[np.uint8]) -> Arrivals:
+def read(path: str, data: NDArray[np.uint8]) -> Arrivals | None:
     """The times in the file ``path``, which must be those of the capture whose bytes are ``data`` (size,) uint8.
+
+    None: the recording ended before there was any.
 
     Raises:
         XbrleError: the file cannot be read, is damaged, or is another capture's.
@@ -108,7 +110,7 @@ def read(path: str, data: NDArray[np.uint8]) -> Arrivals:
     start = times.Header.sizeof()
     entries = np.frombuffer(raw, _ENTRY, (len(raw) - start) // _ENTRY.itemsize, start)
     if not len(entries):
-        raise XbrleError(f"{path}: has no arrival times")
+        return None
     if (entries["offset"] >> np.uint64(63)).any() or (entries["elapsed"] >> np.uint64(63)).any():
         raise XbrleError(f"{path}: is damaged: a number is too large")
     offset, elapsed = entries["offset"].astype(np.int64), entries["elapsed"].astype(np.int64)

@@ -31,13 +31,16 @@ def faults() -> tuple[type[Exception], ...]:
 
     return (
         drgn.FaultError,
+        getattr(drgn, "BadDataError", drgn.FaultError),  # since drgn 0.2
         drgn.ObjectAbsentError,
         drgn.OutOfBoundsError,
         LookupError,
         AttributeError,
         ValueError,
         TypeError,
-        OverflowError,
+        ArithmeticError,
+        RuntimeError,  # NotImplementedError and RecursionError, too
+        AssertionError,
     )
 
 

@@ -28,7 +28,8 @@ from .vmcoreinfo import VmCoreInfo
 Ints = NDArray[np.int64]
 
 TASKS_MAX = 1 << 20  # list entries that are followed: a damaged list can be a circle
-AREAS_MAX = 1 << 20
+AREAS_MAX = 1 << 17
+COMMAND_MAX = 1 << 10  # bytes of a command line that are read
 NAME_MAX = 48  # characters of a command line or a path
 _ANON = 1  # in page.mapping: what it points to is an anon_vma; bit 1 is for movable and KSM pages
 _POINTER = ~3
@@ -215,8 +216,8 @@ def _processes(guest: _Guest) -> None:
 
 def _stack(guest: _Guest, task: Any) -> None:
     owner = Owner("kernel", "kernel", "stacks")
-    if hasattr(task, "stack_vm_area") and task.stack_vm_area:
-        frames: Iterable[int] = _frames_of(guest, task.stack_vm_area)
+    if hasattr(task, "stack_vm_area"):  # it is null where the task has ended
+        frames: Iterable[int] = _frames_of(guest, task.stack_vm_area) if task.stack_vm_area else ()
     else:
         size = guest.program.type("union thread_union").size
         first = _physical(guest, task.stack.value_()) // guest.page_size
@@ -245,11 +246,13 @@ def _process(guest: _Guest, task: Any) -> None:
 
 def _command(task: Any) -> str:
     """A process as a person knows it: its command line, or its name where that is not there."""
-    from drgn.helpers.linux.mm import cmdline
+    from drgn.helpers.linux.mm import access_remote_vm
 
     name: bytes = task.comm.string_()
     try:
-        words = [word for word in cmdline(task) or [] if word]
+        start, end = task.mm.arg_start.value_(), task.mm.arg_end.value_()
+        length = max(0, min(end - start, COMMAND_MAX))  # what the guest claims can be any number
+        words = [word for word in access_remote_vm(task.mm, start, length).split(b"\0") if word]
     except faults():
         words = []
     return _text(b" ".join(words) if words else name)
@@ -262,22 +265,28 @@ _TYPES = {"table": "page tables", "offline": "given back by a balloon"}
 
 def _of_frames(guest: _Guest, frames: Ints) -> Iterator[Owner]:
     """The owner of each page frame, in their order."""
-    pages = StructPages(guest.program, guest.info)
+    try:
+        pages = StructPages(guest.program, guest.info)
+    except faults() as error:
+        raise XbrleError(f"the kernel's struct page is not as expected: {error}"[:300]) from None
     named: dict[int, Owner] = {}
     for frame in frames.tolist():
         own = guest.frames.get(frame)
         if own is not None:
             yield own
             continue
-        page = pages.of(frame)
-        if page is not None and page.reserved:
-            yield guest.boot.get(frame, RESERVED)
-        else:
-            yield UNKNOWN if page is None else _of_page(guest, page, named)
+        try:
+            page = pages.of(frame)
+            owner = UNKNOWN if page is None else _of_page(guest, page, named)
+        except faults():
+            owner = UNKNOWN
+        yield guest.boot.get(frame, RESERVED) if owner is RESERVED else owner
 
 
 def _of_page(guest: _Guest, page: Page, named: dict[int, Owner]) -> Owner:
     """The owner that a page's structure shows. ``named`` has the files that were named before, by their mapping."""
+    if page.reserved:
+        return RESERVED
     if page.type == "buddy":
         return FREE
     if page.type == "slab":

@@ -28,6 +28,7 @@ if TYPE_CHECKING:
 ORDERS = ("resends", "bytes", "resent", "passes", "delta", "address")
 ROWS = 20  # that a person is shown where nothing else is asked for
 WIDTH = 80
+NOTES = 10  # lines about what of the guest cannot be read
 PASSES_SHOWN = 14  # characters
 TAIL = 24  # characters at the end of a name that is cut: those that tell ranges apart
 
@@ -128,9 +129,17 @@ def command(
     status = max(times_status, report(opened.problems))
     if found.outside:
         warn(f"{found.outside} records are left out: their pages lie outside every block")
-    for note in owners.notes if owners is not None else ():
+    return 1 if _warned(owners) or found.outside else status
+
+
+def _warned(owners: "Owners | None") -> bool:
+    """Whether some of the guest cannot be read. Says what."""
+    notes = owners.notes if owners is not None else ()
+    for note in notes[:NOTES]:
         warn(note)
-    return 1 if found.outside or (owners is not None and owners.notes) else status
+    if len(notes) > NOTES:
+        warn(f"{len(notes) - NOTES} more parts of the guest cannot be read")
+    return bool(notes)
 
 
 def _range(by: str) -> int | None:

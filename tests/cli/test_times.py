@@ -83,3 +83,38 @@ def test_times_of_another_capture_are_refused_and_the_rest_is_there(command, wro
     assert "S.times: is another capture's" in err
     assert "2023" not in out
     assert "pc.ram" in out
+
+
+class TestAt:
+    @pytest.mark.parametrize("text", ["7.25s", "22:13:27.25", "2023-11-14T22:13:27.25Z", "+7.25s"])
+    def test_a_time_stands_for_the_last_record_that_had_come(self, text, timed, capsys):
+        found = json.loads(run(capsys, "page", timed, "0x20b000", "--at", text, "--json")[1])
+        same = run(capsys, "page", POSTED, "0x20b000", "--at", found["record"], "--json")[1]
+        assert found == json.loads(same)
+        records = f"{found['record']}-{found['record'] + 1}"
+        lines = run(capsys, "dump", POSTED, "--record", records, "--json")[1].splitlines()
+        first, next_one = (one["offset"] for one in map(json.loads, lines) if one["type"] == "record")
+        assert first < 0.725 * timed.stat().st_size <= next_one + 5000
+
+    def test_every_command_with_a_moment_takes_it(self, timed, capsys, tmp_path):
+        for words in (
+            ("grep", timed, "mig"),
+            ("blame", timed, "0x20b000+16"),
+            ("diff", timed, POSTED),
+            ("extract", timed, "--block", "pc.ram", "-o", tmp_path / "out", "--force"),
+        ):
+            assert run(capsys, *words, "--at", "7.25s")[0] in (0, 1), words
+        early = run(capsys, "diff", timed, timed, "--at", "5s", "--to", "9s", "--json")
+        assert early[0] == 1
+
+    @pytest.mark.parametrize("text", ["11s", "22:13:19x", "soon"])
+    def test_a_time_that_is_none_is_refused(self, text, timed, capsys):
+        assert run(capsys, "page", timed, "0x20b000", "--at", text)[0] == 2
+
+    def test_without_times_it_is_refused(self, wrong, capsys):
+        status, _, err = run(capsys, "page", POSTED, "0x20b000", "--at", "5s")
+        assert status == 2
+        assert "no arrival times lie beside" in err
+        status, _, err = run(capsys, "page", wrong, "0x20b000", "--at", "5s")
+        assert status == 2
+        assert "another capture's" in err

@@ -4,6 +4,7 @@ import functools
 import inspect
 import math
 import os
+import re
 from collections.abc import Callable, Mapping
 from contextlib import suppress
 from typing import TYPE_CHECKING, Any
@@ -104,6 +105,7 @@ READ = frozenset(
         "dump_vmstate",
     )
 )
+_TIME = re.compile(r"\+?\d+(\.\d+)?s|\d[^\s]*[:T].*")
 _CHANNELS_MAX = 256  # files S.1, S.2 ... beside S that are looked for
 
 
@@ -129,7 +131,23 @@ def inputs(options: Mapping[str, Any]) -> list[str]:
 PASS_HELP = "just after the last record of this pass, of any block (the passes of each block are counted alone)."
 
 
-def one_of(ctx: click.Context, param: click.Parameter, value: int | None) -> int | None:
+TIME_HELP = "A time, 12.5s after the first byte or 07:40:01 UTC, stands for the last record that had come."
+
+
+class RecordOrTime(click.ParamType[int | str]):
+    """The number of a record, or a time, which stays text until the capture is open."""
+
+    name = "record"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> int | str:
+        """The number or the text."""
+        text = str(value)
+        if _TIME.fullmatch(text):
+            return text
+        return click.INT.convert(value, param, ctx)
+
+
+def one_of(ctx: click.Context, param: click.Parameter, value: int | str | None) -> int | str | None:
     """Refuse ``--X RECORD`` beside ``--X-pass N``, in whichever order they stand."""
     name = str(param.name)
     other = name.removesuffix("_pass") if name.endswith("_pass") else f"{name}_pass"
@@ -140,12 +158,14 @@ def one_of(ctx: click.Context, param: click.Parameter, value: int | None) -> int
 
 
 def moment_options(text: str, by_pass: str, name: str = "at") -> Decorator:
-    """The options --at RECORD and --at-pass N, or others called ``name``, for a command that calls `record_at` itself.
+    """The options --at RECORD|TIME and --at-pass N, or others called ``name``, for a command that calls `record_at`.
 
     ``text`` and ``by_pass`` say what is done at the record, and at the pass.
     """
     return _all_of(
-        click.option(f"--{name}", type=int, metavar="RECORD", callback=one_of, help=text),
+        click.option(
+            f"--{name}", type=RecordOrTime(), metavar="RECORD|TIME", callback=one_of, help=f"{text} {TIME_HELP}"
+        ),
         click.option(f"--{name}-pass", type=int, metavar="N", callback=one_of, help=f"{by_pass} {PASS_HELP}"),
     )
 
@@ -167,12 +187,21 @@ def moment(text: str, by_pass: str) -> Decorator:
     return decorate
 
 
-def record_at(opened: "Capture", record: int | None, number_of_pass: int | None) -> int | None:
+def record_at(opened: "Capture", record: int | str | None, number_of_pass: int | None) -> int | None:
     """The record after which memory is meant, None for the end. Here moments with other names become records.
 
+    ``record`` is a number, or a time as text.
+
     Raises:
-        XbrleError: there is no such pass.
+        XbrleError: there is no such pass, or no such time.
     """
+    if isinstance(record, str):
+        from ..analysis import arrivals
+
+        when = arrivals.beside(opened.stream.source)
+        if when is None:
+            raise XbrleError(f"{record} is a time, and no arrival times lie beside {opened.name} (xbrle capture)")
+        return arrivals.record_at(opened.stream, when, record)
     if number_of_pass is None:
         return record
     from ..memory.moments import ends_of_pass

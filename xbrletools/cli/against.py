@@ -99,12 +99,12 @@ def _placed(opened: Capture, given_dump: Given, block: int | None) -> Dump:
 
 
 def _hint(opened: Capture, dump: Dump, main: int) -> None:
-    """Say that a raw image is as long as another block than the one that it is taken for."""
-    length = dump.parts[0].length
+    """Say what a raw image is taken for where it has another length."""
+    length, block = dump.parts[0].length, opened.blocks[main]
     like = [shown(b.name) for b in opened.blocks if b.declared and b.length == length]
-    if opened.blocks[main].length != length and like:
-        of = shown(opened.blocks[main].name)
-        warn(f"{dump.name} is taken as {of}, but it is as long as {like[0]}; to compare that: --block {like[0]}")
+    if length != block.length:
+        as_long = f", but it is as long as {like[0]}; to compare that: --block {like[0]}" if like else ""
+        warn(f"{dump.name} is taken as a raw image of {shown(block.name)}, which has another length{as_long}")
 
 
 def _map(opened: Capture, map_file: str | None) -> PhysicalMap:

@@ -83,7 +83,7 @@ def _form(source: Source, offset: int | None, raw: bool | None) -> tuple[Form | 
     """The form of a dump, None for a capture, and whether its first bytes show it."""
     if source.wrapping is not None:
         return None, True
-    view, _ = source.window(0, identify.SEARCHED)
+    view, _ = source.window(0, identify.HEAD)
     head = bytes(view[: identify.HEAD])
     if head.startswith(_MAGIC) or offset is not None:
         return None, True
@@ -96,6 +96,7 @@ def _form(source: Source, offset: int | None, raw: bool | None) -> tuple[Form | 
         return (Form.RAW if raw else None), False
     if identify.foreign(head) is not None:
         return None, True  # to open it says what it is
+    view, _ = source.window(0, identify.SEARCHED)
     return (None if identify.stream_in(view[: identify.SEARCHED]) is not None else Form.RAW), False
 
 

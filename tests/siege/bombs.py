@@ -65,6 +65,43 @@ def _far_apart() -> bytes:
     return stream([(b"pc.ram", 1 << 37)], b"".join(dup(i * step) for i in range(FAR)), stages=2)
 
 
+def _blocks_around_damage() -> bytes:
+    names = [b"block%05d" % i for i in range(20_000)]
+    records = b"".join(dup(0, n) for n in names)
+    return stream([(n, PAGE) for n in names], records + b"\xff" * 100 + records)
+
+
+def _names_without_a_list() -> bytes:
+    records = b"".join(dup(0, b"block%05d" % i) for i in range(20_000))
+    return stream([(b"pc.ram", PAGE)], b"\xff" * 100 + records)[60:]
+
+
+def _device(tail: bytes) -> bytes:
+    start = {"section_id": 3, "idstr": b"device", "instance_id": 0, "version_id": 1}
+    footer = qevm.Footer.build({"section_id": 3})
+    tail = bytes([SectionType.FULL]) + qevm.SectionStart.build(start) + b"data" + footer + tail
+    return stream([(b"pc.ram", 1 << 20)], page(0), tail)
+
+
+def _described(devices: Iterable[bytes]) -> bytes:
+    text = b'{"page_size":4096,"devices":[' + b",".join(devices) + b"]}"
+    return _device(b"\0" + bytes([SectionType.VMDESCRIPTION]) + struct.pack(">I", len(text)) + text)
+
+
+def _fields(count: int) -> bytes:
+    return b",".join(b'{"name":"field%06d","type":"int32","size":4}' % i for i in range(count))
+
+
+def _entry(name: bytes, fields: bytes) -> bytes:
+    return b'{"name":"%b","instance_id":0,"vmsd_name":"device","version":1,"fields":[%b]}' % (name, fields)
+
+
+def _commands(count: int) -> bytes:
+    ping = bytes([SectionType.COMMAND]) + qevm.CommandHeader.build({"command": qevm.Command.PING, "data": bytes(4)})
+    advise = bytes([SectionType.COMMAND]) + qevm.CommandHeader.build({"command": 3, "data": b""})
+    return stream([(b"pc.ram", 1 << 20)], page(0), ping * count + (ping + advise) * (count // 10) + b"\0")
+
+
 #: By what each claims: what makes it.
 BOMBS: dict[str, Callable[[], bytes]] = {
     "one page of 128 GiB": lambda: _one_page(1 << 37),
@@ -77,4 +114,12 @@ BOMBS: dict[str, Callable[[], bytes]] = {
     "256 blocks of 32 GiB": lambda: stream([(b"b%d" % i, 1 << 35) for i in range(256)], page(0, b"b255")),
     "32 MiB of padding": lambda: stream([(b"pc.ram", 1 << 20)], page(0), b"\0" + bytes(32 << 20)),
     "3,000 sections": lambda: stream([(b"pc.ram", 1 << 20)], b"", stages=3_000),
+    "20,000 blocks around damage": _blocks_around_damage,
+    "20,000 names without a block list": _names_without_a_list,
+    "a description of 100,000 devices": lambda: _described(
+        _entry(b"device%06d" % i, _fields(1)) for i in range(100_000)
+    ),
+    "a description of 800,000 fields": lambda: _described([_entry(b"device", _fields(800_000))]),
+    "a description of empty objects": lambda: _described([_entry(b"device", b"{}," * 1_300_000 + b"{}")]),
+    "a million COMMANDs": lambda: _commands(1_000_000),
 }

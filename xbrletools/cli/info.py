@@ -25,7 +25,7 @@ from .options import before, examples, salvaging
 from .output import report, show
 from .parts import show_part
 from .times import times_of
-from .writer import say
+from .writer import say, say_json
 
 if TYPE_CHECKING:
     from rich.table import Table
@@ -88,7 +88,7 @@ def command(opened: Capture, as_json: bool, xml: bool, commands: bool) -> int:
     about["arrival"] = None if when is None else arrivals.as_json(when)
     about["physical"], about["guest"] = _memory(opened) if at_hand else (None, None)
     if as_json:
-        say(json.dumps(about, indent=2))
+        say_json(about)
     else:
         _show(about, facts.dialect_words(overview.facts.reading))
     status = max(times_status, report(overview.facts.problems))

@@ -9,7 +9,8 @@ import sys
 import textwrap
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager, suppress
-from typing import TextIO
+from itertools import islice
+from typing import Any, TextIO
 
 from ..errors import XbrleError
 from ..text import inert, label
@@ -18,6 +19,7 @@ _DIM_TERMINALS = ("dumb", "unknown")
 _STYLES = re.compile("(\x1b\\[[012]m)")  # bold, dim and plain: the styles that xbrle writes, and nothing else
 _PAGE = 79  # columns of prose on standard output
 _NEXT = "  "  # what a line that goes on begins with
+_CHUNKS = 1 << 12  # pieces of JSON that are printed together
 _HARMLESS = re.compile("([\n\t])")
 
 
@@ -44,6 +46,21 @@ def say(text: str = "", err: bool = False) -> None:
         _tell("\n".join(map(_wrapped, _safe(text).split("\n"))) + "\n")
     else:
         write(text + "\n")
+
+
+def say_json(value: Any) -> None:
+    """Print an object as JSON with indents, some of it at a time: a list in it can have thousands of items.
+
+    Raises:
+        XbrleError: standard output is closed, or cannot be written.
+        BrokenPipeError: nobody reads it any more.
+    """
+    import json
+
+    chunks = json.JSONEncoder(indent=2).iterencode(value)
+    while text := "".join(islice(chunks, _CHUNKS)):
+        write(text)
+    write("\n")
 
 
 def write(text: str) -> None:

@@ -2,6 +2,7 @@
 
 from abc import ABC, abstractmethod
 from collections.abc import Iterator, Sequence
+from itertools import islice
 
 from ..formats import ram
 from ..formats.dialects import Dialect
@@ -50,6 +51,17 @@ class Notes:
         self.owners: dict[int, Owner] = {}
         self.block_index: dict[bytes, int] = {}
         self.ram_ended = False
+        self._measured = 0, -1  # blocks that `longest` looked at, and what it found
+
+    @property
+    def longest(self) -> int | None:
+        """The bytes of the longest block that a list declares, or None where none does. It is asked for each record."""
+        count, most = self._measured
+        if count < len(self.blocks):
+            most = max((b.length for b in islice(self.blocks, count, None) if b.declared), default=-1)
+            most = max(most, self._measured[1])
+            self._measured = len(self.blocks), most
+        return None if most < 0 else most
 
     @property
     def names(self) -> tuple[bytes, ...]:
@@ -106,6 +118,17 @@ class Notes:
         pages = sum(-(-self.blocks[m.block].length // self.page_size) - m.marked for m in begun)
         message = f"RAM's END is missing, and the sender writes the bitmaps just before it: {pages} pages that no bit"
         self.complain("unfinished-bitmap", begun[0].bitmap or 0, f"{message} marks are unknown, not zero")
+
+    def forget_blocks(self) -> None:
+        """Drop the RAM blocks."""
+        self.blocks.clear()
+        self.block_index.clear()
+        self._measured = 0, -1
+
+    def replace_block(self, index: int, block: Block) -> None:
+        """Put another block in the place of one."""
+        self.blocks[index] = block
+        self._measured = 0, -1
 
     def declare(self, blocks: Sequence[Block], at: int) -> None:
         """Add RAM blocks, which the list at offset ``at`` has."""

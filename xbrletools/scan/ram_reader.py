@@ -40,8 +40,8 @@ def plausible(notes: Notes, word: int) -> bool:
     version, page_size = notes.reading.version, notes.page_size
     flags = word & (page_size - 1)
     kinds = flags & ~int(Flag.CONTINUE) if version != ram.VERSION_FLAT else flags
-    longest = max((b.length for b in notes.blocks), default=1 << ADDRESS_BITS)
-    return not flags & ~int(ram.known_flags(version)) and kinds.bit_count() == 1 and word - flags < max(longest, 1)
+    longest = notes.longest or 1 if notes.blocks else 1 << ADDRESS_BITS
+    return not flags & ~int(ram.known_flags(version)) and kinds.bit_count() == 1 and word - flags < longest
 
 
 class RamReader:

@@ -41,7 +41,7 @@ def page_flags(version: int, modern: bool) -> frozenset[int]:
 
 def longest(notes: Notes) -> int:
     """The bytes of the longest block: no address is beyond."""
-    return max((b.length for b in notes.blocks if b.declared), default=ADDRESS_MAX)
+    return ADDRESS_MAX if notes.longest is None else notes.longest
 
 
 def is_allowed(word: int, reading: Reading, notes: Notes) -> bool:
@@ -112,8 +112,7 @@ class Skeptic:
         notes = self._notes
         if sum(b.length for b in notes.blocks) != total or not all(is_name(b.name) for b in notes.blocks):
             if not self._given:
-                notes.blocks.clear()
-                notes.block_index.clear()
+                notes.forget_blocks()
             raise Stop("block-list", at, "the block list does not add up")
 
     def block_name(self, at: int, name: bytes) -> None:

@@ -20,12 +20,13 @@ def infer_lengths(pieces: Sequence[Columns], notes: Notes) -> None:
     """Without a block list, a block is as long as the highest address that was seen says."""
     if notes.reading.version == ram.VERSION_FLAT and not notes.blocks:
         notes.declare([Block(ram.IDSTR, 0, declared=False)], 0)
-    for i, block in enumerate(notes.blocks):
-        if block.declared:
-            continue
-        addresses = (c.address[IS_PAGE[c.kind] & (c.block == i)] for c in pieces)
-        highest = max((int(a.max()) for a in addresses if len(a)), default=-notes.page_size)
-        notes.blocks[i] = Block(block.name, highest + notes.page_size)
+    highest = np.full(len(notes.blocks), -notes.page_size, np.int64)
+    for c in pieces:
+        rows = np.flatnonzero(IS_PAGE[c.kind] & (c.block != NO_BLOCK))
+        np.maximum.at(highest, c.block[rows], c.address[rows].astype(np.int64))
+    for i, address in enumerate(highest.tolist()):
+        if not notes.blocks[i].declared:
+            notes.replace_block(i, Block(notes.blocks[i].name, address + notes.page_size))
 
 
 def split_at_jumps(columns: Columns, notes: Notes) -> Columns:

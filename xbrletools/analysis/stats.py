@@ -2,6 +2,7 @@
 
 from collections.abc import Iterable
 from dataclasses import dataclass, field
+from operator import itemgetter
 
 import numpy as np
 from numpy.typing import NDArray
@@ -116,6 +117,13 @@ class Stats:
         out: dict[int, Tally] = {}
         for (block, _), sums in self.passes.items():
             out.setdefault(block, Tally()).add(sums)
+        return out
+
+    def passes_of_blocks(self) -> dict[int, list[tuple[int, Tally]]]:
+        """The passes over each block, by block index: their numbers, rising, and tallies."""
+        out: dict[int, list[tuple[int, Tally]]] = {}
+        for (block, number), sums in sorted(self.passes.items(), key=itemgetter(0)):
+            out.setdefault(block, []).append((number, sums))
         return out
 
     def plain(self, sums: Tally) -> int:

@@ -122,7 +122,7 @@ def _posted(facts: Facts, sums: Stats, counts: "CacheCounts | None", as_json: bo
 
 
 def _object(facts: Facts, sums: Stats, channels: "Sequence[Channel]", when: "Arrivals | None") -> dict[str, Any]:
-    dialect = facts.reading.dialect
+    dialect, passes = facts.reading.dialect, sums.passes_of_blocks()
     return {
         "dialect": None if dialect is None else dialect.name,
         "page_size": sums.page_size,
@@ -157,9 +157,8 @@ def _object(facts: Facts, sums: Stats, channels: "Sequence[Channel]", when: "Arr
                 "length": None if block == NO_BLOCK else facts.blocks[block].length,
                 **_sums(sums, tally),
                 "passes": [
-                    {"pass": number, **_sums(sums, of_pass), **_pass_times(sums, (of, number), when)}
-                    for (of, number), of_pass in sorted(sums.passes.items())
-                    if of == block
+                    {"pass": number, **_sums(sums, of_pass), **_pass_times(sums, (block, number), when)}
+                    for number, of_pass in passes[block]
                 ],
             }
             for block, tally in sorted(sums.blocks().items())
@@ -291,8 +290,9 @@ def _pass_table(facts: Facts, sums: Stats, when: "Arrivals | None") -> str:
     names = {i: shown(block.name) for i, block in enumerate(facts.blocks)} | {NO_BLOCK: "(no block)"}
     timed = [] if when is None else ["began s", "took s", "rate"]
     rows = [["block", "pass", "page", "dup", "delta", "bytes", "saved", *timed]]
+    passes_of = sums.passes_of_blocks()
     for block, tally in sorted(sums.blocks().items()):
-        passes = [(number, of_pass) for (of, number), of_pass in sorted(sums.passes.items()) if of == block]
+        passes = passes_of[block]
         rows += [
             [names[block], str(number), *_numbers(sums, of_pass), *_pace(sums, (block, number), when)]
             for number, of_pass in passes

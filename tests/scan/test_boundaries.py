@@ -321,6 +321,7 @@ class TestRunsOfSections:
         assert [sections.at(o) for o in (99, 100, 119, 120, 199, 200, 900)] == [-1, 0, 0, 1, 4, 5, 5]
         assert sections.of(np.array([99, 100, 119, 120, 199, 200, 900])).tolist() == [-1, 0, 0, 1, 4, 5, 5]
         assert sections.stages(np.arange(6)).tolist() == [2] * 6
+        assert sections.stages_at(np.array([99, 100, 130, 900])).tolist() == [0, 2, 2, 2]
 
     @pytest.mark.parametrize("offset", range(95, 205, 5))
     def test_cut_off_they_are_as_if_each_had_been_added_alone(self, offset):

@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 
 from ..formats.qevm import SectionType
 
+PIECE = 1 << 16  # offsets that are looked up together
 STEP_MAX = 1 << 20  # bytes from one section of a run to the next
 
 
@@ -25,6 +26,7 @@ class Stage(IntEnum):
 
 #: The stage of what a section of this type holds.
 STAGE_OF = {SectionType.START: Stage.START, SectionType.PART: Stage.PART, SectionType.END: Stage.END}
+_STAGES = np.array([STAGE_OF.get(SectionType(t), 0) if t in set(SectionType) else 0 for t in range(256)], np.uint8)
 
 
 class Boundary(IntEnum):
@@ -303,27 +305,40 @@ class Sections(Sequence[Section]):
             return np.full(len(offsets), -1, np.int64)
         firsts = _copy(self._first, np.uint32).astype(np.int64)  # before the others, which have as many rows or more
         starts = _copy(self._offset, np.uint64)[: len(firsts)].astype(np.int64)
-        offsets = offsets.astype(np.int64)
-        run = np.searchsorted(starts, offsets, side="right") - 1
-        index: NDArray[np.int64] = firsts[run]
         step = _copy(self._step, np.uint32).astype(np.int64)
-        if step.any():
-            many = step[run] > 0
-            last = _copy(self._count, np.uint32).astype(np.int64)[run] - 1
-            index[many] += np.minimum((offsets - starts[run])[many] // step[run][many], last[many])
-        index[run < 0] = -1
+        last = _copy(self._count, np.uint32).astype(np.int64) - 1
+        has_runs = bool(step.any())
+        index = np.empty(len(offsets), np.int64)
+        for begin in range(0, len(offsets), PIECE):  # there can be millions, and each array of them takes memory
+            at = offsets[begin : begin + PIECE].astype(np.int64)
+            run = np.searchsorted(starts, at, side="right") - 1
+            found = firsts[run]
+            if has_runs:
+                many = step[run] > 0
+                of_many = run[many]
+                found[many] += np.minimum((at[many] - starts[of_many]) // step[of_many], last[of_many])
+            found[run < 0] = -1
+            index[begin : begin + PIECE] = found
         return index
+
+    def stages_at(self, offsets: NDArray[np.integer]) -> NDArray[np.uint8]:
+        """The stage of the section that holds each offset, (n,) uint8. It is 0 where its type has none."""
+        types = _copy(self._type, np.uint8)
+        starts = _copy(self._offset, np.uint64)[: len(types)].astype(np.int64)
+        stages = np.zeros(len(offsets), np.uint8)
+        for begin in range(0, len(offsets) if len(types) else 0, PIECE):
+            at = offsets[begin : begin + PIECE].astype(np.int64)
+            run = np.searchsorted(starts, at, side="right") - 1
+            stages[begin : begin + PIECE] = np.where(run < 0, 0, _STAGES[types[run]])
+        return stages
 
     def stages(self, sections: NDArray[np.int64]) -> NDArray[np.uint8]:
         """The stage of each of these sections, (n,) uint8. It is 0 where its type has none."""
-        table = np.zeros(256, np.uint8)
-        for kind, stage in STAGE_OF.items():
-            table[kind] = stage
         if not len(self):
-            return table[np.zeros(len(sections), np.uint8)]
+            return _STAGES[np.zeros(len(sections), np.uint8)]
         firsts = _copy(self._first, np.uint32).astype(np.int64)
         types = _copy(self._type, np.uint8)[np.searchsorted(firsts, sections, side="right") - 1]
-        stages: NDArray[np.uint8] = table[types]
+        stages: NDArray[np.uint8] = _STAGES[types]
         return stages
 
 

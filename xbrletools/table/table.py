@@ -105,6 +105,8 @@ class RecordTable:
     @property
     def stage(self) -> NDArray[np.uint8]:
         """The stage that each record was sent in, (n,) uint8: 1 START, 2 PART, 3 END."""
+        if self.main_size is None:
+            return self.sections.stages_at(self.columns.offset)
         return self.sections.stages(self.section)
 
     @property

@@ -24,6 +24,7 @@ from tests.building import (
     zero,
 )
 from tests.conftest import CORPUS
+from tests.siege.bounds import measured
 from xbrletools.container import boundary
 from xbrletools.formats import qevm
 from xbrletools.formats.qevm import SectionType
@@ -335,6 +336,20 @@ class TestRunsOfSections:
         assert all((s.found_by is Boundary.CUT) == (s.end < s.offset + 13) for s in sections)
         sections.add(SectionType.EOF, None, 300, 301)
         assert sections[-1].index == len(expected)
+
+    def test_a_look_up_of_millions_takes_what_it_gives(self):
+        sections, owner, count = Sections(), Owner(1, b"ram", 0, 4), 1 << 22
+        sections.close(sections.add(SectionType.PART, owner, 0, 5), 13, Boundary.PARSED)
+        sections.repeat(count - 1, 20)
+        offsets = np.arange(count, dtype=np.uint64) * np.uint64(20)
+        with measured() as peak:
+            stages = sections.stages_at(offsets)
+        assert peak.bytes < count + (4 << 20)
+        assert set(stages.tolist()) == {2}
+        with measured() as peak:
+            found = sections.of(offsets)
+        assert peak.bytes < 8 * count + (4 << 20)
+        assert (found == np.arange(count)).all()
 
     def test_those_added_together_keep_the_places_of_those_before(self):
         sections, owner = Sections(), Owner(1, b"ram", 0, 4)

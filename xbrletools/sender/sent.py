@@ -13,10 +13,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..formats.ram import Kind
-from ..memory.image import Image, State
+from ..memory.image import Image, PageSpace, State
 from ..memory.moments import discards_of, space_of
 from ..memory.replay import apply, forgets_dups, ranks
 from ..model import Stream
+from ..table.columns import PIECE, Columns
 from ..table.sections import Stage
 
 BATCH_BYTES = 8 << 20
@@ -50,9 +51,8 @@ class SentPages:
 
 def sent_pages(stream: Stream) -> Iterator[SentPages]:
     """Every record with a page of a block that the capture declares, in order, a few MiB at a time."""
-    columns, space = stream.records.columns, space_of(stream)
-    page_of_row = space.pages_of(columns)
-    page_rows = np.flatnonzero(page_of_row >= 0)
+    space = space_of(stream)
+    page_rows, page_of = _carried(stream.records.columns, space)
     image = Image(space)
     stage, sweep = stream.records.stage, _sweeps(stream, page_rows)
     discards = discards_of(stream)
@@ -63,9 +63,19 @@ def sent_pages(stream: Stream) -> Iterator[SentPages]:
     step = max(1, BATCH_BYTES // stream.page_size)
     for start in range(0, len(page_rows), step):
         rows = page_rows[start : start + step]
-        pages = page_of_row[rows]
+        pages = page_of[start : start + step]
         contents, is_dup, known = _contents(stream, image, rows, pages)
         yield SentPages(rows, pages, contents, is_dup, known, stage[rows], sweep[start : start + step])
+
+
+def _carried(columns: Columns, space: PageSpace) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+    """The rows that carry a page of a declared block, and those pages, (n,) int64 each."""
+    rows, pages = [np.empty(0, np.int64)], [np.empty(0, np.int64)]
+    for start in range(0, len(columns), PIECE):
+        found = space.pages_of(columns.take(slice(start, start + PIECE)))
+        rows.append(np.flatnonzero(found >= 0) + start)
+        pages.append(found[found >= 0])
+    return np.concatenate(rows), np.concatenate(pages)
 
 
 def _sweeps(stream: Stream, page_rows: NDArray[np.int64]) -> NDArray[np.int64]:

@@ -138,6 +138,15 @@ async def test_the_page_is_exported_to_a_new_file_only(tmp_path: Path) -> None:
 
 
 @drives
+async def test_the_file_of_a_page_is_named_by_the_page_and_the_record() -> None:
+    async with browsing(POSTED) as d:
+        await d.fill("colon", "2097")
+        await d.press("3", "e")
+        assert d.app.screen.query_one(Input).value == "pc.ram-0x209000-r2097.bin"
+        await d.press("escape")
+
+
+@drives
 async def test_nothing_is_exported_where_writing_is_off() -> None:
     async with browsing(POSTED, read_only=True) as d:
         await d.press("full_stop", "3", "e", "E")

@@ -11,6 +11,7 @@ from typing import Any, ClassVar
 from textual.app import App, SystemCommand
 from textual.binding import Binding, BindingType
 from textual.css.query import NoMatches
+from textual.keys import format_key
 from textual.message import Message
 from textual.screen import Screen
 
@@ -304,7 +305,24 @@ class Browser(App[int]):
 
         unknown = int((~content.recovered).sum())
         hint = f"{unknown} unknown bytes become zeros" if unknown else "a new file"
-        self.push_screen(Question("Write this page to", hint, f"page-{record.number or 0}.bin"), write)
+        self.push_screen(Question("Write this page to", hint, self._page_file(record)), write)
+
+    def _moment_number(self) -> int:
+        """The number of the record just after which the page is looked at."""
+        session = self.session
+        number = session.moment()
+        return number if number is not None else session.table.records if session.table is not None else 0
+
+    def _page_file(self, record: Record) -> str:
+        """A name for the file of the chosen page that says which page it is, and as of which record."""
+        from ..export.raw import file_name
+
+        session, place = self.session, self.session.page
+        if place is None:
+            place = (record.block or 0, record.address)
+        names = session.facts.names if session.facts is not None else ()
+        block = file_name(names[place[0]], set()) if place[0] < len(names) else "page"
+        return f"{block}-{place[1]:#x}-r{self._moment_number()}.bin"
 
     def action_export_memory(self) -> None:
         """Ask for a folder, and write all memory as of the chosen record to it: in a thread, since it can be much."""
@@ -373,7 +391,7 @@ class Browser(App[int]):
                     await self.run_action(action, node)  # type: ignore[arg-type]
 
                 title = binding.description[0].upper() + binding.description[1:]
-                yield SystemCommand(title, f"key {binding.key}", run)
+                yield SystemCommand(title, f"key {binding.key_display or format_key(binding.key)}", run)
         yield from super().get_system_commands(screen)
 
 

@@ -6,6 +6,7 @@ import xbrletools
 from tests.building import PAGE, patterned, zero
 from tests.scan.test_channels import Packets, main_channel
 from xbrletools.tui.charts import stacked, thin
+from xbrletools.tui.findingtree import tree
 from xbrletools.tui.screens.fields import FieldTree
 from xbrletools.tui.screens.findings import Explanation, FindingList
 from xbrletools.tui.widgets.hexview import ByteMark, HexView
@@ -81,7 +82,7 @@ async def test_findings_are_explained_with_the_records_that_they_are_about() -> 
     capture = xbrletools.open(stale())
     findings = list(capture.verify())
     async with browsing(stale()) as d:
-        text = await d.press("5")
+        text = await d.press("5", "o")
         listed = d.widget(FindingList)
         assert [f.rule for f in listed.chosen] == [f.rule for f in findings]
         assert f"{sum(f.severity.value == 'error' for f in findings)} errors" in text
@@ -100,6 +101,34 @@ async def test_findings_are_explained_with_the_records_that_they_are_about() -> 
         await d.press("5", "tab", "home")
         await d.press(*["down"] * place, "enter")
         assert d.record == findings[place].record
+
+
+@drives
+async def test_findings_are_a_tree_of_causes_in_which_each_is_under_one_branch() -> None:
+    found = xbrletools.open(stale()).verdict()
+    assert found.shared is not None
+    listed = list(found.shared)
+    nodes = tree(found, listed, lambda _: True, set())
+    leaves = [n.finding for n in nodes if n.is_open is None]
+    symptoms = [f for f, _ in listed if f.rule == "checksum-mismatch"]
+    assert len(leaves) + len(symptoms) == len(listed)
+    assert not {id(f) for f in leaves} & {id(f) for f in symptoms}
+    texts = [n.text for n in nodes]
+    assert texts[0] == "stale-base (certain)  4 findings, 2 of them sums that fail at the same record"
+    assert [t for n, t in zip(nodes, texts, strict=True) if n.depth == 1 and t] == [
+        "not healed  1 page, 1 finding",
+        "healed by a later record, or only odd  1 page, 1 finding",
+    ]
+    assert not any(n.depth for n in tree(found, listed, lambda _: True, {n.key for n in nodes if not n.depth}))
+    async with browsing(stale()) as d:
+        text = await d.press("5")
+        assert "- not healed  1 page, 1 finding" in text
+        rows = d.widget(FindingList).count()
+        text = await d.press("space")
+        assert "+ stale-base (certain)" in text
+        assert d.widget(FindingList).count() < rows
+        await d.press("space", "enter")
+        assert d.record == 5
 
 
 @drives

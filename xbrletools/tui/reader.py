@@ -123,8 +123,8 @@ def _verify(session: Session) -> None:
     try:
         found = found_in(session.capture.stream)
         session.verdict = verdict(found)
-        for finding in found:
-            session.add_finding(finding)
+        for finding, cause in session.verdict.shared or ():
+            session.add_finding(finding, cause)
         session.level = wrong_over_time(session.capture.stream, session.findings.suspect_rows())
     except (XbrleError, OSError) as error:  # OSError: the temporary folder cannot take the findings
         session.trouble = f"not verified: {error}"

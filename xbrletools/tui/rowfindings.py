@@ -15,9 +15,13 @@ LISTED_MAX = 100_000  # findings that are listed. More are only counted
 
 @dataclass(slots=True)
 class RowFindings:
-    """``listed`` are the findings, ``counts`` how many there are of each severity, listed or not."""
+    """``listed`` are the findings, ``counts`` how many there are of each severity, listed or not.
+
+    ``causes`` has for each that is listed the index of its cause, -1 for none.
+    """
 
     listed: list[Finding] = field(default_factory=list)
+    causes: list[int] = field(default_factory=list)
     counts: dict[Severity, int] = field(default_factory=lambda: dict.fromkeys(Severity, 0))
     _rows: list[int] = field(default_factory=list)  # rows with a finding, rising
     _worst: dict[int, Finding] = field(default_factory=dict)  # the worst finding of each of those rows
@@ -30,12 +34,13 @@ class RowFindings:
         """How many there are."""
         return sum(self.counts.values())
 
-    def add(self, finding: Finding, row: int | None) -> None:
+    def add(self, finding: Finding, row: int | None, cause: int) -> None:
         """Take one more, in the order of offsets. ``row`` is what it is about, None for the whole capture."""
         self.counts[finding.severity] += 1
         if len(self.listed) >= LISTED_MAX:
             return
         self.listed.append(finding)
+        self.causes.append(cause)
         if row is None:
             return
         if row not in self._worst:

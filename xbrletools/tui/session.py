@@ -99,9 +99,9 @@ class Session:
         self.row, self.page, self.view, self.moved = old.row, old.page, old.view, old.moved
         self.marks, self.bookmarks = old.marks, old.bookmarks
 
-    def add_finding(self, finding: Finding) -> None:
-        """Take one more finding, in the order of offsets."""
-        self.findings.add(finding, self.row_of(finding))
+    def add_finding(self, finding: Finding, cause: int) -> None:
+        """Take one more finding, in the order of offsets. ``cause`` is the index of its cause, -1 for none."""
+        self.findings.add(finding, self.row_of(finding), cause)
 
     def stream(self) -> Stream:
         """The stream, or most of what was read of it by now, the chosen record included.

@@ -9,11 +9,13 @@ from textual.widgets import Input
 
 from ...text import shown
 from ...verify.rules import RULES, Finding, Severity
+from ..findingtree import Key, Node, tree
 from ..session import Session
 from ..widgets.lines import Caption, Line, Lines, fit
 from ..words import SEVERITY_MARK, SEVERITY_RANK, SEVERITY_STYLE, counted, kind_word, wrapped
 from .base import CaptureScreen
 
+_BRANCH = ("strong", "warning", "note")  # the style of a branch, by its depth
 #: A line of an explanation, and the row that it leads to.
 Explained = tuple[Line, int | None]
 
@@ -26,9 +28,17 @@ class FindingList(Lines):
         self._session = session
         self.words: tuple[str, ...] = ()
         self.mildest = Severity.NOTE
-        self.chosen: list[Finding] = []
+        self.chosen: list[Finding] = []  # those in a row of the list, or the first below a row of the tree
+        self.as_tree = True
+        self.turned: set[Key] = set()  # branches that were folded or unfolded
+        self._tree: list[Node] | None = None  # the tree, once all are there
         self._source: list[Finding] = []
         self._looked_at = 0  # findings of the source
+
+    @property
+    def shown(self) -> int:
+        """How many findings are shown, folded ones among them."""
+        return sum(self._wanted(f) for f in self._session().findings.listed)
 
     @property
     def narrowed(self) -> bool:
@@ -37,12 +47,22 @@ class FindingList(Lines):
 
     def choose(self) -> None:
         """Go through all findings again."""
-        self.chosen, self._looked_at = [], 0
+        self.chosen, self._looked_at, self._tree = [], 0, None
         self.renew()
 
     def count(self) -> int:
-        """How many are shown, those that came since among them."""
-        findings = self._session().findings.listed
+        """How many lines are shown, for findings that came since among them."""
+        session = self._session()
+        if self.as_tree and session.verified and session.verdict is not None:
+            if self._tree is None or self._source is not session.findings.listed:
+                self._source = session.findings.listed
+                listed = zip(session.findings.listed, session.findings.causes, strict=True)
+                self._tree = tree(session.verdict, listed, self._wanted, self.turned)
+                self.chosen = [node.finding for node in self._tree]
+            return len(self._tree)
+        if self._tree is not None:
+            self._tree, self._source = None, []
+        findings = session.findings.listed
         if findings is not self._source:  # those of another session
             self._source, self.chosen, self._looked_at = findings, [], 0
         new = findings[self._looked_at :]
@@ -55,8 +75,22 @@ class FindingList(Lines):
         bad_enough = SEVERITY_RANK[finding.severity] <= SEVERITY_RANK[self.mildest]
         return bad_enough and all(word in text for word in self.words)
 
+    def turn(self, row: int) -> None:
+        """Fold or unfold a branch."""
+        if self._tree is not None and self._tree[row].is_open is not None:
+            self.turned ^= {self._tree[row].key}
+            self._tree = None
+            self.renew()
+
     def line(self, row: int, width: int) -> Line:
-        """Severity, rule, place, message."""
+        """Severity, rule, place, message. In the tree, branches say what is below them."""
+        node = self._tree[row] if self._tree is not None else None
+        if node is not None and node.is_open is not None:
+            return [(f" {'  ' * node.depth}{'-' if node.is_open else '+'} ", "dim"), (node.text, _BRANCH[node.depth])]
+        return [(" " * (2 * node.depth + 1), ""), *self._leaf(row)] if node is not None else self._leaf(row)
+
+    def _leaf(self, row: int) -> list[tuple[str, str]]:
+        """A finding."""
         f = self.chosen[row]
         where = f"record {f.record}" if f.record is not None else "-" if f.offset is None else f"@{f.offset:#x}"
         return [
@@ -89,7 +123,9 @@ class Explanation(Lines):
         if self.finding is not None:
             self.explained = explained(session, self.finding, max(20, self.size.width - 2))
         else:
-            none = "no findings" if session.verified and not session.findings.listed else "nothing to show yet"
+            none = "nothing to show yet"
+            if session.verified:
+                none = "no finding has these words and this severity" if session.findings.listed else "no findings"
             self.explained = [([(f" {none}", "dim")], None)]
         return len(self.explained)
 
@@ -151,9 +187,19 @@ class FindingsScreen(CaptureScreen):
     FindingsScreen #status { height: 1; background: $surface; }
     FindingsScreen #explanation { height: 8; border-top: solid $primary; }
     """
-    KEYS = (("Enter", "page"), ("/", "filter"), ("s", "severity"), ("Tab", "why"), ("y", "copy"))
+    KEYS = (
+        ("Enter", "page"),
+        ("space", "fold"),
+        ("o", "by cause, by place"),
+        ("/", "filter"),
+        ("s", "severity"),
+        ("Tab", "why"),
+        ("y", "copy"),
+    )
     BINDINGS: ClassVar[list[BindingType]] = [
         Binding("slash", "filter", "filter by words", show=False, key_display="/"),
+        Binding("space", "fold", "fold or unfold", show=False),
+        Binding("o", "order", "by cause, or in the order of the capture", show=False),
         Binding("s", "severity", "only errors, errors and warnings, all", show=False),
         Binding("tab", "other", "to the explanation and back", show=False),
         Binding("escape", "clear", "leave or clear the filter", show=False),
@@ -200,7 +246,7 @@ class FindingsScreen(CaptureScreen):
         if session.trouble:
             state += f" · {session.trouble}"
         if findings.narrowed:
-            state += f" · {len(findings.chosen)} shown: {findings.mildest.value} or worse {' '.join(findings.words)}"
+            state += f" · {findings.shown} shown: {findings.mildest.value} or worse {' '.join(findings.words)}"
         return [(f" {counts}", "strong"), (state, "")]
 
     def _explain(self) -> None:
@@ -247,6 +293,18 @@ class FindingsScreen(CaptureScreen):
         """Narrow by severity, in turn."""
         order = sorted(SEVERITY_RANK, key=lambda s: SEVERITY_RANK[s])
         self.finding_list.mildest = order[(order.index(self.finding_list.mildest) + 1) % len(order)]
+        self.finding_list.choose()
+        self.grow()
+
+    def action_fold(self) -> None:
+        """Fold or unfold a branch of the tree."""
+        listed = self.finding_list
+        if listed.chosen:
+            listed.turn(listed.cursor)
+
+    def action_order(self) -> None:
+        """Show findings by their causes, or in the order of the capture."""
+        self.finding_list.as_tree = not self.finding_list.as_tree
         self.finding_list.choose()
         self.grow()
 

@@ -438,12 +438,7 @@ class Capture:
         return verify(self.stream, destination)
 
     def verdict(self) -> "Verdict":
-        """The conclusion from all findings: what is wrong, why, since when, and who loads it.
-
-        Raises:
-            XbrleError: this is not a migration stream.
-            OSError: there are very many findings, and the temporary folder cannot take them.
-        """
+        """The conclusion from all findings: what is wrong, why, since when, and who loads it. Raises as `verify`."""
         from .verify.checker import found_in
         from .verify.verdict import verdict
 
@@ -471,11 +466,10 @@ def open_capture(
     then the RAM blocks where the capture's own list is lost.
     ``channels`` are the other connections of a multifd or preempt migration. Where none are given, and ``beside`` is,
     files beside ``what`` that are named as its channels are taken, and ``beside`` is called with their names.
-    ``snapshot`` is the name or id of the internal
-    snapshot whose VM state is meant, where a qcow2 image has several. ``cache``: what the scan of a large file finds
-    may be kept in the user's cache folder, where the next opening finds it. ``follow`` waits for what is
-    still being written to the file ``what``, or will be, until it has stood still for a while. ``offset`` is where in
-    the file the stream begins, in bytes: by default where it is found, near the file's beginning.
+    ``snapshot`` is the name or id of the internal snapshot whose VM state is meant, where a qcow2 image has several.
+    ``cache``: what the scan of a large file finds may be kept in the user's cache folder, where the next opening finds
+    it. ``follow`` waits for what is still being written to the file ``what``, or will be, until it has stood still for
+    a while. ``offset`` is where in the file the stream begins, in bytes: by default where it is found.
 
     Raises:
         XbrleError: it cannot be opened or read.

@@ -167,9 +167,9 @@ def test_a_flipped_sum_leaves_every_page_right() -> None:
 
 def test_a_delta_that_cannot_be_decoded_does_not_explain_those_of_other_pages() -> None:
     told = of(undecoded(SAMPLE))
-    by_name = {c.name: c for c in told.causes}
-    assert by_name[CauseName.PAYLOAD_RUN].explains == {"delta-size": 1}
-    assert by_name[CauseName.UNKNOWN].explains["delta-size"] > 10
+    (run,) = [c for c in told.causes if c.name is CauseName.PAYLOAD_RUN]
+    assert run.explains == {"delta-size": 1}
+    assert len(told.causes) > 1
 
 
 def test_a_flush_behind_damage_does_not_speak_of_channels() -> None:

@@ -4,13 +4,12 @@ from collections.abc import Sequence
 from dataclasses import replace
 
 import numpy as np
-from numpy.typing import NDArray
 
 from ..formats.ram import Kind
 from ..memory.moments import space_of
 from ..model import Stream
 from . import rules
-from .by_rule import NOBODY, Shared
+from .by_rule import NOBODY, Share, Shared
 from .cause import Cause, CauseName
 from .causes.diagnose import diagnose
 from .ledger import pieces, room
@@ -22,10 +21,8 @@ RECORDS_MAX = 1 << 22  # records of a capture whose hypotheses are tested
 
 #: Causes that rules name, and that may be consequences of one that hypotheses name.
 _OPEN = (CauseName.UNKNOWN, CauseName.TRUNCATED, CauseName.BASE_WRONG)
-#: Causes that change what one page holds, and nothing beside it.
-_OF_ONE_PAGE = (CauseName.CHECKSUM_FIELD, CauseName.PAYLOAD_VALUE, CauseName.PAYLOAD_RUN, CauseName.PAGE_CONTENT)
-#: Causes that change one record, and nothing after it but what follows from that.
-_OF_ONE_RECORD = (*_OF_ONE_PAGE, CauseName.RECORD_FLAGS, CauseName.ADDRESS, CauseName.BLOCK_NAME)
+#: Causes that can leave pages that no record gives.
+_LEAVE_OUT = (CauseName.RECORDS_MISSING, CauseName.SPLICED, CauseName.ADDRESS, CauseName.BYTES_MISSING)
 #: Causes that break the framing of what follows.
 _BREAKS = (
     CauseName.BYTES_INSERTED,
@@ -52,9 +49,10 @@ _SIGNS = (
 def tested(split: Shared) -> Shared:
     """The shares, with the causes that hypotheses name in the place of those that nothing told.
 
-    A finding goes to the last cause that began before it. What no cause explains stays as it was.
+    A finding goes to the last cause that says it explains it. What no cause explains stays as it was.
     """
-    causes = [_placed(split.found.stream, c) for c in diagnose(split.found.stream)] if _is_worth_it(split) else []
+    told_causes = diagnose(split.found.stream) if _is_worth_it(split) else ()
+    causes = [_placed(split.found.stream, c) for c in told_causes if c.name is not CauseName.UNKNOWN]
     if not causes:
         return split
     asked = [i for i, name in enumerate(split.names) if name in _OPEN]
@@ -72,13 +70,36 @@ def tested(split: Shared) -> Shared:
             new[part] = share[part]
             given = np.flatnonzero(np.isin(share[part], asked) | (is_sign & (share[part] == NOBODY)))
             rows = split.found.marks[number].rows[part][given]
-            alone = (share[part][given] == NOBODY) | (split.found.marks[number].rule is rules.DELTA_SIZE)
-            to = _of_rows(split, rows, causes, alone)
+            to = _of_rows(split, rows, causes)
             new[part][given[to >= 0]] = first + to[to >= 0]
         marks.append(new)
+    _fold(split, marks, asked)
     given_by = (*split.causes, *causes)
     told = Shared(split.found, (*split.names, *(c.name for c in causes)), tuple(marks), loose, given_by)
     return split if _contradicts(told, split) else _without_empty(told)
+
+
+def _fold(split: Shared, marks: list[Share], asked: Sequence[int]) -> None:
+    """Give sums that do not hold, and that nothing told, to the cause of the corrupt page on which they rest."""
+    stream = split.found.stream
+    bits = len(stream.records).bit_length()
+
+    def keys(rows: Ints) -> Ints:
+        made: Ints = space_of(stream).pages_of(stream.records.columns.take(rows)) << bits | rows
+        return made
+
+    corrupt = [(m.rows, s) for m, s in zip(split.found.marks, marks, strict=True) if m.rule is rules.CORRUPT_PAGE]
+    for chains, shares in corrupt:
+        of_chains = keys(chains)
+        order = np.argsort(of_chains)
+        of_chains, in_order = of_chains[order], shares[order]
+        for mark, share in zip(split.found.marks, marks, strict=True):
+            for part in pieces(len(share)) if mark.rule is rules.CHECKSUM_MISMATCH and len(chains) else ():
+                places = np.flatnonzero(np.isin(share[part], asked))
+                own = keys(mark.rows[part][places])
+                near = np.searchsorted(of_chains, own, side="right") - 1
+                same = (near >= 0) & (of_chains[near] >> bits == own >> bits)
+                share[part][places[same]] = in_order[near[same]]
 
 
 def _placed(stream: Stream, cause: Cause) -> Cause:
@@ -123,35 +144,34 @@ def _made_up(split: Shared, causes: Sequence[Cause]) -> bool:
 
 
 def _of_loose(stream: Stream, finding: Finding, causes: Sequence[Cause], first: int, before: int) -> int:
-    """The share of a finding without a record. One that names no place follows from the first cause."""
-    if finding.offset is None or finding.rule == rules.CHANNEL_MISSING.id:
+    """The share of a finding without a record."""
+    offset = finding.offset
+    if finding.rule == rules.CHANNEL_MISSING.id:
         return first
-    offset, section = finding.offset, stream.sections.at(finding.offset)
-
-    def follows(begin: int) -> bool:
-        return begin <= offset or stream.sections.at(begin) == section
-
-    fit = [i for i, c in enumerate(causes) if c.name not in _OF_ONE_PAGE and follows(_begin(c))]
+    if offset is None:
+        fit = [i for i, c in enumerate(causes) if set(c.candidates or (c.name,)) & set(_LEAVE_OUT)]
+        return first + fit[0] if fit else before
+    section, sections = stream.sections.at(offset), stream.sections
+    fit = [
+        i
+        for i, c in enumerate(causes)
+        if offset in c.affected or sections.at(_begin(c)) == section or (c.onward is not None and c.onward <= offset)
+    ]
     return first + fit[-1] if fit else before
 
 
-def _of_rows(split: Shared, rows: Ints, causes: Sequence[Cause], alone: NDArray[np.bool_]) -> Ints:
-    """Which of the causes explains a finding about each of these rows, (n,) int64, or -1.
-
-    ``alone`` (n,) are those that a cause of one record explains only at that record.
-    """
+def _of_rows(split: Shared, rows: Ints, causes: Sequence[Cause]) -> Ints:
+    """Which of the causes explains a finding about each of these rows, (n,) int64, or -1."""
     stream = split.found.stream
-    columns = stream.records.columns.take(rows)
-    ends, pages = columns.end(), space_of(stream).pages_of(columns)
-    numbers = stream.records.numbers.of(rows)
+    columns, numbers = stream.records.columns.take(rows), stream.records.numbers.of(rows)
+    offsets, ends = columns.offset.astype(np.int64), columns.end()
     to = np.full(len(rows), NOBODY, np.int64)
     for i, cause in enumerate(causes):
-        fits = ends > _begin(cause)
-        if cause.name in _OF_ONE_RECORD:
-            fits &= ~alone | (numbers == cause.began.record)
-        if cause.name in _OF_ONE_PAGE and cause.began.record is not None:
-            row = np.array([stream.records.row(cause.began.record)])
-            fits &= pages == space_of(stream).pages_of(stream.records.columns.take(row))[0]
+        fits = np.isin(offsets, np.array(cause.affected, np.int64))
+        if cause.began.record is not None:
+            fits |= numbers == cause.began.record
+        if cause.onward is not None:
+            fits |= ends > cause.onward
         to[fits] = i
     return to
 

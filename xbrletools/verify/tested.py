@@ -44,6 +44,8 @@ _SIGNS = (
     rules.REPLAYED_SPAN,
     rules.PAGE_NEVER_SENT,
 )
+#: Those among them that sound captures have as well.
+_USUAL = (rules.DELTA_FORM, rules.DELTA_UNDONE, rules.PAGE_NEVER_SENT)
 
 
 def tested(split: Shared) -> Shared:
@@ -131,8 +133,7 @@ def _is_worth_it(split: Shared) -> bool:
         or CauseName.FORCED_READING in split.names
     ):
         return False
-    signs = any(mark.rule in _SIGNS for mark in split.found.marks)
-    signs = signs or any(RULES[finding.rule] in _SIGNS for finding in split.found.loose)
+    signs = any(mark.rule in _SIGNS and mark.rule not in _USUAL for mark in split.found.marks)
     return signs or any(name in _OPEN for name in split.names) or stream.data.size <= SMALL
 
 

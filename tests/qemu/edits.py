@@ -19,6 +19,7 @@ from tests.qemu.guest import Emulator
 from xbrletools.formats import qevm
 from xbrletools.formats.qevm import SectionType
 from xbrletools.formats.ram import Flag, Kind
+from xbrletools.text import label
 
 PAGE = 4096
 TIMEOUT = 30  # seconds
@@ -73,7 +74,7 @@ def ask(emulator: Emulator, stream: Path, *more: str, quiet: bool = True) -> Sai
             if process.poll() is None:
                 process.terminate()
             printed = process.communicate(timeout=TIMEOUT)[1].decode("utf-8", "backslashreplace")
-    lines = [_without_name(line) for line in printed.split("\n") if line and not any(a in line for a in _ASIDE)]
+    lines = [label(_without_name(line)) for line in printed.split("\n") if line and not any(a in line for a in _ASIDE)]
     return Said(loaded and not lines, lines)
 
 

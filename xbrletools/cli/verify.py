@@ -231,6 +231,8 @@ def _say_whether_it_loads(receiver: str, verdict: Any) -> int:
     if verdict.loads:
         wrong = f", with {verdict.wrong_pages} wrong pages" if verdict.wrong_pages else ""
         warn(f"a {receiver} receiver loads this stream{wrong}")
+        for name in verdict.needs:
+            warn(f"  without what needs the capability {name} (--capability {name})")
         return 0
     place = f"offset {verdict.offset:#x}" if verdict.offset is not None else "the end"
     if verdict.record is not None:

@@ -68,6 +68,8 @@ def judged(stream: Stream, seen: Seen, destination: Destination, version: Versio
         if not fault.complains:
             return replace(outcome, said=(*complaint.said, *outcome.said)) if complaint else outcome
         complaint = replace(complaint, said=complaint.said + outcome.said) if complaint else outcome
+    if complaint is None and stream.packets is not None and not on.has("multifd") and not on.has("mapped-ram"):
+        return Outcome(True, needs=("multifd",))  # it takes the main channel alone, without the others' pages
     return complaint
 
 

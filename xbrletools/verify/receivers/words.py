@@ -8,6 +8,8 @@ import errno
 import os
 from dataclasses import dataclass, replace
 
+from ...text import label
+
 Version = tuple[int, ...]
 CHAINED: Version = (11, 1)  # from here on, of the versions that are known, errors are one message
 
@@ -41,8 +43,11 @@ class Fault:
         return replace(self, message=f"{level}: {message}" if message and level else message or level)
 
     def said(self, version: Version) -> tuple[str, ...]:
-        """All lines that the program prints, without its name before them. A name can hold line feeds."""
-        return tuple(line for text in self._texts(version) for line in text.split("\n"))
+        """All lines that the program prints, without its name before them. A name can hold line feeds.
+
+        What is not printable in a name is escaped, where the program prints it as it is.
+        """
+        return tuple(label(line) for text in self._texts(version) for line in text.split("\n"))
 
     def _texts(self, version: Version) -> tuple[str, ...]:
         if self.complains:

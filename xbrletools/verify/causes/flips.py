@@ -28,7 +28,7 @@ NAMES = (
 )
 _WINDOW = 1 << 17  # bytes that 25 records fit in
 _HEAD_MAX = 2 * WORD + qevm.ID_STR_MAX  # bytes of a header that are tried where the record's own end is not known
-_SECTION_REACH = 1 << 20  # bytes of a section whose head is tried when the next one cannot stand there
+_SECTION_ROWS = 1 << 13  # records of a section whose head is tried when the next one cannot stand there
 _SECTION_MAX = 24  # bytes of a section's head and what its first record's word takes
 
 
@@ -96,7 +96,7 @@ def _section_spot(case: Case, broken_at: int) -> list[tuple[Spot, int, int, int]
     if broken.spot.state is not State.SECTION:
         return []
     ends = np.flatnonzero(read.rows.kind[: max(0, broken.row - 1)] == Kind.EOS)
-    if not len(ends) or broken.at - int(read.rows.offset[ends[-1]]) > _SECTION_REACH or broken.row - ends[-1] <= BEFORE:
+    if not len(ends) or not BEFORE < broken.row - ends[-1] <= _SECTION_ROWS:
         return []
     row = int(ends[-1])
     start = int(read.rows.offset[row])

@@ -14,13 +14,14 @@ from ...codec import deltas
 from ...codec.verdict import Verdict
 from ...errors import XbrleError
 from ...formats import qevm, ram, xbrle
-from ...formats.dialects import Encoding
+from ...formats.dialects import DIALECTS, Encoding
 from ...formats.qevm import SectionType
 from ...formats.ram import Flag, Kind
 from ...memory.image import PageSpace
 from ...model import Facts, Stream
+from ...ram.detect import detect
 from ...ram.record import WORD
-from ...scan.salvage.run import Salvager
+from ...scan.ram_reader import LOOK_AHEAD
 from ...scan.strict import Scanner
 from ...source.sources import MappedSource
 from ...table.columns import NO_BLOCK, Columns, join
@@ -34,6 +35,9 @@ Mask = NDArray[np.bool_]
 
 BREAKS_MAX = 12  # breaks after which no more is read
 REACH = 1 << 20  # bytes after a break in which the walk is taken up again
+_FAR = 1 << 26  # bytes after the damage in which a delta is looked for
+_TRIALS_MAX = 100  # deltas that are tried in all dialects
+_DECODED = 3  # deltas in a row that show a dialect
 TRIES_MAX = 3000  # places there that are tried
 ENOUGH = 12  # records that follow each other where a walk is taken up again
 GOES_ON = 25  # records that must follow a repair
@@ -126,7 +130,7 @@ def read(stream: Stream) -> Read | None:
         return None
     grammar = _grammar(columns, facts, stream.data)
     if grammar.reading.dialect is None and (facts.problems or not facts.complete):
-        grammar = _grammar_of_rest(stream, grammar)
+        grammar = _grammar_of_rest(stream, grammar, facts)
     if grammar.reading.dialect is None and IS_DELTA[columns.kind].any():
         return None
     try:
@@ -167,20 +171,25 @@ def _of_deltas(grammar: Grammar, columns: Columns, data: NDArray[np.uint8]) -> G
     return replace(grammar, header_flags=usual, pads=odd <= min(_ODD_MAX, len(rows) // 4))
 
 
-def _grammar_of_rest(stream: Stream, grammar: Grammar) -> Grammar:
-    """The grammar with the dialect of the deltas after the damage, as salvage finds it. No more of salvage counts."""
-    assert isinstance(stream.source, MappedSource)
-    salvager = Salvager(stream.source, page_size=grammar.reading.page_size)
-    try:
-        columns = join(list(salvager))
-    except XbrleError:
-        return grammar
-    found = salvager.facts.reading
-    if found.dialect is None or found.version != grammar.reading.version:
-        return grammar
-    page_sum = found.page_sum if grammar.reading.page_sum is None else grammar.reading.page_sum
-    reading = replace(grammar.reading, dialect=found.dialect, endian=found.endian, page_sum=page_sum)
-    return _of_deltas(replace(grammar, reading=reading), columns, stream.data)
+def _grammar_of_rest(stream: Stream, grammar: Grammar, facts: Facts) -> Grammar:
+    """The grammar with the dialect that deltas after the damage show, by the trial that the scan makes, too."""
+    delta = {int(ram.delta_flag(grammar.reading.version)) | c for c in (0, int(Flag.CONTINUE))}
+    damage = min(_problems(facts), default=facts.end)
+    view, tries = stream.data.data, 0
+    for place, in_section in candidates(stream.data, damage, damage + _FAR, grammar):
+        flags = int.from_bytes(view[place : place + WORD]) & (grammar.reading.page_size - 1)
+        if in_section or flags not in delta:
+            continue
+        tries += 1
+        if tries > _TRIALS_MAX:
+            break
+        found = detect(view[place : place + LOOK_AHEAD], 0, place, grammar.reading, None, None)
+        if found.name is not None and found.decoded >= _DECODED:
+            dialect, page_sum = DIALECTS[found.name], grammar.reading.page_sum
+            page_sum = dialect.page_sum if page_sum is None else page_sum
+            reading = replace(grammar.reading, dialect=dialect, endian=found.endian or "little", page_sum=page_sum)
+            return replace(grammar, reading=reading)
+    return grammar
 
 
 def _walked(stream: Stream, columns: Columns, facts: Facts, grammar: Grammar, space: PageSpace) -> Read:

@@ -55,9 +55,7 @@ def weigh(chains: Chains) -> Sums:
     fails, holds, baseless, idle = (np.zeros(count, bool) for _ in range(4))
     if len(read.space):
         image = Image(read.space)
-        kept = chains.carriers
-        if chains.forgets:
-            kept = kept[rows.kind[kept] != Kind.DUP]
+        kept = _that_matter(chains)
 
         def observe(layer: Layer) -> None:
             of = kept[layer.places]
@@ -81,6 +79,18 @@ def weigh(chains: Chains) -> Sums:
         apply(image, read.payloads.take(kept), observe, foresee)
     pages = np.flatnonzero(fails & (rows.kind == Kind.PAGE))
     return Sums(fails, holds, baseless, idle, _firsts(chains, fails | baseless), pages)
+
+
+def _that_matter(chains: Chains) -> Ints:
+    """The rows of deltas, of what they rest on, and of what states a sum, rising. A page that is sent anew does not."""
+    rows = chains.read.rows
+    order, _, _ = chains.spans
+    if chains.forgets:
+        order = order[rows.kind[order] != Kind.DUP]
+    delta, pages = IS_DELTA[rows.kind[order]], chains.read.page[order]
+    before = np.zeros(len(order), bool)
+    before[:-1] = delta[1:] & (pages[1:] == pages[:-1])
+    return np.sort(order[delta | before | chains.states[order]])
 
 
 def _firsts(chains: Chains, fails: Mask) -> Ints:

@@ -10,6 +10,7 @@ import numpy as np
 
 from ...codec.layout import dtype_of
 from ...formats import qevm, ram
+from ...formats.block import CHUNK
 from ...formats.ram import Kind
 from ...ram.record import WORD
 from ...table.kinds import IS_DELTA, IS_PAGE
@@ -66,7 +67,9 @@ def _reaches(case: Case, walk: Walk, limit: int, broken_at: int) -> bool:
     """Whether a repaired walk goes on behind the break."""
     if not walk.rows or walk.spot.offset <= case.read.breaks[broken_at].at:
         return False
-    return is_whole(walk, limit)
+    at = case.read.breaks[broken_at].at
+    behind = next((row[0] for row in walk.rows if row[0] > at), walk.spot.offset)
+    return behind - at < CHUNK and is_whole(walk, limit)  # a flip may not make disk data of what follows
 
 
 def _rows_before(walk: Walk, at: int) -> int:

@@ -21,6 +21,7 @@ _MOVES_MAX = 1500  # records at other pages that are tried
 _PAGES_MAX = 16  # pages that an odd record is tried at
 _RARE = 0.03  # of overwritten addresses: those that one bit puts right
 _MOVED_HERE = 0.05  # of records that come twice: those that changed places
+_NEAR = 1 << 17  # bytes of two spans that changed places, up to which that is certain
 _CHAINS_MAX = 6
 _LOOKED = 400  # pages left out that are looked for
 _TURNS = (0, -1, 1, -2, -3, -4, 2)  # of the grid
@@ -126,7 +127,9 @@ def misplaced(case: Case) -> list[Candidate]:
             pages[place] = page
             if _trouble(case, pages) == 0 and moved(case, row, page)[1] == 0:
                 why = "with an address that differs in more than one bit the walk's order and the sums are right"
-                return [Candidate(CauseName.BYTES_OVERWRITTEN, 1, why, row, int(case.read.rows.offset[row]))]
+                offset = int(case.read.rows.offset[row])
+                names = (CauseName.BYTES_OVERWRITTEN, CauseName.ADDRESS, CauseName.RECORDS_REORDERED)
+                return [Candidate(name, 1, why, row, offset) for name in names]
     return []
 
 

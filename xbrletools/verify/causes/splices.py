@@ -97,7 +97,7 @@ def missing_first_sends(case: Case) -> list[Candidate]:
     missing = Candidate(CauseName.RECORDS_MISSING, 1, why, row, offset, onward=offset)
     if len(walk.holes) > 1:
         why += f", and {len(walk.holes) - 1} more holes follow"
-        return [replace(missing, weight=0.08), Candidate(CauseName.SPLICED, 0.92, why, row, offset, onward=offset)]
+        return [missing, Candidate(CauseName.SPLICED, 1, why, row, offset, onward=offset)]
     if crossing[0] >= _SOME:
         case.falls(CauseName.SPLICED, f"{crossing[0]} deltas over bases from before the hole hold")
         return [missing]

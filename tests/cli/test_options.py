@@ -30,6 +30,9 @@ CLAIMS = ("as_json", "view", "to_view", "at", "salvage", "block", "by_block", "l
 
 #: How each command is called that does not take a capture alone. {S} is one, {T} another one, {out} what is written.
 BASE = {
+    "check": "{S} --on {T}",
+    "converge": "{T} --link 1M",
+    "describe": "{T} -o {out}",
     "page": "{S} pc.ram:0x1000",
     "blame": "{S} pc.ram:0x0+16K",
     "grep": "{S} --regex [A-Z][A-Z][A-Z]",

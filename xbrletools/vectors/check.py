@@ -13,12 +13,14 @@ from types import TracebackType
 from typing import Self
 
 from ..errors import XbrleError
-from .answers import answer
+from ..text import label
+from .answers import OK, REFUSED, UNSENT, answer
 from .cases import BYTES_MAX, Case, differences, on_line, request
 
 UNSUPPORTED = "unsupported"
 OP = "{op}"
 
+SHOWN = 40  # characters of a word that is not as expected
 LINE_MAX = 4 * BYTES_MAX  # characters of an answer
 
 
@@ -26,10 +28,14 @@ LINE_MAX = 4 * BYTES_MAX  # characters of an answer
 class Result:
     """What came of a case. ``wrong`` are lines that say what was not as expected. It is None where the implementation
     does not support the operation.
+
+    ``unlike`` are lines that say where a right answer is not the one that the original program gives: another encoding
+    of the same delta, or another reason to refuse one. It is None where there is one right answer alone.
     """
 
     case: Case
     wrong: list[str] | None
+    unlike: list[str] | None = None
 
 
 def check(cases: Iterable[Case], ask: Callable[[Case], Mapping[str, str] | None]) -> Iterator[Result]:
@@ -40,7 +46,38 @@ def check(cases: Iterable[Case], ask: Callable[[Case], Mapping[str, str] | None]
         except XbrleError as error:
             yield Result(case, [str(error)])
         else:
-            yield Result(case, None if given is None else differences(case, given))
+            yield Result(case, None) if given is None else _judged(case, given)
+
+
+def _judged(case: Case, given: Mapping[str, str]) -> Result:
+    """Look at an answer. Of an encoding it counts what it decodes to and how long it is, not its bytes."""
+    unlike = differences(case, given)
+    if case.op == "encode" and "payload" in given:
+        return Result(case, _wrong_encoding(case, given), unlike)
+    if case.op == "decode" and case.expect["verdict"] == REFUSED == given.get("verdict"):
+        return Result(case, [], unlike)
+    return Result(case, unlike, [] if case.op in ("encode", "decode") and not unlike else None)
+
+
+def _wrong_encoding(case: Case, given: Mapping[str, str]) -> list[str]:
+    """What is wrong with the payload of an answer: it has to make the new page of the old one, within the limit."""
+    if given.get("verdict") != OK or case.expect["verdict"] == UNSENT:
+        wanted = on_line("verdict", case.expect["verdict"])
+        return [f"verdict: expected {wanted}, got {label(given.get('verdict', 'no answer')[:SHOWN])}"]
+    try:
+        payload = bytes.fromhex(given["payload"])
+    except ValueError:
+        return ["payload: is not hex"]
+    limit = case.ask["limit"]
+    assert isinstance(limit, int)
+    if len(payload) > limit:
+        return [f"payload: {len(payload)} bytes, and the limit is {limit}"]
+    decoded = answer("decode", {"coding": case.ask["coding"], "old": case.ask["old"], "payload": payload})
+    if decoded["verdict"] != OK:
+        return [f"payload: a receiver refuses it ({on_line('reason', decoded['reason'])})"]
+    if decoded["page"] != case.ask["new"]:
+        return ["payload: does not make the new page of the old one"]
+    return []
 
 
 def own(case: Case) -> Mapping[str, str]:

@@ -36,6 +36,25 @@ NUMBERS: dict[str, Grammar] = {
 #: Types that are several numbers in a row.
 ROWS: dict[str, Grammar] = {"pci irq state": Int32sb}
 
+#: Types of which a sender writes these bytes alone, each element being one of them [Q]. Unused bytes are zeros.
+VALUES: dict[str, tuple[bytes, ...]] = {
+    "bool": (b"\0", b"\1"),
+    "powered_off": (b"\0", b"\1"),
+    "nullptr": (bytes([NULL_POINTER]),),
+    "pci irq state": (bytes(4), bytes(3) + b"\1"),
+    "unused_buffer": (b"\0",),
+}
+
+
+def misfit(name: str, raw: bytes) -> int | None:
+    """Where the bytes of a field of this type first are none that a sender writes, or None where they fit.
+
+    Types without a range of their own fit always.
+    """
+    allowed = VALUES.get(name, ())
+    width = len(allowed[0]) if allowed else 0
+    return next((i for i in range(0, len(raw), width) if raw[i : i + width] not in allowed), None) if allowed else None
+
 
 def numbers(name: str, size: int) -> "tuple[Grammar | None, bool]":
     """The grammar of a type of ``size`` bytes that is one number or a row of them, and whether it is a row.

@@ -7,8 +7,10 @@ import pytest
 
 import xbrletools
 from tests.building import EOF, command, footer, start, stream, subsection, zero
+from tests.conftest import corpus_names
 from xbrletools.formats import qevm
 from xbrletools.formats.qevm import SectionType
+from xbrletools.verify.container import container_findings
 from xbrletools.verify.rules import Finding
 
 PATH, PING = command(1), command(2, bytes(4))
@@ -108,3 +110,48 @@ class TestSubsections:
         text = b"".join(subsection(name, bytes(16)) for name in subs)
         found = xbrletools.open(data[:at] + text + data[at:]).verify()
         assert "subsection-place" in [f.rule for f in found]
+
+
+def typed(kind: str, size: int, **more: Any) -> dict[str, Any]:
+    return {**entry(), "fields": [{"name": "f", "type": kind, "size": size, **more}]}
+
+
+class TestValues:
+    @pytest.mark.parametrize(
+        ("kind", "good", "bad", "at"),
+        [
+            ("bool", b"\1", b"\2", 0),
+            ("powered_off", b"\0", b"\xff", 0),
+            ("nullptr", b"0", b"\0", 0),
+            ("pci irq state", bytes(3) + b"\1" + bytes(12), bytes(7) + b"\4" + bytes(8), 4),
+            ("unused_buffer", bytes(9), bytes(8) + b"\1", 8),
+        ],
+    )
+    def test_what_a_type_cannot_hold_is_said_with_its_place(self, kind, good, bad, at):
+        assert not devices(good, typed(kind, len(good)))
+        (found,) = devices(bad, typed(kind, len(bad)))
+        assert found.rule == "device-value"
+        assert (found.evidence["field"], found.evidence["type"]) == ("f", kind)
+        assert bytes.fromhex(found.evidence["bytes"]) == bad[at : at + 8]
+
+    def test_each_element_of_an_array_is_looked_at(self):
+        assert not devices(b"\0\1\0", typed("bool", 1, array_len=3))
+        (found,) = devices(b"\0\1\3", typed("bool", 1, array_len=3))
+        assert found.rule == "device-value"
+
+    def test_a_type_without_a_range_holds_anything(self):
+        assert not devices(b"\xff" * 4, typed("uint32", 4))
+
+    def test_a_section_that_does_not_read_as_described_is_a_mismatch_alone(self):
+        assert [f.rule for f in devices(b"\7\7", typed("bool", 1))] == ["description-mismatch"]
+
+    @pytest.mark.parametrize("folder", ["qemu-7.2", "qemu-10", "qemu-11"])
+    def test_real_devices_hold_what_their_types_have(self, folder, corpus):
+        for name in corpus_names(folder):
+            if (
+                not name.endswith((".rev", ".cprstate"))
+                and (".chan" not in name or ".chan0" in name)
+                and "savevm" not in name
+            ):
+                capture = xbrletools.open(corpus(f"{folder}/{name}.bin"))
+                assert not [f for f in container_findings(capture.stream) if f.rule == "device-value"]

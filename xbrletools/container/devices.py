@@ -289,6 +289,17 @@ def fields(section: Section, data: bytes, device: Device | None) -> Field | None
     return tree(grammar, data, section.data, "data")
 
 
+def misfits(section: Section, data: bytes, device: Device) -> list[tuple[str, str, int, bytes]]:
+    """The fields of a section's ``data`` that hold what a sender does not write for their type.
+
+    Each is its name, its type, the offset of the first wrong byte in the capture, and the bytes from there on. None are
+    given where the section does not read as its entry says.
+    """
+    reader = _Reader(data, section.data, _surplus(device.entry, len(data)))
+    reader.struct(device.entry, 0)
+    return reader.misfits if reader.at == len(data) else []
+
+
 class _Short(Exception):  # noqa: N818 - an end, not an error
     """The section ends before its description does, or differs from it. ``children`` are what was read."""
 
@@ -324,6 +335,7 @@ class _Reader:
         self.at = 0
         self.surplus = surplus
         self.left = NODES_MAX
+        self.misfits: list[tuple[str, str, int, bytes]] = []
 
     def struct(self, entry: Mapping[str, Any], depth: int) -> list[Field]:
         """The fields and subsections of a struct, as far as the section has them."""
@@ -386,6 +398,9 @@ class _Reader:
             raise _Short([])
         self.at = end
         raw = self.data[start:end]
+        wrong = vmdesc.misfit(kind, raw)
+        if wrong is not None:
+            self.misfits.append((name, kind, self.base + start + wrong, raw[wrong:]))
         grammar, repeated = vmdesc.numbers(kind, size)
         value: Any = raw
         if grammar is not None and total and total // grammar.sizeof() <= NUMBERS_MAX:

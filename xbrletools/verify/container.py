@@ -15,11 +15,12 @@ from ..formats.qevm import SectionType
 from ..model import Stream
 from ..table.commands import meant, name_of
 from ..table.sections import Boundary, Section
-from ..text import shown
+from ..text import label, shown
 from . import rules
 from .rules import Finding, Rule
 
 DEVICES_MAX = 1 << 10  # device sections whose differences from the description are findings of their own
+FIELD_SHOWN = 8  # bytes of a field that a message shows
 NAMES_MAX = 8  # devices that a message names
 _ADVISE_LENGTHS = (0, qevm.PostcopyAdvise.sizeof())
 
@@ -151,6 +152,8 @@ def _mismatches(stream: Stream) -> Iterator[Finding]:
 def _mismatch(stream: Stream, section: Section, device: Device, name: str) -> Iterator[Finding]:
     """Where a section is not as its entry says: in its size, or in its subsections."""
     size, stated = section.end - section.data, devices.described_size(device)
+    if stated == size:
+        yield from _misfits(stream, section, device, name)
     if stated is None or (stated == size and not device.entry.get("subsections")):
         return
     data = stream.data[section.data : section.end].tobytes()
@@ -167,6 +170,15 @@ def _mismatch(stream: Stream, section: Section, device: Device, name: str) -> It
     elif unread is not None:
         message = f"{name}: {unread.size} bytes do not read as the VM description says"
         yield rules.DESCRIPTION_MISMATCH.finding(message, unread.offset, section=section.index)
+
+
+def _misfits(stream: Stream, section: Section, device: Device, name: str) -> Iterator[Finding]:
+    """Fields that hold what their type does not have."""
+    data = stream.data[section.data : section.end].tobytes()
+    for field, kind, offset, raw in islice(devices.misfits(section, data, device), DEVICES_MAX):
+        message = f"{name}: the field {label(field)}, a {label(kind)}, holds {raw[:FIELD_SHOWN].hex(' ')}"
+        evidence = {"field": label(field), "type": label(kind), "bytes": raw[:FIELD_SHOWN].hex()}
+        yield rules.DEVICE_VALUE.finding(message, offset, section=section.index, evidence=evidence)
 
 
 def _unread(field: Field) -> Iterator[Field]:

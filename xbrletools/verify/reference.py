@@ -74,6 +74,10 @@ ADVICE: dict[Rule, Advice] = {
         "`described` and `size`, in bytes, where the sizes differ.",
         "Compare the section with its fields: xbrle dump S --devices --fields. Some senders describe a device wrongly.",
     ),
+    rules.DEVICE_VALUE: Advice(
+        "`field`, its `type` by the VM description, and the `bytes` from the first wrong one on.",
+        "Look at the device: xbrle dump S --devices --fields. A byte of it was changed on the way.",
+    ),
     rules.SUBSECTION_PLACE: Advice(
         "`name` of the subsection.", "Ask whether the destination's QEMU knows this subsection."
     ),

@@ -16,7 +16,7 @@ import pytest
 
 from tests.conftest import ROOT
 from tests.siege.bombs import BOMBS
-from tests.streams import StreamBuilder, noise
+from tests.streams import PAGE, StreamBuilder, noise
 
 ROOM = 64 << 10  # KiB, as the system counts
 SECONDS = 60  # of the processor: the end of what does not end
@@ -104,7 +104,10 @@ def peaks(folder: Path, jobs: list[list[str]], native: bool) -> list[tuple[int, 
 def small() -> bytes:
     old, new = noise(1), noise(1)
     new[9] ^= 1
-    return StreamBuilder(dialect="xbzrle").page(0, old).part().page(0, old).delta(0, old, new).end().bytes()
+    stream = StreamBuilder(dialect="xbzrle").page(0, old)
+    for page in range(1, 4):
+        stream.dup(page * PAGE)
+    return stream.part().page(0, old).page(PAGE, noise(2)).part().delta(0, old, new).end().bytes()
 
 
 @pytest.fixture(scope="module", params=[True, False], ids=["C", "NumPy"])

@@ -192,6 +192,25 @@ def _first_fields(text: memoryview) -> Mapping[str, Any]:
     return {"fields": fields}
 
 
+class Index:
+    """Where in a description the devices of a name and instance stand. It takes 16 bytes for each device."""
+
+    def __init__(self, devices: Sequence[Device]) -> None:
+        self._devices = devices
+        keys = np.fromiter((hash((d.name, d.instance_id)) for d in devices), np.int64, len(devices))
+        order = np.argsort(keys, kind="stable")
+        self._keys, self._places = keys[order].data, order.data  # places rise among equal keys
+
+    def places(self, name: bytes, instance: int, since: int = 0) -> Iterator[int]:
+        """The places of these devices from ``since`` on, rising."""
+        key = hash((name, instance))
+        first, stop = bisect_left(self._keys, key), bisect_right(self._keys, key)
+        for i in range(bisect_left(self._places, since, first, stop), stop):
+            device = self._devices[self._places[i]]
+            if (device.name, device.instance_id) == (name, instance):
+                yield int(self._places[i])
+
+
 class Matcher:
     """Gives each FULL section its entry, one after the other in stream order.
 
@@ -200,9 +219,7 @@ class Matcher:
 
     def __init__(self, description: Description | None) -> None:
         self.devices: Sequence[Device] = description.devices if description is not None else ()
-        keys = np.fromiter((hash((d.name, d.instance_id)) for d in self.devices), np.int64, len(self.devices))
-        order = np.argsort(keys, kind="stable")
-        self._keys, self._places = keys[order].data, order.data  # places rise among equal keys
+        self._index = Index(self.devices)
         self._at = 0
 
     def place_of(self, owner: Owner) -> int | None:
@@ -210,14 +227,9 @@ class Matcher:
 
         ``owner`` is the section's.
         """
-        key = hash((owner.idstr, owner.instance_id))
-        first, stop = bisect_left(self._keys, key), bisect_right(self._keys, key)
-        for i in range(bisect_left(self._places, self._at, first, stop), stop):
-            device = self.devices[self._places[i]]
-            if (device.name, device.instance_id) == (owner.idstr, owner.instance_id):
-                self._at = self._places[i] + 1
-                return self._at - 1
-        return None
+        place = next(self._index.places(owner.idstr, owner.instance_id, self._at), None)
+        self._at = self._at if place is None else place + 1
+        return place
 
     def entry_of(self, owner: Owner) -> Device | None:
         """The entry of the next section, which is this owner's, or None for one that is not described."""

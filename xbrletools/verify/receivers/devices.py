@@ -52,7 +52,27 @@ def own(stream: Stream) -> Known:
         found = None
     if found is None or found.damage is not None or not found.devices:
         return Known(None)
-    return Known({(d.name, d.instance_id): _state(d) for d in found.devices})
+    return Known(_Own(found.devices))
+
+
+class _Own(Mapping[tuple[bytes, int], DeviceState]):
+    """The devices of a description by name and instance. Each is read when it is asked for: there can be many."""
+
+    def __init__(self, described: Sequence[devices.Device]) -> None:
+        self._devices = described
+        self._index = devices.Index(described)
+
+    def __getitem__(self, key: tuple[bytes, int]) -> DeviceState:
+        place = max(self._index.places(*key), default=-1)  # of two with one name and instance, the last
+        if place < 0:
+            raise KeyError(key)
+        return _state(self._devices[place])
+
+    def __len__(self) -> int:
+        return sum(1 for _ in self)
+
+    def __iter__(self) -> Iterator[tuple[bytes, int]]:
+        return iter({(d.name, d.instance_id): None for d in self._devices})
 
 
 def _state(device: devices.Device) -> DeviceState:

@@ -38,6 +38,7 @@ from ..table.sections import Section
 WRONG = "wrong"  # what is wrong where it stands, in words
 UNREAD = "unread"  # bytes that the grammar leaves over, or could not read
 DATA = "data"  # bytes that another grammar reads, or none
+TEXT_MAX = 1 << 22  # bytes of a section without an owner that its fields hold; a longer description shows as its size
 DATA_MAX = 1 << 24  # bytes of a section's data that its field holds; larger data shows as records alone
 
 
@@ -231,7 +232,11 @@ def section_tree(section: Section, data: NDArray[np.uint8]) -> Field:
     start = section.offset
     children = [Field("type", start, 1, int(section.type), data[start : start + 1].tobytes())]
     if section.type in _SECTIONS:
-        children += tree(_SECTIONS[section.type], data[start + 1 : header].tobytes(), start + 1).children
+        stop = min(header, start + 1 + TEXT_MAX)
+        children += tree(_SECTIONS[section.type], data[start + 1 : stop].tobytes(), start + 1).children
+        if stop < header:  # the last field is too long to be held
+            cut = children[-1]
+            children[-1] = Field(cut.name, cut.offset, header - cut.offset, b"", b"")
     end = section.end
     if framed:
         if end > header:

@@ -26,6 +26,7 @@ settings.load_profile("pages")
 # Where .ci/install-tools keeps newer QEMUs; tests/qemu looks there.
 _cache = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache")
 os.environ.setdefault("XBRLE_QEMU_ROOTS", str(_cache / "xbrletools" / "qemu"))
+os.environ.setdefault("XBRLE_KERNELS", str(_cache / "xbrletools" / "kernels"))
 
 # Nothing that a test opens may leave an index in the cache of whoever runs it.
 os.environ["XDG_CACHE_HOME"] = tempfile.mkdtemp(prefix="xbrletools-tests-")

@@ -1,10 +1,12 @@
 """Registers and VMCOREINFO in ELF cores, against what QEMU said of the same guests and what other tools read."""
 
 import json
+import os
 import re
 import shutil
 import struct
 import subprocess
+from pathlib import Path
 
 import pytest
 
@@ -149,6 +151,39 @@ def test_drgn_reads_kernel_addresses_in_both_cores(linux, paged):
         program = drgn.Program()
         program.set_core_dump(core)
         assert program.read(BANNER, 13) == b"Linux version"
+
+
+def vmlinux() -> Path:
+    folder = Path(os.environ.get("XBRLE_VMLINUX") or Path(os.environ["XBRLE_KERNELS"]).parent / "vmlinux")
+    path = folder / "vmlinux-6.1.0-50-cloud-amd64"
+    if not path.exists():
+        pytest.skip(f"needs {path}: .ci/fetch-vmlinux 6.1.0-50-cloud-amd64")
+    return path
+
+
+@pytest.mark.parametrize("paging", [False, True], ids=["plain", "paging"])
+def test_crash_with_symbols_tells_of_the_guest(linux, paged, paging, tmp_path):
+    if shutil.which("crash") is None:
+        pytest.skip("crash is not installed")
+    (tmp_path / "orders").write_text("sys\nps\nlog\nq\n")
+    order = ["crash", "-s", "-i", str(tmp_path / "orders"), str(vmlinux()), str(paged if paging else linux[0])]
+    out = subprocess.run(order, capture_output=True, text=True, timeout=500, stdin=subprocess.DEVNULL).stdout
+    for told in (
+        *("CPUS: 2", "RELEASE: 6.1.0-50-cloud-amd64", "MEMORY: 191.5 MB", "DATE: Wed Nov 25 22:45:36 UTC 2026"),
+        *("[swapper/0]", "stress-ng-vm", "] Linux version 6.1.0-50-cloud-amd64", "page_poison=0"),
+    ):
+        assert told in out
+
+
+def test_drgn_with_symbols_lists_the_processes_that_volatility_lists(linux):
+    drgn = pytest.importorskip("drgn", reason="drgn is not installed")
+    from drgn.helpers.linux.pid import for_each_task
+
+    program = drgn.Program()
+    program.set_core_dump(linux[0])
+    program.load_debug_info([vmlinux()])
+    tasks = [(t.pid.value_(), t.comm.string_().decode()) for t in for_each_task(program)]
+    assert (len(tasks), tasks[0], tasks[-1]) == (62, (1, "init"), (198, "sleep"))
 
 
 def test_drgn_walks_to_the_same_pages_as_we_do(linux):

@@ -119,8 +119,9 @@ def cli(debug: bool) -> None:
 
     S stands for a capture: a file that holds a migration stream, for example a recorded live migration, a savevm
     snapshot or a libvirt save file. Give - to read it from standard input. An address is BLOCK:0xOFFSET, or 0xOFFSET in
-    the main RAM block. Sizes take K, M, G and T. Data goes to standard output, everything else to standard error.
-    docs/glossary.md explains the words.
+    the main RAM block; for page and blame also guest-physical, phys:0x1000, or virtual, virt:0xffff800000001000. Sizes
+    take K, M, G and T. Data goes to standard output, everything else to standard error. docs/glossary.md explains the
+    words.
 
     Exit status 0: all is well. 1: errors, differences or missing data were found. 2: the input cannot be read, the
     output cannot be written, or the usage is wrong. 130: interrupted.

@@ -4,8 +4,11 @@ import json
 
 import pytest
 
-from tests.analysis.test_arrivals import POSTED, even, written
+from tests.analysis.test_arrivals import POSTED, STARTED, even, written
+from tests.building import patterned
 from tests.cli.run import run
+from tests.scan.test_channels import Packets, main_channel
+from xbrletools.formats import times
 
 
 @pytest.fixture
@@ -71,6 +74,22 @@ def test_page_says_when_each_version_came(timed, capsys):
     assert "time" not in json.loads(run(capsys, "page", POSTED, "0x20b000", "--json")[1].splitlines()[0])
 
 
+@pytest.mark.parametrize("more", [(), ("--all",)])
+def test_grep_says_when_the_record_of_a_match_came(more, timed, capsys):
+    status, out, err = run(capsys, "grep", timed, "-i", "mig", "--json", *more)
+    assert (status, err) == (0, "")
+    found = [json.loads(line) for line in out.splitlines()]
+    plain = [json.loads(line) for line in run(capsys, "grep", POSTED, "-i", "mig", "--json", *more)[1].splitlines()]
+    assert [{k: v for k, v in one.items() if k not in ("time", "clock")} for one in found] == plain
+    first = found[0]
+    page = f"{first['block']}:{first['offset']:#x}"
+    versions = map(json.loads, run(capsys, "page", timed, page, "--json")[1].splitlines())
+    assert first["time"] == next(v["time"] for v in versions if v["record"] == first["record"])
+    lines = run(capsys, "grep", timed, "-i", "mig", *more)[1].splitlines()
+    assert "came s" in lines[0]
+    assert f"{first['time']:.3f}" in lines[1]
+
+
 def test_the_report_has_it(timed, capsys, tmp_path):
     assert run(capsys, "report", timed, "-o", tmp_path / "R.html")[0] == 0
     assert "2023-11-14T22:13:20.000Z to" in (tmp_path / "R.html").read_text()
@@ -83,6 +102,25 @@ def test_times_of_another_capture_are_refused_and_the_rest_is_there(command, wro
     assert "S.times: is another capture's" in err
     assert "2023" not in out
     assert "pc.ram" in out
+
+
+def test_records_of_other_channels_have_the_times_of_their_own_files(capsys, tmp_path):
+    pages = [(i << 12, patterned(i)) for i in range(4)]
+    main, channel = main_channel(), Packets(0).packet(0, sync=True).packet(1, pages, sync=True).bytes()
+    for name, data, started in (("S", main, STARTED), ("S.1", channel, STARTED + times.NANOSECONDS)):
+        (tmp_path / name).write_bytes(data)
+        written(tmp_path / name, data, even(data, 5.0, 10), started)
+    status, out, err = run(capsys, "page", tmp_path / "S", "0x1000", "--json")
+    one = json.loads(out.splitlines()[0])
+    assert status == 0, err
+    offset = json.loads(
+        next(line for line in run(capsys, "dump", tmp_path / "S", "--json")[1].splitlines() if '"record": 2,' in line)
+    )["offset"]
+    assert one["time"] == pytest.approx(1 + 5 * (offset + 1) / len(channel), abs=0.5)
+    written(tmp_path / "S.1", bytes(len(channel)), even(channel))
+    status, out, err = run(capsys, "page", tmp_path / "S", "0x1000", "--json")
+    assert (status, json.loads(out.splitlines()[0])["time"]) == (1, None)
+    assert "without the times of this channel" in err
 
 
 class TestAt:

@@ -7,8 +7,8 @@ what stands before its entries. A file that does not fit is refused, and never b
 import os
 import re
 import zlib
-from collections.abc import Mapping
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -35,17 +35,32 @@ class Arrivals:
 
     Both are (n,) int64, and n is at least 1. ``started`` is the wall clock's time when the first byte came, in
     nanoseconds since 1970 UTC. ``path`` is where the times are from.
+
+    ``places`` gives, for offsets of a capture with other channels, the channel that each is of (-1: the main one) and
+    the offset in that one's file. ``channels`` has the other channels' times, by their ids.
     """
 
     path: str
     started: int
     offset: Ints
     elapsed: Ints
+    channels: Mapping[int, "Arrivals"] = field(default_factory=dict)
+    places: Callable[[NDArray[np.uint64]], tuple[Ints, Ints]] | None = None
 
     def of(self, offsets: NDArray[np.integer]) -> Ints:
         """How many nanoseconds after the first byte the bytes at these offsets came, (n,) int64. -1: not known."""
-        at = np.searchsorted(self.offset, offsets.astype(np.int64), side="right")
-        return np.append(self.elapsed, -1)[at]
+        if self.places is None:
+            at = np.searchsorted(self.offset, offsets.astype(np.int64), side="right")
+            return np.append(self.elapsed, -1)[at]
+        channel, place = self.places(offsets.astype(np.uint64))
+        out = np.full(len(offsets), -1, np.int64)
+        for number in np.unique(channel).tolist():
+            one = replace(self, places=None) if number < 0 else self.channels.get(number)
+            if one is not None:
+                of_channel = channel == number
+                elapsed = one.of(place[of_channel])
+                out[of_channel] = np.where(elapsed < 0, -1, np.maximum(elapsed + one.started - self.started, 0))
+        return out
 
     def upto(self, elapsed: int) -> int:
         """The offset up to which all bytes had come after so many nanoseconds."""

@@ -109,10 +109,10 @@ def _clock(stream: Stream, arrivals: Arrivals | None, speed: float) -> Callable[
     sections, last = stream.sections, int(arrivals.elapsed[-1])
 
     def at(rows: Ints) -> Floats:
-        offsets = columns.offset[rows].astype(np.int64)
+        elapsed = arrivals.of(columns.offset[rows])
         if stream.records.main_size is not None:  # a channel's records came while the main channel was in their section
             offsets = np.array([sections[i].offset for i in stream.records.section[rows].tolist()], np.int64)
-        elapsed = arrivals.of(offsets)
+            elapsed = np.where(elapsed < 0, arrivals.of(offsets), elapsed)
         return np.asarray(np.where(elapsed < 0, last, elapsed) / 1e9, np.float64)
 
     return at

@@ -5,7 +5,7 @@ import re
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from itertools import islice, repeat
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 import numpy as np
@@ -16,13 +16,18 @@ from ..analysis.pattern import Pattern
 from ..analysis.search import Hit, search_all, search_image
 from ..capture import Capture
 from ..errors import XbrleError
+from ..formats.times import NANOSECONDS
 from ..memory.replay import View
 from ..text import shown
 from . import EXIT_FINDINGS, hexview, warn
 from .addresses import Virtual, giving_cpu, virtual_words
 from .options import before, examples, json_lines, moment, salvaging, viewing
 from .output import progress, report
+from .times import times_of
 from .writer import say
+
+if TYPE_CHECKING:
+    from ..analysis.arrivals import Arrivals
 
 SHOWN = 32  # bytes of a match
 CONTEXT_MAX = 1 << 20  # bytes before and after a match that can be shown
@@ -124,7 +129,8 @@ def command(
     searched = (_Lives if everything else _Moment)(opened, wanted, at, View(view), chosen)
     if only_count:
         return _count(searched.hits, view, as_json)
-    shower = _Shower(searched, view, is_hex, context, [shown(b.name) for b in opened.blocks])
+    when, status = times_of(opened)
+    shower = _Shower(searched, view, is_hex, context, [shown(b.name) for b in opened.blocks], when)
     looked_up = Virtual(opened, cpu, view) if virtual else None
     hits, found = islice(searched.hits, limit), 0
     for found, (hit, addresses) in enumerate(looked_up.of(hits) if looked_up else zip(hits, repeat(None)), 1):
@@ -134,7 +140,7 @@ def command(
             say(line)
     if found == limit and next(searched.hits, None) is not None:
         warn(f"stopped after {found} matches (--limit), there are more")
-    status = looked_up.report() if looked_up else 0
+    status = max(status, looked_up.report() if looked_up else 0)
     return status if found else EXIT_FINDINGS
 
 
@@ -229,6 +235,7 @@ class _Shower:
     is_hex: bool
     context: int | None
     names: list[str]
+    when: "Arrivals | None"
 
     @property
     def _width(self) -> int:
@@ -237,7 +244,16 @@ class _Shower:
     @property
     def header(self) -> str:
         """The line above the matches."""
-        return f"{'address':{self._width}}  {self.searched.columns}  match"
+        timed = "" if self.when is None else f"  {'came s':>10}"
+        return f"{'address':{self._width}}  {self.searched.columns}{timed}  match"
+
+    def _came(self, number: int | None) -> tuple[float | None, str | None]:
+        """When a record came: seconds after the first byte, and the clock's time, in UTC."""
+        if self.when is None or number is None:
+            return None, None
+        records = self.searched.opened.records
+        elapsed = int(self.when.of(records.columns.offset[[records.row(number)]])[0])
+        return (elapsed / NANOSECONDS, self.when.clock(elapsed)) if elapsed >= 0 else (None, None)
 
     def lines(self, hit: Hit, virtual: list[int] | None) -> Iterator[str]:
         """A match, its virtual addresses and the bytes around it if they are wanted."""
@@ -246,7 +262,11 @@ class _Shower:
         content += "..." if len(hit.content) > SHOWN else ""
         place = f"{self.names[hit.block]}:{hit.offset:#010x}"
         addresses = "" if virtual is None else f"  {virtual_words(virtual)}"
-        yield f"{place:{self._width}}  {self.searched.cells(hit)}  {content}{addresses}"
+        timed = ""
+        if self.when is not None:
+            came = self._came(self.searched.written(hit)["record"])[0]
+            timed = f"  {'-' if came is None else f'{came:.3f}':>10}"
+        yield f"{place:{self._width}}  {self.searched.cells(hit)}{timed}  {content}{addresses}"
         if self.context is not None:
             found = self.searched.around(hit, self.context)
             for line in hexview.dump(found.data, found.recovered, found.offset):
@@ -256,6 +276,8 @@ class _Shower:
         """A match as JSON has it."""
         place = {"block": self.names[hit.block], "offset": hit.offset, "length": len(hit.content)}
         about = {"bytes": hit.content.hex(), **self.searched.written(hit), "view": self.view}
+        if self.when is not None:
+            about["time"], about["clock"] = self._came(about["record"])
         if virtual is not None:
             about["virtual"] = virtual
         if self.context is not None:

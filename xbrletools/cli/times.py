@@ -1,5 +1,6 @@
 """What the commands share for arrival times: the times beside a capture, and how they are written."""
 
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from ..capture import Capture
@@ -16,13 +17,32 @@ def times_of(opened: Capture) -> "tuple[Arrivals | None, int]":
     Times that are damaged or another capture's are refused: a warning says so, and the status is 1.
     """
     from ..analysis.arrivals import beside, path_beside
+    from ..source.opening import open_source
     from ..source.sources import MappedSource
 
     if path_beside(opened.name, opened.source.wrapper is not None) is None:
         return None, 0
     source = opened.source if isinstance(opened.source, MappedSource) else opened.stream.source
+    status = 0
+    channels: dict[int, Arrivals] = {}
     try:
-        return beside(source), 0
+        found = beside(source)
     except XbrleError as error:
         warn(f"{error}; going on without times")
         return None, EXIT_FINDINGS
+    _ = opened.stream if opened.has_channels else None  # so that they are read
+    if found is None or opened.channels is None:
+        return found, 0
+    spool = opened.channels
+    names = [*(c.name for c in spool.channels), *(p.name for p in spool.preempt)]
+    for number, name in zip(spool.ids, names, strict=True):
+        try:
+            there = path_beside(name, packed=True) is not None
+            of_channel = beside(open_source(name).spool()) if there else None
+        except XbrleError as error:
+            warn(f"{error}; going on without the times of this channel")
+            status = EXIT_FINDINGS
+        else:
+            if of_channel is not None:
+                channels[number] = of_channel
+    return replace(found, channels=channels, places=spool.places), status

@@ -295,10 +295,10 @@ def test_a_folder_without_manifest_and_what_may_not_be_read_are_one_line_and_exi
 @pytest.mark.parametrize(
     ("words", "reason"),
     [
-        (["--to", 5], "--to compare captures"),
-        (["--to-pass", 5], "--to-pass compare captures"),
-        (["--to-view", "sender"], "--to-view compare captures"),
-        (["--to-channel", "x"], "--to-channel compare captures"),
+        (["--to", 5], "--to cannot be used with an image"),
+        (["--to-pass", 5], "--to-pass cannot be used with an image"),
+        (["--to-view", "sender"], "--to-view cannot be used with an image"),
+        (["--to-channel", "x"], "--to-channel cannot be used with an image"),
         (["--only", "devices"], "does not have devices"),
         (["--pass", 1], "--pass compares S with itself"),
         (["--map", "x"], "--map is for guest-physical addresses"),
@@ -315,13 +315,15 @@ def test_options_that_mean_nothing_here_are_refused(capsys, truth, words, reason
 
 def test_options_of_images_are_refused_without_one(capsys, truth, tmp_path):
     for words in (["--space", "block"], ["--image-at", 0], ["--map", "x"]):
-        assert "need an image of memory" in run(capsys, "diff", SAMPLE, SAMPLE, *words)[2]
-        assert f"{words[0]} need S2" in run(capsys, "diff", SAMPLE, "--at", 1, *words)[2]
+        assert "an image of memory is needed" in run(capsys, "diff", SAMPLE, SAMPLE, *words)[2]
+        assert f"{words[0]} cannot be used without S2" in run(capsys, "diff", SAMPLE, "--at", 1, *words)[2]
     folder = tmp_path / "f"
     run(capsys, "extract", SAMPLE, "-o", folder)
     for words in (["--space", "physical"], ["--image-at", 1]):
         status, _, err = run(capsys, "diff", SAMPLE, folder, *words)
         assert status == 2 and "are for raw images" in err
+    status, _, err = run(capsys, "diff", SAMPLE, SAMPLE, "--as", "raw")
+    assert status == 2 and "--as raw is for a file whose first bytes do not show" in err
     status, _, err = run(capsys, "diff", truth, truth)
     assert status == 2 and "neither" in err and "cmp -l" in err
 

@@ -16,12 +16,11 @@ import click
 import numpy as np
 import pytest
 
-from tests.cli.run import run
 from tests.export.test_disk import capture as with_disks
 from tests.export.test_disk import chunk
 from tests.scan.test_wrappers import save_file
 from tests.streams import PAGE, StreamBuilder, noise
-from xbrletools.cli import COMMANDS, HOW_TO_READ, cli
+from xbrletools.cli import COMMANDS, HOW_TO_READ, cli, main
 
 #: They wait for a network or a terminal. Their tests stand elsewhere.
 WAITING = {"capture", "tui", "serve"}
@@ -50,6 +49,7 @@ BASE = {
 
 #: A value of each option that takes one, by its parameter's name.
 VALUES = {
+    "at_pass": "2", "to_pass": "2", "context": "4", "image_at": "1", "taken_as": "raw",
     "at": "8", "to": "9", "view": "sender", "to_view": "sender", "block": "pc.ram", "trust": "checksum",
     "pair": "2 8", "inspect": "8", "passes": "2", "only": "devices", "form": "lime", "space": "physical",
     "map_file": "{map}", "unknown": "mask-file", "hash_unknown": "1", "disk": "ide0", "cache": "64K",
@@ -71,6 +71,9 @@ SILENT = {
     ("*", "view", "salvage"): "lost records may have changed the page, so that neither view knows it",
     ("*", "salvage", "disk"): "this capture is not damaged",
     ("info", "salvage", "xml"): "the XML stands before the stream",
+    ("page", "at", "raw"): "record 8 is the page's last",
+    ("grep", "at", "limit"): "the first match is the same",
+    ("grep", "block", "limit"): "the first match is of this block",
     ("diff", "salvage", "only"): "these captures have no devices",
     ("diff", "to_view", "view"): "it is as --view already",
     ("verify", "limit", "as_json"): "JSON has all findings: --limit is for the list that a person gets",
@@ -173,8 +176,8 @@ def data_of(path: Path) -> bytes:
 class Caller:
     """Runs commands on the files, and says all that came of it."""
 
-    def __init__(self, files: dict[str, str], folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
-        self.files, self.folder, self.capsys = files, folder, capsys
+    def __init__(self, files: dict[str, str], folder: Path, capsysbinary: pytest.CaptureFixture[bytes]) -> None:
+        self.files, self.folder, self.capsys = files, folder, capsysbinary
 
     def __call__(self, name: str, *more: str, on: str = "S") -> tuple[int, str, str, str]:
         """The exit status, both outputs, and a digest of what was written."""
@@ -185,7 +188,8 @@ class Caller:
             p.unlink()
         places = self.files | {"out": str(out), "S": self.files[on]}
         words = [w.format(**places) for w in (*name.split(), *BASE.get(name, "{S}").split(), *more)]
-        status, said, told = run(self.capsys, *words)
+        status = main(words)
+        said, told = (out.decode(errors="backslashreplace") for out in self.capsys.readouterr())
         written = hashlib.sha256()
         for p in sorted(self.folder.rglob("*")):
             written.update(p.name.encode() + (data_of(p) if p.is_file() else b""))
@@ -193,8 +197,8 @@ class Caller:
 
 
 @pytest.fixture
-def call(files, tmp_path, capsys) -> Caller:
-    return Caller(files, tmp_path, capsys)
+def call(files, tmp_path, capsysbinary) -> Caller:
+    return Caller(files, tmp_path, capsysbinary)
 
 
 @pytest.mark.parametrize("command", LEAVES)

@@ -2,7 +2,7 @@
 
 import functools
 import json
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import ExitStack
 from typing import Any
 
@@ -14,7 +14,7 @@ from ..analysis.diff import memory_of_pass
 from ..capture import Capture
 from ..errors import XbrleError
 from ..memory.replay import View
-from ..source.dumps import Space
+from ..source.dumps import Form, Space
 from ..text import label, shown, size
 from . import EXIT_FINDINGS, warn
 from .against import Given, Wanted, show
@@ -53,7 +53,7 @@ def _usage(
     if only == "devices":
         moments = ("at", "at_pass", "to", "to_pass", "passes")
         refuse("cannot be used with --only devices, which are as they are at the end", *moments)
-        refuse("cannot be used with --only devices", "view", "to_view")
+        refuse("cannot be used with --only devices", "view", "to_view", "block", "limit")
         if other is None:
             raise click.UsageError("--only devices needs S2")
     given = any(v is not None for v in (other, at, at_pass, to, to_pass, to_view))
@@ -78,7 +78,7 @@ def _with_dump(function: Callable[..., Any]) -> Callable[..., Any]:
         of_dumps = {name: options.pop(name) for name in _OF_DUMPS}
         taken_as = options.pop("taken_as")
         if options["other"] is None:
-            _refuse_given({**of_dumps, "as": taken_as}, "need S2")
+            refuse("cannot be used without S2", *_OF_DUMPS, "taken_as")
             return function(**options, dump=None)
         raw = None if taken_as is None else taken_as == "raw"
         snapshots = (options["snapshot"], options["to_snapshot"])
@@ -86,13 +86,14 @@ def _with_dump(function: Callable[..., Any]) -> Callable[..., Any]:
             look(options[name], options["offset"], snapshot, raw)
             for name, snapshot in zip(("capture", "other"), snapshots, strict=True)
         )
+        if raw and Form.RAW not in (first.form, second.form):
+            raise click.UsageError("--as raw is for a file whose first bytes do not show what it is")
         if not first.is_dump and not second.is_dump:
-            _refuse_given(of_dumps, "need an image of memory, and both files are captures")
+            refuse("cannot be used with two captures: an image of memory is needed", *_OF_DUMPS)
             return function(**options | {"capture": first.capture, "other": second.capture}, dump=None)
-        of_captures = {name: options[name] for name in _OF_CAPTURES}
-        _refuse_given(of_captures, "compare captures, and one of the files is an image of memory")
+        refuse("cannot be used with an image of memory, which has one moment and no channels", *_OF_CAPTURES)
         if options["only"] == "devices":
-            raise click.UsageError("--only devices compares captures: an image of memory does not have devices")
+            raise click.UsageError("--only devices cannot be used with an image of memory, which does not have devices")
         capture, dump = of_two(first, second, options["salvage"])
         return function(**options | {"capture": capture.capture, "other": None}, dump=Given(dump, **of_dumps))
 
@@ -101,13 +102,6 @@ def _with_dump(function: Callable[..., Any]) -> Callable[..., Any]:
 
 _OF_DUMPS = ("space", "image_at", "map_file")
 _OF_CAPTURES = ("to", "to_pass", "to_view", "to_channel", "to_snapshot")
-
-
-def _refuse_given(options: Mapping[str, Any], reason: str) -> None:
-    words = {name: name.replace("_file", "").replace("_", "-") for name in options}
-    given = [f"--{words[name]}" for name, value in options.items() if value not in (None, ())]
-    if given:
-        raise click.UsageError(f"{', '.join(given)} {reason}")
 
 
 @click.command(

@@ -135,10 +135,12 @@ def _state(stream: Stream, section: Section, version: int, state: DeviceState, w
     sent = device_layout.entry_of(stream, section)
     if sent is None:
         return
-    end = device_layout.end_of(stream, sent, section.data, state.subsections)
+    read = device_layout.by_destination(sent, state)
+    end = None if read is None else device_layout.end_of(stream, read, section.data, state.subsections)
     if end is not None and end.unknown is not None:
         change = "switch off at the source what writes it, or use a newer QEMU there"
         yield Difference(what, f"subsection {shown(end.unknown)}", "not known", True, change)
-    if state.entry is not None and device_layout.as_read(sent, state.entry) is not sent:
-        change = "set the device up as it is at the source, or use the same version of QEMU"
-        yield Difference(what, "its fields", "other fields, or arrays of another length", True, change)
+    elif read is not sent:
+        refuses = end is not None and end.at != section.end
+        change = "set the device up as it is at the source, or use the same version of QEMU" if refuses else "nothing"
+        yield Difference(what, "its fields", "other fields, or arrays of another length", refuses, change)

@@ -148,6 +148,16 @@ def as_read(sent: Mapping[str, Any], own: Mapping[str, Any]) -> Mapping[str, Any
     return None if len(counted) > 1 else own if counted == {False} else sent
 
 
+def by_destination(sent: Mapping[str, Any], state: DeviceState) -> Mapping[str, Any] | None:
+    """The description by which the destination reads a section whose own description is ``sent``, see `as_read`."""
+    if state.entry is None or state.own:
+        return sent
+    read = as_read(sent, state.entry)
+    if read is None or read is sent:
+        return read
+    return {**read, "subsections": with_own_parts(sent, state.entry)}
+
+
 _COUNT = re.compile(r"num|count|len|size|nr|entries|used", re.IGNORECASE)
 
 

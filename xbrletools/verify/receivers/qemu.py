@@ -159,13 +159,10 @@ def _device(on: Loading, section: Section, section_id: int, name: bytes, instanc
         return loading.within(on, fault, section_id, name, version, instance)
     if version < state.version and (state.own or state.entry is not None):
         return None  # older fields, which the description does not have
-    if state.entry is not None and not state.own:
-        read = devices.as_read(entry, state.entry)
-        if read is None:
-            return Fault(0, where_unknown=True)
-        parts = devices.with_own_parts(entry, state.entry) if read is state.entry else entry.get("subsections")
-        entry = {**read, "subsections": parts}
-    end = devices.end_of(on.stream, entry, section.data, state.subsections)
+    read = devices.by_destination(entry, state)
+    if read is None:
+        return Fault(0, where_unknown=True)
+    end = devices.end_of(on.stream, read, section.data, state.subsections)
     if end is None or section.found_by is Boundary.CUT:
         return None
     if end.unknown is not None:

@@ -13,7 +13,7 @@ from ...model import Block
 from ..cause import CauseName
 from .case import Candidate, Case
 from .reading import Break
-from .walker import ANY, Grammar, Spot, State, Walk, Walker
+from .walker import ANY, Grammar, Spot, State, Walk, Walker, Why
 
 RECORDS = 1200  # that are read by another reading
 LEAST = 25  # of them must follow each other
@@ -31,12 +31,11 @@ def candidates(case: Case, broken: Break) -> list[Candidate]:
                 continue
             if _breaks_again(case, walk) < AGAIN:
                 continue
-            why = (
-                f"from {broken.at:#x} on {len(walk.rows)} records are whole and in place, by other numbers than before"
-            )
-            return [
-                Candidate(CauseName.SPLICED, 1, f"{broken.why.value}; {why}", broken.row, broken.at, onward=broken.at)
-            ]
+            why = f"{broken.why.value}: from {broken.at:#x} on {len(walk.rows)} records are whole, by other numbers"
+            names = [CauseName.SPLICED]
+            if broken.why in (Why.ADDRESS, Why.CONTINUE):  # so it is, too, where records of another block moved
+                names += [CauseName.RECORDS_REPEATED, CauseName.RECORDS_MISSING]
+            return [Candidate(name, 1, why, broken.row, broken.at, onward=broken.at) for name in names]
     return _again(case, broken)
 
 

@@ -238,18 +238,12 @@ def reordered(case: Case) -> list[Candidate]:
     why = f"the records at [{low:#x}, {middle:#x}) and [{middle:#x}, {high:#x}) rise in the other order"
     data = case.read.data
     repair = Repair(low, high - low, bytes(data[middle:high]) + bytes(data[low:middle]), f"{why}: exchanged")
-    return [
-        Candidate(
-            CauseName.RECORDS_REORDERED,
-            1,
-            why,
-            int(case.chains.carriers[first]),
-            low,
-            None,
-            repair,
-            _rows_of(case, first, end - first),
-        )
-    ]
+    row, explains = int(case.chains.carriers[first]), _rows_of(case, first, end - first)
+    there = Candidate(CauseName.RECORDS_REORDERED, 1, why, row, low, None, repair, explains)
+    if high - low <= _NEAR and not case.read.grammar.modern:
+        return [there]
+    why += "; so they can where what follows is of elsewhere"
+    return [replace(there, repair=None), Candidate(CauseName.SPLICED, 0.1, why, row, low, onward=low)]
 
 
 def hole_fits(case: Case, due: int, page: int, place: int) -> float | None:

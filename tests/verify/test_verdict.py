@@ -18,7 +18,8 @@ from xbrletools.verify.by_rule import NOBODY
 from xbrletools.verify.cause import MEANING, CauseName, Sure
 from xbrletools.verify.checker import found_in
 from xbrletools.verify.receivers import outcomes
-from xbrletools.verify.verdict import Status, Verdict, verdict
+from xbrletools.verify.status import Status
+from xbrletools.verify.verdict import Verdict, verdict
 
 SAMPLE = (SAMPLES / "posted-8m.bin").read_bytes()
 A, B = noise(1), noise(1)

@@ -195,33 +195,33 @@ def command(
     The options for reading a capture apply to S and S2. Only --channel and --snapshot are for S alone. For S2 use
     --to-channel and --to-snapshot.
 
-    Exit status: 0 the memories are equal, 1 they differ, or channels are missing and so most of memory, 2 a capture
-    cannot be read. Damage does not change the exit status.
+    Exit status: 0 the memories are equal, 1 they differ, or part of a capture is missing or damaged, 2 a capture cannot
+    be read.
     """
     if dump is not None:
         return show(opened, dump, Wanted(at, View(view), block, limit, as_json))
-    report(opened.problems)
+    missing = report(opened.problems)
     with ExitStack() as stack:
         second = opened
         if other is not None:
             like = {"capture": other, "channel": to_channel, "snapshot": to_snapshot}
             second = stack.enter_context(opening(click.get_current_context().params | like))
-            report(second.problems)
+            missing = max(missing, report(second.problems))
         to = record_at(second, to, to_pass)
         with_devices = only == "devices" or (only is None and other is not None and (at, to) == (None, None))
         devices = _devices(opened, second, as_json) if with_devices else iter(())
         if only == "devices":
-            return _result(_said(devices), as_json)
+            return _result(_said(devices), missing, as_json)
         if passes is not None:
             begin, end = _passes(passes, int(opened.records.pass_.max(initial=0)))
             one, two = (_after_pass(opened, number, View(view)) for number in (begin - 1, end))
         else:
             one, two = _moment(opened, at, View(view)), _moment(second, to, View(to_view or view))
-        return _compared(Sides(one, two, block, limit), devices, as_json)
+        return _compared(Sides(one, two, block, limit), devices, missing, as_json)
 
 
-def _compared(sides: Sides, devices: Iterator[str], as_json: bool) -> int:
-    """Print what differs, devices before pages. Returns the exit status."""
+def _compared(sides: Sides, devices: Iterator[str], missing: int, as_json: bool) -> int:
+    """Print what differs, devices before pages. Returns the exit status, at least ``missing``."""
     if sides.differ and not as_json:
         say(sides.conclusion())
     differ = _said(devices)
@@ -230,7 +230,7 @@ def _compared(sides: Sides, devices: Iterator[str], as_json: bool) -> int:
     if not differ and any(p.lost for side in (sides.first, sides.second) for p in side.opened.problems):
         warn("channels are missing: what is unknown in both was not compared")
         return EXIT_FINDINGS
-    return _result(differ, as_json)
+    return _result(differ, missing, as_json)
 
 
 def _moment(opened: Capture, at: int | None, view: View) -> Moment:
@@ -252,11 +252,11 @@ def _said(lines: Iterable[str]) -> bool:
     return found
 
 
-def _result(differ: bool, as_json: bool) -> int:
-    """The exit status. A person is told where nothing differs."""
+def _result(differ: bool, missing: int, as_json: bool) -> int:
+    """The exit status, at least ``missing``. A person is told where nothing differs."""
     if not differ and not as_json:
-        say("nothing differs")
-    return EXIT_FINDINGS if differ else 0
+        say("nothing differs in what could be read" if missing else "nothing differs")
+    return EXIT_FINDINGS if differ else missing
 
 
 def _devices(first: Capture, second: Capture, as_json: bool) -> Iterator[str]:

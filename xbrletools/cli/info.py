@@ -19,7 +19,7 @@ from ..ram import elsewhere
 from ..source import beside
 from ..source.wrappers import LibvirtSave
 from ..text import shown
-from ..verify.verdict import of_scan
+from ..verify.status import of_scan
 from . import EXIT_FINDINGS, warn
 from .options import before, examples, salvaging
 from .output import report, show

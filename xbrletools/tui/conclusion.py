@@ -1,6 +1,7 @@
 """The verdict on a line: a badge, and clauses in the order of their weight, of which as many are shown as fit."""
 
-from ..verify.verdict import Status, Verdict
+from ..verify.status import Status
+from ..verify.verdict import Verdict
 from .palette import Palette
 
 #: A mark for each status. It always stands with the word.

@@ -17,21 +17,10 @@ from .found import LOOSE, Found, every
 from .ledger import pieces, room
 from .marks import Ints, Mark
 from .rules import RULES, Finding, Rule, Severity
+from .status import NAMES
 
 NOBODY = -1  # the share of findings that need no cause
 Share = NDArray[np.int16]
-
-#: The cause that a rule names by itself.
-NAMES: dict[Rule, CauseName] = {
-    rules.STALE_BASE: CauseName.STALE_BASE,
-    rules.CHECKSUM_COLLISION: CauseName.STALE_BASE,
-    rules.TRUNCATED: CauseName.TRUNCATED,
-    rules.UNFINISHED_BITMAP: CauseName.TRUNCATED,
-    rules.CHANNEL_MISSING: CauseName.CHANNEL_MISSING,
-    rules.MULTIFD_CHANNEL: CauseName.CHANNEL_DAMAGED,
-    rules.FOREIGN_CHANNEL: CauseName.FOREIGN_CHANNEL,
-    rules.BASE_WRONG: CauseName.BASE_WRONG,
-}
 
 #: Rules that say of a record that the receiver's page is not the sender's after it.
 PAGE_RULES = (

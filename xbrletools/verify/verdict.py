@@ -7,32 +7,21 @@ memory, `sentences` puts it in words.
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from enum import StrEnum
 
 import numpy as np
 
 from ..errors import XbrleError
-from ..model import Facts, Problem, Stream
+from ..model import Stream
 from . import rules, sentences
-from .by_rule import NAMES, NOBODY, PAGE_RULES, Shared, shared
+from .by_rule import NOBODY, PAGE_RULES, Shared, shared
 from .cause import Began, Cause, CauseName, Sure
 from .found import Found
 from .harm import NO_HARM, Harm, harm
 from .marks import Ints, findings
 from .receivers import Outcome, outcomes
-from .rules import RULES, Finding, Proof, Severity
+from .rules import Finding, Proof
+from .status import MISSING, Status
 from .tested import tested
-
-
-class Status(StrEnum):
-    """What is to be said of a capture in a word, from the best to the worst."""
-
-    NO_FAULT = "no-fault"  # nothing shows a fault
-    HEALED = "healed"  # pages were wrong, and later records gave them anew
-    INCOMPLETE = "incomplete"  # channels, the tail or pages are missing
-    DAMAGED = "damaged"  # bytes were changed or lost on the way
-    CORRUPT = "corrupt"  # pages are wrong at the end
-    UNREADABLE = "unreadable"  # nothing of it reads as a stream
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,14 +58,6 @@ class Verdict:
         return self.status not in (Status.NO_FAULT, Status.HEALED)
 
 
-#: Causes that leave out a part of the migration, and change nothing of the rest.
-_MISSING = (
-    CauseName.TRUNCATED,
-    CauseName.HEAD_MISSING,
-    CauseName.CHANNEL_MISSING,
-    CauseName.FOREIGN_CHANNEL,
-    CauseName.FORCED_READING,
-)
 #: Causes that lie with the sender: nothing was changed on the way.
 _SENDERS = (CauseName.STALE_BASE, CauseName.BASE_WRONG)
 #: Causes after whose first record the receiver's memory differs from the sender's.
@@ -138,26 +119,6 @@ def concluded(split: Shared) -> Verdict:
 def unreadable(error: XbrleError) -> Verdict:
     """The verdict on what cannot be read at all."""
     return Verdict(Status.UNREADABLE, str(error))
-
-
-def of_scan(facts: Facts) -> tuple[Status | None, str]:
-    """What a scan alone shows: the status, and why. None where it met nothing wrong, which says nothing of memory."""
-    errors = [p for p in facts.problems if RULES[p.rule].severity is Severity.ERROR]
-    if not errors:
-        return None, "the scan met nothing wrong; to check memory, use: xbrle verify S"
-    named = [_named(facts, problem) for problem in errors]
-    missing = (*_MISSING, *(() if facts.complete else (CauseName.CHANNEL_DAMAGED,)))
-    status = Status.DAMAGED if set(named) - set(missing) else Status.INCOMPLETE
-    shown = [p for p, n in zip(errors, named, strict=True) if status is Status.INCOMPLETE or n not in missing]
-    return status, f"{shown[0].message} ({shown[0].rule} at {shown[0].offset:#x})"
-
-
-def _named(facts: Facts, problem: Problem) -> CauseName:
-    """The cause that a problem's rule names."""
-    rule = RULES[problem.rule]
-    if rule is rules.SKIPPED and problem.offset == facts.start and not facts.has_start:
-        return CauseName.HEAD_MISSING
-    return NAMES.get(rule, CauseName.UNKNOWN)
 
 
 # -- causes ------------------------------------------------------------------------------------------------------------
@@ -257,7 +218,7 @@ def _weight(cause: Cause) -> tuple[bool, int, int]:
 
 def _breaks_first(causes: Sequence[Cause]) -> list[Cause]:
     """The causes with the first break in framing before what may be its consequences: what shows after it."""
-    breaks = [c for c in causes if c.explains.keys() - {rule.id for rule in PAGE_RULES} and c.name not in _MISSING]
+    breaks = [c for c in causes if c.explains.keys() - {rule.id for rule in PAGE_RULES} and c.name not in MISSING]
     first = min(breaks, key=lambda c: c.first_offset or 0, default=None)
     if first is None:
         return list(causes)
@@ -281,7 +242,7 @@ def _came_to_its_end(stream: Stream) -> bool:
 def _status(stream: Stream, causes: Sequence[Cause], is_wrong: bool) -> Status:
     """The worst that is true."""
     names = {cause.name for cause in causes}
-    missing = set(_MISSING)
+    missing = set(MISSING)
     if CauseName.FORCED_READING in names:
         return Status.INCOMPLETE
     if not stream.facts.complete:  # what cut the main channel cut the others, too

@@ -65,10 +65,10 @@ def _receivers(session: Session, found: Verdict, width: int, colours: Palette) -
         mark, shade = "○", style(colours.dim)
         if told[0].loads:
             mark, shade = "●", style(colours.wrong if told[0].wrong_pages else colours.good)
-        name = names[0] if len(names) == 1 else f"{names[0]} to {names[-1]}"
+        name = ", ".join(names) if len(names) < 3 else f"{names[0]} to {names[-1]}"
         where = None if told[0].loads else _row(session, told[0].stops_at)
-        words = fit(word, max(1, width - 24))
-        entries.append(([(f" {mark} ", shade), (f"{name:<20}", ""), (words, shade)], where))
+        words = fit(word, max(1, width - 27))
+        entries.append(([(f" {mark} ", shade), (f"{name:<23}", ""), (words, shade)], where))
     return entries
 
 
@@ -230,12 +230,13 @@ def passes(session: Session, width: int, height: int, colours: Palette) -> list[
             cell = numbers.index(longest) * (wide + gap)
             line = [*cropped(line, 0, cell), ("▲" * wide, style(colours.bright)), *cropped(line, cell + wide, room)]
         entries.append(([(label, "dim"), *line], Goto("records", first.get(longest)) if y == 0 else None))
-    axis = [" "] * (len(numbers) * (wide + gap) + 4)
+    axis = [" "] * min(room, len(numbers) * (wide + gap) + 4)
     free = 0
     for i, number in enumerate(numbers):
         text = str(number)
         place = i * (wide + gap)
-        if place >= free and (i % 5 == 0 or wide > len(text)):
+        fits = free <= place <= len(axis) - len(text)
+        if fits and (i % 5 == 0 or wide > len(text)):
             axis[place : place + len(text)] = text
             free = place + len(text) + 1
     entries.append(([(f"{'pass':>7} ", "dim"), ("".join(axis), "dim")], None))
@@ -311,7 +312,7 @@ def wrong_over_time(session: Session, width: int, height: int, colours: Palette)
         parts = film.across(room)
         fills = [colours.calm(getattr(colours, c)) for c in CLASSES]
         top = int(parts.sum(1).max())
-        head: Line = [(" bytes over the stream; no page is called wrong", "dim")]
+        head: Line = [(" no page is wrong; bytes sent:", "dim")]
         body = stacked(parts, fills, tall, max(1, top))
     else:
         starts = np.arange(room) * len(level) // room

@@ -1,6 +1,7 @@
 """What `why` makes of log lines, without a QEMU."""
 
 import json
+import time
 
 import pytest
 
@@ -10,7 +11,7 @@ from tests.conftest import ROOT
 from tests.streams import PAGE, noise
 from tests.verify.test_receivers import RECORDED
 from xbrletools.formats.ram import Flag
-from xbrletools.verify.messages import SEEN, document, matches, messages
+from xbrletools.verify.messages import LINE_MAX, SEEN, document, matches, messages
 from xbrletools.verify.rules import RULES
 from xbrletools.verify.why import Places, explained, lines_of
 
@@ -54,6 +55,22 @@ def test_each_message_is_found_in_a_line_of_its_own(message) -> None:
     line = "qemu-kvm: " + "".join(p + v for p, v in zip(parts, [*values, ""], strict=True))
     found = [values_found for m, values_found in matches(line) if m is message]
     assert found == [tuple(values)] or (found and values and message.template.startswith("{}"))
+
+
+@pytest.mark.parametrize("text", ["x", " received with bad length - expecting ", "Unable to read ", "mismatch: "])
+def test_a_hostile_line_takes_little_time(text) -> None:
+    began = time.process_time()
+    for _ in range(20):
+        matches((text * LINE_MAX)[:LINE_MAX])
+    assert time.process_time() - began < 5
+
+
+def test_no_message_goes_from_one_line_to_the_next() -> None:
+    assert templates("Found a zero page with value 65\nIllegal RAM offset 2000:") == [
+        "Found a zero page with value {}",
+        "Illegal RAM offset {}",
+    ]
+    assert matches("a received with bad length - expecting 3,\n got 4") == []
 
 
 def test_every_line_that_real_qemus_printed_is_known() -> None:

@@ -1,7 +1,9 @@
 """What the two ends of a migration print, and what it means: the rules' messages, and those of `message_table`."""
 
 import re
+from collections.abc import Iterator
 from functools import cache
+from typing import cast
 
 from . import rules
 from .message_table import OTHERS, SEEN, Message
@@ -11,6 +13,9 @@ from .rules import RULES, Rule
 __all__ = ["SEEN", "Message", "document", "matches", "messages"]
 
 LINE_MAX = 1 << 14  # characters of a line that are looked at
+
+_WORD = re.compile(r"\S*")
+_Span = tuple[int, int, int, Message, tuple[str, ...]]  # where a message stands, its template's length, and its values
 
 
 @cache
@@ -34,34 +39,67 @@ def _meaning(rule: Rule) -> str:
 
 
 @cache
-def _patterns() -> tuple[tuple[Message, re.Pattern[str]], ...]:
-    return tuple((message, _pattern(message.template)) for message in messages())
+def _parts() -> tuple[tuple[Message, tuple[str, ...], int], ...]:
+    """Every message with the fixed parts of its template and their length."""
+    return tuple((m, tuple(parts := m.template.split("{}")), sum(map(len, parts))) for m in messages())
 
 
-def _pattern(template: str) -> re.Pattern[str]:
-    """What finds a template in a line. A last {} takes a word, without a comma or colon at its end."""
-    parts = [re.escape(part) for part in template.split("{}")]
-    last = parts.pop()
-    text = "(.*?)".join([*parts, last]) if last else "(.*?)".join(parts) + r"(\S*?)(?=[,:]?(?:\s|$))"
-    return re.compile(text)
+def _found(parts: tuple[str, ...], line: str) -> Iterator[tuple[int, int, tuple[str, ...]]]:
+    """Where a template stands in a line, and what stands for each {}, in time that grows with the line's length only.
+
+    A {} takes as little as it can; a last one takes a word, without a comma or colon at its end.
+    """
+    *fixed, last = parts
+    if last:
+        fixed.append(last)
+    at = 0
+    while (start := line.find(fixed[0], at)) >= 0:
+        values = []
+        end = start + len(fixed[0])
+        for part in fixed[1:]:
+            if (there := line.find(part, end)) < 0:
+                return  # nor does it stand after a later beginning
+            values.append(line[end:there])
+            end = there + len(part)
+        if not last:
+            word = cast("re.Match[str]", _WORD.match(line, end))[0]
+            values.append(word[:-1] if word.endswith((",", ":")) else word)
+            end += len(values[-1])
+        yield start, end, tuple(values)
+        at = max(end, start + 1)
 
 
 def matches(line: str) -> list[tuple[Message, tuple[str, ...]]]:
     """The messages in a line with their values, in order. One that lies within a longer one does not count."""
+    line = line[:LINE_MAX]
     spans = [
-        (found.start(), found.end(), message, found.groups())
-        for message, pattern in _patterns()
-        for found in pattern.finditer(line[:LINE_MAX])
+        (begin + start, begin + end, fixed, message, values)
+        for begin, text in _lines(line)
+        for message, parts, fixed in _parts()
+        for start, end, values in _found(parts, text)
     ]
     spans.sort(key=lambda s: (s[0], -(s[1] - s[0])))
-    out: list[tuple[int, int, Message, tuple[str, ...]]] = []
-    for start, end, message, values in spans:
-        fixed = len(message.template.replace("{}", ""))
-        if any(s <= start and end <= e and fixed < len(m.template.replace("{}", "")) for s, e, m, _ in out):
+    out: list[_Span] = []
+    live: list[_Span] = []  # those that a later one can lie in
+    for span in spans:
+        start, end, length = span[:3]
+        out += [s for s in live if s[1] <= start]
+        live = [s for s in live if s[1] > start]
+        if any(end <= s[1] and length < s[2] for s in live):
             continue
-        out = [o for o in out if not (start <= o[0] and o[1] <= end and len(o[2].template.replace("{}", "")) < fixed)]
-        out.append((start, end, message, values))
-    return [(message, values) for _, _, message, values in out]
+        live = [s for s in live if not (start <= s[0] and s[1] <= end and s[2] < length)]
+        live.append(span)
+    out += live
+    out.sort(key=lambda s: (s[0], -(s[1] - s[0])))
+    return [(message, values) for _, _, _, message, values in out]
+
+
+def _lines(text: str) -> Iterator[tuple[int, str]]:
+    """The lines of a text with their places: no message goes from one to the next."""
+    at = 0
+    for line in text.split("\n"):
+        yield at, line
+        at += len(line) + 1
 
 
 def document() -> str:

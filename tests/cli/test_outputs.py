@@ -95,6 +95,9 @@ def test_channels_that_are_found_by_other_names_are_not_written_over(capsys, tmp
     [
         (["transcode", "S", "--channel", "X", "-o", "X"], "a channel"),
         (["transcode", "S", "-o", "S.1"], "a channel beside S"),
+        (["salvage", "S", "-o", "S.times"], "the times of S"),
+        (["extract", "S", "--block", "pc.ram", "-o", "S.1.times"], "the times of a channel beside S"),
+        (["describe", "S", "-o", "S.reverse"], "what came back"),
         (["extract", "S", "--space", "physical", "--map", "X", "-o", "X"], "a map"),
         (["encode", "S", "--block", "pc.ram=52K", "--device-tail", "X", "-o", "X"], "a device tail"),
         (["encode", "S", "--layout", "X", "-o", "X"], "a layout"),
@@ -106,7 +109,10 @@ def test_channels_that_are_found_by_other_names_are_not_written_over(capsys, tmp
     ],
 )
 def test_nothing_that_is_read_is_written_over(capsys, monkeypatch, tmp_path, source, words, read) -> None:
-    there = {name: tmp_path / name for name in ("S", "S2", "S.1", "X", "Y", "F/pc.ram", "F2/pc.ram", "Y.json")}
+    there = {
+        name: tmp_path / name
+        for name in ("S", "S2", "S.1", "S.times", "S.1.times", "S.reverse", "X", "Y", "F/pc.ram", "F2/pc.ram", "Y.json")
+    }
     for name, path in there.items():
         path.parent.mkdir(exist_ok=True)
         if name in ("Y.json", "F2/pc.ram"):

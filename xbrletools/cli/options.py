@@ -7,6 +7,7 @@ import os
 import re
 from collections.abc import Callable, Mapping
 from contextlib import suppress
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
@@ -110,9 +111,10 @@ _CHANNELS_MAX = 256  # files S.1, S.2 ... beside S that are looked for
 
 
 def inputs(options: Mapping[str, Any]) -> list[str]:
-    """The files and folders that a command reads: those that its options name, the channels beside S, and the index."""
+    """The files and folders that a command reads: those that its options name, what lies beside S, and the index."""
+    from ..formats.times import SUFFIX
     from ..scan.cache import folder
-    from ..source.beside import channels_beside
+    from ..source.beside import channels_beside, reverse
 
     named: list[str] = []
     for name in READ & options.keys():
@@ -123,7 +125,10 @@ def inputs(options: Mapping[str, Any]) -> list[str]:
     with suppress(RuntimeError):  # there is no home
         named.append(str(folder()))
     named += [str(path) for main in mains for path in channels_beside(main)]  # S.chan1 of S.chan0 as well
-    return named + [path for path in beside if os.path.exists(path)]  # noqa: PTH110 - a Path each is slow
+    named += [str(back) for main in mains if (back := reverse(Path(main))) is not None]
+    named += [path for path in beside if os.path.exists(path)]  # noqa: PTH110 - a Path each is slow
+    timed = [os.path.splitext(main)[0] for main in mains] + mains + named  # noqa: PTH122 - S.bin of S.bin.xz
+    return named + [path + SUFFIX for path in timed if os.path.exists(path + SUFFIX)]  # noqa: PTH110
 
 
 # -- options ----------------------------------------------------------------------------------------------------------

@@ -25,7 +25,7 @@ BANNERS = 64  # banners that are looked at
 CPUS_MAX = 8  # CPUs that are listed for a person
 WINDOW = 64 << 20  # bytes that are searched at once
 
-_BANNER = re.compile(rb"Linux version (\d+\.\d+[!-~]*) \([ -~]{8,400}")
+_BANNER = re.compile(rb"Linux version (\d+\.\d+[!-~]*) \([ -~]{8,400}\n?")
 _COUNTERS = ("rip", "pc", "nip", "psw_addr")  # where a CPU is, by the names of machines
 
 
@@ -56,7 +56,7 @@ def guest_of(stream: Stream, where: PhysicalMap) -> Guest:
     if release is None and len(releases) == 1:
         release = next(iter(releases))
         evidence.append("the kernel's banner in memory, the only one")
-    banner = max((text for name, text in found if name == release), key=len, default=None)
+    banner = _banner_of([text for name, text in found if name == release])
     return Guest(
         release,
         banner,
@@ -67,6 +67,16 @@ def guest_of(stream: Stream, where: PhysicalMap) -> Guest:
         cpus,
         windows_of(stream, where, cpus) if release is None else None,
     )
+
+
+def _banner_of(texts: list[str]) -> str | None:
+    """The banner in texts with what ends them: the longest, or a whole line that it begins with.
+
+    In the kernel's log, bytes of an older line may stand behind a banner.
+    """
+    longest = max((text.rstrip("\n") for text in texts), key=len, default=None)
+    lines = [text.rstrip("\n") for text in texts if text.endswith("\n")]
+    return min((line for line in lines if longest and longest.startswith(line)), key=len, default=longest)
 
 
 def _number(info: VmCoreInfo | None, key: str, base: int) -> int | None:
@@ -95,7 +105,7 @@ def _vmcoreinfo(stream: Stream, where: PhysicalMap) -> VmCoreInfo | None:
 
 @once
 def banners(stream: Stream) -> tuple[tuple[str, str], ...]:
-    """The banners of Linux in pages that were sent whole, as (release, text), each text once.
+    """The banners of Linux in pages that were sent whole, as (release, text), each text once, with its line feed.
 
     Captures larger than `SEARCHED` are not searched.
     """

@@ -340,6 +340,8 @@ def test_a_raw_image_that_holds_a_stream_is_a_capture_unless_it_is_said_not_to_b
     assert run(capsys, "diff", tmp_path / "s", tmp_path / "noise")[0] == 1
     status, _, err = run(capsys, "diff", tmp_path / "s", tmp_path / "noise", "--as", "capture")
     assert status == 2 and "not a QEMU migration stream" in err
+    status, _, err = run(capsys, "diff", SAMPLE, SAMPLE, "--as", "capture")
+    assert status == 2 and "--as capture is for a file whose first bytes do not show" in err
 
 
 def test_an_image_can_come_through_a_fifo_and_a_capture_through_standard_input(tmp_path, truth):

@@ -88,6 +88,8 @@ def _with_dump(function: Callable[..., Any]) -> Callable[..., Any]:
         )
         if raw and Form.RAW not in (first.form, second.form):
             raise click.UsageError("--as raw is for a file whose first bytes do not show what it is")
+        if raw is False and first.sure and second.sure:
+            raise click.UsageError("--as capture is for a file whose first bytes do not show what it is")
         if not first.is_dump and not second.is_dump:
             refuse("cannot be used with two captures: an image of memory is needed", *_OF_DUMPS)
             return function(**options | {"capture": first.capture, "other": second.capture}, dump=None)

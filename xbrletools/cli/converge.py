@@ -12,7 +12,7 @@ from . import EXIT_FINDINGS, warn
 from .options import Finite, examples, json_object, reading
 from .output import aligned, report
 from .times import times_of
-from .writer import say
+from .writer import filled, say
 
 if TYPE_CHECKING:
     from ..analysis.converge import Convergence, Outcome
@@ -166,9 +166,10 @@ def _text(found: "Convergence", link: "Link", downtime: float, recorded: float) 
     from ..analysis.arrivals import rate
 
     writes, plain = found.writes, found.outcomes[0]
-    parts = [_sentence(found, link, downtime)]
+    parts = [filled(_sentence(found, link, downtime))]
     if not writes.measured:
-        parts[0] += f"\nAssumed: S came at {rate(recorded)} (--recorded), since no arrival times lie beside it."
+        assumed = f"Assumed: S came at {rate(recorded)} (--recorded), since no arrival times lie beside it."
+        parts[0] += f"\n{filled(assumed)}"
     rows = [["sender", "bytes/page", "converges", "after s", "downtime s", "left MB", "fits MB"]]
     rows += [
         [
@@ -184,7 +185,7 @@ def _text(found: "Convergence", link: "Link", downtime: float, recorded: float) 
     ]
     parts.append(aligned(rows))
     dirty = ", ".join(f"{writes.dirty(s) * writes.page_size / 1e6:.2f} MB in {s:g} s" for s in (0.1, 1, 10))
-    parts.append(f"the guest writes {dirty}; the link carries {rate(plain.sender.link.speed)}")
+    parts.append(filled(f"the guest writes {dirty}; the link carries {rate(plain.sender.link.speed)}"))
     parts.append(_passes(writes, found))
     return "\n\n".join(p for p in parts if p)
 

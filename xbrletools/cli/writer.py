@@ -139,6 +139,11 @@ def entry(name: str, text: str, column: int, err: bool = False) -> None:
     say(text if width is None else textwrap.fill(text, width, subsequent_indent=" " * column), err=err)
 
 
+def filled(text: str) -> str:
+    """A paragraph of standard output, wrapped at 79 columns."""
+    return textwrap.fill(text, _PAGE, break_on_hyphens=False)
+
+
 def width_of_errors() -> int | None:
     """The columns of the terminal that standard error is, or None where it is not one."""
     try:

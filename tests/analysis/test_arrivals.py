@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 
 import xbrletools
+from tests.cli.run import run
 from tests.conftest import SAMPLES
 from xbrletools.analysis import arrivals
 from xbrletools.errors import XbrleError
@@ -127,6 +128,18 @@ class TestRefusals:
         beside.write_bytes(beside.read_bytes()[:-7])
         with xbrletools.open(posted) as opened:
             assert len(arrivals.beside(opened.source).offset) == 999
+
+
+def test_times_that_end_early_are_said_and_give_no_rate_of_the_whole(posted, capsys):
+    data = posted.read_bytes()
+    assert "resends/s" in run(capsys, "top", posted)[1]
+    written(posted, data, even(data)[:300])
+    status, out, err = run(capsys, "top", posted)
+    assert status == 1 and "resends/s" not in out and "bytes from 0x" in err
+    assert "resends_per_second" not in run(capsys, "top", posted, "--json")[1]
+    for command in ("stats", "info"):
+        status, _, err = run(capsys, command, posted)
+        assert status == 1 and "do not have a time" in err
 
 
 def test_a_packed_capture_has_the_times_of_what_is_in_it(posted):

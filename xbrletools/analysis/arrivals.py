@@ -34,7 +34,7 @@ class Arrivals:
     """Moments, as entries in the order of offsets: all bytes before ``offset`` had come after ``elapsed`` nanoseconds.
 
     Both are (n,) int64, and n is at least 1. ``started`` is the wall clock's time when the first byte came, in
-    nanoseconds since 1970 UTC. ``path`` is where the times are from.
+    nanoseconds since 1970 UTC. ``path`` is where the times are from. ``whole``: they reach the last byte.
 
     ``places`` gives, for offsets of a capture with other channels, the channel that each is of (-1: the main one) and
     the offset in that one's file. ``channels`` has the other channels' times, by their ids.
@@ -44,6 +44,7 @@ class Arrivals:
     started: int
     offset: Ints
     elapsed: Ints
+    whole: bool = True
     channels: Mapping[int, "Arrivals"] = field(default_factory=dict)
     places: Callable[[NDArray[np.uint64]], tuple[Ints, Ints]] | None = None
 
@@ -137,7 +138,7 @@ def read(path: str, data: NDArray[np.uint8]) -> Arrivals | None:
         end = int(offset[i])
         if zlib.crc32(data[max(0, end - times.CHECKED) : end].data) != int(entries["crc"][i]):
             raise XbrleError(f"{path}: is another capture's: the bytes before {end:#x} are not those it was made with")
-    return Arrivals(path, int(header.started), offset, elapsed)
+    return Arrivals(path, int(header.started), offset, elapsed, int(offset[-1]) == len(data))
 
 
 def as_json(when: Arrivals) -> dict[str, Any]:

@@ -14,7 +14,8 @@ if TYPE_CHECKING:
 def times_of(opened: Capture) -> "tuple[Arrivals | None, int]":
     """When the bytes of a capture came, None where nothing says it, and the exit status.
 
-    Times that are damaged or another capture's are refused: a warning says so, and the status is 1.
+    Times that are damaged or another capture's are refused: a warning says so, and the status is 1. So it is where the
+    times end before the bytes do.
     """
     from ..analysis.arrivals import beside, path_beside
     from ..source.opening import open_source
@@ -30,9 +31,12 @@ def times_of(opened: Capture) -> "tuple[Arrivals | None, int]":
     except XbrleError as error:
         warn(f"{error}; going on without times")
         return None, EXIT_FINDINGS
+    if found is not None and not found.whole:
+        warn(f"{found.path}: ends early: bytes from {int(found.offset[-1]):#x} on do not have a time")
+        status = EXIT_FINDINGS
     _ = opened.stream if opened.has_channels else None  # so that they are read
     if found is None or opened.channels is None:
-        return found, 0
+        return found, status
     spool = opened.channels
     names = [*(c.name for c in spool.channels), *(p.name for p in spool.preempt)]
     for number, name in zip(spool.ids, names, strict=True):

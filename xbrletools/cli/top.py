@@ -199,7 +199,7 @@ def _object(
         "delta_bytes": int(rows.delta_bytes[i]),
         "delta_share": float(rows.delta_share[i]) if deltas else None,
     }
-    if when is not None and when.seconds:
+    if when is not None and when.whole and when.seconds:
         out["resends_per_second"] = int(rows.resends[i]) / when.seconds
         out["resent_bytes_per_second"] = int(rows.resent_bytes[i]) / when.seconds
     if owners is not None:
@@ -233,7 +233,7 @@ def _text(
         for i in range(len(rows))
     ]
     lines = [_summary(found, by)]
-    if when is not None and when.seconds:
+    if when is not None and when.whole and when.seconds:
         from ..analysis.arrivals import rate
 
         resent = float(found.resent_bytes.sum()) / when.seconds

@@ -230,6 +230,12 @@ class TestRecords:
         builder.word(Flag.PAGE | Flag.COMPRESS | Flag.CONTINUE).out.append(7)
         assert rules(builder.bytes()) == ["flags-combined"]
 
+    @pytest.mark.parametrize("word", [Flag.EOS | PAGE, Flag.EOS | 1 << 40, Flag.EOS | Flag.CONTINUE])
+    def test_an_eos_with_more_than_its_flag(self, word):
+        whole = stream().bytes()
+        at = whole.index(struct.pack(">Q", Flag.EOS))
+        assert "end-odd" in rules(whole[:at] + struct.pack(">Q", word) + whole[at + 8 :])
+
     def test_bytes_without_meaning_in_a_word(self):
         builder = stream()
         builder.word(0x400 | Flag.COMPRESS | Flag.CONTINUE).out.append(7)

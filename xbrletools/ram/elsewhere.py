@@ -79,7 +79,7 @@ def problems(facts: Facts, kinds: Sequence[int], of_blocks: Mapping[int, int], h
     if facts.ram_version is None:
         return []
     offset = _offset(facts)
-    if kinds[Kind.FLUSH]:
+    if kinds[Kind.FLUSH] and (not has_content(kinds) or postcopy_run(facts) is not None):
         message = f"MULTIFD_FLUSH records show a multifd migration, and none of its channels is here: {_TO_FIX}"
         return [Problem(MISSING, offset, message, lost=True)]
     if facts.gaps or not (facts.complete or holes):

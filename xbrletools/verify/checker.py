@@ -232,8 +232,10 @@ def _framing_marks(stretch: _Stretch) -> Iterator[Mark]:
     yield Mark(rules.FLAGS_UNKNOWN, stretch.rows((flags & np.uint16(~int(known) & 0xFFFF)) != 0))
     kinds = int(Flag.COMPRESS | Flag.PAGE | ram.delta_flag(version) | Flag.MEM_SIZE | Flag.EOS)
     if version != ram.VERSION_FLAT:
-        kinds |= int(Flag.COMPRESS_PAGE)
+        kinds |= int(Flag.COMPRESS_PAGE | Flag.MULTIFD_FLUSH)
     yield Mark(rules.FLAGS_COMBINED, stretch.rows(np.bitwise_count(flags & np.uint16(kinds)) > 1))
+    odd = (columns.address != 0) | ((flags & np.uint16(Flag.CONTINUE)) != 0)
+    yield Mark(rules.END_ODD, stretch.rows((kind == Kind.EOS) & odd))
     bare = (kind == Kind.NOOP) | ((kind == Kind.HOOK) & (version != ram.VERSION_FLAT) & (not stream.facts.footers))
     yield Mark(rules.NO_KIND, stretch.rows(bare))
 

@@ -102,6 +102,7 @@ ADVICE: dict[Rule, Advice] = {
         "The blocks that --blocks names.", "Start the destination with the memory and the devices of the source."
     ),
     rules.FLAGS_UNKNOWN: Advice("The record's flags.", "See them: xbrle dump S --fields. A bit may have flipped."),
+    rules.END_ODD: Advice("The record's word.", "See it: xbrle dump S --fields. A bit may have flipped."),
     rules.FLAGS_COMBINED: Advice("The record's flags.", "See them: xbrle dump S --fields. A bit may have flipped."),
     rules.NO_KIND: Advice(
         "The record's flags.", "See them: xbrle dump S --fields. The record before it may be damaged."

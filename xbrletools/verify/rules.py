@@ -243,6 +243,9 @@ FLAGS_UNKNOWN = _rule(
     "flags-unknown", _N, "flag bits without a meaning, passed over by old receivers", messages=_UNKNOWN_FLAGS
 )
 FLAGS_COMBINED = _rule("flags-combined", _W, "more than one kind in a record's flags", _TODAY, messages=_UNKNOWN_FLAGS)
+END_ODD = _rule(
+    "end-odd", _W, "an EOS has an address or CONTINUE, which senders do not write there; receivers pass over it"
+)
 NO_KIND = _rule("no-kind", _W, "a record of no kind, passed over by old receivers", _TODAY, messages=_UNKNOWN_FLAGS)
 CONTINUE_WITHOUT_BLOCK = _rule(
     "continue-without-block",

@@ -35,6 +35,7 @@ _BREAKS = (
 _SIGNS = (
     rules.FLAGS_UNKNOWN,
     rules.FLAGS_COMBINED,
+    rules.END_ODD,
     rules.NO_KIND,
     rules.DELTA_FLAGS,
     rules.DELTA_PADDING,
@@ -171,6 +172,8 @@ def _of_rows(split: Shared, rows: Ints, causes: Sequence[Cause]) -> Ints:
         fits = np.isin(offsets, np.array(cause.affected, np.int64))
         if cause.began.record is not None:
             fits |= numbers == cause.began.record
+        if cause.began.offset is not None:
+            fits |= (offsets <= cause.began.offset) & (cause.began.offset < ends)
         if cause.onward is not None:
             fits |= ends > cause.onward
         to[fits] = i

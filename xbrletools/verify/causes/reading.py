@@ -303,6 +303,8 @@ def _bad_words(columns: Columns, grammar: Grammar) -> Mask:
     bad[pages] |= columns.address[pages] >= lengths[columns.block[pages]]
     bad |= kind == Kind.NOOP
     bad |= (kind == Kind.EOS) & ((columns.address != 0) | (flags != Flag.EOS))
+    bad |= (kind == Kind.MEM_SIZE) & (flags != Flag.MEM_SIZE)
+    bad |= (kind == Kind.FLUSH) & (flags != Flag.MULTIFD_FLUSH)
     if not grammar.modern:
         bad |= (kind == Kind.HOOK) | (kind == Kind.FLUSH)
         rows = np.flatnonzero(IS_PAGE[kind])

@@ -18,6 +18,7 @@ from .walker import Why
 
 _SOME, _MANY = 3, 10  # deltas over bases from before a break
 _FALLS = 5e-4  # share of the weight under which a hypothesis falls
+_POOR = 2e-6  # the weight of all together under which none fits, and none falls
 _EXACT = 1.0  # the weight of a number of bytes that the bytes themselves confirm
 _LENGTHS = 10.0  # how much less one number of bytes weighs than all of them
 _RARELY = 0.02  # how often what was tested and found comes about by chance
@@ -36,6 +37,10 @@ def candidates(case: Case, index: int = 0) -> list[Candidate]:
     if len(found) == 1:
         for name in (*_OF_BYTES, CauseName.SPLICED):
             case.falls(name, "with the one bit flipped back all records follow each other in place")
+    elif found and standing:
+        why = "bytes of another record can stand there: several bits make the walk go on, and chance alone can do that"
+        weight = _RARELY * sum(c.weight for c in standing)
+        standing.append(Candidate(CauseName.BYTES_OVERWRITTEN, weight, why, broken.row, broken.at, onward=broken.at))
     standing += runs.candidates(case, broken)
     return standing or elsewhere.candidates(case, broken) or _of_bytes(case, broken)
 
@@ -54,6 +59,10 @@ def _of_bytes(case: Case, broken: Break) -> list[Candidate]:
         if CauseName.SPLICED not in case.fell:
             weights[CauseName.SPLICED] = max(most, weights.get(CauseName.SPLICED, 0))
     total = sum(weights.values())
+    if 0 < total < _POOR:
+        poor = [n for n in (*_OF_BYTES, CauseName.SPLICED) if n not in case.fell]
+        weights |= {n: max(weights.get(n, 0), total / len(poor)) for n in poor}
+        total = sum(weights.values())
     standing = []
     for name, weight in weights.items():
         if weight <= _FALLS * total:
@@ -94,7 +103,7 @@ def _weights(case: Case, broken: Break, gap: Gap, room: Room) -> dict[CauseName,
     if gap.found is Found.SHORT:
         exact = gap.added is not None and room.allows(gap.added)
         missing = max(_EXACT * (exact and not gap.refuted) / _LENGTHS, missing)
-        put_in, in_place = 0.0, _EXACT if gap.by_length else _RARELY * in_place
+        in_place = _EXACT if gap.by_length else _RARELY * in_place
         missing *= not gap.by_length
     if gap.found is Found.PUT_IN and gap.added is not None:
         whole = room.allows(gap.added)
@@ -102,7 +111,7 @@ def _weights(case: Case, broken: Break, gap: Gap, room: Room) -> dict[CauseName,
         missing, in_place = (_RARELY * missing, _RARELY * in_place) if gap.sure and whole else (missing, in_place)
     if gap.found is Found.PUSHED and gap.added is not None:
         row = int(case.chains.carriers[case.place(broken.row) - 1])
-        fit = gaps.page_without(case, row, gap.added)
+        fit = gaps.page_without(case, row, gap.added) if room.allows(gap.added) else None  # sums fit by chance as well
         put_in = put_in if fit is None else max(put_in, 1.0) if fit else replace(room, behind=False).put_in()
     if gap.resumes is not None and gap.found in (Found.UNREAD, Found.PUSHED, Found.NOT_PUT_IN) and room.allows(0):
         in_place = max(in_place, 1.0) if gaps.ends_in_place(case, broken, gap.resumes) else in_place

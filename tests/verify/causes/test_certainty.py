@@ -1,0 +1,80 @@
+"""Damages in whose place another cause fits by chance: what is certain of them is right."""
+
+from collections.abc import Callable
+
+import pytest
+
+import xbrletools
+from tests.conftest import SAMPLES
+from xbrletools.verify.cause import CauseName, Sure
+from xbrletools.verify.verdict import Verdict
+
+
+def _verdict(data: bytes) -> Verdict:
+    return xbrletools.open(data).verdict()
+
+
+def _certain(data: bytes) -> set[CauseName]:
+    return {c.name for c in _verdict(data).causes if c.sure is Sure.CERTAIN}
+
+
+def _cut(data: bytes, at: int, count: int) -> bytes:
+    return data[:at] + data[at + count :]
+
+
+def _twice(data: bytes, at: int, count: int) -> bytes:
+    return data[: at + count] + data[at:]
+
+
+def _flipped(data: bytes, at: int, bits: int) -> bytes:
+    return data[:at] + bytes([data[at] ^ bits]) + data[at + 1 :]
+
+
+def test_lost_bytes_that_several_flips_explain_by_chance() -> None:
+    assert _certain(_cut((SAMPLES / "xbzrle-16m.bin").read_bytes(), 175745, 4096)) <= {CauseName.BYTES_MISSING}
+
+
+def test_bytes_that_came_twice_where_a_record_begins_inside_another() -> None:
+    assert _certain(_twice((SAMPLES / "xbzrle-16m.bin").read_bytes(), 655360, 4096)) <= {CauseName.BYTES_INSERTED}
+
+
+@pytest.mark.parametrize(
+    ("path", "at", "count"), [("qemu-2011-posted/dbg-mixed-16m", 5787648, 4096), ("qemu-2010/sep10-x", 1634816, 512)]
+)
+def test_bytes_that_came_twice_where_nothing_fits(
+    path: str, at: int, count: int, corpus: Callable[[str], bytes]
+) -> None:
+    causes = _verdict(_twice(corpus(f"{path}.bin"), at, count)).causes
+    assert [c.name for c in causes if c.sure is Sure.CERTAIN] == []
+    assert CauseName.BYTES_INSERTED in causes[0].candidates
+
+
+def test_a_page_whose_sum_holds_without_some_bytes_where_the_grid_says_that_bytes_are_missing(
+    corpus: Callable[[str], bytes],
+) -> None:
+    assert _certain(_cut(corpus("qemu-2010/m115dbg-x.bin"), 2208980, 1460)) <= {CauseName.BYTES_MISSING}
+
+
+@pytest.mark.parametrize("name", ["posted-8m.bin", "xbzrle-16m.bin"])
+@pytest.mark.parametrize("kind", ["xbrle", "eos"])
+def test_a_flag_that_says_multifd_in_a_stream_with_pages_does_not_make_a_channel_missing(name: str, kind: str) -> None:
+    data = (SAMPLES / name).read_bytes()
+    columns = xbrletools.open(data).records.columns
+    number = {"xbrle": max(columns.kind[columns.header_flags > 0]), "eos": columns.kind[-1]}[kind]
+    rows = (columns.kind == number).nonzero()[0]
+    at = int(columns.offset[rows[len(rows) // 2]])
+    verdict = _verdict(_flipped(data, at + 6, 0x02))
+    assert CauseName.CHANNEL_MISSING not in {c.name for c in verdict.causes}
+    assert verdict.status.value == "damaged"
+
+
+@pytest.mark.parametrize("name", ["posted-8m.bin", "xbzrle-16m.bin"])
+@pytest.mark.parametrize(("byte", "bit"), [(0, 0), (5, 0), (6, 4), (7, 2), (7, 5)])
+def test_a_bit_of_an_eos_is_told_though_receivers_may_pass_over_it(name: str, byte: int, bit: int) -> None:
+    data = (SAMPLES / name).read_bytes()
+    columns = xbrletools.open(data).records.columns
+    rows = (columns.kind == columns.kind[-1]).nonzero()[0]
+    at = int(columns.offset[rows[len(rows) // 2]])
+    verdict = _verdict(_flipped(data, at + byte, 1 << bit))
+    assert verdict.status.value == "damaged"
+    assert [c.name for c in verdict.causes] == [CauseName.SECTION_FRAMING]

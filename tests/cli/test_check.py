@@ -36,6 +36,13 @@ class TestCheck:
     def test_a_capture_is_a_description_of_a_destination_too(self, capsys):
         assert run(capsys, "check", STREAM, "--on", STREAM)[0] == 0
 
+    def test_devices_that_are_not_known_make_no_promise(self, capsys, description):
+        status, out, _ = run(
+            capsys, "check", STREAM, "--on", changed(description, devices=None, types=None, pci=None, cpus=None)
+        )
+        assert status == 1
+        assert out.startswith("Whether it would load cannot be told: the description does not tell what devices")
+
     def test_the_first_refusal_comes_in_qemus_words_and_then_all_others(self, capsys, description):
         about = description[0]
         blocks = [b | {"length": 2 * b["length"]} if b["name"] == "pc.ram" else b for b in about["blocks"]]

@@ -257,7 +257,7 @@ def test_a_claim_changes_what_comes_or_is_refused(command, claim, other, call):
 def test_force_is_refused_where_nothing_is_written(call):
     for command in [n for n, c in LEAVES.items() if any(p.name == "force" for p in c.params)]:
         output = next((p for p in LEAVES[command].params if p.name == "output"), None)
-        if output is None or output.required:
+        if output is None or output.required or " -o " in BASE.get(command, ""):
             continue
         assert call(command, "--force")[0] == 2, command
 

@@ -6,6 +6,7 @@ None of them needs the fuzzer: `test_targets.py` runs each over its seeds and ov
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
+from itertools import islice
 
 import numpy as np
 
@@ -152,7 +153,7 @@ def vmdesc(data: bytes) -> None:
         found = devices.load(text)
     except XbrleError:
         return
-    for device in found.devices[:4]:
+    for device in islice(found.devices, 4):
         root = devices.fields(_DESCRIBED, section, device)
         assert root is not None and root.size == len(section)
         _check_fields(root, section)

@@ -219,3 +219,17 @@ def test_the_document_explains_every_word() -> None:
         assert f"| `{word.value}` |" in text
     for name in CauseName:
         assert f"| `{name.value}` | {MEANING[name]} |" in text
+
+
+def test_of_several_causes_that_hypotheses_name_none_is_certain() -> None:
+    """Each hypothesis is tested as if there were no other damage."""
+    capture = xbrletools.open(SAMPLE)
+    columns = capture.records.columns
+    row = int(np.flatnonzero(columns.kind == Kind.XBRLE)[20])
+    one, two = bytearray(SAMPLE), bytearray(SAMPLE)
+    one[int(columns.offset[row]) + 7] ^= 1 << 6  # a flag bit without a meaning
+    two[:] = one
+    two[int(columns.offset[row + 40]) + 7] ^= 1 << 6
+    for data, sure in ((one, {Sure.CERTAIN}), (two, {Sure.LIKELY})):
+        told = xbrletools.open(bytes(data)).verdict()
+        assert {c.sure for c in told.causes} == sure, [str(c.name) for c in told.causes]

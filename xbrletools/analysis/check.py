@@ -1,7 +1,7 @@
 """Whether a stream would load at a destination: the first refusal in QEMU's words, all others, and what to change."""
 
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from ..formats.qevm import SectionType
 from ..model import Stream
@@ -61,6 +61,8 @@ def check(stream: Stream, about: Description, receiver: Receiver | None = None) 
     where = destination(about, stream)
     found = found_in(stream, tuple((where.blocks or {}).items()) or None)
     told = outcomes(stream, found, (one,), where)[one.name]
+    if told.loads and where.devices is None and any(stream.sections.of_types(SectionType.FULL)):
+        told = replace(told, loads=None, reason="the description does not tell what devices the destination has")
     return Answer(one, told, tuple(_differences(stream, about, where, one)))
 
 

@@ -87,7 +87,7 @@ def concluded(split: Shared) -> Verdict:
     """The verdict on findings that causes have shared out among themselves."""
     found, stream = split.found, split.found.stream
     harms = [_harm(split, i) for i in range(len(split.names))]
-    made = [_cause(split, i, h) for i, h in enumerate(harms)]
+    made = _less_sure(split, [_cause(split, i, h) for i, h in enumerate(harms)])
     causes = _breaks_first(sorted(made, key=_weight))
     begun = [_row(stream, c) for c in causes if c.name in _CHANGES_PAGES]
     first = min((row for row in (*begun, *(h.first for h in harms)) if row is not None), default=None)
@@ -167,6 +167,20 @@ def _cause(split: Shared, index: int, done: Harm) -> Cause:
         first_offset=first.offset,
         explains=dict(split.explains(index)),
     )
+
+
+def _less_sure(split: Shared, causes: list[Cause]) -> list[Cause]:
+    """The causes, none of those that hypotheses name certain where there are several, or damage that nothing explains.
+
+    Each hypothesis was tested against others as if it were alone. One damage in two places can look like two.
+    """
+    tried = [given is not None for given in split.causes]
+    if sum(tried) < 2 and not (any(tried) and CauseName.UNKNOWN in split.names):
+        return causes
+    return [
+        replace(c, sure=Sure.LIKELY) if is_tried and c.sure is Sure.CERTAIN else c
+        for c, is_tried in zip(causes, tried, strict=True)
+    ]
 
 
 def _first(split: Shared, index: int) -> Finding:

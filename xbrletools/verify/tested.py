@@ -79,7 +79,9 @@ def tested(split: Shared) -> Shared:
     _fold(split, marks, asked)
     given_by = (*split.causes, *causes)
     told = Shared(split.found, (*split.names, *(c.name for c in causes)), tuple(marks), loose, given_by)
-    return split if _contradicts(told, split) else _without_empty(told)
+    if _contradicts(told, split) or _is_grid_alone(told, split):
+        return split
+    return _without_empty(told)
 
 
 def _fold(split: Shared, marks: list[Share], asked: Sequence[int]) -> None:
@@ -122,6 +124,17 @@ def _contradicts(told: Shared, before: Shared) -> bool:
     asked = any(name in _OPEN for name in before.names)
     broken = [i for i, c in enumerate(told.causes) if c is not None and set(c.candidates or (c.name,)) & set(_BREAKS)]
     return not asked and bool(broken) and not any(told.explains(i).keys() - {rules.PAGE_NEVER_SENT.id} for i in broken)
+
+
+def _is_grid_alone(told: Shared, before: Shared) -> bool:
+    """Whether only the grid of sections speaks for missing records, and nothing else was found.
+
+    A sound stream that another program has written anew can look the same from where its records have other sizes.
+    """
+    if any(name in _OPEN for name in before.names):
+        return False
+    tried = [(i, c) for i, c in enumerate(told.causes) if c is not None]
+    return all(c.name is CauseName.RECORDS_MISSING and not told.explains(i) for i, c in tried)
 
 
 def _is_worth_it(split: Shared) -> bool:

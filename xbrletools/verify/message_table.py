@@ -145,6 +145,12 @@ OTHERS: tuple[Message, ...] = (
         "QEMU 7.2, hw/pci/pci.c",
     ),
     Message(
+        "irq state {}: must be 0 or 1.",
+        "A line of a PCI device's interrupt is neither low nor high. No sender writes that.",
+        _DAMAGED,
+        "QEMU 7.2, hw/pci/pci.c",
+    ),
+    Message(
         "Features {} unsupported. Allowed features: {}",
         "The guest uses features of a virtio device that the destination's device does not offer.",
         "Give the device the same options, and use the same machine version.",

@@ -204,7 +204,6 @@ DEVICE_VALUE = _rule(
     "device-value",
     _W,
     "a field of a device holds what senders never write for its type: damage; receivers may refuse it",
-    messages=("irq state {}: must be 0 or 1.",),
 )
 SUBSECTION_PLACE = _rule(
     "subsection-place", _W, "a subsection that is not known, or not where it belongs; receivers may refuse it"

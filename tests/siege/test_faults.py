@@ -176,12 +176,12 @@ def test_an_interrupt_at_any_moment_is_130_and_leaves_nothing(tmp_path, writer):
 SHRINKING = """
 import os, sys
 from xbrletools.__main__ import start
-from xbrletools.capture import Capture
-real = Capture.verify
-def shrinking(self, *more):
+from xbrletools.verify import checker
+real = checker.found_in
+def shrinking(stream, *more):
     os.truncate(sys.argv[2], 1 << 16)
-    return real(self, *more)
-Capture.verify = shrinking
+    return real(stream, *more)
+checker.found_in = shrinking
 sys.exit(start())
 """
 

@@ -86,7 +86,7 @@ def _browse(data: bytes) -> None:
         session.read()
         session.finish()
         for finding in capture.verify():
-            session.add_finding(finding)
+            session.add_finding(finding, -1)
         for row in (0, 1, len(session) // 2, len(session) - 1, len(session)):
             record = session.record(row)
             for step in (1, -1):

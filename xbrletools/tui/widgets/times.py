@@ -1,4 +1,4 @@
-"""Bars of time to click on: the versions of one page, and a slider through all records."""
+"""The versions of one page, as a line to click on."""
 
 from collections.abc import Callable
 from typing import NamedTuple
@@ -62,39 +62,3 @@ class Timeline(Caption):
         """Tell which version lies under the mouse."""
         if event.x >= self.start:
             self.post_message(self.Pressed(self.first + (event.x - self.start) // _CELLS))
-
-
-class Slider(Caption):
-    """The chosen row among all rows."""
-
-    DEFAULT_CSS = """
-    Slider { height: 1; }
-    """
-
-    class Pressed(Message):
-        """A place on the bar was clicked: ``place`` of ``room``, from the left."""
-
-        def __init__(self, place: int, room: int) -> None:
-            super().__init__()
-            self.place = place
-            self.room = room
-
-    def __init__(self) -> None:
-        super().__init__(id="slider")
-        self.start = 0
-        self.room = 1
-
-    def show_place(self, label: str, row: int, rows: int) -> None:
-        """Show where ``row`` is among ``rows``."""
-        self.start = len(label) + 1
-        self.room = max(1, self.size.width - self.start - 2)
-        at = min(self.room - 1, row * self.room // max(1, rows))
-        self.show_line(
-            [(label, "strong"), ("[" + "=" * at, ""), ("|", "reverse"), ("-" * (self.room - at - 1) + "]", "dim")]
-        )
-
-    def on_click(self, event: events.Click) -> None:
-        """Tell which place lies under the mouse."""
-        place = event.x - self.start
-        if 0 <= place < self.room:
-            self.post_message(self.Pressed(place, self.room))

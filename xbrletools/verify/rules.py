@@ -146,7 +146,7 @@ UNKNOWN_SECTION = _rule(
     _ALL,
     messages=("Unknown savevm section {}", "Unknown section {}"),
 )
-UNKNOWN_OWNER = _rule("unknown-owner", _E, "a section that receivers have no handler for", _ALL - _TODAY)
+UNKNOWN_OWNER = _rule("unknown-owner", _E, "a section that receivers do not handle", _ALL - _TODAY)
 BAD_BLOCK_RECORD = _rule("bad-block-record", _E, "not a record of a block migration section", _ALL)
 BAD_FOOTER = _rule(
     "bad-footer",

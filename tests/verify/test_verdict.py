@@ -233,3 +233,8 @@ def test_of_several_causes_that_hypotheses_name_none_is_certain() -> None:
     for data, sure in ((one, {Sure.CERTAIN}), (two, {Sure.LIKELY})):
         told = xbrletools.open(bytes(data)).verdict()
         assert {c.sure for c in told.causes} == sure, [str(c.name) for c in told.causes]
+
+
+def test_a_stream_that_ends_in_order_and_lacks_ram_is_incomplete_and_not_damaged(corpus: Callable[[str], Any]) -> None:
+    found = xbrletools.open(corpus("cases/devices/early-section-before-ram-11.1.head.bin")).verdict()
+    assert (found.status, [c.name for c in found.causes]) == (Status.INCOMPLETE, [CauseName.TRUNCATED])

@@ -58,7 +58,7 @@ def tested(split: Shared) -> Shared:
     causes = [_placed(split.found.stream, c) for c in told_causes if c.name is not CauseName.UNKNOWN]
     if not causes:
         return split
-    asked = [i for i, name in enumerate(split.names) if name in _OPEN]
+    asked = [i for i, name in enumerate(split.names) if name in _open(split)]
     asked += [i for i, name in enumerate(split.names) if name is CauseName.CHANNEL_MISSING and _made_up(split, causes)]
     first = len(split.names)
     loose = split.loose.copy()
@@ -82,6 +82,11 @@ def tested(split: Shared) -> Shared:
     if _contradicts(told, split) or _is_grid_alone(told, split):
         return split
     return _without_empty(told)
+
+
+def _open(split: Shared) -> tuple[CauseName, ...]:
+    """The causes that hypotheses may take the place of. A stream that ends in order and lacks RAM was not cut."""
+    return tuple(n for n in _OPEN if n is not CauseName.TRUNCATED or not split.found.stream.facts.complete)
 
 
 def _fold(split: Shared, marks: list[Share], asked: Sequence[int]) -> None:
@@ -121,7 +126,7 @@ def _placed(stream: Stream, cause: Cause) -> Cause:
 
 def _contradicts(told: Shared, before: Shared) -> bool:
     """Whether hypotheses see a break in framing where the scan read on, and no rule found anything that follows."""
-    asked = any(name in _OPEN for name in before.names)
+    asked = any(name in _open(before) for name in before.names)
     broken = [i for i, c in enumerate(told.causes) if c is not None and set(c.candidates or (c.name,)) & set(_BREAKS)]
     return not asked and bool(broken) and not any(told.explains(i).keys() - {rules.PAGE_NEVER_SENT.id} for i in broken)
 
@@ -131,7 +136,7 @@ def _is_grid_alone(told: Shared, before: Shared) -> bool:
 
     A sound stream that another program has written anew can look the same from where its records have other sizes.
     """
-    if any(name in _OPEN for name in before.names):
+    if any(name in _open(before) for name in before.names):
         return False
     tried = [(i, c) for i, c in enumerate(told.causes) if c is not None]
     return all(c.name is CauseName.RECORDS_MISSING and not told.explains(i) for i, c in tried)
@@ -148,7 +153,7 @@ def _is_worth_it(split: Shared) -> bool:
     ):
         return False
     signs = any(mark.rule in _SIGNS and mark.rule not in _USUAL for mark in split.found.marks)
-    return signs or any(name in _OPEN for name in split.names) or stream.data.size <= SMALL
+    return signs or any(name in _open(split) for name in split.names) or stream.data.size <= SMALL
 
 
 def _made_up(split: Shared, causes: Sequence[Cause]) -> bool:

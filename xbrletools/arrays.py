@@ -21,10 +21,17 @@ def reserve(shape: tuple[int, ...], dtype: DTypeLike, grows: bool = False) -> ND
 
     An array that ``grows`` is filled from its beginning on. Past `SMALL` bytes its memory comes in large pages, which
     is faster.
+
+    Raises:
+        MemoryError: the address space does not have so much room.
     """
     kind = np.dtype(dtype)
     count = prod(shape)
-    buffer = mmap.mmap(-1, max(1, count * kind.itemsize), flags=mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS | _NORESERVE)
+    size = max(1, count * kind.itemsize)
+    try:
+        buffer = mmap.mmap(-1, size, flags=mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS | _NORESERVE)
+    except (OSError, OverflowError) as error:  # OverflowError: more than any address space has
+        raise MemoryError(f"an array of {size:,} bytes does not fit into the address space") from error
     if grows and len(buffer) > SMALL and hasattr(mmap, "MADV_HUGEPAGE"):
         with suppress(OSError):  # a kernel without large pages
             buffer.madvise(mmap.MADV_HUGEPAGE, SMALL)

@@ -1,6 +1,7 @@
 """`xbrle describe`, `xbrle check` and `xbrle why`, on samples, on other files and on wrong ones."""
 
 import json
+import os
 
 import pytest
 
@@ -114,6 +115,28 @@ class TestWhy:
         assert status == 0
         assert "Missing section footer for timer\n    means    " in out
         assert run(capsys, "why", "all is well")[0] == 1
+
+    @pytest.mark.parametrize("name", ["missing.log", "no/such/file", "two words.txt", "/var/log/nothing"])
+    def test_the_name_of_a_missing_file_is_not_a_line(self, name, capsys):
+        status, out, err = run(capsys, "why", name)
+        assert (status, out) == (2, "")
+        assert err.startswith(f"xbrle: {name}: there is no such file")
+
+    def test_a_line_that_names_a_file_is_a_line(self, capsys):
+        assert run(capsys, "why", "error while loading state for instance 0x0 of device '0000:00:02.0/vga'")[0] == 0
+
+    def test_a_folder_is_not_a_line(self, capsys, tmp_path):
+        status, _, err = run(capsys, "why", tmp_path)
+        assert (status, err) == (2, f"xbrle: {tmp_path}: Is a directory\n")
+
+    def test_a_pipe_can_be_a_log(self, capsys, tmp_path):
+        read, write = os.pipe()
+        os.write(write, b"one\nFound a zero page with value 65\n")
+        os.close(write)
+        status, out, _ = run(capsys, "why", f"/dev/fd/{read}")
+        os.close(read)
+        assert status == 0
+        assert "line 2: " in out
 
     def test_a_log_and_a_stream_give_the_record(self, capsys, tmp_path):
         (tmp_path / "S").write_bytes(building.stream(building.record(building.Flag.COMPRESS, 0, b"A", b"pc.ram")))

@@ -149,12 +149,12 @@ def test_a_wrong_filter_is_one_line_and_exit_2(capsys):
     assert "character 6" in err
 
 
-def test_a_reader_that_goes_away_is_no_error():
+def test_a_reader_that_goes_away_ends_the_list_in_silence():
     process = subprocess.run(
         f"{sys.executable} -m xbrletools dump samples/posted-8m.bin | head -1; echo ${{PIPESTATUS[0]}}",
         shell=True, executable="/bin/bash", cwd=ROOT, capture_output=True, text=True, check=True,
     )  # fmt: skip
-    assert process.stdout.splitlines()[-1] == "0"
+    assert process.stdout.splitlines()[-1] == "141"
     assert process.stderr == ""
 
 

@@ -16,7 +16,9 @@ from pathlib import Path
 import pytest
 
 from tests.conftest import SAMPLES
+from tests.siege.bombs import BOMBS
 from tests.siege.mutations import shortened
+from tests.streams import StreamBuilder, noise
 from xbrletools import cli
 
 XBRLE = [sys.executable, "-m", "xbrletools"]
@@ -109,17 +111,98 @@ def test_a_folder_that_is_not_there_or_is_no_folder_is_one_line(tmp_path, writer
     assert _files(tmp_path) == ["file"]
 
 
-@pytest.mark.parametrize("command", [["dump", SAMPLE], ["dump", SAMPLE, "--json"], ["verify", SAMPLE, "--limit", "0"]])
-def test_a_reader_that_leaves_ends_the_command_quietly(command):
-    running = subprocess.Popen(
-        [*XBRLE, *map(str, command)], cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
-    )
-    assert running.stdout is not None and running.stderr is not None
-    assert running.stdout.readline()
-    running.stdout.close()
-    assert running.stderr.read() == ""
-    assert running.wait() == 0
-    running.stderr.close()
+def _without_reader(words: list[object], read: int) -> int:
+    """The status of a command whose reader leaves after ``read`` bytes. Nothing is said of that."""
+    ended = subprocess.run(
+        ["bash", "-c", f'"$@" | head -c {read} >/dev/null; exit ${{PIPESTATUS[0]}}', "bash", *XBRLE, *map(str, words)],
+        cwd=ROOT, capture_output=True, text=True, check=False,
+    )  # fmt: skip
+    assert "ipe" not in ended.stderr
+    assert "Traceback" not in ended.stderr
+    return ended.returncode
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        ["dump", SAMPLE],
+        ["dump", SAMPLE, "--json"],
+        ["page", SAMPLE, "0x0"],
+        ["grep", SAMPLE, "--hex", "00"],
+        ["log", SAMPLE, "--end", "receiver"],
+        ["extract", SAMPLE, "--block", "pc.ram", "-o", "-"],
+        ["transcode", SAMPLE, "--policy", "none", "-o", "-"],
+    ],
+)
+def test_a_reader_that_leaves_ends_a_list_in_silence_with_the_status_of_sigpipe(words):
+    assert _without_reader(words, 0) == 141
+
+
+@pytest.fixture
+def corrupt(tmp_path):
+    """A capture with a delta whose sum fails at the end, and many findings before."""
+    old, new = noise(1), noise(1)
+    new[:9] ^= 1
+    stream = StreamBuilder(flags=3).page(0, old)
+    for _ in range(2000):
+        stream.delta(0, old, new, checksum=1)
+    path = tmp_path / "corrupt.bin"
+    path.write_bytes(stream.end().bytes())
+    return path
+
+
+@pytest.mark.parametrize("read", [0, 1])
+@pytest.mark.parametrize(
+    ("words", "status"),
+    [
+        (["verify", SAMPLE], 0),
+        (["verify", "CORRUPT"], 1),
+        (["verify", "CORRUPT", "--limit", "0"], 1),
+        (["verify", "CORRUPT", "--json"], 1),
+        (["verify", "CORRUPT", "--receiver", "debug"], 1),
+        (["diff", SAMPLE, "CORRUPT"], 1),
+        (["diff", SAMPLE, "CORRUPT", "--json"], 1),
+        (["diff", SAMPLE, SAMPLE], 0),
+        (["info", "CORRUPT"], 0),
+        (["why", "Found a zero page with value 65"], 0),
+    ],
+)
+def test_a_reader_that_leaves_does_not_change_a_verdict(words, status, read, corrupt):
+    assert _without_reader([corrupt if w == "CORRUPT" else w for w in words], read) == status
+
+
+LITTLE = 4_000_000  # KiB of address space: enough for the program, and not for what is claimed
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        ["verify", "S"],
+        ["extract", "S", "-o", "OUT"],
+        ["grep", "S", "x"],
+        ["diff", SAMPLE, "S"],
+        ["simulate", "--capture", "S"],
+        ["whatif", "S"],
+        ["report", "S", "-o", "OUT"],
+        ["salvage", "S"],
+        ["info", "LARGE"],
+    ],
+)
+def test_a_claim_over_the_address_space_is_one_line_with_the_file_the_reason_and_what_to_do(words, tmp_path):
+    (tmp_path / "S").write_bytes(BOMBS["one page of 128 GiB"]())
+    (tmp_path / "LARGE").write_bytes(b"QEVM")
+    os.truncate(tmp_path / "LARGE", 20 << 30)
+    named = {name: str(tmp_path / name) for name in ("S", "LARGE", "OUT")}
+    ended = subprocess.run(
+        ["sh", "-c", f'ulimit -v {LITTLE}; exec "$@"', "sh", *XBRLE, *(named.get(w, str(w)) for w in words)],
+        cwd=ROOT, capture_output=True, text=True, check=False,
+    )  # fmt: skip
+    assert ended.returncode == 2
+    (line,) = ended.stderr.splitlines()
+    assert named["LARGE" if "LARGE" in words else "S"] in line
+    assert "bytes do" in line or "137,438,953,472 bytes does not fit into the address space" in line
+    assert f"{LITTLE << 10:,} bytes of it (ulimit -v): raise that" in line
+    assert not (tmp_path / "OUT").exists()
 
 
 BEGUN = """

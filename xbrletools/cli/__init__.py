@@ -17,12 +17,13 @@ from .. import __version__
 from ..errors import XbrleError
 from ..interrupts import LAST_ACTS, interruptible
 from ..text import label
-from .writer import flush, give_up_output, say
+from .writer import flush, give_up_output, outlive_reader, say
 from .writer import warn as warn  # every command has it from here
 
 EXIT_FINDINGS = 1  # findings of severity error, a difference, or damaged input that was read as far as possible
 EXIT_UNREADABLE = 2  # cannot be read, cannot be written, or wrong usage
 EXIT_INTERRUPTED = 130
+EXIT_READER_GONE = 141  # what reads our output ended first: what a shell says of a program that SIGPIPE ended
 
 #: Every command and what it does; `xbrletools.cli.NAME` has it as `command`.
 COMMANDS = {
@@ -54,6 +55,8 @@ COMMANDS = {
     "report": "Write one HTML page of all that is known about a capture.",
 }
 
+#: Those whose exit status is a verdict. They keep it when the program that reads their output ends early.
+VERDICTS = frozenset(("info", "verify", "stats", "diff", "salvage", "check", "why", "converge", "sender", "vectors"))
 
 #: The options that say how S is read; `xbrletools.cli.options` has them.
 HOW_TO_READ = frozenset(
@@ -74,7 +77,7 @@ HOW_TO_READ = frozenset(
 
 
 class _ReaderGone(Exception):  # noqa: N818 - this is not an error
-    """The program that reads our output has ended, which it may do at any time."""
+    """The program that reads our output has ended."""
 
 
 class _Stopped(Exception):  # noqa: N818 - this is not an error
@@ -96,7 +99,7 @@ class _Lazy(click.Group):
         return command
 
     def invoke(self, ctx: click.Context) -> Any:
-        """Run a command. A reader of our output that has ended is not an error, for which click would exit with 1."""
+        """Run a command. For a reader of our output that has ended, click would exit with 1, which means findings."""
         if not _kept:
             guard()
         try:
@@ -114,7 +117,8 @@ class _Lazy(click.Group):
 @click.group(cls=_Lazy, context_settings={"help_option_names": ["-h", "--help"]})
 @click.version_option(__version__, prog_name="xbrle")
 @click.option("--debug", is_flag=True, help="Show the traceback of an internal error.")
-def cli(debug: bool) -> None:
+@click.pass_context
+def cli(context: click.Context, debug: bool) -> None:
     """Inspect QEMU migration streams: list their records, rebuild guest memory, find what is wrong.
 
     S stands for a capture: a file that holds a migration stream, for example a recorded live migration, a savevm
@@ -124,11 +128,13 @@ def cli(debug: bool) -> None:
     words.
 
     Exit status 0: all is well. 1: errors, differences or missing data were found. 2: the input cannot be read, the
-    output cannot be written, or the usage is wrong. 130: interrupted.
+    output cannot be written, or the usage is wrong. 130: interrupted. 141: the program that reads the output ended
+    early; commands whose status is a verdict, such as verify, diff and check, give the verdict all the same.
 
     To start with: xbrle info S, then xbrle verify S.
     """
     del debug  # `main` looks for it itself: a wrong command line never comes here
+    outlive_reader(context.invoked_subcommand in VERDICTS)
 
 
 _SHRUNK = b"xbrle: a file that was being read has shrunk or its disk fails. Copy the file, then run xbrle on the copy\n"
@@ -184,7 +190,7 @@ def _run(arguments: Sequence[str] | None) -> int:
         return EXIT_UNREADABLE
     except (BrokenPipeError, _ReaderGone):
         give_up_output()
-        return 0
+        return EXIT_READER_GONE
     except OSError as error:
         warn(f"{error.filename}: {error.strerror}" if error.filename is not None else error.strerror or str(error))
         return EXIT_UNREADABLE

@@ -9,7 +9,7 @@ import click
 
 from ..errors import XbrleError
 from . import warn
-from .options import before, examples
+from .options import before, examples, naming
 from .saving import Output, writing
 
 if TYPE_CHECKING:
@@ -66,7 +66,7 @@ def _of_capture(path: str) -> "tuple[Description, int]":
     from ..analysis.destination import of_capture
     from ..capture import open_capture
 
-    with open_capture(path) as opened:
+    with naming(path), open_capture(path) as opened:
         found = of_capture(opened.stream)
     if found.devices is None:
         warn(f"{path}: it does not have a VM description, so its devices are not known")

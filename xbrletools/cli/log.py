@@ -11,7 +11,7 @@ from ..text import shown
 from . import EXIT_FINDINGS, warn
 from .options import before, examples, ram_addresses, salvaging
 from .output import report
-from .writer import say, write
+from .writer import outlive_reader, say, write
 
 LINE_SHOWN = 200  # bytes of a real line, which may be of any length
 
@@ -59,6 +59,7 @@ def command(opened: Capture, end: str, check: str | None, bases: tuple[tuple[byt
     if opened.damage is not None and not opened.salvaged:
         warn(f"{opened.damage.message} (at offset {opened.damage.offset:#x})")
     if check is not None:
+        outlive_reader(True)  # the status is the verdict on the log
         return _check(written, check)
     for piece in miglog.text(written.log):
         write(piece.decode())

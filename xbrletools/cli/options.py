@@ -5,8 +5,9 @@ import inspect
 import math
 import os
 import re
-from collections.abc import Callable, Mapping
-from contextlib import suppress
+import resource
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -310,6 +311,26 @@ def opening(options: Mapping[str, Any]) -> "Capture":
     )
 
 
+@contextmanager
+def naming(*paths: str) -> Iterator[None]:
+    """Where memory does not suffice for what is read of these files, say so with their names, and what to do next.
+
+    Raises:
+        XbrleError: memory does not suffice.
+    """
+    try:
+        yield
+    except MemoryError as error:
+        limit = resource.getrlimit(resource.RLIMIT_AS)[0]
+        least = "info, dump, stats and top need the least memory"
+        room = f"This process may have {limit:,} bytes of it (ulimit -v): raise that"
+        if limit == resource.RLIM_INFINITY:
+            room = "The system does not have more"
+        reason = str(error) or "there is not enough memory"
+        names = " and ".join("standard input" if path == "-" else path for path in paths)
+        raise XbrleError(f"{names}: {reason}. {room}; {least}") from error
+
+
 def say_beside(names: str) -> None:
     """Say which files were taken beside S. The browser shows them in its overview instead."""
     if click.get_current_context().info_name != "tui":
@@ -324,7 +345,8 @@ def reading_with(**fixed: Any) -> Decorator:
 
         @functools.wraps(function)
         def with_capture(*arguments: Any, **options: Any) -> Any:
-            with opening(options | fixed) as opened:
+            read = [options[name] for name in ("capture", "other") if options.get(name) is not None]
+            with naming(*read), opening(options | fixed) as opened:
                 kept = {name: value for name, value in options.items() if name in own or name not in _OPENING}
                 return function(*arguments, opened=opened, **kept)
 

@@ -9,7 +9,7 @@ import click
 from ..errors import XbrleError
 from ..text import size
 from . import warn
-from .options import Finite, examples, json_object, refuse, say_beside
+from .options import Finite, examples, json_object, naming, refuse, say_beside
 from .writer import say
 
 if TYPE_CHECKING:
@@ -93,8 +93,9 @@ def command(
         from ..capture import open_capture
 
         link = Link(bandwidth or GIGABIT, latency or 0.0, channels, per_channel)
-        opened = open_capture(capture or "-", channels=channel, beside=None if no_beside else say_beside)
-        found = _of_capture(opened, link, CACHE if cache is None else cache)
+        with naming(capture or "-"):
+            opened = open_capture(capture or "-", channels=channel, beside=None if no_beside else say_beside)
+            found = _of_capture(opened, link, CACHE if cache is None else cache)
     if as_json:
         say(json.dumps({name: asdict(outcome) for name, outcome in found.items()} | {"published": published}))
     else:

@@ -1,15 +1,19 @@
 """`xbrle why`: what a log line of a migration means."""
 
+import io
 import json
-from collections.abc import Iterable
+import re
+from collections import deque
+from collections.abc import Iterable, Iterator
+from itertools import chain
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, BinaryIO
 
 import click
 
 from ..errors import XbrleError
 from . import EXIT_FINDINGS, warn
-from .options import examples
+from .options import examples, naming
 from .writer import say, write
 
 if TYPE_CHECKING:
@@ -17,6 +21,8 @@ if TYPE_CHECKING:
 
 FORMAT = 1
 LOG_MAX = 1 << 26  # bytes of a log that are read, from its end
+_PIECE = 1 << 20
+_FILE_NAME = re.compile(r"\S*/\S*|\S+\.[a-z][a-z0-9]{0,4}|.+\.(log|txt|gz|xz|zst|bz2)", re.IGNORECASE)
 
 
 @click.command(
@@ -39,21 +45,24 @@ def command(line: str, capture: str | None, as_json: bool) -> int:
     from ..verify.why import explained, lines_of
 
     log = _log(line)
-    if log is None:
-        found = explained(line)
-        listed: list[tuple[int | None, str, list[Explained]]] = [(None, line, found)] if found else []
-    else:
-        listed = [*lines_of(log)]
-    if not listed:
+    found = explained(line) if log is None else []
+    listed: Iterator[tuple[int | None, str, list[Explained]]] = iter([(None, line, found)] if found else [])
+    if log is not None:
+        listed = lines_of(log)
+    first = next(listed, None)
+    if first is None and log is None and _FILE_NAME.fullmatch(line):
+        raise XbrleError(f"{line}: there is no such file, and nothing is known of these words as a line of a log")
+    if first is None:
         what = "this line" if log is None else "the lines of this log"
         warn(f"nothing is known of {what}; docs/why.md lists the messages that are known")
         return EXIT_FINDINGS
+    listed = chain([first], listed)
     if capture is None:
         return _answer(listed, None, as_json)
     from ..capture import open_capture
     from ..verify.why import Places
 
-    with open_capture(capture) as opened:
+    with naming(capture), open_capture(capture) as opened:
         return _answer(listed, Places(opened.stream), as_json)
 
 
@@ -68,26 +77,32 @@ def _answer(listed: "Iterable[tuple[int | None, str, list[Explained]]]", places:
     return 0
 
 
-def _log(line: str) -> list[str] | None:
-    """The lines of the file of this name, or None where there is no such file.
+def _log(line: str) -> Iterator[str] | None:
+    """The lines of the file of this name, one at a time, or None where there is no such file.
 
     Raises:
         XbrleError: it cannot be read.
     """
     path = Path(line)
     try:
-        if "\n" in line or not path.is_file():
+        if "\n" in line or not path.exists():
             return None
         with path.open("rb") as file:
-            size = file.seek(0, 2)
-            file.seek(max(0, size - LOG_MAX))
-            return file.read(LOG_MAX).decode("utf-8", "backslashreplace").splitlines()
+            text = io.TextIOWrapper(io.BytesIO(_tail(file)), "utf-8", "backslashreplace")
+            return (each.rstrip("\n") for each in text)
     except ValueError:  # a name that no file can have
         return None
     except OSError as error:
         if error.errno in (36, 2, 20):  # too long for a name, or not there: it is a line
             return None
         raise XbrleError(f"{line}: {error.strerror or error}") from None
+
+
+def _tail(file: BinaryIO) -> bytes:
+    """The last `LOG_MAX` bytes of a file, which may be a pipe."""
+    if file.seekable():
+        file.seek(max(0, file.seek(0, 2) - LOG_MAX))
+    return b"".join(deque(iter(lambda: file.read(_PIECE), b""), LOG_MAX // _PIECE))
 
 
 def _as_object(number: int | None, one: "Explained", where: "list[Place]") -> dict[str, Any]:

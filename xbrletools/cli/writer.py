@@ -21,6 +21,16 @@ _PAGE = 79  # columns of prose on standard output
 _NEXT = "  "  # what a line that goes on begins with
 _CHUNKS = 1 << 12  # pieces of JSON that are printed together
 _HARMLESS = re.compile("([\n\t])")
+_outlives = False  # see `outlive_reader`
+
+
+def outlive_reader(wanted: bool) -> None:
+    """Whether the command goes on when nobody reads its text any more. What it then prints goes nowhere.
+
+    This is for commands whose exit status is a verdict: the reader's end must not replace it.
+    """
+    global _outlives
+    _outlives = wanted
 
 
 def is_coloured() -> bool:
@@ -112,7 +122,7 @@ class RawOutput:
             XbrleError: they cannot be written.
             BrokenPipeError: nobody reads them any more.
         """
-        with _writing() as out:
+        with _writing(text=False) as out:
             return out.buffer.write(data)
 
 
@@ -183,14 +193,16 @@ def give_up_output() -> None:
 
 
 @contextmanager
-def _writing() -> Iterator[TextIO]:
-    """Standard output. Where it cannot be written, the error says so."""
+def _writing(text: bool = True) -> Iterator[TextIO]:
+    """Standard output, for ``text`` or for raw bytes. Where it cannot be written, the error says so."""
     if sys.stdout is None:
         raise XbrleError("standard output is closed, and there is something to write to it")
     try:
         yield sys.stdout
     except BrokenPipeError:
-        raise
+        if not (text and _outlives):
+            raise
+        give_up_output()
     except OSError as error:
         give_up_output()
         raise XbrleError(f"standard output: {error.strerror or error}") from error

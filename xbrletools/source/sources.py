@@ -270,10 +270,21 @@ Source = MappedSource | PipeSource
 
 
 def mapped(file: BinaryIO | io.BufferedRandom) -> mmap.mmap | bytes:
-    """The file's bytes, mapped. An empty file cannot be mapped, so it gives plain empty bytes."""
-    if not os.fstat(file.fileno()).st_size:
+    """The file's bytes, mapped. An empty file cannot be mapped, so it gives plain empty bytes.
+
+    Raises:
+        OSError: it cannot be mapped.
+        MemoryError: the address space does not have so much room.
+    """
+    size = os.fstat(file.fileno()).st_size
+    if not size:
         return b""
-    found = MappedFile(file.fileno(), 0, access=mmap.ACCESS_READ)
+    try:
+        found = MappedFile(file.fileno(), 0, access=mmap.ACCESS_READ)
+    except OSError as error:
+        if error.errno != errno.ENOMEM:
+            raise
+        raise MemoryError(f"its {size:,} bytes do not fit into the address space") from error
     found.descriptor = os.dup(file.fileno())
     weakref.finalize(found, os.close, found.descriptor)
     return found

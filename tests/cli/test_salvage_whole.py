@@ -53,6 +53,7 @@ def test_a_tiny_stream_that_is_whole_is_salvaged_as_it_is_read(data, tmp_path, c
 @pytest.mark.parametrize(
     "name",
     [
+        "cases/damage/hostile.bin",
         "cases/devices/q35-virtiomem-11.1.bin",
         "cases/devices/timer-false-footer-11.1.bin",
         "cases/devices/xen-save-devices-state.bin",

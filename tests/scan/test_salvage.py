@@ -2,6 +2,7 @@
 
 import os
 import random
+import struct
 from functools import cache
 
 import numpy as np
@@ -14,6 +15,8 @@ from tests.streams import PAGE, StreamBuilder, noise
 from xbrletools.cli.salvage import report
 from xbrletools.errors import XbrleError
 from xbrletools.export.clean import write_stream
+from xbrletools.formats import qevm
+from xbrletools.formats.ram import Flag
 from xbrletools.memory.image import State
 from xbrletools.model import Certainty
 
@@ -241,3 +244,56 @@ def test_two_gaps_without_a_record_between_them_are_two_doubts(junk):
     assert len(capture.doubts) >= len(capture.gaps) >= 1
     image = capture.memory()
     assert image.state[13] == State.RECOVERED
+
+
+ROUND = 32  # pages of the block below
+
+
+def rounds(name: bytes = b"pc.ram", section_id: int = 2) -> bytes:
+    """Three sweeps over a block of this name, in PARTs of 8 records of a RAM section with this id."""
+    out = StreamBuilder({name: ROUND * PAGE})
+    for i in range(3 * ROUND):
+        out.page(i % ROUND * PAGE, noise(i), name)
+        if i % 8 == 7:
+            out.part()
+    data, end = out.end().bytes(), struct.pack(">Q", Flag.EOS)
+    for before, kind in ((b"QEVM\0\0\0\3", 1), (end, 2), (end, 3)):
+        head = before + bytes([kind])
+        data = data.replace(head + qevm.SectionPart.build({"section_id": 2}), head + struct.pack(">I", section_id))
+    return data
+
+
+@pytest.mark.parametrize("section_id", [0, 1, 4095, 4096, 70_000, 1 << 31, (1 << 32) - 1])
+def test_a_ram_section_whose_start_is_lost_can_have_any_id(section_id):
+    data = rounds(section_id=section_id)
+    salvaged = salvage(data[len(data) // 3 :])
+    assert len(salvaged.gaps) == 1
+    assert len(salvaged.records.by_number) >= 2 * ROUND - 2
+    ids = {s.owner.section_id for s in salvaged.facts.sections if s.owner is not None}
+    assert ids - {0} == {section_id} - {0}  # 0 stands for that of the section that begins before the capture does
+
+
+def test_an_unusual_id_that_comes_once_is_not_believed():
+    data = bytearray(rounds()[PAGE:])
+    part = struct.pack(">QBI", Flag.EOS, 2, 2)
+    at = data.index(part, len(data) // 2) + len(part) - 4
+    data[at : at + 4] = struct.pack(">I", 70_000)
+    salvaged = salvage(bytes(data))
+    assert 70_000 not in {s.owner.section_id for s in salvaged.facts.sections if s.owner is not None}
+    assert len(salvaged.records.by_number) >= 3 * ROUND - 4
+
+
+@pytest.mark.parametrize("name", [b"m", b"a b", b"\x1b[31mred", "caf\u00e9".encode(), b"\xff" * 255, b"[bold]x[/]\n"])
+def test_a_block_can_have_any_name_that_its_records_have_too(name):
+    data = rounds(name)
+    half = len(data) // 2
+    salvaged = salvage(data[:half] + bytes(2000) + data[half + 2000 :])
+    assert salvaged.facts.has_start
+    assert [(b.name, b.length) for b in salvaged.blocks] == [(name, ROUND * PAGE)]
+    assert len(salvaged.records.by_number) >= 3 * ROUND - 3
+
+
+def test_a_damaged_name_of_the_list_is_not_believed():
+    data = rounds(b"pc.ram").replace(b"\6pc.ram", b"\6pc.r\x01m", 1)
+    salvaged = salvage(data)
+    assert [b.name for b in salvaged.blocks] == [b"pc.ram"]

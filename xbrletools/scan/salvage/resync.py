@@ -19,7 +19,7 @@ from ...ram.record import WORD, Ending, Extent, comes_to_a_page, extent, is_zlib
 from ...source.sources import MappedSource
 from ..notes import Notes
 from ..ram_reader import LOOK_AHEAD
-from .skeptic import SECTION_ID_MAX, is_allowed, is_name, longest, page_flags, ram_ids, ram_owner
+from .skeptic import Skeptic, is_allowed, is_name, longest, page_flags, ram_ids, ram_owner
 
 ENOUGH = 10  # evidence at which a chain of records is not looked at further
 BELIEVED = 6  # evidence that a resumption needs
@@ -43,12 +43,13 @@ class Chain:
 
 
 class Resync:
-    """The search for a resumption in the bytes of ``source``, by what ``notes`` know of the capture."""
+    """The search for a resumption in the bytes of ``source``, by what ``notes`` and ``judge`` know of the capture."""
 
-    def __init__(self, source: MappedSource, notes: Notes) -> None:
+    def __init__(self, source: MappedSource, notes: Notes, judge: Skeptic) -> None:
         self._data: NDArray[np.uint8] = source.data
         self._view = source.view
         self._notes = notes
+        self._judge = judge
 
     def find(self, start: int) -> int | None:
         """The first offset from ``start`` on at which a believable chain of records begins.
@@ -202,7 +203,7 @@ class Resync:
             if struct.unpack_from(">Q", view, at)[0] == block_format.Flag.EOS:
                 at += WORD
                 continue
-            if number in ids if ids else number < SECTION_ID_MAX:
+            if number in ids if ids else self._judge.is_ram_id(number):
                 return at, 0
             return None, 0
         return None, 0
@@ -217,7 +218,7 @@ class Resync:
         owner = notes.owners.get(number)
         if owner is not None:
             return head if owner.idstr == ram.IDSTR else None
-        if ram_ids(notes) or not 0 < number < SECTION_ID_MAX:
+        if ram_ids(notes) or not self._judge.is_ram_id(number):
             return None
         notes.owners[number] = ram_owner(notes, number)
         return head

@@ -47,11 +47,11 @@ class Salvager(Scan):
         self._notes.has_start = False
         self._notes.declare([Block(name, length) for name, length in blocks], 0)
         self._data = source.data
-        self._judge = Skeptic(self._notes, bool(blocks))
+        self._judge = Skeptic(self._notes, bool(blocks), source.view)
         self._buffer = Buffer(source)
         self._ram = RamReader(self._buffer, self._notes, self._judge)
         self._container = ContainerReader(self._buffer, self._notes, self._judge, self._ram)
-        self._resync = Resync(source, self._notes)
+        self._resync = Resync(source, self._notes, self._judge)
 
     @property
     def facts(self) -> Facts:

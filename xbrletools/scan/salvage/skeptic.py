@@ -1,6 +1,9 @@
 """What no undamaged sender writes: the judge of salvage, and the same questions to many records at once."""
 
+import re
+from collections.abc import Callable
 from functools import lru_cache
+from itertools import islice
 
 import numpy as np
 from numpy.typing import NDArray
@@ -21,6 +24,8 @@ from ..notes import Notes
 ADDRESS_MAX = 1 << 40  # more than any guest has, where the blocks are not known
 SECTION_ID_MAX = 1 << 12
 VERSION_MAX = 1 << 16  # of a section
+SEARCHES = 64  # of the whole capture, for what only its coming again makes believable
+_EOS = bytes(ram.Word.build(int(Flag.EOS)))
 
 
 def is_name(name: bytes) -> bool:
@@ -53,11 +58,16 @@ def is_allowed(word: int, reading: Reading, notes: Notes) -> bool:
 
 
 class Skeptic:
-    """The judge of salvage. ``given``: the user gave the blocks. ``no_more_ram``: no RAM section is looked for."""
+    """The judge of salvage. ``given``: the user gave the blocks. ``no_more_ram``: no RAM section is looked for.
 
-    def __init__(self, notes: Notes, given: bool) -> None:
+    ``view`` is the capture. An unusual name or id is believed where it comes again: damage does not come twice alike.
+    """
+
+    def __init__(self, notes: Notes, given: bool, view: memoryview) -> None:
         self._notes = notes
         self._given = given
+        self._view = view
+        self._searched: dict[bytes, bool] = {}
         self.no_more_ram = False
 
     def section_type(self, buffer: Buffer, at: int, kind: SectionType) -> None:
@@ -88,10 +98,10 @@ class Skeptic:
     def unannounced(self, at: int, number: int, word: int | None) -> Owner:
         """A section whose START was lost is RAM or an idle block section, by its data."""
         notes = self._notes
-        if 0 < number < SECTION_ID_MAX and word is not None:
-            if word == block_format.Flag.EOS:
+        if word is not None:
+            if word == block_format.Flag.EOS and 0 < number < SECTION_ID_MAX:
                 return Owner(number, block_format.IDSTR, 0, block_format.VERSION)
-            if not ram_ids(notes) and is_allowed(word, notes.reading, notes):
+            if not ram_ids(notes) and is_allowed(word, notes.reading, notes) and self.is_ram_id(number):
                 notes.owners[number] = owner = ram_owner(notes, number)
                 return owner
         raise Stop("unknown-section", at, f"section id {number} was never announced")
@@ -110,7 +120,7 @@ class Skeptic:
     def block_list(self, at: int, total: int) -> None:
         """Only one that adds up, of names."""
         notes = self._notes
-        if sum(b.length for b in notes.blocks) != total or not all(is_name(b.name) for b in notes.blocks):
+        if sum(b.length for b in notes.blocks) != total or not all(map(self._is_block_name, notes.block_index)):
             if not self._given:
                 notes.forget_blocks()
             raise Stop("block-list", at, "the block list does not add up")
@@ -119,6 +129,32 @@ class Skeptic:
         """Only those of the list, where there is one."""
         if name not in self._notes.block_index and (self._notes.has_list or not is_name(name)):
             raise Stop("bad-record", at, "this record names no block of the list")
+
+    def is_ram_id(self, number: int) -> bool:
+        """Whether a RAM section whose START was lost can have this id: a usual one, or one that two PARTs have."""
+        if 0 < number < SECTION_ID_MAX:
+            return True
+        head = bytes([SectionType.PART]) + qevm.SectionPart.build({"section_id": number})
+        before = (_EOS, qevm.Footer.build({"section_id": number}))
+        return self._comes(head, 2, lambda at: self._ends(at, before))
+
+    def _is_block_name(self, name: bytes) -> bool:
+        """Whether a RAM block can be called this: a usual name, or one that a record has."""
+        flags = {f & 0xFF for f in page_flags(self._notes.reading.version, True) if not f & Flag.CONTINUE}
+        return is_name(name) or self._comes(
+            qevm.IdStr.build(name), 1, lambda at: at > 0 and self._view[at - 1] in flags
+        )
+
+    def _ends(self, at: int, with_any: tuple[bytes, ...]) -> bool:
+        """Whether one of these stands right before offset ``at``."""
+        return bytes(self._view[max(0, at - max(map(len, with_any))) : at]).endswith(with_any)
+
+    def _comes(self, what: bytes, times: int, fits: Callable[[int], bool]) -> bool:
+        """Whether these bytes come so many times, each at an offset that ``fits``."""
+        if what not in self._searched and len(self._searched) < SEARCHES:
+            found = (m.start() for m in re.finditer(re.escape(what), self._view))
+            self._searched[what] = len(list(islice(filter(fits, found), times))) == times
+        return self._searched.get(what, False)
 
 
 def ram_ids(notes: Notes) -> set[int]:

@@ -1,6 +1,7 @@
 """`analysis.writes` and `analysis.converge` on guests whose writes are known."""
 
 import json
+import re
 from dataclasses import replace
 
 import numpy as np
@@ -14,11 +15,21 @@ from tests.posted import PAGE, page, stream
 from xbrletools.analysis.arrivals import Arrivals, beside
 from xbrletools.analysis.converge import Answer, Sender, converge, outcome
 from xbrletools.analysis.link import Link
+from xbrletools.analysis.prospects import Timing, answer, prospects
 from xbrletools.analysis.writes import writes_of
 from xbrletools.table import windows
 
 POSTED = SAMPLES / "posted-8m.bin"
 MIB = 1 << 20
+
+
+@pytest.fixture
+def timed(tmp_path):
+    """The sample as if it had come evenly, in ten seconds."""
+    path, data = tmp_path / "S", POSTED.read_bytes()
+    path.write_bytes(data)
+    written(path, data, even(data))
+    return path
 
 
 def recorded(rates: dict[float, int], intervals: list[float], seed: int = 1):
@@ -133,28 +144,86 @@ class TestOutcomes:
 
 
 class TestCommand:
-    def test_the_answer_comes_first_then_the_assumption(self, capsys):
+    def test_without_times_the_answer_is_conditional_and_says_why_with_status_1(self, capsys):
         status, out, err = run(capsys, "converge", POSTED, "--link", "1M")
-        assert (status, err) == (0, "")
-        answer, assumed = " ".join(out.split("\n\n")[0].split()).split("Assumed: ")
-        assert answer.startswith("This migration would not converge over 125.0 kB/s with a downtime limit of 0.3 s: ")
-        assert assumed.startswith("S came at 125.0 kB/s")
-        assert max(len(line) for line in out.split("\n\n")[0].splitlines()) < 80
-        status, out, _ = run(capsys, "converge", POSTED, "--link", "10G", "--recorded", "1M")
-        assert out.startswith("This migration would converge over 1.2 GB/s")
+        assert (status, err) == (1, "")
+        said = " ".join(out.split("\n\n")[0].split())
+        assert said.startswith("If S came at 125.0 kB/s, this migration would not converge over 125.0 kB/s: ")
+        assert said.endswith(
+            "No arrival times lie beside S (xbrle capture writes them), and --recorded is not given: how fast S came, "
+            "and so how fast the guest writes, is not known."
+        )
+        assert "if S came at 125.0 kB/s; the link carries 125.0 kB/s" in " ".join(out.split())
+        found = json.loads(run(capsys, "converge", POSTED, "--link", "1M", "--json")[1])
+        assert (found["recorded_bytes_per_second"], found["recorded_given"]) == (125000, False)
 
-    def test_arrival_times_are_used_and_said_where_they_are_not_this_captures(self, capsys, tmp_path):
-        path, data = tmp_path / "S", POSTED.read_bytes()
-        path.write_bytes(data)
-        written(path, data, even(data))
-        status, out, err = run(capsys, "converge", path, "--link", "1M", "--json")
+    def test_a_speed_that_the_user_gives_is_a_condition_with_status_0(self, capsys):
+        status, out, _ = run(capsys, "converge", POSTED, "--link", "10G", "--recorded", "1M")
+        said = " ".join(out.split("\n\n")[0].split())
+        assert status == 0
+        assert said.startswith("If S came at 125.0 kB/s, this migration would converge over 1.2 GB/s: after ")
+        assert said.endswith("that S came at 125.0 kB/s is what --recorded says.")
+
+    def test_the_answer_says_the_downtime_beside_the_limit(self, capsys, timed):
+        status, out, err = run(capsys, "converge", timed, "--link", "1G", "--downtime", "0.5")
+        said = " ".join(out.split("\n\n")[0].split())
+        assert (status, err) == (0, "")
+        assert re.fullmatch(
+            r"This migration would converge over 125\.0 MB/s: after \d+\.\d s the guest would stand still for about "
+            r"0\.\d{3} s, and it may for 0\.5 s\.",
+            said,
+        )
+
+    def test_devices_beyond_the_limit_are_named(self):
+        capture, when = recorded({50.0: 1000}, [1.0] * 20)
+        found = converge(capture.stream, writes_of(capture.stream, when, 1), Link(1000 * PAGE / 0.2), 0.3)
+        found = replace(found, devices=MIB, outcomes=(replace(found.outcomes[0], downtime=0.7),))
+        said = answer(found, Link(1000 * PAGE / 0.2), 0.3, Timing())
+        assert "for about 0.700 s, and it may for 0.3 s; it is more since QEMU counts memory alone" in said
+        assert "the devices take 1.05 MB" in said
+
+    def test_arrival_times_are_used_and_what_is_refused_is_said_with_the_reason(self, capsys, timed):
+        status, out, err = run(capsys, "converge", timed, "--link", "1M", "--json")
         found = json.loads(out)
-        assert (status, err, found["measured"]) == (0, "", True)
+        assert (status, err, found["measured"], found["times_refused"]) == (0, "", True, None)
         assert found["recorded_seconds"] == pytest.approx(10, abs=0.2)
-        written(path, bytes(len(data)), even(data))
-        status, out, err = run(capsys, "converge", path, "--link", "1M", "--json")
+        data = timed.read_bytes()
+        written(timed, bytes(len(data)), even(data))
+        status, out, err = run(capsys, "converge", timed, "--link", "1M", "--json")
         assert (status, json.loads(out)["measured"]) == (1, False)
         assert "another capture's" in err
+        assert "another capture's" in json.loads(out)["times_refused"]
+        status, out, err = run(capsys, "converge", timed, "--link", "1M", "--recorded", "1M")
+        said = " ".join(out.split("\n\n")[0].split())
+        assert status == 1
+        assert "The arrival times beside S are refused (" in said
+        assert "is another capture's" in said
+        assert "No arrival times" not in said
+
+    def test_times_of_a_part_are_not_taken_for_the_whole(self, capsys, timed):
+        times = timed.with_name("S.times")
+        times.write_bytes(times.read_bytes()[: times.stat().st_size // 2])
+        status, out, _ = run(capsys, "converge", timed, "--link", "1M")
+        assert status == 1
+        assert out.startswith("If S came at")
+        assert "S.times: ends early)" in " ".join(out.split())
+
+    def test_tables_fit_into_80_columns(self, capsys, timed):
+        words = ("converge", timed, "--link", "2M", "--channels", "255", "--per-channel", "20K", "--cache", "67108865")
+        out = run(capsys, *words)[1]
+        assert "of which one connection carries 2.5 kB/s" in " ".join(out.split())
+        assert max(map(len, out.splitlines())) <= 80
+
+    def test_a_page_about_a_capture_has_the_same_words(self, timed):
+        with xbrletools.open(timed) as capture:
+            one, two = prospects(capture.stream, beside(capture.source), links=(125e3, 125e6))
+            assert one.sentences[0].startswith("This migration would not converge over 125.0 kB/s: ")
+            assert two.sentences[0].startswith("This migration would converge over 125.0 MB/s: ")
+            assert all(len(row) == len(one.head) for row in (*one.rows, *two.rows))
+            (none,) = prospects(capture.stream, None, "S.times: is damaged")
+        assert none.rows == ()
+        assert none.sentences[0] == "Whether this migration would converge cannot be told."
+        assert "S.times: is damaged" in none.sentences[1]
 
     def test_json_has_every_sender(self, capsys):
         out = run(capsys, "converge", POSTED, "--link", "117MB", "--channels", "4", "--cache", "1M", "--json")[1]
@@ -188,7 +257,7 @@ class TestCommand:
         path.write_bytes(stream([page(i * PAGE, bytes([i]) * PAGE) for i in range(8)]))
         status, out, _ = run(capsys, "converge", path, "--link", "1G")
         assert status == 1
-        assert "cannot be told: no page came twice" in out
+        assert "cannot be told: no page came twice" in " ".join(out.split())
         found = json.loads(run(capsys, "converge", path, "--link", "1G", "--json")[1])
         assert {s["converges"] for s in found["senders"]} == {None}
 
@@ -203,7 +272,7 @@ class TestCommand:
         status, out, err = run(capsys, "converge", path, "--link", "1G")
         assert status == 1
         assert "truncated" in err
-        assert out.startswith("This migration would")
+        assert out.startswith("If S came at 125.0 MB/s, this migration would")
 
 
 def test_beside_is_none_for_standard_input():

@@ -86,13 +86,22 @@ class Convergence:
     devices: int
 
 
-def converge(stream: Stream, writes: Writes, link: Link, limit: float, caches: Iterable[int] = CACHES) -> Convergence:
+def converge(
+    stream: Stream,
+    writes: Writes,
+    link: Link,
+    limit: float,
+    caches: Iterable[int] = CACHES,
+    costs: WhatIf | None = None,
+) -> Convergence:
     """What would become of the migration of a capture over ``link`` with a downtime limit of ``limit`` seconds.
+
+    ``costs`` are what the senders cost, where that is known from another link. Then ``caches`` do not count.
 
     Raises:
         XbrleError: a cache is too small.
     """
-    costs = what_if(stream, caches)
+    costs = costs or what_if(stream, caches)
     devices = sum(s.end - s.data for s in stream.sections if s.owner is not None and s.owner.idstr != b"ram")
     outcomes = [outcome(sender, writes, limit, devices) for sender in _senders(costs, writes, link)]
     return Convergence(tuple(outcomes), writes, costs, devices)

@@ -11,15 +11,15 @@ from ..text import size
 from . import EXIT_FINDINGS, warn
 from .options import Finite, examples, json_object, reading
 from .output import aligned, report
-from .times import times_of
+from .times import times_or_why_not
 from .writer import filled, say
 
 if TYPE_CHECKING:
     from ..analysis.converge import Convergence, Outcome
     from ..analysis.link import Link
+    from ..analysis.prospects import Timing
     from ..analysis.writes import Writes
 
-DOWNTIME = 0.3  # seconds: QEMU's default downtime-limit
 PASSES_SHOWN = 12
 _RATE = re.compile(r"(\d+(?:\.\d+)?)([KMGT]?)(i?)(B|bit/s|bit|b|B/s)?")
 _UNITS = {"": 0, "K": 1, "M": 2, "G": 3, "T": 4}
@@ -57,10 +57,8 @@ class Rate(click.ParamType[float]):
 @click.option(
     "--downtime",
     type=Finite(0),
-    default=DOWNTIME,
-    show_default=True,
     metavar="SECONDS",
-    help="The longest time that the guest may stand still (QEMU's downtime-limit).",
+    help="The longest time that the guest may stand still (default: 0.3, as QEMU's downtime-limit).",
 )
 @click.option(
     "--cache",
@@ -82,7 +80,7 @@ class Rate(click.ParamType[float]):
 def command(
     opened: Capture,
     bandwidth: float,
-    downtime: float,
+    downtime: float | None,
     caches: tuple[int, ...],
     channels: int,
     per_channel: float | None,
@@ -99,38 +97,50 @@ def command(
     auto-converge, which slows the guest down. The time that a sender needs to encode is not counted. "perhaps": it is
     near the limit, or depends on pages that the guest writes faster than the passes show.
 
-    Exit status: 0 all of S was read, 1 S is damaged, or does not show how fast the guest writes.
+    Exit status: 0 all of S was read, 1 S is damaged, or nothing shows how fast the guest writes: no page came twice, or
+    neither arrival times nor --recorded say when pages came.
     """
     from ..analysis.converge import CACHES, converge
     from ..analysis.link import Link
+    from ..analysis.prospects import DOWNTIME, Timing
     from ..analysis.writes import writes_of
 
+    downtime = DOWNTIME if downtime is None else downtime
     link = Link(bandwidth, 0.0, channels, per_channel)
     status = report(opened.problems)
-    when, times_status = times_of(opened)
+    when, times_status, refused = times_or_why_not(opened)
+    if when is not None and not when.whole:
+        refused, when = f"{when.path}: ends early", None
+    timing = Timing() if when is not None else Timing(recorded or bandwidth, recorded is not None, refused)
     writes = writes_of(opened.stream, when, recorded or bandwidth)
     found = converge(opened.stream, writes, link, downtime, caches or CACHES)
     if when is not None and recorded is not None:
         warn("--recorded is not used: S has arrival times")
     if as_json:
-        say(json.dumps(_object(found, link, downtime)))
+        say(json.dumps(_object(found, link, downtime, timing)))
     else:
-        say(_text(found, link, downtime, recorded or bandwidth))
+        say(_text(found, link, downtime, timing))
+    if refused:
+        warn(f"{refused}; going on without times")
     if found.costs.skipped:
         warn(f"{found.costs.skipped} records are left out of the senders' costs: their page cannot be rebuilt")
-    return max(status, times_status, 0 if len(writes.pages) else EXIT_FINDINGS)
+    told = timing.known and len(writes.pages)
+    return max(status, times_status, 0 if told else EXIT_FINDINGS)
 
 
 # -- JSON --------------------------------------------------------------------------------------------------------------
 
 
-def _object(found: "Convergence", link: "Link", downtime: float) -> dict[str, Any]:
+def _object(found: "Convergence", link: "Link", downtime: float, timing: "Timing") -> dict[str, Any]:
     writes = found.writes
     return {
         "format": 1,
         "link_bytes_per_second": link.bandwidth,
         "downtime_limit": downtime,
         "measured": writes.measured,
+        "recorded_bytes_per_second": timing.speed,
+        "recorded_given": timing.given,
+        "times_refused": timing.refused or None,
         "recorded_seconds": writes.end,
         "page_size": writes.page_size,
         "pages_sent": writes.sent,
@@ -162,64 +172,18 @@ def _outcome(one: "Outcome") -> dict[str, Any]:
 # -- text --------------------------------------------------------------------------------------------------------------
 
 
-def _text(found: "Convergence", link: "Link", downtime: float, recorded: float) -> str:
+def _text(found: "Convergence", link: "Link", downtime: float, timing: "Timing") -> str:
     from ..analysis.arrivals import rate
+    from ..analysis.prospects import HEAD, answer, rows
 
     writes, plain = found.writes, found.outcomes[0]
-    parts = [filled(_sentence(found, link, downtime))]
-    if not writes.measured:
-        assumed = f"Assumed: S came at {rate(recorded)} (--recorded), since no arrival times lie beside it."
-        parts[0] += f"\n{filled(assumed)}"
-    rows = [["sender", "bytes/page", "converges", "after s", "downtime s", "left MB", "fits MB"]]
-    rows += [
-        [
-            _called(one),
-            f"{one.sender.again:.0f}",
-            one.answer.value,
-            "-" if one.seconds is None else f"{one.seconds:.1f}",
-            "-" if one.downtime is None else f"{one.downtime:.3f}",
-            f"{one.left / 1e6:.2f}",
-            f"{one.fits / 1e6:.2f}",
-        ]
-        for one in found.outcomes
-    ]
-    parts.append(aligned(rows))
+    said = filter(None, (answer(found, link, downtime, timing), timing.words()))
+    parts = ["\n".join(map(filled, said)), aligned([list(HEAD), *rows(found)])]
     dirty = ", ".join(f"{writes.dirty(s) * writes.page_size / 1e6:.2f} MB in {s:g} s" for s in (0.1, 1, 10))
-    parts.append(filled(f"the guest writes {dirty}; the link carries {rate(plain.sender.link.speed)}"))
+    condition = "" if timing.speed is None else f", if S came at {rate(timing.speed)}"
+    parts.append(filled(f"the guest writes {dirty}{condition}; the link carries {rate(plain.sender.link.speed)}"))
     parts.append(_passes(writes, found))
     return "\n\n".join(p for p in parts if p)
-
-
-def _sentence(found: "Convergence", link: "Link", downtime: float) -> str:
-    """The answer in one sentence, about the plain sender, then about the others where it does not converge."""
-    from ..analysis.arrivals import rate
-
-    plain = found.outcomes[0]
-    over = f"over {rate(link.bandwidth)} with a downtime limit of {downtime:g} s"
-    if not len(found.writes.pages):
-        return (
-            f"Whether this migration would converge {over} cannot be told: no page came twice, so that S does not show "
-            "how fast the guest writes."
-        )
-    if plain.answer.value == "yes":
-        return (
-            f"This migration would converge {over}: after {plain.seconds:.1f} s, with a downtime of about "
-            f"{plain.downtime:.3f} s."
-        )
-    stay = f"{plain.left / 1e6:.2f} MB stay dirty, and {plain.fits / 1e6:.2f} MB fit"
-    others = [_called(o) for o in found.outcomes[1:] if o.answer.value == "yes"]
-    instead = f"It would with {', '.join(others)}" if others else "None of the other senders surely would"
-    if plain.answer.value == "no":
-        return f"This migration would not converge {over}: {stay}. {instead}."
-    return f"Whether this migration would converge {over} cannot be told: at worst {stay}. {instead}."
-
-
-def _called(one: "Outcome") -> str:
-    name = one.sender.name
-    if one.sender.cache_bytes is not None:
-        cache = one.sender.cache_bytes
-        name += f" {cache >> 20}M" if not cache % (1 << 20) else f" {cache}"
-    return name + (f" ({one.throttle:.0%})" if one.throttle else "")
 
 
 def _passes(writes: "Writes", found: "Convergence") -> str:

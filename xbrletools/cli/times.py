@@ -17,26 +17,33 @@ def times_of(opened: Capture) -> "tuple[Arrivals | None, int]":
     Times that are damaged or another capture's are refused: a warning says so, and the status is 1. So it is where the
     times end before the bytes do.
     """
+    found, status, refused = times_or_why_not(opened)
+    if refused:
+        warn(f"{refused}; going on without times")
+    return found, status
+
+
+def times_or_why_not(opened: Capture) -> "tuple[Arrivals | None, int, str]":
+    """As `times_of`, but why times are refused is given instead of said. It is empty where they are not refused."""
     from ..analysis.arrivals import beside, path_beside
     from ..source.opening import open_source
     from ..source.sources import MappedSource
 
     if path_beside(opened.name, opened.source.wrapper is not None) is None:
-        return None, 0
+        return None, 0, ""
     source = opened.source if isinstance(opened.source, MappedSource) else opened.stream.source
     status = 0
     channels: dict[int, Arrivals] = {}
     try:
         found = beside(source)
     except XbrleError as error:
-        warn(f"{error}; going on without times")
-        return None, EXIT_FINDINGS
+        return None, EXIT_FINDINGS, str(error)
     if found is not None and not found.whole:
         warn(f"{found.path}: ends early: bytes from {int(found.offset[-1]):#x} on do not have a time")
         status = EXIT_FINDINGS
     _ = opened.stream if opened.has_channels else None  # so that they are read
     if found is None or opened.channels is None:
-        return found, status
+        return found, status, ""
     spool = opened.channels
     names = [*(c.name for c in spool.channels), *(p.name for p in spool.preempt)]
     for number, name in zip(spool.ids, names, strict=True):
@@ -49,4 +56,4 @@ def times_of(opened: Capture) -> "tuple[Arrivals | None, int]":
         else:
             if of_channel is not None:
                 channels[number] = of_channel
-    return replace(found, channels=channels, places=spool.places), status
+    return replace(found, channels=channels, places=spool.places), status, ""

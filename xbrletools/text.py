@@ -30,6 +30,16 @@ def shown(name: bytes) -> str:
     return "".join(out)
 
 
+def counted(count: int, noun: str) -> str:
+    """A number with its noun, in the plural where there are several or none: ``1 page``, ``2 pages``."""
+    return f"{count} {noun}{'' if count == 1 else 's'}"
+
+
+def some(count: int, one: str, many: str) -> str:
+    """A number with the words for one or for many."""
+    return f"{count} {one if count == 1 else many}"
+
+
 def called(names: Sequence[bytes], wanted: str | bytes) -> list[int]:
     """The places of the names from a stream that a person means: those that are so in bytes, then those shown so."""
     raw = wanted.encode("utf-8", "surrogateescape") if isinstance(wanted, str) else wanted

@@ -15,14 +15,18 @@ A = bytes(range(256)) * 16
 B = A[:100] + b"Migration" + A[109:]
 
 TEXT = """\
-6 pages of pc.ram differ: 4096 bytes unknown in the first, 12288 bytes unknown in the second, 13 bytes differ
+6 pages of pc.ram differ: 4096 bytes unknown in the first, 12288 bytes unknown
+in the second, 13 bytes differ
 vga: in the second only, 0x1000 bytes
-pc.ram:0x0  record 1 (pass 1, page, offset 0x3d) | record 2 (pass 1, xbrle, offset 0x1058)
-    9 bytes differ, at 0x64+9: 64 65 66 67 68 69 6a 6b 6c | 4d 69 67 72 61 74 69 6f 6e
+pc.ram:0x0  record 1 (pass 1, page, offset 0x3d) |
+    record 2 (pass 1, xbrle, offset 0x1058)
+    9 bytes differ, at 0x64+9
+    64 65 66 67 68 69 6a 6b 6c | 4d 69 67 72 61 74 69 6f 6e
 pc.ram:0x1000  3 pages: 12288 bytes unknown in the second
 pc.ram:0x4000  no record | record 3 (pass 1, page, offset 0x10a3)
     4096 bytes unknown in the first, at 0x0+4096
-pc.ram:0x5000  record 5 (pass 1, page, offset 0x107c) | record 4 (pass 1, page, offset 0x20b2)
+pc.ram:0x5000  record 5 (pass 1, page, offset 0x107c) |
+    record 4 (pass 1, page, offset 0x20b2)
     4 bytes differ, at 0x0+1 0x10+1 0x20+1 and 1 more: 00 | ff
 """
 

@@ -199,7 +199,7 @@ def test_count_and_limit(capsys, built):
     assert capsys.readouterr().out == "0\n"
     assert main(["grep", built, "World", "--all", "--limit", "1", "--json"]) == 0
     out, err = capsys.readouterr()
-    assert len(out.splitlines()) == 1 and "stopped after 1 matches (--limit)" in err
+    assert len(out.splitlines()) == 1 and "stopped after 1 match (--limit)" in err
     assert main(["grep", built, "World", "--all", "--limit", "2", "--json"]) == 0
     out, err = capsys.readouterr()
     assert len(out.splitlines()) == 2 and err == ""

@@ -32,7 +32,7 @@ pc.ram:0x0, sender's view, record 3: old | delta | new
 060 60 61 62 63 64 65 66 67 | .. .. .. .. 29 0c 01 15 | 60 61 62 63*4d*69*67*72
 068 68 69 6a 6b 6c 6d 6e 6f | 09 1d 03 04 02 .. .. .. |*61*74*69*6f*6e 6d 6e 6f
 ... 3984 bytes the same
-9 bytes, in 1 ranges
+9 bytes, in 1 range
 """
 
 DIFF = """\
@@ -41,7 +41,7 @@ pc.ram:0x0, sender's view: after record 1 | after record 3
 060 60 61 62 63*64*65*66*67 `abcdefg | 60 61 62 63*4d*69*67*72 `abcMigr
 068*68*69*6a*6b*6c 6d 6e 6f hijklmno |*61*74*69*6f*6e 6d 6e 6f ationmno
 ... 3984 bytes the same
-9 bytes differ, in 1 ranges
+9 bytes differ, in 1 range
 """
 
 

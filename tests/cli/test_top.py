@@ -93,7 +93,7 @@ def test_what_lies_outside_every_block_is_said_and_shows_in_the_status(capsys, t
     path.write_bytes(stream([page(0, b"a" * PAGE), dup(0x100000, 7)]))
     status, _, err = run(capsys, "top", path)
     assert status == 1
-    assert "1 records are left out: their pages lie outside every block" in err
+    assert "1 record is left out: pages outside every block" in err
 
 
 def test_a_cut_capture_gives_what_is_there_and_status_1(capsys, tmp_path):

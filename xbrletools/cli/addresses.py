@@ -12,6 +12,7 @@ from ..analysis.paging import NotMappedError, tables_of
 from ..memory.replay import View
 from ..physical import infer
 from ..physical.layout import PhysicalMap
+from ..text import counted, some
 from . import EXIT_FINDINGS, warn
 
 if TYPE_CHECKING:
@@ -50,7 +51,8 @@ def kernel_spans(opened: "Capture", where: PhysicalMap, cpu: int | None, view: V
     """The kernel's memory by virtual address, in memory that lies as ``where`` says, and the exit status."""
     walk, number = _walk(opened, where, cpu, view)
     spans, whole = walk.kernel_spans()
-    warn(f"{len(spans)} ranges of kernel addresses by the page tables of CPU {number} at the end of the stream")
+    ranges = counted(len(spans), "range")
+    warn(f"{ranges} of kernel addresses by the page tables of CPU {number} at the end of the stream")
     return spans, 0 if whole else _missing(walk, not len(walk.unknown))
 
 
@@ -66,8 +68,8 @@ def _missing(walk: "Walk", cut: bool) -> int:
     """Say which virtual addresses are missing. Returns the exit status."""
     if len(walk.unknown):
         warn(
-            f"{len(walk.unknown)} page tables are unknown or not in RAM, the first at guest-physical "
-            f"{walk.unknown[0]:#x}: virtual addresses that they map are missing"
+            f"{some(len(walk.unknown), 'page table is', 'page tables are')} unknown or not in RAM, the first at "
+            f"guest-physical {walk.unknown[0]:#x}: virtual addresses that they map are missing"
         )
     if cut:
         warn("there are too many virtual addresses: some are missing")

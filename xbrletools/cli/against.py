@@ -20,13 +20,13 @@ from ..memory.replay import View
 from ..physical import given, infer
 from ..physical.layout import PhysicalMap
 from ..source.dumps import Dump, Form, Space, raw_at
-from ..text import label, shown
+from ..text import counted, label, shown
 from . import EXIT_FINDINGS, hexview, warn
-from .differences import BYTES, RANGES, sums, written
+from .differences import BYTES, INDENT, lines_of, sums, written
 from .output import progress, report
 from .records import Writer, writers
 from .sides import Side
-from .writer import say
+from .writer import filled, say
 
 ALONE_MAX = 20  # parts without counterpart that a person sees
 PIECE = 1 << 10  # pages whose records are looked up together
@@ -146,9 +146,8 @@ class _Found:
 
     def as_text(self) -> None:
         """Print the conclusion, what was not compared, and a line or two for each page."""
-        say(label(self._conclusion()))
-        for line in self._not_compared():
-            say(label(line))
+        for line in (self._conclusion(), *self._not_compared()):
+            say(filled(label(line), INDENT))
         for page in self._pages():
             for line in page.lines():
                 say(line)
@@ -175,22 +174,22 @@ class _Found:
         """One sentence: what differs, and how much of memory that says something about."""
         out = self.outcome
         blocks = Counter(self.both.spans[i].block for i in out.spans.tolist())
-        names = [f"{_pages(n)} of {shown(self.opened.blocks[b].name)}" for b, n in sorted(blocks.items())]
+        names = [f"{counted(n, 'page')} of {shown(self.opened.blocks[b].name)}" for b, n in sorted(blocks.items())]
         if len(names) == 1:
-            first = f"{names[0]} differ{_s(len(out.pages))}, by {out.bytes} bytes"
+            first = f"{names[0]} {'differs' if len(out.pages) == 1 else 'differ'}, by {counted(out.bytes, 'byte')}"
         elif names:
-            first = f"{_pages(len(out.pages))} differ, by {out.bytes} bytes: {', '.join(names)}"
+            first = f"{counted(len(out.pages), 'page')} differ, by {counted(out.bytes, 'byte')}: {', '.join(names)}"
         elif out.equal or out.partly:
-            first = f"every page that is known is equal: {_pages(out.equal)}"
+            first = f"every page that is known is equal: {counted(out.equal, 'page')}"
         else:
             first = "nothing could be compared"
-        more = [f"{_pages(out.equal)} equal"] if names and out.equal else []
+        more = [f"{counted(out.equal, 'page')} equal"] if names and out.equal else []
         if out.partly:
-            more.append(f"{_pages(out.partly)} equal as far as known")
+            more.append(f"{counted(out.partly, 'page')} equal as far as known")
         if out.unknown:
-            more.append(f"{_pages(out.unknown)} unknown in the capture")
+            more.append(f"{counted(out.unknown, 'page')} unknown in the capture")
         if out.unsaid:
-            more.append(f"{_pages(out.unsaid)} unknown in {self.dump.name}")
+            more.append(f"{counted(out.unsaid, 'page')} unknown in {self.dump.name}")
         alone = sum(a.length for a in self.both.alone)
         if alone:
             more.append(f"{alone:#x} bytes without counterpart")
@@ -257,11 +256,8 @@ class _Page:
         """Where it is, how much of it differs, which record wrote it last, and the first bytes on both sides."""
         by = "no record: a page of zeros" if self.record is None else str(self.record)
         at = "" if self.address is None else f" at address {self.address:#x}"
-        named = " ".join(f"{start:#x}+{length}" for start, length in self.ranges[:RANGES])
-        more = f" and {len(self.ranges) - RANGES} more" if len(self.ranges) > RANGES else ""
-        yield f"{self.block}:{self.page:#x}{at}  {by}"
-        differ = sums(Counter({Change.VALUE: self.count}))
-        yield f"    {differ}, at {named}{more}: {self.mine.hex(' ')} | {self.theirs.hex(' ')}"
+        yield filled(f"{self.block}:{self.page:#x}{at}  {by}", INDENT)
+        yield from lines_of(sums(Counter({Change.VALUE: self.count})), self.ranges, (self.mine, self.theirs))
 
     def as_object(self) -> dict[str, Any]:
         """The page as JSON has it."""
@@ -270,11 +266,3 @@ class _Page:
             about["address"] = self.address
         ranges = [[start, length, Change.VALUE.value] for start, length in self.ranges]
         return about | written(self.record) | {"bytes": self.count, "ranges": ranges}
-
-
-def _pages(count: int) -> str:
-    return f"{count} page{'' if count == 1 else 's'}"
-
-
-def _s(count: int) -> str:
-    return "s" if count == 1 else ""

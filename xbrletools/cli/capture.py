@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 
 import click
 
+from ..text import counted
 from . import EXIT_FINDINGS, EXIT_INTERRUPTED, EXIT_UNREADABLE, warn
 from .options import examples
 from .writer import end_status_line, status_line
@@ -103,7 +104,7 @@ class _Progress:
             forward = [r for r in migration.recordings if not r.reverse]
             size = sum(r.size for r in forward)
             rate = size / MIB / max(time.monotonic() - self._began, 1e-9)
-            _show_status(f"{len(forward)} channels, {size / MIB:.1f} MiB, {rate:.1f} MiB/s")
+            _show_status(f"{counted(len(forward), 'channel')}, {size / MIB:.1f} MiB, {rate:.1f} MiB/s")
 
 
 def _tell(recordings: "list[Recording]") -> None:
@@ -119,7 +120,7 @@ def _tell(recordings: "list[Recording]") -> None:
         name = shown(bytes(r.path)) if r.path is not None else "no file"
         ending = f"; {r.error}" if r.error else ""
         if r.size or r.error:
-            _say(f"connection {r.connection}, {what}, {way}: {r.size} bytes, {name}{ending}")
+            _say(f"connection {r.connection}, {what}, {way}: {counted(r.size, 'byte')}, {name}{ending}")
     if not _came(recordings):
         _say("nothing was recorded")
     elif not any(r.main for r in recordings):

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from ..capture import Capture
-from ..text import size
+from ..text import size, some
 from . import EXIT_FINDINGS, warn
 from .options import Finite, examples, json_object, reading
 from .output import aligned, report
@@ -123,7 +123,8 @@ def command(
     if refused:
         warn(f"{refused}; going on without times")
     if found.costs.skipped:
-        warn(f"{found.costs.skipped} records are left out of the senders' costs: their page cannot be rebuilt")
+        left_out = some(found.costs.skipped, "record is", "records are")
+        warn(f"{left_out} left out of the senders' costs: the page cannot be rebuilt")
     told = timing.known and len(writes.pages)
     return max(status, times_status, 0 if told else EXIT_FINDINGS)
 
@@ -204,5 +205,5 @@ def _passes(writes: "Writes", found: "Convergence") -> str:
         rows.append([str(one.number), f"{one.start:.3f}", str(one.records), dirty, f"{one.bytes / 1e6:.2f}", carried])
     if len(rows) > PASSES_SHOWN + 1:
         left = len(rows) - 1 - PASSES_SHOWN
-        return aligned(rows[: PASSES_SHOWN + 1]) + f"\n... {left} more passes"
+        return aligned(rows[: PASSES_SHOWN + 1]) + f"\n... {some(left, 'more pass', 'more passes')}"
     return aligned(rows)

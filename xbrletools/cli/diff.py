@@ -33,7 +33,7 @@ from .options import (
 )
 from .output import report
 from .sides import look, of_two
-from .writer import say
+from .writer import filled, say
 
 RAW_BYTES = 16  # bytes, or numbers of a row, that a line shows of a value
 VALUE_MAX = 1 << 16  # bytes of a value that JSON has
@@ -264,7 +264,7 @@ def _result(differ: bool, missing: int, as_json: bool) -> int:
 def _devices(first: Capture, second: Capture, as_json: bool) -> Iterator[str]:
     """A line for each difference between the devices of two captures."""
     for found in device_differences(first.stream, second.stream):
-        yield json.dumps(_device_json(found)) if as_json else _device_line(found)
+        yield json.dumps(_device_json(found)) if as_json else filled(_device_line(found), "    ")
 
 
 def _device_json(found: DeviceDifference) -> dict[str, Any]:

@@ -2,7 +2,7 @@
 
 import json
 from collections import Counter
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Any
@@ -13,12 +13,15 @@ from ..analysis.blame import Writers
 from ..analysis.diff import BlockDifference, Change, Difference, Tally, blocks_differ, differences, tally
 from ..capture import Capture
 from ..memory.image import Image
-from ..text import called, shown
+from ..text import called, counted, shown
 from . import warn
+from .output import WIDTH
 from .records import Writer, writers
+from .writer import filled
 
 RANGES = 3  # ranges of a page that a line lists
-BYTES = 16  # of the first difference that are shown
+BYTES = 12  # of the first difference that are shown: both sides fit into a line
+INDENT = "    "
 
 MEANING = {
     Change.VALUE: "differ",
@@ -110,7 +113,7 @@ class Sides:
             return "the RAM blocks differ; every byte that both have is equal"
         total = sum(pages.values())
         of = f" of {next(iter(pages))}" if len(pages) == 1 else ""
-        return f"{total} page{'s' if total > 1 else ''}{of} differ{'' if total > 1 else 's'}: {sums(self._tally.bytes)}"
+        return filled(f"{counted(total, 'page')}{of} differ{'' if total > 1 else 's'}: {sums(self._tally.bytes)}")
 
     def as_text(self) -> Iterator[str]:
         """Lines for each block and page that differs. Pages of which one side knows nothing are taken together."""
@@ -154,16 +157,14 @@ class Sides:
             yield f"{place}  {page.pages} pages: {page.pages * length} bytes {MEANING[change]}"
             return
         by = ["no record" if w is None else str(w) for w in self._writers(page)]
-        yield f"{place}  {by[0]}" if by[0] == by[1] else f"{place}  {by[0]} | {by[1]}"
-        named = " ".join(f"{start:#x}+{length}" for start, length, _ in page.ranges[:RANGES])
-        more = f" and {len(page.ranges) - RANGES} more" if len(page.ranges) > RANGES else ""
-        line = f"    {page.what()}, at {named}{more}"
+        line = f"{place}  {by[0]}" if by[0] == by[1] else f"{place}  {by[0]} | {by[1]}"
+        yield from [line] if by[0] == by[1] or len(line) <= WIDTH else [f"{place}  {by[0]} |", f"{INDENT}{by[1]}"]
+        sides = None
         value = next(((start, length) for start, length, change in page.ranges if change is Change.VALUE), None)
         if value is not None:
             offset, length = page.page + value[0], min(value[1], BYTES)
-            sides = (side.bytes(page.block, offset, length).hex(" ") for side in (self.first, self.second))
-            line += f": {' | '.join(sides)}"
-        yield line
+            sides = tuple(side.bytes(page.block, offset, length) for side in (self.first, self.second))
+        yield from lines_of(page.what(), [(start, length) for start, length, _ in page.ranges], sides)
 
     def _as_object(self, page: _Page) -> dict[str, Any]:
         """A page as JSON has it. What begins with second is of the second memory, the rest of the first."""
@@ -172,6 +173,25 @@ class Sides:
             about |= written(by, prefix)
         ranges = [[start, length, change.value] for start, length, change in page.ranges]
         return about | {"bytes": sum(length for _, length, _ in page.ranges), "ranges": ranges}
+
+
+def lines_of(what: str, ranges: Sequence[tuple[int, int]], sides: Iterable[bytes] | None) -> Iterator[str]:
+    """How much of a page differs, where, (offset, length) each, and the first bytes of both sides, as far as known.
+
+    The bytes stand in a line of their own where they do not fit into the first.
+    """
+    named = " ".join(f"{start:#x}+{length}" for start, length in ranges[:RANGES])
+    more = f" and {len(ranges) - RANGES} more" if len(ranges) > RANGES else ""
+    line = f"{INDENT}{what}, at {named}{more}"
+    if sides is None:
+        yield line
+        return
+    both = " | ".join(side.hex(" ") for side in sides)
+    if len(line) + len(both) + 2 <= WIDTH:
+        yield f"{line}: {both}"
+    else:
+        yield line
+        yield f"{INDENT}{both}"
 
 
 def written(by: Writer | None, prefix: str = "") -> dict[str, Any]:
@@ -191,7 +211,7 @@ def written(by: Writer | None, prefix: str = "") -> dict[str, Any]:
 def sums(counts: Counter[Change]) -> str:
     """How many bytes differ in which way, in words."""
     ordered = sorted(counts.items(), key=lambda c: c[0].value)
-    return ", ".join(f"{n} byte{'' if n == 1 else 's'} {_meaning(change, n)}" for change, n in ordered if n)
+    return ", ".join(f"{counted(n, 'byte')} {_meaning(change, n)}" for change, n in ordered if n)
 
 
 def _meaning(change: Change, count: int) -> str:

@@ -26,7 +26,7 @@ from ..physical import given, infer
 from ..ram.elsewhere import LEFT_OUT
 from ..table.columns import PIECE
 from ..table.kinds import IS_PAGE
-from ..text import shown, size
+from ..text import shown, size, some
 from ..verify.receivers import stop_amid_records
 from . import EXIT_FINDINGS, warn
 from .addresses import giving_cpu, kernel_spans
@@ -185,7 +185,8 @@ def command(
     possible = _length(possible_ranges(image, [raw.whole(image, b) for b in blocks]))
     if missing and unknown == Unknown.FAIL.value:
         raise XbrleError(
-            f"{missing} bytes are unknown: nothing was written. To write zeros instead, leave out --unknown"
+            f"{some(missing, 'byte is', 'bytes are')} unknown: nothing was written. "
+            "To write zeros instead, leave out --unknown"
         )
     if chosen is not None:
         _one_block(opened, image, chosen, output, about, Unknown(unknown))
@@ -241,10 +242,11 @@ def _folder(opened: Capture, image: Image, output: Output, about: Sidecar, hash_
 
 
 def _say_what_is_missing(count: int, possible: int) -> None:
+    unknown = some(count, "byte is unknown", "bytes are unknown")
     if possible:
-        warn(f"{count} bytes are unknown; {possible} of them are written as they may have been, the others as zeros")
+        warn(f"{unknown}; {possible} of them are written as they may have been, the others as zeros")
     elif count:
-        warn(f"{count} bytes are unknown; they are written as zeros")
+        warn(f"{unknown}; they are written as zeros")
 
 
 def _length(ranges: Iterable[tuple[int, int]]) -> int:
@@ -267,7 +269,7 @@ def _disk(opened: Capture, name: str, output: Output) -> int:
         f"{written.chunks} chunks of 1 MiB written; the stream does not record the disk size, so the last one is whole"
     )
     if written.missing:
-        warn(f"{written.missing} bytes were not sent; they are written as zeros")
+        warn(f"{some(written.missing, 'byte was', 'bytes were')} not sent; they are written as zeros")
     return 0
 
 
@@ -348,7 +350,8 @@ def _lost(opened: Capture, image: Image, at: int | None, trust: Trust) -> int:
         astray += int(np.count_nonzero(IS_PAGE[piece.kind[rows < 0]]))
         sent[rows[rows >= 0]] = True
     if astray:
-        warn(f"{astray} records carry pages outside all listed RAM blocks; they were not written")
+        carry = some(astray, "record carries a page", "records carry pages")
+        warn(f"{carry} outside all listed RAM blocks; not written")
     pages = sent.nonzero()
     lost = pages[image.state[pages] != State.RECOVERED]
     if len(lost) and trust is Trust.CHECKSUM:

@@ -5,6 +5,7 @@ import re
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from itertools import islice, repeat
+from textwrap import wrap
 from typing import TYPE_CHECKING, Any
 
 import click
@@ -18,18 +19,21 @@ from ..capture import Capture
 from ..errors import XbrleError
 from ..formats.times import NANOSECONDS
 from ..memory.replay import View
-from ..text import shown
+from ..text import shown, some
 from . import EXIT_FINDINGS, hexview, warn
 from .addresses import Virtual, giving_cpu, virtual_words
 from .options import before, examples, json_lines, moment, salvaging, viewing
-from .output import progress, report
+from .output import WIDTH, progress, report
 from .times import times_of
 from .writer import say
 
 if TYPE_CHECKING:
     from ..analysis.arrivals import Arrivals
 
-SHOWN = 32  # bytes of a match
+SHOWN = 32  # bytes of a match, at most
+LEAST = 4  # and at least, whatever fits into a line
+CUT = "..."
+INDENT = "    "
 CONTEXT_MAX = 1 << 20  # bytes before and after a match that can be shown
 
 
@@ -118,7 +122,7 @@ def command(
     match appeared.
 
     With --virtual, each match is followed by its virtual addresses in the page tables of a CPU at the end of S, or by -
-    where these tables do not map it.
+    where these tables do not map it. A match that is too long for its line is cut; --json has it whole.
 
     Exit status: 0 something matched, 1 nothing matched or virtual addresses may be missing, 2 S cannot be read or the
     search ended early.
@@ -139,7 +143,7 @@ def command(
         for line in [json.dumps(shower.as_object(hit, addresses))] if as_json else shower.lines(hit, addresses):
             say(line)
     if found == limit and next(searched.hits, None) is not None:
-        warn(f"stopped after {found} matches (--limit), there are more")
+        warn(f"stopped after {some(found, 'match', 'matches')} (--limit), there are more")
     status = max(status, looked_up.report() if looked_up else 0)
     return status if found else EXIT_FINDINGS
 
@@ -257,20 +261,28 @@ class _Shower:
 
     def lines(self, hit: Hit, virtual: list[int] | None) -> Iterator[str]:
         """A match, its virtual addresses and the bytes around it if they are wanted."""
-        start = hit.content[:SHOWN]
-        content = start.hex(" ") if self.is_hex else f"|{hexview.printable(start)}|"
-        content += "..." if len(hit.content) > SHOWN else ""
         place = f"{self.names[hit.block]}:{hit.offset:#010x}"
-        addresses = "" if virtual is None else f"  {virtual_words(virtual)}"
         timed = ""
         if self.when is not None:
             came = self._came(self.searched.written(hit)["record"])[0]
             timed = f"  {'-' if came is None else f'{came:.3f}':>10}"
-        yield f"{place:{self._width}}  {self.searched.cells(hit)}{timed}  {content}{addresses}"
+        line = f"{place:{self._width}}  {self.searched.cells(hit)}{timed}  "
+        yield line + self._content(hit.content, WIDTH - len(line))
+        if virtual is not None:
+            yield from wrap(virtual_words(virtual), WIDTH, initial_indent=INDENT, subsequent_indent=INDENT)
         if self.context is not None:
             found = self.searched.around(hit, self.context)
             for line in hexview.dump(found.data, found.recovered, found.offset):
-                yield f"    {line}"
+                yield f"{INDENT}{line}"
+
+    def _content(self, content: bytes, room: int) -> str:
+        """The first bytes of a match, as many as fit into ``room`` characters."""
+        fitting = (room + 1) // 3 if self.is_hex else room - 2  # a byte is two digits and a blank, or one character
+        if len(content) > min(fitting, SHOWN):
+            fitting = max(LEAST, min(SHOWN, fitting - (1 if self.is_hex else len(CUT))))
+        start = content[:fitting]
+        text = start.hex(" ") if self.is_hex else f"|{hexview.printable(start)}|"
+        return text + (CUT if len(content) > len(start) else "")
 
     def as_object(self, hit: Hit, virtual: list[int] | None) -> dict[str, Any]:
         """A match as JSON has it."""

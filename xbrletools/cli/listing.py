@@ -24,7 +24,7 @@ from ..table.kinds import IS_DELTA
 from ..table.packets import Packets, method_name
 from ..table.sections import Boundary, Section, Stage
 from ..table.windows import Window
-from ..text import label, shown
+from ..text import counted, label, shown
 from . import warn
 from .writer import is_coloured, is_terminal
 
@@ -181,7 +181,7 @@ class TextLister(Lister):
         if section.type is SectionType.EOF:
             return []
         likely = section.found_by in (Boundary.HEADER, Boundary.EOF)
-        return [f"{'likely ' if likely else ''}{end - section.offset} bytes"]
+        return [f"{'likely ' if likely else ''}{counted(end - section.offset, 'byte')}"]
 
     def records(self, window: Window, keep: NDArray[np.int64], known: NDArray[np.int8]) -> list[str]:
         """A line for each of the rows ``keep``, and its fields and bytes if wanted."""
@@ -221,7 +221,7 @@ class TextLister(Lister):
         method = method_name(int(packets.method[place]))
         says = {
             "device-state": f"state of {name}, instance {packets.instance[place]}, {size} bytes",
-            "pages": f"{packets.normal[place]} pages and {packets.zero[place]} of zeros of {name}",
+            "pages": f"{counted(int(packets.normal[place]), 'page')} and {packets.zero[place]} of zeros of {name}",
             "sync": "SYNC",
             "empty": "empty",
         }[word]

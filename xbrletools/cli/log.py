@@ -7,7 +7,7 @@ import click
 from ..analysis import miglog
 from ..capture import Capture
 from ..memory.ramaddr import layout
-from ..text import shown
+from ..text import counted, shown, some
 from . import EXIT_FINDINGS, warn
 from .options import before, examples, ram_addresses, salvaging
 from .output import report
@@ -55,7 +55,10 @@ def command(opened: Capture, end: str, check: str | None, bases: tuple[tuple[byt
         warn(f"the log ends before record {written.stopped_at}: {written.stop.value}")
     status = report(opened.problems) if opened.salvaged else 0
     if written.left_out:
-        warn(f"{written.left_out} records are left out: their page is uncertain, or logs do not list such records")
+        warn(
+            f"{some(written.left_out, 'record is', 'records are')} left out: the page is uncertain, "
+            "or logs do not list such records"
+        )
     if opened.damage is not None and not opened.salvaged:
         warn(f"{opened.damage.message} (at offset {opened.damage.offset:#x})")
     if check is not None:
@@ -78,7 +81,7 @@ def _check(written: miglog.WrittenLog, path: str) -> int:
         if found.cut:
             say(f"{path}: {found.lines} lines agree, then the log is cut; {len(written.log)} were expected")
         else:
-            say(f"{path}: all {found.lines} lines agree")
+            say(f"{path}: all {counted(found.lines, 'line')} agree")
         return 0
     say(f"{path}: line {found.lines + 1} differs")
     say(f"expected: {_shown(found.expected, 'the end of the log')}")

@@ -14,6 +14,9 @@ if TYPE_CHECKING:
 
     from ..model import Problem
 
+WIDTH = 80  # columns of what a person reads on standard output
+_TAIL = 24  # characters at the end of a name that is cut: those that tell ranges apart
+_NAME_LEAST = 12  # characters of a name that is cut, at least
 _ANY_WIDTH = 1 << 16  # columns of a table that nothing wraps
 PROBLEMS_MAX = 20  # lines on standard error; `verify` gives them all
 #: Rules after which the scan went on, though a part is missing, or where it ends is only likely.
@@ -53,8 +56,14 @@ def show(*tables: "RenderableType", soft_wrap: bool = False, err: bool = False) 
 
 
 def aligned(rows: list[list[str]], left: int = 1) -> str:
-    """Columns of equal width. The first ``left`` of them are aligned to the left, the others to the right."""
+    """Columns of equal width. The first ``left`` of them are aligned to the left, the others to the right.
+
+    The first is cut where they are wider than `WIDTH` together.
+    """
     widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
+    room = max(_NAME_LEAST, WIDTH - sum(widths[1:]) - 2 * (len(widths) - 1))
+    if widths[0] > room:
+        return aligned([[cut(row[0], room), *row[1:]] for row in rows], left)
     return "\n".join(
         "  ".join(
             cell.ljust(width) if i < left else cell.rjust(width)
@@ -62,6 +71,33 @@ def aligned(rows: list[list[str]], left: int = 1) -> str:
         ).rstrip()
         for row in rows
     )
+
+
+def fitted(rows: list[list[str]], last_least: int) -> str:
+    """Columns of equal width, in at most `WIDTH`: the first to the left, the others to the right, the last as it is.
+
+    The first and the last are cut where they do not fit, the last to ``last_least`` characters at least.
+    """
+    last = len(rows[0]) - 1
+    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
+    middle = sum(widths[1:last]) + 2 * last
+    widths[last] = min(widths[last], max(last_least, WIDTH - middle - widths[0]))
+    widths[0] = min(widths[0], WIDTH - middle - widths[last])
+    return "\n".join(
+        "  ".join(
+            cut(cell, widths[i]).ljust(widths[i]) if i in (0, last) else cell.rjust(widths[i])
+            for i, cell in enumerate(row)
+        ).rstrip()
+        for row in rows
+    )
+
+
+def cut(text: str, room: int) -> str:
+    """``text`` in at most ``room`` characters. What is left out stands before its end, which tells it from others."""
+    if len(text) <= room:
+        return text
+    end = min(_TAIL, room // 2)
+    return text[: room - end - 3] + "..." + text[len(text) - end :]
 
 
 def report(problems: "Sequence[Problem]") -> int:

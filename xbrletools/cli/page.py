@@ -12,7 +12,7 @@ from ..formats.times import NANOSECONDS
 from ..memory.history import Content, PageHistory, Version
 from ..memory.replay import View
 from ..table.sections import Stage
-from ..text import shown
+from ..text import counted, shown, some
 from . import EXIT_FINDINGS, hexview, warn
 from .addresses import giving_cpu, located
 from .hexview import Column
@@ -139,7 +139,7 @@ class _Page:
         other_view = View.SENDER if self.view is View.RECEIVER else View.RECEIVER
         others = self.page.versions(other_view) if self.page.forgets_dups else None
         if not self.as_json:
-            count = "1 record" if len(self.page) == 1 else f"{len(self.page)} records"
+            count = counted(len(self.page), "record")
             zero = "; a page of zeros: its bit in the bitmap is clear" if self.page.is_zero else ""
             say(f"{self.name}, {self.view.value}'s view: {count}{zero}")
             if self.when is not None:
@@ -192,7 +192,8 @@ class _Page:
         write_bytes([content.data.tobytes()])
         unknown = int(np.count_nonzero(~content.recovered))
         if unknown:
-            warn(f"{unknown} bytes of this page are unknown; they are written as zeros")
+            what = some(unknown, "byte of this page is", "bytes of this page are")
+            warn(f"{what} unknown; they are written as zeros")
         return EXIT_FINDINGS if unknown else 0
 
     def diff(self, first: int, second: int) -> int:
@@ -204,11 +205,11 @@ class _Page:
             found = {"first": first, "second": second, "view": self.view.value, "ranges": ranges}
             say(json.dumps(self.place | found))
         else:
-            count, parts = int(np.count_nonzero(differs)), len(hexview.runs(differs))
+            count, parts = int(np.count_nonzero(differs)), counted(len(hexview.runs(differs)), "range")
             say(f"{self.name}, {self.view.value}'s view: after record {first} | after record {second}")
             for line in hexview.sides([_column(one, differs, True), _column(other, differs, True)], differs):
                 say(line)
-            say(f"{count} bytes differ, in {parts} ranges" if count else "no byte differs")
+            say(f"{some(count, 'byte differs', 'bytes differ')}, in {parts}" if count else "no byte differs")
         return EXIT_FINDINGS if differs.any() else 0
 
     def delta(self, record: int) -> None:
@@ -225,7 +226,7 @@ class _Page:
         nothing = np.zeros(len(data), bool)
         for line in hexview.sides([_column(old, nothing, False), middle, _column(new, where, False)], where):
             say(line)
-        say(f"{int(np.count_nonzero(where))} bytes, in {len(hexview.runs(where))} ranges")
+        say(f"{counted(int(np.count_nonzero(where)), 'byte')}, in {counted(len(hexview.runs(where)), 'range')}")
 
     def inspect(self, text: str, at: int | None) -> None:
         """The values that the bytes at one place can have."""

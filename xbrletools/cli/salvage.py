@@ -14,7 +14,7 @@ from ..memory.doubt import Cause
 from ..memory.image import State
 from ..model import Certainty
 from ..source.sources import MappedSource
-from ..text import shown
+from ..text import counted, shown, some
 from . import EXIT_FINDINGS
 from .options import giving_blocks, json_object, reading_with
 from .output import recovery
@@ -123,13 +123,15 @@ def _print(summary: dict[str, Any], aside: bool = False) -> None:
     _line("skipped", f"{summary['skipped_bytes']} of {summary['size']} bytes in {ranges}")
     for gap in gaps:
         how = f" ({gap['evidence']})" if gap["evidence"] else ""
-        place = f"{gap['start']:#x} to {gap['end']:#x} ({gap['end'] - gap['start']} bytes)"
+        place = f"{gap['start']:#x} to {gap['end']:#x} ({counted(gap['end'] - gap['start'], 'byte')})"
         _line("", f"{place}: {gap['reason']}; {_reading_on(gap)}{how}")
     if summary["records_without_block"]:
-        _line("left out", f"{summary['records_without_block']} records of an unknown RAM block; --blocks may help")
+        records = counted(summary["records_without_block"], "record")
+        _line("left out", f"{records} of an unknown RAM block; --blocks may help")
     stale = [d for d in summary["doubts"] if d["cause"] == Cause.STALE.value]
     if stale:
-        _line("stale base", f"{len(stale)} deltas need pages that the receiver had lost; see --view sender")
+        deltas = some(len(stale), "delta needs a page", "deltas need pages")
+        _line("stale base", f"{deltas} that the receiver had lost; see --view sender")
     for doubt in summary["doubts"]:
         if doubt["cause"] != Cause.STALE.value:
             _line("in doubt", f"{_of_pages(doubt)}, {_when(doubt)}: {doubt['reason']}")
@@ -143,7 +145,8 @@ def _print(summary: dict[str, Any], aside: bool = False) -> None:
         names = " or ".join(cause["candidates"]) or cause["cause"]
         _line("no repair", f"{names} ({cause['certainty']}): {cause['why']}")
     if "written" in summary:
-        _line("written", f"{summary['written']['records']} records; {summary['written']['left_out']} left out")
+        written = summary["written"]
+        _line("written", f"{counted(written['records'], 'record')}; {written['left_out']} left out")
 
 
 def _reading_on(gap: dict[str, Any]) -> str:
@@ -159,7 +162,7 @@ def _of_pages(doubt: dict[str, Any]) -> str:
         return "every page"
     count = sum(p["pages"] for p in doubt["pages"])
     first = doubt["pages"][0]
-    return f"{count} page{'s' if count > 1 else ''} from {first['block']}:{first['address']:#x} on"
+    return f"{counted(count, 'page')} from {first['block']}:{first['address']:#x} on"
 
 
 def _when(doubt: dict[str, Any]) -> str:

@@ -21,12 +21,12 @@ from ..model import Facts
 from ..ram import elsewhere
 from ..table.columns import NO_BLOCK
 from ..table.sections import STAGE_OF
-from ..text import shown, size
+from ..text import counted, shown, size, some
 from . import EXIT_FINDINGS, warn
 from .options import before, examples, salvaging
 from .output import aligned, report
 from .times import times_of
-from .writer import say, write
+from .writer import filled, say, write
 
 if TYPE_CHECKING:
     from ..analysis.arrivals import Arrivals
@@ -208,9 +208,10 @@ def _text(facts: Facts, sums: Stats, channels: "Sequence[Channel]", skipped: int
     parts = [
         _kind_table(sums),
         _summary(sums, channels, skipped),
-        "" if when is None else f"arrived {words(arrival_json(when))}",
+        "" if when is None else filled(f"came {words(arrival_json(when))}"),
         _channel_table(sums, channels),
-        _pass_table(facts, sums, when),
+        _pass_table(facts, sums),
+        "" if when is None else _pace_table(facts, sums, when),
     ]
     return "\n\n".join(part for part in parts if part)
 
@@ -241,9 +242,8 @@ def _kind_table(sums: Stats) -> str:
 
 #: Why the sender's counters differ from the numbers of records [C]: QEMU 7.2, on real captures.
 _ATTEMPTS = (
-    "query-migrate counts more xbzrle pages than there are records: it counts every",
-    "lookup that hits the cache, also where the page is unchanged (nothing is sent)",
-    "or its encoding too long (overflow: a full page is sent)",
+    "query-migrate counts more xbzrle pages than there are records: it counts every lookup that hits the cache, also "
+    "where the page is unchanged (nothing is sent) or its encoding too long (overflow: a full page is sent)"
 )
 
 
@@ -252,25 +252,23 @@ def _summary(sums: Stats, channels: "Sequence[Channel]", skipped: int) -> str:
     if channels:
         others = sum(c.size for c in channels)
         lines = [
-            f"{sums.size} bytes scanned, and {others} bytes of {len(channels)} channels; "
+            f"{sums.size} bytes scanned, and {others} bytes of {counted(len(channels), 'channel')}; "
             "their pages are counted uncompressed"
         ]
     else:
         lines = [f"{sums.size} bytes scanned, {sums.size - total.page_wire - skipped} of them outside page records"]
     if skipped:
-        lines.append(f"{skipped} bytes were skipped as damaged, and are not counted elsewhere")
+        lines.append(f"{some(skipped, 'byte was', 'bytes were')} skipped as damaged, and not counted elsewhere")
     if total.deltas:
         lines.append(
             f"delta payloads: {sums.shortest} to {sums.longest} bytes, {total.delta_payload / total.deltas:.1f} on "
             f"average, {_share(total.delta_payload, total.deltas * sums.page_size)} of their pages"
         )
         plain, saved = sums.plain(total), sums.saved(total)
-        lines.append(
-            f"without deltas the records would take {plain} bytes; deltas save {saved}, {_share(saved, plain)}"
-        )
+        lines.append(f"without deltas records would take {plain} bytes; deltas save {saved}, {_share(saved, plain)}")
     if total.records[Kind.XBZRLE]:
-        lines += _ATTEMPTS
-    return "\n".join(lines)
+        lines.append(_ATTEMPTS)
+    return "\n".join(map(filled, lines))
 
 
 def _channel_table(sums: Stats, channels: "Sequence[Channel]") -> str:
@@ -284,33 +282,38 @@ def _channel_table(sums: Stats, channels: "Sequence[Channel]") -> str:
     return aligned(rows)
 
 
-def _pass_table(facts: Facts, sums: Stats, when: "Arrivals | None") -> str:
+def _names(facts: Facts) -> dict[int, str]:
+    """The blocks' names by their index, with one for records that have none."""
+    return {i: shown(block.name) for i, block in enumerate(facts.blocks)} | {NO_BLOCK: "(no block)"}
+
+
+def _pass_table(facts: Facts, sums: Stats) -> str:
     if not sums.passes:
         return ""
-    names = {i: shown(block.name) for i, block in enumerate(facts.blocks)} | {NO_BLOCK: "(no block)"}
-    timed = [] if when is None else ["began s", "took s", "rate"]
-    rows = [["block", "pass", "page", "dup", "delta", "bytes", "saved", *timed]]
-    passes_of = sums.passes_of_blocks()
+    names, passes_of = _names(facts), sums.passes_of_blocks()
+    rows = [["block", "pass", "page", "dup", "delta", "bytes", "saved"]]
     for block, tally in sorted(sums.blocks().items()):
         passes = passes_of[block]
-        rows += [
-            [names[block], str(number), *_numbers(sums, of_pass), *_pace(sums, (block, number), when)]
-            for number, of_pass in passes
-        ]
-        rows += [[names[block], "all", *_numbers(sums, tally), *[""] * len(timed)]] if len(passes) > 1 else []
-    return aligned(rows, left=1)
+        rows += [[names[block], str(number), *_numbers(sums, of_pass)] for number, of_pass in passes]
+        rows += [[names[block], "all", *_numbers(sums, tally)]] if len(passes) > 1 else []
+    return aligned(rows)
 
 
-def _pace(sums: Stats, key: tuple[int, int], when: "Arrivals | None") -> list[str]:
-    """When a pass began, how long it took, and its bytes a second. They are dashes where that is not known."""
-    if when is None:
-        return []
-    times = _pass_times(sums, key, when)
-    began, ended = times["began"], times["ended"]
-    if began is None or ended is None:
-        return ["-"] * 3
-    took = ended - began
-    return [f"{began:.3f}", f"{took:.3f}", rate(sums.passes[key].page_wire / took) if took else "-"]
+def _pace_table(facts: Facts, sums: Stats, when: "Arrivals") -> str:
+    """When each pass began, how long it took, and its bytes a second. They are dashes where that is not known."""
+    if not sums.passes:
+        return ""
+    names = _names(facts)
+    rows = [["block", "pass", "began s", "took s", "bytes", "rate"]]
+    for block, number in sorted(sums.passes):
+        times, size = _pass_times(sums, (block, number), when), sums.passes[block, number].page_wire
+        began, ended = times["began"], times["ended"]
+        pace = ["-", "-", str(size), "-"]
+        if began is not None and ended is not None:
+            took = ended - began
+            pace = [f"{began:.3f}", f"{took:.3f}", str(size), rate(size / took) if took else "-"]
+        rows.append([names[block], str(number), *pace])
+    return aligned(rows)
 
 
 def _numbers(sums: Stats, tally: Tally) -> list[str]:

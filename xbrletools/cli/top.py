@@ -12,11 +12,11 @@ import numpy as np
 from .. import filters
 from ..capture import Capture
 from ..errors import XbrleError
-from ..text import shown, size
+from ..text import counted, shown, size, some
 from . import warn
 from .filtering import filtering, wanted_of
 from .options import before, examples, json_lines, salvaging
-from .output import report
+from .output import fitted, report
 from .times import times_of
 from .writer import say
 
@@ -27,10 +27,8 @@ if TYPE_CHECKING:
 
 ORDERS = ("resends", "bytes", "resent", "passes", "delta", "address")
 ROWS = 20  # that a person is shown where nothing else is asked for
-WIDTH = 80
 NOTES = 10  # lines about what of the guest cannot be read
 PASSES_SHOWN = 14  # characters
-TAIL = 24  # characters at the end of a name that is cut: those that tell ranges apart
 
 
 def _usage(by: str | None, symbols: str | None) -> None:
@@ -128,7 +126,7 @@ def command(
         say(_text(found, rows, names, by, owners, when))
     status = max(times_status, report(opened.problems))
     if found.outside:
-        warn(f"{found.outside} records are left out: their pages lie outside every block")
+        warn(f"{some(found.outside, 'record is', 'records are')} left out: pages outside every block")
     return 1 if _warned(owners) or found.outside else status
 
 
@@ -238,7 +236,7 @@ def _text(
 
         resent = float(found.resent_bytes.sum()) / when.seconds
         lines.append(f"in {when.seconds:.3f} s: {found.resends.sum() / when.seconds:.1f} resends/s, {rate(resent)}")
-    lines += ["", *_aligned(table)]
+    lines += ["", fitted(table, PASSES_SHOWN)]
     if len(rows) < len(found):
         lines.append(f"... {len(found) - len(rows)} more (--limit {len(found)})")
     return "\n".join(lines)
@@ -263,11 +261,11 @@ def _summary(found: "Top", by: str) -> str:
     resent, whole = int(found.resent_bytes.sum()), int(found.bytes.sum())
     again, resends = int((found.resends > 0).sum()), int(found.resends.sum())
     if by == "owner":
-        return f"{int(found.pages.sum())} pages were sent again, in {resends} resends of {resent} bytes"
-    what = {"page": "pages", "block": "blocks"}.get(by, "ranges")
-    came = f"{len(found)} {what} came" if len(found) != 1 else f"1 {what[:-1]} came"
+        pages = some(int(found.pages.sum()), "page was", "pages were")
+        return f"{pages} sent again, in {counted(resends, 'resend')} of {resent} bytes"
+    came = counted(len(found), by if by in ("page", "block") else "range")
     return (
-        f"{came}, {again} of them again, in {resends} resend{'s' if resends != 1 else ''}\n"
+        f"{came} came, {again} of them again, in {counted(resends, 'resend')}\n"
         f"resends take {resent} of {whole} bytes ({resent / max(1, whole):.1%})"
     )
 
@@ -282,30 +280,3 @@ def _passes(passes: Sequence[int]) -> str:
             parts.append([number, number])
     text = ",".join(str(a) if a == b else f"{a}-{b}" for a, b in parts)
     return text if len(text) <= PASSES_SHOWN else f"{len(passes)} of {passes[0]}-{passes[-1]}"
-
-
-def _aligned(table: list[list[str]]) -> list[str]:
-    """Columns of equal width, in at most `WIDTH`: the first to the left, the others to the right, the last as it is.
-
-    A name that does not fit is cut in its middle.
-    """
-    last = len(table[0]) - 1
-    widths = [max(map(len, column)) for column in zip(*table, strict=True)]
-    middle = sum(widths[1:last]) + 2 * last
-    widths[last] = min(widths[last], max(PASSES_SHOWN, WIDTH - middle - widths[0]))
-    widths[0] = min(widths[0], WIDTH - middle - widths[last])
-    return [
-        "  ".join(
-            _cut(cell, widths[i]).ljust(widths[i]) if i in (0, last) else cell.rjust(widths[i])
-            for i, cell in enumerate(row)
-        ).rstrip()
-        for row in table
-    ]
-
-
-def _cut(text: str, room: int) -> str:
-    """``text`` in at most ``room`` characters. What is left out stands before its end, which tells it from others."""
-    if len(text) <= room:
-        return text
-    end = min(TAIL, room // 2)
-    return text[: room - end - 3] + "..." + text[len(text) - end :]

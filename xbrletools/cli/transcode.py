@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 import click
 
 from ..errors import XbrleError
+from ..text import some
 from . import EXIT_FINDINGS, warn
 from .options import before, examples, named_number, ram_addresses, reading, refuse
 from .output import report
@@ -145,7 +146,7 @@ def _mapped(opened: "Capture", output: Output) -> int:
     output.save(to_mapped(opened.stream, image))
     unknown = unknown_pages(opened.stream, image)
     if unknown:
-        warn(f"{unknown} pages are unknown; the file gives them as zeros")
+        warn(f"{some(unknown, 'page is', 'pages are')} unknown; the file gives them as zeros")
     return EXIT_FINDINGS if unknown else 0
 
 

@@ -7,7 +7,7 @@ from pathlib import Path
 import click
 
 from ..errors import XbrleError
-from ..text import label
+from ..text import label, some
 from . import EXIT_FINDINGS, EXIT_UNREADABLE, warn
 from .options import examples, refuse
 from .writer import say
@@ -97,7 +97,7 @@ def check(folder: Path, program: str | None, timeout: float, limit: int, origina
         if failed[op] > limit > 0:
             say(f"{op}: {failed[op] - limit} more cases fail; --limit 0 shows them")
         if unanswered[op]:
-            warn(f"{op}: not supported; {unanswered[op]} cases are left out")
+            warn(f"{op}: not supported; {some(unanswered[op], 'case is', 'cases are')} left out")
     say(f"{passed.total()} passed, {failed.total()} failed, {unanswered.total()} not supported")
     if alike.total():
         others = f"; {alike[False]} are right, and others" if alike[False] else ""

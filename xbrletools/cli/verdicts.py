@@ -6,6 +6,8 @@ from dataclasses import asdict
 from itertools import groupby
 from typing import TYPE_CHECKING, Any
 
+from ..text import counted
+
 if TYPE_CHECKING:
     from ..verify.cause import Cause
     from ..verify.verdict import Verdict
@@ -84,7 +86,8 @@ def cause_lines(cause: "Cause") -> Iterator[str]:
     yield from (f"Shown by: {text}" for text in cause.evidence)
     yield from (f"Not {name.value}: {why}" for name, why in cause.refuted)
     if cause.repair is not None:
-        what = f"{cause.repair.replaced} bytes at {cause.repair.offset:#x} become {cause.repair.data.hex(' ')}"
+        replaced = counted(cause.repair.replaced, "byte")
+        what = f"{replaced} at {cause.repair.offset:#x} become {cause.repair.data.hex(' ')}"
         yield f"Repair, inferred: {what}: {cause.repair.why}"
 
 

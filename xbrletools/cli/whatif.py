@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from ..errors import XbrleError
-from ..text import size
+from ..text import size, some
 from . import warn
 from .options import before, examples, json_object, ram_addresses, reading
 from .output import report
@@ -80,7 +80,7 @@ def command(
     if output is not None:
         _draw(found, output)
     if found.skipped:
-        warn(f"{found.skipped} records are left out: their page cannot be rebuilt")
+        warn(f"{some(found.skipped, 'record is', 'records are')} left out: the page cannot be rebuilt")
     return report(opened.problems)
 
 

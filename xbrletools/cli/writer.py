@@ -149,9 +149,12 @@ def entry(name: str, text: str, column: int, err: bool = False) -> None:
     say(text if width is None else textwrap.fill(text, width, subsequent_indent=" " * column), err=err)
 
 
-def filled(text: str) -> str:
-    """A paragraph of standard output, wrapped at 79 columns."""
-    return textwrap.fill(text, _PAGE, break_on_hyphens=False)
+def filled(text: str, indent: str = "") -> str:
+    """A paragraph of standard output, wrapped at 79 columns. Lines after the first begin with ``indent``.
+
+    A word that is longer, such as a file's name, stays whole.
+    """
+    return textwrap.fill(text, _PAGE, subsequent_indent=indent, break_on_hyphens=False, break_long_words=False)
 
 
 def width_of_errors() -> int | None:

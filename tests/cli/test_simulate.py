@@ -76,3 +76,15 @@ def test_a_number_without_an_end_is_refused(capsys, workload, option, number):
     status, out, err = run(capsys, "simulate", workload, option, number, "--json")
     assert (status, out) == (2, "")
     assert "is not a finite number" in err
+
+
+@pytest.mark.parametrize(
+    ("text", "speed"), [("1000000", 1e6), ("1e6", 1e6), ("8M", 1e6), ("1MB", 1e6), ("8Mbit/s", 1e6), ("1e6B", None)]
+)
+def test_speeds_are_bytes_as_bare_numbers_and_as_links_are_named_with_a_unit(capsys, samples, text, speed):
+    words = ("simulate", "--capture", samples / "posted-8m.bin", "--json", "--channels", 2, "--per-channel", text)
+    status, out, _ = run(capsys, *words)
+    assert status == (2 if speed is None else 0)
+    if speed is not None:
+        found = json.loads(out)["without"]
+        assert found["total"] == pytest.approx(found["bytes"] / (2 * speed))

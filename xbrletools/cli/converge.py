@@ -1,7 +1,6 @@
 """`xbrle converge`: whether a migration would converge over a link, with which downtime, and what would make it."""
 
 import json
-import re
 from typing import TYPE_CHECKING, Any
 
 import click
@@ -9,7 +8,7 @@ import click
 from ..capture import Capture
 from ..text import size, some
 from . import EXIT_FINDINGS, warn
-from .options import Finite, examples, json_object, reading
+from .options import Finite, Rate, examples, json_object, reading
 from .output import aligned, report
 from .times import times_or_why_not
 from .writer import filled, say
@@ -21,27 +20,6 @@ if TYPE_CHECKING:
     from ..analysis.writes import Writes
 
 PASSES_SHOWN = 12
-_RATE = re.compile(r"(\d+(?:\.\d+)?)([KMGT]?)(i?)(B|bit/s|bit|b|B/s)?")
-_UNITS = {"": 0, "K": 1, "M": 2, "G": 3, "T": 4}
-
-
-class Rate(click.ParamType[float]):
-    """Bits a second, as links are named (10G), or bytes a second (117MB), as a number of bytes a second."""
-
-    name = "rate"
-
-    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> float:
-        """The bytes a second that ``value`` means."""
-        if isinstance(value, float):
-            return value
-        match = _RATE.fullmatch(str(value))
-        found = 0.0
-        if match:
-            scale = (1024 if match[3] else 1000) ** _UNITS[match[2]]
-            found = float(match[1][:30]) * scale / (1 if (match[4] or "").startswith("B") else 8)
-        if not 1 <= found <= 1e15:
-            self.fail(f"{value!r} is not a speed: use 10G for 10 Gbit/s, or 117MB for 117 million bytes a second")
-        return found
 
 
 @click.command(
@@ -52,7 +30,12 @@ class Rate(click.ParamType[float]):
 )
 @reading
 @click.option(
-    "--link", "bandwidth", type=Rate(), required=True, metavar="RATE", help="The link: 10G (bits/s) or 117MB (bytes/s)."
+    "--link",
+    "bandwidth",
+    type=Rate(8),
+    required=True,
+    metavar="RATE",
+    help="The link: 10G (bits/s) or 117MB (bytes/s).",
 )
 @click.option(
     "--downtime",
@@ -69,10 +52,12 @@ class Rate(click.ParamType[float]):
     help="Size of XBZRLE's page cache. Repeatable (default: 64M and 512M).",
 )
 @click.option("--channels", type=click.IntRange(1, 255), default=1, metavar="N", help="Also try multifd, N channels.")
-@click.option("--per-channel", type=Rate(), metavar="RATE", help="The most that one connection carries (default: all).")
+@click.option(
+    "--per-channel", type=Rate(8), metavar="RATE", help="The most that one connection carries (default: all)."
+)
 @click.option(
     "--recorded",
-    type=Rate(),
+    type=Rate(8),
     metavar="RATE",
     help="The speed at which S was recorded, if no arrival times lie beside it (default: that of --link).",
 )

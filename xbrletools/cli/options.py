@@ -9,7 +9,7 @@ import resource
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, ClassVar
 
 import click
 from click.core import ParameterSource
@@ -56,6 +56,35 @@ class Finite(click.FloatRange):
         if not math.isfinite(number):
             self.fail(f"{value} is not a finite number.", param, ctx)
         return number
+
+
+class Rate(click.ParamType[float]):
+    """A speed as a number of bytes a second: given in bits as links are named (10G), or in bytes (117MB).
+
+    ``bare``: how many of a number without a unit make a byte a second, 8 where it is in bits, 1 where in bytes.
+    """
+
+    name = "rate"
+    _form = re.compile(r"(\d+(?:\.\d+)?)([KMGT]?)(i?)(B|bit/s|bit|b|B/s)?")
+    _units: ClassVar = {"": 0, "K": 1, "M": 2, "G": 3, "T": 4}
+
+    def __init__(self, bare: int) -> None:
+        self.bare = bare
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> float:
+        """The bytes a second that ``value`` means."""
+        if isinstance(value, float):
+            return value
+        match = self._form.fullmatch(str(value))
+        if self.bare == 1 and (match is None or match[1] == match[0]):
+            return Finite(1).convert(value, param, ctx)
+        found = 0.0
+        if match:
+            scale = (1024 if match[3] else 1000) ** self._units[match[2]]
+            found = float(match[1][:30]) * scale / (1 if (match[4] or "").startswith("B") else 8)
+        if not 1 <= found <= 1e15:
+            self.fail(f"{value!r} is not a speed: use 10G for 10 Gbit/s, or 117MB for 117 million bytes a second")
+        return found
 
 
 def named_number(text: str) -> tuple[bytes, int]:

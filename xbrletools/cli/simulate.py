@@ -9,7 +9,7 @@ import click
 from ..errors import XbrleError
 from ..text import size
 from . import warn
-from .options import Finite, examples, json_object, naming, refuse, say_beside
+from .options import Finite, Rate, examples, json_object, naming, refuse, say_beside
 from .writer import say
 
 if TYPE_CHECKING:
@@ -24,6 +24,7 @@ CACHE = 0x8000000  # bytes
     epilog=examples(
         "simulate docs/workloads/sap-central-instance.json",
         "simulate --capture samples/posted-8m.bin --bandwidth 1e6 --latency .1",
+        "simulate --capture samples/posted-8m.bin --channels 4 --per-channel 1M",
     )
 )
 @click.argument("workload", metavar="[WORKLOAD]", required=False)
@@ -37,14 +38,12 @@ CACHE = 0x8000000  # bytes
 @click.option("--no-beside", is_flag=True, help="Do not read channels that lie beside the capture.")
 @click.option(
     "--bandwidth",
-    type=Finite(1),
-    metavar="BYTES",
-    help="Bytes a second (default: the workload's, or 117000000, Gigabit Ethernet).",
+    type=Rate(1),
+    metavar="RATE",
+    help="The link: 10G (bits/s), 117MB or 117000000 (bytes/s) (default: the workload's, or 117MB, Gigabit Ethernet).",
 )
 @click.option("--channels", type=click.IntRange(1, 255), default=1, metavar="N", help="Send over N multifd channels.")
-@click.option(
-    "--per-channel", type=Finite(1), metavar="BYTES", help="Bytes a second of one channel at most (default: all)."
-)
+@click.option("--per-channel", type=Rate(1), metavar="RATE", help="The most that one channel carries (default: all).")
 @click.option("--latency", type=Finite(0), metavar="SECONDS", help="One-way delay (default: the workload's, or 0).")
 @click.option(
     "--downtime",

@@ -8,16 +8,18 @@ import numpy as np
 import pytest
 
 import xbrletools
+from tests import building
 from tests.conftest import CORPUS, ROOT, SAMPLES, corpus_names
 from tests.damages import KINDS, damage
 from tests.streams import PAGE, StreamBuilder, noise
 from tests.verify.test_ledger import corrupt, stale_stream, undecoded
-from xbrletools.formats.ram import Kind
+from xbrletools.formats.ram import Flag, Kind
 from xbrletools.verify import found, ledger
 from xbrletools.verify.by_rule import NOBODY
 from xbrletools.verify.cause import MEANING, CauseName, Sure
 from xbrletools.verify.checker import found_in
 from xbrletools.verify.receivers import outcomes
+from xbrletools.verify.refused import made_for, titles
 from xbrletools.verify.status import Status
 from xbrletools.verify.verdict import Verdict, verdict
 
@@ -199,18 +201,25 @@ PARTS = ("multifd", "preempt", "killed", "cancelled", "crash")
 @pytest.mark.parametrize(
     "path",
     [
-        f"{folder}/{name}"
+        f"{folder}/{name}{suffix}"
         for folder in ("qemu-2010", "qemu-7.2", "qemu-10", "qemu-11", "libvirt-11", "physical-maps", "linux-guest")
-        for name in corpus_names(folder)
-        if CORPUS.is_dir() and not any(part in name for part in (".chan1", ".chan2", ".chan3", ".rev", "cprstate"))
+        for suffix in (".bin", ".save")
+        for name in corpus_names(folder, f"{suffix}.xz")
+        if CORPUS.is_dir() and not any(part in name for part in (".chan1", ".chan2", ".chan3", ".rev", "cprstate", "("))
     ],
 )
 def test_what_loads_right_has_no_fault_and_what_is_a_part_is_incomplete(
     path: str, corpus: Callable[[str], bytes]
 ) -> None:
-    told = of(corpus(f"{path}.bin"))
+    """Of what has no fault, the conclusion says why a program stops that the stream was made for."""
+    with xbrletools.open(corpus(path)) as capture:
+        told, own = capture.verdict(), made_for(capture.stream)
     is_part = any(part in path for part in PARTS) and "mapped-multifd" not in path
     assert told.status is (Status.INCOMPLETE if is_part else Status.NO_FAULT), told.summary
+    if not is_part:
+        stopping = [r for r in own if told.receivers[r.name].loads is False and not told.receivers[r.name].goes_on]
+        words = ("refuse", "needs the capability", "must be set up")
+        assert any(word in told.summary for word in words) is bool(stopping), told.summary
 
 
 def test_the_document_explains_every_word() -> None:
@@ -238,3 +247,50 @@ def test_of_several_causes_that_hypotheses_name_none_is_certain() -> None:
 def test_a_stream_that_ends_in_order_and_lacks_ram_is_incomplete_and_not_damaged(corpus: Callable[[str], Any]) -> None:
     found = xbrletools.open(corpus("cases/devices/early-section-before-ram-11.1.head.bin")).verdict()
     assert (found.status, [c.name for c in found.causes]) == (Status.INCOMPLETE, [CauseName.TRUNCATED])
+
+
+class TestWhatReceiversRefuse:
+    """A conclusion does not contradict what the programs do that the stream was made for."""
+
+    @pytest.mark.parametrize(
+        ("case", "status", "cause", "explains"),
+        [
+            ("receivers/xbzrle-flags3.bin", Status.DAMAGED, CauseName.RECORD_FLAGS, {"delta-flags", "refused-by-all"}),
+            ("devices/desc-short.bin", Status.DAMAGED, CauseName.UNKNOWN, {"description-mismatch", "refused-by-all"}),
+            ("receivers/hook.bin", Status.DAMAGED, CauseName.UNKNOWN, {"rdma-hook"}),
+        ],
+    )
+    def test_what_all_of_them_refuse_is_not_without_fault(
+        self, case: str, status: Status, cause: CauseName, explains: set[str], corpus: Callable[[str], Any]
+    ) -> None:
+        told = of(corpus(f"cases/{case}"))
+        assert (told.status, [c.name for c in told.causes]) == (status, [cause])
+        assert set(told.causes[0].explains) == explains
+        assert not told.others.keys() & explains
+
+    def test_what_some_of_them_refuse_stands_in_the_conclusion(self) -> None:
+        """Up to 7.2 a dup page can be of any byte."""
+        told = of(building.stream(building.record(Flag.COMPRESS, 0, b"\x41", b"pc.ram"), last=building.EOF + VMDESC))
+        assert told.status is Status.NO_FAULT
+        assert told.summary.endswith("; QEMU 8.2 to 11.1 refuse it.")
+
+    def test_a_capability_that_they_need_stands_in_the_conclusion_and_is_not_a_fault(self) -> None:
+        told = of(building.stream(building.packed(0, bytes(PAGE), b"pc.ram"), last=building.EOF + VMDESC))
+        assert told.status is Status.NO_FAULT
+        assert "a destination needs the capability compress" in told.summary
+
+    @pytest.mark.parametrize(
+        ("machine", "names"),
+        [(b"pc-i440fx-7.2", "QEMU 7.2 to 11.1"), (b"pc-q35-10.0", "QEMU 10.0 and 11.1"), (b"virt-12.0", "QEMU 11.1")],
+    )
+    def test_a_machine_tells_the_oldest_program_that_has_it(self, machine: bytes, names: str) -> None:
+        whole_stream = building.stream(building.page(0, A.tobytes(), b"pc.ram"))
+        data = whole_stream.replace(building.configuration(), building.configuration(machine))
+        assert titles(made_for(xbrletools.open(data).stream)) == names
+
+    def test_a_posted_stream_was_made_for_the_patch(self) -> None:
+        assert [r.name for r in made_for(xbrletools.open(SAMPLE).stream)] == ["default"]
+
+
+_TEXT = b'{"devices": []}'
+VMDESC = b"\x06" + len(_TEXT).to_bytes(4, "big") + _TEXT

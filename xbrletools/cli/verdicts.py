@@ -1,7 +1,8 @@
 """How a verdict is printed: as a JSON object, and as lines for a person."""
 
+import re
 import textwrap
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import asdict
 from itertools import groupby
 from typing import TYPE_CHECKING, Any
@@ -9,11 +10,13 @@ from typing import TYPE_CHECKING, Any
 from ..text import counted
 
 if TYPE_CHECKING:
-    from ..verify.cause import Cause
+    from ..verify.cause import Cause, Repair
+    from ..verify.receivers import Outcome
     from ..verify.verdict import Verdict
 
 WIDTH = 80  # columns of a line, on a terminal and in a pipe
 LABEL = 9  # columns of a line's label at least
+FEW = 16  # bytes of a repair that are printed
 FORMAT = 1  # of JSON objects
 
 
@@ -59,14 +62,10 @@ def lines(verdict: "Verdict") -> Iterator[str]:
     head = verdict.status.value.replace("-", " ").upper()
     parts = [(head, verdict.summary)]
     for i, cause in enumerate(verdict.causes):
-        parts.append(("Cause" if i == 0 else "and", f"{cause.sentence} {_how_sure(cause)}"))
-        if cause.refuted or cause.candidates:
-            parts.append(("Shown by", "; ".join(cause.evidence) + "."))
+        parts.append(("Cause" if i == 0 else "and", _cause_text(cause, verdict.summary)))
         if cause.repair is not None:
-            parts.append(("Repair", f"inferred: {cause.repair.why}"))
-    if verdict.receivers:
-        alike = groupby(verdict.receivers.items(), key=lambda item: _loads(item[1]))
-        parts.append(("Loads?", "  ".join(f"{', '.join(name for name, _ in who)}: {does}." for does, who in alike)))
+            parts.append(("Repair", f"inferred: {_repaired(cause.repair)}: {cause.repair.why}"))
+    parts += [("Loads?" if i == 0 else "", text) for i, text in enumerate(_who_loads(verdict))]
     parts += [("Next" if i == 0 else "", command) for i, command in enumerate(verdict.next)]
     indent = max(LABEL, len(head) + 2)
     for label, text in parts:
@@ -86,9 +85,30 @@ def cause_lines(cause: "Cause") -> Iterator[str]:
     yield from (f"Shown by: {text}" for text in cause.evidence)
     yield from (f"Not {name.value}: {why}" for name, why in cause.refuted)
     if cause.repair is not None:
-        replaced = counted(cause.repair.replaced, "byte")
-        what = f"{replaced} at {cause.repair.offset:#x} become {cause.repair.data.hex(' ')}"
-        yield f"Repair, inferred: {what}: {cause.repair.why}"
+        yield f"Repair, inferred: {_repaired(cause.repair)}: {cause.repair.why}"
+
+
+def _repaired(repair: "Repair") -> str:
+    """What a repair changes: the bytes, as far as they are few."""
+    count, place = len(repair.data), f"at {repair.offset:#x}"
+    if not count:
+        return f"{counted(repair.replaced, 'byte')} {place} fall{'s' if repair.replaced == 1 else ''} away"
+    what = repair.data.hex(" ") if count <= FEW else f"{count:,} others"
+    which = "the byte" if repair.replaced == 1 else f"{repair.replaced:,} bytes"
+    return f"{which} {place} become{'s' if repair.replaced == 1 else ''} {what}"
+
+
+def _cause_text(cause: "Cause", summary: str) -> str:
+    """A cause on its line. What the conclusion above it says already is not said again."""
+    why = "; ".join(cause.evidence) if cause.refuted or cause.candidates else ""
+    if not summary.startswith(cause.sentence.removesuffix(".")):
+        shown = f" {why[:1].upper()}{why[1:]}." if why else ""
+        return cause.sentence + ("" if cause.candidates else f" {_how_sure(cause)}") + shown
+    if cause.candidates:
+        what = f"one of {', '.join(name.value for name in cause.candidates)}"
+    else:
+        what = cause.name.value if cause.sure.value == cause.name.value else f"{cause.name.value}, {cause.sure.value}"
+    return f"{what}: {why}." if why else f"{what}."
 
 
 def _how_sure(cause: "Cause") -> str:
@@ -103,6 +123,41 @@ def _how_sure(cause: "Cause") -> str:
     return words[cause.sure.value]
 
 
+def _who_loads(verdict: "Verdict") -> Iterator[str]:
+    """What each receiver does: those that the stream was made for first, with why they stop, then all others."""
+    from ..verify.refused import family
+
+    assert verdict.shared is not None or not verdict.receivers
+    own = [r.name for r in family(verdict.shared.found.stream)] if verdict.shared is not None else []
+    told = [(name, verdict.receivers[name]) for name in own if name in verdict.receivers]
+    for does, group in groupby(told, key=lambda item: _loads(item[1])):
+        who = [*group]
+        yield f"{', '.join(name for name, _ in who)}: {_many(does, who)}{_why(who[-1][1])}"
+    others = [item for item in verdict.receivers.items() if item[0] not in own]
+    said = [(does, [*group]) for does, group in groupby(others, key=lambda item: _loads(item[1]))]
+    if said:
+        yield "  ".join(f"{', '.join(name for name, _ in who)}: {_many(does, who)}." for does, who in said)
+
+
+def _many(does: str, who: "Sequence[tuple[str, Outcome]]") -> str:
+    verb, space, rest = does.partition(" ")
+    return f"{_PLURAL.get(verb, verb)}{space}{rest}" if len(who) > 1 else does
+
+
+def _why(outcome: "Outcome") -> str:
+    """Why a receiver does not load the stream, in its own words as far as they say it."""
+    if outcome.loads or outcome.reason is None:
+        return ""
+    if outcome.needs:
+        return f" without the capability {' and '.join(outcome.needs)}"
+    return f": {_FAILED.sub('', outcome.reason).removesuffix(_SETUP)}"
+
+
+_FAILED = re.compile(r"^load of migration failed: [^:]*: ")
+_SETUP = ". Make sure that your current VM setup matches your saved VM setup, including any hotplugged devices"
+_PLURAL = {"loads": "load", "loads,": "load,", "stops": "stop", "complains": "complain", "does": "do"}
+
+
 def _loads(load: Any) -> str:
     if load.loads:
         plural = "" if load.wrong_pages == 1 else "s"
@@ -110,7 +165,7 @@ def _loads(load: Any) -> str:
     if load.loads is None:
         return "cannot be told"
     if load.goes_on:
-        return "complains and goes on"
+        return "complains, and loads it all the same"
     if load.stops_at is not None:
         return f"stops at record {load.stops_at}"
     return f"stops at {load.offset:#x}" if load.offset is not None else "does not load"

@@ -16,6 +16,7 @@ from .cause import Cause, CauseName
 from .found import LOOSE, Found, every
 from .ledger import pieces, room
 from .marks import Ints, Mark
+from .refused import SIGNS
 from .rules import RULES, Finding, Rule, Severity
 from .status import NAMES
 
@@ -170,7 +171,31 @@ def shared(found: Found) -> Shared:
         loose[never_sent] = names.index(stronger)
     stale = [m.rows for m in found.marks if m.rule is rules.STALE_BASE]
     marks = tuple(_share(mark, names, stronger, stale) for mark in found.marks)
+    _give_signs(found, loose, marks)
     return Shared(found, tuple(name for name, _ in names.keys), marks, loose, (None,) * len(names.keys))
+
+
+def _give_signs(found: Found, loose: Share, marks: Sequence[Share]) -> None:
+    """Give what was noted of the very place that every receiver refuses to the cause of the refusal."""
+    for i, finding in enumerate(found.loose):
+        if finding.rule != rules.REFUSED_BY_ALL.id:
+            continue
+        for number, place in _signs(found, finding):
+            marks[number][place] = loose[i]
+        section = found.stream.sections.at(finding.offset or 0)
+        for j, other in enumerate(found.loose):
+            same = other.offset is not None and found.stream.sections.at(other.offset) == section
+            if same and loose[j] == NOBODY and other.severity is Severity.WARNING:
+                loose[j] = loose[i]
+
+
+def _signs(found: Found, refusal: Finding) -> Iterator[tuple[int, int]]:
+    """The findings of `SIGNS` about the record that every receiver refuses: their marks, and their places there."""
+    row = -1 if refusal.record is None else found.stream.records.row(refusal.record)
+    for number, mark in enumerate(found.marks):
+        place = int(np.searchsorted(mark.rows, row))
+        if mark.rule in SIGNS and place < len(mark.rows) and mark.rows[place] == row:
+            yield number, place
 
 
 def _errors(found: Found) -> int:
@@ -204,6 +229,9 @@ def _name_of(found: Found, finding: Finding, is_forced: bool) -> CauseName | Non
         return CauseName.HEAD_MISSING
     if finding.severity is not Severity.ERROR or rule is rules.DESTINATION_BLOCKS:
         return None
+    if rule is rules.REFUSED_BY_ALL:
+        signs = (SIGNS[found.marks[number].rule] for number, _ in _signs(found, finding))
+        return next(signs, CauseName.UNKNOWN)
     return NAMES.get(rule, CauseName.UNKNOWN)
 
 

@@ -238,6 +238,7 @@ def _framing_marks(stretch: _Stretch) -> Iterator[Mark]:
     yield Mark(rules.END_ODD, stretch.rows((kind == Kind.EOS) & odd))
     bare = (kind == Kind.NOOP) | ((kind == Kind.HOOK) & (version != ram.VERSION_FLAT) & (not stream.facts.footers))
     yield Mark(rules.NO_KIND, stretch.rows(bare))
+    yield Mark(rules.RDMA_HOOK, stretch.rows((kind == Kind.HOOK) & bool(stream.facts.footers)))
 
     declared = np.array([b.declared for b in stream.blocks] + [False], bool)
     lengths = np.array([b.length for b in stream.blocks] + [0], np.uint64)

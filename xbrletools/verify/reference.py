@@ -102,6 +102,10 @@ ADVICE: dict[Rule, Advice] = {
         "The blocks that --blocks names.", "Start the destination with the memory and the devices of the source."
     ),
     rules.FLAGS_UNKNOWN: Advice("The record's flags.", "See them: xbrle dump S --fields. A bit may have flipped."),
+    rules.RDMA_HOOK: Advice(
+        "The record's flags.",
+        "Ask whether this was a migration over RDMA. Else the record is damage: xbrle dump S --hex.",
+    ),
     rules.END_ODD: Advice("The record's word.", "See it: xbrle dump S --fields. A bit may have flipped."),
     rules.FLAGS_COMBINED: Advice("The record's flags.", "See them: xbrle dump S --fields. A bit may have flipped."),
     rules.NO_KIND: Advice(
@@ -174,6 +178,10 @@ ADVICE: dict[Rule, Advice] = {
         "The line of each log, with the sum that it gives of the page.", "Look at the page: xbrle page S ADDRESS."
     ),
     rules.LOG_UNREAD: Advice("The line of the log.", "Nothing: salvage skipped the record."),
+    rules.REFUSED_BY_ALL: Advice(
+        "`receivers` that refuse it, and what the newest of them `said`.",
+        "Ask what the lines mean: xbrle why LINE S. Look at the bytes: xbrle dump S --hex.",
+    ),
     rules.PAGE_NEVER_SENT: Advice(
         "`missing` of so many `pages` of a block.",
         "They are unknown. A guest's balloon or virtio-mem device may have kept the sender from sending them.",

@@ -242,6 +242,11 @@ FLAGS_UNKNOWN = _rule(
     "flags-unknown", _N, "flag bits without a meaning, passed over by old receivers", messages=_UNKNOWN_FLAGS
 )
 FLAGS_COMBINED = _rule("flags-combined", _W, "more than one kind in a record's flags", _TODAY, messages=_UNKNOWN_FLAGS)
+RDMA_HOOK = _rule(
+    "rdma-hook",
+    _E,
+    "a HOOK, which only migrations over RDMA have: a stream of these lacks their pages, and QEMU before 8.2 refuses it",
+)
 END_ODD = _rule(
     "end-odd", _W, "an EOS has an address or CONTINUE, which senders do not write there; receivers pass over it"
 )
@@ -379,4 +384,7 @@ DROPPED_SPAN = _rule(
 
 ENDS_DISAGREE = _rule("ends-disagree", _E, "the two ends logged different sums of a page")
 LOG_UNREAD = _rule("log-unread", _N, "lines of a mig.log whose records salvage did not read")
+REFUSED_BY_ALL = _rule(
+    "refused-by-all", _E, "every program that the stream was made for refuses it, and no other rule finds an error"
+)
 PAGE_NEVER_SENT = _rule("page-never-sent", _W, "pages that no record gave, in a stream that came to its end")

@@ -163,4 +163,6 @@ def onward(causes: Sequence[Cause], lasting: tuple[bytes | None, int, int] | Non
         out.append("xbrle verify S (without --dialect and --endian)")
     if names - {CauseName.STALE_BASE, CauseName.CHANNEL_MISSING, CauseName.FOREIGN_CHANNEL, CauseName.FORCED_READING}:
         out.append("xbrle salvage S (what of memory still stands)")
+    if any(cause.repair is not None for cause in causes):
+        out.append("xbrle salvage S --repair -o T (the stream with the inferred repair)")
     return tuple(out)

@@ -19,6 +19,7 @@ from .found import Found
 from .harm import NO_HARM, Harm, harm
 from .marks import Ints, findings
 from .receivers import Outcome, outcomes
+from .refused import in_part, with_refusal
 from .rules import Finding, Proof
 from .status import MISSING, Status
 from .tested import tested
@@ -80,12 +81,13 @@ _SURE = {CauseName.CHANNEL_MISSING: Sure.CERTAIN, CauseName.UNKNOWN: Sure.UNKNOW
 
 def verdict(found: Found) -> Verdict:
     """Conclude from all that was found in a capture."""
-    return concluded(tested(shared(found)))
+    told = outcomes(found.stream, found.first_of_each())
+    return concluded(tested(shared(with_refusal(found, told))), told)
 
 
-def concluded(split: Shared) -> Verdict:
-    """The verdict on findings that causes have shared out among themselves."""
-    found, stream = split.found, split.found.stream
+def concluded(split: Shared, told: Mapping[str, Outcome]) -> Verdict:
+    """The verdict on findings that causes have shared out among themselves. ``told`` is what each receiver does."""
+    stream = split.found.stream
     harms = [_harm(split, i) for i in range(len(split.names))]
     made = _less_sure(split, [_cause(split, i, h) for i, h in enumerate(harms)])
     causes = _breaks_first(sorted(made, key=_weight))
@@ -101,15 +103,15 @@ def concluded(split: Shared) -> Verdict:
     where = None
     if lasting is not None and status is Status.CORRUPT:
         where = (*sentences.place_of(stream, lasting), _number(stream, lasting) or 0)
-    receivers = outcomes(stream, found.first_of_each(), wrong_pages=pages_wrong)
+    more = in_part(stream, told) if status in (Status.NO_FAULT, Status.HEALED) else ""
     return Verdict(
         status,
-        _summary(stream, status, causes, (first, lasting), (wrong, maybe)),
+        _summary(stream, status, causes, (first, lasting), (wrong, maybe), more),
         _number(stream, first),
         _number(stream, lasting),
         pages_wrong,
         tuple(causes),
-        receivers,
+        {name: replace(o, wrong_pages=pages_wrong) if o.loads else o for name, o in told.items()},
         dict(split.explains(NOBODY)),
         sentences.onward(causes, where),
         split.in_order([next(i for i, m in enumerate(made) if m is cause) for cause in causes]),
@@ -206,12 +208,10 @@ def _told(split: Shared, index: int, done: Harm, first: Finding) -> tuple[str, S
             sure,
             tuple(e.replace("{dialect}", dialect) for e in evidence),
         )
-    count = sum(split.explains(index).values())
-    more = "" if count == 1 else f" {sentences.counted(count, 'finding')} in all."
     text = first.message[:1].upper() + first.message[1:].rstrip(".")
     sure = _SURE.get(name, Sure.LIKELY)
     word = "" if name is CauseName.UNKNOWN else f" ({name.value})"
-    return f"{text}{word}.{more}", sure, (f"{first.rule}: {first.message}",)
+    return f"{text}{word}.", sure, (f"{first.rule}: {first.message}",)
 
 
 def _proofs(split: Shared, index: int) -> Counter[str]:
@@ -276,19 +276,20 @@ def _summary(
     causes: Sequence[Cause],
     rows: tuple[int | None, int | None],
     pages: tuple[Ints, Ints],
+    receivers: str,
 ) -> str:
     """The conclusion in a sentence or two.
 
     ``rows`` are those of the first bad record and of the first that lasts, ``pages`` those that are wrong at the end
-    and those that may be.
+    and those that may be. ``receivers`` is what `in_part` says.
     """
     bad = "" if rows[0] is None else f"; {sentences.first_bad(stream, rows[0], rows[1])}"
     if status is Status.NO_FAULT:
-        return f"The stream was read to its end; {sentences.sums(stream)}."
+        return f"The stream was read to its end; {sentences.sums(stream)}{receivers}."
     if status is Status.HEALED:
         records = sum(cause.records for cause in causes)
         gave = sentences.some(records, "record gave a wrong page", "records gave wrong pages")
-        return f"{gave}, and later records healed all of them: nothing is wrong at the end{bad}."
+        return f"{gave}, and later records healed all of them: nothing is wrong at the end{bad}{receivers}."
     if status is Status.CORRUPT:
         return f"{sentences.wrong(stream, *pages)} at the end{bad}."
     worst = next((c for c in causes if c.name not in _SENDERS), causes[0])

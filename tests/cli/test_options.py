@@ -79,8 +79,6 @@ SILENT = {
     ("verify", "limit", "as_json"): "JSON has all findings: --limit is for the list that a person gets",
     ("verify", "limit", "sarif"): "SARIF has all findings: --limit is for the list that a person gets",
     ("verify", "limit", "explain"): "one finding is explained",
-    ("verify", "as_json", "explain"): "the chain of a finding is for a person",
-    ("verify", "as_json", "rules"): "the list of rules is for a person",
     **{("verify", claim, "rules"): "rules do not depend on S" for claim in CLAIMS[1:]},
     ("*", "by_block", "by_packet"): "there are no packets",
     ("top", "limit", "by_packet"): "there are no packets",

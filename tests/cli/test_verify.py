@@ -165,3 +165,49 @@ def test_explain_tells_the_cause_of_a_finding_and_what_fell(tmp_path, capsys):
     assert "Cause: " in out
     assert "Shown by: " in out
     assert all(len(line) <= 80 for line in out.splitlines() if not line.lstrip().startswith("0x"))
+
+
+class TestExplainAndRulesAsJson:
+    """`--json` counts with `--explain` and `--rules` too."""
+
+    def test_a_finding_with_its_cause_and_its_chain(self, bad, capsys):
+        status, out, _ = run(capsys, "verify", bad, "--explain", "checksum-mismatch", "--json")
+        (told,) = map(json.loads, out.splitlines())
+        assert (status, told["type"], told["format"]) == (1, "explanation", 1)
+        assert told["finding"]["rule"] == "checksum-mismatch"
+        assert told["cause"]["explains"]["checksum-mismatch"] == 1
+        assert told["conclusion"]
+        own = [link for link in told["chain"] if link["part"] == "this finding"]
+        assert [link["record"] for link in own] == [told["finding"]["record"]]
+        assert {"pass", "kind", "offset", "stated", "receiver", "sender", "wire"} <= own[0].keys()
+
+    def test_a_finding_without_a_page_has_the_bytes_about_it(self, capsys):
+        sample = SAMPLES / "posted-8m.bin"
+        _, out, _ = run(capsys, "verify", sample, "--explain", "device-tail-unchecked", "--json")
+        told = json.loads(out)
+        start = told["bytes"]["offset"]
+        assert start <= told["finding"]["offset"]
+        assert bytes.fromhex(told["bytes"]["data"]) == sample.read_bytes()[start:][: len(told["bytes"]["data"]) // 2]
+
+    def test_a_rule_without_a_capture_and_one_that_the_capture_does_not_break(self, capsys):
+        status, out, _ = run(capsys, "verify", "--explain", "bad-footer", "--json")
+        told = json.loads(out)
+        assert (status, told["type"], told["rule"], told["severity"]) == (0, "rule", "bad-footer", "error")
+        assert "Missing section footer for {}" in told["messages"]
+        _, out, err = run(capsys, "verify", SAMPLES / "posted-8m.bin", "--explain", "bad-footer", "--json")
+        assert json.loads(out) == told
+        assert "does not have a finding" in err
+
+    @pytest.mark.parametrize("more", [[], [SAMPLES / "posted-8m.bin"], ["/nowhere"]])
+    def test_all_rules_an_object_a_line(self, more, capsys):
+        from xbrletools.verify.rules import RULES
+
+        status, out, _ = run(capsys, "verify", *more, "--rules", "--json")
+        assert (status, [json.loads(line)["rule"] for line in out.splitlines()]) == (0, list(RULES))
+
+    @pytest.mark.parametrize("more", [["--rules"], ["--explain", "bad-footer"]])
+    def test_sarif_is_refused_with_either(self, more, capsys):
+        for before in ([], [SAMPLES / "posted-8m.bin"]):
+            status, out, err = run(capsys, "verify", *before, *more, "--sarif")
+            assert (status, out) == (2, "")
+            assert "--sarif" in err

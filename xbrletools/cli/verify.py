@@ -10,10 +10,8 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from .. import __version__
 from ..errors import XbrleError
-from ..text import shown
-from . import EXIT_FINDINGS, verdicts, warn
+from . import EXIT_FINDINGS, explaining, sarif_log, verdicts, warn
 from .options import before, examples, giving_blocks, json_lines, reading
 from .writer import say, write
 
@@ -28,9 +26,11 @@ RECEIVER_NAMES = (  # as `verify.receivers.NAMES`, which the help does not impor
 )
 
 
-def _usage(as_json: bool, sarif: bool) -> None:
+def _usage(as_json: bool, sarif: bool, explain: str | None) -> None:
     if as_json and sarif:
         raise click.UsageError("--json and --sarif exclude each other")
+    if explain is not None and sarif:
+        raise click.UsageError("--explain and --sarif exclude each other")
 
 
 _READ = "xbrletools.read"  # what the context remembers once the capture was read
@@ -44,55 +44,40 @@ def _says_unreadable(function: Callable[..., Any]) -> Callable[..., Any]:
         try:
             return function(*arguments, **options)
         except XbrleError as error:
-            if options["as_json"] and _READ not in click.get_current_context().meta:
+            if (options["as_json"] or options["sarif"]) and _READ not in click.get_current_context().meta:
                 from ..verify.verdict import unreadable
 
-                write(json.dumps(verdicts.as_object(unreadable(error))) + "\n")
+                told = unreadable(error)
+                if options["sarif"]:
+                    sarif_log.print_log(options["capture"], told)
+                else:
+                    write(json.dumps(verdicts.as_object(told)) + "\n")
             raise
 
     return saying
 
 
 class _Command(click.Command):
-    """A command that needs no capture to explain a rule."""
+    """A command that needs no capture to list the rules, or to explain one."""
 
     def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
+        rest = None
         try:
-            return super().parse_args(ctx, args)
+            rest = super().parse_args(ctx, args)
         except click.MissingParameter:
-            rule = ctx.params.get("explain")
-            if rule is None:
+            if not ctx.params.get("rules") and ctx.params.get("explain") is None:
                 raise
-        _print_meaning(rule)
+        given = ctx.params
+        wants_rules = given.pop("rules", False)
+        if rest is not None and not wants_rules:
+            return rest
+        if given.get("sarif"):
+            raise click.UsageError("--sarif lists findings, so it needs S and excludes --rules")
+        if wants_rules:
+            explaining.print_rules(given.get("as_json", False))
+        else:
+            explaining.print_meaning(given["explain"], given.get("as_json", False))
         raise click.exceptions.Exit
-
-
-def _list_rules(ctx: click.Context, _: click.Parameter, wanted: bool) -> None:
-    """Print every rule with its severity and what it means, and end."""
-    if not wanted or ctx.resilient_parsing:
-        return
-    from ..verify.rules import RULES
-
-    for rule in RULES.values():
-        say(f"{rule.id:27} {rule.severity.value}")
-        _indented(rule.sentence)
-    ctx.exit()
-
-
-def _print_meaning(name: str) -> None:
-    """Print what a rule means, whatever a capture holds.
-
-    Raises:
-        XbrleError: there is no such rule.
-    """
-    from ..verify.explain import rule_of
-    from ..verify.reference import meaning
-
-    rule = rule_of(name)
-    say(f"{rule.id}")
-    for title, text in meaning(rule):
-        say(f"\n{title}")
-        _indented(text)
 
 
 @click.command(
@@ -144,9 +129,6 @@ def _print_meaning(name: str) -> None:
 @click.option(
     "--rules",
     is_flag=True,
-    is_eager=True,
-    expose_value=False,
-    callback=_list_rules,
     help="List all rules and what they mean, and exit.",
 )
 @click.option("--sender-log", metavar="FILE", help="Compare with this mig.log, written by the sender's debug build.")
@@ -205,9 +187,9 @@ def command(
         told = outcomes(stream, found, None, where, concluded.pages_wrong)
         concluded = replace(concluded, receivers=told)
     if explain:
-        _explain(opened, concluded, explain)
+        explaining.explain(opened, concluded, explain, as_json)
     elif sarif:
-        _print_sarif(capture, concluded)
+        sarif_log.print_log(capture, concluded)
     elif as_json:
         _print_json(concluded)
     else:
@@ -250,21 +232,6 @@ def _say_whether_it_loads(receiver: str, verdict: Any) -> int:
     return EXIT_FINDINGS
 
 
-def as_object(finding: Any) -> dict[str, Any]:
-    """A finding as a JSON object."""
-    return {
-        "rule": finding.rule,
-        "severity": finding.severity.value,
-        "offset": finding.offset,
-        "record": finding.record,
-        "section": finding.section,
-        "block": None if finding.block is None else shown(finding.block),
-        "page": finding.page,
-        "message": finding.message,
-        "evidence": finding.evidence,
-    }
-
-
 # -- what is printed ---------------------------------------------------------------------------------------------------
 
 
@@ -272,83 +239,9 @@ def _print_json(verdict: "Verdict") -> None:
     """An object a line: the findings, and last the verdict."""
     assert verdict.shared is not None
     for finding, cause in verdict.shared:
-        about = {"type": "finding", "format": verdicts.FORMAT} | as_object(finding)
+        about = {"type": "finding", "format": verdicts.FORMAT} | explaining.as_object(finding)
         write(json.dumps(about | {"cause": None if cause < 0 else cause}) + "\n")
     write(json.dumps(verdicts.as_object(verdict)) + "\n")
-
-
-def _explain(capture: "Capture", verdict: "Verdict", wanted: str) -> None:
-    """One finding, what it amounts to, its cause, and the records behind it with their first bytes."""
-    from ..verify.explain import chain, conclusion, find, names
-
-    assert verdict.shared is not None
-    finding, cause = next(((f, c) for f, c in verdict.shared if names(wanted, f)), (None, -1))
-    if finding is None and "@" not in wanted:
-        _print_meaning(wanted)
-        warn(f"this capture does not have a finding of rule {wanted}")
-        return
-    if finding is None:
-        finding = find((), wanted)  # says what is wrong with it
-    _print_one(finding)
-    if concluded := conclusion(capture.stream, finding):
-        _indented(concluded)
-    if finding.evidence:
-        _indented(", ".join(f"{name} {'none' if value is None else value}" for name, value in finding.evidence.items()))
-    if cause >= 0:
-        for line in verdicts.cause_lines(verdict.causes[cause]):
-            _indented(line)
-    links = chain(capture.stream, finding)
-    if links:
-        _print_chain(links, finding.record)
-    elif finding.offset is not None:
-        _print_bytes(capture, finding.offset)
-
-
-def _print_bytes(capture: "Capture", offset: int) -> None:
-    """The capture's bytes around an offset."""
-    import numpy as np
-
-    from ..verify.explain import around
-    from . import hexview
-
-    start, data = around(capture.stream, offset)
-    held = np.frombuffer(data, np.uint8)
-    say(f"\nthe capture about {offset:#x}")
-    for line in hexview.dump(held, np.ones(len(held), bool), start):
-        say(line)
-
-
-def _print_chain(links: Iterable[Any], record: int | None) -> None:
-    """The records behind a finding, each with its sums and its first bytes."""
-    from ..formats.ram import Kind
-
-    say("\n record pass kind     stated receiver   sender")
-    for link in links:
-        version = link.version
-        sums = " ".join(f"{'-' if s is None else hex(s):>8}" for s in (link.stated, link.receiver, link.sender))
-        mark = ">" if version.record == record else " "
-        kind = Kind(version.kind).name.lower()
-        say(f"{mark}{version.record:6} {version.pass_:4} {kind:6} {sums}  {link.part}".rstrip())
-        say(f"        {version.offset:#x}: {link.wire.hex(' ')}")
-
-
-def _indented(text: str) -> None:
-    """Print an indented text, wrapped."""
-    indent = " " * 8
-    width = verdicts.WIDTH - 1
-    say(textwrap.fill(text, width, initial_indent=indent, subsequent_indent=indent, break_on_hyphens=False))
-
-
-def _print_one(finding: Any) -> None:
-    """Two lines, for a person."""
-    where = "-" if finding.offset is None else f"{finding.offset:#x}"
-    if finding.record is not None:
-        where += f" record {finding.record}"
-    if finding.block is not None:
-        where += f" {shown(finding.block)}"
-        where += "" if finding.page is None else f":{finding.page:#x}"
-    say(f"{finding.severity.value:7} {finding.rule:22} {where}")
-    _indented(finding.message)
 
 
 def _print(verdict: "Verdict", limit: int) -> None:
@@ -371,34 +264,4 @@ def _print_group(title: str, counts: Mapping[str, int], findings: Iterable[Any],
     text += f"; {limit} shown (--limit 0 shows all)" if 0 < limit < count else ""
     say("\n" + textwrap.fill(text, verdicts.WIDTH - 1, subsequent_indent="  ", break_on_hyphens=False))
     for finding in islice(findings, limit or None):
-        _print_one(finding)
-
-
-def _print_sarif(capture: str, verdict: "Verdict") -> None:
-    """The findings as a SARIF 2.1.0 log (OASIS). The place of each is a byte offset. The run has the verdict."""
-    from ..verify.rules import RULES
-
-    assert verdict.shared is not None
-    rules = [{"id": r.id, "shortDescription": {"text": r.sentence}} for r in RULES.values()]
-    driver = {"name": "xbrle", "version": __version__, "rules": rules}
-    run = {"tool": {"driver": driver}, "properties": {"verdict": verdicts.as_object(verdict)}, "results": []}
-    log = {"$schema": "https://json.schemastore.org/sarif-2.1.0.json", "version": "2.1.0", "runs": [run]}
-    head, _, tail = json.dumps(log, indent=1).rpartition("[]")
-    separator = head + "["
-    for finding, cause in verdict.shared:
-        write(separator + "\n    " + json.dumps(_sarif_result(capture, finding, cause)))
-        separator = ","
-    write((separator if separator != "," else "") + "]" + tail + "\n")
-
-
-def _sarif_result(capture: str, finding: Any, cause: int) -> dict[str, Any]:
-    place: dict[str, Any] = {"artifactLocation": {"uri": capture.replace("\\", "/")}}
-    if finding.offset is not None:
-        place["region"] = {"byteOffset": finding.offset}
-    return {
-        "ruleId": finding.rule,
-        "level": finding.severity.value,
-        "message": {"text": finding.message},
-        "locations": [{"physicalLocation": place}],
-        "properties": as_object(finding) | {"cause": None if cause < 0 else cause},
-    }
+        explaining.print_one(finding)

@@ -14,9 +14,11 @@ from tests.naive import Bytes, Memory
 from tests.posted import PAGE, delta, dup, encoded, page, raw_delta, stream, xbzrle_delta
 from xbrletools import XbrleError
 from xbrletools.analysis import search as search_module
+from xbrletools.analysis.lives import AllVersions, search_all
 from xbrletools.analysis.pattern import Pattern
-from xbrletools.analysis.search import Hit, search, search_all
+from xbrletools.analysis.search import Hit, TooManyError, search, search_image
 from xbrletools.memory import versions as versions_module
+from xbrletools.memory.moments import memory_of
 from xbrletools.memory.replay import View
 
 Life = tuple[int, int, int, int | None]  # block, offset, appeared, vanished
@@ -295,3 +297,35 @@ def test_versions_in_record_order_are_those_of_memory_at_each_record(samples: Pa
                 image = capture.memory(int(capture.records.number[entries.places[i]]), view)
                 assert np.array_equal(entries.data[i], image.pages[entries.pages[i]])
                 assert entries.state[i] == image.state[entries.pages[i]]
+
+
+def test_what_was_found_by_now_can_be_asked_for_at_any_batch(monkeypatch: pytest.MonkeyPatch, samples: Path) -> None:
+    monkeypatch.setattr(versions_module, "BATCH", 64 * PAGE)
+    capture = xbrletools.open(samples / "posted-8m.bin")
+    search = AllVersions(capture.stream, Pattern.of_bytes(b"\x55\xaa"))
+    searched, counts = 0, []
+    for step in search:
+        searched += step
+        hits = list(search.hits())
+        upto = search.number(searched)
+        assert [(h.block, h.offset, h.appeared, h.vanished) for h in hits] == [
+            (h.block, h.offset, h.appeared, h.vanished)
+            for h in search_all(capture.stream, Pattern.of_bytes(b"\x55\xaa"), upto)
+        ]
+        assert len(search) == len(hits)
+        counts.append(len(hits))
+    assert searched == search.total == capture.records.last_number
+    assert len(set(counts)) > 1
+    assert list(search.hits(2)) == hits[:2]
+
+
+def test_a_search_with_more_hits_than_wanted_stops_and_keeps_what_it_has(monkeypatch: pytest.MonkeyPatch, samples: Path) -> None:
+    monkeypatch.setattr(versions_module, "BATCH", 64 * PAGE)
+    capture = xbrletools.open(samples / "posted-8m.bin")
+    search = AllVersions(capture.stream, Pattern.of_bytes(b"\0"), most=100_000)
+    with pytest.raises(TooManyError, match="more than 100000 matches"):
+        for _ in search:
+            pass
+    assert len(list(search.hits(10))) == min(10, len(search))
+    with pytest.raises(TooManyError):
+        list(search_image(capture.stream, memory_of(capture.stream, None), Pattern.of_bytes(b"\0"), most=1000))

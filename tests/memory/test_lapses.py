@@ -10,7 +10,8 @@ from tests.conftest import SAMPLES
 from tests.damages import Whole, damage
 from tests.streams import PAGE, StreamBuilder, noise
 from xbrletools.analysis.blame import blame
-from xbrletools.analysis.search import Pattern, search, search_all
+from xbrletools.analysis.lives import search_all
+from xbrletools.analysis.search import Pattern, search
 from xbrletools.cli import main
 from xbrletools.memory.image import State
 from xbrletools.memory.replay import View

@@ -2,6 +2,7 @@
 
 import re
 from dataclasses import dataclass
+from enum import Enum
 from typing import Any
 
 from ..errors import XbrleError
@@ -9,6 +10,7 @@ from ..errors import XbrleError
 REGEX_REACH = 4096  # bytes by which a regular expression's match can go beyond the page that it begins in
 REGEX_SECONDS = 1.0  # of the processor that a regular expression may take for one page
 REGEX_CONTEXT = 256  # bytes before a page that a regular expression sees
+_BETWEEN_BYTES = re.compile(r"(?i)0x|[\s:,-]+")
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,6 +76,32 @@ class Pattern:
         except (regex.error, OverflowError, RecursionError, MemoryError) as error:
             raise XbrleError(f"{source!r} is not a regular expression: {error}") from None
         return cls(None, expression, REGEX_REACH, REGEX_CONTEXT, False)
+
+
+class Form(Enum):
+    """How a person writes what to look for."""
+
+    TEXT = "text"
+    BYTES = "bytes"  # in hexadecimal
+    REGEX = "regex"
+    UTF16 = "utf-16"  # text that memory holds as little-endian UTF-16
+
+    def pattern(self, text: str, ignore_case: bool = False) -> Pattern:
+        """The pattern that ``text`` stands for in this form. Bytes don't have a case.
+
+        Raises:
+            XbrleError: it is empty, or not written in this form.
+        """
+        if self is Form.BYTES:
+            try:
+                return Pattern.of_bytes(bytes.fromhex(_BETWEEN_BYTES.sub("", text)))
+            except ValueError:
+                raise XbrleError(
+                    f"invalid bytes {text!r}: use pairs of hexadecimal digits, for example 'de ad be ef'"
+                ) from None
+        if self is Form.REGEX:
+            return Pattern.of_regex(text, ignore_case)
+        return Pattern.of_text(text, "utf-16-le" if self is Form.UTF16 else "utf-8", ignore_case)
 
 
 def _forms(character: str, encoding: str, ignore_case: bool) -> list[bytes]:

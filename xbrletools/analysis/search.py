@@ -1,8 +1,7 @@
-"""Bytes in memory: where they are at one moment, or where and when they were at any.
+"""Bytes in memory: where they are at one moment.
 
 Memory is searched page by page. Each page is searched together with the bytes around it in its block, so that a match
-can run across the borders of pages. In a search of all versions, a record's page is searched again after the record,
-and its neighbours as far as the change reaches them.
+can run across the borders of pages. `lives` searches all versions of all pages this way.
 """
 
 from collections.abc import Callable, Iterator
@@ -15,7 +14,7 @@ from numpy.typing import NDArray
 
 from ..errors import XbrleError
 from ..memory.image import Image, PageSpace, State
-from ..memory.moments import lapses_of, memory_of, space_of
+from ..memory.moments import memory_of, space_of
 from ..memory.replay import View
 from ..memory.versions import Batch, Versions
 from ..model import Stream
@@ -23,7 +22,6 @@ from ..text import shown
 from .pattern import REGEX_SECONDS, Pattern
 
 WINDOWS = 1 << 22  # bytes of windows that are searched at once
-HITS = 4096  # matches that are given out together
 ALIKE = 256  # windows whose matches are remembered: most dup pages lie among others like them
 
 Ints = NDArray[np.int64]
@@ -44,6 +42,10 @@ class Hit:
     vanished: int | None = None
 
 
+class TooManyError(XbrleError):
+    """There are more matches than whoever searches wants."""
+
+
 def search(
     stream: Stream,
     pattern: Pattern,
@@ -59,57 +61,40 @@ def search(
     yield from search_image(stream, memory_of(stream, at, view), pattern, block)
 
 
-def search_image(stream: Stream, image: Image, pattern: Pattern, block: int | None = None) -> Iterator[Hit]:
-    """Where ``pattern`` is in ``image``, which is memory of the stream at one moment, in the order of addresses."""
+def search_image(
+    stream: Stream,
+    image: Image,
+    pattern: Pattern,
+    block: int | None = None,
+    progress: Callable[[int, int], None] | None = None,
+    most: int | None = None,
+) -> Iterator[Hit]:
+    """Where ``pattern`` is in ``image``, which is memory of the stream at one moment, in the order of addresses.
+
+    ``progress`` is called with the pages that were searched by now, and with those that are to be searched.
+
+    Raises:
+        TooManyError: some pages that are searched together have more than ``most`` matches.
+    """
     space = space_of(stream)
-    finder = _Finder(space, pattern, _Still(image))
+    finder = Finder(space, pattern, Still(image), most)
     sent_pages = np.unique(space.pages_of(stream.records.columns))
     chosen = slice(0, len(space)) if block is None else space.slice(block)
     sent_pages = sent_pages[(sent_pages >= chosen.start) & (sent_pages < chosen.stop)]
     moments = np.zeros(len(sent_pages), np.int64)
+    done = 0
     for matches in finder.find(sent_pages, moments):
+        done = min(len(sent_pages), done + finder.step)
+        if progress is not None:
+            progress(done, len(sent_pages))
         order = np.lexsort((matches.starts, matches.windows))
         blocks, offsets = finder.places(sent_pages[matches.windows[order]], matches.starts[order])
         for in_block, offset, content in zip(blocks, offsets, matches.contents[order].tolist(), strict=True):
             yield Hit(in_block, offset, finder.content(content))
 
 
-def search_all(
-    stream: Stream,
-    pattern: Pattern,
-    at: int | None = None,
-    view: View = View.RECEIVER,
-    block: int | None = None,
-    progress: Callable[[int], None] | None = None,
-) -> Iterator[Hit]:
-    """Where and when ``pattern`` was in memory up to record ``at``: a hit for each time that it was at a place.
-
-    Hits come in the order of addresses, at one address in the order of records. ``progress`` is called with the number
-    of records that were searched since the last call. The search needs the image, about 32 MiB, and 40 bytes a hit.
-
-    Raises:
-        XbrleError: there is no such record.
-    """
-    table = stream.records
-    end = len(table) if at is None else stream.records.row(at) + 1
-    rows = table.by_number[: np.searchsorted(table.by_number, end)]
-    if block is not None:
-        rows = rows[table.columns.block[rows] == block]
-    lapses = lapses_of(stream, view).upto(end - 1 if at is not None else end).among(rows)
-    versions = Versions(stream, space_of(stream), table.columns.take(rows), view, lapses)
-    finder = _Finder(space_of(stream), pattern, versions)
-    lives = _Lives(finder)
-    for batch in versions:
-        lives.go_on(batch)
-        if progress is not None:
-            progress(len(batch.versions))
-    numbers = table.number[rows]
-    after = int(table.number[rows[-1]]) + 1 if len(rows) else 1  # for pages that lapse after the last record
-    yield from lives.all(np.append(numbers, np.uint32(after)))
-
-
 @dataclass(frozen=True, slots=True, eq=False)
-class _Matches:
+class Matches:
     """Matches as columns, (n,) each: the window, the offset in the window's page, and the number of the content."""
 
     windows: Ints
@@ -117,21 +102,24 @@ class _Matches:
     contents: Ints
 
 
-class _Still:
+class Still:
     """Memory at one moment, with the methods of `Versions`."""
 
     def __init__(self, image: Image) -> None:
         self._image = image
 
     def data(self, pages: Ints, start: int, stop: int) -> NDArray[np.uint8]:
+        """Bytes [start, stop) of pages, (n, stop - start)."""
         data: NDArray[np.uint8] = self._image.pages[pages, start:stop]
         return data
 
     def state(self, pages: Ints) -> NDArray[np.uint8]:
+        """The `State` of each page, (n,)."""
         state: NDArray[np.uint8] = self._image.state[pages]
         return state
 
     def recovered_bytes(self, page: int) -> NDArray[np.bool_]:
+        """Which bytes of a page are recovered, (page_size,)."""
         return self._image.recovered_bytes(page)
 
 
@@ -145,11 +133,15 @@ class _Segment:
     to: int
 
 
-class _Finder:
-    """Finds a pattern in windows: pages with ``context`` bytes before and ``reach`` bytes after them."""
+class Finder:
+    """Finds a pattern in windows: pages with ``context`` bytes before and ``reach`` bytes after them.
 
-    def __init__(self, space: PageSpace, pattern: Pattern, memory: "_Still | Versions") -> None:
+    It stops with `TooManyError` where windows that are searched together have more than ``most`` matches.
+    """
+
+    def __init__(self, space: PageSpace, pattern: Pattern, memory: "Still | Versions", most: int | None = None) -> None:
         self.space = space
+        self.most = most
         self.pattern = pattern
         self._memory = memory
         size = space.page_size
@@ -165,6 +157,11 @@ class _Finder:
         self._matches = lru_cache(ALIKE)(self._match)
         self._contents: dict[bytes, int] = {}
         self._content: list[bytes] = []
+
+    @property
+    def step(self) -> int:
+        """How many windows are searched at a time."""
+        return max(1, WINDOWS // self.width)
 
     def places(self, pages: Ints, starts: Ints) -> tuple[list[int], list[int]]:
         """The block, by its index, and the offset in it of bytes of pages."""
@@ -183,22 +180,19 @@ class _Finder:
             self._content.append(content)
         return number
 
-    def find(self, pages: Ints, moments: Ints, batch: Batch | None = None) -> Iterator[_Matches]:
+    def find(self, pages: Ints, moments: Ints, batch: Batch | None = None) -> Iterator[Matches]:
         """Matches that begin in each of ``pages``, as memory is at the entry of the batch that ``moments`` has for it.
 
         At most `WINDOWS` bytes of windows are searched at a time.
         """
-        step = max(1, WINDOWS // self.width)
-        for first in range(0, len(pages), step):
-            part = slice(first, first + step)
+        for first in range(0, len(pages), self.step):
+            part = slice(first, first + self.step)
             buffer, states, entries = self._windows(pages[part], moments[part], batch)
             if self.pattern.overlapping:
                 windows, starts, contents = self._find_everywhere(buffer, pages[part], states, entries, batch)
             else:
                 windows, starts, contents = self._find_in_each(buffer, pages[part], states, entries, batch)
-            yield _Matches(
-                np.array(windows, np.int64) + first, np.array(starts, np.int64), np.array(contents, np.int64)
-            )
+            yield Matches(np.array(windows, np.int64) + first, np.array(starts, np.int64), np.array(contents, np.int64))
 
     def _windows(self, pages: Ints, moments: Ints, batch: Batch | None) -> tuple[bytearray, NDArray[np.uint8], Ints]:
         """The windows' bytes, one after the other, and of each segment, (windows, segments), its state and its entry.
@@ -259,6 +253,7 @@ class _Finder:
             place = buffer.find(literal)
             while place >= 0:
                 at.append(place)
+                self.check(len(at))
                 place = buffer.find(literal, place + 1)
             content = self.number(literal) if at else 0
             return np.array(at, np.int64), np.full(len(at), len(literal)), np.full(len(at), content)
@@ -268,6 +263,7 @@ class _Finder:
             at.append(match.start())
             lengths.append(match.end() - match.start())
             contents.append(self.number(bytes(match[0])))
+            self.check(len(at))
             match = self.pattern.expression.search(buffer, match.start() + 1)
         return np.array(at, np.int64), np.array(lengths, np.int64), np.array(contents, np.int64)
 
@@ -296,7 +292,17 @@ class _Finder:
                         windows.append(w)
                         starts.append(start + begin - self.context)
                         contents.append(content)
+                self.check(len(windows))
         return windows, starts, contents
+
+    def check(self, count: int) -> None:
+        """Go on only where there are not too many matches.
+
+        Raises:
+            TooManyError: there are more than `most`.
+        """
+        if self.most is not None and count > self.most:
+            raise TooManyError(f"there are more than {self.most} matches: search for something longer")
 
     def _too_slow(self, page: int) -> XbrleError:
         """What to say of an expression that takes too long on a page."""
@@ -358,92 +364,3 @@ def _runs(mask: NDArray[np.bool_]) -> list[tuple[int, int]]:
     """The runs [start, stop) of bytes that are true."""
     edges = np.flatnonzero(np.diff(mask, prepend=False, append=False)).tolist()
     return list(zip(edges[::2], edges[1::2], strict=True))
-
-
-class _Lives:
-    """Follows matches from batch to batch: which there are now and since when, and which are gone."""
-
-    _COLUMNS = 4  # page, start, content, the place of the record after which it appeared
-
-    def __init__(self, finder: _Finder) -> None:
-        self._finder = finder
-        self._now = np.empty((self._COLUMNS, 0), np.int64)
-        self._gone: list[Ints] = []
-
-    def go_on(self, batch: Batch) -> None:
-        """Search what the batch changed."""
-        pages, moments = self._windows(batch)
-        if not len(pages):
-            return
-        hits = [np.empty((self._COLUMNS, 0), np.int64)]
-        first = np.flatnonzero(np.diff(pages, prepend=-1))  # where each page's windows begin
-        turn = np.arange(len(pages)) - np.repeat(first, np.diff(first, append=len(pages)))
-        for matches in self._finder.find(pages, moments, batch):
-            w = matches.windows
-            hits.append(np.stack((pages[w], matches.starts, matches.contents, turn[w])))
-        searched = np.isin(self._now[0], pages[first])
-        before = self._now[:, searched]
-        keys = np.concatenate([before[:3], *(h[:3] for h in hits)], axis=1)
-        turns = np.concatenate([np.full(before.shape[1], -1), *(h[3] for h in hits)])
-        since = np.concatenate([before[3], np.full(len(turns) - before.shape[1], -1)])
-        order = np.lexsort((turns, keys[2], keys[1], keys[0]))
-        keys, turns, since = keys[:, order], turns[order], since[order]
-
-        begins = np.ones(len(turns), bool)
-        begins[1:] = (keys[:, 1:] != keys[:, :-1]).any(axis=0) | (turns[1:] != turns[:-1] + 1)
-        begin = np.flatnonzero(begins)
-        end = np.append(begin[1:], len(turns))[: len(begin)] - 1
-        at = np.searchsorted(pages[first], keys[0, begin])  # which page, among those searched
-        places = batch.entries.places[moments]
-        came_now = first[at] + np.maximum(turns[begin], 0)
-        appeared = np.where(turns[begin] < 0, since[begin], places[came_now])
-        last_turn = np.append(first[1:], len(pages))[at] - 1 - first[at]
-        stays = turns[end] == last_turn
-        lives = np.concatenate([keys[:, begin], appeared[None]], axis=0)
-        went = places[np.minimum(first[at] + turns[end] + 1, len(pages) - 1)]
-        self._gone.append(np.concatenate([lives[:, ~stays], went[None, ~stays]], axis=0))
-        self._now = np.concatenate([self._now[:, ~searched], lives[:, stays]], axis=1)
-
-    def _windows(self, batch: Batch) -> tuple[Ints, Ints]:
-        """Which pages to search, and at which of the batch's entries: by page, then by moment."""
-        entries, finder = batch.entries, self._finder
-        moments = batch.versions
-        of = entries.pages[moments]
-        before = batch.latest(of, moments - 1)
-        words = entries.data.view(np.uint64)
-        differs = np.empty(len(moments), bool)
-        for start in range(0, len(moments), 64):
-            part = slice(start, start + 64)
-            differs[part] = (words[moments[part]] != words[before[part]]).any(axis=1)
-        doubt = (entries.state[moments] != entries.state[before]) | (entries.state[moments] == State.PARTLY)
-        pages, when = [of[differs | doubt]], [moments[differs | doubt]]
-        for segment in finder.segments:
-            if not segment.step:
-                continue
-            reached = doubt.copy()
-            changed = np.flatnonzero(differs & ~doubt)
-            seen = slice(segment.start, segment.stop)
-            in_sight = entries.data[moments[changed], seen] != entries.data[before[changed], seen]
-            reached[changed] = in_sight.any(axis=1)
-            seen_from = of - segment.step
-            reached &= finder.same_block(of, seen_from)
-            pages.append(seen_from[reached])
-            when.append(moments[reached])
-        all_pages, all_when = np.concatenate(pages), np.concatenate(when)
-        order = np.lexsort((all_when, all_pages))
-        return all_pages[order], all_when[order]
-
-    def all(self, numbers: NDArray[np.uint32]) -> Iterator[Hit]:
-        """Every match, by address and time. ``numbers`` are the record numbers of the columns' places."""
-        still = np.concatenate([self._now, np.full((1, self._now.shape[1]), -1)], axis=0)
-        lives = np.concatenate([*self._gone, still], axis=1)
-        self._gone.clear()
-        order = np.lexsort((lives[2], lives[3], lives[1], lives[0]))
-        for start in range(0, len(order), HITS):
-            pages, starts, contents, came, went = lives[:, order[start : start + HITS]]
-            blocks, offsets = self._finder.places(pages, starts)
-            since, until = numbers[came].tolist(), np.where(went < 0, 0, numbers[went]).tolist()
-            for block, offset, content, first, last in zip(
-                blocks, offsets, contents.tolist(), since, until, strict=True
-            ):
-                yield Hit(block, offset, self._finder.content(content), first, last or None)

@@ -1,7 +1,6 @@
 """`xbrle grep`: where a pattern is in memory, or where and when it ever was."""
 
 import json
-import re
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from itertools import islice, repeat
@@ -13,10 +12,10 @@ import numpy as np
 
 from ..analysis.blame import Writers
 from ..analysis.context import Around, around, pages_of_image, pages_over_time
-from ..analysis.pattern import Pattern
-from ..analysis.search import Hit, search_all, search_image
+from ..analysis.lives import search_all
+from ..analysis.pattern import Form, Pattern
+from ..analysis.search import Hit, search_image
 from ..capture import Capture
-from ..errors import XbrleError
 from ..formats.times import NANOSECONDS
 from ..memory.replay import View
 from ..text import shown, some
@@ -127,7 +126,7 @@ def command(
     Exit status: 0 something matched, 1 nothing matched or virtual addresses may be missing, 2 S cannot be read or the
     search ended early.
     """
-    wanted = _pattern(pattern, is_hex, utf16, regex, ignore_case)
+    wanted = _form(is_hex, utf16, regex).pattern(pattern, ignore_case)
     report(opened.problems)
     chosen = None if block is None else opened.space.index(block)
     searched = (_Lives if everything else _Moment)(opened, wanted, at, View(view), chosen)
@@ -148,17 +147,8 @@ def command(
     return status if found else EXIT_FINDINGS
 
 
-def _pattern(pattern: str, is_hex: bool, utf16: bool, regex: bool, ignore_case: bool) -> Pattern:
-    if is_hex:
-        try:
-            return Pattern.of_bytes(bytes.fromhex(re.sub(r"(?i)0x|[\s:,-]+", "", pattern)))
-        except ValueError:
-            raise XbrleError(
-                f"invalid bytes {pattern!r}: use pairs of hexadecimal digits, for example 'de ad be ef'"
-            ) from None
-    if regex:
-        return Pattern.of_regex(pattern, ignore_case)
-    return Pattern.of_text(pattern, "utf-16-le" if utf16 else "utf-8", ignore_case)
+def _form(is_hex: bool, utf16: bool, regex: bool) -> Form:
+    return Form.BYTES if is_hex else Form.REGEX if regex else Form.UTF16 if utf16 else Form.TEXT
 
 
 def _count(hits: Iterable[Hit], view: str, as_json: bool) -> int:

@@ -88,7 +88,7 @@ class Browser(App[int]):
         self.fault: Exception | None = None  # what this program did wrong
         self.settled = threading.Event()
         self.left = threading.Event()
-        self.entries = tuple(Entry(s.KEY, s.MODE, s.TITLE) for s in SCREENS)
+        self.entries = tuple(Entry(s.KEY, s.MODE, s.TITLE, s.SHORT or s.TITLE) for s in SCREENS)
         for screen in SCREENS:
             self.add_mode(screen.MODE, partial(screen, self))
         for theme in THEMES:

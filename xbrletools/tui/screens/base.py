@@ -84,6 +84,7 @@ class CaptureScreen(Screen[None], inherit_bindings=False):
     KEY: ClassVar[str]
     TITLE: ClassVar[str]
     HELP: ClassVar[str]
+    SHORT: ClassVar[str] = ""  # the title on a narrow terminal, where it is another
     KEYS: ClassVar[tuple[tuple[str, str], ...]] = ()  # those at the foot, in the order of use
 
     def __init__(self, host: Host) -> None:

@@ -182,6 +182,7 @@ class FindingsScreen(CaptureScreen):
     MODE = "findings"
     KEY = "5"
     TITLE = "Findings"
+    SHORT = "Find"
     HELP = "what is wrong, and why"
     DEFAULT_CSS = """
     FindingsScreen #status { height: 1; background: $surface; }

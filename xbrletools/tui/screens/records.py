@@ -26,6 +26,7 @@ class RecordsScreen(CaptureScreen):
     MODE = "records"
     KEY = "2"
     TITLE = "Records"
+    SHORT = "Rec"
     HELP = "every record, one line each"
     DEFAULT_CSS = """
     RecordsScreen #heads { height: 1; }

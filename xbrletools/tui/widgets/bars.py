@@ -13,6 +13,7 @@ from ..palette import Palette, mixed, style
 from .lines import Caption, fit
 
 _WIDE = 120  # columns from which on the capture's name stands beside the verdict
+_FULL = 100  # columns from which on the screens have their whole names
 
 
 class TopBar(Caption):
@@ -47,11 +48,12 @@ class TopBar(Caption):
 
 
 class Entry(NamedTuple):
-    """A screen as the bar names it: the key that leads there, its mode, its title."""
+    """A screen as the bar names it: the key that leads there, its mode, its title, and that for a narrow terminal."""
 
     key: str
     mode: str
     title: str
+    short: str
 
 
 class NavBar(Caption):
@@ -78,11 +80,10 @@ class NavBar(Caption):
         width = self.size.width or 80
         line: list[tuple[str, str]] = []
         used, self._ends = 0, []
-        free = width - sum(len(title) + 4 for _, _, title in self._entries) - 1
+        names = [e.title if width >= _FULL else e.short for e in self._entries]
+        free = width - sum(len(name) + 4 for name in names) - 1
         moment = moment if len(moment) <= free else brief
-        full = len(moment) <= free
-        for key, mode, title in self._entries:
-            name = title if full else title[:4]
+        for (key, mode, _, _), name in zip(self._entries, names, strict=True):
             here = mode == self._current
             text = f"[{key} {name}]" if here else f" {key} {name} "
             used += len(text)

@@ -4,6 +4,8 @@ Facts: README.md, "Memory images". They were held against dumps that QEMU 7.2 ma
 headers.
 """
 
+from enum import IntFlag
+
 from construct import Array, Bytes, BytesInteger, Int32sb, Int32sl, Int32ub, Int32ul, Int64ub, Int64ul, Padding, Struct
 
 from . import Grammar
@@ -162,6 +164,45 @@ X86Cpu: Grammar = Struct(
     "fmask" / Int64ub,
     "kernel_gs_base" / Int64ub,
 )
+
+
+class Rflags(IntFlag):
+    """RFLAGS of an x86 CPU (Intel SDM, volume 1, section 3.4.3)."""
+
+    CF, PF, AF, ZF, SF = 1 << 0, 1 << 2, 1 << 4, 1 << 6, 1 << 7
+    TF, IF, DF, OF, NT = 1 << 8, 1 << 9, 1 << 10, 1 << 11, 1 << 14
+    RF, VM, AC, VIF, VIP, ID = 1 << 16, 1 << 17, 1 << 18, 1 << 19, 1 << 20, 1 << 21
+
+
+class Cr0(IntFlag):
+    """CR0 (Intel SDM, volume 3, section 2.5)."""
+
+    PE, MP, EM, TS, ET, NE = 1 << 0, 1 << 1, 1 << 2, 1 << 3, 1 << 4, 1 << 5
+    WP, AM, NW, CD, PG = 1 << 16, 1 << 18, 1 << 29, 1 << 30, 1 << 31
+
+
+class Cr4(IntFlag):
+    """CR4 (Intel SDM, volume 3, section 2.5)."""
+
+    VME, PVI, TSD, DE, PSE, PAE, MCE, PGE = (1 << i for i in range(8))
+    PCE, OSFXSR, OSXMMEXCPT, UMIP, LA57, VMXE, SMXE = (1 << i for i in range(8, 15))
+    FSGSBASE, PCIDE, OSXSAVE, KL, SMEP, SMAP, PKE, CET, PKS = (1 << i for i in range(16, 25))
+
+
+class Efer(IntFlag):
+    """IA32_EFER (Intel SDM, volume 3, section 2.2.1; AMD64, volume 2, section 3.1.7)."""
+
+    SCE, LME, LMA, NXE, SVME, LMSLE, FFXSR, TCE = (1 << i for i in (0, 8, 10, 11, 12, 13, 14, 15))
+
+
+_WHOLE = (1 << 64) - 1
+#: The flags in fields of an x86 CPU, by the field's name, and the bits that hold them.
+X86_FLAGS: dict[str, tuple[type[IntFlag], int]] = {
+    "env.eflags": (Rflags, _WHOLE),
+    "env.cr[0]": (Cr0, _WHOLE),
+    "env.cr[4]": (Cr4, _WHOLE),
+    "env.efer": (Efer, _WHOLE),
+}
 RFLAGS_ALWAYS = 1 << 1
 CR0_PROTECTED, CR0_PAGING = 1 << 0, 1 << 31
 CR4_LA57 = 1 << 12

@@ -319,7 +319,9 @@ def test_what_was_found_by_now_can_be_asked_for_at_any_batch(monkeypatch: pytest
     assert list(search.hits(2)) == hits[:2]
 
 
-def test_a_search_with_more_hits_than_wanted_stops_and_keeps_what_it_has(monkeypatch: pytest.MonkeyPatch, samples: Path) -> None:
+def test_a_search_with_more_hits_than_wanted_stops_and_keeps_what_it_has(
+    monkeypatch: pytest.MonkeyPatch, samples: Path
+) -> None:
     monkeypatch.setattr(versions_module, "BATCH", 64 * PAGE)
     capture = xbrletools.open(samples / "posted-8m.bin")
     search = AllVersions(capture.stream, Pattern.of_bytes(b"\0"), most=100_000)

@@ -5,7 +5,16 @@ from construct import Byte, Int16ub, RepeatUntil, Select, Struct
 import xbrletools
 from tests.conftest import SAMPLES
 from tests.streams import PAGE, StreamBuilder, noise
-from xbrletools.container.fields import UNREAD, expanded, record_tree, section_tree, tree
+from xbrletools.container.fields import (
+    UNREAD,
+    expanded,
+    flag_words,
+    flags_of,
+    record_tree,
+    section_tree,
+    tree,
+    whole_tree,
+)
 from xbrletools.formats import qevm, ram
 from xbrletools.formats.dialects import DIALECTS
 
@@ -122,3 +131,16 @@ def test_what_failed_in_a_choice_leaves_no_trace():
     )
     field = tree(grammar, b"\1\2\3", 100)
     assert [(f.name, f.offset, f.value) for f in leaves(field)] == [("a", 100, 1), ("z", 101, 0x203)]
+
+
+def test_the_flags_of_an_x86_cpu_have_the_names_that_its_maker_gives_them():
+    capture = xbrletools.open(SAMPLES / "xbzrle-16m.bin")
+    section = next(s for s in capture.sections if s.owner is not None and s.owner.idstr == b"cpu")
+    whole = whole_tree(section, capture.data, capture.facts, capture.fields(section))
+    flags = flags_of(section)
+    words = {name: flag_words(named(whole, name), flags) for name in ("env.cr[0]", "env.eflags", "env.cr[3]")}
+    cr0, rflags = named(whole, "env.cr[0]").value, named(whole, "env.eflags").value
+    assert words["env.cr[0]"].split("|") == [n for n, bit in (("PE", 0), ("ET", 4), ("PG", 31)) if cr0 >> bit & 1]
+    assert ("IF" in words["env.eflags"].split("|")) == bool(rflags >> 9 & 1)
+    assert words["env.cr[3]"] is None
+    assert [f.name for f in whole.children][-2:] == ["data", "footer"]

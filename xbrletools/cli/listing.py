@@ -2,9 +2,7 @@
 
 import json
 from abc import ABC, abstractmethod
-from collections.abc import Iterator, Mapping
-from dataclasses import replace
-from enum import IntFlag
+from collections.abc import Iterator
 from typing import Any
 
 import numpy as np
@@ -15,7 +13,6 @@ from ..container import fields
 from ..container.fields import Field
 from ..errors import XbrleError
 from ..formats import ram
-from ..formats.iterable import FLAGS
 from ..formats.qevm import SectionType
 from ..formats.ram import Flag, Kind
 from ..model import Found
@@ -76,15 +73,7 @@ class Lister(ABC):
 
     def _section_tree(self, section: Section) -> Field:
         """The fields of a section, those of its data too if something describes them."""
-        tree = fields.section_tree(section, self.opened.data)
-        if (configuration := self.scan.configuration) is not None and section.type is SectionType.CONFIGURATION:
-            return fields.with_subsections(tree, self.opened.data, configuration)
-        inner = self._device_tree(section)
-        if (command := self._command(section)) is not None:
-            inner = fields.command_tree(command)
-        if inner is None:
-            return tree
-        return replace(tree, children=tuple(inner if c.name == fields.DATA else c for c in tree.children))
+        return fields.whole_tree(section, self.opened.data, self.scan, self._device_tree(section))
 
     def _device_tree(self, section: Section) -> Field | None:
         if section.owner is None or section.found_by is Boundary.CUT:
@@ -166,8 +155,7 @@ class TextLister(Lister):
             line = line.replace(" ", "   ", 1)
         out = [f"\x1b[2m{line}\x1b[0m" if is_coloured() else line]
         if self.fields:
-            named = FLAGS.get(section.owner.idstr, {}) if section.owner is not None else {}
-            out += _tree_lines(self._section_tree(section), named)
+            out += _tree_lines(self._section_tree(section), fields.flags_of(section))
         if self.hexadecimal:
             out += _hex_lines(*self._section_bytes(section))
         return "\n".join(out) + "\n"
@@ -386,10 +374,9 @@ VALUE_NUMBERS = 4  # numbers of an array that a line shows
 PAYLOAD = "payload"
 _NAMES = frozenset(("name", "idstr", "machine", "node", "bitmap"))
 _TYPED = frozenset(("section", "footer", "header"))  # what begins with the type of a section, beside subsections
-_Named = Mapping[str, tuple[type[IntFlag], int]]
 
 
-def _tree_lines(field: Field, named: _Named, depth: int = 1) -> Iterator[str]:
+def _tree_lines(field: Field, named: fields.Named, depth: int = 1) -> Iterator[str]:
     """A line for each field: offset, size, name indented by depth, value. A run of a payload is one line.
 
     ``named`` has the flags in fields of some names, and the bits that hold them.
@@ -413,7 +400,7 @@ def _is_header(field: Field, place: int) -> bool:
     return place == 0 and (field.name in _TYPED or any(f.name == "idstr" for f in following))
 
 
-def _value(field: Field, named: _Named) -> str:
+def _value(field: Field, named: fields.Named) -> str:
     value = field.value
     if isinstance(value, bytes) and (field.name in _NAMES or field.name.startswith("[")):
         return f'"{shown(value)}"'
@@ -424,10 +411,10 @@ def _value(field: Field, named: _Named) -> str:
     if isinstance(value, tuple):
         more = " ..." if len(value) > VALUE_NUMBERS else ""
         return f"{len(value)} x {' '.join(f'{v:#x}' for v in value[:VALUE_NUMBERS])}{more}"
-    if field.name in named and isinstance(value, int):
-        flags, mask = named[field.name]
-        names = "|".join(str(f.name) for f in flags if value & mask & f)
-        return f"{value:#x}: {value & ~mask:#x} {names}" if field.size > 1 else f"{value:#x} {names}"
+    if (names := fields.flag_words(field, named)) is not None:
+        mask = named[field.name][1]
+        is_whole = not ~mask & (1 << 8 * field.size) - 1
+        return f"{value:#x} {names}".rstrip() if is_whole else f"{value:#x}: {value & ~mask:#x} {names}"
     return f"{value:#x} ({value})" if isinstance(value, int) and value > 9 else str(value)
 
 

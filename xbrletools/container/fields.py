@@ -6,8 +6,10 @@ each name and each item of an array notes its place. Bytes that no field covers 
 
 import copy
 import io
+from collections.abc import Mapping
 from contextlib import suppress
 from dataclasses import dataclass, replace
+from enum import IntFlag
 from functools import cache
 from typing import Any
 
@@ -28,10 +30,10 @@ from construct import Renamed as ConstructRenamed
 from numpy.typing import NDArray
 
 from ..codec.fault import fault
-from ..formats import Grammar, qevm, ram, xbrle, xbzrle
+from ..formats import Grammar, core, iterable, qevm, ram, xbrle, xbzrle
 from ..formats.dialects import Dialect, Encoding
 from ..formats.qevm import SectionType
-from ..model import Configuration
+from ..model import Configuration, Found
 from ..table.commands import Command
 from ..table.sections import Section
 
@@ -273,6 +275,42 @@ def with_subsections(section: Field, data: NDArray[np.uint8], found: Configurati
         start = subs[0].offset
         children.append(Field("subsections", start, found.end - start, None, b"", tuple(subs)))
     return replace(section, children=tuple(children))
+
+
+def whole_tree(section: Section, data: NDArray[np.uint8], found: Found, inner: Field | None = None) -> Field:
+    """The fields of a section, with those of its data.
+
+    ``inner`` are those of a device. CONFIGURATION and COMMAND are read here, by what was ``found``.
+    """
+    outer = section_tree(section, data)
+    if section.type is SectionType.CONFIGURATION and found.configuration is not None:
+        return with_subsections(outer, data, found.configuration)
+    if section.type is SectionType.COMMAND and (command := found.commands.at(section.offset)) is not None:
+        inner = command_tree(command)
+    if inner is None:
+        return outer
+    return replace(outer, children=tuple(inner if c.name == DATA else c for c in outer.children))
+
+
+#: The flags in fields of some names, and the bits that hold them.
+Named = Mapping[str, tuple[type[IntFlag], int]]
+
+
+def flags_of(section: Section) -> Named:
+    """The flags in a section's fields."""
+    if section.owner is None:
+        return {}
+    if section.type is SectionType.FULL:
+        return core.X86_FLAGS if section.owner.idstr.rpartition(b"/")[2] == core.X86_CPU else {}
+    return iterable.FLAGS.get(section.owner.idstr, {})
+
+
+def flag_words(field: Field, named: Named) -> str | None:
+    """The names of the flags that are set in a field, joined by ``|``, or None where it does not hold flags."""
+    if field.name not in named or not isinstance(field.value, int):
+        return None
+    flags, mask = named[field.name]
+    return "|".join(str(f.name) for f in flags if field.value & mask & f)
 
 
 def header_tree(data: NDArray[np.uint8], start: int) -> Field:

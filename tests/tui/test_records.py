@@ -7,7 +7,7 @@ from xbrletools.formats.ram import Kind
 from xbrletools.tui.selection import Selection
 from xbrletools.tui.widgets.recordlist import RecordList
 
-from .driving import POSTED, browsing, changed, drives
+from .driving import POSTED, browsing, changed, drives, stale
 
 
 @drives
@@ -181,3 +181,16 @@ def test_a_selection_finds_the_line_of_a_row_or_of_the_next(row: int) -> None:
     assert [selection.row(i) for i in range(5)] == chosen
     onward = [c for c in chosen if c >= row]
     assert selection.line(row) == (chosen.index(onward[0]) if onward else len(chosen) - 1)
+
+
+@drives
+async def test_what_is_said_of_a_record_is_the_cause_and_not_the_sum_that_fails_by_it() -> None:
+    capture = xbrletools.open(stale())
+    rules = {f.rule for f in capture.verify() if f.record == 6}
+    assert {"stale-base", "checksum-mismatch"} <= rules  # a warning, since record 7 heals the page, and an error
+    async with browsing(stale()) as d:
+        await d.press("2")
+        text = await d.fill("colon", "6")
+        assert "stale-base: " in text.splitlines()[-3]
+        row = next(x for x in text.splitlines() if x.startswith(">"))
+        assert row[2] == "!"  # the worst that is said of it

@@ -24,7 +24,8 @@ class RowFindings:
     causes: list[int] = field(default_factory=list)
     counts: dict[Severity, int] = field(default_factory=lambda: dict.fromkeys(Severity, 0))
     _rows: list[int] = field(default_factory=list)  # rows with a finding, rising
-    _worst: dict[int, Finding] = field(default_factory=dict)  # the worst finding of each of those rows
+    _severity: dict[int, Severity] = field(default_factory=dict)  # the worst severity of each of those rows
+    _weighty: dict[int, Finding] = field(default_factory=dict)  # the finding that says most of each of those rows
     _wrong_sums: set[int] = field(default_factory=set)
     _suspects: tuple[int, NDArray[np.int64]] = (0, np.zeros(0, np.int64))  # at how many findings they were collected
     _doubtful: dict[tuple[bytes | None, int], int] = field(default_factory=dict)  # page -> the row of its first error
@@ -43,30 +44,37 @@ class RowFindings:
         self.causes.append(cause)
         if row is None:
             return
-        if row not in self._worst:
+        if row not in self._severity:
             insort(self._rows, row)
-            self._worst[row] = finding
-        elif self._tells_more(finding, self._worst[row]):
-            self._worst[row] = finding
+            self._severity[row], self._weighty[row] = finding.severity, finding
+        else:
+            self._severity[row] = min(self._severity[row], finding.severity, key=lambda s: SEVERITY_RANK[s])
+            if self._weighs_more(finding, self._weighty[row]):
+                self._weighty[row] = finding
         if finding.rule == CHECKSUM_MISMATCH.id:
             self._wrong_sums.add(row)
         elif finding.severity is Severity.ERROR and finding.page is not None:
             self._doubtful.setdefault((finding.block, finding.page), row)
 
     @staticmethod
-    def _tells_more(finding: Finding, other: Finding) -> bool:
-        """Whether a finding about a row matters more than another. Of two alike, a sum that fails is the symptom."""
-        rank, others = SEVERITY_RANK[finding.severity], SEVERITY_RANK[other.severity]
-        return rank < others or (rank == others and other.rule == CHECKSUM_MISMATCH.id)
+    def _weighs_more(finding: Finding, other: Finding) -> bool:
+        """Whether a finding about a row weighs more than another. A sum that fails is a symptom of whatever is not a note.
+
+        Of two alike the worse weighs more.
+        """
+        ranks = [
+            (f.severity is Severity.NOTE, f.rule == CHECKSUM_MISMATCH.id, SEVERITY_RANK[f.severity])
+            for f in (finding, other)
+        ]
+        return ranks[0] < ranks[1]
 
     def worst(self, row: int) -> Finding | None:
-        """The worst finding about a row, or the first of several such."""
-        return self._worst.get(row)
+        """The finding that weighs most about a row: the cause before its symptom, then the worse, then the earlier."""
+        return self._weighty.get(row)
 
     def severity(self, row: int) -> Severity | None:
         """The severity of the worst finding about a row."""
-        worst = self._worst.get(row)
-        return None if worst is None else worst.severity
+        return self._severity.get(row)
 
     def sum_is_wrong(self, row: int) -> bool:
         """Whether a finding says that the sum which this row states is wrong."""
@@ -83,7 +91,7 @@ class RowFindings:
         """The rows that errors and warnings are about, rising, (k,) int64."""
         if len(self._suspects[1]) and self._suspects[0] == self.total:
             return self._suspects[1]
-        rows = np.array([r for r in self._rows if self._worst[r].severity is not Severity.NOTE], np.int64)
+        rows = np.array([r for r in self._rows if self._severity[r] is not Severity.NOTE], np.int64)
         self._suspects = self.total, rows
         return rows
 

@@ -6,8 +6,9 @@ number can also be a range: A-B with both ends included, A- or -B. Values with b
 quotes, inside which a doubled quote is one quote.
 """
 
+from .completion import completions
 from .conditions import All, AnyOf, Filter, strangers
 from .parser import parse, term
 from .words import FIELDS, FilterError
 
-__all__ = ["FIELDS", "All", "AnyOf", "Filter", "FilterError", "parse", "strangers", "term"]
+__all__ = ["FIELDS", "All", "AnyOf", "Filter", "FilterError", "completions", "parse", "strangers", "term"]

@@ -1,10 +1,15 @@
+import asyncio
+
 import numpy as np
 import pytest
+from textual.widgets import Input
 
 import xbrletools
 from tests.streams import PAGE, StreamBuilder, noise
 from xbrletools.formats.ram import Kind
+from xbrletools.memory.replay import View
 from xbrletools.tui.selection import Selection
+from xbrletools.tui.widgets.minimap import Minimap
 from xbrletools.tui.widgets.recordlist import RecordList
 
 from .driving import POSTED, browsing, changed, drives, stale
@@ -113,6 +118,105 @@ async def test_a_filter_narrows_the_list_and_its_errors_show_as_typed() -> None:
 
 
 @drives
+async def test_a_filter_that_cannot_be_read_stays_with_its_error_and_the_last_good_one_goes_on() -> None:
+    capture = xbrletools.open(POSTED)
+    wanted = int((capture.records.columns.kind == Kind.XBRLE).sum())
+    async with browsing(POSTED) as d:
+        await d.press("2", "slash", *"kind:xbrle", "space", *"nosuch>1")
+        listed = d.widget(RecordList)
+        for _ in range(2):
+            text = await d.press("enter")
+            assert "! character 12: there is no field 'nosuch'" in text
+            assert "kind:xbrle nosuch>1" in text
+            assert listed.count() == wanted
+        text = await d.press("escape")
+        assert "filter kind:xbrle " in text
+        assert "nosuch" not in text
+        assert listed.count() == wanted
+
+
+@drives
+async def test_tab_completes_fields_and_values_of_a_filter() -> None:
+    capture = xbrletools.open(POSTED)
+    wanted = int((capture.records.columns.kind == Kind.XBRLE).sum())
+    async with browsing(POSTED) as d:
+        text = await d.press("2", "slash", "k")
+        assert "Tab: kind:" in text
+        text = await d.press("tab")
+        assert "Tab: eos" not in text
+        assert "xbrle" in text
+        text = await d.press(*"xbr", "tab", "enter")
+        assert f"filter kind:xbrle  · {wanted} of" in text.replace("xbrle ·", "xbrle  ·")
+        text = await d.press("slash", "space", *"block:p", "tab")
+        assert d.widget(Input).value == "kind:xbrle block:pc.ram"
+
+
+@pytest.mark.parametrize(
+    ("width", "heads"),
+    [
+        (160, "record offset stage pass kind block page bytes sum finding"),
+        (120, "record pass kind block page bytes sum finding"),
+        (80, "record pass kind block page bytes sum finding"),
+        (60, "record kind page sum finding"),
+    ],
+)
+def test_columns_are_left_out_by_what_they_are_worth(width: int, heads: str) -> None:
+    @drives
+    async def drive() -> None:
+        async with browsing(stale(), (width, 24)) as d:
+            text = await d.press("2")
+            shown = text.splitlines()[2].replace("│", " ").split()
+            assert " ".join(x for x in shown if x in heads.split()) == heads
+
+    drive()
+
+
+@drives
+async def test_the_minimap_marks_where_findings_lie_and_what_is_in_sight() -> None:
+    rows = 4000
+    noted = np.array([0, 1000]), np.array([3999])
+    async with browsing(POSTED) as d:
+        await d.press("2")
+        minimap = d.widget(Minimap)
+        minimap.plain = True
+        minimap.show(rows, noted, (1000, 1999))
+        lines = [strip.text for strip in map(minimap.render_line, range(minimap.size.height))]
+        height = minimap.size.height
+        assert [i for i, line in enumerate(lines) if line[1] == "~"] == [0, height // 4]
+        assert [i for i, line in enumerate(lines) if line[1] == "!"] == [height - 1]
+        seen = [i for i, line in enumerate(lines) if line[0] != " "]
+        assert seen[0] == height // 4
+        assert abs(len(seen) - height / 4) <= 1
+
+
+@drives
+async def test_beside_the_list_stands_why_a_record_is_wrong_and_the_story_of_its_page() -> None:
+    capture = xbrletools.open(stale())
+    async with browsing(stale(), (160, 50)) as d:
+        await d.press("2")
+        await d.fill("colon", "6")
+        await asyncio.sleep(0.15)
+        await d.settle()
+        text = d.text
+        history = capture.page("pc.ram", PAGE)
+        differs = int(history.at(6, View.RECEIVER).differs(history.at(6, View.SENDER)).sum())
+        for wanted in ("base        dup         delta       healed", "✗ wrong", "● healed", "the page's 4 records"):
+            assert wanted in text, wanted
+        assert f"first bytes that differ, {differs} of 4096 do" in text
+        assert "WRONG" in next(x for x in text.splitlines() if "stated" in x)
+
+
+@drives
+async def test_a_click_on_the_minimap_goes_there() -> None:
+    async with browsing(POSTED) as d:
+        await d.press("2")
+        height = d.widget(Minimap).size.height
+        await d.pilot.click(Minimap, offset=(1, height // 2))
+        await d.settle()
+        assert d.app.session.row == height // 2 * len(d.app.session) // height
+
+
+@drives
 async def test_a_filter_that_hides_the_record_gone_to_is_dropped() -> None:
     async with browsing(POSTED) as d:
         await d.press("2")
@@ -162,7 +266,8 @@ async def test_verdicts_on_checksums_are_what_verification_found() -> None:
     async with browsing(b.bytes()) as d:
         text = await d.press("2")
         rows = [line for line in text.splitlines() if "pc.ram" in line]
-        assert [row.split()[-1] for row in rows] == ["-", "-", "ok", "-", "WRONG", "-"]
+        at = text.splitlines()[2].index("sum")
+        assert [row[at : at + 5].strip() for row in rows] == ["-", "-", "ok", "-", "WRONG", "-"]
         assert "!" in rows[4][:4]
         await d.press("home", "n")
         assert d.record == 5

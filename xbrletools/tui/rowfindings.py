@@ -10,6 +10,8 @@ from ..table.growing import Record
 from ..verify.rules import CHECKSUM_MISMATCH, Finding, Severity
 from .words import SEVERITY_RANK
 
+#: Rows with a warning and rows with an error.
+Marked = tuple[NDArray[np.int64], NDArray[np.int64]]
 LISTED_MAX = 100_000  # findings that are listed. More are only counted
 
 
@@ -27,7 +29,7 @@ class RowFindings:
     _severity: dict[int, Severity] = field(default_factory=dict)  # the worst severity of each of those rows
     _weighty: dict[int, Finding] = field(default_factory=dict)  # the finding that says most of each of those rows
     _wrong_sums: set[int] = field(default_factory=set)
-    _suspects: tuple[int, NDArray[np.int64]] = (0, np.zeros(0, np.int64))  # at how many findings they were collected
+    _marked: tuple[int, Marked] = (0, (np.zeros(0, np.int64), np.zeros(0, np.int64)))  # and at how many findings
     _doubtful: dict[tuple[bytes | None, int], int] = field(default_factory=dict)  # page -> the row of its first error
 
     @property
@@ -58,9 +60,9 @@ class RowFindings:
 
     @staticmethod
     def _weighs_more(finding: Finding, other: Finding) -> bool:
-        """Whether a finding about a row weighs more than another. A sum that fails is a symptom of whatever is not a note.
+        """Whether a finding about a row weighs more than another. Of two alike the worse does.
 
-        Of two alike the worse weighs more.
+        A sum that fails is a symptom of whatever is not a note.
         """
         ranks = [
             (f.severity is Severity.NOTE, f.rule == CHECKSUM_MISMATCH.id, SEVERITY_RANK[f.severity])
@@ -87,13 +89,18 @@ class RowFindings:
         since = self._doubtful.get((record.name, record.address))
         return since is None or row < since
 
+    def marked_rows(self) -> Marked:
+        """The rows whose worst finding is a warning, and those where it is an error, rising, (k,) int64 each."""
+        if self._marked[0] != self.total:
+            levels = [self._severity[row] for row in self._rows]
+            rows = np.array(self._rows, np.int64)
+            warning, error = (np.array([x is s for x in levels], bool) for s in (Severity.WARNING, Severity.ERROR))
+            self._marked = self.total, (rows[warning], rows[error])
+        return self._marked[1]
+
     def suspect_rows(self) -> NDArray[np.int64]:
         """The rows that errors and warnings are about, rising, (k,) int64."""
-        if len(self._suspects[1]) and self._suspects[0] == self.total:
-            return self._suspects[1]
-        rows = np.array([r for r in self._rows if self._severity[r] is not Severity.NOTE], np.int64)
-        self._suspects = self.total, rows
-        return rows
+        return np.sort(np.concatenate(self.marked_rows()))
 
     def next_row(self, row: int, step: int) -> int | None:
         """The nearest row with a finding, after (``step`` 1) or before (-1) ``row``."""

@@ -1,27 +1,50 @@
 """The records: one line each, ten million as easily as a hundred. Filter, marks, and ways from one to the next."""
 
 import time
+from functools import partial
 from typing import ClassVar
 
 from textual.app import ComposeResult
 from textual.binding import Binding, BindingType
+from textual.containers import Horizontal
+from textual.suggester import Suggester
+from textual.timer import Timer
 from textual.widgets import Input
 from textual.worker import get_current_worker
 
 from ...errors import XbrleError
-from ...filters import Filter, FilterError, parse
+from ...filters import FIELDS, Filter, FilterError, completions, parse
+from ...table.growing import Record
 from ...verify.rules import RULES
+from ..preview import Look, preview
 from ..selection import Selection
+from ..session import Session
 from ..widgets.lines import Caption, Line, Lines
+from ..widgets.minimap import Minimap
 from ..widgets.recordlist import RecordList
-from .base import CaptureScreen
+from .base import CaptureScreen, Host
 
 _WAIT = 0.05  # seconds until a filter that has caught up with the scan looks for more records
 _COPIED_WIDTH = 120  # cells of a line that is copied
+_WIDE = 120  # columns from which on a record's preview stands beside the list
+_NARROW = 60  # and below which there is no map of findings
+_RESTS = 0.08  # seconds that the cursor stands still before a record is looked into
+
+
+class FilterSuggester(Suggester):
+    """Completes a filter's last word."""
+
+    def __init__(self, screen: "RecordsScreen") -> None:
+        super().__init__(use_cache=False, case_sensitive=True)
+        self._screen = screen
+
+    async def get_suggestion(self, value: str) -> str | None:
+        """What the text can become that is likely first."""
+        return next(iter(self._screen.completions(value)), None)
 
 
 class RecordsScreen(CaptureScreen):
-    """The list, with the filter under it."""
+    """The list with the filter under it, and beside it where findings lie and what the chosen record is."""
 
     MODE = "records"
     KEY = "2"
@@ -31,6 +54,9 @@ class RecordsScreen(CaptureScreen):
     DEFAULT_CSS = """
     RecordsScreen #heads { height: 1; }
     RecordsScreen #status { height: 1; background: $surface; }
+    RecordsScreen #preview { display: none; width: 64; border-left: vkey $panel; }
+    RecordsScreen.wide #preview { display: block; }
+    RecordsScreen.narrow Minimap { display: none; }
     """
     KEYS = (
         ("Enter", "page"),
@@ -52,18 +78,29 @@ class RecordsScreen(CaptureScreen):
         Binding("X", "kind(-1)", "previous change of kind", show=False),
         Binding("slash", "filter", "filter records", show=False, key_display="/"),
         Binding("escape", "clear", "leave or clear the filter", show=False),
+        Binding("tab", "complete", "complete the word of a filter", show=False),
         Binding("m", "mark", "mark or unmark", show=False),
         Binding("apostrophe", "marked(1)", "next mark or bookmark", show=False, key_display="'"),
         Binding("quotation_mark", "marked(-1)", "previous mark or bookmark", show=False, key_display='"'),
         Binding("f", "fields", "fields of this record", show=False),
     ]
 
+    def __init__(self, host: Host) -> None:
+        super().__init__(host)
+        self._resting: Timer | None = None
+        self._previewed: object = None  # what the preview is of
+        self._invalid: str | None = None  # what is wrong with the filter as it is typed
+
     def body(self) -> ComposeResult:
         """Give the names of the columns, the list, what is said of a row or of the filter, and the filter."""
         yield Caption(id="heads")
-        yield RecordList(lambda: self.session)
+        with Horizontal():
+            yield RecordList(lambda: self.session)
+            yield Minimap(self.colours)
+            yield Caption(id="preview")
         yield Caption(id="status")
-        yield Input(placeholder="kind:xbrle page:0x300000-0x33f000 len>1000", select_on_focus=False)
+        hint = "kind:xbrle page:0x300000-0x33f000 len>1000"
+        yield Input(placeholder=hint, select_on_focus=False, suggester=FilterSuggester(self))
 
     @property
     def records(self) -> RecordList:
@@ -74,15 +111,63 @@ class RecordsScreen(CaptureScreen):
         """Give the keys to the list."""
         self.records.renew()
         self.records.focus()
+        self.watch(self.records, "scroll_y", self._show_minimap)
 
     def on_resize(self) -> None:
         """Fit the names of the columns to the new width."""
         super().on_resize()
+        self.set_class(self.size.width >= _WIDE, "wide")
+        self.set_class(self.size.width < _NARROW, "narrow")
         self.call_after_refresh(self._show_heads)
 
     def _show_heads(self) -> None:
         self.query_one("#heads", Caption).show_line(self.records.heads())
         self._show_status()
+        self._show_minimap()
+
+    def _show_minimap(self) -> None:
+        """Show where findings lie, and what of the list is in sight."""
+        minimap, session = self.query_one(Minimap), self.session
+        minimap.palette, minimap.plain = self.colours, self.host.plain
+        minimap.show(len(session), session.findings.marked_rows(), self.records.rows_in_sight())
+
+    def on_minimap_pressed(self, event: Minimap.Pressed) -> None:
+        """Go to the part that was clicked."""
+        rows = len(self.session)
+        self.host.go(min(rows - 1, event.place * rows // event.room) if rows else None)
+
+    # -- the preview -------------------------------------------------------------------------------------------------
+
+    def _preview_soon(self) -> None:
+        """Look into the chosen record once the cursor stands still."""
+        if not self.has_class("wide"):
+            return
+        if self._resting is not None:
+            self._resting.stop()
+        self._resting = self.set_timer(_RESTS, self._preview)
+
+    def _preview(self) -> None:
+        session, pane = self.session, self.query_one("#preview", Caption)
+        record, size = session.record(), pane.scrollable_content_region.size
+        of = session, session.row, session.view, session.findings.total, size, self.host.theme_name
+        if record is None or of == self._previewed or not size.width:
+            return
+        self._previewed = of
+        look = Look(self.colours, self.host.plain, size.width, size.height)
+        work = partial(self._look_into, of, session, record, look)
+        self.run_worker(work, thread=True, exclusive=True, group="preview", exit_on_error=False)
+
+    def _look_into(self, of: object, session: Session, record: Record, look: Look) -> None:
+        """Find out what a record is. This is a thread's work."""
+        try:
+            lines = preview(session, record, look)
+        except XbrleError as error:
+            lines = [[(f" {session.reason(error)}", "warning")]]
+        self.app.call_from_thread(self._show_preview, of, lines)
+
+    def _show_preview(self, of: object, lines: list[Line]) -> None:
+        if of == self._previewed:
+            self.query_one("#preview", Caption).show(lines)
 
     def follow(self) -> None:
         """Put the cursor on the chosen record. A filter that hides it is dropped."""
@@ -105,13 +190,20 @@ class RecordsScreen(CaptureScreen):
         if at_end:
             records.cursor = records.renewed_count - 1
         self._show_status()
+        self._show_minimap()
 
     def _show_status(self) -> None:
-        self.query_one("#status", Caption).show_line(self._status())
+        self._preview_soon()
+        if self.has_class("asking") and self._invalid is not None:
+            self._show_error(self._invalid)
+        else:
+            self.query_one("#status", Caption).show_line(self._status())
 
     def _status(self) -> Line:
         """What there is to say of the filter, or else of the row under the cursor."""
         records, session = self.records, self.session
+        if self.has_class("asking"):
+            return self._offers()
         if records.selection is not None:
             return [
                 (f" filter {records.selection.text}", "strong"),
@@ -131,10 +223,16 @@ class RecordsScreen(CaptureScreen):
     def action_filter(self) -> None:
         """Ask for a filter."""
         self.ask()
+        self._show_status()
 
     def action_clear(self) -> None:
-        """Leave the input, or else the filter."""
-        if self.stop_asking(self.records):
+        """Leave the input, with the last filter that could be read, or else that filter."""
+        if self.has_class("asking"):
+            selection = self.records.selection
+            with self.prevent(Input.Changed):
+                self.query_one(Input).value = selection.text if selection is not None else ""
+            self._invalid = None
+            self.stop_asking(self.records)
             self._show_status()
         elif self.records.selection is not None:
             self._drop(None)
@@ -148,30 +246,63 @@ class RecordsScreen(CaptureScreen):
         if why is not None:
             self.host.say(why)
 
+    def completions(self, text: str) -> list[str]:
+        """What the text of a filter can become."""
+        facts = self.session.facts
+        return completions(text, facts.names if facts is not None else (), RULES)
+
+    def action_complete(self) -> None:
+        """Complete the last word, to the first of what it can become."""
+        field = self.query_one(Input)
+        offered = self.completions(field.value) if self.has_class("asking") else []
+        if offered:
+            field.value = offered[0]
+            field.cursor_position = len(field.value)
+
+    def _offers(self) -> Line:
+        """What the filter's last word can become, and how many rows it lets through."""
+        text, selection = self.query_one(Input).value, self.records.selection
+        through = "" if selection is None else f" {len(selection)} of {len(self.session)} rows"
+        offered = self.completions(text)
+        if not offered:
+            words = " ".join(FIELDS) if not text or text.endswith(" ") else ""
+            return [(through, "strong"), (f" {words}", "dim")]
+        begun = max(text.rfind(mark) for mark in " (!:=,<>") + 1
+        words = "  ".join(whole[begun:] for whole in offered)
+        return [(through, "strong"), (f" Tab: {words}", "dim")]
+
     def on_input_changed(self, event: Input.Changed) -> None:
         """Say what is wrong with a filter as it is typed, and show what it lets through."""
         text = event.value.strip()
+        self._invalid = None
         if not text:
             if self.records.selection is not None:
                 self._drop(None)
                 self.follow()
+            self._show_status()
             return
         try:
             row_filter = parse(text, RULES)
         except FilterError as error:
             where = f"character {error.position + 1}"
-            self._show_error(f"{where}: " + str(error).removeprefix(f"{where} of filter {text!r}: "))
+            self._invalid = f"{where}: " + str(error).removeprefix(f"{where} of filter {text!r}: ")
+            self._show_error(self._invalid)
             return
         self._start(text, row_filter)
         self._show_status()
 
     def on_input_submitted(self, _event: Input.Submitted) -> None:
-        """Go back to the list."""
+        """Go back to the list. A filter that cannot be read stays, with what is wrong with it."""
+        if self._invalid is not None:
+            self.query_one("#status", Caption).show_line([(f" ! {self._invalid}", "error")])
+            return
         self.stop_asking(self.records)
         self._show_status()
 
     def _show_error(self, message: str) -> None:
-        self.query_one("#status", Caption).show_line([(f" ! {message}", "error")])
+        """Show what is wrong with a filter, after what it can become."""
+        offers = self._offers() if self.completions(self.query_one(Input).value) else []
+        self.query_one("#status", Caption).show_line([*offers, (f" ! {message}", "error")])
 
     def _start(self, text: str, row_filter: Filter) -> None:
         """Find the rows that a filter lets through, from the first on."""

@@ -7,11 +7,23 @@ from pathlib import Path
 import pytest
 
 import xbrletools
+from tests import building as today
 from tests.naive import Memory
 from tests.posted import PAGE, delta, dup, encoded, page, raw_delta, stream, xbzrle_delta
+from tests.scan.test_today import _discard as discard
 from xbrletools.analysis import diff as diff_module
-from xbrletools.analysis.diff import BlockDifference, Change, Difference, blocks_differ, differences, tally
+from xbrletools.analysis.diff import (
+    PARTS,
+    BlockDifference,
+    Change,
+    Difference,
+    blocks_differ,
+    differences,
+    page_changes,
+    tally,
+)
 from xbrletools.memory.image import Image
+from xbrletools.memory.moments import memories_between
 from xbrletools.memory.replay import View
 
 A = bytes(range(256)) * 16
@@ -58,6 +70,54 @@ def test_two_moments_of_a_sample_differ_as_a_naive_replay_says(samples: Path, mo
     assert counted.pages == Counter(
         block for block, _ in {(d.block, (d.offset + i) // PAGE) for d in expected for i in range(d.length)}
     )
+
+
+@pytest.mark.parametrize("view", View)
+@pytest.mark.parametrize("moments", [(1, 2500), (2100, 2101), (2500, 2000), (0, 700), (2200, None), (None, None)])
+def test_pages_that_can_differ_between_two_moments_are_all_that_do(
+    samples: Path, moments: tuple[int | None, int | None], view: View
+) -> None:
+    for capture in (xbrletools.open(samples / "posted-8m.bin"), xbrletools.open(damaged(samples), salvage=True)):
+        last = capture.records.last_number
+        numbers = [n if n is None else min(n, last) for n in moments]
+        whole = [capture.memory(n, view) if n != 0 else Image(capture.space) for n in numbers]
+        alone = memories_between(capture.stream, numbers[0], numbers[1], view)
+        assert list(differences(*alone)) == list(differences(*whole))
+        if moments == (None, None):
+            assert not list(page_changes(*alone))
+
+
+def damaged(samples: Path) -> bytes:
+    """A sample with bytes cut out of its middle: pages are in doubt from there on."""
+    data = (samples / "posted-8m.bin").read_bytes()
+    return data[:600_000] + data[600_777:]
+
+
+def test_a_discarded_page_can_differ_though_no_record_gives_it_between_the_moments() -> None:
+    whole = today.stream(today.page(0, A, b"pc.ram"), today.page(PAGE, A), discard(0, 1), today.page(PAGE, B))
+    capture = xbrletools.open(whole)
+    found = list(differences(*memories_between(capture.stream, 2, 3)))
+    assert found == list(differences(capture.memory(2), capture.memory(3)))
+    assert {d.change for d in found} == {Change.LOST, Change.VALUE}
+
+
+def test_page_changes_count_what_differs_and_where_in_the_page(samples: Path) -> None:
+    capture = xbrletools.open(samples / "posted-8m.bin")
+    for moments in ((1, 2500), (2100, 2300), (2500, 2000)):
+        memories = [capture.memory(at) for at in moments]
+        expected: dict[tuple[bytes, int], list[int]] = {}
+        for d in differences(*memories):
+            for at in range(d.offset, d.offset + d.length):
+                page_ = expected.setdefault((d.block, at // PAGE * PAGE), [0] * (PARTS + 1))
+                page_[at % PAGE // (PAGE // PARTS)] += 1
+                page_[PARTS] += d.change is not Change.VALUE
+        found = {
+            (c.block, int(c.address[i])): [*c.parts[i].tolist(), int(c.one_sided[i])]
+            for c in page_changes(*memories)
+            for i in range(len(c))
+        }
+        assert found == expected
+        assert all((c.count == c.parts.sum(1)).all() for c in page_changes(*memories))
 
 
 def kind_of(pair: tuple[int | None, int | None]) -> bytes:

@@ -19,6 +19,7 @@ from ..memory.replay import View, replay
 from ..model import Stream
 
 PIECE = 1 << 20  # bytes that are compared together
+PARTS = 64  # equal parts of a page whose changes are counted apart
 
 
 class Change(Enum):
@@ -59,6 +60,25 @@ class Tally:
     bytes: Counter[Change]
 
 
+@dataclass(frozen=True, slots=True, eq=False)
+class PageChanges:
+    """Pages of ``block`` that differ, n of them, rising. Pages are those of the first memory.
+
+    ``address`` (n,) int64 is where each begins, in bytes. ``count`` (n,) int64 are its bytes that differ in any way,
+    ``one_sided`` (n,) int64 those of them that only one memory has. ``parts`` (n, PARTS) uint16 counts its bytes that
+    differ in each of `PARTS` equal parts of the page.
+    """
+
+    block: bytes
+    address: NDArray[np.int64]
+    count: NDArray[np.int64]
+    one_sided: NDArray[np.int64]
+    parts: NDArray[np.uint16]
+
+    def __len__(self) -> int:
+        return len(self.address)
+
+
 def blocks_differ(first: Image, second: Image, only: bytes | None = None) -> list[BlockDifference]:
     """The blocks that only one memory has, or that differ in length. With ``only``, no others than this one."""
     lengths = [_lengths(image, only) for image in (first, second)]
@@ -79,17 +99,35 @@ def differences(first: Image, second: Image, only: bytes | None = None) -> Itera
         yield from _in_block(first, second, name, length)
 
 
+def page_changes(first: Image, second: Image, only: bytes | None = None) -> Iterator[PageChanges]:
+    """The pages with what `differences` gives, some of a block's at a time: by block, then by address."""
+    size = first.space.page_size
+    for name, start, kind in _compared(first, second, only):
+        whole = np.zeros(-(-len(kind) // size) * size, np.uint8)
+        whole[: len(kind)] = kind
+        parts = np.add.reduce(whole.reshape(-1, PARTS, size // PARTS) != 0, axis=2, dtype=np.uint16)
+        count = parts.sum(1, dtype=np.int64)
+        rows = np.flatnonzero(count)
+        one_sided = np.count_nonzero(whole.reshape(-1, size)[rows] > _NUMBERED.index(Change.VALUE), axis=1)
+        yield PageChanges(name, start + rows * size, count[rows], one_sided.astype(np.int64), parts[rows])
+
+
 def tally(first: Image, second: Image, only: bytes | None = None) -> Tally:
     """How much of what `differences` gives there is."""
     out, size = Tally(Counter(), Counter()), first.space.page_size
+    for name, _, kind in _compared(first, second, only):
+        counts = np.bincount(kind, minlength=len(_NUMBERED)).tolist()
+        out.bytes.update({c: n for c, n in zip(_NUMBERED, counts, strict=True) if c is not None and n})
+        pages = np.add.reduceat(kind != 0, np.arange(0, len(kind), size), dtype=np.int64)
+        out.pages[name] += int(np.count_nonzero(pages))
+    return out
+
+
+def _compared(first: Image, second: Image, only: bytes | None) -> Iterator[tuple[bytes, int, NDArray[np.uint8]]]:
+    """Pieces of the blocks that both memories have: a block, where the piece begins in it, and its `_kinds`."""
     for name, length in _common(first, second, only):
         for start, stop in _given_in_either(first, second, name, length):
-            kind = _kinds(first, second, name, start, stop)
-            counts = np.bincount(kind, minlength=len(_NUMBERED)).tolist()
-            out.bytes.update({c: n for c, n in zip(_NUMBERED, counts, strict=True) if c is not None and n})
-            pages = np.add.reduceat(kind != 0, np.arange(0, stop - start, size), dtype=np.int64)
-            out.pages[name] += int(np.count_nonzero(pages))
-    return out
+            yield name, start, _kinds(first, second, name, start, stop)
 
 
 def _common(first: Image, second: Image, only: bytes | None) -> Iterator[tuple[bytes, int]]:

@@ -27,6 +27,7 @@ settings.load_profile("pages")
 _cache = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache")
 os.environ.setdefault("XBRLE_QEMU_ROOTS", str(_cache / "xbrletools" / "qemu"))
 os.environ.setdefault("XBRLE_KERNELS", str(_cache / "xbrletools" / "kernels"))
+os.environ.setdefault("XBRLE_AXE", str(_cache / "xbrletools" / "axe-core" / "axe.min.js"))
 
 # Nothing that a test opens may leave an index in the cache of whoever runs it.
 os.environ["XDG_CACHE_HOME"] = tempfile.mkdtemp(prefix="xbrletools-tests-")

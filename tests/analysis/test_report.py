@@ -1,23 +1,27 @@
 """The report: a page that stands alone, tells what the library tells, and on which no name acts."""
 
 import re
-from collections import Counter
 from html.parser import HTMLParser
 
 import numpy as np
 import pytest
 
 import xbrletools
-from tests.conftest import SAMPLES
+from tests.conftest import ROOT, SAMPLES
 from tests.streams import PAGE, StreamBuilder, noise
 from xbrletools.analysis import report, stats
-from xbrletools.analysis.report.findings import PER_RULE
-from xbrletools.analysis.report.maps import CELLS, Fate, page_maps, unmarked
-from xbrletools.analysis.report.passes import BARS, CHARTED
+from xbrletools.analysis.report.glossary import WORDS
+from xbrletools.analysis.report.html import CONTENTS
+from xbrletools.analysis.report.maps import CELLS, NO_TROUBLE, Fate, page_maps, trouble_of, unmarked
+from xbrletools.analysis.report.passes import BARS, CHARTED, scale
+from xbrletools.analysis.report.style import STYLE
+from xbrletools.analysis.report.verdict import PER_CAUSE
+from xbrletools.analysis.top import Order, top
 from xbrletools.formats import qevm
 from xbrletools.formats.qevm import SectionType
 from xbrletools.formats.ram import Kind
 from xbrletools.text import shown
+from xbrletools.tui.palette import DARK, LIGHT
 from xbrletools.verify.rules import Severity
 
 NAMES = sorted(p.stem for p in SAMPLES.glob("*.bin"))
@@ -77,6 +81,17 @@ def width_of(paths: str) -> int:
     return sum(int(w) for w in re.findall(r"h(\d+)v1", paths))
 
 
+def bars(parsed: Parsed) -> list[list[str]]:
+    """The rows of the passes' bars: label, bar, records, bar, bytes, saved."""
+    rows = [[cell.strip("▸") for cell in row] for row in parsed.rows if len(row) == 6]
+    return [row for row in rows if row[1] == row[3] == "" and row[0]]
+
+
+def bar_labels(parsed: Parsed) -> list[str]:
+    """What the bars say to those who do not see them."""
+    return [a["aria-label"] or "" for _, a in parsed.elements if (a.get("aria-label") or "").startswith("pass ")]
+
+
 def covered(parsed: Parsed, class_: str) -> int:
     return sum(width_of(a["d"] or "") for tag, a in parsed.elements if tag == "path" and a["class"] == class_)
 
@@ -100,10 +115,12 @@ def test_every_sample_gives_a_page_that_parses_and_tells_the_library_s_numbers(n
     wrote = [
         [f"{number}", "", f"{t.pages:,}", "", f"{t.page_wire:,}"] for (_, number), t in sorted(sums.passes.items())
     ]
-    bars = [[row[0], "", row[2], "", row[4]] for row in parsed.rows if len(row) == 6 and row[1].startswith("pass ")]
-    assert bars == wrote
+    assert [row[:5] for row in bars(parsed)] == wrote
+    told = [sum(int(n.replace(",", "")) for n in re.findall(r"([\d,]+) of kind", one)) for one in bar_labels(parsed)]
+    assert told == [n for _, t in sorted(sums.passes.items()) for n in (t.pages, t.page_wire)]
     errors = sum(f.severity is Severity.ERROR for f in capture.verify())
     assert f"{errors} error" in "".join(parsed.text) or not errors
+    assert capture.verdict().status.words in "".join(parsed.text)
 
 
 @pytest.mark.parametrize("name", ["posted-8m", "xbzrle-16m"])
@@ -116,7 +133,7 @@ def test_a_page_map_has_what_a_loop_over_all_records_finds(name):
         at = int(space.first[columns.block[row]]) + int(columns.address[row]) // PAGE
         fate[at] = fates[Kind(columns.kind[row])]
         sent[at] += 1
-    maps = page_maps(space, columns, capture.memory(), [])
+    maps = page_maps(space, columns, capture.memory())
     for block in range(len(space.blocks)):
         here = space.slice(block)
         if not sent[here].any():
@@ -137,9 +154,9 @@ def test_pages_that_nobody_knows_are_shown_as_unknown_and_healed_ones_as_healed(
     stream.dup(0).dup(PAGE).part().delta(0, old, new).delta(PAGE, old, new).delta(2 * PAGE, old, new)
     capture = xbrletools.open(stream.part().page(PAGE, other).end().bytes())
     known = report.gather(capture.stream)
-    maps = page_maps(capture.space, capture.records.columns, known.image, known.findings)
+    maps = page_maps(capture.space, capture.records.columns, known.image, trouble_of(known.verdict))
     assert maps[0].fate.tolist() == [Fate.WRONG, Fate.HEALED, Fate.WRONG, Fate.NEVER]
-    maps = page_maps(capture.space, capture.records.columns, known.image, [])
+    maps = page_maps(capture.space, capture.records.columns, known.image)
     assert maps[0].fate.tolist() == [Fate.DELTA, Fate.PAGE, Fate.UNKNOWN, Fate.NEVER]
     assert (maps[0].given, maps[0].lost) == (3, 1)
 
@@ -151,7 +168,7 @@ def test_the_pages_that_stayed_wrong_are_those_that_the_destination_had_wrong(co
     wrong = np.flatnonzero((sides[0] != sides[1]).any(axis=1))
     capture = xbrletools.open(corpus(f"{stem}.bin"))
     known = report.gather(capture.stream)
-    one = page_maps(capture.space, capture.records.columns, known.image, known.findings)[0]
+    one = page_maps(capture.space, capture.records.columns, known.image, trouble_of(known.verdict))[0]
     assert one.per_cell == 1
     assert np.flatnonzero(one.fate == Fate.WRONG).tolist() == wrong.tolist()
     assert covered(Parsed(report.page(known, {}, "test")), "fate-wrong") == len(wrong) == 32
@@ -174,8 +191,9 @@ def test_no_name_from_the_stream_becomes_markup(tmp_path):
     path.write_bytes(hostile())
     parsed = Parsed(page_of(path))
     elements = {tag for tag, _ in parsed.elements}
-    assert elements.isdisjoint({"script", "img", "iframe", "b", "i", "link", "object", "form", "a", "base"})
-    assert not any(key.startswith("on") or key in ("style", "href", "src") for _, a in parsed.elements for key in a)
+    assert elements.isdisjoint({"script", "img", "iframe", "b", "i", "link", "object", "form", "base"})
+    assert not any(key.startswith("on") or key in ("style", "src") for _, a in parsed.elements for key in a)
+    assert {a["href"] for _, a in parsed.elements if "href" in a} == {f"#{key}" for key, _ in CONTENTS}
     text = "".join(parsed.text)
     for name in [*HOSTILE, path.name.encode()]:
         assert shown(name) in text
@@ -186,7 +204,7 @@ def test_no_name_from_the_stream_becomes_markup(tmp_path):
 def test_the_page_refers_to_nothing_outside_it():
     for name in ("posted-8m", "xbzrle-16m"):
         page = page_of(SAMPLES / f"{name}.bin")
-        assert not re.search(r"https?:|url\(|@import|src=|href=|<script|<link", page)
+        assert not re.search(r"https?:|url\(|@import|src=|href=\"[^#]|<script|<link", page)
         policy = {"http-equiv": "Content-Security-Policy"}
         rules = [a["content"] for _, a in Parsed(page).elements if policy.items() <= a.items()]
         assert rules == ["default-src 'none'; style-src 'unsafe-inline'"]
@@ -198,7 +216,7 @@ def test_pages_without_a_bit_are_zero_where_the_bitmap_was_written_and_unknown_w
     rest = unmarked(capture.facts)
     finished = capture.facts.ram_ended
     assert set(rest.values()) == {Fate.ZERO if finished else Fate.UNKNOWN}
-    for block, one in page_maps(capture.space, capture.records.columns, capture.memory(), [], rest).items():
+    for block, one in page_maps(capture.space, capture.records.columns, capture.memory(), NO_TROUBLE, rest).items():
         if one.per_cell == 1:
             pages = capture.memory()[capture.blocks[block].name.decode()]
             zero = capture.memory().known[capture.space.slice(block)] & ~pages.any(axis=1)
@@ -211,7 +229,7 @@ def test_a_map_of_a_claim_of_terabytes_costs_no_more_than_its_records():
     length = 1 << 42
     stream = StreamBuilder({b"huge": length}).page(0, noise(1), b"huge").page(length - PAGE, noise(2), b"huge")
     capture = xbrletools.open(stream.part().end().bytes())
-    one = page_maps(capture.space, capture.records.columns, capture.memory(), [])[0]
+    one = page_maps(capture.space, capture.records.columns, capture.memory())[0]
     assert (len(one.fate), one.given, one.lost, one.pages) == (CELLS, 2, 0, length // PAGE)
     assert np.flatnonzero(one.fate).tolist() == [0, CELLS - 1]
 
@@ -241,11 +259,14 @@ def test_the_size_is_bounded_by_constants_whatever_the_stream_holds():
     parsed = Parsed(many)
     assert len(many) < 400_000
     assert "and 161 more blocks" in "".join(parsed.text)
-    counted = Counter((f.severity, f.rule) for f in xbrletools.open(data).verify())
-    assert max(counted.values()) > 100
-    for number in counted.values():
-        assert number <= PER_RULE or f"and {number - PER_RULE:,} more findings" in "".join(parsed.text)
-    assert sum(row[1].startswith("pass ") for row in parsed.rows if len(row) == 6) <= BARS * CHARTED
+    text = "".join(parsed.text)
+    found = xbrletools.open(data).verdict()
+    groups = [sum(cause.explains.values()) for cause in found.causes] + [sum(found.others.values())]
+    assert max(groups) > 100
+    for number in groups:
+        left_out = f"and {number - PER_CAUSE:,} more findings; xbrle verify S --limit 0\n lists them"
+        assert number <= PER_CAUSE or left_out in text
+    assert 0 < len(bars(parsed)) <= BARS * CHARTED
 
 
 @pytest.mark.parametrize("end", [9, 40, 100, 5000, 100_000])
@@ -253,3 +274,88 @@ def test_a_cut_capture_gives_a_page_that_says_where_it_ends(end):
     data = (SAMPLES / "posted-8m.bin").read_bytes()[:end]
     text = "".join(Parsed(page_of(data)).text)
     assert f"Damaged at offset {xbrletools.open(data).damage.offset:#x}" in text
+
+
+# -- the verdict comes first, and nothing beside it says otherwise -----------------------------------------------------
+
+
+def test_the_verdict_and_its_causes_come_before_all_else(corpus):
+    page = page_of(corpus("qemu-2011-posted/dbg-stale-reject.bin"))
+    text = " ".join("".join(Parsed(page).text).split())
+    heads = re.findall(r"<h2[^>]*>([^<]*)", page)
+    assert heads[:2] == ["Causes", "Who loads it"]
+    assert heads == [title for _, title in CONTENTS]
+    assert text.index("CORRUPT 32 pages of pc.ram are wrong at the end") < text.index("Causes")
+    assert re.findall(r"<h2[^>]* id=\"([^\"]*)", page) == [key for key, _ in CONTENTS]
+
+
+def test_a_wrong_capture_that_was_read_to_its_end_is_not_called_complete(corpus):
+    """It said "complete yes" beside 630 errors."""
+    parsed = Parsed(page_of(corpus("qemu-2011-posted/dbg-stale-reject.bin")))
+    rows = {row[0]: row[1] for row in parsed.rows if len(row) == 2}
+    assert rows["read to its end"] == "yes, to the last byte; what it holds is CORRUPT all the same"
+    assert "complete" not in rows
+    sound = Parsed(page_of(SAMPLES / "posted-8m.bin"))
+    assert {row[0]: row[1] for row in sound.rows if len(row) == 2}["read to its end"] == "yes, to the last byte"
+
+
+def test_each_receiver_says_whether_it_loads_with_how_many_wrong_pages_or_why_it_refuses(corpus):
+    """It said that the posted patch's default build loads it, without the 32 pages that are wrong there."""
+    parsed = Parsed(page_of(corpus("qemu-2011-posted/dbg-stale-reject.bin")))
+    told = {row[0].split("posted")[0].split("QEMU")[0]: row[1:] for row in parsed.rows if len(row) == 3}
+    assert told["default"] == ["loads, with 32 wrong pages", ""]
+    assert told["debug"][0] == "refuses it, stops at record 4433"
+    assert "bad checksum" in told["debug"][1]
+    assert told["qemu-11.1"][0] == "refuses it, stops at 0x8"
+
+
+def test_what_shows_a_cause_is_folded_below_one_line(corpus):
+    page = page_of(corpus("qemu-2011-posted/dbg-stale-reject.bin"))
+    summaries = re.findall(r"<summary>(.*?)</summary>", page, re.DOTALL)
+    assert "stale-base (certain)" in summaries[0]
+    assert "598 deltas over bases that the receiver had lost" in summaries[0]
+    first = page.split("<details")[1].split("</details>")[0]
+    assert "The records behind the first of these" in first
+    assert "and 1,186 more findings" in first
+
+
+def test_nothing_is_called_right_where_no_sum_could_show_it():
+    text = "".join(Parsed(page_of(SAMPLES / "xbzrle-16m.bin")).text)
+    assert "no sums to check" in text
+    assert re.search(r"pages wrong at the end\s*none shown", text)
+
+
+@pytest.mark.parametrize(
+    ("lengths", "full"), [([100, 10, 12], 12), ([10, 9, 4], 10), ([5], 5), ([100, 1], 100), ([0], 1), ([20, 10, 1], 20)]
+)
+def test_a_bar_that_is_far_longer_than_the_next_runs_over(lengths, full):
+    assert scale(lengths) == full
+
+
+def test_the_hottest_pages_are_those_of_top():
+    capture = xbrletools.open(SAMPLES / "posted-8m.bin")
+    hot = top(capture.stream).sorted(Order.RESENDS, 3)
+    rows = {row[0].strip(): row for row in Parsed(page_of(SAMPLES / "posted-8m.bin")).rows if len(row) == 5}
+    for i in range(3):
+        name = f"{shown(capture.blocks[int(hot.block[i])].name)}:{int(hot.address[i]):#x}"
+        assert rows[name][1] == f"{int(hot.records[i]):,}"
+
+
+def test_without_arrival_times_it_is_not_told_whether_it_would_converge():
+    text = "".join(Parsed(page_of(SAMPLES / "posted-8m.bin")).text)
+    assert "Whether this migration would converge cannot be told." in text
+
+
+def test_the_glossary_says_what_the_document_says():
+    document = re.sub(r"[`*]|\[([^]]*)\]\([^)]*\)", r"\1", (ROOT / "docs" / "glossary.md").read_text("utf-8"))
+    document = " ".join(document.split())
+    for word, meaning in WORDS.items():
+        place = document.index(f"{word} (", 0) if f"{word} (" in document else document.index(f"{word}")
+        assert meaning in document, word
+        assert place >= 0
+
+
+def test_its_colours_are_those_of_the_browser_of_captures():
+    for palette in (DARK, LIGHT):
+        for name in ("page", "dup", "delta", "wrong", "healed", "unknown", "good"):
+            assert f"--{name}: {getattr(palette, name)}" in STYLE

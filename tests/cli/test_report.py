@@ -1,32 +1,21 @@
 """`xbrle report`, and its page in a browser."""
 
+import base64
 import hashlib
 import lzma
-import os
-import shutil
-import subprocess
 
 import numpy as np
 import pytest
 
 from tests.analysis.test_report import hostile
+from tests.browser import AXE, CHROMIUM, page_of
 from tests.cli.run import run
 from tests.conftest import SAMPLES
 from tests.streams import StreamBuilder, noise
+from tests.tui.driving import drives
+from xbrletools.analysis.report.html import CONTENTS
 
 STREAM = SAMPLES / "posted-8m.bin"
-CHROMIUM = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None)
-FLAGS = [
-    "--headless",
-    "--no-sandbox",
-    "--disable-gpu",
-    "--disable-quic",
-    "--no-first-run",
-    "--disable-background-networking",
-    "--disable-component-update",
-    "--disable-sync",
-    "--hide-scrollbars",
-]
 
 
 def test_a_good_capture_gives_a_page_with_its_digest_and_exits_0(capsys, tmp_path):
@@ -87,14 +76,22 @@ def test_the_capture_itself_is_never_replaced(capsys, tmp_path):
 
 # -- in a browser -----------------------------------------------------------------------------------------------------
 
+browses = pytest.mark.skipif(CHROMIUM is None, reason="Chromium is not installed, so nothing can render the page")
 
-def browse(page, tmp_path, *options: str) -> bytes:
-    if CHROMIUM is None:
-        pytest.skip("no chromium is installed, so nothing can render the page")
-    profile = tmp_path / "profile"
-    home = {"HOME": str(tmp_path), "XDG_CONFIG_HOME": str(profile), "XDG_CACHE_HOME": str(profile)}
-    command = [CHROMIUM, *FLAGS, f"--user-data-dir={profile}", *options, page.as_uri()]
-    return subprocess.run(command, capture_output=True, check=True, timeout=120, env={**os.environ, **home}).stdout
+
+@pytest.fixture
+def stale(capsys, tmp_path, corpus):
+    """The report of a capture whose pages went wrong, as an address."""
+    (tmp_path / "stale.bin").write_bytes(corpus("qemu-2011-posted/dbg-stale-reject.bin"))
+    run(capsys, "report", tmp_path / "stale.bin", "-o", tmp_path / "out.html")
+    return (tmp_path / "out.html").as_uri()
+
+
+@pytest.fixture
+def sound(capsys, tmp_path):
+    """The report of a sample, as an address."""
+    assert run(capsys, "report", STREAM, "-o", tmp_path / "out.html")[0] == 0
+    return (tmp_path / "out.html").as_uri()
 
 
 def colours(png) -> set[str]:
@@ -106,26 +103,80 @@ def colours(png) -> set[str]:
     return {f"#{v:06x}" for v in values.tolist()}
 
 
-def test_a_browser_draws_bars_and_maps(capsys, tmp_path):
-    page = tmp_path / "out.html"
-    assert run(capsys, "report", STREAM, "-o", page)[0] == 0
-    png = tmp_path / "out.png"
-    browse(page, tmp_path, "--window-size=1180,3600", f"--screenshot={png}")
-    assert {"#fcfcfb", "#2a78d6", "#e59700", "#8fa3ad", "#0d3a70"} <= colours(png)  # back, page, delta, dup, most sent
+@browses
+@drives
+async def test_a_browser_draws_bars_and_maps_in_light_and_in_dark(sound, tmp_path):
+    async with page_of(sound) as page:
+        await page.loaded()
+        for scheme, there in (
+            ("light", {"#fbfaf7", "#2f7cc9", "#0b7057", "#8b94a3", "#192c65"}),  # back, page, delta, dup, most sent
+            ("dark", {"#10131a", "#4f97e0", "#6fd8b0", "#7a879e", "#bff5e4"}),
+        ):
+            await page.call("Emulation.setEmulatedMedia", features=[{"name": "prefers-color-scheme", "value": scheme}])
+            await page.picture(tmp_path / "out.png")
+            assert there <= colours(tmp_path / "out.png")
 
 
-def test_a_browser_finds_nothing_to_run_in_hostile_names(capsys, tmp_path):
-    source, page = tmp_path / "s.bin", tmp_path / "out.html"
+@browses
+@drives
+async def test_a_browser_finds_nothing_to_run_and_asks_for_nothing(capsys, tmp_path):
+    source, out = tmp_path / "s.bin", tmp_path / "out.html"
     source.write_bytes(hostile())
-    run(capsys, "report", source, "-o", page)
-    seen = browse(page, tmp_path, "--dump-dom").decode()
-    assert "&lt;script&gt;alert(1)&lt;/script&gt;" in seen
-    assert not any(element in seen for element in ("<script", "<img", "<iframe"))
-    assert seen.count("<h2>") == page.read_text("utf-8").count("<h2>") == 7
+    run(capsys, "report", source, "-o", out)
+    async with page_of(out.as_uri()) as page:
+        await page.loaded()
+        assert await page.run("document.querySelectorAll('script, img, iframe, link, object').length") == 0
+        assert "<script>alert(1)</script>" in await page.run("document.body.innerText")
+        assert await page.run("document.querySelectorAll('h2').length") == len(CONTENTS)
+        assert (page.hosts(), page.complaints) == (set(), [])
 
 
-def test_the_page_prints(capsys, tmp_path):
-    page, pdf = tmp_path / "out.html", tmp_path / "out.pdf"
-    assert run(capsys, "report", STREAM, "-o", page)[0] == 0
-    browse(page, tmp_path, f"--print-to-pdf={pdf}", "--no-pdf-header-footer")
-    assert pdf.read_bytes().startswith(b"%PDF-")
+@browses
+@drives
+async def test_at_400_pixels_only_the_tables_scroll_and_the_page_is_not_a_scroll(stale):
+    async with page_of(stale) as page:
+        await page.resize(400, 900)
+        await page.loaded()
+        assert await page.run("document.documentElement.scrollWidth") == 400
+        assert await page.run("document.documentElement.scrollHeight") < 11_000  # it was 21,960
+        wider = "[...document.querySelectorAll('main *')].filter(e => !e.closest('.wide, pre, svg')"
+        assert await page.run(f"{wider} && e.getBoundingClientRect().right > 400).length") == 0
+
+
+@browses
+@drives
+async def test_the_contents_lead_to_each_part(sound):
+    async with page_of(sound) as page:
+        await page.loaded()
+        links = "[...document.querySelectorAll('nav a')]"
+        found = await page.run(f"{links}.map(a => document.querySelector(a.getAttribute('href')).innerText)")
+        assert found == [title for _, title in CONTENTS]
+
+
+@browses
+@drives
+async def test_on_paper_all_that_is_folded_shows_and_it_is_light(stale, tmp_path):
+    async with page_of(stale) as page:
+        await page.loaded()
+        dark = {"name": "prefers-color-scheme", "value": "dark"}
+        await page.call("Emulation.setEmulatedMedia", media="print", features=[dark])
+        assert await page.run("getComputedStyle(document.body).backgroundColor") == "rgb(251, 250, 247)"
+        assert await page.run("document.querySelector('details .chain').checkVisibility({contentVisibilityAuto: true})")
+        await page.call("Emulation.setEmulatedMedia", media="")
+        assert not await page.run("document.querySelector('details .chain').checkVisibility()")
+        pdf = (await page.call("Page.printToPDF", printBackground=True))["result"]["data"]
+        assert base64.b64decode(pdf).startswith(b"%PDF-")
+
+
+@browses
+@pytest.mark.skipif(not AXE.is_file(), reason=f"axe-core is not at {AXE}; .ci/install-tools puts it there")
+@pytest.mark.parametrize("width", [400, 1280])
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+@drives
+async def test_axe_core_finds_no_serious_fault(stale, width, scheme):
+    async with page_of(stale) as page:
+        await page.resize(width, 900)
+        await page.call("Emulation.setEmulatedMedia", features=[{"name": "prefers-color-scheme", "value": scheme}])
+        await page.loaded()
+        await page.run("document.querySelectorAll('details').forEach(d => d.open = true)")
+        assert await page.faults() == []

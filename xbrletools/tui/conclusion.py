@@ -4,20 +4,10 @@ from ..verify.status import Status
 from ..verify.verdict import Verdict
 from .palette import Palette
 
-#: A mark for each status. It always stands with the word.
-MARKS = {
-    Status.NO_FAULT: "✓",
-    Status.HEALED: "●",
-    Status.INCOMPLETE: "?",
-    Status.DAMAGED: "✗",
-    Status.CORRUPT: "✗",
-    Status.UNREADABLE: "✗",
-}
-
 
 def badge(verdict: Verdict) -> str:
     """The status, as the top bar shows it."""
-    return f"{MARKS[verdict.status]} {verdict.status.value.replace('-', ' ').upper()}"
+    return f"{verdict.status.mark} {verdict.status.words}"
 
 
 def colour_of(status: Status, colours: Palette) -> str:

@@ -11,9 +11,10 @@ from ..model import Stream
 from ..table.claims import stated
 from ..table.columns import PIECE, Sweeps
 from ..text import shown
-from .cause import MEANING, Cause, CauseName
+from .cause import MEANING, Cause, CauseName, Sure
 from .marks import Ints
 from .observed import next_full
+from .receivers.values import Outcome
 
 BLOCKS_MAX = 4  # RAM blocks that a sentence names
 
@@ -142,6 +143,32 @@ def tested(cause: Cause) -> str:
         return f"Damage that one of these explains: {names}{at}."
     what = MEANING[cause.name].split(". ")[0].removesuffix(".")
     return f"{what} ({cause.name.value}){at}."
+
+
+def how_sure(cause: Cause) -> str:
+    """How sure a cause is, in a sentence. It is empty where nothing is to be said."""
+    if cause.candidates:
+        return f"One of: {', '.join(name.value for name in cause.candidates)}."
+    words = {
+        Sure.CERTAIN: "This is certain.",
+        Sure.LIKELY: "This is likely.",
+        Sure.ONE_OF: "",
+        Sure.UNKNOWN: "Its cause is unknown.",
+    }
+    return words[cause.sure]
+
+
+def loads(told: Outcome) -> str:
+    """What a receiver makes of a stream, in a few words."""
+    if told.loads:
+        return f"loads, with {counted(told.wrong_pages, 'wrong page')}" if told.wrong_pages else "loads"
+    if told.loads is None:
+        return "cannot be told"
+    if told.goes_on:
+        return "complains and goes on"
+    if told.stops_at is not None:
+        return f"stops at record {told.stops_at}"
+    return f"stops at {told.offset:#x}" if told.offset is not None else "does not load"
 
 
 def onward(causes: Sequence[Cause], lasting: tuple[bytes | None, int, int] | None) -> tuple[str, ...]:

@@ -18,6 +18,16 @@ class Status(StrEnum):
     CORRUPT = "corrupt"  # pages are wrong at the end
     UNREADABLE = "unreadable"  # nothing of it reads as a stream
 
+    @property
+    def words(self) -> str:
+        """The word as a person reads it."""
+        return self.value.replace("-", " ").upper()
+
+    @property
+    def mark(self) -> str:
+        """A mark for it. It always stands with the word."""
+        return {Status.NO_FAULT: "✓", Status.HEALED: "●", Status.INCOMPLETE: "?"}.get(self, "✗")
+
 
 #: Causes that leave out a part of the migration, and change nothing of the rest.
 MISSING = (

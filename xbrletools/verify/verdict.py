@@ -34,7 +34,8 @@ class Verdict:
     the end at the receiver. It is None where that cannot be told. ``causes`` are in the order of their weight.
     ``receivers`` are by name. ``others`` counts the findings that need no cause, by rule. ``next`` are commands that
     show or mend more, ``S`` being the capture. ``shared`` says which finding each of the causes explains, by its place
-    among them. It is None where nothing was read.
+    among them. It is None where nothing was read. ``wrong`` and ``maybe`` (n,) int64 are the numbers of pages that are
+    wrong at the end, and that may be.
     """
 
     status: Status
@@ -47,11 +48,13 @@ class Verdict:
     others: Mapping[str, int] = field(default_factory=dict)
     next: tuple[str, ...] = ()
     shared: Shared | None = field(default=None, compare=False, repr=False)
+    wrong: Ints = field(default_factory=lambda: _NO_PAGES, compare=False, repr=False)
+    maybe: Ints = field(default_factory=lambda: _NO_PAGES, compare=False, repr=False)
 
     @property
     def headline(self) -> str:
         """The status as a person reads it, and the summary."""
-        return f"{self.status.value.replace('-', ' ').upper()} {self.summary}"
+        return f"{self.status.words} {self.summary}"
 
     @property
     def is_bad(self) -> bool:
@@ -115,6 +118,8 @@ def concluded(split: Shared, told: Mapping[str, Outcome]) -> Verdict:
         dict(split.explains(NOBODY)),
         sentences.onward(causes, where),
         split.in_order([next(i for i, m in enumerate(made) if m is cause) for cause in causes]),
+        wrong,
+        maybe,
     )
 
 

@@ -1,7 +1,7 @@
-"""One HTML page of what is known about a capture: what it is, its passes, its pages, what is wrong, who sent it.
+"""One HTML page of what is known about a capture, or of what differs between two.
 
-The page stands alone. Style and pictures are in it, it does not have scripts, and its policy forbids it to load
-anything. Its size is bounded, whatever the capture holds.
+The verdict and its causes come first. The page stands alone. Style and pictures are in it, it does not have scripts,
+and its policy forbids it to load anything. Its size is bounded, whatever the capture holds.
 """
 
 from .gather import Report, gather

@@ -11,40 +11,51 @@ from ...model import Stream
 from ...physical.infer import map_of
 from ...physical.layout import PhysicalMap
 from ...sender.fingerprint import Fingerprint, fingerprint
-from ...verify.checker import found_in, verify
-from ...verify.rules import Finding, Severity
+from ...verify.checker import found_in
+from ...verify.found import Found
 from ...verify.verdict import Verdict, verdict
 from .. import facts, stats
 from ..arrivals import Arrivals, beside
 from ..facts import Overview
 from ..guest import Guest, guest_of
+from ..prospects import Prospect, prospects
 from ..stats import Stats
+from ..top import Order, Top, top
+
+HOTTEST = 12  # pages that were sent most
+CONVERGE_MAX = 256 << 20  # bytes of a capture for which other senders are tried, which reads every page
 
 _T = TypeVar("_T")
 
 
 @dataclass(frozen=True, slots=True)
 class Report:
-    """What a report shows. A part that could not be made is None, and ``failures`` says why, by the part's name."""
+    """What a report shows. A part that could not be made is None, and ``failures`` says why, by the part's name.
+
+    ``hottest`` are the pages that came most often, ``resent`` counts all that came again.
+    """
 
     stream: Stream
     overview: Overview
     sums: Stats
-    findings: list[Finding] | None
+    found: Found | None
     verdict: Verdict | None
     sender: Fingerprint | None
     image: Image | None
     arrivals: Arrivals | None
     where: PhysicalMap | None
     guest: Guest | None
+    hottest: Top | None
+    resent: int
+    prospects: list[Prospect] | None
     failures: dict[str, str]
 
     @property
     def is_bad(self) -> bool:
         """Whether the capture is damaged or could not be verified, or a finding is an error."""
-        if self.stream.facts.damage is not None or self.findings is None or self.verdict is None:
+        if self.stream.facts.damage is not None or self.found is None or self.verdict is None:
             return True
-        return self.verdict.is_bad or any(f.severity is Severity.ERROR for f in self.findings)
+        return self.verdict.is_bad or self.found.has_errors
 
 
 def gather(stream: Stream) -> Report:
@@ -64,16 +75,32 @@ def gather(stream: Stream) -> Report:
 
     where = part("where", lambda: map_of(stream))
     sums = stats.collect_table(stream)
+    arrivals = part("arrivals", lambda: beside(stream.source))
+    hot = part("hottest", lambda: top(stream))
     return Report(
         stream,
         facts.overview_of(stream.facts, sums),
         sums,
-        part("findings", lambda: list(verify(stream))),
+        part("found", lambda: found_in(stream)),
         part("verdict", lambda: verdict(found_in(stream))),
         part("sender", lambda: fingerprint(stream)),
         part("image", lambda: memory_of(stream)),
-        part("arrivals", lambda: beside(stream.source)),
+        arrivals,
         where,
         part("guest", lambda: guest_of(stream, where)) if where is not None else None,
+        None if hot is None else hot.sorted(Order.RESENDS, HOTTEST),
+        0 if hot is None else int((hot.resends > 0).sum()),
+        part("prospects", lambda: _prospects(stream, arrivals, failures.get("arrivals", ""))),
         failures,
     )
+
+
+def _prospects(stream: Stream, arrivals: Arrivals | None, refused: str) -> list[Prospect]:
+    """Whether it would converge over usual links. ``refused`` is why the times beside it do not count.
+
+    Raises:
+        XbrleError: it is too large to be tried here, or cannot be.
+    """
+    if arrivals is not None and len(stream.data) > CONVERGE_MAX:
+        raise XbrleError(f"the capture is larger than {CONVERGE_MAX >> 20} MiB, and to try other senders takes long")
+    return prospects(stream, arrivals, refused)

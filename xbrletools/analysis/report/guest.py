@@ -9,14 +9,13 @@ from .markup import ROWS, Markup, clipped, code, joined, lines, more, note, pair
 def guest_section(report: Report) -> Markup:
     """What `xbrle info` answers about the guest and its memory."""
     if report.guest is None:
-        return section(
-            "Guest", note("Not available: ", clipped(report.failures.get("where", report.failures.get("guest", ""))))
-        )
+        why = report.failures.get("where", report.failures.get("guest", ""))
+        return section("guest", "Guest", note("Not available: ", clipped(why)))
     told = guest.words(guest.as_json(report.guest))
     rows: list[tuple[object, object]] = [(label, clipped(value)) for label, value in told]
     if not rows:
         rows = [("guest", "not known: nothing in memory names it, and the stream does not show its CPUs")]
-    return section("Guest", pairs(rows), tag("h3", "Guest-physical memory"), _memory(report))
+    return section("guest", "Guest", pairs(rows), tag("h3", "Guest-physical memory"), _memory(report))
 
 
 def _memory(report: Report) -> Markup:
@@ -32,5 +31,7 @@ def _memory(report: Report) -> Markup:
     ]
     parts = [pairs(told), *more(len(where.unplaced), ROWS, "parts without a place")]
     if ranges:
-        parts.append(table(("address", "block", "offset", "bytes"), ranges, 1))
+        parts.append(
+            table("Where blocks lie in guest-physical memory", ("address", "block", "offset", "bytes"), ranges, 1)
+        )
     return joined([*parts, *more(len(where.ranges), ROWS, "ranges")])

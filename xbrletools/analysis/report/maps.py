@@ -1,6 +1,6 @@
 """What became of each page, and how often it was sent: the maps on the report's page."""
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from enum import IntEnum
 
@@ -12,8 +12,11 @@ from ...memory.image import Image, PageSpace, State
 from ...memory.moments import space_of
 from ...model import Facts
 from ...table.columns import Columns
+from ...table.kinds import IS_DELTA
 from ...text import shown
-from ...verify.rules import Finding, Severity
+from ...verify.by_rule import PAGE_RULES
+from ...verify.cause import CauseName
+from ...verify.verdict import Verdict
 from .gather import Report
 from .markup import Markup, clipped, code, legend, more, note, section, size_words, tag
 
@@ -35,7 +38,8 @@ class Fate(IntEnum):
     DELTA = 4
     HEALED = 5
     UNKNOWN = 6
-    WRONG = 7
+    MAYBE = 7
+    WRONG = 8
 
 
 _FATES = {
@@ -46,7 +50,8 @@ _FATES = {
     Fate.DELTA: "last sent as a delta",
     Fate.HEALED: "was wrong, healed by a later record",
     Fate.UNKNOWN: "sent, but not known, or only in part; or a bitmap that was never written",
-    Fate.WRONG: "an error names it",
+    Fate.MAYBE: "may be wrong at the end",
+    Fate.WRONG: "wrong at the end",
 }
 _FATE_OF = np.full(256, Fate.NEVER, np.uint8)  # by the kind of a page's last record
 _FATE_OF[[Kind.PAGE, Kind.COMPRESSED]] = Fate.PAGE
@@ -77,11 +82,40 @@ class PageMap:
     lost: int
 
 
+@dataclass(frozen=True, slots=True)
+class Trouble:
+    """What a verdict says of pages: the numbers of those that are ``wrong`` at the end and that ``maybe`` are.
+
+    ``rows`` are those of records after which a page was not the sender's. All are (n,) int64.
+    """
+
+    wrong: Ints
+    maybe: Ints
+    rows: Ints
+
+
+_NONE: Ints = np.empty(0, np.int64)
+NO_TROUBLE = Trouble(_NONE, _NONE, _NONE)
+#: Causes that leave pages as they should be, or of which nothing is known.
+_NO_HARM = (CauseName.CHECKSUM_FIELD, CauseName.FORCED_READING, CauseName.CHANNEL_MISSING, CauseName.FOREIGN_CHANNEL)
+
+
+def trouble_of(found: Verdict | None) -> Trouble:
+    """The pages that a verdict is about."""
+    if found is None or found.shared is None:
+        return NO_TROUBLE
+    rows = [_NONE]
+    for i, name in enumerate(found.shared.names):
+        for number in () if name in _NO_HARM else found.shared.numbers(i, *PAGE_RULES):
+            rows += [found.shared.found.marks[number].rows[places] for places in found.shared.parts(number, i)]
+    return Trouble(found.wrong, found.maybe, np.unique(np.concatenate(rows)))
+
+
 def page_maps(
     space: PageSpace,
     columns: Columns,
     image: Image | None,
-    findings: Iterable[Finding],
+    trouble: Trouble = NO_TROUBLE,
     unmarked: Mapping[int, Fate] | None = None,
 ) -> dict[int, PageMap]:
     """The map of each block that a record is for, by block index.
@@ -97,7 +131,13 @@ def page_maps(
     fate = _FATE_OF[columns.kind[listed[::-1][last]]]
     lost = np.zeros(len(touched), bool) if image is None else image.state[touched] != State.RECOVERED
     fate[lost] = Fate.UNKNOWN
-    for value, named in zip((Fate.HEALED, Fate.WRONG), _named(space, findings), strict=True):
+    healed, open_ = _since(pages, columns, trouble.rows)
+    for value, named in (
+        (Fate.HEALED, healed),
+        (Fate.UNKNOWN, open_),
+        (Fate.MAYBE, trouble.maybe),
+        (Fate.WRONG, trouble.wrong),
+    ):
         hit = np.isin(touched, named)
         fate[hit] = np.maximum(fate[hit], value)
     maps = {}
@@ -138,22 +178,19 @@ def _cells(
     return PageMap(per_cell, worst, often, pages, len(within), int(np.count_nonzero(lost)))
 
 
-def _named(space: PageSpace, findings: Iterable[Finding]) -> tuple[Ints, Ints]:
-    """The pages that were wrong and healed, and those that another error names."""
-    about = [f for f in findings if f.record is not None and f.block is not None and f.page is not None]
-    healed_records = {f.record for f in about if f.evidence.get("healed_by_record") is not None}
-    index = {b.name: i for i, b in enumerate(space.blocks)}
-    healed: list[int] = []
-    wrong: list[int] = []
-    for finding in about:
-        block, place = index.get(finding.block or b"", -1), (finding.page or 0) // space.page_size
-        if block < 0 or place >= space.pages[block]:
-            continue
-        if finding.record in healed_records:
-            healed.append(int(space.first[block]) + place)
-        elif finding.severity is Severity.ERROR:
-            wrong.append(int(space.first[block]) + place)
-    return np.array(healed, np.int64), np.array(wrong, np.int64)
+def _since(pages: Ints, columns: Columns, rows: Ints) -> tuple[Ints, Ints]:
+    """The pages of some rows: those that a later record gave in full, and the others.
+
+    ``pages`` (n,) int64 are those of all rows, -1 for none.
+    """
+    suspects, last = np.unique(pages[rows[::-1]], return_index=True)
+    full = np.flatnonzero((pages >= 0) & ~IS_DELTA[columns.kind])[::-1]
+    given, newest = np.unique(pages[full], return_index=True)
+    at = np.minimum(np.searchsorted(given, suspects), max(0, len(given) - 1))
+    healed = np.zeros(len(suspects), bool)
+    if len(given):
+        healed = (given[at] == suspects) & (full[newest[at]] > rows[::-1][last])
+    return suspects[healed & (suspects >= 0)], suspects[~healed & (suspects >= 0)]
 
 
 # -- drawing ----------------------------------------------------------------------------------------------------------
@@ -162,18 +199,22 @@ def _named(space: PageSpace, findings: Iterable[Finding]) -> tuple[Ints, Ints]:
 def maps_section(report: Report) -> Markup:
     """Each block's pages: what became of them, and how often they were sent."""
     if report.image is None:
-        return section("Pages", note("Not available: ", clipped(report.failures["image"])))
+        return section("pages", "Pages", note("Not available: ", clipped(report.failures["image"])))
     space = space_of(report.stream)
-    maps = page_maps(
-        space, report.stream.records.columns, report.image, report.findings or [], unmarked(report.stream.facts)
-    )
+    trouble, facts = trouble_of(report.verdict), report.stream.facts
+    maps = page_maps(space, report.stream.records.columns, report.image, trouble, unmarked(facts))
     figures = [_figure(shown(space.blocks[block].name), of_block, space.page_size) for block, of_block in maps.items()]
     sent = sum(1 for block in report.sums.blocks() if block < len(space.pages) and space.pages[block])
+    used = np.unique(np.concatenate([np.empty(0, np.uint8), *(m.fate for m in maps.values())])).tolist()
     return section(
+        "pages",
         "Pages",
-        tag("p", "Left: what became of each page. ", class_="legend-title"),
-        legend(zip(_FATE_CLASSES, _FATES.values(), strict=True)),
-        tag("p", "Right: how often it was sent (of a cell's pages, the one sent most).", class_="legend-title"),
+        tag(
+            "p",
+            "First drawing: what became of each page. Of a cell's pages, the last one in this list counts.",
+        ),
+        legend((_FATE_CLASSES[fate], _FATES[Fate(fate)]) for fate in used),
+        tag("p", "Second drawing: how often a page was sent. Of a cell's pages, the one that was sent most counts."),
         legend([("fate-never", "never"), *_SHADES]),
         *(figures or [note("No record carries a page of a listed block.")]),
         *more(sent, CHARTED, "blocks"),
@@ -184,22 +225,29 @@ def _figure(name: str, page_map: PageMap, page_size: int) -> Markup:
     """The two drawings of one block, and its numbers."""
     counts = f"{page_map.pages:,} pages, {page_map.given:,} sent, {page_map.lost:,} of them unknown or known in part"
     if page_map.per_cell > 1:
-        counts += f"; a cell is {page_map.per_cell:,} pages, and has the colour lowest in the legend among them"
+        counts += f"; a cell is {page_map.per_cell:,} pages"
     shade = np.searchsorted(SENT, page_map.sent, side="right").astype(np.uint8)
     row = page_map.per_cell * ACROSS * page_size
+    wrong = int(np.count_nonzero(page_map.fate == Fate.WRONG))
+    fates = f"What became of the pages of {name}" + (f": {wrong:,} cells have a wrong page" if wrong else "")
     return tag(
         "figure",
         tag("figcaption", code(name), f" {counts}. A row is {size_words(row)}."),
         tag(
             "div",
-            _drawing(name, page_map.fate, _FATE_CLASSES, row),
-            _drawing(name, shade, ["fate-never", *(class_ for class_, _ in _SHADES)], row),
+            _drawing(fates, page_map.fate, _FATE_CLASSES, row),
+            _drawing(
+                f"How often the pages of {name} were sent",
+                shade,
+                ["fate-never", *(class_ for class_, _ in _SHADES)],
+                row,
+            ),
             class_="maps",
         ),
     )
 
 
-def _drawing(name: str, values: NDArray[np.uint8], classes: Sequence[str], row: int) -> Markup:
+def _drawing(label: str, values: NDArray[np.uint8], classes: Sequence[str], row: int) -> Markup:
     """Cells drawn as runs of equal cells, one path for each class, with the addresses of some rows.
 
     ``row`` is the number of bytes that a row of cells stands for.
@@ -221,4 +269,4 @@ def _drawing(name: str, values: NDArray[np.uint8], classes: Sequence[str], row: 
             paths.append(tag("path", d="".join(f"M{a} {b}h{w}v1h-{w}z" for a, b, w in corners), class_=class_))
     step = max(1, high // 8)
     labels = [tag("text", f"{r * row:#x}", x=-1, y=r + 1, class_="at") for r in range(0, high, step)]
-    return tag("svg", *labels, *paths, viewBox=f"-15 -0.7 {ACROSS + 15} {high + 0.9:.1f}", role="img", aria_label=name)
+    return tag("svg", *labels, *paths, viewBox=f"-15 -0.7 {ACROSS + 15} {high + 0.9:.1f}", role="img", aria_label=label)

@@ -31,9 +31,15 @@ def joined(children: Iterable[object]) -> Markup:
     return Markup("".join(c if isinstance(c, Markup) else html.escape(str(c)) for c in children))
 
 
-def section(title: str, *children: object) -> Markup:
-    """A part of the page under its title."""
-    return tag("section", tag("h2", title), *children)
+def section(key: str, title: str, *children: object) -> Markup:
+    """A part of the page under its title. ``key`` is its place, to which the contents lead."""
+    return tag("section", tag("h2", title, id=key), *children, aria_labelledby=key)
+
+
+def folded(summary: object, *children: object, is_open: bool = False, class_: str = "fold") -> Markup:
+    """A line that can be unfolded. On paper what is folded shows, too."""
+    state = {"open": "open"} if is_open else {}
+    return tag("details", tag("summary", summary), tag("div", *children, class_="inner"), class_=class_, **state)
 
 
 def note(*children: object) -> Markup:
@@ -41,25 +47,41 @@ def note(*children: object) -> Markup:
     return tag("p", *children, class_="note")
 
 
-def more(count: int, limit: int, what: str) -> list[Markup]:
-    """A note that says how many of ``count`` things were left out, or nothing where all are shown."""
-    return [note(f"and {count - limit:,} more {what}")] if count > limit else []
+def more(count: int, limit: int, what: str, where: str = "") -> list[Markup]:
+    """A note that says how many of ``count`` things were left out, or nothing where all are shown.
+
+    ``where`` is a command that lists them.
+    """
+    if count <= limit:
+        return []
+    text = f"and {count - limit:,} more {what}"
+    return [note(text, "; ", code(where), " lists them") if where else note(text)]
 
 
-def table(heads: Sequence[str], rows: Iterable[Sequence[object]], right: int = 0, class_: str = "") -> Markup:
-    """A table whose last ``right`` columns are aligned to the right."""
+def table(
+    caption: str, heads: Sequence[str], rows: Iterable[Sequence[object]], right: int = 0, class_: str = ""
+) -> Markup:
+    """A table whose last ``right`` columns are aligned to the right. Where it is wide, it scrolls in its own box."""
     edge = len(heads) - right
 
-    def cells(element: str, row: Sequence[object]) -> list[Markup]:
-        return [tag(element, c, class_="n") if i >= edge else tag(element, c) for i, c in enumerate(row)]
+    def cells(row: Sequence[object]) -> list[Markup]:
+        return [tag("td", c, class_="n") if i >= edge else tag("td", c) for i, c in enumerate(row)]
 
-    body = tag("tbody", *(tag("tr", *cells("td", row)) for row in rows))
-    return tag("div", tag("table", tag("thead", tag("tr", *cells("th", heads))), body, class_=class_), class_="wide")
+    titles = [tag("th", h, scope="col", **({"class_": "n"} if i >= edge else {})) for i, h in enumerate(heads)]
+    body = tag("tbody", *(tag("tr", *cells(row)) for row in rows))
+    return wide(caption, tag("caption", caption), tag("thead", tag("tr", *titles)), body, class_=class_)
+
+
+def wide(caption: str, *parts: object, class_: str = "") -> Markup:
+    """A table, of its parts, in a box of its own that scrolls where the table is wider. Keys reach the box."""
+    made = tag("table", *parts, **({"class_": class_} if class_ else {}))
+    return tag("div", made, class_="wide", tabindex=0, role="group", aria_label=caption)
 
 
 def pairs(rows: Iterable[tuple[object, object]]) -> Markup:
     """A table of labels and values."""
-    return tag("table", tag("tbody", *(tag("tr", tag("th", a), tag("td", b)) for a, b in rows)), class_="pairs")
+    lines_of = (tag("tr", tag("th", a, scope="row") if a else tag("td"), tag("td", b)) for a, b in rows)
+    return tag("table", tag("tbody", *lines_of), class_="pairs")
 
 
 def lines(texts: Iterable[object]) -> Markup:
@@ -75,7 +97,11 @@ def code(text: object) -> Markup:
 def legend(entries: Iterable[tuple[str, str]]) -> Markup:
     """What colours mean: for each its class and its meaning."""
     keys = (
-        tag("li", tag("svg", tag("rect", width=10, height=10, class_=class_), viewBox="0 0 10 10"), meaning)
+        tag(
+            "li",
+            tag("svg", tag("rect", width=10, height=10, class_=class_), viewBox="0 0 10 10", aria_hidden="true"),
+            meaning,
+        )
         for class_, meaning in entries
     )
     return tag("ul", *keys, class_="legend")

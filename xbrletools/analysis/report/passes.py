@@ -1,4 +1,4 @@
-"""The sender's passes on the report's page: a bar for each, stacked by kind of record."""
+"""The sender's passes on the report's page: a bar for each, stacked by kind of record. Each block has its own scale."""
 
 import numpy as np
 from numpy.typing import NDArray
@@ -8,10 +8,11 @@ from ...table.columns import NO_BLOCK
 from ...text import shown
 from ..stats import Stats, Tally
 from .gather import Report
-from .markup import Markup, code, legend, more, note, section, size_words, tag
+from .markup import Markup, code, joined, legend, more, note, section, size_words, tag, wide
 
 BARS = 48  # bars of a block; where it has more passes, a bar is several
 CHARTED = 16  # blocks that have bars
+OVER = 2  # how often the longest bar must be longer than the next, to run over
 
 #: What a bar is made of, from the left: its class, its name, its kinds.
 _STACK = (
@@ -28,29 +29,27 @@ def passes_section(report: Report) -> Markup:
     """A bar for each pass over a block, stacked by kind: of records, and of bytes on the wire."""
     sums = report.sums
     if not sums.passes:
-        return section("Passes", note("No record carries a page."))
+        return section("passes", "Passes", note("No record carries a page."))
     names = {i: shown(b.name) for i, b in enumerate(report.stream.blocks)} | {NO_BLOCK: "(no block)"}
     tallies = sums.blocks()
     charted = sorted(sorted(tallies, key=lambda b: -tallies[b].page_wire)[:CHARTED])
-    bars = {block: _bars(sums, block) for block in charted}
-    most = max(tally.pages for of_block in bars.values() for _, tally in of_block)
-    widest = max(tally.page_wire for of_block in bars.values() for _, tally in of_block)
-    bodies = [_body(sums, names[block], tallies[block], bars[block], most, widest) for block in charted]
-    heads = tag(
-        "tr",
-        tag("th", "pass"),
-        tag("th", "records", colspan=2),
-        tag("th", "bytes on the wire", colspan=2),
-        tag("th", "saved", class_="n"),
-    )
+    bodies = [_body(sums, names[block], tallies[block], _bars(sums, block)) for block in charted]
+    titles = (("pass", 1, ""), ("records", 2, ""), ("bytes on the wire", 2, ""), ("saved", 1, "n"))
+    heads = [tag("th", t, scope="col", **_attributes(span, css)) for t, span, css in titles]
     occurring = [(class_, name) for class_, name, kinds in _STACK if sums.total.records[list(kinds)].any()]
+    caption = "What each pass over each block sent"
     return section(
+        "passes",
         "Passes",
+        tag("p", "A pass is one sweep of the sender over a block. Each block has a scale of its own."),
         legend(occurring),
-        tag("div", tag("table", tag("thead", heads), *bodies, class_="bars"), class_="wide"),
+        wide(caption, tag("caption", caption), tag("thead", tag("tr", *heads)), *bodies, class_="bars"),
         *more(len(tallies), CHARTED, "blocks"),
-        note("A pass is one sweep of the sender over a block. All bars of a column have one scale."),
     )
+
+
+def _attributes(span: int, css: str) -> dict[str, object]:
+    return ({"colspan": span} if span > 1 else {}) | ({"class_": css} if css else {})
 
 
 def _bars(sums: Stats, block: int) -> _Bars:
@@ -68,11 +67,21 @@ def _bars(sums: Stats, block: int) -> _Bars:
     return out
 
 
-def _body(sums: Stats, name: str, tally: Tally, bars: _Bars, most: int, widest: int) -> Markup:
-    """The rows of one block under its title."""
+def scale(lengths: list[int]) -> int:
+    """The length of a full bar: that of the longest, or of the next where one is so much longer that it runs over."""
+    ordered = sorted(lengths, reverse=True)
+    return max(1, ordered[1] if len(ordered) > 2 and ordered[0] > OVER * ordered[1] else ordered[0])
+
+
+def _body(sums: Stats, name: str, tally: Tally, bars: _Bars) -> Markup:
+    """The rows of one block under its title, which says how long a full bar is."""
+    most, widest = scale([t.pages for _, t in bars]), scale([t.page_wire for _, t in bars])
     title = f"{tally.pages:,} records, {size_words(tally.page_wire)}"
     title += f", deltas save {size_words(sums.saved(tally))}" if tally.deltas else ""
-    group = tag("tr", tag("th", code(name), f" {title}", colspan=6), class_="group")
+    full = f"A full bar: {most:,} records, {size_words(widest)}."
+    if any(t.pages > most or t.page_wire > widest for _, t in bars):
+        full += " A bar that ends in ▸ runs over."
+    group = tag("tr", tag("th", code(name), f" {title}. {full}", colspan=6, scope="rowgroup"), class_="group")
     return tag("tbody", group, *(_row(sums, label, of_bar, most, widest) for label, of_bar in bars))
 
 
@@ -89,13 +98,17 @@ def _row(sums: Stats, label: str, tally: Tally, most: int, widest: int) -> Marku
 
 
 def _bar(label: str, unit: str, of_kind: NDArray[np.int64], most: int) -> Markup:
-    """One stacked bar, 1000 units wide for ``most``."""
-    parts, at = [], 0
+    """One stacked bar, 1000 units wide for ``most``. What runs over ends in a mark."""
+    parts, at, told = [], 0, []
     for class_, name, kinds in _STACK:
         count = int(of_kind[list(kinds)].sum())
         if count:
-            x, width = 1000 * at / most, 1000 * count / most
-            title = tag("title", f"pass {label}: {count:,} {unit} of kind {name}")
-            parts.append(tag("rect", title, x=f"{x:.1f}", y=0, width=f"{width:.1f}", height=10, class_=class_))
+            x, end = min(1000.0, 1000 * at / most), min(1000.0, 1000 * (at + count) / most)
+            told.append(f"{count:,} of kind {name}")
+            if end > x:
+                parts.append(tag("rect", x=f"{x:.1f}", y=0, width=f"{end - x:.1f}", height=10, class_=class_))
             at += count
-    return tag("svg", *parts, viewBox="0 0 1000 10", preserveAspectRatio="none", role="img")
+    words = f"pass {label}: {', '.join(told) or 'no'} {unit}"
+    drawing = tag("svg", *parts, viewBox="0 0 1000 10", preserveAspectRatio="none", role="img", aria_label=words)
+    over = [tag("span", "▸", class_="over-mark", aria_hidden="true")] if at > most else []
+    return tag("div", joined([drawing, *over]), class_="scaled")

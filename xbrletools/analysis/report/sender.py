@@ -4,20 +4,23 @@ from ...formats import ram
 from ...sender.fingerprint import Fingerprint
 from .. import printed
 from .gather import Report
-from .markup import Markup, clipped, lines, note, pairs, section, size_words, tag
+from .markup import Markup, clipped, folded, lines, note, pairs, section, size_words, tag
 
 
 def sender_section(report: Report) -> Markup:
     """What `xbrle sender` answers, and the statistics table that a debug build of the sender prints."""
     if report.sender is None:
-        return section("Sender", note("Not available: ", clipped(report.failures["sender"])))
+        return section("sender", "Sender", note("Not available: ", clipped(report.failures["sender"])))
     facts = report.stream.facts
     form, printed_lines = printed.posted(report.sums, facts.reading.dialect, facts.ram_version or ram.VERSION_NAMED)
     return section(
+        "sender",
         "Sender",
         pairs(_rows(report.sender)),
-        tag("h3", "As the posted patch's debug build prints it (iterations are inferred)"),
-        tag("pre", printed.table(form, printed_lines)),
+        folded(
+            "The statistics as the posted patch's debug build prints them (iterations are inferred)",
+            tag("pre", printed.table(form, printed_lines), tabindex=0),
+        ),
     )
 
 

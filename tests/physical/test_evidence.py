@@ -82,6 +82,26 @@ class TestPc:
         assert (left.block, left.length, left.hint) == (b"mem0", 32 * MIB, 4 * GIB)
         assert "--map" in str(left)
 
+    @pytest.mark.parametrize(
+        "name", [b"dimm-flash", b"vgamem", b"lsa", b"nvram0", b"a.rom", b"my.bios", b"/objects/prom", b"x.tag", b"qxl1"]
+    )
+    def test_a_backend_whose_name_sounds_like_a_device_is_memory_of_the_guest(self, name):
+        where = map_of(machines.stream({b"pc.ram": 64 * MIB, name: 32 * MIB}, {RTC: machines.cmos(64 * MIB)}))
+        assert unplaced(where) == {name: "the stream does not say where a memory module lies"}
+        assert not where.is_whole
+        assert sum(length for _, length, _ in placed(where, b"pc.ram")) == 64 * MIB  # no VGA window hides a part
+
+    def test_equal_nodes_in_the_order_of_their_names_are_held_against_the_bios(self):
+        bios = bytes(range(256)) * 256
+        below = bytes(MIB - len(bios)) + bios
+        sections = {RTC: machines.cmos(64 * MIB)}
+        blocks = {b"ram-node0": 32 * MIB, b"ram-node1": 32 * MIB, b"pc.bios": len(bios)}
+        right = map_of(machines.stream(blocks, sections, {b"pc.bios": bios, b"ram-node0": below}))
+        assert placed(right, b"ram-node1") == [(32 * MIB, 32 * MIB, 0)]
+        wrong = map_of(machines.stream(blocks, sections, {b"pc.bios": bios, b"ram-node1": below}))
+        assert "the BIOS lies in ram-node1" in unplaced(wrong)[b"ram-node0"]
+        assert placed(wrong, b"ram-node0") == placed(wrong, b"ram-node1") == []
+
 
 def srat(*ranges: tuple[int, int, int]) -> bytes:
     """A file of ACPI tables with an SRAT of ranges of RAM, (start, length, node)."""

@@ -167,6 +167,9 @@ BOARDS = (
     Board("mac99", Machine.PPC, "big", b"ppc_core99.ram", "mac99", _at(0)),
 )
 
+#: The names of the boards' other blocks.
+FIRMWARE = frozenset(name for board in BOARDS for name in (*board.roms, *board.secure))
+
 #: Blocks whose names only one of the boards called "virt" has, for guests whose RAM block has a name of its own.
 _MARKS = {b"virt.secure-ram": "arm virt", b"mach-virt.tag": "arm virt", b"riscv_virt_board.mrom": "riscv virt"}
 _FLASH_SIZES = {64 * MIB: "arm virt", 32 * MIB: "riscv virt", 16 * MIB: "loongarch virt"}

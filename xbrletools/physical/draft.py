@@ -7,28 +7,42 @@ from itertools import pairwise
 from ..errors import XbrleError
 from ..formats.elf import Machine
 from ..model import Block, Stream
-from . import pci, virtiomem
+from . import boards, pci, virtiomem
 from .layout import PhysicalMap, Range, Unplaced, checked, covered, joined, left_of
 
 APART_MAX = 1 << 12  # ranges that are cut where they overlap
 PARTS_MAX = 64  # parts of one block that are listed for one reason
-#: Blocks that are not memory of the guest, by their names: why they may have no place. The first that fits counts.
+_ROM, _FIRMWARE = "an option ROM, which the guest sees only while it is enabled", "firmware that the map does not show"
+_DISPLAY, _DEVICE = "memory of a display adapter", "memory of a device"
+#: Blocks that are not memory of the guest, by the whole of their names, and why they may have no place. A memory
+#: backend has a name of its user's, which may hold any of these words: so no part of a name counts.
 _OTHERS = (
     (rb"/rom@.*", "a file that firmware reads, not guest-physical memory"),
-    (rb".*\.rom|.*/.*rom", "an option ROM, which the guest sees only while it is enabled"),
-    (rb".*\.tag", "tags of memory, not memory"),
-    (rb"synic-\d+-.*", "a page that a CPU lays over other memory"),
-    (rb"(.*/)?(pc\.bios|pc\.rom|isa-bios|firmware|.*\.bios|.*\.mrom|.*flash.*)", "firmware that the map does not show"),
-    (rb"(.*/)?(.*vga.*|.*vram.*|qxl.*|.*ramfb.*)", "memory of a display adapter"),
-    (rb"(.*/)?(tpm-ppi|.*lsa|.*nvram.*|vmsvga\.fifo)", "memory of a device"),
+    (rb"pc\.rom", _ROM),
+    (rb"mach-virt\.(secure-)?tag", "tags of memory, not memory"),
+    (rb"synic-\d+-(msg|event)-page", "a page that a CPU lays over other memory"),
+    (rb"pc\.bios|isa-bios|firmware|system\.flash[01]", _FIRMWARE),
+    (rb"vga\.vram|vexpress\.vram", _DISPLAY),
+    (rb"tpm-ppi", _DEVICE),
 )
+#: Blocks of devices, whose names begin with the device's path, by the rest of the name. The first that fits counts.
+_OF_DEVICES = (
+    (rb".*rom", _ROM),
+    (rb".*(vga|vram|ramfb).*|qxl.*", _DISPLAY),
+    (rb"vmsvga\.fifo|.*nvram.*", _DEVICE),
+)
+_BACKENDS = b"/objects/"  # what stands before a backend's name in old machine types: not a device's path
 
 
 def other(stream: Stream, block: Block) -> str | None:
     """Why a block is not memory of the guest, or None where it is or may be."""
-    for pattern, reason in _OTHERS:
-        if re.fullmatch(pattern, block.name, re.DOTALL):
+    path, _, own = block.name.rpartition(b"/")
+    of_device = path and not block.name.startswith((_BACKENDS, b"/rom@"))
+    for pattern, reason in _OF_DEVICES if of_device else _OTHERS:
+        if re.fullmatch(pattern, own if of_device else block.name, re.DOTALL):
             return reason
+    if not of_device and block.name in boards.FIRMWARE:
+        return _FIRMWARE
     if pci.path_of(block.name) is not None and not virtiomem.is_device(stream, block):
         return "memory of a PCI device"
     return None

@@ -7,6 +7,8 @@ Only where a stream has no CMOS does the machine's name decide. All PCs go this 
 import re
 from collections.abc import Sequence
 
+import numpy as np
+
 from ..formats import machine
 from ..formats.elf import Machine
 from ..model import Block, Stream
@@ -24,6 +26,8 @@ AMD_HOLE_SINCE = (7, 1)
 VGA_WINDOW = (0xA0000, 0xC0000)
 LEGACY = 0xC0000  # where option ROMs begin
 SHADOW_MAX = 128 * KIB  # how much of the firmware shows below 1 MiB
+SHADOW = 64 * KIB  # how much of its copy always lies there, where a BIOS ran
+NODES_MAX = 64  # NUMA nodes whose blocks are looked into; QEMU has at most 128
 USUAL = (b"pc.ram", b"microvm.ram")
 _ONLY_PC = (*USUAL, b"pc.bios", b"isa-bios", b"system.flash0")
 
@@ -59,6 +63,9 @@ def draft(stream: Stream) -> Draft:
         out.notes += choice.notes
         if choice.blocks is None:
             out.refused = choice.why
+        elif (elsewhere := _shadow_elsewhere(stream, choice.blocks)) is not None:
+            first = shown(choice.blocks[0].name)
+            out.refused = f"{first} would be first, and the BIOS lies in {shown(elsewhere)} as it does below 1 MiB"
         else:
             if stated is not None:
                 segments = _above(stream, out, segments, choice.blocks[0])
@@ -179,6 +186,27 @@ def _above(stream: Stream, out: Draft, segments: list[Segment], first: Block) ->
         out.refused = "on AMD CPUs this much RAM begins at 1 TiB, and neither SRAT, e820 nor DSDT is there to tell"
         return []
     return segments
+
+
+def _shadow_elsewhere(stream: Stream, blocks: Sequence[Block]) -> bytes | None:
+    """The block that holds a copy of the BIOS where the first one has it, if the first one does not have it.
+
+    A BIOS that ran left a copy of its end below 1 MiB. So names of NUMA nodes of equal length can be held against it.
+    """
+    bios = next((b for b in stream.blocks if b.name == b"pc.bios" and b.length >= SHADOW), None)
+    own = reading.read(stream, bios.name, bios.length - SHADOW, SHADOW) if bios is not None else None
+    if own is None or len(blocks) < 2 or len(blocks) > NODES_MAX:
+        return None
+    alike = [block.name for block in blocks if _alike(own, reading.read(stream, block.name, MIB - SHADOW, SHADOW))]
+    return alike[0] if alike and blocks[0].name not in alike else None
+
+
+def _alike(own: bytes, copy: bytes | None) -> bool:
+    """Whether a copy is that of the BIOS, which keeps variables of its own in it."""
+    if copy is None:
+        return False
+    differ = np.frombuffer(own, np.uint8) != np.frombuffer(copy, np.uint8)
+    return int(np.count_nonzero(differ)) < SHADOW // 8
 
 
 def _firmware(stream: Stream, out: Draft) -> None:

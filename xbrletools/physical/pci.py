@@ -17,6 +17,7 @@ from . import reading
 from .layout import MIB, Range
 
 _PATH = re.compile(rb"([0-9a-f]{4}:)?[0-9a-f]{2}:[0-9a-f]{2}\.[0-7](:[0-9a-f]{2}\.[0-7])*")
+ISA_VGA = b"vga.vram"
 _CONFIG = 4  # configuration space begins after the version
 
 #: The BAR that holds a block, by (vendor, device) and the block's own name, where more than one could.
@@ -79,11 +80,13 @@ def _pam_bytes() -> int:
 def has_vga(stream: Stream) -> bool:
     """Whether a VGA adapter hides the RAM behind its window: its memory is a block, and its class is VGA.
 
-    An adapter whose registers the stream does not have counts as VGA.
+    An adapter whose registers the stream does not have counts as VGA. A block without a bus path can be a memory
+    backend of any name, so that only the name of an ISA adapter's memory counts there.
     """
     for block in stream.blocks:
-        if b"vga" in block.name or b"qxl" in block.name:
-            classes = [d.class_ for d in devices(stream, path_of(block.name))]
+        path = path_of(block.name)
+        if block.name == ISA_VGA or (path is not None and (b"vga" in block.name or b"qxl" in block.name)):
+            classes = [d.class_ for d in devices(stream, path)]
             if not classes or machine.PCI_CLASS_VGA in classes:
                 return True
     return False

@@ -18,7 +18,8 @@ from .walker import Why
 
 _SOME, _MANY = 3, 10  # deltas over bases from before a break
 _FALLS = 5e-4  # share of the weight under which a hypothesis falls
-_POOR = 2e-6  # the weight of all together under which none fits, and none falls
+_OPEN = 0.002  # the share of the weight that is left to what no hard evidence denies
+_COPIED = 0.002  # how often bytes put in or written over others are records of elsewhere, and no copy of those before
 _EXACT = 1.0  # the weight of a number of bytes that the bytes themselves confirm
 _LENGTHS = 10.0  # how much less one number of bytes weighs than all of them
 _RARELY = 0.02  # how often what was tested and found comes about by chance
@@ -59,10 +60,8 @@ def _of_bytes(case: Case, broken: Break) -> list[Candidate]:
         if CauseName.SPLICED not in case.fell:
             weights[CauseName.SPLICED] = max(most, weights.get(CauseName.SPLICED, 0))
     total = sum(weights.values())
-    if 0 < total < _POOR:
-        poor = [n for n in (*_OF_BYTES, CauseName.SPLICED) if n not in case.fell]
-        weights |= {n: max(weights.get(n, 0), total / len(poor)) for n in poor}
-        total = sum(weights.values())
+    for name, can_be in zip(_OF_BYTES, (room.low < 0, room.high > 0, room.allows(0)), strict=True):
+        weights[name] = max(weights[name], _OPEN * total * (can_be))
     standing = []
     for name, weight in weights.items():
         if weight <= _FALLS * total:
@@ -84,7 +83,7 @@ def _room(case: Case, broken: Break, gap: Gap) -> Room:
     if gap.found is Found.NOT_PUT_IN and gap.added is not None:
         hole = gap.added
     exact = None if swept is None else frozenset(swept)
-    return Room(low, high, exact, hole, gap.found is Found.PUSHED, case.held)
+    return Room(low, high, exact, hole, case.read.page_size * (gap.found is Found.PUSHED), case.sizes)
 
 
 def _said(case: Case, broken: Break, gap: Gap) -> str:
@@ -112,7 +111,11 @@ def _weights(case: Case, broken: Break, gap: Gap, room: Room) -> dict[CauseName,
     if gap.found is Found.PUSHED and gap.added is not None:
         row = int(case.chains.carriers[case.place(broken.row) - 1])
         fit = gaps.page_without(case, row, gap.added) if room.allows(gap.added) else None  # sums fit by chance as well
-        put_in = put_in if fit is None else max(put_in, 1.0) if fit else replace(room, behind=False).put_in()
+        put_in = put_in if fit is None else max(put_in, 1.0) if fit else replace(room, behind=0).put_in()
+    if any(room.allows(size) for size in gaps.came_twice(case, broken, gap)):
+        put_in = max(put_in, _EXACT)
+    put_in += _COPIED * room.copied()
+    in_place += _COPIED * room.allows(0) * float(case.sizes[1, -1])
     if gap.resumes is not None and gap.found in (Found.UNREAD, Found.PUSHED, Found.NOT_PUT_IN) and room.allows(0):
         in_place = max(in_place, 1.0) if gaps.ends_in_place(case, broken, gap.resumes) else in_place
     return dict(zip(_OF_BYTES, (missing, put_in, in_place), strict=True))

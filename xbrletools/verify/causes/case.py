@@ -79,7 +79,7 @@ class Case:
         return int(rows.offset[carriers[first]]), int(rows.end(carriers[end - 1 : end])[0])
 
     @cached_property
-    def held(self) -> NDArray[np.float64]:
+    def sizes(self) -> NDArray[np.float64]:
         """How likely a hole in the records held so many bytes, as `room.sizes`."""
         return room.sizes(self.read)
 

@@ -4,7 +4,7 @@ Where the next record begins, against where the record that was hit should end, 
 or too few. The grid says the same of all bytes before a PART's end, and first sends say which records stood there.
 """
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from enum import Enum
 from itertools import islice
@@ -31,6 +31,9 @@ _HEAD = 24  # bytes of a header, before and in which a leaving out is tried
 _STARTS_MAX = 200  # places inside a record at which another one is tried
 _FEW = 3  # records of known size that fill a gap in place
 _SWEPT = 4  # pages of bytes that a gap in the first sweep may have, since pages are sent again there too
+_TWICE_LEAST, _TWICE_MOST = 16, 1 << 17  # bytes that came twice
+_TWICE_SLACK = 8  # bytes beside those that came twice, that are the same by chance
+_ANCHOR = 32  # bytes that are looked for before
 SWEEP_MAX = 40  # records of the first sweep that a gap can hold, for their sizes to be listed
 
 
@@ -206,16 +209,20 @@ def _head_without(case: Case, broken: Break, resumes: int) -> int | None:
         added = np.arange(1, most + 1)
         length = overlapped(read.data, broken.at + place + added, field).astype(np.int64) - dialect.length_counts
         for count in added[length == resumes - broken.at - added - size].tolist():
-            if _whole_head(case, broken, size, place, count, resumes):
+            if _whole_head(case, broken, size, range(place + 1), count, resumes):
                 return int(count)
+        stated = int(overlapped(read.data, np.array([broken.at + place]), field)[0]) - dialect.length_counts
+        behind = range(place + field.itemsize, size + 1)
+        if 0 < most - stated <= INSERTED_MAX and _whole_head(case, broken, size, behind, most - stated, resumes):
+            return most - stated
     return None
 
 
-def _whole_head(case: Case, broken: Break, size: int, place: int, added: int, resumes: int) -> bool:
-    """Whether leaving out ``added`` bytes at or before ``place`` of a delta's ``size`` bytes of head makes it whole."""
+def _whole_head(case: Case, broken: Break, size: int, places: range, added: int, resumes: int) -> bool:
+    """Whether leaving out ``added`` bytes at one of ``places`` of a delta's ``size`` bytes of head makes it whole."""
     view, start = case.read.view, broken.at
     rest = bytes(view[start + added + size : resumes])
-    for cut in range(place + 1):
+    for cut in places:
         head = bytes(view[start : start + cut]) + bytes(view[start + cut + added : start + added + size])
         walk = Walker(memoryview(head + rest), case.read.grammar, start).walk(broken.spot, 1)
         if walk.whole and walk.rows and walk.spot.offset == resumes - added:
@@ -267,6 +274,33 @@ def page_without(case: Case, row: int, added: int) -> bool | None:
         fits &= before + behind[-1] - behind == int(chains.sums[other])
         any_sum = True
     return bool(fits.any()) if any_sum else None
+
+
+def came_twice(case: Case, broken: Break, gap: Gap) -> Iterator[int]:
+    """How many bytes around a break are the same as those right before them: they came twice.
+
+    They are as many as the distance at which they are the same, so a page that is sent again is not meant.
+    """
+    data, low = case.read.data, min(gap.offset, broken.at)
+    high = broken.at if gap.resumes is None else gap.resumes
+    sizes = [] if gap.added is None or gap.added < _TWICE_LEAST else [gap.added]
+    for at in (high, high + _TWICE_LEAST, high + case.read.page_size):
+        anchor = data[at : at + _ANCHOR].tobytes()
+        if len(set(anchor)) < _ANCHOR // 4:
+            continue
+        found = data[max(0, at - _TWICE_MOST) : at + _ANCHOR - 1].tobytes().rfind(anchor)
+        if found >= 0:
+            sizes.append(at - max(0, at - _TWICE_MOST) - found)
+    for size in dict.fromkeys(sizes):
+        first, end = max(size, low - size), min(len(data), high + 2 * size)
+        same = data[first:end] == data[first - size : end - size]
+        edges = np.flatnonzero(np.diff(same.astype(np.int8), prepend=0, append=0))
+        runs = edges[1::2] - edges[::2]
+        if not len(runs) or abs(int(runs.max()) - size) > _TWICE_SLACK:
+            continue
+        start = first + int(edges[::2][runs.argmax()])
+        if np.bincount(data[start : start + size]).max() <= size - _TWICE_LEAST // 2:  # not of one byte alone
+            yield size
 
 
 # -- what first sends say ----------------------------------------------------------------------------------------------

@@ -7,6 +7,7 @@ that they keep it.
 
 import math
 from dataclasses import dataclass
+from functools import cached_property
 
 import numpy as np
 
@@ -43,7 +44,7 @@ class Shift:
     before: int
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class Grid:
     """What the ends of PARTs say. ``rows``, ``low`` and ``high`` (n,) are of each PART's EOS."""
 
@@ -53,18 +54,40 @@ class Grid:
     pieces: tuple[Piece, ...]
     in_force: bool
 
-    @property
+    @cached_property
     def shift(self) -> Shift | None:
         """The one step of the grid, or None where there is none, or several."""
         pieces = self.pieces
         if not self.in_force or not 0 < len(pieces) <= PIECES_MAX:
             return None
+        one = self._one_step()
+        if one is not None:
+            return one
         first, last = pieces[0], pieces[-1]
         if not first.low <= 0 <= first.high:
             return Shift(first.low, first.high, -1, first.first)
         if len(pieces) == 1 or last.low <= 0 <= last.high:
             return None
         return Shift(last.low, last.high, first.last, pieces[1].first)
+
+    def _one_step(self) -> Shift | None:
+        """The step, where all PARTs from the first that denies 0 on agree. PARTs before it can lie behind it, too."""
+        off = np.flatnonzero(self.low > 0)
+        if not len(off):
+            return None
+        first = int(off[0])
+        low, high = int(self.low[first]), int(self.high[first])
+        for at_least, at_most in zip(self.low[first:].tolist(), self.high[first:].tolist(), strict=True):
+            turn = round(((low + high) / 2 - (at_least + at_most) / 2) / BUFFER) * BUFFER
+            low, high = max(low, at_least + turn), min(high, at_most + turn)
+            if low > high:
+                return None
+        turn = round((low + high) / 2 / BUFFER) * BUFFER
+        low, high = low - turn, high - turn
+        after = first
+        while after > 0 and _meet((int(self.low[after - 1]), int(self.high[after - 1])), (low, high)):
+            after -= 1
+        return Shift(low, high, int(self.rows[after - 1]) if after else -1, int(self.rows[first]))
 
     def added(self, row: int) -> tuple[int, int] | None:
         """Between how many bytes were added before ``row``, as the PARTs after it have it, nearest 0.
@@ -79,6 +102,12 @@ class Grid:
             turn = round((at_least + at_most) / 2 / BUFFER) * BUFFER
             low, high = max(low, at_least - turn), min(high, at_most - turn)
         return (low, high) if low <= high else None
+
+
+def _meet(one: tuple[int, int], other: tuple[int, int]) -> bool:
+    """Whether two ranges have a number in common, modulo the grid."""
+    turn = round((sum(one) - sum(other)) / 2 / BUFFER) * BUFFER
+    return max(one[0], other[0] + turn) <= min(one[1], other[1] + turn)
 
 
 def fits(low: int, high: int, size: int) -> bool:

@@ -17,6 +17,7 @@ from .grid import BUFFER, fits
 from .reading import Read
 
 MOST = 30000  # bytes that a damage loses or puts in, for the weight of a number of bytes
+LOST_MAX = 1 << 20  # bytes of records that are missing between two PARTs
 RECORD = WORD + FILL  # bytes of the smallest record
 _ONE, _TWO, _MORE = 0.5, 0.25, 0.25  # how often a hole held so many records
 _LOG = math.log(MOST)
@@ -33,12 +34,29 @@ def sizes(read: Read) -> Floats:
     most = 3 * read.page_size
     one = np.bincount(np.minimum(size, most), minlength=most + 1) / max(1, len(size))
     two = np.fft.irfft(np.fft.rfft(one, 2 * (most + 1)) ** 2).clip(0)
-    out = np.full(MOST + 1, _MORE / max(float(size.mean()) if len(size) else 1, 1))
-    out[:RECORD] = 0
-    for part, weight in ((one, _ONE), (two, _TWO)):
+    out = np.zeros((2, MOST + 1))
+    out[1, RECORD:] = _MORE / max(float(size.mean()) if len(size) else 1, 1)
+    for line, (part, weight) in enumerate(((one, _ONE), (two, _TWO))):
         count = min(len(part), MOST + 1)
-        out[:count] += weight * part[:count]
+        out[line, :count] += weight * part[:count]
     return out
+
+
+def lost(read: Read, low: int, high: int) -> float:
+    """How likely records that are missing come to between ``low`` and ``high`` bytes added, modulo the grid."""
+    rows = read.rows
+    carriers = np.flatnonzero(IS_PAGE[rows.kind])
+    size = rows.head[carriers].astype(np.int64) + rows.length[carriers]
+    most = 2 * read.page_size
+    one = np.bincount(np.minimum(size, most), minlength=most + 1) / max(1, len(size))
+    two = np.fft.irfft(np.fft.rfft(one, 2 * (most + 1)) ** 2).clip(0)
+    number = np.arange(1, LOST_MAX + 1)
+    likely = np.where(number > 2 * RECORD, _MORE / number / math.log(LOST_MAX), 0.0)
+    for part, weight in ((one, _ONE), (two, _TWO)):
+        likely[: len(part) - 1] += weight * part[1:]
+    middle = (low + high) / 2
+    turn = np.round((middle + number) / BUFFER) * BUFFER
+    return float(likely[(turn - number >= low) & (turn - number <= high)].sum())
 
 
 @dataclass(frozen=True, eq=False)
@@ -46,15 +64,16 @@ class Room:
     """What can have become of a hole of ``hole`` bytes.
 
     By the grid between ``low`` and ``high`` bytes were added, modulo its size. ``exact``: where first sends say so,
-    just these numbers. ``behind`` a whole PAGE all of the hole can have been put in. ``held`` is what `sizes` gives.
+    just these numbers. ``behind`` a PAGE of so many bytes all of the hole can have been put in, at any place of the
+    PAGE. It is 0 where none ends there. ``sizes`` is what `sizes` gives.
     """
 
     low: int
     high: int
     exact: frozenset[int] | None
     hole: int
-    behind: bool
-    held: Floats
+    behind: int
+    sizes: Floats
 
     @property
     def width(self) -> int:
@@ -83,18 +102,36 @@ class Room:
             exact = sum(1 / -n for n in self.exact if n < 0 and self.allows(n)) / _LOG / len(self.exact)
             return exact + _AGAIN * self._general.missing()
         count = np.arange(1, MOST + 1 - self.hole) if self.hole < MOST else np.empty(0, np.int64)
-        allowed = self._grid[MOST - count]
-        return float((self.held[self.hole + count] * allowed / count).sum() / _LOG)
+        likely = self.held[self.hole + count] * self._grid[MOST - count] / count
+        if self.behind:  # the loss reaches behind its end, and leaves the end of one record
+            likely *= (np.minimum(count, self.behind) + WORD) / (self.behind + WORD) * (self.hole <= self.behind)
+        return float(likely.sum() / _LOG)
+
+    @cached_property
+    def held(self) -> Floats:
+        """How likely a hole held so many bytes, (MOST + 1,) float64."""
+        return np.asarray(self.sizes.sum(axis=0))
 
     def put_in(self) -> float:
         """How likely it is, if bytes were put in."""
-        inside = 0.5 / self.hole / _LOG if self.behind and self.allows(self.hole) else 0.0
+        inside = 1 / self.hole / _LOG if self.behind and self.allows(self.hole) else 0.0
         if self.exact is not None:
             exact = sum(1 / n for n in self.exact if n > 0 and self.allows(n)) / _LOG / len(self.exact)
-            return inside + exact + _AGAIN * self._general.put_in()
+            return inside + exact * self._in_head + _AGAIN * self._general.put_in()
         count = np.arange(1, min(MOST, self.hole - RECORD) + 1)
         allowed = self._grid[MOST + count]
-        return inside + float((self.held[(self.hole - count).clip(0, MOST)] * allowed / count).sum() / _LOG)
+        in_head = (self.held[(self.hole - count).clip(0, MOST)] * allowed / count).sum() / _LOG
+        return inside + float(in_head) * self._in_head
+
+    @property
+    def _in_head(self) -> float:
+        """Of the places at which bytes can be put in, the share in the word at the hole, if a PAGE ends there."""
+        return WORD / (self.behind + WORD) if self.behind else 1.0
+
+    def copied(self) -> float:
+        """How likely bytes were put in that hold records by themselves, of which one begins where the walk goes on."""
+        count = np.arange(1, MOST + 1)
+        return float((self._grid[MOST + count] / count).sum() / _LOG * self.sizes[1, -1])
 
     def in_place(self) -> float:
         """How likely it is, if bytes were overwritten."""
@@ -102,8 +139,10 @@ class Room:
             return 0.0
         if self.exact is not None:
             return (0 in self.exact) / len(self.exact) + _AGAIN * self._general.in_place()
-        return float(self.held[min(self.hole, MOST)])
+        alone, more = self.sizes[:, min(self.hole, MOST)]
+        likely = float(alone + more * math.log(MOST / min(max(self.hole, 1), MOST)) / _LOG)  # all heads were hit
+        return likely * min(1.0, (self.hole + self.behind) / self.behind / _LOG) if self.behind else likely
 
     def anything(self) -> float:
         """How likely it is, if what follows is of elsewhere."""
-        return float(self.held[-1]) * min(1.0, self.width / BUFFER)
+        return float(self.sizes[1, -1]) * min(1.0, self.width / BUFFER)

@@ -272,14 +272,15 @@ def soon(walk: order.Order, place: int, due: int, page: int) -> bool:
 
 
 def in_other_block(case: Case, due: int, page: int, place: int) -> bool:
-    """Whether most of the pages left out have records right before, at the same addresses of another block.
+    """Whether most of the pages left out have records nearby, at the same addresses of another block.
 
     A record that names its block and one that does not read as of other blocks where they changed places.
     """
     space, rows = case.read.space, case.read.rows
     block = int(np.searchsorted(space.first, due, side="right")) - 1
     wanted = np.arange(due, min(page, due + _LOOKED)) - int(space.first[block])
-    before = case.chains.carriers[max(0, place - 2 * (page - due) - 20) : place]
-    others = before[rows.block[before] != block]
+    reach = 2 * (page - due) + 20
+    near = case.chains.carriers[max(0, place - reach) : place + reach]
+    others = near[rows.block[near] != block]
     there = (rows.address[others] // np.uint64(space.page_size)).astype(np.int64)
     return 2 * int(np.isin(wanted, there).sum()) >= len(wanted)

@@ -7,12 +7,10 @@ that a delta could have carried never occurs.
 import math
 from dataclasses import replace
 
-import numpy as np
-
 from ..cause import CauseName
 from .case import Candidate, Case
 from .grid import BUFFER
-from .room import MOST, Room
+from .room import MOST, lost
 from .spans import hole_fits, in_other_block, soon
 
 _MANY = 10  # deltas over bases from before that fail, while none holds
@@ -95,13 +93,17 @@ def missing_first_sends(case: Case) -> list[Candidate]:
             Candidate(CauseName.RECORDS_MISSING, 0.2, why, row, offset, onward=offset),
         ]
     missing = Candidate(CauseName.RECORDS_MISSING, 1, why, row, offset, onward=offset)
+    fit = hole_fits(case, due, page, place)
+    if fit == 0:
+        why += ", and the grid does not miss their bytes"
+        names = [CauseName.SPLICED] * (crossing[0] < _SOME) + [CauseName.RECORDS_REORDERED, CauseName.RECORDS_MISSING]
+        return [Candidate(name, 1, why, row, offset, onward=offset) for name in names]
     if len(walk.holes) > 1:
         why += f", and {len(walk.holes) - 1} more holes follow"
         return [missing, Candidate(CauseName.SPLICED, 1, why, row, offset, onward=offset)]
     if crossing[0] >= _SOME:
         case.falls(CauseName.SPLICED, f"{crossing[0]} deltas over bases from before the hole hold")
         return [missing]
-    fit = hole_fits(case, due, page, place)
     elsewhere = _ELSEWHERE / max(1, len(case.read.space))
     if fit is not None:
         elsewhere *= fit
@@ -126,12 +128,10 @@ def shifted(case: Case) -> list[Candidate]:
     missing = Candidate(CauseName.RECORDS_MISSING, 1, why, row, low, onward=low)
     if holds >= _SOME:
         case.falls(CauseName.SPLICED, f"{holds} deltas over bases from before hold, {fails} fail")
-        if shift.high < 0:
-            return [missing]
-        return [missing, Candidate(CauseName.RECORDS_REPEATED, 0.3, why, row, low)]
+        return [missing]
     said = f"{why}; only {holds} deltas over bases from before hold, {fails} fail"
-    space = Room(shift.low, shift.high, None, 0, False, np.ones(MOST + 1))
+    chance = _ELSEWHERE * min(1.0, (shift.high - shift.low + 1) / BUFFER)
     return [
-        replace(missing, weight=space.missing(), why=said),
-        Candidate(CauseName.SPLICED, _ELSEWHERE * min(1.0, space.width / BUFFER), said, row, low, onward=low),
+        replace(missing, weight=lost(case.read, shift.low, shift.high), why=said),
+        Candidate(CauseName.SPLICED, chance, said, row, low, onward=low),
     ]

@@ -14,7 +14,7 @@ from .ram.detect import PAGE_SIZES
 from .ram.named import dialect_named
 from .scan.notes import Scan
 from .scan.strict import Scanner
-from .source.beside import channels_beside
+from .source.beside import channels_beside, is_multifd
 from .source.opening import Openable, open_source
 from .source.sources import MappedSource, PipeSource
 from .table.columns import Columns
@@ -105,7 +105,7 @@ class Capture:
     @property
     def has_channels(self) -> bool:
         """Whether there are other channels beside the main one, given or found."""
-        return bool(self._channels or self._beside)
+        return bool(self._channels or self._beside or is_multifd(self.source))
 
     # -- the scan ------------------------------------------------------------------------------------------------------
 
@@ -114,6 +114,10 @@ class Capture:
 
         A pipe is read in constant memory this way, and only once.
         """
+        if isinstance(self.source, MappedSource) and is_multifd(self.source):
+            from .scan.channel import ChannelScan
+
+            return ChannelScan(self.source, self._options[2])
         if self._salvages and isinstance(self.source, MappedSource):
             from .scan.salvage.run import Salvager
 
@@ -168,6 +172,11 @@ class Capture:
         """The stream of all records, those of the channels among them."""
         columns, facts = self._columns(), self._scanner.facts
         assert isinstance(self.source, MappedSource)
+        if is_multifd(self.source):
+            from .ram.channels import alone
+
+            stream, self.channels = alone(self.source, facts)
+            return stream
         sources = [open_source(o).spool() for o in self._channels] + self._taken_beside(columns, facts)
         if sources:
             from .ram.channels import combine
@@ -203,8 +212,7 @@ class Capture:
     def load(self, begin: "Callable[[GrowingTable], None]") -> Iterator[int]:
         """Scan as the first use of `stream` does, into a table that other threads may read meanwhile.
 
-        ``begin`` gets that table, still empty. Gives the file offset reached, after each window. At the end `stream`
-        is there.
+        ``begin`` gets that table, still empty. Gives the file offset reached after each window. Then `stream` is there.
 
         Raises:
             XbrleError: this is not a migration stream.
@@ -479,9 +487,8 @@ def open_capture(
     if dialect is not None:
         dialect_named(dialect)  # refuses an unknown one now, and not at the first scan
     if page_size is not None and page_size not in PAGE_SIZES:
-        raise XbrleError(
-            f"no target has pages of {page_size} bytes; there are {', '.join(map(str, sorted(PAGE_SIZES)))}"
-        )
+        sizes = ", ".join(map(str, sorted(PAGE_SIZES)))
+        raise XbrleError(f"no target has pages of {page_size} bytes; there are {sizes}")
     main: Openable | MappedSource = what
     if follow:
         if channels or salvage or not isinstance(main, str | PathLike):

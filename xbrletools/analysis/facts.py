@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     from ..ram.channels import Spool
     from ..ram.packets import Channel
 
-CONTAINER = "qevm"
+CONTAINER, CHANNEL = "qevm", "multifd-channel"
 COMMANDS_MAX = 1 << 14  # COMMANDs that are listed one by one
 GROUPS_MAX = 1 << 13  # owners whose sections are summed up; those of the others are counted together
 
@@ -202,7 +202,7 @@ def as_json(
     groups = overview.section_groups
     return {
         "name": source.name,
-        "container": CONTAINER,
+        "container": CHANNEL if channels is not None and not len(facts.sections) else CONTAINER,
         "file_version": facts.file_version,
         "wrapper": source.wrapper,
         "wrapping": _wrapping(source.wrapping),

@@ -168,7 +168,8 @@ def _show(about: dict[str, Any], dialect: str) -> None:
 def _summary(about: dict[str, Any], dialect: str) -> list[tuple[str, str]]:
     """Label and value of each line."""
     size = about["size"]
-    container = f"QEVM, file version {about['file_version']}"
+    is_channel = about["container"] == facts.CHANNEL
+    container = "a multifd channel by itself" if is_channel else f"QEVM, file version {about['file_version']}"
     if about["wrapper"]:
         container += f", inside {about['wrapper']}"
     lines = [("capture", _printable(about["name"]) + (f", {size:,} bytes" if size is not None else ""))]

@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from ..errors import XbrleError
 from ..formats.ram import Flag, Kind
 from ..model import Facts, Lost, Problem, Stream
-from ..source.beside import MULTIFD_MAGIC, begins_row
+from ..source.beside import begins_row, is_multifd
 from ..source.opening import Openable, open_source
 from ..source.sources import MappedSource, mapped
 from ..table.columns import DTYPES, NO_BLOCK, Columns, join
@@ -84,15 +84,11 @@ def wanted(paths: Sequence[Openable], columns: Columns, facts: Facts) -> list[Ma
     """
     run = elsewhere.postcopy_run(facts)
     before = columns if run is None else columns.take(columns.offset < np.uint64(run))
-    is_multifd = elsewhere.is_multifd(elsewhere.counted(before)[0])
-    if facts.mapped_ram or not (is_multifd or run is not None):
+    wants_packets = elsewhere.is_multifd(elsewhere.counted(before)[0])
+    if facts.mapped_ram or not (wants_packets or run is not None):
         return []
     sources = [open_source(p).spool() for p in paths]
-    return [s for s in sources if (is_multifd if _is_packets(s) else run is not None)]
-
-
-def _is_packets(source: MappedSource) -> bool:
-    return bool(source.view[: len(MULTIFD_MAGIC)] == MULTIFD_MAGIC)
+    return [s for s in sources if (wants_packets if is_multifd(s) else run is not None)]
 
 
 def combine(
@@ -122,7 +118,39 @@ def combine(
     epoch = min((c.epoch for c in complaints), default=None)
     if any(p.rule == elsewhere.MISSING for p in problems) and not found.channels:
         epoch = 0
+    return _merged(main, found, columns, facts, problems, epoch, (forced, salvaged)), found
 
+
+def alone(source: MappedSource, facts: Facts) -> tuple[Stream, Spool]:
+    """The stream that one channel of multifd is by itself: its own records, and no page of them is known.
+
+    Its own bytes stand where else those of the main channel do. ``facts`` have the blocks that its packets name, and
+    say what is missing.
+
+    Raises:
+        XbrleError: ``source`` is not a channel of multifd.
+    """
+    found = spool(source, [source], facts)
+    complaints = multifd.complaints(found.channels, found.channels[0].epochs, facts)
+    damaged = [c.message for c in complaints if c.rule == "multifd-channel"]
+    problems = [Problem("multifd-channel", 0, message, lost=True) for message in (*damaged, *found.troubles)]
+    return _merged(source, found, join([]), facts, problems, 0, ((None, None), False)), found
+
+
+def _merged(
+    main: MappedSource,
+    found: Spool,
+    columns: Columns,
+    facts: Facts,
+    problems: Sequence[Problem],
+    epoch: int | None,
+    opened: tuple[tuple[str | None, str | None], bool],
+) -> Stream:
+    """The stream of the main channel's ``columns`` and of all that was ``found``. From ``epoch`` on nothing is sure.
+
+    ``opened`` are what was forced, and whether it was salvaged, as in `Stream`.
+    """
+    sync_rows = multifd.syncs(columns, facts, found.channels)
     others = join([found.columns, found.lost])
     epochs = np.concatenate([found.epoch, found.lost_epoch])
     numbers = np.concatenate([found.number, found.lost_number])
@@ -146,7 +174,8 @@ def combine(
     )
     broken = None if epoch is None else _row_of_epoch(min(epoch, len(sync_rows)), sync_rows, table)
     packets_ = _packets(found, order, sync_rows, table)
-    return Stream(found.source, facts, table, forced, salvaged, len(sources), broken, lost, packets_), found
+    count = len(found.channels) + len(found.preempt)
+    return Stream(found.source, facts, table, *opened, count, broken, lost, packets_)
 
 
 def _packets(found: Spool, order: Ints, sync_rows: Ints, table: RecordTable) -> Packets:
@@ -226,7 +255,7 @@ def spool(main: MappedSource, sources: Sequence[MappedSource], facts: Facts) -> 
         XbrleError: one of ``sources`` is not a channel, or two are the same one.
     """
     blocks = {b.name: i for i, b in enumerate(facts.blocks)}
-    bare = [s for s in sources if not _is_packets(s)]
+    bare = [s for s in sources if not is_multifd(s)]
     channels: list[Channel] = []
     rows: list[Preempt] = []
     pieces: list[_Piece] = []

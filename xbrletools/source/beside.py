@@ -14,6 +14,7 @@ from ..formats import multifd, ram
 from ..formats.ram import Flag
 from .ahead import Ahead
 from .packing import MAGIC_MAX, packing_of, unpacked
+from .sources import MappedSource, Source
 
 REVERSE = ".reverse"
 MULTIFD_MAGIC = multifd.MAGIC.to_bytes(4, "big")
@@ -28,6 +29,11 @@ _FORWARD, _BACKWARD = ".fwd", ".rev"
 def is_channel(head: bytes) -> bool:
     """Whether a file that begins with ``head`` can be a channel beside a main one: multifd's, or preempt's."""
     return head.startswith(MULTIFD_MAGIC) or begins_row(head)
+
+
+def is_multifd(source: Source) -> bool:
+    """Whether ``source`` is a channel of multifd, and not a main channel. Of a pipe that is not asked."""
+    return isinstance(source, MappedSource) and source.view[: len(MULTIFD_MAGIC)] == MULTIFD_MAGIC
 
 
 def begins_row(head: bytes) -> bool:

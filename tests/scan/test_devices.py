@@ -277,3 +277,9 @@ class TestTheCases:
     def test_a_description_that_is_too_short(self, corpus):
         (found,) = xbrletools.open(corpus("cases/devices/desc-short.bin")).verify()
         assert (found.rule, found.evidence) == ("description-mismatch", {"described": 6, "size": 10})
+
+
+def test_a_footer_of_another_section_is_named(corpus):
+    (problem,) = xbrletools.open(corpus("cases/devices/device-footer-wrong.bin")).problems
+    assert problem.rule == "bad-footer"
+    assert problem.message.endswith("section 3 (0000:00:01.3/piix4_pm) stands at its end, but one of section 9")

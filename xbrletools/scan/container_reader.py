@@ -10,7 +10,7 @@ from dataclasses import replace
 from functools import lru_cache
 
 import numpy as np
-from construct import Int32ub
+from construct import ConstructError, Int32ub
 from numpy.typing import NDArray
 
 from ..container import boundary, configuration, devices, identify
@@ -27,6 +27,7 @@ from ..source.sources import MappedSource
 from ..source.wrappers import LibvirtSave
 from ..table.columns import Columns
 from ..table.sections import Boundary, Owner
+from ..text import shown
 from . import ends
 from .buffer import Buffer, Stop
 from .judge import Judge
@@ -407,5 +408,9 @@ class ContainerReader:
         return at + len(footer) if _is_footer(found, footer) else at
 
     def _complain_of_footer(self, owner: Owner, at: int) -> None:
-        message = f"no footer of section {owner.section_id} stands at its end"
+        """Note that a section does not end with its footer at ``at``, and whose footer stands there instead, if any."""
+        message = f"no footer of section {owner.section_id} ({shown(owner.idstr)}) stands at its end"
+        found = bytes(self._buffer.part(at, qevm.Footer.sizeof()))
+        with suppress(ConstructError):
+            message += f", but one of section {qevm.Footer.parse(found).section_id}"
         self._notes.problems.append(Problem("bad-footer", at, message))

@@ -77,10 +77,18 @@ def candidates(case: Case, broken: Break) -> list[Candidate]:
     if len(standing) == 1:
         why = "the only bit of a run that makes the payload come to one page and keeps every later sum of its page"
         repair = Repair(found.payload + first, 1, bytes([fixed[standing[0]][first]]), why)
-    why = f"the payload comes to {excess:+} bytes more than a page: a bit of a run, of {len(standing)} that fit"
     alone = len(standing) == 1
+    why = f"{_form(excess)}, and {'only one bit' if alone else f'each of {len(standing)} bits'} of a run mends that"
     offset = found.payload + first if alone else found.payload
     return [Candidate(CauseName.PAYLOAD_RUN, 1, why, broken.row, offset, bit if alone else None, repair, (), broken.at)]
+
+
+def _form(excess: int) -> str:
+    """What is wrong with a payload that comes to so many bytes more than a page. 0: its runs do not read to its end."""
+    if not excess:
+        return "the payload does not read as runs that come to one page"
+    bytes_ = "1 byte" if abs(excess) == 1 else f"{abs(excess):,} bytes"
+    return f"the payload comes to {bytes_} {'more' if excess > 0 else 'less'} than a page"
 
 
 def _one_run(payload: Bytes, page_size: int) -> tuple[Ints, list[Bytes], int]:

@@ -26,6 +26,7 @@ VIEWS: list[tuple[str, str, list[str | tuple[str, str]]]] = [
     ("findings", "posted-8m", ["5"]),
     ("fields", "posted-8m", [("colon", "2097"), "6", "j", "j"]),
     ("section", "xbzrle-16m", ["6", "s", "left_square_bracket"]),
+    ("compare", "posted-8m", ["8", "j", "j"]),
     ("keys", "posted-8m", ["3", "question_mark"]),
 ]
 

@@ -66,10 +66,11 @@ class PageChanges:
 
     ``address`` (n,) int64 is where each begins, in bytes. ``count`` (n,) int64 are its bytes that differ in any way,
     ``one_sided`` (n,) int64 those of them that only one memory has. ``parts`` (n, PARTS) uint16 counts its bytes that
-    differ in each of `PARTS` equal parts of the page.
+    differ in each of `PARTS` equal parts of the page. ``stop`` says how far the block is compared by now, in bytes.
     """
 
     block: bytes
+    stop: int
     address: NDArray[np.int64]
     count: NDArray[np.int64]
     one_sided: NDArray[np.int64]
@@ -109,7 +110,9 @@ def page_changes(first: Image, second: Image, only: bytes | None = None) -> Iter
         count = parts.sum(1, dtype=np.int64)
         rows = np.flatnonzero(count)
         one_sided = np.count_nonzero(whole.reshape(-1, size)[rows] > _NUMBERED.index(Change.VALUE), axis=1)
-        yield PageChanges(name, start + rows * size, count[rows], one_sided.astype(np.int64), parts[rows])
+        yield PageChanges(
+            name, start + len(kind), start + rows * size, count[rows], one_sided.astype(np.int64), parts[rows]
+        )
 
 
 def tally(first: Image, second: Image, only: bytes | None = None) -> Tally:

@@ -3,13 +3,14 @@
 import gc
 import os
 import sys
+from contextlib import ExitStack
 from typing import TYPE_CHECKING
 
 import click
 
 from ..errors import XbrleError
 from . import EXIT_INTERRUPTED, warn
-from .options import before, examples, reading
+from .options import before, examples, opening, reading
 
 if TYPE_CHECKING:
     from ..capture import Capture
@@ -28,27 +29,47 @@ def _keep_pipe(capture: str) -> None:
     os.close(terminal)
 
 
-@click.command(epilog=examples("tui samples/posted-8m.bin", "tui --follow growing.bin"))
+def _usage(capture: str, other: str | None) -> None:
+    if other == "-":
+        raise click.UsageError("S2 cannot be -: standard input can only be S")
+
+
+@click.command(
+    epilog=examples(
+        "tui samples/posted-8m.bin",
+        "tui --follow growing.bin",
+        "tui samples/posted-little-default.bin samples/posted-big-debug.bin",
+    )
+)
+@before(_usage)
 @before(_keep_pipe)
 @reading
+@click.argument("other", metavar="[S2]", required=False)
 @click.option(
     "--follow", is_flag=True, help="Show a file that is still being written, or does not exist yet, as it grows."
 )
 @click.option("--read-only", is_flag=True, help="Do not let the user export anything.")
-def command(opened: "Capture", capture: str, follow: bool, read_only: bool) -> int:
+def command(opened: "Capture", capture: str, other: str | None, follow: bool, read_only: bool) -> int:
     """Browse S on the terminal: overview, records, pages, a map, findings, fields. Press ? for the keys.
 
-    With - for S, standard input is copied to a temporary file and shown as it comes.
+    With - for S, standard input is copied to a temporary file and shown as it comes. With S2, another capture, the
+    screen Compare shows which pages of the two differ. The options for reading are for both, --channel and --snapshot
+    for S alone.
     """
     from ..tui.app import Browser
     from ..tui.terminal import kept
 
     if "TEXTUAL_DRIVER" not in os.environ and not (sys.__stdin__ and sys.__stdin__.isatty() and sys.stdout.isatty()):
         raise XbrleError("the browser needs a terminal. For plain text, use: xbrle info S, or xbrle dump S")
-    browser = Browser(opened, read_only, follow and capture != "-")
-    gc.freeze()  # the collector need not look through what was imported, which the user would see as a halt
-    with kept():
-        status = browser.run()
+    with ExitStack() as stack:
+        second = None
+        if other is not None:
+            like = {"capture": other, "channel": (), "snapshot": None, "follow": False}
+            second = stack.enter_context(opening(click.get_current_context().params | like))
+        browser = Browser(opened, read_only, follow and capture != "-", second)
+        gc.freeze()  # the collector need not look through what was imported, which the user would see as a halt
+        with kept():
+            status = browser.run()
     if browser.fault is not None:
         raise browser.fault
     if browser.failure is not None:

@@ -21,8 +21,10 @@ from ..memory.moments import memory_of
 from ..outputs import MEMORY, replacing
 from ..table.growing import Record
 from . import reader
+from .comparison import choose_side
 from .goto import HINT, goto
 from .screens.base import CaptureScreen
+from .screens.compare import CompareScreen
 from .screens.dialogs import BookmarkList, KeyList, Question
 from .screens.fields import FieldsScreen
 from .screens.findings import FindingsScreen
@@ -44,6 +46,7 @@ SCREENS: tuple[type[CaptureScreen], ...] = (
     MapScreen,
     FindingsScreen,
     FieldsScreen,
+    CompareScreen,
 )
 UNREADABLE = 2  # the exit status that every command has for it
 _SAID_FOR = 4  # seconds that a message stays
@@ -52,6 +55,8 @@ _NO_SUCH_RECORD = "there is no such record"
 
 class Browser(App[int]):
     """Browses one capture. With ``read_only`` it writes no file but the user's bookmarks.
+
+    ``other`` is a capture to compare it with.
 
     With ``follow`` it waits for more to be written whenever it has read all.
     """
@@ -70,6 +75,8 @@ class Browser(App[int]):
         Binding("b", "bookmark", "bookmark with a note (an empty note removes it)", show=False),
         Binding("B", "bookmarks", "list of bookmarks", show=False),
         Binding("y", "copy", "copy", show=False),
+        Binding("a", "compare(0)", "compare from this moment (A) to the end", show=False),
+        Binding("A", "compare(1)", "compare up to this moment (B)", show=False),
         Binding("e", "export_page", "export this page's bytes to a file", show=False),
         Binding("E", "export_memory", "export memory at this moment to a folder", show=False),
         Binding("t", "theme", "next theme: dark, light, high contrast", show=False),
@@ -79,8 +86,11 @@ class Browser(App[int]):
         Binding("q", "leave", "quit", show=False),
     ]
 
-    def __init__(self, capture: Capture, read_only: bool = False, follow: bool = False) -> None:
+    def __init__(
+        self, capture: Capture, read_only: bool = False, follow: bool = False, other: Capture | None = None
+    ) -> None:
         super().__init__()
+        self.other = other
         self.read_only = read_only
         self.following = follow
         self.session = Session(capture)
@@ -232,6 +242,14 @@ class Browser(App[int]):
     def action_next_record(self, step: int) -> None:
         """Go to the next record that carries a page."""
         self.go(self.session.next_page(self.session.row, step), missing="no more records in this direction")
+
+    def action_compare(self, which: int) -> None:
+        """Make this moment A (0) or B (1), and show what differs between the two."""
+        choose_side(self.session, self.other, which)
+        if self.current_mode == CompareScreen.MODE and self.shown_screen is not None:
+            self.shown_screen.follow()
+        else:
+            self.switch_mode(CompareScreen.MODE)
 
     def action_goto(self) -> None:
         """Ask where to go."""

@@ -32,6 +32,18 @@ PagePlace = tuple[int, int]
 _STALE = 1.25  # how many times longer the table may get until the stream that is asked is made anew
 
 
+@dataclass(frozen=True, slots=True)
+class Side:
+    """A memory that is compared: just after record ``number``, 0 before the first, None at the end.
+
+    ``row`` is that moment in the table. Of another capture, ``other``, it is always the end.
+    """
+
+    number: int | None
+    row: int
+    other: bool = False
+
+
 @dataclass(slots=True)
 class Session:
     """One look at one capture. ``row`` is the chosen record, the moment that every screen shows.
@@ -49,6 +61,7 @@ class Session:
     moved: bool = False  # whether the user has chosen a moment
     page: PagePlace | None = None  # the page that the page screen holds on to
     view: View = View.RECEIVER
+    sides: tuple[Side, Side] | None = None  # the moments A and B that are compared, None for the usual ones
     findings: RowFindings = field(default_factory=RowFindings)
     verified: bool = False
     verdict: Verdict | None = None
@@ -97,7 +110,7 @@ class Session:
     def take_over(self, old: "Session") -> None:
         """Stand where the user stood in the same capture, when less of it was written."""
         self.row, self.page, self.view, self.moved = old.row, old.page, old.view, old.moved
-        self.marks, self.bookmarks = old.marks, old.bookmarks
+        self.marks, self.bookmarks, self.sides = old.marks, old.bookmarks, old.sides
 
     def add_finding(self, finding: Finding, cause: int) -> None:
         """Take one more finding, in the order of offsets. ``cause`` is the index of its cause, -1 for none."""

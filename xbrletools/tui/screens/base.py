@@ -9,6 +9,7 @@ from textual.screen import Screen
 from textual.widget import Widget
 from textual.widgets import Input
 
+from ...capture import Capture
 from ...errors import XbrleError
 from ...table.growing import Record
 from ..palette import Palette
@@ -49,6 +50,10 @@ class Host(Protocol):
     @property
     def plain(self) -> bool:
         """Whether colours are not to be had, or too few of them."""
+
+    @property
+    def other(self) -> Capture | None:
+        """Another capture to compare with, where one was given."""
 
     def described(self) -> str:
         """The capture's name, and how far it is read."""

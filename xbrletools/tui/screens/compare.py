@@ -40,6 +40,7 @@ class CompareScreen(CaptureScreen):
     MODE = "compare"
     KEY = "8"
     TITLE = "Compare"
+    SHORT = "A|B"
     HELP = "what differs between two moments, or two captures"
     KEYS = (
         ("a A", "A or B here"),

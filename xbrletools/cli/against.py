@@ -13,6 +13,7 @@ import numpy as np
 from ..analysis.against import Alone, Compared, Counterparts, Outcome, by_block, compare, counterparts
 from ..analysis.blame import Writers
 from ..analysis.diff import Change
+from ..analysis.diffwords import sums
 from ..capture import Capture
 from ..errors import XbrleError
 from ..memory.image import Image
@@ -22,7 +23,7 @@ from ..physical.layout import PhysicalMap
 from ..source.dumps import Dump, Form, Space, raw_at
 from ..text import counted, label, shown
 from . import EXIT_FINDINGS, hexview, warn
-from .differences import BYTES, INDENT, lines_of, sums, written
+from .differences import BYTES, INDENT, lines_of, written
 from .output import progress, report
 from .records import Writer, writers
 from .sides import Side

@@ -11,6 +11,7 @@ import click
 from ..analysis.blame import Writers
 from ..analysis.devices import DeviceDifference, What, device_differences
 from ..analysis.diff import memory_of_pass
+from ..analysis.diffwords import device_line
 from ..capture import Capture
 from ..errors import XbrleError
 from ..memory.replay import View
@@ -35,7 +36,6 @@ from .output import report
 from .sides import look, of_two
 from .writer import filled, say
 
-RAW_BYTES = 16  # bytes, or numbers of a row, that a line shows of a value
 VALUE_MAX = 1 << 16  # bytes of a value that JSON has
 CHANGED = 1 << 10  # places that JSON lists
 
@@ -264,7 +264,7 @@ def _result(differ: bool, missing: int, as_json: bool) -> int:
 def _devices(first: Capture, second: Capture, as_json: bool) -> Iterator[str]:
     """A line for each difference between the devices of two captures."""
     for found in device_differences(first.stream, second.stream):
-        yield json.dumps(_device_json(found)) if as_json else filled(_device_line(found), "    ")
+        yield json.dumps(_device_json(found)) if as_json else filled(device_line(found), "    ")
 
 
 def _device_json(found: DeviceDifference) -> dict[str, Any]:
@@ -289,48 +289,6 @@ def _plain(value: Any, what: What) -> Any:
     if isinstance(value, bytes):
         return shown(value) if what in (What.MACHINE, What.CAPABILITIES) else value[:VALUE_MAX].hex()
     return value
-
-
-def _device_line(found: DeviceDifference) -> str:
-    words = [found.what.value] if found.section is None else [shown(found.section)]
-    if found.instance:
-        words.append(f"instance {found.instance}")
-    if found.field is not None:
-        words.append(label(found.field))
-    elif found.section is not None:
-        words.append(found.what.value)
-    return f"{'  '.join(words)}: {_difference_words(found)}"
-
-
-def _difference_words(found: DeviceDifference) -> str:
-    if found.first is None or found.second is None:
-        where, value, size = (
-            ("second", found.second, found.sizes and found.sizes[1])
-            if found.first is None
-            else ("first", found.first, found.sizes and found.sizes[0])
-        )
-        if found.what is What.SECTION:
-            return f"in the {where} only, {value} bytes"
-        return f"in the {where} only, {size} bytes: {_value_words(value, found.what)}" if size else f"{where} only"
-    sizes = "" if found.sizes is None else f"{found.sizes[0]} bytes and {found.sizes[1]} bytes: "
-    if len(found.changed) and isinstance(found.first, tuple | bytes):
-        at = found.changed[0]
-        more = f"{len(found.changed)} of {len(found.first)} differ, first at {at:#x}: "
-        return f"{more}{_value_words(found.first[at], found.what)} and {_value_words(found.second[at], found.what)}"
-    return f"{sizes}{_value_words(found.first, found.what)} and {_value_words(found.second, found.what)}"
-
-
-def _value_words(value: Any, what: What) -> str:
-    if isinstance(value, bool) or value is None:
-        return str(value)
-    if isinstance(value, int):
-        return f"{value} bytes" if what is What.SIZE else f"{value:#x}" if what is not What.VERSION else str(value)
-    if isinstance(value, bytes):
-        if what in (What.MACHINE, What.CAPABILITIES):
-            return shown(value)
-        return value[:RAW_BYTES].hex(" ") + (" ..." if len(value) > RAW_BYTES else "")
-    more = " ..." if len(value) > RAW_BYTES else ""
-    return ", ".join(_value_words(v, what) for v in value[:RAW_BYTES]) + more
 
 
 def _passes(text: str, last: int) -> tuple[int, int]:

@@ -11,9 +11,10 @@ import numpy as np
 
 from ..analysis.blame import Writers
 from ..analysis.diff import BlockDifference, Change, Difference, Tally, blocks_differ, differences, tally
+from ..analysis.diffwords import MEANING, block_line, conclusion, sums
 from ..capture import Capture
 from ..memory.image import Image
-from ..text import called, counted, shown
+from ..text import called, shown
 from . import warn
 from .output import WIDTH
 from .records import Writer, writers
@@ -22,12 +23,6 @@ from .writer import filled
 RANGES = 3  # ranges of a page that a line lists
 BYTES = 12  # of the first difference that are shown: both sides fit into a line
 INDENT = "    "
-
-MEANING = {
-    Change.VALUE: "differ",
-    Change.GAINED: "unknown in the first",
-    Change.LOST: "unknown in the second",
-}
 
 
 @dataclass(frozen=True, slots=True)
@@ -108,17 +103,12 @@ class Sides:
 
     def conclusion(self) -> str:
         """One sentence: how many pages differ, and how."""
-        pages = {shown(block): count for block, count in self._tally.pages.items() if count}
-        if not pages:
-            return "the RAM blocks differ; every byte that both have is equal"
-        total = sum(pages.values())
-        of = f" of {next(iter(pages))}" if len(pages) == 1 else ""
-        return filled(f"{counted(total, 'page')}{of} differ{'' if total > 1 else 's'}: {sums(self._tally.bytes)}")
+        return filled(conclusion(self._tally))
 
     def as_text(self) -> Iterator[str]:
         """Lines for each block and page that differs. Pages of which one side knows nothing are taken together."""
         for block in self._blocks:
-            yield _block_line(block)
+            yield block_line(block)
         for page in self._pages(together=True):
             yield from self._lines(page)
 
@@ -206,25 +196,6 @@ def written(by: Writer | None, prefix: str = "") -> dict[str, Any]:
     if by is not None and by.channel is not None:
         about["channel"] = by.channel
     return {prefix + key: value for key, value in about.items()}
-
-
-def sums(counts: Counter[Change]) -> str:
-    """How many bytes differ in which way, in words."""
-    ordered = sorted(counts.items(), key=lambda c: c[0].value)
-    return ", ".join(f"{counted(n, 'byte')} {_meaning(change, n)}" for change, n in ordered if n)
-
-
-def _meaning(change: Change, count: int) -> str:
-    return "differs" if change is Change.VALUE and count == 1 else MEANING[change]
-
-
-def _block_line(block: BlockDifference) -> str:
-    name = shown(block.block)
-    if block.second is None:
-        return f"{name}: in the first only, {block.first:#x} bytes"
-    if block.first is None:
-        return f"{name}: in the second only, {block.second:#x} bytes"
-    return f"{name}: {block.first:#x} bytes in the first, {block.second:#x} in the second"
 
 
 def pages_of(found: Iterable[Difference], size: int, together: bool) -> Iterator[_Page]:

@@ -88,6 +88,7 @@ def _commands(path: str, missing: str, folder: Path) -> Iterator[list[str]]:
             yield ["salvage", path, "-o", out]
             yield ["transcode", path, "-o", out]
             yield ["report", path, "-o", out]
+            yield ["report", path, path, "-o", out]
             yield ["whatif", path, "--image", f"{out}.png"]
             yield ["vectors", "write", out]
     yield [NAME]

@@ -58,6 +58,36 @@ def test_blocks_that_no_guest_has_leave_the_rest_of_the_page_and_exit_1(capsys, 
     assert "1,125,899,906,842,624" in page
 
 
+def test_two_captures_that_differ_give_one_page_and_exit_1(capsys, tmp_path):
+    other, out = SAMPLES / "xbzrle-16m.bin", tmp_path / "out.html"
+    assert run(capsys, "report", STREAM, other, "-o", out) == (1, "", "")
+    page = out.read_text("utf-8")
+    for path in (STREAM, other):
+        assert path.name in page
+        assert hashlib.sha256(path.read_bytes()).hexdigest() in page
+    assert run(capsys, "report", STREAM, STREAM, "-o", out, "--force") == (0, "", "")
+
+
+@pytest.mark.parametrize("options", [("--to-channel", "x"), ("--to-snapshot", "x")])
+def test_options_for_a_second_capture_need_one(capsys, tmp_path, options):
+    status, _, err = run(capsys, "report", STREAM, "-o", tmp_path / "out.html", *options)
+    assert (status, "need S2" in err) == (2, True)
+
+
+def test_neither_of_two_captures_is_replaced(capsys, tmp_path):
+    path = tmp_path / "s.bin"
+    path.write_bytes(STREAM.read_bytes())
+    assert run(capsys, "report", STREAM, path, "-o", path, "--force")[0] == 2
+    assert path.read_bytes() == STREAM.read_bytes()
+
+
+def test_a_second_capture_that_cannot_be_read_leaves_no_page_and_exits_2(capsys, tmp_path):
+    (tmp_path / "text").write_text("hello, world")
+    status, out, err = run(capsys, "report", STREAM, tmp_path / "text", "-o", tmp_path / "out.html")
+    assert (status, out, err.count("\n")) == (2, "", 1)
+    assert not (tmp_path / "out.html").exists()
+
+
 def test_what_is_no_capture_leaves_no_page_and_exits_2(capsys, tmp_path):
     (tmp_path / "text").write_text("hello, world")
     status, out, err = run(capsys, "report", tmp_path / "text", "-o", tmp_path / "out.html")
@@ -180,3 +210,17 @@ async def test_axe_core_finds_no_serious_fault(stale, width, scheme):
         await page.loaded()
         await page.run("document.querySelectorAll('details').forEach(d => d.open = true)")
         assert await page.faults() == []
+
+
+@browses
+@pytest.mark.skipif(not AXE.is_file(), reason=f"axe-core is not at {AXE}; .ci/install-tools puts it there")
+@drives
+async def test_axe_core_finds_no_serious_fault_in_the_page_about_two_captures(capsys, tmp_path):
+    out = tmp_path / "out.html"
+    run(capsys, "report", STREAM, SAMPLES / "xbzrle-16m.bin", "-o", out)
+    async with page_of(out.as_uri()) as page:
+        for width in (400, 1280):
+            await page.resize(width, 900)
+            await page.loaded()
+            assert await page.run("document.documentElement.scrollWidth") == width
+            assert await page.faults() == []

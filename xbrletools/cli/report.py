@@ -1,4 +1,4 @@
-"""`xbrle report`: one self-contained HTML page of what is known about a capture."""
+"""`xbrle report`: one self-contained HTML page of what is known about a capture, or of what differs between two."""
 
 import hashlib
 from pathlib import Path
@@ -9,32 +9,72 @@ import xbrletools
 
 from ..capture import Capture
 from . import EXIT_FINDINGS
-from .options import examples, salvaging
+from .options import before, examples, opening, salvaging
 from .output import report as say
 from .saving import Output, writing
 
 
-@click.command(epilog=examples("report samples/posted-8m.bin -o /tmp/report.html"))
+def _usage(capture: str, other: str | None, to_channel: tuple[str, ...], to_snapshot: str | None) -> None:
+    if other is None and (to_channel or to_snapshot is not None):
+        raise click.UsageError("--to-channel and --to-snapshot need S2")
+    if capture == other == "-":
+        raise click.UsageError("only one of S and S2 can be -: standard input can be read only once")
+
+
+@click.command(
+    epilog=examples(
+        "report samples/posted-8m.bin -o /tmp/report.html",
+        "report samples/posted-8m.bin samples/xbzrle-16m.bin -o /tmp/both.html",
+    )
+)
+@before(_usage)
 @writing(metavar="OUT", help="HTML file to write; - is standard output.")
 @salvaging
-def command(opened: Capture, output: Output) -> int:
-    """Write one HTML page with what info, stats, verify and sender say about S, with charts of its passes and pages.
+@click.argument("other", metavar="[S2]", required=False)
+@click.option("--to-channel", multiple=True, metavar="FILE", help="A channel of S2's migration. Repeatable.")
+@click.option("--to-snapshot", metavar="NAME", help="Internal snapshot of S2, a qcow2 image (default: the last).")
+def command(
+    opened: Capture, output: Output, other: str | None, to_channel: tuple[str, ...], to_snapshot: str | None
+) -> int:
+    """Write one HTML page about S: the verdict and its causes, who loads it, its passes, pages, guest and devices.
+
+    With S2 the page compares both: the verdicts side by side, and what differs in blocks, pages, devices and sections.
+    The options for reading apply to S and S2. Only --channel and --snapshot are for S alone. For S2 use --to-channel
+    and --to-snapshot.
 
     The page does not need scripts or the network. Of a damaged capture it shows what can be read.
 
-    Exit status: 0 all is well, 1 S is damaged or a finding is an error.
+    Exit status: 0 all is well, 1 S or S2 is damaged, a finding is an error, or S and S2 differ.
     """
     from ..analysis import report
+
+    tool = f"xbrletools {xbrletools.__version__}"
+    if other is None:
+        gathered = report.gather(opened.stream)
+        _save(output, report.page(gathered, _digests(opened), tool))
+        status = say(opened.problems)
+        return EXIT_FINDINGS if gathered.is_bad else status
+    like = {"capture": other, "channel": to_channel, "snapshot": to_snapshot}
+    with opening(click.get_current_context().params | like) as second:
+        compared = report.compare(report.gather(opened.stream), report.gather(second.stream))
+        _save(output, report.compared_page(compared, (_digests(opened), _digests(second)), tool))
+        status = max(say(opened.problems), say(second.problems))
+    return EXIT_FINDINGS if compared.is_bad else status
+
+
+def _save(output: Output, page: str) -> None:
+    output.save([page.encode("utf-8", "backslashreplace")], mode=None)
+
+
+def _digests(opened: Capture) -> dict[str, str]:
+    """The SHA-256 of what was read, and of the file around it, by what was digested."""
     from ..export.sidecar import digest
 
     source = Path(opened.name)
-    gathered = report.gather(opened.stream)
+    stream = opened.stream
     what = "of the capture" if opened.channels is None else "of the capture and its channels' pages"
-    digests = {what: digest(opened.stream)}
+    digests = {what: digest(stream)}
     if opened.source.wrapper is not None and source.is_file():
         with source.open("rb") as file:
             digests[f"of its {opened.source.wrapper} file"] = hashlib.file_digest(file, "sha256").hexdigest()
-    tool = f"xbrletools {xbrletools.__version__}"
-    output.save([report.page(gathered, digests, tool).encode("utf-8", "backslashreplace")], mode=None)
-    status = say(opened.problems)
-    return EXIT_FINDINGS if gathered.is_bad else status
+    return digests

@@ -4,7 +4,8 @@ The verdict and its causes come first. The page stands alone. Style and pictures
 and its policy forbids it to load anything. Its size is bounded, whatever the capture holds.
 """
 
+from .compare import Comparison, compare, compared_page
 from .gather import Report, gather
 from .html import page
 
-__all__ = ["Report", "gather", "page"]
+__all__ = ["Comparison", "Report", "compare", "compared_page", "gather", "page"]

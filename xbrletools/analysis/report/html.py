@@ -17,7 +17,7 @@ from .passes import passes_section
 from .sender import sender_section
 from .stream import sections_section, stream_section
 from .style import STYLE
-from .verdict import causes_section, receivers_section, verdict_box
+from .verdict import causes_section, receivers_section, verdict_box, wrong_words
 
 CONTENTS = (
     ("causes", "Causes"),
@@ -93,9 +93,8 @@ def _tiles(report: Report) -> Markup:
         counts[severity] += count
     words = [f"{counts[s]:,} {s.value}{'s' if counts[s] != 1 else ''}" for s in Severity if counts[s]]
     saved = sums.saved(sums.total)
-    wrong = None if report.verdict is None else report.verdict.pages_wrong
     tiles = (
-        ("pages wrong at the end", "not known" if wrong is None else f"{wrong:,}" if wrong else "none shown"),
+        ("pages wrong at the end", "not known" if report.verdict is None else wrong_words(report.verdict)),
         ("size", size_words(sums.size)),
         ("records with a page", f"{sums.total.pages:,}"),
         ("dialect", stream.dialect.name if stream.dialect else "no delta shows it"),

@@ -157,6 +157,26 @@ def unmarked(facts: Facts) -> dict[int, Fate]:
     return {m.block: fate for m in facts.mapped if m.bitmap is not None}
 
 
+def _per_cell(pages: int) -> int:
+    """How many pages a cell has, of a block of so many."""
+    per_cell = 1
+    while -(-pages // per_cell) > CELLS:
+        per_cell *= 2
+    return per_cell
+
+
+def cells_of(pages: int, within: Ints, values: NDArray[np.uint8]) -> tuple[int, NDArray[np.uint8]]:
+    """How many pages a cell has, and the highest of the ``values`` (n,) in each, (cells,) uint8.
+
+    ``within`` (n,) are the pages that have a value, counted from the beginning of a block of so many ``pages``.
+    """
+    per_cell = _per_cell(pages)
+    out = np.zeros(-(-pages // per_cell), np.uint8)
+    inside = within // per_cell < len(out)
+    np.maximum.at(out, within[inside] // per_cell, values[inside])
+    return per_cell, out
+
+
 def _cells(
     pages: int, within: Ints, fate: NDArray[np.uint8], sent: Ints, lost: NDArray[np.bool_], rest: Fate
 ) -> PageMap:
@@ -164,9 +184,7 @@ def _cells(
 
     ``rest`` is the fate of the others.
     """
-    per_cell = 1
-    while -(-pages // per_cell) > CELLS:
-        per_cell *= 2
+    per_cell = _per_cell(pages)
     cell = within // per_cell
     inside = np.full(-(-pages // per_cell), per_cell, np.int64)
     inside[-1:] = pages - per_cell * (len(inside) - 1)
@@ -235,8 +253,8 @@ def _figure(name: str, page_map: PageMap, page_size: int) -> Markup:
         tag("figcaption", code(name), f" {counts}. A row is {size_words(row)}."),
         tag(
             "div",
-            _drawing(fates, page_map.fate, _FATE_CLASSES, row),
-            _drawing(
+            drawing(fates, page_map.fate, _FATE_CLASSES, row),
+            drawing(
                 f"How often the pages of {name} were sent",
                 shade,
                 ["fate-never", *(class_ for class_, _ in _SHADES)],
@@ -247,7 +265,7 @@ def _figure(name: str, page_map: PageMap, page_size: int) -> Markup:
     )
 
 
-def _drawing(label: str, values: NDArray[np.uint8], classes: Sequence[str], row: int) -> Markup:
+def drawing(label: str, values: NDArray[np.uint8], classes: Sequence[str], row: int) -> Markup:
     """Cells drawn as runs of equal cells, one path for each class, with the addresses of some rows.
 
     ``row`` is the number of bytes that a row of cells stands for.

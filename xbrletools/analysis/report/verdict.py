@@ -14,6 +14,7 @@ from ...verify.explain import ChainLink, chain, conclusion
 from ...verify.receivers import RECEIVERS, Outcome
 from ...verify.rules import RULES, Finding
 from ...verify.status import Status
+from ...verify.verdict import Verdict
 from .gather import Report
 from .markup import Markup, clipped, code, folded, joined, lines, more, note, pairs, section, table, tag
 
@@ -40,6 +41,11 @@ def verdict_box(report: Report) -> Markup:
     badge = tag("strong", f"{found.status.mark} {found.status.words}")
     css = f"verdict {_CSS.get(found.status, 'wrong')}"
     return joined([tag("p", badge, " ", clipped(found.summary), class_=css), *where])
+
+
+def wrong_words(found: Verdict) -> str:
+    """How many pages are wrong at the end. That nothing shows one does not say that there is none."""
+    return "not known" if found.pages_wrong is None else f"{found.pages_wrong:,}" if found.pages_wrong else "none shown"
 
 
 def causes_section(report: Report) -> Markup:
@@ -81,7 +87,7 @@ def receivers_section(report: Report) -> Markup:
     rows = [
         (
             joined([code(name), tag("div", RECEIVERS[name].title, class_="soft")]),
-            tag("span", told_word(told), class_=_css_of(told)),
+            tag("span", told_word(told), class_=css_of(told)),
             _said(told),
         )
         for name, told in report.verdict.receivers.items()
@@ -99,7 +105,8 @@ def told_word(told: Outcome) -> str:
     return words if told.loads or told.loads is None or told.goes_on else f"refuses it, {words}"
 
 
-def _css_of(told: Outcome) -> str:
+def css_of(told: Outcome) -> str:
+    """The class of a receiver's outcome."""
     if told.loads is None:
         return "mark unknown"
     return "mark refuses" if not told.loads else "mark wrong" if told.wrong_pages else "mark good"

@@ -1,0 +1,98 @@
+"""The report about two captures: it says what `diff` says, beside both verdicts."""
+
+import re
+
+import pytest
+
+import xbrletools
+from tests.analysis.test_report import Parsed, hostile
+from tests.conftest import CORPUS, SAMPLES
+from tests.streams import PAGE, StreamBuilder, noise
+from xbrletools.analysis import report
+from xbrletools.analysis.diff import differences
+from xbrletools.analysis.report.compare import CONTENTS, DEVICES, PAGES
+
+
+def compared(one, two) -> tuple[report.Comparison, str]:
+    gathered = [report.gather(xbrletools.open(what).stream) for what in (one, two)]
+    found = report.compare(*gathered)
+    digests = [{"of the capture": digit * 64} for digit in "01"]
+    return found, report.compared_page(found, digests, "xbrletools test")
+
+
+def words(page: str) -> str:
+    return " ".join("".join(Parsed(page).text).split())
+
+
+def test_the_verdicts_stand_side_by_side(corpus):
+    stems = "dbg-stale-reject", "def-plain-v4"
+    found, page = compared(*(corpus(f"qemu-2011-posted/{stem}.bin") for stem in stems))
+    rows = {row[0]: row[1:] for row in Parsed(page).rows if len(row) == 4}
+    assert found.is_bad
+    assert rows["verdict"] == ["CORRUPT", "NO FAULT", "differs"]
+    assert rows["pages wrong at the end"] == ["32", "none shown", "differs"]
+    assert rows["page size"] == ["4,096 bytes", "4,096 bytes", ""]
+    assert rows["defaultposted, default build"] == ["loads, with 32 wrong pages", "loads", "differs"]
+
+
+def test_it_counts_the_pages_and_bytes_that_diff_finds(corpus):
+    captures = [corpus(f"qemu-2011-posted/{stem}.bin") for stem in ("dbg-mixed-16m", "def-mixed-16m")]
+    found, page = compared(*captures)
+    spans = list(differences(*(xbrletools.open(c).memory() for c in captures)))
+    pages = {(s.block, at) for s in spans for at in range(s.offset // PAGE, (s.offset + s.length - 1) // PAGE + 1)}
+    assert found.changes is not None
+    assert sum(len(c.count) for c in found.changes.values()) == len(pages)
+    assert sum(int(c.count.sum()) for c in found.changes.values()) == sum(s.length for s in spans)
+    assert f"{len(pages)} pages of " in words(page) or f"{len(pages)} pages differ" in words(page)
+
+
+def test_equal_captures_are_said_to_be_equal():
+    found, page = compared(SAMPLES / "posted-8m.bin", SAMPLES / "posted-8m.bin")
+    assert not found.differ
+    assert not found.is_bad
+    assert "Memory does not differ in what both have. Devices do not differ." in words(page)
+
+
+@pytest.mark.skipif(not CORPUS.is_dir(), reason="the corpus is absent")
+def test_devices_that_differ_are_named_with_their_fields():
+    found, page = compared(*(CORPUS / "cases" / "devices" / f"dev-{letter}.bin" for letter in "ab"))
+    assert found.device_count == 2
+    assert "0000:00:01.3/piix4_pm acpi_index: in the first only, 4 bytes: 0x55" in words(page)
+    assert found.is_bad
+
+
+def test_the_records_that_wrote_a_page_last_are_named():
+    first = StreamBuilder({b"pc.ram": 2 * PAGE}).page(0, noise(1)).page(PAGE, noise(2)).end().bytes()
+    second = StreamBuilder({b"pc.ram": 2 * PAGE}).page(0, noise(1)).page(PAGE, noise(2)).part().dup(PAGE).end().bytes()
+    _, page = compared(first, second)
+    row = next(row for row in Parsed(page).rows if row[0] == "pc.ram:0x1000")
+    assert row[1:3] == ["record 2 (page)", "record 3 (dup)"]
+
+
+def test_no_name_becomes_markup_and_nothing_is_asked_for(tmp_path):
+    path = tmp_path / "<script>alert(2)<&\"'>.bin"
+    path.write_bytes(hostile())
+    _, page = compared(path, SAMPLES / "posted-8m.bin")
+    parsed = Parsed(page)
+    assert {tag for tag, _ in parsed.elements}.isdisjoint({"script", "img", "iframe", "b", "i", "link", "base"})
+    assert {a["href"] for _, a in parsed.elements if "href" in a} == {f"#{key}" for key, _ in CONTENTS}
+    assert not re.search(r"https?:|url\(|@import|<link", page)
+
+
+def test_what_differs_a_lot_is_cut_and_counted():
+    one, two = (StreamBuilder({b"pc.ram": 500 * PAGE}).page(0, noise(seed)) for seed in (1, 2))
+    for place in range(1, 500):
+        one.dup(place * PAGE, 1)
+        two.dup(place * PAGE, 2)
+    found, page = compared(one.end().bytes(), two.end().bytes())
+    assert found.changes is not None
+    assert f"and {500 - PAGES} more pages" in words(page)
+    assert len(found.devices) <= DEVICES
+    assert len(page) < 100_000
+
+
+def test_a_memory_that_cannot_be_made_is_said_and_counts_as_bad():
+    claim = StreamBuilder({b"pc.ram": 1 << 50}).page(0, noise(1)).end().bytes()
+    found, page = compared(claim, SAMPLES / "posted-8m.bin")
+    assert found.is_bad
+    assert "Memory could not be compared: the blocks claim 0x4000000000000 bytes" in words(page)

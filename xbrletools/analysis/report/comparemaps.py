@@ -1,0 +1,54 @@
+"""Which pages of two captures differ: a map of each block."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ...memory.image import PageSpace
+from ...text import shown
+from .maps import ACROSS, CHARTED, cells_of, drawing
+from .markup import Markup, code, legend, more, size_words, tag
+
+Ints = NDArray[np.int64]
+
+#: From how many bytes on a page that differs has each colour.
+_BYTES = (1, 17, 129, 1025)
+_CLASSES = ("fate-never", "sent-1", "sent-2", "sent-3", "sent-4", "fate-unknown")
+_MEANINGS = ("the same", "1 to 16 bytes differ", "17 to 128", "129 to 1,024", "more", "one of the two does not know it")
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Changes:
+    """Pages of a block that differ, (n,) int64 each: where they begin, how many bytes differ in any way.
+
+    ``one_sided`` counts those of them that only one of the memories knows.
+    """
+
+    address: Ints
+    count: Ints
+    one_sided: Ints
+
+
+def figures(changes: Mapping[bytes, Changes], space: PageSpace) -> list[Markup]:
+    """A map of each block with pages that differ, those with most of them first."""
+    ordered = sorted(changes.items(), key=lambda item: -len(item[1].count))
+    drawn = [_figure(name, one, space) for name, one in ordered[:CHARTED]]
+    return [legend(zip(_CLASSES, _MEANINGS, strict=True)), *drawn, *more(len(ordered), CHARTED, "blocks")]
+
+
+def _figure(name: bytes, one: Changes, space: PageSpace) -> Markup:
+    """The map of one block."""
+    pages = int(space.pages[space.index(name)])
+    level = np.searchsorted(_BYTES, one.count, side="right").astype(np.uint8)
+    level[one.one_sided == one.count] = len(_CLASSES) - 1
+    per_cell, values = cells_of(pages, one.address // space.page_size, level)
+    row = per_cell * ACROSS * space.page_size
+    told = f" {len(one.count):,} of {pages:,} pages differ"
+    told += f"; a cell is {per_cell:,} pages" if per_cell > 1 else ""
+    return tag(
+        "figure",
+        tag("figcaption", code(shown(name)), f"{told}. A row is {size_words(row)}."),
+        tag("div", drawing(f"Pages of {shown(name)} that differ", values, _CLASSES, row), class_="map"),
+    )

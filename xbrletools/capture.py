@@ -251,6 +251,13 @@ class Capture:
         new._scanner = new.scan()
         return new
 
+    def reread(self, salvage: bool | None = None, channels: Sequence[Openable] | None = None) -> "Capture":
+        """The same capture, not scanned yet: with or without salvage, or with these channels, where that is said."""
+        new = copy(self)
+        new._salvages, new.source = self._salvages if salvage is None else salvage, self.source.spool()
+        new._channels, new._beside = self._channels if channels is None else tuple(channels), ()
+        return new.again()
+
     def grown(self) -> bool:
         """Whether a capture that is followed has more bytes than when it was last looked at."""
         from .source.following import GrowingSource

@@ -1,3 +1,5 @@
+from collections.abc import Callable
+
 import numpy as np
 import pytest
 
@@ -8,9 +10,10 @@ from tests.streams import PAGE, StreamBuilder, noise
 from xbrletools.memory.replay import View
 from xbrletools.tui.screens.page import PageScreen, PageShows
 from xbrletools.tui.widgets.hexview import ByteMark, HexView
+from xbrletools.tui.widgets.pagestrip import PageStrip
 from xbrletools.tui.widgets.runlist import RunList
 
-from .driving import POSTED, XBZRLE, Driver, browsing, changed, drives
+from .driving import POSTED, XBZRLE, Driver, browsing, changed, drives, stale
 
 
 def shown_bytes(d: Driver) -> HexView:
@@ -44,6 +47,9 @@ async def test_the_bytes_shown_are_the_library_s_for_seeded_records_and_pages(pa
             for again in (False, True):
                 if again:
                     await d.pilot.press("v")
+                    if d.widget(HexView, "#bytes").left is not None:
+                        await d.pilot.press("v")  # past both side by side
+                        await d.pilot.pause()
                 view = d.app.session.view
                 views.append(view)
                 block, address = d.app.session.page or (-1, -1)
@@ -102,11 +108,7 @@ async def test_modes_show_new_old_delta_and_both() -> None:
         assert f"[{new[17]:02x} {new[18]:02x}]" in text
         assert "3 changed" in text
         text = await d.press("o")
-        assert "receiver | sender" in text
-        assert np.array_equal(view.data, new)
-        assert view.left is not None
-        assert np.array_equal(view.left[0], new)
-        text = await d.press("o")
+        assert "delta · receiver view" in text
         assert np.array_equal(view.data, old ^ new)
         assert "(ff).. .." in text
         text = await d.press("o")
@@ -114,11 +116,105 @@ async def test_modes_show_new_old_delta_and_both() -> None:
         assert np.array_equal(view.data, old)
         text = await d.press("o")
         assert f"0000({old[0]:02x})" in text
-        assert f":({new[0]:02x})" in text
+        assert f"▐({new[0]:02x})" in text
         screen: PageScreen = d.app.screen  # type: ignore[assignment]
         assert screen.shows is PageShows.BOTH
         text = await d.press("o")
         assert "new · receiver" in text
+
+
+@drives
+async def test_the_view_goes_from_receiver_to_sender_to_both_side_by_side() -> None:
+    first = noise(1)
+    second = changed(first)
+    async with browsing(StreamBuilder(flags=3).page(0, first).dup(0).delta(0, first, second).bytes()) as d:
+        await d.fill("colon", "3")
+        assert "new · receiver view" in await d.press("3")
+        assert "new · sender view" in await d.press("v")
+        text = await d.press("v")
+        view = shown_bytes(d)
+        assert "new · receiver | sender" in text
+        assert view.left is not None
+        assert np.array_equal(view.left[0], first ^ second)
+        assert np.array_equal(view.data, second)
+        assert "receiver WRONG 0x" in text
+        assert "sender ok" in text
+        assert "delta · receiver | sender" in await d.press("o")
+        assert "old · receiver | sender" in await d.press("o")
+        assert view.left is not None
+        assert not view.left[0].any(), "the dup page that the receiver had"
+        assert np.array_equal(view.data, first)
+        assert "old | new · sender view" in await d.press("o")
+        assert "new · sender view" in await d.press("o")
+
+
+def _left(line: str, per: int) -> bytes:
+    """The bytes of the left of two columns, as drawn."""
+    return bytes.fromhex("".join(c if c.isalnum() else " " for c in line[4 : 5 + 3 * per]))
+
+
+@drives
+async def test_both_sides_scroll_together_until_the_lock_is_taken_off() -> None:
+    old, new = noise(1), noise(2)
+    async with browsing(StreamBuilder().page(0, old).page(0, new).bytes()) as d:
+        await d.fill("colon", "2")
+        await d.press("3", "o", "o", "o")
+        view = shown_bytes(d)
+        await d.press("pagedown")
+        row, per = view.scroll_offset.y, view.per_row
+        assert row > 0
+        line = d.text.splitlines()[view.region.y]
+        assert _left(line, per) == old[row * per : (row + 1) * per].tobytes()
+        await d.press("L", "pagedown")
+        later = view.scroll_offset.y
+        assert later > row
+        line = d.text.splitlines()[view.region.y]
+        assert line.startswith(f"{later * per:04x}")
+        assert _left(line, per) == old[row * per : (row + 1) * per].tobytes()
+        assert "(stays, " in d.text
+        await d.press("L")
+        line = d.text.splitlines()[view.region.y]
+        assert _left(line, per) == old[later * per : (later + 1) * per].tobytes()
+
+
+@drives
+async def test_a_stale_delta_of_two_bytes_marks_two_bytes_as_changed(corpus: Callable[[str], bytes]) -> None:
+    async with browsing(corpus("cases/damage/stale-one-page.bin")) as d:
+        await d.press("enter")
+        view = shown_bytes(d)
+        text = d.text
+        assert "2 changed" in text
+        assert np.count_nonzero(np.isin(view.marks, [ByteMark.CHANGED, ByteMark.BOTH, ByteMark.LINKED])) == 2
+        text = await d.press("o")
+        assert "delta · receiver view" in text
+        assert np.count_nonzero(view.marks) == 2
+
+
+@drives
+async def test_the_panel_is_shown_and_hidden_and_the_strip_leads_along_the_page() -> None:
+    async with browsing(POSTED, (120, 40)) as d:
+        await d.fill("colon", "2097")
+        await d.press("3")
+        below, strip = d.app.screen.query_one("#below"), d.widget(PageStrip)
+        assert below.display
+        await d.press("i")
+        assert not below.display
+        await d.press("i")
+        assert below.display
+        await d.pilot.click(strip, offset=(2, strip.size.height - 1))
+        assert shown_bytes(d).at > 3500
+
+
+@drives
+async def test_a_sentence_says_what_is_special_about_a_page() -> None:
+    async with browsing(stale()) as d:
+        assert "! stale-base" in await d.press("enter")
+        text = await d.press("left")
+        assert "1 of its 3 versions are suspect, first record 5; it is wrong at the end" in text
+    async with browsing(StreamBuilder().page(0, noise(1)).dup(PAGE).page(0, noise(2)).bytes()) as d:
+        assert "the page that was sent most: 2 records" in await d.press("3")
+        await d.fill("colon", "2")
+        assert "every byte is zero" in d.text
 
 
 @drives
@@ -135,7 +231,7 @@ async def test_what_a_stale_delta_changed_and_what_differs_between_the_ends_are_
         assert np.array_equal(view.data, receiver)
         assert set(view.marks[100:102]) <= {ByteMark.BOTH, ByteMark.CHANGED}
         differs = (receiver != new).sum()
-        text = await d.press("o")
+        text = await d.press("v", "v")
         assert np.array_equal(view.data, new)  # the sender's, on the right
         assert np.array_equal(view.left[0], receiver)  # type: ignore[index]
         assert (view.marks == ByteMark.DIFFERS).sum() + (view.marks == ByteMark.BOTH).sum() == differs

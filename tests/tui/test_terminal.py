@@ -130,7 +130,14 @@ def test_mapped_bytes_that_are_gone_restore_it(tmp_path: Path) -> None:
 
 
 #: Keys of each screen: to move, to choose, to search and to switch what it shows.
-KEYS = {b"2": b"jjjkG\rg", b"3": b"jjvvd.,npP", b"4": b"jjlhG\r", b"5": b"jjk\r", b"6": b"jj\rlsj\rsj", b"1": b"jjkG"}
+KEYS = {
+    b"2": b"jjjkG\rg",
+    b"3": b"jjvvvoooLid.,npP",
+    b"4": b"jjlhG\r",
+    b"5": b"jjkF \r",
+    b"6": b"jj\rlsj\rsj",
+    b"1": b"jjkG",
+}
 
 
 @pytest.mark.parametrize("left", [0, 700_000])

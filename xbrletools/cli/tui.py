@@ -10,10 +10,13 @@ import click
 
 from ..errors import XbrleError
 from . import EXIT_INTERRUPTED, warn
-from .options import before, examples, opening, reading
+from .options import before, examples, opening, salvaging
 
 if TYPE_CHECKING:
     from ..capture import Capture
+
+
+_SWITCH = 0.001  # seconds after which the thread that reads lets the one that draws run: a key asks for it many times
 
 
 def _keep_pipe(capture: str) -> None:
@@ -43,7 +46,7 @@ def _usage(capture: str, other: str | None) -> None:
 )
 @before(_usage)
 @before(_keep_pipe)
-@reading
+@salvaging
 @click.argument("other", metavar="[S2]", required=False)
 @click.option(
     "--follow", is_flag=True, help="Show a file that is still being written, or does not exist yet, as it grows."
@@ -64,9 +67,10 @@ def command(opened: "Capture", capture: str, other: str | None, follow: bool, re
     with ExitStack() as stack:
         second = None
         if other is not None:
-            like = {"capture": other, "channel": (), "snapshot": None, "follow": False}
+            like = {"capture": other, "channel": (), "snapshot": None, "blocks": None, "follow": False}
             second = stack.enter_context(opening(click.get_current_context().params | like))
         browser = Browser(opened, read_only, follow and capture != "-", second)
+        sys.setswitchinterval(_SWITCH)
         gc.freeze()  # the collector need not look through what was imported, which the user would see as a halt
         with kept():
             status = browser.run()

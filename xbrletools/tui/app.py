@@ -1,8 +1,9 @@
 """The app: shows one capture on its screens, moves all of them along, and writes what the user exports."""
 
 import asyncio
+import shlex
 import threading
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from contextlib import suppress
 from functools import partial
 from pathlib import Path
@@ -11,7 +12,6 @@ from typing import Any, ClassVar
 from textual.app import App, SystemCommand
 from textual.binding import Binding, BindingType
 from textual.css.query import NoMatches
-from textual.keys import format_key
 from textual.message import Message
 from textual.screen import Screen
 
@@ -20,7 +20,7 @@ from ..errors import XbrleError
 from ..memory.moments import memory_of
 from ..outputs import MEMORY, replacing
 from ..table.growing import Record
-from . import reader
+from . import preferences, reader
 from .comparison import choose_side
 from .goto import HINT, goto
 from .screens.base import CaptureScreen
@@ -36,7 +36,7 @@ from .session import PagePlace, Session
 from .terminal import INTERRUPTED, on_signals
 from .themes import FAINT, THEMES
 from .widgets.bars import Entry
-from .words import escaped
+from .words import escaped, key_text
 
 #: The screens, in the order in which the line at the foot names them.
 SCREENS: tuple[type[CaptureScreen], ...] = (
@@ -94,6 +94,7 @@ class Browser(App[int]):
         self.read_only = read_only
         self.following = follow
         self.session = Session(capture)
+        self._before: Session | None = None  # what was shown before it was read in another way
         self.failure: str | None = None
         self.fault: Exception | None = None  # what this program did wrong
         self.settled = threading.Event()
@@ -103,7 +104,8 @@ class Browser(App[int]):
             self.add_mode(screen.MODE, partial(screen, self))
         for theme in THEMES:
             self.register_theme(theme)
-        self.theme = THEMES[0].name
+        names = [theme.name for theme in THEMES]
+        self.theme = preferences.theme(names) or names[preferences.is_light()]
 
     def get_theme_variable_defaults(self) -> dict[str, str]:
         """Give the variables that Textual's own themes do not have."""
@@ -115,8 +117,40 @@ class Browser(App[int]):
         """Start to read, once something is on the screen."""
         self._end_on_signals()
         self.app_resume_signal.subscribe(self, self._draw_anew)
+        self.call_after_refresh(self._read)
+
+    def _read(self) -> None:
+        """Read the capture of the session, in a thread."""
         self._ticker = self.set_interval(reader.TICK, self.grow)
-        self.call_after_refresh(threading.Thread(target=partial(reader.read, self), daemon=True).start)
+        threading.Thread(target=partial(reader.read, self), daemon=True).start()
+
+    def reread(self, salvage: bool | None = None, channels: Sequence[str] | None = None) -> None:
+        """Read the capture anew, with salvage or with other channels. Where that fails, all stays as it was."""
+        if not self.settled.is_set() or self.following:
+            self.say("wait until all is read", "warning")
+            return
+        session = Session(self.session.capture.reread(salvage, channels))
+        session.take_over(self.session)
+        self._before, self.session = self.session, session
+        self.settled.clear()
+        self._read()
+
+    def action_salvage(self) -> None:
+        """Read on after damage."""
+        self.reread(salvage=True)
+
+    def action_channels(self) -> None:
+        """Ask for the files of missing channels, and read with them."""
+
+        def check(text: str) -> None:
+            for name in _file_names(text):
+                if not Path(name).is_file():
+                    raise XbrleError(f"there is no file {name}")
+
+        def act(text: str) -> None:
+            self.reread(channels=_file_names(text))
+
+        self.push_screen(Question("Files of the missing channels", "one or more, blanks between", "", check, act))
 
     def on_unmount(self) -> None:
         """Tell the threads that nobody waits for them any longer."""
@@ -148,6 +182,13 @@ class Browser(App[int]):
 
     def end_unreadable(self, message: str) -> None:
         """End, because the capture cannot be read."""
+        if self._before is not None:
+            self.session, self._before = self._before, None
+            self.stop_growing()
+            self.settled.set()
+            self.grow()
+            self.say(message, "error")
+            return
         self.failure = message
         self.exit(UNREADABLE)
 
@@ -192,7 +233,7 @@ class Browser(App[int]):
         name = escaped(Path(session.capture.name).name)
         size = session.capture.source.size
         if self.following:
-            state = "read, verifying" if session.complete and not session.verified else f"{size or 0} bytes"
+            state = "read, verifying" if session.complete and not session.verified else f"{size or 0:,} bytes"
             return f"{name} · following, {state if size else 'nothing there yet'}"
         if session.complete:
             state = " · damaged" if session.capture.damage is not None else ""
@@ -317,13 +358,13 @@ class Browser(App[int]):
             self.say(str(error), "warning")
             return
 
-        def write(name: str | None) -> None:
-            if name:
-                self.say(*_written(name, lambda: _write_new(Path(name), content.data.tobytes())))
+        def write(name: str) -> None:
+            _write_new(Path(name), content.data.tobytes())
+            self.say(f"wrote {name}")
 
         unknown = int((~content.recovered).sum())
         hint = f"{unknown} unknown bytes become zeros" if unknown else "a new file"
-        self.push_screen(Question("Write this page to", hint, self._page_file(record)), write)
+        self.push_screen(Question("Write this page to", hint, _free(self._page_file(record)), _new_file, write))
 
     def _moment_number(self) -> int:
         """The number of the record just after which the page is looked at."""
@@ -361,8 +402,9 @@ class Browser(App[int]):
                 self.say(f"writing memory after record {number}")
                 threading.Thread(target=self._export, args=(number, Path(name)), daemon=True).start()
 
+        heading = f"Write memory after record {number} to folder"
         hint = f"{session.view.value} view, unknown bytes become zeros"
-        self.push_screen(Question(f"Write memory after record {number} to folder", hint, f"memory-{number}"), write)
+        self.push_screen(Question(heading, hint, _free(f"memory-{number}"), _new_file), write)
 
     def _export(self, number: int, folder: Path) -> None:
         """Write memory as of a record to a folder: a thread's work."""
@@ -386,13 +428,15 @@ class Browser(App[int]):
         """Switch to the next of the three themes."""
         names = [t.name for t in THEMES]
         self.theme = names[(names.index(self.theme) + 1) % len(names) if self.theme in names else 0]
+        preferences.keep_theme(self.theme)
         self.say(self.theme)
 
     def action_keys(self) -> None:
         """List the keys that work here."""
         screen = self.shown_screen
         if screen is not None and self.screen is screen:
-            self.push_screen(KeyList(screen.MODE, screen.active_bindings.values()))
+            about = screen.ABOUT or f"{screen.HELP[0].upper()}{screen.HELP[1:]}."
+            self.push_screen(KeyList(screen.MODE, about, screen.active_bindings.values()))
 
     def action_leave(self) -> None:
         """Quit."""
@@ -409,7 +453,9 @@ class Browser(App[int]):
                     await self.run_action(action, node)  # type: ignore[arg-type]
 
                 title = binding.description[0].upper() + binding.description[1:]
-                yield SystemCommand(title, f"key {binding.key_display or format_key(binding.key)}", run)
+                yield SystemCommand(title, f"key {key_text(binding.key, binding.key_display)}", run)
+        yield SystemCommand("Read on after damage", "as --salvage does", self.action_salvage)
+        yield SystemCommand("Name missing channels", "as --channel does", self.action_channels)
         yield from super().get_system_commands(screen)
 
 
@@ -424,7 +470,38 @@ def _written(name: str, work: Callable[[], object]) -> tuple[str, str]:
     return f"wrote {name}", "information"
 
 
+def _file_names(text: str) -> list[str]:
+    """Names of files as a shell takes them."""
+    try:
+        return shlex.split(text)
+    except ValueError as error:
+        raise XbrleError(f"{error}: {text}") from error
+
+
+def _free(name: str) -> str:
+    """The name, or the first like it that no file has: ``page-2.bin``."""
+    stem, end = (name[:-4], ".bin") if name.endswith(".bin") else (name, "")
+    names = (name, *(f"{stem}-{i}{end}" for i in range(2, 1000)))
+    return next((n for n in names if not _is_taken(n)), name)
+
+
+def _is_taken(name: str) -> bool:
+    path = Path(name)
+    return any(path.iterdir()) if path.is_dir() else path.exists() and path.stat().st_size > 0
+
+
+def _new_file(name: str) -> None:
+    """Refuse a name that a file has already."""
+    with suppress(OSError, ValueError):
+        if _is_taken(name):
+            raise XbrleError(f"{name} exists already. Enter another name")
+
+
 def _write_new(path: Path, data: bytes) -> None:
     """Write a file that is not there yet, or empty."""
-    with replacing(path, mode=MEMORY) as file:
-        file.write(data)
+    try:
+        with replacing(path, mode=MEMORY) as file:
+            file.write(data)
+    except (OSError, ValueError, XbrleError) as error:
+        reason = error.strerror if isinstance(error, OSError) and error.strerror else str(error)
+        raise XbrleError(reason.partition("; --force")[0]) from error  # which a browser does not have

@@ -2,13 +2,13 @@
 
 import hashlib
 import json
-import os
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
 from ..errors import XbrleError
 from ..outputs import MEMORY, replacing
+from .preferences import folder
 
 _PIECE = 1 << 24
 
@@ -32,8 +32,7 @@ def digest(data: Any) -> str:
 
 def place(sha256: str) -> Path:
     """The file of a capture's bookmarks."""
-    state = os.environ.get("XDG_STATE_HOME") or Path.home() / ".local" / "state"
-    return Path(state) / "xbrletools" / "bookmarks" / f"{sha256}.json"
+    return folder() / "bookmarks" / f"{sha256}.json"
 
 
 def load(file: Path) -> dict[int, Bookmark]:

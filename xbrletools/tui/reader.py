@@ -5,15 +5,19 @@ All of this is done by one thread, which hands over to the app what is to be sho
 
 import threading
 from collections.abc import Callable
-from typing import Protocol
+from typing import Any, Protocol
 
+from ..analysis import about, arrivals, facts, guest
 from ..analysis.film import film, wrong_over_time
 from ..analysis.top import Order, top
 from ..errors import XbrleError
 from ..sender.fingerprint import fingerprint
+from ..source.sources import MappedSource
 from ..verify.checker import found_in
+from ..verify.status import of_scan
 from ..verify.verdict import verdict
 from . import bookmarks
+from .findingtree import branches
 from .session import Session
 
 _HOT = 1000  # hottest pages that are kept
@@ -83,10 +87,12 @@ def _read_all(host: ReadingHost, session: Session) -> None:
     """Read what was written by now. A new session is shown once it has at least as much as the one before."""
     _scan(host, session)
     if not session.capture.grown():  # else this was not the end
-        _sum_up(session)
-        _verify(session)
-        _take_fingerprint(session)
+        for step, work in _STEPS:
+            session.begin_step(step)
+            work(session)
+        session.begin_step("bookmarks")
         _open_bookmarks(host, session)
+        session.end_steps()
     host.post(host.grow)
     if not host.following:
         host.post(host.stop_growing)
@@ -119,12 +125,53 @@ def _sum_up(session: Session) -> None:
         session.trouble = str(error)
 
 
+def _describe(session: Session) -> None:
+    """Put in words what the scan shows, as `info` does."""
+    capture = session.capture
+    try:
+        _write_about(session, None, None)
+    except XbrleError as error:
+        session.trouble = f"{capture.name}: {error}"
+
+
+def _look_into_memory(session: Session) -> None:
+    """Find out where memory lies, and what guest it is."""
+    try:
+        _write_about(session, *about.memory_and_guest(session.capture.stream))
+    except XbrleError as error:
+        session.trouble = str(error)
+
+
+def _write_about(session: Session, physical: dict[str, Any] | None, who: dict[str, Any] | None) -> None:
+    capture = session.capture
+    overview = facts.overview_of(capture.facts, session.stats)
+    told = facts.as_json(overview, capture.source, capture.channels, about.came_back(capture.name))
+    status, why = of_scan(capture.facts)
+    told |= {"verdict": {"status": status, "summary": why}, "arrival": _arrival(session)}
+    lines = about.summary(told, facts.dialect_words(capture.facts.reading))
+    if physical is not None:
+        lines += [*about.placing(physical), *about.placed(physical)]
+    session.about = lines + (guest.words(who) if who is not None else [])
+
+
+def _arrival(session: Session) -> dict[str, Any] | None:
+    """When the bytes came, where a file beside the capture says it."""
+    source = session.capture.source
+    try:
+        found = arrivals.beside(source) if isinstance(source, MappedSource) else None
+    except XbrleError:
+        return None
+    return None if found is None else arrivals.as_json(found)
+
+
 def _verify(session: Session) -> None:
     try:
         found = found_in(session.capture.stream)
         session.verdict = verdict(found)
         for finding, cause in session.verdict.shared or ():
             session.add_finding(finding, cause)
+        listed = zip(session.findings.listed, session.findings.causes, strict=True)
+        session.branches = branches(session.verdict, listed, lambda _: True)
         session.level = wrong_over_time(session.capture.stream, session.findings.suspect_rows())
     except (XbrleError, OSError) as error:  # OSError: the temporary folder cannot take the findings
         session.trouble = f"not verified: {error}"
@@ -136,6 +183,16 @@ def _take_fingerprint(session: Session) -> None:
         session.fingerprint = fingerprint(session.capture.stream)
     except XbrleError as error:
         session.no_fingerprint = str(error)
+
+
+#: What is worked out once all was read, in this order, and how it is called meanwhile.
+_STEPS: tuple[tuple[str, Callable[[Session], None]], ...] = (
+    ("adding up", _sum_up),
+    ("describing", _describe),
+    ("verifying", _verify),
+    ("the sender's fingerprint", _take_fingerprint),
+    ("guest and places of memory", _look_into_memory),
+)
 
 
 def _open_bookmarks(host: ReadingHost, session: Session) -> None:

@@ -1,7 +1,8 @@
 """What the screens share: the capture, its table as far as it is read, the findings, and where the user is."""
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
+from time import monotonic
 
 import numpy as np
 from numpy.typing import NDArray
@@ -24,6 +25,7 @@ from ..verify.rules import Finding
 from ..verify.verdict import Verdict
 from . import bookmarks
 from .bookmarks import Bookmark
+from .findingtree import Branch
 from .rowfindings import RowFindings
 
 #: A page: the index of its block, and its address in there.
@@ -65,17 +67,21 @@ class Session:
     findings: RowFindings = field(default_factory=RowFindings)
     verified: bool = False
     verdict: Verdict | None = None
+    branches: list[Branch] | None = None  # the findings as a tree
     film: Film | None = None  # once all was read
     hot: Top | None = None  # the pages by resends
     level: NDArray[np.int64] | None = None  # pages wrong at once, along the stream
     fingerprint: Fingerprint | None = None
     no_fingerprint: str = "not taken yet"
+    about: list[tuple[str, str]] = field(default_factory=list)  # what `info` says, as labels and values
+    steps: list[tuple[str, float, float | None]] = field(default_factory=list)  # what runs, since when, until when
     trouble: str | None = None  # why something could not be worked out
     marks: set[int] = field(default_factory=set)
     bookmarks: dict[int, Bookmark] = field(default_factory=dict)
     bookmark_file: Path | None = None
     stats: Stats = field(default_factory=Stats)
-    _summed: int = 0  # pieces of the table that are in ``stats``
+    _sums: Stats = field(default_factory=Stats)  # as far as the thread that scans has come
+    _summed: int = 0  # pieces of the table that are in them
     _part: Stream | None = None  # what was read when something last asked for it
 
     def __len__(self) -> int:
@@ -95,17 +101,37 @@ class Session:
         self.facts = self.capture.found
         for piece in range(self._summed, self.table.pieces):
             window = self.table.derive(piece)
-            self.stats.add(window.columns, window.pass_, window.stage)
-        self.stats.settle(self.facts)
+            self._sums.add(window.columns, window.pass_, window.stage)
+        self._sums.settle(self.facts)
         self._summed = self.table.pieces
+        # the screens get dicts of their own, to which the thread that scans does not add
+        self.stats = replace(self._sums, passes=dict(self._sums.passes), spans=dict(self._sums.spans))
 
     def finish(self) -> None:
         """Note that the scan is done."""
         if self.table is not None and len(self.table) != sum(self.stats.total.records):  # channels came in
-            self.stats, self._summed = Stats(), 0
+            self._sums, self._summed = Stats(), 0
             self.read()
         self.complete = True
         self._part = None
+
+    def begin_step(self, name: str) -> None:
+        """Note what runs now."""
+        self.end_steps()
+        self.steps = [*self.steps, (name, monotonic(), None)]
+
+    def end_steps(self) -> None:
+        """Note that it is done."""
+        self.steps = [(name, start, monotonic() if end is None else end) for name, start, end in self.steps]
+
+    @property
+    def running(self) -> str | None:
+        """What runs now, and for how many seconds, None where nothing does."""
+        if not self.steps or self.steps[-1][2] is not None:
+            return None
+        name, start, _ = self.steps[-1]
+        seconds = int(monotonic() - start)
+        return f"{name}, {seconds} s" if seconds else name
 
     def take_over(self, old: "Session") -> None:
         """Stand where the user stood in the same capture, when less of it was written."""

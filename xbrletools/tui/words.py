@@ -1,5 +1,7 @@
 """Marks, styles and words that several screens share. A style is a name in `widgets.lines.STYLES`."""
 
+from textual.keys import format_key
+
 from ..formats.ram import Kind
 from ..table.sections import Stage
 from ..text import shown
@@ -14,9 +16,21 @@ KIND_STYLE = {
     Kind.COMPRESSED: "page",
 }
 KIND_LETTER = {Kind.PAGE: "P", Kind.DUP: "D", Kind.XBRLE: "X", Kind.XBZRLE: "Z", Kind.COMPRESSED: "C"}
+KIND_GLYPH = {Kind.PAGE: "■", Kind.DUP: "□", Kind.XBRLE: "▪", Kind.XBZRLE: "▪", Kind.COMPRESSED: "■"}
 SEVERITY_MARK = {Severity.ERROR: "!", Severity.WARNING: "~", Severity.NOTE: "i"}
 SEVERITY_STYLE = {Severity.ERROR: "error", Severity.WARNING: "warning", Severity.NOTE: "note"}
 SEVERITY_RANK = {Severity.ERROR: 0, Severity.WARNING: 1, Severity.NOTE: 2}  # 0 is the worst
+
+#: Keys that Textual calls by the name of their character, or by a sign that few know.
+_KEYS = {
+    "slash": "/", "colon": ":", "less_than_sign": "<", "greater_than_sign": ">", "plus": "+", "minus": "-",
+    "left_square_bracket": "[", "right_square_bracket": "]", "full_stop": ".", "comma": ",", "question_mark": "?",
+    "left_curly_bracket": "{", "right_curly_bracket": "}", "equals_sign": "=", "space": "space", "enter": "Enter",
+    "tab": "Tab", "shift+tab": "Shift+Tab", "escape": "Esc", "pagedown": "PgDn", "pageup": "PgUp", "home": "Home",
+    "end": "End", "left": "Left", "right": "Right", "up": "Up", "down": "Down",
+}  # fmt: skip
+#: What Textual calls a key that is shown so.
+KEY_NAMES = {text: key for key, text in _KEYS.items()}
 
 _KIND_WORDS = {kind: kind.name.lower() for kind in Kind}
 _STAGE_WORDS = {0: "-"} | {int(stage): stage.name for stage in Stage}
@@ -35,6 +49,11 @@ def stage_word(stage: int) -> str:
 def escaped(text: str) -> str:
     """A file's name or the like as text that can be printed."""
     return shown(text.encode("utf-8", "surrogateescape"))
+
+
+def key_text(key: str, display: str | None = None) -> str:
+    """A key of a binding as a person reads it: by its character, or by its name where it does not have one."""
+    return display or _KEYS.get(key) or format_key(key).replace("^", "Ctrl+")
 
 
 def counted(count: int, noun: str) -> str:

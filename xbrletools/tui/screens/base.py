@@ -17,15 +17,9 @@ from ..session import PagePlace, Session
 from ..themes import palette_of
 from ..widgets.bars import Entry, KeyBar, NavBar, TopBar
 from ..widgets.filmbar import FilmBar
-from ..words import kind_word
+from ..words import KEY_NAMES, kind_word
 
 _WIDE = 120  # columns from which on the pass stands beside the record
-#: What Textual calls keys that are shown by their characters.
-_KEY_NAMES = {
-    "/": "slash", ":": "colon", "<": "less_than_sign", ">": "greater_than_sign", "+": "plus", "-": "minus",
-    "[": "left_square_bracket", "]": "right_square_bracket", ".": "full_stop", ",": "comma", "Enter": "enter",
-    "Tab": "tab", "space": "space",
-}  # fmt: skip
 
 
 class Host(Protocol):
@@ -67,6 +61,12 @@ class Host(Protocol):
     def say(self, message: str, severity: str = "information") -> None:
         """Show a message for a moment."""
 
+    def action_salvage(self) -> None:
+        """Read on after damage."""
+
+    def action_channels(self) -> None:
+        """Ask for the files of missing channels, and read with them."""
+
     def action_keys(self) -> None:
         """List the keys that work here."""
 
@@ -77,8 +77,9 @@ class Host(Protocol):
 class CaptureScreen(Screen[None], inherit_bindings=False):
     """A screen over the session. `follow` shows the session's moment, and `grow` is called while the capture is read.
 
-    A screen declares `MODE`, by which it is switched to, `KEY`, which leads there, its `TITLE`, and its `HELP` in a few
-    words. One with an `Input` shows that only while the user is asked for something.
+    A screen declares `MODE`, by which it is switched to, `KEY`, which leads there, its `TITLE`, its `HELP` in a few
+    words, and in `ABOUT` a sentence on what it is for. One with an `Input` shows that only while the user is asked for
+    something.
     """
 
     DEFAULT_CSS = """
@@ -90,6 +91,7 @@ class CaptureScreen(Screen[None], inherit_bindings=False):
     TITLE: ClassVar[str]
     HELP: ClassVar[str]
     SHORT: ClassVar[str] = ""  # the title on a narrow terminal, where it is another
+    ABOUT: ClassVar[str] = ""
     KEYS: ClassVar[tuple[tuple[str, str], ...]] = ()  # those at the foot, in the order of use
 
     def __init__(self, host: Host) -> None:
@@ -192,7 +194,7 @@ class CaptureScreen(Screen[None], inherit_bindings=False):
         elif event.key == KeyBar.QUIT:
             self.host.action_leave()
         else:
-            self.app.simulate_key(_KEY_NAMES.get(event.key, event.key))
+            self.app.simulate_key(KEY_NAMES.get(event.key, event.key))
 
     def on_film_bar_pressed(self, event: FilmBar.Pressed) -> None:
         """Go to that moment."""

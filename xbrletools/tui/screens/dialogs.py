@@ -6,19 +6,22 @@ from typing import ClassVar
 from textual.app import ComposeResult
 from textual.binding import ActiveBinding, Binding, BindingType
 from textual.containers import Vertical
-from textual.keys import format_key
 from textual.screen import ModalScreen
 from textual.widgets import Input
 
 from ...errors import XbrleError
 from ..bookmarks import Bookmark
 from ..widgets.lines import Caption, Line, Lines, TextLines, fit
+from ..words import key_text, wrapped
 
 _KEY_CELLS = 24  # cells for the keys that do the same
 
 
 class Question(ModalScreen[str | None]):
-    """Asks for one line of text, and says what is wrong with it as it is typed. Gives None where it was cancelled."""
+    """Asks for one line of text, and says what is wrong with it as it is typed. Gives None where it was cancelled.
+
+    ``check`` raises where a text is wrong. ``act`` does what the text is for, and stays open where that raises.
+    """
 
     DEFAULT_CSS = """
     Question { align: center top; }
@@ -28,10 +31,17 @@ class Question(ModalScreen[str | None]):
     """
     BINDINGS: ClassVar[list[BindingType]] = [Binding("escape", "dismiss(None)", "cancel", show=False)]
 
-    def __init__(self, title: str, hint: str, value: str = "", check: Callable[[str], object] | None = None) -> None:
+    def __init__(
+        self,
+        title: str,
+        hint: str,
+        value: str = "",
+        check: Callable[[str], object] | None = None,
+        act: Callable[[str], object] | None = None,
+    ) -> None:
         super().__init__()
         self._heading, self._hint, self._value = title, hint, value
-        self._check = check
+        self._check, self._act = check, act
 
     def compose(self) -> ComposeResult:
         """Give a title, the line, and a hint or what is wrong."""
@@ -48,29 +58,35 @@ class Question(ModalScreen[str | None]):
         self.query_one("#keys", Caption).show_line([(" Enter accepts, Escape cancels", "dim")])
         self.query_one(Input).focus()
 
-    def _wrong(self, value: str) -> str | None:
-        """What is wrong with a text."""
+    @staticmethod
+    def _wrong(what: Callable[[str], object] | None, value: str) -> str | None:
+        """What is wrong with a text, by what is to be done with it."""
         try:
-            if self._check is not None and value:
-                self._check(value)
+            if what is not None and value:
+                what(value)
         except XbrleError as error:
             return str(error)
         return None
 
-    def on_input_changed(self, event: Input.Changed) -> None:
-        """Say at once what is wrong."""
-        wrong = self._wrong(event.value)
+    def _say(self, wrong: str | None) -> None:
         hint: Line = [(f" ! {wrong}", "error")] if wrong else [(f" {self._hint}", "dim")]
         self.query_one("#hint", Caption).show_line(hint)
 
+    def on_input_changed(self, event: Input.Changed) -> None:
+        """Say at once what is wrong."""
+        self._say(self._wrong(self._check, event.value))
+
     def on_input_submitted(self, event: Input.Submitted) -> None:
         """Take it, unless something is wrong with it."""
-        if self._wrong(event.value) is None:
+        wrong = self._wrong(self._check, event.value) or self._wrong(self._act, event.value)
+        if wrong is None:
             self.dismiss(event.value)
+        else:
+            self._say(wrong)
 
 
 class KeyList(ModalScreen[None]):
-    """Lists the keys of a screen."""
+    """Says what a screen is for, and lists its keys."""
 
     DEFAULT_CSS = """
     KeyList { align: center middle; }
@@ -79,9 +95,9 @@ class KeyList(ModalScreen[None]):
     BINDINGS: ClassVar[list[BindingType]] = [Binding("escape,question_mark,q,enter", "dismiss(None)", "close")]
     _GROUPS = ("this screen", "lists", "everywhere")
 
-    def __init__(self, title: str, bindings: Iterable[ActiveBinding]) -> None:
+    def __init__(self, title: str, about: str, bindings: Iterable[ActiveBinding]) -> None:
         super().__init__()
-        self._heading = title
+        self._heading, self._about = title, about
         self._listed = [b for b in bindings if b.binding.description and b.enabled]
 
     def compose(self) -> ComposeResult:
@@ -93,12 +109,14 @@ class KeyList(ModalScreen[None]):
         text = self.query_one(TextLines)
         text.border_title = f"keys: {self._heading}"
         text.border_subtitle = "Escape closes"
-        lines: list[Line] = []
+        cells = min(_KEY_CELLS, max(8, (text.size.width or 70) // 3))
+        lines: list[Line] = [[(line, "")] for line in wrapped(self._about, text.size.width or 70)]
+        lines.append([])
         for group in self._GROUPS:
             keys = self._keys_of(group)
             if keys:
                 lines.append([(f" {group}", "title")])
-                lines += [[("   " + fit(" ".join(keys[d]), _KEY_CELLS), "strong"), (d, "")] for d in keys]
+                lines += [[("   " + fit(" ".join(keys[d]), cells), "strong"), (d, "")] for d in keys]
         text.show(lines)
         text.focus()
 
@@ -107,7 +125,7 @@ class KeyList(ModalScreen[None]):
         out: dict[str, list[str]] = {}
         for active in self._listed:
             if self._group(active) == group:
-                key = active.binding.key_display or format_key(active.binding.key)
+                key = key_text(active.binding.key, active.binding.key_display)
                 keys = out.setdefault(active.binding.description, [])
                 if key not in keys:
                     keys.append(key)

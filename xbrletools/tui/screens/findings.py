@@ -1,197 +1,47 @@
 """The findings: a list, and for each what it means and which records it is about."""
 
-from collections.abc import Callable
+from functools import partial
 from typing import ClassVar
 
 from textual.app import ComposeResult
 from textual.binding import Binding, BindingType
+from textual.containers import Vertical
 from textual.widgets import Input
 
-from ...text import shown
-from ...verify.rules import RULES, Finding, Severity
-from ..findingtree import Key, Node, tree
+from ...verify.rules import Finding
+from ..evidence import Explained, evidence
 from ..session import Session
-from ..widgets.lines import Caption, Line, Lines, fit
-from ..words import SEVERITY_MARK, SEVERITY_RANK, SEVERITY_STYLE, counted, kind_word, wrapped
+from ..widgets.explanation import Explanation
+from ..widgets.findinglist import FindingList
+from ..widgets.lines import Caption, Line, Lines
+from ..words import SEVERITY_RANK, counted
 from .base import CaptureScreen
 
-_BRANCH = ("strong", "warning", "note")  # the style of a branch, by its depth
-#: A line of an explanation, and the row that it leads to.
-Explained = tuple[Line, int | None]
-
-
-class FindingList(Lines):
-    """The findings with the words that were typed, of the chosen severity or worse."""
-
-    def __init__(self, session: Callable[[], Session]) -> None:
-        super().__init__(id="findings")
-        self._session = session
-        self.words: tuple[str, ...] = ()
-        self.mildest = Severity.NOTE
-        self.chosen: list[Finding] = []  # those in a row of the list, or the first below a row of the tree
-        self.as_tree = True
-        self.turned: set[Key] = set()  # branches that were folded or unfolded
-        self._tree: list[Node] | None = None  # the tree, once all are there
-        self._source: list[Finding] = []
-        self._looked_at = 0  # findings of the source
-
-    @property
-    def shown(self) -> int:
-        """How many findings are shown, folded ones among them."""
-        return sum(self._wanted(f) for f in self._session().findings.listed)
-
-    @property
-    def narrowed(self) -> bool:
-        """Whether some findings may be left out."""
-        return bool(self.words) or self.mildest is not Severity.NOTE
-
-    def choose(self) -> None:
-        """Go through all findings again."""
-        self.chosen, self._looked_at, self._tree = [], 0, None
-        self.renew()
-
-    def count(self) -> int:
-        """How many lines are shown, for findings that came since among them."""
-        session = self._session()
-        if self.as_tree and session.verified and session.verdict is not None:
-            if self._tree is None or self._source is not session.findings.listed:
-                self._source = session.findings.listed
-                listed = zip(session.findings.listed, session.findings.causes, strict=True)
-                self._tree = tree(session.verdict, listed, self._wanted, self.turned)
-                self.chosen = [node.finding for node in self._tree]
-            return len(self._tree)
-        if self._tree is not None:
-            self._tree, self._source = None, []
-        findings = session.findings.listed
-        if findings is not self._source:  # those of another session
-            self._source, self.chosen, self._looked_at = findings, [], 0
-        new = findings[self._looked_at :]
-        self._looked_at += len(new)
-        self.chosen += [f for f in new if self._wanted(f)]
-        return len(self.chosen)
-
-    def _wanted(self, finding: Finding) -> bool:
-        text = f"{finding.rule} {finding.message} {shown(finding.block or b'')} {finding.record}".lower()
-        bad_enough = SEVERITY_RANK[finding.severity] <= SEVERITY_RANK[self.mildest]
-        return bad_enough and all(word in text for word in self.words)
-
-    def turn(self, row: int) -> None:
-        """Fold or unfold a branch."""
-        if self._tree is not None and self._tree[row].is_open is not None:
-            self.turned ^= {self._tree[row].key}
-            self._tree = None
-            self.renew()
-
-    def line(self, row: int, width: int) -> Line:
-        """Severity, rule, place, message. In the tree, branches say what is below them."""
-        node = self._tree[row] if self._tree is not None else None
-        if node is not None and node.is_open is not None:
-            return [(f" {'  ' * node.depth}{'-' if node.is_open else '+'} ", "dim"), (node.text, _BRANCH[node.depth])]
-        return [(" " * (2 * node.depth + 1), ""), *self._leaf(row)] if node is not None else self._leaf(row)
-
-    def _leaf(self, row: int) -> list[tuple[str, str]]:
-        """A finding."""
-        f = self.chosen[row]
-        where = f"record {f.record}" if f.record is not None else "-" if f.offset is None else f"@{f.offset:#x}"
-        return [
-            (f" {SEVERITY_MARK[f.severity]} {f.severity.value:8}", SEVERITY_STYLE[f.severity]),
-            (fit(f.rule, 22), "strong"),
-            (fit(where, 17), ""),
-            (f.message, "dim"),
-        ]
-
-
-class Explanation(Lines):
-    """What a finding means. Lines that name a record can be opened."""
-
-    def __init__(self, session: Callable[[], Session]) -> None:
-        super().__init__(id="explanation")
-        self._session = session
-        self.explained: list[Explained] = []
-        self.finding: Finding | None = None
-
-    def show(self, finding: Finding | None) -> None:
-        """Explain a finding."""
-        if finding is not self.finding:
-            self.cursor = 0
-        self.finding = finding
-        self.renew()
-
-    def count(self) -> int:
-        """How many lines it takes in this width."""
-        session = self._session()
-        if self.finding is not None:
-            self.explained = explained(session, self.finding, max(20, self.size.width - 2))
-        else:
-            none = "nothing to show yet"
-            if session.verified:
-                none = "no finding has these words and this severity" if session.findings.listed else "no findings"
-            self.explained = [([(f" {none}", "dim")], None)]
-        return len(self.explained)
-
-    def line(self, row: int, width: int) -> Line:
-        """One of them."""
-        return self.explained[row][0]
-
-
-def explained(session: Session, finding: Finding, width: int) -> list[Explained]:
-    """The lines that explain a finding."""
-    style = SEVERITY_STYLE[finding.severity]
-    sentence = RULES[finding.rule].sentence
-    out: list[Explained] = [([(f" {finding.severity.value} {finding.rule}", style)], None)]
-    out += _paragraph(sentence, width, "strong")
-    if finding.message != sentence:
-        out += _paragraph(finding.message, width, "")
-    out += _chain(session, finding)
-    if finding.block is not None:
-        page = "" if finding.page is None else f":{finding.page:#x}"
-        out += _paragraph(f"page {shown(finding.block)}{page}", width, "dim")
-    evidence = ", ".join(
-        f"{k} {v:#x}" if isinstance(v, int) and v > 9 else f"{k} {v}" for k, v in finding.evidence.items()
-    )
-    return out + (_paragraph(f"evidence: {evidence}", width, "dim") if evidence else [])
-
-
-def _paragraph(text: str, width: int, style: str) -> list[Explained]:
-    return [([(line, style)], None) for line in wrapped(text, width)]
-
-
-def _chain(session: Session, finding: Finding) -> list[Explained]:
-    """The records that a finding is about, in their order."""
-    table, out = session.table, list[Explained]()
-    numbers = [(finding.record, "this record")]
-    for name, value in finding.evidence.items():
-        if name.endswith("record") and isinstance(value, int):
-            numbers.append((value, name.removesuffix("_record").replace("_", " ")))
-    rows = sorted(
-        (row, role) for n, role in numbers if n and table is not None and (row := table.row_of(n)) is not None
-    )
-    for row, role in rows:
-        record = session.record(row)
-        if record is not None:
-            line = f" -> record {record.number}  {kind_word(record.kind):7} {record.address:#x}  {role}"
-            out.append(([(line, "linked")], row))
-    if finding.record is None and finding.offset is not None and (row_at := session.row_of(finding)) is not None:
-        out.append(([(f" -> the record before offset {finding.offset:#x}", "linked")], row_at))
-    return out
+_WIDE = 120  # columns from which on the explanation stands beside the list
 
 
 class FindingsScreen(CaptureScreen):
-    """The list above, the explanation below."""
+    """The list, and beside or below it the explanation."""
 
     MODE = "findings"
     KEY = "5"
     TITLE = "Findings"
     SHORT = "Find"
     HELP = "what is wrong, and why"
+    ABOUT = "Shows what is wrong by its causes, what lasts to the end first, and the records that led to each."
     DEFAULT_CSS = """
     FindingsScreen #status { height: 1; background: $surface; }
-    FindingsScreen #explanation { height: 8; border-top: solid $primary; }
+    FindingsScreen #main { height: 1fr; }
+    FindingsScreen #explanation { height: 10; border-top: solid $primary; }
+    FindingsScreen.wide #main { layout: horizontal; }
+    FindingsScreen.wide #findings { width: 6fr; }
+    FindingsScreen.wide #explanation { width: 5fr; height: 100%; border-top: none; border-left: solid $primary; }
     """
     KEYS = (
         ("Enter", "page"),
         ("space", "fold"),
         ("o", "by cause, by place"),
+        ("F", "lasting only"),
         ("/", "filter"),
         ("s", "severity"),
         ("Tab", "why"),
@@ -201,6 +51,7 @@ class FindingsScreen(CaptureScreen):
         Binding("slash", "filter", "filter by words", show=False, key_display="/"),
         Binding("space", "fold", "fold or unfold", show=False),
         Binding("o", "order", "by cause, or in the order of the capture", show=False),
+        Binding("F", "lasting", "only what is wrong at the end, or all", show=False),
         Binding("s", "severity", "only errors, errors and warnings, all", show=False),
         Binding("tab", "other", "to the explanation and back", show=False),
         Binding("escape", "clear", "leave or clear the filter", show=False),
@@ -209,9 +60,10 @@ class FindingsScreen(CaptureScreen):
     def body(self) -> ComposeResult:
         """Give the counts, the list, the filter, the explanation."""
         yield Caption(id="status")
-        yield FindingList(lambda: self.session)
+        with Vertical(id="main"):
+            yield FindingList(lambda: self.session, lambda: self.colours)
+            yield Explanation(lambda: self.session, lambda: self.colours)
         yield Input(placeholder="words that a finding must have", select_on_focus=False)
-        yield Explanation(lambda: self.session)
 
     @property
     def finding_list(self) -> FindingList:
@@ -226,6 +78,11 @@ class FindingsScreen(CaptureScreen):
     def on_mount(self) -> None:
         """Give the keys to the list."""
         self.finding_list.focus()
+
+    def on_resize(self) -> None:
+        """Put the explanation beside the list where there is room, else below."""
+        super().on_resize()
+        self.set_class(self.size.width >= _WIDE, "wide")
 
     def follow(self) -> None:
         """Show all findings."""
@@ -247,12 +104,33 @@ class FindingsScreen(CaptureScreen):
         if session.trouble:
             state += f" · {session.trouble}"
         if findings.narrowed:
-            state += f" · {findings.shown} shown: {findings.mildest.value} or worse {' '.join(findings.words)}"
+            lasting = " · pages that are wrong at the end" if findings.only_lasting else ""
+            words = " ".join(findings.words)
+            state += f" · {findings.shown} shown: {findings.mildest.value} or worse {words}{lasting}"
         return [(f" {counts}", "strong"), (state, "")]
 
     def _explain(self) -> None:
         chosen = self.finding_list.chosen
-        self.explanation.show(chosen[min(self.finding_list.cursor, len(chosen) - 1)] if chosen else None)
+        finding = chosen[min(self.finding_list.cursor, len(chosen) - 1)] if chosen else None
+        if finding is not None and finding is not self.explanation.finding and self.session.complete:
+            self.run_worker(
+                partial(self._look, self.session, finding),
+                thread=True,
+                exclusive=True,
+                group="why",
+                exit_on_error=False,
+            )
+        self.explanation.show(finding)
+
+    def _look(self, session: Session, finding: Finding) -> None:
+        """Look at the page's bytes: a thread's work."""
+        found = evidence(session, finding, self.colours)
+        self.app.call_from_thread(self._show_evidence, finding, found)
+
+    def _show_evidence(self, finding: Finding, found: list[Explained]) -> None:
+        if self.explanation.finding is finding:
+            self.explanation.evidence = found
+            self.explanation.renew()
 
     def on_lines_moved(self, event: Lines.Moved) -> None:
         """Explain the finding under the cursor."""
@@ -262,7 +140,8 @@ class FindingsScreen(CaptureScreen):
     def on_lines_chosen(self, event: Lines.Chosen) -> None:
         """Go to the record."""
         if isinstance(event.lines, FindingList):
-            row = self.session.row_of(event.lines.chosen[event.row])
+            chosen = event.lines.chosen
+            row = self.session.row_of(chosen[event.row]) if chosen else None
         else:
             row = self.explanation.explained[event.row][1]
         if row is None:
@@ -302,6 +181,13 @@ class FindingsScreen(CaptureScreen):
         listed = self.finding_list
         if listed.chosen:
             listed.turn(listed.cursor)
+
+    def action_lasting(self) -> None:
+        """Show only pages that are wrong at the end, or all."""
+        listed = self.finding_list
+        listed.only_lasting, listed.as_tree = not listed.only_lasting, True
+        listed.choose()
+        self.grow()
 
     def action_order(self) -> None:
         """Show findings by their causes, or in the order of the capture."""

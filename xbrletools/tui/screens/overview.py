@@ -11,7 +11,7 @@ from ..palette import Palette
 from ..session import Session
 from ..widgets.pane import Entry, Goto, Pane
 from . import parts
-from .base import CaptureScreen
+from .base import CaptureScreen, Host
 
 _WIDE = 120  # columns from which on the parts stand side by side
 _TALL = 36  # and lines
@@ -29,7 +29,13 @@ PARTS: dict[str, tuple[str, Painter]] = {
     "blocks": ("Blocks", parts.blocks),
     "devices": ("Devices", parts.devices),
 }
-_HEIGHTS = {"passes": 8, "hottest": 9, "wrong": 6}  # lines of parts that fill what they get, in one column
+#: Where a line leads that does something instead of showing another screen.
+_ACTS: dict[str, Callable[[Host], None]] = {
+    "salvage": lambda host: host.action_salvage(),
+    "channels": lambda host: host.action_channels(),
+}
+_IN_ONE = ("verdict", "passes", "stream", "kinds", "wrong", "hottest", "blocks", "devices")  # in one column
+_HEIGHTS = {"passes": 6, "hottest": 6, "wrong": 6}  # lines of parts that fill what they get, in one column
 
 
 class OverviewScreen(CaptureScreen):
@@ -39,6 +45,7 @@ class OverviewScreen(CaptureScreen):
     KEY = "1"
     TITLE = "Overview"
     HELP = "what the capture is and holds"
+    ABOUT = "Tells in one look whether the capture is sound, why not, who loads it, and what it holds. Enter leads on."
     KEYS = (
         ("Enter", "go there"),
         ("Tab", "next pane"),
@@ -117,7 +124,8 @@ class OverviewScreen(CaptureScreen):
     def _everything(self, width: int) -> list[Entry]:
         """All parts, one below the other."""
         entries: list[Entry] = []
-        for name, (title, paint) in PARTS.items():
+        for name in _IN_ONE:
+            title, paint = PARTS[name]
             entries.append(([(f" {title} ", "note"), ("─" * max(0, width - len(title) - 3), "dim")], None))
             entries += paint(self.session, width, _HEIGHTS.get(name, 0), self.colours)
         return entries
@@ -130,6 +138,9 @@ class OverviewScreen(CaptureScreen):
 
     def _enter(self, where: Goto) -> None:
         session = self.session
+        if where.mode in _ACTS:
+            _ACTS[where.mode](self.host)
+            return
         if where.row is not None:
             session.row, session.moved, session.page = where.row, True, None
         if where.page is not None:

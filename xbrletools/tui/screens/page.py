@@ -1,6 +1,5 @@
 """One page as of the chosen record: its bytes old and new, what its delta says, and its whole story."""
 
-from enum import Enum
 from typing import ClassVar
 
 import numpy as np
@@ -12,37 +11,30 @@ from textual.widgets import Input
 from ...errors import XbrleError
 from ...memory.history import Content
 from ...memory.replay import View
-from ...memory.values import values
 from ...table.growing import Record
 from ...text import pattern, shown
 from ..pagemoment import PageMoment, chosen_moment, places_of
-from ..widgets.hexview import ByteMark, HexView, Mask
+from ..pagewords import PageShows, count_words, step_of, sum_words, sums_of_both, value_lines
+from ..special import special
+from ..widgets.hexview import ByteMark, Bytes, HexView, Mask
 from ..widgets.lines import Caption, Line, Lines, fit
+from ..widgets.pagestrip import PageStrip
 from ..widgets.runlist import RunList
-from ..widgets.times import Step, Timeline
-from ..words import KIND_LETTER, KIND_STYLE, SEVERITY_MARK, SEVERITY_STYLE, counted, kind_word, stage_word, wrapped
+from ..widgets.times import Timeline
+from ..words import (
+    counted,
+    kind_word,
+    stage_word,
+    wrapped,
+)  # fmt: skip
 from .base import CaptureScreen, Host
 
 WIDE = 120  # columns from which on the side panel stands beside the bytes
-_WIDER = 188  # and where those are shown side by side
-_VALUE_BYTES = 16
-_NARROW_VALUES = ("u8", "u16le", "u32le", "u64le", "text")  # where there is no room for all
+_WIDER = 196  # and where those are shown side by side
+_ROOMY = 100  # columns from which on a strip of the page stands beside the bytes
+_PANELLED = 30  # lines from which on values and runs stand below two sides, unless the user says otherwise
+_TALL = 36  # lines from which on the versions have three
 _HINT = " [changed] {differs between the ends} «both» <found> (run)"
-
-
-class PageShows(Enum):
-    """Which bytes of the page are shown."""
-
-    NEW = "new"
-    ENDS = "receiver | sender"
-    DELTA = "delta"
-    OLD = "old"
-    BOTH = "old | new"
-
-    @property
-    def is_two(self) -> bool:
-        """Whether bytes are shown side by side."""
-        return self in (PageShows.ENDS, PageShows.BOTH)
 
 
 class PageScreen(CaptureScreen):
@@ -52,16 +44,23 @@ class PageScreen(CaptureScreen):
     KEY = "3"
     TITLE = "Page"
     HELP = "a page's bytes, deltas and versions"
+    ABOUT = (
+        "Shows one page just after the chosen record, as the receiver and as the sender had it, and all its versions."
+    )
     DEFAULT_CSS = """
-    PageScreen #what, PageScreen #sums, PageScreen #status { height: 1; }
+    PageScreen #what, PageScreen #sums, PageScreen #status, PageScreen #heads { height: 1; }
     PageScreen #status { background: $surface; }
+    PageScreen #heads { display: none; }
+    PageScreen.two #heads { display: block; }
+    PageScreen.bare #below { display: none; }
+    PageScreen.roomy PageStrip { display: block; }
     PageScreen #special { height: auto; max-height: 2; }
-    PageScreen #bytes { height: 1fr; }
+    PageScreen #page { height: 1fr; }
     PageScreen #below { height: 6; border-top: solid $primary; }
     PageScreen #values { width: 3fr; }
     PageScreen #runs { width: 2fr; }
     PageScreen.wide #main { layout: horizontal; }
-    PageScreen.wide #bytes { width: 1fr; min-width: 80; max-width: 144; }
+    PageScreen.wide #page { width: 1fr; min-width: 90; max-width: 153; }
     PageScreen.wide #below { width: 1fr; min-width: 42; height: 100%; layout: vertical; }
     PageScreen.wide #below { border-top: none; border-left: solid $primary; }
     PageScreen.wide #values { height: 13; width: 100%; }
@@ -69,19 +68,22 @@ class PageScreen(CaptureScreen):
     """
     KEYS = (
         ("[ ]", "version"),
-        ("o", "new, old, delta"),
-        ("v", "view"),
-        ("d", "next changed"),
+        ("v", "receiver, sender, both"),
+        ("o", "new, delta, old"),
+        ("d", "next change"),
         ("/", "search"),
-        ("f", "fields"),
+        ("L", "scroll lock"),
+        ("i", "values"),
         ("e", "export"),
         ("y", "copy"),
     )
     BINDINGS: ClassVar[list[BindingType]] = [
         Binding("right,right_square_bracket", "walk(1)", "next version", show=False),
         Binding("left,left_square_bracket", "walk(-1)", "previous version", show=False),
-        Binding("o", "shows", "show new, old, delta, side by side", show=False),
-        Binding("v", "view", "receiver's view or sender's", show=False),
+        Binding("v", "view", "receiver's view, sender's, or both side by side", show=False),
+        Binding("o", "shows", "show new bytes, delta, old bytes, or old and new side by side", show=False),
+        Binding("L", "lock", "both sides scroll together, or the left one stays", show=False),
+        Binding("i", "panel", "show or hide the values at the cursor and the delta's runs", show=False),
         Binding("d", "changed(1)", "next changed or differing bytes", show=False),
         Binding("D", "changed(-1)", "previous changed or differing bytes", show=False),
         Binding("slash", "search", 'search: "text" or hexadecimal', show=False, key_display="/"),
@@ -97,6 +99,8 @@ class PageScreen(CaptureScreen):
     def __init__(self, host: Host) -> None:
         super().__init__(host)
         self.shows = PageShows.NEW
+        self.panel: bool | None = None  # whether values and runs are shown, None by the room there is
+        self.both = False  # whether the receiver's bytes and the sender's stand side by side
         self.moment: PageMoment | None = None
         self.content: Content | None = None
         self.needle = b""
@@ -109,8 +113,11 @@ class PageScreen(CaptureScreen):
         yield Caption(id="sums")
         yield Caption(id="special")
         yield Timeline()
+        yield Caption(id="heads")
         with Vertical(id="main"):
-            yield HexView(id="bytes")
+            with Horizontal(id="page"):
+                yield HexView(id="bytes")
+                yield PageStrip()
             with Horizontal(id="below"):
                 yield Caption(id="values")
                 yield RunList()
@@ -137,9 +144,20 @@ class PageScreen(CaptureScreen):
         self._lay_out()
         self.call_after_refresh(self.follow)
 
+    @property
+    def is_two(self) -> bool:
+        """Whether bytes are shown side by side."""
+        return self.both or self.shows is PageShows.BOTH
+
     def _lay_out(self) -> None:
-        """Put the panel where there is room for it."""
-        self.set_class(self.size.width >= (_WIDER if self.shows.is_two else WIDE), "wide")
+        """Put the panel where there is room for it, and the strip and more of the versions where there is some."""
+        two, width, height = self.is_two, self.size.width, self.size.height
+        self.set_class(width >= (_WIDER if two else WIDE), "wide")
+        self.set_class(two, "two")
+        self.set_class(width >= _ROOMY, "roomy")
+        panel = self.panel if self.panel is not None else not two or height >= _PANELLED or self.has_class("wide")
+        self.set_class(not panel, "bare")
+        self.query_one(Timeline).set_class(height >= _TALL and width >= _ROOMY, "tall")
 
     def grow(self) -> None:
         """Show findings that came, and further versions of the page."""
@@ -180,39 +198,57 @@ class PageScreen(CaptureScreen):
         other = moment.content(View.SENDER if view is View.RECEIVER else View.RECEIVER)
         differs = content.differs(other)
         marks = np.where(changed, np.uint8(ByteMark.CHANGED), np.uint8(ByteMark.NONE))
-        if self.shows is not PageShows.DELTA:  # a delta says nothing of what the ends have
+        if self.shows in (PageShows.NEW, PageShows.OLD):  # a delta says nothing of what the ends have
             marks[differs] = np.where(changed[differs], ByteMark.BOTH, ByteMark.DIFFERS)
         self._page_marks = marks
         self.hex_view.tint(None if self.host.plain else self.colours)
-        self._show_bytes(moment.history.address, old, content, other)
+        self._show_bytes(moment, old, content)
         self._search()
         self.query_one("#what", Caption).show_line(self._heading(moment))
         self.query_one("#sums", Caption).show_line(
             [
-                _sum_words(*moment.sums(content)),
-                *_count_words(changed, content.recovered & ~old.recovered, ~content.recovered, differs),
+                *self._sums(moment, content),
+                *count_words(changed, content.recovered & ~old.recovered, ~content.recovered, differs),
                 *self._record_words(moment),
             ]
         )
-        self.query_one("#special", Caption).show(self._special(moment))
+        self.query_one("#special", Caption).show(self._special(moment, content))
         self._show_versions(moment)
         self._show_runs(self._why_no_runs(moment))
         self._show_values()
 
-    def _show_bytes(self, base: int, old: Content, new: Content, other: Content) -> None:
-        view, marks = self.hex_view, self._page_marks
-        if self.shows is PageShows.NEW:
-            view.show_bytes(new.data, new.recovered, marks, base)
-        elif self.shows is PageShows.OLD:
-            view.show_bytes(old.data, old.recovered, marks, base)
-        elif self.shows is PageShows.DELTA:
-            view.show_bytes(old.data ^ new.data, old.recovered & new.recovered, marks, base, only_marked=True)
-        elif self.shows is PageShows.BOTH:
+    def _show_bytes(self, moment: PageMoment, old: Content, new: Content) -> None:
+        view, marks, base = self.hex_view, self._page_marks, moment.history.address
+        if self.shows is PageShows.BOTH:
             view.show_bytes(new.data, new.recovered, marks, base, left=(old.data, old.recovered))
+        elif self.both:
+            left, right = (self._bytes_of(moment, end) for end in (View.RECEIVER, View.SENDER))
+            view.show_bytes(*right, marks, base, left=left, only_marked=self.shows is PageShows.DELTA)
         else:
-            ends = (new, other) if self.session.view is View.RECEIVER else (other, new)
-            receiver, sender = ends
-            view.show_bytes(sender.data, sender.recovered, marks, base, left=(receiver.data, receiver.recovered))
+            shown_bytes = self._bytes_of(moment, self.session.view)
+            view.show_bytes(*shown_bytes, marks, base, only_marked=self.shows is PageShows.DELTA)
+        self._show_heads()
+        self._show_strip()
+
+    def _bytes_of(self, moment: PageMoment, end: View) -> tuple[Bytes, Mask]:
+        """What is shown of a view: its bytes, and which of them are known."""
+        if self.shows is PageShows.NEW:
+            new = moment.content(end)
+            return new.data, new.recovered
+        old = moment.old_content(end)
+        if self.shows is PageShows.OLD:
+            return old.data, old.recovered
+        new = moment.content(end)
+        return old.data ^ new.data, old.recovered & new.recovered
+
+    def _show_heads(self) -> None:
+        names = ("old", "new") if self.shows is PageShows.BOTH else ("receiver", "sender")
+        self.query_one("#heads", Caption).show_line(self.hex_view.heads(*names))
+
+    def _show_strip(self) -> None:
+        view = self.hex_view
+        colours = None if self.host.plain else self.colours
+        self.query_one(PageStrip).show_page(view.data, view.known, self._page_marks, view.sight, colours)
 
     def _heading(self, moment: PageMoment) -> Line:
         """The page, its record, and what is shown of it."""
@@ -220,18 +256,23 @@ class PageScreen(CaptureScreen):
         text = f" {fit(name, min(len(name), max(8, width // 4)))}:{moment.history.address:#x}"
         record = self._record(moment)
         text += f" record {record.number} {kind_word(record.kind)}" if record else " before its first record"
-        view = "" if self.shows is PageShows.ENDS else f" · {self.session.view.value} view"
-        right = f"{self.shows.value}{view} "
+        ends = "receiver | sender" if self.both else f"{self.session.view.value} view"
+        right = f"{self.shows.value} · {ends} "
         return [(fit(text, max(1, width - len(right))), "strong"), (right, "")]
 
-    def _special(self, moment: PageMoment) -> list[Line]:
-        """What findings say of this version, or nothing."""
-        found = self.session.findings.worst(moment.row) if moment.row is not None else None
-        if found is None:
+    def _special(self, moment: PageMoment, content: Content) -> list[Line]:
+        """What is special about the page, or nothing."""
+        text, shade = special(self.session, moment, content)
+        if not text:
             return []
-        text = f"{SEVERITY_MARK[found.severity]} {found.rule}: {found.message}"
-        lines: list[Line] = [[(line, SEVERITY_STYLE[found.severity])] for line in wrapped(text, self.size.width - 1)]
+        lines: list[Line] = [[(line, shade)] for line in wrapped(text, self.size.width - 1)]
         return lines[:2]
+
+    def _sums(self, moment: PageMoment, content: Content) -> Line:
+        """The sum that the record states, and whether it is the page's, at both ends where both are shown."""
+        if not self.both:
+            return [sum_words(*moment.sums(content))]
+        return sums_of_both([(end.value, moment.sums(moment.content(end))) for end in (View.RECEIVER, View.SENDER)])
 
     def _record(self, moment: PageMoment) -> Record | None:
         return self.session.record(moment.row) if moment.row is not None else None
@@ -243,18 +284,8 @@ class PageScreen(CaptureScreen):
         return [(f" · pass {record.pass_} {stage_word(record.stage)} @{record.offset:#x}", "dim")]
 
     def _show_versions(self, moment: PageMoment) -> None:
-        session = self.session
-
-        def step(version: int) -> Step | None:
-            row = int(moment.history.rows[version])
-            record = session.record(row)
-            if record is None:
-                return None
-            severity = session.findings.severity(row)
-            letter = KIND_LETTER[record.kind] + (SEVERITY_MARK[severity] if severity else "")
-            return Step(letter, KIND_STYLE.get(record.kind, ""))
-
-        self.query_one(Timeline).show_versions(len(moment.history), moment.version, step)
+        versions = len(moment.history)
+        self.query_one(Timeline).show_versions(versions, moment.version, lambda v: step_of(self.session, moment, v))
 
     def _why_no_runs(self, moment: PageMoment) -> str:
         record = self._record(moment)
@@ -285,25 +316,10 @@ class PageScreen(CaptureScreen):
 
     def _show_values(self) -> None:
         """Show what numbers and text begin at the cursor."""
-        view, caption = self.hex_view, self.query_one("#values", Caption)
-        if self.content is None or not len(view.data):
-            caption.show([])
-            return
-        here = slice(view.at, min(view.at + _VALUE_BYTES, len(view.data)))
-        known = view.known[here]
-        count = int(np.argmin(known)) if not known.all() else len(known)
-        if not count:
-            caption.show_line([(f" at {view.at:#05x}: unknown", "warning")])
-            return
-        texts = values(view.data[here][:count].tobytes())
-        if self.has_class("wide"):
-            lines: list[Line] = [[(f" {name:6}", "strong"), (text, "")] for name, text in texts]
-            caption.show([[(f" at {view.at:#05x}", "title")], *lines])
-            return
-        by_name = dict(texts)
-        names = [n for n in _NARROW_VALUES if n in by_name]
-        heads = [f" {view.at:03x} {n:6}" if n == "u8" else f"     {n:6}" for n in names]
-        caption.show([[(head, "strong"), (by_name[n], "")] for head, n in zip(heads, names, strict=True)])
+        view = self.hex_view
+        nothing = self.content is None or not len(view.data)
+        lines = [] if nothing else value_lines(view.data, view.known, view.at, self.has_class("wide"))
+        self.query_one("#values", Caption).show(lines)
 
     # -- moving ------------------------------------------------------------------------------------------------------
 
@@ -347,13 +363,50 @@ class PageScreen(CaptureScreen):
         """Show other bytes of it, in turn."""
         order = list(PageShows)
         self.shows = order[(order.index(self.shows) + 1) % len(order)]
+        if self.shows is PageShows.BOTH:
+            self.both = False
+        self._change_sides()
+
+    def action_view(self) -> None:
+        """Switch from the receiver's memory to the sender's, to both, and back."""
+        if self.both:
+            self.both, self.session.view = False, View.RECEIVER
+        elif self.session.view is View.RECEIVER:
+            self.session.view = View.SENDER
+        elif self.shows is PageShows.BOTH:
+            self.session.view = View.RECEIVER
+        else:
+            self.both = True
+        self._change_sides()
+
+    def _change_sides(self) -> None:
+        self.hex_view.scroll_together(True)
         self._lay_out()
         self.call_after_refresh(self.follow)
 
-    def action_view(self) -> None:
-        """Switch between the receiver's memory and the sender's."""
-        self.session.view = View.SENDER if self.session.view is View.RECEIVER else View.RECEIVER
-        self.follow()
+    def action_lock(self) -> None:
+        """Have the two sides scroll together, or leave the left one where it is."""
+        if not self.is_two:
+            self.host.say("one side is shown: press v for both views", "warning")
+            return
+        self.hex_view.scroll_together(not self.hex_view.locked)
+        self._show_heads()
+
+    def action_panel(self) -> None:
+        """Show or hide the values and the runs."""
+        self.panel = self.has_class("bare")
+        self._lay_out()
+        self.call_after_refresh(self.follow)
+
+    def on_hex_view_scrolled(self) -> None:
+        """Mark on the strip what is in sight."""
+        self._show_strip()
+        if not self.hex_view.locked:
+            self._show_heads()
+
+    def on_page_strip_pressed(self, event: PageStrip.Pressed) -> None:
+        """Go to that part of the page."""
+        self.hex_view.move(event.at)
 
     def action_changed(self, step: int) -> None:
         """Go to the next bytes that are changed or differ."""
@@ -443,27 +496,3 @@ class PageScreen(CaptureScreen):
         if self.content is None:
             return None
         return " ".join(f"{b:02x}" if k else "??" for b, k in zip(view.data.tolist(), view.known.tolist(), strict=True))
-
-
-def _sum_words(stated: int | None, computed: int | None) -> tuple[str, str]:
-    """The sum that a record states, and whether it is the page's."""
-    if stated is None:
-        return (f" sum {computed:#x}" if computed is not None else " sum unknown", "dim")
-    if computed is None:
-        return (f" sum stated {stated:#x}, page not fully known", "warning")
-    if stated == computed:
-        return (f" sum {stated:#x} ok", "good")
-    return (f" sum WRONG: stated {stated:#x}, computed {computed:#x}", "error")
-
-
-def _count_words(changed: Mask, first_given: Mask, unknown: Mask, differs: Mask) -> Line:
-    """How many bytes are changed, known for the first time, unknown, and not the same in both views."""
-    count = int(np.count_nonzero(changed))
-    words: list[tuple[str, str]] = [(f" · {count} changed", "changed" if count else "")]
-    if first_given.any():
-        words.append((f" · {int(np.count_nonzero(first_given))} first given", ""))
-    if unknown.any():
-        words.append((f" · {int(np.count_nonzero(unknown))} unknown", "warning"))
-    if differs.any():
-        words.append((f" · {{{int(np.count_nonzero(differs))} differ}}", "differs"))
-    return words

@@ -12,19 +12,22 @@ from ...analysis.film import CLASSES
 from ...formats.qevm import SectionType
 from ...formats.ram import DELTA_KINDS, PAGE_KINDS, Kind
 from ...model import Facts
-from ...text import shown
+from ...ram.elsewhere import MISSING
+from ...text import inert, shown
 from ...verify.receivers import Outcome
 from ...verify.rules import Severity
 from ...verify.verdict import Verdict
 from ..charts import cropped, stacked, thin
 from ..palette import Palette, style
 from ..session import Session
+from ..story import chain, in_line
 from ..widgets.lines import Line, fit
 from ..widgets.pane import Entry, Goto
 from ..words import KIND_STYLE, SEVERITY_MARK, SEVERITY_STYLE, counted, escaped, kind_word, wrapped
 
 BLOCKS_MAX = 64  # blocks that are listed. A stream can claim tens of thousands
-_CHANNELS = 8
+_LABEL_CELLS = 13  # of the label of a line about the capture
+_VALUE_LEAST = 24  # cells of its value. Where there are fewer, the label stands before it
 _CAUSES = 4
 _LABELLED = 45  # columns from which on bytes stand beside the share of a kind
 _RULES = 5
@@ -44,17 +47,25 @@ def verdict(session: Session, width: int, height: int, colours: Palette) -> list
     """What is wrong, why, and who loads it. Until that is known: how far it is."""
     if session.verdict is None:
         state = session.trouble or ("verifying: what was found until now is below" if session.complete else "reading")
-        return [([(f" {state}", "warning")], None), *_severities(session)]
+        return [([(f" {state}", "warning")], None), *_severities(session, height)]
     found = session.verdict
     entries = _text(found.summary, width, _first_wrong(session, found), "strong")
     for cause in found.causes[:_CAUSES]:
         entries += _text(f"{cause.sentence} {cause.sure.value.capitalize()}.", width, _TO_FINDINGS)
     if len(found.causes) > _CAUSES:
         entries.append(([(f" and {counted(len(found.causes) - _CAUSES, 'more cause')}", "dim")], _TO_FINDINGS))
-    entries.append(([], None))
+    entries += _story(session, found, colours)
     entries += _receivers(session, found, width, colours)
-    entries += _severities(session)
-    return entries
+    return entries + _severities(session, height)
+
+
+def _story(session: Session, found: Verdict, colours: Palette) -> list[Entry]:
+    """The chain that led to the first record whose page stays wrong, else to the first bad one."""
+    number = found.first_lasting_record or found.first_bad_record
+    row = session.table.row_of(number) if session.table is not None and number is not None else None
+    finding = None if row is None else session.findings.worst(row)
+    links = [] if finding is None else chain(finding)
+    return [([(" ", ""), *in_line(links, colours)], _row(session, number)), ([], None)] if links else [([], None)]
 
 
 def _receivers(session: Session, found: Verdict, width: int, colours: Palette) -> list[Entry]:
@@ -95,75 +106,103 @@ def _first_wrong(session: Session, found: Verdict) -> Goto:
     return _row(session, number) or _TO_FINDINGS
 
 
-def _severities(session: Session) -> list[Entry]:
+def _severities(session: Session, height: int) -> list[Entry]:
+    """How many findings there are by severity and by rule, in two lines where there is no ``height`` for more."""
     line: list[tuple[str, str | Style]] = []
     for severity in Severity:
         count = session.findings.counts[severity]
         shade = SEVERITY_STYLE[severity] if count else "dim"
         line.append((f" {SEVERITY_MARK[severity]} {counted(count, severity.value)}  ", shade))
     entries: list[Entry] = [(line, _TO_FINDINGS)]
-    rules = Counter(f.rule for f in session.findings.listed)
-    entries += [([(f" {count:7} {rule}", "dim")], _TO_FINDINGS) for rule, count in rules.most_common(_RULES)]
-    return entries
+    rules = Counter(f.rule for f in session.findings.listed).most_common(_RULES)
+    if not height and rules:
+        text = " · ".join(f"{count} {rule}" for rule, count in rules)
+        return [*entries, ([(f" {text}", "dim")], _TO_FINDINGS)]
+    return entries + [([(f" {count:7} {rule}", "dim")], _TO_FINDINGS) for rule, count in rules]
 
 
 # -- the stream --------------------------------------------------------------------------------------------------------
 
 
 def stream(session: Session, width: int, height: int, colours: Palette) -> list[Entry]:
-    """What was opened, what shows its dialect, who sent it, and whether that is all of it."""
+    """What was opened, what shows its dialect, who sent it, and whether that is all of it: all that `info` knows."""
     facts = session.facts
     if facts is None:
         return _text(escaped(session.capture.name), width)
-    source = session.capture.source
-    packed = f", packed as {source.wrapper}" if source.wrapper else ""
-    packed += f", the stream begins at {facts.start:#x}" if facts.start else ""
-    version = "no RAM section yet" if facts.ram_version is None else f"RAM section version {facts.ram_version}"
-    footers = "" if facts.footers is None else ", footers" if facts.footers else ", no footers"
-    machine = "" if facts.machine is None else f", machine {shown(facts.machine)}"
-    evidence = facts.reading.evidence
-    entries = [
-        *_text(escaped(source.name), width, None, "strong"),
-        *_text(f"{source.size or 0} bytes{packed}; {facts.page_size}-byte pages", width),
-        *_text(
-            f"QEVM version {facts.file_version}, {version}{footers}{machine}; {len(facts.sections)} sections",
-            width,
-            Goto("fields"),
-        ),
-        *_text(dialect_words(facts.reading), width, None, "strong" if evidence.name is not None else ""),
-    ]
-    for reason in evidence.reasons if evidence.name is not None else ():
-        entries += _text(f"- {reason}", width, None, "dim")
-    for line in _channels(session):
-        entries += _text(line, width)
-    entries += _state(session, facts, width)
+    entries = _state(session, facts, width)
+    pairs = session.about or _while_reading(session, facts)
+    label = ""
+    for name, value in pairs:
+        label = name or label
+        entries += _labelled(name, inert(value), width, _leads(session, label))
     return entries + _sender(session, width)
 
 
-def _channels(session: Session) -> list[str]:
-    """The other channels, a line each."""
-    found = session.capture.channels
-    if found is None:
-        return []
-    names = [(c.name, f"{len(c.packets)} packets, {c.pages} pages") for c in found.channels]
-    names += [(p.name, f"preempt, {p.pages} pages") for p in found.preempt]
-    lines = [f"channel {i}: {escaped(n)}, {w}" for i, (n, w) in zip(found.ids, names, strict=True)]
-    more = [f"and {counted(len(lines) - _CHANNELS, 'more channel')}"] if len(lines) > _CHANNELS else []
-    return [*lines[:_CHANNELS], *more]
+def _while_reading(session: Session, facts: Facts) -> list[tuple[str, str]]:
+    """What is known before all was read."""
+    source = session.capture.source
+    version = "no RAM section yet" if facts.ram_version is None else f"version {facts.ram_version}"
+    pairs = [
+        ("capture", f"{escaped(source.name)}, {source.size or 0:,} bytes"),
+        ("container", f"QEVM, file version {facts.file_version}"),
+        ("RAM section", f"{version}, pages of {facts.page_size} bytes"),
+        ("dialect", dialect_words(facts.reading)),
+    ]
+    return pairs if facts.machine is None else [*pairs, ("machine", shown(facts.machine))]
+
+
+def _labelled(label: str, value: str, width: int, where: Goto | None) -> list[Entry]:
+    """A label and its value, in as many lines as that needs."""
+    room = width - _LABEL_CELLS - 2
+    if room < _VALUE_LEAST:
+        return _text(f"{label}: {value}" if label else value, width, where)
+    lines = wrapped(value, room, "")
+    heads = [fit(label, _LABEL_CELLS), *[" " * _LABEL_CELLS] * (len(lines) - 1)]
+    return [
+        ([(f" {head} ", "dim"), (line, "")], where if i == 0 else None)
+        for i, (head, line) in enumerate(zip(heads, lines, strict=True))
+    ]
+
+
+def _leads(session: Session, label: str) -> Goto:
+    """Where a line about the capture leads, by its label."""
+    if label == "dialect" and session.table is not None and session.facts is not None:
+        seen = session.facts.reading.evidence.offset
+        row = None if seen is None else session.table.at(seen)
+        return Goto("records") if row is None else Goto("page", row)
+    if label in ("verdict", "complete", "left out", "channel"):
+        return _TO_FINDINGS
+    if label in ("physical map", "not placed", "mapped-ram", "discarded") or label.startswith("0x"):
+        return Goto("map")
+    return Goto("fields")
 
 
 def _state(session: Session, facts: Facts, width: int) -> list[Entry]:
-    """How much of the capture was read, and whether that is all of a stream."""
+    """What runs now and how far it is, and what would help where something is damaged or missing."""
+    entries: list[Entry] = []
     if not session.complete:
-        return _text(f"reading, {session.reached} bytes so far", width, None, "warning")
+        size = session.capture.source.size or 0
+        share = f", {100 * session.reached // size} %" if size else ""
+        entries += _text(f"reading: {session.reached:,} bytes so far{share}", width, None, "warning")
+    elif session.running is not None:
+        done = "".join(f"{name} ✓ · " for name, _, end in session.steps if end is not None)
+        entries += _text(f"{done}{session.running} …", width, None, "warning")
     if facts.damage is not None:
-        return _text(f"damaged at {facts.damage.offset:#x}: {facts.damage.message}", width, _TO_FINDINGS, "error")
-    if any(p.lost for p in facts.problems):
-        told = "not complete: channels are missing, damaged or of another migration"
-        return _text(told, width, _TO_FINDINGS, "error")
-    if facts.complete:
-        return _text("complete", width, None, "good")
-    return _text("not complete: its end is missing", width, None, "warning")
+        text = f"damaged at {facts.damage.offset:#x}: {facts.damage.message}"
+        entries += _text(text, width, _TO_FINDINGS, "error")
+    return entries + _helps(session, facts, width)
+
+
+def _helps(session: Session, facts: Facts, width: int) -> list[Entry]:
+    """What the user can do where the capture is damaged or channels are missing."""
+    entries: list[Entry] = []
+    if session.complete and facts.damage is not None and not session.capture.salvaged:
+        text = "Enter: read on after the damage (as --salvage does)"
+        entries += _text(text, width, Goto("salvage"), "linked")
+    missing = session.complete and any(p.rule == MISSING for p in facts.problems)
+    if missing:
+        entries += _text("Enter: name the files of the missing channels (--channel)", width, Goto("channels"), "linked")
+    return entries
 
 
 def _sender(session: Session, width: int) -> list[Entry]:
@@ -212,29 +251,34 @@ def passes(session: Session, width: int, height: int, colours: Palette) -> list[
     room = width - 9
     if height < 6 or len(numbers) > room:
         return _passes_below(numbers, sizes, first, name, width, colours)
-    wide = max(1, min(9, room // len(numbers) - (1 if room // len(numbers) > 1 else 0)))
-    gap = 1 if room // len(numbers) > 1 else 0
+    each = room // len(numbers)
+    gap = 1 if each > 1 else 0
+    wide = max(1, min(9, each - gap))
+    starts = [i * (wide + gap) if gap else i * room // len(numbers) for i in range(len(numbers) + 1)]
+    drawn = sizes if gap else sizes[np.arange(room) * len(numbers) // room]
     total = np.sort(sizes.sum(1))[::-1]
     runs_over = len(total) > 2 and total[0] > 2 * total[1]
     top = int(total[1] * 1.05) if runs_over else int(total[0])
     longest = numbers[int(sizes.sum(1).argmax())]
-    scale = f"0 to {top} bytes" + (f"; pass {longest} has {int(total[0])} and runs over" if runs_over else "")
+    scale = f"to {_short(top)}" + (f", pass {longest} runs over: {_short(int(total[0]))}" if runs_over else "")
     legend: list[tuple[str, str | Style]] = [(f" {name}  ", "dim")]
     for kind in CLASSES:
         legend += [("■", style(getattr(colours, kind))), (f" {kind}  ", "dim")]
     entries: list[Entry] = [([*legend, (scale, "dim")], None)]
     fills = [colours.calm(getattr(colours, c)) for c in CLASSES]
-    for y, line in enumerate(stacked(sizes, fills, height - 2, max(1, top), wide, gap)):
+    for y, line in enumerate(stacked(drawn, fills, height - 2, max(1, top), wide, gap)):
         label = f"{_short(top):>7} " if y == 0 else " " * 8
         if y == 0 and runs_over:
-            cell = numbers.index(longest) * (wide + gap)
-            line = [*cropped(line, 0, cell), ("▲" * wide, style(colours.bright)), *cropped(line, cell + wide, room)]
+            place = numbers.index(longest)
+            cell, end = starts[place], starts[place + 1] - gap
+            mark = ("▲" * (end - cell), style(colours.bright))
+            line = [*cropped(line, 0, cell), mark, *cropped(line, end, room)]
         entries.append(([(label, "dim"), *line], Goto("records", first.get(longest)) if y == 0 else None))
-    axis = [" "] * min(room, len(numbers) * (wide + gap) + 4)
+    axis = [" "] * min(room, starts[-1] + 4)
     free = 0
     for i, number in enumerate(numbers):
         text = str(number)
-        place = i * (wide + gap)
+        place = starts[i]
         fits = free <= place <= len(axis) - len(text)
         if fits and (i % 5 == 0 or wide > len(text)):
             axis[place : place + len(text)] = text
@@ -317,7 +361,8 @@ def wrong_over_time(session: Session, width: int, height: int, colours: Palette)
     else:
         starts = np.arange(room) * len(level) // room
         most = np.maximum.reduceat(level, starts) if room < len(level) else level[starts]
-        end = int(level[-1])
+        told = session.verdict.pages_wrong if session.verdict is not None else None
+        end = int(level[-1]) if told is None else told  # the last part has the most at once, not the end
         head = [(f" {counted(end, 'page')} wrong at the end", style(colours.wrong if end else colours.good, bold=True))]
         head = [*head, (f", at most {int(level.max())} at once", "dim")]
         body = stacked(most[:, None], [colours.calm(colours.wrong)], tall, int(level.max()))
@@ -354,7 +399,7 @@ def devices(session: Session, width: int, height: int, colours: Palette) -> list
     facts = session.facts
     if facts is None:
         return [([(" none yet", "dim")], None)]
-    names = Counter(shown(s.owner.idstr) for s in facts.sections if s.owner is not None and s.type is SectionType.FULL)
+    names = Counter(shown(s.owner.idstr) for s in facts.sections.of_types(SectionType.FULL) if s.owner is not None)
     if not names:
         return [([(" no device section", "dim")], None)]
     words = [name if count == 1 else f"{name} x {count}" for name, count in names.items()]

@@ -17,7 +17,7 @@ from textual.binding import Binding, BindingType
 from textual.message import Message
 
 from ..palette import Palette, mixed, style
-from .lines import Line, Lines
+from .lines import Line, Lines, fit
 
 Bytes = NDArray[np.uint8]
 Mask = NDArray[np.bool_]
@@ -61,10 +61,17 @@ def _tints(colours: Palette) -> Tints:
         if mark is ByteMark.NONE:
             out.append([style(shade) for shade in shades])
         elif mark in grounds:
-            out.append([style(colours.ink if b else shades[0], grounds[mark], bool(b)) for b in range(256)])
+            out.append([style(shade, grounds[mark]) for shade in shades])
         else:
             out.append(_PLAIN[mark])
     return out
+
+
+@lru_cache(maxsize=8)
+def _brackets(colours: Palette) -> Sequence[str | Style]:
+    """The style of a bracket for each mark."""
+    bright = {ByteMark.CHANGED: colours.delta, ByteMark.DIFFERS: colours.wrong, ByteMark.BOTH: colours.healed}
+    return [style(bright[mark], None, True) if mark in bright else _STYLE[mark] for mark in ByteMark]
 
 
 def _class_of(byte: int, colours: Palette) -> str:
@@ -103,6 +110,9 @@ class HexView(Lines):
             self.view = view
             self.at = at
 
+    class Scrolled(Message):
+        """Other bytes are in sight."""
+
     def __init__(self, *, id: str | None = None) -> None:
         super().__init__(id=id)
         self.at = 0
@@ -112,13 +122,16 @@ class HexView(Lines):
         self.marks: Bytes = np.zeros(0, np.uint8)
         self.left: tuple[Bytes, Mask] | None = None
         self.only_marked = False
+        self.locked = True  # whether both columns scroll together
+        self.lag = 0  # lines by which the left column lies above the right one, while they do not
         self._tints = _PLAIN
+        self._brackets: Sequence[str | Style] = _STYLE
 
     def tint(self, colours: Palette | None) -> None:
         """Tint bytes by their class in these colours, or not at all."""
         tints = _PLAIN if colours is None else _tints(colours)
         if tints != self._tints:
-            self._tints = tints
+            self._tints, self._brackets = tints, _STYLE if colours is None else _brackets(colours)
             self.renew()
 
     def show_bytes(
@@ -159,6 +172,31 @@ class HexView(Lines):
                 return count
         return 4
 
+    @property
+    def sight(self) -> tuple[int, int]:
+        """The bytes in sight: the first, and the one after the last."""
+        top, height = self.scroll_offset.y, max(1, self.scrollable_content_region.height)
+        return top * self.per_row, (top + height) * self.per_row
+
+    def scroll_together(self, locked: bool) -> None:
+        """Have both columns scroll together, or the left one stay where it is."""
+        self.locked, self.lag = locked, 0
+        self.renew()
+
+    def heads(self, left: str, right: str) -> Line:
+        """The names of the columns, where they begin, and what the left one does when the right one scrolls."""
+        away = "before" if self.lag > 0 else "after"
+        stays = "" if self.locked else f" (stays, {abs(self.lag) * self.per_row:#x} bytes {away})"
+        return [(" " * (self.digits + 1) + fit(left + stays, 4 * self.per_row + 5) + right, "strong")]
+
+    def watch_scroll_y(self, old_value: float, new_value: float) -> None:
+        """Leave the left column where it is, where it is not locked to the right one."""
+        if self.left is not None and not self.locked:
+            self.lag += round(new_value) - round(old_value)
+            self.renew()
+        super().watch_scroll_y(old_value, new_value)
+        self.post_message(self.Scrolled())
+
     def count(self) -> int:
         """How many lines the bytes take."""
         return -(-len(self.data) // self.per_row)
@@ -171,22 +209,30 @@ class HexView(Lines):
             (f"{start if self.left is not None else self.base + start:0{self.digits}x}", "dim")
         ]
         if self.left is not None:
-            line += self._side(start, per, *self.left)
-            line.append((" :", "dim"))
+            line += self._side((row - self.lag) * per, per, *self.left)
+            line += [(" ", ""), (":", "dim") if self.lag else self._bar(start, per)]
         line += self._side(start, per, self.data, self.known)
         return line
 
+    def _bar(self, start: int, per: int) -> tuple[str, str | Style]:
+        """What stands between the columns: a bar where their bytes differ, a bright one where many do."""
+        assert self.left is not None
+        part = slice(start, start + per)
+        count = int(np.count_nonzero((self.data[part] != self.left[0][part]) & self.known[part] & self.left[1][part]))
+        if not count:
+            return ":", "dim"
+        return "▐", "error" if count > 8 or 2 * count > per else "warning"
+
     def _side(self, start: int, per: int, data: Bytes, known: Mask) -> list[tuple[str, str | Style]]:
-        values = data[start : start + per].tolist()
-        knowns = known[start : start + per].tolist()
-        marks = self.marks[start : start + per].tolist()
+        part = slice(max(0, start), max(0, start + per))
+        values, knowns, marks = data[part].tolist(), known[part].tolist(), self.marks[part].tolist()
         cursor = self.at - start
         line: list[tuple[str, str | Style]] = []
         text: list[tuple[str, str | Style]] = []
         before = ByteMark.NONE
         for i, (value, is_known, mark) in enumerate(zip(values, knowns, marks, strict=True)):
             if mark != before:
-                line.append((_OPEN[mark] if mark else _CLOSE[before], _STYLE[mark or before]))
+                line.append((_OPEN[mark] if mark else _CLOSE[before], self._brackets[mark or before]))
             else:
                 shade = self._tints[mark][0]
                 line.append((" ", shade if isinstance(shade, Style) and mark else ""))
@@ -197,7 +243,8 @@ class HexView(Lines):
             line.append(("??" if not is_known else ".." if plain else _HEX[value], shade))
             text.append(("?" if not is_known else " " if plain else _ASCII[value], shade))
         gap = per - len(values)
-        line.append((_CLOSE[before] + "   " * gap, _STYLE[before]))
+        line.append((_CLOSE[before], self._brackets[before]))
+        line.append(("   " * gap, ""))
         return [*line, (" |", "dim"), *text, (" " * gap + "|", "dim")]
 
     # -- the cursor ------------------------------------------------------------------------------------------------

@@ -1,0 +1,225 @@
+"""Measures the browser in a real pseudo-terminal: first paint, key to paint on every screen, gaps of the event loop.
+
+`python -m benchmarks.tui_keys` writes a capture of 10 million dup pages (90 MB) and one of 1.5 GB (pages, deltas, dup
+pages), opens `xbrle tui` on each, and presses keys on every screen, while it still reads and at rest, with the map
+playing at last. Key to paint is measured inside: from the moment the key's bytes are read to the end of the frame that
+shows it. A gap is the time by which a timer of 5 ms comes late: for so long the event loop did nothing else. Both are
+given in milliseconds on the clock and of the processor: the latter is what the thread that draws worked, which hangs
+less on what else the machine does. The report is one JSON object a capture. `load` is the machine's when it ended.
+"""
+
+import argparse
+import asyncio
+import fcntl
+import gc
+import json
+import os
+import pty
+import select
+import struct
+import subprocess
+import sys
+import tempfile
+import termios
+import time
+from collections import defaultdict
+from pathlib import Path
+from typing import Any, ClassVar
+
+import numpy as np
+
+from benchmarks import bounds, tui_scroll
+
+#: Keys of each screen: to move about, to change what is shown, and back.
+KEYS = {
+    "1": ["down", "pagedown", "tab", "pageup", "down"],
+    "2": ["pagedown", "pagedown", "down", "end", "home"],
+    "3": ["down", "pagedown", "right", "v", "o", "o", "left"],
+    "4": ["down", "right", "o", "plus", "minus", "less_than_sign", "greater_than_sign"],
+    "5": ["down", "pagedown", "down", "o"],
+    "6": ["down", "s", "down"],
+    "7": ["down"],
+    "8": ["down"],
+}
+_BYTES = {
+    "down": b"\x1b[B", "right": b"\x1b[C", "left": b"\x1b[D", "pagedown": b"\x1b[6~", "pageup": b"\x1b[5~",
+    "home": b"\x1b[H", "end": b"\x1b[F", "tab": b"\t", "plus": b"+", "minus": b"-", "less_than_sign": b"<",
+    "greater_than_sign": b">",
+}  # fmt: skip
+_TICK = 0.005
+_BETWEEN = 0.12  # seconds between two keys: so that each has a frame of its own
+
+
+def inside(path: str, report: str) -> None:
+    """Run the browser with its clock."""
+    from textual import events
+    from textual._time import get_time
+
+    from xbrletools import cli
+    from xbrletools.tui import app
+
+    started = float(os.environ["BENCH_STARTED"])
+    found: dict[str, Any] = {}
+    delays: dict[str, list[tuple[float, float, str]]] = defaultdict(list)
+    gaps: dict[str, list[tuple[float, float]]] = defaultdict(list)
+
+    class Clocked(app.Browser):
+        pressed: ClassVar[list[tuple[float, float, str]]] = []
+
+        def _when(self) -> str:
+            session = self.session
+            return "rest" if self.settled.is_set() else "verify" if session.complete else "scan"
+
+        def _display(self, screen: object, renderable: object) -> None:
+            super()._display(screen, renderable)  # type: ignore[arg-type]
+            found.setdefault("first_paint_s", round(time.time() - started, 2))
+            now, playing = get_time(), self.shown_screen is not None and self.shown_screen.playing
+            worked = time.thread_time()
+            for begun, work, key in self.pressed:
+                name = f"{self.current_mode} {'playing' if playing else self._when()}"
+                delays[name].append((1000 * (now - begun), 1000 * (worked - work), key))
+            self.pressed.clear()
+
+        async def on_event(self, event: events.Event) -> None:
+            work = time.thread_time()
+            await super().on_event(event)
+            if isinstance(event, events.Key):
+                self.pressed.append((event.time, work, event.key))
+
+        async def _clock(self) -> None:
+            while True:
+                begun, work = time.perf_counter(), time.thread_time()
+                await asyncio.sleep(_TICK)
+                late, worked = time.perf_counter() - begun - _TICK, time.thread_time() - work
+                gaps[f"{self.current_mode} {self._when()}"].append((1000 * worked, 1000 * late))
+
+        def on_mount(self) -> None:
+            super().on_mount()
+            self.clock = asyncio.get_running_loop().create_task(self._clock())
+
+        def grow(self) -> None:
+            super().grow()
+            if self.settled.is_set() and "settled_s" not in found:
+                found["settled_s"] = round(time.time() - started, 1)
+                Path(report + ".settled").touch()
+
+        def on_unmount(self) -> None:
+            super().on_unmount()
+            found["records"] = len(self.session)
+
+    app.Browser = Clocked  # type: ignore[misc]
+    gc.collect()
+    cli.main(["tui", "--no-cache", path])
+    found["key_to_paint_ms"] = {
+        name: {
+            "keys": len(taken),
+            "p50": _of([t for t, _, _ in taken], 50),
+            "p95": _of([t for t, _, _ in taken], 95),
+            "p95_cpu": _of([w for _, w, _ in taken], 95),
+            "worst_cpu": [round(max(w for _, w, _ in taken), 1), max((w, key) for _, w, key in taken)[1]],
+        }
+        for name, taken in sorted(delays.items())
+    }
+    found["longest_gap_ms"] = {name: round(max(late for _, late in g), 1) for name, g in sorted(gaps.items())}
+    found["longest_gap_cpu_ms"] = {name: round(max(worked for worked, _ in g), 1) for name, g in sorted(gaps.items())}
+    found["load"] = os.getloadavg()[0]
+    Path(report).write_text(json.dumps(found, indent=1))
+
+
+def _of(values: list[float], percentile: int) -> float:
+    return round(float(np.percentile(values, percentile)), 1)
+
+
+class _Pty:
+    """The browser on a terminal of 160 columns and 50 lines."""
+
+    def __init__(self, capture: Path, report: Path, folder: str) -> None:
+        self.ours, theirs = pty.openpty()
+        fcntl.ioctl(theirs, termios.TIOCSWINSZ, struct.pack("HHHH", 50, 160, 0, 0))
+        words = [sys.executable, "-m", "benchmarks.tui_keys", "--inside", str(capture), str(report)]
+        environment = os.environ | {
+            "BENCH_STARTED": str(time.time()), "XDG_STATE_HOME": folder, "TERM": "xterm-256color",
+            "COLORTERM": "truecolor",
+        }  # fmt: skip
+        self.process = subprocess.Popen(words, stdin=theirs, stdout=theirs, stderr=theirs, env=environment)
+        os.close(theirs)
+
+    def wait(self, seconds: float) -> None:
+        """Take in what is drawn."""
+        end = time.monotonic() + seconds
+        while (left := end - time.monotonic()) > 0:
+            if select.select([self.ours], [], [], left)[0]:
+                try:
+                    os.read(self.ours, 1 << 16)
+                except OSError:
+                    return
+
+    def press(self, key: str) -> None:
+        """Press a key, and wait for its frame."""
+        os.write(self.ours, _BYTES.get(key, key.encode()))
+        self.wait(_BETWEEN)
+
+    def round(self) -> None:
+        """Press the keys of every screen."""
+        for screen, keys in KEYS.items():
+            self.press(screen)
+            self.wait(0.3)
+            for key in keys:
+                self.press(key)
+
+
+def measure(capture: Path, rounds: int, folder: str) -> str:
+    """Open a capture, press keys until all is read and then some. Gives the report."""
+    report = Path(folder) / "report.json"
+    report.unlink(missing_ok=True)
+    settled = Path(f"{report}.settled")
+    settled.unlink(missing_ok=True)
+    terminal = _Pty(capture, report, folder)
+    terminal.wait(1.0)
+    until = time.monotonic() + 900
+    while not settled.exists() and time.monotonic() < until and terminal.process.poll() is None:
+        terminal.round()
+    for _ in range(rounds):
+        terminal.round()
+    terminal.press("4")
+    terminal.press("home")
+    terminal.press(" ")
+    for _ in range(40):
+        terminal.press("down")
+        terminal.press("right")
+    terminal.press(" ")
+    terminal.press("1")
+    terminal.press("q")
+    terminal.wait(3)
+    return report.read_text()
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--records", type=int, default=10_000_000)
+    parser.add_argument("--bytes", type=int, default=1_500_000_000)
+    parser.add_argument("--rounds", type=int, default=3)
+    parser.add_argument("--folder", type=Path, help="where the captures are written, and kept")
+    parser.add_argument("--only", choices=["records", "bytes"])
+    parser.add_argument("--inside", nargs=2, metavar=("CAPTURE", "REPORT"))
+    chosen = parser.parse_args()
+    if chosen.inside:
+        inside(*chosen.inside)
+        return
+    with tempfile.TemporaryDirectory() as folder:
+        where = chosen.folder or Path(folder)
+        many, large = where / "records.bin", where / "bytes.bin"
+        if chosen.only != "bytes":
+            if not many.exists():
+                tui_scroll.stream(many, chosen.records)
+            print(measure(many, chosen.rounds, folder), flush=True)
+        if chosen.only != "records":
+            if not large.exists():
+                with large.open("wb") as file:
+                    for piece, _ in bounds.Stream(bounds.REALISTIC, chosen.bytes).pieces():
+                        file.write(piece)
+            print(measure(large, chosen.rounds, folder))
+
+
+if __name__ == "__main__":
+    main()

@@ -247,6 +247,15 @@ class TestDeviceTree:
         assert placed(where, b"foo") == [(GIB, 64 * MIB, 0)]
         assert where.is_whole
 
+    def test_equal_nodes_in_the_order_of_their_names_are_held_against_what_lies_where_ram_begins(self):
+        blocks = {b"ram-node0": 32 * MIB, b"ram-node1": 32 * MIB}
+        told = tree((GIB, 32 * MIB, 0), (GIB + 32 * MIB, 32 * MIB, 1))
+        right = map_of(machines.stream(blocks, {}, {b"ram-node0": told}))
+        assert placed(right, b"ram-node1") == [(GIB + 32 * MIB, 32 * MIB, 0)]
+        wrong = map_of(machines.stream(blocks, {}, {b"ram-node1": told}))
+        assert "ram-node0 would be first and begins with zeros" in unplaced(wrong)[b"ram-node0"]
+        assert wrong.ranges == ()
+
     def test_one_that_does_not_fit_the_blocks_does_not_count(self):
         where = map_of(machines.stream({b"mach-virt.ram": 64 * MIB}, {}, {b"mach-virt.ram": tree((GIB, GIB, None))}))
         assert placed(where, b"mach-virt.ram") == [(GIB, 64 * MIB, 0)]

@@ -12,13 +12,14 @@ from ..formats import ram
 from ..formats.elf import Machine
 from ..model import Block, Stream, once
 from ..text import shown
-from . import acpi, boards, devicetree, flat, libvirt, pc, pci, plugged, virtiomem
+from . import acpi, boards, devicetree, flat, libvirt, pc, pci, plugged, reading, virtiomem
 from .draft import Draft, other
-from .layout import GIB, MIB, PhysicalMap, Range, Unplaced, covered
-from .segments import Segment, by_node, choose, fill, in_order
+from .layout import GIB, KIB, MIB, PhysicalMap, Range, Unplaced, covered
+from .segments import NODES_MAX, Segment, by_node, choose, fill, in_order
 
 LABEL = (0, 32 * MIB)  # how much longer an NVDIMM's block may be than what the guest sees of it
 DIMM_ALIGN = 2 * MIB
+FIRST = 4 * KIB  # bytes at the beginning of RAM that are looked at
 MODULES_MAX = 256  # memory modules that are looked for; machines have at most as many slots
 _RAM_AT_CONTAINER = "x-ignore-shared: the block list's offset in device memory"
 
@@ -57,11 +58,26 @@ def _board(stream: Stream) -> Draft:
         out.notes += choice.notes
         if choice.blocks is None:
             out.refused = choice.why
+        elif (elsewhere := _begins_elsewhere(stream, choice.blocks)) is not None:
+            first = shown(choice.blocks[0].name)
+            out.refused = f"{first} would be first and begins with zeros, and {shown(elsewhere)} of the same length not"
         else:
             out.origin.append(choice.why)
             out.ram = fill(segments, choice.blocks, "; ".join(out.origin))
     _roms(stream, out, board, tree)
     return out
+
+
+def _begins_elsewhere(stream: Stream, blocks: Sequence[Block]) -> bytes | None:
+    """A block as long as the first one that has bytes at its beginning, where the first one has zeros there.
+
+    Boards put firmware or their device tree where RAM begins. So names of NUMA nodes of equal length can be held
+    against it.
+    """
+    twins = [b for b in blocks[1:NODES_MAX] if b.length == blocks[0].length]
+    if not twins or any(reading.read(stream, blocks[0].name, 0, FIRST) or b"?"):
+        return None
+    return next((b.name for b in twins if any(reading.read(stream, b.name, 0, FIRST) or b"")), None)
 
 
 def _ranges(

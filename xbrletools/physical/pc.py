@@ -16,7 +16,7 @@ from ..text import shown
 from . import acpi, e820, libvirt, pci, reading, rtc
 from .draft import Draft, other
 from .layout import GIB, KIB, MIB, Range, covered
-from .segments import Segment, by_node, choose, fill, in_order
+from .segments import NODES_MAX, Segment, by_node, choose, fill, in_order
 
 ABOVE_4G = 4 * GIB
 AMD_HOLE = 0xFD00000000  # RAM of a guest with an AMD CPU that would reach this address begins at 1 TiB instead
@@ -27,7 +27,6 @@ VGA_WINDOW = (0xA0000, 0xC0000)
 LEGACY = 0xC0000  # where option ROMs begin
 SHADOW_MAX = 128 * KIB  # how much of the firmware shows below 1 MiB
 SHADOW = 64 * KIB  # how much of its copy always lies there, where a BIOS ran
-NODES_MAX = 64  # NUMA nodes whose blocks are looked into; QEMU has at most 128
 USUAL = (b"pc.ram", b"microvm.ram")
 _ONLY_PC = (*USUAL, b"pc.bios", b"isa-bios", b"system.flash0")
 

@@ -13,6 +13,7 @@ from ..model import Block
 from ..text import shown
 from .layout import Range
 
+NODES_MAX = 64  # NUMA nodes whose blocks are looked into; QEMU has at most 128
 MANY = 12  # blocks that sums are tried of
 
 _NODE = re.compile(rb"(?:/objects/)?ram-node(\d+)")

@@ -66,7 +66,7 @@ async def test_every_line_of_the_overview_that_leads_somewhere_can_be_entered() 
                         assert d.app.current_mode == where.mode
                         entered.add(where.mode)
                         await d.press("1")
-            assert entered == {"page", "findings", "fields", "records", "map"}
+            assert entered == {"page", "findings", "fields", "records", "map", "hot"}
 
 
 def test_a_thin_bar_is_as_long_as_it_may_be_and_shows_the_smallest_part() -> None:

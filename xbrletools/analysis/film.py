@@ -68,6 +68,32 @@ def film(stream: Stream) -> Film:
     return Film(rows, size, tuple(passes))
 
 
+def lives(
+    stream: Stream, pages: NDArray[np.int64], parts: int, suspect: NDArray[np.int64]
+) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+    """How often each of some pages was sent in each of ``parts`` equal parts of a stream.
+
+    ``pages`` (n,) int64 are different pages by their numbers in the whole space. Gives (n, parts, 3) int64, by
+    `CLASSES`, and (n, parts) int64: how many of those records are among ``suspect``, rows that findings call wrong.
+    """
+    order = np.argsort(pages)
+    rising, rows, start = pages[order], max(1, len(stream.records)), 0
+    sent = np.zeros((len(pages), parts, len(CLASSES)), np.int64)
+    wrong = np.zeros((len(pages), parts), np.int64)
+    for window in slices(stream.records) if len(pages) else ():
+        of = space_of(stream).pages_of(window.columns)
+        place = np.minimum(np.searchsorted(rising, of), len(pages) - 1)
+        found = np.flatnonzero(rising[place] == of)
+        line, part = order[place[found]], (found + start) * parts // rows
+        kind = window.columns.kind[found]
+        group = np.where(IS_DELTA[kind], 2, np.where(kind == Kind.DUP, 1, 0))
+        np.add.at(sent, (line, part, group), 1)
+        bad = np.isin(found + start, suspect)
+        np.add.at(wrong, (line[bad], part[bad]), 1)
+        start += len(window)
+    return sent, wrong
+
+
 def wrong_over_time(stream: Stream, suspect: NDArray[np.int64]) -> NDArray[np.int64]:
     """How many pages are wrong at once in each part of a stream, the most in each, (bins,) int64.
 

@@ -96,6 +96,10 @@ class Top:
         }[by]
         return np.lexsort((-self.bytes, -values))
 
+    def numbers(self, blocks: Sequence[int] | Ints) -> Ints:
+        """The pages' numbers among those of all blocks, (n,) int64. ``blocks`` are the first pages of the blocks."""
+        return np.asarray(np.asarray(blocks, np.int64)[self.block] + self.address // self.page_size)
+
     def sorted(self, by: Order, limit: int | None = None) -> "Top":
         """The same ranges in another order, and of those the first ``limit``."""
         return self.take(self.order(by)[:limit])

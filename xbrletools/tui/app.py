@@ -28,6 +28,7 @@ from .screens.compare import CompareScreen
 from .screens.dialogs import BookmarkList, KeyList, Question
 from .screens.fields import FieldsScreen
 from .screens.findings import FindingsScreen
+from .screens.hot import HotScreen
 from .screens.map import MapScreen
 from .screens.overview import OverviewScreen
 from .screens.page import PageScreen
@@ -48,6 +49,7 @@ SCREENS: tuple[type[CaptureScreen], ...] = (
     FieldsScreen,
     CompareScreen,
 )
+FURTHER: tuple[type[CaptureScreen], ...] = (HotScreen,)  # with a key, and not named there
 UNREADABLE = 2  # the exit status that every command has for it
 _SAID_FOR = 4  # seconds that a message stays
 _NO_SUCH_RECORD = "there is no such record"
@@ -68,7 +70,7 @@ class Browser(App[int]):
     """
     DEFAULT_MODE = SCREENS[0].MODE
     BINDINGS: ClassVar[list[BindingType]] = [
-        *(Binding(s.KEY, f"switch_mode('{s.MODE}')", f"{s.TITLE}: {s.HELP}", show=False) for s in SCREENS),
+        *(Binding(s.KEY, f"switch_mode('{s.MODE}')", f"{s.TITLE}: {s.HELP}", show=False) for s in (*SCREENS, *FURTHER)),
         Binding("full_stop", "next_record(1)", "next record with a page", show=False, key_display="."),
         Binding("comma", "next_record(-1)", "previous record with a page", show=False, key_display=","),
         Binding("colon", "goto", "go to a record, @offset or BLOCK:page", show=False, key_display=":"),
@@ -100,7 +102,7 @@ class Browser(App[int]):
         self.settled = threading.Event()
         self.left = threading.Event()
         self.entries = tuple(Entry(s.KEY, s.MODE, s.TITLE, s.SHORT or s.TITLE) for s in SCREENS)
-        for screen in SCREENS:
+        for screen in (*SCREENS, *FURTHER):
             self.add_mode(screen.MODE, partial(screen, self))
         for theme in THEMES:
             self.register_theme(theme)

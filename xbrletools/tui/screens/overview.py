@@ -50,6 +50,7 @@ class OverviewScreen(CaptureScreen):
         ("Enter", "go there"),
         ("Tab", "next pane"),
         ("n", "first wrong record"),
+        ("H", "hottest pages"),
         (":", "go to"),
         ("e", "export page"),
         ("E", "export memory"),

@@ -333,7 +333,7 @@ def hottest(session: Session, width: int, height: int, colours: Palette) -> list
     names = session.facts.names if session.facts is not None else ()
     last = max(1, int(hot.passes.max(initial=1)))
     room = max(6, width - 42)
-    entries: list[Entry] = [([(f" {'page':<24}{'sent':>6}  in which passes", "dim")], None)]
+    entries: list[Entry] = [([(f" {'page':<24}{'sent':>6}  in which passes", "dim")], Goto("hot"))]
     for i in range(min(len(hot), max(1, height - 1))):
         block, page = int(hot.block[i]), int(hot.address[i])
         name = f"{shown(names[block])}:{page:#x}" if block < len(names) else f"{page:#x}"

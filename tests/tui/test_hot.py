@@ -1,0 +1,58 @@
+"""The hottest pages: the table of `xbrle top`, with when each page was sent."""
+
+import numpy as np
+
+import xbrletools
+from xbrletools.analysis.film import CLASSES, lives
+from xbrletools.analysis.top import Order, top
+from xbrletools.formats.ram import DELTA_KINDS, Kind
+from xbrletools.tui.widgets.hotlist import PARTS, HotList
+
+from .driving import POSTED, browsing, drives, stale
+
+
+@drives
+async def test_the_hottest_pages_are_two_keys_away_and_lead_to_their_page() -> None:
+    capture = xbrletools.open(POSTED)
+    expected = top(capture.stream).sorted(Order.RESENDS)
+    for size in ((80, 24), (160, 50)):
+        async with browsing(POSTED, size) as d:
+            text = await d.press("H")
+            listed = d.widget(HotList)
+            assert [listed.place(i) for i in range(20)] == list(
+                zip(expected.block[:20].tolist(), expected.address[:20].tolist(), strict=True)
+            )
+            again = int((expected.resends > 0).sum())
+            assert f"{len(expected)} pages came, {again} of them again, in {expected.resends.sum()} resends" in text
+            assert f"{expected.resends[0]}" in text.splitlines()[4]
+            await d.press("enter")
+            assert d.app.current_mode == "page"
+            assert d.app.session.page == listed.place(0)
+
+
+@drives
+async def test_the_pages_come_in_every_order_of_top() -> None:
+    capture = xbrletools.open(POSTED)
+    async with browsing(POSTED) as d:
+        await d.press("H")
+        listed = d.widget(HotList)
+        for order in [*list(Order)[1:], Order.RESENDS]:
+            await d.press("o")
+            wanted = top(capture.stream).sorted(order, 30)
+            assert [listed.place(i)[1] for i in range(30)] == wanted.address.tolist(), order
+
+
+def test_a_life_counts_each_record_of_a_page_in_its_part_of_the_stream() -> None:
+    for capture in (xbrletools.open(POSTED), xbrletools.open(stale())):
+        stream, rows = capture.stream, len(capture.records)
+        found = top(stream).sorted(Order.BYTES, 7)
+        suspect = np.array([rows - 2, rows - 1])
+        sent, wrong = lives(stream, found.numbers(capture.space.first), PARTS, suspect)
+        for i in range(len(found)):
+            history = capture.page(capture.blocks[int(found.block[i])].name, int(found.address[i]))
+            expected = np.zeros((PARTS, len(CLASSES)), np.int64)
+            for row in history.rows.tolist():
+                kind = Kind(int(capture.records.columns.kind[row]))
+                expected[row * PARTS // rows, 2 if kind in DELTA_KINDS else int(kind is Kind.DUP)] += 1
+            assert np.array_equal(sent[i], expected)
+            assert wrong[i].sum() == np.isin(history.rows, suspect).sum()

@@ -124,3 +124,11 @@ def test_symbols_need_a_linux_guest(capsys):
     assert "VMCOREINFO" in err
     assert run(capsys, "top", XBZRLE, "--by", "owner")[0] == 2
     assert run(capsys, "top", XBZRLE, "--by", "2M", "--symbols", "vmlinux")[0] == 2
+
+
+def test_a_map_is_for_owners(capsys, tmp_path):
+    (tmp_path / "map").write_text("0 0x1000 nowhere 0\n")
+    status, _, err = run(capsys, "top", XBZRLE, "--map", tmp_path / "map")
+    assert status == 2 and "--map goes with --symbols" in err
+    status, _, err = run(capsys, "top", XBZRLE, "--symbols", "vmlinux", "--map", tmp_path / "map")
+    assert status == 2 and "the map names block nowhere" in err

@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator
 from itertools import islice
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import click
@@ -9,8 +10,9 @@ import click
 from ..analysis.cpus import cpus_of
 from ..analysis.locate import Place, locate
 from ..analysis.paging import NotMappedError, tables_of
+from ..errors import XbrleError
 from ..memory.replay import View
-from ..physical import infer
+from ..physical import given, infer
 from ..physical.layout import PhysicalMap
 from ..text import counted, some
 from . import EXIT_FINDINGS, warn
@@ -31,6 +33,29 @@ giving_cpu = click.option(
     metavar="N",
     help="Look up virtual addresses in the page tables of CPU N (default: the first CPU that uses any).",
 )
+
+
+giving_map = click.option(
+    "--map",
+    "map_file",
+    metavar="FILE",
+    help="Where RAM blocks lie: lines START LENGTH BLOCK OFFSET, or an edited OUT.json of extract (default: by "
+    "evidence in S).",
+)
+
+
+def map_from(opened: "Capture", map_file: str | None) -> PhysicalMap:
+    """Where the capture's blocks lie: by a file of the user, or by the evidence in the stream.
+
+    Raises:
+        XbrleError: the file cannot be read or does not fit, or the capture does not name its blocks.
+    """
+    if map_file is None:
+        return infer.map_of(opened.stream)
+    try:
+        return given.parse_map(Path(map_file).read_text("utf-8"), opened.stream, map_file)
+    except (OSError, UnicodeDecodeError) as error:
+        raise XbrleError(f"{map_file}: {getattr(error, 'strerror', None) or 'is not a UTF-8 text file'}") from error
 
 
 def located(opened: "Capture", address: str, cpu: int | None) -> tuple[Place, int] | None:

@@ -4,7 +4,6 @@ import json
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 import click
@@ -15,14 +14,13 @@ from ..analysis.blame import Writers
 from ..analysis.diff import Change
 from ..analysis.diffwords import sums
 from ..capture import Capture
-from ..errors import XbrleError
 from ..memory.image import Image
 from ..memory.replay import View
-from ..physical import given, infer
 from ..physical.layout import PhysicalMap
 from ..source.dumps import Dump, Form, Space, raw_at
 from ..text import counted, label, shown
 from . import EXIT_FINDINGS, hexview, warn
+from .addresses import map_from
 from .differences import BYTES, INDENT, lines_of, written
 from .output import progress, report
 from .records import Writer, writers
@@ -62,7 +60,7 @@ def show(opened: Capture, given_dump: Given, wanted: Wanted) -> int:
     status = report(opened.problems)
     block = None if wanted.block is None else opened.space.index(wanted.block)
     dump = _placed(opened, given_dump, block)
-    where = _map(opened, given_dump.map_file) if dump.space is Space.PHYSICAL else None
+    where = map_from(opened, given_dump.map_file) if dump.space is Space.PHYSICAL else None
     if where is None and given_dump.map_file is not None:
         raise click.UsageError(f"--map is for guest-physical addresses, and {dump.name} has offsets in RAM blocks")
     both = counterparts(opened.space, dump, where, block)
@@ -106,20 +104,6 @@ def _hint(opened: Capture, dump: Dump, main: int) -> None:
     if length != block.length:
         as_long = f", but it is as long as {like[0]}; to compare that: --block {like[0]}" if like else ""
         warn(f"{dump.name} is taken as a raw image of {shown(block.name)}, which has another length{as_long}")
-
-
-def _map(opened: Capture, map_file: str | None) -> PhysicalMap:
-    """Where the capture's blocks lie.
-
-    Raises:
-        XbrleError: the file cannot be read, or the capture does not name its blocks.
-    """
-    if map_file is None:
-        return infer.map_of(opened.stream)
-    try:
-        return given.parse_map(Path(map_file).read_text("utf-8"), opened.stream, map_file)
-    except (OSError, UnicodeDecodeError) as error:
-        raise XbrleError(f"{map_file}: {getattr(error, 'strerror', None) or 'is not a UTF-8 text file'}") from error
 
 
 def _of_map(where: PhysicalMap | None, both: Counterparts) -> Iterator[str]:

@@ -22,14 +22,13 @@ from ..memory.confirm import Trust
 from ..memory.image import Image, State
 from ..memory.replay import View
 from ..outputs import Target, refuse_folder
-from ..physical import given, infer
 from ..ram.elsewhere import LEFT_OUT
 from ..table.columns import PIECE
 from ..table.kinds import IS_PAGE
 from ..text import shown, size, some
 from ..verify.receivers import stop_amid_records
 from . import EXIT_FINDINGS, warn
-from .addresses import giving_cpu, kernel_spans
+from .addresses import giving_cpu, giving_map, kernel_spans, map_from
 from .options import before, examples, moment, refuse, salvaging, viewing
 from .output import progress, recovery, report
 from .saving import Output, writing
@@ -101,12 +100,7 @@ def _space(space: str | None, form: str) -> str:
     type=click.Choice(["block", "physical"]),
     help="Addresses in the output: offsets in each RAM block, or guest-physical (default: block for raw).",
 )
-@click.option(
-    "--map",
-    "map_file",
-    metavar="FILE",
-    help="Where RAM blocks lie: lines START LENGTH BLOCK OFFSET, or an edited OUT.json (default: by evidence in S).",
-)
+@giving_map
 @click.option(
     "--paging",
     is_flag=True,
@@ -297,10 +291,7 @@ def _physical(
     cpu: int | None,
 ) -> int:
     """Write guest-physical memory, and say which map was used. Returns the exit status."""
-    if map_file is None:
-        where = infer.map_of(opened.stream)
-    else:
-        where = given.parse_map(_text(map_file), opened.stream, map_file)
+    where = map_from(opened, map_file)
     spans, status = kernel_spans(opened, where, cpu, sidecar.view) if paging else ([], 0)
     said = write_physical(form, opened.stream, image, where, output.target, sidecar, unknown, output.force, spans)
     warn(f"guest-physical map from {where.origin}")
@@ -320,13 +311,6 @@ def _say_what_holds(image: Image, pieces: Sequence[Piece], trust: Trust) -> None
     recovered = length - sum(end - start for start, end in unknown_ranges(image, pieces))
     held = sum(marked_bytes(image, p, image.sum_held) for p in pieces)
     warn(recovery(recovered, length, held, trust is Trust.CHECKSUM))
-
-
-def _text(path: str) -> str:
-    try:
-        return Path(path).read_text("utf-8")
-    except (OSError, UnicodeDecodeError) as error:
-        raise XbrleError(f"{path}: {getattr(error, 'strerror', None) or 'is not a UTF-8 text file'}") from error
 
 
 def _declared(opened: Capture, name: str) -> int:

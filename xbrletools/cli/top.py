@@ -14,6 +14,7 @@ from ..capture import Capture
 from ..errors import XbrleError
 from ..text import counted, shown, size, some
 from . import warn
+from .addresses import giving_map, map_from
 from .filtering import filtering, wanted_of
 from .options import before, examples, json_lines, salvaging
 from .output import fitted, report
@@ -31,12 +32,14 @@ NOTES = 10  # lines about what of the guest cannot be read
 PASSES_SHOWN = 14  # characters
 
 
-def _usage(by: str | None, symbols: str | None) -> None:
+def _usage(by: str | None, symbols: str | None, map_file: str | None) -> None:
     _range(by or "page")
     if by == "owner" and symbols is None:
         raise click.UsageError("--by owner needs --symbols VMLINUX")
     if symbols is not None and by not in (None, "owner", "page"):
         raise click.UsageError("--symbols goes with --by owner or --by page")
+    if map_file is not None and symbols is None:
+        raise click.UsageError("--map goes with --symbols: owners are found by guest-physical addresses")
 
 
 @click.command(
@@ -69,6 +72,7 @@ def _usage(by: str | None, symbols: str | None) -> None:
     help="Name the owner of each page, for a Linux guest: process, file, slab cache or part of the kernel. VMLINUX is "
     "its kernel with debug information (needs xbrletools[symbols]).",
 )
+@giving_map
 @json_lines
 def command(
     opened: Capture,
@@ -77,6 +81,7 @@ def command(
     order: str | None,
     limit: int | None,
     symbols: str | None,
+    map_file: str | None,
     as_json: bool,
     **options: str | None,
 ) -> int:
@@ -108,7 +113,7 @@ def command(
             warn(f"there is no RAM block {shown(os.fsencode(name))}; this capture has {', '.join(names) or 'none'}")
     owners: Owners | None = None
     if by == "owner" and symbols is not None:
-        found, owners = _by_owner(opened, found, symbols)
+        found, owners = _by_owner(opened, found, symbols, map_file)
     elif length is not None:
         found = counts.ranges(found, opened.blocks, length)
     kind = counts.Order(order or ("resent" if by == "owner" else "resends"))
@@ -117,7 +122,7 @@ def command(
     if by == "owner" and owners is not None:
         owners = replace(owners, index=chosen)
     elif symbols is not None:
-        owners = _owners(opened, rows, symbols)
+        owners = _owners(opened, rows, symbols, map_file)
     when, times_status = times_of(opened)
     if as_json:
         for i in range(len(rows)):
@@ -156,19 +161,18 @@ def _range(by: str) -> int | None:
     return length
 
 
-def _owners(opened: Capture, rows: "Top", symbols: str) -> "Owners":
+def _owners(opened: Capture, rows: "Top", symbols: str, map_file: str | None) -> "Owners":
     from ..analysis.owners import owners_of
-    from ..physical.infer import map_of
 
-    return owners_of(opened.stream, map_of(opened.stream), symbols, rows.block, rows.address)
+    return owners_of(opened.stream, map_from(opened, map_file), symbols, rows.block, rows.address)
 
 
-def _by_owner(opened: Capture, found: "Top", symbols: str) -> "tuple[Top, Owners]":
+def _by_owner(opened: Capture, found: "Top", symbols: str, map_file: str | None) -> "tuple[Top, Owners]":
     """The pages that were sent again, by owner: a row for each of the owners."""
     from ..analysis.top import grouped
 
     again = found.take(found.resends.nonzero()[0])
-    owners = _owners(opened, again, symbols)
+    owners = _owners(opened, again, symbols, map_file)
     used, group = np.unique(owners.index, return_inverse=True)
     owners = replace(owners, owners=tuple(owners.owners[i] for i in used.tolist()))
     return grouped(again, group, len(used)), owners

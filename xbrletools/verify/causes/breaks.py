@@ -6,15 +6,19 @@ too many is what the grid, the first sends and the place of the next record leav
 
 from dataclasses import replace
 
-from ..cause import CauseName
+import numpy as np
+
+from ...formats.ram import Kind
+from ...ram.record import WORD
+from ..cause import CauseName, Repair
 from . import elsewhere, flips, gaps, runs
 from .case import Candidate, Case
 from .gaps import Found, Gap
-from .grid import BUFFER
+from .grid import BUFFER, fits
 from .reading import Break
 from .room import MOST, Room
 from .splices import is_foreign
-from .walker import Why
+from .walker import State, Why
 
 _SOME, _MANY = 3, 10  # deltas over bases from before a break
 _FALLS = 5e-4  # share of the weight under which a hypothesis falls
@@ -22,6 +26,7 @@ _OPEN = 0.002  # the share of the weight that is left to what no hard evidence d
 _COPIED = 0.002  # how often bytes put in or written over others are records of elsewhere, and no copy of those before
 _EXACT = 1.0  # the weight of a number of bytes that the bytes themselves confirm
 _LENGTHS = 10.0  # how much less one number of bytes weighs than all of them
+_TWICE_LEAST = 18  # bytes of two small records, from which on a span that came twice is one
 _RARELY = 0.02  # how often what was tested and found comes about by chance
 _ELSEWHERE = 0.3  # the weight of records of elsewhere, beside one damage of bytes
 _OF_BYTES = (CauseName.BYTES_MISSING, CauseName.BYTES_INSERTED, CauseName.BYTES_OVERWRITTEN)
@@ -35,6 +40,12 @@ def candidates(case: Case, index: int = 0) -> list[Candidate]:
     if not found:
         for name in flips.NAMES:
             case.falls(name, "no single bit of the headers around the break makes the walk go on")
+    if standing and any(flip.row and case.sums.fails[flip.row - 1] for flip in found):
+        why = "the sum of the record right before fails as well, which one bit behind it does not explain"
+        return [
+            *standing,
+            Candidate(CauseName.BYTES_OVERWRITTEN, len(found), why, broken.row, broken.at, onward=broken.at),
+        ]
     if len(found) == 1:
         for name in (*_OF_BYTES, CauseName.SPLICED):
             case.falls(name, "with the one bit flipped back all records follow each other in place")
@@ -43,7 +54,26 @@ def candidates(case: Case, index: int = 0) -> list[Candidate]:
         weight = _RARELY * sum(c.weight for c in standing)
         standing.append(Candidate(CauseName.BYTES_OVERWRITTEN, weight, why, broken.row, broken.at, onward=broken.at))
     standing += runs.candidates(case, broken)
-    return standing or elsewhere.candidates(case, broken) or _of_bytes(case, broken)
+    return standing or _repeated(case, broken) or elsewhere.candidates(case, broken) or _of_bytes(case, broken)
+
+
+def _repeated(case: Case, broken: Break) -> list[Candidate]:
+    """Records that came twice, where the first of them cannot follow the last: it is of another block."""
+    if broken.why not in (Why.CONTINUE, Why.ADDRESS) or broken.spot.state is not State.RECORD:
+        return []
+    added, data = case.grid.added(broken.row), case.read.data
+    rows = case.read.rows
+    starts = [broken.at]
+    if broken.row and rows.kind[broken.row - 1] == Kind.EOS:  # with the head of its section
+        starts.append(int(rows.offset[broken.row - 1]) + WORD)
+    for start in starts:
+        for size in gaps.distances(data, start):
+            whole = size >= _TWICE_LEAST and np.array_equal(data[start : start + size], data[start - size : start])
+            if whole and (added is None or fits(*added, size)):
+                why = f"{broken.why.value} at {broken.at:#x}: {size} bytes from {start:#x} on repeat those before them"
+                repair = Repair(start, size, b"", f"{why}: left out")
+                return [Candidate(CauseName.RECORDS_REPEATED, 1, why, broken.row, start, None, repair, onward=start)]
+    return []
 
 
 def _of_bytes(case: Case, broken: Break) -> list[Candidate]:

@@ -60,6 +60,9 @@ def diagnose(stream: Stream, sums_hold: bool = False) -> tuple[Cause, ...]:
 
 def decide(case: Case) -> list[Standing]:
     """The hypotheses that stand, for each damage: breaks, then records, then fields."""
+    twice = spans.sections_twice(case)
+    if twice:
+        return [twice]
     broken = case.broken
     if broken is not None:
         return _broken(case, case.read.breaks.index(broken))
@@ -68,7 +71,7 @@ def decide(case: Case) -> list[Standing]:
     for family in (evidence.page_sums, *FAMILIES):
         standing = family(case)
         if standing and family is spans.address_by_order:
-            standing = standing + spans.reordered(case)
+            standing = spans.against(case, standing, spans.reordered(case))
         if standing:
             return [standing]
     if len(case.sums.first):

@@ -17,7 +17,7 @@ from ...table.kinds import IS_DELTA, IS_PAGE
 from ..cause import CauseName, Repair
 from .case import Candidate, Case
 from .reading import GOES_ON, is_whole
-from .walker import ANY, NOTHING, Row, Spot, State, Walk, Walker
+from .walker import ANY, NOTHING, Row, Spot, State, Walk, Walker, columns_of
 
 BEFORE = 3  # records before the break whose headers are tried
 NAMES = (
@@ -58,7 +58,7 @@ def flips(case: Case, broken_at: int = 0) -> list[Flip]:
                 walk = walker.walk(spot, limit)
                 if _reaches(case, walk, limit, broken_at):
                     name = field_of(case, walk, at, bit)
-                    if name is not None:
+                    if name is not None and _in_order(case, walk, at, row):
                         found.append(Flip(at, bit, name, row + _rows_before(walk, at)))
                 window[at - spot.offset] ^= 1 << bit
     return found
@@ -71,6 +71,21 @@ def _reaches(case: Case, walk: Walk, limit: int, broken_at: int) -> bool:
     at = case.read.breaks[broken_at].at
     behind = next((row[0] for row in walk.rows if row[0] > at), walk.spot.offset)
     return behind - at < CHUNK and is_whole(walk, limit)  # a flip may not make disk data of what follows
+
+
+def _in_order(case: Case, walk: Walk, at: int, first: int) -> bool:
+    """Whether the page of the record with the bit flipped back lies between its neighbours', if these rise."""
+    if not case.order.in_force or case.read.grammar.modern:
+        return True
+    before = case.place(first) - 1
+    rows = columns_of(walk.rows)
+    carries = np.flatnonzero(IS_PAGE[rows.kind])
+    pages = case.read.space.pages_of(rows)[carries]
+    place = int(np.searchsorted(rows.offset[carries].astype(np.int64), at, side="right")) - 1
+    if not 0 <= place < len(pages) - 1 or not before >= 0:
+        return True
+    low = int(pages[place - 1]) if place else int(case.chains.pages[before])
+    return not low < int(pages[place + 1]) or low <= int(pages[place]) <= int(pages[place + 1])
 
 
 def _rows_before(walk: Walk, at: int) -> int:

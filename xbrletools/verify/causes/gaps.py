@@ -276,6 +276,18 @@ def page_without(case: Case, row: int, added: int) -> bool | None:
     return bool(fits.any()) if any_sum else None
 
 
+def distances(data: Bytes, at: int) -> list[int]:
+    """How far before ``at`` the bytes from there on stand as well, the nearest first, a few at most."""
+    anchor, start = data[at : at + _ANCHOR].tobytes(), max(0, at - _TWICE_MOST)
+    before = data[start : at + _ANCHOR - 1].tobytes()
+    out: list[int] = []
+    place = before.rfind(anchor)
+    while place >= 0 and len(out) < _FEW:
+        out.append(at - start - place)
+        place = before.rfind(anchor, 0, place + _ANCHOR - 1)
+    return out
+
+
 def came_twice(case: Case, broken: Break, gap: Gap) -> Iterator[int]:
     """How many bytes around a break are the same as those right before them: they came twice.
 
@@ -285,12 +297,8 @@ def came_twice(case: Case, broken: Break, gap: Gap) -> Iterator[int]:
     high = broken.at if gap.resumes is None else gap.resumes
     sizes = [] if gap.added is None or gap.added < _TWICE_LEAST else [gap.added]
     for at in (high, high + _TWICE_LEAST, high + case.read.page_size):
-        anchor = data[at : at + _ANCHOR].tobytes()
-        if len(set(anchor)) < _ANCHOR // 4:
-            continue
-        found = data[max(0, at - _TWICE_MOST) : at + _ANCHOR - 1].tobytes().rfind(anchor)
-        if found >= 0:
-            sizes.append(at - max(0, at - _TWICE_MOST) - found)
+        if len(np.unique(data[at : at + _ANCHOR])) >= _ANCHOR // 4:
+            sizes += distances(data, at)[:1]
     for size in dict.fromkeys(sizes):
         first, end = max(size, low - size), min(len(data), high + 2 * size)
         same = data[first:end] == data[first - size : end - size]

@@ -16,7 +16,7 @@ from .reading import Ints, Mask
 SWAP_MAX = 320  # records of a span that changed places with its neighbour
 SWEEPS_MAX = 20000  # sweeps whose ends are looked at one by one
 PAIRS_MAX = 20000  # records that can repeat others, where more are no damage's work
-REPEAT_MAX = 400  # records between a span and the one that repeats it
+REPEAT_MAX = 1 << 14  # records between a span and the one that repeats it
 LEFT_OUT = 400  # pages that a hole of today's sender can have by damage: unplugged memory leaves larger ones
 _LISTED = 64  # places that are looked at one by one
 
@@ -142,10 +142,11 @@ def repeats(chains: Chains, order: Order) -> list[tuple[int, int, int]]:
     a, b = chains.carriers[of], chains.carriers[repeat]
     alike = (rows.kind[a] == rows.kind[b]) & (rows.length[a] == rows.length[b]) & (rows.checksum[a] == rows.checksum[b])
     at = np.argsort(repeat[alike])
-    if len(at) > PAIRS_MAX:
+    of, repeat = _in_runs(of[alike][at], repeat[alike][at])
+    if len(of) > PAIRS_MAX:
         return []
     found = []
-    pairs = zip(repeat[alike][at].tolist(), of[alike][at].tolist(), strict=True)
+    pairs = zip(repeat.tolist(), of.tolist(), strict=True)
     following = {i: j for i, j in pairs if _same(chains, int(chains.carriers[j]), int(chains.carriers[i]))}
     done: set[int] = set()
     for i, j in following.items():
@@ -158,6 +159,15 @@ def repeats(chains: Chains, order: Order) -> list[tuple[int, int, int]]:
         if count >= i - j and not (i - j == 1 and order.starts[i]):
             found.append((j, i, i - j))
     return found
+
+
+def _in_runs(of: Ints, repeat: Ints) -> tuple[Ints, Ints]:
+    """Those pairs, rising by ``repeat``, that follow each other at one distance for at least as many as that."""
+    begins = np.ones(len(of), bool)
+    begins[1:] = (np.diff(of) != 1) | (np.diff(repeat) != 1)
+    run = np.cumsum(begins) - 1
+    kept = np.bincount(run)[run] >= repeat - of if len(of) else begins
+    return of[kept], repeat[kept]
 
 
 def _same(chains: Chains, a: int, b: int) -> bool:

@@ -7,6 +7,7 @@ from dataclasses import replace
 
 import numpy as np
 
+from ...arrays import overlapped
 from ...ram.record import WORD
 from ..cause import CauseName, Repair
 from . import order
@@ -16,12 +17,14 @@ from .grid import BUFFER
 from .reading import Ints
 from .values import segment
 
+_SECTIONS_MAX = 4  # sections in a row that came twice
 _PLACES_MAX = 8  # odd places whose record is tried at other addresses
 _MOVES_MAX = 1500  # records at other pages that are tried
 _PAGES_MAX = 16  # pages that an odd record is tried at
 _RARE = 0.03  # of overwritten addresses: those that one bit puts right
 _MOVED_HERE = 0.05  # of records that come twice: those that changed places
 _NEAR = 1 << 17  # bytes of two spans that changed places, up to which that is certain
+_EQUAL = 0.7  # how often spans that changed places have as many records
 _CHAINS_MAX = 6
 _LOOKED = 400  # pages left out that are looked for
 _TURNS = (0, -1, 1, -2, -3, -4, 2)  # of the grid
@@ -218,6 +221,31 @@ def repeated(case: Case) -> list[Candidate]:
     return []
 
 
+def sections_twice(case: Case) -> list[Candidate]:
+    """Sections with records of pages, a few at most, that are the same as those right before them."""
+    read, rows = case.read, case.read.rows
+    starts = np.array([section.offset for section in read.stream.sections], np.int64)
+    carriers = rows.offset[case.chains.carriers].astype(np.int64)
+    for count in range(1, _SECTIONS_MAX + 1):
+        first, again = starts[:-count], starts[count:]
+        size = again - first
+        held = np.searchsorted(carriers, again) - np.searchsorted(carriers, first)
+        fits = np.flatnonzero((held > 0) & (again + size <= len(read.data)) & (size >= WORD))
+        if not len(fits):
+            continue
+        heads = [overlapped(read.data, places[fits], np.dtype(">u8")) for places in (first, again)]
+        for i in fits[heads[0] == heads[1]].tolist():
+            start, low, end = int(again[i]), int(first[i]), int(again[i] + size[i])
+            if not (read.data[start:end] == read.data[low:start]).all():
+                continue
+            why = f"{count} sections from {start:#x} on repeat the {start - low} bytes before them"
+            row = int(np.searchsorted(rows.offset.astype(np.int64), start))
+            explains = tuple(range(row, int(np.searchsorted(rows.offset.astype(np.int64), end))))
+            repair = Repair(start, start - low, b"", f"{why}: left out")
+            return [Candidate(CauseName.RECORDS_REPEATED, 1, why, row, start, None, repair, explains, start)]
+    return []
+
+
 def _rows_of(case: Case, place: int, count: int) -> tuple[int, ...]:
     return tuple(case.chains.carriers[place : place + count].tolist())
 
@@ -239,11 +267,44 @@ def reordered(case: Case) -> list[Candidate]:
     data = case.read.data
     repair = Repair(low, high - low, bytes(data[middle:high]) + bytes(data[low:middle]), f"{why}: exchanged")
     row, explains = int(case.chains.carriers[first]), _rows_of(case, first, end - first)
-    there = Candidate(CauseName.RECORDS_REORDERED, 1, why, row, low, None, repair, explains)
+    there = Candidate(
+        CauseName.RECORDS_REORDERED, _likely(second - first, end - second), why, row, low, None, repair, explains
+    )
     if high - low <= _NEAR and not case.read.grammar.modern:
         return [there]
     why += "; so they can where what follows is of elsewhere"
-    return [replace(there, repair=None), Candidate(CauseName.SPLICED, 0.1, why, row, low, onward=low)]
+    return [replace(there, repair=None), Candidate(CauseName.SPLICED, 0.1 * there.weight, why, row, low, onward=low)]
+
+
+def against(case: Case, address: list[Candidate], reordered_: list[Candidate]) -> list[Candidate]:
+    """What stands, where one bit of an address and an exchange both put the order right.
+
+    Records of different pages that change places leave the sums of their pages as they are. A bit of an address is one
+    of a few, a record that changed places with so many others is one of many.
+    """
+    exchanged = [c for c in reordered_ if c.name is CauseName.RECORDS_REORDERED]
+    if not exchanged:
+        return address
+    if any(_healed(case, candidate) for candidate in address):
+        case.falls(CauseName.RECORDS_REORDERED, "sums fail that hold with one bit of the address put right")
+        return address
+    bits = len(address_bits(case))
+    return [replace(c, weight=c.weight / bits) for c in address] + reordered_
+
+
+def _healed(case: Case, address: Candidate) -> bool:
+    """Whether sums fail that hold with one bit of the address put right."""
+    if address.row is None or address.offset is None or address.bit is None or address.name is not CauseName.ADDRESS:
+        return False
+    word_end = int(case.read.rows.offset[address.row]) + WORD - 1
+    to = other_page(case, address.row, address.bit + 8 * (word_end - address.offset))
+    return to is not None and moved(case, address.row, to)[0] > 0
+
+
+def _likely(first: int, second: int) -> float:
+    """How likely spans of so many records change places: small ones are, as many on both sides are."""
+    same = _EQUAL if first == second else 1 - _EQUAL
+    return same / (first * second)
 
 
 def hole_fits(case: Case, due: int, page: int, place: int) -> float | None:

@@ -7,9 +7,11 @@ that a delta could have carried never occurs.
 import math
 from dataclasses import replace
 
-from ..cause import CauseName
+import numpy as np
+
+from ..cause import CauseName, Repair
 from .case import Candidate, Case
-from .grid import BUFFER
+from .grid import BUFFER, Shift, fits
 from .room import MOST, lost
 from .spans import hole_fits, in_other_block, soon
 
@@ -19,6 +21,8 @@ _LEAST = 20  # PAGEs of cached pages that a sender's choices are judged by
 _ELSEWHERE = 0.3  # the weight of records of elsewhere, beside missing ones
 _FALLS = 5e-4  # share of the weight under which a hypothesis falls
 _LOG = math.log(MOST)
+_SECTION_LEAST = 64  # bytes of a section with records
+_RARE = 0.03  # how often a section without records is the same as the one before it
 _RECORD_LEAST = 42  # bytes of a delta with its header
 
 
@@ -100,7 +104,7 @@ def missing_first_sends(case: Case) -> list[Candidate]:
         return [Candidate(name, 1, why, row, offset, onward=offset) for name in names]
     if len(walk.holes) > 1:
         why += f", and {len(walk.holes) - 1} more holes follow"
-        return [missing, Candidate(CauseName.SPLICED, 1, why, row, offset, onward=offset)]
+        return [missing, Candidate(CauseName.SPLICED, 1.0 if fit is None else fit, why, row, offset, onward=offset)]
     if crossing[0] >= _SOME:
         case.falls(CauseName.SPLICED, f"{crossing[0]} deltas over bases from before the hole hold")
         return [missing]
@@ -126,6 +130,10 @@ def shifted(case: Case) -> list[Candidate]:
     why = f"between {low:#x} and {high:#x} the grid of 32 KiB has moved by {shift.low} to {shift.high} bytes"
     row = max(shift.after, 0)
     missing = Candidate(CauseName.RECORDS_MISSING, 1, why, row, low, onward=low)
+    twice = _section_twice(case, shift)
+    if twice is not None:
+        return twice
+    case.falls(CauseName.RECORDS_REPEATED, "no span of records and no section is the same as the one before it")
     if holds >= _SOME:
         case.falls(CauseName.SPLICED, f"{holds} deltas over bases from before hold, {fails} fail")
         return [missing]
@@ -135,3 +143,27 @@ def shifted(case: Case) -> list[Candidate]:
         replace(missing, weight=lost(case.read, shift.low, shift.high), why=said),
         Candidate(CauseName.SPLICED, chance, said, row, low, onward=low),
     ]
+
+
+def _section_twice(case: Case, shift: Shift) -> list[Candidate] | None:
+    """A section that repeats the one right before it, of as many bytes as the grid has moved by. None for none."""
+    read, rows = case.read, case.read.rows
+    low, high = int(rows.offset[max(shift.after, 0)]), int(rows.offset[shift.before])
+    for section in read.stream.sections:
+        end = section.end
+        size = 0 if end is None else end - section.offset
+        if end is None or not low <= section.offset <= high or not fits(shift.low, shift.high, size):
+            continue
+        if not 0 < size <= section.offset or not np.array_equal(
+            read.data[end - size : end], read.data[end - 2 * size : end - size]
+        ):
+            continue
+        why = f"the {size} bytes from {section.offset:#x} on, a section, are the same as those before them"
+        repair = Repair(section.offset, size, b"", f"{why}: left out")
+        row = int(np.searchsorted(rows.offset.astype(np.int64), section.offset))
+        there = Candidate(CauseName.RECORDS_REPEATED, 1, why, row, section.offset, None, repair)
+        if size >= _SECTION_LEAST:
+            return [there]
+        why = f"{why}; a loss of records can move the grid by as much"
+        return [replace(there, repair=None), replace(there, name=CauseName.RECORDS_MISSING, weight=_RARE, why=why)]
+    return None

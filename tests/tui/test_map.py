@@ -9,13 +9,17 @@ from hypothesis import strategies as st
 
 import xbrletools
 from tests.building import PAGE, page, patterned, stream, zero
+from tests.scan.test_mapped_ram import CONTENT, mapped_file
 from tests.scan.test_today import _discard as discard
 from xbrletools.analysis.film import film
 from xbrletools.formats.ram import Kind
+from xbrletools.memory.blockstate import BlockRecords
 from xbrletools.tui.app import Browser
 from xbrletools.tui.mapvalues import Shows, entropy, levels
-from xbrletools.tui.palette import STEPS
+from xbrletools.tui.palette import DARK, STEPS
 from xbrletools.tui.screens.map import MapScreen
+from xbrletools.tui.waterfall import drawn as fall_of
+from xbrletools.tui.waterfall import waterfall
 from xbrletools.tui.widgets.filmbar import FilmBar
 from xbrletools.tui.widgets.heat import GUTTER, Heat, fitted
 
@@ -82,7 +86,7 @@ async def test_it_opens_at_the_end_and_what_cells_show_goes_round() -> None:
         text = await d.press("4")
         assert d.app.session.row == len(d.app.session) - 1
         assert "cells show versions" in text
-        for shows in (Shows.KIND, Shows.AGE, Shows.ENTROPY, Shows.VERSIONS):
+        for shows in (Shows.KIND, Shows.AGE, Shows.ENTROPY, Shows.PASSES, Shows.VERSIONS):
             assert f"cells show {shows.value}" in await d.press("o")
 
 
@@ -98,6 +102,70 @@ async def test_the_entropy_is_that_of_the_page_s_bytes_at_the_moment() -> None:
         sent = values != NEVER
         assert sent.any()
         assert np.array_equal(values[sent], FIRST + step[sent])
+
+
+@drives
+async def test_below_the_map_stands_what_each_pass_sent_and_where_it_left_a_page_wrong() -> None:
+    capture = xbrletools.open(POSTED)
+    table = capture.records
+    async with browsing(POSTED, (160, 50)) as d:
+        text = await d.press("4", "o", "o", "o", "o")
+        assert "cells show passes" in text
+        made = d.app.screen._map
+        of_block = table.is_page & (table.columns.block == made.block)
+        passes = table.pass_[of_block]
+        assert made.fall.sent.sum(1).tolist() == np.bincount(passes)[1:].tolist()
+        parts = made.fall.sent.shape[1]
+        part = table.columns.address[of_block].astype(np.int64) // 4096 * parts // made.records.pages
+        for number in (1, int(passes.max())):
+            counts = np.bincount(part[passes == number], minlength=parts)
+            assert made.fall.sent[number - 1].tolist() == counts.tolist()
+        assert not made.fall.wrong.any()
+        shown = [x for x in text.splitlines() if x.startswith(" pass ")]
+        assert len(shown) == -(-int(passes.max()) // 2)
+        assert "╷0x0" in text
+    async with browsing(stale()) as d:
+        await d.press("4", "o", "o", "o", "o")
+        assert np.argwhere(d.app.screen._map.fall.wrong).tolist() == [[2, 0], [2, 1]]
+
+
+@given(st.integers(1, 700), st.integers(1, 700), st.integers(1, 30), st.integers(20, 300))
+def test_a_waterfall_shows_every_record_once_however_many_passes_and_pages(
+    pages: int, passes: int, height: int, width: int
+) -> None:
+    rng = np.random.default_rng(pages * 1000 + passes)
+    count = 500
+    page_of = rng.integers(0, pages, count).astype(np.int32)
+    number = np.sort(rng.integers(1, passes + 1, count)).astype(np.uint32)
+    nothing = np.zeros(0, np.int32)
+    records = BlockRecords(pages, np.arange(count), page_of, *(nothing for _ in range(4)), np.zeros(0, np.int64))
+    fall = waterfall(records, number, np.zeros(count + 1, np.uint8))
+    assert fall.sent.sum() == count
+    assert max(fall.sent.shape) <= 256
+    assert (fall.first[:1] == 1).all()
+    for plain in (False, True):
+        lines = fall_of(fall, 4096, (width, height), DARK, plain, 1)
+        assert len(lines) <= max(2, height)
+        told = ["".join(text for text, _ in line) for line in lines[1:]]
+        assert sum(int(x.rstrip("━").split()[-1].replace(",", "")) for x in told) == count
+
+
+@drives
+async def test_a_page_that_is_zero_by_the_bitmap_is_not_called_not_sent() -> None:
+    async with browsing(mapped_file()) as d:
+        text = await d.press("4")
+        given = [i for name, i in CONTENT if name == b"pc.ram"]
+        values = d.widget(Heat).values
+        assert np.flatnonzero(values >= FIRST).tolist() == given
+        assert (np.delete(values, given) == ONCE).all()
+        text = await d.press("home", "right")
+        assert "page 0x1000: zero by the bitmap" in text
+        assert "not sent until now" not in text
+        assert "zero by the bitmap" in (await d.press("enter")).splitlines()[2]
+        await d.press("4", "o")
+        assert d.widget(Heat).scale.letters[1] == "0"
+    async with browsing(mapped_file(end=b"")) as d:  # the bitmaps are written last: nothing is known to be zero
+        assert "zero by" not in await d.press("4", "home", "right")
 
 
 def test_entropy_counts_bytes() -> None:

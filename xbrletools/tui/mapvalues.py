@@ -6,10 +6,15 @@ from enum import Enum
 import numpy as np
 from numpy.typing import NDArray
 
+from ..arrays import reserve
 from ..formats.ram import Kind
 from ..memory.blockstate import NEVER, BlockRecords, Playhead, State
 from ..memory.lapses import Lapses
+from ..memory.mapped import zeros
+from ..memory.moments import space_of
+from ..model import Stream
 from .palette import STEPS, Palette
+from .waterfall import Waterfall, waterfall
 from .widgets.heat import Scale
 
 _ONCE = 1  # sent once, and that as one repeated byte
@@ -17,6 +22,7 @@ _FIRST = 2  # the lowest number of the ramp
 _UNKNOWN = _FIRST + STEPS
 _SHADES = "·:░▒▓"  # for the ramp where there is no colour
 _KINDS = (Kind.DUP, Kind.PAGE, Kind.COMPRESSED, Kind.XBRLE, Kind.XBZRLE)  # from the one that tells least
+_ZERO_WORDS = "zero by the bitmap, not in the file"
 _BITS = 8.0  # entropy of a byte at most
 
 
@@ -27,6 +33,12 @@ class Shows(Enum):
     KIND = "kind"
     AGE = "age"
     ENTROPY = "entropy"
+    PASSES = "passes"  # versions, and below the map what each pass sent
+
+    @property
+    def cells(self) -> "Shows":
+        """What the cells of the map show."""
+        return Shows.VERSIONS if self is Shows.PASSES else self
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -36,6 +48,7 @@ class BlockMap:
     ``block`` is its index and ``page_size`` the page size in bytes. ``rows`` is how many rows of the table were there
     when it was made, ``suspects`` how many of them were suspect. ``lapses`` say when pages are unknown again, and
     ``first`` is the block's first page among all. ``most`` is how often a page was sent at most, in the whole stream.
+    ``zero`` (pages,) bool are the pages that are zero by the bitmap of a mapped-ram file, None where there is none.
     """
 
     block: int
@@ -49,6 +62,8 @@ class BlockMap:
     versions: NDArray[np.uint8]
     kinds: NDArray[np.uint8]
     most: int
+    fall: Waterfall
+    zero: NDArray[np.bool_] | None = None
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -91,8 +106,13 @@ def block_map(
     suspect: NDArray[np.int64],
     lapses: Lapses,
     first: int,
+    passes: NDArray[np.uint32],
+    zero: NDArray[np.bool_] | None = None,
 ) -> BlockMap:
-    """Work out what the map of a block shows after each record. ``suspect`` (k,) int64 are the rows called wrong."""
+    """Work out what the map of a block shows after each record. ``suspect`` (k,) int64 are the rows called wrong.
+
+    ``passes`` (n,) are the passes of the records.
+    """
     states = records.states(suspect)
     most = int(records.versions.max())
     by_count = np.zeros(most + 1, np.uint8)
@@ -108,7 +128,21 @@ def block_map(
         values[lost] = trouble
         values[states == State.HEALED] = trouble + 1
         values[states == State.WRONG] = trouble + 2
-    return BlockMap(block, page_size, rows, len(suspect), records, states, lapses, first, versions, kinds, most)
+    fall = waterfall(records, passes, states)
+    return BlockMap(
+        block, page_size, rows, len(suspect), records, states, lapses, first, versions, kinds, most, fall, zero
+    )
+
+
+def zero_pages(stream: Stream, block: int) -> NDArray[np.bool_] | None:
+    """Which pages of a block are zero by the bitmap of a mapped-ram file, (pages,) bool. None where none is."""
+    pages = space_of(stream).slice(block)
+    out: NDArray[np.bool_] | None = None
+    for first, clear in zeros(stream, space_of(stream)):
+        if pages.start <= first < pages.stop and clear.any():
+            out = reserve((pages.stop - pages.start,), bool) if out is None else out
+            out[first - pages.start : first - pages.start + len(clear)] = clear
+    return out
 
 
 def values(shows: Shows, moment: Moment, bits: NDArray[np.float32] | None) -> NDArray[np.uint8]:
@@ -130,19 +164,33 @@ def values(shows: Shows, moment: Moment, bits: NDArray[np.float32] | None) -> ND
         out = np.maximum(out, trouble)
     if len(what.lapses):
         out[moment.unknown] = (len(_KINDS) + 1) if shows is Shows.KIND else _UNKNOWN
+    if what.zero is not None:
+        out[what.zero & (last == NEVER)] = _ONCE
     return np.asarray(out, np.uint8)
 
 
-def scale(shows: Shows, colours: Palette) -> Scale:
-    """What the numbers of `values` look like."""
+def scale(shows: Shows, colours: Palette, zero: bool = False) -> Scale:
+    """What the numbers of `values` look like.
+
+    With ``zero``, some pages are zero by a bitmap. Such a capture does not have dup pages.
+    """
     trouble = (colours.unknown, colours.healed, colours.wrong)
     if shows is Shows.KIND:
         kinds = (colours.dup, colours.page, colours.page, colours.delta, colours.delta)
         kind_words = ("not sent", "dup", "page", "compressed", "xbrle", "xbzrle", "unknown", "healed", "wrong")
-        return Scale((colours.never, *kinds, *trouble), ".DPCXZ?h!", kind_words)
+        if zero:
+            kinds, kind_words = (colours.once, *kinds[1:]), (kind_words[0], _ZERO_WORDS, *kind_words[2:])
+        return Scale((colours.never, *kinds, *trouble), ".0PCXZ?h!" if zero else ".DPCXZ?h!", kind_words)
     shades = "".join(_SHADES[min(len(_SHADES) - 1, i * len(_SHADES) // STEPS)] for i in range(STEPS))
-    words = ("not sent", "sent once, one repeated byte", *[""] * STEPS, "unknown", "healed", "wrong")
-    once = colours.once if shows is Shows.VERSIONS else colours.never
+    words = (
+        "not sent",
+        _ZERO_WORDS if zero else "sent once, one repeated byte",
+        *[""] * STEPS,
+        "unknown",
+        "healed",
+        "wrong",
+    )
+    once = colours.once if shows is Shows.VERSIONS or zero else colours.never
     return Scale((colours.never, once, *colours.ramp, *trouble), f" .{shades}?h!", words)
 
 

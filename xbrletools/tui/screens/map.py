@@ -15,7 +15,8 @@ from ...memory.blockstate import NEVER, Playhead, State, block_records
 from ...memory.moments import lapses_of, memory_of, space_of
 from ...memory.replay import View
 from ...text import shown
-from ..mapvalues import BlockMap, Moment, Shows, block_map, entropy, scale, values
+from ..mapvalues import BlockMap, Moment, Shows, block_map, entropy, scale, values, zero_pages
+from ..waterfall import drawn
 from ..widgets.filmbar import FilmBar
 from ..widgets.heat import Heat
 from ..widgets.lines import Caption, Line, TextLines, fit
@@ -53,6 +54,9 @@ class MapScreen(CaptureScreen):
     MapScreen #side { width: 44; display: none; border-left: vkey $panel; }
     MapScreen.wide #side { display: block; }
     MapScreen.wide #cell, MapScreen.wide #legend { display: none; }
+    MapScreen #above { height: 2fr; }
+    MapScreen #fall { height: 3fr; display: none; border-top: solid $panel; }
+    MapScreen.falls #fall { display: block; }
     """
     BINDINGS: ClassVar[list[BindingType]] = [
         Binding("space", "play", "play the migration, or pause", show=False),
@@ -61,7 +65,12 @@ class MapScreen(CaptureScreen):
         Binding("plus,equals_sign", "zoom(-1)", "zoom in", show=False, key_display="+"),
         Binding("minus", "zoom(1)", "zoom out", show=False, key_display="-"),
         Binding("0", "fit", "zoom so that the block fits", show=False),
-        Binding("o", "shows", "cells show versions, kind, age of the last change, entropy", show=False),
+        Binding(
+            "o",
+            "shows",
+            "cells show versions, kind, age, entropy; or what each pass sent",
+            show=False,
+        ),
         Binding("right_square_bracket", "block(1)", "next block", show=False, key_display="]"),
         Binding("left_square_bracket", "block(-1)", "previous block", show=False, key_display="["),
         Binding("greater_than_sign", "pass(1)", "forward to the end of a pass", show=False, key_display=">"),
@@ -85,9 +94,10 @@ class MapScreen(CaptureScreen):
     def body(self) -> ComposeResult:
         """Give what block it is, the map with a pane beside it, the chosen page, and what colours mean."""
         yield Caption(id="what")
-        with Horizontal():
+        with Horizontal(id="above"):
             yield Heat(self.colours)
             yield TextLines(id="side")
+        yield Caption(id="fall")
         yield Caption(id="cell")
         yield Caption(id="legend")
 
@@ -98,7 +108,8 @@ class MapScreen(CaptureScreen):
 
     @property
     def _look(self) -> Look:
-        return Look(self.shows, self.colours, self.heat.plain)
+        zero = self._map is not None and self._map.zero is not None
+        return Look(self.shows.cells, self.colours, self.heat.plain, zero)
 
     @property
     def heat(self) -> Heat:
@@ -178,7 +189,8 @@ class MapScreen(CaptureScreen):
             suspect = session.findings.suspect_rows()
             records = block_records(stream.records.columns, space, block)
             rows, lapses, first = len(stream.records), lapses_of(stream, View.RECEIVER), int(space.first[block])
-            made = block_map(records, block, space.page_size, rows, suspect, lapses, first)
+            passes, zero = stream.records.passes_of(records.rows), zero_pages(stream, block)
+            made = block_map(records, block, space.page_size, rows, suspect, lapses, first, passes, zero)
         except XbrleError as error:
             self.app.call_from_thread(self._say, str(error))
             return
@@ -212,9 +224,20 @@ class MapScreen(CaptureScreen):
         head.seek(what.records.upto(session.row))
         if self.shows is Shows.ENTROPY:
             self._ask_for_entropy()
-        meaning = scale(self.shows, self.colours)
-        heat.show(values(self.shows, Moment(what, head, session.row), self._bits), meaning, heat.page_size, glow)
+        meaning = scale(self.shows.cells, self.colours, what.zero is not None)
+        heat.show(values(self.shows.cells, Moment(what, head, session.row), self._bits), meaning, heat.page_size, glow)
         self._describe()
+        if self.shows is Shows.PASSES:
+            self.call_after_refresh(self._draw_fall)
+
+    def _draw_fall(self) -> None:
+        """Show what each pass sent."""
+        what, pane, record = self._map, self.query_one("#fall", Caption), self.session.record()
+        size = pane.scrollable_content_region.size
+        if what is None or not size.width:
+            return
+        now = record.pass_ if record is not None and record.pass_ is not None else 0
+        pane.show(drawn(what.fall, what.page_size, (size.width, size.height), self.colours, self.host.plain, now))
 
     def _ask_for_entropy(self) -> None:
         """Have the entropy of each page worked out at this moment, unless it was."""
@@ -287,6 +310,8 @@ class MapScreen(CaptureScreen):
         page = self.heat.page
         last = int(head.last[page])
         address = f" page {page * self.heat.page_size:#x}: "
+        if last == NEVER and what.zero is not None and what.zero[page]:
+            return [(address, "strong"), ("zero by the bitmap: the file does not hold it", "")]
         if last == NEVER:
             return [(address, "strong"), ("not sent until now", "dim")]
         record = self.session.record(int(what.records.rows[last]))
@@ -382,6 +407,7 @@ class MapScreen(CaptureScreen):
         """Have the cells show something else, in turn."""
         order = list(Shows)
         self.shows = order[(order.index(self.shows) + 1) % len(order)]
+        self.set_class(self.shows is Shows.PASSES, "falls")
         self._draw()
 
     def action_block(self, step: int) -> None:

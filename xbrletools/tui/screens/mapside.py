@@ -21,11 +21,15 @@ _LINES = "▁▂▃▄▅▆"
 
 @dataclass(frozen=True, slots=True)
 class Look:
-    """How the map is drawn: what cells show, in which colours. ``plain``: in letters instead."""
+    """How the map is drawn: what cells show, in which colours. ``plain``: in letters instead.
+
+    ``zero``: some pages are zero by a bitmap.
+    """
 
     shows: Shows
     colours: Palette
     plain: bool
+    zero: bool = False
 
     def shade(self, colour: str, bold: bool = False) -> Style:
         """A colour's style, none where letters have to do."""
@@ -34,7 +38,7 @@ class Look:
 
 def legend(what: BlockMap, look: Look, width: int) -> Line:
     """What the cells mean, in one line: the ramp first, then trouble. What does not fit is left out whole."""
-    meaning = scale(look.shows, look.colours)
+    meaning = scale(look.shows, look.colours, look.zero)
     ramp = [n for n, word in enumerate(meaning.words) if not word]
     named = [n for n, word in enumerate(meaning.words) if word]
     line: list[tuple[str, str | Style]] = []
@@ -95,7 +99,7 @@ def side(moment: Moment, page: int, look: Look, under: Line, size: tuple[int, in
 def _legend(what: BlockMap, look: Look, width: int) -> list[Line]:
     """The ramp with its numbers, and a line for each further meaning."""
     shows, colours, plain = look.shows, look.colours, look.plain
-    meaning = scale(shows, colours)
+    meaning = scale(shows, colours, look.zero)
     lines: list[Line] = []
     ramp = [n for n, word in enumerate(meaning.words) if not word]
     if ramp:
@@ -138,7 +142,10 @@ def _numbers(shows: Shows, most: int, width: int) -> str:
 
 def _histogram(versions: NDArray[np.int32], most: int, look: Look, width: int) -> list[Line]:
     """Bars of pages by versions, on a logarithmic scale."""
-    groups = [("not sent", 0, 0), *((f"{a}" if a == b else f"{a}-{b}", a, b) for a, b in _EDGES if a <= most)]
+    groups = [
+        ("no record" if look.zero else "not sent", 0, 0),
+        *((f"{a}" if a == b else f"{a}-{b}", a, b) for a, b in _EDGES if a <= most),
+    ]
     counts = np.bincount(versions, minlength=most + 1)
     sums = [int(counts[a : b + 1].sum()) for _, a, b in groups]
     room = max(4, width - 22)
@@ -158,6 +165,8 @@ def _counts(moment: Moment, look: Look) -> list[Line]:
     what, head = moment.what, moment.head
     pages, sent = what.records.pages, int((head.last != NEVER).sum())
     lines: list[Line] = [[(f" {sent}", "strong"), (f" of {pages} pages sent, by {counted(head.at, 'record')}", "dim")]]
+    if what.zero is not None:
+        lines.append([(f" {int(what.zero.sum())}", "strong"), (" are zero by the bitmap", "dim")])
     states = np.bincount(moment.states, minlength=len(State))
     trouble: list[tuple[str, str | Style]] = []
     for count, word, mark, colour in (

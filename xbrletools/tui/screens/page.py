@@ -255,7 +255,7 @@ class PageScreen(CaptureScreen):
         name, width = shown(moment.name), self.size.width
         text = f" {fit(name, min(len(name), max(8, width // 4)))}:{moment.history.address:#x}"
         record = self._record(moment)
-        text += f" record {record.number} {kind_word(record.kind)}" if record else " before its first record"
+        text += f" record {record.number} {kind_word(record.kind)}" if record else _without(moment)
         ends = "receiver | sender" if self.both else f"{self.session.view.value} view"
         right = f"{self.shows.value} · {ends} "
         return [(fit(text, max(1, width - len(right))), "strong"), (right, "")]
@@ -290,7 +290,7 @@ class PageScreen(CaptureScreen):
     def _why_no_runs(self, moment: PageMoment) -> str:
         record = self._record(moment)
         if record is None:
-            return "not sent yet"
+            return "no record: zero by the bitmap" if moment.history.is_zero else "not sent yet"
         return "the delta cannot be read" if moment.is_delta else f"{kind_word(record.kind)}: the whole page"
 
     def _show_runs(self, why_none: str) -> None:
@@ -496,3 +496,8 @@ class PageScreen(CaptureScreen):
         if self.content is None:
             return None
         return " ".join(f"{b:02x}" if k else "??" for b, k in zip(view.data.tolist(), view.known.tolist(), strict=True))
+
+
+def _without(moment: PageMoment) -> str:
+    """What is said of a page at a moment before its first record."""
+    return " zero by the bitmap, which has no record" if moment.history.is_zero else " before its first record"

@@ -127,7 +127,7 @@ async def test_the_map_tells_how_many_bytes_differ_and_what_is_known_in_one_only
         assert values[1] == STEPS + 1
         assert 0 < values[0] < values[2] <= STEPS
         assert values[3:].sum() == 0
-        assert "1 of them known in one only" in text
+        assert "2 pages changed · 1 known in one only" in text
         listed = d.widget(ChangeList)
         assert [listed.place(i)[1] for i in range(3)] == [2 * PAGE, 0, PAGE]
         assert listed.by_count

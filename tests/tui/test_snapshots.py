@@ -26,6 +26,8 @@ VIEWS: list[tuple[str, str, list[str | tuple[str, str]]]] = [
     ("findings", "posted-8m", ["5"]),
     ("fields", "posted-8m", [("colon", "2097"), "6", "j", "j"]),
     ("section", "xbzrle-16m", ["6", "s", "left_square_bracket"]),
+    ("hot", "posted-8m", ["H", "j"]),
+    ("waterfall", "posted-8m", ["4", "o", "o", "o", "o"]),
     ("compare", "posted-8m", ["8", "j", "j"]),
     ("keys", "posted-8m", ["3", "question_mark"]),
 ]
@@ -50,7 +52,7 @@ def test_screen(
         for step in path:
             await (driver.press(step) if isinstance(step, str) else driver.fill(*step))
         app.clear_notifications()
-        await asyncio.sleep(0)
+        await asyncio.sleep(0.2)  # what is worked out once the cursor rests
         await driver.settle()
 
     assert snap_compare(app, terminal_size=size, run_before=lead)

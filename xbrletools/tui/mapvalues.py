@@ -48,6 +48,7 @@ class BlockMap:
     ``block`` is its index and ``page_size`` the page size in bytes. ``rows`` is how many rows of the table were there
     when it was made, ``suspects`` how many of them were suspect. ``lapses`` say when pages are unknown again, and
     ``first`` is the block's first page among all. ``most`` is how often a page was sent at most, in the whole stream.
+    ``ends`` are the last rows of the passes over the block, (passes,) int64.
     ``zero`` (pages,) bool are the pages that are zero by the bitmap of a mapped-ram file, None where there is none.
     """
 
@@ -63,6 +64,7 @@ class BlockMap:
     kinds: NDArray[np.uint8]
     most: int
     fall: Waterfall
+    ends: NDArray[np.int64]
     zero: NDArray[np.bool_] | None = None
 
 
@@ -128,9 +130,21 @@ def block_map(
         values[lost] = trouble
         values[states == State.HEALED] = trouble + 1
         values[states == State.WRONG] = trouble + 2
-    fall = waterfall(records, passes, states)
     return BlockMap(
-        block, page_size, rows, len(suspect), records, states, lapses, first, versions, kinds, most, fall, zero
+        block,
+        page_size,
+        rows,
+        len(suspect),
+        records,
+        states,
+        lapses,
+        first,
+        versions,
+        kinds,
+        most,
+        waterfall(records, passes, states),
+        records.rows[np.flatnonzero(np.diff(passes, append=passes[-1:] + 1))],
+        zero,
     )
 
 

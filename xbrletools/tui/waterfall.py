@@ -25,10 +25,11 @@ class Waterfall:
 
     ``sent`` (passes, parts) int64 counts the records of each pass in each of equal parts of the block, ``wrong``
     (passes, parts) bool says where one of them left its page wrong. Where there are many passes, some that follow each
-    other are counted together: ``first`` (passes,) int64 is the first of them.
+    other are counted together: ``first`` (passes,) int64 is the first of them. ``last`` is the last of all.
     """
 
     pages: int
+    last: int
     first: NDArray[np.int64]
     sent: NDArray[np.int64]
     wrong: NDArray[np.bool_]
@@ -45,7 +46,7 @@ def waterfall(records: BlockRecords, passes: NDArray[np.uint32], states: NDArray
     wrong = np.zeros(groups * parts, bool)
     wrong[cell[states[:-1] == State.WRONG]] = True
     first = -(-np.arange(groups) * last // groups) + 1
-    return Waterfall(records.pages, first, sent, wrong.reshape(groups, parts))
+    return Waterfall(records.pages, last, first, sent, wrong.reshape(groups, parts))
 
 
 def drawn(
@@ -59,12 +60,11 @@ def drawn(
     most = max(1.0, float(np.log1p(counts.max(initial=0))))
     out: list[Line] = [_axis(fall, page_size, room)]
     for top in range(0, len(levels), per):
-        upto = int(first[top + per]) if top + per < len(first) else int(fall.first[-1]) + 1
+        upto = int(first[top + per]) if top + per < len(first) else fall.last + 1
         here = int(first[top]) <= now < upto
         pages = int(counts[top : top + per].sum())
-        cells: list[tuple[str, str | Style]] = [
-            (f" pass {int(first[top]):<{_GUTTER - 7}} ", "strong" if here else "dim")
-        ]
+        numbers = str(int(first[top])) if upto == int(first[top]) + 1 else f"{int(first[top])}-{upto - 1}"
+        cells: list[tuple[str, str | Style]] = [(f"{numbers:>{_GUTTER - 1}} ", "strong" if here else "dim")]
         cells += _strip(levels[top : top + per], colours, plain)
         bar = "━" * max(1 if pages else 0, round(float(np.log1p(counts[top : top + per].max())) / most * _BAR))
         out.append([*cells, (f"{pages:>{_COUNT - _BAR - 1},} ", ""), (bar, style() if plain else style(colours.page))])
@@ -122,4 +122,4 @@ def _axis(fall: Waterfall, page_size: int, room: int) -> Line:
         place, text = address * room // length, f"╷{address:#x}"
         if place + len(text) <= room:
             cells[place : place + len(text)] = text
-    return [(" " * _GUTTER + "".join(cells) + f"{'records':>{_COUNT - _BAR - 1}}", "dim")]
+    return [(f"{'passes':>{_GUTTER - 1}} " + "".join(cells) + f"{'records':>{_COUNT - _BAR - 1}}", "dim")]

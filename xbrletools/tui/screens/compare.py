@@ -406,17 +406,16 @@ class CompareScreen(CaptureScreen):
 
 def _clauses(found: Comparison, view: View) -> list[str]:
     """How much differs, what weighs most first."""
-    if not len(found):
-        out = ["nothing differs"]
-    else:
-        out = [f"{counted(len(found), 'page')} differ in {counted(int(found.count.sum()), 'byte')}"]
+    one_sided = int(np.count_nonzero(2 * found.one_sided > found.count))
+    out = [f"{counted(len(found) - one_sided, 'page')} changed" if len(found) else "nothing differs"]
+    if one_sided:
+        out.append(f"{one_sided:,} known in one only")
     if found.lacking:
         out.append(f"not all of the other capture is there: {found.lacking}")
     if found.differ:
         out.append(f"{counted(len(found.differ), 'block')} not alike in both")
-    one_sided = int(np.count_nonzero(2 * found.one_sided > found.count))
-    if one_sided:
-        out.append(f"{one_sided} of them known in one only")
+    if len(found):
+        out.append(f"{counted(int(found.count.sum()), 'byte')} in all")
     return [*out, "in the sender's view"] if view is View.SENDER else out
 
 

@@ -426,20 +426,11 @@ class MapScreen(CaptureScreen):
 
     def action_pass(self, step: int) -> None:
         """Go to the end of the next pass over this block, or of the one before."""
-        record = self.session.record()
-        if record is None:
+        if self._map is None or self._map.block != self.block:
             return
-        ends = [r for r in self._pass_ends(self.block or 0) if (r > record.row if step > 0 else r < record.row)]
-        self._go(ends[0 if step > 0 else -1] if ends else None)
-
-    def _pass_ends(self, block: int) -> list[int]:
-        """The last row of each pass over a block."""
-        table = self.session.stream().records
-        rows = np.flatnonzero((table.columns.block == block) & table.is_page)
-        passes = table.pass_[rows]
-        last = np.flatnonzero(np.diff(passes, append=passes[-1:] + 1)) if len(rows) else np.zeros(0, np.int64)
-        ends: list[int] = rows[last].tolist()
-        return ends
+        ends, row = self._map.ends, self.session.row
+        place = int(np.searchsorted(ends, row, "right")) if step > 0 else int(np.searchsorted(ends, row)) - 1
+        self._go(int(ends[place]) if 0 <= place < len(ends) else None)
 
     def action_wrong(self, step: int) -> None:
         """Go to the next wrong page."""

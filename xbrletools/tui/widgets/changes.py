@@ -63,7 +63,9 @@ class ChangeList(Lines):
     def heads(self) -> Line:
         """The names of the columns."""
         name = f"{'block':<{_NAME}}" if self._named else ""
-        return [(f" {name}{'page':>11} {'bytes':>6}  where in the page", "dim")]
+        room = self.scrollable_content_region.width - len(name) - 21
+        where = "where in the page" if room >= 17 else "where"
+        return [(f" {name}{'page':>11} {'bytes':>6}  {where}", "dim")]
 
     def line(self, row: int, width: int) -> Line:
         """A page, how many of its bytes differ, and where in it those are."""

@@ -17,10 +17,10 @@ from aiohttp import web
 
 from tests.conftest import ROOT, SAMPLES
 from xbrletools.errors import XbrleError
-from xbrletools.tui import web_session
+from xbrletools.tui import web_server, web_session
 from xbrletools.tui.serve import serve
 from xbrletools.tui.served import Served
-from xbrletools.tui.web_server import Server, is_own_name
+from xbrletools.tui.web_server import REFUSED, TAKEN, Server, is_own_name
 
 from .driving import drives
 
@@ -33,6 +33,8 @@ def show(text):
 os.write(1, b"__GANGLION__\\n")
 show(b"pid %d in %s x %s" % (os.getpid(), os.environb[b"COLUMNS"], os.environb[b"ROWS"]))
 os.write(1, b"M" + (2).to_bytes(4, "big") + b"{}")
+if "modes" in sys.argv:
+    show(b"\\x1b[?1049h")
 while True:
     kind, length = sys.stdin.buffer.read(1), int.from_bytes(sys.stdin.buffer.read(4), "big")
     content = sys.stdin.buffer.read(length)
@@ -62,9 +64,10 @@ class Client:
         async with self.client.get(address, headers=headers, allow_redirects=False) as answer:
             return answer.status, await answer.text(), answer.headers
 
-    async def connect(self, query: str = "", **headers: str) -> aiohttp.ClientWebSocketResponse:
+    async def connect(self, query: str = "", tab: str = "", **headers: str) -> aiohttp.ClientWebSocketResponse:
         headers.setdefault("Origin", self.root)
-        return await self.client.ws_connect(f"{self.home}ws{query}", headers=headers, heartbeat=None)
+        place = f"ws/{tab}" if tab else "ws"
+        return await self.client.ws_connect(f"{self.home}{place}{query}", headers=headers, heartbeat=None)
 
 
 @asynccontextmanager
@@ -201,17 +204,15 @@ class TestWhoGetsIn:
 
 class TestSessions:
     @drives
-    async def test_there_are_no_more_than_the_cap_and_the_page_says_so(self):
+    async def test_there_are_no_more_than_the_cap_and_the_page_is_told_so(self):
         async with serving(sessions=2) as client:
             one, two = await client.connect(), await client.connect()
             assert await refused(client, f"{client.home}ws", Origin=client.root) == 503
-            status, text, _ = await client.get(client.home)
-            assert (status, "2 sessions are open already" in text) == (503, True)
+            told = await (await client.connect(tab="f" * 32)).receive()
+            assert (told.data, "2 sessions are open already" in told.extra) == (REFUSED, True)
             pid = await pid_of(one)
             await one.close()
             await gone(pid)
-            while (await client.get(client.home))[0] != 200:
-                await asyncio.sleep(0.01)
             three = await client.connect()
             assert await pid_of(three)
             await two.close()
@@ -290,6 +291,105 @@ class TestSessions:
             await gone(pid)
 
 
+TAB = "0123456789abcdef" * 2
+
+
+class TestComingBack:
+    """A page that is loaded anew, or whose connection was lost, finds its session as it was."""
+
+    @drives
+    async def test_the_same_tab_gets_the_same_process_and_has_its_screen_drawn_again(self):
+        async with serving("modes") as client:
+            first = await client.connect("?width=100&height=30", tab=TAB)
+            pid = await pid_of(first)
+            await first.receive_bytes()  # until it has switched its mode on
+            await first.close()
+            async with await client.connect("?width=90&height=20", tab=TAB) as second:
+                told = [await second.receive_bytes() for _ in range(3)]
+                assert told[0] == b"\x1b[?1049h"
+                assert told[1:] == [b'M{"type": "resize", "width": 90, "height": %d}' % n for n in (19, 20)]
+                await second.send_json(["stdin", "j"])
+                assert await second.receive_bytes() == b"Dj"
+                assert Path(f"/proc/{pid}").exists()
+
+    @drives
+    async def test_a_lost_connection_is_as_good_as_a_closed_one(self):
+        async with serving() as client:
+            connection = await client.connect(tab=TAB)
+            pid = await pid_of(connection)
+            connection._response.connection.transport.abort()
+            async with await client.connect(tab=TAB) as second:
+                while await second.receive_bytes() != b'M{"type": "resize", "width": 80, "height": 24}':
+                    pass
+            assert Path(f"/proc/{pid}").exists()
+
+    @drives
+    async def test_another_tab_has_another_session(self):
+        async with serving() as client:
+            one, two = await client.connect(tab="a" * 32), await client.connect(tab="b" * 32)
+            assert await pid_of(one) != await pid_of(two)
+
+    @drives
+    async def test_a_session_that_nobody_comes_back_to_ends(self, monkeypatch):
+        monkeypatch.setattr(web_server, "LINGER", 0.1)
+        async with serving() as client:
+            connection = await client.connect(tab=TAB)
+            pid = await pid_of(connection)
+            await connection.close()
+            await gone(pid)
+
+    @drives
+    async def test_the_one_that_comes_last_has_it_and_the_other_is_told(self):
+        async with serving() as client:
+            first = await client.connect(tab=TAB)
+            pid = await pid_of(first)
+            second = await client.connect(tab=TAB)
+            told = await first.receive()
+            while told.type is aiohttp.WSMsgType.BINARY:
+                told = await first.receive()
+            assert (told.data, told.extra) == (TAKEN, "This session goes on elsewhere.")
+            assert await second.receive_bytes()
+            assert Path(f"/proc/{pid}").exists()
+
+    @drives
+    async def test_one_that_nobody_looks_at_makes_room_and_an_open_one_does_not(self):
+        async with serving(sessions=1) as client:
+            first = await client.connect(tab="a" * 32)
+            pid = await pid_of(first)
+            told = await (await client.connect(tab="b" * 32)).receive()
+            assert told.data == REFUSED
+            await first.close()
+            while (await (await client.connect(tab="c" * 32)).receive()).type is not aiohttp.WSMsgType.BINARY:
+                await asyncio.sleep(0.01)
+            await gone(pid)
+
+    @drives
+    async def test_one_whose_process_ended_is_begun_anew(self):
+        async with serving() as client:
+            first = await client.connect(tab=TAB)
+            pid = await pid_of(first)
+            await first.send_json(["stdin", "fail"])
+            while (await first.receive()).type is aiohttp.WSMsgType.BINARY:
+                pass
+            assert first.close_code == 1000
+            async with await client.connect(tab=TAB) as second:
+                assert await pid_of(second) != pid
+
+    @pytest.mark.parametrize("tab", ["x", "A" * 32, "0" * 31, "0" * 33])
+    @drives
+    async def test_a_tab_s_name_is_only_what_our_page_makes(self, tab):
+        async with serving() as client:
+            assert await refused(client, f"{client.home}ws/{tab}", Origin=client.root) == 404
+
+    @drives
+    async def test_sessions_that_wait_end_with_the_server(self):
+        async with serving() as client:
+            connection = await client.connect(tab=TAB)
+            pid = await pid_of(connection)
+            await connection.close()
+        await asyncio.wait_for(gone(pid), HANGS)
+
+
 class Links(html.parser.HTMLParser):
     """What a page names of other places, its title and its texts."""
 
@@ -358,7 +458,18 @@ class TestPages:
         async with serving(name=name) as fine, serving(name=name, check=check) as failing:
             pages = [(await client.get(client.home))[1] for client in (fine, failing)]
         plain = ["html", "head", "meta", "title", "link", "style"]
-        assert Links(pages[0]).tags == [*plain, "link", "script", "script", "body", "div", "div", "a"]
+        assert Links(pages[0]).tags == [
+            *plain,
+            "link",
+            "script",
+            "script",
+            "body",
+            "div",
+            "div",
+            "span",
+            "a",
+            "noscript",
+        ]
         assert Links(pages[1]).tags == [*plain, "body", "main", "h1", "pre", "p", "a"]
         for page in pages:
             assert not re.search("[\x1b\u202e\udcff]", page)

@@ -15,16 +15,53 @@ html, body { margin: 0; height: 100%; background: #121212; color: #e0e0e0; font:
 .textual-terminal { width: 100vw; height: 100vh; }
 main { max-width: 48em; margin: 0 auto; padding: 10vh 1em; overflow-wrap: anywhere; }
 pre { white-space: pre-wrap; }
-#ended { display: none; position: fixed; bottom: 0; width: 100%; padding: .5em 1em; background: #3a2a10; }
-.-closed #ended { display: block; }
+#state { display: none; position: fixed; bottom: 0; width: 100%; padding: .5em 1em; background: #3a2a10; }
+#state.shown { display: block; }
+#state a { display: none; }
+#state.over a { display: inline; }
 a { color: #ffb454; }
 """
 # textual.js reads the terminal's data. It opens windows for links on the screen and for downloads: neither is allowed.
+# What tells tabs apart stays when a page is loaded anew, so that its session goes on. A connection's end says why.
 _SCRIPT = """
 window.open = () => null;
+const KEY = "xbrle-tab";
+let tab = sessionStorage.getItem(KEY);
+if (!/^[0-9a-f]{32}$/.test(tab)) {
+  tab = [...crypto.getRandomValues(new Uint8Array(16))].map(b => b.toString(16).padStart(2, "0")).join("");
+  sessionStorage.setItem(KEY, tab);
+}
+function say(text, over) {
+  const state = document.querySelector("#state");
+  state.querySelector("span").textContent = text;
+  state.className = over ? "shown over" : "shown";
+}
+async function again() {
+  for (;;) {
+    say("The connection was lost. Trying again.", false);
+    await new Promise(resolve => setTimeout(resolve, 1000));
+    try {
+      if ((await fetch("icon.svg", {cache: "no-store"})).ok) return location.reload();
+      return say("This server does not know the address any more. Open the one that xbrle serve prints now.", false);
+    } catch {}
+  }
+}
+function closed(event) {
+  if (event.code == 1001) return say("The server has ended. Open the address that xbrle serve prints.", false);
+  if (event.code < 4000 && event.code != 1000) return again();
+  sessionStorage.removeItem(KEY);
+  say(event.reason || "This session has ended.", true);
+}
+window.WebSocket = class extends WebSocket {
+  constructor(...address) {
+    super(...address);
+    this.addEventListener("close", closed);
+    this.addEventListener("open", () => document.querySelector(".xterm-helper-textarea")?.focus());
+  }
+};
 addEventListener("DOMContentLoaded", () => {
   const base = location.origin.replace(/^http/, "ws") + location.pathname;
-  document.querySelector(".textual-terminal").dataset.sessionWebsocketUrl = base + "ws";
+  document.querySelector(".textual-terminal").dataset.sessionWebsocketUrl = base + "ws/" + tab;
 });
 """
 
@@ -35,7 +72,8 @@ def terminal(name: str, font_size: int) -> tuple[str, str]:
     head = f'<link rel="stylesheet" href="static/css/xterm.css"><script nonce="{nonce}">{_SCRIPT}</script>'
     head += '<script src="static/js/textual.js"></script>'
     body = f'<div id="terminal" class="textual-terminal" data-font-size="{font_size}"></div>'
-    body += '<div id="ended">This session has ended. <a href="">Start another</a></div>'
+    body += '<div id="state" role="status"><span></span> <a href="">Start another</a></div>'
+    body += "<noscript>The terminal needs scripts, which all come from here.</noscript>"
     return _page(name, head, body), nonce
 
 

@@ -13,13 +13,14 @@ import re
 import secrets
 import signal
 import socket
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Sequence
 from contextlib import suppress
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import textual_serve
-from aiohttp import WSMsgType, web
+from aiohttp import WSCloseCode, WSMsgType, web
 
 from ..errors import XbrleError
 from . import web_page
@@ -27,9 +28,11 @@ from .served import Served
 from .web_session import GRACE, WebSession
 
 HEARTBEAT = 15.0  # seconds after which a connection that does not answer is taken for gone
+LINGER = 60.0  # seconds that a session waits for its page to come back
 MESSAGE_MAX = 1 << 20
 CELLS_MAX = 1000  # of a terminal, in either direction
 FONT_SIZES = (6, 40)
+TAKEN, REFUSED = 4001, 4003  # why a connection was closed, as its page reads it
 _HOST = re.compile(r"(?:\[[0-9A-Fa-f:.]+\]|[A-Za-z0-9._-]+)(?::[0-9]{1,5})?")
 STATICS = Path(textual_serve.__path__[0]) / "static"
 ENDING = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
@@ -63,14 +66,35 @@ async def _run(server: "Server", host: str, port: int, announce: Callable[[str],
         await runner.cleanup()
 
 
+@dataclass(slots=True, eq=False)
+class _Held:
+    """A session, its work, and the connection that it has. ``leaving`` ends it where it does not have one."""
+
+    session: WebSession
+    connection: web.WebSocketResponse | None
+    running: asyncio.Task[None] | None = None
+    leaving: asyncio.Task[None] | None = None
+
+    @property
+    def is_over(self) -> bool:
+        """Whether its process has ended."""
+        return self.running is not None and self.running.done()
+
+
 class Server:
-    """Answers for one capture. ``token`` is the secret in its address."""
+    """Answers for one capture. ``token`` is the secret in its address.
+
+    A page's session outlives its connection by `LINGER`. A page that is loaded anew, or whose connection was lost,
+    finds it as it was. What connects without the name of a tab has a session only as long as it stays.
+    """
 
     def __init__(self, served: Served, host: str) -> None:
         self.token = secrets.token_urlsafe(24)
         self._served = served
         self._host = host
-        self._open: set[web.WebSocketResponse] = set()
+        self._held: dict[object, _Held] = {}
+        self._ending: set[asyncio.Task[None]] = set()
+        self._closing = False
 
     def application(self) -> web.Application:
         """What answers requests."""
@@ -80,6 +104,7 @@ class Server:
                 web.get("/", self._page),
                 web.get("/icon.svg", self._icon),
                 web.get("/ws", self._session),
+                web.get("/ws/{tab:[0-9a-f]{32}}", self._session),
                 web.static("/static", STATICS),
             ]
         )
@@ -110,9 +135,6 @@ class Server:
             return self._refused("This failed", str(error) or type(error).__name__, 500)
 
     async def _page(self, request: web.Request) -> web.Response:
-        if len(self._open) >= self._served.sessions:
-            why = f"{len(self._open)} sessions are open already. Close one, or serve with a larger --sessions."
-            return self._refused("No more sessions", why, 503)
         try:
             await asyncio.to_thread(self._served.check)
         except Exception as error:  # whatever it is, the user must see it
@@ -133,32 +155,98 @@ class Server:
         return web.Response(text=web_page.ICON, content_type="image/svg+xml")
 
     async def _session(self, request: web.Request) -> web.StreamResponse:
-        """A connection and its process. When either ends, both do."""
-        if len(self._open) >= self._served.sessions:
-            raise web.HTTPServiceUnavailable(text="No more sessions.")
+        """A connection, and the process of its session, which is there already where the tab had one before."""
+        tab = request.match_info.get("tab", "")
+        held = self._held.get(tab)
         connection = web.WebSocketResponse(heartbeat=HEARTBEAT, max_msg_size=MESSAGE_MAX)
-        self._open.add(connection)
-        session = WebSession(self._served.words, connection.send_bytes)
+        if held is not None and held.is_over:
+            held = None
+        if held is None and not self._has_room():
+            why = f"{len(self._held)} sessions are open already. Close one, or serve with a larger --sessions."
+            if not tab:
+                raise web.HTTPServiceUnavailable(text=why)
+            await connection.prepare(request)
+            await connection.close(code=REFUSED, message=why.encode())
+            return connection
+        key: object = tab or connection
+        held = self._held[key] = held or _Held(WebSession(self._served.words), None)
+        before, held.connection = held.connection, connection
         try:
             await connection.prepare(request)
+            if before is not None:
+                with suppress(Exception):
+                    await asyncio.wait_for(before.close(code=TAKEN, message=b"This session goes on elsewhere."), GRACE)
             size = [_bounded(request.query.get(name), 1, CELLS_MAX, n) for name, n in (("width", 80), ("height", 24))]
-            shown = asyncio.create_task(session.run(*size))
-            typed = asyncio.create_task(_obey(connection, session))
-            _, left = await asyncio.wait((shown, typed), return_when=asyncio.FIRST_COMPLETED)
-            for task in left:
-                task.cancel()
-            await asyncio.gather(shown, typed, return_exceptions=True)
+            await self._converse(held, connection, size)
         finally:
-            await session.stop()
-            self._open.discard(connection)
+            if held.connection is connection:
+                held.connection = None
+                await self._left(key, held, lingers=bool(tab))
             with suppress(Exception):  # the other side may be gone
                 await connection.close()
         return connection
 
+    async def _converse(self, held: _Held, connection: web.WebSocketResponse, size: Sequence[int]) -> None:
+        """Show a session in a connection, until either ends."""
+        if held.leaving is not None:
+            held.leaving.cancel()
+        held.session.attach(connection.send_bytes)
+        if held.running is None:
+            held.running = asyncio.create_task(held.session.run(*size))
+        else:
+            with suppress(OSError, TimeoutError):  # its process is about to end
+                await held.session.redraw(*size)
+        typed = asyncio.create_task(_obey(connection, held.session))
+        await asyncio.wait((held.running, typed), return_when=asyncio.FIRST_COMPLETED)
+        typed.cancel()
+        await asyncio.gather(typed, return_exceptions=True)
+
+    async def _left(self, key: object, held: _Held, lingers: bool) -> None:
+        """End a session that does not have a connection any longer, at once or after a while."""
+        held.session.detach()
+        if lingers and not held.is_over and held.running is not None and not self._closing:
+            held.leaving = asyncio.create_task(self._linger(key, held))
+        else:
+            await self._end(key, held)
+
+    async def _linger(self, key: object, held: _Held) -> None:
+        with suppress(asyncio.CancelledError):
+            await asyncio.wait((held.running,) if held.running else (), timeout=LINGER)
+            if held.connection is None:
+                await self._end(key, held)
+
+    async def _end(self, key: object, held: _Held) -> None:
+        """Have a session's process end, and forget it."""
+        try:
+            await held.session.stop()
+            if held.running is not None:
+                held.running.cancel()
+                await asyncio.gather(held.running, return_exceptions=True)
+        finally:
+            if self._held.get(key) is held:
+                del self._held[key]
+
+    def _has_room(self) -> bool:
+        """Whether one more session may begin. Where there are too many, one that nobody looks at makes room."""
+        if len(self._held) < self._served.sessions:
+            return True
+        waiting = [(k, h) for k, h in self._held.items() if h.leaving is not None and h.connection is None]
+        if not waiting:
+            return False
+        key, held = waiting[0]
+        del self._held[key]
+        self._ending.add(ending := asyncio.create_task(self._end(key, held)))
+        ending.add_done_callback(self._ending.discard)
+        return True
+
     async def _close(self, _: web.Application) -> None:
-        for connection in list(self._open):
+        self._closing = True
+        for key, held in list(self._held.items()):
             with suppress(Exception):
-                await connection.close()
+                if held.connection is not None:
+                    await held.connection.close(code=WSCloseCode.GOING_AWAY)
+                else:
+                    await self._end(key, held)
 
 
 async def _obey(connection: web.WebSocketResponse, session: WebSession) -> None:

@@ -8,6 +8,7 @@ import asyncio
 import contextlib
 import json
 import os
+import re
 import signal
 import sys
 from asyncio.subprocess import PIPE, Process
@@ -17,18 +18,24 @@ from ..text import inert
 
 GRACE = 2.0  # seconds that a process may take to end when it is asked to
 SAID_MAX = 1 << 14  # bytes of its standard error that are shown
+SETTLING = 0.3  # seconds between two sizes, so that the process sees both
 _BEGIN = b"__GANGLION__\n"
+_MODES = re.compile(rb"\x1b\[\?(\d+)([hl])")  # what switches the terminal's modes
 # Becomes the command in its arguments, which the kernel then kills (PR_SET_PDEATHSIG, SIGKILL) when the server is gone.
 _BECOME = "import ctypes, os, sys; ctypes.CDLL(None).prctl(1, 9); os.execv(sys.argv[1], sys.argv[1:])"
 _UNTIL_PARENT_ENDS = (sys.executable, "-I", "-S", "-c", _BECOME)
 
 
-class WebSession:
-    """The process of one connection. ``send`` takes what its terminal gets."""
+Send = Callable[[bytes], Awaitable[None]]
 
-    def __init__(self, words: Sequence[str], send: Callable[[bytes], Awaitable[None]]) -> None:
+
+class WebSession:
+    """The process of one session. What its terminal gets goes to the connection that it has, else nowhere."""
+
+    def __init__(self, words: Sequence[str]) -> None:
         self._words = words
-        self._send = send
+        self._send: Send | None = None
+        self._modes: dict[bytes, bytes] = {}
         self._process: Process | None = None
         self._said = b""
 
@@ -62,7 +69,23 @@ class WebSession:
             listening.cancel()
         if self._said:
             text = inert(self._said.decode(errors="backslashreplace")).replace("\n", "\r\n")
-            await self._send(b"\x1b[?1049l\r\n" + text.encode(errors="backslashreplace"))
+            await self._give(b"\x1b[?1049l\r\n" + text.encode(errors="backslashreplace"))
+
+    def attach(self, send: Send) -> None:
+        """Give what the terminal gets to ``send`` from now on."""
+        self._send = send
+
+    def detach(self) -> None:
+        """Have no terminal, until another one is attached."""
+        self._send = None
+
+    async def redraw(self, width: int, height: int) -> None:
+        """Have all of the screen drawn again, for a terminal that has seen nothing of it."""
+        for mode in self._modes.items():
+            await self._give(b"\x1b[?%s%s" % mode)
+        for lines in (max(1, height - 1), height):  # only another size has everything drawn
+            await self.tell(type="resize", width=width, height=lines)
+            await asyncio.sleep(SETTLING)
 
     async def type(self, text: str) -> None:
         """What the user typed."""
@@ -96,6 +119,12 @@ class WebSession:
             kind, length = await output.readexactly(1), await output.readexactly(4)
             content = await output.readexactly(int.from_bytes(length, "big"))
             if kind == b"D":
+                self._modes.update(_MODES.findall(content))
+                await self._give(content)
+
+    async def _give(self, content: bytes) -> None:
+        if self._send is not None:
+            with contextlib.suppress(ConnectionError):  # the other side is gone
                 await self._send(content)
 
     async def _listen(self, process: Process) -> None:

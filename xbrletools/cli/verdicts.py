@@ -81,7 +81,9 @@ def lines(verdict: "Verdict") -> Iterator[str]:
 
 def cause_lines(cause: "Cause") -> Iterator[str]:
     """A cause with all that speaks for and against it: a line each."""
-    yield f"Cause: {cause.sentence} {_how_sure(cause)}"
+    from ..verify.sentences import how_sure
+
+    yield f"Cause: {cause.sentence} {how_sure(cause)}"
     yield from (f"Shown by: {text}" for text in cause.evidence)
     yield from (f"Not {name.value}: {why}" for name, why in cause.refuted)
     if cause.repair is not None:
@@ -100,10 +102,12 @@ def _repaired(repair: "Repair") -> str:
 
 def _cause_text(cause: "Cause", summary: str) -> str:
     """A cause on its line. What the conclusion above it says already is not said again."""
+    from ..verify.sentences import how_sure
+
     why = "; ".join(cause.evidence) if cause.refuted or cause.candidates else ""
     if not summary.startswith(cause.sentence.removesuffix(".")):
         shown = f" {why[:1].upper()}{why[1:]}." if why else ""
-        return cause.sentence + ("" if cause.candidates else f" {_how_sure(cause)}") + shown
+        return cause.sentence + ("" if cause.candidates else f" {how_sure(cause)}") + shown
     if cause.candidates:
         what = f"one of {', '.join(name.value for name in cause.candidates)}"
     else:
@@ -111,30 +115,19 @@ def _cause_text(cause: "Cause", summary: str) -> str:
     return f"{what}: {why}." if why else f"{what}."
 
 
-def _how_sure(cause: "Cause") -> str:
-    if cause.candidates:
-        return f"One of: {', '.join(name.value for name in cause.candidates)}."
-    words = {
-        "certain": "This is certain.",
-        "likely": "This is likely.",
-        "one-of": "",
-        "unknown": "Its cause is unknown.",
-    }
-    return words[cause.sure.value]
-
-
 def _who_loads(verdict: "Verdict") -> Iterator[str]:
     """What each receiver does: those that the stream was made for first, with why they stop, then all others."""
     from ..verify.refused import family
+    from ..verify.sentences import loads
 
     assert verdict.shared is not None or not verdict.receivers
     own = [r.name for r in family(verdict.shared.found.stream)] if verdict.shared is not None else []
     told = [(name, verdict.receivers[name]) for name in own if name in verdict.receivers]
-    for does, group in groupby(told, key=lambda item: _loads(item[1])):
+    for does, group in groupby(told, key=lambda item: loads(item[1])):
         who = [*group]
         yield f"{', '.join(name for name, _ in who)}: {_many(does, who)}{_why(who[-1][1])}"
     others = [item for item in verdict.receivers.items() if item[0] not in own]
-    said = [(does, [*group]) for does, group in groupby(others, key=lambda item: _loads(item[1]))]
+    said = [(does, [*group]) for does, group in groupby(others, key=lambda item: loads(item[1]))]
     if said:
         yield "  ".join(f"{', '.join(name for name, _ in who)}: {_many(does, who)}." for does, who in said)
 
@@ -156,16 +149,3 @@ def _why(outcome: "Outcome") -> str:
 _FAILED = re.compile(r"^load of migration failed: [^:]*: ")
 _SETUP = ". Make sure that your current VM setup matches your saved VM setup, including any hotplugged devices"
 _PLURAL = {"loads": "load", "loads,": "load,", "stops": "stop", "complains": "complain", "does": "do"}
-
-
-def _loads(load: Any) -> str:
-    if load.loads:
-        plural = "" if load.wrong_pages == 1 else "s"
-        return f"loads, with {load.wrong_pages:,} wrong page{plural}" if load.wrong_pages else "loads"
-    if load.loads is None:
-        return "cannot be told"
-    if load.goes_on:
-        return "complains, and loads it all the same"
-    if load.stops_at is not None:
-        return f"stops at record {load.stops_at}"
-    return f"stops at {load.offset:#x}" if load.offset is not None else "does not load"

@@ -165,7 +165,7 @@ def loads(told: Outcome) -> str:
     if told.loads is None:
         return "cannot be told"
     if told.goes_on:
-        return "complains and goes on"
+        return "complains, and loads it all the same"
     if told.stops_at is not None:
         return f"stops at record {told.stops_at}"
     return f"stops at {told.offset:#x}" if told.offset is not None else "does not load"

@@ -190,7 +190,8 @@ def measure(capture: Path, rounds: int, folder: str) -> str:
     terminal.press(" ")
     terminal.press("1")
     terminal.press("q")
-    terminal.wait(3)
+    while terminal.process.poll() is None and time.monotonic() < until:
+        terminal.wait(0.2)
     return report.read_text()
 
 

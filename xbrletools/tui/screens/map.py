@@ -37,6 +37,7 @@ class MapScreen(CaptureScreen):
     KEY = "4"
     TITLE = "Map"
     HELP = "a block's pages as a heat map"
+    ABOUT = "Shows every page of a block as a cell, as of any moment, and plays how memory was sent."
     KEYS = (
         ("space", "play"),
         ("< >", "pass"),

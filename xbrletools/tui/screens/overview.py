@@ -34,7 +34,7 @@ _ACTS: dict[str, Callable[[Host], None]] = {
     "salvage": lambda host: host.action_salvage(),
     "channels": lambda host: host.action_channels(),
 }
-_IN_ONE = ("verdict", "passes", "stream", "kinds", "wrong", "hottest", "blocks", "devices")  # in one column
+_IN_ONE = ("verdict", "passes", "kinds", "stream", "wrong", "hottest", "blocks", "devices")  # in one column
 _HEIGHTS = {"passes": 6, "hottest": 6, "wrong": 6}  # lines of parts that fill what they get, in one column
 
 

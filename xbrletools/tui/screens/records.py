@@ -51,6 +51,7 @@ class RecordsScreen(CaptureScreen):
     TITLE = "Records"
     SHORT = "Rec"
     HELP = "every record, one line each"
+    ABOUT = "Lists all records in the order in which they were sent, and what findings say of each."
     DEFAULT_CSS = """
     RecordsScreen #heads { height: 1; }
     RecordsScreen #status { height: 1; background: $surface; }

@@ -7,9 +7,11 @@ from ...verify.rules import RULES, Finding
 from ..evidence import Explained
 from ..palette import Palette
 from ..session import Session
-from ..story import chain, lanes
+from ..story import chain, in_line, lanes
 from ..words import SEVERITY_STYLE, kind_word, wrapped
 from .lines import Line, Lines
+
+_TALL = 16  # lines from which on there is room for a timeline
 
 
 class Explanation(Lines):
@@ -34,7 +36,8 @@ class Explanation(Lines):
         session = self._session()
         if self.finding is not None:
             width = max(20, self.size.width - 2)
-            self.explained = explained(session, self.finding, width, self._colours()) + self.evidence
+            tall = self.size.height >= _TALL
+            self.explained = explained(session, self.finding, width, self._colours(), tall) + self.evidence
         else:
             self.explained = []
         return len(self.explained)
@@ -44,15 +47,19 @@ class Explanation(Lines):
         return self.explained[row][0]
 
 
-def explained(session: Session, finding: Finding, width: int, colours: Palette) -> list[Explained]:
-    """The lines that explain a finding."""
+def explained(session: Session, finding: Finding, width: int, colours: Palette, tall: bool) -> list[Explained]:
+    """The lines that explain a finding. The chain of its records takes four of them where there is room for it."""
     style = SEVERITY_STYLE[finding.severity]
     sentence = RULES[finding.rule].sentence
     out: list[Explained] = [([(f" {finding.severity.value} {finding.rule}", style)], None)]
     out += _paragraph(sentence, width, "strong")
     if finding.message != sentence:
         out += _paragraph(finding.message, width, "")
-    out += [(line, None) for line in lanes(chain(finding), width, colours)]
+    links = chain(finding)
+    if tall:
+        out += [(line, None) for line in lanes(links, width, colours)]
+    elif links:
+        out.append(([(" ", ""), *in_line(links, colours)], None))
     out += _chain(session, finding)
     if finding.block is not None:
         page = "" if finding.page is None else f":{finding.page:#x}"

@@ -48,11 +48,10 @@ class Capture:
 
     ``dialect``, ``endian`` ("little" or "big") and ``page_size`` force what is otherwise found by trial. ``salvage``
     reads on after damage. ``blocks`` are then the RAM blocks where the user knows them, as (name, length in bytes).
-    ``channels`` are the other channels beside the main one. What was found in them is then in `channels`.
-    Where none are given, and ``beside`` is, those that lie beside the file are taken. It is told which.
-    ``snapshot`` names the internal snapshot of a disk image. ``cache``: what the scan of a large file finds may be kept
-    in, and taken from, the user's cache folder. ``offset`` is where in the file the stream begins. Where it is None,
-    the stream is searched for near the file's beginning.
+    ``channels`` are the other channels beside the main one, then found in `channels`. Where none are given, and
+    ``beside`` is, those that lie beside the file are taken. It is told which. ``snapshot`` names the internal snapshot
+    of a disk image. ``cache``: what the scan of a large file finds may be kept in the user's cache folder.
+    ``offset`` is where in the file the stream begins: None searches for it.
     """
 
     def __init__(
@@ -181,7 +180,7 @@ class Capture:
         if sources:
             from .ram.channels import combine
 
-            stream, self.channels = combine(self.source, sources, columns, facts, self.forced, self._salvages)
+            stream, self.channels = combine(self.source, sources, columns, facts, self._options[:2], self._salvages)
         else:
             stream = self._streamed(columns, facts)
         stream = elsewhere.noted(stream)
@@ -207,7 +206,7 @@ class Capture:
     def _streamed(self, columns: Columns, facts: Facts) -> Stream:
         assert isinstance(self.source, MappedSource)
         table = RecordTable(columns, facts.sections, facts.names, facts.page_size)
-        return Stream(self.source, facts, table, self.forced, self._salvages)
+        return Stream(self.source, facts, table, self._options[:2], self._salvages)
 
     def load(self, begin: "Callable[[GrowingTable], None]") -> Iterator[int]:
         """Scan as the first use of `stream` does, into a table that other threads may read meanwhile.
@@ -318,11 +317,6 @@ class Capture:
     def gaps(self) -> tuple[Gap, ...]:
         """What was skipped as damaged. It is empty unless the capture was opened to be salvaged."""
         return self.stream.facts.gaps
-
-    @property
-    def forced(self) -> tuple[str | None, str | None]:
-        """The dialect and the byte order that were given when it was opened."""
-        return self._options[:2]
 
     @property
     def evidence(self) -> Evidence:
@@ -478,13 +472,13 @@ def open_capture(
 
     ``dialect`` (one of `xbrletools.formats.dialects.DIALECTS`), ``endian`` and ``page_size`` force what is otherwise
     found by trial. ``salvage`` reads on after damage, see `Capture.gaps`. ``blocks``, as (name, length in bytes), are
-    then the RAM blocks where the capture's own list is lost.
-    ``channels`` are the other connections of a multifd or preempt migration. Where none are given, and ``beside`` is,
-    files beside ``what`` that are named as its channels are taken, and ``beside`` is called with their names.
+    then the RAM blocks where the list is lost. ``channels`` are the other connections of a multifd or preempt
+    migration. Where none are given, and ``beside`` is, files beside ``what`` that are named as its channels are taken,
+    and ``beside`` is called with their names.
     ``snapshot`` is the name or id of the internal snapshot whose VM state is meant, where a qcow2 image has several.
-    ``cache``: what the scan of a large file finds may be kept in the user's cache folder, where the next opening finds
-    it. ``follow`` waits for what is still being written to the file ``what``, or will be, until it has stood still for
-    a while. ``offset`` is where in the file the stream begins, in bytes: by default where it is found.
+    ``cache``: what the scan of a large file finds may be kept in the user's cache folder. ``follow`` waits for what is
+    still being written to the file ``what``, until it has stood still for a while. ``offset`` is where in the file the
+    stream begins, by default where it is found.
 
     Raises:
         XbrleError: it cannot be opened or read.
@@ -494,8 +488,7 @@ def open_capture(
     if dialect is not None:
         dialect_named(dialect)  # refuses an unknown one now, and not at the first scan
     if page_size is not None and page_size not in PAGE_SIZES:
-        sizes = ", ".join(map(str, sorted(PAGE_SIZES)))
-        raise XbrleError(f"no target has pages of {page_size} bytes; there are {sizes}")
+        raise XbrleError(f"pages of {page_size} bytes: targets have {', '.join(map(str, sorted(PAGE_SIZES)))}")
     main: Openable | MappedSource = what
     if follow:
         if channels or salvage or not isinstance(main, str | PathLike):

@@ -1,7 +1,6 @@
 """The app: shows one capture on its screens, moves all of them along, and writes what the user exports."""
 
 import asyncio
-import shlex
 import threading
 from collections.abc import Callable, Iterable, Sequence
 from contextlib import suppress
@@ -18,11 +17,11 @@ from textual.screen import Screen
 from ..capture import Capture
 from ..errors import XbrleError
 from ..memory.moments import memory_of
-from ..outputs import MEMORY, replacing
 from ..table.growing import Record
 from . import preferences, reader
 from .comparison import choose_side
 from .goto import HINT, goto
+from .newfiles import file_names, free, new_file, write_new, written
 from .screens.base import CaptureScreen
 from .screens.compare import CompareScreen
 from .screens.dialogs import BookmarkList, KeyList, Question
@@ -145,12 +144,12 @@ class Browser(App[int]):
         """Ask for the files of missing channels, and read with them."""
 
         def check(text: str) -> None:
-            for name in _file_names(text):
+            for name in file_names(text):
                 if not Path(name).is_file():
                     raise XbrleError(f"there is no file {name}")
 
         def act(text: str) -> None:
-            self.reread(channels=_file_names(text))
+            self.reread(channels=file_names(text))
 
         self.push_screen(Question("Files of the missing channels", "one or more, blanks between", "", check, act))
 
@@ -361,12 +360,12 @@ class Browser(App[int]):
             return
 
         def write(name: str) -> None:
-            _write_new(Path(name), content.data.tobytes())
+            write_new(Path(name), content.data.tobytes())
             self.say(f"wrote {name}")
 
         unknown = int((~content.recovered).sum())
         hint = f"{unknown} unknown bytes become zeros" if unknown else "a new file"
-        self.push_screen(Question("Write this page to", hint, _free(self._page_file(record)), _new_file, write))
+        self.push_screen(Question("Write this page to", hint, free(self._page_file(record)), new_file, write))
 
     def _moment_number(self) -> int:
         """The number of the record just after which the page is looked at."""
@@ -406,7 +405,7 @@ class Browser(App[int]):
 
         heading = f"Write memory after record {number} to folder"
         hint = f"{session.view.value} view, unknown bytes become zeros"
-        self.push_screen(Question(heading, hint, _free(f"memory-{number}"), _new_file), write)
+        self.push_screen(Question(heading, hint, free(f"memory-{number}"), new_file), write)
 
     def _export(self, number: int, folder: Path) -> None:
         """Write memory as of a record to a folder: a thread's work."""
@@ -417,7 +416,7 @@ class Browser(App[int]):
             image = memory_of(stream, number, view)
             write_folder(image, folder, view=view.value, at=number, page_size=stream.page_size)
 
-        self.post(self.say, *_written(str(folder), work))
+        self.post(self.say, *written(str(folder), work))
 
     def _may_write(self) -> bool:
         if self.read_only:
@@ -459,51 +458,3 @@ class Browser(App[int]):
         yield SystemCommand("Read on after damage", "as --salvage does", self.action_salvage)
         yield SystemCommand("Name missing channels", "as --channel does", self.action_channels)
         yield from super().get_system_commands(screen)
-
-
-def _written(name: str, work: Callable[[], object]) -> tuple[str, str]:
-    """Write something called ``name``. Gives a message that says how it went, and the message's severity."""
-    try:
-        work()
-    except (OSError, XbrleError) as error:
-        reason = error.strerror if isinstance(error, OSError) and error.strerror else str(error)
-        reason = reason.removeprefix(f"{name}: ").partition("; --force")[0]  # which a browser does not have
-        return f"{name}: {reason}", "error"
-    return f"wrote {name}", "information"
-
-
-def _file_names(text: str) -> list[str]:
-    """Names of files as a shell takes them."""
-    try:
-        return shlex.split(text)
-    except ValueError as error:
-        raise XbrleError(f"{error}: {text}") from error
-
-
-def _free(name: str) -> str:
-    """The name, or the first like it that no file has: ``page-2.bin``."""
-    stem, end = (name[:-4], ".bin") if name.endswith(".bin") else (name, "")
-    names = (name, *(f"{stem}-{i}{end}" for i in range(2, 1000)))
-    return next((n for n in names if not _is_taken(n)), name)
-
-
-def _is_taken(name: str) -> bool:
-    path = Path(name)
-    return any(path.iterdir()) if path.is_dir() else path.exists() and path.stat().st_size > 0
-
-
-def _new_file(name: str) -> None:
-    """Refuse a name that a file has already."""
-    with suppress(OSError, ValueError):
-        if _is_taken(name):
-            raise XbrleError(f"{name} exists already. Enter another name")
-
-
-def _write_new(path: Path, data: bytes) -> None:
-    """Write a file that is not there yet, or empty."""
-    try:
-        with replacing(path, mode=MEMORY) as file:
-            file.write(data)
-    except (OSError, ValueError, XbrleError) as error:
-        reason = error.strerror if isinstance(error, OSError) and error.strerror else str(error)
-        raise XbrleError(reason.partition("; --force")[0]) from error  # which a browser does not have

@@ -92,6 +92,11 @@ class PageMoment:
             if places:
                 yield version, places
 
+    @property
+    def without(self) -> str:
+        """What is said of the page at a moment before its first record."""
+        return "zero by the bitmap, which has no record" if self.history.is_zero else "before its first record"
+
 
 def chosen_moment(session: Session, last: PageMoment | None) -> PageMoment:
     """The page of the session's record, as of that record. ``last`` is what was shown before.

@@ -235,10 +235,10 @@ class PageScreen(CaptureScreen):
         if self.shows is PageShows.NEW:
             new = moment.content(end)
             return new.data, new.recovered
-        old = moment.old_content(end)
         if self.shows is PageShows.OLD:
+            old = moment.old_content(end)
             return old.data, old.recovered
-        new = moment.content(end)
+        old, new = moment.old_content(end), moment.content(end)
         return old.data ^ new.data, old.recovered & new.recovered
 
     def _show_heads(self) -> None:
@@ -255,7 +255,7 @@ class PageScreen(CaptureScreen):
         name, width = shown(moment.name), self.size.width
         text = f" {fit(name, min(len(name), max(8, width // 4)))}:{moment.history.address:#x}"
         record = self._record(moment)
-        text += f" record {record.number} {kind_word(record.kind)}" if record else _without(moment)
+        text += f" record {record.number} {kind_word(record.kind)}" if record else f" {moment.without}"
         ends = "receiver | sender" if self.both else f"{self.session.view.value} view"
         right = f"{self.shows.value} · {ends} "
         return [(fit(text, max(1, width - len(right))), "strong"), (right, "")]
@@ -496,8 +496,3 @@ class PageScreen(CaptureScreen):
         if self.content is None:
             return None
         return " ".join(f"{b:02x}" if k else "??" for b, k in zip(view.data.tolist(), view.known.tolist(), strict=True))
-
-
-def _without(moment: PageMoment) -> str:
-    """What is said of a page at a moment before its first record."""
-    return " zero by the bitmap, which has no record" if moment.history.is_zero else " before its first record"

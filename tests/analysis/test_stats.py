@@ -6,11 +6,14 @@ import numpy as np
 import pytest
 
 import xbrletools
+from tests.cli.run import run
 from tests.conftest import SAMPLES
-from xbrletools.analysis import printed, stats
+from tests.streams import PAGE, StreamBuilder, noise
+from xbrletools.analysis import facts, printed, stats
 from xbrletools.formats import statistics
 from xbrletools.formats.ram import Kind
 from xbrletools.sender.fingerprint import CacheCounts, cache_counts
+from xbrletools.table import windows
 
 NAMES = sorted(p.stem for p in SAMPLES.glob("*.bin"))
 
@@ -123,3 +126,37 @@ def test_sep10_counts_its_three_header_bytes(corpus):
     total = sums.total
     assert f"No of compressed pages: {total.deltas}, bytes: {total.delta_payload + 3 * total.deltas}\n" in lines_printed
     assert f"No of blank pages: {total.records[Kind.DUP]}\n" in lines_printed
+
+
+def test_passes_beyond_those_with_sums_of_their_own_are_in_the_sums_of_their_blocks(monkeypatch):
+    out = StreamBuilder({b"a": 9 * PAGE, b"b": PAGE, b"c": PAGE})
+    for i in range(40):
+        out.dup(8 * PAGE, 0, b"a").page(0, noise(i), b"a").dup(0, 1, b"b")
+    data = out.dup(0, 0, b"c").end().bytes()
+    scan = xbrletools.open(data)
+    whole, tables = stats.collect(scan.scan()), stats.collect_table(scan.stream)
+    monkeypatch.setattr(stats, "PASSES_MAX", 5)
+    for piece in (1, 2, 7, 1 << 14):
+        monkeypatch.setattr(windows, "WINDOW_RECORDS", piece)
+        for sums in (stats.collect(xbrletools.open(data).scan()), stats.collect_table(scan.stream)):
+            assert list(sums.passes) == list(whole.passes)[:5] == list(tables.passes)[:5]
+            assert (sums.passes_left_out, sums.blocks_left_out) == (len(whole.passes) - 5, 1)
+            assert sums.spans == {key: whole.spans[key] for key in sums.passes}
+            assert set(sums.blocks()) == {0, 1}
+            for block, of_block in sums.blocks().items():
+                for name in ("records", "wire", "payload"):
+                    assert (getattr(of_block, name) == getattr(whole.blocks()[block], name)).all()
+            one, other = facts.overview_of(scan.facts, sums), facts.gather(scan.stream)
+            assert (one.passes, one.blocks) == (other.passes, other.blocks)
+
+
+def test_text_and_json_say_how_many_passes_they_leave_out(monkeypatch, tmp_path, capsys):
+    out = StreamBuilder()
+    for _ in range(9):
+        out.dup(PAGE).dup(0)
+    (tmp_path / "S").write_bytes(out.end().bytes())
+    monkeypatch.setattr(stats, "PASSES_MAX", 4)
+    assert run(capsys, "stats", tmp_path / "S")[1].endswith("\n\nand 6 more passes: the sums have them\n")
+    told = json.loads(run(capsys, "stats", tmp_path / "S", "--json")[1])
+    assert (told["passes_left_out"], told["blocks_left_out"]) == (6, 0)
+    assert (told["blocks"][0]["records"], len(told["blocks"][0]["passes"])) == (18, 4)

@@ -66,13 +66,23 @@ def _far_apart() -> bytes:
 
 
 def _blocks_around_damage() -> bytes:
-    names = [b"block%05d" % i for i in range(20_000)]
+    names = [b"block%05d" % i for i in range(16_000)]
     records = b"".join(dup(0, n) for n in names)
     return stream([(n, PAGE) for n in names], records + b"\xff" * 100 + records)
 
 
+def _many_passes() -> bytes:
+    """A pass each record: after each, the sender enters another block."""
+    return stream([(b"a", PAGE), (b"b", PAGE)], (dup(0, b"a") + dup(0, b"b")) * 50_000)
+
+
+def _most_blocks() -> bytes:
+    names = [b"b%05d" % i for i in range((1 << 16) - 1)]
+    return stream([(n, PAGE) for n in names], b"".join(dup(0, n) for n in names))
+
+
 def _names_without_a_list() -> bytes:
-    records = b"".join(dup(0, b"block%05d" % i) for i in range(20_000))
+    records = b"".join(dup(0, b"block%05d" % i) for i in range(16_000))
     return stream([(b"pc.ram", PAGE)], b"\xff" * 100 + records)[60:]
 
 
@@ -114,8 +124,10 @@ BOMBS: dict[str, Callable[[], bytes]] = {
     "256 blocks of 32 GiB": lambda: stream([(b"b%d" % i, 1 << 35) for i in range(256)], page(0, b"b255")),
     "32 MiB of padding": lambda: stream([(b"pc.ram", 1 << 20)], page(0), b"\0" + bytes(32 << 20)),
     "3,000 sections": lambda: stream([(b"pc.ram", 1 << 20)], b"", stages=3_000),
-    "20,000 blocks around damage": _blocks_around_damage,
-    "20,000 names without a block list": _names_without_a_list,
+    "100,000 passes": _many_passes,
+    "65,535 blocks": _most_blocks,
+    "16,000 blocks around damage": _blocks_around_damage,
+    "16,000 names without a block list": _names_without_a_list,
     "a description of 100,000 devices": lambda: _described(
         _entry(b"device%06d" % i, _fields(1)) for i in range(100_000)
     ),

@@ -158,8 +158,9 @@ def _pieces(columns: Columns) -> Iterator[Columns]:
 
 def overview_of(facts: Facts, sums: Stats) -> Overview:
     """The overview of records that were summed up already, also while a scan goes on."""
-    records = {block: sums_of_block.pages for block, sums_of_block in sums.blocks().items()}
-    return Overview(facts, sums.total, records, Counter(block for block, _ in sums.passes))
+    seen = np.flatnonzero(sums.records).tolist()
+    records = {block: int(sums.records[block]) for block in seen}
+    return Overview(facts, sums.total, records, {block: int(sums.pass_counts[block]) for block in seen})
 
 
 def host_endian(reading: Reading) -> str | None:

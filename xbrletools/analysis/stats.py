@@ -2,6 +2,7 @@
 
 from collections.abc import Iterable
 from dataclasses import dataclass, field
+from itertools import pairwise
 from operator import itemgetter
 
 import numpy as np
@@ -11,12 +12,14 @@ from ..formats import ram
 from ..formats.ram import DELTA_KINDS, PAGE_KINDS, Kind
 from ..model import Facts, Stream
 from ..scan.notes import Scan
-from ..table.columns import Columns
+from ..table.columns import NO_BLOCK, Columns
 from ..table.kinds import IS_DELTA, IS_PAGE
 from ..table.sections import Stage
 from ..table.windows import Window, slices, windows
 
+PASSES_MAX = 1 << 12  # passes, of all blocks together, that have sums of their own; a hostile record can be a pass each
 _KINDS = len(Kind)
+_BLOCKS = NO_BLOCK + 1
 _STAGES = max(Stage) + 1
 _PAGES = list(PAGE_KINDS)
 _DELTAS = list(DELTA_KINDS)
@@ -72,8 +75,11 @@ def tally(columns: Columns) -> Tally:
 class Stats:
     """The sums of a capture.
 
-    ``passes`` has a tally for each pass over each block, by block index and number of the pass. ``spans`` has the
-    offset of each one's first record and the end of its last, in bytes of the capture. ``stages`` (4,) counts
+    ``passes`` has a tally for each of the first `PASSES_MAX` passes over blocks, by block index and number of the pass.
+    ``spans`` has the offset of each one's first record and the end of its last, in bytes of the capture. ``records``
+    and ``pass_counts`` (65536,) int64 count, by block index, all records that carry a page and all passes. ``further``
+    (3, 65536, kinds) int64 has what the later passes add to a tally, by block index. It is None where there are none.
+    ``stages`` (4,) counts
     the records that carry a page by the stage in which they were sent. ``delta_header`` is the size of a delta's header
     in bytes, ``shortest`` and ``longest`` are the sizes of the deltas' payloads (0 without deltas). ``size`` is the
     number of bytes that were scanned.
@@ -82,6 +88,9 @@ class Stats:
     total: Tally = field(default_factory=Tally)
     passes: dict[tuple[int, int], Tally] = field(default_factory=dict)
     spans: dict[tuple[int, int], tuple[int, int]] = field(default_factory=dict)
+    records: NDArray[np.int64] = field(default_factory=lambda: np.zeros(_BLOCKS, np.int64))
+    pass_counts: NDArray[np.int64] = field(default_factory=lambda: np.zeros(_BLOCKS, np.int64))
+    further: NDArray[np.int64] | None = None
     stages: NDArray[np.int64] = field(default_factory=lambda: np.zeros(_STAGES, np.int64))
     shortest: int = 0
     longest: int = 0
@@ -113,11 +122,24 @@ class Stats:
             self.longest = max(self.longest, int(lengths.max()))
 
     def blocks(self) -> dict[int, Tally]:
-        """The tally of each block that records are for, by block index."""
+        """The tally of each block that one of ``passes`` is over, by block index, with those of all its passes."""
         out: dict[int, Tally] = {}
         for (block, _), sums in self.passes.items():
             out.setdefault(block, Tally()).add(sums)
+        if self.further is not None:
+            for block, sums in out.items():
+                sums.add(Tally(*self.further[:, block]))
         return out
+
+    @property
+    def passes_left_out(self) -> int:
+        """How many passes do not have a tally of their own."""
+        return int(self.pass_counts.sum()) - len(self.passes)
+
+    @property
+    def blocks_left_out(self) -> int:
+        """How many blocks have no pass with a tally of its own, though records are for them."""
+        return int(np.count_nonzero(self.records)) - len({block for block, _ in self.passes})
 
     def passes_of_blocks(self) -> dict[int, list[tuple[int, Tally]]]:
         """The passes over each block, by block index: their numbers, rising, and tallies."""
@@ -136,7 +158,7 @@ class Stats:
 
 
 def collect(scan: Scan) -> Stats:
-    """Scan a capture and sum it up. Memory stays constant, except for one tally for each pass.
+    """Scan a capture and sum it up, in constant memory.
 
     Raises:
         XbrleError: it is not a migration stream.
@@ -161,12 +183,29 @@ def _summed(pieces: Iterable[Window]) -> Stats:
 
 
 def _add_passes(stats: Stats, carried: Columns, numbers: NDArray[np.uint32]) -> None:
-    """Add ``carried`` to the tallies of their passes. Records come pass after pass, so a pass is a few slices."""
+    """Add ``carried`` to the tallies of their passes. Records come pass after pass, so each pass is one slice."""
     block = carried.block.astype(np.int64)
+    stats.records += np.bincount(block, minlength=_BLOCKS)
     starts = np.flatnonzero((np.diff(block, prepend=-1) != 0) | (np.diff(numbers, prepend=0) != 0))
-    for start, end in zip(starts.tolist(), [*starts[1:].tolist(), len(carried)], strict=True):
+    np.maximum.at(stats.pass_counts, block[starts], numbers[starts])
+    goes_on = (int(block[0]), int(numbers[0])) in stats.passes
+    upto = starts[PASSES_MAX - len(stats.passes) + goes_on :][:1].tolist() or [len(carried)]
+    bounds = [*starts[starts < upto[0]].tolist(), *upto]
+    for start, end in pairwise(bounds):
         key = int(block[start]), int(numbers[start])
         sums = stats.passes.setdefault(key, Tally())
         sums.add(tally(carried.take(slice(start, end))))
         first, last = int(carried.offset[start]), int(carried.end(slice(end - 1, end))[0])
         stats.spans[key] = stats.spans.get(key, (first, 0))[0], last
+    if bounds[-1] < len(carried):
+        _add_further(stats, carried.take(slice(bounds[-1], None)))
+
+
+def _add_further(stats: Stats, carried: Columns) -> None:
+    """Add records of passes without a tally of their own to the sums of their blocks."""
+    if stats.further is None:
+        stats.further = np.zeros((3, _BLOCKS, _KINDS), np.int64)
+    place = carried.block.astype(np.int64) * _KINDS + carried.kind
+    length = carried.length.astype(np.float64)  # exact: below 2^53
+    for sums, weights in zip(stats.further, (None, length + carried.head, length), strict=True):
+        sums += np.bincount(place, weights, sums.size).reshape(sums.shape).astype(np.int64)

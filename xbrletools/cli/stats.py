@@ -95,7 +95,7 @@ def _status(opened: Capture, facts: Facts, sums: Stats) -> int:
     """Say what was not read. Gives the exit status."""
     if opened.salvaged or opened.has_channels:
         return report(facts.problems)
-    of_blocks = {i: int(block.records.sum()) for i, block in sums.blocks().items()}
+    of_blocks = {i: int(sums.records[i]) for i in np.flatnonzero(sums.records).tolist()}
     missing = elsewhere.problems(facts, sums.total.records.tolist(), of_blocks)
     if any(p.lost for p in missing):
         return report((*facts.problems, *missing))
@@ -163,6 +163,8 @@ def _object(facts: Facts, sums: Stats, channels: "Sequence[Channel]", when: "Arr
             }
             for block, tally in sorted(sums.blocks().items())
         ],
+        "blocks_left_out": sums.blocks_left_out,
+        "passes_left_out": sums.passes_left_out,
         **({} if when is None else {"arrival": arrival_json(when)}),
     }
 
@@ -212,6 +214,7 @@ def _text(facts: Facts, sums: Stats, channels: "Sequence[Channel]", skipped: int
         _channel_table(sums, channels),
         _pass_table(facts, sums),
         "" if when is None else _pace_table(facts, sums, when),
+        _left_out(sums),
     ]
     return "\n\n".join(part for part in parts if part)
 
@@ -314,6 +317,12 @@ def _pace_table(facts: Facts, sums: Stats, when: "Arrivals") -> str:
             pace = [f"{began:.3f}", f"{took:.3f}", str(size), rate(size / took) if took else "-"]
         rows.append([names[block], str(number), *pace])
     return aligned(rows)
+
+
+def _left_out(sums: Stats) -> str:
+    """What the table of passes does not have."""
+    blocks = f", {sums.blocks_left_out} blocks among them" if sums.blocks_left_out else ""
+    return f"and {sums.passes_left_out} more passes{blocks}: the sums have them" if sums.passes_left_out else ""
 
 
 def _numbers(sums: Stats, tally: Tally) -> list[str]:

@@ -147,6 +147,8 @@ def _apart(ranges: list[Range]) -> list[Range]:
 
 def _summed(parts: list[Unplaced]) -> list[Unplaced]:
     """The parts. Where a block has very many for one reason, one entry stands for them, with all their bytes."""
+    if len({part.block for part in parts}) == len(parts):
+        return parts
     groups: dict[tuple[bytes, str], list[Unplaced]] = {}
     for part in parts:
         groups.setdefault((part.block, part.reason), []).append(part)

@@ -9,17 +9,19 @@ from ..formats.dialects import Dialect
 from ..model import Block, Configuration, Facts, Found, Gap, Mapped, Problem, Reading
 from ..ram.named import dialect_named
 from ..source.sources import Source
-from ..table.columns import NO_BLOCK, Columns
+from ..table.columns import Columns
 from ..table.commands import Commands
 from ..table.sections import Owner, Sections
+
+BLOCKS_MAX = 1 << 14  # RAM blocks that are read; a guest has some hundreds at most, and each takes a KiB in all
 
 
 class Notes:
     """The `Facts` of a scan that still goes on, under the same names, and what only the scan itself needs.
 
     ``forced`` and ``forced_endian`` are what the user gave. ``page_size_known``: nothing needs to be tried. ``owners``
-    has the sections that START announced by their id, ``block_index`` the blocks by their name. ``ram_ended``: the END
-    of RAM was read.
+    has the sections that START announced by their id, ``block_index`` the blocks by their name. ``has_list``: a block
+    list was read or given. ``ram_ended``: the END of RAM was read.
     """
 
     def __init__(self, dialect: str | None = None, endian: str | None = None, page_size: int | None = None) -> None:
@@ -43,6 +45,7 @@ class Notes:
         self.end = 0
         self.gaps: list[Gap] = []
         self.has_start = True
+        self.has_list = False
         self.lost_names = 0
 
         self.forced: Dialect | None = None if dialect is None else dialect_named(dialect)
@@ -72,11 +75,6 @@ class Notes:
     def page_size(self) -> int:
         """The target's page size in bytes, as far as it is known."""
         return self.reading.page_size
-
-    @property
-    def has_list(self) -> bool:
-        """Whether a block list was read or given."""
-        return any(b.declared for b in self.blocks)
 
     @property
     def facts(self) -> Facts:
@@ -123,16 +121,18 @@ class Notes:
         """Drop the RAM blocks."""
         self.blocks.clear()
         self.block_index.clear()
+        self.has_list = False
         self._measured = 0, -1
 
     def replace_block(self, index: int, block: Block) -> None:
         """Put another block in the place of one."""
         self.blocks[index] = block
+        self.has_list |= block.declared
         self._measured = 0, -1
 
     def declare(self, blocks: Sequence[Block], at: int) -> None:
         """Add RAM blocks, which the list at offset ``at`` has."""
-        room = max(0, NO_BLOCK - len(self.blocks))
+        room = max(0, BLOCKS_MAX - len(self.blocks))
         if len(blocks) > room:
             message = f"the list has {len(blocks)} blocks; only the first {room} are read: no guest has more"
             self.complain("block-list", at, message)
@@ -143,6 +143,7 @@ class Notes:
                 self.complain(rule, at, f"two blocks of one name, of {'one' if agrees else 'two'} lengths")
             self.block_index.setdefault(block.name, len(self.blocks))
             self.blocks.append(block)
+            self.has_list |= block.declared
 
 
 class Scan(ABC):

@@ -14,7 +14,7 @@ from ..formats import Grammar, ram
 from ..formats.dialects import DIALECTS
 from ..formats.mapped_ram import BITS
 from ..formats.ram import FLAG_VALUES, Flag, Kind
-from ..model import Block, Evidence, Mapped
+from ..model import Block, Evidence, Mapped, Reading
 from ..ram import blocklist, mapped_ram
 from ..ram.blocklist import LIST_MAX
 from ..ram.detect import detect, detect_page_size, likely, pages_carry_sums
@@ -25,7 +25,7 @@ from ..table.columns import DTYPES, NO_BLOCK, Columns
 from ..table.sections import Owner
 from .buffer import Buffer, Stop
 from .judge import Judge
-from .notes import Notes
+from .notes import BLOCKS_MAX, Notes
 
 BITMAP_HELD = 1 << 22  # bytes of a bitmap of mapped-ram that are held in memory; a larger one waits in a file
 LOOK_AHEAD = 1 << 18  # bytes that a trial of dialects may look at
@@ -55,6 +55,7 @@ class RamReader:
         self._notes = notes
         self._judge = judge
         self._layout: Layout | None = None
+        self._laid_out: tuple[Reading, Layout] | None = None  # the last one; each run after damage takes one
         self._kinds: tuple[Kind, ...] = ()
         self._entry: Grammar = ram.BlockEntry
         self._block = NO_BLOCK
@@ -134,7 +135,9 @@ class RamReader:
     def _settled(self) -> Layout:
         """A layout of what is known now."""
         reading = self._notes.reading
-        self._layout = Layout(reading)
+        if self._laid_out is None or self._laid_out[0] != reading:
+            self._laid_out = reading, Layout(reading)
+        self._layout = self._laid_out[1]
         self._kinds = ram.kind_table(reading.version, delta_kind(reading.dialect))
         return self._layout
 
@@ -341,7 +344,7 @@ class RamReader:
         """
         buffer, notes = self._buffer, self._notes
         if block.name not in notes.block_index:
-            if len(notes.blocks) >= NO_BLOCK:
+            if len(notes.blocks) >= BLOCKS_MAX:
                 raise Stop("bad-record", at, "more blocks than any guest has")
             notes.declare([Block(block.name, block.length, True, block.address, block.own_page_size)], at)
         index = notes.block_index[block.name]
@@ -422,7 +425,7 @@ class RamReader:
         self._judge.block_name(at, name)
         index = notes.block_index.get(name)
         if index is None:
-            if len(notes.blocks) >= NO_BLOCK:
+            if len(notes.blocks) >= BLOCKS_MAX:
                 raise Stop("bad-record", at, "more blocks than any guest has")
             index = notes.block_index[name] = len(notes.blocks)
             notes.blocks.append(Block(name, 0, declared=False))

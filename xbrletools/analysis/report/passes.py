@@ -44,7 +44,8 @@ def passes_section(report: Report) -> Markup:
         tag("p", "A pass is one sweep of the sender over a block. Each block has a scale of its own."),
         legend(occurring),
         wide(caption, tag("caption", caption), tag("thead", tag("tr", *heads)), *bodies, class_="bars"),
-        *more(len(tallies), CHARTED, "blocks"),
+        *more(len(tallies) + sums.blocks_left_out, CHARTED, "blocks"),
+        *([note(f"{sums.passes_left_out:,} later passes have no bar.")] if sums.passes_left_out else []),
     )
 
 

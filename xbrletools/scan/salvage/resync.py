@@ -24,7 +24,8 @@ from .skeptic import Skeptic, is_allowed, is_name, longest, page_flags, ram_ids,
 ENOUGH = 10  # evidence at which a chain of records is not looked at further
 BELIEVED = 6  # evidence that a resumption needs
 CHAIN_RECORDS = 64
-SEARCH = 1 << 20  # offsets that are sifted at a time
+SEARCH = 1 << 20  # offsets that are sifted at a time, at most
+SEARCH_FIRST = 1 << 12  # offsets that are sifted first: most damage is short, and there can be much
 SECTIONS = 4  # headers, footers and idle block sections between the records of two RAM sections, at most
 _PART = 1 + qevm.SectionPart.sizeof()
 _HEAD = 64  # bytes in which a device section shows its name
@@ -82,12 +83,14 @@ class Resync:
         table = np.zeros(size, bool)
         table[[f for f in page_flags(reading.version, bool(self._notes.footers)) if f < size]] = True
         limit = np.uint64(longest(self._notes))
-        for first in range(start, max(start, stop + 1), SEARCH):
-            count = min(SEARCH, stop + 1 - first)
+        first, piece = start, SEARCH_FIRST
+        while first <= stop:
+            count = min(piece, stop + 1 - first)
             words = np.lib.stride_tricks.as_strided(data[first:], (count, WORD), (1, 1)).copy().view(">u8")[:, 0]
             flags = words & np.uint64(size - 1)
             fits = (table[flags.astype(np.int64)] & (words < limit)) | (words == np.uint64(Flag.EOS))
             yield from (first + np.flatnonzero(fits)).tolist()
+            first, piece = first + count, min(4 * piece, SEARCH)
 
     # -- a chain of records ------------------------------------------------------------------------------------------
 

@@ -174,6 +174,8 @@ def checked(
 
     ``data`` is the capture, (size,) uint8. ``problem`` is why the run ended, which may be found to end earlier.
     """
+    if not len(columns):
+        return columns, problem
     lengths = np.array([b.length if b.declared else ADDRESS_MAX for b in notes.blocks] or [0], np.uint64)
     block = np.minimum(columns.block, len(lengths) - 1)
     limit = np.where(columns.block == NO_BLOCK, np.uint64(longest(notes)), lengths[block])

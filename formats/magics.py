@@ -22,7 +22,7 @@ _AS_ELF = (
     "To compare a guest with a capture, dump the guest as ELF (dump-guest-memory without -z, -l and -s; "
     "virsh dump --memory-only without --format)"
 )
-_KDUMP = f"it holds memory already: open it in crash. {_AS_ELF}"
+_DISKDUMP = f"it holds memory already: open it in crash. {_AS_ELF}"
 _VMWARE = "it is from another hypervisor: give it to volatility3, together with its .vmem file"
 _OF_VMWARE = "crash, vmware_vmss.h; volatility3, layers/vmware.py"
 _VMWARE_STATES = (
@@ -51,12 +51,12 @@ MAGICS = (
         "convert it to LiME with avml-convert; then: xbrle diff S FILE",
         "AVML, src/image.rs: 0x4c4d5641, little-endian",
     ),
-    Magic(b"KDUMP   ", "is a compressed kdump of memory", _KDUMP, "makedumpfile, diskdump_mod.h"),
-    Magic(b"DISKDUMP", "is a diskdump of memory", _KDUMP, "makedumpfile, diskdump_mod.h"),
+    Magic(b"KDUMP   ", "is a compressed kdump of memory", _COMPARE, "makedumpfile, diskdump_mod.h"),
+    Magic(b"DISKDUMP", "is a diskdump of memory", _DISKDUMP, "makedumpfile, diskdump_mod.h"),
     Magic(
         b"makedumpfile\0",
         "is a kdump of memory in flattened form",
-        f"make it a file that crash opens with: makedumpfile -R OUT < FILE. {_AS_ELF}",
+        f"{_COMPARE}; to open it in crash: makedumpfile -R OUT < FILE",
         "QEMU, include/sysemu/dump.h: MAKEDUMPFILE_SIGNATURE",
     ),
     Magic(b"PAGEDU64", "is a Windows crash dump of 64 bits", _WINDOWS, "QEMU, include/qemu/win_dump_defs.h"),

@@ -263,8 +263,9 @@ def test_a_cut_image_is_compared_as_far_as_it_goes(capsys, tmp_path):
 @pytest.mark.parametrize(
     ("name", "raw", "reason"),
     [
-        ("kdump", b"KDUMP   " + bytes(9000), "dump the guest as ELF"),
-        ("flat", b"makedumpfile\0" + bytes(9000), "makedumpfile -R OUT < FILE. To compare a guest"),
+        ("kdump", b"KDUMP   " + bytes(9000), "is a kdump of an unknown layout"),
+        ("diskdump", b"DISKDUMP" + bytes(9000), "dump the guest as ELF"),
+        ("flat", b"makedumpfile\0" + bytes(9000), "is damaged at 0x1000: a piece belongs at 0x0"),
         ("avml", b"AVML" + bytes(9000), "convert it to LiME with avml-convert"),
         ("zip", b"PK\x03\x04" + bytes(9000), "is a zip archive"),
         ("empty", b"", "is empty"),

@@ -4,12 +4,13 @@ import json
 import os
 import random
 import struct
+import zlib
 from pathlib import Path
 
 import pytest
 
 from xbrletools.errors import XbrleError
-from xbrletools.formats import elf, lime
+from xbrletools.formats import elf, kdump, lime
 from xbrletools.source.dumps import Dump, Form, Space, Unknown, form_of, open_dump, open_folder, raw_at
 from xbrletools.source.manifest import BYTES_MAX, named
 from xbrletools.source.opening import open_source
@@ -143,6 +144,86 @@ def test_what_is_not_a_dump_is_refused_in_words(tmp_path, raw, reason):
 
 def limes(*ranges: tuple[int, bytes]) -> bytes:
     return b"".join(lime.Header.build({"start": s, "end": s + len(d) - 1}) + d for s, d in ranges)
+
+
+ONE, TWO = bytes(range(256)) * 16, bytes(range(255, -1, -1)) * 16
+
+
+def packed(pages: dict[int, tuple[int, bytes]], endian: str = "little", left_out: int = 0, **changed: int) -> bytes:
+    """A kdump of pages by their frames, (flags, bytes as packed) each. ``left_out``: a frame that only memory had."""
+    bits = [0, 0]
+    for frame in pages:
+        bits = [b | 1 << frame for b in bits]
+    bits[0] |= 1 << left_out if left_out else 0
+    fields = {"version": 6, "system": bytes(390), "status": 0, "block_size": PAGE, "sub_header_blocks": 1}
+    out = kdump.header(endian).build(fields | {"bitmap_blocks": 2, "max_mapnr": 64} | changed).ljust(PAGE, b"\0")
+    out += bytes(PAGE) + b"".join(b.to_bytes(PAGE, "little") for b in bits)
+    at = len(out) + 24 * len(pages)
+    table, data, places = b"", b"", {}
+    for _, (flags, raw) in sorted(pages.items()):
+        if raw not in places:
+            places[raw] = at + len(data)
+            data += raw
+        about = {"offset": places[raw], "size": len(raw), "flags": flags, "page_flags": 0}
+        table += kdump.page(endian).build(about)
+    return bytes(out + table + data)
+
+
+def contents(dump: Dump) -> dict[int, bytes]:
+    return {p.start: bytes(p.source.view[p.position : p.position + p.length]) for p in dump.parts}
+
+
+@pytest.mark.parametrize("endian", ["little", "big"])
+def test_the_pages_of_a_kdump_lie_at_their_frames(tmp_path, endian):
+    zeros = (kdump.ZLIB, zlib.compress(bytes(PAGE)))
+    pages = {0: zeros, 1: (kdump.ZLIB, zlib.compress(ONE)), 2: zeros, 9: (0, TWO)}
+    (tmp_path / "k").write_bytes(packed(pages, endian))
+    found = read(tmp_path / "k")
+    assert contents(found) == {0: bytes(PAGE) + ONE + bytes(PAGE), 9 * PAGE: TWO}
+    assert (found.form, found.space, found.missing, found.notes) == (Form.KDUMP, Space.PHYSICAL, (), ())
+
+
+def test_a_flattened_kdump_is_put_together(tmp_path):
+    whole = packed({3: (0, ONE), 4: (0, TWO)})
+    flat = kdump.FlatHeader.build({"type": 1, "version": 1}).ljust(kdump.FLAT_AT, b"\0")
+    for at in (5000, 0):  # in any order
+        piece = whole[at : at + 5000] if not at else whole[at:]
+        flat += kdump.FlatPiece.build({"offset": at, "size": len(piece)}) + piece
+    (tmp_path / "k").write_bytes(flat + kdump.FlatPiece.build({"offset": -1, "size": -1}))
+    assert contents(read(tmp_path / "k")) == {3 * PAGE: ONE + TWO}
+    far = kdump.FlatPiece.build({"offset": 1 << 45, "size": 1})
+    (tmp_path / "k").write_bytes(flat[: kdump.FLAT_AT] + far + b"x")
+    with pytest.raises(XbrleError, match="is damaged at 0x1000: a piece belongs at 0x200000000000"):
+        read(tmp_path / "k")
+
+
+def test_what_a_kdump_does_not_have_is_said(tmp_path):
+    pages = {0: (0, ONE), 1: (kdump.ZLIB, b"nothing"), 2: (kdump.ZLIB, zlib.compress(bytes(100))), 3: (0, ONE + b"x")}
+    raw = packed(pages, left_out=7)
+    (tmp_path / "k").write_bytes(raw)
+    found = read(tmp_path / "k")
+    assert contents(found) == {0: ONE}
+    assert found.missing == ("3 of its pages cannot be unpacked",)
+    assert found.notes == ("0x1000 bytes of memory were left out when it was written",)
+    (tmp_path / "k").write_bytes(packed({0: (0, ONE), 1: (0, TWO)})[: 4 * PAGE + 24])
+    with pytest.raises(XbrleError, match="it ends before 1 of its pages; 1 of its pages cannot be unpacked"):
+        read(tmp_path / "k")
+    (tmp_path / "k").write_bytes(packed({0: (kdump.SNAPPY, ONE)}))
+    with pytest.raises(XbrleError, match="packed with snappy"):
+        read(tmp_path / "k")
+
+
+def test_a_kdump_that_claims_much_takes_no_more_than_there_is(tmp_path):
+    (tmp_path / "k").write_bytes(packed({0: (0, ONE)}, bitmap_blocks=0xFFFFFFFE))
+    with pytest.raises(XbrleError, match="holds no memory"):
+        read(tmp_path / "k")
+    for changed in ({"block_size": 1 << 30}, {"bitmap_blocks": 0}, {"max_mapnr": 0xFFFFFFFF}):
+        (tmp_path / "k").write_bytes(packed({0: (0, ONE)}, **changed))
+        with pytest.raises(XbrleError, match="of an unknown layout"):
+            read(tmp_path / "k")
+    bomb = zlib.compress(bytes(64 << 20), 9)[: 2 * PAGE]
+    (tmp_path / "k").write_bytes(packed({0: (kdump.ZLIB, bomb), 1: (0, ONE)}))
+    assert contents(read(tmp_path / "k")) == {0: bytes(PAGE) + ONE}
 
 
 def test_the_ranges_of_a_lime_image_are_read_in_any_order(tmp_path):

@@ -184,9 +184,9 @@ def command(
     """Compare memory and devices of S and S2, or memory of S at two moments, before and after passes, or in two views.
 
     S or S2 can be an image of memory: a raw file, an ELF core (of dump-guest-memory or virsh dump --memory-only), a
-    LiME image, or a folder that xbrle extract wrote. Then each page that differs is shown with the record that last
-    wrote it. An image by address goes through the map of guest-physical memory. Unknown pages are counted, and are
-    neither equal nor different. --at, --view and the options for reading are for the capture.
+    LiME image, a compressed kdump, or a folder that xbrle extract wrote. Then each page that differs is shown with the
+    record that last wrote it. An image by address goes through the map of guest-physical memory. Unknown pages are
+    counted, and are neither equal nor different. --at, --view and the options for reading are for the capture.
 
     Of devices, it compares which sections there are, their versions and sizes, their subsections, and the fields that
     the VM description names.

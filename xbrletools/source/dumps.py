@@ -1,4 +1,4 @@
-"""Dumps of a guest's memory: raw files, ELF cores, LiME images, and folders that `xbrle extract` wrote.
+"""Dumps of a guest's memory: raw files, ELF cores, LiME images, kdumps, and folders that `xbrle extract` wrote.
 
 A dump is read through its map, never whole. What its headers claim is believed only as far as bytes are there: a part
 that ends early is cut and said, two contents for one address are refused. Facts: formats/README.md, "Memory images".
@@ -15,8 +15,9 @@ from construct import ConstError, ConstructError, StreamError
 
 from ..codec.layout import dtype_of
 from ..errors import XbrleError
-from ..formats import elf, lime
+from ..formats import elf, kdump, lime
 from ..text import shown
+from . import kdump as kdumps
 from . import manifest
 from .sources import MappedSource, mapped
 
@@ -30,6 +31,7 @@ class Form(Enum):
     RAW = "raw"
     ELF = "elf"
     LIME = "lime"
+    KDUMP = "kdump"
     FOLDER = "folder"
 
 
@@ -110,6 +112,8 @@ def form_of(head: bytes) -> Form | None:
     """What a file is that begins with ``head``, or None where that does not show: raw memory begins with anything."""
     if head.startswith(elf.MAGIC):
         return Form.ELF
+    if head.startswith((kdump.MAGIC, kdump.FLAT_MAGIC)):
+        return Form.KDUMP
     return Form.LIME if head.startswith(lime.MAGIC.to_bytes(4, "little")) else None
 
 
@@ -127,6 +131,8 @@ def open_dump(path: str, source: MappedSource, form: Form) -> Dump:
         found = _elf(source)
     elif form is Form.LIME:
         found = _lime(source)
+    elif form is Form.KDUMP:
+        found = _kdump(source)
     else:
         found = Dump(source.name, form, (Part(source, 0, source.size, 0),), None)
     if source.damage:
@@ -241,6 +247,16 @@ def _lime(source: MappedSource) -> Dump:
         parts.append(Part(source, at, header.end - header.start + 1, header.start))
         at += parts[-1].length
     return _dump(source, Form.LIME, parts)
+
+
+# -- kdump ------------------------------------------------------------------------------------------------------------
+
+
+def _kdump(source: MappedSource) -> Dump:
+    """The pages of a kdump, by their addresses."""
+    unpacked, size, runs, missing, notes = kdumps.pages(source)
+    parts = [Part(unpacked, at, count * size, frame * size) for frame, at, count in runs]
+    return _dump(unpacked, Form.KDUMP, parts, tuple(notes), tuple(missing))
 
 
 # -- parts ------------------------------------------------------------------------------------------------------------

@@ -3,6 +3,7 @@
 Facts: `formats.kdump`. A page that is left out, cut off or cannot be unpacked is not there, and that is said.
 """
 
+import struct
 import tempfile
 import zlib
 from collections.abc import Callable, Iterator
@@ -15,6 +16,7 @@ from numpy.typing import NDArray
 from ..codec.layout import dtype_of
 from ..errors import XbrleError
 from ..formats import kdump
+from .lzop import unpacked
 from .packing import is_damage, zstd_decoder
 from .sources import MappedSource, mapped
 
@@ -22,6 +24,9 @@ BITS = 1 << 20  # bytes of a bitmap that are looked at together
 SUB_HEADER_MAX = 1 << 20  # blocks of the second header
 ZSTD_AT_ONCE = 1 << 10  # packed bytes, of which at most 32 MiB come out
 DESCRIPTORS = 1 << 16  # that are looked at together
+
+#: What those that undo a packing say of bytes that are not packed so.
+_DAMAGE = (ValueError, IndexError, ZeroDivisionError, BufferError, struct.error)
 
 #: Runs of pages, (first page frame, position in the temporary file, pages) each.
 Run = tuple[int, int, int]
@@ -131,7 +136,7 @@ def _page(source: MappedSource, place: tuple[int, int, int], size: int) -> bytes
     try:
         return undo(raw, size)
     except Exception as error:
-        if is_damage(error) or isinstance(error, ValueError | IndexError):
+        if is_damage(error) or isinstance(error, _DAMAGE):
             return b""
         raise
 
@@ -145,14 +150,20 @@ def _undo(name: str, packing: int) -> Callable[[bytes, int], bytes]:
             from dissect.util.compression import lzo
         except ImportError:
             raise XbrleError(f"{name}: its pages are packed with LZO: install dissect.util, which undoes it") from None
-        return lambda raw, size: bytes(lzo.decompress(raw, False, size))
+        return lambda raw, size: unpacked(lzo.decompress, raw, size)
     if packing == kdump.ZSTD:
         try:
             zstd_decoder()
         except ImportError:
             raise XbrleError(f"{name}: its pages are packed with zstd: install zstandard, which undoes it") from None
         return _from_zstd
-    raise XbrleError(f"{name}: its pages are packed with snappy, which is not read; dump the guest with kdump-zlib")
+    try:
+        from dissect.util.compression import snappy
+    except ImportError:
+        raise XbrleError(
+            f"{name}: its pages are packed with snappy: install dissect.util 3.24, which undoes it"
+        ) from None
+    return lambda raw, _: bytes(snappy.decompress(raw))
 
 
 def _from_zstd(raw: bytes, size: int) -> bytes:

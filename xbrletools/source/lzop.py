@@ -74,6 +74,16 @@ def _number(raw: Ahead) -> int:
     return int(lzop.Number.parse(_take(raw, lzop.Number.sizeof())))
 
 
+def unpacked(undo: Callable[[bytes, bool, int], bytes], data: bytes, size: int) -> bytes:
+    """What the library makes of LZO that gives ``size`` bytes. Raises ValueError where it is not LZO."""
+    try:
+        return bytes(undo(data, False, size))
+    except (KeyboardInterrupt, MemoryError):
+        raise
+    except BaseException as error:  # a panic in the library's native code is not an Exception
+        raise ValueError(f"a block that is not LZO: {error}") from None
+
+
 def _block(raw: Ahead, flags: int, undo: _Undo) -> bytes:
     """The content of the next block. It is empty at the end of the file. Raises ValueError for one that is damaged."""
     size = _number(raw)
@@ -87,12 +97,7 @@ def _block(raw: Ahead, flags: int, undo: _Undo) -> bytes:
         _ = [_number(raw) for f in (Flag.ADLER32_PACKED, Flag.CRC32_PACKED) if flags & f]
     data = _take(raw, packed)
     if packed < size:
-        try:
-            data = bytes(undo(data, False, size))
-        except (KeyboardInterrupt, MemoryError):
-            raise
-        except BaseException as error:  # a panic in the library's native code is not an Exception
-            raise ValueError(f"a block that is not LZO: {error}") from None
+        data = unpacked(undo, data, size)
     sums = [f(data) for f, flag in ((zlib.adler32, Flag.ADLER32), (zlib.crc32, Flag.CRC32)) if flags & flag]
     if len(data) != size or sums != stated:
         raise ValueError("a block does not match its checksum")

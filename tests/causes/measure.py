@@ -27,6 +27,11 @@ class Outcome:
     seconds: float
     causes: int = 0
 
+    @property
+    def is_first(self) -> bool:
+        """Whether the first cause word is right."""
+        return self.cause is not None and self.cause.name in self.truth.right
+
 
 def judged(truth: Truth, causes: tuple[Cause, ...]) -> str:
     """The column of the table that an answer belongs in."""

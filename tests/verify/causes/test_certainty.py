@@ -78,3 +78,42 @@ def test_a_bit_of_an_eos_is_told_though_receivers_may_pass_over_it(name: str, by
     verdict = _verdict(_flipped(data, at + byte, 1 << bit))
     assert verdict.status.value == "damaged"
     assert [c.name for c in verdict.causes] == [CauseName.SECTION_FRAMING]
+
+
+@pytest.mark.parametrize("at", [1105920, 2281472])
+def test_a_zeroed_block_over_a_header_is_not_certainly_a_flipped_flag(at: int, corpus: Callable[[str], bytes]) -> None:
+    data = corpus("qemu-2010/m115dbg-x.bin")
+    assert _certain(data[:at] + bytes(4096) + data[at + 4096 :]) <= {CauseName.BYTES_OVERWRITTEN}
+
+
+@pytest.mark.parametrize("number", [93, 97, 99])
+def test_a_section_that_came_twice_is_named_though_it_goes_on_in_another_block(
+    number: int, corpus: Callable[[str], bytes]
+) -> None:
+    data = corpus("qemu-2011-posted/dbg-vga-x.bin")
+    section = xbrletools.open(data).stream.sections[number]
+    assert section.end is not None
+    verdict = _verdict(_twice(data, section.offset, section.end - section.offset))
+    assert verdict.status.value in ("damaged", "corrupt")
+    assert CauseName.RECORDS_REPEATED in {c.name for c in verdict.causes}
+    assert _certain(_twice(data, section.offset, section.end - section.offset)) <= {
+        CauseName.RECORDS_REPEATED,
+        CauseName.STALE_BASE,
+    }
+
+
+@pytest.mark.parametrize(
+    ("path", "low", "middle", "high"),
+    [("dbg-mixed-16m", 2612202, 2653242, 2679415), ("dbg-vga-x", 1084387, 1096762, 1111749)],
+)
+def test_spans_of_two_blocks_that_changed_places_are_not_certainly_missing(
+    path: str, low: int, middle: int, high: int, corpus: Callable[[str], bytes]
+) -> None:
+    data = corpus(f"qemu-2011-posted/{path}.bin")
+    changed = data[:low] + data[middle:high] + data[low:middle] + data[high:]
+    assert CauseName.RECORDS_MISSING not in _certain(changed)
+
+
+def test_records_of_nearly_32_kib_that_are_missing_are_not_certainly_spliced(corpus: Callable[[str], bytes]) -> None:
+    data = corpus("qemu-2011-posted/def-mixed-16m.bin")
+    assert CauseName.SPLICED not in _certain(_cut(data, 1784859, 31628))

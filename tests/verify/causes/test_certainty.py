@@ -117,3 +117,13 @@ def test_spans_of_two_blocks_that_changed_places_are_not_certainly_missing(
 def test_records_of_nearly_32_kib_that_are_missing_are_not_certainly_spliced(corpus: Callable[[str], bytes]) -> None:
     data = corpus("qemu-2011-posted/def-mixed-16m.bin")
     assert CauseName.SPLICED not in _certain(_cut(data, 1784859, 31628))
+
+
+@pytest.mark.parametrize(
+    ("path", "at", "bit"), [("qemu-2010/m115-x", 3384944, 6), ("qemu-2011-posted/dbg-stale-reject", 3829242, 0)]
+)
+def test_a_bit_of_a_sum_after_a_long_chain_that_holds_is_not_taken_for_a_value_before(
+    path: str, at: int, bit: int, corpus: Callable[[str], bytes]
+) -> None:
+    causes = _verdict(_flipped(corpus(f"{path}.bin"), at, 1 << bit)).causes
+    assert CauseName.CHECKSUM_FIELD in {c.name for c in causes}

@@ -130,7 +130,7 @@ def _values(
         between = [s for s in steps[place:-1] if s.speaks]
         if any(s.reads is Reads.FAILS for s in between):
             continue
-        fits = value_changes(chains, row, between + equations)
+        fits = value_changes(chains, row, equations[:1] + between + equations[1:])  # the one that fails first
         single = [(row, at, change.bit_length() - 1) for at, change in fits if change.bit_count() == 1]
         weight += len(single) / (8 * max(1, int(case.read.rows.length[row]) // _PAIR)) / _count(case, Kind.XBRLE)
         bits += single

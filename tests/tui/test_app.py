@@ -117,7 +117,7 @@ async def test_every_screen_copies_what_it_shows() -> None:
             ("3", page.hex(" ")),
             ("4", "page 0x0: 1 version,"),
             ("5", "device-tail-unchecked"),
-            ("6", page[:4].hex(" ")),
+            ("6", "04"),
         ]:
             await d.press(key, "y")
             assert expected in d.app.clipboard, key

@@ -21,7 +21,7 @@ async def test_the_list_walks_by_line_page_and_end() -> None:
     async with browsing(POSTED) as d:
         text = await d.press("2")
         assert "mem_size" in text
-        assert "[2 Records]" in text
+        assert "[2 Rec]" in text
         session = d.app.session
         for keys, row in [
             (["down"], 1),

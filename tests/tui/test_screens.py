@@ -1,4 +1,4 @@
-"""Overview, map, findings and fields, each with its keys."""
+"""Overview, map and findings, each with its keys."""
 
 import numpy as np
 
@@ -7,12 +7,12 @@ from tests.building import PAGE, patterned, zero
 from tests.scan.test_channels import Packets, main_channel
 from xbrletools.tui.charts import stacked, thin
 from xbrletools.tui.findingtree import tree
-from xbrletools.tui.screens.fields import FieldTree
 from xbrletools.tui.widgets.explanation import Explanation
+from xbrletools.tui.widgets.fieldtree import FieldTree
 from xbrletools.tui.widgets.findinglist import FindingList
-from xbrletools.tui.widgets.hexview import ByteMark, HexView
+from xbrletools.tui.widgets.hexview import HexView
 
-from .driving import POSTED, XBZRLE, browsing, browsing_capture, drives, stale
+from .driving import POSTED, browsing, browsing_capture, drives, stale
 
 
 @drives
@@ -152,53 +152,6 @@ async def test_findings_narrow_by_words_and_by_severity() -> None:
 
 
 @drives
-async def test_fields_show_the_grammar_s_tree_and_mark_the_bytes() -> None:
-    capture = xbrletools.open(POSTED)
-    row = int(np.flatnonzero(capture.records.columns.kind == 4)[0])
-    record = int(capture.records.number[row])
-    offset = int(capture.records.columns.offset[row])
-    async with browsing(POSTED) as d:
-        await d.fill("colon", str(record))
-        text = await d.press("6")
-        assert f"record {record}: xbrle" in text
-        tree, view = d.widget(FieldTree), d.widget(HexView)
-        names = [field.name for _, field in tree.rows]
-        assert "checksum" in names
-        await d.press(*["down"] * names.index("checksum"))
-        field = tree.rows[tree.cursor][1]
-        assert field.value == int(capture.records.columns.checksum[row])
-        marked = np.flatnonzero(view.marks == ByteMark.CHANGED)
-        assert marked.tolist() == list(range(field.offset - offset, field.offset - offset + field.size))
-        assert view.data[marked].tobytes() == field.raw
-        payload = next(i for i, (_, f) in enumerate(tree.rows) if f.name == "payload")
-        before = tree.count()
-        await d.press(*["down"] * (payload - tree.cursor), "space")
-        assert tree.count() > before
-        await d.press("enter")
-        assert tree.count() == before
-        await d.press("tab", "home")
-        assert tree.rows[tree.cursor][1].name == "word"
-
-
-@drives
-async def test_fields_go_from_record_to_section_to_header_and_between_sections() -> None:
-    async with browsing(XBZRLE) as d:
-        await d.press("full_stop", "6")
-        text = await d.press("s")
-        assert "section 2 of 148: PART of ram, end parsed" in text
-        text = await d.press("right_square_bracket")
-        assert "section 3 of 148" in text
-        text = await d.press(*["left_square_bracket"] * 3)
-        assert "section 0 of 148: CONFIGURATION" in text
-        assert "pc-i440fx-7.2" in text
-        text = await d.press("s")
-        assert "file header" in text
-        assert "version" in text
-        text = await d.press("s")
-        assert "record 1: page" in text
-
-
-@drives
 async def test_a_page_that_came_over_a_channel_is_counted_in_its_pass_and_shown_as_it_lies() -> None:
     one = Packets(0).packet(0, sync=True).packet(2, [(0, patterned(1)), (PAGE, patterned(2))], sync=True)
     one.packet(3, sync=True)
@@ -208,8 +161,9 @@ async def test_a_page_that_came_over_a_channel_is_counted_in_its_pass_and_shown_
         assert line.split()[3] == "3"  # records
         pages = np.flatnonzero(capture.records.columns.kind == 2)
         await d.fill("colon", str(capture.records.number[pages[0]]))
-        await d.press("6")
-        ((_, field),) = d.widget(FieldTree).rows
-        assert (field.name, field.raw) == ("page", patterned(1))
+        await d.press("2", "f")
+        tree = d.widget(FieldTree)
+        assert tree.count() == 1
+        assert (tree.chosen.field.name, tree.chosen.field.raw) == ("page", patterned(1))
         await d.press("3")
         assert np.array_equal(d.widget(HexView, "#bytes").data, np.frombuffer(patterned(1), np.uint8))

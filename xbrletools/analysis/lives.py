@@ -83,6 +83,11 @@ class AllVersions:
             self._lives.go_on(batch)
             yield len(batch.versions)
 
+    @property
+    def gone(self) -> int:
+        """How many hits were gone by now."""
+        return self._lives.gone
+
     def number(self, searched: int) -> int:
         """The number of the last of the ``searched`` first records, 0 before the first."""
         return int(self._numbers[searched - 1]) if searched else 0
@@ -170,9 +175,14 @@ class _Lives:
         order = np.lexsort((all_when, all_pages))
         return all_pages[order], all_when[order]
 
+    @property
+    def gone(self) -> int:
+        """How many matches were there and are not any more."""
+        return sum(int(gone.shape[1]) for gone in self._gone)
+
     def __len__(self) -> int:
         """How many matches there are and were."""
-        return int(self._now.shape[1]) + sum(int(gone.shape[1]) for gone in self._gone)
+        return int(self._now.shape[1]) + self.gone
 
     def all(self, numbers: NDArray[np.uint32], limit: int | None = None) -> Iterator[Hit]:
         """Every match, by address and time. ``numbers`` are the record numbers of the columns' places."""

@@ -10,10 +10,9 @@ from numpy.typing import NDArray
 
 from .. import filters
 from ..capture import Capture
+from ..container.devices import is_device
 from ..errors import XbrleError
 from ..filters import Filter
-from ..formats import block, ram
-from ..formats.qevm import SectionType
 from ..formats.ram import Kind
 from ..memory.bases import Bases, standing_bases
 from ..model import Found
@@ -32,7 +31,6 @@ from .output import report
 from .writer import write
 
 _PACKET_FIELDS = frozenset(("channel", "packet"))  # fields that a packet has as well as a record
-_BULK = (ram.IDSTR, block.IDSTR)
 
 
 @click.command(
@@ -115,7 +113,7 @@ def _devices(scan: Found, wanted: Filter | None, lister: Lister) -> Iterator[str
     """The sections of devices: those with an owner that is neither RAM nor disk."""
     yield lister.head()
     for section in _chosen(scan.sections, wanted, 0, len(scan.sections)):
-        if section.owner is not None and (section.type is SectionType.FULL or section.owner.idstr not in _BULK):
+        if is_device(section):
             yield lister.section(section)
 
 

@@ -18,7 +18,7 @@ from construct import ConstructError
 from numpy.typing import NDArray
 
 from ..errors import XbrleError
-from ..formats import iterable, qevm, vmdesc
+from ..formats import block, iterable, qevm, ram, vmdesc
 from ..formats.qevm import SectionType
 from ..model import Stream, once
 from ..table.sections import Owner, Section
@@ -282,6 +282,12 @@ def _size(entry: Mapping[str, Any], depth: int) -> int:
         header = {"idstr": _name(str(subsection.get("vmsd_name", "")))[:0xFF], "version_id": 0}
         size += len(qevm.SubsectionHeader.build(header)) + _size(subsection, depth + 1)
     return size
+
+
+def is_device(section: Section) -> bool:
+    """Whether a section belongs to a device: it has an owner that is neither RAM nor disk."""
+    owner = section.owner
+    return owner is not None and (section.type is SectionType.FULL or owner.idstr not in (ram.IDSTR, block.IDSTR))
 
 
 def fields(section: Section, data: bytes, device: Device | None) -> Field | None:

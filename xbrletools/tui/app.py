@@ -24,14 +24,15 @@ from .goto import HINT, goto
 from .newfiles import file_names, free, new_file, write_new, written
 from .screens.base import CaptureScreen
 from .screens.compare import CompareScreen
+from .screens.devices import DevicesScreen
 from .screens.dialogs import BookmarkList, KeyList, Question
-from .screens.fields import FieldsScreen
 from .screens.findings import FindingsScreen
 from .screens.hot import HotScreen
 from .screens.map import MapScreen
 from .screens.overview import OverviewScreen
 from .screens.page import PageScreen
 from .screens.records import RecordsScreen
+from .screens.search import SearchScreen
 from .session import PagePlace, Session
 from .terminal import INTERRUPTED, on_signals
 from .themes import FAINT, THEMES
@@ -45,7 +46,8 @@ SCREENS: tuple[type[CaptureScreen], ...] = (
     PageScreen,
     MapScreen,
     FindingsScreen,
-    FieldsScreen,
+    DevicesScreen,
+    SearchScreen,
     CompareScreen,
 )
 FURTHER: tuple[type[CaptureScreen], ...] = (HotScreen,)  # with a key, and not named there
@@ -73,6 +75,7 @@ class Browser(App[int]):
         Binding("full_stop", "next_record(1)", "next record with a page", show=False, key_display="."),
         Binding("comma", "next_record(-1)", "previous record with a page", show=False, key_display=","),
         Binding("colon", "goto", "go to a record, @offset or BLOCK:page", show=False, key_display=":"),
+        Binding("slash", "search", "search memory", show=False, key_display="/"),
         Binding("b", "bookmark", "bookmark with a note (an empty note removes it)", show=False),
         Binding("B", "bookmarks", "list of bookmarks", show=False),
         Binding("y", "copy", "copy", show=False),
@@ -275,7 +278,20 @@ class Browser(App[int]):
 
     def open_record(self, record: Record | None, otherwise: str) -> None:
         """Switch to the page of ``record``, or where it carries none to the screen with the mode ``otherwise``."""
-        self.switch_mode(PageScreen.MODE if record is not None and record.number is not None else otherwise)
+        if record is None or (record.number is None and otherwise == DevicesScreen.MODE):
+            self.open_fields()
+        else:
+            self.switch_mode(PageScreen.MODE if record.number is not None else otherwise)
+
+    def open_fields(self) -> None:
+        """Switch to the fields of the chosen record."""
+        self.session.of_record = True
+        self.switch_mode(DevicesScreen.MODE)
+
+    def action_search(self) -> None:
+        """Ask what to search for in memory."""
+        self.switch_mode(SearchScreen.MODE)
+        self.call_after_refresh(self.run_action, "ask", self.screen)
 
     def say(self, message: str, severity: str = "information") -> None:
         """Show a message for a moment."""

@@ -76,6 +76,8 @@ class Session:
     about: list[tuple[str, str]] = field(default_factory=list)  # what `info` says, as labels and values
     steps: list[tuple[str, float, float | None]] = field(default_factory=list)  # what runs, since when, until when
     trouble: str | None = None  # why something could not be worked out
+    look_at: tuple[int, bytes] | None = None  # a byte of the page that is opened next, and bytes to mark in it
+    of_record: bool = False  # whether the fields of the chosen record are wanted next
     marks: set[int] = field(default_factory=set)
     bookmarks: dict[int, Bookmark] = field(default_factory=dict)
     bookmark_file: Path | None = None

@@ -1,13 +1,14 @@
 """What every screen has: the verdict on top, the names of the screens, the stream as a film, and keys at the foot."""
 
-from collections.abc import Sequence
-from typing import ClassVar, Protocol
+from collections.abc import Callable, Sequence
+from typing import ClassVar, Protocol, TypeVar
 
 from textual.app import ComposeResult
 from textual.message import Message
 from textual.screen import Screen
 from textual.widget import Widget
 from textual.widgets import Input
+from textual.worker import get_current_worker
 
 from ...capture import Capture
 from ...errors import XbrleError
@@ -19,6 +20,7 @@ from ..widgets.bars import Entry, KeyBar, NavBar, TopBar
 from ..widgets.filmbar import FilmBar
 from ..words import KEY_NAMES, kind_word
 
+T = TypeVar("T")
 _WIDE = 120  # columns from which on the pass stands beside the record
 
 
@@ -32,6 +34,10 @@ class Host(Protocol):
     @property
     def following(self) -> bool:
         """Whether the capture may still be written."""
+
+    @property
+    def read_only(self) -> bool:
+        """Whether the user can neither write files nor open others."""
 
     @property
     def entries(self) -> Sequence[Entry]:
@@ -57,6 +63,9 @@ class Host(Protocol):
 
     def open_record(self, record: Record | None, otherwise: str) -> None:
         """Switch to the page of ``record``, or where it carries none to the screen with the mode ``otherwise``."""
+
+    def open_fields(self) -> None:
+        """Switch to the fields of the chosen record."""
 
     def say(self, message: str, severity: str = "information") -> None:
         """Show a message for a moment."""
@@ -97,6 +106,7 @@ class CaptureScreen(Screen[None], inherit_bindings=False):
     def __init__(self, host: Host) -> None:
         super().__init__()
         self.host = host
+        self.left = False  # whether the user has left
 
     async def _dispatch_message(self, message: Message) -> None:
         """Handle a message. What cannot be read, as of a file that has shrunk, is said, and the screen stays."""
@@ -104,6 +114,29 @@ class CaptureScreen(Screen[None], inherit_bindings=False):
             await super()._dispatch_message(message)
         except XbrleError as error:
             self.host.say(str(error), "error")
+
+    def on_unmount(self) -> None:
+        """Have the threads beside end."""
+        self.left = True
+
+    def beside(self, group: str, work: Callable[[], T], done: Callable[[T], None]) -> None:
+        """Do something in a thread beside, and hand over what it gives. What cannot be done is said.
+
+        A later one of the same ``group`` takes its place.
+        """
+
+        def run() -> None:
+            worker = get_current_worker()
+            try:
+                result = work()
+            except XbrleError as error:
+                if not worker.is_cancelled and not self.left:
+                    self.app.call_from_thread(self.host.say, self.session.reason(error), "warning")
+                return
+            if not worker.is_cancelled and not self.left:
+                self.app.call_from_thread(done, result)
+
+        self.run_worker(run, thread=True, exclusive=True, group=group)
 
     @property
     def session(self) -> Session:

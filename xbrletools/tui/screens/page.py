@@ -179,6 +179,16 @@ class PageScreen(CaptureScreen):
             self._show_nothing(self.session.reason(error))
         if self.session.row != row:
             self.renew_top_bar()
+        self._look_at()
+
+    def _look_at(self) -> None:
+        """Go to the byte that another screen leads to, and mark what it found there."""
+        where, self.session.look_at = self.session.look_at, None
+        if where is not None and self.moment is not None:
+            self.needle = where[1]
+            self._search()
+            self._mark()
+            self.hex_view.move(where[0])
 
     def _show_nothing(self, why: str) -> None:
         self.content = None
@@ -427,7 +437,7 @@ class PageScreen(CaptureScreen):
         """Show the fields of this version's record."""
         if self.moment is not None and self.moment.row is not None:
             self.host.go(self.moment.row, self.session.page)
-        self.app.switch_mode("fields")
+        self.host.open_fields()
 
     # -- search ------------------------------------------------------------------------------------------------------
 

@@ -390,7 +390,7 @@ class RecordsScreen(CaptureScreen):
 
     def action_fields(self) -> None:
         """Show the fields of this record."""
-        self.app.switch_mode("fields")
+        self.host.open_fields()
 
     def copied(self) -> str | None:
         """Give the line under the cursor."""

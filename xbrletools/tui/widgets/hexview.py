@@ -55,6 +55,7 @@ def _tints(colours: Palette) -> Tints:
         ByteMark.CHANGED: mixed(colours.delta, colours.ground, 0.78),
         ByteMark.DIFFERS: mixed(colours.wrong, colours.ground, 0.82),
         ByteMark.BOTH: mixed(colours.healed, colours.ground, 0.65),
+        ByteMark.FOUND: mixed(colours.healed, colours.ground, 0.65),
     }
     out: list[Sequence[str | Style]] = []
     for mark in ByteMark:
@@ -72,6 +73,14 @@ def _brackets(colours: Palette) -> Sequence[str | Style]:
     """The style of a bracket for each mark."""
     bright = {ByteMark.CHANGED: colours.delta, ByteMark.DIFFERS: colours.wrong, ByteMark.BOTH: colours.healed}
     return [style(bright[mark], None, True) if mark in bright else _STYLE[mark] for mark in ByteMark]
+
+
+def tinted(raw: bytes, colours: Palette | None) -> Line:
+    """Bytes in hexadecimal, each in the colour of its class, or without colours. Zeros are dim."""
+    if colours is None:
+        return [(raw.hex(" "), "")]
+    shades = _tints(colours)[ByteMark.NONE]
+    return [(_HEX[byte] + " ", shades[byte]) for byte in raw]
 
 
 def _class_of(byte: int, colours: Palette) -> str:
@@ -121,6 +130,7 @@ class HexView(Lines):
         self.known: Mask = np.zeros(0, bool)
         self.marks: Bytes = np.zeros(0, np.uint8)
         self.left: tuple[Bytes, Mask] | None = None
+        self.left_marks: Bytes | None = None
         self.only_marked = False
         self.locked = True  # whether both columns scroll together
         self.lag = 0  # lines by which the left column lies above the right one, while they do not
@@ -142,16 +152,18 @@ class HexView(Lines):
         base: int = 0,
         left: tuple[Bytes, Mask] | None = None,
         only_marked: bool = False,
+        left_marks: Bytes | None = None,
     ) -> None:
         """Show ``data`` (n,) uint8. Its first byte has the address ``base``.
 
         ``known`` (n,) bool says which bytes are known. ``marks`` (n,) uint8 holds each one's `ByteMark`. ``left`` are
-        other bytes, with the mask of those that are known, to show to the left of these. With ``only_marked``, bytes
-        without a mark are shown as dots.
+        other bytes, with the mask of those that are known, to show to the left of these. They have the same marks, or
+        ``left_marks``. With ``only_marked``, bytes without a mark are shown as dots.
         """
         self.data, self.base, self.left, self.only_marked = data, base, left, only_marked
         self.known = np.ones(len(data), bool) if known is None else known
         self.marks = np.zeros(len(data), np.uint8) if marks is None else marks
+        self.left_marks = left_marks
         self.at = max(0, min(self.at, len(data) - 1))
         self.renew()
 
@@ -161,6 +173,11 @@ class HexView(Lines):
         if self.left is not None:
             return 4
         return 8 if self.base + len(self.data) <= 1 << 32 else 12
+
+    @property
+    def halfway(self) -> int:
+        """The cell at which the right of two columns begins."""
+        return self.digits + 4 * self.per_row + 6
 
     @property
     def per_row(self) -> int:
@@ -209,9 +226,11 @@ class HexView(Lines):
             (f"{start if self.left is not None else self.base + start:0{self.digits}x}", "dim")
         ]
         if self.left is not None:
-            line += self._side((row - self.lag) * per, per, *self.left)
+            line += self._side(
+                (row - self.lag) * per, per, *self.left, self.marks if self.left_marks is None else self.left_marks
+            )
             line += [(" ", ""), (":", "dim") if self.lag else self._bar(start, per)]
-        line += self._side(start, per, self.data, self.known)
+        line += self._side(start, per, self.data, self.known, self.marks)
         return line
 
     def _bar(self, start: int, per: int) -> tuple[str, str | Style]:
@@ -223,9 +242,9 @@ class HexView(Lines):
             return ":", "dim"
         return "▐", "error" if count > 8 or 2 * count > per else "warning"
 
-    def _side(self, start: int, per: int, data: Bytes, known: Mask) -> list[tuple[str, str | Style]]:
+    def _side(self, start: int, per: int, data: Bytes, known: Mask, all_marks: Bytes) -> list[tuple[str, str | Style]]:
         part = slice(max(0, start), max(0, start + per))
-        values, knowns, marks = data[part].tolist(), known[part].tolist(), self.marks[part].tolist()
+        values, knowns, marks = data[part].tolist(), known[part].tolist(), all_marks[part].tolist()
         cursor = self.at - start
         line: list[tuple[str, str | Style]] = []
         text: list[tuple[str, str | Style]] = []

@@ -155,7 +155,7 @@ async def test_tab_completes_fields_and_values_of_a_filter() -> None:
     ("width", "heads"),
     [
         (160, "record offset stage pass kind block page bytes sum finding"),
-        (120, "record pass kind block page bytes sum finding"),
+        (120, "record kind page bytes sum finding"),
         (80, "record pass kind block page bytes sum finding"),
         (60, "record kind page sum finding"),
     ],
@@ -166,7 +166,8 @@ def test_columns_are_left_out_by_what_they_are_worth(width: int, heads: str) -> 
         async with browsing(stale(), (width, 24)) as d:
             text = await d.press("2")
             shown = text.splitlines()[2].replace("│", " ").split()
-            assert " ".join(x for x in shown if x in heads.split()) == heads
+            every = ("record", "offset", "stage", "pass", "kind", "block", "page", "bytes", "sum", "finding")
+            assert " ".join(x for x in shown if x in every) == heads
 
     drive()
 

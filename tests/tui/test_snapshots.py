@@ -71,3 +71,24 @@ def test_theme(snap_compare: Callable[..., bool], monkeypatch: pytest.MonkeyPatc
         await driver.press("3", "d")
 
     assert snap_compare(app, terminal_size=(80, 24), run_before=lead)
+
+
+@pytest.mark.parametrize("look", ["120x40", "light", "plain"])
+@pytest.mark.parametrize("view", ["records", "compare", "hot", "waterfall"])
+def test_look(snap_compare: Callable[..., bool], monkeypatch: pytest.MonkeyPatch, view: str, look: str) -> None:
+    monkeypatch.chdir(ROOT)
+    if look == "plain":
+        monkeypatch.setattr(Browser, "plain", True)
+    sample, path = next((sample, path) for name, sample, path in VIEWS if name == view)
+    app = Browser(xbrletools.open(f"samples/{sample}.bin"))
+    app.theme = "xbrle-light" if look == "light" else "xbrle-dark"
+
+    async def lead(pilot: Pilot[Any]) -> None:
+        driver = Driver(app, pilot)
+        await driver.settle()
+        for step in path:
+            await (driver.press(step) if isinstance(step, str) else driver.fill(*step))
+        await asyncio.sleep(0.2)
+        await driver.settle()
+
+    assert snap_compare(app, terminal_size=(120, 40) if look == "120x40" else (80, 24), run_before=lead)

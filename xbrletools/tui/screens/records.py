@@ -55,7 +55,7 @@ class RecordsScreen(CaptureScreen):
     DEFAULT_CSS = """
     RecordsScreen #heads { height: 1; }
     RecordsScreen #status { height: 1; background: $surface; }
-    RecordsScreen #preview { display: none; width: 64; border-left: vkey $panel; }
+    RecordsScreen #preview { display: none; width: 42%; max-width: 64; border-left: vkey $panel; }
     RecordsScreen.wide #preview { display: block; }
     RecordsScreen.narrow Minimap { display: none; }
     """
@@ -125,6 +125,10 @@ class RecordsScreen(CaptureScreen):
         self.query_one("#heads", Caption).show_line(self.records.heads())
         self._show_status()
         self._show_minimap()
+
+    def on_record_list_laid_out(self) -> None:
+        """Name the columns that there are now."""
+        self._show_heads()
 
     def _show_minimap(self) -> None:
         """Show where findings lie, and what of the list is in sight."""

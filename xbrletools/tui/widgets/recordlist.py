@@ -3,6 +3,8 @@
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 
+from textual.message import Message
+
 from ...table.growing import Record
 from ...text import shown
 from ..selection import Selection
@@ -45,6 +47,9 @@ class _Layout:
 class RecordList(Lines):
     """Every record, or those that a filter lets through."""
 
+    class LaidOut(Message):
+        """There are other columns than before."""
+
     def __init__(self, session: Callable[[], Session]) -> None:
         super().__init__(id="records")
         self._session = session
@@ -80,6 +85,7 @@ class RecordList(Lines):
         layout = self._laid_out()
         if layout != self._layout:
             self._layout, self._columns, forget = layout, _fitting(layout), True
+            self.post_message(self.LaidOut())
         super().renew(forget)
 
     def _laid_out(self) -> "_Layout":
@@ -124,10 +130,9 @@ def _fitting(layout: _Layout) -> list[_Column]:
     columns = _every(layout)
     room, chosen = layout.width - _MARKS, set[str]()
     for column in sorted(columns, key=lambda c: -c.worth):
-        if column.width + 1 > room:
-            break
-        chosen.add(column.head)
-        room -= column.width + 1
+        if column.width + 1 <= room:
+            chosen.add(column.head)
+            room -= column.width + 1
     longer = max(0, min(room, min(layout.longest, _NAME_MOST) - _NAME_LEAST))
     return [replace(c, width=c.width + longer * (c.head == "block")) for c in columns if c.head in chosen]
 

@@ -190,7 +190,7 @@ async def test_on_paper_all_that_is_folded_shows_and_it_is_light(stale, tmp_path
         await page.loaded()
         dark = {"name": "prefers-color-scheme", "value": "dark"}
         await page.call("Emulation.setEmulatedMedia", media="print", features=[dark])
-        assert await page.run("getComputedStyle(document.body).backgroundColor") == "rgb(251, 250, 247)"
+        assert await page.run("getComputedStyle(document.body).backgroundColor") == "rgb(255, 255, 255)"
         assert await page.run("document.querySelector('details .chain').checkVisibility({contentVisibilityAuto: true})")
         await page.call("Emulation.setEmulatedMedia", media="")
         assert not await page.run("document.querySelector('details .chain').checkVisibility()")

@@ -52,7 +52,7 @@ COMMANDS = {
     "capture": "Record a migration, as its destination or as a proxy.",
     "tui": "Browse a capture in the terminal.",
     "serve": "Browse a capture in a web browser.",
-    "report": "Write one HTML page of all that is known about a capture.",
+    "report": "Write one HTML page of all that is known about a capture, or about two.",
 }
 
 #: Those whose exit status is a verdict. They keep it when the program that reads their output ends early.

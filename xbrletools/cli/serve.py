@@ -75,8 +75,9 @@ def command(
     """Browse S in a web browser.
 
     Prints the address to open, which holds a secret that is new each time. Whoever has the address and reaches the port
-    can read S. Nothing can be exported from there. Each browser tab is a session, a process of its own, and ends with
-    its connection. The page loads nothing from any other host.
+    can read S. Nothing can be exported from there. Each browser tab is a session, a process of its own. It ends a
+    minute after its page is closed, so that a page which is loaded anew finds it again. The page loads nothing from any
+    other host.
 
     Serves until SIGINT, SIGTERM or SIGHUP, and then exits 0.
     """

@@ -114,7 +114,7 @@ def sections_section(overview: Overview) -> Markup:
     heads = ("section", "id", "types", "end found", "first at", "bytes")
     rows = [_section_row(group) for group in groups[:ROWS]]
     count = sum(sum(group.types.values()) for group in groups)
-    listed = table("Sections by owner", heads, rows, 1), *more(len(groups), ROWS, "kinds of section")
+    listed = table("Sections by owner", heads, rows, 1, class_="sections"), *more(len(groups), ROWS, "kinds of section")
     count = sum(sum(group.types.values()) for group in groups)
     listed = table("Sections by owner", heads, rows, 1), *more(len(groups), ROWS, "kinds of section")
     title = f"{count:,} sections by owner, and how their ends were found"

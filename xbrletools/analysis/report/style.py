@@ -61,6 +61,7 @@ td code { overflow-wrap: anywhere; }
 .mark.good::before { content: "\\25cf  "; color: var(--good); }
 .mark.wrong::before { content: "\\25cf  "; color: var(--wrong); }
 .mark.unknown::before { content: "?  "; color: var(--unknown); }
+.sections td:nth-child(2), .sections td:nth-child(5) { white-space: nowrap; }
 .bars td { border: 0; padding-top: 1px; padding-bottom: 1px; vertical-align: middle; }
 .bars .group th { padding-top: 14px; color: var(--soft); font-weight: 400; }
 .bars .group code { color: var(--ink); font-size: 13px; }
@@ -93,7 +94,7 @@ figcaption code { color: var(--ink); font-size: 13px; }
 .map svg { width: 100%; max-width: 620px; height: auto; shape-rendering: crispEdges; }
 .two { display: grid; grid-template-columns: 1fr 1fr; gap: 20px; align-items: start; }
 footer { margin-top: 36px; border-top: 1px solid var(--line); padding-top: 10px; }
-@media (max-width: 760px) {
+@media screen and (max-width: 760px) {
   body { padding: 16px 12px 28px; }
   h1 { font-size: 21px; }
   .maps, .two { grid-template-columns: 1fr; }
@@ -108,15 +109,17 @@ footer { margin-top: 36px; border-top: 1px solid var(--line); padding-top: 10px;
 }
 @page { margin: 14mm; }
 @media print {
-  :root { color-scheme: light; }
+  :root { color-scheme: light; --back: #fff; }
   body { max-width: none; padding: 0; font-size: 10pt; print-color-adjust: exact; -webkit-print-color-adjust: exact; }
   .wide { overflow: visible; max-height: none; }
   pre { white-space: pre-wrap; }
   details::details-content { content-visibility: visible; display: block; height: auto; }
-  h2, h3, caption, summary, figcaption, .legend { break-after: avoid; }
+  h2, h3, caption, thead, .group, summary, figcaption, .legend { break-after: avoid; }
+  section > p:has(+ .legend), section > p:has(+ .wide) { break-after: avoid; }
   .legend, .verdict, .tiles, .glossary > div { break-inside: avoid; }
   .at { font-size: 2.3px; }
   figure, tr { break-inside: avoid; }
   .maps, .two { grid-template-columns: 1fr 1fr; }
+  body, td { line-height: 1.35; }
 }
 """

@@ -23,6 +23,7 @@ import tempfile
 import termios
 import time
 from collections import defaultdict
+from contextlib import suppress
 from pathlib import Path
 from typing import Any, ClassVar
 
@@ -109,7 +110,8 @@ def inside(path: str, report: str) -> None:
 
     app.Browser = Clocked  # type: ignore[misc]
     gc.collect()
-    cli.main(["tui", "--no-cache", path])
+    with suppress(SystemExit):
+        cli.main(["tui", "--no-cache", path])
     found["key_to_paint_ms"] = {
         name: {
             "keys": len(taken),

@@ -77,7 +77,7 @@ async def test_a_file_that_is_there_is_named_in_the_dialog_which_stays_open(
         d.app.screen.query_one(Input).value = "pc.ram-0x209000-r2097.bin"
         await d.pilot.pause()
         text = await d.press("enter")
-        assert "exists already. Enter another name" in text
+        assert "exists already, enter another name" in text
         assert d.app.screen.is_modal
         d.app.screen.query_one(Input).value = "no/such/folder"
         await d.pilot.pause()

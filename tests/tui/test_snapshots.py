@@ -1,7 +1,8 @@
-"""Every screen as it was drawn, at 80 x 24 and 160 x 50. After a change: look at them, then --snapshot-update."""
+"""Every screen as it was drawn, at three sizes and in several looks. After a change: look, then --snapshot-update."""
 
 import asyncio
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -11,7 +12,7 @@ import xbrletools
 from tests.conftest import ROOT
 from xbrletools.tui.app import Browser
 
-from .driving import Driver
+from .driving import Driver, stale
 
 #: Name, sample, and what leads there: keys, or a key and the text to enter at its prompt.
 VIEWS: list[tuple[str, str, list[str | tuple[str, str]]]] = [
@@ -33,7 +34,7 @@ VIEWS: list[tuple[str, str, list[str | tuple[str, str]]]] = [
 ]
 
 
-@pytest.mark.parametrize("size", [(80, 24), (160, 50)], ids=["80x24", "160x50"])
+@pytest.mark.parametrize("size", [(80, 24), (120, 40), (160, 50)], ids=["80x24", "120x40", "160x50"])
 @pytest.mark.parametrize(("view", "sample", "path"), VIEWS, ids=[v[0] for v in VIEWS])
 def test_screen(
     snap_compare: Callable[..., bool],
@@ -73,22 +74,58 @@ def test_theme(snap_compare: Callable[..., bool], monkeypatch: pytest.MonkeyPatc
     assert snap_compare(app, terminal_size=(80, 24), run_before=lead)
 
 
-@pytest.mark.parametrize("look", ["120x40", "light", "plain"])
-@pytest.mark.parametrize("view", ["records", "compare", "hot", "waterfall"])
-def test_look(snap_compare: Callable[..., bool], monkeypatch: pytest.MonkeyPatch, view: str, look: str) -> None:
+#: The screens that are drawn in other colours, and without any.
+LOOKED_AT = [v for v in VIEWS if v[0] in ("overview", "records", "page", "map", "findings", "fields")]
+
+
+@pytest.mark.parametrize("look", ["xbrle-light", "NO_COLOR"])
+@pytest.mark.parametrize(("view", "sample", "path"), LOOKED_AT, ids=[v[0] for v in LOOKED_AT])
+def test_look(
+    snap_compare: Callable[..., bool],
+    monkeypatch: pytest.MonkeyPatch,
+    view: str,
+    sample: str,
+    path: list[str | tuple[str, str]],
+    look: str,
+) -> None:
     monkeypatch.chdir(ROOT)
-    if look == "plain":
-        monkeypatch.setattr(Browser, "plain", True)
-    sample, path = next((sample, path) for name, sample, path in VIEWS if name == view)
+    if look == "NO_COLOR":
+        monkeypatch.setenv("NO_COLOR", "1")
     app = Browser(xbrletools.open(f"samples/{sample}.bin"))
-    app.theme = "xbrle-light" if look == "light" else "xbrle-dark"
+    if look != "NO_COLOR":
+        app.theme = look
 
     async def lead(pilot: Pilot[Any]) -> None:
         driver = Driver(app, pilot)
         await driver.settle()
         for step in path:
             await (driver.press(step) if isinstance(step, str) else driver.fill(*step))
-        await asyncio.sleep(0.2)
+        app.clear_notifications()
         await driver.settle()
 
-    assert snap_compare(app, terminal_size=(120, 40) if look == "120x40" else (80, 24), run_before=lead)
+    assert snap_compare(app, terminal_size=(120, 40), run_before=lead)
+
+
+@pytest.mark.parametrize("size", [(80, 24), (160, 50)], ids=["80x24", "160x50"])
+@pytest.mark.parametrize(("view", "path"), [("overview", []), ("page", ["enter", "v", "v"]), ("findings", ["5"])])
+def test_wrong(
+    snap_compare: Callable[..., bool],
+    monkeypatch: pytest.MonkeyPatch,
+    tmp_path: Path,
+    view: str,
+    path: list[str],
+    size: tuple[int, int],
+) -> None:
+    (tmp_path / "stale.bin").write_bytes(stale())
+    monkeypatch.chdir(tmp_path)
+    app = Browser(xbrletools.open("stale.bin"))
+
+    async def lead(pilot: Pilot[Any]) -> None:
+        driver = Driver(app, pilot)
+        await driver.settle()
+        for step in path:
+            await driver.press(step)
+        app.clear_notifications()
+        await driver.settle()
+
+    assert snap_compare(app, terminal_size=size, run_before=lead)

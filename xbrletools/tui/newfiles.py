@@ -44,7 +44,7 @@ def new_file(name: str) -> None:
     """Refuse a name that a file has already."""
     with suppress(OSError, ValueError):
         if _is_taken(name):
-            raise XbrleError(f"{name} exists already. Enter another name")
+            raise XbrleError(f"exists already, enter another name: {name}")
 
 
 def write_new(path: Path, data: bytes) -> None:

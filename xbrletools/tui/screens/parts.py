@@ -28,6 +28,7 @@ from ..words import KIND_STYLE, SEVERITY_MARK, SEVERITY_STYLE, counted, escaped,
 BLOCKS_MAX = 64  # blocks that are listed. A stream can claim tens of thousands
 _LABEL_CELLS = 13  # of the label of a line about the capture
 _VALUE_LEAST = 24  # cells of its value. Where there are fewer, the label stands before it
+_BAR_MOST = 16  # cells of a bar
 _CAUSES = 4
 _LABELLED = 45  # columns from which on bytes stand beside the share of a kind
 _RULES = 5
@@ -253,7 +254,7 @@ def passes(session: Session, width: int, height: int, colours: Palette) -> list[
         return _passes_below(numbers, sizes, first, name, width, colours)
     each = room // len(numbers)
     gap = 1 if each > 1 else 0
-    wide = max(1, min(9, each - gap))
+    wide = max(1, min(_BAR_MOST, each - gap))
     starts = [i * (wide + gap) if gap else i * room // len(numbers) for i in range(len(numbers) + 1)]
     drawn = sizes if gap else sizes[np.arange(room) * len(numbers) // room]
     total = np.sort(sizes.sum(1))[::-1]

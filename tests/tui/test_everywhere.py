@@ -9,8 +9,10 @@ from textual.widgets import Input
 import xbrletools
 from tests.building import PAGE, patterned, zero
 from tests.scan.test_channels import Packets, main_channel
+from xbrletools.analysis.stats import Tally
 from xbrletools.tui.app import SCREENS
 from xbrletools.tui.screens.dialogs import KeyList
+from xbrletools.tui.session import Session
 from xbrletools.tui.story import over_stream
 from xbrletools.tui.themes import THEMES, palette_of
 from xbrletools.tui.widgets.explanation import Explanation
@@ -237,3 +239,16 @@ async def test_nothing_that_info_says_is_missing_from_the_overview() -> None:
         told = "\n".join(f"{label} {value}" for label, value in d.app.session.about)
         for label, value in info_lines(POSTED):
             assert f"{label} {value}" in told, label
+
+
+def test_a_pass_that_comes_while_a_screen_counts_passes_does_not_disturb_it() -> None:
+    session = Session(xbrletools.open(POSTED))
+    for _ in session.capture.load(session.begin):
+        session.read()
+    counting = iter(session.stats.passes)
+    next(counting)
+    session._sums.passes[99, 99] = Tally()  # what the thread that reads does
+    assert len(list(counting)) == len(session.stats.passes) - 1
+    assert (99, 99) not in session.stats.passes
+    session.read()
+    assert (99, 99) in session.stats.passes

@@ -19,6 +19,7 @@ from .table.table import RecordTable
 from .table.windows import Framing
 
 ANY_BLOCK = -1
+SPACE_MAX = 1 << 44  # bytes of all blocks together: more than any guest has
 
 
 @dataclass(frozen=True, slots=True)

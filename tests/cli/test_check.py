@@ -44,6 +44,16 @@ class TestCheck:
         assert status == 1
         assert out.startswith("Whether it would load cannot be told: the description does not tell what devices")
 
+    def test_ram_blocks_that_are_not_known_make_no_promise(self, capsys, description):
+        status, out, _ = run(capsys, "check", STREAM, "--on", changed(description, blocks=None))
+        assert status == 1
+        assert out.startswith("Whether it would load cannot be told: the description does not tell its RAM blocks")
+
+    def test_devices_of_which_only_those_on_pci_are_known_make_no_promise(self, capsys, description):
+        status, out, _ = run(capsys, "check", STREAM, "--on", changed(description, devices=None, pci=[], cpus=1))
+        assert status == 1
+        assert "devices" in out
+
     def test_the_first_refusal_comes_in_qemus_words_and_then_all_others(self, capsys, description):
         about = description[0]
         blocks = [b | {"length": 2 * b["length"]} if b["name"] == "pc.ram" else b for b in about["blocks"]]

@@ -18,7 +18,8 @@ from pathlib import Path
 import xbrletools
 from tests.conftest import CORPUS, ROOT
 from tests.qemu.destinations import PAIRS, answered
-from tests.qemu.edits import EDITS, Places, ask, made
+from tests.qemu.edited import EDITS, made
+from tests.qemu.edits import Places, ask
 from tests.qemu.guest import EMULATORS, RAM, Emulator
 from tests.qemu.kinds import KINDS, Kind, recorded, wrong_pages
 from tests.qemu.test_receivers import MACHINE, difference
@@ -49,9 +50,13 @@ RECORDED = ROOT / "tests" / "verify" / "receivers_said.json"
 SEEDS = 5  # of each kind of edit that are recorded
 
 
-def receivers(count: int, seed: int) -> int:
-    """Ask every QEMU about edits of a stream. Prints where one says something else than its receiver."""
-    at, kinds, wrong, asked = Places(lzma.decompress(BASE.read_bytes())), list(EDITS), 0, 0
+def receivers(count: int, seed: int, only: str) -> int:
+    """Ask every QEMU about edits of a stream, of all kinds or of the ``only`` ones, with commas between them.
+
+    Prints where one says something else than its receiver.
+    """
+    at, wrong, asked = Places(lzma.decompress(BASE.read_bytes())), 0, 0
+    kinds = only.split(",") if only else list(EDITS)
     with tempfile.TemporaryDirectory() as folder:
         for i in range(count):
             for emulator in EMULATORS:
@@ -108,6 +113,7 @@ def main() -> int:
     parser = argparse.ArgumentParser(prog="python -m tests.qemu", description=__doc__.splitlines()[0])
     parser.add_argument("--receivers", type=int, metavar="N", help="ask every QEMU about N edits of a stream")
     parser.add_argument("--seed", type=int, default=1, metavar="N", help="which edits (default: 1)")
+    parser.add_argument("--kinds", default="", metavar="NAME,...", help="only these kinds of edits (default: all)")
     parser.add_argument("--check", action="store_true", help="ask real destinations, and hold check against them")
     parser.add_argument("--record", action="store_true", help="write what they say of some edits to tests/verify")
     asked = parser.parse_args()
@@ -115,7 +121,7 @@ def main() -> int:
         return record()
     if asked.check:
         return check()
-    return table() if asked.receivers is None else receivers(asked.receivers, asked.seed)
+    return table() if asked.receivers is None else receivers(asked.receivers, asked.seed, asked.kinds)
 
 
 def table() -> int:

@@ -15,7 +15,7 @@ from construct import Int32ub
 
 import xbrletools
 from tests.qemu.edits import TIMEOUT, Said, ask, name
-from tests.qemu.guest import Emulator
+from tests.qemu.guest import PROGRAM, Emulator
 from xbrletools.analysis.check import Answer, check
 from xbrletools.analysis.destination import of_capture
 from xbrletools.net.qmp import connected, described, saved, with_devices
@@ -175,11 +175,24 @@ def real(pair: Pair, emulator: Emulator, stream: Path) -> Said:
     return ask(emulator, stream, *_options(pair.machine, pair.destination), quiet=False)
 
 
-def dumped(pair: Pair, emulator: Emulator, path: Path) -> Path | None:
-    """What the destination's program writes for -dump-vmstate. None where it finds another QEMU's modules."""
+def dumped(machine: str, emulator: Emulator, path: Path) -> Path | None:
+    """What a machine's program writes for -dump-vmstate. None where it cannot be had.
+
+    It goes through every module that there is. One in another root would find those of this machine in the place of
+    its own, which end it: so it runs with that root as its own.
+    """
     audio = ("-audio", "none") if emulator.version >= (8,) else ()
-    command = [*emulator.command, "-display", "none", *audio, "-M", pair.machine, "-dump-vmstate", str(path)]
-    done = subprocess.run(command, env=os.environ | emulator.environment, check=False, capture_output=True)
+    options = ("-display", "none", *audio, "-M", machine, "-dump-vmstate")
+    if emulator.root is None:
+        command = [*emulator.command, *options, str(path)]
+        done = subprocess.run(command, env=os.environ | emulator.environment, check=False, capture_output=True)
+        return path if done.returncode == 0 else None
+    with tempfile.TemporaryDirectory(dir=emulator.root / "tmp") as folder:
+        inside = Path("/tmp") / Path(folder).name / "dump"
+        own = ("unshare", "--map-root-user", "chroot", str(emulator.root), f"/usr/bin/{PROGRAM}")
+        done = subprocess.run([*own, *options, str(inside)], check=False, capture_output=True)
+        if done.returncode == 0:
+            path.write_bytes((Path(folder) / "dump").read_bytes())
     return path if done.returncode == 0 else None
 
 
@@ -196,4 +209,4 @@ def answered(pair: Pair, emulator: Emulator, folder: Path) -> tuple[Answer, Said
     return answer, real(pair, emulator, stream)
 
 
-__all__ = ["CARD", "PAIRS", "Pair", "answered", "dumped", "real", "stream_of", "waiting"]
+__all__ = ["CARD", "PAIRS", "Pair", "answered", "dumped", "real", "stream_of", "waiting", "with_version"]

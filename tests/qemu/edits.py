@@ -350,15 +350,8 @@ def flipped(at: Places, rng: random.Random) -> bytes:
     return at.inserted(offset, bytes([at.data[offset] ^ 1 << rng.randrange(8)]), 1)
 
 
-EDITS: dict[str, Edit] = {
-    edit.__name__: edit
-    for edit in (
-        *(flags, one_flag, block, fill, delta, packed, blocks, second_list, section, start, device, device_twice),
-        *(command, configuration, head, cut, tail, inserted_bytes, flipped),
-    )
-}
-
-
-def made(kind: str, seed: int, at: Places) -> bytes:
-    """The edit of a kind with the random numbers of a seed."""
-    return EDITS[kind](at, random.Random(f"{kind} {seed}"))
+#: Edits of one part of the stream each. `whole_edits` has those of the stream as a whole.
+PARTS: tuple[Edit, ...] = (
+    *(flags, one_flag, block, fill, delta, packed, blocks, second_list, section, start, device, device_twice),
+    *(command, configuration, head, cut, tail, inserted_bytes, flipped),
+)

@@ -24,11 +24,12 @@ DEADLINE = 120  # seconds after which a step counts as hung
 
 @dataclass(frozen=True)
 class Emulator:
-    """A QEMU that is here: its version, and how it is started."""
+    """A QEMU that is here: its version, and how it is started. ``root`` is the other system's that it stands in."""
 
     version: tuple[int, ...]
     command: tuple[str, ...]
     environment: dict[str, str] = field(default_factory=dict)
+    root: Path | None = None
 
     @property
     def label(self) -> str:
@@ -61,12 +62,12 @@ def in_root(root: Path) -> tuple[tuple[str, ...], dict[str, str]]:
 def emulators() -> Iterator[Emulator]:
     """Every QEMU that can be found: the machine's own, then those in the roots that .ci/install-tools made."""
     own = shutil.which(PROGRAM)
-    places = [((own,), {})] if own else []
-    places += [in_root(root) for root in sorted(ROOTS.glob("*")) if (root / "usr" / "bin" / PROGRAM).exists()]
-    for command, environment in places:
+    roots = [root for root in sorted(ROOTS.glob("*")) if (root / "usr" / "bin" / PROGRAM).exists()]
+    places = [((own,), {}, None)] if own else []
+    for command, environment, root in (*places, *((*in_root(r), r) for r in roots)):
         version = version_of(command, environment)
         if version is not None:
-            yield Emulator(version, command, environment)
+            yield Emulator(version, command, environment, root)
 
 
 EMULATORS = sorted(emulators(), key=lambda emulator: emulator.version)

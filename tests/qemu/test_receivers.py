@@ -6,7 +6,8 @@
 import pytest
 
 import xbrletools
-from tests.qemu.edits import EDITS, Places, ask, made
+from tests.qemu.edited import EDITS, made
+from tests.qemu.edits import Places, ask
 from tests.qemu.guest import EMULATORS, Emulator
 from xbrletools.verify.receivers import RECEIVERS, Destination, outcome
 

@@ -170,9 +170,13 @@ class TestDamage:
         assert np.count_nonzero(image.state[:1000]) == 1
         assert resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before < 64 << 10
 
-    def test_blocks_larger_than_any_guest_are_refused_in_words(self):
-        with pytest.raises(xbrletools.XbrleError, match="more than any guest has"):
-            xbrletools.open(StreamBuilder({b"pc.ram": 1 << 60}).bytes()).memory()
+    def test_a_block_larger_than_any_guest_has_is_an_error_and_the_others_are_read(self):
+        data = StreamBuilder({b"pc.ram": 1 << 60, b"vga.vram": PAGE}).page(0, noise(1), b"vga.vram").bytes()
+        capture = xbrletools.open(data)
+        (problem,) = [p for p in capture.problems if p.rule == "block-list"]
+        assert "block pc.ram claims 0x1000000000000000 bytes, more than any guest has" in problem.message
+        assert (capture.memory()["vga.vram"][0] == noise(1)).all()
+        assert capture.verdict().status == "damaged"
 
     def test_a_word_of_no_kind_is_passed_over_when_a_record_follows(self):
         builder = simple().word(0xA0).dup(PAGE, 7)

@@ -9,7 +9,8 @@ import pytest
 import xbrletools
 from tests import building
 from tests.conftest import corpus_names
-from tests.qemu.edits import EDITS, PAGE, RAM, Places, made
+from tests.qemu.edited import EDITS, made
+from tests.qemu.edits import PAGE, RAM, Places
 from tests.streams import StreamBuilder, noise
 from tests.verify.named_edits import edited
 from xbrletools.formats.qevm import SectionType
@@ -116,7 +117,7 @@ class TestQemusWords:
         """`python -m tests.qemu --record` asks the QEMUs that are there, and adds to the file."""
         at = Places(corpus(BASE))
         destination = Destination(MACHINE, {b.name: b.length for b in at.blocks})
-        for seed, by_version in json.loads(RECORDED.read_text(encoding="utf-8"))[kind].items():
+        for seed, by_version in json.loads(RECORDED.read_text(encoding="utf-8")).get(kind, {}).items():
             found = all_verdicts(made(kind, int(seed), at), destination)
             for version, (loads, lines) in by_version.items():
                 one = found[f"qemu-{version}"]

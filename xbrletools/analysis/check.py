@@ -61,9 +61,21 @@ def check(stream: Stream, about: Description, receiver: Receiver | None = None) 
     where = destination(about, stream)
     found = found_in(stream, tuple((where.blocks or {}).items()) or None)
     told = outcomes(stream, found, (one,), where)[one.name]
-    if told.loads and where.devices is None and any(stream.sections.of_types(SectionType.FULL)):
-        told = replace(told, loads=None, reason="the description does not tell what devices the destination has")
+    untold = _untold(stream, about)
+    if told.loads and untold:
+        told = replace(told, loads=None, reason=f"the description does not tell {' and '.join(untold)}")
     return Answer(one, told, tuple(_differences(stream, about, where, one)))
+
+
+def _untold(stream: Stream, about: Description) -> list[str]:
+    """What decides as well, and the description does not have."""
+    untold = []
+    if about.devices is None and any(stream.sections.of_types(SectionType.FULL)):
+        beside = "" if about.pci is None else " beside those on PCI, and their versions"
+        untold.append(f"what devices the destination has{beside}")
+    if about.blocks is None and stream.blocks:
+        untold.append("its RAM blocks")
+    return untold
 
 
 def _differences(stream: Stream, about: Description, where: Destination, one: Receiver) -> Iterator[Difference]:

@@ -13,13 +13,12 @@ from numpy.typing import NDArray
 
 from ..arrays import Places, reserve
 from ..errors import XbrleError
-from ..model import Block
+from ..model import SPACE_MAX, Block
 from ..table.columns import PIECE, Columns
 from ..text import address as parse_address
 from ..text import called, shown
 
 MAIN = b"pc.ram"  # the PC's RAM, by the name it has had since 2010
-SPACE_MAX = 1 << 44  # bytes of all blocks together: more than any guest has
 _STRETCH = 1 << 12  # pages that are looked at or passed over together
 
 

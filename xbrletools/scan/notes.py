@@ -2,16 +2,18 @@
 
 from abc import ABC, abstractmethod
 from collections.abc import Iterator, Sequence
+from dataclasses import replace
 from itertools import islice
 
 from ..formats import ram
 from ..formats.dialects import Dialect
-from ..model import Block, Configuration, Facts, Found, Gap, Mapped, Problem, Reading
+from ..model import SPACE_MAX, Block, Configuration, Facts, Found, Gap, Mapped, Problem, Reading
 from ..ram.named import dialect_named
 from ..source.sources import Source
 from ..table.columns import Columns
 from ..table.commands import Commands
 from ..table.sections import Owner, Sections
+from ..text import shown
 
 BLOCKS_MAX = 1 << 14  # RAM blocks that are read; a guest has some hundreds at most, and each takes a KiB in all
 
@@ -136,7 +138,13 @@ class Notes:
         if len(blocks) > room:
             message = f"the list has {len(blocks)} blocks; only the first {room} are read: no guest has more"
             self.complain("block-list", at, message)
+        claimed = sum(b.length for b in self.blocks if b.declared)
         for block in blocks[:room]:
+            if claimed + block.length > SPACE_MAX:
+                message = f"block {shown(block.name)} claims {block.length:#x} bytes, more than any guest has"
+                self.complain("block-list", at, message)
+                block = replace(block, length=0, declared=False)
+            claimed += block.length
             if block.name in self.block_index:
                 agrees = self.blocks[self.block_index[block.name]].length == block.length
                 rule = "block-list-form" if agrees else "block-list"

@@ -49,7 +49,8 @@ class Loading:
 
     ``block`` is the RAM block that CONTINUE means, ``lengths`` the length of each block that the destination has, by
     name. ``loaded`` has the version and the name of each section by its id. ``previous`` is the last block name that
-    was read: a cut name is printed over it before 9.0. ``is_over``: the rest was read to its end already.
+    was read: a cut name is printed over it before 9.0. ``is_over``: the rest was read to its end already. ``unlike``
+    are names and instances that stand over several sections which are not the same.
     """
 
     stream: Stream
@@ -63,6 +64,7 @@ class Loading:
     loaded: dict[int, tuple[bytes, int]] = field(default_factory=dict)
     needs: set[str] = field(default_factory=set)
     is_over: bool = False
+    unlike: frozenset[tuple[bytes, int]] = frozenset()
 
     def __post_init__(self) -> None:
         self.lengths.update(self.destination.blocks or {})
@@ -241,6 +243,7 @@ def begin(on: Loading, tape: Tape) -> Fault | tuple[int, bytes, int, int]:
     name = tape.counted()
     if name is None:
         return refused(f"Unable to read ID string for section {section_id}")
+    name = name.partition(b"\0")[0]  # to QEMU it is a string of C [Q]
     instance, version = tape.number(Int32ub), tape.number(Int32ub)
     if tape.ended:
         message = f"Failed to read instance/version ID: -{errno.EIO}"

@@ -10,6 +10,8 @@ from functools import partial
 from heapq import merge
 from itertools import islice
 
+import numpy as np
+
 from ...formats.qevm import Command, SectionType
 from ...formats.ram import IDSTR
 from ...model import Problem, Stream
@@ -112,6 +114,7 @@ def _head(on: Loading, path: Path) -> Fault | None:
 def _devices(on: Loading) -> Iterator[Step]:
     """START and FULL sections: whether they are known, and where a device's data ends. And a second CONFIGURATION."""
     stream, steps, ids = on.stream, [], dict[bytes, int]()
+    on.unlike = _unlike(stream)
     for section in stream.sections.of_types(SectionType.START, SectionType.FULL):
         owner = section.owner
         if owner is None:
@@ -124,6 +127,21 @@ def _devices(on: Loading) -> Iterator[Step]:
     for section in islice(stream.sections.of_types(SectionType.CONFIGURATION), 1, 2):
         steps.append(Step(section.offset, lambda: loading.section_type(on, SectionType.CONFIGURATION)))
     yield from sorted(steps, key=lambda step: step.offset)
+
+
+def _unlike(stream: Stream) -> frozenset[tuple[bytes, int]]:
+    """The names and instances under which several sections stand whose data differ: one bears another's name."""
+    first: dict[tuple[bytes, int], Section] = {}
+    unlike = set[tuple[bytes, int]]()
+    for section in stream.sections.of_types(SectionType.FULL):
+        if section.owner is not None:
+            key = section.owner.idstr, section.owner.instance_id
+            one = first.setdefault(key, section)
+            if one is not section and not np.array_equal(
+                stream.data[one.data : one.end], stream.data[section.data : section.end]
+            ):
+                unlike.add(key)
+    return frozenset(unlike)
 
 
 def _with_id(on: Loading, section_id: int, after: int) -> list[Step]:
@@ -157,7 +175,9 @@ def _device(on: Loading, section: Section, section_id: int, name: bytes, instanc
     if state.minimum is not None and version < state.minimum:
         fault = loading.versions(on, name.decode("utf-8", "replace"), version, state.version, state.minimum)
         return loading.within(on, fault, section_id, name, version, instance)
-    if version < state.version and (state.own or state.entry is not None):
+    if version < state.version and state.own:
+        return Fault(0, where_unknown=True)  # the sender's own description has another version than its section
+    if version < state.version and state.entry is not None:
         return None  # older fields, which the description does not have
     read = devices.by_destination(entry, state)
     if read is None:
@@ -169,6 +189,8 @@ def _device(on: Loading, section: Section, section_id: int, name: bytes, instanc
         fault = devices.unknown_subsection(on.version, end)
         return loading.within(on, fault, section_id, name, version, instance)
     fault_after = loading.footer(on, Tape(on.stream, end.at), section_id, name)
+    if (name, instance) in on.unlike:  # its own code may refuse what it reads before it comes to the footer
+        return Fault(0, where_unknown=True) if fault_after is None else replace(fault_after, at=end.at, unworded=True)
     return None if fault_after is None else replace(fault_after, at=end.at)
 
 

@@ -127,3 +127,12 @@ def test_a_bit_of_a_sum_after_a_long_chain_that_holds_is_not_taken_for_a_value_b
 ) -> None:
     causes = _verdict(_flipped(corpus(f"{path}.bin"), at, 1 << bit)).causes
     assert CauseName.CHECKSUM_FIELD in {c.name for c in causes}
+
+
+def test_pages_that_a_sender_without_a_cache_sends_anew_are_not_taken_for_the_damage(
+    corpus: Callable[[str], bytes],
+) -> None:
+    data = corpus("qemu-7.2/pc16-plain-kvm.bin")
+    causes = _verdict(_twice(data, 1659907 - 9, 9)).causes
+    assert [c.name for c in causes] == [CauseName.RECORDS_REPEATED]
+    assert causes[0].repair is None or causes[0].repair.replaced == 9

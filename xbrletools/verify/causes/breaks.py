@@ -158,7 +158,7 @@ def _of_records(case: Case, broken: Break, gap: Gap, room: Room) -> dict[CauseNa
     any_ = _ELSEWHERE * room.anything()
     if holds >= _SOME and fails <= holds:
         case.falls(CauseName.SPLICED, f"{holds} deltas over bases from before the break hold")
-    elif is_foreign(case.foreign(broken.row)) and holds < _SOME:
+    elif is_foreign(case.foreign(broken.row)) and case.turns(broken.row) and holds < _SOME:
         weights[CauseName.SPLICED] = 30 * max(any_, room.missing(), room.in_place(), room.put_in())
     elif fails >= _SOME and fails > 4 * holds:
         many = 15 if holds == 0 and fails >= _MANY else 1.5

@@ -18,6 +18,8 @@ from .reading import Break, Ints, Read
 
 #: An encoding shorter than this share of a page is one that every sender prefers to the page itself.
 _ENCODABLE = 0.95
+_NEAREST = 20  # PAGEs of cached pages on each side of a point that its sender's choices are compared by
+_TURN = 0.2  # from which share of them on the choices changed there
 
 
 @dataclass(frozen=True, slots=True)
@@ -133,6 +135,14 @@ class Case:
         cached, odd = self.foreign_rows
         before, total = int(np.searchsorted(odd, row)), int(np.searchsorted(cached, row))
         return before, total, len(odd) - before, len(cached) - total
+
+    def turns(self, row: int) -> bool:
+        """Whether the sender's choices change right at ``row``, by the nearest PAGEs of cached pages."""
+        cached, odd = self.foreign_rows
+        place = int(np.searchsorted(cached, row))
+        sides = cached[max(0, place - _NEAREST) : place], cached[place : place + _NEAREST]
+        before, after = (float(np.isin(side, odd).mean()) if len(side) else 0.0 for side in sides)
+        return abs(after - before) >= _TURN
 
     def crossing(self, row: int, until: int | None = None) -> tuple[int, int]:
         """Of pages with a base from before ``row`` and no record from then to ``until``: how many next deltas hold, and

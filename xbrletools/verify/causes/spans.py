@@ -10,7 +10,7 @@ import numpy as np
 from ...arrays import overlapped
 from ...ram.record import WORD
 from ..cause import CauseName, Repair
-from . import order
+from . import grid, order
 from .case import Candidate, Case
 from .gaps import record_sizes
 from .grid import BUFFER
@@ -192,7 +192,10 @@ def repeated(case: Case) -> list[Candidate]:
     shows = bool(len(walk.twice) or len(case.sums.first) or case.sums.idle.any())
     if not shows and (case.read.grammar.modern or not (shift or walk.holes or len(case.repeats) == 1)):
         return []
-    first, again, count = max(case.repeats, key=lambda r: r[2])
+    amid = [r for r in case.repeats if not walk.starts[r[1] : r[1] + r[2]].any()]
+    if case.read.grammar.modern and not amid:  # today's sender sends a page anew that is the same
+        return []
+    first, again, count = max(amid if case.read.grammar.modern else case.repeats, key=lambda r: r[2])
     start, end = case.read.rows.offset[case.chains.carriers[[first, again]]].tolist()
     size = end - start
     row = int(case.chains.carriers[again])
@@ -222,8 +225,13 @@ def repeated(case: Case) -> list[Candidate]:
 
 
 def sections_twice(case: Case) -> list[Candidate]:
-    """Sections with records of pages, a few at most, that are the same as those right before them."""
+    """Sections with records of pages, a few at most, that are the same as those right before them.
+
+    The grid has to agree: a sender without a cache sends a page anew that is the same.
+    """
     read, rows = case.read, case.read.rows
+    if not case.grid.in_force:
+        return []
     starts = np.array([section.offset for section in read.stream.sections], np.int64)
     carriers = rows.offset[case.chains.carriers].astype(np.int64)
     for count in range(1, _SECTIONS_MAX + 1):
@@ -240,6 +248,9 @@ def sections_twice(case: Case) -> list[Candidate]:
                 continue
             why = f"{count} sections from {start:#x} on repeat the {start - low} bytes before them"
             row = int(np.searchsorted(rows.offset.astype(np.int64), start))
+            added = case.grid.added(int(np.searchsorted(rows.offset.astype(np.int64), end)))
+            if added is None or not grid.fits(*added, start - low):
+                continue
             explains = tuple(range(row, int(np.searchsorted(rows.offset.astype(np.int64), end))))
             repair = Repair(start, start - low, b"", f"{why}: left out")
             return [Candidate(CauseName.RECORDS_REPEATED, 1, why, row, start, None, repair, explains, start)]

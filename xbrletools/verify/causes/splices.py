@@ -49,7 +49,7 @@ def mass(case: Case) -> list[Candidate]:
     choices = case.foreign(row)
     said = f"{holds} deltas over bases from before it hold, {fails} fail"
     offset = int(case.read.rows.offset[row])
-    if is_foreign(choices) and (holds < _SOME or fails > 4 * holds):
+    if is_foreign(choices) and case.turns(row) and (holds < _SOME or fails > 4 * holds):
         why = f"from {offset:#x} on the sender chooses otherwise; {said}"
         missing = Candidate(CauseName.RECORDS_MISSING, 0.05, why, row, offset, onward=offset)
         return [Candidate(CauseName.SPLICED, 1, why, row, offset, onward=offset), missing]
@@ -100,7 +100,9 @@ def missing_first_sends(case: Case) -> list[Candidate]:
     fit = hole_fits(case, due, page, place)
     if fit == 0:
         why += ", and the grid does not miss their bytes"
-        names = [CauseName.SPLICED] * (crossing[0] < _SOME) + [CauseName.RECORDS_REORDERED, CauseName.RECORDS_MISSING]
+        added = case.grid.added(row)
+        names = [CauseName.BYTES_MISSING] * (added is not None and added[1] < 0)
+        names += [CauseName.SPLICED] * (crossing[0] < _SOME) + [CauseName.RECORDS_REORDERED, CauseName.RECORDS_MISSING]
         return [Candidate(name, 1, why, row, offset, onward=offset) for name in names]
     if len(walk.holes) > 1:
         why += f", and {len(walk.holes) - 1} more holes follow"

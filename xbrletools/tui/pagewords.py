@@ -6,12 +6,13 @@ from enum import Enum
 import numpy as np
 
 from ..memory.values import values
+from ..table.growing import Record
 from .pagemoment import PageMoment
 from .session import Session
 from .widgets.hexview import Bytes, Mask
 from .widgets.lines import Line
 from .widgets.times import Step
-from .words import KIND_GLYPH, KIND_LETTER, KIND_STYLE, SEVERITY_MARK, SEVERITY_STYLE
+from .words import KIND_GLYPH, KIND_LETTER, KIND_STYLE, SEVERITY_MARK, SEVERITY_STYLE, kind_word, stage_word
 
 _VALUE_BYTES = 16
 _NARROW_VALUES = ("u8", "u16le", "u32le", "u64le", "text")  # where there is no room for all
@@ -92,3 +93,17 @@ def step_of(session: Session, moment: PageMoment, version: int) -> Step | None:
     mark, mark_style = (SEVERITY_MARK[severity], SEVERITY_STYLE[severity]) if severity else ("", "dim")
     letter, shade, glyph = KIND_LETTER[record.kind], KIND_STYLE.get(record.kind, ""), KIND_GLYPH[record.kind]
     return Step(letter, mark, shade, mark_style, record.number or 0, glyph)
+
+
+def place_words(record: Record | None) -> Line:
+    """In which pass, in which stage and where in the file a record stands."""
+    if record is None:
+        return []
+    return [(f" · pass {record.pass_} {stage_word(record.stage)} @{record.offset:#x}", "dim")]
+
+
+def why_no_runs(record: Record | None, moment: PageMoment) -> str:
+    """Why the page's record does not have runs."""
+    if record is None:
+        return "no record: zero by the bitmap" if moment.history.is_zero else "not sent yet"
+    return "the delta cannot be read" if moment.is_delta else f"{kind_word(record.kind)}: the whole page"

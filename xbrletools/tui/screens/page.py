@@ -14,19 +14,23 @@ from ...memory.replay import View
 from ...table.growing import Record
 from ...text import pattern, shown
 from ..pagemoment import PageMoment, chosen_moment, places_of
-from ..pagewords import PageShows, count_words, step_of, sum_words, sums_of_both, value_lines
+from ..pagewords import (
+    PageShows,
+    count_words,
+    place_words,
+    step_of,
+    sum_words,
+    sums_of_both,
+    value_lines,
+    why_no_runs,
+)
 from ..special import special
 from ..widgets.hexview import ByteMark, Bytes, HexView, Mask
 from ..widgets.lines import Caption, Line, Lines, fit
 from ..widgets.pagestrip import PageStrip
 from ..widgets.runlist import RunList
 from ..widgets.times import Timeline
-from ..words import (
-    counted,
-    kind_word,
-    stage_word,
-    wrapped,
-)  # fmt: skip
+from ..words import counted, kind_word, wrapped
 from .base import CaptureScreen, Host
 
 WIDE = 120  # columns from which on the side panel stands beside the bytes
@@ -219,12 +223,12 @@ class PageScreen(CaptureScreen):
             [
                 *self._sums(moment, content),
                 *count_words(changed, content.recovered & ~old.recovered, ~content.recovered, differs),
-                *self._record_words(moment),
+                *place_words(self._record(moment)),
             ]
         )
         self.query_one("#special", Caption).show(self._special(moment, content))
         self._show_versions(moment)
-        self._show_runs(self._why_no_runs(moment))
+        self._show_runs(why_no_runs(self._record(moment), moment))
         self._show_values()
 
     def _show_bytes(self, moment: PageMoment, old: Content, new: Content) -> None:
@@ -287,21 +291,9 @@ class PageScreen(CaptureScreen):
     def _record(self, moment: PageMoment) -> Record | None:
         return self.session.record(moment.row) if moment.row is not None else None
 
-    def _record_words(self, moment: PageMoment) -> Line:
-        record = self._record(moment)
-        if record is None:
-            return []
-        return [(f" · pass {record.pass_} {stage_word(record.stage)} @{record.offset:#x}", "dim")]
-
     def _show_versions(self, moment: PageMoment) -> None:
         versions = len(moment.history)
         self.query_one(Timeline).show_versions(versions, moment.version, lambda v: step_of(self.session, moment, v))
-
-    def _why_no_runs(self, moment: PageMoment) -> str:
-        record = self._record(moment)
-        if record is None:
-            return "no record: zero by the bitmap" if moment.history.is_zero else "not sent yet"
-        return "the delta cannot be read" if moment.is_delta else f"{kind_word(record.kind)}: the whole page"
 
     def _show_runs(self, why_none: str) -> None:
         run_list = self.run_list

@@ -193,8 +193,6 @@ class SearchScreen(CaptureScreen):
             line.append((f" · {found.gone} gone before it", "warning" if found.gone else "dim"))
         if found.total > len(found.hits):
             line.append((f" · the first {len(found.hits)} are listed", "warning"))
-        if found.ended and not found.trouble:
-            line.append((f" · {found.seconds:.1f} s", "dim"))
         if self.hit_list.only_gone:
             line.append((" · F only what went", "note"))
         if not self.session.complete:

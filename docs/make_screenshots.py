@@ -39,7 +39,6 @@ PICTURES: dict[str, tuple[str, tuple[int, int], Path_]] = {
     "linux-map": (LINUX, LARGE, ["4"]),
     "records": ("posted-8m", SMALL, ["2", ("slash", "kind:xbrle len>1000"), "j"]),
     "page": ("posted-8m", SMALL, [("colon", "2097"), "3", "d"]),
-    "fields": ("posted-8m", SMALL, [("colon", "2097"), "2", "f", "j", "j"]),
     "devices": ("xbzrle-16m", SMALL, ["6", ("slash", "env.cr[0]")]),
     "search": ("xbzrle-16m", SMALL, ["7", ("slash", "SeaBIOS"), "j"]),
 }

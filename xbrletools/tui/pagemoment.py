@@ -1,7 +1,7 @@
 """One page at one moment: the version in force, its bytes before and after, its delta's runs, its sums."""
 
-from collections.abc import Iterator
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
 
 import numpy as np
 
@@ -32,6 +32,7 @@ class PageMoment:
     history: PageHistory
     version: int
     at: int | None
+    _made: dict[tuple[str, View], Content] = field(default_factory=dict, repr=False, compare=False)
 
     @property
     def place(self) -> PagePlace:
@@ -55,10 +56,19 @@ class PageMoment:
 
     def content(self, view: View) -> Content:
         """The page at the moment."""
-        return self.history.at(self.at, view)
+        return self._once("new", view, lambda: self.history.at(self.at, view))
 
     def old_content(self, view: View) -> Content:
         """The page before the version's record. For a delta that is what it was applied to."""
+        return self._once("old", view, lambda: self._old(view))
+
+    def _once(self, what: str, view: View, make: Callable[[], Content]) -> Content:
+        """What is shown of the page, made once: a screen asks several times."""
+        if (what, view) not in self._made:
+            self._made[what, view] = make()
+        return self._made[what, view]
+
+    def _old(self, view: View) -> Content:
         if self.version < 0:
             return self.history.at(0, view)
         if self.is_delta:
@@ -118,7 +128,9 @@ def chosen_moment(session: Session, last: PageMoment | None) -> PageMoment:
     else:
         history = page_of(stream, space_of(stream).blocks[block].name, address)
     version = int(np.searchsorted(history.rows, session.row, side="right")) - 1
-    return PageMoment(stream, history, version, session.moment())
+    moment = PageMoment(stream, history, version, session.moment())
+    is_same = last is not None and last.history is history and (last.version, last.at) == (version, moment.at)
+    return last if last is not None and is_same else moment
 
 
 def _record_with_page(session: Session) -> Record:

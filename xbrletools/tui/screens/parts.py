@@ -30,6 +30,7 @@ _LABEL_CELLS = 13  # of the label of a line about the capture
 _VALUE_LEAST = 24  # cells of its value. Where there are fewer, the label stands before it
 _BAR_MOST = 16  # cells of a bar
 _CAUSES = 4
+_SHARED = 29  # columns from which on a kind's share of the bytes stands beside the number of its records
 _LABELLED = 45  # columns from which on bytes stand beside the share of a kind
 _RULES = 5
 _TO_FINDINGS = Goto("findings")
@@ -226,12 +227,13 @@ def records(session: Session, width: int, height: int, colours: Palette) -> list
     total = session.stats.total
     every = max(1, int(total.wire.sum()))
     wide = width >= _LABELLED
-    heads = f" {'kind':10} {'records':>10}" + (f" {'bytes':>14} {'share':>6}" if wide else f" {'share':>6}")
+    shared = width >= _SHARED
+    heads = f" {'kind':10} {'records':>9}" + (f" {'bytes':>14}" if wide else "") + (f" {'share':>6}" if shared else "")
     entries: list[Entry] = [([(heads, "dim")], None)]
     for kind in Kind:
         count, size = int(total.records[kind]), int(total.wire[kind])
         if count:
-            text = f" {count:10} " + (f"{size:14} " if wide else "") + f"{100 * size / every:5.1f}%"
+            text = f" {count:9}" + (f" {size:14}" if wide else "") + (f" {100 * size / every:5.1f}%" if shared else "")
             entries.append(([(" " + fit(kind_word(kind), 10), KIND_STYLE.get(kind, "")), (text, "")], Goto("records")))
     return entries
 
@@ -334,7 +336,9 @@ def hottest(session: Session, width: int, height: int, colours: Palette) -> list
     names = session.facts.names if session.facts is not None else ()
     last = max(1, int(hot.passes.max(initial=1)))
     room = max(6, width - 42)
-    entries: list[Entry] = [([(f" {'page':<24}{'sent':>6}  in which passes", "dim")], Goto("hot"))]
+    entries: list[Entry] = [
+        ([(f" {'page':<24}{'sent':>6}  {'in which passes' if room > 15 else 'passes'}", "dim")], Goto("hot"))
+    ]
     for i in range(min(len(hot), max(1, height - 1))):
         block, page = int(hot.block[i]), int(hot.address[i])
         name = f"{shown(names[block])}:{page:#x}" if block < len(names) else f"{page:#x}"

@@ -40,7 +40,7 @@ PICTURES: dict[str, tuple[str, tuple[int, int], Path_]] = {
     "records": ("posted-8m", SMALL, ["2", ("slash", "kind:xbrle len>1000"), "j"]),
     "page": ("posted-8m", SMALL, [("colon", "2097"), "3", "d"]),
     "devices": ("xbzrle-16m", SMALL, ["6", ("slash", "env.cr[0]")]),
-    "search": ("xbzrle-16m", SMALL, ["7", ("slash", "SeaBIOS"), "j"]),
+    "search": ("posted-8m", SMALL, ["7", "o", ("slash", "55 aa"), "j"]),
 }
 
 

@@ -28,7 +28,7 @@ VIEWS: list[tuple[str, str, list[str | tuple[str, str]]]] = [
     ("fields", "posted-8m", [("colon", "2097"), "2", "f", "j", "j"]),
     ("section", "xbzrle-16m", ["6", "s", "s", "left_square_bracket"]),
     ("devices", "xbzrle-16m", ["6", ("slash", "env.cr[0]")]),
-    ("search", "posted-8m", ["7", ("slash", "posted"), "j"]),
+    ("search", "posted-8m", ["7", "o", ("slash", "55 aa"), "j"]),
     ("hot", "posted-8m", ["H", "j"]),
     ("waterfall", "posted-8m", ["4", "o", "o", "o", "o"]),
     ("compare", "posted-8m", ["8", "j", "j"]),

@@ -235,7 +235,7 @@ def by_header(tail: memoryview, section_id: int) -> int | None:
         end = at + 1 + _ID + 1 + name + 2 * _ID
         if end > len(tail):
             continue
-        header = qevm.SectionStart.parse(tail[at + 1 : end])
+        header = qevm.section_starts().parse(tail[at + 1 : end])
         if (
             all(0x20 <= c < 0x7F for c in header.idstr)
             and header.version_id < VERSION_MAX

@@ -278,7 +278,7 @@ class ContainerReader:
         if kind in (SectionType.START, SectionType.FULL):
             name = buffer.take(at + _TYPE + Int32ub.sizeof(), 1)[0]
             size = _TYPE + Int32ub.sizeof() * 3 + 1 + name
-            parsed = qevm.SectionStart.parse(buffer.take(at, size)[_TYPE:])
+            parsed = qevm.section_starts().parse(buffer.take(at, size)[_TYPE:])
             owner = Owner(parsed.section_id, parsed.idstr, parsed.instance_id, parsed.version_id)
             self._judge.section(at, kind, owner)
             if kind is SectionType.START:

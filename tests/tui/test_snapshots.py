@@ -103,6 +103,7 @@ def test_look(
         for step in path:
             await (driver.press(step) if isinstance(step, str) else driver.fill(*step))
         app.clear_notifications()
+        await asyncio.sleep(0.2)  # what is worked out once the cursor rests
         await driver.settle()
 
     assert snap_compare(app, terminal_size=(120, 40), run_before=lead)

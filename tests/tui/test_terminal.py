@@ -84,7 +84,7 @@ def test_ctrl_z_suspends_and_the_shell_s_fg_comes_back(tmp_path: Path) -> None:
     with browse(SAMPLE, tmp_path) as t:
         t.wait_for(READY)
         t.press(b"2")
-        t.wait_for(b"[2 Records]")
+        t.wait_for(b"[2 Rec")
         for way in ("key", "signal"):
             since = t.press(CTRL_Z) if way == "key" else len(t.drawn)
             if way == "signal":
@@ -96,7 +96,7 @@ def test_ctrl_z_suspends_and_the_shell_s_fg_comes_back(tmp_path: Path) -> None:
             assert t.is_restored()
             os.kill(t.process.pid, signal.SIGCONT)
             t.wait_for(ENTER, since)
-            t.wait_for(b"[2 Records]", since)
+            t.wait_for(b"[2 Rec", since)
             assert t.attributes != t.before
         t.press(b"q")
         assert t.end() == 0

@@ -69,12 +69,12 @@ def preview(session: Session, record: Record, look: Look) -> list[Line]:
     moment = PageMoment(stream, history, version, record.number)
     new, old = moment.content(session.view), moment.old_content(session.view)
     sender, receiver = moment.content(View.SENDER), moment.content(View.RECEIVER)
-    head: Line = [
-        (f" {shown(record.name)}:{record.address:#x}", "strong"),
-        (f"  record {record.number}  pass {record.pass_}  ", "dim"),
-        (f"{counted(record.length, 'byte')} change {int((new.differs(old)).sum())}", ""),
-    ]
-    lines = [head, []]
+    which = f"  record {record.number}  pass {record.pass_}  "
+    changes = f"{counted(record.length, 'byte')} change {int(new.differs(old).sum())}"
+    lines = _fitted(
+        [[(f" {shown(record.name)}:{record.address:#x}", "strong"), (which, "dim")], [(changes, "")]], look.width
+    )
+    lines.append([])
     if finding is not None:
         lines += [*_stations(finding, look), *_paragraph(finding, look), []]
     lines += [*_sums(moment, sender, receiver, look), []]
@@ -130,17 +130,32 @@ def _sums(moment: PageMoment, sender: Content, receiver: Content, look: Look) ->
     """The sum that the record states, and those of the page at each end."""
     stated, of_sender = moment.sums(sender)
     of_receiver = moment.sums(receiver)[1]
-    line: list[tuple[str, str | Style]] = [(" sum  ", "dim")]
+    parts: list[Line] = [[(" sum  ", "dim")]]
     if stated is not None:
-        line += [("stated ", "dim"), (f"{stated:#x}  ", "strong")]
+        parts[0] = [(" sum  ", "dim"), ("stated ", "dim"), (f"{stated:#x}  ", "strong")]
     for name, found in (("sender", of_sender), ("receiver", of_receiver)):
         if found is None:
-            line += [(f"{name} ", "dim"), ("unknown  ", "warning")]
+            parts.append([(f"{name} ", "dim"), ("unknown  ", "warning")])
             continue
         fine = stated is None or found == stated
-        line += [(f"{name} ", "dim"), (f"{found:#x}", "" if fine else "error")]
-        line.append(("  " if stated is None else " ok  " if fine else " WRONG  ", "good" if fine else "error"))
-    return [line]
+        word = "  " if stated is None else " ok  " if fine else " WRONG  "
+        sum_ = (f"{found:#x}", "" if fine else "error")
+        parts.append([(f"{name} ", "dim"), sum_, (word, "good" if fine else "error")])
+    return _fitted(parts, look.width)
+
+
+def _fitted(parts: list[Line], width: int) -> list[Line]:
+    """Parts on one line, and on the next where they do not fit."""
+    lines: list[list[tuple[str, str | Style]]] = [[]]
+    used = 0
+    for part in parts:
+        cells = len("".join(text for text, _ in part).rstrip())
+        if used and used + cells > width:
+            lines.append([("  ", "")])
+            used = 2
+        lines[-1] += part
+        used += sum(len(text) for text, _ in part)
+    return list(lines)
 
 
 def _bytes(

@@ -334,3 +334,17 @@ async def test_the_film_says_where_the_moment_is() -> None:
         at = d.app.session.row * bar.room // len(d.app.session)
         assert text[3 + at] == "┃"
         assert "╵1" in "".join(t for t, _ in bar.line(1, 160))
+
+
+def test_every_screen_is_drawn_where_no_color_is_set(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("NO_COLOR", "1")
+
+    @drives
+    async def drive() -> None:
+        for size in ((80, 24), (160, 50)):
+            async with browsing(stale(), size) as d:
+                for key in (*"12345678H4", *"oooo"):
+                    assert "CORRUPT" in await d.press(key), key
+                assert d.app.fault is None
+
+    drive()

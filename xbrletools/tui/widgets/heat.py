@@ -199,7 +199,7 @@ class Heat(Widget, can_focus=True, inherit_bindings=False):
         self._drawn = drawn
         dirty = np.flatnonzero((codes != self._codes).any(1)) if same else np.arange(len(codes))
         if not same:
-            self._strips = [Strip.blank(self.size.width)] * len(codes)
+            self._strips = [self._blank()] * len(codes)
         self._codes = codes
         for y in dirty.tolist():
             self._strips[y] = self._strip(codes[y, :-1], int(codes[y, -1]), grid, colours)
@@ -238,7 +238,11 @@ class Heat(Widget, can_focus=True, inherit_bindings=False):
 
     def render_line(self, y: int) -> Strip:
         """Give one line of the terminal."""
-        return self._strips[y] if y < len(self._strips) else Strip.blank(self.size.width)
+        return self._strips[y] if y < len(self._strips) else self._blank()
+
+    def _blank(self) -> Strip:
+        """A line with nothing on it. It has a style: Textual's filter for NO_COLOR cannot do without."""
+        return Strip.blank(self.size.width, style(None, self.palette.ground))
 
     def on_resize(self, _event: events.Resize) -> None:
         """Lay the pages out anew."""

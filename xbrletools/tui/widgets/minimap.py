@@ -60,7 +60,7 @@ class Minimap(Widget):
     def render_line(self, y: int) -> Strip:
         """Give one line of the terminal."""
         if 2 * y + 1 >= len(self._parts):
-            return Strip.blank(self.size.width)
+            return Strip.blank(self.size.width, style(None, self.palette.ground))
         colours, (first, last) = self.palette, self._sight
         upper, lower = self._parts[2 * y : 2 * y + 2].tolist()
         sight = 2 * (first <= 2 * y <= last) + (first <= 2 * y + 1 <= last)

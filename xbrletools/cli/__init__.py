@@ -53,6 +53,7 @@ COMMANDS = {
     "tui": "Browse a capture in the terminal.",
     "serve": "Browse a capture in a web browser.",
     "report": "Write one HTML page of all that is known about a capture, or about two.",
+    "samples": "List the captures that come with xbrletools, or copy them out.",
 }
 
 #: Those whose exit status is a verdict. They keep it when the program that reads their output ends early.

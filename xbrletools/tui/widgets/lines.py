@@ -53,7 +53,8 @@ class Lines(ScrollView, can_focus=True, inherit_bindings=False):
 
     COMPONENT_CLASSES: ClassVar[set[str]] = {"lines--cursor", "lines--resting", *(f"lines--{s}" for s in STYLES)}
     DEFAULT_CSS = """
-    Lines { height: 1fr; width: 1fr; overflow-x: hidden; scrollbar-size-vertical: 1; background: $background; }
+    Lines { height: 1fr; width: 1fr; overflow-x: hidden; scrollbar-size-vertical: 1; scrollbar-gutter: stable; }
+    Lines { background: $background; }
     Lines > .lines--cursor { color: $foreground; background: $background; text-style: reverse; }
     Lines > .lines--resting { text-style: underline; }
     Lines > .lines--dim { color: $faint; }

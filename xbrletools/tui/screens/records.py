@@ -8,7 +8,6 @@ from textual.app import ComposeResult
 from textual.binding import Binding, BindingType
 from textual.containers import Horizontal
 from textual.suggester import Suggester
-from textual.timer import Timer
 from textual.widgets import Input
 from textual.worker import get_current_worker
 
@@ -88,7 +87,6 @@ class RecordsScreen(CaptureScreen):
 
     def __init__(self, host: Host) -> None:
         super().__init__(host)
-        self._resting: Timer | None = None
         self._previewed: object = None  # what the preview is of
         self._invalid: str | None = None  # what is wrong with the filter as it is typed
 
@@ -143,15 +141,10 @@ class RecordsScreen(CaptureScreen):
 
     # -- the preview -------------------------------------------------------------------------------------------------
 
-    def _preview_soon(self) -> None:
-        """Look into the chosen record once the cursor stands still."""
+    def _preview(self) -> None:
+        """Look into the chosen record, where there is room to say what it is."""
         if not self.has_class("wide"):
             return
-        if self._resting is not None:
-            self._resting.stop()
-        self._resting = self.set_timer(_RESTS, self._preview)
-
-    def _preview(self) -> None:
         session, pane = self.session, self.query_one("#preview", Caption)
         record, size = session.record(), pane.scrollable_content_region.size
         of = session, session.row, session.view, session.findings.total, size, self.host.theme_name
@@ -163,7 +156,10 @@ class RecordsScreen(CaptureScreen):
         self.run_worker(work, thread=True, exclusive=True, group="preview", exit_on_error=False)
 
     def _look_into(self, of: object, session: Session, record: Record, look: Look) -> None:
-        """Find out what a record is. This is a thread's work."""
+        """Find out what a record is, once the cursor stands still. This is a thread's work."""
+        time.sleep(_RESTS)
+        if of != self._previewed:
+            return
         try:
             lines = preview(session, record, look)
         except XbrleError as error:
@@ -198,7 +194,7 @@ class RecordsScreen(CaptureScreen):
         self._show_minimap()
 
     def _show_status(self) -> None:
-        self._preview_soon()
+        self._preview()
         if self.has_class("asking") and self._invalid is not None:
             self._show_error(self._invalid)
         else:

@@ -122,7 +122,6 @@ class RecordsScreen(CaptureScreen):
     def _show_heads(self) -> None:
         self.query_one("#heads", Caption).show_line(self.records.heads())
         self._show_status()
-        self._show_minimap()
 
     def on_record_list_laid_out(self) -> None:
         """Name the columns that there are now."""
@@ -191,10 +190,10 @@ class RecordsScreen(CaptureScreen):
         if at_end:
             records.cursor = records.renewed_count - 1
         self._show_status()
-        self._show_minimap()
 
     def _show_status(self) -> None:
         self._preview()
+        self._show_minimap()
         if self.has_class("asking") and self._invalid is not None:
             self._show_error(self._invalid)
         else:

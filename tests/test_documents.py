@@ -47,7 +47,6 @@ def built(root: Path, out: Path) -> subprocess.CompletedProcess[str]:
         "-m",
         "mkdocs",
         "build",
-        "-q",
         "--strict",
         "-f",
         root / "docs/site/mkdocs.yml",

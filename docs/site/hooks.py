@@ -19,6 +19,7 @@ def on_files(files: Files, *, config: Any) -> Files:
 
 def on_page_markdown(markdown: str, *, page: Any, **_: Any) -> str:
     """Make links from docs/ to the pages outside, and the way back, fit the site: docs/ is its root."""
+    markdown = re.sub(r"(\[[A-Z]\])(?=\[[A-Z]\])", r"\1\\", markdown)  # marks of sources, [P][C], are not a link
     if page.file.src_uri in OUTSIDE:
         return re.sub(r"\]\((?:\.\./)?docs/", "](../" if "/" in page.file.src_uri else "](", markdown)
     return markdown.replace("](../", "](")

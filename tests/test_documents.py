@@ -1,6 +1,7 @@
 """The documents: links lead somewhere, README reads well where it stands alone, and the site builds."""
 
 import re
+import shlex
 import shutil
 import subprocess
 import sys
@@ -10,6 +11,7 @@ from pathlib import Path
 import pytest
 
 from tests.conftest import ROOT
+from xbrletools.cli import EXIT_FINDINGS, main
 
 LINK = re.compile(r"\]\(([^)#\s]*)(?:#[^)]*)?\)")
 CODE = re.compile(r"^( *)```.*?^\1```", re.MULTILINE | re.DOTALL)
@@ -39,6 +41,28 @@ def test_every_file_that_readme_names_is_there():
 def test_every_page_stands_in_the_site_s_contents():
     contents = (ROOT / "docs" / "site" / "mkdocs.yml").read_text("utf-8")
     assert [p.name for p in (ROOT / "docs").glob("*.md") if f": {p.name}" not in contents] == []
+
+
+#: Commands in documents that wait for others, need a running QEMU, or have tests of their own.
+ELSEWHERE = re.compile(r"xbrle (capture|tui|describe|check|vectors|samples)\b")
+
+
+def commands(page: str) -> list[str]:
+    """The commands in a document's blocks of code, each to the end of its line or to a pipe or a comment."""
+    blocks = "\n".join(m[0] for m in CODE.finditer((ROOT / page).read_text("utf-8")))
+    found = re.findall(r"^(?:\$ )?(xbrle [^|#\n]*)", blocks, re.MULTILINE)
+    return [line.strip() for line in found if not ELSEWHERE.match(line)]
+
+
+@pytest.mark.parametrize("page", ["README.md", "docs/recipes.md"])
+def test_the_commands_of_a_page_run_on_the_samples(page: str, monkeypatch, tmp_path: Path, capsys):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "samples").symlink_to(ROOT / "samples")
+    lines = commands(page)
+    assert len(lines) >= 3
+    for line in lines:
+        words = ["samples/xbzrle-16m.bin" if word == "S" else word for word in shlex.split(line)[1:]]
+        assert main(words) in (0, EXIT_FINDINGS), (line, capsys.readouterr().err)
 
 
 def built(root: Path, out: Path) -> subprocess.CompletedProcess[str]:

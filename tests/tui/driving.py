@@ -14,9 +14,11 @@ from tests.conftest import SAMPLES
 from tests.streams import PAGE, StreamBuilder, noise
 from xbrletools.capture import Capture
 from xbrletools.tui.app import Browser
+from xbrletools.tui.screens.base import CaptureScreen
 
 POSTED = SAMPLES / "posted-8m.bin"
 XBZRLE = SAMPLES / "xbzrle-16m.bin"
+EVERY = "12345678H"  # the keys of all screens
 
 
 class Driver:
@@ -52,6 +54,12 @@ class Driver:
         """The screen, line by line."""
         strips = self.app.screen._compositor.render_strips()
         return "\n".join("".join(segment.text for segment in strip) for strip in strips)
+
+    @property
+    def screen_key(self) -> str:
+        """The key of the screen that is shown."""
+        assert isinstance(self.app.screen, CaptureScreen)
+        return self.app.screen.KEY
 
     @property
     def messages(self) -> list[str]:

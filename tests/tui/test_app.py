@@ -23,7 +23,7 @@ from xbrletools.tui.app import SCREENS, Browser
 from xbrletools.tui.bookmarks import digest
 from xbrletools.tui.widgets.lines import fit, inert
 
-from .driving import POSTED, XBZRLE, browsing, drives, stale
+from .driving import EVERY, POSTED, XBZRLE, browsing, drives, stale
 
 HOSTILE = b"\x1b]0;x\x07[bold red]x[/]\xe2\x80\xae\xff[@click=app.exit]" + b"A" * 210
 
@@ -68,8 +68,9 @@ async def test_themes_go_round_and_each_draws_every_screen() -> None:
         for _ in range(3):
             await d.press("t")
             seen.append(d.app.theme)
-            for i in range(1, 7):
-                assert f"[{i} " in await d.press(str(i))
+            for i in EVERY:
+                await d.press(i)
+                assert d.screen_key == i
         assert seen == ["xbrle-light", "xbrle-contrast", "xbrle-dark"]
 
 
@@ -160,8 +161,8 @@ async def test_nothing_is_exported_where_writing_is_off() -> None:
 async def test_every_screen_draws_in_any_size_and_keeps_its_place(size: tuple[int, int]) -> None:
     async with browsing(POSTED) as d:
         await d.fill("colon", "2300")
-        for i in range(1, 7):
-            await d.press(str(i))
+        for i in EVERY:
+            await d.press(i)
             await d.pilot.resize_terminal(*size)
             await d.settle()
             assert d.record == 2300
@@ -186,15 +187,15 @@ async def test_hostile_names_are_inert_on_every_screen() -> None:
     async with browsing(hostile(), (100, 40)) as d:
         for record in (1, 2, 3, 4):
             await d.fill("colon", str(record))
-            for i in range(1, 7):
-                text = await d.press(str(i))
-                assert f"[{i} " in text
+            for i in EVERY:
+                text = await d.press(i)
+                assert d.screen_key == i
                 bad = {c for c in text if not c.isprintable() and c != "\n"}
                 assert not bad, (i, bad)
                 await d.press("y")
                 assert all(c.isprintable() or c == "\n" for c in d.app.clipboard)
-        text = await d.press("2")
-        assert "\\x1b]0;x" in text
+        assert "\\x1b]0;x\\x07[bold red]" in await d.press("H")
+        assert "\\x1b]0;x" in await d.press("2")
         await d.fill("colon", "1")
         text = await d.press("3")
         assert "\\x1b]0;x" in text
@@ -222,9 +223,9 @@ async def test_a_damaged_capture_opens_on_every_screen(seed: int) -> None:
         data[random.integers(8, len(data), 20)] = random.integers(0, 256, 20)
     async with browsing(data.tobytes()) as d:
         await d.press("full_stop")
-        for i in range(1, 7):
-            text = await d.press(str(i), "end", "y", "comma")
-            assert f"[{i} " in text
+        for i in EVERY:
+            text = await d.press(i, "end", "y", "comma")
+            assert d.screen_key == i
         text = await d.press("5")
         assert " error" in text
         assert not text.split("\n")[1].startswith(" 0 errors")
@@ -284,10 +285,10 @@ async def test_the_list_grows_and_every_screen_works_while_the_scan_goes_on() ->
 
         driver = Driver(app, pilot)  # type: ignore[arg-type]
         await pilot.press("full_stop")
-        for i in range(1, 7):
-            await pilot.press(str(i))
+        for i in EVERY:
+            await pilot.press(i)
             await pilot.pause(0.15)
-            assert f"[{i} " in driver.text
+            assert driver.screen_key == i
             assert "reading" in driver.text.splitlines()[0]
         await pilot.press("2", "end")
         await pilot.pause()

@@ -10,7 +10,7 @@ import xbrletools
 from tests.building import PAGE, patterned, zero
 from tests.scan.test_channels import Packets, main_channel
 from xbrletools.analysis.stats import Tally
-from xbrletools.tui.app import SCREENS
+from xbrletools.tui.app import FURTHER, SCREENS
 from xbrletools.tui.screens.dialogs import KeyList
 from xbrletools.tui.session import Session
 from xbrletools.tui.story import over_stream
@@ -27,7 +27,7 @@ STALE = "qemu-2011-posted/dbg-stale-reject.bin"
 @drives
 async def test_the_keys_of_a_screen_begin_with_a_sentence_on_what_it_is_for() -> None:
     async with browsing(POSTED) as d:
-        for screen in SCREENS:
+        for screen in (*SCREENS, *FURTHER):
             text = await d.press(screen.KEY, "question_mark")
             assert isinstance(d.app.screen, KeyList)
             shown = d.app.screen._about

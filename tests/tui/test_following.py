@@ -16,7 +16,7 @@ from xbrletools.source import following
 from xbrletools.tui.app import Browser
 from xbrletools.tui.widgets.recordlist import RecordList
 
-from .driving import POSTED, Driver, drives
+from .driving import EVERY, POSTED, Driver, drives
 
 DATA = POSTED.read_bytes()
 HALF = 700_000
@@ -93,8 +93,9 @@ async def test_a_file_that_is_not_there_yet_is_waited_for(tmp_path: Path) -> Non
     app = Browser(xbrletools.open(path, follow=True), follow=True)
     async with app.run_test(size=(80, 24)) as pilot:
         d = Driver(app, cast("Pilot[int]", pilot))
-        for i in range(1, 7):
-            assert f"[{i} " in await d_text(d, str(i))
+        for i in EVERY:
+            await d_text(d, i)
+            assert d.screen_key == i
         assert "nothing there yet" in d.text.splitlines()[0]
         append(path, b"")
         append(path, DATA)

@@ -12,7 +12,7 @@ from xbrletools.tui.widgets.fieldtree import FieldTree
 from xbrletools.tui.widgets.findinglist import FindingList
 from xbrletools.tui.widgets.hexview import HexView
 
-from .driving import POSTED, browsing, browsing_capture, drives, stale
+from .driving import EVERY, POSTED, browsing, browsing_capture, drives, stale
 
 
 @drives
@@ -41,7 +41,7 @@ async def test_the_verdict_stands_on_every_screen_and_leads_to_the_first_record_
     assert (found.first_bad_record, found.first_lasting_record, found.pages_wrong) == (5, 5, 1)
     for size in ((80, 24), (160, 50)):
         async with browsing(stale(), size) as d:
-            for key in "654321":
+            for key in reversed(EVERY):
                 text = await d.press(key)
                 assert text.startswith(" ✗ CORRUPT  1 page wrong at the end · first bad record 5"), (key, size)
             await d.press("enter")

@@ -1,6 +1,7 @@
 """The app: shows one capture on its screens, moves all of them along, and writes what the user exports."""
 
 import asyncio
+import gc
 import threading
 from collections.abc import Callable, Iterable, Sequence
 from contextlib import suppress
@@ -37,6 +38,7 @@ from .session import PagePlace, Session
 from .terminal import INTERRUPTED, on_signals
 from .themes import FAINT, THEMES
 from .widgets.bars import Entry
+from .widgets.lines import LINE_CLASSES, LINE_CSS
 from .words import escaped, key_text
 
 #: The screens, in the order in which the line at the foot names them.
@@ -68,7 +70,8 @@ class Browser(App[int]):
     CSS = """
     Screen { background: $background; color: $foreground; }
     Input, Input:focus { border: none; height: 1; padding: 0 1; background: $panel; }
-    """
+    """ + LINE_CSS
+    COMPONENT_CLASSES: ClassVar[set[str]] = LINE_CLASSES
     DEFAULT_MODE = SCREENS[0].MODE
     BINDINGS: ClassVar[list[BindingType]] = [
         *(Binding(s.KEY, f"switch_mode('{s.MODE}')", f"{s.TITLE}: {s.HELP}", show=False) for s in (*SCREENS, *FURTHER)),
@@ -105,7 +108,7 @@ class Browser(App[int]):
         self.left = threading.Event()
         self.entries = tuple(Entry(s.KEY, s.MODE, s.TITLE, s.SHORT or s.TITLE) for s in SCREENS)
         for screen in (*SCREENS, *FURTHER):
-            self.add_mode(screen.MODE, partial(screen, self))
+            self.add_mode(screen.MODE, partial(self._made, screen))
         for theme in THEMES:
             self.register_theme(theme)
         names = [theme.name for theme in THEMES]
@@ -114,6 +117,18 @@ class Browser(App[int]):
     def get_theme_variable_defaults(self) -> dict[str, str]:
         """Give the variables that Textual's own themes do not have."""
         return {FAINT: "#888888"}
+
+    def _made(self, kind: type[CaptureScreen]) -> CaptureScreen:
+        """Make a screen, the first time that it is shown."""
+        screen = kind(self)
+        screen._css_update_count = self._css_update_count  # else Textual reads all style sheets three times anew
+        self.call_after_refresh(self.spare)
+        return screen
+
+    def spare(self) -> None:
+        """Have the collector of garbage pass over what there is now, and stays: a look at all halts the keys."""
+        if not (self.is_headless or self.following):
+            gc.freeze()
 
     # -- reading, in a thread beside ---------------------------------------------------------------------------------
 
@@ -183,6 +198,7 @@ class Browser(App[int]):
     def stop_growing(self) -> None:
         """Look no longer at what was added."""
         self._ticker.stop()
+        self.spare()
 
     def end_unreadable(self, message: str) -> None:
         """End, because the capture cannot be read."""

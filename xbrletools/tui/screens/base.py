@@ -8,7 +8,7 @@ from textual.message import Message
 from textual.screen import Screen
 from textual.widget import Widget
 from textual.widgets import Input
-from textual.worker import get_current_worker
+from textual.worker import ResultType, Worker, WorkType, get_current_worker
 
 from ...capture import Capture
 from ...errors import XbrleError
@@ -118,6 +118,30 @@ class CaptureScreen(Screen[None], inherit_bindings=False):
     def on_unmount(self) -> None:
         """Have the threads beside end."""
         self.left = True
+
+    def run_worker(
+        self,
+        work: WorkType[ResultType],
+        name: str | None = "",
+        group: str = "default",
+        description: str = "",
+        exit_on_error: bool = True,
+        start: bool = True,
+        exclusive: bool = False,
+        thread: bool = False,
+    ) -> Worker[ResultType]:
+        """Run work beside. It is described by its group: else Textual puts all that it works on in words."""
+        return super().run_worker(
+            work, name, group, description or group, exit_on_error, start=start, exclusive=exclusive, thread=thread
+        )
+
+    def wear(self, **classes: bool) -> None:
+        """Put classes on and take them off, and style the screen once, where that changes any."""
+        old = self.classes
+        for name, on in classes.items():
+            self.set_class(on, name, update=False)
+        if self.classes != old:
+            self.update_node_styles()
 
     def beside(self, group: str, work: Callable[[], T], done: Callable[[T], None]) -> None:
         """Do something in a thread beside, and hand over what it gives. What cannot be done is said.

@@ -41,7 +41,8 @@ class CompareScreen(CaptureScreen):
     KEY = "8"
     TITLE = "Compare"
     SHORT = "A|B"
-    HELP = "what differs between two moments"
+    HELP = "what differs between two moments, or two captures"
+    ABOUT = "Shows which pages differ between two moments, A and B, or between two captures, and in which bytes."
     KEYS = (
         ("a A", "A or B here"),
         ("r", "swap"),

@@ -57,6 +57,7 @@ class DevicesScreen(CaptureScreen):
     TITLE = "Devices"
     SHORT = "Dev"
     HELP = "devices and records, field by field"
+    ABOUT = "Takes apart each section's bytes, and the chosen record's: fields, flags, and a processor's registers."
     DEFAULT_CSS = """
     DevicesScreen #heads, DevicesScreen #listheads, DevicesScreen #what, DevicesScreen #chosen { height: 1; }
     DevicesScreen #chosen { background: $surface; }
@@ -167,8 +168,7 @@ class DevicesScreen(CaptureScreen):
     def on_resize(self) -> None:
         """Show parts side by side where there is room."""
         super().on_resize()
-        self.set_class(self.size.width >= WIDE, "wide")
-        self.set_class(self.size.width >= _WIDER, "wider")
+        self.wear(wide=self.size.width >= WIDE, wider=self.size.width >= _WIDER)
         self.call_after_refresh(self._show_heads)
 
     def _show_heads(self) -> None:

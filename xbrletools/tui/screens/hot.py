@@ -36,6 +36,7 @@ class HotScreen(CaptureScreen):
     KEY = "H"
     TITLE = "Hottest pages"
     HELP = "which pages the guest kept writing"
+    ABOUT = "Lists the pages that were sent most often, and when each was: what the guest wrote while it was migrated."
     KEYS = (("Enter", "page"), ("o", "order"), ("Escape", "back"), ("1", "overview"), ("y", "copy"))
     DEFAULT_CSS = """
     HotScreen #what, HotScreen #heads { height: 1; }

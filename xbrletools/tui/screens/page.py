@@ -156,11 +156,9 @@ class PageScreen(CaptureScreen):
     def _lay_out(self) -> None:
         """Put the panel where there is room for it, and the strip and more of the versions where there is some."""
         two, width, height = self.is_two, self.size.width, self.size.height
-        self.set_class(width >= (_WIDER if two else WIDE), "wide")
-        self.set_class(two, "two")
-        self.set_class(width >= _ROOMY, "roomy")
-        panel = self.panel if self.panel is not None else not two or height >= _PANELLED or self.has_class("wide")
-        self.set_class(not panel, "bare")
+        wide = width >= (_WIDER if two else WIDE)
+        panel = self.panel if self.panel is not None else not two or height >= _PANELLED or wide
+        self.wear(wide=wide, two=two, roomy=width >= _ROOMY, bare=not panel)
         self.query_one(Timeline).set_class(height >= _TALL and width >= _ROOMY, "tall")
 
     def grow(self) -> None:

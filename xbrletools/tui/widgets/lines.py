@@ -48,30 +48,35 @@ def fit(text: str, width: int, right: bool = False) -> str:
     return " " * (width - cells) + text if right else text + " " * (width - cells)
 
 
+#: The styles of lines, which the app has once: Textual would style them for each list anew, on every resize and switch.
+LINE_CLASSES = {"lines--cursor", "lines--resting", *(f"lines--{s}" for s in STYLES)}
+LINE_CSS = """
+.lines--cursor { color: $foreground; background: $background; text-style: reverse; }
+.lines--resting { text-style: underline; }
+.lines--dim { color: $faint; }
+.lines--strong { text-style: bold; }
+.lines--title { text-style: bold underline; }
+.lines--error { color: $text-error; text-style: bold; }
+.lines--warning { color: $text-warning; text-style: bold; }
+.lines--note { color: $text-accent; }
+.lines--good { color: $text-success; }
+.lines--page { color: $text-accent; }
+.lines--dup { color: $faint; }
+.lines--delta { color: $text-warning; }
+.lines--changed { color: $text-warning; text-style: bold; }
+.lines--linked { text-style: bold underline; color: $text-primary; }
+.lines--differs { color: $text-error; text-style: bold underline; }
+.lines--found { color: $text-success; text-style: bold reverse; }
+.lines--reverse { text-style: reverse; }
+"""
+
+
 class Lines(ScrollView, can_focus=True, inherit_bindings=False):
     """A list with a cursor. `count` and `line` say what it shows. Call `renew` when that has changed."""
 
-    COMPONENT_CLASSES: ClassVar[set[str]] = {"lines--cursor", "lines--resting", *(f"lines--{s}" for s in STYLES)}
     DEFAULT_CSS = """
     Lines { height: 1fr; width: 1fr; overflow-x: hidden; scrollbar-size-vertical: 1; scrollbar-gutter: stable; }
     Lines { background: $background; }
-    Lines > .lines--cursor { color: $foreground; background: $background; text-style: reverse; }
-    Lines > .lines--resting { text-style: underline; }
-    Lines > .lines--dim { color: $faint; }
-    Lines > .lines--strong { text-style: bold; }
-    Lines > .lines--title { text-style: bold underline; }
-    Lines > .lines--error { color: $text-error; text-style: bold; }
-    Lines > .lines--warning { color: $text-warning; text-style: bold; }
-    Lines > .lines--note { color: $text-accent; }
-    Lines > .lines--good { color: $text-success; }
-    Lines > .lines--page { color: $text-accent; }
-    Lines > .lines--dup { color: $faint; }
-    Lines > .lines--delta { color: $text-warning; }
-    Lines > .lines--changed { color: $text-warning; text-style: bold; }
-    Lines > .lines--linked { text-style: bold underline; color: $text-primary; }
-    Lines > .lines--differs { color: $text-error; text-style: bold underline; }
-    Lines > .lines--found { color: $text-success; text-style: bold reverse; }
-    Lines > .lines--reverse { text-style: reverse; }
     """
     BINDINGS: ClassVar[list[BindingType]] = [
         Binding("down,j", "step(1)", "next line", show=False),
@@ -108,6 +113,7 @@ class Lines(ScrollView, can_focus=True, inherit_bindings=False):
         super().__init__(id=id, classes=classes)
         self._strips: LRUCache[tuple[int, int], Strip] = LRUCache(_REMEMBERED)
         self._styles: dict[str, Style] = {}
+        self._look: object = None  # what the styles depend on
         self._count = 0
 
     @property
@@ -154,9 +160,9 @@ class Lines(ScrollView, can_focus=True, inherit_bindings=False):
         if not self._styles:
             base = self.rich_style  # walks up the tree, which is too slow for every line
             for style in STYLES:
-                self._styles[style] = base + self.get_component_rich_style(f"lines--{style}", partial=True)
+                self._styles[style] = base + self.app.get_component_styles(f"lines--{style}").partial_rich_style
             for style in ("cursor", "resting"):
-                self._styles[style] = self.get_component_rich_style(f"lines--{style}", partial=True)
+                self._styles[style] = self.app.get_component_styles(f"lines--{style}").partial_rich_style
             self._styles[""] = base
             background = self.background_colors[1]
             for line_filter in self.get_line_filters():  # once a style, not once a line
@@ -166,10 +172,13 @@ class Lines(ScrollView, can_focus=True, inherit_bindings=False):
         return self._styles[name]
 
     def notify_style_update(self) -> None:
-        """Take over the styles of another theme."""
+        """Take over the styles of another theme. Textual also tells whenever a screen is shown again."""
         super().notify_style_update()
-        self._styles.clear()
-        self._strips.clear()
+        look = self.app.theme, self.rich_style, self.background_colors
+        if look != self._look:
+            self._look = look
+            self._styles.clear()
+            self._strips.clear()
 
     def render_line(self, y: int) -> Strip:
         """Give one line of the terminal."""

@@ -1,4 +1,5 @@
 from collections.abc import Callable
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -119,6 +120,7 @@ async def test_modes_show_new_old_delta_and_both() -> None:
         assert f"▐({new[0]:02x})" in text
         screen: PageScreen = d.app.screen  # type: ignore[assignment]
         assert screen.shows is PageShows.BOTH
+        assert "A before the first record  B record 2, the end" in await d.press("o")
         text = await d.press("o")
         assert "new · receiver" in text
 
@@ -145,7 +147,39 @@ async def test_the_view_goes_from_receiver_to_sender_to_both_side_by_side() -> N
         assert not view.left[0].any(), "the dup page that the receiver had"
         assert np.array_equal(view.data, first)
         assert "old | new · sender view" in await d.press("o")
+        assert "A | B · sender view" in await d.press("o")
         assert "new · sender view" in await d.press("o")
+
+
+@drives
+async def test_a_page_at_a_and_at_b_stands_side_by_side_whatever_record_is_chosen(tmp_path: Path) -> None:
+    first, other = noise(1), noise(7)
+    second, third = changed(first), changed(first, 2000, 3)
+    stream = StreamBuilder().page(0, first).delta(0, first, second).delta(0, second, third).bytes()
+    async with browsing(stream, (160, 50)) as d:
+        await d.fill("colon", "1")
+        await d.press("a")
+        await d.fill("colon", "2")
+        await d.press("A", "3")
+        text = await d.press("o", "o", "o", "o")
+        view = shown_bytes(d)
+        assert view.left is not None
+        assert np.array_equal(view.left[0], first)
+        assert np.array_equal(view.data, second)
+        assert "A record 1, pass 1  B record 2, pass 1 · 8 changed" in text
+        await d.fill("colon", "3")
+        assert np.array_equal(view.data, second)
+        assert "new · receiver view" in await d.press("o")
+    path = tmp_path / "other.bin"
+    path.write_bytes(StreamBuilder().page(0, other).bytes())
+    async with browsing(stream, (160, 50), other=xbrletools.open(path)) as d:
+        await d.fill("colon", "1")
+        text = await d.press("3", "o", "o", "o", "o")
+        view = shown_bytes(d)
+        assert view.left is not None
+        assert np.array_equal(view.left[0], third)
+        assert np.array_equal(view.data, other)
+        assert "B the end of other.bin" in text
 
 
 def _left(line: str, per: int) -> bytes:

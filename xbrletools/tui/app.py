@@ -67,10 +67,13 @@ class Browser(App[int]):
     """
 
     TITLE = "xbrle"
-    CSS = """
+    CSS = (
+        """
     Screen { background: $background; color: $foreground; }
     Input, Input:focus { border: none; height: 1; padding: 0 1; background: $panel; }
-    """ + LINE_CSS
+    """
+        + LINE_CSS
+    )
     COMPONENT_CLASSES: ClassVar[set[str]] = LINE_CLASSES
     DEFAULT_MODE = SCREENS[0].MODE
     BINDINGS: ClassVar[list[BindingType]] = [

@@ -166,6 +166,17 @@ def compared(
     )
 
 
+def side_words(session: Session, other: Capture | None) -> list[tuple[str, str]]:
+    """What A and B are, on a line."""
+    first, second = (words_of(session, side, other) for side in sides_of(session, other))
+    return [(" A ", "strong"), (first, ""), ("  B ", "strong"), (second, "")]
+
+
+def sides_of(session: Session, other: Capture | None) -> tuple[Side, Side]:
+    """What is compared: what the user chose, else the usual."""
+    return session.sides or usual_sides(session, other)
+
+
 def contents(
     session: Session, other: Capture | None, sides: tuple[Side, Side], view: View, place: PagePlace
 ) -> tuple[Content | None, Content | None]:

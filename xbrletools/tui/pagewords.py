@@ -5,14 +5,16 @@ from enum import Enum
 
 import numpy as np
 
+from ..memory.replay import View
 from ..memory.values import values
 from ..table.growing import Record
+from ..text import shown
 from .pagemoment import PageMoment
 from .session import Session
 from .widgets.hexview import Bytes, Mask
-from .widgets.lines import Line
+from .widgets.lines import Line, fit
 from .widgets.times import Step
-from .words import KIND_GLYPH, KIND_LETTER, KIND_STYLE, SEVERITY_MARK, SEVERITY_STYLE, kind_word, stage_word
+from .words import KIND_GLYPH, KIND_LETTER, KIND_STYLE, SEVERITY_MARK, SEVERITY_STYLE, counted, kind_word, stage_word
 
 _VALUE_BYTES = 16
 _NARROW_VALUES = ("u8", "u16le", "u32le", "u64le", "text")  # where there is no room for all
@@ -25,6 +27,27 @@ class PageShows(Enum):
     DELTA = "delta"
     OLD = "old"
     BOTH = "old | new"
+    SIDES = "A | B"
+
+    @property
+    def is_two(self) -> bool:
+        """Whether bytes stand side by side."""
+        return self in (PageShows.BOTH, PageShows.SIDES)
+
+
+def heading(moment: PageMoment, record: Record | None, shows: PageShows, view: View | None, width: int) -> Line:
+    """The page, its record, and what is shown of it: in one view, or in both where that is None."""
+    what = f"{shows.value} · {'receiver | sender' if view is None else f'{view.value} view'} "
+    name = shown(moment.name)
+    text = f" {fit(name, min(len(name), max(8, width // 4)))}:{moment.history.address:#x}"
+    text += f" record {record.number} {kind_word(record.kind)}" if record else f" {moment.without}"
+    return [(fit(text, max(1, width - len(what))), "strong"), (what, "")]
+
+
+def match_words(needle: bytes, count: int) -> Line:
+    """What was searched for, and how often it is in the page."""
+    found = f" {needle[:12].hex(' ')}: {counted(count, 'place')} here"
+    return [(found, "strong"), (" · n next · s next version · Escape clears", "dim")]
 
 
 def sum_words(stated: int | None, computed: int | None) -> tuple[str, str]:

@@ -6,7 +6,8 @@ from ..memory.history import Content
 from ..verify.rules import Severity
 from .pagemoment import PageMoment
 from .session import Session
-from .words import SEVERITY_MARK, SEVERITY_STYLE, counted
+from .widgets.lines import Line
+from .words import SEVERITY_MARK, SEVERITY_STYLE, counted, wrapped
 
 _HOT = 100  # pages that count as sent often
 
@@ -20,6 +21,13 @@ def special(session: Session, moment: PageMoment, content: Content) -> tuple[str
     if not out:
         out = [text for text in (_content(content),) if text]
     return "; ".join(out), "warning" if out and not content.recovered.all() else "dim"
+
+
+def special_lines(session: Session, moment: PageMoment, content: Content, width: int) -> list[Line]:
+    """The same in at most two lines of ``width`` cells, none where there is nothing."""
+    text, shade = special(session, moment, content)
+    lines: list[Line] = [[(line, shade)] for line in wrapped(text, width)] if text else []
+    return lines[:2]
 
 
 def _wrong_at(session: Session, moment: PageMoment) -> str:

@@ -17,7 +17,7 @@ from ...errors import XbrleError
 from ...memory.history import Content
 from ...memory.replay import View
 from ...text import shown
-from ..comparison import Comparison, compared, contents, usual_sides, words_of
+from ..comparison import Comparison, compared, contents, sides_of, words_of
 from ..mapvalues import levels
 from ..palette import STEPS, Palette, mixed, style
 from ..session import PagePlace, Side
@@ -120,7 +120,7 @@ class CompareScreen(CaptureScreen):
     @property
     def sides(self) -> tuple[Side, Side]:
         """A and B."""
-        return self.session.sides or usual_sides(self.session, self.host.other)
+        return sides_of(self.session, self.host.other)
 
     def on_mount(self) -> None:
         """Give the keys to the list."""

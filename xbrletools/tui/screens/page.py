@@ -1,5 +1,6 @@
 """One page as of the chosen record: its bytes old and new, what its delta says, and its whole story."""
 
+from functools import partial
 from typing import ClassVar
 
 import numpy as np
@@ -12,11 +13,14 @@ from ...errors import XbrleError
 from ...memory.history import Content
 from ...memory.replay import View
 from ...table.growing import Record
-from ...text import pattern, shown
+from ...text import pattern
+from ..comparison import contents, side_words, sides_of
 from ..pagemoment import PageMoment, chosen_moment, places_of
 from ..pagewords import (
     PageShows,
     count_words,
+    heading,
+    match_words,
     place_words,
     step_of,
     sum_words,
@@ -24,13 +28,12 @@ from ..pagewords import (
     value_lines,
     why_no_runs,
 )
-from ..special import special
-from ..widgets.hexview import ByteMark, Bytes, HexView, Mask
-from ..widgets.lines import Caption, Line, Lines, fit
+from ..special import special_lines
+from ..widgets.hexview import ByteMark, Bytes, HexView, Mask, hexadecimal
+from ..widgets.lines import Caption, Line, Lines
 from ..widgets.pagestrip import PageStrip
 from ..widgets.runlist import RunList
 from ..widgets.times import Timeline
-from ..words import counted, kind_word, wrapped
 from .base import CaptureScreen, Host
 
 WIDE = 120  # columns from which on the side panel stands beside the bytes
@@ -73,7 +76,7 @@ class PageScreen(CaptureScreen):
     KEYS = (
         ("[ ]", "version"),
         ("v", "receiver, sender, both"),
-        ("o", "new, delta, old"),
+        ("o", "new, delta, old, A | B"),
         ("d", "next change"),
         ("/", "search"),
         ("L", "scroll lock"),
@@ -85,7 +88,7 @@ class PageScreen(CaptureScreen):
         Binding("right,right_square_bracket", "walk(1)", "next version", show=False),
         Binding("left,left_square_bracket", "walk(-1)", "previous version", show=False),
         Binding("v", "view", "receiver's view, sender's, or both side by side", show=False),
-        Binding("o", "shows", "show new bytes, delta, old bytes, or old and new side by side", show=False),
+        Binding("o", "shows", "show new bytes, delta, old bytes, old beside new, or A beside B", show=False),
         Binding("L", "lock", "both sides scroll together, or the left one stays", show=False),
         Binding("i", "panel", "show or hide the values at the cursor and the delta's runs", show=False),
         Binding("d", "changed(1)", "next changed or differing bytes", show=False),
@@ -109,6 +112,8 @@ class PageScreen(CaptureScreen):
         self.content: Content | None = None
         self.needle = b""
         self._places: list[int] = []  # where the needle is
+        self._pair: tuple[Content | None, Content | None] = None, None  # the page at A and at B, and of what
+        self._pair_of: object = None
         self._page_marks = np.zeros(0, np.uint8)  # changed and differing bytes
 
     def body(self) -> ComposeResult:
@@ -151,7 +156,7 @@ class PageScreen(CaptureScreen):
     @property
     def is_two(self) -> bool:
         """Whether bytes are shown side by side."""
-        return self.both or self.shows is PageShows.BOTH
+        return self.both or self.shows.is_two
 
     def _lay_out(self) -> None:
         """Put the panel where there is room for it, and the strip and more of the versions where there is some."""
@@ -195,20 +200,20 @@ class PageScreen(CaptureScreen):
     def _show_nothing(self, why: str) -> None:
         self.content = None
         self.query_one("#what", Caption).show_line([(f" {why}", "warning")])
-        self.query_one("#sums", Caption).show([])
-        self.query_one("#special", Caption).show([])
-        self.query_one(Timeline).show([])
+        for about in (self.query_one("#sums", Caption), self.query_one("#special", Caption), self.query_one(Timeline)):
+            about.show([])
         self.hex_view.show_bytes(np.zeros(0, np.uint8))
         self._show_runs("no page")
         self._show_values()
 
     def _show(self, moment: PageMoment) -> None:
         view = self.session.view
-        content = self.content = moment.content(view)
-        old = moment.old_content(view)
+        sides = self._sides(moment) if self.shows is PageShows.SIDES else None
+        old, content = sides or (moment.old_content(view), moment.content(view))
+        self.content = content
         changed = content.differs(old) & old.recovered
         other = moment.content(View.SENDER if view is View.RECEIVER else View.RECEIVER)
-        differs = content.differs(other)
+        differs = content.differs(other) if sides is None else np.zeros_like(changed)
         marks = np.where(changed, np.uint8(ByteMark.CHANGED), np.uint8(ByteMark.NONE))
         if self.shows in (PageShows.NEW, PageShows.OLD):  # a delta says nothing of what the ends have
             marks[differs] = np.where(changed[differs], ByteMark.BOTH, ByteMark.DIFFERS)
@@ -216,22 +221,18 @@ class PageScreen(CaptureScreen):
         self.hex_view.tint(None if self.host.plain else self.colours)
         self._show_bytes(moment, old, content)
         self._search()
-        self.query_one("#what", Caption).show_line(self._heading(moment))
-        self.query_one("#sums", Caption).show_line(
-            [
-                *self._sums(moment, content),
-                *count_words(changed, content.recovered & ~old.recovered, ~content.recovered, differs),
-                *place_words(self._record(moment)),
-            ]
-        )
-        self.query_one("#special", Caption).show(self._special(moment, content))
+        what = heading(moment, self._record(moment), self.shows, None if self.both else view, self.size.width)
+        self.query_one("#what", Caption).show_line(what)
+        counts = count_words(changed, content.recovered & ~old.recovered, ~content.recovered, differs)
+        self.query_one("#sums", Caption).show_line(self._sums(moment, content, counts))
+        self.query_one("#special", Caption).show(special_lines(self.session, moment, content, self.size.width - 1))
         self._show_versions(moment)
         self._show_runs(why_no_runs(self._record(moment), moment))
         self._show_values()
 
     def _show_bytes(self, moment: PageMoment, old: Content, new: Content) -> None:
         view, marks, base = self.hex_view, self._page_marks, moment.history.address
-        if self.shows is PageShows.BOTH:
+        if self.shows.is_two:
             view.show_bytes(new.data, new.recovered, marks, base, left=(old.data, old.recovered))
         elif self.both:
             left, right = (self._bytes_of(moment, end) for end in (View.RECEIVER, View.SENDER))
@@ -254,7 +255,7 @@ class PageScreen(CaptureScreen):
         return old.data ^ new.data, old.recovered & new.recovered
 
     def _show_heads(self) -> None:
-        names = ("old", "new") if self.shows is PageShows.BOTH else ("receiver", "sender")
+        names = self.shows.value.split(" | ") if self.shows.is_two else ("receiver", "sender")
         self.query_one("#heads", Caption).show_line(self.hex_view.heads(*names))
 
     def _show_strip(self) -> None:
@@ -262,29 +263,35 @@ class PageScreen(CaptureScreen):
         colours = None if self.host.plain else self.colours
         self.query_one(PageStrip).show_page(view.data, view.known, self._page_marks, view.sight, colours)
 
-    def _heading(self, moment: PageMoment) -> Line:
-        """The page, its record, and what is shown of it."""
-        name, width = shown(moment.name), self.size.width
-        text = f" {fit(name, min(len(name), max(8, width // 4)))}:{moment.history.address:#x}"
-        record = self._record(moment)
-        text += f" record {record.number} {kind_word(record.kind)}" if record else f" {moment.without}"
-        ends = "receiver | sender" if self.both else f"{self.session.view.value} view"
-        right = f"{self.shows.value} · {ends} "
-        return [(fit(text, max(1, width - len(right))), "strong"), (right, "")]
+    def _sums(self, moment: PageMoment, content: Content, counts: Line) -> Line:
+        """What A and B are, or the sum that the record states, and whether it is the page's, at both ends where both
+        are shown. Then how many bytes changed, and where the record stands.
+        """
+        if self.shows is PageShows.SIDES:
+            return [*side_words(self.session, self.host.other), *counts]
+        if self.both:
+            ends = [(end.value, moment.sums(moment.content(end))) for end in (View.RECEIVER, View.SENDER)]
+            return [*sums_of_both(ends), *counts, *place_words(self._record(moment))]
+        return [sum_words(*moment.sums(content)), *counts, *place_words(self._record(moment))]
 
-    def _special(self, moment: PageMoment, content: Content) -> list[Line]:
-        """What is special about the page, or nothing."""
-        text, shade = special(self.session, moment, content)
-        if not text:
-            return []
-        lines: list[Line] = [[(line, shade)] for line in wrapped(text, self.size.width - 1)]
-        return lines[:2]
+    def _sides(self, moment: PageMoment) -> tuple[Content, Content]:
+        """The page at A and at B. That of another capture is read beside, and unknown until it was."""
+        session, other = self.session, self.host.other
+        sides = sides_of(session, other)
+        if not any(side.other for side in sides):
+            return moment.history.at(sides[0].number, session.view), moment.history.at(sides[1].number, session.view)
+        of = session, moment.place, sides, session.view
+        size = moment.history.page_size
+        unknown = Content(np.zeros(size, np.uint8), np.zeros(size, bool))
+        if of != self._pair_of:
+            self._pair_of, self._pair = of, (None, None)
+            work = partial(contents, session, other, sides, session.view, moment.place)
+            self.beside("sides", work, self._take_sides)
+        return self._pair[0] or unknown, self._pair[1] or unknown
 
-    def _sums(self, moment: PageMoment, content: Content) -> Line:
-        """The sum that the record states, and whether it is the page's, at both ends where both are shown."""
-        if not self.both:
-            return [sum_words(*moment.sums(content))]
-        return sums_of_both([(end.value, moment.sums(moment.content(end))) for end in (View.RECEIVER, View.SENDER)])
+    def _take_sides(self, pair: tuple[Content | None, Content | None]) -> None:
+        self._pair = pair
+        self.follow()
 
     def _record(self, moment: PageMoment) -> Record | None:
         return self.session.record(moment.row) if moment.row is not None else None
@@ -363,7 +370,7 @@ class PageScreen(CaptureScreen):
         """Show other bytes of it, in turn."""
         order = list(PageShows)
         self.shows = order[(order.index(self.shows) + 1) % len(order)]
-        if self.shows is PageShows.BOTH:
+        if self.shows.is_two:
             self.both = False
         self._change_sides()
 
@@ -373,7 +380,7 @@ class PageScreen(CaptureScreen):
             self.both, self.session.view = False, View.RECEIVER
         elif self.session.view is View.RECEIVER:
             self.session.view = View.SENDER
-        elif self.shows is PageShows.BOTH:
+        elif self.shows.is_two:
             self.session.view = View.RECEIVER
         else:
             self.both = True
@@ -464,10 +471,7 @@ class PageScreen(CaptureScreen):
         status: Line = [(_HINT, "dim")]
         if self.needle and self.content is not None:
             self._places = places_of(self.needle, self.content)
-            status = [
-                (f" {self.needle[:12].hex(' ')}: {counted(len(self._places), 'place')} here", "strong"),
-                (" · n next · s next version · Escape clears", "dim"),
-            ]
+            status = match_words(self.needle, len(self._places))
         self.query_one("#status", Caption).show_line(status)
 
     def action_match(self, step: int) -> None:
@@ -493,6 +497,4 @@ class PageScreen(CaptureScreen):
     def copied(self) -> str | None:
         """Give the bytes that are shown, in hexadecimal, unknown ones as question marks."""
         view = self.hex_view
-        if self.content is None:
-            return None
-        return " ".join(f"{b:02x}" if k else "??" for b, k in zip(view.data.tolist(), view.known.tolist(), strict=True))
+        return None if self.content is None else hexadecimal(view.data, view.known)

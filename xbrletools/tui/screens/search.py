@@ -35,7 +35,7 @@ class SearchScreen(CaptureScreen):
     KEY = "7"
     TITLE = "Search"
     HELP = "text and bytes in memory, and when"
-    ABOUT = "Finds text and bytes in memory, at this moment or in every version of a page, and tells when they came and went."
+    ABOUT = "Finds text and bytes in memory, now or in all versions of all pages, and tells when they came and went."
     DEFAULT_CSS = """
     SearchScreen #pattern { display: block; }
     SearchScreen #ask { height: 1; background: $panel; }

@@ -96,6 +96,11 @@ def _class_of(byte: int, colours: Palette) -> str:
     return colours.printable if byte < 0x7F else colours.high
 
 
+def hexadecimal(data: Bytes, known: Mask) -> str:
+    """Bytes in hexadecimal, unknown ones as question marks."""
+    return " ".join(f"{b:02x}" if k else "??" for b, k in zip(data.tolist(), known.tolist(), strict=True))
+
+
 class HexView(Lines):
     """A row of bytes, given to `show_bytes`. ``at`` is the place of the byte under the cursor."""
 

@@ -92,6 +92,7 @@ class CaptureScreen(Screen[None], inherit_bindings=False):
     """
 
     DEFAULT_CSS = """
+    CaptureScreen { overflow: hidden; }
     CaptureScreen Input { display: none; }
     CaptureScreen.asking Input { display: block; }
     """
@@ -206,7 +207,8 @@ class CaptureScreen(Screen[None], inherit_bindings=False):
         if record is None:
             moment = brief = "no record yet"
         elif record.number is None:
-            moment = brief = f"@{record.offset:#x} {kind_word(record.kind)}"
+            brief = f"@{record.offset:#x}"
+            moment = f"{brief} {kind_word(record.kind)}"
         else:
             brief = f"record {record.number}"
             moment = f"record {record.number} of {session.table.records if session.table is not None else 0}"

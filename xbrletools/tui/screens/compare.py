@@ -41,7 +41,7 @@ class CompareScreen(CaptureScreen):
     KEY = "8"
     TITLE = "Compare"
     SHORT = "A|B"
-    HELP = "what differs between two moments, or two captures"
+    HELP = "what differs between two moments"
     ABOUT = "Shows which pages differ between two moments, A and B, or between two captures, and in which bytes."
     KEYS = (
         ("a A", "A or B here"),

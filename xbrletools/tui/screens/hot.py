@@ -35,7 +35,7 @@ class HotScreen(CaptureScreen):
     MODE = "hot"
     KEY = "H"
     TITLE = "Hottest pages"
-    HELP = "which pages the guest kept writing"
+    HELP = "what the guest kept writing"
     ABOUT = "Lists the pages that were sent most often, and when each was: what the guest wrote while it was migrated."
     KEYS = (("Enter", "page"), ("o", "order"), ("Escape", "back"), ("1", "overview"), ("y", "copy"))
     DEFAULT_CSS = """

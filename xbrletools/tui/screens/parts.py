@@ -14,6 +14,7 @@ from ...formats.ram import DELTA_KINDS, PAGE_KINDS, Kind
 from ...model import Facts
 from ...ram.elsewhere import MISSING
 from ...text import inert, shown
+from ...verify.cause import Sure
 from ...verify.receivers import Outcome
 from ...verify.rules import Severity
 from ...verify.verdict import Verdict
@@ -53,7 +54,9 @@ def verdict(session: Session, width: int, height: int, colours: Palette) -> list
     found = session.verdict
     entries = _text(found.summary, width, _first_wrong(session, found), "strong")
     for cause in found.causes[:_CAUSES]:
-        entries += _text(f"{cause.sentence} {cause.sure.value.capitalize()}.", width, _TO_FINDINGS)
+        sure = "" if cause.sure is Sure.ONE_OF else f" {cause.sure.value.capitalize()}."
+        if cause.sentence not in found.summary or sure:  # else it stands above
+            entries += _text(f"{cause.sentence}{sure}", width, _TO_FINDINGS)
     if len(found.causes) > _CAUSES:
         entries.append(([(f" and {counted(len(found.causes) - _CAUSES, 'more cause')}", "dim")], _TO_FINDINGS))
     entries += _story(session, found, colours)
@@ -133,6 +136,8 @@ def stream(session: Session, width: int, height: int, colours: Palette) -> list[
         return _text(escaped(session.capture.name), width)
     entries = _state(session, facts, width)
     pairs = session.about or _while_reading(session, facts)
+    if session.verdict is not None:  # what the scan alone shows would contradict it
+        pairs = [(name, value) for name, value in pairs if name != "verdict"]
     label = ""
     for name, value in pairs:
         label = name or label

@@ -45,6 +45,9 @@ class SearchScreen(CaptureScreen):
     SearchScreen #hits { height: 1fr; }
     SearchScreen #below { height: 8; border-top: solid $panel; }
     SearchScreen.tall #below { height: 1fr; }
+    SearchScreen.low #state { max-height: 1; }
+    SearchScreen.low #below { height: 4; }
+    SearchScreen.lowest #below { display: none; }
     """
     KEYS = (
         ("Enter", "to that record"),
@@ -128,7 +131,8 @@ class SearchScreen(CaptureScreen):
     def on_resize(self) -> None:
         """Give the bytes more room on a tall terminal."""
         super().on_resize()
-        self.set_class(self.size.height >= 36, "tall")
+        height = self.size.height
+        self.wear(tall=height >= 36, low=height < 20, lowest=height < 14)
         self.call_after_refresh(self._say_all)
 
     def follow(self) -> None:

@@ -14,6 +14,7 @@ from .lines import Caption, fit
 
 _WIDE = 120  # columns from which on the capture's name stands beside the verdict
 _FULL = 100  # columns from which on the screens have their whole names
+_FEWER = (4, 3, 1, 0)  # letters of a name where there is less room
 
 
 class TopBar(Caption):
@@ -81,15 +82,20 @@ class NavBar(Caption):
         line: list[tuple[str, str]] = []
         used, self._ends = 0, []
         names = [e.title if width >= _FULL else e.short for e in self._entries]
+        for letters in _FEWER:  # where not even the short ones fit
+            if sum(len(name) + 4 for name in names) <= width:
+                break
+            names = [name[:letters] for name in names]
         free = width - sum(len(name) + 4 for name in names) - 1
-        moment = moment if len(moment) <= free else brief
+        moment = next((text for text in (moment, brief) if len(text) <= free), "")
         for (key, mode, _, _), name in zip(self._entries, names, strict=True):
             here = mode == self._current
-            text = f"[{key} {name}]" if here else f" {key} {name} "
+            text = f"{key} {name}".rstrip()
+            text = f"[{text}]" if here else f" {text} "
             used += len(text)
             self._ends.append((used, mode))
             line.append((text, "reverse" if here else ""))
-        self.show_line([*line, (f"{moment} ".rjust(max(0, width - used)), "")])
+        self.show_line([*line, (f"{moment} ".rjust(width - used) if used < width else "", "")])
 
     def on_click(self, event: events.Click) -> None:
         """Tell which item lies under the mouse."""

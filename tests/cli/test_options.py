@@ -20,7 +20,8 @@ from tests.export.test_disk import capture as with_disks
 from tests.export.test_disk import chunk
 from tests.scan.test_wrappers import save_file
 from tests.streams import PAGE, StreamBuilder, noise
-from xbrletools.cli import COMMANDS, HOW_TO_READ, cli, main
+from xbrletools.cli import COMMANDS, cli, main
+from xbrletools.cli.guide import HOW_TO_READ
 
 #: They wait for a network or a terminal. Their tests stand elsewhere.
 WAITING = {"capture", "tui", "serve"}

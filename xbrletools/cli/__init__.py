@@ -6,18 +6,21 @@ This module imports neither NumPy nor construct, so that `xbrle --help` answers 
 import importlib
 import io
 import os
+import platform
 import sys
 from collections.abc import Sequence
 from contextlib import suppress
 from typing import Any
 
 import click
+from click.shell_completion import CompletionItem
 
 from .. import __version__
 from ..errors import XbrleError
 from ..interrupts import LAST_ACTS, interruptible
 from ..text import label
-from .writer import flush, give_up_output, outlive_reader, say
+from .guide import GROUPS, OWN, OWN_HELP, unknown
+from .writer import choose_colors, flush, give_up_output, outlive_reader, say
 from .writer import warn as warn  # every command has it from here
 
 EXIT_FINDINGS = 1  # findings of severity error, a difference, or damaged input that was read as far as possible
@@ -59,23 +62,6 @@ COMMANDS = {
 #: Those whose exit status is a verdict. They keep it when the program that reads their output ends early.
 VERDICTS = frozenset(("info", "verify", "stats", "diff", "salvage", "check", "why", "converge", "sender", "vectors"))
 
-#: The options that say how S is read; `xbrletools.cli.options` has them.
-HOW_TO_READ = frozenset(
-    (
-        "dialect",
-        "endian",
-        "page_size",
-        "channel",
-        "no_beside",
-        "snapshot",
-        "offset",
-        "no_cache",
-        "salvage",
-        "blocks",
-        "follow",
-    )
-)
-
 
 class _ReaderGone(Exception):  # noqa: N818 - this is not an error
     """The program that reads our output has ended."""
@@ -89,15 +75,35 @@ class _Lazy(click.Group):
     """A group that imports a command's module when the command is called, and not before."""
 
     def list_commands(self, ctx: click.Context) -> list[str]:
-        return list(COMMANDS)
+        return [*COMMANDS, *OWN]
 
     def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
         if cmd_name not in COMMANDS:
-            return None
+            return OWN.get(cmd_name)
         module = importlib.import_module(f"{__name__}.{cmd_name}")
         command: click.Command = module.command
-        command.params.sort(key=lambda p: p.name in HOW_TO_READ)  # the same in most commands, so help lists them last
         return command
+
+    def resolve_command(
+        self, ctx: click.Context, args: list[str]
+    ) -> tuple[str | None, click.Command | None, list[str]]:
+        """The command that is called. A file alone is for `info`.
+
+        Raises:
+            click.UsageError: there is neither such a command nor such a file.
+        """
+        word = args[0]
+        if word not in COMMANDS and word not in OWN and not ctx.resilient_parsing:
+            if word != "-" and not os.path.lexists(word):
+                raise click.UsageError(unknown(word, [*COMMANDS, *OWN]), ctx)
+            args = ["info", *args]
+        return super().resolve_command(ctx, args)
+
+    def shell_complete(self, ctx: click.Context, incomplete: str) -> list[CompletionItem]:
+        """The commands, and files, for a shell. No command is imported for it."""
+        described = (COMMANDS | OWN_HELP).items()
+        found = [CompletionItem(name, help=text) for name, text in described if name.startswith(incomplete)]
+        return [*found, *click.Command.shell_complete(self, ctx, incomplete), CompletionItem(incomplete, "file")]
 
     def invoke(self, ctx: click.Context) -> Any:
         """Run a command. For a reader of our output that has ended, click would exit with 1, which means findings."""
@@ -111,12 +117,34 @@ class _Lazy(click.Group):
             raise _Stopped from None
 
     def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
-        with formatter.section("Commands"):
-            formatter.write_dl(list(COMMANDS.items()))
+        grouped = {name for names in GROUPS.values() for name in names}
+        rest = tuple(name for name in COMMANDS if name not in grouped)
+        for title, names in {**GROUPS, "Others": rest}.items():
+            if names:
+                with formatter.section(title):
+                    formatter.write_dl([(name, COMMANDS[name]) for name in names])
+        with formatter.section("About xbrle"):
+            formatter.write_dl(list(OWN_HELP.items()))
+
+
+def _version(context: click.Context, _: click.Parameter, wanted: bool) -> None:
+    if wanted and not context.resilient_parsing:
+        from ..codec.built import state
+
+        say(f"xbrle, version {__version__}\nPython {platform.python_version()}; loops in C: {state()}")
+        context.exit()
 
 
 @click.group(cls=_Lazy, context_settings={"help_option_names": ["-h", "--help"]})
-@click.version_option(__version__, prog_name="xbrle")
+@click.option(
+    "-V",
+    "--version",
+    is_flag=True,
+    is_eager=True,
+    expose_value=False,
+    callback=_version,
+    help="Show the version, and whether the loops in C are in use.",
+)
 @click.option("--debug", is_flag=True, help="Show the traceback of an internal error.")
 @click.pass_context
 def cli(context: click.Context, debug: bool) -> None:
@@ -132,9 +160,11 @@ def cli(context: click.Context, debug: bool) -> None:
     output cannot be written, or the usage is wrong. 130: interrupted. 141: the program that reads the output ended
     early; commands whose status is a verdict, such as verify, diff and check, give the verdict all the same.
 
-    To start with: xbrle info S, then xbrle verify S.
+    To start with: xbrle info S, then xbrle verify S. xbrle S is short for xbrle info S, and xbrle help COMMAND for
+    xbrle COMMAND --help.
     """
     del debug  # `main` looks for it itself: a wrong command line never comes here
+    choose_colors("auto")
     outlive_reader(context.invoked_subcommand in VERDICTS)
 
 

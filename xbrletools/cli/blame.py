@@ -13,6 +13,7 @@ from ..memory.replay import View
 from ..text import shown, size
 from . import EXIT_FINDINGS
 from .addresses import giving_cpu, located
+from .guide import Page
 from .options import at_record, examples, json_lines, salvaging, viewing
 from .output import report
 from .records import writers
@@ -20,10 +21,11 @@ from .writer import say
 
 
 @click.command(
+    cls=Page,
     epilog=examples(
         "blame samples/posted-8m.bin pc.ram:0x20b000+64",
         "blame samples/posted-8m.bin 0x20b000+64 --at 2000 --json",
-    )
+    ),
 )
 @salvaging
 @click.argument("span", metavar="ADDR+LEN")

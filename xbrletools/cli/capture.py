@@ -12,6 +12,7 @@ import click
 
 from ..text import counted
 from . import EXIT_FINDINGS, EXIT_INTERRUPTED, EXIT_UNREADABLE, warn
+from .guide import Screen
 from .options import examples
 from .writer import end_status_line, status_line
 
@@ -23,7 +24,9 @@ MIB = 1 << 20
 ENDING = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 
 
-@click.command(epilog=examples("capture tcp::4444 -o S", "capture tcp:0.0.0.0:4444 -o S --forward tcp:192.0.2.7:4444"))
+@click.command(
+    cls=Screen, epilog=examples("capture tcp::4444 -o S", "capture tcp:0.0.0.0:4444 -o S --forward tcp:192.0.2.7:4444")
+)
 @click.argument("where", metavar="tcp:HOST:PORT|unix:PATH")
 @click.option("-o", "--output", required=True, metavar="S", help="File for the main channel; others go to S.1, S.2 ...")
 @click.option("--forward", metavar="tcp:HOST:PORT|unix:PATH", help="Pass everything on to the destination there.")

@@ -7,6 +7,7 @@ import click
 
 from . import EXIT_FINDINGS
 from .describe import description_in
+from .guide import Page
 from .options import examples, reading
 from .verify import RECEIVER_NAMES
 from .writer import say, write
@@ -18,7 +19,13 @@ if TYPE_CHECKING:
 FORMAT = 1
 
 
-@click.command(epilog=examples("check samples/xbzrle-16m.bin --on samples/xbzrle-16m.bin"))
+@click.command(
+    cls=Page,
+    epilog=examples(
+        "check samples/xbzrle-16m.bin --on samples/xbzrle-16m.bin",
+        "check samples/posted-8m.bin --on samples/xbzrle-16m.bin --json",
+    ),
+)
 @reading
 @click.option(
     "--on",

@@ -8,6 +8,7 @@ import click
 from ..capture import Capture
 from ..text import size, some
 from . import EXIT_FINDINGS, warn
+from .guide import Page
 from .options import Finite, Rate, examples, json_object, reading
 from .output import aligned, report
 from .times import times_or_why_not
@@ -23,10 +24,11 @@ PASSES_SHOWN = 12
 
 
 @click.command(
+    cls=Page,
     epilog=examples(
         "converge samples/posted-8m.bin --link 1M",
         "converge samples/xbzrle-16m.bin --link 4MB --recorded 1MB --channels 4",
-    )
+    ),
 )
 @reading
 @click.option(

@@ -9,6 +9,7 @@ import click
 
 from ..errors import XbrleError
 from . import warn
+from .guide import Page
 from .options import before, examples, naming
 from .saving import Output, writing
 
@@ -23,7 +24,10 @@ def _usage(capture: str | None, qmp: str | None, dump_vmstate: str | None) -> No
         raise click.UsageError("give a capture, --qmp or --dump-vmstate")
 
 
-@click.command(epilog=examples("describe samples/xbzrle-16m.bin -o /tmp/destination.json"))
+@click.command(
+    cls=Page,
+    epilog=examples("describe samples/xbzrle-16m.bin", "describe samples/xbzrle-16m.bin -o /tmp/destination.json"),
+)
 @writing(metavar="OUT", required=False, help="JSON file to write (default: standard output).")
 @before(_usage)
 @click.argument("capture", metavar="[S]", required=False)

@@ -20,6 +20,7 @@ from ..text import label, shown, size
 from . import EXIT_FINDINGS, warn
 from .against import Given, Wanted, show
 from .differences import Moment, Sides
+from .guide import Page
 from .options import (
     before,
     examples,
@@ -107,12 +108,13 @@ _OF_CAPTURES = ("to", "to_pass", "to_view", "to_channel", "to_snapshot")
 
 
 @click.command(
+    cls=Page,
     epilog=examples(
         "diff samples/posted-8m.bin --at 2000 --to 2500",
         "diff samples/posted-8m.bin samples/posted-8m.truth.xz",
         "diff samples/posted-8m.bin --pass 2-3 --json",
         "diff samples/posted-8m.bin --to-view sender",
-    )
+    ),
 )
 @before(_usage)
 @before(_usage_of_second)

@@ -25,6 +25,7 @@ from ..table.windows import Window, derived, slices, windows
 from ..text import shown
 from . import EXIT_FINDINGS, warn
 from .filtering import filtering, wanted_of
+from .guide import Page
 from .listing import JsonLister, Lister, TextLister
 from .options import examples, json_lines, salvaging
 from .output import report
@@ -34,11 +35,12 @@ _PACKET_FIELDS = frozenset(("channel", "packet"))  # fields that a packet has as
 
 
 @click.command(
+    cls=Page,
     epilog=examples(
         'dump samples/posted-8m.bin "kind:xbrle pass:2-3 len>1000"',
         "dump samples/posted-8m.bin --record 525-526 --fields",
         "dump samples/posted-8m.bin --section 5 --json",
-    )
+    ),
 )
 @salvaging
 @filtering

@@ -9,6 +9,7 @@ import click
 from ..errors import XbrleError
 from ..text import size
 from . import warn
+from .guide import Page
 from .options import DIALECT_NAMES, named_number, ram_addresses
 from .saving import Output, choosing, writing
 
@@ -29,10 +30,11 @@ def _page_size(text: str) -> int:
 
 
 @click.command(
+    cls=Page,
     epilog="\b\nExamples:\n"
     "  xbrle extract samples/posted-8m.bin --at 2000 -o /tmp/before\n"
     "  xbrle extract samples/posted-8m.bin --view sender -o /tmp/after\n"
-    "  xbrle encode /tmp/before /tmp/after --dialect xbzrle -o /tmp/stream.bin"
+    "  xbrle encode /tmp/before /tmp/after --dialect xbzrle -o /tmp/stream.bin",
 )
 @click.argument("snapshots", metavar="SNAP...", nargs=-1, required=True)
 @writing(metavar="S", help="The stream to write; - for standard output.")

@@ -29,6 +29,7 @@ from ..text import shown, size, some
 from ..verify.receivers import stop_amid_records
 from . import EXIT_FINDINGS, warn
 from .addresses import giving_cpu, giving_map, kernel_spans, map_from
+from .guide import Page
 from .options import before, examples, moment, refuse, salvaging, viewing
 from .output import progress, recovery, report
 from .saving import Output, writing
@@ -70,11 +71,12 @@ def _space(space: str | None, form: str) -> str:
 
 
 @click.command(
+    cls=Page,
     epilog=examples(
         "extract samples/posted-8m.bin -o /tmp/posted",
         "extract samples/posted-8m.bin -o /tmp/ram --block pc.ram --at-pass 2",
         "extract samples/posted-8m.bin -o /tmp/a.elf --format elf --view sender",
-    )
+    ),
 )
 @before(_usage)
 @writing(

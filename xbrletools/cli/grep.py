@@ -21,6 +21,7 @@ from ..memory.replay import View
 from ..text import shown, some
 from . import EXIT_FINDINGS, hexview, warn
 from .addresses import Virtual, giving_cpu, virtual_words
+from .guide import Page
 from .options import before, examples, json_lines, moment, salvaging, viewing
 from .output import WIDTH, progress, report
 from .times import times_of
@@ -55,11 +56,12 @@ def _usage(
 
 
 @click.command(
+    cls=Page,
     epilog=examples(
         "grep samples/posted-8m.bin -i mig -C 16",
         "grep samples/posted-8m.bin --hex '55 aa' --at-pass 2 --count",
         "grep samples/posted-8m.bin --regex '[A-Za-z ]{12,}' --all --limit 5",
-    )
+    ),
 )
 @before(_usage)
 @salvaging

@@ -17,6 +17,7 @@ from ..source.wrappers import LibvirtSave
 from ..text import shown
 from ..verify.status import of_scan
 from . import EXIT_FINDINGS, warn
+from .guide import Page
 from .options import before, examples, salvaging
 from .output import report, show
 from .parts import show_part
@@ -35,7 +36,7 @@ def _usage(xml: bool, commands: bool) -> None:
         raise click.UsageError("--xml and --commands exclude each other")
 
 
-@click.command(epilog=examples("info samples/posted-8m.bin", "info samples/posted-8m.bin --json"))
+@click.command(cls=Page, epilog=examples("info samples/posted-8m.bin", "info samples/posted-8m.bin --json"))
 @before(_usage)
 @salvaging
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON object.")

@@ -9,6 +9,7 @@ from ..capture import Capture
 from ..memory.ramaddr import layout
 from ..text import counted, shown, some
 from . import EXIT_FINDINGS, warn
+from .guide import Page
 from .options import before, examples, ram_addresses, salvaging
 from .output import report
 from .writer import outlive_reader, say, write
@@ -24,9 +25,10 @@ def _usage(end: str, check: str | None, bases: tuple[tuple[bytes, int], ...], sa
 
 
 @click.command(
+    cls=Page,
     epilog=examples(
         "log samples/posted-8m.bin --end receiver", "log samples/posted-8m.bin --end sender --base pc.ram=0x0"
-    )
+    ),
 )
 @before(_usage)
 @salvaging

@@ -16,7 +16,8 @@ from click.core import ParameterSource
 
 from ..errors import XbrleError
 from ..text import size
-from . import HOW_TO_READ, warn
+from . import warn
+from .guide import HOW_TO_READ, READ
 
 if TYPE_CHECKING:
     from ..capture import Capture
@@ -116,26 +117,6 @@ def block_sizes(text: str) -> tuple[tuple[bytes, int], ...]:
     return tuple(blocks.items())
 
 
-#: The options and arguments that name files or folders to read. No command writes in their place.
-READ = frozenset(
-    (
-        "capture",
-        "other",
-        "channel",
-        "to_channel",
-        "snapshots",
-        "workload",
-        "layout",
-        "device_tail",
-        "map_file",
-        "check",
-        "sender_log",
-        "receiver_log",
-        "symbols",
-        "destination",
-        "dump_vmstate",
-    )
-)
 _TIME = re.compile(r"\+?\d+(\.\d+)?s|\d[^\s]*[:T].*")
 _CHANNELS_MAX = 256  # files S.1, S.2 ... beside S that are looked for
 

@@ -15,6 +15,7 @@ from ..table.sections import Stage
 from ..text import counted, shown, some
 from . import EXIT_FINDINGS, hexview, warn
 from .addresses import giving_cpu, located
+from .guide import Page
 from .hexview import Column
 from .options import before, examples, json_lines, moment, salvaging, viewing
 from .output import report
@@ -47,11 +48,12 @@ def _usage(
 
 
 @click.command(
+    cls=Page,
     epilog=examples(
         "page samples/posted-8m.bin pc.ram:0x20b000",
         "page samples/posted-8m.bin 0x20b000 --at 2099 --delta",
         "page samples/posted-8m.bin 0x20b000 --diff 526 2099",
-    )
+    ),
 )
 @before(_usage)
 @salvaging

@@ -9,6 +9,7 @@ import xbrletools
 
 from ..capture import Capture
 from . import EXIT_FINDINGS
+from .guide import Page
 from .options import before, examples, opening, salvaging
 from .output import report as say
 from .saving import Output, writing
@@ -22,10 +23,11 @@ def _usage(capture: str, other: str | None, to_channel: tuple[str, ...], to_snap
 
 
 @click.command(
+    cls=Page,
     epilog=examples(
         "report samples/posted-8m.bin -o /tmp/report.html",
         "report samples/posted-8m.bin samples/xbzrle-16m.bin -o /tmp/both.html",
-    )
+    ),
 )
 @before(_usage)
 @writing(metavar="OUT", help="HTML file to write; - is standard output.")

@@ -16,6 +16,7 @@ from ..model import Certainty
 from ..source.sources import MappedSource
 from ..text import counted, shown, some
 from . import EXIT_FINDINGS
+from .guide import Page
 from .options import giving_blocks, json_object, reading_with
 from .output import recovery
 from .output import report as say_problems
@@ -172,10 +173,11 @@ def _when(doubt: dict[str, Any]) -> str:
 
 
 @click.command(
+    cls=Page,
     epilog="\b\nExamples:\n"
     "  head -c 400000 samples/posted-8m.bin > /tmp/cut.bin\n"
     "  xbrle salvage /tmp/cut.bin\n"
-    "  xbrle salvage /tmp/cut.bin -o /tmp/clean.bin --json"
+    "  xbrle salvage /tmp/cut.bin -o /tmp/clean.bin --json",
 )
 @writing(metavar="T", help="Write the recovered records to T, as a stream without damage.", required=False)
 @reading_with(salvage=True)

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from ..text import size
+from .guide import Page
 from .options import examples, json_object, ram_addresses, reading
 from .output import report
 from .writer import say
@@ -18,7 +19,9 @@ if TYPE_CHECKING:
 RANKED = 5  # cache sizes that the text lists
 
 
-@click.command(epilog=examples("sender samples/posted-8m.bin", "sender samples/xbzrle-16m.bin --cache 64M --json"))
+@click.command(
+    cls=Page, epilog=examples("sender samples/posted-8m.bin", "sender samples/xbzrle-16m.bin --cache 64M --json")
+)
 @reading
 @click.option(
     "--cache", "cache_bytes", type=size, metavar="BYTES", help="Test this cache size (default: the one that fits best)."

@@ -7,6 +7,7 @@ import click
 
 from ..errors import XbrleError
 from . import warn
+from .guide import Screen
 from .options import before, examples, reading
 from .writer import flush, say
 
@@ -34,7 +35,9 @@ def _session(
     return words
 
 
-@click.command(epilog=examples("serve samples/posted-8m.bin --port 0"))
+@click.command(
+    cls=Screen, epilog=examples("serve samples/posted-8m.bin", "serve samples/posted-8m.bin --port 0 --sessions 1")
+)
 @before(_refuse_pipe)
 @reading
 @click.option(

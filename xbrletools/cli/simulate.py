@@ -9,6 +9,7 @@ import click
 from ..errors import XbrleError
 from ..text import size
 from . import warn
+from .guide import Page
 from .options import Finite, Rate, examples, json_object, naming, refuse, say_beside
 from .writer import say
 
@@ -21,11 +22,12 @@ CACHE = 0x8000000  # bytes
 
 
 @click.command(
+    cls=Page,
     epilog=examples(
         "simulate docs/workloads/sap-central-instance.json",
         "simulate --capture samples/posted-8m.bin --bandwidth 1e6 --latency .1",
         "simulate --capture samples/posted-8m.bin --channels 4 --per-channel 1M",
-    )
+    ),
 )
 @click.argument("workload", metavar="[WORKLOAD]", required=False)
 @click.option("--capture", metavar="S", help="Send the pages of this capture, instead of a workload's.")

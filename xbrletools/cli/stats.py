@@ -23,6 +23,7 @@ from ..table.columns import NO_BLOCK
 from ..table.sections import STAGE_OF
 from ..text import counted, shown, size, some
 from . import EXIT_FINDINGS, warn
+from .guide import Page
 from .options import before, examples, salvaging
 from .output import aligned, report
 from .times import times_of
@@ -39,7 +40,9 @@ def _cache_needs_posted(cache: str | None, posted: bool) -> None:
         raise click.UsageError("--cache goes with --posted")
 
 
-@click.command(epilog=examples("stats samples/posted-8m.bin", "stats samples/posted-8m.bin --posted --cache 64M"))
+@click.command(
+    cls=Page, epilog=examples("stats samples/posted-8m.bin", "stats samples/posted-8m.bin --posted --cache 64M")
+)
 @before(_cache_needs_posted)
 @salvaging
 @click.option(

@@ -16,6 +16,7 @@ from ..text import counted, shown, size, some
 from . import warn
 from .addresses import giving_map, map_from
 from .filtering import filtering, wanted_of
+from .guide import Page
 from .options import before, examples, json_lines, salvaging
 from .output import fitted, report
 from .times import times_of
@@ -43,11 +44,12 @@ def _usage(by: str | None, symbols: str | None, map_file: str | None) -> None:
 
 
 @click.command(
+    cls=Page,
     epilog=examples(
         "top samples/posted-8m.bin",
         "top samples/posted-8m.bin --by 64K --sort bytes pass:2-",
         "top samples/xbzrle-16m.bin --block pc.ram --limit 5 --json",
-    )
+    ),
 )
 @before(_usage)
 @salvaging

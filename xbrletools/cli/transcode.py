@@ -8,6 +8,7 @@ import click
 from ..errors import XbrleError
 from ..text import some
 from . import EXIT_FINDINGS, warn
+from .guide import Page
 from .options import before, examples, named_number, ram_addresses, reading, refuse
 from .output import report
 from .saving import Output, choosing, writing
@@ -39,12 +40,13 @@ def _usage(redact: tuple[str, ...], to: str | None) -> None:
 
 
 @click.command(
+    cls=Page,
     epilog=examples(
         "transcode samples/posted-8m.bin --to xbzrle -o /tmp/xbzrle.bin",
         "transcode samples/posted-8m.bin --policy none -o /tmp/full-pages.bin",
         "transcode samples/xbzrle-16m.bin --to mapped-ram -o /tmp/mapped.bin",
         "transcode samples/posted-8m.bin --redact block=pc.bios -o /tmp/t.bin",
-    )
+    ),
 )
 @before(_usage)
 @writing(metavar="T", help="The stream to write; - for standard output.")

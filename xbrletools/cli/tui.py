@@ -10,6 +10,7 @@ import click
 
 from ..errors import XbrleError
 from . import EXIT_INTERRUPTED, warn
+from .guide import Screen
 from .options import before, examples, opening, salvaging
 
 if TYPE_CHECKING:
@@ -38,11 +39,12 @@ def _usage(capture: str, other: str | None) -> None:
 
 
 @click.command(
+    cls=Screen,
     epilog=examples(
         "tui samples/posted-8m.bin",
         "tui --follow growing.bin",
         "tui samples/posted-little-default.bin samples/posted-big-debug.bin",
-    )
+    ),
 )
 @before(_usage)
 @before(_keep_pipe)

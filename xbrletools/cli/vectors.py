@@ -9,6 +9,7 @@ import click
 from ..errors import XbrleError
 from ..text import label, some
 from . import EXIT_FINDINGS, EXIT_UNREADABLE, warn
+from .guide import Page
 from .options import examples, refuse
 from .writer import say
 
@@ -24,7 +25,10 @@ def command() -> None:
     """
 
 
-@command.command(epilog=examples("vectors write /tmp/vectors"))
+@command.command(
+    cls=Page,
+    epilog=examples("vectors write /tmp/vectors", "vectors write /tmp/vectors --seed 3 --force"),
+)
 @click.argument("folder", metavar="DIR", type=click.Path(path_type=Path))
 @click.option("--seed", default=0, show_default=True, metavar="N", help="Seed for the pages.")
 @click.option("--force", is_flag=True, help="Replace files that are in DIR already.")
@@ -39,7 +43,9 @@ def write(folder: Path, seed: int, force: bool) -> int:
     return 0
 
 
-@command.command(epilog=examples("vectors check /tmp/vectors"))
+@command.command(
+    cls=Page, epilog=examples("vectors check /tmp/vectors", "vectors check /tmp/vectors --limit 3 --original")
+)
 @click.argument("folder", metavar="DIR", type=click.Path(path_type=Path))
 @click.option(
     "--command",

@@ -12,6 +12,7 @@ import click
 
 from ..errors import XbrleError
 from . import EXIT_FINDINGS, explaining, sarif_log, verdicts, warn
+from .guide import Page
 from .options import before, examples, giving_blocks, json_lines, reading
 from .writer import say, write
 
@@ -57,7 +58,7 @@ def _says_unreadable(function: Callable[..., Any]) -> Callable[..., Any]:
     return saying
 
 
-class _Command(click.Command):
+class _Command(Page):
     """A command that needs no capture to list the rules, or to explain one."""
 
     def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:

@@ -11,6 +11,7 @@ import click
 from ..errors import XbrleError
 from ..text import size, some
 from . import warn
+from .guide import Page
 from .options import before, examples, json_object, ram_addresses, reading
 from .output import report
 from .saving import STDOUT, Output, writing
@@ -32,7 +33,8 @@ def _usage(output: str | None) -> None:
 
 
 @click.command(
-    epilog=examples("whatif samples/posted-8m.bin", "whatif samples/xbzrle-16m.bin --cache 1M --cache 64M --json")
+    cls=Page,
+    epilog=examples("whatif samples/posted-8m.bin", "whatif samples/xbzrle-16m.bin --cache 1M --cache 64M --json"),
 )
 @before(_usage)
 @writing(

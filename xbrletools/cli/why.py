@@ -13,6 +13,7 @@ import click
 
 from ..errors import XbrleError
 from . import EXIT_FINDINGS, warn
+from .guide import Page
 from .options import examples, naming
 from .writer import say, write
 
@@ -26,10 +27,11 @@ _FILE_NAME = re.compile(r"\S*/\S*|\S+\.[a-z][a-z0-9]{0,4}|.+\.(log|txt|gz|xz|zst
 
 
 @click.command(
+    cls=Page,
     epilog=examples(
         'why "Found a zero page with value 65"',
         'why "Illegal RAM offset 203000" samples/xbzrle-16m.bin',
-    )
+    ),
 )
 @click.argument("line", metavar="LINE|LOG")
 @click.argument("capture", metavar="[S]", required=False)

@@ -15,6 +15,7 @@ from typing import Any, TextIO
 from ..errors import XbrleError
 from ..text import inert, label
 
+COLORS = ("auto", "always", "never")
 _DIM_TERMINALS = ("dumb", "unknown")
 _STYLES = re.compile("(\x1b\\[[012]m)")  # bold, dim and plain: the styles that xbrle writes, and nothing else
 _PAGE = 79  # columns of prose on standard output
@@ -22,6 +23,7 @@ _NEXT = "  "  # what a line that goes on begins with
 _CHUNKS = 1 << 12  # pieces of JSON that are printed together
 _HARMLESS = re.compile("([\n\t])")
 _outlives = False  # see `outlive_reader`
+_colors = "auto"  # see `choose_colors`
 
 
 def outlive_reader(wanted: bool) -> None:
@@ -33,9 +35,24 @@ def outlive_reader(wanted: bool) -> None:
     _outlives = wanted
 
 
+def choose_colors(when: str) -> None:
+    """Colours ``always``, ``never``, or ``auto``: as the terminal and the environment say."""
+    global _colors
+    _colors = when
+
+
 def is_coloured() -> bool:
-    """Whether standard output is a terminal that shows colours, and the user wants them."""
-    return is_terminal() and not os.environ.get("NO_COLOR") and os.environ.get("TERM") not in _DIM_TERMINALS
+    """Whether standard output gets colours.
+
+    --color goes before NO_COLOR, that before CLICOLOR_FORCE, and that before what standard output is.
+    """
+    if _colors != "auto":
+        return _colors == "always"
+    if os.environ.get("NO_COLOR"):
+        return False
+    if os.environ.get("CLICOLOR_FORCE", "0") not in ("", "0"):
+        return True
+    return is_terminal() and os.environ.get("TERM") not in _DIM_TERMINALS
 
 
 def is_terminal() -> bool:

@@ -8,29 +8,18 @@ from collections.abc import Callable
 from enum import IntEnum
 from itertools import pairwise
 from threading import Thread
-from types import ModuleType
 from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
 from .batches import Bytes, Ints
+from .built import REVISION as REVISION
+from .built import loops as loops
 
 _CORES = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 THREADS = min(4, _CORES)  # memory's speed is the limit: more threads gain little
 THREAD_BYTES = 1 << 23  # bytes of pages that are worth a thread
-
-REVISION = 7  # of `_native.c`
-
-loops: ModuleType | None = None
-if os.environ.get("XBRLE_NATIVE") != "0":
-    try:
-        from . import _native
-
-        if getattr(_native, "REVISION", None) == REVISION:  # an older build may still be installed
-            loops = _native
-    except ImportError:
-        pass
 
 
 class Tables(NamedTuple):

@@ -132,6 +132,25 @@ def test_manual_pages_that_are_there_are_replaced_only_with_force(manual, capsys
     assert run(capsys, "help", "--force")[0] == 2
 
 
+@pytest.mark.parametrize(
+    "words",
+    [("page", SAMPLE, "0x0", "--at"), ("grep", SAMPLE, "x", "--at-pass"), ("verify", SAMPLE, "--limit")],
+)
+def test_a_number_below_zero_is_refused(words, capsys):
+    assert run(capsys, *words, "-1")[0] == 2
+
+
+def test_sizes_have_suffixes_and_ranges_a_length(capsys):
+    assert run(capsys, "info", SAMPLE, "--page-size", "4K", "--json") == run(
+        capsys, "info", SAMPLE, "--page-size", "4096", "--json"
+    )
+    by_end = run(capsys, "dump", SAMPLE, "--page", "0x20b000-0x20cfff", "--record", "500-2099", "--json")
+    by_length = run(capsys, "dump", SAMPLE, "--page", "0x20b000+8K", "--record", "500+1600", "--json")
+    assert by_end == by_length
+    assert by_end[1]
+    assert run(capsys, "diff", SAMPLE, "--pass", "2+2") == run(capsys, "diff", SAMPLE, "--pass", "2-3")
+
+
 # -- completion --------------------------------------------------------------------------------------------------------
 
 

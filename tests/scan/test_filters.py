@@ -123,6 +123,7 @@ def test_records_without_a_page_have_no_page_number_or_pass(table):
         ("kind>page", 0, "does not have an order"),
         ("len>many", 4, "expected a number"),
         ("page:5-1", 5, "ends before it begins"),
+        ("page:5+0", 5, "is empty"),
         ("page:-", 5, "expected a range"),
         ("flags:nonsense", 6, "flags are"),
         ("(kind:page", 0, "never closed"),

@@ -132,7 +132,7 @@ _OF_CAPTURES = ("to", "to_pass", "to_view", "to_channel", "to_snapshot")
     type=click.Choice(["memory", "devices"]),
     help="Compare only memory, or only devices (default: both, where S2 is given without --at and --to).",
 )
-@click.option("--pass", "passes", metavar="P[-Q]", help="Show what these passes (sweeps over memory) of S changed.")
+@click.option("--pass", "passes", metavar="P[-Q|+N]", help="Show what these passes (sweeps over memory) of S changed.")
 @viewing
 @click.option(
     "--to-view",
@@ -295,9 +295,9 @@ def _plain(value: Any, what: What) -> Any:
 
 def _passes(text: str, last: int) -> tuple[int, int]:
     """The first and last pass of ``P`` or ``P-Q``, where ``last`` is the last that there is."""
-    begin, _, end = text.partition("-")
+    begin, plus, end = text.partition("+" if "+" in text else "-")
     try:
-        numbers = int(begin), int(end or begin)
+        numbers = int(begin), int(begin) + int(end) - 1 if plus == "+" else int(end or begin)
     except ValueError:
         raise XbrleError(f"invalid pass {text!r}: use a number or a range, for example 3 or 3-5") from None
     if not 1 <= numbers[0] <= numbers[1] <= last:

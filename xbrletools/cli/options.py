@@ -160,7 +160,7 @@ class RecordOrTime(click.ParamType[int | str]):
         text = str(value)
         if _TIME.fullmatch(text):
             return text
-        return click.INT.convert(value, param, ctx)
+        return click.IntRange(0).convert(value, param, ctx)
 
 
 def one_of(ctx: click.Context, param: click.Parameter, value: int | str | None) -> int | str | None:
@@ -182,7 +182,9 @@ def moment_options(text: str, by_pass: str, name: str = "at") -> Decorator:
         click.option(
             f"--{name}", type=RecordOrTime(), metavar="RECORD|TIME", callback=one_of, help=f"{text} {TIME_HELP}"
         ),
-        click.option(f"--{name}-pass", type=int, metavar="N", callback=one_of, help=f"{by_pass} {PASS_HELP}"),
+        click.option(
+            f"--{name}-pass", type=click.IntRange(0), metavar="N", callback=one_of, help=f"{by_pass} {PASS_HELP}"
+        ),
     )
 
 
@@ -269,7 +271,9 @@ _READING = _all_of(
     click.option(
         "--endian", type=click.Choice(["little", "big"]), help="The sending host's byte order (default: detected)."
     ),
-    click.option("--page-size", type=int, metavar="BYTES", help="The guest's page size (default: detected)."),
+    click.option(
+        "--page-size", type=size, metavar="BYTES", help="The guest's page size, for example 4K (default: detected)."
+    ),
     click.option(
         "--channel",
         multiple=True,

@@ -66,7 +66,14 @@ def _usage(
     is_flag=True,
     help="With --at: show the bytes before and after the delta of that record, and the delta.",
 )
-@click.option("--diff", "pair", type=int, nargs=2, metavar="N M", help="Show the bytes after two records side by side.")
+@click.option(
+    "--diff",
+    "pair",
+    type=click.IntRange(0),
+    nargs=2,
+    metavar="N M",
+    help="Show the bytes after two records side by side.",
+)
 @click.option(
     "--inspect",
     metavar="OFFSET",

@@ -30,7 +30,7 @@ def command() -> None:
     epilog=examples("vectors write /tmp/vectors", "vectors write /tmp/vectors --seed 3 --force"),
 )
 @click.argument("folder", metavar="DIR", type=click.Path(path_type=Path))
-@click.option("--seed", default=0, show_default=True, metavar="N", help="Seed for the pages.")
+@click.option("--seed", type=click.IntRange(0), default=0, show_default=True, metavar="N", help="Seed for the pages.")
 @click.option("--force", is_flag=True, help="Replace files that are in DIR already.")
 def write(folder: Path, seed: int, force: bool) -> int:
     """Write the vectors into DIR, with their JSON Schema and a README. The same seed gives the same bytes."""
@@ -55,7 +55,12 @@ def write(folder: Path, seed: int, force: bool) -> int:
 )
 @click.option("--timeout", default=TIMEOUT, show_default=True, metavar="SECONDS", help="Time limit for one answer.")
 @click.option(
-    "--limit", default=20, show_default=True, metavar="N", help="Failing cases to show of each operation; 0 for all."
+    "--limit",
+    type=click.IntRange(0),
+    default=20,
+    show_default=True,
+    metavar="N",
+    help="Failing cases to show of each operation; 0 for all.",
 )
 @click.option("--original", is_flag=True, help="Fail, too, where right answers are not those of the original programs.")
 def check(folder: Path, program: str | None, timeout: float, limit: int, original: bool) -> int:

@@ -96,7 +96,12 @@ class _Command(Page):
 @json_lines
 @click.option("--sarif", is_flag=True, help="Print one SARIF 2.1.0 document.")
 @click.option(
-    "--limit", default=PER_CAUSE, show_default=True, metavar="N", help="Findings to show of each cause; 0 for all."
+    "--limit",
+    type=click.IntRange(0),
+    default=PER_CAUSE,
+    show_default=True,
+    metavar="N",
+    help="Findings to show of each cause; 0 for all.",
 )
 @click.option(
     "--receiver",

@@ -78,6 +78,12 @@ class Word:
         Raises:
             FilterError: it is neither.
         """
+        begin, plus, length = self.text.partition("+")
+        if plus:
+            first, count = self._number(begin), self._number(length)
+            if not count:
+                raise self.error(f"the range {self.text} is empty")
+            return first, min(first + count - 1, NUMBER_MAX)
         match = _RANGE.fullmatch(self.text)
         if not match:
             only = self.number()

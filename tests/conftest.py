@@ -40,6 +40,8 @@ for _number, _default in ((signal.SIGINT, signal.default_int_handler), (signal.S
 
 ROOT = Path(__file__).parent.parent
 SAMPLES = ROOT / "samples"
+STORIES = {"stale-base", "truncated", "xbzrle-wrong-base", "multifd"}  # samples with something wrong or missing
+SOUND = sorted(p for p in SAMPLES.glob("*.bin") if p.stem not in STORIES)
 CORPUS = Path(os.environ.get("XBRLE_CORPUS") or ROOT.parent / "shared" / "captures")
 
 

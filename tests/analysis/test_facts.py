@@ -7,11 +7,11 @@ import pytest
 
 import xbrletools
 from tests.cli.run import run
-from tests.conftest import SAMPLES
+from tests.conftest import SAMPLES, SOUND
 from tests.streams import PAGE, StreamBuilder, noise
 from xbrletools.analysis import facts, stats
 
-NAMES = sorted(p.stem for p in SAMPLES.glob("*.bin"))
+NAMES = sorted(p.stem for p in SOUND)
 
 
 @pytest.mark.parametrize("name", NAMES)

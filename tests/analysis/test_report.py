@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 import xbrletools
-from tests.conftest import ROOT, SAMPLES
+from tests.conftest import ROOT, SAMPLES, SOUND
 from tests.streams import PAGE, StreamBuilder, noise
 from xbrletools.analysis import report, stats
 from xbrletools.analysis.report.glossary import WORDS
@@ -24,7 +24,7 @@ from xbrletools.text import shown
 from xbrletools.tui.palette import DARK, LIGHT
 from xbrletools.verify.rules import Severity
 
-NAMES = sorted(p.stem for p in SAMPLES.glob("*.bin"))
+NAMES = sorted(p.stem for p in SOUND)
 VOID = {"meta"}
 HOSTILE = [
     b"<script>alert(1)</script>",

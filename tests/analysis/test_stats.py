@@ -7,7 +7,7 @@ import pytest
 
 import xbrletools
 from tests.cli.run import run
-from tests.conftest import SAMPLES
+from tests.conftest import SAMPLES, SOUND
 from tests.streams import PAGE, StreamBuilder, noise
 from xbrletools.analysis import facts, printed, stats
 from xbrletools.formats import statistics
@@ -15,7 +15,7 @@ from xbrletools.formats.ram import Kind
 from xbrletools.sender.fingerprint import CacheCounts, cache_counts
 from xbrletools.table import windows
 
-NAMES = sorted(p.stem for p in SAMPLES.glob("*.bin"))
+NAMES = sorted(p.stem for p in SOUND)
 
 PRINTED = [
     *(f"qemu-2011-posted/dbg-{n}" for n in

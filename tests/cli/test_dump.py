@@ -7,7 +7,7 @@ import sys
 import pytest
 
 from tests.cli.run import run
-from tests.conftest import ROOT, SAMPLES, corpus_names
+from tests.conftest import ROOT, SAMPLES, SOUND, corpus_names
 from tests.streams import PAGE, StreamBuilder, noise
 
 KEYS = {"type", "offset", "record", "kind", "block", "page", "pass", "stage", "length", "base_known"}
@@ -49,7 +49,7 @@ def test_sections_and_records_stand_in_the_order_of_the_file(capsys):
     assert max(r["record"] or 0 for r in found if r["type"] == "record") == 237 + 2092 + 228
 
 
-@pytest.mark.parametrize("path", sorted(SAMPLES.glob("*.bin")), ids=lambda p: p.stem)
+@pytest.mark.parametrize("path", SOUND, ids=lambda p: p.stem)
 def test_text_has_a_line_for_each_object(capsys, path):
     text = run(capsys, "dump", path)[1].splitlines()
     assert [int(line.split()[0], 16) for line in text] == [o["offset"] for o in rows(capsys, path)]

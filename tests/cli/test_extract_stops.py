@@ -1,7 +1,7 @@
 """Where a receiver would have stopped, memory is not what any receiver had: extract says so and exits 1."""
 
 from tests.cli.run import run
-from tests.conftest import SAMPLES
+from tests.conftest import SOUND
 from tests.streams import PAGE, StreamBuilder, noise
 
 
@@ -30,6 +30,6 @@ def test_what_comes_after_the_moment_does_not_count(capsys, tmp_path):
 
 
 def test_samples_that_load_exit_0(capsys, tmp_path):
-    for path in sorted(SAMPLES.glob("*.bin")):
+    for path in SOUND:
         status, _, err = run(capsys, "extract", path, "-o", tmp_path / path.name)
         assert status == 0, (path.name, err)

@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 import xbrletools
 from tests.codec import test_xbrle, test_xbzrle
 from tests.codec.wire import noise
-from tests.conftest import SAMPLES
+from tests.conftest import SOUND
 from tests.damages import KINDS, damage
 from xbrletools import XbrleError
 from xbrletools.codec import native, uniform, xbrle, xbzrle
@@ -151,7 +151,7 @@ def table(data: bytes):
 
 
 @BUILT
-@pytest.mark.parametrize("path", sorted(SAMPLES.glob("*.bin")), ids=lambda p: p.stem)
+@pytest.mark.parametrize("path", SOUND, ids=lambda p: p.stem)
 def test_both_walk_over_the_same_records_whole_and_damaged(path):
     data = path.read_bytes()
     streams = [data, *(damage(data, kind, seed).data for kind in KINDS for seed in range(4))]
@@ -160,7 +160,7 @@ def test_both_walk_over_the_same_records_whole_and_damaged(path):
 
 
 @BUILT
-@pytest.mark.parametrize("path", sorted(SAMPLES.glob("*.bin")), ids=lambda p: p.stem)
+@pytest.mark.parametrize("path", SOUND, ids=lambda p: p.stem)
 def test_both_give_the_same_memory(path):
     pages = xbrletools.open(path).memory().pages
     np.testing.assert_array_equal(pages, in_numpy(lambda: xbrletools.open(path).memory().pages))

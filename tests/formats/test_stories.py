@@ -9,7 +9,7 @@ import pytest
 import xbrletools
 from samples import cases
 from tests.cli.run import run
-from tests.conftest import SAMPLES
+from tests.conftest import SAMPLES, STORIES
 from xbrletools.memory.replay import View
 
 PAGE = cases.PAGE
@@ -91,3 +91,7 @@ def test_each_is_described():
     for make in cases.CASES.values():
         for name in make().files:
             assert f"`{name}`" in text
+
+
+def test_the_tests_of_sound_samples_leave_the_stories_out():
+    assert {name.removesuffix(".bin") for name in FIRST.values() if name.endswith(".bin")} == STORIES

@@ -4,11 +4,11 @@ import numpy as np
 import pytest
 
 import xbrletools
-from tests.conftest import SAMPLES, corpus_names
+from tests.conftest import SAMPLES, SOUND, corpus_names
 
 from .walk import columns, walk
 
-NAMES = sorted(p.stem for p in SAMPLES.glob("*.bin"))
+NAMES = sorted(p.stem for p in SOUND)
 CORPUS_NAMES = [f"{folder}/{name}" for folder in ("qemu-2011-posted", "qemu-2010") for name in corpus_names(folder)]
 
 

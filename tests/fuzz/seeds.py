@@ -9,7 +9,7 @@ from functools import cache
 
 import numpy as np
 
-from tests.conftest import SAMPLES
+from tests.conftest import SOUND
 from tests.fuzz import programs
 from xbrletools.analysis import miglog
 from xbrletools.capture import Capture
@@ -32,7 +32,7 @@ SMALL_DEVICE += b'{"name":"b","type":"uint16","size":2}]}}]}]}'
 @cache
 def _samples() -> tuple[tuple[bytes, Capture], ...]:
     """The small samples, scanned."""
-    found = (p.read_bytes() for p in sorted(SAMPLES.glob("*.bin")) if p.stat().st_size < 1 << 18)
+    found = (p.read_bytes() for p in SOUND if p.stat().st_size < 1 << 18)
     return tuple((data, programs.opened(data)) for data in found)
 
 

@@ -3,7 +3,7 @@ import pytest
 from construct import Byte, Int16ub, RepeatUntil, Select, Struct
 
 import xbrletools
-from tests.conftest import SAMPLES
+from tests.conftest import SAMPLES, SOUND
 from tests.streams import PAGE, StreamBuilder, noise
 from xbrletools.container.fields import (
     UNREAD,
@@ -46,7 +46,7 @@ def assert_covers(field):
     assert at == field.offset + field.size
 
 
-EVERY_SAMPLE = sorted(p.stem for p in SAMPLES.glob("*.bin"))
+EVERY_SAMPLE = sorted(p.stem for p in SOUND)
 
 
 @pytest.mark.parametrize("name", EVERY_SAMPLE)

@@ -13,7 +13,7 @@ import pytest
 import xbrletools
 import xbrletools.capture
 from tests.cli.run import run
-from tests.conftest import SAMPLES, corpus_names
+from tests.conftest import SAMPLES, SOUND, corpus_names
 from tests.streams import PAGE, StreamBuilder, noise
 from xbrletools.cli import COMMANDS as COMMANDS_OF_XBRLE
 from xbrletools.cli import main
@@ -81,7 +81,7 @@ def same_facts(one: Facts, other: Facts) -> bool:
     )
 
 
-@pytest.mark.parametrize("name", sorted(p.name for p in SAMPLES.glob("*.bin")))
+@pytest.mark.parametrize("name", sorted(p.name for p in SOUND))
 def test_an_index_gives_all_that_the_scan_gave(name: str, tmp_path: Path, cache: Path) -> None:
     path = sample(tmp_path, name)
     first = scan_of(path)

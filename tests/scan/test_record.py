@@ -9,7 +9,7 @@ import pytest
 from construct import StreamError
 
 import xbrletools
-from tests.conftest import SAMPLES
+from tests.conftest import SAMPLES, SOUND
 from tests.formats import walk as grammars
 from tests.streams import PAGE
 from xbrletools.capture import Capture
@@ -23,7 +23,7 @@ from xbrletools.scan.strict import Scanner
 from xbrletools.source.sources import MappedSource
 from xbrletools.table.columns import DTYPES, NO_BLOCK, Columns, join
 
-NAMES = sorted(p.stem for p in SAMPLES.glob("*.bin"))
+NAMES = sorted(p.stem for p in SOUND)
 SMALL = 1 << 18  # bytes of a sample whose cuts are scanned
 
 

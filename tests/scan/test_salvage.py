@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 import xbrletools
-from tests.conftest import SAMPLES
+from tests.conftest import SAMPLES, SOUND
 from tests.damages import KINDS, Whole, damage, wrong_pages
 from tests.streams import PAGE, StreamBuilder, noise
 from xbrletools.cli.salvage import report
@@ -112,7 +112,7 @@ def test_the_clean_stream_reads_without_a_problem_and_gives_what_is_recovered(na
         assert (image.pages[wanted.recovered] == wanted.pages[wanted.recovered]).all()
 
 
-@pytest.mark.parametrize("path", sorted(SAMPLES.glob("*.bin")), ids=lambda p: p.stem)
+@pytest.mark.parametrize("path", SOUND, ids=lambda p: p.stem)
 def test_an_undamaged_capture_has_no_gap_and_the_same_memory(path):
     plain, salvaged = xbrletools.open(path), xbrletools.open(path, salvage=True)
     assert salvaged.gaps == ()

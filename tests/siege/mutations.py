@@ -8,7 +8,7 @@ from functools import cache
 import numpy as np
 
 import xbrletools
-from tests.conftest import SAMPLES
+from tests.conftest import SOUND
 from tests.fuzz import seeds as pieces
 from xbrletools.formats import qevm, ram
 from xbrletools.formats.qevm import SectionType
@@ -73,7 +73,7 @@ def shortened(data: bytes) -> bytes:
 @cache
 def seeds() -> tuple[Seed, ...]:
     """The samples, cut short, and the pieces of other containers that the fuzzer begins with."""
-    made = [(path.stem, shortened(path.read_bytes())) for path in sorted(SAMPLES.glob("*.bin"))]
+    made = [(path.stem, shortened(path.read_bytes())) for path in SOUND]
     made += [(f"container-{i}", b"QEVM" + d) for i, d in enumerate(pieces.of("container")) if b"data\x7e" in d]
     made += [("libvirt", b"LibvirtQemudSave" + pieces.of("libvirt")[1][:-8] + made[0][1])]
     return tuple(Seed(name, data, _places(data)) for name, data in made)

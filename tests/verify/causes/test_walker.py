@@ -4,13 +4,13 @@ import numpy as np
 import pytest
 
 import xbrletools
-from tests.conftest import SAMPLES
+from tests.conftest import SAMPLES, SOUND
 from xbrletools.formats.ram import Kind
 from xbrletools.table.columns import DTYPES
 from xbrletools.verify.causes.reading import read
 from xbrletools.verify.causes.walker import NOTHING, Spot, State, Walker, Why, columns_of
 
-NAMES = sorted(p.name for p in SAMPLES.glob("*.bin"))
+NAMES = sorted(p.name for p in SOUND)
 
 
 @pytest.mark.parametrize("name", NAMES)

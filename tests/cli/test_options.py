@@ -44,6 +44,7 @@ BASE = {
     "whatif": "{S} --cache 64K",
     "simulate": "--capture {T}",
     "report": "{S} -o {out}",
+    "samples": "",
     "vectors write": "{out}",
     "vectors check": "{vectors}",
 }

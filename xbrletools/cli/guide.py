@@ -19,7 +19,7 @@ GROUPS = {
     "Look at a capture": ("info", "dump", "stats", "top", "page", "blame", "grep", "diff", "tui"),
     "Explain it": ("verify", "why", "check", "describe", "log", "sender", "whatif", "converge", "simulate"),
     "Take memory out": ("extract", "salvage"),
-    "Write a stream": ("encode", "transcode", "vectors"),
+    "Write a stream": ("encode", "transcode", "vectors", "samples"),
     "Record a migration": ("capture",),
     "Serve it to others": ("serve", "report"),
 }
@@ -48,6 +48,7 @@ SEE_ALSO = {
     "converge": ("simulate", "whatif"),
     "simulate": ("converge", "whatif"),
     "vectors": ("encode", "verify"),
+    "samples": ("info", "verify", "vectors"),
     "capture": ("info", "tui"),
     "tui": ("serve", "info"),
     "serve": ("tui", "report"),

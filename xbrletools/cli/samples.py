@@ -7,6 +7,7 @@ import click
 
 from ..errors import XbrleError
 from ..text import label
+from .guide import Page
 from .options import examples
 from .saving import Output, writing
 from .writer import say
@@ -34,7 +35,7 @@ def _files() -> list[Path]:
     return files
 
 
-@click.command(epilog=examples("samples", "samples -o /tmp/xbrle-samples"))
+@click.command(cls=Page, epilog=examples("samples", "samples -o /tmp/xbrle-samples"))
 @writing(metavar="DIR", required=False, folder=True, help="Copy all samples into this folder.")
 def command(output: Output | None) -> int:
     """List the small captures that come with xbrletools, or copy them out to try commands on them.

@@ -1,7 +1,7 @@
 /*
  * The loops whose steps depend on each other, which arrays cannot express: the walk from record to record, and the runs
- * of one delta. Also what is done with pages that lie anywhere, which arrays would have to put side by side first:
- * copying them, summing them, and testing whether all bytes of a page are the same.
+ * of one delta, read and written. Also what is done with pages that lie anywhere, which arrays would have to put side by
+ * side first: copying them, summing them, and testing whether all bytes of a page are the same.
  *
  * These loops are optional. NumPy does the same work; it is the reference, and tests compare the two. The caller takes
  * all layouts from formats/ and passes them in. The loops read and write only inside the buffers that they are given,
@@ -12,7 +12,7 @@
 #include <stdint.h>
 #include <string.h>
 
-enum { REVISION = 7 }; /* of the arguments and their meaning: native.py does not use a build of another revision */
+enum { REVISION = 8 }; /* of the arguments and their meaning: native.py does not use a build of another revision */
 enum { VERDICT_OK, VERDICT_SHORT, VERDICT_LONG, VERDICT_BAD_NUMBER, VERDICT_CUT, VERDICT_ZERO_RUN }; /* verdict.py */
 enum { NOT_UNIFORM = -1 }; /* uniform.py */
 
@@ -461,6 +461,230 @@ static PyObject *copy_pages(PyObject *self, PyObject *arguments)
     return apply(arguments, put_page, is_nothing);
 }
 
+/* -- deltas of pages ---------------------------------------------------------------------------------------------- */
+
+/* The encoders look at 64 bytes at a time. Where they are as before, that costs one branch. Else a bit for each byte of
+   them says what changed, and only bits that are set are looked at. */
+
+enum { STRETCH = 64 };
+enum { NO_DELTA = -1 };         /* the length of a page whose encoding does not fit */
+enum { ULEB_MOST = 2 };         /* bytes of a number */
+enum { ROUND = 16 };            /* so many bytes of a short run are copied, whatever its length */
+
+/* The most that a page of `size` bytes needs in `out`: 2 bytes for each byte, or 4 and a byte for each second one; runs
+   of less than ROUND bytes are copied as so many. */
+static int64_t worst(int64_t size)
+{
+    return 3 * size + STRETCH;
+}
+
+/* Whether any byte of a stretch differs. */
+static int is_changed(const uint8_t *old, const uint8_t *new)
+{
+    uint64_t any = 0;
+    for (int i = 0; i < STRETCH; i += WORD) {
+        uint64_t a, b;
+        memcpy(&a, old + i, WORD);
+        memcpy(&b, new + i, WORD);
+        any |= a ^ b;
+    }
+    return any != 0;
+}
+
+/* The XOR of 8 bytes, the first one low, whatever the machine; written out as `word_at` is. */
+static uint64_t xor_at(const uint8_t *old, const uint8_t *new)
+{
+    const uint64_t a = (uint64_t)old[7] << 56 | (uint64_t)old[6] << 48 | (uint64_t)old[5] << 40 | (uint64_t)old[4] << 32
+                       | (uint64_t)old[3] << 24 | (uint64_t)old[2] << 16 | (uint64_t)old[1] << 8 | old[0];
+    const uint64_t b = (uint64_t)new[7] << 56 | (uint64_t)new[6] << 48 | (uint64_t)new[5] << 40 | (uint64_t)new[4] << 32
+                       | (uint64_t)new[3] << 24 | (uint64_t)new[2] << 16 | (uint64_t)new[1] << 8 | new[0];
+    return a ^ b;
+}
+
+/* A bit for each byte of `word` that is not 0, bit 0 for the low byte. */
+static uint64_t bits_of(uint64_t word)
+{
+    const uint64_t low = 0x7f7f7f7f7f7f7f7fu;
+    word = ((word & low) + low) | word; /* the high bit of each such byte; nothing is carried to the next one */
+    return ((word & ~low) >> 7) * 0x0102040810204080u >> 56;
+}
+
+static int first_bit(uint64_t bits) /* that is set; one is */
+{
+#if defined __GNUC__
+    return __builtin_ctzll(bits);
+#else
+    int at = 0;
+    for (; !(bits & 1); bits >>= 1)
+        at++;
+    return at;
+#endif
+}
+
+/* Write a run as pairs: at most one for each 255 bytes, and one more. Gives where they end. */
+static uint8_t *write_pairs(uint8_t *to, int64_t run, uint8_t byte, int run_at, int byte_at)
+{
+    for (; run > UINT8_MAX; run -= UINT8_MAX, to += 2) {
+        to[run_at] = UINT8_MAX;
+        to[byte_at] = byte;
+    }
+    to[run_at] = (uint8_t)run;
+    to[byte_at] = byte;
+    return to + 2;
+}
+
+/* XBRLE: a pair at each change of the XOR. Gives the length, or NO_DELTA. */
+static int64_t write_page_as_pairs(const uint8_t *old, const uint8_t *new, int64_t size, uint8_t *out, int64_t limit,
+                                   int run_at, int byte_at)
+{
+    uint8_t *to = out, value = old[0] ^ new[0]; /* of the run that goes on, */
+    int64_t start = 0;          /* and where it began */
+    uint64_t before = value;    /* the byte before the stretch; none is before the first, which starts no other run */
+    for (int64_t at = 0; at < size; at += STRETCH) {
+        if (!before && !is_changed(old + at, new + at))
+            continue;
+        uint64_t bits = 0;
+        for (int i = 0; i < STRETCH; i += WORD) {
+            const uint64_t word = xor_at(old + at + i, new + at + i);
+            bits |= bits_of(word ^ (word << 8 | before)) << i;
+            before = word >> 56;
+        }
+        for (; bits; bits &= bits - 1) {
+            const int64_t place = at + first_bit(bits);
+            to = write_pairs(to, place - start, value, run_at, byte_at);
+            value = old[place] ^ new[place];
+            start = place;
+        }
+        if (to - out > limit)
+            return NO_DELTA;
+    }
+    to = write_pairs(to, size - start, value, run_at, byte_at);
+    return to - out <= limit ? to - out : NO_DELTA;
+}
+
+typedef struct {
+    uint8_t *to;                /* where the next run is written; NULL: one could not be */
+    int64_t end;                /* where the last one ends in the page */
+    int more, bits;
+} Runs;
+
+static uint8_t *write_number(uint8_t *to, int64_t number, int more, int bits)
+{
+    if (number < more) {
+        to[0] = (uint8_t)number;
+        return to + 1;
+    }
+    to[0] = (uint8_t)((number & (more - 1)) | more);
+    to[1] = (uint8_t)(number >> bits);
+    return to + 2;
+}
+
+/* Write the run of new bytes from `start` to `stop` of the page: two numbers, and the bytes. */
+static void write_run(Runs *runs, const uint8_t *new, int64_t size, int64_t start, int64_t stop)
+{
+    const int64_t unchanged = start - runs->end, count = stop - start, most = (int64_t)runs->more << runs->bits;
+    if (!runs->to || unchanged >= most || count >= most) {
+        runs->to = NULL;
+        return;
+    }
+    uint8_t *to = write_number(runs->to, unchanged, runs->more, runs->bits);
+    to = write_number(to, count, runs->more, runs->bits);
+    if (count <= ROUND && start + ROUND <= size)
+        memcpy(to, new + start, ROUND);
+    else
+        memcpy(to, new + start, (size_t)count);
+    runs->to = to + count;
+    runs->end = stop;
+}
+
+/* XBZRLE: each run of new bytes. Gives the length, 0 for an unchanged page, or NO_DELTA. QEMU's encoder asks for two free
+   bytes whenever it goes on, also before an unchanged end of the page. */
+static int64_t write_page_as_runs(const uint8_t *old, const uint8_t *new, int64_t size, uint8_t *out, int64_t limit,
+                                  int more, int bits)
+{
+    Runs runs = {out, 0, more, bits};
+    int64_t start = -1;         /* of a run that goes on from stretch to stretch; -1: none does */
+    for (int64_t at = 0; at < size; at += STRETCH) {
+        uint64_t changed = 0;
+        if (is_changed(old + at, new + at))
+            for (int i = 0; i < STRETCH; i += WORD)
+                changed |= bits_of(xor_at(old + at + i, new + at + i)) << i;
+        else if (start < 0)
+            continue;
+        while (changed || start >= 0) {
+            if (start < 0) {
+                const int first = first_bit(changed);
+                start = at + first;
+                changed |= ((uint64_t)1 << first) - 1; /* now 0 is where the run ends */
+            }
+            if (changed == UINT64_MAX)
+                break;          /* it goes on */
+            const int end = first_bit(~changed);
+            write_run(&runs, new, size, start, at + end);
+            start = -1;
+            changed &= UINT64_MAX << end;
+        }
+        if (!runs.to || runs.to - out > limit)
+            return NO_DELTA;
+    }
+    if (start >= 0)
+        write_run(&runs, new, size, start, size);
+    if (!runs.to)
+        return NO_DELTA;
+    const int64_t length = runs.to - out;
+    return length + (runs.end < size ? ULEB_MOST : 0) <= limit ? length : NO_DELTA;
+}
+
+typedef int64_t Write(const uint8_t *, const uint8_t *, int64_t, uint8_t *, int64_t, int, int);
+
+/* encode(old, new, lengths, out, limit, layout): the deltas of pages, one after the other, until the worst one would not
+   fit in `out`. Gives how many pages were encoded, at least one if there is any, and the bytes written. */
+static PyObject *encode(PyObject *arguments, Write *write, int is_layout(int, int))
+{
+    enum { OLD, NEW, DELTAS, OUT, ALL };
+    static const Wanted wanted[ALL] = {[OLD] = {1, 2, 0}, [NEW] = {1, 2, 0}, [DELTAS] = {8, 1, 1}, [OUT] = {1, 1, 1}};
+    PyObject *given[ALL];
+    Py_buffer all[ALL];
+    long long limit;
+    int one, other; /* what the coding needs to know of its layout */
+    if (!PyArg_ParseTuple(arguments, "OOOOL(ii)", &given[OLD], &given[NEW], &given[DELTAS], &given[OUT], &limit, &one,
+                          &other)
+        || take(given, wanted, ALL, all) < 0)
+        return NULL;
+    const int64_t count = items(&all[OLD]), size = all[OLD].shape[1], room = all[OUT].len;
+    const uint8_t *old = all[OLD].buf, *new = all[NEW].buf;
+    uint8_t *out = all[OUT].buf;
+    int64_t *length = all[DELTAS].buf, page = 0, used = 0;
+    const int is_right = is_between(STRETCH, size, INT64_MAX / 8) && size % STRETCH == 0 && items(&all[NEW]) == count
+                         && all[NEW].shape[1] == size && items(&all[DELTAS]) == count && is_layout(one, other)
+                         && (!count || room >= worst(size));
+    if (is_right) {
+        Py_BEGIN_ALLOW_THREADS
+        for (; page < count && room - used >= worst(size); page++) {
+            const int64_t bytes = write(old + page * size, new + page * size, size, out + used, limit, one, other);
+            length[page] = bytes;
+            used += bytes > 0 ? bytes : 0;
+        }
+        Py_END_ALLOW_THREADS
+    }
+    release(all, ALL);
+    if (!is_right) {
+        PyErr_SetString(PyExc_ValueError, "pages, their lengths and the room for deltas do not fit each other");
+        return NULL;
+    }
+    return Py_BuildValue("LL", (long long)page, (long long)used);
+}
+
+static PyObject *write_pages_as_pairs(PyObject *self, PyObject *arguments)
+{
+    return encode(arguments, write_page_as_pairs, is_pair);
+}
+
+static PyObject *write_pages_as_runs(PyObject *self, PyObject *arguments)
+{
+    return encode(arguments, write_page_as_runs, is_number);
+}
+
 /* -- what is said of a page ---------------------------------------------------------------------------------------- */
 
 /* The byte that the page repeats, int16, or NOT_UNIFORM. */
@@ -529,6 +753,8 @@ static PyMethodDef functions[] = {
     {"xor_pairs", xor_pairs, METH_VARARGS, NULL},
     {"copy_pages", copy_pages, METH_VARARGS, NULL},
     {"copy_runs", copy_runs, METH_VARARGS, NULL},
+    {"write_pairs", write_pages_as_pairs, METH_VARARGS, NULL},
+    {"write_runs", write_pages_as_runs, METH_VARARGS, NULL},
     {"fills", fills, METH_VARARGS, NULL},
     {"sums", sums, METH_VARARGS, NULL},
     {NULL, NULL, 0, NULL},

@@ -20,10 +20,17 @@ class _Put(Protocol):
         layout: tuple[int, int],
     ) -> None: ...
 
+class _Write(Protocol):
+    def __call__(
+        self, old: Bytes, new: Bytes, lengths: Ints, out: Bytes, limit: int, layout: tuple[int, int]
+    ) -> tuple[int, int]: ...  # pages that were encoded, and bytes of `out` that their deltas take
+
 REVISION: int
 xor_pairs: _Put  # layout: where a pair's run and byte are
 copy_runs: _Put  # layout: the bit that says that a number goes on, and how many bits of it a byte has
 copy_pages: _Put  # layout: 0 and 0
+write_pairs: _Write  # layout: as for xor_pairs
+write_runs: _Write  # layout: as for copy_runs
 
 def walk(
     data: memoryview,

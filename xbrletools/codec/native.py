@@ -20,6 +20,8 @@ from .built import loops as loops
 _CORES = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 THREADS = min(4, _CORES)  # memory's speed is the limit: more threads gain little
 THREAD_BYTES = 1 << 23  # bytes of pages that are worth a thread
+_DELTA_ROOM = 1 << 18  # bytes of deltas that an encoder writes before they are copied, so that they stay in the cache
+_WORST = 4  # an encoder's room for one page, in pages: more than any delta takes
 
 
 class Tables(NamedTuple):
@@ -82,6 +84,30 @@ def apply(
 
     _in_threads(part, count, page_size)
     return verdicts
+
+
+def encode(loop: Any, layout: tuple[int, int], old: Bytes, new: Bytes, limit: int) -> tuple[Bytes, Ints]:
+    """Encode pages with one of the loops, on all cores where there are many pages.
+
+    ``layout`` is what the loop needs to know of the coding. ``old`` and ``new`` (n, page_size) uint8 are already
+    checked. ``limit`` is the most bytes that a delta may take, of any size. Returns data (total,) uint8 and lengths
+    (n,) int64, as every codec's ``encode`` does.
+    """
+    count, page_size = old.shape
+    lengths = np.zeros(count, np.int64)
+    allowed = max(-1, min(limit, _WORST * page_size))
+    deltas: dict[int, Bytes] = {}  # by the first page
+
+    def part(first: int, end: int) -> None:
+        out = np.empty(_DELTA_ROOM + _WORST * page_size, np.uint8)
+        while first < end:
+            span = slice(first, end)
+            pages, used = loop(old[span], new[span], lengths[span], out, allowed, layout)
+            deltas[first] = out[:used].copy()
+            first += pages
+
+    _in_threads(part, count, page_size)
+    return np.concatenate([deltas[first] for first in sorted(deltas)] or [np.empty(0, np.uint8)]), lengths
 
 
 def look(loop: Any, pages: Bytes, rows: Ints | None, found: NDArray[Any]) -> None:

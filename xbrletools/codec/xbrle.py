@@ -128,7 +128,10 @@ def encode(old: Bytes, new: Bytes, limit: int | None = None) -> tuple[Bytes, Int
     bytes is sent. An unchanged page of 4096 bytes takes 34. Raises ValueError where the arrays do not fit each other.
     """
     page_size = check_pair(old, new)
-    return encode_batches(old, new, _encode_batch, page_size if limit is None else limit)
+    most = page_size if limit is None else limit
+    if native.loops is not None:
+        return native.encode(native.loops.write_pairs, (_RUN_AT, _BYTE_AT), old, new, most)
+    return encode_batches(old, new, _encode_batch, most)
 
 
 def _encode_batch(old: Bytes, new: Bytes) -> tuple[Bytes, Ints, Ints]:

@@ -234,7 +234,10 @@ def encode(old: Bytes, new: Bytes, limit: int | None = None) -> tuple[Bytes, Int
     ValueError where the arrays do not fit each other.
     """
     page_size = check_pair(old, new)
-    return encode_batches(old, new, _encode_batch, page_size if limit is None else limit)
+    most = page_size if limit is None else min(limit, _NEVER - 1)
+    if native.loops is not None:
+        return native.encode(native.loops.write_runs, (ULEB_MORE, ULEB_BITS), old, new, most)
+    return encode_batches(old, new, _encode_batch, most)
 
 
 def _encode_batch(old: Bytes, new: Bytes) -> tuple[Bytes, Ints, Ints]:

@@ -105,3 +105,15 @@ def test_many_records_take_little_beside_the_table(command: list[str], room: int
     assert status == 0
     assert stream.records > 1_900_000
     assert rise < 32 * stream.records // 1024 + room * MIB
+
+
+def test_verify_takes_little_beside_the_table_and_the_image(tmp_path: Path) -> None:
+    path = tmp_path / "short.bin"
+    stream = Stream(SHORT, records=1_500_000)
+    stream.pages = 1 << 10  # an image of 4 MiB
+    with path.open("wb") as file:
+        for piece, _ in stream.pieces():
+            file.write(piece)
+    status, rise = risen(tmp_path, "verify", str(path))
+    assert status == 1  # deltas against pages that a dup page took from the receiver
+    assert rise < 32 * stream.records // 1024 + (4 + 64) * MIB

@@ -3,7 +3,7 @@
 import mmap
 import os
 import tempfile
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import suppress
 from typing import IO, Any
 
@@ -31,6 +31,28 @@ def room(count: int, dtype: DTypeLike) -> NDArray[Any]:
 def pieces(count: int) -> Iterator[slice]:
     """Rows to be looked at together, until all ``count`` were."""
     return (slice(start, min(start + PIECE, count)) for start in range(0, count, PIECE))
+
+
+def filled(count: int, dtype: DTypeLike, of: Callable[[slice], NDArray[Any]]) -> NDArray[Any]:
+    """What ``of`` gives for each piece of ``count`` rows, one after the other, (count,), as `room` holds it."""
+    out = room(count, dtype)
+    for part in pieces(count):
+        out[part] = of(part)
+    return out
+
+
+def chosen(count: int, of: Callable[[slice], NDArray[np.bool_]]) -> NDArray[np.int64]:
+    """The places among ``count`` at which ``of`` is True, rising, (m,) int64, as `room` holds them.
+
+    ``of`` gives a bool for each place of a piece. It is asked twice.
+    """
+    out = room(sum(int(np.count_nonzero(of(part))) for part in pieces(count)), np.int64)
+    at = 0
+    for part in pieces(count):
+        found = np.flatnonzero(of(part)) + part.start
+        out[at : at + len(found)] = found
+        at += len(found)
+    return out
 
 
 def in_order(columns: Mapping[str, NDArray[Any]], by: str) -> dict[str, NDArray[Any]]:

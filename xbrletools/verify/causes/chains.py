@@ -16,6 +16,7 @@ from ...formats.ram import Kind
 from ...memory.replay import forgets_dups
 from ...table.claims import stated
 from ...table.kinds import IS_DELTA, IS_PAGE
+from ..ledger import chosen, filled, pieces, room
 from .reading import Ints, Read
 
 Bytes = NDArray[np.uint8]
@@ -59,13 +60,19 @@ class Chains:
         self.read = read
         rows = read.rows
         #: The rows that carry a page, (n,) int64, and their pages.
-        self.carriers: Ints = np.flatnonzero(IS_PAGE[rows.kind] & (read.page >= 0))
-        self.pages: Ints = read.page[self.carriers]
-        order = np.argsort(self.pages, kind="stable")
-        self._rows = self.carriers[order]
-        self._pages, self._first = np.unique(self.pages[order], return_index=True)
-        self._end = np.append(self._first[1:], len(order))
-        self.states, self.sums = stated(rows, read.grammar.reading.dialect)
+        self.carriers: Ints = chosen(len(rows), lambda part: IS_PAGE[rows.kind[part]] & (read.page[part] >= 0))
+        count = len(self.carriers)
+        self.pages: Ints = filled(count, np.int64, lambda part: read.page[self.carriers[part]])
+        bits = len(rows).bit_length()  # pages with their rows, which one sort in place brings along
+        keys = filled(count, np.int64, lambda part: self.pages[part] << bits | self.carriers[part])
+        keys.sort()
+        self._first: Ints = chosen(count, lambda part: _begins(keys, part, bits))
+        self._pages = filled(len(self._first), np.int64, lambda part: keys[self._first[part]] >> bits)
+        self._end = filled(len(self._first), np.int64, lambda part: following(self._first, part, count))
+        self._rows = filled(count, np.int64, lambda part: keys[part] & ((1 << bits) - 1))
+        self.states, self.sums = room(len(rows), bool), room(len(rows), np.uint32)
+        for part in pieces(len(rows)):
+            self.states[part], self.sums[part] = stated(rows, read.grammar.reading.dialect, part)
         self.forgets = forgets_dups(read.grammar.reading.dialect)
         self.is_xor = read.grammar.delta is Kind.XBRLE
         self._masks: dict[int, Bytes | None] = {}
@@ -79,6 +86,13 @@ class Chains:
         if place >= len(self._pages) or self._pages[place] != page:
             return np.empty(0, np.int64)
         return self._rows[self._first[place] : self._end[place]]
+
+    @cached_property
+    def first_places(self) -> Ints:
+        """The places among the carriers of the first record of each page, rising."""
+        places: Ints = np.searchsorted(self.carriers, self._rows[self._first])
+        places.sort()
+        return places
 
     @cached_property
     def spans(self) -> tuple[Ints, Ints, Ints]:
@@ -170,6 +184,19 @@ class Chains:
     def failing(self, rows: Ints | list[int], base: Bytes | None = None) -> int:
         """How many steps of these records do not hold."""
         return sum(s.reads not in (Reads.NOTHING, Reads.HOLDS) for s in self.replay(rows, base))
+
+
+def _begins(keys: Ints, part: slice, bits: int) -> NDArray[np.bool_]:
+    """At which of these sorted keys another page begins than that of the key before, (n,) bool."""
+    pages = keys[max(0, part.start - 1) : part.stop] >> bits
+    other: NDArray[np.bool_] = pages[1:] != pages[:-1]
+    return other if part.start else np.append(True, other)
+
+
+def following(first: Ints, part: slice, count: int) -> Ints:
+    """Where each of these pages' rows end: where those of the next begin."""
+    after = first[part.start + 1 : part.stop + 1]
+    return after if part.stop < len(first) else np.append(after, count)
 
 
 def decode(read: Read, payload: Bytes, page: Bytes) -> Bytes | None:

@@ -10,7 +10,8 @@ import numpy as np
 
 from ...formats.ram import Kind
 from ...ram.elsewhere import postcopy_run
-from .chains import Chains
+from ..ledger import chosen, filled, pieces, room
+from .chains import Chains, following
 from .reading import Ints, Mask
 
 SWAP_MAX = 320  # records of a span that changed places with its neighbour
@@ -46,21 +47,35 @@ class Order:
 
 def begins(chains: Chains) -> Mask:
     """Where a section begins among the carriers, (n,) bool: other rows stand between."""
-    starts = np.ones(len(chains.carriers), bool)
-    starts[1:] = np.diff(chains.carriers) > 1
+    carriers = chains.carriers
+    starts: Mask = filled(len(carriers), bool, lambda part: _apart(carriers[max(0, part.start - 1) : part.stop], part))
     return starts
 
 
-def odd_and_holes(pages: Ints, starts: Mask) -> tuple[Ints, Ints, Ints, Ints, Ints]:
-    """Places that are odd, holes in the first sends, the pages due there, first sends, and pages that come twice."""
+def _apart(rows: Ints, part: slice) -> Mask:
+    apart: Mask = np.diff(rows) > 1
+    return apart if part.start else np.append(True, apart)
+
+
+def _walk(pages: Ints, starts: Mask) -> tuple[Mask, Ints, Ints]:
+    """Which places have the page of the one before, (n,) bool; those where the walk goes on, and the pages there."""
     same = np.zeros(len(pages), bool)
     same[1:] = pages[1:] == pages[:-1]
-    kept = np.flatnonzero(~(same & starts))
-    walk = pages[kept]
+    kept = chosen(len(pages), lambda part: ~(same[part] & starts[part]))
+    return same, kept, filled(len(kept), np.int64, lambda part: pages[kept[part]])
+
+
+def odd_and_holes(pages: Ints, starts: Mask, first: Ints | None = None) -> tuple[Ints, Ints, Ints, Ints, Ints]:
+    """Places that are odd, holes in the first sends, the pages due there, first sends, and pages that come twice.
+
+    ``first`` are the places of the first sends, where they are known.
+    """
+    same, kept, walk = _walk(pages, starts)
     up = walk[2:] > walk[:-2]
     odd = kept[1:-1][up & ((walk[1:-1] <= walk[:-2]) | (walk[1:-1] >= walk[2:]))]
-    _, first = np.unique(pages, return_index=True)
-    first.sort()
+    if first is None:
+        _, first = np.unique(pages, return_index=True)
+        first.sort()
     due = np.append(0, pages[first[:-1]] + 1) if len(first) else first
     holes = first[pages[first] != due]
     return odd, holes, due[pages[first] != due], first, np.flatnonzero(same & ~starts)
@@ -73,7 +88,7 @@ def weigh(chains: Chains) -> Order:
     Where pages come over channels, are asked for, or are compressed by threads, no order is to be seen.
     """
     pages, starts = chains.pages, begins(chains)
-    odd, holes, due, firsts, twice = odd_and_holes(pages, starts)
+    odd, holes, due, firsts, twice = odd_and_holes(pages, starts, chains.first_places)
     modern = chains.read.grammar.modern
     none = np.empty(0, np.int64)
     if modern and not _in_order(chains):
@@ -109,10 +124,7 @@ def swaps(order: Order) -> list[tuple[int, int, int]]:
     pages, starts = order.pages, order.starts
     if not order.in_force:
         return []
-    same = np.zeros(len(pages), bool)
-    same[1:] = pages[1:] == pages[:-1]
-    kept = np.flatnonzero(~(same & starts))
-    walk = pages[kept]
+    _, kept, walk = _walk(pages, starts)
     found = []
     descents = np.flatnonzero(walk[1:] <= walk[:-1]) + 1
     for j in descents[:SWEEPS_MAX].tolist():
@@ -135,16 +147,7 @@ def repeats(chains: Chains, order: Order) -> list[tuple[int, int, int]]:
 
     ``count`` records from ``again`` on repeat those from ``first`` on.
     """
-    rows, pages = chains.read.rows, order.pages
-    by_page = np.argsort(pages, kind="stable")
-    again = np.flatnonzero((np.diff(pages[by_page]) == 0) & (np.diff(by_page) <= REPEAT_MAX))
-    of, repeat = by_page[again], by_page[again + 1]
-    a, b = chains.carriers[of], chains.carriers[repeat]
-    alike = (rows.kind[a] == rows.kind[b]) & (rows.length[a] == rows.length[b]) & (rows.checksum[a] == rows.checksum[b])
-    at = np.argsort(repeat[alike])
-    of, repeat = _in_runs(of[alike][at], repeat[alike][at])
-    if len(of) > PAIRS_MAX:
-        return []
+    of, repeat = _in_runs(*_alike(chains))
     found = []
     pairs = zip(repeat.tolist(), of.tolist(), strict=True)
     following = {i: j for i, j in pairs if _same(chains, int(chains.carriers[j]), int(chains.carriers[i]))}
@@ -161,12 +164,50 @@ def repeats(chains: Chains, order: Order) -> list[tuple[int, int, int]]:
     return found
 
 
+def _alike(chains: Chains) -> tuple[Ints, Ints]:
+    """The places of records and of the next ones of their pages, where these look the same, rising by the latter."""
+    rows, (by_page, _, _) = chains.read.rows, chains.spans
+
+    def place(part: slice) -> Ints:
+        return np.searchsorted(chains.carriers, by_page[part])
+
+    def alike(part: slice) -> Mask:
+        some = by_page[part.start : part.stop + 1]
+        a, b, near = some[:-1], some[1:], np.diff(place(slice(part.start, part.stop + 1))) <= REPEAT_MAX
+        near &= chains.read.page[a] == chains.read.page[b]
+        near &= (rows.kind[a] == rows.kind[b]) & (rows.length[a] == rows.length[b])
+        near &= rows.checksum[a] == rows.checksum[b]
+        return near
+
+    count = max(0, len(by_page) - 1)
+    bits = count.bit_length()
+    which = chosen(count, alike)
+    keys = room(len(which), np.int64)  # the later places with the earlier ones
+    for part in pieces(len(which)):
+        of, repeat = (np.searchsorted(chains.carriers, by_page[which[part] + i]) for i in range(2))
+        keys[part] = repeat << bits | of
+    keys.sort()
+    of = filled(len(keys), np.int64, lambda part: keys[part] & ((1 << bits) - 1))
+    return of, filled(len(keys), np.int64, lambda part: keys[part] >> bits)
+
+
 def _in_runs(of: Ints, repeat: Ints) -> tuple[Ints, Ints]:
-    """Those pairs, rising by ``repeat``, that follow each other at one distance for at least as many as that."""
-    begins = np.ones(len(of), bool)
-    begins[1:] = (np.diff(of) != 1) | (np.diff(repeat) != 1)
-    run = np.cumsum(begins) - 1
-    kept = np.bincount(run)[run] >= repeat - of if len(of) else begins
+    """Those pairs, rising by ``repeat``, that follow each other at one distance for at least as many as that.
+
+    None where they are more than `PAIRS_MAX`.
+    """
+
+    def begins(part: slice) -> Mask:
+        before = slice(max(0, part.start - 1), part.stop)
+        other = (np.diff(of[before]) != 1) | (np.diff(repeat[before]) != 1)
+        return other if part.start else np.append(True, other)
+
+    first = chosen(len(of), begins)
+    count = filled(len(first), np.int64, lambda part: following(first, part, len(of)) - first[part])
+    long = chosen(len(first), lambda part: count[part] >= repeat[first[part]] - of[first[part]])
+    if int(count[long].sum()) > PAIRS_MAX:
+        return np.empty(0, np.int64), np.empty(0, np.int64)
+    kept = np.concatenate([np.empty(0, np.int64), *(np.arange(first[i], first[i] + count[i]) for i in long.tolist())])
     return of[kept], repeat[kept]
 
 

@@ -24,10 +24,11 @@ from ...ram.record import WORD
 from ...scan.ram_reader import LOOK_AHEAD
 from ...scan.strict import Scanner
 from ...source.sources import MappedSource
-from ...table.columns import NO_BLOCK, Columns, join
+from ...table.columns import DTYPES, NO_BLOCK, Columns, join
 from ...table.kinds import IS_DELTA, IS_PAGE
 from ...table.payloads import Payloads
 from .. import rules
+from ..ledger import filled, room
 from .walker import ANY, ID, NOTHING, Grammar, Spot, State, Walk, Walker, Why, columns_of
 
 Ints = NDArray[np.int64]
@@ -209,9 +210,23 @@ def _walked(stream: Stream, columns: Columns, facts: Facts, grammar: Grammar, sp
         if resumes is None:
             break
         walk = _rest(walker, resumes, stream.data)
-    rows = join(pieces)
+    rows = _joined(columns, pieces, kept)
     _settle_blocks(rows, breaks)
-    return Read(stream, grammar, rows, space.pages_of(rows), space, tuple(breaks), view, stream.data)
+    page = filled(len(rows), np.int64, lambda part: space.pages_of(rows.take(part)))
+    return Read(stream, grammar, rows, page, space, tuple(breaks), view, stream.data)
+
+
+def _joined(columns: Columns, pieces: list[Columns], kept: int) -> Columns:
+    """One table of ``pieces``, the first of which are the first ``kept`` of ``columns``: these, where all are alike."""
+    rest = join(pieces[1:])
+    old = columns.take(slice(kept, None))
+    if all(np.array_equal(getattr(rest, name), getattr(old, name)) for name in DTYPES):
+        return columns
+    joined = {}
+    for name, dtype in DTYPES.items():
+        joined[name] = room(kept + len(rest), dtype)
+        joined[name][:kept], joined[name][kept:] = getattr(columns, name)[:kept], getattr(rest, name)
+    return Columns(**joined)
 
 
 def _rest(walker: Walker, spot: Spot, data: NDArray[np.uint8]) -> Walk:

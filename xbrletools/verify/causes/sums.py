@@ -7,14 +7,16 @@ chain is one equation on it.
 from dataclasses import dataclass
 
 import numpy as np
+from numpy.typing import NDArray
 
 from ...codec import xbzrle
 from ...codec.checksum import byte_sum
 from ...codec.verdict import Verdict
 from ...formats.ram import Kind
 from ...memory.image import Image, State
-from ...memory.replay import Layer, apply
+from ...memory.replay import CHUNK, Layer, apply
 from ...table.kinds import IS_DELTA
+from ..ledger import chosen, filled, room
 from .chains import Chains
 from .reading import Ints, Mask
 
@@ -52,10 +54,11 @@ def weigh(chains: Chains) -> Sums:
     """Compare every stated sum with the page in the sender's view."""
     read, rows = chains.read, chains.read.rows
     count = len(rows)
-    fails, holds, baseless, idle = (np.zeros(count, bool) for _ in range(4))
+    fails, holds, baseless, idle = (room(count, bool) for _ in range(4))
     if len(read.space):
         image = Image(read.space)
-        kept = _that_matter(chains)
+        matter = _that_matter(chains)
+        kept = matter[:0]
 
         def observe(layer: Layer) -> None:
             of = kept[layer.places]
@@ -76,8 +79,10 @@ def weigh(chains: Chains) -> Sums:
                 start, length = read.payloads.spans(of[which])
                 idle[of[which]] = xbzrle.idle(read.data, start, length, image.pages, pages[which]) >= 0
 
-        apply(image, read.payloads.take(kept), observe, foresee)
-    pages = np.flatnonzero(fails & (rows.kind == Kind.PAGE))
+        for start in range(0, len(matter), CHUNK):
+            kept = matter[start : start + CHUNK]
+            apply(image, read.payloads.take(kept), observe, foresee)
+    pages = chosen(count, lambda part: fails[part] & (rows.kind[part] == Kind.PAGE))
     return Sums(fails, holds, baseless, idle, _firsts(chains, fails | baseless), pages)
 
 
@@ -86,22 +91,47 @@ def _that_matter(chains: Chains) -> Ints:
     rows = chains.read.rows
     order, _, _ = chains.spans
     if chains.forgets:
-        order = order[rows.kind[order] != Kind.DUP]
-    delta, pages = IS_DELTA[rows.kind[order]], chains.read.page[order]
-    before = np.zeros(len(order), bool)
-    before[:-1] = delta[1:] & (pages[1:] == pages[:-1])
-    return np.sort(order[delta | before | chains.states[order]])
+        all_rows = order
+        cached = chosen(len(all_rows), lambda part: rows.kind[all_rows[part]] != Kind.DUP)
+        order = filled(len(cached), np.int64, lambda part: all_rows[cached[part]])
+
+    def matters(part: slice) -> Mask:
+        some = order[part.start : part.stop + 1]  # with the one after them
+        delta, pages = IS_DELTA[rows.kind[some]], chains.read.page[some]
+        count = part.stop - part.start
+        before = np.zeros(count, bool)
+        before[: len(some) - 1] = delta[1:] & (pages[1:] == pages[:-1])
+        matter: Mask = delta[:count] | before | chains.states[some[:count]]
+        return matter
+
+    places = chosen(len(order), matters)
+    found: Ints = filled(len(places), np.int64, lambda part: order[places[part]])
+    found.sort()
+    return found
 
 
 def _firsts(chains: Chains, fails: Mask) -> Ints:
     """The failing deltas before which none failed since their page's last full record, rising."""
+    if not fails.any():
+        return np.empty(0, np.int64)
     order, first, _ = chains.spans
     rows = chains.read.rows
-    full = ~IS_DELTA[rows.kind[order]] & ~((rows.kind[order] == Kind.DUP) & chains.forgets)
-    starts = full.copy()
+    starts = filled(len(order), bool, lambda part: _starts(rows.kind[order[part]], chains.forgets))
     starts[first] = True
-    segment = np.cumsum(starts)
-    failing = fails[order] & IS_DELTA[rows.kind[order]]
-    places = np.flatnonzero(failing)
-    _, which = np.unique(segment[places], return_index=True)
-    return np.sort(order[places[which]])
+    failing = chosen(len(order), lambda part: fails[order[part]] & IS_DELTA[rows.kind[order[part]]])
+    begun = chosen(len(order), lambda part: starts[part])
+    which = filled(len(failing), np.int64, lambda part: np.searchsorted(begun, failing[part], side="right"))
+    new = chosen(len(which), lambda part: _differs(which[max(0, part.start - 1) : part.stop], part))
+    return np.sort(order[failing[new]])
+
+
+def _starts(kinds: NDArray[np.uint8], forgets: bool) -> Mask:
+    """Which records of these kinds give a base to the deltas after them, (n,) bool."""
+    full: Mask = ~IS_DELTA[kinds] & ~((kinds == Kind.DUP) & forgets)
+    return full
+
+
+def _differs(numbers: Ints, part: slice) -> Mask:
+    """Which of these numbers differ from the one before them. ``numbers`` begins with that one, but at the start."""
+    other: Mask = np.diff(numbers) != 0
+    return other if part.start else np.append(True, other)

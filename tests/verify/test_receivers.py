@@ -63,6 +63,12 @@ class TestReceiversOf2011:
         assert found.said == ("Unknown savevm section type 126", "load of migration failed")
 
     @pytest.mark.parametrize("receiver", OLD)
+    def test_they_stop_at_the_footer_of_a_device_where_there_is_no_ram(self, receiver: str, corpus) -> None:
+        found = verdict(corpus("cases/devices/xen-save-devices-state.bin"), receiver)
+        assert (found.loads, found.offset) == (False, 0x33)
+        assert found.said == ("Unknown savevm section type 126", "load of migration failed")
+
+    @pytest.mark.parametrize("receiver", OLD)
     def test_they_stop_at_a_section_type_that_came_later(self, receiver: str) -> None:
         found = verdict(building.stream(), receiver)
         assert (found.loads, found.offset) == (False, len(building.HEADER))

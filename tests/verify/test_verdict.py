@@ -294,3 +294,16 @@ class TestWhatReceiversRefuse:
 
 _TEXT = b'{"devices": []}'
 VMDESC = b"\x06" + len(_TEXT).to_bytes(4, "big") + _TEXT
+
+
+def test_a_footer_of_another_section_is_a_fault_of_the_framing(corpus: Callable[[str], Any]) -> None:
+    (cause,) = xbrletools.open(corpus("cases/devices/device-footer-wrong.bin")).verdict().causes
+    assert (cause.name, cause.sure, cause.began.offset) == (CauseName.SECTION_FRAMING, Sure.LIKELY, 0x40EB)
+    assert dict(cause.explains) == {"bad-footer": 1}
+
+
+def test_a_run_that_several_bits_mend_is_not_certain(corpus: Callable[[str], Any]) -> None:
+    (cause,) = xbrletools.open(corpus("cases/xbzrle/first-delta-zrun0.bin")).verdict().causes
+    assert cause.sure is Sure.ONE_OF
+    assert cause.candidates == (CauseName.PAYLOAD_RUN, CauseName.BYTES_OVERWRITTEN)
+    assert cause.repair is None

@@ -9,8 +9,10 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 import numpy as np
+from construct import ConstructError
 from numpy.typing import NDArray
 
+from ..formats import qevm
 from . import rules
 from .cause import Cause, CauseName
 from .found import LOOSE, Found, every
@@ -232,7 +234,19 @@ def _name_of(found: Found, finding: Finding, is_forced: bool) -> CauseName | Non
     if rule is rules.REFUSED_BY_ALL:
         signs = (SIGNS[found.marks[number].rule] for number, _ in _signs(found, finding))
         return next(signs, CauseName.UNKNOWN)
+    if rule is rules.BAD_FOOTER and _is_of_another(found, finding):
+        return CauseName.SECTION_FRAMING
     return NAMES.get(rule, CauseName.UNKNOWN)
+
+
+def _is_of_another(found: Found, finding: Finding) -> bool:
+    """Whether a footer with another id stands where a section's own footer should."""
+    at = finding.offset or 0
+    try:
+        qevm.Footer.parse(found.stream.data[at : at + qevm.Footer.sizeof()].tobytes())
+    except ConstructError:
+        return False
+    return True
 
 
 def _are_among(rows: Ints, others: list[Ints]) -> NDArray[np.bool_]:

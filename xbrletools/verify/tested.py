@@ -20,7 +20,7 @@ SMALL = 64 << 20  # bytes of a capture whose laws are tested even where no rule 
 RECORDS_MAX = 1 << 22  # records of a capture whose hypotheses are tested
 
 #: Causes that rules name, and that may be consequences of one that hypotheses name.
-_OPEN = (CauseName.UNKNOWN, CauseName.TRUNCATED, CauseName.BASE_WRONG)
+_OPEN = (CauseName.UNKNOWN, CauseName.TRUNCATED, CauseName.BASE_WRONG, CauseName.SECTION_FRAMING)
 #: Causes that can leave pages that no record gives.
 _LEAVE_OUT = (CauseName.RECORDS_MISSING, CauseName.SPLICED, CauseName.ADDRESS, CauseName.BYTES_MISSING)
 #: Causes that break the framing of what follows.

@@ -80,7 +80,12 @@ def candidates(case: Case, broken: Break) -> list[Candidate]:
     alone = len(standing) == 1
     why = f"{_form(excess)}, and {'only one bit' if alone else f'each of {len(standing)} bits'} of a run mends that"
     offset = found.payload + first if alone else found.payload
-    return [Candidate(CauseName.PAYLOAD_RUN, 1, why, broken.row, offset, bit if alone else None, repair, (), broken.at)]
+    out = [Candidate(CauseName.PAYLOAD_RUN, 1, why, broken.row, offset, bit if alone else None, repair, (), broken.at)]
+    if not alone:  # other changes of the payload leave one that a bit of a run mends about as often
+        chance = len(standing) / (8 * min(len(payload), _TRIED_MAX))
+        why = f"{_form(excess)}, and {len(standing)} bits of a run mend that, as they may after another change"
+        out.append(Candidate(CauseName.BYTES_OVERWRITTEN, chance, why, broken.row, found.payload, onward=broken.at))
+    return out
 
 
 def _form(excess: int) -> str:

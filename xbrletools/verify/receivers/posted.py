@@ -118,16 +118,19 @@ def _size_words(stream: Stream, finding: Finding) -> tuple[str, ...] | None:
 # -- what came after 2011 ----------------------------------------------------------------------------------------------
 
 
+_TOO_NEW = (SectionType.CONFIGURATION, SectionType.COMMAND)
+
+
 def _too_new(stream: Stream) -> Iterator[Outcome]:
     """A stop at the first piece of the container that receivers of 2011 do not know."""
     said = (f"Unknown savevm section type {int(SectionType.CONFIGURATION)}", _LAST)
-    for section in stream.sections.of_types(SectionType.CONFIGURATION, SectionType.COMMAND, SectionType.START):
-        if section.type in (SectionType.CONFIGURATION, SectionType.COMMAND):
+    for section in stream.sections.of_types(*_TOO_NEW, SectionType.START, SectionType.FULL):
+        if section.type in _TOO_NEW:
             said = (f"Unknown savevm section type {int(section.type)}", _LAST)
             reason = f"a {section.type.name} section, which it does not know"
             yield Outcome(False, section.offset, None, reason, said)
             return
-        if stream.facts.footers and section.type is SectionType.START:
+        if stream.facts.footers:
             said = (f"Unknown savevm section type {int(SectionType.FOOTER)}", _LAST)
             yield Outcome(False, section.end, None, "a section footer, which it does not know", said)
             return

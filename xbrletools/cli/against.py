@@ -1,6 +1,5 @@
 """What `xbrle diff` does with a capture and a dump of memory: the conclusion first, then each page that differs."""
 
-import json
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
@@ -25,7 +24,7 @@ from .differences import BYTES, INDENT, lines_of, written
 from .output import progress, report
 from .records import Writer, writers
 from .sides import Side
-from .writer import filled, say
+from .writer import filled, say, say_object
 
 ALONE_MAX = 20  # parts without counterpart that a person sees
 PIECE = 1 << 10  # pages whose records are looked up together
@@ -142,12 +141,12 @@ class _Found:
         """Print an object for each page, and for each part that was not compared. The conclusion is for a person."""
         warn(self._conclusion())
         for page in self._pages():
-            say(json.dumps(page.as_object()))
+            say_object(page.as_object())
         for alone in self.both.alone:
             about = {"type": "uncompared", "where": alone.where, "length": alone.length, "reason": alone.reason}
-            say(json.dumps(about))
+            say_object(about)
         for missing in self.dump.missing:
-            say(json.dumps({"type": "uncompared", "where": self.dump.name, "length": None, "reason": missing}))
+            say_object({"type": "uncompared", "where": self.dump.name, "length": None, "reason": missing})
         self._say_left_out()
 
     def _say_left_out(self) -> None:

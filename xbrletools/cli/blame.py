@@ -1,6 +1,5 @@
 """`xbrle blame`: the record that last wrote each byte."""
 
-import json
 from typing import Any
 
 import click
@@ -17,7 +16,7 @@ from .guide import Page
 from .options import at_record, examples, json_lines, salvaging, viewing
 from .output import report
 from .records import writers
-from .writer import say
+from .writer import say, say_object
 
 
 @click.command(
@@ -56,7 +55,7 @@ def command(opened: Capture, span: str, cpu: int | None, at: int | None, view: s
         about = _about(opened, found)
         if as_json:
             place = {"block": name, "offset": found.offset, "length": found.length}
-            say(json.dumps(place | about | {"unknown": found.unknown, "lapsed": found.lapsed, "view": view}))
+            say_object(place | about | {"unknown": found.unknown, "lapsed": found.lapsed, "view": view})
             continue
         if header:
             say(header)

@@ -13,8 +13,8 @@ import click
 from ..text import counted
 from . import EXIT_FINDINGS, EXIT_INTERRUPTED, EXIT_UNREADABLE, warn
 from .guide import Screen
-from .options import examples
-from .writer import end_status_line, status_line
+from .options import examples, json_lines
+from .writer import end_status_line, say_object, status_line
 
 if TYPE_CHECKING:
     from ..net.migration import Migration
@@ -31,7 +31,8 @@ ENDING = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 @click.option("-o", "--output", required=True, metavar="S", help="File for the main channel; others go to S.1, S.2 ...")
 @click.option("--forward", metavar="tcp:HOST:PORT|unix:PATH", help="Pass everything on to the destination there.")
 @click.option("--force", is_flag=True, help="Replace an earlier recording with these names, once something comes.")
-def command(where: str, output: str, forward: str | None, force: bool) -> int:
+@json_lines
+def command(where: str, output: str, forward: str | None, force: bool, as_json: bool) -> int:
     """Listen at an address and record the migration that comes there.
 
     Without --forward this is the destination, which accepts all bytes and sends none. With --forward it stands between
@@ -81,6 +82,8 @@ def command(where: str, output: str, forward: str | None, force: bool) -> int:
             signal.signal(number, handler)
         if tap is not None:
             _tell(tap.recordings)
+            if as_json:
+                _say_objects(tap.recordings)
     if asked:
         _say("interrupted: what came until then is kept" if _came(tap.recordings) else "interrupted")
     return EXIT_INTERRUPTED if asked else _status(tap.recordings)
@@ -128,6 +131,24 @@ def _tell(recordings: "list[Recording]") -> None:
         _say("nothing was recorded")
     elif not any(r.main for r in recordings):
         _say("the migration's main channel never came: there are channels alone")
+
+
+def _say_objects(recordings: "list[Recording]") -> None:
+    """Print an object for each direction of each connection that brought something, or broke off."""
+    from ..text import shown
+
+    for r in recordings:
+        if r.size or r.error:
+            about = {
+                "type": "recording",
+                "connection": r.connection,
+                "kind": None if r.kind is None else r.kind.value,
+                "reverse": r.reverse,
+                "file": None if r.path is None else shown(bytes(r.path)),
+                "bytes": r.size,
+                "error": r.error,
+            }
+            say_object(about)
 
 
 def _status(recordings: "list[Recording]") -> int:

@@ -1,6 +1,5 @@
 """`xbrle check`: whether a stream would load at a destination."""
 
-import json
 from typing import TYPE_CHECKING, Any
 
 import click
@@ -8,15 +7,13 @@ import click
 from . import EXIT_FINDINGS
 from .describe import description_in
 from .guide import Page
-from .options import examples, reading
+from .options import examples, json_object, reading
 from .verify import RECEIVER_NAMES
-from .writer import say, write
+from .writer import say, say_object
 
 if TYPE_CHECKING:
     from ..analysis.check import Answer
     from ..capture import Capture
-
-FORMAT = 1
 
 
 @click.command(
@@ -41,7 +38,7 @@ FORMAT = 1
     metavar="NAME",
     help="The destination's program (default: QEMU of the description's version, else the newest).",
 )
-@click.option("--json", "as_json", is_flag=True, help="Print JSON.")
+@json_object
 def command(opened: "Capture", destination: str, receiver: str | None, as_json: bool) -> int:
     """Say whether S would load at a destination: the first refusal in QEMU's words, then all others.
 
@@ -56,7 +53,7 @@ def command(opened: "Capture", destination: str, receiver: str | None, as_json: 
 
     answer = check(opened.stream, description_in(destination), None if receiver is None else named(receiver))
     if as_json:
-        write(json.dumps(_as_object(answer)) + "\n")
+        say_object(_as_object(answer))
     else:
         _print(answer)
     return 0 if answer.loads else EXIT_FINDINGS
@@ -66,7 +63,6 @@ def _as_object(answer: "Answer") -> dict[str, Any]:
     names = ("what", "stream", "here", "refuses", "change")
     return {
         "type": "check",
-        "format": FORMAT,
         "receiver": answer.receiver.name,
         **answer.outcome.as_object(),
         "loads": answer.loads if answer.outcome.loads is not None else None,

@@ -1,6 +1,5 @@
 """`xbrle converge`: whether a migration would converge over a link, with which downtime, and what would make it."""
 
-import json
 from typing import TYPE_CHECKING, Any
 
 import click
@@ -12,7 +11,7 @@ from .guide import Page
 from .options import Finite, Rate, examples, json_object, reading
 from .output import aligned, report
 from .times import times_or_why_not
-from .writer import filled, say
+from .writer import filled, say, say_object
 
 if TYPE_CHECKING:
     from ..analysis.converge import Convergence, Outcome
@@ -104,7 +103,7 @@ def command(
     if when is not None and recorded is not None:
         warn("--recorded is not used: S has arrival times")
     if as_json:
-        say(json.dumps(_object(found, link, downtime, timing)))
+        say_object(_object(found, link, downtime, timing))
     else:
         say(_text(found, link, downtime, timing))
     if refused:
@@ -122,7 +121,6 @@ def command(
 def _object(found: "Convergence", link: "Link", downtime: float, timing: "Timing") -> dict[str, Any]:
     writes = found.writes
     return {
-        "format": 1,
         "link_bytes_per_second": link.bandwidth,
         "downtime_limit": downtime,
         "measured": writes.measured,

@@ -1,7 +1,6 @@
 """`xbrle diff`: what differs between the memories of two captures, or of one at two moments."""
 
 import functools
-import json
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import ExitStack
 from typing import Any
@@ -35,7 +34,7 @@ from .options import (
 )
 from .output import report
 from .sides import look, of_two
-from .writer import filled, say
+from .writer import as_line, filled, say
 
 VALUE_MAX = 1 << 16  # bytes of a value that JSON has
 CHANGED = 1 << 10  # places that JSON lists
@@ -266,7 +265,7 @@ def _result(differ: bool, missing: int, as_json: bool) -> int:
 def _devices(first: Capture, second: Capture, as_json: bool) -> Iterator[str]:
     """A line for each difference between the devices of two captures."""
     for found in device_differences(first.stream, second.stream):
-        yield json.dumps(_device_json(found)) if as_json else filled(device_line(found), "    ")
+        yield as_line(_device_json(found)) if as_json else filled(device_line(found), "    ")
 
 
 def _device_json(found: DeviceDifference) -> dict[str, Any]:

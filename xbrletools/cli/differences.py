@@ -1,6 +1,5 @@
 """What `xbrle diff` prints of the memories of two captures, or of one at two moments."""
 
-import json
 from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
@@ -18,7 +17,7 @@ from ..text import called, shown
 from . import warn
 from .output import WIDTH
 from .records import Writer, writers
-from .writer import filled
+from .writer import as_line, filled
 
 RANGES = 3  # ranges of a page that a line lists
 BYTES = 12  # of the first difference that are shown: both sides fit into a line
@@ -116,9 +115,9 @@ class Sides:
         """An object for each block and page that differs."""
         for block in self._blocks:
             lengths = {"first_length": block.first, "second_length": block.second}
-            yield json.dumps({"type": "block", "block": shown(block.block), **lengths})
+            yield as_line({"type": "block", "block": shown(block.block), **lengths})
         for page in self._pages(together=False):
-            yield json.dumps(self._as_object(page))
+            yield as_line(self._as_object(page))
 
     def say_left_out(self) -> None:
         """Say how many pages were not shown."""

@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import click
 
@@ -10,12 +10,13 @@ from ..errors import XbrleError
 from ..text import size
 from . import warn
 from .guide import Page
-from .options import DIALECT_NAMES, named_number, ram_addresses
+from .options import DIALECT_NAMES, json_object, named_number, ram_addresses
 from .saving import Output, choosing, writing
 
 if TYPE_CHECKING:
     from ..model import Block
     from ..sender.addresses import PageAddresses
+    from ..sender.policy import Rules
     from ..sender.saver import RecordForm
 
 
@@ -80,6 +81,7 @@ def _page_size(text: str) -> int:
     help="Send the last snapshot's changes as full pages in END, the section sent when the guest is stopped.",
 )
 @click.option("--device-tail", metavar="FILE", help="Device sections to write after RAM, as bytes of a stream.")
+@json_object
 def command(
     snapshots: tuple[str, ...],
     output: Output,
@@ -98,6 +100,7 @@ def command(
     block_section: bool | None,
     last_in_end: bool,
     device_tail: str | None,
+    as_json: bool,
 ) -> int:
     """Write a migration stream from memory snapshots, given in time order.
 
@@ -126,7 +129,6 @@ def command(
     given = read_layout(layout) if layout else [Block(name, length) for name, length in blocks]
     mapped, given = open_snapshots(snapshots, given, page_size, MAIN_BLOCK)
     form = RecordForm(target, endian, checksum, page_size)
-    where = _placed(given, form, bases)
     plan = Plan(
         rate=RATE if rate is None else max(1, rate),
         block_section=not is_xbzrle if block_section is None else block_section,
@@ -136,8 +138,14 @@ def command(
     own = Policy.XBZRLE if is_xbzrle else Policy.POSTED
     dups = Dups(dup_pages) if dup_pages else None if target.caches_dup else Dups.SAFE
     rules = rules_of(target, Policy(policy) if policy else own, dups, page_size, seed)
-    output.save(encode(mapped, where, form, rules, cache_bytes or DEFAULT_BYTES, plan))
+    length = output.save(encode(mapped, _placed(given, form, bases), form, rules, cache_bytes or DEFAULT_BYTES, plan))
+    if as_json:
+        output.say_object({"type": "encode", "bytes": length, **_about(target.name, rules, snapshots)})
     return 0
+
+
+def _about(dialect: str, rules: "Rules", snapshots: Sequence[str]) -> dict[str, Any]:
+    return {"dialect": dialect, "policy": rules.policy.value, "snapshots": len(snapshots)}
 
 
 def _placed(blocks: "Sequence[Block]", form: "RecordForm", bases: tuple[tuple[bytes, int], ...]) -> "PageAddresses":

@@ -1,13 +1,12 @@
 """What `xbrle verify` says of one finding, of one rule, and of all rules: for a person, and as JSON objects."""
 
-import json
 import textwrap
 from collections.abc import Iterable
 from typing import TYPE_CHECKING, Any
 
 from ..text import shown
 from . import verdicts, warn
-from .writer import say, write
+from .writer import say, say_object
 
 if TYPE_CHECKING:
     from ..capture import Capture
@@ -22,7 +21,7 @@ def print_rules(as_json: bool) -> None:
 
     for rule in RULES.values():
         if as_json:
-            write(json.dumps(rule_object(rule)) + "\n")
+            say_object(rule_object(rule))
             continue
         say(f"{rule.id:27} {rule.severity.value}")
         _indented(rule.sentence)
@@ -39,7 +38,7 @@ def print_meaning(name: str, as_json: bool) -> None:
 
     rule = rule_of(name)
     if as_json:
-        write(json.dumps(rule_object(rule)) + "\n")
+        say_object(rule_object(rule))
         return
     say(f"{rule.id}")
     for title, text in meaning(rule):
@@ -54,7 +53,6 @@ def rule_object(rule: "Rule") -> dict[str, Any]:
     advice = ADVICE[rule]
     return {
         "type": "rule",
-        "format": verdicts.FORMAT,
         "rule": rule.id,
         "severity": rule.severity.value,
         "sentence": rule.sentence,
@@ -141,14 +139,13 @@ def _write_explained(
         about = {"offset": start, "data": data.hex()}
     told = {
         "type": "explanation",
-        "format": verdicts.FORMAT,
         "finding": as_object(finding),
         "conclusion": concluded,
         "cause": None if cause is None else verdicts.cause_object(cause),
         "chain": chain,
         "bytes": about,
     }
-    write(json.dumps(told) + "\n")
+    say_object(told)
 
 
 def _print_bytes(capture: "Capture", offset: int) -> None:

@@ -4,6 +4,7 @@ import os
 import tempfile
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
+from dataclasses import dataclass
 from pathlib import Path
 from typing import BinaryIO, cast
 
@@ -30,7 +31,7 @@ from ..verify.receivers import stop_amid_records
 from . import EXIT_FINDINGS, warn
 from .addresses import giving_cpu, giving_map, kernel_spans, map_from
 from .guide import Page
-from .options import before, examples, moment, refuse, salvaging, viewing
+from .options import before, examples, json_object, moment, refuse, salvaging, viewing
 from .output import progress, recovery, report
 from .saving import Output, writing
 from .writer import write_bytes
@@ -131,6 +132,7 @@ def _space(space: str | None, form: str) -> str:
     help="Where a digest would cover more unknown bytes than this, write data_sha256, a digest of what is not zero, "
     "instead of sha256 (default: 4G).",
 )
+@json_object
 def command(
     opened: Capture,
     output: Output,
@@ -146,6 +148,7 @@ def command(
     unknown: str,
     trust: str,
     hash_unknown: int,
+    as_json: bool,
 ) -> int:
     """Write the memory that S carries to files for other tools.
 
@@ -161,9 +164,10 @@ def command(
     "unplaced").
     """
     _refuse(output, block, disk, _space(space, form), Unknown(unknown))
+    told = _Told(output, "disk" if disk is not None else _space(space, form), block is not None, form, unknown, as_json)
     status = report(opened.problems)
     if disk is not None:
-        return max(status, _disk(opened, disk, output))
+        return max(status, _disk(opened, disk, output, told))
     if not any(b.declared for b in opened.blocks):
         raise XbrleError(
             f"{opened.name}: the list of RAM blocks is missing, so memory cannot be written. "
@@ -173,12 +177,11 @@ def command(
     image = opened.memory(at, View(view), Trust(trust))
     about = Sidecar(View(view), at, Trust(trust))
     if _space(space, form) == "physical":
-        whole = _physical(opened, image, output, form, about, map_file, Unknown(unknown), paging, cpu)
+        whole = _physical(opened, image, output, form, about, map_file, Unknown(unknown), paging, cpu, told)
         return max(status, whole, _lost(opened, image, at, Trust(trust))) or _stopped(opened, at)
-    blocks = [i for i, b in enumerate(opened.blocks) if b.declared and chosen in (None, i)]
-    _say_what_holds(image, [raw.whole(image, b) for b in blocks], Trust(trust))
-    missing = sum(raw.unknown_bytes(image, b) for b in blocks)
-    possible = _length(possible_ranges(image, [raw.whole(image, b) for b in blocks]))
+    pieces = [raw.whole(image, i) for i, b in enumerate(opened.blocks) if b.declared and chosen in (None, i)]
+    _say_what_holds(image, pieces, Trust(trust))
+    missing, possible = _length(unknown_ranges(image, pieces)), _length(possible_ranges(image, pieces))
     if missing and unknown == Unknown.FAIL.value:
         raise XbrleError(
             f"{some(missing, 'byte is', 'bytes are')} unknown: nothing was written. "
@@ -188,7 +191,7 @@ def command(
         _one_block(opened, image, chosen, output, about, Unknown(unknown))
     else:
         _folder(opened, image, output, about, hash_unknown)
-    _say_what_is_missing(missing, possible)
+    told.missing(missing, possible)
     return max(status, _lost(opened, image, at, Trust(trust))) or _stopped(opened, at)
 
 
@@ -237,12 +240,44 @@ def _folder(opened: Capture, image: Image, output: Output, about: Sidecar, hash_
         )
 
 
-def _say_what_is_missing(count: int, possible: int) -> None:
-    unknown = some(count, "byte is unknown", "bytes are unknown")
-    if possible:
-        warn(f"{unknown}; {possible} of them are written as they may have been, the others as zeros")
-    elif count:
-        warn(f"{unknown}; they are written as zeros")
+@dataclass(frozen=True, slots=True)
+class _Told:
+    """What is said when memory is written: what is missing of it, and with --json the object about the output."""
+
+    output: Output
+    space: str  # block, physical or disk
+    one_block: bool
+    form: str
+    unknown: str
+    as_json: bool
+
+    def missing(self, count: int, possible: int) -> None:
+        """Say how many bytes are unknown, and how many of them are written as they may have been."""
+        unknown = some(count, "byte is unknown", "bytes are unknown")
+        if possible:
+            warn(f"{unknown}; {possible} of them are written as they may have been, the others as zeros")
+        elif count:
+            warn(f"{unknown}; they are written as zeros")
+        self.written(count, possible)
+
+    def written(self, count: int, possible: int) -> None:
+        """Print the object about the output."""
+        if not self.as_json:
+            return
+        path, beside, mask = Path(self.output.path), None, None
+        if not self.output.is_stdout and self.space != "disk":
+            folder = self.space == "block" and not self.one_block
+            beside = path / raw.MANIFEST if folder else sidecar_path(path)
+            mask = mask_path(path) if self.unknown == Unknown.MASK_FILE.value and not folder else None
+        about = {
+            "space": self.space,
+            "form": self.form,
+            "sidecar": None if beside is None else shown(bytes(beside)),
+            "mask": None if mask is None else shown(bytes(mask)),
+            "unknown_bytes": count,
+            "possible_bytes": possible,
+        }
+        self.output.say_object({"type": "extract", **about})
 
 
 def _length(ranges: Iterable[tuple[int, int]]) -> int:
@@ -250,7 +285,7 @@ def _length(ranges: Iterable[tuple[int, int]]) -> int:
     return sum(end - start for start, end in ranges)
 
 
-def _disk(opened: Capture, name: str, output: Output) -> int:
+def _disk(opened: Capture, name: str, output: Output, told: _Told) -> int:
     """Write the disk called ``name``. Returns the exit status."""
     disks = opened.facts.disks
     device = next((d for d in disks if d == os.fsencode(name) or shown(d) == name), None)
@@ -266,6 +301,7 @@ def _disk(opened: Capture, name: str, output: Output) -> int:
     )
     if written.missing:
         warn(f"{some(written.missing, 'byte was', 'bytes were')} not sent; they are written as zeros")
+    told.written(written.missing, 0)
     return 0
 
 
@@ -291,6 +327,7 @@ def _physical(
     unknown: Unknown,
     paging: bool,
     cpu: int | None,
+    told: _Told,
 ) -> int:
     """Write guest-physical memory, and say which map was used. Returns the exit status."""
     where = map_from(opened, map_file)
@@ -301,7 +338,7 @@ def _physical(
         warn(note)
     pieces = physical.pieces(image, where)
     _say_what_holds(image, pieces, sidecar.trust)
-    _say_what_is_missing(_length(unknown_ranges(image, pieces)), _length(possible_ranges(image, pieces)))
+    told.missing(_length(unknown_ranges(image, pieces)), _length(possible_ranges(image, pieces)))
     return status if where.is_whole else EXIT_FINDINGS
 
 

@@ -1,6 +1,5 @@
 """`xbrle grep`: where a pattern is in memory, or where and when it ever was."""
 
-import json
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from itertools import islice, repeat
@@ -25,7 +24,7 @@ from .guide import Page
 from .options import before, examples, json_lines, moment, salvaging, viewing
 from .output import WIDTH, progress, report
 from .times import times_of
-from .writer import say
+from .writer import say, say_object
 
 if TYPE_CHECKING:
     from ..analysis.arrivals import Arrivals
@@ -141,7 +140,10 @@ def command(
     for found, (hit, addresses) in enumerate(looked_up.of(hits) if looked_up else zip(hits, repeat(None)), 1):
         if found == 1 and not as_json:
             say(shower.header)
-        for line in [json.dumps(shower.as_object(hit, addresses))] if as_json else shower.lines(hit, addresses):
+        if as_json:
+            say_object(shower.as_object(hit, addresses))
+            continue
+        for line in shower.lines(hit, addresses):
             say(line)
     if found == limit and next(searched.hits, None) is not None:
         warn(f"stopped after {some(found, 'match', 'matches')} (--limit), there are more")
@@ -156,7 +158,10 @@ def _form(is_hex: bool, utf16: bool, regex: bool) -> Form:
 def _count(hits: Iterable[Hit], view: str, as_json: bool) -> int:
     """Print how many matches there are. Returns the exit status."""
     count = sum(1 for _ in hits)
-    say(json.dumps({"count": count, "view": view}) if as_json else str(count))
+    if as_json:
+        say_object({"count": count, "view": view})
+    else:
+        say(str(count))
     return 0 if count else EXIT_FINDINGS
 
 

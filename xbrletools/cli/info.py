@@ -1,6 +1,5 @@
 """`xbrle info`: what is this, on one screen."""
 
-import json
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -18,11 +17,11 @@ from ..text import shown
 from ..verify.status import of_scan
 from . import EXIT_FINDINGS, warn
 from .guide import Page
-from .options import before, examples, salvaging
+from .options import before, examples, json_object, salvaging
 from .output import report, show
 from .parts import show_part
 from .times import times_of
-from .writer import say, say_json
+from .writer import say, say_object
 
 if TYPE_CHECKING:
     from rich.table import Table
@@ -39,7 +38,7 @@ def _usage(xml: bool, commands: bool) -> None:
 @click.command(cls=Page, epilog=examples("info samples/posted-8m.bin", "info samples/posted-8m.bin --json"))
 @before(_usage)
 @salvaging
-@click.option("--json", "as_json", is_flag=True, help="Print one JSON object.")
+@json_object
 @click.option("--xml", is_flag=True, help="Print only the domain's XML of a libvirt save file.")
 @click.option(
     "--commands", is_flag=True, help="List only the commands, one a line, and the pages that postcopy discarded."
@@ -52,7 +51,10 @@ def command(opened: Capture, as_json: bool, xml: bool, commands: bool) -> int:
     Exit status: 0 all of S was read, 1 S is damaged.
     """
     if xml:
-        say(json.dumps({"xml": _xml(opened)}) if as_json else _xml(opened))
+        if as_json:
+            say_object({"xml": _xml(opened)})
+        else:
+            say(_xml(opened))
         return 0
     if commands:
         return _list_commands(opened, as_json)
@@ -71,7 +73,7 @@ def command(opened: Capture, as_json: bool, xml: bool, commands: bool) -> int:
     about["arrival"] = None if when is None else arrivals.as_json(when)
     about["physical"], about["guest"] = memory_and_guest(opened.stream) if at_hand else (None, None)
     if as_json:
-        say_json(about)
+        say_object(about)
     else:
         _show(about, facts.dialect_words(overview.facts.reading))
     status = max(times_status, report(overview.facts.problems))
@@ -137,7 +139,7 @@ def _list_commands(opened: Capture, as_json: bool) -> int:
         ]
         if as_json:
             about = {"offset": command.offset, "number": command.number, "name": command.name, "words": str(command)}
-            say(json.dumps(about | {"package": package, "ranges": ranges}))
+            say_object(about | {"package": package, "ranges": ranges})
             continue
         say(f"{command.offset:#010x} {'' if package is None else '  '}{command}")
         for r in ranges:

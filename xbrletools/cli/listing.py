@@ -23,7 +23,7 @@ from ..table.sections import Boundary, Section, Stage
 from ..table.windows import Window
 from ..text import counted, label, shown
 from . import warn
-from .writer import is_coloured, is_terminal
+from .writer import FORMAT, as_line, is_coloured, is_terminal
 
 HEX_ROW = 16  # bytes in a line of a hex dump
 
@@ -257,7 +257,7 @@ class JsonLister(Lister):
             out["fields"] = _tree_json(self._section_tree(section))
         if self.hexadecimal:
             out["hex"] = self._section_bytes(section)[1].hex()
-        return json.dumps(out) + "\n"
+        return as_line(out) + "\n"
 
     def records(self, window: Window, keep: NDArray[np.int64], known: NDArray[np.int8]) -> list[str]:
         """A line for each of the rows ``keep``, and its fields and bytes if wanted."""
@@ -269,7 +269,8 @@ class JsonLister(Lister):
             for i in np.flatnonzero(~is_page).tolist():
                 address[i] = "null"
         line = (
-            '{"type": "record", "offset": %d, "record": %s, "kind": "%s", "block": %s, "page": %s, "pass": %s, '
+            f'{{"type": "record", "format": {FORMAT}, '
+            '"offset": %d, "record": %s, "kind": "%s", "block": %s, "page": %s, "pass": %s, '
             '"stage": "%s", "length": %d, "base_known": %s, "section": %d, "flags": %d, "payload": %s, "channel": %s, '
             '"packet": %s}\n'
         )
@@ -315,7 +316,7 @@ class JsonLister(Lister):
             "device": shown(packets.name_of(place)) if word == "device-state" else None,
             "instance_id": int(packets.instance[place]) if word == "device-state" else None,
         }
-        return json.dumps(out) + "\n"
+        return as_line(out) + "\n"
 
     def _more(self, window: Window, row: int, line: str) -> str:
         out = json.loads(line)
@@ -323,7 +324,7 @@ class JsonLister(Lister):
             out["fields"] = _tree_json(self._tree(window, row))
         if self.hexadecimal:
             out["hex"] = self._payload(window, row)[1].hex()
-        return json.dumps(out) + "\n"
+        return as_line(out) + "\n"
 
 
 _COLOURS = {"page": 32, "dup": 2, "xbrle": 36, "xbzrle": 36, "compressed": 33, "eos": 2}

@@ -1,6 +1,5 @@
 """`xbrle page`: one page's history, its bytes after any record, and what a record did to them."""
 
-import json
 from typing import TYPE_CHECKING, Any
 
 import click
@@ -20,7 +19,7 @@ from .hexview import Column
 from .options import before, examples, json_lines, moment, salvaging, viewing
 from .output import report
 from .times import times_of
-from .writer import say, write_bytes
+from .writer import say, say_object, write_bytes
 
 if TYPE_CHECKING:
     from ..analysis.arrivals import Arrivals
@@ -164,7 +163,7 @@ class _Page:
             if self.as_json:
                 came = self._came(version)
                 timed = {} if self.when is None else {"time": came and came[0], "clock": came and came[1]}
-                say(json.dumps(self.place | {"view": self.view.value} | _as_object(version, differ) | timed))
+                say_object(self.place | {"view": self.view.value} | _as_object(version, differ) | timed)
                 continue
             line = (
                 f"{version.record:7} {version.pass_:4} {_stage(version.stage).upper():5} {version.kind.name.lower():6} "
@@ -189,7 +188,7 @@ class _Page:
         if self.as_json:
             unknown = hexview.runs(~content.recovered)
             found = {"record": at, "view": self.view.value, "bytes": content.data.tobytes().hex(), "unknown": unknown}
-            say(json.dumps(self.place | found))
+            say_object(self.place | found)
             return
         say(f"{self.name}, {self.view.value}'s view, after record {at}")
         for line in hexview.dump(content.data, content.recovered, self.page.address):
@@ -212,7 +211,7 @@ class _Page:
         if self.as_json:
             ranges = _ranges({"old": one, "new": other}, differs)
             found = {"first": first, "second": second, "view": self.view.value, "ranges": ranges}
-            say(json.dumps(self.place | found))
+            say_object(self.place | found)
         else:
             count, parts = int(np.count_nonzero(differs)), counted(len(hexview.runs(differs)), "range")
             say(f"{self.name}, {self.view.value}'s view: after record {first} | after record {second}")
@@ -228,7 +227,7 @@ class _Page:
         if self.as_json:
             contents = {"old": old, "delta": Content(data, where), "new": new}
             found = {"record": record, "view": self.view.value, "ranges": _ranges(contents, where)}
-            say(json.dumps(self.place | found))
+            say_object(self.place | found)
             return
         say(f"{self.name}, {self.view.value}'s view, record {record}: old | delta | new")
         middle = Column(hexview.cells(data, where, hexview.UNCHANGED), np.zeros(len(data), bool))
@@ -250,7 +249,7 @@ class _Page:
         if self.as_json:
             found = {name: {"little": _finite(little), "big": _finite(big)} for name, (little, big) in meanings.items()}
             place = {"offset": offset, "record": at, "view": self.view.value}
-            say(json.dumps(self.place | place | {"values": found}))
+            say_object(self.place | place | {"values": found})
             return
         moment = "at the end" if at is None else f"after record {at}"
         say(f"{self.name} + {offset:#x}, {self.view.value}'s view, {moment}")

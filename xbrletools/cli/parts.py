@@ -1,6 +1,5 @@
 """What `xbrle info` shows of a file that is only a part of a migration: a return path, the channel of cpr."""
 
-import json
 from pathlib import Path
 from typing import Any
 
@@ -10,7 +9,7 @@ from ..source.opening import open_source
 from ..source.sources import MappedSource
 from ..text import shown
 from . import EXIT_FINDINGS
-from .writer import say
+from .writer import say, say_object
 
 PART_MAX = 64 << 20  # bytes of such a file
 
@@ -28,8 +27,11 @@ def show_part(opened: Capture, as_json: bool) -> int | None:
     about = _cpr(data) or _return_path(data)
     if about is None:
         return None
-    about = {"format": 1, "name": opened.name, "size": source.size, **about}
-    say(json.dumps(about, indent=2) if as_json else "\n".join(_lines(about)))
+    about = {"name": opened.name, "size": source.size, **about}
+    if as_json:
+        say_object(about)
+    else:
+        say("\n".join(_lines(about)))
     return EXIT_FINDINGS if about["damage"] is not None else 0
 
 

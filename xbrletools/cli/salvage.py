@@ -1,6 +1,5 @@
 """`xbrle salvage`: what is recovered of a damaged capture, and a clean stream of it."""
 
-import json
 from typing import Any
 
 import click
@@ -21,7 +20,7 @@ from .options import giving_blocks, json_object, reading_with
 from .output import recovery
 from .output import report as say_problems
 from .saving import Output, writing
-from .writer import entry, say
+from .writer import entry, say_object
 
 
 def report(capture: Capture, trust: Trust = Trust.STREAM) -> dict[str, Any]:
@@ -217,7 +216,7 @@ def command(opened: Capture, trust: str, repair: bool, output: Output | None, as
         summary["written"] = {"records": written.records, "left_out": written.left_out, "device_bytes": written.tail}
     aside = output is not None and output.is_stdout
     if as_json:
-        say(json.dumps(summary), err=aside)
+        say_object(summary, err=aside)
     else:
         _print(summary, aside)
     damaged = [d for d in opened.doubts if d.cause is not Cause.STALE]

@@ -1,16 +1,17 @@
 """What the commands that write share: the options for the output, the file itself, and the options of a sender."""
 
 import functools
-from collections.abc import Callable, Iterable
+import os
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any, BinaryIO, cast
 
 import click
 
 from ..outputs import MEMORY, Target, protecting, refuse, replacing
-from ..text import size
+from ..text import shown, size
 from .options import inputs
-from .writer import RawOutput
+from .writer import RawOutput, say_object
 
 STDOUT = "-"
 _NAMES = ("-o", "--output")
@@ -50,8 +51,10 @@ class Output:
         for ending in ("", *beside):
             refuse(self.path + ending, self.force)
 
-    def save(self, pieces: Iterable[bytes | memoryview], mode: int | None = MEMORY) -> None:
+    def save(self, pieces: Iterable[bytes | memoryview], mode: int | None = MEMORY) -> int:
         """Write ``pieces``. A file appears when it is whole, and has holes where large pieces are all zeros.
+
+        Returns how many bytes it has.
 
         Raises:
             XbrleError: it may not be written, or cannot be.
@@ -65,6 +68,11 @@ class Output:
                 else:
                     file.write(piece)
             file.truncate(at)
+        return at
+
+    def say_object(self, about: Mapping[str, Any]) -> None:
+        """Print an object about what was written, to standard error where standard output has what was written."""
+        say_object({"output": None if self.is_stdout else shown(os.fsencode(self.path)), **about}, err=self.is_stdout)
 
 
 def writing(

@@ -1,6 +1,5 @@
 """`xbrle sender`: the fingerprint of the program that wrote a stream."""
 
-import json
 from dataclasses import asdict
 from typing import TYPE_CHECKING, Any
 
@@ -10,7 +9,7 @@ from ..text import size
 from .guide import Page
 from .options import examples, json_object, ram_addresses, reading
 from .output import report
-from .writer import say
+from .writer import say, say_object
 
 if TYPE_CHECKING:
     from ..capture import Capture
@@ -42,7 +41,10 @@ def command(opened: "Capture", cache_bytes: int | None, bases: tuple[tuple[bytes
 
     status = report(opened.problems)
     found = fingerprint(opened.stream, cache_bytes, dict(bases))
-    say(json.dumps(_object(found)) if as_json else _text(found))
+    if as_json:
+        say_object(_object(found))
+    else:
+        say(_text(found))
     return status
 
 

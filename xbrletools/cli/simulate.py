@@ -1,6 +1,5 @@
 """`xbrle simulate`: total time and downtime of a migration over a link, with and without deltas."""
 
-import json
 from dataclasses import asdict, replace
 from typing import TYPE_CHECKING, NamedTuple
 
@@ -11,7 +10,7 @@ from ..text import size
 from . import warn
 from .guide import Page
 from .options import Finite, Rate, examples, json_object, naming, refuse, say_beside
-from .writer import say
+from .writer import say_object
 
 if TYPE_CHECKING:
     from ..analysis.link import Link, Transfer
@@ -98,7 +97,7 @@ def command(
             opened = open_capture(capture or "-", channels=channel, beside=None if no_beside else say_beside)
             found = _of_capture(opened, link, CACHE if cache is None else cache)
     if as_json:
-        say(json.dumps({name: asdict(outcome) for name, outcome in found.items()} | {"published": published}))
+        say_object({name: asdict(outcome) for name, outcome in found.items()} | {"published": published})
     else:
         _table(found, published)
     for name, outcome in found.items():

@@ -1,6 +1,5 @@
 """`xbrle stats`: what a capture's records add up to, and the table that its sender would have printed."""
 
-import json
 import os
 from collections.abc import Iterable, Sequence
 from typing import TYPE_CHECKING, Any
@@ -24,10 +23,10 @@ from ..table.sections import STAGE_OF
 from ..text import counted, shown, size, some
 from . import EXIT_FINDINGS, warn
 from .guide import Page
-from .options import before, examples, salvaging
+from .options import before, examples, json_object, salvaging
 from .output import aligned, report
 from .times import times_of
-from .writer import filled, say, write
+from .writer import filled, say, say_object, write
 
 if TYPE_CHECKING:
     from ..analysis.arrivals import Arrivals
@@ -55,7 +54,7 @@ def _cache_needs_posted(cache: str | None, posted: bool) -> None:
     metavar="BYTES",
     help="With --posted: the size of the sender's cache. Without it, lines that depend on the cache are left out.",
 )
-@click.option("--json", "as_json", is_flag=True, help="Print one JSON object.")
+@json_object
 def command(
     opened: Capture,
     posted: bool,
@@ -88,7 +87,7 @@ def command(
     if posted:
         _posted(facts, sums, counts, as_json)
     elif as_json:
-        say(json.dumps(_object(facts, sums, channels, when) | {"skipped_bytes": skipped}))
+        say_object(_object(facts, sums, channels, when) | {"skipped_bytes": skipped})
     else:
         say(_text(facts, sums, channels, skipped, when))
     return max(times_status, _status(opened, facts, sums))
@@ -112,7 +111,7 @@ def _status(opened: Capture, facts: Facts, sums: Stats) -> int:
 def _posted(facts: Facts, sums: Stats, counts: "CacheCounts | None", as_json: bool) -> None:
     form, lines = printed.posted(sums, facts.reading.dialect, facts.ram_version or ram.VERSION_NAMED, counts)
     if as_json:
-        say(json.dumps({line.label: {"value": line.value, "share": line.share} for line in lines}))
+        say_object({line.label: {"value": line.value, "share": line.share} for line in lines})
     else:
         write(printed.table(form, lines))
     warn("Iterations are inferred: the number of records in START and PART, plus 2 if END is empty")

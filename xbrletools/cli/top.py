@@ -1,6 +1,5 @@
 """`xbrle top`: which pages the guest keeps writing: resends, bytes and passes of each page or range."""
 
-import json
 import os
 from collections.abc import Sequence
 from dataclasses import replace
@@ -20,7 +19,7 @@ from .guide import Page
 from .options import before, examples, json_lines, salvaging
 from .output import fitted, report
 from .times import times_of
-from .writer import say
+from .writer import say, say_object
 
 if TYPE_CHECKING:
     from ..analysis.arrivals import Arrivals
@@ -128,7 +127,7 @@ def command(
     when, times_status = times_of(opened)
     if as_json:
         for i in range(len(rows)):
-            say(json.dumps(_object(rows, i, names, owners, when)))
+            say_object(_object(rows, i, names, owners, when))
     else:
         say(_text(found, rows, names, by, owners, when))
     status = max(times_status, report(opened.problems))
@@ -188,7 +187,6 @@ def _object(
 ) -> dict[str, Any]:
     deltas, block = int(rows.deltas[i]), int(rows.block[i])
     out: dict[str, Any] = {
-        "format": 1,
         "block": names[block] if block >= 0 else None,
         "page": int(rows.address[i]) if block >= 0 else None,
         "resends": int(rows.resends[i]),

@@ -9,7 +9,7 @@ from ..errors import XbrleError
 from ..text import some
 from . import EXIT_FINDINGS, warn
 from .guide import Page
-from .options import before, examples, named_number, ram_addresses, reading, refuse
+from .options import before, examples, json_object, named_number, ram_addresses, reading, refuse
 from .output import report
 from .saving import Output, choosing, writing
 
@@ -80,6 +80,7 @@ def _usage(redact: tuple[str, ...], to: str | None) -> None:
     metavar="block=NAME|page=RANGE",
     help="Blank these pages and keep everything else. Repeatable.",
 )
+@json_object
 def command(
     opened: "Capture",
     output: Output,
@@ -95,6 +96,7 @@ def command(
     blocks: tuple[tuple[bytes, int], ...],
     redact: tuple[str, ...],
     keep_advice: bool,
+    as_json: bool,
 ) -> int:
     """Write S as another sender would have: another dialect, RAM version, byte order, policy or cache.
 
@@ -112,44 +114,50 @@ def command(
     --redact blanks the pages of a block (block=pc.bios) or of a range (page=pc.ram:0xe0000-0xfffff or
     page=0x1000+0x2000). No record changes its size.
     """
-    missing = 0
+    missing, dialect = 0, None if opened.dialect is None else opened.dialect.name
     if redact:
         from ..sender.redact import pages_to_blank, redacted
 
-        output.save(redacted(opened.stream, pages_to_blank(opened.stream, redact)))
+        length = output.save(redacted(opened.stream, pages_to_blank(opened.stream, redact)))
     elif to == MAPPED:
-        missing = _mapped(opened, output)
+        length, missing, dialect = *_mapped(opened, output), None
     else:
         from ..formats import ram
         from ..sender.cache import DEFAULT_BYTES
         from ..sender.transcode import transcode
 
         target = _target(opened, to, int(ram_version) if ram_version else None)
+        dialect = target.name
         if (opened.facts.ram_version, target.ram_version) != (ram.VERSION_FLAT, ram.VERSION_NAMED):
             refuse("is for a capture of RAM version 3 that becomes version 4, which divides its memory", "blocks")
         form = _form(opened, target, to_endian, checksum)
-        rules = _rules(opened, target, policy, dup_pages, seed)
-        where = _places(opened, form, bases, blocks)
-        output.save(transcode(opened.stream, form, rules, cache_bytes or DEFAULT_BYTES, where, keep_advice))
+        rules, where = _rules(opened, target, policy, dup_pages, seed), _places(opened, form, bases, blocks)
+        length = output.save(transcode(opened.stream, form, rules, cache_bytes or DEFAULT_BYTES, where, keep_advice))
+    if as_json:
+        _say_written(output, length, dialect, to, redact)
     if not redact:
         _say_what_is_left_out(opened, keep_advice)
     status = max(report(opened.problems), missing)
-    if opened.damage is not None:
+    if opened.damage is not None:  # which is a problem that `report` counts
         warn(f"{opened.name}: {opened.damage.message}; written up to offset {opened.damage.offset:#x}")
-        return EXIT_FINDINGS
     return status
 
 
-def _mapped(opened: "Capture", output: Output) -> int:
-    """Write a mapped-ram file and return the exit status."""
+def _say_written(output: Output, length: int, dialect: str | None, to: str | None, redact: tuple[str, ...]) -> None:
+    about = {"bytes": length, "dialect": dialect, "mapped_ram": to == MAPPED, "redacted": list(redact)}
+    output.say_object({"type": "transcode", **about})
+
+
+def _mapped(opened: "Capture", output: Output) -> tuple[int, int]:
+    """Write a mapped-ram file. Returns its length in bytes and the exit status."""
     from ..sender.mapped import final_memory, to_mapped, unknown_pages
 
     image = final_memory(opened.stream)
-    output.save(to_mapped(opened.stream, image))
+    length = output.save(to_mapped(opened.stream, image))
     unknown = unknown_pages(opened.stream, image)
     if unknown:
         warn(f"{some(unknown, 'page is', 'pages are')} unknown; the file gives them as zeros")
-    return EXIT_FINDINGS if unknown else 0
+    return length, EXIT_FINDINGS if unknown else 0
 
 
 def _say_what_is_left_out(opened: "Capture", keep_advice: bool) -> None:

@@ -17,14 +17,12 @@ if TYPE_CHECKING:
 WIDTH = 80  # columns of a line, on a terminal and in a pipe
 LABEL = 9  # columns of a line's label at least
 FEW = 16  # bytes of a repair that are printed
-FORMAT = 1  # of JSON objects
 
 
 def as_object(verdict: "Verdict") -> dict[str, Any]:
     """A verdict as the last object of ``verify --json``."""
     return {
         "type": "verdict",
-        "format": FORMAT,
         "status": verdict.status.value,
         "summary": verdict.summary,
         "first_bad_record": verdict.first_bad_record,

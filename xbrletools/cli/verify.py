@@ -1,7 +1,6 @@
 """`xbrle verify`: findings, and whether a receiver loads the stream."""
 
 import functools
-import json
 import textwrap
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import replace
@@ -14,7 +13,7 @@ from ..errors import XbrleError
 from . import EXIT_FINDINGS, explaining, sarif_log, verdicts, warn
 from .guide import Page
 from .options import before, examples, giving_blocks, json_lines, reading
-from .writer import say, write
+from .writer import say, say_object
 
 if TYPE_CHECKING:
     from ..capture import Capture
@@ -52,7 +51,7 @@ def _says_unreadable(function: Callable[..., Any]) -> Callable[..., Any]:
                 if options["sarif"]:
                     sarif_log.print_log(options["capture"], told)
                 else:
-                    write(json.dumps(verdicts.as_object(told)) + "\n")
+                    say_object(verdicts.as_object(told))
             raise
 
     return saying
@@ -245,9 +244,9 @@ def _print_json(verdict: "Verdict") -> None:
     """An object a line: the findings, and last the verdict."""
     assert verdict.shared is not None
     for finding, cause in verdict.shared:
-        about = {"type": "finding", "format": verdicts.FORMAT} | explaining.as_object(finding)
-        write(json.dumps(about | {"cause": None if cause < 0 else cause}) + "\n")
-    write(json.dumps(verdicts.as_object(verdict)) + "\n")
+        about = {"type": "finding"} | explaining.as_object(finding)
+        say_object(about | {"cause": None if cause < 0 else cause})
+    say_object(verdicts.as_object(verdict))
 
 
 def _print(verdict: "Verdict", limit: int) -> None:

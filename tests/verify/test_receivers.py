@@ -9,7 +9,7 @@ import pytest
 import xbrletools
 from tests import building
 from tests.conftest import corpus_names
-from tests.qemu.edited import EDITS, made
+from tests.qemu.edited import EDITS, NOT_JUDGED, made
 from tests.qemu.edits import PAGE, RAM, Places
 from tests.streams import StreamBuilder, noise
 from tests.verify.named_edits import edited
@@ -127,7 +127,9 @@ class TestQemusWords:
             found = all_verdicts(made(kind, int(seed), at), destination)
             for version, (loads, lines) in by_version.items():
                 one = found[f"qemu-{version}"]
-                if one.loads is not None:  # what only the device's own code decides
+                if one.loads and not loads and kind in NOT_JUDGED:
+                    assert one.not_judged == ("device-values",), (seed, version)
+                elif one.loads is not None:  # what only the device's own code decides
                     assert (one.loads, list(one.said)) == (loads, lines), (seed, version)
 
     @pytest.mark.parametrize("name", corpus_names("qemu-7.2"))
@@ -150,6 +152,14 @@ class TestQemusWords:
             assert found.loads is not False, found
         else:
             assert found.said[0] == expected
+
+
+def test_what_loads_says_that_the_values_of_devices_were_not_judged(corpus) -> None:
+    found = all_verdicts(corpus(BASE))
+    assert {name: o.not_judged for name, o in found.items() if o.loads} == dict.fromkeys(NEW, ("device-values",))
+    assert {o.not_judged for name, o in found.items() if name in OLD} == {()}
+    without = all_verdicts(building.stream(building.page(0, A.tobytes(), RAM), last=building.EOF + VMDESC))
+    assert {o.not_judged for o in without.values()} == {()}
 
 
 class TestWhatTheDestinationHas:

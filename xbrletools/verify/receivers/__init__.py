@@ -1,12 +1,14 @@
 """What each receiver makes of a stream: it loads it, or it stops, where, and with which words."""
 
 from collections.abc import Iterable
+from dataclasses import replace
 
 from ...formats.dialects import Loader
+from ...formats.qevm import SectionType
 from ...model import Stream
 from ..rules import RULES, Finding, Program
 from . import posted, qemu
-from .values import Destination, DeviceState, Outcome, Receiver, Seen
+from .values import DEVICE_VALUES, Destination, DeviceState, Outcome, Receiver, Seen
 
 __all__ = ["RECEIVERS", "TODAY", "Destination", "DeviceState", "Outcome", "Receiver", "named", "outcome", "outcomes"]
 
@@ -45,7 +47,11 @@ def outcomes(
     where = destination or Destination()
     seen = _gathered(stream, findings, where)
     asked = RECEIVERS.values() if receivers is None else receivers
-    return {r.name: r.judge(stream, seen, where) or Outcome(True, wrong_pages=wrong_pages) for r in asked}
+    told = {r.name: r.judge(stream, seen, where) or Outcome(True, wrong_pages=wrong_pages) for r in asked}
+    if next(stream.sections.of_types(SectionType.FULL), None) is None:
+        return told
+    may_load = {name for name, o in told.items() if o.loads is not False or o.goes_on}
+    return {name: replace(o, not_judged=(DEVICE_VALUES,)) if name in may_load else o for name, o in told.items()}
 
 
 def outcome(

@@ -42,6 +42,10 @@ class Destination:
     uuid: bytes | None = None
 
 
+#: The values in devices' data. A device's own code can refuse some that have the right form.
+DEVICE_VALUES = "device-values"
+
+
 @dataclass(frozen=True, slots=True)
 class Outcome:
     """A receiver's verdict. ``loads`` is None where it cannot be told.
@@ -49,7 +53,8 @@ class Outcome:
     ``offset`` and ``record`` say where it stops, ``reason`` why, ``said`` the lines that the program prints, without
     its own name before them. All are None or empty if it loads. ``goes_on``: it only complains, and loads the rest all
     the same. ``loads`` is false then. ``wrong_pages`` counts the pages that are wrong in the end, None where that
-    cannot be told. ``needs`` are capabilities that the stream asks for and that are not switched on.
+    cannot be told. ``needs`` are capabilities that the stream asks for and that are not switched on. ``not_judged``
+    names what the verdict leaves open where it does not refuse: `DEVICE_VALUES`.
     """
 
     loads: bool | None
@@ -60,6 +65,7 @@ class Outcome:
     goes_on: bool = False
     wrong_pages: int | None = None
     needs: tuple[str, ...] = ()
+    not_judged: tuple[str, ...] = ()
 
     @property
     def stops_at(self) -> int | None:
@@ -77,6 +83,7 @@ class Outcome:
             "goes_on": self.goes_on,
             "reason": self.reason,
             "needs": list(self.needs),
+            "not_judged": list(self.not_judged),
         }
 
 

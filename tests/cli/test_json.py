@@ -26,7 +26,6 @@ WITHOUT = {
     "report": "it writes a page for people; info, verify and stats say the same as JSON",
     "tui": "it is a browser for people",
     "serve": "it is a browser for people",
-    "samples": "it copies files; their README.md tells what they hold",
 }
 POSTED, XBZRLE = str(SAMPLES / "posted-8m.bin"), str(SAMPLES / "xbzrle-16m.bin")
 WORKLOAD = str(ROOT / "docs" / "workloads" / "sap-central-instance.json")
@@ -154,6 +153,8 @@ RUNS = [
     ("converge", "converge", "{posted} --link 1M --channels 2"),
     ("simulate", "simulate", "--capture {posted}"),
     ("simulate", "simulate", "{workload}"),
+    ("samples", "sample", ""),
+    ("samples", "sample", "-o {out}"),
 ]
 
 

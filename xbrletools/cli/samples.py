@@ -6,11 +6,11 @@ from pathlib import Path
 import click
 
 from ..errors import XbrleError
-from ..text import label
+from ..text import label, shown
 from .guide import Page
-from .options import examples
+from .options import examples, json_lines
 from .saving import Output, writing
-from .writer import say
+from .writer import say, say_object
 
 FOLDER = Path(__file__).parents[1] / "samples"  # a link in a clone, a folder in an installed package
 
@@ -37,7 +37,8 @@ def _files() -> list[Path]:
 
 @click.command(cls=Page, epilog=examples("samples", "samples -o /tmp/xbrle-samples"))
 @writing(metavar="DIR", required=False, folder=True, help="Copy all samples into this folder.")
-def command(output: Output | None) -> int:
+@json_lines
+def command(output: Output | None, as_json: bool) -> int:
     """List the small captures that come with xbrletools, or copy them out to try commands on them.
 
     Their pages are made up, or blanked where they held firmware. README.md, which is copied too, says of each how it
@@ -46,6 +47,9 @@ def command(output: Output | None) -> int:
     from ..outputs import filling
 
     files = _files()
+    if output is None and as_json:
+        _say_files(files)
+        return 0
     if output is None:
         sizes = {p.name: p.stat().st_size for p in files}
         for name, about in STORIES.items():
@@ -59,5 +63,15 @@ def command(output: Output | None) -> int:
     with filling(output.path, output.force) as folder:
         for path in files:
             shutil.copyfile(path, folder / path.name)
+    if as_json:
+        _say_files([Path(output.path) / path.name for path in files])
+        return 0
     say(f"{len(files)} files in {label(output.path)}. To begin, use: xbrle verify {label(output.path)}/stale-base.bin")
     return 0
+
+
+def _say_files(files: list[Path]) -> None:
+    """Print an object for each file."""
+    for path in files:
+        about = {"file": shown(bytes(path)), "bytes": path.stat().st_size, "story": STORIES.get(path.name)}
+        say_object({"type": "sample", **about})

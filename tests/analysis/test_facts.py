@@ -32,6 +32,7 @@ def test_the_library_gives_the_object_that_info_prints(capsys, name):
     assert "cpus" in printed.pop("guest")
     assert printed.pop("arrival") is None
     assert printed.pop("verdict")["status"] is None
+    assert printed.pop("format") == 1
     assert printed == facts.as_json(facts.gather(capture.scan()), capture.source)
 
 

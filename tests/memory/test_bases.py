@@ -28,7 +28,8 @@ def test_every_delta_of_a_sample_has_a_known_base():
     assert sorted(set(known(str(SAMPLES / "posted-8m.bin")))) == [-1, 1]
 
 
-def test_blocks_larger_than_any_guest_leave_it_open():
+def test_no_page_of_a_block_larger_than_any_guest_is_known_and_the_scan_says_so():
     a = noise(1)
     stream = StreamBuilder({b"pc.ram": 1 << 60}).page(0, a).part().delta(0, a, a)
-    assert known(stream.bytes()) == [-1, -1]
+    assert known(stream.bytes()) == [-1, 0]
+    assert [p.rule for p in xbrletools.open(stream.bytes()).problems][:1] == ["block-list"]

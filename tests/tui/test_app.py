@@ -33,7 +33,7 @@ async def test_every_screen_lists_its_keys_and_number_keys_reach_it() -> None:
     async with browsing(POSTED, (100, 80)) as d:
         assert len({s.KEY for s in SCREENS}) == len({s.MODE for s in SCREENS}) == len(SCREENS)
         for screen in SCREENS:
-            name, item = screen.MODE, f"[{screen.KEY} {screen.TITLE}"
+            name, item = screen.MODE, f"[{screen.KEY} {screen.TITLE}]"
             text = await d.press(screen.KEY)
             assert d.app.current_mode == name
             assert type(d.app.screen) is screen

@@ -121,6 +121,10 @@ class MapScreen(CaptureScreen):
         """Give the keys to the map."""
         self.heat.focus()
 
+    def on_lines_narrowed(self) -> None:
+        """Make lines anew for the room that there is."""
+        self.call_after_refresh(self.grow)
+
     def on_resize(self) -> None:
         """Lay it out anew."""
         super().on_resize()

@@ -103,6 +103,10 @@ class OverviewScreen(CaptureScreen):
         """Write it anew."""
         self.grow()
 
+    def on_lines_narrowed(self) -> None:
+        """Make lines anew for the room that there is."""
+        self.call_after_refresh(self.grow)
+
     def on_resize(self) -> None:
         """Show panes or a list, by the new size."""
         super().on_resize()

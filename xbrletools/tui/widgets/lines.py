@@ -75,8 +75,7 @@ class Lines(ScrollView, can_focus=True, inherit_bindings=False):
     """A list with a cursor. `count` and `line` say what it shows. Call `renew` when that has changed."""
 
     DEFAULT_CSS = """
-    Lines { height: 1fr; width: 1fr; overflow-x: hidden; scrollbar-size-vertical: 1; scrollbar-gutter: stable; }
-    Lines { background: $background; }
+    Lines { height: 1fr; width: 1fr; overflow-x: hidden; scrollbar-size-vertical: 1; background: $background; }
     """
     BINDINGS: ClassVar[list[BindingType]] = [
         Binding("down,j", "step(1)", "next line", show=False),
@@ -106,6 +105,9 @@ class Lines(ScrollView, can_focus=True, inherit_bindings=False):
             """The list that it happened in."""
             return self.lines
 
+    class Narrowed(Message):
+        """A scroll bar has come, which takes a column of what the lines were made for."""
+
     class Chosen(Moved):
         """Enter was pressed on a line, or it was clicked twice."""
 
@@ -128,6 +130,11 @@ class Lines(ScrollView, can_focus=True, inherit_bindings=False):
     def line(self, row: int, width: int) -> Line:
         """One row, for a width in cells."""
         raise NotImplementedError
+
+    def watch_show_vertical_scrollbar(self, shows: bool) -> None:
+        """Tell that there is less room now."""
+        if shows:
+            self.post_message(self.Narrowed())
 
     def renew(self, forget: bool = True) -> None:
         """Show what has changed. With ``forget`` false it has only grown."""

@@ -139,7 +139,7 @@ class TestPackets:
     def test_dump_lists_packets_before_their_records(self, capsys, recorded):
         lines = run(capsys, "dump", recorded)[1].splitlines()
         at = next(i for i, line in enumerate(lines) if "packet 1 on channel 0" in line)
-        assert lines[at].endswith(": 1 pages and 1 of zeros of pc.ram, 4096 bytes")
+        assert lines[at].endswith(": 1 page and 1 of zeros of pc.ram, 4096 bytes")
         assert lines[at + 1].endswith("pc.ram:0x0, channel 0")
         assert sum(" packet " in line for line in lines) == 4
 

@@ -64,7 +64,7 @@ def test_what_does_not_differ_exits_0(capsys, pair):
 def test_json_has_an_object_for_each_block_and_each_page_with_the_records_that_wrote_it(capsys, pair):
     assert main(["diff", *pair, "--json"]) == 1
     found = [json.loads(line) for line in capsys.readouterr().out.splitlines()]
-    assert found[0] == {"type": "block", "block": "vga", "first_length": None, "second_length": PAGE}
+    assert found[0] == {"format": 1, "type": "block", "block": "vga", "first_length": None, "second_length": PAGE}
     pages = {f["page"]: f for f in found[1:]}
     assert list(pages) == [0, PAGE, 2 * PAGE, 3 * PAGE, 4 * PAGE, 5 * PAGE]
     assert {(f["type"], f["block"]) for f in found[1:]} == {("page", "pc.ram")}

@@ -89,7 +89,7 @@ def test_a_page_of_a_block_that_is_not_listed_is_said_to_be_lost(capsys, tmp_pat
     path.write_bytes(StreamBuilder().page(0, noise(1), b"elsewhere").bytes())
     status, _, err = run(capsys, "extract", path, "-o", tmp_path / "out")
     assert status == 1
-    assert "1 records carry pages outside all listed RAM blocks" in err
+    assert "1 record carries a page outside all listed RAM blocks" in err
 
 
 def test_what_is_there_is_kept_without_force(capsys, tmp_path, two_moments):

@@ -194,7 +194,7 @@ def test_count_and_limit(capsys, built):
     assert main(["grep", built, "World", "--all", "--count"]) == 0
     assert capsys.readouterr().out == "2\n"
     assert main(["grep", built, "World", "--all", "--count", "--json"]) == 0
-    assert json.loads(capsys.readouterr().out) == {"count": 2, "view": "receiver"}
+    assert json.loads(capsys.readouterr().out) == {"format": 1, "count": 2, "view": "receiver"}
     assert main(["grep", built, "nowhere", "--count"]) == 1
     assert capsys.readouterr().out == "0\n"
     assert main(["grep", built, "World", "--all", "--limit", "1", "--json"]) == 0

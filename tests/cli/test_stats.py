@@ -40,7 +40,7 @@ def test_posted_prints_the_sender_s_own_table(capsys):
 def test_posted_as_json_has_the_same_lines(capsys):
     assert main(["stats", STREAM, "--posted", "--json"]) == 0
     out = json.loads(capsys.readouterr().out)
-    assert list(out) == [line.partition(":")[0] for line in TABLE.splitlines()[2:-1]]
+    assert list(out) == ["format", *(line.partition(":")[0] for line in TABLE.splitlines()[2:-1])]
     assert out["XBRLE pages"] == {"value": 228, "share": pytest.approx(8.9167, abs=1e-4)}
 
 

@@ -198,7 +198,7 @@ READERS: dict[str, tuple[str, ...]] = {
     "report": ("-o", "OUT", "--force"),
 }
 #: Salvage reads a capture anew each time, encode reads snapshots; the others do not end by themselves.
-OTHERS = {"salvage", "encode", "vectors", "capture", "tui", "serve"}
+OTHERS = {"samples", "salvage", "encode", "vectors", "capture", "tui", "serve"}
 
 
 def test_every_command_that_reads_a_capture_is_tried_on_two_that_look_alike() -> None:

@@ -125,7 +125,7 @@ def test_sarif_json_and_lines_tell_of_the_same_findings(tmp_path: Path, capsys: 
     log = json.loads(run(capsys, "verify", path, "--sarif")[1])
     assert status == 1
     assert [r["ruleId"] for r in log["runs"][0]["results"]] == rules
-    assert log["runs"][0]["properties"]["verdict"] == objects[-1]
+    assert {"format": 1, **log["runs"][0]["properties"]["verdict"]} == objects[-1]
     assert [r["properties"]["cause"] for r in log["runs"][0]["results"]] == [about["cause"] for about in objects[:-1]]
     assert sum(line.startswith(("error", "warning", "note")) for line in lines.splitlines()) == len(rules)
 

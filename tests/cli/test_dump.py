@@ -9,6 +9,7 @@ import pytest
 from tests.cli.run import run
 from tests.conftest import ROOT, SAMPLES, SOUND, corpus_names
 from tests.streams import PAGE, StreamBuilder, noise
+from xbrletools.cli import listing
 
 KEYS = {"type", "offset", "record", "kind", "block", "page", "pass", "stage", "length", "base_known"}
 
@@ -167,3 +168,13 @@ def test_a_name_that_the_locale_cannot_write_is_escaped(tmp_path, command):
         capture_output=True, text=True, check=True,
     )  # fmt: skip
     assert r"\xe9" in process.stdout
+
+
+def test_the_fields_of_a_very_long_record_are_cut_and_the_rest_is_shown_as_unread(capsys, tmp_path, monkeypatch):
+    monkeypatch.setattr(listing, "FIELDS_MAX", 200)
+    path = tmp_path / "x.bin"
+    path.write_bytes(StreamBuilder({b"block%03d" % i: PAGE for i in range(50)}).dup(0, 0, b"block000").end().bytes())
+    record = next(r for r in rows(capsys, path, "--fields") if r["type"] == "record")
+    rest = record["fields"][-1]
+    assert (rest["name"], rest["offset"], rest["size"]) == ("unread", record["offset"] + 200, 8 + 50 * 17 - 200)
+    assert sum(f["size"] for f in record["fields"]) == 8 + 50 * 17

@@ -19,6 +19,7 @@ from xbrletools.formats import qevm
 from xbrletools.formats.ram import Flag
 from xbrletools.memory.image import State
 from xbrletools.model import Certainty
+from xbrletools.scan.salvage import run
 
 DAMAGES = int(os.environ.get("XBRLE_DAMAGES", "30"))
 PART = 10  # damages of one test
@@ -271,6 +272,19 @@ def test_a_ram_section_whose_start_is_lost_can_have_any_id(section_id):
     assert len(salvaged.records.by_number) >= 2 * ROUND - 2
     ids = {s.owner.section_id for s in salvaged.facts.sections if s.owner is not None}
     assert ids - {0} == {section_id} - {0}  # 0 stands for that of the section that begins before the capture does
+
+
+def test_more_damaged_ranges_than_are_skipped_are_said_and_the_rest_is_unknown(monkeypatch):
+    monkeypatch.setattr(run, "GAPS_MAX", 3)
+    data = bytearray(rounds())
+    for at in xbrletools.open(bytes(data)).records.columns.offset[10:90:16].tolist():
+        data[at : at + 8] = b"\xff" * 8
+    salvaged = salvage(bytes(data))
+    assert len(salvaged.gaps) == 4
+    assert (salvaged.gaps[-1].end, salvaged.gaps[-1].certainty) == (len(data), Certainty.NONE)
+    assert "ranges are damaged" in salvaged.gaps[-1].reason
+    assert not salvaged.facts.complete
+    assert not salvaged.memory().recovered_count
 
 
 def test_an_unusual_id_that_comes_once_is_not_believed():

@@ -50,7 +50,15 @@ COMMANDS: tuple[Callable[[str, str], list[str]], ...] = (
     lambda s, o: ["log", s, "--end", "receiver"],
     lambda s, o: ["transcode", s, "--policy", "none", "-o", o],
     lambda s, o: ["report", s, "-o", o],
+    lambda s, o: ["top", s, "--json"],
+    lambda s, o: ["converge", s, "--link", "1G"],
+    lambda s, o: ["why", "Illegal RAM offset 203000", s],
+    lambda s, o: ["salvage", s, "--repair"],
+    lambda s, o: ["verify", s, "--receiver", "today", "--receiver", "debug"],
+    lambda s, o: ["grep", s, "--hex", "6162", "--context", "16"],
+    lambda s, o: ["describe", s, "-o", o],
 )
+NO_CHANNEL = ("why", "describe")
 
 
 def run(arguments: list[str]) -> tuple[int, str, str]:
@@ -63,7 +71,7 @@ def run(arguments: list[str]) -> tuple[int, str, str]:
 def check_command(files: list[str], folder: Path, which: int) -> None:
     """One command: a documented status, no traceback, nothing raw, and one line that says why it refused."""
     arguments = COMMANDS[which % len(COMMANDS)](files[0], str(folder / "out"))
-    if len(files) > 1:
+    if len(files) > 1 and arguments[0] not in NO_CHANNEL:
         arguments += [word for file in files[1:] for word in ("--channel", file)]
     status, out, err = run(arguments)
     told = (arguments, status, err[-500:])
@@ -77,9 +85,9 @@ def check_command(files: list[str], folder: Path, which: int) -> None:
 def agrees(image: Image, blocks: list[bytes], got: Received) -> None:
     """No byte that both know differs."""
     for (block, address), mine in got.pages.items():
-        if blocks.count(block) != 1:
-            continue
-        page = int(image.space.first[blocks.index(block)]) + address // PAGE
+        if blocks.count(block) != 1 or address >= image.block_bytes(index := blocks.index(block)):
+            continue  # a block that claims more than any guest has is read as one of no bytes, and that is said
+        page = int(image.space.first[index]) + address // PAGE
         known = image.known_bytes(page)
         theirs = np.array([-1 if b is None else b for b in mine])
         wrong = known & (theirs >= 0) & (theirs != image.pages[page])

@@ -3,6 +3,7 @@
 import json
 from abc import ABC, abstractmethod
 from collections.abc import Iterator
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -26,6 +27,9 @@ from . import warn
 from .writer import FORMAT, as_line, is_coloured, is_terminal
 
 HEX_ROW = 16  # bytes in a line of a hex dump
+FIELDS_MAX = (
+    1 << 18
+)  # bytes of a record whose fields are shown: more than any has, but for a list of thousands of blocks
 
 
 class Lister(ABC):
@@ -108,8 +112,12 @@ class Lister(ABC):
         if not c.head[row]:  # a page without a record around it: from a channel, or mapped-ram
             start, page = self._payload(window, row)
             return Field("record", start, len(page), None, page, (Field("page", start, len(page), page, page),))
-        data = self.opened.data[start : start + int(c.head[row]) + int(c.length[row])].tobytes()
+        size = int(c.head[row]) + int(c.length[row])
+        data = self.opened.data[start : start + min(size, FIELDS_MAX)].tobytes()
         tree = fields.record_tree(data, start, settings.version, settings.dialect, settings.endian, settings.page_size)
+        if size > FIELDS_MAX:
+            rest = Field(fields.UNREAD, start + FIELDS_MAX, size - FIELDS_MAX, b"", b"")
+            tree = replace(tree, size=size, children=(*tree.children, rest))
         if not self.runs or settings.dialect is None or not IS_DELTA[c.kind[row]]:
             return tree
         return fields.marked(fields.expanded(tree, settings.dialect), settings.dialect, settings.page_size)

@@ -22,6 +22,9 @@ from .resync import ENOUGH, Resync
 from .skeptic import Skeptic, checked, ram_ids, ram_owner
 from .sweep import infer_lengths, split_at_jumps
 
+GAPS_MAX = 1 << 13  # ranges that are skipped: each takes some KiB in all
+_TOO_MANY = f"more than {GAPS_MAX:,} ranges are damaged, and what follows is not read"
+
 
 class Salvager(Scan):
     """A scan that reads on after damage. The gaps are complete when it has been iterated.
@@ -110,7 +113,7 @@ class Salvager(Scan):
             pieces.append(kept)
             rows += len(kept)
             following = None
-            if not self._judge.no_more_ram:
+            if not self._judge.no_more_ram and len(notes.gaps) < GAPS_MAX:
                 following = self._resync.find(max(start + (len(kept) < len(columns)), searched))
             notes.sections.truncate(start)
             notes.complete = False
@@ -166,6 +169,10 @@ class Salvager(Scan):
     def _to_tail(self, start: int, problem: Problem, row: int) -> tuple[Gap, Iterator[Columns] | None]:
         """The gap that begins at ``start`` where no more records come, and the run of device sections after it."""
         notes, size = self._notes, len(self._data)
+        if len(notes.gaps) >= GAPS_MAX:
+            notes.end = start
+            notes.problems.append(Problem("skipped", start, _TOO_MANY, fatal=True))
+            return Gap(start, size, _TOO_MANY, Certainty.NONE, row), None
         tail = None if notes.ram_ended else self._resync.find_tail(problem.offset)
         if tail is None:
             notes.end = start

@@ -338,7 +338,7 @@ CHANGES: tuple[Change, ...] = (
 def pack(chance: random.Random, data: bytes) -> tuple[str, bytes]:
     """A wrapper around the stream, often with a damaged byte or a cut."""
     packers: dict[str, Callable[[bytes], bytes]] = {
-        "gzip": gzip.compress,
+        "gzip": lambda data: gzip.compress(data, mtime=0),
         "bzip2": bz2.compress,
         "xz": lzma.compress,
         "zstd": zstandard.ZstdCompressor(write_checksum=True).compress,

@@ -15,6 +15,7 @@ from ..model import Stream
 from ..verify.receivers import Destination, DeviceState
 
 FORMAT = 1
+DEVICES_MAX = 1 << 13  # of a description that counts; a guest has some hundreds
 TYPE = "destination"
 _DUMP_KEY = "vmschkmachine"  # what -dump-vmstate begins with
 
@@ -103,8 +104,13 @@ def of_capture(stream: Stream) -> Description:
         cpus=None if found is None else sum(d.name == b"cpu_common" for d in found.devices) or None,
         blocks={_text(b.name): b.length for b in stream.blocks if b.declared} or None,
         capabilities=None if facts.configuration is None else frozenset(_text(c) for c in facts.capabilities),
-        devices=None if found is None or found.damage else tuple(_device_object(d) for d in found.devices),
+        devices=tuple(_device_object(d) for d in found.devices) if found is not None and _is_usable(found) else None,
     )
+
+
+def _is_usable(found: devices.Description) -> bool:
+    """Whether a VM description is whole, and of as many devices as a guest can have."""
+    return not found.damage and len(found.devices) <= DEVICES_MAX
 
 
 def _device_object(device: devices.Device) -> dict[str, Any]:

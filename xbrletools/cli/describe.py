@@ -73,7 +73,7 @@ def _of_capture(path: str) -> "tuple[Description, int]":
     with naming(path), open_capture(path) as opened:
         found = of_capture(opened.stream)
     if found.devices is None:
-        warn(f"{path}: it does not have a VM description, so its devices are not known")
+        warn(f"{path}: it does not have a VM description that can be used, so its devices are not known")
     return found, int(found.devices is None)
 
 

@@ -51,6 +51,10 @@ class Buffer:
         self.padded = self.final and len(view) <= least
         self.view = memoryview(b"".join((view, bytes(MARGIN)))) if self.padded else view
 
+    def forget(self) -> None:
+        """Let go of the window's bytes, when the scan is done."""
+        self.view, self.base, self.real = memoryview(b""), self.end, 0
+
     def reach(self, at: int, count: int) -> int:
         """Have ``count`` bytes from ``at`` in the window, as far as the capture goes. Returns how many there are."""
         if at < self.base or (at + count > self.base + self.real and not self.final):

@@ -98,6 +98,7 @@ class Scanner(Scan):
             notes.end = problem.offset
         self._ram.gather()
         yield from self._ram.drain()
+        self._buffer.forget()
         if source.damage and not any(p.rule == "truncated" for p in notes.problems):
             notes.problems.append(Problem("truncated", self._buffer.end, source.damage, fatal=True))
         notes.settle_mapped()

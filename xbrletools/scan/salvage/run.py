@@ -66,6 +66,7 @@ class Salvager(Scan):
         if not len(self._data):
             raise XbrleError(f"{source.name}: {source.damage or 'is empty'}")
         pieces = self._pieces()
+        self._buffer.forget()
         if not any(len(p) for p in pieces) and not notes.complete:  # a complete one can have devices alone
             yield self._as_it_stands()
             return

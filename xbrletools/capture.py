@@ -14,7 +14,7 @@ from .ram.detect import PAGE_SIZES
 from .ram.named import dialect_named
 from .scan.notes import Scan
 from .scan.strict import Scanner
-from .source.beside import channels_beside, is_multifd
+from .source.beside import channels_beside, is_multifd, whole_channel
 from .source.opening import Openable, open_source
 from .source.sources import MappedSource, PipeSource
 from .table.columns import Columns
@@ -73,7 +73,7 @@ class Capture:
         self._beside = () if beside is None or channels else channels_beside(what)
         self._tell_beside = beside
         self._cache = cache
-        self.source = open_source(what, snapshot, offset)
+        self.source = whole_channel(open_source(what, snapshot, offset))
         self._salvages = salvage
         self._stream: Stream | None = None
         self._filling: Filling | None = None

@@ -309,8 +309,9 @@ class Stream:
     ``forced`` are the dialect and the byte order that the user gave. ``salvaged``: it was read on after damage.
     ``channels`` counts the channels beside the main one. ``packets`` are those of multifd, in the order of the records.
     ``broken`` is the row from which on nothing is sure, since channels are missing, damaged or foreign. It is None
-    where they go together. ``lost`` are pages that came on channels and cannot be read. ``derived`` keeps what `once`
-    worked out.
+    where they go together. ``lost`` are pages that came on channels and cannot be read. ``files`` are the main channel
+    and the others as they were opened, empty where ``source`` is the only one. ``derived`` keeps what `once` worked
+    out.
     """
 
     source: Held
@@ -322,6 +323,7 @@ class Stream:
     broken: int | None = None
     lost: Lost = field(default_factory=lambda: Lost(_NONE, _NONE, _NONE))
     packets: Packets | None = None
+    files: tuple[Held, ...] = ()
     derived: dict[Hashable, Any] = field(default_factory=dict)
 
     @property

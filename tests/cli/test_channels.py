@@ -1,13 +1,16 @@
 """Channels on the command line: taken from beside S, listed, missing, and parts of a migration alone."""
 
+import hashlib
 import json
+import subprocess
+import sys
 
 import pytest
 
 import xbrletools
 from tests.building import PAGE, page, patterned, stream, zero
 from tests.cli.run import run
-from tests.conftest import CORPUS
+from tests.conftest import CORPUS, ROOT
 from tests.scan.test_channels import FLUSH, Packets, main_channel
 
 
@@ -246,3 +249,24 @@ def test_a_recording_is_read_back_whole(capsys, corpus, tmp_path, direction):
     truth = json.loads(corpus(f"{name}.json"))["truth"]
     blocks = {b["name"]: b["sha256"] for b in json.loads((tmp_path / "out" / "manifest.json").read_text())["blocks"]}
     assert blocks == {n: t["sha256"] for n, t in truth.items()}
+
+
+@pytest.mark.parametrize("command", ["info", "stats", "dump", "verify"])
+def test_a_channel_alone_through_a_pipe_is_incomplete_as_its_file_is(command, tmp_path):
+    def answered(*words):
+        program = [sys.executable, "-m", "xbrletools", command, *words, "--json"]
+        done = subprocess.run(program, cwd=ROOT, input=channel(), capture_output=True, check=False)
+        return done.returncode, b"channel" in done.stderr + done.stdout, len(done.stdout.splitlines())
+
+    path = tmp_path / "channel"
+    path.write_bytes(channel())
+    assert answered("-") == answered(str(path))
+    assert answered("-")[:2] == (1, True)
+
+
+def test_a_manifest_names_each_file_that_memory_came_from(capsys, recorded, tmp_path):
+    assert run(capsys, "extract", recorded, "-o", tmp_path / "out")[0] == 0
+    manifest = json.loads((tmp_path / "out" / "manifest.json").read_text())
+    for about, data in zip([manifest["source"], *manifest["channels"]], [main(), channel()], strict=True):
+        assert (about["size"], about["sha256"]) == (len(data), hashlib.sha256(data).hexdigest())
+    assert [c["name"] for c in manifest["channels"]] == [f"{recorded}.1"]

@@ -1,6 +1,7 @@
 """`xbrle report`: one self-contained HTML page of what is known about a capture, or of what differs between two."""
 
 import hashlib
+import os
 from pathlib import Path
 
 import click
@@ -8,6 +9,7 @@ import click
 import xbrletools
 
 from ..capture import Capture
+from ..text import shown
 from . import EXIT_FINDINGS
 from .guide import Page
 from .options import before, examples, opening, salvaging
@@ -74,8 +76,9 @@ def _digests(opened: Capture) -> dict[str, str]:
 
     source = Path(opened.name)
     stream = opened.stream
-    what = "of the capture" if opened.channels is None else "of the capture and its channels' pages"
-    digests = {what: digest(stream)}
+    main, *channels = stream.files or (stream.source,)
+    digests = {"of the capture": digest(main)}
+    digests |= {f"of the channel {shown(os.fsencode(channel.name))}": digest(channel) for channel in channels}
     if opened.source.wrapper is not None and source.is_file():
         with source.open("rb") as file:
             digests[f"of its {opened.source.wrapper} file"] = hashlib.file_digest(file, "sha256").hexdigest()

@@ -14,7 +14,7 @@ from ..memory.confirm import PLAIN_WORDS, WORDS, Trust
 from ..memory.image import Image
 from ..memory.moments import confirmed_of
 from ..memory.replay import View
-from ..model import Stream
+from ..model import Held, Stream
 from ..outputs import MEMORY, protecting, replacing
 from ..physical.layout import PhysicalMap
 from ..ram.elsewhere import LEFT_OUT
@@ -101,14 +101,22 @@ def _is_complete(stream: Stream) -> bool:
 def source(stream: Stream) -> dict[str, Any]:
     """What memory was made from: the capture, whether it is complete, and which ranges were skipped as damaged.
 
-    ``words`` says what the counts of bytes mean.
+    ``channels`` are the other files that its pages came from. ``words`` says what the counts of bytes mean.
     """
+    main, *channels = stream.files or (stream.source,)
     return {
-        "source": {"name": shown(os.fsencode(stream.name)), "size": len(stream.data), **digests(stream)},
+        "source": _file(main),
+        "channels": [_file(channel) for channel in channels],
         "complete": _is_complete(stream),
         "skipped": as_objects(stream.facts.skipped),
         "words": WORDS if stream.salvaged else PLAIN_WORDS,
     }
+
+
+def _file(source: Held) -> dict[str, Any]:
+    """A file that was read: its name, size in bytes and digests, after decompression."""
+    source.check()
+    return {"name": shown(os.fsencode(source.name)), "size": len(source.data), **digests(source)}
 
 
 def as_objects(ranges: Iterable[tuple[int, int]]) -> list[dict[str, int]]:
@@ -116,24 +124,24 @@ def as_objects(ranges: Iterable[tuple[int, int]]) -> list[dict[str, int]]:
     return [{"start": start, "length": end - start} for start, end in ranges]
 
 
-def digests(stream: Stream) -> dict[str, str | None]:
-    """The capture's digests, in hexadecimal: ``sha256``, or where that would be mostly of holes ``data_sha256``."""
-    size = len(stream.data)
-    if size - sum(stop - start for start, stop in stream.source.extents(0, size)) <= ZEROS_MAX:
-        return {"sha256": digest(stream), "data_sha256": None}
+def digests(source: Held) -> dict[str, str | None]:
+    """A file's digests, in hexadecimal: ``sha256``, or where that would be mostly of holes ``data_sha256``."""
+    size = len(source.data)
+    if size - sum(stop - start for start, stop in source.extents(0, size)) <= ZEROS_MAX:
+        return {"sha256": digest(source), "data_sha256": None}
     of_data, done = DataDigest(), 0
-    for start, stop in stream.source.extents(0, size):
+    for start, stop in source.extents(0, size):
         for at in range(max(done, start // STEP * STEP), stop, HASHED):
             done = min(at + HASHED, size if stop == size else -(-stop // STEP) * STEP)
-            of_data.add(at, stream.data[at:done])
+            of_data.add(at, source.data[at:done])
     return {"sha256": None, "data_sha256": str(of_data)}
 
 
-def digest(stream: Stream) -> str:
-    """The SHA-256 of the capture as it was read, after decompression, in hexadecimal."""
-    data = memoryview(stream.data)  # type: ignore[arg-type]  # an array is a buffer
+def digest(source: Held) -> str:
+    """The SHA-256 of a file as it was read, after decompression, in hexadecimal."""
+    data = memoryview(source.data)  # type: ignore[arg-type]  # an array is a buffer
     sha256, at = hashlib.sha256(), 0
-    for start, stop in chain(stream.source.extents(0, len(data)), [(len(data), len(data))]):
+    for start, stop in chain(source.extents(0, len(data)), [(len(data), len(data))]):
         for _ in range(at, start, HASHED):  # a hole, which is not read
             zeros = min(HASHED, start - at)
             sha256.update(memoryview(_ZEROS)[:zeros])

@@ -118,7 +118,8 @@ def combine(
     epoch = min((c.epoch for c in complaints), default=None)
     if any(p.rule == elsewhere.MISSING for p in problems) and not found.channels:
         epoch = 0
-    return _merged(main, found, columns, facts, problems, epoch, (forced, salvaged)), found
+    stream = _merged(main, found, columns, facts, problems, epoch, (forced, salvaged))
+    return replace(stream, files=(main, *sources)), found
 
 
 def alone(source: MappedSource, facts: Facts) -> tuple[Stream, Spool]:
@@ -134,7 +135,8 @@ def alone(source: MappedSource, facts: Facts) -> tuple[Stream, Spool]:
     complaints = multifd.complaints(found.channels, found.channels[0].epochs, facts)
     damaged = [c.message for c in complaints if c.rule == "multifd-channel"]
     problems = [Problem("multifd-channel", 0, message, lost=True) for message in (*damaged, *found.troubles)]
-    return _merged(source, found, join([]), facts, problems, 0, ((None, None), False)), found
+    stream = _merged(source, found, join([]), facts, problems, 0, ((None, None), False))
+    return replace(stream, files=(source,)), found
 
 
 def _merged(

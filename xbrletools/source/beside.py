@@ -36,6 +36,11 @@ def is_multifd(source: Source) -> bool:
     return isinstance(source, MappedSource) and source.view[: len(MULTIFD_MAGIC)] == MULTIFD_MAGIC
 
 
+def whole_channel(source: Source) -> Source:
+    """The source itself. A pipe that a channel of multifd comes through is spooled: a channel is read as a whole."""
+    return source.spool() if not isinstance(source, MappedSource) and source.begins_with(MULTIFD_MAGIC) else source
+
+
 def begins_row(head: bytes) -> bool:
     """Whether a file that begins with ``head`` can be a row of records: one that names its block, or an EOS."""
     word = int.from_bytes(head[:_WORD], "big")

@@ -189,6 +189,12 @@ class PipeSource:
         self._held = bytearray()
         self.first = self._base = read
 
+    def begins_with(self, magic: bytes) -> bool:
+        """Whether the capture begins with these bytes. No window was given yet. All that is read for it is held."""
+        while len(self._held) < len(magic) and self._pull():
+            pass
+        return self._base == self.first and self._held.startswith(magic)
+
     def window(self, offset: int, least: int) -> tuple[memoryview, bool]:
         """The bytes from ``offset``, at least ``least`` of them unless the capture ends, and whether it does.
 

@@ -14,6 +14,7 @@ from tests.damages import KINDS, damage
 from tests.streams import PAGE, StreamBuilder, noise
 from tests.verify.test_ledger import corrupt, stale_stream, undecoded
 from xbrletools.formats.ram import Flag, Kind
+from xbrletools.table.kinds import IS_DELTA
 from xbrletools.verify import found, ledger
 from xbrletools.verify.by_rule import NOBODY
 from xbrletools.verify.cause import MEANING, CauseName, Sure
@@ -307,3 +308,17 @@ def test_a_run_that_several_bits_mend_is_not_certain(corpus: Callable[[str], Any
     assert cause.sure is Sure.ONE_OF
     assert cause.candidates == (CauseName.PAYLOAD_RUN, CauseName.BYTES_OVERWRITTEN)
     assert cause.repair is None
+
+
+@pytest.mark.parametrize("name", ["posted-8m", "xbzrle-16m", "sep10", "lm2dbg-big", "nov03b-big", "plain-v3"])
+def test_a_stream_that_is_cut_anywhere_is_incomplete_and_nothing_else_is_wrong(name: str) -> None:
+    whole = (SAMPLES / f"{name}.bin").read_bytes()
+    capture = xbrletools.open(whole)
+    columns = capture.records.columns
+    deltas = np.flatnonzero(IS_DELTA[columns.kind])[::60]
+    places = {int(columns.offset[row]) + part for row in deltas.tolist() for part in (10, 15, 20, 40)}
+    places |= set(np.random.default_rng(8).integers(200, len(whole) - 1, 12).tolist())
+    for cut in sorted(places):
+        found = xbrletools.open(whole[:cut]).verdict()
+        assert [c.name for c in found.causes] == [CauseName.TRUNCATED], cut
+        assert found.status is Status.INCOMPLETE, cut

@@ -293,6 +293,8 @@ class Walker:
             return spot._replace(offset=spot.offset + WORD)
         if found.flags not in self._page_flags:
             raise _Broken(Why.ENDS if found.ending is Ending.CUT and found.kind is Kind.NOOP else Why.FLAGS)
+        if found.payload > len(self.view):
+            raise _Broken(Why.ENDS)  # inside the name
         block = self._block(spot.block, found)
         if found.address >= (self.grammar.blocks[block].length if block >= 0 else self._longest):
             raise _Broken(Why.ADDRESS)
@@ -328,6 +330,8 @@ class Walker:
         grammar, reading = self.grammar, self.grammar.reading
         if found.ending is Ending.UNREAD:
             raise _Broken(Why.HEADER)
+        if found.ending is Ending.CUT and not found.header_flags:  # inside the header, of which nothing was read
+            raise _Broken(Why.ENDS)
         if not found.header_flags & HeaderFlag.XBRLE or found.header_flags > 3:
             raise _Broken(Why.HEADER)
         if grammar.header_flags is not None and found.header_flags != grammar.header_flags:

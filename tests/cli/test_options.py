@@ -81,7 +81,6 @@ SILENT = {
     ("grep", "block", "limit"): "the first match is of this block",
     ("diff", "salvage", "only"): "these captures have no devices",
     ("diff", "to_view", "view"): "it is as --view already",
-    ("verify", "limit", "as_json"): "JSON has all findings: --limit is for the list that a person gets",
     ("verify", "limit", "sarif"): "SARIF has all findings: --limit is for the list that a person gets",
     ("verify", "limit", "explain"): "one finding is explained",
     **{("verify", claim, "rules"): "rules do not depend on S" for claim in CLAIMS[1:]},

@@ -1,7 +1,7 @@
 """Every screen as it was drawn, at three sizes and in several looks. After a change: look, then --snapshot-update."""
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from pathlib import Path
 from typing import Any
 
@@ -36,6 +36,21 @@ VIEWS: list[tuple[str, str, list[str | tuple[str, str]]]] = [
 ]
 
 
+def leading(app: Browser, path: list[str | tuple[str, str]]) -> Callable[[Pilot[Any]], Awaitable[None]]:
+    """What leads to a picture: keys, and pairs of a key and the text to enter at its prompt."""
+
+    async def lead(pilot: Pilot[Any]) -> None:
+        driver = Driver(app, pilot)
+        await driver.settle()
+        for step in path:
+            await (driver.press(step) if isinstance(step, str) else driver.fill(*step))
+        app.clear_notifications()
+        await asyncio.sleep(0.2)  # what is worked out once the cursor rests
+        await driver.settle()
+
+    return lead
+
+
 @pytest.mark.parametrize("size", [(80, 24), (120, 40), (160, 50)], ids=["80x24", "120x40", "160x50"])
 @pytest.mark.parametrize(("view", "sample", "path"), VIEWS, ids=[v[0] for v in VIEWS])
 def test_screen(
@@ -49,16 +64,7 @@ def test_screen(
     monkeypatch.chdir(ROOT)
     app = Browser(xbrletools.open(f"samples/{sample}.bin"))
 
-    async def lead(pilot: Pilot[Any]) -> None:
-        driver = Driver(app, pilot)
-        await driver.settle()
-        for step in path:
-            await (driver.press(step) if isinstance(step, str) else driver.fill(*step))
-        app.clear_notifications()
-        await asyncio.sleep(0.2)  # what is worked out once the cursor rests
-        await driver.settle()
-
-    assert snap_compare(app, terminal_size=size, run_before=lead)
+    assert snap_compare(app, terminal_size=size, run_before=leading(app, path))
 
 
 @pytest.mark.parametrize("theme", ["xbrle-light", "xbrle-contrast"])
@@ -97,16 +103,7 @@ def test_look(
     if look != "NO_COLOR":
         app.theme = look
 
-    async def lead(pilot: Pilot[Any]) -> None:
-        driver = Driver(app, pilot)
-        await driver.settle()
-        for step in path:
-            await (driver.press(step) if isinstance(step, str) else driver.fill(*step))
-        app.clear_notifications()
-        await asyncio.sleep(0.2)  # what is worked out once the cursor rests
-        await driver.settle()
-
-    assert snap_compare(app, terminal_size=(120, 40), run_before=lead)
+    assert snap_compare(app, terminal_size=(120, 40), run_before=leading(app, path))
 
 
 @pytest.mark.parametrize("size", [(80, 24), (160, 50)], ids=["80x24", "160x50"])
@@ -116,19 +113,11 @@ def test_wrong(
     monkeypatch: pytest.MonkeyPatch,
     tmp_path: Path,
     view: str,
-    path: list[str],
+    path: list[str | tuple[str, str]],
     size: tuple[int, int],
 ) -> None:
     (tmp_path / "stale.bin").write_bytes(stale())
     monkeypatch.chdir(tmp_path)
     app = Browser(xbrletools.open("stale.bin"))
 
-    async def lead(pilot: Pilot[Any]) -> None:
-        driver = Driver(app, pilot)
-        await driver.settle()
-        for step in path:
-            await driver.press(step)
-        app.clear_notifications()
-        await driver.settle()
-
-    assert snap_compare(app, terminal_size=size, run_before=lead)
+    assert snap_compare(app, terminal_size=size, run_before=leading(app, path))

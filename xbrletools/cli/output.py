@@ -20,7 +20,7 @@ _NAME_LEAST = 12  # characters of a name that is cut, at least
 _ANY_WIDTH = 1 << 16  # columns of a table that nothing wraps
 PROBLEMS_MAX = 20  # lines on standard error; `verify` gives them all
 #: Rules after which the scan went on, though a part is missing, or where it ends is only likely.
-_MISSING = ("skipped", "unfinished-bitmap", "bad-footer")
+_MISSING = ("skipped", "unfinished-bitmap", "bad-footer", "block-list")
 
 
 def show(*tables: "RenderableType", soft_wrap: bool = False, err: bool = False) -> None:

@@ -2,6 +2,7 @@
 
 import functools
 import textwrap
+from collections import Counter
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import replace
 from itertools import islice
@@ -12,7 +13,7 @@ import click
 from ..errors import XbrleError
 from . import EXIT_FINDINGS, explaining, sarif_log, verdicts, warn
 from .guide import Page
-from .options import before, examples, giving_blocks, json_lines, reading
+from .options import before, examples, given, giving_blocks, json_lines, reading
 from .writer import say, say_object
 
 if TYPE_CHECKING:
@@ -100,7 +101,7 @@ class _Command(Page):
     default=PER_CAUSE,
     show_default=True,
     metavar="N",
-    help="Findings to show of each cause; 0 for all.",
+    help="Findings to show of each cause; 0 for all. --json shows all where no limit is given.",
 )
 @click.option(
     "--receiver",
@@ -196,7 +197,7 @@ def command(
     elif sarif:
         sarif_log.print_log(capture, concluded)
     elif as_json:
-        _print_json(concluded)
+        _print_json(concluded, limit if given("limit") else 0)
     else:
         _print(concluded, limit)
     if not receivers:
@@ -240,10 +241,14 @@ def _say_whether_it_loads(receiver: str, verdict: Any) -> int:
 # -- what is printed ---------------------------------------------------------------------------------------------------
 
 
-def _print_json(verdict: "Verdict") -> None:
-    """An object a line: the findings, and last the verdict."""
+def _print_json(verdict: "Verdict", limit: int) -> None:
+    """An object a line: the findings, at most ``limit`` of each cause where it is not 0, and last the verdict."""
     assert verdict.shared is not None
+    shown: Counter[int] = Counter()
     for finding, cause in verdict.shared:
+        shown[cause] += 1
+        if 0 < limit < shown[cause]:
+            continue
         about = {"type": "finding"} | explaining.as_object(finding)
         say_object(about | {"cause": None if cause < 0 else cause})
     say_object(verdicts.as_object(verdict))

@@ -165,6 +165,10 @@ class DevicesScreen(CaptureScreen):
         self.hex_view.border_title = "Bytes"
         self.section_list.focus()
 
+    def on_lines_narrowed(self) -> None:
+        """Fit the names of columns to the room that there is."""
+        self.call_after_refresh(self._show_heads)
+
     def on_resize(self) -> None:
         """Show parts side by side where there is room."""
         super().on_resize()

@@ -120,6 +120,7 @@ class RecordsScreen(CaptureScreen):
 
     def _show_heads(self) -> None:
         self.query_one("#heads", Caption).show_line(self.records.heads())
+        self._show_minimap()
         self._show_status()
 
     def on_record_list_laid_out(self) -> None:

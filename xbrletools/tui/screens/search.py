@@ -128,6 +128,10 @@ class SearchScreen(CaptureScreen):
         self.query_one("#prompt", Caption).show_line([(" / ", "note")])
         self.hit_list.focus()
 
+    def on_lines_narrowed(self) -> None:
+        """Fit the names of columns to the room that there is."""
+        self.call_after_refresh(self._say_all)
+
     def on_resize(self) -> None:
         """Give the bytes more room on a tall terminal."""
         super().on_resize()

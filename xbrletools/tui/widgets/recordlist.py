@@ -99,7 +99,7 @@ class RecordList(Lines):
             max(8, len(f"{session.capture.source.size or 0:#x}")),
             max((len(shown(b.name)) for b in blocks), default=0),
             bool(session.findings.listed),
-            session.capture.has_channels,
+            session.capture.channels is not None,
         )
 
     def line(self, row: int, width: int) -> Line:

@@ -3,7 +3,7 @@
 import pytest
 
 from xbrletools.errors import XbrleError
-from xbrletools.text import address, called, shown, size
+from xbrletools.text import address, bytes_of, called, shown, size
 
 
 @pytest.mark.parametrize(
@@ -42,3 +42,11 @@ def test_a_block_is_called_by_its_bytes_or_as_it_is_shown_and_bytes_come_first()
     assert called(names, "\\x01") == [1, 2]  # the first is so in bytes, the second is shown so
     assert called(names, b"\\x01") == [1]
     assert called(names, "b") == []
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [("pc.ram", b"pc.ram"), ("\u00e4", b"\xc3\xa4"), ("\udcff", b"\xff"), ("\ud800\udcff", b"\xed\xa0\x80\xff")],
+)
+def test_every_text_has_bytes_even_one_that_json_made_up(text, expected):
+    assert bytes_of(text) == expected

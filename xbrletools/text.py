@@ -40,11 +40,22 @@ def some(count: int, one: str, many: str) -> str:
     return f"{count} {one if count == 1 else many}"
 
 
+def bytes_of(text: str) -> bytes:
+    """The bytes of a name that came as text: those that are not UTF-8 stand in it as Python's surrogate escapes.
+
+    Every text has such bytes: JSON can hold surrogates that stand for no byte. They become their three bytes.
+    """
+    try:
+        return text.encode("utf-8", "surrogateescape")
+    except UnicodeEncodeError:
+        return b"".join(map(_character_bytes, text))
+
+
 def called(names: Sequence[bytes], wanted: str | bytes) -> list[int]:
     """The places of the names from a stream that a person means: those that are so in bytes, then those shown so."""
-    raw = wanted.encode("utf-8", "surrogateescape") if isinstance(wanted, str) else wanted
-    same = [i for i, name in enumerate(names) if name == raw]
-    return same + [i for i, name in enumerate(names) if name != raw and shown(name) == wanted]
+    exact = bytes_of(wanted) if isinstance(wanted, str) else wanted
+    same = [i for i, name in enumerate(names) if name == exact]
+    return same + [i for i, name in enumerate(names) if name != exact and shown(name) == wanted]
 
 
 def inert(text: str) -> str:
@@ -56,10 +67,10 @@ def inert(text: str) -> str:
 
 def label(text: str) -> str:
     """Text from a stream in one printable line: what is not printable is escaped."""
-    return text if text.isprintable() else "".join(c if c.isprintable() else shown(_bytes_of(c)) for c in text)
+    return text if text.isprintable() else "".join(c if c.isprintable() else shown(_character_bytes(c)) for c in text)
 
 
-def _bytes_of(character: str) -> bytes:
+def _character_bytes(character: str) -> bytes:
     escapes = 0xDC80 <= ord(character) <= 0xDCFF  # a byte that is not UTF-8; JSON can hold other surrogates too
     return character.encode("utf-8", "surrogateescape" if escapes else "surrogatepass")
 

@@ -12,7 +12,7 @@ from ..model import Stream
 from ..physical import infer
 from ..ram import elsewhere
 from ..source import beside
-from ..text import shown
+from ..text import bytes_of, shown
 from . import arrivals, facts, guest, places
 
 if TYPE_CHECKING:
@@ -229,4 +229,4 @@ def _device_words(sections: list[dict[str, Any]], left_out: int) -> str:
 
 
 def _printable(name: str) -> str:
-    return shown(name.encode("utf-8", "surrogateescape"))
+    return shown(bytes_of(name))

@@ -12,6 +12,7 @@ from typing import Any
 from ..container import devices
 from ..errors import XbrleError
 from ..model import Stream
+from ..text import bytes_of
 from ..verify.receivers import Destination, DeviceState
 
 FORMAT = 1
@@ -219,8 +220,8 @@ def destination(about: Description, stream: Stream) -> Destination:
     """
     uuid = None if about.uuid is None else bytes.fromhex(about.uuid.replace("-", ""))
     return Destination(
-        machine=None if about.machine is None else _bytes(about.machine),
-        blocks=None if about.blocks is None else {_bytes(name): length for name, length in about.blocks.items()},
+        machine=None if about.machine is None else bytes_of(about.machine),
+        blocks=None if about.blocks is None else {bytes_of(name): length for name, length in about.blocks.items()},
         capabilities=about.capabilities or frozenset(),
         devices=_states(about, stream),
         uuid=uuid if uuid and any(uuid) else None,
@@ -253,14 +254,10 @@ def _state(about: Description, device: Mapping[str, Any]) -> DeviceState:
     version = device.get("version")
     newest = version if isinstance(version, int) else 0x7FFFFFFF
     return DeviceState(
-        _bytes(str(device["name"])),
+        bytes_of(str(device["name"])),
         int(device["instance_id"]),
         newest if known is None else known.version,
         None if known is None else known.minimum,
         device if "fields" in device else None,
-        subsections=None if known is None else frozenset(map(_bytes, known.subsections)),
+        subsections=None if known is None else frozenset(map(bytes_of, known.subsections)),
     )
-
-
-def _bytes(name: str) -> bytes:
-    return name.encode("utf-8", "surrogateescape")

@@ -12,7 +12,7 @@ from ..table.kinds import IS_DELTA
 from ..table.sections import STAGE_OF, Sections
 from ..table.table import Origins
 from ..table.windows import Records
-from ..text import called, shown
+from ..text import bytes_of, called, shown
 from .conditions import Located, Mask, RecordTest, SectionTest, Term
 from .words import ALL_FINDINGS, FIELDS, FLAGS, KINDS, SECTION_FIELDS, STAGES, Bounds, Word
 
@@ -147,7 +147,7 @@ def _section_test(field: str, value: Word) -> Tests:
     name = value.text
     if not name or value.is_numeric:
         return _number_test(field, value)
-    raw = name.encode("utf-8", "surrogateescape")
+    raw = bytes_of(name)
 
     def named(sections: Sections, indices: NDArray[np.int64]) -> Mask:
         owners = {i: sections[i].owner for i in np.unique(indices).tolist() if i >= 0}

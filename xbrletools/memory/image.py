@@ -16,7 +16,7 @@ from ..errors import XbrleError
 from ..model import SPACE_MAX, Block
 from ..table.columns import PIECE, Columns
 from ..text import address as parse_address
-from ..text import called, shown
+from ..text import bytes_of, called, shown
 
 MAIN = b"pc.ram"  # the PC's RAM, by the name it has had since 2010
 _STRETCH = 1 << 12  # pages that are looked at or passed over together
@@ -59,7 +59,7 @@ class PageSpace:
         if matching := called(names, name):
             return matching[0]
         listed = ", ".join(map(shown, names)) or "none"
-        wanted = shown(name.encode("utf-8", "surrogateescape") if isinstance(name, str) else name)
+        wanted = shown(bytes_of(name) if isinstance(name, str) else name)
         raise XbrleError(f"there is no RAM block {wanted}; this capture has {listed}")
 
     @property

@@ -13,7 +13,7 @@ from ..memory.history import Content
 from ..memory.image import PageSpace
 from ..memory.moments import memories_between, memory_of, page_of, space_of
 from ..memory.replay import View
-from ..text import shown
+from ..text import bytes_of, shown
 from .session import PagePlace, Session, Side
 
 #: Called with what is being done, and how much of that is, from 0 to 1. It gives whether to go on.
@@ -99,7 +99,7 @@ def choose_side(session: Session, other: Capture | None, which: int) -> None:
 def words_of(session: Session, side: Side, other: Capture | None) -> str:
     """What a side is, in words."""
     if side.other and other is not None:
-        return f"the end of {shown(other.name.rpartition('/')[2].encode('utf-8', 'surrogateescape'))}"
+        return f"the end of {shown(bytes_of(other.name.rpartition('/')[2]))}"
     last = session.table.records if session.table is not None else 0
     if side.number == 0:
         return "before the first record"

@@ -4,7 +4,7 @@ from textual.keys import format_key
 
 from ..formats.ram import Kind
 from ..table.sections import Stage
-from ..text import shown
+from ..text import bytes_of, shown
 from ..verify.rules import Severity
 
 #: A style for each kind that carries a page. The kind's letter or word always stands with it.
@@ -48,7 +48,7 @@ def stage_word(stage: int) -> str:
 
 def escaped(text: str) -> str:
     """A file's name or the like as text that can be printed."""
-    return shown(text.encode("utf-8", "surrogateescape"))
+    return shown(bytes_of(text))
 
 
 def key_text(key: str, display: str | None = None) -> str:

@@ -6,7 +6,7 @@ from typing import Any
 from rich.style import Style
 
 from ...container.fields import Field, Named, flag_words
-from ...text import shown
+from ...text import bytes_of, shown
 from ..fieldrows import FieldPath, FieldRow, FieldRows, name_of
 from ..palette import Palette, style
 from ..words import counted, escaped
@@ -35,7 +35,7 @@ def text_of(value: Any) -> str:
     if isinstance(value, bytes):
         head = value[:_VALUE_MAX]
         return f'"{shown(head)}"' if head.isascii() and head.decode().isprintable() and head else f"{len(value)} bytes"
-    return shown(str(value)[:_VALUE_MAX].encode("utf-8", "surrogateescape"))
+    return shown(bytes_of(str(value)[:_VALUE_MAX]))
 
 
 class FieldTree(Lines):

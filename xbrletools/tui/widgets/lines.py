@@ -18,7 +18,7 @@ from textual.reactive import reactive
 from textual.scroll_view import ScrollView
 from textual.strip import Strip
 
-from ...text import shown
+from ...text import label
 
 #: Pieces of one line: a text, and its style or the name of one, which may be empty.
 Line = Sequence[tuple[str, str] | tuple[str, Style] | tuple[str, str | Style]]
@@ -31,13 +31,6 @@ STYLES = (
 
 _REMEMBERED = 512  # lines: a few screens. More would slow the garbage collector, since each line is many objects
 _GRAINS = 64  # steps of the scrollbar within a cell. 8 of them can be seen
-
-
-def inert(text: str) -> str:
-    """Text that a terminal only prints: control, format and private characters become escapes."""
-    if text.isprintable():
-        return text
-    return "".join(c if c.isprintable() else shown(c.encode("utf-8", "surrogateescape")) for c in text)
 
 
 def fit(text: str, width: int, right: bool = False) -> str:
@@ -218,7 +211,7 @@ class Lines(ScrollView, can_focus=True, inherit_bindings=False):
         segments, cells = [], 0
         for text, name in self.line(row, width):
             if text:
-                text = inert(text)
+                text = label(text)
                 segments.append(Segment(text, self.style(name)))
                 cells += len(text) if text.isascii() else cell_len(text)
         if cells > width:

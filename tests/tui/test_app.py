@@ -19,9 +19,10 @@ from tests.conftest import ROOT
 from tests.streams import PAGE, StreamBuilder, noise
 from xbrletools.memory.replay import View
 from xbrletools.source import sources
+from xbrletools.text import label
 from xbrletools.tui.app import SCREENS, Browser
 from xbrletools.tui.bookmarks import digest
-from xbrletools.tui.widgets.lines import fit, inert
+from xbrletools.tui.widgets.lines import fit
 
 from .driving import EVERY, POSTED, XBZRLE, browsing, drives, stale
 
@@ -305,7 +306,7 @@ def test_text_fits_its_cells_and_never_carries_controls() -> None:
     assert fit("abcdef", 4) == "abc…"
     assert fit("7", 3, right=True) == "  7"
     assert fit("日本語", 5) == "日本…"
-    assert inert("a\x1b[0m\n\u202e") == "a\\x1b[0m\\x0a\\u202e"
+    assert label("a\x1b[0m\n\u202e") == "a\\x1b[0m\\x0a\\u202e"
 
 
 def in_terminal(

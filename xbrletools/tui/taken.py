@@ -24,12 +24,13 @@ from .fieldrows import FieldPath, leaf_count, name_of, walk
 from .sectionrows import Item, Part
 from .session import Session
 from .widgets.fieldtree import text_of
-from .words import kind_word
+from .words import counted, kind_word
 
 TAKEN_MAX = 1 << 24  # bytes of a section's data that are taken apart
 BYTES_MAX = 1 << 16  # bytes that are shown at once
 _BEFORE = 1 << 12  # of them, those before a field that lies far behind
 DIFFERENCES_MAX = 10_000  # differences to another capture that are looked at
+_NAMED = 3  # devices that are named in a message
 HEADS = ("header", "footer")  # what stands around the fields of a device, folded at first
 
 
@@ -227,10 +228,15 @@ def _brief(value: object) -> str:
     return "none" if value is None else str(value) if isinstance(value, int) else text_of(value)
 
 
-def only_there(differences: Sequence[DeviceDifference]) -> list[str]:
-    """The devices that only the other capture has, by name and instance."""
+def in_words(differences: Sequence[DeviceDifference], in_devices: int) -> str:
+    """How many differences, in how many devices, and the first devices that only the other capture has."""
+    if not differences:
+        return "no device differs"
+    most = "at least " if len(differences) == DIFFERENCES_MAX else ""
+    said = f"{most}{counted(len(differences), 'difference')} in {counted(in_devices, 'device')}"
     missing = [d for d in differences if d.what is What.SECTION and d.first is None and d.section is not None]
-    return [f"{shown(d.section or b'')} {d.instance}" for d in missing]
+    names = ", ".join(f"{shown(d.section or b'')} {d.instance}" for d in missing[:_NAMED])
+    return f"{said}; only there: {names}{' ...' if len(missing) > _NAMED else ''}" if missing else said
 
 
 def by_name(differences: Sequence[DeviceDifference], owner: tuple[bytes, int] | None) -> Mapping[str, str]:

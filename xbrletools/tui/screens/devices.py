@@ -20,7 +20,6 @@ from ..palette import Palette
 from ..sectionrows import Item, Part, SectionRows, section_rows
 from ..session import Session
 from ..taken import (
-    DIFFERENCES_MAX,
     HEADS,
     Taken,
     as_a_whole,
@@ -29,7 +28,7 @@ from ..taken import (
     counts,
     differences_to,
     find,
-    only_there,
+    in_words,
     take,
 )
 from ..taken import Place as FieldPlace
@@ -45,7 +44,6 @@ from .dialogs import Question
 WIDE = 120  # columns from which on list, tree and bytes stand side by side
 _WIDER = 150  # and the registers beside the bytes
 _COUNTED = 1 << 14  # devices whose fields are counted
-_NAMED = 3  # devices that are named in a message
 _BATCH = 64  # of them, those that are handed over together
 
 
@@ -490,11 +488,7 @@ class DevicesScreen(CaptureScreen):
         self.differences = differences
         found = self.section_list.differing = {(d.section, d.instance) for d in differences if d.section is not None}
         self.section_list.renew()
-        most = "at least " if len(differences) == DIFFERENCES_MAX else ""
-        many = f"{most}{counted(len(differences), 'difference')} in {counted(len(found), 'device')}"
-        missing = only_there(differences)
-        there = f"; only there: {', '.join(missing[:_NAMED])}{' ...' if len(missing) > _NAMED else ''}"
-        self.host.say(many + (there if missing else "") if differences else "no device differs")
+        self.host.say(in_words(differences, len(found)))
         self._wanted = None
         self._take()
 

@@ -1,6 +1,7 @@
 """Edits that change a real stream as a whole: the order of its parts, names, ids, the VM description, any byte."""
 
 import random
+import re
 
 from construct import Int8ub, Int16ub, Int32ub, Int64ub
 
@@ -10,6 +11,7 @@ from xbrletools.formats.ram import Flag
 from xbrletools.table.sections import Section
 
 _FOOTER = qevm.Footer.sizeof()
+_SUBSECTION = re.compile(rb"\x05(.)([a-z_]+/[a-z_]+)", re.DOTALL)
 LONG = 255  # of a name: the most that its length byte can count
 
 
@@ -154,4 +156,17 @@ def content(at: Places, rng: random.Random) -> bytes:
     return at.inserted(place, bytes([at.data[place] ^ rng.randrange(1, 256)]), 1)
 
 
-WHOLE = (order, identity, names, description, framing, ends, carried_on, lists, subsections, package, content)
+def nested(at: Places, rng: random.Random) -> bytes:
+    """A byte in the head of a subsection that a device's data holds is another: its type, name, length or version."""
+    found = [
+        (d.data + m.start(), d.data + m.end() + 4)
+        for d in at.devices
+        for m in _SUBSECTION.finditer(at.data[d.data : d.end])
+        if len(m[2]) == m[1][0]
+    ]
+    start, end = rng.choice(found)
+    place = rng.choice((start, start + 1, start + 2, start + 8, end - 1, rng.randrange(start, end)))
+    return at.inserted(place, bytes([at.data[place] ^ 1 << rng.randrange(8)]), 1)
+
+
+WHOLE = (order, identity, names, description, framing, ends, carried_on, lists, subsections, package, content, nested)

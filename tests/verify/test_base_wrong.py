@@ -10,6 +10,7 @@ from tests.conftest import SAMPLES
 from tests.streams import StreamBuilder, noise
 from xbrletools.codec import deltas, xbzrle
 from xbrletools.formats.dialects import Encoding
+from xbrletools.verify.cause import CauseName
 from xbrletools.verify.rules import Finding
 
 REAL = ["linux-guest/keep-xbzrle-192m", "qemu-7.2/pc16-xbzrle-large-kvm"]
@@ -59,6 +60,14 @@ def test_a_right_delta_a_merged_run_and_blanked_pages_say_nothing():
 def test_the_stale_zero_is_found(corpus):
     (finding,) = found(corpus("cases/xbzrle/xbzrle-stale-zero.bin"))
     assert (finding.evidence["byte"], finding.severity.value) == (100, "error")
+
+
+def test_the_sender_is_among_the_causes_of_a_wrong_base_and_one_run_is_not_where_several_pages_are_wrong(corpus):
+    one = xbrletools.open(corpus("cases/xbzrle/xbzrle-stale-zero.bin")).verdict().causes[0]
+    several = xbrletools.open(SAMPLES / "xbzrle-wrong-base.bin").verdict().causes[0]
+    assert {CauseName.BASE_WRONG, CauseName.PAYLOAD_RUN} <= set(one.candidates)
+    assert CauseName.BASE_WRONG in several.candidates and CauseName.PAYLOAD_RUN not in several.candidates
+    assert CauseName.PAYLOAD_RUN in dict(several.refuted)
 
 
 @pytest.mark.parametrize("name", REAL)

@@ -210,6 +210,34 @@ class TestWhatTheDestinationHas:
         assert found["qemu-9.2"].said[0] == "Found a zero page with value 65"
         assert found["qemu-9.2"].record == 1
 
+    @pytest.mark.parametrize(
+        ("byte", "value", "loads", "line"),
+        [
+            (4, 6, False, "Missing section footer for pckbd"),
+            (5, 4, False, "Missing section footer for pckbd"),
+            (8, 65, False, "Missing section footer for pckbd"),
+            (17, 64, False, "Failed to load pckbd:kbd"),
+            (5, 40, False, "pckbd/extended_state: incoming version_id 27 is too new for local version_id 0"),
+            (29, 1, False, "pckbd/extended_state: incoming version_id 1 is too new for local version_id 0"),
+            (28, 1, True, ""),
+        ],
+    )
+    def test_a_subsection_inside_a_field_of_a_device_counts(self, byte, value, loads, line, corpus) -> None:
+        """QEMU 7.2.22 and 10.0.13 said so. Of a subsection's version they keep one byte."""
+        data = bytearray(corpus(BASE))
+        device = next(d for d in Places(bytes(data)).devices if d.owner and d.owner.idstr == b"pckbd")
+        data[device.data + byte] = value
+        found = verdict(bytes(data), "qemu-10.0", Destination(MACHINE))
+        assert found.loads is loads
+        assert found.said[:1] == ((line,) if line else ())
+
+    def test_a_subsection_of_an_older_version_is_not_said_to_load(self, corpus) -> None:
+        data = corpus(BASE)
+        head = b"\x05" + bytes([len(b"fw_cfg/acpi_mr")]) + b"fw_cfg/acpi_mr" + bytes(3)
+        assert verdict(data.replace(head + b"\1", head + b"\0"), "today", Destination(MACHINE)).loads is None
+        newer = verdict(data.replace(head + b"\1", head + b"\2"), "today", Destination(MACHINE))
+        assert "fw_cfg/acpi_mr: incoming version_id 2 is too new for local version_id 1" in newer.said[0]
+
     @pytest.mark.parametrize("receiver", NEW)
     def test_ram_version_3_is_refused(self, receiver: str) -> None:
         data = StreamBuilder({b"ram": 4 * PAGE}, dialect="m115").page(0, A, b"ram").bytes()

@@ -151,9 +151,11 @@ def _state(stream: Stream, section: Section, version: int, state: DeviceState, w
         return
     read = device_layout.by_destination(sent, state)
     end = None if read is None else device_layout.end_of(stream, read, section.data, state.subsections)
-    if end is not None and end.unknown is not None:
+    if end is not None and end.unknown is not None and not end.is_older:
         change = "switch off at the source what writes it, or use a newer QEMU there"
-        yield Difference(what, f"subsection {shown(end.unknown)}", "not known", True, change)
+        is_known = end.newest is not None
+        sent_as, own = (f" {end.version}", f"version {end.newest} at most") if is_known else ("", "not known")
+        yield Difference(what, f"subsection {shown(end.unknown)}{sent_as}", own, True, change)
     elif read is not sent:
         refuses = end is not None and end.at != section.end
         change = "set the device up as it is at the source, or use the same version of QEMU" if refuses else "nothing"

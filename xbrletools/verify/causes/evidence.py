@@ -17,13 +17,21 @@ RARE = 0.03  # of bytes written over others: those that look as one flipped bit 
 _SUM_BITS = 32  # of a PAGE's own sum
 _MOVES = 4  # failing chains up to which a record of another page is looked for
 #: What can leave a page other than its sender had it, where no sum tells.
-_WRONG_BASE = (
+_WRONG_BASE: tuple[tuple[CauseName, int], ...] = (
     (CauseName.PAYLOAD_RUN, 3),
     (CauseName.RECORDS_MISSING, 2),
     (CauseName.PAYLOAD_VALUE, 1),
     (CauseName.PAGE_CONTENT, 1),
     (CauseName.BYTES_OVERWRITTEN, 1),
+    (CauseName.BASE_WRONG, 1),
 )
+#: The same of several pages.
+_WRONG_BASES: tuple[tuple[CauseName, int], ...] = (
+    (CauseName.RECORDS_MISSING, 3),
+    (CauseName.BASE_WRONG, 2),
+    (CauseName.BYTES_OVERWRITTEN, 1),
+)
+_OF_ONE_PAGE = (CauseName.PAYLOAD_RUN, CauseName.PAYLOAD_VALUE, CauseName.PAGE_CONTENT)
 
 
 def unexplained(case: Case) -> list[Candidate]:
@@ -37,11 +45,22 @@ def unexplained(case: Case) -> list[Candidate]:
     row = min(rows)
     offset = int(case.read.rows.offset[row])
     if idle and row == idle[0] and not places:
-        why = "a literal of this delta stands in its page already, which no sender writes: the page was another one"
-        names = [(n, w) for n, w in _WRONG_BASE if n not in case.fell]
-        return [Candidate(n, w, why, row, offset, explains=tuple(idle)) for n, w in names]
+        return _wrong_base(case, idle)
     why = "records are out of the sender's order, or rest on what is not there, and no hypothesis explains it"
     return [Candidate(CauseName.UNKNOWN, 1, why, row, offset, explains=tuple(sorted(rows)))]
+
+
+def _wrong_base(case: Case, idle: list[int]) -> list[Candidate]:
+    """Deltas, at these rows, with a literal that their page has already. A flipped bit is in one page only."""
+    why = "a literal of this delta stands in its page already, which no sender writes: the page was another one"
+    pages = len(set(case.read.page[idle].tolist()))
+    names = _WRONG_BASE if pages == 1 else _WRONG_BASES
+    if pages > 1:
+        why += f", and so were {pages - 1} more"
+        for name in _OF_ONE_PAGE:
+            case.falls(name, f"{pages} pages were other ones, and this changes only one")
+    offset = int(case.read.rows.offset[idle[0]])
+    return [Candidate(n, w, why, idle[0], offset, explains=tuple(idle)) for n, w in names if n not in case.fell]
 
 
 def page_sums(case: Case) -> list[Candidate]:

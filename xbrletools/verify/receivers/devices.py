@@ -3,9 +3,10 @@
 import errno
 import re
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
+import numpy as np
 from construct import ConstructError
 
 from ...container import devices
@@ -92,48 +93,151 @@ def entry_of(stream: Stream, section: Section) -> Mapping[str, Any] | None:
 
 @dataclass(frozen=True, slots=True)
 class End:
-    """Where a device's data ends as its description has it, or the ``unknown`` subsection that stops it there."""
+    """Where a device's data ends as its description has it, or the ``unknown`` subsection that stops it there.
+
+    ``device`` is the struct that the subsection belongs to. ``newest``: it is known in this version, and has another
+    one, ``version``. ``fields`` are the fields that it lies in, each with its struct, from the inside out.
+    """
 
     at: int
     unknown: bytes | None = None
     device: str = ""
+    version: int = 0
+    newest: int | None = None
+    fields: tuple[str, ...] = ()
+
+    @property
+    def is_older(self) -> bool:
+        """Whether it is a known subsection of an older version, which a destination may take or not."""
+        return self.newest is not None and self.version < self.newest
 
 
 def end_of(stream: Stream, entry: Mapping[str, Any], data: int, known: frozenset[bytes] | None = None) -> End | None:
     """Where the fields of a device section end, whose data begins at offset ``data``. None where that is not sure.
 
-    The fields have the sizes that ``entry`` states, the section's description. After them come subsections in any
-    order: QEMU skips what is not one of this device, and refuses one that it does not know [Q]. ``known`` are those
-    that the destination knows, by default all that the description has.
+    The fields have the sizes that ``entry`` states, the section's description. After the fields of each struct come
+    its subsections in any order: QEMU skips what is not one of this struct, and refuses one that it does not know [Q].
+    ``known`` are those of the device itself that the destination knows, by default all that the description has.
     """
-    size = _size({k: v for k, v in entry.items() if k != "subsections"})
-    if size is None:
+    walk = _Walk(stream.data, data, _parts(entry))
+    try:
+        walk.struct(entry, known=known)
+    except _Unsure:
         return None
-    base = str(entry.get("vmsd_name", "")).encode("utf-8", "surrogatepass")
-    at = data + size
-    parts = {str(s.get("vmsd_name", "")).encode("utf-8", "surrogatepass"): s for s in _subsections(entry)}
-    for _ in range(2 * len(parts) + 1):
+    except _Refused as refusal:
+        return refusal.end
+    return End(walk.at)
+
+
+class _Unsure(Exception):  # noqa: N818 - an end, not an error
+    """Where a struct ends cannot be told."""
+
+
+class _Refused(Exception):  # noqa: N818 - the same
+    def __init__(self, end: End) -> None:
+        self.end = end
+
+
+_Parts = dict[bytes, dict[bytes, Mapping[str, Any]]]
+
+
+def _parts(entry: Mapping[str, Any], depth: int = 0) -> _Parts:
+    """By a struct's name the subsections that any struct of this name has in a description, by name."""
+    found: _Parts = {}
+    if depth > devices.DEPTH_MAX:
+        return found
+    own = {_bytes(s): s for s in _subsections(entry)}
+    if own:
+        found[_bytes(entry)] = own
+    for inner in (*own.values(), *(f.get("struct") for f in _fields(entry))):
+        for name, parts in _parts(inner, depth + 1).items() if isinstance(inner, dict) else ():
+            found.setdefault(name, {}).update(parts)
+    return found
+
+
+class _Walk:
+    """Goes over a device's data from ``at`` on as QEMU reads it: ``parts`` are the subsections that it knows."""
+
+    def __init__(self, data: "np.ndarray[tuple[int], np.dtype[np.uint8]]", at: int, parts: _Parts) -> None:
+        self.data, self.at, self.parts = data, at, parts
+
+    def struct(self, entry: Mapping[str, Any], depth: int = 0, known: frozenset[bytes] | None = None) -> None:
+        """Go over the fields and subsections of a struct.
+
+        Raises:
+            _Unsure: its end cannot be told.
+            _Refused: a subsection stands there that QEMU does not take, or may not.
+        """
+        if depth > devices.DEPTH_MAX:
+            raise _Unsure
+        plain = {k: v for k, v in entry.items() if k != "subsections"}
+        if not any(self._has_parts(f) for f in _fields(entry)):
+            self._pass(plain)
+        else:
+            for field in _fields(entry):
+                self._field(entry, field, depth)
+        self._subsections(_bytes(entry), depth, known)
+
+    def _has_parts(self, field: Mapping[str, Any]) -> bool:
+        inner = field.get("struct")
+        if not isinstance(inner, dict):
+            return False
+        return _bytes(inner) in self.parts or any(map(self._has_parts, _fields(inner)))
+
+    def _pass(self, entry: Mapping[str, Any]) -> None:
+        size = _size(entry)
+        if size is None:
+            raise _Unsure
+        self.at += size
+
+    def _field(self, entry: Mapping[str, Any], field: Mapping[str, Any], depth: int) -> None:
+        if not self._has_parts(field):
+            self._pass({"fields": [field]})
+            return
+        if "array_len" in field:  # its elements are not alike, and QEMU describes each by itself then
+            raise _Unsure
         try:
-            head = qevm.SubsectionHeader.parse(stream.data[at : at + qevm.SUBSECTION_HEADER_MAX].tobytes())
-        except ConstructError:
-            return End(at)
-        name = bytes(head.idstr)
-        if len(name) <= len(base) or not name.startswith(base):
-            return End(at)
-        if name not in parts or (known is not None and name not in known):
-            return End(at, name, base.decode("utf-8", "replace"))
-        inner = _size(parts[name])
-        if inner is None:
-            return None
-        at += len(qevm.SubsectionHeader.build(head)) + inner
-    return None
+            self.struct(field["struct"], depth + 1)
+        except _Refused as refusal:
+            name = f"{entry.get('vmsd_name', '')}:{field.get('name', '')}"
+            raise _Refused(replace(refusal.end, fields=(*refusal.end.fields, name))) from None
+
+    def _subsections(self, base: bytes, depth: int, known: frozenset[bytes] | None) -> None:
+        parts = self.parts.get(base, {})
+        for _ in range(2 * len(parts) + 1):
+            try:
+                head = qevm.SubsectionHeader.parse(self.data[self.at : self.at + qevm.SUBSECTION_HEADER_MAX].tobytes())
+            except ConstructError:
+                return
+            name = bytes(head.idstr).partition(b"\0")[0]  # to QEMU it is a string of C [Q]
+            if len(head.idstr) <= len(base) or not name.startswith(base):
+                return
+            device = base.decode("utf-8", "replace")
+            if name not in parts or (known is not None and name not in known):
+                raise _Refused(End(self.at, name, device))
+            newest, version = parts[name].get("version"), head.version_id & 0xFF  # QEMU keeps one byte of it [C]
+            if isinstance(newest, int) and version != newest:
+                raise _Refused(End(self.at, name, device, version, newest))
+            self.at += len(qevm.SubsectionHeader.build(head))
+            self.struct(parts[name], depth + 1)
+        raise _Unsure
 
 
 def unknown_subsection(version: Version, end: End) -> Fault:
-    """A subsection that the device does not have."""
+    """A subsection that the device does not have, or not in this version."""
+    name = c_string(end.unknown or b"")
+    if end.newest is not None:
+        fault = refused(f"{name}: incoming version_id {end.version} is too new for local version_id {end.newest}")
+    elif version < CHAINED:
+        fault = Fault(errno.ENOENT)
+    else:
+        fault = refused(f"VM subsection '{name}' in '{end.device}' does not exist")
     if version < CHAINED:
-        return Fault(errno.ENOENT)
-    return refused(f"VM subsection '{c_string(end.unknown or b'')}' in '{end.device}' does not exist")
+        for field in end.fields:
+            fault = fault.inside(version, f"Failed to load {field}")
+    elif end.newest is not None:
+        fault = fault.inside(version, f"Loading VM subsection '{name}' in '{end.device}' failed")
+    return fault
 
 
 def as_read(sent: Mapping[str, Any], own: Mapping[str, Any]) -> Mapping[str, Any] | None:
@@ -201,6 +305,10 @@ def _names(entry: Mapping[str, Any], depth: int = 0) -> list[Any]:
 
 def _size(entry: Mapping[str, Any]) -> int | None:
     return devices.described_size(devices.Device(b"", 0, entry))
+
+
+def _bytes(entry: Mapping[str, Any]) -> bytes:
+    return str(entry.get("vmsd_name", "")).encode("utf-8", "surrogatepass")
 
 
 def _subsections(entry: Mapping[str, Any]) -> list[Mapping[str, Any]]:

@@ -185,6 +185,8 @@ def _device(on: Loading, section: Section, section_id: int, name: bytes, instanc
     end = devices.end_of(on.stream, read, section.data, state.subsections)
     if end is None or section.found_by is Boundary.CUT:
         return None
+    if end.is_older:
+        return Fault(0, where_unknown=True)
     if end.unknown is not None:
         fault = devices.unknown_subsection(on.version, end)
         return loading.within(on, fault, section_id, name, version, instance)

@@ -73,8 +73,14 @@ def ask(emulator: Emulator, stream: Path, *more: str, quiet: bool = True) -> Sai
         finally:
             if process.poll() is None:
                 process.terminate()
-            printed = process.communicate(timeout=TIMEOUT)[1].decode("utf-8", "backslashreplace")
-    lines = [label(_without_name(line)) for line in printed.split("\n") if line and not any(a in line for a in _ASIDE)]
+            printed = process.communicate(timeout=TIMEOUT)[1]
+    return said_of(loaded, printed)
+
+
+def said_of(loaded: bool, printed: bytes) -> Said:
+    """What a QEMU said, of what it ``printed``."""
+    text = printed.decode("utf-8", "backslashreplace")
+    lines = [label(_without_name(line)) for line in text.split("\n") if line and not any(a in line for a in _ASIDE)]
     return Said(loaded and not lines, lines)
 
 

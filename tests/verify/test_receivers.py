@@ -130,7 +130,9 @@ class TestQemusWords:
                 if one.loads and not loads and kind in NOT_JUDGED:
                     assert one.not_judged == ("device-values",), (seed, version)
                 elif one.loads is not None:  # what only the device's own code decides
-                    assert (one.loads, list(one.said)) == (loads, lines), (seed, version)
+                    assert one.loads is loads, (seed, version)
+                    if loads or one.said:  # the words can depend on what only the device's own code knows, too
+                        assert list(one.said) == lines, (seed, version)
 
     @pytest.mark.parametrize("name", corpus_names("qemu-7.2"))
     def test_a_qemu_loads_what_it_wrote(self, name, corpus) -> None:

@@ -22,6 +22,8 @@ from .reading import Ints, Read
 Bytes = NDArray[np.uint8]
 
 CHAIN_MAX = 256  # records of one chain that are replayed for a hypothesis
+_SAMPLE = 1024  # deltas whose runs show which values are usual
+_BIT_LENGTH = np.array([n.bit_length() for n in range(256)], np.int64)
 _MASKS_MAX = 4096  # masks of deltas that are kept: 16 MiB
 
 
@@ -136,6 +138,24 @@ class Chains:
     def decoded(self, payload: Bytes) -> Bytes | None:
         """The mask of a payload. None where it does not come to one page."""
         return decode(self.read, payload, np.zeros(self.read.page_size, np.uint8))
+
+    @cached_property
+    def values(self) -> NDArray[np.float64]:
+        """How often a run has a value, by its length's number of bits, in some of the deltas, (9, 256) float64."""
+        rows = np.flatnonzero(IS_DELTA[self.read.rows.kind])
+        rows = rows[:: max(1, len(rows) // _SAMPLE)]
+        payloads = [self.read.data[slice(*self.span(row))] for row in rows.tolist()]
+        pairs = np.concatenate([np.empty(0, np.uint8), *(p[: len(p) // 2 * 2] for p in payloads)]).reshape(-1, 2)
+        place = _BIT_LENGTH[pairs[:, 0]] * 256 + pairs[:, 1]
+        counts = np.bincount(place, minlength=9 * 256).reshape(9, 256) + 0.5
+        odds: NDArray[np.float64] = counts / counts.sum(axis=1, keepdims=True)
+        return odds
+
+    def likelier(self, offset: int, change: int) -> float:
+        """How many times as often a run has the value at ``offset`` of the capture with a change as without it."""
+        run, value = (int(b) for b in self.read.data[offset - 1 : offset + 1])
+        of = self.values[run.bit_length()]
+        return float(of[value ^ change] / of[value])
 
     def replay(self, rows: Ints | list[int], base: Bytes | None = None) -> list[Step]:
         """Replay records of one page in the sender's view, from ``base`` on."""

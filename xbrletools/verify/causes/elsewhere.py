@@ -13,7 +13,7 @@ from ...model import Block
 from ..cause import CauseName
 from .case import Candidate, Case
 from .reading import Break
-from .walker import ANY, Grammar, Spot, State, Walk, Walker, Why
+from .walker import ANY, Grammar, Spot, State, Walk, Walker
 
 RECORDS = 1200  # that are read by another reading
 LEAST = 25  # of them must follow each other
@@ -32,10 +32,7 @@ def candidates(case: Case, broken: Break) -> list[Candidate]:
             if _breaks_again(case, walk) < AGAIN:
                 continue
             why = f"{broken.why.value}: from {broken.at:#x} on {len(walk.rows)} records are whole, by other numbers"
-            names = [CauseName.SPLICED]
-            if broken.why in (Why.ADDRESS, Why.CONTINUE):  # so it is, too, where records of another block moved
-                names += [CauseName.RECORDS_REPEATED, CauseName.RECORDS_MISSING]
-            return [Candidate(name, 1, why, broken.row, broken.at, onward=broken.at) for name in names]
+            return [Candidate(CauseName.SPLICED, 1, why, broken.row, broken.at, onward=broken.at)]
     return _again(case, broken)
 
 
@@ -63,7 +60,10 @@ def _spots(case: Case, broken: Break) -> Iterator[Spot]:
 
 
 def _breaks_again(case: Case, walk: Walk) -> int:
-    """How many of these records, each by itself, break this stream's laws, or are followed by a section that does."""
+    """How many of these records, each by itself, break this stream's laws, or are followed by a section that does.
+
+    Any block is let pass, so records of another block of this stream do not count.
+    """
     walker = Walker(case.read.view, case.read.grammar)
     count = 0
     for row in walk.rows:

@@ -51,6 +51,8 @@ def flips(case: Case, broken_at: int = 0) -> list[Flip]:
         limit = GOES_ON + max(0, case.read.breaks[broken_at].row - row)
         window = bytearray(case.read.view[spot.offset : end])
         walker = Walker(memoryview(window), case.read.grammar, spot.offset)
+        if _reaches(case, walker.walk(spot, limit), limit, broken_at):
+            continue  # from there what breaks does not show, so no flip mends it
         low = max(low, case.read.breaks[broken_at].at - _WINDOW)  # nothing so far back breaks only here
         for at in range(low, min(high, spot.offset + len(window))):
             for bit in range(8):

@@ -19,6 +19,8 @@ SWEEPS_MAX = 20000  # sweeps whose ends are looked at one by one
 PAIRS_MAX = 20000  # records that can repeat others, where more are no damage's work
 REPEAT_MAX = 1 << 14  # records between a span and the one that repeats it
 LEFT_OUT = 400  # pages that a hole of today's sender can have by damage: unplugged memory leaves larger ones
+_LOOKED_AT = 1 << 20  # records whose steps are counted
+_STEP_MAX = 64  # pages of a step, up to which steps are told apart
 _LISTED = 64  # places that are looked at one by one
 
 
@@ -43,6 +45,14 @@ class Order:
     def broken(self) -> bool:
         """Whether any law of the walk is broken."""
         return bool(len(self.odd) or len(self.twice) or self.holes)
+
+    def odds(self, step: int) -> float:
+        """How often the walk goes on by just so many pages amid a section, by the first of its records."""
+        steps = np.diff(self.pages[:_LOOKED_AT])[~self.starts[1:_LOOKED_AT]]
+        steps = steps[steps > 0]
+        far = step > _STEP_MAX
+        found = np.count_nonzero(steps > _STEP_MAX) / len(self.pages) if far else np.count_nonzero(steps == step)
+        return float(found + (0.5 / len(self.pages) if far else 0.5)) / (len(steps) + _STEP_MAX)
 
 
 def begins(chains: Chains) -> Mask:

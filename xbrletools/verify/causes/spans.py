@@ -208,7 +208,7 @@ def repeated(case: Case) -> list[Candidate]:
     if count == 1 and shift is None:
         address = address_by_order(case)
         if address:
-            return address if denies else [*address, there]
+            return address if denies else [*(_beside(case, c) for c in address), there]
     if shift is not None and not agrees:
         splice = Candidate(
             CauseName.SPLICED, 0.7, f"{why}, and the grid has moved by another number of bytes", row, end
@@ -305,11 +305,30 @@ def against(case: Case, address: list[Candidate], reordered_: list[Candidate]) -
 
 def _healed(case: Case, address: Candidate) -> bool:
     """Whether sums fail that hold with one bit of the address put right."""
+    to = _page_with_bit(case, address)
+    return to is not None and address.row is not None and moved(case, address.row, to)[0] > 0
+
+
+def _page_with_bit(case: Case, address: Candidate) -> int | None:
+    """The page of a record with the bit of its address put right that a candidate names. None where it names none."""
     if address.row is None or address.offset is None or address.bit is None or address.name is not CauseName.ADDRESS:
-        return False
+        return None
     word_end = int(case.read.rows.offset[address.row]) + WORD - 1
-    to = other_page(case, address.row, address.bit + 8 * (word_end - address.offset))
-    return to is not None and moved(case, address.row, to)[0] > 0
+    return other_page(case, address.row, address.bit + 8 * (word_end - address.offset))
+
+
+def _beside(case: Case, address: Candidate) -> Candidate:
+    """One bit of an address that makes a record the same as its neighbour, weighed against a record that came twice.
+
+    It is one of many bits, and the walk has to take one step more to the same page.
+    """
+    weight = address.weight / len(address_bits(case))
+    to = _page_with_bit(case, address)
+    walk, place = case.order, 0 if address.row is None else case.place(address.row)
+    if to is not None and 0 < place < len(walk.pages) - 1 and not walk.starts[place : place + 2].any():
+        before, after = int(walk.pages[place - 1]), int(walk.pages[place + 1])
+        weight *= walk.odds(to - before) * walk.odds(after - to) / walk.odds(after - before)
+    return replace(address, weight=weight)
 
 
 def _likely(first: int, second: int) -> float:

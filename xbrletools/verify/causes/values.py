@@ -132,7 +132,8 @@ def _values(
             continue
         fits = value_changes(chains, row, equations[:1] + between + equations[1:])  # the one that fails first
         single = [(row, at, change.bit_length() - 1) for at, change in fits if change.bit_count() == 1]
-        weight += len(single) / (8 * max(1, int(case.read.rows.length[row]) // _PAIR)) / _count(case, Kind.XBRLE)
+        likely = sum(chains.likelier(at, 1 << bit) for _, at, bit in single)
+        weight += likely / (8 * max(1, int(case.read.rows.length[row]) // _PAIR)) / _count(case, Kind.XBRLE)
         bits += single
         bytes_ += len(fits) - len(single)
     if not bits:

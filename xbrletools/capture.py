@@ -1,6 +1,6 @@
 """The front: `open` gives a Capture, which opens and scans, and hands its stream to the rest of the library."""
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from copy import copy
 from os import PathLike
 from types import TracebackType
@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 from .errors import XbrleError
 from .formats.dialects import Dialect
 from .model import Block, Evidence, Facts, Gap, Problem, Stream
+from .questions import Questions
 from .ram import elsewhere
 from .ram.detect import PAGE_SIZES
 from .ram.named import dialect_named
@@ -19,31 +20,22 @@ from .source.opening import Openable, open_source
 from .source.sources import MappedSource, PipeSource
 from .table.columns import Columns
 from .table.filling import Filling
-from .table.sections import Section, Sections
+from .table.sections import Sections
 from .table.table import RecordTable
+from .text import counted, label
 
 if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
 
-    from .container.devices import Description, Device
-    from .container.fields import Field
-    from .memory.confirm import Trust
-    from .memory.doubt import Doubt
-    from .memory.history import PageHistory
-    from .memory.image import Image, PageSpace
-    from .memory.lapses import Lapses
-    from .memory.replay import View
     from .ram.channels import Spool
     from .table.growing import GrowingTable
-    from .verify.rules import Finding
-    from .verify.verdict import Verdict
 
 INDEXED = 64 << 20  # bytes of a file from which on what its scan found is kept
 _ROOM = 1 << 31  # bytes that a capture which is still being written is taken to have at least
 
 
-class Capture:
+class Capture(Questions):
     """A migration stream, scanned when something first asks for its records.
 
     ``dialect``, ``endian`` ("little" or "big") and ``page_size`` force what is otherwise found by trial. ``salvage``
@@ -52,6 +44,14 @@ class Capture:
     ``beside`` is, those that lie beside the file are taken. It is told which. ``snapshot`` names the internal snapshot
     of a disk image. ``cache``: what the scan of a large file finds may be kept in the user's cache folder.
     ``offset`` is where in the file the stream begins: None searches for it.
+
+    Examples:
+        >>> capture
+        <Capture samples/posted-8m.bin: posted, 3 RAM blocks, 2557 records>
+        >>> capture.records
+        <RecordTable of 2594 rows: 1 mem_size, 237 page, 2092 dup, 228 xbrle, 36 eos>
+        >>> capture.page_size, capture.dialect.name
+        (4096, 'posted')
     """
 
     def __init__(
@@ -82,6 +82,15 @@ class Capture:
         if salvage:
             self.source = self.source.spool()
         self._scanner = self.scan()
+
+    def __repr__(self) -> str:
+        name = label(self.name)
+        if self._stream is None:
+            return f"<Capture {name}, not scanned yet>"
+        dialect = "no dialect shown" if self.dialect is None else self.dialect.name
+        blocks, count = counted(len(self.blocks), "RAM block"), counted(self.records.last_number, "record")
+        damaged = "" if self.damage is None else ", damaged"
+        return f"<Capture {name}: {dialect}, {blocks}, {count}{damaged}>"
 
     def __enter__(self) -> "Capture":
         return self
@@ -332,126 +341,6 @@ class Capture:
     def page_size(self) -> int:
         """The target's page size in bytes."""
         return self.stream.page_size
-
-    # -- devices -------------------------------------------------------------------------------------------------------
-
-    @property
-    def description(self) -> "Description | None":
-        """The VM description after the stream's end, or None where there is none.
-
-        Raises:
-            XbrleError: what stands there is not a description.
-        """
-        from .container.devices import description
-
-        return description(self.stream)
-
-    @property
-    def devices(self) -> "Mapping[int, Device]":
-        """The entry of the VM description that each FULL section has, by the section's index."""
-        from .container.devices import entries
-
-        return entries(self.stream)
-
-    def fields(self, section: Section) -> "Field | None":
-        """What a section that is not RAM or disk holds, field by field, or None where nothing describes it.
-
-        Raises:
-            XbrleError: the VM description is damaged.
-        """
-        from .container.devices import fields
-
-        data = self.data[section.data : section.end].tobytes()
-        return fields(section, data, self.devices.get(section.index))
-
-    # -- memory --------------------------------------------------------------------------------------------------------
-
-    @property
-    def space(self) -> "PageSpace":
-        """Where each block's pages lie among all pages."""
-        from .memory.moments import space_of
-
-        return space_of(self.stream)
-
-    @property
-    def doubts(self) -> "list[Doubt]":
-        """Where on which pages are in doubt at the receiver: what the gaps and refuted records leave unknown."""
-        from .memory.moments import doubts_of
-        from .memory.replay import View
-
-        return doubts_of(self.stream, View.RECEIVER)
-
-    def lapses(self, view: "View | None" = None) -> "Lapses":
-        """Which pages are unknown again, and since when: those discarded and, after salvage, those in doubt."""
-        from .memory.moments import lapses_of
-        from .memory.replay import View
-
-        return lapses_of(self.stream, view or View.RECEIVER)
-
-    @property
-    def discards(self) -> "Lapses":
-        """The pages that a postcopy destination was told to forget, and when."""
-        from .memory.moments import discards_of
-
-        return discards_of(self.stream)
-
-    def memory(self, at: int | None = None, view: "View | None" = None, trust: "Trust | None" = None) -> "Image":
-        """Memory just after record ``at``, by default at the end.
-
-        By default it is what the stream gives. After salvage `Image.recovered` tells which of it stands, and
-        `Image.sum_holds` for which of that a checksum holds. With ``Trust.CHECKSUM`` all else is unknown.
-
-        Raises:
-            XbrleError: there is no such record.
-        """
-        from .memory.confirm import Trust
-        from .memory.moments import memory_of
-        from .memory.replay import View
-
-        return memory_of(self.stream, at, view or View.RECEIVER, trust or Trust.STREAM)
-
-    def confirmed(self, image: "Image", at: int | None = None, view: "View | None" = None) -> "NDArray[np.bool_]":
-        """Which pages of ``image``, which is memory at that moment in that view, have the sum that a delta states.
-
-        (pages,) bool. A byte sum is weak: see `Image.sum_holds`.
-
-        Raises:
-            XbrleError: there is no such record.
-        """
-        from .memory.moments import confirmed_of
-        from .memory.replay import View
-
-        return confirmed_of(self.stream, image, at, view or View.RECEIVER)
-
-    def page(self, block: str | bytes, address: int) -> "PageHistory":
-        """The story of the page that holds ``address`` of ``block``, without replaying the rest.
-
-        Raises:
-            XbrleError: there is no such block, or no such page in it.
-        """
-        from .memory.moments import page_of
-
-        return page_of(self.stream, block, address)
-
-    def verify(self, destination: dict[bytes, int] | None = None) -> "Iterator[Finding]":
-        """What is wrong with this capture, and what is merely odd, in the order of offsets.
-
-        ``destination`` says which blocks, by name and length in bytes, the destination has.
-
-        Raises:
-            XbrleError: this is not a migration stream.
-            OSError: there are very many, and the temporary folder cannot take them.
-        """
-        from .verify.checker import verify
-
-        return verify(self.stream, destination)
-
-    def verdict(self) -> "Verdict":
-        """The conclusion from all findings: what is wrong, why, since when, and who loads it. Raises as `verify`."""
-        from .verify.checker import found_in
-        from .verify.verdict import verdict
-
-        return verdict(found_in(self.stream))
 
 
 def open_capture(

@@ -1,4 +1,6 @@
-"""The one error that a caller sees for bad input."""
+"""The one family of errors that a caller sees for bad input."""
+
+import os
 
 
 class XbrleError(Exception):
@@ -10,3 +12,25 @@ class XbrleError(Exception):
     def __init__(self, message: str, offset: int | None = None) -> None:
         super().__init__(message if offset is None else f"{message} (at offset {offset:#x})")
         self.offset = offset
+
+
+class NoFileError(XbrleError, FileNotFoundError):
+    """A file is not there. This is also a FileNotFoundError, with its ``filename`` and ``errno``."""
+
+    def __init__(self, path: "str | os.PathLike[str]", error: OSError) -> None:
+        super().__init__(f"{os.fspath(path)}: {error.strerror}")
+        self.errno, self.strerror, self.filename = error.errno, error.strerror, os.fspath(path)
+
+    def __str__(self) -> str:
+        return str(self.args[0])
+
+
+class NoRowError(XbrleError, IndexError):
+    """A table does not have this row. This is also an IndexError, which ends a loop over a sequence."""
+
+
+def unopened(path: "str | os.PathLike[str]", error: OSError) -> XbrleError:
+    """The error to raise for a file that cannot be opened or read: a `NoFileError` where it is not there."""
+    if isinstance(error, FileNotFoundError):
+        return NoFileError(path, error)
+    return XbrleError(f"{os.fspath(path)}: {error.strerror}")

@@ -16,7 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..codec.layout import dtype_of
-from ..errors import XbrleError
+from ..errors import XbrleError, unopened
 from ..formats import ram
 from ..formats.dialects import DIALECTS
 from ..memory.moments import space_of
@@ -265,7 +265,7 @@ def read_workload(path: str) -> Workload:
     try:
         loaded = json.loads(Path(path).read_bytes())
     except OSError as error:
-        raise XbrleError(f"{path}: {error.strerror}") from error
+        raise unopened(path, error) from error
     except (ValueError, RecursionError) as error:
         raise XbrleError(f"{path}: is not JSON") from error
     try:

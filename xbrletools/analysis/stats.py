@@ -1,6 +1,6 @@
 """What a capture's records add up to, by kind, block and pass. One scan is enough, so a pipe will do."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from itertools import pairwise
 from operator import itemgetter
@@ -8,6 +8,8 @@ from operator import itemgetter
 import numpy as np
 from numpy.typing import NDArray
 
+from ..filters import Filter
+from ..filters.conditions import Located
 from ..formats import ram
 from ..formats.ram import DELTA_KINDS, PAGE_KINDS, Kind
 from ..model import Facts, Stream
@@ -157,28 +159,34 @@ class Stats:
         return sums.deltas * (self.page_size - self.delta_header) - sums.delta_payload
 
 
-def collect(scan: Scan) -> Stats:
+def collect(scan: Scan, wanted: Filter | None = None, findings: Sequence[Located] = ()) -> Stats:
     """Scan a capture and sum it up, in constant memory.
+
+    Records that ``wanted`` does not hold for are left out. ``findings`` are what its term ``finding:`` looks at.
 
     Raises:
         XbrleError: it is not a migration stream.
     """
-    stats = _summed(windows(scan, scan))
+    stats = _summed(windows(scan, scan), wanted, findings)
     stats.settle(scan.facts)
     return stats
 
 
-def collect_table(stream: Stream) -> Stats:
-    """Sum up all records of a stream, also those of multifd channels."""
-    stats = _summed(slices(stream.records))
+def collect_table(stream: Stream, wanted: Filter | None = None, findings: Sequence[Located] = ()) -> Stats:
+    """Sum up the records of a stream, also those of multifd channels. The other arguments are as for `collect`."""
+    stats = _summed(slices(stream.records), wanted, findings)
     stats.settle(stream.facts)
     return stats
 
 
-def _summed(pieces: Iterable[Window]) -> Stats:
+def _summed(pieces: Iterable[Window], wanted: Filter | None, findings: Sequence[Located]) -> Stats:
     stats = Stats()
     for window in pieces:
-        stats.add(window.columns, window.pass_, window.stage)
+        if wanted is None:
+            stats.add(window.columns, window.pass_, window.stage)
+        else:
+            keep = np.flatnonzero(wanted.mask(window, findings))
+            stats.add(window.columns.take(keep), window.pass_[keep], window.stage[keep])
     return stats
 
 

@@ -14,11 +14,11 @@ import numpy as np
 from ..arrays import Values
 from ..capture import Capture
 from ..errors import XbrleError
-from ..export import physical, raw
+from ..export import extract, physical, raw
 from ..export.disk import write_disk
 from ..export.formats import FORMATS, write_physical
 from ..export.memory import Piece, Unknown, marked_bytes, mask_path, possible_ranges, unknown_ranges, write_mask
-from ..export.sidecar import Sidecar, sidecar_path, source
+from ..export.sidecar import Sidecar, sidecar_path
 from ..memory.confirm import Trust
 from ..memory.image import Image, State
 from ..memory.replay import View
@@ -223,15 +223,7 @@ def _one_block(opened: Capture, image: Image, block: int, output: Output, about:
 def _folder(opened: Capture, image: Image, output: Output, about: Sidecar, hash_unknown: int) -> None:
     """Write every RAM block to a file of its own, and a manifest."""
     with progress("writing", 2 * sum(b.length for b in opened.blocks)) as on:
-        described = {
-            **source(opened.stream),
-            "view": about.view.value,
-            "at": about.record,
-            "page_size": opened.page_size,
-            "trust": about.trust.value,
-        }
-        confirmed = opened.confirmed(image, about.record, about.view)
-        written = raw.write_folder(image, Path(output.path), output.force, on, confirmed, hash_unknown, **described)
+        written = extract.write_folder(opened.stream, image, Path(output.path), about, output.force, on, hash_unknown)
     left_out = [w for w in written if w.sha256 is None]
     if left_out:
         warn(

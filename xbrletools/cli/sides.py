@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from ..container import identify
-from ..errors import XbrleError
+from ..errors import XbrleError, unopened
 from ..formats import magics, qevm
 from ..source.dumps import Dump, Form, form_of, open_dump, open_folder
 from ..source.opening import open_source
@@ -68,7 +68,7 @@ def look(path: str, offset: int | None, snapshot: str | None, raw: bool | None) 
         else:
             once = True
     except OSError as error:
-        raise XbrleError(f"{path}: {error.strerror}") from error
+        raise unopened(path, error) from error
     source: Source = open_source(path, snapshot if once else None, offset)
     if once:
         source = source.spool()

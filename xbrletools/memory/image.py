@@ -16,7 +16,7 @@ from ..errors import XbrleError
 from ..model import SPACE_MAX, Block
 from ..table.columns import PIECE, Columns
 from ..text import address as parse_address
-from ..text import bytes_of, called, shown
+from ..text import bytes_of, called, counted, shown
 
 MAIN = b"pc.ram"  # the PC's RAM, by the name it has had since 2010
 _STRETCH = 1 << 12  # pages that are looked at or passed over together
@@ -114,7 +114,10 @@ class PageSpace:
 
 
 class Image:
-    """Memory at one moment. ``image[name]`` is a block's pages, (n, page_size) uint8."""
+    """Memory at one moment. ``image[name]`` is a block's pages, (n, page_size) uint8.
+
+    ``image.known_in(name)`` says of the same bytes which are known. The last page of a block may reach past its end.
+    """
 
     def __init__(self, space: PageSpace) -> None:
         self.space = space
@@ -126,8 +129,46 @@ class Image:
         #: After salvage, the pages whose byte sum holds, (pages,) bool. None without salvage.
         self.sum_held: NDArray[np.bool_] | None = None
 
+    def __repr__(self) -> str:
+        blocks, pages = len(self.space.blocks), len(self.space)
+        words = "recovered" if self.sum_held is not None else "known"
+        count = f"{self.recovered_count} of {pages} pages of {self.space.page_size} bytes {words}"
+        return f"<Image of {counted(blocks, 'block')}: {count}>"
+
     def __getitem__(self, name: bytes | str) -> NDArray[np.uint8]:
         return self.pages[self.space.slice(self.space.index(name))]
+
+    def known_in(self, name: bytes | str) -> NDArray[np.bool_]:
+        """Which bytes of a block are known, (n, page_size) bool, for the bytes of ``image[name]``. See `known`.
+
+        It is read-only, and takes memory only where a page is known in part.
+
+        Raises:
+            XbrleError: there is no such block.
+        """
+        recovered = self.recovered_in(name)
+        return recovered if self.sum_held is None else np.broadcast_to(np.False_, recovered.shape)
+
+    def recovered_in(self, name: bytes | str) -> NDArray[np.bool_]:
+        """Which bytes of a block are recovered, (n, page_size) bool, for the bytes of ``image[name]``.
+
+        It is read-only, and takes memory only where a page is recovered in part.
+
+        Raises:
+            XbrleError: there is no such block.
+        """
+        pages, size = self.space.slice(self.space.index(name)), self.space.page_size
+        whole = np.equal(self.state[pages], State.RECOVERED)[:, None]
+        in_part = [page for page in self.partly if pages.start <= page < pages.stop]
+        in_part = [page for page in in_part if self.state[page] == State.PARTLY]
+        if not in_part:
+            return np.broadcast_to(whole, (len(whole), size))
+        mask: NDArray[np.bool_] = reserve((len(whole), size), bool)
+        mask[whole[:, 0]] = True
+        for page in in_part:
+            mask[page - pages.start] = self.partly[page]
+        mask.flags.writeable = False
+        return mask
 
     @property
     def recovered(self) -> NDArray[np.bool_]:

@@ -10,7 +10,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from ..errors import XbrleError
+from ..errors import XbrleError, unopened
 from ..model import Block
 from ..source.manifest import MANIFEST, named
 from ..text import shown
@@ -97,7 +97,7 @@ def _size(path: Path) -> int:
     try:
         return path.stat().st_size
     except OSError as error:
-        raise XbrleError(f"{path}: {error.strerror}") from error
+        raise unopened(path, error) from error
 
 
 def _manifest(folder: Path) -> list[Block]:
@@ -110,7 +110,7 @@ def _entries(path: Path) -> list[dict[str, object]]:
         if all(isinstance(e["length"], int) and named(e["name"]) is not None for e in entries):
             return list(entries)
     except OSError as error:
-        raise XbrleError(f"{path}: {error.strerror}") from error
+        raise unopened(path, error) from error
     except (ValueError, TypeError, KeyError, AttributeError, RecursionError):
         pass
     raise XbrleError(f"{path}: not a list of blocks with names and lengths")
@@ -147,4 +147,4 @@ def _mapped(path: Path, length: int) -> mmap.mmap:
         with path.open("rb") as file:
             return mmap.mmap(file.fileno(), length, access=mmap.ACCESS_READ)
     except OSError as error:
-        raise XbrleError(f"{path}: {error.strerror}") from error
+        raise unopened(path, error) from error

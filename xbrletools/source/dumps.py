@@ -14,7 +14,7 @@ import numpy as np
 from construct import ConstError, ConstructError, StreamError
 
 from ..codec.layout import dtype_of
-from ..errors import XbrleError
+from ..errors import XbrleError, unopened
 from ..formats import elf, kdump, lime
 from ..text import shown
 from . import kdump as kdumps
@@ -351,4 +351,4 @@ def _file(path: Path) -> MappedSource:
         with path.open("rb") as file:
             return MappedSource(str(path), mapped(file))
     except OSError as error:
-        raise XbrleError(f"{path}: {error.strerror}") from error
+        raise unopened(path, error) from error

@@ -13,7 +13,7 @@ from typing import BinaryIO
 
 import numpy as np
 
-from ..errors import XbrleError
+from ..errors import XbrleError, unopened
 from .sources import MARGIN, WINDOW, MappedSource, PipeSource, mapped
 
 STILL = 2.0  # seconds without growth after which a file counts as complete
@@ -44,7 +44,7 @@ class GrowingSource(MappedSource):
         except FileNotFoundError:
             return False
         except OSError as error:
-            raise XbrleError(f"{self.name}: {error.strerror}") from error
+            raise unopened(self.name, error) from error
 
     def _look(self, file: BinaryIO) -> bool:
         state = os.fstat(file.fileno())

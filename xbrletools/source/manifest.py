@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from ..errors import XbrleError
+from ..errors import XbrleError, unopened
 
 MANIFEST = "manifest.json"
 BYTES_MAX = 8 << 20  # of a manifest or sidecar that is read: as Python's objects it takes some times as much
@@ -73,7 +73,7 @@ def objects(path: Path) -> dict[str, Any]:
             raise XbrleError(f"{path}: has more than {BYTES_MAX >> 20} MiB and is not read")
         found = json.loads(raw.decode("utf-8"))
     except OSError as error:
-        raise XbrleError(f"{path}: {error.strerror}") from error
+        raise unopened(path, error) from error
     except (ValueError, RecursionError):
         found = None
     if not isinstance(found, dict):

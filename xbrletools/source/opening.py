@@ -13,7 +13,7 @@ from functools import partial
 from pathlib import Path
 from typing import BinaryIO, cast
 
-from ..errors import XbrleError
+from ..errors import XbrleError, unopened
 from ..formats import libvirt, qevm
 from ..formats.libvirt import Format
 from ..outputs import protect
@@ -45,7 +45,7 @@ def _open_path(path: Path, wanted: _Wanted) -> Source:
             raise XbrleError(f"{path}: is a directory, not a capture")
         file = path.open("rb")
     except OSError as error:
-        raise XbrleError(f"{path}: {error.strerror}") from error
+        raise unopened(path, error) from error
     if not stat.S_ISREG(mode):
         return _open_stream(file, str(path), wanted, file)
     with ExitStack() as closing:
@@ -57,7 +57,7 @@ def _open_path(path: Path, wanted: _Wanted) -> Source:
             if packing_of(head) is None and (save is None or save.format in _PLAIN):
                 return _mapped(str(path), mapped(file), head, wanted, save, Origin.of(path, os.fstat(file.fileno())))
         except OSError as error:
-            raise XbrleError(f"{path}: {error.strerror}") from error
+            raise unopened(path, error) from error
         closing.pop_all()
     return _open_stream(file, str(path), wanted, file)
 

@@ -12,45 +12,13 @@ from functools import lru_cache
 import numpy as np
 from numpy.typing import NDArray
 
-from ..formats.ram import Kind
 from .columns import PIECE, Columns, Sweeps
 from .kinds import IS_PAGE
-from .table import Origins, RecordTable
+from .record import Derived, Record, records_of
+from .table import RecordTable
 from .windows import Framing, Window, derived
 
 _CACHED = 8  # pieces whose derived columns are kept
-
-
-@dataclass(frozen=True, slots=True)
-class Record:
-    """One row, with what follows from it.
-
-    ``number`` and ``pass_`` are None for a row that carries no page, ``block`` is None where it belongs to none.
-    ``name`` is that block's. ``payload`` is a file offset, ``length`` its bytes, ``section`` an index.
-    ``channel`` is the id of the channel that it came over, None for the main one, ``packet`` the number of its packet.
-    """
-
-    row: int
-    number: int | None
-    kind: Kind
-    offset: int
-    payload: int
-    length: int
-    block: int | None
-    name: bytes
-    address: int
-    pass_: int | None
-    section: int
-    stage: int
-    flags: int
-    checksum: int
-    channel: int | None = None
-    packet: int | None = None
-
-    @property
-    def end(self) -> int:
-        """The file offset after the record's last byte."""
-        return self.payload + self.length
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,14 +27,6 @@ class _Piece:
     first: int  # its first row
     records: int  # records with a page before it
     sweeps: Sweeps  # as they were before it
-
-
-def _origin(origins: Origins | None, i: int) -> tuple[int | None, int | None]:
-    """The channel that a record came over, and the number of its packet, each None where there is none."""
-    if origins is None or origins.channel[i] < 0:
-        return None, None
-    packet = int(origins.packet[i])
-    return int(origins.channel[i]), packet if packet >= 0 else None
 
 
 class GrowingTable:
@@ -156,27 +116,10 @@ class GrowingTable:
             raise IndexError(row)
         piece = self.piece(row)
         w, i = self.window(piece), row - self._firsts[piece]
-        c = w.columns
-        block = int(c.block[i])
-        carries = bool(w.is_page[i])
-        offset = int(c.offset[i])
-        return Record(
-            row,
-            int(w.number[i]) if carries else None,
-            Kind(int(c.kind[i])),
-            offset,
-            offset + int(c.head[i]),
-            int(c.length[i]),
-            block if carries and block < len(w.names) else None,
-            w.names[block] if carries and block < len(w.names) else b"",
-            int(c.address[i]),
-            int(w.pass_[i]) if carries else None,
-            int(w.section[i]),
-            int(w.stage[i]),
-            int(c.flags[i]),
-            int(c.checksum[i]),
-            *_origin(w.origins, i),
-        )
+        one = slice(i, i + 1)
+        origins = () if w.origins is None else (w.origins.channel[one], w.origins.packet[one])
+        derived = Derived(w.number[one], w.pass_[one], w.section[one], w.stage[one], *origins)
+        return next(records_of(row, w.columns.take(one), derived, w.names))
 
     def row_of(self, number: int) -> int | None:
         """The row of record ``number``, None if there is none."""

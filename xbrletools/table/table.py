@@ -6,16 +6,19 @@ What follows from a column by lookup (record number, section, stage, pass, name)
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from functools import cached_property
+from typing import Any, overload
 
 import numpy as np
 from numpy.typing import NDArray
 
-from ..errors import XbrleError
-from ..formats.ram import PAGE_SIZE
+from ..errors import NoRowError, XbrleError
+from ..formats.ram import PAGE_SIZE, Kind
+from ..text import shown
 from .columns import PIECE, Columns, Sweeps, kind_counts
 from .kinds import IS_PAGE
 from .numbers import Numbers, numbered
-from .sections import Sections
+from .record import Derived, Record, records_of
+from .sections import Sections, Stage
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,6 +35,10 @@ class Origins:
 
 class RecordTable:
     """All records of a capture, with what follows from them by lookup.
+
+    A row is a record of the RAM section, also one that does not carry a page. ``table[i]`` is row i as a `Record`, and
+    iterating gives all. The columns are faster: each is an array with a value for every row. Record N, as commands
+    number the records that carry a page, is ``table[table.row(N)]``.
 
     Records at offsets from ``main_size`` on came over other channels. They are not in the order of their offsets.
     ``origins`` tells which. It is None where there are no other channels.
@@ -55,6 +62,70 @@ class RecordTable:
 
     def __len__(self) -> int:
         return len(self.columns)
+
+    def __repr__(self) -> str:
+        kinds = ", ".join(f"{count} {kind}" for kind, count in self.counts().items()) or "none"
+        return f"<RecordTable of {len(self)} rows: {kinds}>"
+
+    def __iter__(self) -> Iterator[Record]:
+        for start in range(0, len(self), PIECE):
+            yield from self._records(start, min(start + PIECE, len(self)))
+
+    @overload
+    def __getitem__(self, index: int) -> Record: ...
+    @overload
+    def __getitem__(self, index: slice) -> list[Record]: ...
+    def __getitem__(self, index: int | slice) -> Record | list[Record]:
+        """A row, or the rows of a slice. Negative indices count from the end.
+
+        Raises:
+            NoRowError: there is no such row.
+        """
+        if isinstance(index, slice):
+            start, stop, step = index.indices(len(self))
+            return [self[i] for i in range(start, stop, step)] if step != 1 else list(self._records(start, stop))
+        row = index + len(self) if index < 0 else index
+        if not 0 <= row < len(self):
+            raise NoRowError(f"there is no row {index}; this table has {len(self)}")
+        return next(self._records(row, row + 1))
+
+    def _records(self, start: int, stop: int) -> Iterator[Record]:
+        """The rows [start, stop) as values."""
+        rows = slice(start, max(start, stop))
+        columns = self.columns.take(rows)
+        section = self.sections.of(columns.offset) if self.main_size is None else self.section[rows]
+        origins = () if self.origins is None else (self.origins.channel[rows], self.origins.packet[rows])
+        number = self.numbers.of(np.arange(start, rows.stop))
+        derived = Derived(number, self.pass_[rows], section, self.sections.stages(section), *origins)
+        return records_of(start, columns, derived, self.names)
+
+    def to_dict(self) -> dict[str, NDArray[Any]]:
+        """Every column by its name, (n,) each, a value for every row.
+
+        ``record`` is the record's number (uint32, 0 where the row does not carry a page), ``kind``, ``block`` and
+        ``stage`` are text, ``page`` is the address in the block, ``pass`` the sweep from 1 (0 for none). ``offset``
+        and ``payload`` are places in the capture and ``length`` is the payload's size, in bytes. ``section`` is an
+        index. ``flags`` and ``checksum`` are as the record has them.
+        """
+        c = self.columns
+        kinds = np.array([kind.name.lower() for kind in Kind])
+        blocks = np.array([*map(shown, self.names), ""])
+        stages = np.array(["", *(stage.name.lower() for stage in Stage)])
+        block = np.where(self.is_page, np.minimum(c.block, len(self.names)), len(self.names))
+        return {
+            "record": self.number,
+            "kind": kinds[c.kind],
+            "block": blocks[block],
+            "page": c.address,
+            "pass": self.pass_,
+            "stage": stages[self.stage],
+            "section": self.section,
+            "offset": c.offset,
+            "payload": self.payload,
+            "length": c.length,
+            "flags": c.flags,
+            "checksum": c.checksum,
+        }
 
     @cached_property
     def is_page(self) -> NDArray[np.bool_]:

@@ -18,7 +18,7 @@ from textual.screen import Screen
 from ..capture import Capture
 from ..errors import XbrleError
 from ..memory.moments import memory_of
-from ..table.growing import Record
+from ..table.record import Record
 from . import preferences, reader
 from .comparison import choose_side
 from .goto import HINT, goto

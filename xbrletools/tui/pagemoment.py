@@ -14,7 +14,7 @@ from ..memory.moments import page_of, space_of
 from ..memory.replay import View
 from ..model import Stream
 from ..table.claims import stated_sum
-from ..table.growing import Record
+from ..table.record import Record
 from .session import PagePlace, Session
 
 _VERSIONS_SEARCHED = 20_000

@@ -7,7 +7,7 @@ import numpy as np
 
 from ..memory.replay import View
 from ..memory.values import values
-from ..table.growing import Record
+from ..table.record import Record
 from ..text import shown
 from .pagemoment import PageMoment
 from .session import Session

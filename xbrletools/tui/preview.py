@@ -10,8 +10,8 @@ from ..formats.ram import Kind
 from ..memory.history import Content, PageHistory
 from ..memory.moments import page_of, space_of
 from ..memory.replay import View
-from ..table.growing import Record
 from ..table.kinds import IS_DELTA
+from ..table.record import Record
 from ..text import shown
 from ..verify.rules import Finding, Severity
 from .pagemoment import PageMoment

@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 import numpy as np
 from numpy.typing import NDArray
 
-from ..table.growing import Record
+from ..table.record import Record
 from ..verify.rules import CHECKSUM_MISMATCH, Finding, Severity
 from .words import SEVERITY_RANK
 

@@ -19,8 +19,9 @@ from ..model import Facts, Stream
 from ..sender.fingerprint import Fingerprint
 from ..source.sources import MappedSource
 from ..table.claims import stated_sum
-from ..table.growing import GrowingTable, Record
+from ..table.growing import GrowingTable
 from ..table.kinds import IS_PAGE
+from ..table.record import Record
 from ..verify.rules import Finding
 from ..verify.verdict import Verdict
 from . import bookmarks

@@ -17,7 +17,7 @@ from ..formats import core
 from ..formats.qevm import SectionType
 from ..model import Facts, Stream
 from ..physical import reading
-from ..table.growing import Record
+from ..table.record import Record
 from ..table.sections import Boundary, Section
 from ..text import shown
 from .fieldrows import FieldPath, leaf_count, name_of, walk

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from ..errors import XbrleError
+from ..errors import XbrleError, unopened
 
 FORMAT = "xbrletools-vectors"
 VERSION = 1
@@ -158,7 +158,7 @@ def _load(path: Path, digest: Any = None) -> dict[str, Any]:
             raise XbrleError(f"{path}: its SHA-256 is not the one in {INDEX}")
         loaded = json.loads(raw)
     except OSError as error:
-        raise XbrleError(f"{path}: {error.strerror}") from error
+        raise unopened(path, error) from error
     except (ValueError, RecursionError) as error:
         raise XbrleError(f"{path}: not JSON") from error
     if not isinstance(loaded, dict) or loaded.get("format") != FORMAT:

@@ -10,6 +10,8 @@ from dataclasses import dataclass, field
 from enum import Enum, StrEnum
 from typing import Any
 
+from ..text import label
+
 
 class Severity(Enum):
     """How much a finding matters: an error loses or falsifies memory, or keeps a receiver from loading."""
@@ -57,6 +59,11 @@ class Finding:
     block: bytes | None = None
     page: int | None = None
     evidence: dict[str, Any] = field(default_factory=dict)
+
+    def __repr__(self) -> str:
+        places = [] if self.offset is None else [f" at offset {self.offset:#x}"]
+        places += [] if self.record is None else [f" record {self.record}"]
+        return f"<Finding {self.rule} ({self.severity.value}){','.join(places)}: {label(self.message)}>"
 
 
 @dataclass(frozen=True, slots=True, eq=False)

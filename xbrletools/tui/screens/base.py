@@ -12,7 +12,7 @@ from textual.worker import ResultType, Worker, WorkType, get_current_worker
 
 from ...capture import Capture
 from ...errors import XbrleError
-from ...table.growing import Record
+from ...table.record import Record
 from ..palette import Palette
 from ..session import PagePlace, Session
 from ..themes import palette_of

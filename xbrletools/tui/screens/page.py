@@ -12,7 +12,7 @@ from textual.widgets import Input
 from ...errors import XbrleError
 from ...memory.history import Content
 from ...memory.replay import View
-from ...table.growing import Record
+from ...table.record import Record
 from ...text import pattern
 from ..comparison import contents, side_words, sides_of
 from ..pagemoment import PageMoment, chosen_moment, places_of

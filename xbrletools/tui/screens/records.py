@@ -13,7 +13,7 @@ from textual.worker import get_current_worker
 
 from ...errors import XbrleError
 from ...filters import FIELDS, Filter, FilterError, completions, parse
-from ...table.growing import Record
+from ...table.record import Record
 from ...verify.rules import RULES
 from ..preview import Look, preview
 from ..selection import Selection

@@ -5,7 +5,7 @@ from dataclasses import dataclass, replace
 
 from textual.message import Message
 
-from ...table.growing import Record
+from ...table.record import Record
 from ...text import shown
 from ..selection import Selection
 from ..session import Session

@@ -3,7 +3,7 @@
 Facts: README.md, "Compressions".
 """
 
-from construct import Const, Int8ub, Int16ub, Int32ul, Struct
+from construct import Bytes, Const, Int8ub, Int16ub, Int32ul, PrefixedArray, Struct, VarInt
 
 from . import Grammar
 
@@ -30,3 +30,12 @@ StoredChunk: Grammar = Struct("size" / Int16ub)
 
 #: A packed chunk: what follows the control byte.
 PackedChunk: Grammar = Struct("size" / Int16ub, "packed" / Int16ub)
+
+#: What a stream ends with. The index before it has 4 * (backward + 1) bytes.
+StreamFooter: Grammar = Struct("crc" / Int32ul, "backward" / Int32ul, "flags" / Bytes(2), "magic" / Const(b"YZ"))
+
+#: The index: of each block the bytes that it takes, and those of its content.
+Index: Grammar = Struct(
+    "indicator" / Const(INDEX, Int8ub),
+    "blocks" / PrefixedArray(VarInt, Struct("packed" / VarInt, "content" / VarInt)),
+)

@@ -17,6 +17,7 @@ from ..memory.lapses import lapses as as_lapses
 from ..memory.moments import lapses_of, space_of
 from ..memory.replay import View, replay
 from ..model import Stream
+from ..progress import tell
 
 PIECE = 1 << 20  # bytes that are compared together
 PARTS = 64  # equal parts of a page whose changes are counted apart
@@ -180,6 +181,7 @@ def _given_in_either(first: Image, second: Image, name: bytes, length: int) -> I
     starts = np.flatnonzero(since % max(1, PIECE // size) == 0)
     ends = np.append(starts[1:], len(places))[: len(starts)] - 1
     for start, end in zip(places[starts].tolist(), places[ends].tolist(), strict=True):
+        tell("comparing", start * size, length)
         yield start * size, min((end + 1) * size, length)
 
 

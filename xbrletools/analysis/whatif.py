@@ -21,6 +21,7 @@ from ..formats.dialects import DIALECTS, Dialect, Encoding
 from ..formats.ram import Kind
 from ..memory.moments import space_of
 from ..model import Stream
+from ..progress import along
 from ..sender.addresses import PageAddresses, addresses_in_stream
 from ..sender.cache import buckets_of, reach
 from ..sender.copies import Copies
@@ -208,7 +209,10 @@ def what_if(stream: Stream, caches: Iterable[int] = CACHES, bases: Mapping[bytes
     for candidate, made in zip(candidates, choices, strict=True):
         if made:
             joined = _Choices.joined(made)
-            costs += [candidate.cost(joined, table, where, cache_bytes) for cache_bytes in sizes]
+            costs += [
+                candidate.cost(joined, table, where, cache_bytes)
+                for cache_bytes in along("trying sizes of the cache", sizes, "sizes")
+            ]
     for name, parts in packed.items():
         payload = np.concatenate(parts)
         smaller = ~table.dups & (payload < size)

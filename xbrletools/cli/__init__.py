@@ -8,8 +8,8 @@ import io
 import os
 import platform
 import sys
-from collections.abc import Sequence
-from contextlib import suppress
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager, suppress
 from typing import Any
 
 import click
@@ -61,6 +61,10 @@ COMMANDS = {
 
 #: Those whose exit status is a verdict. They keep it when the program that reads their output ends early.
 VERDICTS = frozenset(("info", "verify", "stats", "diff", "salvage", "check", "why", "converge", "sender", "vectors"))
+
+
+#: Those that draw themselves, or that show how far they are in their own way.
+WITHOUT_PROGRESS = frozenset(("tui", "serve", "capture", "help", "completion"))
 
 
 class _ReaderGone(Exception):  # noqa: N818 - this is not an error
@@ -165,7 +169,18 @@ def cli(context: click.Context, debug: bool) -> None:
     """
     del debug  # `main` looks for it itself: a wrong command line never comes here
     choose_colors("auto")
+    if context.invoked_subcommand not in WITHOUT_PROGRESS:
+        context.with_resource(_telling())
     outlive_reader(context.invoked_subcommand in VERDICTS)
+
+
+@contextmanager
+def _telling() -> Iterator[None]:
+    """Show how far long work is. What that takes is imported when a command is, not for `xbrle --help`."""
+    from .shown import telling
+
+    with telling():
+        yield
 
 
 _SHRUNK = b"xbrle: a file that was being read has shrunk or its disk fails. Copy the file, then run xbrle on the copy\n"

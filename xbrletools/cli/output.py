@@ -1,11 +1,11 @@
 """What the commands share for talking to people: tables, progress, and problems of a capture."""
 
 import io
-import sys
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
+from ..progress import tell
 from . import EXIT_FINDINGS, warn
 from .writer import is_coloured, is_terminal, say, width_of_errors, write
 
@@ -124,29 +124,13 @@ def recovery(recovered: int, length: int, held: int, only_held: bool) -> str:
 
 
 @contextmanager
-def progress(what: str, total: int) -> Iterator[Callable[[int], None] | None]:
-    """A progress bar on standard error for work that takes over a second.
-
-    Gives the function that advances it, or None if standard error is not a terminal.
-    """
-    if sys.stderr is None or not sys.stderr.isatty():
-        yield None
-        return
-    import time
-
-    from rich.console import Console
-    from rich.progress import Progress
-
-    begun = time.monotonic()
-    bar = Progress(console=Console(stderr=True), transient=True)
-    task: Any = bar.add_task(what, total=total)
+def progress(what: str, total: int) -> Iterator[Callable[[int], None]]:
+    """Gives a function that says how many bytes more are done of work that takes ``total``."""
+    done = 0
 
     def on(count: int) -> None:
-        if not bar.live.is_started and time.monotonic() - begun > 1:
-            bar.start()
-        bar.update(task, advance=count)
+        nonlocal done
+        done += count
+        tell(what, done, total)
 
-    try:
-        yield on
-    finally:
-        bar.stop()
+    yield on

@@ -9,6 +9,7 @@ from typing import Any, BinaryIO, cast
 import click
 
 from ..outputs import MEMORY, Target, protecting, refuse, replacing
+from ..progress import tell
 from ..text import shown, size
 from .options import inputs
 from .writer import RawOutput, say_object
@@ -63,6 +64,7 @@ class Output:
             at = 0
             for piece in pieces:
                 at += len(piece)
+                tell("writing", at)
                 if len(piece) >= _HOLE and not any(piece[:64]) and bytes(piece).count(0) == len(piece):
                     file.seek(at)
                 else:

@@ -23,6 +23,7 @@ _NEXT = "  "  # what a line that goes on begins with
 _HARMLESS = re.compile("([\n\t])")
 _outlives = False  # see `outlive_reader`
 _colors = "auto"  # see `choose_colors`
+_progress = False  # whether a line of `progress_line` stands there
 
 
 def outlive_reader(wanted: bool) -> None:
@@ -190,6 +191,26 @@ def status_line(text: str) -> None:
     _tell(f"\r\x1b[K{label(text)}")
 
 
+def progress_line(text: str) -> None:
+    """Show how far long work is, on a terminal's standard error, until anything else is printed."""
+    global _progress
+    width = width_of_errors() or _PAGE
+    _progress = True
+    with suppress(OSError, AttributeError):
+        sys.stderr.write(f"\r\x1b[K{label(text)[: width - 1]}")
+        sys.stderr.flush()
+
+
+def clear_progress() -> None:
+    """Take away the line that `progress_line` wrote."""
+    global _progress
+    if _progress:
+        _progress = False
+        with suppress(OSError, AttributeError):
+            sys.stderr.write("\r\x1b[K")
+            sys.stderr.flush()
+
+
 def end_status_line() -> None:
     """Leave the line that `status_line` wrote."""
     _tell("\n")
@@ -220,6 +241,8 @@ def _writing(text: bool = True) -> Iterator[TextIO]:
     """Standard output, for ``text`` or for raw bytes. Where it cannot be written, the error says so."""
     if sys.stdout is None:
         raise XbrleError("standard output is closed, and there is something to write to it")
+    if _progress and is_terminal():
+        clear_progress()
     try:
         yield sys.stdout
     except BrokenPipeError:
@@ -247,6 +270,7 @@ def _wrapped(line: str) -> str:
 
 def _tell(text: str) -> None:
     """Print to standard error, if anyone listens: that nobody does is not a reason to end."""
+    clear_progress()
     with suppress(OSError, AttributeError):  # AttributeError: it is closed
         sys.stderr.write(text)
         sys.stderr.flush()

@@ -18,6 +18,7 @@ from ..memory.moments import confirmed_of, lapses_of, memory_of, space_of
 from ..memory.replay import View
 from ..model import Stream
 from ..outputs import MEMORY, Target, protecting, replacing
+from ..progress import along
 from ..table.columns import Columns
 from ..table.sections import STAGE_OF, Owner
 
@@ -85,7 +86,7 @@ def _write(stream: Stream, columns: Columns, rows: NDArray[np.int64], file: Bina
     block = -1
     stage = SectionType.START
     of_section = stream.records.section[rows]
-    for index in np.unique(of_section).tolist():
+    for index in along("writing", np.unique(of_section).tolist(), "sections"):
         section = stream.sections[index]
         kind = section.type if section.type in STAGE_OF else SectionType.PART
         if (stage, kind) != (SectionType.START, SectionType.START) and stage is not SectionType.END:

@@ -17,6 +17,7 @@ from ..codec import compressed, native
 from ..codec.verdict import Verdict
 from ..formats.dialects import Dialect, Encoding
 from ..formats.ram import Kind
+from ..progress import along
 from ..table.columns import Columns
 from ..table.kinds import IS_DELTA, IS_FULL
 from ..table.payloads import Payloads
@@ -138,7 +139,7 @@ def _needed(space: PageSpace, records: Payloads, view: View, lapses: Lapses) -> 
         return pages, places
 
     pages, places = np.empty(0, np.int64), np.empty(0, np.int64)
-    for chunk in chunks:
+    for chunk in along("looking for the records that count", chunks):
         pages, places = carried(chunk)
         counts = _is_whole(columns, places, space.page_size)
         if forgets:
@@ -146,7 +147,7 @@ def _needed(space: PageSpace, records: Payloads, view: View, lapses: Lapses) -> 
             counts &= ~dup
             last[pages], ends_in_dup[pages] = places + 1, dup
         whole[pages[counts]] = places[counts] + 1
-    for chunk in chunks:
+    for chunk in along("replaying", chunks):
         if len(chunks) > 1:
             pages, places = carried(chunk)
         keep = places + 1 >= whole[pages]

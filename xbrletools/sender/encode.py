@@ -15,6 +15,7 @@ from ..arrays import reserve
 from ..codec import uniform
 from ..formats import ram
 from ..formats.qevm import SectionType
+from ..progress import along
 from ..table.sections import Stage
 from .addresses import PageAddresses
 from .framing import Piece
@@ -176,7 +177,7 @@ def encode(
     yield memory_size(form.version, addresses.blocks, addresses.offsets, form.page_size)
     step = max(1, BATCH_BYTES // form.page_size)
     dirty: NDArray[np.bool_] = np.broadcast_to(np.True_, len(snapshots[0]))
-    for now, snapshot in enumerate(snapshots):
+    for now, snapshot in enumerate(along("encoding", snapshots, "snapshots")):
         bases.now = now
         if now:
             dirty = snapshot.differs(snapshots[now - 1])

@@ -16,6 +16,7 @@ from ..formats.dialects import Checksum, Dialect, Encoding
 from ..formats.xbrle import HeaderFlag
 from ..memory.moments import space_of
 from ..model import Stream
+from ..progress import along
 from ..table.kinds import IS_DELTA
 from ..table.sections import Stage
 from .addresses import PageAddresses, addresses_in_stream
@@ -172,7 +173,10 @@ def _xbzrle(stream: Stream, dialect: Dialect, addresses: PageAddresses, cache_by
     """The fingerprint of QEMU since 2012, whose caches have a power of two of pages: which of them predicts most."""
     run = _run_model(stream, rules_of(dialect, Policy.XBZRLE, None, stream.page_size), addresses)
     bits, size = reach(addresses.ram_pages).bit_length(), stream.page_size
-    sizes = sorted((run.with_cache((1 << k) - 1, size) for k in range(bits + 1)), key=lambda s: -s.predicted)
+    sizes = sorted(
+        (run.with_cache((1 << k) - 1, size) for k in along("trying sizes of the cache", range(bits + 1), "sizes")),
+        key=lambda s: -s.predicted,
+    )
     equals = [s.cache_bytes for s in sizes if s.predicted == sizes[0].predicted]
     beyond = equals[-1] == size << bits  # every greater cache is as good
     usual = XBZRLE_BYTES in equals or (beyond and equals[-1] < XBZRLE_BYTES)

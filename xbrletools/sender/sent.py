@@ -17,6 +17,7 @@ from ..memory.image import Image, PageSpace, State
 from ..memory.moments import discards_of, space_of
 from ..memory.replay import apply, forgets_dups, ranks
 from ..model import Stream
+from ..progress import tell
 from ..table.columns import PIECE, Columns
 from ..table.sections import Stage
 
@@ -62,6 +63,7 @@ def sent_pages(stream: Stream) -> Iterator[SentPages]:
         sweep[np.searchsorted(page_rows, since) :] = 0
     step = max(1, BATCH_BYTES // stream.page_size)
     for start in range(0, len(page_rows), step):
+        tell("going through what was sent", start, len(page_rows), "records")
         rows = page_rows[start : start + step]
         pages = page_of[start : start + step]
         contents, is_dup, known = _contents(stream, image, rows, pages)

@@ -4,9 +4,13 @@ A decoder gives all that it can before damage, and nothing of a unit whose sum i
 block of bzip2 and lzop, a chunk of xz, a block of zstd, and a bit of gzip.
 """
 
+import os
+import stat
 import zlib
 from collections.abc import Callable, Iterator
 from typing import Any, cast
+
+from construct import ConstructError
 
 from ..formats import bzip2, lzop, xz, zstd
 from .ahead import CONTENT, PIECE, Ahead
@@ -153,6 +157,7 @@ _DECODERS: dict[str, Callable[[Ahead], Iterator[bytes]]] = {
 }
 
 _MAGICS = {xz.MAGIC: "xz", _GZIP: "gzip", bzip2.MAGIC: "bzip2", zstd.MAGIC: "zstd", lzop.MAGIC: "lzop"}
+_INDEX_MAX = 1 << 16  # bytes of an index of xz that are read: 10,000 blocks
 MAGIC_MAX = max(map(len, _MAGICS))
 
 _ERRORS = (EOFError, OSError, ValueError, zlib.error)
@@ -162,6 +167,25 @@ _OWN_ERRORS = frozenset(("LZMAError", "ZstdError"))  # of what the user unpacks
 def packing_of(head: bytes) -> str | None:
     """The compression of a file that begins with ``head``, or None for a file that is not compressed."""
     return next((name for magic, name in _MAGICS.items() if head.startswith(magic)), None)
+
+
+def content_size(descriptor: int) -> int | None:
+    """How many bytes a packed file says that it unpacks to, or None where that takes unpacking it.
+
+    Only xz states it. A file of several streams has at least so many. The claim is for a warning, and sizes nothing.
+    """
+    try:
+        state = os.fstat(descriptor)
+        if not stat.S_ISREG(state.st_mode) or packing_of(os.pread(descriptor, MAGIC_MAX, 0)) != "xz":
+            return None
+        end = state.st_size - xz.StreamFooter.sizeof()
+        footer = xz.StreamFooter.parse(os.pread(descriptor, xz.StreamFooter.sizeof(), end))
+        size = xz.ALIGNMENT * (footer.backward + 1)
+        if not size <= min(end, _INDEX_MAX):
+            return None
+        return sum(int(block.content) for block in xz.Index.parse(os.pread(descriptor, size, end - size)).blocks)
+    except (OSError, ValueError, OverflowError, AttributeError, ConstructError):
+        return None
 
 
 def is_read(packing: str) -> bool:

@@ -21,13 +21,15 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..errors import XbrleError
+from ..progress import note, tell
 from .ahead import Ahead
-from .packing import is_damage
+from .packing import content_size, is_damage
 from .wrappers import Wrapping
 
 MARGIN = (1 << 17) + (1 << 12)  # bytes that a scan looks ahead: the zlib stream of a 64 KiB page may have twice that
 WINDOW = 32 << 20  # bytes of a mapped file that a scan looks at before it drops them
 PIPE_WINDOW = 1 << 20  # bytes of a pipe that are held in memory
+_TAKES_ROOM = "needs more room there. To put it elsewhere, set TMPDIR to a folder with more room"
 SHRUNK = "the file has shrunk while it was read."
 
 
@@ -135,6 +137,7 @@ class MappedSource:
     def window(self, offset: int, least: int) -> tuple[memoryview, bool]:
         """The bytes from ``offset``, at least ``least`` of them unless the capture ends, and whether it does."""
         self.check()
+        tell("reading", offset, self.size)
         end = min(self.size, offset + max(least, WINDOW))
         self._drop(offset)
         return self.view[offset:end], end == self.size
@@ -204,6 +207,7 @@ class PipeSource:
         while self._base < offset and self._pull():  # the scan skipped these bytes
             self._pass(offset)
         self._base = offset
+        tell("reading", offset, self.size)
         while len(self._held) < max(least, PIPE_WINDOW) and self._pull():
             pass
         return memoryview(self._held), self.size is not None  # not written to from now on, so not a copy
@@ -249,24 +253,50 @@ class PipeSource:
             yield piece
         self.close()
 
+    def _say_whether_it_fits(self, folder: str, content: int | None) -> None:
+        """Say before the work that a packed file may not fit where it is unpacked to."""
+        if content is None or not hasattr(os, "statvfs"):
+            return
+        state = os.statvfs(folder)
+        free = state.f_bavail * state.f_frsize
+        if content > free:
+            note(
+                f"{self.name} unpacks to {content:,} bytes, and {folder} has {free:,} bytes free. It may fit all the "
+                "same, since zeros take no room. To unpack it elsewhere, set TMPDIR to another folder"
+            )
+
     def wait(self) -> None:
         """Wait until more comes, or the end. A read would hold a lock meanwhile, and the program could not exit."""
         with suppress(OSError, ValueError, AttributeError):
             select.select([self._raw.fileno()], [], [])
 
     def spool(self) -> MappedSource:
-        """The whole capture as a mapped source, over an unnamed temporary file. This takes disk, not memory."""
+        """The whole capture as a mapped source, over an unnamed temporary file. This takes disk, not memory.
+
+        The file is in the folder that TMPDIR names, by default /tmp.
+
+        Raises:
+            XbrleError: it does not fit there.
+        """
         import tempfile
 
+        folder = tempfile.gettempdir()
+        what = f"{'reading' if self.wrapper is None else 'unpacking'} {os.path.basename(self.name)} into {folder}"  # noqa: PTH119
+        content = None if self._file is None or self._file.closed else content_size(self._file.fileno())
+        self._say_whether_it_fits(folder, content)
         with tempfile.TemporaryFile() as file:
             file.seek(self.first)  # what was read before is a hole
-            for piece in self.pieces():
-                if piece.count(0) < len(piece):
-                    file.write(piece)
-                else:  # a hole: much packed into little takes no disk
-                    file.seek(len(piece), os.SEEK_CUR)
-            file.truncate()
-            file.flush()
+            try:
+                for piece in self.pieces():
+                    if piece.count(0) < len(piece):
+                        file.write(piece)
+                    else:  # a hole: much packed into little takes no disk
+                        file.seek(len(piece), os.SEEK_CUR)
+                    tell(what, file.tell(), content)
+                file.truncate()
+                file.flush()
+            except OSError as error:
+                raise XbrleError(f"{folder}: {error.strerror}: {self.name} {_TAKES_ROOM}") from error
             spooled = MappedSource(self.name, mapped(file), self.wrapper, self.start, self.wrapping)
         spooled.damage = self.damage
         return spooled

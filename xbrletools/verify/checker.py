@@ -17,6 +17,7 @@ from ..formats.ram import Flag, Kind
 from ..formats.xbrle import HeaderFlag
 from ..memory.moments import space_of
 from ..model import Stream, once
+from ..progress import tell
 from ..ram.elsewhere import LEFT_OUT
 from ..table.columns import NO_BLOCK, PIECE, Columns
 from ..table.kinds import IS_DELTA, IS_PAGE
@@ -194,6 +195,7 @@ def _record_marks(stream: Stream) -> Iterator[Mark]:
     table = stream.records
     marks, nameless, first = Marks(), 0, np.empty(0, np.int64)
     for start in range(0, len(table), PIECE):
+        tell("checking", start, len(table), "records")
         stretch = _Stretch(stream, start, table.columns.take(slice(start, start + PIECE)))
         for mark in _framing_marks(stretch):
             marks.add(mark)

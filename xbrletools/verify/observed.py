@@ -20,6 +20,7 @@ from ..memory.lapses import joined
 from ..memory.moments import discards_of, doubts_of, space_of
 from ..memory.replay import CHUNK, Layer, View, apply, forgets_dups
 from ..model import Stream
+from ..progress import tell
 from ..table.claims import field_of, stated
 from ..table.columns import PIECE
 from ..table.kinds import IS_DELTA, IS_PAGE
@@ -87,6 +88,7 @@ class Replay:
             forgotten.forget(self.image)
             for _, _, first, stop in discards.take(discards.since == start):
                 self.last_full.between(first, stop)[:] = 0
+            tell("replaying", start, len(columns), "records")
             chunk = columns.take(slice(start, end))
             self._chunk_rows = np.arange(start, end)
             if wanted is not None:

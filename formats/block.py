@@ -4,11 +4,11 @@ Facts: README.md, "The block section". A record is a be64 word, (sector << 9) | 
 """
 
 from enum import IntFlag
-from typing import Any
 
-from construct import Bytes, If, Int64ub, Struct
+from construct import Bytes, If, Int64ub, Struct, this
 
 from . import Grammar
+from .declared import is_set
 from .qevm import IdStr
 
 IDSTR = b"block"
@@ -26,18 +26,10 @@ class Flag(IntFlag):
     ZERO_BLOCK = 0x08  # with DEVICE_BLOCK: no data follows
 
 
-def _has_name(context: Any) -> bool:
-    return bool(context.word & Flag.DEVICE_BLOCK)
-
-
-def _has_data(context: Any) -> bool:
-    return bool(context.word & Flag.DEVICE_BLOCK) and not context.word & Flag.ZERO_BLOCK
-
-
 Word: Grammar = Int64ub
 
 Record: Grammar = Struct(
     "word" / Word,
-    "name" / If(_has_name, IdStr),
-    "data" / If(_has_data, Bytes(CHUNK)),
+    "name" / If(is_set(this.word, Flag.DEVICE_BLOCK), IdStr),
+    "data" / If((this.word & int(Flag.DEVICE_BLOCK | Flag.ZERO_BLOCK)) == int(Flag.DEVICE_BLOCK), Bytes(CHUNK)),
 )

@@ -5,11 +5,11 @@ and the attributes' records with data were not [Q].
 """
 
 from enum import IntFlag
-from typing import Any
 
-from construct import Array, Byte, Bytes, If, Int16ub, Int32ub, Int64ub, RepeatUntil, Struct, this
+from construct import Array, Byte, Bytes, If, Int16ub, Int32ub, Int64ub, RepeatUntil, Struct, obj_, this
 
 from . import Grammar, block
+from .declared import is_set
 from .qevm import IdStr
 
 
@@ -25,22 +25,21 @@ class BitmapFlag(IntFlag):
     BITS = 0x40
 
 
-def _has(flag: int) -> Any:
-    return lambda c: bool(c.flags & flag)
-
+#: Data follows unless the flag says that it is zeros.
+_HAS_DATA = (this.flags & int(BitmapFlag.BITS | BitmapFlag.ZEROES)) == int(BitmapFlag.BITS)
 
 BitmapRecord: Grammar = Struct(
     "flags" / Byte,
-    "node" / If(_has(BitmapFlag.NODE_NAME), IdStr),
-    "bitmap" / If(_has(BitmapFlag.BITMAP_NAME), IdStr),
-    "granularity" / If(_has(BitmapFlag.START), Int32ub),
-    "start_flags" / If(_has(BitmapFlag.START), Byte),
-    "first_sector" / If(_has(BitmapFlag.BITS), Int64ub),
-    "sectors" / If(_has(BitmapFlag.BITS), Int32ub),
-    "size" / If(lambda c: c.flags & BitmapFlag.BITS and not c.flags & BitmapFlag.ZEROES, Int64ub),
-    "bits" / If(lambda c: c.size is not None, Bytes(this.size)),
+    "node" / If(is_set(this.flags, BitmapFlag.NODE_NAME), IdStr),
+    "bitmap" / If(is_set(this.flags, BitmapFlag.BITMAP_NAME), IdStr),
+    "granularity" / If(is_set(this.flags, BitmapFlag.START), Int32ub),
+    "start_flags" / If(is_set(this.flags, BitmapFlag.START), Byte),
+    "first_sector" / If(is_set(this.flags, BitmapFlag.BITS), Int64ub),
+    "sectors" / If(is_set(this.flags, BitmapFlag.BITS), Int32ub),
+    "size" / If(_HAS_DATA, Int64ub),
+    "bits" / If(_HAS_DATA, Bytes(this.size)),
 )
-DirtyBitmap: Grammar = RepeatUntil(lambda r, _seen, _c: bool(r.flags & BitmapFlag.EOS), BitmapRecord)
+DirtyBitmap: Grammar = RepeatUntil(is_set(obj_.flags, BitmapFlag.EOS), BitmapRecord)
 
 
 class AttributeFlag(IntFlag):
@@ -54,10 +53,10 @@ class AttributeFlag(IntFlag):
 
 AttributeRecord: Grammar = Struct(
     "word" / Int64ub,
-    "count" / If(lambda c: bool(c.word & AttributeFlag.MORE), Int64ub),
-    "attributes" / If(lambda c: c.count is not None, Bytes(this.count)),
+    "count" / If(is_set(this.word, AttributeFlag.MORE), Int64ub),
+    "attributes" / If(is_set(this.word, AttributeFlag.MORE), Bytes(this.count)),
 )
-StorageAttributes: Grammar = RepeatUntil(lambda r, _seen, _c: bool(r.word & AttributeFlag.EOS), AttributeRecord)
+StorageAttributes: Grammar = RepeatUntil(is_set(obj_.word, AttributeFlag.EOS), AttributeRecord)
 
 HTAB_ABSENT = 0xFFFFFFFF
 HPTE_SIZE = 16  # bytes of a hash page table entry
@@ -71,12 +70,11 @@ HtabChunk: Grammar = Struct(
 #: The first section states the table's size as a power of two. Later ones have 0, then chunks up to an empty one.
 Htab: Grammar = Struct(
     "shift" / Int32ub,
-    "chunks"
-    / If(this.shift == 0, RepeatUntil(lambda c, _seen, _ctx: not (c.index or c.valid or c.invalid), HtabChunk)),
+    "chunks" / If(this.shift == 0, RepeatUntil((obj_.index | obj_.valid | obj_.invalid) == 0, HtabChunk)),
 )
 
 #: Disk data, up to the EOS.
-Disk: Grammar = RepeatUntil(lambda r, _seen, _c: bool(r.word & block.Flag.EOS), block.Record)
+Disk: Grammar = RepeatUntil(is_set(obj_.word, block.Flag.EOS), block.Record)
 
 #: The data of an iterable section, by its idstr.
 SECTIONS: dict[bytes, Grammar] = {

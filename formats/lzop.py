@@ -4,11 +4,11 @@ Facts: README.md, "lzop", from files that lzop wrote [C]. All integers are big-e
 """
 
 from enum import IntFlag
-from typing import Any
 
 from construct import Byte, Bytes, Const, If, Int16ub, Int32ub, Struct, this
 
 from . import Grammar
+from .declared import is_set
 from .qevm import IdStr
 
 MAGIC = b"\x89LZO\0\r\n\x1a\n"
@@ -27,12 +27,8 @@ class Flag(IntFlag):
     FILTER = 0x800
 
 
-def _newer(context: Any) -> bool:
-    return bool(context.version >= LEVELS_SINCE)
-
-
-def _has_extra(context: Any) -> bool:
-    return bool(context.flags & Flag.EXTRA)
+_newer = this.version >= LEVELS_SINCE
+_has_extra = is_set(this.flags, Flag.EXTRA)
 
 
 #: A block's size, its packed size, and each of its sums.
@@ -47,7 +43,7 @@ Header: Grammar = Struct(
     "method" / Byte,
     "level" / If(_newer, Byte),
     "flags" / Int32ub,
-    "filter" / If(lambda c: bool(c.flags & Flag.FILTER), Int32ub),
+    "filter" / If(is_set(this.flags, Flag.FILTER), Int32ub),
     "mode" / Int32ub,
     "mtime_low" / Int32ub,
     "mtime_high" / If(_newer, Int32ub),

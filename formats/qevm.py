@@ -5,12 +5,14 @@ Names are bytes. Who shows a name decides how it reads as text.
 """
 
 from enum import IntEnum
-from functools import cache
+from functools import cache, reduce
+from operator import or_
 
 from construct import (
     Byte,
     Bytes,
     Const,
+    Error,
     GreedyBytes,
     GreedyRange,
     If,
@@ -20,13 +22,15 @@ from construct import (
     Prefixed,
     PrefixedArray,
     Rebuild,
-    Select,
     Struct,
+    Switch,
     len_,
+    obj_,
     this,
 )
 
 from . import Grammar
+from .declared import WhileNext
 
 MAGIC = 0x5145564D  # "QEVM"
 VERSION = 3
@@ -117,21 +121,25 @@ CONFIGURATION_SUBSECTIONS: dict[bytes, Grammar] = {
 }
 
 
-def _subsection(name: bytes, data: Grammar) -> Grammar:
-    return Struct(
-        "type" / Const(int(SectionType.SUBSECTION), Byte),
-        "idstr" / Const(name, IdStr),
-        "version_id" / Int32ub,
-        "data" / data,
-    )
+#: What tells whether a subsection of CONFIGURATION stands there.
+SubsectionName: Grammar = Struct("type" / Byte, "idstr" / IdStr)
 
+ConfigurationSubsection: Grammar = Struct(
+    "type" / Const(int(SectionType.SUBSECTION), Byte),
+    "idstr" / IdStr,
+    "version_id" / Int32ub,
+    "data" / Switch(this.idstr, CONFIGURATION_SUBSECTIONS, Error),
+)
+
+_KNOWN_NAME = reduce(or_, (obj_.idstr == name for name in CONFIGURATION_SUBSECTIONS))
+_IS_KNOWN = (obj_.type == int(SectionType.SUBSECTION)) & _KNOWN_NAME
 
 #: After SectionType.CONFIGURATION: the machine's name, then subsections while the next byte is 0x05. A subsection of
 #: unknown name does not state its length, so this grammar ends there; what follows it can only be searched for.
 Configuration: Grammar = Struct(
     "length" / Rebuild(Int32ub, len_(this.machine)),
     "machine" / Bytes(this.length),
-    "subsections" / GreedyRange(Select(*(_subsection(n, d) for n, d in CONFIGURATION_SUBSECTIONS.items()))),
+    "subsections" / WhileNext(SubsectionName, _IS_KNOWN, ConfigurationSubsection),
 )
 
 #: What stands before the data of a COMMAND and of a return path's message.
@@ -153,8 +161,8 @@ VmDescription: Grammar = Struct(
 #: One section header as it stands in a stream: the type byte and what that type opens with.
 SectionHeader: Grammar = Struct(
     "type" / Byte,
-    "start" / If(lambda c: c.type in (SectionType.START, SectionType.FULL), SectionStart),
-    "part" / If(lambda c: c.type in (SectionType.PART, SectionType.END), SectionPart),
+    "start" / If((this.type == int(SectionType.START)) | (this.type == int(SectionType.FULL)), SectionStart),
+    "part" / If((this.type == int(SectionType.PART)) | (this.type == int(SectionType.END)), SectionPart),
 )
 
 #: Data of POSTCOPY_ADVISE. The data is empty where only dirty bitmaps are sent after the switch.

@@ -6,25 +6,25 @@ delta, in that order, then EOS [P].
 """
 
 from enum import IntEnum, IntFlag
-from functools import cache
+from functools import cache, reduce
+from operator import or_
 from typing import Any
 
 from construct import (
     Byte,
     Bytes,
     Computed,
-    ExprValidator,
     If,
     Int32ub,
     Int64ub,
-    Optional,
-    RepeatUntil,
     Struct,
     Switch,
+    obj_,
     this,
 )
 
 from . import Grammar
+from .declared import FirstFlag, IfNext, Remainder, UntilSum, is_set
 from .dialects import Dialect, Encoding
 from .qevm import IdStr
 
@@ -88,9 +88,8 @@ def known_flags(version: int) -> Flag:
 FLAG_VALUES = 2 * int(max(Flag))  # how many values the flags of a word can take
 
 
-@cache
-def kind_table(version: int, delta: Kind = Kind.XBRLE) -> tuple[Kind, ...]:
-    """The kind for each value of the flags, in the order in which receivers test them [P].
+def kind_order(version: int, delta: Kind = Kind.XBRLE) -> tuple[tuple[Flag, Kind], ...]:
+    """The flags that make a record's kind, in the order in which receivers test them [P]: the first one set decides.
 
     ``delta`` says which of the two delta kinds the stream's dialect writes.
     """
@@ -100,9 +99,14 @@ def kind_table(version: int, delta: Kind = Kind.XBRLE) -> tuple[Kind, ...]:
     order.append((Flag.MEM_SIZE, Kind.MEM_SIZE))
     if version != VERSION_FLAT:
         order += [(Flag.MULTIFD_FLUSH, Kind.FLUSH), (Flag.HOOK, Kind.HOOK)]
-    order.append((Flag.EOS, Kind.EOS))
-    numbers = [(int(flag), kind) for flag, kind in order]
-    return tuple(next((kind for flag, kind in numbers if value & flag), Kind.NOOP) for value in range(FLAG_VALUES))
+    return (*order, (Flag.EOS, Kind.EOS))
+
+
+@cache
+def kind_table(version: int, delta: Kind = Kind.XBRLE) -> tuple[Kind, ...]:
+    """The kind for each value of the flags. ``delta`` is as in `kind_order`."""
+    first = FirstFlag(this.flags, kind_order(version, delta), Kind.NOOP)
+    return tuple(map(first.of, range(FLAG_VALUES)))
 
 
 def kind_of(flags: int, version: int, delta: Kind = Kind.XBRLE) -> Kind:
@@ -125,32 +129,37 @@ Fill: Grammar = Byte
 #: Behind the word: the byte sum before a page, and the length of a zlib stream.
 Number: Grammar = Int32ub
 
+_IS_PAGE_SIZE = (obj_ >= MIN_PAGE_SIZE) & (obj_ <= MAX_BLOCK_PAGE) & ((obj_ & (obj_ - 1)) == 0)
+_PAGE_SIZES = frozenset(size for size in (1 << i for i in range(Int64ub.sizeof() * 8)) if _IS_PAGE_SIZE(size))
+
 
 def is_page_size(size: Any) -> bool:
     """Whether a be64 after a block's length can be its page size: a power of two that is not a record's word."""
-    return isinstance(size, int) and MIN_PAGE_SIZE <= size <= MAX_BLOCK_PAGE and size.bit_count() == 1
+    return size in _PAGE_SIZES
 
 
-def block_entry(address: bool = False, page_size: bool = False) -> Grammar:
+def _added(grammar: Grammar, wanted: Any) -> Grammar:
+    if isinstance(wanted, bool):
+        return grammar if wanted else Computed(None)
+    return If(wanted, grammar)
+
+
+def block_entry(address: Any = False, page_size: Any = False) -> Grammar:
     """One entry of the v4 block list.
 
     Two capabilities of today's sender add fields to it, and nothing in the bytes says so. postcopy adds the block's
     page size where it is not the target's [Q]. After it x-ignore-shared adds the block's guest-physical ``address``.
+    Both are a bool, or an expression that decides while a list is read.
     """
     return Struct(
         "idstr" / IdStr,
         "length" / Int64ub,
-        "page_size" / (Optional(ExprValidator(Int64ub, lambda n, _: is_page_size(n))) if page_size else Computed(None)),
-        "address" / (Int64ub if address else Computed(None)),
+        "page_size" / _added(IfNext(_IS_PAGE_SIZE, Int64ub), page_size),
+        "address" / _added(Int64ub, address),
     )
 
 
 BlockEntry: Grammar = Struct("idstr" / IdStr, "length" / Int64ub)
-
-
-def _list_is_full(entry: Any, entries: Any, context: Any) -> bool:
-    context.listed = context.get("listed", 0) + entry["length"]
-    return bool(context.listed >= context.total)
 
 
 def block_list(total: int, entry: Grammar = BlockEntry) -> Grammar:
@@ -160,7 +169,7 @@ def block_list(total: int, entry: Grammar = BlockEntry) -> Grammar:
     """
     if not total:
         return Bytes(0)
-    return Struct("total" / Computed(total), "entries" / RepeatUntil(_list_is_full, entry))
+    return Struct("total" / Computed(total), "entries" / UntilSum("length", this.total, entry))
 
 
 ZLIB_METHOD = 0x0F  # the bits of a zlib stream's first byte that name its method (RFC 1950)
@@ -173,10 +182,10 @@ CompressedPage: Grammar = Struct("length" / Number, "data" / Bytes(this.length))
 
 def delta(dialect: Dialect, endian: str) -> Grammar:
     """A delta's header in this dialect and byte order, and the bytes of its payload."""
-    uncounted = dialect.length_counts
+    length, uncounted = this.header.length, dialect.length_counts
     return Struct(
         "header" / dialect.header(endian),
-        "payload" / Bytes(lambda c: max(0, c.header.length - uncounted)),
+        "payload" / Bytes(Remainder(length, uncounted) if uncounted else length),
     )
 
 
@@ -202,12 +211,6 @@ def record(
     """
     kind = Kind.XBZRLE if dialect is not None and dialect.encoding is Encoding.ZRUN else Kind.XBRLE
 
-    def flags(word: int) -> int:
-        return word & (page_size - 1)
-
-    def lists(context: Any) -> bool:
-        return version != VERSION_FLAT and bool(flags(context.word) & Flag.MEM_SIZE)
-
     bodies: dict[Kind, Grammar] = {
         Kind.DUP: Struct("fill" / Fill),
         Kind.PAGE: page(dialect, page_size),
@@ -215,16 +218,22 @@ def record(
     }
     if dialect is not None:
         bodies[kind] = delta(dialect, endian)
+    return record_of(version, kind_order(version, kind), bodies, page_size, entry)
+
+
+def record_of(
+    version: int, order: tuple[tuple[Flag, Kind], ...], bodies: dict[Kind, Grammar], page_size: Any, entry: Grammar
+) -> Grammar:
+    """One record whose kinds have these ``bodies``. ``page_size`` is a number, or an expression."""
+    pages = reduce(or_, (flag for flag, kind in order if kind in _NAMED))
+    flags = this.word & (page_size - 1)
+    named = is_set(flags, pages) & ((flags & _CONTINUE) == 0)
+    total = this._.word - (this._.word & (page_size - 1))
+    blocks = Struct("total" / Computed(total), "entries" / If(this.total != 0, UntilSum("length", this.total, entry)))
+    has_names = version != VERSION_FLAT
     return Struct(
         "word" / Word,
-        "blocks"
-        / If(
-            lists,
-            Struct(
-                "total" / Computed(lambda c: c._.word - flags(c._.word)),
-                "entries" / If(lambda c: c.total, RepeatUntil(_list_is_full, entry)),
-            ),
-        ),
-        "name" / If(lambda c: is_named(flags(c.word), version, kind_of(flags(c.word), version, kind)), IdStr),
-        "body" / Switch(lambda c: kind_of(flags(c.word), version, kind), bodies),
+        "blocks" / If(is_set(flags, Flag.MEM_SIZE) if has_names else False, blocks),
+        "name" / If(named if has_names else False, IdStr),
+        "body" / Switch(FirstFlag(flags, order, Kind.NOOP), bodies),
     )

@@ -31,6 +31,7 @@ from numpy.typing import NDArray
 
 from ..codec.fault import fault
 from ..formats import Grammar, core, iterable, qevm, ram, xbrle, xbzrle
+from ..formats.declared import IfNext, UntilSum, WhileNext
 from ..formats.dialects import Dialect, Encoding
 from ..formats.qevm import SectionType
 from ..model import Configuration, Found
@@ -121,6 +122,12 @@ def _noting(part: Any) -> Any:
         return Switch(part.keyfunc, cases, _noting(part.default))
     if isinstance(part, Select):
         return Select(*(_Attempt(_noting(p)) for p in part.subcons))
+    if isinstance(part, IfNext):
+        return IfNext(part.fits, _Attempt(_noting(part.subcon)))
+    if isinstance(part, WhileNext):
+        return WhileNext(part.head, part.fits, _Attempt(_Named(_noting(part.subcon), "")))
+    if isinstance(part, UntilSum):
+        return UntilSum(part.field, part.total, _Named(_noting(part.subcon), ""))
     if isinstance(part, GreedyRange):
         return GreedyRange(_Attempt(_Named(_noting(part.subcon), "")))
     if isinstance(part, RepeatUntil):

@@ -7,10 +7,11 @@ a record follows was read rightly.
 from dataclasses import dataclass
 from functools import lru_cache
 
-from construct import Computed, Renamed, Select
+from construct import Computed, Renamed
 
 from ..codec.layout import dtype_of
 from ..formats import Grammar, ram
+from ..formats.declared import IfNext
 from ..formats.ram import Flag
 
 IGNORE_SHARED = b"x-ignore-shared"
@@ -85,8 +86,8 @@ def _numbers(entry: Grammar) -> tuple[tuple[str, int, bool], ...]:
             inner = inner.subcon
         if isinstance(inner, Computed):
             continue
-        is_optional = isinstance(inner, Select)
-        number = dtype_of(inner.subcons[0].subcon if is_optional else inner)
+        is_optional = isinstance(inner, IfNext)
+        number = dtype_of(inner.subcon if is_optional else inner)
         assert number == number.newbyteorder(">"), "numbers on the wire are big-endian"
         found.append((str(part.name), number.itemsize, is_optional))
     return tuple(found)

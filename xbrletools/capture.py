@@ -214,7 +214,7 @@ class Capture(Questions):
 
     def _streamed(self, columns: Columns, facts: Facts) -> Stream:
         assert isinstance(self.source, MappedSource)
-        table = RecordTable(columns, facts.sections, facts.names, facts.page_size)
+        table = RecordTable(columns, facts.sections, facts.names, facts.page_size, dialect=facts.reading.dialect)
         return Stream(self.source, facts, table, self._options[:2], self._salvages)
 
     def load(self, begin: "Callable[[GrowingTable], None]") -> Iterator[int]:

@@ -187,7 +187,7 @@ def _packets(opened: Capture, wanted: Filter | None) -> Packets | None:
         return packets.take(np.empty(0, np.int64))
     count = len(packets)
     columns = Columns(**{name: np.zeros(count, dtype) for name, dtype in DTYPES.items()})
-    origins = Origins(packets.channel, packets.number)
+    origins = Origins(packets.channel, packets.number, packets.offset)
     none = np.zeros(count, np.int64)
     as_records = derived(columns, opened.records, 0, Sweeps({}), none, origins)
     return packets.take(wanted.mask(as_records))

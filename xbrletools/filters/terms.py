@@ -229,7 +229,8 @@ def _numbers(field: str, records: Records) -> Numbers:
 def _origins(records: Records) -> Origins:
     """Which channel each record came over, -1 for the main channel's."""
     nowhere = np.full(len(records.columns), -1)
-    return Origins(nowhere, nowhere) if records.origins is None else records.origins
+    at = records.columns.offset.astype(np.int64)
+    return Origins(nowhere, nowhere, at) if records.origins is None else records.origins
 
 
 def _present(field: str, records: Records) -> Mask:

@@ -166,8 +166,10 @@ def _merged(
     origins = Origins(
         np.concatenate([np.full(len(columns), -1), ids[found.channel + 1]])[order],
         np.concatenate([np.full(len(columns), _NO_NUMBER), found.number])[order],
+        np.concatenate([columns.offset.astype(np.int64), found.at])[order],
     )
-    table = RecordTable(everything.take(order), facts.sections, facts.names, facts.page_size, main.size, origins)
+    framing = facts.sections, facts.names, facts.page_size
+    table = RecordTable(everything.take(order), *framing, main.size, origins, facts.reading.dialect)
     rows = [*table.main_rows.tolist(), len(table)] if facts.gaps else []  # channels' records stand between
     facts = replace(
         facts,

@@ -11,9 +11,13 @@ from typing import Any, overload
 import numpy as np
 from numpy.typing import NDArray
 
+from ..arrow.tables import ArrowTable
 from ..errors import NoRowError, XbrleError
+from ..formats.dialects import Dialect
 from ..formats.ram import PAGE_SIZE, Kind
 from ..text import shown
+from .arrow import Placed
+from .arrow import records as arrow_records
 from .columns import PIECE, Columns, Sweeps, kind_counts
 from .kinds import IS_PAGE
 from .numbers import Numbers, numbered
@@ -23,14 +27,18 @@ from .sections import Sections, Stage
 
 @dataclass(frozen=True, slots=True)
 class Origins:
-    """Which channel each record came over, and the number of its packet, (n,) int64 each, -1 for none."""
+    """Which channel each record came over, and the number of its packet, (n,) int64 each, -1 for none.
+
+    ``at`` (n,) int64 is the offset in its own file: the packet's for a record that came in one.
+    """
 
     channel: NDArray[np.int64]
     packet: NDArray[np.int64]
+    at: NDArray[np.int64]
 
     def take(self, index: slice) -> "Origins":
         """Those of some records."""
-        return Origins(self.channel[index], self.packet[index])
+        return Origins(self.channel[index], self.packet[index], self.at[index])
 
 
 class RecordTable:
@@ -41,7 +49,10 @@ class RecordTable:
     number the records that carry a page, is ``table[table.row(N)]``.
 
     Records at offsets from ``main_size`` on came over other channels. They are not in the order of their offsets.
-    ``origins`` tells which. It is None where there are no other channels.
+    ``origins`` tells which. It is None where there are no other channels. ``dialect`` is that of the deltas.
+
+    duckdb, polars, pyarrow and everything else that takes the Arrow PyCapsule interface reads the table as it is.
+    `table.arrow.FIELDS` lists the columns that they see.
     """
 
     def __init__(
@@ -52,6 +63,7 @@ class RecordTable:
         page_size: int = PAGE_SIZE,
         main_size: int | None = None,
         origins: Origins | None = None,
+        dialect: Dialect | None = None,
     ) -> None:
         self.columns = columns
         self.main_size = main_size
@@ -59,6 +71,7 @@ class RecordTable:
         self.sections = sections
         self.names = tuple(blocks)
         self.page_size = page_size
+        self.dialect = dialect
 
     def __len__(self) -> int:
         return len(self.columns)
@@ -238,6 +251,35 @@ class RecordTable:
     def counts(self) -> dict[str, int]:
         """How many records there are of each kind that occurs."""
         return kind_counts(self.columns)
+
+    # -- for others ----------------------------------------------------------------------------------------------------
+
+    @property
+    def arrow(self) -> ArrowTable:
+        """The records in Arrow's form, with the logical columns of `table.arrow.FIELDS`."""
+        origins = self.origins
+        placed = None if origins is None else Placed(self.section, origins.channel, origins.packet, origins.at)
+        return arrow_records(self.columns, self.sections, self.names, self.dialect, placed)
+
+    def __arrow_c_schema__(self) -> Any:
+        """The schema, as a PyCapsule."""
+        return self.arrow.__arrow_c_schema__()
+
+    def __arrow_c_stream__(self, requested_schema: Any = None) -> Any:
+        """The rows, as a PyCapsule."""
+        return self.arrow.__arrow_c_stream__(requested_schema)
+
+    def to_arrow(self) -> Any:
+        """A ``pyarrow.Table``. Raises XbrleError where pyarrow is not installed."""
+        return self.arrow.to_arrow()
+
+    def to_pandas(self) -> Any:
+        """A ``pandas.DataFrame``. Raises XbrleError where pandas or pyarrow is not installed."""
+        return self.arrow.to_pandas()
+
+    def to_polars(self) -> Any:
+        """A ``polars.DataFrame``. Raises XbrleError where polars is not installed."""
+        return self.arrow.to_polars()
 
 
 def _by_piece(rows: NDArray[np.int64]) -> Iterator[tuple[int, int, int]]:

@@ -161,8 +161,8 @@ def _field_schema(field: Field) -> _Schema:
     if field.type.words:
         words = _Schema()
         _fill_schema(words, TEXT.format.encode(), b"")
-    about = _pairs({"about": field.about})
-    _fill_schema(out, field.type.format.encode(), field.name.encode(), (), words, about)
+    unit = _pairs({"unit": field.unit} if field.unit else {})
+    _fill_schema(out, field.type.format.encode(), field.name.encode(), (), words, unit)
     return out
 
 

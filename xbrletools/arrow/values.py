@@ -42,11 +42,12 @@ TIME = Type("tsu:UTC", np.int64)  # microseconds since 1970
 
 @dataclass(frozen=True, slots=True)
 class Field:
-    """A column's name, its type, and what it holds, with the unit."""
+    """A column's name, its type, what it holds, and the unit of a number that has one."""
 
     name: str
     type: Type
     about: str
+    unit: str = ""
 
 
 @dataclass(frozen=True, slots=True, eq=False)

@@ -43,10 +43,11 @@ class Entries:
 
 
 class Batch:
-    """A batch's entries, and where to find a page's latest one."""
+    """A batch's entries, and where to find a page's latest one. ``lapsed``: no record left them, their pages lapsed."""
 
-    def __init__(self, entries: Entries) -> None:
+    def __init__(self, entries: Entries, lapsed: bool = False) -> None:
         self.entries = entries
+        self.lapsed = lapsed
         self._count = len(entries.pages)
         self._order = np.argsort(entries.pages, kind="stable")
         self._keys = entries.pages[self._order] * self._count + self._order
@@ -122,7 +123,8 @@ class Versions:
                         np.concatenate([before.data, np.zeros_like(before.data)]),
                         np.concatenate([before.state, np.full_like(before.state, State.UNKNOWN)]),
                         before.partly,
-                    )
+                    ),
+                    lapsed=True,
                 )
 
     def _before(self, pages: Ints) -> Entries:

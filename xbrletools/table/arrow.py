@@ -29,15 +29,17 @@ BATCH = PIECE  # records of a batch
 FIELDS = (
     Field("row", U64, "the row of the record table, from 0"),
     Field("record", U64, "the record's number, from 1; null where the record does not carry a page"),
-    Field("kind", WORDS8, "what the record is, as in `xbrle dump`"),
+    Field("kind", WORDS8, "what the record is, as xbrle dump names it"),
     Field("block", WORDS16, "the RAM block's name; null where the record does not name one"),
-    Field("page", U64, "the address of the page in its block, in bytes; null where there is no page"),
+    Field("page", U64, "the address of the page in its block; null for no page", "bytes"),
     Field("pass", U32, "the sweep of the sender over the block, from 1: each block has its own count"),
     Field("stage", WORDS8, "start, part or end: the kind of the section that the record stands in"),
     Field("section", U32, "the index of the section, as in table sections"),
-    Field("offset", U64, "where the record begins in its file, in bytes; of a packet's page, where the packet begins"),
-    Field("head", U16, "bytes before the payload"),
-    Field("length", U32, "bytes of the payload"),
+    Field(
+        "offset", U64, "where the record begins in its file; of a page in a packet, where the packet begins", "bytes"
+    ),
+    Field("head", U16, "the size of what stands before the payload", "bytes"),
+    Field("length", U32, "the size of the payload", "bytes"),
     Field("checksum", U32, "the byte sum of the page as the record states it; null where it states none"),
     Field("flags", U16, "the flags of the record's word, as a number"),
     Field("header_flags", U8, "the flags of a delta's header, as a number; 0 for other records"),

@@ -11,8 +11,7 @@ from .formats.dialects import Dialect
 from .model import Block, Evidence, Facts, Gap, Problem, Stream
 from .questions import Questions
 from .ram import elsewhere
-from .ram.detect import PAGE_SIZES
-from .ram.named import dialect_named
+from .ram.named import check_options
 from .scan.notes import Scan
 from .scan.strict import Scanner
 from .source.beside import channels_beside, is_multifd, whole_channel
@@ -23,6 +22,7 @@ from .table.filling import Filling
 from .table.sections import Sections
 from .table.table import RecordTable
 from .text import counted, label
+from .urls import is_url
 
 if TYPE_CHECKING:
     import numpy as np
@@ -43,7 +43,7 @@ class Capture(Questions):
     ``channels`` are the other channels beside the main one, then found in `channels`. Where none are given, and
     ``beside`` is, those that lie beside the file are taken. It is told which. ``snapshot`` names the internal snapshot
     of a disk image. ``cache``: what the scan of a large file finds may be kept in the user's cache folder.
-    ``offset`` is where in the file the stream begins: None searches for it.
+    ``offset`` is where in the file the stream begins: None searches for it. ``name``: what a file object is called.
 
     Examples:
         >>> capture
@@ -67,13 +67,14 @@ class Capture(Questions):
         cache: bool = True,
         offset: int | None = None,
         beside: "Callable[[str], None] | None" = None,
+        name: str | None = None,
     ) -> None:
         self.channels: Spool | None = None
         self._channels = tuple(channels)
-        self._beside = () if beside is None or channels else channels_beside(what)
         self._tell_beside = beside
         self._cache = cache
-        self.source = whole_channel(open_source(what, snapshot, offset))
+        self.source = whole_channel(open_source(what, snapshot, offset, name, cache))
+        self._beside = () if beside is None or channels else channels_beside(what)
         self._salvages = salvage
         self._stream: Stream | None = None
         self._filling: Filling | None = None
@@ -185,7 +186,8 @@ class Capture(Questions):
 
             stream, self.channels = alone(self.source, facts)
             return stream
-        sources = [open_source(o).spool() for o in self._channels] + self._taken_beside(columns, facts)
+        given = [open_source(o, keep=self._cache).spool() for o in self._channels]
+        sources = given + self._taken_beside(columns, facts)
         if sources:
             from .ram.channels import combine
 
@@ -205,11 +207,10 @@ class Capture(Questions):
             return []
         from .ram.channels import wanted
 
-        taken = wanted(self._beside, columns, facts)
+        taken = wanted(self._beside, columns, facts, self._cache)
         if taken and self._tell_beside is not None:
             self._tell_beside(", ".join(s.name for s in taken))
-        self._beside = ()
-        self._channels = (*taken,)
+        self._beside, self._channels = (), (*taken,)
         return taken
 
     def _streamed(self, columns: Columns, facts: Facts) -> Stream:
@@ -356,8 +357,12 @@ def open_capture(
     follow: bool = False,
     offset: int | None = None,
     beside: "Callable[[str], None] | None" = None,
+    name: str | None = None,
 ) -> Capture:
-    """Open a capture: a path, a file object, bytes, or ``-`` for standard input.
+    """Open a capture: a path, a URL, a file object, bytes, or ``-`` for standard input.
+
+    What is behind a URL is fetched into a cache folder (extra ``remote``). A file object needs nothing but ``read``;
+    ``name`` is what messages call it.
 
     ``dialect`` (one of `xbrletools.formats.dialects.DIALECTS`), ``endian`` and ``page_size`` force what is otherwise
     found by trial. ``salvage`` reads on after damage, see `Capture.gaps`. ``blocks``, as (name, length in bytes), are
@@ -370,20 +375,14 @@ def open_capture(
     stream begins, by default where it is found.
 
     Raises:
-        XbrleError: it cannot be opened or read.
+        XbrleError: it cannot be opened or read; a `TransportError` where trying again may help.
     """
-    if endian not in (None, "little", "big"):
-        raise XbrleError(f"byte order {endian!r} is neither little nor big")
-    if dialect is not None:
-        dialect_named(dialect)  # refuses an unknown one now, and not at the first scan
-    if page_size is not None and page_size not in PAGE_SIZES:
-        raise XbrleError(f"pages of {page_size} bytes: targets have {', '.join(map(str, sorted(PAGE_SIZES)))}")
+    check_options(dialect, endian, page_size)
     main: Openable | MappedSource = what
     if follow:
-        if channels or salvage or not isinstance(main, str | PathLike):
+        if channels or salvage or not isinstance(main, str | PathLike) or is_url(main):
             raise XbrleError("only a file is followed, without channels and without salvage")
         from .source.following import follow as followed
 
-        main = followed(main, offset or 0)
-        beside = None
-    return Capture(main, dialect, endian, page_size, salvage, blocks, channels, snapshot, cache, offset, beside)
+        main, beside = followed(main, offset or 0), None
+    return Capture(main, dialect, endian, page_size, salvage, blocks, channels, snapshot, cache, offset, beside, name)

@@ -34,3 +34,14 @@ def unopened(path: "str | os.PathLike[str]", error: OSError) -> XbrleError:
     if isinstance(error, FileNotFoundError):
         return NoFileError(path, error)
     return XbrleError(f"{os.fspath(path)}: {error.strerror}")
+
+
+class TransportError(XbrleError):
+    """What should be read could not be had. This says nothing of the capture, and trying again may help.
+
+    ``absent``: there is no such thing, as far as whoever holds it tells.
+    """
+
+    def __init__(self, message: str, absent: bool = False) -> None:
+        super().__init__(message)
+        self.absent = absent

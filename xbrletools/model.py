@@ -270,9 +270,13 @@ class Found(Framing, Protocol):
 
 
 class Held(Protocol):
-    """A capture's bytes, all at hand: ``data`` (size,) uint8, what was opened, and the compression that was undone."""
+    """A capture's bytes, all at hand: ``data`` (size,) uint8, what was opened, and the compression that was undone.
+
+    ``name`` is shown. ``given`` is the path or URL, which can hold secrets, or None where it was neither.
+    """
 
     name: str
+    given: str | None
     wrapper: str | None
     data: NDArray[np.uint8]
 

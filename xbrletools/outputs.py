@@ -22,6 +22,7 @@ from typing import BinaryIO, cast
 
 from .errors import XbrleError
 from .interrupts import LAST_ACTS, uninterrupted
+from .urls import is_url, without_secrets
 
 Target = str | os.PathLike[str] | BinaryIO
 
@@ -61,7 +62,7 @@ def refuse(path: str | os.PathLike[str], force: bool = False) -> Path:
     Raises:
         XbrleError: it is being read, or is there already and ``force`` is not given, or is not a file.
     """
-    target = Path(path)
+    target = _here(path)
     try:
         target = target.resolve()
         state = target.stat()
@@ -87,7 +88,7 @@ def refuse_folder(path: str | os.PathLike[str], force: bool = False) -> Path:
     Raises:
         XbrleError: it is not a folder, or not empty and ``force`` is not given.
     """
-    folder = Path(path)
+    folder = _here(path)
     try:
         folder = folder.resolve()
         if not folder.exists():
@@ -100,6 +101,13 @@ def refuse_folder(path: str | os.PathLike[str], force: bool = False) -> Path:
     except (OSError, RuntimeError) as error:
         raise XbrleError(f"{path}: {getattr(error, 'strerror', None) or 'links in a circle'}") from error
     return folder
+
+
+def _here(path: str | os.PathLike[str]) -> Path:
+    """A path on this machine."""
+    if is_url(path):
+        raise XbrleError(f"{without_secrets(str(path))}: only files are written. Write one, and copy it there")
+    return Path(path)
 
 
 def _refuse_input(path: str | os.PathLike[str], state: os.stat_result) -> None:

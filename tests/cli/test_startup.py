@@ -34,6 +34,7 @@ def test_help_imports_no_library_but_click(arguments: tuple[str, ...]) -> None:
         "xbrletools.errors",
         "xbrletools.interrupts",  # signals end the work in order
         "xbrletools.text",  # escapes what messages name
+        "xbrletools.urls",  # S can be a URL
         "xbrletools.version",
     }
 

@@ -2,7 +2,6 @@
 
 from collections import Counter
 from itertools import groupby
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from ..container import returnpath
@@ -34,13 +33,17 @@ _FOUND = {
 }
 
 
-def came_back(name: str) -> "list[Message]":
-    """What came back over the connection of the capture ``name``, where a file beside it has that."""
-    path = beside.reverse(Path(name))
+def came_back(given: str | None) -> "list[Message]":
+    """What came back over the connection of the capture ``given``, a path or a URL, where a file beside it has that.
+
+    Raises:
+        TransportError: what holds that does not answer.
+    """
+    path = None if given is None else beside.reverse(given)
     if path is None:
         return []
     try:
-        return returnpath.read(path.read_bytes()) or []
+        return returnpath.read(beside.content(path)) or []
     except OSError:
         return []
 

@@ -10,7 +10,6 @@ import zlib
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -21,6 +20,8 @@ from ..codec.layout import dtype_of
 from ..errors import XbrleError
 from ..formats import times
 from ..model import Held, Stream
+from ..source.beside import content, is_there
+from ..urls import without_secrets
 
 Ints = NDArray[np.int64]
 
@@ -85,14 +86,14 @@ class Arrivals:
 
 
 def path_beside(name: str, packed: bool) -> str | None:
-    """The file with the times of the capture ``name``, where there is one.
+    """The file with the times of the capture ``name``, a path or a URL, where there is one.
 
     It is called NAME.times. That of a ``packed`` capture can also lack NAME's last ending.
     """
     names = [name + times.SUFFIX]
     if packed:
         names.append(os.path.splitext(name)[0] + times.SUFFIX)  # noqa: PTH122 - S.bin of S.bin.xz
-    return next((n for n in names if name != "-" and Path(n).is_file()), None)
+    return next((n for n in names if name != "-" and is_there(n)), None)
 
 
 def beside(source: Held) -> Arrivals | None:
@@ -101,7 +102,7 @@ def beside(source: Held) -> Arrivals | None:
     Raises:
         XbrleError: there are some, and they are damaged or another capture's.
     """
-    found = path_beside(source.name, source.wrapper is not None)
+    found = None if source.given is None else path_beside(source.given, source.wrapper is not None)
     return None if found is None else read(found, source.data)
 
 
@@ -114,9 +115,10 @@ def read(path: str, data: NDArray[np.uint8]) -> Arrivals | None:
         XbrleError: the file cannot be read, is damaged, or is another capture's.
     """
     try:
-        raw = Path(path).read_bytes()
+        raw = content(path)
     except OSError as error:
         raise XbrleError(f"{path}: {error.strerror or error}") from error
+    path = without_secrets(path)
     try:
         header = times.Header.parse(raw)
     except ConstructError:

@@ -19,6 +19,7 @@ from .. import __version__
 from ..errors import XbrleError
 from ..interrupts import LAST_ACTS, interruptible
 from ..text import label
+from ..urls import is_url
 from .guide import GROUPS, OWN, OWN_HELP, unknown
 from .writer import choose_colors, flush, give_up_output, outlive_reader, say
 from .writer import warn as warn  # every command has it from here
@@ -98,7 +99,7 @@ class _Lazy(click.Group):
         """
         word = args[0]
         if word not in COMMANDS and word not in OWN and not ctx.resilient_parsing:
-            if word != "-" and not os.path.lexists(word):
+            if word != "-" and not os.path.lexists(word) and not is_url(word):
                 raise click.UsageError(unknown(word, [*COMMANDS, *OWN]), ctx)
             args = ["info", *args]
         return super().resolve_command(ctx, args)

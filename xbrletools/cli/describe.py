@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from ..errors import XbrleError
+from ..urls import without_secrets
 from . import warn
 from .guide import Page
 from .options import before, examples, naming
@@ -73,7 +74,9 @@ def _of_capture(path: str) -> "tuple[Description, int]":
     with naming(path), open_capture(path) as opened:
         found = of_capture(opened.stream)
     if found.devices is None:
-        warn(f"{path}: it does not have a VM description that can be used, so its devices are not known")
+        warn(
+            f"{without_secrets(path)}: it does not have a VM description that can be used, so its devices are not known"
+        )
     return found, int(found.devices is None)
 
 

@@ -5,13 +5,14 @@ This module imports nothing that `xbrle --help` need not import.
 
 import os
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from difflib import get_close_matches
 from typing import Any
 
 import click
 from click.shell_completion import CompletionItem
 
+from ..urls import is_url
 from .writer import COLORS, choose_colors
 
 #: What a user wants to do, and the commands for it.
@@ -217,7 +218,10 @@ class Page(click.Command):
             for param, count in Counter(order).items():
                 if count > 1 and isinstance(param, click.Option) and not (param.multiple or param.is_flag):
                     raise click.UsageError(f"{max(param.opts, key=len)} is given {count} times: give it once", ctx)
-        return super().parse_args(ctx, args)
+        rest = super().parse_args(ctx, args)
+        if not ctx.resilient_parsing:
+            _check_urls(value for name, value in ctx.params.items() if name in READ)
+        return rest
 
     def format_options(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
         """Write what the arguments mean, then the options by what they are for."""
@@ -254,6 +258,20 @@ class Page(click.Command):
             formatter.write_paragraph()
             with formatter.indentation():
                 formatter.write_text(f"See also: {', '.join(f'xbrle {name}' for name in others)}")
+
+
+def _check_urls(values: Iterable[object]) -> None:
+    """Look, before any work, whether what it takes to read the URLs among these values of options is installed.
+
+    Raises:
+        XbrleError: it is not, or URLs like one of them are not read.
+    """
+    for value in values:
+        for name in value if isinstance(value, tuple) else (value,):
+            if is_url(name):
+                from ..source import remote
+
+                remote.check(str(name))
 
 
 class Screen(Page):

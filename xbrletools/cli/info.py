@@ -1,7 +1,6 @@
 """`xbrle info`: what is this, on one screen."""
 
 from dataclasses import replace
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
@@ -19,7 +18,7 @@ from . import EXIT_FINDINGS, warn
 from .guide import Page
 from .options import before, examples, json_object, salvaging
 from .output import report, show
-from .parts import show_part
+from .parts import can_be_read_again, show_part
 from .times import times_of
 from .writer import say, say_object
 
@@ -58,7 +57,7 @@ def command(opened: Capture, as_json: bool, xml: bool, commands: bool) -> int:
         return 0
     if commands:
         return _list_commands(opened, as_json)
-    at_hand = opened.has_channels or Path(opened.name).is_file()
+    at_hand = opened.has_channels or can_be_read_again(opened)
     try:
         overview = _overview(opened, at_hand)
     except XbrleError:
@@ -66,7 +65,7 @@ def command(opened: Capture, as_json: bool, xml: bool, commands: bool) -> int:
         if status is None:
             raise
         return status
-    about = facts.as_json(overview, opened.source, opened.channels, came_back(opened.name))
+    about = facts.as_json(overview, opened.source, opened.channels, came_back(opened.source.given))
     shown_status, why = of_scan(overview.facts)
     about["verdict"] = {"status": shown_status, "summary": why}
     when, times_status = times_of(opened) if at_hand else (None, 0)

@@ -13,6 +13,7 @@ from ..formats.ram import Kind
 from ..memory.ramaddr import layout
 from ..table.columns import PIECE
 from ..text import counted, shown, some
+from ..urls import without_secrets
 from . import EXIT_FINDINGS, warn
 from .guide import Page
 from .options import before, examples, json_lines, ram_addresses, salvaging
@@ -95,7 +96,7 @@ def _objects(log: miglog.Log) -> Iterator[dict[str, Any]]:
 
 def _check(written: miglog.WrittenLog, path: str, as_json: bool) -> int:
     real = miglog.read(path)
-    path = shown(os.fsencode(path))
+    path = shown(os.fsencode(without_secrets(path)))
     if as_json:
         found = miglog.compare(written.log, real)
         agrees = found.agrees and (len(real) > 0 or not len(written.log))

@@ -8,7 +8,6 @@ import re
 import resource
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, suppress
-from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar
 
 import click
@@ -16,7 +15,9 @@ from click.core import ParameterSource
 
 from ..errors import XbrleError
 from ..text import size
+from ..urls import is_url, without_secrets
 from . import warn
+from .fetching import fetching
 from .guide import HOW_TO_READ, READ
 
 if TYPE_CHECKING:
@@ -124,19 +125,20 @@ _CHANNELS_MAX = 256  # files S.1, S.2 ... beside S that are looked for
 def inputs(options: Mapping[str, Any]) -> list[str]:
     """The files and folders that a command reads: those that its options name, what lies beside S, and the index."""
     from ..formats.times import SUFFIX
-    from ..scan.cache import folder
     from ..source.beside import channels_beside, reverse
+    from ..source.keeping import folder
 
     named: list[str] = []
     for name in READ & options.keys():
         value = options[name]
         named += value if isinstance(value, tuple) else [value] if value is not None else []
     mains = [options[name] for name in ("capture", "other") if options.get(name) is not None]
+    mains = [path for path in mains if not is_url(path)]  # what is fetched is protected when it comes
     beside = [f"{path}.{n}" for path in mains for n in range(1, _CHANNELS_MAX + 1)]
     with suppress(RuntimeError):  # there is no home
         named.append(str(folder()))
     named += [str(path) for main in mains for path in channels_beside(main)]  # S.chan1 of S.chan0 as well
-    named += [str(back) for main in mains if (back := reverse(Path(main))) is not None]
+    named += [back for main in mains if (back := reverse(main)) is not None]
     named += [path for path in beside if os.path.exists(path)]  # noqa: PTH110 - a Path each is slow
     timed = [os.path.splitext(main)[0] for main in mains] + mains + named  # noqa: PTH122 - S.bin of S.bin.xz
     return named + [path + SUFFIX for path in timed if os.path.exists(path + SUFFIX)]  # noqa: PTH110
@@ -333,7 +335,8 @@ def naming(*paths: str) -> Iterator[None]:
         XbrleError: memory does not suffice.
     """
     try:
-        yield
+        with fetching(*paths):
+            yield
     except MemoryError as error:
         limit = resource.getrlimit(resource.RLIMIT_AS)[0]
         least = "info, dump, stats and top need the least memory"
@@ -341,7 +344,7 @@ def naming(*paths: str) -> Iterator[None]:
         if limit == resource.RLIM_INFINITY:
             room = "The system does not have more"
         reason = str(error) or "there is not enough memory"
-        names = " and ".join("standard input" if path == "-" else path for path in paths)
+        names = " and ".join("standard input" if path == "-" else without_secrets(path) for path in paths)
         raise XbrleError(f"{names}: {reason}. {room}; {least}") from error
 
 
@@ -360,7 +363,7 @@ def reading_with(**fixed: Any) -> Decorator:
         @functools.wraps(function)
         def with_capture(*arguments: Any, **options: Any) -> Any:
             read = [options[name] for name in ("capture", "other") if options.get(name) is not None]
-            with naming(*read), opening(options | fixed) as opened:
+            with naming(*read), fetching(*options["channel"]), opening(options | fixed) as opened:
                 kept = {name: value for name, value in options.items() if name in own or name not in _OPENING}
                 return function(*arguments, opened=opened, **kept)
 

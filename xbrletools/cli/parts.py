@@ -8,6 +8,7 @@ from ..container import cpr, returnpath
 from ..source.opening import open_source
 from ..source.sources import MappedSource
 from ..text import bytes_of, shown
+from ..urls import is_url
 from . import EXIT_FINDINGS
 from .writer import say, say_object
 
@@ -18,9 +19,9 @@ def show_part(opened: Capture, as_json: bool) -> int | None:
     """Print what the file is and holds. Returns the exit status, or None where it is not such a part."""
     source = opened.source
     if not isinstance(source, MappedSource):
-        if not Path(opened.name).is_file():
+        if source.given is None or not can_be_read_again(opened):
             return None
-        source = open_source(opened.name).spool()
+        source = open_source(source.given).spool()
     if source.size > PART_MAX:
         return None
     data = bytes(source.view)
@@ -33,6 +34,12 @@ def show_part(opened: Capture, as_json: bool) -> int | None:
     else:
         say("\n".join(_lines(about)))
     return EXIT_FINDINGS if about["damage"] is not None else 0
+
+
+def can_be_read_again(opened: Capture) -> bool:
+    """Whether S is a file or a URL, and not a pipe, so that it can be read twice."""
+    given = opened.source.given
+    return given is not None and (is_url(given) or Path(given).is_file())
 
 
 def _cpr(data: bytes) -> dict[str, Any] | None:

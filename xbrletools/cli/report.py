@@ -2,13 +2,13 @@
 
 import hashlib
 import os
-from pathlib import Path
 
 import click
 
 import xbrletools
 
 from ..capture import Capture
+from ..source.beside import at_hand, is_there
 from ..text import shown
 from . import EXIT_FINDINGS
 from .guide import Page
@@ -74,12 +74,12 @@ def _digests(opened: Capture) -> dict[str, str]:
     """The SHA-256 of what was read, and of the file around it, by what was digested."""
     from ..export.sidecar import digest
 
-    source = Path(opened.name)
+    source = opened.source.given
     stream = opened.stream
     main, *channels = stream.files or (stream.source,)
     digests = {"of the capture": digest(main)}
     digests |= {f"of the channel {shown(os.fsencode(channel.name))}": digest(channel) for channel in channels}
-    if opened.source.wrapper is not None and source.is_file():
-        with source.open("rb") as file:
+    if opened.source.wrapper is not None and source is not None and is_there(source):
+        with at_hand(source) as path, path.open("rb") as file:
             digests[f"of its {opened.source.wrapper} file"] = hashlib.file_digest(file, "sha256").hexdigest()
     return digests

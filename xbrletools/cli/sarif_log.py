@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 from urllib.parse import quote
 
 from .. import __version__
+from ..urls import is_url, without_secrets
 from . import explaining, verdicts
 from .writer import write
 
@@ -40,7 +41,9 @@ def print_log(capture: str, verdict: "Verdict") -> None:
 
 
 def _uri(path: str) -> str:
-    """A path as a URI reference (RFC 3986)."""
+    """A path as a URI reference (RFC 3986). A URL is one, without what may be secret in it."""
+    if is_url(path):
+        return without_secrets(path)
     return quote(os.fsencode(Path(path).as_posix()))
 
 

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 import click
 
 from ..errors import XbrleError
+from ..urls import is_url, without_secrets
 from . import warn
 from .guide import Screen
 from .options import before, examples, reading
@@ -20,15 +21,20 @@ def _refuse_pipe(capture: str) -> None:
         raise XbrleError("standard input can be read only once: give a file")
 
 
+def _anywhere(path: str) -> str:
+    """A path or URL as it is from any folder."""
+    from pathlib import Path
+
+    return path if is_url(path) else str(Path(path).resolve())
+
+
 def _session(
     capture: str, options: "dict[str, str | int | None]", channels: tuple[str, ...], flags: list[str]
 ) -> list[str]:
     """The command of one session: the browser of this capture, read-only, with the options that were given."""
-    from pathlib import Path
-
-    words = [sys.executable, "-m", "xbrletools", "tui", "--read-only", str(Path(capture).resolve()), *flags]
+    words = [sys.executable, "-m", "xbrletools", "tui", "--read-only", _anywhere(capture), *flags]
     for path in channels:
-        words += ["--channel", str(Path(path).resolve())]
+        words += ["--channel", _anywhere(path)]
     for name, value in options.items():
         if value is not None:
             words += [name, str(value)]
@@ -117,6 +123,6 @@ def command(
         if host not in ("127.0.0.1", "::1", "localhost"):
             warn("others on the network can read along what passes, the secret in the address included")
 
-    name = shown(bytes(Path(capture).name, "utf-8", "surrogateescape"))
+    name = shown(bytes(Path(without_secrets(capture)).name, "utf-8", "surrogateescape"))
     serve(Served(words, name, check, sessions), host, port, announce)
     return 0

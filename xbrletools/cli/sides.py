@@ -2,15 +2,16 @@
 
 import stat
 from dataclasses import dataclass
-from pathlib import Path
 
 from ..container import identify
 from ..errors import XbrleError, unopened
 from ..formats import magics, qevm
+from ..source.beside import at_hand
 from ..source.dumps import Dump, Form, form_of, open_dump, open_folder
 from ..source.opening import open_source
 from ..source.sources import MappedSource, Source
 from ..source.wrappers import is_libvirt, is_qcow2
+from ..urls import without_secrets
 
 _MAGIC = qevm.MAGIC.to_bytes(4, "big")
 _HEAD = 64  # bytes that show what is around a stream
@@ -57,18 +58,19 @@ def look(path: str, offset: int | None, snapshot: str | None, raw: bool | None) 
     """
     once = path == "-"
     try:
-        mode = None if once else Path(path).stat().st_mode
-        if mode is not None and stat.S_ISDIR(mode):
-            return Side(path, path, Form.FOLDER, True)
-        if mode is not None and stat.S_ISREG(mode):
-            with Path(path).open("rb") as file:
-                head = file.read(_HEAD)
-            if is_libvirt(head) or is_qcow2(head):
-                return Side(path, path, None, True)
-        else:
-            once = True
+        with at_hand(path) as there:
+            mode = None if once else there.stat().st_mode
+            if mode is not None and stat.S_ISDIR(mode):
+                return Side(path, path, Form.FOLDER, True)
+            if mode is not None and stat.S_ISREG(mode):
+                with there.open("rb") as file:
+                    head = file.read(_HEAD)
+                if is_libvirt(head) or is_qcow2(head):
+                    return Side(path, path, None, True)
+            else:
+                once = True
     except OSError as error:
-        raise unopened(path, error) from error
+        raise unopened(without_secrets(path), error) from error
     source: Source = open_source(path, snapshot if once else None, offset)
     if once:
         source = source.spool()
@@ -115,6 +117,7 @@ def of_two(first: Side, second: Side, salvage: bool) -> tuple[Side, Side]:
         if not capture.sure and capture.form is Form.RAW:
             return Side(capture.path, capture.capture, None, False), dump
     raise XbrleError(
-        f"neither {first.path} nor {second.path} is a migration stream; one of the two must be. "
+        f"neither {without_secrets(first.path)} nor {without_secrets(second.path)} is a migration stream; "
+        "one of the two must be. "
         "To compare raw files, use: cmp -l"
     )

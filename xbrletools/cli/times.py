@@ -4,7 +4,7 @@ from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from ..capture import Capture
-from ..errors import XbrleError
+from ..errors import TransportError, XbrleError
 from . import EXIT_FINDINGS, warn
 
 if TYPE_CHECKING:
@@ -29,8 +29,12 @@ def times_or_why_not(opened: Capture) -> "tuple[Arrivals | None, int, str]":
     from ..source.opening import open_source
     from ..source.sources import MappedSource
 
-    if path_beside(opened.name, opened.source.wrapper is not None) is None:
-        return None, 0, ""
+    given = opened.source.given
+    try:
+        if given is None or path_beside(given, opened.source.wrapper is not None) is None:
+            return None, 0, ""
+    except TransportError as error:
+        return None, EXIT_FINDINGS, str(error)
     source = opened.source if isinstance(opened.source, MappedSource) else opened.stream.source
     status = 0
     channels: dict[int, Arrivals] = {}

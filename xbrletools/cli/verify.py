@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from ..errors import XbrleError
+from ..errors import TransportError, XbrleError
 from . import EXIT_FINDINGS, explaining, sarif_log, verdicts, warn
 from .guide import Page
 from .options import before, examples, given, giving_blocks, json_lines, reading
@@ -44,6 +44,8 @@ def _says_unreadable(function: Callable[..., Any]) -> Callable[..., Any]:
     def saying(*arguments: Any, **options: Any) -> Any:
         try:
             return function(*arguments, **options)
+        except TransportError:  # it says nothing of the capture, so there is no verdict
+            raise
         except XbrleError as error:
             if (options["as_json"] or options["sarif"]) and _READ not in click.get_current_context().meta:
                 from ..verify.verdict import unreadable

@@ -77,17 +77,18 @@ class Spool:
         return channel, at
 
 
-def wanted(paths: Sequence[Openable], columns: Columns, facts: Facts) -> list[MappedSource]:
+def wanted(paths: Sequence[Openable], columns: Columns, facts: Facts, keep: bool = True) -> list[MappedSource]:
     """Those of ``paths``, files that lie beside the main channel, which carry pages of its migration.
 
     A main channel of multifd does not carry content of its own before postcopy began. One of preempt had postcopy.
+    ``keep``: what is fetched for a URL may stay in the cache.
     """
     run = elsewhere.postcopy_run(facts)
     before = columns if run is None else columns.take(columns.offset < np.uint64(run))
     wants_packets = elsewhere.is_multifd(elsewhere.counted(before)[0])
     if facts.mapped_ram or not (wants_packets or run is not None):
         return []
-    sources = [open_source(p).spool() for p in paths]
+    sources = [open_source(p, keep=keep).spool() for p in paths]
     return [s for s in sources if (wants_packets if is_multifd(s) else run is not None)]
 
 
@@ -278,6 +279,7 @@ def spool(main: MappedSource, sources: Sequence[MappedSource], facts: Facts) -> 
             pieces.append(_of_row(source, rows[-1], file))
         file.flush()
         joined = MappedSource(main.name, mapped(file), main.wrapper)
+        joined.given = main.given
     return Spool(
         joined,
         main.size,

@@ -23,6 +23,7 @@ from numpy.typing import NDArray
 
 from ..formats.ram import Kind
 from ..model import Facts
+from ..source.keeping import folder
 from ..source.sources import MappedSource, Origin
 from ..table.columns import DTYPES, NO_BLOCK, PIECE, Columns
 from ..table.sections import Owner, Sections
@@ -46,12 +47,6 @@ _ROW = 2 * sum(np.dtype(d).itemsize for d in DTYPES.values())  # bytes of a row,
 _SUFFIX = ".idx"
 _PART = ".part"
 _HALF_DONE = 24 * 3600  # seconds after which a file that was never finished is dropped
-
-
-def folder() -> Path:
-    """Where indexes are kept: ``$XDG_CACHE_HOME/xbrletools``, by default in ``~/.cache``."""
-    home = os.environ.get("XDG_CACHE_HOME")
-    return (Path(home) if home else Path.home() / ".cache") / "xbrletools"
 
 
 def scanner(

@@ -137,7 +137,7 @@ def open_dump(path: str, source: MappedSource, form: Form) -> Dump:
         found = Dump(source.name, form, (Part(source, 0, source.size, 0),), None)
     if source.damage:
         found = replace(found, missing=(*found.missing, source.damage))
-    return _with_sidecar(found, Path(path))
+    return _with_sidecar(found, path)
 
 
 def raw_at(dump: Dump, start: int, block: bytes | None) -> Dump:
@@ -154,7 +154,7 @@ def raw_at(dump: Dump, start: int, block: bytes | None) -> Dump:
     return replace(dump, parts=(replace(part, start=start, block=block),), space=space, unknown=unknown)
 
 
-def _with_sidecar(dump: Dump, path: Path) -> Dump:
+def _with_sidecar(dump: Dump, path: str) -> Dump:
     """The dump with what its sidecar says. One that does not fit the file is not believed, and that is said."""
     try:
         about = manifest.sidecar(path)
@@ -163,7 +163,7 @@ def _with_sidecar(dump: Dump, path: Path) -> Dump:
     if about is None:
         return dump
     if about.form != dump.form.value or about.end != max(p.end for p in dump.parts):
-        return replace(dump, notes=(*dump.notes, f"{path}.json is not of this file and is not used"))
+        return replace(dump, notes=(*dump.notes, f"{dump.name}.json is not of this file and is not used"))
     unknown = tuple(Unknown(start, end, about.block) for start, end in about.unknown)
     space = Space.PHYSICAL if about.block is None else Space.BLOCK
     if dump.form is not Form.RAW:

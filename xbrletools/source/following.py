@@ -26,6 +26,7 @@ class GrowingSource(MappedSource):
 
     def __init__(self, path: str, wrapper: str | None = None, start: int = 0) -> None:
         super().__init__(path, b"", wrapper, start)
+        self.given = path
         self._since = time.monotonic()  # when the file was last seen to grow
 
     def coming(self) -> bool:
@@ -93,7 +94,9 @@ class _Spool(GrowingSource):
         super().__init__(pipe.name, pipe.wrapper)
         self.wrapping = pipe.wrapping
         self.start = pipe.start
+        self.given = pipe.given
         self._done = False
+        self._trouble: XbrleError | None = None
         self._file = tempfile.TemporaryFile()  # noqa: SIM115 - closed when all of it is mapped
         self._file.seek(pipe.first)  # what was read before is a hole
         threading.Thread(target=self._copy, args=(pipe,), daemon=True).start()
@@ -105,6 +108,8 @@ class _Spool(GrowingSource):
                 self._file.flush()
                 pipe.wait()  # not in a read, since the user may leave before more comes
             self.damage = pipe.damage
+        except XbrleError as error:
+            self._trouble = error
         except OSError as error:
             self.damage = f"only a part could be kept: {error.strerror}"
         finally:
@@ -115,7 +120,13 @@ class _Spool(GrowingSource):
         return not self._done
 
     def grown(self) -> bool:
-        """Look for new bytes and map them. Returns whether there were any."""
+        """Look for new bytes and map them. Returns whether there were any.
+
+        Raises:
+            XbrleError: the pipe could not be read on, which is not the end of the capture.
+        """
+        if self._trouble is not None:
+            raise self._trouble
         if self._file.closed:
             return False
         done = self._done

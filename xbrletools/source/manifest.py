@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from ..errors import XbrleError, unopened
+from .beside import at_hand, is_there
 
 MANIFEST = "manifest.json"
 BYTES_MAX = 8 << 20  # of a manifest or sidecar that is read: as Python's objects it takes some times as much
@@ -106,20 +107,21 @@ def entries(folder: Path) -> tuple[Entry, ...]:
     return found
 
 
-def sidecar(path: Path) -> Sidecar | None:
-    """What FILE.json says of FILE. None where there is none, or it is of something else.
+def sidecar(given: str) -> Sidecar | None:
+    """What FILE.json says of FILE, a path or a URL. None where there is none, or it is of something else.
 
     Raises:
         XbrleError: it is there and cannot be read.
     """
-    beside = Path(f"{path}.json")
-    if not beside.is_file():
+    beside = f"{given}.json"
+    if not is_there(beside):
         return None
     try:
-        about = objects(beside)
+        with at_hand(beside) as there:
+            about = objects(there)
         form, pieces = _text(about["format"]), about["map"]
         ends = [_number(p["start"]) + _number(p["length"]) for p in pieces]
-        if about["file"] != path.name or not ends or about["space"] not in ("block", "physical"):
+        if about["file"] != given.rpartition("/")[2] or not ends or about["space"] not in ("block", "physical"):
             return None
         block = named(_text(pieces[0]["block"])) if about["space"] == "block" else None
         return Sidecar(form, block, max(ends), _ranges(about["unknown"]))

@@ -18,7 +18,9 @@ from ..formats import libvirt, qevm
 from ..formats.libvirt import Format
 from ..outputs import protect
 from ..text import shown
+from ..urls import is_url, without_secrets
 from .ahead import Ahead
+from .given import Told
 from .packing import MAGIC_MAX, is_read, packing_of, unpacked
 from .sources import MappedSource, Origin, PipeSource, Source, mapped
 from .wrappers import LibvirtSave, Qcow2Snapshot, is_libvirt, is_qcow2, libvirt_save
@@ -32,34 +34,52 @@ Openable = str | os.PathLike[str] | bytes | bytearray | memoryview | BinaryIO
 
 @dataclass(frozen=True, slots=True)
 class _Wanted:
-    """What the user says of a file: the ``snapshot``'s name or id, and the ``offset`` at which the stream begins."""
+    """What the user says of a file: the ``snapshot``'s name or id, and the ``offset`` at which the stream begins.
+
+    ``name`` is what a file object is called. ``keep``: what is fetched for a URL may be kept.
+    """
 
     snapshot: str | None
     offset: int | None
+    name: str | None = None
+    keep: bool = True
 
 
-def _open_path(path: Path, wanted: _Wanted) -> Source:
+def _open_url(url: str, wanted: _Wanted) -> Source:
+    from . import remote
+
+    with remote.at_hand(url, wanted.keep) as path:
+        return _open_path(path, wanted, url)
+
+
+def _open_path(path: Path, wanted: _Wanted, url: str | None = None) -> Source:
+    """A source for a file. ``url`` is where it was fetched from: it is called so, and what is beside it lies there."""
+    name = str(path) if url is None else without_secrets(url)
     try:
         mode = path.stat().st_mode
         if stat.S_ISDIR(mode):
-            raise XbrleError(f"{path}: is a directory, not a capture")
+            raise XbrleError(f"{name}: is a directory, not a capture")
         file = path.open("rb")
     except OSError as error:
-        raise unopened(path, error) from error
+        raise unopened(name, error) from error
     if not stat.S_ISREG(mode):
-        return _open_stream(file, str(path), wanted, file)
+        return _open_stream(file, name, wanted, file)
     with ExitStack() as closing:
         closing.enter_context(file)
         try:
             head = _head(file, wanted)
-            save = libvirt_save(Ahead(file), str(path)) if is_libvirt(head) else None
+            save = libvirt_save(Ahead(file), name) if is_libvirt(head) else None
             file.seek(0)
             if packing_of(head) is None and (save is None or save.format in _PLAIN):
-                return _mapped(str(path), mapped(file), head, wanted, save, Origin.of(path, os.fstat(file.fileno())))
+                if is_qcow2(head):
+                    beside = partial(_beside, path) if url is None else partial(_beside_url, url)
+                    return _snapshot(memoryview(mapped(file)), name, wanted, beside)
+                origin = Origin.of(path, os.fstat(file.fileno()), url is not None)
+                return _mapped(name, mapped(file), wanted, save, origin)
         except OSError as error:
-            raise unopened(path, error) from error
+            raise unopened(name, error) from error
         closing.pop_all()
-    return _open_stream(file, str(path), wanted, file)
+    return _open_stream(file, name, wanted, file)
 
 
 def _head(file: BinaryIO, wanted: _Wanted) -> bytes:
@@ -78,14 +98,11 @@ def _head(file: BinaryIO, wanted: _Wanted) -> bytes:
 def _mapped(
     name: str,
     buffer: mmap.mmap | bytes,
-    head: bytes,
     wanted: _Wanted,
     save: LibvirtSave | None = None,
     origin: Origin | None = None,
 ) -> MappedSource:
     """A source for bytes that are all at hand and not packed. ``save`` is the save file that they are."""
-    if is_qcow2(head):
-        return _snapshot(memoryview(buffer), name, wanted, None if origin is None else partial(_beside, origin.path))
     return MappedSource(name, buffer, start=_start(wanted, save), wrapping=save, origin=origin)
 
 
@@ -96,10 +113,12 @@ def _start(wanted: _Wanted, save: LibvirtSave | None = None) -> int:
     return 0 if save is None else save.start
 
 
-def _open_stream(raw: BinaryIO, name: str, wanted: _Wanted, file: BinaryIO | None = None) -> Source:
+def _open_stream(
+    raw: BinaryIO, name: str, wanted: _Wanted, file: BinaryIO | None = None, of_caller: bool = False
+) -> Source:
     """A source for what ``raw`` gives. ``file`` was opened for it and is closed where this fails."""
     try:
-        ahead = Ahead(raw)
+        ahead = Ahead(Told(raw, name, of_caller))
         packing = packing_of(ahead.head(_HEAD))
         if packing is None:
             return _inside(ahead, name, None, file, wanted)
@@ -151,6 +170,14 @@ def _beside(path: Path, name: str) -> memoryview:
         raise XbrleError(f"{beside}: {error.strerror}; the clusters of {path} are in it") from error
 
 
+def _beside_url(url: str, name: str) -> memoryview:
+    """The bytes of the object called ``name`` beside the one at ``url``."""
+    from . import remote
+
+    with remote.at_hand(f"{url.rpartition('/')[0]}/{name}") as path, path.open("rb") as file:
+        return memoryview(mapped(file))
+
+
 def _snapshot(
     view: memoryview, name: str, wanted: _Wanted, beside: Callable[[str], memoryview] | None = None
 ) -> MappedSource:
@@ -173,17 +200,27 @@ def _name_of(file: BinaryIO) -> str:
     return os.fsdecode(name) if isinstance(name, str | bytes) and name else "file object"
 
 
-def open_source(what: "Openable | MappedSource", snapshot: str | None = None, offset: int | None = None) -> Source:
-    """A source for a path, a file object, bytes, or ``-`` for standard input. A source comes back as it is.
+def open_source(
+    what: "Openable | MappedSource",
+    snapshot: str | None = None,
+    offset: int | None = None,
+    name: str | None = None,
+    keep: bool = True,
+) -> Source:
+    """A source for a path, a URL, a file object, bytes, or ``-`` for standard input. A source comes back as it is.
 
     xz, gzip, bzip2, zstd and lzop are known by their magic and undone on the way. The stream in a libvirt save file is
     found. So is the one in a qcow2 image: in the last internal snapshot with VM state, or in the one whose name or id
     is ``snapshot``. ``offset`` is where the stream begins: in the file if it stands there, else in what was unpacked.
+    ``name`` is what messages call a file object or bytes. ``keep``: what is fetched for a URL may stay in the cache.
 
     Raises:
+        TransportError: what is behind a URL or a file object cannot be had.
         XbrleError: the file does not exist, or cannot be read.
     """
-    found = _opened(what, _Wanted(snapshot, offset))
+    found = _opened(what, _Wanted(snapshot, offset, name, keep))
+    if isinstance(what, str | os.PathLike) and os.fspath(what) != "-":
+        found.given = os.fspath(what)
     if snapshot is not None and not isinstance(found.wrapping, Qcow2Snapshot):
         found.close()
         raise XbrleError(
@@ -196,13 +233,18 @@ def _opened(what: "Openable | MappedSource", wanted: _Wanted) -> Source:
     if isinstance(what, bytes | bytearray | memoryview):
         data = bytes(what)
         head = _head(cast("BinaryIO", io.BytesIO(data)), wanted)
+        name = wanted.name or "bytes"
+        if packing_of(head) is None and is_qcow2(head):
+            return _snapshot(memoryview(data), name, wanted)
         if packing_of(head) is None and not is_libvirt(head):
-            return _mapped("bytes", data, head, wanted)
-        return _open_stream(cast("BinaryIO", io.BytesIO(data)), "bytes", wanted)
+            return _mapped(name, data, wanted)
+        return _open_stream(cast("BinaryIO", io.BytesIO(data)), name, wanted)
     if isinstance(what, str | os.PathLike):
         if os.fspath(what) == "-":
             return _open_stream(cast("BinaryIO", sys.stdin.buffer), "standard input", wanted)
+        if is_url(os.fspath(what)):
+            return _open_url(os.fspath(what), wanted)
         return _open_path(Path(what), wanted)
     if isinstance(what, MappedSource):
         return what
-    return _open_stream(what, _name_of(what), wanted)
+    return _open_stream(what, wanted.name or _name_of(what), wanted, of_caller=True)

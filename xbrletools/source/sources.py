@@ -39,15 +39,17 @@ class Origin:
 
     ``identity`` is what the kernel says of it: device, inode, size in bytes, and the times when its content and its
     inode last changed, in ns since the epoch. A program can set the first of these times, but not the second.
+    ``done``: nobody writes to it any more.
     """
 
     path: Path
     identity: tuple[int, int, int, int, int]
+    done: bool = False
 
     @classmethod
-    def of(cls, path: Path, state: os.stat_result) -> "Origin":
+    def of(cls, path: Path, state: os.stat_result, done: bool = False) -> "Origin":
         """The file at ``path`` in this state."""
-        return cls(path, (state.st_dev, state.st_ino, state.st_size, state.st_mtime_ns, state.st_ctime_ns))
+        return cls(path, (state.st_dev, state.st_ino, state.st_size, state.st_mtime_ns, state.st_ctime_ns), done)
 
     @property
     def size(self) -> int:
@@ -62,7 +64,8 @@ class Origin:
         """
         now = self.path.stat()
         changed = max(now.st_mtime, now.st_ctime)
-        return Origin.of(self.path, now).identity == self.identity and time.time() - changed > seconds
+        settled = self.done or time.time() - changed > seconds
+        return Origin.of(self.path, now).identity == self.identity and settled
 
 
 class MappedFile(mmap.mmap):
@@ -91,7 +94,7 @@ class MappedSource:
     ``data`` is the whole file, (size,) uint8, read-only, in which the stream begins at offset ``start``. All offsets
     count from the beginning of the file. ``wrapper`` names the compression that was undone. ``wrapping`` describes what
     the file is around the stream. ``origin`` is the file. It is None where the bytes do not stand in one as they are
-    here.
+    here. ``given`` is the path or URL that was opened, None where it was neither. It can hold secrets: `name` is shown.
     """
 
     def __init__(
@@ -107,6 +110,7 @@ class MappedSource:
         self.wrapper = wrapper
         self.wrapping = wrapping
         self.origin = origin
+        self.given: str | None = None
         self.damage: str | None = None
         self.start = start
         self._buffer = buffer
@@ -167,7 +171,7 @@ class PipeSource:
 
     ``file`` is what was opened for it. It is closed when all of it was read, or with `close`. ``wrapping`` describes
     what the file is around the stream, which begins at offset ``start``. Offsets count from the beginning of the file,
-    of which ``read`` bytes were read before.
+    of which ``read`` bytes were read before. ``given`` is as in `MappedSource`.
     """
 
     def __init__(
@@ -185,6 +189,7 @@ class PipeSource:
         self.wrapping = wrapping
         self.start = start
         self.origin: Origin | None = None
+        self.given: str | None = None
         self.damage: str | None = None
         self.size: int | None = None
         self._raw = raw if isinstance(raw, Ahead) else Ahead(raw)
@@ -298,7 +303,7 @@ class PipeSource:
             except OSError as error:
                 raise XbrleError(f"{folder}: {error.strerror}: {self.name} {_TAKES_ROOM}") from error
             spooled = MappedSource(self.name, mapped(file), self.wrapper, self.start, self.wrapping)
-        spooled.damage = self.damage
+        spooled.damage, spooled.given = self.damage, self.given
         return spooled
 
 

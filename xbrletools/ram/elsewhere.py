@@ -22,6 +22,7 @@ from .blocklist import IGNORE_SHARED
 _CONTENT = (Kind.PAGE, Kind.XBRLE, Kind.XBZRLE, Kind.COMPRESSED)
 MISSING = "channel-missing"  # the rule that a missing channel breaks
 LEFT_OUT = "ram-elsewhere"  # the rule of blocks that a stream leaves out
+_PAGE_BITS = 47  # of a page's number; so many pages cannot all have come
 _NAMED = 4  # blocks that a message names
 _TO_FIX = "give each channel with --channel FILE"
 
@@ -58,11 +59,16 @@ def postcopy_run(facts: Facts) -> int | None:
 
 def skips(columns: Columns, page_size: int) -> bool:
     """Whether the pages that came leave holes: the first sweep over a block sends every page up to where it is."""
-    rows = np.flatnonzero(IS_PAGE[columns.kind] & (columns.block != NO_BLOCK))
-    pages = (columns.address[rows] // np.uint64(page_size)).astype(np.int64)
-    page, block = np.unique(np.stack([pages, columns.block[rows]]), axis=1)
-    by_block = np.lexsort((page, block))
-    page, block = page[by_block], block[by_block]
+    parts = [np.empty(0, np.int64)]  # pages above their blocks' indices, each once
+    for start in range(0, len(columns), PIECE):
+        piece = columns.take(slice(start, start + PIECE))
+        rows = np.flatnonzero(IS_PAGE[piece.kind] & (piece.block != NO_BLOCK))
+        pages = (piece.address[rows] // np.uint64(page_size)).astype(np.int64)
+        if (pages >> _PAGE_BITS).any():
+            return True
+        parts.append(np.unique(piece.block[rows].astype(np.int64) << _PAGE_BITS | pages))
+    keys = np.unique(np.concatenate(parts))
+    block, page = keys >> _PAGE_BITS, keys & ((1 << _PAGE_BITS) - 1)
     last = np.flatnonzero(np.append(np.diff(block) != 0, True)[: len(block)])
     counts = np.diff(np.append(-1, last))
     return bool((page[last] + 1 > counts).any())

@@ -11,8 +11,12 @@
 #include <Python.h>
 #include <stdint.h>
 #include <string.h>
+#if defined __linux__
+#include <sys/mman.h>
+enum { SMALLEST = 4096, POPULATE = 23 }; /* MADV_POPULATE_WRITE, from Linux 5.14 on; an older one refuses it */
+#endif
 
-enum { REVISION = 8 }; /* of the arguments and their meaning: native.py does not use a build of another revision */
+enum { REVISION = 9 }; /* of the arguments and their meaning: native.py does not use a build of another revision */
 enum { VERDICT_OK, VERDICT_SHORT, VERDICT_LONG, VERDICT_BAD_NUMBER, VERDICT_CUT, VERDICT_ZERO_RUN }; /* verdict.py */
 enum { NOT_UNIFORM = -1 }; /* uniform.py */
 
@@ -119,6 +123,7 @@ typedef enum {
 static const Wanted places_wanted = {8, 1, 0};
 
 enum { WORD = 8, WIDE = 4 };    /* bytes of a record's word, and of a number behind it */
+enum { AHEAD = 6 };             /* records of one size that are fetched before they are looked at */
 enum { FLAG_BYTES = 256 };      /* values of the low byte of the flags */
 
 typedef struct {
@@ -167,13 +172,27 @@ static int64_t records(const Task task, const Columns to, const Tables tables, c
     const int64_t least = layout[DELTA_LEAST], most = layout[DELTA_MOST], beside = layout[DELTA_BESIDE];
     const int is_big = layout[DELTA_IS_BIG] != 0;
     int64_t at = task.at, row = task.row;
+    uint64_t same = ~(uint64_t)0; /* the flags of the record before, where they tell its size, */
+    int64_t same_step = 0;        /* and that size: a branch is foretold, a size from a table is waited for */
     while (row < task.rows && at < task.limit && at <= task.size - WORD) {
         const uint8_t *record = task.data + at;
         const int64_t left = task.size - at;
         const uint64_t word = word_at(record), flags = word & tables.mask;
         const uint8_t low = (uint8_t)word, kind = tables.kinds[flags];
         const int64_t head = tables.heads[flags];
-        int64_t step = tables.sizes[low], length = tables.lengths[flags];
+        int64_t step, length = tables.lengths[flags];
+        if (flags == same) {
+            step = same_step;
+#if defined __GNUC__
+            if (AHEAD * step < left)
+                __builtin_prefetch(record + AHEAD * step);
+            __asm__("" : "+r"(step)); /* else a compiler may choose between the two sizes without a branch */
+#endif
+        } else {
+            step = tables.sizes[low];
+            same = step ? flags : ~(uint64_t)0;
+            same_step = step;
+        }
         uint64_t checksum = 0;
         uint8_t header_flags = 0;
         if (head > left)
@@ -461,6 +480,70 @@ static PyObject *copy_pages(PyObject *self, PyObject *arguments)
     return apply(arguments, put_page, is_nothing);
 }
 
+/* -- the form of deltas ------------------------------------------------------------------------------------------------ */
+
+/* Whether pairs come to one page and are not what the encoder would write for it: a run of 0, or one that goes on from the
+   run before it, which was not full. No branches in the loops: a compiler makes vectors of them. */
+static int is_unusual(Payload delta, int64_t page_size, int run_at, int byte_at)
+{
+    enum { TURN = 4096 };       /* pairs, so that their runs add up in 32 bits */
+    const uint8_t *runs = delta.data + run_at, *bytes = delta.data + byte_at;
+    const int64_t count = delta.length / 2;
+    int64_t total = 0;
+    uint8_t found = 0;
+    if (delta.length & 1)
+        return 0;
+    for (int64_t first = 0; first < count; first += TURN) {
+        const int64_t end = count - first < TURN ? count : first + TURN;
+        uint32_t part = 0;
+        uint8_t none = 0, more = 0;
+        for (int64_t i = first; i < end; i++) {
+            part += runs[2 * i];
+            none |= runs[2 * i] == 0;
+        }
+        for (int64_t i = first ? first : 1; i < end; i++)
+            more |= (bytes[2 * i] == bytes[2 * i - 2]) & (runs[2 * i - 2] != UINT8_MAX);
+        total += part;
+        found |= none | more;
+    }
+    return found && total == page_size;
+}
+
+/* unusual(data, offsets, lengths, found, page size, layout): say of each delta whether its form is unusual. */
+static PyObject *unusual(PyObject *self, PyObject *arguments)
+{
+    enum { DATA, OFFSETS, PAYLOADS, FOUND, ALL };
+    static const Wanted wanted[ALL] = {
+        [DATA] = {1, 1, 0}, [OFFSETS] = {8, 1, 0}, [PAYLOADS] = {8, 1, 0}, [FOUND] = {1, 1, 1}};
+    PyObject *given[ALL];
+    Py_buffer all[ALL];
+    long long page_size;
+    int run_at, byte_at;
+    if (!PyArg_ParseTuple(arguments, "OOOOL(ii)", &given[DATA], &given[OFFSETS], &given[PAYLOADS], &given[FOUND],
+                          &page_size, &run_at, &byte_at)
+        || take(given, wanted, ALL, all) < 0)
+        return NULL;
+    const int64_t count = items(&all[FOUND]), size = all[DATA].len, *offset = all[OFFSETS].buf;
+    const int64_t *length = all[PAYLOADS].buf;
+    uint8_t *found = all[FOUND].buf;
+    int is_right = items(&all[OFFSETS]) == count && items(&all[PAYLOADS]) == count && is_pair(run_at, byte_at);
+    Py_BEGIN_ALLOW_THREADS
+    for (int64_t k = 0; is_right && k < count; k++) {
+        const int64_t at = offset[k], bytes = length[k];
+        is_right = is_between(0, bytes, size) && is_between(0, at, size - bytes);
+        if (is_right)
+            found[k] = (uint8_t)is_unusual((Payload){(const uint8_t *)all[DATA].buf + at, bytes}, page_size, run_at,
+                                           byte_at);
+    }
+    Py_END_ALLOW_THREADS
+    release(all, ALL);
+    if (!is_right) {
+        PyErr_SetString(PyExc_ValueError, "deltas and their places do not fit each other");
+        return NULL;
+    }
+    Py_RETURN_NONE;
+}
+
 /* -- deltas of pages ---------------------------------------------------------------------------------------------- */
 
 /* The encoders look at 64 bytes at a time. Where they are as before, that costs one branch. Else a bit for each byte of
@@ -693,13 +776,35 @@ static void fill_of(const uint8_t *page, int64_t page_size, void *found)
     *(int16_t *)found = memcmp(page, page + 1, (size_t)page_size - 1) ? NOT_UNIFORM : page[0];
 }
 
-/* The sum of its bytes modulo 2^32, uint32. */
+/* The sum of its bytes modulo 2^32. In each turn a word of 64 bits has four sums of 16 bits: they take 128 pairs. */
+static uint32_t byte_sum(const uint8_t *page, int64_t page_size)
+{
+    enum { LANES = 4, TURN = 1024 };
+    const uint64_t even = 0x00ff00ff00ff00ffu, low = 0x0000ffff0000ffffu;
+    uint64_t sum = 0;
+    int64_t at = 0;
+    for (; at + TURN <= page_size; at += TURN) {
+        uint64_t lane[LANES] = {0};
+        for (int i = 0; i < TURN; i += LANES * WORD)
+            for (int k = 0; k < LANES; k++) {
+                uint64_t word;
+                memcpy(&word, page + at + i + k * WORD, WORD);
+                lane[k] += (word & even) + (word >> 8 & even);
+            }
+        for (int k = 0; k < LANES; k++) {
+            const uint64_t pairs = (lane[k] & low) + (lane[k] >> 16 & low);
+            sum += (pairs & UINT32_MAX) + (pairs >> 32);
+        }
+    }
+    for (; at < page_size; at++)
+        sum += page[at];
+    return (uint32_t)sum;
+}
+
+/* The same, uint32. */
 static void sum_of(const uint8_t *page, int64_t page_size, void *found)
 {
-    uint32_t sum = 0;
-    for (int64_t i = 0; i < page_size; i++)
-        sum += page[i];
-    *(uint32_t *)found = sum;
+    *(uint32_t *)found = byte_sum(page, page_size);
 }
 
 typedef void Say(const uint8_t *, int64_t, void *);
@@ -746,6 +851,473 @@ static PyObject *sums(PyObject *self, PyObject *arguments)
     return look(arguments, sum_of, sizeof(uint32_t));
 }
 
+/* -- pages, each with all of its records ---------------------------------------------------------------------------- */
+
+/* Pages are independent of each other. So all records of one page are taken at once, and it stays in the first-level
+   cache meanwhile. `starts` says where the records of each page begin in `order`, which has their rows. */
+
+typedef enum {
+    LEFT,                       /* by a record's kind: what these loops leave to others, */
+    WHOLE,                      /* a page as it stands in the stream, */
+    FILL,                       /* the byte that a page repeats, */
+    CHANGE,                     /* a delta, */
+    LEFT_WHOLE,                 /* a whole page in a form that is left to others */
+} Doing;
+
+static const Wanted rows_wanted[COLUMNS] = {
+    [OFFSET] = {8, 1, 0}, [ADDRESS] = {8, 1, 0}, [LENGTH] = {4, 1, 0}, [CHECKSUM] = {4, 1, 0},     [FLAGS] = {2, 1, 0},
+    [BLOCK] = {2, 1, 0},  [HEAD] = {2, 1, 0},    [KIND] = {1, 1, 0},   [HEADER_FLAGS] = {1, 1, 0},
+};
+
+enum { KIND_VALUES = 256 };
+enum { SOON = 4, LATER = 12 };  /* records ahead whose payload is fetched, and whose columns are */
+enum { FETCHED = 512, LINE = 64 }; /* of a payload so many bytes, in pieces */
+
+typedef struct {
+    const uint8_t *data;
+    int64_t size;
+    const uint64_t *offset;
+    const uint32_t *length, *checksum;
+    const uint16_t *head;
+    const uint8_t *kind, *header_flags, *doing;
+    const uint32_t *starts, *order;
+    int64_t rows, pages, ordered;
+    int64_t page_size;
+    Put *put;
+    int one, other;             /* what the coding needs to know of its layout */
+} Chains;
+
+/* order_pages(pages, first, ends, order): put rows from `first` on, (n,), into the order by page. `ends` says where the
+   next row of each page goes. Rows of page -1 are left out. */
+static PyObject *order_pages(PyObject *self, PyObject *arguments)
+{
+    enum { OF, ENDS, ORDER, ALL };
+    static const Wanted wanted[ALL] = {[OF] = {8, 1, 0}, [ENDS] = {4, 1, 1}, [ORDER] = {4, 1, 1}};
+    PyObject *given[ALL];
+    Py_buffer all[ALL];
+    long long first;
+    if (!PyArg_ParseTuple(arguments, "OLOO", &given[OF], &first, &given[ENDS], &given[ORDER])
+        || take(given, wanted, ALL, all) < 0)
+        return NULL;
+    const int64_t count = items(&all[OF]), pages = items(&all[ENDS]), room = items(&all[ORDER]), *page = all[OF].buf;
+    uint32_t *end = all[ENDS].buf, *order = all[ORDER].buf;
+    int is_right = is_between(0, first, UINT32_MAX - count);
+    Py_BEGIN_ALLOW_THREADS
+    for (int64_t k = 0; is_right && k < count; k++) {
+        if (page[k] < 0)
+            continue;
+        is_right = page[k] < pages && end[page[k]] < room;
+        if (is_right)
+            order[end[page[k]]++] = (uint32_t)(first + k);
+    }
+    Py_END_ALLOW_THREADS
+    release(all, ALL);
+    if (!is_right) {
+        PyErr_SetString(PyExc_ValueError, "pages and their order do not fit each other");
+        return NULL;
+    }
+    Py_RETURN_NONE;
+}
+
+/* count_pages(pages, counts): add to `counts` how often each page occurs; -1 is left out. */
+static PyObject *count_pages(PyObject *self, PyObject *arguments)
+{
+    enum { OF, COUNTS, ALL };
+    static const Wanted wanted[ALL] = {[OF] = {8, 1, 0}, [COUNTS] = {4, 1, 1}};
+    PyObject *given[ALL];
+    Py_buffer all[ALL];
+    if (!PyArg_ParseTuple(arguments, "OO", &given[OF], &given[COUNTS]) || take(given, wanted, ALL, all) < 0)
+        return NULL;
+    const int64_t count = items(&all[OF]), pages = items(&all[COUNTS]), *page = all[OF].buf;
+    uint32_t *counts = all[COUNTS].buf;
+    int is_right = 1;
+    Py_BEGIN_ALLOW_THREADS
+    for (int64_t k = 0; is_right && k < count; k++) {
+        is_right = page[k] < pages;
+        if (is_right && page[k] >= 0)
+            counts[page[k]]++;
+    }
+    Py_END_ALLOW_THREADS
+    release(all, ALL);
+    if (!is_right) {
+        PyErr_SetString(PyExc_ValueError, "a page lies outside of those that are counted");
+        return NULL;
+    }
+    Py_RETURN_NONE;
+}
+
+#if defined __GNUC__
+static void fetch(const Chains *c, int64_t i, int64_t end)
+{
+    if (i + LATER < end && c->order[i + LATER] < c->rows) {
+        const uint32_t k = c->order[i + LATER];
+        __builtin_prefetch(c->offset + k);
+        __builtin_prefetch(c->length + k);
+        __builtin_prefetch(c->head + k);
+        __builtin_prefetch(c->kind + k);
+        __builtin_prefetch(c->checksum + k);
+    }
+    if (i + SOON < end && c->order[i + SOON] < c->rows) {
+        const uint32_t k = c->order[i + SOON];
+        const uint64_t at = c->offset[k];
+        const uint32_t bytes = (c->length[k] < FETCHED ? c->length[k] : FETCHED) + c->head[k];
+        for (uint32_t j = 0; at < (uint64_t)c->size && j < bytes; j += LINE)
+            __builtin_prefetch(c->data + at + j);
+    }
+}
+#else
+static void fetch(const Chains *c, int64_t i, int64_t end)
+{
+}
+#endif
+
+/* What there is to do with the record at place `i` of the order, and its payload. LEFT where it does not lie in the
+   data, or has another length than its kind should. */
+static Doing doing_of(const Chains *c, int64_t i, Payload *payload)
+{
+    const uint32_t k = c->order[i];
+    if (k >= c->rows)
+        return LEFT;
+    const uint64_t at = c->offset[k] + c->head[k];
+    const uint32_t length = c->length[k];
+    const Doing doing = c->doing[c->kind[k]];
+    if (at > (uint64_t)c->size || length > (uint64_t)c->size - at || (doing == WHOLE && length != c->page_size)
+        || (doing == FILL && length < 1))
+        return LEFT;
+    *payload = (Payload){c->data + at, length};
+    return doing;
+}
+
+/* Whether the record at place `i` of the order gives its page whole, so that nothing before it counts. */
+static int is_whole(const Chains *c, int64_t i)
+{
+    const uint32_t k = c->order[i];
+    if (k >= c->rows)
+        return 0;
+    const Doing doing = c->doing[c->kind[k]];
+    return doing == FILL || doing == LEFT_WHOLE || (doing == WHOLE && c->length[k] == c->page_size);
+}
+
+/* Whether the places of some pages in the order can be used. */
+static int is_ordered(const Chains *c, int64_t first, int64_t end)
+{
+    if (!is_between(0, first, end) || end >= c->pages)
+        return 0;
+    for (int64_t page = first; page < end; page++)
+        if (c->starts[page] > c->starts[page + 1])
+            return 0;
+    return c->starts[end] <= c->ordered;
+}
+
+/* -- what deltas and sums show ----------------------------------------------------------------------------------------- */
+
+enum { HOLDS = 1, UNIFORM = 2, SENDER_HOLDS = 4, SENDER_UNIFORM = 8 }; /* observed.py */
+enum { WRONG_ITEMS = 2, SUSPECT_ITEMS = 4 }; /* row, sum; row, page, and the rows of its dup page and of what was before */
+
+typedef struct {
+    int64_t flag;               /* of a delta's header that says that it states a sum; 0: each does, -1: none does */
+    uint32_t inverted;          /* bits of the checksum that are inverted */
+    int forgets;                /* whether the sender does not cache dup pages */
+} Sums;
+
+typedef struct {
+    uint8_t *said;              /* by row */
+    int64_t *wrong, *suspects;  /* items of each, one after the other, */
+    int64_t wrongs, suspected;  /* how many there are, */
+    int64_t wrongs_most, suspects_most;
+} Seen;
+
+static int is_uniform(const uint8_t *page, int64_t page_size)
+{
+    return !memcmp(page, page + 1, (size_t)page_size - 1);
+}
+
+/* Take all records of a page, over two pages of room: the receiver's, and the sender's where that is another one. Gives
+   0 where one of them is left to others; nothing is then said of any of them. */
+static int check_page(const Chains *c, int64_t page, const Sums *sums, uint8_t *mine, Seen *seen)
+{
+    const int64_t size = c->page_size, first = c->starts[page], end = c->starts[page + 1];
+    const int64_t wrongs = seen->wrongs, suspected = seen->suspected;
+    uint8_t *its = mine + size;
+    int known = 0, after_dup = 0;
+    int apart = 0, its_known = 0; /* whether the sender's page is another one, and whether it is known then */
+    int64_t dup = -1, sent = -1; /* the last dup page, and the last record that was not one */
+    if (end - first > seen->wrongs_most - wrongs || end - first > seen->suspects_most - suspected)
+        return 0;
+    for (int64_t i = first; i < end; i++) {
+        Payload payload = {NULL, 0};
+        fetch(c, i, c->starts[c->pages - 1]);
+        const Doing doing = doing_of(c, i, &payload);
+        const uint32_t k = c->order[i];
+        const int is_seen = i + 1 < end && (!is_whole(c, i + 1) || c->doing[c->kind[c->order[i + 1]]] == FILL);
+        uint8_t said = 0;
+        if (doing == WHOLE) {
+            if (is_seen)
+                memcpy(mine, payload.data, (size_t)size);
+            known = 1;
+            apart = after_dup = 0;
+            sent = k;
+        } else if (doing == FILL) {
+            if (sums->forgets && !apart) {
+                apart = 1;
+                its_known = known;
+                if (known)
+                    memcpy(its, mine, (size_t)size);
+            }
+            if (is_seen)
+                memset(mine, payload.data[0], (size_t)size);
+            known = after_dup = 1;
+            dup = k;
+        } else if (doing == CHANGE && known && c->put(payload, mine, size, c->one, c->other) == VERDICT_OK) {
+            const int is_stated = !sums->flag || (sums->flag > 0 && c->header_flags[k] & sums->flag);
+            if (apart && its_known)
+                c->put(payload, its, size, c->one, c->other);
+            if (is_stated) {
+                const uint32_t stated = c->checksum[k] ^ sums->inverted, sum = byte_sum(mine, size);
+                if (sum == stated) {
+                    said |= HOLDS;
+                } else {
+                    int64_t *to = seen->wrong + WRONG_ITEMS * seen->wrongs++;
+                    to[0] = k;
+                    to[1] = sum;
+                }
+                if (sums->forgets && after_dup && its_known && byte_sum(its, size) == stated)
+                    said |= SENDER_HOLDS;
+            } else if (sums->forgets) {
+                if (is_uniform(mine, size))
+                    said |= UNIFORM;
+                if (after_dup && its_known && is_uniform(its, size))
+                    said |= SENDER_UNIFORM;
+            }
+            if (sums->forgets && after_dup) {
+                int64_t *to = seen->suspects + SUSPECT_ITEMS * seen->suspected++;
+                to[0] = k;
+                to[1] = page;
+                to[2] = dup;
+                to[3] = sent;
+            }
+            sent = k;
+        } else {
+            seen->wrongs = wrongs;
+            seen->suspected = suspected;
+            for (; i >= first; i--)
+                if (c->order[i] < c->rows)
+                    seen->said[c->order[i]] = 0;
+            return 0;
+        }
+        seen->said[k] = said;
+    }
+    return 1;
+}
+
+/* -- memory ---------------------------------------------------------------------------------------------------------- */
+
+enum { RECOVERED = 1 };         /* image.py */
+enum { WINDOW = 1 << 21 };      /* bytes of memory that are asked for at once, */
+enum { SHARE = 4 };             /* where all but one in so many of its pages will be written */
+
+typedef struct {
+    uint8_t *pages, *state, *touched;
+    const int64_t *number;      /* of each page: where it is in memory; NULL: where it is among the pages */
+    int64_t last;               /* how many pages memory has */
+} Memory;
+
+static int64_t number_of(const Memory *memory, int64_t page)
+{
+    return memory->number ? memory->number[page] : page;
+}
+
+/* Ask for the memory of a window's pages from `first` on at once, if most of them will be written. */
+static void populate(const Chains *c, const Memory *memory, int64_t first, int64_t end)
+{
+#if defined __linux__
+    int64_t written = 0;
+    for (int64_t page = first; page < end; page++) {
+        const uint32_t last = c->starts[page + 1];
+        if (c->starts[page] < last && !memory->touched[page] && c->order[last - 1] < c->rows
+            && c->doing[c->kind[c->order[last - 1]]] != FILL)
+            written++;
+    }
+    const uintptr_t at = (uintptr_t)(memory->pages + first * c->page_size);
+    if (written && (end - first - written) * SHARE <= end - first && at % SMALLEST == 0)
+        madvise((void *)at, (size_t)((end - first) * c->page_size), POPULATE);
+#endif
+}
+
+/* Bring a page up to its last record, or to the first that is left to others. Gives the place of that in the order. Where
+   only the `end` counts, what comes before the last whole page is passed over. */
+static int64_t fill_page(const Chains *c, int64_t page, const Memory *memory, int end_only)
+{
+    const int64_t size = c->page_size, first = c->starts[page], end = c->starts[page + 1];
+    const int64_t number = number_of(memory, page);
+    uint8_t *to = memory->pages + number * size;
+    int64_t i = first;
+    if (end_only)
+        for (int64_t k = end; k-- > first;)
+            if (is_whole(c, k)) {
+                i = k;
+                break;
+            }
+    for (; i < end; i++) {
+        Payload payload = {NULL, 0};
+        fetch(c, i, c->starts[c->pages - 1]);
+        const Doing doing = doing_of(c, i, &payload);
+        if (doing == WHOLE) {
+            memmove(to, payload.data, (size_t)size);
+        } else if (doing == FILL) {
+            const uint8_t fill = payload.data[0];
+            if (!fill && !memory->touched[number]) {
+                memory->state[number] = RECOVERED; /* it is zero as it stands */
+                continue;
+            }
+            memset(to, fill, (size_t)size);
+        } else if (doing != CHANGE || memory->state[number] != RECOVERED
+                   || c->put(payload, to, size, c->one, c->other) != VERDICT_OK) {
+            return i;
+        }
+        memory->state[number] = RECOVERED;
+        memory->touched[number] = 1;
+    }
+    return end;
+}
+
+/* -- both ------------------------------------------------------------------------------------------------------------ */
+
+enum { PAIRS, RUNS };           /* codings of deltas */
+
+/* Take what all loops over pages have in common; 0, or -1 with an exception set and nothing taken. */
+enum { C_DATA, C_DOING, C_STARTS, C_ORDER, C_COLUMNS, C_ALL = C_COLUMNS + COLUMNS };
+
+static int take_chains(PyObject *given, PyObject *columns, Py_buffer *all, Chains *c, int64_t page_size, int coding,
+                       int one, int other)
+{
+    static const Wanted wanted[C_COLUMNS] = {
+        [C_DATA] = {1, 1, 0}, [C_DOING] = {1, 1, 0}, [C_STARTS] = {4, 1, 0}, [C_ORDER] = {4, 1, 0}};
+    if (take_tuple(given, wanted, C_COLUMNS, all) < 0)
+        return -1;
+    if (take_tuple(columns, rows_wanted, COLUMNS, all + C_COLUMNS) < 0) {
+        release(all, C_COLUMNS);
+        return -1;
+    }
+    const Py_buffer *column = all + C_COLUMNS;
+    const int64_t rows = items(&column[OFFSET]);
+    int is_right = items(&all[C_DOING]) == KIND_VALUES && items(&all[C_STARTS]) >= 1 && page_size >= WORD
+                   && (coding == PAIRS ? is_pair(one, other) : coding == RUNS && is_number(one, other));
+    for (int i = 0; i < COLUMNS; i++)
+        is_right = is_right && items(&column[i]) == rows;
+    if (!is_right) {
+        release(all, C_ALL);
+        PyErr_SetString(PyExc_ValueError, "records, their pages and their order do not fit each other");
+        return -1;
+    }
+    *c = (Chains){all[C_DATA].buf, all[C_DATA].len, column[OFFSET].buf, column[LENGTH].buf, column[CHECKSUM].buf,
+                  column[HEAD].buf, column[KIND].buf, column[HEADER_FLAGS].buf, all[C_DOING].buf, all[C_STARTS].buf,
+                  all[C_ORDER].buf, rows, items(&all[C_STARTS]), items(&all[C_ORDER]), page_size,
+                  coding == PAIRS ? put_pairs : put_runs, one, other};
+    return 0;
+}
+
+/* check_pages((data, doing, starts, order), columns, (first, end, page size), (coding, one, other), (flag, inverted,
+   forgets), said, left, wrong, suspects): what the records of pages [first, end) show. Gives how many sums are wrong and
+   how many deltas are suspects. left[page] is 1 for a page of whose records nothing is said. */
+static PyObject *check_pages(PyObject *self, PyObject *arguments)
+{
+    enum { SAID, PASSED, WRONG, SUSPECTS, ALL };
+    static const Wanted wanted[ALL] = {
+        [SAID] = {1, 1, 1}, [PASSED] = {1, 1, 1}, [WRONG] = {8, 2, 1}, [SUSPECTS] = {8, 2, 1}};
+    PyObject *chains_given, *columns_given, *given[ALL];
+    Py_buffer common[C_ALL], all[ALL];
+    long long first, end, page_size, flag;
+    unsigned int inverted;
+    int coding, one, other, forgets;
+    Chains c;
+    if (!PyArg_ParseTuple(arguments, "O!O!(LLL)(iii)(LIi)OOOO", &PyTuple_Type, &chains_given, &PyTuple_Type,
+                          &columns_given, &first, &end, &page_size, &coding, &one, &other, &flag, &inverted, &forgets,
+                          &given[SAID], &given[PASSED], &given[WRONG], &given[SUSPECTS])
+        || take_chains(chains_given, columns_given, common, &c, page_size, coding, one, other) < 0)
+        return NULL;
+    if (take(given, wanted, ALL, all) < 0) {
+        release(common, C_ALL);
+        return NULL;
+    }
+    const Sums sums = {flag, inverted, forgets};
+    Seen seen = {all[SAID].buf, all[WRONG].buf, all[SUSPECTS].buf, 0, 0, items(&all[WRONG]), items(&all[SUSPECTS])};
+    uint8_t *left = all[PASSED].buf;
+    int is_right = is_ordered(&c, first, end) && items(&all[SAID]) == c.rows && items(&all[PASSED]) >= end
+                   && all[WRONG].shape[1] == WRONG_ITEMS && all[SUSPECTS].shape[1] == SUSPECT_ITEMS
+                   && page_size <= INT64_MAX / 4;
+    uint8_t *room = is_right ? PyMem_RawMalloc(2 * (size_t)page_size) : NULL;
+    if (room) {
+        Py_BEGIN_ALLOW_THREADS
+        for (int64_t page = first; page < end; page++)
+            left[page] = c.starts[page] < c.starts[page + 1] && !check_page(&c, page, &sums, room, &seen);
+        Py_END_ALLOW_THREADS
+        PyMem_RawFree(room);
+    }
+    release(all, ALL);
+    release(common, C_ALL);
+    if (!is_right) {
+        PyErr_SetString(PyExc_ValueError, "pages and what is said of them do not fit each other");
+        return NULL;
+    }
+    if (!room)
+        return PyErr_NoMemory();
+    return Py_BuildValue("LL", (long long)seen.wrongs, (long long)seen.suspected);
+}
+
+/* fill_pages((data, doing, starts, order), columns, (first, end, page size), (coding, one, other), pages, state, touched,
+   numbers, done, end_only): bring pages [first, end) of memory up to their last records. done[page] is where it ended in
+   the order: before a record that is left to others. `numbers` says where each page is in memory; it is empty where all
+   stand at their own places. */
+static PyObject *fill_pages(PyObject *self, PyObject *arguments)
+{
+    enum { PAGES, STATE, TOUCHED, NUMBERS, DONE, ALL };
+    static const Wanted wanted[ALL] = {
+        [PAGES] = {1, 2, 1}, [STATE] = {1, 1, 1}, [TOUCHED] = {1, 1, 1}, [NUMBERS] = {8, 1, 0}, [DONE] = {4, 1, 1}};
+    PyObject *chains_given, *columns_given, *given[ALL];
+    Py_buffer common[C_ALL], all[ALL];
+    long long first, end, page_size;
+    int coding, one, other, end_only;
+    Chains c;
+    if (!PyArg_ParseTuple(arguments, "O!O!(LLL)(iii)OOOOOi", &PyTuple_Type, &chains_given, &PyTuple_Type,
+                          &columns_given, &first, &end, &page_size, &coding, &one, &other, &given[PAGES],
+                          &given[STATE], &given[TOUCHED], &given[NUMBERS], &given[DONE], &end_only)
+        || take_chains(chains_given, columns_given, common, &c, page_size, coding, one, other) < 0)
+        return NULL;
+    if (take(given, wanted, ALL, all) < 0) {
+        release(common, C_ALL);
+        return NULL;
+    }
+    const int64_t last = items(&all[PAGES]);
+    const Memory memory = {all[PAGES].buf, all[STATE].buf, all[TOUCHED].buf,
+                           items(&all[NUMBERS]) ? all[NUMBERS].buf : NULL, last};
+    uint32_t *done = all[DONE].buf;
+    int is_right = is_ordered(&c, first, end) && all[PAGES].shape[1] == page_size && items(&all[STATE]) == last
+                   && items(&all[TOUCHED]) == last && items(&all[DONE]) >= end
+                   && (memory.number ? items(&all[NUMBERS]) >= end : last >= end);
+    for (int64_t page = first; is_right && memory.number && page < end; page++)
+        is_right = is_between(0, memory.number[page], last - 1);
+    if (is_right) {
+        const int64_t window = WINDOW > page_size ? WINDOW / page_size : 1;
+        Py_BEGIN_ALLOW_THREADS
+        for (int64_t page = first; page < end; page++) {
+            if (!memory.number && (page == first || page % window == 0)) {
+                const int64_t stop = page - page % window + window;
+                populate(&c, &memory, page, stop < end ? stop : end);
+            }
+            done[page] = (uint32_t)fill_page(&c, page, &memory, end_only);
+        }
+        Py_END_ALLOW_THREADS
+    }
+    release(all, ALL);
+    release(common, C_ALL);
+    if (!is_right) {
+        PyErr_SetString(PyExc_ValueError, "pages and their records do not fit each other");
+        return NULL;
+    }
+    Py_RETURN_NONE;
+}
+
 /* -- the module --------------------------------------------------------------------------------------------------- */
 
 static PyMethodDef functions[] = {
@@ -757,6 +1329,11 @@ static PyMethodDef functions[] = {
     {"write_runs", write_pages_as_runs, METH_VARARGS, NULL},
     {"fills", fills, METH_VARARGS, NULL},
     {"sums", sums, METH_VARARGS, NULL},
+    {"unusual", unusual, METH_VARARGS, NULL},
+    {"count_pages", count_pages, METH_VARARGS, NULL},
+    {"order_pages", order_pages, METH_VARARGS, NULL},
+    {"check_pages", check_pages, METH_VARARGS, NULL},
+    {"fill_pages", fill_pages, METH_VARARGS, NULL},
     {NULL, NULL, 0, NULL},
 };
 

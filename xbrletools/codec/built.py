@@ -3,7 +3,7 @@
 import os
 from types import ModuleType
 
-REVISION = 8  # of `_native.c`
+REVISION = 9  # of `_native.c`
 
 loops: ModuleType | None = None
 if os.environ.get("XBRLE_NATIVE") != "0":

@@ -17,13 +17,14 @@ class _Coding:
     apply: Callable[[Bytes, Ints, Ints, Bytes, Ints | None], Bytes]
     encode: Callable[[Bytes, Bytes, int | None], tuple[Bytes, Ints]]
     changed: Callable[[Bytes, Ints, Ints, int], tuple[Mask, Bytes]]
+    for_loops: tuple[int, int, int] | None = None
 
 
 _CODINGS = {
-    Encoding.RLE: _Coding(xbrle.apply, xbrle.encode, xbrle.changed),
+    Encoding.RLE: _Coding(xbrle.apply, xbrle.encode, xbrle.changed, (0, *xbrle.LAYOUT)),
     Encoding.DOUBLED: _Coding(doubled.apply_sep10, doubled.encode_sep10, doubled.changed_sep10),
     Encoding.DOUBLED_NEXT: _Coding(doubled.apply_sep20, doubled.encode_sep20, doubled.changed_sep20),
-    Encoding.ZRUN: _Coding(xbzrle.apply, xbzrle.encode, xbzrle.changed),
+    Encoding.ZRUN: _Coding(xbzrle.apply, xbzrle.encode, xbzrle.changed, (1, *xbzrle.LAYOUT)),
 }
 
 
@@ -54,3 +55,8 @@ def changed(encoding: Encoding, data: Bytes, offsets: Ints, lengths: Ints, page_
     Returns a mask (n, page_size) bool, all False for a delta that is not OK, and verdicts (n,) uint8.
     """
     return _CODINGS[encoding].changed(data, offsets, lengths, page_size)
+
+
+def for_loops(encoding: Encoding) -> tuple[int, int, int] | None:
+    """How the loops in C over pages take this encoding, None where they do not know it: which one, and its layout."""
+    return _CODINGS[encoding].for_loops

@@ -4,7 +4,8 @@ NumPy does the same work and is the reference. `XBRLE_NATIVE=0` in the environme
 """
 
 import os
-from collections.abc import Callable
+from collections import deque
+from collections.abc import Callable, Sequence
 from enum import IntEnum
 from itertools import pairwise
 from threading import Thread
@@ -17,8 +18,16 @@ from .batches import Bytes, Ints
 from .built import REVISION as REVISION
 from .built import loops as loops
 
-_CORES = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-THREADS = min(4, _CORES)  # memory's speed is the limit: more threads gain little
+
+def _threads() -> int:
+    """How many threads share the work of the loops: what XBRLE_THREADS says, else the cores of this process."""
+    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    wanted = os.environ.get("XBRLE_THREADS", "")
+    return min(_THREADS_MAX, max(1, int(wanted)) if wanted.isdecimal() else cores)
+
+
+_THREADS_MAX = 64
+THREADS = _threads()
 THREAD_BYTES = 1 << 23  # bytes of pages that are worth a thread
 _DELTA_ROOM = 1 << 18  # bytes of deltas that an encoder writes before they are copied, so that they stay in the cache
 _WORST = 4  # an encoder's room for one page, in pages: more than any delta takes
@@ -82,7 +91,7 @@ def apply(
         span = slice(first, end)
         loop(data, at[span], length[span], pages, row[span], verdicts[span], layout)
 
-    _in_threads(part, count, page_size)
+    in_threads(part, _shares(count, page_size))
     return verdicts
 
 
@@ -106,7 +115,7 @@ def encode(loop: Any, layout: tuple[int, int], old: Bytes, new: Bytes, limit: in
             deltas[first] = out[:used].copy()
             first += pages
 
-    _in_threads(part, count, page_size)
+    in_threads(part, _shares(count, page_size))
     return np.concatenate([deltas[first] for first in sorted(deltas)] or [np.empty(0, np.uint8)]), lengths
 
 
@@ -121,30 +130,57 @@ def look(loop: Any, pages: Bytes, rows: Ints | None, found: NDArray[Any]) -> Non
     def part(first: int, end: int) -> None:
         loop(pages, wanted[first:end], found[first:end])
 
-    _in_threads(part, len(found), pages.shape[1])
+    in_threads(part, _shares(len(found), pages.shape[1]))
 
 
-def _in_threads(part: Callable[[int, int], None], count: int, page_size: int) -> None:
-    """Call ``part`` for all of ``count`` pages, in several threads where there are many. Raises what a call raised."""
+def unusual(layout: tuple[int, int], data: Bytes, offsets: Ints, lengths: Ints, page_size: int) -> NDArray[np.bool_]:
+    """Say of each delta whether its pairs come to a page and are not what an encoder would write, (n,) bool.
+
+    The arguments are those of every codec's ``apply``, already checked.
+    """
+    assert loops is not None
+    loop = loops.unusual
+    found = np.zeros(len(offsets), np.uint8)
+    at, length = (np.require(n, np.int64, ["C", "A"]) for n in (offsets, lengths))
+
+    def part(first: int, end: int) -> None:
+        span = slice(first, end)
+        loop(data, at[span], length[span], found[span], page_size, layout)
+
+    in_threads(part, _shares(len(found), page_size))
+    return found.view(np.bool_)
+
+
+def _shares(count: int, page_size: int) -> list[int]:
+    """Where each thread's share of ``count`` pages begins, and the end: one share where there are few."""
     cores = max(1, min(THREADS, count * page_size // THREAD_BYTES))
-    bounds = [count * k // cores for k in range(cores + 1)]
-    failed: list[BaseException] = []
+    return [count * k // cores for k in range(cores + 1)]
 
-    def attempt(first: int, end: int) -> None:
-        try:
-            part(first, end)
-        except BaseException as error:
-            failed.append(error)
+
+def in_threads(part: Callable[[int, int], None], bounds: Sequence[int]) -> None:
+    """Call ``part`` for each span between two ``bounds``, in `THREADS` threads at most. Raises what a call raised."""
+    spans, failed = deque(pairwise(bounds)), deque[BaseException]()
+
+    def work() -> None:
+        while spans and not failed:
+            try:
+                span = spans.popleft()
+            except IndexError:  # another thread was faster
+                return
+            try:
+                part(*span)
+            except BaseException as error:
+                failed.append(error)
 
     threads = []
-    for first, end in pairwise(bounds[1:]):
-        thread = Thread(target=attempt, args=(first, end))
+    for _ in range(min(THREADS, len(spans)) - 1):
+        thread = Thread(target=work)
         try:
             thread.start()
-            threads.append(thread)
         except RuntimeError:  # too many threads, or the interpreter is about to end
-            attempt(first, end)
-    attempt(*bounds[:2])
+            break
+        threads.append(thread)
+    work()
     for thread in threads:
         thread.join()
     if failed:

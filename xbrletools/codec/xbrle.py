@@ -30,6 +30,8 @@ from .verdict import Verdict
 PAIR_BYTES = Pair.sizeof()
 _RUN_AT, _BYTE_AT = (place for _, place, *_ in (dtype_of(Pair).fields or {}).values())
 
+LAYOUT = (_RUN_AT, _BYTE_AT)  # of a pair, for the loops in C
+
 _PAIR = np.dtype("<u2")  # a pair as one number: the run in its low byte, whatever the machine
 _RUN = np.uint16(0xFF)
 
@@ -37,6 +39,7 @@ _WINDOW = 8192  # records that are sorted by length at a time
 _BATCH_RECORDS = 1024
 _BATCH_PAYLOAD = 1 << 19  # payload bytes of a batch
 _BATCH_PAGES = 1 << 21  # bytes of the pages of a batch that goes through whole pages
+_STRICT_BATCH = 1 << 20  # bytes of pages whose deltas are decoded strictly at once
 _HEADER_MOST = 64  # bytes from one payload to the next where only a record's word and header lie between them
 _SPARSE_SHARE = 16  # a payload of up to 1/16 of a page changes few bytes: only these are XORed, not the page
 
@@ -63,7 +66,7 @@ def apply(
     page_size = page_size_of(pages)
     check_rows(pages, rows, len(offsets))
     if native.loops is not None and not strict:
-        return native.apply(native.loops.xor_pairs, (_RUN_AT, _BYTE_AT), data, offsets, lengths, pages, rows)
+        return native.apply(native.loops.xor_pairs, LAYOUT, data, offsets, lengths, pages, rows)
     verdicts = np.zeros(len(offsets), np.uint8)
     for first in range(0, len(offsets), _WINDOW):
         dense = lengths[first : first + _WINDOW] > page_size // _SPARSE_SHARE
@@ -98,6 +101,26 @@ def _apply_batch(
     return verdicts
 
 
+def unusual(data: Bytes, offsets: Ints, lengths: Ints, page_size: int) -> Mask:
+    """Say which deltas come to one page with other runs than the encoder would write for it, (n,) bool.
+
+    They have a run of length 0, or neighbouring runs that could be one. Arguments are as in `apply`.
+    """
+    check_deltas(data, offsets, lengths)
+    checked_page_size(page_size)
+    if native.loops is not None:
+        return native.unusual(LAYOUT, data, offsets, lengths, page_size)
+    found = np.zeros(len(offsets), bool)
+    step = max(1, _STRICT_BATCH // page_size)
+    scratch = np.zeros((min(step, len(offsets)), page_size), np.uint8)
+    for start in range(0, len(offsets), step):
+        batch = slice(start, min(len(offsets), start + step))
+        pages = scratch[: batch.stop - start]
+        verdicts = apply(data, offsets[batch], lengths[batch], pages, strict=True)
+        found[batch] = (verdicts == Verdict.ZERO_RUN) | (verdicts == Verdict.NON_CANONICAL)
+    return found
+
+
 def _refuse(verdicts: Bytes, lengths: Ints, pairs: rle.Pairs, ends: Ints) -> None:
     """Turn OK into the verdict of a strict reader, in place."""
     runs, values = pairs & _RUN, pairs >> 8
@@ -130,7 +153,7 @@ def encode(old: Bytes, new: Bytes, limit: int | None = None) -> tuple[Bytes, Int
     page_size = check_pair(old, new)
     most = page_size if limit is None else limit
     if native.loops is not None:
-        return native.encode(native.loops.write_pairs, (_RUN_AT, _BYTE_AT), old, new, most)
+        return native.encode(native.loops.write_pairs, LAYOUT, old, new, most)
     return encode_batches(old, new, _encode_batch, most)
 
 

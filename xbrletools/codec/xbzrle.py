@@ -26,6 +26,7 @@ from .batches import (
 )
 from .verdict import Verdict
 
+LAYOUT = (ULEB_MORE, ULEB_BITS)  # of a number, for the loops in C
 _LOW = ULEB_MORE - 1
 _WORD = np.dtype("<u8")
 
@@ -68,7 +69,7 @@ def apply(data: Bytes, offsets: Ints, lengths: Ints, pages: Bytes, rows: Ints | 
     page_size = page_size_of(pages)
     check_rows(pages, rows, len(offsets))
     if native.loops is not None:
-        return native.apply(native.loops.copy_runs, (ULEB_MORE, ULEB_BITS), data, offsets, lengths, pages, rows)
+        return native.apply(native.loops.copy_runs, LAYOUT, data, offsets, lengths, pages, rows)
     flat = pages.reshape(-1)
     verdicts = np.zeros(len(offsets), np.uint8)
     for part in cut(lengths, _BATCH_RECORDS, _BATCH_PAYLOAD):
@@ -236,7 +237,7 @@ def encode(old: Bytes, new: Bytes, limit: int | None = None) -> tuple[Bytes, Int
     page_size = check_pair(old, new)
     most = page_size if limit is None else min(limit, _NEVER - 1)
     if native.loops is not None:
-        return native.encode(native.loops.write_runs, (ULEB_MORE, ULEB_BITS), old, new, most)
+        return native.encode(native.loops.write_runs, LAYOUT, old, new, most)
     return encode_batches(old, new, _encode_batch, most)
 
 

@@ -253,6 +253,13 @@ class Image:
         self.touched[pages] = True
         self._forget(pages)
 
+    def set_filled(self, pages: NDArray[np.int64]) -> None:
+        """Records were applied to these pages, and their state and what was touched are set already."""
+        self._stretches[pages // _STRETCH] = True
+        if self.partly:
+            whole = [page for page in self.partly if self.state[page] == State.RECOVERED]
+            self._forget(np.array(whole, np.int64))
+
     def set_zero(self, pages: NDArray[np.int64]) -> None:
         """These pages, which nothing was written to, are zero, as they stand."""
         self._give(pages, State.RECOVERED)

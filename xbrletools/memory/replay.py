@@ -21,6 +21,7 @@ from ..progress import along
 from ..table.columns import Columns
 from ..table.kinds import IS_DELTA, IS_FULL
 from ..table.payloads import Payloads
+from . import bypage
 from .image import Image, PageSpace, State
 from .lapses import NONE, Lapses
 
@@ -106,6 +107,9 @@ def replay(image: Image, records: Payloads, view: View = View.RECEIVER, lapses: 
     ``records``, by places in these.
     """
     lapses.forget(image)
+    if not len(lapses) and not forgets_dups(records.dialect, view) and bypage.fits(records):
+        _apply_by_page(image, records, end_only=True)
+        return
     for keep in _needed(image.space, records, view, lapses):
         apply(image, records.take(keep))
 
@@ -167,8 +171,27 @@ def _is_whole(columns: Columns, keep: NDArray[np.int64], page_size: int) -> NDAr
 def apply(image: Image, records: Payloads, observe: Observer | None = None, foresee: Foresight | None = None) -> None:
     """Apply every one of ``records`` to ``image``, each page's in their order.
 
-    ``observe`` sees each layer after it was applied, ``foresee`` the places and pages of its records before.
+    ``observe`` sees each layer after it was applied, ``foresee`` the places and pages of its records before. Where
+    neither is given, the loops in C take what they can page by page.
     """
+    if observe is None and foresee is None and bypage.fits(records):
+        _apply_by_page(image, records)
+    else:
+        _apply_in_layers(image, records, observe, foresee)
+
+
+def _apply_by_page(image: Image, records: Payloads, end_only: bool = False) -> None:
+    """Apply records with the loops in C, and in layers what those leave."""
+    for start in range(0, len(records), bypage.CHUNK):
+        chunk = records.take(slice(start, start + bypage.CHUNK))
+        rest = bypage.fill(image, chunk, end_only)
+        for first in range(0, len(rest), CHUNK):
+            _apply_in_layers(image, chunk.take(rest[first : first + CHUNK]))
+
+
+def _apply_in_layers(
+    image: Image, records: Payloads, observe: Observer | None = None, foresee: Foresight | None = None
+) -> None:
     pages = image.space.pages_of(records.columns)
     places = np.flatnonzero(pages >= 0)
     rank = ranks(pages[places])

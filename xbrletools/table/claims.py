@@ -40,6 +40,16 @@ def stated(
     return states | of_delta, sums
 
 
+def for_loops(dialect: Dialect) -> tuple[int, int]:
+    """What `stated` says of deltas, as the loops in C take it: a flag, and the bits of the checksum that are inverted.
+
+    The flag is that of the header which says that a sum is stated. It is 0 where each delta states one, -1 where none
+    does.
+    """
+    flag = {Checksum.NONE: -1, Checksum.FLAGGED: int(HeaderFlag.CHECKSUM)}.get(dialect.checksum, 0)
+    return flag, 0xFFFFFFFF if dialect.checksum is Checksum.COMPLEMENT else 0
+
+
 def stated_sum(columns: Columns, dialect: Dialect | None) -> int | None:
     """The byte sum that the first of these records states of its page, or None where it states none."""
     states, sums = stated(columns, dialect, slice(0, 1))

@@ -8,7 +8,6 @@ from numpy.typing import NDArray
 from ..arrays import Values
 from ..codec import xbrle
 from ..codec.layout import dtype_of
-from ..codec.verdict import Verdict
 from ..formats import block as block_format
 from ..formats import ram
 from ..formats.dialects import Checksum, Dialect, Encoding
@@ -31,8 +30,6 @@ from .ledger import Marks
 from .marks import Ints, Mark
 from .replayed import memory_marks
 from .rules import RULES, Finding
-
-_STRICT_BATCH = 1 << 20  # bytes of pages whose deltas are decoded strictly at once
 
 
 def verify(stream: Stream, destination: dict[bytes, int] | None = None) -> Iterator[Finding]:
@@ -270,21 +267,9 @@ def _delta_marks(stretch: _Stretch, dialect: Dialect) -> Iterator[Mark]:
         yield Mark(rules.DELTA_PADDING, deltas[padding != 0], evidence={"padding": padding[padding != 0]})
     if dialect.encoding is Encoding.RLE:
         yield Mark(rules.DELTA_ODD, deltas[(columns.length & 1) != 0])
-        yield Mark(rules.DELTA_FORM, deltas[_unusual(stream, payload, columns.length.astype(np.int64))])
+        unusual = xbrle.unusual(stream.data, payload, columns.length.astype(np.int64), stream.page_size)
+        yield Mark(rules.DELTA_FORM, deltas[unusual])
     if dialect.encoding is not Encoding.ZRUN:
         table = stream.records
         sections = table.sections.of(columns.offset) if table.main_size is None else table.section[deltas]
         yield Mark(rules.DELTA_STAGE, deltas[table.sections.stages(sections) != Stage.PART])
-
-
-def _unusual(stream: Stream, payload: Ints, length: Ints) -> NDArray[np.bool_]:
-    """Whether each delta's runs are other than the encoder would write for the same page."""
-    out = np.zeros(len(payload), bool)
-    step = max(1, _STRICT_BATCH // stream.page_size)
-    scratch = np.zeros((step, stream.page_size), np.uint8)
-    for start in range(0, len(payload), step):
-        batch = slice(start, min(len(payload), start + step))
-        pages = scratch[: batch.stop - start]
-        verdicts = xbrle.apply(stream.data, payload[batch], length[batch], pages, strict=True)
-        out[batch] = (verdicts == Verdict.ZERO_RUN) | (verdicts == Verdict.NON_CANONICAL)
-    return out

@@ -13,7 +13,7 @@ from ..table.kinds import IS_DELTA
 from . import rules
 from .ledger import Ledger, Marks, in_order, pieces, room
 from .marks import Ints, Mark
-from .observed import Replay, Seen, next_full, pages_wanted
+from .observed import Replay, Says, Seen, next_full, pages_wanted
 from .spans import Spans, dropped
 
 AT_ONCE = 1 << 17  # records that are put in order by their pages at once
@@ -63,7 +63,7 @@ def _chains(receiver: Replay, rows: Ints, pages: Ints, wrong: Ints, twice: Spans
     starts = np.append(True, pages[1:] != pages[:-1])
     full = ~IS_DELTA[receiver.columns.kind[rows]]
     anchor = np.maximum.accumulate(np.where(starts | full, place, 0))
-    vouched = np.maximum.accumulate(np.where(receiver.holds[rows], place + 1, 0))
+    vouched = np.maximum.accumulate(np.where(receiver.says(Says.HOLDS, rows), place + 1, 0))
     earliest = np.maximum(anchor, vouched)
     failing = np.flatnonzero(wrong.take(np.searchsorted(wrong, rows), mode="clip") == rows)
     chains = failing[np.append(True, (earliest[failing][1:] != earliest[failing][:-1]))]

@@ -2,6 +2,7 @@
 
 from collections.abc import Iterable
 from dataclasses import replace
+from enum import IntFlag
 from functools import partial
 from typing import Any
 
@@ -16,7 +17,7 @@ from ..formats.dialects import Dialect, Encoding
 from ..formats.ram import Kind
 from ..memory.doubt import Cause, as_lapses
 from ..memory.image import Image, State
-from ..memory.lapses import joined
+from ..memory.lapses import Lapses, joined
 from ..memory.moments import discards_of, doubts_of, space_of
 from ..memory.replay import CHUNK, Layer, View, apply, forgets_dups
 from ..model import Stream
@@ -25,7 +26,8 @@ from ..table.claims import field_of, stated
 from ..table.columns import PIECE
 from ..table.kinds import IS_DELTA, IS_PAGE
 from ..table.payloads import Payloads
-from .ledger import Ledger, pieces, room
+from . import bypage
+from .ledger import Ledger, in_order, pieces, room
 from .marks import Ints
 
 SUM_BATCH = 1 << 20  # bytes of pages that are summed at once
@@ -34,6 +36,20 @@ SUM_BATCH = 1 << 20  # bytes of pages that are summed at once
 Seen = dict[str, NDArray[Any]]
 
 _KINDS = ("undecoded", "baseless", "damaged", "blank", "wrong", "suspects", "idle")
+
+
+class Says(IntFlag):
+    """What a delta shows, in the receiver's view and in the sender's: its stated sum is that of its page, or it states
+    none and its page comes to one repeated byte. `_native.c` has the same numbers.
+    """
+
+    HOLDS = 1
+    UNIFORM = 2
+    SENDER_HOLDS = 4
+    SENDER_UNIFORM = 8
+
+
+_AT_SENDER = 2  # bits by which what is said in the sender's view stands above the receiver's
 
 
 def pages_wanted(stream: Stream, parts: Iterable[Ints]) -> Values:
@@ -56,8 +72,10 @@ class Replay:
     over ``blank`` memory whose sum fails, ``wrong`` sums, ``suspects``. A suspect is a delta whose page the receiver
     last got as a dup page. Beside it are the rows of that dup page (``dups``) and of what was sent before it
     (``bases``, -1 for nothing). ``idle`` are XBZRLE deltas that state what is there already, with the first such
-    ``place`` in their page. ``holds`` (rows of the table,) bool says of deltas that their stated sum is their
-    page's, ``uniform`` that their page comes to one repeated byte.
+    ``place`` in their page. ``said`` (rows of the table,) uint8 has what each delta `Says`.
+
+    The loop in C looks at all pages that it can, with the sender's view beside the receiver's. Then ``left`` says which
+    pages were left to the replay, whose memory holds these alone. It is None where all were.
     """
 
     def __init__(self, stream: Stream) -> None:
@@ -72,19 +90,58 @@ class Replay:
         self.last_sent = Values(carriers, row)
         if any(g.row == 0 and g.may_hold_records for g in stream.facts.gaps):
             self.last_full.array += 1  # the records that are lost at the head may have given any page
-        self.holds = room(len(self.columns), bool)
-        self.uniform = room(len(self.columns), bool)
+        self.said = room(len(self.columns), np.uint8)
+        self.left: Values | None = None
         self.seen: dict[str, Seen] = {}
         self._chunk_rows = np.empty(0, np.int64)
         self._chunk_seen: dict[str, list[Seen]] = {kind: [] for kind in _KINDS}
 
-    def run(self, wanted: Values | None = None) -> None:
-        """Apply all records, or of the pages for which ``wanted`` is true those that are not dup pages."""
+    def says(self, what: Says, rows: Ints) -> NDArray[np.bool_]:
+        """Whether each of these deltas says this, (n,) bool. Only suspects do in the sender's view: `view_sender`."""
+        says: NDArray[np.bool_] = (self.said[rows] & np.uint8(what)) != 0
+        return says
+
+    def run(self) -> None:
+        """Look at all records."""
         ledgers = {kind: Ledger() for kind in _KINDS}
+        if not len(self._lapses()) and bypage.is_able(self.stream):
+            self.left = bypage.look(self.stream, self.said, ledgers["wrong"], ledgers["suspects"])
+        if self.left is None or self.left.array.any():
+            self._replay(ledgers, self.left)
+        self.seen = {kind: ledger.columns() for kind, ledger in ledgers.items()}
+        if self.left is not None:
+            self.seen |= {k: in_order(self.seen[k], "rows") for k in ("wrong", "suspects") if self.seen[k]}
+
+    def view_sender(self) -> None:
+        """See what the suspects say in the sender's view, too: without the dup pages, which their sender forgets."""
+        suspects = self.seen["suspects"]
+        rows, pages = suspects["rows"], suspects["pages"]
+        wanted = pages_wanted(self.stream, (self._left_of(pages[part]) for part in pieces(len(pages))))
+        if not wanted.array.any():
+            return
+        sender = Replay(self.stream)
+        sender._replay({kind: Ledger() for kind in _KINDS}, wanted, dups=False)
+        for part in pieces(len(rows)):
+            some = rows[part][wanted[pages[part]]]
+            self.said[some] |= sender.said[some] << _AT_SENDER
+
+    def _left_of(self, pages: Ints) -> Ints:
+        """Those of ``pages`` that were left to the replay."""
+        if self.left is None:
+            return pages
+        left: Ints = pages[self.left[pages] != 0]
+        return left
+
+    def _lapses(self) -> Lapses:
+        """Which pages the receiver did not have any more, and since when."""
+        lost = as_lapses(d for d in doubts_of(self.stream, View.RECEIVER) if d.cause is Cause.GAP)
+        return joined(discards_of(self.stream), lost)
+
+    def _replay(self, ledgers: dict[str, Ledger], wanted: Values | None, dups: bool = True) -> None:
+        """Apply all records, or those of the pages for which ``wanted`` is true, without the dup pages if asked."""
         columns, space = self.columns, space_of(self.stream)
         discards = discards_of(self.stream)
-        lost = as_lapses(d for d in doubts_of(self.stream, View.RECEIVER) if d.cause is Cause.GAP)
-        for start, end, forgotten in joined(discards, lost).pieces(len(columns), CHUNK):
+        for start, end, forgotten in self._lapses().pieces(len(columns), CHUNK):
             forgotten.forget(self.image)
             for _, _, first, stop in discards.take(discards.since == start):
                 self.last_full.between(first, stop)[:] = 0
@@ -92,7 +149,8 @@ class Replay:
             chunk = columns.take(slice(start, end))
             self._chunk_rows = np.arange(start, end)
             if wanted is not None:
-                places = np.flatnonzero(wanted[space.pages_of(chunk)] & (chunk.kind != Kind.DUP))
+                of_wanted = wanted[space.pages_of(chunk)] != 0
+                places = np.flatnonzero(of_wanted if dups else of_wanted & (chunk.kind != Kind.DUP))
                 chunk, self._chunk_rows = chunk.take(places), places + start
             payloads = replace(self.stream.payloads, columns=chunk)
             runs = self.stream.dialect is not None and self.stream.dialect.encoding is Encoding.ZRUN
@@ -102,7 +160,6 @@ class Replay:
                     order = np.argsort(np.concatenate([p["rows"] for p in parts]), kind="stable")
                     ledgers[kind].add({n: np.concatenate([p[n] for p in parts])[order] for n in parts[0]})
                     parts.clear()
-        self.seen = {kind: ledger.columns() for kind, ledger in ledgers.items()}
 
     def _see(self, kind: str, rows: Ints, **columns: NDArray[Any]) -> None:
         if len(rows):
@@ -174,10 +231,12 @@ class Replay:
             checked, sums = rows[states], sums[states]
             computed = checksum.byte_sum(self.image.pages, pages[states])
             wrong = computed != sums
-            self.holds[checked[~wrong]] = True
+            self.said[checked[~wrong]] |= np.uint8(Says.HOLDS)
             self._see_sums("wrong", checked[wrong], sums[wrong], computed[wrong], dialect)
         if forgets_dups(dialect, View.SENDER):
-            self.uniform[rows[~states]] = fills(self.image.pages, pages[~states]) != NOT_UNIFORM
+            unstated = rows[~states]
+            is_uniform = fills(self.image.pages, pages[~states]) != NOT_UNIFORM
+            self.said[unstated[is_uniform]] |= np.uint8(Says.UNIFORM)
             suspect = (self.last_dup[pages] > 0) & (self.last_dup[pages] == self.last_full[pages])
             suspects = pages[suspect]
             dups, bases = self.last_dup[suspects].astype(np.int64) - 1, self.last_sent[suspects].astype(np.int64) - 1

@@ -15,7 +15,7 @@ from ..table.claims import stated
 from . import rules
 from .ledger import Ledger, Marks, pieces
 from .marks import Ints, Mark
-from .observed import Replay, Seen, next_full, pages_wanted
+from .observed import Replay, Says, Seen, next_full
 from .rules import Proof
 
 SURE = (
@@ -39,12 +39,10 @@ class Stale:
     def __init__(self, receiver: Replay) -> None:
         self.stream: Stream = receiver.stream
         self.suspects = receiver.seen["suspects"]
-        sender = Replay(self.stream)
-        pages = self.suspects["pages"]
-        sender.run(pages_wanted(self.stream, (pages[part] for part in pieces(len(pages)))))
+        receiver.view_sender()
         caches = denied = proven = False
         for part in pieces(len(self.suspects["rows"])):
-            checked, receiver_holds, sender_holds, proves, denies = self._shown(receiver, sender, part)
+            checked, receiver_holds, sender_holds, proves, denies = self._shown(receiver, part)
             # A sum that holds at the receiver alone shows a sender that did put the dup page into its cache.
             caches |= bool((checked & receiver_holds & ~sender_holds).any())
             denied |= bool(denies.any())
@@ -52,7 +50,7 @@ class Stale:
         caches |= denied and not proven
         ledger = Ledger()
         for part in pieces(len(self.suspects["rows"])):
-            checked, receiver_holds, sender_holds, proves, _ = self._shown(receiver, sender, part)
+            checked, receiver_holds, sender_holds, proves, _ = self._shown(receiver, part)
             by_sum = sender_holds & ~(receiver_holds & caches)
             stale = np.flatnonzero(np.where(checked, by_sum, proves | (not caches)))
             columns = {"collides": receiver_holds & sender_holds & checked, "checked": checked, "proves": proves}
@@ -60,7 +58,7 @@ class Stale:
             ledger.add(places | {name: column[stale] for name, column in columns.items()})
         self.bases = ledger.columns()
 
-    def _shown(self, receiver: Replay, sender: Replay, part: slice) -> tuple[NDArray[np.bool_], ...]:
+    def _shown(self, receiver: Replay, part: slice) -> tuple[NDArray[np.bool_], ...]:
         """Of some suspects, (n,) bool each: whether they state a sum, whether it holds at the receiver, whether it
         holds in the sender's view, whether the page of one without a sum proves a stale base, whether it denies it.
 
@@ -69,8 +67,9 @@ class Stale:
         """
         rows = self.suspects["rows"][part]
         checked, _ = stated(self.stream.records.columns, self.stream.dialect, rows)
-        proves, denies = ~checked & receiver.uniform[rows], ~checked & sender.uniform[rows]
-        return checked, receiver.holds[rows], sender.holds[rows], proves, denies
+        proves, denies = (~checked & receiver.says(what, rows) for what in (Says.UNIFORM, Says.SENDER_UNIFORM))
+        holds, sender_holds = (receiver.says(what, rows) for what in (Says.HOLDS, Says.SENDER_HOLDS))
+        return checked, holds, sender_holds, proves, denies
 
     def marks(self) -> Iterator[Mark]:
         """The findings: each stale base, and the sums that hide one."""

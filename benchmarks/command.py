@@ -1,6 +1,7 @@
 """The command line of `python -m benchmarks`."""
 
 import argparse
+import compileall
 import resource
 import subprocess
 import sys
@@ -9,12 +10,14 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from time import perf_counter
 
+import xbrletools
 from xbrletools.codec import native
 
 from . import table
 from .baseline import Baseline, compiler
 from .paths import CASES, Case, Made
 from .table import Row
+from .threads import sharing
 from .timing import Clock, copy_seconds, copying, interleaved
 
 
@@ -41,6 +44,7 @@ def main(words: Sequence[str] | None = None) -> int:
     if asked.list:
         print("\n".join(case.name for case in cases))
         return 0
+    compileall.compile_dir(str(Path(xbrletools.__file__).parent), quiet=2)  # or the first process of each path would
     before = table.saved(asked.against) if asked.against else None
     clock = _processor_time if asked.cpu else perf_counter
     cc = compiler()
@@ -75,11 +79,15 @@ def _begins(name: str, word: str) -> bool:
 def _measured(case: Case, made: Made, rounds: int | None, clock: Clock) -> Row:
     trial = case.prepare(made)
     theirs = trial.theirs if made.baseline is not None or case.baseline != "C" else None
-    alone = [_in_numpy(case.prepare(made).ours)] if theirs and native.loops and case.baseline == "C" else []
-    functions = [trial.ours, copying(), *([theirs] if theirs else []), *alone]
+    by_loops = native.loops is not None and case.baseline == "C"
+    alone = [_in_numpy(case.prepare(made).ours)] if theirs and by_loops else []
+    one, two = _Shared(1, trial.ours), _Shared(2, trial.ours)
+    functions = [one.run if case.baseline == "C" else trial.ours, copying(), *([theirs] if theirs else []), *alone]
+    functions += [two.run] if by_loops else []
     least = rounds or (3 if made.quick else trial.rounds)
-    timed = interleaved(functions, least, clock)
-    took = timed.seconds[0]
+    timed = interleaved(functions, least, (lambda: clock() - two.beside) if clock is _processor_time else clock)
+    took, in_two = timed.seconds[0], timed.seconds[-1] if by_loops else None
+    compared = [0, *((3,) if alone else ()), *((-1,) if by_loops else ())]
     return Row(
         path=case.name,
         unit=case.unit,
@@ -87,14 +95,31 @@ def _measured(case: Case, made: Made, rounds: int | None, clock: Clock) -> Row:
         ns=took * 1e9 / trial.count,
         to_baseline=took / timed.seconds[2] if theirs else None,
         numpy_to_baseline=timed.seconds[3] / timed.seconds[2] if alone else None,
+        two_ns=in_two * 1e9 / trial.count if in_two else None,
+        two_to_baseline=in_two / timed.seconds[2] if in_two and theirs else None,
+        two_used=two.used if by_loops else None,
         to_memcpy=took / copy_seconds(trial.size, timed.seconds[1]) if trial.size else None,
         goal=case.goal,
+        goal_two=case.goal_two,
         absolute=case.absolute,
         baseline=case.baseline,
-        right=all(trial.same(timed.results[i], timed.results[2]) for i in (0, *((3,) if alone else ())))
-        if theirs
-        else None,
+        right=all(trial.same(timed.results[i], timed.results[2]) for i in compared) if theirs else None,
     )
+
+
+class _Shared:
+    """Work in so many threads. ``used`` and ``beside`` are those of `threads.Shared`, over all runs."""
+
+    def __init__(self, threads: int, work: Callable[[], object]) -> None:
+        self._threads, self._work = threads, work
+        self.used, self.beside = 1, 0.0
+
+    def run(self) -> object:
+        """Do the work."""
+        with sharing(self._threads) as shared:
+            result = self._work()
+        self.used, self.beside = max(self.used, shared.used), self.beside + shared.beside
+        return result
 
 
 def _in_numpy(work: Callable[[], object]) -> Callable[[], object]:

@@ -30,8 +30,8 @@ CLUSTER = 50  # changed bytes that lie together
 _BATCH = 1024  # records that are made at a time, and the most of a section
 _STRETCH = 32  # pages in a row that fare alike, on average
 _DIRTY = 0.4  # of the guest's pages in each sweep after the first
-_FORM = RecordForm(DIALECTS["posted"], checksums=True)
-_FRAMES = Frames(_FORM.version, block_section=False)
+FORM = RecordForm(DIALECTS["posted"], checksums=True)
+FRAMES = Frames(FORM.version, block_section=False)
 _PAGE, _DUP, _DELTA = range(3)
 
 
@@ -90,27 +90,27 @@ def write_mix(path: Path, mix: Mix, size: int, rng: np.random.Generator) -> None
     wrong = 0
     memory = np.zeros((size // 2 // PAGE, PAGE), np.uint8)
     block = Block(BLOCK, memory.size)
-    writer = Writer(_FORM, [BLOCK])
+    writer = Writer(FORM, [BLOCK])
     with path.open("wb") as file:
-        file.write(_FRAMES.file_header() + _FRAMES.section(SectionType.START))
-        file.write(memory_size(_FORM.version, [block], np.zeros(1, np.int64), PAGE))
+        file.write(FRAMES.file_header() + FRAMES.section(SectionType.START))
+        file.write(memory_size(FORM.version, [block], np.zeros(1, np.int64), PAGE))
         shares = (0.6, 0.4, 0.0)
         while file.tell() < size:
-            for rows, kinds in _sweep(mix, len(memory), shares, rng):
-                records, choices = _send(memory, rows, kinds, rng)
+            for rows, kinds in sweep(mix, len(memory), shares, rng):
+                records, choices = send(memory, rows, kinds, rng)
                 out, begins = writer.write(records, choices)
                 for i in np.flatnonzero(choices.is_delta)[: WRONG_SUMS - wrong].tolist():
                     out[begins[i + 1] - choices.lengths[i] - 1] ^= 1  # the sum stands right before the payload
                     wrong += 1
                 file.write(out.data)
-                file.write(end_of_section() + _FRAMES.section(SectionType.PART))
+                file.write(end_of_section() + FRAMES.section(SectionType.PART))
                 if file.tell() >= size:
                     break
             shares = mix.shares
-        file.write(end_of_section() + _FRAMES.section(SectionType.END) + end_of_section() + _FRAMES.end(b""))
+        file.write(end_of_section() + FRAMES.section(SectionType.END) + end_of_section() + FRAMES.end(b""))
 
 
-def _sweep(
+def sweep(
     mix: Mix, count: int, shares: tuple[float, float, float], rng: np.random.Generator
 ) -> Iterator[tuple[Ints, Ints]]:
     """The pages of a sweep and the kind of record that sends each, a batch at a time."""
@@ -130,7 +130,7 @@ def _stretches(count: int, shares: tuple[float, ...], length: int, rng: np.rando
     return np.repeat(drawn, rng.geometric(1 / length, count))[:count]
 
 
-def _send(
+def send(
     memory: Bytes, rows: Ints, kinds: Ints, rng: np.random.Generator, changes: Changes = _MIXED
 ) -> tuple[PageRecords, Choices]:
     """Change these pages of ``memory``, and return the records that send them."""
@@ -154,6 +154,12 @@ def _send(
     return records, Choices(is_delta, data, lengths, none, none, none)
 
 
+def nothing_of(count: int) -> Choices:
+    """The choices of so many pages, none of which goes as a delta."""
+    none = np.zeros(count, bool)
+    return Choices(none, np.empty(0, np.uint8), np.zeros(count, np.int64), none, none, none)
+
+
 def write_run(path: Path, kind: Flag, count: int, rng: np.random.Generator) -> None:
     """Write a stream of ``count`` records of one kind, PAGE, COMPRESS or XBRLE, over a guest of 4096 pages, swept again
     and again. Each delta changes 10 bytes of a page of zeros. The stream is for scanning, its memory does not make
@@ -164,13 +170,13 @@ def write_run(path: Path, kind: Flag, count: int, rng: np.random.Generator) -> N
     rows = np.arange(guest)
     kinds = np.full(guest, {Flag.COMPRESS: _DUP, Flag.PAGE: _PAGE, Flag.XBRLE: _DELTA}[kind])
     block = Block(BLOCK, memory.size)
-    writer = Writer(_FORM, [BLOCK])
+    writer = Writer(FORM, [BLOCK])
     with path.open("wb") as file:
-        file.write(_FRAMES.file_header() + _FRAMES.section(SectionType.START))
-        file.write(memory_size(_FORM.version, [block], np.zeros(1, np.int64), PAGE))
-        file.write(writer.write(*_send(memory, rows[:1], kinds[:1], rng))[0].data)  # it names the block
-        sweep, begins = writer.write(*_send(memory, rows, kinds, rng, _SMALL))
+        file.write(FRAMES.file_header() + FRAMES.section(SectionType.START))
+        file.write(memory_size(FORM.version, [block], np.zeros(1, np.int64), PAGE))
+        file.write(writer.write(*send(memory, rows[:1], kinds[:1], rng))[0].data)  # it names the block
+        sweep, begins = writer.write(*send(memory, rows, kinds, rng, _SMALL))
         for start in range(1, count, guest):
             file.write(sweep[: begins[min(guest, count - start)]].data)
-        file.write(end_of_section() + _FRAMES.section(SectionType.END) + end_of_section())
+        file.write(end_of_section() + FRAMES.section(SectionType.END) + end_of_section())
         file.write(bytes([SectionType.EOF]))

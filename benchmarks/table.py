@@ -17,9 +17,10 @@ _BEGIN, _END = "<!-- measured -->", "<!-- end -->"
 
 @dataclass(frozen=True, slots=True)
 class Row:
-    """One path. ``ns`` is nanoseconds for one ``unit``. ``to_baseline`` and ``to_memcpy`` are times theirs, or None.
-    ``numpy_to_baseline`` is the same without this project's own loops in C. ``right`` is None where nothing could be
-    checked.
+    """One path. ``ns`` is nanoseconds for one ``unit`` in one thread. ``to_baseline`` and ``to_memcpy`` are times
+    theirs, or None. ``numpy_to_baseline`` is the same without this project's own loops in C. ``two_ns``,
+    ``two_to_baseline`` and ``goal_two`` are those of two threads, ``two_used`` how many had a part. ``right`` is None
+    where nothing could be checked.
     """
 
     path: str
@@ -28,8 +29,12 @@ class Row:
     ns: float
     to_baseline: float | None
     numpy_to_baseline: float | None
+    two_ns: float | None
+    two_to_baseline: float | None
+    two_used: int | None
     to_memcpy: float | None
     goal: float | None
+    goal_two: float | None
     absolute: bool
     baseline: str
     right: bool | None
@@ -39,6 +44,12 @@ class Row:
         """Whether the goal was reached, or None without a goal or a baseline."""
         value = self.ns if self.absolute else self.to_baseline
         return None if self.goal is None or value is None else value <= self.goal
+
+    @property
+    def met_two(self) -> bool | None:
+        """Whether the goal of two threads was reached, or None without one."""
+        value = self.two_to_baseline
+        return None if self.goal_two is None or value is None else value <= self.goal_two
 
 
 def conditions(quick: bool, clock: str, compiler: str | None) -> dict[str, str]:
@@ -56,7 +67,10 @@ def conditions(quick: bool, clock: str, compiler: str | None) -> dict[str, str]:
 
 def to_json(rows: Sequence[Row], about: dict[str, str]) -> str:
     """All of it as one object."""
-    return json.dumps({"conditions": about, "paths": [asdict(row) | {"met": row.met} for row in rows]}, indent=1)
+    return json.dumps(
+        {"conditions": about, "paths": [asdict(row) | {"met": row.met, "met_two": row.met_two} for row in rows]},
+        indent=1,
+    )
 
 
 def saved(path: Path) -> dict[str, dict[str, float | None]]:
@@ -75,6 +89,10 @@ def cells(row: Row, before: dict[str, dict[str, float | None]] | None = None) ->
         _number(row.to_memcpy),
         goal,
         _word(row.met),
+        _number(row.two_to_baseline),
+        "" if row.two_used is None else str(row.two_used),
+        "" if row.goal_two is None else f"{row.goal_two:g}",
+        _word(row.met_two),
         "unchecked" if row.right is None else "right" if row.right else "WRONG",
     ]
     if before is not None:
@@ -82,7 +100,8 @@ def cells(row: Row, before: dict[str, dict[str, float | None]] | None = None) ->
     return out
 
 
-HEADS = ["path", "time", "/ C", "NumPy / C", "/ memcpy", "goal", "met", "result"]
+HEADS = ["path", "time", "/ C", "NumPy / C", "/ memcpy", "goal", "met"]
+HEADS += ["two / C", "used", "goal", "met", "result"]
 CHANGE = "/ saved"
 
 

@@ -5,10 +5,12 @@ import numpy as np
 import pytest
 
 import xbrletools
+from benchmarks import scaling
 from benchmarks.baseline import Baseline, compiler
 from benchmarks.command import main
 from benchmarks.paths import CASES
-from xbrletools.codec import checksum
+from benchmarks.threads import sharing
+from xbrletools.codec import checksum, native
 
 needs_cc = pytest.mark.skipif(compiler() is None, reason="the baseline takes a C compiler, and there is none here")
 _SAMPLES = Path(__file__).parents[2] / "samples"
@@ -21,6 +23,8 @@ def test_every_path_gives_what_the_baseline_gives(capsys: pytest.CaptureFixture[
     paths = json.loads(capsys.readouterr().out)["paths"]
     assert {path["path"] for path in paths} == names
     assert all(path["right"] is True for path in paths)
+    if native.loops is not None:
+        assert all((path["two_to_baseline"] is None) == (path["baseline"] != "C") for path in paths)
 
 
 @needs_cc
@@ -42,6 +46,7 @@ def test_without_a_compiler_paths_are_timed_and_nothing_is_called_right(
     (path,) = json.loads(out)["paths"]
     assert (path["right"], path["to_baseline"], path["met"]) == (None, None, None)
     assert path["ns"] > 0
+    assert path["two_to_baseline"] is None
     assert "no C compiler" in err
 
 
@@ -70,6 +75,24 @@ def test_a_saved_run_is_compared_with_and_a_document_gets_its_table(
     assert lines[2].split()[-1] == "new"
     text = document.read_text()
     assert "old" not in text and "| byte-sum |" in text and text.endswith("<!-- end -->\n\nAfter.\n")
+
+
+def test_two_threads_share_the_work_and_the_longer_one_counts(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(native, "THREAD_BYTES", 1 << 16)
+    with sharing(2) as shared:
+        checksum.byte_sum(np.zeros((64, 4096), np.uint8))
+    assert (shared.used in (1, 2)) and shared.beside >= 0  # one thread may do all before the other begins
+    assert native.in_threads.__module__ == native.__name__
+
+
+def test_scaling_says_how_paths_gain_by_threads(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(scaling, "_SHRINK", 1024)
+    assert scaling.main(["--quick", "--json", "--threads", "1", "--threads", "2"]) == 0
+    paths = json.loads(capsys.readouterr().out)["paths"]
+    assert {"byte-sum", "xbrle-encode-200", "verify-realistic", "end-sparse-64G"} <= {p["path"] for p in paths}
+    assert all(path["right"] and set(path["seconds"]) == {"1", "2"} for path in paths)
 
 
 def test_an_unknown_path_is_wrong_usage() -> None:

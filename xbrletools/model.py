@@ -207,8 +207,8 @@ class Facts:
 
     @property
     def whole(self) -> bool:
-        """Whether the container's EOF was reached, and no channel of the migration is missing or damaged."""
-        return self.complete and not any(p.lost for p in self.problems)
+        """Whether the stream was read to its last byte, and no channel of the migration is missing or damaged."""
+        return self.complete and self.damage is None and not any(p.lost for p in self.problems)
 
     @property
     def page_size(self) -> int:

@@ -83,3 +83,18 @@ def test_names_are_shown_escaped(capsys, tmp_path, hostile):
         _, out, err = run(capsys, *arguments, path)
         assert all(c.isprintable() or c == "\n" for c in out + err)
     assert "[bold]" not in run(capsys, "info", path)[1] or hostile.startswith(b"[bold]")
+
+
+@pytest.mark.parametrize("lost", [1, 5000, 99_633])
+def test_a_capture_that_ends_inside_the_vm_description_is_not_complete_for_anybody(capsys, tmp_path, lost):
+    path = tmp_path / "cut.bin"
+    path.write_bytes((SAMPLES / "xbzrle-16m.bin").read_bytes()[:-lost])
+    status, out, _ = run(capsys, "info", path, "--json")
+    told = json.loads(out)
+    assert status == 1
+    assert (told["complete"], told["truncated"], told["verdict"]["status"]) == (False, True, "incomplete")
+    end = path.stat().st_size
+    assert f"complete        no, truncated at {end:#x}" in run(capsys, "info", path)[1].replace(":", "")
+    assert json.loads(run(capsys, "verify", path, "--json")[1].splitlines()[-1])["status"] == "incomplete"
+    assert run(capsys, "extract", path, "-o", tmp_path / "out")[0] == 1
+    assert json.loads((tmp_path / "out" / "manifest.json").read_text())["complete"] is False

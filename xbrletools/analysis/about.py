@@ -199,11 +199,9 @@ def placed(physical: dict[str, Any]) -> list[tuple[str, str]]:
 
 
 def _ending(about: dict[str, Any]) -> str:
-    if about["complete"] and not about["problems"]:
-        return "yes, to the last byte"
     if about["complete"]:
         count = len(about["problems"])
-        return f"yes, with {count} problem{'s' * (count != 1)} on the way"
+        return f"yes, with {count} problem{'s' * (count != 1)} on the way" if count else "yes, to the last byte"
     fatal = next((p for p in about["problems"] if p["fatal"]), None)
     if fatal is None and any(p["lost"] and p["rule"] == "truncated" for p in about["problems"]):
         return "no: RAM is missing"

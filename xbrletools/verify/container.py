@@ -115,15 +115,15 @@ def _description(stream: Stream) -> Iterator[Finding]:
     place = stream.facts.vmdesc
     if place is None:
         return
+    damage = stream.facts.damage
+    if damage is not None and damage.rule == rules.TRUNCATED.id and damage.offset >= sum(place):
+        return  # the capture ends inside the description, which is what is wrong with it
     section = stream.sections.at(place[0])
     try:
         described = devices.description(stream)
     except XbrleError as error:
         yield rules.BAD_DESCRIPTION.finding(str(error), place[0], section=section)
         return
-    damage = stream.facts.damage
-    if damage is not None and damage.rule == rules.TRUNCATED.id and damage.offset >= sum(place):
-        return  # the capture ends inside the description, which is what is wrong with it
     if described is not None and described.damage is not None:
         message = f"{described.damage}; {len(described.devices)} devices of it can be read"
         yield rules.BAD_DESCRIPTION.finding(message, place[0], section=section)

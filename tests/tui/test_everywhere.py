@@ -8,14 +8,17 @@ from textual.widgets import Input
 
 import xbrletools
 from tests.building import PAGE, patterned, zero
+from tests.conftest import SAMPLES
 from tests.scan.test_channels import Packets, main_channel
 from xbrletools.analysis.stats import Tally
 from xbrletools.tui.app import FURTHER, SCREENS
+from xbrletools.tui.conclusion import clauses, shortened
 from xbrletools.tui.screens.dialogs import KeyList
 from xbrletools.tui.session import Session
 from xbrletools.tui.story import over_stream
 from xbrletools.tui.themes import THEMES, palette_of
 from xbrletools.tui.widgets.explanation import Explanation
+from xbrletools.tui.widgets.filmbar import FilmBar
 from xbrletools.tui.widgets.findinglist import FindingList
 from xbrletools.tui.widgets.hexview import HexView
 
@@ -252,3 +255,44 @@ def test_a_pass_that_comes_while_a_screen_counts_passes_does_not_disturb_it() ->
     assert (99, 99) not in session.stats.passes
     session.read()
     assert (99, 99) in session.stats.passes
+
+
+@pytest.mark.parametrize(
+    ("name", "at_80", "at_100"),
+    [
+        ("truncated", "The capture ends inside this record", "The capture ends inside this record"),
+        ("multifd", "Only pages of zeros are here", "Only pages of zeros are here"),
+        ("xbzrle-wrong-base", "3 pages of pc.ram may be wrong at the end", "3 pages of pc.ram may be wrong at the end"),
+        ("posted-8m", "every stated sum holds (228)", "every stated sum holds (228)"),
+    ],
+)
+def test_the_conclusion_on_top_is_never_cut_in_the_middle_of_a_clause(name: str, at_80: str, at_100: str) -> None:
+    found = xbrletools.open(SAMPLES / f"{name}.bin").verdict()
+    assert [clauses(found, room)[0] for room in (66, 86)] == [at_80, at_100]
+
+
+def test_a_sentence_is_shortened_where_a_part_of_it_ends() -> None:
+    text = "one thing, and another: a third; a fourth"
+    cuts = [shortened(text, room) for room in (99, 41, 40, 30, 22, 3)]
+    parts = ["one thing", "one thing, and another", "one thing, and another: a third", text]
+    assert cuts == [parts[i] for i in (3, 3, 2, 1, 1, 0)]
+
+
+@drives
+async def test_the_moments_that_are_compared_stand_on_the_film() -> None:
+    async with browsing(POSTED, (120, 40)) as d:
+        await d.fill("colon", "500")
+        await d.press("a")
+        await d.fill("colon", "1500")
+        await d.press("A", "2")
+        film = d.widget(FilmBar)
+        rows, marks = len(d.app.session), {}
+        line = "".join(text for text, _ in film.line(0, 120))
+        for name, number in (("A", 500), ("B", 1500)):
+            row = d.app.session.table.row_of(number)
+            marks[name] = 3 + row * film.room // rows
+        assert line[marks["A"]] == "A"
+        assert line[marks["B"]] in ("B", "┃")
+        await d.fill("colon", "1")
+        line = "".join(text for text, _ in film.line(0, 120))
+        assert (line[marks["A"]], line[marks["B"]]) == ("A", "B")

@@ -230,3 +230,34 @@ async def test_the_secrets_of_a_linux_guest_that_were_gone_before_the_end_are_fo
         text = await d.fill("slash", "token=s3cr3t-cmdline")
         assert "3 gone before it" in text
         assert any(x.split()[:4] == ["0x7804391", "token=s3cr3t-cmdline", "49844", "51746"] for x in text.splitlines())
+
+
+@pytest.mark.parametrize("size", SIZES)
+@drives
+async def test_the_bytes_of_each_hit_are_in_sight(size: tuple[int, int]) -> None:
+    at = (3000, 0, 4000)
+    b = StreamBuilder(flags=3)
+    for i, place in enumerate(at):
+        b.page(i * PAGE, with_text(noise(i), place, b"token=x"))
+    async with browsing(b.bytes(), size) as d:
+        await d.press("7")
+        await d.fill("slash", "token=")
+        view = d.widget(HexView, "#bytes")
+        for place in at:
+            first, end = view.sight
+            assert view.at == place
+            assert first <= place < end
+            await d.press("down")
+
+
+@drives
+async def test_the_hottest_pages_stand_beside_the_hits_where_there_is_room() -> None:
+    for size in SIZES:
+        async with browsing(POSTED, size) as d:
+            text = await d.press("7")
+            assert ("Hottest pages" in text) is (size[0] == 160)
+            if size[0] == 160:
+                await d.press("tab", "tab", "down", "enter")
+                hot = d.app.session.hot
+                assert d.app.current_mode == "page"
+                assert d.app.session.page == (int(hot.block[0]), int(hot.address[0]))

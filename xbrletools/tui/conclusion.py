@@ -1,8 +1,15 @@
 """The verdict on a line: a badge, and clauses in the order of their weight, of which as many are shown as fit."""
 
+from collections.abc import Sequence
+
+from ..verify.cause import CauseName
+from ..verify.receivers import QEMUS, RECEIVERS, Receiver
+from ..verify.refused import titles
 from ..verify.status import Status
 from ..verify.verdict import Verdict
 from .palette import Palette
+
+_ENDS = ("; ", ": ", ", ")  # of a part of a sentence
 
 
 def badge(verdict: Verdict) -> str:
@@ -19,9 +26,9 @@ def colour_of(status: Status, colours: Palette) -> str:
     return colours.unknown if status is Status.INCOMPLETE else colours.wrong
 
 
-def clauses(verdict: Verdict) -> list[str]:
-    """The conclusion in short, what weighs most first."""
-    out = [_head(verdict)]
+def clauses(verdict: Verdict, room: int) -> list[str]:
+    """The conclusion in short, what weighs most first. The first clause fits into ``room`` cells where it can."""
+    out = [shortened(_head(verdict), room)]
     if verdict.first_bad_record is not None:
         out.append(f"first bad record {verdict.first_bad_record}")
     if verdict.first_lasting_record not in (None, verdict.first_bad_record):
@@ -29,25 +36,49 @@ def clauses(verdict: Verdict) -> list[str]:
     if verdict.causes:
         cause = verdict.causes[0]
         more = f" and {len(verdict.causes) - 1} more" if len(verdict.causes) > 1 else ""
-        out.append(f"cause: {cause.name.value} ({cause.sure.value}){more}")
+        sure = "" if cause.name is CauseName.UNKNOWN else f" ({cause.sure.value})"
+        out.append(f"cause: {cause.name.value}{sure}{more}")
     if not verdict.receivers:
         return out
-    loading = [name for name, told in verdict.receivers.items() if told.loads]
-    every = len(loading) == len(verdict.receivers)
-    out.append("every receiver loads it" if every else f"loads: {', '.join(loading) if loading else 'none'}")
+    loading = [RECEIVERS[name] for name, told in verdict.receivers.items() if told.loads]
+    if len(loading) == len(verdict.receivers):
+        out.append("every receiver loads it")
+    else:
+        out.append(f"loads: {_titles(loading)}" if loading else "no receiver loads it")
     return out
+
+
+def shortened(text: str, room: int) -> str:
+    """A sentence without what is least needed, so that it fits into ``room`` cells: it is cut where a part of it ends.
+
+    Where even its first part does not fit, that part is given.
+    """
+    while len(text) > room and (ends := [at for mark in _ENDS if (at := text.rfind(mark)) > 0]):
+        text = text[: max(ends)]
+    return text
+
+
+def _titles(loading: Sequence[Receiver]) -> str:
+    """The receivers that load it. Those of QEMU that follow each other are put together."""
+    own = [r.name for r in loading if r not in QEMUS]
+    of_qemu = [r for r in loading if r in QEMUS]
+    return ", ".join([*own, *([titles(of_qemu)] if of_qemu else [])])
 
 
 def _head(verdict: Verdict) -> str:
     """What is the matter, in a few words."""
-    if verdict.status is Status.CORRUPT:
-        count = verdict.pages_wrong
-        return "pages are wrong at the end" if count is None else f"{count} {_pages(count)} wrong at the end"
+    count = verdict.pages_wrong
+    if verdict.status is Status.CORRUPT and count is not None:
+        return f"{count} {_pages(count)} wrong at the end"
     if verdict.status is Status.HEALED:
         records = sum(cause.records for cause in verdict.causes)
         return f"{records} wrong {_pages(records)} on the way, all healed"
-    text = verdict.summary.partition("; ")[2] if verdict.status is Status.NO_FAULT else verdict.summary
-    return text.partition(". ")[0].removesuffix(".")
+    text = verdict.summary.partition(". ")[0].removesuffix(".")
+    if verdict.status is Status.NO_FAULT:
+        return text.partition("; ")[2]
+    for cause in verdict.causes:  # it has a clause of its own, as the first bad record has
+        text = text.replace(f" ({cause.name.value})", "")
+    return text.partition("; first bad record ")[0]
 
 
 def _pages(count: int) -> str:

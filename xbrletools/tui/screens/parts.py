@@ -340,9 +340,10 @@ def hottest(session: Session, width: int, height: int, colours: Palette) -> list
         return [([(" not known yet" if hot is None else " no page was sent", "dim")], None)]
     names = session.facts.names if session.facts is not None else ()
     last = max(1, int(hot.passes.max(initial=1)))
-    room = max(6, width - 42)
+    named = min(24, max(16, width - 30))
+    room = max(6, width - named - 11)
     entries: list[Entry] = [
-        ([(f" {'page':<24}{'sent':>6}  {'in which passes' if room > 15 else 'passes'}", "dim")], Goto("hot"))
+        ([(f" {'page':<{named}}{'sent':>6}  {'in which passes' if room > 15 else 'passes'}", "dim")], Goto("hot"))
     ]
     for i in range(min(len(hot), max(1, height - 1))):
         block, page = int(hot.block[i]), int(hot.address[i])
@@ -351,7 +352,7 @@ def hottest(session: Session, width: int, height: int, colours: Palette) -> list
         most = max(1, int(came.max()))
         marks = "".join(_SPARK[min(5, int(n) * 6 // (most + 1))] if n else "·" for n in came)
         colour = colours.delta if 2 * int(hot.deltas[i]) > int(hot.records[i]) else colours.page
-        line: Line = [(f" {fit(name, 23)} ", ""), (f"{int(hot.records[i]):>6}  ", "strong"), (marks, style(colour))]
+        line: Line = [(f" {fit(name, named)}", ""), (f"{int(hot.records[i]):>6}  ", "strong"), (marks, style(colour))]
         entries.append((line, Goto("page", None, (block, page))))
     return entries
 

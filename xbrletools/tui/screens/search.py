@@ -22,10 +22,13 @@ from ..searching import Found, Scene, Wanted, scene, search
 from ..widgets.hexview import ByteMark, HexView
 from ..widgets.hitlist import HitList, content_text
 from ..widgets.lines import Caption, Line, Lines, fit
+from ..widgets.pane import Pane
 from ..words import counted, wrapped
 from .base import CaptureScreen, Host
+from .parts import hottest
 
 _TEXT_MAX = 1000  # characters that are searched for
+_WIDE = 146  # columns from which on the hottest pages stand beside the hits
 
 
 class SearchScreen(CaptureScreen):
@@ -42,7 +45,9 @@ class SearchScreen(CaptureScreen):
     SearchScreen #prompt { width: 3; height: 1; background: $panel; }
     SearchScreen #how, SearchScreen #heads, SearchScreen #scene { height: 1; }
     SearchScreen #state { height: auto; max-height: 3; }
-    SearchScreen #hits { height: 1fr; }
+    SearchScreen #parts, SearchScreen #hits { height: 1fr; }
+    SearchScreen #hottest { display: none; width: 50; }
+    SearchScreen.wide #hottest { display: block; }
     SearchScreen #below { height: 8; border-top: solid $panel; }
     SearchScreen.tall #below { height: 1fr; }
     SearchScreen.low #state { max-height: 1; }
@@ -68,7 +73,7 @@ class SearchScreen(CaptureScreen):
         Binding("c", "case", "tell upper from lower case, or not", show=False),
         Binding("s", "block", "search every block, or only that of the chosen record", show=False),
         Binding("F", "gone", "only what was gone before the end", show=False),
-        Binding("tab", "other", "to the hits, the bytes, what to search for", show=False),
+        Binding("tab", "other", "to the hits, the bytes, the hottest pages, what to search for", show=False),
         Binding("escape", "stop", "stop the search, or leave the line", show=False),
     ]
 
@@ -94,17 +99,20 @@ class SearchScreen(CaptureScreen):
         self._scene_of: Hit | None = None
 
     def body(self) -> ComposeResult:
-        """Give what to search for and how, the hits, the bytes."""
+        """Give what to search for and how, the hits, the bytes, and beside them the hottest pages."""
         with Horizontal(id="ask"):
             yield Caption(id="prompt")
             yield Input(id="pattern", placeholder="press / and type what to search for in memory", max_length=_TEXT_MAX)
         yield Caption(id="how")
         yield Caption(id="state")
-        yield Caption(id="heads")
-        yield HitList(self._names, self._tints)
-        with Vertical(id="below"):
-            yield Caption(id="scene")
-            yield HexView(id="bytes")
+        with Horizontal(id="parts"):
+            with Vertical():
+                yield Caption(id="heads")
+                yield HitList(self._names, self._tints)
+                with Vertical(id="below"):
+                    yield Caption(id="scene")
+                    yield HexView(id="bytes")
+            yield Pane("hottest", "Hottest pages", "H: all of them")
 
     @property
     def hit_list(self) -> HitList:
@@ -136,7 +144,7 @@ class SearchScreen(CaptureScreen):
         """Give the bytes more room on a tall terminal."""
         super().on_resize()
         height = self.size.height
-        self.wear(tall=height >= 36, low=height < 20, lowest=height < 14)
+        self.wear(tall=height >= 36, low=height < 20, lowest=height < 14, wide=self.size.width >= _WIDE)
         self.call_after_refresh(self._say_all)
 
     def follow(self) -> None:
@@ -144,8 +152,9 @@ class SearchScreen(CaptureScreen):
         self._say_all()
 
     def grow(self) -> None:
-        """Say how far the search is."""
+        """Say how far the search is, and which pages are the hottest."""
         self._say_state()
+        self._show_hottest()
 
     # -- how ---------------------------------------------------------------------------------------------------------
 
@@ -158,9 +167,17 @@ class SearchScreen(CaptureScreen):
         self.query_one("#how", Caption).show_line(self._how())
         self.query_one("#heads", Caption).show_line(self.hit_list.heads())
         self._say_state()
+        self._show_hottest()
+
+    def _show_hottest(self) -> None:
+        """Show the hottest pages, where there is room."""
+        pane = self.query_one("#hottest", Pane)
+        region = pane.scrollable_content_region
+        if self.has_class("wide") and region.height > 1:
+            pane.show(hottest(self.session, region.width, region.height, self.colours))
 
     def _how(self) -> Line:
-        """The choices there are, those that hold reversed."""
+        """The choices there are, those that hold marked."""
         wanted, moment = self.wanted, self._moment
         number = "the end" if moment is None else f"record {moment}"
         groups: list[list[tuple[str, bool]]] = [
@@ -175,7 +192,7 @@ class SearchScreen(CaptureScreen):
         line: list[tuple[str, str]] = []
         for key, group in zip("ovsc", groups, strict=True):
             line.append((f" {key} ", "dim"))
-            line += [(f" {word} ", "reverse" if on else "dim") for word, on in group]
+            line += [(f" {word} ", "tab" if on else "dim") for word, on in group]
         return line
 
     def _say_state(self) -> None:
@@ -309,8 +326,10 @@ class SearchScreen(CaptureScreen):
         self._look()
 
     def action_other(self) -> None:
-        """Switch the keys between the hits, the bytes and the line."""
+        """Switch the keys between the hits, the bytes, the hottest pages where they are shown, and the line."""
         order: list[Lines | Input] = [self.hit_list, self.hex_view, self.query_one(Input)]
+        if self.has_class("wide"):
+            order.insert(2, self.query_one("#hottest", Pane))
         place = order.index(self.focused) if isinstance(self.focused, Lines | Input) else -1
         order[(place + 1) % len(order)].focus()
 
@@ -337,6 +356,12 @@ class SearchScreen(CaptureScreen):
         session.view = found.wanted.view
         self.host.go(row, (hit.block, hit.offset - at))
         self.app.switch_mode("page")
+
+    def on_pane_entered(self, event: Pane.Entered) -> None:
+        """Open one of the hottest pages, or the list of them."""
+        if event.where.page is not None:
+            self.session.page = event.where.page
+        self.app.switch_mode(event.where.mode)
 
     # -- bytes -------------------------------------------------------------------------------------------------------
 
@@ -367,9 +392,9 @@ class SearchScreen(CaptureScreen):
         if hit.vanished is None:
             marks[at : at + len(hit.content)] = ByteMark.FOUND
         view.tint(self._tints())
-        view.at = 0
+        view.at = at
         view.show_bytes(now.data, now.recovered, marks, what.start, (then.data, then.recovered), left_marks=then_marks)
-        view.move(min(at, len(now.data) - 1), post=False)
+        view.show_row(view.at // view.per_row, middle=True)
         name = shown(self._names()[hit.block])
         brought = f"with record {hit.appeared}" if hit.appeared is not None else "at this moment"
         left = f" {brought} · {name}:{what.start:#x}"

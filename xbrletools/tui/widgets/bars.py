@@ -39,7 +39,7 @@ class TopBar(Caption):
         line: list[tuple[str, str | Style]] = [(word, bright)]
         name = f" {described} " if width >= _WIDE else ""
         free = width - len(word) - len(name)
-        for i, clause in enumerate(clauses(verdict)):
+        for i, clause in enumerate(clauses(verdict, free - 1)):
             piece = f" {clause}" if i == 0 else f" · {clause}"
             if i == 0 or len(piece) <= free:
                 piece = fit(piece, free) if len(piece) > free else piece
@@ -94,7 +94,7 @@ class NavBar(Caption):
             text = f"[{text}]" if here else f" {text} "
             used += len(text)
             self._ends.append((used, mode))
-            line.append((text, "reverse" if here else ""))
+            line.append((text, "tab" if here else ""))
         self.show_line([*line, (f"{moment} ".rjust(width - used) if used < width else "", "")])
 
     def on_click(self, event: events.Click) -> None:

@@ -6,18 +6,20 @@ from textual.message import Message
 
 from ...analysis.film import CLASSES, Film
 from ..palette import Palette, style
+from ..rowfindings import RowFindings
 from ..session import Session
 from .lines import Caption, Line
 
 _HEIGHTS = "▁▂▃▄▅▆▇"  # full blocks would grow together with the line above
 _LABEL = 3  # cells before the strip
+_TALL = 36  # lines of a terminal from which on there is room for the passes
 
 
 class FilmBar(Caption):
     """One line, and a second with the passes where there is room: height is the bytes sent, by their logarithm."""
 
     DEFAULT_CSS = """
-    FilmBar { height: 1; }
+    FilmBar { height: 1; overflow-y: hidden; }
     FilmBar.tall { height: 2; }
     """
 
@@ -32,6 +34,7 @@ class FilmBar(Caption):
     def __init__(self) -> None:
         super().__init__(id="film")
         self._dragged = False
+        self._strip_of: tuple[tuple[object, ...], tuple[list[str], list[str], list[bool]]] | None = None
 
     @property
     def room(self) -> int:
@@ -53,27 +56,49 @@ class FilmBar(Caption):
             ]
             self.show([line, []])
             return
-        parts = film.across(room)
-        total = parts.sum(1)
-        level = np.log1p(total) / max(1e-9, float(np.log1p(total.max())))
-        heights = np.minimum(len(_HEIGHTS) - 1, (level * len(_HEIGHTS)).astype(int)).tolist()
-        suspects = session.findings.suspect_rows()
-        bad = np.bincount(np.minimum(room - 1, suspects * room // max(1, rows)), minlength=room) > 0
-        shades = {name: colours.calm(getattr(colours, name)) for name in CLASSES}
+        heights, shades, bad = self._cells(film, session.findings, room, colours)
         strip: list[tuple[str, object]] = [(label, style(colours.accent, bold=True))]
+        marks = self._marks(session, room, colours)
         for x in range(room):
-            colour = shades[CLASSES[int(parts[x].argmax())]] if total[x] else colours.line
-            if bad[x]:
-                colour = colours.calm(colours.wrong)
-            if x > at and session.moved and not bad[x]:
-                colour = colours.line
+            look = style(colours.line if x > at and session.moved and not bad[x] else shades[x])
             if x == at:
                 strip.append(("┃", style(colours.bright, bold=True)))
-            elif len(strip) > 1 and strip[-1][1] == style(colour):
-                strip[-1] = (str(strip[-1][0]) + _HEIGHTS[heights[x]], strip[-1][1])
+            elif x in marks:
+                strip.append(marks[x])
+            elif len(strip) > 1 and strip[-1][1] == look:
+                strip[-1] = (str(strip[-1][0]) + heights[x], look)
             else:
-                strip.append((_HEIGHTS[heights[x]], style(colour)))
+                strip.append((heights[x], look))
         self.show([strip, [(" " * _LABEL, ""), (self._ticks(film, room), "dim")]])  # type: ignore[list-item]
+
+    def _cells(
+        self, film: Film, findings: RowFindings, room: int, colours: Palette
+    ) -> tuple[list[str], list[str], list[bool]]:
+        """For each cell of the strip its block, its colour, and whether records in it are wrong."""
+        made_of = film, room, findings.total, colours
+        if self._strip_of is None or self._strip_of[0] != made_of:
+            parts = film.across(room)
+            total = parts.sum(1)
+            level = np.log1p(total) / max(1e-9, float(np.log1p(total.max())))
+            heights = np.minimum(len(_HEIGHTS) - 1, (level * len(_HEIGHTS)).astype(int)).tolist()
+            suspects = findings.suspect_rows() * room // max(1, film.rows)
+            bad = (np.bincount(np.minimum(room - 1, suspects), minlength=room) > 0).tolist()
+            calm = [colours.calm(getattr(colours, name)) for name in CLASSES]
+            kinds = [calm[k] if some else colours.line for k, some in zip(parts.argmax(1), total, strict=True)]
+            wrong = colours.calm(colours.wrong)
+            shades = [wrong if b else k for b, k in zip(bad, kinds, strict=True)]
+            self._strip_of = made_of, ([_HEIGHTS[h] for h in heights], shades, bad)
+        return self._strip_of[1]
+
+    def _marks(self, session: Session, room: int, colours: Palette) -> dict[int, tuple[str, object]]:
+        """The moments A and B by the cells in which they stand, where the user has chosen them."""
+        marks: dict[int, tuple[str, object]] = {}
+        grounds = colours.page, colours.delta
+        for name, side, ground in zip("AB", session.sides or (), grounds, strict=False):
+            if not side.other:
+                place = min(room - 1, side.row * room // max(1, len(session)))
+                marks[place] = name, "reverse" if self.app.no_color else style(colours.ground, ground, True)
+        return marks
 
     @staticmethod
     def _ticks(film: Film, room: int) -> str:
@@ -88,7 +113,7 @@ class FilmBar(Caption):
 
     def on_resize(self, _event: events.Resize) -> None:
         """Show passes where the screen is tall."""
-        self.set_class(self.app.size.height >= 36, "tall")
+        self.set_class(self.app.size.height >= _TALL, "tall")
 
     def _point(self, x: int) -> None:
         place = x - _LABEL

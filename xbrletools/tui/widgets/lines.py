@@ -26,7 +26,7 @@ Line = Sequence[tuple[str, str] | tuple[str, Style] | tuple[str, str | Style]]
 #: The styles that a line can use. Themes say what they look like. What matters is never told by colour alone.
 STYLES = (
     "dim", "strong", "title", "error", "warning", "note", "good", "page", "dup", "delta", "changed", "linked",
-    "differs", "found", "reverse",
+    "differs", "found", "reverse", "tab",
 )  # fmt: skip
 
 _REMEMBERED = 512  # lines: a few screens. More would slow the garbage collector, since each line is many objects
@@ -61,6 +61,7 @@ LINE_CSS = """
 .lines--differs { color: $text-error; text-style: bold underline; }
 .lines--found { color: $text-success; text-style: bold reverse; }
 .lines--reverse { text-style: reverse; }
+.lines--tab { color: $background; background: $primary; text-style: bold; }
 """
 
 
@@ -254,7 +255,7 @@ class Lines(ScrollView, can_focus=True, inherit_bindings=False):
             top = row
         elif row >= top + height:
             top = row - height + 1
-        self.scroll_to(y=max(0, top), animate=False)
+        self.scroll_to(y=max(0, top), animate=False, force=True)  # also while the scroll bar has not come yet
 
     def jump(self, row: int) -> None:
         """Put the cursor on a row, in the middle if it was out of sight, without posting `Moved`."""

@@ -13,26 +13,37 @@ from ...model import Block
 from ..cause import CauseName
 from .case import Candidate, Case
 from .reading import Break
-from .walker import ANY, Grammar, Spot, State, Walk, Walker
+from .walker import ANY, Grammar, Spot, State, Walk, Walker, Why
 
 RECORDS = 1200  # that are read by another reading
 LEAST = 25  # of them must follow each other
 AGAIN = 3  # of them must break the laws of this stream
+_OTHER_IDS = 2  # sections whose ids are those of another machine
 _SHIFTS = (0, 1, -1, 2, -2)  # of the sections' ids, from one machine to another
 _LONG = 1 << 40  # bytes of a block, more than any guest has
 
 
 def candidates(case: Case, broken: Break) -> list[Candidate]:
     """Spliced, where another reading goes on in place."""
+    if broken.why is Why.SECTION and broken.spot.last is False:
+        walk = case.read.walk(broken.spot._replace(last=None, beside=None))
+        if walk.whole and walk.ended:
+            why = f"at {broken.at:#x} stands what comes after the end of RAM, in its place, and that end did not begin"
+            names = ((CauseName.SPLICED, 0.7), (CauseName.RECORDS_MISSING, 0.3))
+            return [Candidate(name, weight, why, broken.row, broken.at, onward=broken.at) for name, weight in names]
     for spot in _spots(case, broken):
         for grammar in _readings(case):
-            walk = Walker(case.read.view, grammar).walk(spot, RECORDS)
-            if len(walk.rows) < LEAST or not (walk.whole or len(walk.rows) >= RECORDS // 8):
+            walker = Walker(case.read.view, grammar)
+            walk = walker.walk(spot, RECORDS)
+            if not (walk.whole or len(walk.rows) >= RECORDS // 8):
                 continue
-            if _breaks_again(case, walk) < AGAIN:
-                continue
-            why = f"{broken.why.value}: from {broken.at:#x} on {len(walk.rows)} records are whole, by other numbers"
-            return [Candidate(CauseName.SPLICED, 1, why, broken.row, broken.at, onward=broken.at)]
+            if len(walk.rows) >= LEAST and _breaks_again(case, walk) >= AGAIN:
+                why = f"{broken.why.value}: from {broken.at:#x} on {len(walk.rows)} records are whole, by other numbers"
+                return [Candidate(CauseName.SPLICED, 1, why, broken.row, broken.at, onward=broken.at)]
+            others = sum(grammar.owners[n] != case.read.grammar.owners.get(n) for n in walker.entered)
+            if others >= _OTHER_IDS:
+                why = f"{broken.why.value}: from {broken.at:#x} on {others} sections are whole, by other ids"
+                return _likely(broken, why)
     return _again(case, broken)
 
 
@@ -42,7 +53,12 @@ def _again(case: Case, broken: Break) -> list[Candidate]:
     alike = sum(b.why is broken.why for b in breaks[breaks.index(broken) :])
     if alike <= AGAIN:
         return []
-    why = f"{broken.why.value}: from {broken.at:#x} on this breaks {alike} times, which one damage does not do"
+    return _likely(
+        broken, f"{broken.why.value}: from {broken.at:#x} on this breaks {alike} times, which one damage does not do"
+    )
+
+
+def _likely(broken: Break, why: str) -> list[Candidate]:
     return [
         Candidate(CauseName.SPLICED, 0.95, why, broken.row, broken.at, onward=broken.at),
         Candidate(CauseName.BYTES_OVERWRITTEN, 0.05, why, broken.row, broken.at, onward=broken.at),

@@ -3,6 +3,8 @@
 Each chain of a page that fails is weighed by itself, since each can be another damage.
 """
 
+from dataclasses import replace
+
 import numpy as np
 
 from ...ram.record import INT
@@ -88,7 +90,8 @@ def page_sums(case: Case) -> list[Candidate]:
         said = f"{why}: one bit of {bits} that fit, with {len(later)} later deltas"
         out.append(Candidate(CauseName.PAGE_CONTENT, weight, said, row, start, explains=explains))
     if wrong.bit_count() == 1 and not later:
-        out.append(_own_sum(case, row, start - INT, wrong, why, 1 / _SUM_BITS, explains))
+        own = _own_sum(case, row, start - INT, wrong, why, 1 / _SUM_BITS, explains)
+        out.append(replace(own, repair=None) if bits else own)
     weight = RARE * sum(c.weight for c in out) if out else 1
     return [*out, Candidate(CauseName.BYTES_OVERWRITTEN, weight, why, row, start, explains=explains)]
 

@@ -24,6 +24,8 @@ _PAGES_MAX = 16  # pages that an odd record is tried at
 _RARE = 0.03  # of overwritten addresses: those that one bit puts right
 _MOVED_HERE = 0.05  # of records that come twice: those that changed places
 _NEAR = 1 << 17  # bytes of two spans that changed places, up to which that is certain
+_ANCHOR = 32  # bytes that are looked for before
+_TWICE_MOST = 1 << 21  # bytes of a span that came twice
 _EQUAL = 0.7  # how often spans that changed places have as many records
 _CHAINS_MAX = 6
 _LOOKED = 400  # pages left out that are looked for
@@ -186,6 +188,9 @@ def _suspects(case: Case, row: int) -> list[tuple[int, int, int]]:
 def repeated(case: Case) -> list[Candidate]:
     """A span that repeats the one right before it, the grid agreeing with its bytes."""
     walk, shift = case.order, case.grid.shift
+    elsewhere = [] if case.repeats else _in_other_block(case)
+    if elsewhere:
+        return elsewhere
     if not case.repeats:
         case.falls(CauseName.RECORDS_REPEATED, "no span of records is the same as the one before it")
         return []
@@ -200,7 +205,8 @@ def repeated(case: Case) -> list[Candidate]:
     size = end - start
     row = int(case.chains.carriers[again])
     added = case.grid.added(int(case.chains.carriers[again + count - 1]))
-    agrees = shift is not None and added is not None and any(added[0] <= size + t * BUFFER <= added[1] for t in _TURNS)
+    agrees = shift is not None and grid.fits(shift.low, shift.high, size)
+    agrees |= shift is not None and added is not None and any(added[0] <= size + t * BUFFER <= added[1] for t in _TURNS)
     denies = shift is None and added is not None and not added[0] <= size <= added[1] and size < BUFFER // 2
     why = f"{count} records from {end:#x} on repeat the {size} bytes before them"
     repair = Repair(end, size, b"", f"{why}: left out")
@@ -211,9 +217,9 @@ def repeated(case: Case) -> list[Candidate]:
             return address if denies else [*(_beside(case, c) for c in address), there]
     if shift is not None and not agrees:
         splice = Candidate(
-            CauseName.SPLICED, 0.7, f"{why}, and the grid has moved by another number of bytes", row, end
+            CauseName.SPLICED, 0.85, f"{why}, and the grid has moved by another number of bytes", row, end
         )
-        return [splice, Candidate(CauseName.RECORDS_REPEATED, 0.3, why, row, end)]
+        return [splice, Candidate(CauseName.RECORDS_REPEATED, 0.15, why, row, end)]
     if agrees or (again - first == 1 and len(walk.twice)) or not denies:
         if count > 1 or (added is not None and not added[0] <= 0 <= added[1]):
             return [there]
@@ -221,6 +227,27 @@ def repeated(case: Case) -> list[Candidate]:
         other = Candidate(CauseName.RECORDS_REORDERED, _MOVED_HERE, moved_here, row, end)
         return [replace(there, repair=None), other]
     case.falls(CauseName.RECORDS_REPEATED, "the grid has not moved by the bytes of the repeated span")
+    return []
+
+
+def _in_other_block(case: Case) -> list[Candidate]:
+    """A span that came twice and changes the block, so that its first records are read as of another block again."""
+    walk, data = case.order, case.read.data
+    rows = case.read.rows.offset[case.chains.carriers[[p for p, _ in walk.holes[:1]] + walk.odd[:1].tolist()]]
+    for start in rows.astype(np.int64).tolist():
+        anchor, low = data[start : start + _ANCHOR].tobytes(), max(0, start - _TWICE_MOST)
+        size = start - low - data[low : start + _ANCHOR - 1].tobytes().rfind(anchor)
+        if not 2 * _ANCHOR <= size <= start - low or not np.array_equal(
+            data[start : start + size], data[start - size : start]
+        ):
+            continue
+        row = int(np.searchsorted(case.read.rows.offset.astype(np.int64), start))
+        added = case.grid.added(int(np.searchsorted(case.read.rows.offset.astype(np.int64), start + size)))
+        if added is not None and not grid.fits(*added, size):
+            continue
+        why = f"the {size} bytes from {start:#x} on repeat those before them, the first as of another block"
+        repair = Repair(start, size, b"", f"{why}: left out")
+        return [Candidate(CauseName.RECORDS_REPEATED, 1, why, row, start, None, repair, onward=start)]
     return []
 
 

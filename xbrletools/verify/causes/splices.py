@@ -19,6 +19,7 @@ _MANY = 10  # deltas over bases from before that fail, while none holds
 _SOME = 3
 _LEAST = 20  # PAGEs of cached pages that a sender's choices are judged by
 _ELSEWHERE = 0.3  # the weight of records of elsewhere, beside missing ones
+_DENIED = 6  # how many times as likely records of elsewhere leave out pages whose bytes are not missing
 _FALLS = 5e-4  # share of the weight under which a hypothesis falls
 _LOG = math.log(MOST)
 _SECTION_LEAST = 64  # bytes of a section with records
@@ -103,9 +104,11 @@ def missing_first_sends(case: Case) -> list[Candidate]:
         added = case.grid.added(row)
         names = [CauseName.BYTES_MISSING] * (added is not None and added[1] < 0)
         names += [CauseName.SPLICED] * (crossing[0] < _SOME) + [CauseName.RECORDS_REORDERED, CauseName.RECORDS_MISSING]
-        return [Candidate(name, 1, why, row, offset, onward=offset) for name in names]
-    if len(walk.holes) > 1:
-        why += f", and {len(walk.holes) - 1} more holes follow"
+        weights = [_DENIED if name is CauseName.SPLICED else 1 for name in names]
+        return [Candidate(n, w, why, row, offset, onward=offset) for n, w in zip(names, weights, strict=True)]
+    more = [p for p, _ in walk.holes[1:] if not due <= walk.pages[p] < page]  # beside those that are sent later
+    if more:
+        why += f", and {len(more)} more holes follow"
         return [missing, Candidate(CauseName.SPLICED, 1.0 if fit is None else fit, why, row, offset, onward=offset)]
     if crossing[0] >= _SOME:
         case.falls(CauseName.SPLICED, f"{crossing[0]} deltas over bases from before the hole hold")

@@ -98,7 +98,8 @@ def _sum_field(case: Case, after: list[Step], explains: tuple[int, ...]) -> list
     held ^= wrong
     new = bytes([held >> 8 * (bit // 8) & 0xFF])
     why = f"one bit of the stated sum, and {len(later)} later deltas of the page hold"
-    repair, weight = Repair(offset, 1, new, why), 1 / _SUM_BITS / _count(case, Kind.XBRLE)
+    repair = Repair(offset, 1, new, why) if later else None  # with one sum alone a bit of a page does the same
+    weight = 1 / _SUM_BITS / _count(case, Kind.XBRLE)
     return [Candidate(CauseName.CHECKSUM_FIELD, weight, why, step.row, offset, bit % 8, repair, explains)]
 
 

@@ -175,6 +175,8 @@ class Walker:
         )
         self._padding = grammar.padding if grammar.pads else None
         self.rows: list[Row] = []
+        #: The ids of the sections that were entered.
+        self.entered: list[int] = []
 
     def walk(self, spot: Spot, limit: int | None = None, stop: int | None = None) -> Walk:
         """Walk on from ``spot`` until a law breaks, RAM ends, ``limit`` records are there, or ``stop`` is reached."""
@@ -252,6 +254,7 @@ class Walker:
     def _into(self, spot: Spot, name: bytes, number: int, data: int, kind: int) -> Spot:
         """The spot at the data of an announced section."""
         footer = number if self.grammar.footers else None
+        self.entered.append(number)
         if name == ram.IDSTR:
             if not self.grammar.modern and spot.beside not in (None, kind):
                 raise _Broken(Why.SECTION)  # the sections of one round are of one type

@@ -17,7 +17,7 @@ from ...formats.ram import IDSTR
 from ...model import Problem, Stream
 from ...table.sections import Boundary, Section
 from .. import rules
-from . import devices, loading
+from . import devices, loading, packets
 from .commands import LISTENING, RUNNING, Path, command
 from .loading import Loading
 from .loading import same_machine as same_machine
@@ -70,9 +70,11 @@ def judged(stream: Stream, seen: Seen, destination: Destination, version: Versio
         if not fault.complains:
             return replace(outcome, said=(*complaint.said, *outcome.said)) if complaint else outcome
         complaint = replace(complaint, said=complaint.said + outcome.said) if complaint else outcome
-    if complaint is None and stream.packets is not None and not on.has("multifd") and not on.has("mapped-ram"):
-        return Outcome(True, needs=("multifd",))  # it takes the main channel alone, without the others' pages
-    return complaint
+    if stream.packets is None or on.has("mapped-ram"):
+        return complaint
+    if on.has("multifd"):
+        return packets.judged(on, seen) or complaint
+    return complaint or Outcome(True, needs=("multifd",))  # the main channel alone, without the others' pages
 
 
 def _outcome(on: Loading, step: Step, fault: Fault) -> Outcome:

@@ -98,9 +98,27 @@ def address(text: str) -> tuple[str | None, int]:
     """
     block, colon, offset = text.rpartition(":")
     try:
-        return (block if colon else None), int(offset, 0)
-    except ValueError:
+        return (block if colon else None), size(offset)
+    except XbrleError:
         raise XbrleError(f"invalid address {text!r}: use 0x315000 or pc.ram:0x315000") from None
+
+
+def span(text: str) -> tuple[str, int]:
+    """``ADDRESS+LENGTH``, or ``ADDRESS-END`` with END included: the address as written, and the length in bytes.
+
+    Raises:
+        XbrleError: it is neither, or END comes before ADDRESS.
+    """
+    block, colon, places = text.rpartition(":")
+    start, sign, other = places.partition("+" if "+" in places else "-")
+    if not sign or not other:
+        raise XbrleError(f"invalid range {text!r}: add a length, for example {block + colon + (start or '0x1000')}+16")
+    if sign == "+":
+        return block + colon + start, size(other)
+    first, last = address(start)[1], address(other)[1]
+    if last < first:
+        raise XbrleError(f"invalid range {text!r}: it ends before it begins")
+    return block + colon + start, last - first + 1
 
 
 def pattern(text: str) -> bytes:

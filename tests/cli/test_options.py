@@ -85,7 +85,12 @@ SILENT = {
     ("verify", "limit", "explain"): "one finding is explained",
     **{("verify", claim, "rules"): "rules do not depend on S" for claim in CLAIMS[1:]},
     ("*", "by_block", "by_packet"): "there are no packets",
-    ("top", "limit", "by_packet"): "there are no packets",
+    **{("*", claim, "by_packet"): "there are no packets" for claim in ("limit", "at", "block", "view")},
+    **{("verify", "limit", other): "one finding a cause is left" for other in ("by_kind", "by_pass")},
+    **{("grep", claim, "by_finding"): "no match is of such a record" for claim in ("at", "block", "limit")},
+    **{("grep", "block", other): "all of these matches are in it" for other in ("by_pass", "by_record")},
+    **{("grep", "view", other): "these matches are the same in both" for other in ("by_kind", "by_pass")},
+    ("dump", "limit", "devices"): "there is one device",
     ("*", "by_block", "by_finding"): "the finding is of this block",
     ("dump", "by_block", "devices"): "there are no devices, which belong to no block",
 }

@@ -207,7 +207,7 @@ def test_floats_that_json_has_not_are_words(capsys, tmp_path):
         (["0x0", "--at", "1", "--delta"], "record 1 is not a delta"),
         (["0x1000", "--at", "1", "--delta"], "record 1 did not touch this page"),
         (["0x0", "--at", "1", "--raw", "--delta"], "exclude each other"),
-        (["0x0", "--inspect", "ten"], "invalid offset"),
+        (["0x0", "--inspect", "ten"], "invalid size"),
     ],
 )
 def test_what_cannot_be_shown_is_one_line_and_exit_2(capsys, stale, arguments, reason):

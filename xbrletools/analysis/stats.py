@@ -81,10 +81,10 @@ class Stats:
     ``spans`` has the offset of each one's first record and the end of its last, in bytes of the capture. ``records``
     and ``pass_counts`` (65536,) int64 count, by block index, all records that carry a page and all passes. ``further``
     (3, 65536, kinds) int64 has what the later passes add to a tally, by block index. It is None where there are none.
-    ``stages`` (4,) counts
-    the records that carry a page by the stage in which they were sent. ``delta_header`` is the size of a delta's header
-    in bytes, ``shortest`` and ``longest`` are the sizes of the deltas' payloads (0 without deltas). ``size`` is the
-    number of bytes that were scanned.
+    ``stages`` (4,) counts the records that carry a page by the stage in which they were sent. ``delta_header`` is the
+    size of a delta's header in bytes, ``shortest`` and ``longest`` are the sizes of the deltas' payloads (0 without
+    deltas). ``size`` is the number of bytes that were scanned. ``last`` is the block and the number of the pass that
+    came last.
     """
 
     total: Tally = field(default_factory=Tally)
@@ -94,6 +94,7 @@ class Stats:
     pass_counts: NDArray[np.int64] = field(default_factory=lambda: np.zeros(_BLOCKS, np.int64))
     further: NDArray[np.int64] | None = None
     stages: NDArray[np.int64] = field(default_factory=lambda: np.zeros(_STAGES, np.int64))
+    last: tuple[int, int] = (-1, -1)
     shortest: int = 0
     longest: int = 0
     page_size: int = ram.PAGE_SIZE
@@ -195,7 +196,10 @@ def _add_passes(stats: Stats, carried: Columns, numbers: NDArray[np.uint32]) -> 
     block = carried.block.astype(np.int64)
     stats.records += np.bincount(block, minlength=_BLOCKS)
     starts = np.flatnonzero((np.diff(block, prepend=-1) != 0) | (np.diff(numbers, prepend=0) != 0))
-    np.maximum.at(stats.pass_counts, block[starts], numbers[starts])
+    np.add.at(stats.pass_counts, block[starts], 1)  # a pass over a block stands in one piece
+    if stats.last == (int(block[0]), int(numbers[0])):
+        stats.pass_counts[block[0]] -= 1
+    stats.last = int(block[-1]), int(numbers[-1])
     goes_on = (int(block[0]), int(numbers[0])) in stats.passes
     upto = starts[PASSES_MAX - len(stats.passes) + goes_on :][:1].tolist() or [len(carried)]
     bounds = [*starts[starts < upto[0]].tolist(), *upto]

@@ -7,9 +7,9 @@ import numpy as np
 
 from ..analysis.blame import Span, blame
 from ..capture import Capture
-from ..errors import XbrleError
 from ..memory.replay import View
-from ..text import shown, size
+from ..text import shown
+from ..text import span as span_of
 from . import EXIT_FINDINGS
 from .addresses import giving_cpu, located
 from .guide import Page
@@ -27,23 +27,21 @@ from .writer import say, say_object
     ),
 )
 @salvaging
-@click.argument("span", metavar="ADDR+LEN")
+@click.argument("span", metavar="RANGE")
 @at_record
 @giving_cpu
 @viewing
 @json_lines
 def command(opened: Capture, span: str, cpu: int | None, at: int | None, view: str, as_json: bool) -> int:
-    """Show which record of S last wrote each of LEN bytes from ADDR, for example pc.ram:0x315000+4K.
+    """Show which record of S last wrote each byte of RANGE, for example pc.ram:0x315000+4K or 0x315000-0x315fff.
 
-    ADDR may be guest-physical, phys:0x1000, or virtual, virt:0xffff800000001000.
+    The address may be guest-physical, phys:0x1000, or virtual, virt:0xffff800000001000.
 
     A full page or a dup page (one repeated byte) writes all bytes of its page. A delta writes only the bytes that it
     changes. A byte is unknown if the earlier content that its delta needs is missing, or if the delta cannot be
     decoded.
     """
-    address, plus, length = span.rpartition("+")
-    if not plus:
-        raise XbrleError(f"invalid range {span!r}: add a length, for example {span}+16")
+    address, length = span_of(span)
     status = report(opened.problems)
     start = located(opened, address, cpu)
     if start is None:
@@ -51,7 +49,7 @@ def command(opened: Capture, span: str, cpu: int | None, at: int | None, view: s
     block, offset, status = start[0].block, start[0].offset, max(status, start[1])
     name = shown(opened.blocks[block].name)
     header = f"{'address':{len(name) + 11}} {'length':>8}  record pass stage kind"
-    for found in blame(opened.stream, block, offset, size(length), at, View(view)):
+    for found in blame(opened.stream, block, offset, length, at, View(view)):
         about = _about(opened, found)
         if as_json:
             place = {"block": name, "offset": found.offset, "length": found.length}

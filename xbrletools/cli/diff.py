@@ -24,6 +24,7 @@ from .options import (
     before,
     examples,
     json_lines,
+    limiting,
     moment,
     moment_options,
     opening,
@@ -161,7 +162,7 @@ _OF_CAPTURES = ("to", "to_pass", "to_view", "to_channel", "to_snapshot")
     type=click.Choice(["capture", "raw"]),
     help="What a file is whose first bytes do not show it (default: a capture if a stream is found further on).",
 )
-@click.option("--limit", type=click.IntRange(1), metavar="N", help="Show at most N pages (default: all).")
+@limiting("Show at most N pages.")
 @click.option("--to-channel", multiple=True, metavar="FILE", help="A channel of S2's migration. Repeatable.")
 @click.option("--to-snapshot", metavar="NAME", help="Internal snapshot of S2, a qcow2 image (default: the last).")
 @json_lines
@@ -202,7 +203,7 @@ def command(
     be read.
     """
     if dump is not None:
-        return show(opened, dump, Wanted(at, View(view), block, limit, as_json))
+        return show(opened, dump, Wanted(at, View(view), block, limit or None, as_json))
     missing = report(opened.problems)
     with ExitStack() as stack:
         second = opened
@@ -220,7 +221,7 @@ def command(
             one, two = (_after_pass(opened, number, View(view)) for number in (begin - 1, end))
         else:
             one, two = _moment(opened, at, View(view)), _moment(second, to, View(to_view or view))
-        return _compared(Sides(one, two, block, limit), devices, missing, as_json)
+        return _compared(Sides(one, two, block, limit or None), devices, missing, as_json)
 
 
 def _compared(sides: Sides, devices: Iterator[str], missing: int, as_json: bool) -> int:

@@ -1,6 +1,5 @@
 """`xbrle dump`: every section and record, one line each, in the order of the file."""
 
-import os
 from collections.abc import Iterable, Iterator, MutableMapping
 from dataclasses import replace
 
@@ -8,7 +7,6 @@ import click
 import numpy as np
 from numpy.typing import NDArray
 
-from .. import filters
 from ..capture import Capture
 from ..container.devices import is_device
 from ..errors import XbrleError
@@ -22,12 +20,12 @@ from ..table.packets import Packets, joined
 from ..table.sections import Section, Sections
 from ..table.table import Origins
 from ..table.windows import Window, derived, slices, windows
-from ..text import shown
+from ..text import some
 from . import EXIT_FINDINGS, warn
-from .filtering import filtering, wanted_of
+from .filtering import filtering, say_strangers, wanted_of
 from .guide import Page
 from .listing import JsonLister, Lister, TextLister
-from .options import examples, json_lines, salvaging
+from .options import examples, json_lines, limiting, salvaging
 from .output import report
 from .writer import write
 
@@ -39,7 +37,7 @@ _PACKET_FIELDS = frozenset(("channel", "packet"))  # fields that a packet has as
     epilog=examples(
         'dump samples/posted-8m.bin "kind:xbrle pass:2-3 len>1000"',
         "dump samples/posted-8m.bin --record 525-526 --fields",
-        "dump samples/posted-8m.bin --section 5 --json",
+        "dump samples/posted-8m.bin --section 5 --limit 10 --json",
     ),
 )
 @salvaging
@@ -50,6 +48,7 @@ _PACKET_FIELDS = frozenset(("channel", "packet"))  # fields that a packet has as
     "--runs", is_flag=True, help="With --fields: also list the stretches of changed and unchanged bytes of each delta."
 )
 @click.option("--hex", "hexadecimal", is_flag=True, help="Also print the bytes of each payload.")
+@limiting("Stop after N lines of sections, records and packets.")
 @json_lines
 def command(
     opened: Capture,
@@ -58,6 +57,7 @@ def command(
     fields: bool,
     runs: bool,
     hexadecimal: bool,
+    limit: int | None,
     as_json: bool,
     **options: str | None,
 ) -> int:
@@ -88,12 +88,11 @@ def command(
     else:
         columns = [opened.records.columns] if scan is None else scan
         pieces = _pieces(opened, found, _noting(windows(columns, found), kinds, of_blocks), wanted, lister)
-    for piece in pieces:
-        write(piece)
-    names = list(found.names)
-    for name in filters.strangers(wanted, names) if wanted is not None else ():
-        listed = ", ".join(map(shown, names)) or "none"
-        warn(f"there is no RAM block {shown(os.fsencode(name))}; this capture has {listed}")
+    write(lister.head())
+    if _print(pieces, limit or None):
+        warn(f"stopped after {some(limit or 0, 'entry', 'entries')} (--limit): what follows was not read")
+        return EXIT_FINDINGS if lister.damaged else report(found.problems)
+    say_strangers(wanted, found.names)
     missing = [] if scan is None else elsewhere.problems(scan.facts, kinds.tolist(), of_blocks)
     status = report((*found.problems, *(p for p in missing if p.lost)))
     return EXIT_FINDINGS if lister.damaged else status
@@ -111,22 +110,32 @@ def _noting(
         yield window
 
 
-def _devices(scan: Found, wanted: Filter | None, lister: Lister) -> Iterator[str]:
+def _print(pieces: Iterable[list[str]], limit: int | None) -> bool:
+    """Print the entries, ``limit`` of them at most. Returns whether there are more."""
+    left = limit
+    for entries in pieces:
+        write("".join(entries[:left]))
+        if left is not None:
+            if len(entries) > left:
+                return True
+            left -= len(entries)
+    return False
+
+
+def _devices(scan: Found, wanted: Filter | None, lister: Lister) -> Iterator[list[str]]:
     """The sections of devices: those with an owner that is neither RAM nor disk."""
-    yield lister.head()
     for section in _chosen(scan.sections, wanted, 0, len(scan.sections)):
         if is_device(section):
-            yield lister.section(section)
+            yield [lister.section(section)]
 
 
 def _pieces(
     opened: Capture, scan: Found, pieces: Iterable[Window], wanted: Filter | None, lister: Lister
-) -> Iterator[str]:
-    """The output, a window at a time, so that a pipe is read in constant memory."""
+) -> Iterator[list[str]]:
+    """The entries of the output, some at a time, so that a pipe is read in constant memory."""
     findings = tuple(opened.verify()) if wanted is not None and "finding" in wanted.fields else ()
     bases, standing = Bases(scan.blocks), _standing_bases(opened) if opened.salvaged else None
     packets = _packets(opened, wanted) if opened.has_channels else None
-    yield lister.head()
     listed = row = 0
     for window in pieces:
         known = bases.known(window) if standing is None else standing[row : row + len(window)]
@@ -137,9 +146,10 @@ def _pieces(
         listing = _chosen(window.sections, wanted, listed, upto)
         yield from _merged(window, keep, known, listing, between, lister)
         listed = max(listed, upto)
-    yield "".join(lister.packet(p, i) for p in [_between(packets, row, None)] for i in range(len(p)))
+    yield [lister.packet(p, i) for p in [_between(packets, row, None)] for i in range(len(p))]
     sections = scan.sections
-    yield "".join(lister.section(s) for s in _chosen(sections, wanted, listed, len(sections)))
+    for section in _chosen(sections, wanted, listed, len(sections)):
+        yield [lister.section(section)]
 
 
 def _standing_bases(opened: Capture) -> NDArray[np.int8] | None:
@@ -164,18 +174,18 @@ def _merged(
     sections: list[Section],
     packets: Packets,
     lister: Lister,
-) -> Iterator[str]:
-    """The lines of a window: each section and each packet before its records. Rows of packets count from its first."""
+) -> Iterator[list[str]]:
+    """The entries of a window: sections and packets before their records. Rows of packets count from its first."""
     lines = lister.records(window, keep, known)
     places = np.searchsorted(window.section[keep], np.array([s.index for s in sections], np.int64)).tolist()
     others = [(place, 0, i) for i, place in enumerate(places)]
     others += [(place, 1, i) for i, place in enumerate(np.searchsorted(keep, packets.row).tolist())]
     done = 0
     for place, is_packet, i in sorted(others):
-        yield "".join(lines[done:place])
-        yield lister.packet(packets, i) if is_packet else lister.section(sections[i])
+        yield lines[done:place]
+        yield [lister.packet(packets, i) if is_packet else lister.section(sections[i])]
         done = place
-    yield "".join(lines[done:])
+    yield lines[done:]
 
 
 def _packets(opened: Capture, wanted: Filter | None) -> Packets | None:

@@ -7,25 +7,40 @@ import click
 
 from .. import filters
 from ..filters import Filter
+from ..text import bytes_of, shown
+from . import warn
 
 _OPTIONS = {
     "kind": "KIND,...",
     "block": "NAME",
-    "page": "[BLOCK:]ADDR[-ADDR]",
-    "section": "N[-M]|NAME",
-    "pass": "N[-M]",
-    "record": "N[-M]",
-    "packet": "N[-M]",
+    "page": "[BLOCK:]RANGE",
+    "section": "RANGE|NAME",
+    "pass": "RANGE",
+    "record": "RANGE",
+    "packet": "RANGE",
     "finding": "RULE",
 }
 
 
-def filtering(function: Any) -> Any:
-    """Give a command the words of a filter, and an option for each term that a filter can have.
+#: The parameters that `filtering` gives beside the words.
+FILTERING = tuple(f"by_{field}" for field in _OPTIONS)
+
+
+def say_strangers(wanted: Filter | None, names: Sequence[bytes]) -> None:
+    """Say which blocks a filter looks for that the capture does not have."""
+    for name in filters.strangers(wanted, names) if wanted is not None else ():
+        listed = ", ".join(map(shown, names)) or "none"
+        warn(f"there is no RAM block {shown(bytes_of(name))}; this capture has {listed}")
+
+
+def filtering(function: Any, without: str = "") -> Any:
+    """Give a command the words of a filter, and an option for each term that a filter can have, but one.
 
     The command gets ``words`` and ``by_FIELD`` of each, for `wanted_of`.
     """
     for field, metavar in reversed(_OPTIONS.items()):
+        if field == without:
+            continue
         option = click.option(f"--{field}", f"by_{field}", metavar=metavar, help=f"Add {field}:... to the filter.")
         function = option(function)
     return click.argument("words", nargs=-1, metavar="[FILTER]...")(function)

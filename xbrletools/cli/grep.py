@@ -2,6 +2,7 @@
 
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
+from functools import partial
 from itertools import islice, repeat
 from textwrap import wrap
 from typing import TYPE_CHECKING, Any
@@ -15,13 +16,16 @@ from ..analysis.lives import search_all
 from ..analysis.pattern import Form, Pattern
 from ..analysis.search import Hit, search_image
 from ..capture import Capture
+from ..filters import Filter
 from ..formats.times import NANOSECONDS
 from ..memory.replay import View
-from ..text import shown, some
+from ..table.windows import slices
+from ..text import shown, size, some
 from . import EXIT_FINDINGS, hexview, warn
 from .addresses import Virtual, giving_cpu, virtual_words
+from .filtering import filtering, say_strangers, wanted_of
 from .guide import Page
-from .options import before, examples, json_lines, moment, salvaging, viewing
+from .options import before, examples, json_lines, limiting, moment, salvaging, viewing
 from .output import WIDTH, progress, report
 from .times import times_of
 from .writer import say, say_object
@@ -50,6 +54,8 @@ def _usage(
         raise click.UsageError("--hex, --utf16 and --regex exclude each other")
     if is_hex and ignore_case:
         raise click.UsageError("--hex and --ignore-case exclude each other")
+    if context is not None and context > CONTEXT_MAX:
+        raise click.UsageError(f"--context {context}: at most {CONTEXT_MAX} bytes can be shown")
     if only_count and (context is not None or limit is not None or virtual):
         raise click.UsageError("--count excludes --context, --limit and --virtual")
 
@@ -60,11 +66,13 @@ def _usage(
         "grep samples/posted-8m.bin -i mig -C 16",
         "grep samples/posted-8m.bin --hex '55 aa' --at-pass 2 --count",
         "grep samples/posted-8m.bin --regex '[A-Za-z ]{12,}' --all --limit 5",
+        "grep samples/posted-8m.bin -i mig kind:delta pass:2-",
     ),
 )
 @before(_usage)
 @salvaging
 @click.argument("pattern")
+@partial(filtering, without="block")
 @click.option("--hex", "is_hex", is_flag=True, help="PATTERN is bytes in hexadecimal, for example 'de ad be ef'.")
 @click.option("--utf16", is_flag=True, help="PATTERN is text, stored as little-endian UTF-16.")
 @click.option("--regex", is_flag=True, help="PATTERN is a regular expression over bytes (Python syntax).")
@@ -85,17 +93,18 @@ def _usage(
 @click.option(
     "--context",
     "-C",
-    type=click.IntRange(0, CONTEXT_MAX),
+    type=size,
     metavar="N",
     help="Show N bytes before and after each match too, in hexadecimal and as text; ?? are unknown bytes.",
 )
 @click.option("--count", "only_count", is_flag=True, help="Print only how many matches there are.")
-@click.option("--limit", type=click.IntRange(1), metavar="N", help="Stop after N matches (default: show all).")
+@limiting("Stop after N matches.")
 @viewing
 @json_lines
 def command(
     opened: Capture,
     pattern: str,
+    words: tuple[str, ...],
     is_hex: bool,
     utf16: bool,
     regex: bool,
@@ -110,6 +119,7 @@ def command(
     limit: int | None,
     view: str,
     as_json: bool,
+    **options: str | None,
 ) -> int:
     """Search the memory that S carries for PATTERN.
 
@@ -121,22 +131,44 @@ def command(
     where it left the match alone; xbrle blame goes by bytes. With --all, the pass is that of the record at which the
     match appeared.
 
+    A FILTER selects matches by that record, as in `xbrle dump`: those that it selects are shown. With --all it is the
+    record at which the match appeared.
+
     With --virtual, each match is followed by its virtual addresses in the page tables of a CPU at the end of S, or by -
     where these tables do not map it. A match that is too long for its line is cut; --json has it whole.
 
     Exit status: 0 something matched, 1 nothing matched or virtual addresses may be missing, 2 S cannot be read or the
     search ended early.
     """
+    pages = wanted_of(words, options)
     wanted = _form(is_hex, utf16, regex).pattern(pattern, ignore_case)
     report(opened.problems)
     chosen = None if block is None else opened.space.index(block)
     searched = (_Lives if everything else _Moment)(opened, wanted, at, View(view), chosen)
+    if pages is not None:
+        searched.hits = _selected(opened, searched, pages)
     if only_count:
         return _count(searched.hits, view, as_json)
     when, status = times_of(opened)
     shower = _Shower(searched, view, is_hex, context, [shown(b.name) for b in opened.blocks], when)
     looked_up = Virtual(opened, cpu, view) if virtual else None
-    hits, found = islice(searched.hits, limit), 0
+    found = _show(shower, looked_up, limit or None, as_json)
+    status = max(status, looked_up.report() if looked_up else 0)
+    return status if found else EXIT_FINDINGS
+
+
+def _selected(opened: Capture, searched: "_Moment | _Lives", pages: Filter) -> Iterator[Hit]:
+    """The matches whose record a filter selects."""
+    say_strangers(pages, opened.records.names)
+    findings = tuple(opened.verify()) if "finding" in pages.fields else ()
+    mask = np.concatenate([np.empty(0, bool), *(pages.mask(w, findings) for w in slices(opened.records))])
+    return (hit for hit in searched.hits if (row := searched.row(hit)) >= 0 and mask[row])
+
+
+def _show(shower: "_Shower", looked_up: Virtual | None, limit: int | None, as_json: bool) -> int:
+    """Print the matches, at most ``limit`` of them. Returns how many."""
+    every = shower.searched.hits
+    hits, found = islice(every, limit), 0
     for found, (hit, addresses) in enumerate(looked_up.of(hits) if looked_up else zip(hits, repeat(None)), 1):
         if found == 1 and not as_json:
             say(shower.header)
@@ -145,10 +177,9 @@ def command(
             continue
         for line in shower.lines(hit, addresses):
             say(line)
-    if found == limit and next(searched.hits, None) is not None:
+    if found == limit and next(every, None) is not None:
         warn(f"stopped after {some(found, 'match', 'matches')} (--limit), there are more")
-    status = max(status, looked_up.report() if looked_up else 0)
-    return status if found else EXIT_FINDINGS
+    return found
 
 
 def _form(is_hex: bool, utf16: bool, regex: bool) -> Form:
@@ -177,13 +208,16 @@ class _Moment:
         self._pages_at = pages_of_image(image)
         self._writers = Writers(opened.stream, at)
 
-    def written(self, hit: Hit) -> dict[str, Any]:
-        """The record that last wrote a page of a match, and its pass. Both are None for a page without a record."""
+    def row(self, hit: Hit) -> int:
+        """The row of the record that last wrote a page of a match, -1 for a page without a record."""
         space = self.opened.space
         first, size = int(space.first[hit.block]), space.page_size
         last = hit.offset + len(hit.content) - 1
-        row = int(self._writers.rows(np.arange(first + hit.offset // size, first + last // size + 1)).max())
-        return _numbered(self.opened, row)
+        return int(self._writers.rows(np.arange(first + hit.offset // size, first + last // size + 1)).max())
+
+    def written(self, hit: Hit) -> dict[str, Any]:
+        """The record that last wrote a page of a match, and its pass. Both are None for a page without a record."""
+        return _numbered(self.opened, self.row(hit))
 
     def cells(self, hit: Hit) -> str:
         """The columns of a match beside its address."""
@@ -205,10 +239,14 @@ class _Lives:
         self.hits = _everything(opened, wanted, at, view, block)
         self._pages_at = pages_over_time(opened.stream, view)
 
+    def row(self, hit: Hit) -> int:
+        """The row of the record at which a match appeared, -1 where there is none."""
+        row = None if hit.appeared is None else self.opened.records.row_of(hit.appeared)
+        return -1 if row is None else row
+
     def written(self, hit: Hit) -> dict[str, Any]:
         """The record at which a match appeared, its pass, and the record at which it vanished."""
-        row = None if hit.appeared is None else self.opened.records.row_of(hit.appeared)
-        about = _numbered(self.opened, -1 if row is None else row)
+        about = _numbered(self.opened, self.row(hit))
         return {"appeared": hit.appeared, "vanished": hit.vanished, **about}
 
     def cells(self, hit: Hit) -> str:

@@ -62,7 +62,8 @@ ARGUMENTS = {
     "[S]": "A capture: a file that holds a migration stream, or - for standard input.",
     "[S2]": "A second capture; for diff also an image of memory.",
     "ADDR": "BLOCK:0xOFFSET, 0xOFFSET in the main RAM block, phys:0xADDRESS or virt:0xADDRESS.",
-    "ADDR+LEN": "An address as BLOCK:0xOFFSET, phys:0xADDRESS or virt:0xADDRESS, then a length as +64 or +4K.",
+    "RANGE": "An address as BLOCK:0xOFFSET, phys:0xADDRESS or virt:0xADDRESS, then a length as +64 or +4K, or the last "
+    "address as -0x1fff.",
     "[FILTER]...": "Which records count, for example kind:dup pass:2-3. The help of xbrle dump lists the fields.",
     "PATTERN": "What to look for: text, if no option says otherwise.",
     "[COMMAND]...": "A command, or a group and its command, such as vectors write.",

@@ -240,6 +240,12 @@ at_record = moment("Show memory just after this record (default: at the end).", 
 json_object = click.option("--json", "as_json", is_flag=True, help="Print one JSON object.")
 json_lines = click.option("--json", "as_json", is_flag=True, help="Print one JSON object a line.")
 
+
+def limiting(what: str, default: str = "all") -> Decorator:
+    """The option --limit N. ``what`` says of what; ``default`` is told. 0 is for all, None where it is not given."""
+    return click.option("--limit", type=click.IntRange(0), metavar="N", help=f"{what} 0 for all (default: {default}).")
+
+
 viewing = click.option(
     "--view",
     type=click.Choice(["receiver", "sender"]),

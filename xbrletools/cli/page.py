@@ -11,7 +11,7 @@ from ..formats.times import NANOSECONDS
 from ..memory.history import Content, PageHistory, Version
 from ..memory.replay import View
 from ..table.sections import Stage
-from ..text import counted, shown, some
+from ..text import counted, shown, size, some
 from . import EXIT_FINDINGS, hexview, warn
 from .addresses import giving_cpu, located
 from .guide import Page
@@ -238,10 +238,7 @@ class _Page:
 
     def inspect(self, text: str, at: int | None) -> None:
         """The values that the bytes at one place can have."""
-        try:
-            offset = int(text, 0)
-        except ValueError:
-            raise XbrleError(f"invalid offset {text!r}: use a number, for example 0x10 or 16") from None
+        offset = size(text)
         if not 0 <= offset < self.page.page_size:
             raise XbrleError(f"offset {offset:#x} is outside the page: use 0 to {self.page.page_size - 1:#x}")
         content = self.page.at(at, self.view)

@@ -22,8 +22,9 @@ from ..table.columns import NO_BLOCK
 from ..table.sections import STAGE_OF
 from ..text import counted, shown, size, some
 from . import EXIT_FINDINGS, warn
+from .filtering import FILTERING, filtering, say_strangers, wanted_of
 from .guide import Page
-from .options import before, examples, json_object, salvaging
+from .options import before, examples, given, json_object, salvaging
 from .output import aligned, report
 from .times import times_of
 from .writer import filled, say, say_object, write
@@ -34,16 +35,24 @@ if TYPE_CHECKING:
     from ..sender.fingerprint import CacheCounts
 
 
-def _cache_needs_posted(cache: str | None, posted: bool) -> None:
+def _usage(cache: str | None, posted: bool, words: tuple[str, ...]) -> None:
+    if posted and (words or given(*FILTERING)):
+        raise click.UsageError("--posted is the table of all records, so it excludes a filter")
     if cache is not None and not posted:
         raise click.UsageError("--cache goes with --posted")
 
 
 @click.command(
-    cls=Page, epilog=examples("stats samples/posted-8m.bin", "stats samples/posted-8m.bin --posted --cache 64M")
+    cls=Page,
+    epilog=examples(
+        "stats samples/posted-8m.bin",
+        "stats samples/posted-8m.bin kind:xbrle pass:2-",
+        "stats samples/posted-8m.bin --posted --cache 64M",
+    ),
 )
-@before(_cache_needs_posted)
+@before(_usage)
 @salvaging
+@filtering
 @click.option(
     "--posted",
     is_flag=True,
@@ -57,29 +66,35 @@ def _cache_needs_posted(cache: str | None, posted: bool) -> None:
 @json_object
 def command(
     opened: Capture,
+    words: tuple[str, ...],
     posted: bool,
     cache: str | None,
     as_json: bool,
+    **options: str | None,
 ) -> int:
     """Sum up the records of S by kind, block and pass, and show how many bytes deltas saved.
 
     A pass is one sweep of the sender over memory. A kind is how a page was sent: in full, as one repeated byte (dup) or
     as a delta, which holds only what changed.
 
+    A FILTER selects the records that are counted, as in `xbrle dump`, for example pass:2- or block:pc.ram.
+
     Exit status: 0 all of S was read, 1 S is damaged.
     """
+    wanted = wanted_of(words, options)
+    findings = tuple(opened.verify()) if wanted is not None and "finding" in wanted.fields else ()
     counts = None
     if cache is not None:
         _ = opened.records  # the model reads pages again, so a pipe is kept
         from ..sender.fingerprint import cache_counts
 
         counts = cache_counts(opened.stream, size(cache))
-    if opened.has_channels or opened.salvaged:
+    if opened.has_channels or opened.salvaged or findings:
         facts = opened.facts
-        sums = stats.collect_table(opened.stream)
+        sums = stats.collect_table(opened.stream, wanted, findings)
     else:
         scan = opened.scan()
-        sums = stats.collect(scan)
+        sums = stats.collect(scan, wanted)
         facts = scan.facts
     channels = opened.channels.channels if opened.channels is not None else ()
     skipped = sum(end - start for start, end in opened.skipped) if opened.salvaged else 0
@@ -87,15 +102,17 @@ def command(
     if posted:
         _posted(facts, sums, counts, as_json)
     elif as_json:
-        say_object(_object(facts, sums, channels, when) | {"skipped_bytes": skipped})
+        about = {"skipped_bytes": skipped, "filtered": wanted is not None}
+        say_object(_object(facts, sums, channels, when) | about)
     else:
-        say(_text(facts, sums, channels, skipped, when))
-    return max(times_status, _status(opened, facts, sums))
+        say(_text(facts, sums, channels, skipped, when, wanted is not None))
+    say_strangers(wanted, facts.names)
+    return max(times_status, _status(opened, facts, sums, wanted is not None))
 
 
-def _status(opened: Capture, facts: Facts, sums: Stats) -> int:
+def _status(opened: Capture, facts: Facts, sums: Stats, filtered: bool) -> int:
     """Say what was not read. Gives the exit status."""
-    if opened.salvaged or opened.has_channels:
+    if opened.salvaged or opened.has_channels or filtered:
         return report(facts.problems)
     of_blocks = {i: int(sums.records[i]) for i in np.flatnonzero(sums.records).tolist()}
     missing = elsewhere.problems(facts, sums.total.records.tolist(), of_blocks)
@@ -208,10 +225,12 @@ def _kinds(tally: Tally, kinds: Iterable[Kind]) -> dict[str, dict[str, int]]:
 # -- text -------------------------------------------------------------------------------------------------------
 
 
-def _text(facts: Facts, sums: Stats, channels: "Sequence[Channel]", skipped: int, when: "Arrivals | None") -> str:
+def _text(
+    facts: Facts, sums: Stats, channels: "Sequence[Channel]", skipped: int, when: "Arrivals | None", filtered: bool
+) -> str:
     parts = [
         _kind_table(sums),
-        _summary(sums, channels, skipped),
+        _summary(sums, channels, skipped, filtered),
         "" if when is None else filled(f"came {words(arrival_json(when))}"),
         _channel_table(sums, channels),
         _pass_table(facts, sums),
@@ -252,9 +271,11 @@ _ATTEMPTS = (
 )
 
 
-def _summary(sums: Stats, channels: "Sequence[Channel]", skipped: int) -> str:
+def _summary(sums: Stats, channels: "Sequence[Channel]", skipped: int, filtered: bool) -> str:
     total = sums.total
-    if channels:
+    if filtered:
+        lines = [f"only what the filter selects is counted, of {sums.size} bytes scanned"]
+    elif channels:
         others = sum(c.size for c in channels)
         lines = [
             f"{sums.size} bytes scanned, and {others} bytes of {counted(len(channels), 'channel')}; "

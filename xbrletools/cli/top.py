@@ -1,6 +1,5 @@
 """`xbrle top`: which pages the guest keeps writing: resends, bytes and passes of each page or range."""
 
-import os
 from collections.abc import Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
@@ -8,15 +7,14 @@ from typing import TYPE_CHECKING, Any
 import click
 import numpy as np
 
-from .. import filters
 from ..capture import Capture
 from ..errors import XbrleError
 from ..text import counted, shown, size, some
 from . import warn
 from .addresses import giving_map, map_from
-from .filtering import filtering, wanted_of
+from .filtering import filtering, say_strangers, wanted_of
 from .guide import Page
-from .options import before, examples, json_lines, salvaging
+from .options import before, examples, json_lines, limiting, salvaging
 from .output import fitted, report
 from .times import times_of
 from .writer import say, say_object
@@ -66,7 +64,7 @@ def _usage(by: str | None, symbols: str | None, map_file: str | None) -> None:
     help="What comes first (default: resends; by owner resent). resent: bytes of resends. delta: the deltas that save "
     "least. All but addresses fall.",
 )
-@click.option("--limit", type=click.IntRange(1), metavar="N", help=f"Print N rows (default: {ROWS}; with --json all).")
+@limiting("Print N rows.", f"{ROWS}; with --json all")
 @click.option(
     "--symbols",
     metavar="VMLINUX",
@@ -109,16 +107,14 @@ def command(
         raise XbrleError(f"--by {by}: pages of this capture have {opened.page_size} bytes; use a multiple of that")
     found = counts.top(opened.stream, wanted, findings)
     names = [shown(b.name) for b in opened.blocks]
-    if wanted is not None:
-        for name in filters.strangers(wanted, [b.name for b in opened.blocks]):
-            warn(f"there is no RAM block {shown(os.fsencode(name))}; this capture has {', '.join(names) or 'none'}")
+    say_strangers(wanted, [b.name for b in opened.blocks])
     owners: Owners | None = None
     if by == "owner" and symbols is not None:
         found, owners = _by_owner(opened, found, symbols, map_file)
     elif length is not None:
         found = counts.ranges(found, opened.blocks, length)
     kind = counts.Order(order or ("resent" if by == "owner" else "resends"))
-    chosen = found.order(kind)[: limit if limit is not None or as_json else ROWS]
+    chosen = found.order(kind)[: (limit or None) if limit is not None or as_json else ROWS]
     rows = found.take(chosen)
     if by == "owner" and owners is not None:
         owners = replace(owners, index=chosen)

@@ -12,7 +12,7 @@ from ..errors import XbrleError
 from ..text import label, some
 from . import EXIT_FINDINGS, EXIT_UNREADABLE, warn
 from .guide import Page
-from .options import examples, json_lines, json_object, refuse
+from .options import Finite, examples, json_lines, json_object, refuse
 from .writer import say, say_object
 
 if TYPE_CHECKING:
@@ -62,7 +62,14 @@ def write(folder: Path, seed: int, force: bool, as_json: bool) -> int:
     metavar="'PROG {op}'",
     help="Check this program, over its standard input and output (default: xbrletools). One starts for each operation.",
 )
-@click.option("--timeout", default=TIMEOUT, show_default=True, metavar="SECONDS", help="Time limit for one answer.")
+@click.option(
+    "--timeout",
+    type=Finite(0, min_open=True),
+    default=TIMEOUT,
+    show_default=True,
+    metavar="SECONDS",
+    help="Time limit for one answer.",
+)
 @click.option(
     "--limit",
     type=click.IntRange(0),

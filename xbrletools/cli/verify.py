@@ -5,6 +5,7 @@ import textwrap
 from collections import Counter
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import replace
+from functools import partial
 from itertools import islice
 from typing import TYPE_CHECKING, Any
 
@@ -12,12 +13,14 @@ import click
 
 from ..errors import TransportError, XbrleError
 from . import EXIT_FINDINGS, explaining, sarif_log, verdicts, warn
+from .filtering import FILTERING, filtering, say_strangers, wanted_of
 from .guide import Page
 from .options import before, examples, given, giving_blocks, json_lines, reading
 from .writer import say, say_object
 
 if TYPE_CHECKING:
     from ..capture import Capture
+    from ..filters import Filter
     from ..verify.verdict import Verdict
 
 PER_CAUSE = 20  # findings of a cause that are shown
@@ -27,7 +30,9 @@ RECEIVER_NAMES = (  # as `verify.receivers.NAMES`, which the help does not impor
 )
 
 
-def _usage(as_json: bool, sarif: bool, explain: str | None) -> None:
+def _usage(as_json: bool, sarif: bool, explain: str | None, words: tuple[str, ...]) -> None:
+    if (sarif or explain is not None) and (words or given(*FILTERING)):
+        raise click.UsageError("a filter is for the list of findings: it excludes --sarif and --explain")
     if as_json and sarif:
         raise click.UsageError("--json and --sarif exclude each other")
     if explain is not None and sarif:
@@ -87,6 +92,7 @@ class _Command(Page):
     cls=_Command,
     epilog=examples(
         "verify samples/posted-8m.bin",
+        "verify samples/stale-base.bin finding:stale-base pass:4-",
         "verify samples/posted-8m.bin --explain device-tail-unchecked",
         "verify --explain stale-base",
         "verify samples/xbzrle-16m.bin --receiver today --json",
@@ -95,6 +101,7 @@ class _Command(Page):
 @before(_usage)
 @_says_unreadable
 @reading
+@partial(filtering, without="block")
 @json_lines
 @click.option("--sarif", is_flag=True, help="Print one SARIF 2.1.0 document.")
 @click.option(
@@ -150,6 +157,7 @@ class _Command(Page):
 def command(
     opened: "Capture",
     capture: str,
+    words: tuple[str, ...],
     as_json: bool,
     sarif: bool,
     limit: int,
@@ -161,11 +169,16 @@ def command(
     sender_log: str | None,
     receiver_log: str | None,
     blocks: tuple[tuple[bytes, int], ...] | None,
+    **options: str | None,
 ) -> int:
     """Report what is wrong with S. Each finding has a rule, a severity, an offset, a record and its evidence.
 
     A record is one page as it was sent. Records are numbered from 1. An error means that memory is lost or wrong, or
     that a receiver stops. A warning is suspicious. A note is for information.
+
+    A FILTER selects the findings that are listed, as in `xbrle dump`: by their rule (finding:stale-base), by their
+    record or, where they do not have one, by their section or block. The verdict and the exit status are about all of
+    S.
 
     With --sender-log or --receiver-log, the first page on which the two logs disagree is a finding. A log that is not
     given is computed from S. With --salvage, log lines whose record was not read are only notes.
@@ -177,6 +190,7 @@ def command(
     from ..verify.receivers import named, outcomes
     from ..verify.verdict import verdict
 
+    selected = wanted_of(words, options)
     stream = opened.stream
     click.get_current_context().meta[_READ] = True
     found = found_in(stream, blocks or None)
@@ -186,12 +200,7 @@ def command(
         found = found.with_loose(disagreements(stream, sender_log, receiver_log))
     concluded = verdict(found)
     if blocks or machine or capabilities or destination:
-        where = _destination(stream, destination)
-        if machine is not None:
-            where = replace(where, machine=machine.encode("utf-8", "surrogateescape"))
-        where = replace(
-            where, blocks=dict(blocks) if blocks else where.blocks, capabilities=where.capabilities | set(capabilities)
-        )
+        where = _destination(stream, destination, machine, blocks, capabilities)
         told = outcomes(stream, found, None, where, concluded.pages_wrong)
         concluded = replace(concluded, receivers=told)
     if explain:
@@ -199,21 +208,31 @@ def command(
     elif sarif:
         sarif_log.print_log(capture, concluded)
     elif as_json:
-        _print_json(concluded, limit if given("limit") else 0)
+        _print_json(concluded, limit if given("limit") else 0, _test(stream, selected))
     else:
-        _print(concluded, limit)
+        _print(concluded, limit, _test(stream, selected))
     if not receivers:
         return EXIT_FINDINGS if found.has_errors or concluded.is_bad else 0
     return max(_say_whether_it_loads(name, concluded.receivers[named(name).name]) for name in receivers)
 
 
-def _destination(stream: Any, path: str | None) -> Any:
-    """What ``--on`` says of the destination."""
+def _destination(
+    stream: Any,
+    path: str | None,
+    machine: str | None,
+    blocks: tuple[tuple[bytes, int], ...] | None,
+    capabilities: tuple[str, ...],
+) -> Any:
+    """What ``--on`` says of the destination, and what the other options say instead of it."""
     from ..analysis.destination import destination
     from ..verify.receivers import Destination
     from .describe import description_in
 
-    return Destination() if path is None else destination(description_in(path), stream)
+    where = Destination() if path is None else destination(description_in(path), stream)
+    if machine is not None:
+        where = replace(where, machine=machine.encode("utf-8", "surrogateescape"))
+    given_blocks = dict(blocks) if blocks else where.blocks
+    return replace(where, blocks=given_blocks, capabilities=where.capabilities | set(capabilities))
 
 
 def _say_whether_it_loads(receiver: str, verdict: Any) -> int:
@@ -243,11 +262,23 @@ def _say_whether_it_loads(receiver: str, verdict: Any) -> int:
 # -- what is printed ---------------------------------------------------------------------------------------------------
 
 
-def _print_json(verdict: "Verdict", limit: int) -> None:
+def _test(stream: Any, selected: "Filter | None") -> "Callable[[Any], bool] | None":
+    """Which findings are listed, None for all."""
+    if selected is None:
+        return None
+    from ..filters import about
+
+    say_strangers(selected, [b.name for b in stream.blocks])
+    return about(selected, stream.records)
+
+
+def _print_json(verdict: "Verdict", limit: int, test: "Callable[[Any], bool] | None") -> None:
     """An object a line: the findings, at most ``limit`` of each cause where it is not 0, and last the verdict."""
     assert verdict.shared is not None
     shown: Counter[int] = Counter()
     for finding, cause in verdict.shared:
+        if test is not None and not test(finding):
+            continue
         shown[cause] += 1
         if 0 < limit < shown[cause]:
             continue
@@ -256,7 +287,7 @@ def _print_json(verdict: "Verdict", limit: int) -> None:
     say_object(verdicts.as_object(verdict))
 
 
-def _print(verdict: "Verdict", limit: int) -> None:
+def _print(verdict: "Verdict", limit: int, test: "Callable[[Any], bool] | None") -> None:
     """The verdict, then the findings of each cause, at most ``limit`` of each, and last those that need no cause."""
     from ..verify.by_rule import NOBODY
 
@@ -264,13 +295,23 @@ def _print(verdict: "Verdict", limit: int) -> None:
     for line in verdicts.lines(verdict):
         say(line)
     for i, cause in enumerate(verdict.causes):
-        _print_group(f"{cause.name.value} ({cause.sure.value})", cause.explains, verdict.shared.of(i), limit)
+        _print_group(f"{cause.name.value} ({cause.sure.value})", cause.explains, verdict.shared.of(i), limit, test)
+    if test is not None and not any(test(finding) for finding, _ in verdict.shared):
+        say("\nno finding is selected by the filter")
     if verdict.others:
-        _print_group("without a cause", verdict.others, verdict.shared.of(NOBODY), limit)
+        _print_group("without a cause", verdict.others, verdict.shared.of(NOBODY), limit, test)
 
 
-def _print_group(title: str, counts: Mapping[str, int], findings: Iterable[Any], limit: int) -> None:
-    """The findings of one cause under a title that counts them by rule."""
+def _print_group(
+    title: str, counts: Mapping[str, int], findings: Iterable[Any], limit: int, test: "Callable[[Any], bool] | None"
+) -> None:
+    """The findings of one cause under a title that counts them by rule. ``test`` says which are listed."""
+    if test is not None:
+        chosen = [f for f in findings if test(f)]
+        counts, findings = Counter(f.rule for f in chosen), chosen
+        if not chosen:
+            return
+        title += ", selected"
     count = sum(counts.values())
     text = f"{title}: {', '.join(f'{n} {rule}' for rule, n in counts.items())}"
     text += f"; {limit} shown (--limit 0 shows all)" if 0 < limit < count else ""

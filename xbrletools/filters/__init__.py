@@ -9,7 +9,8 @@ quotes, inside which a doubled quote is one quote.
 
 from .completion import completions
 from .conditions import All, AnyOf, Filter, strangers
+from .offindings import about
 from .parser import parse, term
 from .words import FIELDS, FilterError
 
-__all__ = ["FIELDS", "All", "AnyOf", "Filter", "FilterError", "completions", "parse", "strangers", "term"]
+__all__ = ["FIELDS", "All", "AnyOf", "Filter", "FilterError", "about", "completions", "parse", "strangers", "term"]

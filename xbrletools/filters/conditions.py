@@ -51,13 +51,16 @@ class Filter(Protocol):
 class Term:
     """One field and the condition on it.
 
-    ``section_test`` is None where sections do not have the field. ``block_names`` are the blocks that it looks for.
+    ``section_test`` is None where sections do not have the field. ``block_names`` are the blocks that it looks for,
+    ``rules`` the rules of findings. ``negated``: not these, but all others.
     """
 
     field: str
     test: RecordTest
     section_test: SectionTest | None
     block_names: tuple[str, ...] = ()
+    rules: tuple[str, ...] = ()
+    negated: bool = False
 
     @property
     def fields(self) -> frozenset[str]:

@@ -74,7 +74,8 @@ def _one_of(field: str, values: list[Word]) -> Term:
         names = [value.text for value in values]
     elif field == "page":
         names = [value.text.rpartition(":")[0] for value in values if ":" in value.text]
-    return Term(field, test, section_test if field in SECTION_FIELDS else None, tuple(names))
+    rules = tuple(value.text for value in values) if field == "finding" else ()
+    return Term(field, test, section_test if field in SECTION_FIELDS else None, tuple(names), rules)
 
 
 def _opposite(term: Term) -> Term:
@@ -85,6 +86,8 @@ def _opposite(term: Term) -> Term:
         lambda records, findings: _present(field, records) & ~term.mask(records, findings),
         None if of_sections is None else lambda sections, indices: ~of_sections(sections, indices),
         term.block_names,
+        term.rules,
+        not term.negated,
     )
 
 

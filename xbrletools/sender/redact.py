@@ -3,7 +3,6 @@
 Full pages become zeros, dup pages a fill of 0. Deltas keep their runs over zeros. Sums are those of the blanked page.
 """
 
-import re
 from collections.abc import Iterator, Sequence
 
 import numpy as np
@@ -19,9 +18,7 @@ from ..formats.xbzrle import Runs
 from ..memory.moments import space_of
 from ..model import Stream
 from ..table.claims import field_of
-from ..text import address, size
-
-_RANGE = re.compile(r"(?P<at>.*?)(?:(?P<sign>[-+])(?P<to>0x[0-9a-fA-F]+|\d+[kmgKMG]?))?")
+from ..text import address, span
 
 
 def pages_to_blank(stream: Stream, choices: Sequence[str]) -> list[slice]:
@@ -48,14 +45,10 @@ def pages_to_blank(stream: Stream, choices: Sequence[str]) -> list[slice]:
 
 def _range(stream: Stream, text: str) -> slice:
     """The pages of the space that a range means."""
-    block, colon, span = text.rpartition(":")
-    parts = _RANGE.fullmatch(span)
-    assert parts is not None
-    _, start = address(parts["at"])
-    end = start
-    if parts["sign"]:
-        end = size(parts["to"]) if parts["sign"] == "-" else start + size(parts["to"]) - 1
-    index = space_of(stream).index(block) if colon else 0
+    start_text, length = span(text) if set("+-") & set(text.rpartition(":")[2]) else (text, 1)
+    block, start = address(start_text)
+    end = start + length - 1
+    index = space_of(stream).index(block) if block is not None else 0
     pages, page_size = space_of(stream).slice(index), stream.page_size
     if not 0 <= start <= end or end // page_size >= pages.stop - pages.start:
         raise XbrleError(f"{text!r} is not a range of pages in the block")
@@ -75,8 +68,8 @@ def redacted(stream: Stream, blank: Sequence[slice]) -> Iterator[memoryview]:
         raise XbrleError("a mapped-ram file cannot be blanked: its pages are not records")
     pages = space_of(stream).pages_of(columns)
     chosen = np.zeros(len(pages), bool)
-    for span in blank:
-        chosen |= (pages >= span.start) & (pages < span.stop)
+    for part in blank:
+        chosen |= (pages >= part.start) & (pages < part.stop)
     blank_rows = np.flatnonzero(chosen)
     data, at, word = stream.data, stream.facts.start, Word.sizeof()
     for row in blank_rows.tolist():

@@ -213,6 +213,7 @@ def guard() -> None:
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run the command line. Every failure becomes one line and an exit status."""
     _keep_standard_descriptors()
+    os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")  # nothing here uses it, and its threads take long to start
     if isinstance(sys.stdout, io.TextIOWrapper):
         sys.stdout.reconfigure(errors="backslashreplace")  # names may hold characters that the locale lacks
     try:

@@ -1,7 +1,7 @@
 """`xbrle info`: what is this, on one screen."""
 
 from dataclasses import replace
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import click
 
@@ -15,16 +15,13 @@ from ..source.wrappers import LibvirtSave
 from ..text import shown
 from ..verify.status import of_scan
 from . import EXIT_FINDINGS, warn
+from .grids import Grid
 from .guide import Page
 from .options import before, examples, json_object, salvaging
 from .output import report, show
 from .parts import can_be_read_again, show_part
 from .times import times_of
 from .writer import say, say_object
-
-if TYPE_CHECKING:
-    from rich.table import Table
-
 
 BLOCKS_MAX = 24  # RAM blocks that are listed for a person
 
@@ -146,63 +143,42 @@ def _list_commands(opened: Capture, as_json: bool) -> int:
     return report(found.problems)
 
 
-def _pairs(lines: list[tuple[str, str]]) -> "Table":
-    from rich.table import Table
-    from rich.text import Text
-
-    table = Table.grid(padding=(0, 2))
-    table.add_column(style="bold", no_wrap=True)
-    table.add_column(overflow="fold")
-    for label, value in lines:
-        table.add_row(label, Text(value))
-    return table
+def _pairs(lines: list[tuple[str, str]]) -> Grid:
+    return Grid(rows=list(lines))
 
 
-def _columns(*heads: str) -> "Table":
-    from rich.table import Table
-
-    table = Table(box=None, pad_edge=False, header_style="bold")
-    for i, head in enumerate(heads):
-        table.add_column(head, justify="right" if i else "left", overflow="fold")
-    return table
-
-
-def _blocks(blocks: list[dict[str, Any]]) -> "Table":
-    from rich.text import Text
-
+def _blocks(blocks: list[dict[str, Any]]) -> Grid:
     addressed = any(b["address"] is not None for b in blocks)
-    table = _columns("RAM block", "bytes", "records", "passes", *(["address"] if addressed else []))
+    table = Grid(("RAM block", "bytes", "records", "passes", *(["address"] if addressed else [])))
     for b in blocks[:BLOCKS_MAX]:
         length = f"{b['length']:,}" if b["declared"] else "not listed"
         address = f"{b['address']:#x}" if b["address"] is not None else ""
         cells = [length, f"{b['records']:,}", str(b["passes"]), *([address] if addressed else [])]
-        table.add_row(Text(b["name"]), *cells)
+        table.add(b["name"], *cells)
     if len(blocks) > BLOCKS_MAX:
-        table.add_row(f"and {len(blocks) - BLOCKS_MAX} more")
+        table.add(f"and {len(blocks) - BLOCKS_MAX} more")
     return table
 
 
-def _places(physical: dict[str, Any]) -> "list[Table]":
+def _places(physical: dict[str, Any]) -> list[Grid]:
     """Where memory lies, and what has no place."""
-    from rich.text import Text
-
     told = placing(physical)
     if not physical["placed"]:
         return [_pairs(told)]
-    table = _columns("guest-physical", "bytes", "block", "offset")
+    table = Grid(("guest-physical", "bytes", "block", "offset"))
     for r in physical["placed"][:BLOCKS_MAX]:
-        table.add_row(f"{r['address']:#x}", f"{r['length']:,}", Text(r["block"]), f"{r['offset']:#x}")
+        table.add(f"{r['address']:#x}", f"{r['length']:,}", r["block"], f"{r['offset']:#x}")
     if len(physical["placed"]) > BLOCKS_MAX:
-        table.add_row(f"and {len(physical['placed']) - BLOCKS_MAX} more")
+        table.add(f"and {len(physical['placed']) - BLOCKS_MAX} more")
     return [_pairs(told), table]
 
 
-def _records(about: dict[str, Any]) -> "Table":
-    table = _columns("records", "number", "payload", "bytes saved")
+def _records(about: dict[str, Any]) -> Grid:
+    table = Grid(("records", "number", "payload", "bytes saved"))
     delta = about["saved"]["delta"]
     saved = {"xbrle": delta, "xbzrle": delta, **about["saved"]}
     for kind, number in about["records"].items():
         if number:
             less = f"{saved[kind]:,}" if kind in saved else ""
-            table.add_row(kind, f"{number:,}", f"{about['payload'].get(kind, 0):,}", less)
+            table.add(kind, f"{number:,}", f"{about['payload'].get(kind, 0):,}", less)
     return table

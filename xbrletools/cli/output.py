@@ -6,7 +6,8 @@ from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
 from ..progress import tell
-from . import EXIT_FINDINGS, warn
+from . import EXIT_FINDINGS, grids, warn
+from .grids import Grid
 from .writer import is_coloured, is_terminal, say, width_of_errors, write
 
 if TYPE_CHECKING:
@@ -23,12 +24,17 @@ PROBLEMS_MAX = 20  # lines on standard error; `verify` gives them all
 _MISSING = ("skipped", "unfinished-bitmap", "bad-footer", "block-list")
 
 
-def show(*tables: "RenderableType", soft_wrap: bool = False, err: bool = False) -> None:
+def show(*tables: "RenderableType | Grid", soft_wrap: bool = False, err: bool = False) -> None:
     """Print tables with an empty line between them. Markup is not interpreted. A pipe gets no padding.
 
     With ``soft_wrap`` lines are as long as they are, and the terminal wraps them. ``err``: to standard error. Where
     that is not a terminal, tables are as wide as they need.
     """
+    if not err and not is_terminal() and not is_coloured():
+        plain = [table.plain(grids.width()) if isinstance(table, Grid) else None for table in tables]
+        if None not in plain:
+            write("\n".join("".join(line.rstrip() + "\n" for line in lines or ()) for lines in plain))
+            return
     from rich.console import Console
 
     drawn = io.StringIO()
@@ -45,7 +51,7 @@ def show(*tables: "RenderableType", soft_wrap: bool = False, err: bool = False) 
     for i, table in enumerate(tables):
         if i:
             console.print()
-        console.print(table)
+        console.print(table.rich() if isinstance(table, Grid) else table)
     text = drawn.getvalue()
     if err or not is_terminal():
         text = "".join(line.rstrip() + "\n" for line in text.removesuffix("\n").split("\n"))

@@ -35,6 +35,8 @@ def examples(command: click.Command) -> list[str]:
 
 @pytest.mark.parametrize("name", sorted(set(commands()) - WAITS - SLOW))
 def test_every_example_runs_on_the_samples(name, tmp_path, monkeypatch, capsys):
+    for package in {"tables": ("pyarrow", "distributed"), "query": ("duckdb",)}.get(name, ()):
+        pytest.importorskip(package, reason=f"{package} is not installed")
     monkeypatch.chdir(tmp_path)
     for folder in ("samples", "docs"):
         (tmp_path / folder).symlink_to(ROOT / folder)

@@ -26,6 +26,7 @@ WITHOUT = {
     "report": "it writes a page for people; info, verify and stats say the same as JSON",
     "tui": "it is a browser for people",
     "serve": "it is a browser for people",
+    "query": "its rows have the columns that the user asks for: --jsonl",
 }
 POSTED, XBZRLE = str(SAMPLES / "posted-8m.bin"), str(SAMPLES / "xbzrle-16m.bin")
 WORKLOAD = str(ROOT / "docs" / "workloads" / "sap-central-instance.json")
@@ -103,6 +104,8 @@ RUNS = [
     ("dump", "record", "{stale} --fields"),
     ("dump", "section", "{xbzrle} --devices --fields --hex"),
     ("dump", "packet", "{S}"),
+    ("tables", "source", "{posted} {stale} {cut} -o {out}"),
+    ("tables", "summary", "{raw} -o {out}"),
     ("verify", "verdict", "{posted}"),
     ("verify", "finding", "{stale}"),
     ("verify", "finding", "{cut}"),
@@ -162,6 +165,8 @@ RUNS = [
 def test_what_comes_is_as_the_schema_says(command, part, line, files, tmp_path, capsys) -> None:
     if "{cases}" in line and not CORPUS.is_dir():
         pytest.skip("the corpus of real captures is not there")
+    if command == "tables":
+        pytest.importorskip("pyarrow", reason="pyarrow is not installed")
     places = files | {"cases": str(CORPUS / "cases"), "out": str(tmp_path / "out")}
     words = shlex.split(line.format(**places))
     _, out, err = run(capsys, *command.split(), *words, *(() if command in ALWAYS else ("--json",)))

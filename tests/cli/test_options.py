@@ -10,6 +10,7 @@ import json
 import os
 import shutil
 from collections.abc import Iterator
+from importlib.util import find_spec
 from pathlib import Path
 
 import click
@@ -28,6 +29,9 @@ from xbrletools.cli.guide import HOW_TO_READ
 WAITING = {"capture", "tui", "serve"}
 #: They print nothing but the object about what they wrote.
 WRITING = {"extract", "encode", "transcode", "log"}
+
+#: They need a package of an extra, and are left out where that is not installed.
+EXTRA = {"tables": "pyarrow", "query": "duckdb"}
 
 CLAIMS = ("as_json", "view", "to_view", "at", "salvage", "block", "by_block", "limit", "receiver", "trust", "only")
 
@@ -48,6 +52,8 @@ BASE = {
     "simulate": "--capture {T}",
     "report": "{S} -o {out}",
     "samples": "",
+    "tables": "{T} -o {out}",
+    "query": "{S} --named kinds",
     "vectors write": "{out}",
     "vectors check": "{vectors}",
 }
@@ -92,6 +98,7 @@ SILENT = {
     **{("grep", "view", other): "these matches are the same in both" for other in ("by_kind", "by_pass")},
     ("dump", "limit", "devices"): "there is one device",
     ("*", "by_block", "by_finding"): "the finding is of this block",
+    ("query", "limit", "list_names"): "the named queries do not depend on S",
     ("dump", "by_block", "devices"): "there are no devices, which belong to no block",
 }
 
@@ -103,7 +110,7 @@ def leaves() -> Iterator[tuple[str, click.Command]]:
         found = cli.get_command(context, name)
         if isinstance(found, click.Group):
             yield from ((f"{name} {n}", c) for n, c in found.commands.items())
-        elif name not in WAITING:
+        elif name not in WAITING and (name not in EXTRA or find_spec(EXTRA[name])):
             yield name, found
 
 

@@ -37,6 +37,7 @@ BYTES = Type("Z")
 HASH = Type("w:16", np.uint8)  # (n, 16) uint8
 WORDS8 = Type("C", np.uint8, words=True)
 WORDS16 = Type("S", np.uint16, words=True)
+WORDS32 = Type("i", np.int32, words=True)
 TIME = Type("tsu:UTC", np.int64)  # microseconds since 1970
 
 

@@ -53,6 +53,8 @@ COMMANDS = {
     "converge": "Say whether a migration would converge over a link, and with which downtime.",
     "simulate": "Simulate a migration over a link, with and without deltas.",
     "vectors": "Write test cases with known answers, or check an implementation against them.",
+    "tables": "Write what many captures hold into tables in Parquet.",
+    "query": "Ask a capture, or a folder of tables, in SQL.",
     "capture": "Record a migration, as its destination or as a proxy.",
     "tui": "Browse a capture in the terminal.",
     "serve": "Browse a capture in a web browser.",
@@ -61,7 +63,9 @@ COMMANDS = {
 }
 
 #: Those whose exit status is a verdict. They keep it when the program that reads their output ends early.
-VERDICTS = frozenset(("info", "verify", "stats", "diff", "salvage", "check", "why", "converge", "sender", "vectors"))
+VERDICTS = frozenset(
+    ("info", "verify", "stats", "diff", "salvage", "check", "why", "converge", "sender", "vectors", "tables")
+)
 
 
 #: Those that draw themselves, or that show how far they are in their own way.

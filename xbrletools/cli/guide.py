@@ -20,6 +20,7 @@ GROUPS = {
     "Look at a capture": ("info", "dump", "stats", "top", "page", "blame", "grep", "diff", "tui"),
     "Explain it": ("verify", "why", "check", "describe", "log", "sender", "whatif", "converge", "simulate"),
     "Take memory out": ("extract", "salvage"),
+    "Ask many captures": ("tables", "query"),
     "Write a stream": ("encode", "transcode", "vectors", "samples"),
     "Record a migration": ("capture",),
     "Serve it to others": ("serve", "report"),
@@ -50,6 +51,8 @@ SEE_ALSO = {
     "simulate": ("converge", "whatif"),
     "vectors": ("encode", "verify"),
     "samples": ("info", "verify", "vectors"),
+    "tables": ("query", "verify"),
+    "query": ("tables", "top"),
     "capture": ("info", "tui"),
     "tui": ("serve", "info"),
     "serve": ("tui", "report"),
@@ -71,6 +74,8 @@ ARGUMENTS = {
     "SNAP...": "Snapshots of memory, oldest first: folders of xbrle extract, or raw files.",
     "[WORKLOAD]": "A JSON file that describes guest, sender and link.",
     "DIR": "A folder of vectors.",
+    "[SOURCE]...": "Captures: files or URLs.",
+    "[SQL]": "One SELECT over the tables, as DuckDB understands it.",
     "tcp:HOST:PORT|unix:PATH": "Where to listen.",
 }
 STATUSES = (
@@ -112,6 +117,8 @@ READ = frozenset(
         "symbols",
         "destination",
         "dump_vmstate",
+        "sources",
+        "manifests",
     )
 )
 FILES = READ | {"output", "qmp", "line"}

@@ -269,7 +269,7 @@ def giving_blocks(what: str) -> Decorator:
     return click.option("--blocks", type=block_sizes, metavar="NAME=SIZE,...", help=what)
 
 
-_READING = _all_of(
+READING = _all_of(
     click.argument("capture", metavar="S"),
     click.option(
         "--dialect",
@@ -373,7 +373,7 @@ def reading_with(**fixed: Any) -> Decorator:
                 kept = {name: value for name, value in options.items() if name in own or name not in _OPENING}
                 return function(*arguments, opened=opened, **kept)
 
-        return _READING(with_capture)
+        return READING(with_capture)
 
     return decorate
 

@@ -101,7 +101,7 @@ CAPTURES = Table(
         Field("options", TEXT, "how it was read where that was not left to detection, as a JSON object"),
         Field("versions", BOOL, "whether page_versions was made"),
         Field("seconds", F64, "how long reading and writing took", "seconds"),
-        Field("memory_used", U64, "the most memory of its own that the process had by then", "bytes"),
+        Field("memory_used", U64, "the most memory that the process had by then, files in memory among it", "bytes"),
         Field("tool_version", TEXT, "the version of xbrletools that read it"),
     ),
 )
@@ -211,6 +211,9 @@ CONTENT = ("blocks", "sections", "records", "findings", "devices")
 
 #: Column that every table has in a folder of many captures: which capture a row is of.
 CAPTURE = Field("capture", TEXT, "the capture's id: 32 hexadecimal digits of the digest of all that was read")
+
+#: As `CAPTURE`, of tables sources and errors.
+SOURCE_ID = Field("source_id", TEXT, "the source's id: of its path or URL, and how it is read")
 
 
 def metadata(table: Table) -> dict[str, str]:

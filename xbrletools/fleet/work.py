@@ -1,0 +1,259 @@
+"""The pure function of the fleet: one capture to its tables.
+
+It stands alone: Dask, Spark, Ray or a batch system can call it. It reads what a `Job` names, and writes below its
+folder. It raises only where tables cannot be written. A capture that cannot be read is a row of table
+`errors`.
+"""
+
+import hashlib
+import json
+import os
+import resource
+import time
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+from ..capture import Capture, open_capture
+from ..errors import XbrleError
+from ..source.beside import channels_beside
+from ..tables import captures, content, versions
+from ..tables.captures import Work
+from ..tables.schema import TABLES, of_rows
+from ..version import __version__
+from . import layout, limits, parquet
+from .jobs import RETRY, CannotWrite, Failure, Job, Outcome, What
+
+_PIECE = 1 << 22  # bytes that are read at once
+_MICRO = 1_000_000
+
+
+@dataclass(frozen=True, slots=True)
+class Seen:
+    """A file as it lies there: its size in bytes, when it was changed, and what an object store says of its content."""
+
+    path: str
+    size: int
+    mtime: datetime | None
+    etag: str | None
+
+
+def process(job: Job) -> Outcome:
+    """Make the tables of one capture, unless they are there.
+
+    Raises:
+        CannotWrite: they cannot be written.
+        KeyboardInterrupt: the work was interrupted.
+    """
+    begun = time.monotonic()
+    if job.version != __version__:
+        raise CannotWrite(f"this worker has xbrletools {__version__}, and {job.version} asks: install the same")
+    parquet.check()
+    before = layout.failure_of(job) if job.run else None
+    if before is not None:  # it ended a process of this run, and would do so again
+        return failed(job, before["error"], before["message"], before["seconds"], written=True)
+    seen: list[Seen] = []
+    digests: list[str] = []
+    try:
+        with limits.watching(job, lambda failure, why: _end(job, failure, why, begun)):
+            return _made(job, seen, digests, begun)
+    except CannotWrite:
+        raise
+    except MemoryError as error:
+        failure, message = Failure.MEMORY, str(error) or "there is not enough memory"
+    except XbrleError as error:
+        failure = Failure.NETWORK if getattr(error, "transient", False) else Failure.UNREADABLE
+        message = str(error)
+    except OSError as error:
+        failure, message = Failure.UNREADABLE, f"{error.filename or job.source}: {error.strerror or error}"
+    except Exception as error:
+        failure, message = Failure.INTERNAL, f"{type(error).__name__}: {error}"
+    size = seen[0].size if seen else None
+    return failed(job, failure, message, time.monotonic() - begun, size, digests[0] if digests else None)
+
+
+def _end(job: Job, failure: Failure, why: str, begun: float) -> None:
+    """Note why this process ends, and end it: nothing else stops what it is at."""
+    try:
+        failed(job, failure, why, time.monotonic() - begun)
+    finally:
+        os._exit(limits.EXIT)
+
+
+def failed(
+    job: Job,
+    failure: Failure,
+    message: str,
+    seconds: float = 0.0,
+    size: int | None = None,
+    digest: str | None = None,
+    written: bool = False,
+) -> Outcome:
+    """Note that a source could not be read. ``written``: that is in table errors already."""
+    if not written:
+        retry, now = failure in RETRY, _micros(datetime.now(UTC))
+        row = (job.source, size, digest, failure.value, message, retry, seconds, now, job.run, __version__)
+        layout.failed(job, row)
+    return Outcome(job.source, What.FAILED, None, failure, message, seconds=seconds)
+
+
+def _made(job: Job, seen: list[Seen], digests: list[str], begun: float) -> Outcome:
+    beside = () if not job.beside or job.channels else channels_beside(job.source)
+    seen += [_seen(path) for path in (job.source, *job.channels, *map(str, beside))]
+    known = _unchanged(job, seen)
+    if known is not None and (row := layout.there(job, known)) is not None:
+        return _skipped(job, known, row, begun)
+    digests += [_digest(s.path) for s in seen]
+    capture = _id(job, digests)
+    if (row := layout.there(job, capture)) is not None:
+        with layout.pending(job) as files:
+            _add_sources(files, job, seen, digests, capture)
+            files.publish()
+        return _skipped(job, capture, row, begun)
+    return _written(job, seen, digests, capture, begun)
+
+
+def _skipped(job: Job, capture: str, row: Mapping[str, Any], begun: float) -> Outcome:
+    """The outcome of a job whose capture is there, as the ``row`` of it in table captures has it."""
+    layout.succeeded(job)
+    return Outcome(
+        job.source,
+        What.SKIPPED,
+        capture,
+        status=row["status"],
+        whole=bool(row["complete"]),
+        missing=row["missing"],
+        records=int(row["records"]),
+        seconds=time.monotonic() - begun,
+    )
+
+
+def _written(job: Job, seen: list[Seen], digests: list[str], capture: str, begun: float) -> Outcome:
+    taken: list[str] = []
+    options = dict(job.options)
+    channels = list(job.channels)
+    opened = open_capture(
+        job.source, **options, channels=channels, cache=False, beside=taken.append if job.beside else None
+    )
+    with opened, layout.pending(job) as files:
+        stream = opened.stream
+        for name, make in content.MAKERS.items():
+            files.add(name, capture, capture, make(stream))
+        missing = [m for m in (content.device_damage(stream),) if m is not None]
+        made_versions = job.versions
+        if job.versions:
+            try:
+                files.add("page_versions", capture, capture, versions.page_versions(stream))
+            except XbrleError as error:
+                missing.append(f"page_versions: {error}")
+                made_versions = False
+        _add_sources(files, job, seen, digests, capture)
+        work = Work(
+            opened.name,
+            seen[0].size,
+            time.monotonic() - begun,
+            resource.getrusage(resource.RUSAGE_SELF).ru_maxrss << 10,
+            made_versions,
+            "; ".join(missing) or None,
+            options,
+        )
+        row = captures.capture_row(stream, opened.source, work)
+        files.add("captures", capture, capture, of_rows(TABLES["captures"], lambda: [row]))
+        files.publish()
+        layout.succeeded(job)
+        names = tuple(name for names in taken for name in names.split(", "))
+        return _outcome(job, opened, capture, work, files.bytes, names, begun)
+
+
+def _outcome(
+    job: Job, opened: Capture, capture: str, work: Work, size: int, taken: tuple[str, ...], begun: float
+) -> Outcome:
+    stream = opened.stream
+    return Outcome(
+        job.source,
+        What.MADE,
+        capture,
+        status=content.verdict_of(stream).status.value,
+        whole=stream.facts.whole,
+        missing=work.missing,
+        records=stream.records.last_number,
+        bytes=size,
+        seconds=time.monotonic() - begun,
+        memory_used=work.memory_used,
+        taken=taken,
+    )
+
+
+# -- sources -----------------------------------------------------------------------------------------------------------
+
+
+def _seen(path: str) -> Seen:
+    if "://" in path:
+        return _seen_remote(path)
+    state = Path(path).stat()
+    return Seen(path, state.st_size, datetime.fromtimestamp(state.st_mtime, UTC), None)
+
+
+def _seen_remote(url: str) -> Seen:
+    fs, path = _remote(url)
+    about = fs.info(path)
+    when = about.get("LastModified") or about.get("mtime") or about.get("created")
+    etag = about.get("ETag") or about.get("etag") or about.get("md5Hash")
+    when = datetime.fromtimestamp(when, UTC) if isinstance(when, int | float) else when
+    known = when if isinstance(when, datetime) and when.tzinfo is not None else None
+    return Seen(url, int(about.get("size") or 0), known, None if etag is None else str(etag))
+
+
+def _remote(url: str) -> tuple[Any, str]:
+    try:
+        from fsspec.core import url_to_fs
+    except ImportError as error:
+        raise XbrleError(f"{url}: install fsspec to read it: pip install xbrletools[remote]") from error
+    found: tuple[Any, str] = url_to_fs(url)
+    return found
+
+
+def _digest(path: str) -> str:
+    found = hashlib.sha256()
+    if "://" in path:
+        fs, inner = _remote(path)
+        with fs.open(inner, "rb") as file:
+            while piece := file.read(_PIECE):
+                found.update(piece)
+        return found.hexdigest()
+    with open(path, "rb") as file:  # noqa: PTH123 - a path as it was given
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def _id(job: Job, digests: list[str]) -> str:
+    """The id of a capture: of its file's digest alone where there is one file and all was detected."""
+    if len(digests) == 1 and not job.options:
+        return digests[0][:32]
+    return hashlib.sha256(json.dumps([digests, sorted(job.options)]).encode()).hexdigest()[:32]
+
+
+def _unchanged(job: Job, seen: list[Seen]) -> str | None:
+    """The capture that these files were when they were read last, where size, time and etag say that they still are."""
+    rows = layout.known_source(job)
+    before = {(r["source"], r["size"], r["mtime"], r["etag"]) for r in rows}
+    now = {(s.path, s.size, s.mtime, s.etag) for s in seen}
+    dated = all(s.mtime is not None or s.etag is not None for s in seen)
+    return str(rows[0]["capture"]) if rows and dated and before == now else None
+
+
+def _add_sources(files: layout.Pending, job: Job, seen: list[Seen], digests: list[str], capture: str) -> None:
+    now = _micros(datetime.now(UTC))
+
+    def rows() -> Iterator[tuple[Any, ...]]:
+        for i, (s, digest) in enumerate(zip(seen, digests, strict=True)):
+            yield s.path, i or None, s.size, None if s.mtime is None else _micros(s.mtime), s.etag, digest, now
+
+    files.add("sources", job.source_id, capture, of_rows(TABLES["sources"], rows))
+
+
+def _micros(when: datetime) -> int:
+    """Microseconds since 1970."""
+    seconds = when - datetime(1970, 1, 1, tzinfo=UTC)
+    return (seconds.days * 86400 + seconds.seconds) * _MICRO + seconds.microseconds

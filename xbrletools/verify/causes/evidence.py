@@ -14,6 +14,8 @@ from .case import Candidate, Case
 from .chains import Reads
 
 RECORD_LEAST = 26  # bytes of the smallest delta with its header
+SHARE = 0.05  # of the weight of bytes written over others, or of missing records, that the other has at least
+LEAST = 1e-12  # the least weight
 CHAINS_MAX = 8  # chains that are weighed each by itself
 RARE = 0.03  # of bytes written over others: those that look as one flipped bit does
 _SUM_BITS = 32  # of a PAGE's own sum
@@ -131,11 +133,14 @@ def _of_chain(case: Case, row: int, out: list[Candidate], alone: bool) -> list[C
     lost = _lost(case, row)
     if not out:
         why = "no single bit makes the sums hold"
-        out = [Candidate(CauseName.BYTES_OVERWRITTEN, 1, why, row, offset, explains=explains)]
+        over = values.overwritten_weight(case, row) if lost else 1.0
+        missing = values.missing_weight(case, row) if lost else 0.0
+        over = max(over, SHARE * missing, LEAST)
+        out = [Candidate(CauseName.BYTES_OVERWRITTEN, over, why, row, offset, explains=explains)]
         if lost:
             why += ", and the grid allows for missing records"
-            weight = 3 * min(1.0, values.loss_fits(case, row))
-            out.append(Candidate(CauseName.RECORDS_MISSING, weight, why, row, offset, explains=explains))
+            missing = max(missing, SHARE * over)
+            out.append(Candidate(CauseName.RECORDS_MISSING, missing, why, row, offset, explains=explains))
     elif lost:
         weight = values.missing_weight(case, row)
         out.append(Candidate(CauseName.RECORDS_MISSING, weight, "the grid allows for missing records", row, offset))

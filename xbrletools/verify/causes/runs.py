@@ -18,6 +18,7 @@ from .walker import ANY, Spot, State, Why
 
 _PAIR = Pair.sizeof()
 _RUN_BITS = 8
+_RARE = 0.03  # of changed bytes: those that change a run as one bit does
 _TRIED_MAX = 2048  # repairs of one payload that are tried against later sums
 
 
@@ -74,18 +75,40 @@ def candidates(case: Case, broken: Break) -> list[Candidate]:
         return [Candidate(CauseName.BYTES_OVERWRITTEN, 1, why, broken.row, found.payload, onward=broken.at)]
     first, bit = int(places[standing[0]][0]), int(places[standing[0]][1])
     repair = None
-    if len(standing) == 1:
+    others = _other_runs(case, page, broken, found, payload, excess) if len(standing) == 1 else 0
+    if len(standing) == 1 and not others:
         why = "the only bit of a run that makes the payload come to one page and keeps every later sum of its page"
         repair = Repair(found.payload + first, 1, bytes([fixed[standing[0]][first]]), why)
     alone = len(standing) == 1
     why = f"{_form(excess)}, and {'only one bit' if alone else f'each of {len(standing)} bits'} of a run mends that"
     offset = found.payload + first if alone else found.payload
     out = [Candidate(CauseName.PAYLOAD_RUN, 1, why, broken.row, offset, bit if alone else None, repair, (), broken.at)]
+    if others:
+        chance = _RARE * others
+        why = f"{_form(excess)}, and another length of {others} runs mends that too, in more than one bit"
+        out.append(Candidate(CauseName.BYTES_OVERWRITTEN, chance, why, broken.row, found.payload, onward=broken.at))
     if not alone:  # other changes of the payload leave one that a bit of a run mends about as often
         chance = len(standing) / (8 * min(len(payload), _TRIED_MAX))
         why = f"{_form(excess)}, and {len(standing)} bits of a run mend that, as they may after another change"
         out.append(Candidate(CauseName.BYTES_OVERWRITTEN, chance, why, broken.row, found.payload, onward=broken.at))
     return out
+
+
+def _other_runs(case: Case, page: int, broken: Break, found: Extent, payload: Bytes, excess: int) -> int:
+    """How many runs can have had another length, by more than one bit, so that all sums of the page hold."""
+    dialect = case.read.grammar.reading.dialect
+    if dialect is None or dialect.encoding is not Encoding.RLE or not excess:
+        return 0
+    runs = payload[::_PAIR].astype(np.int64)
+    length = runs - excess
+    change = runs ^ length
+    which = np.flatnonzero((length >= 1) & (length < 1 << _RUN_BITS) & ((change & (change - 1)) != 0))[:_TRIED_MAX]
+    count = 0
+    for place in which.tolist():
+        fixed = payload.copy()
+        fixed[_PAIR * place] = length[place]
+        count += _keeps(case, page, broken, found, fixed)
+    return count
 
 
 def _form(excess: int) -> str:

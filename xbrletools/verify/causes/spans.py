@@ -205,8 +205,8 @@ def repeated(case: Case) -> list[Candidate]:
     size = end - start
     row = int(case.chains.carriers[again])
     added = case.grid.added(int(case.chains.carriers[again + count - 1]))
-    agrees = shift is not None and grid.fits(shift.low, shift.high, size)
-    agrees |= shift is not None and added is not None and any(added[0] <= size + t * BUFFER <= added[1] for t in _TURNS)
+    agrees = shift is not None and any(added[0] <= size + t * BUFFER <= added[1] for t in _TURNS) if added else False
+    agrees |= shift is not None and added is None and grid.fits(shift.low, shift.high, size)
     denies = shift is None and added is not None and not added[0] <= size <= added[1] and size < BUFFER // 2
     why = f"{count} records from {end:#x} on repeat the {size} bytes before them"
     repair = Repair(end, size, b"", f"{why}: left out")

@@ -26,6 +26,7 @@ _CHANGES = ((np.arange(1, 256)[:, None] >> np.arange(8)) & 1).astype(
 )  # which bits each change of a byte flips, (255, 8)
 _RARE = 0.03  # of changed bytes: those that change a sum as one bit does
 _SUM_BITS = 32  # of a stated sum
+_NEEDS = 2000  # numbers by which some bytes written over others can change a sum
 _BACK_MAX = 40  # records before a failing one that can hold the bit
 _CHAINS_TRIED = 60  # chains that show what a loss would change
 _EQUATIONS_MAX = 24  # sums that a bit is held against
@@ -251,6 +252,24 @@ def missing_weight(case: Case, row: int) -> float:
     needs = np.array(_needs_of_losses(chains), np.int64)
     alike = (np.count_nonzero(needs == after[0].need) + 0.05) / (len(needs) + 1)
     return float(alike * loss_fits(case, row) / max(1, len(chains.carriers)))
+
+
+def overwritten_weight(case: Case, row: int) -> float:
+    """How much speaks for bytes written over others, where no single bit makes the sums of a chain hold.
+
+    That is a byte of this delta's values, or some bytes of the full record before it, if no sum between vouches for it.
+    """
+    chains, rows = case.chains, case.read.rows
+    before, after = segment(chains, int(case.read.page[row]), row)
+    weight = 0.0
+    if chains.is_xor and case.read.grammar.reading.dialect is not None and chains.is_delta(row):
+        fits = value_changes(chains, row, [s for s in after if s.speaks])
+        changes = len(_CHANGES) * max(1, int(rows.length[row]) // _PAIR)
+        weight += sum(chains.likelier(at, change) for at, change in fits) / changes / _count(case, Kind.XBRLE)
+    base = next((i for i, s in reversed(list(enumerate(before))) if chains.is_full(s.row)), None)
+    if base is not None and not any(s.reads is Reads.HOLDS for s in before[base:]):
+        weight += 1 / _NEEDS / _count(case, Kind(int(rows.kind[before[base].row])))
+    return weight
 
 
 def loss_fits(case: Case, row: int) -> float:

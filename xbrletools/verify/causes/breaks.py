@@ -86,7 +86,8 @@ def _of_bytes(case: Case, broken: Break) -> list[Candidate]:
         weights[name] = weights.get(name, 0) + weight
     if broken.why in (Why.ADDRESS, Why.CONTINUE) and gaps.goes_on_elsewhere(case, broken):
         most = max(weights.values())
-        weights |= {CauseName.RECORDS_MISSING: 3 * most, CauseName.RECORDS_REORDERED: 1.5 * most * room.allows(0)}
+        in_place = fits(room.low, room.high, 0)  # what moved leaves a hole in the first sends as well
+        weights |= {CauseName.RECORDS_MISSING: 3 * most, CauseName.RECORDS_REORDERED: 1.5 * most * in_place}
         if CauseName.SPLICED not in case.fell:
             weights[CauseName.SPLICED] = max(most, weights.get(CauseName.SPLICED, 0))
     total = sum(weights.values())

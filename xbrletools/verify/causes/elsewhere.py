@@ -37,7 +37,7 @@ def candidates(case: Case, broken: Break) -> list[Candidate]:
             walk = walker.walk(spot, RECORDS)
             if not (walk.whole or len(walk.rows) >= RECORDS // 8):
                 continue
-            if len(walk.rows) >= LEAST and _breaks_again(case, walk) >= AGAIN:
+            if len(walk.rows) >= LEAST and _breaks_again(case, broken, walk) >= AGAIN:
                 why = f"{broken.why.value}: from {broken.at:#x} on {len(walk.rows)} records are whole, by other numbers"
                 return [Candidate(CauseName.SPLICED, 1, why, broken.row, broken.at, onward=broken.at)]
             others = sum(grammar.owners[n] != case.read.grammar.owners.get(n) for n in walker.entered)
@@ -75,7 +75,7 @@ def _spots(case: Case, broken: Break) -> Iterator[Spot]:
             yield Spot(before, State.RECORD, broken.spot.block, None, broken.spot.footer)
 
 
-def _breaks_again(case: Case, walk: Walk) -> int:
+def _breaks_again(case: Case, broken: Break, walk: Walk) -> int:
     """How many of these records, each by itself, break this stream's laws, or are followed by a section that does.
 
     Any block is let pass, so records of another block of this stream do not count.
@@ -83,7 +83,7 @@ def _breaks_again(case: Case, walk: Walk) -> int:
     walker = Walker(case.read.view, case.read.grammar)
     count = 0
     for row in walk.rows:
-        spot = Spot(row[0], State.RECORD, 0 if case.read.grammar.flat else ANY)
+        spot = Spot(row[0], State.RECORD, 0 if case.read.grammar.flat else ANY, None, broken.spot.footer)
         count += not walker.walk(spot, 1 + (row[7] == Kind.EOS)).whole
     return count
 

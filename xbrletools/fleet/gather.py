@@ -7,6 +7,7 @@ from dataclasses import replace
 from pathlib import Path
 
 from ..source.beside import channels_beside
+from ..urls import is_url
 from .jobs import Job, Outcome
 
 _NUMBERED = re.compile(r"(.*)\.[0-9]{1,9}", re.DOTALL)
@@ -24,7 +25,7 @@ def absolute(job: Job) -> Job:
 
 
 def _absolute(path: str) -> str:
-    return path if "://" in path else os.path.abspath(path)  # noqa: PTH100
+    return path if is_url(path) else os.path.abspath(path)  # noqa: PTH100
 
 
 def without_channels(jobs: Iterable[Job]) -> tuple[list[Job], list[Job]]:

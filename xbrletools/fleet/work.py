@@ -17,16 +17,17 @@ from pathlib import Path
 from typing import Any
 
 from ..capture import Capture, open_capture
-from ..errors import XbrleError
+from ..errors import TransportError, XbrleError
+from ..source import remote
 from ..source.beside import channels_beside
 from ..tables import captures, content, versions
 from ..tables.captures import Work
 from ..tables.schema import TABLES, of_rows
+from ..urls import is_url, without_secrets
 from ..version import __version__
 from . import layout, limits, parquet
 from .jobs import RETRY, CannotWrite, Failure, Job, Outcome, What
 
-_PIECE = 1 << 22  # bytes that are read at once
 _MICRO = 1_000_000
 
 
@@ -34,8 +35,8 @@ _MICRO = 1_000_000
 class Seen:
     """A file as it lies there: its size in bytes, when it was changed, and what an object store says of its content."""
 
-    path: str
-    size: int
+    name: str
+    size: int | None
     mtime: datetime | None
     etag: str | None
 
@@ -64,7 +65,7 @@ def process(job: Job) -> Outcome:
     except MemoryError as error:
         failure, message = Failure.MEMORY, str(error) or "there is not enough memory"
     except XbrleError as error:
-        failure = Failure.NETWORK if getattr(error, "transient", False) else Failure.UNREADABLE
+        failure = Failure.NETWORK if isinstance(error, TransportError) else Failure.UNREADABLE
         message = str(error)
     except OSError as error:
         failure, message = Failure.UNREADABLE, f"{error.filename or job.source}: {error.strerror or error}"
@@ -92,20 +93,22 @@ def failed(
     written: bool = False,
 ) -> Outcome:
     """Note that a source could not be read. ``written``: that is in table errors already."""
+    name = without_secrets(job.source)
     if not written:
         retry, now = failure in RETRY, _micros(datetime.now(UTC))
-        row = (job.source, size, digest, failure.value, message, retry, seconds, now, job.run, __version__)
+        row = (name, size, digest, failure.value, message, retry, seconds, now, job.run, __version__)
         layout.failed(job, row)
-    return Outcome(job.source, What.FAILED, None, failure, message, seconds=seconds)
+    return Outcome(name, What.FAILED, None, failure, message, seconds=seconds)
 
 
 def _made(job: Job, seen: list[Seen], digests: list[str], begun: float) -> Outcome:
     beside = () if not job.beside or job.channels else channels_beside(job.source)
-    seen += [_seen(path) for path in (job.source, *job.channels, *map(str, beside))]
+    paths = (job.source, *job.channels, *map(str, beside))
+    seen += map(_seen, paths)
     known = _unchanged(job, seen)
     if known is not None and (row := layout.there(job, known)) is not None:
         return _skipped(job, known, row, begun)
-    digests += [_digest(s.path) for s in seen]
+    digests += [_digest(path) for path in paths]
     capture = _id(job, digests)
     if (row := layout.there(job, capture)) is not None:
         with layout.pending(job) as files:
@@ -119,7 +122,7 @@ def _skipped(job: Job, capture: str, row: Mapping[str, Any], begun: float) -> Ou
     """The outcome of a job whose capture is there, as the ``row`` of it in table captures has it."""
     layout.succeeded(job)
     return Outcome(
-        job.source,
+        without_secrets(job.source),
         What.SKIPPED,
         capture,
         status=row["status"],
@@ -152,7 +155,7 @@ def _written(job: Job, seen: list[Seen], digests: list[str], capture: str, begun
         _add_sources(files, job, seen, digests, capture)
         work = Work(
             opened.name,
-            seen[0].size,
+            seen[0].size or 0,
             time.monotonic() - begun,
             resource.getrusage(resource.RUSAGE_SELF).ru_maxrss << 10,
             made_versions,
@@ -172,7 +175,7 @@ def _outcome(
 ) -> Outcome:
     stream = opened.stream
     return Outcome(
-        job.source,
+        without_secrets(job.source),
         What.MADE,
         capture,
         status=content.verdict_of(stream).status.value,
@@ -190,39 +193,19 @@ def _outcome(
 
 
 def _seen(path: str) -> Seen:
-    if "://" in path:
-        return _seen_remote(path)
+    if is_url(path):
+        about = remote.state_of(path)
+        marks = json.dumps(dict(about.marks)) if about.marks else None
+        return Seen(without_secrets(path), about.size, None, marks)
     state = Path(path).stat()
     return Seen(path, state.st_size, datetime.fromtimestamp(state.st_mtime, UTC), None)
 
 
-def _seen_remote(url: str) -> Seen:
-    fs, path = _remote(url)
-    about = fs.info(path)
-    when = about.get("LastModified") or about.get("mtime") or about.get("created")
-    etag = about.get("ETag") or about.get("etag") or about.get("md5Hash")
-    when = datetime.fromtimestamp(when, UTC) if isinstance(when, int | float) else when
-    known = when if isinstance(when, datetime) and when.tzinfo is not None else None
-    return Seen(url, int(about.get("size") or 0), known, None if etag is None else str(etag))
-
-
-def _remote(url: str) -> tuple[Any, str]:
-    try:
-        from fsspec.core import url_to_fs
-    except ImportError as error:
-        raise XbrleError(f"{url}: install fsspec to read it: pip install xbrletools[remote]") from error
-    found: tuple[Any, str] = url_to_fs(url)
-    return found
-
-
 def _digest(path: str) -> str:
-    found = hashlib.sha256()
-    if "://" in path:
-        fs, inner = _remote(path)
-        with fs.open(inner, "rb") as file:
-            while piece := file.read(_PIECE):
-                found.update(piece)
-        return found.hexdigest()
+    """The SHA-256 of a file. An object of a store is fetched for it, and read from there afterwards."""
+    if is_url(path):
+        with remote.at_hand(path) as fetched, fetched.open("rb") as file:
+            return hashlib.file_digest(file, "sha256").hexdigest()
     with open(path, "rb") as file:  # noqa: PTH123 - a path as it was given
         return hashlib.file_digest(file, "sha256").hexdigest()
 
@@ -238,7 +221,7 @@ def _unchanged(job: Job, seen: list[Seen]) -> str | None:
     """The capture that these files were when they were read last, where size, time and etag say that they still are."""
     rows = layout.known_source(job)
     before = {(r["source"], r["size"], r["mtime"], r["etag"]) for r in rows}
-    now = {(s.path, s.size, s.mtime, s.etag) for s in seen}
+    now = {(s.name, s.size, s.mtime, s.etag) for s in seen}
     dated = all(s.mtime is not None or s.etag is not None for s in seen)
     return str(rows[0]["capture"]) if rows and dated and before == now else None
 
@@ -248,7 +231,7 @@ def _add_sources(files: layout.Pending, job: Job, seen: list[Seen], digests: lis
 
     def rows() -> Iterator[tuple[Any, ...]]:
         for i, (s, digest) in enumerate(zip(seen, digests, strict=True)):
-            yield s.path, i or None, s.size, None if s.mtime is None else _micros(s.mtime), s.etag, digest, now
+            yield s.name, i or None, s.size, None if s.mtime is None else _micros(s.mtime), s.etag, digest, now
 
     files.add("sources", job.source_id, capture, of_rows(TABLES["sources"], rows))
 

@@ -52,7 +52,7 @@ SOURCES = Table(
         Field("channel", U32, "its place among the other channels, from 1; null for the main file"),
         Field("size", U64, "the size of the file", "bytes"),
         Field("mtime", TIME, "when the file was last changed, in UTC"),
-        Field("etag", TEXT, "what the object store says of its content; null for a file"),
+        Field("etag", TEXT, "what the store says of its content, as JSON; null for a file"),
         Field("sha256", TEXT, "the digest of the file, as it lies there, in hexadecimal"),
         Field("seen", TIME, "when it was read, in UTC"),
     ),

@@ -167,7 +167,7 @@ def _client(workers: int, scheduler: str | None) -> Iterator[Any]:
                         n_workers=workers,
                         threads_per_worker=1,
                         host="127.0.0.1",
-                        dashboard_address=None,
+                        dashboard_address="127.0.0.1:0",
                         memory_limit=0,
                         silence_logs=logging.CRITICAL,
                     )
@@ -177,7 +177,20 @@ def _client(workers: int, scheduler: str | None) -> Iterator[Any]:
         except (OSError, TimeoutError, ValueError) as error:
             raise XbrleError(f"{scheduler or 'Dask'}: {error}") from error
         _check(client.run(_version))
+        if scheduler is None:  # Ctrl-C is for this process, which ends its own workers
+            client.register_plugin(_deaf())
         yield client
+
+
+def _deaf() -> Any:
+    """What has the workers of this machine pass over SIGINT, those too that are started later."""
+    from distributed import WorkerPlugin
+
+    class Deaf(WorkerPlugin):  # type: ignore[misc]
+        def setup(self, worker: Any) -> None:
+            signal.signal(signal.SIGINT, signal.SIG_IGN)
+
+    return Deaf()
 
 
 def _version() -> str:

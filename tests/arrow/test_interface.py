@@ -2,6 +2,8 @@
 
 import ctypes
 import gc
+import subprocess
+import sys
 from collections.abc import Iterator
 from ctypes import c_char_p, c_void_p
 from typing import Any
@@ -9,6 +11,7 @@ from typing import Any
 import numpy as np
 import pytest
 
+from tests.conftest import ROOT
 from xbrletools.arrow import interface
 from xbrletools.arrow.interface import _Array, _Schema, _Stream
 from xbrletools.arrow.tables import ArrowTable
@@ -146,6 +149,35 @@ def test_an_error_on_its_way_is_not_replaced_when_a_capsule_falls_away() -> None
         repr([TABLE.__arrow_c_stream__(), 1 / 0])
     with pytest.raises(TypeError):
         int(TABLE.__arrow_c_stream__())
+
+
+def test_an_error_on_its_way_is_not_replaced_when_a_reader_gives_back_what_it_had() -> None:
+    pyarrow = pytest.importorskip("pyarrow", reason="pyarrow is not installed")
+    pytest.importorskip("xbrletools.arrow._release", reason="the callbacks in C are not built")
+    with pytest.raises(KeyError, match="nope"):
+        pyarrow.table(TABLE).column("nope")
+    with pytest.raises(TypeError, match="array-like"):
+        pyarrow.table(TABLE).filter("x")
+    with pytest.raises(ZeroDivisionError):
+        repr((pyarrow.table(TABLE), 1 / 0))
+
+
+def test_without_a_compiler_an_error_on_its_way_does_not_end_the_process() -> None:
+    pytest.importorskip("pyarrow", reason="pyarrow is not installed")
+    script = (
+        "import sys; sys.modules['xbrletools.arrow._release'] = None\n"
+        "import pyarrow\n"
+        "from xbrletools.arrow import interface\n"
+        "from tests.arrow.test_interface import TABLE\n"
+        "for i in range(20):\n"
+        "    try:\n"
+        "        pyarrow.table(TABLE).column('nope')\n"
+        "    except (SystemError, KeyError):\n"
+        "        pass\n"
+        "print(pyarrow.table(TABLE).num_rows, interface.alive())\n"
+    )
+    done = subprocess.run([sys.executable, "-c", script], cwd=ROOT, capture_output=True, text=True, timeout=60)
+    assert (done.returncode, done.stdout) == (0, "5 0\n"), done.stderr[-500:]
 
 
 def test_what_was_read_lives_as_long_as_the_reader_has_it_and_not_longer() -> None:

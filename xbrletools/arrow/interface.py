@@ -4,8 +4,12 @@ Facts: Arrow's C data interface, its C stream interface, and its PyCapsule inter
 copying it, and marks it as released by setting ``release`` to null. So what a structure owns is found by its
 ``private_data``, never by its address. Each array, each child and each dictionary is released by itself.
 
-A capsule does not have a destructor. One in Python can run while another error is on its way, and would take its place.
-Instead the capsules that nobody else holds any more are dropped at the next export, and when the garbage is collected.
+A reader releases wherever it drops an array, also while a Python error is on its way. The callbacks in C
+(`_release.c`) leave that error as it is. Where no compiler built them, callbacks in Python do the work: then a
+SystemError takes the error's place.
+
+A capsule does not have a destructor, which could run at such a moment too. The capsules that nobody else holds any more
+are dropped at the next export, and when the garbage is collected.
 """
 
 import ctypes
@@ -15,6 +19,7 @@ import itertools
 import sys
 from collections.abc import Iterator, Sequence
 from ctypes import CFUNCTYPE, POINTER, Structure, c_char_p, c_int, c_int64, c_void_p
+from functools import partial
 from typing import Any, ClassVar
 
 import numpy as np
@@ -94,10 +99,18 @@ class _Owned:
 _NO_RELEASE = _Release()
 
 # A reader can release what it has while the interpreter ends, when globals are gone: what a callback needs is bound.
+# An error may be on its way then. It is taken away first, since else the first call in the callback fails, and the
+# structure would stay unreleased, for which readers end the process.
+
+_python = ctypes.PyDLL(None)  # without argtypes: nothing is called to convert what is passed
+_fetch, _restore = _python.PyErr_Fetch, _python.PyErr_Restore
+_fetch.restype = _restore.restype = None
+_error = (c_void_p * 3)()
+_ERROR_AT = tuple(c_void_p(ctypes.addressof(_error) + i * ctypes.sizeof(c_void_p)) for i in range(3))
 
 
 def _released(kind: type[Structure]) -> Any:
-    """The callback that releases an array or a schema, with those of its parts that nobody has moved away."""
+    """The callback that releases an array, a schema or a stream, with those parts that nobody has moved away."""
 
     def release(
         address: int,
@@ -105,21 +118,49 @@ def _released(kind: type[Structure]) -> Any:
         kept: dict[int, Any] = _Owned.kept,
         none: Any = _NO_RELEASE,
         place: Any = ctypes.addressof,
+        fetch: Any = _fetch,
+        error_at: Any = _ERROR_AT,
+        error: Any = _error,
+        restore: Any = _restore,
+        pointer: Any = c_void_p,
     ) -> None:
+        fetch(error_at[0], error_at[1], error_at[2])
+        pending = tuple(error)
         it = kind.from_address(address)
-        parts = [it.children[i].contents for i in range(it.n_children)]
-        if it.dictionary:
+        parts = [it.children[i].contents for i in range(getattr(it, "n_children", 0))]
+        if getattr(it, "dictionary", None):
             parts.append(it.dictionary.contents)
         for part in parts:
             if part.release:
                 part.release(place(part))
         key, it.release = it.private_data, none
         kept.pop(key, None)
+        if pending[0]:
+            restore(*map(pointer, pending))
 
     return _Release(release)
 
 
-_release_schema, _release_array = _released(_Schema), _released(_Array)
+def _drop(kept: dict[int, Any], key: int) -> None:
+    kept.pop(key, None)
+
+
+def _in_c() -> tuple[Any, Any, Any] | None:
+    """The callbacks in C, of schemas, arrays and streams, or None where they are not built."""
+    try:
+        from . import _release
+    except ImportError:
+        return None
+    _release.on_release(partial(_drop, _Owned.kept))
+    schema, array, stream = (_Release(address) for address in _release.addresses)
+    return schema, array, stream
+
+
+def _in_python() -> tuple[Any, Any, Any]:
+    return _released(_Schema), _released(_Array), _released(_Stream)
+
+
+_release_schema, _release_array, _release_stream = _in_c() or _in_python()
 
 
 # -- schemas and arrays ------------------------------------------------------------------------------------------------
@@ -277,16 +318,8 @@ def _last_error(stream: int) -> int | None:
     return None if said is None else ctypes.addressof(said)
 
 
-def _release_stream(
-    address: int, kept: dict[int, Any] = _Owned.kept, kind: Any = _Stream, none: Any = _NO_RELEASE
-) -> None:
-    stream = kind.from_address(address)
-    key, stream.release = stream.private_data, none
-    kept.pop(key, None)
-
-
 #: What each stream is given. They live as long as the module.
-_CALLBACKS = (_GetSchema(_get_schema), _GetNext(_get_next), _LastError(_last_error), _Release(_release_stream))
+_CALLBACKS = (_GetSchema(_get_schema), _GetNext(_get_next), _LastError(_last_error), _release_stream)
 
 
 # -- capsules ----------------------------------------------------------------------------------------------------------

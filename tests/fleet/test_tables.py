@@ -368,3 +368,25 @@ def test_a_capture_that_takes_too_much_costs_only_itself(
     assert done.returncode == 1, done.stderr
     assert told[0]["error"] == error and told[-1]["errors"] == 1
     assert [r["error"] for r in table(out, "errors")] == [error] and not table(out, "captures")
+
+
+# -- behind URLs -------------------------------------------------------------------------------------------------------
+
+
+def test_an_object_is_read_known_again_and_named_without_its_secrets(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    fsspec = pytest.importorskip("fsspec", reason="fsspec is not installed")
+    monkeypatch.setenv("XBRLE_REMOTE_CACHE", str(tmp_path / "cache"))
+    store = fsspec.filesystem("memory")
+    store.pipe("/lab/S.bin", (SAMPLES / "stale-base.bin").read_bytes())
+    out = tmp_path / "out"
+    made = process(Job("memory://lab/S.bin", str(out)))
+    assert made.what is What.MADE and made.capture == process(Job(str(SAMPLES / "stale-base.bin"), str(out))).capture
+    assert process(Job("memory://lab/S.bin", str(out))).what is What.SKIPPED
+    gone = process(Job("memory://lab/none.bin", str(out)))
+    assert gone.failure in (Failure.UNREADABLE, Failure.NETWORK) and not gone.capture
+    lost = process(Job("http://user:password@127.0.0.1:1/S.bin?sig=secret", str(out)))
+    assert lost.failure in (Failure.NETWORK, Failure.UNREADABLE)
+    told = repr(table(out, "errors")) + repr(lost) + repr(table(out, "sources"))
+    assert "password" not in told and "secret" not in told

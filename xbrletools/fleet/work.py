@@ -65,7 +65,7 @@ def process(job: Job) -> Outcome:
     except MemoryError as error:
         failure, message = Failure.MEMORY, str(error) or "there is not enough memory"
     except XbrleError as error:
-        failure = Failure.NETWORK if isinstance(error, TransportError) else Failure.UNREADABLE
+        failure = Failure.NETWORK if isinstance(error, TransportError) and not error.absent else Failure.UNREADABLE
         message = str(error)
     except OSError as error:
         failure, message = Failure.UNREADABLE, f"{error.filename or job.source}: {error.strerror or error}"

@@ -2,6 +2,7 @@
 
     python -m tests.qemu > docs/qemu-versions.md      # a minute for each QEMU
     python -m tests.qemu --receivers 500 --seed 1     # asks every QEMU about 500 edits of a stream: 0.5 s each
+    python -m tests.qemu --channels --seed 1          # asks about every edit of channels and of mapped-ram files
     python -m tests.qemu --check                      # prints the table of docs/check.md
     python -m tests.qemu --record                     # writes what they say of some edits to tests/verify
 
@@ -17,11 +18,13 @@ from pathlib import Path
 
 import xbrletools
 from tests.conftest import CORPUS, ROOT
+from tests.qemu import test_channels
+from tests.qemu.channel_edits import CHANNEL_EDITS, mapped_edits
 from tests.qemu.destinations import PAIRS, answered
 from tests.qemu.edited import EDITS, made
 from tests.qemu.edits import Places, ask
 from tests.qemu.guest import EMULATORS, RAM, Emulator
-from tests.qemu.kinds import KINDS, Kind, recorded, wrong_pages
+from tests.qemu.kinds import KINDS, MAPPED, Kind, recorded, wrong_pages
 from tests.qemu.test_receivers import MACHINE, NOT_TOLD, difference
 from xbrletools.errors import XbrleError
 
@@ -70,6 +73,24 @@ def receivers(count: int, seed: int, only: str) -> int:
     return 1 if wrong else 0
 
 
+def channels(seed: int) -> int:
+    """Ask every QEMU about every edit of multifd's channels and of a mapped-ram file. Prints what differs."""
+    wrong = asked = 0
+    for emulator in EMULATORS:
+        with tempfile.TemporaryDirectory() as folder:
+            files = test_channels.channels_of(emulator, Path(folder))
+            found = [test_channels.channel_difference(n, seed, emulator, files, Path(folder)) for n in CHANNEL_EDITS]
+        if emulator.version >= MAPPED:
+            with tempfile.TemporaryDirectory() as folder:
+                data = test_channels.mapped_of(emulator, Path(folder))
+                names = mapped_edits(data, data.index(test_channels.FIRST_NAME) + len(test_channels.FIRST_NAME) + 8)
+                found += [test_channels.mapped_difference(n, emulator, data, Path(folder)) for n in names]
+        print("\n".join(f for f in found if f), flush=True)
+        asked, wrong = asked + len(found), wrong + sum(f is not None for f in found)
+    print(f"{asked} asked, {wrong} answers differ")
+    return 1 if wrong else 0
+
+
 def record(only: str) -> int:
     """Write what the QEMUs here say of some edits, of all kinds or of the ``only`` ones. What others said stays."""
     at = Places(lzma.decompress(BASE.read_bytes()))
@@ -115,11 +136,14 @@ def main() -> int:
     parser.add_argument("--receivers", type=int, metavar="N", help="ask every QEMU about N edits of a stream")
     parser.add_argument("--seed", type=int, default=1, metavar="N", help="which edits (default: 1)")
     parser.add_argument("--kinds", default="", metavar="NAME,...", help="only these kinds of edits (default: all)")
+    parser.add_argument("--channels", action="store_true", help="ask every QEMU about edits of channels and mapped-ram")
     parser.add_argument("--check", action="store_true", help="ask real destinations, and hold check against them")
     parser.add_argument("--record", action="store_true", help="write what they say of some edits to tests/verify")
     asked = parser.parse_args()
     if asked.record:
         return record(asked.kinds)
+    if asked.channels:
+        return channels(asked.seed)
     if asked.check:
         return check()
     return table() if asked.receivers is None else receivers(asked.receivers, asked.seed, asked.kinds)

@@ -2,15 +2,23 @@
 
 import json
 import os
+import random
 import socket
 import subprocess
 import tempfile
 import threading
 import time
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
+import numpy as np
+from construct import Int32ub
+
+import xbrletools
 from tests.qemu.edits import TIMEOUT, Said, said_of
 from tests.qemu.guest import RAM, Emulator, boot_sector
+from xbrletools.formats import Grammar, mapped_ram, multifd
 
 HANGS = 8  # seconds without an answer after which a QEMU waits for a channel that another thread has given up
 FAILED = 1.0  # seconds that a QEMU has to end after it says that loading failed
@@ -32,7 +40,7 @@ def ask_channels(
         process = subprocess.Popen(
             command, env=os.environ | emulator.environment, stdin=subprocess.DEVNULL, stderr=subprocess.PIPE
         )
-        connections: list[socket.socket] = []
+        connections: list[Any] = []
         loaded: bool | None = None
         try:
             loaded = _loads(process, control, incoming, files, connections, capabilities, uri, parameters)
@@ -57,7 +65,7 @@ def _loads(process, control, incoming, files, connections, capabilities, uri, pa
         except OSError:
             qmp.close()
             time.sleep(0.05)
-    connections.append(qmp)
+    connections += [answers, qmp]
     qmp.settimeout(TIMEOUT)
     answers.readline()
 
@@ -79,8 +87,8 @@ def _loads(process, control, incoming, files, connections, capabilities, uri, pa
         qmp.settimeout(HANGS)
         for path in [] if uri else files:
             one = socket.socket(socket.AF_UNIX)
-            one.connect(os.fspath(incoming))
             connections.append(one)
+            one.connect(os.fspath(incoming))
             threading.Thread(target=_feed, args=(one, path.read_bytes()), daemon=True).start()
             time.sleep(0.1)  # so that they are accepted in this order
         while time.monotonic() < end and process.poll() is None:
@@ -107,3 +115,91 @@ def _feed(one: socket.socket, data: bytes) -> None:
         one.shutdown(socket.SHUT_WR)
     except OSError:
         pass
+
+
+# -- edits -------------------------------------------------------------------------------------------------------------
+
+
+class Channels:
+    """The files of a migration over channels, the main one first, and a packet with pages in one of them."""
+
+    def __init__(self, files: list[bytes], folder: Path, rng: random.Random) -> None:
+        self.files = files
+        self.paths = written(files, folder)
+        packets = xbrletools.open(self.paths[0], channels=self.paths[1:]).stream.packets
+        assert packets is not None
+        ids = [multifd.Init.parse(f[: multifd.Init.sizeof()]).id[0] for f in files[1:]]
+        place = int(rng.choice(np.flatnonzero((packets.normal > 0) & ~packets.is_sync).tolist()))
+        self.file = 1 + ids.index(int(packets.channel[place]))
+        self.at, self.stop = int(packets.offset[place]), int(packets.stop[place])
+        self.normal, self.allocated = int(packets.normal[place]), int(packets.allocated[place])
+
+    def with_bytes(self, at: int, what: bytes, instead_of: int | None = None) -> list[bytes]:
+        """The files with other bytes at a place of the channel."""
+        data = self.files[self.file]
+        end = at + (len(what) if instead_of is None else instead_of)
+        return [data[:at] + what + data[end:] if i == self.file else f for i, f in enumerate(self.files)]
+
+    def with_field(self, name: str, value: int, grammar: Grammar = multifd.PacketHeader, at: int | None = None):
+        """The files with another value in a field of the packet, or of the connection's first bytes."""
+        place, start = self.at if at is None else at, 0
+        for part in grammar.subcons:
+            if part.name == name:
+                return self.with_bytes(place + start, value.to_bytes(part.sizeof(), "big"))
+            start += part.sizeof()
+        raise KeyError(name)
+
+
+def written(files: list[bytes], folder: Path) -> list[Path]:
+    """The files of a migration in a folder."""
+    paths = [folder / f"c{i}" for i in range(len(files))]
+    for path, data in zip(paths, files, strict=True):
+        path.write_bytes(data)
+    return paths
+
+
+_OFFSETS = multifd.PacketHeader.sizeof()
+#: By name an edit of a channel.
+CHANNEL_EDITS: dict[str, Callable[[Channels], list[bytes]]] = {
+    "whole": lambda c: c.files,
+    "magic": lambda c: c.with_field("magic", multifd.MAGIC + 1),
+    "version": lambda c: c.with_field("version", 2),
+    "unknown flag": lambda c: c.with_field("flags", 0x80),
+    "another method": lambda c: c.with_field("flags", 2),
+    "more room": lambda c: c.with_field("pages_allocated", c.allocated + 1),
+    "pages that have no room": lambda c: c.with_field("normal_pages", c.allocated + 1),
+    "a page more": lambda c: c.with_field("normal_pages", c.normal + 1),
+    "another size": lambda c: c.with_field("next_packet_size", 5),
+    "another number": lambda c: c.with_field("packet_number", 99999),
+    "unknown block": lambda c: c.with_bytes(c.at + _OFFSETS - multifd.BLOCK_NAME_MAX, b"nosuch\0"),
+    "page beyond": lambda c: c.with_bytes(c.at + _OFFSETS, (1 << 24).to_bytes(8, "big")),
+    "channel's version": lambda c: c.with_field("version", 2, multifd.Init, 0),
+    "channel's id": lambda c: c.with_bytes(24, b"\x09"),
+    "cut": lambda c: c.with_bytes(c.at + 100, b"", 1 << 40),
+    "cut at a packet": lambda c: c.with_bytes(c.at, b"", 1 << 40),
+    "reserved": lambda c: c.with_bytes(c.at + 40, b"\1"),
+}
+
+
+def mapped_edits(data: bytes, at: int) -> dict[str, bytes]:
+    """Edits of a mapped-ram file whose first block's header stands at ``at``."""
+    header = mapped_ram.Header.parse(data[at : at + mapped_ram.Header.sizeof()])
+
+    def with_field(name: str, value: int) -> bytes:
+        changed = dict(header) | {name: value}
+        made = b"".join(s.build(changed[s.name]) for s in _FIELDS)
+        return data[:at] + made + data[at + len(made) :]
+
+    return {
+        "whole": data,
+        "version": with_field("version", 2),
+        "page size": with_field("page_size", 4097),
+        "bitmap beyond": with_field("bitmap_offset", (1 << 64) - 4096),
+        "odd pages": with_field("pages_offset", header.pages_offset + 1),
+        "pages beyond": with_field("pages_offset", (1 << 64) - 4096),
+        "cut": data[: header.pages_offset + 8192],
+        "another page": data[: header.pages_offset + 4096] + b"xx" + data[header.pages_offset + 4098 :],
+    }
+
+
+_FIELDS = [s if s.name != "version" else s.name / Int32ub for s in mapped_ram.Header.subcons]

@@ -11,7 +11,7 @@ import numpy as np
 from ...formats.ram import Kind
 from ...ram.record import WORD
 from ..cause import CauseName, Repair
-from . import elsewhere, flips, gaps, runs
+from . import elsewhere, flips, gaps, runs, spans
 from .case import Candidate, Case
 from .gaps import Found, Gap
 from .grid import BUFFER, fits
@@ -72,7 +72,9 @@ def _repeated(case: Case, broken: Break) -> list[Candidate]:
             if whole and (added is None or fits(*added, size)):
                 why = f"{broken.why.value} at {broken.at:#x}: {size} bytes from {start:#x} on repeat those before them"
                 repair = Repair(start, size, b"", f"{why}: left out")
-                return [Candidate(CauseName.RECORDS_REPEATED, 1, why, broken.row, start, None, repair, onward=start)]
+                there = Candidate(CauseName.RECORDS_REPEATED, 1, why, broken.row, start, None, repair, onward=start)
+                sure = added is not None and not added[0] <= 0 <= added[1]
+                return [there] if sure else spans.or_of_elsewhere(case, there, broken.row)
     return []
 
 

@@ -24,6 +24,8 @@ _PAGES_MAX = 16  # pages that an odd record is tried at
 _RARE = 0.03  # of overwritten addresses: those that one bit puts right
 _MOVED_HERE = 0.05  # of records that come twice: those that changed places
 _NEAR = 1 << 17  # bytes of two spans that changed places, up to which that is certain
+_SOME = 3  # deltas that hold, from which on what follows is of the same stream
+_ELSEWHERE = 0.1  # the weight of records of elsewhere that are the same as those before them
 _ANCHOR = 32  # bytes that are looked for before
 _TWICE_MOST = 1 << 21  # bytes of a span that came twice
 _EQUAL = 0.7  # how often spans that changed places have as many records
@@ -221,13 +223,25 @@ def repeated(case: Case) -> list[Candidate]:
         )
         return [splice, Candidate(CauseName.RECORDS_REPEATED, 0.15, why, row, end)]
     if agrees or (again - first == 1 and len(walk.twice)) or not denies:
-        if count > 1 or (added is not None and not added[0] <= 0 <= added[1]):
+        if agrees or (added is not None and not added[0] <= 0 <= added[1]):
             return [there]
+        if count > 1:
+            return or_of_elsewhere(case, there, int(case.chains.carriers[again + count - 1]) + 1)
         moved_here = "a record of the same page, sent anew where a section begins, can have changed places"
         other = Candidate(CauseName.RECORDS_REORDERED, _MOVED_HERE, moved_here, row, end)
         return [replace(there, repair=None), other]
     case.falls(CauseName.RECORDS_REPEATED, "the grid has not moved by the bytes of the repeated span")
     return []
+
+
+def or_of_elsewhere(case: Case, there: Candidate, after: int) -> list[Candidate]:
+    """Records that came twice, which another stream can hold as well, unless what follows row ``after`` is of this."""
+    holds, _ = case.crossing(after)
+    if holds >= _SOME:
+        case.falls(CauseName.SPLICED, f"{holds} deltas behind the span hold over bases from before it")
+        return [there]
+    why = "another stream can hold the same records, and neither grid nor sums tell that this one goes on"
+    return [replace(there, repair=None), Candidate(CauseName.SPLICED, _ELSEWHERE, why, there.row, there.offset)]
 
 
 def _in_other_block(case: Case) -> list[Candidate]:
@@ -247,7 +261,9 @@ def _in_other_block(case: Case) -> list[Candidate]:
             continue
         why = f"the {size} bytes from {start:#x} on repeat those before them, the first as of another block"
         repair = Repair(start, size, b"", f"{why}: left out")
-        return [Candidate(CauseName.RECORDS_REPEATED, 1, why, row, start, None, repair, onward=start)]
+        there = Candidate(CauseName.RECORDS_REPEATED, 1, why, row, start, None, repair, onward=start)
+        sure = added is not None and not added[0] <= 0 <= added[1]
+        return [there] if sure else or_of_elsewhere(case, there, row)
     return []
 
 
@@ -280,7 +296,8 @@ def sections_twice(case: Case) -> list[Candidate]:
                 continue
             explains = tuple(range(row, int(np.searchsorted(rows.offset.astype(np.int64), end))))
             repair = Repair(start, start - low, b"", f"{why}: left out")
-            return [Candidate(CauseName.RECORDS_REPEATED, 1, why, row, start, None, repair, explains, start)]
+            there = Candidate(CauseName.RECORDS_REPEATED, 1, why, row, start, None, repair, explains, start)
+            return [there] if not added[0] <= 0 <= added[1] else or_of_elsewhere(case, there, row)
     return []
 
 

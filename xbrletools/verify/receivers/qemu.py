@@ -224,7 +224,10 @@ def _command(on: Loading, path: Path, offset: int) -> Fault | None:
 def _rows(on: Loading, seen: Seen) -> Iterator[Step]:
     """Records that this version may refuse, and block lists."""
     stream, version = on.stream, on.version
-    if stream.facts.mapped_ram:
+    if stream.facts.mapped_ram:  # its pages have no records
+        for row in block_lists(stream)[:1]:
+            offset = int(stream.records.columns.offset[row])
+            yield Step(offset, partial(_row, on, row, offset))
         return
     blocks = on.destination.blocks
     found = dict(suspects(stream, None if blocks is None else tuple(sorted(blocks.items()))))

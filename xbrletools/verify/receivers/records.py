@@ -3,17 +3,17 @@
 import errno
 
 import numpy as np
-from construct import Int64ub
+from construct import Int32ub, Int64ub
 
 from ...codec import xbzrle
 from ...codec.verdict import Verdict
-from ...formats import ram
+from ...formats import mapped_ram, ram
 from ...formats.dialects import DIALECTS
 from ...formats.ram import Flag
 from ...ram.blocklist import IGNORE_SHARED
 from .loading import Loading, signed
 from .tape import Tape, c_string
-from .words import Fault, Version, printed
+from .words import CHAINED, Fault, Version, printed
 
 HOOK_PASSES: Version = (8, 2)  # from here on HOOK without RDMA does nothing
 FLUSH: Version = (8, 1)  # MULTIFD_FLUSH came with it
@@ -139,9 +139,43 @@ def block_list(on: Loading, tape: Tape, total: int) -> Fault | None:
             return fault
         if shared:
             tape.number(Int64ub)
+        fault = _mapped(on, tape, name, length) if on.has(mapped_ram.CAPABILITY.decode()) else None
+        if fault is not None:
+            return fault
         total = (total - length) & _ADDRESS
     if total:
         return printed('Unknown ramblock "", cannot accept migration')
+    return None
+
+
+def _mapped(on: Loading, tape: Tape, name: bytes, length: int) -> Fault | None:
+    """The header of a block whose pages stand at fixed places, its bitmap, and its pages, which are passed over [C]."""
+    version = tape.number(Int32ub)
+    if version > mapped_ram.VERSION:
+        expected = f"(expected <= {mapped_ram.VERSION}, got {signed(version)})"
+        return printed(f"Migration mapped-ram capability version not supported {expected}")
+    if version < mapped_ram.VERSION:  # QEMU takes it, and the scan does not
+        return Fault(errno.EINVAL, where_unknown=True)
+    page, bitmap, pages = tape.number(Int64ub), tape.number(Int64ub), tape.number(Int64ub)
+    if page != on.stream.page_size:
+        if on.version < CHAINED:  # it divides by it
+            return Fault(errno.EINVAL, where_unknown=True)
+        return printed(f"Migration mapped-ram header has invalid page_size {page} (expected {on.stream.page_size})")
+    if on.has(IGNORE_SHARED.decode()) and not bitmap and not pages:
+        return None
+    if pages % on.stream.page_size:
+        return printed(f"Error reading ramblock {c_string(name)} pages, region has bad alignment")
+    count = length // on.stream.page_size
+    size = -(-count // (mapped_ram.BITS * mapped_ram.BITMAP_UNIT)) * mapped_ram.BITMAP_UNIT
+    if bitmap + size > tape.end:
+        return printed("Error reading dirty bitmap")
+    bits = tape.data[bitmap : bitmap + size].view(np.uint8)
+    held = np.flatnonzero(bits)
+    if len(held):
+        last = int(held[-1]) * mapped_ram.BITS + int(bits[held[-1]]).bit_length()
+        if pages + min(last, count) * on.stream.page_size > tape.end:
+            return Fault(errno.EINVAL, unworded=True)
+    tape.at = min(pages + length, tape.end)
     return None
 
 

@@ -20,7 +20,7 @@ SMALL = 64 << 20  # bytes of a capture whose laws are tested even where no rule 
 RECORDS_MAX = 1 << 22  # records of a capture whose hypotheses are tested
 
 #: Causes that rules name, and that may be consequences of one that hypotheses name.
-_OPEN = (CauseName.UNKNOWN, CauseName.TRUNCATED, CauseName.BASE_WRONG, CauseName.SECTION_FRAMING)
+OPEN = (CauseName.UNKNOWN, CauseName.TRUNCATED, CauseName.BASE_WRONG, CauseName.SECTION_FRAMING)
 #: Causes that can leave pages that no record gives.
 _LEAVE_OUT = (CauseName.RECORDS_MISSING, CauseName.SPLICED, CauseName.ADDRESS, CauseName.BYTES_MISSING)
 #: Causes that break the framing of what follows.
@@ -86,7 +86,7 @@ def tested(split: Shared) -> Shared:
 
 def _open(split: Shared) -> tuple[CauseName, ...]:
     """The causes that hypotheses may take the place of. A stream that ends in order and lacks RAM was not cut."""
-    return tuple(n for n in _OPEN if n is not CauseName.TRUNCATED or not split.found.stream.facts.complete)
+    return tuple(n for n in OPEN if n is not CauseName.TRUNCATED or not split.found.stream.facts.complete)
 
 
 def _fold(split: Shared, marks: list[Share], asked: Sequence[int]) -> None:
@@ -142,15 +142,18 @@ def _is_grid_alone(told: Shared, before: Shared) -> bool:
     return all(c.name is CauseName.RECORDS_MISSING and not told.explains(i) for i, c in tried)
 
 
+def too_large(stream: Stream) -> str | None:
+    """What to say of a capture with more records than hypotheses are tested of. None where it does not have them."""
+    count = len(stream.records)
+    if count <= RECORDS_MAX:
+        return None
+    return f"No hypothesis was tested: the capture has {count:,} records, and more than {RECORDS_MAX:,} take too long"
+
+
 def _is_worth_it(split: Shared) -> bool:
     """Whether something is left to explain, or the capture is so small that its laws are tested in any case."""
     stream = split.found.stream
-    if (
-        len(stream.records) > RECORDS_MAX
-        or stream.channels
-        or stream.salvaged
-        or CauseName.FORCED_READING in split.names
-    ):
+    if too_large(stream) is not None or stream.channels or stream.salvaged or CauseName.FORCED_READING in split.names:
         return False
     signs = any(mark.rule in _SIGNS and mark.rule not in _USUAL for mark in split.found.marks)
     return signs or any(name in _open(split) for name in split.names) or stream.data.size <= SMALL

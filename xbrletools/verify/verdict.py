@@ -22,7 +22,7 @@ from .receivers import Outcome, outcomes
 from .refused import in_part, with_refusal
 from .rules import Finding, Proof
 from .status import MISSING, Status
-from .tested import tested
+from .tested import OPEN, tested, too_large
 
 
 @dataclass(frozen=True, slots=True)
@@ -216,7 +216,9 @@ def _told(split: Shared, index: int, done: Harm, first: Finding) -> tuple[str, S
     text = first.message[:1].upper() + first.message[1:].rstrip(".")
     sure = _SURE.get(name, Sure.LIKELY)
     word = "" if name is CauseName.UNKNOWN else f" ({name.value})"
-    return f"{text}{word}.", sure, (f"{first.rule}: {first.message}",)
+    untold = too_large(stream) if name in OPEN else None
+    evidence = (f"{first.rule}: {first.message}", *([untold] if untold else []))
+    return f"{text}{word}." + (f" {untold}." if untold else ""), sure, evidence
 
 
 def _proofs(split: Shared, index: int) -> Counter[str]:

@@ -25,7 +25,7 @@ _LONG = 1 << 40  # bytes of a block, more than any guest has
 
 def candidates(case: Case, broken: Break) -> list[Candidate]:
     """Spliced, where another reading goes on in place."""
-    if broken.why is Why.SECTION and broken.spot.last is False:
+    if broken.why is Why.SECTION and broken.spot.last is False and len(case.chains.carriers):
         walk = case.read.walk(broken.spot._replace(last=None, beside=None))
         if walk.whole and walk.ended:
             why = f"at {broken.at:#x} stands what comes after the end of RAM, in its place, and that end did not begin"

@@ -1,6 +1,7 @@
 """Arrays that cost nothing until they are touched, since a stream can claim any size."""
 
 import mmap
+import sys
 from contextlib import suppress
 from math import prod
 from typing import Any
@@ -13,7 +14,10 @@ Ints = NDArray[np.int64]
 FEW = 1 << 16  # numbers that may all have a place, whatever is used of them
 SPREAD = 2  # times as many numbers as are used may all have a place
 SMALL = 1 << 20  # the first bytes of a growing array; their memory comes in small pages, the rest in large ones
-_NORESERVE = getattr(mmap, "MAP_NORESERVE", 0x4000)  # Python 3.11 does not name it
+#: What keeps the kernel from setting memory aside. Python 3.11 does not name it for Linux.
+_NORESERVE = getattr(mmap, "MAP_NORESERVE", 0x4000 if sys.platform == "linux" else 0)
+#: How memory is mapped. Windows does not have flags for it.
+_FLAGS = {"flags": mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS | _NORESERVE} if hasattr(mmap, "MAP_PRIVATE") else {}
 
 
 def reserve(shape: tuple[int, ...], dtype: DTypeLike, grows: bool = False) -> NDArray[Any]:
@@ -29,7 +33,7 @@ def reserve(shape: tuple[int, ...], dtype: DTypeLike, grows: bool = False) -> ND
     count = prod(shape)
     size = max(1, count * kind.itemsize)
     try:
-        buffer = mmap.mmap(-1, size, flags=mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS | _NORESERVE)
+        buffer = mmap.mmap(-1, size, **_FLAGS)
     except (OSError, OverflowError) as error:  # OverflowError: more than any address space has
         raise MemoryError(f"an array of {size:,} bytes does not fit into the address space") from error
     if grows and len(buffer) > SMALL and hasattr(mmap, "MADV_HUGEPAGE"):

@@ -10,7 +10,6 @@ with the process. So the next process that writes there can tell what a killed o
 
 import atexit
 import errno
-import fcntl
 import os
 import re
 import stat
@@ -19,6 +18,11 @@ from contextlib import contextmanager, suppress
 from contextvars import ContextVar
 from pathlib import Path
 from typing import BinaryIO, cast
+
+try:
+    import fcntl
+except ImportError:  # Windows: nothing is locked there, so what a killed process left behind stays
+    fcntl = None  # type: ignore[assignment]
 
 from .errors import XbrleError
 from .interrupts import LAST_ACTS, uninterrupted
@@ -29,6 +33,8 @@ Target = str | os.PathLike[str] | BinaryIO
 MEMORY = 0o600  # the mode of what holds memory or a capture
 ZEROS = bytes(1 << 20)
 
+#: What is opened does not go to programs that are started. Windows has no such flag, and does it by itself.
+_CLOEXEC = getattr(os, "O_CLOEXEC", getattr(os, "O_NOINHERIT", 0)) | getattr(os, "O_BINARY", 0)
 _NAME_MAX = 200  # bytes of the final name that a temporary one repeats
 _OURS = re.compile(r"\..*\.xbrle-[0-9a-f]{12}\.part", re.DOTALL)
 
@@ -148,7 +154,8 @@ def replacing(target: Target, force: bool = False, mode: int | None = None) -> I
         with os.fdopen(descriptor, "wb") as file:
             yield cast("BinaryIO", file)
             file.flush()
-            os.fchmod(descriptor, _permitted(0o666) if mode is None else mode)
+            if hasattr(os, "fchmod"):
+                os.fchmod(descriptor, _permitted(0o666) if mode is None else mode)
         with uninterrupted():
             _publish(lying, final, force)
             forget(lying)
@@ -298,7 +305,7 @@ def temporary(final: Path) -> tuple[int, Path]:
     _sweep(final.parent)
     while True:
         path = final.parent / _temporary_name(final.name)
-        descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, MEMORY)
+        descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_EXCL | _CLOEXEC, MEMORY)
         if _is_locked(path, descriptor, None):
             return descriptor, path
         os.close(descriptor)
@@ -310,7 +317,7 @@ def _temporary_folder(parent: Path, name: str) -> Path:
     while True:
         path = parent / _temporary_name(name)
         path.mkdir(0o700)
-        descriptor = os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+        descriptor = os.open(path, os.O_RDONLY | os.O_DIRECTORY | _CLOEXEC)
         if _is_locked(path, descriptor, descriptor):
             return path
         os.close(descriptor)
@@ -325,7 +332,8 @@ def _temporary_name(name: str) -> str:
 def _is_locked(path: Path, descriptor: int, kept: int | None) -> bool:
     """Lock a new file or folder and note it, unless another process took it for a left one before it was locked."""
     with suppress(OSError):  # where there are no locks, nobody can take it for a left one
-        fcntl.flock(descriptor, fcntl.LOCK_EX)
+        if fcntl is not None:
+            fcntl.flock(descriptor, fcntl.LOCK_EX)
     if not path.exists():
         return False
     _lying[path] = kept
@@ -370,6 +378,8 @@ def _delete(path: Path) -> None:
 
 def _sweep(folder: Path) -> None:
     """Remove what processes of this user left in a folder when they were killed."""
+    if fcntl is None:
+        return
     with suppress(OSError):
         left = [entry for entry in os.scandir(folder) if _OURS.fullmatch(entry.name)]
         for entry in left:
@@ -378,7 +388,7 @@ def _sweep(folder: Path) -> None:
 
 
 def _sweep_one(path: Path) -> None:
-    descriptor = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC)
+    descriptor = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | _CLOEXEC)
     try:
         state = os.fstat(descriptor)
         is_kind = stat.S_ISREG(state.st_mode) or stat.S_ISDIR(state.st_mode)

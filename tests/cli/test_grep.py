@@ -96,8 +96,8 @@ def test_what_is_not_there_exits_1_and_prints_nothing(capsys, built):
         (["x", "--at-pass", "7", "--all"], "there is no pass 7"),
         (["x", "--count", "--limit", "1"], "--count excludes"),
         (["x", "--count", "-C", "1"], "--count excludes"),
-        (["x", "--limit", "0"], "limit"),
-        (["x", "-C", "-1"], "context"),
+        (["x", "--limit", "-1"], "limit"),
+        (["x", "-C", "-1"], "invalid size"),
     ],
 )
 def test_what_cannot_be_searched_for_is_one_line_and_exit_2(capsys, built, arguments, reason):

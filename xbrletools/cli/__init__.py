@@ -197,10 +197,18 @@ def guard() -> None:
 
     Python runs its own signal handlers after the faulting instruction, which never completes. A handler that C calls
     runs at once, and may only write and leave. Sources check a file's length before they read its bytes. This handler
-    is for files that shrink in between.
+    is for files that shrink in between. Where there is no SIGBUS (Windows), or no C library to ask, there is no guard.
     """
-    import ctypes
     import signal
+
+    if not hasattr(signal, "SIGBUS"):
+        return
+    try:
+        import ctypes
+
+        library = ctypes.CDLL(None)
+    except (ImportError, OSError, TypeError):
+        return
 
     def gone(_: int) -> None:
         for act in LAST_ACTS:
@@ -211,7 +219,7 @@ def guard() -> None:
 
     handler = ctypes.CFUNCTYPE(None, ctypes.c_int)(gone)
     _kept.append(handler)
-    ctypes.CDLL(None).signal(int(signal.SIGBUS), handler)
+    library.signal(int(signal.SIGBUS), handler)
 
 
 def main(arguments: Sequence[str] | None = None) -> int:

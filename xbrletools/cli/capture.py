@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 
 import click
 
+from ..interrupts import SIGNALS
 from ..text import counted
 from . import EXIT_FINDINGS, EXIT_INTERRUPTED, EXIT_UNREADABLE, warn
 from .guide import Screen
@@ -21,7 +22,7 @@ if TYPE_CHECKING:
     from ..net.recording import Recording
 
 MIB = 1 << 20
-ENDING = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
+ENDING = SIGNALS
 
 
 @click.command(

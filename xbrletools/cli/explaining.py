@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 from ..text import shown
 from . import verdicts, warn
-from .writer import say, say_object
+from .writer import painted, say, say_object
 
 if TYPE_CHECKING:
     from ..capture import Capture
@@ -23,7 +23,7 @@ def print_rules(as_json: bool) -> None:
         if as_json:
             say_object(rule_object(rule))
             continue
-        say(f"{rule.id:27} {rule.severity.value}")
+        say(f"{rule.id:27} {painted(rule.severity.value, rule.severity.value)}")
         _indented(rule.sentence)
 
 
@@ -184,7 +184,8 @@ def print_one(finding: "Finding") -> None:
     if finding.block is not None:
         where += f" {shown(finding.block)}"
         where += "" if finding.page is None else f":{finding.page:#x}"
-    say(f"{finding.severity.value:7} {finding.rule:22} {where}")
+    severity = finding.severity.value
+    say(f"{painted(severity, severity)}{'':{7 - len(severity)}} {finding.rule:22} {where}")
     _indented(finding.message)
 
 

@@ -28,7 +28,7 @@ from .guide import Page
 from .options import before, examples, json_lines, limiting, moment, salvaging, viewing
 from .output import WIDTH, progress, report
 from .times import times_of
-from .writer import say, say_object
+from .writer import painted, say, say_object
 
 if TYPE_CHECKING:
     from ..analysis.arrivals import Arrivals
@@ -307,7 +307,8 @@ class _Shower:
             yield from wrap(virtual_words(virtual), WIDTH, initial_indent=INDENT, subsequent_indent=INDENT)
         if self.context is not None:
             found = self.searched.around(hit, self.context)
-            for line in hexview.dump(found.data, found.recovered, found.offset):
+            first = hit.offset - found.offset
+            for line in hexview.dump(found.data, found.recovered, found.offset, range(first, first + len(hit.content))):
                 yield f"{INDENT}{line}"
 
     def _content(self, content: bytes, room: int) -> str:
@@ -317,7 +318,7 @@ class _Shower:
             fitting = max(LEAST, min(SHOWN, fitting - (1 if self.is_hex else len(CUT))))
         start = content[:fitting]
         text = start.hex(" ") if self.is_hex else f"|{hexview.printable(start)}|"
-        return text + (CUT if len(content) > len(start) else "")
+        return painted(text, "match") + (CUT if len(content) > len(start) else "")
 
     def as_object(self, hit: Hit, virtual: list[int] | None) -> dict[str, Any]:
         """A match as JSON has it."""

@@ -128,7 +128,7 @@ _SCANNED_MAX = 1 << 26  # bytes of a capture whose blocks a shell completes: it 
 # -- completion --------------------------------------------------------------------------------------------------------
 
 
-class Known(click.ParamType[str]):
+class Known(click.ParamType):  # type: ignore[type-arg]  # click before 8.4 cannot subscript it
     """Text of which a shell can complete the values that there are. Others are refused later, with a better reason."""
 
     name = "text"

@@ -6,6 +6,8 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from .writer import painted
+
 ROW = 16  # bytes in a line of a dump
 SIDE = 8  # bytes in a line, on each side
 UNKNOWN = "??"
@@ -30,14 +32,20 @@ def characters(data: Bytes, known: Mask) -> str:
     return "".join(c if k else " " for c, k in zip(printable(data.tobytes()), known.tolist(), strict=True))
 
 
-def dump(data: Bytes, known: Mask, address: int) -> Iterator[str]:
-    """A dump at ``address``, 16 bytes a line. A single ``*`` stands for lines equal to the one before."""
+def dump(data: Bytes, known: Mask, address: int, matched: range | None = None) -> Iterator[str]:
+    """A dump at ``address``, 16 bytes a line. A single ``*`` stands for lines equal to the one before.
+
+    The bytes at the places ``matched`` stand out where there are colours.
+    """
     before, starred = "", False
     digits = max(8, len(f"{address + len(data):x}"))
     for start in range(0, len(data), ROW):
         part = slice(start, start + ROW)
         digit = cells(data[part], known[part])
-        line = f"{' '.join(digit[:8])}  {' '.join(digit[8:]):23} |{characters(data[part], known[part])}|"
+        if matched is not None:
+            digit = [painted(d, "match") if start + i in matched else d for i, d in enumerate(digit)]
+        gap = " " * (3 * (ROW // 2) - 1 - max(0, 3 * (len(digit) - ROW // 2) - 1))
+        line = f"{' '.join(digit[:8])}  {' '.join(digit[8:])}{gap} |{characters(data[part], known[part])}|"
         last = start + ROW >= len(data)
         if line == before and not last:
             if not starred:
@@ -84,8 +92,11 @@ def between(lines: int) -> str:
 
 
 def _cell(column: Column, part: slice) -> str:
-    marks = ("*" if m else " " for m in column.marked[part].tolist())
-    digits = "".join(mark + digit for mark, digit in zip(marks, column.digits[part], strict=True))
+    marked = column.marked[part].tolist()
+    digits = "".join(
+        painted(f"*{digit}", "changed") if m else f" {digit}"
+        for m, digit in zip(marked, column.digits[part], strict=True)
+    )
     return f"{digits} {column.text[part]}" if column.text else digits
 
 

@@ -5,7 +5,6 @@ import inspect
 import math
 import os
 import re
-import resource
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from typing import TYPE_CHECKING, Any, ClassVar
@@ -60,7 +59,7 @@ class Finite(click.FloatRange):
         return number
 
 
-class Rate(click.ParamType[float]):
+class Rate(click.ParamType):  # type: ignore[type-arg]  # click before 8.4 cannot subscript it
     """A speed as a number of bytes a second: given in bits as links are named (10G), or in bytes (117MB).
 
     ``bare``: how many of a number without a unit make a byte a second, 8 where it is in bits, 1 where in bytes.
@@ -152,7 +151,7 @@ PASS_HELP = "just after the last record of this pass, of any block (the passes o
 TIME_HELP = "A time, 12.5s after the first byte or 07:40:01 UTC, stands for the last record that had come."
 
 
-class RecordOrTime(click.ParamType[int | str]):
+class RecordOrTime(click.ParamType):  # type: ignore[type-arg]  # click before 8.4 cannot subscript it
     """The number of a record, or a time, which stays text until the capture is open."""
 
     name = "record"
@@ -344,14 +343,24 @@ def naming(*paths: str) -> Iterator[None]:
         with fetching(*paths):
             yield
     except MemoryError as error:
-        limit = resource.getrlimit(resource.RLIMIT_AS)[0]
+        limit = _memory_limit()
         least = "info, dump, stats and top need the least memory"
-        room = f"This process may have {limit:,} bytes of it (ulimit -v): raise that"
-        if limit == resource.RLIM_INFINITY:
+        room = f"This process may have {limit} bytes of it (ulimit -v): raise that"
+        if limit is None:
             room = "The system does not have more"
         reason = str(error) or "there is not enough memory"
         names = " and ".join("standard input" if path == "-" else without_secrets(path) for path in paths)
         raise XbrleError(f"{names}: {reason}. {room}; {least}") from error
+
+
+def _memory_limit() -> str | None:
+    """How many bytes of memory this process may have, for a person, or None where that is not limited."""
+    try:
+        import resource
+    except ImportError:  # Windows
+        return None
+    limit = resource.getrlimit(resource.RLIMIT_AS)[0]
+    return None if limit == resource.RLIM_INFINITY else f"{limit:,}"
 
 
 def say_beside(names: str) -> None:

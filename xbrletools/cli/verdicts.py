@@ -8,6 +8,7 @@ from itertools import groupby
 from typing import TYPE_CHECKING, Any
 
 from ..text import counted
+from .writer import painted
 
 if TYPE_CHECKING:
     from ..verify.cause import Cause, Repair
@@ -75,6 +76,15 @@ def lines(verdict: "Verdict") -> Iterator[str]:
             break_on_hyphens=False,
             break_long_words=False,
         )
+
+
+def painted_head(verdict: "Verdict", line: str) -> str:
+    """The first of `lines` with its word in the colour of what it means."""
+    from ..verify.status import Status
+
+    head = verdict.status.value.replace("-", " ").upper()
+    meaning = {Status.NO_FAULT: "good", Status.HEALED: "warning", Status.INCOMPLETE: "warning"}
+    return painted(head, meaning.get(verdict.status, "error")) + line.removeprefix(head)
 
 
 def cause_lines(cause: "Cause") -> Iterator[str]:

@@ -292,8 +292,8 @@ def _print(verdict: "Verdict", limit: int, test: "Callable[[Any], bool] | None")
     from ..verify.by_rule import NOBODY
 
     assert verdict.shared is not None
-    for line in verdicts.lines(verdict):
-        say(line)
+    for number, line in enumerate(verdicts.lines(verdict)):
+        say(verdicts.painted_head(verdict, line) if not number else line)
     for i, cause in enumerate(verdict.causes):
         _print_group(f"{cause.name.value} ({cause.sure.value})", cause.explains, verdict.shared.of(i), limit, test)
     if test is not None and not any(test(finding) for finding, _ in verdict.shared):

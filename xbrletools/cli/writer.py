@@ -17,7 +17,16 @@ from ..text import inert, label
 COLORS = ("auto", "always", "never")
 FORMAT = 1  # of every JSON object that is printed: it changes where a key goes, or means something else
 _DIM_TERMINALS = ("dumb", "unknown")
-_STYLES = re.compile("(\x1b\\[[012]m)")  # bold, dim and plain: the styles that xbrle writes, and nothing else
+_STYLES = re.compile("(\x1b\\[(?:[012]|3[1-6])m)")  # plain, bold, dim and colours: what `painted` writes, and no more
+#: What stands out, and how: severities, bytes that changed, and matches. No word is told by its colour alone.
+_PAINTS = {
+    "error": "\x1b[1m\x1b[31m",
+    "warning": "\x1b[33m",
+    "note": "\x1b[36m",
+    "good": "\x1b[32m",
+    "changed": "\x1b[33m",
+    "match": "\x1b[1m\x1b[31m",
+}
 _PAGE = 79  # columns of prose on standard output
 _NEXT = "  "  # what a line that goes on begins with
 _HARMLESS = re.compile("([\n\t])")
@@ -53,6 +62,11 @@ def is_coloured() -> bool:
     if os.environ.get("CLICOLOR_FORCE", "0") not in ("", "0"):
         return True
     return is_terminal() and os.environ.get("TERM") not in _DIM_TERMINALS
+
+
+def painted(text: str, meaning: str) -> str:
+    """Text in the colour of a ``meaning``, where standard output gets colours: a severity, ``changed`` or ``match``."""
+    return f"{_PAINTS[meaning]}{text}\x1b[0m" if text and is_coloured() else text
 
 
 def is_terminal() -> bool:
@@ -97,7 +111,7 @@ def as_line(about: Mapping[str, Any]) -> str:
 def write(text: str) -> None:
     """Print text to standard output, made inert: what is not printable is escaped, except line feeds and tabs.
 
-    Bold and dim are kept on a terminal with colours.
+    What `painted` puts into it is kept where standard output gets colours.
 
     Raises:
         XbrleError: standard output is closed, or cannot be written.

@@ -8,6 +8,9 @@
  * whatever those contain. They release the interpreter's lock while they work.
  */
 #define PY_SSIZE_T_CLEAN
+#ifndef Py_GIL_DISABLED /* which does not have the stable interface */
+#define Py_LIMITED_API 0x030B0000 /* one build serves every Python from 3.11 on */
+#endif
 #include <Python.h>
 #include <stdint.h>
 #include <string.h>
@@ -54,14 +57,19 @@ static int take(PyObject *const *objects, const Wanted *wanted, int count, Py_bu
     return 0;
 }
 
+#define BUFFERS_MAX 16 /* of one tuple */
+
 /* Take the buffers that a tuple of just `count` objects holds; as `take`. */
 static int take_tuple(PyObject *objects, const Wanted *wanted, int count, Py_buffer *taken)
 {
-    if (PyTuple_GET_SIZE(objects) != count) {
+    PyObject *each[BUFFERS_MAX];
+    if (PyTuple_Size(objects) != count || count > BUFFERS_MAX) {
         PyErr_Format(PyExc_ValueError, "a tuple of %d buffers is wanted", count);
         return -1;
     }
-    return take(PySequence_Fast_ITEMS(objects), wanted, count, taken);
+    for (int i = 0; i < count; i++)
+        each[i] = PyTuple_GetItem(objects, i);
+    return take(each, wanted, count, taken);
 }
 
 /* How many items a buffer has in its first dimension. */

@@ -62,7 +62,7 @@ class Snapshot:
         return differing
 
     def _let_go(self) -> None:
-        for file in self._files:
+        for file in self._files if hasattr(mmap, "MADV_DONTNEED") else ():  # Windows does not have it
             file.madvise(mmap.MADV_DONTNEED)
 
 

@@ -27,6 +27,8 @@ from .wrappers import LibvirtSave, Qcow2Snapshot, is_libvirt, is_qcow2, libvirt_
 
 _HEAD = max(MAGIC_MAX, len(libvirt.MAGIC))  # bytes that show what a file is
 _PLAIN = (Format.RAW, Format.SPARSE)  # a save file in which the stream stands as it is
+#: A link is not followed, and a FIFO does not wait. Windows does not have these, nor FIFOs.
+_NO_LINK = getattr(os, "O_NOFOLLOW", 0) | getattr(os, "O_NONBLOCK", 0)
 _MAGIC = struct.pack(">I", qevm.MAGIC)
 
 Openable = str | os.PathLike[str] | bytes | bytearray | memoryview | BinaryIO
@@ -161,7 +163,7 @@ def _beside(path: Path, name: str) -> memoryview:
     beside = path.parent / name
     protect(beside)
     try:
-        file = os.fdopen(os.open(beside, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK), "rb")
+        file = os.fdopen(os.open(beside, os.O_RDONLY | _NO_LINK), "rb")
         with file:
             if not stat.S_ISREG(os.fstat(file.fileno()).st_mode):
                 raise XbrleError(f"{beside}: is not a file; the clusters of {path} should be in it")

@@ -30,6 +30,7 @@ MARGIN = (1 << 17) + (1 << 12)  # bytes that a scan looks ahead: the zlib stream
 WINDOW = 32 << 20  # bytes of a mapped file that a scan looks at before it drops them
 PIPE_WINDOW = 1 << 20  # bytes of a pipe that are held in memory
 _TAKES_ROOM = "needs more room there. To put it elsewhere, set TMPDIR to a folder with more room"
+_GIVES_BACK = hasattr(mmap, "MADV_DONTNEED")  # Windows does not have it
 SHRUNK = "the file has shrunk while it was read."
 
 
@@ -75,6 +76,9 @@ class MappedFile(mmap.mmap):
 
     def extents(self, start: int, stop: int) -> Iterator[tuple[int, int]]:
         """The ranges of bytes [start, stop) that are not holes, in rising order, as far as the file system tells."""
+        if not hasattr(os, "SEEK_DATA"):  # Windows
+            yield start, stop
+            return
         while start < stop:
             try:
                 low = os.lseek(self.descriptor, start, os.SEEK_DATA)
@@ -148,14 +152,14 @@ class MappedSource:
 
     def _drop(self, offset: int) -> None:
         """Give back to the kernel what a scan has passed, so that a large file does not fill memory."""
-        if isinstance(self._buffer, mmap.mmap) and offset - self._dropped >= WINDOW:
+        if _GIVES_BACK and isinstance(self._buffer, mmap.mmap) and offset - self._dropped >= WINDOW:
             upto = offset & ~(mmap.PAGESIZE - 1)
             self._buffer.madvise(mmap.MADV_DONTNEED, self._dropped, upto - self._dropped)
             self._dropped = upto
 
     def let_go(self) -> None:
         """Give back to the kernel all of a mapped file that was read, so that a large file does not fill memory."""
-        if isinstance(self._buffer, mmap.mmap):
+        if _GIVES_BACK and isinstance(self._buffer, mmap.mmap):
             self._buffer.madvise(mmap.MADV_DONTNEED)
 
     def close(self) -> None:

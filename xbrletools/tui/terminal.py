@@ -3,11 +3,15 @@
 import os
 import signal
 import sys
-import termios
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from types import FrameType
+
+try:
+    import termios
+except ImportError:  # Windows, where Textual alone leaves the terminal as it was
+    termios = None  # type: ignore[assignment]
 
 from ..interrupts import LAST_ACTS, SIGNALS
 
@@ -51,6 +55,9 @@ def _end_at_once() -> None:
 @contextmanager
 def kept() -> Iterator[None]:
     """Have the terminal as it was after the block, and also where the process has to end at once within it."""
+    if termios is None:
+        yield
+        return
     try:
         before = termios.tcgetattr(0)
     except termios.error:  # there is none: the browser is shown elsewhere

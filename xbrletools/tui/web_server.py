@@ -23,6 +23,7 @@ import textual_serve
 from aiohttp import WSCloseCode, WSMsgType, web
 
 from ..errors import XbrleError
+from ..interrupts import SIGNALS
 from . import web_page
 from .served import Served
 from .web_session import GRACE, WebSession
@@ -35,7 +36,7 @@ FONT_SIZES = (6, 40)
 TAKEN, REFUSED = 4001, 4003  # why a connection was closed, as its page reads it
 _HOST = re.compile(r"(?:\[[0-9A-Fa-f:.]+\]|[A-Za-z0-9._-]+)(?::[0-9]{1,5})?")
 STATICS = Path(textual_serve.__path__[0]) / "static"
-ENDING = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
+ENDING = SIGNALS
 
 
 def run(served: Served, host: str, port: int, announce: Callable[[str], None]) -> None:

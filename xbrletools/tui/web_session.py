@@ -22,7 +22,10 @@ SETTLING = 0.3  # seconds between two sizes, so that the process sees both
 _BEGIN = b"__GANGLION__\n"
 _MODES = re.compile(rb"\x1b\[\?(\d+)([hl])")  # what switches the terminal's modes
 # Becomes the command in its arguments, which the kernel then kills (PR_SET_PDEATHSIG, SIGKILL) when the server is gone.
-_BECOME = "import ctypes, os, sys; ctypes.CDLL(None).prctl(1, 9); os.execv(sys.argv[1], sys.argv[1:])"
+_BECOME = (  # the process that it becomes ends with ours, where there is a prctl, which macOS does not have
+    "import ctypes, os, sys; c = ctypes.CDLL(None); hasattr(c, 'prctl') and c.prctl(1, 9); "
+    "os.execv(sys.argv[1], sys.argv[1:])"
+)
 _UNTIL_PARENT_ENDS = (sys.executable, "-I", "-S", "-c", _BECOME)
 
 

@@ -13,6 +13,7 @@
 #endif
 #include <Python.h>
 #include <stdint.h>
+#include <stdlib.h>
 #include <string.h>
 #if defined __linux__
 #include <sys/mman.h>
@@ -1254,13 +1255,13 @@ static PyObject *check_pages(PyObject *self, PyObject *arguments)
     int is_right = is_ordered(&c, first, end) && items(&all[SAID]) == c.rows && items(&all[PASSED]) >= end
                    && all[WRONG].shape[1] == WRONG_ITEMS && all[SUSPECTS].shape[1] == SUSPECT_ITEMS
                    && page_size <= INT64_MAX / 4;
-    uint8_t *room = is_right ? PyMem_RawMalloc(2 * (size_t)page_size) : NULL;
+    uint8_t *room = is_right ? malloc(2 * (size_t)page_size) : NULL;
     if (room) {
         Py_BEGIN_ALLOW_THREADS
         for (int64_t page = first; page < end; page++)
             left[page] = c.starts[page] < c.starts[page + 1] && !check_page(&c, page, &sums, room, &seen);
         Py_END_ALLOW_THREADS
-        PyMem_RawFree(room);
+        free(room);
     }
     release(all, ALL);
     release(common, C_ALL);

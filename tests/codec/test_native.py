@@ -112,6 +112,22 @@ def test_a_delta_that_changes_while_it_is_applied_stays_in_its_page():
 
 
 @BUILT
+@pytest.mark.parametrize("runs", [1, 319, 320, 321, 700, 2047])
+def test_a_delta_of_any_number_of_runs_is_put_whole_or_not_at_all(runs):
+    old = noise(1, 4096, seed=1)
+    new = old.copy()
+    new[0, : 2 * runs : 2] ^= 0x55
+    payload, lengths = xbzrle.encode(old, new, 1 << 20)
+    for missing in (0, 1, 2):
+        mine, its = old.copy(), old.copy()
+        arguments = payload, np.array([0]), lengths - missing
+        verdict = xbzrle.apply(*arguments, mine)
+        assert verdict.tolist() == in_numpy(lambda its=its, a=arguments: xbzrle.apply(*a, its)).tolist()
+        np.testing.assert_array_equal(mine, its)
+        np.testing.assert_array_equal(mine, old if missing else new)
+
+
+@BUILT
 @pytest.mark.parametrize(("loop", "layout"), [("xor_pairs", (0, 2)), ("xor_pairs", (-1, 0)), ("copy_runs", (128, 99))])
 def test_a_layout_that_cannot_be_is_refused(loop, layout):
     nothing = np.array([[0], [4]])

@@ -1,6 +1,8 @@
 """The loops in C that take all records of a page at once: what they find and leave is what NumPy does in layers."""
 
+import random
 import re
+import threading
 
 import numpy as np
 import pytest
@@ -268,3 +270,37 @@ def test_a_record_without_a_kind_changes_nothing(monkeypatch):
     builder = StreamBuilder().page(0, noise(1)).page(PAGE, noise(2))
     builder.word(PAGE | Flag.CONTINUE)  # a record without a kind
     assert memories(builder.end().bytes()) == in_numpy(lambda: memories(builder.end().bytes()))
+
+
+@BUILT
+def test_a_file_that_is_rewritten_while_it_is_read_ends_in_an_answer(tmp_path, monkeypatch):
+    monkeypatch.setattr(native, "THREADS", 2)
+    monkeypatch.setattr(native, "THREAD_BYTES", PAGE)
+    whole = stream("posted", 3, 5)
+    path, over = tmp_path / "S", threading.Event()
+    path.write_bytes(whole)
+    records = xbrletools.open(whole).records
+    columns = records.columns.take(records.is_page)
+    payloads = list(zip(columns.payload().tolist(), columns.length.tolist(), strict=True))
+
+    def rewrite():
+        chance = random.Random(1)
+        with path.open("r+b", buffering=0) as file:
+            while not over.is_set():
+                at, length = chance.choice(payloads)
+                file.seek(at + chance.randrange(length))
+                file.write(bytes([chance.choice((0, 1, 2, 127, 255))]))
+
+    writer = threading.Thread(target=rewrite)
+    writer.start()
+    try:
+        for _ in range(12):
+            try:
+                capture = xbrletools.open(path, cache=False)
+                assert held_in(capture.memory())["given"]
+                list(capture.verify())
+            except XbrleError:
+                pass
+    finally:
+        over.set()
+        writer.join()

@@ -368,42 +368,90 @@ static int64_t number(Payload delta, int64_t *at, int more, int bits)
     return (low & (more - 1)) | (int64_t)high << bits;
 }
 
-/* Runs of unchanged and of new bytes, tested in the receiver's order. Where `page` is NULL nothing is written. */
-static int read_runs(Payload delta, uint8_t *page, int64_t page_size, int more, int bits)
+/* The next run of unchanged bytes and of new ones, tested in the receiver's order. `*at` comes to the new bytes, which
+   go to `*to` in the page. */
+static inline int next_run(Payload delta, int64_t page_size, int more, int bits, int64_t *at, int64_t *to,
+                           int64_t *count)
 {
-    int64_t at = 0, to = 0;
-    while (at < delta.length) {
-        const int is_first = !at;
-        const int64_t unchanged = number(delta, &at, more, bits);
+    const int is_first = !*at;
+    int64_t unchanged;
+    if (delta.length - *at > 2 && delta.data[*at] < more && delta.data[*at + 1] < more) { /* most are so short */
+        unchanged = delta.data[*at];
+        *count = delta.data[*at + 1];
+        *at += 2;
+    } else {
+        unchanged = number(delta, at, more, bits);
         if (unchanged < 0)
             return VERDICT_BAD_NUMBER;
         if (!unchanged && !is_first)
             return VERDICT_ZERO_RUN;
-        to += unchanged;
-        if (to > page_size)
+        if (*to + unchanged > page_size)
             return VERDICT_LONG;
-        const int64_t count = number(delta, &at, more, bits);
-        if (count < 0)
+        *count = number(delta, at, more, bits);
+        if (*count < 0)
             return VERDICT_BAD_NUMBER;
-        if (!count)
-            return VERDICT_ZERO_RUN;
-        if (to + count > page_size)
-            return VERDICT_LONG;
-        if (count > delta.length - at)
-            return VERDICT_CUT;
-        if (page)
-            memmove(page + to, delta.data + at, (size_t)count);
+    }
+    if (!unchanged && !is_first)
+        return VERDICT_ZERO_RUN;
+    *to += unchanged;
+    if (*to > page_size)
+        return VERDICT_LONG;
+    if (!*count)
+        return VERDICT_ZERO_RUN;
+    if (*to + *count > page_size)
+        return VERDICT_LONG;
+    return *count > delta.length - *at ? VERDICT_CUT : VERDICT_OK;
+}
+
+enum { RUNS_MOST = 320 };       /* runs that are remembered: more would make room on the stack expensive */
+enum { RUNS_PAGE = 1 << 24 };   /* bytes of a page up to which they are: what is read of its delta then has 32 bits */
+enum { BLOCK_BYTES = 16 };      /* that are copied at once */
+
+typedef struct {
+    uint32_t from, to, count;
+} Run;
+
+static void copy_run(uint8_t *to, const uint8_t *from, int64_t count)
+{
+    if (count == 1) {
+        *to = *from;
+    } else if (count < BLOCK_BYTES) {
+        memmove(to, from, (size_t)count);
+    } else {
+        for (int64_t at = 0; at + BLOCK_BYTES < count; at += BLOCK_BYTES)
+            memmove(to + at, from + at, BLOCK_BYTES);
+        memmove(to + count - BLOCK_BYTES, from + count - BLOCK_BYTES, BLOCK_BYTES); /* may overlap the one before */
+    }
+}
+
+/* Reads all runs before it writes any, so that a page whose delta is not OK stays as it was. What it read it does not
+   read again: the runs are remembered, and of a delta with more runs than have room, the others are read twice. */
+static int put_runs(Payload delta, uint8_t *page, int64_t page_size, int more, int bits)
+{
+    Run runs[RUNS_MOST];
+    int64_t at = 0, to = 0, count = 0, found = 0, rest = -1, rest_to = 0;
+    while (at < delta.length) {
+        if ((found == RUNS_MOST || page_size > RUNS_PAGE) && rest < 0) {
+            rest = at;
+            rest_to = to;
+        }
+        const int verdict = next_run(delta, page_size, more, bits, &at, &to, &count);
+        if (verdict)
+            return verdict;
+        if (rest < 0)
+            runs[found++] = (Run){(uint32_t)at, (uint32_t)to, (uint32_t)count};
         at += count;
         to += count;
     }
+    for (int64_t k = 0; k < found; k++)
+        copy_run(page + runs[k].to, delta.data + runs[k].from, runs[k].count);
+    for (at = rest, to = rest_to; at >= 0 && at < delta.length; at += count, to += count) {
+        const int verdict = next_run(delta, page_size, more, bits, &at, &to, &count);
+        if (verdict)            /* the file was written meanwhile */
+            return verdict;
+        copy_run(page + to, delta.data + at, count);
+    }
     return VERDICT_OK;
-}
-
-/* Tests all runs first, so that a page whose delta is not OK stays as it was. */
-static int put_runs(Payload delta, uint8_t *page, int64_t page_size, int more, int bits)
-{
-    const int verdict = read_runs(delta, NULL, page_size, more, bits);
-    return verdict ? verdict : read_runs(delta, page, page_size, more, bits);
 }
 
 /* A whole page, as it stands in the stream. */

@@ -31,6 +31,8 @@ class Driver:
     async def settle(self) -> None:
         """Wait until everything is read and drawn."""
         while not self.app.settled.is_set():
+            if self.app.fault is not None:
+                raise self.app.fault
             await asyncio.sleep(0.005)
         await self.app.workers.wait_for_complete()
         await self.pilot.pause()

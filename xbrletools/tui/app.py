@@ -1,7 +1,6 @@
 """The app: shows one capture on its screens, moves all of them along, and writes what the user exports."""
 
 import asyncio
-import gc
 import threading
 from collections.abc import Callable, Iterable, Sequence
 from contextlib import suppress
@@ -9,7 +8,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any, ClassVar
 
-from textual.app import App, SystemCommand
+from textual.app import SystemCommand
 from textual.binding import Binding, BindingType
 from textual.css.query import NoMatches
 from textual.message import Message
@@ -22,6 +21,7 @@ from ..table.record import Record
 from . import preferences, reader
 from .comparison import choose_side
 from .goto import HINT, goto
+from .idle import IdleApp
 from .newfiles import file_names, free, new_file, write_new, written
 from .screens.base import CaptureScreen
 from .screens.compare import CompareScreen
@@ -58,7 +58,7 @@ _SAID_FOR = 4  # seconds that a message stays
 _NO_SUCH_RECORD = "there is no such record"
 
 
-class Browser(App[int]):
+class Browser(IdleApp):
     """Browses one capture. With ``read_only`` it writes no file but the user's bookmarks.
 
     ``other`` is a capture to compare it with.
@@ -125,13 +125,7 @@ class Browser(App[int]):
         """Make a screen, the first time that it is shown."""
         screen = kind(self)
         screen._css_update_count = self._css_update_count  # else Textual reads all style sheets three times anew
-        self.call_after_refresh(self.spare)
         return screen
-
-    def spare(self) -> None:
-        """Have the collector of garbage pass over what there is now, and stays: a look at all halts the keys."""
-        if not (self.is_headless or self.following):
-            gc.freeze()
 
     # -- reading, in a thread beside ---------------------------------------------------------------------------------
 
@@ -140,6 +134,7 @@ class Browser(App[int]):
         self._end_on_signals()
         self.app_resume_signal.subscribe(self, self._draw_anew)
         self.call_after_refresh(self._read)
+        self.call_after_refresh(self.begin_to_idle)
 
     def _read(self) -> None:
         """Read the capture of the session, in a thread."""
@@ -177,6 +172,7 @@ class Browser(App[int]):
     def on_unmount(self) -> None:
         """Tell the threads that nobody waits for them any longer."""
         self.left.set()
+        self.end_to_idle()
 
     def post(self, what: Callable[..., None], *arguments: object) -> None:
         """Have the thread that draws call something. Nothing happens where the user has left."""
@@ -201,7 +197,6 @@ class Browser(App[int]):
     def stop_growing(self) -> None:
         """Look no longer at what was added."""
         self._ticker.stop()
-        self.spare()
 
     def end_unreadable(self, message: str) -> None:
         """End, because the capture cannot be read."""

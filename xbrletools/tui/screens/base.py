@@ -233,9 +233,10 @@ class CaptureScreen(Screen[None], inherit_bindings=False):
         return True
 
     def on_screen_resume(self) -> None:
-        """The user came (back) to this screen."""
-        self.renew_top_bar()
-        self.follow()
+        """The user came (back) to this screen. One that was only made shows nothing yet."""
+        if self.is_current:
+            self.renew_top_bar()
+            self.follow()
 
     def on_resize(self) -> None:
         """Fit the line on top to the new width."""

@@ -3,6 +3,7 @@
 import time
 from collections.abc import Sequence
 from functools import partial
+from threading import Lock
 from typing import ClassVar
 
 import numpy as np
@@ -93,6 +94,7 @@ class CompareScreen(CaptureScreen):
         self._of: object = None  # what was compared, or is
         self._place: PagePlace | None = None
         self._trouble: str | None = None
+        self._rebuilding = Lock()  # two memories at a time, not those of a comparison that nobody waits for too
 
     def body(self) -> ComposeResult:
         """Give A and B, the map, the list, and the lines."""
@@ -164,7 +166,8 @@ class CompareScreen(CaptureScreen):
             return not worker.is_cancelled
 
         try:
-            found = compared(self.session, self.host.other, sides, view, progress)
+            with self._rebuilding:
+                found = None if worker.is_cancelled else compared(self.session, self.host.other, sides, view, progress)
         except XbrleError as error:
             self.app.call_from_thread(self._take, of, None, str(error))
             return

@@ -51,27 +51,21 @@ class PageScreen(CaptureScreen):
     KEY = "3"
     TITLE = "Page"
     HELP = "a page's bytes, deltas and versions"
-    ABOUT = (
-        "Shows one page just after the chosen record, as the receiver and as the sender had it, and all its versions."
-    )
+    ABOUT = "Shows a page just after the chosen record, as the receiver and the sender had it, and all its versions."
     DEFAULT_CSS = """
     PageScreen #what, PageScreen #sums, PageScreen #status, PageScreen #heads { height: 1; }
     PageScreen #status { background: $surface; }
-    PageScreen #heads { display: none; }
-    PageScreen.two #heads { display: block; }
-    PageScreen.bare #below { display: none; }
-    PageScreen.roomy PageStrip { display: block; }
     PageScreen #special { height: auto; max-height: 2; }
     PageScreen #page { height: 1fr; }
     PageScreen #below { height: 6; border-top: solid $primary; }
     PageScreen #values { width: 3fr; }
     PageScreen #runs { width: 2fr; }
-    PageScreen.wide #main { layout: horizontal; }
-    PageScreen.wide #page { width: 1fr; min-width: 90; max-width: 153; }
-    PageScreen.wide #below { width: 1fr; min-width: 42; height: 100%; layout: vertical; }
-    PageScreen.wide #below { border-top: none; border-left: solid $primary; }
-    PageScreen.wide #values { height: 13; width: 100%; }
-    PageScreen.wide #runs { height: 1fr; width: 100%; border-top: solid $primary; }
+    PageScreen #main.wide { layout: horizontal; }
+    PageScreen #main.wide #page { width: 1fr; min-width: 90; max-width: 153; }
+    PageScreen #main.wide #below { width: 1fr; min-width: 42; height: 100%; layout: vertical; }
+    PageScreen #main.wide #below { border-top: none; border-left: solid $primary; }
+    PageScreen #main.wide #values { height: 13; width: 100%; }
+    PageScreen #main.wide #runs { height: 1fr; width: 100%; border-top: solid $primary; }
     """
     KEYS = (
         ("[ ]", "version"),
@@ -107,6 +101,7 @@ class PageScreen(CaptureScreen):
         super().__init__(host)
         self.shows = PageShows.NEW
         self.panel: bool | None = None  # whether values and runs are shown, None by the room there is
+        self.wide = False  # whether they stand beside the bytes
         self.both = False  # whether the receiver's bytes and the sender's stand side by side
         self.moment: PageMoment | None = None
         self.content: Content | None = None
@@ -161,9 +156,12 @@ class PageScreen(CaptureScreen):
     def _lay_out(self) -> None:
         """Put the panel where there is room for it, and the strip and more of the versions where there is some."""
         two, width, height = self.is_two, self.size.width, self.size.height
-        wide = width >= (_WIDER if two else WIDE)
-        panel = self.panel if self.panel is not None else not two or height >= _PANELLED or wide
-        self.wear(wide=wide, two=two, roomy=width >= _ROOMY, bare=not panel)
+        self.wide = width >= (_WIDER if two else WIDE)
+        panel = self.panel if self.panel is not None else not two or height >= _PANELLED or self.wide
+        self.query_one("#main").set_class(self.wide, "wide")  # styles only what is in there
+        self.query_one("#heads").display = two
+        self.query_one("#below").display = panel
+        self.query_one(PageStrip).display = width >= _ROOMY
         self.query_one(Timeline).set_class(height >= _TALL and width >= _ROOMY, "tall")
 
     def grow(self) -> None:
@@ -325,7 +323,9 @@ class PageScreen(CaptureScreen):
         """Show what numbers and text begin at the cursor."""
         view = self.hex_view
         nothing = self.content is None or not len(view.data)
-        lines = [] if nothing else value_lines(view.data, view.known, view.at, self.has_class("wide"))
+        lines = (
+            [] if nothing else value_lines(view.data, view.known, view.at, self.query_one("#main").has_class("wide"))
+        )
         self.query_one("#values", Caption).show(lines)
 
     # -- moving ------------------------------------------------------------------------------------------------------
@@ -401,7 +401,7 @@ class PageScreen(CaptureScreen):
 
     def action_panel(self) -> None:
         """Show or hide the values and the runs."""
-        self.panel = self.has_class("bare")
+        self.panel = not self.query_one("#below").display
         self._lay_out()
         self.call_after_refresh(self.follow)
 

@@ -1,0 +1,62 @@
+"""What waits until no key is pressed: screens that are made before they are asked for, and looks for garbage."""
+
+import gc
+from time import monotonic
+
+from textual import events
+from textual.app import App
+
+LULL = 0.3  # seconds without a key
+_SOME = 3  # looks of the collector at young objects, after which one at all of them is worth while
+
+
+class IdleApp(App[int]):
+    """An app that works while the user does not, so that no key waits for it. In tests it leaves that.
+
+    A look of the collector of garbage at all objects halts the keys for 20 to 80 ms. So it comes in a lull only, and
+    what is there then is not looked at again.
+    """
+
+    following = False  # whether what is read may be read anew, and what was is let go
+    _pressed = 0.0  # when a key was pressed last
+    _thresholds: tuple[int, int, int] | None = None
+
+    def begin_to_idle(self) -> None:
+        """Look for lulls from now on."""
+        if self.is_headless:
+            return
+        self._thresholds = gc.get_threshold()
+        gc.set_threshold(*self._thresholds[:2], 1 << 30)
+        self.set_interval(LULL, self._use_lull)
+
+    def end_to_idle(self) -> None:
+        """Leave the collector as it was."""
+        if self._thresholds is not None:
+            gc.set_threshold(*self._thresholds)
+
+    async def on_event(self, event: events.Event) -> None:
+        """Note when a key was pressed."""
+        if isinstance(event, events.Key):
+            self._pressed = monotonic()
+        await super().on_event(event)
+
+    def _use_lull(self) -> None:
+        """Make the next screen, or look for garbage, unless a key was pressed just now."""
+        if monotonic() - self._pressed < LULL:
+            return
+        if not self.make_next_screen() and gc.get_count()[2] >= _SOME:
+            self.spare()
+
+    def make_next_screen(self) -> bool:
+        """Make a screen that was not shown yet. Gives false where all were made."""
+        mode = next((m for m in self._modes if m not in self._screen_stacks), None)
+        if mode is not None:
+            self._init_mode(mode)
+        return mode is not None
+
+    def spare(self) -> None:
+        """Look for garbage, and have the collector pass over what is left: it stays."""
+        if self._thresholds is not None:
+            gc.collect()
+            if not self.following:
+                gc.freeze()

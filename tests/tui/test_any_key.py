@@ -1,4 +1,4 @@
-"""Keys at random on captures of every kind, sound or not: whatever is pressed, the browser stays, and says what is wrong."""
+"""Keys at random on captures of every kind, sound or not: whatever is pressed, the browser stays."""
 
 import random
 from collections.abc import Callable
@@ -18,9 +18,9 @@ from .driving import EVERY, POSTED, Driver, browsing, drives, stale
 SIZES = [(60, 20), (80, 24), (120, 40), (200, 60)]
 KEYS = [
     *EVERY, "down", "up", "left", "right", "pagedown", "pageup", "home", "end", "tab", "shift+tab", "enter", "space",
-    "escape", *"abcdfhijklmnorstvwxyABCDFLNW", "slash", "colon", "full_stop", "comma", "plus", "minus", "less_than_sign",
-    "greater_than_sign", "left_square_bracket", "right_square_bracket", "left_curly_bracket", "right_curly_bracket",
-    "question_mark", "backspace",
+    "escape", *"abcdfhijklmnorstvwxyABCDFLNW", "slash", "colon", "full_stop", "comma", "plus", "minus",
+    "less_than_sign", "greater_than_sign", "left_square_bracket", "right_square_bracket",
+    "left_curly_bracket", "right_curly_bracket", "question_mark", "backspace",
 ]  # fmt: skip
 TEXTS = ["", "1", "@0x40", "0x1000", "pc.ram:0x0", "kind:page", "kind:", "55 aa", "(", "\\", "[", "no such", "9" * 40]
 PRESSED = 60
@@ -33,14 +33,16 @@ MADE: dict[str, Callable[[], bytes]] = {
     "cut in a record": lambda: POSTED.read_bytes()[:500_000],
     "cut in the head": lambda: POSTED.read_bytes()[:60],
     "bytes overwritten": lambda: _SOUND[:200] + b"\xff" * 64 + _SOUND[264:],
-    "hostile names": lambda: StreamBuilder({b"\x1b[2J\x07[bold]\xff": PAGE, "\u202eevil".encode(): PAGE}).bytes(),
+    "hostile names": lambda: StreamBuilder({b"\x1b[2J[bold]\xff": PAGE, "\u202eevil".encode(): PAGE}).bytes(),
     "a main channel alone": lambda: main_channel(zero(2 * PAGE, b"pc.ram")),
 }
 FILES = [p.name for p in sorted(SAMPLES.iterdir()) if p.suffix in (".bin", ".xz", ".save") and "truth" not in p.name]
-CASES = ["damage/hostile.bin", "damage/mapped-killed-10.0.bin.xz", "damage/one_byte.bin.gz", "damage/stale-one-page.bin",
-         "devices/desc-short.bin", "devices/device-footer-wrong.bin", "devices/xen-save-devices-state.bin",
-         "devices/early-section-before-ram-11.1.head.bin", "multifd/mfd-devstate.main", "wrappers/offset4k.bin",
-         "xbzrle/first-delta-zrun0.bin", "physical/dimm.bin"]  # fmt: skip
+CASES = [
+    "damage/hostile.bin", "damage/mapped-killed-10.0.bin.xz", "damage/one_byte.bin.gz", "damage/stale-one-page.bin",
+    "devices/desc-short.bin", "devices/device-footer-wrong.bin", "devices/xen-save-devices-state.bin",
+    "devices/early-section-before-ram-11.1.head.bin", "multifd/mfd-devstate.main", "wrappers/offset4k.bin",
+    "xbzrle/first-delta-zrun0.bin", "physical/dimm.bin",
+]  # fmt: skip
 
 
 async def play(d: Driver, seed: str, count: int = PRESSED) -> None:

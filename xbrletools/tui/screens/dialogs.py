@@ -90,7 +90,7 @@ class KeyList(ModalScreen[None]):
 
     DEFAULT_CSS = """
     KeyList { align: center middle; }
-    KeyList > TextLines { width: 74; max-width: 96%; height: 90%; border: round $primary; background: $surface; }
+    KeyList > TextLines { width: 92; max-width: 96%; height: 90%; border: round $primary; background: $surface; }
     """
     BINDINGS: ClassVar[list[BindingType]] = [Binding("escape,question_mark,q,enter", "dismiss(None)", "close")]
     _GROUPS = ("this screen", "lists", "everywhere")
@@ -109,14 +109,18 @@ class KeyList(ModalScreen[None]):
         text = self.query_one(TextLines)
         text.border_title = f"keys: {self._heading}"
         text.border_subtitle = "Escape closes"
-        cells = min(_KEY_CELLS, max(8, (text.size.width or 70) // 3))
-        lines: list[Line] = [[(line, "")] for line in wrapped(self._about, text.size.width or 70)]
+        room = min(92, self.app.size.width * 96 // 100) - 4  # the frame, and a scroll bar
+        cells = min(_KEY_CELLS, max(8, room // 3))
+        lines: list[Line] = [[(line, "")] for line in wrapped(self._about, room)]
         lines.append([])
         for group in self._GROUPS:
             keys = self._keys_of(group)
             if keys:
                 lines.append([(f" {group}", "title")])
-                lines += [[("   " + fit(" ".join(keys[d]), cells), "strong"), (d, "")] for d in keys]
+            for what, pressed in keys.items():
+                heads = [fit(" ".join(pressed), cells), *[" " * cells] * len(what)]
+                says = wrapped(what, room - cells - 3, "")
+                lines += [[(f"   {head}", "strong"), (line, "")] for head, line in zip(heads, says, strict=False)]
         text.show(lines)
         text.focus()
 

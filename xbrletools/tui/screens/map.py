@@ -301,10 +301,12 @@ class MapScreen(CaptureScreen):
         pages, grid = what.records.pages, self.heat.grid
         blocks = space_of(self.session.stream()).blocks
         scale_ = "1 page a cell" if grid.pages == 1 else f"{grid.pages} pages a cell"
-        right = f"{counted(pages, 'page')}, {scale_}, cells show {self.shows.value} "
-        if self._timer is not None:
-            right = f"playing in {_SPEEDS[self._speed]} s · {right}"
+        playing = f"playing in {_SPEEDS[self._speed]} s · " if self._timer is not None else ""
         name = f" {shown(blocks[what.block].name)} ({what.block + 1} of {len(blocks)})"
+        clauses = [counted(pages, "page"), scale_, f"cells show {self.shows.value}"]
+        while clauses and len(name) + len(playing) + len(right := ", ".join(clauses)) + 2 > self.size.width:
+            clauses.pop(0)  # what does not fit is left out whole
+        right = f"{playing}{right if clauses else ''} "
         return [(fit(name, max(1, self.size.width - len(right))), "strong"), (right, "")]
 
     def _under(self, moment: Moment) -> Line:

@@ -21,8 +21,9 @@ from xbrletools.tui.widgets.explanation import Explanation
 from xbrletools.tui.widgets.filmbar import FilmBar
 from xbrletools.tui.widgets.findinglist import FindingList
 from xbrletools.tui.widgets.hexview import HexView
+from xbrletools.tui.widgets.lines import Caption
 
-from .driving import POSTED, browsing, browsing_capture, drives, stale
+from .driving import EVERY, POSTED, browsing, browsing_capture, drives, stale
 
 STALE = "qemu-2011-posted/dbg-stale-reject.bin"
 
@@ -296,3 +297,13 @@ async def test_the_moments_that_are_compared_stand_on_the_film() -> None:
         await d.fill("colon", "1")
         line = "".join(text for text, _ in film.line(0, 120))
         assert (line[marks["A"]], line[marks["B"]]) == ("A", "B")
+
+
+@pytest.mark.parametrize("size", [(60, 20), (80, 24), (160, 50)])
+@drives
+async def test_what_labels_something_never_has_a_scroll_bar(size: tuple[int, int]) -> None:
+    async with browsing(stale(), size) as d:
+        await d.press("enter")
+        for key in EVERY:
+            await d.press(key)
+            assert not [w for w in d.app.screen.query(Caption) if w.show_vertical_scrollbar]

@@ -19,7 +19,7 @@ class FilmBar(Caption):
     """One line, and a second with the passes where there is room: height is the bytes sent, by their logarithm."""
 
     DEFAULT_CSS = """
-    FilmBar { height: 1; overflow-y: hidden; }
+    FilmBar { height: 1; }
     FilmBar.tall { height: 2; }
     """
 

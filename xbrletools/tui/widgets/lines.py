@@ -338,7 +338,11 @@ class TextLines(Lines):
 
 
 class Caption(TextLines, can_focus=False):
-    """Lines that label something. The keys never go there."""
+    """Lines that label something. The keys never go there, and what there is no room for is not shown."""
+
+    DEFAULT_CSS = """
+    Caption { overflow-y: hidden; }
+    """
 
     def show_line(self, line: Line) -> None:
         """Show one line."""

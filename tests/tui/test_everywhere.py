@@ -3,6 +3,7 @@
 from collections.abc import Callable
 from pathlib import Path
 
+import numpy as np
 import pytest
 from textual.widgets import Input
 
@@ -13,6 +14,7 @@ from tests.scan.test_channels import Packets, main_channel
 from xbrletools.analysis.stats import Tally
 from xbrletools.tui.app import FURTHER, SCREENS
 from xbrletools.tui.conclusion import clauses, shortened
+from xbrletools.tui.places import SOME, WRONG
 from xbrletools.tui.screens.dialogs import KeyList
 from xbrletools.tui.session import Session
 from xbrletools.tui.story import over_stream
@@ -20,6 +22,7 @@ from xbrletools.tui.themes import THEMES, palette_of
 from xbrletools.tui.widgets.explanation import Explanation
 from xbrletools.tui.widgets.filmbar import FilmBar
 from xbrletools.tui.widgets.findinglist import FindingList
+from xbrletools.tui.widgets.heat import Heat
 from xbrletools.tui.widgets.hexview import HexView
 from xbrletools.tui.widgets.lines import Caption
 
@@ -163,8 +166,6 @@ async def test_filters_that_leave_nothing_say_so() -> None:
 
 
 def test_a_line_over_the_stream_is_red_where_a_page_stays_wrong_and_amber_where_all_were_healed() -> None:
-    import numpy as np
-
     colours = palette_of(THEMES[0].name)
     line = over_stream(np.array([[11, 15], [41, -1]]), 100, 10, colours)
     assert "".join(text for text, _ in line) == "·━··━━━━━━"
@@ -307,3 +308,22 @@ async def test_what_labels_something_never_has_a_scroll_bar(size: tuple[int, int
         for key in EVERY:
             await d.press(key)
             assert not [w for w in d.app.screen.query(Caption) if w.show_vertical_scrollbar]
+
+
+@drives
+async def test_a_map_below_the_findings_shows_where_they_lie_and_which_pages_are_wrong_at_the_end() -> None:
+    capture = xbrletools.open(stale())
+    found = capture.verdict()
+    async with browsing_capture(capture, (160, 50)) as d:
+        text = await d.press("5")
+        assert "Where they lie in pc.ram" in text
+        values = d.widget(Heat).values
+        assert np.flatnonzero(values == WRONG).tolist() == found.wrong.tolist() == [0]
+        assert np.flatnonzero(values == SOME).tolist() == [1, 2]  # one was healed, one was never sent
+        listed = d.widget(FindingList)
+        for row, finding in enumerate(listed.chosen):
+            listed.cursor = row
+            await d.settle()
+            assert finding.page is None or d.widget(Heat).page == finding.page // PAGE
+    async with browsing_capture(xbrletools.open(stale()), (120, 40)) as d:
+        assert "Where they lie" not in await d.press("5")

@@ -8,16 +8,21 @@ from textual.binding import Binding, BindingType
 from textual.containers import Vertical
 from textual.widgets import Input
 
+from ...text import shown
 from ...verify.rules import Finding
 from ..evidence import Explained, evidence
+from ..places import Places, found_places
 from ..session import Session
 from ..widgets.explanation import Explanation
 from ..widgets.findinglist import FindingList
+from ..widgets.heat import Heat, Scale
 from ..widgets.lines import Caption, Line, Lines
 from ..words import SEVERITY_RANK, counted
-from .base import CaptureScreen
+from .base import CaptureScreen, Host
 
 _WIDE = 120  # columns from which on the explanation stands beside the list
+_PAGES_MAX = 1 << 24  # of a block. Of larger ones, 4 has the map
+_TALL = 44  # lines from which on a map below the list shows where findings lie
 
 
 class FindingsScreen(CaptureScreen):
@@ -34,7 +39,12 @@ class FindingsScreen(CaptureScreen):
     FindingsScreen #main { height: 1fr; }
     FindingsScreen #explanation { height: 10; border-top: solid $primary; }
     FindingsScreen.wide #main { layout: horizontal; }
-    FindingsScreen.wide #findings { width: 6fr; }
+    FindingsScreen #left { height: 1fr; }
+    FindingsScreen.wide #left { width: 6fr; height: 100%; }
+    FindingsScreen #lie {
+        display: none; height: 14; border: round $panel; border-title-color: $primary; border-subtitle-color: $faint;
+    }
+    FindingsScreen.tall #lie { display: block; }
     FindingsScreen.wide #explanation { width: 5fr; height: 100%; border-top: none; border-left: solid $primary; }
     """
     KEYS = (
@@ -58,12 +68,20 @@ class FindingsScreen(CaptureScreen):
     ]
 
     def body(self) -> ComposeResult:
-        """Give the counts, the list, the filter, the explanation."""
+        """Give the counts, the list, the map of where findings lie, the filter, the explanation."""
         yield Caption(id="status")
         with Vertical(id="main"):
-            yield FindingList(lambda: self.session, lambda: self.colours)
+            with Vertical(id="left"):
+                yield FindingList(lambda: self.session, lambda: self.colours)
+                with Vertical(id="lie"):
+                    yield Heat(self.colours)
             yield Explanation(lambda: self.session, lambda: self.colours)
         yield Input(placeholder="words that a finding must have", select_on_focus=False)
+
+    def __init__(self, host: Host) -> None:
+        super().__init__(host)
+        self._places: Places | None = None
+        self._places_of: object = None
 
     @property
     def finding_list(self) -> FindingList:
@@ -77,12 +95,15 @@ class FindingsScreen(CaptureScreen):
 
     def on_mount(self) -> None:
         """Give the keys to the list."""
+        self.query_one(Heat).can_focus = False
         self.finding_list.focus()
 
     def on_resize(self) -> None:
         """Put the explanation beside the list where there is room, else below."""
         super().on_resize()
-        self.set_class(self.size.width >= _WIDE, "wide")
+        wide = self.size.width >= _WIDE
+        self.wear(wide=wide, tall=wide and self.size.height >= _TALL)
+        self.call_after_refresh(self._show_place)
 
     def follow(self) -> None:
         """Show all findings."""
@@ -121,6 +142,42 @@ class FindingsScreen(CaptureScreen):
                 exit_on_error=False,
             )
         self.explanation.show(finding)
+        self._show_place()
+
+    # -- where they lie ----------------------------------------------------------------------------------------------
+
+    def _show_place(self) -> None:
+        """Show where in memory findings lie, and the page of the chosen one."""
+        session, finding = self.session, self.explanation.finding
+        if not self.has_class("tall") or not session.verified or session.verdict is None:
+            return
+        of = session, session.findings.total
+        if of != self._places_of:
+            self._places_of, self._places = of, None
+            self.beside("places", partial(found_places, session), self._take_places)
+        if self._places is None or not self._places.names:
+            return
+        heat, box, colours = self.query_one(Heat), self.query_one("#lie"), self.colours
+        block, page = self._places.main, None
+        if finding is not None and finding.page is not None and finding.block in self._places.names:
+            block = self._places.names.index(finding.block)
+            page = finding.page // self._places.page_size
+        if self._places.space.pages[block] > _PAGES_MAX:
+            return
+        heat.palette, heat.plain = colours, self.host.plain
+        scale = Scale((colours.once, colours.healed, colours.wrong), " h!", ("no finding", "a finding", "wrong"))
+        heat.show(self._places.values(block), scale, self._places.page_size)
+        if page is not None:
+            heat.move_to(page)
+        box.border_title = f"Where they lie in {shown(self._places.names[block])}"
+        box.border_subtitle = f"{'!' if self.host.plain else 'red'}: wrong at the end · 4: map"
+
+    def _take_places(self, places: Places) -> None:
+        self._places = places
+        self._show_place()
+
+    def on_heat_moved(self) -> None:
+        """Leave the map as it is: it follows the list."""
 
     def _look(self, session: Session, finding: Finding) -> None:
         """Look at the page's bytes: a thread's work."""

@@ -327,3 +327,18 @@ async def test_a_map_below_the_findings_shows_where_they_lie_and_which_pages_are
             assert finding.page is None or d.widget(Heat).page == finding.page // PAGE
     async with browsing_capture(xbrletools.open(stale()), (120, 40)) as d:
         assert "Where they lie" not in await d.press("5")
+
+
+@drives
+async def test_nothing_is_in_colour_where_no_colours_are_wanted_and_the_film_has_a_mark_for_what_is_wrong(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setenv("NO_COLOR", "1")
+    async with browsing(stale(), (120, 40)) as d:
+        for key in EVERY:
+            await d.press(key)
+            for strip in d.app.screen._compositor.render_strips():
+                for segment in strip:
+                    for colour in (segment.style.color, segment.style.bgcolor) if segment.style is not None else ():
+                        assert colour is None or colour.triplet is None or len(set(colour.triplet)) == 1, (key, segment)
+            assert "!" in d.text.splitlines()[-3]

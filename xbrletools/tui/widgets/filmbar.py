@@ -11,6 +11,7 @@ from ..session import Session
 from .lines import Caption, Line
 
 _HEIGHTS = "▁▂▃▄▅▆▇"  # full blocks would grow together with the line above
+_BAD = "!"  # where records are wrong, on a terminal without colours
 _LABEL = 3  # cells before the strip
 _TALL = 36  # lines of a terminal from which on there is room for the passes
 
@@ -87,7 +88,8 @@ class FilmBar(Caption):
             kinds = [calm[k] if some else colours.line for k, some in zip(parts.argmax(1), total, strict=True)]
             wrong = colours.calm(colours.wrong)
             shades = [wrong if b else k for b, k in zip(bad, kinds, strict=True)]
-            self._strip_of = made_of, ([_HEIGHTS[h] for h in heights], shades, bad)
+            blocks = [_BAD if b and self.app.no_color else _HEIGHTS[h] for h, b in zip(heights, bad, strict=True)]
+            self._strip_of = made_of, (blocks, shades, bad)
         return self._strip_of[1]
 
     def _marks(self, session: Session, room: int, colours: Palette) -> dict[int, tuple[str, object]]:

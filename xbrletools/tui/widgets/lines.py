@@ -109,6 +109,7 @@ class Lines(ScrollView, can_focus=True, inherit_bindings=False):
         super().__init__(id=id, classes=classes)
         self._strips: LRUCache[tuple[int, int], Strip] = LRUCache(_REMEMBERED)
         self._styles: dict[str, Style] = {}
+        self._looks: LRUCache[Style, Style] = LRUCache(_REMEMBERED)  # of styles that have no name
         self._look: object = None  # what the styles depend on
         self._count = 0
 
@@ -157,7 +158,10 @@ class Lines(ScrollView, can_focus=True, inherit_bindings=False):
     def style(self, name: str | Style) -> Style:
         """The style of that name in the current theme, or a style over the theme's own ground."""
         if isinstance(name, Style):
-            return self.style("") + name
+            found = self._looks.get(name)
+            if found is None:
+                found = self._looks[name] = self._filtered([self.style("") + name])[0]
+            return found
         if not self._styles:
             base = self.rich_style  # walks up the tree, which is too slow for every line
             for style in STYLES:
@@ -165,12 +169,16 @@ class Lines(ScrollView, can_focus=True, inherit_bindings=False):
             for style in ("cursor", "resting"):
                 self._styles[style] = self.app.get_component_styles(f"lines--{style}").partial_rich_style
             self._styles[""] = base
-            background = self.background_colors[1]
-            for line_filter in self.get_line_filters():  # once a style, not once a line
-                segments = [Segment("", s) for s in self._styles.values()]
-                filtered = line_filter.apply(segments, background)
-                self._styles = {n: s.style or Style() for n, s in zip(self._styles, filtered, strict=True)}
+            filtered = self._filtered(list(self._styles.values()))  # once a style, not once a line
+            self._styles = dict(zip(self._styles, filtered, strict=True))
         return self._styles[name]
+
+    def _filtered(self, styles: list[Style]) -> list[Style]:
+        """Styles as a terminal shows them that is not to have colours."""
+        segments = [Segment("", style) for style in styles]
+        for line_filter in self.get_line_filters():
+            segments = line_filter.apply(segments, self.background_colors[1])
+        return [segment.style or Style() for segment in segments]
 
     def notify_style_update(self) -> None:
         """Take over the styles of another theme. Textual also tells whenever a screen is shown again."""
@@ -179,6 +187,7 @@ class Lines(ScrollView, can_focus=True, inherit_bindings=False):
         if look != self._look:
             self._look = look
             self._styles.clear()
+            self._looks.clear()
             self._strips.clear()
 
     def render_line(self, y: int) -> Strip:

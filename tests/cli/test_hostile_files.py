@@ -53,6 +53,8 @@ def _commands(path: str, missing: str, folder: Path) -> Iterator[list[str]]:
         yield ["converge", s, "--link", "1G"]
         yield ["blame", s, "0x0+16"]
         yield ["grep", s, "mig"]
+        yield ["yara", str(SAMPLES / "rules.yar"), s]
+        yield ["yara", s, path]
         yield ["diff", path, s]
         yield ["diff", s, path, "--json"]
         yield ["diff", path, s, "--as", "raw"]

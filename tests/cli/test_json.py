@@ -29,6 +29,7 @@ WITHOUT = {
     "query": "its rows have the columns that the user asks for: --jsonl",
 }
 POSTED, XBZRLE = str(SAMPLES / "posted-8m.bin"), str(SAMPLES / "xbzrle-16m.bin")
+RULES = str(SAMPLES / "rules.yar")
 WORKLOAD = str(ROOT / "docs" / "workloads" / "sap-central-instance.json")
 
 
@@ -89,7 +90,12 @@ def files(tmp_path_factory: pytest.TempPathFactory) -> dict[str, str]:
     (folder / "stale").write_bytes(builder.part().dup(PAGE, 0).part().delta(PAGE, pages[1], changed).end().bytes())
     (folder / "log").write_text("[seq 1 addr 0x0 cksum 0x1] FULL page\n")
     (folder / "raw").write_bytes(b"".join(p.tobytes() for p in pages))
-    return {p.name: str(p) for p in folder.iterdir()} | {"posted": POSTED, "xbzrle": XBZRLE, "workload": WORKLOAD}
+    return {p.name: str(p) for p in folder.iterdir()} | {
+        "posted": POSTED,
+        "rules": RULES,
+        "xbzrle": XBZRLE,
+        "workload": WORKLOAD,
+    }
 
 
 #: What is printed, by command: the part of its schema that must come, and how the command is called.
@@ -130,6 +136,10 @@ RUNS = [
     ("grep", "match", "{posted} -i mig -C 16"),
     ("grep", "match", "{posted} mig --all --limit 5"),
     ("grep", "count", "{posted} mig --count"),
+    ("yara", "rule", "{rules} {posted}"),
+    ("yara", "match", "{rules} {posted}"),
+    ("yara", "space", "{rules} {posted} --space block"),
+    ("yara", "life", "{rules} {posted} --all --limit 5"),
     ("diff", "page", "{posted} --pass 2-3"),
     ("diff", "block", "{posted} {xbzrle} --limit 3"),
     ("diff", "device", "{cases}/devices/dev-a.bin {cases}/devices/dev-b.bin"),
@@ -167,6 +177,8 @@ def test_what_comes_is_as_the_schema_says(command, part, line, files, tmp_path, 
         pytest.skip("the corpus of real captures is not there")
     if command == "tables":
         pytest.importorskip("pyarrow", reason="pyarrow is not installed")
+    if command == "yara":
+        pytest.importorskip("yara_x", reason="yara-x is not installed (extra yara)")
     places = files | {"cases": str(CORPUS / "cases"), "out": str(tmp_path / "out")}
     words = shlex.split(line.format(**places))
     _, out, err = run(capsys, *command.split(), *words, *(() if command in ALWAYS else ("--json",)))

@@ -26,7 +26,7 @@ from xbrletools.cli import COMMANDS, cli, main
 from xbrletools.cli.guide import HOW_TO_READ
 
 #: They wait for a network or a terminal. Their tests stand elsewhere.
-WAITING = {"capture", "tui", "serve"}
+WAITING = {"capture", "tui", "serve"} | (set() if find_spec("yara_x") else {"yara"})  # which is not installed
 #: They print nothing but the object about what they wrote.
 WRITING = {"extract", "encode", "transcode", "log"}
 
@@ -43,6 +43,7 @@ BASE = {
     "page": "{S} pc.ram:0x1000",
     "blame": "{S} pc.ram:0x0+16K",
     "grep": "{S} --regex [A-Z][A-Z][A-Z]",
+    "yara": "{rules} {S}",
     "diff": "{S} {T}",
     "extract": "{S} -o {out}",
     "log": "{S} --end receiver",
@@ -71,7 +72,7 @@ VALUES = {
     "by_record": "2-9", "by_packet": "1", "by_finding": "stale-base", "limit": "1", "receiver": "debug",
     "cpu": "0", "by": "block", "order": "bytes", "explain": "stale-base",
     "sender_log": "{log}", "receiver_log": "{log}", "to_channel": "{T}", "to_snapshot": "x",
-    "timeout": "3", "program": "false {{op}}", "capture": "{T}",
+    "more_rules": "{rules}", "max_matches": "2", "timeout": "3", "program": "false {{op}}", "capture": "{T}",
 }  # fmt: skip
 
 #: (command, claim, other option) -> why the other option leaves the claim nothing to change. * is any command.
@@ -85,6 +86,7 @@ SILENT = {
     ("page", "at", "raw"): "record 8 is the page's last",
     ("grep", "at", "limit"): "the first match is the same",
     ("grep", "block", "limit"): "the first match is of this block",
+    ("yara", "at", "limit"): "the first match is the same",
     ("diff", "salvage", "only"): "these captures have no devices",
     ("diff", "to_view", "view"): "it is as --view already",
     ("verify", "limit", "sarif"): "SARIF has all findings: --limit is for the list that a person gets",
@@ -171,6 +173,7 @@ def files(tmp_path_factory) -> dict[str, str]:
     (folder / "layout").write_text(json.dumps({"blocks": [{"name": "pc.ram", "length": 4 * PAGE}]}))
     (folder / "map").write_text("0x0 0x4000 pc.ram 0x0\n")
     (folder / "tail").write_bytes(b"")
+    (folder / "rules").write_text("rule three { strings: $a = /[A-Z][A-Z][A-Z]/ condition: $a }")
     (folder / "log").write_text("")
     return {p.name: str(p) for p in folder.iterdir()} | {"vectors": str(folder / "none"), "out": ""}
 

@@ -197,4 +197,4 @@ class _Lives:
             for block, offset, content, first, last in zip(
                 blocks, offsets, contents.tolist(), since, until, strict=True
             ):
-                yield Hit(block, offset, self._finder.content(content), first, last or None)
+                yield self._finder.hit(block, offset, content, first, last or None)

@@ -1,15 +1,23 @@
 """What to look for in memory: bytes, text, or a regular expression with a time limit."""
 
 import re
+from collections.abc import Callable
 from dataclasses import dataclass
 from enum import Enum
 from typing import Any
 
+import numpy as np
+from numpy.typing import NDArray
+
 from ..errors import XbrleError
+
+Ints = NDArray[np.int64]
 
 REGEX_REACH = 4096  # bytes by which a regular expression's match can go beyond the page that it begins in
 REGEX_SECONDS = 1.0  # of the processor that a regular expression may take for one page
 REGEX_CONTEXT = 256  # bytes before a page that a regular expression sees
+#: Finds patterns in a buffer of windows of some width: their places, lengths, and which pattern each is, (n,) int64.
+Engine = Callable[[bytes, int], tuple[Ints, Ints, Ints]]
 _BETWEEN_BYTES = re.compile(r"(?i)0x|[\s:,-]+")
 
 
@@ -18,7 +26,8 @@ class Pattern:
     """What to look for: ``literal`` bytes, or an ``expression``.
 
     ``reach`` is how many bytes a match can have after its first byte, ``context`` how many bytes before a match can
-    matter to it. ``overlapping``: a match is found at every place, also inside another match.
+    matter to it. ``overlapping``: a match is found at every place, also inside another match. ``engine`` finds several
+    patterns at once, in the place of literal and expression: see `Engine`.
     """
 
     literal: bytes | None
@@ -26,6 +35,12 @@ class Pattern:
     reach: int
     context: int
     overlapping: bool
+    engine: "Engine | None" = None
+
+    @classmethod
+    def of_engine(cls, engine: "Engine", reach: int, context: int) -> "Pattern":
+        """All that an engine finds."""
+        return cls(None, re.compile(b""), reach, context, True, engine)
 
     @classmethod
     def of_bytes(cls, literal: bytes) -> "Pattern":

@@ -33,6 +33,7 @@ class Hit:
 
     ``appeared`` is the record after which they were there, ``vanished`` the record after which they were gone. Both are
     None where memory was searched at one moment. ``vanished`` is None where they were still there at the end.
+    ``pattern`` is the index of the pattern of an engine.
     """
 
     block: int
@@ -40,6 +41,7 @@ class Hit:
     content: bytes
     appeared: int | None = None
     vanished: int | None = None
+    pattern: int | None = None
 
 
 class TooManyError(XbrleError):
@@ -90,7 +92,7 @@ def search_image(
         order = np.lexsort((matches.starts, matches.windows))
         blocks, offsets = finder.places(sent_pages[matches.windows[order]], matches.starts[order])
         for in_block, offset, content in zip(blocks, offsets, matches.contents[order].tolist(), strict=True):
-            yield Hit(in_block, offset, finder.content(content))
+            yield finder.hit(in_block, offset, content)
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -155,8 +157,8 @@ class Finder:
         self.segments = segments
         self.width = segments[-1].to + segments[-1].stop - segments[-1].start
         self._matches = lru_cache(ALIKE)(self._match)
-        self._contents: dict[bytes, int] = {}
-        self._content: list[bytes] = []
+        self._contents: dict[tuple[int | None, bytes], int] = {}
+        self._content: list[tuple[int | None, bytes]] = []
 
     @property
     def step(self) -> int:
@@ -169,15 +171,18 @@ class Finder:
         offset = (pages - self.space.first[block]) * self.space.page_size + starts
         return block.tolist(), offset.tolist()
 
-    def content(self, number: int) -> bytes:
-        """The content with this number."""
-        return self._content[number]
+    def hit(
+        self, block: int, offset: int, number: int, appeared: int | None = None, vanished: int | None = None
+    ) -> Hit:
+        """A match whose content has this number."""
+        pattern, content = self._content[number]
+        return Hit(block, offset, content, appeared, vanished, pattern)
 
-    def number(self, content: bytes) -> int:
-        """The number of a content, the same for the same bytes."""
-        number = self._contents.setdefault(content, len(self._content))
+    def number(self, content: bytes, pattern: int | None = None) -> int:
+        """The number of a content, the same for the same bytes of the same pattern."""
+        number = self._contents.setdefault((pattern, content), len(self._content))
         if number == len(self._content):
-            self._content.append(content)
+            self._content.append((pattern, content))
         return number
 
     def find(self, pages: Ints, moments: Ints, batch: Batch | None = None) -> Iterator[Matches]:
@@ -247,6 +252,12 @@ class Finder:
 
         With each place's length and content's number.
         """
+        if self.pattern.engine is not None:
+            places, lengths_of, which = self.pattern.engine(bytes(buffer), self.width)
+            self.check(len(places))
+            found = zip(places.tolist(), lengths_of.tolist(), which.tolist(), strict=True)
+            numbers = [self.number(bytes(buffer[p : p + n]), pattern) for p, n, pattern in found]
+            return places, lengths_of, np.array(numbers, np.int64)
         at: list[int] = []
         literal = self.pattern.literal
         if literal is not None:

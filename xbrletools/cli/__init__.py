@@ -39,6 +39,7 @@ COMMANDS = {
     "page": "Show every record of one page, or its bytes after any record.",
     "blame": "Show which record last wrote each byte.",
     "grep": "Search memory, or every version of it, for bytes, text or a regex.",
+    "yara": "Judge memory by YARA rules, or follow their patterns over time.",
     "diff": "Compare captures, moments of one, or a capture and an image of memory.",
     "extract": "Write memory to files: raw, ELF core or LiME.",
     "salvage": "Recover what a damaged or truncated capture still holds.",

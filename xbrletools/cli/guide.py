@@ -17,7 +17,7 @@ from .writer import COLORS, choose_colors
 
 #: What a user wants to do, and the commands for it.
 GROUPS = {
-    "Look at a capture": ("info", "dump", "stats", "top", "page", "blame", "grep", "diff", "tui"),
+    "Look at a capture": ("info", "dump", "stats", "top", "page", "blame", "grep", "yara", "diff", "tui"),
     "Explain it": ("verify", "why", "check", "describe", "log", "sender", "whatif", "converge", "simulate"),
     "Take memory out": ("extract", "salvage"),
     "Ask many captures": ("tables", "query"),
@@ -35,7 +35,8 @@ SEE_ALSO = {
     "top": ("page", "stats", "converge"),
     "page": ("blame", "dump", "top"),
     "blame": ("page", "diff"),
-    "grep": ("page", "extract"),
+    "grep": ("page", "extract", "yara"),
+    "yara": ("grep", "page", "extract"),
     "diff": ("page", "blame"),
     "extract": ("salvage", "grep"),
     "salvage": ("verify", "extract"),
@@ -68,6 +69,7 @@ ARGUMENTS = {
     "RANGE": "An address as BLOCK:0xOFFSET, phys:0xADDRESS or virt:0xADDRESS, then a length as +64 or +4K, or the last "
     "address as -0x1fff.",
     "[FILTER]...": "Which records count, for example kind:dup pass:2-3. The help of xbrle dump lists the fields.",
+    "RULES": "A file of YARA rules, or a folder with such files.",
     "PATTERN": "What to look for: text, if no option says otherwise.",
     "[COMMAND]...": "A command, or a group and its command, such as vectors write.",
     "LINE|LOG": "A line that QEMU or libvirt printed, or a file of such lines.",
@@ -119,6 +121,8 @@ READ = frozenset(
         "dump_vmstate",
         "sources",
         "manifests",
+        "rule_file",
+        "more_rules",
     )
 )
 FILES = READ | {"output", "qmp", "line"}

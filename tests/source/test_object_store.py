@@ -131,7 +131,7 @@ def test_times_lie_beside_a_capture_there_as_here(
 ) -> None:
     data = (SAMPLES / "posted-8m.bin").read_bytes()
     (tmp_path / "s.bin").write_bytes(data)
-    written(tmp_path / "s.bin.times", data, even(data))
+    written(tmp_path / "s.bin", data, even(data))
     for name in ("s.bin", "s.bin.times"):
         store.put(str(tmp_path / name), f"captures/{name}")
     here = run(capsys, "info", tmp_path / "s.bin", "--json")

@@ -95,12 +95,7 @@ class Scanner:
     """Scans buffers with compiled rules, which may take ``seconds`` for one, and tells ``matches`` places a pattern."""
 
     def __init__(self, rules: Rules, everything: bool, seconds: int, matches: int) -> None:
-        import yara_x
-
-        self._rules = rules
-        self._scanner = yara_x.Scanner(rules.both if everything else rules.locators)
-        self._scanner.set_timeout(seconds)
-        self._scanner.max_matches_per_pattern(matches + 1)  # so that it shows whether there are more
+        self._rules = rules.both if everything else rules.locators
         self._matches = matches
         self._seconds = seconds
         first: dict[tuple[str, str], int] = {}
@@ -108,17 +103,26 @@ class Scanner:
             first.setdefault((named.file, named.rule), i)
         self._first = first
 
+    def _engine(self) -> Any:
+        """A scanner of the engine's. It may be used, and even forgotten, only by the thread that made it."""
+        import yara_x
+
+        found = yara_x.Scanner(self._rules)
+        found.set_timeout(self._seconds)
+        found.max_matches_per_pattern(self._matches + 1)  # so that it shows whether there are more
+        return found
+
     def scan(self, data: bytes) -> Scanned:
         """What is in these bytes.
 
         Raises:
             XbrleError: the rules take too long.
         """
-        return self._told(lambda: self._scanner.scan(data))
+        return self._told(lambda: self._engine().scan(data))
 
     def scan_file(self, path: str) -> Scanned:
         """What is in a file. It is mapped, and not read into memory as a whole. Raises as `scan`."""
-        return self._told(lambda: self._scanner.scan_file(path))
+        return self._told(lambda: self._engine().scan_file(path))
 
     def _told(self, scan: Callable[[], Any]) -> Scanned:
         import yara_x
@@ -309,6 +313,16 @@ class Engine:
                 "that are searched together, and the search ends there. --max-matches allows more"
             )
         return found.hits
+
+
+def pattern_in(path: str) -> tuple[Pattern, tuple[Named, ...]]:
+    """What `search` and `lives` look for: all patterns of the rules in a file or folder. And their names.
+
+    Raises:
+        XbrleError: it cannot be read, or its rules have an error.
+    """
+    rules = read_rules([path])
+    return pattern_of(Engine(rules)), rules.patterns
 
 
 def pattern_of(engine: Engine) -> Pattern:

@@ -332,6 +332,20 @@ def test_columns_are_what_the_lives_say() -> None:
             assert found["elapsed"][i] == -1
 
 
+def test_what_is_judged_is_bounded_by_what_is_known() -> None:
+    builder = StreamBuilder({b"pc.ram": 1 << 40})
+    for i in range(100):
+        builder.page(i << 24, noise(i))
+    image = xbrletools.open(builder.end().bytes()).memory()
+    (space,) = spaces_of(image, None)
+    assert space.end <= 200 * PAGE
+    text = f"rule r {{ strings: $a = {{ {noise(7)[:9].tobytes().hex()} }} condition: $a }}"
+    (verdicts,) = judge(image, [space], rules_of(text))
+    assert [(p.offset, p.address) for p in holding([verdicts])["r"].places] == [(7 << 24, 7 << 24)]
+    assert verdicts.searched == 100 * PAGE
+    assert verdicts.searched + verdicts.unknown == 1 << 40
+
+
 def test_far_ranges_are_judged_together_and_keep_their_addresses() -> None:
     from xbrletools.physical.layout import PhysicalMap, Range
 

@@ -3,6 +3,7 @@
 import asyncio
 import random
 import time
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -115,6 +116,28 @@ async def test_each_form_finds_what_grep_finds(form: Form, text: str, found: int
             now = d.widget(HitList).found
             assert [h.offset for h in now.hits] == [h.offset for h in expected if h.vanished is None]
             assert now.writers.tolist() == [2]
+
+
+@pytest.mark.parametrize("read_only", [False, True])
+@drives
+async def test_rules_find_what_yara_finds_but_not_for_others(tmp_path: Path, read_only: bool) -> None:
+    pytest.importorskip("yara_x", reason="yara-x is not installed (extra yara)")
+    (tmp_path / "r.yar").write_text('rule secret { strings: $token = "token=" condition: $token }')
+    async with browsing(secrets()) as d:
+        d.app.read_only = read_only
+        await d.press("7", "slash")
+        for _ in range(list(Form).index(Form.YARA)):
+            await d.press("down")
+        d.widget(Input).value = str(tmp_path / "r.yar")
+        shown = await d.press("enter")
+        if read_only:
+            assert "rules are files here" in shown
+            return
+        assert "2 places" in shown and "secret:$token token=" in shown
+        expected = list(search_all(xbrletools.open(secrets()).stream, Form.TEXT.pattern("token=")))
+        assert [(h.offset, h.appeared, h.vanished) for h in d.widget(HitList).found.hits] == [
+            (h.offset, h.appeared, h.vanished) for h in expected
+        ]
 
 
 @drives

@@ -100,13 +100,16 @@ class Form(Enum):
     BYTES = "bytes"  # in hexadecimal
     REGEX = "regex"
     UTF16 = "utf-16"  # text that memory holds as little-endian UTF-16
+    YARA = "yara"  # a file of YARA rules, which `yara.pattern_in` reads
 
     def pattern(self, text: str, ignore_case: bool = False) -> Pattern:
         """The pattern that ``text`` stands for in this form. Bytes don't have a case.
 
         Raises:
-            XbrleError: it is empty, or not written in this form.
+            XbrleError: it is empty, or not written in this form; rules do not stand in one line.
         """
+        if self is Form.YARA:
+            raise XbrleError("YARA rules are read from a file")
         if self is Form.BYTES:
             try:
                 return Pattern.of_bytes(bytes.fromhex(_BETWEEN_BYTES.sub("", text)))

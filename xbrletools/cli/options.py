@@ -16,7 +16,6 @@ from ..errors import XbrleError
 from ..text import size
 from ..urls import is_url, without_secrets
 from . import warn
-from .fetching import fetching
 from .guide import HOW_TO_READ, READ
 
 if TYPE_CHECKING:
@@ -340,8 +339,7 @@ def naming(*paths: str) -> Iterator[None]:
         XbrleError: memory does not suffice.
     """
     try:
-        with fetching(*paths):
-            yield
+        yield
     except MemoryError as error:
         limit = _memory_limit()
         least = "info, dump, stats and top need the least memory"
@@ -378,7 +376,7 @@ def reading_with(**fixed: Any) -> Decorator:
         @functools.wraps(function)
         def with_capture(*arguments: Any, **options: Any) -> Any:
             read = [options[name] for name in ("capture", "other") if options.get(name) is not None]
-            with naming(*read), fetching(*options["channel"]), opening(options | fixed) as opened:
+            with naming(*read), opening(options | fixed) as opened:
                 kept = {name: value for name, value in options.items() if name in own or name not in _OPENING}
                 return function(*arguments, opened=opened, **kept)
 

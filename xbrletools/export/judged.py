@@ -19,7 +19,9 @@ from ..physical.layout import PhysicalMap, Range, left_of
 from ..text import shown
 from .memory import Piece, parts, unknown_ranges
 
-GAP = 16 << 20  # bytes of zeros that stand for a longer range of addresses without memory
+GAP = 16 << 20  # bytes of zeros that stand for a longer range that is not memory or not known
+MORE = 64 << 20  # such zeros that there may be in any case
+PAGE = 4096  # and what stands for a longer range where there would be too many
 CONTENT = 256  # bytes of a match that are told
 
 Ints = NDArray[np.int64]
@@ -112,33 +114,51 @@ def spaces_of(image: Image, where: PhysicalMap | None, block: int | None = None)
 
 
 def _physical(image: Image, ranges: Sequence[Range]) -> Space:
-    """All ranges, in the order of their addresses. Between them, at most `GAP` bytes stand for what is not memory."""
-    pieces, addresses, place, before = [], [], 0, 0
-    for r in ranges:
-        known = _known_end(image, image.space.index(r.block), r.offset, r.length)
-        if known:
-            place += min(r.start - before, GAP)
-            pieces.append(Piece(place, image.space.index(r.block), r.offset, known))
-            addresses.append(r.start)
-            place, before = place + known, r.start + known
-    length = sum(r.length for r in ranges)
-    return Space("guest-physical memory", None, tuple(pieces), tuple(addresses), length)
+    """All ranges, in the order of their addresses."""
+    runs = [
+        (r.start + begin - r.offset, image.space.index(r.block), begin, end - begin)
+        for r in ranges
+        for begin, end in _known(image, image.space.index(r.block), r.offset, r.length)
+    ]
+    return _space("guest-physical memory", None, runs, 0, sum(r.length for r in ranges))
 
 
 def _of_block(image: Image, block: int, offset: int, length: int) -> Space:
-    known = _known_end(image, block, offset, length)
     name = shown(image.space.blocks[block].name) + (f" from {offset:#x}" if offset else "")
-    return Space(name, block, (Piece(0, block, offset, known),) if known else (), (offset,) if known else (), length)
+    runs = [(begin, block, begin, end - begin) for begin, end in _known(image, block, offset, length)]
+    return _space(name, block, runs, offset, length)
 
 
-def _known_end(image: Image, block: int, offset: int, length: int) -> int:
-    """How many of some bytes of a block there are up to the last page of which anything is known."""
+def _space(name: str, block: int | None, runs: Sequence[tuple[int, int, int, int]], start: int, length: int) -> Space:
+    """Memory from known runs of bytes: (address, block, offset, length) each, by address. It begins at ``start``.
+
+    Between them stand zeros for what is not memory or not known, `GAP` bytes at most. Where that would be more than is
+    known and `MORE`, one page stands for each, so that the work is bounded by what is known.
+    """
+    ends = [start, *(address + count for address, _, _, count in runs)]
+    between = [run[0] - end for run, end in zip(runs, ends, strict=False)]
+    known = sum(r[3] for r in runs)
+    most = GAP if sum(min(gap, GAP) for gap in between) <= known + MORE else PAGE
+    pieces, addresses, place = [], [], 0
+    for gap, (address, of_block, offset, count) in zip(between, runs, strict=True):
+        place += min(gap, most)
+        pieces.append(Piece(place, of_block, offset, count))
+        addresses.append(address)
+        place += count
+    return Space(name, block, tuple(pieces), tuple(addresses), length)
+
+
+def _known(image: Image, block: int, offset: int, length: int) -> list[tuple[int, int]]:
+    """The runs [start, end) of some bytes of a block of which something is known, in whole pages but for the ends."""
     size, first = image.space.page_size, int(image.space.first[block])
     if not image.space.pages[block]:
-        return 0
+        return []
     given = image.given(slice(first + offset // size, first + -(-(offset + length) // size)))
-    given = given[image.state[given] != State.POSSIBLE]
-    return min(length, (int(given[-1]) + 1 - first) * size - offset) if len(given) else 0
+    given = given[image.state[given] != State.POSSIBLE] - first
+    begins = np.flatnonzero(np.diff(given, prepend=-2) != 1)
+    ends = np.append(begins[1:], len(given)) - 1 if len(given) else begins
+    starts, stops = given[begins] * size, (given[ends] + 1) * size
+    return list(zip(np.maximum(starts, offset).tolist(), np.minimum(stops, offset + length).tolist(), strict=True))
 
 
 def judge(
@@ -210,7 +230,7 @@ def _touches(ranges: Ints, at: Ints, end: Ints) -> NDArray[np.bool_]:
 
 def _place(image: Image, space: Space, rules: Rules, scanned: Scanned, index: int) -> Place:
     hit = scanned.hits[index]
-    which = bisect_right(space.pieces, hit.at, key=lambda p: p.place) - 1
+    which = max(0, bisect_right(space.pieces, hit.at, key=lambda p: p.place) - 1)
     piece, inside = space.pieces[which], hit.at - space.pieces[which].place
     content = bytearray()
     for p in space.pieces:

@@ -11,9 +11,8 @@ import hashlib
 import os
 import tempfile
 import time
-from collections.abc import Callable, Iterator
-from contextlib import AbstractContextManager, contextmanager, nullcontext, suppress
-from contextvars import ContextVar
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from importlib.util import find_spec
 from pathlib import Path
@@ -21,6 +20,7 @@ from typing import Any
 
 from ..errors import TransportError, XbrleError
 from ..outputs import protect
+from ..progress import tell
 from ..text import label, size
 from ..urls import EXTRAS, SCHEMES, scheme_of, without_secrets
 from .keeping import folder as cache_folder
@@ -37,22 +37,6 @@ _MARKS = (
     *("ETag", "etag", "VersionId", "generation", "Content-MD5", "Digest", "md5Hash"),
     *("LastModified", "Last-Modified", "updated", "created", "mtime"),
 )
-
-Watch = Callable[[str, int], AbstractContextManager[Callable[[int], None] | None]]
-_watch: ContextVar[Watch | None] = ContextVar("watch", default=None)
-
-
-@contextmanager
-def watching(watch: Watch) -> Iterator[None]:
-    """In the block, ``watch`` is called with a text and a size in bytes for what is fetched.
-
-    It gives a function for the length of that, which is told how many bytes came, or None.
-    """
-    token = _watch.set(watch)
-    try:
-        yield
-    finally:
-        _watch.reset(token)
 
 
 @dataclass(frozen=True, slots=True)
@@ -249,22 +233,18 @@ def _fetch(store: Any, place: str, url: str, state: State, to: Path) -> None:
     """Fetch an object, all of it as it was when ``state`` was asked for, or raise."""
     import fsspec
 
-    name = without_secrets(url)
-    watch = _watch.get()
-    advance: list[Callable[[int], None]] = []
+    name, came = without_secrets(url), [0]
 
     class Counting(fsspec.Callback):  # type: ignore[misc]
         """Notes how many bytes are to come, and tells of those that came."""
 
         def relative_update(self, inc: int = 1) -> None:
-            for on in advance:
-                on(inc)
+            came[0] += inc
+            tell(f"fetching {name}", came[0], state.size)
 
     told = Counting()
     plain = {"headers": {"Accept-Encoding": "identity"}} if SCHEMES[scheme_of(url)] == "aiohttp" else {}
-    with nullcontext() if watch is None else watch("fetching", state.size or 0) as shows:
-        advance += [shows] if shows is not None else []
-        store.get_file(place, str(to), callback=told, **plain)
+    store.get_file(place, str(to), callback=told, **plain)
     there = to.stat().st_size
     expected = state.size if told.size is None else int(told.size)
     if expected is None:

@@ -2,14 +2,14 @@
 
 import time
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import NDArray
 
 from ..analysis.blame import Writers
 from ..analysis.lives import AllVersions
-from ..analysis.pattern import Form
+from ..analysis.pattern import Form, Pattern
 from ..analysis.search import Hit, search_image
 from ..errors import XbrleError
 from ..memory.history import Content
@@ -45,6 +45,7 @@ class Found:
     ``upto`` is the last record that was searched, ``share`` how much of all that is. The search ``ended``, and is
     ``whole`` where it looked at everything. ``trouble`` says why not. ``rows`` (n,) are the rows of records by their
     numbers. ``writers`` (hits,) are the records that last wrote to the hits, 0 for none, where one moment was searched.
+    ``patterns`` are the names of what YARA rules look for.
     """
 
     wanted: Wanted
@@ -59,6 +60,11 @@ class Found:
     whole: bool = False
     trouble: str = ""
     writers: NDArray[np.int64] | None = None
+    patterns: tuple[str, ...] = ()
+
+    def words(self, hit: Hit) -> str:
+        """What the user searched for and was found there: the rule and its pattern, where rules were searched for."""
+        return "" if hit.pattern is None else f"{self.patterns[hit.pattern]} "
 
     def came(self, place: int) -> int | None:
         """The record that brought a hit, or that last wrote there."""
@@ -82,12 +88,27 @@ def search(stream: Stream, wanted: Wanted, stopped: Callable[[], bool]) -> Itera
     Raises:
         XbrleError: this cannot be searched for.
     """
-    pattern = wanted.form.pattern(wanted.text, wanted.ignore_case)
+    pattern, names = pattern_of(wanted)
     if wanted.everything:
         found = AllVersions(stream, pattern, wanted.at, wanted.view, wanted.block, MATCHES_MAX)
-        yield from _versions(stream, wanted, found, stopped)
-        return
-    yield from _moment(stream, wanted, stopped)
+        each = _versions(stream, wanted, found, stopped)
+    else:
+        each = _moment(stream, wanted, pattern, stopped)
+    yield from (replace(found, patterns=names) for found in each)
+
+
+def pattern_of(wanted: Wanted) -> tuple[Pattern, tuple[str, ...]]:
+    """What to look for, and the names of the patterns where it is YARA rules.
+
+    Raises:
+        XbrleError: this cannot be searched for.
+    """
+    if wanted.form is not Form.YARA:
+        return wanted.form.pattern(wanted.text, wanted.ignore_case), ()
+    from ..analysis.yara import pattern_in
+
+    pattern, names = pattern_in(wanted.text)
+    return pattern, tuple(map(str, names))
 
 
 def _versions(stream: Stream, wanted: Wanted, search: AllVersions, stopped: Callable[[], bool]) -> Iterator[Found]:
@@ -118,7 +139,7 @@ def _versions(stream: Stream, wanted: Wanted, search: AllVersions, stopped: Call
     yield now(True)
 
 
-def _moment(stream: Stream, wanted: Wanted, stopped: Callable[[], bool]) -> Iterator[Found]:
+def _moment(stream: Stream, wanted: Wanted, pattern: Pattern, stopped: Callable[[], bool]) -> Iterator[Found]:
     begun = told = time.monotonic()
     hits, share, trouble = list[Hit](), 0.0, ""
     upto = stream.records.last_number if wanted.at is None else wanted.at
@@ -136,7 +157,6 @@ def _moment(stream: Stream, wanted: Wanted, stopped: Callable[[], bool]) -> Iter
 
     try:
         image = memory_of(stream, wanted.at, wanted.view)
-        pattern = wanted.form.pattern(wanted.text, wanted.ignore_case)
         for hit in search_image(stream, image, pattern, wanted.block, progress, MATCHES_MAX):
             if len(hits) == HITS_MAX:
                 trouble = f"only the first {HITS_MAX} are listed"

@@ -18,7 +18,7 @@ from ...errors import XbrleError
 from ...memory.replay import View
 from ...text import shown
 from ..palette import Palette
-from ..searching import Found, Scene, Wanted, scene, search
+from ..searching import Found, Scene, Wanted, pattern_of, scene, search
 from ..widgets.hexview import ByteMark, HexView
 from ..widgets.hitlist import HitList, content_text
 from ..widgets.lines import Caption, Line, Lines, fit
@@ -66,7 +66,7 @@ class SearchScreen(CaptureScreen):
     )
     BINDINGS: ClassVar[list[BindingType]] = [
         Binding("slash", "ask", "what to search for", show=False, key_display="/"),
-        Binding("o", "form(1)", "text, bytes, regular expression, UTF-16", show=False),
+        Binding("o", "form(1)", "text, bytes, regular expression, UTF-16, file of YARA rules", show=False),
         Binding("down", "form(1)", "the next of them, while you type", show=False),
         Binding("up", "form(-1)", "the one before, while you type", show=False),
         Binding("v", "everything", "all versions of all pages, or memory at this moment", show=False),
@@ -188,6 +188,7 @@ class SearchScreen(CaptureScreen):
         ]
         if self.size.width < 100:
             short = {"all versions": "all", "every block": "blocks", "this block": "block", "any case": "case"}
+            short |= {Form.BYTES.value: "hex", Form.REGEX.value: "re", Form.UTF16.value: "u16"}
             groups = [[(short.get(word, word), on) for word, on in group] for group in groups]
         line: list[tuple[str, str]] = []
         for key, group in zip("ovsc", groups, strict=True):
@@ -269,7 +270,9 @@ class SearchScreen(CaptureScreen):
         session = self.session
         wanted = replace(self.wanted, text=text, view=session.view, at=None if self.wanted.everything else self._moment)
         try:
-            wanted.form.pattern(text, wanted.ignore_case)
+            if wanted.form is Form.YARA and self.host.read_only:
+                raise XbrleError("rules are files here, which others may not have read (xbrle serve)")
+            pattern_of(wanted)
         except XbrleError as error:
             self.query_one("#state", Caption).show_line([(f" ! {error}", "error")])
             return
@@ -411,4 +414,4 @@ class SearchScreen(CaptureScreen):
         came = "" if hit.appeared is None else f" came with record {hit.appeared}"
         went = "" if hit.vanished is None else f", went with record {hit.vanished}"
         where = f"{shown(self._names()[hit.block])}:{hit.offset:#x}"
-        return f"{where} {content_text(found.wanted.form, hit.content)}{came}{went}"
+        return f"{where} {found.words(hit)}{content_text(found.wanted.form, hit.content)}{came}{went}"

@@ -114,7 +114,7 @@ class HitList(Lines):
         data = "" if colours is None else style(colours.printable)
         line: list[tuple[str, str | Style]] = [
             (fit(fit(name, min(len(name), address - len(at))) + at, address, right=True) + " ", ""),
-            (fit(content_text(found.wanted.form, hit.content), text), data),
+            (fit(found.words(hit) + content_text(found.wanted.form, hit.content), text), data),
             (f"{came if came is not None else '-':>{_NUMBER}}", "dim"),
         ]
         if self._is_lives:

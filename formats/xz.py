@@ -3,9 +3,10 @@
 Facts: README.md, "Compressions".
 """
 
-from construct import Bytes, Const, Int8ub, Int16ub, Int32ul, PrefixedArray, Struct, VarInt
+from construct import Bytes, Const, Int8ub, Int16ub, Int32ul, PrefixedArray, Struct
 
 from . import Grammar
+from .declared import Uleb128
 
 MAGIC = b"\xfd7zXZ\0"
 CHECK_SIZES = (0, 4, 4, 4, 8, 8, 8, 16, 16, 16, 32, 32, 32, 64, 64, 64)  # of a block's sum, by the number of its kind
@@ -34,8 +35,10 @@ PackedChunk: Grammar = Struct("size" / Int16ub, "packed" / Int16ub)
 #: What a stream ends with. The index before it has 4 * (backward + 1) bytes.
 StreamFooter: Grammar = Struct("crc" / Int32ul, "backward" / Int32ul, "flags" / Bytes(2), "magic" / Const(b"YZ"))
 
+_INTEGER = Uleb128(9)  # a multibyte integer of the .xz format
+
 #: The index: of each block the bytes that it takes, and those of its content.
 Index: Grammar = Struct(
     "indicator" / Const(INDEX, Int8ub),
-    "blocks" / PrefixedArray(VarInt, Struct("packed" / VarInt, "content" / VarInt)),
+    "blocks" / PrefixedArray(_INTEGER, Struct("packed" / _INTEGER, "content" / _INTEGER)),
 )

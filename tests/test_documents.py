@@ -44,7 +44,7 @@ def test_every_page_stands_in_the_site_s_contents():
 
 
 #: Commands in documents that wait for others, need a running QEMU, or have tests of their own.
-ELSEWHERE = re.compile(r"xbrle (capture|tui|describe|check|vectors|samples)\b")
+ELSEWHERE = re.compile(r"xbrle (capture|tui|describe|check|vectors|samples|grammars)\b")
 
 
 def commands(page: str) -> list[str]:

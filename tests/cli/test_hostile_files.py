@@ -105,6 +105,7 @@ def _commands(path: str, missing: str, folder: Path) -> Iterator[list[str]]:
     yield ["info", path, NAME]
     yield ["info", f"--{NAME}", path]
     yield ["samples", "-o", missing]
+    yield ["grammars", "ksy", "-o", missing]
 
 
 def test_no_command_prints_a_file_s_name_as_it_is(tmp_path: Path) -> None:

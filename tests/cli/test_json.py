@@ -166,6 +166,8 @@ RUNS = [
     ("converge", "converge", "{posted} --link 1M --channels 2"),
     ("simulate", "simulate", "--capture {posted}"),
     ("simulate", "simulate", "{workload}"),
+    ("grammars", "grammar", ""),
+    ("grammars", "grammar", "ksy -o {out}"),
     ("samples", "sample", ""),
     ("samples", "sample", "-o {out}"),
 ]

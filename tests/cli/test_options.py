@@ -55,6 +55,7 @@ BASE = {
     "samples": "",
     "tables": "{T} -o {out}",
     "query": "{S} --named kinds",
+    "grammars": "ksy",
     "vectors write": "{out}",
     "vectors check": "{vectors}",
 }

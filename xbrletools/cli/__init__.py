@@ -60,6 +60,7 @@ COMMANDS = {
     "tui": "Browse a capture in the terminal.",
     "serve": "Browse a capture in a web browser.",
     "report": "Write one HTML page of all that is known about a capture, or about two.",
+    "grammars": "Write the stream's layouts for Kaitai Struct, ImHex, Lua and Wireshark.",
     "samples": "List the captures that come with xbrletools, or copy them out.",
 }
 

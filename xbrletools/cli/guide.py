@@ -21,7 +21,7 @@ GROUPS = {
     "Explain it": ("verify", "why", "check", "describe", "log", "sender", "whatif", "converge", "simulate"),
     "Take memory out": ("extract", "salvage"),
     "Ask many captures": ("tables", "query"),
-    "Write a stream": ("encode", "transcode", "vectors", "samples"),
+    "Write a stream": ("encode", "transcode", "vectors", "samples", "grammars"),
     "Record a migration": ("capture",),
     "Serve it to others": ("serve", "report"),
 }
@@ -54,6 +54,7 @@ SEE_ALSO = {
     "samples": ("info", "verify", "vectors"),
     "tables": ("query", "verify"),
     "query": ("tables", "top"),
+    "grammars": ("vectors", "dump"),
     "capture": ("info", "tui"),
     "tui": ("serve", "info"),
     "serve": ("tui", "report"),
@@ -78,6 +79,7 @@ ARGUMENTS = {
     "DIR": "A folder of vectors.",
     "[SOURCE]...": "Captures: files or URLs.",
     "[SQL]": "One SELECT over the tables, as DuckDB understands it.",
+    "[ksy|hexpat|lua]": "The tool: Kaitai Struct, ImHex, or Lua and Wireshark. By default all are listed.",
     "tcp:HOST:PORT|unix:PATH": "Where to listen.",
 }
 STATUSES = (

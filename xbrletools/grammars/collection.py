@@ -163,9 +163,7 @@ def declarations(module: str) -> list[tuple[str, Any]]:
             return not _is_borrowed(name, value, module)
         if isinstance(value, dict):
             return any(isinstance(v, Construct) for v in value.values())
-        is_function = isinstance(
-            value, FunctionType | type(cache(len))
-        )  # one that keeps what it gave is not the former
+        is_function = isinstance(value, FunctionType | type(cache(len)))
         return is_function and value.__module__ == loaded.__name__ and _gives_grammar(value)
 
     return [(n, v) for n, v in vars(loaded).items() if not n.startswith("_") and declares(n, v)]

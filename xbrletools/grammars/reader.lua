@@ -15,7 +15,7 @@ end
 local SHORT = {} -- what is thrown where the bytes end
 
 local function number(s, at, size, order)
-  if at + size > #s.bytes then error(SHORT) end
+  if size < 0 or at + size > #s.bytes then error(SHORT) end
   local value = 0
   for i = 1, size do value = value * 256 + s.bytes:byte(order == "be" and at + i or at + size + 1 - i) end
   return value, at + size
@@ -25,6 +25,8 @@ local function given(value, c, s, o)
   if type(value) == "function" then return value(c, s.params, o) end
   return value
 end
+
+local function real(number) return number < 0 and number + 2.0 ^ 64 or number + 0.0 end -- Lua's integers are signed
 
 local read = {}
 
@@ -59,7 +61,7 @@ function read.uleb(f, c, s, at)
 end
 function read.bytes(f, c, s, at)
   local size = f.size and given(f.size, c, s) or #s.bytes - at
-  if at + size > #s.bytes then error(SHORT) end
+  if size < 0 or at + size > #s.bytes then error(SHORT) end
   return s.bytes:sub(at + 1, at + size), at + size
 end
 function read.const(f, c, s, at)
@@ -85,7 +87,7 @@ end
 function read.type(f, c, s, at) return named(f.name, c, s, at) end
 function read.sized(f, c, s, at)
   local size = given(f.size, c, s)
-  if at + size > #s.bytes then error(SHORT) end
+  if size < 0 or at + size > #s.bytes then error(SHORT) end
   return one(f.of, c, s, at), at + size
 end
 function read.value(f, c, s, at) return given(f.value, c, s), at end
@@ -104,10 +106,10 @@ function read.row(f, c, s, at)
   return items, at
 end
 function read.summed(f, c, s, at)
-  local items, sum, total = {}, 0, given(f.total, c, s)
+  local items, sum, total = {}, 0.0, real(given(f.total, c, s))
   while sum < total do
     items[#items + 1], at = one(f.of, c, s, at)
-    sum = sum + items[#items][f.field]
+    sum = sum + real(items[#items][f.field])
   end
   return items, at
 end

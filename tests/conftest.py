@@ -28,6 +28,7 @@ _cache = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache")
 os.environ.setdefault("XBRLE_QEMU_ROOTS", str(_cache / "xbrletools" / "qemu"))
 os.environ.setdefault("XBRLE_KERNELS", str(_cache / "xbrletools" / "kernels"))
 os.environ.setdefault("XBRLE_AXE", str(_cache / "xbrletools" / "axe-core" / "axe.min.js"))
+os.environ.setdefault("XBRLE_KAITAI", str(_cache / "xbrletools" / "kaitai"))
 
 # Nothing that a test opens may leave an index in the cache of whoever runs it.
 os.environ["XDG_CACHE_HOME"] = tempfile.mkdtemp(prefix="xbrletools-tests-")

@@ -5,7 +5,7 @@
 const fs = require('fs')
 const path = require('path')
 const readline = require('readline')
-const folder = process.argv[2]
+const folder = path.resolve(process.argv[2])
 const KaitaiStream = require('kaitai-struct/KaitaiStream')
 const { QemuMigration } = require(path.join(folder, 'QemuMigration'))
 const { QemuMultifd } = require(path.join(folder, 'QemuMultifd'))

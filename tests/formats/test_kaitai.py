@@ -188,7 +188,7 @@ LARGE = {"qemu-7.2/pc4608-hole-plain-kvm"}  # a million records, of which the fi
 @pytest.mark.parametrize("name", CAPTURES)
 def test_records_of_a_real_capture_are_those_of_dump(name, compiled, corpus, tmp_path, capsys):
     path = tmp_path / "capture.bin"
-    path.write_bytes(corpus(f"{name}.bin")[: 8 << 20 if name in LARGE else None])
+    path.write_bytes(corpus(f"{name}.bin")[: 4 << 20 if name in LARGE else None])
     request = _request(path)
     if name in LARGE:
         request[5] = 20_000

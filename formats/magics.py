@@ -38,7 +38,6 @@ _OF_DOMAIN = "open the save file or the capture that belongs to it"
 _WINDOWS = "it holds a Windows guest's memory already: give it to WinDbg or volatility3"
 _XEN = "it is from another hypervisor: QEMU's own part of a Xen save is what xen-save-devices-state writes"
 _PLAIN_DISK = "it is a disk and holds no migration stream: VM state is in qcow2 images with internal snapshots"
-_PACKETS = "take the bytes of the TCP connection out of it (tshark -z follow,tcp,raw,N), and give those"
 _UNPACK = "unpack it first"
 
 MAGICS = (
@@ -84,14 +83,6 @@ MAGICS = (
     Magic(b"\xff" * 8 + b"XENF", "is a domain that Xen saved", _XEN, "Xen, docs/specs/libxc-migration-stream.pandoc"),
     Magic(b"LinuxGuestRecord", "is a domain that Xen's xend saved", _XEN, "Xen, tools/python/xen/xend"),
     Magic(b"vhdxfile", "is a Hyper-V disk (VHDX)", _PLAIN_DISK, "Microsoft, MS-VHDX 2.2.1"),
-    # recordings of a network
-    *(
-        Magic(m, "is a recording of packets (pcap)", _PACKETS, "draft-ietf-opsawg-pcap, File Header")
-        for m in (b"\xd4\xc3\xb2\xa1", b"\xa1\xb2\xc3\xd4", b"\x4d\x3c\xb2\xa1", b"\xa1\xb2\x3c\x4d")
-    ),
-    Magic(
-        b"\n\r\r\n", "is a recording of packets (pcapng)", _PACKETS, "draft-ietf-opsawg-pcapng, Section Header Block"
-    ),
     # other parts of a migration
     Magic(
         b"QCPR",

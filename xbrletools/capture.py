@@ -3,7 +3,6 @@
 from collections.abc import Callable, Iterator, Sequence
 from copy import copy
 from os import PathLike
-from types import TracebackType
 from typing import TYPE_CHECKING
 
 from .errors import XbrleError
@@ -44,6 +43,7 @@ class Capture(Questions):
     ``beside`` is, those that lie beside the file are taken. It is told which. ``snapshot`` names the internal snapshot
     of a disk image. ``cache``: what the scan of a large file finds may be kept in the user's cache folder.
     ``offset`` is where in the file the stream begins: None searches for it. ``name``: what a file object is called.
+    ``stream``: which migration of a packet dump.
 
     Examples:
         >>> capture
@@ -68,20 +68,22 @@ class Capture(Questions):
         offset: int | None = None,
         beside: "Callable[[str], None] | None" = None,
         name: str | None = None,
+        stream: int | None = None,
     ) -> None:
         self.channels: Spool | None = None
-        self._channels = tuple(channels)
+        self._channels: tuple[Openable | MappedSource, ...] = tuple(channels)
         self._tell_beside = beside
         self._cache = cache
-        self.source = whole_channel(open_source(what, snapshot, offset, name, cache))
+        self.source = whole_channel(open_source(what, snapshot, offset, name, cache, stream))
         self._beside = () if beside is None or channels else channels_beside(what)
+        if isinstance(self.source, MappedSource) and self.source.rebuilt is not None:
+            self._channels, self._beside = self._channels or self.source.rebuilt.channels, ()
         self._salvages = salvage
         self._stream: Stream | None = None
         self._filling: Filling | None = None
-        self._options = (dialect, endian, page_size)
-        self._blocks = tuple(blocks)
+        self._options, self._blocks = (dialect, endian, page_size), tuple(blocks)
         if salvage:
-            self.source = self.source.spool()
+            self.source = self.source.spool().read(salvage=True)
         self._scanner = self.scan()
 
     def __repr__(self) -> str:
@@ -96,9 +98,7 @@ class Capture(Questions):
     def __enter__(self) -> "Capture":
         return self
 
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
+    def __exit__(self, *_: object) -> None:
         self.source.close()
 
     @property
@@ -263,7 +263,8 @@ class Capture(Questions):
     def reread(self, salvage: bool | None = None, channels: Sequence[Openable] | None = None) -> "Capture":
         """The same capture, not scanned yet: with or without salvage, or with these channels, where that is said."""
         new = copy(self)
-        new._salvages, new.source = self._salvages if salvage is None else salvage, self.source.spool()
+        new._salvages = self._salvages if salvage is None else salvage
+        new.source = self.source.spool().read(new._salvages)
         new._channels, new._beside = self._channels if channels is None else tuple(channels), ()
         return new.again()
 
@@ -358,6 +359,7 @@ def open_capture(
     offset: int | None = None,
     beside: "Callable[[str], None] | None" = None,
     name: str | None = None,
+    stream: int | None = None,
 ) -> Capture:
     """Open a capture: a path, a URL, a file object, bytes, or ``-`` for standard input.
 
@@ -372,7 +374,7 @@ def open_capture(
     ``snapshot`` is the name or id of the internal snapshot whose VM state is meant, where a qcow2 image has several.
     ``cache``: what the scan of a large file finds may be kept in the user's cache folder. ``follow`` waits for what is
     still being written to the file ``what``, until it has stood still for a while. ``offset`` is where in the file the
-    stream begins, by default where it is found.
+    stream begins, by default where it is found. ``stream`` is which migration of a packet dump.
 
     Raises:
         XbrleError: it cannot be opened or read; a `TransportError` where trying again may help.
@@ -385,4 +387,6 @@ def open_capture(
         from .source.following import follow as followed
 
         main, beside = followed(main, offset or 0), None
-    return Capture(main, dialect, endian, page_size, salvage, blocks, channels, snapshot, cache, offset, beside, name)
+    return Capture(
+        main, dialect, endian, page_size, salvage, blocks, channels, snapshot, cache, offset, beside, name, stream
+    )

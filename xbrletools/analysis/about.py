@@ -11,6 +11,7 @@ from ..model import Stream
 from ..physical import infer
 from ..ram import elsewhere
 from ..source import beside
+from ..source.sources import MappedSource, Source
 from ..text import bytes_of, shown
 from . import arrivals, facts, guest, places
 
@@ -33,13 +34,16 @@ _FOUND = {
 }
 
 
-def came_back(given: str | None) -> "list[Message]":
-    """What came back over the connection of the capture ``given``, a path or a URL, where a file beside it has that.
+def came_back(source: Source) -> "list[Message]":
+    """What came back over the connection of a capture, where a file beside it has that, or its packet dump.
 
     Raises:
         TransportError: what holds that does not answer.
     """
-    path = None if given is None else beside.reverse(given)
+    if isinstance(source, MappedSource) and source.rebuilt is not None:
+        back = source.rebuilt.back
+        return [] if back is None else returnpath.read(bytes(back.view)) or []
+    path = None if source.given is None else beside.reverse(source.given)
     if path is None:
         return []
     try:
@@ -124,6 +128,11 @@ def _wrapping_words(about: dict[str, Any]) -> str:
         state = "unfinished" if about["unfinished"] else "running when saved" if about["running"] else "paused"
         xml = f"{len(about['xml']):,} characters of XML (--xml)"
         return f"libvirt save file, {about['packed']}: domain {about['domain'] or '(no name)'}, {state}; {xml}"
+    if about["kind"] == "packets":
+        which = (
+            f"migration {about['stream']} of {about['streams']} (--stream)" if about["streams"] > 1 else "one migration"
+        )
+        return f"packet dump of {about['packets']:,} packets: {which}, {about['connection']}"
     others = [n for n in about["snapshots"] if n != about["snapshot"]]
     more = f"; others: {', '.join(others[:NAMES_MAX])} (--snapshot)" if others else ""
     backed = "; its backing file does not matter for VM state" if about["backed"] else ""

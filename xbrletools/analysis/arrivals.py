@@ -21,6 +21,7 @@ from ..errors import XbrleError
 from ..formats import times
 from ..model import Held, Stream
 from ..source.beside import content, is_there
+from ..source.sources import MappedSource
 from ..urls import without_secrets
 
 Ints = NDArray[np.int64]
@@ -96,12 +97,28 @@ def path_beside(name: str, packed: bool) -> str | None:
     return next((n for n in names if name != "-" and is_there(n)), None)
 
 
+def of_packets(source: Held) -> Arrivals | None:
+    """The times of a stream that was put together of packets, or None where it was not, or where these lack times."""
+    if not isinstance(source, MappedSource) or source.rebuilt is None:
+        return None
+    offset, moment = source.rebuilt.times.T
+    there = int(np.searchsorted(offset, source.size, side="right"))
+    offset = np.append(offset[:there], source.size if len(offset) > there else offset[:0])
+    if not len(offset):
+        return None
+    started = int(moment[0])
+    whole = int(offset[-1]) == source.size
+    return Arrivals(source.name, started, offset.astype(np.int64), moment[: len(offset)] - started, whole)
+
+
 def beside(source: Held) -> Arrivals | None:
-    """The times of what was opened, or None where no file beside it has any.
+    """The times of what was opened, or None where neither a file beside it nor the packets that it came in have any.
 
     Raises:
         XbrleError: there are some, and they are damaged or another capture's.
     """
+    if (packets := of_packets(source)) is not None:
+        return packets
     found = None if source.given is None else path_beside(source.given, source.wrapper is not None)
     return None if found is None else read(found, source.data)
 

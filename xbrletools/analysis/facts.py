@@ -15,7 +15,7 @@ from ..formats.ram import Kind
 from ..model import Block, ConfigurationSubsection, Facts, Reading, Stream
 from ..ram.elsewhere import MISSING, postcopy_run
 from ..source.sources import Source
-from ..source.wrappers import LibvirtSave, Wrapping
+from ..source.wrappers import LibvirtSave, PacketDump, Wrapping
 from ..table.columns import NO_BLOCK, PIECE, Columns, Sweeps
 from ..table.sections import CERTAINTY, Boundary, Owner
 from ..text import shown
@@ -275,6 +275,14 @@ def _wrapping(wrapping: Wrapping | None) -> dict[str, Any] | None:
             "unfinished": wrapping.unfinished,
             "stream_offset": wrapping.start,
             "xml": wrapping.xml.decode("utf-8", "replace"),
+        }
+    if isinstance(wrapping, PacketDump):
+        return {
+            "kind": "packets",
+            "connection": wrapping.connection,
+            "stream": wrapping.number,
+            "streams": wrapping.migrations,
+            "packets": wrapping.packets,
         }
     return {
         "kind": "qcow2",

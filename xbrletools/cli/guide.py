@@ -96,6 +96,7 @@ HOW_TO_READ = frozenset(
         "channel",
         "no_beside",
         "snapshot",
+        "stream",
         "offset",
         "no_cache",
         "salvage",

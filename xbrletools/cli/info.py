@@ -62,7 +62,7 @@ def command(opened: Capture, as_json: bool, xml: bool, commands: bool) -> int:
         if status is None:
             raise
         return status
-    about = facts.as_json(overview, opened.source, opened.channels, came_back(opened.source.given))
+    about = facts.as_json(overview, opened.source, opened.channels, came_back(opened.source))
     shown_status, why = of_scan(overview.facts)
     about["verdict"] = {"status": shown_status, "summary": why}
     when, times_status = times_of(opened) if at_hand else (None, 0)

@@ -288,6 +288,12 @@ READING = _all_of(
     ),
     click.option("--no-beside", is_flag=True, help="Do not read channels that lie beside S, such as S.1."),
     click.option("--snapshot", metavar="NAME", help="Internal snapshot of a qcow2 image (default: the last)."),
+    click.option(
+        "--stream",
+        type=click.IntRange(1),
+        metavar="N",
+        help="Which migration of a packet dump, if it has several (default: the only one).",
+    ),
     click.option("--offset", type=size, metavar="N", help="Where in the file the stream begins (default: found)."),
     click.option("--no-cache", is_flag=True, help="Do not use or write the saved scan of a large capture."),
 )
@@ -326,6 +332,7 @@ def opening(options: Mapping[str, Any]) -> "Capture":
         snapshot=options["snapshot"],
         cache=not options["no_cache"],
         offset=options["offset"],
+        stream=options["stream"],
         follow=options.get("follow", False) and options["capture"] != "-",
         beside=None if options["no_beside"] else say_beside,
     )

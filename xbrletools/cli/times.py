@@ -29,9 +29,10 @@ def times_or_why_not(opened: Capture) -> "tuple[Arrivals | None, int, str]":
     from ..source.opening import open_source
     from ..source.sources import MappedSource
 
-    given = opened.source.given
+    given, wrapped = opened.source.given, opened.source.wrapper is not None
+    rebuilt = opened.source.rebuilt if isinstance(opened.source, MappedSource) else None
     try:
-        if given is None or path_beside(given, opened.source.wrapper is not None) is None:
+        if rebuilt is None and (given is None or path_beside(given, wrapped) is None):
             return None, 0, ""
     except TransportError as error:
         return None, EXIT_FINDINGS, str(error)
@@ -50,8 +51,12 @@ def times_or_why_not(opened: Capture) -> "tuple[Arrivals | None, int, str]":
         return found, status, ""
     spool = opened.channels
     names = [*(c.name for c in spool.channels), *(p.name for p in spool.preempt)]
+    of_dump = {s.name: s for s in rebuilt.channels} if rebuilt is not None else {}
     for number, name in zip(spool.ids, names, strict=True):
         try:
+            if name in of_dump and (times := beside(of_dump[name])) is not None:
+                channels[number] = times
+                continue
             there = path_beside(name, packed=True) is not None
             of_channel = beside(open_source(name).spool()) if there else None
         except XbrleError as error:

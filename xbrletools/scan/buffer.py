@@ -4,7 +4,7 @@ import struct
 from collections.abc import Callable
 
 from ..model import Problem
-from ..source.sources import MARGIN, Source
+from ..source.sources import MARGIN, MappedSource, Source
 
 _WORD = struct.Struct(">Q")
 
@@ -69,6 +69,8 @@ class Buffer:
     def holds(self, at: int) -> bool:
         """Whether the capture has a byte at ``at``. What lies before it is passed over. A hole is not read."""
         size = self.source.size
+        if isinstance(self.source, MappedSource) and self.source.hole_after(at)[0] <= at:
+            return False
         return at < size if size is not None else self.reach(at, 1) > 0
 
     def take(self, at: int, count: int) -> bytes:

@@ -9,7 +9,7 @@ from ..formats import ram
 from ..formats.dialects import Dialect
 from ..model import SPACE_MAX, Block, Configuration, Facts, Found, Gap, Mapped, Problem, Reading
 from ..ram.named import dialect_named
-from ..source.sources import Source
+from ..source.sources import MappedSource, Source
 from ..table.columns import Columns
 from ..table.commands import Commands
 from ..table.sections import Owner, Sections
@@ -109,6 +109,11 @@ class Notes:
     def complain(self, rule: str, offset: int, message: str) -> None:
         """Note a problem after which the scan goes on."""
         self.problems.append(Problem(rule, offset, message))
+
+    def note_packets(self, source: Source) -> None:
+        """Note what is odd about a stream that was put together of packets."""
+        if isinstance(source, MappedSource) and source.rebuilt is not None:
+            self.problems += [Problem(o.rule, o.offset, o.message, lost=o.lost) for o in source.rebuilt.oddities]
 
     def settle_mapped(self) -> None:
         """At the scan's end: say of a mapped-ram file without RAM's END that it is short."""

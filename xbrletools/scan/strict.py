@@ -88,6 +88,7 @@ class Scanner(Scan):
     def __iter__(self) -> Iterator[Columns]:
         notes, source = self._notes, self.source
         at = self._container.open()
+        notes.note_packets(source)
         try:
             yield from self._container.read(at)
         except Stop as stop:

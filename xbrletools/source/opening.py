@@ -21,9 +21,10 @@ from ..text import shown
 from ..urls import is_url, without_secrets
 from .ahead import Ahead
 from .given import Told
+from .packets.magic import is_dump
 from .packing import MAGIC_MAX, is_read, packing_of, unpacked
 from .sources import MappedSource, Origin, PipeSource, Source, mapped
-from .wrappers import LibvirtSave, Qcow2Snapshot, is_libvirt, is_qcow2, libvirt_save
+from .wrappers import LibvirtSave, PacketDump, Qcow2Snapshot, is_libvirt, is_qcow2, libvirt_save
 
 _HEAD = max(MAGIC_MAX, len(libvirt.MAGIC))  # bytes that show what a file is
 _PLAIN = (Format.RAW, Format.SPARSE)  # a save file in which the stream stands as it is
@@ -39,12 +40,14 @@ class _Wanted:
     """What the user says of a file: the ``snapshot``'s name or id, and the ``offset`` at which the stream begins.
 
     ``name`` is what a file object is called. ``keep``: what is fetched for a URL may be kept.
+    ``stream`` is the number of the migration in a packet dump.
     """
 
     snapshot: str | None
     offset: int | None
     name: str | None = None
     keep: bool = True
+    stream: int | None = None
 
 
 def _open_url(url: str, wanted: _Wanted) -> Source:
@@ -76,6 +79,8 @@ def _open_path(path: Path, wanted: _Wanted, url: str | None = None) -> Source:
                 if is_qcow2(head):
                     beside = partial(_beside, path) if url is None else partial(_beside_url, url)
                     return _snapshot(memoryview(mapped(file)), name, wanted, beside)
+                if is_dump(head):
+                    return _dumped(memoryview(mapped(file)), name, wanted)
                 origin = Origin.of(path, os.fstat(file.fileno()), url is not None)
                 return _mapped(name, mapped(file), wanted, save, origin)
         except OSError as error:
@@ -145,7 +150,24 @@ def _inside(raw: Ahead, name: str, wrapper: str | None, file: BinaryIO | None, w
         return _saved(raw, name, wrapper, file, wanted)
     if is_qcow2(head):
         return _snapshot(PipeSource(name, raw, wrapper, file).spool().view, name, wanted)
+    if is_dump(head):
+        spooled = PipeSource(name, raw, wrapper, file).spool()
+        return _dumped(spooled.view, name, wanted, wrapper, spooled.damage)
     return PipeSource(name, raw, wrapper, file, start=_start(wanted))
+
+
+def _dumped(
+    view: memoryview, name: str, wanted: _Wanted, wrapper: str | None = None, damage: str | None = None
+) -> MappedSource:
+    """A source for the migration in a packet dump, or for the one that is wanted. ``damage`` is that of its packing."""
+    from .packets.streams import packet_dump
+
+    try:
+        found = packet_dump(view, name, wanted.stream, wrapper, damage)
+    except OSError as error:
+        raise XbrleError(f"{name}: the temporary folder cannot take its streams: {error.strerror or error}") from error
+    found.start = _start(wanted)
+    return found
 
 
 def _saved(raw: Ahead, name: str, wrapper: str | None, file: BinaryIO | None, wanted: _Wanted) -> Source:
@@ -208,21 +230,28 @@ def open_source(
     offset: int | None = None,
     name: str | None = None,
     keep: bool = True,
+    stream: int | None = None,
 ) -> Source:
     """A source for a path, a URL, a file object, bytes, or ``-`` for standard input. A source comes back as it is.
 
     xz, gzip, bzip2, zstd and lzop are known by their magic and undone on the way. The stream in a libvirt save file is
     found. So is the one in a qcow2 image: in the last internal snapshot with VM state, or in the one whose name or id
     is ``snapshot``. ``offset`` is where the stream begins: in the file if it stands there, else in what was unpacked.
-    ``name`` is what messages call a file object or bytes. ``keep``: what is fetched for a URL may stay in the cache.
+    ``stream`` is which migration of a packet dump. ``name`` is what messages call a file object or bytes. ``keep``:
+    what is fetched for a URL may stay in the cache.
 
     Raises:
         TransportError: what is behind a URL or a file object cannot be had.
         XbrleError: the file does not exist, or cannot be read.
     """
-    found = _opened(what, _Wanted(snapshot, offset, name, keep))
+    found = _opened(what, _Wanted(snapshot, offset, name, keep, stream))
     if isinstance(what, str | os.PathLike) and os.fspath(what) != "-":
         found.given = os.fspath(what)
+        if isinstance(found, MappedSource) and found.rebuilt is not None:
+            found.rebuilt.whole.given = found.given
+    if stream is not None and not isinstance(found.wrapping, PacketDump):
+        found.close()
+        raise XbrleError(f"{found.name}: is not a packet dump, so it does not have a stream {stream}")
     if snapshot is not None and not isinstance(found.wrapping, Qcow2Snapshot):
         found.close()
         raise XbrleError(
@@ -238,6 +267,8 @@ def _opened(what: "Openable | MappedSource", wanted: _Wanted) -> Source:
         name = wanted.name or "bytes"
         if packing_of(head) is None and is_qcow2(head):
             return _snapshot(memoryview(data), name, wanted)
+        if is_dump(head):
+            return _dumped(memoryview(data), name, wanted)
         if packing_of(head) is None and not is_libvirt(head):
             return _mapped(name, data, wanted)
         return _open_stream(cast("BinaryIO", io.BytesIO(data)), name, wanted)

@@ -116,6 +116,7 @@ class MappedSource:
         self.origin = origin
         self.given: str | None = None
         self.damage: str | None = None
+        self.rebuilt: Rebuilt | None = None
         self.start = start
         self._buffer = buffer
         self.view = memoryview(buffer)
@@ -146,9 +147,27 @@ class MappedSource:
         """The bytes from ``offset``, at least ``least`` of them unless the capture ends, and whether it does."""
         self.check()
         tell("reading", offset, self.size)
-        end = min(self.size, offset + max(least, WINDOW))
+        limit = self.hole_after(offset)[0]
+        end = min(limit, offset + max(least, WINDOW))
         self._drop(offset)
-        return self.view[offset:end], end == self.size
+        return self.view[offset:end], end == limit
+
+    def hole_after(self, offset: int) -> tuple[int, int]:
+        """The first range of bytes [start, end) that are missing and do not end before ``offset``. Or the end, twice.
+
+        A scan does not read across it. Only a stream that was put together of packets, and is salvaged, has any.
+        """
+        if self.rebuilt is None or self.rebuilt.whole is not self:
+            return self.size, self.size
+        holes = self.rebuilt.holes
+        at = int(np.searchsorted(holes[:, 1], offset, side="right"))
+        return (int(holes[at, 0]), int(holes[at, 1])) if at < len(holes) else (self.size, self.size)
+
+    def read(self, salvage: bool) -> "MappedSource":
+        """The source up to the first bytes that are missing, or to ``salvage`` it with what follows them."""
+        if self.rebuilt is None:
+            return self
+        return self.rebuilt.whole if salvage else self.rebuilt.before
 
     def _drop(self, offset: int) -> None:
         """Give back to the kernel what a scan has passed, so that a large file does not fill memory."""
@@ -168,6 +187,34 @@ class MappedSource:
     def spool(self) -> "MappedSource":
         """The source itself: every byte is at hand already."""
         return self
+
+
+@dataclass(frozen=True, slots=True)
+class Oddity:
+    """What is odd about where a stream came from. ``rule`` and the rest are as in `model.Problem`."""
+
+    rule: str
+    offset: int
+    message: str
+    lost: bool = False
+
+
+@dataclass(slots=True, eq=False)
+class Rebuilt:
+    """What goes with a stream that was put together of packets.
+
+    ``before`` is the stream up to the first bytes that are missing, ``whole`` all of it, with zeros for them. ``holes``
+    are the bytes [start, end) that are missing, (n, 2) int64, rising. ``back`` is what came back over the connection.
+    Bytes before ``times[i, 0]`` had come at ``times[i, 1]``, in nanoseconds since 1970 UTC: (n, 2) int64, both rising.
+    """
+
+    before: MappedSource
+    whole: MappedSource
+    holes: NDArray[np.int64]
+    oddities: tuple[Oddity, ...]
+    times: NDArray[np.int64]
+    channels: tuple[MappedSource, ...] = ()
+    back: MappedSource | None = None
 
 
 class PipeSource:
@@ -314,18 +361,18 @@ class PipeSource:
 Source = MappedSource | PipeSource
 
 
-def mapped(file: BinaryIO | io.BufferedRandom) -> mmap.mmap | bytes:
-    """The file's bytes, mapped. An empty file cannot be mapped, so it gives plain empty bytes.
+def mapped(file: BinaryIO | io.BufferedRandom, size: int | None = None) -> mmap.mmap | bytes:
+    """The file's bytes, or its first ``size`` bytes, mapped. Nothing cannot be mapped, and gives plain empty bytes.
 
     Raises:
         OSError: it cannot be mapped.
         MemoryError: the address space does not have so much room.
     """
-    size = os.fstat(file.fileno()).st_size
+    size = os.fstat(file.fileno()).st_size if size is None else size
     if not size:
         return b""
     try:
-        found = MappedFile(file.fileno(), 0, access=mmap.ACCESS_READ)
+        found = MappedFile(file.fileno(), size, access=mmap.ACCESS_READ)
     except OSError as error:
         if error.errno != errno.ENOMEM:
             raise

@@ -1,4 +1,4 @@
-"""Files that hold a migration stream among other things: libvirt's save files, internal snapshots in qcow2.
+"""Files that hold a migration stream among other things: libvirt's save files, qcow2 snapshots, packet dumps.
 
 Facts: formats/README.md, "Wrappers". No memory is sized by a header's claim: what it claims is read piece by piece.
 """
@@ -61,7 +61,24 @@ class Qcow2Snapshot:
         return f"qcow2 internal snapshot, one of {len(self.names)}"
 
 
-Wrapping = LibvirtSave | Qcow2Snapshot
+@dataclass(frozen=True, slots=True)
+class PacketDump:
+    """A packet dump, and which of its ``migrations`` was opened: the one of this ``number``, from 1 on.
+
+    ``connection`` are the main channel's endpoints. ``begins``: the dump has its first bytes.
+    """
+
+    connection: str
+    number: int
+    migrations: int
+    packets: int
+    begins: bool
+
+    def __str__(self) -> str:
+        return f"packet dump, migration {self.number} of {self.migrations}, {self.connection}"
+
+
+Wrapping = LibvirtSave | Qcow2Snapshot | PacketDump
 
 
 def is_libvirt(head: bytes) -> bool:

@@ -145,7 +145,7 @@ def _look_into_memory(session: Session) -> None:
 def _write_about(session: Session, physical: dict[str, Any] | None, who: dict[str, Any] | None) -> None:
     capture = session.capture
     overview = facts.overview_of(capture.facts, session.stats)
-    told = facts.as_json(overview, capture.source, capture.channels, about.came_back(capture.source.given))
+    told = facts.as_json(overview, capture.source, capture.channels, about.came_back(capture.source))
     status, why = of_scan(capture.facts)
     told |= {"verdict": {"status": status, "summary": why}, "arrival": _arrival(session)}
     lines = about.summary(told, facts.dialect_words(capture.facts.reading))

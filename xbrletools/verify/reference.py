@@ -81,6 +81,21 @@ ADVICE: dict[Rule, Advice] = {
     rules.SUBSECTION_PLACE: Advice(
         "`name` of the subsection.", "Ask whether the destination's QEMU knows this subsection."
     ),
+    rules.MISSING_PACKETS: Advice(
+        "The stream offset where they are missing, and how many. TCP delivered them, but tcpdump did not record them.",
+        "Read what follows with --salvage. Record again with a larger buffer (tcpdump -B) and whole packets (-s 0).",
+    ),
+    rules.PACKETS_DIFFER: Advice(
+        "The stream offset of bytes that were sent twice, and were not the same. What came first is taken.",
+        "Ask where the dump comes from: a sender repeats the same bytes.",
+    ),
+    rules.DUMP_CUT: Advice(
+        "Where in the dump it ends, or which part of it was left out.",
+        "Copy the dump again, or filter it with tcpdump.",
+    ),
+    rules.PACKETS_ODD: Advice(
+        "How many packets, and why they are not read.", "Nothing, if no packets of the stream are missing."
+    ),
     rules.UNFINISHED_SAVE: Advice(
         "The file begins with LibvirtQemudPart.", "The save was interrupted, or is still going on: look at its end."
     ),

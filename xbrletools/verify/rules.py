@@ -215,6 +215,10 @@ DEVICE_VALUE = _rule(
 SUBSECTION_PLACE = _rule(
     "subsection-place", _W, "a subsection that is not known, or not where it belongs; receivers may refuse it"
 )
+MISSING_PACKETS = _rule("missing-packets", _E, "bytes of the stream are not in the packet dump", _ALL)
+PACKETS_DIFFER = _rule("packets-differ", _E, "the packet dump has bytes of the stream twice, and differently")
+DUMP_CUT = _rule("dump-cut", _E, "the packet dump is cut or damaged, or not all of it is read")
+PACKETS_ODD = _rule("packets-odd", _N, "packets of the dump that are not read, or a connection without its SYN")
 UNFINISHED_SAVE = _rule("unfinished-save", _W, "a libvirt save file that is marked as unfinished")
 UNFINISHED_BITMAP = _rule(
     "unfinished-bitmap",

@@ -44,6 +44,8 @@ NAMES: dict[Rule, CauseName] = {
     rules.CHECKSUM_COLLISION: CauseName.STALE_BASE,
     rules.TRUNCATED: CauseName.TRUNCATED,
     rules.UNFINISHED_BITMAP: CauseName.TRUNCATED,
+    rules.MISSING_PACKETS: CauseName.BYTES_MISSING,
+    rules.DUMP_CUT: CauseName.TRUNCATED,
     rules.CHANNEL_MISSING: CauseName.CHANNEL_MISSING,
     rules.MULTIFD_CHANNEL: CauseName.CHANNEL_DAMAGED,
     rules.FOREIGN_CHANNEL: CauseName.FOREIGN_CHANNEL,

@@ -4,6 +4,8 @@ from collections.abc import Iterator, Sequence
 from contextlib import suppress
 from dataclasses import replace
 
+import numpy as np
+
 from ...errors import XbrleError
 from ...formats import qevm, ram
 from ...formats.qevm import SectionType
@@ -17,11 +19,12 @@ from ..notes import Notes, Scan
 from ..ram_reader import RamReader
 from ..strict import Scanner
 from .attribute import attributed
-from .gaps import RECORD_MAX, believed, leave_out, place_filled, without_last
+from .gaps import RECORD_MAX, believed, end_of, leave_out, place_filled, without_last
 from .resync import ENOUGH, Resync
 from .skeptic import Skeptic, checked, ram_ids, ram_owner
 from .sweep import infer_lengths, split_at_jumps
 
+_HOLE = "missing-packets"
 GAPS_MAX = 1 << 13  # ranges that are skipped: each takes some KiB in all
 _TOO_MANY = f"more than {GAPS_MAX:,} ranges are damaged, and what follows is not read"
 
@@ -34,6 +37,8 @@ class Salvager(Scan):
     Raises:
         XbrleError: there is no such dialect or, while it is iterated, nothing in the source can be believed.
     """
+
+    source: MappedSource
 
     def __init__(
         self,
@@ -65,6 +70,7 @@ class Salvager(Scan):
         source, notes = self.source, self._notes
         if not len(self._data):
             raise XbrleError(f"{source.name}: {source.damage or 'is empty'}")
+        notes.note_packets(source)
         pieces = self._pieces()
         self._buffer.forget()
         if not any(len(p) for p in pieces) and not notes.complete:  # a complete one can have devices alone
@@ -89,7 +95,7 @@ class Salvager(Scan):
         strict = Scanner(self.source, *self._options)
         with suppress(XbrleError):
             columns = join(list(strict))
-            if strict.facts.complete and not strict.facts.problems:
+            if strict.facts.complete and len(strict.facts.problems) == len(self._notes.problems):
                 self._sound, self._found = strict.facts, strict
                 return columns
         raise XbrleError(f"{self.source.name}: nothing in it can be believed to be a migration stream")
@@ -107,15 +113,19 @@ class Salvager(Scan):
             columns, problem = self._run(run)
             columns = believed(columns, begun, notes.gaps)
             columns, problem = checked(columns, problem, self._data, notes)
+            columns, problem = self._up_to_hole(columns, problem)
             columns = attributed(columns, pieces, notes)
             if problem is None:
                 return [*pieces, columns]
             kept, start = without_last(columns, begun)
+            if problem.rule == _HOLE:  # it is known where it begins, so that the last record before it stands
+                kept, start = columns, max(begun, end_of(columns)) if len(columns) else begun
             pieces.append(kept)
             rows += len(kept)
             following = None
             if not self._judge.no_more_ram and len(notes.gaps) < GAPS_MAX:
-                following = self._resync.find(max(start + (len(kept) < len(columns)), searched))
+                past = self.source.hole_after(problem.offset)[1] if problem.rule == _HOLE else 0
+                following = self._resync.find(max(start + (len(kept) < len(columns)), searched, past))
             notes.sections.truncate(start)
             notes.complete = False
             gap, run_next = self._bridge(start, problem, following, rows, columns, kept)
@@ -138,6 +148,17 @@ class Salvager(Scan):
         self._ram.gather()
         pieces.extend(self._ram.drain())
         return join(pieces), problem
+
+    def _up_to_hole(self, columns: Columns, problem: Problem | None) -> tuple[Columns, Problem | None]:
+        """The records of a run, without one that has bytes missing. ``problem`` is why it ended: there, if it did."""
+        hole, end = self.source.hole_after(self._buffer.base)
+        ended = problem.rule == "truncated" if problem is not None else self._buffer.end == hole
+        if hole == end or not ended:
+            return columns, problem
+        whole = columns.end(np.arange(len(columns))) <= hole
+        return columns.take(whole), Problem(
+            _HOLE, hole, f"{end - hole:,} bytes are missing: their packets are not there"
+        )
 
     # -- the way across a gap ----------------------------------------------------------------------------------------
 

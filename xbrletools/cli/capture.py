@@ -14,7 +14,7 @@ from ..interrupts import SIGNALS
 from ..text import counted
 from . import EXIT_FINDINGS, EXIT_INTERRUPTED, EXIT_UNREADABLE, warn
 from .guide import Screen
-from .options import examples, json_lines
+from .options import examples, json_lines, refuse
 from .writer import end_status_line, say_object, status_line
 
 if TYPE_CHECKING:
@@ -26,15 +26,33 @@ ENDING = SIGNALS
 
 
 @click.command(
-    cls=Screen, epilog=examples("capture tcp::4444 -o S", "capture tcp:0.0.0.0:4444 -o S --forward tcp:192.0.2.7:4444")
+    cls=Screen,
+    epilog=examples(
+        "capture tcp::4444 -o S",
+        "capture tcp:0.0.0.0:4444 -o S --forward tcp:192.0.2.7:4444",
+        "capture --from-pcap migration.pcap -o S",
+    ),
 )
-@click.argument("where", metavar="tcp:HOST:PORT|unix:PATH")
+@click.argument("where", metavar="tcp:HOST:PORT|unix:PATH", required=False)
 @click.option("-o", "--output", required=True, metavar="S", help="File for the main channel; others go to S.1, S.2 ...")
 @click.option("--forward", metavar="tcp:HOST:PORT|unix:PATH", help="Pass everything on to the destination there.")
+@click.option("--from-pcap", metavar="DUMP", help="Take the streams out of this packet dump instead of listening.")
+@click.option("--stream", type=click.IntRange(1), metavar="N", help="Which migration of DUMP (default: the only one).")
 @click.option("--force", is_flag=True, help="Replace an earlier recording with these names, once something comes.")
 @json_lines
-def command(where: str, output: str, forward: str | None, force: bool, as_json: bool) -> int:
+def command(
+    where: str | None,
+    output: str,
+    forward: str | None,
+    from_pcap: str | None,
+    stream: int | None,
+    force: bool,
+    as_json: bool,
+) -> int:
     """Listen at an address and record the migration that comes there.
+
+    With --from-pcap nothing is listened to: the migration in a packet dump, as tcpdump records it, goes to the same
+    files. Its channels come in the order in which they were opened. Where packets are missing, a file ends.
 
     Without --forward this is the destination, which accepts all bytes and sends none. With --forward it stands between
     the two ends, and what the destination answers goes to S.reverse. tcp::PORT listens on the loopback.
@@ -55,6 +73,20 @@ def command(where: str, output: str, forward: str | None, force: bool, as_json: 
     Exit status: 0 all channels were closed in order, 1 something was recorded but some of it is missing, 2 nothing was
     recorded, 130 ended by a signal.
     """
+    if from_pcap is not None:
+        refuse("cannot be used with --from-pcap", "where", "forward")
+        from .saving import Output
+        from .unpacking import unpack
+
+        return unpack(from_pcap, stream, Output(output, force), as_json)
+    refuse("needs --from-pcap", "stream")
+    if where is None:
+        raise click.UsageError("Missing argument 'tcp:HOST:PORT|unix:PATH', or --from-pcap DUMP.")
+    return _record(where, output, forward, force, as_json)
+
+
+def _record(where: str, output: str, forward: str | None, force: bool, as_json: bool) -> int:
+    """Listen, and record what comes. Returns the exit status."""
     from ..net.address import address
     from ..net.tap import Tap
 

@@ -126,6 +126,7 @@ READ = frozenset(
         "manifests",
         "rule_file",
         "more_rules",
+        "from_pcap",
     )
 )
 FILES = READ | {"output", "qmp", "line"}

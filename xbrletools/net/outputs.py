@@ -59,7 +59,7 @@ class Outputs:
                 self._prepared[""] = _Prepared(os.open(out, os.O_WRONLY), None, out)
             else:
                 self._alone = False
-                self._older = self._taken()
+                self._older = taken(out, force)
                 for ending in ("", REVERSE) if two_ways else ("",):
                     self._prepared[ending] = self._prepare(ending)
         except OSError as error:
@@ -128,30 +128,29 @@ class Outputs:
         descriptor, path = temporary(final)
         return _Prepared(descriptor, path, final)
 
-    def _taken(self) -> list[Path]:
-        """What is at the names of this recording: nothing, or with ``force`` what will give way.
-
-        Raises:
-            XbrleError: something is there that may not be replaced.
-        """
-        if self._out.is_dir():
-            raise XbrleError(f"{self._out}: is a directory")
-        name = self._out.name
-        beside = self._out.parent.iterdir()  # raises where that is not a directory
-        taken = [p for p in beside if p.name == name or _SIBLING.fullmatch(p.name.removeprefix(name))]
-        taken = sorted(p for p in taken if p.name.startswith(name))
-        for path in taken:
-            if not self._force:
-                what = (
-                    "exists already" if path.name == name else f"exists already, and would be taken for part of {name}"
-                )
-                raise XbrleError(f"{path}: {what}. --force replaces it")
-            if not path.is_symlink() and not path.is_file():
-                raise XbrleError(f"{path}: is not a file, and is not replaced")
-        return taken
-
     def _path(self, ending: str) -> Path:
         return self._out.with_name(self._out.name + ending)
+
+
+def taken(out: Path, force: bool) -> list[Path]:
+    """What is at the names of a recording to ``out``: nothing, or with ``force`` what will give way.
+
+    Raises:
+        XbrleError: something is there that may not be replaced.
+    """
+    if out.is_dir():
+        raise XbrleError(f"{out}: is a directory")
+    name = out.name
+    beside = out.parent.iterdir()  # raises where that is not a directory
+    taken = [p for p in beside if p.name == name or _SIBLING.fullmatch(p.name.removeprefix(name))]
+    taken = sorted(p for p in taken if p.name.startswith(name))
+    for path in taken:
+        if not force:
+            what = "exists already" if path.name == name else f"exists already, and would be taken for part of {name}"
+            raise XbrleError(f"{path}: {what}. --force replaces it")
+        if not path.is_symlink() and not path.is_file():
+            raise XbrleError(f"{path}: is not a file, and is not replaced")
+    return taken
 
 
 def _created(path: Path) -> int:

@@ -98,11 +98,11 @@ def assemble(view: memoryview, way: Way) -> Assembled:
 
 def _inside(way: Way) -> tuple[_Parts, int]:
     """The segments that a sender can have sent there, without what lies before the first byte. Counts the others."""
-    segments, start = way.segments, way.places
+    start, stray = way.places()
+    segments, start, strays = way.segments[~stray], start[~stray], int(np.count_nonzero(stray))
     have, full = segments["have"].astype(np.int64), segments["full"].astype(np.int64)
     time = segments["time"].astype(np.int64)
     parts = _Parts(start, start + have, start + full, segments["at"].astype(np.int64), time)
-    strays = 0
     for _ in range(_ROUNDS):
         edge = np.maximum.accumulate(np.append(0, parts.sent))[:-1]
         stray = (parts.start > edge + WINDOW_MAX) | (parts.start < edge - WINDOW_MAX)
@@ -135,7 +135,9 @@ def _bounded(holes: Ints, size: int, there: int) -> tuple[Ints, int, str | None]
 
 def _write(file: BinaryIO, view: memoryview, start: Ints, at: Ints, end: Ints) -> None:
     """Write the bytes at ``at`` of the dump to [start, end) of the file."""
-    jumps = np.flatnonzero(np.append(True, start[1:] != end[:-1])) if len(start) else start
+    if not len(start):
+        return
+    jumps = np.flatnonzero(np.append(True, start[1:] != end[:-1]))
     for low, high in zip(jumps.tolist(), [*jumps[1:].tolist(), len(start)], strict=True):
         file.seek(int(start[low]))
         ends = (at[low:high] + (end[low:high] - start[low:high])).tolist()

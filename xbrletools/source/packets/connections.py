@@ -12,7 +12,7 @@ from typing import Any, BinaryIO, cast
 import numpy as np
 from numpy.typing import NDArray
 
-from ...formats.packets import TcpFlag
+from ...formats.packets import WINDOW_MAX, TcpFlag
 from ..sources import mapped
 from . import files
 from .frames import ENDPOINT, SEGMENT, Frames
@@ -25,6 +25,7 @@ _HEAD_SEGMENTS = 256  # segments in which these are looked for
 _REORDERED = 1 << 20  # bytes after a SYN that may come before it in the dump
 _ROW = np.dtype([("connection", "u4"), ("segment", SEGMENT)])
 _WRAP = 1 << 32
+_STRAY_RUNS = 64  # runs of segments outside of any window: after so many, nothing of the direction is believed
 
 
 @dataclass(slots=True, eq=False)
@@ -42,12 +43,29 @@ class Way:
     end: int | None = None
     head: bytes = b""
 
-    @property
-    def places(self) -> Ints:
-        """How far from the first byte each segment begins, (n,) int64. Sequence numbers may have wrapped between."""
+    def places(self) -> tuple[Ints, NDArray[np.bool_]]:
+        """How far from the first byte each segment begins, (n,) int64, and which are strays, (n,) bool.
+
+        Sequence numbers may have wrapped between. A stray is further from the one before than any window reaches.
+        """
         seq = self.segments["seq"].astype(np.int64)
-        steps = np.diff(seq, prepend=self.base)
-        return np.cumsum((steps + _WRAP // 2) % _WRAP - _WRAP // 2)
+        stray = np.zeros(len(seq), bool)
+        last, start = self.base, 0
+        for _ in range(_STRAY_RUNS):
+            steps = _signed(np.diff(seq[start:], prepend=last))
+            far = np.abs(steps) > WINDOW_MAX
+            if not far.any():
+                break
+            at = start + int(np.argmax(far))
+            last = int(seq[at - 1]) if at > start else last
+            near = np.abs(_signed(seq[at:] - last)) <= WINDOW_MAX
+            start = at + int(np.argmax(near)) if near.any() else len(seq)
+            stray[at:start] = True
+        else:
+            stray[start:] = True
+        places = np.zeros(len(seq), np.int64)
+        places[~stray] = np.cumsum(_signed(np.diff(seq[~stray], prepend=self.base)))
+        return places, stray
 
 
 @dataclass(slots=True, eq=False)
@@ -82,6 +100,11 @@ class Index:
     refused: int = 0  # segments of connections beyond `CONNECTIONS_MAX`
     keys: list[bytes] = field(default_factory=list)
     rows: NDArray[Any] = field(default_factory=lambda: np.zeros(0, _ROW))
+
+
+def _signed(steps: Ints) -> Ints:
+    """The shortest way between two sequence numbers, forward or back."""
+    return (steps + _WRAP // 2) % _WRAP - _WRAP // 2
 
 
 def endpoint(key: bytes) -> str:
@@ -213,7 +236,7 @@ def _way(found: Index, segments: NDArray[Any], base: int | None) -> Way:
     begins = base is not None
     if base is None:
         base = int(data["seq"][0]) if len(data) else 0
-        lowest = Way(data, base, False).places.min(initial=0)
+        lowest = Way(data, base, False).places()[0].min(initial=0)
         base = (base + int(lowest)) % _WRAP if lowest > -_REORDERED else base
     way = Way(data, base, begins, bool(len(closing)), end)
     way.head = _head(found.frames.data, way)
@@ -223,8 +246,9 @@ def _way(found: Index, segments: NDArray[Any], base: int | None) -> Way:
 def _head(data: NDArray[np.uint8], way: Way) -> bytes:
     """The first bytes of a direction, at most `HEAD`, as far as they are in the dump."""
     first = Way(way.segments[:_HEAD_SEGMENTS], way.base, way.begins)
-    rows = first.segments
-    parts = sorted(zip(first.places.tolist(), rows["have"].tolist(), rows["at"].tolist(), strict=True))
+    places, stray = first.places()
+    places, rows = places[~stray], first.segments[~stray]
+    parts = sorted(zip(places.tolist(), rows["have"].tolist(), rows["at"].tolist(), strict=True))
     head = b""
     for place, have, at in parts:
         if place > len(head) or len(head) >= HEAD:

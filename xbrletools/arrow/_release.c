@@ -7,6 +7,7 @@
  * its private_data. `on_release` says what is called with that number.
  */
 #define PY_SSIZE_T_CLEAN
+#define Py_LIMITED_API 0x030B0000 /* one build serves every Python from 3.11 on */
 #include <Python.h>
 #include <stdint.h>
 
@@ -82,7 +83,9 @@ static void release_stream(struct stream *it)
 
 static PyObject *on_release(PyObject *module, PyObject *callable)
 {
-    Py_XSETREF(dropping, Py_NewRef(callable));
+    PyObject *old = dropping;
+    dropping = Py_NewRef(callable);
+    Py_XDECREF(old);
     Py_RETURN_NONE;
 }
 

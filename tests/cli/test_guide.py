@@ -12,6 +12,7 @@ from tests.cli.run import run
 from tests.cli.test_help import WAITS, commands, examples
 from tests.conftest import ROOT, SAMPLES
 from xbrletools import __version__
+from xbrletools import open as open_capture
 from xbrletools.cli import COMMANDS, cli, main
 from xbrletools.cli.guide import ARGUMENTS, GROUPS, SEE_ALSO
 from xbrletools.formats.dialects import DIALECTS
@@ -191,3 +192,35 @@ def test_each_shell_gets_a_script(shell, capsys):
     status, out, _ = run(capsys, "completion", shell)
     assert status == 0
     assert "_XBRLE_COMPLETE" in out
+
+
+class TestHints:
+    def test_damage_in_the_middle_leads_to_salvage(self, tmp_path, capsys):
+        damaged = bytearray((SAMPLES / "stale-base.bin").read_bytes())
+        with open_capture(bytes(damaged)) as opened:
+            offset = int(opened.records.columns.offset[opened.records.row(200)])
+        damaged[offset : offset + 16] = b"\xff" * 16
+        path = tmp_path / "S"
+        path.write_bytes(damaged)
+        for command in ("info", "dump"):
+            status, _, err = run(capsys, command, path)
+            assert status == 1 and "use: xbrle salvage S" in err, command
+        assert "salvage" not in run(capsys, "info", SAMPLES / "truncated.bin")[2]
+        assert "xbrle salvage S" in run(capsys, "verify", path)[1]
+
+    def test_grep_with_its_arguments_swapped_says_so(self, capsys):
+        status, out, err = run(capsys, "grep", "mig", SAMPLE)
+        assert (status, out) == (2, "")
+        assert f"'mig' is not a file, but '{SAMPLE}' is" in err
+
+    def test_a_main_channel_alone_is_told_of_its_channels(self, tmp_path, capsys):
+        shutil.copy(SAMPLES / "multifd.bin", tmp_path / "S")
+        status, _, err = run(capsys, "info", tmp_path / "S")
+        assert status == 1 and "--channel FILE" in err
+
+    def test_a_missing_extra_is_told_before_the_work(self, monkeypatch, tmp_path, capsys):
+        for module in ("plotext", "matplotlib", "textual_serve", "textual_serve.server"):
+            monkeypatch.setitem(sys.modules, module, None)
+        for words in (("whatif", "--plot"), ("whatif", "--image", tmp_path / "x.png")):
+            status, out, err = run(capsys, words[0], tmp_path / "not there", *words[1:])
+            assert (status, out) == (2, "") and "pip install" in err, words

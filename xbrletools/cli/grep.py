@@ -1,9 +1,11 @@
 """`xbrle grep`: where a pattern is in memory, or where and when it ever was."""
 
+import os
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from functools import partial
 from itertools import islice, repeat
+from pathlib import Path
 from textwrap import wrap
 from typing import TYPE_CHECKING, Any
 
@@ -41,6 +43,8 @@ CONTEXT_MAX = 1 << 20  # bytes before and after a match that can be shown
 
 
 def _usage(
+    capture: str,
+    pattern: str,
     is_hex: bool,
     utf16: bool,
     regex: bool,
@@ -50,6 +54,11 @@ def _usage(
     limit: int | None,
     virtual: bool,
 ) -> None:
+    swapped = capture != "-" and "://" not in capture and not os.path.lexists(capture) and Path(pattern).is_file()
+    if swapped:
+        raise click.UsageError(
+            f"{capture!r} is not a file, but {pattern!r} is: the capture comes before what to look for"
+        )
     if is_hex + utf16 + regex > 1:
         raise click.UsageError("--hex, --utf16 and --regex exclude each other")
     if is_hex and ignore_case:

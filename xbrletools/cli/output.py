@@ -115,6 +115,8 @@ def report(problems: "Sequence[Problem]") -> int:
         warn(f"{problem.rule} at offset {problem.offset:#x}: {problem.message}")
     if len(problems) > PROBLEMS_MAX:
         warn(f"{len(problems) - PROBLEMS_MAX} more problems; to list them all, use: xbrle verify S")
+    if any(p.fatal and p.rule != "truncated" for p in problems):
+        warn("what comes after the damage was not read; to see what still stands, use: xbrle salvage S")
     return EXIT_FINDINGS if any(p.fatal or p.lost or p.rule in _MISSING for p in problems) else 0
 
 

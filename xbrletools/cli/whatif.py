@@ -2,6 +2,7 @@
 
 import io
 from dataclasses import asdict
+from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -26,9 +27,20 @@ IMAGE_SUFFIXES = (".png", ".svg")
 _MARKS = {"posted": "p", "v2": "v", "fixed": "f", "xbzrle": "x", "zlib": "z", "zstd": "s", "actual": "a"}
 
 
-def _usage(output: str | None) -> None:
+def _usage(output: str | None, plot: bool) -> None:
+    """Refuse a wrong name, and what needs an extra that is not there, before the work."""
+    for module, wanted in (("plotext", plot), ("matplotlib", output is not None)):
+        if wanted and not _is_there(module):
+            raise XbrleError(f"{module} is missing. For plots, use: pip install 'xbrletools[plot]'")
     if output not in (None, STDOUT) and Path(output).suffix.lower() not in IMAGE_SUFFIXES:
         raise XbrleError(f"{output}: plots are written as PNG or SVG. Use a name that ends in .png or .svg")
+
+
+def _is_there(module: str) -> bool:
+    try:
+        return find_spec(module) is not None
+    except ValueError:  # it was taken away
+        return False
 
 
 @click.command(

@@ -3,8 +3,9 @@
     python -m tests.causes --seeds 5 --jobs 2 # about 2,100 damages, 10 minutes
     python -m tests.causes --seeds 1 --print  # a look
 
-Captures are of the corpus and of the samples. The "other captures" were not looked at while the hypotheses were
-written. Of the others only other seeds were. A splice takes the rest of another capture, named behind a comma.
+Captures are of the corpus and of the samples. The "other captures" were not looked at when the hypotheses were first
+written. docs/verdict.md says which seeds were looked at since. A splice takes the rest of another capture, named behind
+a comma.
 """
 
 import argparse

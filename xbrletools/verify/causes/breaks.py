@@ -28,6 +28,7 @@ _EXACT = 1.0  # the weight of a number of bytes that the bytes themselves confir
 _LENGTHS = 10.0  # how much less one number of bytes weighs than all of them
 _TWICE_LEAST = 18  # bytes of two small records, from which on a span that came twice is one
 _RARELY = 0.02  # how often what was tested and found comes about by chance
+_OTHER_END = 0.15  # the weight of another stream, beside one bit of the type of a section
 _ELSEWHERE = 0.3  # the weight of records of elsewhere, beside one damage of bytes
 _OF_BYTES = (CauseName.BYTES_MISSING, CauseName.BYTES_INSERTED, CauseName.BYTES_OVERWRITTEN)
 
@@ -46,7 +47,11 @@ def candidates(case: Case, index: int = 0) -> list[Candidate]:
             *standing,
             Candidate(CauseName.BYTES_OVERWRITTEN, len(found), why, broken.row, broken.at, onward=broken.at),
         ]
-    if len(found) == 1:
+    if len(found) == 1 and _can_be_of_another(case, broken, found[0]):
+        standing = [replace(c, repair=None) for c in standing]
+        why = "RAM's PART and END can be those of two streams"
+        standing.append(Candidate(CauseName.SPLICED, _OTHER_END, why, broken.row, broken.at, onward=broken.at))
+    elif len(found) == 1:
         for name in (*_OF_BYTES, CauseName.SPLICED):
             case.falls(name, "with the one bit flipped back all records follow each other in place")
     elif found and standing:
@@ -55,6 +60,13 @@ def candidates(case: Case, index: int = 0) -> list[Candidate]:
         standing.append(Candidate(CauseName.BYTES_OVERWRITTEN, weight, why, broken.row, broken.at, onward=broken.at))
     standing += runs.candidates(case, broken)
     return standing or _repeated(case, broken) or elsewhere.candidates(case, broken) or _of_bytes(case, broken)
+
+
+def _can_be_of_another(case: Case, broken: Break, flip: flips.Flip) -> bool:
+    """Whether a PART and an END that go together with one bit flipped back can be those of two streams."""
+    if flip.name is not CauseName.SECTION_FRAMING or broken.why is not Why.SECTION or broken.spot.last is None:
+        return False
+    return case.crossing(flip.row)[0] < _SOME
 
 
 def _repeated(case: Case, broken: Break) -> list[Candidate]:

@@ -15,6 +15,7 @@ import numpy as np
 from construct import Int32ub
 from numpy.typing import NDArray
 
+from ..codec import native
 from ..codec.layout import dtype_of
 from ..formats import ram
 from ..formats.dialects import DIALECTS, Dialect, Encoding
@@ -30,6 +31,7 @@ from ..sender.sent import SentPages, sent_pages
 from ..sender.transcode import cache_of, choose
 from ..table.kinds import IS_DELTA
 
+_THREAD_PAGES = 64  # to compress, that are worth a thread
 LEVEL = 1  # of zlib and zstd: QEMU's default
 CACHES = tuple(1 << k for k in range(20, 30))  # 1 MiB to 512 MiB
 
@@ -192,7 +194,7 @@ def what_if(stream: Stream, caches: Iterable[int] = CACHES, bases: Mapping[bytes
     candidates = _candidates(stream, where)
     records = [_records(stream, where, np.empty(0, np.int64), np.empty(0, np.int64))]
     choices: list[list[_Choices]] = [[] for _ in candidates]
-    packers = {"zlib": _zlib(), "zstd": _zstd()}
+    packers = {"zlib": _zlib, "zstd": _zstd}
     packed: dict[str, list[Ints]] = {name: [np.empty(0, np.int64)] for name in packers}
     skipped = 0
     for batch in sent_pages(stream):
@@ -201,8 +203,8 @@ def what_if(stream: Stream, caches: Iterable[int] = CACHES, bases: Mapping[bytes
         records.append(_records(stream, where, batch.rows, batch.pages))
         for candidate, made in zip(candidates, choices, strict=True):
             made.append(candidate.choices(batch, where))
-        for name, pack in packers.items():
-            packed[name].append(_packed_sizes(pack, batch))
+        for name, packer in packers.items():
+            packed[name].append(_packed_sizes(packer, batch))
     table = _Records.joined(records)
     nothing = np.zeros(len(table.kinds), bool)
     costs = []
@@ -255,11 +257,21 @@ def _candidates(stream: Stream, where: PageAddresses) -> list[_Candidate]:
     return out
 
 
-def _packed_sizes(pack: Callable[[bytes], bytes], batch: SentPages) -> Ints:
-    """The bytes of each page compressed by itself, (n,) int64. It is 0 for dup pages."""
+def _packed_sizes(packer: Callable[[], Callable[[bytes], bytes]], batch: SentPages) -> Ints:
+    """The bytes of each page compressed by itself, (n,) int64. It is 0 for dup pages.
+
+    All cores share the work, each with a function of its own that ``packer`` gives.
+    """
     sizes = np.zeros(len(batch), np.int64)
-    for place in np.flatnonzero(~batch.is_dup).tolist():
-        sizes[place] = len(pack(batch.contents[place].tobytes()))
+    places = np.flatnonzero(~batch.is_dup)
+
+    def part(first: int, end: int) -> None:
+        pack = packer()
+        for place in places[first:end].tolist():
+            sizes[place] = len(pack(batch.contents[place].tobytes()))
+
+    threads = max(1, min(native.THREADS, len(places) // _THREAD_PAGES))
+    native.in_threads(part, [len(places) * k // threads for k in range(threads + 1)])
     return sizes
 
 

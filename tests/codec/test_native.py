@@ -135,6 +135,14 @@ def test_a_layout_that_cannot_be_is_refused(loop, layout):
         native.apply(getattr(native.loops, loop), layout, np.zeros(9, np.uint8), *nothing, noise(1, PAGE, seed=1), None)
 
 
+@pytest.mark.parametrize(("said", "threads"), [("3", 3), ("0", 1), ("9999", 64), ("-1", None), ("", None), ("x", None)])
+def test_the_environment_says_how_many_threads_there_are(said, threads, monkeypatch):
+    monkeypatch.delenv("XBRLE_THREADS", raising=False)
+    cores = native._threads()
+    monkeypatch.setenv("XBRLE_THREADS", said)
+    assert native._threads() == (cores if threads is None else threads)
+
+
 @BUILT
 def test_where_no_thread_can_be_had_one_does_it_all(monkeypatch):
     monkeypatch.setattr(native, "THREADS", 3)

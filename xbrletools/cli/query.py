@@ -4,6 +4,7 @@ import csv
 import io
 import json
 import math
+import sys
 import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -20,7 +21,7 @@ from ..errors import XbrleError
 from ..text import counted, label
 from . import warn
 from .guide import Page
-from .options import READING, before, examples, naming, opening, refuse
+from .options import READING, before, examples, limiting, naming, opening, refuse
 from .output import report
 from .saving import Output, writing
 from .writer import say, write
@@ -82,7 +83,7 @@ class _Command(Page):
 )
 @click.option("--csv", "as_csv", is_flag=True, help="Print rows as CSV.")
 @click.option("--jsonl", "as_jsonl", is_flag=True, help="Print an object a row, with the names of the columns as keys.")
-@click.option("--limit", type=click.IntRange(1), metavar="N", help=f"Print N rows (default: {ROWS} as text, else all).")
+@limiting("Print N rows.", f"{ROWS} as text, else all")
 @writing(metavar="FILE", help="Write the rows to FILE.parquet or FILE.arrow.", required=False)
 def command(
     capture: str,
@@ -112,18 +113,18 @@ def command(
     statement = sql if sql is not None else NAMED[named or ""].sql
     if output is not None and Path(output.path).suffix not in _SUFFIXES:
         raise XbrleError(f"{output.path}: call it FILE.parquet or FILE.arrow")
-    if output is not None and (as_csv or as_jsonl or limit):
+    if output is not None and (as_csv or as_jsonl or limit is not None):
         raise click.UsageError("-o excludes --csv, --jsonl and --limit")
     with _engine(capture, _others(others), options) as (engine, status):
         answer = engine.run(statement)
         if output is not None:
             _save(answer, output)
         elif as_csv:
-            _print_csv(answer, limit)
+            _print_csv(answer, limit or None)
         elif as_jsonl:
-            _print_jsonl(answer, limit)
+            _print_jsonl(answer, limit or None)
         else:
-            _print_text(answer, limit or ROWS)
+            _print_text(answer, ROWS if limit is None else limit or sys.maxsize - 2)
         return status
 
 
@@ -184,7 +185,7 @@ def _print_text(answer: "Answer", limit: int) -> None:
         )
         say("  ".join(parts).rstrip())
     if left_out:
-        warn(f"{counted(limit, 'row')} shown; for all, use --csv, --jsonl or --limit N")
+        warn(f"{counted(limit, 'row')} shown; for all, use --csv, --jsonl or --limit 0")
 
 
 def _cell(value: Any) -> str:

@@ -22,7 +22,7 @@ from ..physical.layout import PhysicalMap
 from ..text import shown, some
 from . import EXIT_FINDINGS, hexview, warn
 from .guide import Page
-from .options import before, examples, json_lines, moment, salvaging, viewing
+from .options import before, examples, json_lines, limiting, moment, salvaging, viewing
 from .output import WIDTH, progress, report
 from .times import times_of
 from .writer import say, say_object
@@ -85,7 +85,7 @@ def _usage(everything: bool, space: str | None, block: str | None) -> None:
     metavar="N",
     help="Places of one pattern that are told in one piece of memory.",
 )
-@click.option("--limit", type=click.IntRange(1), metavar="N", help="Show N matches (default: all).")
+@limiting("Show N matches.")
 @viewing
 @json_lines
 def command(
@@ -121,11 +121,11 @@ def command(
     chosen = None if block is None else opened.space.index(block)
     if everything:
         found = _Lives(opened, rules, view, as_json)
-        return max(status, found.show(at, chosen, timeout, max_matches, limit))
+        return max(status, found.show(at, chosen, timeout, max_matches, limit or None))
     image = opened.memory(at, View(view))
     where = None if space == "block" or block is not None else _map(opened, must=space == "physical")
     judged = _Moment(opened, image, where, at, view, as_json)
-    return max(status, judged.show(rules, chosen, timeout, max_matches, limit))
+    return max(status, judged.show(rules, chosen, timeout, max_matches, limit or None))
 
 
 def _map(opened: Capture, must: bool) -> PhysicalMap | None:

@@ -101,7 +101,8 @@ for _, flag in ipairs(flag_fields) do
   f["flag_" .. flag[1]] = ProtoField.bool("qemu_mig.flags." .. flag[1]:lower(), flag[1], 16, nil, flag[2])
 end
 local lost = ProtoExpert.new("qemu_mig.lost", "The stream cannot be followed from here", expert.group.SEQUENCE, expert.severity.WARN)
-p.experts = { lost }
+local gap = ProtoExpert.new("qemu_mig.gap", "Bytes before this are missing, or come later", expert.group.SEQUENCE, expert.severity.WARN)
+p.experts = { lost, gap }
 
 local choices = { { 1, "found by itself", 0 } }
 for i, d in ipairs(T.DIALECTS) do choices[#choices + 1] = { i + 1, d.name, i } end
@@ -692,3 +693,14 @@ local function heuristic(tvb, pinfo, tree)
 end
 p:register_heuristic("tcp", heuristic)
 DissectorTable.get("tcp.port"):add_for_decode_as(p)
+
+-- With tcp.reassemble_out_of_order Wireshark keeps segments behind a gap to itself, and p does not see them. So each packet
+-- of a migration's connection that has a gap before it is marked here.
+local lost_of = Field.new("tcp.analysis.lost_segment")
+local after = Proto("qemu_mig_gap", "QEMU migration, gaps")
+function after.dissector(_, pinfo, tree)
+  if not lost_of() or frames[pinfo.number] then return end
+  if not ways[stream_of().value .. "/" .. port_of().value] then return end
+  tree:add(p):add_proto_expert_info(gap, "Bytes before this are missing, or come later: records behind them are not shown until they come")
+end
+register_postdissector(after)

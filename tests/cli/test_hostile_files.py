@@ -87,6 +87,7 @@ def _commands(path: str, missing: str, folder: Path) -> Iterator[list[str]]:
         yield ["encode", s, "--block", "r=32K", "-o", str(folder / "e2")]
         yield ["encode", path, "--block", "r=32K", "--device-tail", s, "-o", str(folder / "e3")]
         yield ["capture", "tcp:nowhere.invalid:1", "-o", s]
+        yield ["capture", "--from-pcap", s, "-o", str(folder / "p")]
         yield ["extract", path, "--disk", NAME, "-o", s]
         yield ["extract", path, "--block", NAME, "-o", s]
         for out in (s, f"{missing}/x"):

@@ -114,14 +114,12 @@ def test_every_edit_gives_the_records_or_a_mark_where_they_end(name, order, pass
     found = rows_by(pdus)
     assert found == truth[: len(found)]
     if name.startswith("reordered") and order == UNORDERED:
-        assert len(marks) == (
-            name == "reordered"
-        )  # that it is a migration does not show where its beginning comes second
+        assert bool(marks) == (name == "reordered")  # else it is not known for a migration
         return
     if name == "overlapping" and order == UNORDERED:  # Wireshark does not put these together then
         assert len(marks) == 1
         return
-    assert marks == []
+    assert marks == [] or (name.startswith("reordered") and all("come later" in m for m in marks))
     end = sum(len(s.data) for s in segments) if name not in ("repeated", "overlapping") else 390 * 1448
     assert found[-1][0] > end - 6000 or len(found) == len(truth)
 
@@ -137,8 +135,7 @@ def test_after_a_loss_what_is_before_is_right_and_there_is_a_mark(lost, order, p
     found, truth = rows_by(pdus), rows_of(str(ROOT / "samples" / "posted-8m.bin"))
     assert found == truth[: len(found)]
     assert all(offset + (length or 0) <= lost * 1448 for offset, *_, length in found)
-    if order == UNORDERED:
-        assert len(marks) == 1
+    assert 1 <= len(marks) <= 2  # a packet that follows a gap, and where the stream cannot be followed
 
 
 @here

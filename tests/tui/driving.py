@@ -108,7 +108,7 @@ def stale() -> bytes:
     first, healed = noise(1), noise(2)
     b = StreamBuilder(flags=3).page(0, first).page(PAGE, healed).part()
     b.dup(0).dup(PAGE).delta(0, first, changed(first)).delta(PAGE, healed, changed(healed)).page(PAGE, healed)
-    return b.bytes()
+    return b.end().bytes()
 
 
 def drives(test: Callable[..., Coroutine[Any, Any, None]]) -> Callable[..., None]:

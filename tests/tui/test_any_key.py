@@ -7,13 +7,14 @@ from pathlib import Path
 import pytest
 from textual.widgets import Input
 
+import xbrletools
 from tests.building import PAGE, zero
 from tests.conftest import CORPUS, SAMPLES
 from tests.scan.test_channels import main_channel
 from tests.streams import StreamBuilder, noise
 from xbrletools.tui.screens.base import CaptureScreen
 
-from .driving import EVERY, POSTED, Driver, browsing, drives, stale
+from .driving import EVERY, POSTED, Driver, browsing, browsing_capture, drives, stale
 
 SIZES = [(60, 20), (80, 24), (120, 40), (200, 60)]
 KEYS = [
@@ -83,8 +84,10 @@ async def test_made_up_captures(name: str, size: tuple[int, int]) -> None:
 async def test_samples(monkeypatch: pytest.MonkeyPatch, name: str) -> None:
     if len(name) % 2:
         monkeypatch.setenv("NO_COLOR", "1")
-    async with browsing(SAMPLES / name, SIZES[len(name) % len(SIZES)], read_only=True) as d:
-        await play(d, name, PRESSED // 2)
+    size = SIZES[len(name) % len(SIZES)]
+    with xbrletools.open(SAMPLES / name) as capture:
+        async with browsing_capture(capture, size, read_only=True) as d:
+            await play(d, name, PRESSED // 2)
 
 
 @pytest.mark.parametrize("name", CASES)
@@ -93,5 +96,7 @@ async def test_captures_that_failed_once(name: str) -> None:
     path: Path = CORPUS / "cases" / name
     if not path.exists():
         pytest.skip("the captures are not here")
-    async with browsing(path, SIZES[len(name) % len(SIZES)], read_only=True) as d:
-        await play(d, name)
+    size = SIZES[len(name) % len(SIZES)]
+    with xbrletools.open(path) as capture:
+        async with browsing_capture(capture, size, read_only=True) as d:
+            await play(d, name)

@@ -319,7 +319,7 @@ async def test_a_map_below_the_findings_shows_where_they_lie_and_which_pages_are
         assert "Where they lie in pc.ram" in text
         values = d.widget(Heat).values
         assert np.flatnonzero(values == WRONG).tolist() == found.wrong.tolist() == [0]
-        assert np.flatnonzero(values == SOME).tolist() == [1, 2]  # one was healed, one was never sent
+        assert np.flatnonzero(values == SOME).tolist() == [1, 2]  # one was healed, and from one on some were never sent
         listed = d.widget(FindingList)
         for row, finding in enumerate(listed.chosen):
             listed.cursor = row

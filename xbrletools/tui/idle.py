@@ -42,7 +42,7 @@ class IdleApp(App[int]):
 
     def _use_lull(self) -> None:
         """Make the next screen, or look for garbage, unless a key was pressed just now."""
-        if monotonic() - self._pressed < LULL:
+        if self._exit or monotonic() - self._pressed < LULL:
             return
         if not self.make_next_screen() and gc.get_count()[2] >= _SOME:
             self.spare()

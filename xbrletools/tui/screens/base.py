@@ -4,6 +4,7 @@ from collections.abc import Callable, Sequence
 from typing import ClassVar, Protocol, TypeVar
 
 from textual.app import ComposeResult
+from textual.css.query import NoMatches
 from textual.message import Message
 from textual.screen import Screen
 from textual.widget import Widget
@@ -115,6 +116,9 @@ class CaptureScreen(Screen[None], inherit_bindings=False):
             await super()._dispatch_message(message)
         except XbrleError as error:
             self.host.say(str(error), "error")
+        except NoMatches:
+            if not self.app._exit:  # else it ends while it is made, and widgets of it are missing
+                raise
 
     def on_unmount(self) -> None:
         """Have the threads beside end."""

@@ -90,6 +90,7 @@ async def test_samples(monkeypatch: pytest.MonkeyPatch, name: str) -> None:
             await play(d, name, PRESSED // 2)
 
 
+@pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")  # what is read anew is not closed
 @pytest.mark.parametrize("name", CASES)
 @drives
 async def test_captures_that_failed_once(name: str) -> None:

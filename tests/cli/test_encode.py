@@ -103,3 +103,22 @@ def test_sparse_files_become_dup_pages(tmp_path):
     assert main(["encode", *paths, "-o", str(out)]) == 0
     capture = xbrletools.open(out)
     assert capture.records.counts() == {"mem_size": 1, "page": 2, "dup": 65535, "eos": 3}
+
+
+@pytest.mark.parametrize(
+    ("seed", "dialect"), [(703, "xbzrle"), (707, "xbzrle"), (711, "xbzrle"), (725, "xbzrle"), (708, "posted")]
+)
+def test_a_page_that_ends_one_snapshot_and_begins_the_next_breaks_no_law_of_the_walk(seed, dialect, tmp_path, capsys):
+    rng = np.random.default_rng(seed)
+    memory = rng.integers(0, 256, (256, 4096), np.uint8)
+    names = []
+    for number in range(5):
+        memory = memory.copy()
+        memory[rng.integers(0, 256, 60), rng.integers(0, 4000)] += 1
+        memory[rng.integers(0, 256, 4)] = 0
+        names.append(tmp_path / f"{number}.raw")
+        names[-1].write_bytes(memory.tobytes())
+    out = tmp_path / "out.bin"
+    assert main(["encode", *map(str, names), "--block", "pc.ram=1M", "--dialect", dialect, "-o", str(out)]) == 0
+    capsys.readouterr()
+    assert main(["verify", str(out)]) == 0, capsys.readouterr().out

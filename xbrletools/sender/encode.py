@@ -163,6 +163,8 @@ def encode(
 ) -> Iterator[Piece]:
     """Give the pieces of a stream from ``snapshots``, in time order, all of the same blocks.
 
+    Each snapshot begins a section: a sender learns only there what the guest has written since.
+
     Raises:
         XbrleError: the blocks or the cache's size cannot be.
     """
@@ -192,8 +194,7 @@ def encode(
             sweep = np.full(len(pages), now)
             choices = sender.choose(addresses.ram_page(pages), pages, stages, contents, records.is_dup, sweep)
             yield from sections.cut(*writer.write(records, choices))
-        if not now:
-            sections.full()
+        sections.full()
     if not (plan.last_in_end and len(snapshots) > 1):
         yield sections.begin(SectionType.END)
     yield end_of_section()

@@ -37,15 +37,17 @@ def test_each_python_is_named_where_pythons_are():
 
 
 def test_one_wheel_is_for_all_pythons():
-    (module,) = PROJECT["tool"]["setuptools"]["ext-modules"]
-    assert module["py-limited-api"] and module["optional"]
+    modules = PROJECT["tool"]["setuptools"]["ext-modules"]
+    assert all(m["py-limited-api"] and m["optional"] for m in modules)
     tag = PROJECT["tool"]["distutils"]["bdist_wheel"]["py-limited-api"]
     assert tag == "cp" + PYTHONS[0].replace(".", "")
-    limit = re.search(r"#define Py_LIMITED_API 0x(\w{8})", (ROOT / "xbrletools/codec/_native.c").read_text("utf-8"))[1]
-    assert f"{int(limit[:2], 16)}.{int(limit[2:4], 16)}" == PYTHONS[0]
+    for source in (s for m in modules for s in m["sources"]):
+        limit = re.search(r"#define Py_LIMITED_API 0x(\w{8})", (ROOT / source).read_text("utf-8"))[1]
+        assert f"{int(limit[:2], 16)}.{int(limit[2:4], 16)}" == PYTHONS[0]
 
 
-def test_the_loops_in_c_keep_to_the_stable_interface(tmp_path):
+@pytest.mark.parametrize("source", ["codec/_native.c", "arrow/_release.c"])
+def test_what_is_in_c_keeps_to_the_stable_interface(source):
     compiler = shutil.which("cc")
     if compiler is None:
         pytest.skip("there is no C compiler")
@@ -55,8 +57,7 @@ def test_the_loops_in_c_keep_to_the_stable_interface(tmp_path):
         "-Werror=implicit-function-declaration",
         f"-I{sysconfig.get_paths()['include']}",
     ]
-    source = ROOT / "xbrletools" / "codec" / "_native.c"
-    done = subprocess.run([compiler, *flags, source], capture_output=True, text=True, check=False)
+    done = subprocess.run([compiler, *flags, ROOT / "xbrletools" / source], capture_output=True, text=True, check=False)
     if "Python.h" in done.stderr:
         pytest.skip("the headers of Python are not installed")
     assert done.returncode == 0, done.stderr
@@ -76,7 +77,7 @@ def test_a_pure_wheel_is_what_is_left_without_the_extension():
     for begin, end in re.findall(r"-e '/\^(.*?)/,/(.*?)/d'", script):
         assert end == "^$"
         text, count = re.subn(rf"(?m)^{begin}(?:\n.+)*\n$", "", text)
-        assert count == 1
+        assert count >= 1
     left = tomllib.loads(text)["tool"]
     assert "ext-modules" not in left["setuptools"] and "distutils" not in left
     assert {k: v for k, v in left.items() if k not in ("setuptools",)} == {

@@ -19,10 +19,14 @@ def test_what_is_no_size_is_refused(text):
         size(text)
 
 
-@pytest.mark.parametrize("text", ["010", "pc.ram:", "pc.ram:08", ":"])
+@pytest.mark.parametrize("text", ["-1", "pc.ram:", "pc.ram:0x", ":", "0o10"])
 def test_what_is_no_address_is_refused(text):
     with pytest.raises(XbrleError):
         address(text)
+
+
+def test_an_address_may_begin_with_zeros():
+    assert (address("010"), address("pc.ram:08")) == ((None, 10), ("pc.ram", 8))
 
 
 def test_a_byte_and_the_character_of_its_code_are_not_shown_alike():

@@ -73,7 +73,7 @@ def test_wrong_usage_is_refused_and_says_what_to_use(capsys):
         ("--by", "1000"): "power of two",
         ("--by", "1K"): "4096 bytes",
         ("--by", "pages"): "invalid size",
-        ("--limit", "0"): "0",
+        ("--limit", "-1"): "-1",
         ("nonsense",): "expected a term",
     }.items():
         status, _, err = run(capsys, "top", POSTED, *words)

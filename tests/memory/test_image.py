@@ -34,7 +34,7 @@ def test_without_a_pc_ram_the_longest_block_is_the_main_one() -> None:
     ("text", "reason"),
     [
         ("0x10000", "pc.ram has 0x10000 bytes"),
-        ("-1", "pc.ram has 0x10000 bytes"),
+        ("-1", "invalid address"),
         ("no:0x0", "there is no RAM block no; this capture has 0000:00:02.0/vga.rom, pc.ram, vga\\\\x1b.vram"),
         ("pc.ram", "invalid address"),
         ("pc.ram:", "invalid address"),

@@ -29,9 +29,13 @@ async def test_the_overview_tells_what_it_is_and_what_it_holds() -> None:
             assert str(count) in line.split()
         assert "1 device-tail-unchecked" in text
         assert text.splitlines()[0].startswith(" ✓ NO FAULT  every stated sum holds")
-        top = text.splitlines()[2:5]
+
+        def head() -> list[str]:  # without the room that a scroll bar takes, which comes with what is read last
+            return [line.rstrip(" ─▁▂▃▄▅▆▇█") for line in d.text.splitlines()[2:5]]
+
+        top = head()
         await d.press("pagedown", "j", "end", "home")
-        assert d.text.splitlines()[2:5] == top
+        assert head() == top
 
 
 @drives

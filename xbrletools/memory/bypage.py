@@ -8,6 +8,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cached_property
 from operator import attrgetter
+from threading import Lock
 
 import numpy as np
 from numpy.typing import NDArray
@@ -17,6 +18,7 @@ from ..codec import deltas, native
 from ..codec.batches import positions
 from ..formats.dialects import Encoding
 from ..formats.ram import Kind
+from ..progress import tell
 from ..table.columns import DTYPES, PIECE
 from ..table.kinds import IS_DELTA, IS_FULL
 from ..table.payloads import Payloads
@@ -70,12 +72,21 @@ class ByPage:
 
     def in_threads(self, part: Callable[[int, int], None], most: int) -> None:
         """Call ``part`` for spans of places, of about ``most`` records each, on all cores where there are many."""
-        count = len(self.order)
+        count, done, lock = len(self.order), 0, Lock()
+
+        def along(first: int, end: int) -> None:
+            nonlocal done
+            part(first, end)
+            with lock:
+                done += int(self.starts[end] - self.starts[first])
+                tell("replaying", done, count, "records")
+
+        tell("replaying", 0, count, "records")
         cores = max(1, min(native.THREADS, count * self.page_size // native.THREAD_BYTES))
         spans = max(-(-count // max(1, most)), cores * _SPANS if cores > 1 else 1)
         shares = np.arange(1, spans) * count // spans
         cuts = np.unique(np.searchsorted(self.starts[1:], shares.astype(np.uint32), side="right"))
-        native.in_threads(part, [0, *cuts[cuts > 0].tolist(), len(self.starts) - 1])
+        native.in_threads(along, [0, *cuts[cuts > 0].tolist(), len(self.starts) - 1])
 
 
 def fits(records: Payloads) -> bool:

@@ -271,6 +271,13 @@ class Lines(ScrollView, can_focus=True, inherit_bindings=False):
         with self.prevent(self.Moved):
             self.show_row(row, middle=True)
             self.cursor = row
+        if not self.scrollable_content_region.height:  # its place shows with the next refresh
+            self.call_after_refresh(self._centre, row)
+
+    def _centre(self, row: int) -> None:
+        height = self.scrollable_content_region.height
+        if height and self.cursor == row:
+            self.scroll_to(y=max(0, row - height // 2), animate=False, force=True)
 
     def action_step(self, count: int) -> None:
         """Move the cursor by some lines. Without a cursor, scroll."""

@@ -213,6 +213,49 @@ enums:
     0x100: crc32
     0x200: crc32_packed
     0x800: filter
+  packets_block:
+    1: interface
+    2: packet
+    3: simple
+    5: statistics
+    6: enhanced
+    0xa0d0d0a: section
+  packets_option:
+    0: end_
+    5: dropped_by_interface
+    7: dropped_by_system
+    9: resolution
+    0xe: time_offset
+  packets_link:
+    0: null
+    1: ethernet
+    0xc: raw_bsd
+    0xe: raw_openbsd
+    0x65: raw
+    0x6c: loop
+    0x71: linux_sll
+    0xe4: ipv4
+    0xe5: ipv6
+    0x114: linux_sll2
+  packets_ethertype:
+    0x800: ipv4
+    0x8100: vlan
+    0x86dd: ipv6
+    0x88a8: qinq
+    0x9100: qinq_old
+  packets_protocol:
+    0: hop_by_hop
+    6: tcp
+    0x2b: routing
+    0x2c: fragment
+    0x33: authentication
+    0x3c: destination
+    0x87: mobility
+  packets_tcp_flag:
+    1: fin
+    2: syn
+    4: rst
+    0x10: ack
 types:
   id_str:
     doc: qevm.IdStr
@@ -2651,6 +2694,315 @@ types:
         type: u4be
       - id: size
         type: u8be
+  packets_pcap_header_little:
+    doc: packets.pcap_header
+    seq:
+      - id: magic
+        size: '4'
+      - id: major
+        type: u2le
+      - id: minor
+        type: u2le
+      - id: reserved
+        size: '8'
+      - id: snaplen
+        type: u4le
+      - id: link
+        type: u4le
+  packets_pcap_header_big:
+    doc: packets.pcap_header
+    seq:
+      - id: magic
+        size: '4'
+      - id: major
+        type: u2be
+      - id: minor
+        type: u2be
+      - id: reserved
+        size: '8'
+      - id: snaplen
+        type: u4be
+      - id: link
+        type: u4be
+  packets_pcap_record_little:
+    doc: packets.pcap_record
+    seq:
+      - id: seconds
+        type: u4le
+      - id: fraction
+        type: u4le
+      - id: captured
+        type: u4le
+      - id: length
+        type: u4le
+  packets_pcap_record_big:
+    doc: packets.pcap_record
+    seq:
+      - id: seconds
+        type: u4be
+      - id: fraction
+        type: u4be
+      - id: captured
+        type: u4be
+      - id: length
+        type: u4be
+  packets_block_head_little:
+    doc: packets.block_head
+    seq:
+      - id: type
+        type: u4le
+      - id: length
+        type: u4le
+  packets_block_head_big:
+    doc: packets.block_head
+    seq:
+      - id: type
+        type: u4be
+      - id: length
+        type: u4be
+  packets_section_body_little:
+    doc: packets.section_body
+    seq:
+      - id: byte_order
+        size: '4'
+      - id: major
+        type: u2le
+      - id: minor
+        type: u2le
+      - id: section_length
+        size: '8'
+  packets_section_body_big:
+    doc: packets.section_body
+    seq:
+      - id: byte_order
+        size: '4'
+      - id: major
+        type: u2be
+      - id: minor
+        type: u2be
+      - id: section_length
+        size: '8'
+  packets_interface_body_little:
+    doc: packets.interface_body
+    seq:
+      - id: link
+        type: u2le
+      - id: reserved
+        type: u2le
+      - id: snaplen
+        type: u4le
+  packets_interface_body_big:
+    doc: packets.interface_body
+    seq:
+      - id: link
+        type: u2be
+      - id: reserved
+        type: u2be
+      - id: snaplen
+        type: u4be
+  packets_enhanced_body_little:
+    doc: packets.enhanced_body
+    seq:
+      - id: interface
+        type: u4le
+      - id: high
+        type: u4le
+      - id: low
+        type: u4le
+      - id: captured
+        type: u4le
+      - id: length
+        type: u4le
+  packets_enhanced_body_big:
+    doc: packets.enhanced_body
+    seq:
+      - id: interface
+        type: u4be
+      - id: high
+        type: u4be
+      - id: low
+        type: u4be
+      - id: captured
+        type: u4be
+      - id: length
+        type: u4be
+  packets_packet_body_little:
+    doc: packets.packet_body
+    seq:
+      - id: interface
+        type: u2le
+      - id: drops
+        type: u2le
+      - id: high
+        type: u4le
+      - id: low
+        type: u4le
+      - id: captured
+        type: u4le
+      - id: length
+        type: u4le
+  packets_packet_body_big:
+    doc: packets.packet_body
+    seq:
+      - id: interface
+        type: u2be
+      - id: drops
+        type: u2be
+      - id: high
+        type: u4be
+      - id: low
+        type: u4be
+      - id: captured
+        type: u4be
+      - id: length
+        type: u4be
+  packets_simple_body_little:
+    doc: packets.simple_body
+    seq:
+      - id: length
+        type: u4le
+  packets_simple_body_big:
+    doc: packets.simple_body
+    seq:
+      - id: length
+        type: u4be
+  packets_option_head_little:
+    doc: packets.option_head
+    seq:
+      - id: code
+        type: u2le
+      - id: length
+        type: u2le
+  packets_option_head_big:
+    doc: packets.option_head
+    seq:
+      - id: code
+        type: u2be
+      - id: length
+        type: u2be
+  packets_ethernet:
+    doc: packets.Ethernet
+    seq:
+      - id: destination
+        size: '6'
+      - id: source
+        size: '6'
+      - id: protocol
+        type: u2be
+  packets_tag:
+    doc: packets.Tag
+    seq:
+      - id: control
+        type: u2be
+      - id: protocol
+        type: u2be
+  packets_sll:
+    doc: packets.Sll
+    seq:
+      - id: direction
+        type: u2be
+      - id: hardware
+        type: u2be
+      - id: address_length
+        type: u2be
+      - id: address
+        size: '8'
+      - id: protocol
+        type: u2be
+  packets_sll2:
+    doc: packets.Sll2
+    seq:
+      - id: protocol
+        type: u2be
+      - id: reserved
+        type: u2be
+      - id: interface
+        type: u4be
+      - id: hardware
+        type: u2be
+      - id: direction
+        type: u1
+      - id: address_length
+        type: u1
+      - id: address
+        size: '8'
+  packets_ipv4:
+    doc: packets.Ipv4
+    seq:
+      - id: version_and_words
+        type: u1
+      - id: service
+        type: u1
+      - id: total
+        type: u2be
+      - id: identification
+        type: u2be
+      - id: fragment
+        type: u2be
+      - id: ttl
+        type: u1
+      - id: protocol
+        type: u1
+      - id: checksum
+        type: u2be
+      - id: source
+        size: '4'
+      - id: destination
+        size: '4'
+  packets_ipv6:
+    doc: packets.Ipv6
+    seq:
+      - id: version_and_flow
+        type: u4be
+      - id: payload
+        type: u2be
+      - id: next
+        type: u1
+      - id: hops
+        type: u1
+      - id: source
+        size: '0x10'
+      - id: destination
+        size: '0x10'
+  packets_extension:
+    doc: packets.Extension
+    seq:
+      - id: next
+        type: u1
+      - id: words
+        type: u1
+  packets_fragment6:
+    doc: packets.Fragment6
+    seq:
+      - id: next
+        type: u1
+      - id: reserved
+        type: u1
+      - id: place
+        type: u2be
+      - id: identification
+        type: u4be
+  packets_tcp:
+    doc: packets.Tcp
+    seq:
+      - id: source
+        type: u2be
+      - id: destination
+        type: u2be
+      - id: sequence
+        type: u4be
+      - id: acknowledged
+        type: u4be
+      - id: words
+        type: u1
+      - id: flags
+        type: u1
+      - id: window
+        type: u2be
+      - id: checksum
+        type: u2be
+      - id: urgent
+        type: u2be
   qcow2_extended_entry:
     doc: qcow2.ExtendedEntry
     seq:

@@ -2,6 +2,7 @@
 
 import contextlib
 import io
+import re
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -19,6 +20,9 @@ class _Terminal(io.TextIOWrapper):
         return True
 
 
+_STYLE = re.compile(r"\x1b\[[0-9;]*m")  # colours and weights, by which a name can do no harm
+
+
 def _ran(words: list[str], terminal: bool = False) -> tuple[int, str, str]:
     """The status, and what came on standard output and standard error."""
     kind = _Terminal if terminal else io.TextIOWrapper
@@ -32,8 +36,7 @@ def _check(words: list[str], terminal: bool = False) -> int:
     status, out, err = _ran(words, terminal)
     shown = out + err
     if terminal:
-        for style in ("\x1b[1m", "\x1b[2m", "\x1b[0m"):
-            shown = shown.replace(style, "")
+        shown = _STYLE.sub("", shown)
     wrong = {c for c in shown if c not in "\n\t" and not c.isprintable()}
     assert not wrong, (words, wrong, shown[:2000])
     assert not any(line.startswith(FORGED) for line in shown.split("\n")), (words, shown[:2000])

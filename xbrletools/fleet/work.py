@@ -8,7 +8,7 @@ folder. It raises only where tables cannot be written. A capture that cannot be 
 import hashlib
 import json
 import os
-import resource
+import sys
 import time
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
@@ -157,7 +157,7 @@ def _written(job: Job, seen: list[Seen], digests: list[str], capture: str, begun
             opened.name,
             seen[0].size or 0,
             time.monotonic() - begun,
-            resource.getrusage(resource.RUSAGE_SELF).ru_maxrss << 10,
+            _peak(),
             made_versions,
             "; ".join(missing) or None,
             options,
@@ -240,3 +240,12 @@ def _micros(when: datetime) -> int:
     """Microseconds since 1970."""
     seconds = when - datetime(1970, 1, 1, tzinfo=UTC)
     return (seconds.days * 86400 + seconds.seconds) * _MICRO + seconds.microseconds
+
+
+def _peak() -> int:
+    """The most bytes of memory that this process has had, 0 where the system does not say."""
+    try:
+        import resource
+    except ImportError:  # Windows
+        return 0
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss << (0 if sys.platform == "darwin" else 10)

@@ -101,7 +101,12 @@ CAPTURES = Table(
         Field("options", TEXT, "how it was read where that was not left to detection, as a JSON object"),
         Field("versions", BOOL, "whether page_versions was made"),
         Field("seconds", F64, "how long reading and writing took", "seconds"),
-        Field("memory_used", U64, "the most memory that the process had by then, files in memory among it", "bytes"),
+        Field(
+            "memory_used",
+            U64,
+            "the most memory that the process had by then, with files in memory; 0 if unknown",
+            "bytes",
+        ),
         Field("tool_version", TEXT, "the version of xbrletools that read it"),
     ),
 )

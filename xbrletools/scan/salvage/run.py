@@ -95,7 +95,8 @@ class Salvager(Scan):
         strict = Scanner(self.source, *self._options)
         with suppress(XbrleError):
             columns = join(list(strict))
-            if strict.facts.complete and len(strict.facts.problems) == len(self._notes.problems):
+            of_packets = 0 if self.source.rebuilt is None else len(self.source.rebuilt.oddities)
+            if strict.facts.complete and len(strict.facts.problems) == of_packets:
                 self._sound, self._found = strict.facts, strict
                 return columns
         raise XbrleError(f"{self.source.name}: nothing in it can be believed to be a migration stream")

@@ -17,7 +17,7 @@ from ..model import Found
 from ..ram import elsewhere
 from ..table.columns import DTYPES, Columns, Sweeps
 from ..table.packets import Packets, joined
-from ..table.sections import Section, Sections
+from ..table.sections import Sections
 from ..table.table import Origins
 from ..table.windows import Window, derived, slices, windows
 from ..text import some
@@ -124,8 +124,8 @@ def _print(pieces: Iterable[list[str]], limit: int | None) -> bool:
 
 def _devices(scan: Found, wanted: Filter | None, lister: Lister) -> Iterator[list[str]]:
     """The sections of devices: those with an owner that is neither RAM nor disk."""
-    for section in _chosen(scan.sections, wanted, 0, len(scan.sections)):
-        if is_device(section):
+    for index in _chosen(scan.sections, wanted, 0, len(scan.sections)):
+        if is_device(section := scan.sections[int(index)]):
             yield [lister.section(section)]
 
 
@@ -148,8 +148,8 @@ def _pieces(
         listed = max(listed, upto)
     yield [lister.packet(p, i) for p in [_between(packets, row, None)] for i in range(len(p))]
     sections = scan.sections
-    for section in _chosen(sections, wanted, listed, len(sections)):
-        yield [lister.section(section)]
+    for index in _chosen(sections, wanted, listed, len(sections)):
+        yield [lister.section(sections[int(index)])]
 
 
 def _standing_bases(opened: Capture) -> NDArray[np.int8] | None:
@@ -160,30 +160,28 @@ def _standing_bases(opened: Capture) -> NDArray[np.int8] | None:
         return None
 
 
-def _chosen(sections: Sections, wanted: Filter | None, start: int, end: int) -> list[Section]:
+def _chosen(sections: Sections, wanted: Filter | None, start: int, end: int) -> NDArray[np.int64]:
+    """The indices of the sections from ``start`` up to ``end`` that are wanted. There may be millions."""
     indices = np.arange(start, end)
-    if wanted is not None:
-        indices = indices[wanted.sections(sections, indices)]
-    return [sections[i] for i in indices.tolist()]
+    return indices if wanted is None else indices[wanted.sections(sections, indices)]
 
 
 def _merged(
     window: Window,
     keep: NDArray[np.int64],
     known: NDArray[np.int8],
-    sections: list[Section],
+    sections: NDArray[np.int64],
     packets: Packets,
     lister: Lister,
 ) -> Iterator[list[str]]:
     """The entries of a window: sections and packets before their records. Rows of packets count from its first."""
     lines = lister.records(window, keep, known)
-    places = np.searchsorted(window.section[keep], np.array([s.index for s in sections], np.int64)).tolist()
-    others = [(place, 0, i) for i, place in enumerate(places)]
-    others += [(place, 1, i) for i, place in enumerate(np.searchsorted(keep, packets.row).tolist())]
+    places = np.append(np.searchsorted(window.section[keep], sections), np.searchsorted(keep, packets.row))
     done = 0
-    for place, is_packet, i in sorted(others):
+    for i in np.argsort(places, kind="stable"):  # of one place, sections come before packets
+        place, packet = int(places[i]), int(i) - len(sections)
         yield lines[done:place]
-        yield [lister.packet(packets, i) if is_packet else lister.section(sections[i])]
+        yield [lister.packet(packets, packet) if packet >= 0 else lister.section(window.sections[int(sections[i])])]
         done = place
     yield lines[done:]
 

@@ -158,12 +158,12 @@ def _numbers(endian: str) -> tuple[Grammar, Grammar]:
 class Link(IntEnum):
     """What a packet begins with, by libpcap's number for it."""
 
-    NULL = 0  # a word with the family of addresses, in the writing host's byte order
+    BSD_LOOPBACK = 0  # a word with the family of addresses, in the writing host's byte order
     ETHERNET = 1
     RAW_BSD = 12
     RAW_OPENBSD = 14
     RAW = 101  # IP without anything before it
-    LOOP = 108  # as NULL, big-endian
+    LOOP = 108  # as BSD_LOOPBACK, big-endian
     LINUX_SLL = 113  # tcpdump -i any
     IPV4 = 228
     IPV6 = 229
@@ -172,7 +172,7 @@ class Link(IntEnum):
 
 #: Links whose packets are IP, behind so many bytes. The version is in the IP header.
 IP_BEHIND = {
-    Link.NULL: 4,
+    Link.BSD_LOOPBACK: 4,
     Link.LOOP: 4,
     Link.RAW: 0,
     Link.RAW_BSD: 0,

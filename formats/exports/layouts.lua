@@ -40,7 +40,7 @@ L.enums = {
   lzop_flag = { [1] = "ADLER32", [2] = "ADLER32_PACKED", [64] = "EXTRA", [256] = "CRC32", [512] = "CRC32_PACKED", [2048] = "FILTER" },
   packets_block = { [1] = "INTERFACE", [2] = "PACKET", [3] = "SIMPLE", [5] = "STATISTICS", [6] = "ENHANCED", [168627466] = "SECTION" },
   packets_option = { [0] = "END", [5] = "DROPPED_BY_INTERFACE", [7] = "DROPPED_BY_SYSTEM", [9] = "RESOLUTION", [14] = "TIME_OFFSET" },
-  packets_link = { [0] = "NULL", [1] = "ETHERNET", [12] = "RAW_BSD", [14] = "RAW_OPENBSD", [101] = "RAW", [108] = "LOOP", [113] = "LINUX_SLL", [228] = "IPV4", [229] = "IPV6", [276] = "LINUX_SLL2" },
+  packets_link = { [0] = "BSD_LOOPBACK", [1] = "ETHERNET", [12] = "RAW_BSD", [14] = "RAW_OPENBSD", [101] = "RAW", [108] = "LOOP", [113] = "LINUX_SLL", [228] = "IPV4", [229] = "IPV6", [276] = "LINUX_SLL2" },
   packets_ethertype = { [2048] = "IPV4", [33024] = "VLAN", [34525] = "IPV6", [34984] = "QINQ", [37120] = "QINQ_OLD" },
   packets_protocol = { [0] = "HOP_BY_HOP", [6] = "TCP", [43] = "ROUTING", [44] = "FRAGMENT", [51] = "AUTHENTICATION", [60] = "DESTINATION", [135] = "MOBILITY" },
   packets_tcp_flag = { [1] = "FIN", [2] = "SYN", [4] = "RST", [16] = "ACK" },

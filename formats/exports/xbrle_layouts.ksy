@@ -227,7 +227,7 @@ enums:
     9: resolution
     0xe: time_offset
   packets_link:
-    0: null
+    0: bsd_loopback
     1: ethernet
     0xc: raw_bsd
     0xe: raw_openbsd

@@ -351,7 +351,7 @@ def test_a_killed_run_leaves_nothing_that_counts_and_the_next_makes_all(
 
 
 @pytest.mark.parametrize("workers", ["1", "2"])
-@pytest.mark.parametrize(("limit", "value", "error"), [("--timeout", "0.1", "timeout"), ("--memory", "1M", "memory")])
+@pytest.mark.parametrize(("limit", "value", "error"), [("--timeout", "0.001", "timeout"), ("--memory", "1M", "memory")])
 def test_a_capture_that_takes_too_much_costs_only_itself(
     tmp_path: Path, workers: str, limit: str, value: str, error: str
 ) -> None:

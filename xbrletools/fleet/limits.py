@@ -36,13 +36,15 @@ def watching(job: Job, end: Callable[[Failure, str], None]) -> Iterator[None]:
     timeout, memory = job.timeout, job.memory
 
     def look() -> None:
-        waited = 0.0
-        while not done.wait(_LOOK):
-            waited += _LOOK
+        waited, step = 0.0, _LOOK if timeout is None else min(_LOOK, timeout)
+        while True:
             if timeout is not None and waited >= timeout:
                 end(Failure.TIMEOUT, f"it took more than {timeout:g} seconds")
             if memory is not None and own_memory() > memory:
                 end(Failure.MEMORY, f"it took more than {memory:,} bytes of memory")
+            if done.wait(step):
+                return
+            waited += step
 
     thread = threading.Thread(target=look, daemon=True)
     thread.start()

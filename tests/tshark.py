@@ -33,7 +33,11 @@ def _as_nobody() -> tuple[str, ...]:
 
 def _started(command: tuple[str, ...], environment: tuple[tuple[str, str], ...]) -> Shark | None:
     done = subprocess.run(
-        [*command, "--version"], capture_output=True, text=True, check=False, env=os.environ | dict(environment)
+        [*_as_nobody(), *command, "--version"],
+        capture_output=True,
+        text=True,
+        check=False,
+        env=os.environ | dict(environment),
     )
     words = done.stdout.split()
     return Shark(words[2].rstrip("."), command, environment) if done.returncode == 0 and len(words) > 2 else None

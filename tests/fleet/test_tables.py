@@ -16,6 +16,7 @@ import pytest
 import xbrletools
 from tests.cli.run import run
 from tests.conftest import ROOT, SAMPLES
+from tests.siege.bombs import dup, stream
 from xbrletools.fleet.jobs import CannotWrite, Failure, Job, What, from_manifest, partition_value
 from xbrletools.fleet.work import process
 from xbrletools.tables.schema import CAPTURE, CONTENT, TABLES, VERSION
@@ -351,14 +352,15 @@ def test_a_killed_run_leaves_nothing_that_counts_and_the_next_makes_all(
 
 
 @pytest.mark.parametrize("workers", ["1", "2"])
-@pytest.mark.parametrize(("limit", "value", "error"), [("--timeout", "0.001", "timeout"), ("--memory", "1M", "memory")])
+@pytest.mark.parametrize(("limit", "value", "error"), [("--timeout", "0.1", "timeout"), ("--memory", "1M", "memory")])
 def test_a_capture_that_takes_too_much_costs_only_itself(
     tmp_path: Path, workers: str, limit: str, value: str, error: str
 ) -> None:
     pytest.importorskip("distributed", reason="Dask is not installed")
-    out = tmp_path / "out"
+    out, slow = tmp_path / "out", tmp_path / "slow.bin"
+    slow.write_bytes(stream([(b"pc.ram", 1 << 20)], dup(0) * 50_000))  # seconds of work
     done = subprocess.run(
-        [*COMMAND, SAMPLES / "posted-8m.bin", "-o", out, "-j", workers, limit, value, "--json"],
+        [*COMMAND, slow, "-o", out, "-j", workers, limit, value, "--json"],
         env=ENVIRONMENT,
         capture_output=True,
         text=True,

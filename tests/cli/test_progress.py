@@ -90,7 +90,7 @@ def test_the_line_comes_after_a_second_and_goes_before_anything_else_is_printed(
     shown.tells("reading", 2 << 20, 4 << 20, "bytes")
     shown.tells("reading", 3 << 20, 4 << 20, "bytes")  # too soon after the last
     now[0] += 0.5
-    shown.tells("writing", 9 << 20, None, "bytes")  # what has no end known waits behind what has
+    shown.tells("writing", 9 << 20, None, "bytes")  # what does not say its end waits behind what does
     now[0] += 3
     shown.tells("writing", 9 << 20, None, "bytes")
     now[0] += 1

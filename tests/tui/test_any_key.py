@@ -79,6 +79,7 @@ async def test_made_up_captures(name: str, size: tuple[int, int]) -> None:
         await play(d, f"{name} {size}")
 
 
+@pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")  # what is read anew is not closed
 @pytest.mark.parametrize("name", FILES)
 @drives
 async def test_samples(monkeypatch: pytest.MonkeyPatch, name: str) -> None:

@@ -33,6 +33,11 @@ def pieces(count: int) -> Iterator[slice]:
     return (slice(start, min(start + PIECE, count)) for start in range(0, count, PIECE))
 
 
+def each(column: NDArray[np.int64]) -> Iterator[int]:
+    """The numbers of a column, without a list of them all."""
+    return (number for part in pieces(len(column)) for number in column[part].tolist())
+
+
 def filled(count: int, dtype: DTypeLike, of: Callable[[slice], NDArray[Any]]) -> NDArray[Any]:
     """What ``of`` gives for each piece of ``count`` rows, one after the other, (count,), as `room` holds it."""
     out = room(count, dtype)

@@ -1,6 +1,6 @@
 """One replay of the records, and what deltas and checksums show in it."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import replace
 from enum import IntFlag
 from functools import partial
@@ -31,6 +31,7 @@ from .ledger import Ledger, in_order, pieces, room
 from .marks import Ints
 
 SUM_BATCH = 1 << 20  # bytes of pages that are summed at once
+PARTS = 1 << 10  # layers whose columns are kept apart: a page that comes often makes many of a row each
 
 #: Columns beside each other, by name: ``rows`` and what was seen at each of them. Empty where nothing was.
 Seen = dict[str, NDArray[Any]]
@@ -64,6 +65,17 @@ def pages_wanted(stream: Stream, parts: Iterable[Ints]) -> Values:
     return wanted
 
 
+def showing(stream: Stream) -> Values:
+    """Which pages have a record that can show something, a bool each: a delta, or a zlib stream."""
+    columns, space = stream.records.columns, space_of(stream)
+
+    def shows(part: slice) -> Ints:
+        kind = columns.kind[part]
+        return space.pages_of(columns.take(np.flatnonzero(IS_DELTA[kind] | (kind == Kind.COMPRESSED)) + part.start))
+
+    return pages_wanted(stream, map(shows, pieces(len(columns))))
+
+
 class Replay:
     """One replay that collects what its deltas show. What a chunk of records shows is sorted by row.
 
@@ -75,7 +87,8 @@ class Replay:
     ``place`` in their page. ``said`` (rows of the table,) uint8 has what each delta `Says`.
 
     The loop in C looks at all pages that it can, with the sender's view beside the receiver's. Then ``left`` says which
-    pages were left to the replay, whose memory holds these alone. It is None where all were.
+    pages were left to the replay, whose memory holds these alone. It is None where all were that have what can show
+    something.
     """
 
     def __init__(self, stream: Stream) -> None:
@@ -106,8 +119,9 @@ class Replay:
         ledgers = {kind: Ledger() for kind in _KINDS}
         if not len(self._lapses()) and bypage.is_able(self.stream):
             self.left = bypage.look(self.stream, self.said, ledgers["wrong"], ledgers["suspects"])
-        if self.left is None or self.left.array.any():
-            self._replay(ledgers, self.left)
+        wanted = showing(self.stream) if self.left is None else self.left
+        if wanted.array.any():
+            self._replay(ledgers, wanted)
         self.seen = {kind: ledger.columns() for kind, ledger in ledgers.items()}
         if self.left is not None:
             self.seen |= {k: in_order(self.seen[k], "rows") for k in ("wrong", "suspects") if self.seen[k]}
@@ -137,8 +151,8 @@ class Replay:
         lost = as_lapses(d for d in doubts_of(self.stream, View.RECEIVER) if d.cause is Cause.GAP)
         return joined(discards_of(self.stream), lost)
 
-    def _replay(self, ledgers: dict[str, Ledger], wanted: Values | None, dups: bool = True) -> None:
-        """Apply all records, or those of the pages for which ``wanted`` is true, without the dup pages if asked."""
+    def _replay(self, ledgers: dict[str, Ledger], wanted: Values, dups: bool = True) -> None:
+        """Apply all records of the pages for which ``wanted`` is true, without the dup pages if asked."""
         columns, space = self.columns, space_of(self.stream)
         discards = discards_of(self.stream)
         for start, end, forgotten in self._lapses().pieces(len(columns), CHUNK):
@@ -147,23 +161,25 @@ class Replay:
                 self.last_full.between(first, stop)[:] = 0
             tell("replaying", start, len(columns), "records")
             chunk = columns.take(slice(start, end))
-            self._chunk_rows = np.arange(start, end)
-            if wanted is not None:
-                of_wanted = wanted[space.pages_of(chunk)] != 0
-                places = np.flatnonzero(of_wanted if dups else of_wanted & (chunk.kind != Kind.DUP))
-                chunk, self._chunk_rows = chunk.take(places), places + start
+            of_wanted = wanted[space.pages_of(chunk)] != 0
+            places = np.flatnonzero(of_wanted if dups else of_wanted & (chunk.kind != Kind.DUP))
+            chunk, self._chunk_rows = chunk.take(places), places + start
             payloads = replace(self.stream.payloads, columns=chunk)
             runs = self.stream.dialect is not None and self.stream.dialect.encoding is Encoding.ZRUN
             apply(self.image, payloads, self._observe, partial(self._foresee, payloads) if runs else None)
             for kind, parts in self._chunk_seen.items():
                 if parts:
-                    order = np.argsort(np.concatenate([p["rows"] for p in parts]), kind="stable")
-                    ledgers[kind].add({n: np.concatenate([p[n] for p in parts])[order] for n in parts[0]})
+                    whole = _joined(parts)
+                    order = np.argsort(whole["rows"], kind="stable")
+                    ledgers[kind].add({name: column[order] for name, column in whole.items()})
                     parts.clear()
 
     def _see(self, kind: str, rows: Ints, **columns: NDArray[Any]) -> None:
         if len(rows):
-            self._chunk_seen[kind].append({"rows": rows, **columns})
+            parts = self._chunk_seen[kind]
+            parts.append({"rows": rows, **columns})
+            if len(parts) == PARTS:
+                parts[:] = [_joined(parts)]
 
     def _foresee(self, payloads: Payloads, places: Ints, pages: Ints) -> None:
         """Look at XBZRLE deltas before they are applied: whether a run begins or ends with what is there already."""
@@ -241,6 +257,11 @@ class Replay:
             suspects = pages[suspect]
             dups, bases = self.last_dup[suspects].astype(np.int64) - 1, self.last_sent[suspects].astype(np.int64) - 1
             self._see("suspects", rows[suspect], pages=suspects, dups=dups, bases=bases)
+
+
+def _joined(parts: Sequence[Seen]) -> Seen:
+    """Columns one after the other."""
+    return {name: np.concatenate([p[name] for p in parts]) for name in parts[0]}
 
 
 def next_full(stream: Stream, rows: Ints, pages: Ints) -> Ints:

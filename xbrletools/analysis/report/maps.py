@@ -7,11 +7,12 @@ from enum import IntEnum
 import numpy as np
 from numpy.typing import NDArray
 
+from ...arrays import Values
 from ...formats.ram import Kind
 from ...memory.image import Image, PageSpace, State
 from ...memory.moments import space_of
 from ...model import Facts
-from ...table.columns import Columns
+from ...table.columns import PIECE, Columns
 from ...table.kinds import IS_DELTA
 from ...text import shown
 from ...verify.by_rule import PAGE_RULES
@@ -124,14 +125,22 @@ def page_maps(
     Where there are more than `CHARTED` blocks, only the `CHARTED` blocks of which most was sent have a map. The cost
     depends on records, not on block lengths.
     """
-    pages = space.pages_of(columns)
-    listed = np.flatnonzero(pages >= 0)
-    # of each page that was sent: its last record (the first from behind), and how often it was sent
-    touched, last, sent = np.unique(pages[listed][::-1], return_index=True, return_counts=True)
-    fate = _FATE_OF[columns.kind[listed[::-1][last]]]
+    carriers = space.places(columns)
+    last, full = Values(carriers, np.int64), Values(carriers, np.int64)  # the rows, plus one, of its last and full ones
+    often = Values(carriers, np.int64)
+    for start in range(0, len(columns), PIECE):
+        piece = columns.take(slice(start, start + PIECE))
+        pages = space.pages_of(piece)
+        listed = np.flatnonzero(pages >= 0)
+        last[pages[listed]] = listed + start + 1
+        np.add.at(often.array, carriers.of(pages[listed]), 1)
+        given = listed[~IS_DELTA[piece.kind[listed]]]
+        full[pages[given]] = given + start + 1
+    touched = last.nonzero()
+    sent, fate = often[touched], _FATE_OF[columns.kind[last[touched] - 1]]
     lost = np.zeros(len(touched), bool) if image is None else image.state[touched] != State.RECOVERED
     fate[lost] = Fate.UNKNOWN
-    healed, open_ = _since(pages, columns, trouble.rows)
+    healed, open_ = _since(full, space, columns, trouble.rows)
     for value, named in (
         (Fate.HEALED, healed),
         (Fate.UNKNOWN, open_),
@@ -196,19 +205,19 @@ def _cells(
     return PageMap(per_cell, worst, often, pages, len(within), int(np.count_nonzero(lost)))
 
 
-def _since(pages: Ints, columns: Columns, rows: Ints) -> tuple[Ints, Ints]:
-    """The pages of some rows: those that a later record gave in full, and the others.
+def _since(full: Values, space: PageSpace, columns: Columns, rows: Ints) -> tuple[Ints, Ints]:
+    """The pages of some rising rows: those that a later record gave in full, and the others.
 
-    ``pages`` (n,) int64 are those of all rows, -1 for none.
+    ``full`` has the row, plus one, of the last record of each page that gave it in full.
     """
-    suspects, last = np.unique(pages[rows[::-1]], return_index=True)
-    full = np.flatnonzero((pages >= 0) & ~IS_DELTA[columns.kind])[::-1]
-    given, newest = np.unique(pages[full], return_index=True)
-    at = np.minimum(np.searchsorted(given, suspects), max(0, len(given) - 1))
-    healed = np.zeros(len(suspects), bool)
-    if len(given):
-        healed = (given[at] == suspects) & (full[newest[at]] > rows[::-1][last])
-    return suspects[healed & (suspects >= 0)], suspects[~healed & (suspects >= 0)]
+    last = Values(full.places, np.int64)
+    for start in range(0, len(rows), PIECE):
+        some = rows[start : start + PIECE]
+        pages = space.pages_of(columns.take(some))
+        last[pages[pages >= 0]] = some[pages >= 0] + 1
+    suspects = last.nonzero()
+    healed = full[suspects] > last[suspects]
+    return suspects[healed], suspects[~healed]
 
 
 # -- drawing ----------------------------------------------------------------------------------------------------------

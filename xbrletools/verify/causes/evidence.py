@@ -16,6 +16,7 @@ from .chains import Reads
 RECORD_LEAST = 26  # bytes of the smallest delta with its header
 SHARE = 0.05  # of the weight of bytes written over others, or of missing records, that the other has at least
 LEAST = 1e-12  # the least weight
+LISTED = 4096  # records that a cause lists
 CHAINS_MAX = 8  # chains that are weighed each by itself
 RARE = 0.03  # of bytes written over others: those that look as one flipped bit does
 _SUM_BITS = 32  # of a PAGE's own sum
@@ -41,8 +42,8 @@ _OF_ONE_PAGE = (CauseName.PAYLOAD_RUN, CauseName.PAYLOAD_VALUE, CauseName.PAGE_C
 def unexplained(case: Case) -> list[Candidate]:
     """What is out of order, and no hypothesis explains."""
     walk = case.order
-    places = walk.odd.tolist() + [p for p, _ in walk.holes] + walk.twice.tolist()
-    idle = np.flatnonzero(case.sums.idle).tolist()
+    places = walk.odd[:LISTED].tolist() + [p for p, _ in walk.holes] + walk.twice[:LISTED].tolist()
+    idle = np.flatnonzero(case.sums.idle)[:LISTED].tolist()
     rows = [int(case.chains.carriers[p]) for p in places] + idle
     if not rows:
         return []
@@ -110,7 +111,7 @@ def _own_sum(
 
 def of_sums(case: Case) -> list[list[Candidate]]:
     """Only sums of deltas fail: a record of another page, or what each failing chain speaks for."""
-    first = case.sums.first.tolist()
+    first = case.sums.first[: CHAINS_MAX + 1].tolist()
     moves = spans.address_by_sums(case) if len(first) <= _MOVES else []
     if len(first) == 1 or moves:
         return [_of_chain(case, first[0], moves, len(first) == 1)]
@@ -129,7 +130,7 @@ def _of_chain(case: Case, row: int, out: list[Candidate], alone: bool) -> list[C
     """What stands for the chain that first fails at ``row``."""
     out = out + (values.candidates(case, row) if alone else [])
     offset = int(case.read.rows.offset[row])
-    explains = tuple(case.sums.first.tolist())
+    explains = tuple(case.sums.first[:LISTED].tolist())
     lost = _lost(case, row)
     if not out:
         why = "no single bit makes the sums hold"

@@ -6,6 +6,7 @@ that they keep it.
 """
 
 import math
+from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import cached_property
 
@@ -13,6 +14,7 @@ import numpy as np
 
 from ...formats.ram import Kind
 from ...table.kinds import IS_PAGE
+from ..ledger import each
 from .reading import Ints, Read
 
 BUFFER = 32768  # bytes of the sender's buffer
@@ -46,7 +48,10 @@ class Shift:
 
 @dataclass(frozen=True)
 class Grid:
-    """What the ends of PARTs say. ``rows``, ``low`` and ``high`` (n,) are of each PART's EOS."""
+    """What the ends of PARTs say. ``rows``, ``low`` and ``high`` (n,) are of each PART's EOS.
+
+    ``pieces`` are the first of them, one more than `PIECES_MAX` at most.
+    """
 
     rows: Ints
     low: Ints
@@ -77,7 +82,7 @@ class Grid:
             return None
         first = int(off[0])
         low, high = int(self.low[first]), int(self.high[first])
-        for at_least, at_most in zip(self.low[first:].tolist(), self.high[first:].tolist(), strict=True):
+        for at_least, at_most in zip(each(self.low[first:]), each(self.high[first:]), strict=True):
             turn = round(((low + high) / 2 - (at_least + at_most) / 2) / BUFFER) * BUFFER
             low, high = max(low, at_least + turn), min(high, at_most + turn)
             if low > high:
@@ -98,7 +103,7 @@ class Grid:
             return None
         low, high = -BUFFER // 2, BUFFER // 2
         chosen = self.rows >= row
-        for at_least, at_most in zip(self.low[chosen].tolist(), self.high[chosen].tolist(), strict=True):
+        for at_least, at_most in zip(each(self.low[chosen]), each(self.high[chosen]), strict=True):
             turn = round((at_least + at_most) / 2 / BUFFER) * BUFFER
             low, high = max(low, at_least - turn), min(high, at_most - turn)
         return (low, high) if low <= high else None
@@ -134,23 +139,29 @@ def weigh(read: Read) -> Grid:
     ends, begin, end = ends[sound], begin[sound], end[sound]
     phase = end % BUFFER
     low, high = phase - (end - begin) + 1, phase
-    pieces = _pieces(ends.tolist(), low.tolist(), high.tolist())
-    in_force = bool(pieces) and len(pieces) <= max(PIECES_MAX, len(ends) // 4) and max(p.bits for p in pieces) >= BITS
+    pieces: list[Piece] = []
+    count, bits = 0, 0.0
+    for piece in _pieces(ends, low, high):
+        count, bits = count + 1, max(bits, piece.bits)
+        if count <= PIECES_MAX + 1:
+            pieces.append(piece)
+    in_force = 0 < count <= max(PIECES_MAX, len(ends) // 4) and bits >= BITS
     return Grid(ends, low, high, tuple(pieces), in_force)
 
 
-def _pieces(rows: list[int], lows: list[int], highs: list[int]) -> list[Piece]:
-    pieces: list[Piece] = []
-    for row, low, high in zip(rows, lows, highs, strict=True):
+def _pieces(rows: Ints, lows: Ints, highs: Ints) -> Iterator[Piece]:
+    now: Piece | None = None
+    for row, low, high in zip(each(rows), each(lows), each(highs), strict=True):
         size = high - low + 1
         bits = max(0.0, -math.log2(min(1.0, size / BUFFER)))
-        if pieces:
-            now = pieces[-1]
+        if now is not None:
             turn = round(((now.low + now.high) / 2 - (low + high) / 2) / BUFFER) * BUFFER
             least, most = max(now.low, low + turn), min(now.high, high + turn)
             if least <= most:
-                pieces[-1] = Piece(least, most, now.first, row, now.bits + bits)
+                now = Piece(least, most, now.first, row, now.bits + bits)
                 continue
+            yield now
         turn = round((low + high) / 2 / BUFFER) * BUFFER
-        pieces.append(Piece(low - turn, high - turn, row, row, bits))
-    return pieces
+        now = Piece(low - turn, high - turn, row, row, bits)
+    if now is not None:
+        yield now

@@ -22,6 +22,8 @@ LEFT_OUT = 400  # pages that a hole of today's sender can have by damage: unplug
 _LOOKED_AT = 1 << 20  # records whose steps are counted
 _STEP_MAX = 64  # pages of a step, up to which steps are told apart
 _LISTED = 64  # places that are looked at one by one
+_BROKEN_LEAST = 5  # places that break the laws, from which on it counts how many of all they are
+_BROKEN_SHARE = 4  # of so many records one: where more break the laws, they are not this sender's
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,6 +42,7 @@ class Order:
     holes: tuple[tuple[int, int], ...]
     firsts: Ints
     in_force: bool
+    kept: bool = True
 
     @property
     def broken(self) -> bool:
@@ -95,7 +98,8 @@ def weigh(chains: Chains) -> Order:
     """Hold the records against the laws of the walk.
 
     Today's sender may start a sweep anew between two sections, and leaves blocks and parts of them out on purpose.
-    Where pages come over channels, are asked for, or are compressed by threads, no order is to be seen.
+    Where pages come over channels, are asked for, or are compressed by threads, no order is to be seen. A damage
+    breaks the laws in few places. A sender that breaks them everywhere is not QEMU, and has its own.
     """
     pages, starts = chains.pages, begins(chains)
     odd, holes, due, firsts, twice = odd_and_holes(pages, starts, chains.first_places)
@@ -108,6 +112,9 @@ def weigh(chains: Chains) -> Order:
         left_out = pages[holes] - due
         small = (left_out <= LEFT_OUT) if len(holes) <= 2 else np.zeros(len(holes), bool)
         holes, due = holes[small], due[small]
+    broken = len(odd) + len(holes) + len(twice)
+    if broken >= _BROKEN_LEAST and broken * _BROKEN_SHARE > len(pages):
+        return Order(pages, starts, none, none, (), firsts, False, False)
     in_force = len(holes) <= max(_LISTED, len(firsts) // 8)
     listed = tuple(zip(holes[:_LISTED].tolist(), due[:_LISTED].tolist(), strict=True))
     return Order(pages, starts, odd, twice, listed, firsts, in_force)
@@ -116,7 +123,7 @@ def weigh(chains: Chains) -> Order:
 def _in_order(chains: Chains) -> bool:
     """Whether a stream of today's QEMU sends its pages in the order of the walk."""
     facts, kinds = chains.read.stream.facts, chains.read.rows.kind
-    moved = np.isin(kinds, (Kind.COMPRESSED, Kind.FLUSH)).any()
+    moved = any(np.isin(kinds[part], (Kind.COMPRESSED, Kind.FLUSH)).any() for part in pieces(len(kinds)))
     return not moved and postcopy_run(facts) is None and not any(p.lost for p in facts.problems)
 
 
@@ -157,6 +164,8 @@ def repeats(chains: Chains, order: Order) -> list[tuple[int, int, int]]:
 
     ``count`` records from ``again`` on repeat those from ``first`` on.
     """
+    if not order.kept:
+        return []
     of, repeat = _in_runs(*_alike(chains))
     found = []
     pairs = zip(repeat.tolist(), of.tolist(), strict=True)

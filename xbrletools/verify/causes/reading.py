@@ -28,7 +28,7 @@ from ...table.columns import DTYPES, NO_BLOCK, Columns, join
 from ...table.kinds import IS_DELTA, IS_PAGE
 from ...table.payloads import Payloads
 from .. import rules
-from ..ledger import filled, room
+from ..ledger import filled, pieces, room
 from .walker import ANY, ID, NOTHING, Grammar, Spot, State, Walk, Walker, Why, columns_of
 
 Ints = NDArray[np.int64]
@@ -278,13 +278,19 @@ def _settle_blocks(rows: Columns, breaks: list[Break]) -> None:
 
 def _first_unlawful(columns: Columns, facts: Facts, grammar: Grammar, data: NDArray[np.uint8]) -> int:
     """The first row of a plain scan that breaks a law, or their number."""
-    bad = _bad_words(columns, grammar)
-    rows = np.flatnonzero(IS_DELTA[columns.kind])
-    bad[rows[_bad_deltas(columns, rows, grammar, data)]] = True
-    found = np.flatnonzero(bad)
-    first = int(found[0]) if len(found) else len(columns)
+    first, before = len(columns), NOTHING
+    for part in pieces(len(columns)):
+        piece = columns.take(part)
+        bad = _bad_words(piece, grammar, before)
+        rows = np.flatnonzero(IS_DELTA[piece.kind])
+        bad[rows[_bad_deltas(piece, rows, grammar, data)]] = True
+        if bad.any():
+            first = part.start + int(np.argmax(bad))
+            break
+        carriers = np.flatnonzero(IS_PAGE[piece.kind])
+        before = int(piece.block[carriers[-1]]) if len(carriers) else before
     for offset in _problems(facts):
-        first = min(first, int(np.searchsorted(columns.offset.astype(np.int64), offset)))
+        first = min(first, int(np.searchsorted(columns.offset, np.uint64(offset))))
     return _first_misframed(columns.take(slice(first)), facts, grammar, data)
 
 
@@ -304,8 +310,8 @@ def _problems(facts: Facts) -> Iterator[int]:
     return (p.offset for p in facts.problems if p.fatal or p.rule in framing)
 
 
-def _bad_words(columns: Columns, grammar: Grammar) -> Mask:
-    """Which rows' words no sender writes there, (n,) bool."""
+def _bad_words(columns: Columns, grammar: Grammar, before: int) -> Mask:
+    """Which rows' words no sender writes there, (n,) bool. ``before`` is the block of the page before these rows."""
     kind, flags = columns.kind, columns.flags
     lengths = np.array([b.length if b.declared else 0 for b in grammar.blocks], np.uint64)
     pages = IS_PAGE[kind] & (columns.block < len(lengths))
@@ -325,8 +331,8 @@ def _bad_words(columns: Columns, grammar: Grammar) -> Mask:
         rows = np.flatnonzero(IS_PAGE[kind])
         if not grammar.flat and len(rows):
             named = (flags[rows] & Flag.CONTINUE) == 0
-            again = named & np.append(False, columns.block[rows[1:]] == columns.block[rows[:-1]])
-            again[0] = not named[0]
+            again = named & (columns.block[rows] == np.append(before, columns.block[rows[:-1]]))
+            again[0] |= before == NOTHING and not named[0]
             bad[rows[again]] = True
     return bad
 

@@ -81,7 +81,8 @@ def _address(case: Case, row: int, bit: int, why: str, alone: bool, explains: tu
 def address_by_order(case: Case) -> list[Candidate]:
     """Records out of the walk's order that one bit of their address puts right, with the sums of both pages."""
     walk = case.order
-    odd = walk.odd.tolist() + [p for p, _ in walk.holes[:2]] + [p - 1 for p, _ in walk.holes[:2]] + walk.twice.tolist()
+    odd = walk.odd[:_PLACES_MAX].tolist() + [p for p, _ in walk.holes[:2]] + [p - 1 for p, _ in walk.holes[:2]]
+    odd += walk.twice[:_PLACES_MAX].tolist()
     found: list[tuple[int, int]] = []
     for place in list(dict.fromkeys(odd))[:_PLACES_MAX]:
         if not 0 < place < len(walk.pages) - 1:
@@ -106,7 +107,7 @@ def address_by_order(case: Case) -> list[Candidate]:
             case.falls(CauseName.ADDRESS, "no single bit of a record's address puts the walk's order right")
         return []
     loose = any(not _forced(case, row) for row, _ in found)
-    explains = tuple(case.sums.first.tolist()[:_PLACES_MAX])
+    explains = tuple(case.sums.first[:_PLACES_MAX].tolist())
     why = "one bit of the record's address puts the walk's order right, and the sums of both pages hold"
     out = [_address(case, row, bit, why, len(found) == 1 and not loose, explains) for row, bit in found]
     if loose:
@@ -125,7 +126,9 @@ def _forced(case: Case, row: int) -> bool:
 def misplaced(case: Case) -> list[Candidate]:
     """A record out of the walk's order that another page, of no matter how many other bits, puts right."""
     walk = case.order
-    places = [p for p in walk.odd.tolist() + [p for p, _ in walk.holes[:2]] if 0 < p < len(walk.pages) - 1]
+    places = [
+        p for p in walk.odd[:_PLACES_MAX].tolist() + [p for p, _ in walk.holes[:2]] if 0 < p < len(walk.pages) - 1
+    ]
     for place in dict.fromkeys(places[:_PLACES_MAX]):
         before, after = int(walk.pages[place - 1]), int(walk.pages[place + 1])
         row = int(case.chains.carriers[place])
@@ -146,7 +149,7 @@ def address_by_sums(case: Case) -> list[Candidate]:
     tried: set[tuple[int, int]] = set()
     found: list[tuple[int, int]] = []
     trouble = _trouble(case, walk.pages)
-    for row in case.sums.first.tolist()[:_CHAINS_MAX]:
+    for row in case.sums.first[:_CHAINS_MAX].tolist():
         for suspect, bit, to in _suspects(case, row):
             if (suspect, to) in tried or len(tried) >= _MOVES_MAX:
                 continue
@@ -161,7 +164,7 @@ def address_by_sums(case: Case) -> list[Candidate]:
     if not found:
         case.falls(CauseName.ADDRESS, "no record of another page by one address bit makes the sums hold")
     why = "moved to the page that is one address bit away, the record makes all sums of both pages hold"
-    explains = tuple(case.sums.first.tolist()[:_PLACES_MAX])
+    explains = tuple(case.sums.first[:_PLACES_MAX].tolist())
     weight = 1 / max(1, len(case.chains.carriers)) / len(address_bits(case))
     return [replace(_address(case, row, bit, why, len(found) == 1, explains), weight=weight) for row, bit in found]
 

@@ -245,7 +245,7 @@ def _rows(on: Loading, seen: Seen) -> Iterator[Step]:
         rows.add(stream.records.row(undecoded.record))
     for row in sorted(rows):
         offset = int(stream.records.columns.offset[row])
-        number = int(stream.records.number[row]) or None
+        number = int(stream.records.numbers.of(np.array([row]))[0]) or None
         yield Step(offset, partial(_row, on, row, offset), number)
 
 

@@ -11,7 +11,7 @@ import numpy as np
 from ...formats.ram import Kind
 from ...ram.record import WORD
 from ..cause import CauseName, Repair
-from . import elsewhere, flips, gaps, runs, spans
+from . import disks, elsewhere, flips, gaps, runs, spans
 from .case import Candidate, Case
 from .gaps import Found, Gap
 from .grid import BUFFER, fits
@@ -59,7 +59,13 @@ def candidates(case: Case, index: int = 0) -> list[Candidate]:
         weight = _RARELY * sum(c.weight for c in standing)
         standing.append(Candidate(CauseName.BYTES_OVERWRITTEN, weight, why, broken.row, broken.at, onward=broken.at))
     standing += runs.candidates(case, broken)
-    return standing or _repeated(case, broken) or elsewhere.candidates(case, broken) or _of_bytes(case, broken)
+    return (
+        standing
+        or _repeated(case, broken)
+        or disks.candidates(case, broken)
+        or elsewhere.candidates(case, broken)
+        or _of_bytes(case, broken)
+    )
 
 
 def _can_be_of_another(case: Case, broken: Break, flip: flips.Flip) -> bool:

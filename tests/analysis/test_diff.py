@@ -23,7 +23,7 @@ from xbrletools.analysis.diff import (
     tally,
 )
 from xbrletools.memory.image import Image
-from xbrletools.memory.moments import memories_between
+from xbrletools.memory.parts import TOGETHER, memories_between, memories_of_two
 from xbrletools.memory.replay import View
 
 A = bytes(range(256)) * 16
@@ -81,10 +81,47 @@ def test_pages_that_can_differ_between_two_moments_are_all_that_do(
         last = capture.records.last_number
         numbers = [n if n is None else min(n, last) for n in moments]
         whole = [capture.memory(n, view) if n != 0 else Image(capture.space) for n in numbers]
-        alone = memories_between(capture.stream, numbers[0], numbers[1], view)
-        assert list(differences(*alone)) == list(differences(*whole))
-        if moments == (None, None):
-            assert not list(page_changes(*alone))
+        for together in (300 * PAGE, TOGETHER):
+            parts = memories_between(capture.stream, numbers[0], numbers[1], view, together)
+            assert in_pages(*((one, other) for one, other, _ in parts)) == in_pages((whole[0], whole[1])), together
+
+
+@pytest.mark.parametrize("together", [300 * PAGE, TOGETHER])
+@pytest.mark.parametrize("number", [0, 700, 2200, None])
+def test_two_captures_differ_part_by_part_in_what_they_differ_as_wholes(
+    samples: Path, number: int | None, together: int
+) -> None:
+    one = xbrletools.open(samples / "posted-8m.bin")
+    for other in (xbrletools.open(damaged(samples), salvage=True), xbrletools.open(samples / "posted-big-debug.bin")):
+        whole = one.memory(number) if number != 0 else Image(one.space), other.memory()
+        parts = list(memories_of_two(one.stream, number, other.stream, View.RECEIVER, together))
+        assert in_pages(*((first, second) for first, second, _ in parts)) == in_pages(whole)
+        assert [share for _, _, share in parts] == sorted(share for _, _, share in parts)
+
+
+def test_blocks_in_another_order_and_pages_of_another_size_are_compared_in_parts() -> None:
+    blocks = (b"a", 3 * PAGE), (b"b", 2 * PAGE)
+    one = xbrletools.open(stream([page(0, A, b"a"), page(2 * PAGE, B, b"a"), page(PAGE, A, b"b")], blocks))
+    swapped = xbrletools.open(stream([page(PAGE, B, b"b"), page(0, A, b"a"), page(PAGE, A, b"a")], blocks[::-1]))
+    shorter = xbrletools.open(stream([page(0, A, b"c"), page(PAGE, B, b"b")], ((b"c", PAGE), (b"b", 2 * PAGE))))
+    finer = xbrletools.open(stream([dup(1024, 7), dup(2 * PAGE, 9)], blocks[:1]), page_size=1024)
+    for other in (swapped, shorter, finer):
+        for first, second in ((one, other), (other, one)):
+            expected = in_pages((first.memory(), second.memory()))
+            assert expected
+            for together in (PAGE, TOGETHER):
+                parts = memories_of_two(first.stream, None, second.stream, View.RECEIVER, together)
+                assert in_pages(*((a, b) for a, b, _ in parts)) == expected
+
+
+def in_pages(*memories: tuple[Image, Image]) -> list[tuple[bytes, int, int, int, list[int]]]:
+    """The pages that differ between two memories, or between their parts: where, and how."""
+    return sorted(
+        (c.block, int(c.address[i]), int(c.count[i]), int(c.one_sided[i]), c.parts[i].tolist())
+        for pair in memories
+        for c in page_changes(*pair)
+        for i in range(len(c))
+    )
 
 
 def damaged(samples: Path) -> bytes:
@@ -96,7 +133,9 @@ def damaged(samples: Path) -> bytes:
 def test_a_discarded_page_can_differ_though_no_record_gives_it_between_the_moments() -> None:
     whole = today.stream(today.page(0, A, b"pc.ram"), today.page(PAGE, A), discard(0, 1), today.page(PAGE, B))
     capture = xbrletools.open(whole)
-    found = list(differences(*memories_between(capture.stream, 2, 3)))
+    ((one, other, share),) = memories_between(capture.stream, 2, 3)
+    found = list(differences(one, other))
+    assert share == 1
     assert found == list(differences(capture.memory(2), capture.memory(3)))
     assert {d.change for d in found} == {Change.LOST, Change.VALUE}
 

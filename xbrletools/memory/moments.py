@@ -96,47 +96,6 @@ def pages_at_end(stream: Stream, pages: NDArray[np.int64], view: View = View.REC
     return image
 
 
-def memories_between(
-    stream: Stream, first: int | None, second: int | None, view: View = View.RECEIVER
-) -> tuple[Image, Image]:
-    """Memory just after two records, of those pages alone that can differ between them.
-
-    Record 0 is the moment before the first, None the end. Nothing is said of pages that no record between the two gives
-    and that do not become unknown there: they are the same at both. Neither their records nor their bytes are read.
-
-    Raises:
-        XbrleError: there is no such record.
-    """
-    space, columns, forgotten = space_of(stream), stream.records.columns, lapses_of(stream, view)
-    ends = [_end_of(stream, number) for number in (first, second)]
-    low, high = min(ends), max(ends)
-    between = forgotten.take((forgotten.since >= low) & (forgotten.since < high))
-    given = reserve((len(space) + 1,), bool)  # the last is for records without a page
-    for at in range(low, min(high, len(columns)), PIECE):
-        given[space.pages_of(columns.take(slice(at, min(at + PIECE, high))))] = True
-    given[len(space)] = False
-    found = [np.empty(0, np.int64)]
-    for at in range(0, min(high, len(columns)), PIECE):
-        of = space.pages_of(columns.take(slice(at, min(at + PIECE, high))))
-        found.append(at + np.flatnonzero(given[of] | ((of >= 0) & (between.sure_rows(of) > 0))))
-    rows = np.concatenate(found)
-    images = []
-    for end in ends:
-        before = rows[rows < end]
-        image = Image(space)
-        begin(image, stream)
-        replay(image, stream.payloads.take(before), view, forgotten.upto(end - 1).among(before))
-        images.append(image)
-    return images[0], images[1]
-
-
-def _end_of(stream: Stream, number: int | None) -> int:
-    """How many rows stand up to record ``number``. At the end it is one more than all, for what lapses after them."""
-    if number is None:
-        return len(stream.records) + 1
-    return stream.records.row(number) + 1 if number else 0
-
-
 def ends_of_pass(stream: Stream, number: int) -> dict[int, int]:
     """The last record of pass ``number`` of each block that has such a pass: its number, by the block's index.
 

@@ -10,8 +10,9 @@ from numpy.typing import NDArray
 from ..analysis.diff import PARTS, BlockDifference, PageChanges, blocks_differ, page_changes
 from ..capture import Capture
 from ..memory.history import Content
-from ..memory.image import PageSpace
-from ..memory.moments import memories_between, memory_of, page_of, space_of
+from ..memory.image import Image, PageSpace
+from ..memory.moments import page_of, space_of
+from ..memory.parts import memories_between, memories_of_two
 from ..memory.replay import View
 from ..text import bytes_of, shown
 from .session import PagePlace, Session, Side
@@ -131,21 +132,20 @@ def compared(
         return None
     if other is not None and any(side.other for side in sides):
         own = next((side for side in sides if not side.other), sides[0])
-        images = memory_of(stream, own.number, view) if own.number != 0 else None, memory_of(other.stream, None, view)
-        first, second = images[0] or memories_between(stream, 0, 0, view)[0], images[1]
-        differ = tuple(blocks_differ(first, second))
+        parts = memories_of_two(stream, own.number, other.stream, view)
+        differ = tuple(blocks_differ(Image(space_of(stream)), Image(space_of(other.stream))))
         lost = [p.message for p in other.problems if p.lost]
         lacking = lost[0] if lost else other.damage.message if other.damage is not None else None
     else:
-        first, second = memories_between(stream, sides[0].number, sides[1].number, view)
+        parts = memories_between(stream, sides[0].number, sides[1].number, view)
     space, found, blocks = space_of(stream), list[PageChanges](), list[NDArray[np.int64]]()
-    for piece in page_changes(first, second):
-        block = space.index(piece.block)
-        if not progress(f"comparing {shown(piece.block)}", piece.stop / max(1, space.blocks[block].length)):
+    for first, second, share in parts:
+        for piece in page_changes(first, second):
+            if len(piece):
+                found.append(piece)
+                blocks.append(np.full(len(piece), space.index(piece.block)))
+        if not progress("comparing memory", share):
             return None
-        if len(piece):
-            found.append(piece)
-            blocks.append(np.full(len(piece), block))
     block_of = np.concatenate([np.zeros(0, np.int64), *blocks])
     order = np.argsort(block_of, kind="stable")
     zero = np.zeros(0, np.int64)

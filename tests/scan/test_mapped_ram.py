@@ -242,15 +242,19 @@ def test_bitmaps_that_are_claimed_cost_no_memory(capsys, tmp_path):
         assert peak.bytes < BOUND, command
 
 
+_NOWHERE = {"page_size": PAGE, "bitmap_offset": 0, "pages_offset": 0}
+
+
 def test_a_guest_of_100_gib_costs_what_was_written(capsys, tmp_path):
     path, length = tmp_path / "S", 100 << 30
     head = HEADER + configuration() + start() + ram.Word.build(length | Flag.MEM_SIZE)
     block = {"idstr": b"pc.ram", "length": length}
-    header = {"page_size": PAGE, "bitmap_offset": 0x1000, "pages_offset": 4 << 20}
+    bitmap = len(head + mapped_ram.entry().build({"block": block, "header": _NOWHERE}))
+    header = {"page_size": PAGE, "bitmap_offset": bitmap, "pages_offset": 4 << 20}
     with path.open("wb") as file:
         file.write(head + mapped_ram.entry().build({"block": block, "header": header}))
         for page in (0, 12345678, (length // PAGE) - 1):
-            file.seek(0x1000 + page // 8)
+            file.seek(bitmap + page // 8)
             file.write(bytes([1 << page % 8]))
             file.seek((4 << 20) + page * PAGE)
             file.write(patterned(page + 1))

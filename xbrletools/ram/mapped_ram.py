@@ -46,6 +46,24 @@ class Entry:
         return -(-self.length // self.page_size // mapped_ram.BITS)
 
     @property
+    def is_placed(self) -> bool:
+        """Whether the bitmap is right behind the header, and the pages at the next multiple of some power of 2.
+
+        That is 1 MiB in every sender that is known, and QEMU takes others, too.
+        """
+        if self.bitmap is None or self.pages is None:
+            return True
+        end = self.bitmap + -(-self.bitmap_size // mapped_ram.BITMAP_UNIT) * mapped_ram.BITMAP_UNIT
+        return self.bitmap == self.header + HEADER and 0 <= self.pages - end < self.pages & -self.pages
+
+    @property
+    def usual(self) -> tuple[int, int]:
+        """Where QEMU puts the bitmap and the pages."""
+        bitmap = self.header + HEADER
+        end = bitmap + -(-self.bitmap_size // mapped_ram.BITMAP_UNIT) * mapped_ram.BITMAP_UNIT
+        return bitmap, -(-end // mapped_ram.ALIGNMENT) * mapped_ram.ALIGNMENT
+
+    @property
     def stop(self) -> int:
         """The offset at which the list goes on."""
         return self.header + HEADER if self.pages is None else self.pages + self.length
@@ -56,10 +74,13 @@ def forms(capabilities: tuple[bytes, ...]) -> Iterable[Grammar]:
     return [mapped_ram.entry(address, page_size) for address, page_size in trials(capabilities)]
 
 
-def entry(raw: bytes, at: int, total: int, grammars: Iterable[Grammar]) -> tuple[Entry, Grammar] | None:
+def entry(
+    raw: bytes, at: int, total: int, grammars: Iterable[Grammar], anywhere: bool = False
+) -> tuple[Entry, Grammar] | None:
     """The block whose entry ``raw`` begins with, and the grammar that it reads as, or None where no entry stands there.
 
-    The entry stands at offset ``at``. ``total`` is the most that the block's length can be.
+    The entry stands at offset ``at``. ``total`` is the most that the block's length can be. ``anywhere``: its bitmap
+    and pages may lie where they cannot be.
     """
     for grammar in grammars:
         try:
@@ -72,16 +93,16 @@ def entry(raw: bytes, at: int, total: int, grammars: Iterable[Grammar]) -> tuple
         if h.bitmap_offset or h.pages_offset:
             places = (h.bitmap_offset, h.pages_offset)
         found = Entry(b.idstr, b.length, h.page_size, b.get("address"), b.get("page_size"), header, *places)
-        if _fits(found, total):
+        if _fits(found, total, anywhere):
             return found, grammar
     return None
 
 
-def _fits(found: Entry, total: int) -> bool:
+def _fits(found: Entry, total: int, anywhere: bool) -> bool:
     """Whether an entry is such as a sender writes."""
     if not (found.name and ram.is_page_size(found.page_size) and 0 < found.length <= total):
         return False
-    if found.bitmap is None or found.pages is None:
+    if found.bitmap is None or found.pages is None or anywhere:
         return True
     after = found.header + HEADER
     return after <= found.bitmap and found.bitmap + found.bitmap_size <= found.pages and found.stop < FILE_MAX

@@ -116,9 +116,12 @@ class Notes:
             self.problems += [Problem(o.rule, o.offset, o.message, lost=o.lost) for o in source.rebuilt.oddities]
 
     def settle_mapped(self) -> None:
-        """At the scan's end: say of a mapped-ram file without RAM's END that it is short."""
+        """At the scan's end: say of a mapped-ram file without RAM's END that it is short.
+
+        Where a block's header sent the scan to another place, nothing tells that.
+        """
         begun = [m for m in self.mapped if m.bitmap is not None]
-        if self.ram_ended or not begun:
+        if self.ram_ended or not begun or any(p.rule == "mapped-layout" for p in self.problems):
             return
         pages = sum(-(-self.blocks[m.block].length // self.page_size) - m.marked for m in begun)
         message = f"RAM's END is missing, and the sender writes the bitmaps just before it: {pages} pages that no bit"

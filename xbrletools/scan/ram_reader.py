@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from ..errors import XbrleError
 from ..formats import Grammar, ram
 from ..formats.dialects import DIALECTS
-from ..formats.mapped_ram import BITS
+from ..formats.mapped_ram import BITS, CAPABILITY
 from ..formats.ram import FLAG_VALUES, Flag, Kind
 from ..model import Block, Evidence, Mapped, Reading
 from ..ram import blocklist, mapped_ram
@@ -23,6 +23,7 @@ from ..ram.walk import PENDING_MAX, Layout, Pending
 from ..source.sources import MARGIN
 from ..table.columns import DTYPES, NO_BLOCK, Columns
 from ..table.sections import Owner
+from ..text import shown
 from .buffer import Buffer, Stop
 from .judge import Judge
 from .notes import BLOCKS_MAX, Notes
@@ -314,7 +315,13 @@ class RamReader:
     def _entry_at(self, at: int, total: int, grammars: Iterable[Grammar]) -> "tuple[mapped_ram.Entry, Grammar] | None":
         """The mapped-ram block at ``at``, or None where none stands there."""
         raw = bytes(self._buffer.part(at, mapped_ram.ENTRY_MAX))
-        return mapped_ram.entry(raw, at, total, grammars)
+        grammars = tuple(grammars)
+        found = mapped_ram.entry(raw, at, total, grammars)
+        if found is None and CAPABILITY in self._notes.capabilities:
+            odd = mapped_ram.entry(raw, at, total, grammars, anywhere=True)
+            if odd is not None:
+                raise Stop("mapped-layout", odd[0].header, _misplaced(odd[0]))
+        return found
 
     def _mapped(self, at: int, first: "mapped_ram.Entry", grammar: Grammar) -> Generator[Columns, None, int]:
         """Read the mapped-ram list after the word at ``at`` and give the pages that it marks. Return where it ends."""
@@ -331,7 +338,8 @@ class RamReader:
         while total:
             found = self._entry_at(start, total, (grammar,))
             if found is None or found[0].page_size != first.page_size:
-                raise Stop("truncated", start, "no entry of a mapped-ram block list stands here")
+                rule = "mapped-layout" if self._buffer.part(start, 1) else "truncated"
+                raise Stop(rule, start, "no entry of a mapped-ram block list stands here")
             yield from self._mapped_block(at, found[0])
             start, total = found[0].stop, total - found[0].length
         notes.has_start = True
@@ -351,6 +359,8 @@ class RamReader:
         if block.bitmap is None or block.pages is None:
             notes.mapped.append(Mapped(index, None, None, 0))
             return
+        if not block.is_placed:
+            notes.complain("mapped-layout", block.header, _misplaced(block))
         pages = -(-block.length // block.page_size)
         count = 0
         import tempfile
@@ -435,3 +445,14 @@ class RamReader:
 def _cut(at: int) -> Stop:
     """The capture ends inside the record at ``at``, which `Layout.gather` keeps with what is there of it."""
     return Stop("truncated", at, "the capture ends inside this record")
+
+
+def _misplaced(block: "mapped_ram.Entry") -> str:
+    """What is said of a block of mapped-ram whose header names other places than a sender chooses."""
+    stated, usual = (block.bitmap, block.pages), block.usual
+    wrong = [
+        f"its {what} at {at:#x}, and a sender puts {them} at {place:#x}"
+        for what, them, at, place in zip(("bitmap", "pages"), ("it", "them"), stated, usual, strict=True)
+        if at != place
+    ]
+    return f"the header of {shown(block.name)} says {', '.join(wrong)}"

@@ -102,6 +102,11 @@ ADVICE: dict[Rule, Advice] = {
     rules.UNFINISHED_BITMAP: Advice(
         "RAM's END is not there.", "Extract what the records give. Pages that no bit marks are unknown, not zero."
     ),
+    rules.MAPPED_LAYOUT: Advice(
+        "The bitmap does not stand right behind the header, or the pages not at the next multiple of 1 MiB.",
+        "Look whether the stream was cut out of its file: offsets count from the file's start. Else the header was"
+        " changed: QEMU loads the stream with wrong pages.",
+    ),
     rules.SKIPPED: Advice(
         "`start` and `end` of the skipped bytes, and how certain reading on is (`certainty`).",
         "Look at the bytes: xbrle salvage S lists what was skipped and which pages it puts in doubt.",

@@ -225,6 +225,11 @@ UNFINISHED_BITMAP = _rule(
     _E,
     "a mapped-ram file without RAM's END, before which the bitmaps are written: pages that no bit marks are unknown",
 )
+MAPPED_LAYOUT = _rule(
+    "mapped-layout",
+    _E,
+    "the header of a mapped-ram block names another place of its bitmap or pages; QEMU reads other pages, or none",
+)
 SKIPPED = _rule("skipped", _E, "damaged bytes that salvage skipped", _ALL)
 TRAILING_DATA = _rule("trailing-data", _W, "bytes follow the end of the stream")
 DEVICE_TAIL_UNCHECKED = _rule(

@@ -44,6 +44,7 @@ NAMES: dict[Rule, CauseName] = {
     rules.CHECKSUM_COLLISION: CauseName.STALE_BASE,
     rules.TRUNCATED: CauseName.TRUNCATED,
     rules.UNFINISHED_BITMAP: CauseName.TRUNCATED,
+    rules.MAPPED_LAYOUT: CauseName.SECTION_FRAMING,
     rules.MISSING_PACKETS: CauseName.BYTES_MISSING,
     rules.DUMP_CUT: CauseName.TRUNCATED,
     rules.CHANNEL_MISSING: CauseName.CHANNEL_MISSING,

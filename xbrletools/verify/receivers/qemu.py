@@ -70,11 +70,24 @@ def judged(stream: Stream, seen: Seen, destination: Destination, version: Versio
         if not fault.complains:
             return replace(outcome, said=(*complaint.said, *outcome.said)) if complaint else outcome
         complaint = replace(complaint, said=complaint.said + outcome.said) if complaint else outcome
-    if stream.packets is None or on.has("mapped-ram"):
+    if on.has("mapped-ram"):
+        return _of_other_pages(stream) or complaint
+    if stream.packets is None:
         return complaint
     if on.has("multifd"):
         return packets.judged(on, seen) or complaint
     return complaint or Outcome(True, needs=("multifd",))  # the main channel alone, without the others' pages
+
+
+def _of_other_pages(stream: Stream) -> Outcome | None:
+    """What can be said where a bitmap or pages are not where the sender put them, None where they are.
+
+    QEMU takes other pages then. It goes on unless a device looks for something in memory, as `kvm-tpr-opt` does [C].
+    """
+    problem = next((p for p in stream.facts.problems if p.rule == rules.MAPPED_LAYOUT.id), None)
+    if problem is None:
+        return None
+    return Outcome(None, problem.offset, reason="it takes other pages than the sender wrote, which devices may refuse")
 
 
 def _outcome(on: Loading, step: Step, fault: Fault) -> Outcome:

@@ -43,6 +43,17 @@ class Flip:
     row: int
 
 
+@dataclass(frozen=True, slots=True)
+class Far:
+    """Records between bytes that are flipped and the break. The first begins at ``start``, ``last`` is the last's row.
+
+    They read as they did before, so a walk goes over from the first to the last.
+    """
+
+    start: int
+    last: int
+
+
 def flips(case: Case, broken_at: int = 0) -> list[Flip]:
     """The flips that make the walk go on at a break, by its index."""
     found = []
@@ -51,19 +62,34 @@ def flips(case: Case, broken_at: int = 0) -> list[Flip]:
         limit = GOES_ON + max(0, case.read.breaks[broken_at].row - row)
         window = bytearray(case.read.view[spot.offset : end])
         walker = Walker(memoryview(window), case.read.grammar, spot.offset)
-        if _reaches(case, walker.walk(spot, limit), limit, broken_at):
+        far = Far(high, case.read.breaks[broken_at].row - 1) if limit > GOES_ON + BEFORE else None
+        if _reaches(case, _walked(case, walker, spot, limit, far), limit, broken_at):
             continue  # from there what breaks does not show, so no flip mends it
         low = max(low, case.read.breaks[broken_at].at - _WINDOW)  # nothing so far back breaks only here
         for at in range(low, min(high, spot.offset + len(window))):
             for bit in range(8):
                 window[at - spot.offset] ^= 1 << bit
-                walk = walker.walk(spot, limit)
+                walk = _walked(case, walker, spot, limit, far)
                 if _reaches(case, walk, limit, broken_at):
                     name = field_of(case, walk, at, bit)
                     if name is not None and _in_order(case, walk, at, row):
                         found.append(Flip(at, bit, name, row + _rows_before(walk, at)))
                 window[at - spot.offset] ^= 1 << bit
     return found
+
+
+def _walked(case: Case, walker: Walker, spot: Spot, limit: int, far: Far | None) -> Walk:
+    """The walk from a spot over ``limit`` records. Those of ``far`` are not walked over one by one."""
+    if far is None:
+        return walker.walk(spot, limit)
+    head = walker.walk(spot, limit, far.start)
+    if not head.whole or head.ended or head.spot.offset != far.start or head.spot.state is not State.RECORD:
+        return head if not head.whole else walker.walk(spot, limit)
+    last = spot_at(case, far.last)._replace(last=head.spot.last, footer=head.spot.footer)
+    rest = walker.walk(last, GOES_ON + 1)
+    between = limit - GOES_ON - 1 - len(head.rows)  # rows that stand for those gone over
+    rows = head.rows + [rest.rows[0]] * between + rest.rows if rest.rows else head.rows
+    return Walk(rows, rest.spot, rest.why, rest.ended)
 
 
 def _reaches(case: Case, walk: Walk, limit: int, broken_at: int) -> bool:

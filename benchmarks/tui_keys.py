@@ -8,7 +8,8 @@ Key to paint is measured inside: from the moment the key's bytes are read to the
 is the time by which a timer of 5 ms comes late: for so long the event loop did nothing else. Both are given in
 milliseconds on the clock and of the processor. The latter is what the thread that draws worked, which hangs less on
 what else the machine does; `load` is the machine's when it ended. The next key is pressed once the one before was
-painted, so that none has to wait for another. Only PageDown held does not wait: it comes 30 times a second.
+painted, or has not changed what is seen after the loop had `_UNSEEN` ticks of its timer to do so: so none has to wait
+for another. Only PageDown held does not wait: it comes 30 times a second.
 """
 
 import argparse
@@ -56,7 +57,8 @@ _BYTES = {
 }  # fmt: skip
 _TICK = 0.005
 _BETWEEN = 0.05  # seconds from a key's frame to the next key
-_UNSEEN = 1.0  # seconds after which a key is taken to change nothing that is seen
+_UNSEEN = 60  # ticks of the event loop after which a key is taken to change nothing that is seen
+_LOST = 30.0  # seconds after which the browser is taken not to have had a key
 _HELD = 1 / 30  # seconds between two keys of one that is held
 
 
@@ -98,6 +100,7 @@ def inside(path: str, report: str) -> None:
 
     class Clocked(app.Browser):
         pressed: ClassVar[list[tuple[float, float, str]]] = []
+        ticks = 0  # of the timer, since something was painted while a key waits for it
 
         def _when(self) -> str:
             session = self.session
@@ -115,6 +118,7 @@ def inside(path: str, report: str) -> None:
                 delays[name].append((1000 * (now - begun), 1000 * (worked - work), key))
                 os.write(painted, b".")
             self.pressed.clear()
+            self.ticks = 0
 
         async def on_event(self, event: events.Event) -> None:
             work = time.thread_time()
@@ -128,9 +132,12 @@ def inside(path: str, report: str) -> None:
                 await asyncio.sleep(_TICK)
                 late, worked = time.perf_counter() - begun - _TICK, time.thread_time() - work
                 gaps[f"{self.current_mode} {self._when()}"].append((1000 * worked, 1000 * late))
+                self.ticks = self.ticks + 1 if self.pressed else 0
+                if self.ticks > _UNSEEN:
+                    os.write(painted, b"." * len(self.pressed))
+                    self.pressed.clear()
 
-        def on_mount(self) -> None:
-            super().on_mount()
+        def on_mount(self) -> None:  # Textual calls that of the browser as well
             self.clock = asyncio.get_running_loop().create_task(self._clock())
 
         def grow(self) -> None:
@@ -142,7 +149,6 @@ def inside(path: str, report: str) -> None:
                 Path(report + ".settled").touch()
 
         def on_unmount(self) -> None:
-            super().on_unmount()
             found["records"] = len(self.session)
 
     app.Browser = Clocked  # type: ignore[misc]
@@ -202,7 +208,7 @@ class _Pty:
     def press(self, key: str) -> None:
         """Press a key, and wait for its frame."""
         os.write(self.ours, _BYTES.get(key, key.encode()))
-        end = time.monotonic() + _UNSEEN
+        end = time.monotonic() + _LOST
         while (left := end - time.monotonic()) > 0:
             ready = select.select([self.ours, self.painted], [], [], left)[0]
             if self.ours in ready:

@@ -220,6 +220,10 @@ async def test_the_map_moves_by_cell_in_time_by_pass_and_between_blocks() -> Non
         ]:
             await d.press(*keys)
             assert heat.page == place, keys
+        await d.pilot.click("#film", offset=(40, 0))
+        assert d.app.session.row > 0
+        assert heat.page == 3
+        await d.fill("colon", "1")
         await d.press("greater_than_sign")
         row = d.app.session.row
         page_rows = np.flatnonzero(capture.records.is_page & (capture.records.columns.block == 0))

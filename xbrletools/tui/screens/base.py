@@ -243,7 +243,7 @@ class CaptureScreen(Screen[None], inherit_bindings=False):
             self.follow()
 
     def on_resize(self) -> None:
-        """Fit the line on top to the new width."""
+        """Fit the line on top to the new width. Textual calls this also where a screen has its own `on_resize`."""
         self.call_after_refresh(self.renew_top_bar)
 
     def on_nav_bar_pressed(self, event: NavBar.Pressed) -> None:

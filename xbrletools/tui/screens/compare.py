@@ -130,7 +130,6 @@ class CompareScreen(CaptureScreen):
 
     def on_resize(self) -> None:
         """Lay it out anew."""
-        super().on_resize()
         self.set_class(self.size.width >= _WIDE and self.size.height >= _TALL, "wide")
         self.call_after_refresh(self._draw)
 

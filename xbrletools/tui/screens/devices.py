@@ -169,7 +169,6 @@ class DevicesScreen(CaptureScreen):
 
     def on_resize(self) -> None:
         """Show parts side by side where there is room."""
-        super().on_resize()
         self.wear(wide=self.size.width >= WIDE, wider=self.size.width >= _WIDER)
         self.call_after_refresh(self._show_heads)
 

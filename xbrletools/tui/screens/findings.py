@@ -100,7 +100,6 @@ class FindingsScreen(CaptureScreen):
 
     def on_resize(self) -> None:
         """Put the explanation beside the list where there is room, else below."""
-        super().on_resize()
         wide = self.size.width >= _WIDE
         self.wear(wide=wide, tall=wide and self.size.height >= _TALL)
         self.call_after_refresh(self._show_place)

@@ -68,7 +68,6 @@ class HotScreen(CaptureScreen):
 
     def on_resize(self) -> None:
         """Lay it out anew."""
-        super().on_resize()
         self.call_after_refresh(self._draw)
 
     def grow(self) -> None:

@@ -127,7 +127,6 @@ class MapScreen(CaptureScreen):
 
     def on_resize(self) -> None:
         """Lay it out anew."""
-        super().on_resize()
         self.set_class(self.size.width >= _WIDE, "wide")
         self.call_after_refresh(self._draw)
 
@@ -389,9 +388,10 @@ class MapScreen(CaptureScreen):
 
     def on_film_bar_pressed(self, event: FilmBar.Pressed) -> None:
         """Go to that moment, and stay on this page."""
-        page = self.heat.page
-        super().on_film_bar_pressed(event)
-        self.heat.move_to(page)
+        event.prevent_default()  # else Textual has every screen's way of it follow
+        rows = len(self.session)
+        if rows:
+            self._go(min(rows - 1, event.place * rows // event.room))
 
     def _go(self, row: int | None) -> None:
         """Make a row the moment, and stay on this page."""

@@ -109,7 +109,6 @@ class OverviewScreen(CaptureScreen):
 
     def on_resize(self) -> None:
         """Show panes or a list, by the new size."""
-        super().on_resize()
         self.set_class(self.size.width >= _WIDE and self.size.height >= _TALL, "wide")
         if self.focused is None or self.focused not in self.panes:
             self.panes[0].focus()

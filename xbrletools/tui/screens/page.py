@@ -144,7 +144,6 @@ class PageScreen(CaptureScreen):
 
     def on_resize(self) -> None:
         """Put the panel beside the bytes where there is room, else below."""
-        super().on_resize()
         self._lay_out()
         self.call_after_refresh(self.follow)
 

@@ -114,7 +114,6 @@ class RecordsScreen(CaptureScreen):
 
     def on_resize(self) -> None:
         """Fit the names of the columns to the new width."""
-        super().on_resize()
         self.wear(wide=self.size.width >= _WIDE, narrow=self.size.width < _NARROW)
         self.call_after_refresh(self._show_heads)
 

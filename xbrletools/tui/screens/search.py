@@ -142,7 +142,6 @@ class SearchScreen(CaptureScreen):
 
     def on_resize(self) -> None:
         """Give the bytes more room on a tall terminal."""
-        super().on_resize()
         height = self.size.height
         self.wear(tall=height >= 36, low=height < 20, lowest=height < 14, wide=self.size.width >= _WIDE)
         self.call_after_refresh(self._say_all)

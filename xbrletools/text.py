@@ -35,6 +35,16 @@ def counted(count: int, noun: str) -> str:
     return f"{count} {noun}{'' if count == 1 else 's'}"
 
 
+_LARGE = ((1 << 40, "TiB"), (1 << 30, "GiB"), (1 << 20, "MiB"))
+
+
+def amount(count: int) -> str:
+    """A number of bytes for a person, from 1 MiB on with a unit beside the digits: ``1,151,673 bytes (1.1 MiB)``."""
+    digits = f"{count:,} byte{'' if count == 1 else 's'}"
+    large = next((f" ({count / scale:.1f} {unit})" for scale, unit in _LARGE if count >= scale), "")
+    return digits + large
+
+
 def some(count: int, one: str, many: str) -> str:
     """A number with the words for one or for many."""
     return f"{count} {one if count == 1 else many}"

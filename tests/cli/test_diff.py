@@ -15,16 +15,16 @@ A = bytes(range(256)) * 16
 B = A[:100] + b"Migration" + A[109:]
 
 TEXT = """\
-6 pages of pc.ram differ: 4096 bytes unknown in the first, 12288 bytes unknown
-in the second, 13 bytes differ
+6 pages of pc.ram differ: 4,096 bytes unknown in the first, 12,288 bytes
+unknown in the second, 13 bytes differ
 vga: in the second only, 0x1000 bytes
 pc.ram:0x0  record 1 (pass 1, page, offset 0x3d) |
     record 2 (pass 1, xbrle, offset 0x1058)
     9 bytes differ, at 0x64+9
     64 65 66 67 68 69 6a 6b 6c | 4d 69 67 72 61 74 69 6f 6e
-pc.ram:0x1000  3 pages: 12288 bytes unknown in the second
+pc.ram:0x1000  3 pages: 12,288 bytes unknown in the second
 pc.ram:0x4000  no record | record 3 (pass 1, page, offset 0x10a3)
-    4096 bytes unknown in the first, at 0x0+4096
+    4,096 bytes unknown in the first, at 0x0+4096
 pc.ram:0x5000  record 5 (pass 1, page, offset 0x107c) |
     record 4 (pass 1, page, offset 0x20b2)
     4 bytes differ, at 0x0+1 0x10+1 0x20+1 and 1 more: 00 | ff
@@ -109,7 +109,7 @@ def test_one_block_can_be_compared_and_the_pages_that_are_shown_limited(capsys, 
     assert [json.loads(line)["page"] for line in out.splitlines()] == [0, PAGE, 2 * PAGE]
     assert "3 more pages differ (--limit)" in err
     assert main(["diff", *pair, "--block", "pc.ram", "--limit", "3"]) == 1
-    assert "pc.ram:0x1000  2 pages: 8192 bytes unknown in the second" in capsys.readouterr().out
+    assert "pc.ram:0x1000  2 pages: 8,192 bytes unknown in the second" in capsys.readouterr().out
 
 
 def test_one_capture_can_be_compared_with_itself_at_two_records(capsys, pair):
@@ -147,7 +147,7 @@ def test_the_view_is_that_of_both(capsys, tmp_path):
     assert main(["diff", str(path), "--at", "1", "--view", "sender"]) == 1
     assert "9 bytes differ" in capsys.readouterr().out
     assert main(["diff", str(path), "--at", "1"]) == 1
-    assert "1 page of pc.ram differs: 4080 bytes differ" in capsys.readouterr().out
+    assert "1 page of pc.ram differs: 4,080 bytes differ" in capsys.readouterr().out
 
 
 def test_json_is_what_the_library_gives(capsys):
@@ -170,7 +170,7 @@ def test_bytes_that_were_lost_differ(capsys, tmp_path):
     path = tmp_path / "lost.bin"
     path.write_bytes(stream([page(0, A), raw_delta(0, b"\x01\x02")]))
     assert main(["diff", str(path), "--at", "1", "--dialect", "posted"]) == 1
-    assert capsys.readouterr().out.splitlines()[0] == ("1 page of pc.ram differs: 4096 bytes unknown in the second")
+    assert capsys.readouterr().out.splitlines()[0] == ("1 page of pc.ram differs: 4,096 bytes unknown in the second")
 
 
 @pytest.mark.parametrize(

@@ -219,8 +219,30 @@ class TestHints:
         assert status == 1 and "--channel FILE" in err
 
     def test_a_missing_extra_is_told_before_the_work(self, monkeypatch, tmp_path, capsys):
-        for module in ("plotext", "matplotlib", "textual_serve", "textual_serve.server"):
+        for module in ("plotext", "matplotlib", "textual_serve", "textual_serve.server", "duckdb", "pyarrow"):
             monkeypatch.setitem(sys.modules, module, None)
-        for words in (("whatif", "--plot"), ("whatif", "--image", tmp_path / "x.png")):
-            status, out, err = run(capsys, words[0], tmp_path / "not there", *words[1:])
-            assert (status, out) == (2, "") and "pip install" in err, words
+        monkeypatch.setitem(sys.modules, "drgn", None)
+        absent = tmp_path / "not there"
+        for extra, words in (
+            ("plot", ("whatif", absent, "--plot")),
+            ("plot", ("whatif", absent, "--image", tmp_path / "x.png")),
+            ("web", ("serve", absent)),
+            ("query", ("query", absent, "SELECT 1")),
+            ("fleet", ("tables", absent, "-o", tmp_path / "lake")),
+            ("symbols", ("top", absent, "--symbols", "vmlinux")),
+        ):
+            status, out, err = run(capsys, *words)
+            assert (status, out) == (2, "") and f"pip install 'xbrletools[{extra}]'" in err, words
+
+    def test_a_sample_that_was_not_copied_out_yet_leads_to_the_copies(self, tmp_path, monkeypatch, capsys):
+        monkeypatch.chdir(tmp_path)
+        for words in (("info", "samples/stale-base.bin"), ("samples/stale-base.bin",)):
+            status, out, err = run(capsys, *words)
+            assert (status, out) == (2, "") and "use: xbrle samples -o samples" in err, words
+        assert "xbrle samples" not in run(capsys, "info", "samples/other.bin")[2]
+        assert "xbrle samples" not in run(capsys, "info", "other/stale-base.bin")[2]
+
+    def test_no_argument_at_all_shows_the_help_as_it_is(self, capsys):
+        for words in ((), ("vectors",)):
+            status, out, err = run(capsys, *words)
+            assert (status, out, err) == (2, "", run(capsys, *words, "--help")[1])

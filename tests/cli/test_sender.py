@@ -22,7 +22,7 @@ def test_a_wrong_cache_names_the_record_that_refutes_it(capsys):
     assert main(["sender", SAMPLE, "--cache", "64K"]) == 0
     out = capsys.readouterr().out
     assert "first miss  record" in out
-    assert "with a cache of 65536 bytes" in out
+    assert "with a cache of 64 KiB" in out
 
 
 def test_a_base_for_no_block_is_wrong_usage(capsys):
@@ -36,7 +36,7 @@ def test_the_text_says_what_was_taken_for_ram_addrs(capsys):
     assert main(["sender", SAMPLE]) == 0
     out = capsys.readouterr().out
     assert "ram_addr    the PC's allocation order" in out
-    assert "39 of 4096 masks fit" in out
+    assert "of 4096 sizes that can be told apart, 39 fit" in out
 
 
 def test_a_truncated_capture_exits_1_with_what_was_read(capsys, tmp_path):

@@ -60,7 +60,7 @@ def test_text_has_kinds_savings_and_passes(capsys):
     assert main(["stats", STREAM]) == 0
     out = capsys.readouterr().out
     assert "xbrle      228   8.9%" in out
-    assert "deltas save 787586" in out
+    assert "deltas save 787,586, 40.9%" in " ".join(out.split())
     assert "pc.ram     12" in out
 
 

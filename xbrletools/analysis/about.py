@@ -12,7 +12,7 @@ from ..physical import infer
 from ..ram import elsewhere
 from ..source import beside
 from ..source.sources import MappedSource, Source
-from ..text import bytes_of, shown
+from ..text import bytes_of, counted, shown
 from . import arrivals, facts, guest, places
 
 if TYPE_CHECKING:
@@ -106,7 +106,10 @@ def summary(about: dict[str, Any], dialect: str) -> list[tuple[str, str]]:
     if tail is not None:
         ways = ", ".join(f"{n} by {_FOUND[b]}" for b, n in tail["found_by"].items())
         lines += [
-            ("devices", f"{tail['sections']} sections, {tail['offset']:#x} to {tail['end']:#x}; ends found: {ways}"),
+            (
+                "devices",
+                f"{counted(tail['sections'], 'section')}, {tail['offset']:#x} to {tail['end']:#x}; ends found: {ways}",
+            ),
             ("", _device_words(about["sections"], about["sections_left_out"])),
         ]
     if about["vmdesc"] is not None:

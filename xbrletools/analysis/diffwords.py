@@ -3,7 +3,7 @@
 from collections import Counter
 from typing import Any
 
-from ..text import counted, label, shown
+from ..text import amount, counted, label, shown
 from .devices import DeviceDifference, What
 from .diff import BlockDifference, Change, Tally
 
@@ -29,7 +29,7 @@ def conclusion(found: Tally) -> str:
 def sums(counts: Counter[Change]) -> str:
     """How many bytes differ in which way, in words."""
     ordered = sorted(counts.items(), key=lambda c: c[0].value)
-    return ", ".join(f"{counted(n, 'byte')} {_meaning(change, n)}" for change, n in ordered if n)
+    return ", ".join(f"{amount(n)} {_meaning(change, n)}" for change, n in ordered if n)
 
 
 def _meaning(change: Change, count: int) -> str:

@@ -44,16 +44,27 @@ def faults() -> tuple[type[Exception], ...]:
     )
 
 
+def check_installed() -> None:
+    """Look whether what reads a guest's structures is installed, before any work.
+
+    Raises:
+        XbrleError: it is not.
+    """
+    try:
+        import drgn  # noqa: F401
+    except ImportError:
+        raise XbrleError("drgn is missing. To name owners of pages, use: pip install 'xbrletools[symbols]'") from None
+
+
 def program_of(image: Image, where: PhysicalMap, info: VmCoreInfo, vmlinux: str) -> Any:
     """Drgn's program for the guest, whose memory is ``image``.
 
     Raises:
         XbrleError: drgn is missing or does not know the machine, or ``vmlinux`` is not the guest's kernel.
     """
-    try:
-        import drgn
-    except ImportError:
-        raise XbrleError("drgn is missing. To name owners of pages, use: pip install 'xbrletools[symbols]'") from None
+    check_installed()
+    import drgn
+
     name = _ARCHITECTURES.get(where.machine)
     if name is None:
         raise XbrleError(f"owners of pages cannot be named for a guest of machine {where.machine.name.lower()}")

@@ -20,7 +20,7 @@ from ..errors import XbrleError
 from ..interrupts import LAST_ACTS, interruptible
 from ..text import label
 from ..urls import is_url
-from .guide import GROUPS, OWN, OWN_HELP, unknown
+from .guide import COPY_SAMPLES, GROUPS, OWN, OWN_HELP, is_sample, unknown
 from .writer import choose_colors, flush, give_up_output, outlive_reader, say
 from .writer import warn as warn  # every command has it from here
 
@@ -255,6 +255,8 @@ def _run(arguments: Sequence[str] | None) -> int:
         return EXIT_READER_GONE
     except OSError as error:
         warn(f"{error.filename}: {error.strerror}" if error.filename is not None else error.strerror or str(error))
+        if isinstance(error, FileNotFoundError) and is_sample(error.filename):
+            warn(f"samples come with xbrletools; {COPY_SAMPLES}")
         return EXIT_UNREADABLE
     except (XbrleError, MemoryError) as error:
         warn(str(error) or type(error).__name__)
@@ -278,6 +280,9 @@ def _show(error: click.ClickException) -> None:
 
     A message about what was given is one line. One about what was not has the choices, each in a line.
     """
+    if isinstance(error, click.exceptions.NoArgsIsHelpError):  # its message is the whole help
+        say(error.format_message(), err=True)
+        return
     context = error.ctx if isinstance(error, click.UsageError) else None
     if context is not None:
         say(f"{context.get_usage()}\nTry '{context.command_path} --help' for help.\n", err=True)

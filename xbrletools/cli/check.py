@@ -9,7 +9,7 @@ from .describe import description_in
 from .guide import Page
 from .options import examples, json_object, reading
 from .verify import RECEIVER_NAMES
-from .writer import say, say_object
+from .writer import filled, say, say_object
 
 if TYPE_CHECKING:
     from ..analysis.check import Answer
@@ -88,4 +88,4 @@ def _print(answer: "Answer") -> None:
         if listed:
             say(f"\n{title}")
         for d in listed:
-            say(f"    {d.what}: {d.stream} in the stream, {d.here} at the destination; {d.change}")
+            say(filled(f"    {d.what}: {d.stream} in the stream, {d.here} at the destination; {d.change}", " " * 8))

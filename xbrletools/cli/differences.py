@@ -13,7 +13,7 @@ from ..analysis.diff import BlockDifference, Change, Difference, Tally, blocks_d
 from ..analysis.diffwords import MEANING, block_line, conclusion, sums
 from ..capture import Capture
 from ..memory.image import Image
-from ..text import called, shown
+from ..text import amount, called, shown
 from . import warn
 from .output import WIDTH
 from .records import Writer, writers
@@ -143,7 +143,7 @@ class Sides:
         place = f"{shown(page.block)}:{page.page:#x}"
         if page.pages > 1:
             (_, length, change), *_ = page.ranges
-            yield f"{place}  {page.pages} pages: {page.pages * length} bytes {MEANING[change]}"
+            yield f"{place}  {page.pages} pages: {amount(page.pages * length)} {MEANING[change]}"
             return
         by = ["no record" if w is None else str(w) for w in self._writers(page)]
         line = f"{place}  {by[0]}" if by[0] == by[1] else f"{place}  {by[0]} | {by[1]}"

@@ -302,11 +302,23 @@ def _section(name: str) -> int:
     return 2 if name in OUTPUT or name == "help" else 3 if name in HOW_TO_READ else 0
 
 
+SAMPLES = f"{os.path.dirname(os.path.dirname(os.path.abspath(__file__)))}/samples"  # noqa: PTH100, PTH120
+COPY_SAMPLES = "to copy them out, use: xbrle samples -o samples"
+
+
+def is_sample(path: str | bytes | None) -> bool:
+    """Whether this names a shipped sample as the examples in the help do, ``samples/NAME``."""
+    folder, name = os.path.split(os.fsdecode(path or b""))
+    return folder == "samples" and bool(name) and os.path.exists(f"{SAMPLES}/{name}")  # noqa: PTH110 - a Path is slow
+
+
 def unknown(word: str, commands: list[str]) -> str:
     """What to say of a word that is neither a command nor a file."""
     near = get_close_matches(word, commands)
     if near:
         return f"there is no command {word!r}. Did you mean {' or '.join(near)}?"
+    if is_sample(word):
+        return f"{word!r} is not there: samples come with xbrletools; {COPY_SAMPLES}"
     if os.sep in word or "." in word:
         return f"{word!r} is neither a command nor a file that is there. To see the commands, use: xbrle --help"
     return f"there is no command {word!r}. To see the commands, use: xbrle --help"

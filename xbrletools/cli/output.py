@@ -6,6 +6,7 @@ from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
 from ..progress import tell
+from ..text import amount
 from . import EXIT_FINDINGS, grids, warn
 from .grids import Grid
 from .writer import is_coloured, is_terminal, say, width_of_errors, write
@@ -126,9 +127,9 @@ def recovery(recovered: int, length: int, held: int, only_held: bool) -> str:
     ``only_held``: the others do not count as recovered.
     """
     if only_held:
-        return f"of {held} of {length} bytes the page's byte sum holds; the others are left out"
-    sums = f"of {held} the page's byte sum holds" if held else "no byte sum holds for any"
-    return f"{recovered} of {length} bytes recovered: {sums}, {recovered - held} unprotected"
+        return f"of {held:,} of {amount(length)} the page's byte sum holds; the others are left out"
+    sums = f"of {held:,} the page's byte sum holds" if held else "no byte sum holds for any"
+    return f"{recovered:,} of {amount(length)} recovered: {sums}, {recovered - held:,} unprotected"
 
 
 @contextmanager

@@ -7,7 +7,7 @@ from ..capture import Capture
 from ..container import cpr, returnpath
 from ..source.opening import open_source
 from ..source.sources import MappedSource
-from ..text import bytes_of, shown
+from ..text import amount, bytes_of, shown
 from ..urls import is_url
 from . import EXIT_FINDINGS
 from .writer import say, say_object
@@ -72,7 +72,7 @@ def _return_path(data: bytes) -> dict[str, Any] | None:
 
 def _lines(about: dict[str, Any]) -> list[str]:
     """The same for a person."""
-    name = f"{shown(bytes_of(about['name']))}, {about['size']:,} bytes"
+    name = f"{shown(bytes_of(about['name']))}, {amount(about['size'])}"
     if about["container"] == "cpr":
         lines = [
             f"{name}: the channel of cpr-transfer (QCPR, version {about['version']}). It holds no memory: the source "

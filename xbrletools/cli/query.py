@@ -108,6 +108,7 @@ def command(
 
     Exit status: 0 all is well, 1 a part of S is missing, 2 S cannot be read, or the statement is refused.
     """
+    from ..query.engine import check_installed
     from ..query.named import NAMED
 
     statement = sql if sql is not None else NAMED[named or ""].sql
@@ -115,6 +116,9 @@ def command(
         raise XbrleError(f"{output.path}: call it FILE.parquet or FILE.arrow")
     if output is not None and (as_csv or as_jsonl or limit is not None):
         raise click.UsageError("-o excludes --csv, --jsonl and --limit")
+    check_installed()
+    if output is not None and output.path.endswith(".arrow"):
+        _pyarrow()
     with _engine(capture, _others(others), options) as (engine, status):
         answer = engine.run(statement)
         if output is not None:
@@ -251,11 +255,21 @@ def _save(answer: "Answer", output: Output) -> None:
                 copyfileobj(made, file)
 
 
-def _save_arrow(answer: "Answer", file: Any) -> None:
+def _pyarrow() -> Any:
+    """The package that writes .arrow files.
+
+    Raises:
+        XbrleError: it is not installed.
+    """
     try:
         import pyarrow
     except ImportError as error:
-        raise XbrleError("a .arrow file needs pyarrow; install it with: pip install xbrletools[fleet]") from error
+        raise XbrleError("a .arrow file needs pyarrow; install it with: pip install 'xbrletools[fleet]'") from error
+    return pyarrow
+
+
+def _save_arrow(answer: "Answer", file: Any) -> None:
+    pyarrow = _pyarrow()
     reader = pyarrow.RecordBatchReader.from_stream(answer)
     with pyarrow.ipc.new_file(file, reader.schema) as out:
         for batch in reader:

@@ -13,7 +13,7 @@ from ..memory.doubt import Cause
 from ..memory.image import State
 from ..model import Certainty
 from ..source.sources import MappedSource
-from ..text import counted, shown, some
+from ..text import amount, counted, shown, some
 from . import EXIT_FINDINGS
 from .guide import Page
 from .options import giving_blocks, json_object, reading_with
@@ -120,10 +120,10 @@ def _print(summary: dict[str, Any], aside: bool = False) -> None:
         _line("", "A byte sum is weak: about 2 of 100 flipped bits in a delta keep it.")
     gaps = summary["gaps"]
     ranges = f"{len(gaps)} range{'s' * (len(gaps) != 1)}"
-    _line("skipped", f"{summary['skipped_bytes']} of {summary['size']} bytes in {ranges}")
+    _line("skipped", f"{summary['skipped_bytes']:,} of {amount(summary['size'])} in {ranges}")
     for gap in gaps:
         how = f" ({gap['evidence']})" if gap["evidence"] else ""
-        place = f"{gap['start']:#x} to {gap['end']:#x} ({counted(gap['end'] - gap['start'], 'byte')})"
+        place = f"{gap['start']:#x} to {gap['end']:#x} ({amount(gap['end'] - gap['start'])})"
         _line("", f"{place}: {gap['reason']}; {_reading_on(gap)}{how}")
     if summary["records_without_block"]:
         records = counted(summary["records_without_block"], "record")

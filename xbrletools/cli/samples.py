@@ -7,12 +7,12 @@ import click
 
 from ..errors import XbrleError
 from ..text import label, shown
-from .guide import Page
+from .guide import SAMPLES, Page
 from .options import examples, json_lines
 from .saving import Output, writing
 from .writer import say, say_object
 
-FOLDER = Path(__file__).parents[1] / "samples"  # a link in a clone, a folder in an installed package
+FOLDER = Path(SAMPLES)  # a link in a clone, a folder in an installed package
 
 #: The samples that tell a story, by their first file. samples/README.md has the answer to each.
 STORIES = {

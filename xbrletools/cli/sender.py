@@ -78,7 +78,7 @@ def _text(found: "Fingerprint") -> str:
     if found.cache_bytes is not None:
         lines += [f"cache       {line}" if not i else f"            {line}" for i, line in enumerate(_cache(found))]
         lines.append(
-            f"choices     {found.predicted} of {found.choices} predicted with a cache of {found.cache_bytes} bytes"
+            f"choices     {found.predicted} of {found.choices} predicted with a cache of {_words(found.cache_bytes)}"
         )
     else:
         lines.append(f"choices     {found.choices}, all full pages")
@@ -104,18 +104,24 @@ def _sizes(found: "Fingerprint") -> list[str]:
 
 
 def _words(count: int) -> str:
-    """A power of two of bytes for a person."""
-    return f"{count >> 20} MiB" if count >= 1 << 20 else f"{count >> 10} KiB"
+    """A cache's bytes for a person: by a unit where they are whole numbers of it."""
+    if count % 1024:
+        return f"{count:,} bytes"
+    return f"{count >> 10:,} KiB" if count % (1 << 20) else f"{count >> 20:,} MiB"
 
 
 def _cache(found: "Fingerprint") -> list[str]:
     if found.sizes:
         return _sizes(found)
     fit, of = found.masks
-    lines = [f"{found.cache_min} bytes or more"]
+    lines = [f"{_words(found.cache_min)} or more"]
     if found.power_of_two is not None:
         least, most = found.power_of_two
-        lines.append(f"if a power of two, {least} to {most} bytes" if most else f"if a power of two, {least} or more")
+        lines.append(
+            f"if a power of two, {_words(least)} to {_words(most)}"
+            if most
+            else f"if a power of two, {_words(least)} or more"
+        )
     if fit is not None:
-        lines.append(f"{fit} of {of} masks fit")
+        lines.append(f"of {of} sizes that can be told apart, {fit} fit")
     return lines

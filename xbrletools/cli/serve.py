@@ -21,6 +21,12 @@ def _refuse_pipe(capture: str) -> None:
         raise XbrleError("standard input can be read only once: give a file")
 
 
+def _need_web() -> None:
+    from ..tui.serve import check_installed
+
+    check_installed()
+
+
 def _anywhere(path: str) -> str:
     """A path or URL as it is from any folder."""
     from pathlib import Path
@@ -45,6 +51,7 @@ def _session(
     cls=Screen, epilog=examples("serve samples/posted-8m.bin", "serve samples/posted-8m.bin --port 0 --sessions 1")
 )
 @before(_refuse_pipe)
+@before(_need_web)
 @reading
 @click.option(
     "--follow", is_flag=True, help="Show a file that is still being written, or does not exist yet, as it grows."

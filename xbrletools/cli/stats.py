@@ -20,7 +20,7 @@ from ..model import Facts
 from ..ram import elsewhere
 from ..table.columns import NO_BLOCK
 from ..table.sections import STAGE_OF
-from ..text import counted, shown, size, some
+from ..text import amount, counted, shown, size
 from . import EXIT_FINDINGS, warn
 from .filtering import FILTERING, filtering, say_strangers, wanted_of
 from .guide import Page
@@ -274,24 +274,27 @@ _ATTEMPTS = (
 def _summary(sums: Stats, channels: "Sequence[Channel]", skipped: int, filtered: bool) -> str:
     total = sums.total
     if filtered:
-        lines = [f"only what the filter selects is counted, of {sums.size} bytes scanned"]
+        lines = [f"only what the filter selects is counted, of {amount(sums.size)} scanned"]
     elif channels:
         others = sum(c.size for c in channels)
         lines = [
-            f"{sums.size} bytes scanned, and {others} bytes of {counted(len(channels), 'channel')}; "
+            f"{amount(sums.size)} scanned, and {amount(others)} of {counted(len(channels), 'channel')}; "
             "their pages are counted uncompressed"
         ]
     else:
-        lines = [f"{sums.size} bytes scanned, {sums.size - total.page_wire - skipped} of them outside page records"]
+        outside = sums.size - total.page_wire - skipped
+        lines = [f"{amount(sums.size)} scanned, {outside:,} of them outside page records"]
     if skipped:
-        lines.append(f"{some(skipped, 'byte was', 'bytes were')} skipped as damaged, and not counted elsewhere")
+        lines.append(f"{amount(skipped)} skipped as damaged, and not counted elsewhere")
     if total.deltas:
         lines.append(
             f"delta payloads: {sums.shortest} to {sums.longest} bytes, {total.delta_payload / total.deltas:.1f} on "
             f"average, {_share(total.delta_payload, total.deltas * sums.page_size)} of their pages"
         )
         plain, saved = sums.plain(total), sums.saved(total)
-        lines.append(f"without deltas records would take {plain} bytes; deltas save {saved}, {_share(saved, plain)}")
+        lines.append(
+            f"without deltas records would take {amount(plain)}; deltas save {saved:,}, {_share(saved, plain)}"
+        )
     if total.records[Kind.XBZRLE]:
         lines.append(_ATTEMPTS)
     return "\n".join(map(filled, lines))

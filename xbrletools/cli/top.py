@@ -9,7 +9,7 @@ import numpy as np
 
 from ..capture import Capture
 from ..errors import XbrleError
-from ..text import counted, shown, size, some
+from ..text import amount, counted, shown, size, some
 from . import warn
 from .addresses import giving_map, map_from
 from .filtering import filtering, say_strangers, wanted_of
@@ -38,6 +38,10 @@ def _usage(by: str | None, symbols: str | None, map_file: str | None) -> None:
         raise click.UsageError("--symbols goes with --by owner or --by page")
     if map_file is not None and symbols is None:
         raise click.UsageError("--map goes with --symbols: owners are found by guest-physical addresses")
+    if symbols is not None:
+        from ..analysis.linux import check_installed
+
+        check_installed()
 
 
 @click.command(
@@ -262,11 +266,11 @@ def _summary(found: "Top", by: str) -> str:
     again, resends = int((found.resends > 0).sum()), int(found.resends.sum())
     if by == "owner":
         pages = some(int(found.pages.sum()), "page was", "pages were")
-        return f"{pages} sent again, in {counted(resends, 'resend')} of {resent} bytes"
+        return f"{pages} sent again, in {counted(resends, 'resend')} of {amount(resent)}"
     came = counted(len(found), by if by in ("page", "block") else "range")
     return (
         f"{came} came, {again} of them again, in {counted(resends, 'resend')}\n"
-        f"resends take {resent} of {whole} bytes ({resent / max(1, whole):.1%})"
+        f"resends take {resent / max(1, whole):.1%}: {resent:,} of {amount(whole)}"
     )
 
 

@@ -14,13 +14,14 @@ from ..errors import XbrleError
 from . import EXIT_FINDINGS, warn
 from .guide import Page
 from .options import examples, naming
-from .writer import say, say_object
+from .writer import entry, say, say_object
 
 if TYPE_CHECKING:
     from ..verify.why import Explained, Place, Places
 
 LOG_MAX = 1 << 26  # bytes of a log that are read, from its end
 _PIECE = 1 << 20
+_COLUMN = 13  # at which what is said of a message begins
 _FILE_NAME = re.compile(r"\S*/\S*|\S+\.[a-z][a-z0-9]{0,4}|.+\.(log|txt|gz|xz|zst|bz2)", re.IGNORECASE)
 
 
@@ -125,11 +126,11 @@ def _print(i: int, number: int | None, text: str, told: "list[tuple[Explained, l
         say(f"{'' if i == 0 else chr(10)}line {number}: {text.strip()}")
     for one, where in told:
         say(one.text)
-        say(f"    means    {one.message.meaning}")
+        entry("    means", one.message.meaning, _COLUMN)
         if one.message.rule is not None:
             say(f"    rule     {one.message.rule.id} (xbrle verify --explain {one.message.rule.id})")
         for place in where:
             at = "" if place.offset is None else f" at {place.offset:#x}"
             at += "" if place.record is None else f", record {place.record}"
-            say(f"    in S     {place.what}{at}")
-        say(f"    do       {one.message.to_do}")
+            entry("    in S", f"{place.what}{at}", _COLUMN)
+        entry("    do", one.message.to_do, _COLUMN)

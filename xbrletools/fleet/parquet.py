@@ -156,5 +156,5 @@ def _pyarrow() -> tuple[Any, Any]:
         import pyarrow
         from pyarrow import parquet
     except ImportError as error:
-        raise CannotWrite("pyarrow is not installed; install it with: pip install xbrletools[fleet]") from error
+        raise CannotWrite("pyarrow is not installed; install it with: pip install 'xbrletools[fleet]'") from error
     return pyarrow, parquet

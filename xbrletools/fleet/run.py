@@ -150,7 +150,7 @@ def _client(workers: int, scheduler: str | None) -> Iterator[Any]:
         import dask
         from distributed import Client, LocalCluster
     except ImportError as error:
-        raise XbrleError("Dask is not installed; install it with: pip install xbrletools[fleet]") from error
+        raise XbrleError("Dask is not installed; install it with: pip install 'xbrletools[fleet]'") from error
     settings = {
         "distributed.scheduler.allowed-failures": _ENDS_TWICE,
         "distributed.scheduler.worker-ttl": None,  # a long loop in C does not let a worker answer

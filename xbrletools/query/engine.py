@@ -106,11 +106,20 @@ def _refused(error: BaseException) -> Refused:
     return Refused(label(text) or type(error).__name__)
 
 
+def check_installed() -> None:
+    """Look whether the engine is there, before any work.
+
+    Raises:
+        XbrleError: it is not installed.
+    """
+    _duckdb()
+
+
 def _duckdb() -> Any:
     try:
         import duckdb
     except ImportError as error:
-        raise XbrleError("DuckDB is not installed; install it with: pip install xbrletools[query]") from error
+        raise XbrleError("DuckDB is not installed; install it with: pip install 'xbrletools[query]'") from error
     return duckdb
 
 

@@ -24,6 +24,30 @@ def test_the_extra_all_has_every_extra_that_a_user_can_want():
     assert set(re.fullmatch(r"xbrletools\[(.*)\]", line)[1].split(",")) == set(extras()) - DEVELOPERS
 
 
+def test_each_requirement_has_a_reason_beside_or_above_it():
+    lines = (
+        (ROOT / "pyproject.toml")
+        .read_text("utf-8")
+        .partition("\ndependencies = [")[2]
+        .partition("[project.scripts]")[0]
+    )
+    above = ""
+    for line in lines.splitlines():
+        if line.startswith('    "'):
+            assert "# " in line or "xbrletools[" in line or above.lstrip().startswith("# "), line
+        above = line
+
+
+def test_what_the_tests_store_needs_is_pinned_so_that_pip_does_not_search():
+    pinned = dict(line.split("==") for line in extras()["test"] if "==" in line)
+    assert {"aiobotocore", "boto3"} <= set(pinned)
+    assert not any(line.startswith("moto[") and "server" in line for line in extras()["test"])
+
+
+def test_what_tests_import_comes_with_the_extra_test_on_every_python():
+    assert any(line.startswith("zstandard") and ";" not in line for line in extras()["test"])
+
+
 def test_each_python_is_named_where_pythons_are():
     named = [
         c.rpartition(" ")[2]

@@ -151,9 +151,10 @@ types:
         if: version != 3
     instances:
       kind:
-        value: 'version == 3 ? flat.kind : named.kind'
+        # the first choice never holds: it tells the compiler for C++ which file has the enumeration
+        value: 'false ? xbrle_layouts::ram_kind::noop : version == 3 ? flat.kind : named.kind'
         doc: xbrle for a delta of any dialect
       flags:
         value: 'version == 3 ? flat.flags : named.flags'
       address:
-        value: 'version == 3 ? flat.address : named.address'
+        value: '(version == 3 ? flat.address : named.address).as<u8>'

@@ -918,9 +918,9 @@ types:
             'ram_kind::xbrle': ram_record_3_body_xbrle(dialect)
     instances:
       flags:
-        value: 'word & (page_size - 1)'
+        value: '(word & (page_size - 1)).as<u8>'
       address:
-        value: 'word - flags'
+        value: '(word - flags).as<u8>'
       kind:
         value: '(flags & 0x2) != 0 ? ram_kind::dup : ((flags & 0x8) != 0 ? ram_kind::page : ((flags & 0x20) != 0 ? ram_kind::xbrle : ((flags & 0x4) != 0 ? ram_kind::mem_size : ((flags & 0x10) != 0 ? ram_kind::eos : (ram_kind::noop)))))'
   ram_record_4_blocks:
@@ -942,7 +942,7 @@ types:
         if: 'total != 0'
     instances:
       total:
-        value: '_parent.word - (_parent.word & (page_size - 1))'
+        value: '(_parent.word - (_parent.word & (page_size - 1))).as<u8>'
   ram_record_4_body_dup:
     seq:
       - id: fill
@@ -1125,9 +1125,9 @@ types:
             'ram_kind::xbrle': ram_record_4_body_xbrle(dialect)
     instances:
       flags:
-        value: 'word & (page_size - 1)'
+        value: '(word & (page_size - 1)).as<u8>'
       address:
-        value: 'word - flags'
+        value: '(word - flags).as<u8>'
       kind:
         value: '(flags & 0x2) != 0 ? ram_kind::dup : ((flags & 0x8) != 0 ? ram_kind::page : ((flags & 0x40) != 0 ? ram_kind::xbrle : ((flags & 0x100) != 0 ? ram_kind::compressed : ((flags & 0x4) != 0 ? ram_kind::mem_size : ((flags & 0x200) != 0 ? ram_kind::flush : ((flags & 0x80) != 0 ? ram_kind::hook : ((flags & 0x10) != 0 ? ram_kind::eos : (ram_kind::noop))))))))'
   xbrle_header_3:
@@ -3290,7 +3290,7 @@ types:
       before:
         value: index - 1
       sum:
-        value: 'entry.length + (index > 0 ? _parent.entries[before].sum.as<u8> : 0)'
+        value: '(entry.length + (index > 0 ? _parent.entries[before].sum.as<u8> : 0)).as<u8>'
   uleb128_2:
     seq:
       - id: bytes
@@ -3299,7 +3299,7 @@ types:
         repeat-until: (_ & 0x80) == 0 or _index == 1
     instances:
       value:
-        value: '(bytes[0] & 0x7f) + (bytes.size > 1 ? (bytes[1] & 0x7f) * 0x80 : 0)'
+        value: '((bytes[0] & 0x7f) + (bytes.size > 1 ? (bytes[1] & 0x7f).as<u8> * 0x80 : 0)).as<u8>'
   u3le:
     seq:
       - id: a
@@ -3319,4 +3319,4 @@ types:
         repeat-until: (_ & 0x80) == 0 or _index == 8
     instances:
       value:
-        value: '(bytes[0] & 0x7f) + (bytes.size > 1 ? (bytes[1] & 0x7f) * 0x80 : 0) + (bytes.size > 2 ? (bytes[2] & 0x7f) * 0x4000 : 0) + (bytes.size > 3 ? (bytes[3] & 0x7f) * 0x200000 : 0) + (bytes.size > 4 ? (bytes[4] & 0x7f) * 0x10000000 : 0) + (bytes.size > 5 ? (bytes[5] & 0x7f) * 0x800000000 : 0) + (bytes.size > 6 ? (bytes[6] & 0x7f) * 0x40000000000 : 0) + (bytes.size > 7 ? (bytes[7] & 0x7f) * 0x2000000000000 : 0) + (bytes.size > 8 ? (bytes[8] & 0x7f) * 0x100000000000000 : 0)'
+        value: '((bytes[0] & 0x7f) + (bytes.size > 1 ? (bytes[1] & 0x7f).as<u8> * 0x80 : 0) + (bytes.size > 2 ? (bytes[2] & 0x7f).as<u8> * 0x4000 : 0) + (bytes.size > 3 ? (bytes[3] & 0x7f).as<u8> * 0x200000 : 0) + (bytes.size > 4 ? (bytes[4] & 0x7f).as<u8> * 0x10000000 : 0) + (bytes.size > 5 ? (bytes[5] & 0x7f).as<u8> * 0x800000000 : 0) + (bytes.size > 6 ? (bytes[6] & 0x7f).as<u8> * 0x40000000000 : 0) + (bytes.size > 7 ? (bytes[7] & 0x7f).as<u8> * 0x2000000000000 : 0) + (bytes.size > 8 ? (bytes[8] & 0x7f).as<u8> * 0x100000000000000 : 0)).as<u8>'

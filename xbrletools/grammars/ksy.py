@@ -108,9 +108,12 @@ class _Writer:
         return lines
 
     def value(self, field: Field) -> list[str]:
-        """The lines of an instance that follows from other fields."""
+        """The lines of an instance that follows from other fields. A number has 8 bytes: Kaitai's own choice is 4."""
         assert isinstance(field.shape, Value)
-        return [f"      {field.name}:", f"        value: {_quoted(self.text(field.shape.value))}"]
+        text = self.text(field.shape.value)
+        if isinstance(field.shape.value, Operation | Rest):
+            text = f"({bare(text)}).as<u8>"
+        return [f"      {field.name}:", f"        value: {_quoted(text)}"]
 
     def field(self, made: Type, field: Field) -> tuple[list[str], list[str]]:
         """The keys of a field in ``seq``, and the lines of the instances that it needs."""
@@ -211,7 +214,8 @@ class _Writer:
         name = f"uleb128_{shape.most}"
         value = "(bytes[0] & 0x7f)"
         for i in range(1, shape.most):  # JavaScript shifts 32 bits alone
-            value += f" + (bytes.size > {i} ? (bytes[{i}] & 0x7f) * {1 << 7 * i:#x} : 0)"
+            value += f" + (bytes.size > {i} ? (bytes[{i}] & 0x7f).as<u8> * {1 << 7 * i:#x} : 0)"
+        value = f"({value}).as<u8>"
         until = f"        repeat-until: (_ & 0x80) == 0 or _index == {shape.most - 1}"
         sequence = ["      - id: bytes", "        type: u1", "        repeat: until", until]
         value = f"        value: {_quoted(value)}"
@@ -244,7 +248,7 @@ class _Writer:
             "      before:",
             "        value: index - 1",
             "      sum:",
-            f"        value: {_quoted(f'entry.{shape.field} + {before}')}",
+            f"        value: {_quoted(f'(entry.{shape.field} + {before}).as<u8>')}",
         ]
         given = ", ".join(["_index", *self.types[shape.shape.name].params])
         return f"{helper}({given})"

@@ -5,11 +5,14 @@
 --   layouts.enums.section_type[1]                       "START"
 --   layouts.types.multifd_packet_header.size            320, where a type has one size
 --   layouts.types.multifd_packet_header.at.ramblock     64, where a field has one place
+--   layouts.numbers.multifd_packet_pages                524288
+--   layouts.readings[20].header                         the type of a delta's header, by a value of `dialect`
+--   layouts.kinds[4][1]                                 { 2, 3 }: of the flags that are set, the first says the kind
 --   local value, next_at = layouts.read("section_start", bytes, at, parameters)
 --
 -- `read` takes a string, and where in it to begin, from 0. It gives a table of the fields, `_at` in it their places
--- (start and end), and where the type ends; nil and a reason where the bytes end before. A name is the string of its
--- bytes. Numbers of 8 bytes are right up to 2^53 in Lua 5.2.
+-- (start and end), and where the type ends. Where the bytes end before, it gives nil, a reason, and how many bytes it
+-- takes at the least. A name is the string of its bytes. Numbers of 8 bytes are right up to 2^53 in Lua 5.2.
 -- Parameters, for the types that name some: a table with
 --   addresses: whether entries of the block list have a guest address: x-ignore-shared
 --   dialect: how deltas read, a value of the enumeration `dialect`
@@ -46,6 +49,76 @@ L.enums = {
   packets_tcp_flag = { [1] = "FIN", [2] = "SYN", [4] = "RST", [16] = "ACK" },
 }
 
+L.numbers = {
+  qevm_magic = 1363498573,
+  qevm_version = 3,
+  qevm_version_obsolete = 2,
+  qevm_id_str_max = 256,
+  qevm_section_start_max = 268,
+  qevm_subsection_header_max = 261,
+  ram_page_size = 4096,
+  ram_min_page_size = 1024,
+  ram_max_block_page = 1073741824,
+  ram_version_flat = 3,
+  ram_version_named = 4,
+  ram_flag_values = 1024,
+  ram_zlib_method = 15,
+  ram_zlib_deflate = 8,
+  ram_zlib_pages_max = 2,
+  xbrle_run_max = 255,
+  xbzrle_header_flag = 1,
+  xbzrle_uleb_bits = 7,
+  xbzrle_uleb_more = 128,
+  xbzrle_uleb_bytes_max = 2,
+  xbzrle_uleb_max = 16383,
+  multifd_magic = 287454020,
+  multifd_version = 1,
+  multifd_block_name_max = 256,
+  multifd_packet_pages = 524288,
+  multifd_method_shift = 1,
+  multifd_method_mask = 62,
+  mapped_ram_version = 1,
+  mapped_ram_alignment = 1048576,
+  mapped_ram_bitmap_unit = 8,
+  mapped_ram_bits = 8,
+  iterable_htab_absent = 4294967295,
+  iterable_hpte_size = 16,
+  block_version = 1,
+  block_sector_bits = 9,
+  block_chunk = 1048576,
+}
+
+L.readings = {
+  [0] = { dialect = "sep10", version = 3, header = "ram_record_3_body_xbrle_0_header", counts = 3, coding = "DOUBLED", pages = 1 },
+  [1] = { dialect = "sep20", version = 3, header = "ram_record_3_body_xbrle_1_header", order = "little", counts = 4, coding = "DOUBLED_NEXT", pages = 1 },
+  [2] = { dialect = "sep20", version = 3, header = "ram_record_3_body_xbrle_2_header", order = "big", counts = 4, coding = "DOUBLED_NEXT", pages = 1 },
+  [3] = { dialect = "nov03a", version = 3, header = "ram_record_3_body_xbrle_3_header", order = "little", counts = 0, coding = "RLE", pages = 2 },
+  [4] = { dialect = "nov03a", version = 3, header = "ram_record_3_body_xbrle_4_header", order = "big", counts = 0, coding = "RLE", pages = 2 },
+  [5] = { dialect = "nov03b", version = 3, header = "ram_record_3_body_xbrle_5_header", order = "little", counts = 0, coding = "RLE", pages = 2 },
+  [6] = { dialect = "nov03b", version = 3, header = "ram_record_3_body_xbrle_6_header", order = "big", counts = 0, coding = "RLE", pages = 2 },
+  [7] = { dialect = "nov09", version = 3, header = "ram_record_3_body_xbrle_7_header", order = "little", counts = 0, coding = "RLE", pages = 1, page_sum = true },
+  [8] = { dialect = "nov09", version = 3, header = "ram_record_3_body_xbrle_8_header", order = "big", counts = 0, coding = "RLE", pages = 1, page_sum = true },
+  [9] = { dialect = "m115", version = 3, header = "ram_record_3_body_xbrle_9_header", order = "little", counts = 0, coding = "RLE", pages = 1 },
+  [10] = { dialect = "m115", version = 3, header = "ram_record_3_body_xbrle_10_header", order = "big", counts = 0, coding = "RLE", pages = 1 },
+  [11] = { dialect = "m115dbg", version = 3, header = "ram_record_3_body_xbrle_11_header", order = "little", counts = 0, coding = "RLE", pages = 1, page_sum = true },
+  [12] = { dialect = "m115dbg", version = 3, header = "ram_record_3_body_xbrle_12_header", order = "big", counts = 0, coding = "RLE", pages = 1, page_sum = true },
+  [13] = { dialect = "lm2", version = 4, header = "ram_record_4_body_xbrle_13_header", order = "little", counts = 0, coding = "RLE", pages = 1 },
+  [14] = { dialect = "lm2", version = 4, header = "ram_record_4_body_xbrle_14_header", order = "big", counts = 0, coding = "RLE", pages = 1 },
+  [15] = { dialect = "lm2dbg", version = 4, header = "ram_record_4_body_xbrle_15_header", order = "little", counts = 0, coding = "RLE", pages = 1 },
+  [16] = { dialect = "lm2dbg", version = 4, header = "ram_record_4_body_xbrle_16_header", order = "big", counts = 0, coding = "RLE", pages = 1 },
+  [17] = { dialect = "posted", version = 4, header = "ram_record_4_body_xbrle_17_header", order = "little", counts = 0, coding = "RLE", pages = 1 },
+  [18] = { dialect = "posted", version = 4, header = "ram_record_4_body_xbrle_18_header", order = "big", counts = 0, coding = "RLE", pages = 1 },
+  [19] = { dialect = "xbzrle-rfc", version = 4, header = "ram_record_4_body_xbrle_19_header", counts = 0, coding = "ZRUN", pages = 1 },
+  [20] = { dialect = "xbzrle", version = 4, header = "ram_record_4_body_xbrle_20_header", counts = 0, coding = "ZRUN", pages = 1, configured = true },
+}
+-- The order in which to try them: of two that fit a delta, the first is right.
+L.tried = { 0, 1, 2, 3, 4, 5, 6, 9, 10, 11, 12, 13, 14, 17, 18, 19, 20, 15, 16, 7, 8 }
+
+L.kinds = {
+  [3] = { { 2, 3 }, { 8, 2 }, { 32, 4 }, { 4, 1 }, { 16, 9 } },
+  [4] = { { 2, 3 }, { 8, 2 }, { 64, 4 }, { 256, 6 }, { 4, 1 }, { 512, 8 }, { 128, 7 }, { 16, 9 } },
+}
+
 -- The reader.
 L.types = {}
 
@@ -62,8 +135,14 @@ end
 
 local SHORT = {} -- what is thrown where the bytes end
 
+local function room(s, at, size)
+  if size >= 0 and at + size <= #s.bytes then return end
+  s.needs = size >= 0 and at + size or nil
+  error(SHORT)
+end
+
 local function number(s, at, size, order)
-  if size < 0 or at + size > #s.bytes then error(SHORT) end
+  room(s, at, size)
   local value = 0
   for i = 1, size do value = value * 256 + s.bytes:byte(order == "be" and at + i or at + size + 1 - i) end
   return value, at + size
@@ -109,7 +188,7 @@ function read.uleb(f, c, s, at)
 end
 function read.bytes(f, c, s, at)
   local size = f.size and given(f.size, c, s) or #s.bytes - at
-  if size < 0 or at + size > #s.bytes then error(SHORT) end
+  room(s, at, size)
   return s.bytes:sub(at + 1, at + size), at + size
 end
 function read.const(f, c, s, at)
@@ -135,7 +214,7 @@ end
 function read.type(f, c, s, at) return named(f.name, c, s, at) end
 function read.sized(f, c, s, at)
   local size = given(f.size, c, s)
-  if size < 0 or at + size > #s.bytes then error(SHORT) end
+  room(s, at, size)
   return one(f.of, c, s, at), at + size
 end
 function read.value(f, c, s, at) return given(f.value, c, s), at end
@@ -172,9 +251,10 @@ function read.following(f, c, s, at)
 end
 
 function L.read(name, bytes, at, params)
-  local fine, value, next_at = pcall(named, name, nil, { bytes = bytes, params = params or {} }, at or 0)
+  local s = { bytes = bytes, params = params or {} }
+  local fine, value, next_at = pcall(named, name, nil, s, at or 0)
   if fine then return value, next_at end
-  if value == SHORT then return nil, "the bytes end before it does" end
+  if value == SHORT then return nil, "the bytes end before it does", s.needs end
   if type(value) == "table" then return nil, value[1] end
   error(value)
 end

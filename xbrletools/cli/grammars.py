@@ -25,12 +25,12 @@ def command(target: str | None, output: Output | None, as_json: bool) -> int:
     order go with them. Without -o: list the files.
     """
     from ..errors import XbrleError
-    from ..grammars.files import TARGETS, files
+    from ..grammars.files import TARGETS, files, written_by_hand
     from ..outputs import filling
 
     if output is None:
         for name in NAMES if target is None else (target,):
-            _list(name, TARGETS[name][1], files(name), as_json)
+            _list(name, TARGETS[name][1], files(name), set(written_by_hand(name)), as_json)
         if not as_json:
             say("To write them out, use: xbrle grammars ksy -o DIR")
         return 0
@@ -43,19 +43,22 @@ def command(target: str | None, output: Output | None, as_json: bool) -> int:
         for name, data in made.items():
             (folder / name).write_bytes(data)
     if as_json:
-        _list(target, TARGETS[target][1], {str(Path(output.path) / n): d for n, d in made.items()}, as_json)
+        folder_name = Path(output.path)
+        by_hand = {str(folder_name / n) for n in written_by_hand(target)}
+        _list(target, TARGETS[target][1], {str(folder_name / n): d for n, d in made.items()}, by_hand, as_json)
     else:
         say(f'{len(made)} files in {label(output.path)}. formats/README.md, "Other tools", says how to use them.')
     return 0
 
 
-def _list(target: str, about: str, made: dict[str, bytes], as_json: bool) -> None:
+def _list(target: str, about: str, made: dict[str, bytes], by_hand: set[str], as_json: bool) -> None:
     """Print a line or an object for each file."""
     if not as_json:
         say(f"{target}: for {about}")
-    for i, (name, data) in enumerate(made.items()):
+    for name, data in made.items():
+        generated = name not in by_hand
         if as_json:
             file = shown(name.encode("utf-8", "surrogateescape"))
-            say_object({"type": "grammar", "target": target, "file": file, "bytes": len(data), "generated": i == 0})
+            say_object({"type": "grammar", "target": target, "file": file, "bytes": len(data), "generated": generated})
         else:
-            say(f"  {name:24}  {len(data):7,} bytes  {'written by hand' if i else 'generated'}")
+            say(f"  {name:24}  {len(data):7,} bytes  {'generated' if generated else 'written by hand'}")

@@ -41,6 +41,9 @@ class Reading(NamedTuple):
 #: The values of the parameter ``dialect``: each reading's place.
 READINGS = tuple(Reading(d, endian) for d in DIALECTS.values() for endian in (ORDERS if d.host_endian else ORDERS[:1]))
 
+#: The type of a RAM record, by the version of its section.
+RECORDS = {v: f"ram_record_{v}" for v in (ram.VERSION_FLAT, ram.VERSION_NAMED)}
+
 #: What a type can ask for. A parameter's name, and what it is in words.
 PARAMS = {
     "addresses": "whether entries of the block list have a guest address: x-ignore-shared",
@@ -113,7 +116,7 @@ def _variants() -> dict[str, list[tuple[str, Grammar]]]:
     heads = (elf.header, elf.program_header, elf.section_header)
     classes = ((elf.CLASS_32, 32), (elf.CLASS_64, 64))
     return {
-        "ram.record": [(f"ram_record_{v}", record(v)) for v in (ram.VERSION_FLAT, ram.VERSION_NAMED)],
+        "ram.record": [(name, record(v)) for v, name in RECORDS.items()],
         "ram.block_entry": [("ram_listed_block", _entry())],
         "mapped_ram.entry": [("mapped_ram_entry", mapped_ram.entry(_param("addresses"), _param("page_sizes")))],
         "core.prstatus": [
@@ -201,6 +204,16 @@ def enums() -> dict[str, type[IntEnum] | type[IntFlag]]:
         for name, value in vars(loaded).items():
             if inspect.isclass(value) and issubclass(value, (IntEnum, IntFlag)) and value.__module__ == loaded.__name__:
                 found[snake(name) if module == _BARE else f"{module}_{snake(name)}"] = value
+    return found
+
+
+def numbers() -> dict[str, int]:
+    """The numbers that the modules of a stream name, each with its module's name before its own."""
+    found: dict[str, int] = {}
+    for module in _FIRST:
+        loaded = importlib.import_module(f"{formats.__name__}.{module}")
+        constants = {n: v for n, v in vars(loaded).items() if n.isupper() and not n.startswith("_") and type(v) is int}
+        found |= {f"{module}_{n.lower()}": v for n, v in constants.items()}
     return found
 
 

@@ -14,8 +14,14 @@ end
 
 local SHORT = {} -- what is thrown where the bytes end
 
+local function room(s, at, size)
+  if size >= 0 and at + size <= #s.bytes then return end
+  s.needs = size >= 0 and at + size or nil
+  error(SHORT)
+end
+
 local function number(s, at, size, order)
-  if size < 0 or at + size > #s.bytes then error(SHORT) end
+  room(s, at, size)
   local value = 0
   for i = 1, size do value = value * 256 + s.bytes:byte(order == "be" and at + i or at + size + 1 - i) end
   return value, at + size
@@ -61,7 +67,7 @@ function read.uleb(f, c, s, at)
 end
 function read.bytes(f, c, s, at)
   local size = f.size and given(f.size, c, s) or #s.bytes - at
-  if size < 0 or at + size > #s.bytes then error(SHORT) end
+  room(s, at, size)
   return s.bytes:sub(at + 1, at + size), at + size
 end
 function read.const(f, c, s, at)
@@ -87,7 +93,7 @@ end
 function read.type(f, c, s, at) return named(f.name, c, s, at) end
 function read.sized(f, c, s, at)
   local size = given(f.size, c, s)
-  if size < 0 or at + size > #s.bytes then error(SHORT) end
+  room(s, at, size)
   return one(f.of, c, s, at), at + size
 end
 function read.value(f, c, s, at) return given(f.value, c, s), at end
@@ -124,9 +130,10 @@ function read.following(f, c, s, at)
 end
 
 function L.read(name, bytes, at, params)
-  local fine, value, next_at = pcall(named, name, nil, { bytes = bytes, params = params or {} }, at or 0)
+  local s = { bytes = bytes, params = params or {} }
+  local fine, value, next_at = pcall(named, name, nil, s, at or 0)
   if fine then return value, next_at end
-  if value == SHORT then return nil, "the bytes end before it does" end
+  if value == SHORT then return nil, "the bytes end before it does", s.needs end
   if type(value) == "table" then return nil, value[1] end
   error(value)
 end

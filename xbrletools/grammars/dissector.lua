@@ -7,18 +7,28 @@
 
 local p = Proto("qemu_mig", "QEMU migration")
 local f = p.fields
+local E, N, types = L.enums, L.numbers, L.types
+
+local function flipped(names)
+  local numbers = {}
+  for number, name in pairs(names) do numbers[name] = number end
+  return numbers
+end
+local PART, FLAG, KIND = flipped(E.section_type), flipped(E.ram_flag), flipped(E.ram_kind)
+local DISK_FLAG, PACKET_FLAG = flipped(E.block_flag), flipped(E.multifd_flag)
+local RAM, DISK = "ram", "block" -- sections, by their owners
 local FRAMING_MAX = 65536 -- bytes of a list or a command that are waited for
 local PACKET_MAX = 4 * 1024 * 1024 -- bytes of a packet of multifd
 
 f.version = ProtoField.uint32("qemu_mig.version", "File version")
-f.part = ProtoField.uint8("qemu_mig.part", "Part", base.HEX, T.PART)
+f.part = ProtoField.uint8("qemu_mig.part", "Part", base.HEX, E.section_type)
 f.section_id = ProtoField.uint32("qemu_mig.section_id", "Section id")
 f.idstr = ProtoField.string("qemu_mig.idstr", "Owner")
 f.instance = ProtoField.uint32("qemu_mig.instance_id", "Instance")
 f.sversion = ProtoField.uint32("qemu_mig.version_id", "Section version")
 f.machine = ProtoField.string("qemu_mig.machine", "Machine")
 f.capability = ProtoField.string("qemu_mig.capability", "Capability")
-f.command = ProtoField.uint16("qemu_mig.command", "Command", base.DEC, T.COMMAND)
+f.command = ProtoField.uint16("qemu_mig.command", "Command", base.DEC, E.command)
 f.opaque = ProtoField.bytes("qemu_mig.opaque", "Not dissected")
 f.word = ProtoField.uint64("qemu_mig.word", "Record word", base.HEX)
 f.kind = ProtoField.string("qemu_mig.kind", "Kind")
@@ -38,7 +48,7 @@ f.listed_length = ProtoField.uint64("qemu_mig.listed_length", "Its length")
 f.mfd_id = ProtoField.uint8("qemu_mig.multifd.id", "Channel")
 f.mfd_flags = ProtoField.uint32("qemu_mig.multifd.flags", "Flags", base.HEX)
 f.mfd_sync = ProtoField.bool("qemu_mig.multifd.sync", "SYNC")
-f.mfd_method = ProtoField.uint32("qemu_mig.multifd.method", "Method", base.DEC, T.MULTIFD_METHOD)
+f.mfd_method = ProtoField.uint32("qemu_mig.multifd.method", "Method", base.DEC, E.multifd_method)
 f.mfd_normal = ProtoField.uint32("qemu_mig.multifd.normal", "Normal pages")
 f.mfd_zero = ProtoField.uint32("qemu_mig.multifd.zero", "Zero pages")
 f.mfd_size = ProtoField.uint32("qemu_mig.multifd.size", "Data size")
@@ -46,7 +56,7 @@ f.mfd_number = ProtoField.uint64("qemu_mig.multifd.number", "Packet number")
 f.mfd_page = ProtoField.uint64("qemu_mig.multifd.page", "Page", base.HEX)
 f.mfd_zero_page = ProtoField.uint64("qemu_mig.multifd.zero_page", "Zero page", base.HEX)
 local flag_fields = {}
-for name, value in pairs(T.FLAG) do flag_fields[#flag_fields + 1] = { name, value } end
+for value, name in pairs(E.ram_flag) do flag_fields[#flag_fields + 1] = { name, value } end
 table.sort(flag_fields, function(a, b) return a[2] < b[2] end)
 for _, flag in ipairs(flag_fields) do
   f["flag_" .. flag[1]] = ProtoField.bool("qemu_mig.flags." .. flag[1]:lower(), flag[1], 16, nil, flag[2])
@@ -55,8 +65,14 @@ local lost = ProtoExpert.new("qemu_mig.lost", "The stream cannot be followed fro
 local gap = ProtoExpert.new("qemu_mig.gap", "Bytes before this are missing, or come later", expert.group.SEQUENCE, expert.severity.WARN)
 p.experts = { lost, gap }
 
-local choices = { { 1, "found by itself", 0 } }
-for i, d in ipairs(T.DIALECTS) do choices[#choices + 1] = { i + 1, d.name, i } end
+local choices, chosen = { { 1, "found by itself", 0 } }, {}
+for _, i in ipairs(L.tried) do
+  local name = L.readings[i].dialect
+  if chosen[#chosen] ~= name then
+    chosen[#chosen + 1] = name
+    choices[#choices + 1] = { #chosen + 1, name, #chosen }
+  end
+end
 p.prefs.page_size = Pref.uint("Page size", 4096, "of the target, in bytes")
 p.prefs.dialect = Pref.enum("Dialect", 0, "how deltas read", choices, false)
 p.prefs.endian = Pref.enum("Byte order of the sending host", 0, "of the delta headers that depend on it",
@@ -75,6 +91,33 @@ local function bit(value, flag) return math.floor(value / flag) % 2 == 1 end
 local function wide(n) return UInt64(n % 2 ^ 32, math.floor(n / 2 ^ 32)) end
 local function has(tvb, at, n) return tvb:len() - at >= n end
 local function cut(why) return nil, nil, why end
+
+-- Where a field of a type stands, its bytes and their order.
+local function place(name, field)
+  for _, one in ipairs(types[name]) do
+    if one[1] == field then
+      while one.of do one = one.of end
+      return { types[name].at[field], one.size, one.order }
+    end
+  end
+end
+
+-- A type of the layouts, `skip` bytes behind `at`: its fields and where it ends, counted from `at`. Else as each reader.
+local function layout(name, tvb, at, skip)
+  local there, room = math.min(tvb:len() - at, FRAMING_MAX), 512
+  local value, ends, needs = L.read(name, tvb:raw(at, math.min(there, room)), skip)
+  if needs and there > room then value, ends, needs = L.read(name, tvb:raw(at, there), skip) end
+  if value then return value, ends end
+  if not needs then return cut(ends) end
+  if needs > FRAMING_MAX then return cut(name .. " of " .. needs .. " bytes") end
+  return nil, needs
+end
+
+-- The bytes of a field of what `layout` gave.
+local function range(tvb, at, value, field)
+  local from = value._at[field]
+  return tvb(at + from[1], from[2] - from[1])
+end
 
 -- Each reader takes (tvb, at, state) and gives the PDU's length; or nil and how many bytes from `at` it needs at the least;
 -- or nil, nil and why no PDU can be there.
@@ -100,9 +143,9 @@ function coding.ZRUN(b, from, to)
   local function number()
     local v = b:get_index(i)
     i = i + 1
-    if v >= T.ULEB_MORE then
+    if v >= N.xbzrle_uleb_more then
       if i >= to then return nil end
-      v = v % T.ULEB_MORE + b:get_index(i) * T.ULEB_MORE
+      v = v % N.xbzrle_uleb_more + b:get_index(i) * N.xbzrle_uleb_more
       i = i + 1
     end
     return v
@@ -151,41 +194,49 @@ local function doubled(next_byte)
 end
 coding.DOUBLED, coding.DOUBLED_NEXT = doubled(false), doubled(true)
 
--- A delta's payload, as its place and length behind `at`, by a dialect and a byte order.
-local function payload_of(tvb, at, d, little)
-  if not has(tvb, at, d.header.size) then return nil end
-  local place = d.header.length
-  local range = tvb(at + place[1], place[2])
-  return d.header.size, (little and d.host and range:le_uint() or range:uint()) - d.counts
+for _, r in pairs(L.readings) do
+  r.size, r.length, r.checksum = types[r.header].size, place(r.header, "length"), place(r.header, "checksum")
 end
 
--- Which dialect the first delta is of: the first in which it comes to a page. nil, and the bytes that it takes to tell.
+local function number(tvb, at, where)
+  local bytes = tvb(at + where[1], where[2])
+  return where[3] == "le" and bytes:le_uint() or bytes:uint()
+end
+
+-- A delta's payload, as its place and length behind `at`.
+local function payload_of(tvb, at, reading)
+  if not has(tvb, at, reading.size) then return nil end
+  return reading.size, number(tvb, at, reading.length) - reading.counts
+end
+
+-- Whether a reading can be that of a stream, by the preferences and by what was seen before its first delta.
+local function eligible(r, s)
+  if r.version ~= s.v or (p.prefs.endian ~= 0 and r.order and (r.order == "little") ~= (p.prefs.endian == 1)) then return false end
+  if p.prefs.dialect ~= 0 then return r.dialect == chosen[p.prefs.dialect] end
+  return (r.configured or not s.configuration) and (s.page_sum == nil or (r.page_sum or false) == s.page_sum)
+end
+
+-- How the first delta reads: the first reading in which it comes to a page. nil, and the bytes that it takes to tell.
 local function detect(tvb, at, s)
-  local page_size, best, needs = p.prefs.page_size, nil, 0
-  for _, d in ipairs(T.DIALECTS) do
-    local fits = d.version == s.v and (p.prefs.dialect == 0 or T.DIALECTS[p.prefs.dialect] == d)
-    if p.prefs.dialect == 0 and s.configuration then fits = fits and d.configured end
-    if p.prefs.dialect == 0 and s.page_sum ~= nil then fits = fits and d.page_sum == s.page_sum end
-    for _, little in ipairs({ true, false }) do
-      local order = p.prefs.endian == 0 or (p.prefs.endian == 1) == little
-      if fits and order and (d.host or little) and not best then
-        local head, length = payload_of(tvb, at, d, little)
-        if not head then
-          needs = math.max(needs, d.header.size)
-        elseif length >= 0 and length <= d.limit * page_size then
-          if p.prefs.dialect ~= 0 and (p.prefs.endian ~= 0 or not d.host) then
-            best = { d, little }
-          elseif not has(tvb, at, head + length) then
-            needs = math.max(needs, head + length)
-          else
-            local runs, _, total = coding[d.coding](tvb:bytes(at, head + length), head, head + length)
-            if runs and (total == page_size or (d.coding == "ZRUN" and total <= page_size and length > 0)) then best = { d, little } end
-          end
-        end
+  local page_size, needs = p.prefs.page_size, 0
+  for _, i in ipairs(L.tried) do
+    local r = L.readings[i]
+    local head, length = nil, nil
+    if eligible(r, s) then
+      head, length = payload_of(tvb, at, r)
+      if not head then needs = math.max(needs, r.size) end
+    end
+    if head and length >= 0 and length <= r.pages * page_size then
+      if p.prefs.dialect ~= 0 and (p.prefs.endian ~= 0 or not r.order) then return r, 0 end
+      if not has(tvb, at, head + length) then
+        needs = math.max(needs, head + length)
+      else
+        local runs, _, total = coding[r.coding](tvb:bytes(at, head + length), head, head + length)
+        if runs and (total == page_size or (r.coding == "ZRUN" and total <= page_size and length > 0)) then return r, 0 end
       end
     end
   end
-  return best, needs
+  return nil, needs
 end
 
 -- Sections ----------------------------------------------------------------------------------------------------------------
@@ -202,43 +253,30 @@ local visited = false
 local function next_is_there(tvb, at, len) return has(tvb, at, len + 1) or (visited and has(tvb, at, len)) end
 
 local function configuration(tvb, at, s, tree)
-  if not has(tvb, at, 5) then return nil, 5 end
-  local n = tvb(at + 1, 4):uint()
-  if n > FRAMING_MAX then return cut("a machine's name of " .. n .. " bytes") end
-  local len, caps = 5 + n, {}
+  local value, len, why = layout("configuration", tvb, at, 1)
+  if not value then return nil, len, why end
   if not next_is_there(tvb, at, len) then return nil, len + 1 end
-  while has(tvb, at, len + 1) and tvb(at + len, 1):uint() == T.PARTS.SUBSECTION do
-    if not has(tvb, at, len + 2) then return nil, len + 2 end
-    local k = tvb(at + len + 1, 1):uint()
-    local data = len + 2 + k + 4
-    if not has(tvb, at, data + 4) then return nil, data + 4 end
-    local name = tvb(at + len + 2, k):string()
-    if name == "configuration/target-page-bits" then data = data + 4
-    elseif name == "configuration/uuid" then data = data + 16
-    elseif name == "configuration/capabilities" then
-      local count = tvb(at + data, 4):uint()
-      data = data + 4
-      if count > 256 then return cut("a list of " .. count .. " capabilities") end
-      for _ = 1, count do
-        if not has(tvb, at, data + 1) then return nil, data + 1 end
-        local c = tvb(at + data, 1):uint()
-        if not has(tvb, at, data + 1 + c) then return nil, data + 1 + c end
-        caps[#caps + 1] = { at + data + 1, c }
-        data = data + 1 + c
-      end
-    else
+  if has(tvb, at, len + 1) and tvb(at + len, 1):uint() == PART.SUBSECTION then
+    local head, needs = layout("subsection_header", tvb, at, len)
+    if head and not types.configuration_subsection[4].cases[head.idstr] then
       return cut("a subsection of CONFIGURATION that is not known")
     end
-    len = data
-    if not next_is_there(tvb, at, len) then return nil, len + 1 end
+    return nil, head and len + 1 or needs
+  end
+  local caps = {}
+  for _, one in ipairs(value.subsections) do
+    for _, cap in ipairs(one.idstr == "configuration/capabilities" and one.data.items or {}) do caps[#caps + 1] = cap end
   end
   if tree then
     local x = section_tree(tree, tvb, at, len, "CONFIGURATION", s)
-    x:add(f.machine, tvb(at + 5, n))
-    for _, c in ipairs(caps) do x:add(f.capability, tvb(c[1], c[2])) end
+    x:add(f.machine, range(tvb, at, value, "machine"))
+    for _, cap in ipairs(caps) do
+      local from = cap._at and cap._at.text
+      x:add(f.capability, from and tvb(at + from[1], from[2] - from[1]) or tvb(at, len), cap.text or cap)
+    end
   end
-  for _, c in ipairs(caps) do
-    if tvb(c[1], c[2]):string() == "x-ignore-shared" then s.addresses = true end
+  for _, cap in ipairs(caps) do
+    if (cap.text or cap) == "x-ignore-shared" then s.addresses = true end
   end
   s.configuration = true
   return len
@@ -246,47 +284,47 @@ end
 
 local function section(tvb, at, s, tree)
   local t = tvb(at, 1):uint()
-  if t == T.PARTS.FOOTER then
-    if not has(tvb, at, 5) then return nil, 5 end
-    if tree then section_tree(tree, tvb, at, 5, "Footer", s):add(f.section_id, tvb(at + 1, 4)) end
-    return 5
-  elseif t == T.PARTS.START or t == T.PARTS.FULL then
-    if not has(tvb, at, 6) then return nil, 6 end
-    local n = tvb(at + 5, 1):uint()
-    local len = 14 + n
-    if not has(tvb, at, len) then return nil, len end
-    local id, name = tvb(at + 1, 4):uint(), tvb(at + 6, n):string()
+  if t == PART.FOOTER then
+    local value, len, why = layout("footer", tvb, at, 0)
+    if value and tree then section_tree(tree, tvb, at, len, "Footer", s):add(f.section_id, range(tvb, at, value, "section_id")) end
+    return value and len, len, why
+  elseif t == PART.START or t == PART.FULL then
+    local value, len, why = layout("section_start", tvb, at, 1)
+    if not value then return nil, len, why end
+    local name = value.idstr
     if tree then
-      local x = section_tree(tree, tvb, at, len, "Section " .. T.PART[t] .. " " .. id .. " " .. name, s)
-      x:add(f.section_id, tvb(at + 1, 4))
-      x:add(f.idstr, tvb(at + 6, n))
-      x:add(f.instance, tvb(at + 6 + n, 4))
-      x:add(f.sversion, tvb(at + 10 + n, 4))
+      local x = section_tree(tree, tvb, at, len, "Section " .. E.section_type[t] .. " " .. value.section_id .. " " .. name, s)
+      x:add(f.section_id, range(tvb, at, value, "section_id"))
+      x:add(f.idstr, range(tvb, at, value, "idstr"), name)
+      x:add(f.instance, range(tvb, at, value, "instance_id"))
+      x:add(f.sversion, range(tvb, at, value, "version_id"))
     end
     s.mode = "opaque"
-    if t == T.PARTS.START and name == T.RAM then
-      s.ram, s.v, s.mode = id, tvb(at + 10 + n, 4):uint(), "ram"
-      if not T.KINDS[s.v] then s.mode = "opaque" end
-    elseif t == T.PARTS.START and name == T.BLOCK then
-      s.disk, s.mode = id, "disk"
+    if t == PART.START and name == RAM then
+      s.ram, s.v = value.section_id, value.version_id
+      if L.kinds[s.v] then s.mode = "ram" end
+    elseif t == PART.START and name == DISK then
+      s.disk, s.mode = value.section_id, "disk"
     end
     return len
-  elseif t == T.PARTS.PART or t == T.PARTS.END then
-    if not has(tvb, at, 5) then return nil, 5 end
-    local id = tvb(at + 1, 4):uint()
-    if tree then section_tree(tree, tvb, at, 5, "Section " .. T.PART[t] .. " " .. id, s):add(f.section_id, tvb(at + 1, 4)) end
+  elseif t == PART.PART or t == PART.END then
+    local value, len, why = layout("section_part", tvb, at, 1)
+    if not value then return nil, len, why end
+    local id = value.section_id
+    if tree then section_tree(tree, tvb, at, len, "Section " .. E.section_type[t] .. " " .. id, s):add(f.section_id, range(tvb, at, value, "section_id")) end
     s.mode = id == s.ram and "ram" or id == s.disk and "disk" or "opaque"
-    return 5
-  elseif t == T.PARTS.CONFIGURATION then
-    return configuration(tvb, at, s, tree)
-  elseif t == T.PARTS.COMMAND then
-    if not has(tvb, at, 5) then return nil, 5 end
-    local number, len = tvb(at + 1, 2):uint(), 5 + tvb(at + 3, 2):uint()
-    if not has(tvb, at, len) then return nil, len end
-    if tree then section_tree(tree, tvb, at, len, "COMMAND", s):add(f.command, tvb(at + 1, 2)) end
-    if number == T.PACKAGED and len == 9 then s.skip, s.mode = tvb(at + 5, 4):uint(), "skip" end
     return len
-  elseif t == T.PARTS.EOF then
+  elseif t == PART.CONFIGURATION then
+    return configuration(tvb, at, s, tree)
+  elseif t == PART.COMMAND then
+    local value, len, why = layout("command_header", tvb, at, 1)
+    if not value then return nil, len, why end
+    if tree then section_tree(tree, tvb, at, len, "COMMAND", s):add(f.command, range(tvb, at, value, "command")) end
+    if E.command[value.command] == "PACKAGED" and value.length == types.packaged.size then
+      s.skip, s.mode = L.read("packaged", value.data).size, "skip"
+    end
+    return len
+  elseif t == PART.EOF then
     if tree then section_tree(tree, tvb, at, 1, "EOF", s) end
     s.mode = "opaque"
     return 1
@@ -296,70 +334,70 @@ end
 
 -- RAM ---------------------------------------------------------------------------------------------------------------------
 
+local WORD = place("ram_record_4", "word")[2]
+local EXTRA = { page_size = place("ram_listed_block", "page_size")[2], address = place("ram_listed_block", "address")[2] }
+
 local function block_list(tvb, at, s, total)
-  local len, sum, entries = 8, 0, {}
+  local len, sum, entries = WORD, 0, {}
   while sum < total do
-    if len > FRAMING_MAX then return cut("a block list of more than " .. FRAMING_MAX .. " bytes") end
-    if not has(tvb, at, len + 1) then return nil, len + 1 end
-    local k = tvb(at + len, 1):uint()
-    if not has(tvb, at, len + 9 + k) then return nil, len + 9 + k end
-    local size = tvb(at + len + 1 + k, 8):uint64():tonumber()
-    if size == 0 then return cut("a RAM block without a length") end
-    entries[#entries + 1] = { at + len + 1, k, size }
-    sum, len = sum + size, len + 9 + k
+    local here = at + len
+    local entry, ends, why = layout("ram_block_entry", tvb, here, 0)
+    if not entry then return nil, ends and len + ends, why end
+    if entry.length <= 0 then return cut("a RAM block without a length") end
+    local name, size = entry._at.idstr, entry._at.length
+    entries[#entries + 1] = { here + name[1] + 1, name[2] - name[1] - 1, entry.length, here + size[1], entry.idstr }
+    sum, len = sum + entry.length, len + ends
     if sum < total then
       if not has(tvb, at, len + 1) then return nil, len + 1 end
-      if tvb(at + len, 1):uint() == 0 then len = len + 8 end -- a page size: a name is never empty
+      if tvb(at + len, 1):uint() == 0 then len = len + EXTRA.page_size end -- a name is never empty
     end
-    if s.addresses then len = len + 8 end
+    if s.addresses then len = len + EXTRA.address end
+    if len > FRAMING_MAX then return cut("a block list of more than " .. FRAMING_MAX .. " bytes") end
   end
   if not has(tvb, at, len) then return nil, len end
   local blocks = {}
-  for _, e in ipairs(entries) do blocks[tvb(e[1], e[2]):string()] = e[3] end
+  for _, e in ipairs(entries) do blocks[e[5]] = e[3] end
   return len, entries, nil, blocks
 end
 
 local function delta_payload(tvb, at, s)
-  if not s.dialect then
+  if not s.reading then
     local found, needs = detect(tvb, at, s)
     if not found and needs > 0 and not has(tvb, at, needs) then return nil, 1 end
     if not found then return cut("a delta that reads in no dialect; say which one in the preferences") end
-    s.dialect, s.little = found[1], found[2]
+    s.reading = found
   end
-  local head, length = payload_of(tvb, at, s.dialect, s.little)
-  if not head then return nil, s.dialect.header.size end
-  if length < 0 or length > s.dialect.limit * p.prefs.page_size then return cut("a delta of " .. length .. " bytes") end
+  local head, length = payload_of(tvb, at, s.reading)
+  if not head then return nil, s.reading.size end
+  if length < 0 or length > s.reading.pages * p.prefs.page_size then return cut("a delta of " .. length .. " bytes") end
   return head, length
 end
 
 local function record_tree(tree, tvb, at, len, s, r, pinfo)
-  local label = r.kind
-  if r.kind == "xbrle" and s.dialect and s.dialect.coding == "ZRUN" then label = "xbzrle" end
+  local label = E.ram_kind[r.kind]:lower()
+  if r.kind == KIND.XBRLE and s.reading and s.reading.coding == "ZRUN" then label = "xbzrle" end
   local place = r.paged and string.format(" %s:0x%x", r.name or "?", r.address) or ""
   local x = tree:add(p, tvb(at, len), "Record " .. label .. place)
-  x:add(f.word, tvb(at, 8))
-  local flags = x:add(tvb(at + 6, 2), string.format("Flags: 0x%03x", r.flags))
-  for _, flag in ipairs(flag_fields) do flags:add(f["flag_" .. flag[1]], tvb(at + 6, 2)) end
-  x:add(f.kind, tvb(at, 8), label)
-  x:add(f.offset, tvb(at, 8), wide(s.pos)):set_generated()
-  for _, e in ipairs(r.entries) do x:add(f.listed, tvb(e[1], e[2])):add(f.listed_length, tvb(e[1] + e[2], 8)) end
+  x:add(f.word, tvb(at, WORD))
+  local flags = x:add(tvb(at + WORD - 2, 2), string.format("Flags: 0x%03x", r.flags))
+  for _, flag in ipairs(flag_fields) do flags:add(f["flag_" .. flag[1]], tvb(at + WORD - 2, 2)) end
+  x:add(f.kind, tvb(at, WORD), label)
+  x:add(f.offset, tvb(at, WORD), wide(s.pos)):set_generated()
+  for _, e in ipairs(r.entries) do x:add(f.listed, tvb(e[1], e[2])):add(f.listed_length, tvb(e[4], 8)) end
   if r.paged then
     if r.name_at then x:add(f.block, tvb(r.name_at[1], r.name_at[2])) elseif r.name then x:add(f.block, r.name):set_generated() end
-    x:add(f.page, tvb(at, 8), wide(r.address))
+    x:add(f.page, tvb(at, WORD), wide(r.address))
     local from, size = at + r.payload, len - r.payload
     x:add(f.length, tvb(from, size), size)
-    if r.kind == "dup" then
+    if r.kind == KIND.DUP then
       x:add(f.fill, tvb(from, 1))
-    elseif r.kind == "xbrle" then
-      local head = s.dialect.header
-      x:add(f.dialect, s.dialect.name):set_generated()
-      x:add(f.header, tvb(from - head.size, head.size))
-      if head.checksum then
-        local sum = tvb(from - head.size + head.checksum[1], head.checksum[2])
-        if s.little and s.dialect.host then x:add_le(f.checksum, sum) else x:add(f.checksum, sum) end
-      end
+    elseif r.kind == KIND.XBRLE then
+      local head, sum = tvb(from - s.reading.size, s.reading.size), s.reading.checksum
+      x:add(f.dialect, s.reading.dialect):set_generated()
+      x:add(f.header, head)
+      if sum then x:add(f.checksum, head(sum[1], sum[2]), number(tvb, from - s.reading.size, sum)) end
       local runs, changed = 0, 0
-      if size > 0 then runs, changed = coding[s.dialect.coding](tvb:bytes(from, size), 0, size) end
+      if size > 0 then runs, changed = coding[s.reading.coding](tvb:bytes(from, size), 0, size) end
       if runs then
         x:add(f.runs, tvb(from, size), runs):set_generated()
         x:add(f.changed, tvb(from, size), changed):set_generated()
@@ -370,59 +408,70 @@ local function record_tree(tree, tvb, at, len, s, r, pinfo)
   pinfo.cols.info:append(" " .. label)
 end
 
+local SUM -- bytes of the sum before a page
+for i, r in pairs(L.readings) do
+  if r.page_sum then SUM = types["ram_record_3_body_page_" .. i].at.data end
+end
+local PAGED = { [KIND.DUP] = true, [KIND.PAGE] = true, [KIND.XBRLE] = true, [KIND.COMPRESSED] = true }
+
+-- Whether pages have a sum of their bytes before them, as debug builds of 2010 wrote them. nil where it takes more bytes.
+local function has_sums(tvb, at, s)
+  if s.v ~= N.ram_version_flat then return false end
+  if s.page_sum ~= nil then return s.page_sum end
+  for _, r in pairs(L.readings) do
+    if s.reading == r or r.dialect == chosen[p.prefs.dialect] then return r.page_sum or false end
+  end
+  local page_size = p.prefs.page_size
+  if not has(tvb, at, SUM + page_size) then return nil end
+  local b, sum = tvb:bytes(at + SUM, page_size), 0
+  for i = 0, page_size - 1 do sum = sum + b:get_index(i) end
+  return sum == tvb(at, SUM):uint()
+end
+
 local function record(tvb, at, s, tree, pinfo)
-  if not has(tvb, at, 8) then return nil, 8 end
+  if not has(tvb, at, WORD) then return nil, WORD end
   local page_size = p.prefs.page_size
   local high, low = tvb(at, 4):uint(), tvb(at + 4, 4):uint()
-  local r = { flags = low % math.min(page_size, T.FLAG_VALUES), entries = {}, payload = 8 }
+  local r = { flags = low % math.min(page_size, N.ram_flag_values), entries = {}, payload = WORD }
   r.address = high * 2 ^ 32 + low - low % page_size
-  if low % page_size >= T.FLAG_VALUES then return cut("no record's word: flags that are not known") end
-  for _, rule in ipairs(T.KINDS[s.v]) do
+  if low % page_size >= N.ram_flag_values then return cut("no record's word: flags that are not known") end
+  for _, rule in ipairs(L.kinds[s.v]) do
     if bit(r.flags, rule[1]) then r.kind = rule[2]; break end
   end
   if not r.kind then return cut("no record's word") end
-  r.paged = r.kind == "dup" or r.kind == "page" or r.kind == "xbrle" or r.kind == "compressed"
-  local len, blocks, named = 8, nil, s.v ~= T.FLAT
-  if bit(r.flags, T.FLAG.MEM_SIZE) and named then
+  r.paged = PAGED[r.kind]
+  local len, blocks, named = WORD, nil, s.v ~= N.ram_version_flat
+  if bit(r.flags, FLAG.MEM_SIZE) and named then
     local list, more, why, found = block_list(tvb, at, s, r.address)
     if not list then return nil, more, why end
     len, r.entries, blocks = list, more, found
   end
   r.name = s.name
-  if r.paged and named and not bit(r.flags, T.FLAG.CONTINUE) then
-    if not has(tvb, at, len + 1) then return nil, len + 1 end
-    local k = tvb(at + len, 1):uint()
-    if not has(tvb, at, len + 1 + k) then return nil, len + 1 + k end
-    r.name_at, r.name, len = { at + len + 1, k }, tvb(at + len + 1, k):string(), len + 1 + k
+  if r.paged and named and not bit(r.flags, FLAG.CONTINUE) then
+    local name, ends, why = layout("id_str", tvb, at, len)
+    if not name then return nil, ends, why end
+    r.name_at, r.name, len = { at + len + 1, ends - len - 1 }, name, ends
   end
   local known = blocks or s.blocks
   if r.paged and named and known and not (known[r.name] and r.address < known[r.name]) then
     return cut("a page outside of the RAM blocks")
   end
   r.payload = len
-  if r.kind == "dup" then
-    len = len + 1
-  elseif r.kind == "page" then
-    if s.v == T.FLAT and s.page_sum == nil then
-      local chosen = s.dialect or T.DIALECTS[p.prefs.dialect]
-      if chosen then
-        s.page_sum = chosen.page_sum
-      elseif not has(tvb, at, len + 4 + page_size) then
-        return nil, 1
-      else -- debug builds of 2010 put the sum of its bytes before a page
-        local b, sum = tvb:bytes(at + len + 4, page_size), 0
-        for i = 0, page_size - 1 do sum = sum + b:get_index(i) end
-        s.page_sum = sum == tvb(at + len, 4):uint()
-      end
-    end
-    if s.page_sum then r.payload = len + 4 end
+  if r.kind == KIND.DUP then
+    len = len + types.ram_record_4_body_dup.size
+  elseif r.kind == KIND.PAGE then
+    local sums = has_sums(tvb, at + len, s)
+    if sums == nil then return nil, 1 end
+    s.page_sum = sums
+    if sums then r.payload = len + SUM end
     len = r.payload + page_size
-  elseif r.kind == "compressed" then
-    if not has(tvb, at, len + 4) then return nil, len + 4 end
-    local size = tvb(at + len, 4):uint()
+  elseif r.kind == KIND.COMPRESSED then
+    local head = types.ram_compressed_page.at.data
+    if not has(tvb, at, len + head) then return nil, len + head end
+    local size = tvb(at + len, head):uint()
     if size > 2 * page_size then return cut("a packed page of " .. size .. " bytes") end
-    r.payload, len = len + 4, len + 4 + size
-  elseif r.kind == "xbrle" then
+    r.payload, len = len + head, len + head + size
+  elseif r.kind == KIND.XBRLE then
     local head, length, why = delta_payload(tvb, at + len, s)
     if not head then return nil, length and math.max(1, length), why end
     r.payload, len = len + head, len + head + length
@@ -430,80 +479,87 @@ local function record(tvb, at, s, tree, pinfo)
   if not has(tvb, at, len) then return nil, len end
   if tree then record_tree(tree, tvb, at, len, s, r, pinfo) end
   s.name, s.blocks = r.name, known
-  if r.kind == "eos" then s.mode = "section" end
+  if r.kind == KIND.EOS then s.mode = "section" end
   return len
 end
 
 local function disk(tvb, at, s, tree)
-  if not has(tvb, at, 8) then return nil, 8 end
-  local flags, len = tvb(at + 6, 2):uint() % 512, 8
-  if bit(flags, T.BLOCK_FLAG.DEVICE_BLOCK) then
-    if not has(tvb, at, 9) then return nil, 9 end
-    len = 9 + tvb(at + 8, 1):uint()
-    if not bit(flags, T.BLOCK_FLAG.ZERO_BLOCK) then len = len + T.BLOCK_CHUNK end
+  local name_at = types.block_record.at.name
+  if not has(tvb, at, name_at) then return nil, name_at end
+  local flags, len = tvb(at + name_at - 2, 2):uint() % 2 ^ N.block_sector_bits, name_at
+  if bit(flags, DISK_FLAG.DEVICE_BLOCK) then
+    local name, ends, why = layout("id_str", tvb, at, len)
+    if not name then return nil, ends, why end
+    len = bit(flags, DISK_FLAG.ZERO_BLOCK) and ends or ends + N.block_chunk
   end
   if not has(tvb, at, len) then return nil, len end
   if tree then
     local x = tree:add(p, tvb(at, len), "Disk record")
-    x:add(f.word, tvb(at, 8))
+    x:add(f.word, tvb(at, name_at))
   end
-  if bit(flags, T.BLOCK_FLAG.EOS) then s.mode = "section" end
+  if bit(flags, DISK_FLAG.EOS) then s.mode = "section" end
   return len
 end
 
 -- multifd -----------------------------------------------------------------------------------------------------------------
 
+local INIT, PACKET, STATE = types.multifd_init, types.multifd_packet_header, types.multifd_device_state
+local PAGE_OFFSET = 8 -- bytes of a page's offset in a packet
+
+-- The bytes of a field of a type that begins at `at`.
+local function part(tvb, at, name, field)
+  local where = place(name, field)
+  return tvb(at + where[1], where[2])
+end
+
 local function multifd(tvb, at, s, tree, pinfo)
-  local M, S = T.MULTIFD, T.MULTIFD_STATE
   if not s.opened then
-    local I = T.MULTIFD_INIT
-    if not has(tvb, at, I.total) then return nil, I.total end
+    if not has(tvb, at, INIT.size) then return nil, INIT.size end
     if tree then
-      local x = tree:add(p, tvb(at, I.total), "multifd channel " .. tvb(at + I.id, 1):uint())
-      x:add(f.mfd_id, tvb(at + I.id, 1))
+      local id = part(tvb, at, "multifd_init", "id")
+      tree:add(p, tvb(at, INIT.size), "multifd channel " .. id:uint()):add(f.mfd_id, id)
     end
     s.opened = true
-    return I.total
+    return INIT.size
   end
-  if not has(tvb, at, S.total) then return nil, S.total end
-  if tvb(at + M.magic, 4):uint() ~= T.MULTIFD_MAGIC then return cut("no packet of multifd begins here") end
-  local flags = tvb(at + M.flags, 4):uint()
-  if bit(flags, T.MULTIFD_FLAG.DEVICE_STATE) then
+  if not has(tvb, at, STATE.size) then return nil, STATE.size end
+  local function of(field) return part(tvb, at, "multifd_packet_header", field) end
+  if of("magic"):uint() ~= N.multifd_magic then return cut("no packet of multifd begins here") end
+  local flags = of("flags"):uint()
+  if bit(flags, PACKET_FLAG.DEVICE_STATE) then
+    local size = part(tvb, at, "multifd_device_state", "size")
     if tree then
-      local x = tree:add(p, tvb(at, S.total), "multifd packet of device state")
-      x:add(f.mfd_flags, tvb(at + S.flags, 4))
-      x:add(f.idstr, tvb(at + S.idstr, T.MULTIFD_NAME), tvb(at + S.idstr, T.MULTIFD_NAME):stringz())
-      x:add(f.instance, tvb(at + S.instance_id, 4))
-      x:add(f.mfd_size, tvb(at + S.size, 4))
+      local x = tree:add(p, tvb(at, STATE.size), "multifd packet of device state")
+      local name = part(tvb, at, "multifd_device_state", "idstr")
+      x:add(f.mfd_flags, of("flags"))
+      x:add(f.idstr, name, name:stringz())
+      x:add(f.instance, part(tvb, at, "multifd_device_state", "instance_id"))
+      x:add(f.mfd_size, size)
     end
-    s.skip, s.after, s.mode = tvb(at + S.size, 4):uint(), "multifd", "skip"
-    return S.total
+    s.skip, s.after, s.mode = size:uint(), "multifd", "skip"
+    return STATE.size
   end
-  if not has(tvb, at, M.total) then return nil, M.total end
-  local normal, size, zero = tvb(at + M.normal_pages, 4):uint(), tvb(at + M.next_packet_size, 4):uint(), tvb(at + M.zero_pages, 4):uint()
-  local slots = math.floor(T.MULTIFD_PAGES / p.prefs.page_size)
+  if not has(tvb, at, PACKET.size) then return nil, PACKET.size end
+  local normal, size, zero = of("normal_pages"):uint(), of("next_packet_size"):uint(), of("zero_pages"):uint()
+  local slots = math.floor(N.multifd_packet_pages / p.prefs.page_size)
   if normal + zero > slots then return cut("a packet of " .. normal + zero .. " pages") end
-  local pages = M.total + 8 * slots
-  local len = pages + (normal > 0 and size or 0)
+  local len = PACKET.size + PAGE_OFFSET * slots + (normal > 0 and size or 0)
   if len > PACKET_MAX then return cut("a packet of " .. len .. " bytes") end
   if not has(tvb, at, len) then return nil, len end
   if tree then
-    local x = tree:add(p, tvb(at, len), "multifd packet")
-    x:add(f.mfd_flags, tvb(at + M.flags, 4))
-    x:add(f.mfd_sync, tvb(at + M.flags, 4), bit(flags, T.MULTIFD_FLAG.SYNC))
-    local method = math.floor(flags % (T.MULTIFD_METHOD_MASK + 2 ^ T.MULTIFD_METHOD_SHIFT) / 2 ^ T.MULTIFD_METHOD_SHIFT)
-    x:add(f.mfd_method, tvb(at + M.flags, 4), method)
-    x:add(f.mfd_normal, tvb(at + M.normal_pages, 4))
-    x:add(f.mfd_zero, tvb(at + M.zero_pages, 4))
-    x:add(f.mfd_size, tvb(at + M.next_packet_size, 4), normal > 0 and size or 0)
-    x:add(f.mfd_number, tvb(at + M.packet_number, 8))
+    local x, flag_bytes, unit = tree:add(p, tvb(at, len), "multifd packet"), of("flags"), 2 ^ N.multifd_method_shift
+    x:add(f.mfd_flags, flag_bytes)
+    x:add(f.mfd_sync, flag_bytes, bit(flags, PACKET_FLAG.SYNC))
+    x:add(f.mfd_method, flag_bytes, math.floor(flags % (N.multifd_method_mask + unit) / unit))
+    x:add(f.mfd_normal, of("normal_pages"))
+    x:add(f.mfd_zero, of("zero_pages"))
+    x:add(f.mfd_size, of("next_packet_size"), normal > 0 and size or 0)
+    x:add(f.mfd_number, of("packet_number"))
     x:add(f.offset, tvb(at, 1), wide(s.pos)):set_generated()
-    if normal + zero > 0 then
-      local name = tvb(at + M.ramblock, T.MULTIFD_NAME)
-      x:add(f.block, name, name:stringz())
+    if normal + zero > 0 then x:add(f.block, of("ramblock"), of("ramblock"):stringz()) end
+    for i = 0, normal + zero - 1 do
+      x:add(i < normal and f.mfd_page or f.mfd_zero_page, tvb(at + PACKET.size + PAGE_OFFSET * i, PAGE_OFFSET))
     end
-    for i = 0, normal - 1 do x:add(f.mfd_page, tvb(at + M.total + 8 * i, 8)) end
-    for i = normal, normal + zero - 1 do x:add(f.mfd_zero_page, tvb(at + M.total + 8 * i, 8)) end
     pinfo.cols.info:append(" multifd packet")
   end
   return len
@@ -513,10 +569,11 @@ end
 
 local function pdu(tvb, at, s, tree, pinfo)
   if s.mode == "start" then
-    if not has(tvb, at, 8) then return nil, 8 end
-    if tree then tree:add(p, tvb(at, 8), "File header"):add(f.version, tvb(at + 4, 4)) end
+    local value, len, why = layout("file_header", tvb, at, 0)
+    if not value then return nil, len, why end
+    if tree then tree:add(p, tvb(at, len), "File header"):add(f.version, range(tvb, at, value, "version")) end
     s.mode = "section"
-    return 8
+    return len
   elseif s.mode == "ram" then return record(tvb, at, s, tree, pinfo)
   elseif s.mode == "disk" then return disk(tvb, at, s, tree)
   elseif s.mode == "multifd" then return multifd(tvb, at, s, tree, pinfo)
@@ -545,8 +602,8 @@ end
 local function begin(tvb)
   if tvb:len() < 8 then return nil end
   local magic, version = tvb(0, 4):uint(), tvb(4, 4):uint()
-  if magic == T.MAGIC and version == T.VERSION then return { mode = "start", pos = 0 } end
-  if magic == T.MULTIFD_MAGIC and version == T.MULTIFD_VERSION then return { mode = "multifd", pos = 0 } end
+  if magic == N.qevm_magic and version == N.qevm_version then return { mode = "start", pos = 0 } end
+  if magic == N.multifd_magic and version == N.multifd_version then return { mode = "multifd", pos = 0 } end
   return nil
 end
 
@@ -645,13 +702,19 @@ end
 p:register_heuristic("tcp", heuristic)
 DissectorTable.get("tcp.port"):add_for_decode_as(p)
 
--- With tcp.reassemble_out_of_order Wireshark keeps segments behind a gap to itself, and p does not see them. So each packet
--- of a migration's connection that has a gap before it is marked here.
-local lost_of = Field.new("tcp.analysis.lost_segment")
+-- With tcp.reassemble_out_of_order Wireshark keeps segments behind a gap to itself, and p does not see them. Without it, p
+-- does not see a segment that came after its turn. So each packet of a migration's connection that has a gap before it is
+-- marked here, and the beginning of a migration that came after its turn.
+local lost_of, late_of, again_of = Field.new("tcp.analysis.lost_segment"), Field.new("tcp.analysis.out_of_order"), Field.new("tcp.analysis.retransmission")
+local payload_field = Field.new("tcp.payload")
 local after = Proto("qemu_mig_gap", "QEMU migration, gaps")
 function after.dissector(_, pinfo, tree)
-  if not lost_of() or frames[pinfo.number] then return end
-  if not ways[stream_of().value .. "/" .. port_of().value] then return end
-  tree:add(p):add_proto_expert_info(gap, "Bytes before this are missing, or come later: records behind them are not shown until they come")
+  if frames[pinfo.number] or not stream_of() then return end
+  local known = ways[stream_of().value .. "/" .. port_of().value]
+  if lost_of() and known then
+    tree:add(p):add_proto_expert_info(gap, "Bytes before this are missing, or come later: records behind them are not shown until they come")
+  elseif (late_of() or again_of()) and payload_field() and not known and begin(payload_field().range:tvb()) then
+    tree:add(p):add_proto_expert_info(lost, "The stream cannot be followed from here: a migration begins here, behind segments that came earlier (preference tcp.reassemble_out_of_order)")
+  end
 end
 register_postdissector(after)

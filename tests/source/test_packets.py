@@ -4,6 +4,7 @@ import bz2
 import gzip
 import io
 import json
+import struct
 from dataclasses import replace
 
 import numpy as np
@@ -12,6 +13,7 @@ import pytest
 import xbrletools
 from tests.building import page, patterned, stream
 from tests.cli.run import run
+from tests.conftest import SAMPLES
 from tests.packets import (
     RST,
     SYN,
@@ -20,6 +22,7 @@ from tests.packets import (
     block,
     connection,
     dump,
+    frames,
     head,
     interleaved,
     overlapping,
@@ -86,6 +89,11 @@ EDITS = {
     "data before its SYN": lambda s: [s[1], s[3], s[0], s[2], *s[4:]],
     "reset": lambda s: [*s[:-2], replace(s[-2], flags=RST)],
     "no end": lambda s: s[:-2],
+    "reset in the middle": lambda s: [*s[:30], replace(s[29], data=b"", flags=RST), *s[30:]],
+    "reset from outside": lambda s: [*s[:30], Segment(77, flags=RST, back=True), *s[30:]],
+    "urgent": lambda s: [replace(x, flags=x.flags | 0x20) if x.data else x for x in s],
+    "times that go back": lambda s: [replace(x, after=-50_000_000 if i % 9 == 4 else 10_000) for i, x in enumerate(s)],
+    "empty segments": lambda s: [y for x in s for y in (x, replace(x, data=b"", flags=0x10))],
 }  # fmt: skip
 
 
@@ -155,6 +163,41 @@ def test_salvage_reads_on_behind_holes_and_never_takes_zeros_for_content(lost):
     assert (memory[image.recovered] == truth[image.recovered]).all()
     assert image.recovered.sum() >= PAGES // 4
     assert not any(p.lost and p.rule != "missing-packets" for p in capture.problems)
+
+
+MULTIFD = [(SAMPLES / f"multifd.bin{e}").read_bytes() for e in ("", ".1", ".2")]
+
+
+def multifd(*lost: int) -> bytes:
+    """The sample of multifd, of whose second connection data segments are lost."""
+    ways = [connection(p, port=50000 + i, isn=99 * i, size=512) for i, p in enumerate(MULTIFD)]
+    return dump(interleaved(ways[0], without(ways[1], *lost), ways[2]))
+
+
+@pytest.mark.parametrize("lost", [(12,), (12, 60), tuple(range(30, 50)), (1,)])
+def test_salvage_reads_a_channel_on_behind_its_holes(lost):
+    whole, strict = xbrletools.open(multifd()), xbrletools.open(multifd(*lost))
+    capture = xbrletools.open(multifd(*lost), salvage=True)
+    counts = [c.records.last_number for c in (strict, capture, whole)]
+    assert counts == sorted(set(counts))
+    holed = next(c for c in capture.channels.channels if c.damage)
+    every = next(c for c in whole.channels.channels if c.id == holed.id)
+    assert "missing" in holed.damage[1]
+    assert set(holed.packets.offset.tolist()) < set(every.packets.offset.tolist())
+    assert holed.packets.offset[-1] == every.packets.offset[-1]
+    assert not capture.memory().recovered.any()  # the first round is broken: what came later is not known
+    assert {p.rule for p in capture.problems if p.lost} == {"missing-packets", "multifd-channel"}
+
+
+def test_a_packet_in_the_content_of_a_page_behind_a_hole_is_not_taken_for_one():
+    forged = MULTIFD[1][64 : 64 + 320]  # a packet's header, behind which no packet follows
+    parts = list(MULTIFD)
+    at = 512 * 15
+    parts[1] = parts[1][:at] + forged + parts[1][at + len(forged) :]
+    ways = [connection(p, port=50000 + i, isn=99 * i, size=512) for i, p in enumerate(parts)]
+    capture = xbrletools.open(dump(interleaved(ways[0], without(ways[1], 12), ways[2])), salvage=True)
+    assert len(capture.records)
+    assert all(at not in c.packets.offset for c in capture.channels.channels)
 
 
 def test_a_cut_snap_length_is_a_hole_in_every_packet():
@@ -298,6 +341,53 @@ def test_a_pcapng_of_two_sections_and_byte_orders_is_one_dump():
     half = len(SEGMENTS) // 2
     data = dump(SEGMENTS[:half], Wire(ng=True)) + dump(SEGMENTS[half:], Wire(ng=True, order=">", link=113))
     assert bytes(opened(data).view) == S
+
+
+def test_a_pcapng_of_two_links_and_of_packets_without_a_time_is_one_dump():
+    order, out = "<", head(Wire(ng=True))
+    out += block(1, struct.pack(order + "HHI", 276, 0, 0) + struct.pack(order + "HH", 9, 0xFFFF))  # a lying option
+    for i, s in enumerate(SEGMENTS):
+        ((_, packet),) = frames(Wire(link=276 if i % 3 == 1 else 1), [s])
+        padding = bytes(-len(packet) % 4)
+        if i % 3 == 2:
+            out += block(3, struct.pack(order + "I", len(packet)) + packet + padding)
+        else:
+            ends = struct.pack(order + "IIIII", i % 3, 0, i, len(packet), len(packet))
+            out += block(6, ends + packet + padding)
+    source = opened(out)
+    assert bytes(source.view) == S
+    assert not any(o.lost for o in source.rebuilt.oddities)
+
+
+@pytest.mark.parametrize("count", [7, 8, 60])
+def test_extension_headers_without_end_are_said(count):
+    long = Wire(v6=True, extensions=(0,) * count)
+    more = [f for _, f in frames(long, connection(b"y" * 100, port=40001))]
+    source = opened(dump(SEGMENTS, Wire(v6=True, more=more)))
+    assert bytes(source.view) == S
+    said = any("are not TCP" in o.message for o in source.rebuilt.oddities)
+    assert said == (count > 8)
+
+
+@pytest.mark.parametrize("pack", [bytes, gzip.compress])
+def test_every_command_opens_a_dump(pack, tmp_path, capsys):
+    one, two = tmp_path / "one.pcap", tmp_path / "two.pcap"
+    one.write_bytes(pack(dump(SEGMENTS)))
+    two.write_bytes(pack(dump([*SEGMENTS, *connection(S, port=50001, isn=3_000_000_000)])))
+    for words in (
+        ("info", "{}"), ("verify", "{}"), ("dump", "{}"), ("report", "{}", "-o", tmp_path / "r{}.html"),
+        ("extract", "{}", "-o", tmp_path / "x{}"), ("salvage", "{}"), ("stats", "{}"), ("page", "{}", "pc.ram:0x3000"),
+        ("grep", "{}", "no such text"), ("diff", "{}", "{}"),
+    ):  # fmt: skip
+        for i, (path, choice) in enumerate(((one, ()), (two, ("--stream", 2)))):
+            if words[0] == "diff" and choice:
+                continue
+            out = [str(w).format(path if w == "{}" else i) for w in words]
+            status, said, err = run(capsys, *out, *choice)
+            assert status == (1 if words[0] == "grep" else 0), (out, err)
+            assert said or words[0] in ("grep", "diff", "extract", "report"), out
+    status, _, err = run(capsys, "verify", two)
+    assert status == 2 and "--stream" in err
 
 
 def test_blocks_that_are_not_known_are_passed_over():

@@ -107,10 +107,12 @@ def combine(
     Raises:
         XbrleError: one of ``sources`` is not a channel of a migration, or two are the same channel.
     """
+    sources = [s.read(salvaged) if is_multifd(s) else s for s in sources]
     found = spool(main, sources, facts)
     sync_rows = multifd.syncs(columns, facts, found.channels)
     rounds = bool((columns.kind[sync_rows] == Kind.FLUSH).any())
-    complaints = multifd.complaints(found.channels, len(sync_rows), facts, rounds) if found.channels else []
+    unbroken = [c.unbroken for c in found.channels]
+    complaints = multifd.complaints(unbroken, len(sync_rows), facts, rounds) if unbroken else []
     problems = [Problem(c.rule, main.size, c.message, lost=True) for c in complaints]
     problems += [Problem("multifd-channel", main.size, t, lost=True) for t in found.troubles]
     kinds, of_blocks = elsewhere.counted(columns)

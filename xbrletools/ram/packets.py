@@ -4,7 +4,7 @@ Facts: formats/README.md, "multifd". A packet has a fixed part, room for the off
 walk from one packet to the next is a loop, since only a packet says where it ends.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 from construct import ConstructError
@@ -25,13 +25,15 @@ _STATE = dtype_of(multifd.DeviceState)
 _OFFSET = dtype_of(multifd.Offset)
 _NUMBER_MAX = np.uint64(np.iinfo(np.int64).max)  # of a packet: what int64 cannot hold loses its highest bit
 _STATE_FLAG = int(Flag.DEVICE_STATE)
+_PIECE = 1 << 16  # bytes that are searched at once
 
 
 @dataclass(frozen=True, slots=True)
 class Channel:
     """One connection's packets. ``damage`` is where and why reading stopped before the connection's end, if it did.
 
-    ``size`` is the bytes of the channel as far as it was read.
+    ``size`` is the bytes of the channel as far as it was read. Where bytes are missing and it was read on behind them,
+    ``damage`` is there, and ``sure`` counts the packets before them.
     """
 
     source: MappedSource
@@ -40,6 +42,12 @@ class Channel:
     size: int
     packets: Packets
     damage: tuple[int, str] | None = None
+    sure: int | None = None
+
+    @property
+    def unbroken(self) -> "Channel":
+        """The channel as far as nothing is missing."""
+        return self if self.sure is None else replace(self, packets=self.packets.take(np.arange(self.sure)), sure=None)
 
     @property
     def name(self) -> str:
@@ -90,23 +98,63 @@ def read(source: MappedSource, page_size: int) -> Channel:
     except ConstructError:
         raise XbrleError(f"{source.name}: is not a multifd channel") from None
     rows: list[tuple[int, int, int]] = []
-    at, damage, method = multifd.Init.sizeof(), None, -1
+    at, damage, method, sure = multifd.Init.sizeof(), None, -1, None
     while at < source.size:
         extent = _extent(source, at, page_size)
+        hole, behind = source.hole_after(at)
+        least = extent[1] if isinstance(extent, tuple) else at + _HEADER.itemsize + full_room(page_size)
+        if hole < min(least, source.size):
+            damage = damage or (at, "bytes of this packet are missing")
+            sure = len(rows) if sure is None else sure
+            at = _next_packet(source, behind, page_size)
+            continue
         if isinstance(extent, str):
-            damage = (at, extent)
+            damage = damage or (at, extent)
             break
         data, stop, packed = extent
         if packed >= 0:
             if method not in (-1, packed):
-                damage = (at, f"a packet is packed as {method_name(packed)}, those before it as {method_name(method)}")
+                words = f"a packet is packed as {method_name(packed)}, those before it as {method_name(method)}"
+                damage = damage or (at, words)
                 break
             method = packed
         rows.append((at, data, stop))
         at = stop
     if damage is None and source.damage:
         damage = (source.size, source.damage)
-    return Channel(source, init.id[0], init.uuid, at, _columns(source, init.id[0], rows), damage)
+    return Channel(source, init.id[0], init.uuid, at, _columns(source, init.id[0], rows), damage, sure)
+
+
+def _next_packet(source: MappedSource, at: int, page_size: int) -> int:
+    """Where reading goes on behind missing bytes, which end at ``at``: at a packet that another or a hole follows.
+
+    The end of the channel where there is none.
+    """
+    magic = multifd.MAGIC.to_bytes(_HEADER["magic"].itemsize, "big") + multifd.VERSION.to_bytes(
+        _HEADER["version"].itemsize, "big"
+    )
+    while at < source.size:
+        hole, behind = source.hole_after(at)
+        found = _find(source, magic, at, hole)
+        while found >= 0:
+            extent = _extent(source, found, page_size)
+            if isinstance(extent, tuple):
+                stop = extent[1]
+                following = bytes(source.view[stop : min(hole, stop + len(magic))])
+                if stop <= hole and magic.startswith(following):  # nothing follows at the hole
+                    return found
+            found = _find(source, magic, found + 1, hole)
+        at = behind if behind > at else source.size
+    return source.size
+
+
+def _find(source: MappedSource, magic: bytes, at: int, end: int) -> int:
+    """Where these bytes stand next in [at, end), or -1."""
+    for start in range(at, end, _PIECE):
+        found = bytes(source.view[start : min(end, start + _PIECE + len(magic) - 1)]).find(magic)
+        if found >= 0:
+            return start + found
+    return -1
 
 
 def _extent(source: MappedSource, at: int, page_size: int) -> tuple[int, int, int] | str:

@@ -39,6 +39,8 @@ def unpack(source: MappedSource, channel: Channel, page_size: int, file: BinaryI
         return np.zeros(0, bool)
     method = int(packets.method[carrying[0]])
     if method in (Method.NONE, Method.ZLIB, Method.ZSTD):
+        if method != Method.NONE and channel.sure is not None:  # one stream: nothing behind missing bytes can be read
+            carrying = carrying[carrying < channel.sure]
         pieces = [source.view[int(packets.data[i]) : int(packets.stop[i])] for i in carrying.tolist()]
         count = _stream(method, pieces, total, page_size, file)
         return np.arange(total) < count

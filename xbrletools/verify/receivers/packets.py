@@ -47,7 +47,7 @@ def _channels(stream: Stream) -> tuple[Channel, ...]:
     """The channels of multifd, in the order in which they were given."""
     magic = multifd.MAGIC.to_bytes(4, "big")
     files = [f for f in stream.files[1:] if isinstance(f, MappedSource) and bytes(f.view[:4]) == magic]
-    return tuple(packets.read(f, stream.page_size) for f in files)
+    return tuple(packets.read(f, stream.page_size).unbroken for f in files)
 
 
 def _init(on: Loading, index: int, channel: Channel, channels: tuple[Channel, ...]) -> tuple[str, tuple[str, ...]]:

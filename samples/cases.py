@@ -18,7 +18,7 @@ import xbrletools
 from xbrletools.codec import deltas
 from xbrletools.codec.checksum import byte_sum
 from xbrletools.codec.layout import dtype_of
-from xbrletools.formats import libvirt, multifd, qevm, ram, xbrle
+from xbrletools.formats import libvirt, multifd, packets, qevm, ram, xbrle
 from xbrletools.formats.dialects import DIALECTS, Dialect
 from xbrletools.formats.qevm import SectionType
 from xbrletools.formats.ram import Flag
@@ -287,6 +287,61 @@ def libvirt_save() -> Case:
     return Case({"libvirt.save": libvirt.header("little").build(fields) + xml + data}, memory)
 
 
+SEGMENT = 1448  # bytes of a TCP segment over Ethernet
+SENT = 1_700_000_000  # seconds since 1970, when the dump begins
+
+
+def _segments(port: int, data: bytes) -> list[tuple[int, bytes]]:
+    """What a connection's client sends: the packets, each with its time in microseconds."""
+
+    def packet(number: int, payload: bytes, flags: int) -> bytes:
+        tcp = {"source": port, "destination": 4444, "sequence": number, "acknowledged": 1, "words": 5 << 4}
+        segment = packets.Tcp.build(tcp | {"flags": flags, "window": 65535, "checksum": 0, "urgent": 0}) + payload
+        ip = {"version_and_words": 0x45, "service": 0, "total": packets.Ipv4.sizeof() + len(segment), "ttl": 64}
+        ip |= {"identification": 0, "fragment": 0, "protocol": packets.Protocol.TCP, "checksum": 0}
+        ends = {"source": bytes((192, 0, 2, 1)), "destination": bytes((192, 0, 2, 2))}
+        ethernet = {"destination": b"\2\0\0\0\0\2", "source": b"\2\0\0\0\0\1", "protocol": packets.Ethertype.IPV4}
+        return packets.Ethernet.build(ethernet) + packets.Ipv4.build({**ip, **ends}) + segment
+
+    first = port % 100
+    pieces = [data[at : at + SEGMENT] for at in range(0, len(data), SEGMENT)]
+    out = [(first - 1000, packet(999, b"", packets.TcpFlag.SYN))]
+    for i, piece in enumerate(pieces):
+        late = 1500 if i % 7 == 3 else 0  # it comes after the next one
+        sent = packet(1000 + i * SEGMENT, piece, packets.TcpFlag.ACK)
+        out.append((i * 1000 + late + first, sent))
+        out += [(i * 1000 + 300 + first, sent)] if i % 11 == 5 else []  # it comes twice
+    return [*out, (100_000 + first, packet(1000 + len(data), b"", packets.TcpFlag.FIN | packets.TcpFlag.ACK))]
+
+
+def packet_dump() -> Case:
+    """What tcpdump records of the migration in `multifd_channels`: segments in another order, and some twice."""
+    made = multifd_channels()
+    sent = [one for port, data in enumerate(made.files.values(), 50_000) for one in _segments(port, data)]
+    order = "little"
+
+    def block(kind: packets.Block, body: bytes) -> bytes:
+        body += bytes(-len(body) % packets.BLOCK_ALIGN)
+        length = len(body) + packets.BLOCK_LENGTH_LEAST
+        return packets.block_head(order).build({"type": kind, "length": length}) + body + length.to_bytes(4, "little")
+
+    section = {"byte_order": packets.BYTE_ORDER[::-1], "major": 1, "minor": 0, "section_length": packets.LENGTH_UNKNOWN}
+    interface = {"link": packets.Link.ETHERNET, "reserved": 0, "snaplen": 0}
+    out = block(packets.Block.SECTION, packets.section_body(order).build(section))
+    out += block(packets.Block.INTERFACE, packets.interface_body(order).build(interface))
+    for moment, packet in sorted(sent):
+        time = SENT * packets.MICRO + moment
+        head = {
+            "interface": 0,
+            "high": time >> 32,
+            "low": time % (1 << 32),
+            "captured": len(packet),
+            "length": len(packet),
+        }
+        out += block(packets.Block.ENHANCED, packets.enhanced_body(order).build(head) + packet)
+    return Case({"migration.pcapng": out}, made.truth)
+
+
 CASES: dict[str, Callable[[], Case]] = {
     "stale-base": stale_base,
     "truncated": truncated,
@@ -294,6 +349,7 @@ CASES: dict[str, Callable[[], Case]] = {
     "multifd": multifd_channels,
     "mapped-ram": mapped_ram,
     "libvirt": libvirt_save,
+    "packets": packet_dump,
 }
 
 

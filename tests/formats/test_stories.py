@@ -95,3 +95,11 @@ def test_each_is_described():
 
 def test_the_tests_of_sound_samples_leave_the_stories_out():
     assert {name.removesuffix(".bin") for name in FIRST.values() if name.endswith(".bin")} == STORIES
+
+
+def test_the_packet_dump_has_the_channels_of_the_multifd_sample(capsys, tmp_path):
+    status, found = verdict(capsys, "migration.pcapng")
+    assert (status, found["status"]) == (0, "no-fault")
+    assert run(capsys, "capture", "--from-pcap", SAMPLES / "migration.pcapng", "-o", tmp_path / "S")[0] == 0
+    for ending in ("", ".1", ".2"):
+        assert (tmp_path / f"S{ending}").read_bytes() == (SAMPLES / f"multifd.bin{ending}").read_bytes()

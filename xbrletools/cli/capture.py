@@ -30,7 +30,7 @@ ENDING = SIGNALS
     epilog=examples(
         "capture tcp::4444 -o S",
         "capture tcp:0.0.0.0:4444 -o S --forward tcp:192.0.2.7:4444",
-        "capture --from-pcap migration.pcap -o S",
+        "capture --from-pcap samples/migration.pcapng -o /tmp/S",
     ),
 )
 @click.argument("where", metavar="tcp:HOST:PORT|unix:PATH", required=False)

@@ -31,7 +31,10 @@ def _usage(xml: bool, commands: bool) -> None:
         raise click.UsageError("--xml and --commands exclude each other")
 
 
-@click.command(cls=Page, epilog=examples("info samples/posted-8m.bin", "info samples/posted-8m.bin --json"))
+@click.command(
+    cls=Page,
+    epilog=examples("info samples/posted-8m.bin", "info samples/posted-8m.bin --json", "info samples/migration.pcapng"),
+)
 @before(_usage)
 @salvaging
 @json_object

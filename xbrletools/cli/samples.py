@@ -20,6 +20,7 @@ STORIES = {
     "truncated.bin": "The connection broke in the fourth pass.",
     "xbzrle-wrong-base.bin": "Three XBZRLE deltas have another base than was sent.",
     "multifd.bin": "A migration over several connections, with .1 and .2.",
+    "migration.pcapng": "The same migration as tcpdump records it: a packet dump.",
     "mapped-ram.bin.xz": "A file of QEMU 10 with the capability mapped-ram, packed.",
     "libvirt.save": "A libvirt save file: header, the domain's XML, a stream.",
     "posted-8m.bin": "A real migration by the patch's debug build, 8 MiB.",

@@ -11,7 +11,7 @@ import pytest
 
 import xbrletools
 from tests.building import page, patterned, stream
-from tests.packets import Segment, Wire, block, connection, dump, head, reordered, repeated
+from tests.packets import Segment, Wire, block, connection, dump, head, reordered, repeated, without
 from tests.siege.bounds import measured, no_hang
 from xbrletools.errors import XbrleError
 from xbrletools.source.opening import open_source
@@ -60,6 +60,19 @@ def test_holes_are_not_sized_by_sequence_numbers(tmp_path):
     whole = source.read(salvage=True)
     assert whole.size < 2 << 30
     assert any("more is missing than is there" in o.message for o in source.rebuilt.oddities)
+
+
+def test_a_channel_full_of_what_looks_like_packets_stays_in_the_bounds(tmp_path):
+    """Behind a hole a packet is looked for. Here every eight bytes begin as one, and none is one."""
+    main, one, two = (Path(f"samples/multifd.bin{e}").read_bytes() for e in ("", ".1", ".2"))
+    one += one[64:72] * (6 << 20 >> 3)
+    ways = [connection(p, port=50000 + i, isn=99 * i, size=32000) for i, p in enumerate((main, one, two))]
+    path = packed([*ways[0], *without(ways[1], 1), *ways[2]], tmp_path / "d")
+    with no_hang(), measured() as peak:
+        capture = xbrletools.open(path, salvage=True)
+        assert len(capture.records)
+    assert peak.bytes < ROOM + path.stat().st_size
+    assert any(p.rule == "multifd-channel" for p in capture.problems)
 
 
 def test_segments_outside_of_any_window_are_said_and_left_out(tmp_path):

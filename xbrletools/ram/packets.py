@@ -4,6 +4,7 @@ Facts: formats/README.md, "multifd". A packet has a fixed part, room for the off
 walk from one packet to the next is a loop, since only a packet says where it ends.
 """
 
+from collections.abc import Iterator
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -26,6 +27,8 @@ _OFFSET = dtype_of(multifd.Offset)
 _NUMBER_MAX = np.uint64(np.iinfo(np.int64).max)  # of a packet: what int64 cannot hold loses its highest bit
 _STATE_FLAG = int(Flag.DEVICE_STATE)
 _PIECE = 1 << 16  # bytes that are searched at once
+_TRIES_MAX = 1 << 16  # places in a channel that are looked at for a packet behind missing bytes
+_BEGINS = (("magic", multifd.MAGIC), ("version", multifd.VERSION))
 
 
 @dataclass(frozen=True, slots=True)
@@ -99,6 +102,7 @@ def read(source: MappedSource, page_size: int) -> Channel:
         raise XbrleError(f"{source.name}: is not a multifd channel") from None
     rows: list[tuple[int, int, int]] = []
     at, damage, method, sure = multifd.Init.sizeof(), None, -1, None
+    tries = iter(range(_TRIES_MAX))
     while at < source.size:
         extent = _extent(source, at, page_size)
         hole, behind = source.hole_after(at)
@@ -106,7 +110,7 @@ def read(source: MappedSource, page_size: int) -> Channel:
         if hole < min(least, source.size):
             damage = damage or (at, "bytes of this packet are missing")
             sure = len(rows) if sure is None else sure
-            at = _next_packet(source, behind, page_size)
+            at = _next_packet(source, behind, page_size, tries)
             continue
         if isinstance(extent, str):
             damage = damage or (at, extent)
@@ -125,36 +129,35 @@ def read(source: MappedSource, page_size: int) -> Channel:
     return Channel(source, init.id[0], init.uuid, at, _columns(source, init.id[0], rows), damage, sure)
 
 
-def _next_packet(source: MappedSource, at: int, page_size: int) -> int:
+def _next_packet(source: MappedSource, at: int, page_size: int, tries: Iterator[int]) -> int:
     """Where reading goes on behind missing bytes, which end at ``at``: at a packet that another or a hole follows.
 
-    The end of the channel where there is none.
+    The end of the channel where there is none, or where ``tries`` end: one is taken for each place that looks like one.
     """
-    magic = multifd.MAGIC.to_bytes(_HEADER["magic"].itemsize, "big") + multifd.VERSION.to_bytes(
-        _HEADER["version"].itemsize, "big"
-    )
+    magic = b"".join(n.to_bytes(_HEADER[f].itemsize, "big") for f, n in _BEGINS)
     while at < source.size:
         hole, behind = source.hole_after(at)
-        found = _find(source, magic, at, hole)
-        while found >= 0:
+        for found in _places(source, magic, at, hole):
+            if next(tries, None) is None:
+                return source.size
             extent = _extent(source, found, page_size)
             if isinstance(extent, tuple):
                 stop = extent[1]
                 following = bytes(source.view[stop : min(hole, stop + len(magic))])
                 if stop <= hole and magic.startswith(following):  # nothing follows at the hole
                     return found
-            found = _find(source, magic, found + 1, hole)
         at = behind if behind > at else source.size
     return source.size
 
 
-def _find(source: MappedSource, magic: bytes, at: int, end: int) -> int:
-    """Where these bytes stand next in [at, end), or -1."""
+def _places(source: MappedSource, magic: bytes, at: int, end: int) -> Iterator[int]:
+    """Where these bytes stand in [at, end)."""
     for start in range(at, end, _PIECE):
-        found = bytes(source.view[start : min(end, start + _PIECE + len(magic) - 1)]).find(magic)
-        if found >= 0:
-            return start + found
-    return -1
+        piece = bytes(source.view[start : min(end, start + _PIECE + len(magic) - 1)])
+        found = piece.find(magic)
+        while found >= 0:
+            yield start + found
+            found = piece.find(magic, found + 1)
 
 
 def _extent(source: MappedSource, at: int, page_size: int) -> tuple[int, int, int] | str:

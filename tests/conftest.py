@@ -15,6 +15,7 @@ from pathlib import Path
 import pytest
 from hypothesis import settings
 
+from tests.arriving import even, written
 from xbrletools.codec import native
 
 # No test asserts a time, so hypothesis must not either; its examples are whole streams and batches of pages. They are
@@ -56,6 +57,15 @@ def corpus_names(folder: str, suffix: str = ".bin.xz") -> list[str]:
 def samples() -> Path:
     """The folder of samples."""
     return SAMPLES
+
+
+@pytest.fixture
+def timed(tmp_path: Path) -> Path:
+    """The sample posted-8m.bin, with times beside it: it came evenly in ten seconds."""
+    path, data = tmp_path / "S", (SAMPLES / "posted-8m.bin").read_bytes()
+    path.write_bytes(data)
+    written(path, data, even(data))
+    return path
 
 
 @pytest.fixture

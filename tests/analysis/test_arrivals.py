@@ -2,12 +2,12 @@
 
 import os
 import time
-import zlib
 
 import numpy as np
 import pytest
 
 import xbrletools
+from tests.arriving import even, written
 from tests.cli.run import run
 from tests.conftest import SAMPLES
 from xbrletools.analysis import arrivals
@@ -17,33 +17,6 @@ from xbrletools.net.times import Times
 
 POSTED = SAMPLES / "posted-8m.bin"
 MS = 1_000_000
-STARTED = 1_700_000_000 * times.NANOSECONDS
-
-
-def written(path, data, entries, started=STARTED):
-    """The times ``entries``, (offset, nanoseconds) each, beside a capture with these bytes."""
-    raw = times.Header.build({"version": times.VERSION, "reserved": 0, "started": started})
-    for offset, elapsed in entries:
-        crc = zlib.crc32(data[max(0, offset - times.CHECKED) : offset])
-        raw += times.Entry.build({"offset": offset, "elapsed": elapsed, "crc": crc})
-    beside = path.with_name(path.name + ".times")
-    beside.write_bytes(raw)
-    return beside
-
-
-def even(data, seconds=10.0, pieces=1000):
-    """Entries of a capture that came evenly."""
-    return [(len(data) * i // pieces, int(seconds * 1e9 * i / pieces)) for i in range(1, pieces + 1)]
-
-
-@pytest.fixture
-def posted(tmp_path):
-    """The sample, with times: it came evenly in ten seconds."""
-    path = tmp_path / "S"
-    data = POSTED.read_bytes()
-    path.write_bytes(data)
-    written(path, data, even(data))
-    return path
 
 
 def test_what_the_tap_writes_is_read_again(tmp_path):
@@ -86,67 +59,67 @@ class TestRefusals:
         with xbrletools.open(path) as opened, pytest.raises(XbrleError, match=said):
             arrivals.beside(opened.source)
 
-    def test_times_of_another_capture(self, posted):
+    def test_times_of_another_capture(self, timed):
         data = bytearray(POSTED.read_bytes())
         data[500_000] ^= 1
-        raw = posted.with_name("S.times").read_bytes()
-        other = posted.with_name("T")
+        raw = timed.with_name("S.times").read_bytes()
+        other = timed.with_name("T")
         other.write_bytes((SAMPLES / "xbzrle-16m.bin").read_bytes() * 2)
         other.with_name("T.times").write_bytes(raw)
         self.refused(other, "another capture's")
 
-    def test_times_of_a_capture_that_was_longer(self, posted):
-        posted.write_bytes(posted.read_bytes()[:900_000])
-        self.refused(posted, "was cut")
+    def test_times_of_a_capture_that_was_longer(self, timed):
+        timed.write_bytes(timed.read_bytes()[:900_000])
+        self.refused(timed, "was cut")
 
-    def test_times_that_fall(self, posted):
-        data = posted.read_bytes()
-        written(posted, data, [(4, 10), (9000, 9), (10_000, 20)])
-        self.refused(posted, "fall")
+    def test_times_that_fall(self, timed):
+        data = timed.read_bytes()
+        written(timed, data, [(4, 10), (9000, 9), (10_000, 20)])
+        self.refused(timed, "fall")
 
     @pytest.mark.parametrize("raw", [b"", b"XBRTIMES", b"nonsense" * 10])
-    def test_what_is_not_such_a_file(self, posted, raw):
-        posted.with_name("S.times").write_bytes(raw)
-        self.refused(posted, "is not a file of arrival times")
+    def test_what_is_not_such_a_file(self, timed, raw):
+        timed.with_name("S.times").write_bytes(raw)
+        self.refused(timed, "is not a file of arrival times")
 
-    def test_a_version_that_is_not_known(self, posted):
-        posted.with_name("S.times").write_bytes(times.MAGIC + b"\0\0\0\2" + bytes(12))
-        self.refused(posted, "version 2")
+    def test_a_version_that_is_not_known(self, timed):
+        timed.with_name("S.times").write_bytes(times.MAGIC + b"\0\0\0\2" + bytes(12))
+        self.refused(timed, "version 2")
 
-    def test_numbers_beyond_all_files(self, posted):
-        data = posted.read_bytes()
-        written(posted, data, [(4, 10), ((1 << 64) - 1, 20)])
-        self.refused(posted, "too large")
+    def test_numbers_beyond_all_files(self, timed):
+        data = timed.read_bytes()
+        written(timed, data, [(4, 10), ((1 << 64) - 1, 20)])
+        self.refused(timed, "too large")
 
-    def test_times_that_ended_before_the_first_entry_are_none(self, posted):
-        written(posted, posted.read_bytes(), [])
-        with xbrletools.open(posted) as opened:
+    def test_times_that_ended_before_the_first_entry_are_none(self, timed):
+        written(timed, timed.read_bytes(), [])
+        with xbrletools.open(timed) as opened:
             assert arrivals.beside(opened.source) is None
 
-    def test_an_entry_that_is_cut_is_left_out(self, posted):
-        beside = posted.with_name("S.times")
+    def test_an_entry_that_is_cut_is_left_out(self, timed):
+        beside = timed.with_name("S.times")
         beside.write_bytes(beside.read_bytes()[:-7])
-        with xbrletools.open(posted) as opened:
+        with xbrletools.open(timed) as opened:
             assert len(arrivals.beside(opened.source).offset) == 999
 
 
-def test_times_that_end_early_are_said_and_give_no_rate_of_the_whole(posted, capsys):
-    data = posted.read_bytes()
-    assert "resends/s" in run(capsys, "top", posted)[1]
-    written(posted, data, even(data)[:300])
-    status, out, err = run(capsys, "top", posted)
+def test_times_that_end_early_are_said_and_give_no_rate_of_the_whole(timed, capsys):
+    data = timed.read_bytes()
+    assert "resends/s" in run(capsys, "top", timed)[1]
+    written(timed, data, even(data)[:300])
+    status, out, err = run(capsys, "top", timed)
     assert status == 1 and "resends/s" not in out and "bytes from 0x" in err
-    assert "resends_per_second" not in run(capsys, "top", posted, "--json")[1]
+    assert "resends_per_second" not in run(capsys, "top", timed, "--json")[1]
     for command in ("stats", "info"):
-        status, _, err = run(capsys, command, posted)
+        status, _, err = run(capsys, command, timed)
         assert status == 1 and "do not have a time" in err
 
 
-def test_a_packed_capture_has_the_times_of_what_is_in_it(posted):
+def test_a_packed_capture_has_the_times_of_what_is_in_it(timed):
     import lzma
 
-    packed = posted.with_name("S.xz")
-    packed.write_bytes(lzma.compress(posted.read_bytes()))
+    packed = timed.with_name("S.xz")
+    packed.write_bytes(lzma.compress(timed.read_bytes()))
     with xbrletools.open(packed) as opened:
         assert arrivals.beside(opened.stream.source).seconds == 10
     with xbrletools.open(POSTED) as opened:
@@ -155,17 +128,17 @@ def test_a_packed_capture_has_the_times_of_what_is_in_it(posted):
 
 class TestRecordAt:
     @pytest.mark.parametrize("seconds", [0.2, 0.5, 3, 7.25, 9.99, 10])
-    def test_the_record_is_the_last_that_had_come_whole(self, posted, seconds):
-        with xbrletools.open(posted) as opened:
+    def test_the_record_is_the_last_that_had_come_whole(self, timed, seconds):
+        with xbrletools.open(timed) as opened:
             found = arrivals.beside(opened.source)
             number = arrivals.record_at(opened.stream, found, f"{seconds}s")
-            upto = max(offset for offset, elapsed in even(posted.read_bytes()) if elapsed <= int(seconds * 1e9))
+            upto = max(offset for offset, elapsed in even(timed.read_bytes()) if elapsed <= int(seconds * 1e9))
             columns, rows = opened.records.columns, opened.records.by_number
             ends = columns.end(rows)
             assert number == int(np.count_nonzero(ends <= upto))
 
-    def test_clock_times_name_the_same_record(self, posted):
-        with xbrletools.open(posted) as opened:
+    def test_clock_times_name_the_same_record(self, timed):
+        with xbrletools.open(timed) as opened:
             found = arrivals.beside(opened.source)
             expected = arrivals.record_at(opened.stream, found, "7.25s")
             assert found.clock(0) == "2023-11-14T22:13:20.000Z"
@@ -173,11 +146,11 @@ class TestRecordAt:
             for text in (*utc, "2023-11-14T23:13:27.25+01:00"):
                 assert arrivals.record_at(opened.stream, found, text) == expected
 
-    def test_a_time_after_midnight_is_of_the_next_day(self, posted):
-        data = posted.read_bytes()
+    def test_a_time_after_midnight_is_of_the_next_day(self, timed):
+        data = timed.read_bytes()
         midnight = 1_700_006_400 * times.NANOSECONDS
-        written(posted, data, even(data), midnight - 5 * times.NANOSECONDS)
-        with xbrletools.open(posted) as opened:
+        written(timed, data, even(data), midnight - 5 * times.NANOSECONDS)
+        with xbrletools.open(timed) as opened:
             found = arrivals.beside(opened.source)
             expected = arrivals.record_at(opened.stream, found, "6s")
             assert arrivals.record_at(opened.stream, found, "00:00:01") == expected
@@ -186,8 +159,8 @@ class TestRecordAt:
         ("text", "said"),
         [("11s", "outside"), ("2023-11-14T22:13:19", "outside"), ("soon", "invalid time"), ("0s", "no record")],
     )
-    def test_other_times_are_refused(self, posted, text, said):
-        with xbrletools.open(posted) as opened:
+    def test_other_times_are_refused(self, timed, text, said):
+        with xbrletools.open(timed) as opened:
             found = arrivals.beside(opened.source)
             with pytest.raises(XbrleError, match=said):
                 arrivals.record_at(opened.stream, found, text)

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 import xbrletools
-from tests.analysis.test_arrivals import STARTED, even, written
+from tests.arriving import STARTED, even, written
 from tests.cli.run import run
 from tests.conftest import SAMPLES
 from tests.posted import PAGE, page, stream
@@ -21,15 +21,6 @@ from xbrletools.table import windows
 
 POSTED = SAMPLES / "posted-8m.bin"
 MIB = 1 << 20
-
-
-@pytest.fixture
-def timed(tmp_path):
-    """The sample as if it had come evenly, in ten seconds."""
-    path, data = tmp_path / "S", POSTED.read_bytes()
-    path.write_bytes(data)
-    written(path, data, even(data))
-    return path
 
 
 def recorded(rates: dict[float, int], intervals: list[float], seed: int = 1):

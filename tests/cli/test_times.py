@@ -4,20 +4,14 @@ import json
 
 import pytest
 
-from tests.analysis.test_arrivals import POSTED, STARTED, even, written
+from tests.arriving import STARTED, even, written
 from tests.building import patterned
 from tests.cli.run import run
+from tests.conftest import SAMPLES
 from tests.scan.test_channels import Packets, main_channel
 from xbrletools.formats import times
 
-
-@pytest.fixture
-def timed(tmp_path):
-    """The sample as if it had come evenly, in ten seconds."""
-    path, data = tmp_path / "S", POSTED.read_bytes()
-    path.write_bytes(data)
-    written(path, data, even(data))
-    return path
+POSTED = SAMPLES / "posted-8m.bin"
 
 
 @pytest.fixture

@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 
 import xbrletools
-from tests.analysis.test_arrivals import even, written
+from tests.arriving import even, written
 from tests.cli.run import run
 from tests.conftest import CORPUS, SAMPLES
 from xbrletools.errors import TransportError

@@ -191,6 +191,9 @@ async def test_on_paper_all_that_is_folded_shows_and_it_is_light(stale, tmp_path
         await page.call("Emulation.setEmulatedMedia", media="print", features=[dark])
         assert await page.run("getComputedStyle(document.body).backgroundColor") == "rgb(255, 255, 255)"
         assert await page.run("document.querySelector('details .chain').checkVisibility({contentVisibilityAuto: true})")
+        short, last = "table:not(:has(tbody tr:nth-child(9)))", "table.sections tbody tr:last-child"
+        assert await page.run(f"getComputedStyle(document.querySelector('{short}')).breakInside") == "avoid"
+        assert await page.run(f"getComputedStyle(document.querySelector('{last}')).breakBefore") == "avoid"
         await page.call("Emulation.setEmulatedMedia", media="")
         assert not await page.run("document.querySelector('details .chain').checkVisibility()")
         pdf = (await page.call("Page.printToPDF", printBackground=True))["result"]["data"]

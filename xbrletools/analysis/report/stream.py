@@ -116,7 +116,6 @@ def sections_section(overview: Overview) -> Markup:
     count = sum(sum(group.types.values()) for group in groups)
     listed = table("Sections by owner", heads, rows, 1, class_="sections"), *more(len(groups), ROWS, "kinds of section")
     count = sum(sum(group.types.values()) for group in groups)
-    listed = table("Sections by owner", heads, rows, 1), *more(len(groups), ROWS, "kinds of section")
     title = f"{count:,} sections by owner, and how their ends were found"
     return section("sections", "Sections", folded(title, *listed))
 

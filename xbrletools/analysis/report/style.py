@@ -118,7 +118,10 @@ footer { margin-top: 36px; border-top: 1px solid var(--line); padding-top: 10px;
   section > p:has(+ .legend), section > p:has(+ .wide) { break-after: avoid; }
   .legend, .verdict, .tiles, .glossary > div { break-inside: avoid; }
   .at { font-size: 2.3px; }
-  figure, tr { break-inside: avoid; }
+  figure, tr, table:not(:has(tbody tr:nth-child(9))) { break-inside: avoid; }
+  tbody tr:nth-child(-n+2) { break-after: avoid; }
+  tbody tr:nth-last-child(-n+2) { break-before: avoid; }
+  .glossary { grid-template-columns: 1fr 1fr; }
   .maps, .two { grid-template-columns: 1fr 1fr; }
   body, td { line-height: 1.35; }
 }

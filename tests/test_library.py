@@ -1,8 +1,11 @@
 """The library as a program uses it: what is public, the examples in docstrings, and what values look like."""
 
 import doctest
+import io
 import json
+import pickle
 import re
+from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
 import pytest
@@ -13,7 +16,7 @@ from tests.conftest import ROOT, SAMPLES
 from tests.streams import PAGE, StreamBuilder, noise
 from xbrletools import capture as front
 from xbrletools import questions
-from xbrletools.errors import NoFileError, NoRowError
+from xbrletools.errors import NoFileError, NoRowError, TransportError
 from xbrletools.memory import image as images
 from xbrletools.table import table as tables
 
@@ -238,6 +241,121 @@ class TestQuestions:
         assert core["format"] == "elf" and (tmp_path / "core").read_bytes()[:4] == b"\x7fELF"
         with pytest.raises(xbrletools.XbrleError, match="exists and is not empty"):
             capture.extract(tmp_path / "one", block="pc.ram")
+
+
+class TestThreads:
+    def test_threads_that_share_a_capture_have_it_scanned_once(self):
+        opened = xbrletools.open(SAMPLE)
+        with ThreadPoolExecutor(8) as threads:
+            found = list(threads.map(lambda _: (opened.records.last_number, len(opened.records)), range(16)))
+            images = list(threads.map(lambda n: opened.memory(at=n).pages.sum(), [500, 1000, 2000, 2557] * 4))
+        assert set(found) == {(2557, 2594)}
+        assert images == [xbrletools.open(SAMPLE).memory(at=n).pages.sum() for n in (500, 1000, 2000, 2557)] * 4
+
+
+class TestOtherProcesses:
+    def test_what_was_found_can_be_handed_on(self, capture):
+        for value in (capture.verdict(), capture.records[5], next(capture.verify()), xbrletools.View.SENDER):
+            assert pickle.loads(pickle.dumps(value)) == value
+        stale = xbrletools.open(SAMPLES / "stale-base.bin").verdict()
+        there = pickle.loads(pickle.dumps(stale))
+        assert (there, repr(there)) == (stale, repr(stale))
+        assert (there.wrong == stale.wrong).all() and len(stale.wrong) == 4
+        image = pickle.loads(pickle.dumps(capture.memory()))
+        assert (image["pc.ram"] == capture.memory()["pc.ram"]).all()
+
+    def test_errors_arrive_as_they_were_raised(self, tmp_path):
+        def raised(ask):
+            with pytest.raises(xbrletools.XbrleError) as error:
+                ask()
+            return error.value
+
+        for error in (
+            raised(lambda: xbrletools.open(tmp_path / "none")),
+            raised(lambda: xbrletools.open(SAMPLE).chosen("nope:1")),
+            raised(lambda: xbrletools.open(SAMPLE).records[10**6]),
+            xbrletools.XbrleError("bad", 16),
+            TransportError("gone", absent=True),
+        ):
+            there = pickle.loads(pickle.dumps(error))
+            assert (type(there), str(there), there.__dict__) == (type(error), str(error), error.__dict__)
+            assert getattr(there, "filename", None) == getattr(error, "filename", None)
+
+    def test_a_capture_says_that_it_is_opened_there_instead(self, capture):
+        with pytest.raises(TypeError, match="give the other process its path"):
+            pickle.dumps(capture)
+
+
+class TestWrongUse:
+    """What a person gives who guesses: an answer, or one line that says what to give."""
+
+    @pytest.mark.parametrize(
+        ("ask", "said"),
+        [
+            (lambda c: c.record("5"), "'str' object cannot be interpreted as an integer"),
+            (lambda c: c.memory(at=5.5), "'float' object cannot be interpreted as an integer"),
+            (lambda c: c.page("pc.ram", 1.5), "'float' object cannot be interpreted as an integer"),
+            (lambda c: c.records["kind"], "rows are chosen by a number, a slice or an array, not by str"),
+            (lambda c: c.records[[1, 2]], "not by list"),
+            (lambda c: c.memory()[0], "a name is text or bytes, not int"),
+            (lambda c: list(c.grep(5)), "a pattern is text, .* or bytes, not int"),
+            (lambda c: list(c.grep("x", block=0)), "a name is text or bytes, not int"),
+            (lambda c: list(c.diff(str(SAMPLE))), "the other is a capture, as xbrletools.open gives it, not str"),
+            (lambda c: xbrletools.open(SAMPLE, channels="multifd.bin.1"), "channels are several: give a list"),
+        ],
+    )
+    def test_a_value_of_another_type_is_refused_with_what_to_give(self, capture, ask, said):
+        with pytest.raises(TypeError, match=said):
+            ask(capture)
+
+    @pytest.mark.parametrize(
+        ("what", "options", "said"),
+        [
+            (None, {}, "NoneType cannot be opened: give a path, a URL, bytes or a file object"),
+            (7, {}, "int cannot be opened"),
+            (io.StringIO("QEVM"), {}, "gives text, not bytes: open it in binary mode"),
+            ("a\0b", {}, "holds a NUL character"),
+            (SAMPLE, {"offset": -1}, "offset -1 is negative"),
+            (SAMPLE, {"page_size": 4096.0}, "pages of 4096.0 bytes"),
+        ],
+    )
+    def test_what_cannot_be_opened_is_an_xbrle_error(self, what, options, said):
+        with pytest.raises(xbrletools.XbrleError, match=said):
+            _ = xbrletools.open(what, **options).records
+
+    def test_names_of_blocks_are_text_or_bytes_everywhere(self, capture):
+        image = capture.memory()
+        assert list(image) == [b"pc.ram", b"pc.bios", b"pc.rom"]
+        assert "pc.ram" in image and b"pc.rom" in image and "nope" not in image and 0 not in image
+        assert [f.rule for f in capture.verify({"pc.ram": 1})] == [f.rule for f in capture.verify({b"pc.ram": 1})]
+        assert [str(f) for f in capture.verify({"pc.ram": 1})] == [str(f) for f in capture.verify({b"pc.ram": 1})]
+        by_text, by_bytes = (
+            xbrletools.open(SAMPLES / "truncated.bin", salvage=True, blocks=[(name, 256 << 10)]).records.to_dict()
+            for name in ("ram", b"ram")
+        )
+        assert {n: c.tolist() for n, c in by_text.items()} == {n: c.tolist() for n, c in by_bytes.items()}
+
+    def test_an_address_may_be_a_number_in_the_main_block(self, capture):
+        assert list(capture.blame(0x20B000, 8)) == list(capture.blame("pc.ram:0x20b000", 8))
+
+    def test_rows_are_chosen_by_arrays_and_masks(self, capture):
+        records = capture.records
+        rows = capture.chosen("kind:xbrle pass:2-3")
+        assert records[rows] == [records[row] for row in rows.tolist()]
+        assert records[records.to_dict()["kind"] == "mem_size"] == [records[0]]
+        with pytest.raises(NoRowError):
+            _ = records[np.ones(3, bool)]
+
+    def test_a_closed_capture_still_has_what_was_read(self):
+        with xbrletools.open(SAMPLE) as opened:
+            assert opened.records.last_number == 2557
+        opened.close()
+        assert opened.memory()["pc.ram"].any()
+
+    def test_what_a_capture_gives_says_what_it_is(self, capture):
+        assert repr(capture.sections) == f"<Sections: {len(capture.sections)}>"
+        assert repr(capture.page("pc.ram", 0x20B000)) == "<PageHistory of page 0x20b000 of block 0: 14 records>"
+        assert repr(capture.space) == "<PageSpace of 3 blocks: 2112 pages of 4096 bytes>"
 
 
 class TestErrors:

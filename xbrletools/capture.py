@@ -3,6 +3,7 @@
 from collections.abc import Callable, Iterator, Sequence
 from copy import copy
 from os import PathLike
+from threading import RLock
 from typing import TYPE_CHECKING
 
 from .errors import XbrleError
@@ -20,7 +21,7 @@ from .table.columns import Columns
 from .table.filling import Filling
 from .table.sections import Sections
 from .table.table import RecordTable
-from .text import counted, label
+from .text import bytes_of, counted, label
 from .urls import is_url
 
 if TYPE_CHECKING:
@@ -82,6 +83,7 @@ class Capture(Questions):
         self._stream: Stream | None = None
         self._filling: Filling | None = None
         self._options, self._blocks = (dialect, endian, page_size), tuple(blocks)
+        self._scanning = RLock()  # one thread scans, and those that ask meanwhile wait for it
         if salvage:
             self.source = self.source.spool().read(salvage=True)
         self._scanner = self.scan()
@@ -99,6 +101,10 @@ class Capture(Questions):
         return self
 
     def __exit__(self, *_: object) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """Close a pipe or a packed file that was opened for it. What was scanned stays, as does a mapped file."""
         self.source.close()
 
     @property
@@ -142,14 +148,18 @@ class Capture(Questions):
     def stream(self) -> Stream:
         """The scanned capture. The first use scans it. A pipe is spooled to a temporary file for it.
 
+        Threads may share it: one scans, the others wait.
+
         Raises:
             XbrleError: this is not a migration stream.
         """
         if self._stream is None:
-            self._begin()
-            for _ in self._filled():
-                pass
-            self._stream = self._finished()
+            with self._scanning:
+                if self._stream is None:
+                    self._begin()
+                    for _ in self._filled():
+                        pass
+                    self._stream = self._finished()
         return self._stream
 
     @property
@@ -256,6 +266,7 @@ class Capture(Questions):
     def again(self) -> "Capture":
         """The same capture, not scanned yet: what was written to it since is there then."""
         new = copy(self)
+        new._scanning = RLock()
         new._stream, new._filling, new.channels = None, None, None
         new._scanner = new.scan()
         return new
@@ -351,7 +362,7 @@ def open_capture(
     endian: str | None = None,
     page_size: int | None = None,
     salvage: bool = False,
-    blocks: Sequence[tuple[bytes, int]] = (),
+    blocks: Sequence[tuple[str | bytes, int]] = (),
     channels: Sequence[Openable] = (),
     snapshot: str | None = None,
     cache: bool = True,
@@ -380,6 +391,9 @@ def open_capture(
         XbrleError: it cannot be opened or read; a `TransportError` where trying again may help.
     """
     check_options(dialect, endian, page_size)
+    if isinstance(channels, str | bytes | PathLike):
+        raise TypeError("channels are several: give a list of them, also where there is only one")
+    named = [(bytes_of(block) if isinstance(block, str) else block, length) for block, length in blocks]
     main: Openable | MappedSource = what
     if follow:
         if channels or salvage or not isinstance(main, str | PathLike) or is_url(main):
@@ -388,5 +402,5 @@ def open_capture(
 
         main, beside = followed(main, offset or 0), None
     return Capture(
-        main, dialect, endian, page_size, salvage, blocks, channels, snapshot, cache, offset, beside, name, stream
+        main, dialect, endian, page_size, salvage, named, channels, snapshot, cache, offset, beside, name, stream
     )

@@ -1,6 +1,7 @@
 """The one family of errors that a caller sees for bad input."""
 
 import os
+from typing import Any
 
 
 class XbrleError(Exception):
@@ -13,6 +14,18 @@ class XbrleError(Exception):
         super().__init__(message if offset is None else f"{message} (at offset {offset:#x})")
         self.offset = offset
 
+    def __reduce__(self) -> tuple[Any, ...]:
+        """As its class, its message and what else it holds, so that another process has it as it was raised."""
+        return _raised, (type(self), str(self), dict(self.__dict__))
+
+
+def _raised(kind: type[XbrleError], message: str, held: dict[str, Any]) -> XbrleError:
+    """The error that another process raised."""
+    error = kind.__new__(kind, message)
+    error.args = (message,)
+    error.__dict__.update(held)
+    return error
+
 
 class NoFileError(XbrleError, FileNotFoundError):
     """A file is not there. This is also a FileNotFoundError, with its ``filename`` and ``errno``."""
@@ -23,6 +36,9 @@ class NoFileError(XbrleError, FileNotFoundError):
 
     def __str__(self) -> str:
         return str(self.args[0])
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return NoFileError, (self.filename, OSError(self.errno, self.strerror))
 
 
 class NoRowError(XbrleError, IndexError):

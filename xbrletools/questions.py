@@ -6,6 +6,7 @@ The rooms are imported when they are asked, so that a command imports only what 
 from abc import ABC, abstractmethod
 from collections.abc import Iterator, Mapping, Sequence
 from enum import Enum
+from operator import index
 from os import PathLike
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
@@ -13,6 +14,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 from .errors import XbrleError
 from .model import Stream
 from .table.sections import Section
+from .text import bytes_of
 
 if TYPE_CHECKING:
     import numpy as np
@@ -55,12 +57,16 @@ def _one_of(kind: type[E], value: "E | str | None", default: E) -> E:
         raise XbrleError(f"{kind.__name__.lower()} {value!r} does not exist: use {words}") from None
 
 
+def _name(block: str | bytes) -> bytes:
+    return bytes_of(block) if isinstance(block, str) else block
+
+
 class Questions(ABC):
     """What a capture answers about its memory, its devices and its faults. `Capture` is one.
 
     Where a view is asked for, ``"receiver"`` is what the destination ended up with, ``"sender"`` what the source really
     held. Where a filter is, it is text as ``xbrle dump`` takes it, for example ``"kind:xbrle pass:2-3"``. An address is
-    text as commands take it: ``"pc.ram:0x1000"``, or ``"0x1000"`` in the main RAM block.
+    text as commands take it: ``"pc.ram:0x1000"``, or ``"0x1000"`` in the main RAM block, where a number is one too.
     """
 
     @property
@@ -182,9 +188,9 @@ class Questions(ABC):
         """
         from .memory.moments import page_of
 
-        return page_of(self.stream, block, address)
+        return page_of(self.stream, block, index(address))
 
-    def verify(self, destination: dict[bytes, int] | None = None) -> "Iterator[Finding]":
+    def verify(self, destination: "Mapping[bytes, int] | Mapping[str, int] | None" = None) -> "Iterator[Finding]":
         """What is wrong with this capture, and what is merely odd, in the order of offsets.
 
         ``destination`` says which blocks, by name and length in bytes, the destination has.
@@ -199,7 +205,7 @@ class Questions(ABC):
         """
         from .verify.checker import verify
 
-        return verify(self.stream, destination)
+        return verify(self.stream, None if destination is None else {_name(b): n for b, n in destination.items()})
 
     def verdict(self) -> "Verdict":
         """The conclusion from all findings: what is wrong, why, since when, and who loads it. Raises as `verify`.
@@ -319,6 +325,8 @@ class Questions(ABC):
 
         if isinstance(pattern, bytes):
             wanted = Pattern.of_bytes(pattern)
+        elif not isinstance(pattern, str):
+            raise TypeError(f"a pattern is text, in a form such as 'regex', or bytes, not {type(pattern).__name__}")
         else:
             wanted = _one_of(Form, form, Form.TEXT).pattern(pattern, ignore_case)
         chosen = None if block is None else self.space.index(block)
@@ -326,7 +334,7 @@ class Questions(ABC):
         return find(self.stream, wanted, at, _one_of(View, view, View.RECEIVER), chosen)
 
     def blame(
-        self, address: str, length: int, at: int | None = None, view: "View | str | None" = None
+        self, address: str | int, length: int, at: int | None = None, view: "View | str | None" = None
     ) -> "Iterator[Span]":
         """Which record last wrote each of ``length`` bytes from an address on, as memory is just after record ``at``.
 
@@ -344,7 +352,8 @@ class Questions(ABC):
         from .analysis.blame import blame
         from .memory.replay import View
 
-        block, offset = self.space.locate(address)
+        where = address if isinstance(address, str) else f"{index(address):#x}"
+        block, offset = self.space.locate(where)
         return blame(self.stream, block, offset, length, at, _one_of(View, view, View.RECEIVER))
 
     def diff(
@@ -375,6 +384,8 @@ class Questions(ABC):
         from .memory.replay import View
 
         second = self if other is None else other
+        if not isinstance(second, Questions):
+            raise TypeError(f"the other is a capture, as xbrletools.open gives it, not {type(second).__name__}")
         only = None if block is None else self.space.blocks[self.space.index(block)].name
         first_view = _one_of(View, view, View.RECEIVER)
         images = self.memory(at, first_view), second.memory(to, _one_of(View, to_view, first_view))

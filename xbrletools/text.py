@@ -62,7 +62,13 @@ def bytes_of(text: str) -> bytes:
 
 
 def called(names: Sequence[bytes], wanted: str | bytes) -> list[int]:
-    """The places of the names from a stream that a person means: those that are so in bytes, then those shown so."""
+    """The places of the names from a stream that a person means: those that are so in bytes, then those shown so.
+
+    Raises:
+        TypeError: ``wanted`` is neither text nor bytes.
+    """
+    if not isinstance(wanted, str | bytes):
+        raise TypeError(f"a name is text or bytes, not {type(wanted).__name__}")
     exact = bytes_of(wanted) if isinstance(wanted, str) else wanted
     same = [i for i, name in enumerate(names) if name == exact]
     return same + [i for i, name in enumerate(names) if name != exact and shown(name) == wanted]

@@ -19,6 +19,7 @@ from ..model import Block, Stream
 from ..table.claims import stated_sum
 from ..table.columns import Columns
 from ..table.payloads import Payloads
+from ..text import counted
 from .image import Image, PageSpace
 from .lapses import NONE, Lapses
 from .mapped import is_zero
@@ -118,6 +119,9 @@ class PageHistory:
 
     def __len__(self) -> int:
         return len(self.rows)
+
+    def __repr__(self) -> str:
+        return f"<PageHistory of page {self.address:#x} of block {self.block}: {counted(len(self), 'record')}>"
 
     @cached_property
     def numbers(self) -> NDArray[np.int64]:

@@ -47,6 +47,9 @@ class PageSpace:
     def __len__(self) -> int:
         return int(self.first[-1])
 
+    def __repr__(self) -> str:
+        return f"<PageSpace of {counted(len(self.blocks), 'block')}: {len(self)} pages of {self.page_size} bytes>"
+
     def index(self, name: bytes | str) -> int:
         """The index of the block called ``name``.
 
@@ -117,6 +120,12 @@ class Image:
     """Memory at one moment. ``image[name]`` is a block's pages, (n, page_size) uint8.
 
     ``image.known_in(name)`` says of the same bytes which are known. The last page of a block may reach past its end.
+    Iterating it gives the names of the blocks.
+
+    Examples:
+        >>> image = capture.memory()
+        >>> list(image), "pc.ram" in image
+        ([b'pc.ram', b'pc.bios', b'pc.rom'], True)
     """
 
     def __init__(self, space: PageSpace) -> None:
@@ -134,6 +143,12 @@ class Image:
         words = "recovered" if self.sum_held is not None else "known"
         count = f"{self.recovered_count} of {pages} pages of {self.space.page_size} bytes {words}"
         return f"<Image of {counted(blocks, 'block')}: {count}>"
+
+    def __iter__(self) -> Iterator[bytes]:
+        return (block.name for block in self.space.blocks)
+
+    def __contains__(self, name: object) -> bool:
+        return isinstance(name, str | bytes) and bool(called(list(self), name))
 
     def __getitem__(self, name: bytes | str) -> NDArray[np.uint8]:
         return self.pages[self.space.slice(self.space.index(name))]

@@ -26,5 +26,5 @@ def check_options(dialect: str | None, endian: str | None, page_size: int | None
         raise XbrleError(f"byte order {endian!r} is neither little nor big")
     if dialect is not None:
         dialect_named(dialect)
-    if page_size is not None and page_size not in PAGE_SIZES:
+    if page_size is not None and not (isinstance(page_size, int) and page_size in PAGE_SIZES):
         raise XbrleError(f"pages of {page_size} bytes: targets have {', '.join(map(str, sorted(PAGE_SIZES)))}")

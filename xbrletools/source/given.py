@@ -29,7 +29,8 @@ class Told:
         self._everything = of_caller and type(raw).__module__.split(".")[0].lstrip("_") not in _UNPACKING
         step: Any = getattr(raw, "read1", None) or getattr(raw, "read", None)
         if step is None:
-            raise XbrleError(f"{name}: is not an open file object: it does not have a method read()")
+            kind = type(raw).__name__
+            raise XbrleError(f"{name}: {kind} cannot be opened: give a path, a URL, bytes or a file object with read()")
         self._step = step
         self._at = 0
         self._size = _size_of(raw) if of_caller else None
@@ -51,6 +52,8 @@ class Told:
             if not self._everything and not is_network(error):
                 raise
             raise broken(self._name, self._at, error) from error
+        if isinstance(piece, str):
+            raise XbrleError(f"{self._name}: gives text, not bytes: open it in binary mode, as with open(path, 'rb')")
         if not piece and self._size is not None and self._at < self._size:
             raise ended(self._name, self._at, self._size)
         self._at += len(piece)

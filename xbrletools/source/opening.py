@@ -244,6 +244,10 @@ def open_source(
         TransportError: what is behind a URL or a file object cannot be had.
         XbrleError: the file does not exist, or cannot be read.
     """
+    if offset is not None and offset < 0:
+        raise XbrleError(f"offset {offset} is negative: a stream begins at 0 or later")
+    if isinstance(what, str | os.PathLike) and "\0" in os.fsdecode(what):
+        raise XbrleError(f"{os.fsdecode(what)!r}: is not a path: it holds a NUL character")
     found = _opened(what, _Wanted(snapshot, offset, name, keep, stream))
     if isinstance(what, str | os.PathLike) and os.fspath(what) != "-":
         found.given = os.fspath(what)

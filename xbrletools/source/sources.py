@@ -15,7 +15,7 @@ from collections.abc import Iterator
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
-from typing import BinaryIO
+from typing import BinaryIO, NoReturn
 
 import numpy as np
 from numpy.typing import NDArray
@@ -73,6 +73,14 @@ class MappedFile(mmap.mmap):
     """A file, mapped. It remembers the file, to ask where its holes are. ``descriptor`` is its own."""
 
     descriptor: int
+
+    def __reduce__(self) -> NoReturn:
+        """Refuse: what is mapped is in this process alone.
+
+        Raises:
+            TypeError: always.
+        """
+        raise TypeError("a capture cannot be pickled or copied: give the other process its path, and open it there")
 
     def extents(self, start: int, stop: int) -> Iterator[tuple[int, int]]:
         """The ranges of bytes [start, stop) that are not holes, in rising order, as far as the file system tells."""

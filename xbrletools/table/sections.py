@@ -251,6 +251,9 @@ class Sections(Sequence[Section]):
     def __len__(self) -> int:
         return self._length
 
+    def __repr__(self) -> str:
+        return f"<Sections: {len(self)}>"
+
     def _run(self, index: int) -> int:
         return bisect_right(self._first, index) - 1
 

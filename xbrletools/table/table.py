@@ -6,6 +6,7 @@ What follows from a column by lookup (record number, section, stage, pass, name)
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from functools import cached_property
+from operator import index
 from typing import Any, overload
 
 import numpy as np
@@ -85,21 +86,35 @@ class RecordTable:
             yield from self._records(start, min(start + PIECE, len(self)))
 
     @overload
-    def __getitem__(self, index: int) -> Record: ...
+    def __getitem__(self, wanted: int) -> Record: ...
     @overload
-    def __getitem__(self, index: slice) -> list[Record]: ...
-    def __getitem__(self, index: int | slice) -> Record | list[Record]:
-        """A row, or the rows of a slice. Negative indices count from the end.
+    def __getitem__(self, wanted: slice | NDArray[np.integer | np.bool_]) -> list[Record]: ...
+    def __getitem__(self, wanted: int | slice | NDArray[np.integer | np.bool_]) -> Record | list[Record]:
+        """A row, or the rows of a slice, of an array of rows or of a mask. Negative indices count from the end.
+
+        Examples:
+            >>> [record.number for record in capture.records[capture.chosen("kind:xbrle pass:2-3")]][:3]
+            [2085, 2086, 2089]
 
         Raises:
             NoRowError: there is no such row.
+            TypeError: this is not a row. A column is had by `to_dict`.
         """
-        if isinstance(index, slice):
-            start, stop, step = index.indices(len(self))
+        if isinstance(wanted, slice):
+            start, stop, step = wanted.indices(len(self))
             return [self[i] for i in range(start, stop, step)] if step != 1 else list(self._records(start, stop))
-        row = index + len(self) if index < 0 else index
+        if isinstance(wanted, np.ndarray) and wanted.ndim == 1:
+            if wanted.dtype == bool and len(wanted) != len(self):
+                raise NoRowError(f"the mask has {len(wanted)} rows; this table has {len(self)}")
+            return [self[i] for i in (np.flatnonzero(wanted) if wanted.dtype == bool else wanted).tolist()]
+        try:
+            place = index(wanted)
+        except TypeError:
+            kind = type(wanted).__name__
+            raise TypeError(f"rows are chosen by a number, a slice or an array, not by {kind}; see to_dict()") from None
+        row = place + len(self) if place < 0 else place
         if not 0 <= row < len(self):
-            raise NoRowError(f"there is no row {index}; this table has {len(self)}")
+            raise NoRowError(f"there is no row {place}; this table has {len(self)}")
         return next(self._records(row, row + 1))
 
     def _records(self, start: int, stop: int) -> Iterator[Record]:
@@ -237,8 +252,9 @@ class RecordTable:
 
         Raises:
             XbrleError: there is no such record.
+            TypeError: it is not a whole number.
         """
-        row = self.row_of(number)
+        row = self.row_of(index(number))
         if row is None:
             raise XbrleError(f"there is no record {number}; this capture has 1 to {self.last_number}")
         return row

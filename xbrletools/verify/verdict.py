@@ -6,7 +6,9 @@ memory, `sentences` puts it in words.
 
 from collections import Counter
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field, fields, replace
+from functools import partial
+from typing import Any
 
 import numpy as np
 
@@ -50,6 +52,11 @@ class Verdict:
     shared: Shared | None = field(default=None, compare=False, repr=False)
     wrong: Ints = field(default_factory=lambda: _NO_PAGES, compare=False, repr=False)
     maybe: Ints = field(default_factory=lambda: _NO_PAGES, compare=False, repr=False)
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        """Without `shared`, which leads to the whole stream: so another process can have what was concluded."""
+        kept = {f.name: getattr(self, f.name) for f in fields(self) if f.name != "shared"}
+        return partial(Verdict, **kept), ()
 
     @property
     def headline(self) -> str:

@@ -216,12 +216,13 @@ class Finder:
             if batch is not None:
                 latest = batch.latest(wanted[inside], moments[inside])
                 in_batch, entry = inside[latest >= 0], latest[latest >= 0]
-                rows[in_batch, to] = batch.entries.data[entry, segment.start : segment.stop]
+                rows[_span(in_batch), to] = batch.entries.data[entry, segment.start : segment.stop]
                 states[in_batch, k] = batch.entries.state[entry]
                 entries[in_batch, k] = entry
                 inside = inside[latest < 0]
-            rows[inside, to] = self._memory.data(wanted[inside], segment.start, segment.stop)
-            states[inside, k] = self._memory.state(wanted[inside])
+            if len(inside):
+                rows[_span(inside), to] = self._memory.data(wanted[inside], segment.start, segment.stop)
+                states[inside, k] = self._memory.state(wanted[inside])
         return buffer, states, entries
 
     def _find_everywhere(
@@ -369,6 +370,13 @@ class Finder:
             else:
                 recovered[to] = states[k] == State.RECOVERED
         return recovered
+
+
+def _span(rising: Ints) -> Ints | slice:
+    """These indices, which rise, as a slice where they follow each other: what is put there is copied once less."""
+    if len(rising) and int(rising[-1]) - int(rising[0]) + 1 == len(rising):
+        return slice(int(rising[0]), int(rising[-1]) + 1)
+    return rising
 
 
 def _runs(mask: NDArray[np.bool_]) -> list[tuple[int, int]]:

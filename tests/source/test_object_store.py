@@ -2,10 +2,13 @@
 
 import os
 import socket
+import socketserver
 import subprocess
 import sys
+import threading
 import time
 from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
@@ -101,6 +104,61 @@ def test_a_store_that_is_gone_is_an_error_to_try_again(
             xbrletools.open("s3://captures/s.bin")
     finally:
         s3fs.S3FileSystem.clear_instance_cache()
+
+
+def test_a_connection_that_breaks_in_the_middle_is_an_error_and_the_second_try_succeeds(
+    store: Any, endpoint: str, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    store.put(str(SAMPLES / "posted-8m.bin"), "captures/s.bin")
+    with breaking(endpoint) as (address, breaks):
+        monkeypatch.setenv("AWS_ENDPOINT_URL", address)
+        monkeypatch.setenv("AWS_MAX_ATTEMPTS", "1")
+        s3fs.S3FileSystem.clear_instance_cache()
+        try:
+            breaks[0] = 1000  # s3fs tries by itself a few times
+            status, out, err = run(capsys, "verify", "s3://captures/s.bin", "--json")
+            assert (status, out, err.count("\n")) == (2, "", 1) and "ry again" in err
+            assert breaks[0] < 1000
+            assert not [p for p in (tmp_path / "cache").rglob("*") if p.is_file()]
+            breaks[0] = 0
+            assert run(capsys, "verify", "s3://captures/s.bin", "--json")[0] == 0
+        finally:
+            s3fs.S3FileSystem.clear_instance_cache()
+
+
+@contextmanager
+def breaking(endpoint: str) -> Iterator[tuple[str, list[int]]]:
+    """A way to the store that drops the next so many connections once a quarter of a MB came back through them."""
+    breaks, host = [0], endpoint.removeprefix("http://")
+
+    class Way(socketserver.BaseRequestHandler):
+        def handle(self) -> None:
+            name, _, port = host.partition(":")
+            with socket.create_connection((name, int(port))) as there:
+                threading.Thread(target=self.copy, args=(self.request, there, None), daemon=True).start()
+                self.copy(there, self.request, 1 << 18)
+
+        @staticmethod
+        def copy(source: socket.socket, to: socket.socket, most: int | None) -> None:
+            came = 0
+            with suppress(OSError):
+                while piece := source.recv(1 << 14):
+                    to.sendall(piece)
+                    came += len(piece)
+                    if most is not None and came > most and breaks[0]:
+                        breaks[0] -= 1
+                        break
+            for one in (source, to):
+                with suppress(OSError):
+                    one.shutdown(socket.SHUT_RDWR)
+
+    with socketserver.ThreadingTCPServer(("127.0.0.1", 0), Way) as server:
+        server.daemon_threads = True
+        threading.Thread(target=server.serve_forever, daemon=True).start()
+        try:
+            yield f"http://127.0.0.1:{server.server_address[1]}", breaks
+        finally:
+            server.shutdown()
 
 
 def test_channels_lie_beside_a_capture_there_as_here(

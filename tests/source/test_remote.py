@@ -1,6 +1,7 @@
 import gzip
 import io
 import os
+import shlex
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -99,6 +100,44 @@ class TestWhatIsFetched:
         assert run(capsys, url)[1].startswith(f"capture      {url}, ")
         status, _, _ = run(capsys, "extract", url, "--block", "pc.ram", "-o", tmp_path / "ram")
         assert status == 0
+
+    @pytest.mark.parametrize(
+        "line",
+        [
+            *(
+                "info S",
+                "dump S --limit 3",
+                "verify S",
+                "stats S",
+                "top S --limit 3",
+                "page S 0x1000",
+                "blame S 0x0+8K",
+            ),
+            *("grep S mig -i --all --limit 2", "diff S T --limit 3", "salvage S", "describe X", "check X --on X"),
+            *("extract S -o OUT", "why 'Illegal RAM offset 203000' X", "log S --end sender", "sender S"),
+            *("transcode S --to xbzrle -o OUT", "whatif S --cache 64K", "converge S --link 1M", "report S -o OUT"),
+            *("simulate --capture S", "yara R S", "query S 'SELECT count(*) FROM findings'", "tables S -o OUT"),
+        ],
+    )
+    def test_is_read_by_every_command_as_a_file_is(
+        self, line: str, capsys: pytest.CaptureFixture[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        needed = {"yara": "yara_x", "query": "duckdb", "tables": "pyarrow"}.get(line.partition(" ")[0])
+        if needed is not None:
+            pytest.importorskip(needed, reason=f"{needed} is not installed")
+        monkeypatch.setenv("XBRLE_REMOTE_CACHE", str(tmp_path / "cache"))
+        names = {"S": "posted-8m.bin", "T": "stale-base.bin", "X": "xbzrle-16m.bin", "R": "rules.yar"}
+        for name in names.values():
+            fsspec.filesystem("memory").pipe_file(f"/lab/{name}", (SAMPLES / name).read_bytes())
+        found = []
+        for number, where in enumerate((f"{SAMPLES}/", "memory://lab/")):
+            words = {"OUT": tmp_path / "out" / str(number), **{n: where + name for n, name in names.items()}}
+            (tmp_path / "out").mkdir(exist_ok=True)
+            status, *said = run(capsys, *(words.get(w, w) for w in shlex.split(line)))
+            texts = [text.replace(where, "").replace(str(words["OUT"]), "OUT") for text in said]
+            found.append((status, *texts))
+        assert found[0] == found[1]
+        assert found[0][0] in (0, 1)
 
     def test_dumps_bring_their_sidecar(self, store: Store, capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
         sample = SAMPLES / "posted-8m.bin"

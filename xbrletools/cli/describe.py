@@ -2,7 +2,6 @@
 
 import json
 from collections.abc import Callable
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
@@ -91,9 +90,10 @@ def _loaded(path: str) -> "Description":
         XbrleError: it is neither, or cannot be read.
     """
     from ..analysis.destination import load
+    from ..source.beside import at_hand
 
     try:
-        with Path(path).open("rb") as file:
+        with at_hand(path) as there, there.open("rb") as file:
             text = file.read(_FILE_MAX + 1)
     except OSError as error:
         raise XbrleError(f"{path}: {error.strerror or error}") from None
@@ -124,8 +124,10 @@ def description_in(path: str) -> Any:
     Raises:
         XbrleError: it is none of them, or cannot be read.
     """
+    from ..source.beside import at_hand
+
     try:
-        with Path(path).open("rb") as file:
+        with at_hand(path) as there, there.open("rb") as file:
             is_text = file.read(64).lstrip()[:1] == b"{"
     except OSError as error:
         raise XbrleError(f"{path}: {error.strerror or error}") from None

@@ -2,12 +2,10 @@
 
 import json
 import os
-import signal
-import subprocess
-import sys
-import time
 from collections import Counter
 from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -15,67 +13,15 @@ import pytest
 
 import xbrletools
 from tests.cli.run import run
-from tests.conftest import ROOT, SAMPLES
-from tests.siege.bombs import dup, stream
+from tests.conftest import SAMPLES
+from tests.fleet.conftest import GOOD
+from tests.fleet.looking import content, left_behind, table
 from xbrletools.fleet.jobs import CannotWrite, Failure, Job, What, from_manifest, partition_value
 from xbrletools.fleet.work import process
 from xbrletools.tables.schema import CAPTURE, CONTENT, TABLES, VERSION
 
 parquet = pytest.importorskip("pyarrow.parquet", reason="pyarrow is not installed")
 duckdb = pytest.importorskip("duckdb", reason="DuckDB is not installed")
-
-GOOD = ("posted-8m.bin", "stale-base.bin", "xbzrle-16m.bin", "truncated.bin", "xbzrle-wrong-base.bin")
-COMMAND = (sys.executable, "-m", "xbrletools", "tables")
-ENVIRONMENT = {**os.environ, "PYTHONPATH": str(ROOT)}
-
-
-@pytest.fixture(scope="module")
-def sources(tmp_path_factory: pytest.TempPathFactory) -> list[Path]:
-    """Five captures and ten bad files."""
-    folder = tmp_path_factory.mktemp("sources")
-    found = []
-    for name in GOOD:
-        (folder / name).write_bytes((SAMPLES / name).read_bytes())
-        found.append(folder / name)
-    for i in range(10):
-        bad = folder / f"bad{i}.bin"
-        bad.write_bytes(bytes([i]) * (100 + i))
-        found.append(bad)
-    return found
-
-
-def table(out: Path, name: str) -> Any:
-    """A table as DuckDB reads it, by its rows."""
-    path = out / name / "**" / "*.parquet"
-    if not list((out / name).rglob("*.parquet")):
-        return []
-    connection = duckdb.connect()
-    found = connection.execute(f"SELECT * FROM read_parquet('{path}', union_by_name = true)")
-    names = [c[0] for c in found.description]
-    return [dict(zip(names, row, strict=True)) for row in found.fetchall()]
-
-
-def content(out: Path) -> dict[str, Counter[str]]:
-    """What the tables of captures hold, whatever the order of rows."""
-    varying = ("seconds", "memory_used", "seen", "run")
-    return {
-        name: Counter(repr({k: v for k, v in row.items() if k not in varying}) for row in table(out, name))
-        for name in (*CONTENT, "captures", "errors", "page_versions")
-    }
-
-
-@pytest.fixture(scope="module")
-def serial(sources: list[Path], tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The tables of all sources, made one after the other."""
-    out = tmp_path_factory.mktemp("serial")
-    outcomes = [process(Job(str(path), str(out), run="first")) for path in sources]
-    assert Counter(o.what for o in outcomes) == {What.MADE: 5, What.FAILED: 10}
-    return out
-
-
-def left_behind(out: Path) -> list[Path]:
-    return [p for p in out.rglob("*") if p.is_file() and p.suffix != ".parquet"]
-
 
 # -- what is written ---------------------------------------------------------------------------------------------------
 
@@ -190,6 +136,112 @@ def test_what_was_joined_and_not_taken_away_yet_is_taken_away_at_the_next_run(ca
     assert content(out) == before
 
 
+def test_who_reads_while_files_are_joined_has_every_row_once_and_no_error(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    """At the moments in between: a new file is there, and the old ones are not taken away yet."""
+    from xbrletools.fleet import compact
+    from xbrletools.query.engine import of_folder
+    from xbrletools.tables.folder import removing
+
+    for name in GOOD[:3]:
+        process(Job(str(SAMPLES / name), str(tmp_path), versions=True))
+    sql = "SELECT (SELECT count(*) FROM records), (SELECT count(*) FROM page_versions), (SELECT count(*) FROM captures)"
+
+    def ask() -> Any:
+        with of_folder(str(tmp_path), {}) as engine:
+            return list(engine.run(sql).rows())[1:]
+
+    want, seen = ask(), list[Any]()
+
+    @contextmanager
+    def asked_first(folder: str) -> Iterator[bool]:
+        seen.append(ask())
+        with removing(folder) as free:
+            yield free
+
+    monkeypatch.setattr(compact, "removing", asked_first)
+    compact.compact(str(tmp_path))
+    assert len(seen) >= 6 and all(rows == want for rows in (*seen, ask()))
+    with of_folder(str(tmp_path), {}), removing(tmp_path, wait=False) as free:
+        assert not free
+
+
+def test_files_that_are_read_are_not_taken_away_until_that_is_done(tmp_path: Path) -> None:
+    import threading
+
+    from xbrletools.fleet import compact
+    from xbrletools.query.engine import of_folder
+
+    for name in GOOD[:2]:
+        process(Job(str(SAMPLES / name), str(tmp_path)))
+    single = sorted(tmp_path.glob("records/*/*.parquet"))
+    joining = threading.Thread(target=compact.compact, args=(str(tmp_path),))
+    with of_folder(str(tmp_path), {}) as engine:
+        rows = engine.run("FROM records").rows(1)
+        next(rows)
+        joining.start()
+        joining.join(1)
+        assert joining.is_alive() and len(single) == 2 and all(p.exists() for p in single)
+        count = sum(1 for _ in rows)
+    joining.join(60)
+    assert not any(p.exists() for p in single)
+    assert count == len(table(tmp_path, "records"))
+
+
+def test_matches_of_yara_rules_are_made_kept_and_made_anew_for_other_rules(capsys: Any, tmp_path: Path) -> None:
+    pytest.importorskip("yara_x", reason="yara-x is not installed (extra yara)")
+    source, other = SAMPLES / "posted-8m.bin", tmp_path / "other.yar"
+    other.write_text('rule other { strings: $a = "mig" condition: #a == 2 }')
+    out = tmp_path / "out"
+
+    def made(*words: Any) -> tuple[str, set[str], Any]:
+        status, said, _ = run(capsys, "tables", source, *words, "-o", out, "--json")
+        assert status == 0
+        (row,) = table(out, "captures")
+        held = {r["rule"] for r in json.loads(row["holding"])}
+        return json.loads(said.splitlines()[0])["what"], held, row["versions"]
+
+    rules = ("--yara", SAMPLES / "rules.yar")
+    assert made(*rules) == ("made", {"migrating"}, False)
+    told = run(capsys, "yara", SAMPLES / "rules.yar", source, "--all", "--json")[1]
+    lives = [json.loads(line) for line in told.splitlines()]
+    keys = ("rule", "pattern", "block", "offset", "length", "appeared", "pass", "vanished", "vanished_pass", "time")
+    found = table(out, "matches")
+    assert [[r[k] for k in keys] for r in found] == [[life[k] for k in keys] for life in lives]
+    assert [r["content"].hex() for r in found] == [life["bytes"] for life in lives]
+    assert {p.stat().st_mode & 0o077 for p in (out / "matches").rglob("*.parquet")} == {0}  # bytes of a guest
+    assert made(*rules)[0] == "skipped" and made()[0] == "skipped"
+    assert made("--versions") == ("made", {"migrating"}, True) and len(table(out, "matches")) == len(found)
+    assert made("--yara", other) == ("made", set(), True)
+    assert {r["rule"] for r in table(out, "matches")} == {"other"} and len(table(out, "page_versions")) == 2557
+    status, _, err = run(capsys, "tables", source, "--yara", SAMPLES / "README.md", "-o", out)
+    assert status == 2 and "README.md:1:" in err
+
+
+def test_a_table_that_cannot_be_made_is_said_and_leaves_no_part_of_it(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    from xbrletools.tables import versions
+
+    real = versions.page_versions
+
+    def failing(stream: Any) -> Any:
+        whole = real(stream)
+
+        def batches() -> Iterator[Any]:
+            yield next(iter(whole.batches()))
+            raise xbrletools.XbrleError("the file has shrunk")
+
+        return replace(whole, batches=batches)
+
+    monkeypatch.setattr(versions, "page_versions", failing)
+    outcome = process(Job(str(SAMPLES / "stale-base.bin"), str(tmp_path), versions=True))
+    assert outcome.what is What.MADE and outcome.missing == "page_versions: the file has shrunk"
+    assert not table(tmp_path, "page_versions") and not left_behind(tmp_path)
+    assert [r["versions"] for r in table(tmp_path, "captures")] == [False]
+
+
 def test_a_partition_is_a_folder_and_a_column(capsys: Any, tmp_path: Path) -> None:
     for night in ("2026-11-24", "2026-11-25"):
         run(capsys, "tables", SAMPLES / "stale-base.bin", "-o", tmp_path, "--partition", f"night={night}")
@@ -263,113 +315,6 @@ def test_a_name_that_is_hostile_is_escaped(capsys: Any, tmp_path: Path) -> None:
 
 def test_a_partition_value_is_one_plain_word() -> None:
     assert partition_value("night", "2026-11-25") == "2026-11-25"
-
-
-# -- many at a time ----------------------------------------------------------------------------------------------------
-
-
-def test_two_workers_make_the_same_tables(sources: list[Path], serial: Path, tmp_path: Path) -> None:
-    pytest.importorskip("distributed", reason="Dask is not installed")
-    done = subprocess.run(
-        [*COMMAND, *map(str, sources), "-o", str(tmp_path), "-j", "2"],
-        env=ENVIRONMENT,
-        capture_output=True,
-        text=True,
-        timeout=180,
-    )
-    assert done.returncode == 1 and "10 errors" in done.stdout, done.stderr
-    assert content(tmp_path) == content(serial) and not left_behind(tmp_path)
-
-
-@pytest.fixture
-def cluster(tmp_path: Path) -> Iterator[tuple[str, list[subprocess.Popen[bytes]]]]:
-    """A scheduler and two workers, each started by hand."""
-    pytest.importorskip("distributed", reason="Dask is not installed")
-    where = tmp_path / "scheduler.json"
-    quiet = {"stdout": subprocess.DEVNULL, "stderr": subprocess.DEVNULL, "env": ENVIRONMENT, "cwd": tmp_path}
-    start = [sys.executable, "-m", "distributed.cli.dask_scheduler"]
-    scheduler = subprocess.Popen(
-        [*start, "--host", "127.0.0.1", "--port", "0", "--no-dashboard", "--scheduler-file", str(where)],
-        **quiet,  # type: ignore[call-overload]
-    )
-    running = [scheduler]
-    try:
-        for _ in range(300):
-            if where.exists() and where.stat().st_size:
-                break
-            time.sleep(0.1)
-        address = json.loads(where.read_text())["address"]
-        worker = [sys.executable, "-m", "distributed.cli.dask_worker", address, "--nthreads", "1", "--no-dashboard"]
-        running += [subprocess.Popen([*worker, "--no-nanny"], **quiet) for _ in range(2)]  # type: ignore[call-overload]
-        yield address, running[1:]
-    finally:
-        for one in running:
-            one.kill()
-            one.wait()
-
-
-def test_a_scheduler_with_two_workers_of_which_one_is_killed_loses_nothing_and_does_nothing_twice(
-    sources: list[Path], serial: Path, cluster: tuple[str, list[subprocess.Popen[bytes]]], tmp_path: Path
-) -> None:
-    address, workers = cluster
-    out = tmp_path / "out"
-    command = [*COMMAND, *map(str, sources), "-o", str(out), "--scheduler", address, "--json"]
-    with subprocess.Popen(command, env=ENVIRONMENT, stdout=subprocess.PIPE, text=True) as done:
-        assert done.stdout is not None
-        first = done.stdout.readline()
-        workers[0].send_signal(signal.SIGKILL)
-        told = [json.loads(line) for line in (first, *done.stdout)]
-    assert done.returncode == 1
-    assert told[-1]["errors"] == 10 and told[-1]["made"] + told[-1]["skipped"] == len(GOOD)
-    assert content(out) == content(serial) and not left_behind(out)
-
-
-def test_an_interrupted_run_goes_on_where_it_was(sources: list[Path], serial: Path, tmp_path: Path) -> None:
-    command = [*COMMAND, *map(str, sources), "-o", str(tmp_path), "--json"]
-    with subprocess.Popen(command, env=ENVIRONMENT, stdout=subprocess.PIPE, text=True) as done:
-        assert done.stdout is not None
-        done.stdout.readline()
-        done.send_signal(signal.SIGINT)
-        done.stdout.read()
-    assert done.returncode == 130 and not left_behind(tmp_path)
-    again = subprocess.run(command, env=ENVIRONMENT, capture_output=True, text=True, timeout=120)
-    summary = json.loads(again.stdout.splitlines()[-1])
-    assert summary["skipped"] >= 1 and summary["made"] + summary["skipped"] == len(GOOD)
-    assert content(tmp_path) == content(serial)
-
-
-def test_a_killed_run_leaves_nothing_that_counts_and_the_next_makes_all(
-    sources: list[Path], serial: Path, tmp_path: Path
-) -> None:
-    command = [*COMMAND, *map(str, sources), "-o", str(tmp_path), "--json"]
-    for wait in (0.3, 0.6, 0.9):
-        with subprocess.Popen(command, env=ENVIRONMENT, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL) as done:
-            time.sleep(wait)
-            done.kill()
-    subprocess.run(command, env=ENVIRONMENT, capture_output=True, timeout=120, check=False)
-    assert content(tmp_path) == content(serial)
-    assert not left_behind(tmp_path)
-
-
-@pytest.mark.parametrize("workers", ["1", "2"])
-@pytest.mark.parametrize(("limit", "value", "error"), [("--timeout", "0.1", "timeout"), ("--memory", "1M", "memory")])
-def test_a_capture_that_takes_too_much_costs_only_itself(
-    tmp_path: Path, workers: str, limit: str, value: str, error: str
-) -> None:
-    pytest.importorskip("distributed", reason="Dask is not installed")
-    out, slow = tmp_path / "out", tmp_path / "slow.bin"
-    slow.write_bytes(stream([(b"pc.ram", 1 << 20)], dup(0) * 50_000))  # seconds of work
-    done = subprocess.run(
-        [*COMMAND, slow, "-o", out, "-j", workers, limit, value, "--json"],
-        env=ENVIRONMENT,
-        capture_output=True,
-        text=True,
-        timeout=120,
-    )
-    told = [json.loads(line) for line in done.stdout.splitlines()]
-    assert done.returncode == 1, done.stderr
-    assert told[0]["error"] == error and told[-1]["errors"] == 1
-    assert [r["error"] for r in table(out, "errors")] == [error] and not table(out, "captures")
 
 
 # -- behind URLs -------------------------------------------------------------------------------------------------------

@@ -1,6 +1,7 @@
 """SQL sees the tables, equal to the library's, and nothing else whatever it says."""
 
 import http.server
+import json
 import threading
 from collections import Counter
 from collections.abc import Iterator
@@ -13,7 +14,7 @@ import xbrletools
 from tests.conftest import SAMPLES
 from xbrletools.cli.query import NAMES
 from xbrletools.errors import XbrleError
-from xbrletools.query.engine import Engine, Refused, of_folder, of_stream
+from xbrletools.query.engine import Engine, Limits, Refused, of_folder, of_stream
 from xbrletools.query.named import NAMED
 from xbrletools.tables.schema import CAPTURE, TABLES
 
@@ -112,6 +113,51 @@ def test_records_of_a_capture_that_is_not_there_as_a_whole_do_not_count(lake: Pa
         assert rows(engine, "SELECT count(DISTINCT capture) FROM records") == [(2,)]
 
 
+def test_tables_of_an_older_version_lack_columns_which_are_null(lake: Path, tmp_path: Path) -> None:
+    import shutil
+
+    from pyarrow import parquet
+
+    copy = tmp_path / "lake"
+    shutil.copytree(lake, copy)
+    for path in (copy / "captures").rglob("*.parquet"):
+        parquet.write_table(parquet.ParquetFile(path).read().drop_columns(["rules", "holding"]), path)
+    with of_folder(str(copy), {}) as engine:
+        assert rows(engine, "SELECT count(*), count(rules), count(holding) FROM captures") == [(3, 0, 0)]
+        assert rows(engine, NAMED["kinds"].sql)
+
+
+def test_a_statement_that_takes_too_long_or_too_much_is_refused_with_the_limit() -> None:
+    with xbrletools.open(SAMPLES / "stale-base.bin") as opened:
+        with of_stream(opened.stream, opened.source, {}, limits=Limits(seconds=0.2)) as engine:
+            with pytest.raises(Refused, match=r"more than 0\.2 s \(--timeout\)"):
+                rows(engine, "SELECT count(*) FROM range(100000000) a, range(100000000) b")
+            assert rows(engine, "SELECT 1") == [(1,)]
+        with of_stream(opened.stream, opened.source, {}, limits=Limits(memory=64 << 20)) as engine:
+            with pytest.raises(Refused, match="Out of Memory"):
+                rows(engine, "SELECT list(range) FROM range(1000000000)")
+            with pytest.raises(Refused):
+                rows(engine, "SET memory_limit = '1TB'")
+
+
+def test_matches_of_rules_are_a_table_of_a_capture() -> None:
+    pytest.importorskip("yara_x", reason="yara-x is not installed (extra yara)")
+    from xbrletools.analysis.lives import search_all
+    from xbrletools.analysis.yara import Engine as Patterns
+    from xbrletools.analysis.yara import pattern_of, read_rules
+
+    rules = read_rules([str(SAMPLES / "rules.yar")])
+    with xbrletools.open(SAMPLES / "posted-8m.bin") as opened:
+        lives = list(search_all(opened.stream, pattern_of(Patterns(rules))))
+        want = [(h.offset, h.content, h.appeared, h.vanished) for h in lives]
+        with of_stream(opened.stream, opened.source, {}, rules) as engine:
+            assert rows(engine, 'SELECT "offset", content, appeared, vanished FROM matches') == want
+            (held,) = rows(engine, "SELECT holding FROM captures")
+            assert [r["rule"] for r in json.loads(held[0])] == ["migrating"]
+        with of_stream(opened.stream, opened.source, {}) as engine:
+            assert rows(engine, "SELECT count(*) FROM matches") == [(0,)]
+
+
 SECRET = "a secret that no query may see"
 
 HOSTILE = (
@@ -155,6 +201,24 @@ HOSTILE = (
     "SET allowed_directories = ['/']",
     "SET temp_directory = '{folder}'",
     "SET home_directory = '{folder}'",
+    "SELECT * FROM enable_logging('QueryLog', storage = 'file', storage_path = '{folder}/log')",
+    "CALL enable_logging()",
+    "SELECT * FROM enable_profiling(save_location = '{folder}/profile.json')",
+    "SELECT * FROM add_grammar_extension('x')",
+    "SELECT * FROM create_external_resource('x')",
+    "SELECT * FROM read_duckdb('{secret}')",
+    "SELECT * FROM json_execute_serialized_sql(json_serialize_sql('SELECT * FROM read_text(''{secret}'')'))",
+    "SELECT * FROM query('COPY (SELECT 1) TO ''{folder}/out.csv''')",
+    "SELECT * FROM arrow_scan(NULL, NULL, NULL)",
+    "SELECT * FROM pandas_scan(94000000000000)",
+    "SELECT * FROM parquet_kv_metadata('{secret}')",
+    "SELECT * FROM parquet_full_metadata('{secret}')",
+    "SELECT * FROM read_csv('file://{secret}')",
+    "SELECT * FROM 'gzip://{secret}'",
+    "DESCRIBE SELECT * FROM read_text('{secret}')",
+    "SUMMARIZE '{secret}'",
+    "EXPLAIN ANALYZE SELECT * FROM read_text('{secret}')",
+    ".read {secret}",
     "CREATE TABLE t AS SELECT 1",
     "CREATE SECRET (TYPE s3)",
     "CREATE FUNCTION f() AS TABLE SELECT * FROM read_text('{secret}')",

@@ -171,6 +171,15 @@ def read_rules(paths: Sequence[str]) -> Rules:
         XbrleError: a file cannot be read, or its rules have an error: the message says the line and the column.
     """
     check()
+    return compiled(texts_of(paths))
+
+
+def texts_of(paths: Sequence[str]) -> tuple[tuple[str, str], ...]:
+    """The texts of the rules in files, which `compiled` takes: the name of each file, and what it holds.
+
+    Raises:
+        XbrleError: a file cannot be read.
+    """
     files = dict.fromkeys(file for path in paths for file in _files(path))  # one that is named twice counts once
     sources, left = [], RULES_MAX
     for file in files:
@@ -186,7 +195,7 @@ def read_rules(paths: Sequence[str]) -> Rules:
             sources.append((without_secrets(file), raw.decode("utf-8-sig")))
         except UnicodeDecodeError as error:
             raise XbrleError(f"{file}: is not a file of YARA rules: it is not text in UTF-8", error.start) from None
-    return compiled(tuple(sources))
+    return tuple(sources)
 
 
 def _files(path: str) -> list[str]:

@@ -18,22 +18,23 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from ..errors import XbrleError
-from ..text import counted, label
+from ..text import counted, label, size
 from . import warn
 from .guide import Page
-from .options import READING, before, examples, limiting, naming, opening, refuse
+from .options import READING, Finite, before, examples, limiting, naming, opening, refuse
 from .output import report
 from .saving import Output, writing
 from .writer import say, write
 
 if TYPE_CHECKING:
+    from ..analysis.yara import Rules
     from ..query.engine import Answer, Engine
 
 ROWS = 50  # that a person is shown where nothing else is asked for
 CELL_MAX = 60  # characters of a cell that a person is shown
 NAMES = (  # as `query.named.NAMED`, which the help does not import
     *("kinds", "passes", "hottest", "every-pass", "full-again", "large-deltas", "savings", "findings", "verdicts"),
-    *("devices", "unchanged", "shared"),
+    *("devices", "unchanged", "shared", "matches"),
 )
 _SUFFIXES = ("", ".parquet", ".arrow")
 
@@ -81,6 +82,26 @@ class _Command(Page):
     metavar="NAME=FILE",
     help="Let SQL read this Parquet file too, as table NAME. Repeatable.",
 )
+@click.option(
+    "--yara",
+    "more_rules",
+    multiple=True,
+    metavar="RULES",
+    help="Have table matches tell where and when the patterns of these YARA rules, a file or a folder, were in "
+    "memory. Repeatable. A folder of tables has its own.",
+)
+@click.option(
+    "--timeout",
+    type=Finite(0.1),
+    metavar="SECONDS",
+    help="End a statement that takes longer (default: never).",
+)
+@click.option(
+    "--memory",
+    type=size,
+    metavar="BYTES",
+    help="Refuse a statement for which DuckDB needs more memory, for example 1G (default: four fifths of it).",
+)
 @click.option("--csv", "as_csv", is_flag=True, help="Print rows as CSV.")
 @click.option("--jsonl", "as_jsonl", is_flag=True, help="Print an object a row, with the names of the columns as keys.")
 @limiting("Print N rows.", f"{ROWS} as text, else all")
@@ -91,6 +112,9 @@ def command(
     named: str | None,
     list_names: bool,
     others: tuple[str, ...],
+    more_rules: tuple[str, ...],
+    timeout: float | None,
+    memory: int | None,
     as_csv: bool,
     as_jsonl: bool,
     limit: int | None,
@@ -99,12 +123,12 @@ def command(
 ) -> int:
     """Ask S, a capture or a folder that xbrle tables wrote, in SQL: one SELECT, as DuckDB understands it.
 
-    The tables are captures, blocks, sections, records, findings, devices, page_versions, sources and errors.
+    The tables are captures, blocks, sections, records, findings, devices, page_versions, matches, sources and errors.
     docs/tables.md lists their columns; "DESCRIBE records" does too. A pass is counted for each block alone: group by
     block and pass. Some names, such as pass and length, need quotes: "pass".
 
     The engine sees these tables and nothing else: no other file, no network, no extension, and no setting can be
-    changed. So SQL from a stranger can be run.
+    changed. So SQL from a stranger can be run; --timeout and --memory bound what it takes.
 
     Exit status: 0 all is well, 1 a part of S is missing, 2 S cannot be read, or the statement is refused.
     """
@@ -119,7 +143,8 @@ def command(
     check_installed()
     if output is not None and output.path.endswith(".arrow"):
         _pyarrow()
-    with _engine(capture, _others(others), options) as (engine, status):
+    bounds = timeout, memory
+    with _engine(capture, _others(others), more_rules, bounds, options) as (engine, status):
         answer = engine.run(statement)
         if output is not None:
             _save(answer, output)
@@ -136,7 +161,8 @@ def _list() -> None:
     from ..query.named import NAMED
 
     for name, query in NAMED.items():
-        more = " Needs xbrle tables --versions." if query.versions else ""
+        more = " A folder needs xbrle tables --versions." if query.versions else ""
+        more += " Needs --yara RULES, here or for xbrle tables." if query.rules else ""
         say(f"{name}\n  {query.question}{more}")
 
 
@@ -152,20 +178,34 @@ def _others(texts: tuple[str, ...]) -> dict[str, str]:
 
 
 @contextmanager
-def _engine(capture: str, files: dict[str, str], options: dict[str, Any]) -> "Iterator[tuple[Engine, int]]":
+def _engine(
+    capture: str,
+    files: dict[str, str],
+    rules: tuple[str, ...],
+    bounds: tuple[float | None, int | None],
+    options: dict[str, Any],
+) -> "Iterator[tuple[Engine, int]]":
     """The engine with the tables of a capture or of a folder, and the exit status that what was read is worth."""
-    from ..query.engine import of_folder, of_stream
+    from ..query.engine import Limits, of_folder, of_stream
 
+    limits = Limits(*bounds)
     if capture != "-" and Path(capture).is_dir():
-        refuse("cannot be used with a folder of tables", *options)
-        with of_folder(capture, files) as engine:
+        refuse("cannot be used with a folder of tables", *options, *(["more_rules"] if rules else []))
+        with of_folder(capture, files, limits) as engine:
             yield engine, 0
         return
+    compiled = _rules(rules)
     with naming(capture), opening({"capture": capture, **options}) as opened:
         stream = opened.stream
         status = report(opened.problems)
-        with of_stream(stream, opened.source, files) as engine:
+        with of_stream(stream, opened.source, files, compiled, limits) as engine:
             yield engine, status
+
+
+def _rules(paths: tuple[str, ...]) -> "Rules | None":
+    from ..analysis.yara import read_rules
+
+    return read_rules(paths) if paths else None
 
 
 # -- rows --------------------------------------------------------------------------------------------------------------

@@ -39,6 +39,7 @@ def _usage(
         "tables samples/posted-8m.bin samples/stale-base.bin -o night",
         "tables samples/stale-base.bin -j 2 --versions -o hashed",
         "tables samples/stale-base.bin --partition night=1 -o lake --json",
+        "tables samples/posted-8m.bin --yara samples/rules.yar -o matched",
     ),
 )
 @click.argument("sources", metavar="[SOURCE]...", nargs=-1)
@@ -56,6 +57,14 @@ def _usage(
     "--versions",
     is_flag=True,
     help="Also write table page_versions: byte sum, bytes changed and a hash of every version of every page.",
+)
+@click.option(
+    "--yara",
+    "more_rules",
+    multiple=True,
+    metavar="RULES",
+    help="Also write table matches: every time that a pattern of these YARA rules, a file or a folder, was in memory. "
+    "Table captures then tells which of the rules hold at the end. Repeatable.",
 )
 @click.option(
     "--partition",
@@ -90,6 +99,7 @@ def command(
     output: Output,
     manifests: tuple[str, ...],
     versions: bool,
+    more_rules: tuple[str, ...],
     partitions: tuple[str, ...],
     jobs: int | None,
     scheduler: str | None,
@@ -103,7 +113,7 @@ def command(
 
     A SOURCE is a capture: a file or a URL. DIR/TABLE/ gets one small file for each capture, the file of table captures
     last. docs/tables.md describes the tables: sources, captures, blocks, sections, records, findings, devices,
-    page_versions and errors. To ask them something, use: xbrle query DIR SQL.
+    page_versions, matches and errors. To ask them something, use: xbrle query DIR SQL.
 
     A source that is in DIR already is skipped: one of the same size and time, else one with the same content. So a run
     that was interrupted goes on where it was. With --force all are read again. A source that cannot be read is a row
@@ -122,6 +132,7 @@ def command(
         beside=not no_beside,
         partition=_partition(partitions),
         versions=versions,
+        rules=_rules(more_rules),
         again=output.force,
         timeout=timeout,
         memory=memory,
@@ -134,6 +145,18 @@ def command(
         _read(_jobs(sources, manifests, common), jobs or 1, scheduler, told)
     joined = small_files.compact(str(output.path)) if compact else 0
     return told.finished(str(output.path), joined)
+
+
+def _rules(paths: tuple[str, ...]) -> tuple[tuple[str, str], ...]:
+    """The texts of YARA rules, which have no errors."""
+    if not paths:
+        return ()
+    from ..analysis.yara import check, compiled, texts_of
+
+    check()
+    texts = texts_of(paths)
+    compiled(texts)
+    return texts
 
 
 def _partition(partitions: tuple[str, ...]) -> tuple[tuple[str, str], ...]:

@@ -9,12 +9,17 @@ import tempfile
 from bisect import bisect_right
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from ..analysis.yara import LONGEST, MATCHES, SECONDS, Named, Rules, Scanned
+from ..errors import XbrleError
 from ..memory.image import Image, State
+from ..memory.moments import memory_of
+from ..model import Stream
+from ..physical.infer import map_of
 from ..physical.layout import PhysicalMap, Range, left_of
 from ..text import shown
 from .memory import Piece, parts, unknown_ranges
@@ -185,6 +190,28 @@ def judge(
             file.flush()
             scanned = scanner.scan_file(f"/proc/self/fd/{file.fileno()}")
         yield _verdicts(image, space, rules, scanned)
+
+
+def holding(stream: Stream, rules: Rules) -> list[dict[str, Any]]:
+    """The rules that hold in memory at the end, at the receiver: ``rule``, ``file``, ``space``, ``sure``, ``matches``.
+
+    ``space`` is guest-physical memory, or the RAM block that is judged alone. ``matches`` counts the places of the
+    rule's patterns.
+
+    Raises:
+        XbrleError: the rules take too long.
+        OSError: the temporary folder does not have room.
+    """
+    image = memory_of(stream)
+    try:
+        where: PhysicalMap | None = map_of(stream)
+    except XbrleError:
+        where = None
+    return [
+        {"rule": j.rule, "file": j.file, "space": j.space.name, "sure": j.sure, "matches": len(j.places)}
+        for verdicts in judge(image, spaces_of(image, where), rules)
+        for j in verdicts.holding
+    ]
 
 
 def _verdicts(image: Image, space: Space, rules: Rules, scanned: Scanned) -> Verdicts:

@@ -1,7 +1,8 @@
 """Many small files of a table become one: 10,000 captures have some 70,000 files, and opening them takes long.
 
 A file of many captures lies in the folder of its partition, TABLE-ID.parquet. What it holds is taken away only once it
-has its name. Where the work is ended in between, `settle` takes it away at the next run.
+has its name, and while nobody reads the folder. Where the work is ended in between, `settle` takes it away at the next
+run.
 """
 
 import os
@@ -15,17 +16,19 @@ from uuid import uuid4
 
 from .. import outputs
 from ..interrupts import uninterrupted
+from ..tables.folder import SINGLE, removing, superseded
 from ..tables.schema import TABLES
 from . import parquet
 from .jobs import CannotWrite
 
-ORDER = ("page_versions", "records", "findings", "devices", "sections", "blocks", "captures", "sources")
+PRIVATE = ("devices", "matches")
+ORDER = ("page_versions", "matches", "records", "findings", "devices", "sections", "blocks", "captures", "sources")
 
 
 def folders(out: Path, table: str) -> Iterator[Path]:
     """The folders of a table's partitions: those that have files of single captures, or of many, in them."""
     for folder, names, files in os.walk(out / table):
-        single = [n for n in names if n.startswith(("capture=", "source_id="))]
+        single = [n for n in names if n.startswith(SINGLE)]
         if single or any(f.endswith(".parquet") for f in files):
             yield Path(folder)
         names[:] = sorted(n for n in names if n not in single)
@@ -33,7 +36,7 @@ def folders(out: Path, table: str) -> Iterator[Path]:
 
 def singles(folder: Path) -> list[Path]:
     """The folders of single captures in the folder of a partition."""
-    return sorted(p for p in folder.iterdir() if p.name.startswith(("capture=", "source_id=")))
+    return sorted(p for p in folder.iterdir() if p.name.startswith(SINGLE))
 
 
 def joined(folder: Path) -> list[Path]:
@@ -53,13 +56,13 @@ def compact(out: str) -> int:
     try:
         for table in ORDER:
             for folder in list(folders(Path(out), table)):
-                count += _compact(folder, table)
+                count += _compact(out, folder, table)
     except OSError as error:
         raise CannotWrite(f"{error.filename or out}: {error.strerror or error}") from error
     return count
 
 
-def _compact(folder: Path, table: str) -> int:
+def _compact(out: str, folder: Path, table: str) -> int:
     parts = [p for p in singles(folder) if (p / f"{table}.parquet").exists()]
     if len(parts) + len(joined(folder)) < 2:
         return 0
@@ -69,8 +72,10 @@ def _compact(folder: Path, table: str) -> int:
         descriptor, lying = outputs.temporary(final)
     try:
         with os.fdopen(descriptor, "wb") as file:
-            parquet.join([str(p / f"{table}.parquet") for p in parts] + list(map(str, before)), TABLES[table], file)
-            if table != "devices":
+            paths = [p / f"{table}.parquet" for p in parts] + before
+            ids = {p.name.partition("=")[2] for p in parts}.union(*map(ids_of, before))
+            parquet.join([str(p) for p in paths], TABLES[table], sorted(ids), file)
+            if table not in PRIVATE:
                 mask = os.umask(0)
                 os.umask(mask)
                 os.fchmod(file.fileno(), 0o666 & ~mask)
@@ -79,34 +84,33 @@ def _compact(folder: Path, table: str) -> int:
                 outputs.forget(lying)
     finally:
         outputs.remove(lying)
-    for old in before:
-        old.unlink()
-    for part in parts:
-        shutil.rmtree(part, ignore_errors=True)
+    with removing(out):
+        for old in before:
+            old.unlink()
+        for part in parts:
+            shutil.rmtree(part, ignore_errors=True)
     return len(parts)
 
 
 def settle(out: str) -> None:
-    """Take away what a newer file of many captures has as well: a run was ended after it had joined them."""
-    for table in ORDER:
-        for folder in folders(Path(out), table):
-            of_many = sorted(joined(folder), key=lambda p: p.stat().st_mtime_ns, reverse=True)
-            ids: set[str] = set()
-            for path in of_many:
-                own = ids_of(path)
-                if own and own <= ids:
-                    path.unlink()
-                ids |= own
-            newest = of_many[0].stat().st_mtime_ns if of_many else 0
-            for part in singles(folder) if ids else ():
-                file = part / f"{table}.parquet"
-                if part.name.partition("=")[2] in ids and file.exists() and file.stat().st_mtime_ns < newest:
-                    shutil.rmtree(part, ignore_errors=True)
+    """Take away what a newer file of many captures has as well: a run was ended after it had joined them.
+
+    Where somebody reads the folder, that is left to the next run.
+    """
+    with removing(out, wait=False) as free:
+        for table in ORDER if free else ():
+            for folder in folders(Path(out), table):
+                files = [p / f"{table}.parquet" for p in singles(folder)]
+                for old in superseded(joined(folder), [f for f in files if f.exists()], ids_of):
+                    if old.parent == folder:
+                        old.unlink()
+                    else:
+                        shutil.rmtree(old.parent, ignore_errors=True)
 
 
-def ids_of(path: Path) -> frozenset[str]:
+def ids_of(path: str | Path) -> frozenset[str]:
     """The ids of the captures, or of the sources, that a file of many has."""
-    return frozenset(row["id"] for row in rows_of(path))
+    return frozenset(row["id"] for row in rows_of(Path(path)))
 
 
 def rows_of(path: Path) -> Sequence[dict[str, Any]]:

@@ -29,7 +29,8 @@ class Job:
     ``source`` is a path or a URL, ``channels`` are its other channels. ``beside``: channels that lie beside it are
     taken by themselves. ``options`` say how to read it, by the names in `READING`. ``out`` is the folder of tables, and
     ``partition`` the folders that stand between a table's name and the capture's, as names with values.
-    ``versions``: page_versions is made too. ``again``: what is there already is made again. ``timeout`` is in seconds,
+    ``versions``: page_versions is made too. ``rules``: so is matches, of these YARA rules, which are the names and the
+    texts of files. ``again``: what is there already is made again. ``timeout`` is in seconds,
     ``memory`` in bytes. ``run`` names the run of `xbrle tables`, and ``version`` is that of the tool which asks.
     """
 
@@ -40,6 +41,7 @@ class Job:
     options: tuple[tuple[str, Any], ...] = ()
     partition: tuple[tuple[str, str], ...] = ()
     versions: bool = False
+    rules: tuple[tuple[str, str], ...] = ()
     again: bool = False
     timeout: float | None = None
     memory: int | None = None
@@ -51,6 +53,13 @@ class Job:
         """32 hexadecimal digits for what is read and how, whatever stands in it."""
         what = [self.source, list(self.channels), sorted(self.options), sorted(self.partition)]
         return hashlib.sha256(json.dumps(what).encode("utf-8", "surrogateescape")).hexdigest()[:32]
+
+    @property
+    def digest_of_rules(self) -> str | None:
+        """32 hexadecimal digits for the YARA rules, None where there are none."""
+        if not self.rules:
+            return None
+        return hashlib.sha256(json.dumps(self.rules).encode("utf-8", "surrogateescape")).hexdigest()[:32]
 
     @property
     def is_limited(self) -> bool:

@@ -21,6 +21,8 @@ from ..tables.schema import TABLES, of_rows
 from . import compact, parquet
 from .jobs import CannotWrite, Failure, Job
 
+#: Tables that hold bytes of the guest, which only their owner reads.
+PRIVATE = compact.PRIVATE
 #: Tables whose files are named for the source, since two sources can have the same content.
 BY_SOURCE = ("sources", "errors")
 
@@ -37,25 +39,31 @@ def file(job: Job, table: str, id_: str) -> Path:
 
 
 #: What resuming asks table captures for.
-_MARKER = ("versions", "status", "complete", "missing", "records")
+_MARKER = ("versions", "rules", "holding", "status", "complete", "missing", "records")
 
 
 def there(job: Job, capture: str) -> Mapping[str, Any] | None:
-    """The row of a capture whose tables are there, by the marker that is written last. None where they are to be made.
+    """The row of a capture whose tables are there, by the marker that is written last. None where none are.
+
+    `suffices` tells whether all are there that the job asks for.
 
     Raises:
         CannotWrite: they are in a file of many captures, and are to be made again.
     """
-    is_joined = False
     row = next(iter(parquet.read(str(file(job, "captures", capture)), _MARKER)), None)
-    if row is None:
-        row = _joined(job, "captures", capture)
-        is_joined = row is not None
-    if row is None or (not job.again and (bool(row["versions"]) or not job.versions)):
+    if row is not None:
         return row
-    if is_joined:
+    row = _joined(job, "captures", capture)
+    if row is not None and not suffices(job, row):
         raise CannotWrite(f"{job.out}: {job.source} is in compacted tables, which are not replaced: use another folder")
-    return None
+    return row
+
+
+def suffices(job: Job, row: Mapping[str, Any] | None) -> bool:
+    """Whether what is there of a capture, by its ``row`` of table captures, is all that the job asks for."""
+    if row is None or job.again or (job.versions and not row["versions"]):
+        return False
+    return not job.rules or row.get("rules") == job.digest_of_rules
 
 
 def known_source(job: Job) -> list[dict[str, Any]]:
@@ -96,13 +104,24 @@ class Pending:
         with uninterrupted():
             descriptor, lying = outputs.temporary(final)
             self._files.append((lying, final, descriptor))
-        with os.fdopen(os.dup(descriptor), "wb") as out:
-            parquet.write(parquet.with_constants(made, constants), out)
-            self.bytes += out.tell()
-        if table != "devices":  # which holds state of the guest
+        try:
+            with os.fdopen(os.dup(descriptor), "wb") as out:
+                parquet.write(parquet.with_constants(made, constants), out)
+                self.bytes += out.tell()
+        except BaseException:
+            self._drop()
+            raise
+        if table not in PRIVATE:
             mask = os.umask(0)
             os.umask(mask)
             os.fchmod(descriptor, 0o666 & ~mask)
+
+    def _drop(self) -> None:
+        """Remove the file that was added last: it is not whole."""
+        with uninterrupted():
+            lying, _, descriptor = self._files.pop()
+            outputs.remove(lying)
+            os.close(descriptor)
 
     def publish(self) -> None:
         """Give all files their names, in the order in which they were added."""

@@ -3,6 +3,7 @@
 Numbers that rise or repeat are packed as differences, words and hashes as dictionaries, all of it with zstd.
 """
 
+import json
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any, BinaryIO
 
@@ -10,6 +11,7 @@ import numpy as np
 
 from ..arrow.tables import ArrowTable
 from ..arrow.values import BOOL, F64, HASH, TEXT, TIME, WORDS32, Batch, Column, Field, Schema
+from ..tables.folder import IDS
 from ..tables.schema import Table
 from .jobs import CannotWrite
 
@@ -99,15 +101,18 @@ def read(path: str, columns: Sequence[str]) -> list[Mapping[str, Any]]:
     return rows
 
 
-def join(paths: Sequence[str], table: Table, file: BinaryIO) -> None:
-    """Write the rows of several files of a table into one. Columns that an older one lacks are null in its rows.
+def join(paths: Sequence[str], table: Table, ids: Sequence[str], file: BinaryIO) -> None:
+    """Write the rows of several files of a table into one, whose metadata say the ``ids`` of what it has.
+
+    Columns that an older one lacks are null in its rows.
 
     Raises:
         OSError: a file cannot be read or written.
     """
     pyarrow, parquet = _pyarrow()
     schemas = [parquet.read_schema(p) for p in paths]
-    schema = pyarrow.unify_schemas(schemas, promote_options="permissive").with_metadata(schemas[0].metadata)
+    said = {**(schemas[0].metadata or {}), IDS.encode(): json.dumps(list(ids)).encode()}
+    schema = pyarrow.unify_schemas(schemas, promote_options="permissive").with_metadata(said)
     own = {f.name: f for f in table.fields}
     how = _encodings([own.get(name, Field(name, WORDS32, "")) for name in schema.names])
     with parquet.ParquetWriter(file, schema, compression="zstd", compression_level=3, **how) as writer:
@@ -124,7 +129,7 @@ def join(paths: Sequence[str], table: Table, file: BinaryIO) -> None:
 #: What resuming asks for of tables captures and sources.
 _RESUMING = (
     *("source_id", "capture", "source", "size", "mtime", "etag"),
-    *("versions", "status", "complete", "missing", "records"),
+    *("versions", "rules", "holding", "status", "complete", "missing", "records"),
 )
 
 
@@ -136,6 +141,8 @@ def ids(path: str) -> list[dict[str, Any]]:
     if "source_id" in names or "versions" in names:
         rows = file.read(columns=[n for n in _RESUMING if n in names]).to_pylist()
         return [{"id": row.get("source_id", row["capture"]), **row} for row in rows]
+    if IDS.encode() in (file.schema_arrow.metadata or {}):
+        return [{"id": one} for one in json.loads(file.schema_arrow.metadata[IDS.encode()])]
     found: set[str] = set()
     for batch in file.iter_batches(GROUP, columns=["capture"]):
         found.update(batch.column(0).unique().to_pylist())

@@ -11,18 +11,24 @@ import os
 import sys
 import time
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from contextlib import suppress
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
+from ..analysis import arrivals, yara
 from ..capture import Capture, open_capture
 from ..errors import TransportError, XbrleError
+from ..export import judged
 from ..source import remote
 from ..source.beside import channels_beside
+from ..source.sources import MappedSource
 from ..tables import captures, content, versions
 from ..tables.captures import Work
+from ..tables.matches import matches
 from ..tables.schema import TABLES, of_rows
+from ..text import some
 from ..urls import is_url, without_secrets
 from ..version import __version__
 from . import layout, limits, parquet
@@ -52,6 +58,8 @@ def process(job: Job) -> Outcome:
     if job.version != __version__:
         raise CannotWrite(f"this worker has xbrletools {__version__}, and {job.version} asks: install the same")
     parquet.check()
+    if job.rules:
+        _check_yara()
     before = layout.failure_of(job) if job.run else None
     if before is not None:  # it ended a process of this run, and would do so again
         return failed(job, before["error"], before["message"], before["seconds"], written=True)
@@ -106,16 +114,29 @@ def _made(job: Job, seen: list[Seen], digests: list[str], begun: float) -> Outco
     paths = (job.source, *job.channels, *map(str, beside))
     seen += map(_seen, paths)
     known = _unchanged(job, seen)
-    if known is not None and (row := layout.there(job, known)) is not None:
+    if known is not None and (row := layout.there(job, known)) is not None and layout.suffices(job, row):
         return _skipped(job, known, row, begun)
     digests += [_digest(path) for path in paths]
     capture = _id(job, digests)
-    if (row := layout.there(job, capture)) is not None:
+    row = layout.there(job, capture)
+    if row is not None and layout.suffices(job, row):
         with layout.pending(job) as files:
             _add_sources(files, job, seen, digests, capture)
             files.publish()
         return _skipped(job, capture, row, begun)
-    return _written(job, seen, digests, capture, begun)
+    return _written(job, seen, digests, capture, row, begun)
+
+
+def _check_yara() -> None:
+    """Make sure that rules can be judged.
+
+    Raises:
+        CannotWrite: YARA-X is not installed.
+    """
+    try:
+        yara.check()
+    except XbrleError as error:
+        raise CannotWrite(str(error)) from error
 
 
 def _skipped(job: Job, capture: str, row: Mapping[str, Any], begun: float) -> Outcome:
@@ -133,7 +154,10 @@ def _skipped(job: Job, capture: str, row: Mapping[str, Any], begun: float) -> Ou
     )
 
 
-def _written(job: Job, seen: list[Seen], digests: list[str], capture: str, begun: float) -> Outcome:
+def _written(
+    job: Job, seen: list[Seen], digests: list[str], capture: str, before: Mapping[str, Any] | None, begun: float
+) -> Outcome:
+    """The outcome of a job whose tables are made. ``before`` is the capture's row where some were there already."""
     taken: list[str] = []
     options = dict(job.options)
     channels = list(job.channels)
@@ -145,29 +169,74 @@ def _written(job: Job, seen: list[Seen], digests: list[str], capture: str, begun
         for name, make in content.MAKERS.items():
             files.add(name, capture, capture, make(stream))
         missing = [m for m in (content.device_damage(stream),) if m is not None]
-        made_versions = job.versions
-        if job.versions:
-            try:
-                files.add("page_versions", capture, capture, versions.page_versions(stream))
-            except XbrleError as error:
-                missing.append(f"page_versions: {error}")
-                made_versions = False
+        asked = _asked(job, opened, files, capture, before, missing)
         _add_sources(files, job, seen, digests, capture)
-        work = Work(
-            opened.name,
-            seen[0].size or 0,
-            time.monotonic() - begun,
-            _peak(),
-            made_versions,
-            "; ".join(missing) or None,
-            options,
-        )
+        size, seconds = seen[0].size or 0, time.monotonic() - begun
+        work = Work(opened.name, size, seconds, _peak(), missing="; ".join(missing) or None, options=options)
+        work = replace(work, versions=asked.versions, rules=asked.rules, holding=asked.holding)
         row = captures.capture_row(stream, opened.source, work)
         files.add("captures", capture, capture, of_rows(TABLES["captures"], lambda: [row]))
         files.publish()
         layout.succeeded(job)
         names = tuple(name for names in taken for name in names.split(", "))
         return _outcome(job, opened, capture, work, files.bytes, names, begun)
+
+
+@dataclass(frozen=True, slots=True)
+class Asked:
+    """Which tables are there that are made on request, as table captures says it: see `captures.Work`."""
+
+    versions: bool
+    rules: str | None
+    holding: str | None
+
+
+def _asked(
+    job: Job,
+    opened: Capture,
+    files: layout.Pending,
+    capture: str,
+    before: Mapping[str, Any] | None,
+    missing: list[str],
+) -> Asked:
+    """Make the tables that are made on request, and note in ``missing`` why one cannot be made.
+
+    What was there ``before`` stays, unless all is made again.
+    """
+    stream, kept = opened.stream, before or {}
+    has_versions, rules, holding = bool(kept.get("versions")), kept.get("rules"), kept.get("holding")
+    if job.versions or (job.again and has_versions):
+        has_versions = False
+        try:
+            files.add("page_versions", capture, capture, versions.page_versions(stream))
+            has_versions = True
+        except XbrleError as error:
+            missing.append(f"page_versions: {error}")
+    if job.rules:
+        compiled = yara.compiled(job.rules)
+        rules, holding = job.digest_of_rules, None
+        try:
+            engine = yara.Engine(compiled)
+            files.add("matches", capture, capture, matches(stream, engine, _times(opened)))
+            if engine.cut:
+                missing.append(f"matches: {some(engine.cut, 'match ends', 'matches end')} early")
+        except XbrleError as error:
+            missing.append(f"matches: {error}")
+            rules = None
+            files.add("matches", capture, capture, of_rows(TABLES["matches"], list))  # not those of other rules
+        try:
+            holding = json.dumps(judged.holding(stream, compiled))
+        except XbrleError as error:
+            missing.append(f"holding: {error}")
+    return Asked(has_versions, rules, holding)
+
+
+def _times(opened: Capture) -> arrivals.Arrivals | None:
+    """When the bytes of a capture came, None where nothing says it, or where they came on several channels."""
+    with suppress(XbrleError):
+        source = opened.source if isinstance(opened.source, MappedSource) else opened.stream.source
+        return arrivals.beside(source) if opened.channels is None else None
+    return None
 
 
 def _outcome(

@@ -5,18 +5,26 @@ Then access to all else is switched off, and the configuration cannot be changed
 SELECT.
 """
 
+import json
 import os
+import threading
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager, suppress
+from contextlib import ExitStack, contextmanager, suppress
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from ..analysis.yara import Engine as Patterns
+from ..analysis.yara import Rules
 from ..arrow.tables import ArrowTable
 from ..arrow.values import TEXT, Batch, Column, Field, Schema
 from ..errors import XbrleError
+from ..export.judged import holding
 from ..model import Stream
 from ..tables import captures, content, schema, versions
 from ..tables.captures import Work
+from ..tables.folder import IDS, counting, reading
+from ..tables.matches import matches
 from ..tables.schema import CAPTURE, SOURCE_ID, TABLES, of_rows
 from ..text import label
 
@@ -38,11 +46,19 @@ class Refused(XbrleError):  # noqa: N818 - what it says is what happened
     """A statement is wrong, or asks for what the engine may not do."""
 
 
-class Engine:
-    """A locked engine with its tables."""
+@dataclass(frozen=True, slots=True)
+class Limits:
+    """What a statement may take: ``seconds``, and ``memory`` in bytes. None: DuckDB's own limit, four fifths of it."""
 
-    def __init__(self, connection: Any) -> None:
-        self._connection = connection
+    seconds: float | None = None
+    memory: int | None = None
+
+
+class Engine:
+    """A locked engine with its tables. Statements may take ``seconds`` each."""
+
+    def __init__(self, connection: Any, seconds: float | None = None) -> None:
+        self._connection, self._seconds = connection, seconds
 
     def run(self, sql: str) -> "Answer":
         """Run one SELECT.
@@ -54,22 +70,22 @@ class Engine:
             statements = self._connection.extract_statements(sql)
         if len(statements) != 1 or statements[0].type != _duckdb().StatementType.SELECT:
             raise Refused("give one SELECT (or FROM, SHOW, DESCRIBE, SUMMARIZE): nothing else is run")
-        return Answer(self._connection, sql)
+        return Answer(self._connection, sql, self._seconds)
 
 
 class Answer:
     """What a statement gives, each time that it is asked for: the names of its columns, and its rows."""
 
-    def __init__(self, connection: Any, sql: str) -> None:
-        self._connection, self._sql = connection, sql
+    def __init__(self, connection: Any, sql: str, seconds: float | None = None) -> None:
+        self._connection, self._sql, self._seconds = connection, sql, seconds
 
     def rows(self, at_once: int = 1024) -> Iterator[tuple[Any, ...]]:
         """The names of the columns, then the rows.
 
         Raises:
-            Refused: the statement fails, at once or at one of them.
+            Refused: the statement fails, at once or at one of them, or takes too long.
         """
-        with _refusing():
+        with self._limited(), _refusing():
             found = self._connection.execute(self._sql)
             yield tuple(str(column[0]) for column in found.description)
             while rows := found.fetchmany(at_once):
@@ -79,9 +95,9 @@ class Answer:
         """Write the rows into a new Parquet file.
 
         Raises:
-            Refused: the statement fails, or the file cannot be written.
+            Refused: the statement fails or takes too long, or the file cannot be written.
         """
-        with _refusing(), _duckdb().connect(":memory:") as writer:  # sees rows, and not the statement
+        with self._limited(), _refusing(), _duckdb().connect(":memory:") as writer:  # sees rows, and not the statement
             writer.register("answer", self)
             writer.execute(f"COPY answer TO {_quoted(path)} (FORMAT parquet, COMPRESSION zstd)")
 
@@ -89,6 +105,30 @@ class Answer:
         """The rows, as a PyCapsule."""
         with _refusing():
             return self._connection.sql(self._sql).__arrow_c_stream__(requested_schema)
+
+    @contextmanager
+    def _limited(self) -> Iterator[None]:
+        """Interrupt what runs in the block where it takes too long."""
+        if self._seconds is None:
+            yield
+            return
+        late = threading.Event()
+
+        def end() -> None:
+            late.set()
+            self._connection.interrupt()
+
+        timer = threading.Timer(self._seconds, end)
+        timer.daemon = True
+        timer.start()
+        try:
+            yield
+        except Refused:
+            if late.is_set():
+                raise Refused(f"the statement takes more than {self._seconds:g} s (--timeout)") from None
+            raise
+        finally:
+            timer.cancel()
 
 
 @contextmanager
@@ -126,11 +166,16 @@ def _duckdb() -> Any:
 # -- engines -----------------------------------------------------------------------------------------------------------
 
 
+_UNLIMITED = Limits()
+
+
 @contextmanager
-def of_stream(stream: Stream, source: Any, files: Mapping[str, str]) -> Iterator[Engine]:
+def of_stream(
+    stream: Stream, source: Any, files: Mapping[str, str], rules: Rules | None = None, limits: Limits = _UNLIMITED
+) -> Iterator[Engine]:
     """An engine that sees the tables of one capture. Each is made when a statement first reads it.
 
-    ``source`` is what was opened. ``files`` are further tables by name: Parquet files.
+    ``source`` is what was opened. ``files`` are further tables by name: Parquet files. Table matches is of ``rules``.
 
     Raises:
         XbrleError: DuckDB is not installed, or a file cannot be read.
@@ -138,36 +183,47 @@ def of_stream(stream: Stream, source: Any, files: Mapping[str, str]) -> Iterator
     made = {name: make(stream) for name, make in content.MAKERS.items()}
     made["captures"] = of_rows(
         TABLES["captures"],
-        lambda: [captures.capture_row(stream, source, Work(stream.name, _size(stream.name), versions=True))],
+        lambda: [captures.capture_row(stream, source, _work(stream, rules))],
     )
     made["page_versions"] = versions.page_versions(stream)
+    made["matches"] = of_rows(TABLES["matches"], list) if rules is None else matches(stream, Patterns(rules))
     made["sources"] = of_rows(TABLES["sources"], lambda: [(stream.name, None, _size(stream.name), *(None,) * 4)])
     made["errors"] = of_rows(TABLES["errors"], list)
-    with _connection() as connection:
+    with _connection(limits) as connection:
         for name, table in made.items():
             shown = table if name == "errors" else _named(table, label(stream.name))
             connection.register(f"{name}_of_capture", shown)
             connection.execute(f"CREATE VIEW {name} AS SELECT * FROM {name}_of_capture")
-        yield _locked(connection, list(made), files)
+        yield _locked(connection, list(made), files, limits)
+
+
+def _work(stream: Stream, rules: Rules | None) -> Work:
+    """What table captures says of how the tables of one capture were made."""
+    held = None if rules is None else json.dumps(holding(stream, rules))
+    return Work(stream.name, _size(stream.name), versions=True, holding=held)
 
 
 @contextmanager
-def of_folder(folder: str, files: Mapping[str, str]) -> Iterator[Engine]:
+def of_folder(folder: str, files: Mapping[str, str], limits: Limits = _UNLIMITED) -> Iterator[Engine]:
     """An engine that sees the tables of a folder that xbrle tables wrote. ``files`` are as in `of_stream`.
 
-    Rows of captures that are not there as a whole are left out.
+    Rows of captures that are not there as a whole are left out, and so are small files that are being joined. While
+    the engine is in use, what it reads is not taken away.
 
     Raises:
         XbrleError: it is not such a folder, or has tables of another schema.
     """
-    there = {name: _parquet(Path(folder, name)) for name in TABLES}
-    if not there["captures"] and not there["errors"]:
-        raise XbrleError(f"{folder}: no tables of xbrle tables are in this folder")
-    with _connection() as connection:
+    with ExitStack() as stack:
+        stack.enter_context(reading(folder))
+        there = {name: _parquet(Path(folder, name)) for name in TABLES}
+        if not there["captures"] and not there["errors"]:
+            raise XbrleError(f"{folder}: no tables of xbrle tables are in this folder")
+        connection = stack.enter_context(_connection(limits))
+        there = {n: counting(paths, lambda path: _ids(connection, path)) for n, paths in there.items()}
         for name in ("captures", *(n for n in TABLES if n != "captures")):
             _view(connection, name, there[name], folder)
         allowed = {**files, **{f"{name} {i}": p for name, paths in there.items() for i, p in enumerate(paths)}}
-        yield _locked(connection, list(TABLES), files, list(allowed.values()))
+        yield _locked(connection, list(TABLES), files, limits, list(allowed.values()))
 
 
 def _size(name: str) -> int:
@@ -198,17 +254,34 @@ def _parquet(folder: Path) -> list[str]:
 
 def _view(connection: Any, name: str, files: Sequence[str], folder: str) -> None:
     """A table of a folder as a view. One that is not there has no rows."""
+    fields = (*((SOURCE_ID,) if name in _BY_SOURCE else ()), CAPTURE, *TABLES[name].fields)
+    empty = Schema(tuple(Field(f.name, TEXT, f.about) if f.type.words else f for f in fields))
+    connection.register(f"no_{name}", ArrowTable(empty, lambda: iter(())))
     if not files:
-        fields = (*((SOURCE_ID,) if name in _BY_SOURCE else ()), CAPTURE, *TABLES[name].fields)
-        empty = Schema(tuple(Field(f.name, TEXT, f.about) if f.type.words else f for f in fields))
-        connection.register(f"no_{name}", ArrowTable(empty, lambda: iter(())))
         connection.execute(f"CREATE VIEW {name} AS SELECT * FROM no_{name}")
         return
     _check_schema(connection, files[0], folder)
     listed = ", ".join(map(_quoted, files))
     whole = "" if name in ("captures", *_BY_SOURCE) else " SEMI JOIN captures USING (capture)"
     read = f"read_parquet([{listed}], union_by_name = true, hive_partitioning = false)"
+    columns = {row[0] for row in connection.execute(f"DESCRIBE SELECT * FROM {read}").fetchall()}
+    own = [f for f in fields if name != "errors" or f is not CAPTURE]
+    if any(f.name not in columns for f in own):  # an older version wrote it
+        whole += f" UNION ALL BY NAME SELECT * FROM no_{name}"
     connection.execute(f"CREATE VIEW {name} AS SELECT * FROM {read}{whole}")
+
+
+def _ids(connection: Any, path: str) -> set[str]:
+    """The ids of the captures, or of the sources, that a file of many has."""
+    said = connection.execute(
+        f"SELECT decode(value) FROM parquet_kv_metadata({_quoted(path)}) WHERE decode(key) = '{IDS}'"
+    ).fetchall()
+    if said:
+        return set(map(str, json.loads(said[0][0])))
+    read = f"read_parquet([{_quoted(path)}], hive_partitioning = false)"
+    columns = {row[0] for row in connection.execute(f"DESCRIBE SELECT * FROM {read}").fetchall()}
+    column = SOURCE_ID.name if SOURCE_ID.name in columns else CAPTURE.name
+    return {str(row[0]) for row in connection.execute(f"SELECT DISTINCT {column} FROM {read}").fetchall()}
 
 
 def _check_schema(connection: Any, path: str, folder: str) -> None:
@@ -223,12 +296,16 @@ def _check_schema(connection: Any, path: str, folder: str) -> None:
 
 
 @contextmanager
-def _connection() -> Iterator[Any]:
+def _connection(limits: Limits) -> Iterator[Any]:
     with _refusing(), _duckdb().connect(":memory:") as connection:
+        if limits.memory is not None:
+            connection.execute(f"SET memory_limit = '{limits.memory}B'")
         yield connection
 
 
-def _locked(connection: Any, names: list[str], files: Mapping[str, str], allowed: Sequence[str] = ()) -> Engine:
+def _locked(
+    connection: Any, names: list[str], files: Mapping[str, str], limits: Limits, allowed: Sequence[str] = ()
+) -> Engine:
     """Add further files as tables, say what each column is, and lock the engine."""
     for name, path in files.items():
         if name in names or not name.isidentifier() or not name.isascii():
@@ -244,7 +321,7 @@ def _locked(connection: Any, names: list[str], files: Mapping[str, str], allowed
     for setting, value in _LOCKED.items():
         with _optional(setting):
             connection.execute(f"SET {setting} = {value}")
-    return Engine(connection)
+    return Engine(connection, limits.seconds)
 
 
 @contextmanager

@@ -6,11 +6,15 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True, slots=True)
 class Named:
-    """A query: the question that it answers, and its SQL. ``versions``: it reads table page_versions."""
+    """A query: the question that it answers, and its SQL.
+
+    ``versions``: it reads table page_versions. ``rules``: it reads table matches.
+    """
 
     question: str
     sql: str
     versions: bool = False
+    rules: bool = False
 
 
 NAMED: Mapping[str, Named] = {
@@ -100,5 +104,12 @@ SELECT a.capture AS one, b.capture AS other, count(*) AS pages
 FROM pages a JOIN pages b USING (hash) WHERE a.capture < b.capture
 GROUP BY ALL ORDER BY pages DESC, one, other LIMIT 20""",
         versions=True,
+    ),
+    "matches": Named(
+        "Which patterns of YARA rules were in memory, in how many captures, and how often are they there at the end?",
+        """SELECT rule, pattern, count(*) AS matches, count(DISTINCT capture) AS captures,
+  count(*) FILTER (vanished IS NULL) AS at_end, min(appeared) AS first_record
+FROM matches GROUP BY rule, pattern ORDER BY captures DESC, matches DESC, rule, pattern""",
+        rules=True,
     ),
 }

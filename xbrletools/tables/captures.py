@@ -19,7 +19,11 @@ from .content import verdict_of
 
 @dataclass(frozen=True, slots=True)
 class Work:
-    """What it took to make a capture's tables. ``size`` is that of the file, and ``missing`` what could not be made."""
+    """What it took to make a capture's tables.
+
+    ``size`` is that of the file, and ``missing`` what could not be made. ``rules`` is the digest of the YARA rules, and
+    ``holding`` the JSON of those that hold at the end.
+    """
 
     name: str
     size: int
@@ -27,6 +31,8 @@ class Work:
     memory_used: int = 0
     versions: bool = False
     missing: str | None = None
+    rules: str | None = None
+    holding: str | None = None
     options: Mapping[str, Any] | None = None
 
 
@@ -83,6 +89,8 @@ def capture_row(stream: Stream, source: Source, work: Work) -> tuple[Any, ...]:
         work.missing,
         json.dumps(dict(work.options)) if work.options else None,
         work.versions,
+        work.rules,
+        work.holding,
         work.seconds,
         work.memory_used,
         __version__,

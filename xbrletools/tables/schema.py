@@ -100,6 +100,8 @@ CAPTURES = Table(
         Field("missing", TEXT, "what of the tables could not be made, and why; null for nothing"),
         Field("options", TEXT, "how it was read where that was not left to detection, as a JSON object"),
         Field("versions", BOOL, "whether page_versions was made"),
+        Field("rules", TEXT, "a digest of the YARA rules that matches was made with; null where it was not made"),
+        Field("holding", TEXT, "those that hold in memory at the end: a JSON list of rule, file, space, sure, matches"),
         Field("seconds", F64, "how long reading and writing took", "seconds"),
         Field(
             "memory_used",
@@ -190,6 +192,25 @@ PAGE_VERSIONS = Table(
         Field("hash", HASH, "BLAKE2b of its bytes, 16 bytes long; null where it is not recovered"),
     ),
 )
+MATCHES = Table(
+    "matches",
+    "A time that a pattern of YARA rules was at a place, at the receiver. Made on request.",
+    (
+        Field("file", TEXT, "the file that has the rule"),
+        Field("rule", TEXT, "the rule's name"),
+        Field("pattern", TEXT, "what the pattern is called in the rule"),
+        Field("block", TEXT, "the RAM block's name"),
+        Field("offset", U64, "where it is in the block", "bytes"),
+        Field("length", U64, "its size", "bytes"),
+        Field("content", BYTES, "its first 256 bytes"),
+        Field("appeared", U64, "the record after which it was there"),
+        Field("pass", U32, "the pass of that record"),
+        Field("time", F64, "when that record came, after the first byte; null where no times are known", "seconds"),
+        Field("vanished", U64, "the record after which it was gone; null where it was there at the end"),
+        Field("vanished_pass", U32, "the pass of that record; null where there is none"),
+        Field("vanished_time", F64, "when that record came; null where no times are known", "seconds"),
+    ),
+)
 ERRORS = Table(
     "errors",
     "A source that could not be read.",
@@ -209,7 +230,7 @@ ERRORS = Table(
 
 #: All tables by name.
 TABLES: Mapping[str, Table] = {
-    t.name: t for t in (SOURCES, CAPTURES, BLOCKS, SECTIONS, RECORDS, FINDINGS, DEVICES, PAGE_VERSIONS, ERRORS)
+    t.name: t for t in (SOURCES, CAPTURES, BLOCKS, SECTIONS, RECORDS, FINDINGS, DEVICES, PAGE_VERSIONS, MATCHES, ERRORS)
 }
 #: Those of one capture's own content.
 CONTENT = ("blocks", "sections", "records", "findings", "devices")

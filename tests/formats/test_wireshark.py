@@ -199,6 +199,29 @@ def test_packets_of_multifd_are_those_of_dump(shark, capsys):
 
 @here
 @each
+@pytest.mark.parametrize("sizes", [b"", (1 << 21).to_bytes(8, "big")], ids=["as the host's", "large pages"])
+@pytest.mark.parametrize("addresses", [False, True])
+def test_a_block_list_is_read_with_addresses_and_page_sizes(sizes, addresses, shark):
+    capabilities = "configuration/capabilities"
+    name = b"x-ignore-shared" if addresses else b"postcopy-ram"
+    body = (7).to_bytes(1) + (2).to_bytes(4, "big") + b"pc" + b"\5" + bytes([len(capabilities)]) + capabilities.encode()
+    body += (1).to_bytes(4, "big") * 2 + bytes([len(name)]) + name
+    blocks = {b"a": 0x400000, b"b": 0x200000}
+    entries = [
+        bytes([len(n)]) + n + size.to_bytes(8, "big") + sizes + bytes(8 * addresses) for n, size in blocks.items()
+    ]
+    ram = b"\1" + (2).to_bytes(4, "big") + b"\3ram" + bytes(4) + (4).to_bytes(4, "big")
+    ram += (sum(blocks.values()) | 4).to_bytes(8, "big") + b"".join(entries)
+    ram += (0x1000 | 2).to_bytes(8, "big") + b"\1b\0" + (0x10).to_bytes(8, "big")
+    pdus, marks = dissected(shark, dump(connection(b"QEVM" + (3).to_bytes(4, "big") + body + ram)))
+    assert marks == []
+    end = len(b"QEVM----" + body + ram)
+    assert rows_by(pdus)[1:] == ((end - 19, "dup", "b", 0x1000, 1), (end - 8, "eos", None, None, None))
+    assert any(p.get("capability") == name.decode() for p in pdus)
+
+
+@here
+@each
 def test_the_preferences_choose_dialect_and_order(shark):
     data = dump(connection(sample("lm2-big.bin")))
     chosen = ("-o", "qemu_mig.dialect:lm2", "-o", "qemu_mig.endian:big-endian")

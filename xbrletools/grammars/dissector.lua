@@ -17,6 +17,7 @@ end
 local PART, FLAG, KIND = flipped(E.section_type), flipped(E.ram_flag), flipped(E.ram_kind)
 local DISK_FLAG, PACKET_FLAG = flipped(E.block_flag), flipped(E.multifd_flag)
 local RAM, DISK = "ram", "block" -- sections, by their owners
+local ROWS = { ["dirty-bitmap"] = "iterable_dirty_bitmap", ["s390-storage_attributes"] = "iterable_storage_attributes", ["spapr/htab"] = "iterable_htab" }
 local FRAMING_MAX = 65536 -- bytes of a list or a command that are waited for
 local PACKET_MAX = 4 * 1024 * 1024 -- bytes of a packet of multifd
 
@@ -103,13 +104,14 @@ local function place(name, field)
 end
 
 -- A type of the layouts, `skip` bytes behind `at`: its fields and where it ends, counted from `at`. Else as each reader.
-local function layout(name, tvb, at, skip)
-  local there, room = math.min(tvb:len() - at, FRAMING_MAX), 512
-  local value, ends, needs = L.read(name, tvb:raw(at, math.min(there, room)), skip)
-  if needs and there > room then value, ends, needs = L.read(name, tvb:raw(at, there), skip) end
+local function layout(name, tvb, at, skip, most, params)
+  most = most or FRAMING_MAX
+  local there, room = math.min(tvb:len() - at, most), 512
+  local value, ends, needs = L.read(name, tvb:raw(at, math.min(there, room)), skip, params)
+  if needs and there > room then value, ends, needs = L.read(name, tvb:raw(at, there), skip, params) end
   if value then return value, ends end
   if not needs then return cut(ends) end
-  if needs > FRAMING_MAX then return cut(name .. " of " .. needs .. " bytes") end
+  if needs > most then return cut(name .. " of " .. needs .. " bytes") end
   return nil, needs
 end
 
@@ -265,18 +267,18 @@ local function configuration(tvb, at, s, tree)
   end
   local caps = {}
   for _, one in ipairs(value.subsections) do
-    for _, cap in ipairs(one.idstr == "configuration/capabilities" and one.data.items or {}) do caps[#caps + 1] = cap end
+    local names = one.data.names
+    local from = names and names._at.items[1]
+    for _, name in ipairs(names and names.items or {}) do
+      caps[#caps + 1] = { name, at + from + 1 }
+      from = from + 1 + #name
+      if name == "x-ignore-shared" then s.addresses = true end
+    end
   end
   if tree then
     local x = section_tree(tree, tvb, at, len, "CONFIGURATION", s)
     x:add(f.machine, range(tvb, at, value, "machine"))
-    for _, cap in ipairs(caps) do
-      local from = cap._at and cap._at.text
-      x:add(f.capability, from and tvb(at + from[1], from[2] - from[1]) or tvb(at, len), cap.text or cap)
-    end
-  end
-  for _, cap in ipairs(caps) do
-    if (cap.text or cap) == "x-ignore-shared" then s.addresses = true end
+    for _, cap in ipairs(caps) do x:add(f.capability, tvb(cap[2], #cap[1])) end
   end
   s.configuration = true
   return len
@@ -305,6 +307,9 @@ local function section(tvb, at, s, tree)
       if L.kinds[s.v] then s.mode = "ram" end
     elseif t == PART.START and name == DISK then
       s.disk, s.mode = value.section_id, "disk"
+    elseif t == PART.START and ROWS[name] then
+      s.others, s.rows, s.fresh, s.mode = copy(s.others or {}), ROWS[name], true, "rows"
+      s.others[value.section_id] = ROWS[name]
     end
     return len
   elseif t == PART.PART or t == PART.END then
@@ -312,7 +317,8 @@ local function section(tvb, at, s, tree)
     if not value then return nil, len, why end
     local id = value.section_id
     if tree then section_tree(tree, tvb, at, len, "Section " .. E.section_type[t] .. " " .. id, s):add(f.section_id, range(tvb, at, value, "section_id")) end
-    s.mode = id == s.ram and "ram" or id == s.disk and "disk" or "opaque"
+    s.rows, s.fresh = s.others and s.others[id], true
+    s.mode = id == s.ram and "ram" or id == s.disk and "disk" or s.rows and "rows" or "opaque"
     return len
   elseif t == PART.CONFIGURATION then
     return configuration(tvb, at, s, tree)
@@ -335,26 +341,31 @@ end
 -- RAM ---------------------------------------------------------------------------------------------------------------------
 
 local WORD = place("ram_record_4", "word")[2]
-local EXTRA = { page_size = place("ram_listed_block", "page_size")[2], address = place("ram_listed_block", "address")[2] }
 
-local function block_list(tvb, at, s, total)
+-- The block list whose lengths come to `total`, read with or without page sizes: its length, and its entries.
+local function listed(tvb, at, s, total, page_sizes)
   local len, sum, entries = WORD, 0, {}
   while sum < total do
     local here = at + len
-    local entry, ends, why = layout("ram_block_entry", tvb, here, 0)
+    local entry, ends, why = layout("ram_listed_block", tvb, here, 0, nil, { addresses = s.addresses, page_sizes = page_sizes })
     if not entry then return nil, ends and len + ends, why end
-    if entry.length <= 0 then return cut("a RAM block without a length") end
+    if entry.length <= 0 or #entry.idstr == 0 then return cut("a RAM block without a name or a length") end
     local name, size = entry._at.idstr, entry._at.length
     entries[#entries + 1] = { here + name[1] + 1, name[2] - name[1] - 1, entry.length, here + size[1], entry.idstr }
     sum, len = sum + entry.length, len + ends
-    if sum < total then
-      if not has(tvb, at, len + 1) then return nil, len + 1 end
-      if tvb(at + len, 1):uint() == 0 then len = len + EXTRA.page_size end -- a name is never empty
-    end
-    if s.addresses then len = len + EXTRA.address end
     if len > FRAMING_MAX then return cut("a block list of more than " .. FRAMING_MAX .. " bytes") end
   end
-  if not has(tvb, at, len) then return nil, len end
+  return len, entries
+end
+
+-- The list does not say whether it has page sizes. Without them none of what follows looks like one, and names have bytes.
+local function block_list(tvb, at, s, total)
+  local len, entries, why = listed(tvb, at, s, total, false)
+  if why or (len and not s.addresses and has(tvb, at, len + WORD)) then
+    local sized, more, no = listed(tvb, at, s, total, true)
+    if why or sized then len, entries, why = sized, more, no end
+  end
+  if not len then return nil, entries, why end
   local blocks = {}
   for _, e in ipairs(entries) do blocks[e[5]] = e[3] end
   return len, entries, nil, blocks
@@ -501,6 +512,30 @@ local function disk(tvb, at, s, tree)
   return len
 end
 
+-- Other sections that iterate: rows of records, in which the last one says so. htab has a number before them.
+local function row_tree(tree, tvb, at, len, s, what)
+  tree:add(p, tvb(at, len), what .. " of " .. s.rows):add(f.offset, tvb(at, 1), wide(s.pos)):set_generated()
+end
+
+local function rows(tvb, at, s, tree)
+  local fields = types[s.rows]
+  local row, head = fields[#fields], fields.at[fields[#fields][1]]
+  local fresh, row_is_there = s.fresh, row.condition
+  s.fresh = false
+  while row.form ~= "row" do row = row.of end
+  if fresh and head > 0 then
+    if not has(tvb, at, head) then return nil, head end
+    if not row_is_there({ [fields[1][1]] = tvb(at, head):uint() }) then s.mode = "section" end
+    if tree then row_tree(tree, tvb, at, head, s, fields[1][1]) end
+    return head
+  end
+  local value, len, why = layout(row.of.name, tvb, at, 0, PACKET_MAX)
+  if not value then return nil, len, why end
+  if tree then row_tree(tree, tvb, at, len, s, "Record") end
+  if row.last(nil, {}, value) then s.mode = "section" end
+  return len
+end
+
 -- multifd -----------------------------------------------------------------------------------------------------------------
 
 local INIT, PACKET, STATE = types.multifd_init, types.multifd_packet_header, types.multifd_device_state
@@ -576,6 +611,7 @@ local function pdu(tvb, at, s, tree, pinfo)
     return len
   elseif s.mode == "ram" then return record(tvb, at, s, tree, pinfo)
   elseif s.mode == "disk" then return disk(tvb, at, s, tree)
+  elseif s.mode == "rows" then return rows(tvb, at, s, tree)
   elseif s.mode == "multifd" then return multifd(tvb, at, s, tree, pinfo)
   elseif s.mode == "opaque" or s.mode == "skip" then
     local len = tvb:len() - at

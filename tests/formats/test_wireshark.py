@@ -24,8 +24,8 @@ CAPTURES = [
     and "cprstate" not in name
     and not any(word in name for word in ("chan1", "chan2", "chan3", ".rev"))
 ]
-DEVICES_FIRST: set[str] = set()  # pages behind a device, whose length is not known
-LARGE: set[str] = set()
+DEVICES_FIRST = {"qemu-10/q35-virtiomem"}  # pages behind a device, whose length is not known
+LARGE = {"qemu-7.2/pc4608-hole-plain-kvm"}
 MOST = 6 << 20
 SAMPLES = sorted(p.name for p in (ROOT / "samples").glob("*.bin") if p.name not in ("multifd.bin", "truncated.bin"))
 ORDERED = ("-o", "tcp.reassemble_out_of_order:TRUE")

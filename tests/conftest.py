@@ -22,6 +22,7 @@ from xbrletools.codec import native
 # the same at every run: what fails was changed. `--hypothesis-profile=search` looks for new ones.
 settings.register_profile("pages", deadline=None, max_examples=50, derandomize=True)
 settings.register_profile("search", deadline=None, max_examples=50)
+settings.register_profile("few", deadline=None, max_examples=5, derandomize=True)  # .ci/s390x, where all is slow
 settings.load_profile("pages")
 
 # Where .ci/install-tools keeps newer QEMUs; tests/qemu looks there.

@@ -6,6 +6,7 @@ from os import PathLike
 from threading import RLock
 from typing import TYPE_CHECKING
 
+from .container.identify import HEAD, is_row
 from .errors import XbrleError
 from .formats.dialects import Dialect
 from .model import Block, Evidence, Facts, Gap, Problem, Stream
@@ -16,7 +17,7 @@ from .scan.notes import Scan
 from .scan.strict import Scanner
 from .source.beside import channels_beside, is_multifd, whole_channel
 from .source.opening import Openable, open_source
-from .source.sources import MappedSource, PipeSource
+from .source.sources import MappedSource, PipeSource, Source
 from .table.columns import Columns
 from .table.filling import Filling
 from .table.sections import Sections
@@ -33,6 +34,11 @@ if TYPE_CHECKING:
 
 INDEXED = 64 << 20  # bytes of a file from which on what its scan found is kept
 _ROOM = 1 << 31  # bytes that a capture which is still being written is taken to have at least
+
+
+def _is_channel(source: Source) -> bool:
+    """Whether a source is a channel by itself, and not a main channel: multifd's, or postcopy-preempt's."""
+    return is_multifd(source) or (isinstance(source, MappedSource) and is_row(bytes(source.view[:HEAD])))
 
 
 class Capture(Questions):
@@ -76,7 +82,8 @@ class Capture(Questions):
         self._tell_beside = beside
         self._cache = cache
         self.source = whole_channel(open_source(what, snapshot, offset, name, cache, stream))
-        self._beside = () if beside is None or channels else channels_beside(what)
+        self._is_channel = _is_channel(self.source)
+        self._beside = () if beside is None or channels or self._is_channel else channels_beside(what)
         if isinstance(self.source, MappedSource) and self.source.rebuilt is not None:
             self._channels, self._beside = self._channels or self.source.rebuilt.channels, ()
         self._salvages = salvage
@@ -120,7 +127,7 @@ class Capture(Questions):
     @property
     def has_channels(self) -> bool:
         """Whether there are other channels beside the main one, given or found."""
-        return bool(self._channels or self._beside or is_multifd(self.source))
+        return bool(self._channels or self._beside or self._is_channel)
 
     # -- the scan ------------------------------------------------------------------------------------------------------
 
@@ -129,7 +136,7 @@ class Capture(Questions):
 
         A pipe is read in constant memory this way, and only once.
         """
-        if isinstance(self.source, MappedSource) and is_multifd(self.source):
+        if isinstance(self.source, MappedSource) and self._is_channel:
             from .scan.channel import ChannelScan
 
             return ChannelScan(self.source, self._options[2])
@@ -191,7 +198,7 @@ class Capture(Questions):
         """The stream of all records, those of the channels among them."""
         columns, facts = self._columns(), self._scanner.facts
         assert isinstance(self.source, MappedSource)
-        if is_multifd(self.source):
+        if self._is_channel:
             from .ram.channels import alone
 
             stream, self.channels = alone(self.source, facts)

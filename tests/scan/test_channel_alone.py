@@ -1,11 +1,16 @@
-"""A multifd channel without its main channel: what it holds can be had, no page of it is known, and this is said."""
+"""A channel without its main channel, multifd's or preempt's: what it holds can be had, no page of it is known.
+
+And this is said.
+"""
 
 import json
+import lzma
 
 import numpy as np
 import pytest
 
 import xbrletools
+from tests.building import page, patterned, zero
 from tests.cli.run import run
 from tests.conftest import CORPUS, corpus_names
 from xbrletools.formats import multifd
@@ -71,6 +76,48 @@ def test_a_cut_channel_says_that_too(channel, tmp_path):
         Status.INCOMPLETE,
         {CauseName.CHANNEL_MISSING, CauseName.CHANNEL_DAMAGED},
     )
+
+
+@pytest.fixture(params=["", ".xz"], ids=["plain", "packed"])
+def row(request, tmp_path):
+    """A channel of postcopy-preempt: pages of two blocks, and a dup page."""
+    data = page(0x7000, patterned(1), b"pc.ram") + page(0x8000, patterned(2)) + zero(0, b"vga.vram")
+    path = tmp_path / f"S.1{request.param}"
+    path.write_bytes(lzma.compress(data) if request.param else data)
+    return path
+
+
+@pytest.mark.parametrize("command", ["info", "verify", "stats", "dump", "extract"])
+def test_each_command_gives_what_a_preempt_channel_has_and_says_what_is_missing(command, row, capsys, tmp_path):
+    more = ["-o", tmp_path / "out"] if command == "extract" else []
+    status, out, err = run(capsys, command, row, *more)
+    assert status == 1
+    assert "channel of postcopy-preempt alone" in " ".join((out + err).split())
+
+
+def test_a_preempt_channel_alone_is_incomplete_and_no_page_of_it_is_known(row, capsys, tmp_path):
+    about = json.loads(run(capsys, "info", row, "--json")[1])
+    assert about["container"] == "preempt-channel"
+    assert {kind: count for kind, count in about["records"].items() if count} == {"page": 2, "dup": 1}
+    assert [(b["name"], b["length"]) for b in about["blocks"]] == [("pc.ram", 0x9000), ("vga.vram", PAGE)]
+    assert "the channel of postcopy-preempt by itself" in run(capsys, "info", row)[1]
+    told = xbrletools.open(row).verdict()
+    assert (told.status, told.causes[0].name, told.pages_wrong) == (
+        Status.INCOMPLETE,
+        CauseName.CHANNEL_MISSING,
+        None,
+    )
+    run(capsys, "extract", row, "-o", tmp_path / "out")
+    manifest = json.loads((tmp_path / "out" / "manifest.json").read_text())
+    assert manifest["complete"] is False
+    assert all(block["unknown"] == block["length"] for block in manifest["blocks"])
+    assert (tmp_path / "out" / "pc.ram").read_bytes()[0x7000:] == patterned(1) + patterned(2)
+
+
+def test_a_cut_preempt_channel_says_that_too(row):
+    data = xbrletools.open(row).stream.files[0].view[:-20]
+    told = xbrletools.open(bytes(data)).verdict()
+    assert {c.name for c in told.causes} == {CauseName.CHANNEL_MISSING, CauseName.CHANNEL_DAMAGED}
 
 
 @pytest.mark.parametrize("address", [1, 1 << 48, (1 << 64) - PAGE, 1 << 47])

@@ -65,8 +65,8 @@ def memory_and_guest(stream: Stream) -> tuple[dict[str, Any] | None, dict[str, A
 def summary(about: dict[str, Any], dialect: str) -> list[tuple[str, str]]:
     """Label and value of each line. ``about`` is the object of ``info --json``, ``dialect`` the line on its dialect."""
     size = about["size"]
-    is_channel = about["container"] == facts.CHANNEL
-    container = "a multifd channel by itself" if is_channel else f"QEVM, file version {about['file_version']}"
+    alone = {facts.CHANNEL: "a multifd channel by itself", facts.ROW: "the channel of postcopy-preempt by itself"}
+    container = alone.get(about["container"], f"QEVM, file version {about['file_version']}")
     if about["wrapper"]:
         container += f", inside {about['wrapper']}"
     lines = [("capture", _printable(about["name"]) + (f", {size:,} bytes" if size is not None else ""))]

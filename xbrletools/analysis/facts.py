@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     from ..ram.channels import Spool
     from ..ram.packets import Channel
 
-CONTAINER, CHANNEL = "qevm", "multifd-channel"
+CONTAINER, CHANNEL, ROW = "qevm", "multifd-channel", "preempt-channel"
 COMMANDS_MAX = 1 << 14  # COMMANDs that are listed one by one
 GROUPS_MAX = 1 << 13  # owners whose sections are summed up; those of the others are counted together
 
@@ -203,7 +203,7 @@ def as_json(
     groups = overview.section_groups
     return {
         "name": source.name,
-        "container": CHANNEL if channels is not None and not len(facts.sections) else CONTAINER,
+        "container": _container(facts, channels),
         "file_version": facts.file_version,
         "wrapper": source.wrapper,
         "wrapping": _wrapping(source.wrapping),
@@ -347,6 +347,13 @@ def _channel(channel: "Channel") -> dict[str, Any]:
         "uuid": channel.uuid.hex(),
         "damage": None if damage is None else {"offset": damage[0], "message": damage[1]},
     }
+
+
+def _container(facts: Facts, channels: "Spool | None") -> str:
+    """What the stream is: a whole one, or a channel alone."""
+    if channels is None or len(facts.sections):
+        return CONTAINER
+    return CHANNEL if channels.channels else ROW
 
 
 def _is_multifd(facts: Facts, total: Tally, channels: "Spool | None") -> bool:

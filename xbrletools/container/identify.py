@@ -22,7 +22,13 @@ _BEGINNING = re.compile(
 )  # fmt: skip
 _OWNED = (SectionType.START, SectionType.FULL)
 _RAW = "to compare it with a capture S, use: xbrle diff S FILE"
+_ROW = "is a row of RAM records without a header"
 _CHANNEL = "open the main channel and give this one with --channel"
+
+
+def is_row(head: bytes) -> bool:
+    """Whether a file that begins with these bytes is a row of RAM records without a header, as preempt's channel is."""
+    return (foreign(head) or "").startswith(_ROW)
 
 
 def foreign(head: bytes) -> str | None:
@@ -47,10 +53,7 @@ def foreign(head: bytes) -> str | None:
         )
     name = _first_record(head)
     if name is not None:
-        return (
-            f"is a row of RAM records without a header, such as the channel of postcopy-preempt; "
-            f"its first record is of {name.decode()}; {_CHANNEL}"
-        )
+        return f"{_ROW}, such as the channel of postcopy-preempt; its first record is of {name.decode()}; {_CHANNEL}"
     if head.startswith(magics.FIRMWARE_VECTOR * 2):
         return f"seems to be raw memory of a PC (a table of interrupt vectors, as in a .vmem file); {_RAW}"
     return None

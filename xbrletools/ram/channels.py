@@ -126,16 +126,17 @@ def combine(
 
 
 def alone(source: MappedSource, facts: Facts) -> tuple[Stream, Spool]:
-    """The stream that one channel of multifd is by itself: its own records, and no page of them is known.
+    """The stream that one channel, multifd's or preempt's, is by itself: its own records, and no page of them is known.
 
     Its own bytes stand where else those of the main channel do. ``facts`` have the blocks that its packets name, and
     say what is missing.
 
     Raises:
-        XbrleError: ``source`` is not a channel of multifd.
+        XbrleError: ``source`` is not a channel.
     """
     found = spool(source, [source], facts)
-    complaints = multifd.complaints(found.channels, found.channels[0].epochs, facts)
+    epochs = found.channels[0].epochs if found.channels else 0
+    complaints = multifd.complaints(found.channels, epochs, facts) if found.channels else []
     damaged = [c.message for c in complaints if c.rule == "multifd-channel"]
     problems = [Problem("multifd-channel", 0, message, lost=True) for message in (*damaged, *found.troubles)]
     stream = _merged(source, found, join([]), facts, problems, 0, ((None, None), False))

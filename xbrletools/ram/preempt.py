@@ -42,6 +42,22 @@ class Preempt:
         return int(np.count_nonzero(self.columns.kind == Kind.DUP))
 
 
+def blocks_of(source: MappedSource, reading: Reading) -> tuple[dict[bytes, int], Preempt]:
+    """The blocks that one channel names, by name, with an index each in the order in which they come. And its records.
+
+    Without the main channel nothing says which blocks there are.
+    """
+    names = _Names()
+    return names, read(source, reading, names)
+
+
+class _Names(dict[bytes, int]):
+    """An index for every name that is asked for."""
+
+    def __contains__(self, name: object) -> bool:
+        return isinstance(name, bytes) and self.setdefault(name, len(self)) < NO_BLOCK
+
+
 def read(source: MappedSource, reading: Reading, blocks: Mapping[bytes, int]) -> Preempt:
     """The records of one channel. ``blocks`` has the index of each of the main channel's RAM blocks, by name."""
     walk = _Walk(Layout(reading), reading, blocks, source.size)

@@ -43,8 +43,10 @@ def is_multifd(source: Source) -> bool:
 
 
 def whole_channel(source: Source) -> Source:
-    """The source itself. A pipe that a channel of multifd comes through is spooled: a channel is read as a whole."""
-    return source.spool() if not isinstance(source, MappedSource) and source.begins_with(MULTIFD_MAGIC) else source
+    """The source itself. A pipe that a channel can come through is spooled: a channel is read as a whole."""
+    if isinstance(source, MappedSource):
+        return source
+    return source.spool() if source.begins_with(MULTIFD_MAGIC) or begins_row(source.head(_WORD)) else source
 
 
 def begins_row(head: bytes) -> bool:

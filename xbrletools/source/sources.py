@@ -256,11 +256,15 @@ class PipeSource:
         self._held = bytearray()
         self.first = self._base = read
 
-    def begins_with(self, magic: bytes) -> bool:
-        """Whether the capture begins with these bytes. No window was given yet. All that is read for it is held."""
-        while len(self._held) < len(magic) and self._pull():
+    def head(self, count: int) -> bytes:
+        """The first bytes, as far as there are so many. No window was given yet. All that is read for it is held."""
+        while len(self._held) < count and self._pull():
             pass
-        return self._base == self.first and self._held.startswith(magic)
+        return bytes(self._held[:count]) if self._base == self.first else b""
+
+    def begins_with(self, magic: bytes) -> bool:
+        """Whether the capture begins with these bytes. As `head`."""
+        return self.head(len(magic)) == magic
 
     def window(self, offset: int, least: int) -> tuple[memoryview, bool]:
         """The bytes from ``offset``, at least ``least`` of them unless the capture ends, and whether it does.

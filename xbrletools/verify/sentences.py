@@ -105,6 +105,9 @@ def first_bad(stream: Stream, row: int, first_lasting: int | None) -> str:
     return text + f", first that lasts {int(number.of(np.array([first_lasting]))[0])} (page {page:#x})"
 
 
+OTHER_WALK = "; records do not come in the order of QEMU's senders, and so their order was not taken as evidence"
+
+
 def sums(stream: Stream) -> str:
     """What the sums that records state show, where none of them fails."""
     columns, count = stream.records.columns, 0

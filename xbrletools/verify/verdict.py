@@ -17,6 +17,7 @@ from ..model import Stream
 from . import rules, sentences
 from .by_rule import NOBODY, PAGE_RULES, Shared, shared
 from .cause import Began, Cause, CauseName, Sure
+from .causes.diagnose import walks_otherwise
 from .found import Found
 from .harm import NO_HARM, Harm, harm
 from .marks import Ints, findings
@@ -299,7 +300,8 @@ def _summary(
     """
     bad = "" if rows[0] is None else f"; {sentences.first_bad(stream, rows[0], rows[1])}"
     if status is Status.NO_FAULT:
-        return f"The stream was read to its end; {sentences.sums(stream)}{receivers}."
+        walk = sentences.OTHER_WALK if too_large(stream) is None and walks_otherwise(stream) else ""
+        return f"The stream was read to its end; {sentences.sums(stream)}{walk}{receivers}."
     if status is Status.HEALED:
         records = sum(cause.records for cause in causes)
         gave = sentences.some(records, "record gave a wrong page", "records gave wrong pages")

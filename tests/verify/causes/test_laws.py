@@ -1,14 +1,19 @@
 """The laws hold in undamaged captures, and say what a damage did."""
 
+import random
+
 import numpy as np
 import pytest
 
 import xbrletools
 from tests.conftest import SAMPLES
+from tests.siege.bombs import dup, page, stream
+from tests.streams import PAGE
 from xbrletools.formats.ram import Kind
 from xbrletools.verify.causes import grid, order
 from xbrletools.verify.causes.case import Case, open_case
 from xbrletools.verify.causes.reading import read
+from xbrletools.verify.status import Status
 
 
 def _case(data: bytes) -> Case:
@@ -92,3 +97,24 @@ def test_a_flipped_bit_stays_in_every_later_sum_of_its_page(data: bytes, whole: 
     later = [r for r in found.chains.of(int(found.read.page[row])).tolist() if r >= row and found.chains.is_delta(r)]
     assert found.sums.first.tolist() == [row]
     assert found.sums.fails[later[0]]
+
+
+def _sent(pages: list[int]) -> xbrletools.Capture:
+    records = b"".join(page(i * PAGE, seed=i) if i % 2 else dup(i * PAGE) for i in pages)
+    return xbrletools.open(stream([(b"pc.ram", 1000 * PAGE)], records))
+
+
+@pytest.mark.parametrize("count", [30, 100])
+def test_a_sender_that_walks_otherwise_everywhere_is_not_a_damage(count: int) -> None:
+    chance = random.Random(count)
+    for pages in (chance.sample(range(count), count), [chance.randrange(count) for _ in range(2 * count)], [0] * count):
+        told = _sent(pages).verdict()
+        assert (told.status, told.causes) == (Status.NO_FAULT, ())
+        assert "records do not come in the order of QEMU's senders" in told.summary
+
+
+def test_one_place_out_of_order_is_a_damage_still() -> None:
+    pages = list(range(100))
+    assert "QEMU's senders" not in _sent(pages).verdict().summary
+    pages[50], pages[51] = pages[51], pages[50]
+    assert _sent(pages).verdict().status is Status.DAMAGED

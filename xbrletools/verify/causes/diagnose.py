@@ -4,10 +4,15 @@ A cause is certain only where every other hypothesis was tested and fell. What c
 unknown.
 """
 
+import numpy as np
+
+from ...memory.moments import space_of
 from ...model import Stream
 from ..cause import Began, Cause, CauseName, Sure
-from . import breaks, evidence, spans, splices
+from ..ledger import pieces
+from . import breaks, evidence, order, spans, splices
 from .case import Candidate, Case, open_case
+from .chains import Chains
 from .reading import read
 
 #: The families of hypotheses about whole records, in build order.
@@ -36,6 +41,8 @@ REPAIRED = 0.9  # the same, from which on its repair is offered
 BREAKS_MAX = 4  # breaks of one stream that are explained, each by itself
 AFFECTED_MAX = 4096  # records that a cause lists
 
+_FALLS = 8  # of so many records one: a stream in which fewer pages do not rise is not asked about its order
+
 Standing = list[Candidate]
 
 
@@ -59,6 +66,18 @@ def diagnose(stream: Stream, sums_hold: bool = False) -> tuple[Cause, ...]:
             made.append(_cause(case, there))
         case.fell.clear()
     return tuple(made)
+
+
+def walks_otherwise(stream: Stream) -> bool:
+    """Whether records come in another order than that of QEMU's senders, everywhere. Their order then shows nothing."""
+    columns, falls = stream.records.columns, 0
+    for part in pieces(len(columns)):
+        pages = space_of(stream).pages_of(columns.take(part))
+        falls += int(np.count_nonzero(np.diff(pages[pages >= 0]) <= 0))
+    if falls * _FALLS < len(columns):
+        return False
+    found = read(stream)
+    return found is not None and not order.weigh(Chains(found)).kept
 
 
 def decide(case: Case) -> list[Standing]:

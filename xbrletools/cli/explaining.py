@@ -130,6 +130,7 @@ def _write_explained(
             "receiver": link.receiver,
             "sender": link.sender,
             "wire": link.wire.hex(),
+            "left_out": link.left_out,
         }
         for link in links
     ]
@@ -169,6 +170,8 @@ def _print_chain(links: Iterable[Any], record: int | None) -> None:
     say("\n record pass kind     stated receiver   sender")
     for link in links:
         version = link.version
+        if link.left_out:
+            say(f"        {link.left_out:,} more records are left out here")
         sums = " ".join(f"{'-' if s is None else hex(s):>8}" for s in (link.stated, link.receiver, link.sender))
         mark = ">" if version.record == record else " "
         kind = Kind(version.kind).name.lower()

@@ -1,10 +1,13 @@
 """Why something is a finding: its page's records, from the base that the sender used to the one that healed it."""
 
+from collections import deque
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+
+import numpy as np
 
 from ..errors import XbrleError
-from ..memory.history import Version
+from ..memory.history import Content, Version
 from ..memory.moments import page_of
 from ..memory.replay import View
 from ..model import Stream
@@ -14,6 +17,8 @@ from .rules import ANY, RULES, STATES_SUMS, Finding, Program, Rule
 WIRE_BYTES = 20  # of each record, shown from its word on
 LINE = 16  # bytes of a line of a dump
 AROUND = 64  # bytes from an offset's line on
+LINKS_MAX = 4096  # records of a chain that are listed: as many from its beginning as from its end
+_NOT_HELD = Content(np.empty(0, np.uint8), np.empty(0, bool))  # a page of each record would be much
 
 
 @dataclass(frozen=True, slots=True)
@@ -21,7 +26,8 @@ class ChainLink:
     """One record of the chain: its part in it, its first bytes on the wire, and the page's sum after it in each view.
 
     ``stated`` is the sum that the record's header states, None where it states none. ``receiver`` and ``sender`` are
-    the sums of the page that each end has, None where a byte of it is unknown.
+    the sums of the page that each end has, None where a byte of it is unknown. ``left_out`` records of the chain are
+    not listed before this one. The version does not hold the page's content.
     """
 
     version: Version
@@ -30,6 +36,7 @@ class ChainLink:
     stated: int | None
     receiver: int | None
     sender: int | None
+    left_out: int = 0
 
 
 def find(findings: Iterable[Finding], wanted: str) -> Finding:
@@ -74,15 +81,13 @@ def _number(text: str) -> int | None:
 
 
 def chain(stream: Stream, finding: Finding) -> list[ChainLink]:
-    """The records behind a finding that is about a page, in order. Empty for the others."""
+    """The records behind a finding that is about a page, in order, `LINKS_MAX` at most. Empty for the others."""
     if finding.record is None or finding.block is None or finding.page is None:
         return []
     try:
         history = page_of(stream, finding.block, finding.page)
     except XbrleError:  # the finding is that there is no such page
         return []
-    receiver = list(history.versions(View.RECEIVER))
-    sender = {v.record: v for v in history.versions(View.SENDER)}
     parts = {
         finding.evidence.get("base_record"): "the sender's base",
         finding.evidence.get("earliest_record"): "the earliest that can be damaged",
@@ -94,27 +99,27 @@ def chain(stream: Stream, finding: Finding) -> list[ChainLink]:
     }
     first = min(n for n in parts if n is not None)
     if first == finding.record:  # nothing earlier is named: the page's last full record began it
-        before = [v for v in receiver if v.record < finding.record and v.base is None]
-        first = before[-1].record if before else first
+        for version in history.versions(View.RECEIVER):
+            if version.record >= finding.record:
+                break
+            first = version.record if version.base is None else first
     last = finding.evidence.get("healed_by_record") or finding.record
     columns = stream.records.columns
-    links = []
-    for version in receiver:
-        if not first <= version.record <= last:
+    begun, ending, count = list[ChainLink](), deque[ChainLink](maxlen=LINKS_MAX // 2), 0
+    for version, sent in zip(history.versions(View.RECEIVER), history.versions(View.SENDER), strict=True):
+        if version.record > last:
+            break
+        if version.record < first:
             continue
         end = version.offset + int(columns.head[version.row]) + version.length
         wire = stream.data[version.offset : min(end, version.offset + WIRE_BYTES)].tobytes()
-        links.append(
-            ChainLink(
-                version,
-                parts.get(version.record, ""),
-                wire,
-                version.stated,
-                version.computed,
-                sender[version.record].computed,
-            )
-        )
-    return links
+        held, part = replace(version, content=_NOT_HELD), parts.get(version.record, "")
+        link = ChainLink(held, part, wire, version.stated, version.computed, sent.computed)
+        count += 1
+        (begun if len(begun) < LINKS_MAX // 2 else ending).append(link)
+    if ending:
+        ending[0] = replace(ending[0], left_out=count - len(begun) - len(ending))
+    return [*begun, *ending]
 
 
 def conclusion(stream: Stream, finding: Finding) -> str:

@@ -187,7 +187,8 @@ def _behind(stream: Stream, finding: Finding) -> list[Markup]:
         return out
     rows = [_link_row(link) for link in [*links[: CHAIN // 2], *links[CHAIN // 2 :][-CHAIN // 2 :]]]
     heads = ("record", "pass", "kind", "begins with", "sum stated", "receiver's", "sender's", "its part")
-    left_out = f"; {len(links) - CHAIN:,} in their middle are left out" if len(links) > CHAIN else ""
+    count = len(links) + sum(link.left_out for link in links)
+    left_out = f"; {count - CHAIN:,} in their middle are left out" if count > CHAIN else ""
     return [*out, table(f"The records behind the first of these{left_out}", heads, rows, class_="chain")]
 
 

@@ -366,8 +366,32 @@ def _first_misframed(columns: Columns, facts: Facts, grammar: Grammar, data: NDA
 
     Most heads between two sections' records are the same few bytes, so each form is walked once.
     """
-    ends = np.flatnonzero(columns.kind[:-1] == Kind.EOS) if len(columns) else np.empty(0, np.int64)
-    start, stop = columns.offset[ends].astype(np.int64) + WORD, columns.offset[ends + 1].astype(np.int64)
+    walker, known, over = Walker(data.data, grammar), dict[bytes, tuple[bool, bool]](), False
+    for part in pieces(max(0, len(columns) - 1)):
+        ends = np.flatnonzero(columns.kind[part] == Kind.EOS) + part.start
+        start, stop = columns.offset[ends].astype(np.int64) + WORD, columns.offset[ends + 1].astype(np.int64)
+        short, forms, first, which = _forms(start, stop, data)
+        is_end, bad = np.zeros(len(ends), bool), np.zeros(len(ends), bool)
+        for form, at in zip(forms, first.tolist(), strict=True):
+            if form.tobytes() not in known:
+                section = facts.sections[facts.sections.at(int(columns.offset[ends[at]]))]
+                footer = section.owner.section_id if grammar.footers and section.owner else None
+                walk = walker.walk(Spot(int(start[at]), State.SECTION, ANY, False, footer), 1, int(stop[at]))
+                fits = walk.whole and walk.spot.offset == stop[at] and walk.spot.state is State.RECORD
+                known[form.tobytes()] = bool(walk.spot.last), not (fits or (walk.ended and grammar.modern))
+        if len(forms):
+            is_end[short], bad[short] = np.array([known[form.tobytes()] for form in forms])[which].T
+        bad[np.cumsum(is_end) - is_end + over > 0] = True  # no part of RAM follows its end
+        over = over or bool(is_end.any())
+        if bad.any():
+            return int(ends[np.argmax(bad)]) + 1
+    return len(columns)
+
+
+def _forms(start: Ints, stop: Ints, data: NDArray[np.uint8]) -> tuple[Ints, NDArray[np.uint8], Ints, Ints]:
+    """The bytes between some offsets, where they are few: the places of these, the forms that occur among them, (f,
+    `_GAP`) uint8, the place of the first that has each form, and which form each has.
+    """
     size = stop - start
     short = np.flatnonzero((size > 0) & (size <= _GAP))
     window = np.zeros((len(short), _GAP), np.uint8)
@@ -375,23 +399,7 @@ def _first_misframed(columns: Columns, facts: Facts, grammar: Grammar, data: NDA
         inside = column < size[short]
         window[inside, column] = data[start[short[inside]] + column]
     forms, first, which = np.unique(window, axis=0, return_index=True, return_inverse=True)
-    walker = Walker(data.data, grammar)
-    is_end, bad = np.zeros(len(ends), bool), np.zeros(len(ends), bool)
-    which = which.reshape(-1)
-    for form in range(len(forms)):
-        i = short[first[form]]
-        section = facts.sections[facts.sections.at(int(columns.offset[ends[i]]))]
-        footer = section.owner.section_id if grammar.footers and section.owner else None
-        walk = walker.walk(Spot(int(start[i]), State.SECTION, ANY, False, footer), 1, int(stop[i]))
-        members = short[which == form]
-        is_end[members] = bool(walk.spot.last)
-        fits = walk.whole and walk.spot.offset == stop[i] and walk.spot.state is State.RECORD
-        bad[members] = not (fits or (walk.ended and grammar.modern))
-    over = np.flatnonzero(is_end)
-    if len(over):
-        bad[over[0] + 1 :] = True  # no part of RAM follows its end
-    broken = np.flatnonzero(bad)
-    return int(ends[broken[0]]) + 1 if len(broken) else len(columns)
+    return short, forms, short[first], which.reshape(-1)
 
 
 # -- where the walk goes on --------------------------------------------------------------------------------------------

@@ -9,6 +9,7 @@ from bisect import bisect_left, bisect_right
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import Any
 
 import numpy as np
@@ -17,6 +18,9 @@ from numpy.typing import NDArray
 
 from ..formats import Grammar, qevm
 from ..text import shown
+
+_SHORT = 64  # bytes of data whose fields are remembered: millions of commands are mostly alike
+_KEPT = 256  # such data at most
 
 
 def meant(number: int, length: int) -> int:
@@ -201,17 +205,25 @@ class Commands(Sequence[Command]):
 def _read(offset: int, number: int, data: bytes) -> Command:
     """A command from its number and its data."""
     end = offset + 1 + qevm.DataHead.sizeof() + len(data)
-    grammar = qevm.COMMAND_DATA.get(meant(number, len(data)))
-    fields = None
-    if grammar is not None and data:
-        try:
-            fields = _plain(grammar.parse(data))
-        except ConstructError:
-            fields = None
+    fields = (_fields_of_short if len(data) <= _SHORT else _fields_of)(number, data)
     package = None
     if number == qevm.Command.PACKAGED and fields is not None:
         package = (end, end + fields["size"])
     return Command(offset, number, data, end, fields, package)
+
+
+def _fields_of(number: int, data: bytes) -> Any:
+    """The fields of a command's data, None where it does not have any or they cannot be read."""
+    grammar = qevm.COMMAND_DATA.get(meant(number, len(data)))
+    if grammar is None or not data:
+        return None
+    try:
+        return _plain(grammar.parse(data))
+    except ConstructError:
+        return None
+
+
+_fields_of_short = lru_cache(_KEPT)(_fields_of)
 
 
 def _plain(parsed: Any) -> Any:

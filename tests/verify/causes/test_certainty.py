@@ -136,3 +136,11 @@ def test_pages_that_a_sender_without_a_cache_sends_anew_are_not_taken_for_the_da
     causes = _verdict(_twice(data, 1659907 - 9, 9)).causes
     assert [c.name for c in causes] == [CauseName.RECORDS_REPEATED]
     assert causes[0].repair is None or causes[0].repair.replaced == 9
+
+
+@pytest.mark.parametrize("at", [0x5E000, 0x42000, 0x90000])
+def test_a_sector_that_came_twice_makes_a_record_begin_anew(at: int) -> None:
+    data = _twice((SAMPLES / "xbzrle-16m.bin").read_bytes(), at, 4096)
+    causes = _verdict(data).causes
+    assert causes[0].name is CauseName.BYTES_INSERTED
+    assert causes[0].sure in (Sure.CERTAIN, Sure.LIKELY)

@@ -1,16 +1,20 @@
 """The laws hold in undamaged captures, and say what a damage did."""
 
 import random
+from collections.abc import Callable
 
 import numpy as np
 import pytest
 
 import xbrletools
+from tests.causes.damage import Whole, damage
+from tests.causes.measure import diagnosed
 from tests.conftest import SAMPLES
 from tests.siege.bombs import dup, page, stream
 from tests.streams import PAGE
 from xbrletools.formats.ram import Kind
-from xbrletools.verify.causes import grid, order
+from xbrletools.verify.cause import Sure
+from xbrletools.verify.causes import grid, order, paced
 from xbrletools.verify.causes.case import Case, open_case
 from xbrletools.verify.causes.reading import read
 from xbrletools.verify.status import Status
@@ -118,3 +122,35 @@ def test_one_place_out_of_order_is_a_damage_still() -> None:
     assert "QEMU's senders" not in _sent(pages).verdict().summary
     pages[50], pages[51] = pages[51], pages[50]
     assert _sent(pages).verdict().status is Status.DAMAGED
+
+
+# -- where a bandwidth limit rules, a PART ends with the first record that takes it over its share ---------------------
+
+
+def test_nearly_all_parts_of_such_a_capture_keep_it(corpus: Callable[[str], bytes]) -> None:
+    found = read(xbrletools.open(corpus("qemu-7.2/pc16-xbzrle-large-kvm.bin")).stream)
+    assert found is not None
+    pace = paced.weigh(found)
+    assert pace is not None
+    keeps = (pace.sizes >= pace.limit) & (pace.sizes - pace.lasts < pace.limit)
+    assert keeps.mean() > 0.85
+    assert 0 <= pace.limit - (1 << 20) // 10 < 100  # 1 MiB a second
+
+
+@pytest.mark.parametrize("name", ["qemu-7.2/pc16-plain-kvm.bin", "qemu-10/s390x-ccw64-xbzrle.bin"])
+def test_it_is_not_in_force_where_no_limit_rules(name: str, corpus: Callable[[str], bytes]) -> None:
+    found = read(xbrletools.open(corpus(name)).stream)
+    assert found is not None
+    assert paced.weigh(found) is None
+
+
+@pytest.mark.parametrize(("kind", "seeds"), [("inserted", (700004, 700009)), ("cut", (700001, 700005))])
+def test_bytes_put_in_and_missing_are_told_apart(
+    kind: str, seeds: tuple[int, ...], corpus: Callable[[str], bytes]
+) -> None:
+    whole = Whole(corpus("qemu-7.2/pc16-xbzrle-large-kvm.bin"))
+    for seed in seeds:
+        data, truth = damage(whole, kind, (seed,))
+        first = diagnosed(data)[0]
+        assert first.name in truth.right
+        assert first.sure is Sure.LIKELY

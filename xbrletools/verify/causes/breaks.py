@@ -102,6 +102,8 @@ def _of_bytes(case: Case, broken: Break) -> list[Candidate]:
     room = _room(case, broken, gap)
     said = _said(case, broken, gap)
     weights = _weights(case, broken, gap, room)
+    for name, likely in zip(_OF_BYTES, case.pace.allows(broken.row) if case.pace else (), strict=False):
+        weights[name] *= likely
     for name, weight in _of_records(case, broken, gap, room).items():
         weights[name] = weights.get(name, 0) + weight
     if broken.why in (Why.ADDRESS, Why.CONTINUE) and gaps.goes_on_elsewhere(case, broken):
@@ -144,6 +146,9 @@ def _said(case: Case, broken: Break, gap: Gap) -> str:
     added = case.grid.added(broken.row)
     if added is not None:
         said += f"; by the grid {added[0]} to {added[1]} bytes were added before the next PART's end"
+    paced = None if case.pace is None else case.pace.added(broken.row)
+    if paced is not None:
+        said += f"; by the sender's pace {paced[0]} to {paced[1]} bytes were added to this PART"
     return said
 
 
@@ -155,6 +160,8 @@ def _weights(case: Case, broken: Break, gap: Gap, room: Room) -> dict[CauseName,
         missing = max(_EXACT * (exact and not gap.refuted) / _LENGTHS, missing)
         in_place = _EXACT if gap.by_length else _RARELY * in_place
         missing *= not gap.by_length
+        if gaps.begins_anew(case, gap) and room.allows((gap.resumes or 0) - gap.offset):
+            put_in, missing, in_place = _EXACT, _RARELY * missing, _RARELY * in_place
     if gap.found is Found.PUT_IN and gap.added is not None:
         whole = room.allows(gap.added)
         put_in = max(put_in, whole * (_EXACT if gap.sure else 1 / gap.added) / _LENGTHS)

@@ -12,7 +12,7 @@ from ...memory.image import Image, State
 from ...memory.replay import apply
 from ...table.kinds import IS_DELTA
 from ..cause import CauseName, Repair
-from . import grid, order, room, sums
+from . import grid, order, paced, room, sums
 from .chains import Chains
 from .reading import Break, Ints, Read
 
@@ -84,6 +84,11 @@ class Case:
     def sizes(self) -> NDArray[np.float64]:
         """How likely a hole in the records held so many bytes, as `room.sizes`."""
         return room.sizes(self.read)
+
+    @cached_property
+    def pace(self) -> paced.Pace | None:
+        """What the sizes of PARTs say, where a bandwidth limit rules them."""
+        return paced.weigh(self.read)
 
     def strangeness(self, row: int) -> float:
         """How likely records of elsewhere would go on from ``row`` as near to the page before as these do."""

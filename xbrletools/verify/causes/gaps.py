@@ -288,6 +288,15 @@ def distances(data: Bytes, at: int) -> list[int]:
     return out
 
 
+def begins_anew(case: Case, gap: Gap) -> bool:
+    """Whether the record that begins inside another is that one once more, as where bytes came twice."""
+    data = case.read.data
+    if gap.resumes is None or not gap.resumes - gap.offset > 0:
+        return False
+    first, again = (data[at : at + WORD] for at in (gap.offset, gap.resumes))
+    return len(first) == WORD and np.array_equal(first, again)
+
+
 def came_twice(case: Case, broken: Break, gap: Gap) -> Iterator[int]:
     """How many bytes around a break are the same as those right before them: they came twice.
 

@@ -10,8 +10,10 @@ from tests.building import EOF, command, footer, start, stream, subsection, zero
 from tests.conftest import corpus_names
 from xbrletools.formats import qevm
 from xbrletools.formats.qevm import SectionType
+from xbrletools.verify.cause import CauseName
 from xbrletools.verify.container import container_findings
 from xbrletools.verify.rules import Finding
+from xbrletools.verify.status import Status
 
 PATH, PING = command(1), command(2, bytes(4))
 ADVISE, LISTEN, RUN, SWITCHOVER = command(3), command(4), command(5), command(11)
@@ -78,7 +80,9 @@ class TestTheDescription:
 
     def test_a_section_without_an_entry_and_an_entry_without_a_section_are(self):
         found = devices(b"abc", {**entry(3), "name": "other"})
-        assert [f.rule for f in found] == ["description-mismatch"] * 2
+        assert [f.rule for f in found] == ["device-name"]
+        found = devices(b"abc", entry(3), {**entry(3), "name": "other"})
+        assert [f.rule for f in found] == ["device-missing"]
 
     def test_an_array_that_is_described_by_its_null_element_is_not(self):
         css = {"name": "css", "array_len": 256, "type": "struct", "struct": {}, "size": 1}
@@ -155,3 +159,31 @@ class TestValues:
             ):
                 capture = xbrletools.open(corpus(f"{folder}/{name}.bin"))
                 assert not [f for f in container_findings(capture.stream) if f.rule == "device-value"]
+
+
+class TestDescribedDevices:
+    """What the VM description has and the sections do not, on a real capture."""
+
+    def _device(self, data: bytes) -> tuple[int, int, bytes]:
+        sections = xbrletools.open(data).sections
+        devices = [s for s in sections if s.type is SectionType.FULL]
+        device = devices[len(devices) // 2]
+        return device.offset, device.end + qevm.Footer.sizeof(), device.owner.idstr
+
+    def test_a_lost_section_is_an_error(self, corpus):
+        data = corpus("qemu-7.2/pc16-plain-kvm.bin")
+        start, end, name = self._device(data)
+        capture = xbrletools.open(data[:start] + data[end:])
+        (found,) = [f for f in capture.verify() if f.rule == "device-missing"]
+        assert name.decode() in found.message
+        assert capture.verdict().status is Status.DAMAGED
+        assert capture.verdict().causes[0].name is CauseName.BYTES_MISSING
+
+    def test_a_section_of_another_name_is_an_error(self, corpus):
+        data = bytearray(corpus("qemu-7.2/pc16-plain-kvm.bin"))
+        start, _, name = self._device(bytes(data))
+        data[data.index(name, start)] ^= 1
+        capture = xbrletools.open(bytes(data))
+        (found,) = [f for f in capture.verify() if f.rule == "device-name"]
+        assert f"where the VM description has {name.decode()}" in found.message
+        assert capture.verdict().causes[0].name is CauseName.SECTION_FRAMING

@@ -133,23 +133,46 @@ def _description(stream: Stream) -> Iterator[Finding]:
 
 def _mismatches(stream: Stream) -> Iterator[Finding]:
     entries = devices.entries(stream)
+    unnamed = []
     for section in stream.sections.of_types(SectionType.FULL):
         if section.owner is None or section.found_by is Boundary.CUT:
             continue
         device = entries.get(section.index)
         name = shown(section.owner.idstr)
         if device is None:
-            message = f"the VM description does not have an entry for {name}, instance {section.owner.instance_id}"
-            yield rules.DESCRIPTION_MISMATCH.finding(message, section.offset, section=section.index)
+            unnamed.append(section)
         else:
             yield from _mismatch(stream, section, device, name)
+    yield from _without_entry(stream, unnamed, entries.without_section.tolist())
+
+
+def _without_entry(stream: Stream, unnamed: list[Section], left: list[int]) -> Iterator[Finding]:
+    """Sections that the description does not name, and entries ``left``, whose devices have no section.
+
+    As many of each are taken for the same devices under other names.
+    """
     described = devices.description(stream)
-    left = entries.without_section
-    if described is not None and len(left):
-        first = [shown(described.devices[i].name) for i in left[:NAMES_MAX].tolist()]
+    if described is not None and len(left) == len(unnamed):
+        for section, index in zip(unnamed, left, strict=True):
+            assert section.owner is not None
+            name, other = shown(section.owner.idstr), shown(described.devices[index].name)
+            moved = section.owner.idstr == described.devices[index].name
+            rule = rules.DESCRIPTION_MISMATCH if moved else rules.DEVICE_NAME
+            message = f"the section is of {name}, where the VM description has {other}"
+            message = f"{name}: the VM description has it in another place" if moved else message
+            yield rule.finding(message, section.offset, section=section.index)
+        return
+    for section in unnamed:
+        assert section.owner is not None
+        name = shown(section.owner.idstr)
+        message = f"the VM description does not have an entry for {name}, instance {section.owner.instance_id}"
+        yield rules.DESCRIPTION_MISMATCH.finding(message, section.offset, section=section.index)
+    if described is not None and left:
+        first = [shown(described.devices[i].name) for i in left[:NAMES_MAX]]
         names = ", ".join(first) + (" ..." if len(left) > NAMES_MAX else "")
-        message = f"the VM description has {len(left)} devices without a section: {names}"
-        yield rules.DESCRIPTION_MISMATCH.finding(message, stream.facts.vmdesc[0] if stream.facts.vmdesc else None)
+        devices_of = "a device" if len(left) == 1 else f"{len(left)} devices"
+        message = f"the VM description has {devices_of} without a section: {names}"
+        yield rules.DEVICE_MISSING.finding(message, stream.facts.vmdesc[0] if stream.facts.vmdesc else None)
 
 
 def _mismatch(stream: Stream, section: Section, device: Device, name: str) -> Iterator[Finding]:

@@ -70,6 +70,14 @@ ADVICE: dict[Rule, Advice] = {
         "A command before it is missing, damaged or out of place: xbrle info S --commands.",
     ),
     rules.BAD_DESCRIPTION: _the_place("What can be read of it is used. Device fields may lack names."),
+    rules.DEVICE_MISSING: Advice(
+        "The devices, by the names that the description has.",
+        "Capture the migration again: a guest goes on with these devices as they are after a reset.",
+    ),
+    rules.DEVICE_NAME: Advice(
+        "Both names.",
+        "Look at the section's header: xbrle dump S --devices --fields. A bit of the name may have flipped.",
+    ),
     rules.DESCRIPTION_MISMATCH: Advice(
         "`described` and `size`, in bytes, where the sizes differ.",
         "Compare the section with its fields: xbrle dump S --devices --fields. Some senders describe a device wrongly.",

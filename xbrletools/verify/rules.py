@@ -207,6 +207,12 @@ BAD_DESCRIPTION = _rule("bad-description", _E, "the VM description is damaged; r
 DESCRIPTION_MISMATCH = _rule(
     "description-mismatch", _W, "a device section is not as the VM description says; receivers do not look at that"
 )
+DEVICE_MISSING = _rule(
+    "device-missing",
+    _E,
+    "the VM description names devices whose sections are not there: receivers load the rest, without their state",
+)
+DEVICE_NAME = _rule("device-name", _E, "a device section has another name than the VM description gives it", _ALL)
 DEVICE_VALUE = _rule(
     "device-value",
     _W,

@@ -44,6 +44,8 @@ NAMES: dict[Rule, CauseName] = {
     rules.CHECKSUM_COLLISION: CauseName.STALE_BASE,
     rules.TRUNCATED: CauseName.TRUNCATED,
     rules.UNFINISHED_BITMAP: CauseName.TRUNCATED,
+    rules.DEVICE_MISSING: CauseName.BYTES_MISSING,
+    rules.DEVICE_NAME: CauseName.SECTION_FRAMING,
     rules.MAPPED_LAYOUT: CauseName.SECTION_FRAMING,
     rules.MISSING_PACKETS: CauseName.BYTES_MISSING,
     rules.DUMP_CUT: CauseName.TRUNCATED,

@@ -7,7 +7,7 @@ import pytest
 
 import xbrletools
 from tests import building
-from tests.conftest import ROOT
+from tests.conftest import CORPUS, ROOT
 from tests.streams import PAGE, noise
 from tests.verify.test_receivers import RECORDED
 from xbrletools.formats.ram import Flag
@@ -129,3 +129,37 @@ class TestPlaces:
         assert "RAM block pc.ram is listed" in self.of("Size mismatch: pc.ram: 0x1 != 0x2: Invalid argument")[0][0]
         assert self.of("Missing section footer for ram")[0][0] == "the section of ram, instance 0, version 4"
         assert self.of("Machine type received is 'pc' and local is 'q35'")[0][0] == "the stream's machine is pc"
+
+
+@pytest.mark.parametrize(
+    "part",
+    [
+        "Length mismatch",
+        "Missing section footer",
+        "error while loading state for instance",
+        "Unknown savevm section",
+        "Unknown combination of migration flags:",
+    ],
+)
+def test_the_beginning_of_a_message_is_enough(part: str) -> None:
+    found = explained(part)
+    assert found
+    assert all(one.is_part and one.text.startswith(part.rstrip(":")) and "..." in one.text for one in found)
+
+
+@pytest.mark.parametrize("words", ["hello", "Unknown", "no such thing as this"])
+def test_a_word_alone_is_no_message(words: str) -> None:
+    assert explained(words) == []
+
+
+def test_a_whole_line_is_not_taken_for_a_shorter_one_that_it_begins_like() -> None:
+    (one,) = explained("Unknown savevm section or instance 'rtc' 0. Make sure that your current VM setup matches")
+    assert one.values == ("rtc", "0")
+
+
+def test_a_part_is_looked_for_in_the_capture() -> None:
+    path = CORPUS / "cases" / "devices" / "desc-short.bin"
+    if not path.exists():
+        pytest.skip("the corpus of small inputs is not here")
+    (one,) = explained("Missing section footer")
+    assert [p.offset for p in Places(xbrletools.open(path).stream).of("Missing section footer", one)] == [0x40E7]

@@ -79,7 +79,7 @@ OTHERS: tuple[Message, ...] = (
     ),
     # sections and devices
     Message(
-        "Unknown savevm section or instance '{}' {}. Make sure that",
+        "Unknown savevm section or instance '{}' {}",
         "The stream has a device that the destination does not have, or not at this place.",
         _SAME_MACHINE,
     ),

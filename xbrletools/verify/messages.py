@@ -13,6 +13,7 @@ from .rules import RULES, Rule
 __all__ = ["SEEN", "Message", "document", "matches", "messages"]
 
 LINE_MAX = 1 << 14  # characters of a line that are looked at
+PART_LEAST = 8  # characters of a part of a message
 
 _WORD = re.compile(r"\S*")
 _Span = tuple[int, int, int, Message, tuple[str, ...]]  # where a message stands, its template's length, and its values
@@ -47,7 +48,7 @@ def _parts() -> tuple[tuple[Message, tuple[str, ...], int], ...]:
 def _found(parts: tuple[str, ...], line: str) -> Iterator[tuple[int, int, tuple[str, ...]]]:
     """Where a template stands in a line, and what stands for each {}, in time that grows with the line's length only.
 
-    A {} takes as little as it can; a last one takes a word, without a comma or colon at its end.
+    A {} takes as little as it can; a last one takes a word, without a comma, colon or full stop at its end.
     """
     *fixed, last = parts
     if last:
@@ -63,7 +64,7 @@ def _found(parts: tuple[str, ...], line: str) -> Iterator[tuple[int, int, tuple[
             end = there + len(part)
         if not last:
             word = cast("re.Match[str]", _WORD.match(line, end))[0]
-            values.append(word[:-1] if word.endswith((",", ":")) else word)
+            values.append(word[:-1] if word.endswith((",", ":", ".")) else word)
             end += len(values[-1])
         yield start, end, tuple(values)
         at = max(end, start + 1)
@@ -92,6 +93,14 @@ def matches(line: str) -> list[tuple[Message, tuple[str, ...]]]:
     out += live
     out.sort(key=lambda s: (s[0], -(s[1] - s[0])))
     return [(message, values) for _, _, _, message, values in out]
+
+
+def begun(line: str) -> list[Message]:
+    """The messages that begin with the words of a line, which is only a part of them. None for fewer than two words."""
+    words = line[:LINE_MAX].strip().rstrip(" :,.")
+    if len(words) < PART_LEAST or " " not in words:
+        return []
+    return [m for m in messages() if m.template.strip().startswith(words)]
 
 
 def _lines(text: str) -> Iterator[tuple[int, str]]:

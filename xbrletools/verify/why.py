@@ -3,6 +3,7 @@
 import re
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
+from itertools import chain, repeat
 
 import numpy as np
 
@@ -11,7 +12,7 @@ from ..model import Stream
 from ..table.kinds import IS_PAGE
 from ..text import called, shown
 from .checker import found_in
-from .messages import Message, matches
+from .messages import Message, begun, matches
 from .receivers import Outcome, outcomes
 
 PLACES_MAX = 8  # places of one message that are named
@@ -25,11 +26,16 @@ class Explained:
     values: tuple[str, ...]
 
     @property
+    def is_part(self) -> bool:
+        """Whether the line has only the beginning of the message."""
+        return len(self.values) < self.message.template.count("{}")
+
+    @property
     def text(self) -> str:
         """The message with its values."""
-        parts = self.message.template.strip().split("{}")
-        pairs = zip(parts, (*self.values, ""), strict=False)
-        return "".join(part + value for part, value in pairs)
+        first, *others = self.message.template.strip().split("{}")
+        values = chain(self.values, repeat("..."))
+        return first + "".join(value + part for value, part in zip(values, others, strict=False))
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,8 +48,12 @@ class Place:
 
 
 def explained(line: str) -> list[Explained]:
-    """Every message that is known in a line, in the order in which they stand there."""
-    return [Explained(message, values) for message, values in matches(line)]
+    """Every message that is known in a line, in the order in which they stand there.
+
+    Where none is there whole, those that begin with the line, without values.
+    """
+    found = [Explained(message, values) for message, values in matches(line)]
+    return found or [Explained(message, ()) for message in begun(line)]
 
 
 def lines_of(log: Iterable[str]) -> Iterator[tuple[int, str, list[Explained]]]:
@@ -66,15 +76,18 @@ class Places:
 
     def of(self, line: str, one: Explained) -> list[Place]:
         """The places that a message of ``line`` is about, the likeliest first."""
+        if one.is_part:
+            return [*self._stops(line.strip(), in_full=False)][:PLACES_MAX]
         return [*self._stops(line), *self._by_values(one)][:PLACES_MAX]
 
-    def _stops(self, line: str) -> Iterator[Place]:
-        """Where a receiver that prints this very line stops."""
+    def _stops(self, line: str, in_full: bool = True) -> Iterator[Place]:
+        """Where a receiver that prints this very line stops, or one whose words hold it where it is not ``in_full``."""
         if self._outcomes is None:
             self._outcomes = outcomes(self.stream, found_in(self.stream))
         places: dict[tuple[int | None, int | None], list[str]] = {}
         for name, outcome in self._outcomes.items():
-            if any(said and said in line for said in outcome.said[: -1 if len(outcome.said) > 1 else None]):
+            printed = outcome.said[: -1 if len(outcome.said) > 1 else None]
+            if any(said and (said in line if in_full else line in said) for said in printed):
                 places.setdefault((outcome.offset, outcome.record), []).append(name)
         for (offset, record), names in places.items():
             yield Place(f"where {', '.join(names)} would stop and print this", offset, record)

@@ -332,3 +332,12 @@ def test_a_capture_of_too_many_records_says_that_no_hypothesis_was_tested(monkey
     (cause,) = xbrletools.open(bytes(data)).verdict().causes
     assert cause.name is CauseName.UNKNOWN
     assert "No hypothesis was tested: the capture has" in cause.sentence
+
+
+def test_what_every_receiver_refuses_and_one_bit_mends_has_one_cause() -> None:
+    path = CORPUS / "cases" / "receivers" / "page-flag400.bin"
+    if not path.exists():
+        pytest.skip("the corpus of small inputs is not here")
+    found = xbrletools.open(path).verdict()
+    assert [(c.name, c.sure) for c in found.causes] == [(CauseName.RECORD_FLAGS, Sure.CERTAIN)]
+    assert found.causes[0].explains == {"refused-by-all": 1, "flags-unknown": 1}

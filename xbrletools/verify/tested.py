@@ -14,6 +14,7 @@ from .cause import Cause, CauseName
 from .causes.diagnose import diagnose
 from .ledger import pieces, room
 from .marks import Ints
+from .refused import SIGNS
 from .rules import RULES, Finding
 
 SMALL = 64 << 20  # bytes of a capture whose laws are tested even where no rule finds anything
@@ -60,6 +61,7 @@ def tested(split: Shared) -> Shared:
         return split
     asked = [i for i, name in enumerate(split.names) if name in _open(split)]
     asked += [i for i, name in enumerate(split.names) if name is CauseName.CHANNEL_MISSING and _made_up(split, causes)]
+    asked += [i for i in range(len(split.names)) if i not in asked and _is_refusal(split, i)]
     first = len(split.names)
     loose = split.loose.copy()
     for i, finding in enumerate(split.found.loose):
@@ -157,6 +159,12 @@ def _is_worth_it(split: Shared) -> bool:
         return False
     signs = any(mark.rule in _SIGNS and mark.rule not in _USUAL for mark in split.found.marks)
     return signs or any(name in _open(split) for name in split.names) or stream.data.size <= SMALL
+
+
+def _is_refusal(split: Shared, index: int) -> bool:
+    """Whether a cause is one that the rules name by what every receiver refuses, and by its signs, alone."""
+    refusal = {rules.REFUSED_BY_ALL.id, *(rule.id for rule in SIGNS)}
+    return split.names[index] in SIGNS.values() and split.explains(index).keys() <= refusal
 
 
 def _made_up(split: Shared, causes: Sequence[Cause]) -> bool:

@@ -1,6 +1,6 @@
 """How far long work is, and what it wants said before, for whoever listens: the command line. Else it costs nothing."""
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from typing import TypeVar
 
@@ -44,3 +44,15 @@ def along(what: str, items: Sequence[T], unit: str = "parts") -> Iterator[T]:
     for done, item in enumerate(items):
         tell(what, done, len(items), unit)
         yield item
+
+
+def overall(what: str, items: Iterable[T], total: int, unit: str) -> Iterator[T]:
+    """The items, of which there are ``total``. How many came is said, and not how far the work on each of them is."""
+    tells, _Listener.tells = _Listener.tells, None
+    try:
+        for done, item in enumerate(items, 1):
+            if tells is not None:
+                tells(what, done, total, unit)
+            yield item
+    finally:
+        _Listener.tells = tells

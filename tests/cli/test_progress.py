@@ -16,6 +16,7 @@ from tests.conftest import ROOT, SAMPLES
 from xbrletools import progress
 from xbrletools.cli import shown as line
 from xbrletools.cli import writer
+from xbrletools.progress import listening, overall, tell
 from xbrletools.source.packing import content_size
 
 SAMPLE = SAMPLES / "xbzrle-16m.bin"
@@ -207,3 +208,12 @@ def test_where_it_does_not_fit_the_message_says_where_and_what_to_do(tmp_path):
         f"xbrle: {tmp_path}: File too large: {path} needs more room there. "
         "To put it elsewhere, set TMPDIR to a folder with more room"
     ]
+
+
+def test_of_many_parts_only_their_number_is_told():
+    told: list[tuple[str, int, int | None, str]] = []
+    with listening(lambda *words: told.append(words)):
+        for _ in overall("writing", range(2), 2, "files"):
+            tell("inside", 0)
+        tell("after", 0)
+    assert told == [("writing", 1, 2, "files"), ("writing", 2, 2, "files"), ("after", 0, None, "bytes")]

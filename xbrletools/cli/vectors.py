@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 import click
 
 from ..errors import XbrleError
+from ..progress import overall
 from ..text import label, some
 from . import EXIT_FINDINGS, EXIT_UNREADABLE, warn
 from .guide import Page
@@ -103,7 +104,7 @@ def check(folder: Path, program: str | None, timeout: float, limit: int, origina
     alike = Counter[bool]()
     with ExitStack() as stack:
         ask = own if program is None else stack.enter_context(Programs(program, timeout)).ask
-        for result in checked(cases, ask):
+        for result in checked(overall("asking", cases, len(cases), "cases"), ask):
             op = result.case.op
             if result.unlike is not None and not result.wrong:
                 alike[not result.unlike] += 1

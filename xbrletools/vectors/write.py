@@ -2,7 +2,7 @@
 
 import hashlib
 import json
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Any, cast
 
@@ -10,6 +10,7 @@ from .. import __version__
 from ..formats.dialects import DIALECTS, Encoding
 from ..formats.ram import VERSION_FLAT, VERSION_NAMED
 from ..outputs import filling
+from ..progress import overall
 from . import pages, streams, tables
 from .answers import answer
 from .cases import FORMAT, INDEX, VERSION, Case, document
@@ -54,6 +55,17 @@ def _streamed(cases: Sequence[Case]) -> Coverage:
     return {**_tabled(cases), "ram_versions": sorted(versions), "rules": sorted(found)}
 
 
+#: The files that are not about a coding: their subject, what asks, and what the cases cover.
+OTHERS: "tuple[tuple[str, Callable[[int], Iterable[pages.Question]], Callable[[Sequence[Case]], Coverage]], ...]" = (
+    ("sums", pages.sums, lambda cases: {"page_sizes": sorted({len(cast(bytes, c.ask["page"])) for c in cases})}),
+    ("headers", tables.headers, _tabled),
+    ("caches", tables.caches, _tabled),
+    ("senders", tables.senders, _tabled),
+    ("streams", streams.questions, _streamed),
+    ("logs", streams.logs, _tabled),
+)
+
+
 def files(seed: int) -> Iterator[tuple[str, Sequence[Case], Coverage]]:
     """Each file's subject, its cases and what they cover."""
     for coding in Encoding:
@@ -65,15 +77,7 @@ def files(seed: int) -> Iterator[tuple[str, Sequence[Case], Coverage]]:
         ]
         cases = [*answered, *back]
         yield f"codec-{pages.word(coding)}", cases, _coding(cases)
-    sums = list(_answered(pages.sums(seed)))
-    yield "sums", sums, {"page_sizes": sorted({len(cast(bytes, c.ask["page"])) for c in sums})}
-    for subject, questions, covers in (
-        ("headers", tables.headers, _tabled),
-        ("caches", tables.caches, _tabled),
-        ("senders", tables.senders, _tabled),
-        ("streams", streams.questions, _streamed),
-        ("logs", streams.logs, _tabled),
-    ):
+    for subject, questions, covers in OTHERS:
         cases = list(_answered(questions(seed)))
         yield subject, cases, covers(cases)
 
@@ -92,7 +96,7 @@ def write(folder: Path, seed: int, force: bool = False) -> dict[str, int]:
     """
     entries: list[dict[str, Any]] = []
     with filling(folder, force, INDEX) as lying:
-        for subject, cases, coverage in files(seed):
+        for subject, cases, coverage in overall("writing cases", files(seed), len(Encoding) + len(OTHERS), "files"):
             raw = document(subject, seed, coverage, cases).encode()
             name = f"{subject}.json"
             (lying / name).write_bytes(raw)

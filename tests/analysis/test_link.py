@@ -11,7 +11,7 @@ from xbrletools.analysis.link import Group, Link, Workload, read_workload, repla
 from xbrletools.errors import XbrleError
 
 ROOT = Path(__file__).parent.parent.parent
-SAP = ROOT / "docs" / "workloads" / "sap-central-instance.json"
+SAP = ROOT / "samples" / "sap-central-instance.json"
 
 PAGE = 4096
 FULL = 8 + PAGE

@@ -30,7 +30,7 @@ WITHOUT = {
 }
 POSTED, XBZRLE = str(SAMPLES / "posted-8m.bin"), str(SAMPLES / "xbzrle-16m.bin")
 RULES = str(SAMPLES / "rules.yar")
-WORKLOAD = str(ROOT / "docs" / "workloads" / "sap-central-instance.json")
+WORKLOAD = str(ROOT / "samples" / "sap-central-instance.json")
 
 
 def test_every_command_that_answers_has_json_or_a_reason_not_to() -> None:

@@ -7,7 +7,7 @@ import pytest
 
 from tests.cli.run import run
 
-SAP = Path(__file__).parent.parent.parent / "docs" / "workloads" / "sap-central-instance.json"
+SAP = Path(__file__).parent.parent.parent / "samples" / "sap-central-instance.json"
 
 
 @pytest.fixture

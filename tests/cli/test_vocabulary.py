@@ -206,3 +206,34 @@ class TestSizes:
             word = max(option.opts, key=len)
             status, _, err = run(capsys, *name.split(), word, "1", word, "1")
             assert status == 2 and f"{word} is given 2 times" in err, name
+
+
+#: Options that mean something else in another command, where that is what the word means there.
+TWICE = {
+    "--block": {"NAME", "NAME=SIZE"},  # encode and transcode are told what blocks there are
+    "--pass": {"RANGE", "P[-Q|+N]"},  # diff compares from before a pass to after it
+    "--rules": {"", "FILE"},  # verify lists its own, yara takes some
+    "--to": {"RECORD|TIME", "DIALECT"},  # diff's second moment, transcode's result
+    "--space": {"[physical|block]", "[block|physical]"},
+    "--output": {"OUT", "S", "T", "DIR", "FILE"},
+}
+
+
+class TestNames:
+    def test_an_option_has_one_form_in_all_commands(self):
+        forms: dict[str, set[str]] = {}
+        for command in commands().values():
+            context = click.Context(command)
+            for param in command.params:
+                if isinstance(param, click.Option):
+                    form = "" if param.is_flag else param.make_metavar(context)
+                    forms.setdefault(max(param.opts, key=len), set()).add(form)
+        assert {name: found for name, found in forms.items() if len(found) > 1} == TWICE
+        assert not {"INTEGER", "INTEGER RANGE", "FLOAT RANGE", "TEXT", "PATH"} & set().union(*forms.values())
+
+    def test_no_number_can_be_below_zero(self):
+        for name, command in commands().items():
+            for param in command.params:
+                assert param.type is not click.INT and param.type is not click.FLOAT, (name, param.name)
+                if isinstance(param.type, click.IntRange | click.FloatRange):
+                    assert param.type.min is not None and param.type.min >= 0, (name, param.name)

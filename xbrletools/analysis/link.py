@@ -257,7 +257,7 @@ def replay(stream: Stream, link: Link, deltas: bool, cache_bytes: int) -> Transf
 
 
 def read_workload(path: str) -> Workload:
-    """Read a workload file: JSON, as docs/workloads/README.md describes it.
+    """Read a workload file: JSON, as docs/workloads.md describes it.
 
     Raises:
         XbrleError: it cannot be read, or a value is missing or cannot be.

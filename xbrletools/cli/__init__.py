@@ -164,15 +164,15 @@ def cli(context: click.Context, debug: bool) -> None:
     S stands for a capture: a file that holds a migration stream, for example a recorded live migration, a savevm
     snapshot or a libvirt save file. Give - to read it from standard input. An address is BLOCK:0xOFFSET, or 0xOFFSET in
     the main RAM block; for page and blame also guest-physical, phys:0x1000, or virtual, virt:0xffff800000001000. Sizes
-    take K, M, G and T. Data goes to standard output, everything else to standard error. docs/glossary.md explains the
-    words.
+    take K, M, G and T, each 1024 times the one before. Data goes to standard output, everything else to standard error.
 
     Exit status 0: all is well. 1: errors, differences or missing data were found. 2: the input cannot be read, the
     output cannot be written, or the usage is wrong. 130: interrupted. 141: the program that reads the output ended
     early; commands whose status is a verdict, such as verify, diff and check, give the verdict all the same.
 
     To start with: xbrle info S, then xbrle verify S. xbrle S is short for xbrle info S, and xbrle help COMMAND for
-    xbrle COMMAND --help.
+    xbrle COMMAND --help. The examples use captures that come with xbrletools: xbrle samples -o samples copies them to
+    where you are. The documents have a tutorial, and a glossary for the words: docs/tutorial.md, docs/glossary.md.
     """
     del debug  # `main` looks for it itself: a wrong command line never comes here
     choose_colors("auto")

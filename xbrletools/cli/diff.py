@@ -120,7 +120,7 @@ _OF_CAPTURES = ("to", "to_pass", "to_view", "to_channel", "to_snapshot")
 @before(_usage_of_second)
 @_with_dump
 @salvaging
-@click.argument("other", metavar="[S2]", required=False)
+@click.argument("other", metavar="[S2|IMAGE]", required=False)
 @moment("Take S just after this record (default: at the end).", "Take S")
 @moment_options(
     "Take S2, or S if S2 is not given, just after this record (default: at the end).",

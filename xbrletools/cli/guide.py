@@ -65,11 +65,13 @@ SEE_ALSO = {
 ARGUMENTS = {
     "S": "A capture: a file that holds a migration stream, or - for standard input.",
     "[S]": "A capture: a file that holds a migration stream, or - for standard input.",
-    "[S2]": "A second capture; for diff also an image of memory.",
+    "[S2]": "A second capture.",
+    "[S2|IMAGE]": "A second capture, or an image of memory. Without it, S is compared with itself at another moment.",
     "ADDR": "BLOCK:0xOFFSET, 0xOFFSET in the main RAM block, phys:0xADDRESS or virt:0xADDRESS.",
     "RANGE": "An address as BLOCK:0xOFFSET, phys:0xADDRESS or virt:0xADDRESS, then a length as +64 or +4K, or the last "
     "address as -0x1fff.",
-    "[FILTER]...": "Which records count, for example kind:dup pass:2-3. The help of xbrle dump lists the fields.",
+    "[FILTER]...": "Which records count, for example kind:dup pass:2-3. A range is A-B, A+LENGTH, or 5- from 5 on. The "
+    "help of xbrle dump lists the fields.",
     "RULES": "A file of YARA rules, or a folder with such files.",
     "PATTERN": "What to look for: text, if no option says otherwise.",
     "[COMMAND]...": "A command, or a group and its command, such as vectors write.",

@@ -128,7 +128,8 @@ def command(
     block and pass. Some names, such as pass and length, need quotes: "pass".
 
     The engine sees these tables and nothing else: no other file, no network, no extension, and no setting can be
-    changed. So SQL from a stranger can be run; --timeout and --memory bound what it takes.
+    changed. So SQL from a stranger can be run; --timeout and --memory bound what it takes. This
+    needs xbrletools[query].
 
     Exit status: 0 all is well, 1 a part of S is missing, 2 S cannot be read, or the statement is refused.
     """

@@ -117,7 +117,12 @@ def choosing(function: Callable[..., Any]) -> Callable[..., Any]:
     """Add the options that say how a sender chooses: --policy, --dup-pages, --cache, --seed."""
     for option in (
         click.option(
-            "--seed", type=click.IntRange(0), default=0, show_default=True, help="Seed for --policy intended."
+            "--seed",
+            type=click.IntRange(0),
+            default=0,
+            show_default=True,
+            metavar="N",
+            help="Seed for --policy intended.",
         ),
         click.option(
             "--cache",

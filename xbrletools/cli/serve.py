@@ -93,7 +93,7 @@ def command(
     Prints the address to open, which holds a secret that is new each time. Whoever has the address and reaches the port
     can read S. Nothing can be exported from there. Each browser tab is a session, a process of its own. It ends a
     minute after its page is closed, so that a page which is loaded anew finds it again. The page loads nothing from any
-    other host.
+    other host. This needs xbrletools[web].
 
     Serves until SIGINT, SIGTERM or SIGHUP, and then exits 0.
     """

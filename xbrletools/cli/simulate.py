@@ -23,7 +23,7 @@ CACHE = 0x8000000  # bytes
 @click.command(
     cls=Page,
     epilog=examples(
-        "simulate docs/workloads/sap-central-instance.json",
+        "simulate samples/sap-central-instance.json",
         "simulate --capture samples/posted-8m.bin --bandwidth 1e6 --latency .1",
         "simulate --capture samples/posted-8m.bin --channels 4 --per-channel 1M",
     ),
@@ -73,7 +73,7 @@ def command(
 ) -> int:
     """Simulate a migration over a link, with and without deltas: time, passes, downtime and bytes.
 
-    WORKLOAD is a JSON file that describes guest, sender and link. docs/workloads/README.md explains its keys. Options
+    WORKLOAD is a JSON file that describes guest, sender and link. docs/workloads.md explains its keys. Options
     override it. With --capture the pages and their order are those of S, and only the link is simulated.
     """
     if (workload is None) == (capture is None):

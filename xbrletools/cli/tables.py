@@ -113,7 +113,8 @@ def command(
 
     A SOURCE is a capture: a file or a URL. DIR/TABLE/ gets one small file for each capture, the file of table captures
     last. docs/tables.md describes the tables: sources, captures, blocks, sections, records, findings, devices,
-    page_versions, matches and errors. To ask them something, use: xbrle query DIR SQL.
+    page_versions, matches and errors. To ask them something, use: xbrle query DIR SQL. This needs
+    xbrletools[fleet].
 
     A source that is in DIR already is skipped: one of the same size and time, else one with the same content. So a run
     that was interrupted goes on where it was. With --force all are read again. A source that cannot be read is a row

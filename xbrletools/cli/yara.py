@@ -102,7 +102,7 @@ def command(
     view: str,
     as_json: bool,
 ) -> int:
-    """Judge the memory that S carries by YARA rules, with YARA-X.
+    """Judge the memory that S carries by YARA rules, with YARA-X (needs xbrletools[yara]).
 
     RULES is a file of rules, or a folder of such files (*.yar, *.yara, *.yr). Each file has its own names. What a file
     includes is not read.

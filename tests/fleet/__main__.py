@@ -158,8 +158,8 @@ def everything(out: Path) -> dict[str, Counter[str]]:
 
 def bad_files(folder: Path) -> list[Path]:
     """Ten files that are not captures, each in another way."""
-    packed = lzma.compress(b"QEVM" + bytes(2000))
-    contents = [b"", b"QEVM", b"QEVM\0\0\0\x09", b"\x7fELF" + bytes(5000), packed[:20], packed, b"MZ" + bytes(300)]
+    packed = lzma.compress(b"nothing of the kind" * 100)
+    contents = [b"", b"QEVM", b"QFI\xfb" + bytes(60), b"\x7fELF" + bytes(5000), packed[:20], packed, b"MZ" + bytes(300)]
     contents += [bytes(4096), os.urandom(10_000), b"text\n" * 300]
     found = []
     for i, content in enumerate(contents):

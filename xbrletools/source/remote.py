@@ -8,6 +8,7 @@ the same of it as before. Whatever fails on the way is a `TransportError`, and n
 
 import errno
 import hashlib
+import logging
 import os
 import tempfile
 import time
@@ -37,6 +38,9 @@ _MARKS = (
     *("ETag", "etag", "VersionId", "generation", "Content-MD5", "Digest", "md5Hash"),
     *("LastModified", "Last-Modified", "updated", "created", "mtime"),
 )
+
+_LIBRARIES = ("fsspec", "s3fs", "gcsfs", "aiohttp", "aiobotocore", "botocore", "google")
+_SILENT = logging.NullHandler()  # without any handler, Python prints warnings to stderr
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,6 +78,8 @@ def _store(url: str) -> Iterator[tuple[Any, str]]:
     check(url)
     import fsspec
 
+    for name in _LIBRARIES:  # what they say of a try that failed is said here, once and in one line
+        logging.getLogger(name).addHandler(_SILENT)
     kind = fsspec.get_filesystem_class(scheme_of(url))
     options: dict[str, Any] = {**kind._get_kwargs_from_urls(url), "use_listings_cache": False}
     if SCHEMES[scheme_of(url)] == "aiohttp":

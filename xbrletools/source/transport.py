@@ -62,6 +62,8 @@ def _chain(error: BaseException | None) -> "list[BaseException]":
 
 def _status(error: BaseException) -> int | None:
     """The status of HTTP that an error tells of."""
+    if type(error).__module__ == "aiohttp.http_exceptions":  # its code is what a server would say, not what one said
+        return None
     told = getattr(error, "status", None) or getattr(error, "code", None)
     response = getattr(error, "response", None)
     if told is None and isinstance(response, dict):

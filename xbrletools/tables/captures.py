@@ -11,7 +11,6 @@ from ..model import Stream
 from ..source.sources import Source
 from ..source.wrappers import LibvirtSave
 from ..text import shown
-from ..verify.checker import found_in
 from ..verify.rules import Severity
 from ..version import __version__
 from .content import verdict_of
@@ -41,9 +40,10 @@ def capture_row(stream: Stream, source: Source, work: Work) -> tuple[Any, ...]:
     facts, reading, overview = stream.facts, stream.reading, gather(stream)
     counts = overview.total.records
     wrapping = source.wrapping
-    concluded, found = verdict_of(stream), found_in(stream)
+    concluded = verdict_of(stream)
+    assert concluded.shared is not None
     severities = dict.fromkeys(Severity, 0)
-    for (_, severity), number in found.counts().items():
+    for (_, severity), number in concluded.shared.found.counts().items():  # the verdict itself can add one
         severities[severity] += number
     causes = [
         {"cause": c.name.value, "certainty": c.sure.value, "records": c.records, "lasting": c.lasting}

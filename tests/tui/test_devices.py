@@ -213,7 +213,7 @@ async def test_the_record_s_fields_its_section_s_and_the_header_s_are_still_ther
     async with browsing(XBZRLE) as d:
         await d.press("full_stop", "2", "f")
         text = await d.press("s")
-        assert "section 2 of 148, end parsed" in text
+        assert "section 2 of 148 · read to its end" in text
         assert "ram · PART" in text
         assert "section 3 of 148" in await d.press("right_square_bracket")
         text = await d.press(*["left_square_bracket"] * 3)

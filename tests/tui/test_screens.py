@@ -124,7 +124,7 @@ async def test_findings_are_a_tree_of_causes_in_which_each_is_under_one_branch()
     assert texts[0] == "stale-base (certain)  4 findings, 2 of them sums that fail at the same record"
     assert [t for n, t in zip(nodes, texts, strict=True) if n.depth == 1 and t] == [
         "not healed  1 page, 1 finding",
-        "healed by a later record, or only odd  1 page, 1 finding",
+        "healed later, or only odd  1 page, 1 finding",
     ]
     assert not any(n.depth for n in tree(found, listed, lambda _: True, {n.key for n in nodes if not n.depth}))
     async with browsing(stale()) as d:

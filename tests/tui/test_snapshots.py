@@ -34,6 +34,8 @@ VIEWS: list[tuple[str, str, list[str | tuple[str, str]]]] = [
     ("compare", "posted-8m", ["8", "j", "j"]),
     ("keys", "posted-8m", ["3", "question_mark"]),
 ]
+SIZES = [(80, 24), (120, 40), (160, 50)]
+SIZE_IDS = [f"{width}x{height}" for width, height in SIZES]
 
 
 def leading(app: Browser, path: list[str | tuple[str, str]]) -> Callable[[Pilot[Any]], Awaitable[None]]:
@@ -51,7 +53,7 @@ def leading(app: Browser, path: list[str | tuple[str, str]]) -> Callable[[Pilot[
     return lead
 
 
-@pytest.mark.parametrize("size", [(80, 24), (120, 40), (160, 50)], ids=["80x24", "120x40", "160x50"])
+@pytest.mark.parametrize("size", SIZES, ids=SIZE_IDS)
 @pytest.mark.parametrize(("view", "sample", "path"), VIEWS, ids=[v[0] for v in VIEWS])
 def test_screen(
     snap_compare: Callable[..., bool],
@@ -86,6 +88,7 @@ def test_theme(snap_compare: Callable[..., bool], monkeypatch: pytest.MonkeyPatc
 LOOKED_AT = [v for v in VIEWS if v[0] not in ("filtered", "both", "zrun", "versions", "section", "keys")]
 
 
+@pytest.mark.parametrize("size", SIZES, ids=SIZE_IDS)
 @pytest.mark.parametrize("look", ["xbrle-light", "NO_COLOR"])
 @pytest.mark.parametrize(("view", "sample", "path"), LOOKED_AT, ids=[v[0] for v in LOOKED_AT])
 def test_look(
@@ -95,6 +98,7 @@ def test_look(
     sample: str,
     path: list[str | tuple[str, str]],
     look: str,
+    size: tuple[int, int],
 ) -> None:
     monkeypatch.chdir(ROOT)
     if look == "NO_COLOR":
@@ -103,7 +107,7 @@ def test_look(
     if look != "NO_COLOR":
         app.theme = look
 
-    assert snap_compare(app, terminal_size=(120, 40), run_before=leading(app, path))
+    assert snap_compare(app, terminal_size=size, run_before=leading(app, path))
 
 
 @pytest.mark.parametrize("size", [(80, 24), (160, 50)], ids=["80x24", "160x50"])

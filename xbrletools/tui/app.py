@@ -71,6 +71,7 @@ class Browser(IdleApp):
         """
     Screen { background: $background; color: $foreground; }
     Input, Input:focus { border: none; height: 1; padding: 0 1; background: $panel; }
+    Input > .input--placeholder { color: $faint; }
     """
         + LINE_CSS
     )
@@ -94,6 +95,7 @@ class Browser(IdleApp):
         Binding("ctrl+p", "command_palette", "command palette", show=False),
         Binding("ctrl+z", "suspend_process", "suspend; the shell's fg comes back", show=False, priority=True),
         Binding("q", "leave", "quit", show=False),
+        Binding("ctrl+q", "leave", "quit", show=False, priority=True),
     ]
 
     def __init__(
@@ -116,6 +118,13 @@ class Browser(IdleApp):
             self.register_theme(theme)
         names = [theme.name for theme in THEMES]
         self.theme = preferences.theme(names) or names[preferences.is_light()]
+
+    def watch_theme(self) -> None:
+        """Have all screens drawn anew: the one that is shown now, once the styles are those of the theme."""
+        for screen in (s for stack in self._screen_stacks.values() for s in stack if isinstance(s, CaptureScreen)):
+            screen.faded = True
+            if screen.is_current:
+                self.call_after_refresh(screen.recolour)
 
     def get_theme_variable_defaults(self) -> dict[str, str]:
         """Give the variables that Textual's own themes do not have."""

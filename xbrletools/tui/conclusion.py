@@ -9,7 +9,7 @@ from ..verify.status import Status
 from ..verify.verdict import Verdict
 from .palette import Palette
 
-_ENDS = ("; ", ": ", ", ")  # of a part of a sentence
+_ENDS = (". ", "; ", ": ", " - ", ", ")  # of a part of a sentence
 
 
 def badge(verdict: Verdict) -> str:

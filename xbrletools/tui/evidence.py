@@ -11,18 +11,22 @@ from ..verify.rules import Finding
 from .palette import Palette, mixed, style
 from .session import Session
 from .widgets.lines import Line
-from .words import KIND_STYLE, SEVERITY_MARK, SEVERITY_STYLE, counted, kind_word
+from .words import KIND_STYLE, SEVERITY_MARK, SEVERITY_STYLE, counted, kind_word, wrapped
 
 #: A line, and the row that it leads to.
 Explained = tuple[Line, int | None]
 
-_SHOWN = 16  # bytes of a line
+_SHOWN = 16  # bytes of a line, half of them where there is less room
+_LABEL = 15  # cells before them
 _LINES = 2
 _RECORDS = 200  # of the page
 
 
-def evidence(session: Session, finding: Finding, colours: Palette) -> list[Explained]:
-    """Lines about the finding's page just after its record. A thread's work: it replays the page."""
+def evidence(session: Session, finding: Finding, colours: Palette, width: int) -> list[Explained]:
+    """Lines about the finding's page just after its record, for ``width`` cells.
+
+    A thread's work: it replays the page.
+    """
     if finding.block is None or finding.page is None or finding.record is None:
         return []
     try:
@@ -30,7 +34,7 @@ def evidence(session: Session, finding: Finding, colours: Palette) -> list[Expla
         ends = [(view.value, history.at(finding.record, view)) for view in (View.RECEIVER, View.SENDER)]
     except XbrleError as error:
         return [([(f" {session.reason(error)}", "warning")], None)]
-    out = _bytes(ends, colours)
+    out = _bytes(ends, colours, width)
     numbers, rows = history.numbers.tolist(), history.rows.tolist()
     out.append(([(f" the page's {counted(len(numbers), 'record')}", "title")], None))
     for number, row in list(zip(numbers, rows, strict=True))[:_RECORDS]:
@@ -49,7 +53,7 @@ def evidence(session: Session, finding: Finding, colours: Palette) -> list[Expla
     return out
 
 
-def _bytes(ends: list[tuple[str, Content]], colours: Palette) -> list[Explained]:
+def _bytes(ends: list[tuple[str, Content]], colours: Palette, width: int) -> list[Explained]:
     """The sums at both ends, and the first bytes that differ."""
     (_, receiver), (_, sender) = ends
     differs = receiver.differs(sender)
@@ -61,17 +65,20 @@ def _bytes(ends: list[tuple[str, Content]], colours: Palette) -> list[Explained]
     count = int(np.count_nonzero(differs))
     if not count:
         return [*out, ([(" both ends have the same bytes after this record", "good")], None)]
-    out.append(([(f" {count} of {len(differs)} bytes differ between the ends, the first are", "strong")], None))
-    first = int(np.argmax(differs)) // _SHOWN * _SHOWN
+    text = f"{count} of {len(differs)} bytes differ between the ends, the first are"
+    out += [([(line, "strong")], None) for line in wrapped(text, width)]
+    each = _SHOWN if width >= _LABEL + 3 * _SHOWN else _SHOWN // 2
+    first = int(np.argmax(differs)) // each * each
     ground = mixed(colours.wrong, colours.ground, 0.82)
     for name, content in ends:
-        for start in range(first, min(first + _LINES * _SHOWN, len(differs)), _SHOWN):
-            part = slice(start, start + _SHOWN)
+        for start in range(first, min(first + _LINES * each, len(differs)), each):
+            part = slice(start, start + each)
             line: list[tuple[str, object]] = [(f" {name if start == first else '':9}{start:4x} ", "dim")]
             for byte, known, other in zip(
                 content.data[part].tolist(), content.recovered[part].tolist(), differs[part].tolist(), strict=True
             ):
-                shade = style(colours.ink if byte else colours.zero, ground if other else None)
+                behind = ground if other else colours.ground
+                shade = style(colours.byte(colours.ink if byte else colours.zero, behind), behind)
                 line.append((f"{byte:02x} " if known else "?? ", shade))
             out.append((line, None))  # type: ignore[arg-type]
     return out

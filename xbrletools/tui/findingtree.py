@@ -107,7 +107,7 @@ def _cause(found: Verdict, index: int, findings: list[Finding], only_lasting: bo
         by_page.setdefault(_page_of(finding), []).append(finding)
     lasting = {page for page, group in by_page.items() if any(f.severity is Severity.ERROR for f in group)}
     below = []
-    for lasts, words in ((True, "not healed"), (False, "healed by a later record, or only odd")):
+    for lasts, words in ((True, "not healed"), (False, "healed later, or only odd")):
         part = {page: group for page, group in by_page.items() if (page in lasting) is lasts}
         if part and (lasts or not only_lasting):
             below.append(_pages(part, (index, lasts), words, lasts))

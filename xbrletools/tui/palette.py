@@ -4,18 +4,38 @@ A letter, a mark or a word always says what a colour says.
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import lru_cache
 
 from rich.style import Style
 
 STEPS = 16  # of the ramp
+READABLE = 4.5  # the contrast that WCAG 2 (AA) asks of text
+VISIBLE = 3.0  # and of what is not text
 
 
 def mixed(colour: str, other: str, share: float) -> str:
     """A colour with a ``share``, from 0 to 1, of another in it."""
     pairs = ((int(colour[i : i + 2], 16), int(other[i : i + 2], 16)) for i in (1, 3, 5))
     return "#" + "".join(f"{round(a + (b - a) * share):02x}" for a, b in pairs)
+
+
+def contrast(colour: str, other: str) -> float:
+    """The contrast of two colours, from 1 to 21, as WCAG 2 defines it."""
+    low, high = sorted((_luminance(colour), _luminance(other)))
+    return (high + 0.05) / (low + 0.05)
+
+
+def _luminance(colour: str) -> float:
+    parts = [int(colour[i : i + 2], 16) / 255 for i in (1, 3, 5)]
+    red, green, blue = (p / 12.92 if p <= 0.04045 else ((p + 0.055) / 1.055) ** 2.4 for p in parts)
+    return 0.2126 * red + 0.7152 * green + 0.0722 * blue
+
+
+@lru_cache(maxsize=512)
+def _legible(colour: str, ink: str, ground: str, least: float) -> str:
+    shares = (mixed(colour, ink, i / 10) for i in range(11))
+    return next((c for c in shares if contrast(c, ground) >= least), ink)
 
 
 def _ramp(*stops: str) -> tuple[str, ...]:
@@ -68,6 +88,18 @@ class Palette:
     def calm(self, colour: str) -> str:
         """A colour for a large area, where a mark's own would shout."""
         return mixed(colour, self.ground, 0.25)
+
+    def text(self, colour: str, ground: str | None = None) -> str:
+        """A colour for words: with so much of the ink in it that they are easy to read, on another ground too."""
+        return _legible(colour, self.ink, self.ground if ground is None else ground, READABLE)
+
+    def on(self, fill: str) -> str:
+        """The colour for words on a badge of the colour ``fill``."""
+        return max(self.ground, self.ink, "#000000", key=lambda colour: contrast(colour, fill))
+
+    def byte(self, colour: str, ground: str) -> str:
+        """A colour for a byte on a ground. Zeros are dim on purpose: they need only be seen."""
+        return _legible(colour, self.ink, ground, VISIBLE if colour == self.zero else READABLE)
 
 
 DARK = Palette(
@@ -151,6 +183,12 @@ CONTRAST = Palette(
     zero="#b0b0b0",
     ramp=_ramp("#203060", "#2060c0", "#00a0c0", "#60ffd0"),
 )
+
+
+@lru_cache(maxsize=8)
+def without_colour(palette: Palette) -> Palette:
+    """A palette for a terminal that shows greys only: what is wrong must not be dimmer there than what is not."""
+    return replace(palette, wrong=palette.bright, healed=palette.ink, unknown=palette.ink)
 
 
 @lru_cache(maxsize=4096)

@@ -118,7 +118,7 @@ def _stations(finding: Finding, look: Look) -> list[Line]:
     words, line, numbers = (list[tuple[str, str | Style]]([(" ", "")]) for _ in range(3))
     for i, (number, word) in enumerate(stops):
         bad = number == finding.record or word == "never healed"
-        shade = look.shade(colours.wrong if bad else shades.get(word, colours.ink), bad)
+        shade = look.shade(colours.text(colours.wrong if bad else shades.get(word, colours.ink)), bad)
         after = look.shade(colours.wrong if number == finding.record else colours.line)
         words.append((fit(word, _STATION), shade))
         line += [(marks.get(word, "✗"), shade), ("─" * (_STATION - 1) if i < len(stops) - 1 else "", after)]
@@ -172,7 +172,9 @@ def _bytes(
             for place in range(at, min(at + _PER_LINE, len(marked))):
                 byte, here = int(content.data[place]), bool(marked[place])
                 text = f"{byte:02x}" if content.recovered[place] else "??"
-                shade = look.shade(look.colours.zero if not byte else look.colours.ink, here, ground if here else None)
+                usual = look.colours.ink if byte else look.colours.zero
+                behind = ground if here else look.colours.ground
+                shade = look.shade(look.colours.byte(usual, behind), here, behind)
                 cells += [("[" if look.plain and here else " ", ""), (text, shade)]
             lines.append(cells)
     return lines
@@ -212,7 +214,7 @@ def _story(session: Session, history: PageHistory, version: int, look: Look, hei
                 (f" {passes[i]:>5} ", "dim"),
                 (f"{kind_word(kind):8}", KIND_STYLE.get(kind, "")),
                 (f"{int(columns.length[i]):>6}  ", ""),
-                (word, look.shade(getattr(look.colours, colour))),
+                (word, look.shade(look.colours.text(getattr(look.colours, colour)))),
             ]
         )
     return lines

@@ -43,7 +43,7 @@ def in_line(links: Sequence[Link], colours: Palette) -> Line:
         if i:
             out.append((" → ", "dim"))
         word = role if number is None else f"{role} {number}"
-        out.append((f"{_GLYPHS[role]} {word}", style(_colour(role, colours))))
+        out.append((f"{_GLYPHS[role]} {word}", style(colours.text(_colour(role, colours)))))
     return out  # type: ignore[return-value]
 
 
@@ -55,10 +55,12 @@ def lanes(links: Sequence[Link], width: int, colours: Palette) -> list[Line]:
     cell = max(10, min(18, (width - label) // len(links)))
     heads: list[tuple[str, object]] = [(" " * label, "")]
     numbers: list[tuple[str, object]] = [(" " * label, "")]
-    for role, number in links:
-        shade = style(_colour(role, colours), None, True)
-        heads.append((fit(role, cell), shade))
-        numbers.append((fit("end of stream" if number is None else str(number), cell), "dim"))
+    for i, (role, number) in enumerate(links):
+        room = cell if i < len(links) - 1 else max(cell, width - label - i * cell)  # the last has what is left
+        shade = style(colours.text(_colour(role, colours)), None, True)
+        heads.append((fit(role, room), shade))
+        ends = "end of stream" if room > 12 else "at the end"
+        numbers.append((fit(ends if number is None else str(number), room), "dim"))
     good, bad, lost = colours.good, colours.wrong, colours.dup
     sender: list[tuple[str, object]] = [(fit(" sender", label), "dim")]
     receiver: list[tuple[str, object]] = [(fit(" receiver", label), "dim")]

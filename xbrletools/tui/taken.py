@@ -24,6 +24,7 @@ from .fieldrows import FieldPath, leaf_count, name_of, walk
 from .sectionrows import Item, Part
 from .session import Session
 from .widgets.fieldtree import text_of
+from .widgets.lines import Line
 from .words import counted, kind_word
 
 TAKEN_MAX = 1 << 24  # bytes of a section's data that are taken apart
@@ -31,12 +32,22 @@ BYTES_MAX = 1 << 16  # bytes that are shown at once
 _BEFORE = 1 << 12  # of them, those before a field that lies far behind
 DIFFERENCES_MAX = 10_000  # differences to another capture that are looked at
 _NAMED = 3  # devices that are named in a message
+#: How the end of a section was found, in a few words.
+_ENDS = {
+    Boundary.PARSED: "read to its end",
+    Boundary.FOOTER: "ends at its footer",
+    Boundary.HEADER: "ends where the next header begins",
+    Boundary.EOF: "ends at the end of the stream",
+    Boundary.CUT: "its end was not found",
+}
 HEADS = ("header", "footer")  # what stands around the fields of a device, folded at first
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Taken:
     """What was taken apart: its fields below ``root``, and what it is. ``said`` is what is missing or damaged.
+
+    ``place`` is which section it is, and how its end was found.
 
     ``count`` is the number of fields of a device, None where nothing describes them.
     """
@@ -49,6 +60,7 @@ class Taken:
     named: Named = field(default_factory=dict)
     owner: tuple[bytes, int] | None = None  # a device by its name and instance
     cpu: Cpu | None = None
+    place: str = ""
 
 
 def take(session: Session, item: Item) -> Taken:
@@ -68,16 +80,23 @@ def take(session: Session, item: Item) -> Taken:
     section = facts.sections[item.section]
     stream = session.capture.stream if session.complete else None
     inner, said = _device_fields(stream, section)
-    root, what = whole_tree(section, data, facts, inner), _heading(section, len(facts.sections))
+    root, what = whole_tree(section, data, facts, inner), _heading(section)
+    place = f"section {section.index} of {len(facts.sections)} · {_ENDS[section.found_by]}"
     if inner is None or section.owner is None:
-        return Taken(item, root, what, said, None, flags_of(section))
+        return Taken(item, root, what, said, None, flags_of(section), place=place)
     outer = tuple(c for c in root.children if c is not inner)
     head = tuple(c for c in outer if c.offset < inner.offset)
     header = Field("header", root.offset, inner.offset - root.offset, None, b"", head)
     root = replace(root, children=(header, *inner.children, *outer[len(head) :]))
     owner = section.owner.idstr, section.owner.instance_id
     cpu = _cpu_of(stream, section) if stream is not None else None
-    return Taken(item, root, what, said, leaf_count(inner), flags_of(section), owner, cpu)
+    return Taken(item, root, what, said, leaf_count(inner), flags_of(section), owner, cpu, place)
+
+
+def head_of(taken: Taken, shade: str, also: str | None = None) -> Line:
+    """A line on what was taken apart: what it is, what is said of it, and ``also`` that, which section it is."""
+    said = [(f" · {words}", "warning") for words in (taken.said, also) if words]
+    return [(f" {taken.what}", shade), *said, *([(f" · {taken.place}", "dim")] if taken.place else [])]
 
 
 def bytes_at(session: Session, root: Field, offset: int) -> tuple[NDArray[np.uint8], int]:
@@ -90,14 +109,13 @@ def bytes_at(session: Session, root: Field, offset: int) -> tuple[NDArray[np.uin
     return session.data[base : min(root.offset + root.size, base + BYTES_MAX)].copy(), base
 
 
-def _heading(section: Section, total: int) -> str:
-    found_by = section.found_by.name.lower()
+def _heading(section: Section) -> str:
     name = section.type.name if section.owner is None else shown(section.owner.idstr)
     if section.type is SectionType.FULL and section.owner is not None:
         name += f" {section.owner.instance_id} · version {section.owner.version_id}"
     elif section.owner is not None:
         name += f" · {section.type.name}"
-    return f"{name} · {section.end - section.data} bytes · section {section.index} of {total}, end {found_by}"
+    return f"{name} · {section.end - section.data} bytes"
 
 
 def _device_fields(stream: Stream | None, section: Section) -> tuple[Field | None, str]:
@@ -120,7 +138,7 @@ def _device_fields(stream: Stream | None, section: Section) -> tuple[Field | Non
     if inner is not None:
         return inner, damage
     if found is None:
-        return None, "raw: this stream does not have a VM description, which would name the fields"
+        return None, "raw: this stream does not describe its fields"
     return None, damage or "raw: the VM description does not have this section"
 
 

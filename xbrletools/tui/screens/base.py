@@ -14,11 +14,12 @@ from textual.worker import ResultType, Worker, WorkType, get_current_worker
 from ...capture import Capture
 from ...errors import XbrleError
 from ...table.record import Record
-from ..palette import Palette
+from ..palette import Palette, without_colour
 from ..session import PagePlace, Session
 from ..themes import palette_of
 from ..widgets.bars import Entry, KeyBar, NavBar, TopBar
 from ..widgets.filmbar import FilmBar
+from ..widgets.hexview import HexView
 from ..words import KEY_NAMES, kind_word
 
 T = TypeVar("T")
@@ -109,6 +110,7 @@ class CaptureScreen(Screen[None], inherit_bindings=False):
         super().__init__()
         self.host = host
         self.left = False  # whether the user has left
+        self.faded = False  # whether it still has the colours of another theme
 
     async def _dispatch_message(self, message: Message) -> None:
         """Handle a message. What cannot be read, as of a file that has shrunk, is said, and the screen stays."""
@@ -183,7 +185,8 @@ class CaptureScreen(Screen[None], inherit_bindings=False):
     @property
     def colours(self) -> Palette:
         """The colours of the theme."""
-        return palette_of(self.host.theme_name)
+        colours = palette_of(self.host.theme_name)
+        return without_colour(colours) if self.app.no_color else colours
 
     @property
     def playing(self) -> bool:
@@ -241,10 +244,21 @@ class CaptureScreen(Screen[None], inherit_bindings=False):
         if self.is_current:
             self.renew_top_bar()
             self.follow()
+            if self.faded:
+                self.recolour()
 
     def on_resize(self) -> None:
         """Fit the line on top to the new width. Textual calls this also where a screen has its own `on_resize`."""
         self.call_after_refresh(self.renew_top_bar)
+
+    def recolour(self) -> None:
+        """Draw it in the colours of another theme: some of its lines keep those they had."""
+        self.faded = False
+        for view in self.query(HexView):
+            view.tint(None if self.host.plain else self.colours)
+        self.renew_top_bar()
+        self.follow()
+        self.grow()
 
     def on_nav_bar_pressed(self, event: NavBar.Pressed) -> None:
         """Go to the screen that was clicked."""

@@ -137,6 +137,11 @@ class CompareScreen(CaptureScreen):
         """Compare anew where more was read."""
         self.follow()
 
+    def recolour(self) -> None:
+        """Draw the map and the list anew too."""
+        super().recolour()
+        self._draw()
+
     def follow(self) -> None:
         """Compare A and B, unless they were."""
         session = self.session
@@ -258,7 +263,8 @@ class CompareScreen(CaptureScreen):
         pages = found.of_block(self.block)
         differ = counted(pages.stop - pages.start, "page")
         box.border_title = f"{shown(block.name)} · {differ} of {int(found.space.pages[self.block])} differ"
-        ramp = f"dim to bright: 1 to {found.space.page_size} bytes, by logarithm"
+        ends = "dim to bright" if self.colours.dark else "pale to dark"
+        ramp = f"{'light to heavy' if self.host.plain else ends}: 1 to {found.space.page_size:,} bytes, by logarithm"
         box.border_subtitle = ramp if heat.size.width > len(ramp) + 4 else ""
 
     def _show_sides(self) -> None:
@@ -275,7 +281,7 @@ class CompareScreen(CaptureScreen):
         """A and B."""
         colours, session = self.colours, self.session
         texts = [words_of(session, side, self.host.other) for side in self.sides]
-        badges = [style(colours.ground, colours.page, True), style(colours.ground, colours.delta, True)]
+        badges = [style(colours.on(fill), fill, True) for fill in (colours.page, colours.delta)]
         line: list[tuple[str, object]] = []
         for name, badge, text in zip("AB", badges, texts, strict=True):
             line += [
@@ -418,7 +424,7 @@ def _clauses(found: Comparison, view: View) -> list[str]:
     if found.differ:
         out.append(f"{counted(len(found.differ), 'block')} not alike in both")
     if len(found):
-        out.append(f"{counted(int(found.count.sum()), 'byte')} in all")
+        out.append(f"{int(found.count.sum()):,} bytes in all")
     return [*out, "in the sender's view"] if view is View.SENDER else out
 
 

@@ -28,6 +28,7 @@ from ..taken import (
     counts,
     differences_to,
     find,
+    head_of,
     in_words,
     take,
 )
@@ -35,7 +36,7 @@ from ..taken import Place as FieldPlace
 from ..widgets.devicecard import DeviceCard, address_of
 from ..widgets.fieldtree import NOTHING, FieldTree
 from ..widgets.hexview import ByteMark, Bytes, HexView
-from ..widgets.lines import Caption, Line, Lines
+from ..widgets.lines import Caption, Lines
 from ..widgets.sectionlist import SectionList
 from ..words import counted, escaped
 from .base import CaptureScreen, Host
@@ -279,8 +280,7 @@ class DevicesScreen(CaptureScreen):
         self.taken, self._data, self._base = taken, data, base
         self.set_class(taken.cpu is not None, "cpu")
         others, whole = by_name(self.differences, taken.owner), as_a_whole(self.differences, taken.owner)
-        said: Line = [(f" · {words}", "warning") for words in (taken.said, whole and f"≠ {whole}") if words]
-        self.query_one("#what", Caption).show_line([(f" {taken.what}", "title"), *said])
+        self.query_one("#what", Caption).show_line(head_of(taken, "title", whole and f"≠ {whole}"))
         self.field_tree.show_root(taken.root, taken.named, HEADS if taken.count is not None else (), others)
         self.card.show(taken.cpu)
         self.hex_view.at = 0
@@ -308,7 +308,7 @@ class DevicesScreen(CaptureScreen):
         if start < len(self._data):
             self.hex_view.move(start, post=False)
         if not self.has_class("wide") and not self.has_class("tree"):
-            self.query_one("#chosen", Caption).show_line([(f" {taken.what}", ""), (f" {taken.said}", "warning")])
+            self.query_one("#chosen", Caption).show_line(head_of(taken, ""))
             return
         name = escaped(name_of(self.field_tree.root, row.path))
         other = self.field_tree.others.get(name_of(self.field_tree.root, row.path))

@@ -12,8 +12,12 @@ from textual.widgets import Input
 from ...errors import XbrleError
 from ..bookmarks import Bookmark
 from ..widgets.lines import Caption, Line, Lines, TextLines, fit
-from ..words import key_text, wrapped
+from ..words import KIND_LETTER, SEVERITY_MARK, key_text, kind_word, wrapped
 
+_MARKS = " · ".join(
+    [f"{letter} {kind_word(kind)}" for kind, letter in KIND_LETTER.items()]
+    + [f"{mark} {severity.value}" for severity, mark in SEVERITY_MARK.items()]
+)
 _KEY_CELLS = 24  # cells for the keys that do the same
 
 
@@ -121,6 +125,7 @@ class KeyList(ModalScreen[None]):
                 heads = [fit(" ".join(pressed), cells), *[" " * cells] * len(what)]
                 says = wrapped(what, room - cells - 3, "")
                 lines += [[(f"   {head}", "strong"), (line, "")] for head, line in zip(heads, says, strict=False)]
+        lines += [[(" letters and marks", "title")], *([(f"   {line}", "")] for line in wrapped(_MARKS, room - 3, ""))]
         text.show(lines)
         text.focus()
 

@@ -108,6 +108,11 @@ class FindingsScreen(CaptureScreen):
         """Show all findings."""
         self.grow()
 
+    def recolour(self) -> None:
+        """Look at the page's bytes anew too."""
+        self.explanation.show(None)
+        super().recolour()
+
     def grow(self) -> None:
         """Show more findings, or that these are all."""
         self.finding_list.renew()
@@ -169,7 +174,8 @@ class FindingsScreen(CaptureScreen):
         if page is not None:
             heat.move_to(page)
         box.border_title = f"Where they lie in {shown(self._places.names[block])}"
-        box.border_subtitle = f"{'!' if self.host.plain else 'red'}: wrong at the end · 4: map"
+        wrong, healed = ("!", "h") if self.host.plain else ("red", "yellow")
+        box.border_subtitle = f"{wrong}: wrong at the end · {healed}: a finding, right at the end · 4: map"
 
     def _take_places(self, places: Places) -> None:
         self._places = places
@@ -180,7 +186,7 @@ class FindingsScreen(CaptureScreen):
 
     def _look(self, session: Session, finding: Finding) -> None:
         """Look at the page's bytes: a thread's work."""
-        found = evidence(session, finding, self.colours)
+        found = evidence(session, finding, self.colours, self.explanation.size.width - 1)
         self.app.call_from_thread(self._show_evidence, finding, found)
 
     def _show_evidence(self, finding: Finding, found: list[Explained]) -> None:

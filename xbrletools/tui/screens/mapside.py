@@ -72,7 +72,7 @@ def _span(shows: Shows, what: BlockMap) -> str:
 
 def side(moment: Moment, page: int, look: Look, under: Line, size: tuple[int, int]) -> list[Line]:
     """The pane: the legend, how many pages have how many versions, counts, the page under the cursor, hottest pages."""
-    width, height = size
+    width, height = size[0] - 1, size[1]  # a scroll bar may come
     what = moment.what
     lines: list[Line] = []
 
@@ -86,7 +86,7 @@ def side(moment: Moment, page: int, look: Look, under: Line, size: tuple[int, in
     title("how many pages have how many versions")
     lines += _histogram(moment.versions, what.most, look, width)
     title("at this moment")
-    lines += _counts(moment, look)
+    lines += _counts(moment, look, width)
     title("under the cursor")
     lines += _wrapped(under, width)
     lines += _story(moment, page, look, width)
@@ -160,11 +160,16 @@ def _histogram(versions: NDArray[np.int32], most: int, look: Look, width: int) -
     return lines
 
 
-def _counts(moment: Moment, look: Look) -> list[Line]:
+def _counts(moment: Moment, look: Look, width: int) -> list[Line]:
     """How much was sent by now, and what is wrong."""
     what, head = moment.what, moment.head
     pages, sent = what.records.pages, int((head.last != NEVER).sum())
-    lines: list[Line] = [[(f" {sent}", "strong"), (f" of {pages} pages sent, by {counted(head.at, 'record')}", "dim")]]
+    lines: list[Line] = [[(f" {sent}", "strong"), (f" of {pages} pages sent", "dim")]]
+    by = f"by {counted(head.at, 'record')}"
+    if len(f" {sent} of {pages} pages sent, {by}") <= width:
+        lines = [[*lines[0], (f", {by}", "dim")]]
+    else:
+        lines.append([(f" {by}", "dim")])
     if what.zero is not None:
         lines.append([(f" {int(what.zero.sum())}", "strong"), (" are zero by the bitmap", "dim")])
     states = np.bincount(moment.states, minlength=len(State))
@@ -175,7 +180,7 @@ def _counts(moment: Moment, look: Look) -> list[Line]:
         (int(moment.unknown.sum()), "unknown", "?", look.colours.unknown),
     ):
         if count:
-            trouble.append((f" {mark} {count} {word} ", look.shade(colour, True)))
+            trouble.append((f" {mark} {count} {word} ", look.shade(look.colours.text(colour), True)))
     if int(states[State.WRONG]):
         trouble.append((" w: the next", "dim"))
     return [*lines, trouble if trouble else [(" no page is called wrong", "good")]]
@@ -188,7 +193,7 @@ def _wrapped(line: Line, width: int) -> list[Line]:
     for text, name in line:
         if used and used + len(text) > width:
             lines.append([])
-            used, text = 0, f"   {text.strip()}"
+            used, text = 0, f"   {text.strip().removeprefix('· ')}"
         lines[-1].append((text, name))
         used += len(text)
     return list(lines)

@@ -61,9 +61,9 @@ class OverviewScreen(CaptureScreen):
     OverviewScreen #panes { display: none; }
     OverviewScreen.wide #panes { display: block; }
     OverviewScreen.wide #all { display: none; }
-    OverviewScreen #upper { height: 2fr; }
-    OverviewScreen #middle { height: 3fr; }
-    OverviewScreen #lower { height: 2fr; }
+    OverviewScreen #upper { height: 10fr; }
+    OverviewScreen #middle { height: 9fr; }
+    OverviewScreen #lower { height: 7fr; }
     OverviewScreen #verdict, OverviewScreen #passes { width: 3fr; }
     OverviewScreen #stream, OverviewScreen #hottest { width: 2fr; }
     OverviewScreen #wrong, OverviewScreen #blocks { width: 3fr; }

@@ -145,7 +145,7 @@ class PageScreen(CaptureScreen):
     def on_resize(self) -> None:
         """Put the panel beside the bytes where there is room, else below."""
         self._lay_out()
-        self.call_after_refresh(self.follow)
+        self.call_after_refresh(self.follow if self.is_current else self._lay_out)  # made ahead, it moves no moment
 
     @property
     def is_two(self) -> bool:
@@ -388,7 +388,7 @@ class PageScreen(CaptureScreen):
     def _change_sides(self) -> None:
         self.hex_view.scroll_together(True)
         self._lay_out()
-        self.call_after_refresh(self.follow)
+        self.call_after_refresh(self.follow if self.is_current else self._lay_out)  # made ahead, it moves no moment
 
     def action_lock(self) -> None:
         """Have the two sides scroll together, or leave the left one where it is."""
@@ -402,7 +402,7 @@ class PageScreen(CaptureScreen):
         """Show or hide the values and the runs."""
         self.panel = not self.query_one("#below").display
         self._lay_out()
-        self.call_after_refresh(self.follow)
+        self.call_after_refresh(self.follow if self.is_current else self._lay_out)  # made ahead, it moves no moment
 
     def on_hex_view_scrolled(self) -> None:
         """Mark on the strip what is in sight."""

@@ -19,10 +19,11 @@ from ...verify.receivers import Outcome
 from ...verify.rules import Severity
 from ...verify.verdict import Verdict
 from ..charts import cropped, stacked, thin
+from ..conclusion import shortened
 from ..palette import Palette, style
 from ..session import Session
 from ..story import chain, in_line
-from ..widgets.lines import Line, fit
+from ..widgets.lines import Line, fit, tail
 from ..widgets.pane import Entry, Goto
 from ..words import KIND_STYLE, SEVERITY_MARK, SEVERITY_STYLE, counted, escaped, kind_word, wrapped
 
@@ -31,6 +32,9 @@ _LABEL_CELLS = 13  # of the label of a line about the capture
 _VALUE_LEAST = 24  # cells of its value. Where there are fewer, the label stands before it
 _BAR_MOST = 16  # cells of a bar
 _CAUSES = 4
+_NAMES = 23  # cells of the names of receivers
+_TOLD_LEAST = 20  # cells of what one makes of it
+_KINDS = 44  # columns from which on a bar of the kinds of a block's records stands beside their number
 _SHARED = 29  # columns from which on a kind's share of the bytes stands beside the number of its records
 _LABELLED = 45  # columns from which on bytes stand beside the share of a kind
 _RULES = 5
@@ -55,12 +59,17 @@ def verdict(session: Session, width: int, height: int, colours: Palette) -> list
     entries = _text(found.summary, width, _first_wrong(session, found), "strong")
     for cause in found.causes[:_CAUSES]:
         sure = "" if cause.sure is Sure.ONE_OF else f" {cause.sure.value.capitalize()}."
-        if cause.sentence not in found.summary or sure:  # else it stands above
+        if cause.sentence not in found.summary:
             entries += _text(f"{cause.sentence}{sure}", width, _TO_FINDINGS)
+        elif sure:  # the sentence stands above
+            entries += _text(f"Cause: {cause.name.value}.{sure}", width, _TO_FINDINGS)
     if len(found.causes) > _CAUSES:
         entries.append(([(f" and {counted(len(found.causes) - _CAUSES, 'more cause')}", "dim")], _TO_FINDINGS))
     entries += _story(session, found, colours)
-    entries += _receivers(session, found, width, colours)
+    told = _receivers(session, found, width, colours)
+    if height and len(entries) + len(told) > height:
+        entries.pop()  # the blank line before them
+    entries += told
     return entries + _severities(session, height)
 
 
@@ -76,16 +85,25 @@ def _story(session: Session, found: Verdict, colours: Palette) -> list[Entry]:
 def _receivers(session: Session, found: Verdict, width: int, colours: Palette) -> list[Entry]:
     """What each receiver makes of it. Neighbours that make the same of it share a line."""
     entries: list[Entry] = []
-    for word, group in groupby(found.receivers.items(), key=lambda item: _outcome(item[1])):
+    loading_first = sorted(found.receivers.items(), key=lambda item: not item[1].loads)
+    for word, group in groupby(loading_first, key=lambda item: _outcome(item[1])):
         names, told = zip(*group, strict=True)
         mark, shade = "○", style(colours.dim)
         if told[0].loads:
-            mark, shade = "●", style(colours.wrong if told[0].wrong_pages else colours.good)
+            mark, shade = "●", style(colours.text(colours.wrong if told[0].wrong_pages else colours.good))
         name = ", ".join(names) if len(names) < 3 else f"{names[0]} to {names[-1]}"
         where = None if told[0].loads else _row(session, told[0].stops_at)
-        words = fit(word, max(1, width - 27))
-        entries.append(([(f" {mark} ", shade), (f"{name:<23}", ""), (words, shade)], where))
+        for i, words in enumerate(_told(word, max(_TOLD_LEAST, width - _NAMES - 4))):
+            head = [(f" {mark} ", shade), (f"{name:<{_NAMES}}", "")] if not i else [(" " * (_NAMES + 3), "")]
+            entries.append(([*head, (words, shade)], None if i else where))
     return entries
+
+
+def _told(word: str, room: int) -> list[str]:
+    """What a receiver makes of it, shortened to a line that still says where and why, else in as many as it takes."""
+    short = shortened(word, room)
+    tells = short == word or ": " in short or " at record " in short
+    return [short] if len(short) <= room and tells else wrapped(word, room, "")
 
 
 def _outcome(told: Outcome) -> str:
@@ -367,15 +385,20 @@ def wrong_over_time(session: Session, width: int, height: int, colours: Palette)
         parts = film.across(room)
         fills = [colours.calm(getattr(colours, c)) for c in CLASSES]
         top = int(parts.sum(1).max())
-        head: Line = [(" no page is wrong; bytes sent:", "dim")]
+        said = f" no page is wrong; bytes sent, to {_short(top)}"
+        head: Line = [(said if len(said) <= width else f" bytes sent, to {_short(top)}", "dim")]
         body = stacked(parts, fills, tall, max(1, top))
     else:
         starts = np.arange(room) * len(level) // room
         most = np.maximum.reduceat(level, starts) if room < len(level) else level[starts]
         told = session.verdict.pages_wrong if session.verdict is not None else None
         end = int(level[-1]) if told is None else told  # the last part has the most at once, not the end
-        head = [(f" {counted(end, 'page')} wrong at the end", style(colours.wrong if end else colours.good, bold=True))]
-        head = [*head, (f", at most {int(level.max())} at once", "dim")]
+        shade = style(colours.text(colours.wrong if end else colours.good), bold=True)
+        told_end = f" {counted(end, 'page')} wrong at the end"
+        most_at_once = f", at most {int(level.max())} at once"
+        if len(told_end) + len(most_at_once) > width:
+            told_end, most_at_once = f" {end} wrong at the end", f", at most {int(level.max())}"
+        head = [(told_end, shade), (most_at_once, "dim")]
         body = stacked(most[:, None], [colours.calm(colours.wrong)], tall, int(level.max()))
     foot = f" record 1{session.table.records if session.table is not None else 0:>{max(1, room - 8)}}"
     return [(head, _TO_FINDINGS), *(([(" ", ""), *line], None) for line in body), ([(foot, "dim")], None)]
@@ -387,16 +410,21 @@ def blocks(session: Session, width: int, height: int, colours: Palette) -> list[
     if facts is None or not facts.blocks:
         return [([(" none yet", "dim")], None)]
     sums = session.stats.blocks()
-    name_room = max(8, min(28, width - 34))
-    entries: list[Entry] = [([(f" {'block':<{name_room}}{'size':>10}{'records':>9}  kinds", "dim")], None)]
+    drawn = width >= _KINDS  # else names would have too little room
+    longest = max(len(shown(block.name)) for block in facts.blocks[:BLOCKS_MAX])
+    name_room = max(8, min(longest, width - (31 if drawn else 19)))
+    bars = max(4, width - name_room - 22)
+    heads = f" {'block':<{name_room}}{'size':>9}{'records':>9}" + ("  kinds" if drawn else "")
+    entries: list[Entry] = [([(heads, "dim")], None)]
     for i, block in enumerate(facts.blocks[:BLOCKS_MAX]):
         length = _short(block.length) if block.declared else "?"
         sent = sums.get(i)
         parts = [] if sent is None else [(_of_class(sent.records, c), getattr(colours, c)) for c in CLASSES]
-        bar = thin(parts, max(4, width - name_room - 23)) if parts else []
+        bar = thin(parts, bars) if parts and drawn else []
         line: Line = [
-            (f" {fit(shown(block.name), name_room)}", ""),
-            (f"{length:>10}{0 if sent is None else sent.pages:>9}  ", "dim"),
+            (f" {tail(shown(block.name), name_room)}", ""),
+            (f"{length:>9}{0 if sent is None else sent.pages:>9}", "dim"),
+            ("  " if bar else "", ""),
             *bar,
         ]
         entries.append((line, Goto("map", None, (i, 0))))

@@ -28,6 +28,7 @@ from .base import CaptureScreen, Host
 from .parts import hottest
 
 _TEXT_MAX = 1000  # characters that are searched for
+_LEAST = 78  # columns below which only the choices that hold are named
 _WIDE = 146  # columns from which on the hottest pages stand beside the hits
 
 
@@ -189,6 +190,8 @@ class SearchScreen(CaptureScreen):
             short = {"all versions": "all", "every block": "blocks", "this block": "block", "any case": "case"}
             short |= {Form.BYTES.value: "hex", Form.REGEX.value: "re", Form.UTF16.value: "u16"}
             groups = [[(short.get(word, word), on) for word, on in group] for group in groups]
+        if self.size.width < _LEAST:
+            groups = [[choice for choice in group if choice[1]] or group[:1] for group in groups]
         line: list[tuple[str, str]] = []
         for key, group in zip("ovsc", groups, strict=True):
             line.append((f" {key} ", "dim"))
@@ -209,7 +212,7 @@ class SearchScreen(CaptureScreen):
             if self._begun is not None:
                 return [(" searching", "strong"), (" · Esc stops", "dim")]
             what = "every version of every page" if self.wanted.everything else "memory at this moment"
-            return [(f" / asks, Enter searches {what}, ↑ ↓ choose how it is written", "dim")]
+            return [(f" / asks · Enter searches {what} · ↑ ↓ choose how it is written", "dim")]
         line: list[tuple[str, str]] = []
         if not found.ended:
             line.append((f" searching, {100 * found.share:.0f} %, record {found.upto} · Esc stops ·", "note"))
@@ -276,6 +279,7 @@ class SearchScreen(CaptureScreen):
             self.query_one("#state", Caption).show_line([(f" ! {error}", "error")])
             return
         self._begun, self._stopped, self._scene_of = wanted, False, None
+        self.hit_list.searched = True
         self.hit_list.show(None)
         self._show_scene(None)
         self.hit_list.focus()

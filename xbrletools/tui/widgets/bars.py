@@ -33,7 +33,7 @@ class TopBar(Caption):
         colour = colour_of(verdict.status, colours)
         ground = mixed(colour, colours.ground, 0.8)
         word = f" {badge(verdict)} "
-        bright = Style(bold=True, reverse=True) if plain else style(colours.ground, colour, True)
+        bright = Style(bold=True, reverse=True) if plain else style(colours.on(colour), colour, True)
         text = Style(bold=True) if plain else style(colours.ink, ground, True)
         rest = Style() if plain else style(colours.ink, ground)
         line: list[tuple[str, str | Style]] = [(word, bright)]

@@ -107,7 +107,7 @@ class DeviceCard(Lines):
             here = self.has_focus and row == self.cursor and column == self.column
             digits = f"{register.value:0{_DIGITS}x}"
             used = digits.lstrip("0")
-            data = "" if colours is None else style(colours.page)
+            data = "" if colours is None else style(colours.text(colours.page))
             line.append((fit(_SHORT.get(register.name, register.name), _NAME - 1, right=True) + " ", "dim"))
             line.append(("0" * (len(digits) - len(used)), "reverse" if here else "dim"))
             line.append((used, "reverse" if here else data))

@@ -67,6 +67,7 @@ def explained(session: Session, finding: Finding, width: int, colours: Palette, 
     evidence = ", ".join(
         f"{k} {v:#x}" if isinstance(v, int) and v > 9 and not k.endswith("record") else f"{k} {v}"
         for k, v in finding.evidence.items()
+        if v is not None
     )
     return out + (_paragraph(f"evidence: {evidence}", width, "dim") if evidence else [])
 

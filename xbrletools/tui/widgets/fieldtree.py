@@ -112,7 +112,7 @@ class FieldTree(Lines):
 
     @staticmethod
     def _data_style(colours: Palette | None) -> str | Style:
-        return "" if colours is None else style(colours.page)
+        return "" if colours is None else style(colours.text(colours.page))
 
     def heads(self) -> Line:
         """The names of the columns."""

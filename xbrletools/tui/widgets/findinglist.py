@@ -7,6 +7,7 @@ from rich.style import Style
 from ...text import shown
 from ...verify.rules import Finding, Severity
 from ...verify.verdict import Verdict
+from ..conclusion import shortened
 from ..findingtree import Branch, Key, Node, branches, lines
 from ..palette import Palette, style
 from ..session import Session
@@ -15,6 +16,8 @@ from ..words import SEVERITY_MARK, SEVERITY_RANK, SEVERITY_STYLE
 from .lines import Line, Lines, fit
 
 _BRANCH = ("strong", "warning", "note", "")  # the style of a branch, by its depth
+_SAID = 50  # cells before what a finding says
+_SAID_LEAST = 24  # cells of that, from which on it may be cut
 _TEXT_CELLS = 62  # cells of a branch's text, from which on it leaves room for a line over the stream
 _SPAN_LEAST = 16  # cells of that line
 
@@ -102,9 +105,9 @@ class FindingList(Lines):
             return [(f" {self._none()}", "dim")]
         node = self._tree[row] if self._tree is not None else None
         if node is None:
-            return self._leaf(row)
+            return self._leaf(row, width)
         if node.branch is None:
-            return [(" " * (2 * node.depth + 1), ""), *self._link(node.finding, row)]
+            return [(" " * (2 * node.depth + 1), ""), *self._link(node.finding, row, width - 2 * node.depth - 1)]
         return self._branch(node, node.branch, width)
 
     def _branch(self, node: Node, branch: Branch, width: int) -> Line:
@@ -112,20 +115,21 @@ class FindingList(Lines):
         colours = self._colours()
         shade: str | Style = _BRANCH[min(node.depth, len(_BRANCH) - 1)]
         if node.depth == 1:
-            shade = style(colours.wrong if branch.lasts else colours.healed, None, True)
+            shade = style(colours.text(colours.wrong if branch.lasts else colours.healed), None, True)
         head: Line = [(f" {'  ' * node.depth}{'-' if node.is_open else '+'} ", "dim")]
         session = self._session()
         last = session.table.records if session.table is not None else 0
         room = min(40, width - _TEXT_CELLS)
         if room < _SPAN_LEAST or not len(branch.spans) or not branch.pages:
-            return [*head, (node.text, shade)]
-        text = fit(node.text, width - room - 2 * node.depth - 5)
+            return [*head, (shortened(node.text, width - 2 * node.depth - 3), shade)]
+        cells = width - room - 2 * node.depth - 5
+        text = fit(shortened(node.text, cells), cells)
         return [*head, (text, shade), (" ", ""), *over_stream(branch.spans, last, room, colours)]
 
-    def _link(self, finding: Finding, row: int) -> Line:
+    def _link(self, finding: Finding, row: int, width: int) -> Line:
         """A record of the tree: the chain that led to it, where there is one."""
         links = chain(finding)
-        return in_line(links, self._colours()) if links else self._leaf(row)
+        return in_line(links, self._colours()) if links else self._leaf(row, width)
 
     def _none(self) -> str:
         """Why there is nothing to show."""
@@ -138,13 +142,15 @@ class FindingList(Lines):
             return "no finding has these words and this severity: Escape clears the words, s shows milder ones"
         return "no findings: nothing that the rules look for is wrong or odd here"
 
-    def _leaf(self, row: int) -> Line:
-        """A finding."""
+    def _leaf(self, row: int, width: int) -> Line:
+        """A finding. What it says ends with a whole part of its sentence."""
         f = self.chosen[row]
+        room = width - _SAID
+        said = shortened(f.message, room)
         where = f"record {f.record}" if f.record is not None else "-" if f.offset is None else f"@{f.offset:#x}"
         return [
             (f" {SEVERITY_MARK[f.severity]} {f.severity.value:8}", SEVERITY_STYLE[f.severity]),
             (fit(f.rule, 22), "strong"),
             (fit(where, 17), ""),
-            (f.message, "dim"),
+            (said if said == f.message or room >= _SAID_LEAST else "", "dim"),
         ]

@@ -60,9 +60,9 @@ def _tints(colours: Palette) -> Tints:
     out: list[Sequence[str | Style]] = []
     for mark in ByteMark:
         if mark is ByteMark.NONE:
-            out.append([style(shade) for shade in shades])
+            out.append([style(colours.byte(shade, colours.ground)) for shade in shades])
         elif mark in grounds:
-            out.append([style(shade, grounds[mark]) for shade in shades])
+            out.append([style(colours.byte(shade, grounds[mark]), grounds[mark]) for shade in shades])
         else:
             out.append(_PLAIN[mark])
     return out

@@ -18,6 +18,26 @@ _WENT = "╳"  # noqa: RUF001
 _LIFE_MIN = 12  # cells for the line over the stream, below which it is left out
 
 
+#: What can be searched for, with an example, as long as nothing was.
+_EXAMPLES = (
+    ("text", "login:", "characters, as UTF-8"),
+    ("bytes", "7f 45 4c 46", "bytes in hexadecimal"),
+    ("regex", "root:[^:]*:", "a regular expression, in Python's syntax"),
+    ("utf-16", "Password", "text as Windows keeps it"),
+    ("yara", "rules.yar", "a file of YARA rules (extra yara)"),
+    ("", "came, went", "the records that brought it and overwrote it"),
+    ("", "━━━━━━", "in memory until the end"),
+    ("", f"━━━{_WENT}··", "gone before the end: no later dump shows it"),
+)
+
+
+def _example(row: int, width: int) -> Line:
+    """One of the lines that say what can be searched for."""
+    form, example, words = _EXAMPLES[row]
+    shade = "warning" if _WENT in example else "good" if "━" in example else "strong"
+    return [(f" {form:8}", "dim"), (f"{example:14}", shade), (words if len(words) + 23 <= width else "", "dim")]
+
+
 def content_text(form: Form, content: bytes) -> str:
     """What was found, as text, or in hexadecimal where bytes were searched for."""
     head = content[:_TEXT_BYTES]
@@ -46,6 +66,7 @@ class HitList(Lines):
         self._names, self._colours = names, colours
         self.found: Found | None = None
         self.only_gone = False
+        self.searched = False  # whether anything was searched for
         self._places: list[int] = []  # the hits that are listed
         self._of_blocks = False  # whether blocks have to be named
 
@@ -78,8 +99,12 @@ class HitList(Lines):
         return self._places[row]
 
     def count(self) -> int:
-        """How many are listed."""
-        return len(self._places)
+        """How many are listed. Before the first search, lines say what can be searched for."""
+        return len(self._places) if self.found is not None or self.searched else len(_EXAMPLES)
+
+    def draws_cursor(self, row: int) -> bool:
+        """Whether the cursor is drawn there: only on a hit."""
+        return row < len(self._places)
 
     def _cells(self, width: int) -> tuple[int, int, int]:
         """Cells for the address, the text and the line over the stream."""
@@ -103,6 +128,8 @@ class HitList(Lines):
 
     def line(self, row: int, width: int) -> Line:
         """Address, text, the records with which it came and went, its time in memory."""
+        if not self._places:
+            return _example(row, width)
         found, place = self.found, self._places[row]
         assert found is not None
         hit, colours = found.hits[place], self._colours()

@@ -17,6 +17,7 @@ from .lines import Line, Lines, fit
 PARTS = 96  # of the stream, in which a page's records are counted apart
 LISTED = 1000  # pages that are listed
 _SPARK = "▁▂▃▄▅▆"  # no full block: those of neighbouring lines would grow together
+_ADDRESS = 14  # cells of an address and what parts it from the name
 _NAME_LEAST, _NAME_MOST = 18, 34
 _PASSES = 9  # cells of the passes, where there is room
 
@@ -60,7 +61,10 @@ class HotList(Lines):
         return int(self.hot.top.block[line]), int(self.hot.top.address[line])
 
     def _name_room(self, width: int) -> int:
-        return max(_NAME_LEAST, min(_NAME_MOST, width - 62))
+        """Cells for the names of pages: as many as the longest needs."""
+        facts = self._session().facts
+        longest = max((len(shown(name)) for name in facts.names), default=0) if facts is not None else 0
+        return max(_NAME_LEAST, min(_NAME_MOST, longest + _ADDRESS, width - 62))
 
     def heads(self) -> Line:
         """The names of the columns."""

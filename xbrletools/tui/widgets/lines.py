@@ -29,6 +29,7 @@ STYLES = (
     "differs", "found", "reverse", "tab",
 )  # fmt: skip
 
+_CLAUSE = " · "
 _REMEMBERED = 512  # lines: a few screens. More would slow the garbage collector, since each line is many objects
 _GRAINS = 64  # steps of the scrollbar within a cell. 8 of them can be seen
 
@@ -39,6 +40,32 @@ def fit(text: str, width: int, right: bool = False) -> str:
     if cells > width:
         return set_cell_size(text, width - 1) + "…" if width > 0 else ""
     return " " * (width - cells) + text if right else text + " " * (width - cells)
+
+
+def whole(line: Line, width: int) -> Line:
+    """A line without the clauses at its end that do not fit into ``width`` cells: none is cut in the middle.
+
+    Clauses are parted by ` · `. Where not even the first fits, the line is given as it is.
+    """
+    text = "".join(piece for piece, _ in line)
+    if len(text) <= width and (text.isascii() or cell_len(text) <= width):
+        return line
+    ends = [at for at in range(1, min(len(text), width + 1)) if text.startswith(_CLAUSE, at)]
+    kept = next((at for at in reversed(ends) if cell_len(text[:at]) <= width), 0)
+    if not kept:
+        return line
+    out: list[tuple[str, str | Style]] = []
+    for piece, name in line:
+        out.append((piece[:kept], name))
+        kept -= len(out[-1][0])
+    return out
+
+
+def tail(name: str, cells: int) -> str:
+    """A name in exactly as many cells. Of a long one the end, which tells one block or device from another."""
+    while cell_len(name) > cells and len(name) > 1:
+        name = "…" + name[2 if name.startswith("…") else 1 :]
+    return fit(name, cells)
 
 
 #: The styles of lines, which the app has once: Textual would style them for each list anew, on every resize and switch.
@@ -55,8 +82,8 @@ LINE_CSS = """
 .lines--good { color: $text-success; }
 .lines--page { color: $text-accent; }
 .lines--dup { color: $faint; }
-.lines--delta { color: $text-warning; }
-.lines--changed { color: $text-warning; text-style: bold; }
+.lines--delta { color: $text-secondary; }
+.lines--changed { color: $text-secondary; text-style: bold; }
 .lines--linked { text-style: bold underline; color: $text-primary; }
 .lines--differs { color: $text-error; text-style: bold underline; }
 .lines--found { color: $text-success; text-style: bold reverse; }
@@ -359,6 +386,10 @@ class Caption(TextLines, can_focus=False):
     DEFAULT_CSS = """
     Caption { overflow-y: hidden; }
     """
+
+    def line(self, row: int, width: int) -> Line:
+        """One of them, with the clauses for which there is room."""
+        return whole(super().line(row, width), width)
 
     def show_line(self, line: Line) -> None:
         """Show one line."""

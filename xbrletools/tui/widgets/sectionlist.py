@@ -3,14 +3,13 @@
 from collections.abc import Callable, Collection
 
 import numpy as np
-from rich.cells import cell_len
 
 from ...formats.qevm import SectionType
 from ...text import shown
 from ..sectionrows import Item, Part, SectionRows
 from ..session import Session
 from ..words import kind_word
-from .lines import Line, Lines, fit
+from .lines import Line, Lines, fit, tail
 
 _INSTANCE, _BYTES, _FIELDS = 5, 11, 8  # cells
 NO_ROWS = SectionRows(np.zeros(0, np.int64), 0)
@@ -68,11 +67,5 @@ class SectionList(Lines):
         fields = self.counts.get(item.section, "…")
         shade = "good" if isinstance(fields, int) else "dim"
         words = f"{'raw' if fields is None else fields:>{_FIELDS}}"
-        return [(mark, "warning"), (_tail(name, cells), "strong"), (instance, "dim"), (size, ""), (words, shade)]
-
-
-def _tail(name: str, cells: int) -> str:
-    """A name in exactly as many cells. Of a long one the end, which tells one device from another."""
-    while cell_len(name) > cells - 1:
-        name = "…" + name[2 if name.startswith("…") else 1 :]
-    return fit(name, cells)
+        name = f"{tail(name, cells - 1)} "
+        return [(mark, "warning"), (name, "strong"), (instance, "dim"), (size, ""), (words, shade)]

@@ -1,0 +1,132 @@
+"""How screens look: words that are easy to read in every theme, and whole ones where there is little room."""
+
+import asyncio
+from pathlib import Path
+
+import pytest
+from rich.cells import cell_len
+from rich.segment import Segment
+
+from xbrletools.tui.palette import DARK, LIGHT, READABLE, VISIBLE, contrast, without_colour
+from xbrletools.tui.widgets.lines import tail, whole
+
+from .driving import POSTED, Driver, browsing, drives, stale
+
+#: What leads from one screen to the next, so that each is seen, with both views of a page and a search among them.
+TOUR = ("tab", "n", "v", "v", "o", "d", "2", "4", "5", "tab", "6", "7", "8", "H", "question_mark")
+
+
+@pytest.fixture
+def wrong(tmp_path: Path) -> Path:
+    path = tmp_path / "stale.bin"
+    path.write_bytes(stale())
+    return path
+
+
+def segments(driver: Driver) -> list[Segment]:
+    """What the screen shows, with its colours."""
+    return [segment for strip in driver.app.screen._compositor.render_strips() for segment in strip]
+
+
+def too_faint(segment: Segment) -> bool:
+    """Whether words are hard to read. Bytes that are zero are dim on purpose, and need only be seen."""
+    look = segment.style
+    if look is None or look.color is None or look.bgcolor is None or not any(c.isalnum() for c in segment.text):
+        return False
+    found = contrast(look.color.get_truecolor().hex, look.bgcolor.get_truecolor().hex)
+    return round(found, 1) < (VISIBLE if segment.text.strip() == "00" else READABLE)
+
+
+@pytest.mark.parametrize("theme", ["xbrle-dark", "xbrle-light", "xbrle-contrast"])
+@drives
+async def test_the_words_of_every_screen_are_easy_to_read(theme: str, wrong: Path) -> None:
+    async with browsing(wrong, (160, 50)) as d:
+        d.app.theme = theme
+        for key in TOUR:
+            await d.press(key)
+            await asyncio.sleep(0.15)  # what is worked out once the cursor rests
+            await d.settle()
+            assert [s.text for s in segments(d) if too_faint(s)] == [], key
+
+
+@drives
+async def test_another_theme_is_taken_over_by_all_that_the_screen_shows(wrong: Path) -> None:
+    async with browsing(wrong, (160, 50)) as d:
+        for key in TOUR[1:-1]:
+            d.app.theme = "xbrle-dark"
+            await d.press(key)
+            await asyncio.sleep(0.15)
+            await d.settle()
+            d.app.theme = "xbrle-light"
+            await d.settle()
+            await asyncio.sleep(0.15)
+            await d.settle()
+            assert [s.text for s in segments(d) if too_faint(s)] == [], key
+
+
+@drives
+async def test_screens_that_are_made_ahead_do_not_move_the_moment_and_the_map_opens_at_the_end(wrong: Path) -> None:
+    async with browsing(wrong, (160, 50)) as d:
+        while d.app.make_next_screen():
+            await d.settle()
+        assert (d.app.session.row, d.app.session.moved) == (0, False)
+        await d.press("4")
+        assert d.app.session.row == len(d.app.session) - 1
+
+
+def test_without_colour_what_is_wrong_is_not_dimmer_than_other_text() -> None:
+    for palette in (DARK, LIGHT):
+        plain = without_colour(palette)
+        assert contrast(plain.wrong, plain.ground) >= contrast(plain.ink, plain.ground)
+        assert contrast(plain.healed, plain.ground) >= contrast(plain.dim, plain.ground)
+
+
+@pytest.mark.parametrize(
+    ("width", "shown"),
+    [(40, "sum ok · 3 changed · pass 41 PART @0x4a0"), (39, "sum ok · 3 changed"), (17, "sum ok"), (5, None)],
+)
+def test_a_line_loses_whole_clauses_at_its_end_where_there_is_less_room(width: int, shown: str | None) -> None:
+    line = [("sum ok", "good"), (" · ", "dim"), ("3 changed", "changed"), (" · pass 41 PART @0x4a0", "dim")]
+    text = "".join(piece for piece, _ in whole(line, width))
+    assert text == (shown if shown is not None else "".join(piece for piece, _ in line))
+
+
+def test_of_a_long_name_the_end_is_shown() -> None:
+    for cells in range(1, 30):
+        assert cell_len(tail("0000:00:02.0/cirrus_vga.rom", cells)) == cells
+    assert tail("0000:00:02.0/cirrus_vga.rom", 12).endswith("us_vga.rom")
+
+
+@pytest.mark.parametrize("size", [(80, 24), (120, 40), (160, 50)])
+@drives
+async def test_no_line_of_the_overview_is_cut_and_it_says_who_loads_the_stream(
+    size: tuple[int, int], wrong: Path
+) -> None:
+    async with browsing(wrong, size) as d:
+        assert "…" not in d.text.replace("…cirrus", "")
+        assert "● default" in d.text
+        assert "loads it, with 1 wrong page" in d.text
+
+
+@pytest.mark.parametrize("size", [(60, 20), (80, 24), (160, 50)])
+@drives
+async def test_before_the_first_search_there_are_examples_of_what_can_be_searched_for(size: tuple[int, int]) -> None:
+    async with browsing(POSTED, size) as d:
+        text = await d.press("7")
+        for form, example in (("text", "login:"), ("bytes", "7f 45 4c 46"), ("regex", "root:[^:]*:")):
+            assert f" {form:8}{example}" in text
+        text = await d.press("enter")  # an example is not a hit
+        assert d.screen_key == "7"
+        text = await d.fill("slash", "55 aa no such text")
+        assert "login:" not in text
+        assert "0 places" in text
+
+
+@drives
+async def test_the_keys_are_written_alike_and_the_letters_of_versions_are_explained() -> None:
+    async with browsing(POSTED, (120, 50)) as d:
+        text = await d.press("3", "question_mark")
+        assert "ctrl+" not in text
+        assert "Quit" not in text
+        text = await d.press("end")
+        assert "P page · D dup · X xbrle · Z xbzrle · C compressed · ! error · ~ warning · i note" in text

@@ -259,3 +259,15 @@ class TestWhatTheDestinationHas:
 
 
 VMDESC = b"\x06" + (2).to_bytes(4, "big") + b"{}"
+
+
+def test_channels_that_are_damaged_do_not_load_whether_multifd_is_named_or_not(corpus, tmp_path):
+    name = "qemu-10/pc16-multifd-none-zpdmultifd.chan{}.bin"
+    paths = [tmp_path / "S", tmp_path / "S.1", tmp_path / "S.2"]
+    for number, path in enumerate(paths):
+        path.write_bytes(corpus(name.format(number)))
+    whole = xbrletools.open(paths[0], channels=paths[1:])
+    assert outcome(whole.stream, whole.verify(), RECEIVERS["qemu-10.0"], Destination()).loads
+    paths[1].write_bytes(paths[1].read_bytes()[:-5000])
+    cut = xbrletools.open(paths[0], channels=paths[1:])
+    assert outcome(cut.stream, cut.verify(), RECEIVERS["qemu-10.0"], Destination()).loads is not True

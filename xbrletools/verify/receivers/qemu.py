@@ -73,10 +73,14 @@ def judged(stream: Stream, seen: Seen, destination: Destination, version: Versio
     if on.has("mapped-ram"):
         return _of_other_pages(stream) or complaint
     if stream.packets is None:
-        return complaint
+        missing = seen.first.get(rules.CHANNEL_MISSING.id) if on.has("multifd") else None
+        if complaint is not None or missing is None:
+            return complaint
+        return Outcome(None, reason=f"QEMU may wait for what does not come: {missing.message}")
+    told = packets.judged(on, seen)
     if on.has("multifd"):
-        return packets.judged(on, seen) or complaint
-    return complaint or Outcome(True, needs=("multifd",))  # the main channel alone, without the others' pages
+        return told or complaint
+    return complaint or told or Outcome(True, needs=("multifd",))  # what takes the channels has multifd switched on
 
 
 def _of_other_pages(stream: Stream) -> Outcome | None:

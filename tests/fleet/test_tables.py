@@ -301,6 +301,11 @@ def test_channels_beside_are_read_with_their_main_channel_and_not_once_more(caps
     status, out, _ = run(capsys, "tables", *names, "-o", tmp_path / "a", "--json")
     told = [json.loads(line) for line in out.splitlines()]
     assert status == 0 and [t["type"] for t in told] == ["source", "summary"] and len(told[0]["channels"]) == 2
+    for _ in range(2):  # what is there already has its channels too, joined or not
+        _, out, _ = run(capsys, "tables", *names, "-o", tmp_path / "a", "--json")
+        told = [json.loads(line) for line in out.splitlines()]
+        assert [t.get("what") for t in told] == ["skipped", None] and len(told[0]["channels"]) == 2
+        run(capsys, "tables", SAMPLES / "stale-base.bin", "-o", tmp_path / "a", "--compact")
     run(capsys, "tables", *names, "-o", tmp_path / "b", "--no-beside", "--json")
     assert len(table(tmp_path / "b", "captures")) == 3
 
@@ -321,7 +326,7 @@ def test_a_partition_value_is_one_plain_word() -> None:
 
 
 def test_an_object_is_read_known_again_and_named_without_its_secrets(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    capsys: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     fsspec = pytest.importorskip("fsspec", reason="fsspec is not installed")
     monkeypatch.setenv("XBRLE_REMOTE_CACHE", str(tmp_path / "cache"))
@@ -331,6 +336,12 @@ def test_an_object_is_read_known_again_and_named_without_its_secrets(
     made = process(Job("memory://lab/S.bin", str(out)))
     assert made.what is What.MADE and made.capture == process(Job(str(SAMPLES / "stale-base.bin"), str(out))).capture
     assert process(Job("memory://lab/S.bin", str(out))).what is What.SKIPPED
+    for name in ("multifd.bin", "multifd.bin.1", "multifd.bin.2"):
+        store.pipe(f"/lab/{name}", (SAMPLES / name).read_bytes())
+    urls = [f"memory://lab/multifd.bin{ending}" for ending in ("", ".1", ".2")]
+    for what in ("made", "skipped"):
+        _, said, _ = run(capsys, "tables", *urls, "-o", tmp_path / "channels", "--json")
+        assert [json.loads(line).get("what") for line in said.splitlines()] == [what, None]
     gone = process(Job("memory://lab/none.bin", str(out)))
     assert gone.failure in (Failure.UNREADABLE, Failure.NETWORK) and not gone.capture
     lost = process(Job("http://user:password@127.0.0.1:1/S.bin?sig=secret", str(out)))

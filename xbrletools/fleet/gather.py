@@ -4,10 +4,9 @@ import os
 import re
 from collections.abc import Iterable, Iterator
 from dataclasses import replace
-from pathlib import Path
 
 from ..source.beside import channels_beside
-from ..urls import is_url
+from ..urls import is_url, without_secrets
 from .jobs import Job, Outcome
 
 _NUMBERED = re.compile(r"(.*)\.[0-9]{1,9}", re.DOTALL)
@@ -44,6 +43,6 @@ def without_channels(jobs: Iterable[Job]) -> tuple[list[Job], list[Job]]:
 
 def untaken(held: Iterable[Job], outcomes: Iterable[Outcome], jobs: Iterable[Job]) -> Iterator[Job]:
     """Those of the jobs that were held back which nothing took as a channel."""
-    taken = {str(Path(name)) for outcome in outcomes for name in outcome.taken}
-    taken |= {channel for job in jobs for channel in job.channels}
-    return (job for job in held if job.source not in taken)
+    taken = {name for outcome in outcomes for name in outcome.taken}
+    taken |= {without_secrets(channel) for job in jobs for channel in job.channels}
+    return (job for job in held if without_secrets(job.source) not in taken)

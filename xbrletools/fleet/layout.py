@@ -39,7 +39,7 @@ def file(job: Job, table: str, id_: str) -> Path:
 
 
 #: What resuming asks table captures for.
-_MARKER = ("versions", "rules", "holding", "status", "complete", "missing", "records")
+_MARKER = ("versions", "rules", "holding", "status", "complete", "missing", "records", "channels")
 
 
 def there(job: Job, capture: str) -> Mapping[str, Any] | None:

@@ -129,7 +129,7 @@ def join(paths: Sequence[str], table: Table, ids: Sequence[str], file: BinaryIO)
 #: What resuming asks for of tables captures and sources.
 _RESUMING = (
     *("source_id", "capture", "source", "size", "mtime", "etag"),
-    *("versions", "rules", "holding", "status", "complete", "missing", "records"),
+    *("versions", "rules", "holding", "status", "complete", "missing", "records", "channels"),
 )
 
 

@@ -115,7 +115,7 @@ def _made(job: Job, seen: list[Seen], digests: list[str], begun: float) -> Outco
     seen += map(_seen, paths)
     known = _unchanged(job, seen)
     if known is not None and (row := layout.there(job, known)) is not None and layout.suffices(job, row):
-        return _skipped(job, known, row, begun)
+        return _skipped(job, seen, known, row, begun)
     digests += [_digest(path) for path in paths]
     capture = _id(job, digests)
     row = layout.there(job, capture)
@@ -123,7 +123,7 @@ def _made(job: Job, seen: list[Seen], digests: list[str], begun: float) -> Outco
         with layout.pending(job) as files:
             _add_sources(files, job, seen, digests, capture)
             files.publish()
-        return _skipped(job, capture, row, begun)
+        return _skipped(job, seen, capture, row, begun)
     return _written(job, seen, digests, capture, row, begun)
 
 
@@ -139,7 +139,7 @@ def _check_yara() -> None:
         raise CannotWrite(str(error)) from error
 
 
-def _skipped(job: Job, capture: str, row: Mapping[str, Any], begun: float) -> Outcome:
+def _skipped(job: Job, seen: list[Seen], capture: str, row: Mapping[str, Any], begun: float) -> Outcome:
     """The outcome of a job whose capture is there, as the ``row`` of it in table captures has it."""
     layout.succeeded(job)
     return Outcome(
@@ -151,7 +151,13 @@ def _skipped(job: Job, capture: str, row: Mapping[str, Any], begun: float) -> Ou
         missing=row["missing"],
         records=int(row["records"]),
         seconds=time.monotonic() - begun,
+        taken=_beside(job, seen) if row["channels"] else (),
     )
+
+
+def _beside(job: Job, seen: list[Seen]) -> tuple[str, ...]:
+    """The names of the channels that lie beside the job's source."""
+    return tuple(s.name for s in seen[1 + len(job.channels) :])
 
 
 def _written(
@@ -178,7 +184,7 @@ def _written(
         files.add("captures", capture, capture, of_rows(TABLES["captures"], lambda: [row]))
         files.publish()
         layout.succeeded(job)
-        names = tuple(name for names in taken for name in names.split(", "))
+        names = _beside(job, seen) if taken else ()
         return _outcome(job, opened, capture, work, files.bytes, names, begun)
 
 

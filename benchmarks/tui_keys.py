@@ -242,7 +242,7 @@ def measure(capture: Path, rounds: int, folder: str) -> str:
     settled.unlink(missing_ok=True)
     terminal = _Pty(capture, report, folder)
     terminal.wait(1.0)
-    until = time.monotonic() + 900
+    until = time.monotonic() + 3600
     while not settled.exists() and time.monotonic() < until and terminal.process.poll() is None:
         terminal.round()
     for _ in range(rounds):

@@ -76,3 +76,14 @@ def test_only_the_browser_imports_textual() -> None:
     for command in ("verify", "page", "extract"):
         rest = {"page": ("0x0",), "extract": ("-o", "/dev/null", "--block", "ram", "--force")}.get(command, ())
         assert "textual" not in imported(command, SAMPLE, *rest)
+
+
+def test_the_browser_s_first_frame_needs_no_verdict_no_sender_and_no_screen_but_the_first() -> None:
+    """What else it needs is imported once something is on the terminal."""
+    code = "import sys, xbrletools.capture, xbrletools.tui.app, xbrletools.tui.screens.overview; print(*sys.modules)"
+    done = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=True)
+    modules = set(done.stdout.split())
+    unneeded = ("tui.reader", "verify.verdict", "verify.receivers", "sender", "physical", "export", "scan.salvage")
+    assert not {m for m in modules if m.startswith(tuple(f"xbrletools.{u}" for u in unneeded))}
+    screens = {m.removeprefix("xbrletools.tui.screens.") for m in modules if m.startswith("xbrletools.tui.screens.")}
+    assert screens == {"base", "dialogs", "names", "overview", "parts"}

@@ -245,7 +245,7 @@ async def test_screens_show_names_as_they_are_shown_elsewhere(tmp_path) -> None:
     path.write_bytes(CAPTURE)
     async with browsing(path, (200, 60)) as d:
         for screen in SCREENS:
-            _inert(await d.press(screen.KEY))
+            _inert(await d.press(screen.key))
             for key in ("j", "j", "enter", "escape", "end", "question_mark", "escape", "tab", "slash", "escape"):
                 _inert(await d.press(key))
         await d.press("2")

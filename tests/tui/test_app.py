@@ -32,18 +32,18 @@ HOSTILE = b"\x1b]0;x\x07[bold red]x[/]\xe2\x80\xae\xff[@click=app.exit]" + b"A" 
 @drives
 async def test_every_screen_lists_its_keys_and_number_keys_reach_it() -> None:
     async with browsing(POSTED, (100, 80)) as d:
-        assert len({s.KEY for s in SCREENS}) == len({s.MODE for s in SCREENS}) == len(SCREENS)
+        assert len({s.key for s in SCREENS}) == len({s.mode for s in SCREENS}) == len(SCREENS)
         for screen in SCREENS:
-            name, item = screen.MODE, f"[{screen.KEY} {screen.TITLE}]"
-            text = await d.press(screen.KEY)
+            name, item = screen.mode, f"[{screen.key} {screen.title}]"
+            text = await d.press(screen.key)
             assert d.app.current_mode == name
-            assert type(d.app.screen) is screen
+            assert type(d.app.screen).__name__ == screen.kind
             assert item in text
             text = await d.press("question_mark")
             assert f"keys: {name}" in text
             for words in ("next record with a page", "command palette", "bookmark", "quit"):
                 assert words in text, name
-            assert all(f"{s.TITLE}: {s.HELP}" in text for s in SCREENS)
+            assert all(f"{s.title}: {s.help}" in text for s in SCREENS)
             await d.press("escape")
             assert item in d.text
 

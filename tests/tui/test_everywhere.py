@@ -35,7 +35,7 @@ STALE = "qemu-2011-posted/dbg-stale-reject.bin"
 async def test_the_keys_of_a_screen_begin_with_a_sentence_on_what_it_is_for() -> None:
     async with browsing(POSTED) as d:
         for screen in (*SCREENS, *FURTHER):
-            text = await d.press(screen.KEY, "question_mark")
+            text = await d.press(screen.key, "question_mark")
             assert isinstance(d.app.screen, KeyList)
             shown = d.app.screen._about
             assert shown.endswith(".")
@@ -66,7 +66,7 @@ async def test_the_theme_is_remembered_and_chosen_by_the_background_before(
 async def test_the_palette_names_keys_as_they_are_typed() -> None:
     async with browsing(POSTED) as d:
         for screen in SCREENS:
-            await d.press(screen.KEY)
+            await d.press(screen.key)
             keys = [c.help for c in d.app.get_system_commands(d.app.screen) if c.help.startswith("key ")]
             assert "key ?" in keys
             assert not [k for k in keys if "_" in k or k.count(" ") > 1], keys
@@ -216,9 +216,9 @@ async def test_a_main_channel_alone_asks_for_its_channels(tmp_path: Path) -> Non
 async def test_sixty_columns_show_the_screens_names_and_the_key_for_help(size: tuple[int, int]) -> None:
     async with browsing(stale(), size) as d:
         for screen in SCREENS:
-            text = await d.press(screen.KEY)
+            text = await d.press(screen.key)
             lines = text.splitlines()
-            assert f"[{screen.KEY} " in lines[1]
+            assert f"[{screen.key} " in lines[1]
             assert "? keys" in lines[-1]
             assert lines[0].startswith(" ✗ CORRUPT")
 

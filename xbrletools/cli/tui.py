@@ -38,6 +38,12 @@ def _usage(capture: str, other: str | None) -> None:
         raise click.UsageError("S2 cannot be -: standard input can only be S")
 
 
+def _keep_garbage() -> None:
+    """Look for no garbage until the browser runs: what is imported stays, and to look at it takes time."""
+    gc.disable()
+    click.get_current_context().call_on_close(gc.enable)
+
+
 @click.command(
     cls=Screen,
     epilog=examples(
@@ -48,6 +54,7 @@ def _usage(capture: str, other: str | None) -> None:
 )
 @before(_usage)
 @before(_keep_pipe)
+@before(_keep_garbage)
 @salvaging
 @click.argument("other", metavar="[S2]", required=False)
 @click.option(
@@ -73,6 +80,7 @@ def command(opened: "Capture", capture: str, other: str | None, follow: bool, re
             second = stack.enter_context(opening(click.get_current_context().params | like))
         browser = Browser(opened, read_only, follow and capture != "-", second)
         sys.setswitchinterval(_SWITCH)
+        gc.enable()
         gc.freeze()  # the collector need not look through what was imported, which the user would see as a halt
         with kept():
             status = browser.run()

@@ -19,6 +19,7 @@ from .table import RecordTable
 from .windows import Framing, Window, derived
 
 _CACHED = 8  # pieces whose derived columns are kept
+_RECORDS = 256  # records that are kept: a page's versions lie in as many pieces, and are asked for again and again
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,6 +44,7 @@ class GrowingTable:
         self._records = 0
         self._table: RecordTable | None = None  # where records of channels stand among the others
         self.window: Callable[[int], Window] = lru_cache(_CACHED)(self.derive)
+        self._kept: Callable[[int], Record] = lru_cache(_RECORDS)(self._record)
 
     def __len__(self) -> int:
         return self._rows
@@ -87,6 +89,7 @@ class GrowingTable:
             self._pieces, self._firsts, self._numbers = whole._pieces, whole._firsts, whole._numbers
             self._records, self._rows = whole._records, whole._rows
         self.window = lru_cache(_CACHED)(self.derive)
+        self._kept = lru_cache(_RECORDS)(self._record)
 
     def piece(self, row: int) -> int:
         """The piece that holds a row."""
@@ -114,6 +117,9 @@ class GrowingTable:
         """A row. Raises IndexError if it is not there."""
         if not 0 <= row < self._rows:
             raise IndexError(row)
+        return self._kept(row)
+
+    def _record(self, row: int) -> Record:
         piece = self.piece(row)
         w, i = self.window(piece), row - self._firsts[piece]
         one = slice(i, i + 1)

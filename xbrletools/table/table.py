@@ -217,8 +217,8 @@ class RecordTable:
         """The rows that carry the page at ``address`` of ``block``, in file order."""
         rows = [np.empty(0, np.int64)]
         for start, c in self._pieces():
-            of_page = (c.address == np.uint64(address)) & (c.block == block) & IS_PAGE[c.kind]
-            rows.append(np.flatnonzero(of_page) + start)
+            found = np.flatnonzero(c.address == np.uint64(address))  # few, which then take no time
+            rows.append(start + found[(c.block[found] == block) & IS_PAGE[c.kind[found]]])
         return np.concatenate(rows)
 
     # -- of some rows, without a column for all of them ----------------------------------------------------------------

@@ -5,7 +5,9 @@ import threading
 from collections.abc import Callable, Iterable, Sequence
 from contextlib import suppress
 from functools import partial
+from importlib import import_module
 from pathlib import Path
+from types import ModuleType
 from typing import Any, ClassVar
 
 from textual.app import SystemCommand
@@ -18,23 +20,15 @@ from ..capture import Capture
 from ..errors import XbrleError
 from ..memory.moments import memory_of
 from ..table.record import Record
-from . import preferences, reader
+from . import preferences
 from .comparison import choose_side
 from .goto import HINT, goto
 from .idle import IdleApp
 from .newfiles import file_names, free, new_file, write_new, written
+from .screens import names
 from .screens.base import CaptureScreen
-from .screens.compare import CompareScreen
-from .screens.devices import DevicesScreen
 from .screens.dialogs import BookmarkList, KeyList, Question
-from .screens.findings import FindingsScreen
-from .screens.hot import HotScreen
-from .screens.map import MapScreen
-from .screens.overview import OverviewScreen
-from .screens.page import PageScreen
-from .screens.records import RecordsScreen
-from .screens.search import SearchScreen
-from .session import PagePlace, Session
+from .session import TICK, PagePlace, Session
 from .terminal import INTERRUPTED, on_signals
 from .themes import FAINT, THEMES
 from .widgets.bars import Entry
@@ -42,20 +36,25 @@ from .widgets.lines import LINE_CLASSES, LINE_CSS
 from .words import escaped, key_text
 
 #: The screens, in the order in which the line at the foot names them.
-SCREENS: tuple[type[CaptureScreen], ...] = (
-    OverviewScreen,
-    RecordsScreen,
-    PageScreen,
-    MapScreen,
-    FindingsScreen,
-    DevicesScreen,
-    SearchScreen,
-    CompareScreen,
+SCREENS = (
+    names.OVERVIEW,
+    names.RECORDS,
+    names.PAGE,
+    names.MAP,
+    names.FINDINGS,
+    names.DEVICES,
+    names.SEARCH,
+    names.COMPARE,
 )
-FURTHER: tuple[type[CaptureScreen], ...] = (HotScreen,)  # with a key, and not named there
+FURTHER = (names.HOT,)  # with a key, and not named there
 UNREADABLE = 2  # the exit status that every command has for it
 _SAID_FOR = 4  # seconds that a message stays
 _NO_SUCH_RECORD = "there is no such record"
+
+
+def _module_of(name: names.Named) -> ModuleType:
+    """Import the module that has a screen."""
+    return import_module(f".screens.{name.module}", __package__)
 
 
 class Browser(IdleApp):
@@ -76,9 +75,9 @@ class Browser(IdleApp):
         + LINE_CSS
     )
     COMPONENT_CLASSES: ClassVar[set[str]] = LINE_CLASSES
-    DEFAULT_MODE = SCREENS[0].MODE
+    DEFAULT_MODE = names.OVERVIEW.mode
     BINDINGS: ClassVar[list[BindingType]] = [
-        *(Binding(s.KEY, f"switch_mode('{s.MODE}')", f"{s.TITLE}: {s.HELP}", show=False) for s in (*SCREENS, *FURTHER)),
+        *(Binding(s.key, f"switch_mode('{s.mode}')", f"{s.title}: {s.help}", show=False) for s in (*SCREENS, *FURTHER)),
         Binding("full_stop", "next_record(1)", "next record with a page", show=False, key_display="."),
         Binding("comma", "next_record(-1)", "previous record with a page", show=False, key_display=","),
         Binding("colon", "goto", "go to a record, @offset or BLOCK:page", show=False, key_display=":"),
@@ -111,9 +110,9 @@ class Browser(IdleApp):
         self.fault: Exception | None = None  # what this program did wrong
         self.settled = threading.Event()
         self.left = threading.Event()
-        self.entries = tuple(Entry(s.KEY, s.MODE, s.TITLE, s.SHORT or s.TITLE) for s in SCREENS)
+        self.entries = tuple(Entry(s.key, s.mode, s.title, s.short or s.title) for s in SCREENS)
         for screen in (*SCREENS, *FURTHER):
-            self.add_mode(screen.MODE, partial(self._made, screen))
+            self.add_mode(screen.mode, partial(self._made, screen))
         for theme in THEMES:
             self.register_theme(theme)
         names = [theme.name for theme in THEMES]
@@ -130,9 +129,9 @@ class Browser(IdleApp):
         """Give the variables that Textual's own themes do not have."""
         return {FAINT: "#888888"}
 
-    def _made(self, kind: type[CaptureScreen]) -> CaptureScreen:
+    def _made(self, name: names.Named) -> CaptureScreen:
         """Make a screen, the first time that it is shown."""
-        screen = kind(self)
+        screen: CaptureScreen = getattr(_module_of(name), name.kind)(self)
         screen._css_update_count = self._css_update_count  # else Textual reads all style sheets three times anew
         return screen
 
@@ -147,8 +146,17 @@ class Browser(IdleApp):
 
     def _read(self) -> None:
         """Read the capture of the session, in a thread."""
-        self._ticker = self.set_interval(reader.TICK, self.grow)
-        threading.Thread(target=partial(reader.read, self), daemon=True).start()
+        self._ticker = self.set_interval(TICK, self.grow)
+        threading.Thread(target=self._read_beside, daemon=True).start()
+
+    def _read_beside(self) -> None:
+        """Import what was left out to have something on the terminal soon, and read: the thread's work."""
+        from . import reader
+
+        for name in (*SCREENS, *FURTHER):
+            _module_of(name)
+        self.ready = True
+        reader.read(self)
 
     def reread(self, salvage: bool | None = None, channels: Sequence[str] | None = None) -> None:
         """Read the capture anew, with salvage or with other channels. Where that fails, all stays as it was."""
@@ -301,19 +309,19 @@ class Browser(IdleApp):
 
     def open_record(self, record: Record | None, otherwise: str) -> None:
         """Switch to the page of ``record``, or where it carries none to the screen with the mode ``otherwise``."""
-        if record is None or (record.number is None and otherwise == DevicesScreen.MODE):
+        if record is None or (record.number is None and otherwise == names.DEVICES.mode):
             self.open_fields()
         else:
-            self.switch_mode(PageScreen.MODE if record.number is not None else otherwise)
+            self.switch_mode(names.PAGE.mode if record.number is not None else otherwise)
 
     def open_fields(self) -> None:
         """Switch to the fields of the chosen record."""
         self.session.of_record = True
-        self.switch_mode(DevicesScreen.MODE)
+        self.switch_mode(names.DEVICES.mode)
 
     def action_search(self) -> None:
         """Ask what to search for in memory."""
-        self.switch_mode(SearchScreen.MODE)
+        self.switch_mode(names.SEARCH.mode)
         self.call_after_refresh(self.run_action, "ask", self.screen)
 
     def say(self, message: str, severity: str = "information") -> None:
@@ -327,10 +335,10 @@ class Browser(IdleApp):
     def action_compare(self, which: int) -> None:
         """Make this moment A (0) or B (1), and show what differs between the two."""
         choose_side(self.session, self.other, which)
-        if self.current_mode == CompareScreen.MODE and self.shown_screen is not None:
+        if self.current_mode == names.COMPARE.mode and self.shown_screen is not None:
             self.shown_screen.follow()
         else:
-            self.switch_mode(CompareScreen.MODE)
+            self.switch_mode(names.COMPARE.mode)
 
     def action_goto(self) -> None:
         """Ask where to go."""

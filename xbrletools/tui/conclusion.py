@@ -1,18 +1,20 @@
 """The verdict on a line: a badge, and clauses in the order of their weight, of which as many are shown as fit."""
 
 from collections.abc import Sequence
+from typing import TYPE_CHECKING
 
 from ..verify.cause import CauseName
-from ..verify.receivers import QEMUS, RECEIVERS, Receiver
-from ..verify.refused import titles
 from ..verify.status import Status
-from ..verify.verdict import Verdict
 from .palette import Palette
+
+if TYPE_CHECKING:
+    from ..verify.receivers import Receiver
+    from ..verify.verdict import Verdict
 
 _ENDS = (". ", "; ", ": ", " - ", ", ")  # of a part of a sentence
 
 
-def badge(verdict: Verdict) -> str:
+def badge(verdict: "Verdict") -> str:
     """The status, as the top bar shows it."""
     return f"{verdict.status.mark} {verdict.status.words}"
 
@@ -26,8 +28,10 @@ def colour_of(status: Status, colours: Palette) -> str:
     return colours.unknown if status is Status.INCOMPLETE else colours.wrong
 
 
-def clauses(verdict: Verdict, room: int) -> list[str]:
+def clauses(verdict: "Verdict", room: int) -> list[str]:
     """The conclusion in short, what weighs most first. The first clause fits into ``room`` cells where it can."""
+    from ..verify.receivers import RECEIVERS  # takes long to import, and before there is a verdict nobody needs it
+
     out = [shortened(_head(verdict), room)]
     if verdict.first_bad_record is not None:
         out.append(f"first bad record {verdict.first_bad_record}")
@@ -58,14 +62,17 @@ def shortened(text: str, room: int) -> str:
     return text
 
 
-def _titles(loading: Sequence[Receiver]) -> str:
+def _titles(loading: "Sequence[Receiver]") -> str:
     """The receivers that load it. Those of QEMU that follow each other are put together."""
+    from ..verify.receivers import QEMUS
+    from ..verify.refused import titles
+
     own = [r.name for r in loading if r not in QEMUS]
     of_qemu = [r for r in loading if r in QEMUS]
     return ", ".join([*own, *([titles(of_qemu)] if of_qemu else [])])
 
 
-def _head(verdict: Verdict) -> str:
+def _head(verdict: "Verdict") -> str:
     """What is the matter, in a few words."""
     count = verdict.pages_wrong
     if verdict.status is Status.CORRUPT and count is not None:

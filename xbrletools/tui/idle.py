@@ -18,6 +18,7 @@ class IdleApp(App[int]):
     """
 
     following = False  # whether what is read may be read anew, and what was is let go
+    ready = False  # whether all screens are imported
     _pressed = 0.0  # when a key was pressed last
     _thresholds: tuple[int, int, int] | None = None
 
@@ -42,7 +43,7 @@ class IdleApp(App[int]):
 
     def _use_lull(self) -> None:
         """Make the next screen, or look for garbage, unless a key was pressed just now."""
-        if self._exit or monotonic() - self._pressed < LULL:
+        if self._exit or not self.ready or monotonic() - self._pressed < LULL:
             return
         if not self.make_next_screen() and gc.get_count()[2] >= _SOME:
             self.spare()

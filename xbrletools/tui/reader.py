@@ -18,10 +18,9 @@ from ..verify.status import of_scan
 from ..verify.verdict import verdict
 from . import bookmarks
 from .findingtree import branches
-from .session import Session
+from .session import TICK, Session
 
 _HOT = 1000  # hottest pages that are kept
-TICK = 0.1  # seconds between two looks at what was added
 
 
 class ReadingHost(Protocol):

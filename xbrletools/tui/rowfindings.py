@@ -1,6 +1,7 @@
 """The findings of a capture in the order they come, and the rows of the record table that they are about."""
 
 from bisect import bisect_left, bisect_right, insort
+from collections import Counter
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -19,11 +20,12 @@ LISTED_MAX = 100_000  # findings that are listed. More are only counted
 class RowFindings:
     """``listed`` are the findings, ``counts`` how many there are of each severity, listed or not.
 
-    ``causes`` has for each that is listed the index of its cause, -1 for none.
+    ``causes`` has for each that is listed the index of its cause, -1 for none. ``rules`` counts those by their rules.
     """
 
     listed: list[Finding] = field(default_factory=list)
     causes: list[int] = field(default_factory=list)
+    rules: Counter[str] = field(default_factory=Counter)
     counts: dict[Severity, int] = field(default_factory=lambda: dict.fromkeys(Severity, 0))
     _rows: list[int] = field(default_factory=list)  # rows with a finding, rising
     _severity: dict[int, Severity] = field(default_factory=dict)  # the worst severity of each of those rows
@@ -44,6 +46,7 @@ class RowFindings:
             return
         self.listed.append(finding)
         self.causes.append(cause)
+        self.rules[finding.rule] += 1
         if row is None:
             return
         if row not in self._severity:

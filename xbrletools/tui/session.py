@@ -3,35 +3,39 @@
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from time import monotonic
+from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import NDArray
 
-from ..analysis.film import Film
 from ..analysis.stats import Stats
-from ..analysis.top import Top
 from ..capture import Capture
 from ..errors import XbrleError
 from ..memory.history import Content
 from ..memory.moments import page_of, space_of
 from ..memory.replay import View
 from ..model import Facts, Stream
-from ..sender.fingerprint import Fingerprint
 from ..source.sources import MappedSource
 from ..table.claims import stated_sum
 from ..table.growing import GrowingTable
 from ..table.kinds import IS_PAGE
 from ..table.record import Record
 from ..verify.rules import Finding
-from ..verify.verdict import Verdict
 from . import bookmarks
 from .bookmarks import Bookmark
-from .findingtree import Branch
 from .rowfindings import RowFindings
+
+if TYPE_CHECKING:  # what works these out is imported once something is on the screen
+    from ..analysis.film import Film
+    from ..analysis.top import Top
+    from ..sender.fingerprint import Fingerprint
+    from ..verify.verdict import Verdict
+    from .findingtree import Branch
 
 #: A page: the index of its block, and its address in there.
 PagePlace = tuple[int, int]
 
+TICK = 0.2  # seconds between two looks at what was added
 _STALE = 1.25  # how many times longer the table may get until the stream that is asked is made anew
 
 
@@ -67,12 +71,12 @@ class Session:
     sides: tuple[Side, Side] | None = None  # the moments A and B that are compared, None for the usual ones
     findings: RowFindings = field(default_factory=RowFindings)
     verified: bool = False
-    verdict: Verdict | None = None
-    branches: list[Branch] | None = None  # the findings as a tree
-    film: Film | None = None  # once all was read
-    hot: Top | None = None  # the pages by resends
+    verdict: "Verdict | None" = None
+    branches: "list[Branch] | None" = None  # the findings as a tree
+    film: "Film | None" = None  # once all was read
+    hot: "Top | None" = None  # the pages by resends
     level: NDArray[np.int64] | None = None  # pages wrong at once, along the stream
-    fingerprint: Fingerprint | None = None
+    fingerprint: "Fingerprint | None" = None
     no_fingerprint: str = "not taken yet"
     about: list[tuple[str, str]] = field(default_factory=list)  # what `info` says, as labels and values
     steps: list[tuple[str, float, float | None]] = field(default_factory=list)  # what runs, since when, until when

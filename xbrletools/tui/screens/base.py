@@ -3,6 +3,7 @@
 from collections.abc import Callable, Sequence
 from typing import ClassVar, Protocol, TypeVar
 
+from textual import events
 from textual.app import ComposeResult
 from textual.css.query import NoMatches
 from textual.message import Message
@@ -111,6 +112,15 @@ class CaptureScreen(Screen[None], inherit_bindings=False):
         self.host = host
         self.left = False  # whether the user has left
         self.faded = False  # whether it still has the colours of another theme
+        self._styled: object = None  # with what it was styled when it was last shown
+
+    def _styling(self) -> object:
+        """What the styles of all widgets depend on."""
+        return self.host.theme_name, self.app._css_update_count, self.app.app_focus
+
+    def on_mount(self) -> None:
+        """Note with what it was styled. Textual calls this also where a screen has its own `on_mount`."""
+        self._styled = self._styling()
 
     async def _dispatch_message(self, message: Message) -> None:
         """Handle a message. What cannot be read, as of a file that has shrunk, is said, and the screen stays."""
@@ -239,8 +249,14 @@ class CaptureScreen(Screen[None], inherit_bindings=False):
         focus.focus()
         return True
 
-    def on_screen_resume(self) -> None:
-        """The user came (back) to this screen. One that was only made shows nothing yet."""
+    def on_screen_resume(self, event: events.ScreenResume) -> None:
+        """The user came (back) to this screen. One that was only made shows nothing yet.
+
+        Textual styles all of it anew after this, which takes half of the switch. It need not where the theme and the
+        style sheets are as they were.
+        """
+        old, self._styled = self._styled, self._styling()
+        event.refresh_styles = old != self._styled
         if self.is_current:
             self.renew_top_bar()
             self.follow()

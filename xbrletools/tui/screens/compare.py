@@ -27,6 +27,7 @@ from ..widgets.heat import Heat, Scale
 from ..widgets.hexview import ByteMark
 from ..widgets.lines import Caption, Line, Lines
 from ..words import counted
+from . import names
 from .base import CaptureScreen, Host
 
 _WIDE, _TALL = 120, 36  # columns and lines from which on the parts stand in frames
@@ -38,11 +39,7 @@ _SHADES = "·:░▒▓"
 class CompareScreen(CaptureScreen):
     """A and B on top, then the map and the list, then one page's lines."""
 
-    MODE = "compare"
-    KEY = "8"
-    TITLE = "Compare"
-    SHORT = "A|B"
-    HELP = "what differs between two moments"
+    KEY, MODE, TITLE, SHORT, HELP = names.COMPARE[:5]
     ABOUT = "Shows which pages differ between two moments, A and B, or between two captures, and in which bytes."
     KEYS = (
         ("a A", "A or B here"),

@@ -39,6 +39,7 @@ from ..widgets.hexview import ByteMark, Bytes, HexView
 from ..widgets.lines import Caption, Lines
 from ..widgets.sectionlist import SectionList
 from ..words import counted, escaped
+from . import names
 from .base import CaptureScreen, Host
 from .dialogs import Question
 
@@ -51,11 +52,7 @@ _BATCH = 64  # of them, those that are handed over together
 class DevicesScreen(CaptureScreen):
     """The list, the tree of what was chosen, and below it registers and bytes. Where it is narrow, one of them."""
 
-    MODE = "fields"
-    KEY = "6"
-    TITLE = "Devices"
-    SHORT = "Dev"
-    HELP = "devices and records, field by field"
+    KEY, MODE, TITLE, SHORT, HELP = names.DEVICES[:5]
     ABOUT = "Takes apart each section's bytes, and the chosen record's: fields, flags, and a processor's registers."
     DEFAULT_CSS = """
     DevicesScreen #heads, DevicesScreen #listheads, DevicesScreen #what, DevicesScreen #chosen { height: 1; }

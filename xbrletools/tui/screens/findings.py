@@ -18,6 +18,7 @@ from ..widgets.findinglist import FindingList
 from ..widgets.heat import Heat, Scale
 from ..widgets.lines import Caption, Line, Lines
 from ..words import SEVERITY_RANK, counted
+from . import names
 from .base import CaptureScreen, Host
 
 _WIDE = 120  # columns from which on the explanation stands beside the list
@@ -28,11 +29,7 @@ _TALL = 44  # lines from which on a map below the list shows where findings lie
 class FindingsScreen(CaptureScreen):
     """The list, and beside or below it the explanation."""
 
-    MODE = "findings"
-    KEY = "5"
-    TITLE = "Findings"
-    SHORT = "Find"
-    HELP = "what is wrong, and why"
+    KEY, MODE, TITLE, SHORT, HELP = names.FINDINGS[:5]
     ABOUT = "Shows what is wrong by its causes, what lasts to the end first, and the records that led to each."
     DEFAULT_CSS = """
     FindingsScreen #status { height: 1; background: $surface; }

@@ -17,6 +17,7 @@ from ..session import Session
 from ..widgets.hotlist import LISTED, PARTS, HotList, HotPages
 from ..widgets.lines import Caption, Line, Lines
 from ..words import counted
+from . import names
 from .base import CaptureScreen, Host
 
 _SAID = {
@@ -32,10 +33,7 @@ _SAID = {
 class HotScreen(CaptureScreen):
     """One line a page, those that the guest kept writing first."""
 
-    MODE = "hot"
-    KEY = "H"
-    TITLE = "Hottest pages"
-    HELP = "what the guest kept writing"
+    KEY, MODE, TITLE, SHORT, HELP = names.HOT[:5]
     ABOUT = "Lists the pages that were sent most often, and when each was: what the guest wrote while it was migrated."
     KEYS = (("Enter", "page"), ("o", "order"), ("Escape", "back"), ("1", "overview"), ("y", "copy"))
     DEFAULT_CSS = """

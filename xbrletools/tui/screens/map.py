@@ -21,6 +21,7 @@ from ..widgets.filmbar import FilmBar
 from ..widgets.heat import Heat
 from ..widgets.lines import Caption, Line, TextLines, fit
 from ..words import counted, kind_word
+from . import names
 from .base import CaptureScreen, Host
 from .mapside import Look, legend, side
 
@@ -33,10 +34,7 @@ _STALE = 1.25  # how many times longer the table gets until the map is made anew
 class MapScreen(CaptureScreen):
     """The map, what it means, what the chosen page is, and the film."""
 
-    MODE = "map"
-    KEY = "4"
-    TITLE = "Map"
-    HELP = "a block's pages as a heat map"
+    KEY, MODE, TITLE, SHORT, HELP = names.MAP[:5]
     ABOUT = "Shows every page of a block as a cell, as of any moment, and plays how memory was sent."
     KEYS = (
         ("space", "play"),
@@ -91,6 +89,7 @@ class MapScreen(CaptureScreen):
         self._reading: tuple[int, int, int] | None = None
         self._timer: Timer | None = None
         self._speed = 1
+        self._stays = False  # whether the cursor stays on its page where another moment is chosen
 
     def body(self) -> ComposeResult:
         """Give what block it is, the map with a pane beside it, the chosen page, and what colours mean."""
@@ -151,7 +150,8 @@ class MapScreen(CaptureScreen):
                 self.block = record.block
         self._work_out()
         if session.moved and record is not None and record.block == self.block and record.number is not None:
-            self.heat.page = record.address // max(1, self.heat.page_size)
+            with self.heat.prevent(Heat.Moved):  # what the page is, is said below
+                self.heat.page = self.heat.page if self._stays else record.address // max(1, self.heat.page_size)
         self._draw()
 
     def _main_block(self) -> int:
@@ -195,19 +195,21 @@ class MapScreen(CaptureScreen):
             rows, lapses, first = len(stream.records), lapses_of(stream, View.RECEIVER), int(space.first[block])
             passes, zero = stream.records.passes_of(records.rows), zero_pages(stream, block)
             made = block_map(records, block, space.page_size, rows, suspect, lapses, first, passes, zero)
+            head = Playhead(records)
+            head.seek(records.upto(session.row))
         except XbrleError as error:
             self.app.call_from_thread(self._say, str(error))
             return
-        self.app.call_from_thread(self._take, made)
+        self.app.call_from_thread(self._take, made, head)
 
     def _say(self, trouble: str) -> None:
         self.query_one("#what", Caption).show_line([(f" {trouble}", "warning")])
 
-    def _take(self, made: BlockMap) -> None:
+    def _take(self, made: BlockMap, head: Playhead) -> None:
         """Show what was worked out."""
         if made.block != self.block:
             return
-        self._map, self._head = made, Playhead(made.records)
+        self._map, self._head = made, head
         self.heat.page_size = made.page_size
         record = self.session.record()
         self._draw()
@@ -395,10 +397,9 @@ class MapScreen(CaptureScreen):
 
     def _go(self, row: int | None) -> None:
         """Make a row the moment, and stay on this page."""
-        page, block = self.heat.page, self.block
+        self._stays = True
         self.host.go(row, missing="no more passes over this block in this direction")
-        if self.block == block:
-            self.heat.move_to(page)
+        self._stays = False
 
     def action_zoom(self, step: int) -> None:
         """Show fewer pages a cell, or more."""

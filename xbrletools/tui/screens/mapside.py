@@ -232,8 +232,10 @@ def _hottest(moment: Moment, look: Look, width: int, count: int) -> list[Line]:
     versions = moment.versions
     if not len(versions):
         return []
-    best = np.argpartition(-versions, min(count, len(versions)) - 1)[:count]
-    best = best[np.lexsort((best, -versions[best]))]
+    pages_with = np.bincount(versions)  # pages by versions: partitioning takes long where many are alike
+    least = len(pages_with) - 1 - int(np.searchsorted(np.cumsum(pages_with[::-1]), min(count, len(versions))))
+    best = np.concatenate([np.flatnonzero(versions > least), np.flatnonzero(versions == least)[:count]])
+    best = best[np.lexsort((best, -versions[best]))][:count]
     lines: list[Line] = []
     for page in best[versions[best] > 0].tolist():
         times = []

@@ -10,7 +10,7 @@ from textual.containers import Horizontal, Vertical
 from ..palette import Palette
 from ..session import Session
 from ..widgets.pane import Entry, Goto, Pane
-from . import parts
+from . import names, parts
 from .base import CaptureScreen, Host
 
 _WIDE = 120  # columns from which on the parts stand side by side
@@ -41,10 +41,7 @@ _HEIGHTS = {"passes": 6, "hottest": 6, "wrong": 6}  # lines of parts that fill w
 class OverviewScreen(CaptureScreen):
     """Panes on a wide terminal, one list on a narrow one."""
 
-    MODE = "overview"
-    KEY = "1"
-    TITLE = "Overview"
-    HELP = "what the capture is and holds"
+    KEY, MODE, TITLE, SHORT, HELP = names.OVERVIEW[:5]
     ABOUT = "Tells in one look whether the capture is sound, why not, who loads it, and what it holds. Enter leads on."
     KEYS = (
         ("Enter", "go there"),

@@ -34,6 +34,7 @@ from ..widgets.lines import Caption, Line, Lines
 from ..widgets.pagestrip import PageStrip
 from ..widgets.runlist import RunList
 from ..widgets.times import Timeline
+from . import names
 from .base import CaptureScreen, Host
 
 WIDE = 120  # columns from which on the side panel stands beside the bytes
@@ -47,10 +48,7 @@ _HINT = " [changed] {differs between the ends} «both» <found> (run)"
 class PageScreen(CaptureScreen):
     """The bytes, and beside or below them the runs and the values under the cursor."""
 
-    MODE = "page"
-    KEY = "3"
-    TITLE = "Page"
-    HELP = "a page's bytes, deltas and versions"
+    KEY, MODE, TITLE, SHORT, HELP = names.PAGE[:5]
     ABOUT = "Shows a page just after the chosen record, as the receiver and the sender had it, and all its versions."
     DEFAULT_CSS = """
     PageScreen #what, PageScreen #sums, PageScreen #status, PageScreen #heads { height: 1; }

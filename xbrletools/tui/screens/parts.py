@@ -2,6 +2,7 @@
 
 from collections import Counter
 from itertools import groupby
+from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import NDArray
@@ -15,9 +16,7 @@ from ...model import Facts
 from ...ram.elsewhere import MISSING
 from ...text import inert, shown
 from ...verify.cause import Sure
-from ...verify.receivers import Outcome
 from ...verify.rules import Severity
-from ...verify.verdict import Verdict
 from ..charts import cropped, stacked, thin
 from ..conclusion import shortened
 from ..palette import Palette, style
@@ -26,6 +25,10 @@ from ..story import chain, in_line
 from ..widgets.lines import Line, fit, tail
 from ..widgets.pane import Entry, Goto
 from ..words import KIND_STYLE, SEVERITY_MARK, SEVERITY_STYLE, counted, escaped, kind_word, wrapped
+
+if TYPE_CHECKING:
+    from ...verify.receivers import Outcome
+    from ...verify.verdict import Verdict
 
 BLOCKS_MAX = 64  # blocks that are listed. A stream can claim tens of thousands
 _LABEL_CELLS = 13  # of the label of a line about the capture
@@ -73,7 +76,7 @@ def verdict(session: Session, width: int, height: int, colours: Palette) -> list
     return entries + _severities(session, height)
 
 
-def _story(session: Session, found: Verdict, colours: Palette) -> list[Entry]:
+def _story(session: Session, found: "Verdict", colours: Palette) -> list[Entry]:
     """The chain that led to the first record whose page stays wrong, else to the first bad one."""
     number = found.first_lasting_record or found.first_bad_record
     row = session.table.row_of(number) if session.table is not None and number is not None else None
@@ -82,7 +85,7 @@ def _story(session: Session, found: Verdict, colours: Palette) -> list[Entry]:
     return [([(" ", ""), *in_line(links, colours)], _row(session, number)), ([], None)] if links else [([], None)]
 
 
-def _receivers(session: Session, found: Verdict, width: int, colours: Palette) -> list[Entry]:
+def _receivers(session: Session, found: "Verdict", width: int, colours: Palette) -> list[Entry]:
     """What each receiver makes of it. Neighbours that make the same of it share a line."""
     entries: list[Entry] = []
     loading_first = sorted(found.receivers.items(), key=lambda item: not item[1].loads)
@@ -106,7 +109,7 @@ def _told(word: str, room: int) -> list[str]:
     return [short] if len(short) <= room and tells else wrapped(word, room, "")
 
 
-def _outcome(told: Outcome) -> str:
+def _outcome(told: "Outcome") -> str:
     """What a receiver makes of it, in a few words."""
     if told.loads is None:
         return f"cannot be told: {told.reason}" if told.reason else "cannot be told"
@@ -123,7 +126,7 @@ def _row(session: Session, record: int | None) -> Goto | None:
     return None if row is None else Goto("page", row)
 
 
-def _first_wrong(session: Session, found: Verdict) -> Goto:
+def _first_wrong(session: Session, found: "Verdict") -> Goto:
     """The first record whose page stays wrong, else the first that is bad, else the findings."""
     number = found.first_lasting_record or found.first_bad_record
     return _row(session, number) or _TO_FINDINGS
@@ -137,7 +140,7 @@ def _severities(session: Session, height: int) -> list[Entry]:
         shade = SEVERITY_STYLE[severity] if count else "dim"
         line.append((f" {SEVERITY_MARK[severity]} {counted(count, severity.value)}  ", shade))
     entries: list[Entry] = [(line, _TO_FINDINGS)]
-    rules = Counter(f.rule for f in session.findings.listed).most_common(_RULES)
+    rules = Counter(dict(session.findings.rules)).most_common(_RULES)  # a copy: a thread adds to them
     if not height and rules:
         text = " · ".join(f"{count} {rule}" for rule, count in rules)
         return [*entries, ([(f" {text}", "dim")], _TO_FINDINGS)]

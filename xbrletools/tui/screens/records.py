@@ -21,6 +21,7 @@ from ..session import Session
 from ..widgets.lines import Caption, Line, Lines
 from ..widgets.minimap import Minimap
 from ..widgets.recordlist import RecordList
+from . import names
 from .base import CaptureScreen, Host
 
 _WAIT = 0.05  # seconds until a filter that has caught up with the scan looks for more records
@@ -45,11 +46,7 @@ class FilterSuggester(Suggester):
 class RecordsScreen(CaptureScreen):
     """The list with the filter under it, and beside it where findings lie and what the chosen record is."""
 
-    MODE = "records"
-    KEY = "2"
-    TITLE = "Records"
-    SHORT = "Rec"
-    HELP = "every record, one line each"
+    KEY, MODE, TITLE, SHORT, HELP = names.RECORDS[:5]
     ABOUT = "Lists all records in the order in which they were sent, and what findings say of each."
     DEFAULT_CSS = """
     RecordsScreen #heads { height: 1; }

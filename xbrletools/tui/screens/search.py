@@ -24,6 +24,7 @@ from ..widgets.hitlist import HitList, content_text
 from ..widgets.lines import Caption, Line, Lines, fit
 from ..widgets.pane import Pane
 from ..words import counted, wrapped
+from . import names
 from .base import CaptureScreen, Host
 from .parts import hottest
 
@@ -35,10 +36,7 @@ _WIDE = 146  # columns from which on the hottest pages stand beside the hits
 class SearchScreen(CaptureScreen):
     """What to search for, the hits, and below them the bytes when they came and at the end."""
 
-    MODE = "search"
-    KEY = "7"
-    TITLE = "Search"
-    HELP = "text and bytes in memory, and when"
+    KEY, MODE, TITLE, SHORT, HELP = names.SEARCH[:5]
     ABOUT = "Finds text and bytes in memory, now or in all versions of all pages, and tells when they came and went."
     DEFAULT_CSS = """
     SearchScreen #pattern { display: block; }

@@ -1,16 +1,18 @@
 """The lines of the frame: the verdict on top, the names of the screens below it, the keys of the screen at the foot."""
 
 from collections.abc import Sequence
-from typing import NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 from rich.style import Style
 from textual import events
 from textual.message import Message
 
-from ...verify.verdict import Verdict
 from ..conclusion import badge, clauses, colour_of
 from ..palette import Palette, mixed, style
 from .lines import Caption, fit
+
+if TYPE_CHECKING:
+    from ...verify.verdict import Verdict
 
 _WIDE = 120  # columns from which on the capture's name stands beside the verdict
 _FULL = 100  # columns from which on the screens have their whole names
@@ -24,7 +26,7 @@ class TopBar(Caption):
     TopBar { height: 1; background: $panel; color: $foreground; }
     """
 
-    def show_verdict(self, verdict: Verdict | None, described: str, colours: Palette, plain: bool) -> None:
+    def show_verdict(self, verdict: "Verdict | None", described: str, colours: Palette, plain: bool) -> None:
         """Show the verdict. ``described`` is the capture's name and how far it is read."""
         width = self.size.width or 80
         if verdict is None:

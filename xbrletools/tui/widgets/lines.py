@@ -30,6 +30,7 @@ STYLES = (
 )  # fmt: skip
 
 _CLAUSE = " · "
+_PIECES = 2048  # pieces of lines whose segments are remembered: the same come again and again
 _REMEMBERED = 512  # lines: a few screens. More would slow the garbage collector, since each line is many objects
 _GRAINS = 64  # steps of the scrollbar within a cell. 8 of them can be seen
 
@@ -137,6 +138,7 @@ class Lines(ScrollView, can_focus=True, inherit_bindings=False):
         self._strips: LRUCache[tuple[int, int], Strip] = LRUCache(_REMEMBERED)
         self._styles: dict[str, Style] = {}
         self._looks: LRUCache[Style, Style] = LRUCache(_REMEMBERED)  # of styles that have no name
+        self._pieces: dict[tuple[str, str | Style], tuple[Segment, int]] = {}  # with the cells that each takes
         self._look: object = None  # what the styles depend on
         self._count = 0
 
@@ -174,7 +176,18 @@ class Lines(ScrollView, can_focus=True, inherit_bindings=False):
     def forget(self, row: int) -> None:
         """Draw one row anew."""
         self._strips.discard((row, self.scrollable_content_region.width))
-        self.refresh(Region(0, row - self.scroll_offset.y, self.size.width, 1))
+        place = row - self.scroll_offset.y
+        if 0 <= place < self.size.height:
+            self.refresh(Region(0, place, self.size.width, 1))
+
+    def renew_changed(self, old: Sequence[object], new: Sequence[object]) -> bool:
+        """Draw those rows anew that are not what they were. False where all must be: there are more or fewer."""
+        if len(old) != len(new) or self._count != len(new):
+            return False
+        for row, (before, after) in enumerate(zip(old, new, strict=True)):
+            if before != after:
+                self.forget(row)
+        return True
 
     def draws_cursor(self, row: int) -> bool:
         """Whether the cursor is drawn where it stands."""
@@ -215,6 +228,7 @@ class Lines(ScrollView, can_focus=True, inherit_bindings=False):
             self._look = look
             self._styles.clear()
             self._looks.clear()
+            self._pieces.clear()
             self._strips.clear()
 
     def render_line(self, y: int) -> Strip:
@@ -245,12 +259,18 @@ class Lines(ScrollView, can_focus=True, inherit_bindings=False):
 
     def _made(self, row: int, width: int) -> Strip:
         """The line of a row as segments, cut or filled to ``width`` cells."""
-        segments, cells = [], 0
-        for text, name in self.line(row, width):
-            if text:
-                text = label(text)
-                segments.append(Segment(text, self.style(name)))
-                cells += len(text) if text.isascii() else cell_len(text)
+        segments, cells, pieces = [], 0, self._pieces
+        if len(pieces) > _PIECES:
+            pieces.clear()
+        for piece in self.line(row, width):
+            found = pieces.get(piece)
+            if found is None:
+                text = label(piece[0])
+                found = Segment(text, self.style(piece[1])), len(text) if text.isascii() else cell_len(text)
+                pieces[piece] = found
+            if piece[0]:
+                segments.append(found[0])
+                cells += found[1]
         if cells > width:
             cut = Strip(segments, cells).crop(0, width - 1)
             segments, cells = [*cut, Segment("…", self.style(""))], cut.cell_length + 1
@@ -367,9 +387,10 @@ class TextLines(Lines):
         self._text: list[Line] = []
 
     def show(self, text: Sequence[Line]) -> None:
-        """Show these lines."""
-        self._text = list(text)
-        self.renew()
+        """Show these lines. What is the same as before is not drawn anew."""
+        old, self._text = self._text, list(text)
+        if not self.renew_changed(old, self._text):
+            self.renew()
 
     def count(self) -> int:
         """How many lines there are."""

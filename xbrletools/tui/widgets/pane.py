@@ -45,9 +45,10 @@ class Pane(Lines):
         self._entries: Sequence[Entry] = ()
 
     def show(self, entries: Sequence[Entry]) -> None:
-        """Show these lines."""
-        self._entries = entries
-        self.renew()
+        """Show these lines. What is the same as before is not drawn anew."""
+        old, self._entries = self._entries, entries
+        if not self.renew_changed([line for line, _ in old], [line for line, _ in entries]):
+            self.renew()
         self.has_cursor = any(where is not None for _, where in entries)
         if self.has_cursor and self._entries[min(self.cursor, len(entries) - 1)][1] is None:
             with self.prevent(self.Moved):

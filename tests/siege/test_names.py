@@ -20,7 +20,7 @@ from tests.tui.driving import browsing, drives
 from xbrletools import cli
 from xbrletools.export.raw import file_name
 from xbrletools.text import shown
-from xbrletools.tui.app import SCREENS
+from xbrletools.tui.screens.names import SCREENS
 
 CAPTURE = captured()
 BENIGN = captured([b"block%d" % i for i in range(len(NAMES))])

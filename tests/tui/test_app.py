@@ -20,8 +20,9 @@ from tests.streams import PAGE, StreamBuilder, noise
 from xbrletools.memory.replay import View
 from xbrletools.source import sources
 from xbrletools.text import label
-from xbrletools.tui.app import SCREENS, Browser
+from xbrletools.tui.app import Browser
 from xbrletools.tui.bookmarks import digest
+from xbrletools.tui.screens.names import SCREENS
 from xbrletools.tui.widgets.lines import fit
 
 from .driving import EVERY, POSTED, XBZRLE, browsing, drives, stale

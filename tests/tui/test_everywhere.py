@@ -12,10 +12,10 @@ from tests.building import PAGE, patterned, zero
 from tests.conftest import SAMPLES
 from tests.scan.test_channels import Packets, main_channel
 from xbrletools.analysis.stats import Tally
-from xbrletools.tui.app import FURTHER, SCREENS
 from xbrletools.tui.conclusion import clauses, shortened
 from xbrletools.tui.places import SOME, WRONG
 from xbrletools.tui.screens.dialogs import KeyList
+from xbrletools.tui.screens.names import FURTHER, SCREENS
 from xbrletools.tui.session import Session
 from xbrletools.tui.story import over_stream
 from xbrletools.tui.themes import THEMES, palette_of

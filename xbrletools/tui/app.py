@@ -28,6 +28,7 @@ from .newfiles import file_names, free, new_file, write_new, written
 from .screens import names
 from .screens.base import CaptureScreen
 from .screens.dialogs import BookmarkList, KeyList, Question
+from .screens.names import FURTHER, SCREENS
 from .session import TICK, PagePlace, Session
 from .terminal import INTERRUPTED, on_signals
 from .themes import FAINT, THEMES
@@ -35,18 +36,6 @@ from .widgets.bars import Entry
 from .widgets.lines import LINE_CLASSES, LINE_CSS
 from .words import escaped, key_text
 
-#: The screens, in the order in which the line at the foot names them.
-SCREENS = (
-    names.OVERVIEW,
-    names.RECORDS,
-    names.PAGE,
-    names.MAP,
-    names.FINDINGS,
-    names.DEVICES,
-    names.SEARCH,
-    names.COMPARE,
-)
-FURTHER = (names.HOT,)  # with a key, and not named there
 UNREADABLE = 2  # the exit status that every command has for it
 _SAID_FOR = 4  # seconds that a message stays
 _NO_SUCH_RECORD = "there is no such record"

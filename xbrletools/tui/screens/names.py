@@ -27,3 +27,7 @@ DEVICES = Named("6", "fields", "Devices", "Dev", "devices and records, field by 
 SEARCH = Named("7", "search", "Search", "", "text and bytes in memory, and when", "search", "SearchScreen")
 COMPARE = Named("8", "compare", "Compare", "A|B", "what differs between two moments", "compare", "CompareScreen")
 HOT = Named("H", "hot", "Hottest pages", "", "what the guest kept writing", "hot", "HotScreen")
+
+#: The screens, in the order in which the line at the foot names them.
+SCREENS = (OVERVIEW, RECORDS, PAGE, MAP, FINDINGS, DEVICES, SEARCH, COMPARE)
+FURTHER = (HOT,)  # with a key, and not named there

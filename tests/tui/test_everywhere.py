@@ -342,3 +342,8 @@ async def test_nothing_is_in_colour_where_no_colours_are_wanted_and_the_film_has
                     for colour in (segment.style.color, segment.style.bgcolor) if segment.style is not None else ():
                         assert colour is None or colour.triplet is None or len(set(colour.triplet)) == 1, (key, segment)
             assert "!" in d.text.splitlines()[-3]
+
+
+def test_what_loads_with_a_capability_is_not_said_to_load_nowhere() -> None:
+    found = xbrletools.open(SAMPLES / "mapped-ram.bin.xz", cache=False).verdict()
+    assert clauses(found, 60)[-1] == "needs mapped-ram on the destination"

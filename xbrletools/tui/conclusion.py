@@ -48,8 +48,14 @@ def clauses(verdict: "Verdict", room: int) -> list[str]:
     if len(loading) == len(verdict.receivers):
         out.append("every receiver loads it")
     else:
-        out.append(f"loads: {_titles(loading)}" if loading else "no receiver loads it")
+        out.append(f"loads: {_titles(loading)}" if loading else _unless(verdict))
     return out
+
+
+def _unless(verdict: "Verdict") -> str:
+    """Where no receiver loads it: the capabilities with which some would."""
+    wanted = sorted({name for told in verdict.receivers.values() for name in told.needs})
+    return f"needs {' and '.join(wanted)} on the destination" if wanted else "no receiver loads it"
 
 
 def shortened(text: str, room: int) -> str:

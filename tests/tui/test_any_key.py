@@ -79,7 +79,6 @@ async def test_made_up_captures(name: str, size: tuple[int, int]) -> None:
         await play(d, f"{name} {size}")
 
 
-@pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")  # what is read anew is not closed
 @pytest.mark.parametrize("name", FILES)
 @drives
 async def test_samples(monkeypatch: pytest.MonkeyPatch, name: str) -> None:
@@ -91,7 +90,6 @@ async def test_samples(monkeypatch: pytest.MonkeyPatch, name: str) -> None:
             await play(d, name, PRESSED // 2)
 
 
-@pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")  # what is read anew is not closed
 @pytest.mark.parametrize("name", CASES)
 @drives
 async def test_captures_that_failed_once(name: str) -> None:

@@ -8,6 +8,7 @@ import os
 import tempfile
 import threading
 import time
+import weakref
 from pathlib import Path
 from typing import BinaryIO
 
@@ -97,7 +98,8 @@ class _Spool(GrowingSource):
         self.given = pipe.given
         self._done = False
         self._trouble: XbrleError | None = None
-        self._file = tempfile.TemporaryFile()  # noqa: SIM115 - closed when all of it is mapped
+        self._file = tempfile.TemporaryFile()  # noqa: SIM115 - closed when all of it is mapped, or nobody asks any more
+        weakref.finalize(self, self._file.close)
         self._file.seek(pipe.first)  # what was read before is a hole
         threading.Thread(target=self._copy, args=(pipe,), daemon=True).start()
 

@@ -3,6 +3,7 @@
 import mmap
 import os
 import tempfile
+import weakref
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import suppress
 from typing import IO, Any
@@ -107,6 +108,7 @@ class Ledger:
         for name in self._dtypes:
             if name not in self._files:
                 self._files[name] = tempfile.TemporaryFile()  # noqa: SIM115 - closed when the ledger goes
+                weakref.finalize(self, self._files[name].close)
             for piece in self._pieces:
                 self._files[name].write(np.ascontiguousarray(piece[name]).data)
         self._pieces, self._held = [], 0

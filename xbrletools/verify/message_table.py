@@ -84,7 +84,7 @@ OTHERS: tuple[Message, ...] = (
         _SAME_MACHINE,
     ),
     Message(
-        "Unknown section or instance '{}' {}. Make sure that",
+        "Unknown section or instance '{}' {}",
         "The stream has a device that the destination does not have, or not at this place.",
         _SAME_MACHINE,
     ),

@@ -130,6 +130,9 @@ def inside(path: str, report: str) -> None:
             while True:
                 begun, work = time.perf_counter(), time.thread_time()
                 await asyncio.sleep(_TICK)
+                if self.settled.is_set() and "settled_s" not in found:
+                    found["settled_s"] = round(time.time() - started, 1)
+                    Path(report + ".settled").touch()
                 late, worked = time.perf_counter() - begun - _TICK, time.thread_time() - work
                 gaps[f"{self.current_mode} {self._when()}"].append((1000 * worked, 1000 * late))
                 self.ticks = self.ticks + 1 if self.pressed else 0
@@ -144,9 +147,6 @@ def inside(path: str, report: str) -> None:
             super().grow()
             if self.session.complete:
                 found.setdefault("table_s", round(time.time() - started, 1))
-            if self.settled.is_set() and "settled_s" not in found:
-                found["settled_s"] = round(time.time() - started, 1)
-                Path(report + ".settled").touch()
 
         def on_unmount(self) -> None:
             found["records"] = len(self.session)

@@ -26,7 +26,7 @@ CAPTURES = [
 ]
 DEVICES_FIRST = {"qemu-10/q35-virtiomem"}  # pages behind a device, whose length is not known
 LARGE = {"qemu-7.2/pc4608-hole-plain-kvm"}
-MOST = 6 << 20
+MOST = 2 << 20  # bytes of a capture: tshark takes long for more
 SAMPLES = sorted(p.name for p in (ROOT / "samples").glob("*.bin") if p.name not in ("multifd.bin", "truncated.bin"))
 ORDERED = ("-o", "tcp.reassemble_out_of_order:TRUE")
 UNORDERED = ("-o", "tcp.reassemble_out_of_order:FALSE")
@@ -252,7 +252,7 @@ def test_other_traffic_is_left_alone(shark):
 
 @here
 @each
-@pytest.mark.parametrize("at", range(8, 400, 7))
+@pytest.mark.parametrize("at", range(8, 400, 14))
 def test_damage_is_marked_and_never_an_error_of_lua(at, shark):
     if at > 100 and shark is not SHARKS[0]:
         pytest.skip("one tshark is enough")

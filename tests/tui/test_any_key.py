@@ -24,7 +24,7 @@ KEYS = [
     "left_curly_bracket", "right_curly_bracket", "question_mark", "backspace",
 ]  # fmt: skip
 TEXTS = ["", "1", "@0x40", "0x1000", "pc.ram:0x0", "kind:page", "kind:", "55 aa", "(", "\\", "[", "no such", "9" * 40]
-PRESSED = 60
+PRESSED = 40
 
 _SOUND = StreamBuilder(flags=3).page(0, noise(1)).part().page(PAGE, noise(2)).bytes()
 MADE: dict[str, Callable[[], bytes]] = {

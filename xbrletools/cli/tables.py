@@ -149,7 +149,7 @@ def command(
 
 
 def _rules(paths: tuple[str, ...]) -> tuple[tuple[str, str], ...]:
-    """The texts of YARA rules, which have no errors."""
+    """The texts of YARA rules. They do not have errors."""
     if not paths:
         return ()
     from ..analysis.yara import check, compiled, texts_of

@@ -147,7 +147,7 @@ def _mismatches(stream: Stream) -> Iterator[Finding]:
 
 
 def _without_entry(stream: Stream, unnamed: list[Section], left: list[int]) -> Iterator[Finding]:
-    """Sections that the description does not name, and entries ``left``, whose devices have no section.
+    """Sections that the description does not name, and entries ``left``, whose devices do not have a section.
 
     As many of each are taken for the same devices under other names.
     """

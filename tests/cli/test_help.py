@@ -35,7 +35,8 @@ def examples(command: click.Command) -> list[str]:
 
 @pytest.mark.parametrize("name", sorted({*commands()} - WAITS - SLOW | {"capture"}))
 def test_every_example_runs_on_the_samples(name, tmp_path, monkeypatch, capsys):
-    for package in {"tables": ("pyarrow", "distributed"), "query": ("duckdb",)}.get(name, ()):
+    extras = {"tables": ("pyarrow", "distributed"), "query": ("duckdb",), "yara": ("yara_x",)}
+    for package in extras.get(name, ()):
         pytest.importorskip(package, reason=f"{package} is not installed")
     monkeypatch.chdir(tmp_path)
     (tmp_path / "samples").symlink_to(ROOT / "samples")  # as `xbrle samples -o samples` makes it: nothing of a clone

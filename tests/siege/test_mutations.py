@@ -85,8 +85,7 @@ def _browse(data: bytes) -> None:
             session.read()
         session.read()
         session.finish()
-        for finding in capture.verify():
-            session.add_finding(finding, -1)
+        session.take_findings((finding, -1) for finding in capture.verify())
         for row in (0, 1, len(session) // 2, len(session) - 1, len(session)):
             record = session.record(row)
             for step in (1, -1):

@@ -129,7 +129,7 @@ async def test_the_head_of_the_overview_and_of_the_findings_say_the_same_number(
         listed = d.widget(FindingList)
         await d.press("F")
         assert "healed later, or only odd" not in d.text
-        assert listed.chosen
+        assert listed.finding(0) is not None
         await d.press("F")
 
 
@@ -321,7 +321,7 @@ async def test_a_map_below_the_findings_shows_where_they_lie_and_which_pages_are
         assert np.flatnonzero(values == WRONG).tolist() == found.wrong.tolist() == [0]
         assert np.flatnonzero(values == SOME).tolist() == [1, 2]  # one was healed, and from one on some were never sent
         listed = d.widget(FindingList)
-        for row, finding in enumerate(listed.chosen):
+        for row, finding in enumerate(map(listed.finding, range(listed.count()))):
             listed.cursor = row
             await d.settle()
             assert finding.page is None or d.widget(Heat).page == finding.page // PAGE

@@ -6,7 +6,7 @@ import xbrletools
 from tests.building import PAGE, patterned, zero
 from tests.scan.test_channels import Packets, main_channel
 from xbrletools.tui.charts import stacked, thin
-from xbrletools.tui.findingtree import tree
+from xbrletools.tui.findingtree import Tree, branches
 from xbrletools.tui.widgets.explanation import Explanation
 from xbrletools.tui.widgets.fieldtree import FieldTree
 from xbrletools.tui.widgets.findinglist import FindingList
@@ -91,7 +91,7 @@ async def test_findings_are_explained_with_the_records_that_they_are_about() -> 
     async with browsing(stale()) as d:
         text = await d.press("5", "o")
         listed = d.widget(FindingList)
-        assert [f.rule for f in listed.chosen] == [f.rule for f in findings]
+        assert [f.rule for f in listed.found.findings] == [f.rule for f in findings]
         assert f"{sum(f.severity.value == 'error' for f in findings)} errors" in text
         place = next(i for i, f in enumerate(findings) if f.rule == "stale-base")
         text = await d.press(*["down"] * place)
@@ -115,7 +115,8 @@ async def test_findings_are_a_tree_of_causes_in_which_each_is_under_one_branch()
     found = xbrletools.open(stale()).verdict()
     assert found.shared is not None
     listed = list(found.shared)
-    nodes = tree(found, listed, lambda _: True, set())
+    made = branches(found, listed, lambda _: True)
+    nodes = Tree(made, set())
     leaves = [n.finding for n in nodes if n.is_open is None]
     symptoms = [f for f, _ in listed if f.rule == "checksum-mismatch"]
     assert len(leaves) + len(symptoms) == len(listed)
@@ -126,7 +127,7 @@ async def test_findings_are_a_tree_of_causes_in_which_each_is_under_one_branch()
         "not healed  1 page, 1 finding",
         "healed later, or only odd  1 page, 1 finding",
     ]
-    assert not any(n.depth for n in tree(found, listed, lambda _: True, {n.key for n in nodes if not n.depth}))
+    assert not any(n.depth for n in Tree(made, {n.key for n in nodes if not n.depth}))
     async with browsing(stale()) as d:
         text = await d.press("5")
         assert "- not healed  1 page, 1 finding" in text
@@ -145,11 +146,11 @@ async def test_findings_narrow_by_words_and_by_severity() -> None:
         listed = d.widget(FindingList)
         everything = listed.count()
         await d.fill("slash", "stale record")
-        assert {f.rule for f in listed.chosen} == {"stale-base"}
+        assert {f.rule for f in map(listed.finding, range(listed.count()))} == {"stale-base"}
         await d.press("escape")
         assert listed.count() == everything
         text = await d.press("s")
-        assert {f.severity.value for f in listed.chosen} == {"error"}
+        assert {f.severity.value for f in map(listed.finding, range(listed.count()))} == {"error"}
         assert "error or worse" in text
         await d.press("s", "s")
         assert listed.count() == everything

@@ -247,9 +247,9 @@ class Browser(IdleApp):
             self.fault = error
         super()._handle_exception(error)
 
-    def _print_error_renderables(self) -> None:
-        """Print no traceback: `fault` is raised where the browser was started."""
-        self._exit_renderables.clear()
+    def _fatal_error(self) -> None:
+        """Close all. Textual would put every local variable in words, which takes long, and can itself fail."""
+        self._close_messages_no_wait()
 
     def described(self) -> str:
         """Give the capture's name, and how far it is read."""

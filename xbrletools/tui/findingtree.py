@@ -3,9 +3,11 @@
 What another finding about the same record explains is folded into that one.
 """
 
-from collections.abc import Callable, Iterable, Sequence
+from bisect import bisect_left, bisect_right
+from collections.abc import Callable, Iterable, Sequence, Set
 from dataclasses import dataclass
 from itertools import groupby, pairwise
+from typing import overload
 
 import numpy as np
 from numpy.typing import NDArray
@@ -25,8 +27,8 @@ OPEN_MAX = 8  # pages of a branch up to which they are unfolded from the start, 
 class Branch:
     """Findings that belong together. ``is_open`` is whether it is unfolded from the start.
 
-    ``pages`` counts their pages. ``spans`` (k, 2) int64 are the records from which on a page is wrong, and those that
-    healed it, -1 for none.
+    ``first`` is the first of them, where it lasts the first that does. ``pages`` counts their pages.
+    ``spans`` (k, 2) int64 are the records from which on a page is wrong, and those that healed it, -1 for none.
     """
 
     key: Key
@@ -36,13 +38,8 @@ class Branch:
     is_open: bool
     pages: int
     spans: NDArray[np.int64]
+    first: Finding
     lasts: bool = False
-
-    @property
-    def first(self) -> Finding:
-        """Its first finding, where it lasts the first that does."""
-        errors = [f for f in self.findings if f.severity is Severity.ERROR] if self.lasts else []
-        return min(errors or self.findings, key=lambda f: f.offset if f.offset is not None else -1)
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,14 +54,6 @@ class Node:
     branch: Branch | None = None
 
 
-def tree(found: Verdict, listed: Iterable[tuple[Finding, int]], wanted: Wanted, turned: set[Key]) -> list[Node]:
-    """The lines of the tree. ``listed`` has each finding with the index of its cause, -1 for none.
-
-    Only findings that are ``wanted`` are in it. ``turned`` are the branches that the user folded or unfolded.
-    """
-    return lines(branches(found, listed, wanted), turned)
-
-
 def branches(
     found: Verdict, listed: Iterable[tuple[Finding, int]], wanted: Wanted, only_lasting: bool = False
 ) -> list[Branch]:
@@ -77,17 +66,68 @@ def branches(
     return [branch for branch in out if branch is not None]
 
 
-def lines(found: Iterable[Branch], turned: set[Key], depth: int = 0) -> list[Node]:
-    """The lines of branches, those of unfolded ones with what is below them."""
-    nodes: list[Node] = []
-    for branch in found:
-        is_open = branch.is_open is not (branch.key in turned)
-        nodes.append(Node(depth, branch.text, branch.first, branch.key, is_open, branch))
-        if is_open and branch.below:
-            nodes += lines(branch.below, turned, depth + 1)
-        elif is_open:
-            nodes += [Node(depth + 1, "", f, (*branch.key, i)) for i, f in enumerate(branch.findings)]
-    return nodes
+class Tree(Sequence[Node]):
+    """The lines of branches, those of unfolded ones with what is below them. ``turned`` the user folded or unfolded.
+
+    A line is made when it is asked for. So it takes no longer to unfold 100,000 findings than to unfold ten.
+    """
+
+    def __init__(self, found: Sequence[Branch], turned: Set[Key]) -> None:
+        self._turned = turned
+        self._parts: list[tuple[int, Sequence[Branch] | Branch]] = []  # folded branches, or one with its findings
+        self._starts: list[int] = []  # the first line of each
+        self._count = 0
+        self._add_all(found, 0)
+
+    def _put(self, depth: int, what: Sequence[Branch] | Branch, count: int) -> None:
+        self._parts.append((depth, what))
+        self._starts.append(self._count)
+        self._count += count
+
+    def _add_all(self, found: Sequence[Branch], depth: int) -> None:
+        """Add branches that have one depth. All of them are folded from the start, or none is."""
+        if not found or found[0].is_open:
+            for branch in found:
+                self._add(branch, depth)
+            return
+        places = (bisect_left(found, key, key=lambda branch: branch.key) for key in self._turned)
+        unfolded = sorted({i for i in places if i < len(found) and found[i].key in self._turned})
+        for start, i in pairwise((-1, *unfolded, len(found))):
+            if i > start + 1:
+                self._put(depth, found[start + 1 : i], i - start - 1)
+            if i < len(found):
+                self._add(found[i], depth)
+
+    def _add(self, branch: Branch, depth: int) -> None:
+        """Add a branch and what is below it."""
+        is_open = branch.is_open is not (branch.key in self._turned)
+        if is_open and not branch.below:
+            self._put(depth, branch, 1 + len(branch.findings))
+            return
+        self._put(depth, [branch], 1)
+        if is_open:
+            self._add_all(branch.below, depth + 1)
+
+    def __len__(self) -> int:
+        return self._count
+
+    @overload
+    def __getitem__(self, row: int) -> Node: ...
+    @overload
+    def __getitem__(self, row: slice) -> list[Node]: ...
+    def __getitem__(self, row: int | slice) -> Node | list[Node]:
+        if isinstance(row, slice):
+            return [self[i] for i in range(*row.indices(len(self)))]
+        if not 0 <= row < self._count:
+            raise IndexError(row)
+        place = bisect_right(self._starts, row) - 1
+        depth, what = self._parts[place]
+        i = row - self._starts[place]
+        if isinstance(what, Branch) and i:
+            return Node(depth + 1, "", what.findings[i - 1], (*what.key, i - 1))
+        branch = what if isinstance(what, Branch) else what[i]
+        is_open = branch.is_open is not (branch.key in self._turned)
+        return Node(depth, branch.text, branch.first, branch.key, is_open, branch)
 
 
 def _cause(found: Verdict, index: int, findings: list[Finding], only_lasting: bool) -> Branch | None:
@@ -155,7 +195,9 @@ def _branch(
     healed = [f.evidence.get("healed_by_record") for f in findings]
     spans = [(f.record, -1 if h is None else h) for f, h in zip(findings, healed, strict=True) if f.record is not None]
     pages = len({_page_of(f) for f in findings if f.block})
-    return Branch(key, text, findings, below, is_open, pages, np.array(spans, np.int64).reshape(-1, 2), lasts)
+    errors = [f for f in findings if f.severity is Severity.ERROR] if lasts else []
+    first = min(errors or findings, key=lambda f: f.offset if f.offset is not None else -1)
+    return Branch(key, text, findings, below, is_open, pages, np.array(spans, np.int64).reshape(-1, 2), first, lasts)
 
 
 def _place(block: bytes, page: int, group: Sequence[Finding]) -> str:

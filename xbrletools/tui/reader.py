@@ -166,11 +166,11 @@ def _arrival(session: Session) -> dict[str, Any] | None:
 def _verify(session: Session) -> None:
     try:
         found = found_in(session.capture.stream)
-        session.verdict = verdict(found)
-        for finding, cause in session.verdict.shared or ():
-            session.add_finding(finding, cause)
+        concluded = verdict(found)
+        session.take_findings(concluded.shared or ())
         listed = zip(session.findings.listed, session.findings.causes, strict=True)
-        session.branches = branches(session.verdict, listed, lambda _: True)
+        session.branches = branches(concluded, listed, lambda _: True)
+        session.verdict = concluded
         session.level = wrong_over_time(session.capture.stream, session.findings.suspect_rows())
     except (XbrleError, OSError) as error:  # OSError: the temporary folder cannot take the findings
         session.trouble = f"not verified: {error}"

@@ -1,6 +1,8 @@
-"""The findings of a capture in the order they come, and the rows of the record table that they are about."""
+"""The findings of a capture in the order they come, and the rows of the record table that they are about.
 
-from bisect import bisect_left, bisect_right, insort
+They are gathered in a thread before a screen has them: 100,000 take longer than a key may wait.
+"""
+
 from collections import Counter
 from dataclasses import dataclass, field
 
@@ -16,6 +18,10 @@ Marked = tuple[NDArray[np.int64], NDArray[np.int64]]
 LISTED_MAX = 100_000  # findings that are listed. More are only counted
 
 
+def _none() -> NDArray[np.int64]:
+    return np.zeros(0, np.int64)
+
+
 @dataclass(slots=True)
 class RowFindings:
     """``listed`` are the findings, ``counts`` how many there are of each severity, listed or not.
@@ -27,30 +33,40 @@ class RowFindings:
     causes: list[int] = field(default_factory=list)
     rules: Counter[str] = field(default_factory=Counter)
     counts: dict[Severity, int] = field(default_factory=lambda: dict.fromkeys(Severity, 0))
-    _rows: list[int] = field(default_factory=list)  # rows with a finding, rising
-    _severity: dict[int, Severity] = field(default_factory=dict)  # the worst severity of each of those rows
+    _severity: dict[int, Severity] = field(default_factory=dict)  # the worst severity of each row with a finding
     _weighty: dict[int, Finding] = field(default_factory=dict)  # the finding that says most of each of those rows
     _wrong_sums: set[int] = field(default_factory=set)
-    _marked: tuple[int, Marked] = (0, (np.zeros(0, np.int64), np.zeros(0, np.int64)))  # and at how many findings
     _doubtful: dict[tuple[bytes | None, int], int] = field(default_factory=dict)  # page -> the row of its first error
+    _rows: NDArray[np.int64] = field(default_factory=_none)  # rows with a finding, rising
+    _marked: Marked = field(default_factory=lambda: (_none(), _none()))
+    _suspects: NDArray[np.int64] = field(default_factory=_none)
 
     @property
     def total(self) -> int:
         """How many there are."""
         return sum(self.counts.values())
 
-    def add(self, finding: Finding, row: int | None, cause: int) -> None:
-        """Take one more, in the order of offsets. ``row`` is what it is about, None for the whole capture."""
+    def add(self, finding: Finding, cause: int) -> None:
+        """Take one more, in the order of offsets. Of too many, the last are only counted."""
         self.counts[finding.severity] += 1
-        if len(self.listed) >= LISTED_MAX:
-            return
-        self.listed.append(finding)
-        self.causes.append(cause)
-        self.rules[finding.rule] += 1
-        if row is None:
-            return
+        if len(self.listed) < LISTED_MAX:
+            self.listed.append(finding)
+            self.causes.append(cause)
+            self.rules[finding.rule] += 1
+
+    def place(self, rows: NDArray[np.int64]) -> None:
+        """Say which row each of those that are listed is about: (k,) int64, -1 for one about the whole capture."""
+        for finding, row in zip(self.listed, rows.tolist(), strict=True):
+            if row >= 0:
+                self._place(finding, row)
+        self._rows = np.array(sorted(self._severity), np.int64)
+        levels = [self._severity[row] for row in self._rows.tolist()]
+        warning, error = (np.array([x is s for x in levels], bool) for s in (Severity.WARNING, Severity.ERROR))
+        self._marked = self._rows[warning], self._rows[error]
+        self._suspects = self._rows[warning | error]
+
+    def _place(self, finding: Finding, row: int) -> None:
         if row not in self._severity:
-            insort(self._rows, row)
             self._severity[row], self._weighty[row] = finding.severity, finding
         else:
             self._severity[row] = min(self._severity[row], finding.severity, key=lambda s: SEVERITY_RANK[s])
@@ -94,21 +110,13 @@ class RowFindings:
 
     def marked_rows(self) -> Marked:
         """The rows whose worst finding is a warning, and those where it is an error, rising, (k,) int64 each."""
-        if self._marked[0] != self.total:
-            levels = [self._severity[row] for row in self._rows]
-            rows = np.array(self._rows, np.int64)
-            warning, error = (np.array([x is s for x in levels], bool) for s in (Severity.WARNING, Severity.ERROR))
-            self._marked = self.total, (rows[warning], rows[error])
-        return self._marked[1]
+        return self._marked
 
     def suspect_rows(self) -> NDArray[np.int64]:
         """The rows that errors and warnings are about, rising, (k,) int64."""
-        return np.sort(np.concatenate(self.marked_rows()))
+        return self._suspects
 
     def next_row(self, row: int, step: int) -> int | None:
         """The nearest row with a finding, after (``step`` 1) or before (-1) ``row``."""
-        if step > 0:
-            place = bisect_right(self._rows, row)
-            return self._rows[place] if place < len(self._rows) else None
-        place = bisect_left(self._rows, row) - 1
-        return self._rows[place] if place >= 0 else None
+        place = np.searchsorted(self._rows, row, "right") if step > 0 else np.searchsorted(self._rows, row) - 1
+        return int(self._rows[place]) if 0 <= place < len(self._rows) else None

@@ -1,5 +1,6 @@
 """What the screens share: the capture, its table as far as it is read, the findings, and where the user is."""
 
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from time import monotonic
@@ -145,9 +146,19 @@ class Session:
         self.row, self.page, self.view, self.moved = old.row, old.page, old.view, old.moved
         self.marks, self.bookmarks, self.sides = old.marks, old.bookmarks, old.sides
 
-    def add_finding(self, finding: Finding, cause: int) -> None:
-        """Take one more finding, in the order of offsets. ``cause`` is the index of its cause, -1 for none."""
-        self.findings.add(finding, self.row_of(finding), cause)
+    def take_findings(self, found: Iterable[tuple[Finding, int]]) -> None:
+        """Show findings, in the order of offsets, each with the index of its cause, -1 for none. A thread's work.
+
+        Raises:
+            OSError: they cannot all be read. Those that could are shown.
+        """
+        findings = RowFindings()
+        try:
+            for finding, cause in found:
+                findings.add(finding, cause)
+        finally:
+            findings.place(self.rows_of(findings.listed))
+            self.findings = findings  # once no more is added: the thread that draws looks at it meanwhile
 
     def stream(self) -> Stream:
         """The stream, or most of what was read of it by now, the chosen record included.
@@ -229,6 +240,19 @@ class Session:
         if finding.record is not None:
             return self.table.row_of(finding.record)
         return self.table.at(finding.offset) if finding.offset is not None else None
+
+    def rows_of(self, findings: Sequence[Finding]) -> NDArray[np.int64]:
+        """The row that each finding is about, (k,) int64, -1 for one about the whole capture. All must be read."""
+        records = self.capture.stream.records
+        numbers = np.array([f.record or 0 for f in findings], np.int64)
+        rows = np.full(len(findings), -1, np.int64)
+        numbered = (numbers >= 1) & (numbers <= records.numbers.last)
+        if numbered.any():
+            rows[numbered] = records.numbers.rows(numbers[numbered])
+        for i in np.flatnonzero(numbers == 0).tolist():
+            row = self.row_of(findings[i])
+            rows[i] = -1 if row is None else row
+        return rows
 
     def next_of_page(self, row: int, step: int) -> int | None:
         """The nearest row, after (``step`` 1) or before (-1) ``row``, with the page that ``row`` carries."""

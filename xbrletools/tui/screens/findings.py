@@ -1,7 +1,8 @@
 """The findings: a list, and for each what it means and which records it is about."""
 
+from dataclasses import replace
 from functools import partial
-from typing import ClassVar
+from typing import Any, ClassVar
 
 from textual.app import ComposeResult
 from textual.binding import Binding, BindingType
@@ -14,7 +15,7 @@ from ..evidence import Explained, evidence
 from ..places import Places, found_places
 from ..session import Session
 from ..widgets.explanation import Explanation
-from ..widgets.findinglist import FindingList
+from ..widgets.findinglist import Chosen, FindingList, choose
 from ..widgets.heat import Heat, Scale
 from ..widgets.lines import Caption, Line, Lines
 from ..words import SEVERITY_RANK, counted
@@ -79,6 +80,7 @@ class FindingsScreen(CaptureScreen):
         super().__init__(host)
         self._places: Places | None = None
         self._places_of: object = None
+        self._chosen_of: object = None  # what the list was made of, or is being made of
 
     @property
     def finding_list(self) -> FindingList:
@@ -112,9 +114,26 @@ class FindingsScreen(CaptureScreen):
 
     def grow(self) -> None:
         """Show more findings, or that these are all."""
-        self.finding_list.renew()
+        self._choose()
         self.query_one("#status", Caption).show_line(self._status())
         self._explain()
+
+    def _choose(self) -> None:
+        """List what is wanted, unless that is listed."""
+        session, choice = self.session, self.finding_list.choice
+        of = session, session.findings, session.verified, choice
+        if of == self._chosen_of:
+            return
+        self._chosen_of = of
+        if choice.narrowed:
+            self.beside("choose", partial(choose, session, choice), partial(self._take_chosen, of))
+        else:
+            self.finding_list.show(choose(session, choice))
+
+    def _take_chosen(self, of: object, found: Chosen) -> None:
+        if of == self._chosen_of:
+            self.finding_list.show(found)
+            self.grow()
 
     def _status(self) -> Line:
         """How many there are, and which of them are shown."""
@@ -125,15 +144,15 @@ class FindingsScreen(CaptureScreen):
             state += f" · the first {len(session.findings.listed)} are listed"
         if session.trouble:
             state += f" · {session.trouble}"
-        if findings.narrowed:
-            lasting = " · pages that are wrong at the end" if findings.only_lasting else ""
-            words = " ".join(findings.words)
-            state += f" · {findings.shown} shown: {findings.mildest.value} or worse {words}{lasting}"
+        choice = findings.choice
+        if choice.narrowed:
+            lasting = " · pages that are wrong at the end" if choice.only_lasting else ""
+            words = " ".join(choice.words)
+            state += f" · {findings.found.count} shown: {choice.mildest.value} or worse {words}{lasting}"
         return [(f" {counts}", "strong"), (state, "")]
 
     def _explain(self) -> None:
-        chosen = self.finding_list.chosen
-        finding = chosen[min(self.finding_list.cursor, len(chosen) - 1)] if chosen else None
+        finding = self.finding_list.finding(self.finding_list.cursor)
         if finding is not None and finding is not self.explanation.finding and self.session.complete:
             self.run_worker(
                 partial(self._look, self.session, finding),
@@ -199,8 +218,8 @@ class FindingsScreen(CaptureScreen):
     def on_lines_chosen(self, event: Lines.Chosen) -> None:
         """Go to the record."""
         if isinstance(event.lines, FindingList):
-            chosen = event.lines.chosen
-            row = self.session.row_of(chosen[event.row]) if chosen else None
+            finding = event.lines.finding(event.row)
+            row = self.session.row_of(finding) if finding is not None else None
         else:
             row = self.explanation.explained[event.row][1]
         if row is None:
@@ -220,8 +239,11 @@ class FindingsScreen(CaptureScreen):
 
     def on_input_changed(self, event: Input.Changed) -> None:
         """Show the findings with these words."""
-        self.finding_list.words = tuple(event.value.lower().split())
-        self.finding_list.choose()
+        self._want(words=tuple(event.value.lower().split()))
+
+    def _want(self, **changes: Any) -> None:
+        """Choose other findings."""
+        self.finding_list.choice = replace(self.finding_list.choice, **changes)
         self.grow()
 
     def on_input_submitted(self, _event: Input.Submitted) -> None:
@@ -231,28 +253,19 @@ class FindingsScreen(CaptureScreen):
     def action_severity(self) -> None:
         """Narrow by severity, in turn."""
         order = sorted(SEVERITY_RANK, key=lambda s: SEVERITY_RANK[s])
-        self.finding_list.mildest = order[(order.index(self.finding_list.mildest) + 1) % len(order)]
-        self.finding_list.choose()
-        self.grow()
+        self._want(mildest=order[(order.index(self.finding_list.choice.mildest) + 1) % len(order)])
 
     def action_fold(self) -> None:
         """Fold or unfold a branch of the tree."""
-        listed = self.finding_list
-        if listed.chosen:
-            listed.turn(listed.cursor)
+        self.finding_list.turn(self.finding_list.cursor)
 
     def action_lasting(self) -> None:
         """Show only pages that are wrong at the end, or all."""
-        listed = self.finding_list
-        listed.only_lasting, listed.as_tree = not listed.only_lasting, True
-        listed.choose()
-        self.grow()
+        self._want(only_lasting=not self.finding_list.choice.only_lasting, as_tree=True)
 
     def action_order(self) -> None:
         """Show findings by their causes, or in the order of the capture."""
-        self.finding_list.as_tree = not self.finding_list.as_tree
-        self.finding_list.choose()
-        self.grow()
+        self._want(as_tree=not self.finding_list.choice.as_tree)
 
     def action_other(self) -> None:
         """Switch the keys between the list and the explanation."""

@@ -140,7 +140,7 @@ def _severities(session: Session, height: int) -> list[Entry]:
         shade = SEVERITY_STYLE[severity] if count else "dim"
         line.append((f" {SEVERITY_MARK[severity]} {counted(count, severity.value)}  ", shade))
     entries: list[Entry] = [(line, _TO_FINDINGS)]
-    rules = Counter(dict(session.findings.rules)).most_common(_RULES)  # a copy: a thread adds to them
+    rules = session.findings.rules.most_common(_RULES)
     if not height and rules:
         text = " · ".join(f"{count} {rule}" for rule, count in rules)
         return [*entries, ([(f" {text}", "dim")], _TO_FINDINGS)]

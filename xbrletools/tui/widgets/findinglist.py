@@ -1,14 +1,14 @@
 """The list of findings: a tree of causes, or one line each in the order of the capture."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 
 from rich.style import Style
 
 from ...text import shown
 from ...verify.rules import Finding, Severity
-from ...verify.verdict import Verdict
 from ..conclusion import shortened
-from ..findingtree import Branch, Key, Node, branches, lines
+from ..findingtree import Branch, Key, Node, Tree, branches
 from ..palette import Palette, style
 from ..session import Session
 from ..story import chain, in_line, over_stream
@@ -22,92 +22,99 @@ _TEXT_CELLS = 62  # cells of a branch's text, from which on it leaves room for a
 _SPAN_LEAST = 16  # cells of that line
 
 
-class FindingList(Lines):
-    """The findings with the words that were typed, of the chosen severity or worse."""
+@dataclass(frozen=True, slots=True)
+class Choice:
+    """Which findings are wanted: with these words, of this severity or worse. As a tree, or in their order."""
 
-    def __init__(self, session: Callable[[], Session], colours: Callable[[], Palette]) -> None:
-        super().__init__(id="findings")
-        self._session, self._colours = session, colours
-        self.words: tuple[str, ...] = ()
-        self.mildest = Severity.NOTE
-        self.chosen: list[Finding] = []  # those in a row of the list, or the first below a row of the tree
-        self.as_tree = True
-        self.only_lasting = False
-        self.turned: set[Key] = set()  # branches that were folded or unfolded
-        self._branches: list[Branch] | None = None
-        self._tree: list[Node] | None = None  # its lines, once all findings are there
-        self._source: list[Finding] = []
-        self._looked_at = 0  # findings of the source
-
-    @property
-    def shown(self) -> int:
-        """How many findings are shown, folded branches among them."""
-        if self._tree is not None and self._branches is not None:
-            return sum(len(branch.findings) for branch in self._branches)
-        return sum(self._wanted(f) for f in self._session().findings.listed)
+    words: tuple[str, ...] = ()
+    mildest: Severity = Severity.NOTE
+    only_lasting: bool = False
+    as_tree: bool = True
 
     @property
     def narrowed(self) -> bool:
         """Whether some findings may be left out."""
         return bool(self.words) or self.mildest is not Severity.NOTE or (self.only_lasting and self.as_tree)
 
-    def choose(self) -> None:
-        """Go through all findings again."""
-        self.chosen, self._looked_at, self._tree, self._branches = [], 0, None, None
-        self.renew()
-
-    def count(self) -> int:
-        """How many lines are shown, for findings that came since among them. One says it where there is none."""
-        session = self._session()
-        if self.as_tree and session.verified and session.verdict is not None:
-            self._renew_tree(session, session.verdict)
-        else:
-            self._renew_list(session.findings.listed)
-        return len(self.chosen) or 1
-
-    def _renew_tree(self, session: Session, verdict: Verdict) -> None:
-        if self._tree is not None and self._source is session.findings.listed:
-            return
-        if self._branches is None or self._source is not session.findings.listed:
-            self._source = session.findings.listed
-            listed = zip(session.findings.listed, session.findings.causes, strict=True)
-            made = None if self.narrowed else session.branches
-            self._branches = branches(verdict, listed, self._wanted, self.only_lasting) if made is None else made
-        self._tree = lines(self._branches, self.turned)
-        self.chosen = [node.finding for node in self._tree]
-
-    def _renew_list(self, findings: list[Finding]) -> None:
-        if self._tree is not None:
-            self._tree, self._source = None, []
-        if findings is not self._source:  # those of another session
-            self._source, self.chosen, self._looked_at = findings, [], 0
-        new = findings[self._looked_at :]
-        self._looked_at += len(new)
-        self.chosen += [f for f in new if self._wanted(f)]
-
-    def _wanted(self, finding: Finding) -> bool:
-        if not self.words and self.mildest is Severity.NOTE:
+    def wants(self, finding: Finding) -> bool:
+        """Whether a finding is wanted."""
+        if SEVERITY_RANK[finding.severity] > SEVERITY_RANK[self.mildest]:
+            return False
+        if not self.words:
             return True
         text = f"{finding.rule} {finding.message} {shown(finding.block or b'')} {finding.record}".lower()
-        bad_enough = SEVERITY_RANK[finding.severity] <= SEVERITY_RANK[self.mildest]
-        return bad_enough and all(word in text for word in self.words)
+        return all(word in text for word in self.words)
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Chosen:
+    """The findings of a choice, and the branches of the tree where it is one. ``count`` of them are shown."""
+
+    findings: Sequence[Finding]
+    branches: Sequence[Branch] | None
+    count: int
+
+
+def choose(session: Session, choice: Choice) -> Chosen:
+    """The findings that are wanted. Where that leaves some out it takes long for many: a thread's work then."""
+    found, concluded = session.findings, session.verdict
+    as_tree = choice.as_tree and session.verified and concluded is not None
+    if not choice.narrowed:
+        return Chosen(found.listed, session.branches if as_tree else None, len(found.listed))
+    if as_tree and concluded is not None:
+        listed = zip(found.listed, found.causes, strict=True)
+        made = branches(concluded, listed, choice.wants, choice.only_lasting)
+        return Chosen((), made, sum(len(branch.findings) for branch in made))
+    wanted = [f for f in found.listed if choice.wants(f)]
+    return Chosen(wanted, None, len(wanted))
+
+
+class FindingList(Lines):
+    """The findings of a choice. `show` takes those that `choose` gives."""
+
+    def __init__(self, session: Callable[[], Session], colours: Callable[[], Palette]) -> None:
+        super().__init__(id="findings")
+        self._session, self._colours = session, colours
+        self.choice = Choice()
+        self.found = Chosen((), None, 0)
+        self.turned: set[Key] = set()  # branches that were folded or unfolded
+        self._tree: Tree | None = None
+
+    def show(self, found: Chosen) -> None:
+        """Show other findings."""
+        self.found = found
+        self._tree = None if found.branches is None else Tree(found.branches, self.turned)
+        self.renew()
+
+    def finding(self, row: int) -> Finding | None:
+        """The finding in a row, of the tree the first below it. None where there is none."""
+        if not 0 <= row < self._length:
+            return None
+        return self.found.findings[row] if self._tree is None else self._tree[row].finding
+
+    @property
+    def _length(self) -> int:
+        return len(self.found.findings if self._tree is None else self._tree)
+
+    def count(self) -> int:
+        """How many lines are shown. One says it where there is no finding."""
+        return self._length or 1
 
     def turn(self, row: int) -> None:
         """Fold or unfold a branch."""
         if self._tree and self._tree[row].is_open is not None:
             self.turned ^= {self._tree[row].key}
-            self._tree = None
-            self.renew()
+            self.show(self.found)
 
     def line(self, row: int, width: int) -> Line:
         """Severity, rule, place, message. In the tree, branches say what is below them."""
-        if not self.chosen:
+        if not self._length:
             return [(f" {self._none()}", "dim")]
-        node = self._tree[row] if self._tree is not None else None
-        if node is None:
-            return self._leaf(row, width)
+        if self._tree is None:
+            return self._leaf(self.found.findings[row], width)
+        node = self._tree[row]
         if node.branch is None:
-            return [(" " * (2 * node.depth + 1), ""), *self._link(node.finding, row, width - 2 * node.depth - 1)]
+            return [(" " * (2 * node.depth + 1), ""), *self._link(node.finding, width - 2 * node.depth - 1)]
         return self._branch(node, node.branch, width)
 
     def _branch(self, node: Node, branch: Branch, width: int) -> Line:
@@ -126,25 +133,24 @@ class FindingList(Lines):
         text = fit(shortened(node.text, cells), cells)
         return [*head, (text, shade), (" ", ""), *over_stream(branch.spans, last, room, colours)]
 
-    def _link(self, finding: Finding, row: int, width: int) -> Line:
+    def _link(self, finding: Finding, width: int) -> Line:
         """A record of the tree: the chain that led to it, where there is one."""
         links = chain(finding)
-        return in_line(links, self._colours()) if links else self._leaf(row, width)
+        return in_line(links, self._colours()) if links else self._leaf(finding, width)
 
     def _none(self) -> str:
         """Why there is nothing to show."""
         session = self._session()
         if not session.verified:
             return "verifying: nothing was found yet"
-        if session.findings.listed and self.only_lasting and not self.words:
+        if session.findings.listed and self.choice.only_lasting and not self.choice.words:
             return "no finding lasts to the end: F shows all"
         if session.findings.listed:
             return "no finding has these words and this severity: Escape clears the words, s shows milder ones"
         return "no findings: nothing that the rules look for is wrong or odd here"
 
-    def _leaf(self, row: int, width: int) -> Line:
+    def _leaf(self, f: Finding, width: int) -> Line:
         """A finding. What it says ends with a whole part of its sentence."""
-        f = self.chosen[row]
         room = width - _SAID
         said = shortened(f.message, room)
         where = f"record {f.record}" if f.record is not None else "-" if f.offset is None else f"@{f.offset:#x}"

@@ -30,24 +30,27 @@ def stacked(
     A bar of ``top`` or more fills all lines. One above 0 is at least an eighth of a line high.
     """
     edges = np.minimum(np.cumsum(values, axis=1), top) / max(1, top) * height * 8
+    floors = np.arange(height - 1, -1, -1)[:, None] * 8  # of each line, in eighths
+    filled = np.rint(np.clip(edges[:, -1] - floors, 0, 8)).astype(int)
+    filled[-1] = np.maximum(filled[-1], edges[:, -1] > 0)
+
+    def part(at: NDArray[np.number]) -> list[list[int]]:
+        """Which part of each bar, (height, n), lies at a height of it, in eighths."""
+        found: list[list[int]] = np.minimum(len(colours) - 1, (edges <= at[..., None]).sum(-1)).tolist()
+        return found
+
+    lower, upper = part(floors + 2), part(floors + 6)
+    middle = part(floors + np.maximum(0.0, filled / 2 - 0.01))
     lines: list[Line] = []
-    for y in range(height):
-        floor = (height - 1 - y) * 8
+    for y, eighths in enumerate(filled.tolist()):
         cells: list[tuple[str, object]] = []
-        for bar in edges:
-            filled = round(max(0.0, min(8.0, float(bar[-1]) - floor)))
-            if bar[-1] > 0 and not floor:
-                filled = max(1, filled)
-
-            def colour(at: float, bar: NDArray[np.float64] = bar) -> str:
-                return colours[min(len(colours) - 1, int(np.searchsorted(bar, at, "right")))]
-
-            if not filled:
+        for x, count in enumerate(eighths):
+            if not count:
                 cells.append((" " * wide, ""))
-            elif filled == 8 and colour(floor + 2) != colour(floor + 6):
-                cells.append(("▄" * wide, style(colour(floor + 2), colour(floor + 6))))
+            elif count == 8 and lower[y][x] != upper[y][x]:
+                cells.append(("▄" * wide, style(colours[lower[y][x]], colours[upper[y][x]])))
             else:
-                cells.append((EIGHTHS[filled - 1] * wide, style(colour(floor + max(0.0, filled / 2 - 0.01)))))
+                cells.append((EIGHTHS[count - 1] * wide, style(colours[middle[y][x]])))
             if gap:
                 cells.append((" " * gap, ""))
         lines.append(merged(cells))

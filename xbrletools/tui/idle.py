@@ -8,6 +8,7 @@ from textual.app import App
 
 LULL = 0.3  # seconds without a key
 _SOME = 3  # looks of the collector at young objects, after which one at all of them is worth while
+_MANY = 12  # of those looks, after which one at all of them would halt the keys: so much is what was read, and stays
 
 
 class IdleApp(App[int]):
@@ -56,8 +57,12 @@ class IdleApp(App[int]):
         return mode is not None
 
     def spare(self) -> None:
-        """Look for garbage, and have the collector pass over what is left: it stays."""
+        """Look for garbage, and have the collector pass over what is left: it stays.
+
+        Where very much was made since the last time, it is what was read and found. The collector then does not look.
+        """
         if self._thresholds is not None:
-            gc.collect()
+            if self.following or gc.get_count()[2] < _MANY:
+                gc.collect()
             if not self.following:
                 gc.freeze()

@@ -38,6 +38,11 @@ _IN_ONE = ("verdict", "passes", "kinds", "stream", "wrong", "hottest", "blocks",
 _HEIGHTS = {"passes": 6, "hottest": 6, "wrong": 6}  # lines of parts that fill what they get, in one column
 
 
+def _alike(old: tuple[object, ...], new: tuple[object, ...]) -> bool:
+    """Whether the first, which are numbers, are equal and all others are the same objects."""
+    return old[0] == new[0] and all(a is b for a, b in zip(old[1:], new[1:], strict=True))
+
+
 class OverviewScreen(CaptureScreen):
     """Panes on a wide terminal, one list on a narrow one."""
 
@@ -71,6 +76,10 @@ class OverviewScreen(CaptureScreen):
         Binding("shift+tab", "pane(-1)", "previous pane", show=False),
         Binding("n", "first_wrong", "to the first record that leaves a page wrong", show=False),
     ]
+
+    def __init__(self, host: Host) -> None:
+        super().__init__(host)
+        self._drawn: dict[str, tuple[object, ...]] = {}  # what each pane was made of
 
     def body(self) -> ComposeResult:
         """Give the panes, and the list that takes their place where it is narrow."""
@@ -112,15 +121,27 @@ class OverviewScreen(CaptureScreen):
         self.call_after_refresh(self.grow)
 
     def grow(self) -> None:
-        """Write it anew, from what was read by now."""
+        """Write anew the parts of which something was read or found since."""
         for pane in self.panes:
             region = pane.scrollable_content_region
-            if not region.width:
+            if not region.width or pane.id is None:
                 continue
+            made_of = self._made_of(pane.id, region.width, region.height)
+            if (old := self._drawn.get(pane.id)) and _alike(old, made_of):
+                continue
+            self._drawn[pane.id] = made_of
             if pane.id == "all":
                 pane.show(self._everything(region.width))
-            elif pane.id is not None:
+            else:
                 pane.show(PARTS[pane.id][1](self.session, region.width, region.height, self.colours))
+
+    def _made_of(self, part: str, width: int, height: int) -> tuple[object, ...]:
+        """What a part is made of: what is shown now and runs now only matters to the part that says so."""
+        s = self.session
+        state = (s.running, s.reached, s.complete, len(s.steps), s.no_fingerprint) if part in ("stream", "all") else ()
+        size = (width, height, len(s), s.complete, s.trouble, *state)
+        found = s.stats, s.facts, s.findings, s.verdict, s.film, s.hot, s.level, s.fingerprint, s.about
+        return size, s, self.colours, *found
 
     def _everything(self, width: int) -> list[Entry]:
         """All parts, one below the other."""

@@ -11,6 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..arrays import Places, Values
+from ..codec.batches import as_span
 from ..formats.ram import Kind
 from ..model import Stream
 from ..table.columns import Columns
@@ -54,7 +55,7 @@ class Batch:
 
     @cached_property
     def versions(self) -> Ints:
-        """The entries that records left, in record order."""
+        """The entries that records left, in record order. In a batch that did not lapse they are its last entries."""
         return np.flatnonzero(self.entries.places >= 0)
 
     def latest(self, pages: Ints, moments: Ints) -> Ints:
@@ -127,29 +128,48 @@ class Versions:
                     lapsed=True,
                 )
 
-    def _before(self, pages: Ints) -> Entries:
-        """What pages hold now."""
+    def _before(self, pages: Ints, data: NDArray[np.uint8] | None = None) -> Entries:
+        """What pages hold now. ``data``, (n, page_size) uint8, is written to where it is given."""
         state = self.state(pages)
         partly = {i: self.recovered_bytes(int(pages[i])).copy() for i in np.flatnonzero(state == State.PARTLY).tolist()}
-        return Entries(
-            pages, np.full(len(pages), -1, np.int64), self.data(pages, 0, self.space.page_size), state, partly
-        )
+        if data is None:
+            data = np.empty((len(pages), self.space.page_size), np.uint8)
+        self._copy(pages, data)
+        return Entries(pages, np.full(len(pages), -1, np.int64), data, state, partly)
+
+    def _copy(self, pages: Ints, to: NDArray[np.uint8]) -> None:
+        """Write pages as they are now to ``to``, (n, page_size) uint8. Those that were never written are not read."""
+        written = self._image.touched[pages]
+        if written.all():
+            _take(self._image.pages, pages, to)
+        else:
+            to[~written] = 0
+            to[written] = self._image.pages[pages[written]]
+        if self._forgets:
+            fills = self._fills[pages]
+            filled = np.flatnonzero(fills)
+            to[filled] = fills[filled, None].astype(np.uint8)
 
     def _entries(self, columns: Columns, pages: Ints, places: Ints) -> Entries:
         """Apply the records. Gives what their pages held before, and after each."""
-        before = self._before(np.unique(pages))
-        distinct, partly = before.pages, before.partly
+        distinct = np.unique(pages)
         first, count = len(distinct), len(distinct) + len(pages)
         data = np.empty((count, self.space.page_size), np.uint8)
+        before = self._before(distinct, data[:first])
+        partly = before.partly
         state = np.empty(count, np.uint8)
-        data[:first], state[:first] = before.data, before.state
+        state[:first] = before.state
 
         is_dup = columns.kind == Kind.DUP
         applied = np.flatnonzero(~is_dup) if self._forgets else np.arange(len(pages))
 
         def keep(layer: Layer) -> None:
             entries = first + applied[layer.places]
-            data[entries] = self._image.pages[layer.pages]
+            span = as_span(entries)
+            if isinstance(span, slice):
+                _take(self._image.pages, layer.pages, data[span])
+            else:
+                data[span] = self._image.pages[layer.pages]
             state[entries] = self._image.state[layer.pages]
             for entry in entries[state[entries] == State.PARTLY].tolist():
                 partly[entry] = self._image.recovered_bytes(int(pages[entry - first])).copy()
@@ -185,3 +205,8 @@ class Versions:
     def recovered_bytes(self, page: int) -> NDArray[np.bool_]:
         """Which bytes of a page are recovered now, (page_size,) bool."""
         return self._image.recovered_bytes(page)
+
+
+def _take(pages: NDArray[np.uint8], numbers: Ints, to: NDArray[np.uint8]) -> None:
+    """Copy pages (m, page_size) of these numbers to ``to``, (n, page_size), without a copy between."""
+    np.take(pages, numbers, axis=0, out=to, mode="clip")

@@ -1,6 +1,7 @@
 """The table `page_versions`: every version of every page, its byte sum, what changed, and a hash of its content."""
 
 from collections.abc import Iterator
+from functools import lru_cache
 from hashlib import blake2b
 
 import numpy as np
@@ -10,6 +11,7 @@ from ..arrow.tables import ArrowTable
 from ..arrow.values import Batch as Rows
 from ..arrow.values import Column
 from ..codec.checksum import byte_sum
+from ..codec.uniform import NOT_UNIFORM, fills
 from ..memory.image import State
 from ..memory.moments import lapses_of, space_of
 from ..memory.replay import View
@@ -19,6 +21,7 @@ from ..text import shown
 from .schema import PAGE_VERSIONS, schema_of
 
 HASH_SIZE = 16  # bytes
+_COMPARED = 64  # pages that are compared at a time, so that they stay in the cache
 
 Ints = NDArray[np.int64]
 
@@ -52,11 +55,8 @@ def page_versions(stream: Stream) -> ArrowTable:
 def _rows(stream: Stream, batch: Batch, first: Ints) -> Rows:
     entries, versions = batch.entries, batch.versions
     before = batch.latest(entries.pages[versions], versions - 1)
-    new, state = entries.data[versions], entries.state[versions]
+    new, state = entries.data[len(entries.pages) - len(versions) :], entries.state[versions]
     whole = state == State.RECOVERED
-    digests = np.zeros((len(versions), HASH_SIZE), np.uint8)
-    for i in np.flatnonzero(whole).tolist():
-        digests[i] = np.frombuffer(blake2b(new[i], digest_size=HASH_SIZE).digest(), np.uint8)
     return Rows(
         len(versions),
         (
@@ -66,9 +66,32 @@ def _rows(stream: Stream, batch: Batch, first: Ints) -> Rows:
             Column(byte_sum(new).astype(np.uint32), whole),
             Column(_changed(batch, before, versions)),
             Column(~_given(entries.state[before])),
-            Column(digests, whole),
+            Column(_digests(new, whole), whole),
         ),
     )
+
+
+def _digests(pages: NDArray[np.uint8], whole: NDArray[np.bool_]) -> NDArray[np.uint8]:
+    """A hash of each page that is ``whole``, (n, HASH_SIZE) uint8, 0 for others."""
+    digests = np.zeros((len(pages), HASH_SIZE), np.uint8)
+    rows = np.flatnonzero(whole)
+    fill = fills(pages, rows)
+    for byte in np.unique(fill[fill != NOT_UNIFORM]).tolist():
+        digests[rows[fill == byte]] = np.frombuffer(_digest_of_fill(byte, pages.shape[1]), np.uint8)
+    rows = rows[fill == NOT_UNIFORM]
+    found = b"".join([_digest(pages[i].data) for i in rows.tolist()])
+    digests[rows] = np.frombuffer(found, np.uint8).reshape(len(rows), HASH_SIZE)
+    return digests
+
+
+def _digest(page: bytes | memoryview) -> bytes:
+    return blake2b(page, digest_size=HASH_SIZE).digest()
+
+
+@lru_cache(1 << 10)
+def _digest_of_fill(byte: int, size: int) -> bytes:
+    """The hash of a page of one repeated byte: most pages of a guest are such pages."""
+    return _digest(bytes([byte]) * size)
 
 
 def _void(stream: Stream, places: Ints, page_of: Ints, first: Ints) -> Rows:
@@ -107,12 +130,13 @@ def _changed(batch: Batch, before: Ints, after: Ints) -> NDArray[np.uint32]:
     """How many bytes of each page differ, (n,) uint32. One that only one of both has is a difference."""
     entries = batch.entries
     old, new = entries.state[before], entries.state[after]
-    differing = np.count_nonzero(entries.data[after] != entries.data[before], axis=1)
-    count: NDArray[np.uint32] = np.asarray(differing).astype(np.uint32)
-    size = entries.data.shape[1]
-    differs = _given(old) != _given(new)
-    count[differs] = size
-    count[~_given(old) & ~_given(new)] = 0
+    count = np.zeros(len(after), np.uint32)
+    count[_given(old) != _given(new)] = entries.data.shape[1]
+    both = np.flatnonzero(_given(old) & _given(new))
+    for start in range(0, len(both), _COMPARED):
+        part = both[start : start + _COMPARED]
+        differs = entries.data[before[part]] != entries.data[after[part]]
+        count[part] = byte_sum(differs.view(np.uint8))
     for i in np.flatnonzero((old == State.PARTLY) | (new == State.PARTLY)).tolist():
         masks = [_recovered(batch, e) for e in (int(before[i]), int(after[i]))]
         data = entries.data[int(after[i])] != entries.data[int(before[i])]

@@ -13,29 +13,28 @@ import argparse
 import json
 import lzma
 import os
-import random
 import re
 import signal
 import subprocess
 import sys
 import tempfile
-from collections import Counter, defaultdict
-from collections.abc import Iterator
+from collections import Counter
+from concurrent.futures import ProcessPoolExecutor
+from itertools import repeat
+from multiprocessing import get_context
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-
-import xbrletools
 from tests.conftest import CORPUS
+from tests.fleet.equal import differences, rows
 from tests.fleet.looking import COMMAND, ENVIRONMENT, VARYING, scheduler
-from xbrletools.formats.ram import Kind
-from xbrletools.table.claims import stated
 
 _OTHER = re.compile(
     r"\.(json|md|py|txt)(\.xz)?$|\.(ram|ramspace|truth|crc32|miglog|disk\.img)(\.xz)?$|others?blocks|mig"
 )
-PAGES = 50
+
+#: What one capture may take with --equal: some of the corpus claim far more than they hold.
+LIMITS = ("--timeout", "300", "--memory", "6G")
 
 
 def captures(only: str) -> list[Path]:
@@ -44,104 +43,27 @@ def captures(only: str) -> list[Path]:
     return [p for p in found if only in str(p)]
 
 
-def rows(out: Path, name: str, capture: str = "*") -> list[dict[str, Any]]:
-    """The rows of a table, of all captures or of one."""
-    from pyarrow import parquet
-
-    kind = "source_id" if name in ("sources", "errors") else "capture"
-    found: list[dict[str, Any]] = []
-    for path in sorted(out.glob(f"{name}/{kind}={capture}/*.parquet")):
-        found += parquet.ParquetFile(path).read().to_pylist()
-    return found
-
-
 # -- equal to the library ----------------------------------------------------------------------------------------------
 
 
-def records_of(out: Path, capture: str) -> tuple[Counter[Any], Counter[Any]]:
-    """How many records a table has by kind, block and pass, and how often each sum is stated."""
-    from pyarrow import parquet
-
-    counts, sums = Counter[Any](), Counter[Any]()
-    for path in out.glob(f"records/capture={capture}/*.parquet"):
-        for batch in parquet.ParquetFile(path).iter_batches(columns=["kind", "block", "pass", "checksum"]):
-            kind, block, passed, checksum = (column.to_pylist() for column in batch.columns)
-            counts.update(zip(kind, block, passed, strict=True))
-            sums.update(checksum)
-    return counts, sums
-
-
-def library_records(capture: Any) -> tuple[Counter[Any], Counter[Any]]:
-    """The same as the library says it."""
-    table = capture.records
-    columns, names = table.columns, [xbrletools.text.shown(b.name) for b in capture.blocks]
-    states, sums = stated(columns, capture.dialect)
-    of_row = zip(
-        columns.kind.tolist(), columns.block.tolist(), table.is_page.tolist(), table.pass_.tolist(), strict=True
-    )
-    counts = Counter(
-        (Kind(kind).name.lower(), names[block] if block < len(names) else None, passed if is_page else None)
-        for kind, block, is_page, passed in of_row
-    )
-    given = sums.tolist()
-    return counts, Counter(given[i] if states[i] else None for i in range(len(given)))
-
-
-def differences(out: Path, about: dict[str, Any], source: str) -> Iterator[str]:
-    """What of a capture's tables differs from the library."""
-    own = about["capture"]
-    with xbrletools.open(source, cache=False, beside=lambda _: None) as capture:
-        for name, got, want in zip(("records", "sums"), records_of(out, own), library_records(capture), strict=True):
-            if got != want:
-                yield f"{name}: {list((got - want).items())[:3]} and not {list((want - got).items())[:3]}"
-        keys = ("rule", "severity", "offset", "record", "page", "message")
-        want_findings = [
-            (f.rule, f.severity.value, f.offset, f.record, f.page, f.message, json.dumps(f.evidence))
-            for f, _ in capture.verdict().shared or ()  # as xbrle verify lists them
-        ]
-        findings = [(*(r[k] for k in keys), r["evidence"]) for r in rows(out, "findings", own)]
-        if findings != want_findings:
-            yield f"findings: {len(findings)}, and not {len(want_findings)}"
-        verdict = capture.verdict()
-        severities = Counter(f[1] for f in findings)
-        if (about["errors"], about["warnings"]) != (severities["error"], severities["warning"]):
-            yield f"captures: {about['errors']} errors and {about['warnings']} warnings"
-        told = about["status"], about["summary"], about["pages_wrong"], about["first_bad_record"]
-        if told != (verdict.status.value, verdict.summary, verdict.pages_wrong, verdict.first_bad_record):
-            yield f"verdict: {told}"
-        yield from version_differences(out, about, capture)
-
-
-def version_differences(out: Path, about: dict[str, Any], capture: Any) -> Iterator[str]:
-    """What of table page_versions differs from the histories of some pages."""
-    if not about["versions"]:
-        yield f"page_versions: {about['missing']}"
-        return
-    by_page: dict[tuple[str, int], list[tuple[Any, ...]]] = defaultdict(list)
-    for r in rows(out, "page_versions", about["capture"]):
-        by_page[r["block"], r["page"]].append((r["record"], r["sum"], r["changed"]))
-    inside = capture.space.pages_of(capture.records.columns.take(capture.records.by_number)) >= 0
-    if sum(map(len, by_page.values())) != np.count_nonzero(inside):
-        yield "page_versions: another number of rows than of records"
-    for block, page in random.Random(19).sample(sorted(by_page), min(PAGES, len(by_page))):
-        want = [(v.record, v.computed, v.changed) for v in capture.page(block, page).versions()]
-        if sorted(by_page[block, page]) != want:
-            yield f"page_versions: {block}:{page:#x}"
-
-
-def equal(paths: list[Path], out: Path) -> int:
-    """Compare the tables of captures with the library. Gives how many differ."""
-    done = subprocess.run([*COMMAND, *map(str, paths), "-o", str(out), "--versions"], env=ENVIRONMENT, check=False)
+def equal(paths: list[Path], out: Path, workers: int) -> int:
+    """Make the tables of captures, compare them with the library, and say how each came out. Gives how many differ."""
+    command = [*COMMAND, *map(str, paths), "-o", str(out), "--versions", "-j", str(workers), *LIMITS]
+    done = subprocess.run(command, env=ENVIRONMENT, check=False)
     assert done.returncode in (0, 1)
     sources = {r["capture"]: r["source"] for r in rows(out, "sources") if r["channel"] is None}
-    wrong = records = 0
-    for about in sorted(rows(out, "captures"), key=lambda r: str(r["name"])):
-        found = list(differences(out, about, sources[about["capture"]]))
-        wrong += bool(found)
-        records += about["records"]
-        print(f"{'DIFFERS' if found else 'equal':8}{about['records']:9,} records  {about['name']}", *found, flush=True)
+    captures = sorted(rows(out, "captures"), key=lambda r: str(r["name"]))
+    named = [sources[about["capture"]] for about in captures]
+    wrong = 0
+    with ProcessPoolExecutor(workers, get_context("spawn"), max_tasks_per_child=8) as pool:
+        compared = pool.map(differences, repeat(out), captures, named)
+        for about, found in zip(captures, compared, strict=True):
+            wrong += bool(found)
+            told = "DIFFERS" if found else "equal"
+            print(f"{told:8}{about['records']:9,} records  {about['name']}", *found, flush=True)
     failed = rows(out, "errors")
-    print(f"{len(sources)} captures with {records:,} records: {wrong} differ; {len(failed)} could not be read:")
+    records = sum(about["records"] for about in captures)
+    print(f"{len(captures)} captures with {records:,} records: {wrong} differ; {len(failed)} could not be read:")
     for row in failed:
         print(f"  {row['source']}: {row['error']}: {row['message']}")
     return wrong
@@ -229,12 +151,13 @@ def main() -> int:
     parser.add_argument("--ways", action="store_true")
     parser.add_argument("--only", default="", help="captures whose path has this in it")
     parser.add_argument("--without", default="\0", help="and does not have this")
+    parser.add_argument("-j", type=int, default=2, metavar="N", help="processes of --equal (default: 2)")
     parser.add_argument("--folder", type=Path, help="where the tables of --equal stay")
     chosen = parser.parse_args()
     paths = [p for p in captures(chosen.only) if chosen.without not in str(p)]
     print(f"{len(paths)} files")
     with tempfile.TemporaryDirectory() as temporary:
-        wrong = equal(paths, chosen.folder or Path(temporary, "equal")) if chosen.equal else 0
+        wrong = equal(paths, chosen.folder or Path(temporary, "equal"), chosen.j) if chosen.equal else 0
         wrong += ways(paths, Path(temporary)) if chosen.ways else 0
     return 1 if wrong else 0
 

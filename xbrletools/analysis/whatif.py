@@ -1,39 +1,34 @@
 """What other senders would have sent for a capture's own page history, with each of several cache sizes.
 
-Sections, stages and the order of pages stay those of the capture. What depends on pages is measured once: the size of
-each delta over the content that the cache held last, and of each compressed page. What depends on the cache, which is
-the set of pages that it holds, then takes a few array operations for each size.
+Sections, stages and the order of pages stay those of the capture. What depends on pages is measured once, in
+`deltasizes`. What depends on the cache, which is the set of pages that it holds, then takes a few array operations for
+each size.
 """
 
-import zlib
-from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass, fields
-from functools import cached_property
-from typing import Self
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
 
 import numpy as np
 from construct import Int32ub
 from numpy.typing import NDArray
 
-from ..codec import native
 from ..codec.layout import dtype_of
 from ..formats import ram
 from ..formats.dialects import DIALECTS, Dialect, Encoding
 from ..formats.ram import Kind
-from ..memory.moments import space_of
 from ..model import Stream
 from ..progress import along
 from ..sender.addresses import PageAddresses, addresses_in_stream
-from ..sender.cache import buckets_of, reach
-from ..sender.copies import Copies
-from ..sender.policy import Dups, Policy, Rules, Sender, rules_of, ways_of
-from ..sender.sent import SentPages, sent_pages
-from ..sender.transcode import cache_of, choose
+from ..sender.cache import buckets_of
+from ..sender.policy import Dups, Policy, Rules, rules_of, ways_of
+from ..sender.sent import SentRecords
+from ..sender.transcode import cache_of
+from ..table.columns import PIECE
 from ..table.kinds import IS_DELTA
+from .deltasizes import Measured
 
-_THREAD_PAGES = 64  # to compress, that are worth a thread
-LEVEL = 1  # of zlib and zstd: QEMU's default
 CACHES = tuple(1 << k for k in range(20, 30))  # 1 MiB to 512 MiB
+_NUMBERS = 8  # of a `Cost`
 
 Ints = NDArray[np.int64]
 Mask = NDArray[np.bool_]
@@ -76,108 +71,93 @@ class WhatIf:
     plain: Cost
 
 
-class _Column:
-    """A dataclass of columns that is gathered in batches."""
+@dataclass(frozen=True, eq=False)
+class _Records:
+    """The capture's records whose pages are known, in order, as columns, (n,) each.
 
-    @classmethod
-    def joined(cls, parts: list[Self]) -> Self:
-        """The batches one after the other."""
-        names = [f.name for f in fields(cls)]  # type: ignore[arg-type]
-        return cls(*(np.concatenate([getattr(p, name) for p in parts]) for name in names))
-
-
-@dataclass(frozen=True)
-class _Records(_Column):
-    """The capture's records as columns, (n,) each.
-
-    ``words`` are the bytes of word and name, ``sizes`` all bytes, ``lengths`` the payload's bytes. ``pages`` are page
-    numbers in ram_addr space.
+    ``rows`` are their rows, ``pages`` their page numbers in ram_addr space. ``words`` are the bytes of word and name,
+    ``again`` says which are not the first of their page.
     """
 
-    words: Ints
-    sizes: Ints
-    lengths: Ints
-    kinds: NDArray[np.uint8]
+    stream: Stream
+    rows: Ints
     pages: Ints
+    stage: NDArray[np.uint8]
+    sweep: Ints
+    words: NDArray[np.uint16]
+    is_dup: Mask
+    again: Mask
 
-    @property
-    def dups(self) -> Mask:
-        """Which records are dup pages."""
-        is_dup: Mask = self.kinds == Kind.DUP
-        return is_dup
-
-    @cached_property
-    def again(self) -> Mask:
-        """Which records are not the first of their page."""
-        again = np.ones(len(self.pages), bool)
-        again[np.unique(self.pages, return_index=True)[1]] = False
-        return again
+    @classmethod
+    def of(cls, sent: SentRecords, known: Mask, where: PageAddresses) -> "_Records":
+        """Those of ``sent`` that are ``known`` (n,)."""
+        rows, pages = sent.rows[known], sent.pages[known]
+        again = np.ones(len(pages), bool)
+        again[np.unique(pages, return_index=True)[1]] = False
+        columns, before = sent.stream.records.columns, _before_payload(sent.stream)
+        words = np.empty(len(rows), np.uint16)
+        for piece in _pieces(len(rows)):
+            words[piece] = columns.head[rows[piece]] - before[columns.kind[rows[piece]]]
+        is_dup = columns.kind[rows] == Kind.DUP
+        return cls(sent.stream, rows, where.ram_page(pages), sent.stage[known], sent.sweep[known], words, is_dup, again)
 
     def actual(self) -> Cost:
         """What the records cost as they are."""
-        is_delta = IS_DELTA[self.kinds]
-        counts = [int(np.count_nonzero(m)) for m in (~is_delta & ~self.dups, is_delta, self.dups)]
-        delta_bytes, again = int(self.lengths[is_delta].sum()), self.sizes[self.again]
-        sums = counts[0], counts[1], delta_bytes, counts[2], 0, len(again), int(again.sum())
-        return Cost("actual", None, int(self.sizes.sum()), *sums)
+        columns, sums = self.stream.records.columns, np.zeros(_NUMBERS, np.int64)
+        for piece in _pieces(len(self.rows)):
+            rows = self.rows[piece]
+            is_delta, length = IS_DELTA[columns.kind[rows]], columns.length[rows].astype(np.int64)
+            sizes = columns.head[rows] + length
+            sums += self._sums(piece, sizes, is_delta, length, np.zeros_like(is_delta))
+        return Cost("actual", None, *sums.tolist())
 
-    def cost(
-        self, policy: str, cache: int | None, page: int, is_delta: Mask, payload: Ints, head: int, unsent: Mask
-    ) -> Cost:
-        """What the records would cost with other payloads.
+    def sums(self, piece: slice, page: int, is_delta: Mask, payload: Ints, head: int, unsent: Mask) -> Ints:
+        """What a piece of the records costs with other payloads: the numbers of a `Cost`, (8,) int64.
 
         A full page takes ``page`` bytes, a delta ``head`` bytes before its payload.
         """
-        body = np.where(self.dups, ram.Fill.sizeof(), np.where(is_delta, head + payload, page))
-        masks = (~self.dups & ~is_delta & ~unsent, is_delta, self.dups, unsent)
-        pages, deltas, dups, left = (int(np.count_nonzero(m)) for m in masks)
-        sizes = np.where(unsent, 0, self.words + body)
-        sums = pages, deltas, int(payload[is_delta].sum()), dups, left, int(np.count_nonzero(self.again))
-        return Cost(policy, cache, int(sizes.sum()), *sums, int(sizes[self.again].sum()))
+        body = np.where(self.is_dup[piece], ram.Fill.sizeof(), np.where(is_delta, head + payload, page))
+        return self._sums(piece, np.where(unsent, 0, body + self.words[piece]), is_delta, payload, unsent)
 
+    def _sums(self, piece: slice, sizes: Ints, is_delta: Mask, payload: Ints, unsent: Mask) -> Ints:
+        is_dup, again = self.is_dup[piece], self.again[piece]
+        masks = ~is_dup & ~is_delta & ~unsent, is_delta, is_dup, unsent, again
+        pages, made, dups, left, resends = (np.count_nonzero(m) for m in masks)
+        total, in_deltas, resent = sizes.sum(), payload[is_delta].sum(), sizes[again].sum()
+        return np.array([total, pages, made, in_deltas, dups, left, resends, resent], np.int64)
 
-@dataclass(frozen=True)
-class _Choices(_Column):
-    """What a sender with an unlimited cache does with each record, (n,) each.
-
-    ``asked``: the cache is asked for the page, in the ``sweeps`` (int64) that it comes in. ``enters``: the page enters
-    the cache. ``can``: a delta can be made, of ``lengths`` payload bytes. ``same``: the page did not change, and is not
-    sent.
-    """
-
-    asked: Mask
-    sweeps: Ints
-    enters: Mask
-    can: Mask
-    lengths: Ints
-    same: Mask
+    def packed(self, policy: str, page: int, lengths: NDArray[np.uint32] | None) -> Cost:
+        """What a sender costs that packs a page into so many bytes where that takes less. None: it packs none."""
+        sums = np.zeros(_NUMBERS, np.int64)
+        for piece in _pieces(len(self.rows)):
+            payload = np.full(len(self.rows[piece]), page) if lengths is None else lengths[piece].astype(np.int64)
+            smaller = ~self.is_dup[piece] & (payload < page)
+            sums += self.sums(piece, page, smaller, payload, Int32ub.sizeof(), np.zeros_like(smaller))
+        return Cost(policy, None, *sums.tolist())
 
 
 @dataclass(frozen=True, slots=True)
 class _Candidate:
-    """A sender to compare, with an unlimited cache."""
+    """A sender to compare."""
 
     name: str
     dialect: Dialect
     rules: Rules
-    sender: Sender
 
-    def choices(self, batch: SentPages, where: PageAddresses) -> _Choices:
-        """Measure a batch."""
-        made = choose(self.sender, batch, where)
-        enters = self.rules.enters(batch.is_dup, batch.stage, batch.sweep)
-        asked = enters | self.rules.looks(batch.stage, batch.sweep)
-        return _Choices(asked, batch.sweep, enters, made.is_delta, made.lengths, made.same)
+    def sums(self, records: _Records, piece: slice, page: int, length: Ints, keeps_byte_0: Mask, held: Mask) -> Ints:
+        """What a piece of the records costs with a cache that holds these pages when they come: see `_Records.sums`.
 
-    def cost(self, choices: _Choices, records: _Records, where: PageAddresses, cache_bytes: int) -> Cost:
-        """What this sender costs with a cache of ``cache_bytes``."""
-        page_size, asked = where.page_size, choices.asked
-        cache = cache_of(self.rules.policy, buckets_of(cache_bytes, page_size, ways_of(self.rules.policy)), where)
-        held = np.zeros(len(asked), bool)
-        held[asked] = cache.look(records.pages[asked], choices.sweeps[asked], choices.enters[asked])
-        is_delta, same = choices.can & held, choices.same & held
-        page = page_size + (Int32ub.sizeof() if self.dialect.page_sum else 0)
-        return records.cost(self.name, cache_bytes, page, is_delta, choices.lengths, _header(self.dialect), same)
+        ``length`` (k,) are the bytes of each one's delta, -1 for none.
+        """
+        rules = self.rules
+        can = held & (length >= 0) & rules.looks(records.stage[piece], records.sweep[piece])
+        if rules.policy is Policy.POSTED and rules.samples:
+            can &= keeps_byte_0
+        if rules.limit is not None:
+            can &= length <= rules.limit
+        page += Int32ub.sizeof() if self.dialect.page_sum else 0
+        unsent = can & (length == 0)
+        return records.sums(piece, page, can & ~unsent, length, _header(self.dialect), unsent)
 
 
 def what_if(stream: Stream, caches: Iterable[int] = CACHES, bases: Mapping[bytes, int] | None = None) -> WhatIf:
@@ -191,47 +171,62 @@ def what_if(stream: Stream, caches: Iterable[int] = CACHES, bases: Mapping[bytes
     sizes = sorted(set(caches))
     for cache_bytes in sizes:
         buckets_of(cache_bytes, size)
-    candidates = _candidates(stream, where)
-    records = [_records(stream, where, np.empty(0, np.int64), np.empty(0, np.int64))]
-    choices: list[list[_Choices]] = [[] for _ in candidates]
-    packers = {"zlib": _zlib, "zstd": _zstd}
-    packed: dict[str, list[Ints]] = {name: [np.empty(0, np.int64)] for name in packers}
-    skipped = 0
-    for batch in sent_pages(stream):
-        skipped += int(np.count_nonzero(~batch.known))
-        batch = batch.take(batch.known)
-        records.append(_records(stream, where, batch.rows, batch.pages))
-        for candidate, made in zip(candidates, choices, strict=True):
-            made.append(candidate.choices(batch, where))
-        for name, packer in packers.items():
-            packed[name].append(_packed_sizes(packer, batch))
-    table = _Records.joined(records)
-    nothing = np.zeros(len(table.kinds), bool)
-    costs = []
-    for candidate, made in zip(candidates, choices, strict=True):
-        if made:
-            joined = _Choices.joined(made)
-            costs += [
-                candidate.cost(joined, table, where, cache_bytes)
-                for cache_bytes in along("trying sizes of the cache", sizes, "sizes")
-            ]
-    for name, parts in packed.items():
-        payload = np.concatenate(parts)
-        smaller = ~table.dups & (payload < size)
-        costs.append(table.cost(name, None, size, smaller, payload, Int32ub.sizeof(), nothing))
-    plain = table.cost("plain", None, size, nothing, table.lengths, 0, nothing)
-    return WhatIf(table.actual(), costs, skipped, where.source, plain)
+    candidates = _candidates(stream)
+    sent = SentRecords.of(stream)
+    limits = [c.rules.limit for c in candidates if c.rules.encoding is Encoding.RLE]
+    measured = Measured(sent, None if None in limits else max(filter(None, limits)))
+    records = _Records.of(sent, measured.known, where)
+    found: dict[str, list[Cost]] = {c.name: [] for c in candidates}
+    for cache_bytes in along("trying sizes of the cache", sizes, "sizes"):
+        for group in _alike(candidates):
+            for cost in _costs(group, records, measured, where, cache_bytes):
+                found[cost.policy].append(cost)
+    costs = [cost for of_one in found.values() for cost in of_one]
+    costs += [records.packed(name, size, lengths) for name, lengths in measured.packed.items()]
+    skipped = len(sent) - len(records.rows)
+    return WhatIf(records.actual(), costs, skipped, where.source, records.packed("plain", size, None))
 
 
-def _records(stream: Stream, where: PageAddresses, rows: Ints, pages: Ints) -> _Records:
-    columns, settings = stream.records.columns, stream.reading
-    kinds, heads = columns.kind[rows], columns.head[rows].astype(np.int64)
-    lengths = columns.length[rows].astype(np.int64)
-    before = np.zeros(len(Kind), np.int64)  # what stands between a record's name and its payload
+def _costs(
+    group: list[_Candidate], records: _Records, measured: Measured, where: PageAddresses, cache_bytes: int
+) -> list[Cost]:
+    """What senders cost whose caches, of ``cache_bytes``, hold the same pages at all times."""
+    rules, size = group[0].rules, where.page_size
+    cache = cache_of(rules.policy, buckets_of(cache_bytes, size, ways_of(rules.policy)), where)
+    made = measured.deltas(rules)
+    sums = np.zeros((len(group), _NUMBERS), np.int64)
+    for piece in _pieces(len(records.rows)):
+        stage, sweep = records.stage[piece], records.sweep[piece]
+        enters = rules.enters(records.is_dup[piece], stage, sweep)
+        asked = enters | rules.looks(stage, sweep)
+        held = ~records.is_dup[piece]
+        held[asked] &= cache.look(records.pages[piece][asked], sweep[asked], enters[asked])
+        held &= asked
+        length = made.lengths[piece].astype(np.int64) - 1
+        for candidate, of_one in zip(group, sums, strict=True):
+            of_one += candidate.sums(records, piece, size, length, made.keeps_byte_0[piece], held)
+    return [Cost(c.name, cache_bytes, *of_one.tolist()) for c, of_one in zip(group, sums, strict=True)]
+
+
+def _alike(candidates: list[_Candidate]) -> list[list[_Candidate]]:
+    """The candidates in groups whose caches hold the same pages, and whose deltas are over the same."""
+    groups: dict[tuple[Encoding, Dups], list[_Candidate]] = {}
+    for candidate in candidates:
+        groups.setdefault((candidate.rules.encoding, candidate.rules.dups), []).append(candidate)
+    return list(groups.values())
+
+
+def _pieces(count: int) -> list[slice]:
+    return [slice(start, start + PIECE) for start in range(0, count, PIECE)]
+
+
+def _before_payload(stream: Stream) -> NDArray[np.uint16]:
+    """What stands between a record's name and its payload, in bytes, for each kind, (kinds,)."""
+    before = np.zeros(len(Kind), np.uint16)
     before[list(ram.DELTA_KINDS)] = _header(stream.dialect) if stream.dialect is not None else 0
-    before[Kind.PAGE] = Int32ub.sizeof() if settings.page_sum else 0
+    before[Kind.PAGE] = Int32ub.sizeof() if stream.reading.page_sum else 0
     before[Kind.COMPRESSED] = Int32ub.sizeof()
-    return _Records(heads - before[kinds], heads + lengths, lengths, kinds, where.ram_page(pages))
+    return before
 
 
 def _header(dialect: Dialect) -> int:
@@ -239,51 +234,14 @@ def _header(dialect: Dialect) -> int:
     return dtype_of(dialect.header("little")).itemsize
 
 
-def _candidates(stream: Stream, where: PageAddresses) -> list[_Candidate]:
+def _candidates(stream: Stream) -> list[_Candidate]:
     """The senders to compare. Those of XBRLE write the capture's own dialect where that is one."""
     size, own = stream.page_size, stream.dialect
     xbrle = own if own is not None and own.encoding is Encoding.RLE else DIALECTS["posted"]
     xbzrle = DIALECTS["xbzrle"]
-    chosen = (
-        ("posted", xbrle, rules_of(xbrle, Policy.POSTED, None, size)),
-        ("v2", xbrle, rules_of(xbrle, Policy.V2, None, size)),
-        ("fixed", xbrle, rules_of(xbrle, Policy.POSTED, Dups.FIXED, size)),
-        ("xbzrle", xbzrle, rules_of(xbzrle, Policy.XBZRLE, None, size)),
-    )
-    out = []
-    for name, dialect, rules in chosen:
-        cache = cache_of(rules.policy, reach(where.ram_pages) + 1, where)
-        out.append(_Candidate(name, dialect, rules, Sender(rules, cache, Copies(space_of(stream), where.sent))))
-    return out
-
-
-def _packed_sizes(packer: Callable[[], Callable[[bytes], bytes]], batch: SentPages) -> Ints:
-    """The bytes of each page compressed by itself, (n,) int64. It is 0 for dup pages.
-
-    All cores share the work, each with a function of its own that ``packer`` gives.
-    """
-    sizes = np.zeros(len(batch), np.int64)
-    places = np.flatnonzero(~batch.is_dup)
-
-    def part(first: int, end: int) -> None:
-        pack = packer()
-        for place in places[first:end].tolist():
-            sizes[place] = len(pack(batch.contents[place].tobytes()))
-
-    threads = max(1, min(native.THREADS, len(places) // _THREAD_PAGES))
-    native.in_threads(part, [len(places) * k // threads for k in range(threads + 1)])
-    return sizes
-
-
-def _zlib() -> Callable[[bytes], bytes]:
-    return lambda page: zlib.compress(page, LEVEL)
-
-
-def _zstd() -> Callable[[bytes], bytes]:
-    try:
-        import zstandard
-    except ImportError:
-        from compression import zstd  # type: ignore[import-not-found]  # Python 3.14 and later
-
-        return lambda page: bytes(zstd.compress(page, LEVEL))
-    return zstandard.ZstdCompressor(level=LEVEL).compress
+    return [
+        _Candidate("posted", xbrle, rules_of(xbrle, Policy.POSTED, None, size)),
+        _Candidate("v2", xbrle, rules_of(xbrle, Policy.V2, None, size)),
+        _Candidate("fixed", xbrle, rules_of(xbrle, Policy.POSTED, Dups.FIXED, size)),
+        _Candidate("xbzrle", xbzrle, rules_of(xbzrle, Policy.XBZRLE, None, size)),
+    ]

@@ -50,24 +50,75 @@ class SentPages:
         return SentPages(*(getattr(self, f.name)[which] for f in fields(self)))
 
 
+@dataclass(frozen=True, slots=True, eq=False)
+class SentRecords:
+    """Every record with a page of a block that the capture declares, in order.
+
+    ``rows``, ``pages`` and ``sweep`` (n,) int64 and ``stage`` (n,) uint8 are as in `SentPages`.
+    """
+
+    stream: Stream
+    space: PageSpace
+    rows: NDArray[np.int64]
+    pages: NDArray[np.int64]
+    stage: NDArray[np.uint8]
+    sweep: NDArray[np.int64]
+
+    @classmethod
+    def of(cls, stream: Stream) -> "SentRecords":
+        """Those of a capture."""
+        space = space_of(stream)
+        rows, pages = _carried(stream.records.columns, space)
+        stage, sweep = stream.records.stage, _sweeps(stream, rows)
+        discards = discards_of(stream)
+        if len(discards):  # what a postcopy destination forgot is not a base, and no sender writes deltas after that
+            since = int(discards.since.min())
+            stage[since:] = Stage.END
+            sweep[np.searchsorted(rows, since) :] = 0
+        return cls(stream, space, rows, pages, stage[rows], sweep)
+
+    def __len__(self) -> int:
+        return len(self.rows)
+
+    def batches(self) -> Iterator[SentPages]:
+        """All of them, a few MiB of pages at a time."""
+        return self._batches(None, 0, len(self))
+
+    def parts(self, room: int) -> Iterator[Iterator[SentPages]]:
+        """All of them, one part of memory after the other, so that each needs about ``room`` bytes for its pages.
+
+        All records of a page are in one part, in their order. Where the sender goes by address, each part's pages stand
+        together in the file.
+        """
+        if not len(self):
+            return
+        is_dup = self.stream.records.columns.kind[self.rows] == Kind.DUP
+        held = np.unique(self.pages[~is_dup])  # a dup page alone takes little
+        firsts = held[:: max(1, room // self.space.page_size)][1:]
+        part = np.searchsorted(firsts, self.pages, side="right").astype(np.min_scalar_type(len(firsts)))
+        order = np.argsort(part, kind="stable")
+        counts = np.bincount(part)
+        del part, held, is_dup
+        done = 0
+        for count in counts.tolist():
+            yield self._batches(order[done : done + count], done, len(self))
+            done += count
+
+    def _batches(self, places: NDArray[np.int64] | None, done: int, total: int) -> Iterator[SentPages]:
+        """The records at these places, None for all. All records of their pages before them are among them."""
+        image = Image(self.space)
+        step = max(1, BATCH_BYTES // self.space.page_size)
+        for start in range(0, total if places is None else len(places), step):
+            tell("going through what was sent", done + start, total, "records")
+            chosen = slice(start, start + step) if places is None else places[start : start + step]
+            rows, pages = self.rows[chosen], self.pages[chosen]
+            contents, is_dup, known = _contents(self.stream, image, rows, pages)
+            yield SentPages(rows, pages, contents, is_dup, known, self.stage[chosen], self.sweep[chosen])
+
+
 def sent_pages(stream: Stream) -> Iterator[SentPages]:
     """Every record with a page of a block that the capture declares, in order, a few MiB at a time."""
-    space = space_of(stream)
-    page_rows, page_of = _carried(stream.records.columns, space)
-    image = Image(space)
-    stage, sweep = stream.records.stage, _sweeps(stream, page_rows)
-    discards = discards_of(stream)
-    if len(discards):  # what a postcopy destination forgot is not a base, and no sender writes deltas after that
-        since = int(discards.since.min())
-        stage[since:] = Stage.END
-        sweep[np.searchsorted(page_rows, since) :] = 0
-    step = max(1, BATCH_BYTES // stream.page_size)
-    for start in range(0, len(page_rows), step):
-        tell("going through what was sent", start, len(page_rows), "records")
-        rows = page_rows[start : start + step]
-        pages = page_of[start : start + step]
-        contents, is_dup, known = _contents(stream, image, rows, pages)
-        yield SentPages(rows, pages, contents, is_dup, known, stage[rows], sweep[start : start + step])
+    return SentRecords.of(stream).batches()
 
 
 def _carried(columns: Columns, space: PageSpace) -> tuple[NDArray[np.int64], NDArray[np.int64]]:

@@ -171,3 +171,11 @@ def test_a_part_holds_no_more_pages_than_there_is_room_for():
     snapshots = [rng.integers(0, 256, (6, PAGE), np.uint8)] * 2
     records = SentRecords.of(xbrletools.open(stream_of(snapshots)).stream)
     assert [len({p for b in part for p in b.pages.tolist()}) for part in records.parts(2 * PAGE)] == [2, 2, 2]
+
+
+def test_without_a_record_there_are_only_the_senders_without_a_cache():
+    data = stream_of([np.zeros((6, PAGE), np.uint8)])
+    first = int(xbrletools.open(data).records.columns.offset[1])
+    stream = xbrletools.open(data[:first], page_size=PAGE).stream
+    assert not len(SentRecords.of(stream))
+    assert [(c.policy, c.bytes) for c in what_if(stream).costs] == [("zlib", 0), ("zstd", 0)]

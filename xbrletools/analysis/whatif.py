@@ -177,7 +177,7 @@ def what_if(stream: Stream, caches: Iterable[int] = CACHES, bases: Mapping[bytes
     measured = Measured(sent, None if None in limits else max(filter(None, limits)))
     records = _Records.of(sent, measured.known, where)
     found: dict[str, list[Cost]] = {c.name: [] for c in candidates}
-    for cache_bytes in along("trying sizes of the cache", sizes, "sizes"):
+    for cache_bytes in along("trying sizes of the cache", sizes if len(sent) else [], "sizes"):
         for group in _alike(candidates):
             for cost in _costs(group, records, measured, where, cache_bytes):
                 found[cost.policy].append(cost)

@@ -321,7 +321,7 @@ async def test_a_map_below_the_findings_shows_where_they_lie_and_which_pages_are
         assert np.flatnonzero(values == WRONG).tolist() == found.wrong.tolist() == [0]
         assert np.flatnonzero(values == SOME).tolist() == [1, 2]  # one was healed, and from one on some were never sent
         listed = d.widget(FindingList)
-        for row, finding in enumerate(map(listed.finding, range(listed.count()))):
+        for row, finding in enumerate(map(listed.finding, range(listed.rows))):
             listed.cursor = row
             await d.settle()
             assert finding.page is None or d.widget(Heat).page == finding.page // PAGE

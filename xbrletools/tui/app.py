@@ -108,9 +108,8 @@ class Browser(IdleApp):
         self.theme = preferences.theme(names) or names[preferences.is_light()]
 
     def watch_theme(self) -> None:
-        """Have all screens drawn anew: the one that is shown now, once the styles are those of the theme."""
+        """Have the screen that is shown drawn anew once its styles are the theme's. Others follow when shown."""
         for screen in (s for stack in self._screen_stacks.values() for s in stack if isinstance(s, CaptureScreen)):
-            screen.faded = True
             if screen.is_current:
                 self.call_after_refresh(screen.recolour)
 

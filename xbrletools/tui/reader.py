@@ -4,6 +4,7 @@ All of this is done by one thread, which hands over to the app what is to be sho
 """
 
 import threading
+from collections import Counter
 from collections.abc import Callable
 from typing import Any, Protocol
 
@@ -19,6 +20,7 @@ from ..verify.verdict import verdict
 from . import bookmarks
 from .findingtree import branches
 from .session import TICK, Session
+from .thumbnail import thumbnail, with_trouble
 
 _HOT = 1000  # hottest pages that are kept
 
@@ -120,6 +122,7 @@ def _sum_up(session: Session) -> None:
     try:
         session.film = film(session.capture.stream)
         session.hot = top(session.capture.stream).sorted(Order.RESENDS, _HOT)
+        session.thumbnail = thumbnail(session.capture.stream)
     except XbrleError as error:
         session.trouble = str(error)
 
@@ -170,8 +173,14 @@ def _verify(session: Session) -> None:
         session.take_findings(concluded.shared or ())
         listed = zip(session.findings.listed, session.findings.causes, strict=True)
         session.branches = branches(concluded, listed, lambda _: True)
+        rows, records = session.findings.suspect_rows(), session.capture.stream.records
+        session.wrong_in = Counter(
+            zip(records.columns.block[rows].tolist(), records.passes_of(rows).tolist(), strict=True)
+        )
+        if session.thumbnail is not None:
+            session.thumbnail = with_trouble(session.thumbnail, session.capture.stream, rows, concluded.wrong)
         session.verdict = concluded
-        session.level = wrong_over_time(session.capture.stream, session.findings.suspect_rows())
+        session.level = wrong_over_time(session.capture.stream, rows)
     except (XbrleError, OSError) as error:  # OSError: the temporary folder cannot take the findings
         session.trouble = f"not verified: {error}"
     session.verified = True

@@ -1,5 +1,6 @@
 """What the screens share: the capture, its table as far as it is read, the findings, and where the user is."""
 
+from collections import Counter
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -32,6 +33,7 @@ if TYPE_CHECKING:  # what works these out is imported once something is on the s
     from ..sender.fingerprint import Fingerprint
     from ..verify.verdict import Verdict
     from .findingtree import Branch
+    from .thumbnail import Thumbnail
 
 #: A page: the index of its block, and its address in there.
 PagePlace = tuple[int, int]
@@ -76,7 +78,9 @@ class Session:
     branches: "list[Branch] | None" = None  # the findings as a tree
     film: "Film | None" = None  # once all was read
     hot: "Top | None" = None  # the pages by resends
+    thumbnail: "Thumbnail | None" = None  # the main block as a small map
     level: NDArray[np.int64] | None = None  # pages wrong at once, along the stream
+    wrong_in: Counter[tuple[int, int]] = field(default_factory=Counter)  # wrong records of each block and pass
     fingerprint: "Fingerprint | None" = None
     no_fingerprint: str = "not taken yet"
     about: list[tuple[str, str]] = field(default_factory=list)  # what `info` says, as labels and values

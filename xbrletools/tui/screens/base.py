@@ -111,11 +111,10 @@ class CaptureScreen(Screen[None], inherit_bindings=False):
         super().__init__()
         self.host = host
         self.left = False  # whether the user has left
-        self.faded = False  # whether it still has the colours of another theme
-        self._styled: object = None  # with what it was styled when it was last shown
+        self._styled: tuple[object, ...] = ()  # with what it was styled when it was last shown
 
-    def _styling(self) -> object:
-        """What the styles of all widgets depend on."""
+    def _styling(self) -> tuple[object, ...]:
+        """What the styles of all widgets depend on: the theme comes first."""
         return self.host.theme_name, self.app._css_update_count, self.app.app_focus
 
     def on_mount(self) -> None:
@@ -260,7 +259,7 @@ class CaptureScreen(Screen[None], inherit_bindings=False):
         if self.is_current:
             self.renew_top_bar()
             self.follow()
-            if self.faded:
+            if old[:1] != self._styled[:1]:
                 self.recolour()
 
     def on_resize(self) -> None:
@@ -269,7 +268,7 @@ class CaptureScreen(Screen[None], inherit_bindings=False):
 
     def recolour(self) -> None:
         """Draw it in the colours of another theme: some of its lines keep those they had."""
-        self.faded = False
+        self._styled = self._styling()
         for view in self.query(HexView):
             view.tint(None if self.host.plain else self.colours)
         self.renew_top_bar()

@@ -162,12 +162,13 @@ class DevicesScreen(CaptureScreen):
         self.section_list.focus()
 
     def on_lines_narrowed(self) -> None:
-        """Fit the names of columns to the room that there is."""
+        """Fit the names of columns to the room."""
         self.call_after_refresh(self._show_heads)
 
     def on_resize(self) -> None:
         """Show parts side by side where there is room."""
         self.wear(wide=self.size.width >= WIDE, wider=self.size.width >= _WIDER)
+        self._fit()
         self.call_after_refresh(self._show_heads)
 
     def _show_heads(self) -> None:
@@ -287,8 +288,13 @@ class DevicesScreen(CaptureScreen):
             self.field_tree.choose(place.path)
         elif taken.count is not None and len(self.field_tree.rows) > 1:
             self.field_tree.jump(1)  # the first field of the device
+        self._fit()
         self._show_bytes()
         self._show_heads()
+
+    def _fit(self) -> None:
+        """Leave to the bytes what few fields do not need."""
+        self.query_one("#upper").styles.max_height = len(self.field_tree.rows) + 2 if self.has_class("wide") else None
 
     def _show_bytes(self) -> None:
         """Show the bytes, with those of the chosen field marked, and say all of that field."""
@@ -307,10 +313,10 @@ class DevicesScreen(CaptureScreen):
         if not self.has_class("wide") and not self.has_class("tree"):
             self.query_one("#chosen", Caption).show_line(head_of(taken, ""))
             return
-        name = escaped(name_of(self.field_tree.root, row.path))
-        other = self.field_tree.others.get(name_of(self.field_tree.root, row.path))
-        words = [(f" {name}", "strong"), (f" = {self.field_tree.words(row)}", "")]
-        words += [(f" ≠ {other} there", "warning")] if other is not None else []
+        name = name_of(self.field_tree.root, row.path)
+        other = self.field_tree.others.get(name)
+        differs = [(f" ≠ {other} there", "warning")] if other is not None else []
+        words = [(f" {escaped(name)}", "strong"), (f" = {self.field_tree.words(row)}", ""), *differs]
         self.query_one("#chosen", Caption).show_line([*words, (f" · {counted(field.size, 'byte')}", "dim")])
 
     # -- moving ------------------------------------------------------------------------------------------------------
@@ -327,7 +333,7 @@ class DevicesScreen(CaptureScreen):
         if isinstance(event.lines, SectionList):
             self._open_tree()
         elif isinstance(event.lines, FieldTree):
-            event.lines.fold(event.row)
+            self.action_fold()
         elif isinstance(event.lines, DeviceCard):
             self.action_memory()
 
@@ -352,6 +358,7 @@ class DevicesScreen(CaptureScreen):
     def action_fold(self) -> None:
         """Fold or unfold the field under the cursor."""
         self.field_tree.fold(self.field_tree.cursor)
+        self._fit()
 
     def action_hex(self) -> None:
         """Show bytes, or more of them."""
@@ -490,5 +497,4 @@ class DevicesScreen(CaptureScreen):
 
     def copied(self) -> str | None:
         """Give the field's bytes, in hexadecimal."""
-        row = self.field_tree.chosen
-        return row.field.raw.hex(" ") if row is not None else None
+        return row.field.raw.hex(" ") if (row := self.field_tree.chosen) is not None else None

@@ -140,7 +140,7 @@ class OverviewScreen(CaptureScreen):
         s = self.session
         state = (s.running, s.reached, s.complete, len(s.steps), s.no_fingerprint) if part in ("stream", "all") else ()
         size = (width, height, len(s), s.complete, s.trouble, *state)
-        found = s.stats, s.facts, s.findings, s.verdict, s.film, s.hot, s.level, s.fingerprint, s.about
+        found = s.stats, s.facts, s.findings, s.verdict, s.film, s.hot, s.thumbnail, s.level, s.fingerprint, s.about
         return size, s, self.colours, *found
 
     def _everything(self, width: int) -> list[Entry]:

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import NDArray
+from rich.cells import cell_len
 from rich.style import Style
 
 from ...analysis.facts import dialect_words
@@ -22,6 +23,7 @@ from ..conclusion import shortened
 from ..palette import Palette, style
 from ..session import Session
 from ..story import chain, in_line
+from ..thumbnail import COLUMNS, LINES, Thumbnail
 from ..widgets.lines import Line, fit, tail
 from ..widgets.pane import Entry, Goto
 from ..words import KIND_STYLE, SEVERITY_MARK, SEVERITY_STYLE, counted, escaped, kind_word, wrapped
@@ -41,6 +43,8 @@ _KINDS = 44  # columns from which on a bar of the kinds of a block's records sta
 _SHARED = 29  # columns from which on a kind's share of the bytes stands beside the number of its records
 _LABELLED = 45  # columns from which on bytes stand beside the share of a kind
 _RULES = 5
+_WITH_MAP = 90  # columns of the verdict from which on a small map stands beside it
+_WITH_COUNTS = 9  # lines from which on the pages of each pass, and its wrong records, stand below its bytes
 _TO_FINDINGS = Goto("findings")
 _SPARK = "▁▂▃▄▅▆"  # no full block: those of neighbouring lines would grow together
 
@@ -69,11 +73,26 @@ def verdict(session: Session, width: int, height: int, colours: Palette) -> list
     if len(found.causes) > _CAUSES:
         entries.append(([(f" and {counted(len(found.causes) - _CAUSES, 'more cause')}", "dim")], _TO_FINDINGS))
     entries += _story(session, found, colours)
-    told = _receivers(session, found, width, colours)
+    drawn = session.thumbnail if width >= _WITH_MAP and height > LINES + 1 else None
+    room = width - COLUMNS - 2 if drawn is not None else width
+    told = _receivers(session, found, room, colours)
     if height and len(entries) + len(told) > height:
         entries.pop()  # the blank line before them
-    entries += told
-    return entries + _severities(session, height)
+    entries += [*told, *_severities(session, height)]
+    return entries if drawn is None else _beside(entries, drawn, room, height, colours)
+
+
+def _beside(entries: list[Entry], what: Thumbnail, room: int, height: int, colours: Palette) -> list[Entry]:
+    """Lines with the map of a block at the right of them, at the first place where they leave room for it."""
+    drawn: list[Line] = [[(fit(f"{shown(what.name)} at the end", COLUMNS), "dim")], *what.lines(colours)]
+    taken = [sum(cell_len(text) for text, _ in line) for line, _ in entries] + [0] * height
+    top = next((y for y in range(1, height - len(drawn) + 1) if max(taken[y : y + len(drawn)]) <= room), None)
+    if top is None:
+        return entries
+    out = [*entries, *[([], None)] * (top + len(drawn) - len(entries))]
+    for y, line in enumerate(drawn, top):
+        out[y] = [*out[y][0], (" " * (room + 1 - taken[y]), ""), *line], out[y][1]
+    return out
 
 
 def _story(session: Session, found: "Verdict", colours: Palette) -> list[Entry]:
@@ -103,10 +122,10 @@ def _receivers(session: Session, found: "Verdict", width: int, colours: Palette)
 
 
 def _told(word: str, room: int) -> list[str]:
-    """What a receiver makes of it, shortened to a line that still says where and why, else in as many as it takes."""
+    """What a receiver makes of it, shortened to a line that still says where and why, else its first sentence."""
     short = shortened(word, room)
     tells = short == word or ": " in short or " at record " in short
-    return [short] if len(short) <= room and tells else wrapped(word, room, "")
+    return [short] if len(short) <= room and tells else wrapped(word.partition(". ")[0], room, "")
 
 
 def _outcome(told: "Outcome") -> str:
@@ -295,7 +314,8 @@ def passes(session: Session, width: int, height: int, colours: Palette) -> list[
         legend += [("■", style(getattr(colours, kind))), (f" {kind}  ", "dim")]
     entries: list[Entry] = [([*legend, (scale, "dim")], None)]
     fills = [colours.calm(getattr(colours, c)) for c in CLASSES]
-    for y, line in enumerate(stacked(drawn, fills, height - 2, max(1, top), wide, gap)):
+    below = _below_passes(session, main, numbers, colours) if height >= _WITH_COUNTS else []
+    for y, line in enumerate(stacked(drawn, fills, height - 2 - len(below), max(1, top), wide, gap)):
         label = f"{_short(top):>7} " if y == 0 else " " * 8
         if y == 0 and runs_over:
             place = numbers.index(longest)
@@ -303,6 +323,11 @@ def passes(session: Session, width: int, height: int, colours: Palette) -> list[
             mark = ("▲" * (end - cell), style(colours.bright))
             line = [*cropped(line, 0, cell), mark, *cropped(line, end, room)]
         entries.append(([(label, "dim"), *line], Goto("records", first.get(longest)) if y == 0 else None))
+    for label, counts, colour in below:
+        most = max(counts)
+        spark = [_SPARK[min(5, n * 6 // (most + 1))] if n else "·" for n in counts]
+        cells = [f"{mark * wide} " for mark in spark] if gap else [spark[i * len(spark) // room] for i in range(room)]
+        entries.append(([(f"{label:>7} ", "dim"), ("".join(cells), style(colour))], None))
     axis = [" "] * min(room, starts[-1] + 4)
     free = 0
     for i, number in enumerate(numbers):
@@ -314,6 +339,16 @@ def passes(session: Session, width: int, height: int, colours: Palette) -> list[
             free = place + len(text) + 1
     entries.append(([(f"{'pass':>7} ", "dim"), ("".join(axis), "dim")], None))
     return entries
+
+
+def _below_passes(
+    session: Session, block: int, numbers: list[int], colours: Palette
+) -> list[tuple[str, list[int], str]]:
+    """Lines below the passes: how many pages each sent, and where any record is wrong how many of it are."""
+    passes = session.stats.passes
+    lines = [("pages", [passes[block, n].pages for n in numbers], colours.calm(colours.dup))]
+    wrong = [session.wrong_in[block, n] for n in numbers]
+    return [*lines, ("wrong", wrong, colours.wrong)] if any(wrong) else lines
 
 
 def _of_class(wire: NDArray[np.int64], name: str) -> int:

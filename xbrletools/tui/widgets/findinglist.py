@@ -6,13 +6,13 @@ from dataclasses import dataclass
 from rich.style import Style
 
 from ...text import shown
-from ...verify.rules import Finding, Severity
+from ...verify.rules import CHECKSUM_MISMATCH, Finding, Severity
 from ..conclusion import shortened
 from ..findingtree import Branch, Key, Node, Tree, branches
 from ..palette import Palette, style
 from ..session import Session
 from ..story import chain, in_line, over_stream
-from ..words import SEVERITY_MARK, SEVERITY_RANK, SEVERITY_STYLE
+from ..words import SEVERITY_MARK, SEVERITY_RANK, SEVERITY_STYLE, counted
 from .lines import Line, Lines, fit
 
 _BRANCH = ("strong", "warning", "note", "")  # the style of a branch, by its depth
@@ -88,28 +88,51 @@ class FindingList(Lines):
 
     def finding(self, row: int) -> Finding | None:
         """The finding in a row, of the tree the first below it. None where there is none."""
-        if not 0 <= row < self._length:
+        if not 0 <= row < self.rows:
             return None
         return self.found.findings[row] if self._tree is None else self._tree[row].finding
 
     @property
-    def _length(self) -> int:
+    def rows(self) -> int:
+        """How many rows have a finding."""
         return len(self.found.findings if self._tree is None else self._tree)
 
     def count(self) -> int:
-        """How many lines are shown. One says it where there is no finding."""
-        return self._length or 1
+        """How many lines are shown. The last of a tree says how its counts add up, one that there is no finding."""
+        return self.rows + bool(self._sum()) or 1
+
+    def validate_cursor(self, row: int) -> int:
+        """Keep the cursor on a finding, off the line that says how they add up."""
+        return max(0, min(row, self.rows - 1))
+
+    def show_row(self, row: int, middle: bool = False) -> None:
+        """Scroll until a row is in sight, with the last one also the line below it."""
+        super().show_row(self.renewed_count - 1 if row == self.rows - 1 else row, middle)
+
+    def _sum(self) -> str:
+        """How the counts of the whole tree add up, nothing where that is plain."""
+        found = self._session().findings
+        sums, notes = found.rules[CHECKSUM_MISMATCH.id], found.counts[Severity.NOTE]
+        if self._tree is None or self.choice.narrowed or not sums or found.total > len(found.listed):
+            return ""
+        parts = [f"{counted(sums, 'sum')} that {'fail' if sums > 1 else 'fails'}"]
+        if why := found.total - sums - notes:
+            parts.append(f"{why} that {'say' if why > 1 else 'says'} why")
+        parts += [counted(notes, "note")] if notes else []
+        return f"{counted(found.total, 'finding')} = {' + '.join(parts)}" if len(parts) > 1 else ""
 
     def turn(self, row: int) -> None:
         """Fold or unfold a branch."""
-        if self._tree and self._tree[row].is_open is not None:
+        if self._tree and row < self.rows and self._tree[row].is_open is not None:
             self.turned ^= {self._tree[row].key}
             self.show(self.found)
 
     def line(self, row: int, width: int) -> Line:
         """Severity, rule, place, message. In the tree, branches say what is below them."""
-        if not self._length:
+        if not self.rows:
             return [(f" {self._none()}", "dim")]
+        if row == self.rows:
+            return [(f" {self._sum()}", "dim")]
         if self._tree is None:
             return self._leaf(self.found.findings[row], width)
         node = self._tree[row]

@@ -33,7 +33,7 @@ HEAD = 4  # of a packed page: its length
 
 
 def simulated(stream: Stream) -> list[Cost]:
-    """The costs, counted record by record."""
+    """The costs, counted record by record. Without a record, caches are not tried."""
     own = stream.dialect
     xbrle = own if own is not None and own.encoding is Encoding.RLE else DIALECTS["posted"]
     xbzrle = DIALECTS["xbzrle"]
@@ -47,6 +47,7 @@ def simulated(stream: Stream) -> list[Cost]:
         counted(stream, name, cache, simulated_sender(stream, rules, cache), dialect)
         for name, dialect, rules in senders
         for cache in CACHES
+        if len(SentRecords.of(stream))
     ]
     pack = zstandard.ZstdCompressor(level=1).compress
     costs.append(counted(stream, "zlib", None, packing(lambda page: zlib.compress(page, 1)), None))

@@ -242,3 +242,25 @@ def test_rows_that_are_missing_are_an_empty_table_with_its_columns() -> None:
     assert empty.to_arrow().num_rows == 0 and empty.to_arrow().column_names == ["n", "word", "text"]
     plain = (FIELDS[0], FIELDS[2])
     assert ArrowTable(Schema(plain), lambda: iter([batch(plain, [])])).to_arrow().num_rows == 0
+
+
+def test_a_collection_while_capsules_are_dropped_drops_each_once() -> None:
+    """Releasing can start a garbage collection, which drops capsules too."""
+    released: list[int] = []
+    capsules: list[tuple[object, ctypes.Structure]] = []
+
+    class Owned(ctypes.Structure):
+        _fields_ = (("place", ctypes.c_int),)
+
+        def release(self, address: int) -> None:
+            assert address == ctypes.addressof(self)
+            released.append(self.place)
+            interface.sweep(capsules)
+
+    capsules += [(object(), Owned(i)) for i in range(3)]
+    held = object()
+    capsules.append((held, Owned(3)))
+    capsules += [(object(), Owned(i)) for i in range(4, 6)]
+    interface.sweep(capsules)
+    assert sorted(released) == [0, 1, 2, 4, 5]
+    assert [capsule is held for capsule, _ in capsules] == [True]

@@ -330,13 +330,24 @@ _HELD_HERE = 3  # references to a capsule that nobody else has: the tuple's, the
 
 
 def sweep(capsules: list[tuple[Any, Any]] = _capsules) -> None:
-    """Drop the capsules that nobody else holds, and what is in them if no reader took it."""
-    for i in range(len(capsules) - 1, -1, -1):
-        capsule, structure = capsules[i]
-        if sys.getrefcount(capsule) <= _HELD_HERE:
-            del capsules[i]
-            if structure.release:
-                structure.release(ctypes.addressof(structure))
+    """Drop the capsules that nobody else holds, and what is in them if no reader took it.
+
+    Releasing can start a garbage collection, which calls this again: so each capsule is taken from the list first.
+    """
+    held = []
+    while True:
+        try:
+            both = capsules.pop()
+        except IndexError:
+            break
+        capsule, structure = both
+        if sys.getrefcount(capsule) > _HELD_HERE:
+            held.append(both)
+            continue
+        del capsule, both
+        if structure.release:
+            structure.release(ctypes.addressof(structure))
+    capsules.extend(held)
 
 
 def _on_collection(phase: str, _info: dict[str, int]) -> None:

@@ -1,6 +1,7 @@
 """YARA rules over memory: the places are those of a plain search, and conditions speak of whole memory."""
 
 import itertools
+from collections import Counter
 from collections.abc import Callable, Iterable
 from pathlib import Path
 
@@ -12,6 +13,7 @@ from tests.conftest import SAMPLES
 from tests.posted import PAGE
 from tests.streams import StreamBuilder, noise
 from xbrletools import XbrleError
+from xbrletools.analysis import search as search_module
 from xbrletools.analysis import yara as yara_module
 from xbrletools.analysis.lives import search_all
 from xbrletools.analysis.pattern import Pattern
@@ -370,3 +372,37 @@ def test_windows_that_a_match_leaves_are_looked_at_alone(monkeypatch: pytest.Mon
     lives = list(search_all(capture.stream, pattern_of(Engine(rules))))
     by_page = {page: len(list(g)) for page, g in itertools.groupby(lives, key=lambda h: h.offset // PAGE)}
     assert by_page == dict.fromkeys(range(0, 16, 2), PAGE)
+
+
+ZONED = """rule zoned { strings:
+    $word = "ab" fullword $wide = "ab" wide fullword $bytes = { 61 [0-3] 62 62 } $pair = { 61 62 }
+    condition: any of them }"""
+
+
+def random_stream(seed: int) -> Capture:
+    """Pages of three letters and zeros, of two blocks, that come again and again: borders have matches everywhere."""
+    chance = np.random.default_rng(seed)
+    builder = StreamBuilder({b"one": 5 * PAGE, b"two": 3 * PAGE + PAGE // 2})
+    for _ in range(60):
+        block, pages = ((b"one", 5), (b"two", 4))[int(chance.integers(2))]
+        data = np.full(PAGE, ord("a"), np.uint8)
+        for edge in (slice(0, 40), slice(PAGE // 2 - 40, PAGE // 2 + 40), slice(PAGE - 40, PAGE)):
+            data[edge] = chance.choice(np.frombuffer(b"aabb \x00", np.uint8), len(data[edge]))
+        builder.page(int(chance.integers(pages)) * PAGE, data, block=block)
+    return xbrletools.open(builder.end().bytes())
+
+
+@pytest.mark.parametrize("seed", range(4))
+def test_borders_that_are_searched_apart_have_the_matches_of_whole_windows(
+    seed: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    capture = random_stream(seed)
+    apart, together = Engine(rules_of(ZONED)), Engine(rules_of(ZONED))
+    lives = list(search_all(capture.stream, pattern_of(apart)))
+    ends = list(search_image(capture.stream, capture.memory(), pattern_of(apart)))
+    monkeypatch.setattr(search_module, "_SHORT", PAGE)  # no match is as short as that
+    assert Counter(search_all(capture.stream, pattern_of(together))) == Counter(lives)
+    assert Counter(search_image(capture.stream, capture.memory(), pattern_of(together))) == Counter(ends)
+    assert any(h.offset % PAGE + len(h.content) > PAGE for h in lives)
+    assert any(h.offset % PAGE == 0 for h in lives)
+    assert apart.cut == together.cut == 0

@@ -1,23 +1,26 @@
 """Where and when bytes were in memory: a search of all versions of all pages.
 
-A record's page is searched again after the record, and its neighbours as far as the change reaches them. What is found
+A record's page is searched again after the record, and its borders as far as the change reaches them. What is found
 is followed from batch to batch, so that what was found by now can be asked for at any time.
 """
 
 from collections.abc import Callable, Iterator
+from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
 
+from ..codec.batches import as_span
 from ..memory.image import State
 from ..memory.moments import lapses_of, space_of
 from ..memory.replay import View
 from ..memory.versions import Batch, Versions
 from ..model import Stream
 from .pattern import Pattern
-from .search import Finder, Hit, Ints
+from .search import Finder, Hit, Ints, Zone
 
 HITS = 4096  # matches that are given out together
+_COMPARED = 64  # pages that are compared at a time, so that they stay in the cache
 
 
 def search_all(
@@ -72,7 +75,7 @@ class AllVersions:
         self.total = len(rows)  # records to search
         self._versions = Versions(stream, space_of(stream), table.columns.take(rows), view, lapses)
         self._finder = Finder(space_of(stream), pattern, self._versions, most)
-        self._lives = _Lives(self._finder)
+        self._lives = [_Lives(self._finder, zone) for zone in self._finder.zones]
         numbers = table.number[rows]
         after = int(numbers[-1]) + 1 if len(rows) else 1  # for pages that lapse after the last record
         self._numbers = np.append(numbers, np.uint32(after))
@@ -80,13 +83,15 @@ class AllVersions:
     def __iter__(self) -> Iterator[int]:
         for batch in self._versions:
             self._finder.check(len(self))
-            self._lives.go_on(batch)
+            changes = _Changes.in_batch(batch)
+            for lives in self._lives:
+                lives.go_on(batch, changes)
             yield len(batch.versions)
 
     @property
     def gone(self) -> int:
         """How many hits were gone by now."""
-        return self._lives.gone
+        return sum(lives.gone for lives in self._lives)
 
     def number(self, searched: int) -> int:
         """The number of the last of the ``searched`` first records, 0 before the first."""
@@ -94,32 +99,71 @@ class AllVersions:
 
     def __len__(self) -> int:
         """How many hits there are by now."""
-        return len(self._lives)
+        return sum(map(len, self._lives))
 
     def hits(self, limit: int | None = None) -> Iterator[Hit]:
         """What was found by now, by address and time. With a ``limit``, the first as many."""
-        return self._lives.all(self._numbers, limit)
+        lives = np.concatenate([lives.all() for lives in self._lives], axis=1)
+        order = np.lexsort((lives[2], lives[3], lives[1], lives[0]))[:limit]
+        for start in range(0, len(order), HITS):
+            pages, starts, contents, came, went = lives[:, order[start : start + HITS]]
+            blocks, offsets = self._finder.places(pages, starts)
+            since, until = self._numbers[came].tolist(), np.where(went < 0, 0, self._numbers[went]).tolist()
+            for block, offset, content, first, last in zip(
+                blocks, offsets, contents.tolist(), since, until, strict=True
+            ):
+                yield self._finder.hit(block, offset, content, first, last or None)
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class _Changes:
+    """What a batch changed: of each version, its entry, its page, the entry before, and how it differs, (n,) each.
+
+    ``doubt``: bytes may have become known or unknown. ``differs``: where there is no doubt, bytes are others.
+    """
+
+    moments: Ints
+    pages: Ints
+    before: Ints
+    differs: NDArray[np.bool_]
+    doubt: NDArray[np.bool_]
+
+    @classmethod
+    def in_batch(cls, batch: Batch) -> "_Changes":
+        entries, moments = batch.entries, batch.versions
+        pages = entries.pages[moments]
+        before = batch.latest(pages, moments - 1)
+        doubt = (entries.state[moments] != entries.state[before]) | (entries.state[moments] == State.PARTLY)
+        words, sure = entries.data.view(np.uint64), np.flatnonzero(~doubt)
+        differs = np.zeros(len(moments), bool)
+        for start in range(0, len(sure), _COMPARED):
+            part = sure[start : start + _COMPARED]
+            new = words[as_span(moments[part])]
+            differs[part] = (new != words[before[part]]).any(axis=1)
+        return cls(moments, pages, before, differs, doubt)
 
 
 class _Lives:
-    """Follows matches from batch to batch: which there are now and since when, and which are gone."""
+    """Follows matches in one zone from batch to batch: which there are now and since when, and which are gone."""
 
     _COLUMNS = 4  # page, start, content, the place of the record after which it appeared
 
-    def __init__(self, finder: Finder) -> None:
+    def __init__(self, finder: Finder, zone: Zone) -> None:
         self._finder = finder
+        self._zone = zone
         self._now = np.empty((self._COLUMNS, 0), np.int64)
         self._gone: list[Ints] = []
+        self.gone = 0  # matches that were there and are not any more
 
-    def go_on(self, batch: Batch) -> None:
+    def go_on(self, batch: Batch, changes: _Changes) -> None:
         """Search what the batch changed."""
-        pages, moments = self._windows(batch)
+        pages, moments = self._windows(batch, changes)
         if not len(pages):
             return
         hits = [np.empty((self._COLUMNS, 0), np.int64)]
         first = np.flatnonzero(np.diff(pages, prepend=-1))  # where each page's windows begin
         turn = np.arange(len(pages)) - np.repeat(first, np.diff(first, append=len(pages)))
-        for matches in self._finder.find(pages, moments, batch):
+        for matches in self._finder.find(self._zone, pages, moments, batch):
             w = matches.windows
             self._finder.check(sum(h.shape[1] for h in hits) + len(w))
             hits.append(np.stack((pages[w], matches.starts, matches.contents, turn[w])))
@@ -144,57 +188,38 @@ class _Lives:
         lives = np.concatenate([keys[:, begin], appeared[None]], axis=0)
         went = places[np.minimum(first[at] + turns[end] + 1, len(pages) - 1)]
         self._gone.append(np.concatenate([lives[:, ~stays], went[None, ~stays]], axis=0))
+        self.gone += int(self._gone[-1].shape[1])
         self._now = np.concatenate([self._now[:, ~searched], lives[:, stays]], axis=1)
 
-    def _windows(self, batch: Batch) -> tuple[Ints, Ints]:
+    def _windows(self, batch: Batch, changes: _Changes) -> tuple[Ints, Ints]:
         """Which pages to search, and at which of the batch's entries: by page, then by moment."""
-        entries, finder = batch.entries, self._finder
-        moments = batch.versions
-        of = entries.pages[moments]
-        before = batch.latest(of, moments - 1)
-        words = entries.data.view(np.uint64)
-        differs = np.empty(len(moments), bool)
-        for start in range(0, len(moments), 64):
-            part = slice(start, start + 64)
-            differs[part] = (words[moments[part]] != words[before[part]]).any(axis=1)
-        doubt = (entries.state[moments] != entries.state[before]) | (entries.state[moments] == State.PARTLY)
-        pages, when = [of[differs | doubt]], [moments[differs | doubt]]
-        for segment in finder.segments:
-            if not segment.step:
-                continue
-            reached = doubt.copy()
-            changed = np.flatnonzero(differs & ~doubt)
+        data, finder = batch.entries.data, self._finder
+        pages, when = [], []
+        for segment in self._zone.segments:
             seen = slice(segment.start, segment.stop)
-            in_sight = entries.data[moments[changed], seen] != entries.data[before[changed], seen]
-            reached[changed] = in_sight.any(axis=1)
-            seen_from = of - segment.step
-            reached &= finder.same_block(of, seen_from)
+            seen_from = changes.pages - segment.step
+            reached = (changes.doubt | changes.differs) & finder.has(self._zone, seen_from)
+            if segment.step:
+                reached &= finder.same_block(changes.pages, seen_from)
+            if segment.stop - segment.start < data.shape[1]:
+                changed = np.flatnonzero(reached & changes.differs)
+                in_sight = data[changes.moments[changed], seen] != data[changes.before[changed], seen]
+                reached[changed] = in_sight.any(axis=1)
             pages.append(seen_from[reached])
-            when.append(moments[reached])
+            when.append(changes.moments[reached])
         all_pages, all_when = np.concatenate(pages), np.concatenate(when)
         order = np.lexsort((all_when, all_pages))
         return all_pages[order], all_when[order]
-
-    @property
-    def gone(self) -> int:
-        """How many matches were there and are not any more."""
-        return sum(int(gone.shape[1]) for gone in self._gone)
 
     def __len__(self) -> int:
         """How many matches there are and were."""
         return int(self._now.shape[1]) + self.gone
 
-    def all(self, numbers: NDArray[np.uint32], limit: int | None = None) -> Iterator[Hit]:
-        """Every match, by address and time. ``numbers`` are the record numbers of the columns' places."""
+    def all(self) -> Ints:
+        """Every match, (5, n): page, start, content, and the places of the records after which it came and was gone.
+
+        The last is -1 where it is still there.
+        """
         still = np.concatenate([self._now, np.full((1, self._now.shape[1]), -1)], axis=0)
         self._gone = [np.concatenate([np.empty((self._COLUMNS + 1, 0), np.int64), *self._gone], axis=1)]
-        lives = np.concatenate([*self._gone, still], axis=1)
-        order = np.lexsort((lives[2], lives[3], lives[1], lives[0]))[:limit]
-        for start in range(0, len(order), HITS):
-            pages, starts, contents, came, went = lives[:, order[start : start + HITS]]
-            blocks, offsets = self._finder.places(pages, starts)
-            since, until = numbers[came].tolist(), np.where(went < 0, 0, numbers[went]).tolist()
-            for block, offset, content, first, last in zip(
-                blocks, offsets, contents.tolist(), since, until, strict=True
-            ):
-                yield self._finder.hit(block, offset, content, first, last or None)
+        return np.concatenate([*self._gone, still], axis=1)

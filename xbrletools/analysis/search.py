@@ -1,7 +1,8 @@
 """Bytes in memory: where they are at one moment.
 
-Memory is searched page by page. Each page is searched together with the bytes around it in its block, so that a match
-can run across the borders of pages. `lives` searches all versions of all pages this way.
+Memory is searched page by page, and the borders of pages each with the bytes around it in its block, so that a match
+can run across. Where matches can be long, each page is searched together with what is around it instead. `lives`
+searches all versions of all pages this way.
 """
 
 from collections.abc import Callable, Iterator
@@ -23,6 +24,8 @@ from .pattern import REGEX_SECONDS, Pattern
 
 WINDOWS = 1 << 22  # bytes of windows that are searched at once
 ALIKE = 256  # windows whose matches are remembered: most dup pages lie among others like them
+_AFTER = 2  # bytes after a match that say whether a whole word ends there: one character, wide
+_SHORT = 8  # parts of a page of which one holds any match, where borders are searched apart
 
 Ints = NDArray[np.int64]
 
@@ -83,21 +86,29 @@ def search_image(
     sent_pages = np.unique(space.pages_of(stream.records.columns))
     chosen = slice(0, len(space)) if block is None else space.slice(block)
     sent_pages = sent_pages[(sent_pages >= chosen.start) & (sent_pages < chosen.stop)]
-    moments = np.zeros(len(sent_pages), np.int64)
-    done = 0
-    for matches in finder.find(sent_pages, moments):
-        done = min(len(sent_pages), done + finder.step)
+    step = finder.zones[0].step
+    for first in range(0, len(sent_pages), step):
+        part = sent_pages[first : first + step]
+        found = [np.empty((3, 0), np.int64)]
+        for zone in finder.zones:
+            pages = part[finder.has(zone, part)]
+            matches = finder.find(zone, pages, np.zeros(len(pages), np.int64))
+            found += (np.stack((pages[m.windows], m.starts, m.contents)) for m in matches)
         if progress is not None:
-            progress(done, len(sent_pages))
-        order = np.lexsort((matches.starts, matches.windows))
-        blocks, offsets = finder.places(sent_pages[matches.windows[order]], matches.starts[order])
-        for in_block, offset, content in zip(blocks, offsets, matches.contents[order].tolist(), strict=True):
+            progress(first + len(part), len(sent_pages))
+        at, starts, contents = np.concatenate(found, axis=1)
+        order = np.lexsort((starts, at))
+        blocks, offsets = finder.places(at[order], starts[order])
+        for in_block, offset, content in zip(blocks, offsets, contents[order].tolist(), strict=True):
             yield finder.hit(in_block, offset, content)
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Matches:
-    """Matches as columns, (n,) each: the window, the offset in the window's page, and the number of the content."""
+    """Matches as columns, (n,) each: the window, the offset from the start of its page, and the number of the content.
+
+    An offset of a page's size or more is in the next page.
+    """
 
     windows: Ints
     starts: Ints
@@ -135,8 +146,59 @@ class _Segment:
     to: int
 
 
+@dataclass(frozen=True, slots=True)
+class Zone:
+    """What windows of one sort hold: the ``segments``, ``width`` bytes in all.
+
+    A window is searched for matches that begin at one of ``begins`` in it. ``origin`` is where its page would begin in
+    it. ``first``: only the first page of each block has such a window.
+    """
+
+    segments: tuple[_Segment, ...]
+    width: int
+    begins: range
+    origin: int
+    first: bool = False
+
+    @property
+    def step(self) -> int:
+        """How many windows are searched at a time."""
+        return max(1, WINDOWS // self.width)
+
+    @property
+    def is_page(self) -> bool:
+        """Whether a window is a page as it is."""
+        return len(self.segments) == 1 and self.segments[0].stop == self.width
+
+
+def _zones(pattern: Pattern, size: int) -> tuple[Zone, ...]:
+    """The windows in which to search, for pages of ``size`` bytes. Each match begins in one of them.
+
+    Where matches are short, a page's windows are itself, the border after it, and the first bytes of a block. So no
+    page is searched again because its neighbour changed. Else its window is the page with all that is around it.
+    """
+    context, tail = min(pattern.context, size), pattern.reach + _AFTER
+    if pattern.overlapping and context + tail <= size // _SHORT:
+        seen = context + tail
+        inner = Zone((_Segment(0, 0, size, 0),), size, range(context, size - tail), 0)
+        border = (_Segment(0, size - seen, size, 0), _Segment(1, 0, seen, seen))
+        zones = (inner, Zone(border, 2 * seen, range(context, seen + context), seen - size))
+        if not context:
+            return zones
+        head = (_Segment(-1, size - context, size, 0), _Segment(0, 0, seen, context))
+        return (*zones, Zone(head, context + seen, range(context, 2 * context), context, first=True))
+    segments = [_Segment(-1, size - context, size, 0)] if context else []
+    segments.append(_Segment(0, 0, size, context))
+    left, step = pattern.reach, 1
+    while left > 0:
+        segments.append(_Segment(step, 0, min(left, size), context + step * size))
+        left, step = left - size, step + 1
+    width = segments[-1].to + segments[-1].stop - segments[-1].start
+    return (Zone(tuple(segments), width, range(context, context + size), context),)
+
+
 class Finder:
-    """Finds a pattern in windows: pages with ``context`` bytes before and ``reach`` bytes after them.
+    """Finds a pattern in windows: the pages, with what is around them. ``zones`` are the sorts of windows.
 
     It stops with `TooManyError` where windows that are searched together have more than ``most`` matches.
     """
@@ -146,24 +208,14 @@ class Finder:
         self.most = most
         self.pattern = pattern
         self._memory = memory
-        size = space.page_size
-        self.context = min(pattern.context, size)
-        segments = [_Segment(-1, size - self.context, size, 0)] if self.context else []
-        segments.append(_Segment(0, 0, size, self.context))
-        left, step = pattern.reach, 1
-        while left > 0:
-            segments.append(_Segment(step, 0, min(left, size), self.context + step * size))
-            left, step = left - size, step + 1
-        self.segments = segments
-        self.width = segments[-1].to + segments[-1].stop - segments[-1].start
+        self.zones = _zones(pattern, space.page_size)
         self._matches = lru_cache(ALIKE)(self._match)
         self._contents: dict[tuple[int | None, bytes], int] = {}
         self._content: list[tuple[int | None, bytes]] = []
 
-    @property
-    def step(self) -> int:
-        """How many windows are searched at a time."""
-        return max(1, WINDOWS // self.width)
+    def has(self, zone: Zone, pages: Ints) -> NDArray[np.bool_]:
+        """Whether each page has a window of this zone, (n,) bool."""
+        return np.isin(pages, self.space.first) if zone.first else np.ones(len(pages), bool)
 
     def places(self, pages: Ints, starts: Ints) -> tuple[list[int], list[int]]:
         """The block, by its index, and the offset in it of bytes of pages."""
@@ -185,31 +237,50 @@ class Finder:
             self._content.append((pattern, content))
         return number
 
-    def find(self, pages: Ints, moments: Ints, batch: Batch | None = None) -> Iterator[Matches]:
-        """Matches that begin in each of ``pages``, as memory is at the entry of the batch that ``moments`` has for it.
+    def find(self, zone: Zone, pages: Ints, moments: Ints, batch: Batch | None = None) -> Iterator[Matches]:
+        """Matches in a window of each of ``pages``, as memory is at the entry of the batch that ``moments`` has for it.
 
         At most `WINDOWS` bytes of windows are searched at a time.
         """
-        for first in range(0, len(pages), self.step):
-            part = slice(first, first + self.step)
-            buffer, states, entries = self._windows(pages[part], moments[part], batch)
-            if self.pattern.overlapping:
-                windows, starts, contents = self._find_everywhere(buffer, pages[part], states, entries, batch)
-            else:
-                windows, starts, contents = self._find_in_each(buffer, pages[part], states, entries, batch)
+        for first in range(0, len(pages), zone.step):
+            part = slice(first, first + zone.step)
+            look = self._pages if zone.is_page else self._windows
+            found = _Windows(zone, pages[part], *look(zone, pages[part], moments[part], batch))
+            search = self._find_everywhere if self.pattern.overlapping else self._find_in_each
+            windows, starts, contents = search(found, batch)
             yield Matches(np.array(windows, np.int64) + first, np.array(starts, np.int64), np.array(contents, np.int64))
 
-    def _windows(self, pages: Ints, moments: Ints, batch: Batch | None) -> tuple[bytearray, NDArray[np.uint8], Ints]:
+    def _pages(
+        self, zone: Zone, pages: Ints, moments: Ints, batch: Batch | None
+    ) -> tuple[bytes, NDArray[np.uint8], Ints]:
+        """As `_windows`, of windows that are each a page as a record left it."""
+        if batch is None:
+            entries = np.full(len(pages), -1, np.int64)
+            return (
+                self._memory.data(pages, 0, zone.width).tobytes(),
+                self._memory.state(pages)[:, None],
+                entries[:, None],
+            )
+        data = batch.entries.data
+        starts = np.flatnonzero(np.diff(moments, prepend=-2) != 1)
+        stops = moments[np.append(starts[1:], len(moments)) - 1] + 1
+        runs = zip(moments[starts].tolist(), stops.tolist(), strict=True)
+        buffer = b"".join([data[start:stop].data for start, stop in runs])
+        return buffer, batch.entries.state[moments][:, None], moments[:, None]
+
+    def _windows(
+        self, zone: Zone, pages: Ints, moments: Ints, batch: Batch | None
+    ) -> tuple[bytearray, NDArray[np.uint8], Ints]:
         """The windows' bytes, one after the other, and of each segment, (windows, segments), its state and its entry.
 
         The state is a `State`, uint8. The entry, int64, is the batch's entry that the segment is from, or -1 for
         memory.
         """
-        buffer = bytearray(len(pages) * self.width)
-        rows = np.frombuffer(buffer, np.uint8).reshape(len(pages), self.width)
-        states = np.zeros((len(pages), len(self.segments)), np.uint8)
-        entries = np.full((len(pages), len(self.segments)), -1, np.int64)
-        for k, segment in enumerate(self.segments):
+        buffer = bytearray(len(pages) * zone.width)
+        rows = np.frombuffer(buffer, np.uint8).reshape(len(pages), zone.width)
+        states = np.zeros((len(pages), len(zone.segments)), np.uint8)
+        entries = np.full((len(pages), len(zone.segments)), -1, np.int64)
+        for k, segment in enumerate(zone.segments):
             wanted = pages + segment.step
             inside = np.flatnonzero(self.same_block(pages, wanted))
             to = slice(segment.to, segment.to + segment.stop - segment.start)
@@ -225,36 +296,34 @@ class Finder:
                 states[inside, k] = self._memory.state(wanted[inside])
         return buffer, states, entries
 
-    def _find_everywhere(
-        self, buffer: bytearray, pages: Ints, states: NDArray[np.uint8], entries: Ints, batch: Batch | None
-    ) -> tuple[list[int], list[int], list[int]]:
+    def _find_everywhere(self, found: "_Windows", batch: Batch | None) -> tuple[list[int], list[int], list[int]]:
         """Every place in every window at which the pattern occurs in recovered bytes."""
-        at, lengths, contents = self._places(buffer)
-        window, begin = at // self.width, at % self.width
+        zone, pages, states = found.zone, found.pages, found.states
+        at, lengths, contents = self._places(found.buffer, zone.width)
+        window, begin = at // zone.width, at % zone.width
         end = begin + lengths
-        size = self.space.page_size
-        good = (begin >= self.context) & (begin < self.context + size) & (end <= self.width)
+        good = (begin >= zone.begins.start) & (begin < zone.begins.stop) & (end <= zone.width)
         window, begin, end, contents = window[good], begin[good], end[good], contents[good]
         doubtful = np.zeros(len(window), bool)
-        for k, segment in enumerate(self.segments):
+        for k, segment in enumerate(zone.segments):
             over = (begin < segment.to + segment.stop - segment.start) & (end > segment.to)
             doubtful |= over & (states[window, k] != State.RECOVERED)
         keep = ~doubtful
         for i in np.flatnonzero(doubtful).tolist():
             w = int(window[i])
             if (states[w] == State.PARTLY).any():
-                recovered = self._recovered(int(pages[w]), states[w], entries[w], batch)
+                recovered = self._recovered(found, w, batch)
                 keep[i] = bool(recovered[begin[i] : end[i]].all())
-        keep &= (pages[window] * size + (end - self.context)) <= self._end_of(pages[window])
-        return window[keep].tolist(), (begin[keep] - self.context).tolist(), contents[keep].tolist()
+        keep &= (pages[window] * self.space.page_size + (end - zone.origin)) <= self._end_of(pages[window])
+        return window[keep].tolist(), (begin[keep] - zone.origin).tolist(), contents[keep].tolist()
 
-    def _places(self, buffer: bytearray) -> tuple[Ints, Ints, Ints]:
+    def _places(self, buffer: bytes | bytearray, width: int) -> tuple[Ints, Ints, Ints]:
         """Where the pattern occurs in the buffer, overlapping places too.
 
         With each place's length and content's number.
         """
         if self.pattern.engine is not None:
-            places, lengths_of, which = self.pattern.engine(bytes(buffer), self.width)
+            places, lengths_of, which = self.pattern.engine(bytes(buffer), width)
             self.check(len(places))
             found = zip(places.tolist(), lengths_of.tolist(), which.tolist(), strict=True)
             numbers = [self.number(bytes(buffer[p : p + n]), pattern) for p, n, pattern in found]
@@ -279,30 +348,28 @@ class Finder:
             match = self.pattern.expression.search(buffer, match.start() + 1)
         return np.array(at, np.int64), np.array(lengths, np.int64), np.array(contents, np.int64)
 
-    def _find_in_each(
-        self, buffer: bytearray, pages: Ints, states: NDArray[np.uint8], entries: Ints, batch: Batch | None
-    ) -> tuple[list[int], list[int], list[int]]:
+    def _find_in_each(self, found: "_Windows", batch: Batch | None) -> tuple[list[int], list[int], list[int]]:
         """The matches of an expression in each window, one after the other, within recovered bytes."""
         windows, starts, contents = [], [], []
-        size = self.space.page_size
-        room = (self._end_of(pages) - pages * size + self.context).tolist()
+        zone, pages, states = found.zone, found.pages, found.states
+        room = (self._end_of(pages) - pages * self.space.page_size + zone.origin).tolist()
         whole = (states == State.RECOVERED).all(axis=1).tolist()
         for w, page in enumerate(pages.tolist()):
-            window = bytes(buffer[w * self.width : (w + 1) * self.width])[: room[w]]
+            window = bytes(found.buffer[w * zone.width : (w + 1) * zone.width])[: room[w]]
             runs = [(0, len(window))]
             if not whole[w]:
-                runs = _runs(self._recovered(page, states[w], entries[w], batch)[: room[w]])
+                runs = _runs(self._recovered(found, w, batch)[: room[w]])
             for begin, end in runs:
-                if end <= self.context or begin >= self.context + size:
+                if end <= zone.begins.start or begin >= zone.begins.stop:
                     continue
                 try:
-                    found = self._matches(window[begin:end])
+                    matches = self._matches(window[begin:end])
                 except TimeoutError:
                     raise self._too_slow(page) from None
-                for start, content in found:
-                    if 0 <= start + begin - self.context < size:
+                for start, content in matches:
+                    if start + begin in zone.begins:
                         windows.append(w)
-                        starts.append(start + begin - self.context)
+                        starts.append(start + begin - zone.origin)
                         contents.append(content)
                 self.check(len(windows))
         return windows, starts, contents
@@ -335,7 +402,7 @@ class Finder:
         matches = []
         expression: Any = self.pattern.expression
         for match in expression.finditer(window, timeout=REGEX_SECONDS):
-            if match.start() >= self.context + self.space.page_size:
+            if match.start() >= self.zones[0].begins.stop:
                 break
             if match.end() > match.start():
                 matches.append((match.start(), self.number(match[0])))
@@ -355,21 +422,32 @@ class Finder:
         ends: Ints = self.space.first[block] * self.space.page_size + lengths[block]
         return ends
 
-    def _recovered(self, page: int, states: NDArray[np.uint8], entries: Ints, batch: Batch | None) -> NDArray[np.bool_]:
+    def _recovered(self, found: "_Windows", window: int, batch: Batch | None) -> NDArray[np.bool_]:
         """Which bytes of one window are recovered, (width,) bool."""
-        recovered = np.zeros(self.width, bool)
-        for k, segment in enumerate(self.segments):
+        recovered = np.zeros(found.zone.width, bool)
+        for k, segment in enumerate(found.zone.segments):
             to = slice(segment.to, segment.to + segment.stop - segment.start)
-            if states[k] == State.PARTLY:
-                entry = int(entries[k])
+            state, entry = found.states[window, k], int(found.entries[window, k])
+            if state == State.PARTLY:
                 if entry >= 0 and batch is not None:
                     of_page = batch.entries.partly[entry]
                 else:
-                    of_page = self._memory.recovered_bytes(page + segment.step)
+                    of_page = self._memory.recovered_bytes(int(found.pages[window]) + segment.step)
                 recovered[to] = of_page[segment.start : segment.stop]
             else:
-                recovered[to] = states[k] == State.RECOVERED
+                recovered[to] = state == State.RECOVERED
         return recovered
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class _Windows:
+    """Windows of one zone that are searched together: of which pages, and as `Finder._windows` gives them."""
+
+    zone: Zone
+    pages: Ints
+    buffer: bytes | bytearray
+    states: NDArray[np.uint8]
+    entries: Ints
 
 
 def _span(rising: Ints) -> Ints | slice:

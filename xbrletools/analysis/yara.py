@@ -300,7 +300,8 @@ class Engine:
         found = [(at[keep], length[keep], which[keep])]
         for window in again.tolist():
             alone = self._hits(buffer[window * width : (window + 1) * width])
-            self.cut += sum(h.at + h.length == width and h.length != LONGEST for h in alone)
+            if self.reach >= REACH:  # else no match is longer than what its window holds
+                self.cut += sum(h.at + h.length == width and h.length != LONGEST for h in alone)
             found.append(
                 (
                     np.array([h.at for h in alone], np.int64) + window * width,

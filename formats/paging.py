@@ -5,7 +5,7 @@ Arm's Architecture Reference Manual, D8.3 "Translation table descriptor formats"
 a table of level 1 has entries for pages of 4 KiB, one of level 2 for 2 MiB, one of level 3 for 1 GiB.
 """
 
-from dataclasses import dataclass
+from typing import NamedTuple
 
 from construct import Int64ul
 
@@ -19,8 +19,7 @@ ENTRIES = (1 << PAGE_SHIFT) // Entry.sizeof()  # of a table
 PRESENT = 1 << 0  # in all layouts: without this bit the rest is the guest's own
 
 
-@dataclass(frozen=True, slots=True)
-class Layout:
+class Layout(NamedTuple):
     """What the bits of an entry mean.
 
     An entry above level 1 is a page where the bits of ``large`` are ``large_value``. An entry of level 1 counts where
@@ -62,8 +61,7 @@ SCTLR_MMU = 1 << 0
 TCR_WIDE = 1 << 59  # DS: entries with addresses of 52 bits, another layout
 
 
-@dataclass(frozen=True, slots=True)
-class Half:
+class Half(NamedTuple):
     """Where TCR_EL1 describes one half of the addresses: the ``register`` with its table, and three fields' places.
 
     ``size`` is where TxSZ begins: the half has 64 - TxSZ bits. ``off`` is EPDx: nothing is looked up. ``granule`` is

@@ -4,8 +4,8 @@ Facts: README.md, "The statistics table". Percentages have two decimals, and are
 """
 
 import re
-from dataclasses import dataclass
 from enum import Enum
+from typing import NamedTuple
 
 RULE = "====================================================="
 
@@ -40,8 +40,7 @@ class CacheLines(Enum):
     ITEMS = "inserts, and how full it is"
 
 
-@dataclass(frozen=True, slots=True)
-class Form:
+class Form(NamedTuple):
     """How the builds of one time print the table.
 
     ``prefix`` stands before every line but the first rule. ``header_counts`` says whether XBRLE bytes include each

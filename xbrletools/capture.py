@@ -6,7 +6,6 @@ from os import PathLike
 from threading import RLock
 from typing import TYPE_CHECKING
 
-from .container.identify import HEAD, is_row
 from .errors import XbrleError
 from .formats.dialects import Dialect
 from .model import Block, Evidence, Facts, Gap, Problem, Stream
@@ -15,7 +14,7 @@ from .ram import elsewhere
 from .ram.named import check_options
 from .scan.notes import Scan
 from .scan.strict import Scanner
-from .source.beside import channels_beside, is_multifd, whole_channel
+from .source.beside import begins_row, channels_beside, is_multifd, whole_channel
 from .source.opening import Openable, open_source
 from .source.sources import MappedSource, PipeSource, Source
 from .table.columns import Columns
@@ -38,7 +37,12 @@ _ROOM = 1 << 31  # bytes that a capture which is still being written is taken to
 
 def _is_channel(source: Source) -> bool:
     """Whether a source is a channel by itself, and not a main channel: multifd's, or postcopy-preempt's."""
-    return is_multifd(source) or (isinstance(source, MappedSource) and is_row(bytes(source.view[:HEAD])))
+    if is_multifd(source) or not isinstance(source, MappedSource):
+        return is_multifd(source)
+    from .container.identify import HEAD, is_row
+
+    head = bytes(source.view[:HEAD])
+    return begins_row(head) and is_row(head)
 
 
 class Capture(Questions):

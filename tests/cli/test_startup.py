@@ -1,5 +1,6 @@
 """What a command imports, and so how soon it answers: nothing that it does not use."""
 
+import json
 import subprocess
 import sys
 
@@ -59,9 +60,9 @@ def test_a_small_capture_is_told_of_without_what_only_others_need(command: str) 
         "tempfile",
         "asyncio",
     }
-    unneeded = ("tui", "verify.", "export", "net", "vectors", "scan.salvage", "ram.multifd", "scan.cache")
+    unneeded = ("tui", "verify.", "export", "net", "vectors", "scan.salvage", "ram.multifd", "scan.cache", "arrow")
     if command == "info":  # it says what the scan shows of the verdict
-        modules -= {f"xbrletools.verify.{name}" for name in ("status", "cause", "rules")}
+        modules -= {"xbrletools.verify.status"}
     assert not {m for m in modules if m.startswith(tuple(f"xbrletools.{u}" for u in unneeded))}
 
 
@@ -70,6 +71,26 @@ def test_info_imports_nothing_of_senders() -> None:
     modules = imported("info", SAMPLE)
     assert not {m for m in modules if m.startswith("xbrletools.sender")}
     assert not modules & {"textual", "rich"}  # a pipe gets its tables without rich
+
+
+def test_info_of_a_plain_stream_imports_nothing_of_what_it_does_not_meet() -> None:
+    """Each of these is for captures of another kind: arrival times, a dump of packets, a board, a Windows guest."""
+    modules = imported("info", str(SAMPLES / "posted-8m.bin"))
+    unneeded = (
+        *("filters", "arrow", "verify.cause", "verify.rules", "verify.scanned"),
+        *("analysis.arrivals", "analysis.mappings", "container.cpr", "container.returnpath"),
+        *("formats.packets", "formats.magics", "physical.devicetree"),
+    )
+    assert not {m for m in modules if m.startswith(tuple(f"xbrletools.{u}" for u in unneeded))}
+    assert not modules & {"difflib", "xml.etree.ElementTree"}
+
+
+def test_info_names_what_a_scan_met_all_the_same() -> None:
+    """The rules and the causes are imported where there is a problem."""
+    words = [sys.executable, "-c", _RUN, "info", "--json", str(SAMPLES / "truncated.bin")]
+    done = subprocess.run(words, cwd=ROOT, capture_output=True, text=True, check=True)
+    assert json.loads(done.stdout)["verdict"]["status"] == "incomplete"
+    assert "xbrletools.verify.scanned" in done.stderr
 
 
 def test_only_the_browser_imports_textual() -> None:

@@ -4,7 +4,6 @@ from collections import Counter
 from itertools import groupby
 from typing import TYPE_CHECKING, Any
 
-from ..container import returnpath
 from ..errors import XbrleError
 from ..formats.qevm import Command
 from ..model import Stream
@@ -13,7 +12,7 @@ from ..ram import elsewhere
 from ..source import beside
 from ..source.sources import MappedSource, Source
 from ..text import bytes_of, counted, shown
-from . import arrivals, facts, guest, places
+from . import facts, guest, places
 
 if TYPE_CHECKING:
     from ..container.returnpath import Message
@@ -42,14 +41,20 @@ def came_back(source: Source) -> "list[Message]":
     """
     if isinstance(source, MappedSource) and source.rebuilt is not None:
         back = source.rebuilt.back
-        return [] if back is None else returnpath.read(bytes(back.view)) or []
+        return [] if back is None else _messages(bytes(back.view))
     path = None if source.given is None else beside.reverse(source.given)
     if path is None:
         return []
     try:
-        return returnpath.read(beside.content(path)) or []
+        return _messages(beside.content(path))
     except OSError:
         return []
+
+
+def _messages(data: bytes) -> "list[Message]":
+    from ..container import returnpath
+
+    return returnpath.read(data) or []
 
 
 def memory_and_guest(stream: Stream) -> tuple[dict[str, Any] | None, dict[str, Any] | None]:
@@ -79,6 +84,8 @@ def summary(about: dict[str, Any], dialect: str) -> list[tuple[str, str]]:
     if about["reverse"]:
         lines.append(("return path", _reverse_words(about["reverse"])))
     if about["arrival"] is not None:
+        from . import arrivals
+
         lines.append(("arrived", arrivals.words(about["arrival"])))
     lines.append(("container", container))
     if about["stream_offset"]:

@@ -4,7 +4,6 @@ The times lie in a file beside the capture, whose form is `formats.times`. It is
 what stands before its entries. A file that does not fit is refused, and never believed in part.
 """
 
-import os
 import re
 import zlib
 from collections.abc import Callable, Mapping
@@ -20,7 +19,7 @@ from ..codec.layout import dtype_of
 from ..errors import XbrleError
 from ..formats import times
 from ..model import Held, Stream
-from ..source.beside import content, is_there
+from ..source.beside import content, times_beside
 from ..source.sources import MappedSource
 from ..urls import without_secrets
 
@@ -86,17 +85,6 @@ class Arrivals:
         return moment.isoformat(timespec="milliseconds").replace("+00:00", "Z")
 
 
-def path_beside(name: str, packed: bool) -> str | None:
-    """The file with the times of the capture ``name``, a path or a URL, where there is one.
-
-    It is called NAME.times. That of a ``packed`` capture can also lack NAME's last ending.
-    """
-    names = [name + times.SUFFIX]
-    if packed:
-        names.append(os.path.splitext(name)[0] + times.SUFFIX)  # noqa: PTH122 - S.bin of S.bin.xz
-    return next((n for n in names if name != "-" and is_there(n)), None)
-
-
 def of_packets(source: Held) -> Arrivals | None:
     """The times of a stream that was put together of packets, or None where it was not, or where these lack times."""
     if not isinstance(source, MappedSource) or source.rebuilt is None:
@@ -119,7 +107,7 @@ def beside(source: Held) -> Arrivals | None:
     """
     if (packets := of_packets(source)) is not None:
         return packets
-    found = None if source.given is None else path_beside(source.given, source.wrapper is not None)
+    found = None if source.given is None else times_beside(source.given, source.wrapper is not None)
     return None if found is None else read(found, source.data)
 
 

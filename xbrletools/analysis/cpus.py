@@ -5,8 +5,7 @@ by their names. For older ones of 64-bit x86 the layout is known.
 """
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 from construct import ConstructError
 
@@ -19,8 +18,7 @@ from ..table.sections import Section
 CPUS_MAX = 1 << 12
 
 
-@dataclass(frozen=True, slots=True)
-class Cpu:
+class Cpu(NamedTuple):
     """A CPU by its ``number``, from 0. ``registers`` have their values by name, as `formats.core` names them.
 
     ``segments`` of an x86 CPU are (selector, base, limit, flags) by name. Other machines have none.

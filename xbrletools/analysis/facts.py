@@ -3,9 +3,9 @@
 import os
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from itertools import islice
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
 from uuid import UUID
 
 import numpy as np
@@ -41,8 +41,7 @@ class Scannable(Protocol):
     def __iter__(self) -> Iterator[Columns]: ...
 
 
-@dataclass(frozen=True, slots=True)
-class BlockUse:
+class BlockUse(NamedTuple):
     """A RAM block with the number of ``records`` that carry a page of it, and of the sender's ``passes`` over it."""
 
     block: Block
@@ -50,8 +49,7 @@ class BlockUse:
     passes: int
 
 
-@dataclass(frozen=True, slots=True)
-class SectionGroup:
+class SectionGroup(NamedTuple):
     """The sections of one owner. Sections of a type without owners form a group with ``owner`` None.
 
     ``offset`` is the first section's, ``types`` has the number of sections of each type, and ``length`` is their size
@@ -65,8 +63,7 @@ class SectionGroup:
     found_by: Boundary
 
 
-@dataclass(frozen=True, slots=True)
-class DeviceTail:
+class DeviceTail(NamedTuple):
     """The FULL sections, which hold device state: their range in the capture, and how many ends were found how."""
 
     offset: int
@@ -122,7 +119,7 @@ class Overview:
             group = groups.get(key) or SectionGroup(section.owner, section.offset, Counter(), 0, section.found_by)
             group.types[section.type] += count
             length = group.length + count * (section.end - section.offset)
-            groups[key] = replace(group, length=length, found_by=max(group.found_by, section.found_by))
+            groups[key] = group._replace(length=length, found_by=max(group.found_by, section.found_by))
         return list(groups.values())
 
     @property

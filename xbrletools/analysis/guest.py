@@ -7,8 +7,7 @@ same release, or where all banners agree.
 
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -29,8 +28,7 @@ _BANNER = re.compile(rb"Linux version (\d+\.\d+[!-~]*) \([ -~]{8,400}\n?")
 _COUNTERS = ("rip", "pc", "nip", "psw_addr")  # where a CPU is, by the names of machines
 
 
-@dataclass(frozen=True, slots=True)
-class Guest:
+class Guest(NamedTuple):
     """A guest. What nothing shows is None. ``evidence`` says for a person what the rest stands on.
 
     ``kaslr_offset`` is how far the kernel's virtual addresses are moved, ``phys_base`` what Linux calls so.

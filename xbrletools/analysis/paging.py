@@ -6,7 +6,7 @@ Facts: formats/README.md, "Page tables". Only the end of a stream has CPUs, so t
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -44,8 +44,7 @@ class Tree:
         return self.count << paging.shift_of(self.levels)
 
 
-@dataclass(frozen=True, slots=True)
-class Tables:
+class Tables(NamedTuple):
     """The page tables that the CPU with this number uses: those of the lower half of addresses, then the upper."""
 
     cpu: int
@@ -53,8 +52,7 @@ class Tables:
     trees: tuple[Tree, ...]
 
 
-@dataclass(frozen=True, slots=True)
-class Page:
+class Page(NamedTuple):
     """Where a virtual address lies: guest-physical ``address``, in a page of ``size`` bytes."""
 
     address: int

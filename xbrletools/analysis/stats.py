@@ -4,12 +4,11 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from itertools import pairwise
 from operator import itemgetter
+from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import NDArray
 
-from ..filters import Filter
-from ..filters.conditions import Located
 from ..formats import ram
 from ..formats.ram import DELTA_KINDS, PAGE_KINDS, Kind
 from ..model import Facts, Stream
@@ -18,6 +17,10 @@ from ..table.columns import NO_BLOCK, Columns
 from ..table.kinds import IS_DELTA, IS_PAGE
 from ..table.sections import Stage
 from ..table.windows import Window, slices, windows
+
+if TYPE_CHECKING:
+    from ..filters import Filter
+    from ..filters.conditions import Located
 
 PASSES_MAX = 1 << 12  # passes, of all blocks together, that have sums of their own; a hostile record can be a pass each
 _KINDS = len(Kind)
@@ -160,7 +163,7 @@ class Stats:
         return sums.deltas * (self.page_size - self.delta_header) - sums.delta_payload
 
 
-def collect(scan: Scan, wanted: Filter | None = None, findings: Sequence[Located] = ()) -> Stats:
+def collect(scan: Scan, wanted: "Filter | None" = None, findings: "Sequence[Located]" = ()) -> Stats:
     """Scan a capture and sum it up, in constant memory.
 
     Records that ``wanted`` does not hold for are left out. ``findings`` are what its term ``finding:`` looks at.
@@ -173,14 +176,14 @@ def collect(scan: Scan, wanted: Filter | None = None, findings: Sequence[Located
     return stats
 
 
-def collect_table(stream: Stream, wanted: Filter | None = None, findings: Sequence[Located] = ()) -> Stats:
+def collect_table(stream: Stream, wanted: "Filter | None" = None, findings: "Sequence[Located]" = ()) -> Stats:
     """Sum up the records of a stream, also those of multifd channels. The other arguments are as for `collect`."""
     stats = _summed(slices(stream.records), wanted, findings)
     stats.settle(stream.facts)
     return stats
 
 
-def _summed(pieces: Iterable[Window], wanted: Filter | None, findings: Sequence[Located]) -> Stats:
+def _summed(pieces: Iterable[Window], wanted: "Filter | None", findings: "Sequence[Located]") -> Stats:
     stats = Stats()
     for window in pieces:
         if wanted is None:

@@ -5,7 +5,7 @@ that name holds the address where the guest wrote an ELF note with it. Without t
 """
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from typing import NamedTuple
 
 import numpy as np
 from construct import ConstructError
@@ -24,8 +24,7 @@ CHUNK = 1 << 16  # pages that are compared at once
 Read = Callable[[int, int], bytes | None]
 
 
-@dataclass(frozen=True, slots=True)
-class VmCoreInfo:
+class VmCoreInfo(NamedTuple):
     """The text of VMCOREINFO, and ``found``, which says for a person where it was."""
 
     text: bytes

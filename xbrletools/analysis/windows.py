@@ -6,7 +6,7 @@ an address of the kernel's own, a machine's number twice, a folder's name, and t
 
 import re
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from typing import NamedTuple
 
 import numpy as np
 from construct import ConstructError
@@ -18,7 +18,6 @@ from ..physical import reading
 from ..physical.layout import PhysicalMap
 from . import vmcoreinfo
 from .cpus import Cpu
-from .mappings import Walk
 from .paging import NotMappedError, Tables, tables_of, translate
 
 BELOW_ENTRY = 32 << 20  # bytes of a kernel's image before the place where system calls enter it
@@ -32,8 +31,7 @@ _KDBG = re.compile(rb"KDBG..\0\0\0.{5}\xff\xff", re.DOTALL)
 ReadVirtual = Callable[[int, int], bytes | None]
 
 
-@dataclass(frozen=True, slots=True)
-class Windows:
+class Windows(NamedTuple):
     """A Windows guest. What nothing shows is None. ``version`` is as in 10.0, ``base`` a virtual address."""
 
     version: str
@@ -101,6 +99,8 @@ def _candidates(stream: Stream, where: PhysicalMap, tables: Tables, cpus: tuple[
     entry = cpus[tables.cpu].registers.get("lstar") if tables.cpu < len(cpus) else None
     if not entry:
         return
+    from .mappings import Walk
+
     word = int.from_bytes(windows.IMAGE, "big")
     places = [
         (i, offset)

@@ -6,7 +6,6 @@ This module imports neither NumPy nor construct, so that `xbrle --help` answers 
 import importlib
 import io
 import os
-import platform
 import sys
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
@@ -140,6 +139,8 @@ class _Lazy(click.Group):
 
 def _version(context: click.Context, _: click.Parameter, wanted: bool) -> None:
     if wanted and not context.resilient_parsing:
+        import platform
+
         from ..codec.built import state
 
         say(f"xbrle, version {__version__}\nPython {platform.python_version()}; loops in C: {state()}")

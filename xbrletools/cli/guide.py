@@ -6,7 +6,6 @@ This module imports nothing that `xbrle --help` need not import.
 import os
 from collections import Counter
 from collections.abc import Iterable, Iterator
-from difflib import get_close_matches
 from typing import Any
 
 import click
@@ -316,6 +315,8 @@ def is_sample(path: str | bytes | None) -> bool:
 
 def unknown(word: str, commands: list[str]) -> str:
     """What to say of a word that is neither a command nor a file."""
+    from difflib import get_close_matches
+
     near = get_close_matches(word, commands)
     if near:
         return f"there is no command {word!r}. Did you mean {' or '.join(near)}?"

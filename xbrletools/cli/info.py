@@ -1,11 +1,11 @@
 """`xbrle info`: what is this, on one screen."""
 
 from dataclasses import replace
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 
-from ..analysis import arrivals, facts, guest
+from ..analysis import facts, guest
 from ..analysis.about import came_back, memory_and_guest, placing, summary
 from ..capture import Capture
 from ..container import devices
@@ -22,6 +22,9 @@ from .output import report, show
 from .parts import can_be_read_again, show_part
 from .times import times_of
 from .writer import say, say_object
+
+if TYPE_CHECKING:
+    from ..analysis.arrivals import Arrivals
 
 BLOCKS_MAX = 24  # RAM blocks that are listed for a person
 
@@ -69,7 +72,7 @@ def command(opened: Capture, as_json: bool, xml: bool, commands: bool) -> int:
     shown_status, why = of_scan(overview.facts)
     about["verdict"] = {"status": shown_status, "summary": why}
     when, times_status = times_of(opened) if at_hand else (None, 0)
-    about["arrival"] = None if when is None else arrivals.as_json(when)
+    about["arrival"] = None if when is None else _arrival(when)
     about["physical"], about["guest"] = memory_and_guest(opened.stream) if at_hand else (None, None)
     if as_json:
         say_object(about)
@@ -81,6 +84,12 @@ def command(opened: Capture, as_json: bool, xml: bool, commands: bool) -> int:
         return status
     warn(f"{damage}; to see what it still says of which device, use: xbrle dump S --devices --fields")
     return EXIT_FINDINGS
+
+
+def _arrival(when: "Arrivals") -> dict[str, Any]:
+    from ..analysis.arrivals import as_json
+
+    return as_json(when)
 
 
 def _description_damage(opened: Capture) -> str | None:

@@ -4,7 +4,6 @@ from pathlib import Path
 from typing import Any
 
 from ..capture import Capture
-from ..container import cpr, returnpath
 from ..source.opening import open_source
 from ..source.sources import MappedSource
 from ..text import amount, bytes_of, shown
@@ -43,6 +42,8 @@ def can_be_read_again(opened: Capture) -> bool:
 
 
 def _cpr(data: bytes) -> dict[str, Any] | None:
+    from ..container import cpr
+
     found = cpr.read(data)
     if found is None:
         return None
@@ -59,6 +60,8 @@ def _cpr(data: bytes) -> dict[str, Any] | None:
 
 
 def _return_path(data: bytes) -> dict[str, Any] | None:
+    from ..container import returnpath
+
     messages = returnpath.read(data)
     if messages is None:
         return None

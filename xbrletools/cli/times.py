@@ -5,6 +5,9 @@ from typing import TYPE_CHECKING
 
 from ..capture import Capture
 from ..errors import TransportError, XbrleError
+from ..source.beside import times_beside
+from ..source.opening import open_source
+from ..source.sources import MappedSource
 from . import EXIT_FINDINGS, warn
 
 if TYPE_CHECKING:
@@ -25,17 +28,15 @@ def times_of(opened: Capture) -> "tuple[Arrivals | None, int]":
 
 def times_or_why_not(opened: Capture) -> "tuple[Arrivals | None, int, str]":
     """As `times_of`, but why times are refused is given instead of said. It is empty where they are not refused."""
-    from ..analysis.arrivals import beside, path_beside
-    from ..source.opening import open_source
-    from ..source.sources import MappedSource
-
     given, wrapped = opened.source.given, opened.source.wrapper is not None
     rebuilt = opened.source.rebuilt if isinstance(opened.source, MappedSource) else None
     try:
-        if rebuilt is None and (given is None or path_beside(given, wrapped) is None):
+        if rebuilt is None and (given is None or times_beside(given, wrapped) is None):
             return None, 0, ""
     except TransportError as error:
         return None, EXIT_FINDINGS, str(error)
+    from ..analysis.arrivals import beside
+
     source = opened.source if isinstance(opened.source, MappedSource) else opened.stream.source
     status = 0
     channels: dict[int, Arrivals] = {}
@@ -57,7 +58,7 @@ def times_or_why_not(opened: Capture) -> "tuple[Arrivals | None, int, str]":
             if name in of_dump and (times := beside(of_dump[name])) is not None:
                 channels[number] = times
                 continue
-            there = path_beside(name, packed=True) is not None
+            there = times_beside(name, packed=True) is not None
             of_channel = beside(open_source(name).spool()) if there else None
         except XbrleError as error:
             warn(f"{error}; going on without the times of this channel")

@@ -4,7 +4,7 @@ Which dialect has which encoding: ``xbrletools.formats.dialects``.
 """
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from typing import NamedTuple
 
 from xbrletools.formats.dialects import Encoding
 
@@ -12,8 +12,7 @@ from . import doubled, xbrle, xbzrle
 from .batches import Bytes, Ints, Mask
 
 
-@dataclass(frozen=True, slots=True)
-class _Coding:
+class _Coding(NamedTuple):
     apply: Callable[[Bytes, Ints, Ints, Bytes, Ints | None], Bytes]
     encode: Callable[[Bytes, Bytes, int | None], tuple[Bytes, Ints]]
     changed: Callable[[Bytes, Ints, Ints, int], tuple[Mask, Bytes]]

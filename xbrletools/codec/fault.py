@@ -3,7 +3,7 @@
 This is for single deltas. `deltas` says of whole batches which ones are wrong.
 """
 
-from dataclasses import dataclass
+from typing import NamedTuple
 
 import numpy as np
 
@@ -14,8 +14,7 @@ from . import doubled
 from .batches import Bytes, Ints
 
 
-@dataclass(frozen=True, slots=True)
-class Fault:
+class Fault(NamedTuple):
     """The first run that is wrong, counted from 0 as `runs` gives them, and its offset ``at`` in the payload, in bytes.
 
     ``found`` says what stands there, ``expected`` what should.

@@ -10,7 +10,7 @@ import io
 import re
 from collections.abc import Collection
 from contextlib import suppress
-from dataclasses import dataclass
+from typing import NamedTuple
 
 from construct import ConstructError, Int32ub
 
@@ -36,8 +36,7 @@ LOOKS_MAX = 1 << 10  # places there that are looked at
 _PIECE = 1 << 16
 
 
-@dataclass(frozen=True, slots=True)
-class End:
+class End(NamedTuple):
     """Where data ends, in bytes from its beginning. ``own``: the section's own footer stands there.
 
     ``skip`` is how many bytes of a footer follow, whosever it is.

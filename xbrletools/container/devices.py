@@ -11,7 +11,7 @@ from array import array
 from bisect import bisect_left, bisect_right
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 from construct import ConstructError
@@ -85,8 +85,7 @@ class _Entries(Sequence[Device]):
         return Device(_name(_string(str(match[1], "utf-8", "replace"))), int(match[2]), None, text)
 
 
-@dataclass(frozen=True, slots=True)
-class Description:
+class Description(NamedTuple):
     """The VM description: the target's page size, if it states one, and its devices in stream order.
 
     ``damage`` says why not all of it can be read, or is None where all can.

@@ -5,10 +5,9 @@ import struct
 
 from construct import ConstructError, Int32ub
 
-from ..formats import magics, multifd, qevm, ram
+from ..formats import multifd, qevm, ram
 from ..formats.qevm import SectionType
 from ..formats.ram import Flag
-from . import returnpath
 
 HEAD = 1 << 18  # bytes that are looked at to name a file
 SEARCHED = 16 << 20  # bytes in which a stream is searched for
@@ -33,6 +32,9 @@ def is_row(head: bytes) -> bool:
 
 def foreign(head: bytes) -> str | None:
     """What begins with these bytes and what to do with it, in words, or None where that is not known."""
+    from ..formats import magics
+    from . import returnpath
+
     if head.startswith(Int32ub.build(multifd.MAGIC)):
         try:
             channel = multifd.Init.parse(head).id[0]
@@ -60,6 +62,8 @@ def foreign(head: bytes) -> str | None:
 
 
 def _is_tls(head: bytes) -> bool:
+    from ..formats import magics
+
     major, minors = magics.TLS_VERSION
     return (
         len(head) >= 5

@@ -6,7 +6,7 @@ was the page's content when it was written. The guest may have changed it since,
 """
 
 from collections.abc import Iterator
-from dataclasses import dataclass
+from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -19,8 +19,7 @@ BITMAP_PIECE = 1 << 14  # bytes of a bitmap that are looked at together
 PAGES_PIECE = 1 << 22  # bytes of pages that are looked at together
 
 
-@dataclass(frozen=True, slots=True)
-class Possible:
+class Possible(NamedTuple):
     """Pages whose content may be what stands in the file: their numbers (n,) int64, and where it stands, (n,) int64."""
 
     pages: NDArray[np.int64]

@@ -5,9 +5,9 @@ first record, then every page's second, and so on. That keeps each page's order,
 """
 
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
 from enum import Enum
 from itertools import pairwise
+from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -46,8 +46,7 @@ def forgets_dups(dialect: Dialect | None, view: View = View.SENDER) -> bool:
     return view is View.SENDER and dialect is not None and not dialect.caches_dup
 
 
-@dataclass(frozen=True, slots=True)
-class Layer:
+class Layer(NamedTuple):
     """Records that were just applied, each to a page of its own.
 
     ``places`` (k,) int64 are their places in the columns, ``pages`` (k,) theirs, ``kind`` (k,) their kinds.

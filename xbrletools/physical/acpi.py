@@ -6,8 +6,7 @@ end exactly.
 """
 
 from collections.abc import Iterator
-from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 from construct import ConstructError
 
@@ -22,8 +21,7 @@ HOLE_END = 1024 * KIB
 ABOVE_4G = 1 << 32
 
 
-@dataclass(frozen=True, slots=True)
-class Tables:
+class Tables(NamedTuple):
     """What the tables say. ``ram`` are the ranges of RAM with their domains, empty where there is no SRAT.
 
     ``hotplug`` is where hot-plugged memory goes, and ``persistent`` are the NVDIMMs, each as (start, length).

@@ -6,7 +6,8 @@ the stream is better evidence of RAM than a row here. To add a board, add its ro
 
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from types import MappingProxyType
+from typing import NamedTuple
 
 from ..formats.elf import Machine
 from ..model import Stream
@@ -14,8 +15,7 @@ from .layout import GIB, MIB
 from .segments import Segment
 
 
-@dataclass(frozen=True, slots=True)
-class Board:
+class Board(NamedTuple):
     """A board. ``ram`` is the name of its one RAM block, ``machines`` what it is called, as a pattern.
 
     RAM fills ``windows`` in order, (start, length) each. Length None: without end. No windows: only evidence tells.
@@ -29,7 +29,7 @@ class Board:
     ram: bytes
     machines: str
     windows: tuple[tuple[int, int | None], ...] = ()
-    roms: Mapping[bytes, tuple[int, ...]] = field(default_factory=dict)
+    roms: Mapping[bytes, tuple[int, ...]] = MappingProxyType({})
     secure: tuple[bytes, ...] = ()
     compatible: tuple[bytes, ...] = ()
     rounded: bool = True

@@ -6,16 +6,20 @@ contradicts another one is not believed, and that is said.
 
 import re
 from collections.abc import Sequence
+from typing import TYPE_CHECKING
 
 from ..errors import XbrleError
 from ..formats import ram
 from ..formats.elf import Machine
 from ..model import Block, Stream, once
 from ..text import shown
-from . import acpi, boards, devicetree, flat, libvirt, pc, pci, plugged, reading, virtiomem
+from . import acpi, boards, flat, libvirt, pc, pci, plugged, reading, virtiomem
 from .draft import Draft, other
 from .layout import GIB, KIB, MIB, PhysicalMap, Range, Unplaced, covered
 from .segments import NODES_MAX, Segment, by_node, choose, fill, in_order
+
+if TYPE_CHECKING:
+    from . import devicetree
 
 LABEL = (0, 32 * MIB)  # how much longer an NVDIMM's block may be than what the guest sees of it
 DIMM_ALIGN = 2 * MIB
@@ -43,6 +47,8 @@ def map_of(stream: Stream) -> PhysicalMap:
 
 def _board(stream: Stream) -> Draft:
     """The map of a board that is not a PC, as far as RAM and firmware go."""
+    from . import devicetree
+
     trees = devicetree.trees(stream)
     compatible = tuple(c for t in trees for c in t.compatible)
     board = boards.board_of(stream, compatible)
@@ -83,11 +89,11 @@ def _begins_elsewhere(stream: Stream, blocks: Sequence[Block]) -> bytes | None:
 def _ranges(
     stream: Stream,
     out: Draft,
-    trees: Sequence[devicetree.Tree],
+    trees: "Sequence[devicetree.Tree]",
     board: boards.Board | None,
     candidates: Sequence[Block],
     usual: Sequence[bytes],
-) -> tuple[list[Segment], devicetree.Tree | None]:
+) -> "tuple[list[Segment], devicetree.Tree | None]":
     """The ranges of RAM: by a device tree that fits the blocks, by SRAT, or by the board's own rules."""
     fitting = [t for t in trees if in_order(t.ram) and choose(candidates, t.ram, usual, single=False).blocks]
     layouts = {tuple((s.start, s.length) for s in t.ram) for t in fitting}
@@ -132,7 +138,7 @@ def _by_rule(
     return segments
 
 
-def _roms(stream: Stream, out: Draft, board: boards.Board | None, tree: devicetree.Tree | None) -> None:
+def _roms(stream: Stream, out: Draft, board: boards.Board | None, tree: "devicetree.Tree | None") -> None:
     """Flash and other fixed blocks of a board. Those of the secure world have no place in the map."""
     lengths = {b.name: b for b in stream.blocks if b.declared and b.length}
     secure = board is not None and any(name in lengths for name in board.secure)

@@ -10,7 +10,7 @@ from bisect import bisect_left, bisect_right
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from itertools import pairwise
-from typing import Any
+from typing import Any, NamedTuple
 
 from ..errors import XbrleError
 from ..formats.elf import Machine
@@ -20,8 +20,7 @@ from ..text import shown, size
 KIB, MIB, GIB = 1 << 10, 1 << 20, 1 << 30
 
 
-@dataclass(frozen=True, slots=True)
-class Range:
+class Range(NamedTuple):
     """``length`` bytes at guest-physical ``start`` are those of ``block`` from ``offset`` on.
 
     ``evidence`` says for a person why.
@@ -39,8 +38,7 @@ class Range:
         return self.start + self.length
 
 
-@dataclass(frozen=True, slots=True)
-class Unplaced:
+class Unplaced(NamedTuple):
     """``length`` bytes of ``block`` from ``offset`` on that the map does not have, and the ``reason``.
 
     ``hint`` is a guess: the address where they may lie, for a person who knows more, or None.

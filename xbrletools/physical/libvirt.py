@@ -5,13 +5,15 @@ own account of the guest that it started. libvirt calls the block of the module 
 """
 
 import re
-from dataclasses import dataclass
-from xml.etree import ElementTree
+from typing import TYPE_CHECKING, NamedTuple
 
 from ..model import Block, Stream, once
 from ..source.wrappers import LibvirtSave
 from ..text import shown
 from .layout import Range
+
+if TYPE_CHECKING:
+    from xml.etree.ElementTree import Element
 
 _UNITS = {"b": 1, "bytes": 1, "kb": 10**3, "mb": 10**6, "gb": 10**9, "tb": 10**12} | {
     name: 1 << 10 * power
@@ -22,8 +24,7 @@ _OWN_NAME = re.compile(rb"mem(?:nv)?dimm(\d+)")
 MODULES = ("dimm", "nvdimm")
 
 
-@dataclass(frozen=True, slots=True)
-class Module:
+class Module(NamedTuple):
     """A DIMM or an NVDIMM: its slot, where it begins, its size, and how much of that the guest has as memory."""
 
     slot: int
@@ -32,8 +33,7 @@ class Module:
     usable: int
 
 
-@dataclass(frozen=True, slots=True)
-class Domain:
+class Domain(NamedTuple):
     """What the XML says: bytes of each NUMA node by its number, and the memory modules with an address."""
 
     nodes: tuple[tuple[int, int], ...]
@@ -51,6 +51,8 @@ def parse(xml: bytes) -> Domain | None:
     """What a domain's XML says, or None where it cannot be read. XML that declares entities is not libvirt's."""
     if b"<!" in xml.replace(b"<!--", b""):
         return None
+    from xml.etree import ElementTree
+
     try:
         root = ElementTree.fromstring(xml)
         cells = [(int(c.get("id", str(i))), _size(c)) for i, c in enumerate(root.iterfind("cpu/numa/cell"))]
@@ -60,7 +62,7 @@ def parse(xml: bytes) -> Domain | None:
     return Domain(tuple(sorted(c for c in cells if c[1])), tuple(m for m in modules if m is not None))
 
 
-def _module(memory: ElementTree.Element) -> Module | None:
+def _module(memory: "Element") -> Module | None:
     size, address = memory.find("target/size"), memory.find("address[@type='dimm']")
     if size is None or address is None or address.get("base") is None:
         return None
@@ -69,7 +71,7 @@ def _module(memory: ElementTree.Element) -> Module | None:
     return Module(int(address.get("slot", "-1")), int(address.get("base", ""), 0), length, length - used)
 
 
-def _size(cell: ElementTree.Element) -> int:
+def _size(cell: "Element") -> int:
     return _bytes(cell.get("memory", "0"), cell.get("unit"))
 
 

@@ -6,8 +6,7 @@ of the 82441FX and the MCH. A device's section and its blocks begin with the sam
 
 import re
 from collections.abc import Iterator
-from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 from construct import ConstructError
 
@@ -31,8 +30,7 @@ _BAR_OF = {
 }
 
 
-@dataclass(frozen=True, slots=True)
-class Shown:
+class Shown(NamedTuple):
     """Whether reads of ``[start, start + length)``, between 0xc0000 and 1 MiB, come from RAM."""
 
     start: int
@@ -92,8 +90,7 @@ def has_vga(stream: Stream) -> bool:
     return False
 
 
-@dataclass(frozen=True, slots=True)
-class Bar:
+class Bar(NamedTuple):
     """A memory register that the guest has set: its number, the address in it, and whether it is prefetchable."""
 
     number: int
@@ -120,8 +117,7 @@ def bars(device: Any) -> list[Bar]:
     return found
 
 
-@dataclass(frozen=True, slots=True)
-class Nowhere:
+class Nowhere(NamedTuple):
     """Why the memory of a PCI device has no place. ``mapped``: the guest has mapped it all the same."""
 
     reason: str

@@ -4,7 +4,7 @@ Facts: formats/README.md, "Where memory lies". QEMU fills these bytes when the m
 them, so that the sum is held against the blocks.
 """
 
-from dataclasses import dataclass
+from typing import NamedTuple
 
 from construct import ConstructError
 
@@ -15,8 +15,7 @@ from . import reading
 KIB, MIB = 1 << 10, 1 << 20
 
 
-@dataclass(frozen=True, slots=True)
-class Sizes:
+class Sizes(NamedTuple):
     """Bytes of RAM below 4 GiB and above it. The second is counted modulo `machine.CMOS_WRAPS`."""
 
     low: int

@@ -6,8 +6,8 @@ each other in the order of their numbers. The stream lists blocks by length, not
 
 import re
 from collections.abc import Sequence
-from dataclasses import dataclass
 from itertools import combinations
+from typing import NamedTuple
 
 from ..model import Block
 from ..text import shown
@@ -19,8 +19,7 @@ MANY = 12  # blocks that sums are tried of
 _NODE = re.compile(rb"(?:/objects/)?ram-node(\d+)")
 
 
-@dataclass(frozen=True, slots=True)
-class Segment:
+class Segment(NamedTuple):
     """``length`` bytes of RAM at ``start``. ``node`` is the NUMA node, or None where the evidence does not name it."""
 
     start: int
@@ -28,8 +27,7 @@ class Segment:
     node: int | None = None
 
 
-@dataclass(frozen=True, slots=True)
-class Choice:
+class Choice(NamedTuple):
     """Which ``blocks`` are main memory, in the order of their addresses, and ``why``. None: it cannot be told."""
 
     blocks: tuple[Block, ...] | None

@@ -5,8 +5,7 @@ into a section of their own. Before that they stand in the device's opaque data,
 """
 
 from collections.abc import Iterator
-from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 from construct import ConstructError
 
@@ -18,8 +17,7 @@ MIB = 1 << 20
 _NAMES = (b"virtio-mem-device-early", b"virtio-mem")
 
 
-@dataclass(frozen=True, slots=True)
-class Region:
+class Region(NamedTuple):
     """The region at ``start`` of ``length`` bytes.
 
     ``plugged`` are the parts that the guest has, as (offset, length).

@@ -4,8 +4,8 @@ Facts: formats/README.md, "MEM_SIZE extras". Nothing in the bytes says what an e
 a record follows was read rightly.
 """
 
-from dataclasses import dataclass
 from functools import lru_cache
+from typing import NamedTuple
 
 from construct import Computed, Renamed
 
@@ -19,8 +19,7 @@ LIST_MAX = 1 << 20  # bytes of a list
 ENTRY_MAX = 1 + 0xFF + 3 * ram.Word.sizeof()  # a name with its length, the block's length, and what may be added
 
 
-@dataclass(frozen=True, slots=True)
-class Entry:
+class Entry(NamedTuple):
     """One block of the list: ``length`` in bytes, its offset in its region and its own page size where they stand."""
 
     name: bytes
@@ -29,8 +28,7 @@ class Entry:
     page_size: int | None
 
 
-@dataclass(frozen=True, slots=True)
-class BlockList:
+class BlockList(NamedTuple):
     """A block list: the grammar of its ``entry``, its ``size`` in bytes, and whether it was cut off."""
 
     blocks: tuple[Entry, ...]

@@ -5,7 +5,7 @@ have a record: `Mapped` says where its bitmap lies, and `xbrletools.memory.mappe
 """
 
 from collections.abc import Iterable
-from dataclasses import dataclass
+from typing import NamedTuple
 
 import numpy as np
 from construct import ConstructError
@@ -23,8 +23,7 @@ FILE_MAX = 1 << 62  # bytes: no file has offsets beyond
 PIECE = 1 << 14  # bytes of a bitmap that are looked at together
 
 
-@dataclass(frozen=True, slots=True)
-class Entry:
+class Entry(NamedTuple):
     """One block of a mapped-ram list. Offsets count from the start of the file.
 
     ``length`` is in bytes. ``page_size`` is the target's, ``own_page_size`` and ``address`` are the block's where they

@@ -3,7 +3,6 @@ searched without being held.
 """
 
 from collections.abc import Collection
-from dataclasses import replace
 
 from ..container import boundary
 from ..container.boundary import End, More
@@ -53,7 +52,7 @@ def _search(
             size *= 4
             continue
         if found is not None:
-            return replace(found, at=start + found.at)
+            return found._replace(at=start + found.at)
         if weak is None and stop is None and (end := boundary.by_end(part, section_id)) is not None:
             weak = start + end
         if final or (most and (only_own or weak is not None)):
@@ -74,4 +73,4 @@ def _as_described(buffer: Buffer, at: int, section_id: int) -> End | None:
         except More:
             size *= 4
             continue
-        return None if found is None else replace(found, at=at)
+        return None if found is None else found._replace(at=at)

@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import BinaryIO, cast
 
 from ..errors import XbrleError
-from ..formats import multifd, ram
+from ..formats import multifd, ram, times
 from ..formats.ram import Flag
 from ..urls import is_url
 from .ahead import Ahead
@@ -169,3 +169,14 @@ def _head_in(ahead: Ahead) -> bytes:
         packing = packing_of(ahead.head(MAGIC_MAX))
         return bytes((ahead if packing is None else unpacked(ahead, packing)).head(_HEAD))
     return b""
+
+
+def times_beside(name: str, packed: bool) -> str | None:
+    """The file with the times of the capture ``name``, a path or a URL, where there is one.
+
+    It is called NAME.times. That of a ``packed`` capture can also lack NAME's last ending.
+    """
+    names = [name + times.SUFFIX]
+    if packed:
+        names.append(os.path.splitext(name)[0] + times.SUFFIX)  # noqa: PTH122 - S.bin of S.bin.xz
+    return next((n for n in names if name != "-" and is_there(n)), None)

@@ -8,10 +8,9 @@ import struct
 import sys
 from collections.abc import Callable
 from contextlib import ExitStack
-from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
-from typing import BinaryIO, cast
+from typing import BinaryIO, NamedTuple, cast
 
 from ..errors import XbrleError, unopened
 from ..formats import libvirt, qevm
@@ -35,8 +34,7 @@ _MAGIC = struct.pack(">I", qevm.MAGIC)
 Openable = str | os.PathLike[str] | bytes | bytearray | memoryview | BinaryIO
 
 
-@dataclass(frozen=True, slots=True)
-class _Wanted:
+class _Wanted(NamedTuple):
     """What the user says of a file: the ``snapshot``'s name or id, and the ``offset`` at which the stream begins.
 
     ``name`` is what a file object is called. ``keep``: what is fetched for a URL may be kept.

@@ -15,7 +15,7 @@ from collections.abc import Iterator
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
-from typing import BinaryIO, NoReturn
+from typing import BinaryIO, NamedTuple, NoReturn
 
 import numpy as np
 from numpy.typing import NDArray
@@ -34,8 +34,7 @@ _GIVES_BACK = hasattr(mmap, "MADV_DONTNEED")  # Windows does not have it
 SHRUNK = "the file has shrunk while it was read."
 
 
-@dataclass(frozen=True, slots=True)
-class Origin:
+class Origin(NamedTuple):
     """A file that is one whole capture, as it was when it was opened.
 
     ``identity`` is what the kernel says of it: device, inode, size in bytes, and the times when its content and its
@@ -197,8 +196,7 @@ class MappedSource:
         return self
 
 
-@dataclass(frozen=True, slots=True)
-class Oddity:
+class Oddity(NamedTuple):
     """What is odd about where a stream came from. ``rule`` and the rest are as in `model.Problem`."""
 
     rule: str

@@ -4,7 +4,7 @@ Facts: formats/README.md, "Wrappers". No memory is sized by a header's claim: wh
 """
 
 import re
-from dataclasses import dataclass
+from typing import NamedTuple
 
 from ..errors import XbrleError
 from ..formats import libvirt, qcow2
@@ -17,8 +17,7 @@ XML_MAX = 16 << 20  # bytes of a domain's XML that are kept
 _NAME = re.compile(rb"<name>([^<]*)</name>")
 
 
-@dataclass(frozen=True, slots=True)
-class LibvirtSave:
+class LibvirtSave(NamedTuple):
     """A libvirt save file's header. ``xml`` is the domain's. The stream begins ``start`` bytes into the file."""
 
     xml: bytes
@@ -43,8 +42,7 @@ class LibvirtSave:
         return f"libvirt save file, {self.packed}" + (", unfinished" if self.unfinished else "")
 
 
-@dataclass(frozen=True, slots=True)
-class Qcow2Snapshot:
+class Qcow2Snapshot(NamedTuple):
     """The internal snapshot whose VM state was opened, and the names of all snapshots that have one.
 
     ``backed``: the image has a backing file, which does not matter for VM state.
@@ -61,8 +59,7 @@ class Qcow2Snapshot:
         return f"qcow2 internal snapshot, one of {len(self.names)}"
 
 
-@dataclass(frozen=True, slots=True)
-class PacketDump:
+class PacketDump(NamedTuple):
     """A packet dump, and which of its ``migrations`` was opened: the one of this ``number``, from 1 on.
 
     ``connection`` are the main channel's endpoints. ``begins``: the dump has its first bytes.

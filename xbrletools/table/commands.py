@@ -8,9 +8,8 @@ from array import array
 from bisect import bisect_left, bisect_right
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
 from functools import lru_cache
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 from construct import ConstructError
@@ -34,8 +33,7 @@ def name_of(number: int, length: int) -> str:
     return qevm.Command(number).name.lower() if number in set(qevm.Command) else f"command {number}"
 
 
-@dataclass(frozen=True, slots=True)
-class Command:
+class Command(NamedTuple):
     """One COMMAND. Its type byte stands at ``offset``. ``data`` are its bytes, ``fields`` what they say, or None.
 
     ``package`` is where the sections that PACKAGED carries lie, ``[start, end)`` in the capture. ``end`` is the offset
@@ -82,8 +80,7 @@ class Command:
         return " ".join([self.name, *words])
 
 
-@dataclass(frozen=True, slots=True)
-class Discard:
+class Discard(NamedTuple):
     """A range of one block's pages that the destination forgot, at the command's ``offset`` in the capture."""
 
     offset: int

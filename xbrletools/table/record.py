@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator
 from dataclasses import dataclass
+from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -42,8 +43,7 @@ class Record:
         return self.payload + self.length
 
 
-@dataclass(frozen=True, slots=True)
-class Derived:
+class Derived(NamedTuple):
     """What follows from the columns of n rows, (n,) each: as the columns of `RecordTable` that have these names.
 
     ``channel`` and ``packet`` are -1 for none. Both are None where there is the main channel alone.

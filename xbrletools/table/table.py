@@ -4,30 +4,28 @@ What follows from a column by lookup (record number, section, stage, pass, name)
 """
 
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass
 from functools import cached_property
 from operator import index
-from typing import Any, overload
+from typing import TYPE_CHECKING, Any, NamedTuple, overload
 
 import numpy as np
 from numpy.typing import NDArray
 
-from ..arrow.tables import ArrowTable
 from ..errors import NoRowError, XbrleError
 from ..formats.dialects import Dialect
 from ..formats.ram import PAGE_SIZE, Kind
 from ..text import shown
-from .arrow import Placed
-from .arrow import records as arrow_records
 from .columns import PIECE, Columns, Sweeps, kind_counts
 from .kinds import IS_PAGE
 from .numbers import Numbers, numbered
 from .record import Derived, Record, records_of
 from .sections import Sections, Stage
 
+if TYPE_CHECKING:
+    from ..arrow.tables import ArrowTable
 
-@dataclass(frozen=True, slots=True)
-class Origins:
+
+class Origins(NamedTuple):
     """Which channel each record came over, and the number of its packet, (n,) int64 each, -1 for none.
 
     ``at`` (n,) int64 is the offset in its own file: the packet's for a record that came in one.
@@ -271,11 +269,13 @@ class RecordTable:
     # -- for others ----------------------------------------------------------------------------------------------------
 
     @property
-    def arrow(self) -> ArrowTable:
+    def arrow(self) -> "ArrowTable":
         """The records in Arrow's form, with the logical columns of `table.arrow.FIELDS`."""
+        from . import arrow
+
         origins = self.origins
-        placed = None if origins is None else Placed(self.section, origins.channel, origins.packet, origins.at)
-        return arrow_records(self.columns, self.sections, self.names, self.dialect, placed)
+        placed = None if origins is None else arrow.Placed(self.section, origins.channel, origins.packet, origins.at)
+        return arrow.records(self.columns, self.sections, self.names, self.dialect, placed)
 
     def __arrow_c_schema__(self) -> Any:
         """The schema, as a PyCapsule."""

@@ -20,7 +20,7 @@ from .ledger import pieces, room
 from .marks import Ints, Mark
 from .refused import SIGNS
 from .rules import RULES, Finding, Rule, Severity
-from .status import NAMES
+from .scanned import NAMES
 
 NOBODY = -1  # the share of findings that need no cause
 Share = NDArray[np.int16]

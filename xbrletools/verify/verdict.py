@@ -24,7 +24,8 @@ from .marks import Ints, findings
 from .receivers import Outcome, outcomes
 from .refused import in_part, with_refusal
 from .rules import Finding, Proof
-from .status import MISSING, Status
+from .scanned import MISSING
+from .status import Status
 from .tested import OPEN, tested, too_large
 
 

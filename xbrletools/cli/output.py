@@ -21,8 +21,8 @@ _TAIL = 24  # characters at the end of a name that is cut: those that tell range
 _NAME_LEAST = 12  # characters of a name that is cut, at least
 _ANY_WIDTH = 1 << 16  # columns of a table that nothing wraps
 PROBLEMS_MAX = 20  # lines on standard error; `verify` gives them all
-#: Rules after which the scan went on, though a part is missing, or where it ends is only likely.
-_MISSING = ("skipped", "unfinished-bitmap", "bad-footer", "block-list")
+#: Rules after which the scan went on, though a part is missing, or what it is or where it ends is only likely.
+_MISSING = ("skipped", "unfinished-bitmap", "bad-footer", "block-list", "unknown-owner", "file-version")
 
 
 def show(*tables: "RenderableType | Grid", soft_wrap: bool = False, err: bool = False) -> None:

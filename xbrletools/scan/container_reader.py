@@ -28,7 +28,7 @@ from ..source.wrappers import LibvirtSave
 from ..table.columns import Columns
 from ..table.sections import Boundary, Owner
 from ..text import shown
-from . import ends
+from . import ends, renamed
 from .buffer import Buffer, Stop
 from .judge import Judge
 from .notes import Notes
@@ -280,6 +280,8 @@ class ContainerReader:
             size = _TYPE + Int32ub.sizeof() * 3 + 1 + name
             parsed = qevm.section_starts().parse(buffer.take(at, size)[_TYPE:])
             owner = Owner(parsed.section_id, parsed.idstr, parsed.instance_id, parsed.version_id)
+            if kind is SectionType.START and self._notes.ram_version is None:
+                owner, size = self._renamed(at, owner, size)
             self._judge.section(at, kind, owner)
             if kind is SectionType.START:
                 if len(owners) >= STARTS_MAX:
@@ -292,6 +294,14 @@ class ContainerReader:
             there = buffer.reach(at, _PART + WORD) == _PART + WORD
             known = self._judge.unannounced(at, number, buffer.word(at + _PART) if there else None)
         return known, at + _PART
+
+    def _renamed(self, at: int, owner: Owner, size: int) -> tuple[Owner, int]:
+        """The owner of a START and the size of its header. RAM is read under a damaged name too, and that is said."""
+        found, header = renamed.ram_header(self._buffer, at + _TYPE, owner, size - _TYPE, self._notes.capabilities)
+        if found is not owner:
+            why = "begins as RAM does: its name was changed, and it is read as RAM"
+            self._notes.complain("unknown-owner", at, f"a section called {shown(owner.idstr)} {why}")
+        return found, header + _TYPE
 
     def _data(self, section: int, owner: Owner, kind: SectionType, at: int) -> Iterator[Columns]:
         """Read a section's data and close the section."""

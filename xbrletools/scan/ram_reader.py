@@ -63,6 +63,7 @@ class RamReader:
         self._pending = Pending()
         self._ready: list[Columns] = []
         self._strays_end = 0
+        self._last_list = b""  # the block list read last, with its word
         buffer.before_move = self.gather
 
     def read(self, owner: Owner, at: int) -> Iterator[Columns]:
@@ -89,6 +90,9 @@ class RamReader:
             if at >= buffer.base + limit:
                 if buffer.padded:
                     raise Stop("truncated", at, "the capture ends inside a RAM section")
+                continue
+            if self._repeats_list(at):
+                at += len(self._last_list)
                 continue
             mapped = self._mapped_list(at)
             if mapped is not None:
@@ -132,6 +136,7 @@ class RamReader:
         self._layout = None
         self._pending = Pending()
         self._ready = []
+        self._last_list = b""
 
     def _settled(self) -> Layout:
         """A layout of what is known now."""
@@ -146,6 +151,7 @@ class RamReader:
         """The reading changed: what was walked over is read as before, what follows in the new way."""
         self.gather()
         self._layout = None
+        self._last_list = b""
 
     # -- one record --------------------------------------------------------------------------------------------------
 
@@ -300,6 +306,21 @@ class RamReader:
         elif self._block_list(at, total) and kind is not Kind.MEM_SIZE:
             raise Stop("bad-record", at, "a block list and a page in one record")
 
+    def _repeats_list(self, at: int) -> bool:
+        """Whether the block list read last stands here again, to the byte. It is walked over: there can be millions.
+
+        What is odd about it was said of the first of them.
+        """
+        size, buffer, notes = len(self._last_list), self._buffer, self._notes
+        if not size or buffer.reach(at, size) < size or buffer.part(at, size) != self._last_list:
+            return False
+        if notes.page_size_known:
+            self._judge.word(at, buffer.word(at))
+        self._judge.block_list(at, buffer.word(at) & ~(notes.page_size - 1))
+        self._pending.special[at - buffer.base] = (Kind.MEM_SIZE, size - WORD)
+        self._pending.at.append(at - buffer.base)
+        return True
+
     def _mapped_list(self, at: int) -> "tuple[mapped_ram.Entry, Grammar] | None":
         """The first block of the mapped-ram list after the word at ``at``, and its grammar, or None."""
         buffer, notes = self._buffer, self._notes
@@ -405,6 +426,8 @@ class RamReader:
             self._compare(blocks, at)
         notes.has_start = True
         self._judge.block_list(at, total)
+        is_plain = self._buffer.word(at) == total | _MEM_SIZE and total and not found.cut
+        self._last_list = bytes(self._buffer.part(at, WORD + found.size)) if is_plain else b""
         return found.size
 
     def _compare(self, blocks: list[Block], at: int) -> None:

@@ -234,6 +234,8 @@ def _name_of(found: Found, finding: Finding, is_forced: bool) -> CauseName | Non
     if rule is rules.REFUSED_BY_ALL:
         signs = (SIGNS[found.marks[number].rule] for number, _ in _signs(found, finding))
         return next(signs, CauseName.UNKNOWN)
+    if rule is rules.UNKNOWN_OWNER and any(p.rule == rule.id and p.offset == finding.offset for p in facts.problems):
+        return CauseName.SECTION_FRAMING  # the scan read it as RAM, by its data
     if rule is rules.BAD_FOOTER and _is_of_another(found, finding):
         return CauseName.SECTION_FRAMING
     return NAMES.get(rule, CauseName.UNKNOWN)

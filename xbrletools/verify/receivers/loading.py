@@ -258,8 +258,9 @@ def begin(on: Loading, tape: Tape) -> Fault | tuple[int, bytes, int, int]:
     if version > newest:
         message = f"unsupported version {signed(version)} for '{c_string(name)}' v{newest}"
         return refused(on.either(f"savevm: {message}", message))
-    for other in [i for i, (loaded, _) in on.loaded.items() if loaded == name and name == ram.IDSTR]:
-        del on.loaded[other]
+    if name == ram.IDSTR:  # asked first: there can be hundreds of thousands of other sections
+        for other in [i for i, (loaded, _) in on.loaded.items() if loaded == name]:
+            del on.loaded[other]
     on.loaded[section_id] = name, version
     return section_id, name, instance, version
 

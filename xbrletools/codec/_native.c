@@ -15,11 +15,11 @@
 #include <stdint.h>
 #include <stdlib.h>
 #include <string.h>
-#if defined __linux__
-#include <sys/mman.h>
 #if defined __SSE2__
 #include <emmintrin.h>
 #endif
+#if defined __linux__
+#include <sys/mman.h>
 enum { SMALLEST = 4096, POPULATE = 23 }; /* MADV_POPULATE_WRITE, from Linux 5.14 on; an older one refuses it */
 #endif
 

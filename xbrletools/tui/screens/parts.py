@@ -24,7 +24,7 @@ from ..palette import Palette, style
 from ..session import Session
 from ..story import chain, in_line
 from ..thumbnail import COLUMNS, LINES, Thumbnail
-from ..widgets.lines import Line, fit, tail
+from ..widgets.lines import Line, fit, tail, whole
 from ..widgets.pane import Entry, Goto
 from ..words import KIND_STYLE, SEVERITY_MARK, SEVERITY_STYLE, counted, escaped, kind_word, wrapped
 
@@ -61,7 +61,7 @@ def verdict(session: Session, width: int, height: int, colours: Palette) -> list
     """What is wrong, why, and who loads it. Until that is known: how far it is."""
     if session.verdict is None:
         state = session.trouble or ("verifying: what was found until now is below" if session.complete else "reading")
-        return [([(f" {state}", "warning")], None), *_severities(session, height)]
+        return [([(f" {state}", "warning")], None), *_severities(session, width, height)]
     found = session.verdict
     entries = _text(found.summary, width, _first_wrong(session, found), "strong")
     for cause in found.causes[:_CAUSES]:
@@ -78,7 +78,7 @@ def verdict(session: Session, width: int, height: int, colours: Palette) -> list
     told = _receivers(session, found, room, colours)
     if height and len(entries) + len(told) > height:
         entries.pop()  # the blank line before them
-    entries += [*told, *_severities(session, height)]
+    entries += [*told, *_severities(session, width, height)]
     return entries if drawn is None else _beside(entries, drawn, room, height, colours)
 
 
@@ -151,7 +151,7 @@ def _first_wrong(session: Session, found: "Verdict") -> Goto:
     return _row(session, number) or _TO_FINDINGS
 
 
-def _severities(session: Session, height: int) -> list[Entry]:
+def _severities(session: Session, width: int, height: int) -> list[Entry]:
     """How many findings there are by severity and by rule, in two lines where there is no ``height`` for more."""
     line: list[tuple[str, str | Style]] = []
     for severity in Severity:
@@ -162,7 +162,7 @@ def _severities(session: Session, height: int) -> list[Entry]:
     rules = session.findings.rules.most_common(_RULES)
     if not height and rules:
         text = " · ".join(f"{count} {rule}" for rule, count in rules)
-        return [*entries, ([(f" {text}", "dim")], _TO_FINDINGS)]
+        return [*entries, (whole([(f" {text}", "dim")], width), _TO_FINDINGS)]
     return entries + [([(f" {count:7} {rule}", "dim")], _TO_FINDINGS) for rule, count in rules]
 
 

@@ -18,8 +18,10 @@ from xbrletools.analysis.lives import AllVersions, search_all
 from xbrletools.analysis.pattern import Pattern
 from xbrletools.analysis.search import Hit, TooManyError, search, search_image
 from xbrletools.memory import versions as versions_module
+from xbrletools.memory.image import Image, PageSpace, State
 from xbrletools.memory.moments import memory_of
 from xbrletools.memory.replay import View
+from xbrletools.model import Block
 
 Life = tuple[int, int, int, int | None]  # block, offset, appeared, vanished
 
@@ -331,3 +333,17 @@ def test_a_search_with_more_hits_than_wanted_stops_and_keeps_what_it_has(
     assert len(list(search.hits(10))) == min(10, len(search))
     with pytest.raises(TooManyError):
         list(search_image(capture.stream, memory_of(capture.stream, None), Pattern.of_bytes(b"\0"), most=1000))
+
+
+@pytest.mark.parametrize("page_size", [4096, 1024])
+def test_runs_of_windows_recovered_by_whole_pages_are_those_of_their_bytes(page_size: int) -> None:
+    space = PageSpace([Block(b"pc.ram", 16 * page_size)], page_size)
+    finder = search_module.Finder(space, Pattern.of_regex("a+"), search_module.Still(Image(space)))
+    (zone,), pages = finder.zones, np.array([1])
+    rng = np.random.default_rng(3)
+    for _ in range(300):
+        states = rng.integers(0, 2, (1, len(zone.segments))).astype(np.uint8)
+        room = int(rng.integers(1, zone.width + 1))
+        found = search_module._Windows(zone, pages, b"", states, np.full(states.shape, -1))
+        of_bytes = search_module._runs(finder._recovered(found, 0, None)[:room])
+        assert zone.runs((states[0] == State.RECOVERED).tolist(), room) == of_bytes

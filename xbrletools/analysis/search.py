@@ -170,6 +170,20 @@ class Zone:
         """Whether a window is a page as it is."""
         return len(self.segments) == 1 and self.segments[0].stop == self.width
 
+    def runs(self, recovered: list[bool], room: int) -> list[tuple[int, int]]:
+        """The runs [start, stop) of recovered bytes in the first ``room`` of a window, each of whose segments is
+        ``recovered`` as a whole or not at all.
+        """
+        runs: list[tuple[int, int]] = []
+        for segment, is_whole in zip(self.segments, recovered, strict=True):
+            start, stop = segment.to, min(room, segment.to + segment.stop - segment.start)
+            if not is_whole or start >= stop:
+                continue
+            if runs and runs[-1][1] == start:
+                start = runs.pop()[0]
+            runs.append((start, stop))
+        return runs
+
 
 def _zones(pattern: Pattern, size: int) -> tuple[Zone, ...]:
     """The windows in which to search, for pages of ``size`` bytes. Each match begins in one of them.
@@ -353,12 +367,14 @@ class Finder:
         windows, starts, contents = [], [], []
         zone, pages, states = found.zone, found.pages, found.states
         room = (self._end_of(pages) - pages * self.space.page_size + zone.origin).tolist()
-        whole = (states == State.RECOVERED).all(axis=1).tolist()
+        recovered = (states == State.RECOVERED).tolist()
+        in_part = (states == State.PARTLY).any(axis=1).tolist()
         for w, page in enumerate(pages.tolist()):
             window = bytes(found.buffer[w * zone.width : (w + 1) * zone.width])[: room[w]]
-            runs = [(0, len(window))]
-            if not whole[w]:
+            if in_part[w]:
                 runs = _runs(self._recovered(found, w, batch)[: room[w]])
+            else:
+                runs = zone.runs(recovered[w], len(window))
             for begin, end in runs:
                 if end <= zone.begins.start or begin >= zone.begins.stop:
                     continue

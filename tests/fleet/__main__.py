@@ -55,7 +55,7 @@ def equal(paths: list[Path], out: Path, workers: int) -> int:
     captures = sorted(rows(out, "captures"), key=lambda r: str(r["name"]))
     named = [sources[about["capture"]] for about in captures]
     wrong = 0
-    with ProcessPoolExecutor(workers, get_context("spawn"), max_tasks_per_child=8) as pool:
+    with ProcessPoolExecutor(workers, get_context("spawn")) as pool:
         compared = pool.map(differences, repeat(out), captures, named)
         for about, found in zip(captures, compared, strict=True):
             wrong += bool(found)

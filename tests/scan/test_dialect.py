@@ -47,3 +47,17 @@ def test_a_first_delta_that_is_bad_is_one_of_xbzrle_where_configuration_leaves_n
     (finding,) = capture.verify()
     assert (finding.rule, finding.record) == ("delta-size", 9)
     assert "zero_run" in finding.message
+
+
+def test_footers_show_as_much_as_configuration_where_the_first_delta_is_bad(corpus):
+    """QEMU 2.4 brought both, and either can be switched off."""
+    whole = corpus("cases/xbzrle/first-delta-zrun0.bin")
+    length = int.from_bytes(whole[9:13])
+    bare = whole[:8] + whole[13 + length :]
+    capture = xbrletools.open(bare)
+    assert (capture.dialect.name, capture.problems) == ("xbzrle", ())
+    (finding,) = capture.verify()
+    assert (finding.rule, finding.record, finding.offset) == ("delta-size", 9, 0x10B4 - 5 - length)
+    assert "zrun = 0" in finding.message
+    (cause,) = capture.verdict().causes
+    assert cause.name == "payload-run"

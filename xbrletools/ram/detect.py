@@ -52,12 +52,13 @@ def candidates(reading: Reading) -> tuple[Dialect, ...]:
     )
 
 
-def likely(reading: Reading) -> tuple[str, ...]:
+def likely(reading: Reading, footers: bool = False) -> tuple[str, ...]:
     """The names of the dialects that deltas which nobody has seen would be in: those of the sender's time.
 
+    CONFIGURATION and section ``footers`` are both of QEMU 2.4 and later.
     Deltas that are there are tried in all, since a stream may have been written anew in another.
     """
-    return tuple(d.name for d in candidates(reading) if d.configured or not reading.configured)
+    return tuple(d.name for d in candidates(reading) if d.configured or not (reading.configured or footers))
 
 
 def pages_carry_sums(view: memoryview, at: int, page_size: int) -> bool:
@@ -251,10 +252,12 @@ def detect(
     reading: Reading,
     dialect: Dialect | None,
     endian: str | None,
+    footers: bool = False,
 ) -> Evidence:
     """The dialect and byte order of a capture, from the deltas that begin at ``view[at]``.
 
     ``base`` is the capture's offset of ``view[0]``. A forced ``dialect`` or ``endian`` leaves less to be found out.
+    ``footers``: sections before it have footers, which leaves the dialects of a stream with CONFIGURATION.
     """
     walk = _Walk(view, base, reading)
     tried: list[Trial] = []
@@ -270,15 +273,16 @@ def detect(
         counted = tried
     best = max(t.decoded for t in counted)
     if not best and dialect is None:
-        names = likely(reading)
+        names = likely(reading, footers)
         reasons = tuple(
             f"as {t.dialect.name} ({t.endian}-endian): {t.failure or 'no delta comes to one page'}"
             for t in tried
             if not names or t.dialect.name in names
         )
-        if not reading.configured or len(names) != 1:
+        if not (reading.configured or footers) or len(names) != 1:
             return Evidence(None, None, names, base + at, cut=cut, reasons=reasons)
-        only = (f"a stream with CONFIGURATION is in no dialect but {names[0]}", *reasons)
+        what = "CONFIGURATION" if reading.configured else "section footers"
+        only = (f"a stream with {what} is in no dialect but {names[0]}", *reasons)
         return Evidence(names[0], "big", names, base + at, reasons=only)
     good = [t for t in counted if t.decoded == best]
     fitting = [t for t in good if _fits(t, reading.page_size)] or good

@@ -271,7 +271,8 @@ class RamReader:
         if buffer.end < at + LOOK_AHEAD and not buffer.final:
             buffer.load(at, LOOK_AHEAD)
         view = buffer.view[: buffer.real]
-        evidence = detect(view, at - buffer.base, buffer.base, notes.reading, notes.forced, notes.forced_endian)
+        forced, endian, footers = notes.forced, notes.forced_endian, bool(notes.footers)
+        evidence = detect(view, at - buffer.base, buffer.base, notes.reading, forced, endian, footers)
         notes.reading = replace(notes.reading, evidence=evidence)
         if evidence.name is None and evidence.cut:
             self._pending.at.append(at - buffer.base)

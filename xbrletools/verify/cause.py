@@ -45,7 +45,7 @@ MEANING: Mapping[CauseName, str] = {
     CauseName.LENGTH_FIELD: "The length that a record states was changed.",
     CauseName.ADDRESS: "The page address of a record was changed.",
     CauseName.RECORD_FLAGS: "The flags of a record or of a delta's header were changed.",
-    CauseName.BLOCK_NAME: "The name of a RAM block in a record was changed.",
+    CauseName.BLOCK_NAME: "The name of a RAM block was changed, in a record or in the block list.",
     CauseName.SECTION_FRAMING: "The header, the footer or the end of a section was changed.",
     CauseName.PAGE_CONTENT: "The content of a page that was sent in full was changed.",
     CauseName.RECORDS_MISSING: "Records are missing.",

@@ -83,7 +83,7 @@ class Capture(Questions):
     ) -> None:
         self.channels: Spool | None = None
         self._channels: tuple[Openable | MappedSource, ...] = tuple(channels)
-        self._tell_beside = beside
+        self._tell_beside, self._given = beside, bool(channels)
         self._cache = cache
         self.source = whole_channel(open_source(what, snapshot, offset, name, cache, stream))
         self._is_channel = _is_channel(self.source)
@@ -212,7 +212,8 @@ class Capture(Questions):
         if sources:
             from .ram.channels import combine
 
-            stream, self.channels = combine(self.source, sources, columns, facts, self._options[:2], self._salvages)
+            opened = self._options[:2], self._salvages
+            stream, self.channels = combine(self.source, sources, columns, facts, *opened, self._given)
         else:
             stream = self._streamed(columns, facts)
         stream = elsewhere.noted(stream)

@@ -2,6 +2,7 @@
 
 import hashlib
 import json
+import re
 import subprocess
 import sys
 
@@ -11,7 +12,7 @@ import xbrletools
 from tests.building import PAGE, page, patterned, stream, zero
 from tests.cli.run import run
 from tests.conftest import CORPUS, ROOT
-from tests.scan.test_channels import FLUSH, Packets, main_channel
+from tests.scan.test_channels import FLUSH, Packets, init, main_channel
 
 
 def main() -> bytes:
@@ -55,6 +56,24 @@ class TestBeside:
         recorded.with_name("S.1").rename(other)
         recorded.with_name("S.1").write_bytes(channel(1))
         assert info(capsys, recorded, "--channel", other)[0] == 0
+
+    @pytest.mark.parametrize("damage", ["cut", "same id", "copy"])
+    def test_a_damaged_one_beside_s_is_named_and_the_rest_is_read(self, capsys, recorded, tmp_path, damage):
+        bad = {"cut": channel(1)[:30], "same id": init(0) + channel(1)[64:], "copy": channel()}[damage]
+        (tmp_path / "S.2").write_bytes(bad)
+        status, about, err = info(capsys, recorded)
+        assert (status, about["channels"][0]["pages"], len(about["channels"])) == (1, 1, 1)
+        assert f"{recorded}.2: " in err + json.dumps(about)
+        status, out, _ = run(capsys, "verify", recorded)
+        assert status == 1
+        assert "multifd-channel" in out
+        why = {"cut": "ends after 30 bytes", "same id": "as .*S.1 does: one of the two", "copy": "it is the same file"}
+        assert re.search(f"S.2: .*{why[damage]}", " ".join(out.split()))
+        status, _, _ = run(capsys, "extract", recorded, "-o", tmp_path / "out")
+        assert status == 1
+        assert xbrletools.open(recorded, beside=print).memory().known.any() == (damage == "copy")
+        given = ["--channel", tmp_path / "S.1", "--channel", tmp_path / "S.2"]
+        assert run(capsys, "info", recorded, *given)[0] == (2 if damage == "copy" else 1)
 
     @pytest.mark.parametrize(
         ("first", "second"),

@@ -99,21 +99,22 @@ def combine(
     facts: Facts,
     forced: tuple[str | None, str | None] = (None, None),
     salvaged: bool = False,
+    given: bool = True,
 ) -> tuple[Stream, Spool]:
     """The stream with the records of all channels in their places among the main channel's, ``columns``.
 
-    ``forced`` and ``salvaged`` are as in `Stream`.
+    ``forced`` and ``salvaged`` are as in `Stream`. ``given``: the user named ``sources``. Else they were found.
 
     Raises:
-        XbrleError: one of ``sources`` is not a channel of a migration, or two are the same channel.
+        XbrleError: one of ``sources`` is not a channel of a migration, or one was given twice.
     """
-    sources = [s.read(salvaged) if is_multifd(s) else s for s in sources]
+    sources, unread, all_read = _readable([s.read(salvaged) if is_multifd(s) else s for s in sources], main.size, given)
     found = spool(main, sources, facts)
     sync_rows = multifd.syncs(columns, facts, found.channels)
     rounds = bool((columns.kind[sync_rows] == Kind.FLUSH).any())
     unbroken = [c.unbroken for c in found.channels]
     complaints = multifd.complaints(unbroken, len(sync_rows), facts, rounds) if unbroken else []
-    problems = [Problem(c.rule, main.size, c.message, lost=True) for c in complaints]
+    problems = unread + [Problem(c.rule, main.size, c.message, lost=True) for c in complaints]
     problems += [Problem("multifd-channel", main.size, t, lost=True) for t in found.troubles]
     kinds, of_blocks = elsewhere.counted(columns)
     if not found.channels:
@@ -121,8 +122,40 @@ def combine(
     epoch = min((c.epoch for c in complaints), default=None)
     if any(p.rule == elsewhere.MISSING for p in problems) and not found.channels:
         epoch = 0
+    epoch = epoch if all_read else 0
     stream = _merged(main, found, columns, facts, problems, epoch, (forced, salvaged))
     return replace(stream, files=(main, *sources)), found
+
+
+def _readable(sources: Sequence[MappedSource], at: int, given: bool) -> tuple[list[MappedSource], list[Problem], bool]:
+    """The channels that can be read beside each other, and why others cannot. Whether what those hold is here as well.
+
+    The problems stand at offset ``at``. ``given`` is as in `combine`.
+
+    Raises:
+        XbrleError: one was given twice.
+    """
+    kept, problems, ids, all_read = [], [], dict[int, MappedSource](), True
+    for source in sources:
+        try:
+            number = int(packets.opening(source).id[0]) if is_multifd(source) else None
+        except XbrleError as error:
+            problems.append(Problem("multifd-channel", at, f"{error}: it is left out", lost=True))
+            all_read = False
+            continue
+        if number is not None and number in ids:
+            same = ids[number].view == source.view
+            if same and given:
+                raise XbrleError(f"{source.name}: channel {number} is given twice")
+            why = "it is the same file" if same else "one of the two is damaged or of another migration"
+            message = f"{source.name}: says that it is channel {number}, as {ids[number].name} does: {why}; left out"
+            problems.append(Problem("multifd-channel", at, message, lost=True))
+            all_read = all_read and same
+            continue
+        if number is not None:
+            ids[number] = source
+        kept.append(source)
+    return kept, problems, all_read
 
 
 def alone(source: MappedSource, facts: Facts) -> tuple[Stream, Spool]:
@@ -260,7 +293,7 @@ def spool(main: MappedSource, sources: Sequence[MappedSource], facts: Facts) -> 
     """Unpack all channels behind the main channel's bytes.
 
     Raises:
-        XbrleError: one of ``sources`` is not a channel, or two are the same one.
+        XbrleError: one of ``sources`` is not a channel.
     """
     blocks = {b.name: i for i, b in enumerate(facts.blocks)}
     bare = [s for s in sources if not is_multifd(s)]
@@ -271,8 +304,6 @@ def spool(main: MappedSource, sources: Sequence[MappedSource], facts: Facts) -> 
         file.write(main.view)
         for source in (s for s in sources if s not in bare):
             channel = packets.read(source, facts.page_size)
-            if any(c.id == channel.id for c in channels):
-                raise XbrleError(f"{source.name}: channel {channel.id} is given twice")
             channels.append(channel)
             pieces.append(_of_packets(source, channel, facts.page_size, file, blocks))
         for source in bare:

@@ -6,6 +6,7 @@ walk from one packet to the next is a loop, since only a packet says where it en
 
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
+from typing import Any
 
 import numpy as np
 from construct import ConstructError
@@ -90,16 +91,27 @@ class Channel:
         return method_name(int(p.method[p.normal > 0].max(initial=int(Method.NONE))))
 
 
+def opening(source: MappedSource) -> Any:
+    """What a channel opens with: its version, the guest's UUID and its own id.
+
+    Raises:
+        XbrleError: ``source`` is not a multifd channel, or ends before it says which.
+    """
+    size = multifd.Init.sizeof()
+    try:
+        return multifd.Init.parse(source.view[:size])
+    except ConstructError:
+        why = f"ends after {source.size} bytes, inside the {size} that say which channel it is"
+        raise XbrleError(f"{source.name}: {why if source.size < size else 'is not a multifd channel'}") from None
+
+
 def read(source: MappedSource, page_size: int) -> Channel:
     """The packets of one channel. Their pages stay packed.
 
     Raises:
         XbrleError: ``source`` is not a multifd channel.
     """
-    try:
-        init = multifd.Init.parse(source.view[: multifd.Init.sizeof()])
-    except ConstructError:
-        raise XbrleError(f"{source.name}: is not a multifd channel") from None
+    init = opening(source)
     rows: list[tuple[int, int, int]] = []
     at, damage, method, sure = multifd.Init.sizeof(), None, -1, None
     tries = iter(range(_TRIES_MAX))

@@ -12,7 +12,7 @@ from xbrletools.formats import qevm
 from xbrletools.formats.qevm import SectionType
 from xbrletools.verify.cause import CauseName
 from xbrletools.verify.container import container_findings
-from xbrletools.verify.rules import Finding
+from xbrletools.verify.rules import Finding, Severity
 from xbrletools.verify.status import Status
 
 PATH, PING = command(1), command(2, bytes(4))
@@ -57,9 +57,9 @@ class TestCommands:
         assert {f.rule: f.severity.value for f in capture.verify()}["unknown-command"] == "error"
 
 
-def devices(data: bytes, *entries: dict[str, Any]) -> list[Finding]:
+def devices(data: bytes, *entries: dict[str, Any], page_size: Any = 4096) -> list[Finding]:
     tail = start(b"dev", 9, 1, SectionType.FULL) + data + footer(9) + EOF + bytes([SectionType.VMDESCRIPTION])
-    text = json.dumps({"page_size": 4096, "devices": entries}).encode()
+    text = json.dumps({"page_size": page_size, "devices": entries}).encode()
     capture = xbrletools.open(stream(zero(0, b"pc.ram"), last=tail + qevm.VmDescription.build({"json": text})))
     return [f for f in capture.verify() if f.rule != "page-never-sent"]
 
@@ -77,6 +77,28 @@ class TestTheDescription:
     def test_a_section_of_another_size_is(self, sizes):
         (found,) = devices(b"abc", entry(*sizes))
         assert (found.rule, found.evidence) == ("description-mismatch", {"described": sum(sizes), "size": 3})
+
+    @pytest.mark.parametrize("stated", [0, 2, 1 << 32 | 1, 10**30])
+    def test_a_section_of_another_version_is(self, stated):
+        (found,) = devices(b"abc", entry(1, 2, version=stated))
+        assert (found.rule, found.evidence) == ("description-mismatch", {"described_version": stated, "version": 1})
+        assert found.severity is Severity.ERROR
+
+    def test_an_entry_without_a_version_is_not(self):
+        described = entry(1, 2)
+        del described["version"]
+        assert not devices(b"abc", described)
+
+    @pytest.mark.parametrize("stated", [0, 1024, 8192])
+    def test_another_size_of_pages_is(self, stated):
+        (found,) = devices(b"abc", entry(1, 2), page_size=stated)
+        assert (found.rule, found.evidence) == ("description-mismatch", {"described": stated, "read": 4096})
+        assert found.severity is Severity.ERROR
+
+    def test_another_instance_is_named(self):
+        (found,) = devices(b"abc", entry(1, 2, instance_id=7))
+        assert found.rule == "description-mismatch"
+        assert "the section is of instance 0, where the VM description has 7" in found.message
 
     def test_a_section_without_an_entry_and_an_entry_without_a_section_are(self):
         found = devices(b"abc", {**entry(3), "name": "other"})
@@ -150,7 +172,7 @@ class TestValues:
         assert [f.rule for f in devices(b"\7\7", typed("bool", 1))] == ["description-mismatch"]
 
     @pytest.mark.parametrize("folder", ["qemu-7.2", "qemu-10", "qemu-11"])
-    def test_real_devices_hold_what_their_types_have(self, folder, corpus):
+    def test_real_devices_are_as_described(self, folder, corpus):
         for name in corpus_names(folder):
             if (
                 not name.endswith((".rev", ".cprstate"))
@@ -158,7 +180,8 @@ class TestValues:
                 and "savevm" not in name
             ):
                 capture = xbrletools.open(corpus(f"{folder}/{name}.bin"))
-                assert not [f for f in container_findings(capture.stream) if f.rule == "device-value"]
+                wrong = {"device-value", "description-mismatch"}
+                assert not [f for f in container_findings(capture.stream) if f.rule in wrong]
 
 
 class TestDescribedDevices:

@@ -17,7 +17,7 @@ from ..table.commands import meant, name_of
 from ..table.sections import Boundary, Section
 from ..text import label, shown
 from . import rules
-from .rules import Finding, Rule
+from .rules import Finding, Rule, Severity
 
 DEVICES_MAX = 1 << 10  # device sections whose differences from the description are findings of their own
 FIELD_SHOWN = 8  # bytes of a field that a message shows
@@ -111,7 +111,7 @@ def _configuration(stream: Stream) -> Iterator[Finding]:
 
 
 def _description(stream: Stream) -> Iterator[Finding]:
-    """What of the VM description cannot be read, and where it does not fit the sections."""
+    """What of the VM description cannot be read, and where it does not fit the sections or the pages."""
     place = stream.facts.vmdesc
     if place is None:
         return
@@ -129,6 +129,17 @@ def _description(stream: Stream) -> Iterator[Finding]:
         yield rules.BAD_DESCRIPTION.finding(message, place[0], section=section)
     elif not stream.facts.gaps:
         yield from islice(_mismatches(stream), DEVICES_MAX)
+    read = stream.page_size
+    if described is not None and described.page_size not in (None, read) and stream.records.is_page.any():
+        message = f"the VM description says pages of {described.page_size} bytes, the records were read with {read}"
+        evidence = {"described": described.page_size, "read": read}
+        yield _contradiction(message, place[0], section, evidence)
+
+
+def _contradiction(message: str, offset: int, section: int | None, evidence: dict[str, int]) -> Finding:
+    """Two places that a sender writes from one number, and that differ: an error, since one of them was changed."""
+    rule = rules.DESCRIPTION_MISMATCH
+    return Finding(rule.id, Severity.ERROR, message, offset, section=section, evidence=evidence)
 
 
 def _mismatches(stream: Stream) -> Iterator[Finding]:
@@ -159,7 +170,11 @@ def _without_entry(stream: Stream, unnamed: list[Section], left: list[int]) -> I
             moved = section.owner.idstr == described.devices[index].name
             rule = rules.DESCRIPTION_MISMATCH if moved else rules.DEVICE_NAME
             message = f"the section is of {name}, where the VM description has {other}"
-            message = f"{name}: the VM description has it in another place" if moved else message
+            instance, at = section.owner.instance_id, described.devices[index].instance_id
+            if moved and instance != at:
+                message = f"{name}: the section is of instance {instance}, where the VM description has {at}"
+            elif moved:
+                message = f"{name}: the VM description has it in another place"
             yield rule.finding(message, section.offset, section=section.index)
         return
     for section in unnamed:
@@ -176,7 +191,12 @@ def _without_entry(stream: Stream, unnamed: list[Section], left: list[int]) -> I
 
 
 def _mismatch(stream: Stream, section: Section, device: Device, name: str) -> Iterator[Finding]:
-    """Where a section is not as its entry says: in its size, or in its subsections."""
+    """Where a section is not as its entry says: in its version, in its size, or in its subsections."""
+    assert section.owner is not None
+    version, read = device.entry.get("version"), section.owner.version_id
+    if isinstance(version, int) and version != read:  # a device without a VMState has no version in the description
+        message = f"{name}: the VM description says version {version}, the section has {read}"
+        yield _contradiction(message, section.offset, section.index, {"described_version": version, "version": read})
     size, stated = section.end - section.data, devices.described_size(device)
     if stated == size:
         yield from _misfits(stream, section, device, name)

@@ -79,7 +79,8 @@ ADVICE: dict[Rule, Advice] = {
         "Look at the section's header: xbrle dump S --devices --fields. A bit of the name may have flipped.",
     ),
     rules.DESCRIPTION_MISMATCH: Advice(
-        "`described` and `size`, in bytes, where the sizes differ.",
+        "`described` and `size`, in bytes, where the sizes differ. `described` and `read`, in bytes, for the "
+        "size of pages. `described_version` and `version` where those differ.",
         "Compare the section with its fields: xbrle dump S --devices --fields. Some senders describe a device wrongly.",
     ),
     rules.DEVICE_VALUE: Advice(
@@ -238,6 +239,8 @@ def _severity(rule: Rule) -> str:
         return f"{rule.severity.value} where the page is wrong at the end, warning where a later record healed it."
     if rule is rules.REPLAYED_SPAN:
         return "error where sums or literals show it, else warning."
+    if rule is rules.DESCRIPTION_MISMATCH:
+        return f"error where a version or the size of pages differs, {rule.severity.value} otherwise."
     return f"{rule.severity.value}."
 
 

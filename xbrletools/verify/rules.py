@@ -205,7 +205,9 @@ COMMAND_ORDER = _rule(
 )
 BAD_DESCRIPTION = _rule("bad-description", _E, "the VM description is damaged; receivers do not look at it")
 DESCRIPTION_MISMATCH = _rule(
-    "description-mismatch", _W, "a device section is not as the VM description says; receivers do not look at that"
+    "description-mismatch",
+    _W,
+    "a device section, or the size of pages, is not as the VM description says; receivers do not look at that",
 )
 DEVICE_MISSING = _rule(
     "device-missing",

@@ -7,8 +7,10 @@ from types import SimpleNamespace
 
 import pytest
 
+from tests.building import EOF, footer, start, stream, zero
 from tests.conftest import SAMPLES
 from xbrletools.cli import main
+from xbrletools.formats.qevm import SectionType
 
 STREAM = str(SAMPLES / "posted-8m.bin")
 
@@ -78,3 +80,13 @@ def test_standard_input_is_enough(capsys, monkeypatch):
     monkeypatch.setattr(sys, "stdin", SimpleNamespace(buffer=io.BytesIO(data)))
     assert main(["stats", "-"]) == 0
     assert "xbzrle      163" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize("options", [[], ["--json"], ["--posted"]])
+def test_a_damage_that_does_not_stop_the_scan_is_said_and_exits_1(options, tmp_path, capsys):
+    path = tmp_path / "S"
+    path.write_bytes(stream(zero(0, b"pc.ram"), last=start(b"dev", 9, 1, SectionType.FULL) + b"abc" + footer(8) + EOF))
+    assert main(["info", str(path)]) == 1
+    capsys.readouterr()
+    assert main(["stats", str(path), *options]) == 1
+    assert "bad-footer" in capsys.readouterr().err

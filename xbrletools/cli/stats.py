@@ -116,11 +116,9 @@ def _status(opened: Capture, facts: Facts, sums: Stats, filtered: bool) -> int:
         return report(facts.problems)
     of_blocks = {i: int(sums.records[i]) for i in np.flatnonzero(sums.records).tolist()}
     missing = elsewhere.problems(facts, sums.total.records.tolist(), of_blocks)
-    if any(p.lost for p in missing):
-        return report((*facts.problems, *missing))
     damage = next((p for p in facts.problems if p.fatal), None)
-    if damage is None:
-        return 0
+    if damage is None or any(p.lost for p in missing):
+        return report((*facts.problems, *missing))
     warn(f"{damage.message} (at offset {damage.offset:#x}); the numbers are of what comes before")
     return EXIT_FINDINGS
 

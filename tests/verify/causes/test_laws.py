@@ -7,12 +7,14 @@ import numpy as np
 import pytest
 
 import xbrletools
+from tests.building import configuration
 from tests.causes.damage import Whole, damage
 from tests.causes.measure import diagnosed
 from tests.conftest import SAMPLES
 from tests.siege.bombs import dup, page, stream
-from tests.streams import PAGE
+from tests.streams import PAGE, StreamBuilder, noise
 from xbrletools.formats.ram import Kind
+from xbrletools.ram.record import WORD
 from xbrletools.verify.cause import Sure
 from xbrletools.verify.causes import grid, order, paced
 from xbrletools.verify.causes.case import Case, open_case
@@ -154,3 +156,27 @@ def test_bytes_put_in_and_missing_are_told_apart(
         first = diagnosed(data)[0]
         assert first.name in truth.right
         assert first.sure is Sure.LIKELY
+
+
+@pytest.mark.parametrize("dialect", ["xbzrle", "posted", "lm2"])
+def test_a_header_that_no_sender_writes_is_the_damage_where_no_majority_of_deltas_shows_it(dialect: str) -> None:
+    old, new = noise(1), noise(2)
+    new[100:] = old[100:]
+    builder = StreamBuilder(dialect=dialect).page(0, old).part().delta(0, old, new)
+    at = len(builder.out) + WORD
+    data = bytearray(builder.delta(0, new, old).end().bytes())
+    data[at] &= ~1
+    (cause,) = xbrletools.open(bytes(data)).verdict().causes
+    assert (cause.name, cause.began.offset, cause.began.bit) == ("record-flags", at, 0)
+
+
+def test_the_header_of_the_only_delta_is_the_damage_where_its_dialect_is_known() -> None:
+    old, new = noise(1), noise(2)
+    new[100:] = old[100:]
+    builder = StreamBuilder(dialect="xbzrle").page(0, old).part()
+    at = len(builder.out) + WORD
+    data = bytearray(builder.delta(0, old, new).end().bytes())
+    data[at] &= ~1
+    data[8:8] = configuration()
+    (cause,) = xbrletools.open(bytes(data)).verdict().causes
+    assert (cause.name, cause.began.offset) == ("record-flags", at + len(configuration()))

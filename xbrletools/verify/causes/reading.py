@@ -165,8 +165,9 @@ def _of_deltas(grammar: Grammar, columns: Columns, data: NDArray[np.uint8]) -> G
     rows = np.flatnonzero(IS_DELTA[columns.kind])
     if not len(rows):
         return grammar
-    values, counts = np.unique(columns.header_flags[rows], return_counts=True)
-    usual = int(values[counts.argmax()]) if counts.max() > len(rows) // 2 else None
+    flags = columns.header_flags[rows]
+    values, counts = np.unique(flags[_is_header(flags)], return_counts=True)
+    usual = int(values[counts.argmax()]) if len(values) and counts.max() > len(rows) // 2 else None
     padding = grammar.padding
     odd = 0 if padding is None else int(np.count_nonzero(data[columns.payload(rows) - padding]))
     return replace(grammar, header_flags=usual, pads=odd <= min(_ODD_MAX, len(rows) // 4))
@@ -337,12 +338,19 @@ def _bad_words(columns: Columns, grammar: Grammar, before: int) -> Mask:
     return bad
 
 
+def _is_header(flags: NDArray[np.uint8]) -> Mask:
+    """Whether senders write these flags, (n,) uint8, in a delta's header, (n,) bool: those that `Walker` takes."""
+    known = xbrle.HeaderFlag.XBRLE | xbrle.HeaderFlag.CHECKSUM
+    lawful: Mask = ((flags & np.uint8(xbrle.HeaderFlag.XBRLE)) != 0) & (flags <= np.uint8(known))
+    return lawful
+
+
 def _bad_deltas(columns: Columns, rows: Ints, grammar: Grammar, data: NDArray[np.uint8]) -> Mask:
     """Which of these deltas break a law, (n,) bool."""
-    bad = np.zeros(len(rows), bool)
     dialect = grammar.reading.dialect
     if not len(rows) or dialect is None:
         return np.ones(len(rows), bool)
+    bad = ~_is_header(columns.header_flags[rows])
     if grammar.header_flags is not None:
         bad |= columns.header_flags[rows] != grammar.header_flags
     if grammar.pads and grammar.padding is not None:

@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 
 import xbrletools
 from tests.conftest import SAMPLES
-from tests.streams import StreamBuilder, noise
+from tests.streams import PAGE, StreamBuilder, noise
 from xbrletools.codec import deltas, xbzrle
 from xbrletools.formats.dialects import Encoding
 from xbrletools.verify.cause import CauseName
@@ -55,6 +55,15 @@ def test_a_right_delta_a_merged_run_and_blanked_pages_say_nothing():
     new[[0, 2]] ^= 1
     assert found(StreamBuilder(dialect="xbzrle").page(0, OLD).part().raw_delta(0, merged, new).end().bytes()) == []
     assert found((SAMPLES / "xbzrle-16m.bin").read_bytes()) == []
+
+
+def test_zeros_over_a_page_of_zeros_are_found_where_no_page_was_blanked():
+    """Blanking leaves pages of zeros in full, which senders write as dup pages."""
+    zeros, literal = np.zeros(PAGE, np.uint8), bytes([100, 1, 0])
+    (finding,) = found(StreamBuilder(dialect="xbzrle").dup(0).part().raw_delta(0, literal, zeros).end().bytes())
+    assert (finding.severity.value, finding.record, finding.evidence["byte"]) == ("error", 2, 100)
+    blanked = StreamBuilder(dialect="xbzrle").page(PAGE, zeros).dup(0).part().raw_delta(0, literal, zeros)
+    assert found(blanked.end().bytes()) == []
 
 
 def test_the_stale_zero_is_found(corpus):

@@ -99,14 +99,14 @@ def changed(data: Bytes, offsets: Ints, lengths: Ints, page_size: int) -> tuple[
     return mask, verdicts
 
 
-def idle(data: Bytes, offsets: Ints, lengths: Ints, pages: Bytes, rows: Ints) -> Ints:
+def idle(data: Bytes, offsets: Ints, lengths: Ints, pages: Bytes, rows: Ints, blanked: bool = False) -> Ints:
     """Find the first literal at a run's edge that its page holds already.
 
     Gives its place in bytes of the page, (n,) int64, or -1 for none.
 
     ``data``, ``offsets``, ``lengths``, ``pages`` and ``rows`` as in ``apply``, with the pages as they are before it. A
-    sender begins and ends a run where the page that it has differs. It may leave equal bytes within a run. Zeros over a
-    page of zeros do not count: they stand where pages were blanked.
+    sender begins and ends a run where the page that it has differs. It may leave equal bytes within a run. Where pages
+    of the stream were ``blanked``, zeros over a page of zeros do not count.
     """
     page_size = page_size_of(pages)
     flat = pages.reshape(-1)
@@ -119,6 +119,8 @@ def idle(data: Bytes, offsets: Ints, lengths: Ints, pages: Bytes, rows: Ints) ->
         for step in (np.zeros_like(counts), counts - 1):
             equal = np.flatnonzero(flat[base + step] == payload[at + step])
             np.minimum.at(first, part.start + record[equal], place[equal] + step[equal])
+        if not blanked:
+            continue
         sums = np.append(0, np.cumsum(payload != 0))
         speaks = np.zeros(part.stop - part.start, bool)
         speaks[record[sums[at + counts] > sums[at]]] = True

@@ -3,7 +3,7 @@
 from collections.abc import Iterable, Sequence
 from dataclasses import replace
 from enum import IntFlag
-from functools import partial
+from functools import cached_property, partial
 from typing import Any
 
 import numpy as np
@@ -27,6 +27,7 @@ from ..table.columns import PIECE
 from ..table.kinds import IS_DELTA, IS_PAGE
 from ..table.payloads import Payloads
 from . import bypage
+from .blanked import has_blanked
 from .ledger import Ledger, in_order, pieces, room
 from .marks import Ints
 
@@ -181,6 +182,11 @@ class Replay:
             if len(parts) == PARTS:
                 parts[:] = [_joined(parts)]
 
+    @cached_property
+    def _blanked(self) -> bool:
+        """Whether pages were blanked. It is asked only where a delta states what is there already."""
+        return has_blanked(self.columns, self.stream.payloads.data, self.stream.page_size)
+
     def _foresee(self, payloads: Payloads, places: Ints, pages: Ints) -> None:
         """Look at XBZRLE deltas before they are applied: whether a run begins or ends with what is there already."""
         columns, image = payloads.columns, self.image
@@ -189,6 +195,8 @@ class Replay:
         if not len(places):
             return
         found = xbzrle.idle(payloads.data, *payloads.spans(places), image.pages, pages)
+        if (found >= 0).any() and self._blanked:
+            found = xbzrle.idle(payloads.data, *payloads.spans(places), image.pages, pages, blanked=True)
         again = np.flatnonzero(found >= 0)
         self._see("idle", self._chunk_rows[places[again]], pages=pages[again], place=found[again])
 

@@ -5,6 +5,7 @@ chain is one equation on it.
 """
 
 from dataclasses import dataclass
+from functools import cache, partial
 
 import numpy as np
 from numpy.typing import NDArray
@@ -16,6 +17,7 @@ from ...formats.ram import Kind
 from ...memory.image import Image, State
 from ...memory.replay import CHUNK, Layer, apply
 from ...table.kinds import IS_DELTA
+from ..blanked import has_blanked
 from ..ledger import chosen, filled, room
 from .chains import Chains
 from .reading import Ints, Mask
@@ -59,6 +61,7 @@ def weigh(chains: Chains) -> Sums:
         image = Image(read.space)
         matter = _that_matter(chains)
         kept = matter[:0]
+        blanked = cache(partial(has_blanked, rows, read.data, read.grammar.reading.page_size))
 
         def observe(layer: Layer) -> None:
             of = kept[layer.places]
@@ -77,7 +80,10 @@ def weigh(chains: Chains) -> Sums:
             which = np.flatnonzero((rows.kind[of] == Kind.XBZRLE) & (image.state[pages] == State.RECOVERED))
             if len(which):
                 start, length = read.payloads.spans(of[which])
-                idle[of[which]] = xbzrle.idle(read.data, start, length, image.pages, pages[which]) >= 0
+                found = xbzrle.idle(read.data, start, length, image.pages, pages[which]) >= 0
+                if found.any() and blanked():
+                    found = xbzrle.idle(read.data, start, length, image.pages, pages[which], blanked=True) >= 0
+                idle[of[which]] = found
 
         for start in range(0, len(matter), CHUNK):
             kept = matter[start : start + CHUNK]

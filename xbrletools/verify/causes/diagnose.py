@@ -10,7 +10,7 @@ from ...memory.moments import space_of
 from ...model import Stream
 from ..cause import Began, Cause, CauseName, Sure
 from ..ledger import pieces
-from . import blocknames, breaks, evidence, order, spans, splices, texts
+from . import blocklengths, blocknames, breaks, evidence, order, spans, splices, texts
 from .case import Candidate, Case, open_case
 from .chains import Chains
 from .reading import read
@@ -89,9 +89,9 @@ def decide(case: Case) -> list[Standing]:
     converted = texts.candidates(case)
     if converted:
         return [converted]
-    renamed = blocknames.candidates(case)
-    if renamed:
-        return [renamed]
+    of_list = blocklengths.candidates(case) or blocknames.candidates(case)
+    if of_list:
+        return [of_list]
     if broken is not None:
         return _broken(case, case.read.breaks.index(broken))
     for name in IN_FRAMING:

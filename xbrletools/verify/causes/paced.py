@@ -58,6 +58,8 @@ def weigh(read: Read) -> Pace | None:
     """Hold the sizes of PARTs against each other. None where no limit shows."""
     rows = read.rows
     ends = np.flatnonzero(rows.kind == Kind.EOS)
+    if len(ends) < _PARTS_LEAST:
+        return None
     begins = np.append(0, ends[:-1] + 1)
     kept = IS_PAGE[rows.kind[ends - 1]] & IS_PAGE[rows.kind[begins]] & (ends > 0)
     ends, begins = ends[kept][:-1], begins[kept][:-1]  # the last is RAM's END, or what nothing was left for

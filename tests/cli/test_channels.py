@@ -223,6 +223,16 @@ class TestParts:
             assert status == (0 if cut == 0x99 else 1)
             assert len(about["descriptors"]) <= 6
 
+    def test_a_channel_of_cpr_of_a_version_that_is_not_known_is_said(self, capsys, corpus, tmp_path):
+        data = bytearray(corpus("cases/wrappers/cprstate-11.1.bin"))
+        data[7] = 2
+        (tmp_path / "cpr").write_bytes(data)
+        status, out, _ = run(capsys, "info", tmp_path / "cpr")
+        assert status == 1
+        assert "version 2 is not known" in out
+        status, about, _ = info(capsys, tmp_path / "cpr")
+        assert (status, about["version"], about["version_known"], len(about["descriptors"])) == (1, 2, False, 6)
+
     def test_what_came_back_is_listed(self, capsys, corpus, tmp_path):
         path = tmp_path / "rev"
         path.write_bytes(corpus("qemu-11/pc16-postcopy-multifd-preempt.chan0.rev.bin"))

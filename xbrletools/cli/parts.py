@@ -32,7 +32,7 @@ def show_part(opened: Capture, as_json: bool) -> int | None:
         say_object(about)
     else:
         say("\n".join(_lines(about)))
-    return EXIT_FINDINGS if about["damage"] is not None else 0
+    return EXIT_FINDINGS if about["damage"] is not None or not about.get("version_known", True) else 0
 
 
 def can_be_read_again(opened: Capture) -> bool:
@@ -43,6 +43,7 @@ def can_be_read_again(opened: Capture) -> bool:
 
 def _cpr(data: bytes) -> dict[str, Any] | None:
     from ..container import cpr
+    from ..formats.cpr import VERSION
 
     found = cpr.read(data)
     if found is None:
@@ -50,6 +51,7 @@ def _cpr(data: bytes) -> dict[str, Any] | None:
     return {
         "container": "cpr",
         "version": found.version,
+        "version_known": found.version == VERSION,
         "descriptors": [{"offset": d.offset, "name": shown(d.name), "id": d.id} for d in found.descriptors],
         "subsections": [
             {"offset": s.offset, "name": shown(s.name), "version": s.version, "bytes": s.end - s.data}
@@ -89,6 +91,8 @@ def _lines(about: dict[str, Any]) -> list[str]:
             f"{name}: the return path of a migration, what the destination sent back: {count} messages.",
             *(f"  {m['offset']:#06x}  {m['words']}" for m in about["messages"]),
         ]
+    if not about.get("version_known", True):
+        lines.append(f"  version {about['version']} is not known, and what is said above may be wrong")
     if about["damage"] is not None:
         lines.append(f"  {about['damage']:#06x}  cannot be read from here on")
     return lines

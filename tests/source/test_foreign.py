@@ -1,9 +1,13 @@
 """What is not a migration stream is named, with what to do next, and exits with 2."""
 
+import bz2
+import gzip
+import lzma
+
 import pytest
 
 import xbrletools
-from tests.building import page, patterned, zero
+from tests.building import page, patterned, stream, zero
 from tests.cli.run import run
 from xbrletools.container.identify import foreign
 from xbrletools.formats import lime, magics, multifd
@@ -70,3 +74,12 @@ def test_the_cases_are_named(name, said, corpus):
 
 def test_what_the_tool_itself_exports_is_known():
     assert foreign(lime.Header.build({"start": 0, "end": 4095}) + bytes(4096)).startswith("is a LiME image")
+
+
+@pytest.mark.parametrize(("outer", "command"), [(gzip, "zcat"), (bz2, "bzcat"), (lzma, "xzcat")])
+def test_what_is_packed_twice_is_named_with_what_undoes_it(tmp_path, outer, command):
+    name = outer.__name__.replace("bz2", "bzip2").replace("lzma", "xz")
+    (tmp_path / "S").write_bytes(outer.compress(gzip.compress(stream())))
+    with pytest.raises(xbrletools.XbrleError, match=f"packed twice, gzip inside {name}; .*: {command} S"):
+        _ = xbrletools.open(tmp_path / "S").records
+    _ = xbrletools.open(outer.decompress((tmp_path / "S").read_bytes())).records

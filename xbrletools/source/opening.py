@@ -21,7 +21,7 @@ from ..urls import is_url, without_secrets
 from .ahead import Ahead
 from .given import Told
 from .packets.magic import is_dump
-from .packing import MAGIC_MAX, is_read, packing_of, unpacked
+from .packing import MAGIC_MAX, UNDOES, is_read, packing_of, unpacked
 from .sources import MappedSource, Origin, PipeSource, Source, mapped
 from .wrappers import LibvirtSave, PacketDump, Qcow2Snapshot, is_libvirt, is_qcow2, libvirt_save
 
@@ -144,6 +144,10 @@ def _unpacked(raw: Ahead, packing: str, name: str) -> Ahead:
 def _inside(raw: Ahead, name: str, wrapper: str | None, file: BinaryIO | None, wanted: _Wanted) -> Source:
     """A source for what ``raw`` gives, which may itself be a file around a stream."""
     head = raw.head(_HEAD)
+    inner = packing_of(head)
+    if wrapper is not None and inner is not None and wanted.offset is None:
+        undone = f"undo the outer one: {UNDOES[wrapper]} S | xbrle info -"
+        raise XbrleError(f"{name}: is packed twice, {inner} inside {wrapper}; {undone}")
     if is_libvirt(head):
         return _saved(raw, name, wrapper, file, wanted)
     if is_qcow2(head):

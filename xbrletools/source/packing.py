@@ -156,6 +156,9 @@ _DECODERS: dict[str, Callable[[Ahead], Iterator[bytes]]] = {
     "lzop": _lzop,
 }
 
+#: The command that undoes each compression of a file, and gives its content.
+UNDOES = {"xz": "xzcat", "gzip": "zcat", "bzip2": "bzcat", "zstd": "zstdcat", "lzop": "lzop -dc"}
+
 _MAGICS = {xz.MAGIC: "xz", _GZIP: "gzip", bzip2.MAGIC: "bzip2", zstd.MAGIC: "zstd", lzop.MAGIC: "lzop"}
 _INDEX_MAX = 1 << 16  # bytes of an index of xz that are read: 10,000 blocks
 MAGIC_MAX = max(map(len, _MAGICS))

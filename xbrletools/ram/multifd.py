@@ -21,6 +21,7 @@ from .packets import Channel, all_offsets
 Ints = NDArray[np.int64]
 
 _NAMED = 4  # numbers of packets that a complaint names
+_OR_DAMAGED = ", or the number of one packet is damaged"
 
 
 @dataclass(frozen=True, slots=True)
@@ -106,7 +107,7 @@ def _foreign_numbers(channels: Sequence[Channel]) -> Iterator[Complaint]:
     for (one, two), count in zip(pairs.T.tolist(), counts.tolist(), strict=True):
         message = (
             f"{channels[two].name}: {count} of its packets have numbers that packets of {channels[one].name} have: "
-            "one of the two is of another migration"
+            f"one of the two is of another migration{_OR_DAMAGED if count == 1 else ''}"
         )
         yield Complaint("foreign-channel", message, 0)
     if len(same):
@@ -119,7 +120,7 @@ def _foreign_numbers(channels: Sequence[Channel]) -> Iterator[Complaint]:
         c = channels[int(owner[i])]
         message = (
             f"{c.name}: its packet {int(number[i])} stands after {int(epoch[i])} synchronisations, and packet "
-            f"{int(highest[late[0]])} before as many: they are not of one migration"
+            f"{int(highest[late[0]])} before as many: they are not of one migration{_OR_DAMAGED}"
         )
         yield Complaint("foreign-channel", message, 0)
 

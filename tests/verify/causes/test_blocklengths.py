@@ -10,6 +10,7 @@ from tests.causes.measure import diagnosed
 from tests.conftest import SAMPLES
 from xbrletools.verify.cause import Cause, CauseName, Sure
 from xbrletools.verify.causes import paced
+from xbrletools.verify.causes.diagnose import diagnose
 from xbrletools.verify.causes.reading import read
 
 _BLOCKS = [
@@ -41,6 +42,14 @@ def test_the_pages_tell_which_length_was_changed(sample: str, name: bytes, byte:
     fix = cause.repair
     assert fix is not None
     assert wrong[: fix.offset] + fix.data + wrong[fix.offset + fix.replaced :] == data
+
+
+def test_a_salvage_scan_is_told_the_same() -> None:
+    data = bytearray((SAMPLES / "posted-8m.bin").read_bytes())
+    at = data.index(b"\x06pc.ram") + 7
+    data[at + 5] ^= 1
+    (cause,) = diagnose(xbrletools.open(bytes(data), salvage=True).stream)
+    assert (cause.name, cause.began.offset) == (CauseName.LENGTH_FIELD, at)
 
 
 def test_without_the_pages_several_numbers_can_be_wrong() -> None:

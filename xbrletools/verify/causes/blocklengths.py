@@ -10,7 +10,6 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from ...formats import ram
-from ...formats.ram import Kind
 from ...model import Block
 from ...ram import blocklist
 from ...ram.record import WORD
@@ -63,11 +62,10 @@ def candidates(case: Case) -> list[Candidate]:
 
 def _mends(case: Case) -> list[_Mend]:
     """The single bits of the list's numbers that make them agree, and records follow it. Empty where they agree."""
-    columns, view = case.read.stream.records.columns, case.read.view
-    lists = np.flatnonzero(columns.kind == Kind.MEM_SIZE)
+    lists, view = case.read.lists, case.read.view
     if not len(lists) or case.read.grammar.flat:
         return []
-    at = int(columns.offset[lists[0]])
+    at = int(lists.offset[0])
     total = int.from_bytes(view[at : at + WORD]) & ~(case.read.page_size - 1)
     part = view[at + WORD : at + WORD + _ENTRIES_MAX * blocklist.ENTRY_MAX]
     for form in dict.fromkeys(((False, False), *blocklist.trials(case.read.stream.facts.capabilities))):

@@ -6,9 +6,7 @@ the list is wrong. Where one record has it, either can be.
 
 from dataclasses import replace
 
-import numpy as np
-
-from ...formats.ram import Flag, Kind
+from ...formats.ram import Flag
 from ...model import Block
 from ...ram.record import WORD, extent
 from ...text import shown
@@ -96,11 +94,10 @@ def _named(case: Case, wanted: bytes, block: Block, name: bytes) -> list[int]:
 
 def _entry(case: Case, name: bytes) -> int | None:
     """Where the name stands in the list. None where that cannot be told."""
-    rows = case.read.stream.records.columns  # those read strictly leave the list out where the next record breaks
-    lists = np.flatnonzero(rows.kind == Kind.MEM_SIZE)
+    lists = case.read.lists
     if len(lists) != 1:
         return None
-    start, end = int(rows.offset[lists[0]]) + WORD, int(rows.end(lists)[0])
+    start, end = int(lists.offset[0]) + WORD, int(lists.end()[0])
     whole, raw = bytes([len(name)]) + name, bytes(case.read.view[start:end])
     return start + raw.find(whole) + 1 if raw.count(whole) == 1 else None
 

@@ -71,7 +71,8 @@ class Read:
     """A stream as it reads strictly.
 
     ``rows`` are the records, those after breaks too. ``page`` (n,) int64 has their pages in ``space``, -1 for none.
-    ``complete``: no break is left open. ``stream`` is what it was read from.
+    ``complete``: no break is left open. ``stream`` is what it was read from. ``lists`` are the rows of block lists of
+    the plain scan: ``rows`` leaves them out where the record after the list breaks a law.
     """
 
     stream: Stream
@@ -82,6 +83,7 @@ class Read:
     breaks: tuple[Break, ...]
     view: memoryview
     data: NDArray[np.uint8]
+    lists: Columns
 
     @property
     def complete(self) -> bool:
@@ -214,7 +216,8 @@ def _walked(stream: Stream, columns: Columns, facts: Facts, grammar: Grammar, sp
     rows = _joined(columns, pieces, kept)
     _settle_blocks(rows, breaks)
     page = filled(len(rows), np.int64, lambda part: space.pages_of(rows.take(part)))
-    return Read(stream, grammar, rows, page, space, tuple(breaks), view, stream.data)
+    lists = columns.take(columns.kind == Kind.MEM_SIZE)
+    return Read(stream, grammar, rows, page, space, tuple(breaks), view, stream.data, lists)
 
 
 def _joined(columns: Columns, pieces: list[Columns], kept: int) -> Columns:

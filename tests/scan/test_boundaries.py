@@ -126,6 +126,13 @@ class TestAFooterInsideData:
         assert found == [b"x"]
         assert [p.rule for p in facts.problems] == ["trailing-data"]
 
+    def test_a_stream_after_the_stream_is_named_with_its_offset(self, pipe):
+        data = HEADER + configuration() + RAM + device(b"x", 3) + EOF
+        found, facts = devices_of(data + data, pipe)
+        (problem,) = facts.problems
+        assert (found, problem.rule, problem.offset) == ([b"x"], "trailing-data", len(data))
+        assert f"another one begins at {len(data):#x}, which --offset reads" in problem.message
+
 
 def test_the_described_size_decides_between_two_footers_that_could_both_count():
     inner = b"ab" + footer(3) + start(b"guest", 7, 1, SectionType.FULL)  # a guest can hold a stream of its own

@@ -1,9 +1,9 @@
 """Where a section ends whose data cannot be read to its end: by its footer, the next header, or the stream's end.
 
 Facts: formats/README.md, "Boundaries". A footer pattern can stand inside data. So a footer counts only where something
-can follow it: a whole section header, a command, or the container's EOF with nothing after it or with a VM description
-that fits. The size that the description states, where it is at hand, decides first. Without footers, only a FULL header
-with a higher id was ever right.
+can follow it: a whole section header, a command, or the container's EOF with nothing after it, with another stream, or
+with a VM description that fits. The size that the description states, where it is at hand, decides first. Without
+footers, only a FULL header with a higher id was ever right.
 """
 
 import io
@@ -24,6 +24,7 @@ _FULL = re.compile(rb"(?s:\x04(?=....[\x01-\xff][\x20-\x7e]))")
 _FOOTER_HEAD = bytes(qevm.Footer.build({"section_id": 0}))[:-_ID]
 _AFTER = rb"[\x00-\x04\x08]"  # the types of what can follow a section
 _FOOTER = re.compile(rb"\x7e(?=(?s:....)(?:" + _AFTER + rb"|\Z))")
+_ANOTHER = bytes(qevm.FileHeader.build({"version": qevm.VERSION}))
 _EOF = re.compile(rb"\x00\x06(?=(?s:....)\{)")
 _EOF_REACH = 2 + _ID  # bytes after the beginning of a piece in which such a place of the piece before may end
 ID_STEP_MAX = 1024  # from one section's id to that of the next, without footers; real ones lie closer together
@@ -130,9 +131,12 @@ def _is_command(view: memoryview, at: int, final: bool) -> bool:
 
 
 def _is_end(view: memoryview, at: int, final: bool) -> bool:
-    """Whether the stream can end at ``at``, after the container's EOF: there, or after a VM description that fits."""
-    if at >= len(view):
-        return _ended(final)
+    """Whether the stream can end at ``at``, after the container's EOF: there, or after a VM description that fits.
+
+    Where another stream begins there, this one ends, too.
+    """
+    if _ANOTHER.startswith(head := bytes(view[at : at + len(_ANOTHER)])):
+        return len(head) == len(_ANOTHER) or _ended(final)
     if view[at] != SectionType.VMDESCRIPTION:
         return False
     start = at + 1 + _ID

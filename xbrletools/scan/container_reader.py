@@ -219,7 +219,9 @@ class ContainerReader:
             notes.vmdesc = (data, length)
             there = buffer.reach(notes.end, 1)
         if there:
-            notes.complain("trailing-data", notes.end, "bytes follow the end of the stream")
+            found = identify.stream_in(buffer.part(notes.end, identify.HEAD))
+            more = "" if found is None else f"; another one begins at {notes.end + found:#x}, which --offset reads"
+            notes.complain("trailing-data", notes.end, f"bytes follow the end of the stream{more}")
         return _NOTHING
 
     def _packages(self, eof: int) -> None:

@@ -270,6 +270,20 @@ def test_a_gap_in_the_numbers_is_a_missing_channel_and_what_came_before_it_stand
     assert capture.memory(at=1).known[:2].tolist() == [True, False]
 
 
+@pytest.mark.parametrize(
+    ("number", "rule"),
+    [(4, None), (6, "multifd-channel"), (5, "foreign-channel"), (1 << 20, "multifd-channel")],
+)
+def test_a_number_that_does_not_rise_is_damaged_and_no_channel_is_missing(number, rule):
+    one, two = Packets(0).sync(0), Packets(1).sync(1)
+    for at, (first, second) in enumerate(((2, 3), (number, 5), (6, 7))):
+        one.packet(first, [(2 * at * PAGE, patterned(at))])
+        two.packet(second, [((2 * at + 1) * PAGE, patterned(at))])
+    capture = xbrletools.open(main_channel(sync=FLUSH), channels=[one.sync(8).bytes(), two.sync(9).bytes()])
+    assert [p.rule for p in capture.problems] == ([rule] if rule else [])
+    assert all("is damaged" in p.message for p in capture.problems)
+
+
 def test_a_number_that_a_synchronisation_took_is_not_missed():
     one = Packets(0).packet(1, [(0, patterned(1))], sync=True).packet(1).packet(2, sync=True)
     assert xbrletools.open(main_channel(), channels=[one.bytes()]).problems == ()

@@ -65,7 +65,7 @@ def complaints(channels: Sequence[Channel], main_syncs: int, facts: Facts, round
         *(_mixed_pages(channels) if rounds else ()),
         *_missing_ids(channels),
     ]
-    return found if found else [*_missing_numbers(channels)]
+    return found or [*_fallen_numbers(channels)] or [*_missing_numbers(channels)]
 
 
 def _damaged(channels: Sequence[Channel]) -> Iterator[Complaint]:
@@ -222,9 +222,29 @@ def _missing_ids(channels: Sequence[Channel]) -> Iterator[Complaint]:
         yield Complaint(MISSING, message, 0)
 
 
+def _fallen_numbers(channels: Sequence[Channel]) -> Iterator[Complaint]:
+    """The numbers of a channel's packets rise, but for one that a SYNC on a packet with pages took as well [C].
+
+    Where they do not, and the channels go together, a number is damaged.
+    """
+    least = 0 if _ridden(channels) else 1
+    for c in channels:
+        rows = np.flatnonzero(c.packets.counts)
+        fallen = np.flatnonzero(np.diff(c.packets.number[rows]) < least)
+        if len(fallen):
+            one, two = (int(c.packets.number[rows[i]]) for i in (fallen[0], fallen[0] + 1))
+            message = f"{c.name}: packet {two} stands after packet {one}: the number of one of them is damaged"
+            yield Complaint("multifd-channel", message, int(c.packets.epoch[rows[fallen[0]]]))
+
+
+def _ridden(channels: Sequence[Channel]) -> int:
+    """How many SYNCs rode on packets with pages."""
+    return sum(int(np.count_nonzero(c.packets.is_sync & (c.packets.normal + c.packets.zero > 0))) for c in channels)
+
+
 def _missing_numbers(channels: Sequence[Channel]) -> Iterator[Complaint]:
     """Every number from 0 on is some packet's, but for one number a SYNC that rode on a packet with pages [C]."""
-    ridden = sum(int(np.count_nonzero(c.packets.is_sync & (c.packets.normal + c.packets.zero > 0))) for c in channels)
+    ridden = _ridden(channels)
     number = _joined([c.packets.number[c.packets.counts] for c in channels])
     epoch = _joined([c.packets.epoch[c.packets.counts] for c in channels])
     stated, first = np.unique(number, return_index=True)

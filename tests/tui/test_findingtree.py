@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 import xbrletools
 from xbrletools.tui import findingtree
 from xbrletools.tui.findingtree import Branch, Key, Node, Tree
+from xbrletools.tui.rowfindings import RowFindings
 from xbrletools.tui.session import Session
 from xbrletools.verify.rules import Finding, Severity
 
@@ -123,3 +124,11 @@ async def test_a_fault_ends_the_browser_whatever_the_variables_around_it_are() -
                     await asyncio.sleep(0.01)
             ended = True
     assert ended
+
+
+def test_findings_of_two_readings_are_told_apart_whatever_is_in_them() -> None:
+    """The Findings screen asks whether it shows these. Arrays of no or several numbers do not answer that."""
+    first, second = RowFindings(), RowFindings()
+    assert first == first and (1, first) != (1, second)
+    first.place(np.zeros(0, np.int64))
+    assert (1, first) != (1, second)

@@ -22,9 +22,11 @@ def _none() -> NDArray[np.int64]:
     return np.zeros(0, np.int64)
 
 
-@dataclass(slots=True)
+@dataclass(slots=True, eq=False)
 class RowFindings:
-    """``listed`` are the findings, ``counts`` how many there are of each severity, listed or not.
+    """The findings of one reading, which are equal to themselves alone.
+
+    ``listed`` are the findings, ``counts`` how many there are of each severity, listed or not.
 
     ``causes`` has for each that is listed the index of its cause, -1 for none. ``rules`` counts those by their rules.
     """

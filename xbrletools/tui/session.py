@@ -54,7 +54,7 @@ class Side:
     other: bool = False
 
 
-@dataclass(slots=True)
+@dataclass(slots=True, eq=False)
 class Session:
     """One look at one capture. ``row`` is the chosen record, the moment that every screen shows.
 

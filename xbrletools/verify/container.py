@@ -194,7 +194,7 @@ def _mismatch(stream: Stream, section: Section, device: Device, name: str) -> It
     """Where a section is not as its entry says: in its version, in its size, or in its subsections."""
     assert section.owner is not None
     version, read = device.entry.get("version"), section.owner.version_id
-    if isinstance(version, int) and version != read:  # a device without a VMState has no version in the description
+    if isinstance(version, int) and version != read:  # a device without a VMState does not have a version there
         message = f"{name}: the VM description says version {version}, the section has {read}"
         yield _contradiction(message, section.offset, section.index, {"described_version": version, "version": read})
     size, stated = section.end - section.data, devices.described_size(device)

@@ -98,7 +98,7 @@ class FindingList(Lines):
         return len(self.found.findings if self._tree is None else self._tree)
 
     def count(self) -> int:
-        """How many lines are shown. The last of a tree says how its counts add up, one that there is no finding."""
+        """How many lines are shown. A tree ends with how its counts add up. Without findings, one line says so."""
         return self.rows + bool(self._sum()) or 1
 
     def validate_cursor(self, row: int) -> int:

@@ -119,7 +119,7 @@ class AllVersions:
 class _Changes:
     """What a batch changed: of each version, its entry, its page, the entry before, and how it differs, (n,) each.
 
-    ``doubt``: bytes may have become known or unknown. ``differs``: bytes changed, which is told only where there is no doubt.
+    ``doubt``: bytes may have become known or unknown. ``differs``: where that is not so, whether bytes changed.
     """
 
     moments: Ints

@@ -15,6 +15,7 @@ import numpy as np
 from construct import ConstructError
 from numpy.typing import NDArray
 
+from ..arrays import distinct
 from ..codec.layout import dtype_of
 from ..errors import XbrleError
 from ..formats import times
@@ -56,7 +57,7 @@ class Arrivals:
             return np.append(self.elapsed, -1)[at]
         channel, place = self.places(offsets.astype(np.uint64))
         out = np.full(len(offsets), -1, np.int64)
-        for number in np.unique(channel).tolist():
+        for number in distinct(channel).tolist():
             one = replace(self, places=None) if number < 0 else self.channels.get(number)
             if one is not None:
                 of_channel = channel == number
@@ -141,7 +142,7 @@ def read(path: str, data: NDArray[np.uint8]) -> Arrivals | None:
         raise XbrleError(f"{path}: is damaged: its times or its offsets fall")
     if offset[-1] > len(data):
         raise XbrleError(f"{path}: is another capture's, or this one was cut: it has times up to {int(offset[-1]):#x}")
-    for i in np.unique(np.linspace(0, len(entries) - 1, PROBES).astype(np.int64)).tolist():
+    for i in distinct(np.linspace(0, len(entries) - 1, PROBES).astype(np.int64)).tolist():
         end = int(offset[i])
         if zlib.crc32(data[max(0, end - times.CHECKED) : end].data) != int(entries["crc"][i]):
             raise XbrleError(f"{path}: is another capture's: the bytes before {end:#x} are not those it was made with")

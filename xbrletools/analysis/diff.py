@@ -11,6 +11,7 @@ from enum import Enum
 import numpy as np
 from numpy.typing import NDArray
 
+from ..arrays import distinct
 from ..memory.image import Image, PageSpace, State
 from ..memory.lapses import Lapses
 from ..memory.lapses import lapses as as_lapses
@@ -175,7 +176,7 @@ def _pages(image: Image, name: bytes, start: int, stop: int) -> slice:
 def _given_in_either(first: Image, second: Image, name: bytes, length: int) -> Iterator[tuple[int, int]]:
     """The bytes [start, stop) of a block whose pages are not unknown in both, in pieces of `PIECE` bytes or a page."""
     size = max(first.space.page_size, second.space.page_size)
-    places = np.union1d(*(np.unique(_given(image, name, length) // size) for image in (first, second)))
+    places = distinct(np.concatenate([_given(image, name, length) // size for image in (first, second)]))
     begins = np.diff(places, prepend=-2) != 1
     since = np.arange(len(places)) - np.maximum.accumulate(np.where(begins, np.arange(len(places)), 0))
     starts = np.flatnonzero(since % max(1, PIECE // size) == 0)

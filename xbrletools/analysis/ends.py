@@ -6,6 +6,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 from numpy.typing import NDArray
 
+from ..arrays import distinct
 from ..errors import XbrleError
 from ..memory.ramaddr import layout
 from ..model import Stream
@@ -172,7 +173,7 @@ def _match(stream: Stream, derived: Log, real: Log) -> _Match:
     records, lines = records[ordered], lines[ordered]
 
     rows = np.append(0, np.cumsum(stream.records.is_page))
-    gaps = np.unique(rows[[g.row for g in stream.facts.gaps]]) if stream.facts.gaps else np.empty(0, np.int64)
+    gaps = distinct(rows[[g.row for g in stream.facts.gaps]]) if stream.facts.gaps else np.empty(0, np.int64)
     numbers = np.arange(count)
     part, part_of_anchor = (np.searchsorted(gaps, n, side="right") for n in (numbers, records))
     shift = np.zeros((2, count), np.int64)

@@ -5,6 +5,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from ..arrays import distinct
 from ..formats.ram import Kind
 from ..memory.blockstate import State, block_records
 from ..memory.moments import space_of
@@ -103,7 +104,7 @@ def wrong_over_time(stream: Stream, suspect: NDArray[np.int64]) -> NDArray[np.in
     bins = max(1, min(BINS, rows))
     change = np.zeros(rows + 1, np.int64)
     columns = stream.records.columns
-    for block in np.unique(columns.block[suspect]).tolist():
+    for block in distinct(columns.block[suspect]).tolist():
         if not 0 <= block < len(stream.blocks):
             continue
         records = block_records(columns, space_of(stream), block)

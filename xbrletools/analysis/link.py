@@ -15,6 +15,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from ..arrays import distinct
 from ..codec.layout import dtype_of
 from ..errors import XbrleError, unopened
 from ..formats import ram
@@ -204,7 +205,7 @@ def _written(
             parts = (at + np.flatnonzero(random.random(min(DRAWN, group.pages - at)) < share) for at in drawn)
             hit = np.concatenate(list(parts))
         else:
-            hit = np.unique(random.integers(0, group.pages, random.poisson(expected)))
+            hit = distinct(random.integers(0, group.pages, random.poisson(expected)))
         out.append(hit + start)
     return np.concatenate(out)
 

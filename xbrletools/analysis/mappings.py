@@ -10,6 +10,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from ..arrays import distinct
 from ..codec.layout import dtype_of
 from ..formats import paging
 from ..memory.image import Image, State
@@ -50,7 +51,7 @@ class Mappings:
         (k,) int64 and (k,) uint64, in the order of the addresses, those of one address in rising order.
         """
         which, where = [np.empty(0, np.int64)], [np.empty(0, np.uint64)]
-        for size in np.unique(self.length).tolist():
+        for size in distinct(self.length).tolist():
             chosen = np.flatnonzero(self.length == size)
             chosen = chosen[np.argsort(self.physical[chosen], kind="stable")]
             starts = self.physical[chosen]
@@ -91,7 +92,7 @@ class Walk:
 
         ``upper``: only those of the upper half of virtual addresses, where kernels are.
         """
-        frames = None if wanted is None else np.unique(wanted >> paging.PAGE_SHIFT)
+        frames = None if wanted is None else distinct(wanted >> paging.PAGE_SHIFT)
         parts = [self._of_tree(tree, frames) for tree in self._tables.trees if tree.start or not upper]
         virtual, physical = _joined([paths for paths, _ in parts])
         length = np.concatenate([np.empty(0, np.int64), *(length for _, length in parts)])
@@ -100,7 +101,7 @@ class Walk:
     @property
     def unknown(self) -> Ints:
         """The guest-physical addresses of tables that are not wholly known, or not in RAM, (m,) int64, rising."""
-        return np.unique(np.concatenate(self._unknown))
+        return distinct(np.concatenate(self._unknown))
 
     def virtual_of(self, blocks: Sequence[int], offsets: Sequence[int]) -> tuple[list[list[int]], bool]:
         """The virtual addresses of bytes of RAM blocks, by the blocks' indices, and whether some are missing.
@@ -147,8 +148,8 @@ class Walk:
             below = [np.empty(0, np.int64)]
             for _, entries in self._entries(tree, tables, image, level):
                 _, is_table = leads(self._tables.layout, entries, level)
-                below.append(np.unique(self._targets(entries[is_table])))
-            tables = np.unique(np.concatenate(below))
+                below.append(distinct(self._targets(entries[is_table])))
+            tables = distinct(np.concatenate(below))
             if len(tables) > TABLES_MAX:
                 tables, self._cut = tables[:TABLES_MAX], True
         return found
@@ -161,7 +162,7 @@ class Walk:
         places, size = self._places(tables), self._space.page_size
         places = places[places >= 0]
         steps = np.arange(0, _TABLE, min(size, _TABLE))
-        return np.unique((places[:, None] + np.append(steps, _TABLE - 1)) // size)
+        return distinct((places[:, None] + np.append(steps, _TABLE - 1)) // size)
 
     def _is_known(self, tables: Ints, image: Image) -> NDArray[np.bool_]:
         """Whether each table is in RAM and wholly recovered, (n,) bool."""

@@ -15,6 +15,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from ..arrays import distinct
 from ..errors import XbrleError
 from ..memory.moments import memory_of
 from ..model import Stream
@@ -121,7 +122,7 @@ def owners_of(stream: Stream, where: PhysicalMap, vmlinux: str, block: Ints, add
     for row, owner in zip(placed.tolist(), _of_frames(guest, frames[placed]), strict=True):
         index[row] = known.setdefault(owner, len(known))
     owners = list(known)
-    for b in np.unique(block[frames < 0]).tolist():
+    for b in distinct(block[frames < 0]).tolist():
         of_block = Owner("unknown", f"block {shown(stream.blocks[b].name)}", "not in guest-physical memory")
         index[(frames < 0) & (block == b)] = len(owners)
         owners.append(of_block)

@@ -13,6 +13,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from ..arrays import distinct
 from ..errors import XbrleError
 from ..memory.image import Image, PageSpace, State
 from ..memory.moments import memory_of, space_of
@@ -83,7 +84,7 @@ def search_image(
     """
     space = space_of(stream)
     finder = Finder(space, pattern, Still(image), most)
-    sent_pages = np.unique(space.pages_of(stream.records.columns))
+    sent_pages = distinct(space.pages_of(stream.records.columns))
     chosen = slice(0, len(space)) if block is None else space.slice(block)
     sent_pages = sent_pages[(sent_pages >= chosen.start) & (sent_pages < chosen.stop)]
     step = finder.zones[0].step

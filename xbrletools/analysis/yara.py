@@ -15,6 +15,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from ..arrays import distinct
 from ..errors import XbrleError
 from ..model import Stream
 from ..source.beside import at_hand
@@ -295,7 +296,7 @@ class Engine:
         hits = self._hits(buffer)
         at, length, which = (np.array([getattr(h, n) for h in hits], np.int64) for n in ("at", "length", "pattern"))
         crossing = at % width + length >= width - 1  # the byte after a match counts as well: $a fullword
-        again = np.unique(at[crossing] // width)
+        again = distinct(at[crossing] // width)
         keep = ~np.isin(at // width, again)
         found = [(at[keep], length[keep], which[keep])]
         for window in again.tolist():

@@ -9,6 +9,7 @@ from typing import BinaryIO
 import numpy as np
 from numpy.typing import NDArray
 
+from ..arrays import distinct
 from ..errors import XbrleError
 from ..formats import qevm, ram
 from ..formats.qevm import SectionType
@@ -86,7 +87,7 @@ def _write(stream: Stream, columns: Columns, rows: NDArray[np.int64], file: Bina
     block = -1
     stage = SectionType.START
     of_section = stream.records.section[rows]
-    for index in along("writing", np.unique(of_section).tolist(), "sections"):
+    for index in along("writing", distinct(of_section).tolist(), "sections"):
         section = stream.sections[index]
         kind = section.type if section.type in STAGE_OF else SectionType.PART
         if (stage, kind) != (SectionType.START, SectionType.START) and stage is not SectionType.END:

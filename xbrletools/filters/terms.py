@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from ..arrays import distinct
 from ..table.kinds import IS_DELTA
 from ..table.sections import STAGE_OF, Sections
 from ..table.table import Origins
@@ -153,7 +154,7 @@ def _section_test(field: str, value: Word) -> Tests:
     raw = bytes_of(name)
 
     def named(sections: Sections, indices: NDArray[np.int64]) -> Mask:
-        owners = {i: sections[i].owner for i in np.unique(indices).tolist() if i >= 0}
+        owners = {i: sections[i].owner for i in distinct(indices).tolist() if i >= 0}
         wanted = [i for i, o in owners.items() if o and (o.idstr == raw or shown(o.idstr) == name)]
         return np.isin(indices, wanted)
 
@@ -173,7 +174,7 @@ def _finding_test(_field: str, value: Word) -> Tests:
     def test(records: Records, findings: Sequence[Located]) -> Mask:
         chosen = [f for f in findings if value.text in (ALL_FINDINGS, f.rule)]
         out = np.isin(records.number, [f.record for f in chosen if f.record])
-        offsets = np.unique(np.array([f.offset for f in chosen if not f.record and f.offset is not None], np.int64))
+        offsets = distinct(np.array([f.offset for f in chosen if not f.record and f.offset is not None], np.int64))
         if len(offsets):
             start = records.columns.offset.astype(np.int64)
             end = records.columns.end()

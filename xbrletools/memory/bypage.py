@@ -13,7 +13,7 @@ from threading import Lock
 import numpy as np
 from numpy.typing import NDArray
 
-from ..arrays import Places, reserve
+from ..arrays import Places, distinct, reserve
 from ..codec import deltas, native
 from ..codec.batches import positions
 from ..formats.dialects import Encoding
@@ -85,7 +85,7 @@ class ByPage:
         cores = max(1, min(native.THREADS, count * self.page_size // native.THREAD_BYTES))
         spans = max(-(-count // max(1, most)), cores * _SPANS if cores > 1 else 1)
         shares = np.arange(1, spans) * count // spans
-        cuts = np.unique(np.searchsorted(self.starts[1:], shares.astype(np.uint32), side="right"))
+        cuts = distinct(np.searchsorted(self.starts[1:], shares.astype(np.uint32), side="right"))
         native.in_threads(along, [0, *cuts[cuts > 0].tolist(), len(self.starts) - 1])
 
 

@@ -12,7 +12,7 @@ from itertools import pairwise
 import numpy as np
 from numpy.typing import NDArray
 
-from ..arrays import Values
+from ..arrays import Values, distinct
 from ..codec.checksum import byte_sum
 from ..codec.verdict import Verdict
 from ..formats.ram import Kind
@@ -108,7 +108,7 @@ def doubts(stream: Stream, space: PageSpace, view: View = View.RECEIVER) -> list
         applied = applied[columns.kind[applied] != Kind.DUP]  # such a page is not a base for what follows
     checks = _Checks(stream, space)
     found: list[Doubt] = []
-    sent = np.unique(pages[walk.carriers])
+    sent = distinct(pages[walk.carriers])
     inner = [g for g in stream.facts.gaps if g.row and g.may_hold_records]  # before the head nothing was known
     edges = sorted({0, *(g.row for g in inner), len(columns)})
     for start, end in pairwise(edges):

@@ -11,6 +11,7 @@ from functools import cached_property
 import numpy as np
 from numpy.typing import NDArray
 
+from ..arrays import distinct
 from ..codec import checksum
 from ..codec.verdict import Verdict
 from ..errors import XbrleError
@@ -147,8 +148,8 @@ class PageHistory:
 
         Where none follows, it is one more than the last record's.
         """
-        since = np.unique(self._lapses(view).of_page(self._page).since)
-        return np.unique(self._stream.records.numbers.before(since) + 1)
+        since = distinct(self._lapses(view).of_page(self._page).since)
+        return distinct(self._stream.records.numbers.before(since) + 1)
 
     def _payloads(self, columns: Columns) -> Payloads:
         """Some of the page's records, as they decode."""

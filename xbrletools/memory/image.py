@@ -11,7 +11,7 @@ from enum import IntEnum
 import numpy as np
 from numpy.typing import NDArray
 
-from ..arrays import Places, reserve
+from ..arrays import Places, distinct, reserve
 from ..errors import XbrleError
 from ..model import SPACE_MAX, Block
 from ..table.columns import PIECE, Columns
@@ -112,7 +112,7 @@ class PageSpace:
         if len(self) <= len(columns):
             return Places(len(self))
         pieces = (columns.take(slice(start, start + PIECE)) for start in range(0, len(columns), PIECE))
-        used = np.unique(np.concatenate([np.empty(0, np.int64), *(np.unique(self.pages_of(p)) for p in pieces)]))
+        used = distinct(np.concatenate([np.empty(0, np.int64), *(distinct(self.pages_of(p)) for p in pieces)]))
         return Places(len(self), used[np.searchsorted(used, 0) :])
 
 

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from ..arrays import distinct
 from .image import Image
 
 
@@ -50,7 +51,7 @@ class Lapses:
 
         Page -1 stands for none. The work does not grow with the size of memory.
         """
-        edges = np.unique(np.concatenate([self.first, self.stop]))
+        edges = distinct(np.concatenate([self.first, self.stop]))
         sure = np.zeros(len(edges) + 1, np.int64)  # from each edge on, and before the first
         begin, end = np.searchsorted(edges, self.first) + 1, np.searchsorted(edges, self.stop) + 1
         for start, stop, until in zip(begin.tolist(), end.tolist(), self.until.tolist(), strict=True):
@@ -70,7 +71,7 @@ class Lapses:
         """``[start, end)`` of no more than ``chunk`` rows each, and what lapses before each."""
         if not rows:
             return
-        starts = np.union1d(np.arange(0, rows, chunk), self.since[self.since < rows])
+        starts = distinct(np.concatenate([np.arange(0, rows, chunk), self.since[self.since < rows]]))
         for start, end in zip(starts.tolist(), np.append(starts[1:], rows).tolist(), strict=True):
             yield start, end, self.take(self.since == start)
 

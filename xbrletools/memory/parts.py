@@ -5,7 +5,7 @@ from collections.abc import Iterator
 import numpy as np
 from numpy.typing import NDArray
 
-from ..arrays import reserve
+from ..arrays import distinct, reserve
 from ..model import Stream
 from ..table.columns import PIECE
 from .image import Image
@@ -124,7 +124,9 @@ def memories_of_two(
         sides.append(_ByPlace(stream, view, np.concatenate(rows), np.concatenate(places)))
     one, other = sides
     ends = end_of(first, number), end_of(second, None)
-    for start, stop, share in _cuts(np.union1d(one.places, other.places), together // unit, first, second):
+    for start, stop, share in _cuts(
+        distinct(np.concatenate([one.places, other.places])), together // unit, first, second
+    ):
         yield one.image(start, stop, ends[0]), other.image(start, stop, ends[1]), share
 
 

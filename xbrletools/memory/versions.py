@@ -10,7 +10,7 @@ from functools import cached_property
 import numpy as np
 from numpy.typing import NDArray
 
-from ..arrays import Places, Values
+from ..arrays import Places, Values, distinct
 from ..codec.batches import as_span
 from ..formats.ram import Kind
 from ..model import Stream
@@ -110,7 +110,7 @@ class Versions:
             pages = self._image.given(slice(first, stop))
             if self._forgets:
                 filled = self._fills.nonzero()
-                pages = np.union1d(pages, filled[(filled >= first) & (filled < stop)])
+                pages = distinct(np.concatenate([pages, filled[(filled >= first) & (filled < stop)]]))
             for start in range(0, len(pages), step):
                 batch = pages[start : start + step]
                 before = self._before(batch)
@@ -152,10 +152,10 @@ class Versions:
 
     def _entries(self, columns: Columns, pages: Ints, places: Ints) -> Entries:
         """Apply the records. Gives what their pages held before, and after each."""
-        distinct = np.unique(pages)
-        first, count = len(distinct), len(distinct) + len(pages)
+        touched = distinct(pages)
+        first, count = len(touched), len(touched) + len(pages)
         data = np.empty((count, self.space.page_size), np.uint8)
-        before = self._before(distinct, data[:first])
+        before = self._before(touched, data[:first])
         partly = before.partly
         state = np.empty(count, np.uint8)
         state[:first] = before.state
@@ -181,10 +181,10 @@ class Versions:
             data[first + dups] = fills[:, None]
             state[first + dups] = State.RECOVERED
             last = np.zeros(first, np.int64)
-            last[np.searchsorted(distinct, pages)] = np.arange(len(pages))
-            self._fills[distinct] = np.where(is_dup[last], data[first + last, 0].astype(np.uint16) | _FILLED, 0)
+            last[np.searchsorted(touched, pages)] = np.arange(len(pages))
+            self._fills[touched] = np.where(is_dup[last], data[first + last, 0].astype(np.uint16) | _FILLED, 0)
         all_places = np.concatenate([before.places, places])
-        return Entries(np.concatenate([distinct, pages]), all_places, data, state, partly)
+        return Entries(np.concatenate([touched, pages]), all_places, data, state, partly)
 
     def data(self, pages: Ints, start: int, stop: int) -> NDArray[np.uint8]:
         """Bytes [start, stop) of each page as it is now, (n, stop - start) uint8."""

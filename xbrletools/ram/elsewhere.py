@@ -22,7 +22,6 @@ from .blocklist import IGNORE_SHARED
 _CONTENT = (Kind.PAGE, Kind.XBRLE, Kind.XBZRLE, Kind.COMPRESSED)
 MISSING = "channel-missing"  # the rule that a missing channel breaks
 LEFT_OUT = "ram-elsewhere"  # the rule of blocks that a stream leaves out
-_PAGE_BITS = 47  # of a page's number; so many pages cannot all have come
 _NAMED = 4  # blocks that a message names
 _TO_FIX = "give each channel with --channel FILE"
 
@@ -57,21 +56,26 @@ def postcopy_run(facts: Facts) -> int | None:
     return next((facts.commands[i].offset for i in places), None)
 
 
-def skips(columns: Columns, page_size: int) -> bool:
-    """Whether the pages that came leave holes: the first sweep over a block sends every page up to where it is."""
-    parts = [np.empty(0, np.int64)]  # pages above their blocks' indices, each once
+def skips(columns: Columns, page_size: int, of_blocks: Mapping[int, int]) -> bool:
+    """Whether the pages that came leave holes: the first sweep over a block sends every page up to where it is.
+
+    ``of_blocks`` counts the records that carry a page of each block, by its index. Where a page has a higher number
+    than that there are holes, so that no more than a byte a record is needed.
+    """
+    room = np.zeros(max(of_blocks, default=-1) + 1, np.int64)
+    room[list(of_blocks)] = list(of_blocks.values())
+    first = np.cumsum(room) - room
+    came = np.zeros(int(room.sum()), bool)  # the first pages of each block, as many as it has records
+    last = np.full(len(room), -1, np.int64)
     for start in range(0, len(columns), PIECE):
         piece = columns.take(slice(start, start + PIECE))
         rows = np.flatnonzero(IS_PAGE[piece.kind] & (piece.block != NO_BLOCK))
-        pages = (piece.address[rows] // np.uint64(page_size)).astype(np.int64)
-        if (pages >> _PAGE_BITS).any():
+        block, pages = piece.block[rows], piece.address[rows] // np.uint64(page_size)
+        if (pages >= room[block].astype(np.uint64)).any():
             return True
-        parts.append(np.unique(piece.block[rows].astype(np.int64) << _PAGE_BITS | pages))
-    keys = np.unique(np.concatenate(parts))
-    block, page = keys >> _PAGE_BITS, keys & ((1 << _PAGE_BITS) - 1)
-    last = np.flatnonzero(np.append(np.diff(block) != 0, True)[: len(block)])
-    counts = np.diff(np.append(-1, last))
-    return bool((page[last] + 1 > counts).any())
+        came[first[block] + pages.astype(np.int64)] = True
+        np.maximum.at(last, block, pages.astype(np.int64))
+    return not all(came[at : at + end + 1].all() for at, end in zip(first.tolist(), last.tolist(), strict=True))
 
 
 def problems(facts: Facts, kinds: Sequence[int], of_blocks: Mapping[int, int], holes: bool = False) -> list[Problem]:
@@ -127,7 +131,9 @@ def noted(stream: Stream) -> Stream:
     if stream.channels:
         found = left_out(facts, of_blocks)
     else:
-        found = problems(facts, kinds, of_blocks, not has_content(kinds) and skips(columns, stream.page_size))
+        found = problems(
+            facts, kinds, of_blocks, not has_content(kinds) and skips(columns, stream.page_size, of_blocks)
+        )
     if not found:
         return stream
     broken = 0 if any(p.lost for p in found) else stream.broken

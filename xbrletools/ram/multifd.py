@@ -11,6 +11,7 @@ from itertools import pairwise
 import numpy as np
 from numpy.typing import NDArray
 
+from ..arrays import distinct
 from ..formats.ram import Kind
 from ..model import Block, Facts
 from ..table.columns import NO_BLOCK, Columns
@@ -133,7 +134,7 @@ def _foreign_pages(channels: Sequence[Channel], blocks: Sequence[Block]) -> Iter
     for c in channels:
         p = c.packets
         carrying = (p.normal + p.zero > 0) & ~p.is_state
-        strangers = [n for n in np.unique(p.name[carrying]).tolist() if p.names[n] not in known]
+        strangers = [n for n in distinct(p.name[carrying]).tolist() if p.names[n] not in known]
         if strangers:
             name = shown(p.names[strangers[0]])
             message = f"{c.name}: carries pages of block {name}, which the main channel does not have"

@@ -11,7 +11,7 @@ this sweep over memory or in the one before is not replaced.
 import numpy as np
 from numpy.typing import NDArray
 
-from ..arrays import Places, Values
+from ..arrays import Places, Values, distinct
 from ..errors import XbrleError
 
 WAYS = 2  # slots a bucket
@@ -42,7 +42,7 @@ def reach(pages: int) -> int:
 
 def _buckets(mask: int, asked: Ints | None) -> Places:
     """Places for the buckets of a mask. ``asked`` are the only pages that are ever inserted. None: perhaps all."""
-    return Places(mask + 1, None if asked is None else np.unique(asked & mask))
+    return Places(mask + 1, None if asked is None else distinct(asked & mask))
 
 
 class PageCache:

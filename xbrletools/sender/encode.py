@@ -11,7 +11,7 @@ from itertools import pairwise
 import numpy as np
 from numpy.typing import NDArray
 
-from ..arrays import reserve
+from ..arrays import distinct, reserve
 from ..codec import uniform
 from ..formats import ram
 from ..formats.qevm import SectionType
@@ -67,7 +67,7 @@ class _SnapshotBases:
         wanted_pages = pages[wanted]
         version = self._entered[wanted_pages]
         out = np.empty((len(wanted_pages), contents.shape[1]), np.uint8)
-        for v in np.unique(version).tolist():
+        for v in distinct(version).tolist():
             out[version == v] = self._snapshots[v - 1].take(wanted_pages[version == v])
         self._entered[pages[enters]] = self.now + 1
         return out

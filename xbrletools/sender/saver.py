@@ -10,6 +10,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from ..arrays import distinct
 from ..codec import checksum
 from ..codec.layout import dtype_of
 from ..errors import XbrleError
@@ -102,7 +103,7 @@ class Writer:
             flags[~named] |= int(Flag.CONTINUE)
         words = (records.address | flags).astype(">u8")
         _put(out, starts[:-1][sent], words[sent])
-        for block in np.unique(records.block[named]).tolist():
+        for block in distinct(records.block[named]).tolist():
             named_block = np.flatnonzero(named & (records.block == block))
             name = np.frombuffer(self._names[block], np.uint8)
             out[starts[named_block][:, None] + WORD + np.arange(len(name))] = name

@@ -12,6 +12,7 @@ from itertools import pairwise
 import numpy as np
 from numpy.typing import NDArray
 
+from ..arrays import distinct
 from ..formats.ram import Kind
 from ..memory.image import Image, PageSpace, State
 from ..memory.moments import discards_of, space_of
@@ -93,7 +94,7 @@ class SentRecords:
         if not len(self):
             return
         is_dup = self.stream.records.columns.kind[self.rows] == Kind.DUP
-        held = np.unique(self.pages[~is_dup])  # a dup page alone takes little
+        held = distinct(self.pages[~is_dup])  # a dup page alone takes little
         firsts = held[:: max(1, room // self.space.page_size)][1:]
         part = np.searchsorted(firsts, self.pages, side="right").astype(np.min_scalar_type(len(firsts)))
         order = np.argsort(part, kind="stable")

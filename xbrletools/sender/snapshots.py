@@ -10,6 +10,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
+from ..arrays import distinct
 from ..errors import XbrleError, unopened
 from ..model import Block
 from ..source.manifest import MANIFEST, named
@@ -37,7 +38,7 @@ class Snapshot:
         """These pages, (n, page_size) uint8, a copy."""
         out = np.empty((len(pages), self._page_size), np.uint8)
         block = np.searchsorted(self._first, pages, side="right") - 1
-        for b in np.unique(block).tolist():
+        for b in distinct(block).tolist():
             in_block = block == b
             places = pages[in_block] - self._first[b]
             if places[-1] - places[0] == len(places) - 1 and (np.diff(places) == 1).all():

@@ -7,6 +7,7 @@ from hashlib import blake2b
 import numpy as np
 from numpy.typing import NDArray
 
+from ..arrays import distinct
 from ..arrow.tables import ArrowTable
 from ..arrow.values import Batch as Rows
 from ..arrow.values import Column
@@ -76,7 +77,7 @@ def _digests(pages: NDArray[np.uint8], whole: NDArray[np.bool_]) -> NDArray[np.u
     digests = np.zeros((len(pages), HASH_SIZE), np.uint8)
     rows = np.flatnonzero(whole)
     fill = fills(pages, rows)
-    for byte in np.unique(fill[fill != NOT_UNIFORM]).tolist():
+    for byte in distinct(fill[fill != NOT_UNIFORM]).tolist():
         digests[rows[fill == byte]] = np.frombuffer(_digest_of_fill(byte, pages.shape[1]), np.uint8)
     rows = rows[fill == NOT_UNIFORM]
     found = b"".join([_digest(pages[i].data) for i in rows.tolist()])

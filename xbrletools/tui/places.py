@@ -5,7 +5,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from ..arrays import reserve
+from ..arrays import distinct, reserve
 from ..memory.image import PageSpace
 from ..memory.moments import space_of
 from ..verify.rules import Severity
@@ -67,5 +67,5 @@ def found_places(session: Session) -> Places:
         if f.block in index and f.page < space.blocks[index[f.block]].length
     }
     wrong = session.verdict.wrong if session.verdict is not None else np.zeros(0, np.int64)
-    found = np.union1d(np.array(sorted(numbers), np.int64), wrong)
+    found = distinct(np.concatenate([np.array(list(numbers), np.int64), wrong]))
     return Places(space, found, np.sort(wrong))

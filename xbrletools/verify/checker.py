@@ -5,7 +5,7 @@ from collections.abc import Iterator
 import numpy as np
 from numpy.typing import NDArray
 
-from ..arrays import Values
+from ..arrays import Values, distinct
 from ..codec import xbrle
 from ..codec.layout import dtype_of
 from ..formats import block as block_format
@@ -171,7 +171,7 @@ def _packets(stream: Stream) -> Iterator[Finding]:
     if packets is None:
         return
     riding = packets.is_sync & (packets.normal + packets.zero > 0)
-    for channel in np.unique(packets.channel[riding]).tolist():
+    for channel in distinct(packets.channel[riding]).tolist():
         places = np.flatnonzero(riding & (packets.channel == channel))
         pages = int((packets.normal + packets.zero)[places].sum())
         message = (

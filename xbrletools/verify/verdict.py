@@ -12,6 +12,7 @@ from typing import Any
 
 import numpy as np
 
+from ..arrays import distinct
 from ..errors import XbrleError
 from ..model import Stream
 from . import rules, sentences
@@ -106,9 +107,9 @@ def concluded(split: Shared, told: Mapping[str, Outcome]) -> Verdict:
     begun = [_row(stream, c) for c in causes if c.name in _CHANGES_PAGES]
     first = min((row for row in (*begun, *(h.first for h in harms)) if row is not None), default=None)
     lasting = min((h.first_lasting for h in harms if h.first_lasting is not None), default=None)
-    wrong = np.unique(np.concatenate([_NO_PAGES, *(h.wrong for h in harms)]))
+    wrong = distinct(np.concatenate([_NO_PAGES, *(h.wrong for h in harms)]))
     ended = _came_to_its_end(stream)
-    maybe = np.unique(np.concatenate([_NO_PAGES, *(h.maybe for h in harms)]))
+    maybe = distinct(np.concatenate([_NO_PAGES, *(h.maybe for h in harms)]))
     is_open = any(_is_open(split, i) or len(h.maybe) or len(h.lost) for i, h in enumerate(harms))
     status = _status(stream, causes, ended and bool(len(wrong) or len(maybe)))
     pages_wrong = len(wrong) if ended and not is_open else None

@@ -2,6 +2,7 @@
 
 import numpy as np
 
+from ...arrays import distinct
 from ...text import shown
 from ..prospects import Prospect
 from ..top import Top
@@ -49,7 +50,7 @@ def _ticks(hot: Top, i: int, last: int) -> Markup:
     came = hot.passes_of(i)
     room = min(TICKS, last)
     css = "delta" if 2 * int(hot.deltas[i]) > int(hot.records[i]) else "page"
-    places = np.unique((np.array(came, np.int64) - 1) * room // last).tolist()
+    places = distinct((np.array(came, np.int64) - 1) * room // last).tolist()
     ticks = [tag("rect", x=p * 10, y=0, width=8, height=10, class_=css) for p in places]
     ground = tag("rect", x=0, y=9, width=room * 10, height=1, class_="dup")
     words = f"it came in {len(came):,} of {last:,} passes, from {came[0]:,} to {came[-1]:,}"

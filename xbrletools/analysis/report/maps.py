@@ -7,7 +7,7 @@ from enum import IntEnum
 import numpy as np
 from numpy.typing import NDArray
 
-from ...arrays import Values
+from ...arrays import Values, distinct
 from ...formats.ram import Kind
 from ...memory.image import Image, PageSpace, State
 from ...memory.moments import space_of
@@ -109,7 +109,7 @@ def trouble_of(found: Verdict | None) -> Trouble:
     for i, name in enumerate(found.shared.names):
         for number in () if name in _NO_HARM else found.shared.numbers(i, *PAGE_RULES):
             rows += [found.shared.found.marks[number].rows[places] for places in found.shared.parts(number, i)]
-    return Trouble(found.wrong, found.maybe, np.unique(np.concatenate(rows)))
+    return Trouble(found.wrong, found.maybe, distinct(np.concatenate(rows)))
 
 
 def page_maps(
@@ -232,7 +232,7 @@ def maps_section(report: Report) -> Markup:
     maps = page_maps(space, report.stream.records.columns, report.image, trouble, unmarked(facts))
     figures = [_figure(shown(space.blocks[block].name), of_block, space.page_size) for block, of_block in maps.items()]
     sent = sum(1 for block in report.sums.blocks() if block < len(space.pages) and space.pages[block])
-    used = np.unique(np.concatenate([np.empty(0, np.uint8), *(m.fate for m in maps.values())])).tolist()
+    used = distinct(np.concatenate([np.empty(0, np.uint8), *(m.fate for m in maps.values())])).tolist()
     return section(
         "pages",
         "Pages",

@@ -5,6 +5,7 @@ from collections.abc import Sequence
 import numpy as np
 from numpy.typing import NDArray
 
+from ...arrays import distinct
 from ...formats import ram
 from ...model import ANY_BLOCK, Block
 from ...table.columns import NO_BLOCK, Columns
@@ -38,7 +39,7 @@ def attributed(columns: Columns, pieces: Sequence[Columns], notes: Notes) -> Col
         return _unnamed(columns, orphans, notes)
     notes.lost_names += len(orphans)
     leave_out(notes.gaps, [(ANY_BLOCK, a) for a in columns.address[orphans].tolist()])
-    return columns.take(np.setdiff1d(np.arange(len(columns)), orphans))
+    return columns.take(np.delete(np.arange(len(columns)), orphans))
 
 
 def _unnamed(columns: Columns, orphans: NDArray[np.int64], notes: Notes) -> Columns:
@@ -52,12 +53,12 @@ def _unnamed(columns: Columns, orphans: NDArray[np.int64], notes: Notes) -> Colu
 
 def _fitting(columns: Columns, orphans: NDArray[np.int64], pieces: Sequence[Columns], notes: Notes) -> list[int]:
     """The blocks that the records before the first name after a gap can be of, by what else is known of them."""
-    addresses = np.unique(columns.address[orphans])
+    addresses = distinct(columns.address[orphans])
     fitting = [i for i, b in enumerate(notes.blocks) if b.length > int(addresses[-1])]
     after = int(orphans[-1]) + 1 + np.flatnonzero(IS_PAGE[columns.kind[int(orphans[-1]) + 1 :]])
     if len(after):  # a name comes exactly where the block changes
         named = int(columns.block[after[0]])
-        sent = {b for c in pieces for b in np.unique(c.block[IS_PAGE[c.kind]]).tolist()}
+        sent = {b for c in pieces for b in distinct(c.block[IS_PAGE[c.kind]]).tolist()}
         fitting = [
             i  # blocks are sent for the first time in the order of the list
             for i in fitting

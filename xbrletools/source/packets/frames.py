@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from ...arrays import distinct
 from ...codec.layout import dtype_of
 from ...formats import packets
 from ...formats.packets import Ethertype, Link, Protocol
@@ -98,7 +99,7 @@ class Frames:
         at, kind = found.at.copy(), np.zeros(len(found), np.int64)
         end = found.at + found.captured
         usable = np.zeros(len(found), bool)
-        for link in np.unique(found.link).tolist():
+        for link in distinct(found.link).tolist():
             of_link = np.flatnonzero(found.link == link)
             if link in packets.WITH_PROTOCOL:
                 form = dtype_of(packets.WITH_PROTOCOL[Link(link)])

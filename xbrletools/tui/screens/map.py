@@ -10,6 +10,7 @@ from textual.binding import Binding, BindingType
 from textual.containers import Horizontal
 from textual.timer import Timer
 
+from ...arrays import distinct
 from ...errors import XbrleError
 from ...memory.blockstate import NEVER, Playhead, State, block_records
 from ...memory.moments import lapses_of, memory_of, space_of
@@ -368,7 +369,7 @@ class MapScreen(CaptureScreen):
         before, after = head.at, what.records.upto(session.row)
         if session.row >= rows - 1:
             self._stop()
-        self._draw(np.unique(what.records.page[before:after]).astype(np.int64))
+        self._draw(distinct(what.records.page[before:after]).astype(np.int64))
         self.renew_top_bar()
 
     def action_speed(self, step: int) -> None:

@@ -7,6 +7,7 @@ from numpy.typing import NDArray
 from textual.binding import Binding, BindingType
 
 from ...analysis.diff import PARTS
+from ...arrays import distinct
 from ...text import shown
 from ..charts import merged
 from ..comparison import Comparison
@@ -38,7 +39,7 @@ class ChangeList(Lines):
         count = 0 if found is None else len(found)
         self._order = np.arange(count)
         if found is not None:
-            self._named = len(np.unique(found.block)) > 1
+            self._named = len(distinct(found.block)) > 1
             if self.by_count:
                 self._order = np.lexsort((-found.count, found.one_sided - found.count))
         self._line_of = np.empty(count, np.int64)

@@ -12,7 +12,7 @@ from typing import Any
 
 import numpy as np
 
-from ...arrays import overlapped
+from ...arrays import distinct, overlapped
 from ...codec.layout import dtype_of
 from ...formats import qevm
 from ...formats.dialects import Encoding
@@ -306,7 +306,7 @@ def came_twice(case: Case, broken: Break, gap: Gap) -> Iterator[int]:
     high = broken.at if gap.resumes is None else gap.resumes
     sizes = [] if gap.added is None or gap.added < _TWICE_LEAST else [gap.added]
     for at in (high, high + _TWICE_LEAST, high + case.read.page_size):
-        if len(np.unique(data[at : at + _ANCHOR])) >= _ANCHOR // 4:
+        if len(distinct(data[at : at + _ANCHOR])) >= _ANCHOR // 4:
             sizes += distances(data, at)[:1]
     for size in dict.fromkeys(sizes):
         first, end = max(size, low - size), min(len(data), high + 2 * size)

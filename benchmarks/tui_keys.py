@@ -8,8 +8,9 @@ Key to paint is measured inside: from the moment the key's bytes are read to the
 is the time by which a timer of 5 ms comes late: for so long the event loop did nothing else. Both are given in
 milliseconds on the clock and of the processor. The latter is what the thread that draws worked, which hangs less on
 what else the machine does; `load` is the machine's when it ended. The next key is pressed once the one before was
-painted, or has not changed what is seen after the loop had `_UNSEEN` ticks of its timer to do so: so none has to wait
-for another. Only PageDown held does not wait: it comes 30 times a second.
+painted, so none has to wait for another. Only PageDown held does not wait: it comes 30 times a second. A key that
+changes nothing that is seen is not measured: it is one after which the event loop had nothing to do, and nothing to
+paint, for `_QUIET` ticks. The next frame is then one of what grows meanwhile. How many keys that are is `unseen`.
 """
 
 import argparse
@@ -57,7 +58,7 @@ _BYTES = {
 }  # fmt: skip
 _TICK = 0.005
 _BETWEEN = 0.05  # seconds from a key's frame to the next key
-_UNSEEN = 60  # ticks of the event loop after which a key is taken to change nothing that is seen
+_QUIET = 4  # ticks of the event loop in time after which a key is taken to change nothing that is seen
 _LOST = 30.0  # seconds after which the browser is taken not to have had a key
 _HELD = 1 / 30  # seconds between two keys of one that is held
 
@@ -100,7 +101,9 @@ def inside(path: str, report: str) -> None:
 
     class Clocked(app.Browser):
         pressed: ClassVar[list[tuple[float, float, str]]] = []
-        ticks = 0  # of the timer, since something was painted while a key waits for it
+        quiet = 0  # ticks of the timer, in time, while a key waits and nothing is to be painted
+        unseen = 0
+        _last: events.Event | None = None
 
         def _when(self) -> str:
             session = self.session
@@ -118,13 +121,19 @@ def inside(path: str, report: str) -> None:
                 delays[name].append((1000 * (now - begun), 1000 * (worked - work), key))
                 os.write(painted, b".")
             self.pressed.clear()
-            self.ticks = 0
+
+        def _is_quiet(self) -> bool:
+            """Whether nothing is to be painted, and nothing is worked out for it."""
+            s = self.screen
+            painting = s._layout_required or s._scroll_required or s._repaint_required or s._dirty_widgets
+            return not (painting or s._callbacks or any(w.is_running and w.node.screen is s for w in self.workers))
 
         async def on_event(self, event: events.Event) -> None:
             work = time.thread_time()
             await super().on_event(event)
-            if isinstance(event, events.Key):
+            if isinstance(event, events.Key) and event is not self._last:  # it bubbles up to here a second time
                 self.pressed.append((event.time, work, event.key))
+                self._last = event
 
         async def _clock(self) -> None:
             while True:
@@ -134,10 +143,13 @@ def inside(path: str, report: str) -> None:
                     found["settled_s"] = round(time.time() - started, 1)
                     Path(report + ".settled").touch()
                 late, worked = time.perf_counter() - begun - _TICK, time.thread_time() - work
-                gaps[f"{self.current_mode} {self._when()}"].append((1000 * worked, 1000 * late))
-                self.ticks = self.ticks + 1 if self.pressed else 0
-                if self.ticks > _UNSEEN:
+                if not self._exit:  # closing the terminal takes a while
+                    gaps[f"{self.current_mode} {self._when()}"].append((1000 * worked, 1000 * late))
+                in_time = self.pressed and late < _TICK and self._is_quiet()
+                self.quiet = self.quiet + 1 if in_time else 0
+                if self.quiet >= _QUIET:
                     os.write(painted, b"." * len(self.pressed))
+                    self.unseen += len(self.pressed)
                     self.pressed.clear()
 
         def on_mount(self) -> None:  # Textual calls that of the browser as well
@@ -149,7 +161,7 @@ def inside(path: str, report: str) -> None:
                 found.setdefault("table_s", round(time.time() - started, 1))
 
         def on_unmount(self) -> None:
-            found["records"] = len(self.session)
+            found["records"], found["unseen"] = len(self.session), self.unseen
 
     app.Browser = Clocked  # type: ignore[misc]
     gc.collect()
@@ -212,7 +224,10 @@ class _Pty:
         while (left := end - time.monotonic()) > 0:
             ready = select.select([self.ours, self.painted], [], [], left)[0]
             if self.ours in ready:
-                os.read(self.ours, 1 << 16)
+                try:
+                    os.read(self.ours, 1 << 16)
+                except OSError:  # the browser has ended
+                    return
             if self.painted in ready:
                 os.read(self.painted, 1 << 10)
                 break

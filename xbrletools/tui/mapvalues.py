@@ -1,5 +1,6 @@
 """What a block's map shows of each page: the numbers that cells are drawn from, and what the numbers mean."""
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from enum import Enum
 
@@ -7,6 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..arrays import reserve
+from ..codec import uniform
 from ..formats.ram import Kind
 from ..memory.blockstate import NEVER, BlockRecords, Playhead, State
 from ..memory.lapses import Lapses
@@ -23,6 +25,7 @@ _UNKNOWN = _FIRST + STEPS
 _SHADES = "·:░▒▓"  # for the ramp where there is no colour
 _KINDS = (Kind.DUP, Kind.PAGE, Kind.COMPRESSED, Kind.XBRLE, Kind.XBZRLE)  # from the one that tells least
 _ZERO_WORDS = "zero by the bitmap, not in the file"
+_TOGETHER = 64  # pages whose bytes are counted at once: other threads wait for that
 _BITS = 8.0  # entropy of a byte at most
 
 
@@ -208,14 +211,19 @@ def scale(shows: Shows, colours: Palette, zero: bool = False) -> Scale:
     return Scale((colours.never, once, *colours.ramp, *trouble), f" .{shades}?h!", words)
 
 
-def entropy(pages: NDArray[np.uint8]) -> NDArray[np.float32]:
-    """The entropy of each page's bytes in bits a byte, (n,). ``pages`` is (n, page size) uint8."""
+def entropy(pages: NDArray[np.uint8], wanted: Callable[[], bool] = lambda: True) -> NDArray[np.float32]:
+    """The entropy of each page's bytes in bits a byte, (n,). ``pages`` is (n, page size) uint8.
+
+    It ends early, with zeros for the pages that are left, where it is not ``wanted`` any longer.
+    """
     count, size = pages.shape
     out = np.zeros(count, np.float32)
-    together = 256  # pages at once: their counts stay in the processor's cache
-    for start in range(0, count, together):
-        part = pages[start : start + together]
-        places = part.astype(np.int32) + (np.arange(len(part), dtype=np.int32) * 256)[:, None]
-        share = np.bincount(places.ravel(), minlength=len(part) * 256).reshape(-1, 256) / size
-        out[start : start + len(part)] = -(share * np.log2(np.where(share, share, 1))).sum(1)
+    for start in range(0, count, _TOGETHER):
+        if not wanted():
+            break
+        part = pages[start : start + _TOGETHER]
+        mixed = np.flatnonzero(uniform.fills(part) == uniform.NOT_UNIFORM)  # that of one repeated byte is 0
+        places = part[mixed].astype(np.int64) + (np.arange(len(mixed)) * 256)[:, None]
+        share = np.bincount(places.ravel(), minlength=len(mixed) * 256).reshape(-1, 256) / size
+        out[start + mixed] = -(share * np.log2(np.where(share, share, 1))).sum(1)
     return out

@@ -9,6 +9,7 @@ from textual.app import ComposeResult
 from textual.binding import Binding, BindingType
 from textual.containers import Horizontal
 from textual.timer import Timer
+from textual.worker import get_current_worker
 
 from ...arrays import distinct
 from ...errors import XbrleError
@@ -257,14 +258,20 @@ class MapScreen(CaptureScreen):
 
     def _measure(self, block: int, row: int) -> None:
         """Work out the entropy of a block's pages. This is a thread's work."""
+        worker = get_current_worker()
+
+        def wanted() -> bool:
+            return not (worker.is_cancelled or self.left)
+
         try:
             stream = self.session.stream()
             image = memory_of(stream, self.session.moment())
-            bits = entropy(image.pages[space_of(stream).slice(block)])
+            bits = entropy(image.pages[space_of(stream).slice(block)], wanted)
         except XbrleError as error:
             self.app.call_from_thread(self._say, str(error))
             return
-        self.app.call_from_thread(self._take_entropy, (block, row), bits)
+        if wanted():
+            self.app.call_from_thread(self._take_entropy, (block, row), bits)
 
     def _take_entropy(self, of: tuple[int, int], bits: NDArray[np.float32]) -> None:
         if self._bits_of == of:
@@ -416,6 +423,8 @@ class MapScreen(CaptureScreen):
         """Have the cells show something else, in turn."""
         order = list(Shows)
         self.shows = order[(order.index(self.shows) + 1) % len(order)]
+        self.workers.cancel_group(self, "entropy")
+        self._bits_of = None if self._bits is None else self._bits_of
         self.set_class(self.shows is Shows.PASSES, "falls")
         self._draw()
 

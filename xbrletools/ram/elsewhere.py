@@ -31,9 +31,12 @@ def counted(columns: Columns) -> tuple[list[int], dict[int, int]]:
     kinds, of_blocks = np.zeros(len(Kind), np.int64), Counter[int]()
     for start in range(0, len(columns), PIECE):
         piece = columns.take(slice(start, start + PIECE))
-        kinds += np.bincount(piece.kind, minlength=len(Kind))
-        counts = np.bincount(piece.block[IS_PAGE[piece.kind] & (piece.block != NO_BLOCK)])
-        of_blocks.update({i: n for i, n in enumerate(counts.tolist()) if n})
+        of_kinds = np.bincount(piece.kind, minlength=len(Kind))
+        kinds += of_kinds
+        has_others = of_kinds[~IS_PAGE[: len(Kind)]].any()
+        counts = np.bincount(piece.block[IS_PAGE[piece.kind]] if has_others else piece.block)
+        of_blocks.update({int(i): int(counts[i]) for i in np.flatnonzero(counts)})
+    of_blocks.pop(NO_BLOCK, None)
     return kinds.tolist(), dict(of_blocks)
 
 

@@ -6,7 +6,7 @@ since it has a record's word at hand. All sizes and offsets come from the gramma
 
 import re
 import struct
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from functools import cache
 from operator import attrgetter
@@ -40,6 +40,19 @@ SMALL = 384  # bytes of a record on average, up to which a search for headers be
 LEAP = 1 << 15  # bytes that are searched at first; twice as many after each success
 LEAP_MAX = 1 << 18
 PENDING_MAX = 1 << 15  # records that are gathered together, so that their columns stay in the processor's cache
+
+
+def _parts() -> Iterator[tuple[slice, np.dtype[Any]]]:
+    """Which bytes each column of `PENDING_MAX` rows takes, one after the other, and its type."""
+    at = 0
+    for dtype in map(np.dtype, DTYPES.values()):
+        size = PENDING_MAX * dtype.itemsize
+        yield slice(at, at + size), dtype
+        at += size
+
+
+_PARTS = tuple(_parts())
+_ROW = sum(np.dtype(dtype).itemsize for dtype in DTYPES.values())
 
 
 def _reader_of(dtype: np.dtype[Any]) -> struct.Struct:
@@ -92,9 +105,8 @@ class Pending:
     def room(self) -> Columns:
         """Columns of `PENDING_MAX` rows. The loop in C fills them from row ``len`` on. `add_stretch` says how far."""
         if self.filled is None:  # in one piece of memory, which the allocator can give out again, still mapped
-            sizes = [PENDING_MAX * np.dtype(dtype).itemsize for dtype in DTYPES.values()]
-            parts = np.split(np.empty(sum(sizes), np.uint8), np.cumsum(sizes[:-1]))
-            self.filled = Columns(*(part.view(dtype) for part, dtype in zip(parts, DTYPES.values(), strict=True)))
+            memory = np.empty(PENDING_MAX * _ROW, np.uint8)
+            self.filled = Columns(*(memory[part].view(dtype) for part, dtype in _PARTS))
         return self.filled
 
     def add_stretch(self, count: int) -> None:
@@ -102,6 +114,11 @@ class Pending:
         if count:
             self.stretches.append((len(self), len(self) + count))
             self._beside += count
+
+    @property
+    def is_filled(self) -> bool:
+        """Whether the rows of all records are filled."""
+        return not self.at and not self.pieces
 
     def selected(self, block: int) -> int:
         """The block that is selected after these records, where ``block`` was selected before them."""
@@ -388,13 +405,16 @@ class Layout:
         cut. It stays where at least one byte of its payload is present, with the length that is present.
         """
         count = len(pending)
-        columns = self._fields(view, base, pending, block)
-        if pending.filled is not None:
-            gathered, columns, rows = columns, pending.filled.take(slice(count)), pending.rows()
-            if count < PENDING_MAX // 2:  # a copy, so that few records do not keep the memory of many
-                columns = columns.take(np.arange(count))
-            for name in DTYPES:
-                getattr(columns, name)[rows] = getattr(gathered, name)
+        if pending.filled is None:
+            columns = self._fields(view, base, pending, block)
+        else:
+            columns = pending.filled.take(slice(count))
+            if count < PENDING_MAX // 2:  # few records do not keep the memory of many
+                columns = columns.copy()
+            if not pending.is_filled:
+                gathered, rows = self._fields(view, base, pending, block), pending.rows()
+                for name in DTYPES:
+                    getattr(columns, name)[rows] = getattr(gathered, name)
         if count:
             present = base + real - int(columns.offset[-1]) - int(columns.head[-1])
             if present < min(1, int(columns.length[-1])):

@@ -1,6 +1,6 @@
 """The stored columns of records, 32 bytes a record, and the count of the sender's sweeps over them."""
 
-from dataclasses import dataclass, fields
+from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
@@ -38,9 +38,13 @@ class Columns:
         """The capture's offset after the last byte of these records, by default of all, (n,) int64."""
         return self.payload(rows) + self.length[rows]
 
+    def copy(self) -> "Columns":
+        """The same in memory of its own."""
+        return Columns(*(getattr(self, name).copy() for name in DTYPES))
+
     def take(self, index: NDArray[np.integer] | NDArray[np.bool_] | slice) -> "Columns":
         """The chosen records. A slice gives views."""
-        return Columns(*(getattr(self, f.name)[index] for f in fields(self)))
+        return Columns(*(getattr(self, name)[index] for name in DTYPES))
 
 
 DTYPES = {

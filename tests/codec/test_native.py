@@ -82,7 +82,7 @@ def test_both_give_the_same_pages_and_verdicts_for_any_payload(codec, data):
 @pytest.mark.parametrize("codec", [xbrle, xbzrle], ids=["xbrle", "xbzrle"])
 def test_threads_leave_what_one_leaves_and_tell_what_does_not_fit(codec, monkeypatch):
     monkeypatch.setattr(native, "THREADS", 3)
-    monkeypatch.setattr(native, "THREAD_BYTES", 50 * PAGE)
+    monkeypatch.setattr(native, "THREAD_BYTES", 10 * PAGE)
     old, new = noise(400, PAGE, seed=1), noise(400, PAGE, seed=1)
     new[:, 7::50] ^= 0x31
     payload, lengths = codec.encode(old, new)

@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 
 import xbrletools
+from benchmarks import bounds
 from tests.posted import encoded, page, raw_delta, stream
 from xbrletools.analysis.blame import blame
 from xbrletools.codec import checksum, deltas, uniform
@@ -15,6 +16,8 @@ from xbrletools.export import raw
 from xbrletools.export.memory import Unknown, write_pieces
 from xbrletools.formats.dialects import Encoding
 from xbrletools.memory.replay import View
+from xbrletools.verify.causes import reading
+from xbrletools.verify.causes.case import open_case
 from xbrletools.verify.spans import replayed
 
 SIZE = 1 << 16
@@ -86,6 +89,16 @@ def test_verify_looks_at_a_few_wide_pages_at_a_time(wide: xbrletools.Capture, ba
     assert taken(lambda: _exhaust(wide.verify())) < ROOM
     assert taken(lambda: _exhaust(baseless.verify())) < ROOM
     assert len(replayed(baseless.stream)) == 1
+
+
+def test_causes_are_looked_for_a_few_wide_pages_at_a_time(tmp_path: Path) -> None:
+    path = tmp_path / "sparse.bin"
+    bounds.sparse_file(path, 250_000_000)  # pages of 64 KiB, some of them with deltas and never sent
+    read = reading.read(xbrletools.open(path).stream)
+    assert read is not None
+    case = open_case(read)
+    assert taken(lambda: case.foreign_rows) < 2 * ROOM  # a number of 8 bytes for each byte that is compared
+    assert len(case.foreign_rows[0]) > 250
 
 
 def test_blame_looks_at_a_few_wide_pages_at_a_time(wide: xbrletools.Capture) -> None:

@@ -25,7 +25,7 @@ _UNKNOWN = _FIRST + STEPS
 _SHADES = "·:░▒▓"  # for the ramp where there is no colour
 _KINDS = (Kind.DUP, Kind.PAGE, Kind.COMPRESSED, Kind.XBRLE, Kind.XBZRLE)  # from the one that tells least
 _ZERO_WORDS = "zero by the bitmap, not in the file"
-_TOGETHER = 64  # pages whose bytes are counted at once: other threads wait for that
+_TOGETHER = 1 << 18  # bytes of pages that are counted at once: other threads wait for that
 _BITS = 8.0  # entropy of a byte at most
 
 
@@ -218,10 +218,11 @@ def entropy(pages: NDArray[np.uint8], wanted: Callable[[], bool] = lambda: True)
     """
     count, size = pages.shape
     out = np.zeros(count, np.float32)
-    for start in range(0, count, _TOGETHER):
+    step = max(1, _TOGETHER // size)
+    for start in range(0, count, step):
         if not wanted():
             break
-        part = pages[start : start + _TOGETHER]
+        part = pages[start : start + step]
         mixed = np.flatnonzero(uniform.fills(part) == uniform.NOT_UNIFORM)  # that of one repeated byte is 0
         places = part[mixed].astype(np.int64) + (np.arange(len(mixed)) * 256)[:, None]
         share = np.bincount(places.ravel(), minlength=len(mixed) * 256).reshape(-1, 256) / size

@@ -20,6 +20,7 @@ from .reading import Break, Ints, Read
 _ENCODABLE = 0.95
 _NEAREST = 20  # PAGEs of cached pages on each side of a point that its sender's choices are compared by
 _TURN = 0.2  # from which share of them on the choices changed there
+_TOGETHER = 1 << 20  # bytes of pages that are compared at once
 
 
 @dataclass(frozen=True, slots=True)
@@ -123,9 +124,10 @@ class Case:
                 return
             cached.append(of[which])
             start = read.rows.payload(of[which])
-            for part in range(0, len(which), 256):
-                some = which[part : part + 256]
-                new = read.data[start[part : part + 256, None] + np.arange(read.page_size)]
+            step = max(1, _TOGETHER // read.page_size)
+            for part in range(0, len(which), step):
+                some = which[part : part + step]
+                new = read.data[start[part : part + step, None] + np.arange(read.page_size)]
                 xor = image.pages[pages[some]] ^ new
                 runs = 1 + np.count_nonzero(xor[:, 1:] != xor[:, :-1], axis=1)
                 fits = (xor[:, 0] == 0) & (2 * runs < _ENCODABLE * read.page_size) & ~after_dup[of[some]]

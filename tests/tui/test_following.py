@@ -5,6 +5,7 @@ import os
 import threading
 from collections.abc import Callable
 from pathlib import Path
+from time import monotonic
 from typing import cast
 
 import pytest
@@ -14,6 +15,7 @@ from textual.pilot import Pilot
 import xbrletools
 from xbrletools.source import following
 from xbrletools.tui.app import Browser
+from xbrletools.tui.idle import IdleApp
 from xbrletools.tui.widgets.recordlist import RecordList
 
 from .driving import EVERY, POSTED, Driver, drives
@@ -152,3 +154,13 @@ def test_a_packed_file_that_is_followed_ends_with_a_message(tmp_path: Path) -> N
 
     asyncio.run(run())
     assert "not a QEMU migration stream" in str(app.failure)
+
+
+def test_what_was_added_is_shown_less_often_while_keys_are_pressed(monkeypatch: pytest.MonkeyPatch) -> None:
+    shown: list[int] = []
+    app = IdleApp()
+    monkeypatch.setattr(app, "grow", lambda: shown.append(tick))
+    for tick in range(20):
+        app._pressed = monotonic() if tick >= 10 else 0.0
+        app.tick()
+    assert shown == [*range(10), 14, 19]

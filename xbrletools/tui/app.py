@@ -134,7 +134,7 @@ class Browser(IdleApp):
 
     def _read(self) -> None:
         """Read the capture of the session, in a thread."""
-        self._ticker = self.set_interval(TICK, self.grow)
+        self._ticker = self.set_interval(TICK, self.tick)
         threading.Thread(target=self._read_beside, daemon=True).start()
 
     def _read_beside(self) -> None:

@@ -7,6 +7,7 @@ from textual import events
 from textual.app import App
 
 LULL = 0.3  # seconds without a key
+_PASSED_OVER = 5  # of so many looks at what was added all but one are left out while keys are pressed
 _SOME = 3  # looks of the collector at young objects, after which one at all of them is worth while
 _MANY = 12  # of those looks, after which one at all of them would halt the keys: so much is what was read, and stays
 
@@ -20,6 +21,7 @@ class IdleApp(App[int]):
 
     following = False  # whether what is read may be read anew, and what was is let go
     ready = False  # whether all screens are imported
+    _passed_over = 0  # looks at what was added
     _pressed = 0.0  # when a key was pressed last
     _thresholds: tuple[int, int, int] | None = None
 
@@ -42,9 +44,23 @@ class IdleApp(App[int]):
             self._pressed = monotonic()
         await super().on_event(event)
 
+    @property
+    def is_pressed(self) -> bool:
+        """Whether a key was pressed just now."""
+        return monotonic() - self._pressed < LULL
+
+    def grow(self) -> None:
+        """Show what was added since."""
+
+    def tick(self) -> None:
+        """Show what was added since, and less often while keys are pressed: they would wait for it."""
+        self._passed_over = (self._passed_over + 1) % _PASSED_OVER if self.is_pressed else 0
+        if not self._passed_over:
+            self.grow()
+
     def _use_lull(self) -> None:
         """Make the next screen, or look for garbage, unless a key was pressed just now."""
-        if self._exit or not self.ready or monotonic() - self._pressed < LULL:
+        if self._exit or not self.ready or self.is_pressed:
             return
         if not self.make_next_screen() and gc.get_count()[2] >= _SOME:
             self.spare()

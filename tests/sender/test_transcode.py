@@ -1,4 +1,5 @@
 import json
+from itertools import pairwise
 
 import numpy as np
 import pytest
@@ -193,6 +194,21 @@ class TestRedact:
         assert {f.rule for f in blank.verify()} <= {"delta-form"}
         payload = blank.data.tobytes()
         assert all(snapshots[-1][i, 100:116].tobytes() not in payload for i in (0, 1))
+
+    @pytest.mark.parametrize("dialect", ["posted", "m115", "nov03a", "xbzrle"])
+    def test_deltas_over_dup_pages_do_not_look_as_if_their_base_were_wrong(self, dialect):
+        pages = [np.zeros(PAGE, np.uint8)]
+        for i in range(3):
+            pages.append(pages[-1].copy())
+            pages[-1][50 * i : 50 * i + 100] = 7 + i
+        builder = StreamBuilder(dialect=dialect).page(PAGE, noise(1)).dup(0).part()
+        for old, new in pairwise(pages):
+            builder.delta(0, old, new).part()
+        capture = xbrletools.open(builder.end().bytes())
+        blank = self.blanked(capture, "page=0x0")
+        assert len(blank.data) == len(capture.data)
+        assert {f.rule for f in blank.verify()} <= {f.rule for f in capture.verify()} | {"delta-form"}
+        assert not set(range(7, 10)) & set(blank.memory().pages[0].tolist())
 
     def test_a_block_by_name_with_its_colons(self):
         blocks = {b"pc.ram": PAGE, b"0000:00:02.0/vga.rom": PAGE}

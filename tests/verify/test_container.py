@@ -61,7 +61,7 @@ def devices(data: bytes, *entries: dict[str, Any], page_size: Any = 4096) -> lis
     tail = start(b"dev", 9, 1, SectionType.FULL) + data + footer(9) + EOF + bytes([SectionType.VMDESCRIPTION])
     text = json.dumps({"page_size": page_size, "devices": entries}).encode()
     capture = xbrletools.open(stream(zero(0, b"pc.ram"), last=tail + qevm.VmDescription.build({"json": text})))
-    return [f for f in capture.verify() if f.rule != "page-never-sent"]
+    return [f for f in capture.verify() if f.rule not in ("page-never-sent", "refused-by-all")]
 
 
 def entry(*sizes: int, **more: Any) -> dict[str, Any]:

@@ -341,3 +341,12 @@ def test_what_every_receiver_refuses_and_one_bit_mends_has_one_cause() -> None:
     found = xbrletools.open(path).verdict()
     assert [(c.name, c.sure) for c in found.causes] == [(CauseName.RECORD_FLAGS, Sure.CERTAIN)]
     assert found.causes[0].explains == {"refused-by-all": 1, "flags-unknown": 1}
+
+
+def test_the_library_lists_the_findings_that_the_command_lists() -> None:
+    path = CORPUS / "cases" / "receivers" / "page-flag400.bin"
+    if not path.exists():
+        pytest.skip("the corpus of small inputs is not here")
+    capture = xbrletools.open(path)
+    assert [f.rule for f in capture.verify() if f.severity.value == "error"] == ["refused-by-all"]
+    assert list(capture.verify()) == list(capture.verdict().shared.found)

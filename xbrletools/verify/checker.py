@@ -28,20 +28,24 @@ from .forced import forced
 from .found import Found
 from .ledger import Marks
 from .marks import Ints, Mark
+from .receivers import outcomes
+from .refused import with_refusal
 from .replayed import memory_marks
 from .rules import RULES, Finding
 
 
 def verify(stream: Stream, destination: dict[bytes, int] | None = None) -> Iterator[Finding]:
-    """Every finding of a capture, in the order of their offsets.
+    """Every finding of a capture, in the order of their offsets, as the verdict has them.
 
+    Where no rule finds an error and every program that the stream was made for refuses it, that is a finding too.
     ``destination`` says which blocks, by name and length in bytes, the destination has. Without it the stream's own
     list is taken as right.
 
     Raises:
         XbrleError: this is not a migration stream.
     """
-    yield from found_in(stream, None if destination is None else tuple(destination.items()))
+    found = found_in(stream, None if destination is None else tuple(destination.items()))
+    yield from with_refusal(found, outcomes(stream, found.first_of_each()))
 
 
 @once

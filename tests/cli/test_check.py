@@ -1,6 +1,8 @@
 """`xbrle describe`, `xbrle check` and `xbrle why`, on samples, on other files and on wrong ones."""
 
+import gzip
 import json
+import lzma
 import os
 
 import pytest
@@ -158,6 +160,12 @@ class TestWhy:
         status, out, _ = run(capsys, "why", tmp_path / "log", tmp_path / "S", "--json")
         told = json.loads(out)
         assert (told["line"], told["values"], told["places"][0]["record"]) == (2, ["65"], 1)
+
+    @pytest.mark.parametrize(("packing", "pack"), [("gzip", gzip.compress), ("xz", lzma.compress)])
+    def test_a_packed_log_is_not_one_with_nothing_known(self, packing, pack, capsys, tmp_path):
+        (tmp_path / "log").write_bytes(pack(b"qemu-kvm: Missing section footer for timer\n"))
+        status, _, err = run(capsys, "why", tmp_path / "log")
+        assert (status, f"is packed with {packing}" in err) == (2, True)
 
     def test_a_log_with_nothing_known_and_a_missing_capture(self, capsys, tmp_path):
         (tmp_path / "log").write_text("one\ntwo\n")

@@ -274,6 +274,8 @@ def test_several_migrations_are_listed_and_chosen(tmp_path, capsys):
     assert (status, about["kind"], about["stream"], about["streams"]) == (0, "packets", 2, 2)
     status, _, err = run(capsys, "info", path, "--stream", 3)
     assert status == 2 and "does not have a migration 3" in err
+    assert "xbrle capture --from-pcap DUMP --stream 1" in run(capsys, "describe", path)[2]
+    assert run(capsys, "why", "Unable to write to socket", path, "--stream", 2)[0] == 0
 
 
 def test_stream_is_refused_where_there_is_no_dump(capsys):

@@ -34,8 +34,11 @@ _FILE_NAME = re.compile(r"\S*/\S*|\S+\.[a-z][a-z0-9]{0,4}|.+\.(log|txt|gz|xz|zst
 )
 @click.argument("line", metavar="LINE|LOG")
 @click.argument("capture", metavar="[S]", required=False)
+@click.option(
+    "--stream", type=click.IntRange(1), metavar="N", help="Which migration of S, a packet dump (default: the only one)."
+)
 @click.option("--json", "as_json", is_flag=True, help="Print an object a message.")
-def command(line: str, capture: str | None, as_json: bool) -> int:
+def command(line: str, capture: str | None, stream: int | None, as_json: bool) -> int:
     """Say what a message of QEMU or libvirt means, and what to do.
 
     LINE is a line of a destination's or a source's log, with or without time and program before it. LOG is a file with
@@ -63,7 +66,7 @@ def command(line: str, capture: str | None, as_json: bool) -> int:
     from ..capture import open_capture
     from ..verify.why import Places
 
-    with naming(capture), open_capture(capture) as opened:
+    with naming(capture), open_capture(capture, stream=stream) as opened:
         return _answer(listed, Places(opened.stream), as_json)
 
 
@@ -89,6 +92,7 @@ def _log(line: str) -> Iterator[str] | None:
         if "\n" in line or not path.exists():
             return None
         with path.open("rb") as file:
+            _refuse_packed(line, file)
             text = io.TextIOWrapper(io.BytesIO(_tail(file)), "utf-8", "backslashreplace")
             return (each.rstrip("\n") for each in text)
     except ValueError:  # a name that no file can have
@@ -97,6 +101,22 @@ def _log(line: str) -> Iterator[str] | None:
         if error.errno in (36, 2, 20):  # too long for a name, or not there: it is a line
             return None
         raise XbrleError(f"{line}: {error.strerror or error}") from None
+
+
+def _refuse_packed(name: str, file: BinaryIO) -> None:
+    """Refuse a log that is packed, as old logs are.
+
+    Raises:
+        XbrleError: it is.
+    """
+    from ..source.packing import MAGIC_MAX, packing_of
+
+    if not file.seekable():
+        return
+    packing = packing_of(file.read(MAGIC_MAX))
+    file.seek(0)
+    if packing is not None:
+        raise XbrleError(f"{name}: is packed with {packing}; unpack it first: {packing} -dc LOG > log")
 
 
 def _tail(file: BinaryIO) -> bytes:

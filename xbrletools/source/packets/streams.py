@@ -61,9 +61,8 @@ def packet_dump(
     if not there:
         raise XbrleError(f"{name}: {_nothing(found, every)}")
     if wanted is None and len(there) > 1:
-        raise XbrleError(
-            f"{name}: has {len(there)} migrations: {_list(there)}. Choose one with --stream N, for example --stream 1"
-        )
+        hint = "Choose one with --stream N, or write it out: xbrle capture --from-pcap DUMP --stream 1 -o S"
+        raise XbrleError(f"{name}: has {len(there)} migrations: {_list(there)}. {hint}")
     if wanted is not None and not 1 <= wanted <= len(there):
         raise XbrleError(f"{name}: does not have a migration {wanted}: {_list(there)}")
     number = 1 if wanted is None else wanted

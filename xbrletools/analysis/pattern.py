@@ -2,7 +2,7 @@
 
 import re
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from enum import Enum
 from typing import Any
 
@@ -10,6 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..errors import XbrleError
+from .needed import Needed, needed
 
 Ints = NDArray[np.int64]
 
@@ -27,7 +28,8 @@ class Pattern:
 
     ``reach`` is how many bytes a match can have after its first byte, ``context`` how many bytes before a match can
     matter to it. ``overlapping``: a match is found at every place, also inside another match. ``engine`` finds several
-    patterns at once, in the place of literal and expression: see `Engine`.
+    patterns at once, in the place of literal and expression: see `Engine`. ``needed`` is what each match of the
+    expression holds, None where that is not known.
     """
 
     literal: bytes | None
@@ -36,6 +38,7 @@ class Pattern:
     context: int
     overlapping: bool
     engine: "Engine | None" = None
+    needed: Needed | None = field(default=None, compare=False, repr=False)
 
     @classmethod
     def of_engine(cls, engine: "Engine", reach: int, context: int) -> "Pattern":
@@ -87,10 +90,11 @@ class Pattern:
 
         flags = regex.MULTILINE | (regex.IGNORECASE if ignore_case else 0)
         try:
-            expression: Any = regex.compile(source.encode("utf-8", "surrogateescape"), flags)
+            raw = source.encode("utf-8", "surrogateescape")
+            expression: Any = regex.compile(raw, flags)
         except (regex.error, OverflowError, RecursionError, MemoryError) as error:
             raise XbrleError(f"{source!r} is not a regular expression: {error}") from None
-        return cls(None, expression, REGEX_REACH, REGEX_CONTEXT, False)
+        return cls(None, expression, REGEX_REACH, REGEX_CONTEXT, False, needed=needed(raw, flags))
 
 
 class Form(Enum):

@@ -7,8 +7,6 @@ searches all versions of all pages this way.
 
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
-from functools import lru_cache
-from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -22,9 +20,9 @@ from ..memory.versions import Batch, Versions
 from ..model import Stream
 from ..text import shown
 from .pattern import REGEX_SECONDS, Pattern
+from .sieve import Matcher, Sieve
 
 WINDOWS = 1 << 22  # bytes of windows that are searched at once
-ALIKE = 256  # windows whose matches are remembered: most dup pages lie among others like them
 _AFTER = 2  # bytes after a match that say whether a whole word ends there: one character, wide
 _SHORT = 8  # parts of a page of which one holds any match, where borders are searched apart
 
@@ -224,7 +222,9 @@ class Finder:
         self.pattern = pattern
         self._memory = memory
         self.zones = _zones(pattern, space.page_size)
-        self._matches = lru_cache(ALIKE)(self._match)
+        self._matcher = Matcher(pattern.expression, pattern.needed, self.zones[0].begins.stop, REGEX_SECONDS)
+        needed = pattern.needed
+        self._sieve = None if needed is None else Sieve(space.page_size, memory, needed, self.same_block)
         self._contents: dict[tuple[int | None, bytes], int] = {}
         self._content: list[tuple[int | None, bytes]] = []
 
@@ -257,13 +257,18 @@ class Finder:
 
         At most `WINDOWS` bytes of windows are searched at a time.
         """
-        for first in range(0, len(pages), zone.step):
-            part = slice(first, first + zone.step)
+        chosen = np.arange(len(pages))
+        if self._sieve is not None:
+            steps = zone.segments[-1].step
+            chosen = np.flatnonzero(self._sieve.may(pages, moments, batch, steps))
+        for first in range(0, len(chosen), zone.step):
+            part = chosen[first : first + zone.step]
             look = self._pages if zone.is_page else self._windows
             found = _Windows(zone, pages[part], *look(zone, pages[part], moments[part], batch))
             search = self._find_everywhere if self.pattern.overlapping else self._find_in_each
             windows, starts, contents = search(found, batch)
-            yield Matches(np.array(windows, np.int64) + first, np.array(starts, np.int64), np.array(contents, np.int64))
+            at = part[np.array(windows, np.int64)]
+            yield Matches(at, np.array(starts, np.int64), np.array(contents, np.int64))
 
     def _pages(
         self, zone: Zone, pages: Ints, moments: Ints, batch: Batch | None
@@ -370,7 +375,10 @@ class Finder:
         room = (self._end_of(pages) - pages * self.space.page_size + zone.origin).tolist()
         recovered = (states == State.RECOVERED).tolist()
         in_part = (states == State.PARTLY).any(axis=1).tolist()
+        places = self._matcher.places(found.buffer, zone.width)
         for w, page in enumerate(pages.tolist()):
+            if places is not None and not places[w]:
+                continue
             window = bytes(found.buffer[w * zone.width : (w + 1) * zone.width])[: room[w]]
             if in_part[w]:
                 runs = _runs(self._recovered(found, w, batch)[: room[w]])
@@ -380,14 +388,14 @@ class Finder:
                 if end <= zone.begins.start or begin >= zone.begins.stop:
                     continue
                 try:
-                    matches = self._matches(window[begin:end])
+                    matches = self._matcher.matches(window, begin, end, None if places is None else places[w])
                 except TimeoutError:
                     raise self._too_slow(page) from None
                 for start, content in matches:
-                    if start + begin in zone.begins:
+                    if start in zone.begins:
                         windows.append(w)
-                        starts.append(start + begin - zone.origin)
-                        contents.append(content)
+                        starts.append(start - zone.origin)
+                        contents.append(self.number(content))
                 self.check(len(windows))
         return windows, starts, contents
 
@@ -409,21 +417,6 @@ class Finder:
             f"{shown(self.space.blocks[block].name)}:{offset:#x}; the search ends there. Write it without repetition "
             "inside repetition, such as (a+)+, or search for text or --hex"
         )
-
-    def _match(self, window: bytes) -> list[tuple[int, int]]:
-        """Where the expression's matches begin in a window, and their contents' numbers.
-
-        Raises:
-            TimeoutError: that takes more than `REGEX_SECONDS`.
-        """
-        matches = []
-        expression: Any = self.pattern.expression
-        for match in expression.finditer(window, timeout=REGEX_SECONDS):
-            if match.start() >= self.zones[0].begins.stop:
-                break
-            if match.end() > match.start():
-                matches.append((match.start(), self.number(match[0])))
-        return matches
 
     def same_block(self, pages: Ints, others: Ints) -> NDArray[np.bool_]:
         """Whether each of ``others`` is in the same block as its counterpart in ``pages``."""

@@ -1,0 +1,192 @@
+"""Which windows an expression need not be matched in, and where in the others it can match."""
+
+import re
+from bisect import bisect_left
+from collections.abc import Callable, Iterator
+from functools import lru_cache
+from itertools import islice, pairwise
+from time import process_time
+from typing import Any, Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ..memory.versions import Batch
+from .needed import Needed
+
+Ints = NDArray[np.int64]
+SameBlock = Callable[[Ints, Ints], NDArray[np.bool_]]  # whether pages, (n,) each, are in one block, (n,)
+_PAGES = 1 << 20  # bytes of pages that are looked at together
+ALIKE = 256  # windows whose matches are remembered: most dup pages lie among others like them
+_SHORT, _SHORT_ALIKE = 512, 4096  # the same of runs, and bytes of one: most stay when a page or its neighbour changes
+_DENSE = 128  # bytes a run of those that match, on average, of windows that are matched as a whole
+
+
+class Memory(Protocol):
+    """Pages as they are now."""
+
+    def data(self, pages: Ints, start: int, stop: int) -> NDArray[np.uint8]:
+        """Bytes [start, stop) of pages, (n, stop - start)."""
+        ...
+
+
+class Sieve:
+    """Says which pages a match can begin in. It looks at each version of a page once, whatever is around it."""
+
+    def __init__(self, page_size: int, memory: Memory, needed: Needed, same_block: SameBlock) -> None:
+        self._size = page_size
+        self._same_block = same_block
+        self._memory = memory
+        self._needed = needed
+        self._of_batch: tuple[Batch, NDArray[np.bool_]] | None = None
+
+    def may(self, pages: Ints, moments: Ints, batch: Batch | None, steps: int) -> NDArray[np.bool_]:
+        """Whether a match can begin in each of pages, as they are at entries of a batch or now, (n,) bool.
+
+        It ends in the same block, ``steps`` pages further on or before.
+        """
+        found = self._hold(pages, moments, batch)
+        edge = max(1, self._needed.length - 1)
+        size, members = self._size, self._needed.members
+        left = np.flatnonzero(~found)
+        for step in range(steps):
+            here = pages[left] + step
+            follows = self._same_block(here, here + 1)
+            left, here = left[follows], here[follows]
+            if not len(left):
+                break
+            tails = self._data(here, moments[left], batch, size - edge, size)
+            heads = self._data(here + 1, moments[left], batch, 0, edge)
+            runs_on = members[tails[:, -1]] & members[heads[:, 0]]
+            left, here = left[runs_on], here[runs_on]
+            borders = np.concatenate([tails[runs_on], heads[runs_on]], axis=1)
+            found[left] = self._in_rows(borders) | self._hold(here + 1, moments[left], batch)
+            left = left[~found[left]]
+            if step + 1 < steps:
+                left = left[self._are_members(pages[left] + step + 1, moments[left], batch)]
+        return found
+
+    def _in_rows(self, rows: NDArray[np.uint8]) -> NDArray[np.bool_]:
+        """Which rows of bytes, (n, width), hold what a match needs, (n,) bool."""
+        held = np.zeros(len(rows), bool)
+        if rows.size:
+            held[self._needed.places(rows.reshape(-1)) // rows.shape[1]] = True
+        return held
+
+    def _hold(self, pages: Ints, moments: Ints, batch: Batch | None) -> NDArray[np.bool_]:
+        """Which pages hold what a match needs, (n,) bool."""
+        held = np.zeros(len(pages), bool)
+        now = np.arange(len(pages))
+        if batch is not None:
+            if self._of_batch is None or self._of_batch[0] is not batch:
+                self._of_batch = batch, self._in_rows(batch.entries.data)
+            entries = batch.latest(pages, moments)
+            held = self._of_batch[1][entries]
+            held[entries < 0] = False
+            now = np.flatnonzero(entries < 0)
+        distinct, which = np.unique(pages[now], return_inverse=True)
+        step = max(1, _PAGES // self._size)
+        parts = [distinct[i : i + step] for i in range(0, len(distinct), step)]
+        in_memory = [self._in_rows(self._memory.data(part, 0, self._size)) for part in parts]
+        if in_memory:
+            held[now] = np.concatenate(in_memory)[which]
+        return held
+
+    def _are_members(self, pages: Ints, moments: Ints, batch: Batch | None) -> NDArray[np.bool_]:
+        """Which pages consist of bytes that a match may have, as far as some of their bytes show, (n,) bool."""
+        size = self._size
+        sample = [self._data(pages, moments, batch, at, at + 1)[:, 0] for at in range(0, size, size // 16)]
+        are: NDArray[np.bool_] = np.all(self._needed.members[np.stack(sample)], axis=0)
+        return are
+
+    def _data(self, pages: Ints, moments: Ints, batch: Batch | None, start: int, stop: int) -> NDArray[np.uint8]:
+        """Bytes [start, stop) of pages, (n, stop - start)."""
+        if batch is None:
+            return self._memory.data(pages, start, stop)
+        entries = batch.latest(pages, moments)
+        data = np.empty((len(pages), stop - start), np.uint8)
+        there = entries >= 0
+        data[there] = batch.entries.data[entries[there], start:stop]
+        data[~there] = self._memory.data(pages[~there], start, stop)
+        return data
+
+
+class Matcher:
+    """Matches an expression in windows. Where it is known what a match needs, only the parts that have it are tried.
+
+    Matches that begin at ``last`` in a window, or after that, are not wanted. It may take ``seconds`` of the processor
+    for one run of recovered bytes.
+    """
+
+    def __init__(self, expression: Any, needed: Needed | None, last: int, seconds: float) -> None:
+        others = b"" if needed is None else b"".join(b"\\x%02x" % n for n in np.flatnonzero(~needed.members).tolist())
+        self._expression = expression
+        self._needed = needed
+        self._last = last
+        self._after = re.compile(b"[" + others + b"]") if others else None
+        self._before: Any = None
+        if others:
+            import regex
+
+            self._before = regex.compile(b"(?r)[" + others + b"]")
+        self._seconds = seconds
+        self._spent = 0.0
+        self._of_long = lru_cache(ALIKE)(self._timed)
+        self._of_short = lru_cache(_SHORT_ALIKE)(self._timed)
+
+    def places(self, buffer: bytes | bytearray, width: int) -> list[list[int]] | None:
+        """For each of some windows, ``width`` bytes each: places of which every match has one. None: anywhere."""
+        if self._needed is None:
+            return None
+        places = self._needed.places(np.frombuffer(buffer, np.uint8))
+        bounds = np.searchsorted(places, np.arange(0, len(buffer) + 1, width)).tolist()
+        at = (places % width).tolist()
+        return [at[start:stop] for start, stop in pairwise(bounds)]
+
+    def matches(self, window: bytes, begin: int, end: int, places: list[int] | None) -> list[tuple[int, bytes]]:
+        """Where matches in bytes [begin, end) of a window begin, and what they are.
+
+        Raises:
+            TimeoutError: that takes more seconds of the processor than it may.
+        """
+        if places is not None:
+            places = places[bisect_left(places, begin) : bisect_left(places, end)]
+            if not places:
+                return []
+        sight = None if self._needed is None else self._needed.sight
+        most = (end - begin) // _DENSE
+        runs = [] if places is None or sight is None else list(islice(self._runs(window, begin, end, places), most + 1))
+        self._spent = 0.0
+        if places is None or sight is None or len(runs) > most:
+            return [(begin + start, content) for start, content in self._of_long(window[begin:end])]
+        matches = []
+        for start, stop in runs:
+            first = max(begin, start - sight)
+            text = window[first : min(end, stop + sight)]
+            found = self._of_short(text) if len(text) <= _SHORT else self._timed(text)
+            matches += [(first + at, content) for at, content in found if start <= first + at < stop]
+        return matches
+
+    def _runs(self, window: bytes, begin: int, end: int, places: list[int]) -> Iterator[tuple[int, int]]:
+        """Runs [start, stop) of bytes that a match may consist of, in [begin, end), that have one of the places."""
+        stop, i = begin, 0
+        while (i := bisect_left(places, stop, i)) < len(places):
+            before = self._before.search(window, stop, places[i]) if self._before else None
+            after = self._after.search(window, places[i], end) if self._after else None
+            start = before.end() if before else stop
+            stop = after.start() if after else end
+            if self._needed is None or stop - start >= self._needed.least:
+                yield start, stop
+
+    def _timed(self, text: bytes) -> list[tuple[int, bytes]]:
+        """Matches in a text: where they begin, and what they are. It counts the time that this takes."""
+        left, since, matches = self._seconds - self._spent, process_time(), []
+        if left <= 0:
+            raise TimeoutError
+        for match in self._expression.finditer(text, timeout=left):
+            if match.start() >= self._last:
+                break
+            if match.end() > match.start():
+                matches.append((match.start(), match[0]))
+        self._spent += process_time() - since
+        return matches

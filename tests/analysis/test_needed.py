@@ -76,10 +76,10 @@ def test_each_match_has_what_it_is_said_to_need(
     pattern = compiled(source, ignore_case)
     if pattern is None or pattern.needed is None:
         return
-    parts, last = pattern.needed, 1 << 20
-    plain = Matcher(pattern.expression, None, last, SECONDS)
-    fast = Matcher(pattern.expression, parts, last, SECONDS)
-    width = 70
+    parts, width = pattern.needed, 70
+    begins = range(*sorted(chance.choices([0, 10, 30, 60, width], k=2)))
+    plain = Matcher(pattern.expression, None, begins, SECONDS)
+    fast = Matcher(pattern.expression, parts, begins, SECONDS)
     windows = b"".join(text.ljust(width, chance.choice([b"\0", b"a", b"\n"])) for text in texts)
     places = fast.places(windows, width)
     assert places is not None
@@ -91,8 +91,9 @@ def test_each_match_has_what_it_is_said_to_need(
             found = matched(fast, window, first, stop, of_window)
             if expected is TimeoutError or found is TimeoutError:
                 continue
-            assert found == expected
             assert isinstance(expected, list)
+            assert isinstance(found, list)
+            assert [match for match in found if match[0] in begins] == [m for m in expected if m[0] in begins]
             for at, content in expected:
                 assert len(content) >= parts.least
                 assert parts.members[np.frombuffer(content, np.uint8)].all()

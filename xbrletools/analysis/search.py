@@ -222,7 +222,7 @@ class Finder:
         self.pattern = pattern
         self._memory = memory
         self.zones = _zones(pattern, space.page_size)
-        self._matcher = Matcher(pattern.expression, pattern.needed, self.zones[0].begins.stop, REGEX_SECONDS)
+        self._matcher = Matcher(pattern.expression, pattern.needed, self.zones[0].begins, REGEX_SECONDS)
         needed = pattern.needed
         self._sieve = None if needed is None else Sieve(space.page_size, memory, needed, self.same_block)
         self._contents: dict[tuple[int | None, bytes], int] = {}

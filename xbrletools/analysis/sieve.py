@@ -114,17 +114,17 @@ class Sieve:
 class Matcher:
     """Matches an expression in windows. Where it is known what a match needs, only the parts that have it are tried.
 
-    Matches that begin at ``last`` in a window, or after that, are not wanted. It may take ``seconds`` of the processor
-    for one run of recovered bytes.
+    Wanted are those that begin at one of ``begins`` in a window. Others may be given too. It may take ``seconds`` of
+    the processor for one run of recovered bytes.
     """
 
-    def __init__(self, expression: Any, needed: Needed | None, last: int, seconds: float) -> None:
+    def __init__(self, expression: Any, needed: Needed | None, begins: range, seconds: float) -> None:
         others = b"" if needed is None else b"".join(b"\\x%02x" % n for n in np.flatnonzero(~needed.members).tolist())
         self._expression = expression
         self._needed = needed
-        self._last = last
-        self._after = re.compile(b"[" + others + b"]") if others else None
-        self._before: Any = None
+        self._begins = begins
+        self._before: Any = None  # what is not one of the bytes that a match may consist of, looked for backwards
+        self._after: Any = re.compile(b"[" + others + b"]") if others else None
         if others:
             import regex
 
@@ -149,33 +149,40 @@ class Matcher:
         Raises:
             TimeoutError: that takes more seconds of the processor than it may.
         """
-        if places is not None:
-            places = places[bisect_left(places, begin) : bisect_left(places, end)]
-            if not places:
-                return []
-        sight = None if self._needed is None else self._needed.sight
-        most = (end - begin) // _DENSE
-        runs = [] if places is None or sight is None else list(islice(self._runs(window, begin, end, places), most + 1))
         self._spent = 0.0
-        if places is None or sight is None or len(runs) > most:
-            return [(begin + start, content) for start, content in self._of_long(window[begin:end])]
+        if self._needed is None or self._needed.sight is None or places is None:
+            found = [] if places == [] else self._of_long(window[begin:end])
+            return [(begin + at, content) for at, content in found]
+        start, stop = self._wanted(window, begin, end)
+        places = places[bisect_left(places, start) : bisect_left(places, stop)]
+        most = (stop - start) // _DENSE
+        runs = list(islice(self._runs(window, start, stop, places), most + 1))
         matches = []
-        for start, stop in runs:
-            first = max(begin, start - sight)
-            text = window[first : min(end, stop + sight)]
-            found = self._of_short(text) if len(text) <= _SHORT else self._timed(text)
-            matches += [(first + at, content) for at, content in found if start <= first + at < stop]
+        for first, last in [(start, stop)] if len(runs) > most else runs:
+            seen = max(begin, first - self._needed.sight)
+            text = window[seen : min(end, last + self._needed.sight)]
+            found = (self._of_short if len(text) <= _SHORT else self._of_long)(text)
+            matches += [(seen + at, content) for at, content in found if first <= seen + at < last]
         return matches
+
+    def _wanted(self, window: bytes, begin: int, end: int) -> tuple[int, int]:
+        """The part of [begin, end) that has the wanted matches, and no part of another one."""
+        start, stop = max(begin, self._begins.start), min(end, self._begins.stop)
+        if self._before is not None and start < stop:
+            before = self._before.search(window, begin, start)
+            after = self._after.search(window, stop - 1, end)
+            return before.end() if before else begin, after.start() if after else end
+        return begin, end
 
     def _runs(self, window: bytes, begin: int, end: int, places: list[int]) -> Iterator[tuple[int, int]]:
         """Runs [start, stop) of bytes that a match may consist of, in [begin, end), that have one of the places."""
-        stop, i = begin, 0
+        stop, i, least = begin, 0, self._needed.least if self._needed else 0
         while (i := bisect_left(places, stop, i)) < len(places):
             before = self._before.search(window, stop, places[i]) if self._before else None
             after = self._after.search(window, places[i], end) if self._after else None
             start = before.end() if before else stop
             stop = after.start() if after else end
-            if self._needed is None or stop - start >= self._needed.least:
+            if stop - start >= least:
                 yield start, stop
 
     def _timed(self, text: bytes) -> list[tuple[int, bytes]]:
@@ -184,7 +191,7 @@ class Matcher:
         if left <= 0:
             raise TimeoutError
         for match in self._expression.finditer(text, timeout=left):
-            if match.start() >= self._last:
+            if match.start() >= self._begins.stop:
                 break
             if match.end() > match.start():
                 matches.append((match.start(), match[0]))

@@ -21,7 +21,8 @@ Sets = tuple[int, ...]  # sets of bytes, one for each byte of a sequence; bit b 
 LONGEST = 32  # sets of a sequence, at most
 _MANY = 8  # sequences of which a match has one, at most
 _TELLING = 4.0  # bits that a sequence must say about where it can be
-_FEW = 4  # bytes of a set that are compared one by one
+_RANGES = 4  # ranges of a set that are compared one by one
+_RUN = 4  # bytes of a run of which not every one is looked at
 _PIECE = 1 << 18  # bytes that are looked through at a time
 _COMMON = {0: 48, 255: 8, 32: 8}  # memory has these bytes as often as so many others
 _ALL = (1 << 256) - 1
@@ -64,59 +65,81 @@ class Needed:
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class _Sequence:
-    """Bytes one after the other, each of a set. ``rare`` is the byte to look for first, ``bytes`` its set.
+class _Set:
+    """A set of bytes, as a table (256,) bool. If there are few, ``ranges`` has them: the first, and how many follow."""
 
-    Where that is empty all sets have many bytes, and what is looked for is as many bytes of ``any``.
+    table: NDArray[np.bool_]
+    ranges: tuple[tuple[np.uint8, np.uint8], ...]
+
+    @classmethod
+    def of(cls, members: int) -> "_Set":
+        """These bytes."""
+        table = _table(members)
+        edges = np.flatnonzero(np.diff(table, prepend=False, append=False)).reshape(-1, 2)
+        ranges = [(np.uint8(first), np.uint8(stop - 1 - first)) for first, stop in edges.tolist()]
+        return cls(table, tuple(ranges) if len(ranges) <= _RANGES else ())
+
+    def has(self, data: NDArray[np.uint8]) -> NDArray[np.bool_]:
+        """Whether each byte is in it, (n,) bool."""
+        if not self.ranges:
+            looked_up: NDArray[np.bool_] = self.table[data]
+            return looked_up
+        found: NDArray[np.bool_] | None = None
+        for first, more in self.ranges:
+            in_range = data - first <= more if more else data == first
+            found = in_range if found is None else np.logical_or(found, in_range, out=found)
+        assert found is not None
+        return found
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class _Sequence:
+    """Bytes one after the other, each of a set, as many as ``length``.
+
+    The byte at ``rare`` is looked for first, whose set is ``first``. ``others`` are those of the others, by their
+    distance from it. Where ``is_run`` all sets are much the same, and what is looked for is as many bytes of any.
     """
 
     length: int
     rare: int
-    bytes: tuple[int, ...]
-    others: tuple[tuple[int, NDArray[np.bool_]], ...]
-    any: NDArray[np.bool_]
+    first: _Set
+    others: tuple[tuple[int, _Set], ...]
+    is_run: bool
 
     @classmethod
     def of(cls, sets: Sets) -> "_Sequence":
         """A sequence of these sets."""
         order = sorted(range(len(sets)), key=lambda i: _weight(sets[i]))
-        rare = order[0]
-        few = sets[rare].bit_count() <= _FEW
-        return cls(
-            len(sets),
-            rare,
-            tuple(np.flatnonzero(_table(sets[rare])).tolist()) if few else (),
-            tuple((i - rare, _table(sets[i])) for i in order[1:] if sets[i] != _ALL),
-            _table(reduce(int.__or__, sets)),
-        )
+        rare, union = order[0], reduce(int.__or__, sets)
+        if len(sets) >= _RUN and _weight(union) <= 2 * _weight(sets[rare]):
+            return cls(len(sets), 0, _Set.of(union), (), True)
+        others = tuple((i - rare, _Set.of(sets[i])) for i in order[1:] if sets[i] != _ALL)
+        return cls(len(sets), rare, _Set.of(sets[rare]), others, False)
 
     def places(self, data: NDArray[np.uint8]) -> Ints:
         """Where it can be in bytes (n,): a place inside of each, (m,)."""
-        return self._of_rare(data) if self.bytes else self._of_runs(data)
+        return self._of_runs(data) if self.is_run else self._of_rare(data)
 
     def _of_rare(self, data: NDArray[np.uint8]) -> Ints:
-        is_rare = data == self.bytes[0]
-        for byte in self.bytes[1:]:
-            is_rare |= data == byte
-        at = np.flatnonzero(is_rare)
+        at = np.flatnonzero(self.first.has(data))
         at = at[(at >= self.rare) & (at < len(data) - (self.length - 1 - self.rare))]
-        for step, table in self.others:
+        for step, other in self.others:
             if not len(at):
                 break
-            at = at[table[data[at + step]]]
+            at = at[other.table[data[at + step]]]
         return at
 
     def _of_runs(self, data: NDArray[np.uint8]) -> Ints:
         """A run of ``length`` bytes has two of every ``length // 2``-th byte in it, one after the other."""
-        step, reach = max(1, self.length // 2), self.length - 1
-        good = self.any[data[::step]]
-        if self.length > 1:
-            good = good[:-1] & good[1:]
-        at = np.flatnonzero(good) * step
+        step, reach, table = self.length // 2, self.length - 1, self.first.table
+        good = self.first.has(data[::step])
+        at = np.flatnonzero(good[:-1] & good[1:]) * step
+        for between in {step // 2, step // 4, step - step // 4} - {0}:
+            at = at[table[data[at + between]]]
         inner = np.flatnonzero((at >= reach) & (at < len(data) - reach))
         if not len(inner):
             return at
-        around = self.any[sliding_window_view(data, 2 * reach + 1)[at[inner] - reach]]
+        around = table[sliding_window_view(data, 2 * reach + 1)[at[inner] - reach]]
         around = np.pad(around, ((0, 0), (1, 1)))
         run = around[:, reach + 1 :].argmin(axis=1) + around[:, reach + 1 :: -1].argmin(axis=1) - 1
         return np.delete(at, inner[run < self.length])

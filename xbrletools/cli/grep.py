@@ -3,7 +3,7 @@
 import os
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
-from functools import partial
+from functools import lru_cache, partial
 from itertools import islice, repeat
 from pathlib import Path
 from textwrap import wrap
@@ -39,6 +39,7 @@ SHOWN = 32  # bytes of a match, at most
 LEAST = 4  # and at least, whatever fits into a line
 CUT = "..."
 INDENT = "    "
+ROWS = 4096  # records whose rows are remembered: matches that lie together often came together
 CONTEXT_MAX = 1 << 20  # bytes before and after a match that can be shown
 
 
@@ -247,15 +248,17 @@ class _Lives:
         self.opened = opened
         self.hits = _everything(opened, wanted, at, view, block)
         self._pages_at = pages_over_time(opened.stream, view)
+        self._row_of = lru_cache(ROWS)(opened.records.row_of)
+        self._numbered = lru_cache(ROWS)(partial(_numbered, opened))
 
     def row(self, hit: Hit) -> int:
         """The row of the record at which a match appeared, -1 where there is none."""
-        row = None if hit.appeared is None else self.opened.records.row_of(hit.appeared)
+        row = None if hit.appeared is None else self._row_of(hit.appeared)
         return -1 if row is None else row
 
     def written(self, hit: Hit) -> dict[str, Any]:
         """The record at which a match appeared, its pass, and the record at which it vanished."""
-        about = _numbered(self.opened, self.row(hit))
+        about = self._numbered(self.row(hit))
         return {"appeared": hit.appeared, "vanished": hit.vanished, **about}
 
     def cells(self, hit: Hit) -> str:

@@ -115,7 +115,7 @@ def test_info_and_the_report_show_a_windows_guest(capsys, tmp_path):
 def test_the_report_shows_what_info_shows_of_a_linux_guest(linux, capsys, tmp_path):
     from xbrletools.analysis import report
 
-    page = report.page(report.gather(linux.stream), {}, "a test")
+    page = report.page(report.gather(linux.stream, linux.source), {}, "a test")
     for text in ("Linux 6.1.0-50-cloud-amd64", "KASLR offset 0x1dc00000", "phys_base -0x18200000", "CR3 0xb89e000"):
         assert text in page
     assert "64-bit mode, 4 levels of page tables" in page

@@ -71,9 +71,14 @@ class Parsed(HTMLParser):
         return sum(tag == element and attributes.items() <= found.items() for tag, found in self.elements)
 
 
+def gathered(capture) -> report.Report:
+    stream = capture.stream
+    return report.gather(stream, capture.source, capture.channels)
+
+
 def page_of(what, **options):
     capture = xbrletools.open(what, **options)
-    return report.page(report.gather(capture.stream), {"of the capture": "0" * 64}, "xbrletools test")
+    return report.page(gathered(capture), {"of the capture": "0" * 64}, "xbrletools test")
 
 
 def width_of(paths: str) -> int:
@@ -153,7 +158,7 @@ def test_pages_that_nobody_knows_are_shown_as_unknown_and_healed_ones_as_healed(
     stream = StreamBuilder({b"pc.ram": 4 * PAGE}, flags=3).page(0, old).page(PAGE, old).part()
     stream.dup(0).dup(PAGE).part().delta(0, old, new).delta(PAGE, old, new).delta(2 * PAGE, old, new)
     capture = xbrletools.open(stream.part().page(PAGE, other).end().bytes())
-    known = report.gather(capture.stream)
+    known = gathered(capture)
     maps = page_maps(capture.space, capture.records.columns, known.image, trouble_of(known.verdict))
     assert maps[0].fate.tolist() == [Fate.WRONG, Fate.HEALED, Fate.WRONG, Fate.NEVER]
     maps = page_maps(capture.space, capture.records.columns, known.image)
@@ -167,7 +172,7 @@ def test_the_pages_that_stayed_wrong_are_those_that_the_destination_had_wrong(co
     sides = [np.frombuffer(corpus(f"{stem}.{end}"), np.uint8).reshape(-1, PAGE) for end in ("ram", "dst-default.ram")]
     wrong = np.flatnonzero((sides[0] != sides[1]).any(axis=1))
     capture = xbrletools.open(corpus(f"{stem}.bin"))
-    known = report.gather(capture.stream)
+    known = gathered(capture)
     one = page_maps(capture.space, capture.records.columns, known.image, trouble_of(known.verdict))[0]
     assert one.per_cell == 1
     assert np.flatnonzero(one.fate == Fate.WRONG).tolist() == wrong.tolist()
@@ -237,7 +242,7 @@ def test_a_map_of_a_claim_of_terabytes_costs_no_more_than_its_records():
 def test_a_sender_is_modelled_however_many_pages_are_claimed():
     length = 1 << 42
     capture = xbrletools.open(StreamBuilder({b"huge": length}).page(0, noise(1), b"huge").part().end().bytes())
-    known = report.gather(capture.stream)
+    known = gathered(capture)
     assert known.sender is not None and not known.failures
     assert "0, all full pages" in "".join(Parsed(report.page(known, {}, "test")).text)
 

@@ -5,17 +5,18 @@ import re
 import pytest
 
 import xbrletools
-from tests.analysis.test_report import Parsed, hostile
+from tests.analysis.test_report import Parsed, gathered, hostile
 from tests.conftest import CORPUS, SAMPLES
 from tests.streams import PAGE, StreamBuilder, noise
 from xbrletools.analysis import report
 from xbrletools.analysis.diff import differences
 from xbrletools.analysis.report.compare import CONTENTS, DEVICES, PAGES
 
+ENDED = ["yes, to the last byte", "differs"]
+
 
 def compared(one, two) -> tuple[report.Comparison, str]:
-    gathered = [report.gather(xbrletools.open(what).stream) for what in (one, two)]
-    found = report.compare(*gathered)
+    found = report.compare(*(gathered(xbrletools.open(what)) for what in (one, two)))
     digests = [{"of the capture": digit * 64} for digit in "01"]
     return found, report.compared_page(found, digests, "xbrletools test")
 
@@ -31,7 +32,8 @@ def test_the_verdicts_stand_side_by_side(corpus):
     assert found.is_bad
     assert rows["verdict"] == ["CORRUPT", "NO FAULT", "differs"]
     assert rows["pages wrong at the end"] == ["32", "none shown", "differs"]
-    assert rows["page size"] == ["4,096 bytes", "4,096 bytes", ""]
+    assert rows["RAM section"] == ["version 4, pages of 4096 bytes"] * 2 + [""]
+    assert rows["read to its end"] == ["yes, to the last byte; what it holds is CORRUPT all the same", *ENDED]
     assert rows["defaultposted, default build"] == ["loads, with 32 wrong pages", "loads", "differs"]
 
 

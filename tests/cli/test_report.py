@@ -2,17 +2,19 @@
 
 import base64
 import hashlib
+import json
 import lzma
 
 import numpy as np
 import pytest
 
-from tests.analysis.test_report import hostile
+from tests.analysis.test_report import Parsed, hostile
 from tests.browser import AXE, CHROMIUM, page_of
 from tests.cli.run import run
 from tests.conftest import SAMPLES
 from tests.streams import StreamBuilder, noise
 from tests.tui.driving import drives
+from xbrletools.analysis.about import summary
 from xbrletools.analysis.report.html import CONTENTS
 
 STREAM = SAMPLES / "posted-8m.bin"
@@ -34,6 +36,36 @@ def test_a_compressed_capture_has_the_digests_of_both(capsys, tmp_path):
     page = (tmp_path / "out.html").read_text("utf-8")
     for data in (STREAM.read_bytes(), packed.read_bytes()):
         assert hashlib.sha256(data).hexdigest() in page
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        "libvirt-11/libvirt11.3-sparse-16m.save",
+        "qemu-7.2/pc16-postcopy-kvm.chan0.fwd.bin",
+        "qemu-7.2/pc16-savevm-kvm.qcow2",
+        "qemu-7.2/pc16-multifd-zstd-kvm.chan0.bin",
+        "qemu-10/pc16-killed-mapped.bin",
+        "qemu-2011-posted/dbg-block-ix.bin",
+    ],
+)
+def test_it_says_of_the_capture_what_info_says(capsys, tmp_path, corpus, name):
+    """The kind of wrapper, channels, what postcopy discarded, disks, bitmaps: it left all of them out."""
+    path = tmp_path / "s.bin"
+    path.write_bytes(corpus(name))
+    others = [tmp_path / f"s.{i}" for i in (1, 2) if "multifd" in name]
+    for i, other in enumerate(others, 1):
+        other.write_bytes(corpus(name.replace("chan0", f"chan{i}")))
+    channels = [word for other in others for word in ("--channel", other)]
+    _, out, _ = run(capsys, "info", path, *channels, "--json")
+    about = json.loads(out)
+    said = summary(about, "")
+    run(capsys, "report", path, *channels, "-o", tmp_path / "out.html")
+    told = " ".join(" ".join(Parsed((tmp_path / "out.html").read_text("utf-8")).text).split())
+    labels = {"inside", "channel", "container", "machine", "configuration", "mapped-ram", "commands", "discarded"}
+    lines = [(label, value) for label, value in said if label in labels | {"disk", "VM description", "begins"}]
+    assert len(lines) >= 2
+    assert [line for line in lines if not (line[0] in told and " ".join(line[1].split()) in told)] == []
 
 
 def test_a_damaged_capture_gives_what_can_be_had_and_exits_1(capsys, tmp_path):

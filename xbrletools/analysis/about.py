@@ -12,10 +12,12 @@ from ..ram import elsewhere
 from ..source import beside
 from ..source.sources import MappedSource, Source
 from ..text import bytes_of, counted, shown
+from ..verify.status import of_scan
 from . import facts, guest, places
 
 if TYPE_CHECKING:
     from ..container.returnpath import Message
+    from ..ram.channels import Spool
 
 NAMES_MAX = 12  # device sections that are named in a line
 COMMANDS_MAX = 40  # COMMANDs that are named, equal ones in a row once
@@ -55,6 +57,21 @@ def _messages(data: bytes) -> "list[Message]":
     from ..container import returnpath
 
     return returnpath.read(data) or []
+
+
+def described(
+    overview: facts.Overview, source: Source, channels: "Spool | None" = None, arrival: dict[str, Any] | None = None
+) -> dict[str, Any]:
+    """The object of ``info --json`` as far as a scan shows it, which `summary` puts in words.
+
+    ``source`` is what was opened, ``channels`` are those beside it, ``arrival`` is when the bytes came.
+
+    Raises:
+        TransportError: what holds the capture's return path does not answer.
+    """
+    about = facts.as_json(overview, source, channels, came_back(source))
+    status, why = of_scan(overview.facts)
+    return about | {"verdict": {"status": status, "summary": why}, "arrival": arrival}
 
 
 def memory_and_guest(stream: Stream) -> tuple[dict[str, Any] | None, dict[str, Any] | None]:

@@ -6,14 +6,13 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from ..analysis import facts, guest
-from ..analysis.about import came_back, memory_and_guest, placing, summary
+from ..analysis.about import described, memory_and_guest, placing, summary
 from ..capture import Capture
 from ..container import devices
 from ..errors import XbrleError
 from ..ram import elsewhere
 from ..source.wrappers import LibvirtSave
 from ..text import shown
-from ..verify.status import of_scan
 from . import EXIT_FINDINGS, warn
 from .grids import Grid
 from .guide import Page
@@ -68,11 +67,8 @@ def command(opened: Capture, as_json: bool, xml: bool, commands: bool) -> int:
         if status is None:
             raise
         return status
-    about = facts.as_json(overview, opened.source, opened.channels, came_back(opened.source))
-    shown_status, why = of_scan(overview.facts)
-    about["verdict"] = {"status": shown_status, "summary": why}
     when, times_status = times_of(opened) if at_hand else (None, 0)
-    about["arrival"] = None if when is None else _arrival(when)
+    about = described(overview, opened.source, opened.channels, None if when is None else _arrival(when))
     about["physical"], about["guest"] = memory_and_guest(opened.stream) if at_hand else (None, None)
     if as_json:
         say_object(about)

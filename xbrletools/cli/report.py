@@ -2,6 +2,7 @@
 
 import hashlib
 import os
+from typing import TYPE_CHECKING
 
 import click
 
@@ -15,6 +16,9 @@ from .guide import Page
 from .options import before, examples, opening, salvaging
 from .output import report as say
 from .saving import Output, writing
+
+if TYPE_CHECKING:
+    from ..analysis.report import Report
 
 
 def _usage(capture: str, other: str | None, to_channel: tuple[str, ...], to_snapshot: str | None) -> None:
@@ -54,16 +58,23 @@ def command(
 
     tool = f"xbrletools {xbrletools.__version__}"
     if other is None:
-        gathered = report.gather(opened.stream)
+        gathered = _gathered(opened)
         _save(output, report.page(gathered, _digests(opened), tool))
         status = say(opened.problems)
         return EXIT_FINDINGS if gathered.is_bad else status
     like = {"capture": other, "channel": to_channel, "snapshot": to_snapshot}
     with opening(click.get_current_context().params | like) as second:
-        compared = report.compare(report.gather(opened.stream), report.gather(second.stream))
+        compared = report.compare(_gathered(opened), _gathered(second))
         _save(output, report.compared_page(compared, (_digests(opened), _digests(second)), tool))
         status = max(say(opened.problems), say(second.problems))
     return EXIT_FINDINGS if compared.is_bad else status
+
+
+def _gathered(opened: Capture) -> "Report":
+    from ..analysis.report import gather
+
+    stream = opened.stream
+    return gather(stream, opened.source, opened.channels)
 
 
 def _save(output: Output, page: str) -> None:

@@ -7,17 +7,15 @@ from dataclasses import asdict
 from itertools import groupby
 from typing import TYPE_CHECKING, Any
 
-from ..text import counted
 from .writer import painted
 
 if TYPE_CHECKING:
-    from ..verify.cause import Cause, Repair
+    from ..verify.cause import Cause
     from ..verify.receivers import Outcome
     from ..verify.verdict import Verdict
 
 WIDTH = 80  # columns of a line, on a terminal and in a pipe
 LABEL = 9  # columns of a line's label at least
-FEW = 16  # bytes of a repair that are printed
 
 
 def as_object(verdict: "Verdict") -> dict[str, Any]:
@@ -58,12 +56,14 @@ def cause_object(cause: "Cause") -> dict[str, Any]:
 
 def lines(verdict: "Verdict") -> Iterator[str]:
     """The verdict for a person, at 80 columns: the conclusion, each cause, who loads it, and what to do next."""
+    from ..verify.sentences import repaired
+
     head = verdict.status.value.replace("-", " ").upper()
     parts = [(head, verdict.summary)]
     for i, cause in enumerate(verdict.causes):
         parts.append(("Cause" if i == 0 else "and", _cause_text(cause, verdict.summary)))
         if cause.repair is not None:
-            parts.append(("Repair", f"inferred: {_repaired(cause.repair)}: {cause.repair.why}"))
+            parts.append(("Repair", f"inferred: {repaired(cause.repair)}: {cause.repair.why}"))
     parts += [("Loads?" if i == 0 else "", text) for i, text in enumerate(_who_loads(verdict))]
     parts += [("Next" if i == 0 else "", command) for i, command in enumerate(verdict.next)]
     indent = max(LABEL, len(head) + 2)
@@ -89,23 +89,13 @@ def painted_head(verdict: "Verdict", line: str) -> str:
 
 def cause_lines(cause: "Cause") -> Iterator[str]:
     """A cause with all that speaks for and against it: a line each."""
-    from ..verify.sentences import how_sure
+    from ..verify.sentences import how_sure, repaired
 
     yield f"Cause: {cause.sentence} {how_sure(cause)}"
     yield from (f"Shown by: {text}" for text in cause.evidence)
     yield from (f"Not {name.value}: {why}" for name, why in cause.refuted)
     if cause.repair is not None:
-        yield f"Repair, inferred: {_repaired(cause.repair)}: {cause.repair.why}"
-
-
-def _repaired(repair: "Repair") -> str:
-    """What a repair changes: the bytes, as far as they are few."""
-    count, place = len(repair.data), f"at {repair.offset:#x}"
-    if not count:
-        return f"{counted(repair.replaced, 'byte')} {place} fall{'s' if repair.replaced == 1 else ''} away"
-    what = repair.data.hex(" ") if count <= FEW else f"{count:,} others"
-    which = "the byte" if repair.replaced == 1 else f"{repair.replaced:,} bytes"
-    return f"{which} {place} become{'s' if repair.replaced == 1 else ''} {what}"
+        yield f"Repair, inferred: {repaired(cause.repair)}: {cause.repair.why}"
 
 
 def _cause_text(cause: "Cause", summary: str) -> str:

@@ -11,12 +11,13 @@ from ..model import Stream
 from ..table.claims import stated
 from ..table.columns import PIECE, Sweeps
 from ..text import shown
-from .cause import MEANING, Cause, CauseName, Sure
+from .cause import MEANING, Cause, CauseName, Repair, Sure
 from .marks import Ints
 from .observed import next_full
 from .receivers.values import Outcome
 
 BLOCKS_MAX = 4  # RAM blocks that a sentence names
+BYTES_MAX = 16  # bytes of a repair that a sentence names
 
 
 def counted(count: int, word: str) -> str:
@@ -159,6 +160,16 @@ def how_sure(cause: Cause) -> str:
         Sure.UNKNOWN: "Its cause is unknown.",
     }
     return words[cause.sure]
+
+
+def repaired(repair: Repair) -> str:
+    """What a repair changes: the bytes, as far as they are few."""
+    count, place = len(repair.data), f"at {repair.offset:#x}"
+    if not count:
+        return f"{counted(repair.replaced, 'byte')} {place} fall{'s' if repair.replaced == 1 else ''} away"
+    what = repair.data.hex(" ") if count <= BYTES_MAX else f"{count:,} others"
+    which = "the byte" if repair.replaced == 1 else f"{repair.replaced:,} bytes"
+    return f"{which} {place} become{'s' if repair.replaced == 1 else ''} {what}"
 
 
 def loads(told: Outcome) -> str:

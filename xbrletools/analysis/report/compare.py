@@ -12,6 +12,7 @@ from ...formats.ram import PAGE_KINDS, Kind
 from ...memory.image import Image
 from ...text import shown
 from ...verify.receivers import RECEIVERS
+from ...verify.sentences import counted
 from .. import guest
 from ..blame import Writers
 from ..devices import DeviceDifference, device_differences
@@ -22,7 +23,8 @@ from .comparemaps import Changes, figures
 from .gather import Report
 from .glossary import glossary_section
 from .html import base, document
-from .markup import Markup, clipped, code, folded, joined, lines, more, note, section, size_words, table, tag
+from .markup import Markup, clipped, code, first, folded, joined, lines, more, note, section, table, tag
+from .stream import about_rows, reached, size_line
 from .verdict import CAUSES, css_of, told_word, verdict_box, wrong_words
 
 PAGES = 40  # pages that differ, those with most bytes first
@@ -133,13 +135,9 @@ def said(found: Comparison) -> str:
         memory = memory[:1].upper() + memory[1:]
         if found.changes and found.blocks:
             are = "is" if len(found.blocks) == 1 else "are"
-            memory += f" {_counted(len(found.blocks), 'RAM block')} {are} only in one of them, or longer in one."
-    devices = _counted(found.device_count, "difference") + " between devices."
+            memory += f" {counted(len(found.blocks), 'RAM block')} {are} only in one of them, or longer in one."
+    devices = counted(found.device_count, "difference") + " between devices."
     return f"{memory} {devices if found.device_count else 'Devices do not differ.'}"
-
-
-def _counted(count: int, word: str) -> str:
-    return f"{count:,} {word}{'' if count == 1 else 's'}"
 
 
 def _beside(rows: Sequence[tuple[str, object, object]]) -> list[tuple[object, object, object, object]]:
@@ -157,20 +155,19 @@ def _side_by_side(found: Comparison, digests: Sequence[Mapping[str, str]]) -> Ma
 
 def _facts(report: Report, digests: Mapping[str, str]) -> dict[str, object]:
     """What is said of a capture, by label."""
-    facts, sums, told = report.stream.facts, report.sums, report.verdict
+    sums, told = report.sums, report.verdict
     out: dict[str, object] = {"file": base(str(report.stream.name))}
     out |= {f"SHA-256 {what}": code(digest) for what, digest in digests.items()}
-    out["size"] = f"{size_words(sums.size)} ({sums.size:,} bytes)"
+    out["size"] = size_line(report)
     if told is not None:
-        causes = [clipped(f"{c.name.value} ({c.sure.value}): {c.sentence}") for c in told.causes[:CAUSES]]
-        left_out = [f"and {len(told.causes) - CAUSES:,} more"] if len(told.causes) > CAUSES else []
+        causes = [clipped(f"{c.name.value} ({c.sure.value}): {c.sentence}") for c in told.causes]
         out["verdict"] = told.status.words
-        out["causes"] = lines([*causes, *left_out]) if causes else "none"
+        out["causes"] = lines(first(CAUSES, causes)) if causes else "none"
         out["pages wrong at the end"] = wrong_words(told)
         out["first bad record"] = "-" if told.first_bad_record is None else f"{told.first_bad_record:,}"
-    out["machine"] = "not said" if facts.machine is None else shown(facts.machine)
-    out["dialect"] = dialect_words(facts.reading)
-    out["page size"] = f"{facts.page_size:,} bytes"
+    out["read to its end"] = clipped(reached(report))
+    reading = report.stream.reading
+    out |= about_rows(report) | {"dialect": reading.dialect.name if reading.dialect else dialect_words(reading)}
     for kind in PAGE_KINDS:
         if sums.total.records[kind]:
             out[f"records of kind {kind.name.lower()}"] = f"{int(sums.total.records[kind]):,}"

@@ -18,10 +18,10 @@ def devices_section(report: Report) -> Markup:
     """What `xbrle dump --devices` answers, without the fields themselves."""
     stream = report.stream
     told: list[Markup] = []
+    entries = None
     try:
-        entries = devices.entries(stream)
+        entries = devices.entries(stream) if stream.facts.vmdesc is not None else None
     except XbrleError as error:
-        entries = None
         told.append(note(f"Not taken apart: {error}."))
     count = sum(1 for _ in stream.sections.of_types(SectionType.FULL))
     if not count:
@@ -31,16 +31,15 @@ def devices_section(report: Report) -> Markup:
         tree = None
         if entries is not None and entries.get(one.index) is not None:
             tree = devices.fields(one, stream.data[one.data : one.end].tobytes(), entries.get(one.index))
-        rows.append(_row(one, tree))
-    heads = ("device", "instance", "version", "offset", "bytes", "fields")
-    return section(
-        "devices",
-        "Devices",
-        *told,
-        table("Device sections", heads, rows, 4),
-        *more(count, SHOWN, "devices"),
-        note("Fields: how many the VM description names. ", code("xbrle dump S --devices --fields"), " lists them."),
-    )
+        rows.append(_row(one, tree) if entries is not None else _row(one, tree)[:-1])
+    heads = ["device", "instance", "version", "offset", "bytes", "fields"][: len(rows[0])]
+    if entries is not None:
+        dump = code("xbrle dump S --devices --fields")
+        told.append(note("Fields: how many the VM description names. ", dump, " lists them."))
+    elif stream.facts.vmdesc is None:
+        told.append(note("The stream does not have a VM description, so their fields are not named."))
+    listed = table("Device sections", heads, rows, len(heads) - 1)
+    return section("devices", "Devices", listed, *more(count, SHOWN, "devices"), *told)
 
 
 def _row(one: Section, tree: Field | None) -> tuple[object, ...]:

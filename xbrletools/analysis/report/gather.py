@@ -2,7 +2,7 @@
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from ...errors import XbrleError
 from ...memory.image import Image
@@ -11,16 +11,20 @@ from ...model import Stream
 from ...physical.infer import map_of
 from ...physical.layout import PhysicalMap
 from ...sender.fingerprint import Fingerprint, fingerprint
+from ...source.sources import Source
 from ...verify.checker import found_in
 from ...verify.found import Found
 from ...verify.verdict import Verdict, verdict
-from .. import facts, stats
-from ..arrivals import Arrivals, beside
+from .. import about, arrivals, facts, stats
+from ..arrivals import Arrivals
 from ..facts import Overview
 from ..guest import Guest, guest_of
 from ..prospects import Prospect, prospects
 from ..stats import Stats
 from ..top import Order, Top, top
+
+if TYPE_CHECKING:
+    from ...ram.channels import Spool
 
 HOTTEST = 12  # pages that were sent most
 CONVERGE_MAX = 256 << 20  # bytes of a capture for which other senders are tried, which reads every page
@@ -32,11 +36,13 @@ _T = TypeVar("_T")
 class Report:
     """What a report shows. A part that could not be made is None, and ``failures`` says why, by the part's name.
 
-    ``hottest`` are the pages that came most often, ``resent`` counts all that came again.
+    ``about`` are the lines of `xbrle info`, label and value of each, an empty label where a line goes on. ``hottest``
+    are the pages that came most often, ``resent`` counts all that came again.
     """
 
     stream: Stream
     overview: Overview
+    about: list[tuple[str, str]] | None
     sums: Stats
     found: Found | None
     verdict: Verdict | None
@@ -58,8 +64,10 @@ class Report:
         return self.verdict.is_bad or self.found.has_errors
 
 
-def gather(stream: Stream) -> Report:
+def gather(stream: Stream, source: Source, channels: "Spool | None" = None) -> Report:
     """Ask the library for all that a report shows. Of a damaged capture it shows what can be read.
+
+    ``source`` is what was opened, ``channels`` are those beside it.
 
     Raises:
         XbrleError: this is not a migration stream.
@@ -75,32 +83,39 @@ def gather(stream: Stream) -> Report:
 
     where = part("where", lambda: map_of(stream))
     sums = stats.collect_table(stream)
-    arrivals = part("arrivals", lambda: beside(stream.source))
+    overview = facts.overview_of(stream.facts, sums)
+    arrived = part("arrivals", lambda: arrivals.beside(stream.source))
+    when = None if arrived is None else arrivals.as_json(arrived)
     hot = part("hottest", lambda: top(stream))
     return Report(
         stream,
-        facts.overview_of(stream.facts, sums),
+        overview,
+        part("about", lambda: _about(stream, about.described(overview, source, channels, when))),
         sums,
         part("found", lambda: found_in(stream)),
         part("verdict", lambda: verdict(found_in(stream))),
         part("sender", lambda: fingerprint(stream)),
         part("image", lambda: memory_of(stream)),
-        arrivals,
+        arrived,
         where,
         part("guest", lambda: guest_of(stream, where)) if where is not None else None,
         None if hot is None else hot.sorted(Order.RESENDS, HOTTEST),
         0 if hot is None else int((hot.resends > 0).sum()),
-        part("prospects", lambda: _prospects(stream, arrivals, failures.get("arrivals", ""))),
+        part("prospects", lambda: _prospects(stream, arrived, failures.get("arrivals", ""))),
         failures,
     )
 
 
-def _prospects(stream: Stream, arrivals: Arrivals | None, refused: str) -> list[Prospect]:
+def _about(stream: Stream, told: dict[str, Any]) -> list[tuple[str, str]]:
+    return about.summary(told, facts.dialect_words(stream.reading))
+
+
+def _prospects(stream: Stream, arrived: Arrivals | None, refused: str) -> list[Prospect]:
     """Whether it would converge over usual links. ``refused`` is why the times beside it do not count.
 
     Raises:
         XbrleError: it is too large to be tried here, or cannot be.
     """
-    if arrivals is not None and len(stream.data) > CONVERGE_MAX:
+    if arrived is not None and len(stream.data) > CONVERGE_MAX:
         raise XbrleError(f"the capture is larger than {CONVERGE_MAX >> 20} MiB, and to try other senders takes long")
-    return prospects(stream, arrivals, refused)
+    return prospects(stream, arrived, refused)

@@ -4,12 +4,14 @@ import numpy as np
 
 from ...arrays import distinct
 from ...text import shown
+from ...verify.sentences import some
 from ..prospects import Prospect
 from ..top import Top
 from .gather import Report
 from .markup import Markup, clipped, code, folded, note, section, share, table, tag
 
 TICKS = 48  # parts of a line that says in which passes a page came
+_WHY = " A sender sends a page again where the guest has written it meanwhile."
 _MORE = "xbrle top S --limit N"
 
 
@@ -37,7 +39,7 @@ def hottest_section(report: Report) -> Markup:
     return section(
         "hottest",
         "Hottest pages",
-        tag("p", f"{report.resent:,} pages were sent more than once: the guest wrote them while it was migrated."),
+        tag("p", f"{some(report.resent, 'page was', 'pages were')} sent more than once.", _WHY),
         table("The pages that were sent most often", heads, rows, 2, class_="hot"),
         note(
             "Delta: how long the page's deltas are on average, against the page. ", code(_MORE), " lists more of them."

@@ -15,7 +15,7 @@ from .maps import maps_section
 from .markup import Markup, joined, share, size_words, tag
 from .passes import passes_section
 from .sender import sender_section
-from .stream import sections_section, stream_section
+from .stream import sections_section, size_line, stream_section
 from .style import STYLE
 from .verdict import causes_section, receivers_section, verdict_box, wrong_words
 
@@ -95,7 +95,7 @@ def _tiles(report: Report) -> Markup:
     saved = sums.saved(sums.total)
     tiles = (
         ("pages wrong at the end", "not known" if report.verdict is None else wrong_words(report.verdict)),
-        ("size", size_words(sums.size)),
+        ("size", size_line(report)),
         ("records with a page", f"{sums.total.pages:,}"),
         ("dialect", stream.dialect.name if stream.dialect else "no delta shows it"),
         (

@@ -17,6 +17,7 @@ from ...table.kinds import IS_DELTA
 from ...text import shown
 from ...verify.by_rule import PAGE_RULES
 from ...verify.cause import CauseName
+from ...verify.sentences import counted
 from ...verify.verdict import Verdict
 from .gather import Report
 from .markup import Markup, clipped, code, legend, more, note, section, size_words, tag
@@ -250,7 +251,8 @@ def maps_section(report: Report) -> Markup:
 
 def _figure(name: str, page_map: PageMap, page_size: int) -> Markup:
     """The two drawings of one block, and its numbers."""
-    counts = f"{page_map.pages:,} pages, {page_map.given:,} sent, {page_map.lost:,} of them unknown or known in part"
+    lost = f"{page_map.lost:,} of them unknown or known in part"
+    counts = f"{counted(page_map.pages, 'page')}, {page_map.given:,} sent, {lost}"
     if page_map.per_cell > 1:
         counts += f"; a cell is {page_map.per_cell:,} pages"
     shade = np.searchsorted(SENT, page_map.sent, side="right").astype(np.uint8)

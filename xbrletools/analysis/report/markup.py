@@ -58,6 +58,12 @@ def more(count: int, limit: int, what: str, where: str = "") -> list[Markup]:
     return [note(text, "; ", code(where), " lists them") if where else note(text)]
 
 
+def first(limit: int, texts: Sequence[str]) -> list[str]:
+    """At most ``limit`` of some texts, and last how many more there are."""
+    left_out = [f"and {len(texts) - limit:,} more"] if len(texts) > limit else []
+    return [*texts[:limit], *left_out]
+
+
 def table(
     caption: str, heads: Sequence[str], rows: Iterable[Sequence[object]], right: int = 0, class_: str = ""
 ) -> Markup:

@@ -6,6 +6,7 @@ from numpy.typing import NDArray
 from ...formats.ram import Kind
 from ...table.columns import NO_BLOCK
 from ...text import shown
+from ...verify.sentences import counted
 from ..stats import Stats, Tally
 from .gather import Report
 from .markup import Markup, code, joined, legend, more, note, section, size_words, tag, wide
@@ -77,9 +78,9 @@ def scale(lengths: list[int]) -> int:
 def _body(sums: Stats, name: str, tally: Tally, bars: _Bars) -> Markup:
     """The rows of one block under its title, which says how long a full bar is."""
     most, widest = scale([t.pages for _, t in bars]), scale([t.page_wire for _, t in bars])
-    title = f"{tally.pages:,} records, {size_words(tally.page_wire)}"
+    title = f"{counted(tally.pages, 'record')}, {size_words(tally.page_wire)}"
     title += f", deltas save {size_words(sums.saved(tally))}" if tally.deltas else ""
-    full = f"A full bar: {most:,} records, {size_words(widest)}."
+    full = f"A full bar: {counted(most, 'record')}, {size_words(widest)}."
     if any(t.pages > most or t.page_wire > widest for _, t in bars):
         full += " A bar that ends in ▸ runs over."
     group = tag("tr", tag("th", code(name), f" {title}. {full}", colspan=6, scope="rowgroup"), class_="group")

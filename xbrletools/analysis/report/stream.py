@@ -6,52 +6,75 @@ from collections.abc import Mapping
 from ...formats.ram import PAGE_KINDS, Kind
 from ...table.sections import CERTAINTY, STAGE_OF
 from ...text import shown
-from .. import arrivals
-from ..facts import Overview, SectionGroup, dialect_words
+from ..facts import Overview, SectionGroup
 from ..stats import Stats
 from .gather import Report
-from .markup import ROWS, Markup, clipped, code, folded, joined, lines, more, note, pairs, section, share, table
+from .markup import (
+    ROWS,
+    Markup,
+    clipped,
+    code,
+    first,
+    folded,
+    joined,
+    lines,
+    more,
+    note,
+    pairs,
+    section,
+    share,
+    size_words,
+    table,
+)
 
 PROBLEMS = 10  # of the scan, that are shown
+_ELSEWHERE = frozenset(("capture", "sections", "devices", "complete", "verdict"))  # lines of `info` that are not here
 
 
 def stream_section(report: Report, digests: Mapping[str, str]) -> Markup:
     """What `xbrle info` and `xbrle stats` answer. ``digests`` are those of the input, by what was digested."""
-    facts, source = report.overview.facts, report.stream.source
-    name = shown(os.fsencode(str(report.stream.name)))
-    wrapper = f", inside {source.wrapper}" if source.wrapper else ""
-    rows: list[tuple[object, object]] = [("capture", name)]
+    facts = report.overview.facts
+    rows: list[tuple[object, object]] = [("capture", shown(os.fsencode(str(report.stream.name))))]
     rows += [(f"SHA-256 {what}", code(digest)) for what, digest in digests.items()]
-    rows.append(("container", f"QEVM, file version {facts.file_version}{wrapper}"))
-    if facts.start:
-        rows.append(("begins", f"at {facts.start:#x}; offsets count from the beginning of the file"))
-    if report.arrivals is not None:
-        rows.append(("arrived", arrivals.words(arrivals.as_json(report.arrivals))))
-    elif "arrivals" in report.failures:
-        rows.append(("arrived", clipped(report.failures["arrivals"])))
-    if facts.machine is not None:
-        rows.append(("machine", shown(facts.machine)))
-    if facts.capabilities:
-        rows.append(("capabilities", clipped(", ".join(map(shown, facts.capabilities)))))
-    if facts.ram_version is not None:
-        rows.append(("RAM section", f"version {facts.ram_version}, pages of {facts.page_size:,} bytes"))
-        reasons = map(clipped, facts.reading.evidence.reasons)
-        rows.append(("dialect", lines([dialect_words(facts.reading), *reasons])))
-    if facts.vmdesc is not None:
-        rows.append(("VM description", f"{facts.vmdesc[1]:,} bytes at {facts.vmdesc[0]:#x}"))
-    rows.append(("read to its end", clipped(_reached(report))))
+    rows += about_rows(report).items()
+    rows.append(("read to its end", clipped(reached(report))))
     problems = [f"{p.rule} at {p.offset:#x}: {clipped(p.message)}" for p in facts.problems[:PROBLEMS]]
     if len(facts.problems) > PROBLEMS:
         problems.append(f"and {len(facts.problems) - PROBLEMS:,} more")
     rows.append(("met on the way", lines(problems or ["nothing wrong"])))
     if report.stream.channels:
-        rows.append(("channels", "given; the numbers of records and passes are those of the main channel"))
+        rows.append(("numbers", "of records and passes are those of the main channel"))
     return section("stream", "The stream", pairs(rows), _blocks(report.overview), *_kinds(report.sums))
 
 
-def _reached(report: Report) -> str:
+def about_rows(report: Report) -> dict[str, object]:
+    """What `xbrle info` says of the capture, by label, without what other parts of the page show."""
+    rows: dict[str, list[str]] = {}
+    label = ""
+    for said, value in report.about or ():
+        label = said or label
+        if label not in _ELSEWHERE:
+            rows.setdefault(label, []).append(clipped(value))
+    if "arrivals" in report.failures:
+        rows["arrived"] = [clipped(report.failures["arrivals"])]
+    if "about" in report.failures:
+        rows["not available"] = [clipped(report.failures["about"])]
+    return {label: lines(first(ROWS, values)) for label, values in rows.items()}
+
+
+def size_line(report: Report) -> str:
+    """How large the capture is, all its channels counted, and how much was read where that is not all."""
+    stream = report.stream
+    size = sum(len(held.data) for held in stream.files or (stream.source,))
+    words = size_words(size)
+    return words if stream.facts.damage is None else f"{words}; read up to {stream.facts.damage.offset:#x}"
+
+
+def reached(report: Report) -> str:
     """Whether all of the stream was read. That alone says nothing of what it holds."""
     facts = report.stream.facts
+    if facts.damage is not None and facts.damage.rule == "truncated":
+        return f"no: the capture ends before the stream does, at {facts.damage.offset:#x}"
     if facts.damage is not None:
         return f"no: it cannot be read on from {facts.damage.offset:#x}"
     if any(p.lost for p in facts.problems):

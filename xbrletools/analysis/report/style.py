@@ -107,7 +107,7 @@ footer { margin-top: 36px; border-top: 1px solid var(--line); padding-top: 10px;
   .pairs td { padding-bottom: 8px; }
   .glossary { grid-template-columns: 1fr; }
 }
-@page { margin: 14mm; }
+@page { margin: 14mm; @bottom-right { content: counter(page) " / " counter(pages); font: 9pt sans-serif; } }
 @media print {
   :root { color-scheme: light; --back: #fff; }
   body { max-width: none; padding: 0; font-size: 10pt; print-color-adjust: exact; -webkit-print-color-adjust: exact; }
@@ -119,8 +119,9 @@ footer { margin-top: 36px; border-top: 1px solid var(--line); padding-top: 10px;
   .legend, .verdict, .tiles, .glossary > div { break-inside: avoid; }
   .at { font-size: 2.3px; }
   figure, tr, table:not(:has(tbody tr:nth-child(9))) { break-inside: avoid; }
-  tbody tr:nth-child(-n+2) { break-after: avoid; }
-  tbody tr:nth-last-child(-n+2) { break-before: avoid; }
+  tbody tr:nth-child(-n+2):not(:last-child) { break-after: avoid; }
+  tbody tr:nth-last-child(-n+2):not(:first-child) { break-before: avoid; }
+  p + .note { break-before: avoid; }
   .glossary { grid-template-columns: 1fr 1fr; }
   .maps, .two { grid-template-columns: 1fr 1fr; }
   body, td { line-height: 1.35; }

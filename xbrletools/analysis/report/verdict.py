@@ -16,7 +16,7 @@ from ...verify.rules import RULES, Finding
 from ...verify.status import Status
 from ...verify.verdict import Verdict
 from .gather import Report
-from .markup import Markup, clipped, code, folded, joined, lines, more, note, pairs, section, table, tag
+from .markup import Markup, clipped, code, first, folded, joined, lines, more, note, pairs, section, table, tag
 
 CAUSES = 12  # causes that are shown
 PER_CAUSE = 10  # findings of a cause that are shown
@@ -72,8 +72,18 @@ def causes_section(report: Report) -> Markup:
         summary = joined([_named("without a cause"), f" {sentences.counted(count, 'finding')}: "])
         parts.append(folded(joined([summary, clipped(named)]), *_findings(report.stream, listed, found.others)))
     if found.next:
-        parts += [tag("h3", "What to do next"), tag("ul", *(tag("li", code(c)) for c in found.next), class_="next")]
+        parts += [
+            tag("h3", "What to do next"),
+            tag("ul", *(tag("li", _command(c)) for c in found.next), class_="next"),
+            note("S is the capture. OUT and T are files to write."),
+        ]
     return section("causes", "Causes", *parts)
+
+
+def _command(line: str) -> Markup:
+    """A command, and what it is for where that is said behind it."""
+    command, bracket, purpose = line.partition(" (")
+    return joined([code(command), f"{bracket}{purpose}"])
 
 
 def _named(name: str) -> Markup:
@@ -118,7 +128,8 @@ def _said(told: Outcome) -> object:
     if not said and told.reason:
         said = [tag("span", clipped(told.reason))]
     if told.needs:
-        said.append(note("Needs the capabilities ", ", ".join(told.needs), "."))
+        word = "capability" if len(told.needs) == 1 else "capabilities"
+        said.append(note(f"Needs the {word} ", ", ".join(told.needs), "."))
     return lines(said)
 
 
@@ -136,14 +147,12 @@ def _cause(cause: Cause) -> list[Markup]:
     if began:
         rows.append(("began at", ", ".join(began)))
     if cause.evidence:
-        rows.append(("shown by", lines(map(clipped, cause.evidence[:REFUTED]))))
+        rows.append(("shown by", lines(first(REFUTED, [clipped(text) for text in cause.evidence]))))
     if cause.refuted:
         fell = [clipped(f"{name.value}: {why}") for name, why in cause.refuted[:REFUTED]]
         rows.append(("what fell", lines(fell)))
     if cause.repair is not None:
-        data = cause.repair.data[:16].hex(" ")
-        what = f"{cause.repair.replaced} bytes at {cause.repair.offset:#x} become {data or 'none'}"
-        rows.append(("repair, inferred", clipped(f"{what}: {cause.repair.why}")))
+        rows.append(("repair, inferred", clipped(f"{sentences.repaired(cause.repair)}: {cause.repair.why}")))
     return [pairs(rows), *more(len(cause.refuted), REFUTED, "hypotheses", "xbrle verify S --json")]
 
 

@@ -22,6 +22,7 @@ from xbrletools.formats.qevm import SectionType
 from xbrletools.formats.ram import Kind
 from xbrletools.text import shown
 from xbrletools.tui.palette import DARK, LIGHT
+from xbrletools.verify import sentences
 from xbrletools.verify.rules import Severity
 
 NAMES = sorted(p.stem for p in SOUND)
@@ -279,6 +280,50 @@ def test_a_cut_capture_gives_a_page_that_says_where_it_ends(end):
     data = (SAMPLES / "posted-8m.bin").read_bytes()[:end]
     text = "".join(Parsed(page_of(data)).text)
     assert f"Damaged at offset {xbrletools.open(data).damage.offset:#x}" in text
+
+
+def test_it_says_how_much_of_a_damaged_capture_was_read():
+    """It gave the size of what was read as that of the capture."""
+    data = (SAMPLES / "posted-8m.bin").read_bytes()[:100_000]
+    text = " ".join("".join(Parsed(page_of(data)).text).split())
+    assert f"size 97.7 KiB; read up to {xbrletools.open(data).damage.offset:#x}" in text
+
+
+def test_only_what_a_debug_build_wrote_has_the_statistics_that_such_builds_print():
+    assert "The statistics as this debug build prints them" in page_of(SAMPLES / "posted-8m.bin")
+    assert "The statistics as" not in page_of(SAMPLES / "xbzrle-16m.bin")
+
+
+def test_devices_have_numbers_of_fields_only_where_a_description_names_them():
+    for name, there in (("posted-8m", False), ("xbzrle-16m", True)):
+        parsed = Parsed(page_of(SAMPLES / f"{name}.bin"))
+        assert ["device", "instance", "version", "offset", "bytes", "fields"][: 5 + there] in parsed.rows, name
+        assert ("does not have a VM description" in "".join(parsed.text)) is not there
+
+
+def test_no_number_has_the_wrong_noun():
+    text = "".join(Parsed(page_of(StreamBuilder({b"pc.ram": PAGE}).page(0, noise(1)).end().bytes())).text)
+    assert "1 page, 1 sent" in text
+    assert not re.search(r"\b1 (pages|records|findings|sections|blocks)\b", text)
+
+
+def test_a_finding_says_nothing_of_receivers_that_the_verdict_does_not(corpus):
+    """Below the findings stood "Receivers that stop at it: ... qemu", above a QEMU that loads the stream."""
+    capture = xbrletools.open(corpus("qemu-7.2/pc16-multifd-zstd-kvm.chan0.bin"))
+    assert capture.verdict().receivers["qemu-7.2"].loads
+    assert "Receivers that stop" not in page_of(corpus("qemu-7.2/pc16-multifd-zstd-kvm.chan0.bin"))
+
+
+def test_a_repair_is_said_as_verify_says_it(corpus):
+    data = bytearray(corpus("qemu-2011-posted/dbg-small-8m.bin"))
+    capture = xbrletools.open(bytes(data))
+    row = capture.records.by_number[1000]
+    data[int(capture.records.columns.offset[row]) + 3] ^= 1 << 4
+    found = xbrletools.open(bytes(data)).verdict()
+    repairs = [sentences.repaired(c.repair) for c in found.causes if c.repair is not None]
+    assert repairs
+    text = "".join(Parsed(page_of(bytes(data))).text)
+    assert [r for r in repairs if r not in text] == []
 
 
 # -- the verdict comes first, and nothing beside it says otherwise -----------------------------------------------------

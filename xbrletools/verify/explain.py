@@ -122,13 +122,21 @@ def chain(stream: Stream, finding: Finding) -> list[ChainLink]:
     return [*begun, *ending]
 
 
-def conclusion(stream: Stream, finding: Finding) -> str:
-    """What the evidence of a finding amounts to, in a sentence or two."""
+def meant(stream: Stream, finding: Finding) -> str:
+    """What the evidence of a finding amounts to, in a sentence or two, empty where its message says all."""
     rule, dialect = RULES[finding.rule], stream.dialect
     for case in (str(finding.evidence.get("certainty")), STATES_SUMS if states_sums(dialect) else ANY, ANY):
         if case in rule.conclusions:
             return rule.conclusions[case].format(dialect=dialect.name if dialect else "this")
-    stops = [r.value for r in Program if r in rule.stops]
+    return ""
+
+
+def conclusion(stream: Stream, finding: Finding) -> str:
+    """What the evidence of a finding amounts to, else which receivers its rule stops."""
+    found = meant(stream, finding)
+    if found:
+        return found
+    stops = [r.value for r in Program if r in RULES[finding.rule].stops]
     return f"Receivers that stop at it: {', '.join(stops)}." if stops else "No receiver stops at it."
 
 

@@ -11,17 +11,13 @@ def sender_section(report: Report) -> Markup:
     """What `xbrle sender` answers, and the statistics table that a debug build of the sender prints."""
     if report.sender is None:
         return section("sender", "Sender", note("Not available: ", clipped(report.failures["sender"])))
-    facts = report.stream.facts
-    form, printed_lines = printed.posted(report.sums, facts.reading.dialect, facts.ram_version or ram.VERSION_NAMED)
-    return section(
-        "sender",
-        "Sender",
-        pairs(_rows(report.sender)),
-        folded(
-            "The statistics as the posted patch's debug build prints them (iterations are inferred)",
-            tag("pre", printed.table(form, printed_lines), tabindex=0),
-        ),
-    )
+    parts = [pairs(_rows(report.sender))]
+    if report.sender.build == "debug":
+        facts = report.stream.facts
+        form, counts = printed.posted(report.sums, facts.reading.dialect, facts.ram_version or ram.VERSION_NAMED)
+        title = "The statistics as this debug build prints them (iterations are inferred)"
+        parts.append(folded(title, tag("pre", printed.table(form, counts), tabindex=0)))
+    return section("sender", "Sender", *parts)
 
 
 def _rows(sender: Fingerprint) -> list[tuple[object, object]]:

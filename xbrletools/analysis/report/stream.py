@@ -43,7 +43,7 @@ def stream_section(report: Report, digests: Mapping[str, str]) -> Markup:
         problems.append(f"and {len(facts.problems) - PROBLEMS:,} more")
     rows.append(("met on the way", lines(problems or ["nothing wrong"])))
     if report.stream.channels:
-        rows.append(("numbers", "of records and passes are those of the main channel"))
+        rows.append(("numbers", "records and passes are counted over all channels"))
     return section("stream", "The stream", pairs(rows), _blocks(report.overview), *_kinds(report.sums))
 
 

@@ -10,7 +10,7 @@ from ...text import shown
 from ...verify import sentences
 from ...verify.by_rule import NOBODY
 from ...verify.cause import Cause
-from ...verify.explain import ChainLink, chain, conclusion
+from ...verify.explain import ChainLink, chain, meant
 from ...verify.receivers import RECEIVERS, Outcome
 from ...verify.rules import RULES, Finding
 from ...verify.status import Status
@@ -188,7 +188,7 @@ def _place(finding: Finding) -> object:
 def _behind(stream: Stream, finding: Finding) -> list[Markup]:
     """What a finding amounts to, and the records behind it with their first bytes."""
     try:
-        sentence, links = conclusion(stream, finding), chain(stream, finding)
+        sentence, links = meant(stream, finding), chain(stream, finding)
     except XbrleError:
         return []
     out = [note(sentence)] if sentence else []

@@ -206,6 +206,27 @@ async def test_at_400_pixels_only_the_tables_scroll_and_the_page_is_not_a_scroll
 
 @browses
 @drives
+async def test_no_name_makes_the_page_wider_than_its_window(capsys, tmp_path, corpus):
+    """The names of channels did, on a phone."""
+    main, channel, bad = tmp_path / "s.bin", tmp_path / ("x" * 240 + ".bin"), tmp_path / "bad.bin"
+    main.write_bytes(corpus("qemu-7.2/pc16-multifd-zstd-kvm.chan0.bin"))
+    channel.write_bytes(corpus("qemu-7.2/pc16-multifd-zstd-kvm.chan1.bin"))
+    bad.write_bytes(hostile())
+    pages = [tmp_path / f"{i}.html" for i in range(3)]
+    run(capsys, "report", main, "--channel", channel, "-o", pages[0])
+    run(capsys, "report", bad, "-o", pages[1])
+    run(capsys, "report", bad, main, "--to-channel", channel, "-o", pages[2])
+    for out in pages:
+        async with page_of(out.as_uri()) as page:
+            for width in (400, 1280):
+                await page.resize(width, 900)
+                await page.loaded()
+                await page.run("document.querySelectorAll('details').forEach(d => d.open = true)")
+                assert await page.run("document.documentElement.scrollWidth") == width, out
+
+
+@browses
+@drives
 async def test_the_contents_lead_to_each_part(sound):
     async with page_of(sound) as page:
         await page.loaded()

@@ -24,7 +24,7 @@ from .gather import Report
 from .glossary import glossary_section
 from .html import base, document
 from .markup import Markup, clipped, code, first, folded, joined, lines, more, note, section, table, tag
-from .stream import about_rows, reached, size_line
+from .stream import about_rows, digest_lines, reached, size_line
 from .verdict import CAUSES, css_of, told_word, verdict_box, wrong_words
 
 PAGES = 40  # pages that differ, those with most bytes first
@@ -157,7 +157,7 @@ def _facts(report: Report, digests: Mapping[str, str]) -> dict[str, object]:
     """What is said of a capture, by label."""
     sums, told = report.sums, report.verdict
     out: dict[str, object] = {"file": base(str(report.stream.name))}
-    out |= {f"SHA-256 {what}": code(digest) for what, digest in digests.items()}
+    out["SHA-256"] = digest_lines(digests)
     out["size"] = size_line(report)
     if told is not None:
         causes = [clipped(f"{c.name.value} ({c.sure.value}): {c.sentence}") for c in told.causes]

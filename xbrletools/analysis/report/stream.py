@@ -35,7 +35,7 @@ def stream_section(report: Report, digests: Mapping[str, str]) -> Markup:
     """What `xbrle info` and `xbrle stats` answer. ``digests`` are those of the input, by what was digested."""
     facts = report.overview.facts
     rows: list[tuple[object, object]] = [("capture", shown(os.fsencode(str(report.stream.name))))]
-    rows += [(f"SHA-256 {what}", code(digest)) for what, digest in digests.items()]
+    rows.append(("SHA-256", digest_lines(digests)))
     rows += about_rows(report).items()
     rows.append(("read to its end", clipped(reached(report))))
     problems = [f"{p.rule} at {p.offset:#x}: {clipped(p.message)}" for p in facts.problems[:PROBLEMS]]
@@ -45,6 +45,11 @@ def stream_section(report: Report, digests: Mapping[str, str]) -> Markup:
     if report.stream.channels:
         rows.append(("numbers", "records and passes are counted over all channels"))
     return section("stream", "The stream", pairs(rows), _blocks(report.overview), *_kinds(report.sums))
+
+
+def digest_lines(digests: Mapping[str, str]) -> Markup:
+    """The digests, each with what it is of."""
+    return lines(joined([code(digest), f" {what}"]) for what, digest in digests.items())
 
 
 def about_rows(report: Report) -> dict[str, object]:

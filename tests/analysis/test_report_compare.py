@@ -71,6 +71,21 @@ def test_the_records_that_wrote_a_page_last_are_named():
     assert row[1:3] == ["record 2 (page)", "record 3 (dup)"]
 
 
+def test_pages_that_only_one_of_them_knows_are_not_said_to_differ():
+    """Two pages are in both, of which one differs, and two are in the first alone."""
+    first, second = (StreamBuilder({b"pc.ram": 8 * PAGE}).page(0, noise(1)) for _ in range(2))
+    first.page(PAGE, noise(2)).dup(2 * PAGE).dup(3 * PAGE)
+    second.page(PAGE, noise(3))
+    _, page = compared(first.end().bytes(), second.end().bytes())
+    rows = Parsed(page).rows
+    assert ["pc.ram", "32,768", "32,768", "4", "2", "1", "2"] in rows
+    assert "pc.ram 1 of 8 pages differ, and 2 are known in one of the two only." in words(page)
+    listed = {row[0]: row[1:] for row in rows if row and row[0].startswith("pc.ram:")}
+    assert listed["pc.ram:0x2000"] == ["record 3 (dup)", "no record", "0", "4,096"]
+    assert next(iter(listed)) == "pc.ram:0x1000"
+    assert listed["pc.ram:0x1000"][3] == "0"
+
+
 def test_no_name_becomes_markup_and_nothing_is_asked_for(tmp_path):
     path = tmp_path / "<script>alert(2)<&\"'>.bin"
     path.write_bytes(hostile())

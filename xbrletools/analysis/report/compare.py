@@ -150,7 +150,9 @@ def _side_by_side(found: Comparison, digests: Sequence[Mapping[str, str]]) -> Ma
     one, two = (_facts(r, d) for r, d in zip((found.first, found.second), digests, strict=True))
     labels = list(dict.fromkeys([*one, *two]))
     rows = _beside([(label, one.get(label, "-"), two.get(label, "-")) for label in labels])
-    return section("both", "Side by side", table("The two captures", ("", "A", "B", "differs"), rows, class_="beside"))
+    return section(
+        "both", "Side by side", table("The two captures", ("what", "A", "B", "differs"), rows, class_="beside")
+    )
 
 
 def _facts(report: Report, digests: Mapping[str, str]) -> dict[str, object]:
@@ -209,13 +211,21 @@ def _blocks(found: Comparison) -> Markup:
                 code(shown(name)),
                 *("-" if u is None else f"{u.block.length:,}" for u in (one, two)),
                 *("-" if u is None else f"{u.records:,}" for u in (one, two)),
-                "not known" if found.changes is None else f"{0 if differ is None else len(differ.count):,}",
+                *(["not known"] * 2 if found.changes is None else _numbers(differ)),
             )
         )
-    heads = ("block", "bytes in A", "bytes in B", "records in A", "records in B", "pages that differ")
+    heads = ("block", "bytes in A", "bytes in B", "records in A", "records in B", "pages that differ", "in one only")
     told = [note(clipped(block_line(block))) for block in found.blocks[:SECTIONS]]
-    listed = table("RAM blocks of both", heads, rows, 5)
+    listed = table("RAM blocks of both", heads, rows, 6)
     return section("blocks", "RAM blocks", listed, *more(len(names), SECTIONS, "blocks"), *told)
+
+
+def _numbers(changes: Changes | None) -> tuple[str, str]:
+    """How many pages of a block differ, and how many only one of the two knows."""
+    if changes is None:
+        return "0", "0"
+    in_one = int(np.count_nonzero(changes.in_one))
+    return f"{len(changes.count) - in_one:,}", f"{in_one:,}"
 
 
 def _pages(found: Comparison) -> Markup:
@@ -224,30 +234,33 @@ def _pages(found: Comparison) -> Markup:
         return section("pages", "Pages that differ", note("Not available: ", clipped(found.failure)))
     if not found.changes:
         return section("pages", "Pages that differ", tag("p", "No page differs in what both have."))
+    only = note("In one only: bytes that only one of the two knows.")
     assert found.first.image is not None
     rows, total = _page_rows(found, found.changes), sum(len(c.count) for c in found.changes.values())
-    heads = ("page", "last written in A by", "last written in B by", "bytes that differ")
+    heads = ("page", "last written in A by", "last written in B by", "bytes that differ", "in one only")
     title = "The pages that differ" if total <= PAGES else f"The {PAGES} pages of which most differs"
     return section(
         "pages",
         "Pages that differ",
         *figures(found.changes, found.first.image.space),
-        table(title, heads, rows, 1),
+        table(title, heads, rows, 2),
+        only,
         *more(total, PAGES, "pages", "xbrle diff A B"),
     )
 
 
 def _page_rows(found: Comparison, changes: Mapping[bytes, Changes]) -> list[tuple[object, ...]]:
-    """The pages with most bytes that differ, with the records that wrote them last."""
+    """The pages with most bytes that differ, then those that one does not know, with the records that wrote them."""
     most = []
     for name, one in changes.items():
-        order = np.argsort(-one.count, kind="stable")[:PAGES]
-        most += [(int(one.count[i]), name, int(one.address[i])) for i in order.tolist()]
-    chosen = sorted(most, key=lambda page: -page[0])[:PAGES]
-    written = [_writers(report, [(name, at) for _, name, at in chosen]) for report in (found.first, found.second)]
+        differ = one.count - one.one_sided
+        order = np.lexsort((-one.one_sided, -differ))[:PAGES]
+        most += [(int(differ[i]), int(one.one_sided[i]), name, int(one.address[i])) for i in order.tolist()]
+    chosen = sorted(most, key=lambda page: (-page[0], -page[1]))[:PAGES]
+    written = [_writers(report, [(name, at) for *_, name, at in chosen]) for report in (found.first, found.second)]
     return [
-        (code(f"{shown(name)}:{at:#x}"), by_first, by_second, f"{count:,}")
-        for (count, name, at), by_first, by_second in zip(chosen, *written, strict=True)
+        (code(f"{shown(name)}:{at:#x}"), by_first, by_second, f"{differ:,}", f"{one_sided:,}")
+        for (differ, one_sided, name, at), by_first, by_second in zip(chosen, *written, strict=True)
     ]
 
 
@@ -299,5 +312,5 @@ def _by_owner(groups: Sequence[SectionGroup]) -> dict[str, str]:
         types = ", ".join(f"{count:,} {type_.name}" for type_, count in group.types.items())
         name = ", ".join(t.name for t in group.types) if owner is None else f"{shown(owner.idstr)} {owner.instance_id}"
         version = "" if owner is None else f", version {owner.version_id}"
-        out[name] = f"{types}{version}, {group.length:,} bytes"
+        out[name] = f"{types}{version}, {counted(group.length, 'byte')}"
     return out

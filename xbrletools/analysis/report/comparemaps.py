@@ -8,6 +8,7 @@ from numpy.typing import NDArray
 
 from ...memory.image import PageSpace
 from ...text import shown
+from ...verify.sentences import some
 from .maps import ACROSS, CHARTED, cells_of, drawing
 from .markup import Markup, code, legend, more, size_words, tag
 
@@ -23,12 +24,17 @@ _MEANINGS = ("the same", "1 to 16 bytes differ", "17 to 128", "129 to 1,024", "m
 class Changes:
     """Pages of a block that differ, (n,) int64 each: where they begin, how many bytes differ in any way.
 
-    ``one_sided`` counts those of them that only one of the memories knows.
+    ``one_sided`` counts those of their bytes that only one of the memories knows.
     """
 
     address: Ints
     count: Ints
     one_sided: Ints
+
+    @property
+    def in_one(self) -> NDArray[np.bool_]:
+        """The pages that do not differ where both memories know them, (n,) bool."""
+        return np.equal(self.one_sided, self.count)
 
 
 def figures(changes: Mapping[bytes, Changes], space: PageSpace) -> list[Markup]:
@@ -42,10 +48,12 @@ def _figure(name: bytes, one: Changes, space: PageSpace) -> Markup:
     """The map of one block."""
     pages = int(space.pages[space.index(name)])
     level = np.searchsorted(_BYTES, one.count, side="right").astype(np.uint8)
-    level[one.one_sided == one.count] = len(_CLASSES) - 1
+    level[one.in_one] = len(_CLASSES) - 1
     per_cell, values = cells_of(pages, one.address // space.page_size, level)
     row = per_cell * ACROSS * space.page_size
-    told = f" {len(one.count):,} of {pages:,} pages differ"
+    in_one = int(np.count_nonzero(one.in_one))
+    told = f" {len(one.count) - in_one:,} of {pages:,} pages differ"
+    told += f", and {some(in_one, 'is', 'are')} known in one of the two only" if in_one else ""
     told += f"; a cell is {per_cell:,} pages" if per_cell > 1 else ""
     return tag(
         "figure",

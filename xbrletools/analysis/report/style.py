@@ -91,6 +91,7 @@ figcaption code { color: var(--ink); font-size: 13px; }
 .glossary dt { font-weight: 600; }
 .glossary dd { margin: 0; }
 .plain { font-size: 15px; margin: 0 0 6px; padding: 0; border: 0; }
+.beside td:first-child { white-space: nowrap; }
 .beside td:nth-child(4) { color: var(--soft); }
 .map svg { width: 100%; max-width: 620px; height: auto; shape-rendering: crispEdges; }
 .two { display: grid; grid-template-columns: 1fr 1fr; gap: 20px; align-items: start; }

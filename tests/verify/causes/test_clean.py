@@ -30,6 +30,13 @@ def test_a_sample_has_no_cause(name: str) -> None:
         assert diagnose(stream) == ()
 
 
+@pytest.mark.parametrize("before", [1, 4097, 5000])
+def test_a_sample_that_begins_within_its_file_has_no_cause(before: int) -> None:
+    """The grid of 32 KiB counts from where the sender began, not from the file's first byte."""
+    stream = xbrletools.open(bytes(before) + (SAMPLES / "posted-8m.bin").read_bytes(), offset=before).stream
+    assert diagnose(stream) == ()
+
+
 @pytest.mark.parametrize("path", [f"{f}/{n}.bin" for f in FOLDERS for n in corpus_names(f)])
 def test_a_real_capture_has_no_cause(path: str, corpus: Callable[[str], bytes]) -> None:
     for stream in _streams(corpus(path)):

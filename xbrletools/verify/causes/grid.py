@@ -1,4 +1,4 @@
-"""The law of the grid: a sender of 2010 and 2011 ends a PART with the first record that crosses 32 KiB of the file.
+"""The law of the grid: a sender of 2010 and 2011 ends a PART with the first record that crosses 32 KiB of its stream.
 
 It tests its rate limit only after a flush of its buffer, which holds 32,768 bytes [C]. So the offset of each PART's end
 bounds, modulo 32 KiB, how many bytes were added before it. The law is in force where the PARTs before the damage show
@@ -137,7 +137,7 @@ def weigh(read: Read) -> Grid:
         resumes = broken.at if broken.resumes is None else broken.resumes.offset
         sound &= ~((broken.at <= end) & (resumes >= begin))
     ends, begin, end = ends[sound], begin[sound], end[sound]
-    phase = end % BUFFER
+    phase = (end - read.stream.facts.start) % BUFFER
     low, high = phase - (end - begin) + 1, phase
     pieces: list[Piece] = []
     count, bits = 0, 0.0

@@ -20,7 +20,7 @@ from xbrletools.errors import XbrleError
 from xbrletools.tui import web_server, web_session
 from xbrletools.tui.serve import serve
 from xbrletools.tui.served import Served
-from xbrletools.tui.web_server import REFUSED, TAKEN, Server, is_own_name
+from xbrletools.tui.web_server import FAILED, REFUSED, TAKEN, Server, is_own_name
 
 from .driving import drives
 
@@ -30,6 +30,8 @@ PROGRAM = """
 import os, sys, time
 def show(text):
     os.write(1, b"D" + len(text).to_bytes(4, "big") + text)
+if "stillborn" in sys.argv:
+    sys.exit("xbrle: S cannot be read: no such thing, and " + "x" * 400)
 os.write(1, b"__GANGLION__\\n")
 show(b"pid %d in %s x %s" % (os.getpid(), os.environb[b"COLUMNS"], os.environb[b"ROWS"]))
 os.write(1, b"M" + (2).to_bytes(4, "big") + b"{}")
@@ -250,6 +252,14 @@ class TestSessions:
             assert b"no such \\x1b[2J thing" in text
             assert (await connection.receive()).type is aiohttp.WSMsgType.CLOSE
             await gone(pid)
+
+    @drives
+    async def test_one_whose_process_does_not_begin_ends_with_what_that_said(self):
+        async with serving("stillborn") as client:
+            connection = await client.connect(tab="a" * 32)
+            while (told := await connection.receive()).type is aiohttp.WSMsgType.BINARY:
+                pass
+            assert (told.data, told.extra) == (FAILED, "S cannot be read: no such thing, and " + "x" * 80 + "\u2026")
 
     @drives
     async def test_nonsense_from_a_page_is_passed_over(self):
@@ -523,8 +533,50 @@ class TestTheCommand:
     def test_a_port_that_is_taken_is_one_error(self):
         import socket
 
-        with socket.create_server(("127.0.0.1", 0)) as other, pytest.raises(XbrleError, match="cannot listen at"):
+        taken = r"cannot listen at [\d.:]+: Address already in use; --port 0 takes a free one$"
+        with socket.create_server(("127.0.0.1", 0)) as other, pytest.raises(XbrleError, match=taken):
             serve(Served([], "S", lambda: None, 1), "127.0.0.1", other.getsockname()[1], lambda _: None)
+
+    @pytest.mark.parametrize("head", [b"hello, world", b"\x16\x03\x01\x02\x00\x01", b""])
+    def test_what_is_no_capture_is_said_before_an_address_is_printed(self, tmp_path, head):
+        """A page came of it with a black screen, and "This session has ended."."""
+        (tmp_path / "s").write_bytes(head)
+        words = [sys.executable, "-m", "xbrletools", "serve", str(tmp_path / "s"), "--port", "0"]
+        found = subprocess.run(words, cwd=ROOT, capture_output=True, timeout=HANGS)
+        assert (found.returncode, found.stdout, found.stderr.count(b"\n")) == (2, b"", 1)
+
+    @pytest.mark.parametrize(
+        "options",
+        [
+            ("--offset", "0"),
+            ("--dialect", "posted", "--endian", "little", "--page-size", "4096"),
+            ("--no-beside", "--no-cache"),
+            ("--stream", "1"),
+            ("--snapshot", "x"),
+        ],
+    )
+    def test_how_to_read_is_said_to_each_session_and_to_its_page(self, monkeypatch, options):
+        """--offset and --stream were not."""
+        from xbrletools.cli import main
+        from xbrletools.cli import options as cli_options
+
+        opened: list[dict] = []
+        real = cli_options.opening
+
+        def opening(given, **more):
+            opened.append(dict(given))
+            return real(dict(given) | {"stream": None, "snapshot": None}, **more)
+
+        kept: list[Served] = []
+        monkeypatch.setattr("xbrletools.cli.options.opening", opening)
+        monkeypatch.setattr("xbrletools.cli.serve.opening", opening)
+        monkeypatch.setattr("xbrletools.tui.serve.serve", lambda served, *_: kept.append(served))
+        assert main(["serve", str(POSTED), *options]) == 0
+        words = list(kept[0].words)
+        assert words[words.index("tui") :][: 3 + len(options)] == ["tui", "--read-only", str(POSTED), *options]
+        kept[0].check()
+        one, two = opened
+        assert one.items() >= {k: v for k, v in two.items() if k != "no_beside"}.items()
 
     @pytest.mark.parametrize(
         "options", [("--port", "70000"), ("--port", "-1"), ("--sessions", "0"), ("--host", "a..b")]

@@ -313,8 +313,10 @@ _SALVAGING = _all_of(
 _OPENING = HOW_TO_READ | {"capture"}
 
 
-def opening(options: Mapping[str, Any]) -> "Capture":
+def opening(options: Mapping[str, Any], tell: Callable[[str], None] | None = None) -> "Capture":
     """Open the capture that a command's options name: S, and how to read it.
+
+    ``tell`` is called with the names of channels beside S. By default they are said on standard error.
 
     Raises:
         XbrleError: it cannot be opened or read.
@@ -334,7 +336,7 @@ def opening(options: Mapping[str, Any]) -> "Capture":
         offset=options["offset"],
         stream=options["stream"],
         follow=options.get("follow", False) and options["capture"] != "-",
-        beside=None if options["no_beside"] else say_beside,
+        beside=None if options["no_beside"] else tell or say_beside,
     )
 
 

@@ -8,8 +8,8 @@ import click
 from ..errors import XbrleError
 from ..urls import is_url, without_secrets
 from . import warn
-from .guide import Screen
-from .options import before, examples, reading
+from .guide import HOW_TO_READ, Screen
+from .options import before, examples, opening, reading
 from .writer import flush, say
 
 if TYPE_CHECKING:
@@ -34,17 +34,30 @@ def _anywhere(path: str) -> str:
     return path if is_url(path) else str(Path(path).resolve())
 
 
-def _session(
-    capture: str, options: "dict[str, str | int | None]", channels: tuple[str, ...], flags: list[str]
-) -> list[str]:
-    """The command of one session: the browser of this capture, read-only, with the options that were given."""
-    words = [sys.executable, "-m", "xbrletools", "tui", "--read-only", _anywhere(capture), *flags]
-    for path in channels:
-        words += ["--channel", _anywhere(path)]
-    for name, value in options.items():
-        if value is not None:
-            words += [name, str(value)]
+def _session(context: click.Context) -> list[str]:
+    """The command of one session: the browser of this capture, read-only, with the options that say how to read it."""
+    given = context.params
+    words = [sys.executable, "-m", "xbrletools", "tui", "--read-only", _anywhere(given["capture"])]
+    for option in context.command.params:
+        value = given.get(option.name or "")
+        if option.name not in HOW_TO_READ or value is None or value is False or value == ():
+            continue
+        name = max(option.opts, key=len)
+        if value is True:
+            words.append(name)
+        for one in () if value is True else value if isinstance(value, tuple) else (value,):
+            words += [name, _anywhere(one) if option.name == "channel" else str(one)]
     return words
+
+
+def _see(opened: "Capture", follow: bool) -> None:
+    """Look at what comes first in a capture, unless it may not be there yet.
+
+    Raises:
+        XbrleError: this is not a migration stream.
+    """
+    if not follow:
+        next(iter(opened.scan()), None)
 
 
 @click.command(
@@ -73,21 +86,7 @@ def _session(
     metavar="N",
     help="Browser tabs that may be open at once.",
 )
-def command(
-    opened: "Capture",
-    capture: str,
-    dialect: str | None,
-    endian: str | None,
-    page_size: int | None,
-    channel: tuple[str, ...],
-    snapshot: str | None,
-    no_beside: bool,
-    no_cache: bool,
-    follow: bool,
-    host: str,
-    port: int,
-    sessions: int,
-) -> int:
+def command(opened: "Capture", capture: str, follow: bool, host: str, port: int, sessions: int) -> int:
     """Browse S in a web browser.
 
     Prints the address to open, which holds a secret that is new each time. Whoever has the address and reaches the port
@@ -99,30 +98,16 @@ def command(
     """
     from pathlib import Path
 
-    from ..capture import open_capture
     from ..text import shown
     from ..tui.serve import serve
     from ..tui.served import Served
 
-    del opened  # it was opened to say now what is wrong, and not to each browser
+    context = click.get_current_context()
+    _see(opened, follow)  # so that what is wrong is said here, and not in the browser alone
 
     def check() -> None:
-        with open_capture(
-            capture,
-            dialect,
-            endian,
-            page_size,
-            channels=channel,
-            snapshot=snapshot,
-            cache=not no_cache,
-            follow=follow,
-            beside=None if no_beside else lambda names: None,
-        ):
-            pass
-
-    options = {"--snapshot": snapshot, "--dialect": dialect, "--endian": endian, "--page-size": page_size}
-    flags = ["--no-cache"] * no_cache + ["--no-beside"] * no_beside + ["--follow"] * follow
-    words = _session(capture, options, channel, flags)
+        with opening(context.params, tell=lambda names: None) as again:
+            _see(again, follow)
 
     def announce(address: str) -> None:
         say(address)
@@ -131,5 +116,5 @@ def command(
             warn("others on the network can read along what passes, the secret in the address included")
 
     name = shown(bytes(Path(without_secrets(capture)).name, "utf-8", "surrogateescape"))
-    serve(Served(words, name, check, sessions), host, port, announce)
+    serve(Served(_session(context), name, check, sessions), host, port, announce)
     return 0

@@ -6,9 +6,11 @@ since a foreign name may be made to lead here. And what asks must have come from
 """
 
 import asyncio
+import errno
 import hmac
 import ipaddress
 import json
+import os
 import re
 import secrets
 import signal
@@ -33,7 +35,8 @@ LINGER = 60.0  # seconds that a session waits for its page to come back
 MESSAGE_MAX = 1 << 20
 CELLS_MAX = 1000  # of a terminal, in either direction
 FONT_SIZES = (6, 40)
-TAKEN, REFUSED = 4001, 4003  # why a connection was closed, as its page reads it
+TAKEN, FAILED, REFUSED = 4001, 4002, 4003  # why a connection was closed, as its page reads it
+REASON_MAX = 120  # bytes of why, of which a connection's end can carry 123
 _HOST = re.compile(r"(?:\[[0-9A-Fa-f:.]+\]|[A-Za-z0-9._-]+)(?::[0-9]{1,5})?")
 STATICS = Path(textual_serve.__path__[0]) / "static"
 ENDING = SIGNALS
@@ -59,8 +62,7 @@ async def _run(server: "Server", host: str, port: int, announce: Callable[[str],
         try:
             await web.TCPSite(runner, host, port).start()
         except (OSError, UnicodeError) as error:
-            why = error.strerror if isinstance(error, OSError) else None
-            raise XbrleError(f"cannot listen at {host}:{port}: {why or error}") from error
+            raise XbrleError(f"cannot listen at {host}:{port}: {_why(error)}") from error
         announce(f"http://{_reachable(host)}:{runner.addresses[0][1]}/{server.token}/")
         await ended.wait()
     finally:
@@ -201,6 +203,8 @@ class Server:
         await asyncio.wait((held.running, typed), return_when=asyncio.FIRST_COMPLETED)
         typed.cancel()
         await asyncio.gather(typed, return_exceptions=True)
+        if held.is_over and (why := held.session.failure):
+            await connection.close(code=FAILED, message=_cut(why))
 
     async def _left(self, key: object, held: _Held, lingers: bool) -> None:
         """End a session that does not have a connection any longer, at once or after a while."""
@@ -303,12 +307,29 @@ def _literal(host: str) -> ipaddress.IPv4Address | ipaddress.IPv6Address | None:
         return None
 
 
+def _why(error: OSError | UnicodeError) -> str:
+    """Why it cannot listen, without what asyncio says beside it, and what to do where a port is taken."""
+    number = error.errno if isinstance(error, OSError) and not isinstance(error, socket.gaierror) else None
+    if number == errno.EADDRINUSE:
+        return f"{os.strerror(number)}; --port 0 takes a free one"
+    if number == errno.EACCES:
+        return f"{os.strerror(number)}; ports below 1024 are often kept for the system"
+    return os.strerror(number) if number else str(getattr(error, "strerror", None) or error)
+
+
 def _reachable(host: str) -> str:
     """A name to open in a browser, for a host to listen at."""
     literal = _literal(host)
     if literal is not None and literal.is_unspecified:
         return socket.gethostname()
     return f"[{host}]" if ":" in host else host
+
+
+def _cut(text: str) -> bytes:
+    """A reason that fits into the end of a connection."""
+    data = text.encode(errors="replace")
+    begin = data[: REASON_MAX - 3].decode(errors="ignore")
+    return data if len(data) <= REASON_MAX else f"{begin}…".encode()
 
 
 def _bounded(number: Any, low: int, high: int, otherwise: int) -> int:

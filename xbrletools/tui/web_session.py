@@ -41,6 +41,7 @@ class WebSession:
         self._modes: dict[bytes, bytes] = {}
         self._process: Process | None = None
         self._said = b""
+        self._began = False
 
     async def run(self, width: int, height: int) -> None:
         """Start the process and pass on what it shows until it ends by itself. What it said last is shown too."""
@@ -63,8 +64,9 @@ class WebSession:
         assert process.stdout is not None
         listening = asyncio.create_task(self._listen(process))
         try:
-            while await process.stdout.readline() not in (_BEGIN, b""):
+            while (line := await process.stdout.readline()) not in (_BEGIN, b""):
                 pass
+            self._began = line == _BEGIN
             with contextlib.suppress(asyncio.IncompleteReadError):
                 await self._show(process.stdout)
             await listening
@@ -73,6 +75,13 @@ class WebSession:
         if self._said:
             text = inert(self._said.decode(errors="backslashreplace")).replace("\n", "\r\n")
             await self._give(b"\x1b[?1049l\r\n" + text.encode(errors="backslashreplace"))
+
+    @property
+    def failure(self) -> str:
+        """What a process said last that ended before it began, else nothing."""
+        lines = [] if self._began else inert(self._said.decode(errors="backslashreplace")).split("\n")
+        said = [line for line in lines if line.strip()]
+        return said[-1].removeprefix("xbrle: ") if said else ""
 
     def attach(self, send: Send) -> None:
         """Give what the terminal gets to ``send`` from now on."""

@@ -274,6 +274,18 @@ class TestSessions:
             assert await connection.receive_bytes() == b"D?"
 
     @drives
+    async def test_a_terminal_that_was_small_for_a_moment_is_drawn_anew(self):
+        """The page's terminal is 2 x 1 in between, and forgets what it showed. The process would not know."""
+        async with serving() as client, await client.connect("?width=90&height=20") as connection:
+            await pid_of(connection)
+            for width, height in ((2, 1), (90, 20)):
+                await connection.send_json(["resize", {"width": width, "height": height}])
+            told = [await connection.receive_bytes() for _ in range(2)]
+            assert told == [b'M{"type": "resize", "width": 90, "height": %d}' % n for n in (19, 20)]
+            await connection.send_json(["resize", {"width": 70, "height": 20}])
+            assert await connection.receive_bytes() == b'M{"type": "resize", "width": 70, "height": 20}'
+
+    @drives
     async def test_stopping_the_server_ends_the_sessions(self):
         async with serving() as client:
             pid = await pid_of(await client.connect())

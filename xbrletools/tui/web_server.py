@@ -264,8 +264,7 @@ async def _obey(connection: web.WebSocketResponse, session: WebSession) -> None:
                 case ["stdin", str(text)]:
                     await session.type(text)
                 case ["resize", {"width": width, "height": height}]:
-                    size = {"width": _bounded(width, 1, CELLS_MAX, 80), "height": _bounded(height, 1, CELLS_MAX, 24)}
-                    await session.tell(type="resize", **size)
+                    session.resize(_bounded(width, 1, CELLS_MAX, 80), _bounded(height, 1, CELLS_MAX, 24))
                 case ["ping", str(text)]:
                     await connection.send_json(["pong", text])
                 case ["blur" | "focus" as what]:

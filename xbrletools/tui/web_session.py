@@ -18,6 +18,7 @@ from ..text import inert
 
 GRACE = 2.0  # seconds that a process may take to end when it is asked to
 SAID_MAX = 1 << 14  # bytes of its standard error that are shown
+STILL = 0.05  # seconds after which a terminal has its size
 SETTLING = 0.3  # seconds between two sizes, so that the process sees both
 _BEGIN = b"__GANGLION__\n"
 _MODES = re.compile(rb"\x1b\[\?(\d+)([hl])")  # what switches the terminal's modes
@@ -42,9 +43,12 @@ class WebSession:
         self._process: Process | None = None
         self._said = b""
         self._began = False
+        self._size = self._wanted = (0, 0)  # what the process knows, and what the terminal has
+        self._fitting: asyncio.Task[None] | None = None
 
     async def run(self, width: int, height: int) -> None:
         """Start the process and pass on what it shows until it ends by itself. What it said last is shown too."""
+        self._size = self._wanted = (width, height)
         environment = {
             **os.environ,
             "TEXTUAL_DRIVER": "textual.drivers.web_driver:WebDriver",
@@ -91,8 +95,34 @@ class WebSession:
         """Have no terminal, until another one is attached."""
         self._send = None
 
+    def resize(self, width: int, height: int) -> None:
+        """Fit to a terminal of another size, once that stands still.
+
+        A terminal that had another size in between, as a page's has for a moment, may have lost what it showed. Then
+        all is drawn again, which a process that hears of the same size as before does not do.
+        """
+        self._wanted = (width, height)
+        if self._fitting is None or self._fitting.done():
+            self._fitting = asyncio.create_task(self._fit())
+
+    async def _fit(self) -> None:
+        fitted = None
+        with contextlib.suppress(OSError, TimeoutError):  # its process is about to end
+            while fitted != self._wanted:
+                wanted = self._wanted
+                await asyncio.sleep(STILL)
+                if wanted != self._wanted:
+                    continue
+                fitted = wanted
+                if wanted == self._size:
+                    await self.redraw(*wanted)
+                else:
+                    self._size = wanted
+                    await self.tell(type="resize", width=wanted[0], height=wanted[1])
+
     async def redraw(self, width: int, height: int) -> None:
         """Have all of the screen drawn again, for a terminal that has seen nothing of it."""
+        self._size = (width, height)
         for mode in self._modes.items():
             await self._give(b"\x1b[?%s%s" % mode)
         for lines in (max(1, height - 1), height):  # only another size has everything drawn
@@ -110,6 +140,8 @@ class WebSession:
     async def stop(self) -> None:
         """Have the process end, by force if it does not."""
         process = self._process
+        if self._fitting is not None:
+            self._fitting.cancel()
         if process is None or process.returncode is not None:
             return
         assert process.stdout is not None

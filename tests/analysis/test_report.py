@@ -314,6 +314,13 @@ def test_a_finding_says_nothing_of_receivers_that_the_verdict_does_not(corpus):
     assert "Receivers that stop" not in page_of(corpus("qemu-7.2/pc16-multifd-zstd-kvm.chan0.bin"))
 
 
+def test_a_cause_that_is_not_known_is_named_once(corpus):
+    text = " ".join("".join(Parsed(page_of(corpus("cases/bombs/cmd10000.bin"))).text).split())
+    assert "unknown Postcopy_advise comes when" in text
+    assert "unknown (unknown)" not in text
+    assert "S is the capture. OUT" not in text
+
+
 def test_a_repair_is_said_as_verify_says_it(corpus):
     data = bytearray(corpus("qemu-2011-posted/dbg-small-8m.bin"))
     capture = xbrletools.open(bytes(data))

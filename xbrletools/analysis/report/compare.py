@@ -25,7 +25,7 @@ from .glossary import glossary_section
 from .html import base, document
 from .markup import Markup, clipped, code, first, folded, joined, lines, more, note, section, table, tag
 from .stream import about_rows, digest_lines, reached, size_line
-from .verdict import CAUSES, css_of, told_word, verdict_box, wrong_words
+from .verdict import CAUSES, css_of, named_cause, told_word, verdict_box, wrong_words
 
 PAGES = 40  # pages that differ, those with most bytes first
 DEVICES = 60  # differences between devices
@@ -162,7 +162,7 @@ def _facts(report: Report, digests: Mapping[str, str]) -> dict[str, object]:
     out["SHA-256"] = digest_lines(digests)
     out["size"] = size_line(report)
     if told is not None:
-        causes = [clipped(f"{c.name.value} ({c.sure.value}): {c.sentence}") for c in told.causes]
+        causes = [clipped(f"{named_cause(c)}: {c.sentence}") for c in told.causes]
         out["verdict"] = told.status.words
         out["causes"] = lines(first(CAUSES, causes)) if causes else "none"
         out["pages wrong at the end"] = wrong_words(told)

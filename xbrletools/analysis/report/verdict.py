@@ -1,6 +1,6 @@
 """The verdict on the report's page: its sentence, a line a cause with what shows it folded, and who loads it."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from itertools import islice
 
 from ...errors import XbrleError
@@ -55,7 +55,7 @@ def causes_section(report: Report) -> Markup:
         return section("causes", "Causes", note("Not available: ", clipped(report.failures["verdict"])))
     parts = [
         folded(
-            joined([_named(f"{cause.name.value} ({cause.sure.value})"), " ", clipped(cause.sentence)]),
+            joined([_named(named_cause(cause)), " ", clipped(cause.sentence)]),
             *_cause(cause),
             *_findings(report.stream, list(islice(found.shared.of(i), PER_CAUSE)), cause.explains),
             class_="fold lasting" if cause.lasting else "fold",
@@ -75,9 +75,22 @@ def causes_section(report: Report) -> Markup:
         parts += [
             tag("h3", "What to do next"),
             tag("ul", *(tag("li", _command(c)) for c in found.next), class_="next"),
-            note("S is the capture. OUT and T are files to write."),
+            note(f"S is the capture.{_outputs(found.next)}"),
         ]
     return section("causes", "Causes", *parts)
+
+
+def named_cause(cause: Cause) -> str:
+    """A cause's name, and how sure it is where the name does not say it."""
+    name, sure = cause.name.value, cause.sure.value
+    return name if name == sure else f"{name} ({sure})"
+
+
+def _outputs(commands: Sequence[str]) -> str:
+    """What stands for files that some commands write."""
+    named = [name for name in ("OUT", "T", "FILE") if any(name in line.split() for line in commands)]
+    meaning = {"OUT": "a folder to write", "T": "a file to write", "FILE": "the file of a channel"}
+    return "".join(f" {name} is {meaning[name]}." for name in named)
 
 
 def _command(line: str) -> Markup:

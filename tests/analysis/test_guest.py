@@ -119,4 +119,4 @@ def test_the_report_shows_what_info_shows_of_a_linux_guest(linux, capsys, tmp_pa
     for text in ("Linux 6.1.0-50-cloud-amd64", "KASLR offset 0x1dc00000", "phys_base -0x18200000", "CR3 0xb89e000"):
         assert text in page
     assert "64-bit mode, 4 levels of page tables" in page
-    assert "CMOS: 0xc000000 bytes below 4 GiB" in page
+    assert "CMOS: 201,326,592 bytes below 4 GiB" in page

@@ -21,7 +21,7 @@ def map_of(stream: Stream) -> PhysicalMap:
     length = block.length - BIOS - ROM - VGA
     stated = rtc.sizes(stream)
     if stated is not None and stated.low + stated.high != length:
-        reason = f"CMOS states {stated.low + stated.high:#x} bytes of RAM, the layout of a PC of 2010 {length:#x}"
+        reason = f"CMOS states {stated.low + stated.high:,} bytes of RAM, the layout of a PC of 2010 {length:,}"
         return _nothing(stream, reason)
     if length < MIB or length % MIB:
         return _nothing(stream, "the space does not have the layout of the PC of its time")

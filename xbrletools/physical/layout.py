@@ -53,7 +53,7 @@ class Unplaced(NamedTuple):
     def __str__(self) -> str:
         """The block, how much of it, and why, for a person."""
         part = f" from {self.offset:#x} on" if self.offset else ""
-        text = f"{shown(self.block)}: {self.length:#x} bytes{part} are not placed: {self.reason}"
+        text = f"{shown(self.block)}: {self.length:,} bytes{part} are not placed: {self.reason}"
         if self.hint is not None:
             line = f"{self.hint:#x} {self.length:#x} {shown(self.block)} {self.offset:#x}"
             text += f". A guess, to check against the guest: --map with the line '{line}' beside the others"

@@ -78,7 +78,7 @@ def _stated(
     out: Draft, stated: rtc.Sizes, tables: acpi.Tables | None, candidates: Sequence[Block]
 ) -> list[Segment] | None:
     """The ranges of RAM by CMOS and SRAT, or None where they disagree. ``out.refused`` then says so."""
-    out.origin.append(f"CMOS: {stated.low:#x} bytes below 4 GiB and {stated.high:#x} above")
+    out.origin.append(f"CMOS: {stated.low:,} bytes below 4 GiB and {stated.high:,} above")
     high = stated.high
     longest = max((b.length for b in candidates), default=0)
     if longest - stated.low - high >= machine.CMOS_WRAPS:  # it counts modulo 1 TiB
@@ -88,7 +88,7 @@ def _stated(
     low = sum(s.length for s in tables.ram if s.start < ABOVE_4G)
     above = sum(s.length for s in tables.ram if s.start >= ABOVE_4G)
     if low != stated.low or above % machine.CMOS_WRAPS != stated.high:
-        out.refused = f"CMOS states {stated.low:#x} and {stated.high:#x} bytes of RAM, SRAT {low:#x} and {above:#x}"
+        out.refused = f"CMOS states {stated.low:,} and {stated.high:,} bytes of RAM, SRAT {low:,} and {above:,}"
         return None
     if not in_order(tables.ram):
         out.refused = "SRAT lists NUMA nodes out of order"

@@ -68,8 +68,8 @@ def choose(blocks: Sequence[Block], segments: Sequence[Segment], usual: Sequence
     if len(alone) == 1 and (single or len(nodes) == 1 or not _sums(blocks, total)):
         return Choice((alone[0],), f"{shown(alone[0].name)} is the only block with the length of all RAM")
     if not alone and not _sums(blocks, total):
-        return Choice(None, f"no blocks sum up to the {total:#x} bytes of RAM that the machine has")
-    return Choice(None, f"more than one choice of blocks has the length of all RAM, {total:#x} bytes")
+        return Choice(None, f"no blocks sum up to the {total:,} bytes of RAM that the machine has")
+    return Choice(None, f"more than one choice of blocks has the length of all RAM, {total:,} bytes")
 
 
 def _by_nodes(blocks: Sequence[Block], nodes: dict[int, int]) -> Choice:
@@ -85,7 +85,7 @@ def _by_nodes(blocks: Sequence[Block], nodes: dict[int, int]) -> Choice:
         notes = ("the names ram-nodeN do not go with the lengths of the nodes; the lengths count",) if names else ()
         return Choice(tuple(found[0] for found in fitting.values()), "each node's length is one block's alone", notes)
     if missing := [n for n, found in fitting.items() if not found]:
-        return Choice(None, f"no block has the length of NUMA node {missing[0]}, {nodes[missing[0]]:#x} bytes")
+        return Choice(None, f"no block has the length of NUMA node {missing[0]}, {nodes[missing[0]]:,} bytes")
     return Choice(None, "NUMA nodes of equal length: which block is which node's cannot be told from the names")
 
 

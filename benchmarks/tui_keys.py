@@ -197,7 +197,7 @@ class _Pty:
         words = [sys.executable, "-m", "benchmarks.tui_keys", "--inside", str(capture), str(report)]
         environment = os.environ | {
             "BENCH_STARTED": str(time.time()), "XDG_STATE_HOME": folder, "TERM": "xterm-256color",
-            "COLORTERM": "truecolor",
+            "COLORTERM": "truecolor", "COLORFGBG": "15;0",
         }  # fmt: skip
         self.painted, told = os.pipe()
         environment["BENCH_PAINTED"] = str(told)

@@ -17,6 +17,7 @@ from typing import Any
 
 from tests.conftest import ROOT
 
+_USUAL = {"TERM": "xterm-256color", "COLORFGBG": "15;0", "COLUMNS": "", "LINES": ""}
 WAITED = 60.0  # seconds for something to appear
 ENTER, LEAVE, HIDE, SHOW = b"\x1b[?1049h", b"\x1b[?1049l", b"\x1b[?25l", b"\x1b[?25h"
 _SEQUENCE = re.compile(rb"\x1b(?:\[[0-9;?<>=$]*[a-zA-Z~]|\][^\x07]*\x07|.)")
@@ -44,7 +45,7 @@ class Terminal:
             start_new_session=True,
             preexec_fn=take_terminal,
             cwd=ROOT,
-            env={**os.environ, "TERM": "xterm-256color", "COLUMNS": "", "LINES": "", **environment},
+            env={**os.environ, **_USUAL, **environment},
         )
 
     def read(self, seconds: float = 0.1) -> None:

@@ -8,6 +8,7 @@ import pytest
 
 from tests.conftest import SAMPLES
 from tests.tui.terminal import ENTER, LEAVE, terminal
+from xbrletools.tui.palette import DARK, LIGHT, Palette
 
 SAMPLE = SAMPLES / "posted-8m.bin"
 READY = b"Overview"
@@ -25,6 +26,25 @@ def test_leaving_restores_it(tmp_path: Path) -> None:
         assert t.end() == 0
         assert t.is_restored()
         assert t.last_line == ""
+
+
+@pytest.mark.parametrize(
+    ("background", "palette"),
+    [(b"rgb:ffff/fafa/f0f0", LIGHT), (b"rgb:1e1e/1e1e/2e2e", DARK), (b"rgba:ff/ff/ff/ff", LIGHT), (b"", DARK)],
+)
+def test_the_terminal_is_asked_for_its_background_and_its_answer_is_no_key(
+    tmp_path: Path, background: bytes, palette: Palette
+) -> None:
+    state = str(tmp_path / "state")
+    with terminal("tui", str(SAMPLE), XDG_STATE_HOME=state, COLORFGBG="", COLORTERM="truecolor") as t:
+        t.wait_for(b"\x1b]11;?")
+        t.press((b"\x1b]11;" + background + b"\x07" if background else b"") + b"\x1b[?62;22c")
+        t.wait_for(READY)
+        ground = bytes.fromhex(palette.ground.removeprefix("#"))
+        assert "48;2;{};{};{}".format(*ground).encode() in t.drawn
+        t.press(b"q")
+        assert t.end() == 0
+        assert t.is_restored()
 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])

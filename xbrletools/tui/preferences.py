@@ -7,6 +7,7 @@ from pathlib import Path
 
 from ..errors import XbrleError
 from ..outputs import MEMORY, replacing
+from .terminal import brightness
 
 _LIGHT = {"7", "15"}  # the numbers of light backgrounds among a terminal's 16 colours
 
@@ -18,8 +19,11 @@ def folder() -> Path:
 
 
 def is_light() -> bool:
-    """Whether the terminal says in ``COLORFGBG``, as rxvt and Konsole set it, that its background is light."""
-    return os.environ.get("COLORFGBG", "").rpartition(";")[2] in _LIGHT
+    """Whether the terminal's background is light: by ``COLORFGBG``, as rxvt and Konsole set it, else by asking it."""
+    told = os.environ.get("COLORFGBG", "")
+    if told:
+        return told.rpartition(";")[2] in _LIGHT
+    return (brightness() or 0.0) > 0.5
 
 
 def theme(names: Collection[str]) -> str | None:

@@ -41,7 +41,7 @@ async def test_every_screen_lists_its_keys_and_number_keys_reach_it() -> None:
             assert type(d.app.screen).__name__ == screen.kind
             assert item in text
             text = await d.press("question_mark")
-            assert f"keys: {name}" in text
+            assert f"keys: {screen.title}" in text
             for words in ("next record with a page", "command palette", "bookmark", "quit"):
                 assert words in text, name
             assert all(f"{s.title}: {s.help}" in text for s in SCREENS)

@@ -172,7 +172,7 @@ async def test_a_capture_of_other_blocks_and_one_that_cannot_be_read_are_said() 
     first = xbrletools.open(posted.stream([page(0, A)]), dialect="posted")
     second = xbrletools.open(posted.stream([page(0, A)], ((b"pc.ram", 4 * PAGE),)), dialect="posted")
     async with browsing_capture(first, (160, 50), other=second) as d:
-        assert "nothing differs · 1 block not alike in both" in await d.press("8")
+        assert "no page differs · 1 block not alike in both" in await d.press("8")
     data = POSTED.read_bytes()
     async with browsing_capture(xbrletools.open(POSTED), (200, 50), other=xbrletools.open(data[:700_000])) as d:
         assert "not all of the other capture is there" in await d.press("8")

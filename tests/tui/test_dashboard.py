@@ -7,7 +7,7 @@ import numpy as np
 import xbrletools
 from tests.streams import PAGE, StreamBuilder, noise
 from xbrletools.tui.palette import DARK
-from xbrletools.tui.screens.parts import passes
+from xbrletools.tui.screens.sentparts import passes
 from xbrletools.tui.thumbnail import COLUMNS, LINES, thumbnail, with_trouble
 from xbrletools.tui.widgets.fieldtree import FieldTree
 from xbrletools.tui.widgets.findinglist import FindingList
@@ -42,8 +42,8 @@ async def test_the_overview_has_a_map_and_what_each_pass_sent_and_got_wrong(corp
         lines = ["".join(t for t, _ in line) for line, _ in passes(d.app.session, 100, 14, DARK)]
         wrong = next(line for line in lines if line.lstrip().startswith("wrong"))
         pages = next(line for line in lines if line.lstrip().startswith("pages"))
-        assert wrong[8:12:2] == "··"  # nothing is wrong before pass 3
-        assert "·" not in wrong[12:]
+        assert wrong[9:13:2] == "··"  # nothing is wrong before pass 3
+        assert "·" not in wrong[13:]
         assert "·" not in pages
         assert "pc.ram at the end" not in (await d.press("2"))
 
@@ -52,7 +52,7 @@ async def test_the_overview_has_a_map_and_what_each_pass_sent_and_got_wrong(corp
 async def test_the_last_line_of_the_findings_says_how_their_counts_add_up(corpus: Callable[[str], bytes]) -> None:
     async with browsing(corpus(STALE), (160, 50)) as d:
         text = await d.press("5", "end")
-        assert "1197 findings = 598 sums that fail + 598 that say why + 1 note" in text
+        assert "1,197 findings = 598 sums that fail + 598 that say why + 1 note" in text
         listed = d.widget(FindingList)
         assert listed.finding(listed.cursor) is not None  # the cursor stays off it
         assert "findings =" not in await d.press("F")

@@ -119,7 +119,7 @@ async def test_devices_are_listed_with_bytes_and_fields_and_a_field_is_four_keys
     async with browsing(XBZRLE, size) as d:
         text = await d.press("6")  # the first
         line = next(x for x in text.splitlines() if x.split()[:1] == ["cpu"])
-        assert line.split()[1:4] == ["0", str(section.end - section.data), str(leaf_count(decoded))]
+        assert line.split()[1:4] == ["0", f"{section.end - section.data:,}", str(leaf_count(decoded))]
         await d.press("slash")  # the second
         d.widget(Input).value = "env.eip"
         text = await d.press("enter")  # the third
@@ -246,6 +246,13 @@ async def test_what_differs_in_another_capture_is_marked() -> None:
         assert "≠" in text
         await d.fill("d", "/no/such/file")
         assert "no/such/file" in d.messages[-1]
+    async with browsing_capture(captures[0], (160, 50), other=captures[1]) as d:
+        text = await d.press("6")
+        assert "size 10 here, 6 there" in text
+        assert "nothing there" in text
+        assert any(x.startswith("≠") and name[-8:] in x for x in text.splitlines())
+        assert f"{len(differences)} differences in 1 device" in d.messages
+        assert "no page differs" in await d.press("8")
     async with browsing_capture(captures[0], read_only=True) as d:
         await d.press("6", "d")
         assert d.messages[-1] == "other files cannot be opened from here"

@@ -146,7 +146,7 @@ async def test_a_finding_is_explained_by_two_lanes_the_sums_and_the_first_bytes_
         assert "base" in text
         assert " sender   ●━" in lines
         assert "sums: receiver 0x3, sender 0x77f43" in lines
-        assert "4081 of 4096 bytes differ between the ends" in lines
+        assert "4,081 of 4,096 bytes differ between the ends" in lines
         assert "receiver    0 00 00" in lines
         assert " the page's 21 records" in lines
 

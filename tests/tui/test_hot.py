@@ -23,7 +23,7 @@ async def test_the_hottest_pages_are_two_keys_away_and_lead_to_their_page() -> N
                 zip(expected.block[:20].tolist(), expected.address[:20].tolist(), strict=True)
             )
             again = int((expected.resends > 0).sum())
-            assert f"{len(expected)} pages came, {again} of them again, in {expected.resends.sum()} resends" in text
+            assert f"{len(expected):,} pages came, {again} of them again, in {expected.resends.sum()} resends" in text
             assert f"{expected.resends[0]}" in text.splitlines()[4]
             await d.press("enter")
             assert d.app.current_mode == "page"

@@ -1,6 +1,8 @@
 """How screens look: words that are easy to read in every theme, and whole ones where there is little room."""
 
 import asyncio
+from collections.abc import Callable
+from itertools import pairwise
 from pathlib import Path
 
 import pytest
@@ -79,6 +81,20 @@ def test_without_colour_what_is_wrong_is_not_dimmer_than_other_text() -> None:
         plain = without_colour(palette)
         assert contrast(plain.wrong, plain.ground) >= contrast(plain.ink, plain.ground)
         assert contrast(plain.healed, plain.ground) >= contrast(plain.dim, plain.ground)
+        greys = sorted(contrast(colour, plain.ground) for colour in (plain.dup, plain.page, plain.delta))
+        assert all(b > 1.5 * a for a, b in pairwise(greys)), "kinds of records cannot be told apart"
+
+
+@drives
+async def test_without_colour_marks_tell_what_is_wrong_on_the_small_map_and_over_the_stream(
+    monkeypatch: pytest.MonkeyPatch, corpus: Callable[[str], bytes]
+) -> None:
+    monkeypatch.setenv("NO_COLOR", "1")
+    async with browsing(corpus("qemu-2011-posted/dbg-stale-reject.bin"), (160, 50)) as d:
+        at = next(i for i, line in enumerate(d.text.splitlines()) if "pc.ram at the end" in line)
+        assert "!!!!!!!!" in "".join(d.text.splitlines()[at + 1 : at + 9])
+        text = await d.press("5")
+        assert "━─━" in text
 
 
 @pytest.mark.parametrize(
@@ -89,6 +105,13 @@ def test_a_line_loses_whole_clauses_at_its_end_where_there_is_less_room(width: i
     line = [("sum ok", "good"), (" · ", "dim"), ("3 changed", "changed"), (" · pass 41 PART @0x4a0", "dim")]
     text = "".join(piece for piece, _ in whole(line, width))
     assert text == (shown if shown is not None else "".join(piece for piece, _ in line))
+
+
+def test_of_a_clause_that_does_not_fit_the_parts_that_do_are_shown() -> None:
+    line = [("error stale-base: ", "strong"), ("the base is record 8; it was lost, to a dup page · x", "")]
+    for width, shown in ((68, 66), (65, 38), (38, 38)):
+        text = "".join(piece for piece, _ in line)[:shown]
+        assert "".join(piece for piece, _ in whole(line, width)) == text
 
 
 def test_of_a_long_name_the_end_is_shown() -> None:

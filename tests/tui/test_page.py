@@ -269,7 +269,7 @@ async def test_what_a_stale_delta_changed_and_what_differs_between_the_ends_are_
         assert np.array_equal(view.data, new)  # the sender's, on the right
         assert np.array_equal(view.left[0], receiver)  # type: ignore[index]
         assert (view.marks == ByteMark.DIFFERS).sum() + (view.marks == ByteMark.BOTH).sum() == differs
-        assert f"{{{differs} differ}}" in text
+        assert f"{{{differs:,} differ}}" in text
         text = await d.press("o")
         assert "delta" in text
         shown = np.flatnonzero(view.marks)
@@ -326,7 +326,7 @@ async def test_unknown_bytes_show_as_question_marks_and_never_as_zeros() -> None
         await d.fill("colon", "2")
         text = await d.press("3")
         assert "?? ?? ?? ??" in text
-        assert "4096 unknown" in text
+        assert "4,096 unknown" in text
         assert "at 0x000: unknown" in text
 
 
@@ -425,4 +425,4 @@ async def test_a_page_that_was_discarded_is_unknown_from_then_on() -> None:
         d.app.go(d.app.session.row, (0, 0))
         await d.settle()
         assert not shown_bytes(d).known.any()
-        assert "4096 unknown" in d.text
+        assert "4,096 unknown" in d.text

@@ -105,7 +105,7 @@ async def test_a_filter_narrows_the_list_and_its_errors_show_as_typed() -> None:
         await d.press("d", "colon", *"xbrl")
         assert "there is no kind 'xbrl'" in d.text
         text = await d.press("e", "enter")
-        assert f"{len(wanted)} of {len(capture.records)} rows" in text
+        assert f"{len(wanted):,} of {len(capture.records):,} rows" in text
         listed = d.widget(RecordList)
         assert [listed.row(i) for i in range(listed.count())] == wanted.tolist()
         await d.press("j", "j")
@@ -203,7 +203,7 @@ async def test_beside_the_list_stands_why_a_record_is_wrong_and_the_story_of_its
         differs = int(history.at(6, View.RECEIVER).differs(history.at(6, View.SENDER)).sum())
         for wanted in ("base        dup         delta       healed", "✗ wrong", "● healed", "the page's 4 records"):
             assert wanted in text, wanted
-        assert f"first bytes that differ, {differs} of 4096 do" in text
+        assert f"first bytes that differ, {differs:,} of 4,096 do" in text
         assert "WRONG" in next(x for x in text.splitlines() if "stated" in x)
 
 
@@ -300,3 +300,18 @@ async def test_what_is_said_of_a_record_is_the_cause_and_not_the_sum_that_fails_
         assert "stale-base: " in text.splitlines()[-3]
         row = next(x for x in text.splitlines() if x.startswith(">"))
         assert row[2] == "!"  # the worst that is said of it
+
+
+@drives
+async def test_the_foot_says_of_a_finding_as_many_parts_of_its_sentence_as_fit() -> None:
+    for width, wanted in (
+        (160, "; healed by record 7"),
+        (80, "the sender's base is the page of record"),
+        (60, "warning stale-base"),
+    ):
+        async with browsing(stale(), (width, 24)) as d:
+            await d.press("2")
+            text = await d.fill("colon", "6")
+            foot = next(line.rstrip() for line in text.splitlines() if line.startswith(" warning stale-base"))
+            assert wanted in foot, (width, foot)
+            assert "…" not in foot, (width, foot)

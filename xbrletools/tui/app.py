@@ -399,7 +399,7 @@ class Browser(IdleApp):
             self.say(f"wrote {name}")
 
         unknown = int((~content.recovered).sum())
-        hint = f"{unknown} unknown bytes become zeros" if unknown else "a new file"
+        hint = f"{unknown:,} unknown bytes become zeros" if unknown else "a new file"
         self.push_screen(Question("Write this page to", hint, free(self._page_file(record)), new_file, write))
 
     def _moment_number(self) -> int:
@@ -472,7 +472,7 @@ class Browser(IdleApp):
         screen = self.shown_screen
         if screen is not None and self.screen is screen:
             about = screen.ABOUT or f"{screen.HELP[0].upper()}{screen.HELP[1:]}."
-            self.push_screen(KeyList(screen.MODE, about, screen.active_bindings.values()))
+            self.push_screen(KeyList(screen.TITLE, about, screen.active_bindings.values()))
 
     def action_leave(self) -> None:
         """Quit."""

@@ -46,7 +46,7 @@ def evidence(session: Session, finding: Finding, colours: Palette, width: int) -
         line: Line = [
             (f" {'>' if here else ' '} {number:>9} ", "strong" if here else ""),
             (f"{kind_word(record.kind):10}", KIND_STYLE.get(record.kind, "")),
-            (f"pass {record.pass_ if record.pass_ is not None else '-':<4} {record.length:>5} bytes", "dim"),
+            (f"pass {record.pass_ if record.pass_ is not None else '-':<4} {record.length:>5,} bytes", "dim"),
             (said, SEVERITY_STYLE[worst] if worst is not None else ""),
         ]
         out.append((line, row))
@@ -65,7 +65,7 @@ def _bytes(ends: list[tuple[str, Content]], colours: Palette, width: int) -> lis
     count = int(np.count_nonzero(differs))
     if not count:
         return [*out, ([(" both ends have the same bytes after this record", "good")], None)]
-    text = f"{count} of {len(differs)} bytes differ between the ends, the first are"
+    text = f"{count:,} of {len(differs):,} bytes differ between the ends, the first are"
     out += [([(line, "strong")], None) for line in wrapped(text, width)]
     each = _SHOWN if width >= _LABEL + 3 * _SHOWN else _SHOWN // 2
     first = int(np.argmax(differs)) // each * each

@@ -139,7 +139,7 @@ def _cause(found: Verdict, index: int, findings: list[Finding], only_lasting: bo
     name = f"{found.causes[index].name.value} ({found.causes[index].sure.value})" if known else "without a cause"
     text = f"{name}  {counted(len(findings), 'finding')}"
     if folded:
-        text += f", {folded} of them sums that fail at the same record"
+        text += f", {folded:,} of them sums that fail at the same record"
     if not known:
         return None if only_lasting else _branch((index,), text, shown_ones, (), True)
     by_page: dict[tuple[bytes, int], list[Finding]] = {}
@@ -184,7 +184,7 @@ def _runs(pages: list[Branch], key: Key, lasts: bool) -> list[Branch]:
             continue
         (block, first), (_, last) = places[start], places[start + len(run) - 1]
         findings = [f for page in run for f in page.findings]
-        text = f"{shown(block)}:{first:#x} to {last:#x}  {len(run)} pages, {counted(len(findings), 'finding')}"
+        text = f"{shown(block)}:{first:#x} to {last:#x}  {len(run):,} pages, {counted(len(findings), 'finding')}"
         out.append(_branch((*key, block, first, last), text, findings, run, False, lasts))
     return out
 

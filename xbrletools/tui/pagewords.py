@@ -79,13 +79,13 @@ def sums_of_both(ends: Sequence[tuple[str, tuple[int | None, int | None]]]) -> L
 def count_words(changed: Mask, first_given: Mask, unknown: Mask, differs: Mask) -> Line:
     """How many bytes are changed, known for the first time, unknown, and not the same in both views."""
     count = int(np.count_nonzero(changed))
-    words: list[tuple[str, str]] = [(" · ", "dim"), (f"{count} changed", "changed" if count else "")]
+    words: list[tuple[str, str]] = [(" · ", "dim"), (f"{count:,} changed", "changed" if count else "")]
     if first_given.any():
-        words.append((f" · {int(np.count_nonzero(first_given))} first given", ""))
+        words.append((f" · {int(np.count_nonzero(first_given)):,} first given", ""))
     if unknown.any():
-        words.append((f" · {int(np.count_nonzero(unknown))} unknown", "warning"))
+        words.append((f" · {int(np.count_nonzero(unknown)):,} unknown", "warning"))
     if differs.any():
-        words += [(" · ", "dim"), (f"{{{int(np.count_nonzero(differs))} differ}}", "differs")]
+        words += [(" · ", "dim"), (f"{{{int(np.count_nonzero(differs)):,} differ}}", "differs")]
     return words
 
 

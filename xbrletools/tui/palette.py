@@ -51,7 +51,8 @@ def _ramp(*stops: str) -> tuple[str, ...]:
 class Palette:
     """The colours of one theme. ``ramp`` runs from few to many. ``never`` and ``once`` stand below it on the map.
 
-    From ``printable`` to ``zero`` they are those of bytes by their class.
+    From ``printable`` to ``zero`` they are those of bytes by their class. Where it is ``plain``, there are not enough
+    colours to tell what is wrong: marks do.
     """
 
     dark: bool
@@ -79,6 +80,7 @@ class Palette:
     ones: str
     zero: str
     ramp: tuple[str, ...]
+    plain: bool = False
 
     @property
     def bright(self) -> str:
@@ -187,8 +189,19 @@ CONTRAST = Palette(
 
 @lru_cache(maxsize=8)
 def without_colour(palette: Palette) -> Palette:
-    """A palette for a terminal that shows greys only: what is wrong must not be dimmer there than what is not."""
-    return replace(palette, wrong=palette.bright, healed=palette.ink, unknown=palette.ink)
+    """A palette for a terminal that shows greys only: what is wrong must not be dimmer there than what is not.
+
+    Kinds of records are greys that can be told apart.
+    """
+    dup, page, delta = (mixed(palette.bright, palette.ground, share) for share in (0.7, 0.45, 0.15))
+    found = replace(palette, page=page, dup=dup, delta=delta, plain=True)
+    return replace(found, wrong=palette.bright, healed=palette.ink, unknown=palette.ink)
+
+
+@lru_cache(maxsize=8)
+def with_marks(palette: Palette) -> Palette:
+    """A palette for a terminal of few colours, where marks tell what is wrong."""
+    return replace(palette, plain=True)
 
 
 @lru_cache(maxsize=4096)

@@ -70,7 +70,7 @@ def preview(session: Session, record: Record, look: Look) -> list[Line]:
     new, old = moment.content(session.view), moment.old_content(session.view)
     sender, receiver = moment.content(View.SENDER), moment.content(View.RECEIVER)
     which = f"  record {record.number}  pass {record.pass_}  "
-    changes = f"{counted(record.length, 'byte')} change {int(new.differs(old).sum())}"
+    changes = f"{counted(record.length, 'byte')} change {int(new.differs(old).sum()):,}"
     lines = _fitted(
         [[(f" {shown(record.name)}:{record.address:#x}", "strong"), (which, "dim")], [(changes, "")]], look.width
     )
@@ -80,7 +80,7 @@ def preview(session: Session, record: Record, look: Look) -> list[Line]:
     lines += [*_sums(moment, sender, receiver, look), []]
     differs = receiver.differs(sender)
     if differs.any():
-        what = f"first bytes that differ, {int(differs.sum())} of {len(differs)} do"
+        what = f"first bytes that differ, {int(differs.sum()):,} of {len(differs):,} do"
         lines += _bytes(what, (("receiver", receiver), ("sender", sender)), differs, look.colours.wrong, look)
     else:
         if moment.is_delta:
@@ -186,7 +186,7 @@ def _runs(moment: PageMoment, look: Look) -> list[Line]:
     lines: list[Line] = [[(f" {counted(len(giving), 'run')} of bytes in this delta", "title")]]
     for run in giving[:_RUNS]:
         value = run.value[:_PER_LINE].hex(" ") + (" .." if len(run.value) > _PER_LINE else "")
-        lines.append([(f" {run.start:03x} ", "strong"), (f"{run.length:4}x ", ""), (value, "changed")])
+        lines.append([(f" {run.start:03x} ", "strong"), (f"{run.length:5,}x ", ""), (value, "changed")])
     if len(giving) > _RUNS:
         lines.append([(f" and {len(giving) - _RUNS} more", "dim")])
     return [*lines, []]
@@ -213,7 +213,7 @@ def _story(session: Session, history: PageHistory, version: int, look: Look, hei
                 (f"{number:>10}", "strong" if first + i == version else ""),
                 (f" {passes[i]:>5} ", "dim"),
                 (f"{kind_word(kind):8}", KIND_STYLE.get(kind, "")),
-                (f"{int(columns.length[i]):>6}  ", ""),
+                (f"{int(columns.length[i]):>6,}  ", ""),
                 (word, look.shade(look.colours.text(getattr(look.colours, colour)))),
             ]
         )

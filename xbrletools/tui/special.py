@@ -4,11 +4,13 @@ import numpy as np
 
 from ..memory.history import Content
 from ..verify.rules import Severity
+from .conclusion import shortened
 from .pagemoment import PageMoment
 from .session import Session
 from .widgets.lines import Line
 from .words import SEVERITY_MARK, SEVERITY_STYLE, counted, wrapped
 
+_LINES, _LONG = 2, 70  # lines that it may take, and the cells of a line from which on those are enough
 _HOT = 100  # pages that count as sent often
 
 
@@ -24,10 +26,15 @@ def special(session: Session, moment: PageMoment, content: Content) -> tuple[str
 
 
 def special_lines(session: Session, moment: PageMoment, content: Content, width: int) -> list[Line]:
-    """The same in at most two lines of ``width`` cells, none where there is nothing."""
+    """The same in two lines of ``width`` cells, or three where they are short. None where there is nothing.
+
+    What does not fit is left out by whole parts of its sentence.
+    """
     text, shade = special(session, moment, content)
-    lines: list[Line] = [[(line, shade)] for line in wrapped(text, width)] if text else []
-    return lines[:2]
+    most = _LINES if width >= _LONG else _LINES + 1
+    while len(lines := wrapped(text, width)) > most and (shorter := shortened(text, len(text) - 1)) != text:
+        text = shorter
+    return [[(line, shade)] for line in lines[:most]] if text else []
 
 
 def _wrong_at(session: Session, moment: PageMoment) -> str:

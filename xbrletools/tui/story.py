@@ -36,15 +36,27 @@ def chain(finding: Finding) -> list[Link]:
     return [*links, Link("never healed", None)] if finding.severity is Severity.ERROR else links
 
 
-def in_line(links: Sequence[Link], colours: Palette) -> Line:
-    """The chain in one line: ``base 798 → dup 4213 → delta 4433 → healed 4645``."""
-    out: list[tuple[str, object]] = []
+def in_line(links: Sequence[Link], width: int, colours: Palette) -> Line:
+    """The chain in one line: ``base 798 → dup 4213 → delta 4433 → healed 4645``. The last links, where not all fit."""
+    made = (in_lines(links[i:], width, colours) for i in range(len(links)))
+    return next((lines[0] for lines in made if len(lines) == 1), [])
+
+
+def in_lines(links: Sequence[Link], width: int, colours: Palette) -> list[Line]:
+    """The chain in as many lines of ``width`` cells as it needs. None is broken within a link."""
+    lines: list[list[tuple[str, object]]] = [[]]
+    used = 0
     for i, (role, number) in enumerate(links):
-        if i:
-            out.append((" → ", "dim"))
-        word = role if number is None else f"{role} {number}"
-        out.append((f"{_GLYPHS[role]} {word}", style(colours.text(_colour(role, colours)))))
-    return out  # type: ignore[return-value]
+        text = f"{_GLYPHS[role]} {role}" + ("" if number is None else f" {number}")
+        if i and used + len(text) + 3 > width:
+            lines.append([("→ ", "dim")])
+            used = 2
+        elif i:
+            lines[-1].append((" → ", "dim"))
+            used += 3
+        lines[-1].append((text, style(colours.text(_colour(role, colours)))))
+        used += len(text)
+    return lines  # type: ignore[return-value]
 
 
 def lanes(links: Sequence[Link], width: int, colours: Palette) -> list[Line]:
@@ -88,7 +100,7 @@ def over_stream(spans: NDArray[np.int64], last: int, width: int, colours: Palett
     before = np.searchsorted(starts, bounds) - np.searchsorted(heals, bounds)  # pages that are wrong before each
     began = np.diff(np.searchsorted(starts, bounds))
     shades = np.where(before[1:] > 0, 2, np.where((began > 0) | (before[:-1] > 0), 1, 0))
-    looks = (("·", colours.line), ("━", colours.healed), ("━", colours.wrong))
+    looks = (("·", colours.line), ("─" if colours.plain else "━", colours.healed), ("━", colours.wrong))
     edges = np.flatnonzero(np.diff(shades, prepend=-1)).tolist()
     return [
         (looks[int(shades[a])][0] * (b - a), style(looks[int(shades[a])][1]))

@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 
 from ..analysis.cpus import Cpu, cpus_of
 from ..analysis.devices import DeviceDifference, What, device_differences
-from ..capture import open_capture
+from ..capture import Capture, open_capture
 from ..container import devices
 from ..container.fields import Field, Named, expanded, flags_of, header_tree, record_tree, whole_tree
 from ..errors import XbrleError
@@ -31,6 +31,7 @@ TAKEN_MAX = 1 << 24  # bytes of a section's data that are taken apart
 BYTES_MAX = 1 << 16  # bytes that are shown at once
 _BEFORE = 1 << 12  # of them, those before a field that lies far behind
 DIFFERENCES_MAX = 10_000  # differences to another capture that are looked at
+BATCH = 64  # devices whose fields are counted before that is shown
 _NAMED = 3  # devices that are named in a message
 #: How the end of a section was found, in a few words.
 _ENDS = {
@@ -115,7 +116,7 @@ def _heading(section: Section) -> str:
         name += f" {section.owner.instance_id} · version {section.owner.version_id}"
     elif section.owner is not None:
         name += f" · {section.type.name}"
-    return f"{name} · {section.end - section.data} bytes"
+    return f"{name} · {counted(section.end - section.data, 'byte')}"
 
 
 def _device_fields(stream: Stream | None, section: Section) -> tuple[Field | None, str]:
@@ -127,7 +128,7 @@ def _device_fields(stream: Stream | None, section: Section) -> tuple[Field | Non
     if section.found_by is Boundary.CUT:
         return None, "the section is cut: its fields cannot be told"
     if section.end - section.data > TAKEN_MAX:
-        return None, f"more than {TAKEN_MAX} bytes, which are not taken apart"
+        return None, f"more than {TAKEN_MAX:,} bytes, which are not taken apart"
     try:
         found = devices.description(stream)
         device = devices.entries(stream).get(section.index)
@@ -166,16 +167,25 @@ def _record_root(record: Record, facts: Facts, data: NDArray[np.uint8]) -> Field
 # -- all devices -------------------------------------------------------------------------------------------------------
 
 
-def counts(stream: Stream, indices: Sequence[int], left: Callable[[], bool]) -> Iterator[tuple[int, int | None]]:
+def counts(stream: Stream, indices: Sequence[int], left: Callable[[], bool]) -> Iterator[dict[int, int | None]]:
     """For each of these sections its index, and how many fields its data has, None where nothing describes them.
 
-    Ends where the user has ``left``.
+    They come in batches of `BATCH`. Ends where the user has ``left``.
     """
+    found: dict[int, int | None] = {}
     for index in indices:
         if left():
             return
-        inner = _device_fields(stream, stream.sections[index])[0]
-        yield index, None if inner is None else leaf_count(inner)
+        try:
+            inner = _device_fields(stream, stream.sections[index])[0]
+        except XbrleError:
+            yield found  # what was counted before
+            raise
+        found[index] = None if inner is None else leaf_count(inner)
+        if len(found) == BATCH:
+            yield found
+            found = {}
+    yield found
 
 
 @dataclass(frozen=True, slots=True)
@@ -221,18 +231,20 @@ def _matching(taken: Taken, words: Sequence[str]) -> Iterator[FieldPath]:
                 yield path
 
 
-def differences_to(session: Session, path: Path, left: Callable[[], bool]) -> list[DeviceDifference]:
-    """In what the devices of another capture differ, at most `DIFFERENCES_MAX`.
+def differences_to(session: Session, other: Path | Capture, left: Callable[[], bool]) -> list[DeviceDifference]:
+    """In what the devices of another capture differ, at most `DIFFERENCES_MAX`. One that is open stays so.
 
     Raises:
         XbrleError: the capture cannot be read.
     """
+    if isinstance(other, Path):
+        with open_capture(other) as opened:
+            return differences_to(session, opened, left)
     found = list[DeviceDifference]()
-    with open_capture(path) as other:
-        for difference in device_differences(session.stream(), other.stream):
-            found.append(difference)
-            if left() or len(found) == DIFFERENCES_MAX:
-                break
+    for difference in device_differences(session.stream(), other.stream):
+        found.append(difference)
+        if left() or len(found) == DIFFERENCES_MAX:
+            break
     return found
 
 

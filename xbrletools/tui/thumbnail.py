@@ -42,8 +42,14 @@ class Thumbnail:
         shades[self.odd], shades[self.wrong] = STEPS + 2, STEPS + 3
         looks = (colours.never, colours.once, *colours.ramp, colours.calm(colours.healed), colours.calm(colours.wrong))
         rows = shades.reshape(2 * LINES, COLUMNS).tolist()
+        marks = {STEPS + 2: "h", STEPS + 3: "!"} if colours.plain else {}
+
+        def cell(above: int, below: int) -> tuple[str, object]:
+            mark = marks.get(max(above, below))
+            return (mark, "strong") if mark else ("▀", style(looks[above], looks[below]))
+
         return [
-            merged([("▀", style(looks[above], looks[below])) for above, below in zip(*pair, strict=True)])
+            merged([cell(above, below) for above, below in zip(*pair, strict=True)])
             for pair in zip(rows[::2], rows[1::2], strict=True)
         ]
 

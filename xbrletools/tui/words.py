@@ -32,6 +32,7 @@ _KEYS = {
 #: What Textual calls a key that is shown so.
 KEY_NAMES = {text: key for key, text in _KEYS.items()}
 
+_SCALES = ((1 << 40, "TiB"), (1 << 30, "GiB"), (1 << 20, "MiB"), (1 << 10, "KiB"))
 _KIND_WORDS = {kind: kind.name.lower() for kind in Kind}
 _STAGE_WORDS = {0: "-"} | {int(stage): stage.name for stage in Stage}
 
@@ -57,8 +58,20 @@ def key_text(key: str, display: str | None = None) -> str:
 
 
 def counted(count: int, noun: str) -> str:
-    """A number of things: ``1 field``, ``2 fields``."""
-    return f"{count} {noun}{'' if count == 1 else 's'}"
+    """A number of things: ``1 field``, ``1,196 fields``."""
+    return f"{count:,} {noun}{'' if count == 1 else 's'}"
+
+
+def sized(count: int) -> str:
+    """A number of bytes for a person, rounded: ``506 bytes``, ``8.1 MiB``, ``320 KiB``. At most 9 characters long."""
+    scale, unit = next((known for known in _SCALES if count >= known[0]), (1, "bytes"))
+    return f"{count / scale:.{0 if count % scale == 0 or count >= 100 * scale else 1}f} {unit}"
+
+
+def exactly(count: int) -> str:
+    """A number of bytes for a person, in the largest unit of which it is a multiple: ``16 MiB``, ``24,832 KiB``."""
+    scale, unit = next((known for known in _SCALES if count and count % known[0] == 0), (1, "bytes"))
+    return f"{count // scale:,} {unit}"
 
 
 def wrapped(text: str, width: int, indent: str = " ") -> list[str]:

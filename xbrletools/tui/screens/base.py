@@ -15,7 +15,7 @@ from textual.worker import ResultType, Worker, WorkType, get_current_worker
 from ...capture import Capture
 from ...errors import XbrleError
 from ...table.record import Record
-from ..palette import Palette, without_colour
+from ..palette import Palette, with_marks, without_colour
 from ..session import PagePlace, Session
 from ..themes import palette_of
 from ..widgets.bars import Entry, KeyBar, NavBar, TopBar
@@ -195,7 +195,9 @@ class CaptureScreen(Screen[None], inherit_bindings=False):
     def colours(self) -> Palette:
         """The colours of the theme."""
         colours = palette_of(self.host.theme_name)
-        return without_colour(colours) if self.app.no_color else colours
+        if self.app.no_color:
+            return without_colour(colours)
+        return with_marks(colours) if self.host.plain else colours
 
     @property
     def playing(self) -> bool:

@@ -259,7 +259,7 @@ class CompareScreen(CaptureScreen):
         block = found.space.blocks[self.block]
         pages = found.of_block(self.block)
         differ = counted(pages.stop - pages.start, "page")
-        box.border_title = f"{shown(block.name)} · {differ} of {int(found.space.pages[self.block])} differ"
+        box.border_title = f"{shown(block.name)} · {differ} of {int(found.space.pages[self.block]):,} differ"
         ends = "dim to bright" if self.colours.dark else "pale to dark"
         ramp = f"{'light to heavy' if self.host.plain else ends}: 1 to {found.space.page_size:,} bytes, by logarithm"
         box.border_subtitle = ramp if heat.size.width > len(ramp) + 4 else ""
@@ -413,7 +413,7 @@ class CompareScreen(CaptureScreen):
 def _clauses(found: Comparison, view: View) -> list[str]:
     """How much differs, what weighs most first."""
     one_sided = int(np.count_nonzero(2 * found.one_sided > found.count))
-    out = [f"{counted(len(found) - one_sided, 'page')} changed" if len(found) else "nothing differs"]
+    out = [f"{counted(len(found) - one_sided, 'page')} changed" if len(found) else "no page differs"]
     if one_sided:
         out.append(f"{one_sided:,} known in one only")
     if found.lacking:

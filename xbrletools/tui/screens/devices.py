@@ -46,7 +46,6 @@ from .dialogs import Question
 WIDE = 120  # columns from which on list, tree and bytes stand side by side
 _WIDER = 150  # and the registers beside the bytes
 _COUNTED = 1 << 14  # devices whose fields are counted
-_BATCH = 64  # of them, those that are handed over together
 
 
 class DevicesScreen(CaptureScreen):
@@ -201,21 +200,18 @@ class DevicesScreen(CaptureScreen):
         self._take()
 
     def _list(self, session: Session) -> None:
-        """Find the devices, then count their fields. This is a thread's work."""
+        """Find the devices, count their fields, then compare them with the capture that was given. A thread's work."""
         stream = session.capture.stream
         rows = section_rows(stream.sections)
         self.app.call_from_thread(self._take_rows, rows)
-        found: dict[int, int | None] = {}
         try:
-            for index, count in counts(stream, rows.devices[:_COUNTED].tolist(), lambda: self.left):
-                found[index] = count
-                if len(found) == _BATCH:
-                    self.app.call_from_thread(self._take_counts, found)
-                    found = {}
+            for found in counts(stream, rows.devices[:_COUNTED].tolist(), lambda: self.left):
+                self.app.call_from_thread(self._take_counts, found)
+            if self.host.other is not None and not self.left:
+                differences = differences_to(session, self.host.other, lambda: self.left)
+                self.app.call_from_thread(self._take_differences, differences)
         except XbrleError as error:
             self.app.call_from_thread(self.host.say, str(error), "warning")
-        if not self.left:
-            self.app.call_from_thread(self._take_counts, found)
 
     def _take_rows(self, rows: SectionRows) -> None:
         listed = self.section_list

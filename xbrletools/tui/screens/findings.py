@@ -141,14 +141,14 @@ class FindingsScreen(CaptureScreen):
         counts = ", ".join(counted(n, severity.value) for severity, n in session.findings.counts.items())
         state = "" if session.verified else " · verifying, more may come"
         if session.findings.total > len(session.findings.listed):
-            state += f" · the first {len(session.findings.listed)} are listed"
+            state += f" · the first {len(session.findings.listed):,} are listed"
         if session.trouble:
             state += f" · {session.trouble}"
         choice = findings.choice
         if choice.narrowed:
             lasting = " · pages that are wrong at the end" if choice.only_lasting else ""
             words = " ".join(choice.words)
-            state += f" · {findings.found.count} shown: {choice.mildest.value} or worse {words}{lasting}"
+            state += f" · {findings.found.count:,} shown: {choice.mildest.value} or worse {words}{lasting}"
         return [(f" {counts}", "strong"), (state, "")]
 
     def _explain(self) -> None:

@@ -117,7 +117,7 @@ class HotScreen(CaptureScreen):
                 f"{counted(hot.pages, 'page')} came, {hot.again:,} of them again, in {counted(hot.resends, 'resend')}",
                 f"by {_SAID[hot.order]}",
                 f"resends take {hot.resent:,} of {hot.whole:,} bytes ({hot.resent / max(1, hot.whole):.1%})",
-                *([f"the first {LISTED}"] if hot.pages > LISTED else []),
+                *([f"the first {LISTED:,}"] if hot.pages > LISTED else []),
             ]
             text = clauses[0]
             for clause in clauses[1:]:

@@ -309,7 +309,7 @@ class MapScreen(CaptureScreen):
         """The block, how many pages it has, and what cells show."""
         pages, grid = what.records.pages, self.heat.grid
         blocks = space_of(self.session.stream()).blocks
-        scale_ = "1 page a cell" if grid.pages == 1 else f"{grid.pages} pages a cell"
+        scale_ = "1 page a cell" if grid.pages == 1 else f"{grid.pages:,} pages a cell"
         playing = f"playing in {_SPEEDS[self._speed]} s · " if self._timer is not None else ""
         name = f" {shown(blocks[what.block].name)} ({what.block + 1} of {len(blocks)})"
         clauses = [counted(pages, "page"), scale_, f"cells show {self.shows.value}"]
@@ -333,15 +333,16 @@ class MapScreen(CaptureScreen):
         record = self.session.record(int(what.records.rows[last]))
         versions = counted(int(what.records.versions[last]), "version")
         line: list[tuple[str, str]] = [(address, "strong")]
-        if record is not None:
-            line.append((f"{versions}, last by record {record.number} {kind_word(record.kind)}", ""))
+        line.append((versions, ""))
         state = what.states[last]
         if state == State.WRONG:
-            line.append((" ! wrong", "error"))
+            line.append((" · ! wrong", "error"))
         elif state == State.HEALED:
-            line.append((" h healed", "warning"))
+            line.append((" · h healed", "warning"))
         if moment.unknown[page]:
-            line.append((" ? unknown", "warning"))
+            line.append((" · ? unknown", "warning"))
+        if record is not None:
+            line.append((f" · last by record {record.number} {kind_word(record.kind)}", ""))
         return [*line, (" · Enter opens it", "dim")]
 
     # -- playing -----------------------------------------------------------------------------------------------------

@@ -156,7 +156,7 @@ def _histogram(versions: NDArray[np.int32], most: int, look: Look, width: int) -
         step = int(levels(np.array([(first + min(last, most)) // 2]), most)[0])
         colour = look.colours.line if not first else look.colours.ramp[step]
         bar = ("━" * cells + " " * (room - cells), look.shade(colour))
-        lines.append([(f" {label:>10} ", "dim"), bar, (f"{count:>9}", "")])
+        lines.append([(f" {label:>10} ", "dim"), bar, (f"{count:>9,}", "")])
     return lines
 
 
@@ -164,14 +164,14 @@ def _counts(moment: Moment, look: Look, width: int) -> list[Line]:
     """How much was sent by now, and what is wrong."""
     what, head = moment.what, moment.head
     pages, sent = what.records.pages, int((head.last != NEVER).sum())
-    lines: list[Line] = [[(f" {sent}", "strong"), (f" of {pages} pages sent", "dim")]]
+    lines: list[Line] = [[(f" {sent:,}", "strong"), (f" of {pages:,} pages sent", "dim")]]
     by = f"by {counted(head.at, 'record')}"
-    if len(f" {sent} of {pages} pages sent, {by}") <= width:
+    if len(f" {sent:,} of {pages:,} pages sent, {by}") <= width:
         lines = [[*lines[0], (f", {by}", "dim")]]
     else:
         lines.append([(f" {by}", "dim")])
     if what.zero is not None:
-        lines.append([(f" {int(what.zero.sum())}", "strong"), (" are zero by the bitmap", "dim")])
+        lines.append([(f" {int(what.zero.sum()):,}", "strong"), (" are zero by the bitmap", "dim")])
     states = np.bincount(moment.states, minlength=len(State))
     trouble: list[tuple[str, str | Style]] = []
     for count, word, mark, colour in (
@@ -180,7 +180,7 @@ def _counts(moment: Moment, look: Look, width: int) -> list[Line]:
         (int(moment.unknown.sum()), "unknown", "?", look.colours.unknown),
     ):
         if count:
-            trouble.append((f" {mark} {count} {word} ", look.shade(look.colours.text(colour), True)))
+            trouble.append((f" {mark} {count:,} {word} ", look.shade(look.colours.text(colour), True)))
     if int(states[State.WRONG]):
         trouble.append((" w: the next", "dim"))
     return [*lines, trouble if trouble else [(" no page is called wrong", "good")]]
@@ -249,6 +249,6 @@ def _hottest(moment: Moment, look: Look, width: int, count: int) -> list[Line]:
             _LINES[min(len(_LINES) - 1, n * len(_LINES) // (most + 1))] if n else "·" for n in parts.tolist()
         )
         mark = ("!", look.shade(look.colours.wrong)) if what.states[head.last[page]] == State.WRONG else (" ", "")
-        sent = (f"{int(versions[page]):>6}  ", "strong")
+        sent = (f"{int(versions[page]):>6,}  ", "strong")
         lines.append([(f" {page * what.page_size:>#12x}", ""), mark, sent, (text, look.shade(look.colours.page))])
     return lines

@@ -10,7 +10,7 @@ from textual.containers import Horizontal, Vertical
 from ..palette import Palette
 from ..session import Session
 from ..widgets.pane import Entry, Goto, Pane
-from . import names, parts
+from . import names, parts, sentparts
 from .base import CaptureScreen, Host
 
 _WIDE = 120  # columns from which on the parts stand side by side
@@ -22,12 +22,12 @@ Painter = Callable[[Session, int, int, Palette], list[Entry]]
 PARTS: dict[str, tuple[str, Painter]] = {
     "verdict": ("Verdict", parts.verdict),
     "stream": ("Stream", parts.stream),
-    "kinds": ("Records", parts.records),
-    "passes": ("Passes", parts.passes),
-    "hottest": ("Hottest pages", parts.hottest),
-    "wrong": ("Over the stream", parts.wrong_over_time),
-    "blocks": ("Blocks", parts.blocks),
-    "devices": ("Devices", parts.devices),
+    "kinds": ("Records", sentparts.records),
+    "passes": ("Passes", sentparts.passes),
+    "hottest": ("Hottest pages", sentparts.hottest),
+    "wrong": ("Over the stream", sentparts.wrong_over_time),
+    "blocks": ("Blocks", sentparts.blocks),
+    "devices": ("Devices", sentparts.devices),
 }
 #: Where a line leads that does something instead of showing another screen.
 _ACTS: dict[str, Callable[[Host], None]] = {

@@ -41,6 +41,7 @@ WIDE = 120  # columns from which on the side panel stands beside the bytes
 _WIDER = 196  # and where those are shown side by side
 _ROOMY = 100  # columns from which on a strip of the page stands beside the bytes
 _PANELLED = 30  # lines from which on values and runs stand below two sides, unless the user says otherwise
+_LOW = 23  # and below one side
 _TALL = 36  # lines from which on the versions have three
 _HINT = " [changed] {differs between the ends} «both» <found> (run)"
 
@@ -53,7 +54,7 @@ class PageScreen(CaptureScreen):
     DEFAULT_CSS = """
     PageScreen #what, PageScreen #sums, PageScreen #status, PageScreen #heads { height: 1; }
     PageScreen #status { background: $surface; }
-    PageScreen #special { height: auto; max-height: 2; }
+    PageScreen #special { height: auto; max-height: 3; }
     PageScreen #page { height: 1fr; }
     PageScreen #below { height: 6; border-top: solid $primary; }
     PageScreen #values { width: 3fr; }
@@ -154,7 +155,7 @@ class PageScreen(CaptureScreen):
         """Put the panel where there is room for it, and the strip and more of the versions where there is some."""
         two, width, height = self.is_two, self.size.width, self.size.height
         self.wide = width >= (_WIDER if two else WIDE)
-        panel = self.panel if self.panel is not None else not two or height >= _PANELLED or self.wide
+        panel = self.panel if self.panel is not None else height >= (_PANELLED if two else _LOW) or self.wide
         self.query_one("#main").set_class(self.wide, "wide")  # styles only what is in there
         self.query_one("#heads").display = two
         self.query_one("#below").display = panel

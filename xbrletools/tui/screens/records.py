@@ -15,6 +15,7 @@ from ...errors import XbrleError
 from ...filters import FIELDS, Filter, FilterError, completions, parse
 from ...table.record import Record
 from ...verify.rules import RULES
+from ..conclusion import shortened
 from ..preview import Look, preview
 from ..selection import Selection
 from ..session import Session
@@ -203,16 +204,18 @@ class RecordsScreen(CaptureScreen):
         if records.selection is not None:
             return [
                 (f" filter {records.selection.text}", "strong"),
-                (f" · {len(records.selection)} of {len(session)} rows · Escape clears it", "dim"),
+                (f" · {len(records.selection):,} of {len(session):,} rows · Escape clears it", "dim"),
             ]
         row = records.row(records.cursor) if records.count() else 0
         finding, record = session.findings.worst(row), session.record(row)
         bookmark = session.bookmarks.get(record.offset) if record is not None else None
         if finding is not None:
-            return [(f" {finding.severity.value} {finding.rule}: ", "strong"), (finding.message, "")]
+            head, width = f" {finding.severity.value} {finding.rule}", self.size.width or 80
+            said = f": {shortened(finding.message, width - len(head) - 2)}"
+            return [(head, "strong"), (said if len(head) + len(said) <= width else "", "")]
         if bookmark is not None:
             return [(f" bookmark: {bookmark.note}", "")]
-        return [(f" {len(session)} rows · / filter · n next finding · Enter opens the page · ? keys", "dim")]
+        return [(f" {len(session):,} rows · / filter · n next finding · Enter opens the page · ? keys", "dim")]
 
     # -- the filter --------------------------------------------------------------------------------------------------
 
@@ -258,7 +261,7 @@ class RecordsScreen(CaptureScreen):
     def _offers(self) -> Line:
         """What the filter's last word can become, and how many rows it lets through."""
         text, selection = self.query_one(Input).value, self.records.selection
-        through = "" if selection is None else f" {len(selection)} of {len(self.session)} rows"
+        through = "" if selection is None else f" {len(selection):,} of {len(self.session):,} rows"
         offered = self.completions(text)
         if not offered:
             words = " ".join(FIELDS) if not text or text.endswith(" ") else ""

@@ -26,10 +26,9 @@ from ..widgets.pane import Pane
 from ..words import counted, wrapped
 from . import names
 from .base import CaptureScreen, Host
-from .parts import hottest
+from .sentparts import hottest
 
 _TEXT_MAX = 1000  # characters that are searched for
-_LEAST = 78  # columns below which only the choices that hold are named
 _WIDE = 146  # columns from which on the hottest pages stand beside the hits
 
 
@@ -188,8 +187,9 @@ class SearchScreen(CaptureScreen):
             short = {"all versions": "all", "every block": "blocks", "this block": "block", "any case": "case"}
             short |= {Form.BYTES.value: "hex", Form.REGEX.value: "re", Form.UTF16.value: "u16"}
             groups = [[(short.get(word, word), on) for word, on in group] for group in groups]
-        if self.size.width < _LEAST:
-            groups = [[choice for choice in group if choice[1]] or group[:1] for group in groups]
+        for i in reversed(range(len(groups))):  # where not all fit, those that are chosen
+            if sum(3 + sum(len(word) + 2 for word, _ in group) for group in groups) > self.size.width:
+                groups[i] = [choice for choice in groups[i] if choice[1]] or groups[i][:1]
         line: list[tuple[str, str]] = []
         for key, group in zip("ovsc", groups, strict=True):
             line.append((f" {key} ", "dim"))
@@ -216,10 +216,10 @@ class SearchScreen(CaptureScreen):
             line.append((f" searching, {100 * found.share:.0f} %, record {found.upto} · Esc stops ·", "note"))
         line.append((f" {counted(found.total, 'place')}", "strong"))
         if found.wanted.everything:
-            line.append((f" · {found.total - found.gone} {'at the end' if found.whole else 'there by now'}", "good"))
-            line.append((f" · {found.gone} gone before it", "warning" if found.gone else "dim"))
+            line.append((f" · {found.total - found.gone:,} {'at the end' if found.whole else 'there by now'}", "good"))
+            line.append((f" · {found.gone:,} gone before it", "warning" if found.gone else "dim"))
         if found.total > len(found.hits):
-            line.append((f" · the first {len(found.hits)} are listed", "warning"))
+            line.append((f" · the first {len(found.hits):,} are listed", "warning"))
         if self.hit_list.only_gone:
             line.append((" · F only what went", "note"))
         if not self.session.complete:

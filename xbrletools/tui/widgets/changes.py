@@ -89,7 +89,7 @@ class ChangeList(Lines):
         text = [
             (f" {name}", ""),
             (f"{address:#11x}", ""),
-            (f" {int(found.count[at]):>6}", "strong"),
+            (f" {int(found.count[at]):>6,}", "strong"),
             (one_sided, "note"),
         ]
         return [*text, *merged(cells)]

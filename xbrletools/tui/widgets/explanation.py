@@ -7,10 +7,11 @@ from ...verify.rules import RULES, Finding
 from ..evidence import Explained
 from ..palette import Palette
 from ..session import Session
-from ..story import chain, in_line, lanes
+from ..story import chain, in_lines, lanes
 from ..words import SEVERITY_STYLE, kind_word, wrapped
 from .lines import Line, Lines
 
+_IN_HEX = {"offset", "start", "end", "stated", "computed", "blank", "flags", "padding", "byte"}  # last words of names
 _TALL = 16  # lines from which on there is room for a timeline
 
 
@@ -59,17 +60,21 @@ def explained(session: Session, finding: Finding, width: int, colours: Palette, 
     if tall:
         out += [(line, None) for line in lanes(links, width, colours)]
     elif links:
-        out.append(([(" ", ""), *in_line(links, colours)], None))
+        out += [([(" ", ""), *line], None) for line in in_lines(links, width - 1, colours)]
     out += _chain(session, finding)
     if finding.block is not None:
         page = "" if finding.page is None else f":{finding.page:#x}"
         out += _paragraph(f"page {shown(finding.block)}{page}", width, "dim")
-    evidence = ", ".join(
-        f"{k} {v:#x}" if isinstance(v, int) and v > 9 and not k.endswith("record") else f"{k} {v}"
-        for k, v in finding.evidence.items()
-        if v is not None
-    )
+    evidence = ", ".join(f"{k} {_value(k, v)}" for k, v in finding.evidence.items() if v is not None)
     return out + (_paragraph(f"evidence: {evidence}", width, "dim") if evidence else [])
+
+
+def _value(name: str, value: object) -> str:
+    """What evidence says: places and values in hexadecimal, counts and sizes in digits, numbers of records as such."""
+    if not isinstance(value, int) or isinstance(value, bool) or name.endswith("record"):
+        return str(value)
+    in_hex = value > 9 and name.rpartition("_")[2] in _IN_HEX
+    return f"{value:#x}" if in_hex else f"{value:,}"
 
 
 def _paragraph(text: str, width: int, style: str) -> list[Explained]:

@@ -31,10 +31,11 @@ def text_of(value: Any) -> str:
             return str(int(value))
         return f"{int(value):#x} = {int(value)}" if abs(value) < _DECIMAL else f"{int(value):#x}"
     if isinstance(value, tuple):
-        return f"{len(value)} numbers"
+        return f"{len(value):,} numbers"
     if isinstance(value, bytes):
         head = value[:_VALUE_MAX]
-        return f'"{shown(head)}"' if head.isascii() and head.decode().isprintable() and head else f"{len(value)} bytes"
+        is_text = head.isascii() and head.decode().isprintable() and head
+        return f'"{shown(head)}"' if is_text else counted(len(value), "byte")
     return shown(bytes_of(str(value)[:_VALUE_MAX]))
 
 
@@ -78,7 +79,7 @@ class FieldTree(Lines):
         name = min(34, max(18, width * 3 // 10))
         left = max(10, width - name - _OFFSET - _SIZE - 1)
         count = min(_BYTES_MAX, max(0, (left - 18) // 3))
-        count -= count % 4 if count > 4 else 0
+        count = 0 if self.others else count - count % 4  # what another capture has needs their room
         return name, left - 3 * count, count
 
     def words(self, row: FieldRow) -> str:
@@ -105,7 +106,7 @@ class FieldTree(Lines):
         return [
             (fit(" " * (2 * at.depth) + mark + escaped(field.name), name_cells), "dim" if is_zero else "strong"),
             (f"{field.offset:>{_OFFSET - 1}x} ", "dim"),
-            (f"{field.size:>{_SIZE - 1}}  ", "dim"),
+            (f"{field.size:>{_SIZE - 1},}  ", "dim"),
             (fit(value, value_cells - 1) + " ", shade),
             *raw,
         ]

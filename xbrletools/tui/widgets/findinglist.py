@@ -117,7 +117,7 @@ class FindingList(Lines):
             return ""
         parts = [f"{counted(sums, 'sum')} that {'fail' if sums > 1 else 'fails'}"]
         if why := found.total - sums - notes:
-            parts.append(f"{why} that {'say' if why > 1 else 'says'} why")
+            parts.append(f"{why:,} that {'say' if why > 1 else 'says'} why")
         parts += [counted(notes, "note")] if notes else []
         return f"{counted(found.total, 'finding')} = {' + '.join(parts)}" if len(parts) > 1 else ""
 
@@ -159,7 +159,7 @@ class FindingList(Lines):
     def _link(self, finding: Finding, width: int) -> Line:
         """A record of the tree: the chain that led to it, where there is one."""
         links = chain(finding)
-        return in_line(links, self._colours()) if links else self._leaf(finding, width)
+        return in_line(links, width, self._colours()) if links else self._leaf(finding, width)
 
     def _none(self) -> str:
         """Why there is nothing to show."""

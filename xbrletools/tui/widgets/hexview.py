@@ -208,7 +208,7 @@ class HexView(Lines):
     def heads(self, left: str, right: str) -> Line:
         """The names of the columns, where they begin, and what the left one does when the right one scrolls."""
         away = "before" if self.lag > 0 else "after"
-        stays = "" if self.locked else f" (stays, {abs(self.lag) * self.per_row:#x} bytes {away})"
+        stays = "" if self.locked else f" (stays, {abs(self.lag) * self.per_row:,} bytes {away})"
         return [(" " * (self.digits + 1) + fit(left + stays, 4 * self.per_row + 5) + right, "strong")]
 
     def watch_scroll_y(self, old_value: float, new_value: float) -> None:

@@ -19,6 +19,7 @@ LISTED = 1000  # pages that are listed
 _SPARK = "▁▂▃▄▅▆"  # no full block: those of neighbouring lines would grow together
 _ADDRESS = 14  # cells of an address and what parts it from the name
 _NAME_LEAST, _NAME_MOST = 18, 34
+_WHEN = 46  # cells beside the name from which on there is room to say over what the last column goes
 _PASSES = 9  # cells of the passes, where there is room
 
 
@@ -71,7 +72,8 @@ class HotList(Lines):
         width = self.scrollable_content_region.width
         name, wide = self._name_room(width), width >= 100
         passes = f" {'passes':>{_PASSES}}" if wide else ""
-        return [(f" {'page':<{name}}{'resends':>8}{'bytes':>12}{'delta':>7}{passes}  over the stream", "title")]
+        when = "over the stream" if width - name >= _WHEN else "when"
+        return [(f" {'page':<{name}}{'resends':>8}{'bytes':>12}{'delta':>7}{passes}  {when}", "title")]
 
     def line(self, row: int, width: int) -> Line:
         """A page, how often it was sent again, the bytes of all its records, and when it was sent."""

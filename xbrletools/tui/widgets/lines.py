@@ -29,7 +29,7 @@ STYLES = (
     "differs", "found", "reverse", "tab",
 )  # fmt: skip
 
-_CLAUSE = " · "
+_CLAUSE, _PARTS = " · ", ("; ", ". ")  # what parts clauses, and parts of a sentence
 _PIECES = 2048  # pieces of lines whose segments are remembered: the same come again and again
 _REMEMBERED = 512  # lines: a few screens. More would slow the garbage collector, since each line is many objects
 _GRAINS = 64  # steps of the scrollbar within a cell. 8 of them can be seen
@@ -46,13 +46,14 @@ def fit(text: str, width: int, right: bool = False) -> str:
 def whole(line: Line, width: int) -> Line:
     """A line without the clauses at its end that do not fit into ``width`` cells: none is cut in the middle.
 
-    Clauses are parted by ` · `. Where not even the first fits, the line is given as it is.
+    Clauses are parted by ` · `. Of the first as many parts are given as fit, and where not even one does, all of it.
     """
     text = "".join(piece for piece, _ in line)
     if len(text) <= width and (text.isascii() or cell_len(text) <= width):
         return line
-    ends = [at for at in range(1, min(len(text), width + 1)) if text.startswith(_CLAUSE, at)]
-    kept = next((at for at in reversed(ends) if cell_len(text[:at]) <= width), 0)
+    places = range(min(len(text), width), 0, -1)
+    ends = (at for marks in ((_CLAUSE,), _PARTS) for at in places if text.startswith(marks, at))
+    kept = next((at for at in ends if cell_len(text[:at]) <= width), 0)
     if not kept:
         return line
     out: list[tuple[str, str | Style]] = []

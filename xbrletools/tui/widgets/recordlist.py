@@ -147,7 +147,7 @@ def _every(layout: _Layout) -> list[_Column]:
         _Column("kind", 8, 9, False, lambda s, r: (kind_word(r.kind), KIND_STYLE.get(r.kind, "dim"))),
         _Column("block", _NAME_LEAST, 3, False, lambda s, r: (shown(r.name) if r.number is not None else "", "")),
         _Column("page", 11, 8, True, lambda s, r: (f"{r.address:#x}" if r.number is not None else "", "")),
-        _Column("bytes", 6, 5, True, lambda s, r: (str(r.length), "")),
+        _Column("bytes", 6, 5, True, lambda s, r: (f"{r.length:,}", "")),
         _Column("sum", 5, 6, False, _sum_word),
     ]
     if layout.has_findings:

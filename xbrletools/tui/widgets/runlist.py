@@ -34,7 +34,7 @@ class RunList(Lines):
         return [
             (f" {offset}", "dim"),
             (f"{run.start:03x} ", "strong" if run.value else "dim"),
-            (f"{run.length:4}x ", "" if run.value else "dim"),
+            (f"{run.length:5,}x ", "" if run.value else "dim"),
             (value or "unchanged", "changed" if run.value else "dim"),
         ]
 

@@ -55,7 +55,7 @@ class SectionList(Lines):
             return [(f" chosen record: {number}{name}", "")]
         assert session.facts is not None
         section = session.facts.sections[item.section]
-        size = f"{section.end - section.data:>{_BYTES}}"
+        size = f"{section.end - section.data:>{_BYTES},}"
         if section.owner is None:
             return [(fit(f" {section.type.name}", cells + 1 + _INSTANCE), "dim"), (size, "dim")]
         name, instance = shown(section.owner.idstr), f"{section.owner.instance_id:>{_INSTANCE}}"

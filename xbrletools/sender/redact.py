@@ -3,7 +3,8 @@
 Full pages become zeros, dup pages a fill of 0. Deltas keep their runs over zeros. Sums are those of the blanked page.
 
 A run of XBZRLE that writes zeros over zeros looks as if its base were wrong. A page of zeros in full tells a reader
-that pages were blanked. Where there is none, runs of XBZRLE get the number of the page's delta instead (1 to 255, then 1).
+that pages were blanked. Where there is none, runs of XBZRLE get the number of the page's delta instead: 1 to 255, then
+1 again.
 """
 
 from collections.abc import Iterator, Sequence

@@ -125,7 +125,7 @@ def _authors(
     """
     size, records = stream.page_size, stream.payloads.take(rows)
     authors = np.repeat(before.astype(np.uint32)[:, None], size, axis=1)
-    number = stream.records.number[rows]
+    number = stream.records.numbers.of(rows).astype(np.uint32)
     length = records.columns.length
     first = int(image.space.first[block]) + start
 

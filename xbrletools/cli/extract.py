@@ -380,7 +380,7 @@ def _lost(opened: Capture, image: Image, at: int | None, trust: Trust) -> int:
         )
     broken = opened.stream.broken
     if broken is not None and at is None:
-        stands = int(opened.records.number[:broken].max(initial=0))
+        stands = int(opened.records.numbers.before(np.array([broken]))[0])
         what = f"memory as of record {stands} stands: --at {stands}" if stands else "no page is known"
         warn(f"channels are missing, damaged or of another migration: {what}")
     left_out = any(p.rule == LEFT_OUT for p in opened.problems)

@@ -286,7 +286,7 @@ def _run_model(stream: Stream, rules: Rules, addresses: PageAddresses) -> _Model
         kept = enters | chosen
         is_delta = IS_DELTA[table.columns.kind[batch.rows]]
         flags = np.array([enters, looks, chosen & batch.known, choices.is_delta, choices.same, is_delta])
-        numbers = table.number[batch.rows].astype(np.int64)
+        numbers = table.numbers.of(batch.rows)
         parts.append(tuple(column[kept] for column in (addresses.ram_page(batch.pages), numbers, batch.sweep, *flags)))
     empty = (np.empty(0, np.int64),) * 3 + (np.empty(0, bool),) * 6
     ram_pages, record, sweeps, enters, looks, is_choice, can_be_delta, same, is_delta = (

@@ -178,7 +178,7 @@ def _writers(stream: Stream, hits: list[Hit], at: int | None) -> NDArray[np.int6
     first = np.array([space.first[h.block] for h in hits], np.int64)
     pages = first + np.array([h.offset for h in hits], np.int64) // space.page_size
     rows = Writers(stream, at).rows(pages) if hits else np.zeros(0, np.int64)
-    return np.where(rows < 0, 0, stream.records.number[np.maximum(rows, 0)]).astype(np.int64)
+    return stream.records.numbers.of(rows)
 
 
 @dataclass(frozen=True, slots=True, eq=False)

@@ -14,6 +14,7 @@ from ...formats.dialects import Loader
 from ...formats.qevm import SectionType
 from ...formats.xbrle import HeaderFlag
 from ...model import Stream
+from ...table.columns import PIECE
 from ...table.sections import Section
 from ...text import shown
 from .. import rules
@@ -149,8 +150,12 @@ def _foreign(stream: Stream, program: Program) -> Iterator[Outcome]:
 def _first(stream: Stream, kinds: tuple[ram.Kind, ...], reason: str) -> Iterator[Outcome]:
     """A stop at the first record of one of these kinds, if there is one."""
     columns = stream.records.columns
-    for row in np.flatnonzero(np.isin(columns.kind, kinds))[:1].tolist():
-        yield Outcome(False, int(columns.offset[row]), int(stream.records.number[row]), reason)
+    for start in range(0, len(columns), PIECE):
+        rows = np.flatnonzero(np.isin(columns.kind[start : start + PIECE], kinds))[:1] + start
+        if len(rows):
+            number = stream.records.numbers.of(rows)
+            yield Outcome(False, int(columns.offset[rows[0]]), int(number[0]), reason)
+            return
 
 
 def states_sum(stream: Stream, finding: Finding) -> bool:

@@ -4,7 +4,7 @@ import os
 from collections.abc import Mapping
 
 from ...formats.ram import PAGE_KINDS, Kind
-from ...table.sections import CERTAINTY, STAGE_OF
+from ...table.sections import CERTAINTY, STAGE_OF, Boundary
 from ...text import shown
 from ..facts import Overview, SectionGroup
 from ..stats import Stats
@@ -141,11 +141,18 @@ def sections_section(overview: Overview) -> Markup:
     groups = overview.section_groups
     heads = ("section", "id", "types", "end found", "first at", "bytes")
     rows = [_section_row(group) for group in groups[:ROWS]]
-    count = sum(sum(group.types.values()) for group in groups)
     listed = table("Sections by owner", heads, rows, 1, class_="sections"), *more(len(groups), ROWS, "kinds of section")
+    ways = sorted({group.found_by for group in groups[:ROWS]})
+    meant = [note(f"{_how(by)}: {why}.") for by in ways if (why := CERTAINTY[by].partition(": ")[2])]
     count = sum(sum(group.types.values()) for group in groups)
     title = f"{count:,} sections by owner, and how their ends were found"
-    return section("sections", "Sections", folded(title, *listed))
+    return section("sections", "Sections", folded(title, *listed, *meant))
+
+
+def _how(found_by: Boundary) -> str:
+    """How certain a section's end is, and by what it was found, which tells ways apart that are equally certain."""
+    word, _, why = CERTAINTY[found_by].partition(": ")
+    return f"{word} ({found_by.name.lower()})" if why else word
 
 
 def _section_row(group: SectionGroup) -> tuple[object, ...]:
@@ -155,7 +162,7 @@ def _section_row(group: SectionGroup) -> tuple[object, ...]:
         ", ".join(type_.name for type_ in group.types) if owner is None else code(shown(owner.idstr)),
         "" if owner is None else f"{owner.section_id}, version {owner.version_id}",
         types,
-        CERTAINTY[group.found_by],
+        _how(group.found_by),
         code(f"{group.offset:#x}"),
         f"{group.length:,}",
     )

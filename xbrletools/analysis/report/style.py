@@ -61,8 +61,9 @@ td code { overflow-wrap: anywhere; }
 .mark.good::before { content: "\\25cf  "; color: var(--good); }
 .mark.wrong::before { content: "\\25cf  "; color: var(--wrong); }
 .mark.unknown::before { content: "?  "; color: var(--unknown); }
-.sections td:first-child { min-width: 180px; }
-.sections td:nth-child(2), .sections td:nth-child(5) { white-space: nowrap; }
+.sections td:first-child { min-width: 150px; }
+.sections td:nth-child(3) { overflow-wrap: normal; }
+.sections td:nth-child(2), .sections td:nth-child(4), .sections td:nth-child(5) { white-space: nowrap; }
 .bars td { border: 0; padding-top: 1px; padding-bottom: 1px; vertical-align: middle; }
 .bars .group th { padding-top: 14px; color: var(--soft); font-weight: 400; }
 .bars .group code { color: var(--ink); font-size: 13px; }

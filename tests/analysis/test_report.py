@@ -321,6 +321,12 @@ def test_a_cause_that_is_not_known_is_named_once(corpus):
     assert "S is the capture. OUT" not in text
 
 
+def test_it_counts_the_findings_that_only_the_verdict_has(corpus):
+    """Beside the error that every receiver refuses it stood "1 warning"."""
+    text = " ".join("".join(Parsed(page_of(corpus("cases/devices/desc-short.bin"))).text).split())
+    assert "findings 1 error, 1 warning" in text
+
+
 def test_a_repair_is_said_as_verify_says_it(corpus):
     data = bytearray(corpus("qemu-2011-posted/dbg-small-8m.bin"))
     capture = xbrletools.open(bytes(data))

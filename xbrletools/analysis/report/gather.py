@@ -44,7 +44,6 @@ class Report:
     overview: Overview
     about: list[tuple[str, str]] | None
     sums: Stats
-    found: Found | None
     verdict: Verdict | None
     sender: Fingerprint | None
     image: Image | None
@@ -55,6 +54,11 @@ class Report:
     resent: int
     prospects: list[Prospect] | None
     failures: dict[str, str]
+
+    @property
+    def found(self) -> Found | None:
+        """The findings, with those that only the verdict adds. None where the stream could not be verified."""
+        return None if self.verdict is None or self.verdict.shared is None else self.verdict.shared.found
 
     @property
     def is_bad(self) -> bool:
@@ -92,7 +96,6 @@ def gather(stream: Stream, source: Source, channels: "Spool | None" = None) -> R
         overview,
         part("about", lambda: _about(stream, about.described(overview, source, channels, when))),
         sums,
-        part("found", lambda: found_in(stream)),
         part("verdict", lambda: verdict(found_in(stream))),
         part("sender", lambda: fingerprint(stream)),
         part("image", lambda: memory_of(stream)),

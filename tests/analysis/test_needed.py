@@ -14,8 +14,9 @@ from tests.posted import PAGE, delta, dup, page, stream
 from xbrletools.analysis.lives import search_all
 from xbrletools.analysis.needed import needed
 from xbrletools.analysis.pattern import Pattern
-from xbrletools.analysis.search import search
+from xbrletools.analysis.search import Hit, search
 from xbrletools.analysis.sieve import Matcher
+from xbrletools.memory import versions as versions_module
 
 SECONDS = 0.2
 ATOMS = [
@@ -29,21 +30,51 @@ HOSTILE = ["(a+)+$", "(a|a)*b", "(?:a{e<=1})b", "(?:abc){e}", "[[:alpha:]]+x", "
 INLINE = ["", "", "", "(?i)", "(?s)", "(?is)", "(?m)", "(?x)", "(?V1)", "(?r)", "(?-m)", "(?a)"]
 
 
-def grown(inner: st.SearchStrategy[str]) -> st.SearchStrategy[str]:
+Sample = tuple[str, str]  # an expression, and a text that it matches, where no place or look forbids it
+
+
+def joined(samples: list[Sample]) -> Sample:
+    return "".join(source for source, _ in samples), "".join(text for _, text in samples)
+
+
+def one_of(samples: list[Sample]) -> Sample:
+    return "|".join(source for source, _ in samples), samples[-1][1]
+
+
+def opened(opening: str, sample: Sample) -> Sample:
+    return f"{opening}{sample[0]})", "" if opening in LOOKS else sample[1]
+
+
+def repeated(sample: Sample, opening: str, repeat: str, count: int) -> Sample:
+    least = {"+": 1, "{2}": 2, "{2,}": 2, "{3}?": 3, "{12}": 12, "{1,3}": 1}.get(repeat.rstrip("?+") or repeat, 0)
+    source = f"{opening}{sample[0]})" if opening else sample[0]
+    return source + repeat, sample[1] * max(least, count)
+
+
+LOOKS = ["(?=", "(?!", "(?<=", "(?<!", "(?#"]
+OPENINGS = ["(", "(", "(?:", "(?>", "(?P<n>", "(?i:", "(?<m>"]
+
+
+def grown(inner: st.SearchStrategy[Sample]) -> st.SearchStrategy[Sample]:
     """Expressions made of smaller ones."""
-    opened = st.sampled_from(["(", "(?:", "(?>", "(?P<n>", "(?=", "(?!", "(?<=", "(?<!", "(?i:", "(?#", "(?<m>"])
     return st.one_of(
-        st.builds("".join, st.lists(inner, min_size=2, max_size=4)),
-        st.builds("|".join, st.lists(inner, min_size=2, max_size=3)),
-        st.builds(lambda o, i: f"{o}{i})", opened, inner),
-        st.builds(lambda i, r: f"(?:{i}){r}", inner, st.sampled_from(REPEATS)),
-        st.builds(lambda i, r: f"({i}){r}", inner, st.sampled_from(REPEATS)),
-        st.builds(lambda i, r: f"{i}{r}", st.sampled_from(ATOMS), st.sampled_from(REPEATS)),
+        st.builds(joined, st.lists(inner, min_size=2, max_size=4)),
+        st.builds(one_of, st.lists(inner, min_size=2, max_size=3)),
+        st.builds(opened, st.sampled_from([*OPENINGS, *LOOKS]), inner),
+        st.builds(repeated, inner, st.sampled_from(["(", "(?:"]), st.sampled_from(REPEATS), st.integers(0, 3)),
+        st.builds(repeated, st.sampled_from(SAMPLES), st.just(""), st.sampled_from(REPEATS), st.integers(0, 3)),
     )
 
 
-PIECES = st.recursive(st.sampled_from([*ATOMS, *HOSTILE]), grown, max_leaves=8)
-EXPRESSIONS = st.builds(lambda flags, source: flags + source, st.sampled_from(INLINE), PIECES)
+def sampled(atom: str) -> Sample:
+    """An atom, with a byte that it matches."""
+    texts = [t for t in ("a", "b", "1", "-", "\n", "\xff", "ab", "abc", "\xc3\xb6", ".") if regex.fullmatch(atom, t)]
+    return atom, texts[0] if texts else ""
+
+
+SAMPLES = [sampled(atom) for atom in ATOMS if atom not in ("\\1", "\\2")] + [("\\1", "a"), ("\\2", "b"), ("c", "c")]
+PIECES = st.recursive(st.sampled_from([*SAMPLES, *((h, "aab") for h in HOSTILE)]), grown, max_leaves=8)
+EXPRESSIONS = st.builds(lambda flags, sample: (flags + sample[0], sample[1]), st.sampled_from(INLINE), PIECES)
 TEXTS = st.one_of(
     st.text("aAbBcC", max_size=60), st.text("aAbBcCZ01-. ,\n\x00\xff\xc3\xb6", max_size=60), st.text("ab\n", max_size=9)
 ).map(lambda text: text.encode("latin-1"))
@@ -65,25 +96,27 @@ def matched(matcher: Matcher, window: bytes, begin: int, end: int, places: list[
 
 
 @settings(max_examples=1500, deadline=None)
-@given(EXPRESSIONS, st.booleans(), st.lists(TEXTS, min_size=1, max_size=5), st.randoms(use_true_random=False))
-@example("(a)|b\\1", False, [b"bab"], random.Random(1))
-@example("(?i)(a)\\1", False, [b"aA"], random.Random(1))
-@example("a{2}+b", False, [b"aaaab"], random.Random(1))
-@example("(?P<n>a)(?P<n>b)(c)\\2", False, [b"abcc"], random.Random(1))
+@given(EXPRESSIONS, st.booleans(), st.lists(TEXTS, max_size=3), st.randoms(use_true_random=False))
+@example(("(a)|b\\1", "bab"), False, [], random.Random(1))
+@example(("(?i)(a)\\1", "aA"), False, [], random.Random(1))
+@example(("a{2}+b", "aaaab"), False, [], random.Random(1))
+@example(("(?P<n>a)(?P<n>b)(c)\\2", "abcc"), False, [], random.Random(1))
+@example(("(?=c(ab))c\\1d", "cabd"), False, [], random.Random(1))
+@example(("x(ab*)c", "xabc"), False, [], random.Random(1))
 def test_each_match_has_what_it_is_said_to_need(
-    source: str, ignore_case: bool, texts: list[bytes], chance: random.Random
+    sample: Sample, ignore_case: bool, texts: list[bytes], chance: random.Random
 ) -> None:
+    source = sample[0]
     pattern = compiled(source, ignore_case)
     if pattern is None or pattern.needed is None:
         return
     parts, width = pattern.needed, 70
+    texts = [*texts, chance.choice([b"", b"b", b"\n"]) + sample[1].encode("latin-1")[:60]]
     begins = range(*sorted(chance.choices([0, 10, 30, 60, width], k=2)))
     plain = Matcher(pattern.expression, None, begins, SECONDS)
     fast = Matcher(pattern.expression, parts, begins, SECONDS)
     windows = b"".join(text.ljust(width, chance.choice([b"\0", b"a", b"\n"])) for text in texts)
-    places = fast.places(windows, width)
-    assert places is not None
-    for i, of_window in enumerate(places):
+    for i, of_window in enumerate(fast.places(windows, width)):
         window = windows[i * width : (i + 1) * width]
         begin, end = sorted(chance.choices(range(width + 1), k=2))
         for first, stop in ((0, width), (begin, end)):
@@ -97,7 +130,7 @@ def test_each_match_has_what_it_is_said_to_need(
             for at, content in expected:
                 assert len(content) >= parts.least
                 assert parts.members[np.frombuffer(content, np.uint8)].all()
-                assert any(at <= place < at + len(content) for place in of_window)
+                assert of_window is None or any(at <= place < at + len(content) for place in of_window)
                 assert len(parts.places(np.frombuffer(content, np.uint8)))
 
 
@@ -159,8 +192,24 @@ def text_page(chance: random.Random) -> bytes:
     return fill[:at] + text + fill[at + len(text) :]
 
 
+def agrees(capture: xbrletools.Capture, source: str) -> list[Hit]:
+    """What a search finds, which is what it finds if it tries the expression everywhere."""
+    fast = Pattern.of_regex(source)
+    plain = replace(fast, needed=None)
+    assert fast.needed is not None
+    expected = list(search_all(capture.stream, plain))
+    assert list(search_all(capture.stream, fast)) == expected
+    for at in (len(capture.records.by_number) // 3, None):
+        assert list(search(capture.stream, fast, at)) == list(search(capture.stream, plain, at))
+    return expected
+
+
+@pytest.mark.parametrize("batch", [5 * PAGE, versions_module.BATCH])
 @pytest.mark.parametrize("source", WHOLE)
-def test_a_search_finds_what_one_of_every_window_finds(source: str) -> None:
+def test_a_search_finds_what_one_of_every_window_finds(
+    source: str, batch: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(versions_module, "BATCH", batch)
     chance = random.Random(source)
     pages = 7
     content: dict[int, bytes] = {}
@@ -181,12 +230,21 @@ def test_a_search_finds_what_one_of_every_window_finds(source: str) -> None:
         else:
             content[place] = text_page(chance)
             records.append(page(place, content[place]))
-    blocks = [(b"pc.ram", (pages + 1) * PAGE)]
-    capture = xbrletools.open(stream(records, blocks))
-    fast = Pattern.of_regex(source)
-    plain = replace(fast, needed=None)
-    assert fast.needed is not None
-    expected = list(search_all(capture.stream, plain))
-    assert list(search_all(capture.stream, fast)) == expected
-    for at in (20, None):
-        assert list(search(capture.stream, fast, at)) == list(search(capture.stream, plain, at))
+    capture = xbrletools.open(stream(records, [(b"pc.ram", (pages + 1) * PAGE)]))
+    agrees(capture, source)
+
+
+@pytest.mark.parametrize("size", [PAGE, 1024])
+def test_what_a_match_needs_can_be_in_the_page_after_the_one_that_it_begins_in(size: int) -> None:
+    text, rest = b"." * size, b"." * (size - 20)
+    ends = [text[:-3] + b"aaa", text[:-3] + b"aac", b"a" * size]
+    goes_on = [b"bcb".rjust(20, b"a") + rest, b"b" * 20 + rest, b"a" * size, b"bc" + b"." * (size - 2)]
+    places = [(end, more, after) for end in ends for more in goes_on for after in goes_on]
+    records = []
+    for i, three in enumerate(places):
+        records += [page((4 * i + k) * size, content) for k, content in enumerate(three)]
+    capture = xbrletools.open(stream(records, [(b"pc.ram", (4 * len(places) + 1) * size)]), page_size=size)
+    for source in ("a+bcb", "a+bc", "a+cbc", "a+[bc]{2}", "a{5}b{4,}", "[a-c]{3}\\."):
+        hits = agrees(capture, source)
+        if source == "a+bc":
+            assert max(len(h.content) for h in hits) == (size + 17 + 2 if size == PAGE else 2 * size + 17 + 2)

@@ -23,8 +23,7 @@ _MANY = 8  # sequences of which a match has one, at most
 _TELLING = 4.0  # bits that a sequence must say about where it can be
 _RANGES = 4  # ranges of a set that are compared one by one
 _RUN = 4  # bytes of a run of which not every one is looked at
-_PIECE = 1 << 18  # bytes that are looked through at a time
-_COMMON = {0: 48, 255: 8, 32: 8}  # memory has these bytes as often as so many others
+_COMMON = {0: 256, 255: 16, 32: 8}  # memory has these bytes as often as so many others
 _ALL = (1 << 256) - 1
 _SIGHT = 256  # bytes around a match that it looks at, at most, where it is searched for apart
 
@@ -56,12 +55,11 @@ class Needed:
         return max(s.length for s in self.sequences)
 
     def places(self, data: NDArray[np.uint8]) -> Ints:
-        """Places of bytes (n,) that do not fall. Each match has one of them in it. Some are where no match is."""
-        found = []
-        for start in range(0, len(data), _PIECE):
-            piece = data[start : start + _PIECE + LONGEST - 1]
-            found += [s.places(piece) + start for s in self.sequences]
-        return np.sort(np.concatenate(found), kind="stable") if found else np.empty(0, np.int64)
+        """Places of bytes (n,) that do not fall. Each match has one of them in it. Some are where no match is.
+
+        It takes as many bytes for each byte of them as an int64 has, and more.
+        """
+        return np.sort(np.concatenate([s.places(data) for s in self.sequences]), kind="stable")
 
 
 @dataclass(frozen=True, slots=True, eq=False)

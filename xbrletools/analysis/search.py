@@ -377,7 +377,7 @@ class Finder:
         in_part = (states == State.PARTLY).any(axis=1).tolist()
         places = self._matcher.places(found.buffer, zone.width)
         for w, page in enumerate(pages.tolist()):
-            if places is not None and not places[w]:
+            if places[w] == []:
                 continue
             window = bytes(found.buffer[w * zone.width : (w + 1) * zone.width])[: room[w]]
             if in_part[w]:
@@ -388,7 +388,7 @@ class Finder:
                 if end <= zone.begins.start or begin >= zone.begins.stop:
                     continue
                 try:
-                    matches = self._matcher.matches(window, begin, end, None if places is None else places[w])
+                    matches = self._matcher.matches(window, begin, end, places[w])
                 except TimeoutError:
                     raise self._too_slow(page) from None
                 for start, content in matches:

@@ -16,9 +16,11 @@ from .needed import Needed
 
 Ints = NDArray[np.int64]
 SameBlock = Callable[[Ints, Ints], NDArray[np.bool_]]  # whether pages, (n,) each, are in one block, (n,)
-_PAGES = 1 << 20  # bytes of pages that are looked at together
+_PAGES = 1 << 20  # bytes of pages that are copied from memory together
+_PIECE = 1 << 18  # bytes of rows that are looked at together
 ALIKE = 256  # windows whose matches are remembered: most dup pages lie among others like them
 _SHORT, _SHORT_ALIKE = 512, 4096  # the same of runs, and bytes of one: most stay when a page or its neighbour changes
+_CROWDED = 8  # bytes a place, on average, of windows that are matched as a whole
 _DENSE = 128  # bytes a run of those that match, on average, of windows that are matched as a whole
 
 
@@ -30,6 +32,12 @@ class Memory(Protocol):
         ...
 
 
+def _pieces(rows: NDArray[np.uint8]) -> Iterator[tuple[int, NDArray[np.uint8]]]:
+    """Rows (n, width) a piece at a time, each with the number of its first row."""
+    step = max(1, _PIECE // max(1, rows.shape[1]))
+    return ((start, rows[start : start + step]) for start in range(0, len(rows), step))
+
+
 class Sieve:
     """Says which pages a match can begin in. It looks at each version of a page once, whatever is around it."""
 
@@ -38,13 +46,15 @@ class Sieve:
         self._same_block = same_block
         self._memory = memory
         self._needed = needed
-        self._of_batch: tuple[Batch, NDArray[np.bool_]] | None = None
+        self._entries = np.zeros(0, bool)  # which entries of the batch hold what a match needs
 
     def may(self, pages: Ints, moments: Ints, batch: Batch | None, steps: int) -> NDArray[np.bool_]:
         """Whether a match can begin in each of pages, as they are at entries of a batch or now, (n,) bool.
 
         It ends in the same block, ``steps`` pages further on or before.
         """
+        if batch is not None:
+            self._entries = self._in_rows(batch.entries.data)
         found = self._hold(pages, moments, batch)
         edge = max(1, self._needed.length - 1)
         size, members = self._size, self._needed.members
@@ -69,8 +79,8 @@ class Sieve:
     def _in_rows(self, rows: NDArray[np.uint8]) -> NDArray[np.bool_]:
         """Which rows of bytes, (n, width), hold what a match needs, (n,) bool."""
         held = np.zeros(len(rows), bool)
-        if rows.size:
-            held[self._needed.places(rows.reshape(-1)) // rows.shape[1]] = True
+        for start, piece in _pieces(rows):
+            held[start + self._needed.places(piece.reshape(-1)) // piece.shape[1]] = True
         return held
 
     def _hold(self, pages: Ints, moments: Ints, batch: Batch | None) -> NDArray[np.bool_]:
@@ -78,10 +88,8 @@ class Sieve:
         held = np.zeros(len(pages), bool)
         now = np.arange(len(pages))
         if batch is not None:
-            if self._of_batch is None or self._of_batch[0] is not batch:
-                self._of_batch = batch, self._in_rows(batch.entries.data)
             entries = batch.latest(pages, moments)
-            held = self._of_batch[1][entries]
+            held = self._entries[entries]
             held[entries < 0] = False
             now = np.flatnonzero(entries < 0)
         distinct, which = np.unique(pages[now], return_inverse=True)
@@ -134,14 +142,18 @@ class Matcher:
         self._of_long = lru_cache(ALIKE)(self._timed)
         self._of_short = lru_cache(_SHORT_ALIKE)(self._timed)
 
-    def places(self, buffer: bytes | bytearray, width: int) -> list[list[int]] | None:
-        """For each of some windows, ``width`` bytes each: places of which every match has one. None: anywhere."""
+    def places(self, buffer: bytes | bytearray, width: int) -> list[list[int] | None]:
+        """For each of some windows, ``width`` bytes each: places of which every match has one. None: all of it."""
+        rows = np.frombuffer(buffer, np.uint8).reshape(-1, width)
         if self._needed is None:
-            return None
-        places = self._needed.places(np.frombuffer(buffer, np.uint8))
-        bounds = np.searchsorted(places, np.arange(0, len(buffer) + 1, width)).tolist()
-        at = (places % width).tolist()
-        return [at[start:stop] for start, stop in pairwise(bounds)]
+            return [None] * len(rows)
+        found: list[list[int] | None] = []
+        for _, piece in _pieces(rows):
+            places = self._needed.places(piece.reshape(-1))
+            bounds = np.searchsorted(places, np.arange(0, piece.size + 1, width)).tolist()
+            places %= width
+            found += [places[i:j].tolist() if (j - i) * _CROWDED < width else None for i, j in pairwise(bounds)]
+        return found
 
     def matches(self, window: bytes, begin: int, end: int, places: list[int] | None) -> list[tuple[int, bytes]]:
         """Where matches in bytes [begin, end) of a window begin, and what they are.
@@ -150,15 +162,17 @@ class Matcher:
             TimeoutError: that takes more seconds of the processor than it may.
         """
         self._spent = 0.0
-        if self._needed is None or self._needed.sight is None or places is None:
-            found = [] if places == [] else self._of_long(window[begin:end])
-            return [(begin + at, content) for at, content in found]
+        if self._needed is None or self._needed.sight is None:
+            return [(begin + at, content) for at, content in self._of_long(window[begin:end])]
         start, stop = self._wanted(window, begin, end)
-        places = places[bisect_left(places, start) : bisect_left(places, stop)]
-        most = (stop - start) // _DENSE
-        runs = list(islice(self._runs(window, start, stop, places), most + 1))
+        runs = [(start, stop)]
+        if places is not None:
+            places = places[bisect_left(places, start) : bisect_left(places, stop)]
+            most = (stop - start) // _DENSE
+            some = list(islice(self._runs(window, start, stop, places), most + 1))
+            runs = some if len(some) <= most else runs
         matches = []
-        for first, last in [(start, stop)] if len(runs) > most else runs:
+        for first, last in runs:
             seen = max(begin, first - self._needed.sight)
             text = window[seen : min(end, last + self._needed.sight)]
             found = (self._of_short if len(text) <= _SHORT else self._of_long)(text)

@@ -275,7 +275,8 @@ class TestTheCases:
         assert len(list(capture.sections.of_types(SectionType.FULL))) == len(capture.description.devices) == 2
 
     def test_a_description_that_is_too_short(self, corpus):
-        (found,) = xbrletools.open(corpus("cases/devices/desc-short.bin")).verify()
+        found, refused = xbrletools.open(corpus("cases/devices/desc-short.bin")).verify()
+        assert refused.rule == "refused-by-all"
         assert (found.rule, found.evidence) == ("description-mismatch", {"described": 6, "size": 10})
 
 

@@ -1,5 +1,6 @@
 """The verdict: one conclusion that accounts for every finding."""
 
+import lzma
 from collections import Counter
 from collections.abc import Callable
 from typing import Any
@@ -21,6 +22,7 @@ from xbrletools.verify.cause import MEANING, CauseName, Sure
 from xbrletools.verify.checker import found_in
 from xbrletools.verify.receivers import outcomes
 from xbrletools.verify.refused import made_for, titles
+from xbrletools.verify.rules import Severity
 from xbrletools.verify.status import Status
 from xbrletools.verify.verdict import Verdict, verdict
 
@@ -341,6 +343,17 @@ def test_what_every_receiver_refuses_and_one_bit_mends_has_one_cause() -> None:
     found = xbrletools.open(path).verdict()
     assert [(c.name, c.sure) for c in found.causes] == [(CauseName.RECORD_FLAGS, Sure.CERTAIN)]
     assert found.causes[0].explains == {"refused-by-all": 1, "flags-unknown": 1}
+
+
+def test_bytes_put_among_the_pages_of_a_mapped_file_are_no_sound_file_that_lacks_a_capability() -> None:
+    data = lzma.decompress((SAMPLES / "mapped-ram.bin.xz").read_bytes())
+    (mapped, *_) = xbrletools.open(data).facts.mapped
+    found = xbrletools.open(data[: mapped.pages + 5000] + bytes(range(1, 9)) + data[mapped.pages + 5000 :]).verdict()
+    assert (found.status, dict(found.shared.found.counts())) == (
+        Status.DAMAGED,
+        {("refused-by-all", Severity.ERROR): 1, ("no-kind", Severity.WARNING): 1},
+    )
+    assert xbrletools.open(data).verdict().status is Status.NO_FAULT
 
 
 def test_the_library_lists_the_findings_that_the_command_lists() -> None:

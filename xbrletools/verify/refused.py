@@ -14,7 +14,7 @@ from ..model import Stream
 from . import rules
 from .cause import CauseName
 from .found import Found
-from .receivers import QEMUS, Outcome, Receiver
+from .receivers import QEMUS, Destination, Outcome, Receiver, outcomes
 from .receivers.posted import DEBUG, DEFAULT
 from .rules import Rule, Severity
 
@@ -65,10 +65,12 @@ def with_refusal(found: Found, told: Mapping[str, Outcome]) -> Found:
 
     ``told`` are the outcomes by the receivers' names. An error that is there already says why they do.
     """
-    own = made_for(found.stream)
-    if not own or found.stream.salvaged or not all(refuses(found.stream, told[r.name]) for r in own):
+    if found.stream.salvaged or any(severity is Severity.ERROR for _, severity in found.counts()):
         return found
-    if any(severity is Severity.ERROR for _, severity in found.counts()):
+    own = made_for(found.stream)
+    told = _as_set_up(found, own, told)
+    own = tuple(r for r in own if not _stops(told[r.name]) or told[r.name].offset != found.stream.facts.start)
+    if not own or not all(refuses(found.stream, told[r.name]) for r in own):
         return found
     newest = told[own[-1].name]
     message = f"{titles(own)} {'refuses' if len(own) == 1 else 'refuse'} the stream here: {newest.reason}"
@@ -79,6 +81,14 @@ def with_refusal(found: Found, told: Mapping[str, Outcome]) -> Found:
         evidence={"receivers": [r.name for r in own], "said": list(newest.said)},
     )
     return found.with_loose([replace(finding, **_page(found.stream, newest.record))])
+
+
+def _as_set_up(found: Found, own: Sequence[Receiver], told: Mapping[str, Outcome]) -> Mapping[str, Outcome]:
+    """The outcomes of these receivers where all capabilities that they ask for are switched on."""
+    needs = frozenset(name for r in own for name in told[r.name].needs)
+    if not needs:
+        return told
+    return outcomes(found.stream, found.first_of_each(), own, Destination(capabilities=needs))
 
 
 def _page(stream: Stream, record: int | None) -> dict[str, Any]:

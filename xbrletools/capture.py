@@ -200,8 +200,8 @@ class Capture(Questions):
 
     def _finished(self) -> Stream:
         """The stream of all records, those of the channels among them."""
-        columns, facts = self._columns(), self._scanner.facts
-        assert isinstance(self.source, MappedSource)
+        columns, facts, source = self._columns(), self._scanner.facts, self._scanner.source
+        assert isinstance(self.source, MappedSource) and isinstance(source, MappedSource)
         if self._is_channel:
             from .ram.channels import alone
 
@@ -213,7 +213,7 @@ class Capture(Questions):
             from .ram.channels import combine
 
             opened = self._options[:2], self._salvages
-            stream, self.channels = combine(self.source, sources, columns, facts, *opened, self._given)
+            stream, self.channels = combine(source, sources, columns, facts, *opened, self._given)
         else:
             stream = self._streamed(columns, facts)
         stream = elsewhere.noted(stream)
@@ -236,9 +236,10 @@ class Capture(Questions):
         return taken
 
     def _streamed(self, columns: Columns, facts: Facts) -> Stream:
-        assert isinstance(self.source, MappedSource)
+        source = self._scanner.source  # up to another stream, where one begins amid this one
+        assert isinstance(source, MappedSource)
         table = RecordTable(columns, facts.sections, facts.names, facts.page_size, dialect=facts.reading.dialect)
-        return Stream(self.source, facts, table, self._options[:2], self._salvages)
+        return Stream(source, facts, table, self._options[:2], self._salvages)
 
     def load(self, begin: "Callable[[GrowingTable], None]") -> Iterator[int]:
         """Scan as the first use of `stream` does, into a table that other threads may read meanwhile.

@@ -2,6 +2,7 @@
 
 import re
 import struct
+from collections.abc import Iterator
 
 from construct import ConstructError, Int32ub
 
@@ -109,6 +110,13 @@ def stream_in(data: memoryview) -> int | None:
                 return found.start()
             elsewhere = found.start() if elsewhere is None else elsewhere
     return elsewhere
+
+
+def beginnings(data: memoryview, start: int) -> Iterator[int]:
+    """The places from ``start`` on at which a migration stream can begin, rising."""
+    for found in _BEGINNING.finditer(data, start):
+        if _goes_on(bytes(data[found.end() : found.end() + _SECTION_MAX])):
+            yield found.start()
 
 
 _SECTION_MAX = 1 + qevm.SECTION_START_MAX

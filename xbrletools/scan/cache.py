@@ -202,7 +202,9 @@ class Keeping(Scan):
                         draft = None
                         files.close()
                 yield columns
-            if draft is not None and self._origin.is_settled(SETTLED):
+            cut = self._scanner.source is not self.source  # the index does not say where it ends before another stream
+            self.source = self._scanner.source
+            if draft is not None and not cut and self._origin.is_settled(SETTLED):
                 with suppress(OSError, TypeError):
                     draft.finish(self.facts, self._path, self._key)
                     _trim(self._path.parent)

@@ -29,6 +29,7 @@ from ..table.columns import Columns
 from ..table.sections import Boundary, Owner
 from ..text import shown
 from . import ends, renamed
+from .another import Another
 from .buffer import Buffer, Stop
 from .judge import Judge
 from .notes import Notes
@@ -70,7 +71,12 @@ def _is_footer(found: bytes, own: bytes) -> bool:
 
 
 class ContainerReader:
-    """Reads sections and notes them. ``ram`` reads what the RAM sections hold."""
+    """Reads sections and notes them. ``ram_reader`` reads what the RAM sections hold.
+
+    ``another`` looks for another stream, where it is to be looked for.
+    """
+
+    another: Another | None = None
 
     def __init__(self, buffer: Buffer, notes: Notes, judge: Judge, ram_reader: RamReader) -> None:
         self._buffer = buffer
@@ -284,6 +290,8 @@ class ContainerReader:
             owner = Owner(parsed.section_id, parsed.idstr, parsed.instance_id, parsed.version_id)
             if kind is SectionType.START and self._notes.ram_version is None:
                 owner, size = self._renamed(at, owner, size)
+            if kind is SectionType.START and owner.idstr in {known.idstr for known in owners.values()}:
+                self._begins_again(at)
             self._judge.section(at, kind, owner)
             if kind is SectionType.START:
                 if len(owners) >= STARTS_MAX:
@@ -292,10 +300,17 @@ class ContainerReader:
             return owner, at + size
         number = _section_id(buffer.take(at, _PART))
         known = owners.get(number)
+        if self._notes.ram_ended and known is not None and known.idstr == ram.IDSTR:
+            self._begins_again(at)
         if known is None:
             there = buffer.reach(at, _PART + WORD) == _PART + WORD
             known = self._judge.unannounced(at, number, buffer.word(at + _PART) if there else None)
         return known, at + _PART
+
+    def _begins_again(self, at: int) -> None:
+        """A section that has begun does not begin again in one stream, and RAM that has ended does not go on."""
+        if self.another is not None and self.another.near(at, before=True) is not None:
+            raise Stop("truncated", at, "the capture ends before this section")
 
     def _renamed(self, at: int, owner: Owner, size: int) -> tuple[Owner, int]:
         """The owner of a START and the size of its header. RAM is read under a damaged name too, and that is said."""

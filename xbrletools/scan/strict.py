@@ -6,14 +6,18 @@ It believes what a receiver would read.
 from collections.abc import Iterator
 from dataclasses import replace
 
+import numpy as np
+
 from ..formats import block as block_format
 from ..formats import ram
 from ..formats.qevm import SectionType
+from ..formats.ram import Kind
 from ..model import Facts, Problem
 from ..ram.walk import Pending
-from ..source.sources import Source
+from ..source.sources import MappedSource, Source
 from ..table.columns import Columns
 from ..table.sections import Owner
+from .another import Another, say
 from .buffer import Buffer, Stop
 from .container_reader import ContainerReader
 from .notes import Notes, Scan
@@ -60,7 +64,8 @@ class Trusting:
 class Scanner(Scan):
     """A scan that ends at damage.
 
-    ``dialect``, ``endian`` and ``page_size`` force what would be found by trial.
+    ``dialect``, ``endian`` and ``page_size`` force what would be found by trial. Where this stream is cut off and
+    another one begins, the scan ends there. ``alone``: it does not look for such.
 
     Raises:
         XbrleError: there is no such dialect or, while it is iterated, the source is not a migration stream.
@@ -72,13 +77,17 @@ class Scanner(Scan):
         dialect: str | None = None,
         endian: str | None = None,
         page_size: int | None = None,
+        alone: bool = False,
     ) -> None:
+        self._options = (dialect, endian, page_size)
+        self._another = None if alone else Another(source, alone_in)
         self._notes = Notes(dialect, endian, page_size)
         super().__init__(source, self._notes)
         judge = Trusting(self._notes)
         self._buffer = Buffer(source)
         self._ram = RamReader(self._buffer, self._notes, judge)
         self._container = ContainerReader(self._buffer, self._notes, judge, self._ram)
+        self._container.another = self._another
 
     @property
     def facts(self) -> Facts:
@@ -86,6 +95,40 @@ class Scanner(Scan):
         return self._notes.facts
 
     def __iter__(self) -> Iterator[Columns]:
+        another, given, ended = self._another, 0, self.source.start
+        for columns in self._read():
+            self._taken_for_nothing(columns)
+            if another is not None and another.cut is not None and another.cut >= ended:
+                yield from self._up_to(another, given)
+                return
+            given += len(columns)
+            ended = int(columns.end(slice(-1, None))[0]) if len(columns) else ended
+            yield columns
+        if another is None or (another.cut or another.behind(ended, self._notes)) is None:
+            return
+        if another.cut is not None and another.cut >= ended:
+            yield from self._up_to(another, given)
+        elif another.cut is not None:
+            say(self._notes, another.cut)
+
+    def _taken_for_nothing(self, columns: Columns) -> None:
+        """Look for another stream where words of no kind stand: old receivers read them, and damage hides in them."""
+        words = np.flatnonzero(columns.kind == Kind.NOOP)
+        if self._another is not None and len(words):
+            self._another.near(int(columns.offset[words[0]]), before=True)
+
+    def _up_to(self, another: Another, given: int) -> Iterator[Columns]:
+        """Scan anew, up to the other stream, and give the records that come after the ``given`` ones."""
+        inner = Scanner(another.without(), *self._options, alone=True)
+        self._notes = self._found = inner._notes
+        self.source = inner.source
+        for columns in inner:
+            yield columns.take(slice(min(given, len(columns)), None))
+            given -= min(given, len(columns))
+        if another.cut is not None:
+            say(self._notes, another.cut)
+
+    def _read(self) -> Iterator[Columns]:
         notes, source = self._notes, self.source
         at = self._container.open()
         notes.note_packets(source)
@@ -97,9 +140,16 @@ class Scanner(Scan):
                 problem = replace(problem, message=f"{problem.message}: {damage}")
             notes.problems.append(problem)
             notes.end = problem.offset
+            if self._another is not None and self._another.cut is None:
+                self._another.hidden(notes, problem.offset)
         self._ram.gather()
         yield from self._ram.drain()
         self._buffer.forget()
         if source.damage and not any(p.rule == "truncated" for p in notes.problems):
             notes.problems.append(Problem("truncated", self._buffer.end, source.damage, fatal=True))
         notes.settle_mapped()
+
+
+def alone_in(source: MappedSource) -> Scanner:
+    """A scan that does not look for another stream."""
+    return Scanner(source, alone=True)

@@ -176,6 +176,12 @@ class MappedSource:
             return self
         return self.rebuilt.whole if salvage else self.rebuilt.before
 
+    def until(self, end: int, start: int | None = None) -> "MappedSource":
+        """The source without what stands from ``end`` on. ``start``: it begins there."""
+        part = MappedSource(self.name, self.view[:end], self.wrapper, self.start if start is None else start)
+        part.wrapping, part.given = self.wrapping, self.given
+        return part
+
     def _drop(self, offset: int) -> None:
         """Give back to the kernel what a scan has passed, so that a large file does not fill memory."""
         if _GIVES_BACK and isinstance(self._buffer, mmap.mmap) and offset - self._dropped >= WINDOW:

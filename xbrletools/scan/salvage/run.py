@@ -13,11 +13,12 @@ from ...model import Block, Certainty, Facts, Gap, Problem
 from ...source.sources import MappedSource
 from ...table.columns import NO_BLOCK, Columns, join
 from ...table.sections import STAGE_OF, Boundary, Owner
+from ..another import Another, say
 from ..buffer import Buffer, Stop
 from ..container_reader import ContainerReader
 from ..notes import Notes, Scan
 from ..ram_reader import RamReader
-from ..strict import Scanner
+from ..strict import Scanner, alone_in
 from .attribute import attributed
 from .gaps import RECORD_MAX, believed, end_of, leave_out, place_filled, without_last
 from .resync import ENOUGH, Resync
@@ -32,7 +33,8 @@ _TOO_MANY = f"more than {GAPS_MAX:,} ranges are damaged, and what follows is not
 class Salvager(Scan):
     """A scan that reads on after damage. The gaps are complete when it has been iterated.
 
-    ``blocks`` are the RAM blocks where the user knows them, as (name, length in bytes).
+    ``blocks`` are the RAM blocks where the user knows them, as (name, length in bytes). Where this stream is cut off
+    and another one begins, what comes from there on is not read. ``alone``: it does not look for such.
 
     Raises:
         XbrleError: there is no such dialect or, while it is iterated, nothing in the source can be believed.
@@ -47,8 +49,10 @@ class Salvager(Scan):
         endian: str | None = None,
         page_size: int | None = None,
         blocks: Sequence[tuple[bytes, int]] = (),
+        alone: bool = False,
     ) -> None:
-        self._options = (dialect, endian, page_size)
+        self._options, self._given = (dialect, endian, page_size), blocks
+        self._another = None if alone else Another(source, alone_in)
         self._sound: Facts | None = None
         self._notes = Notes(dialect, endian, page_size)
         super().__init__(source, self._notes)
@@ -59,6 +63,7 @@ class Salvager(Scan):
         self._buffer = Buffer(source)
         self._ram = RamReader(self._buffer, self._notes, self._judge)
         self._container = ContainerReader(self._buffer, self._notes, self._judge, self._ram)
+        self._container.another = self._another
         self._resync = Resync(source, self._notes, self._judge)
 
     @property
@@ -73,6 +78,9 @@ class Salvager(Scan):
         notes.note_packets(source)
         pieces = self._pieces()
         self._buffer.forget()
+        if self._another is not None and self._another.cut is not None:
+            yield from self._up_to(self._another, self._another.cut)
+            return
         if not any(len(p) for p in pieces) and not notes.complete:  # a complete one can have devices alone
             yield self._as_it_stands()
             return
@@ -85,6 +93,23 @@ class Salvager(Scan):
                 notes.complain("skipped", gap.start, gap.told)
         notes.settle_mapped()
         yield columns
+
+    def _look_behind(self, records: int) -> None:
+        """Look for another stream behind the last record, which ends at ``records``."""
+        if self._another is not None:
+            self._another.behind(records, self._notes)
+
+    def _up_to(self, another: Another, at: int) -> Iterator[Columns]:
+        """Salvage anew, up to another stream that begins at ``at``."""
+        dialect, endian, page_size = self._options
+        inner = Salvager(another.without(), dialect, endian, page_size, self._given, alone=True)
+        try:
+            yield from inner
+        except XbrleError as error:
+            raise XbrleError(f"{error}. Another stream begins at {at:#x}: --offset {at:#x}") from None
+        if inner._sound is None:
+            say(inner._notes, at)
+        self._sound, self._found, self.source = inner.facts, inner, inner.source
 
     def _as_it_stands(self) -> Columns:
         """The records of a stream that is whole, though there is too little of it to be believed by itself.
@@ -117,7 +142,10 @@ class Salvager(Scan):
             columns, problem = self._up_to_hole(columns, problem)
             columns = attributed(columns, pieces, notes)
             if problem is None:
+                self._look_behind(end_of(columns) if len(columns) else begun)
                 return [*pieces, columns]
+            if self._another is not None and self._another.hidden(notes, problem.offset) is not None:
+                return pieces
             kept, start = without_last(columns, begun)
             if problem.rule == _HOLE:  # it is known where it begins, so that the last record before it stands
                 kept, start = columns, max(begun, end_of(columns)) if len(columns) else begun

@@ -1,0 +1,98 @@
+"""Another stream that begins where this one is cut off, as where two were written into one file."""
+
+from collections.abc import Callable
+from dataclasses import replace
+
+import numpy as np
+
+from ..container.identify import beginnings
+from ..errors import XbrleError
+from ..formats import qevm, ram
+from ..formats.ram import Kind
+from ..source.sources import MappedSource, Source
+from ..table.kinds import IS_PAGE
+from .notes import Notes, Scan
+
+BEFORE = 1 << 18  # bytes before a place that cannot be read in which another stream is searched for
+AFTER = 1 << 24  # and behind it
+_TRIED = 1 << 20  # bytes of such a stream that are read to believe it
+_TRIES = 8  # places that are tried
+_RECORDS = 16  # pages that a stream which goes on must have
+
+
+class Another:
+    """The search of one scan. ``cut`` is where it found another stream. ``scan`` reads one strictly, and alone."""
+
+    cut: int | None = None
+
+    def __init__(self, source: Source, scan: Callable[[MappedSource], Scan]) -> None:
+        self._scan = scan
+        plain = type(source) is MappedSource and source.rebuilt is None
+        self._source = source if plain and isinstance(source, MappedSource) else None
+        self._looked = 0
+        self._tries = _TRIES
+
+    def near(self, place: int, before: bool = False) -> int | None:
+        """Where a stream of its own begins near ``place``, where this one cannot be read, or None where none does.
+
+        It reads well up to behind ``place``. ``before``: only one that begins before that counts. No byte is searched
+        twice.
+        """
+        first = max(place - BEFORE, self._looked)
+        self._looked = max(self._looked, place if before else place + AFTER)
+        return self._within(first, self._looked, place)
+
+    def hidden(self, notes: Notes, place: int) -> int | None:
+        """As `near`, and in the device section in which the scan stopped at ``place``."""
+        last = notes.sections[-1] if len(notes.sections) else None
+        if last is not None and last.owner is not None and last.owner.idstr != ram.IDSTR:
+            self._within(last.offset, min(place, last.offset + AFTER), place - 1)
+        return self.cut if self.cut is not None else self.near(place)
+
+    def behind(self, records: int, notes: Notes) -> int | None:
+        """Where a stream of its own begins in what stands behind the last record, at ``records``, and hides in it."""
+        if not notes.complete or notes.mapped:
+            return None
+        return self._within(records, min(notes.end, records + AFTER), notes.end - 1)
+
+    def _within(self, first: int, last: int, past: int) -> int | None:
+        source = self._source
+        if source is None:
+            return None
+        for at in beginnings(source.view[:last], max(first, source.start + qevm.FileHeader.sizeof())):
+            self._tries -= 1
+            if self.cut is not None or self._tries < 0:
+                break
+            if self._goes_on(source, at, past):
+                self.cut = at
+        return self.cut
+
+    def _goes_on(self, source: MappedSource, at: int, past: int) -> bool:
+        """Whether a stream that is read from ``at`` on reads well, up to behind the byte at ``past``."""
+        scan = self._scan(source.until(min(source.size, max(at, past) + _TRIED), at))
+        pages = 0
+        try:
+            for columns in scan:
+                if (columns.kind == Kind.NOOP).any():
+                    return False
+                pages += int(np.count_nonzero(IS_PAGE[columns.kind]))
+        except XbrleError:
+            return False
+        facts = scan.facts
+        well = facts.damage is None or facts.damage.rule == "truncated"
+        return well and facts.end > past and (facts.complete or pages >= _RECORDS)
+
+    def without(self) -> MappedSource:
+        """The source up to the other stream."""
+        assert self._source is not None and self.cut is not None
+        return self._source.until(self.cut)
+
+
+def say(notes: Notes, at: int) -> None:
+    """Say of a stream that was read up to ``at`` that another one begins there."""
+    what = f"another stream begins at {at:#x}, which --offset reads"
+    for i, problem in enumerate(notes.problems):
+        if problem.rule == "truncated":
+            notes.problems[i] = replace(problem, message=f"{problem.message}: {what}")
+            return
+    notes.complain("trailing-data", at, what)

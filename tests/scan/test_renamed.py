@@ -48,6 +48,7 @@ def test_memory_is_read_under_a_damaged_name_and_the_name_is_the_cause(make, nam
     assert [(p.rule, p.offset) for p in capture.problems] == [("unknown-owner", make().index(b"\x03ram") - 5)]
     verdict = capture.verdict()
     assert (verdict.status, [c.name for c in verdict.causes]) == ("damaged", [CauseName.SECTION_FRAMING])
+    assert verdict.receivers["qemu-7.2"].offset == capture.problems[0].offset
     path = tmp_path / "capture"
     path.write_bytes(damaged(make(), name))
     for command in (["info"], ["verify"], ["dump"]):

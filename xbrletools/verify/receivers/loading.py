@@ -50,7 +50,8 @@ class Loading:
     ``block`` is the RAM block that CONTINUE means, ``lengths`` the length of each block that the destination has, by
     name. ``loaded`` has the version and the name of each section by its id. ``previous`` is the last block name that
     was read: a cut name is printed over it before 9.0. ``is_over``: the rest was read to its end already. ``unlike``
-    are names and instances that stand over several sections which are not the same.
+    are names and instances that stand over several sections which are not the same. ``renamed``: here sections begin
+    that were read as RAM, though they are called otherwise.
     """
 
     stream: Stream
@@ -65,6 +66,7 @@ class Loading:
     needs: set[str] = field(default_factory=set)
     is_over: bool = False
     unlike: frozenset[tuple[bytes, int]] = frozenset()
+    renamed: frozenset[int] = frozenset()
 
     def __post_init__(self) -> None:
         self.lengths.update(self.destination.blocks or {})
@@ -239,6 +241,7 @@ def signed(number: int) -> int:
 
 def begin(on: Loading, tape: Tape) -> Fault | tuple[int, bytes, int, int]:
     """The header of a START or FULL: its id, name, instance and version, or why it is refused."""
+    is_ram = tape.at - 1 in on.renamed
     section_id = tape.number(Int32ub)
     name = tape.counted()
     if name is None:
@@ -248,7 +251,7 @@ def begin(on: Loading, tape: Tape) -> Fault | tuple[int, bytes, int, int]:
     if tape.ended:
         message = f"Failed to read instance/version ID: -{errno.EIO}"
         return refused(on.either(f"qemu_loadvm_section_start_full: {message}", message), number=errno.EIO)
-    newest = newest_of(on, name, instance)
+    newest = None if is_ram else newest_of(on, name, instance)
     if newest is None:
         unknown = on.either("Unknown savevm section", "Unknown section")
         return refused(

@@ -134,6 +134,7 @@ def _devices(on: Loading) -> Iterator[Step]:
     """START and FULL sections: whether they are known, and where a device's data ends. And a second CONFIGURATION."""
     stream, steps, ids = on.stream, [], dict[bytes, int]()
     on.unlike = _unlike(stream)
+    on.renamed = frozenset(p.offset for p in stream.facts.problems if p.rule == rules.UNKNOWN_OWNER.id)
     for section in stream.sections.of_types(SectionType.START, SectionType.FULL):
         owner = section.owner
         if owner is None:

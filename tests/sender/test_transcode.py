@@ -225,6 +225,11 @@ class TestRedact:
         with pytest.raises(XbrleError):
             pages_to_blank(capture.stream, [wish])
 
+    @pytest.mark.parametrize("wish", ["page=0x0", "block=pc.ram", "page=pc.ram:0x0"])
+    def test_a_stream_that_ends_before_its_blocks_is_refused(self, wish):
+        with pytest.raises(XbrleError):
+            pages_to_blank(xbrletools.open((SAMPLES / "xbzrle-16m.bin").read_bytes()[:8]).stream, [wish])
+
     def test_a_delta_that_cannot_keep_its_size_is_refused(self):
         capture = xbrletools.open(stream_of(history(1, [[5] * 6, [1] * 6]), "sep10"))
         with pytest.raises(XbrleError, match="with --policy none"):

@@ -53,6 +53,8 @@ def _range(stream: Stream, text: str) -> slice:
     start_text, length = span(text) if set("+-") & set(text.rpartition(":")[2]) else (text, 1)
     block, start = address(start_text)
     end = start + length - 1
+    if not stream.blocks:
+        raise XbrleError(f"{text!r} is not a range of pages: no RAM block is known")
     index = space_of(stream).index(block) if block is not None else 0
     pages, page_size = space_of(stream).slice(index), stream.page_size
     if not 0 <= start <= end or end // page_size >= pages.stop - pages.start:

@@ -1,7 +1,8 @@
 """Draws the pictures of docs/tui.md: `python docs/make_screenshots.py`.
 
 Those of samples are always drawn. Those of real captures need the folder of captures (`XBRLE_CORPUS`, or
-../shared/captures), and are left as they are without it. No picture shows bytes of the Linux guest.
+../shared/captures), and are left as they are without it. Of the Linux guest's memory, pictures show only what its
+kernel calls itself.
 """
 
 import asyncio

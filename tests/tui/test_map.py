@@ -352,3 +352,17 @@ def test_every_screen_is_drawn_where_no_color_is_set(monkeypatch: pytest.MonkeyP
                 assert d.app.fault is None
 
     drive()
+
+
+@drives
+async def test_a_few_passes_leave_their_room_to_the_map_and_the_legend_names_only_what_it_shows() -> None:
+    async with browsing(POSTED, (160, 50)) as d:
+        await d.press("4", "o", "o", "o")
+        assert "cells show entropy" in d.text
+        assert "sent once" not in d.text
+        text = await d.press("o")
+        fall = d.app.screen.query_one("#fall")
+        passes = len(d.app.screen._map.fall.first)
+        assert fall.size.height <= passes // 2 + 2
+        assert f"{passes}" in text
+        assert d.app.screen.heat.size.height > 20

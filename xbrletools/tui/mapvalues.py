@@ -199,15 +199,10 @@ def scale(shows: Shows, colours: Palette, zero: bool = False) -> Scale:
             kinds, kind_words = (colours.once, *kinds[1:]), (kind_words[0], _ZERO_WORDS, *kind_words[2:])
         return Scale((colours.never, *kinds, *trouble), ".0PCXZ?h!" if zero else ".DPCXZ?h!", kind_words)
     shades = "".join(_SHADES[min(len(_SHADES) - 1, i * len(_SHADES) // STEPS)] for i in range(STEPS))
-    words = (
-        "not sent",
-        _ZERO_WORDS if zero else "sent once, one repeated byte",
-        *[""] * STEPS,
-        "unknown",
-        "healed",
-        "wrong",
-    )
-    once = colours.once if shows is Shows.VERSIONS or zero else colours.never
+    has_once = shows is Shows.VERSIONS or zero  # else no page shows it, and the legend does not name it
+    once_word = _ZERO_WORDS if zero else "sent once, one repeated byte" if has_once else "not sent"
+    words = ("not sent", once_word, *[""] * STEPS, "unknown", "healed", "wrong")
+    once = colours.once if has_once else colours.never
     return Scale((colours.never, once, *colours.ramp, *trouble), f" .{shades}?h!", words)
 
 

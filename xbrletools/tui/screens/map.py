@@ -244,6 +244,8 @@ class MapScreen(CaptureScreen):
         size = pane.scrollable_content_region.size
         if what is None or not size.width:
             return
+        needed = -(-len(what.fall.first) // (1 if self.host.plain else 2)) + 2  # with the axis and the border
+        pane.styles.max_height = needed  # what passes do not need is for the map
         now = record.pass_ if record is not None and record.pass_ is not None else 0
         pane.show(drawn(what.fall, what.page_size, (size.width, size.height), self.colours, self.host.plain, now))
 

@@ -40,7 +40,7 @@ def legend(what: BlockMap, look: Look, width: int) -> Line:
     """What the cells mean, in one line: the ramp first, then trouble. What does not fit is left out whole."""
     meaning = scale(look.shows, look.colours, look.zero)
     ramp = [n for n, word in enumerate(meaning.words) if not word]
-    named = [n for n, word in enumerate(meaning.words) if word]
+    named = [n for n, word in enumerate(meaning.words) if word and word not in meaning.words[:n]]
     line: list[tuple[str, str | Style]] = []
     used = 0
 
@@ -53,7 +53,8 @@ def legend(what: BlockMap, look: Look, width: int) -> Line:
         )
         if used + sum(map(len, marks)) + len(text) + 4 <= width:
             line.append(("  ", ""))
-            line.extend((m, look.shade(meaning.colours[n])) for m, n in zip(marks, numbers, strict=False))
+            seen = [(m, *_seen(meaning.colours[n], look.colours)) for m, n in zip(marks, numbers, strict=False)]
+            line.extend((m if look.plain else mark, look.shade(colour)) for m, mark, colour in seen)
             line.append((f" {text}", "dim"))
             used += sum(map(len, marks)) + len(text) + 3
 
@@ -62,6 +63,11 @@ def legend(what: BlockMap, look: Look, width: int) -> Line:
     for number in named[-3:][::-1] + named[:-3]:
         put([number], meaning.words[number])
     return line
+
+
+def _seen(colour: str, colours: Palette) -> tuple[str, str]:
+    """A mark in a colour, or what stands for it where it could not be seen on the ground."""
+    return ("▒", colours.line) if colour in (colours.never, colours.ground) else ("█", colour)
 
 
 def _span(shows: Shows, what: BlockMap) -> str:
@@ -110,12 +116,11 @@ def _legend(what: BlockMap, look: Look, width: int) -> list[Line]:
     row: list[tuple[str, str | Style]] = []
     used = 0
     for number, word in enumerate(meaning.words):
-        if not word:
+        if not word or word in meaning.words[:number]:
             continue
-        mark = (meaning.letters[number] if meaning.letters[number] != " " else "blank") if plain else "█"
-        colour = meaning.colours[number]
-        if not plain and colour in (colours.never, colours.ground):
-            mark, colour = "▒", colours.line
+        mark, colour = _seen(meaning.colours[number], colours)
+        if plain:
+            mark = meaning.letters[number] if meaning.letters[number] != " " else "blank"
         need = len(mark) + len(word) + 3
         if used + need > width:
             lines.append(row)

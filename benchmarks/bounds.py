@@ -279,7 +279,7 @@ def _file(command: str, path: Path, stream: Stream, *more: str) -> None:
     """A command on a file. With images it may take their memory too, and that of the table."""
     if command == "extract":
         more = ("-o", str(path.with_suffix(".raw")), "--block", "pc.ram", "--force")
-    own = 32 * stream.records if command in ("verify", "extract", "page") else 0
+    own = 32 * stream.records if command in ("info", "verify", "extract", "page") else 0
     run = watched(["-c", _APART, command, str(path), *more])
     _line(f"{command} FILE, {stream.mix.name}", run, stream, command, own)
     path.with_suffix(".raw").unlink(missing_ok=True)

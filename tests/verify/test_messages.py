@@ -163,3 +163,9 @@ def test_a_part_is_looked_for_in_the_capture() -> None:
         pytest.skip("the corpus of small inputs is not here")
     (one,) = explained("Missing section footer")
     assert [p.offset for p in Places(xbrletools.open(path).stream).of("Missing section footer", one)] == [0x40E7]
+
+
+def test_the_line_of_2011_about_a_section_is_known() -> None:
+    assert templates("qemu: warning: error while loading state section id 2") == [
+        "error while loading state section id {}"
+    ]

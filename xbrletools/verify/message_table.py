@@ -95,6 +95,7 @@ OTHERS: tuple[Message, ...] = (
     ),
     Message("error while loading state for instance {} of device '{}'", "This section could not be loaded.", _ABOVE),
     Message("error while loading state section id {}({})", "This section could not be loaded.", _ABOVE),
+    Message("error while loading state section id {}", "This section could not be loaded (QEMU of 2011).", _ABOVE),
     Message(
         "Failed to load vmstate version_id: {}, ret: {}", "RAM, or another section without fields, failed.", _ABOVE
     ),

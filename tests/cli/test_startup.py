@@ -107,4 +107,4 @@ def test_the_browser_s_first_frame_needs_no_verdict_no_sender_and_no_screen_but_
     unneeded = ("tui.reader", "verify.verdict", "verify.receivers", "sender", "physical", "export", "scan.salvage")
     assert not {m for m in modules if m.startswith(tuple(f"xbrletools.{u}" for u in unneeded))}
     screens = {m.removeprefix("xbrletools.tui.screens.") for m in modules if m.startswith("xbrletools.tui.screens.")}
-    assert screens == {"base", "dialogs", "names", "overview", "parts"}
+    assert screens == {"base", "dialogs", "names", "overview", "parts", "sentparts"}

@@ -143,6 +143,14 @@ def test_the_environment_says_how_many_threads_there_are(said, threads, monkeypa
     assert native._threads() == (cores if threads is None else threads)
 
 
+@pytest.mark.parametrize(("said", "threads"), [("3", 3), ("", max(1, native._threads() - 1))])
+def test_a_core_is_left_to_who_draws_unless_the_user_says_how_many(monkeypatch, said, threads):
+    monkeypatch.setenv("XBRLE_THREADS", said)
+    monkeypatch.setattr(native, "THREADS", native._threads())
+    native.leave_a_core()
+    assert threads == native.THREADS
+
+
 @BUILT
 def test_where_no_thread_can_be_had_one_does_it_all(monkeypatch):
     monkeypatch.setattr(native, "THREADS", 3)

@@ -68,6 +68,7 @@ def command(opened: "Capture", capture: str, other: str | None, follow: bool, re
     screen Compare shows which pages of the two differ. The options for reading are for both, --channel and --snapshot
     for S alone.
     """
+    from ..codec import native
     from ..tui.app import Browser
     from ..tui.terminal import kept
 
@@ -80,6 +81,7 @@ def command(opened: "Capture", capture: str, other: str | None, follow: bool, re
             second = stack.enter_context(opening(click.get_current_context().params | like))
         browser = Browser(opened, read_only, follow and capture != "-", second)
         sys.setswitchinterval(_SWITCH)
+        native.leave_a_core()
         gc.enable()
         gc.freeze()  # the collector need not look through what was imported, which the user would see as a halt
         with kept():

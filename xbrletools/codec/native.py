@@ -75,6 +75,13 @@ class Place(IntEnum):
     PACKED_BESIDE = 21
 
 
+def leave_a_core() -> None:
+    """Share work among all cores but one from now on, unless the user said how many: one draws what the user sees."""
+    global THREADS
+    if not os.environ.get("XBRLE_THREADS", "").isdecimal():
+        THREADS = max(1, _threads() - 1)
+
+
 def apply(
     loop: Any, layout: tuple[int, int], data: Bytes, offsets: Ints, lengths: Ints, pages: Bytes, rows: Ints | None
 ) -> Bytes:

@@ -118,7 +118,7 @@ async def test_every_screen_copies_what_it_shows() -> None:
             ("1", "posted, little-endian, seen at 0x2830a"),
             ("2", "START"),
             ("3", page.hex(" ")),
-            ("4", "page 0x0: 1 version,"),
+            ("4", "page 0x0: 1 version ·"),
             ("5", "device-tail-unchecked"),
             ("6", "04"),
         ]:

@@ -16,6 +16,7 @@ from xbrletools.tui.palette import STEPS
 from xbrletools.tui.screens.compare import CompareScreen
 from xbrletools.tui.widgets.changes import ChangedLines, ChangeList
 from xbrletools.tui.widgets.heat import Heat
+from xbrletools.tui.widgets.hexview import HexView
 
 from .driving import POSTED, XBZRLE, Driver, browsing, browsing_capture, drives, stale
 
@@ -113,6 +114,14 @@ async def test_the_list_leads_with_what_changed_most_and_the_map_and_the_lines_g
         assert d.app.current_mode == "page"
         assert d.app.session.page == at
         assert d.app.session.row == len(d.app.session) - 1
+        view = d.widget(HexView, "#bytes")
+        history = capture.page(capture.blocks[block].name, at[1])
+        assert np.array_equal(view.left[0], history.at(2100).data)  # A on the left
+        assert np.array_equal(view.data, history.at().data)
+        assert "A | B" in d.text
+        text = await d.press("left_square_bracket")  # another version is shown as usual
+        assert view.left is None
+        assert "A | B" not in text.splitlines()[2]
         await d.press("8", "tab", "tab", "right")
         assert isinstance(d.app.screen.focused, Heat)
 

@@ -35,6 +35,18 @@ class PageShows(Enum):
         return self in (PageShows.BOTH, PageShows.SIDES)
 
 
+def bytes_of(moment: PageMoment, shows: PageShows, end: View) -> tuple[Bytes, Mask]:
+    """What is shown of a view: its bytes, and which of them are known."""
+    if shows is PageShows.NEW:
+        new = moment.content(end)
+        return new.data, new.recovered
+    if shows is PageShows.OLD:
+        old = moment.old_content(end)
+        return old.data, old.recovered
+    old, new = moment.old_content(end), moment.content(end)
+    return old.data ^ new.data, old.recovered & new.recovered
+
+
 def heading(moment: PageMoment, record: Record | None, shows: PageShows, view: View | None, width: int) -> Line:
     """The page, its record, and what is shown of it: in one view, or in both where that is None."""
     what = f"{shows.value} · {'receiver | sender' if view is None else f'{view.value} view'} "

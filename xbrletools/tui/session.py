@@ -88,6 +88,7 @@ class Session:
     trouble: str | None = None  # why something could not be worked out
     look_at: tuple[int, bytes] | None = None  # a byte of the page that is opened next, and bytes to mark in it
     of_record: bool = False  # whether the fields of the chosen record are wanted next
+    of_sides: bool = False  # whether the chosen page is wanted next at A and at B
     marks: set[int] = field(default_factory=set)
     bookmarks: dict[int, Bookmark] = field(default_factory=dict)
     bookmark_file: Path | None = None

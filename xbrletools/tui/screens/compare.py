@@ -321,7 +321,7 @@ class CompareScreen(CaptureScreen):
             name = shown(self.found.space.blocks[place[0]].name)
             title = f"A | B · {name}:{place[1]:#x} · {counted(int(differs.sum()), 'byte')} differ"
         box = self.query_one("#changed")
-        box.border_title, box.border_subtitle = title, "Enter: the page as of B"
+        box.border_title, box.border_subtitle = title, "Enter: the whole page, A | B"
         self.query_one("#which", Caption).show_line([(f" {title}", "title")])
 
     # -- keys --------------------------------------------------------------------------------------------------------
@@ -346,13 +346,13 @@ class CompareScreen(CaptureScreen):
         self._open()
 
     def _open(self) -> None:
-        """Show the page under the cursor, as of B where that is a moment of the capture itself."""
+        """Show the page under the cursor at A and at B."""
         session, side = self.session, next((s for s in reversed(self.sides) if not s.other), None)
         if self._place is None:
             return
         if side is not None:
             session.row, session.moved = side.row, True
-        session.page = self._place
+        session.page, session.of_sides = self._place, True
         self.app.switch_mode("page")
 
     def action_swap(self) -> None:

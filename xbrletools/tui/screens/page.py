@@ -18,6 +18,7 @@ from ..comparison import contents, side_words, sides_of
 from ..pagemoment import PageMoment, chosen_moment, places_of
 from ..pagewords import (
     PageShows,
+    bytes_of,
     count_words,
     heading,
     match_words,
@@ -29,7 +30,7 @@ from ..pagewords import (
     why_no_runs,
 )
 from ..special import special_lines
-from ..widgets.hexview import ByteMark, Bytes, HexView, Mask, hexadecimal
+from ..widgets.hexview import ByteMark, HexView, hexadecimal
 from ..widgets.lines import Caption, Line, Lines
 from ..widgets.pagestrip import PageStrip
 from ..widgets.runlist import RunList
@@ -99,6 +100,7 @@ class PageScreen(CaptureScreen):
     def __init__(self, host: Host) -> None:
         super().__init__(host)
         self.shows = PageShows.NEW
+        self._compared: object = None  # the moment and the page that Compare led to
         self.panel: bool | None = None  # whether values and runs are shown, None by the room there is
         self.wide = False  # whether they stand beside the bytes
         self.both = False  # whether the receiver's bytes and the sender's stand side by side
@@ -176,6 +178,7 @@ class PageScreen(CaptureScreen):
         row = self.session.row
         try:
             self.moment = chosen_moment(self.session, self.moment)
+            self._mind_sides()
             self._show(self.moment)
         except XbrleError as error:
             self.moment = None
@@ -183,6 +186,14 @@ class PageScreen(CaptureScreen):
         if self.session.row != row:
             self.renew_top_bar()
         self._look_at()
+
+    def _mind_sides(self) -> None:
+        """Show the page at A and at B where Compare leads here, and as usual once there is another moment."""
+        here, wanted = (self.session.row, self.session.page), self.session.of_sides
+        if wanted or self._compared not in (None, here):
+            self.session.of_sides, self._compared = False, here if wanted else None
+            self.shows, self.both = PageShows.SIDES if wanted else PageShows.NEW, False
+            self._change_sides()
 
     def _look_at(self) -> None:
         """Go to the byte that another screen leads to, and mark what it found there."""
@@ -231,24 +242,13 @@ class PageScreen(CaptureScreen):
         if self.shows.is_two:
             view.show_bytes(new.data, new.recovered, marks, base, left=(old.data, old.recovered))
         elif self.both:
-            left, right = (self._bytes_of(moment, end) for end in (View.RECEIVER, View.SENDER))
+            left, right = (bytes_of(moment, self.shows, end) for end in (View.RECEIVER, View.SENDER))
             view.show_bytes(*right, marks, base, left=left, only_marked=self.shows is PageShows.DELTA)
         else:
-            shown_bytes = self._bytes_of(moment, self.session.view)
+            shown_bytes = bytes_of(moment, self.shows, self.session.view)
             view.show_bytes(*shown_bytes, marks, base, only_marked=self.shows is PageShows.DELTA)
         self._show_heads()
         self._show_strip()
-
-    def _bytes_of(self, moment: PageMoment, end: View) -> tuple[Bytes, Mask]:
-        """What is shown of a view: its bytes, and which of them are known."""
-        if self.shows is PageShows.NEW:
-            new = moment.content(end)
-            return new.data, new.recovered
-        if self.shows is PageShows.OLD:
-            old = moment.old_content(end)
-            return old.data, old.recovered
-        old, new = moment.old_content(end), moment.content(end)
-        return old.data ^ new.data, old.recovered & new.recovered
 
     def _show_heads(self) -> None:
         names = self.shows.value.split(" | ") if self.shows.is_two else ("receiver", "sender")
@@ -367,7 +367,7 @@ class PageScreen(CaptureScreen):
     def action_shows(self) -> None:
         """Show other bytes of it, in turn."""
         order = list(PageShows)
-        self.shows = order[(order.index(self.shows) + 1) % len(order)]
+        self.shows, self._compared = order[(order.index(self.shows) + 1) % len(order)], None
         if self.shows.is_two:
             self.both = False
         self._change_sides()

@@ -26,7 +26,7 @@ async def test_the_overview_tells_what_it_is_and_what_it_holds() -> None:
         assert all(reason.split()[0] in text for reason in capture.evidence.reasons)
         for kind, count in capture.records.counts().items():
             line = next(x for x in text.splitlines() if f" {kind} " in x and " %" not in x and "%" in x)
-            assert str(count) in line.split()
+            assert f"{count:,}" in line.split()
         assert "1 device-tail-unchecked" in text
         assert text.splitlines()[0].startswith(" ✓ NO FAULT  every stated sum holds")
 

@@ -103,6 +103,7 @@ def matched(matcher: Matcher, window: bytes, begin: int, end: int, places: list[
 @example(("(?P<n>a)(?P<n>b)(c)\\2", "abcc"), False, [], random.Random(1))
 @example(("(?=c(ab))c\\1d", "cabd"), False, [], random.Random(1))
 @example(("x(ab*)c", "xabc"), False, [], random.Random(1))
+@example(("xa{1,3}b", "xaab"), False, [], random.Random(1))
 def test_each_match_has_what_it_is_said_to_need(
     sample: Sample, ignore_case: bool, texts: list[bytes], chance: random.Random
 ) -> None:
@@ -237,8 +238,9 @@ def test_a_search_finds_what_one_of_every_window_finds(
 @pytest.mark.parametrize("size", [PAGE, 1024])
 def test_what_a_match_needs_can_be_in_the_page_after_the_one_that_it_begins_in(size: int) -> None:
     text, rest = b"." * size, b"." * (size - 20)
-    ends = [text[:-3] + b"aaa", text[:-3] + b"aac", b"a" * size]
-    goes_on = [b"bcb".rjust(20, b"a") + rest, b"b" * 20 + rest, b"a" * size, b"bc" + b"." * (size - 2)]
+    ends = [text[:-3] + b"aaa", text[:-3] + b"aac", text[:-3] + b"aab", b"a" * size]
+    goes_on = [b"bcb".rjust(20, b"a") + rest, b"b" * 20 + rest, b"a" * size]
+    goes_on += [b"bc" + b"." * (size - 2), b"c" + b"." * (size - 1)]
     places = [(end, more, after) for end in ends for more in goes_on for after in goes_on]
     records = []
     for i, three in enumerate(places):

@@ -19,7 +19,7 @@ SameBlock = Callable[[Ints, Ints], NDArray[np.bool_]]  # whether pages, (n,) eac
 _PAGES = 1 << 20  # bytes of pages that are copied from memory together
 _PIECE = 1 << 18  # bytes of rows that are looked at together
 ALIKE = 256  # windows whose matches are remembered: most dup pages lie among others like them
-_SHORT, _SHORT_ALIKE = 512, 4096  # the same of runs, and bytes of one: most stay when a page or its neighbour changes
+_SHORT, _SHORT_ALIKE = 256, 2048  # the same of runs, and bytes of one: most stay when a page or its neighbour changes
 _CROWDED = 8  # bytes a place, on average, of windows that are matched as a whole
 _DENSE = 128  # bytes a run of those that match, on average, of windows that are matched as a whole
 

@@ -299,3 +299,9 @@ def test_a_manifest_names_each_file_that_memory_came_from(capsys, recorded, tmp_
     for about, data in zip([manifest["source"], *manifest["channels"]], [main(), channel()], strict=True):
         assert (about["size"], about["sha256"]) == (len(data), hashlib.sha256(data).hexdigest())
     assert [c["name"] for c in manifest["channels"]] == [f"{recorded}.1"]
+
+
+def test_a_flush_beside_pages_in_full_does_not_say_that_no_page_is_known(capsys, tmp_path):
+    (tmp_path / "S").write_bytes(main_channel(zero(2 * PAGE, b"pc.ram") + page(0, patterned(1)), sync=FLUSH))
+    status, out, _ = run(capsys, "info", tmp_path / "S")
+    assert (status, "no page is known" in out) == (0, False)

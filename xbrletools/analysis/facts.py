@@ -13,7 +13,7 @@ import numpy as np
 from ..formats.qevm import SectionType
 from ..formats.ram import Kind
 from ..model import Block, ConfigurationSubsection, Facts, Reading, Stream
-from ..ram.elsewhere import MISSING, postcopy_run
+from ..ram.elsewhere import MISSING, has_content, postcopy_run
 from ..source.sources import Source
 from ..source.wrappers import LibvirtSave, PacketDump, Wrapping
 from ..table.columns import NO_BLOCK, PIECE, Columns, Sweeps
@@ -355,7 +355,8 @@ def _container(facts: Facts, channels: "Spool | None") -> str:
 
 def _is_multifd(facts: Facts, total: Tally, channels: "Spool | None") -> bool:
     """Whether pages came on multifd's channels, be they here or not."""
-    if total.records[Kind.FLUSH] or (channels is not None and channels.channels):
+    flushed = bool(total.records[Kind.FLUSH]) and not has_content(total.records.tolist())
+    if flushed or (channels is not None and channels.channels):
         return True
     return postcopy_run(facts) is None and any(p.rule == MISSING for p in facts.problems)
 

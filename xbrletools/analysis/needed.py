@@ -22,6 +22,7 @@ LONGEST = 32  # sets of a sequence, at most
 _MANY = 8  # sequences of which a match has one, at most
 _TELLING = 4.0  # bits that a sequence must say about where it can be
 _RANGES = 4  # ranges of a set that are compared one by one
+_CROWDED = 16  # bytes a place, on average, of what is full of them
 _RUN = 4  # bytes of a run of which not every one is looked at
 _COMMON = {0: 256, 255: 16, 32: 8}  # memory has these bytes as often as so many others
 _ALL = (1 << 256) - 1
@@ -135,7 +136,7 @@ class _Sequence:
         for between in {step // 2, step // 4, step - step // 4} - {0}:
             at = at[table[data[at + between]]]
         inner = np.flatnonzero((at >= reach) & (at < len(data) - reach))
-        if not len(inner):
+        if not len(inner) or len(inner) * _CROWDED > len(data):  # so many are not worth a closer look
             return at
         around = table[sliding_window_view(data, 2 * reach + 1)[at[inner] - reach]]
         around = np.pad(around, ((0, 0), (1, 1)))

@@ -17,7 +17,7 @@ B = A[:100] + b"Migration" + A[109:]
 TEXT = """\
 6 pages of pc.ram differ: 4,096 bytes unknown in the first, 12,288 bytes
 unknown in the second, 13 bytes differ
-vga: in the second only, 0x1000 bytes
+vga: in the second only, 4,096 bytes
 pc.ram:0x0  record 1 (pass 1, page, offset 0x3d) |
     record 2 (pass 1, xbrle, offset 0x1058)
     9 bytes differ, at 0x64+9
@@ -100,7 +100,7 @@ def test_the_record_of_a_page_is_its_last_at_the_moment_of_each_side(capsys):
 def test_one_block_can_be_compared_and_the_pages_that_are_shown_limited(capsys, pair):
     assert main(["diff", *pair, "--block", "vga"]) == 1
     assert capsys.readouterr().out == (
-        "the RAM blocks differ; every byte that both have is equal\nvga: in the second only, 0x1000 bytes\n"
+        "the RAM blocks differ; every byte that both have is equal\nvga: in the second only, 4,096 bytes\n"
     )
     assert main(["diff", *pair, "--block", "nowhere"]) == 2
     assert "there is no RAM block nowhere" in capsys.readouterr().err

@@ -38,12 +38,12 @@ def _meaning(change: Change, count: int) -> str:
 
 def block_line(block: BlockDifference) -> str:
     """How a block differs that only one memory has, or that is longer in one."""
-    name = shown(block.block)
-    if block.second is None:
-        return f"{name}: in the first only, {block.first:#x} bytes"
-    if block.first is None:
-        return f"{name}: in the second only, {block.second:#x} bytes"
-    return f"{name}: {block.first:#x} bytes in the first, {block.second:#x} in the second"
+    name, first, second = shown(block.block), block.first, block.second
+    if first is not None and second is not None:
+        return f"{name}: {amount(first)} in the first, {amount(second)} in the second"
+    if first is not None:
+        return f"{name}: in the first only, {amount(first)}"
+    return f"{name}: in the second only, {amount(second or 0)}"
 
 
 def device_line(found: DeviceDifference) -> str:
@@ -66,9 +66,9 @@ def _difference_words(found: DeviceDifference) -> str:
             else ("first", found.first, found.sizes and found.sizes[0])
         )
         if found.what is What.SECTION:
-            return f"in the {where} only, {value} bytes"
-        return f"in the {where} only, {size} bytes: {_value_words(value, found.what)}" if size else f"{where} only"
-    sizes = "" if found.sizes is None else f"{found.sizes[0]} bytes and {found.sizes[1]} bytes: "
+            return f"in the {where} only, {amount(value)}"
+        return f"in the {where} only, {amount(size)}: {_value_words(value, found.what)}" if size else f"{where} only"
+    sizes = "" if found.sizes is None else f"{amount(found.sizes[0])} and {amount(found.sizes[1])}: "
     if len(found.changed) and isinstance(found.first, tuple | bytes):
         at = found.changed[0]
         more = f"{len(found.changed)} of {len(found.first)} differ, first at {at:#x}: "
@@ -80,7 +80,7 @@ def _value_words(value: Any, what: What) -> str:
     if isinstance(value, bool) or value is None:
         return str(value)
     if isinstance(value, int):
-        return f"{value} bytes" if what is What.SIZE else f"{value:#x}" if what is not What.VERSION else str(value)
+        return amount(value) if what is What.SIZE else f"{value:#x}" if what is not What.VERSION else str(value)
     if isinstance(value, bytes):
         if what in (What.MACHINE, What.CAPABILITIES):
             return shown(value)

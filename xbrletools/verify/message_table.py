@@ -95,7 +95,6 @@ OTHERS: tuple[Message, ...] = (
     ),
     Message("error while loading state for instance {} of device '{}'", "This section could not be loaded.", _ABOVE),
     Message("error while loading state section id {}({})", "This section could not be loaded.", _ABOVE),
-    Message("error while loading state section id {}", "This section could not be loaded (QEMU of 2011).", _ABOVE),
     Message(
         "Failed to load vmstate version_id: {}, ret: {}", "RAM, or another section without fields, failed.", _ABOVE
     ),
@@ -352,7 +351,16 @@ OTHERS: tuple[Message, ...] = (
         "Read the destination's log.",
         "QEMU 7.2, io/channel-socket.c",
     ),
-    # the posted patch of 2011
+    Message(
+        "Can't receive COLO message: {}",
+        "The stream asks for COLO, and its source sends nothing more: the connection ended.",
+        "Read the source's log; without COLO, migrate with x-colo off.",
+        "QEMU 7.2, migration/colo.c",
+    ),
+    # QEMU of 2011, and the posted patch
+    Message(
+        "error while loading state section id {}", "This section could not be loaded.", _ABOVE, "QEMU of 2011, savevm.c"
+    ),
     Message(
         "Failed to load XBRLE page - wrong compression!",
         "A delta's header lacks flag 0x1.",

@@ -223,8 +223,8 @@ def test_memory_is_searched_as_it_was_after_the_last_record_of_a_pass(capsys):
 
 def test_a_pass_that_a_block_ends_after_the_main_one_is_said(capsys):
     path = str(SAMPLES / "posted-8m.bin")
-    assert main(["grep", path, "--hex", "00", "--count", "--at-pass", "1"]) == 0
+    assert main(["grep", path, "--hex", "55aa", "--count", "--at-pass", "1"]) == 0
     said = "pass 1 ends at record 2158, in pc.rom; of pc.ram it ended at record 2052 (--at 2052)"
     assert said in capsys.readouterr().err
-    assert main(["grep", path, "--hex", "00", "--count", "--at-pass", "2"]) == 0
+    assert main(["grep", path, "--hex", "55aa", "--count", "--at-pass", "2"]) == 0
     assert capsys.readouterr().err == ""

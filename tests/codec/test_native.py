@@ -280,7 +280,7 @@ def test_threads_say_of_pages_what_one_says(loop, dtype, monkeypatch):
     one, three = np.zeros(399, dtype), np.zeros(399, dtype)
     native.look(getattr(native.loops, loop), pages, rows, one)
     monkeypatch.setattr(native, "THREADS", 3)
-    monkeypatch.setattr(native, "THREAD_BYTES", 50 * PAGE)
+    monkeypatch.setattr(native, "THREAD_BYTES", 10 * PAGE)
     native.look(getattr(native.loops, loop), pages, rows, three)
     np.testing.assert_array_equal(one, three)
     rows[398] = 400

@@ -3,6 +3,7 @@ import os
 import resource
 import struct
 import tracemalloc
+from itertools import pairwise
 
 import numpy as np
 import pytest
@@ -128,7 +129,8 @@ class TestDamage:
         whole = simple().bytes()
         columns = xbrletools.open(whole).records.columns
         ends = (columns.offset + columns.head + columns.length).tolist()
-        for cut in range(8, len(whole)):
+        inner = {cut for start, end in pairwise([0, *ends]) for cut in range(start + 200, end - 200)}  # bytes of pages
+        for cut in sorted(set(range(8, len(whole))) - inner | set(range(8, len(whole), 29))):
             capture = xbrletools.open(whole[:cut])
             assert [p.rule for p in capture.problems] == ["truncated"], cut
             complete = sum(end <= cut for end in ends)

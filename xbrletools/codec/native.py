@@ -29,7 +29,7 @@ def _threads() -> int:
 _THREADS_MAX = 64
 THREADS = _threads()
 THREAD_BYTES = 1 << 23  # bytes of pages that are worth a thread
-_APPLIED = 4  # pages to which deltas are applied that are as much work as one that is looked at whole
+_QUICK = 4  # pages that are summed, or to which deltas are applied, that are as much work as one that is encoded
 _DELTA_ROOM = 1 << 18  # bytes of deltas that an encoder writes before they are copied, so that they stay in the cache
 _WORST = 4  # an encoder's room for one page, in pages: more than any delta takes
 
@@ -99,7 +99,7 @@ def apply(
         span = slice(first, end)
         loop(data, at[span], length[span], pages, row[span], verdicts[span], layout)
 
-    in_threads(part, _shares(count, page_size, _APPLIED))
+    in_threads(part, _shares(count, page_size, _QUICK))
     return verdicts
 
 
@@ -138,7 +138,7 @@ def look(loop: Any, pages: Bytes, rows: Ints | None, found: NDArray[Any]) -> Non
     def part(first: int, end: int) -> None:
         loop(pages, wanted[first:end], found[first:end])
 
-    in_threads(part, _shares(len(found), pages.shape[1]))
+    in_threads(part, _shares(len(found), pages.shape[1], _QUICK))
 
 
 def unusual(layout: tuple[int, int], data: Bytes, offsets: Ints, lengths: Ints, page_size: int) -> NDArray[np.bool_]:
@@ -162,7 +162,7 @@ def unusual(layout: tuple[int, int], data: Bytes, offsets: Ints, lengths: Ints, 
 def _shares(count: int, page_size: int, as_one: int = 1) -> list[int]:
     """Where each thread's share of ``count`` pages begins, and the end: one share where there are few.
 
-    ``as_one`` pages are as much work as one that is looked at whole.
+    ``as_one`` pages are as much work as one that is encoded.
     """
     cores = max(1, min(THREADS, count * page_size // (as_one * THREAD_BYTES)))
     return [count * k // cores for k in range(cores + 1)]

@@ -45,7 +45,9 @@ def verify(stream: Stream, destination: dict[bytes, int] | None = None) -> Itera
         XbrleError: this is not a migration stream.
     """
     found = found_in(stream, None if destination is None else tuple(destination.items()))
-    yield from with_refusal(found, outcomes(stream, found.first_of_each()))
+    if not (found.has_errors or stream.salvaged):
+        found = with_refusal(found, outcomes(stream, found.first_of_each()))
+    yield from found
 
 
 @once

@@ -12,7 +12,7 @@ from .marks import Ints, Mark, findings
 from .rules import Finding, Severity
 
 AT_ONCE = 1 << 12  # rows whose findings are made at once
-ALIKE = 1 << 20  # rows of a mark that are told apart at once
+ALIKE = 1 << 17  # rows of a mark that are told apart at once
 KINDS_MAX = 1 << 10  # kinds of records of a mark that are told apart
 
 LOOSE = -1  # the mark of findings that have none

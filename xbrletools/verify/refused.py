@@ -16,7 +16,7 @@ from .cause import CauseName
 from .found import Found
 from .receivers import QEMUS, Destination, Outcome, Receiver, outcomes
 from .receivers.posted import DEBUG, DEFAULT
-from .rules import Rule, Severity
+from .rules import Rule
 
 _VERSIONED = re.compile(rb"-(\d{1,3})\.(\d{1,3})$")  # how the name of a machine ends that belongs to a version
 
@@ -65,7 +65,7 @@ def with_refusal(found: Found, told: Mapping[str, Outcome]) -> Found:
 
     ``told`` are the outcomes by the receivers' names. An error that is there already says why they do.
     """
-    if found.stream.salvaged or any(severity is Severity.ERROR for _, severity in found.counts()):
+    if found.stream.salvaged or found.has_errors:
         return found
     own = made_for(found.stream)
     told = _as_set_up(found, own, told)

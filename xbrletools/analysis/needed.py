@@ -205,7 +205,7 @@ class _UnsureError(Exception):
 class _Part:
     """What a part of an expression matches.
 
-    ``least`` to ``most`` bytes of ``members``; ``most`` is None where it has no end. They begin with the bytes of
+    ``least`` to ``most`` bytes of ``members``; ``most`` is None where it does not end. They begin with the bytes of
     ``head`` and end with those of ``tail``, and have one of the sequences ``best`` in them. Where ``whole`` is not None
     they are just its bytes.
     """

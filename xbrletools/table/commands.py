@@ -20,6 +20,7 @@ from ..text import shown
 
 _SHORT = 64  # bytes of data whose fields are remembered: millions of commands are mostly alike
 _KEPT = 256  # such data at most
+_NAMES = {int(command): command.name.lower() for command in qevm.Command}
 
 
 def meant(number: int, length: int) -> int:
@@ -30,7 +31,7 @@ def meant(number: int, length: int) -> int:
 def name_of(number: int, length: int) -> str:
     """A command's name in lower case, or its number where that is not known. ``length`` is that of its data."""
     number = meant(number, length)
-    return qevm.Command(number).name.lower() if number in set(qevm.Command) else f"command {number}"
+    return _NAMES.get(number, f"command {number}")
 
 
 class Command(NamedTuple):

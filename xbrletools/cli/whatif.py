@@ -108,9 +108,9 @@ def _table(found: "WhatIf", aside: bool) -> None:
 
     from .output import show
 
-    table = Table(box=None)
+    table = Table(box=None, padding=(0, 1, 0, 0))
     for name in ("sender", "cache", "bytes", "of actual", "pages", "deltas", "delta bytes", "dups", "unsent"):
-        table.add_column(name, justify="left" if name == "sender" else "right", no_wrap=True)
+        table.add_column(name, justify="left" if name == "sender" else "right", overflow="fold")
     for cost in (found.actual, *found.costs):
         share = f"{100 * cost.bytes / found.actual.bytes:.1f} %" if found.actual.bytes else "-"
         numbers = (cost.pages, cost.deltas, cost.delta_bytes, cost.dups, cost.unsent)

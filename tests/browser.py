@@ -60,6 +60,7 @@ class Page:
         self.typed: list[str] = []
         self.asked: list[str] = []
         self.complaints: list[str] = []
+        self.connections = 0
         self._calls = 0
         self._answers: dict[int, asyncio.Future[dict[str, Any]]] = {}
 
@@ -72,6 +73,9 @@ class Page:
             elif event.get("method") == "Network.webSocketFrameSent":
                 self.typed.append(event["params"]["response"]["payloadData"])
             elif event.get("method") in ("Network.requestWillBeSent", "Network.webSocketCreated"):
+                if event["method"] == "Network.webSocketCreated":  # what the one before was sent is gone
+                    self.sent = b""
+                    self.connections += 1
                 self.asked.append(event["params"].get("url") or event["params"]["request"]["url"])
             elif event.get("method") == "Log.entryAdded":
                 self.complaints.append(event["params"]["entry"]["text"])
@@ -99,6 +103,11 @@ class Page:
     async def shows(self, text: str) -> None:
         """Wait until the terminal was sent ``text``."""
         while text not in SEQUENCE.sub(b"", self.sent).decode(errors="replace"):
+            await asyncio.sleep(0.05)
+
+    async def connected(self, number: int) -> None:
+        """Wait for the page's connection of this number. Before it is there, an old page may be drawn, and hear keys."""
+        while self.connections < number:
             await asyncio.sleep(0.05)
 
     async def loaded(self) -> None:

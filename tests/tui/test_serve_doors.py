@@ -24,7 +24,7 @@ from xbrletools.tui.web_server import FAILED, REFUSED, TAKEN, Server, is_own_nam
 
 from .driving import drives
 
-HANGS = 60
+HANGS = 120
 POSTED = SAMPLES / "posted-8m.bin"
 PROGRAM = """
 import os, sys, time

@@ -106,7 +106,7 @@ class Page:
             await asyncio.sleep(0.05)
 
     async def connected(self, number: int) -> None:
-        """Wait for the page's connection of this number. Before it is there, an old page may be drawn, and hear keys."""
+        """Wait for the page's connection of this number. Before, an old page may be drawn, and hear keys."""
         while self.connections < number:
             await asyncio.sleep(0.05)
 

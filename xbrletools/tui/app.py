@@ -23,7 +23,7 @@ from ..table.record import Record
 from . import preferences
 from .comparison import choose_side
 from .goto import HINT, goto
-from .idle import IdleApp
+from .idle import IdleApp, give_way
 from .newfiles import file_names, free, new_file, write_new, written
 from .screens import names
 from .screens.base import CaptureScreen
@@ -139,11 +139,12 @@ class Browser(IdleApp):
 
     def _read_beside(self) -> None:
         """Import what was left out to have something on the terminal soon, and read: the thread's work."""
-        from . import reader
-
+        give_way()
         for name in (*SCREENS, *FURTHER):
             _module_of(name)
-        self.ready = True
+            self.imported.append(name.mode)
+        from . import reader
+
         reader.read(self)
 
     def reread(self, salvage: bool | None = None, channels: Sequence[str] | None = None) -> None:

@@ -13,6 +13,7 @@ Ints = NDArray[np.int64]
 
 FEW = 1 << 16  # numbers that may all have a place, whatever is used of them
 SPREAD = 2  # times as many numbers as are used may all have a place
+TINY = 1 << 16  # bytes of an array that is not worth a mapping, for which all threads wait
 SMALL = 1 << 20  # the first bytes of a growing array; their memory comes in small pages, the rest in large ones
 #: What keeps the kernel from setting memory aside. Python 3.11 does not name it for Linux.
 _NORESERVE = getattr(mmap, "MAP_NORESERVE", 0x4000 if sys.platform == "linux" else 0)
@@ -32,6 +33,8 @@ def reserve(shape: tuple[int, ...], dtype: DTypeLike, grows: bool = False) -> ND
     kind = np.dtype(dtype)
     count = prod(shape)
     size = max(1, count * kind.itemsize)
+    if size <= TINY:
+        return np.zeros(shape, kind)
     try:
         buffer = mmap.mmap(-1, size, **_FLAGS)
     except (OSError, OverflowError) as error:  # OverflowError: more than any address space has

@@ -22,7 +22,7 @@ from .windows import Windows, windows_of
 SEARCHED = 4 << 30  # bytes of a capture that are searched for text
 BANNERS = 64  # banners that are looked at
 CPUS_MAX = 8  # CPUs that are listed for a person
-WINDOW = 64 << 20  # bytes that are searched at once
+WINDOW = 1 << 20  # bytes that are searched at once: no other thread of Python runs meanwhile
 
 _BANNER = re.compile(rb"Linux version (\d+\.\d+[!-~]*) \([ -~]{8,400}\n?")
 _COUNTERS = ("rip", "pc", "nip", "psw_addr")  # where a CPU is, by the names of machines

@@ -10,7 +10,8 @@ milliseconds on the clock and of the processor. The latter is what the thread th
 what else the machine does; `load` is the machine's when it ended. The next key is pressed once the one before was
 painted, so none has to wait for another. Only PageDown held does not wait: it comes 30 times a second. A key that
 changes nothing that is seen is not measured: it is one after which the event loop had nothing to do, and nothing to
-paint, for `_QUIET` ticks. The next frame is then one of what grows meanwhile. How many keys that are is `unseen`.
+paint, for `_QUIET` ticks, while nothing was worked out that the key began. The next frame is then one of what grows
+meanwhile, or of what was asked for before. How many keys that are is `unseen`.
 """
 
 import argparse
@@ -104,6 +105,7 @@ def inside(path: str, report: str) -> None:
         quiet = 0  # ticks of the timer, in time, while a key waits and nothing is to be painted
         unseen = 0
         _last: events.Event | None = None
+        older: ClassVar[set[object]] = set()  # what was worked out when the key was pressed
 
         def _when(self) -> str:
             session = self.session
@@ -123,13 +125,17 @@ def inside(path: str, report: str) -> None:
             self.pressed.clear()
 
         def _is_quiet(self) -> bool:
-            """Whether nothing is to be painted, and nothing is worked out for it."""
+            """Whether nothing is to be painted, and nothing that the key began is worked out for it."""
             s = self.screen
             painting = s._layout_required or s._scroll_required or s._repaint_required or s._dirty_widgets
-            return not (painting or s._callbacks or any(w.is_running and w.node.screen is s for w in self.workers))
+            began = (w for w in self.workers if w not in self.older)
+            return not (painting or s._callbacks or any(w.is_running and w.node.screen is s for w in began))
 
         async def on_event(self, event: events.Event) -> None:
             work = time.thread_time()
+            if isinstance(event, events.Key) and event is not self._last:
+                self.older.clear()
+                self.older.update(self.workers)
             await super().on_event(event)
             if isinstance(event, events.Key) and event is not self._last:  # it bubbles up to here a second time
                 self.pressed.append((event.time, work, event.key))

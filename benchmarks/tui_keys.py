@@ -173,7 +173,30 @@ def inside(path: str, report: str) -> None:
     gc.collect()
     with suppress(SystemExit):
         cli.main(["tui", "--no-cache", path])
-    found["key_to_paint_ms"] = {
+    found["delays"] = delays
+    found["longest_gap_ms"] = {name: round(max(late for _, late in g), 1) for name, g in sorted(gaps.items())}
+    found["longest_gap_cpu_ms"] = {name: round(max(worked for worked, _ in g), 1) for name, g in sorted(gaps.items())}
+    found["peak_rss_MiB"] = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss >> 10
+    found["load"] = os.getloadavg()[0]
+    Path(report).write_text(json.dumps(found))
+
+
+def _of(values: list[float], percentile: int) -> float:
+    return round(float(np.percentile(values, percentile)), 1)
+
+
+def _pooled(runs: list[dict[str, Any]]) -> dict[str, Any]:
+    """The figures of several runs: all keys together, the longest of all gaps, and the median of what comes once."""
+    delays: dict[str, list[tuple[float, float, str]]] = defaultdict(list)
+    longest: dict[str, dict[str, float]] = {"longest_gap_ms": {}, "longest_gap_cpu_ms": {}}
+    for run in runs:
+        for name, taken in run.pop("delays").items():
+            delays[name] += taken
+        for kind, gaps in longest.items():
+            for name, gap in run.pop(kind).items():
+                gaps[name] = max(gap, gaps.get(name, 0.0))
+    out: dict[str, Any] = {name: float(np.median([run[name] for run in runs])) for name in runs[0]}
+    out["key_to_paint_ms"] = {
         name: {
             "keys": len(taken),
             "p50": _of([t for t, _, _ in taken], 50),
@@ -183,15 +206,7 @@ def inside(path: str, report: str) -> None:
         }
         for name, taken in sorted(delays.items())
     }
-    found["longest_gap_ms"] = {name: round(max(late for _, late in g), 1) for name, g in sorted(gaps.items())}
-    found["longest_gap_cpu_ms"] = {name: round(max(worked for worked, _ in g), 1) for name, g in sorted(gaps.items())}
-    found["peak_rss_MiB"] = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss >> 10
-    found["load"] = os.getloadavg()[0]
-    Path(report).write_text(json.dumps(found, indent=1))
-
-
-def _of(values: list[float], percentile: int) -> float:
-    return round(float(np.percentile(values, percentile)), 1)
+    return out | {kind: dict(sorted(gaps.items())) for kind, gaps in longest.items()}
 
 
 class _Pty:
@@ -255,7 +270,7 @@ class _Pty:
                 self.press(key)
 
 
-def measure(capture: Path, rounds: int, folder: str) -> str:
+def measure(capture: Path, rounds: int, folder: str) -> dict[str, Any]:
     """Open a capture, press keys until all is read and then some. Gives the report."""
     report = Path(folder) / "report.json"
     report.unlink(missing_ok=True)
@@ -282,7 +297,13 @@ def measure(capture: Path, rounds: int, folder: str) -> str:
     terminal.press("q")
     while terminal.process.poll() is None and time.monotonic() < until:
         terminal.wait(0.2)
-    return report.read_text()
+    found: dict[str, Any] = json.loads(report.read_text())
+    return found
+
+
+def _report(capture: Path, chosen: argparse.Namespace, folder: str) -> None:
+    runs = [measure(capture, chosen.rounds, folder) for _ in range(chosen.runs)]
+    print(json.dumps(_pooled(runs), indent=1), flush=True)
 
 
 def main() -> None:
@@ -290,6 +311,9 @@ def main() -> None:
     parser.add_argument("--records", type=int, default=10_000_000)
     parser.add_argument("--bytes", type=int, default=1_500_000_000)
     parser.add_argument("--rounds", type=int, default=3)
+    parser.add_argument(
+        "--runs", type=int, default=1, help="how many times each capture is opened; all keys are pooled"
+    )
     parser.add_argument("--folder", type=Path, help="where the captures are written, and kept")
     parser.add_argument("--only", choices=["records", "bytes"])
     parser.add_argument("--inside", nargs=2, metavar=("CAPTURE", "REPORT"))
@@ -303,13 +327,13 @@ def main() -> None:
         if chosen.only != "bytes":
             if not many.exists():
                 stream(many, chosen.records)
-            print(measure(many, chosen.rounds, folder), flush=True)
+            _report(many, chosen, folder)
         if chosen.only != "records":
             if not large.exists():
                 with large.open("wb") as file:
                     for piece, _ in bounds.Stream(bounds.REALISTIC, chosen.bytes).pieces():
                         file.write(piece)
-            print(measure(large, chosen.rounds, folder))
+            _report(large, chosen, folder)
 
 
 if __name__ == "__main__":

@@ -16,7 +16,8 @@ LULL = 0.3  # seconds without a key
 _PASSED_OVER = 5  # of so many looks at what was added all but one are left out while keys are pressed
 _SOME = 3  # looks of the collector at young objects, after which one at all of them is worth while
 _MANY = 12  # of those looks, after which one at all of them would halt the keys: so much is what was read, and stays
-_BREATH = 0.05  # seconds without a key after which a screen is made ahead
+_BREATH = 0.15  # seconds without a key after which a screen is made ahead
+_SOON = 0.05  # seconds until it is looked whether one can be made
 _NICE = 10  # a thread beside gets about a tenth of what the one that draws gets, where both want a core (Linux)
 
 
@@ -89,7 +90,7 @@ class IdleApp(App[int]):
         if not self.is_pressed(_BREATH):
             self.make_next_screen()
         if len(self._screen_stacks) < len(self._modes):
-            self.set_timer(_BREATH, self._make_screens)
+            self.set_timer(_SOON, self._make_screens)
 
     def make_next_screen(self) -> bool:
         """Make a screen that was not shown yet, and is imported. Gives false where there is none."""

@@ -1,7 +1,8 @@
 """What every screen has: the verdict on top, the names of the screens, the stream as a film, and keys at the foot."""
 
+import threading
 from collections.abc import Callable, Sequence
-from typing import ClassVar, Protocol, TypeVar
+from typing import Any, ClassVar, Protocol, TypeVar, cast
 
 from textual import events
 from textual.app import ComposeResult
@@ -24,6 +25,7 @@ from ..widgets.hexview import HexView
 from ..words import KEY_NAMES, kind_word
 
 T = TypeVar("T")
+_PAINTED = 0.1  # seconds in which a screen is painted that is painted at all
 _WIDE = 120  # columns from which on the pass stands beside the record
 
 
@@ -146,10 +148,31 @@ class CaptureScreen(Screen[None], inherit_bindings=False):
         exclusive: bool = False,
         thread: bool = False,
     ) -> Worker[ResultType]:
-        """Run work beside. It is described by its group: else Textual puts all that it works on in words."""
+        """Run work beside. It is described by its group: else Textual puts all that it works on in words.
+
+        A thread begins once what the key changed is painted: else the two take turns, and the key waits for the work.
+        """
         return super().run_worker(
-            work, name, group, description or group, exit_on_error, start=start, exclusive=exclusive, thread=thread
+            self._once_painted(work) if thread else work,
+            name,
+            group,
+            description or group,
+            exit_on_error,
+            start=start,
+            exclusive=exclusive,
+            thread=thread,
         )
+
+    def _once_painted(self, work: WorkType[ResultType]) -> WorkType[ResultType]:
+        """The same work, begun once the screen is painted."""
+        painted = threading.Event()
+        self.call_after_refresh(painted.set)
+
+        def late() -> Any:
+            painted.wait(_PAINTED)
+            return cast("Callable[[], Any]", work)()
+
+        return late
 
     def wear(self, **classes: bool) -> None:
         """Put classes on and take them off, and style the screen once, where that changes any."""

@@ -50,5 +50,5 @@ def test_no_small_real_capture_has_a_cause(corpus: Callable[[str], bytes]) -> No
         pytest.skip("there is no corpus")
     folder = Path(CORPUS) / "physical-maps"
     for path in sorted(folder.glob("*.bin.xz")):
-        for stream in _streams(corpus(f"physical-maps/{path.name.removesuffix('.xz')}")):
-            assert diagnose(stream) == (), path.name
+        stream = _streams(corpus(f"physical-maps/{path.name.removesuffix('.xz')}"))[0]
+        assert diagnose(stream) == (), path.name

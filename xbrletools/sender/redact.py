@@ -3,8 +3,8 @@
 Full pages become zeros, dup pages a fill of 0. Deltas keep their runs over zeros. Sums are those of the blanked page.
 
 A run of XBZRLE that writes zeros over zeros looks as if its base were wrong. A page of zeros in full tells a reader
-that pages were blanked. Where there is none, runs of XBZRLE get the number of the page's delta instead: 1 to 255, then
-1 again.
+that pages were blanked. Where there is none, runs of XBZRLE count instead: each byte that they write becomes one more
+than the byte before it, and 1 after 255.
 """
 
 from collections.abc import Iterator, Sequence
@@ -22,7 +22,6 @@ from ..formats.xbzrle import Runs
 from ..memory.moments import space_of
 from ..model import Stream
 from ..table.claims import field_of
-from ..table.kinds import IS_DELTA
 from ..text import address, span
 
 
@@ -79,35 +78,40 @@ def redacted(stream: Stream, blank: Sequence[slice]) -> Iterator[memoryview]:
         chosen |= (pages >= part.start) & (pages < part.stop)
     blank_rows = np.flatnonzero(chosen)
     data, at, word = stream.data, stream.facts.start, Word.sizeof()
-    fills = np.zeros(len(blank_rows), np.int64)
-    if not (columns.kind[blank_rows] == Kind.PAGE).any():
-        fills = _turns(pages[blank_rows], IS_DELTA[columns.kind[blank_rows]]) % 255 + 1
-    for row, fill in zip(blank_rows.tolist(), fills.tolist(), strict=True):
+    counts = None if (columns.kind[blank_rows] == Kind.PAGE).any() else _Counts(stream.page_size)
+    for row, page in zip(blank_rows.tolist(), pages[blank_rows].tolist(), strict=True):
         start = int(columns.offset[row]) + word
         stop = int(columns.offset[row]) + int(columns.head[row]) + int(columns.length[row])
         piece = data[start:stop].copy()
-        _blank(stream, row, piece, int(columns.head[row]) - word, fill)
+        _blank(stream, row, piece, int(columns.head[row]) - word, None if counts is None else counts.of(page))
+        if counts is not None and columns.kind[row] == Kind.DUP:
+            counts.forget(page)
         yield data.data[at:start]
         yield piece.data
         at = stop
     yield data.data[at:]
 
 
-def _turns(pages: NDArray[np.int64], counted: NDArray[np.bool_]) -> NDArray[np.int64]:
-    """How many ``counted`` records of its page stand before each record, (n,) int64. ``pages`` (n,) are theirs."""
-    order = np.argsort(pages, kind="stable")
-    before: NDArray[np.int64] = np.cumsum(counted[order]) - counted[order]
-    of_page = np.flatnonzero(np.diff(pages[order], prepend=-1))
-    lengths = np.diff(np.append(of_page, len(pages)))
-    turns = np.empty(len(pages), np.int64)
-    turns[order] = before - np.repeat(before[of_page], lengths)
-    return turns
+class _Counts:
+    """The bytes of blanked pages that came only as dup pages and deltas, by the page's number in the space."""
+
+    def __init__(self, page_size: int) -> None:
+        self._pages: dict[int, NDArray[np.uint8]] = {}
+        self._size = page_size
+
+    def of(self, page: int) -> NDArray[np.uint8]:
+        """A page's bytes as they are now, (page_size,) uint8, which the next delta changes."""
+        return self._pages.setdefault(page, np.zeros(self._size, np.uint8))
+
+    def forget(self, page: int) -> None:
+        """A dup page came, which is blanked to zeros."""
+        self._pages.pop(page, None)
 
 
-def _blank(stream: Stream, row: int, piece: NDArray[np.uint8], head: int, fill: int) -> None:
+def _blank(stream: Stream, row: int, piece: NDArray[np.uint8], head: int, page: NDArray[np.uint8] | None) -> None:
     """Blank one record in place. ``piece`` is what follows its word. Its payload begins at ``head``.
 
-    ``fill`` is the byte that runs of XBZRLE get.
+    ``page`` (page_size,) uint8 are the page's bytes before it, in which runs of XBZRLE count. None: they write zeros.
     """
     columns, dialect = stream.records.columns, stream.dialect
     kind = columns.kind[row]
@@ -120,7 +124,7 @@ def _blank(stream: Stream, row: int, piece: NDArray[np.uint8], head: int, fill: 
         payload[1 :: Pair.sizeof()] = 0
         _blank_sum(dialect, stream.reading.endian, piece[:head])
     elif kind in DELTA_KINDS and dialect is not None and dialect.encoding is Encoding.ZRUN:
-        _blank_literals(payload, fill, int(columns.offset[row]))
+        _blank_literals(payload, page, int(columns.offset[row]))
     else:
         raise XbrleError(
             "a record of this kind cannot be blanked and keep its size; first write full pages with --policy none",
@@ -137,13 +141,22 @@ def _blank_sum(dialect: Dialect, endian: str, head: NDArray[np.uint8]) -> None:
     header["checksum"] = field_of(np.zeros(1, np.uint32), dialect)
 
 
-def _blank_literals(payload: NDArray[np.uint8], fill: int, offset: int) -> None:
-    """Make the new bytes of an XBZRLE payload ``fill``. Its runs stay."""
+def _blank_literals(payload: NDArray[np.uint8], page: NDArray[np.uint8] | None, offset: int) -> None:
+    """Make the new bytes of an XBZRLE payload zeros, or one more than ``page`` has there. Its runs stay."""
     try:
         runs = Runs.parse(payload.tobytes())
     except ConstructError:
         runs = []
-    blanked = Runs.build([{"zrun": run.zrun, "data": bytes([fill]) * len(run.data)} for run in runs])
-    if len(blanked) != len(payload):
+    blanked, at = [], 0
+    for run in runs:
+        at += run.zrun
+        data = np.zeros(len(run.data), np.uint8)
+        if page is not None and at + len(data) <= len(page):
+            data = page[at : at + len(data)] % 255 + 1
+            page[at : at + len(data)] = data
+        blanked.append({"zrun": run.zrun, "data": data.tobytes()})
+        at += len(data)
+    built = Runs.build(blanked)
+    if len(built) != len(payload):
         raise XbrleError("the runs of this delta cannot be read, so it cannot be blanked", offset)
-    payload[:] = np.frombuffer(blanked, np.uint8)
+    payload[:] = np.frombuffer(built, np.uint8)

@@ -70,6 +70,12 @@ def test_the_document_lists_the_commands_as_help_does():
     assert rows == list(COMMANDS.items())
 
 
+@pytest.mark.parametrize("name", sorted(commands()))
+def test_every_command_that_reads_a_capture_chooses_a_migration_of_a_dump(name):
+    parameters = {p.name for p in commands()[name].params}
+    assert ("stream" in parameters) == bool(parameters & {"capture", "sources", "from_pcap"})
+
+
 def test_explain_tells_an_unknown_rule_from_one_without_findings(capsys):
     sample = str(ROOT / "samples" / "m115-big.bin")
     assert main(["verify", sample, "--explain", "nonsense"]) == EXIT_UNREADABLE

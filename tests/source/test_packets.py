@@ -278,6 +278,48 @@ def test_several_migrations_are_listed_and_chosen(tmp_path, capsys):
     assert run(capsys, "why", "Unable to write to socket", path, "--stream", 2)[0] == 0
 
 
+def test_describe_simulate_and_tables_choose_a_migration_too(tmp_path, capsys):
+    other = stream(page(0, patterned(1), b"pc.ram"), blocks=((b"pc.ram", 4096),))
+    path = tmp_path / "two.pcap"
+    path.write_bytes(dump([*SEGMENTS, *connection(other, port=50001, isn=7)]))
+    alone = {}
+    for n in (1, 2):
+        alone[n] = tmp_path / f"alone{n}.bin"
+        alone[n].write_bytes(S if n == 1 else other)
+    for words in (("describe",), ("simulate", "--json", "--capture")):
+        said = {n: run(capsys, *words, path, "--stream", n)[1].replace(str(path), "S") for n in alone}
+        assert said == {n: run(capsys, *words, of)[1].replace(str(of), "S") for n, of in alone.items()}
+        assert said[1] != said[2]
+        status, _, err = run(capsys, *words, path)
+        assert status == 2 and "--stream" in err
+    pytest.importorskip("pyarrow", reason="pyarrow is not installed")
+    manifest = tmp_path / "lines"
+    manifest.write_text(json.dumps({"source": str(path), "stream": 1}))
+    tables = ("tables", "--stream", 2, "-o", tmp_path / "tables", "--json")
+    for words, n in (((path,), 2), (("--manifest", manifest), 1), (("--manifest", manifest, path), 1)):
+        status, out, err = run(capsys, *tables, *words)
+        with xbrletools.open(alone[n]) as capture:
+            found = [o for o in map(json.loads, out.splitlines()) if o["type"] == "source"]
+            assert status == 0 and found[-1]["records"] == capture.records.number.max(), err
+    assert [o["what"] for o in found] == ["skipped", "skipped"]
+    status, out, _ = run(capsys, *tables, "samples/plain-v4.bin")
+    assert status == 1 and "not a packet dump" in out
+
+
+@pytest.mark.parametrize(
+    ("words", "needs"),
+    [
+        (("describe", "--dump-vmstate", "x"), "S"),
+        (("simulate", "samples/sap-central-instance.json"), "--capture"),
+        (("why", "Unable to write to socket"), "S"),
+        (("tables", "--compact", "-o", "x"), "SOURCE or --manifest"),
+    ],
+)
+def test_stream_is_refused_where_no_capture_is_named(words, needs, capsys):
+    status, _, err = run(capsys, *words, "--stream", 1)
+    assert status == 2 and f"--stream needs {needs}" in err
+
+
 def test_stream_is_refused_where_there_is_no_dump(capsys):
     status, _, err = run(capsys, "info", "samples/plain-v4.bin", "--stream", 1)
     assert status == 2 and "not a packet dump" in err

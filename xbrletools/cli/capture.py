@@ -14,7 +14,7 @@ from ..interrupts import SIGNALS
 from ..text import counted
 from . import EXIT_FINDINGS, EXIT_INTERRUPTED, EXIT_UNREADABLE, warn
 from .guide import Screen
-from .options import examples, json_lines, refuse
+from .options import choosing_stream, examples, json_lines, refuse
 from .writer import end_status_line, say_object, status_line
 
 if TYPE_CHECKING:
@@ -37,7 +37,7 @@ ENDING = SIGNALS
 @click.option("-o", "--output", required=True, metavar="S", help="File for the main channel; others go to S.1, S.2 ...")
 @click.option("--forward", metavar="tcp:HOST:PORT|unix:PATH", help="Pass everything on to the destination there.")
 @click.option("--from-pcap", metavar="DUMP", help="Take the streams out of this packet dump instead of listening.")
-@click.option("--stream", type=click.IntRange(1), metavar="N", help="Which migration of DUMP (default: the only one).")
+@choosing_stream("DUMP")
 @click.option("--force", is_flag=True, help="Replace an earlier recording with these names, once something comes.")
 @json_lines
 def command(

@@ -2,6 +2,7 @@
 
 import json
 from collections.abc import Callable
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import click
@@ -10,7 +11,7 @@ from ..errors import XbrleError
 from ..urls import without_secrets
 from . import warn
 from .guide import Page
-from .options import before, examples, naming
+from .options import before, choosing_stream, examples, naming, refuse
 from .saving import Output, writing
 
 if TYPE_CHECKING:
@@ -22,6 +23,8 @@ _FILE_MAX = 1 << 26  # bytes of what -dump-vmstate writes
 def _usage(capture: str | None, qmp: str | None, dump_vmstate: str | None) -> None:
     if not (capture or qmp or dump_vmstate):
         raise click.UsageError("give a capture, --qmp or --dump-vmstate")
+    if not capture:
+        refuse("needs S", "stream")
 
 
 @click.command(
@@ -31,6 +34,7 @@ def _usage(capture: str | None, qmp: str | None, dump_vmstate: str | None) -> No
 @writing(metavar="OUT", required=False, help="JSON file to write (default: standard output).")
 @before(_usage)
 @click.argument("capture", metavar="[S]", required=False)
+@choosing_stream("S, a packet dump")
 @click.option(
     "--qmp",
     metavar="SOCKET",
@@ -40,7 +44,9 @@ def _usage(capture: str | None, qmp: str | None, dump_vmstate: str | None) -> No
 @click.option(
     "--dump-vmstate", metavar="FILE", help="What the destination's `qemu -machine M -dump-vmstate FILE` wrote."
 )
-def command(capture: str | None, qmp: str | None, dump_vmstate: str | None, output: Output | None) -> int:
+def command(
+    capture: str | None, stream: int | None, qmp: str | None, dump_vmstate: str | None, output: Output | None
+) -> int:
     """Describe a destination: machine, RAM blocks, devices, capabilities. `xbrle check S --on OUT` reads this.
 
     The description comes from a running QEMU (--qmp), from S, a capture of a guest that is set up as the destination,
@@ -54,7 +60,7 @@ def command(capture: str | None, qmp: str | None, dump_vmstate: str | None, outp
     about, status = Description(), 0
     parts: list[tuple[Callable[..., tuple[Description, int]], str | None]] = [
         (_of_qmp, qmp),
-        (_of_capture, capture),
+        (partial(_of_capture, stream=stream), capture),
         (_of_dump, dump_vmstate),
     ]
     for ask, where in parts:
@@ -66,11 +72,11 @@ def command(capture: str | None, qmp: str | None, dump_vmstate: str | None, outp
     return status
 
 
-def _of_capture(path: str) -> "tuple[Description, int]":
+def _of_capture(path: str, stream: int | None = None) -> "tuple[Description, int]":
     from ..analysis.destination import of_capture
     from ..capture import open_capture
 
-    with naming(path), open_capture(path) as opened:
+    with naming(path), open_capture(path, stream=stream) as opened:
         found = of_capture(opened.stream)
     if found.devices is None:
         warn(

@@ -267,6 +267,12 @@ def giving_blocks(what: str) -> Decorator:
     return click.option("--blocks", type=block_sizes, metavar="NAME=SIZE,...", help=what)
 
 
+def choosing_stream(dump: str) -> Decorator:
+    """The option --stream N, of a command that reads a packet dump. ``dump`` says which."""
+    what = f"Which migration of {dump} (default: the only one)."
+    return click.option("--stream", type=click.IntRange(1), metavar="N", help=what)
+
+
 READING = _all_of(
     click.argument("capture", metavar="S"),
     click.option(
@@ -288,12 +294,7 @@ READING = _all_of(
     ),
     click.option("--no-beside", is_flag=True, help="Do not read channels that lie beside S, such as S.1."),
     click.option("--snapshot", metavar="NAME", help="Internal snapshot of a qcow2 image (default: the last)."),
-    click.option(
-        "--stream",
-        type=click.IntRange(1),
-        metavar="N",
-        help="Which migration of a packet dump, if it has several (default: the only one).",
-    ),
+    choosing_stream("a packet dump, if it has several"),
     click.option("--offset", type=size, metavar="N", help="Where in the file the stream begins (default: found)."),
     click.option("--no-cache", is_flag=True, help="Do not use or write the saved scan of a large capture."),
 )

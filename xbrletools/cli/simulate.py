@@ -9,7 +9,7 @@ from ..errors import XbrleError
 from ..text import size
 from . import warn
 from .guide import Page
-from .options import Finite, Rate, examples, json_object, naming, refuse, say_beside
+from .options import Finite, Rate, choosing_stream, examples, json_object, naming, refuse, say_beside
 from .writer import say_object
 
 if TYPE_CHECKING:
@@ -37,6 +37,7 @@ CACHE = 0x8000000  # bytes
     help="With --capture: another channel of its migration (default: S.1, S.2 ... if S needs them).",
 )
 @click.option("--no-beside", is_flag=True, help="Do not read channels that lie beside the capture.")
+@choosing_stream("the capture, a packet dump")
 @click.option(
     "--bandwidth",
     type=Rate(1),
@@ -62,6 +63,7 @@ def command(
     capture: str | None,
     channel: tuple[str, ...],
     no_beside: bool,
+    stream: int | None,
     bandwidth: float | None,
     channels: int,
     per_channel: float | None,
@@ -79,7 +81,7 @@ def command(
     if (workload is None) == (capture is None):
         raise click.UsageError("give either WORKLOAD or --capture S")
     if capture is None:
-        refuse("needs --capture", "channel", "no_beside")
+        refuse("needs --capture", "channel", "no_beside", "stream")
     else:
         refuse("needs WORKLOAD: the writes of a capture are fixed", "seed")
     published: dict[str, dict[str, float]] = {}
@@ -94,7 +96,8 @@ def command(
 
         link = Link(bandwidth or GIGABIT, latency or 0.0, channels, per_channel)
         with naming(capture or "-"):
-            opened = open_capture(capture or "-", channels=channel, beside=None if no_beside else say_beside)
+            beside = None if no_beside else say_beside
+            opened = open_capture(capture or "-", channels=channel, beside=beside, stream=stream)
             found = _of_capture(opened, link, CACHE if cache is None else cache)
     if as_json:
         say_object({name: asdict(outcome) for name, outcome in found.items()} | {"published": published})

@@ -15,7 +15,7 @@ from ..errors import XbrleError
 from ..text import counted, shown, size
 from . import EXIT_FINDINGS, warn
 from .guide import Page
-from .options import Finite, before, examples, json_lines
+from .options import Finite, before, choosing_stream, examples, json_lines, refuse
 from .output import progress
 from .saving import Output, writing
 from .writer import say, say_object
@@ -31,6 +31,8 @@ def _usage(
         raise click.UsageError("give SOURCE..., --manifest FILE, or --compact alone")
     if jobs is not None and scheduler is not None:
         raise click.UsageError("-j and --scheduler exclude each other: the scheduler has its own workers")
+    if not sources and not manifests:
+        refuse("needs SOURCE or --manifest", "stream")
 
 
 @click.command(
@@ -51,7 +53,7 @@ def _usage(
     multiple=True,
     metavar="FILE",
     help="Read sources from FILE too (- for standard input): a JSON object a line, with source and, where needed, "
-    "channels, snapshot, dialect, endian, page_size, offset, salvage, partition. Repeatable.",
+    "channels, snapshot, dialect, endian, page_size, offset, stream, salvage, partition. Repeatable.",
 )
 @click.option(
     "--versions",
@@ -92,6 +94,7 @@ def _usage(
     help="Give up on a capture that takes more memory, mapped files left out, for example 4G (default: no limit).",
 )
 @click.option("--no-beside", is_flag=True, help="Do not read channels that lie beside a source, such as S.1.")
+@choosing_stream("every source, all of them packet dumps")
 @click.option("--compact", is_flag=True, help="Then join the small files of each table. Without SOURCE do only that.")
 @json_lines
 def command(
@@ -106,6 +109,7 @@ def command(
     timeout: float | None,
     memory: int | None,
     no_beside: bool,
+    stream: int | None,
     compact: bool,
     as_json: bool,
 ) -> int:
@@ -131,6 +135,7 @@ def command(
         "",
         str(output.path),
         beside=not no_beside,
+        options=() if stream is None else (("stream", stream),),
         partition=_partition(partitions),
         versions=versions,
         rules=_rules(more_rules),

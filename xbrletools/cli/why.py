@@ -13,7 +13,7 @@ import click
 from ..errors import XbrleError
 from . import EXIT_FINDINGS, warn
 from .guide import Page
-from .options import examples, naming
+from .options import choosing_stream, examples, naming, refuse
 from .writer import entry, say, say_object
 
 if TYPE_CHECKING:
@@ -34,9 +34,7 @@ _FILE_NAME = re.compile(r"\S*/\S*|\S+\.[a-z][a-z0-9]{0,4}|.+\.(log|txt|gz|xz|zst
 )
 @click.argument("line", metavar="LINE|LOG")
 @click.argument("capture", metavar="[S]", required=False)
-@click.option(
-    "--stream", type=click.IntRange(1), metavar="N", help="Which migration of S, a packet dump (default: the only one)."
-)
+@choosing_stream("S, a packet dump")
 @click.option("--json", "as_json", is_flag=True, help="Print an object a message.")
 def command(line: str, capture: str | None, stream: int | None, as_json: bool) -> int:
     """Say what a message of QEMU or libvirt means, and what to do.
@@ -48,6 +46,8 @@ def command(line: str, capture: str | None, stream: int | None, as_json: bool) -
     """
     from ..verify.why import explained, lines_of
 
+    if capture is None:
+        refuse("needs S", "stream")
     log = _log(line)
     found = explained(line) if log is None else []
     listed: Iterator[tuple[int | None, str, list[Explained]]] = iter([(None, line, found)] if found else [])

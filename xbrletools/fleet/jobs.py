@@ -17,6 +17,7 @@ READING: Mapping[str, type] = {
     "page_size": int,
     "snapshot": str,
     "offset": int,
+    "stream": int,
     "salvage": bool,
 }
 _LINE_MAX = 1 << 20  # characters of a line of a manifest

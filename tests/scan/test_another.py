@@ -1,10 +1,13 @@
 """Two streams in one file, the first of them cut off: it is read up to where the second begins, which is told."""
 
+import re
+
 import pytest
 
 import xbrletools
 from tests.conftest import SAMPLES
 from tests.streams import StreamBuilder, noise
+from xbrletools.formats.qevm import SectionType
 from xbrletools.verify.cause import CauseName
 from xbrletools.verify.status import Status
 
@@ -28,6 +31,60 @@ def test_the_first_is_read_as_if_it_stood_alone_and_the_second_is_named(first, c
     verdict = both.verdict()
     assert (verdict.status, [c.name for c in verdict.causes]) == (Status.INCOMPLETE, [CauseName.TRUNCATED])
     assert xbrletools.open(begun + STREAMS[second], offset=cut).damage is None
+
+
+#: Small streams with footers and all that QEMU writes of today, and as the posted build wrote them without footers.
+SMALL = {"today": (SAMPLES / "multifd.bin").read_bytes(), "m115": STREAMS["m115"]}
+
+
+def delicate(data):
+    """Places in and right behind what frames the parts of a stream: heads, words and footers."""
+    with xbrletools.open(data) as capture:
+        sections, rows = list(capture.facts.sections), capture.records.columns
+    known = (SectionType.CONFIGURATION, SectionType.VMDESCRIPTION)
+    places = {at + n for s in sections if s.type in known for at in (s.offset, s.end - 20) for n in range(20)}
+    places |= {s.end - n for s in [*sections[:2], *sections[-3:]] for n in range(-9, 16)}
+    places |= {int(at) + n for at in rows.offset[:: max(1, len(rows) // 4)] for n in range(16)}
+    return [at for at in sorted(places) if 8 < at < len(data)]
+
+
+@pytest.mark.parametrize("second", ["xbzrle-rfc", "m115-little"])
+@pytest.mark.parametrize("first", SMALL)
+@pytest.mark.parametrize("salvage", [False, True])
+def test_wherever_the_first_is_cut_the_second_is_named(first, second, salvage):
+    unnamed, behind = [], (SAMPLES / f"{second}.bin").read_bytes()
+    for cut in delicate(SMALL[first]):
+        data = SMALL[first][:cut] + behind
+        try:
+            said = " ".join(p.message for p in xbrletools.open(data, salvage=salvage).problems)
+        except xbrletools.XbrleError as error:
+            said = str(error)
+        if not re.search(f"nother (stream|one) begins at {cut:#x}", said):
+            unnamed.append((hex(cut), said[:80]))
+    assert unnamed == []
+
+
+@pytest.mark.parametrize("salvage", [False, True])
+def test_a_second_that_begins_in_a_footer_costs_the_first_nothing(salvage):
+    today = SMALL["today"]
+    footer = next(s for s in xbrletools.open(today).facts.sections if s.owner is not None).end
+    assert today[footer] == SectionType.FOOTER
+    for cut in range(footer, footer + 5):
+        alone = xbrletools.open(today[:cut], salvage=salvage)
+        both = xbrletools.open(today[:cut] + POSTED, salvage=salvage)
+        assert len(both.records) == len(alone.records)
+        assert (both.damage.rule, both.damage.offset) == (alone.damage.rule, alone.damage.offset)
+
+
+@pytest.mark.parametrize("salvage", [False, True])
+def test_bytes_behind_a_stream_whose_last_page_holds_another_are_not_one(salvage):
+    page = noise(1)
+    page[4096 - 2048 :] = list(XBZRLE[:2048])
+    for tail in (b"\0", b"\0" + bytes(100), b"\0QEV", b"\0" + XBZRLE[4:300]):
+        sound = StreamBuilder().dup(4096).page(0, page).bytes(tail)
+        found = xbrletools.open(sound, salvage=salvage)
+        assert not any("nother" in p.message for p in found.problems)
+        assert salvage or len(found.records) == 4
 
 
 def test_a_second_stream_in_the_device_tail_of_an_old_one_is_named():

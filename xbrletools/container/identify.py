@@ -105,7 +105,7 @@ def stream_in(data: memoryview) -> int | None:
     for count, found in enumerate(_BEGINNING.finditer(data)):
         if count == HITS_MAX:
             break
-        if _goes_on(bytes(data[found.end() : found.end() + _SECTION_MAX])):
+        if _goes_on(bytes(data[found.end() : found.end() + FIRST_MAX])):
             if found.start() % PAGE == 0:
                 return found.start()
             elsewhere = found.start() if elsewhere is None else elsewhere
@@ -115,16 +115,16 @@ def stream_in(data: memoryview) -> int | None:
 def beginnings(data: memoryview, start: int) -> Iterator[int]:
     """The places from ``start`` on at which a migration stream can begin, rising."""
     for found in _BEGINNING.finditer(data, start):
-        if _goes_on(bytes(data[found.end() : found.end() + _SECTION_MAX])):
+        if _goes_on(bytes(data[found.end() : found.end() + FIRST_MAX])):
             yield found.start()
 
 
-_SECTION_MAX = 1 + qevm.SECTION_START_MAX
+FIRST_MAX = 1 + qevm.SECTION_START_MAX  # bytes behind a file header that show whether a stream begins there
 
 
 def _goes_on(after: bytes) -> bool:
     """Whether the first section of a stream can stand behind a file header, or the file ends there."""
-    if len(after) < _SECTION_MAX // 2:  # too little to tell
+    if len(after) < FIRST_MAX // 2:  # too little to tell
         return not after or after[0] in (SectionType.CONFIGURATION, SectionType.COMMAND, *_OWNED)
     size = Int32ub.sizeof()
     if after[0] == SectionType.CONFIGURATION:

@@ -5,7 +5,7 @@ from dataclasses import replace
 
 import numpy as np
 
-from ..container.identify import beginnings
+from ..container.identify import FIRST_MAX, beginnings
 from ..errors import XbrleError
 from ..formats import qevm, ram
 from ..formats.ram import Kind
@@ -16,6 +16,8 @@ from .notes import Notes, Scan
 BEFORE = 1 << 18  # bytes before a place that cannot be read in which another stream is searched for
 AFTER = 1 << 24  # and behind it
 _TRIED = 1 << 20  # bytes of such a stream that are read to believe it
+_HEADER = qevm.FileHeader.sizeof()
+_ASTRIDE = _HEADER - 1  # bytes of a file header that can stand before a place in it
 _TRIES = 8  # places that are tried
 _RECORDS = 16  # pages that a stream which goes on must have
 
@@ -43,11 +45,18 @@ class Another:
         return self._within(first, self._looked, place)
 
     def hidden(self, notes: Notes, place: int) -> int | None:
-        """As `near`, and in the device section in which the scan stopped at ``place``."""
+        """As `near`, and in the section in which the scan stopped at ``place``, where that does not hold RAM."""
         last = notes.sections[-1] if len(notes.sections) else None
-        if last is not None and last.owner is not None and last.owner.idstr != ram.IDSTR:
+        if last is not None and (last.owner is None or last.owner.idstr != ram.IDSTR):
             self._within(last.offset, min(place, last.offset + AFTER), place - 1)
         return self.cut if self.cut is not None else self.near(place)
+
+    def astride(self, end: int) -> int | None:
+        """Where a stream of its own begins in the few bytes before ``end``, and goes on behind it.
+
+        What ended this one there are bytes of the other's file header, which has zeros, as the container's EOF is one.
+        """
+        return self._within(end - _ASTRIDE, end, end)
 
     def behind(self, records: int, notes: Notes) -> int | None:
         """Where a stream of its own begins in what stands behind the last record, at ``records``, and hides in it."""
@@ -56,12 +65,13 @@ class Another:
         return self._within(records, min(notes.end, records + AFTER), notes.end - 1)
 
     def _within(self, first: int, last: int, past: int) -> int | None:
+        """Where a stream begins at ``first`` or later, before ``last``, and reads well up to behind ``past``."""
         source = self._source
         if source is None:
             return None
-        for at in beginnings(source.view[:last], max(first, source.start + qevm.FileHeader.sizeof())):
-            self._tries -= 1
-            if self.cut is not None or self._tries < 0:
+        for at in beginnings(source.view[: last + _ASTRIDE + FIRST_MAX], max(first, source.start + _HEADER)):
+            self._tries -= at < last
+            if self.cut is not None or self._tries < 0 or at >= last:
                 break
             if self._goes_on(source, at, past):
                 self.cut = at

@@ -248,6 +248,8 @@ class ContainerReader:
         if found.cut:
             raise Stop("truncated", at + len(part), "the capture ends inside CONFIGURATION")
         notes.machine = found.machine
+        if not identify.NAME.fullmatch(found.machine or b"none"):
+            self._cut_off(at, found.end, "inside CONFIGURATION")
         notes.reading = replace(notes.reading, configured=True)
         for sub in found.subsections:
             if isinstance(sub.value, int) and sub.value in PAGE_BITS:
@@ -309,8 +311,12 @@ class ContainerReader:
 
     def _begins_again(self, at: int) -> None:
         """A section that has begun does not begin again in one stream, and RAM that has ended does not go on."""
-        if self.another is not None and self.another.near(at, before=True) is not None:
-            raise Stop("truncated", at, "the capture ends before this section")
+        self._cut_off(at, at, "before this section")
+
+    def _cut_off(self, at: int, place: int, where: str) -> None:
+        """Stop at ``at``, ``where`` the stream is cut off, if another begins shortly before ``place``."""
+        if self.another is not None and self.another.near(place, before=True) is not None:
+            raise Stop("truncated", at, f"the capture ends {where}")
 
     def _renamed(self, at: int, owner: Owner, size: int) -> tuple[Owner, int]:
         """The owner of a START and the size of its header. RAM is read under a damaged name too, and that is said."""

@@ -134,6 +134,8 @@ class Scanner(Scan):
         notes.note_packets(source)
         try:
             yield from self._container.read(at)
+            if self._another is not None:
+                self._another.astride(notes.end)
         except Stop as stop:
             problem, damage = stop.problem, source.damage
             if damage and problem.rule == "truncated":  # one finding for what is one damage

@@ -1,13 +1,18 @@
 """Two streams in one file, the first of them cut off: it is read up to where the second begins, which is told."""
 
+import io
+import json
 import re
 
 import pytest
 
 import xbrletools
+from tests.cli.run import run
 from tests.conftest import SAMPLES
 from tests.streams import StreamBuilder, noise
 from xbrletools.formats.qevm import SectionType
+from xbrletools.scan.strict import Scanner
+from xbrletools.source.sources import MappedSource, PipeSource
 from xbrletools.verify.cause import CauseName
 from xbrletools.verify.status import Status
 
@@ -62,6 +67,48 @@ def test_wherever_the_first_is_cut_the_second_is_named(first, second, salvage):
         if not re.search(f"nother (stream|one) begins at {cut:#x}", said):
             unnamed.append((hex(cut), said[:80]))
     assert unnamed == []
+
+
+def scanned(source):
+    """The offsets of the records that a scan gives, and its facts."""
+    scan = Scanner(source)
+    offsets = [int(at) for columns in scan for at in columns.offset]
+    return offsets, scan.facts
+
+
+@pytest.mark.parametrize("second", ["xbzrle-rfc", "m115-little"])
+@pytest.mark.parametrize("first", SMALL)
+def test_through_a_pipe_the_second_is_named_and_its_records_are_not_given(first, second):
+    unnamed, behind = [], (SAMPLES / f"{second}.bin").read_bytes()
+    for cut in delicate(SMALL[first])[::2]:
+        data = SMALL[first][:cut] + behind
+        offsets, facts = scanned(PipeSource("p", io.BytesIO(data)))
+        if not any(re.search(f"nother (stream|one) begins at {cut:#x}", p.message) for p in facts.problems):
+            unnamed.append((hex(cut), [p.message for p in facts.problems]))
+        if cut > 100:  # the first has a block list
+            of_file, about = scanned(MappedSource("p", data))
+            assert offsets in (of_file, of_file[:-1])  # a record that is cut may count in a file
+            assert facts.complete == about.complete
+            assert len(about.sections) - len(facts.sections) in (0, about.complete)  # EOF is not told in a device tail
+            assert {p.rule for p in facts.problems} == {p.rule for p in about.problems}
+    assert unnamed == []
+
+
+def test_a_pipe_is_searched_a_little_before_what_is_held_of_it():
+    many = StreamBuilder(blocks={b"pc.ram": 2048 * 4096})
+    for i in range(1024):
+        many.page(4096 * i, noise(i))
+    whole = bytes(many.out)
+    for cut in range(len(whole) - 900_000, len(whole), 90_001):
+        _, facts = scanned(PipeSource("p", io.BytesIO(whole[:cut] + POSTED)))
+        assert f"another stream begins at {cut:#x}" in facts.damage.message
+
+
+def test_info_of_a_pipe_says_that_it_is_cut_and_names_the_second(monkeypatch, capsys):
+    data = XBZRLE[:0x7DD94] + POSTED
+    monkeypatch.setattr("sys.stdin", io.TextIOWrapper(io.BytesIO(data)))
+    status, out, err = run(capsys, "info", "-", "--json")
+    assert status == 1 and json.loads(out)["truncated"] and "another stream begins at 0x7dd94" in out + err
 
 
 @pytest.mark.parametrize("salvage", [False, True])

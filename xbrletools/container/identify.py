@@ -112,9 +112,9 @@ def stream_in(data: memoryview) -> int | None:
     return elsewhere
 
 
-def beginnings(data: memoryview, start: int) -> Iterator[int]:
-    """The places from ``start`` on at which a migration stream can begin, rising."""
-    for found in _BEGINNING.finditer(data, start):
+def beginnings(data: memoryview) -> Iterator[int]:
+    """The places in ``data`` at which a migration stream can begin, rising."""
+    for found in _BEGINNING.finditer(data):
         if _goes_on(bytes(data[found.end() : found.end() + FIRST_MAX])):
             yield found.start()
 

@@ -5,11 +5,14 @@ from dataclasses import replace
 
 import numpy as np
 
+from ..container import boundary
 from ..container.identify import FIRST_MAX, beginnings
 from ..errors import XbrleError
 from ..formats import qevm, ram
+from ..formats.qevm import SectionType
 from ..formats.ram import Kind
-from ..source.sources import MappedSource, Source
+from ..model import Problem
+from ..source.sources import PIPE_BEFORE, MappedSource, PipeSource, Source
 from ..table.kinds import IS_PAGE
 from .notes import Notes, Scan
 
@@ -30,7 +33,8 @@ class Another:
     def __init__(self, source: Source, scan: Callable[[MappedSource], Scan]) -> None:
         self._scan = scan
         plain = type(source) is MappedSource and source.rebuilt is None
-        self._source = source if plain and isinstance(source, MappedSource) else None
+        self._source = source if plain or isinstance(source, PipeSource) else None
+        self._after = AFTER if plain else PIPE_BEFORE
         self._looked = 0
         self._tries = _TRIES
 
@@ -41,7 +45,7 @@ class Another:
         twice.
         """
         first = max(place - BEFORE, self._looked)
-        self._looked = max(self._looked, place if before else place + AFTER)
+        self._looked = max(self._looked, place if before else place + self._after)
         return self._within(first, self._looked, place)
 
     def hidden(self, notes: Notes, place: int) -> int | None:
@@ -50,13 +54,6 @@ class Another:
         if last is not None and (last.owner is None or last.owner.idstr != ram.IDSTR):
             self._within(last.offset, min(place, last.offset + AFTER), place - 1)
         return self.cut if self.cut is not None else self.near(place)
-
-    def astride(self, end: int) -> int | None:
-        """Where a stream of its own begins in the few bytes before ``end``, and goes on behind it.
-
-        What ended this one there are bytes of the other's file header, which has zeros, as the container's EOF is one.
-        """
-        return self._within(end - _ASTRIDE, end, end)
 
     def behind(self, records: int, notes: Notes) -> int | None:
         """Where a stream of its own begins in what stands behind the last record, at ``records``, and hides in it."""
@@ -69,7 +66,9 @@ class Another:
         source = self._source
         if source is None:
             return None
-        for at in beginnings(source.view[: last + _ASTRIDE + FIRST_MAX], max(first, source.start + _HEADER)):
+        view, base = source.held(max(first, source.start + _HEADER), last + _ASTRIDE + FIRST_MAX)
+        for found in beginnings(view):
+            at = base + found
             self._tries -= at < last
             if self.cut is not None or self._tries < 0 or at >= last:
                 break
@@ -77,9 +76,9 @@ class Another:
                 self.cut = at
         return self.cut
 
-    def _goes_on(self, source: MappedSource, at: int, past: int) -> bool:
+    def _goes_on(self, source: Source, at: int, past: int) -> bool:
         """Whether a stream that is read from ``at`` on reads well, up to behind the byte at ``past``."""
-        scan = self._scan(source.until(min(source.size, max(at, past) + _TRIED), at))
+        scan = self._scan(MappedSource(source.name, source.held(at, max(at, past) + _TRIED)[0]))
         pages = 0
         try:
             for columns in scan:
@@ -90,12 +89,32 @@ class Another:
             return False
         facts = scan.facts
         well = facts.damage is None or facts.damage.rule == "truncated"
-        return well and facts.end > past and (facts.complete or pages >= _RECORDS)
+        return well and at + facts.end > past and (facts.complete or pages >= _RECORDS)
+
+    def leaves_whole(self, notes: Notes) -> bool:
+        """Whether the device section in which the other stream was found ends before it with the container's EOF."""
+        assert self._source is not None and self.cut is not None
+        last = next((s.data for s in reversed(notes.sections) if s.owner is not None), self.cut)
+        return boundary.by_eof(self._source.held(last, self.cut)[0]) is not None
 
     def without(self) -> MappedSource:
         """The source up to the other stream."""
-        assert self._source is not None and self.cut is not None
+        assert isinstance(self._source, MappedSource) and self.cut is not None
         return self._source.until(self.cut)
+
+
+def take_back(notes: Notes, at: int, whole: bool) -> None:
+    """Of a pipe, which is not read anew: forget what was read of the other stream, which begins at ``at``, and say so.
+
+    ``whole``: this one is.
+    """
+    notes.take_back(at, at - _ASTRIDE)
+    last = notes.sections[-1].type if len(notes.sections) else None
+    notes.complete = whole or last in (SectionType.EOF, SectionType.VMDESCRIPTION)
+    if not whole:
+        message = "the capture ends here, as was seen when some of what follows was read (of a file it is not)"
+        notes.problems.append(Problem("truncated", at, message, fatal=True))
+    say(notes, at)
 
 
 def say(notes: Notes, at: int) -> None:

@@ -226,6 +226,8 @@ class ContainerReader:
             there = buffer.reach(notes.end, 1)
         if there:
             found = identify.stream_in(buffer.part(notes.end, identify.HEAD))
+            if found != 0 and self.another is not None:  # a zero of the other's file header can be taken for an EOF
+                self.another.near(notes.end, before=True)
             more = "" if found is None else f"; another one begins at {notes.end + found:#x}, which --offset reads"
             notes.complain("trailing-data", notes.end, f"bytes follow the end of the stream{more}")
         return _NOTHING

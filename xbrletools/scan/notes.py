@@ -115,6 +115,15 @@ class Notes:
         if isinstance(source, MappedSource) and source.rebuilt is not None:
             self.problems += [Problem(o.rule, o.offset, o.message, lost=o.lost) for o in source.rebuilt.oddities]
 
+    def take_back(self, at: int, first: int) -> None:
+        """Forget what was read from ``at`` on, and what was met from ``first`` on."""
+        self.sections.truncate(at)
+        if len(self.sections) and self.sections[-1].data > at:  # its header is cut
+            self.sections.truncate(self.sections[-1].offset)
+        self.problems = [p for p in self.problems if p.offset < first and not p.fatal]
+        self.vmdesc = None if self.vmdesc is not None and self.vmdesc[0] >= at else self.vmdesc
+        self.end = at
+
     def settle_mapped(self) -> None:
         """At the scan's end: say of a mapped-ram file without RAM's END that it is short.
 

@@ -14,10 +14,10 @@ from ..formats.qevm import SectionType
 from ..formats.ram import Kind
 from ..model import Facts, Problem
 from ..ram.walk import Pending
-from ..source.sources import MappedSource, Source
+from ..source.sources import MappedSource, PipeSource, Source
 from ..table.columns import Columns
 from ..table.sections import Owner
-from .another import Another, say
+from .another import Another, say, take_back
 from .buffer import Buffer, Stop
 from .container_reader import ContainerReader
 from .notes import Notes, Scan
@@ -98,15 +98,24 @@ class Scanner(Scan):
         another, given, ended = self._another, 0, self.source.start
         for columns in self._read():
             self._taken_for_nothing(columns)
-            if another is not None and another.cut is not None and another.cut >= ended:
+            if another is not None and another.cut is not None and isinstance(self.source, PipeSource):
+                own = columns.take(columns.end() <= another.cut)
+                yield own
+                if len(own) < len(columns):
+                    break
+            elif another is not None and another.cut is not None and another.cut >= ended:
                 yield from self._up_to(another, given)
                 return
-            given += len(columns)
-            ended = int(columns.end(slice(-1, None))[0]) if len(columns) else ended
-            yield columns
+            else:
+                given += len(columns)
+                ended = int(columns.end(slice(-1, None))[0]) if len(columns) else ended
+                yield columns
+        cut_off = another is not None and another.cut is not None
         if another is None or (another.cut or another.behind(ended, self._notes)) is None:
             return
-        if another.cut is not None and another.cut >= ended:
+        if another.cut is not None and isinstance(self.source, PipeSource):
+            take_back(self._notes, another.cut, not cut_off and another.leaves_whole(self._notes))
+        elif another.cut is not None and another.cut >= ended:
             yield from self._up_to(another, given)
         elif another.cut is not None:
             say(self._notes, another.cut)
@@ -134,8 +143,6 @@ class Scanner(Scan):
         notes.note_packets(source)
         try:
             yield from self._container.read(at)
-            if self._another is not None:
-                self._another.astride(notes.end)
         except Stop as stop:
             problem, damage = stop.problem, source.damage
             if damage and problem.rule == "truncated":  # one finding for what is one damage

@@ -29,6 +29,7 @@ from .wrappers import Wrapping
 MARGIN = (1 << 17) + (1 << 12)  # bytes that a scan looks ahead: the zlib stream of a 64 KiB page may have twice that
 WINDOW = 32 << 20  # bytes of a mapped file that a scan looks at before it drops them
 PIPE_WINDOW = 1 << 20  # bytes of a pipe that are held in memory
+PIPE_BEFORE = 1 << 16  # and before those
 _TAKES_ROOM = "needs more room there. To put it elsewhere, set TMPDIR to a folder with more room"
 _GIVES_BACK = hasattr(mmap, "MADV_DONTNEED")  # Windows does not have it
 SHRUNK = "the file has shrunk while it was read."
@@ -176,6 +177,10 @@ class MappedSource:
             return self
         return self.rebuilt.whole if salvage else self.rebuilt.before
 
+    def held(self, first: int, end: int) -> tuple[memoryview, int]:
+        """The bytes from ``first`` to ``end``, as far as they are at hand, and the offset of the first of them."""
+        return self.view[first:end], first
+
     def until(self, end: int, start: int | None = None) -> "MappedSource":
         """The source without what stands from ``end`` on. ``start``: it begins there."""
         part = MappedSource(self.name, self.view[:end], self.wrapper, self.start if start is None else start)
@@ -276,17 +281,31 @@ class PipeSource:
         ``offset`` may not fall behind that of an earlier call.
         """
         self._pass(offset)
-        while self._base < offset and self._pull():  # the scan skipped these bytes
+        while self._end < offset and self._pull():  # the scan skipped these bytes
             self._pass(offset)
-        self._base = offset
         tell("reading", offset, self.size)
-        while len(self._held) < max(least, PIPE_WINDOW) and self._pull():
+        while self._end < offset + max(least, PIPE_WINDOW) and self._pull():
             pass
-        return memoryview(self._held), self.size is not None  # not written to from now on, so not a copy
+        view = memoryview(self._held)[offset - self._base :]  # not written to from now on, so not a copy
+        return view, self.size is not None
+
+    def held(self, first: int, end: int) -> tuple[memoryview, int]:
+        """As `MappedSource.held`. A little before the last window is at hand, and all that is still to come is read."""
+        if self._end < end and self.size is None:
+            self._held = self._held[:]  # windows show the old one
+            while self._end < end and self._pull():
+                pass
+        first = max(first, self._base)
+        return memoryview(self._held)[first - self._base : max(0, end - self._base)], first
+
+    @property
+    def _end(self) -> int:
+        """The offset of the first byte that was not read yet."""
+        return self._base + len(self._held)
 
     def _pass(self, offset: int) -> None:
-        """Let go of what is held before ``offset``. What is left is held anew, since windows still show the old one."""
-        gone = min(len(self._held), offset - self._base)
+        """Let go of what is held well before ``offset``. The rest is held anew: windows still show the old one."""
+        gone = max(0, min(len(self._held), offset - PIPE_BEFORE - self._base))
         self._held = self._held[gone:]
         self._base += gone
 
@@ -296,7 +315,7 @@ class PipeSource:
         piece = self._read(PIPE_WINDOW)
         self._held += piece
         if not piece:
-            self.size = self._base + len(self._held)
+            self.size = self._end
             self.close()
         return bool(piece)
 

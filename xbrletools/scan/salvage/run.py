@@ -95,8 +95,8 @@ class Salvager(Scan):
         yield columns
 
     def _look_behind(self, records: int) -> None:
-        """Look for another stream about the end, and behind the last record, which ends at ``records``."""
-        if self._another is not None and self._another.astride(self._notes.end) is None:
+        """Look for another stream behind the last record, which ends at ``records``."""
+        if self._another is not None:
             self._another.behind(records, self._notes)
 
     def _up_to(self, another: Another, at: int) -> Iterator[Columns]:

@@ -2,11 +2,13 @@
 
 from collections.abc import Callable
 
+import numpy as np
 import pytest
 
 import xbrletools
 from tests.conftest import SAMPLES
 from xbrletools.verify.cause import CauseName, Sure
+from xbrletools.verify.causes.diagnose import diagnose
 from xbrletools.verify.verdict import Verdict
 
 
@@ -144,3 +146,86 @@ def test_a_sector_that_came_twice_makes_a_record_begin_anew(at: int) -> None:
     causes = _verdict(data).causes
     assert causes[0].name is CauseName.BYTES_INSERTED
     assert causes[0].sure in (Sure.CERTAIN, Sure.LIKELY)
+
+
+@pytest.mark.parametrize(
+    ("path", "low", "middle", "high"),
+    [
+        ("qemu-2010/lm2dbg-x", 1319208, 1320746, 1327176),  # the first is read as of the block before
+        ("qemu-2010/lm2dbg-x", 1319235, 1319296, 1319460),  # where the next sweep begins
+        ("qemu-2010/lm2dbg-x", 1135636, 1136021, 1136215),  # of a page that a bit of its address gives, too
+        ("qemu-2011-posted/dbg-vga-x", 1096762, 1096819, 1096883),
+        ("qemu-2011-posted/dbg-vga-x", 1850679, 1850736, 1850798),
+        ("qemu-2011-posted/dbg-vga-x", 1850679, 1850798, 1856060),
+        ("qemu-2011-posted/dbg-block-ix", 1924418, 1932626, 1934657),  # of the first pages of their block
+        ("qemu-2011-posted/dbg-oddcache-1500000", 2891737, 2891764, 2895875),
+        ("qemu-2011-posted/def-mixed-16m", 3561808, 3561865, 3561927),  # no sums are stated
+    ],
+)
+def test_records_that_changed_places_where_the_block_changes_are_not_certain_to_be_anything_else(
+    path: str, low: int, middle: int, high: int, corpus: Callable[[str], bytes]
+) -> None:
+    whole = corpus(f"{path}.bin")
+    data = whole[:low] + whole[middle:high] + whole[low:middle] + whole[high:]
+    causes = diagnose(xbrletools.open(data).stream)
+    assert {c.name for c in causes if c.sure is Sure.CERTAIN} <= {CauseName.RECORDS_REORDERED}
+    assert CauseName.RECORDS_REORDERED in (causes[0].name, *causes[0].candidates)
+    for repair in [c.repair for c in causes if c.repair is not None]:
+        assert data[: repair.offset] + repair.data + data[repair.offset + repair.replaced :] == whole
+
+
+def test_an_exchange_where_the_block_changes_that_alone_makes_the_sums_hold_is_undone(
+    corpus: Callable[[str], bytes],
+) -> None:
+    whole = corpus("qemu-2010/lm2dbg-x.bin")
+    low, middle, high = 1319208, 1320746, 1327176
+    data = whole[:low] + whole[middle:high] + whole[low:middle] + whole[high:]
+    repair = diagnose(xbrletools.open(data).stream)[0].repair
+    assert repair is not None
+    assert data[: repair.offset] + repair.data + data[repair.offset + repair.replaced :] == whole
+
+
+@pytest.mark.parametrize("bit", [4, 7])
+def test_a_bit_of_an_address_whose_sum_holds_is_certain_though_another_block_has_that_page(
+    bit: int, corpus: Callable[[str], bytes]
+) -> None:
+    whole = corpus("qemu-2011-posted/dbg-vga-x.bin")
+    damaged = _flipped(whole, 1850563 + 5, 1 << bit)
+    cause = diagnose(xbrletools.open(damaged).stream)[0]
+    assert (cause.name, cause.sure, cause.repair is not None) == (CauseName.ADDRESS, Sure.CERTAIN, True)
+
+
+def test_a_record_that_came_twice_is_not_given_another_address(corpus: Callable[[str], bytes]) -> None:
+    """The page after the next one follows it, so one bit of its address would put the order right, too."""
+    data = _twice(corpus("qemu-2010/lm2-x.bin"), 2848914, 9)
+    (cause,) = diagnose(xbrletools.open(data).stream)
+    assert cause.sure is not Sure.CERTAIN
+    assert cause.repair is None
+
+
+@pytest.mark.parametrize(("at", "other"), [(1672060, 1576308), (1318803, 1831016)])
+def test_a_stream_of_another_sender_that_goes_on_is_not_taken_for_bytes_put_in(
+    at: int, other: int, corpus: Callable[[str], bytes]
+) -> None:
+    data = corpus("qemu-2010/lm2dbg-x.bin")[:at] + corpus("qemu-2011-posted/dbg-vga-x.bin")[other:]
+    cause = diagnose(xbrletools.open(data).stream)[0]
+    assert cause.name is CauseName.SPLICED
+    assert cause.sure in (Sure.CERTAIN, Sure.LIKELY)
+
+
+@pytest.mark.parametrize(
+    ("path", "at"),
+    [
+        ("qemu-10/pc16-dimm-hotplug", 147624),
+        ("qemu-10/pc16-dimm-hotplug", 182600),
+        ("qemu-7.2/ppc-g3beige32-plain-tcg", 67337),
+    ],
+)
+def test_bytes_over_many_dup_pages_that_the_first_sends_count_are_not_taken_for_bytes_put_in(
+    path: str, at: int, corpus: Callable[[str], bytes]
+) -> None:
+    data = corpus(f"{path}.bin")
+    over = np.random.default_rng(5).integers(0, 256, 512).astype(np.uint8).tobytes()
+    cause = diagnose(xbrletools.open(data[:at] + over + data[at + len(over) :]).stream)[0]
+    assert cause.name is CauseName.BYTES_OVERWRITTEN
+    assert cause.sure in (Sure.CERTAIN, Sure.LIKELY)

@@ -29,6 +29,7 @@ _LENGTHS = 10.0  # how much less one number of bytes weighs than all of them
 _TWICE_LEAST = 18  # bytes of two small records, from which on a span that came twice is one
 _RARELY = 0.02  # how often what was tested and found comes about by chance
 _OTHER_END = 0.15  # the weight of another stream, beside one bit of the type of a section
+_OTHER_BLOCK = 0.1  # the weight of records that moved, beside one bit of the address of one
 _ELSEWHERE = 0.3  # the weight of records of elsewhere, beside one damage of bytes
 _OF_BYTES = (CauseName.BYTES_MISSING, CauseName.BYTES_INSERTED, CauseName.BYTES_OVERWRITTEN)
 
@@ -37,6 +38,11 @@ def candidates(case: Case, index: int = 0) -> list[Candidate]:
     """The causes that stand for one break of the walk."""
     broken = case.read.breaks[index]
     found = flips.flips(case, index)
+    is_of_another = broken.why in (Why.ADDRESS, Why.CONTINUE) and bool(found) and gaps.goes_on_elsewhere(case, broken)
+    told = {flip: flips.confirmed(case, broken, flip) for flip in found} if is_of_another else {}
+    if False in told.values():
+        case.falls(CauseName.ADDRESS, "the sum of the page that one bit of the address gives does not hold")
+        found = [flip for flip in found if told[flip] is not False]
     standing = flips.candidates(case, found)
     if not found:
         for name in flips.NAMES:
@@ -51,6 +57,11 @@ def candidates(case: Case, index: int = 0) -> list[Candidate]:
         standing = [replace(c, repair=None) for c in standing]
         why = "RAM's PART and END can be those of two streams"
         standing.append(Candidate(CauseName.SPLICED, _OTHER_END, why, broken.row, broken.at, onward=broken.at))
+    elif len(found) == 1 and told.get(found[0], True) is None:
+        standing = [replace(c, repair=None) for c in standing]
+        why = "as of another block the record reads as it is, and no sum tells of which it is"
+        names = (CauseName.RECORDS_REORDERED, CauseName.RECORDS_MISSING)
+        standing += [Candidate(n, _OTHER_BLOCK, why, broken.row, broken.at, onward=broken.at) for n in names]
     elif len(found) == 1:
         for name in (*_OF_BYTES, CauseName.SPLICED):
             case.falls(name, "with the one bit flipped back all records follow each other in place")

@@ -10,7 +10,7 @@ from ...memory.moments import space_of
 from ...model import Stream
 from ..cause import Began, Cause, CauseName, Sure
 from ..ledger import pieces
-from . import blocklengths, blocknames, breaks, evidence, order, spans, splices, texts
+from . import across, blocklengths, blocknames, breaks, evidence, order, spans, splices, texts
 from .case import Candidate, Case, open_case
 from .chains import Chains
 from .reading import read
@@ -20,6 +20,7 @@ FAMILIES = (
     spans.repeated,
     spans.address_by_order,
     spans.reordered,
+    across.exchanged,
     splices.mass,
     splices.missing_first_sends,
     splices.shifted,

@@ -35,13 +35,17 @@ def candidates(case: Case, broken: Break) -> list[Candidate]:
         for grammar in _readings(case):
             walker = Walker(case.read.view, grammar)
             walk = walker.walk(spot, RECORDS)
-            if not (walk.whole or len(walk.rows) >= RECORDS // 8):
+            if len(walk.rows) < LEAST and not walk.whole:
                 continue
-            if len(walk.rows) >= LEAST and _breaks_again(case, broken, walk) >= AGAIN:
-                why = f"{broken.why.value}: from {broken.at:#x} on {len(walk.rows)} records are whole, by other numbers"
+            again = _breaks_again(case, broken, walk) if len(walk.rows) >= LEAST else 0
+            goes_on = walk.whole or len(walk.rows) >= RECORDS // 8
+            why = f"{broken.why.value}: from {broken.at:#x} on {len(walk.rows)} records are whole, by other numbers"
+            if 2 * again > len(walk.rows) and not goes_on:
+                return _likely(broken, why)
+            if again >= AGAIN and goes_on:
                 return [Candidate(CauseName.SPLICED, 1, why, broken.row, broken.at, onward=broken.at)]
             others = sum(grammar.owners[n] != case.read.grammar.owners.get(n) for n in walker.entered)
-            if others >= _OTHER_IDS:
+            if others >= _OTHER_IDS and goes_on:
                 why = f"{broken.why.value}: from {broken.at:#x} on {others} sections are whole, by other ids"
                 return _likely(broken, why)
     return _again(case, broken)
@@ -68,6 +72,8 @@ def _likely(broken: Break, why: str) -> list[Candidate]:
 def _spots(case: Case, broken: Break) -> Iterator[Spot]:
     """Where the other reading can begin: at the break, and at the section's end right before it."""
     yield broken.spot._replace(beside=None, last=None)
+    if broken.why is Why.CONTINUE:  # records of elsewhere before it can be of another block than they read as
+        yield Spot(broken.at, State.RECORD, ANY, None, broken.spot.footer)
     rows = case.read.rows
     if broken.row and rows.kind[broken.row - 1] == Kind.EOS:
         before = int(rows.offset[broken.row - 1])

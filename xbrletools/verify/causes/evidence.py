@@ -9,7 +9,7 @@ import numpy as np
 
 from ...ram.record import INT
 from ..cause import CauseName, Repair
-from . import spans, values
+from . import across, spans, values
 from .case import Candidate, Case
 from .chains import Reads
 
@@ -142,9 +142,23 @@ def _of_chain(case: Case, row: int, out: list[Candidate], alone: bool) -> list[C
             why += ", and the grid allows for missing records"
             missing = max(missing, SHARE * over)
             out.append(Candidate(CauseName.RECORDS_MISSING, missing, why, row, offset, explains=explains))
+        out += _moved(case, row, alone)
     elif lost:
         weight = values.missing_weight(case, row)
         out.append(Candidate(CauseName.RECORDS_MISSING, weight, "the grid allows for missing records", row, offset))
     else:
         case.falls(CauseName.RECORDS_MISSING, "the grid does not allow for missing records")
+    return out
+
+
+def _moved(case: Case, row: int, alone: bool) -> list[Candidate]:
+    """What else leaves sums wrong that no bit explains: records of another block, and bases that none gave."""
+    offset, several = int(case.read.rows.offset[row]), len(case.sums.first) > 1
+    out = []
+    if across.can_be(case, row):
+        why = "a block is named nearby: records that changed places there can be read as of another block"
+        out.append(Candidate(CauseName.RECORDS_REORDERED, 1 if several else SHARE, why, row, offset))
+    if not alone:
+        why = "more pages than one damage of bytes reaches fail their sums"
+        out.append(Candidate(CauseName.BASE_WRONG, 1, why, row, offset))
     return out

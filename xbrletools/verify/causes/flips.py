@@ -12,11 +12,13 @@ from ...codec.layout import dtype_of
 from ...formats import qevm, ram
 from ...formats.block import CHUNK
 from ...formats.ram import Kind
-from ...ram.record import WORD
+from ...ram.record import WORD, Ending, extent
 from ...table.kinds import IS_DELTA, IS_PAGE
 from ..cause import CauseName, Repair
 from .case import Candidate, Case
-from .reading import GOES_ON, is_whole
+from .chains import decode
+from .reading import GOES_ON, Break, is_whole
+from .runs import block_of, page_of, sum_of
 from .walker import ANY, NOTHING, Row, Spot, State, Walk, Walker, columns_of
 
 BEFORE = 3  # records before the break whose headers are tried
@@ -114,6 +116,27 @@ def _in_order(case: Case, walk: Walk, at: int, first: int) -> bool:
         return True
     low = int(pages[place - 1]) if place else int(case.chains.pages[before])
     return not low < int(pages[place + 1]) or low <= int(pages[place]) <= int(pages[place + 1])
+
+
+def confirmed(case: Case, broken: Break, flip: Flip) -> bool | None:
+    """Whether a record at a break is of the page that a bit of its address, flipped back, gives it.
+
+    Told by the sum that a delta states, or by the one page that its neighbours leave out. None where neither tells.
+    """
+    if flip.name is not CauseName.ADDRESS or not 0 <= flip.offset - broken.at < WORD:
+        return None
+    read = case.read
+    window = bytearray(read.view[broken.at : broken.at + _WINDOW])
+    window[flip.offset - broken.at] ^= 1 << flip.bit
+    found = extent(memoryview(window), 0, read.grammar.reading)
+    page = page_of(case, block_of(case, broken.spot, found), found.address)
+    base, stated = case.chains.base_of(page, broken.row), sum_of(case, found)
+    if base is not None and stated is not None and found.ending is Ending.WHOLE:
+        new = decode(read, read.data[broken.at + found.payload : broken.at + found.end], base)
+        return new is not None and int(new.sum(dtype=np.int64)) == stated
+    place, pages = case.place(broken.row), case.chains.pages
+    between = 0 < place < len(pages) and pages[place - 1] + 1 == page == pages[place] - 1
+    return True if between else None
 
 
 def _rows_before(walk: Walk, at: int) -> int:

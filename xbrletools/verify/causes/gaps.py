@@ -34,7 +34,7 @@ _SWEPT = 4  # pages of bytes that a gap in the first sweep may have, since pages
 _TWICE_LEAST, _TWICE_MOST = 16, 1 << 17  # bytes that came twice
 _TWICE_SLACK = 8  # bytes beside those that came twice, that are the same by chance
 _ANCHOR = 32  # bytes that are looked for before
-SWEEP_MAX = 40  # records of the first sweep that a gap can hold, for their sizes to be listed
+SWEEP_MAX = 2048  # records of the first sweep that a gap can hold, for their sizes to be listed
 
 
 class Found(Enum):

@@ -10,7 +10,7 @@ import numpy as np
 from ...arrays import overlapped
 from ...ram.record import WORD
 from ..cause import CauseName, Repair
-from . import grid, order
+from . import across, grid, order
 from .case import Candidate, Case
 from .gaps import record_sizes
 from .grid import BUFFER
@@ -163,10 +163,18 @@ def address_by_sums(case: Case) -> list[Candidate]:
                 found.append((suspect, bit))
     if not found:
         case.falls(CauseName.ADDRESS, "no record of another page by one address bit makes the sums hold")
+    told = case.sums.speaks or not any(across.can_be(case, row) for row, _ in found)
     why = "moved to the page that is one address bit away, the record makes all sums of both pages hold"
     explains = tuple(case.sums.first[:_PLACES_MAX].tolist())
     weight = 1 / max(1, len(case.chains.carriers)) / len(address_bits(case))
-    return [replace(_address(case, row, bit, why, len(found) == 1, explains), weight=weight) for row, bit in found]
+    alone = told and len(found) == 1
+    out = [replace(_address(case, row, bit, why, alone, explains), weight=weight) for row, bit in found]
+    if not told:
+        why = "a block is named nearby: records that changed places there can be read as of another block"
+        row = found[0][0]
+        offset = int(case.read.rows.offset[row])
+        out.append(Candidate(CauseName.RECORDS_REORDERED, weight, why, row, offset))
+    return out
 
 
 def _suspects(case: Case, row: int) -> list[tuple[int, int, int]]:
@@ -367,7 +375,8 @@ def _page_with_bit(case: Case, address: Candidate) -> int | None:
 def _beside(case: Case, address: Candidate) -> Candidate:
     """One bit of an address that makes a record the same as its neighbour, weighed against a record that came twice.
 
-    It is one of many bits, and the walk has to take one step more to the same page.
+    It is one of many bits, and the walk has to take one step more to the same page. Leaving the record out would mend
+    the order as well, so no repair is the only one.
     """
     weight = address.weight / len(address_bits(case))
     to = _page_with_bit(case, address)
@@ -375,7 +384,7 @@ def _beside(case: Case, address: Candidate) -> Candidate:
     if to is not None and 0 < place < len(walk.pages) - 1 and not walk.starts[place : place + 2].any():
         before, after = int(walk.pages[place - 1]), int(walk.pages[place + 1])
         weight *= walk.odds(to - before) * walk.odds(after - to) / walk.odds(after - before)
-    return replace(address, weight=weight)
+    return replace(address, weight=weight, repair=None)
 
 
 def _likely(first: int, second: int) -> float:
@@ -412,8 +421,17 @@ def soon(walk: order.Order, place: int, due: int, page: int) -> bool:
 def in_other_block(case: Case, due: int, page: int, place: int) -> bool:
     """Whether most of the pages left out have records nearby, at the same addresses of another block.
 
-    A record that names its block and one that does not read as of other blocks where they changed places.
+    A record that names its block and one that does not read as of other blocks where they changed places. Nearby is
+    where the pages left out were due, and where first sends go on at ``place``.
     """
+    firsts = case.order.firsts
+    before = int(np.searchsorted(firsts, place)) - 1
+    places = {place} if before < 0 else {place, int(firsts[before]) + 1}
+    return any(_as_of_other(case, due, page, at) for at in places)
+
+
+def _as_of_other(case: Case, due: int, page: int, place: int) -> bool:
+    """Whether most of the pages [due, page) have records near ``place``, at the same addresses of another block."""
     space, rows = case.read.space, case.read.rows
     block = int(np.searchsorted(space.first, due, side="right")) - 1
     wanted = np.arange(due, min(page, due + _LOOKED)) - int(space.first[block])

@@ -92,7 +92,7 @@ def missing_first_sends(case: Case) -> list[Candidate]:
     if len(walk.odd):
         return []
     if in_other_block(case, due, page, place):
-        why += ", and records at their addresses in another block come right before"
+        why += ", and records at their addresses in another block stand nearby"
         return [
             Candidate(CauseName.RECORDS_REORDERED, 0.8, why, row, offset),
             Candidate(CauseName.RECORDS_MISSING, 0.2, why, row, offset, onward=offset),

@@ -229,3 +229,26 @@ def test_bytes_over_many_dup_pages_that_the_first_sends_count_are_not_taken_for_
     cause = diagnose(xbrletools.open(data[:at] + over + data[at + len(over) :]).stream)[0]
     assert cause.name is CauseName.BYTES_OVERWRITTEN
     assert cause.sure in (Sure.CERTAIN, Sure.LIKELY)
+
+
+@pytest.mark.parametrize(
+    ("path", "at", "end"),
+    [
+        ("qemu-2010/lm2dbg-x", 769721, 771243),
+        ("qemu-2010/lm2dbg-x", 1135564, 1139637),
+        ("qemu-2011-posted/dbg-vga-x", 1953204, 1965625),
+        ("qemu-2011-posted/dbg-vga-x", 1842346, 1850563),
+        ("qemu-2011-posted/dbg-block-ix", 2185120, 2187603),
+        ("qemu-2011-posted/def-mixed-16m", 1595001, 1597307),
+    ],
+)
+def test_records_that_came_twice_are_named_though_the_block_changes_amid_them(
+    path: str, at: int, end: int, corpus: Callable[[str], bytes]
+) -> None:
+    whole = corpus(f"{path}.bin")
+    data = _twice(whole, at, end - at)
+    cause = diagnose(xbrletools.open(data).stream)[0]
+    assert cause.name is CauseName.RECORDS_REPEATED
+    if cause.repair is not None:
+        repaired = data[: cause.repair.offset] + data[cause.repair.offset + cause.repair.replaced :]
+        assert repaired == whole

@@ -6,8 +6,6 @@ too many is what the grid, the first sends and the place of the next record leav
 
 from dataclasses import replace
 
-import numpy as np
-
 from ...formats.ram import Kind
 from ...ram.record import WORD
 from ..cause import CauseName, Repair
@@ -58,6 +56,9 @@ def candidates(case: Case, index: int = 0) -> list[Candidate]:
         why = "RAM's PART and END can be those of two streams"
         standing.append(Candidate(CauseName.SPLICED, _OTHER_END, why, broken.row, broken.at, onward=broken.at))
     elif len(found) == 1 and told.get(found[0], True) is None:
+        twice = _repeated(case, broken)
+        if twice:
+            return twice
         standing = [replace(c, repair=None) for c in standing]
         why = "as of another block the record reads as it is, and no sum tells of which it is"
         names = (CauseName.RECORDS_REORDERED, CauseName.RECORDS_MISSING)
@@ -87,7 +88,7 @@ def _can_be_of_another(case: Case, broken: Break, flip: flips.Flip) -> bool:
 
 
 def _repeated(case: Case, broken: Break) -> list[Candidate]:
-    """Records that came twice, where the first of them cannot follow the last: it is of another block."""
+    """Records that came twice, where one of them cannot follow the one before it: that is of another block now."""
     if broken.why not in (Why.CONTINUE, Why.ADDRESS) or broken.spot.state is not State.RECORD:
         return []
     added, data = case.grid.added(broken.row), case.read.data
@@ -97,8 +98,9 @@ def _repeated(case: Case, broken: Break) -> list[Candidate]:
         starts.append(int(rows.offset[broken.row - 1]) + WORD)
     for start in starts:
         for size in gaps.distances(data, start):
-            whole = size >= _TWICE_LEAST and np.array_equal(data[start : start + size], data[start - size : start])
-            if whole and (added is None or fits(*added, size)):
+            first = gaps.twice_from(data, start, size, rows) if size >= _TWICE_LEAST else None
+            if first is not None and (added is None or fits(*added, size)):
+                start = first
                 why = f"{broken.why.value} at {broken.at:#x}: {size} bytes from {start:#x} on repeat those before them"
                 repair = Repair(start, size, b"", f"{why}: left out")
                 there = Candidate(CauseName.RECORDS_REPEATED, 1, why, broken.row, start, None, repair, onward=start)

@@ -19,6 +19,7 @@ from ...formats.dialects import Encoding
 from ...formats.ram import Kind
 from ...formats.xbrle import Pair
 from ...ram.record import FILL, INT, WORD, Ending, Extent, extent
+from ...table.columns import Columns
 from ...table.kinds import IS_PAGE
 from .case import Case
 from .chains import Bytes, decode
@@ -286,6 +287,26 @@ def distances(data: Bytes, at: int) -> list[int]:
         out.append(at - start - place)
         place = before.rfind(anchor, 0, place + _ANCHOR - 1)
     return out
+
+
+def twice_from(data: Bytes, at: int, size: int, rows: Columns) -> int | None:
+    """Where ``size`` bytes around ``at`` begin that repeat those before them: at ``at``, or at a record before it.
+
+    None where fewer repeat them. Left out from wherever they can begin, the same bytes stay.
+    """
+    if at < size:
+        return None
+    low, high = max(size, at - size), min(len(data), at + size)
+    behind = data[at:high] != data[at - size : high - size]
+    before = (data[low:at] != data[low - size : at - size])[::-1]
+    ahead = int(behind.argmax()) if behind.any() else high - at
+    back = int(before.argmax()) if before.any() else at - low
+    if ahead >= size:
+        return at
+    offsets = rows.offset
+    row = int(np.searchsorted(offsets, np.uint64(at - back)))
+    found = row < len(offsets) and int(offsets[row]) <= at + ahead - size
+    return int(offsets[row]) if found else None
 
 
 def begins_anew(case: Case, gap: Gap) -> bool:

@@ -6,7 +6,7 @@ show it. The sums do: they hold in the other order.
 """
 
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import islice
 
 import numpy as np
@@ -21,6 +21,7 @@ SPAN_MAX = 128  # records of a span, at most
 _BEFORE = 16  # records before the first that a sum speaks against, at which its span can begin
 _LOOKED = 4096  # exchanges whose pages are looked at
 _COMPARED = 64  # those of them whose sums are compared
+_WALKED = 1 << 25  # records of walks that are looked at whole, at most
 _LEAST = 2  # chains that fail, from which on their sums hold by no chance
 
 Exchange = tuple[int, int, int]  # spans [low, middle) and [middle, high), as places in a `_Near`
@@ -59,16 +60,23 @@ def exchanged(case: Case) -> list[Candidate]:
         return []
     near = _near(case, case.place(int(first[0])))
     wrong = set(case.read.page[first].tolist())
+    if len(wrong) > 2 * len(near.inside):
+        return []
     fit: list[Exchange] = []
-    compared = 0
+    compared, walked = 0, 0
     for exchange in islice(_exchanges(case, near), _LOOKED):
         places = _order(near, exchange)
         if not _rises(near, places):
             continue
         changes = _changes(case, near, places)
-        if wrong <= changes.keys() and _in_order(case, near, places) and compared < _COMPARED:
+        if not wrong <= changes.keys():
+            continue
+        walked += len(case.order.pages)
+        if _in_order(case, near, places):
             compared += 1
             fit += [exchange] * _holds(case, changes)
+        if compared >= _COMPARED or walked >= _WALKED:
+            return [replace(_candidate(case, near, fit), repair=None)] if fit else []  # others can fit as well
     return [_candidate(case, near, fit)] if fit else []
 
 
@@ -156,7 +164,7 @@ def _rises(near: _Near, places: Ints) -> bool:
 
 
 def _in_order(case: Case, near: _Near, places: Ints) -> bool:
-    """Whether the order of ``places`` breaks no more laws of the walk than the one in the capture."""
+    """Whether the order of ``places`` breaks no more laws of the walk anywhere, first sends among them."""
     walk = case.order
     pages = walk.pages.copy()
     pages[near.first : near.first + len(places)] = near.pages(places)

@@ -132,6 +132,8 @@ def test_bytes_behind_a_stream_whose_last_page_holds_another_are_not_one(salvage
         found = xbrletools.open(sound, salvage=salvage)
         assert not any("nother" in p.message for p in found.problems)
         assert salvage or len(found.records) == 4
+        offsets, facts = scanned(PipeSource("p", io.BytesIO(sound[:-9])))  # cut before its EOS
+        assert not any("nother" in p.message for p in facts.problems) and len(offsets) >= 2
 
 
 def test_a_second_stream_in_the_device_tail_of_an_old_one_is_named():

@@ -290,8 +290,10 @@ class TestSessions:
             await pid_of(connection)
             for width, height in ((2, 1), (90, 20)):
                 await connection.send_json(["resize", {"width": width, "height": height}])
-            told = [await connection.receive_bytes() for _ in range(2)]
-            assert told == [b'M{"type": "resize", "width": 90, "height": %d}' % n for n in (19, 20)]
+            told = [await connection.receive_bytes()]
+            while told[-1] != b'M{"type": "resize", "width": 90, "height": 20}':
+                told.append(await connection.receive_bytes())
+            assert len(told) == 2  # of another size before: 90 x 19, or on a busy machine 2 x 1
             await connection.send_json(["resize", {"width": 70, "height": 20}])
             assert await connection.receive_bytes() == b'M{"type": "resize", "width": 70, "height": 20}'
 

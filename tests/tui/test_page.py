@@ -32,7 +32,7 @@ async def test_the_bytes_shown_are_the_library_s_for_seeded_records_and_pages(pa
     async with browsing(path) as d:
         await d.press("3")
         seen, views = set(), list[View]()
-        while len(seen) < 50:
+        while len(seen) < 25:
             way = random.choice(["record", "page", "left", "right", "full_stop", "comma"], p=[0.1, 0.1, *[0.2] * 4])
             if way == "record" or not seen:
                 await d.fill("colon", str(random.integers(1, len(numbers) + 1)))

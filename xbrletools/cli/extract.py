@@ -162,7 +162,8 @@ def command(
 
     Exit status: 0 all that was sent is written, 1 S is damaged, as verify finds it, sent pages are missing, a receiver
     would have stopped before it had all of them, or memory of the guest has no known place in physical space (OUT.json
-    lists it under "unplaced"). A stale base, the sender's fault, is said and does not count.
+    lists it under "unplaced"). A page that the receiver lost by its sender's fault (stale-base) is said, and does not
+    count: it is what the receiver had.
     """
     _refuse(output, block, disk, _space(space, form), Unknown(unknown))
     told = _Told(output, "disk" if disk is not None else _space(space, form), block is not None, form, unknown, as_json)

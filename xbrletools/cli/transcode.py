@@ -117,6 +117,8 @@ def command(
     Sums are written anew, so that T can look whole where S is not. Exit status: 0 T is written, 1 it is, and S is
     damaged, as verify finds it, or pages are unknown, 2 S cannot be read or T cannot be written.
     """
+    from .faults import say_verdict
+
     missing, dialect = 0, None if opened.dialect is None else opened.dialect.name
     if redact:
         from ..sender.redact import pages_to_blank, redacted
@@ -140,14 +142,7 @@ def command(
         _say_written(output, length, dialect, to, redact)
     if not redact:
         _say_what_is_left_out(opened, keep_advice)
-    return max(missing, _say_damage(opened))
-
-
-def _say_damage(opened: "Capture") -> int:
-    """Say what is wrong with the capture. Returns the exit status."""
-    from .faults import say_verdict
-
-    status = max(report(opened.problems), say_verdict(opened))
+    status = max(report(opened.problems), missing, say_verdict(opened))
     if opened.damage is not None:  # which is a problem that `report` counts
         warn(f"{opened.name}: {opened.damage.message}; written up to offset {opened.damage.offset:#x}")
     return status

@@ -8,8 +8,6 @@ import pytest
 import xbrletools
 from tests.cli.run import run
 from tests.conftest import SAMPLES
-from tests.streams import PAGE
-from xbrletools.cli import main
 from xbrletools.formats.ram import Kind
 
 SNAPSHOT = "qemu-11/pc16-bgsnapshot.bin"
@@ -76,74 +74,3 @@ def test_what_the_receiver_lost_by_its_sender_is_said_and_is_its_memory(capsys, 
     assert status == 0
     assert "CORRUPT" in err
     assert run(capsys, "extract", path, "--view", "sender", "-o", tmp_path / "sender") == (0, "", "")
-
-
-def test_salvage_of_what_lacks_a_record_is_not_whole(capsys, cut, tmp_path):
-    status, out, err = run(capsys, "salvage", cut)
-    assert status == 1
-    assert "4225 of 4226 recovered" in out
-    assert "DAMAGED Records are missing" in err
-
-
-@pytest.mark.parametrize("arguments", [(), ("--policy", "none"), ("--redact", "page=0")])
-def test_what_is_written_anew_from_damage_is_not_passed_off_as_whole(capsys, tmp_path, arguments):
-    """Sums are written anew: nothing in the new stream shows what the old one's showed."""
-    (tmp_path / "S").write_bytes(flipped((SAMPLES / "posted-8m.bin").read_bytes(), Kind.XBRLE))
-    status, _, err = run(capsys, "transcode", tmp_path / "S", *arguments, "-o", tmp_path / "T")
-    assert status == 1
-    assert "xbrle verify S" in err
-
-
-def test_a_stale_base_is_not_in_what_is_written_anew(capsys, tmp_path):
-    assert run(capsys, "transcode", SAMPLES / "stale-base.bin", "--policy", "none", "-o", tmp_path / "T") == (0, "", "")
-
-
-def test_what_is_unknown_in_both_is_not_said_to_be_equal(capsys, cut, tmp_path):
-    status, out, err = run(capsys, "diff", cut, cut)
-    assert (status, out) == (1, "nothing differs in what could be read\n")
-    assert "use: xbrle verify S2" in err
-
-
-def test_a_search_says_what_it_could_not_search(capsys, cut):
-    status, _, err = run(capsys, "grep", cut, "--count", "--hex", "00")
-    assert status == 0
-    assert "4096 bytes are unknown" in err
-    assert "DAMAGED Records are missing" in err
-
-
-def test_a_pages_bytes_that_a_sum_refutes_are_said(capsys, tmp_path):
-    data = (SAMPLES / "posted-8m.bin").read_bytes()
-    columns = xbrletools.open(data).records.columns
-    deltas = np.flatnonzero(columns.kind == Kind.XBRLE)
-    page = int(columns.address[deltas[len(deltas) // 2]])
-    (tmp_path / "S").write_bytes(flipped(data, Kind.XBRLE))
-    record = xbrletools.open(data).records.numbers.of(deltas[len(deltas) // 2 :][:1])[0]
-    said = f"xbrle: the page does not have the sum that record {record} states\n"
-    for arguments in ((), ("--inspect", "0")):
-        status, _, err = run(capsys, "page", tmp_path / "S", f"{page:#x}", "--at", record, *arguments)
-        assert (status, err) == (1, said), arguments
-    status, out, err = run(capsys, "page", tmp_path / "S", f"{page:#x}")
-    assert (status, "WRONG" in out, err) == (1, True, "")
-    before = ("--at", record - 1)
-    assert run(capsys, "page", tmp_path / "S", f"{page:#x}", *before)[::2] == (0, "")
-    assert run(capsys, "page", SAMPLES / "posted-8m.bin", f"{page:#x}")[::2] == (0, "")
-
-
-def test_a_page_that_the_receiver_lost_is_said_and_is_its_page(capsys):
-    path = SAMPLES / "stale-base.bin"
-    wrong = next(f for f in xbrletools.open(path).verify() if f.rule == "stale-base" and f.severity.value == "error")
-    said = f"xbrle: the receiver had lost the base of record {wrong.record}; to see the source's page: --view sender\n"
-    assert run(capsys, "page", path, f"{wrong.page:#x}", "--at", wrong.record)[::2] == (0, said)
-    assert run(capsys, "page", path, f"{wrong.page:#x}")[::2] == (0, "")
-    assert run(capsys, "page", path, f"{wrong.page:#x}", "--view", "sender")[::2] == (0, "")
-
-
-def test_raw_bytes_of_a_page_that_a_sum_refutes_exit_1(capfdbinary, tmp_path):
-    data = flipped((SAMPLES / "posted-8m.bin").read_bytes(), Kind.XBRLE)
-    (tmp_path / "S").write_bytes(data)
-    wrong = next(f for f in xbrletools.open(data).verify() if f.rule == "checksum-mismatch")
-    arguments = ["page", str(tmp_path / "S"), f"{wrong.page:#x}", "--at", str(wrong.record), "--raw"]
-    assert main(arguments) == 1
-    out, err = capfdbinary.readouterr()
-    assert len(out) == PAGE
-    assert b"does not have the sum" in err

@@ -21,7 +21,6 @@ from ..text import counted, label, shown
 from . import EXIT_FINDINGS, hexview, warn
 from .addresses import map_from
 from .differences import BYTES, INDENT, lines_of, written
-from .faults import say_verdict
 from .output import progress, report
 from .records import Writer, writers
 from .sides import Side
@@ -57,7 +56,7 @@ class Wanted:
 
 def show(opened: Capture, given_dump: Given, wanted: Wanted) -> int:
     """Compare, and print what differs. Returns the exit status: 1 also where a part could not be compared."""
-    status = max(report(opened.problems), say_verdict(opened, wanted.at))
+    status = report(opened.problems)
     block = None if wanted.block is None else opened.space.index(wanted.block)
     dump = _placed(opened, given_dump, block)
     where = map_from(opened, given_dump.map_file) if dump.space is Space.PHYSICAL else None

@@ -19,7 +19,6 @@ from ..text import label, shown, size
 from . import EXIT_FINDINGS, warn
 from .against import Given, Wanted, show
 from .differences import Moment, Sides
-from .faults import say_verdict
 from .guide import Page
 from .options import (
     before,
@@ -213,7 +212,6 @@ def command(
             second = stack.enter_context(opening(click.get_current_context().params | like))
             missing = max(missing, report(second.problems))
         to = record_at(second, to, to_pass)
-        missing = max(missing, _verdicts(opened, second, at, to))
         with_devices = only == "devices" or (only is None and other is not None and (at, to) == (None, None))
         devices = _devices(opened, second, as_json) if with_devices else iter(())
         if only == "devices":
@@ -224,13 +222,6 @@ def command(
         else:
             one, two = _moment(opened, at, View(view)), _moment(second, to, View(to_view or view))
         return _compared(Sides(one, two, block, limit or None), devices, missing, as_json)
-
-
-def _verdicts(first: Capture, second: Capture, at: int | None, to: int | None) -> int:
-    """Say what is wrong with the captures up to the records that are compared. Returns the exit status."""
-    if first is second:
-        return say_verdict(first, None if at is None or to is None else max(at, to))
-    return max(say_verdict(first, at), say_verdict(second, to, name="S2"))
 
 
 def _compared(sides: Sides, devices: Iterator[str], missing: int, as_json: bool) -> int:

@@ -169,7 +169,7 @@ def command(
     told = _Told(output, "disk" if disk is not None else _space(space, form), block is not None, form, unknown, as_json)
     status = report(opened.problems)
     if disk is not None:
-        return max(status, _disk(opened, disk, output, told), say_verdict(opened))
+        return max(status, _disk(opened, disk, output, told), say_verdict(opened, view=View.SENDER))
     if not any(b.declared for b in opened.blocks):
         raise XbrleError(
             f"{opened.name}: the list of RAM blocks is missing, so memory cannot be written. "
@@ -180,7 +180,7 @@ def command(
     about = Sidecar(View(view), at, Trust(trust))
     if _space(space, form) == "physical":
         whole = _physical(opened, image, output, form, about, map_file, Unknown(unknown), paging, cpu, told)
-        return _sound(opened, image, at, View(view), Trust(trust), max(status, whole))
+        return max(status, whole, _sound(opened, image, at, View(view), Trust(trust)))
     pieces = [raw.whole(image, i) for i, b in enumerate(opened.blocks) if b.declared and chosen in (None, i)]
     _say_what_holds(image, pieces, Trust(trust))
     missing, possible = _length(unknown_ranges(image, pieces)), _length(possible_ranges(image, pieces))
@@ -194,7 +194,7 @@ def command(
     else:
         _folder(opened, image, output, about, hash_unknown)
     told.missing(missing, possible)
-    return _sound(opened, image, at, View(view), Trust(trust), status)
+    return max(status, _sound(opened, image, at, View(view), Trust(trust)))
 
 
 def _refuse(output: Output, block: str | None, disk: str | None, space: str, unknown: Unknown) -> None:
@@ -355,10 +355,10 @@ def _declared(opened: Capture, name: str) -> int:
     return block
 
 
-def _sound(opened: Capture, image: Image, at: int | None, view: View, trust: Trust, status: int) -> int:
-    """Say what is wrong with memory that was written. Returns the exit status, at least ``status``."""
-    status = max(status, _lost(opened, image, at, trust)) or _stopped(opened, at)
-    return max(status, say_verdict(opened, at, stale=view is View.RECEIVER))
+def _sound(opened: Capture, image: Image, at: int | None, view: View, trust: Trust) -> int:
+    """Say what is wrong with memory that was written. Returns the exit status."""
+    status = _lost(opened, image, at, trust) or _stopped(opened, at)
+    return max(status, say_verdict(opened, at, view))
 
 
 def _lost(opened: Capture, image: Image, at: int | None, trust: Trust) -> int:

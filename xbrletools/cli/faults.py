@@ -2,6 +2,7 @@
 
 from typing import TYPE_CHECKING
 
+from ..memory.replay import View
 from ..verify.cause import Cause, CauseName
 from . import EXIT_FINDINGS, warn
 from .output import is_loss
@@ -10,22 +11,23 @@ if TYPE_CHECKING:
     from ..capture import Capture
 
 
-def say_verdict(opened: "Capture", at: int | None = None, stale: bool = False, name: str = "S") -> int:
+def say_verdict(opened: "Capture", at: int | None = None, view: View = View.RECEIVER) -> int:
     """Say what `verify` concludes of a capture, beside what the scan's problems said. Returns the exit status.
 
     ``at`` is the number of the last record that counts, and what began later does not. A stale base is the sender's
-    fault, and the receiver's view is what the receiver had all the same: it is said where ``stale`` is true, and does
-    not count. ``name`` is what the command calls the capture.
+    fault. The receiver's view is then what the receiver had: it is said, and the status stays 0.
     """
     told = opened.verdict()
     if at is None and not told.is_bad:
         return 0
     said = {p.rule for p in opened.problems if is_loss(p)}
     causes = [c for c in told.causes if _counts(opened, c, at) and not c.explains.keys() & said]
-    bad = [c for c in causes if c.name is not CauseName.STALE_BASE]
-    if bad or (stale and causes):
-        warn(f"{told.headline} To see more, use: xbrle verify {name}")
-    return EXIT_FINDINGS if bad else 0
+    if view is View.SENDER:
+        causes = [c for c in causes if c.name is not CauseName.STALE_BASE]
+    if not causes:
+        return 0
+    warn(f"{told.headline} To see more, use: xbrle verify S")
+    return EXIT_FINDINGS if any(c.name is not CauseName.STALE_BASE for c in causes) else 0
 
 
 def _counts(opened: "Capture", cause: Cause, at: int | None) -> bool:

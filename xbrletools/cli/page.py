@@ -1,6 +1,5 @@
 """`xbrle page`: one page's history, its bytes after any record, and what a record did to them."""
 
-from collections.abc import Iterable
 from typing import TYPE_CHECKING, Any
 
 import click
@@ -8,7 +7,6 @@ import numpy as np
 
 from ..capture import Capture
 from ..errors import XbrleError
-from ..formats.ram import DELTA_KINDS
 from ..formats.times import NANOSECONDS
 from ..memory.history import Content, PageHistory, Version
 from ..memory.replay import View
@@ -103,9 +101,7 @@ def command(
     version before, and "check" says whether the page has the checksum that the record states, or why a delta cannot
     be decoded. In dumps, * marks changed bytes and ?? unknown ones.
 
-    Only this page is replayed: what verify finds of the whole of S is not looked for. Exit status: 0, or 1 if the bytes
-    differ (with --diff), bytes are unknown (with --raw), a record states another sum than the page has in the end or at
-    RECORD, or parts of S were not read.
+    Exit status: 0, or 1 if the bytes differ (with --diff), bytes are unknown (with --raw), or S is damaged.
     """
     status = report(opened.problems)
     found = located(opened, address, cpu)
@@ -123,9 +119,7 @@ def command(
         return shower.diff(*pair) or status
     if as_delta and at is not None:
         shower.delta(at)
-        return status
-    status = max(status, shower.doubt(at, is_shown=at is None and inspect is None and not raw))
-    if inspect is not None:
+    elif inspect is not None:
         shower.inspect(inspect, at)
     elif raw:
         return shower.raw(at) or status
@@ -210,23 +204,6 @@ class _Page:
             warn(f"{what} unknown; they are written as zeros")
         return EXIT_FINDINGS if unknown else 0
 
-    def doubt(self, at: int | None, is_shown: bool) -> int:
-        """Say whether a stated sum speaks against the page as it is just after a record. Returns the exit status.
-
-        ``is_shown``: the story is printed, which shows it.
-        """
-        record = _refuted(self.page.versions(self.view), at)
-        if record is None:
-            return 0
-        stale = self.view is View.RECEIVER and self.page.forgets_dups
-        if stale and _refuted(self.page.versions(View.SENDER), at) is None:
-            said = f"the receiver had lost the base of record {record}; to see the source's page: --view sender"
-        else:
-            said, stale = f"the page does not have the sum that record {record} states", False
-        if not is_shown:
-            warn(said)
-        return 0 if stale else EXIT_FINDINGS
-
     def diff(self, first: int, second: int) -> int:
         """Two versions side by side. Returns the exit status."""
         one, other = self.page.at(first, self.view), self.page.at(second, self.view)
@@ -283,19 +260,6 @@ class _Page:
                 say(f"{name:7} {_value(little):26} {_value(big)}")
             else:
                 say(f"{name:7} {_value(little):26} {_value(big) if name[1:] != '8' else ''}".rstrip())
-
-
-def _refuted(versions: Iterable[Version], at: int | None) -> int | None:
-    """The last record up to ``at`` whose stated sum the page does not have, None where a later one gave it anew."""
-    found = None
-    for version in versions:
-        if at is not None and version.record > at:
-            break
-        if version.sum_holds is False:
-            found = version.record
-        elif version.sum_holds or version.kind not in DELTA_KINDS:
-            found = None
-    return found
 
 
 def _lapse(record: int) -> str:

@@ -15,10 +15,9 @@ from ..model import Certainty
 from ..source.sources import MappedSource
 from ..text import amount, counted, shown, some
 from . import EXIT_FINDINGS
-from .faults import say_verdict
 from .guide import Page
 from .options import giving_blocks, json_object, reading_with
-from .output import is_loss, recovery
+from .output import recovery
 from .output import report as say_problems
 from .saving import Output, writing
 from .writer import entry, say_object
@@ -222,10 +221,7 @@ def command(opened: Capture, trust: str, repair: bool, output: Output | None, as
         _print(summary, aside)
     damaged = [d for d in opened.doubts if d.cause is not Cause.STALE]
     beside = say_problems([p for p in opened.problems if p.rule != "skipped" and not p.fatal])
-    if opened.gaps or damaged or any(inferred.values()) or beside:
-        return EXIT_FINDINGS
-    strict = opened.reread(salvage=False)  # what reads as a whole may lack records, or have some twice
-    return max(say_problems([p for p in strict.problems if is_loss(p)]), say_verdict(strict))
+    return EXIT_FINDINGS if opened.gaps or damaged or any(inferred.values()) else beside
 
 
 def _repaired(opened: Capture) -> tuple[Capture, dict[str, Any]]:

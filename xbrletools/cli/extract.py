@@ -30,7 +30,6 @@ from ..text import shown, size, some
 from ..verify.receivers import stop_amid_records
 from . import EXIT_FINDINGS, warn
 from .addresses import giving_cpu, giving_map, kernel_spans, map_from
-from .faults import say_verdict
 from .guide import Page
 from .options import before, examples, json_object, moment, refuse, salvaging, viewing
 from .output import progress, recovery, report
@@ -160,16 +159,15 @@ def command(
     A byte is unknown if it was not sent, or only as a delta (a change to an earlier version of the page) whose base,
     that earlier version, is missing.
 
-    Exit status: 0 all that was sent is written, 1 S is damaged, as verify finds it, sent pages are missing, a receiver
-    would have stopped before it had all of them, or memory of the guest has no known place in physical space (OUT.json
-    lists it under "unplaced"). A page that the receiver lost by its sender's fault (stale-base) is said, and does not
-    count: it is what the receiver had.
+    Exit status: 0 all that was sent is written, 1 S is damaged, sent pages are missing, a receiver would have stopped
+    before it had all of them, or memory of the guest has no known place in physical space (OUT.json lists it under
+    "unplaced").
     """
     _refuse(output, block, disk, _space(space, form), Unknown(unknown))
     told = _Told(output, "disk" if disk is not None else _space(space, form), block is not None, form, unknown, as_json)
     status = report(opened.problems)
     if disk is not None:
-        return max(status, _disk(opened, disk, output, told), say_verdict(opened, view=View.SENDER))
+        return max(status, _disk(opened, disk, output, told))
     if not any(b.declared for b in opened.blocks):
         raise XbrleError(
             f"{opened.name}: the list of RAM blocks is missing, so memory cannot be written. "
@@ -180,7 +178,7 @@ def command(
     about = Sidecar(View(view), at, Trust(trust))
     if _space(space, form) == "physical":
         whole = _physical(opened, image, output, form, about, map_file, Unknown(unknown), paging, cpu, told)
-        return max(status, whole, _sound(opened, image, at, View(view), Trust(trust)))
+        return max(status, whole, _lost(opened, image, at, Trust(trust))) or _stopped(opened, at)
     pieces = [raw.whole(image, i) for i, b in enumerate(opened.blocks) if b.declared and chosen in (None, i)]
     _say_what_holds(image, pieces, Trust(trust))
     missing, possible = _length(unknown_ranges(image, pieces)), _length(possible_ranges(image, pieces))
@@ -194,7 +192,7 @@ def command(
     else:
         _folder(opened, image, output, about, hash_unknown)
     told.missing(missing, possible)
-    return max(status, _sound(opened, image, at, View(view), Trust(trust)))
+    return max(status, _lost(opened, image, at, Trust(trust))) or _stopped(opened, at)
 
 
 def _refuse(output: Output, block: str | None, disk: str | None, space: str, unknown: Unknown) -> None:
@@ -353,12 +351,6 @@ def _declared(opened: Capture, name: str) -> int:
         listed = ", ".join(shown(b.name) for b in opened.blocks if b.declared)
         raise XbrleError(f"RAM block {name!r} is not in the capture's block list: use one of {listed}")
     return block
-
-
-def _sound(opened: Capture, image: Image, at: int | None, view: View, trust: Trust) -> int:
-    """Say what is wrong with memory that was written. Returns the exit status."""
-    status = _lost(opened, image, at, trust) or _stopped(opened, at)
-    return max(status, say_verdict(opened, at, view))
 
 
 def _lost(opened: Capture, image: Image, at: int | None, trust: Trust) -> int:

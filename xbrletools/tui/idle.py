@@ -13,7 +13,6 @@ from textual import events
 from textual.app import App
 
 LULL = 0.3  # seconds without a key
-_REST = 1.0  # seconds without a key after which there is time for the collector of garbage
 _PASSED_OVER = 5  # of so many looks at what was added all but one are left out while keys are pressed
 _SOME = 3  # looks of the collector at young objects, after which one at all of them is worth while
 _MANY = 12  # of those looks, after which one at all of them would halt the keys: so much is what was read, and stays
@@ -52,7 +51,7 @@ class IdleApp(App[int]):
             return
         self._thresholds = gc.get_threshold()
         gc.set_threshold(*self._thresholds[:2], 1 << 30)
-        self.set_interval(LULL, self._use_rest)
+        self.set_interval(LULL, self._use_lull)
         self._make_screens()
 
     def end_to_idle(self) -> None:
@@ -79,9 +78,9 @@ class IdleApp(App[int]):
         if not self._passed_over:
             self.grow()
 
-    def _use_rest(self) -> None:
+    def _use_lull(self) -> None:
         """Look for garbage, unless a key was pressed just now."""
-        if not self._exit and not self.is_pressed(_REST) and gc.get_count()[2] >= _SOME:
+        if not self._exit and not self.is_pressed() and gc.get_count()[2] >= _SOME:
             self.spare()
 
     def _make_screens(self) -> None:

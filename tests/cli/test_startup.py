@@ -40,6 +40,8 @@ def test_help_imports_no_library_but_click(arguments: tuple[str, ...]) -> None:
         "xbrletools.codec.built",  # whether its loops are in use
         "xbrletools.errors",
         "xbrletools.interrupts",  # signals end the work in order
+        "xbrletools.source",
+        "xbrletools.source.changed",  # whether a file was written to while it was read
         "xbrletools.text",  # escapes what messages name
         "xbrletools.urls",  # S can be a URL
         "xbrletools.version",

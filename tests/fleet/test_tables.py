@@ -242,6 +242,28 @@ def test_a_table_that_cannot_be_made_is_said_and_leaves_no_part_of_it(
     assert [r["versions"] for r in table(tmp_path, "captures")] == [False]
 
 
+def test_a_capture_that_is_written_to_meanwhile_gets_no_tables(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    from xbrletools.fleet.work import content as made
+
+    path, out = tmp_path / "S", tmp_path / "out"
+    path.write_bytes((SAMPLES / "stale-base.bin").read_bytes())
+    real = made.device_damage
+
+    def written_to(stream: Any) -> Any:
+        with path.open("r+b") as file:
+            file.write(b"Q")
+        os.utime(path, (5, 5))
+        return real(stream)
+
+    with monkeypatch.context() as patched:
+        patched.setattr(made, "device_damage", written_to)
+        outcome = process(Job(str(path), str(out)))
+    assert (outcome.what, outcome.failure) == (What.FAILED, Failure.UNREADABLE)
+    assert outcome.message == f"{path}: written to while it was read"
+    assert not table(out, "captures") and not left_behind(out)
+    assert process(Job(str(path), str(out))).what is What.MADE, "the next run reads it again"
+
+
 def test_a_partition_is_a_folder_and_a_column(capsys: Any, tmp_path: Path) -> None:
     for night in ("2026-11-24", "2026-11-25"):
         run(capsys, "tables", SAMPLES / "stale-base.bin", "-o", tmp_path, "--partition", f"night={night}")

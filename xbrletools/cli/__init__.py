@@ -17,6 +17,7 @@ from click.shell_completion import CompletionItem
 from .. import __version__
 from ..errors import XbrleError
 from ..interrupts import LAST_ACTS, interruptible
+from ..source.changed import Read, watching
 from ..text import label
 from ..urls import is_url
 from .guide import COPY_SAMPLES, GROUPS, OWN, OWN_HELP, is_sample, unknown
@@ -239,6 +240,16 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 def _run(arguments: Sequence[str] | None) -> int:
+    with watching() as read:
+        status = _ended(arguments, read)
+    changes = {change: None for file in read if (change := file.change()) is not None}
+    for change in changes if status <= EXIT_UNREADABLE else ():
+        warn(change)
+    return max(status, EXIT_FINDINGS) if changes else status
+
+
+def _ended(arguments: Sequence[str] | None, read: Sequence[Read]) -> int:
+    """How a command ended, as an exit status. ``read`` are the files that it opens."""
     try:
         status = cli.main(arguments, prog_name="xbrle", standalone_mode=False)
         flush()
@@ -265,6 +276,8 @@ def _run(arguments: Sequence[str] | None) -> int:
     except Exception as error:
         if "--debug" in (sys.argv[1:] if arguments is None else arguments):
             raise
+        if any(file.change() is not None for file in read):  # it was something else the next time it was looked at
+            return EXIT_UNREADABLE
         warn(f"internal error, {type(error).__name__}: {error}. To see where, use: xbrle --debug COMMAND ...")
         return EXIT_UNREADABLE
 

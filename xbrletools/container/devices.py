@@ -21,6 +21,7 @@ from ..errors import XbrleError
 from ..formats import block, iterable, qevm, ram, vmdesc
 from ..formats.qevm import SectionType
 from ..model import Stream, once
+from ..source.changed import WRITTEN_TO
 from ..table.sections import Owner, Section
 from ..text import shown
 from .fields import UNREAD, Field, tree
@@ -81,7 +82,8 @@ class _Entries(Sequence[Device]):
         end = self._starts[index + 1] if index + 1 < len(self) else len(self._text)
         text = self._text[start:end]
         match = _BEGINS.match(text)
-        assert match is not None
+        if match is None:
+            raise XbrleError(f"the capture was {WRITTEN_TO}")
         return Device(_name(_string(str(match[1], "utf-8", "replace"))), int(match[2]), None, text)
 
 

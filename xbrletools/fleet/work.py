@@ -23,6 +23,7 @@ from ..errors import TransportError, XbrleError
 from ..export import judged
 from ..source import remote
 from ..source.beside import channels_beside
+from ..source.changed import WRITTEN_TO
 from ..source.sources import MappedSource
 from ..tables import captures, content, versions
 from ..tables.captures import Work
@@ -182,6 +183,7 @@ def _written(
         work = replace(work, versions=asked.versions, rules=asked.rules, holding=asked.holding)
         row = captures.capture_row(stream, opened.source, work)
         files.add("captures", capture, capture, of_rows(TABLES["captures"], lambda: [row]))
+        _check_still(seen)
         files.publish()
         layout.succeeded(job)
         names = _beside(job, seen) if taken else ()
@@ -274,6 +276,17 @@ def _seen(path: str) -> Seen:
         return Seen(without_secrets(path), about.size, None, marks)
     state = Path(path).stat()
     return Seen(path, state.st_size, datetime.fromtimestamp(state.st_mtime, UTC), None)
+
+
+def _check_still(seen: list[Seen]) -> None:
+    """Make sure that what the tables hold is what lies there.
+
+    Raises:
+        XbrleError: a file was written to meanwhile.
+    """
+    for one in seen:
+        if one.mtime is not None and _seen(one.name) != one:
+            raise XbrleError(f"{one.name}: {WRITTEN_TO}")
 
 
 def _digest(path: str) -> str:

@@ -19,6 +19,7 @@ from ..outputs import protect
 from ..text import shown
 from ..urls import is_url, without_secrets
 from .ahead import Ahead
+from .changed import reads
 from .given import Told
 from .packets.magic import is_dump
 from .packing import MAGIC_MAX, UNDOES, is_read, packing_of, unpacked
@@ -69,6 +70,8 @@ def _open_path(path: Path, wanted: _Wanted, url: str | None = None) -> Source:
         return _open_stream(file, name, wanted, file)
     with ExitStack() as closing:
         closing.enter_context(file)
+        if url is None:
+            reads(path, os.fstat(file.fileno()))
         try:
             head = _head(file, wanted)
             save = libvirt_save(Ahead(file), name) if is_libvirt(head) else None

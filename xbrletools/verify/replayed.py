@@ -17,8 +17,10 @@ from ..codec.batches import overlapped
 from ..codec.fault import fault
 from ..codec.runs import runs_of_zruns
 from ..codec.verdict import Verdict
+from ..errors import XbrleError
 from ..formats.ram import Kind
 from ..model import Stream
+from ..source.changed import WRITTEN_TO
 from ..table.columns import PIECE
 from . import rules
 from .corrupt import corrupt_marks
@@ -104,7 +106,8 @@ def _fault(stream: Stream, row: int) -> dict[str, Any]:
     start, payload = _payload(stream, row)
     assert stream.dialect is not None
     found = fault(stream.dialect.encoding, payload, stream.page_size)
-    assert found is not None
+    if found is None:
+        raise XbrleError(f"the capture was {WRITTEN_TO}", start)
     return {
         "run": found.run,
         "payload_offset": found.at,
@@ -135,7 +138,9 @@ def _idle_run(stream: Stream, rows: Ints, places: Ints, row: int) -> dict[str, A
     """
     start, payload = _payload(stream, row)
     place, found = int(places[np.searchsorted(rows, row)]), runs_of_zruns(payload.tobytes())
-    run = next(i for i, (_, first, length) in enumerate(found) if first <= place < first + length)
+    run = next((i for i, (_, first, length) in enumerate(found) if first <= place < first + length), None)
+    if run is None:
+        raise XbrleError(f"the capture was {WRITTEN_TO}", start)
     return {"run": run, "payload_offset": found[run][0], "file_offset": start + found[run][0]}
 
 

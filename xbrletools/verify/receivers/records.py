@@ -7,10 +7,12 @@ from construct import Int32ub, Int64ub
 
 from ...codec import xbzrle
 from ...codec.verdict import Verdict
+from ...errors import XbrleError
 from ...formats import mapped_ram, ram
 from ...formats.dialects import DIALECTS
 from ...formats.ram import Flag
 from ...ram.blocklist import IGNORE_SHARED
+from ...source.changed import WRITTEN_TO
 from .loading import Loading, signed
 from .tape import Tape, c_string
 from .words import CHAINED, Fault, Version, printed
@@ -74,6 +76,8 @@ def _block(on: Loading, tape: Tape, flags: int, address: int) -> Fault | None:
             return printed(f"Can't find block {c_string(name)}", beyond)
         on.block = name
     assert on.block is not None
+    if on.block not in on.lengths:
+        raise XbrleError(f"the capture was {WRITTEN_TO}")
     return None if address < on.lengths[on.block] else printed(beyond)
 
 

@@ -1,6 +1,7 @@
 """What is worked out beside: it gives way to the thread that draws, and screens are made before they are asked for."""
 
 import asyncio
+import gc
 import os
 import sys
 import threading
@@ -46,3 +47,26 @@ async def test_all_screens_are_made_while_no_key_is_pressed() -> None:
             await asyncio.sleep(0.01)
         assert d.app.current_mode == "overview"
         assert "- mem_size" in await d.press("2")
+
+
+@drives
+async def test_garbage_is_looked_for_once_all_is_read(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A look at all objects halts the keys. While it reads, what there is stays instead."""
+    done: list[str] = []
+    async with browsing(POSTED) as d:
+        await d.settle()
+        d.app._thresholds = gc.get_threshold()
+        with monkeypatch.context() as patched:
+            patched.setattr(gc, "collect", lambda: done.append("collect"))
+            patched.setattr(gc, "freeze", lambda: done.append("freeze"))
+            patched.setattr(gc, "get_count", lambda: (0, 0, 3))
+            d.app.settled.clear()
+            d.app._use_lull()
+            assert done == ["freeze"]
+            d.app.settled.set()
+            d.app._use_lull()
+            assert done == ["freeze", "collect", "freeze"]
+            d.app.following = True
+            d.app._use_lull()
+            assert done[3:] == ["collect"]
+            d.app.following = False

@@ -130,6 +130,11 @@ class PageHistory:
         return self._stream.records.numbers_of(self.rows)
 
     @property
+    def kinds(self) -> NDArray[np.uint8]:
+        """What each record that touched the page is, (n,) uint8 of `Kind`."""
+        return self._columns.kind
+
+    @property
     def forgets_dups(self) -> bool:
         """Whether the sender's deltas are not against dup pages: then the two views can differ."""
         return forgets_dups(self._stream.dialect)

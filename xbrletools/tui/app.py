@@ -97,7 +97,6 @@ class Browser(IdleApp):
         self._before: Session | None = None  # what was shown before it was read in another way
         self.failure: str | None = None
         self.fault: Exception | None = None  # what this program did wrong
-        self.settled = threading.Event()
         self.left = threading.Event()
         self.entries = tuple(Entry(s.key, s.mode, s.title, s.short or s.title) for s in SCREENS)
         for screen in (*SCREENS, *FURTHER):

@@ -31,8 +31,9 @@ def give_way() -> None:
 class IdleApp(App[int]):
     """An app that works while the user does not, so that no key waits for it. In tests it leaves that.
 
-    A look of the collector of garbage at all objects halts the keys for 20 to 80 ms. So it comes in a lull only, and
-    what is there then is not looked at again.
+    A look of the collector of garbage at all objects halts the keys for 20 to 80 ms. So it comes in a lull only, once
+    all is read, and what is there then is not looked at again. ``settled`` is set when all was read, or reading has
+    failed.
     """
 
     following = False  # whether what is read may be read anew, and what was is let go
@@ -42,6 +43,7 @@ class IdleApp(App[int]):
 
     def __init__(self) -> None:
         super().__init__()
+        self.settled = threading.Event()
         self.imported: list[str] = []  # the modes whose screens can be made at once
 
     def begin_to_idle(self) -> None:
@@ -102,10 +104,11 @@ class IdleApp(App[int]):
     def spare(self) -> None:
         """Look for garbage, and have the collector pass over what is left: it stays.
 
-        Where very much was made since the last time, it is what was read and found. The collector then does not look.
+        While a capture is read, and where very much was made since the last time, nearly all of it is what was read and
+        found. The collector then does not look.
         """
         if self._thresholds is not None:
-            if self.following or gc.get_count()[2] < _MANY:
+            if self.following or (self.settled.is_set() and gc.get_count()[2] < _MANY):
                 gc.collect()
             if not self.following:
                 gc.freeze()

@@ -5,6 +5,7 @@ from enum import Enum
 
 import numpy as np
 
+from ..formats.ram import Kind
 from ..memory.replay import View
 from ..memory.values import values
 from ..table.record import Record
@@ -118,16 +119,13 @@ def value_lines(data: Bytes, known: Mask, at: int, wide: bool) -> list[Line]:
     return [[(head, "strong"), (by_name[n], "")] for head, n in zip(heads, names, strict=True)]
 
 
-def step_of(session: Session, moment: PageMoment, version: int) -> Step | None:
+def step_of(session: Session, moment: PageMoment, version: int) -> Step:
     """A version of a page as the timeline shows it."""
-    row = int(moment.history.rows[version])
-    record = session.record(row)
-    if record is None:
-        return None
-    severity = session.findings.severity(row)
+    history = moment.history
+    kind, severity = Kind(int(history.kinds[version])), session.findings.severity(int(history.rows[version]))
     mark, mark_style = (SEVERITY_MARK[severity], SEVERITY_STYLE[severity]) if severity else ("", "dim")
-    letter, shade, glyph = KIND_LETTER[record.kind], KIND_STYLE.get(record.kind, ""), KIND_GLYPH[record.kind]
-    return Step(letter, mark, shade, mark_style, record.number or 0, glyph)
+    letter, shade, glyph = KIND_LETTER[kind], KIND_STYLE.get(kind, ""), KIND_GLYPH[kind]
+    return Step(letter, mark, shade, mark_style, int(history.numbers[version]), glyph)
 
 
 def place_words(record: Record | None) -> Line:

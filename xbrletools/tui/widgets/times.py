@@ -49,10 +49,10 @@ class Timeline(Caption):
         self.start = 0
         self.cells = _CELLS
 
-    def show_versions(self, total: int, current: int, step: Callable[[int], Step | None]) -> None:
+    def show_versions(self, total: int, current: int, step: Callable[[int], Step]) -> None:
         """Show as many of ``total`` versions around the ``current`` one as fit.
 
-        ``step`` says how a version is shown, or that it is not.
+        ``step`` says how a version is shown.
         """
         tall = self.has_class("tall")
         last = step(total - 1) if total else None
@@ -68,8 +68,6 @@ class Timeline(Caption):
             return
         line: list[tuple[str, str]] = [(label, "strong"), (more[0], "dim")]
         for place, shown in enumerate(steps):
-            if shown is None:
-                continue
             text = shown.letter + shown.mark
             if place == current - self.first:
                 line.append((f"[{text}]".ljust(self.cells), "reverse"))
@@ -78,15 +76,13 @@ class Timeline(Caption):
         line.append((more[1], "dim"))
         self.show_line(line)
 
-    def _show_tall(self, label: str, more: tuple[str, str], steps: list[Step | None], current: int) -> None:
+    def _show_tall(self, label: str, more: tuple[str, str], steps: list[Step], current: int) -> None:
         """Three lines: kinds on a thread, states, records."""
         pad = len(label)
         kinds: list[tuple[str, str]] = [(label, "strong"), (more[0], "dim")]
         states: list[tuple[str, str]] = [("state ".rjust(pad) + " ", "dim")]
         numbers: list[tuple[str, str]] = [("record ".rjust(pad) + " ", "dim")]
         for place, shown in enumerate(steps):
-            if shown is None:
-                continue
             here = place == current
             thread = " " if place == len(steps) - 1 else "─"
             kinds.append((f"{shown.letter}{shown.glyph}", "reverse" if here else shown.style))

@@ -127,7 +127,7 @@ Word: Grammar = Int64ub
 Fill: Grammar = Byte
 
 #: Behind the word: the byte sum before a page, and the length of a zlib stream.
-Number: Grammar = Int32ub
+Number = Int32ub
 
 _IS_PAGE_SIZE = (obj_ >= MIN_PAGE_SIZE) & (obj_ <= MAX_BLOCK_PAGE) & ((obj_ & (obj_ - 1)) == 0)
 _PAGE_SIZES = frozenset(size for size in (1 << i for i in range(Int64ub.sizeof() * 8)) if _IS_PAGE_SIZE(size))

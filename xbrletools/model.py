@@ -4,6 +4,7 @@ from collections.abc import Callable, Hashable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from enum import Enum
 from functools import wraps
+from inspect import signature
 from typing import Any, Concatenate, ParamSpec, Protocol, TypeVar, cast
 
 import numpy as np
@@ -386,10 +387,11 @@ P = ParamSpec("P")
 
 def once(work: Callable[Concatenate[Stream, P], T]) -> Callable[Concatenate[Stream, P], T]:
     """Work something out of a stream at most once for each set of arguments, which must be hashable."""
+    defaults = tuple(p.default for p in signature(work).parameters.values())[1:]
 
     @wraps(work)
     def remembered(stream: Stream, *args: P.args, **kwargs: P.kwargs) -> T:
-        key = (work, args, tuple(kwargs.items()))
+        key = (work, args + defaults[len(args) :], tuple(kwargs.items()))
         if key not in stream.derived:
             stream.derived[key] = work(stream, *args, **kwargs)
         found: T = stream.derived[key]

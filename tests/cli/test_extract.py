@@ -59,7 +59,8 @@ def two_moments(tmp_path):
     a, b = noise(1), noise(1)
     b[9] ^= 1
     path = tmp_path / "x.bin"
-    path.write_bytes(StreamBuilder({b"r": 2 * PAGE}).page(0, a, b"r").dup(PAGE, 3, b"r").delta(0, a, b, b"r").bytes())
+    builder = StreamBuilder({b"r": 2 * PAGE}).page(0, a, b"r").dup(PAGE, 3, b"r").part().delta(0, a, b, b"r")
+    path.write_bytes(builder.end().bytes())
     return path, a, b
 
 
@@ -104,7 +105,7 @@ def test_what_is_there_is_kept_without_force(capsys, tmp_path, two_moments):
 
 def test_a_block_may_be_named_as_it_is_shown(capsys, tmp_path):
     path = tmp_path / "x.bin"
-    path.write_bytes(StreamBuilder({b"\xff\x1b": PAGE}).page(0, noise(1), b"\xff\x1b").bytes())
+    path.write_bytes(StreamBuilder({b"\xff\x1b": PAGE}).page(0, noise(1), b"\xff\x1b").end().bytes())
     assert run(capsys, "extract", path, "--block", r"\xff\x1b", "-o", tmp_path / "ram")[0] == 0
     assert (tmp_path / "ram").read_bytes() == noise(1).tobytes()
     status, _, err = run(capsys, "extract", path, "--block", "none", "-o", tmp_path / "other")

@@ -62,6 +62,7 @@ def test_a_map_of_the_users_own_is_taken(tmp_path, ram):
 
 @pytest.fixture
 def partial(tmp_path):
+    """A stream that no sender writes: its first record is of the second page, and the first page never comes."""
     path = tmp_path / "partial.bin"
     path.write_bytes(StreamBuilder().page(PAGE, noise(1)).bytes())
     return str(path)
@@ -77,7 +78,7 @@ def test_unknown_bytes_are_refused_where_that_is_asked_for(partial, tmp_path, ca
 
 def test_a_mask_file_marks_every_unknown_byte(partial, tmp_path):
     out = tmp_path / "pc.ram"
-    assert main(["extract", partial, "--block", "pc.ram", "--unknown", "mask-file", "-o", str(out)]) == 0
+    assert main(["extract", partial, "--block", "pc.ram", "--unknown", "mask-file", "-o", str(out)]) == 1
     mask = np.frombuffer((tmp_path / "pc.ram.mask").read_bytes(), np.uint8)
     assert len(mask) == 4 * PAGE
     assert np.flatnonzero(mask == 0).tolist() == list(range(PAGE, 2 * PAGE))
@@ -102,8 +103,8 @@ def test_what_is_there_already_is_kept(tmp_path, capsys):
 
 
 def test_one_block_and_a_folder_say_what_they_were_taken_from(partial, tmp_path):
-    assert main(["extract", partial, "--block", "pc.ram", "-o", str(tmp_path / "ram")]) == 0
-    assert main(["extract", partial, "-o", str(tmp_path / "out")]) == 0
+    assert main(["extract", partial, "--block", "pc.ram", "-o", str(tmp_path / "ram")]) == 1
+    assert main(["extract", partial, "-o", str(tmp_path / "out")]) == 1
     one = json.loads((tmp_path / "ram.json").read_text())
     folder = json.loads((tmp_path / "out" / "manifest.json").read_text())
     assert one["source"] == folder["source"]
@@ -118,4 +119,4 @@ def test_a_file_that_the_sidecar_would_replace_is_kept(partial, tmp_path, capsys
     assert main(["extract", partial, "--block", "pc.ram", "-o", str(tmp_path / "ram")]) == 2
     assert (tmp_path / "ram.json").read_text() == "mine"
     assert not (tmp_path / "ram").exists()
-    assert main(["extract", partial, "--block", "pc.ram", "-o", str(tmp_path / "ram"), "--force"]) == 0
+    assert main(["extract", partial, "--block", "pc.ram", "-o", str(tmp_path / "ram"), "--force"]) == 1

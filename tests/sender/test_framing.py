@@ -196,7 +196,7 @@ class TestPostcopy:
     def test_advice_of_dirty_bitmaps_stays_since_any_destination_takes_it(self, capsys, tmp_path):
         advised = command(Number.POSTCOPY_ADVISE) + command(Number.PING, bytes(4))
         data = stream(page(0, patterned(1), b"pc.ram"), EOS + footer() + advised + part())
-        capture, err = anew(capsys, tmp_path, data)
+        capture, err = anew(capsys, tmp_path, data, status=1)  # a PING without a return path is refused
         assert [c.name for c in capture.facts.commands] == ["postcopy_advise"]
         assert "1 command left out: ping" in err
 

@@ -15,11 +15,11 @@ FILES = [f"{name}.bin" for name in PLAIN] + [f"labdom-{n}.save" for n in ("raw",
 FILES += ["pc16-savevm-kvm.qcow2", "pc16-ignoreshared-kvm.bin"]
 
 
-def anew(folder, data: bytes, form: str) -> xbrletools.Capture:
+def anew(folder, data: bytes, form: str, status: int = 0) -> xbrletools.Capture:
     """The capture that transcode makes of ``data``."""
     (folder / "S").write_bytes(data)
     (folder / "T").unlink(missing_ok=True)
-    assert main(["transcode", str(folder / "S"), "-o", str(folder / "T"), *FORMS[form]]) == 0
+    assert main(["transcode", str(folder / "S"), "-o", str(folder / "T"), *FORMS[form]]) == status
     return xbrletools.open(folder / "T")
 
 
@@ -42,7 +42,7 @@ def test_after_a_discard_no_page_is_a_delta_or_left_out_as_unchanged(form, tmp_p
         page(0, patterned(1)),
         page(PAGE, patterned(2)),
     )
-    capture = anew(tmp_path, data, form)
+    capture = anew(tmp_path, data, form, status=1)  # no destination takes a discard without postcopy's advice
     image = capture.memory()
     assert image.known[:2].all()
     assert image["pc.ram"][:2].tobytes() == patterned(1) + patterned(2)

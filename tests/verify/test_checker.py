@@ -11,8 +11,9 @@ from xbrletools.formats import ram
 from xbrletools.formats.qevm import SectionType
 from xbrletools.formats.ram import Flag
 from xbrletools.memory.replay import View
+from xbrletools.verify.checker import found_in, verify
 from xbrletools.verify.explain import chain
-from xbrletools.verify.receivers import Destination, Receiver, named, outcome, posted
+from xbrletools.verify.receivers import Destination, Receiver, named, outcome, posted, stop_amid_records
 from xbrletools.verify.rules import RULES, Severity
 
 
@@ -404,3 +405,18 @@ def test_a_synchronisation_with_pages_is_told_since_one_destination_drops_them()
     (finding,) = [f for f in found[0] if f.rule == "sync-with-pages"]
     assert finding.evidence == {"channel": 0, "packets": 1, "pages": 2}
     assert [f for f in found[1] if f.rule == "sync-with-pages"] == []
+
+
+@pytest.mark.parametrize("path", sorted(SAMPLES.glob("*.bin")), ids=lambda path: path.name)
+def test_the_first_finding_of_each_kind_tells_where_a_receiver_stops(path):
+    stream = xbrletools.open(path).stream
+    firsts = found_in(stream).first_of_each()
+    for upto in (None, 1, stream.records.last_number // 2 or None):
+        stop = stop_amid_records(stream, verify(stream), upto)
+        assert stop_amid_records(stream, firsts, upto) == stop
+
+
+def test_what_is_found_in_a_stream_is_worked_out_once_however_it_is_asked_for():
+    stream = xbrletools.open(SAMPLES / "posted-8m.bin").stream
+    assert found_in(stream) is found_in(stream, None)
+    assert found_in(stream) is not found_in(stream, ((b"pc.ram", PAGE),))

@@ -21,6 +21,7 @@ from ..text import counted, label, shown
 from . import EXIT_FINDINGS, hexview, warn
 from .addresses import map_from
 from .differences import BYTES, INDENT, lines_of, written
+from .faults import say_verdict
 from .output import progress, report
 from .records import Writer, writers
 from .sides import Side
@@ -56,7 +57,7 @@ class Wanted:
 
 def show(opened: Capture, given_dump: Given, wanted: Wanted) -> int:
     """Compare, and print what differs. Returns the exit status: 1 also where a part could not be compared."""
-    status = report(opened.problems)
+    status = max(report(opened.problems), say_verdict(opened, wanted.at, wanted.view))
     block = None if wanted.block is None else opened.space.index(wanted.block)
     dump = _placed(opened, given_dump, block)
     where = map_from(opened, given_dump.map_file) if dump.space is Space.PHYSICAL else None

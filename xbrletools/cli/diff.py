@@ -19,6 +19,7 @@ from ..text import label, shown, size
 from . import EXIT_FINDINGS, warn
 from .against import Given, Wanted, show
 from .differences import Moment, Sides
+from .faults import say_verdict
 from .guide import Page
 from .options import (
     before,
@@ -212,6 +213,8 @@ def command(
             second = stack.enter_context(opening(click.get_current_context().params | like))
             missing = max(missing, report(second.problems))
         to = record_at(second, to, to_pass)
+        views = View(view), View(to_view or view)
+        missing = max(missing, _verdicts((opened, at, views[0]), (second, to, views[1])))
         with_devices = only == "devices" or (only is None and other is not None and (at, to) == (None, None))
         devices = _devices(opened, second, as_json) if with_devices else iter(())
         if only == "devices":
@@ -220,8 +223,17 @@ def command(
             begin, end = _passes(passes, int(opened.records.pass_.max(initial=0)))
             one, two = (_after_pass(opened, number, View(view)) for number in (begin - 1, end))
         else:
-            one, two = _moment(opened, at, View(view)), _moment(second, to, View(to_view or view))
+            one, two = _moment(opened, at, views[0]), _moment(second, to, views[1])
         return _compared(Sides(one, two, block, limit or None), devices, missing, as_json)
+
+
+def _verdicts(first: tuple[Capture, int | None, View], second: tuple[Capture, int | None, View]) -> int:
+    """Say what is wrong with captures up to a record, each in a view. Returns the exit status."""
+    (one, at, view), (other, to, to_view) = first, second
+    if one is not other:
+        return max(say_verdict(one, at, view), say_verdict(other, to, to_view, "S2"))
+    last = None if at is None or to is None else max(at, to)
+    return say_verdict(one, last, View.RECEIVER if View.RECEIVER in (view, to_view) else View.SENDER)
 
 
 def _compared(sides: Sides, devices: Iterator[str], missing: int, as_json: bool) -> int:

@@ -27,9 +27,11 @@ from ..ram.elsewhere import LEFT_OUT
 from ..table.columns import PIECE
 from ..table.kinds import IS_PAGE
 from ..text import shown, size, some
+from ..verify.checker import found_in
 from ..verify.receivers import stop_amid_records
 from . import EXIT_FINDINGS, warn
 from .addresses import giving_cpu, giving_map, kernel_spans, map_from
+from .faults import say_verdict
 from .guide import Page
 from .options import before, examples, json_object, moment, refuse, salvaging, viewing
 from .output import progress, recovery, report
@@ -159,15 +161,15 @@ def command(
     A byte is unknown if it was not sent, or only as a delta (a change to an earlier version of the page) whose base,
     that earlier version, is missing.
 
-    Exit status: 0 all that was sent is written, 1 S is damaged, sent pages are missing, a receiver would have stopped
-    before it had all of them, or memory of the guest has no known place in physical space (OUT.json lists it under
-    "unplaced").
+    Exit status: 0 all that was sent is written, 1 S is damaged, as verify finds it, sent pages are missing, a receiver
+    would have stopped before it had all of them, or memory of the guest has no known place in physical space (OUT.json
+    lists it under "unplaced"). A stale base, the sender's fault, is said and does not count.
     """
     _refuse(output, block, disk, _space(space, form), Unknown(unknown))
     told = _Told(output, "disk" if disk is not None else _space(space, form), block is not None, form, unknown, as_json)
     status = report(opened.problems)
     if disk is not None:
-        return max(status, _disk(opened, disk, output, told))
+        return max(status, _disk(opened, disk, output, told), say_verdict(opened, view=View.SENDER))
     if not any(b.declared for b in opened.blocks):
         raise XbrleError(
             f"{opened.name}: the list of RAM blocks is missing, so memory cannot be written. "
@@ -177,22 +179,13 @@ def command(
     image = opened.memory(at, View(view), Trust(trust))
     about = Sidecar(View(view), at, Trust(trust))
     if _space(space, form) == "physical":
-        whole = _physical(opened, image, output, form, about, map_file, Unknown(unknown), paging, cpu, told)
-        return max(status, whole, _lost(opened, image, at, Trust(trust))) or _stopped(opened, at)
-    pieces = [raw.whole(image, i) for i, b in enumerate(opened.blocks) if b.declared and chosen in (None, i)]
-    _say_what_holds(image, pieces, Trust(trust))
-    missing, possible = _length(unknown_ranges(image, pieces)), _length(possible_ranges(image, pieces))
-    if missing and unknown == Unknown.FAIL.value:
-        raise XbrleError(
-            f"{some(missing, 'byte is', 'bytes are')} unknown: nothing was written. "
-            "To write zeros instead, leave out --unknown"
-        )
-    if chosen is not None:
-        _one_block(opened, image, chosen, output, about, Unknown(unknown))
+        how = (Unknown(unknown), paging, cpu, told)
+        status = max(status, _physical(opened, image, output, form, about, map_file, *how))
     else:
-        _folder(opened, image, output, about, hash_unknown)
-    told.missing(missing, possible)
-    return max(status, _lost(opened, image, at, Trust(trust))) or _stopped(opened, at)
+        _by_block(opened, image, chosen, output, about, Unknown(unknown), hash_unknown, told)
+    status = max(status, _lost(opened, image, at, Trust(trust)))
+    del image  # verify replays memory into one of its own
+    return max(status or _stopped(opened, at), say_verdict(opened, at, View(view)))
 
 
 def _refuse(output: Output, block: str | None, disk: str | None, space: str, unknown: Unknown) -> None:
@@ -206,6 +199,32 @@ def _refuse(output: Output, block: str | None, disk: str | None, space: str, unk
     else:
         mask = [mask_path("").name] if unknown is Unknown.MASK_FILE else []
         output.refuse(*([sidecar_path("").name, *mask] if disk is None else []))
+
+
+def _by_block(
+    opened: Capture,
+    image: Image,
+    chosen: int | None,
+    output: Output,
+    about: Sidecar,
+    unknown: Unknown,
+    hash_unknown: int,
+    told: "_Told",
+) -> None:
+    """Write one RAM block, or all of them to a folder, and say what is missing."""
+    pieces = [raw.whole(image, i) for i, b in enumerate(opened.blocks) if b.declared and chosen in (None, i)]
+    _say_what_holds(image, pieces, about.trust)
+    missing, possible = _length(unknown_ranges(image, pieces)), _length(possible_ranges(image, pieces))
+    if missing and unknown is Unknown.FAIL:
+        raise XbrleError(
+            f"{some(missing, 'byte is', 'bytes are')} unknown: nothing was written. "
+            "To write zeros instead, leave out --unknown"
+        )
+    if chosen is not None:
+        _one_block(opened, image, chosen, output, about, unknown)
+    else:
+        _folder(opened, image, output, about, hash_unknown)
+    told.missing(missing, possible)
 
 
 def _one_block(opened: Capture, image: Image, block: int, output: Output, about: Sidecar, unknown: Unknown) -> None:
@@ -389,7 +408,7 @@ def _lost(opened: Capture, image: Image, at: int | None, trust: Trust) -> int:
 
 def _stopped(opened: Capture, at: int | None) -> int:
     """Say where a receiver would have stopped before it had all that is written. Returns the exit status."""
-    found = stop_amid_records(opened.stream, opened.verify(), at)
+    found = stop_amid_records(opened.stream, found_in(opened.stream).first_of_each(), at)
     if found is None:
         return 0
     place = f"offset {found.offset:#x}" if found.record is None else f"record {found.record}"

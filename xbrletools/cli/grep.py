@@ -18,13 +18,16 @@ from ..analysis.lives import search_all
 from ..analysis.pattern import Form, Pattern
 from ..analysis.search import Hit, search_image
 from ..capture import Capture
+from ..export.raw import unknown_bytes
 from ..filters import Filter
 from ..formats.times import NANOSECONDS
+from ..memory.image import Image
 from ..memory.replay import View
 from ..table.windows import slices
 from ..text import shown, size, some
 from . import EXIT_FINDINGS, hexview, warn
 from .addresses import Virtual, giving_cpu, virtual_words
+from .faults import say_verdict
 from .filtering import filtering, say_strangers, wanted_of
 from .guide import Page
 from .options import before, examples, json_lines, limiting, moment, salvaging, viewing
@@ -148,11 +151,12 @@ def command(
     where these tables do not map it. A match that is too long for its line is cut; --json has it whole.
 
     Exit status: 0 something matched, 1 nothing matched or virtual addresses may be missing, 2 S cannot be read or the
-    search ended early.
+    search ended early. A wrong page can hide a match: what verify finds is said, and does not change the status.
     """
     pages = wanted_of(words, options)
     wanted = _form(is_hex, utf16, regex).pattern(pattern, ignore_case)
     report(opened.problems)
+    say_verdict(opened, at, View(view))
     chosen = None if block is None else opened.space.index(block)
     searched = (_Lives if everything else _Moment)(opened, wanted, at, View(view), chosen)
     if pages is not None:
@@ -192,6 +196,14 @@ def _show(shower: "_Shower", looked_up: Virtual | None, limit: int | None, as_js
     return found
 
 
+def _say_unknown(image: Image, block: int | None) -> None:
+    """Say how many bytes of what is searched are unknown."""
+    blocks = range(len(image.space.blocks)) if block is None else [block]
+    unknown = sum(unknown_bytes(image, b) for b in blocks if image.space.blocks[b].declared)
+    if unknown:
+        warn(f"{some(unknown, 'byte is', 'bytes are')} unknown, and no match has any of them")
+
+
 def _form(is_hex: bool, utf16: bool, regex: bool) -> Form:
     return Form.BYTES if is_hex else Form.REGEX if regex else Form.UTF16 if utf16 else Form.TEXT
 
@@ -214,6 +226,7 @@ class _Moment:
     def __init__(self, opened: Capture, wanted: Pattern, at: int | None, view: View, block: int | None) -> None:
         self.opened = opened
         image = opened.memory(at, view)
+        _say_unknown(image, block)
         self.hits = search_image(opened.stream, image, wanted, block)
         self._pages_at = pages_of_image(image)
         self._writers = Writers(opened.stream, at)

@@ -118,7 +118,12 @@ def report(problems: "Sequence[Problem]") -> int:
         warn(f"{len(problems) - PROBLEMS_MAX} more problems; to list them all, use: xbrle verify S")
     if any(p.fatal and p.rule != "truncated" for p in problems):
         warn("what comes after the damage was not read; to see what still stands, use: xbrle salvage S")
-    return EXIT_FINDINGS if any(p.fatal or p.lost or p.rule in _MISSING for p in problems) else 0
+    return EXIT_FINDINGS if any(map(is_loss, problems)) else 0
+
+
+def is_loss(problem: "Problem") -> bool:
+    """Whether a part of the capture was not read because of this, or what it is or where it ends is only likely."""
+    return problem.fatal or problem.lost or problem.rule in _MISSING
 
 
 def recovery(recovered: int, length: int, held: int, only_held: bool) -> str:

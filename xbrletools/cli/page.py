@@ -1,5 +1,6 @@
 """`xbrle page`: one page's history, its bytes after any record, and what a record did to them."""
 
+from collections.abc import Iterable
 from typing import TYPE_CHECKING, Any
 
 import click
@@ -7,6 +8,7 @@ import numpy as np
 
 from ..capture import Capture
 from ..errors import XbrleError
+from ..formats.ram import DELTA_KINDS
 from ..formats.times import NANOSECONDS
 from ..memory.history import Content, PageHistory, Version
 from ..memory.replay import View
@@ -101,7 +103,9 @@ def command(
     version before, and "check" says whether the page has the checksum that the record states, or why a delta cannot
     be decoded. In dumps, * marks changed bytes and ?? unknown ones.
 
-    Exit status: 0, or 1 if the bytes differ (with --diff), bytes are unknown (with --raw), or S is damaged.
+    Only this page is replayed: what verify finds of the whole of S is not looked for. Exit status: 0, or 1 if the bytes
+    differ (with --diff), bytes are unknown (with --raw), a record states another sum than the page has in the end or at
+    RECORD, a delta shows that its sender had another page ("other base"), or parts of S were not read.
     """
     status = report(opened.problems)
     found = located(opened, address, cpu)
@@ -119,7 +123,9 @@ def command(
         return shower.diff(*pair) or status
     if as_delta and at is not None:
         shower.delta(at)
-    elif inspect is not None:
+        return status
+    status = max(status, shower.doubt(at, is_shown=at is None and inspect is None and not raw))
+    if inspect is not None:
         shower.inspect(inspect, at)
     elif raw:
         return shower.raw(at) or status
@@ -204,6 +210,25 @@ class _Page:
             warn(f"{what} unknown; they are written as zeros")
         return EXIT_FINDINGS if unknown else 0
 
+    def doubt(self, at: int | None, is_shown: bool) -> int:
+        """Say whether a record speaks against the page as it is just after a record. Returns the exit status.
+
+        ``is_shown``: the story is printed, which shows it.
+        """
+        found = _refuted(self.page.versions(self.view), at)
+        if found is None:
+            return 0
+        stale = self.view is View.RECEIVER and self.page.forgets_dups
+        if stale and _refuted(self.page.versions(View.SENDER), at) is None:
+            said = f"the receiver had lost the base of record {found.record}; to see the source's page: --view sender"
+        elif found.other_base:
+            said, stale = f"record {found.record} was made against another page: it states bytes that are there", False
+        else:
+            said, stale = f"the page does not have the sum that record {found.record} states", False
+        if not is_shown:
+            warn(said)
+        return 0 if stale else EXIT_FINDINGS
+
     def diff(self, first: int, second: int) -> int:
         """Two versions side by side. Returns the exit status."""
         one, other = self.page.at(first, self.view), self.page.at(second, self.view)
@@ -262,6 +287,22 @@ class _Page:
                 say(f"{name:7} {_value(little):26} {_value(big) if name[1:] != '8' else ''}".rstrip())
 
 
+def _refuted(versions: Iterable[Version], at: int | None) -> Version | None:
+    """The last version up to record ``at`` that its record speaks against, None where a later one gave the page anew.
+
+    The record states a sum that the page does not have, or was made against another page.
+    """
+    found = None
+    for version in versions:
+        if at is not None and version.record > at:
+            break
+        if version.sum_holds is False or version.other_base:
+            found = version
+        elif version.sum_holds or version.kind not in DELTA_KINDS:
+            found = None
+    return found
+
+
 def _lapse(record: int) -> str:
     return f"        unknown before record {record}: the page was discarded, or records of it may be lost"
 
@@ -282,6 +323,8 @@ def _notes(version: Version, differ: int | None, other: Version | None, other_vi
     unknown = int(np.count_nonzero(~version.content.recovered))
     if unknown:
         notes.append(f"{unknown} unknown")
+    if version.other_base:
+        notes.append("other base")
     if differ and other is not None:
         holds = {None: "", True: ", ok", False: ", WRONG"}[other.sum_holds]
         notes.append(f"{other_view.value}: {differ} differ{holds}")
@@ -303,6 +346,7 @@ def _as_object(version: Version, differ: int | None) -> dict[str, Any]:
         "stated_sum": version.stated,
         "computed_sum": version.computed,
         "sum_holds": version.sum_holds,
+        "other_base": version.other_base,
         "unknown": int(np.count_nonzero(~version.content.recovered)),
         "differs_from_other_view": differ,
     }

@@ -11,10 +11,12 @@ from ..export.raw import unknown_bytes, whole
 from ..memory.confirm import WORDS, Trust
 from ..memory.doubt import Cause
 from ..memory.image import State
+from ..memory.replay import View
 from ..model import Certainty
 from ..source.sources import MappedSource
 from ..text import amount, counted, shown, some
 from . import EXIT_FINDINGS
+from .faults import say_verdict
 from .guide import Page
 from .options import giving_blocks, json_object, reading_with
 from .output import recovery
@@ -221,7 +223,9 @@ def command(opened: Capture, trust: str, repair: bool, output: Output | None, as
         _print(summary, aside)
     damaged = [d for d in opened.doubts if d.cause is not Cause.STALE]
     beside = say_problems([p for p in opened.problems if p.rule != "skipped" and not p.fatal])
-    return EXIT_FINDINGS if opened.gaps or damaged or any(inferred.values()) else beside
+    if opened.gaps or damaged or any(inferred.values()) or beside:
+        return EXIT_FINDINGS
+    return say_verdict(opened, view=View.SENDER)
 
 
 def _repaired(opened: Capture) -> tuple[Capture, dict[str, Any]]:

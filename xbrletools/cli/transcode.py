@@ -113,6 +113,9 @@ def command(
 
     --redact blanks the pages of a block (block=pc.bios) or of a range (page=pc.ram:0xe0000-0xfffff or
     page=0x1000+0x2000). No record changes its size.
+
+    Sums are written anew, so that T can look whole where S is not. Exit status: 0 T is written, 1 it is, and S is
+    damaged, as verify finds it, or pages are unknown, 2 S cannot be read or T cannot be written.
     """
     missing, dialect = 0, None if opened.dialect is None else opened.dialect.name
     if redact:
@@ -137,7 +140,15 @@ def command(
         _say_written(output, length, dialect, to, redact)
     if not redact:
         _say_what_is_left_out(opened, keep_advice)
-    status = max(report(opened.problems), missing)
+    return max(missing, _say_damage(opened))
+
+
+def _say_damage(opened: "Capture") -> int:
+    """Say what is wrong with the capture. Returns the exit status."""
+    from ..memory.replay import View
+    from .faults import say_verdict
+
+    status = max(report(opened.problems), say_verdict(opened, view=View.SENDER))
     if opened.damage is not None:  # which is a problem that `report` counts
         warn(f"{opened.name}: {opened.damage.message}; written up to offset {opened.damage.offset:#x}")
     return status

@@ -21,6 +21,7 @@ from ..physical.infer import map_of
 from ..physical.layout import PhysicalMap
 from ..text import shown, some
 from . import EXIT_FINDINGS, hexview, warn
+from .faults import say_verdict
 from .guide import Page
 from .options import before, examples, json_lines, limiting, moment, salvaging, viewing
 from .output import WIDTH, progress, report
@@ -117,7 +118,7 @@ def command(
     S or RULES cannot be read, or the rules take too long.
     """
     rules = read_rules([rule_file, *more_rules])
-    status = report(opened.problems)
+    status = max(report(opened.problems), say_verdict(opened, at, View(view)))
     chosen = None if block is None else opened.space.index(block)
     if everything:
         found = _Lives(opened, rules, view, as_json)

@@ -12,9 +12,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..arrays import distinct
-from ..codec import checksum
+from ..codec import checksum, xbzrle
 from ..codec.verdict import Verdict
 from ..errors import XbrleError
+from ..formats.dialects import Encoding
 from ..formats.ram import DELTA_KINDS, Kind
 from ..model import Block, Stream
 from ..table.claims import stated_sum
@@ -60,7 +61,8 @@ class Version:
     in bytes. ``base`` is the record that left the bytes which a delta was applied to. It is None for other kinds, and
     where no record did. ``verdict`` tells how a delta decoded, None for other kinds. ``changed`` counts the bytes that
     differ from the version before, those that were unknown in it among them. ``stated`` is the byte sum that the record
-    states, None where it states none. ``computed`` is the page's own, None where a byte is unknown.
+    states, None where it states none. ``computed`` is the page's own, None where a byte is unknown. ``other_base``: the
+    delta was made against another page, since a run of it begins or ends with what the page has there already.
     """
 
     record: int
@@ -76,6 +78,7 @@ class Version:
     changed: int
     stated: int | None
     computed: int | None
+    other_base: bool = False
 
     @property
     def sum_holds(self) -> bool | None:
@@ -203,6 +206,7 @@ class PageHistory:
             target = (
                 shown_dup if forgets and is_dup else image
             )  # the sender forgot it: it is not a base for what follows
+            other_base = image.recovered[0] and self._has_other_base(columns, image)
             apply(target, self._payloads(columns), layers.append)
             if void[i]:
                 target.set_unknown(only)
@@ -221,10 +225,22 @@ class PageHistory:
                 changed=int(np.count_nonzero(now.differs(before))),
                 stated=stated_sum(columns, self._stream.dialect),
                 computed=int(checksum.byte_sum(target.pages)[0]) if target.recovered[0] else None,
+                other_base=bool(other_base),
             )
             before = now
             if target is image:
                 base = record
+
+    def _has_other_base(self, columns: Columns, image: Image) -> bool:
+        """Whether a record is a delta whose runs show that its sender had another page than ``image``.
+
+        Zeros over a page of zeros do not count: pages may have been blanked.
+        """
+        dialect, only = self._stream.dialect, np.zeros(1, np.int64)
+        if dialect is None or dialect.encoding is not Encoding.ZRUN or Kind(int(columns.kind[0])) not in DELTA_KINDS:
+            return False
+        payloads = self._payloads(columns)
+        return bool(xbzrle.idle(payloads.data, *payloads.spans(only), image.pages, only, blanked=True)[0] >= 0)
 
     def delta(self, record: int) -> tuple[NDArray[np.uint8], NDArray[np.bool_]]:
         """What the delta of ``record`` says, (page_size,) uint8, and which bytes it says: old XOR new or, in XBZRLE,

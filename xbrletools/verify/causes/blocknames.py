@@ -33,11 +33,11 @@ def candidates(case: Case) -> list[Candidate]:
     name = extent(case.read.view, broken.at, case.read.grammar.reading).name
     if not name:
         return []
-    like = [
-        b for b in case.read.grammar.blocks if b.declared and _is_like(b.name, name) and _fits(case, broken, b, name)
-    ]
-    named = {b.name: len(_named(case, b.name, b, name)) for b in like}
-    having = _named(case, name, max(like, key=lambda b: b.length), name) if like else []
+    like = [b for b in case.read.grammar.blocks if b.declared and _is_like(b.name, name)]
+    walkers = {length: _walker(case, Block(name, length)) for length in {b.length for b in like}}
+    like = [b for b in like if _fits(walkers[b.length], broken)]
+    named = {b.name: len(_named(case, b.name, walkers[b.length])) for b in like}
+    having = _named(case, name, walkers[max(b.length for b in like)]) if like else []
     unnamed = [b for b in like if not named[b.name]]
     if not like or broken.at not in having:
         return []
@@ -62,22 +62,22 @@ def _bits(one: bytes, other: bytes) -> int:
     return (int.from_bytes(one) ^ int.from_bytes(other)).bit_count()
 
 
-def _walker(case: Case, block: Block, name: bytes) -> Walker:
-    """A walker to which ``name`` is a block of the list as well, as long as ``block``."""
+def _walker(case: Case, block: Block) -> Walker:
+    """A walker to which ``block`` is one of the list as well."""
     grammar = case.read.grammar
-    blocks = (*(b for b in grammar.blocks if b.declared), Block(name, block.length))
+    blocks = (*(b for b in grammar.blocks if b.declared), block)
     return Walker(case.read.view, replace(grammar, blocks=blocks))
 
 
-def _fits(case: Case, broken: Break, block: Block, name: bytes) -> bool:
-    """Whether the walk goes on from the break where the name is let pass as that of ``block``."""
-    walk = _walker(case, block, name).walk(broken.spot, _RECORDS)
+def _fits(walker: Walker, broken: Break) -> bool:
+    """Whether the walk goes on from the break, with a walker that lets the name pass."""
+    walk = walker.walk(broken.spot, _RECORDS)
     return walk.whole or walk.why is Why.NAME or len(walk.rows) >= _RECORDS // 2
 
 
-def _named(case: Case, wanted: bytes, block: Block, name: bytes) -> list[int]:
+def _named(case: Case, wanted: bytes, walker: Walker) -> list[int]:
     """The offsets of records that name the block ``wanted``: the first `_HITS_MAX` places are looked at."""
-    view, walker, out = case.read.view, _walker(case, block, name), list[int]()
+    view, out = case.read.view, list[int]()
     raw, whole, at = bytes(view), bytes([len(wanted)]) + wanted, -1
     for _ in range(_HITS_MAX):
         at = raw.find(whole, at + 1)

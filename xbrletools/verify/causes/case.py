@@ -175,6 +175,6 @@ def open_case(read: Read, compare: bool = True) -> Case:
     chains = Chains(read)
     ordered = order.weigh(chains)
     compared = sums.weigh(chains) if compare else sums.silent(len(read.rows))
-    found = Case(read, chains, compared, ordered, grid.weigh(read), order.swaps(ordered), [])
+    found = Case(read, chains, compared, ordered, grid.weigh(read), order.swaps(ordered, read.grammar.modern), [])
     found.repeats = order.repeats(chains, ordered)
     return found

@@ -136,8 +136,12 @@ def trouble(pages: Ints, starts: Mask, modern: bool) -> int:
     return len(odd) + len(holes) + len(twice)
 
 
-def swaps(order: Order) -> list[tuple[int, int, int]]:
-    """Neighbouring spans [i, j) and [j, k) of carriers that in the other order would rise."""
+def swaps(order: Order, modern: bool) -> list[tuple[int, int, int]]:
+    """Neighbouring spans [i, j) and [j, k) of carriers that in the other order would rise.
+
+    ``modern``: today's sender learns of dirty pages between two sections and then can begin a sweep anew. Two sweeps of
+    a guest that writes its pages in turn fit into each other like this, and are left out.
+    """
     pages, starts = order.pages, order.starts
     if not order.in_force:
         return []
@@ -154,9 +158,19 @@ def swaps(order: Order) -> list[tuple[int, int, int]]:
         i = max(0, j - SWAP_MAX) + (int(np.flatnonzero(back)[-1]) + 1 if back.any() else 0)
         if i == 0 or i == j or not back.any():
             continue
-        if walk[i - 1] < walk[j] and walk[k - 1] < walk[i]:
-            found.append((int(kept[i]), int(kept[j]), int(kept[k])))
+        places = (int(kept[i]), int(kept[j]), int(kept[k]))
+        if walk[i - 1] < walk[j] and walk[k - 1] < walk[i] and not (modern and _are_sweeps(starts, *places)):
+            found.append(places)
     return found
+
+
+def _are_sweeps(starts: Mask, i: int, j: int, k: int) -> bool:
+    """Whether spans of carriers [i, j) and [j, k) can be of two sweeps.
+
+    The sender passed over the second span's pages at ``i``, and over what stands at ``k`` before it went back at ``j``.
+    So it must have learnt of both later, each time between sections.
+    """
+    return bool(starts[j] or (starts[i + 1 : j].any() and starts[j + 1 : k + 1].any()))
 
 
 def repeats(chains: Chains, order: Order) -> list[tuple[int, int, int]]:

@@ -30,6 +30,7 @@ FOOTER = qevm.Footer.sizeof()
 COMMAND_HEAD = qevm.DataHead.sizeof()
 VERSION_MAX = 1 << 16  # of a section that a sender announces
 _PAIR = Pair.sizeof()
+_COMMANDS = frozenset(map(int, qevm.Command))
 _OTHER_MAX = 1 << 16  # bytes of a section of another owner that are taken apart
 
 
@@ -228,7 +229,7 @@ class Walker:
             return self._into(spot, name, number, end, kind)
         if kind == SectionType.COMMAND and grammar.modern:
             number, length = np.frombuffer(self._take(at + 1, COMMAND_HEAD), ">u2").tolist()
-            if number not in set(qevm.Command):
+            if number not in _COMMANDS:
                 raise _Broken(Why.SECTION)
             if number == qevm.Command.PACKAGED:
                 raise _Ended

@@ -77,8 +77,8 @@ def stop_amid_records(stream: Stream, findings: Iterable[Finding], upto: int | N
     """The first finding at which a receiver that reads such streams stops before it has every record of memory.
 
     That is QEMU of today for streams that have what came since 2012, else the posted patch's default build. ``upto`` is
-    the number of the last record that counts. Of ``findings``, which are those of `verify` in order, no more are taken
-    than are needed.
+    the number of the last record that counts. ``findings`` are those of `verify` in order. Those of
+    `Found.first_of_each` are enough.
     """
     offsets, table = stream.records.columns.offset, stream.records
     last = None if upto is None else table.row_of(upto)

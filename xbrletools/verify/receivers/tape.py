@@ -1,8 +1,10 @@
 """A stream as a receiver reads it: byte by byte from one place on, with zeros where the stream has ended [Q]."""
 
-from construct import Byte
+import struct
+from typing import Any
 
-from ...formats import Grammar
+from construct import Byte, FormatField
+
 from ...model import Stream
 
 
@@ -27,10 +29,10 @@ class Tape:
         self.at += len(taken)
         return taken
 
-    def number(self, grammar: Grammar = Byte) -> int:
+    def number(self, grammar: "FormatField[Any, Any]" = Byte) -> int:
         """The next number, of this grammar."""
-        size = grammar.sizeof()
-        return int(grammar.parse(self.take(size).ljust(size, b"\0")))
+        size = grammar.length  # what its `parse` does around this takes eight times as long
+        return int(struct.unpack(grammar.fmtstr, self.take(size).ljust(size, b"\0"))[0])
 
     def peek(self) -> int:
         """The next byte, which stays there. 0 where the stream ends."""

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from ..capture import Capture
 
 
-_FRAMES = "200"  # looks a second whether something is to be painted: a key waits for the next one
+FRAMES = "200"  # looks a second whether something is to be painted: a key waits for the next one
 _SWITCH = 0.001  # seconds after which the thread that reads lets the one that draws run: a key asks for it many times
 
 
@@ -69,7 +69,7 @@ def command(opened: "Capture", capture: str, other: str | None, follow: bool, re
     screen Compare shows which pages of the two differ. The options for reading are for both, --channel and --snapshot
     for S alone.
     """
-    os.environ.setdefault("TEXTUAL_FPS", _FRAMES)  # Textual reads it when it is imported
+    os.environ.setdefault("TEXTUAL_FPS", FRAMES)  # Textual reads it when it is imported
     from ..codec import native
     from ..tui.app import Browser
     from ..tui.terminal import kept

@@ -17,7 +17,7 @@ from click.shell_completion import CompletionItem
 from .. import __version__
 from ..errors import XbrleError
 from ..interrupts import LAST_ACTS, interruptible
-from ..source.changed import Read, watching
+from ..source.changed import SHRUNK, Read, watching
 from ..text import label
 from ..urls import is_url
 from .guide import COPY_SAMPLES, GROUPS, OWN, OWN_HELP, is_sample, unknown
@@ -248,8 +248,8 @@ def _run(arguments: Sequence[str] | None) -> int:
     return max(status, EXIT_FINDINGS) if changes else status
 
 
-def _ended(arguments: Sequence[str] | None, read: Sequence[Read]) -> int:
-    """How a command ended, as an exit status. ``read`` are the files that it opens."""
+def _ended(arguments: Sequence[str] | None, read: list[Read]) -> int:
+    """How a command ended, as an exit status. ``read`` are the files that it opens, none where all was said of them."""
     try:
         status = cli.main(arguments, prog_name="xbrle", standalone_mode=False)
         flush()
@@ -272,6 +272,8 @@ def _ended(arguments: Sequence[str] | None, read: Sequence[Read]) -> int:
         return EXIT_UNREADABLE
     except (XbrleError, MemoryError) as error:
         warn(str(error) or type(error).__name__)
+        if SHRUNK in str(error):
+            read.clear()
         return EXIT_UNREADABLE
     except Exception as error:
         if "--debug" in (sys.argv[1:] if arguments is None else arguments):

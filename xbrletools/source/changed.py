@@ -6,6 +6,7 @@ from contextlib import contextmanager
 from contextvars import ContextVar
 from typing import NamedTuple
 
+SHRUNK = "the file has shrunk while it was read."  # its bytes are gone, so this ends the reading
 WRITTEN_TO = "written to while it was read"
 
 

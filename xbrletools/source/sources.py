@@ -23,6 +23,7 @@ from numpy.typing import NDArray
 from ..errors import XbrleError
 from ..progress import note, tell
 from .ahead import Ahead
+from .changed import SHRUNK
 from .packing import content_size, is_damage
 from .wrappers import Wrapping
 
@@ -32,7 +33,6 @@ PIPE_WINDOW = 1 << 20  # bytes of a pipe that are held in memory
 PIPE_BEFORE = 1 << 16  # and before those
 _TAKES_ROOM = "needs more room there. To put it elsewhere, set TMPDIR to a folder with more room"
 _GIVES_BACK = hasattr(mmap, "MADV_DONTNEED")  # Windows does not have it
-SHRUNK = "the file has shrunk while it was read."
 
 
 class Origin(NamedTuple):

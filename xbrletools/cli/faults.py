@@ -16,7 +16,7 @@ def say_verdict(opened: "Capture", at: int | None = None, view: View = View.RECE
 
     ``at`` is the number of the last record that counts, and what began later does not. A stale base is the sender's
     fault, and the receiver's memory is what the receiver had all the same: that is said and does not count. The
-    sender's ``view`` has no stale base. ``name`` is what the command calls the capture.
+    sender's ``view`` does not have a stale base. ``name`` is what the command calls the capture.
 
     Where the scan lost a part of the capture, the status is 1 by that, and causes of anything else take long to tell
     from its consequences. So that is left to `verify`, and said.

@@ -24,7 +24,7 @@ class Read(NamedTuple):
         return cls(path, (state.st_dev, state.st_ino), state.st_size, state.st_mtime_ns)
 
     def change(self) -> str | None:
-        """What a person must know, None where it is as it was. Another file of its name is no change of this one."""
+        """What a person must know, None where it is as it was. Another file of its name is not a change of this one."""
         try:
             now = Read.of(self.path, os.stat(self.path))  # noqa: PTH116 - pathlib takes its time at the start
         except OSError:

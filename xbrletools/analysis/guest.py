@@ -9,22 +9,19 @@ import re
 from collections.abc import Mapping
 from typing import Any, NamedTuple
 
-import numpy as np
-
 from ..model import Stream, once
 from ..physical import reading
 from ..physical.layout import PhysicalMap
-from . import vmcoreinfo
+from . import sentwhole, vmcoreinfo
 from .cpus import Cpu, cpus_of
 from .vmcoreinfo import VmCoreInfo
 from .windows import Windows, windows_of
 
-SEARCHED = 4 << 30  # bytes of a capture that are searched for text
 BANNERS = 64  # banners that are looked at
 CPUS_MAX = 8  # CPUs that are listed for a person
-WINDOW = 1 << 20  # bytes that are searched at once: no other thread of Python runs meanwhile
 
 _BANNER = re.compile(rb"Linux version (\d+\.\d+[!-~]*) \([ -~]{8,400}\n?")
+_BANNER_MAX = 512  # bytes
 _COUNTERS = ("rip", "pc", "nip", "psw_addr")  # where a CPU is, by the names of machines
 
 
@@ -88,7 +85,7 @@ def _number(info: VmCoreInfo | None, key: str, base: int) -> int | None:
 def _vmcoreinfo(stream: Stream, where: PhysicalMap) -> VmCoreInfo | None:
     """VMCOREINFO of the device, or, without a device, of the page that begins as VMCOREINFO does."""
     info = vmcoreinfo.of_device(stream, vmcoreinfo.reader_at_end(stream, where), where.endian)
-    if info is not None or len(stream.data) > SEARCHED:
+    if info is not None or len(stream.data) > sentwhole.SEARCHED:
         return info
     word = int.from_bytes(vmcoreinfo.BEGINS[:4], "big")
     for r in where.ranges:
@@ -105,19 +102,13 @@ def _vmcoreinfo(stream: Stream, where: PhysicalMap) -> VmCoreInfo | None:
 def banners(stream: Stream) -> tuple[tuple[str, str], ...]:
     """The banners of Linux in pages that were sent whole, as (release, text), each text once, with its line feed.
 
-    Captures larger than `SEARCHED` are not searched.
+    Captures larger than `sentwhole.SEARCHED` are not searched.
     """
     found: dict[str, str] = {}
-    size = len(stream.data)
-    if size > SEARCHED:
-        return ()
-    step, overlap = WINDOW, 512
-    for at in range(0, size, step):
-        window = np.asarray(stream.data[at : min(size, at + step + overlap)]).data
-        for match in _BANNER.finditer(window):
-            found.setdefault(match[0].decode("ascii"), match[1].decode("ascii"))
-            if len(found) >= BANNERS:
-                return tuple((release, text) for text, release in found.items())
+    for match in sentwhole.matches(stream, _BANNER, _BANNER_MAX):
+        found.setdefault(match[0].decode("ascii"), match[1].decode("ascii"))
+        if len(found) >= BANNERS:
+            break
     return tuple((release, text) for text, release in found.items())
 
 

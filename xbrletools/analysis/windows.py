@@ -8,7 +8,6 @@ import re
 from collections.abc import Callable, Iterator
 from typing import NamedTuple
 
-import numpy as np
 from construct import ConstructError
 
 from ..errors import XbrleError
@@ -16,13 +15,11 @@ from ..formats import paging, windows
 from ..model import Stream
 from ..physical import reading
 from ..physical.layout import PhysicalMap
-from . import vmcoreinfo
+from . import sentwhole, vmcoreinfo
 from .cpus import Cpu
 from .paging import NotMappedError, Tables, tables_of, translate
 
 BELOW_ENTRY = 32 << 20  # bytes of a kernel's image before the place where system calls enter it
-SEARCHED = 4 << 30  # bytes of a capture that are searched for KDBG
-WINDOW = 64 << 20  # bytes that are searched at once
 CANDIDATES_MAX = 64
 
 _ROOT = re.compile(r"[A-Za-z]:\\[ -~]{1,250}")
@@ -116,15 +113,12 @@ def _candidates(stream: Stream, where: PhysicalMap, tables: Tables, cpus: tuple[
 def _by_kdbg(stream: Stream) -> list[int]:
     """The kernel's bases that KDBG names, in pages that were sent whole, each once, in file order."""
     found: dict[int, None] = {}
-    size = len(stream.data)
-    for at in range(0, size if size <= SEARCHED else 0, WINDOW):
-        window = np.asarray(stream.data[at : min(size, at + WINDOW + windows.DebuggerData.sizeof())]).data
-        for match in _KDBG.finditer(window):
-            base = int(windows.DebuggerData.parse(match[0]).base)
-            if not base % (1 << paging.PAGE_SHIFT):
-                found[base] = None
-            if len(found) >= CANDIDATES_MAX:
-                return list(found)
+    for match in sentwhole.matches(stream, _KDBG, windows.DebuggerData.sizeof()):
+        base = int(windows.DebuggerData.parse(match[0]).base)
+        if not base % (1 << paging.PAGE_SHIFT):
+            found[base] = None
+        if len(found) >= CANDIDATES_MAX:
+            break
     return list(found)
 
 

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
 
 FRAMES = "200"  # looks a second whether something is to be painted: a key waits for the next one
-_SWITCH = 0.001  # seconds after which the thread that reads lets the one that draws run: a key asks for it many times
+_SWITCH = 0.0002  # seconds after which the thread that reads lets the one that draws run: a key asks for it many times
 
 
 def _keep_pipe(capture: str) -> None:

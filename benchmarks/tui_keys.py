@@ -16,6 +16,7 @@ meanwhile, or of what was asked for before. How many keys that are is `unseen`.
 
 import argparse
 import asyncio
+import compileall
 import fcntl
 import gc
 import json
@@ -36,6 +37,7 @@ from typing import Any, ClassVar
 
 import numpy as np
 
+import xbrletools
 from benchmarks import bounds
 from xbrletools.cli.tui import FRAMES
 from xbrletools.formats import qevm, ram
@@ -324,6 +326,7 @@ def main() -> None:
     if chosen.inside:
         inside(*chosen.inside)
         return
+    compileall.compile_dir(str(Path(xbrletools.__file__).parent), quiet=2)  # as what is installed is
     with tempfile.TemporaryDirectory() as folder:
         where = chosen.folder or Path(folder)
         many, large = where / "records.bin", where / "bytes.bin"

@@ -16,7 +16,14 @@ DEVICES = {
     "plain": (),
     "bridge": ("-device", "pci-bridge,chassis_nr=1"),  # goes first, whatever its id
     "two bridges": ("-device", "pci-bridge,id=a,chassis_nr=1", "-device", "pci-bridge,bus=a,addr=1,chassis_nr=2"),
-    "bridge between": ("-device", "virtio-balloon-pci", "-device", "pci-bridge,chassis_nr=1", "-device", "virtio-rng-pci"),
+    "bridge between": (
+        "-device",
+        "virtio-balloon-pci",
+        "-device",
+        "pci-bridge,chassis_nr=1",
+        "-device",
+        "virtio-rng-pci",
+    ),
 }
 
 

@@ -15,6 +15,7 @@ pytestmark = [
 DEVICES = {
     "plain": (),
     "bridge": ("-device", "pci-bridge,chassis_nr=1"),  # goes first, whatever its id
+    "eeprom": ("-device", "i82559er", "-device", "dc390"),  # whose version is a date
     "two bridges": ("-device", "pci-bridge,id=a,chassis_nr=1", "-device", "pci-bridge,bus=a,addr=1,chassis_nr=2"),
     "bridge between": (
         "-device",

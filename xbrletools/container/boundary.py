@@ -31,7 +31,8 @@ ID_STEP_MAX = 1024  # from one section's id to that of the next, without footers
 NAME_MIN = 3  # bytes of the name of a section that begins the ids anew, without footers; no device has less
 NEXT_IDS = 16  # of a section with a strange name, behind the footer of the one before
 ID_MAX = 1 << 16  # of a section that a header or another section's footer names, where it is not the next one
-VERSION_MAX = 1 << 16
+VERSION_MAX = 1 << 16  # of a section; some have a date instead, as `eeprom` has 20061112
+DATES = range(19_900_101, 21_000_000)
 INSTANCE_MAX = 1 << 24  # without footers; with them, an instance can be any number
 LOOK_BACK = 1 << 26  # bytes before the end of a capture in which its VM description is looked for
 LOOKS_MAX = 1 << 10  # places there that are looked at
@@ -121,7 +122,12 @@ def _is_header(view: memoryview, at: int, final: bool, before: int | None = None
         return False
     if stop + 2 * _ID > len(view):
         return _ended(final)
-    return int.from_bytes(view[stop + _ID : stop + 2 * _ID]) < VERSION_MAX
+    return is_version(int.from_bytes(view[stop + _ID : stop + 2 * _ID]))
+
+
+def is_version(number: int) -> bool:
+    """Whether a section can state this version."""
+    return number < VERSION_MAX or number in DATES
 
 
 def _is_command(view: memoryview, at: int, final: bool) -> bool:
@@ -246,7 +252,7 @@ def by_header(tail: memoryview, section_id: int, lowest: int = 0) -> int | None:
         header = qevm.section_starts().parse(tail[at + 1 : end])
         if (
             all(0x20 <= c < 0x7F for c in header.idstr)
-            and header.version_id < VERSION_MAX
+            and is_version(header.version_id)
             and header.instance_id < INSTANCE_MAX
         ):
             return at

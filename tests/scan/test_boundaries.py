@@ -108,6 +108,12 @@ class TestFootersAreSettledAtTheFirstSection:
         data = HEADER + device(b"first", 4, foot=b"") + eeprom + device(b"last", 6, foot=b"") + EOF
         assert devices_of(data, pipe)[0] == [b"first", b"\7" * 9, b"last"]
 
+    def test_the_instance_of_a_device_can_be_any_number(self, pipe):
+        """That of `spapr_iommu` is the number of its bus."""
+        iommu = start(b"spapr_iommu", 5, 1, SectionType.FULL, instance=0x8000_0000) + b"\7" * 9
+        data = HEADER + device(b"first", 4, foot=b"") + iommu + device(b"last", 6, foot=b"") + EOF
+        assert devices_of(data, pipe)[0] == [b"first", b"\7" * 9, b"last"]
+
     def test_a_lower_id_counts_only_where_it_is_the_lowest(self, pipe):
         first = b"\1\2" + start(b"fake", 5, 0, SectionType.FULL) + b"\3"
         data = HEADER + device(b"zero", 0, foot=b"") + device(first, 9, foot=b"") + device(b"last", 10, foot=b"") + EOF

@@ -33,7 +33,6 @@ NEXT_IDS = 16  # of a section with a strange name, behind the footer of the one 
 ID_MAX = 1 << 16  # of a section that a header or another section's footer names, where it is not the next one
 VERSION_MAX = 1 << 16  # of a section; some have a date instead, as `eeprom` has 20061112
 DATES = range(19_900_101, 21_000_000)
-INSTANCE_MAX = 1 << 24  # without footers; with them, an instance can be any number
 LOOK_BACK = 1 << 26  # bytes before the end of a capture in which its VM description is looked for
 LOOKS_MAX = 1 << 10  # places there that are looked at
 _PIECE = 1 << 16
@@ -250,11 +249,7 @@ def by_header(tail: memoryview, section_id: int, lowest: int = 0) -> int | None:
         if end > len(tail):
             continue
         header = qevm.section_starts().parse(tail[at + 1 : end])
-        if (
-            all(0x20 <= c < 0x7F for c in header.idstr)
-            and is_version(header.version_id)
-            and header.instance_id < INSTANCE_MAX
-        ):
+        if all(0x20 <= c < 0x7F for c in header.idstr) and is_version(header.version_id):
             return at
     return None
 

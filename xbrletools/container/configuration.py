@@ -82,4 +82,4 @@ def _begins(view: memoryview, at: int) -> bool:
     except ConstructError:
         return False
     printable = bool(header.idstr) and all(0x20 < c < 0x7F for c in header.idstr)
-    return printable and header.section_id < 1 << 16 and header.instance_id < 1 << 24 and is_version(header.version_id)
+    return printable and header.section_id < 1 << 16 and is_version(header.version_id)

@@ -22,6 +22,7 @@ pre { white-space: pre-wrap; }
 a { color: #ffb454; }
 """
 # textual.js reads the terminal's data. It opens windows for links on the screen and for downloads: neither is allowed.
+# It measures its font once the page is loaded, so the font must be there then, which nothing else on the page needs.
 # What tells tabs apart stays when a page is loaded anew, so that its session goes on. A connection's end says why.
 _SCRIPT = """
 window.open = () => null;
@@ -62,6 +63,8 @@ window.WebSocket = class extends WebSocket {
 addEventListener("DOMContentLoaded", () => {
   const base = location.origin.replace(/^http/, "ws") + location.pathname;
   document.querySelector(".textual-terminal").dataset.sessionWebsocketUrl = base + "ws/" + tab;
+  const begin = onload;
+  onload = event => document.fonts.load('16px "Roboto Mono"').catch(() => 0).then(() => begin(event));
 });
 """
 

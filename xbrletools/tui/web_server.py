@@ -112,6 +112,7 @@ class Server:
             ]
         )
         application = web.Application(middlewares=[self._guard])
+        application.add_routes([web.get(f"/{self.token}", _with_slash)])
         application.add_subapp(f"/{self.token}/", pages)
         application.on_response_prepare.append(_restrict)
         application.on_shutdown.append(self._close)
@@ -269,6 +270,11 @@ async def _obey(connection: web.WebSocketResponse, session: WebSession) -> None:
                     await connection.send_json(["pong", text])
                 case ["blur" | "focus" as what]:
                     await session.tell(type=what)
+
+
+async def _with_slash(request: web.Request) -> web.Response:
+    """The page's address is the folder of all that it loads, and so ends in a slash."""
+    raise web.HTTPFound(request.rel_url.with_path(f"{request.path}/").with_query(request.rel_url.query))
 
 
 async def _restrict(request: web.Request, response: web.StreamResponse) -> None:

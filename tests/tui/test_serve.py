@@ -161,10 +161,9 @@ async def test_the_page_says_that_the_session_or_the_server_has_ended() -> None:
 @drives
 async def test_a_tab_for_which_there_is_no_room_says_so() -> None:
     async with browsing("--sessions", "1") as (_, address, _), page_of(address) as other:
-        while "1 sessions are open already" not in await other.run(
-            f"document.querySelector('#state') && {STATE} || ''"
-        ):
+        while not (told := await other.run(f"document.querySelector('#state') && {STATE}.trim() || ''")):
             await asyncio.sleep(0.05)
+        assert told == "1 session is open already. Close one, or serve with a larger --sessions. Try again"
 
 
 @drives

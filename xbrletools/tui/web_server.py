@@ -166,7 +166,8 @@ class Server:
         if held is not None and held.is_over:
             held = None
         if held is None and not self._has_room():
-            why = f"{len(self._held)} sessions are open already. Close one, or serve with a larger --sessions."
+            open_ = "1 session is" if len(self._held) == 1 else f"{len(self._held)} sessions are"
+            why = f"{open_} open already. Close one, or serve with a larger --sessions."
             if not tab:
                 raise web.HTTPServiceUnavailable(text=why)
             await connection.prepare(request)

@@ -2,6 +2,7 @@
 
 import re
 from html.parser import HTMLParser
+from itertools import pairwise
 
 import numpy as np
 import pytest
@@ -372,6 +373,25 @@ def test_each_receiver_says_whether_it_loads_with_how_many_wrong_pages_or_why_it
     assert told["qemu-11.1"][0] == "refuses it, stops at 0x8"
 
 
+def test_no_receiver_is_shown_as_fine_where_it_is_not_known_which_pages_are_wrong(corpus):
+    """Beside a green mark stood "loads", of a migration whose channels are all missing."""
+    page = page_of(corpus("qemu-10/pc16-multifd-zstd-zpdlegacy.chan0.bin"))
+    assert page.count('<span class="mark unknown">loads, and which pages are wrong is not known</span>') == 2
+    assert 'class="mark good"' not in page
+
+
+def test_what_is_not_judged_is_said_where_a_receiver_loads_devices():
+    told = "Values in the devices' data are not judged"
+    assert told in "".join(Parsed(page_of(SAMPLES / "xbzrle-16m.bin")).text)
+    assert told not in page_of(StreamBuilder({b"pc.ram": PAGE}).page(0, noise(1)).end().bytes())
+
+
+def test_where_nothing_is_drawn_no_drawing_is_explained(corpus):
+    text = "".join(Parsed(page_of(corpus("qemu-10/pc16-killed-mapped.bin"))).text)
+    assert "No record carries a page of a listed block." in text
+    assert "drawing" not in text
+
+
 def test_what_shows_a_cause_is_folded_below_one_line(corpus):
     page = page_of(corpus("qemu-2011-posted/dbg-stale-reject.bin"))
     summaries = re.findall(r"<summary>(.*?)</summary>", page, re.DOTALL)
@@ -386,6 +406,18 @@ def test_nothing_is_called_right_where_no_sum_could_show_it():
     text = "".join(Parsed(page_of(SAMPLES / "xbzrle-16m.bin")).text)
     assert "no sums to check" in text
     assert re.search(r"pages wrong at the end\s*none shown", text)
+
+
+@pytest.mark.parametrize("pages", [3, 200, 512, 5000, 1 << 20, 1 << 25, 1 << 31])
+def test_the_addresses_of_a_map_have_room_in_print_and_do_not_cover_each_other(pages):
+    """Print is 2.3 cells high. Of a block of 128 GiB "0x1000000000" lost its beginning: 1000000000."""
+    page = page_of(StreamBuilder({b"pc.ram": pages * PAGE}).page(0, noise(1)).end().bytes())
+    left = [-float(box.split()[0]) for box in re.findall(r'viewBox="(-[^"]*)"', page)]
+    labels = re.findall(r'<text x="-1" y="(\d+)" class="at">(0x[0-9a-f]+)</text>', page)
+    assert len(left) == 2
+    assert all(1 + 2.3 * 0.61 * len(label) <= room for _, label in labels for room in left)
+    places = [int(y) for y, _ in labels[: len(labels) // 2]]
+    assert all(b - a >= 3 for a, b in pairwise(places))
 
 
 @pytest.mark.parametrize(

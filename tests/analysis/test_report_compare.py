@@ -5,7 +5,7 @@ import re
 import pytest
 
 import xbrletools
-from tests.analysis.test_report import Parsed, gathered, hostile
+from tests.analysis.test_report import Parsed, covered, gathered, hostile
 from tests.conftest import CORPUS, SAMPLES
 from tests.streams import PAGE, StreamBuilder, noise
 from xbrletools.analysis import report
@@ -45,7 +45,7 @@ def test_it_counts_the_pages_and_bytes_that_diff_finds(corpus):
     assert found.changes is not None
     assert sum(len(c.count) for c in found.changes.values()) == len(pages)
     assert sum(int(c.count.sum()) for c in found.changes.values()) == sum(s.length for s in spans)
-    assert f"{len(pages)} pages of " in words(page) or f"{len(pages)} pages differ" in words(page)
+    assert f"{len(pages):,} pages of " in words(page) or f"{len(pages):,} pages differ" in words(page)
 
 
 def test_equal_captures_are_said_to_be_equal():
@@ -84,6 +84,32 @@ def test_pages_that_only_one_of_them_knows_are_not_said_to_differ():
     assert listed["pc.ram:0x2000"] == ["record 3 (dup)", "no record", "0", "4,096"]
     assert next(iter(listed)) == "pc.ram:0x1000"
     assert listed["pc.ram:0x1000"][3] == "0"
+
+
+def test_pages_that_only_the_longer_block_has_are_not_drawn_as_the_same():
+    """Of 8 and 2 pages 8 were drawn, 6 of them as "the same"."""
+    long = StreamBuilder({b"pc.ram": 8 * PAGE, b"a": PAGE}).page(0, noise(1)).page(PAGE, noise(2)).end().bytes()
+    short = StreamBuilder({b"pc.ram": 2 * PAGE, b"b": PAGE}).page(0, noise(1)).page(PAGE, noise(3)).end().bytes()
+    for one, two in ((long, short), (short, long)):
+        _, page = compared(one, two)
+        parsed = Parsed(page)
+        assert "pc.ram 1 of the 2 pages that both have differ. A row is" in words(page)
+        assert covered(parsed, "fate-never") == covered(parsed, "sent-4") == 1
+        row = {row[0]: row[1:] for row in parsed.rows if len(row) == 7}
+        assert (row["pc.ram"][-2:], row["a"][-2:], row["b"][-2:]) == (["1", "0"], ["-", "-"], ["-", "-"])
+
+
+def test_no_number_has_the_wrong_noun_and_the_page_names_its_captures():
+    one, two = (StreamBuilder({b"pc.ram": 2 * PAGE}).page(0, noise(seed)).end().bytes() for seed in (1, 2))
+    told = words(compared(one, two)[1])
+    assert not re.search(r"\b1 (records|findings|sections|blocks)\b", told)
+    assert "A and B are the captures." in told
+    assert "S is the capture." not in told
+
+
+def test_what_receivers_leave_open_is_said_of_two_captures_too():
+    path = SAMPLES / "xbzrle-16m.bin"
+    assert "Values in the devices' data are not judged" in words(compared(path, path)[1])
 
 
 def test_no_name_becomes_markup_and_nothing_is_asked_for(tmp_path):

@@ -254,6 +254,25 @@ async def test_on_paper_all_that_is_folded_shows_and_it_is_light(stale, tmp_path
 
 
 @browses
+@drives
+async def test_at_400_pixels_names_of_blocks_and_addresses_stay_in_a_line(capsys, tmp_path, corpus):
+    """pc.ram was "pc.ra" above "m", and 0x200000 "0x20000" above "0"."""
+    paths, out = [tmp_path / f"{i}.bin" for i in range(2)], tmp_path / "out.html"
+    for path, name in zip(paths, ("dbg-mixed-16m", "def-mixed-16m"), strict=True):
+        path.write_bytes(corpus(f"qemu-2011-posted/{name}.bin"))
+    run(capsys, "report", *paths, "-o", out)
+    async with page_of(out.as_uri()) as page:
+        await page.resize(400, 900)
+        await page.loaded()
+        names = (
+            "[...document.querySelectorAll('td:first-child > code')].filter(c => c.textContent.startsWith('pc.ram'))"
+        )
+        heights = await page.run(f"{names}.map(c => c.getClientRects().length)")
+        assert len(heights) > 20
+        assert set(heights) == {1}
+
+
+@browses
 @pytest.mark.skipif(not AXE.is_file(), reason=f"axe-core is not at {AXE}; .ci/install-tools puts it there")
 @pytest.mark.parametrize("width", [400, 1280])
 @pytest.mark.parametrize("scheme", ["light", "dark"])

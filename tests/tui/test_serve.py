@@ -16,6 +16,11 @@ from .driving import POSTED, drives
 
 HANGS = 120  # seconds after which nothing will come
 STATE = "document.querySelector('#state').innerText"
+#: Whether the terminal ends within the window.
+INSIDE = (
+    "(b => b.bottom <= innerHeight && b.right <= innerWidth)"
+    "(document.querySelector('.xterm-screen').getBoundingClientRect())"
+)
 
 pytestmark = pytest.mark.skipif(CHROMIUM is None, reason="Chromium is not installed")
 
@@ -58,7 +63,8 @@ async def test_the_record_list_appears_in_a_web_browser_and_answers_keys() -> No
 
 @drives
 async def test_it_is_drawn_for_the_new_size_when_the_window_changes() -> None:
-    """All of it, down to the foot: only the line on top was drawn."""
+    """All of it, down to the foot: only the line on top was drawn. The foot is in the window: lines were counted in the
+    height of another font, before the page's own was there."""
     async with browsing() as (page, _, _):
         await page.shows("? keys")
         await asyncio.sleep(2)  # nothing else has it drawn
@@ -70,6 +76,7 @@ async def test_it_is_drawn_for_the_new_size_when_the_window_changes() -> None:
                 await asyncio.sleep(0.05)
             for text in ("NO FAULT", "Verdict", "? keys"):
                 await page.shows(text)
+            assert await page.run(INSIDE), (width, height)
 
 
 @drives
@@ -154,10 +161,9 @@ async def test_the_page_says_that_the_session_or_the_server_has_ended() -> None:
 @drives
 async def test_a_tab_for_which_there_is_no_room_says_so() -> None:
     async with browsing("--sessions", "1") as (_, address, _), page_of(address) as other:
-        while "1 sessions are open already" not in await other.run(
-            f"document.querySelector('#state') && {STATE} || ''"
-        ):
+        while not (told := await other.run(f"document.querySelector('#state') && {STATE}.trim() || ''")):
             await asyncio.sleep(0.05)
+        assert told == "1 session is open already. Close one, or serve with a larger --sessions. Try again"
 
 
 @drives

@@ -139,6 +139,14 @@ class TestWhoGetsIn:
             assert await refused(client, f"{client.root}/ws", Origin=client.root) == 404
             assert await refused(client, f"{client.root}/{wrong}/ws", Origin=client.root) == 404
 
+    @drives
+    async def test_an_address_without_its_last_slash_leads_to_the_page(self):
+        """It gave "404: Not Found", with the right secret."""
+        async with serving() as client:
+            status, _, headers = await client.get(client.home.removesuffix("/") + "?fontsize=20")
+            assert (status, headers["Location"]) == (302, f"/{client.token}/?fontsize=20")
+            assert "Content-Security-Policy" in headers
+
     def test_the_secret_is_new_each_time_and_too_long_to_guess(self):
         tokens = {Server(Served([], "S", lambda: None, 1), "127.0.0.1").token for _ in range(50)}
         assert len(tokens) == 50

@@ -3,6 +3,7 @@
 import lzma
 from collections import Counter
 from collections.abc import Callable
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -16,7 +17,7 @@ from tests.streams import PAGE, StreamBuilder, noise
 from tests.verify.test_ledger import corrupt, stale_stream, undecoded
 from xbrletools.formats.ram import Flag, Kind
 from xbrletools.table.kinds import IS_DELTA
-from xbrletools.verify import found, ledger
+from xbrletools.verify import found, ledger, sentences
 from xbrletools.verify.by_rule import NOBODY
 from xbrletools.verify.cause import MEANING, CauseName, Sure
 from xbrletools.verify.checker import found_in
@@ -223,6 +224,23 @@ def test_what_loads_right_has_no_fault_and_what_is_a_part_is_incomplete(
         stopping = [r for r in own if told.receivers[r.name].loads is False and not told.receivers[r.name].goes_on]
         words = ("refuse", "needs the capability", "must be set up")
         assert any(word in told.summary for word in words) is bool(stopping), told.summary
+
+
+def test_where_nothing_tells_which_pages_are_wrong_nothing_says_just_that_it_loads(
+    corpus: Callable[[str], Any],
+) -> None:
+    """All channels of this migration are missing, and it said "loads"."""
+    told = xbrletools.open(corpus("qemu-10/pc16-multifd-zstd-zpdlegacy.chan0.bin")).verdict()
+    assert told.pages_wrong is None
+    assert sentences.loads(told.receivers["qemu-10.0"]) == "loads, and which pages are wrong is not known"
+
+
+def test_what_only_complains_and_loads_counts_wrong_pages_too() -> None:
+    sound = building.stream(building.page(0, bytes(PAGE), b"pc.ram"))
+    told = xbrletools.open(sound).verdict().receivers["qemu-10.0"]
+    assert (told.goes_on, told.wrong_pages) == (True, 0)
+    assert sentences.loads(told) == "complains, and loads it all the same"
+    assert sentences.loads(replace(told, wrong_pages=2)) == "complains, and loads it all the same, with 2 wrong pages"
 
 
 def test_the_document_explains_every_word() -> None:

@@ -3,7 +3,7 @@
 from collections import Counter
 from typing import Any
 
-from ..text import amount, counted, label, shown
+from ..text import amount, label, shown
 from .devices import DeviceDifference, What
 from .diff import BlockDifference, Change, Tally
 
@@ -23,7 +23,7 @@ def conclusion(found: Tally) -> str:
         return "the RAM blocks differ; every byte that both have is equal"
     total = sum(pages.values())
     of = f" of {next(iter(pages))}" if len(pages) == 1 else ""
-    return f"{counted(total, 'page')}{of} differ{'' if total > 1 else 's'}: {sums(found.bytes)}"
+    return f"{total:,} {'page' if total == 1 else 'pages'}{of} differ{'' if total > 1 else 's'}: {sums(found.bytes)}"
 
 
 def sums(counts: Counter[Change]) -> str:

@@ -237,9 +237,10 @@ def _destination(
 
 def _say_whether_it_loads(receiver: str, verdict: Any) -> int:
     """Say what a receiver makes of the stream. Returns the exit status."""
+    from ..verify.sentences import with_wrong
+
     if verdict.loads:
-        wrong = f", with {verdict.wrong_pages} wrong pages" if verdict.wrong_pages else ""
-        warn(f"a {receiver} receiver loads this stream{wrong}")
+        warn(f"a {receiver} receiver loads this stream{with_wrong(verdict)}")
         for name in verdict.needs:
             warn(f"  without what needs the capability {name} (--capability {name})")
         return 0
@@ -248,6 +249,8 @@ def _say_whether_it_loads(receiver: str, verdict: Any) -> int:
         place += f", record {verdict.record}"
     if verdict.goes_on:
         warn(f"a {receiver} receiver complains at {place}, and goes on all the same: {verdict.reason}")
+        if wrong := with_wrong(verdict):
+            warn(f"  it loads the stream{wrong}")
     elif verdict.loads is None:
         warn(f"whether a {receiver} receiver loads this stream cannot be told from {place} on: {verdict.reason}")
     else:

@@ -17,11 +17,11 @@ main { max-width: 48em; margin: 0 auto; padding: 10vh 1em; overflow-wrap: anywhe
 pre { white-space: pre-wrap; }
 #state { display: none; position: fixed; bottom: 0; width: 100%; padding: .5em 1em; background: #3a2a10; }
 #state.shown { display: block; }
-#state a { display: none; }
-#state.over a { display: inline; }
+#state a:empty { display: none; }
 a { color: #ffb454; }
 """
 # textual.js reads the terminal's data. It opens windows for links on the screen and for downloads: neither is allowed.
+# It measures its font once the page is loaded, so the font must be there then, which nothing else on the page needs.
 # What tells tabs apart stays when a page is loaded anew, so that its session goes on. A connection's end says why.
 _SCRIPT = """
 window.open = () => null;
@@ -31,26 +31,27 @@ if (!/^[0-9a-f]{32}$/.test(tab)) {
   tab = [...crypto.getRandomValues(new Uint8Array(16))].map(b => b.toString(16).padStart(2, "0")).join("");
   sessionStorage.setItem(KEY, tab);
 }
-function say(text, over) {
+function say(text, next) {
   const state = document.querySelector("#state");
   state.querySelector("span").textContent = text;
-  state.className = over ? "shown over" : "shown";
+  state.querySelector("a").textContent = next || "";
+  state.className = "shown";
 }
 async function again() {
   for (;;) {
-    say("The connection was lost. Trying again.", false);
+    say("The connection was lost. Trying again.");
     await new Promise(resolve => setTimeout(resolve, 1000));
     try {
       if ((await fetch("icon.svg", {cache: "no-store"})).ok) return location.reload();
-      return say("This server does not know the address any more. Open the one that xbrle serve prints now.", false);
+      return say("This server does not know the address any more. Open the one that xbrle serve prints now.");
     } catch {}
   }
 }
 function closed(event) {
-  if (event.code == 1001) return say("The server has ended. Open the address that xbrle serve prints.", false);
+  if (event.code == 1001) return say("The server has ended. Open the address that xbrle serve prints.");
   if (event.code < 4000 && event.code != 1000) return again();
   sessionStorage.removeItem(KEY);
-  say(event.reason || "This session has ended.", true);
+  say(event.reason || "This session has ended.", event.code == 4003 ? "Try again" : "Start another");
 }
 window.WebSocket = class extends WebSocket {
   constructor(...address) {
@@ -62,6 +63,8 @@ window.WebSocket = class extends WebSocket {
 addEventListener("DOMContentLoaded", () => {
   const base = location.origin.replace(/^http/, "ws") + location.pathname;
   document.querySelector(".textual-terminal").dataset.sessionWebsocketUrl = base + "ws/" + tab;
+  const begin = onload;
+  onload = event => document.fonts.load('16px "Roboto Mono"').catch(() => 0).then(() => begin(event));
 });
 """
 
@@ -72,7 +75,7 @@ def terminal(name: str, font_size: int) -> tuple[str, str]:
     head = f'<link rel="stylesheet" href="static/css/xterm.css"><script nonce="{nonce}">{_SCRIPT}</script>'
     head += '<script src="static/js/textual.js"></script>'
     body = f'<div id="terminal" class="textual-terminal" data-font-size="{font_size}"></div>'
-    body += '<div id="state" role="status"><span></span> <a href="">Start another</a></div>'
+    body += '<div id="state" role="status"><span></span> <a href=""></a></div>'
     body += "<noscript>The terminal needs scripts, which all come from here.</noscript>"
     return _page(name, head, body), nonce
 

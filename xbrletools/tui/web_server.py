@@ -112,6 +112,7 @@ class Server:
             ]
         )
         application = web.Application(middlewares=[self._guard])
+        application.add_routes([web.get(f"/{self.token}", _with_slash)])
         application.add_subapp(f"/{self.token}/", pages)
         application.on_response_prepare.append(_restrict)
         application.on_shutdown.append(self._close)
@@ -165,7 +166,8 @@ class Server:
         if held is not None and held.is_over:
             held = None
         if held is None and not self._has_room():
-            why = f"{len(self._held)} sessions are open already. Close one, or serve with a larger --sessions."
+            open_ = "1 session is" if len(self._held) == 1 else f"{len(self._held)} sessions are"
+            why = f"{open_} open already. Close one, or serve with a larger --sessions."
             if not tab:
                 raise web.HTTPServiceUnavailable(text=why)
             await connection.prepare(request)
@@ -269,6 +271,11 @@ async def _obey(connection: web.WebSocketResponse, session: WebSession) -> None:
                     await connection.send_json(["pong", text])
                 case ["blur" | "focus" as what]:
                     await session.tell(type=what)
+
+
+async def _with_slash(request: web.Request) -> web.Response:
+    """The page's address is the folder of all that it loads, and so ends in a slash."""
+    raise web.HTTPFound(request.rel_url.with_path(f"{request.path}/").with_query(request.rel_url.query))
 
 
 async def _restrict(request: web.Request, response: web.StreamResponse) -> None:

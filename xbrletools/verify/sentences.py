@@ -175,14 +175,21 @@ def repaired(repair: Repair) -> str:
 def loads(told: Outcome) -> str:
     """What a receiver makes of a stream, in a few words."""
     if told.loads:
-        return f"loads, with {counted(told.wrong_pages, 'wrong page')}" if told.wrong_pages else "loads"
+        return f"loads{with_wrong(told)}"
     if told.loads is None:
         return "cannot be told"
     if told.goes_on:
-        return "complains, and loads it all the same"
+        return f"complains, and loads it all the same{with_wrong(told)}"
     if told.stops_at is not None:
         return f"stops at record {told.stops_at}"
     return f"stops at {told.offset:#x}" if told.offset is not None else "does not load"
+
+
+def with_wrong(told: Outcome) -> str:
+    """What is said behind "loads" of pages that are wrong then. It is empty where no page is."""
+    if told.wrong_pages is None:
+        return ", and which pages are wrong is not known"
+    return f", with {counted(told.wrong_pages, 'wrong page')}" if told.wrong_pages else ""
 
 
 def onward(causes: Sequence[Cause], lasting: tuple[bytes | None, int, int] | None) -> tuple[str, ...]:

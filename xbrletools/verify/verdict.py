@@ -124,7 +124,7 @@ def concluded(split: Shared, told: Mapping[str, Outcome]) -> Verdict:
         _number(stream, lasting),
         pages_wrong,
         tuple(causes),
-        {name: replace(o, wrong_pages=pages_wrong) if o.loads else o for name, o in told.items()},
+        {name: replace(o, wrong_pages=pages_wrong) if o.loads or o.goes_on else o for name, o in told.items()},
         dict(split.explains(NOBODY)),
         sentences.onward(causes, where),
         split.in_order([next(i for i, m in enumerate(made) if m is cause) for cause in causes]),

@@ -12,7 +12,7 @@ from ...formats.ram import PAGE_KINDS, Kind
 from ...memory.image import Image
 from ...text import shown
 from ...verify.receivers import RECEIVERS
-from ...verify.sentences import counted
+from ...verify.sentences import counted, some
 from .. import guest
 from ..blame import Writers
 from ..devices import DeviceDifference, device_differences
@@ -25,7 +25,7 @@ from .glossary import glossary_section
 from .html import base, document
 from .markup import Markup, clipped, code, first, folded, joined, lines, more, note, section, table, tag
 from .stream import about_rows, digest_lines, reached, size_line
-from .verdict import CAUSES, css_of, named_cause, told_word, verdict_box, wrong_words
+from .verdict import CAUSES, css_of, left_open, named_cause, told_word, verdict_box, wrong_words
 
 PAGES = 40  # pages that differ, those with most bytes first
 DEVICES = 60  # differences between devices
@@ -121,7 +121,8 @@ def compared_page(found: Comparison, digests: Sequence[Mapping[str, str]], tool:
         _sections(found),
         glossary_section(),
     )
-    return document(f"{names[0]} and {names[1]} - migration streams compared", head, CONTENTS, parts, tool)
+    foot = f"Made by {tool}. A and B are the captures. Offsets are bytes in them, after decompression."
+    return document(f"{names[0]} and {names[1]} - migration streams compared", head, CONTENTS, parts, tool, foot)
 
 
 def said(found: Comparison) -> str:
@@ -195,7 +196,8 @@ def _receivers(found: Comparison) -> Markup:
         title = joined([code(name), tag("div", RECEIVERS[name].title, class_="soft")])
         rows.append((title, *cells, "" if cells[0] == cells[1] else "differs"))
     heads = ("receiver", "A", "B", "differs")
-    return section("receivers", "Who loads them", table("What each receiver makes of both", heads, rows))
+    listed = table("What each receiver makes of both", heads, rows)
+    return section("receivers", "Who loads them", listed, *left_open([o for one in told for o in one.values()]))
 
 
 def _blocks(found: Comparison) -> Markup:
@@ -205,27 +207,28 @@ def _blocks(found: Comparison) -> Markup:
     rows = []
     for name in names[:SECTIONS]:
         one, two = (u.get(name) for u in uses)
-        differ = None if found.changes is None else found.changes.get(name)
         rows.append(
             (
                 code(shown(name)),
                 *("-" if u is None else f"{u.block.length:,}" for u in (one, two)),
                 *("-" if u is None else f"{u.records:,}" for u in (one, two)),
-                *(["not known"] * 2 if found.changes is None else _numbers(differ)),
+                *(["-"] * 2 if one is None or two is None else _numbers(found.changes, name)),
             )
         )
     heads = ("block", "bytes in A", "bytes in B", "records in A", "records in B", "pages that differ", "in one only")
     told = [note(clipped(block_line(block))) for block in found.blocks[:SECTIONS]]
-    listed = table("RAM blocks of both", heads, rows, 6)
+    listed = table("RAM blocks of both", heads, rows, 6, class_="owners")
     return section("blocks", "RAM blocks", listed, *more(len(names), SECTIONS, "blocks"), *told)
 
 
-def _numbers(changes: Changes | None) -> tuple[str, str]:
-    """How many pages of a block differ, and how many only one of the two knows."""
+def _numbers(changes: Mapping[bytes, Changes] | None, name: bytes) -> tuple[str, str]:
+    """How many pages of a block that both have differ, and how many only one of the two knows."""
     if changes is None:
+        return "not known", "not known"
+    if name not in changes:
         return "0", "0"
-    in_one = int(np.count_nonzero(changes.in_one))
-    return f"{len(changes.count) - in_one:,}", f"{in_one:,}"
+    in_one = int(np.count_nonzero(changes[name].in_one))
+    return f"{len(changes[name].count) - in_one:,}", f"{in_one:,}"
 
 
 def _pages(found: Comparison) -> Markup:
@@ -235,15 +238,15 @@ def _pages(found: Comparison) -> Markup:
     if not found.changes:
         return section("pages", "Pages that differ", tag("p", "No page differs in what both have."))
     only = note("In one only: bytes that only one of the two knows.")
-    assert found.first.image is not None
+    assert found.first.image is not None and found.second.image is not None
     rows, total = _page_rows(found, found.changes), sum(len(c.count) for c in found.changes.values())
     heads = ("page", "last written in A by", "last written in B by", "bytes that differ", "in one only")
     title = "The pages that differ" if total <= PAGES else f"The {PAGES} pages of which most differs"
     return section(
         "pages",
         "Pages that differ",
-        *figures(found.changes, found.first.image.space),
-        table(title, heads, rows, 2),
+        *figures(found.changes, found.first.image.space, found.second.image.space),
+        table(title, heads, rows, 2, class_="differ"),
         only,
         *more(total, PAGES, "pages", "xbrle diff A B"),
     )
@@ -297,10 +300,12 @@ def _sections(found: Comparison) -> Markup:
     heads = ("section", "A", "B", "differs")
     parts: list[Markup] = [] if differ else [tag("p", "The sections do not differ in number, size and version.")]
     if differ:
-        parts = [table("Sections that differ", heads, differ[:SECTIONS]), *more(len(differ), SECTIONS, "sections")]
+        listed = table("Sections that differ", heads, differ[:SECTIONS], class_="owners")
+        parts = [listed, *more(len(differ), SECTIONS, "sections")]
     if same:
-        listed = table("Sections that do not differ", heads, same[:SECTIONS])
-        parts.append(folded(f"{len(same):,} sections are the same", listed, *more(len(same), SECTIONS, "sections")))
+        listed = table("Sections that do not differ", heads, same[:SECTIONS], class_="owners")
+        summary = f"{some(len(same), 'section is', 'sections are')} the same"
+        parts.append(folded(summary, listed, *more(len(same), SECTIONS, "sections")))
     return section("sections", "Sections", *parts)
 
 

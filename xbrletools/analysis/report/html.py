@@ -53,7 +53,8 @@ def page(report: Report, digests: Mapping[str, str], tool: str) -> str:
         glossary_section(),
     )
     head = [tag("p", "Migration stream report", class_="over"), tag("h1", name), verdict_box(report), _tiles(report)]
-    return document(f"{name} - migration stream report", head, CONTENTS, parts, tool)
+    foot = f"Made by {tool}. S is the capture. Offsets are bytes in it, after decompression."
+    return document(f"{name} - migration stream report", head, CONTENTS, parts, tool, foot)
 
 
 def document(
@@ -62,11 +63,11 @@ def document(
     contents: Sequence[tuple[str, str]],
     parts: Sequence[Markup],
     tool: str,
+    foot: str,
 ) -> str:
     """A page that stands alone: its policy forbids it to load anything, and to run anything."""
     links = tag("ul", *(tag("li", tag("a", words, href=f"#{key}")) for key, words in contents))
     nav = tag("nav", links, aria_label="Contents")
-    foot = tag("footer", f"Made by {tool}. S is the capture. Offsets are bytes in it, after decompression.")
     meta = tag(
         "head",
         tag("meta", charset="utf-8"),
@@ -76,7 +77,7 @@ def document(
         tag("title", title),
         tag("style", Markup(STYLE)),
     )
-    body = tag("body", tag("header", *head, nav), tag("main", *parts), foot)
+    body = tag("body", tag("header", *head, nav), tag("main", *parts), tag("footer", foot))
     return "<!doctype html>\n" + tag("html", meta, body, lang="en") + "\n"
 
 

@@ -1,5 +1,6 @@
 """What became of each page, and how often it was sent: the maps on the report's page."""
 
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from enum import IntEnum
@@ -25,6 +26,9 @@ from .markup import Markup, clipped, code, legend, more, note, section, size_wor
 CHARTED = 16  # blocks that have maps
 CELLS = 4096  # cells of a map at most
 ACROSS = 64  # cells in a row of it
+APART = 3  # rows from one row with its address to the next, at least
+LEFT = 15  # cells left of a row at least, for its address
+LETTER = 1.42  # cells that a letter of it takes at most, on paper
 SENT = (1, 2, 4, 8, 16)  # how often a page was sent: where each shade begins
 
 Ints = NDArray[np.int64]
@@ -233,6 +237,8 @@ def maps_section(report: Report) -> Markup:
     maps = page_maps(space, report.stream.records.columns, report.image, trouble, unmarked(facts))
     figures = [_figure(shown(space.blocks[block].name), of_block, space.page_size) for block, of_block in maps.items()]
     sent = sum(1 for block in report.sums.blocks() if block < len(space.pages) and space.pages[block])
+    if not figures:
+        return section("pages", "Pages", note("No record carries a page of a listed block."))
     used = distinct(np.concatenate([np.empty(0, np.uint8), *(m.fate for m in maps.values())])).tolist()
     return section(
         "pages",
@@ -244,7 +250,7 @@ def maps_section(report: Report) -> Markup:
         legend((_FATE_CLASSES[fate], _FATES[Fate(fate)]) for fate in used),
         tag("p", "Second drawing: how often a page was sent. Of a cell's pages, the one that was sent most counts."),
         legend([("fate-never", "never"), *_SHADES]),
-        *(figures or [note("No record carries a page of a listed block.")]),
+        *figures,
         *more(sent, CHARTED, "blocks"),
     )
 
@@ -296,6 +302,9 @@ def drawing(label: str, values: NDArray[np.uint8], classes: Sequence[str], row: 
         if len(runs):
             corners = zip(x[runs].tolist(), y[runs].tolist(), width[runs].tolist(), strict=True)
             paths.append(tag("path", d="".join(f"M{a} {b}h{w}v1h-{w}z" for a, b, w in corners), class_=class_))
-    step = max(1, high // 8)
-    labels = [tag("text", f"{r * row:#x}", x=-1, y=r + 1, class_="at") for r in range(0, high, step)]
-    return tag("svg", *labels, *paths, viewBox=f"-15 -0.7 {ACROSS + 15} {high + 0.9:.1f}", role="img", aria_label=label)
+    step = max(APART, high // 8)
+    labels = [(r, f"{r * row:#x}") for r in range(0, high, step)]
+    left = max(LEFT, math.ceil(1 + LETTER * max((len(text) for _, text in labels), default=0)))
+    texts = [tag("text", text, x=-1, y=r + 1, class_="at") for r, text in labels]
+    box = f"-{left} -0.7 {ACROSS + left} {high + 0.9:.1f}"
+    return tag("svg", *texts, *paths, viewBox=box, role="img", aria_label=label)

@@ -62,6 +62,7 @@ td code { overflow-wrap: anywhere; }
 .mark.wrong::before { content: "\\25cf  "; color: var(--wrong); }
 .mark.unknown::before { content: "?  "; color: var(--unknown); }
 .sections td:first-child { min-width: 150px; }
+.owners td:first-child { min-width: 200px; }
 .sections td:nth-child(3) { overflow-wrap: normal; }
 .sections td:nth-child(2), .sections td:nth-child(4), .sections td:nth-child(5) { white-space: nowrap; }
 .bars td { border: 0; padding-top: 1px; padding-bottom: 1px; vertical-align: middle; }
@@ -73,7 +74,7 @@ td code { overflow-wrap: anywhere; }
 .scaled svg { display: block; width: 100%; height: 12px; background: var(--panel); }
 .over-mark { position: absolute; right: -11px; top: -5px; font-size: 13px; color: var(--ink); }
 .hot svg { display: block; width: 100%; min-width: 120px; max-width: 320px; height: 12px; margin-top: 4px; }
-.hot td:first-child { white-space: nowrap; }
+.hot td:first-child, .differ td:first-child { white-space: nowrap; }
 .legend { list-style: none; display: flex; flex-wrap: wrap; gap: 2px 18px; padding: 0; margin: 4px 0 8px; }
 .legend svg { width: 11px; height: 11px; margin-right: 6px; vertical-align: -1px; }
 figure { margin: 18px 0; }
@@ -108,6 +109,8 @@ footer { margin-top: 36px; border-top: 1px solid var(--line); padding-top: 10px;
   .wide > .bars { min-width: 480px; }
   .pairs, .pairs tbody, .pairs tr, .pairs th, .pairs td { display: block; padding-right: 0; }
   .pairs td { padding-bottom: 8px; }
+  .wide > .findings { min-width: 860px; }
+  .at { font-size: 2.3px; }
   .glossary { grid-template-columns: 1fr; }
 }
 @page { margin: 14mm; @bottom-right { content: counter(page) " / " counter(pages); font: 9pt sans-serif; } }
@@ -124,9 +127,11 @@ footer { margin-top: 36px; border-top: 1px solid var(--line); padding-top: 10px;
   figure, tr, table:not(:has(tbody tr:nth-child(9))) { break-inside: avoid; }
   tbody tr:nth-child(-n+2):not(:last-child) { break-after: avoid; }
   tbody tr:nth-last-child(-n+2):not(:first-child) { break-before: avoid; }
-  p + .note { break-before: avoid; }
+  p + .note, .wide + .note, figure + .note { break-before: avoid; }
+  summary { list-style: none; }
   .glossary { grid-template-columns: 1fr 1fr; }
   .maps, .two { grid-template-columns: 1fr 1fr; }
+  .map svg { max-width: 380px; }
   body, td { line-height: 1.35; }
 }
 """

@@ -1,6 +1,6 @@
 """The verdict on the report's page: its sentence, a line a cause with what shows it folded, and who loads it."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from itertools import islice
 
 from ...errors import XbrleError
@@ -12,6 +12,7 @@ from ...verify.by_rule import NOBODY
 from ...verify.cause import Cause
 from ...verify.explain import ChainLink, chain, meant
 from ...verify.receivers import RECEIVERS, Outcome
+from ...verify.receivers.values import DEVICE_VALUES
 from ...verify.rules import RULES, Finding
 from ...verify.status import Status
 from ...verify.verdict import Verdict
@@ -115,11 +116,16 @@ def receivers_section(report: Report) -> Markup:
         )
         for name, told in report.verdict.receivers.items()
     ]
-    return section(
-        "receivers",
-        "Who loads it",
-        table("What each receiver makes of this stream", ("receiver", "what becomes of it", "what it says"), rows),
-    )
+    heads = ("receiver", "what becomes of it", "what it says")
+    listed = table("What each receiver makes of this stream", heads, rows)
+    return section("receivers", "Who loads it", listed, *left_open(report.verdict.receivers.values()))
+
+
+def left_open(told: Iterable[Outcome]) -> list[Markup]:
+    """A note on what these outcomes leave open, where they do."""
+    if not any(DEVICE_VALUES in outcome.not_judged for outcome in told):
+        return []
+    return [note("Values in the devices' data are not judged: a device's own code can refuse one.")]
 
 
 def told_word(told: Outcome) -> str:
@@ -132,7 +138,11 @@ def css_of(told: Outcome) -> str:
     """The class of a receiver's outcome."""
     if told.loads is None:
         return "mark unknown"
-    return "mark refuses" if not told.loads else "mark wrong" if told.wrong_pages else "mark good"
+    if not (told.loads or told.goes_on):
+        return "mark refuses"
+    if told.wrong_pages is None:
+        return "mark unknown"
+    return "mark wrong" if told.wrong_pages else "mark good" if told.loads else "mark refuses"
 
 
 def _said(told: Outcome) -> object:

@@ -100,13 +100,20 @@ def _receivers(session: Session, found: "Verdict", width: int, colours: Palette)
         names, told = zip(*group, strict=True)
         mark, shade = "○", style(colours.dim)
         if told[0].loads:
-            mark, shade = "●", style(colours.text(colours.wrong if told[0].wrong_pages else colours.good))
+            mark, shade = "?" if told[0].wrong_pages is None else "●", _shade(told[0].wrong_pages, colours)
         name = ", ".join(names) if len(names) < 3 else f"{names[0]} to {names[-1]}"
         where = None if told[0].loads else _row(session, told[0].stops_at)
         for i, words in enumerate(_told(word, max(_TOLD_LEAST, width - _NAMES - 4))):
             head = [(f" {mark} ", shade), (f"{name:<{_NAMES}}", "")] if not i else [(" " * (_NAMES + 3), "")]
             entries.append(([*head, (words, shade)], None if i else where))
     return entries
+
+
+def _shade(wrong_pages: int | None, colours: Palette) -> Style:
+    """The colour of what is said of a stream that loads."""
+    if wrong_pages is None:
+        return style(colours.text(colours.unknown))
+    return style(colours.text(colours.wrong if wrong_pages else colours.good))
 
 
 def _told(word: str, room: int) -> list[str]:
@@ -118,10 +125,14 @@ def _told(word: str, room: int) -> list[str]:
 
 def _outcome(told: "Outcome") -> str:
     """What a receiver makes of it, in a few words."""
+    from ...verify.sentences import with_wrong
+
     if told.loads is None:
         return f"cannot be told: {told.reason}" if told.reason else "cannot be told"
     if told.loads:
-        return f"loads it, with {counted(told.wrong_pages, 'wrong page')}" if told.wrong_pages else "loads it"
+        return f"loads it{with_wrong(told)}"
+    if told.goes_on:
+        return f"complains, and loads it{with_wrong(told)}: {told.reason}"
     at = f" at record {told.stops_at}" if told.stops_at is not None else ""
     return f"stops{at}: {told.reason}"
 

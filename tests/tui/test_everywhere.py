@@ -68,7 +68,12 @@ async def test_the_palette_names_keys_as_they_are_typed() -> None:
     async with browsing(POSTED) as d:
         for screen in SCREENS:
             await d.press(screen.key)
-            keys = [c.help for c in d.app.get_system_commands(d.app.screen) if c.help.startswith("key ")]
+            commands = list(d.app.get_system_commands(d.app.screen))
+            titles = [c.title for c in commands]
+            assert len(titles) == len(set(titles))
+            assert not {"Screenshot", "Keys", "Theme", "Maximize"} & set(titles)
+            assert "Quit" in titles
+            keys = [c.help for c in commands if c.help.startswith("key ")]
             assert "key ?" in keys
             assert not [k for k in keys if "_" in k or k.count(" ") > 1], keys
 
@@ -186,6 +191,21 @@ async def test_only_what_lasts_counts_only_what_is_shown() -> None:
         assert "stale-base (certain)  2 findings" in text
         assert "1 shown: wrong at the end" in text
         assert "not healed  1 page, 1 finding" in text
+
+
+@drives
+async def test_the_overview_says_once_what_is_wrong(corpus: Callable[[str], bytes]) -> None:
+    async with browsing(corpus("cases/xbzrle/bad-number.bin"), (100, 40)) as d:
+        assert d.text.count("The length of a run in a delta was changed (payload-run)") == 1
+        assert "Cause: payload-run. Certain." in d.text
+
+
+@drives
+async def test_findings_without_a_page_are_not_said_to_have_pages() -> None:
+    async with browsing(POSTED.read_bytes()[:500_000]) as d:
+        text = await d.press("5")
+        assert "not healed  1 finding" in text
+        assert "0 pages" not in text
 
 
 def test_a_line_over_the_stream_is_red_where_a_page_stays_wrong_and_amber_where_all_were_healed() -> None:

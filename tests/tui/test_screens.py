@@ -22,7 +22,7 @@ async def test_the_overview_tells_what_it_is_and_what_it_holds() -> None:
         text = d.text
         assert "posted, little-endian, seen at 0x2830a" in text
         assert "1,151,673 bytes" in text
-        assert "version 4, pages of 4096 bytes" in text
+        assert "version 4, pages of 4,096 bytes" in text
         assert all(reason.split()[0] in text for reason in capture.evidence.reasons)
         for kind, count in capture.records.counts().items():
             line = next(x for x in text.splitlines() if f" {kind} " in x and " %" not in x and "%" in x)

@@ -168,8 +168,9 @@ def _pages(by_page: dict[tuple[bytes, int], list[Finding]], key: Key, words: str
         for (block, page), group in by_page.items()
     ]
     findings = [f for group in by_page.values() for f in group]
-    count = counted(sum(1 for block, _ in by_page if block), "page")
-    text = f"{words}  {count}, {counted(len(findings), 'finding')}"
+    count = sum(1 for block, _ in by_page if block)
+    of_pages = f"{counted(count, 'page')}, " if count else ""
+    text = f"{words}  {of_pages}{counted(len(findings), 'finding')}"
     if len(by_page) > OPEN_MAX:
         below = _runs(below, key, lasts)
     return _branch(key, text, findings, below, True, lasts)

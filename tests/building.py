@@ -16,9 +16,15 @@ EOS = ram.Word.build(Flag.EOS)
 FOOTED_ID = 2
 
 
-def start(idstr: bytes = b"ram", section_id: int = FOOTED_ID, version: int = 4, kind: SectionType = SectionType.START):
+def start(
+    idstr: bytes = b"ram",
+    section_id: int = FOOTED_ID,
+    version: int = 4,
+    kind: SectionType = SectionType.START,
+    instance: int = 0,
+):
     """The header of a START or FULL section."""
-    fields = {"section_id": section_id, "idstr": idstr, "instance_id": 0, "version_id": version}
+    fields = {"section_id": section_id, "idstr": idstr, "instance_id": instance, "version_id": version}
     return bytes([kind]) + qevm.SectionStart.build(fields)
 
 

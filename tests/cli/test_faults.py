@@ -46,7 +46,7 @@ def test_a_snapshot_without_one_of_its_records_is_not_whole_memory(capsys, cut, 
     status, _, err = run(capsys, "extract", cut, "-o", tmp_path / "out", "--format", *form)
     assert status == 1
     assert "4096 bytes are unknown" in err
-    assert "DAMAGED Records are missing" in err
+    assert "DAMAGED: Records are missing" in err
 
 
 def test_the_whole_snapshot_is(capsys, corpus, tmp_path):
@@ -82,7 +82,7 @@ def test_salvage_of_what_lacks_a_record_is_not_whole(capsys, cut, tmp_path):
     status, out, err = run(capsys, "salvage", cut)
     assert status == 1
     assert "4225 of 4226 recovered" in out
-    assert "DAMAGED Records are missing" in err
+    assert "DAMAGED: Records are missing" in err
 
 
 @pytest.mark.parametrize("arguments", [(), ("--policy", "none"), ("--redact", "page=0")])
@@ -108,7 +108,7 @@ def test_a_search_says_what_it_could_not_search(capsys, cut):
     status, _, err = run(capsys, "grep", cut, "--count", "--hex", "55aa")
     assert status == 0
     assert "4096 bytes are unknown" in err
-    assert "DAMAGED Records are missing" in err
+    assert "DAMAGED: Records are missing" in err
 
 
 def test_a_pages_bytes_that_a_sum_refutes_are_said(capsys, tmp_path):
@@ -142,7 +142,7 @@ def test_a_page_that_the_receiver_lost_is_said_and_is_its_page(capsys):
 def test_pages_made_over_another_base_are_said(capsys, tmp_path, command):
     status, _, err = run(capsys, *command, SAMPLES / "xbzrle-wrong-base.bin", "-o", tmp_path / "out")
     assert status == 1
-    assert "CORRUPT 3 pages of pc.ram may be wrong at the end" in err
+    assert "CORRUPT: 3 pages of pc.ram may be wrong at the end" in err
 
 
 def test_a_page_made_over_another_base_is_said(capsys):
@@ -169,7 +169,7 @@ def test_what_is_lost_already_is_not_judged_and_that_is_said(capsys, tmp_path):
 def test_salvage_that_skips_nothing_does_not_hide_what_lacks(capsys, cut, tmp_path):
     status, _, err = run(capsys, "extract", cut, "--salvage", "-o", tmp_path / "out")
     assert status == 1
-    assert "DAMAGED Records are missing" in err
+    assert "DAMAGED: Records are missing" in err
 
 
 def test_raw_bytes_of_a_page_that_a_sum_refutes_exit_1(capfdbinary, tmp_path):

@@ -83,6 +83,42 @@ class TestFootersAreSettledAtTheFirstSection:
         found, facts = devices_of(data, pipe)
         assert (found, facts.footers, facts.complete) == ([b"\x09" * 4] * 4, False, True)
 
+    def test_without_footers_devices_that_go_first_have_higher_ids_than_those_behind_them(self, pipe):
+        """A PCI bridge of QEMU 7.2 has id 0x27, and `timer`, the first of all others, has 0."""
+        ids = [0x27, 0x2B, 0, 4, 5, 0x2A, 0x2C]
+        data = HEADER + b"".join(device(bytes([i]) * 4, i, foot=b"") for i in ids) + EOF
+        found, facts = devices_of(data, pipe)
+        assert (found, facts.footers, facts.complete) == ([bytes([i]) * 4 for i in ids], False, True)
+
+    @pytest.mark.parametrize(
+        "inside",
+        [
+            start(b"ab", 3, 0, SectionType.FULL),  # no device has so short a name
+            start(b"abc", 0x28, 0, SectionType.FULL)[1:],  # no header
+        ],
+        ids=["short name", "no type"],
+    )
+    def test_what_is_no_header_with_a_lower_id_is_data(self, pipe, inside):
+        first = b"\1\2" + inside + b"\3"
+        data = HEADER + device(first, 0x27, foot=b"") + device(b"last", 0x29, foot=b"") + EOF
+        assert devices_of(data, pipe)[0] == [first, b"last"]
+
+    def test_the_version_of_a_device_can_be_a_date(self, pipe):
+        eeprom = start(b"eeprom", 5, 20061112, SectionType.FULL) + b"\7" * 9
+        data = HEADER + device(b"first", 4, foot=b"") + eeprom + device(b"last", 6, foot=b"") + EOF
+        assert devices_of(data, pipe)[0] == [b"first", b"\7" * 9, b"last"]
+
+    def test_the_instance_of_a_device_can_be_any_number(self, pipe):
+        """That of `spapr_iommu` is the number of its bus."""
+        iommu = start(b"spapr_iommu", 5, 1, SectionType.FULL, instance=0x8000_0000) + b"\7" * 9
+        data = HEADER + device(b"first", 4, foot=b"") + iommu + device(b"last", 6, foot=b"") + EOF
+        assert devices_of(data, pipe)[0] == [b"first", b"\7" * 9, b"last"]
+
+    def test_a_lower_id_counts_only_where_it_is_the_lowest(self, pipe):
+        first = b"\1\2" + start(b"fake", 5, 0, SectionType.FULL) + b"\3"
+        data = HEADER + device(b"zero", 0, foot=b"") + device(first, 9, foot=b"") + device(b"last", 10, foot=b"") + EOF
+        assert devices_of(data, pipe)[0] == [b"zero", first, b"last"]
+
     def test_a_part_of_the_same_id_is_not_a_damaged_footer(self, pipe):
         data = HEADER + start() + block_list(((b"pc.ram", 1 << 16),)) + EOS + part() + zero(0, b"pc.ram") + EOS
         facts = devices_of(data + part(kind=SectionType.END) + EOS + EOF, pipe)[1]

@@ -16,6 +16,7 @@ from xbrletools.cli.salvage import report
 from xbrletools.errors import XbrleError
 from xbrletools.export.clean import write_stream
 from xbrletools.formats import qevm
+from xbrletools.formats.qevm import SectionType
 from xbrletools.formats.ram import Flag
 from xbrletools.memory.image import State
 from xbrletools.model import Certainty
@@ -311,3 +312,16 @@ def test_a_damaged_name_of_the_list_is_not_believed():
     data = rounds(b"pc.ram").replace(b"\6pc.ram", b"\6pc.r\x01m", 1)
     salvaged = salvage(data)
     assert [b.name for b in salvaged.blocks] == [b"pc.ram"]
+
+
+@pytest.mark.parametrize("lost", [100, 1000, 3000, 9000, 50_000])
+@pytest.mark.parametrize("way", ["cut out", "overwritten"])
+def test_devices_are_found_behind_ram_whose_end_is_lost(way, lost):
+    """All of them: the first has an id below that of RAM, and a page that was cut can reach over some of them."""
+    sample = whole("posted-8m")
+    there = [s.owner for s in xbrletools.open(sample.data).sections.of_types(SectionType.FULL)]
+    at = next(s.offset for s in xbrletools.open(sample.data).sections.of_types(SectionType.FULL))
+    instead = b"" if way == "cut out" else random.Random(lost).randbytes(lost)
+    salvaged = salvage(sample.data[: at - lost] + instead + sample.data[at:])
+    assert [s.owner for s in salvaged.sections.of_types(SectionType.FULL)] == there
+    assert salvaged.gaps

@@ -378,6 +378,16 @@ class TestReceivers:
         capture = xbrletools.open(renamed)
         assert not outcome(capture.stream, list(capture.verify()), posted.DEFAULT).loads
 
+    def test_a_live_section_of_today_is_not_an_error_without_footers_either(self):
+        from tests.building import EOF, EOS, HEADER, block_list, configuration, part, start
+
+        ends = (1).to_bytes(8, "big")  # no attribute follows
+        attributes = start(b"s390-storage_attributes", 3, 0) + ends + part(3, SectionType.END) + ends
+        ram_data = start() + block_list(((b"s390.ram", 1 << 16),)) + EOS + part(kind=SectionType.END) + EOS
+        capture = xbrletools.open(HEADER + configuration() + ram_data + attributes + EOF)
+        assert [f.rule for f in capture.verify() if f.severity is Severity.ERROR] == []
+        assert not capture.verdict().is_bad
+
     @pytest.mark.parametrize("kind", [1, 4])
     def test_a_part_whose_type_byte_is_damaged_is_no_device(self, kind):
         data = bytearray((SAMPLES / "posted-8m.bin").read_bytes())

@@ -88,7 +88,7 @@ def summary(about: dict[str, Any], dialect: str) -> list[tuple[str, str]]:
     """Label and value of each line. ``about`` is the object of ``info --json``, ``dialect`` the line on its dialect."""
     size = about["size"]
     alone = {facts.CHANNEL: "a multifd channel by itself", facts.ROW: "the channel of postcopy-preempt by itself"}
-    container = alone.get(about["container"], f"QEVM, file version {about['file_version']}")
+    container = alone.get(about["container"], facts.container_words(about["file_version"]))
     if about["wrapper"]:
         container += f", inside {about['wrapper']}"
     lines = [("capture", _printable(about["name"]) + (f", {size:,} bytes" if size is not None else ""))]

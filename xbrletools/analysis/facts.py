@@ -188,6 +188,11 @@ def dialect_words(reading: Reading) -> str:
 # -- JSON -------------------------------------------------------------------------------------------------------------
 
 
+def container_words(version: int | None) -> str:
+    """The container for a person. ``version`` is what its head states, None or 0 where the head is not there."""
+    return f"QEVM, file version {version}" if version else "QEVM, without its head"
+
+
 def as_json(
     overview: Overview, source: Source, channels: "Spool | None" = None, reverse: "Sequence[Message]" = ()
 ) -> dict[str, Any]:
@@ -201,7 +206,7 @@ def as_json(
     return {
         "name": source.name,
         "container": _container(facts, channels),
-        "file_version": facts.file_version,
+        "file_version": facts.file_version or None,
         "wrapper": source.wrapper,
         "wrapping": _wrapping(source.wrapping),
         "size": source.size,

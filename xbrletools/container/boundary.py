@@ -3,7 +3,7 @@
 Facts: formats/README.md, "Boundaries". A footer pattern can stand inside data. So a footer counts only where something
 can follow it: a whole section header, a command, or the container's EOF with nothing after it, with another stream, or
 with a VM description that fits. The size that the description states, where it is at hand, decides first. Without
-footers, only a FULL header with a higher id was ever right.
+footers, only a FULL header with a higher id was ever right, or, behind sections that go first, with the lowest.
 """
 
 import io
@@ -28,10 +28,11 @@ _ANOTHER = bytes(qevm.FileHeader.build({"version": qevm.VERSION}))
 _EOF = re.compile(rb"\x00\x06(?=(?s:....)\{)")
 _EOF_REACH = 2 + _ID  # bytes after the beginning of a piece in which such a place of the piece before may end
 ID_STEP_MAX = 1024  # from one section's id to that of the next, without footers; real ones lie closer together
+NAME_MIN = 3  # bytes of the name of a section that begins the ids anew, without footers; no device has less
 NEXT_IDS = 16  # of a section with a strange name, behind the footer of the one before
 ID_MAX = 1 << 16  # of a section that a header or another section's footer names, where it is not the next one
-VERSION_MAX = 1 << 16
-INSTANCE_MAX = 1 << 24  # without footers; with them, an instance can be any number
+VERSION_MAX = 1 << 16  # of a section; some have a date instead, as `eeprom` has 20061112
+DATES = range(19_900_101, 21_000_000)
 LOOK_BACK = 1 << 26  # bytes before the end of a capture in which its VM description is looked for
 LOOKS_MAX = 1 << 10  # places there that are looked at
 _PIECE = 1 << 16
@@ -120,7 +121,12 @@ def _is_header(view: memoryview, at: int, final: bool, before: int | None = None
         return False
     if stop + 2 * _ID > len(view):
         return _ended(final)
-    return int.from_bytes(view[stop + _ID : stop + 2 * _ID]) < VERSION_MAX
+    return is_version(int.from_bytes(view[stop + _ID : stop + 2 * _ID]))
+
+
+def is_version(number: int) -> bool:
+    """Whether a section can state this version."""
+    return number < VERSION_MAX or number in DATES
 
 
 def _is_command(view: memoryview, at: int, final: bool) -> bool:
@@ -227,23 +233,23 @@ def _before(part: memoryview, footer: int) -> End | None:
 # -- without footers ---------------------------------------------------------------------------------------------------
 
 
-def by_header(tail: memoryview, section_id: int) -> int | None:
-    """The offset in ``tail`` of the next header that is FULL, with a printable idstr and a higher section id."""
+def by_header(tail: memoryview, section_id: int, lowest: int = 0) -> int | None:
+    """The offset in ``tail`` of the next header that is FULL, with a printable idstr and a higher section id.
+
+    Devices that others need go first, whatever their ids. So an id below ``lowest``, that of all FULL sections up to
+    here, counts too, behind a name of at least `NAME_MIN` bytes.
+    """
     for found in _FULL.finditer(tail):
         at = found.start()
         number = int.from_bytes(tail[at + 1 : at + 1 + _ID])
-        if not section_id < number <= section_id + ID_STEP_MAX:
-            continue
         name = tail[at + 1 + _ID]
+        if not (section_id < number <= section_id + ID_STEP_MAX or (number < lowest and name >= NAME_MIN)):
+            continue
         end = at + 1 + _ID + 1 + name + 2 * _ID
         if end > len(tail):
             continue
         header = qevm.section_starts().parse(tail[at + 1 : end])
-        if (
-            all(0x20 <= c < 0x7F for c in header.idstr)
-            and header.version_id < VERSION_MAX
-            and header.instance_id < INSTANCE_MAX
-        ):
+        if all(0x20 <= c < 0x7F for c in header.idstr) and is_version(header.version_id):
             return at
     return None
 

@@ -9,6 +9,7 @@ from construct import ConstructError, Int32ub
 from ..formats import qevm
 from ..formats.qevm import SectionType
 from ..model import Configuration, ConfigurationSubsection
+from .boundary import is_version
 
 PREFIX = b"configuration/"
 UNKNOWN_MAX = 1 << 16  # bytes of an unknown subsection that a search looks through
@@ -81,4 +82,4 @@ def _begins(view: memoryview, at: int) -> bool:
     except ConstructError:
         return False
     printable = bool(header.idstr) and all(0x20 < c < 0x7F for c in header.idstr)
-    return printable and header.section_id < 1 << 16 and header.instance_id < 1 << 24 and header.version_id < 1 << 16
+    return printable and header.section_id < 1 << 16 and is_version(header.version_id)

@@ -85,6 +85,7 @@ class ContainerReader:
         self._ram_reader = ram_reader
         self._at = 0
         self._skip: int | None = None
+        self._lowest: int | None = None  # the lowest id of a FULL section
         self._matcher: Matcher | None = None
         readers: dict[SectionType, Callable[[int, SectionType], Iterable[Columns]]] = {
             SectionType.EOF: self._eof,
@@ -301,6 +302,8 @@ class ContainerReader:
                 if len(owners) >= STARTS_MAX:
                     raise Stop("bad-section-type", at, f"more than {STARTS_MAX} live sections, which no guest has")
                 owners[owner.section_id] = owner
+            else:
+                self._lowest = min(owner.section_id, owner.section_id if self._lowest is None else self._lowest)
             return owner, at + size
         number = _section_id(buffer.take(at, _PART))
         known = owners.get(number)
@@ -399,7 +402,7 @@ class ContainerReader:
             return at + size, Boundary.PARSED
         if notes.device_tail is None:
             notes.device_tail = (notes.sections[section].offset, at + len(tail))
-        found = boundary.by_header(tail, owner.section_id)
+        found = boundary.by_header(tail, owner.section_id, self._lowest or 0)
         if found is not None:
             return at + found, Boundary.HEADER
         found = boundary.by_eof(tail) if len(tail) < TAIL_MAX else None

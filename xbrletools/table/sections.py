@@ -42,7 +42,7 @@ class Boundary(IntEnum):
 CERTAINTY = {
     Boundary.PARSED: "certain",
     Boundary.FOOTER: "near certain: a footer with the section's own id, and after it what can follow one",
-    Boundary.HEADER: "likely: the next plausible section header with a higher id",
+    Boundary.HEADER: "likely: the next plausible section header",
     Boundary.EOF: "likely: the capture's last byte is EOF",
     Boundary.CUT: "none: the capture is damaged or ends here",
 }

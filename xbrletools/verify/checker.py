@@ -92,7 +92,8 @@ def _problems(stream: Stream) -> Iterator[Finding]:
 def _owners(stream: Stream) -> Iterator[Finding]:
     """Sections of an old stream that no receiver of its time has a handler for.
 
-    These are live sections of other names than RAM's and block's, and any whose name is not one that a device has.
+    These are any whose name is not one that a device has, and live sections of other names than RAM's and block's.
+    Streams with CONFIGURATION are younger: their receivers have more of those.
     """
     for section in () if stream.facts.footers else stream.sections.of_types(SectionType.START, SectionType.FULL):
         owner = section.owner
@@ -102,6 +103,8 @@ def _owners(stream: Stream) -> Iterator[Finding]:
             if owner.idstr and all(0x20 < c < 0x7F for c in owner.idstr):
                 continue
             message = "no device has this name; the section's type byte may be damaged"
+        elif stream.reading.configured:
+            continue
         elif owner.idstr not in (ram.IDSTR, block_format.IDSTR):
             message = "no receiver has a handler for a live section of this name"
         elif owner.instance_id:

@@ -64,7 +64,7 @@ class Verdict:
     @property
     def headline(self) -> str:
         """The status as a person reads it, and the summary."""
-        return f"{self.status.words} {self.summary}"
+        return f"{self.status.words}: {self.summary}"
 
     @property
     def is_bad(self) -> bool:

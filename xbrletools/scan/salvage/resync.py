@@ -228,6 +228,6 @@ class Resync:
 
     def find_tail(self, start: int) -> int | None:
         """Where the device sections begin, when no more RAM follows."""
-        number = max(ram_ids(self._notes), default=0)
-        found = by_header(self._view[start:], number)
+        ids = ram_ids(self._notes)
+        found = by_header(self._view[start:], max(ids, default=0), min(ids, default=0))
         return None if found is None else start + found

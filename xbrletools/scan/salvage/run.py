@@ -202,7 +202,7 @@ class Salvager(Scan):
     ) -> tuple[Gap, Iterator[Columns] | None]:
         """The gap that begins at ``start``, and the run that comes after it, or None where none does."""
         if following is None:
-            return self._to_tail(start, problem, row)
+            return self._to_tail(start, start if len(kept) < len(parsed) else problem.offset, problem, row)
         notes = self._notes
         chain = self._resync.chain(following)
         notes.reading = chain.reading
@@ -217,14 +217,17 @@ class Salvager(Scan):
         gap = Gap(start, end, problem.message, certainty, row, how is not None, evidence)
         return gap, self._resume(following if header is None else header, header is not None)
 
-    def _to_tail(self, start: int, problem: Problem, row: int) -> tuple[Gap, Iterator[Columns] | None]:
-        """The gap that begins at ``start`` where no more records come, and the run of device sections after it."""
+    def _to_tail(self, start: int, searched: int, problem: Problem, row: int) -> tuple[Gap, Iterator[Columns] | None]:
+        """The gap that begins at ``start`` where no more records come, and the run of device sections after it.
+
+        They are looked for from ``searched`` on: a last record that is not believed can reach over some of them.
+        """
         notes, size = self._notes, len(self._data)
         if len(notes.gaps) >= GAPS_MAX:
             notes.end = start
             notes.problems.append(Problem("skipped", start, _TOO_MANY, fatal=True))
             return Gap(start, size, _TOO_MANY, Certainty.NONE, row), None
-        tail = None if notes.ram_ended else self._resync.find_tail(problem.offset)
+        tail = None if notes.ram_ended else self._resync.find_tail(searched)
         if tail is None:
             notes.end = start
             notes.problems.append(replace(problem, fatal=True))

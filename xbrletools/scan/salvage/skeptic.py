@@ -8,6 +8,7 @@ from itertools import islice
 import numpy as np
 from numpy.typing import NDArray
 
+from ...container.boundary import is_version
 from ...formats import block as block_format
 from ...formats import qevm, ram
 from ...formats.qevm import SectionType
@@ -23,7 +24,6 @@ from ..notes import Notes
 
 ADDRESS_MAX = 1 << 40  # more than any guest has, where the blocks are not known
 SECTION_ID_MAX = 1 << 12
-VERSION_MAX = 1 << 16  # of a section
 SEARCHES = 64  # of the whole capture, for what only its coming again makes believable
 _EOS = bytes(ram.Word.build(int(Flag.EOS)))
 
@@ -87,9 +87,8 @@ class Skeptic:
     def section(self, at: int, kind: SectionType, owner: Owner) -> None:
         """Only with a printable name, once for each id, and device state only after RAM."""
         notes = self._notes
-        believable = (
-            len(owner.idstr) > 1 and all(0x20 <= c < 0x7F for c in owner.idstr) and owner.version_id < VERSION_MAX
-        )
+        printable = len(owner.idstr) > 1 and all(0x20 <= c < 0x7F for c in owner.idstr)
+        believable = printable and is_version(owner.version_id)
         again = kind is SectionType.START and owner.section_id in notes.owners
         early = kind is SectionType.FULL and not (notes.ram_ended or self.no_more_ram) and notes.footers is False
         if not believable or again or early:

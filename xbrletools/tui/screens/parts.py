@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 from rich.cells import cell_len
 from rich.style import Style
 
-from ...analysis.facts import dialect_words
+from ...analysis.facts import container_words, dialect_words
 from ...model import Facts
 from ...ram.elsewhere import MISSING
 from ...text import inert, shown
@@ -191,7 +191,7 @@ def _while_reading(session: Session, facts: Facts) -> list[tuple[str, str]]:
     version = "no RAM section yet" if facts.ram_version is None else f"version {facts.ram_version}"
     pairs = [
         ("capture", f"{escaped(source.name)}, {source.size or 0:,} bytes"),
-        ("container", f"QEVM, file version {facts.file_version}"),
+        ("container", container_words(facts.file_version)),
         ("RAM section", f"{version}, pages of {facts.page_size:,} bytes"),
         ("dialect", dialect_words(facts.reading)),
     ]

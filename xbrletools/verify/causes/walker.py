@@ -12,7 +12,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from ...codec.layout import dtype_of
-from ...container.boundary import by_grammar
+from ...container.boundary import by_grammar, is_version
 from ...formats import block as disk
 from ...formats import qevm, ram
 from ...formats.dialects import Encoding
@@ -28,7 +28,6 @@ NOTHING = -2  # no block is selected yet
 ID = qevm.SectionPart.sizeof()
 FOOTER = qevm.Footer.sizeof()
 COMMAND_HEAD = qevm.DataHead.sizeof()
-VERSION_MAX = 1 << 16  # of a section that a sender announces
 _PAIR = Pair.sizeof()
 _COMMANDS = frozenset(map(int, qevm.Command))
 _OTHER_MAX = 1 << 16  # bytes of a section of another owner that are taken apart
@@ -248,7 +247,7 @@ class Walker:
         name = self._take(at + 2 + ID, size)
         end = at + 2 + ID + size + 2 * ID
         version = int.from_bytes(self._take(end - ID, ID))
-        if len(name) < 2 or not all(0x21 <= c < 0x7F for c in name) or version >= VERSION_MAX:
+        if len(name) < 2 or not all(0x21 <= c < 0x7F for c in name) or not is_version(version):
             raise _Broken(Why.SECTION)
         return name, number, end
 

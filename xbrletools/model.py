@@ -119,7 +119,7 @@ class Gap:
     @property
     def told(self) -> str:
         """What a person wants to know of it first."""
-        return f"{self.end - self.start} bytes were skipped: {self.reason}; reading on is {self.certainty.value}"
+        return f"{self.end - self.start:,} bytes were skipped: {self.reason}; reading on is {self.certainty.value}"
 
 
 @dataclass(frozen=True, slots=True)

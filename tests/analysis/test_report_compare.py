@@ -32,7 +32,7 @@ def test_the_verdicts_stand_side_by_side(corpus):
     assert found.is_bad
     assert rows["verdict"] == ["CORRUPT", "NO FAULT", "differs"]
     assert rows["pages wrong at the end"] == ["32", "none shown", "differs"]
-    assert rows["RAM section"] == ["version 4, pages of 4096 bytes"] * 2 + [""]
+    assert rows["RAM section"] == ["version 4, pages of 4,096 bytes"] * 2 + [""]
     assert rows["read to its end"] == ["yes, to the last byte; what it holds is CORRUPT all the same", *ENDED]
     assert rows["defaultposted, default build"] == ["loads, with 32 wrong pages", "loads", "differs"]
 

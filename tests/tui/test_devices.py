@@ -135,6 +135,38 @@ async def test_devices_are_listed_with_bytes_and_fields_and_a_field_is_four_keys
         assert eip.raw[:4].hex(" ") in text
 
 
+@pytest.mark.parametrize("size", [(80, 24), (120, 40)])
+@drives
+async def test_the_bytes_have_the_room_and_say_the_field_under_their_cursor(size: tuple[int, int]) -> None:
+    async with browsing(XBZRLE, size) as d:
+        await d.press("6")
+        await d.fill("slash", "env.eip")
+        await d.press("x", "home")
+        view, tree = d.widget(HexView), d.widget(FieldTree)
+        assert view.size.height > (14 if size[0] == 80 else 12)
+        seen = set()
+        for _ in range(6):
+            text = await d.press("down")
+            field = tree.chosen.field
+            seen.add(field.offset)
+            name = name_of(tree.root, tree.chosen.path)
+            assert any(x.startswith(f" {name} = ") and f" · {field.size:,} byte" in x for x in text.splitlines())
+        assert len(seen) > 1
+
+
+@drives
+async def test_the_names_of_columns_stand_over_them_after_a_scroll_bar_came_or_went() -> None:
+    async with browsing(XBZRLE) as d:
+        for keys in (["6", "enter"], ["s"], ["s"], ["x"], ["x"], ["s"], ["escape", "down", "enter"]):
+            text = await d.press(*keys)
+            head = next((x for x in text.splitlines() if "offset " in x), None)
+            if head is not None:
+                row = text.splitlines()[text.splitlines().index(head) + 1]
+                end = head.index("offset") + len("offset")
+                assert row[:end].split()[-1].startswith("0x"), (keys, head, row)
+                assert row[end] == " ", (keys, head, row)
+
+
 @drives
 async def test_a_field_is_looked_for_in_all_devices_and_again_from_the_first() -> None:
     capture = xbrletools.open(XBZRLE)

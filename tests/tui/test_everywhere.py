@@ -1,6 +1,7 @@
 """What a user meets on every screen: help in a sentence, a theme that stays, dialogs that say what is wrong."""
 
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -67,7 +68,12 @@ async def test_the_palette_names_keys_as_they_are_typed() -> None:
     async with browsing(POSTED) as d:
         for screen in SCREENS:
             await d.press(screen.key)
-            keys = [c.help for c in d.app.get_system_commands(d.app.screen) if c.help.startswith("key ")]
+            commands = list(d.app.get_system_commands(d.app.screen))
+            titles = [c.title for c in commands]
+            assert len(titles) == len(set(titles))
+            assert not {"Screenshot", "Keys", "Theme", "Maximize"} & set(titles)
+            assert "Quit" in titles
+            keys = [c.help for c in commands if c.help.startswith("key ")]
             assert "key ?" in keys
             assert not [k for k in keys if "_" in k or k.count(" ") > 1], keys
 
@@ -158,11 +164,48 @@ async def test_filters_that_leave_nothing_say_so() -> None:
         assert "no finding lasts to the end: F shows all" in text
         await d.press("F")
         text = await d.fill("slash", "nothing like it")
-        assert "no finding has these words and this severity" in text
+        assert "0 shown: with nothing like it" in text
+        assert "no finding fits · Escape: any words" in text
         text = await d.press("enter")
         assert "this line does not lead to a record" in d.messages[-1]
         await d.press("escape")
         assert "device-tail-unchecked" in d.text
+
+
+@pytest.mark.parametrize("size", [(60, 20), (80, 24), (120, 44)])
+@drives
+async def test_filters_of_every_kind_name_the_keys_that_leave_them(size: tuple[int, int]) -> None:
+    async with browsing(POSTED, size) as d:
+        await d.press("5", "F", "s")
+        text = await d.fill("slash", "nothing like it")
+        assert "no finding fits · Escape: any words · s: any severity · F:" in text
+
+
+@drives
+async def test_only_what_lasts_counts_only_what_is_shown() -> None:
+    async with browsing(stale(), (160, 50)) as d:
+        text = await d.press("5")
+        assert "stale-base (certain)  4 findings" in text
+        assert "not healed  1 page, 1 finding" in text
+        text = await d.press("F")
+        assert "stale-base (certain)  2 findings" in text
+        assert "1 shown: wrong at the end" in text
+        assert "not healed  1 page, 1 finding" in text
+
+
+@drives
+async def test_the_overview_says_once_what_is_wrong(corpus: Callable[[str], bytes]) -> None:
+    async with browsing(corpus("cases/xbzrle/bad-number.bin"), (100, 40)) as d:
+        assert d.text.count("The length of a run in a delta was changed (payload-run)") == 1
+        assert "Cause: payload-run. Certain." in d.text
+
+
+@drives
+async def test_findings_without_a_page_are_not_said_to_have_pages() -> None:
+    async with browsing(POSTED.read_bytes()[:500_000]) as d:
+        text = await d.press("5")
+        assert "not healed  1 finding" in text
+        assert "0 pages" not in text
 
 
 def test_a_line_over_the_stream_is_red_where_a_page_stays_wrong_and_amber_where_all_were_healed() -> None:
@@ -347,3 +390,11 @@ async def test_nothing_is_in_colour_where_no_colours_are_wanted_and_the_film_has
 def test_what_loads_with_a_capability_is_not_said_to_load_nowhere() -> None:
     found = xbrletools.open(SAMPLES / "mapped-ram.bin.xz", cache=False).verdict()
     assert clauses(found, 60)[-1] == "needs mapped-ram on the destination"
+
+
+def test_what_perhaps_loads_is_not_said_to_load_nowhere() -> None:
+    found = xbrletools.open(SAMPLES / "xbzrle-16m.bin", cache=False).verdict()
+    none = {name: replace(told, loads=False) for name, told in found.receivers.items()}
+    assert clauses(replace(found, receivers=none), 60)[-1] == "no receiver loads it"
+    perhaps = none | {name: replace(none[name], loads=None) for name in ("qemu-10.0", "qemu-11.1")}
+    assert clauses(replace(found, receivers=perhaps), 60)[-1] == "loads perhaps: QEMU 10.0 and 11.1"

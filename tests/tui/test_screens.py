@@ -22,7 +22,7 @@ async def test_the_overview_tells_what_it_is_and_what_it_holds() -> None:
         text = d.text
         assert "posted, little-endian, seen at 0x2830a" in text
         assert "1,151,673 bytes" in text
-        assert "version 4, pages of 4096 bytes" in text
+        assert "version 4, pages of 4,096 bytes" in text
         assert all(reason.split()[0] in text for reason in capture.evidence.reasons)
         for kind, count in capture.records.counts().items():
             line = next(x for x in text.splitlines() if f" {kind} " in x and " %" not in x and "%" in x)
@@ -151,7 +151,7 @@ async def test_findings_narrow_by_words_and_by_severity() -> None:
         assert listed.count() == everything
         text = await d.press("s")
         assert {f.severity.value for f in map(listed.finding, range(listed.rows))} == {"error"}
-        assert "error or worse" in text
+        assert "2 shown: only errors" in text
         await d.press("s", "s")
         assert listed.count() == everything
 

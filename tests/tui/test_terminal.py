@@ -100,6 +100,24 @@ def test_a_fault_of_ours_restores_it_and_is_one_line(tmp_path: Path, debug: bool
             )
 
 
+@pytest.mark.parametrize("kind", ["dumb", "unknown"])
+def test_a_terminal_that_cannot_move_its_cursor_is_refused_and_left_alone(tmp_path: Path, kind: str) -> None:
+    with terminal("tui", str(SAMPLE), XDG_STATE_HOME=str(tmp_path / "state"), TERM=kind) as t:
+        assert t.end() == 2
+        assert b"\x1b" not in t.drawn
+        assert t.attributes == t.before
+        assert f"TERM is {kind}: such a terminal cannot move its cursor" in " ".join(t.text.split())
+
+
+@pytest.mark.parametrize("kind", ["no-such-terminal", "vt100", "linux", ""])
+def test_a_terminal_that_is_not_known_is_drawn_on_and_restored(tmp_path: Path, kind: str) -> None:
+    with terminal("tui", str(SAMPLE), XDG_STATE_HOME=str(tmp_path / "state"), TERM=kind) as t:
+        t.wait_for(READY)
+        t.press(b"q")
+        assert t.end() == 0
+        assert t.is_restored()
+
+
 def test_ctrl_z_suspends_and_the_shell_s_fg_comes_back(tmp_path: Path) -> None:
     with browse(SAMPLE, tmp_path) as t:
         t.wait_for(READY)

@@ -111,7 +111,7 @@ def summary(about: dict[str, Any], dialect: str) -> list[tuple[str, str]]:
         lines.append(("machine", about["machine"]))
     lines += [("configuration", _configuration_words(sub)) for sub in about["configuration"]]
     if about["ram_version"] is not None:
-        lines.append(("RAM section", f"version {about['ram_version']}, pages of {about['page_size']} bytes"))
+        lines.append(("RAM section", f"version {about['ram_version']}, pages of {about['page_size']:,} bytes"))
         lines.append(("dialect", dialect))
         lines += [("", reason) for reason in about["evidence"]["reasons"]]
     if about["mapped_ram"] is not None:

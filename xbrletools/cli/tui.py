@@ -12,6 +12,7 @@ from ..errors import XbrleError
 from . import EXIT_INTERRUPTED, warn
 from .guide import Screen
 from .options import before, examples, opening, salvaging
+from .writer import DIM_TERMINALS
 
 if TYPE_CHECKING:
     from ..capture import Capture
@@ -45,6 +46,17 @@ def _keep_garbage() -> None:
     click.get_current_context().call_on_close(gc.enable)
 
 
+def _need_terminal() -> None:
+    """Refuse what nothing can be drawn on, unless it is shown elsewhere."""
+    if "TEXTUAL_DRIVER" in os.environ:
+        return
+    plain = "For plain text, use: xbrle info S, or xbrle dump S"
+    if not (sys.__stdin__ and sys.__stdin__.isatty() and sys.stdout.isatty()):
+        raise XbrleError(f"the browser needs a terminal. {plain}")
+    if (kind := os.environ.get("TERM")) in DIM_TERMINALS:
+        raise XbrleError(f"TERM is {kind}: such a terminal cannot move its cursor, so nothing can be drawn. {plain}")
+
+
 @click.command(
     cls=Screen,
     epilog=examples(
@@ -74,8 +86,7 @@ def command(opened: "Capture", capture: str, other: str | None, follow: bool, re
     from ..tui.app import Browser
     from ..tui.terminal import kept
 
-    if "TEXTUAL_DRIVER" not in os.environ and not (sys.__stdin__ and sys.__stdin__.isatty() and sys.stdout.isatty()):
-        raise XbrleError("the browser needs a terminal. For plain text, use: xbrle info S, or xbrle dump S")
+    _need_terminal()
     with ExitStack() as stack:
         second = None
         if other is not None:

@@ -16,7 +16,7 @@ from ..text import inert, label
 
 COLORS = ("auto", "always", "never")
 FORMAT = 1  # of every JSON object that is printed: it changes where a key goes, or means something else
-_DIM_TERMINALS = ("dumb", "unknown")
+DIM_TERMINALS = ("dumb", "unknown")  # values of TERM: nothing can be coloured there, and no cursor moved
 _STYLES = re.compile("(\x1b\\[(?:[012]|3[1-6])m)")  # plain, bold, dim and colours: what `painted` writes, and no more
 #: What stands out, and how: severities, bytes that changed, and matches. No word is told by its colour alone.
 _PAINTS = {
@@ -61,7 +61,7 @@ def is_coloured() -> bool:
         return False
     if os.environ.get("CLICOLOR_FORCE", "0") not in ("", "0"):
         return True
-    return is_terminal() and os.environ.get("TERM") not in _DIM_TERMINALS
+    return is_terminal() and os.environ.get("TERM") not in DIM_TERMINALS
 
 
 def painted(text: str, meaning: str) -> str:

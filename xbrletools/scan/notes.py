@@ -133,7 +133,7 @@ class Notes:
         if self.ram_ended or not begun or any(p.rule == "mapped-layout" for p in self.problems):
             return
         pages = sum(-(-self.blocks[m.block].length // self.page_size) - m.marked for m in begun)
-        message = f"RAM's END is missing, and the sender writes the bitmaps just before it: {pages} pages that no bit"
+        message = f"RAM's END is missing, and the sender writes the bitmaps just before it: {pages:,} pages that no bit"
         self.complain("unfinished-bitmap", begun[0].bitmap or 0, f"{message} marks are unknown, not zero")
 
     def forget_blocks(self) -> None:

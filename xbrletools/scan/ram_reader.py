@@ -208,7 +208,7 @@ class RamReader:
             self._pending.names.append((here, self._block_named(found.name, at)))
         if found.ending is Ending.TOO_LONG and reading.dialect is not None:
             most = reading.dialect.page_limit * reading.page_size
-            message = f"a delta of {found.length} bytes, where {most} is the most that a receiver takes"
+            message = f"a delta of {found.length:,} bytes, where {most:,} is the most that a receiver takes"
             raise Stop("delta-length", at, message)
         self._pending.at.append(here)
         if end > buffer.real:

@@ -141,7 +141,7 @@ class MappedSource:
         if isinstance(self._buffer, mmap.mmap):
             now, was = self._buffer.size(), len(self._buffer)
             if now < was:
-                raise XbrleError(f"{self.name}: {SHRUNK} It has {now} bytes, and had {was}")
+                raise XbrleError(f"{self.name}: {SHRUNK} It has {now:,} bytes, and had {was:,}")
 
     def extents(self, start: int, stop: int) -> Iterator[tuple[int, int]]:
         """The ranges of bytes [start, stop) that can hold something, in rising order. All else is holes, so zeros."""

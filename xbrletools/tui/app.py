@@ -479,17 +479,22 @@ class Browser(IdleApp):
         self.exit(0)
 
     def get_system_commands(self, screen: Screen[Any]) -> Iterable[SystemCommand]:
-        """Give the command palette every key of the screen as a command, then Textual's own."""
+        """Give the command palette every key of the screen as a command, once each, and what no key does.
+
+        Textual's own commands are left out: they say the same again, and one of them writes files.
+        """
+        given: set[str] = set()
         for active in screen.active_bindings.values():
             binding = active.binding
-            if isinstance(screen, CaptureScreen) and binding.description and active.node in (self, screen):
-                action = binding.action
+            shown = isinstance(screen, CaptureScreen) and binding.description and active.node in (self, screen)
+            if not shown or binding.description in given:
+                continue
+            given.add(binding.description)
 
-                async def run(action: str = action, node: object = active.node) -> None:
-                    await self.run_action(action, node)  # type: ignore[arg-type]
+            async def run(action: str = binding.action, node: object = active.node) -> None:
+                await self.run_action(action, node)  # type: ignore[arg-type]
 
-                title = binding.description[0].upper() + binding.description[1:]
-                yield SystemCommand(title, f"key {key_text(binding.key, binding.key_display)}", run)
+            title = binding.description[0].upper() + binding.description[1:]
+            yield SystemCommand(title, f"key {key_text(binding.key, binding.key_display)}", run)
         yield SystemCommand("Read on after damage", "as --salvage does", self.action_salvage)
         yield SystemCommand("Name missing channels", "as --channel does", self.action_channels)
-        yield from super().get_system_commands(screen)

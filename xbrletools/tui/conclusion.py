@@ -53,9 +53,14 @@ def clauses(verdict: "Verdict", room: int) -> list[str]:
 
 
 def _unless(verdict: "Verdict") -> str:
-    """Where no receiver loads it: the capabilities with which some would."""
+    """Where no receiver is known to load it: the capabilities with which some would, or which of them perhaps do."""
+    from ..verify.receivers import RECEIVERS
+
     wanted = sorted({name for told in verdict.receivers.values() for name in told.needs})
-    return f"needs {' and '.join(wanted)} on the destination" if wanted else "no receiver loads it"
+    if wanted:
+        return f"needs {' and '.join(wanted)} on the destination"
+    perhaps = [RECEIVERS[name] for name, told in verdict.receivers.items() if told.loads is None]
+    return f"loads perhaps: {_titles(perhaps)}" if perhaps else "no receiver loads it"
 
 
 def shortened(text: str, room: int) -> str:
@@ -82,10 +87,10 @@ def _head(verdict: "Verdict") -> str:
     """What is the matter, in a few words."""
     count = verdict.pages_wrong
     if verdict.status is Status.CORRUPT and count is not None:
-        return f"{count} {_pages(count)} wrong at the end"
+        return f"{count:,} {_pages(count)} wrong at the end"
     if verdict.status is Status.HEALED:
         records = sum(cause.records for cause in verdict.causes)
-        return f"{records} wrong {_pages(records)} on the way, all healed"
+        return f"{records:,} wrong {_pages(records)} on the way, all healed"
     text = verdict.summary.partition(". ")[0].removesuffix(".")
     if verdict.status is Status.NO_FAULT:
         return text.partition("; ")[2]

@@ -134,24 +134,31 @@ def _cause(found: Verdict, index: int, findings: list[Finding], only_lasting: bo
     """A cause and what is below it."""
     explained = {f.record for f in findings if f.rule != CHECKSUM_MISMATCH.id and f.record is not None}
     shown_ones = [f for f in findings if f.rule != CHECKSUM_MISMATCH.id or f.record not in explained]
-    folded = len(findings) - len(shown_ones)
-    known = index < len(found.causes)
-    name = f"{found.causes[index].name.value} ({found.causes[index].sure.value})" if known else "without a cause"
-    text = f"{name}  {counted(len(findings), 'finding')}"
-    if folded:
-        text += f", {folded:,} of them sums that fail at the same record"
-    if not known:
+    if index >= len(found.causes):
+        text = _sum("without a cause", findings, shown_ones)
         return None if only_lasting else _branch((index,), text, shown_ones, (), True)
     by_page: dict[tuple[bytes, int], list[Finding]] = {}
     for finding in sorted(shown_ones, key=_page_of):
         by_page.setdefault(_page_of(finding), []).append(finding)
     lasting = {page for page, group in by_page.items() if any(f.severity is Severity.ERROR for f in group)}
+    if only_lasting:
+        findings = [f for f in findings if _page_of(f) in lasting]
+        shown_ones = [f for f in shown_ones if _page_of(f) in lasting]
     below = []
     for lasts, words in ((True, "not healed"), (False, "healed later, or only odd")):
         part = {page: group for page, group in by_page.items() if (page in lasting) is lasts}
         if part and (lasts or not only_lasting):
             below.append(_pages(part, (index, lasts), words, lasts))
+    name = f"{found.causes[index].name.value} ({found.causes[index].sure.value})"
+    text = _sum(name, findings, shown_ones)
     return _branch((index,), text, shown_ones, below, True, bool(lasting)) if below else None
+
+
+def _sum(name: str, findings: list[Finding], shown_ones: list[Finding]) -> str:
+    """A cause's name with how many findings it has, and how many of them are folded into others."""
+    folded = len(findings) - len(shown_ones)
+    text = f"{name}  {counted(len(findings), 'finding')}"
+    return f"{text}, {folded:,} of them sums that fail at the same record" if folded else text
 
 
 def _pages(by_page: dict[tuple[bytes, int], list[Finding]], key: Key, words: str, lasts: bool) -> Branch:
@@ -161,8 +168,9 @@ def _pages(by_page: dict[tuple[bytes, int], list[Finding]], key: Key, words: str
         for (block, page), group in by_page.items()
     ]
     findings = [f for group in by_page.values() for f in group]
-    count = counted(sum(1 for block, _ in by_page if block), "page")
-    text = f"{words}  {count}, {counted(len(findings), 'finding')}"
+    count = sum(1 for block, _ in by_page if block)
+    of_pages = f"{counted(count, 'page')}, " if count else ""
+    text = f"{words}  {of_pages}{counted(len(findings), 'finding')}"
     if len(by_page) > OPEN_MAX:
         below = _runs(below, key, lasts)
     return _branch(key, text, findings, below, True, lasts)

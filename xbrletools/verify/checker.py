@@ -84,7 +84,7 @@ def _problems(stream: Stream) -> Iterator[Finding]:
     yield from container_findings(stream)
     tail = stream.facts.device_tail
     if tail is not None:
-        message = f"{tail[1] - tail[0]} bytes of device state do not have footers: damage in them cannot be seen"
+        message = f"{tail[1] - tail[0]:,} bytes of device state do not have footers: damage in them cannot be seen"
         evidence = {"start": tail[0], "end": tail[1]}
         yield rules.DEVICE_TAIL_UNCHECKED.finding(message, tail[0], evidence=evidence)
 
@@ -169,7 +169,7 @@ def _whole(stream: Stream) -> Iterator[Finding]:
         if missing and not (left_out and missing == count):
             in_order = in_block == np.arange(len(in_block))
             first = (len(in_block) if in_order.all() else int(np.argmin(in_order))) * stream.page_size
-            message = f"{missing} of {count} pages were never sent, the first at {first:#x}"
+            message = f"{missing:,} of {count:,} pages were never sent, the first at {first:#x}"
             evidence = {"missing": missing, "pages": count}
             yield rules.PAGE_NEVER_SENT.finding(message, block=block.name, page=first, evidence=evidence)
 
@@ -184,7 +184,7 @@ def _packets(stream: Stream) -> Iterator[Finding]:
         places = np.flatnonzero(riding & (packets.channel == channel))
         pages = int((packets.normal + packets.zero)[places].sum())
         message = (
-            f"channel {channel}: {len(places)} SYNC packets carry {pages} pages, as those of QEMU before 9.0 do. "
+            f"channel {channel}: {len(places):,} SYNC packets carry {pages:,} pages, as those of QEMU before 9.0 do. "
             f"A destination of QEMU 9.2 drops these pages. The first is at the channel's offset "
             f"{int(packets.offset[places[0]]):#x}"
         )

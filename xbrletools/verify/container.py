@@ -73,14 +73,14 @@ def _commands(stream: Stream) -> Iterator[Finding]:
 def _fault(number: int, length: int) -> tuple[Rule, str] | None:
     """What is wrong with a command, whatever stands before it."""
     if number not in qevm.COMMAND_LENGTHS:
-        return rules.UNKNOWN_COMMAND, f"command {number} with {length} bytes of data is not known"
+        return rules.UNKNOWN_COMMAND, f"command {number} with {length:,} bytes of data is not known"
     fixed = qevm.COMMAND_LENGTHS[number]
     name = name_of(number, length)
     if fixed is not None and length != fixed:
-        return rules.COMMAND_LENGTH, f"{name} has {length} bytes of data, and receivers ask for {fixed}"
+        return rules.COMMAND_LENGTH, f"{name} has {length:,} bytes of data, and receivers ask for {fixed}"
     if number == Number.POSTCOPY_ADVISE and length not in _ADVISE_LENGTHS:
         words = " or ".join(map(str, _ADVISE_LENGTHS))
-        return rules.COMMAND_LENGTH, f"{name} has {length} bytes of data, and receivers ask for {words}"
+        return rules.COMMAND_LENGTH, f"{name} has {length:,} bytes of data, and receivers ask for {words}"
     return None
 
 
@@ -131,7 +131,7 @@ def _description(stream: Stream) -> Iterator[Finding]:
         yield from islice(_mismatches(stream), DEVICES_MAX)
     read = stream.page_size
     if described is not None and described.page_size not in (None, read) and stream.records.is_page.any():
-        message = f"the VM description says pages of {described.page_size} bytes, the records were read with {read}"
+        message = f"the VM description says pages of {described.page_size:,} bytes, the records were read with {read:,}"
         evidence = {"described": described.page_size, "read": read}
         yield _contradiction(message, place[0], section, evidence)
 
@@ -210,11 +210,11 @@ def _mismatch(stream: Stream, section: Section, device: Device, name: str) -> It
         where = {"name": shown(subsection)}
         yield rules.SUBSECTION_PLACE.finding(message, unread.offset, section=section.index, evidence=where)
     if stated != size:
-        message = f"{name}: the VM description says {stated} bytes, the section has {size}"
+        message = f"{name}: the VM description says {stated:,} bytes, the section has {size:,}"
         evidence = {"described": stated, "size": size}
         yield rules.DESCRIPTION_MISMATCH.finding(message, section.data, section=section.index, evidence=evidence)
     elif unread is not None:
-        message = f"{name}: {unread.size} bytes do not read as the VM description says"
+        message = f"{name}: {unread.size:,} bytes do not read as the VM description says"
         yield rules.DESCRIPTION_MISMATCH.finding(message, unread.offset, section=section.index)
 
 

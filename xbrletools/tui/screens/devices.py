@@ -14,8 +14,8 @@ from textual.widgets import Input
 from ...analysis.devices import DeviceDifference
 from ...analysis.locate import Place, locate
 from ...capture import Capture
+from ...container.fields import Field
 from ...errors import XbrleError
-from ..fieldrows import name_of
 from ..palette import Palette
 from ..sectionrows import Item, Part, SectionRows, section_rows
 from ..session import Session
@@ -38,7 +38,7 @@ from ..widgets.fieldtree import NOTHING, FieldTree
 from ..widgets.hexview import ByteMark, Bytes, HexView
 from ..widgets.lines import Caption, Lines
 from ..widgets.sectionlist import SectionList
-from ..words import counted, escaped
+from ..words import escaped
 from . import names
 from .base import CaptureScreen, Host
 from .dialogs import Question
@@ -62,7 +62,7 @@ class DevicesScreen(CaptureScreen):
     DevicesScreen.tree #left { display: none; }
     DevicesScreen.tree #right { display: block; width: 1fr; }
     DevicesScreen.hex #lower { display: block; height: 1fr; }
-    DevicesScreen.hex #tree, DevicesScreen.hex #heads { display: none; }
+    DevicesScreen.hex #upper { display: none; }
     DevicesScreen #card { display: none; }
     DevicesScreen.cpu #card { display: block; width: 1fr; }
     DevicesScreen.cpu #bytes { display: none; }
@@ -72,8 +72,7 @@ class DevicesScreen(CaptureScreen):
     DevicesScreen.wide #right { display: block; width: 1fr; }
     DevicesScreen.wide #lower { display: block; height: 2fr; }
     DevicesScreen.wide #upper { height: 3fr; }
-    DevicesScreen.wide.hex #upper { height: 1fr; }
-    DevicesScreen.wide.hex #tree, DevicesScreen.wide.hex #heads { display: block; }
+    DevicesScreen.wide.hex #upper { display: block; height: 1fr; }
     DevicesScreen.wide.hex #lower { height: 4fr; }
     DevicesScreen.wider.cpu #bytes, DevicesScreen.wider.cpu #card { display: block; width: 1fr; }
     DevicesScreen.wider.cpu.hex #card { display: none; }
@@ -286,7 +285,7 @@ class DevicesScreen(CaptureScreen):
             self.field_tree.jump(1)  # the first field of the device
         self._fit()
         self._show_bytes()
-        self._show_heads()
+        self.call_after_refresh(self._show_heads)
 
     def _fit(self) -> None:
         """Leave to the bytes what few fields do not need."""
@@ -300,20 +299,24 @@ class DevicesScreen(CaptureScreen):
         field = row.field
         if not self._base <= field.offset < self._base + max(1, len(self._data)):
             self._data, self._base = bytes_at(self.session, taken.root, field.offset)
-        marks = np.zeros(len(self._data), np.uint8)
         start = max(0, field.offset - self._base)
-        marks[start : max(0, field.offset - self._base + field.size)] = ByteMark.CHANGED
-        self.hex_view.show_bytes(self._data, marks=marks, base=self._base)
+        self.hex_view.show_bytes(self._data, marks=self._marks(field), base=self._base)
         if start < len(self._data):
             self.hex_view.move(start, post=False)
-        if not self.has_class("wide") and not self.has_class("tree"):
-            self.query_one("#chosen", Caption).show_line(head_of(taken, ""))
-            return
-        name = name_of(self.field_tree.root, row.path)
-        other = self.field_tree.others.get(name)
-        differs = [(f" ≠ {other} there", "warning")] if other is not None else []
-        words = [(f" {escaped(name)}", "strong"), (f" = {self.field_tree.words(row)}", ""), *differs]
-        self.query_one("#chosen", Caption).show_line([*words, (f" · {counted(field.size, 'byte')}", "dim")])
+        self._say_field()
+
+    def _marks(self, field: Field) -> Bytes:
+        """Mark the bytes of a field."""
+        marks = np.zeros(len(self._data), np.uint8)
+        start = field.offset - self._base
+        marks[max(0, start) : max(0, start + field.size)] = ByteMark.CHANGED
+        return marks
+
+    def _say_field(self) -> None:
+        """Say all of the chosen field, or what was chosen in the list where only that is in sight."""
+        if self.taken is not None and self.field_tree.chosen is not None:
+            fields = self.has_class("wide") or self.has_class("tree")
+            self.query_one("#chosen", Caption).show_line(self.field_tree.said() if fields else head_of(self.taken, ""))
 
     # -- moving ------------------------------------------------------------------------------------------------------
 
@@ -336,8 +339,7 @@ class DevicesScreen(CaptureScreen):
     def _open_tree(self) -> None:
         self.add_class("tree")
         self.field_tree.focus()
-        self.call_after_refresh(self._show_heads)
-        self._show_bytes()
+        self.call_after_refresh(self._show_anew)
 
     def action_back(self) -> None:
         """Leave the question, the bytes, then the tree."""
@@ -348,8 +350,7 @@ class DevicesScreen(CaptureScreen):
         else:
             self.remove_class("tree")
             self.section_list.focus()
-            self.call_after_refresh(self._show_heads)
-            self._show_bytes()
+            self.call_after_refresh(self._show_anew)
 
     def action_fold(self) -> None:
         """Fold or unfold the field under the cursor."""
@@ -364,7 +365,12 @@ class DevicesScreen(CaptureScreen):
         else:
             self.remove_class("hex")
             self.field_tree.focus()
-        self.call_after_refresh(self._show_bytes)
+        self.call_after_refresh(self._show_anew)
+
+    def _show_anew(self) -> None:
+        """Show what depends on the room, once it is known."""
+        self._show_heads()
+        self._show_bytes()
 
     def action_other(self, step: int) -> None:
         """Give the keys to another part."""
@@ -382,11 +388,9 @@ class DevicesScreen(CaptureScreen):
             return
         row = self.field_tree.chosen
         if row is not None:
-            marks = np.zeros(len(self._data), np.uint8)
-            start = row.field.offset - self._base
-            marks[max(0, start) : max(0, start + row.field.size)] = ByteMark.CHANGED
-            event.view.marks = marks
+            event.view.marks = self._marks(row.field)
             event.view.renew()
+            self._say_field()
 
     def action_next_of(self) -> None:
         """Show the record, its section, the header, in turn."""

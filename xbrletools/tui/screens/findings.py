@@ -144,11 +144,8 @@ class FindingsScreen(CaptureScreen):
             state += f" · the first {len(session.findings.listed):,} are listed"
         if session.trouble:
             state += f" · {session.trouble}"
-        choice = findings.choice
-        if choice.narrowed:
-            lasting = " · pages that are wrong at the end" if choice.only_lasting else ""
-            words = " ".join(choice.words)
-            state += f" · {findings.found.count:,} shown: {choice.mildest.value} or worse {words}{lasting}"
+        if findings.choice.narrowed:
+            state += f" · {findings.found.count:,} shown: {findings.choice.in_words()}"
         return [(f" {counts}", "strong"), (state, "")]
 
     def _explain(self) -> None:
@@ -191,7 +188,7 @@ class FindingsScreen(CaptureScreen):
             heat.move_to(page)
         box.border_title = f"Where they lie in {shown(self._places.names[block])}"
         wrong, healed = ("!", "h") if self.host.plain else ("red", "yellow")
-        box.border_subtitle = f"{wrong}: wrong at the end · {healed}: a finding, right at the end · 4: map"
+        box.border_subtitle = f"{wrong}: wrong at the end · {healed}: right there · 4: map"
 
     def _take_places(self, places: Places) -> None:
         self._places = places

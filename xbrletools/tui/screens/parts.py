@@ -53,7 +53,7 @@ def verdict(session: Session, width: int, height: int, colours: Palette) -> list
     for cause in found.causes[:_CAUSES]:
         says_sure = cause.sure is not Sure.ONE_OF and cause.sure.value != cause.name.value
         sure = f" {cause.sure.value.capitalize()}." if says_sure else ""
-        if cause.sentence not in found.summary:
+        if cause.sentence.rstrip(".") not in found.summary:
             entries += text_lines(f"{cause.sentence}{sure}", width, TO_FINDINGS)
         elif cause.sure is not Sure.ONE_OF:  # the sentence stands above
             entries += text_lines(f"Cause: {cause.name.value}.{sure}", width, TO_FINDINGS)
@@ -203,7 +203,7 @@ def _while_reading(session: Session, facts: Facts) -> list[tuple[str, str]]:
     pairs = [
         ("capture", f"{escaped(source.name)}, {source.size or 0:,} bytes"),
         ("container", container_words(facts.file_version)),
-        ("RAM section", f"{version}, pages of {facts.page_size} bytes"),
+        ("RAM section", f"{version}, pages of {facts.page_size:,} bytes"),
         ("dialect", dialect_words(facts.reading)),
     ]
     return pairs if facts.machine is None else [*pairs, ("machine", shown(facts.machine))]

@@ -4,6 +4,7 @@ from collections.abc import Callable, Collection, Mapping
 from typing import Any
 
 from rich.style import Style
+from textual import events
 
 from ...container.fields import Field, Named, flag_words
 from ...text import bytes_of, shown
@@ -74,6 +75,14 @@ class FieldTree(Lines):
         """How many fields are not left out."""
         return len(self.rows)
 
+    def on_resize(self, _event: events.Resize) -> None:
+        """Tell that there is other room: the names of the columns stand over them."""
+        self.post_message(self.Narrowed())
+
+    def watch_show_vertical_scrollbar(self, shows: bool) -> None:
+        """Tell it too where a scroll bar goes."""
+        self.post_message(self.Narrowed())
+
     def _cells(self, width: int) -> tuple[int, int, int]:
         """Cells for the name and for the value, and how many bytes have room."""
         name = min(34, max(18, width * 3 // 10))
@@ -105,7 +114,7 @@ class FieldTree(Lines):
         raw = tinted(field.raw[:count], colours) if count else []
         return [
             (fit(" " * (2 * at.depth) + mark + escaped(field.name), name_cells), "dim" if is_zero else "strong"),
-            (f"{field.offset:>{_OFFSET - 1}x} ", "dim"),
+            (f"{field.offset:>#{_OFFSET - 1}x} ", "dim"),
             (f"{field.size:>{_SIZE - 1},}  ", "dim"),
             (fit(value, value_cells - 1) + " ", shade),
             *raw,
@@ -125,6 +134,17 @@ class FieldTree(Lines):
     def chosen(self) -> FieldRow | None:
         """The line under the cursor."""
         return self.rows.at(self.cursor) if len(self.rows) else None
+
+    def said(self) -> Line:
+        """All of the chosen field: its whole name, its value, what another capture has, its size."""
+        row = self.chosen
+        if row is None:
+            return []
+        name = name_of(self.root, row.path)
+        other = self.others.get(name)
+        differs = [(f" ≠ {other} there", "warning")] if other is not None else []
+        words = [(f" {escaped(name)}", "strong"), (f" = {self.words(row)}", ""), *differs]
+        return [*words, (f" · {counted(row.field.size, 'byte')}", "dim")]
 
     def choose(self, path: FieldPath) -> None:
         """Put the cursor on a field, and open what it lies in."""

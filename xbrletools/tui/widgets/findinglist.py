@@ -12,7 +12,7 @@ from ..findingtree import Branch, Key, Node, Tree, branches
 from ..palette import Palette, style
 from ..session import Session
 from ..story import chain, in_line, over_stream
-from ..words import SEVERITY_MARK, SEVERITY_RANK, SEVERITY_STYLE, counted
+from ..words import SEVERITY_MARK, SEVERITY_RANK, SEVERITY_STYLE, counted, escaped
 from .lines import Line, Lines, fit
 
 _BRANCH = ("strong", "warning", "note", "")  # the style of a branch, by its depth
@@ -35,6 +35,17 @@ class Choice:
     def narrowed(self) -> bool:
         """Whether some findings may be left out."""
         return bool(self.words) or self.mildest is not Severity.NOTE or (self.only_lasting and self.as_tree)
+
+    def in_words(self) -> str:
+        """Which are wanted, in words: what leaves some out."""
+        parts = []
+        if self.only_lasting and self.as_tree:
+            parts.append("wrong at the end")
+        if self.mildest is not Severity.NOTE:
+            parts.append("only errors" if self.mildest is Severity.ERROR else "errors and warnings")
+        if self.words:
+            parts.append(f"with {escaped(' '.join(self.words))}")
+        return ", ".join(parts)
 
     def wants(self, finding: Finding) -> bool:
         """Whether a finding is wanted."""
@@ -166,11 +177,15 @@ class FindingList(Lines):
         session = self._session()
         if not session.verified:
             return "verifying: nothing was found yet"
-        if session.findings.listed and self.choice.only_lasting and not self.choice.words:
+        if not session.findings.listed:
+            return "no findings: nothing that the rules look for is wrong or odd here"
+        choice = self.choice
+        if choice.only_lasting and not choice.words and choice.mildest is Severity.NOTE:
             return "no finding lasts to the end: F shows all"
-        if session.findings.listed:
-            return "no finding has these words and this severity: Escape clears the words, s shows milder ones"
-        return "no findings: nothing that the rules look for is wrong or odd here"
+        ways = ["Escape: any words"] if choice.words else []
+        ways += ["s: any severity"] if choice.mildest is not Severity.NOTE else []
+        ways += ["F: all pages"] if choice.only_lasting else []
+        return f"no finding fits · {' · '.join(ways)}"
 
     def _leaf(self, f: Finding, width: int) -> Line:
         """A finding. What it says ends with a whole part of its sentence."""

@@ -9,6 +9,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass, replace
 
 import numpy as np
+from numpy.lib.stride_tricks import sliding_window_view
 from numpy.typing import NDArray
 
 from ..arrays import Values
@@ -203,14 +204,23 @@ def _equal(stream: Stream, rows: Ints, others: Ints) -> NDArray[np.bool_]:
         column = getattr(columns, name)
         equal &= column[rows] == column[others]
     alike = np.flatnonzero(equal)
-    length = columns.length[rows[alike]].tolist()
-    one, other = (columns.payload(r[alike]).tolist() for r in (rows, others))
-    view = data.data
-    equal[alike] = [
-        view[a : a + size].tobytes() == view[b : b + size].tobytes()
-        for a, b, size in zip(one, other, length, strict=True)
-    ]
+    one, other = (columns.payload(r[alike]) for r in (rows, others))
+    equal[alike] = _hold_the_same(data, one, other, columns.length[rows[alike]].astype(np.int64))
     return equal
+
+
+def _hold_the_same(data: NDArray[np.uint8], one: Ints, other: Ints, length: Ints) -> NDArray[np.bool_]:
+    """Whether ``length`` bytes at two offsets are the same, (n,) each. Those of one length are compared together."""
+    same = np.ones(len(length), bool)
+    order = np.argsort(length, kind="stable")
+    for of_length in np.split(order, np.flatnonzero(np.diff(length[order])) + 1):
+        size = int(length[of_length[0]]) if len(of_length) else 0
+        windows = sliding_window_view(data, size) if size else data
+        step = max(1, BATCH // max(1, size))
+        for start in range(0, len(of_length) if size else 0, step):
+            some = of_length[start : start + step]
+            same[some] = (windows[one[some]] == windows[other[some]]).all(axis=1)
+    return same
 
 
 def _changes(stream: Stream, rows: Ints) -> NDArray[np.bool_]:

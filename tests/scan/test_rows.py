@@ -6,6 +6,7 @@ import pytest
 import xbrletools
 from tests.conftest import SAMPLES
 from xbrletools.table import table as records
+from xbrletools.table.kinds import IS_PAGE, are_pages
 
 
 @pytest.mark.parametrize("piece", [1, 7, 1 << 16])
@@ -28,3 +29,8 @@ def test_numbers_passes_and_rows_of_some_rows_are_those_of_the_columns(
         mine = table.rows_of(0, address)
         assert np.array_equal(mine, [r for r in table.by_number if int(table.columns.address[r]) == address])
         assert not len(table.numbers_of(rows[:0]))
+
+
+def test_a_kind_carries_a_page_by_comparing_as_by_the_table() -> None:
+    every = np.arange(256, dtype=np.uint8)
+    assert (are_pages(every) == IS_PAGE).all()

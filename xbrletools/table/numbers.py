@@ -4,7 +4,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from .columns import PIECE
-from .kinds import IS_PAGE
+from .kinds import are_pages
 
 _WORD = 64  # rows of a word of bits
 
@@ -23,7 +23,7 @@ class Numbers:
         words = len(kind) // _WORD + 1  # so that the row after the last is in one, too, and the last bit is never set
         bits = np.zeros(words * 8, np.uint8)
         for start in range(0, len(kind), PIECE):  # PIECE rows are whole words
-            packed = np.packbits(IS_PAGE[kind[start : start + PIECE]], bitorder="little")
+            packed = np.packbits(are_pages(kind[start : start + PIECE]), bitorder="little")
             bits[start // 8 : start // 8 + len(packed)] = packed
         self._bits = bits.view("<u8")
         self._before = np.zeros(words + 1, np.uint32)

@@ -16,7 +16,7 @@ from ..formats.dialects import Dialect
 from ..formats.ram import PAGE_SIZE, Kind
 from ..text import shown
 from .columns import PIECE, Columns, Sweeps, kind_counts
-from .kinds import IS_PAGE
+from .kinds import IS_PAGE, are_pages
 from .numbers import Numbers, numbered
 from .record import Derived, Record, records_of
 from .sections import Sections, Stage
@@ -156,7 +156,7 @@ class RecordTable:
     @cached_property
     def is_page(self) -> NDArray[np.bool_]:
         """Whether each record carries a page, (n,) bool."""
-        return IS_PAGE[self.columns.kind]
+        return are_pages(self.columns.kind)
 
     @cached_property
     def number(self) -> NDArray[np.uint32]:

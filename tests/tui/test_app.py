@@ -196,7 +196,7 @@ async def test_hostile_names_are_inert_on_every_screen() -> None:
                 assert not bad, (i, bad)
                 await d.press("y")
                 assert all(c.isprintable() or c == "\n" for c in d.app.clipboard)
-        assert "\\x1b]0;x\\x07[bold red]" in await d.press("H")
+        assert "\\x0d\\x0a\\x9b31m[/]:0x0 " in await d.press("H")
         assert "\\x1b]0;x" in await d.press("2")
         await d.fill("colon", "1")
         text = await d.press("3")

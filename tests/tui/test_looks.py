@@ -10,9 +10,10 @@ from rich.cells import cell_len
 from rich.segment import Segment
 
 from xbrletools.tui.palette import DARK, LIGHT, READABLE, VISIBLE, contrast, without_colour
-from xbrletools.tui.widgets.lines import tail, whole
+from xbrletools.tui.widgets.lines import page_name, tail, whole
+from xbrletools.tui.words import wrapped
 
-from .driving import POSTED, Driver, browsing, drives, stale
+from .driving import EVERY, POSTED, Driver, browsing, drives, stale
 
 #: What leads from one screen to the next, so that each is seen, with both views of a page and a search among them.
 TOUR = ("tab", "n", "v", "v", "o", "d", "2", "4", "5", "tab", "6", "7", "8", "H", "question_mark")
@@ -154,3 +155,75 @@ async def test_the_keys_are_written_alike_and_the_letters_of_versions_are_explai
         assert "Quit" not in text
         text = await d.press("end")
         assert "P page · D dup · X xbrle · Z xbzrle · C compressed · ! error · ~ warning · i note" in text
+
+
+def test_of_a_page_in_a_block_with_a_long_name_the_address_is_shown() -> None:
+    for cells in range(12, 40):
+        name = page_name(b"0000:00:02.0/cirrus_vga.rom", 0x1234000, cells)
+        assert cell_len(name) == cells
+        assert name.rstrip().endswith(":0x1234000")
+
+
+def test_lines_break_at_blanks_and_only_a_word_that_is_longer_than_a_line_is_cut() -> None:
+    text = "payload: mem_size 132, page 12,423,168, dup 2,379"
+    for width in range(14, 60):
+        assert " ".join(line.strip() for line in wrapped(text, width)) == text
+        assert all(len(line) <= width for line in wrapped(text, width))
+    assert wrapped("at " + 25 * "x", 21, "") == ["at " + 18 * "x", 7 * "x"]
+
+
+@pytest.mark.parametrize("size", [(80, 24), (160, 50)])
+@drives
+async def test_a_capture_without_a_record_says_so_on_every_screen(
+    size: tuple[int, int], corpus: Callable[[str], bytes]
+) -> None:
+    async with browsing(corpus("cases/devices/xen-save-devices-state.bin"), size) as d:
+        assert "the stream has no records" in d.text
+        for key in "234":
+            assert "this capture has no records · 6 shows its sections" in await d.press(key), key
+        assert "no page was sent" in await d.press("H")
+        for key in EVERY:
+            text = await d.press(key)
+            assert all(word not in text for word in ("read yet", "record yet", "working out", "record 0")), key
+
+
+@drives
+async def test_the_hottest_pages_of_blocks_with_long_names_can_be_told_apart(corpus: Callable[[str], bytes]) -> None:
+    async with browsing(corpus("cases/damage/hostile.bin")) as d:
+        text = await d.press("H")
+        assert all(f":{page:#x} " in text for page in range(0, 0x8000, 0x1000))
+
+
+@drives
+async def test_a_map_of_which_no_page_was_sent_does_not_count_from_one_to_none(corpus: Callable[[str], bytes]) -> None:
+    for size in ((80, 24), (160, 50)):
+        async with browsing(corpus("cases/damage/mapped-killed-10.0.bin"), size) as d:
+            text = await d.press("4")
+            assert "0 versions" not in text
+            assert "no page was sent" in text
+            assert "hottest pages" not in text
+
+
+@pytest.mark.parametrize("size", [(60, 20), (80, 24), (120, 40)])
+@drives
+async def test_no_hint_and_no_value_is_cut_in_the_middle(size: tuple[int, int]) -> None:
+    async with browsing(POSTED, size) as d:
+        for keys in (("3",), ("2", "slash"), ("escape", "colon")):
+            assert "…" not in await d.press(*keys), keys
+
+
+@drives
+async def test_that_there_are_no_findings_is_said_in_whole_clauses(corpus: Callable[[str], bytes]) -> None:
+    async with browsing(corpus("cases/damage/hostile.bin"), (120, 40)) as d:
+        text = await d.press("5")
+        assert "no findings" in text
+        assert "…" not in text
+
+
+@drives
+async def test_no_page_is_said_to_be_right_where_the_verdict_does_not_know_it(corpus: Callable[[str], bytes]) -> None:
+    async with browsing(corpus("cases/damage/salvage_known_wrong.bin"), (160, 50)) as d:
+        assert "which pages are" in d.text
+        assert "no page is wrong" not in d.text
+    async with browsing(POSTED, (160, 50)) as d:
+        assert "no page is wrong" in d.text

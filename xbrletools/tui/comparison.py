@@ -108,7 +108,7 @@ def words_of(session: Session, side: Side, other: Capture | None) -> str:
     following = session.next_page(side.row, 1)
     after = session.record(following) if following is not None else None
     if side.number is None or after is None:
-        return f"record {last}, the end"
+        return f"record {last}, the end" if last else "the end"
     if record is None or record.number is None:
         before = session.next_page(side.row, -1)
         record = session.record(before) if before is not None else None

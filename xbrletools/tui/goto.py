@@ -10,7 +10,7 @@ from ..table.kinds import IS_PAGE
 from ..text import address, called
 from .session import PagePlace, Session
 
-HINT = "123, @0x1f00 (file offset), 0x315000 or BLOCK:0x315000 (page)"
+HINT = "123 · 0x315000 or BLOCK:0x315000 (page) · @0x1f00 (file offset)"
 
 
 def goto(session: Session, text: str) -> tuple[int, PagePlace | None]:
@@ -23,7 +23,7 @@ def goto(session: Session, text: str) -> tuple[int, PagePlace | None]:
     """
     text, table = text.strip(), session.table
     if table is None or not len(table):
-        raise XbrleError("no record was read yet")
+        raise session.no_record()
     if text.startswith("@"):
         _, offset = address(text[1:])
         row = table.at(offset)

@@ -137,7 +137,7 @@ def _record_with_page(session: Session) -> Record:
     """The chosen record, or the nearest that carries a page, which is then chosen."""
     record = session.record()
     if record is None:
-        raise XbrleError("no record was read yet")
+        raise session.no_record()
     if record.number is not None:
         return record
     row = session.next_page(session.row, -1)

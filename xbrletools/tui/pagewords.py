@@ -113,7 +113,7 @@ def value_lines(data: Bytes, known: Mask, at: int, wide: bool) -> list[Line]:
     if wide:
         lines: list[Line] = [[(f" {name:6}", "strong"), (text, "")] for name, text in texts]
         return [[(f" at {at:#05x}", "title")], *lines]
-    by_name = dict(texts)
+    by_name = {n: text if n == "text" else text.replace(" ", " · ", 1) for n, text in texts}  # clauses: none is cut
     names = [n for n in _NARROW_VALUES if n in by_name]
     heads = [f" {at:03x} {n:6}" if n == "u8" else f"     {n:6}" for n in names]
     return [[(head, "strong"), (by_name[n], "")] for head, n in zip(heads, names, strict=True)]

@@ -174,7 +174,7 @@ class Session:
         if self.complete:
             return self.capture.stream
         if self.table is None or not len(self.table):
-            raise XbrleError("no record was read yet")
+            raise self.no_record()
         rows = len(self._part.records) if self._part is not None else 0
         if self._part is None or self.row >= rows or len(self.table) > _STALE * rows:
             self._part = self.capture.so_far(self.table).stream
@@ -193,6 +193,10 @@ class Session:
         assert isinstance(source, MappedSource)
         source.check()
         return source.data
+
+    def no_record(self) -> XbrleError:
+        """What is said where there is no record: the capture has none, or none was read yet."""
+        return XbrleError("this capture has no records · 6 shows its sections" if self.complete else "no record yet")
 
     # -- the moment --------------------------------------------------------------------------------------------------
 

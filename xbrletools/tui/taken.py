@@ -72,7 +72,7 @@ def take(session: Session, item: Item) -> Taken:
     """
     record, facts, data = session.record(), session.facts, session.data
     if facts is None or (item.part is Part.RECORD and record is None):
-        raise XbrleError("no record was read yet")
+        raise session.no_record()
     if item.part is Part.HEADER:
         return Taken(item, header_tree(data, facts.start), "file header")
     if item.part is Part.RECORD and record is not None:

@@ -80,7 +80,8 @@ def wrapped(text: str, width: int, indent: str = " ") -> list[str]:
     room = max(10, width - len(indent))
     while len(rest) > room:
         at = rest.rfind(" ", 0, room + 1)
-        at = at if at > room // 2 else room
+        if at < 1 or (at <= room // 2 and len(rest[at + 1 :].partition(" ")[0]) > room):
+            at = room  # a word that is longer than a line
         lines.append(indent + rest[:at])
         rest = rest[at:].lstrip(" ")
     return [*lines, indent + rest]

@@ -246,7 +246,7 @@ class CaptureScreen(Screen[None], inherit_bindings=False):
         session = self.session
         record = session.record()
         if record is None:
-            moment = brief = "no record yet"
+            moment = brief = "no record" if session.complete else "no record yet"
         elif record.number is None:
             brief = f"@{record.offset:#x}"
             moment = f"{brief} {kind_word(record.kind)}"

@@ -119,6 +119,7 @@ class HotScreen(CaptureScreen):
                 f"resends take {hot.resent:,} of {hot.whole:,} bytes ({hot.resent / max(1, hot.whole):.1%})",
                 *([f"the first {LISTED:,}"] if hot.pages > LISTED else []),
             ]
+            clauses = clauses if hot.pages else ["no page was sent"]
             text = clauses[0]
             for clause in clauses[1:]:
                 text += f" · {clause}" if len(text) + len(clause) + 4 <= self.size.width else ""

@@ -227,7 +227,8 @@ class MapScreen(CaptureScreen):
         what, head, heat, session = self._map, self._head, self.heat, self.session
         heat.palette, heat.plain = self.colours, self.host.plain
         if what is None or head is None or what.block != self.block:
-            self._say("working out the map")
+            none = session.complete and not len(session)
+            self._say(str(session.no_record()) if none else "working out the map")
             return
         head.seek(what.records.upto(session.row))
         if self.shows is Shows.ENTROPY:

@@ -72,7 +72,7 @@ def _seen(colour: str, colours: Palette) -> tuple[str, str]:
 
 def _span(shows: Shows, what: BlockMap) -> str:
     if shows is Shows.VERSIONS:
-        return f"1 to {counted(what.most, 'version')}"
+        return f"1 to {counted(what.most, 'version')}" if what.most else "no page was sent"
     return "old to new" if shows is Shows.AGE else "0 to 8 bits a byte"
 
 
@@ -96,7 +96,7 @@ def side(moment: Moment, page: int, look: Look, under: Line, size: tuple[int, in
     title("under the cursor")
     lines += _wrapped(under, width)
     lines += _story(moment, page, look, width)
-    if height - len(lines) > 3:
+    if height - len(lines) > 3 and moment.versions.any():
         title("hottest pages until now")
         lines += _hottest(moment, look, width, min(_HOT, height - len(lines)))
     return lines
@@ -112,7 +112,10 @@ def _legend(what: BlockMap, look: Look, width: int) -> list[Line]:
         wide = 2 if width >= 2 * STEPS + 2 else 1
         cells = [(meaning.letters[n] * wide if plain else "█" * wide, style(meaning.colours[n])) for n in ramp]
         lines.append([(" ", ""), *cells])
-        lines.append([(f" {_numbers(shows, what.most, STEPS * wide)}", "dim")])
+        numbers = (
+            _numbers(shows, what.most, STEPS * wide) if what.most or shows is not Shows.VERSIONS else "no page was sent"
+        )
+        lines.append([(f" {numbers}", "dim")])
     row: list[tuple[str, str | Style]] = []
     used = 0
     for number, word in enumerate(meaning.words):

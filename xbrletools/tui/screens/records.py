@@ -215,6 +215,8 @@ class RecordsScreen(CaptureScreen):
             return [(head, "strong"), (said if len(head) + len(said) <= width else "", "")]
         if bookmark is not None:
             return [(f" bookmark: {bookmark.note}", "")]
+        if session.complete and not len(session):
+            return [(f" {session.no_record()}", "warning")]
         return [(f" {len(session):,} rows · / filter · n next finding · Enter opens the page · ? keys", "dim")]
 
     # -- the filter --------------------------------------------------------------------------------------------------
@@ -265,7 +267,9 @@ class RecordsScreen(CaptureScreen):
         offered = self.completions(text)
         if not offered:
             words = " ".join(FIELDS) if not text or text.endswith(" ") else ""
-            return [(through, "strong"), (f" {words}", "dim")]
+            room = self.size.width - len(through) - 1
+            kept = words if len(words) <= room else words[: room + 1].rpartition(" ")[0]  # no field is cut
+            return [(through, "strong"), (f" {kept}", "dim")]
         begun = max(text.rfind(mark) for mark in " (!:=,<>") + 1
         words = "  ".join(whole[begun:] for whole in offered)
         return [(through, "strong"), (f" Tab: {words}", "dim")]

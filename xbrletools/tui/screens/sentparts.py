@@ -15,7 +15,7 @@ from ...text import shown
 from ..charts import cropped, stacked, thin
 from ..palette import Palette, style
 from ..session import Session
-from ..widgets.lines import Line, fit, tail
+from ..widgets.lines import Line, fit, page_name, tail
 from ..widgets.pane import Entry, Goto
 from ..words import KIND_STYLE, counted, exactly, kind_word, sized
 from .parts import TO_FINDINGS, text_lines
@@ -46,6 +46,8 @@ def records(session: Session, width: int, height: int, colours: Palette) -> list
     heads = f" {'kind':10}{'records':>10}{more}" + (f"{'share':>7}" if shared else "")
     entries: list[Entry] = [([(heads, "dim")], None)]
     there = [kind for kind in Kind if int(total.records[kind])]
+    if not there:
+        return _nothing(session, "the stream has no records")
     for kind in there:
         text = f"{int(total.records[kind]):>10,}"
         if wide:
@@ -175,13 +177,6 @@ def _passes_below(
 # -- pages, findings, blocks, devices ----------------------------------------------------------------------------------
 
 
-def page_name(block: bytes, page: int, cells: int) -> str:
-    """A page as block and address in exactly as many ``cells``. Of a long block the end is shown."""
-    address = f":{page:#x}" if block else f"{page:#x}"
-    name = shown(block)
-    return fit(f"{tail(name, min(cell_len(name), max(1, cells - len(address)))) if name else ''}{address}", cells)
-
-
 def hottest(session: Session, width: int, height: int, colours: Palette) -> list[Entry]:
     """The pages that were sent most, with the passes in which they came."""
     hot = session.hot
@@ -224,7 +219,9 @@ def wrong_over_time(session: Session, width: int, height: int, colours: Palette)
         parts = film.across(room)
         fills = [colours.calm(getattr(colours, c)) for c in CLASSES]
         top = int(parts.sum(1).max())
-        said = f" no page is wrong; bytes sent, to {sized(top)}" if top else " no page was sent"
+        known = session.verdict is not None and session.verdict.pages_wrong is not None
+        none = "no page is wrong" if known else "no page is called wrong"
+        said = f" {none}; bytes sent, to {sized(top)}" if top else " no page was sent"
         head: Line = [(said if len(said) <= width or not top else f" bytes sent, to {sized(top)}", "dim")]
         body = stacked(parts, fills, tall, max(1, top))
     else:

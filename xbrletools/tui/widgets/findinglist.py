@@ -178,7 +178,7 @@ class FindingList(Lines):
         if not session.verified:
             return "verifying: nothing was found yet"
         if not session.findings.listed:
-            return "no findings: nothing that the rules look for is wrong or odd here"
+            return "no findings: no rule finds anything wrong or odd here"
         choice = self.choice
         if choice.only_lasting and not choice.words and choice.mildest is Severity.NOTE:
             return "no finding lasts to the end: F shows all"

@@ -12,7 +12,7 @@ from ...text import shown
 from ..charts import merged
 from ..palette import Palette, style
 from ..session import PagePlace, Session
-from .lines import Line, Lines, fit
+from .lines import Line, Lines, page_name
 
 PARTS = 96  # of the stream, in which a page's records are counted apart
 LISTED = 1000  # pages that are listed
@@ -82,10 +82,13 @@ class HotList(Lines):
         top, (block, address) = self.hot.top, self.place(row)
         facts = self._session().facts
         names = facts.names if facts is not None else ()
-        name = f"{shown(names[block])}:{address:#x}" if block < len(names) else f"{address:#x}"
+        name = names[block] if block < len(names) else b""
         share = f"{top.delta_share[row]:.1%}" if top.deltas[row] else "-"
         room = self._name_room(width)
-        text: list[tuple[str, object]] = [(f" {fit(name, room)}", ""), (f"{int(top.resends[row]):>8,}", "strong")]
+        text: list[tuple[str, object]] = [
+            (f" {page_name(name, address, room)}", ""),
+            (f"{int(top.resends[row]):>8,}", "strong"),
+        ]
         text.append((f"{int(top.bytes[row]):>12,}{share:>7}", ""))
         if width >= 100:
             text.append((f" {_passes(top, row):>{_PASSES}}", "dim"))

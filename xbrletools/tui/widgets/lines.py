@@ -18,7 +18,7 @@ from textual.reactive import reactive
 from textual.scroll_view import ScrollView
 from textual.strip import Strip
 
-from ...text import label
+from ...text import label, shown
 
 #: Pieces of one line: a text, and its style or the name of one, which may be empty.
 Line = Sequence[tuple[str, str] | tuple[str, Style] | tuple[str, str | Style]]
@@ -68,6 +68,13 @@ def tail(name: str, cells: int) -> str:
     while cell_len(name) > cells and len(name) > 1:
         name = "…" + name[2 if name.startswith("…") else 1 :]
     return fit(name, cells)
+
+
+def page_name(block: bytes, page: int, cells: int) -> str:
+    """A page as block and address in exactly as many ``cells``. Of a long block the end is shown."""
+    address = f":{page:#x}" if block else f"{page:#x}"
+    name = shown(block)
+    return fit(f"{tail(name, min(cell_len(name), max(1, cells - len(address)))) if name else ''}{address}", cells)
 
 
 #: The styles of lines, which the app has once: Textual would style them for each list anew, on every resize and switch.

@@ -320,3 +320,37 @@ def test_the_command_records_and_says_what_it_recorded(tmp_path, capsys, monkeyp
     assert (tmp_path / "S").read_bytes() == STREAM
     assert main(["capture", "unix:/nowhere/at/all", "-o", str(tmp_path / "T")]) == 2
     assert main(["capture", "nonsense", "-o", str(tmp_path / "T")]) == 2
+
+
+STOPPED = """
+import signal, sys, threading
+from pathlib import Path
+from xbrletools.net import connection, tap
+from xbrletools.net.address import Address
+tap.TICK = connection.TICK = 0.01
+class Full:
+    address = Address("127.0.0.1", 1)
+    def __init__(self, *_): pass
+    def accept(self): raise OSError(24, "Too many open files")
+    def close(self): pass
+tap.Listener = Full
+def trace(frame, event, value):
+    global steps
+    if frame.f_code.co_filename != threading.__file__:
+        return trace
+    steps -= 1
+    if steps == 0:
+        signal.raise_signal(signal.SIGTERM)
+    return trace
+for step in range(1, 100):
+    steps = step
+    one = tap.Tap(Full.address, Path(sys.argv[1]), force=True)
+    signal.signal(signal.SIGTERM, lambda *_: one.stop())
+    sys.settrace(trace)
+    one.run()
+    sys.settrace(None)
+"""
+
+
+def test_a_signal_at_any_step_of_a_wait_ends_it(tmp_path: Path) -> None:
+    subprocess.run([sys.executable, "-c", STOPPED, str(tmp_path / "s.bin")], timeout=60, check=True)

@@ -2,12 +2,14 @@
 
 import os
 import signal
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
 
 from tests.conftest import SAMPLES
-from tests.tui.terminal import ENTER, LEAVE, terminal
+from tests.tui.terminal import ENTER, LEAVE, WAITED, terminal
 from xbrletools.tui.palette import DARK, LIGHT, Palette
 
 SAMPLE = SAMPLES / "posted-8m.bin"
@@ -64,6 +66,32 @@ def test_signals_that_come_together_restore_it(tmp_path: Path) -> None:
             os.kill(t.process.pid, number)
         assert t.end() == 130
         assert t.is_restored()
+
+
+SECOND = """
+import signal, sys
+from xbrletools.tui import terminal
+terminal.ENDING = 1000.0
+def trace(frame, event, value):
+    global steps
+    steps -= 1
+    if steps == 0:
+        signal.raise_signal(signal.SIGTERM)
+    return trace
+for step in range(1, 300):
+    steps, ends = step, []
+    terminal.on_signals(lambda: ends.append(1))
+    sys.settrace(trace)
+    signal.raise_signal(signal.SIGHUP)
+    sys.settrace(None)
+    assert ends == [1, 1][: 2 if steps <= 0 else 1], (step, ends)
+print(steps)
+"""
+
+
+def test_a_second_signal_at_any_step_of_the_first_ones_handler_holds_nothing_up() -> None:
+    got = subprocess.run([sys.executable, "-c", SECOND], capture_output=True, text=True, timeout=WAITED, check=True)
+    assert int(got.stdout) > 0  # the last steps are behind the handler: all of them were tried
 
 
 def test_it_ends_when_the_terminal_goes(tmp_path: Path) -> None:

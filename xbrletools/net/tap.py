@@ -43,6 +43,7 @@ class Tap:
         self._connections: list[Connection] = []
         self._taken = 0
         self._over = False
+        self._asked = False  # to end
 
     @property
     def recordings(self) -> list[Recording]:
@@ -52,7 +53,7 @@ class Tap:
     def run(self, tick: Callable[[Migration], None] = lambda _: None) -> list[Recording]:
         """Record until all channels of the migration are closed. ``tick`` is called several times a second."""
         try:
-            while not self._over and not self.migration.stopping.is_set():
+            while not self._over and not self._asked:
                 taken = self._accept()  # one may still wait to be taken when the last has ended
                 self._tidy()
                 tick(self.migration)
@@ -62,8 +63,8 @@ class Tap:
         return self.recordings
 
     def stop(self) -> None:
-        """Have `run` end soon."""
-        self.migration.stopping.set()
+        """Have `run` end soon. A signal's handler may call it, and at any time, so it takes no lock."""
+        self._asked = True
 
     def close(self) -> None:
         """Stop listening, end what is open, and wait for its last bytes to be in the files."""
@@ -86,12 +87,11 @@ class Tap:
         except TimeoutError:
             return False
         except OSError as error:  # whatever it is, others may still come
-            stopping = self.migration.stopping
-            if not stopping.is_set():
+            if not self._asked:
                 self.migration.note(f"a connection could not be taken: {error.strerror or error}")
                 if error.errno in _SCARCE:
                     self._drop_quiet()
-                stopping.wait(TICK if error.errno in _SCARCE else TICK / 20)
+                self.migration.stopping.wait(TICK if error.errno in _SCARCE else TICK / 20)
             return False
         one = Connection(self.migration, self._taken, source, peer)
         self._taken += 1

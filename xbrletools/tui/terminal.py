@@ -69,11 +69,14 @@ def on_signals(end: Callable[[], object]) -> None:
 
     Where the process does not end within `ENDING` seconds, as when it waits for a terminal that is gone, it is ended.
     """
-    asked = threading.Event()
+    asked = (
+        False  # not an Event: a second signal that comes while the first one sets it would wait for its lock forever
+    )
 
     def handle(_number: int, _frame: FrameType | None) -> None:
-        if not asked.is_set():
-            asked.set()
+        nonlocal asked
+        if not asked:
+            asked = True
             timer = threading.Timer(ENDING, _end_at_once)
             timer.daemon = True
             timer.start()

@@ -86,14 +86,14 @@ def _undecoded(stream: Stream, seen: Seen) -> Iterator[Mark]:
         "the delta does not come to exactly one page: {verdict}; run {run}, at offset {payload_offset} of its payload "
         "({file_offset:#x}): {found}, expected {expected}"
     )
-    whole = seen["rows"] != _cut(stream)
+    whole = seen["rows"] != cut_row(stream)
     rows, verdicts = seen["rows"][whole], seen["verdicts"][whole]
     for part in pieces(len(rows)):
         marks.add(Mark(rules.DELTA_SIZE, rows[part], message, {"verdict": names[verdicts[part]]}))
     yield from (replace(mark, more=partial(_fault, stream)) for mark in marks.whole())
 
 
-def _cut(stream: Stream) -> int:
+def cut_row(stream: Stream) -> int:
     """The row of the record inside which the capture ends, -1 where there is none: of that nothing can be asked."""
     damage, last = stream.facts.damage, len(stream.records) - 1
     if damage is None or damage.rule != rules.TRUNCATED.id or last < 0:

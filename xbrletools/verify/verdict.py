@@ -24,6 +24,7 @@ from .harm import NO_HARM, Harm, harm
 from .marks import Ints, findings
 from .receivers import Outcome, outcomes
 from .refused import in_part, with_refusal
+from .replayed import cut_row
 from .rules import Finding, Proof
 from .scanned import MISSING
 from .status import Status
@@ -224,6 +225,9 @@ def _told(split: Shared, index: int, done: Harm, first: Finding) -> tuple[str, S
             tuple(e.replace("{dialect}", dialect) for e in evidence),
         )
     text = first.message[:1].upper() + first.message[1:].rstrip(".")
+    row = cut_row(stream)
+    if row >= 0 and first.offset == int(stream.records.columns.offset[row]) and (number := _number(stream, row)):
+        text = text.replace("this record", f"record {number}")
     sure = _SURE.get(name, Sure.LIKELY)
     word = "" if name is CauseName.UNKNOWN else f" ({name.value})"
     untold = too_large(stream) if name in OPEN else None

@@ -126,14 +126,19 @@ class OverviewScreen(CaptureScreen):
             region = pane.scrollable_content_region
             if not region.width or pane.id is None:
                 continue
-            made_of = self._made_of(pane.id, region.width, region.height)
+            width = region.width + pane.scrollbar_size_vertical  # without a scroll bar
+            made_of = self._made_of(pane.id, width, region.height)
             if (old := self._drawn.get(pane.id)) and _alike(old, made_of):
                 continue
             self._drawn[pane.id] = made_of
-            if pane.id == "all":
-                pane.show(self._everything(region.width))
-            else:
-                pane.show(PARTS[pane.id][1](self.session, region.width, region.height, self.colours))
+            entries = self._part(pane.id, width, region.height)
+            if len(entries) > region.height:  # there will be a scroll bar, and no line is to be cut until it is there
+                entries = self._part(pane.id, width - pane.styles.scrollbar_size_vertical, region.height)
+            pane.show(entries)
+
+    def _part(self, part: str, width: int, height: int) -> list[Entry]:
+        """The lines of a part, or of all in one list."""
+        return self._everything(width) if part == "all" else PARTS[part][1](self.session, width, height, self.colours)
 
     def _made_of(self, part: str, width: int, height: int) -> tuple[object, ...]:
         """What a part is made of: what is shown now and runs now only matters to the part that says so."""

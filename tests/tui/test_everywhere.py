@@ -197,14 +197,14 @@ async def test_only_what_lasts_counts_only_what_is_shown() -> None:
 async def test_the_overview_says_once_what_is_wrong(corpus: Callable[[str], bytes]) -> None:
     async with browsing(corpus("cases/xbzrle/bad-number.bin"), (100, 40)) as d:
         assert d.text.count("The length of a run in a delta was changed (payload-run)") == 1
-        assert "Cause: payload-run. Certain." in d.text
+        assert "Cause: payload-run, certain" in " ".join(d.text.split())
 
 
 @drives
 async def test_findings_without_a_page_are_not_said_to_have_pages() -> None:
     async with browsing(POSTED.read_bytes()[:500_000]) as d:
         text = await d.press("5")
-        assert "not healed  1 finding" in text
+        assert "errors  1 finding" in text
         assert "0 pages" not in text
 
 
@@ -305,7 +305,7 @@ def test_a_pass_that_comes_while_a_screen_counts_passes_does_not_disturb_it() ->
 @pytest.mark.parametrize(
     ("name", "at_80", "at_100"),
     [
-        ("truncated", "The capture ends inside this record", "The capture ends inside this record"),
+        ("truncated", "The capture ends inside record 293", "The capture ends inside record 293"),
         ("multifd", "Only pages of zeros are here", "Only pages of zeros are here"),
         ("xbzrle-wrong-base", "3 pages of pc.ram may be wrong at the end", "3 pages of pc.ram may be wrong at the end"),
         ("posted-8m", "every stated sum holds (228)", "every stated sum holds (228)"),

@@ -182,6 +182,8 @@ async def test_a_capture_without_a_record_says_so_on_every_screen(
         for key in "234":
             assert "this capture has no records · 6 shows its sections" in await d.press(key), key
         assert "no page was sent" in await d.press("H")
+        assert "chosen record: none" in await d.press("6")
+        assert "no RAM block to compare" in await d.press("8")
         for key in EVERY:
             text = await d.press(key)
             assert all(word not in text for word in ("read yet", "record yet", "working out", "record 0")), key
@@ -215,9 +217,39 @@ async def test_no_hint_and_no_value_is_cut_in_the_middle(size: tuple[int, int]) 
 @drives
 async def test_that_there_are_no_findings_is_said_in_whole_clauses(corpus: Callable[[str], bytes]) -> None:
     async with browsing(corpus("cases/damage/hostile.bin"), (120, 40)) as d:
+        assert "…" not in d.text.replace(" …", "").replace("/…", "")  # the legend of the passes, too
         text = await d.press("5")
         assert "no findings" in text
         assert "…" not in text
+
+
+@pytest.mark.parametrize("size", [(80, 24), (120, 40)])
+@drives
+async def test_what_a_finding_says_is_not_cut_and_a_cause_without_pages_has_no_healed_ones(
+    size: tuple[int, int], corpus: Callable[[str], bytes]
+) -> None:
+    for capture in (POSTED.read_bytes()[:700_000], corpus("cases/damage/mapped-killed-10.0.bin")):
+        async with browsing(capture, size) as d:
+            for keys in (("5",), ("o",)):
+                text = await d.press(*keys)
+                assert "…" not in text, keys
+                assert "truncated" in text
+                assert "healed" not in text
+                assert "no page " not in text.replace("about no page", "")
+
+
+@drives
+async def test_a_capture_that_is_cut_names_the_record_that_is(tmp_path: Path) -> None:
+    async with browsing(POSTED.read_bytes()[:700_000]) as d:
+        assert "The capture ends inside record 2268" in d.text
+        assert " 2268 " in await d.press("2", "end")
+
+
+@drives
+async def test_the_overview_says_what_shows_a_cause(corpus: Callable[[str], bytes]) -> None:
+    data = corpus("qemu-2010/lm2dbg-x.bin")[:1672060] + corpus("qemu-2011-posted/dbg-vga-x.bin")[1576308:]
+    async with browsing(data) as d:
+        assert "spliced, certain: CONTINUE before a block was named" in " ".join(d.text.split())
 
 
 @drives

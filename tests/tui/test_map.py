@@ -167,7 +167,14 @@ async def test_a_page_that_is_zero_by_the_bitmap_is_not_called_not_sent() -> Non
         await d.press("4", "o")
         assert d.widget(Heat).scale.letters[1] == "0"
     async with browsing(mapped_file(end=b"")) as d:  # the bitmaps are written last: nothing is known to be zero
-        assert "zero by" not in await d.press("4", "home", "right")
+        text = await d.press("4", "home", "right")
+        assert "zero by" not in text
+        assert "not sent until now" not in text
+        assert "page 0x1000: ? unknown" in text
+        heat = d.widget(Heat)
+        assert {heat.scale.words[v] for v in np.delete(heat.values, given)} == {"unknown"}
+    async with browsing(mapped_file(end=b""), (120, 40)) as d:
+        assert f"? {len(np.delete(values, given)):,} unknown" in await d.press("4")
 
 
 def test_entropy_counts_bytes() -> None:

@@ -111,7 +111,7 @@ def block_sizes(text: str) -> tuple[tuple[bytes, int], ...]:
         if name in blocks:
             raise XbrleError(f"block {os.fsdecode(name)!r} is given twice")
         if not 0 < length <= BLOCK_MAX:
-            raise XbrleError(f"block {os.fsdecode(name)!r} cannot have {length} bytes: use 1 to {BLOCK_MAX}")
+            raise XbrleError(f"block {os.fsdecode(name)!r} cannot have {length:,} bytes: use 1 to {BLOCK_MAX:,}")
         blocks[name] = length
     return tuple(blocks.items())
 

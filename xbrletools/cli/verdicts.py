@@ -100,17 +100,13 @@ def cause_lines(cause: "Cause") -> Iterator[str]:
 
 def _cause_text(cause: "Cause", summary: str) -> str:
     """A cause on its line. What the conclusion above it says already is not said again."""
-    from ..verify.sentences import how_sure
+    from ..verify.sentences import how_sure, in_short, shown_by
 
-    why = "; ".join(cause.evidence) if cause.refuted or cause.candidates else ""
-    if not summary.startswith(cause.sentence.removesuffix(".")):
-        shown = f" {why[:1].upper()}{why[1:]}." if why else ""
-        return cause.sentence + ("" if cause.candidates else f" {how_sure(cause)}") + shown
-    if cause.candidates:
-        what = f"one of {', '.join(name.value for name in cause.candidates)}"
-    else:
-        what = cause.name.value if cause.sure.value == cause.name.value else f"{cause.name.value}, {cause.sure.value}"
-    return f"{what}: {why}." if why else f"{what}."
+    if summary.startswith(cause.sentence.removesuffix(".")):
+        return in_short(cause)
+    why = shown_by(cause)
+    shown = f" {why[:1].upper()}{why[1:]}." if why else ""
+    return cause.sentence + ("" if cause.candidates else f" {how_sure(cause)}") + shown
 
 
 def _who_loads(verdict: "Verdict") -> Iterator[str]:

@@ -81,7 +81,7 @@ def open_snapshots(
         blocks = _manifest(first) if first.is_dir() else [Block(main, _size(first))]
     for block in blocks:
         if not block.length or block.length % page_size:
-            raise XbrleError(f"block {shown(block.name)} of {block.length} bytes is not a whole number of pages")
+            raise XbrleError(f"block {shown(block.name)} of {block.length:,} bytes is not a whole number of pages")
     return [Snapshot(blocks, _files(Path(path), blocks), page_size) for path in paths], list(blocks)
 
 
@@ -143,7 +143,7 @@ def _parts(blocks: Sequence[Block], files: list[mmap.mmap], page_size: int) -> l
 
 def _mapped(path: Path, length: int) -> mmap.mmap:
     if _size(path) != length:
-        raise XbrleError(f"{path}: has {_size(path)} bytes, but its blocks come to {length}")
+        raise XbrleError(f"{path}: has {_size(path):,} bytes, but its blocks come to {length:,}")
     try:
         with path.open("rb") as file:
             return mmap.mmap(file.fileno(), length, access=mmap.ACCESS_READ)

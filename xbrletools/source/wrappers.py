@@ -111,7 +111,7 @@ def libvirt_save(raw: Ahead, name: str) -> LibvirtSave:
         piece = raw.read(min(_READ, left))
         if not piece:
             end = size + parsed.data_length - left
-            raise XbrleError(f"{name}: ends inside the domain's XML, of {parsed.data_length} bytes", end)
+            raise XbrleError(f"{name}: ends inside the domain's XML, of {parsed.data_length:,} bytes", end)
         left -= len(piece)
         kept += piece[: max(0, XML_MAX - len(kept))]
     xml = bytes(kept[: parsed.cookie_offset] if parsed.cookie_offset else kept).split(b"\0", 1)[0]

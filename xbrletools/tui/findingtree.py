@@ -145,10 +145,10 @@ def _cause(found: Verdict, index: int, findings: list[Finding], only_lasting: bo
         findings = [f for f in findings if _page_of(f) in lasting]
         shown_ones = [f for f in shown_ones if _page_of(f) in lasting]
     below = []
-    for lasts, words in ((True, "not healed"), (False, "healed later, or only odd")):
+    for lasts, words, without in ((True, "not healed", "errors"), (False, "healed later, or only odd", "only odd")):
         part = {page: group for page, group in by_page.items() if (page in lasting) is lasts}
         if part and (lasts or not only_lasting):
-            below.append(_pages(part, (index, lasts), words, lasts))
+            below.append(_pages(part, (index, lasts), words if any(b for b, _ in part) else without, lasts))
     name = f"{found.causes[index].name.value} ({found.causes[index].sure.value})"
     text = _sum(name, findings, shown_ones)
     return _branch((index,), text, shown_ones, below, True, bool(lasting)) if below else None
@@ -209,7 +209,7 @@ def _branch(
 
 
 def _place(block: bytes, page: int, group: Sequence[Finding]) -> str:
-    place = f"{shown(block)}:{page:#x}" if block else "no page"
+    place = f"{shown(block)}:{page:#x}" if block else "about no page"
     return f"{place}  {counted(len(group), 'finding')}"
 
 

@@ -53,6 +53,7 @@ class BlockMap:
     ``first`` is the block's first page among all. ``most`` is how often a page was sent at most, in the whole stream.
     ``ends`` are the last rows of the passes over the block, (passes,) int64.
     ``zero`` (pages,) bool are the pages that are zero by the bitmap of a mapped-ram file, None where there is none.
+    ``open`` is whether such a file lacks RAM's END: pages without a record are unknown then.
     """
 
     block: int
@@ -69,6 +70,7 @@ class BlockMap:
     fall: Waterfall
     ends: NDArray[np.int64]
     zero: NDArray[np.bool_] | None = None
+    open: bool = False
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -91,10 +93,11 @@ class Moment:
 
     @property
     def unknown(self) -> NDArray[np.bool_]:
-        """Whether a page was sent and yet cannot be recovered, (pages,)."""
+        """Whether a page was sent, or may have been, and yet cannot be recovered, (pages,)."""
         what, lapses = self.what, self.what.lapses.upto(self.row)
         sure = lapses.sure_rows(np.arange(what.records.pages) + what.first) if len(lapses) else None
-        return np.asarray((self.head.last != NEVER) & ~self.head.based(sure))
+        lost = (self.head.last != NEVER) & ~self.head.based(sure)
+        return np.asarray(lost | (self.head.last == NEVER) if what.open else lost)
 
 
 def levels(counts: NDArray[np.int64] | NDArray[np.int32], most: int) -> NDArray[np.uint8]:
@@ -113,6 +116,7 @@ def block_map(
     first: int,
     passes: NDArray[np.uint32],
     zero: NDArray[np.bool_] | None = None,
+    is_open: bool = False,
 ) -> BlockMap:
     """Work out what the map of a block shows after each record. ``suspect`` (k,) int64 are the rows called wrong.
 
@@ -148,7 +152,13 @@ def block_map(
         waterfall(records, passes, states),
         records.rows[np.flatnonzero(np.diff(passes, append=passes[-1:] + 1))],
         zero,
+        is_open,
     )
+
+
+def is_open(stream: Stream, block: int) -> bool:
+    """Whether a block's bitmap may be unfinished: the block is of a mapped-ram file without RAM's END."""
+    return not stream.facts.ram_ended and any(m.block == block and m.bitmap is not None for m in stream.facts.mapped)
 
 
 def zero_pages(stream: Stream, block: int) -> NDArray[np.bool_] | None:
@@ -179,7 +189,7 @@ def values(shows: Shows, moment: Moment, bits: NDArray[np.float32] | None) -> ND
         out = np.where(last == NEVER, 0, _FIRST + step).astype(np.uint8)
         trouble = np.array([0, _UNKNOWN + 1, _UNKNOWN + 2], np.uint8)[what.states[last]]
         out = np.maximum(out, trouble)
-    if len(what.lapses):
+    if len(what.lapses) or what.open:
         out[moment.unknown] = (len(_KINDS) + 1) if shows is Shows.KIND else _UNKNOWN
     if what.zero is not None:
         out[what.zero & (last == NEVER)] = _ONCE

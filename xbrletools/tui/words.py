@@ -54,7 +54,8 @@ def escaped(text: str) -> str:
 
 def key_text(key: str, display: str | None = None) -> str:
     """A key of a binding as a person reads it: by its character, or by its name where it does not have one."""
-    return display or _KEYS.get(key) or format_key(key).replace("^", "Ctrl+").replace("ctrl+", "Ctrl+")
+    text = display or _KEYS.get(key) or format_key(key).replace("^", "Ctrl+").replace("ctrl+", "Ctrl+")
+    return text[:-1] + text[-1].upper() if len(text) == len("Ctrl+p") and text.startswith("Ctrl+") else text
 
 
 def counted(count: int, noun: str) -> str:

@@ -162,6 +162,21 @@ def how_sure(cause: Cause) -> str:
     return words[cause.sure]
 
 
+def in_short(cause: Cause) -> str:
+    """A cause for a line below a conclusion that has its sentence: its name, how sure it is, and what shows it."""
+    if cause.candidates:
+        what = f"one of {', '.join(name.value for name in cause.candidates)}"
+    else:
+        what = cause.name.value if cause.sure.value == cause.name.value else f"{cause.name.value}, {cause.sure.value}"
+    why = shown_by(cause)
+    return f"{what}: {why}." if why else f"{what}."
+
+
+def shown_by(cause: Cause) -> str:
+    """What shows a cause, empty where its findings say that."""
+    return "; ".join(cause.evidence) if cause.refuted or cause.candidates else ""
+
+
 def repaired(repair: Repair) -> str:
     """What a repair changes: the bytes, as far as they are few."""
     count, place = len(repair.data), f"at {repair.offset:#x}"

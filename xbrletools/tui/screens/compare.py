@@ -413,7 +413,8 @@ class CompareScreen(CaptureScreen):
 def _clauses(found: Comparison, view: View) -> list[str]:
     """How much differs, what weighs most first."""
     one_sided = int(np.count_nonzero(2 * found.one_sided > found.count))
-    out = [f"{counted(len(found) - one_sided, 'page')} changed" if len(found) else "no page differs"]
+    same = "no page differs" if found.space.pages.any() else "no RAM block to compare"
+    out = [f"{counted(len(found) - one_sided, 'page')} changed" if len(found) else same]
     if one_sided:
         out.append(f"{one_sided:,} known in one only")
     if found.lacking:

@@ -17,7 +17,7 @@ from ...memory.blockstate import NEVER, Playhead, State, block_records
 from ...memory.moments import lapses_of, memory_of, space_of
 from ...memory.replay import View
 from ...text import shown
-from ..mapvalues import BlockMap, Moment, Shows, block_map, entropy, scale, values, zero_pages
+from ..mapvalues import BlockMap, Moment, Shows, block_map, entropy, is_open, scale, values, zero_pages
 from ..waterfall import drawn
 from ..widgets.filmbar import FilmBar
 from ..widgets.heat import Heat
@@ -111,7 +111,9 @@ class MapScreen(CaptureScreen):
     @property
     def _look(self) -> Look:
         zero = self._map is not None and self._map.zero is not None
-        return Look(self.shows.cells, self.colours, self.heat.plain, zero)
+        verdict = self.session.verdict
+        known = verdict is not None and verdict.pages_wrong is not None
+        return Look(self.shows.cells, self.colours, self.heat.plain, zero, known)
 
     @property
     def heat(self) -> Heat:
@@ -196,7 +198,9 @@ class MapScreen(CaptureScreen):
             records = block_records(stream.records.columns, space, block)
             rows, lapses, first = len(stream.records), lapses_of(stream, View.RECEIVER), int(space.first[block])
             passes, zero = stream.records.passes_of(records.rows), zero_pages(stream, block)
-            made = block_map(records, block, space.page_size, rows, suspect, lapses, first, passes, zero)
+            made = block_map(
+                records, block, space.page_size, rows, suspect, lapses, first, passes, zero, is_open(stream, block)
+            )
             head = Playhead(records)
             head.seek(records.upto(session.row))
         except XbrleError as error:
@@ -331,6 +335,8 @@ class MapScreen(CaptureScreen):
         address = f" page {page * self.heat.page_size:#x}: "
         if last == NEVER and what.zero is not None and what.zero[page]:
             return [(address, "strong"), ("zero by the bitmap: the file does not hold it", "")]
+        if last == NEVER and what.open:
+            return [(address, "strong"), ("? unknown: the bitmap is unfinished", "warning")]
         if last == NEVER:
             return [(address, "strong"), ("not sent until now", "dim")]
         record = self.session.record(int(what.records.rows[last]))

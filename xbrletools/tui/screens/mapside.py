@@ -3,7 +3,6 @@
 from dataclasses import dataclass
 
 import numpy as np
-from numpy.typing import NDArray
 from rich.style import Style
 
 from ...formats.ram import Kind
@@ -23,13 +22,14 @@ _LINES = "▁▂▃▄▅▆"
 class Look:
     """How the map is drawn: what cells show, in which colours. ``plain``: in letters instead.
 
-    ``zero``: some pages are zero by a bitmap.
+    ``zero``: some pages are zero by a bitmap. ``known``: the verdict tells which pages are wrong.
     """
 
     shows: Shows
     colours: Palette
     plain: bool
     zero: bool = False
+    known: bool = False
 
     def shade(self, colour: str, bold: bool = False) -> Style:
         """A colour's style, none where letters have to do."""
@@ -90,7 +90,7 @@ def side(moment: Moment, page: int, look: Look, under: Line, size: tuple[int, in
     title(f"cells show {look.shows.value}")
     lines += _legend(what, look, width)
     title("how many pages have how many versions")
-    lines += _histogram(moment.versions, what.most, look, width)
+    lines += _histogram(moment, look, width)
     title("at this moment")
     lines += _counts(moment, look, width)
     title("under the cursor")
@@ -148,10 +148,11 @@ def _numbers(shows: Shows, most: int, width: int) -> str:
     return "".join(cells)
 
 
-def _histogram(versions: NDArray[np.int32], most: int, look: Look, width: int) -> list[Line]:
+def _histogram(moment: Moment, look: Look, width: int) -> list[Line]:
     """Bars of pages by versions, on a logarithmic scale."""
+    versions, most = moment.versions, moment.what.most
     groups = [
-        ("no record" if look.zero else "not sent", 0, 0),
+        ("no record" if look.zero or moment.what.open else "not sent", 0, 0),
         *((f"{a}" if a == b else f"{a}-{b}", a, b) for a, b in _EDGES if a <= most),
     ]
     counts = np.bincount(versions, minlength=most + 1)
@@ -191,7 +192,7 @@ def _counts(moment: Moment, look: Look, width: int) -> list[Line]:
             trouble.append((f" {mark} {count:,} {word} ", look.shade(look.colours.text(colour), True)))
     if int(states[State.WRONG]):
         trouble.append((" w: the next", "dim"))
-    return [*lines, trouble if trouble else [(" no page is called wrong", "good")]]
+    return [*lines, trouble if trouble else [(" no page is called wrong", "good" if look.known else "dim")]]
 
 
 def _wrapped(line: Line, width: int) -> list[Line]:

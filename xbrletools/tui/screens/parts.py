@@ -48,6 +48,8 @@ def verdict(session: Session, width: int, height: int, colours: Palette) -> list
     if session.verdict is None:
         state = session.trouble or ("verifying: what was found until now is below" if session.complete else "reading")
         return [([(f" {state}", "warning")], None), *_severities(session, width, height)]
+    from ...verify.sentences import in_short
+
     found = session.verdict
     entries = text_lines(found.summary, width, _first_wrong(session, found), "strong")
     for cause in found.causes[:_CAUSES]:
@@ -55,8 +57,8 @@ def verdict(session: Session, width: int, height: int, colours: Palette) -> list
         sure = f" {cause.sure.value.capitalize()}." if says_sure else ""
         if cause.sentence.rstrip(".") not in found.summary:
             entries += text_lines(f"{cause.sentence}{sure}", width, TO_FINDINGS)
-        elif cause.sure is not Sure.ONE_OF:  # the sentence stands above
-            entries += text_lines(f"Cause: {cause.name.value}.{sure}", width, TO_FINDINGS)
+        else:  # the sentence stands above
+            entries += text_lines(f"Cause: {in_short(cause)}", width, TO_FINDINGS)
     if len(found.causes) > _CAUSES:
         entries.append(([(f" and {counted(len(found.causes) - _CAUSES, 'more cause')}", "dim")], TO_FINDINGS))
     entries += _story(session, found, width, colours)

@@ -128,10 +128,12 @@ def passes(session: Session, width: int, height: int, colours: Palette) -> list[
 
 def _legend(name: str, top: str, over: str, width: int, colours: Palette) -> Line:
     """What the bars of passes mean. The top of their scale, which stands beside them too, gives way first."""
+    marks = sum(len(kind) + 4 for kind in CLASSES)
+    name = tail(name, min(cell_len(name), max(1, width - marks - 3)))
     line: list[tuple[str, str | Style]] = [(f" {name} ", "dim")]
     for kind in CLASSES:
         line += [(" ■", style(getattr(colours, kind))), (f" {kind} ", "dim")]
-    used = cell_len(name) + 2 + sum(len(kind) + 4 for kind in CLASSES)
+    used = cell_len(name) + 2 + marks
     said = [", ".join(filter(None, (f"to {top}", over))), over, ""]
     return [*line, (next(f" {words}" for words in said if used + len(words) < width or not words), "dim")]
 

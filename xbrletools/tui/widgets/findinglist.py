@@ -16,8 +16,8 @@ from ..words import SEVERITY_MARK, SEVERITY_RANK, SEVERITY_STYLE, counted, escap
 from .lines import Line, Lines, fit
 
 _BRANCH = ("strong", "warning", "note", "")  # the style of a branch, by its depth
-_SAID = 50  # cells before what a finding says
-_SAID_LEAST = 24  # cells of that, from which on it may be cut
+_WIDE = 90  # cells of a line from which on its columns have room to spare
+_SAID_LEAST = 12  # cells of a part of what a finding says that tells something
 _TEXT_CELLS = 62  # cells of a branch's text, from which on it leaves room for a line over the stream
 _SPAN_LEAST = 16  # cells of that line
 
@@ -170,7 +170,7 @@ class FindingList(Lines):
     def _link(self, finding: Finding, width: int) -> Line:
         """A record of the tree: the chain that led to it, where there is one."""
         links = chain(finding)
-        return in_line(links, width, self._colours()) if links else self._leaf(finding, width)
+        return in_line(links, width, self._colours()) if links else self._leaf(finding, width, tight=True)
 
     def _none(self) -> str:
         """Why there is nothing to show."""
@@ -187,14 +187,18 @@ class FindingList(Lines):
         ways += ["F: all pages"] if choice.only_lasting else []
         return f"no finding fits · {' · '.join(ways)}"
 
-    def _leaf(self, f: Finding, width: int) -> Line:
-        """A finding. What it says ends with a whole part of its sentence."""
-        room = width - _SAID
-        said = shortened(f.message, room)
+    def _leaf(self, f: Finding, width: int, tight: bool = False) -> Line:
+        """A finding. What it says ends with a whole part of its sentence. Where no part fits, columns may be tight."""
         where = f"record {f.record}" if f.record is not None else "-" if f.offset is None else f"@{f.offset:#x}"
+        cells = [8, 22, 17] if width >= _WIDE else [8, 19, 13]
+        said = shortened(f.message, width - 3 - sum(cells))
+        if tight and len(said) > width - 3 - sum(cells):
+            cells = [8, len(f.rule) + 2, len(where) + 2]
+            said = shortened(f.message, width - 3 - sum(cells))
+        tells = len(said) <= width - 3 - sum(cells) and (said == f.message or len(said) >= _SAID_LEAST)
         return [
-            (f" {SEVERITY_MARK[f.severity]} {f.severity.value:8}", SEVERITY_STYLE[f.severity]),
-            (fit(f.rule, 22), "strong"),
-            (fit(where, 17), ""),
-            (said if said == f.message or room >= _SAID_LEAST else "", "dim"),
+            (f" {SEVERITY_MARK[f.severity]} {f.severity.value:{cells[0]}}", SEVERITY_STYLE[f.severity]),
+            (fit(f.rule, cells[1]), "strong"),
+            (fit(where, cells[2]), ""),
+            (said if tells else "", "dim"),  # the pane beside or below says it all
         ]

@@ -50,7 +50,7 @@ class SectionList(Lines):
             return [(" file header", "")]
         if item.part is Part.RECORD:
             record = session.record()
-            name = "record" if record is None else kind_word(record.kind)
+            name = "none" if record is None else kind_word(record.kind)
             number = "" if record is None or record.number is None else f"{record.number} "
             return [(f" chosen record: {number}{name}", "")]
         assert session.facts is not None

@@ -31,7 +31,9 @@ def buckets_of(cache_bytes: int, page_size: int, ways: int = WAYS) -> int:
     """
     buckets = cache_bytes // (page_size * ways)
     if buckets < 1:
-        raise XbrleError(f"a page cache of {cache_bytes:,} bytes is too small: one bucket takes {page_size * ways:,} bytes")
+        raise XbrleError(
+            f"a page cache of {cache_bytes:,} bytes is too small: one bucket takes {page_size * ways:,} bytes"
+        )
     return buckets
 
 

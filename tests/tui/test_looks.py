@@ -6,10 +6,14 @@ from itertools import pairwise
 from pathlib import Path
 
 import pytest
+from rich._palettes import STANDARD_PALETTE
 from rich.cells import cell_len
+from rich.color import Color, ColorSystem
 from rich.segment import Segment
 
-from xbrletools.tui.palette import DARK, LIGHT, READABLE, VISIBLE, contrast, without_colour
+from xbrletools.tui.app import Browser
+from xbrletools.tui.palette import CONTRAST, DARK, LIGHT, READABLE, VISIBLE, contrast, with_marks, without_colour
+from xbrletools.tui.widgets.explanation import Explanation
 from xbrletools.tui.widgets.lines import page_name, tail, whole
 from xbrletools.tui.words import wrapped
 
@@ -75,6 +79,70 @@ async def test_screens_that_are_made_ahead_do_not_move_the_moment_and_the_map_op
         assert (d.app.session.row, d.app.session.moved) == (0, False)
         await d.press("4")
         assert d.app.session.row == len(d.app.session) - 1
+
+
+def of_few(colour: Color) -> str:
+    """What a terminal of 16 colours, those of a VGA console, shows of a colour."""
+    return STANDARD_PALETTE[colour.downgrade(ColorSystem.STANDARD).number or 0].hex
+
+
+def is_lost(segment: Segment) -> bool:
+    """Whether words cannot be read, or a line or a bar not be seen, where there are 16 colours."""
+    look = segment.style
+    if look is None or look.color is None or look.bgcolor is None or not segment.text.strip(" ▀▄"):
+        return False
+    found = contrast(of_few(look.color), of_few(look.bgcolor))
+    return found < VISIBLE if any(c.isalnum() for c in segment.text) else found < 1.2
+
+
+@pytest.mark.parametrize("theme", ["xbrle-dark", "xbrle-light", "xbrle-contrast"])
+@drives
+async def test_with_16_colours_words_can_be_read_and_frames_be_seen_on_every_screen(
+    theme: str, wrong: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(Browser, "plain", True)
+    async with browsing(wrong, (160, 50)) as d:
+        d.app.theme = theme
+        await d.settle()
+        for key in TOUR:
+            await d.press(key)
+            await asyncio.sleep(0.15)
+            await d.settle()
+            assert [s.text for s in segments(d) if is_lost(s)] == [], key
+
+
+def test_with_16_colours_kinds_of_records_and_of_trouble_have_one_each() -> None:
+    for palette in (DARK, LIGHT, CONTRAST):
+        few = with_marks(palette)
+        for colours in ((few.page, few.dup, few.delta, few.wrong), (few.wrong, few.healed, few.unknown)):
+            shown = {of_few(Color.parse(few.calm(colour))) for colour in colours}
+            assert len(shown) == len(colours)
+            assert of_few(Color.parse(few.ground)) not in shown
+
+
+@drives
+async def test_with_16_colours_marks_tell_what_is_wrong_on_the_film(
+    monkeypatch: pytest.MonkeyPatch, corpus: Callable[[str], bytes]
+) -> None:
+    monkeypatch.setattr(Browser, "plain", True)
+    async with browsing(corpus("qemu-2011-posted/dbg-stale-reject.bin"), (160, 50)) as d:
+        film = next(line for line in d.text.splitlines() if line.startswith(" ▶ "))
+        assert "!!!!!!!!" in film
+
+
+@pytest.mark.parametrize("size", [(80, 24), (160, 50)])
+@drives
+async def test_with_16_colours_bytes_that_differ_are_marked_in_the_evidence(
+    size: tuple[int, int], wrong: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(Browser, "plain", True)
+    async with browsing(wrong, size) as d:
+        await d.press("5", "down", "down")
+        await asyncio.sleep(0.15)
+        lines = [line for line, _ in d.widget(Explanation).explained]
+        at = next(i for i, line in enumerate(lines) if "bytes differ between" in "".join(t for t, _ in line))
+        shown = [piece for line in lines[at:] for piece in line if len(piece[0]) == 3]
+        assert {look for _, look in shown} == {"differs"}  # from a dup page, all do
 
 
 def test_without_colour_what_is_wrong_is_not_dimmer_than_other_text() -> None:

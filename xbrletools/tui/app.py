@@ -31,7 +31,7 @@ from .screens.dialogs import BookmarkList, KeyList, Question
 from .screens.names import FURTHER, SCREENS
 from .session import TICK, PagePlace, Session
 from .terminal import INTERRUPTED, on_signals
-from .themes import FAINT, THEMES
+from .themes import FAINT, THEME_NAMES, THEMES, use_few_colours
 from .widgets.bars import Entry
 from .widgets.lines import LINE_CLASSES, LINE_CSS
 from .words import escaped, key_text
@@ -103,8 +103,7 @@ class Browser(IdleApp):
             self.add_mode(screen.mode, partial(self._made, screen))
         for theme in THEMES:
             self.register_theme(theme)
-        names = [theme.name for theme in THEMES]
-        self.theme = preferences.theme(names) or names[preferences.is_light()]
+        self.theme = preferences.theme(THEME_NAMES) or THEME_NAMES[preferences.is_light()]
 
     def watch_theme(self) -> None:
         """Have the screen that is shown drawn anew once its styles are the theme's. Others follow when shown."""
@@ -126,6 +125,7 @@ class Browser(IdleApp):
 
     def on_mount(self) -> None:
         """Start to read, once something is on the screen."""
+        use_few_colours(self, self.plain)
         self._end_on_signals()
         self.app_resume_signal.subscribe(self, self._draw_anew)
         self.call_after_refresh(self._read)

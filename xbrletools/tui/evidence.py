@@ -79,6 +79,7 @@ def _bytes(ends: list[tuple[str, Content]], colours: Palette, width: int) -> lis
             ):
                 behind = ground if other else colours.ground
                 shade = style(colours.byte(colours.ink if byte else colours.zero, behind), behind)
-                line.append((f"{byte:02x} " if known else "?? ", shade))
+                few = "differs" if other else ""
+                line.append((f"{byte:02x} " if known else "?? ", few if colours.plain else shade))
             out.append((line, None))  # type: ignore[arg-type]
     return out

@@ -52,7 +52,7 @@ class Palette:
     """The colours of one theme. ``ramp`` runs from few to many. ``never`` and ``once`` stand below it on the map.
 
     From ``printable`` to ``zero`` they are those of bytes by their class. Where it is ``plain``, there are not enough
-    colours to tell what is wrong: marks do.
+    colours to tell what is wrong: marks do. None of those that there are is mixed with another then.
     """
 
     dark: bool
@@ -89,11 +89,14 @@ class Palette:
 
     def calm(self, colour: str) -> str:
         """A colour for a large area, where a mark's own would shout."""
-        return mixed(colour, self.ground, 0.25)
+        return colour if self.plain else mixed(colour, self.ground, 0.25)
 
     def text(self, colour: str, ground: str | None = None) -> str:
         """A colour for words: with so much of the ink in it that they are easy to read, on another ground too."""
-        return _legible(colour, self.ink, self.ground if ground is None else ground, READABLE)
+        ground = self.ground if ground is None else ground
+        if self.plain:
+            return colour if contrast(colour, ground) >= VISIBLE else self.ink
+        return _legible(colour, self.ink, ground, READABLE)
 
     def on(self, fill: str) -> str:
         """The colour for words on a badge of the colour ``fill``."""
@@ -198,10 +201,62 @@ def without_colour(palette: Palette) -> Palette:
     return replace(found, wrong=palette.bright, healed=palette.ink, unknown=palette.ink)
 
 
-@lru_cache(maxsize=8)
+def _few(*colours: str) -> tuple[str, ...]:
+    """A ramp of as many colours as there are."""
+    return tuple(colours[i * len(colours) // STEPS] for i in range(STEPS))
+
+
+#: For terminals of 16 colours: each is one of those, so that no two that differ become the same one there.
+_FEW_DARK = replace(
+    DARK,
+    ground="#000000",
+    surface="#000000",
+    panel="#0000aa",
+    line="#555555",
+    ink="#ffffff",
+    dim="#aaaaaa",
+    faint="#aaaaaa",
+    accent="#55ffff",
+    page="#5555ff",
+    dup="#aaaaaa",
+    delta="#55ff55",
+    wrong="#ff5555",
+    healed="#ffff55",
+    unknown="#ff55ff",
+    good="#55ff55",
+    never="#000000",
+    once="#555555",
+    ramp=_few("#5555ff", "#00aaaa", "#55ffff"),
+    plain=True,
+)
+#: On white, yellow, green and cyan cannot be read.
+_FEW_LIGHT = replace(
+    LIGHT,
+    ground="#ffffff",
+    surface="#ffffff",
+    panel="#aaaaaa",
+    line="#aaaaaa",
+    ink="#000000",
+    dim="#555555",
+    faint="#555555",
+    accent="#0000aa",
+    page="#0000aa",
+    dup="#555555",
+    delta="#00aaaa",
+    wrong="#aa0000",
+    healed="#aa00aa",
+    unknown="#000000",
+    good="#0000aa",
+    never="#ffffff",
+    once="#aaaaaa",
+    ramp=_few("#00aaaa", "#5555ff", "#0000aa"),
+    plain=True,
+)
+
+
 def with_marks(palette: Palette) -> Palette:
     """A palette for a terminal of few colours, where marks tell what is wrong."""
-    return replace(palette, plain=True)
+    return _FEW_DARK if palette.dark else _FEW_LIGHT
 
 
 @lru_cache(maxsize=4096)

@@ -11,7 +11,7 @@ from ..session import Session
 from .lines import Caption, Line
 
 _HEIGHTS = "▁▂▃▄▅▆▇"  # full blocks would grow together with the line above
-_BAD = "!"  # where records are wrong, on a terminal without colours
+_BAD = "!"  # where records are wrong, on a terminal without colours, or with few
 _LABEL = 3  # cells before the strip
 _TALL = 36  # lines of a terminal from which on there is room for the passes
 
@@ -88,7 +88,7 @@ class FilmBar(Caption):
             kinds = [calm[k] if some else colours.line for k, some in zip(parts.argmax(1), total, strict=True)]
             wrong = colours.calm(colours.wrong)
             shades = [wrong if b else k for b, k in zip(bad, kinds, strict=True)]
-            blocks = [_BAD if b and self.app.no_color else _HEIGHTS[h] for h, b in zip(heights, bad, strict=True)]
+            blocks = [_BAD if b and colours.plain else _HEIGHTS[h] for h, b in zip(heights, bad, strict=True)]
             self._strip_of = made_of, (blocks, shades, bad)
         return self._strip_of[1]
 
@@ -99,7 +99,7 @@ class FilmBar(Caption):
         for name, side, ground in zip("AB", session.sides or (), grounds, strict=False):
             if not side.other:
                 place = min(room - 1, side.row * room // max(1, len(session)))
-                marks[place] = name, "reverse" if self.app.no_color else style(colours.ground, ground, True)
+                marks[place] = name, "reverse" if colours.plain else style(colours.ground, ground, True)
         return marks
 
     @staticmethod

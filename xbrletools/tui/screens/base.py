@@ -253,6 +253,7 @@ class CaptureScreen(Screen[None], inherit_bindings=False):
         else:
             brief = f"record {record.number}"
             moment = f"record {record.number} of {session.table.records if session.table is not None else 0}"
+            moment += "" if session.complete else " so far"
         if record is not None and record.pass_ is not None and self.size.width >= _WIDE:
             moment += f", pass {record.pass_}"
         found = None if self.host.following else session.verdict  # what is still written has no end yet

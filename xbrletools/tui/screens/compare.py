@@ -143,7 +143,8 @@ class CompareScreen(CaptureScreen):
         """Compare A and B, unless they were."""
         session = self.session
         if not session.complete or (session.film is None and session.trouble is None):
-            self._say("reading: what is compared needs all of the capture")
+            reading = "reading: what is compared needs all of the capture"
+            self._say("adding up, then it is compared" if session.complete else reading)
             return
         of = self.sides, session.view, len(session), session
         if of != self._of:

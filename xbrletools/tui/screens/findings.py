@@ -139,7 +139,9 @@ class FindingsScreen(CaptureScreen):
         """How many there are, and which of them are shown."""
         session, findings = self.session, self.finding_list
         counts = ", ".join(counted(n, severity.value) for severity, n in session.findings.counts.items())
-        state = "" if session.verified else " · verifying, more may come"
+        if session.verdict is None and not session.findings.total:
+            counts = "no finding is counted"
+        state = "" if session.verified else f" · {'verifying' if session.complete else 'reading'}, more may come"
         if session.findings.total > len(session.findings.listed):
             state += f" · the first {len(session.findings.listed):,} are listed"
         if session.trouble:

@@ -46,8 +46,9 @@ def text_lines(text: str, width: int, where: Goto | None = None, shade: str = ""
 def verdict(session: Session, width: int, height: int, colours: Palette) -> list[Entry]:
     """What is wrong, why, and who loads it. Until that is known: how far it is."""
     if session.verdict is None:
-        state = session.trouble or ("verifying: what was found until now is below" if session.complete else "reading")
-        return [([(f" {state}", "warning")], None), *_severities(session, width, height)]
+        now = "verifying: findings are counted at its end" if session.complete else "reading: it is verified afterwards"
+        told = _severities(session, width, height) if session.findings.total else []
+        return [*text_lines(session.trouble or now, width, TO_FINDINGS, "warning"), *told]
     from ...verify.sentences import in_short
 
     found = session.verdict

@@ -31,9 +31,11 @@ _LABEL = 9  # cells before the bars of passes
 _SPARK = "▁▂▃▄▅▆"  # no full block: those of neighbouring lines would grow together
 
 
-def _nothing(session: Session, words: str) -> list[Entry]:
-    """A line where there is nothing to show: while it is read more may come."""
-    return [([(f" {words if session.complete else 'none yet'}", "dim")], None)]
+def _nothing(session: Session, words: str, known: bool = True) -> list[Entry]:
+    """A line where there is nothing to show. More may come while it is read, and where it is not ``known`` yet."""
+    if not session.complete or (not known and session.trouble is None):
+        words = "none yet"
+    return [([(f" {words if known or words == 'none yet' else 'not known'}", "dim")], None)]
 
 
 def records(session: Session, width: int, height: int, colours: Palette) -> list[Entry]:
@@ -183,7 +185,7 @@ def hottest(session: Session, width: int, height: int, colours: Palette) -> list
     """The pages that were sent most, with the passes in which they came."""
     hot = session.hot
     if hot is None or not len(hot):
-        return _nothing(session, "no page was sent")
+        return _nothing(session, "no page was sent", hot is not None)
     names = session.facts.names if session.facts is not None else ()
     last = max(1, int(hot.passes.max(initial=1)))
     named = min(24, max(16, width - 30))
@@ -215,7 +217,7 @@ def wrong_over_time(session: Session, width: int, height: int, colours: Palette)
     """How many pages are wrong at each moment. Where none is: the records by kind."""
     level, film = session.level, session.film
     if film is None or not film.rows:
-        return _nothing(session, "no record carries a page")
+        return _nothing(session, "no record carries a page", film is not None)
     room, tall = max(8, width - 2), max(1, height - 2)
     if level is None or not level.any():
         parts = film.across(room)
@@ -223,6 +225,8 @@ def wrong_over_time(session: Session, width: int, height: int, colours: Palette)
         top = int(parts.sum(1).max())
         known = session.verdict is not None and session.verdict.pages_wrong is not None
         none = "no page is wrong" if known else "no page is called wrong"
+        if session.verdict is None:
+            none = "not verified" if session.verified else "not verified yet"
         said = f" {none}; bytes sent, to {sized(top)}" if top else " no page was sent"
         head: Line = [(said if len(said) <= width or not top else f" bytes sent, to {sized(top)}", "dim")]
         body = stacked(parts, fills, tall, max(1, top))
@@ -307,7 +311,7 @@ def devices(session: Session, width: int, height: int, colours: Palette) -> list
         return _nothing(session, "")
     names = Counter(shown(s.owner.idstr) for s in facts.sections.of_types(SectionType.FULL) if s.owner is not None)
     if not names:
-        return [([(" no device section", "dim")], None)]
+        return _nothing(session, "no device section")
     words = [name if count == 1 else f"{name} x {count}" for name, count in names.items()]
     across = max(1, width // 24)
     entries: list[Entry] = []

@@ -292,6 +292,12 @@ class Capture(Questions):
         new._channels, new._beside = self._channels if channels is None else tuple(channels), ()
         return new.again()
 
+    def coming(self) -> bool:
+        """Whether more bytes may follow: it comes through a pipe, or is a file that grew a moment ago."""
+        from .source.following import GrowingSource
+
+        return isinstance(self.source, GrowingSource) and self.source.coming()
+
     def grown(self) -> bool:
         """Whether a capture that is followed has more bytes than when it was last looked at."""
         from .source.following import GrowingSource

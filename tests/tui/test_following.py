@@ -1,6 +1,7 @@
 """Captures that are still being written, browsed all the same."""
 
 import asyncio
+import io
 import os
 import threading
 from collections.abc import Callable
@@ -13,12 +14,15 @@ from textual._context import active_app
 from textual.pilot import Pilot
 
 import xbrletools
+from tests.source.test_slow_pipe import Slow
 from xbrletools.source import following
+from xbrletools.tui import reader
 from xbrletools.tui.app import Browser
+from xbrletools.tui.conclusion import badge
 from xbrletools.tui.idle import IdleApp
 from xbrletools.tui.widgets.recordlist import RecordList
 
-from .driving import EVERY, POSTED, Driver, drives
+from .driving import EVERY, POSTED, Driver, browsing_capture, drives
 
 DATA = POSTED.read_bytes()
 HALF = 700_000
@@ -164,3 +168,36 @@ def test_what_was_added_is_shown_less_often_while_keys_are_pressed(monkeypatch: 
         app._pressed = monotonic() if tick >= 10 else 0.0
         app.tick()
     assert shown == [*range(10), 14, 19]
+
+
+@pytest.mark.parametrize("name", ["qemu-10/pc16-mapped.bin", "cases/damage/mapped-killed-10.0.bin"])
+@drives
+async def test_a_mapped_ram_file_that_comes_slowly_is_judged_as_the_whole(
+    name: str, corpus: Callable[[str], bytes]
+) -> None:
+    data = corpus(name)
+    async with browsing_capture(xbrletools.open(io.BufferedReader(Slow(data, 1)), name="pipe")) as d:
+        found = xbrletools.open(data).verdict()
+        assert d.app.session.verdict is not None
+        assert d.app.session.verdict.summary == found.summary
+        assert badge(found) in d.text.splitlines()[0]
+
+
+@drives
+async def test_a_stream_that_breaks_early_is_judged_once_the_pipe_has_ended() -> None:
+    damaged = DATA[:5000] + bytes(64) + DATA[5064:]
+    async with browsing_capture(xbrletools.open(io.BufferedReader(Slow(damaged, 2)), name="pipe")) as d:
+        found = xbrletools.open(damaged).verdict()
+        assert d.app.session.verdict is not None
+        assert d.app.session.verdict.summary == found.summary
+
+
+@drives
+async def test_a_fault_of_the_thread_that_reads_ends_the_browser(monkeypatch: pytest.MonkeyPatch) -> None:
+    def fail(*_: object) -> None:
+        raise RuntimeError("a fault of this program")
+
+    monkeypatch.setattr(reader, "_scan", fail)
+    with pytest.raises(RuntimeError, match="a fault of this program"):
+        async with browsing_capture(xbrletools.open(POSTED)):
+            pass

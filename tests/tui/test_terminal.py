@@ -94,6 +94,16 @@ def test_a_second_signal_at_any_step_of_the_first_ones_handler_holds_nothing_up(
     assert int(got.stdout) > 0  # the last steps are behind the handler: all of them were tried
 
 
+@pytest.mark.parametrize("words", [["multifd.bin"], ["xbzrle-16m.bin", "multifd.bin"]])
+def test_channels_that_lie_beside_are_read_too(words: list[str], tmp_path: Path) -> None:
+    with terminal("tui", *(str(SAMPLES / w) for w in words), XDG_STATE_HOME=str(tmp_path / "state")) as t:
+        t.wait_for(b"NO FAULT")
+        t.press(b"8")
+        t.wait_for(b"in all")  # all is read, and compared
+        t.press(b"q")
+        assert t.end() == 0
+
+
 def test_it_ends_when_the_terminal_goes(tmp_path: Path) -> None:
     with browse(SAMPLE, tmp_path) as t:
         t.wait_for(READY)

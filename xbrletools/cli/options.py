@@ -337,7 +337,7 @@ def opening(options: Mapping[str, Any], tell: Callable[[str], None] | None = Non
         offset=options["offset"],
         stream=options["stream"],
         follow=options.get("follow", False) and options["capture"] != "-",
-        beside=None if options["no_beside"] else tell or say_beside,
+        beside=None if options["no_beside"] else tell or _say_beside(),
     )
 
 
@@ -371,10 +371,18 @@ def _memory_limit() -> str | None:
     return None if limit == resource.RLIM_INFINITY else f"{limit:,}"
 
 
+def _say_beside() -> Callable[[str], None]:
+    """What says which files were taken beside S. The browser, whose own thread reads, shows them in its overview."""
+    return _say_nothing if click.get_current_context().info_name == "tui" else say_beside
+
+
+def _say_nothing(_names: str) -> None:
+    """Say nothing."""
+
+
 def say_beside(names: str) -> None:
-    """Say which files were taken beside S. The browser shows them in its overview instead."""
-    if click.get_current_context().info_name != "tui":
-        warn(f"reading the channels {names} too (--no-beside leaves them out)")
+    """Say which files were taken beside S."""
+    warn(f"reading the channels {names} too (--no-beside leaves them out)")
 
 
 def reading_with(**fixed: Any) -> Decorator:

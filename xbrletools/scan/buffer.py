@@ -68,10 +68,9 @@ class Buffer:
 
     def holds(self, at: int) -> bool:
         """Whether the capture has a byte at ``at``. What lies before it is passed over. A hole is not read."""
-        size = self.source.size
-        if isinstance(self.source, MappedSource) and self.source.hole_after(at)[0] <= at:
-            return False
-        return at < size if size is not None else self.reach(at, 1) > 0
+        if not isinstance(self.source, MappedSource) or self.source.grows:
+            return self.reach(at, 1) > 0  # which waits for it
+        return at < self.source.hole_after(at)[0]
 
     def take(self, at: int, count: int) -> bytes:
         """The ``count`` bytes from ``at`` on, all of which must be there."""

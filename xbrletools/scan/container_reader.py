@@ -23,7 +23,7 @@ from ..formats.qevm import Command, SectionType
 from ..model import Problem
 from ..ram.blocklist import LIST_MAX
 from ..ram.record import WORD
-from ..source.sources import MappedSource
+from ..source.sources import MARGIN, MappedSource
 from ..source.wrappers import LibvirtSave
 from ..table.columns import Columns
 from ..table.sections import Boundary, Owner
@@ -245,9 +245,13 @@ class ContainerReader:
         buffer, notes = self._buffer, self._notes
         start = at + _TYPE
         length = int(Int32ub.parse(buffer.take(start, Int32ub.sizeof())))
-        part = buffer.part(at, length + LIST_MAX if length < LIST_MAX else 0)
+        for most in (MARGIN, length + LIST_MAX):  # a pipe that is slow need not bring more than the section
+            part = buffer.part(at, most if length < LIST_MAX else 0)
+            found = configuration.read(part[_TYPE:], start)
+            if not found.cut and found.end < at + len(part):
+                break
         section = notes.sections.add(SectionType.CONFIGURATION, None, at, start)
-        notes.configuration = found = configuration.read(part[_TYPE:], start)
+        notes.configuration = found
         if found.cut:
             raise Stop("truncated", at + len(part), "the capture ends inside CONFIGURATION")
         notes.machine = found.machine

@@ -410,8 +410,11 @@ class RamReader:
     def _block_list(self, at: int, total: int) -> int:
         """Read the v4 block list after the word at ``at`` and return its bytes."""
         notes = self._notes
-        part = self._buffer.part(at, WORD + LIST_MAX)[WORD:]
-        found = blocklist.read(part, total, notes.capabilities)
+        for most in (MARGIN, LIST_MAX):  # a pipe that is slow need not bring more than the list
+            part = self._buffer.part(at, WORD + most)[WORD:]
+            found = blocklist.read(part, total, notes.capabilities)
+            if not found.cut:
+                break
         if found.cut and len(part) < LIST_MAX:
             raise Stop("truncated", at, "the capture ends inside the block list")
         if found.cut:

@@ -15,15 +15,16 @@ from typing import BinaryIO
 import numpy as np
 
 from ..errors import XbrleError, unopened
-from .sources import MARGIN, WINDOW, MappedSource, PipeSource, mapped
+from .sources import WINDOW, MappedSource, PipeSource, mapped
 
 STILL = 2.0  # seconds without growth after which a file counts as complete
 TICK = 0.05  # seconds between two looks at a file
-AHEAD = 2 * MARGIN  # bytes that a scan waits for at most, to look ahead; with only `MARGIN` it would not move on
 
 
 class GrowingSource(MappedSource):
     """The bytes of the file at ``path``, as far as it is written. There are none while the file does not exist."""
+
+    grows = True
 
     def __init__(self, path: str, wrapper: str | None = None, start: int = 0) -> None:
         super().__init__(path, b"", wrapper, start)
@@ -65,7 +66,7 @@ class GrowingSource(MappedSource):
 
         Waits until they are written.
         """
-        wanted = offset + min(least, AHEAD)
+        wanted = offset + least
         while True:
             coming = self.coming()  # before the look at the file, which then sees what was written last
             self.grown()

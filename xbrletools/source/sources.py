@@ -107,7 +107,10 @@ class MappedSource:
     count from the beginning of the file. ``wrapper`` names the compression that was undone. ``wrapping`` describes what
     the file is around the stream. ``origin`` is the file. It is None where the bytes do not stand in one as they are
     here. ``given`` is the path or URL that was opened, None where it was neither. It can hold secrets: `name` is shown.
+    ``grows``: it is still being written, so that ``size`` is what is there by now.
     """
+
+    grows = False
 
     def __init__(
         self,

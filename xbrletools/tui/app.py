@@ -217,7 +217,7 @@ class Browser(IdleApp):
 
     def end_failed(self, error: Exception) -> None:
         """End, because of a fault of this program."""
-        raise error
+        self._handle_exception(error)
 
     def _end_on_signals(self) -> None:
         """Have SIGINT, SIGTERM and SIGHUP end the browser as `q` does."""

@@ -69,13 +69,10 @@ class ReadingHost(Protocol):
 def read(host: ReadingHost) -> None:
     """Read all, and again whenever more was written to a capture that is followed. This is the thread's work."""
     try:
-        _read_all(host, host.session)
-        while host.following:
-            while not host.session.capture.grown():
-                if host.left.wait(TICK):
-                    return
+        ended = _read_all(host, host.session)
+        while _more_came(host, ended):
             host.settled.clear()
-            _read_all(host, Session(host.session.capture.again()))
+            ended = _read_all(host, Session(host.session.capture.again()))
     except XbrleError as error:
         host.post(host.end_unreadable, str(error))
     except Exception as error:  # raised where the app ends, so that it is seen once the terminal is restored
@@ -84,20 +81,41 @@ def read(host: ReadingHost) -> None:
         host.settled.set()
 
 
-def _read_all(host: ReadingHost, session: Session) -> None:
-    """Read what was written by now. A new session is shown once it has at least as much as the one before."""
+def _more_came(host: ReadingHost, ended: bool) -> bool:
+    """Wait until there is more than was read. False where nothing more is waited for, or the user has left.
+
+    ``ended``: all that there was by then was read. Of a pipe all is waited for: what is said is of the whole.
+    """
+    capture = host.session.capture
+    while True:
+        coming = capture.coming()  # before the look at the bytes, which then sees the last
+        ended = not capture.grown() and ended
+        if not ended and (host.following or not coming):
+            return True
+        if (ended and not host.following and not coming) or host.left.wait(TICK):
+            return False
+
+
+def _read_all(host: ReadingHost, session: Session) -> bool:
+    """Read what was written by now. A new session is shown once it has at least as much as the one before.
+
+    Gives whether that was all. Nothing is worked out where it was not.
+    """
     _scan(host, session)
-    if not session.capture.grown():  # else this was not the end
-        for step, work in _STEPS:
-            session.begin_step(step)
-            work(session)
-        session.begin_step("bookmarks")
-        _open_bookmarks(host, session)
-        session.end_steps()
+    coming = session.capture.coming() and not host.following
+    if session.capture.grown() or coming:
+        return False
+    for step, work in _STEPS:
+        session.begin_step(step)
+        work(session)
+    session.begin_step("bookmarks")
+    _open_bookmarks(host, session)
+    session.end_steps()
     host.post(host.grow)
     if not host.following:
         host.post(host.stop_growing)
     host.settled.set()
+    return True
 
 
 def _scan(host: ReadingHost, session: Session) -> None:

@@ -1,6 +1,7 @@
 """How screens look: words that are easy to read in every theme, and whole ones where there is little room."""
 
 import asyncio
+import re
 from collections.abc import Callable
 from itertools import pairwise
 from pathlib import Path
@@ -11,6 +12,8 @@ from rich.cells import cell_len
 from rich.color import Color, ColorSystem
 from rich.segment import Segment
 
+import xbrletools
+from tests.conftest import SAMPLES
 from xbrletools.tui.app import Browser
 from xbrletools.tui.palette import CONTRAST, DARK, LIGHT, READABLE, VISIBLE, contrast, with_marks, without_colour
 from xbrletools.tui.widgets.explanation import Explanation
@@ -327,3 +330,38 @@ async def test_no_page_is_said_to_be_right_where_the_verdict_does_not_know_it(co
         assert "no page is wrong" not in d.text
     async with browsing(POSTED, (160, 50)) as d:
         assert "no page is wrong" in d.text
+
+
+@pytest.mark.parametrize(
+    "name",
+    ["cases/xbzrle/bad-number.bin", "cases/xbzrle/first-delta-zrun0.bin", "cases/xbzrle/xbzrle-stale-zero.bin",
+     "cases/receivers/xbzrle-flags3.bin", "cases/receivers/page-flag400.bin", "cases/damage/one_byte.bin.gz",
+     "cases/damage/stale-one-page.bin", "truncated.bin", "stale-base.bin", "xbzrle-wrong-base.bin", "posted-8m.bin"],
+)  # fmt: skip
+@drives
+async def test_the_map_and_the_overview_call_those_pages_wrong_that_the_verdict_does(
+    name: str, corpus: Callable[[str], bytes]
+) -> None:
+    data = corpus(name) if "/" in name else (SAMPLES / name).read_bytes()
+    found = xbrletools.open(data).verdict()
+    async with browsing(data, (160, 50)) as d:
+        overview = d.text
+        text = await d.press("4", "end")
+        count = found.pages_wrong
+        words = re.findall(r"! ([0-9,]+) (maybe wrong|wrong)", text)
+        if count is None:
+            assert all(word == "maybe wrong" for _, word in words)
+            assert not re.search(r"[0-9] (pages? )?wrong at the end", overview)
+        else:
+            assert words == ([(str(count), "wrong")] if count else [])
+            assert "maybe wrong" not in text + overview
+
+
+@drives
+async def test_a_page_is_called_healed_also_where_the_finding_that_says_so_is_left_out() -> None:
+    async with browsing(SAMPLES / "stale-base.bin") as d:
+        assert "not healed  4 pages, 4 findings" in await d.press("5")
+        text = await d.press("s")
+        assert "only errors" in text
+        assert "not healed  4 pages, 4 findings" in text
+        assert "not healed  10" not in text

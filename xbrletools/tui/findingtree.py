@@ -60,9 +60,8 @@ def branches(
     """The causes, with all that is below them. ``only_lasting`` leaves out pages that are right at the end."""
     groups: dict[int, list[Finding]] = {}
     for finding, cause in listed:
-        if wanted(finding):
-            groups.setdefault(cause if cause >= 0 else len(found.causes), []).append(finding)
-    out = [_cause(found, index, groups[index], only_lasting) for index in sorted(groups)]
+        groups.setdefault(cause if cause >= 0 else len(found.causes), []).append(finding)
+    out = [_cause(found, index, groups[index], wanted, only_lasting) for index in sorted(groups)]
     return [branch for branch in out if branch is not None]
 
 
@@ -130,17 +129,25 @@ class Tree(Sequence[Node]):
         return Node(depth, branch.text, branch.first, branch.key, is_open, branch)
 
 
-def _cause(found: Verdict, index: int, findings: list[Finding], only_lasting: bool) -> Branch | None:
-    """A cause and what is below it."""
+def _reasons(findings: list[Finding]) -> list[Finding]:
+    """Those that another one about the same record does not explain."""
     explained = {f.record for f in findings if f.rule != CHECKSUM_MISMATCH.id and f.record is not None}
-    shown_ones = [f for f in findings if f.rule != CHECKSUM_MISMATCH.id or f.record not in explained]
+    return [f for f in findings if f.rule != CHECKSUM_MISMATCH.id or f.record not in explained]
+
+
+def _cause(found: Verdict, index: int, all_of_it: list[Finding], wanted: Wanted, only_lasting: bool) -> Branch | None:
+    """A cause and what is below it, None where nothing of it is wanted. All of it tells what lasts."""
+    findings = [f for f in all_of_it if wanted(f)]
+    if not findings:
+        return None
+    shown_ones = _reasons(findings)
     if index >= len(found.causes):
         text = _sum("without a cause", findings, shown_ones)
         return None if only_lasting else _branch((index,), text, shown_ones, (), True)
     by_page: dict[tuple[bytes, int], list[Finding]] = {}
     for finding in sorted(shown_ones, key=_page_of):
         by_page.setdefault(_page_of(finding), []).append(finding)
-    lasting = {page for page, group in by_page.items() if any(f.severity is Severity.ERROR for f in group)}
+    lasting = {_page_of(f) for f in _reasons(all_of_it) if f.severity is Severity.ERROR}
     if only_lasting:
         findings = [f for f in findings if _page_of(f) in lasting]
         shown_ones = [f for f in shown_ones if _page_of(f) in lasting]
@@ -151,7 +158,7 @@ def _cause(found: Verdict, index: int, findings: list[Finding], only_lasting: bo
             below.append(_pages(part, (index, lasts), words if any(b for b, _ in part) else without, lasts))
     name = f"{found.causes[index].name.value} ({found.causes[index].sure.value})"
     text = _sum(name, findings, shown_ones)
-    return _branch((index,), text, shown_ones, below, True, bool(lasting)) if below else None
+    return _branch((index,), text, shown_ones, below, True, not lasting.isdisjoint(by_page)) if below else None
 
 
 def _sum(name: str, findings: list[Finding], shown_ones: list[Finding]) -> str:

@@ -10,11 +10,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..table.record import Record
-from ..verify.rules import CHECKSUM_MISMATCH, Finding, Severity
+from ..verify.rules import CHECKSUM_MISMATCH, PAGE_RULES, Finding, Severity
 from .words import SEVERITY_RANK
 
 #: Rows with a warning and rows with an error.
 Marked = tuple[NDArray[np.int64], NDArray[np.int64]]
+_ABOUT_PAGES = {rule.id for rule in PAGE_RULES}
 LISTED_MAX = 100_000  # findings that are listed. More are only counted
 
 
@@ -38,6 +39,7 @@ class RowFindings:
     _severity: dict[int, Severity] = field(default_factory=dict)  # the worst severity of each row with a finding
     _weighty: dict[int, Finding] = field(default_factory=dict)  # the finding that says most of each of those rows
     _wrong_sums: set[int] = field(default_factory=set)
+    _suspect: set[int] = field(default_factory=set)
     _doubtful: dict[tuple[bytes | None, int], int] = field(default_factory=dict)  # page -> the row of its first error
     _rows: NDArray[np.int64] = field(default_factory=_none)  # rows with a finding, rising
     _marked: Marked = field(default_factory=lambda: (_none(), _none()))
@@ -65,7 +67,7 @@ class RowFindings:
         levels = [self._severity[row] for row in self._rows.tolist()]
         warning, error = (np.array([x is s for x in levels], bool) for s in (Severity.WARNING, Severity.ERROR))
         self._marked = self._rows[warning], self._rows[error]
-        self._suspects = self._rows[warning | error]
+        self._suspects = np.array(sorted(self._suspect), np.int64)
 
     def _place(self, finding: Finding, row: int) -> None:
         if row not in self._severity:
@@ -74,6 +76,8 @@ class RowFindings:
             self._severity[row] = min(self._severity[row], finding.severity, key=lambda s: SEVERITY_RANK[s])
             if self._weighs_more(finding, self._weighty[row]):
                 self._weighty[row] = finding
+        if finding.rule in _ABOUT_PAGES and finding.severity is not Severity.NOTE:
+            self._suspect.add(row)
         if finding.rule == CHECKSUM_MISMATCH.id:
             self._wrong_sums.add(row)
         elif finding.severity is Severity.ERROR and finding.page is not None:
@@ -115,7 +119,7 @@ class RowFindings:
         return self._marked
 
     def suspect_rows(self) -> NDArray[np.int64]:
-        """The rows that errors and warnings are about, rising, (k,) int64."""
+        """The rows after which the receiver's page is not the sender's, or may not be, rising, (k,) int64."""
         return self._suspects
 
     def next_row(self, row: int, step: int) -> int | None:

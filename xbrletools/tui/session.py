@@ -198,6 +198,11 @@ class Session:
         """What is said where there is no record: the capture has none, or none was read yet."""
         return XbrleError("this capture has no records · 6 shows its sections" if self.complete else "no record yet")
 
+    @property
+    def knows_wrong(self) -> bool:
+        """Whether the verdict tells which pages are wrong at the end."""
+        return self.verdict is not None and self.verdict.pages_wrong is not None
+
     # -- the moment --------------------------------------------------------------------------------------------------
 
     def record(self, row: int | None = None) -> Record | None:

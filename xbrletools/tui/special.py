@@ -46,7 +46,7 @@ def _wrong_at(session: Session, moment: PageMoment) -> str:
     number = moment.history.numbers[np.searchsorted(moment.history.rows, rows[0])]
     last = session.findings.worst(int(rows[-1]))
     lasts = last is not None and last.severity is Severity.ERROR and rows[-1] == moment.history.rows[-1]
-    ends = "it is wrong at the end" if lasts else "later records gave it anew"
+    ends = f"it {'is' if session.knows_wrong else 'may be'} wrong at the end" if lasts else "later records gave it anew"
     return f"{len(rows)} of its {counted(len(moment.history), 'version')} are suspect, first record {number}; {ends}"
 
 

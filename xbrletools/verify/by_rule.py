@@ -25,21 +25,7 @@ from .scanned import NAMES
 NOBODY = -1  # the share of findings that need no cause
 Share = NDArray[np.int16]
 
-#: Rules that say of a record that the receiver's page is not the sender's after it.
-PAGE_RULES = (
-    rules.STALE_BASE,
-    rules.CHECKSUM_COLLISION,
-    rules.CHECKSUM_MISMATCH,
-    rules.CORRUPT_PAGE,
-    rules.COMPRESSED_PAGE,
-    rules.BASE_WRONG,
-    rules.DELTA_SIZE,
-    rules.DELTA_WITHOUT_BASE,
-    rules.REPLAYED_SPAN,
-    rules.DROPPED_SPAN,
-)
-
-#: Those among them after which it cannot be told what the page is, or only that it may be wrong.
+#: Those among `rules.PAGE_RULES` after which it cannot be told what the page is, or only that it may be wrong.
 OPEN_RULES = (
     rules.BASE_WRONG,
     rules.DELTA_SIZE,
@@ -218,7 +204,7 @@ def _share(mark: Mark, names: _Names, stronger: CauseName | None, stale: list[In
             share[part][folded] = names.index(CauseName.STALE_BASE) if folded.any() else NOBODY
             share[part][~folded] = NOBODY if folded.all() else names.index(CauseName.UNKNOWN, of_page=True)
     else:
-        share[:] = names.index(name, of_page=mark.rule in PAGE_RULES)
+        share[:] = names.index(name, of_page=mark.rule in rules.PAGE_RULES)
     return share
 
 

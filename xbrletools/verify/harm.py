@@ -9,7 +9,7 @@ from ..arrays import Values
 from ..memory.moments import space_of
 from ..model import Stream
 from . import rules
-from .by_rule import OPEN_RULES, PAGE_RULES, Shared
+from .by_rule import OPEN_RULES, Shared
 from .ledger import Ledger, pieces, room
 from .marks import Ints, Mark
 from .observed import next_full
@@ -50,7 +50,7 @@ def harm(shared: Shared, index: int) -> Harm:
     found = shared.found
     stream, marks = found.stream, found.marks
     pages = Values(space_of(stream).places(stream.records.columns), np.uint8)
-    chosen = shared.numbers(index, *PAGE_RULES)
+    chosen = shared.numbers(index, *rules.PAGE_RULES)
     if any(marks[i].rule is rules.STALE_BASE for i in chosen):  # the sums of these pages are about the same records
         chosen = [i for i in chosen if marks[i].rule not in (rules.CHECKSUM_MISMATCH, rules.CHECKSUM_COLLISION)]
     firsts = [int(marks[i].rows[next(shared.parts(i, index))[0]]) for i in chosen]

@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 
 from ..table.kinds import IS_PAGE
 from ..table.table import RecordTable
-from .rules import Finding, Rule, Severity
+from .rules import BASE_WRONG, Finding, Rule, Severity
 
 Ints = NDArray[np.int64]
 
@@ -31,11 +31,12 @@ class Mark:
     more: Callable[[int], dict[str, Any]] | None = None
 
 
-def _words(evidence: Mapping[str, Any]) -> dict[str, Any]:
+def _words(rule: Rule, evidence: Mapping[str, Any]) -> dict[str, Any]:
     """Evidence as messages word it. ``healed`` says which record healed the page, if one did."""
     words = {name: "none" if value is None else value for name, value in evidence.items()}
     healing = evidence.get("healed_by_record")
-    never = "never healed: the page is wrong at the end"
+    is_sure = rule is not BASE_WRONG or "blank" in evidence  # what another base left out may be alike in both
+    never = f"never healed: the page {'is' if is_sure else 'may be'} wrong at the end"
     return words | {"healed": never if healing is None else f"healed by record {healing}"}
 
 
@@ -64,7 +65,7 @@ def findings(mark: Mark, places: Ints, table: RecordTable) -> list[Finding]:
             Finding(
                 rule=rule.id,
                 severity=severity,
-                message=message.format(**_words(shows)),
+                message=message.format(**_words(rule, shows)),
                 offset=int(columns.offset[i]),
                 record=records[i] or None,
                 section=int(sections[i]),

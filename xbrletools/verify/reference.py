@@ -236,7 +236,7 @@ def meaning(rule: Rule) -> Iterator[tuple[str, str]]:
 
 def _severity(rule: Rule) -> str:
     if rule in (rules.STALE_BASE, rules.CHECKSUM_COLLISION, rules.BASE_WRONG, rules.CORRUPT_PAGE):
-        return f"{rule.severity.value} where the page is wrong at the end, warning where a later record healed it."
+        return f"{rule.severity.value} where no later record healed the page, warning where one did."
     if rule is rules.REPLAYED_SPAN:
         return "error where sums or literals show it, else warning."
     if rule is rules.DESCRIPTION_MISMATCH:

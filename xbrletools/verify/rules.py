@@ -412,3 +412,17 @@ REFUSED_BY_ALL = _rule(
     "refused-by-all", _E, "every program that the stream was made for refuses it, and no other rule finds an error"
 )
 PAGE_NEVER_SENT = _rule("page-never-sent", _W, "pages that no record gave, in a stream that came to its end")
+
+#: Rules that say of a record that the receiver's page is not the sender's after it.
+PAGE_RULES = (
+    STALE_BASE,
+    CHECKSUM_COLLISION,
+    CHECKSUM_MISMATCH,
+    CORRUPT_PAGE,
+    COMPRESSED_PAGE,
+    BASE_WRONG,
+    DELTA_SIZE,
+    DELTA_WITHOUT_BASE,
+    REPLAYED_SPAN,
+    DROPPED_SPAN,
+)

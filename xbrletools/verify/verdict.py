@@ -16,7 +16,7 @@ from ..arrays import distinct
 from ..errors import XbrleError
 from ..model import Stream
 from . import rules, sentences
-from .by_rule import NOBODY, PAGE_RULES, Shared, shared
+from .by_rule import NOBODY, Shared, shared
 from .cause import Began, Cause, CauseName, Sure
 from .causes.diagnose import walks_otherwise
 from .found import Found
@@ -253,7 +253,7 @@ def _weight(cause: Cause) -> tuple[bool, int, int]:
 
 def _breaks_first(causes: Sequence[Cause]) -> list[Cause]:
     """The causes with the first break in framing before what may be its consequences: what shows after it."""
-    breaks = [c for c in causes if c.explains.keys() - {rule.id for rule in PAGE_RULES} and c.name not in MISSING]
+    breaks = [c for c in causes if c.explains.keys() - {rule.id for rule in rules.PAGE_RULES} and c.name not in MISSING]
     first = min(breaks, key=lambda c: c.first_offset or 0, default=None)
     if first is None:
         return list(causes)

@@ -16,8 +16,8 @@ from ...model import Facts
 from ...table.columns import PIECE, Columns
 from ...table.kinds import IS_DELTA
 from ...text import shown
-from ...verify.by_rule import PAGE_RULES
 from ...verify.cause import CauseName
+from ...verify.rules import PAGE_RULES
 from ...verify.sentences import counted
 from ...verify.verdict import Verdict
 from .gather import Report

@@ -111,9 +111,7 @@ class MapScreen(CaptureScreen):
     @property
     def _look(self) -> Look:
         zero = self._map is not None and self._map.zero is not None
-        verdict = self.session.verdict
-        known = verdict is not None and verdict.pages_wrong is not None
-        return Look(self.shows.cells, self.colours, self.heat.plain, zero, known)
+        return Look(self.shows.cells, self.colours, self.heat.plain, zero, self.session.knows_wrong)
 
     @property
     def heat(self) -> Heat:
@@ -345,7 +343,7 @@ class MapScreen(CaptureScreen):
         line.append((versions, ""))
         state = what.states[last]
         if state == State.WRONG:
-            line.append((" · ! wrong", "error"))
+            line.append((" · ! wrong" if self.session.knows_wrong else " · ! maybe wrong", "error"))
         elif state == State.HEALED:
             line.append((" · h healed", "warning"))
         if moment.unknown[page]:

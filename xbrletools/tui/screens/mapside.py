@@ -184,7 +184,7 @@ def _counts(moment: Moment, look: Look, width: int) -> list[Line]:
     states = np.bincount(moment.states, minlength=len(State))
     trouble: list[tuple[str, str | Style]] = []
     for count, word, mark, colour in (
-        (int(states[State.WRONG]), "wrong", "!", look.colours.wrong),
+        (int(states[State.WRONG]), "wrong" if look.known else "maybe wrong", "!", look.colours.wrong),
         (int(states[State.HEALED]), "healed", "h", look.colours.healed),
         (int(moment.unknown.sum()), "unknown", "?", look.colours.unknown),
     ):

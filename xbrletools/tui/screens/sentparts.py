@@ -147,7 +147,8 @@ def _below_passes(
     passes = session.stats.passes
     lines = [("pages", [passes[block, n].pages for n in numbers], colours.calm(colours.dup))]
     wrong = [session.wrong_in[block, n] for n in numbers]
-    return [*lines, ("wrong", wrong, colours.wrong)] if any(wrong) else lines
+    word = "wrong" if session.knows_wrong else "suspect"
+    return [*lines, (word, wrong, colours.wrong)] if any(wrong) else lines
 
 
 def _of_class(wire: NDArray[np.int64], name: str) -> int:
@@ -223,8 +224,7 @@ def wrong_over_time(session: Session, width: int, height: int, colours: Palette)
         parts = film.across(room)
         fills = [colours.calm(getattr(colours, c)) for c in CLASSES]
         top = int(parts.sum(1).max())
-        known = session.verdict is not None and session.verdict.pages_wrong is not None
-        none = "no page is wrong" if known else "no page is called wrong"
+        none = "no page is wrong" if session.knows_wrong else "no page is called wrong"
         if session.verdict is None:
             none = "not verified" if session.verified else "not verified yet"
         said = f" {none}; bytes sent, to {sized(top)}" if top else " no page was sent"
@@ -236,10 +236,11 @@ def wrong_over_time(session: Session, width: int, height: int, colours: Palette)
         told = session.verdict.pages_wrong if session.verdict is not None else None
         end = int(level[-1]) if told is None else told  # the last part has the most at once, not the end
         shade = style(colours.text(colours.wrong if end else colours.good), bold=True)
-        told_end = f" {counted(end, 'page')} wrong at the end"
+        wrong = "wrong" if session.knows_wrong else "maybe wrong"
+        told_end = f" {counted(end, 'page')} {wrong} at the end"
         most_at_once = f", at most {int(level.max()):,} at once"
         if len(told_end) + len(most_at_once) > width:
-            told_end, most_at_once = f" {end:,} wrong at the end", f", at most {int(level.max()):,}"
+            told_end, most_at_once = f" {end:,} {wrong} at the end", f", at most {int(level.max()):,}"
         head = [(told_end, shade), (most_at_once, "dim")]
         body = stacked(most[:, None], [colours.calm(colours.wrong)], tall, int(level.max()))
     records = session.table.records if session.table is not None else 0

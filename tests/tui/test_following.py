@@ -60,7 +60,10 @@ async def test_records_appear_while_the_capture_is_written_and_findings_once_it_
         first = len(app.session)
         assert 1000 < first < len(whole.records)
         assert "· following" in d.text.splitlines()[0]
-        assert "truncated" in await d.press("5")
+        assert "so far: more may be written" in d.text
+        text = await d.press("5")
+        assert "truncated" in text
+        assert "note · so far" in text or "notes · so far" in text
         await d.press("2")
         await d.fill("colon", "600")
         await d.fill("b", "seen early")

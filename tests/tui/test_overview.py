@@ -11,6 +11,7 @@ from xbrletools.tui.palette import DARK
 from xbrletools.tui.screens.overview import PARTS
 from xbrletools.tui.screens.sentparts import _came, page_name
 from xbrletools.tui.session import Session
+from xbrletools.tui.widgets.pane import Pane
 from xbrletools.tui.words import exactly, sized
 
 from .driving import POSTED, XBZRLE, browsing, drives, stale
@@ -118,3 +119,23 @@ async def test_a_capture_without_a_record_says_so_once_all_was_read(corpus: Call
         assert "not known yet" not in d.text
         assert "no record carries a page" in d.text
         assert "no page was sent" in d.text
+
+
+@drives
+async def test_what_would_help_is_on_the_first_screen_and_under_the_cursor_of_its_pane() -> None:
+    data = (SAMPLES / "truncated.bin").read_bytes()
+    async with browsing(data) as d:
+        assert "Enter: read on after the damage" in d.text
+    async with browsing((SAMPLES / "multifd.bin").read_bytes()) as d:
+        assert "Enter: name the files of the missing channels" in d.text
+    async with browsing(data, (160, 50)) as d:
+        await d.press("tab")
+        pane = d.app.screen.focused
+        assert isinstance(pane, Pane)
+        first = next(i for i, (_, where) in enumerate(pane._entries) if where is not None)
+        assert pane.cursor == first
+        await d.press("down")
+        chosen = pane.cursor
+        assert chosen > first
+        d.app.grow()
+        assert pane.cursor == chosen

@@ -142,6 +142,7 @@ class FindingsScreen(CaptureScreen):
         if session.verdict is None and not session.findings.total:
             counts = "no finding is counted"
         state = "" if session.verified else f" · {'verifying' if session.complete else 'reading'}, more may come"
+        state += " · so far" if session.verified and self.host.following else ""
         if session.findings.total > len(session.findings.listed):
             state += f" · the first {len(session.findings.listed):,} are listed"
         if session.trouble:

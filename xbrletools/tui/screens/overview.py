@@ -138,7 +138,15 @@ class OverviewScreen(CaptureScreen):
 
     def _part(self, part: str, width: int, height: int) -> list[Entry]:
         """The lines of a part, or of all in one list."""
-        return self._everything(width) if part == "all" else PARTS[part][1](self.session, width, height, self.colours)
+        if part == "all":
+            return self._everything(width)
+        entries = PARTS[part][1](self.session, width, height, self.colours)
+        return [*self._so_far(width), *entries] if part == "verdict" else entries
+
+    def _so_far(self, width: int) -> list[Entry]:
+        """That what is said is of what is there by now, where more may be written."""
+        said = "so far: more may be written, and this is of what is there now"
+        return parts.text_lines(said, width, None, "warning") if self.host.following else []
 
     def _made_of(self, part: str, width: int, height: int) -> tuple[object, ...]:
         """What a part is made of: what is shown now and runs now only matters to the part that says so."""
@@ -151,9 +159,12 @@ class OverviewScreen(CaptureScreen):
     def _everything(self, width: int) -> list[Entry]:
         """All parts, one below the other."""
         entries: list[Entry] = []
-        for name in _IN_ONE:
+        facts = self.session.facts
+        early = ("stream",) if facts is not None and parts.helps(self.session, facts, width) else ()
+        for name in dict.fromkeys((_IN_ONE[0], *early, *_IN_ONE)):  # where something would help, it is near the top
             title, paint = PARTS[name]
             entries.append(([(f" {title} ", "note"), ("─" * max(0, width - len(title) - 3), "dim")], None))
+            entries += self._so_far(width) if name == "verdict" else []
             entries += paint(self.session, width, _HEIGHTS.get(name, 0), self.colours)
         return entries
 

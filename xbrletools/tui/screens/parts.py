@@ -205,7 +205,7 @@ def _while_reading(session: Session, facts: Facts) -> list[tuple[str, str]]:
     version = "no RAM section yet" if facts.ram_version is None else f"version {facts.ram_version}"
     pairs = [
         ("capture", f"{escaped(source.name)}, {source.size or 0:,} bytes"),
-        ("container", container_words(facts.file_version)),
+        ("container", "not known yet" if facts.file_version is None else container_words(facts.file_version)),
         ("RAM section", f"{version}, pages of {facts.page_size:,} bytes"),
         ("dialect", dialect_words(facts.reading)),
     ]
@@ -251,10 +251,10 @@ def _state(session: Session, facts: Facts, width: int) -> list[Entry]:
     if facts.damage is not None:
         text = f"damaged at {facts.damage.offset:#x}: {facts.damage.message}"
         entries += text_lines(text, width, TO_FINDINGS, "error")
-    return entries + _helps(session, facts, width)
+    return entries + helps(session, facts, width)
 
 
-def _helps(session: Session, facts: Facts, width: int) -> list[Entry]:
+def helps(session: Session, facts: Facts, width: int) -> list[Entry]:
     """What the user can do where the capture is damaged or channels are missing."""
     entries: list[Entry] = []
     if session.complete and facts.damage is not None and not session.capture.salvaged:

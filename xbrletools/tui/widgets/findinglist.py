@@ -176,7 +176,9 @@ class FindingList(Lines):
         """Why there is nothing to show."""
         session = self._session()
         if not session.verified:
-            return "verifying: nothing was found yet"
+            return f"{'verifying' if session.complete else 'reading'}: nothing was found yet"
+        if not session.findings.listed and session.verdict is None:
+            return "not verified, so nothing is known"
         if not session.findings.listed:
             return "no findings: no rule finds anything wrong or odd here"
         choice = self.choice

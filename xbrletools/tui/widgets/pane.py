@@ -43,16 +43,24 @@ class Pane(Lines):
         self.border_title = title
         self.border_subtitle = hint
         self._entries: Sequence[Entry] = ()
+        self._moved = False  # whether the user has moved the cursor: until then it is on the first line that leads on
 
     def show(self, entries: Sequence[Entry]) -> None:
         """Show these lines. What is the same as before is not drawn anew."""
-        old, self._entries = self._entries, entries
+        moved, old, self._entries = self._moved, self._entries, entries
         if not self.renew_changed([line for line, _ in old], [line for line, _ in entries]):
             self.renew()
         self.has_cursor = any(where is not None for _, where in entries)
-        if self.has_cursor and self._entries[min(self.cursor, len(entries) - 1)][1] is None:
+        at = min(self.cursor, len(entries) - 1)
+        if self.has_cursor and (not self._moved or self._entries[at][1] is None):
             with self.prevent(self.Moved):
                 self.cursor = next(i for i, (_, where) in enumerate(entries) if where is not None)
+        self._moved = moved
+
+    def watch_cursor(self, old: int, new: int) -> None:
+        """Note that the cursor was moved."""
+        super().watch_cursor(old, new)
+        self._moved = True
 
     def count(self) -> int:
         """How many lines there are."""

@@ -6,6 +6,7 @@ import xbrletools
 from xbrletools.analysis.film import CLASSES, lives
 from xbrletools.analysis.top import Order, top
 from xbrletools.formats.ram import DELTA_KINDS, Kind
+from xbrletools.tui.screens.names import SCREENS
 from xbrletools.tui.widgets.hotlist import PARTS, HotList
 
 from .driving import POSTED, browsing, drives, stale
@@ -56,3 +57,19 @@ def test_a_life_counts_each_record_of_a_page_in_its_part_of_the_stream() -> None
                 expected[row * PARTS // rows, 2 if kind in DELTA_KINDS else int(kind is Kind.DUP)] += 1
             assert np.array_equal(sent[i], expected)
             assert wrong[i].sum() == np.isin(history.rows, suspect).sum()
+
+
+@drives
+async def test_escape_leads_back_to_the_screen_from_which_the_hottest_pages_were_opened() -> None:
+    async with browsing(POSTED) as d:
+        for screen in (*SCREENS, *SCREENS[::-1]):
+            await d.press(screen.key, "H")
+            assert d.app.current_mode == "hot"
+            await d.press("question_mark", "escape", "H")  # a dialog, and the key again
+            text = await d.press("escape")
+            assert d.app.current_mode == screen.mode
+            assert f"[{screen.key} " in text
+        await d.press("2", "H", "enter")
+        assert d.app.current_mode == "page"
+        await d.press("H", "escape")
+        assert d.app.current_mode == "page"

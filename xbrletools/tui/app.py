@@ -15,6 +15,7 @@ from textual.binding import Binding, BindingType
 from textual.css.query import NoMatches
 from textual.message import Message
 from textual.screen import Screen
+from textual.widget import AwaitMount
 
 from ..capture import Capture
 from ..errors import XbrleError
@@ -24,7 +25,7 @@ from . import preferences
 from .comparison import choose_side
 from .goto import HINT, goto
 from .idle import IdleApp, give_way
-from .newfiles import file_names, free, new_file, write_new, written
+from .newfiles import file_names, free, new_file, page_file, write_new, written
 from .screens import names
 from .screens.base import CaptureScreen
 from .screens.dialogs import BookmarkList, KeyList, Question
@@ -95,6 +96,7 @@ class Browser(IdleApp):
         self.following = follow
         self.session = Session(capture)
         self._before: Session | None = None  # what was shown before it was read in another way
+        self.came_from = names.OVERVIEW.mode  # the mode of the screen that was shown before this one
         self.failure: str | None = None
         self.fault: Exception | None = None  # what this program did wrong
         self.left = threading.Event()
@@ -283,6 +285,12 @@ class Browser(IdleApp):
         """The screen that the user is on, under any dialog."""
         return next((s for s in reversed(self.screen_stack) if isinstance(s, CaptureScreen)), None)
 
+    def switch_mode(self, mode: str) -> AwaitMount:
+        """Show a screen, and note which one was shown before."""
+        if mode != self.current_mode:
+            self.came_from = self.current_mode
+        return super().switch_mode(mode)
+
     def go(self, row: int | None, page: PagePlace | None = None, missing: str = _NO_SUCH_RECORD) -> None:
         """Make ``row`` the moment and show it, or say what is ``missing`` where it is None."""
         if row is None:
@@ -400,24 +408,7 @@ class Browser(IdleApp):
 
         unknown = int((~content.recovered).sum())
         hint = f"{unknown:,} unknown bytes become zeros" if unknown else "a new file"
-        self.push_screen(Question("Write this page to", hint, free(self._page_file(record)), new_file, write))
-
-    def _moment_number(self) -> int:
-        """The number of the record just after which the page is looked at."""
-        session = self.session
-        number = session.moment()
-        return number if number is not None else session.table.records if session.table is not None else 0
-
-    def _page_file(self, record: Record) -> str:
-        """A name for the file of the chosen page that says which page it is, and as of which record."""
-        from ..export.raw import file_name
-
-        session, place = self.session, self.session.page
-        if place is None:
-            place = (record.block or 0, record.address)
-        names = session.facts.names if session.facts is not None else ()
-        block = file_name(names[place[0]], set()) if place[0] < len(names) else "page"
-        return f"{block}-{place[1]:#x}-r{self._moment_number()}.bin"
+        self.push_screen(Question("Write this page to", hint, free(page_file(self.session, record)), new_file, write))
 
     def action_export_memory(self) -> None:
         """Ask for a folder, and write all memory as of the chosen record to it: in a thread, since it can be much."""

@@ -7,6 +7,8 @@ from pathlib import Path
 
 from ..errors import XbrleError
 from ..outputs import MEMORY, replacing
+from ..table.record import Record
+from .session import Session
 
 
 def written(name: str, work: Callable[[], object]) -> tuple[str, str]:
@@ -55,3 +57,17 @@ def write_new(path: Path, data: bytes) -> None:
     except (OSError, ValueError, XbrleError) as error:
         reason = error.strerror if isinstance(error, OSError) and error.strerror else str(error)
         raise XbrleError(reason.partition("; --force")[0]) from error  # which a browser does not have
+
+
+def page_file(session: Session, record: Record) -> str:
+    """A name for the file of the chosen page that says which page it is, and as of which record."""
+    from ..export.raw import file_name
+
+    number, place = session.moment(), session.page
+    if number is None:
+        number = session.table.records if session.table is not None else 0
+    if place is None:
+        place = (record.block or 0, record.address)
+    names = session.facts.names if session.facts is not None else ()
+    block = file_name(names[place[0]], set()) if place[0] < len(names) else "page"
+    return f"{block}-{place[1]:#x}-r{number}.bin"

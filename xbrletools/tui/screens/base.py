@@ -49,6 +49,10 @@ class Host(Protocol):
         """All screens, for the line at the foot."""
 
     @property
+    def came_from(self) -> str:
+        """The mode of the screen that was shown before this one."""
+
+    @property
     def theme_name(self) -> str:
         """The name of the theme, by which `themes.palette_of` knows its colours."""
 

@@ -41,7 +41,7 @@ class HotScreen(CaptureScreen):
     """
     BINDINGS: ClassVar[list[BindingType]] = [
         Binding("o", "order", "by resends, bytes, bytes of resends, passes, deltas, address", show=False),
-        Binding("escape", "back", "back to the overview", show=False),
+        Binding("escape", "back", "back to the screen before", show=False),
     ]
 
     def __init__(self, host: Host) -> None:
@@ -143,8 +143,8 @@ class HotScreen(CaptureScreen):
         self.follow()
 
     def action_back(self) -> None:
-        """Go back to the overview."""
-        self.app.switch_mode("overview")
+        """Go back to the screen from which this one was opened."""
+        self.app.switch_mode(self.host.came_from)
 
     def copied(self) -> str | None:
         """Give the pages that are listed, with their resends and bytes."""

@@ -8,6 +8,7 @@ from xbrletools.analysis.top import Order, top
 from xbrletools.formats.ram import DELTA_KINDS, Kind
 from xbrletools.tui.screens.names import SCREENS
 from xbrletools.tui.widgets.hotlist import PARTS, HotList
+from xbrletools.tui.widgets.pane import Pane
 
 from .driving import POSTED, browsing, drives, stale
 
@@ -73,3 +74,29 @@ async def test_escape_leads_back_to_the_screen_from_which_the_hottest_pages_were
         assert d.app.current_mode == "page"
         await d.press("H", "escape")
         assert d.app.current_mode == "page"
+
+
+@drives
+async def test_a_hot_page_is_opened_at_a_version_that_it_has() -> None:
+    capture = xbrletools.open(POSTED)
+    hottest = top(capture.stream).sorted(Order.RESENDS, 1)
+    rows = capture.page(capture.blocks[int(hottest.block[0])].name, int(hottest.address[0])).rows
+    between = int(rows[len(rows) // 2]) + 1
+    assert between not in rows
+    for size, ways in (((80, 24), ["H"]), ((160, 50), ["H", "overview", "search"])):
+        for way in ways:
+            for row, version in ((0, 1), (int(rows[0]) - 1, 1), (between, len(rows) // 2 + 1), (None, len(rows))):
+                async with browsing(POSTED, size) as d:
+                    if row != 0:
+                        d.app.go(len(d.app.session) - 1 if row is None else row)
+                    await d.press({"H": "H", "overview": "1", "search": "7"}[way])
+                    if way != "H":
+                        pane = d.widget(Pane, "#hottest")
+                        pane.focus()
+                        pane.cursor = 1
+                    text = await d.press("enter")
+                    assert d.app.current_mode == "page"
+                    assert f"version {version} of {len(rows)} " in text, (size, way, row)
+                    assert "before its first record" not in text
+                    if row != 0 and version > 1:
+                        assert d.app.session.row == (len(d.app.session) - 1 if row is None else row)

@@ -23,6 +23,7 @@ from ..widgets.bars import Entry, KeyBar, NavBar, TopBar
 from ..widgets.filmbar import FilmBar
 from ..widgets.hexview import HexView
 from ..words import KEY_NAMES, kind_word
+from . import names
 
 T = TypeVar("T")
 _PAINTED = 0.1  # seconds in which a screen is painted that is painted at all
@@ -244,6 +245,15 @@ class CaptureScreen(Screen[None], inherit_bindings=False):
     def copied(self) -> str | None:
         """Give what copying on this screen takes, None where there is nothing."""
         return None
+
+    def open_page(self, place: PagePlace) -> None:
+        """Show a page that was sent: as it is at the moment, or as it was sent first where that was only later."""
+        session = self.session
+        rows = session.stream().records.rows_of(*place)
+        if len(rows) and rows[0] > session.row:
+            session.row, session.moved = int(rows[0]), True
+        session.page = place
+        self.app.switch_mode(names.PAGE.mode)
 
     def renew_top_bar(self) -> None:
         """Show the verdict, or how far the capture is read, the chosen record, and where that is on the film."""

@@ -130,10 +130,9 @@ class HotScreen(CaptureScreen):
     # -- keys --------------------------------------------------------------------------------------------------------
 
     def on_lines_chosen(self, event: Lines.Chosen) -> None:
-        """Open the page, at the moment."""
+        """Open the page."""
         if event.lines is self.hot_list:
-            self.session.page = self.hot_list.place(event.row)
-            self.app.switch_mode("page")
+            self.open_page(self.hot_list.place(event.row))
 
     def action_order(self) -> None:
         """List them in another order."""

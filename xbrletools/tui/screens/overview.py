@@ -179,6 +179,9 @@ class OverviewScreen(CaptureScreen):
         if where.mode in _ACTS:
             _ACTS[where.mode](self.host)
             return
+        if where.page is not None and where.mode == names.PAGE.mode:
+            self.open_page(where.page)
+            return
         if where.row is not None:
             session.row, session.moved, session.page = where.row, True, None
         if where.page is not None:

@@ -364,8 +364,9 @@ class SearchScreen(CaptureScreen):
     def on_pane_entered(self, event: Pane.Entered) -> None:
         """Open one of the hottest pages, or the list of them."""
         if event.where.page is not None:
-            self.session.page = event.where.page
-        self.app.switch_mode(event.where.mode)
+            self.open_page(event.where.page)
+        else:
+            self.app.switch_mode(event.where.mode)
 
     # -- bytes -------------------------------------------------------------------------------------------------------
 

@@ -426,3 +426,13 @@ async def test_a_page_that_was_discarded_is_unknown_from_then_on() -> None:
         await d.settle()
         assert not shown_bytes(d).known.any()
         assert "4,096 unknown" in d.text
+
+
+@drives
+async def test_the_foot_names_the_keys_of_most_use_at_80_columns_and_all_of_them_at_120() -> None:
+    for size, named in (((80, 24), 5), ((120, 40), len(PageScreen.KEYS))):
+        async with browsing(POSTED, size) as d:
+            foot = (await d.press("3")).splitlines()[-1]
+            for key, words in PageScreen.KEYS[:named]:
+                assert f" {key} {words} " in foot
+            assert [key for key, _ in PageScreen.KEYS[:5]] == ["[ ]", "v", "o", "d", "/"]

@@ -69,11 +69,11 @@ class PageScreen(CaptureScreen):
     """
     KEYS = (
         ("[ ]", "version"),
-        ("v", "receiver, sender, both"),
-        ("o", "new, delta, old, A | B"),
-        ("d", "next change"),
+        ("v", "view"),
+        ("o", "delta, old"),
+        ("d", "change"),
         ("/", "search"),
-        ("L", "scroll lock"),
+        ("L", "lock"),
         ("i", "values"),
         ("e", "export"),
         ("y", "copy"),

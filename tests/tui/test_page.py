@@ -235,8 +235,17 @@ async def test_the_panel_is_shown_and_hidden_and_the_strip_leads_along_the_page(
         assert not below.display
         await d.press("i")
         assert below.display
+        assert strip.renewed_count == strip.size.height
         await d.pilot.click(strip, offset=(2, strip.size.height - 1))
         assert shown_bytes(d).at > 3500
+
+
+@drives
+async def test_the_strip_shows_the_whole_page_from_the_first_look_on() -> None:
+    async with browsing(stale(), (120, 40)) as d:
+        await d.press("enter")
+        strip = d.widget(PageStrip)
+        assert strip.renewed_count == strip.size.height
 
 
 @drives

@@ -35,7 +35,7 @@ from .terminal import INTERRUPTED, on_signals
 from .themes import FAINT, THEME_NAMES, THEMES, use_few_colours
 from .widgets.bars import Entry
 from .widgets.lines import LINE_CLASSES, LINE_CSS
-from .words import escaped, key_text
+from .words import counted, escaped, key_text
 
 UNREADABLE = 2  # the exit status that every command has for it
 _SAID_FOR = 4  # seconds that a message stays
@@ -265,7 +265,7 @@ class Browser(IdleApp):
             return f"{name}{state}" + ("" if session.verified else " · verifying")
         if session.table is None or not size:
             return f"{name} · reading"
-        return f"{name} · reading {100 * session.reached // size}%, {len(session)} rows"
+        return f"{name} · reading {100 * session.reached // size}%, {counted(len(session), 'row')}"
 
     # -- moving ------------------------------------------------------------------------------------------------------
 

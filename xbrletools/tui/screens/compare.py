@@ -423,7 +423,7 @@ def _clauses(found: Comparison, view: View) -> list[str]:
     if found.differ:
         out.append(f"{counted(len(found.differ), 'block')} not alike in both")
     if len(found):
-        out.append(f"{int(found.count.sum()):,} bytes in all")
+        out.append(f"{counted(int(found.count.sum()), 'byte')} in all")
     return [*out, "in the sender's view"] if view is View.SENDER else out
 
 

@@ -244,7 +244,7 @@ def _state(session: Session, facts: Facts, width: int) -> list[Entry]:
     if not session.complete:
         size = session.capture.source.size or 0
         share = f", {100 * session.reached // size} %" if size else ""
-        entries += text_lines(f"reading: {session.reached:,} bytes so far{share}", width, None, "warning")
+        entries += text_lines(f"reading: {counted(session.reached, 'byte')} so far{share}", width, None, "warning")
     elif session.running is not None:
         done = "".join(f"{name} ✓ · " for name, _, end in session.steps if end is not None)
         entries += text_lines(f"{done}{session.running} …", width, None, "warning")

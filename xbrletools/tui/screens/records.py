@@ -22,6 +22,7 @@ from ..session import Session
 from ..widgets.lines import Caption, Line, Lines
 from ..widgets.minimap import Minimap
 from ..widgets.recordlist import RecordList
+from ..words import counted
 from . import names
 from .base import CaptureScreen, Host
 
@@ -217,7 +218,7 @@ class RecordsScreen(CaptureScreen):
             return [(f" bookmark: {bookmark.note}", "")]
         if session.complete and not len(session):
             return [(f" {session.no_record()}", "warning")]
-        return [(f" {len(session):,} rows · / filter · n next finding · Enter opens the page · ? keys", "dim")]
+        return [(f" {counted(len(session), 'row')} · / filter · n next finding · Enter opens the page · ? keys", "dim")]
 
     # -- the filter --------------------------------------------------------------------------------------------------
 

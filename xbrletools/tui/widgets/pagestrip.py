@@ -1,5 +1,7 @@
 """A page's bytes as a strip beside the hexadecimal view: where bytes are changed or differ, and which are in sight."""
 
+from typing import Any
+
 import numpy as np
 from numpy.typing import NDArray
 from rich.style import Style
@@ -32,6 +34,7 @@ class PageStrip(Caption):
     def __init__(self) -> None:
         super().__init__(id="strip")
         self._each = 1  # bytes of a line
+        self._drawn: tuple[Any, ...] | None = None  # what is shown, to draw it anew for another height
 
     def show_page(
         self,
@@ -43,6 +46,7 @@ class PageStrip(Caption):
     ) -> None:
         """Show a page's bytes (n,) by their marks. ``sight`` are those in sight. Without ``colours``, as letters."""
         height = max(1, self.size.height)
+        self._drawn = data, known, marks, sight, colours
         if not len(data):
             self.show([])
             return
@@ -69,6 +73,11 @@ class PageStrip(Caption):
             window = style(colours.accent) if here else style()
             lines.append([("▐" if here else " ", window), ("▀▀", cell), (label, style(colours.faint))])
         self.show(lines)
+
+    def on_resize(self, _event: events.Resize) -> None:
+        """Draw it for the lines that there are now."""
+        if self._drawn is not None:
+            self.show_page(*self._drawn)
 
     def on_click(self, event: events.Click) -> None:
         """Tell which part lies under the mouse."""

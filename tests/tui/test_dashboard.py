@@ -1,11 +1,14 @@
 """What the overview draws beside its words: a small map, pages and wrong records of each pass."""
 
+import asyncio
 from collections.abc import Callable
 
 import numpy as np
+import pytest
 
 import xbrletools
 from tests.streams import PAGE, StreamBuilder, noise
+from xbrletools.tui.charts import stacked
 from xbrletools.tui.palette import DARK
 from xbrletools.tui.screens.sentparts import passes
 from xbrletools.tui.thumbnail import COLUMNS, LINES, thumbnail, with_trouble
@@ -13,7 +16,7 @@ from xbrletools.tui.widgets.fieldtree import FieldTree
 from xbrletools.tui.widgets.findinglist import FindingList
 from xbrletools.tui.widgets.hexview import HexView
 
-from .driving import browsing, browsing_capture, drives, stale
+from .driving import POSTED, browsing, browsing_capture, drives, stale
 
 STALE = "qemu-2011-posted/dbg-stale-reject.bin"
 CELLS = COLUMNS * LINES * 2
@@ -65,3 +68,26 @@ async def test_few_fields_leave_their_room_to_the_bytes() -> None:
         tree, view = d.widget(FieldTree), d.widget(HexView, "#bytes")
         assert tree.count() < 10
         assert tree.size.height <= tree.count() + 2 < view.size.height
+
+
+def test_without_colours_the_bars_of_kinds_differ_in_their_shade_and_the_legend_has_the_same(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    async def bars() -> tuple[str, str]:
+        async with browsing(POSTED) as d:
+            lines = d.text.splitlines()
+            at = next(i for i, line in enumerate(lines) if " page  " in line and " delta " in line)
+            return lines[at], "".join(lines[at + 1 : at + 5])
+
+    legend, drawn = asyncio.run(bars())
+    assert "■ page  ■ dup  ■ delta" in legend
+    assert not set(drawn) & set("▓░")
+    monkeypatch.setenv("NO_COLOR", "1")
+    legend, drawn = asyncio.run(bars())
+    assert "█ page  ░ dup  ▓ delta" in legend
+    assert set("█▓") <= set(drawn)  # dup pages take too few bytes to be seen here
+
+
+def test_stacked_bars_in_shades_fill_whole_cells() -> None:
+    lines = stacked(np.array([[8, 0, 0], [4, 0, 4], [0, 1, 0]]), ["#000001"] * 3, 2, 8, marks="█░▓")
+    assert ["".join(t for t, _ in line) for line in lines] == ["█▓ ", "██░"]

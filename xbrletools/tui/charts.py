@@ -23,12 +23,20 @@ def merged(cells: Sequence[tuple[str, object]]) -> Line:
 
 
 def stacked(
-    values: NDArray[np.int64], colours: Sequence[str], height: int, top: int, wide: int = 1, gap: int = 0
+    values: NDArray[np.int64],
+    colours: Sequence[str],
+    height: int,
+    top: int,
+    wide: int = 1,
+    gap: int = 0,
+    marks: str = "",
 ) -> list[Line]:
     """Bars side by side, ``height`` lines high. ``values`` (n, k) are stacked in ``colours`` (k) from below.
 
-    A bar of ``top`` or more fills all lines. One above 0 is at least an eighth of a line high.
+    A bar of ``top`` or more fills all lines. One above 0 is at least an eighth of a line high. ``marks`` (k) tell the
+    values apart where colours do not: those that are no full block are drawn in whole cells.
     """
+    shaded = bool(marks.strip("█"))
     edges = np.minimum(np.cumsum(values, axis=1), top) / max(1, top) * height * 8
     floors = np.arange(height - 1, -1, -1)[:, None] * 8  # of each line, in eighths
     filled = np.rint(np.clip(edges[:, -1] - floors, 0, 8)).astype(int)
@@ -45,8 +53,11 @@ def stacked(
     for y, eighths in enumerate(filled.tolist()):
         cells: list[tuple[str, object]] = []
         for x, count in enumerate(eighths):
-            if not count:
+            mark = marks[middle[y][x]] if shaded else "█"
+            if not count or (mark != "█" and count < 4 and y < height - 1):
                 cells.append((" " * wide, ""))
+            elif mark != "█" or (shaded and count == 8):
+                cells.append((mark * wide, style(colours[middle[y][x]])))
             elif count == 8 and lower[y][x] != upper[y][x]:
                 cells.append(("▄" * wide, style(colours[lower[y][x]], colours[upper[y][x]])))
             else:
@@ -57,13 +68,17 @@ def stacked(
     return lines
 
 
-def thin(parts: Sequence[tuple[int, str]], width: int) -> Line:
-    """A thin bar that parts share by their size. Each part above 0 has a cell at least."""
+def thin(parts: Sequence[tuple[int, str]], width: int, marks: str = "") -> Line:
+    """A thin bar that parts share by their size. Each part above 0 has a cell at least.
+
+    ``marks``, one a part, tell them apart where colours do not.
+    """
+    marks = marks if marks.strip("█") else "━" * len(parts)
     total = max(1, sum(size for size, _ in parts))
     cells = [max(1, round(size / total * width)) if size else 0 for size, _ in parts]
     while sum(cells) > width and max(cells) > 1:
         cells[cells.index(max(cells))] -= 1
-    return [("━" * n, style(colour)) for n, (_, colour) in zip(cells, parts, strict=True) if n]
+    return [(mark * n, style(colour)) for mark, n, (_, colour) in zip(marks, cells, parts, strict=True) if n]
 
 
 def cropped(line: Line, start: int, end: int) -> Line:

@@ -81,6 +81,7 @@ class Palette:
     zero: str
     ramp: tuple[str, ...]
     plain: bool = False
+    fills: str = "███"  # what bars of pages, dup pages and deltas are filled with
 
     @property
     def bright(self) -> str:
@@ -197,7 +198,7 @@ def without_colour(palette: Palette) -> Palette:
     Kinds of records are greys that can be told apart.
     """
     dup, page, delta = (mixed(palette.bright, palette.ground, share) for share in (0.7, 0.45, 0.15))
-    found = replace(palette, page=page, dup=dup, delta=delta, plain=True)
+    found = replace(palette, page=page, dup=dup, delta=delta, plain=True, fills="█░▓")
     return replace(found, wrong=palette.bright, healed=palette.ink, unknown=palette.ink)
 
 

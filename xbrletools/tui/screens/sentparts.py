@@ -102,7 +102,7 @@ def passes(session: Session, width: int, height: int, colours: Palette) -> list[
     entries: list[Entry] = [(_legend(name, sized(top), over, width, colours), None)]
     fills = [colours.calm(getattr(colours, c)) for c in CLASSES]
     below = _below_passes(session, main, numbers, colours) if height >= _WITH_COUNTS else []
-    for y, line in enumerate(stacked(drawn, fills, height - 2 - len(below), max(1, top), wide, gap)):
+    for y, line in enumerate(stacked(drawn, fills, height - 2 - len(below), max(1, top), wide, gap, colours.fills)):
         label = f"{sized(top):>{_LABEL - 1}} " if y == 0 else " " * _LABEL
         if y == 0 and runs_over:
             place = numbers.index(longest)
@@ -133,8 +133,8 @@ def _legend(name: str, top: str, over: str, width: int, colours: Palette) -> Lin
     marks = sum(len(kind) + 4 for kind in CLASSES)
     name = tail(name, min(cell_len(name), max(1, width - marks - 3)))
     line: list[tuple[str, str | Style]] = [(f" {name} ", "dim")]
-    for kind in CLASSES:
-        line += [(" ■", style(getattr(colours, kind))), (f" {kind} ", "dim")]
+    for kind, fill in zip(CLASSES, colours.fills, strict=True):
+        line += [(f" {fill if colours.fills.strip('█') else '■'}", style(getattr(colours, kind))), (f" {kind} ", "dim")]
     used = cell_len(name) + 2 + marks
     said = [", ".join(filter(None, (f"to {top}", over))), over, ""]
     return [*line, (next(f" {words}" for words in said if used + len(words) < width or not words), "dim")]
@@ -174,7 +174,7 @@ def _passes_below(
     for number, parts in zip(numbers, sizes.tolist(), strict=True):
         total = sum(parts)
         cells = max(1, round(total * max(8, width - 22) / most)) if total else 0
-        bar = thin([(n, getattr(colours, c)) for n, c in zip(parts, CLASSES, strict=True)], cells)
+        bar = thin([(n, getattr(colours, c)) for n, c in zip(parts, CLASSES, strict=True)], cells, colours.fills)
         entries.append(([(f" {number:4} ", "strong"), (f"{total:12,} ", ""), *bar], Goto("records", first.get(number))))
     return entries
 
@@ -229,7 +229,7 @@ def wrong_over_time(session: Session, width: int, height: int, colours: Palette)
             none = "not verified" if session.verified else "not verified yet"
         said = f" {none}; bytes sent, to {sized(top)}" if top else " no page was sent"
         head: Line = [(said if len(said) <= width or not top else f" bytes sent, to {sized(top)}", "dim")]
-        body = stacked(parts, fills, tall, max(1, top))
+        body = stacked(parts, fills, tall, max(1, top), marks=colours.fills)
     else:
         starts = np.arange(room) * len(level) // room
         most = np.maximum.reduceat(level, starts) if room < len(level) else level[starts]
@@ -276,7 +276,7 @@ def blocks(session: Session, width: int, height: int, colours: Palette) -> list[
             text += f"{use.passes:>8,}" + (f"{_address(use):>12}" if addressed else "")
         sent = sums.get(i) if drawn else None
         parts = [] if sent is None else [(_of_class(sent.records, c), getattr(colours, c)) for c in CLASSES]
-        bar = thin(parts, bars) if parts else []
+        bar = thin(parts, bars, colours.fills) if parts else []
         line: Line = [
             (f" {tail(shown(use.block.name), name_room)}", ""),
             (text, "dim"),

@@ -87,7 +87,7 @@ async def test_it_opens_at_the_end_and_what_cells_show_goes_round() -> None:
         assert d.app.session.row == len(d.app.session) - 1
         assert "cells show versions" in text
         for shows in (Shows.KIND, Shows.AGE, Shows.ENTROPY, Shows.PASSES, Shows.VERSIONS):
-            assert f"cells show {shows.value}" in await d.press("o")
+            assert f"cells show {shows.cells.value}" in await d.press("o")
 
 
 @drives
@@ -110,7 +110,7 @@ async def test_below_the_map_stands_what_each_pass_sent_and_where_it_left_a_page
     table = capture.records
     async with browsing(POSTED, (160, 50)) as d:
         text = await d.press("4", "o", "o", "o", "o")
-        assert "cells show passes" in text
+        assert "cells show versions, below: what each pass sent" in text
         made = d.app.screen._map
         of_block = table.is_page & (table.columns.block == made.block)
         passes = table.pass_[of_block]
@@ -373,3 +373,30 @@ async def test_a_few_passes_leave_their_room_to_the_map_and_the_legend_names_onl
         assert fall.size.height <= passes // 2 + 2
         assert f"{passes}" in text
         assert d.app.screen.heat.size.height > 20
+
+
+@pytest.mark.parametrize("plain", [False, True])
+@drives
+async def test_the_legend_at_80_columns_names_what_most_cells_show_and_all_trouble(
+    monkeypatch: pytest.MonkeyPatch, plain: bool
+) -> None:
+    monkeypatch.setattr(Browser, "plain", plain)
+    for what, words in ((POSTED, ["sent once, one repeated byte"]), (stale(), ["! wrong", "h healed"])):
+        async with browsing(what) as d:
+            text = await d.press("4")
+            line = text.splitlines()[-3]
+            meaning, values = d.app.screen.heat.scale, d.app.screen.heat.values
+            assert meaning.words[int(np.bincount(values).argmax())] in line
+            for word in words:
+                assert (word if plain else word.lstrip("!h ")) in line
+
+
+@drives
+async def test_the_head_of_the_map_and_the_pane_beside_it_say_the_same_of_its_cells() -> None:
+    async with browsing(POSTED, (160, 50)) as d:
+        text = await d.press("4")
+        for _ in Shows:
+            said = [words.split()[0].strip(",") for words in text.split("cells show ")[1:]]
+            assert len(said) == 2
+            assert said[0] == said[1]
+            text = await d.press("o")

@@ -30,6 +30,7 @@ from .mapside import Look, legend, side
 _WIDE = 120  # columns from which on there is a pane beside the map
 _FRAME = 0.1  # seconds
 _SPEEDS = (8, 20, 60)  # seconds that the whole stream takes to play
+_BELOW = "", ", below: what each pass sent"
 _STALE = 1.25  # how many times longer the table gets until the map is made anew
 
 
@@ -307,7 +308,8 @@ class MapScreen(CaptureScreen):
             pane.show(side(moment, self.heat.page, self._look, self._under(moment), (width, height)))
         else:
             self.query_one("#cell", Caption).show_line(self._under(moment))
-            self.query_one("#legend", Caption).show_line(legend(what, self._look, self.size.width))
+            counts = np.bincount(self.heat.values, minlength=len(self.heat.scale.words))
+            self.query_one("#legend", Caption).show_line(legend(what, self._look, self.size.width, counts))
         self.query_one(FilmBar).show_film(session, self.colours, self.playing)
 
     def _heading(self, what: BlockMap) -> Line:
@@ -317,7 +319,11 @@ class MapScreen(CaptureScreen):
         scale_ = "1 page a cell" if grid.pages == 1 else f"{grid.pages:,} pages a cell"
         playing = f"playing in {_SPEEDS[self._speed]} s · " if self._timer is not None else ""
         name = f" {shown(blocks[what.block].name)} ({what.block + 1} of {len(blocks)})"
-        clauses = [counted(pages, "page"), scale_, f"cells show {self.shows.value}"]
+        clauses = [
+            counted(pages, "page"),
+            scale_,
+            f"cells show {self.shows.cells.value}{_BELOW[self.shows is Shows.PASSES]}",
+        ]
         while clauses and len(name) + len(playing) + len(right := ", ".join(clauses)) + 2 > self.size.width:
             clauses.pop(0)  # what does not fit is left out whole
         right = f"{playing}{right if clauses else ''} "

@@ -3,6 +3,7 @@
 from dataclasses import dataclass
 
 import numpy as np
+from numpy.typing import NDArray
 from rich.style import Style
 
 from ...formats.ram import Kind
@@ -36,8 +37,11 @@ class Look:
         return style(None, None, bold) if self.plain else style(colour, None, bold)
 
 
-def legend(what: BlockMap, look: Look, width: int) -> Line:
-    """What the cells mean, in one line: the ramp first, then trouble. What does not fit is left out whole."""
+def legend(what: BlockMap, look: Look, width: int, counts: NDArray[np.int64]) -> Line:
+    """What the cells mean, in one line: the ramp first, then trouble that there is, then what most pages show.
+
+    ``counts`` (n,) is how many pages show each number of the scale. What does not fit is left out whole.
+    """
     meaning = scale(look.shows, look.colours, look.zero)
     ramp = [n for n, word in enumerate(meaning.words) if not word]
     named = [n for n, word in enumerate(meaning.words) if word and word not in meaning.words[:n]]
@@ -60,7 +64,8 @@ def legend(what: BlockMap, look: Look, width: int) -> Line:
 
     if ramp:
         put(ramp[:: 1 if not look.plain else 3], _span(look.shows, what))
-    for number in named[-3:][::-1] + named[:-3]:
+    trouble = named[-3:][::-1]
+    for number in sorted(trouble + named[:-3], key=lambda n: (not (n in trouble and counts[n]), -counts[n])):
         put([number], meaning.words[number])
     return line
 

@@ -1,5 +1,7 @@
 """The hottest pages: the table of `xbrle top`, with when each page was sent."""
 
+from collections.abc import Callable
+
 import numpy as np
 
 import xbrletools
@@ -100,3 +102,13 @@ async def test_a_hot_page_is_opened_at_a_version_that_it_has() -> None:
                     assert "before its first record" not in text
                     if row != 0 and version > 1:
                         assert d.app.session.row == (len(d.app.session) - 1 if row is None else row)
+
+
+@drives
+async def test_rows_of_blocks_with_wide_characters_in_their_names_are_whole(corpus: Callable[[str], bytes]) -> None:
+    for size in ((80, 24), (160, 50)):
+        async with browsing(corpus("cases/damage/hostile.bin"), size) as d:
+            text = await d.press("H")
+            rows = [line.rstrip() for line in text.splitlines() if ":0x" in line]
+            assert len(rows) == 12
+            assert not [line for line in rows if line.endswith("…")]

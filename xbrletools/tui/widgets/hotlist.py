@@ -5,6 +5,7 @@ from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
+from rich.cells import cell_len
 
 from ...analysis.film import CLASSES
 from ...analysis.top import Order, Top
@@ -64,7 +65,7 @@ class HotList(Lines):
     def _name_room(self, width: int) -> int:
         """Cells for the names of pages: as many as the longest needs."""
         facts = self._session().facts
-        longest = max((len(shown(name)) for name in facts.names), default=0) if facts is not None else 0
+        longest = max((cell_len(shown(name)) for name in facts.names), default=0) if facts is not None else 0
         return max(_NAME_LEAST, min(_NAME_MOST, longest + _ADDRESS, width - 62))
 
     def heads(self) -> Line:
@@ -92,7 +93,7 @@ class HotList(Lines):
         text.append((f"{int(top.bytes[row]):>12,}{share:>7}", ""))
         if width >= 100:
             text.append((f" {_passes(top, row):>{_PASSES}}", "dim"))
-        used = sum(len(piece) for piece, _ in text)
+        used = sum(cell_len(piece) for piece, _ in text)
         return [*text, ("  ", ""), *self._life(row, max(8, min(PARTS, width - used - 3)))]  # type: ignore[list-item]
 
     def _life(self, row: int, cells: int) -> Line:

@@ -1,6 +1,7 @@
 """The map: what its cells say at any moment, how it lies on the screen, its film, and how it plays."""
 
 import asyncio
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -400,3 +401,13 @@ async def test_the_head_of_the_map_and_the_pane_beside_it_say_the_same_of_its_ce
             assert len(said) == 2
             assert said[0] == said[1]
             text = await d.press("o")
+
+
+@drives
+async def test_the_legend_can_be_written_before_a_first_look_at_the_pages() -> None:
+    async with browsing(POSTED) as d:
+        await d.press("4")
+        heat = d.widget(Heat)
+        heat.values, heat.scale = np.zeros(0, np.uint8), replace(heat.scale, words=())
+        d.app.screen._describe()
+        assert "versions" in d.text.splitlines()[-3]

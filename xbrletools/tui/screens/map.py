@@ -30,6 +30,7 @@ from .mapside import Look, legend, side
 _WIDE = 120  # columns from which on there is a pane beside the map
 _FRAME = 0.1  # seconds
 _SPEEDS = (8, 20, 60)  # seconds that the whole stream takes to play
+_NUMBERS = 256  # that a page can show
 _BELOW = "", ", below: what each pass sent"
 _STALE = 1.25  # how many times longer the table gets until the map is made anew
 
@@ -308,7 +309,7 @@ class MapScreen(CaptureScreen):
             pane.show(side(moment, self.heat.page, self._look, self._under(moment), (width, height)))
         else:
             self.query_one("#cell", Caption).show_line(self._under(moment))
-            counts = np.bincount(self.heat.values, minlength=len(self.heat.scale.words))
+            counts = np.bincount(self.heat.values, minlength=_NUMBERS)  # before a first look there are none
             self.query_one("#legend", Caption).show_line(legend(what, self._look, self.size.width, counts))
         self.query_one(FilmBar).show_film(session, self.colours, self.playing)
 

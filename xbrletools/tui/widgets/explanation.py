@@ -65,7 +65,7 @@ def explained(session: Session, finding: Finding, width: int, colours: Palette, 
     if finding.block is not None:
         page = "" if finding.page is None else f":{finding.page:#x}"
         out += _paragraph(f"page {shown(finding.block)}{page}", width, "dim")
-    evidence = ", ".join(f"{k} {_value(k, v)}" for k, v in finding.evidence.items() if v is not None)
+    evidence = ", ".join(f"{k.replace('_', ' ')} {_value(k, v)}" for k, v in finding.evidence.items() if v is not None)
     return out + (_paragraph(f"evidence: {evidence}", width, "dim") if evidence else [])
 
 
@@ -73,8 +73,7 @@ def _value(name: str, value: object) -> str:
     """What evidence says: places and values in hexadecimal, counts and sizes in digits, numbers of records as such."""
     if not isinstance(value, int) or isinstance(value, bool) or name.endswith("record"):
         return str(value)
-    in_hex = value > 9 and name.rpartition("_")[2] in _IN_HEX
-    return f"{value:#x}" if in_hex else f"{value:,}"
+    return f"{value:#x}" if name.rpartition("_")[2] in _IN_HEX else f"{value:,}"
 
 
 def _paragraph(text: str, width: int, style: str) -> list[Explained]:

@@ -373,7 +373,8 @@ def _memory_limit() -> str | None:
 
 def _say_beside() -> Callable[[str], None]:
     """What says which files were taken beside S. The browser, whose own thread reads, shows them in its overview."""
-    return _say_nothing if click.get_current_context().info_name == "tui" else say_beside
+    context = click.get_current_context(silent=True)  # there is none where a command's work is done elsewhere
+    return _say_nothing if context is not None and context.info_name == "tui" else say_beside
 
 
 def _say_nothing(_names: str) -> None:
